@@ -1,0 +1,148 @@
+//! How the text of a file becomes a KDL document, or findings that say why not.
+//!
+//! Never: the parser sees a text that could exhaust its stack. The limits are asked first, on
+//! our own tokens, and a text with open strings or stray braces is mended before it is parsed.
+
+mod blocks;
+mod lex;
+mod mend;
+mod tutor;
+mod words;
+
+use kdl::KdlDocument;
+use lex::{Kind, Lexer};
+use stages::diagnostic::{Diagnostics, Rule, SourceText};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The largest file that is read, in bytes.
+pub const SIZE_MAX: usize = 1 << 20;
+/// The deepest nesting of blocks and comments.
+pub const DEPTH_MAX: usize = 64;
+/// The most nodes of a file.
+pub const NODES_MAX: usize = 10_000;
+/// The deepest nesting of blocks below a `/-`, which the parser reads more than once.
+const DASHED_MAX: usize = 4;
+const STACK_BYTES: usize = 16 << 20;
+
+/// The text of a file, from its bytes.
+///
+/// Bytes that are no UTF-8 are reported at their place in the replaced text.
+pub fn text(bytes: &[u8], name: &str) -> Result<Arc<SourceText>, Box<Diagnostics>> {
+    let source = |text: String| Arc::new(SourceText { name: name.to_owned(), text });
+    if bytes.len() > SIZE_MAX {
+        let mut found = Diagnostics::new(source(String::new()));
+        too_large(&mut found, &format!("{} bytes", bytes.len()), 0..0, "1 MiB");
+        return Err(Box::new(found));
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(source(text.to_owned())),
+        Err(fault) => {
+            let at = fault.valid_up_to();
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let mut found = Diagnostics::new(source(text));
+            let shown = bytes.get(at).copied().unwrap_or_default();
+            found
+                .push(Rule::Syntax, "the file is not UTF-8 text")
+                .at(at..at + '\u{FFFD}'.len_utf8(), format!("the byte 0x{shown:02X} is no text"))
+                .help("save the file as UTF-8");
+            Err(Box::new(found))
+        }
+    }
+}
+
+/// Parses a text. What is wrong is reported, and there is no document.
+pub fn parse(source: &Arc<SourceText>, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+    let is_sound = limits(&source.text, diagnostics)?;
+    if is_sound && let Ok(document) = on_deep_stack(&source.text) {
+        return Some(document);
+    }
+    tutor::explain(&source.text, diagnostics)
+}
+
+/// The words behind each `/-` that switches a node off (role, kind, name), with their lines.
+pub fn commented_out(text: &str) -> Vec<(String, usize)> {
+    lex::commented_out(text)
+}
+
+/// Whether the tokens are whole, so that the parser sees what was counted here; `None` when
+/// the text is over a limit.
+fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
+    if SIZE_MAX < text.len() {
+        too_large(diagnostics, &format!("{} bytes", text.len()), 0..0, "1 MiB");
+        return None;
+    }
+    let (mut depth, mut nodes, mut is_start, mut is_sound) = (0_usize, 0, true, true);
+    let mut dashed: Vec<usize> = Vec::new();
+    let mut is_dashed = false;
+    for token in Lexer::new(text) {
+        match token.kind {
+            Kind::Open => {
+                depth += 1;
+                if std::mem::take(&mut is_dashed) {
+                    dashed.push(depth);
+                }
+            }
+            Kind::Close => {
+                is_sound &= 0 < depth;
+                dashed.retain(|it| *it < depth);
+                depth = depth.saturating_sub(1);
+            }
+            Kind::Slashdash => is_dashed = true,
+            Kind::Newline | Kind::Semicolon if !is_start => is_dashed = false,
+            Kind::Hash | Kind::Bracket | Kind::BracketClose => is_sound = false,
+            Kind::Text => is_sound &= tutor::bad_escape(&text[token.span.clone()]).is_none(),
+            _ => {}
+        }
+        is_sound &= token.is_closed;
+        match token.kind {
+            Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close => is_start = true,
+            Kind::Line | Kind::Block | Kind::Slashdash => {}
+            _ => nodes += usize::from(std::mem::take(&mut is_start)),
+        }
+        let deepest = depth.max(token.depth);
+        if DEPTH_MAX < deepest {
+            too_large(diagnostics, "too deep", token.span, "64 levels");
+            return None;
+        }
+        if DASHED_MAX < dashed.len() {
+            too_large(diagnostics, "too deep", token.span, "4 levels of `/-` inside `/-`");
+            return None;
+        }
+        if NODES_MAX < nodes {
+            too_large(diagnostics, "too many nodes", token.span, "10,000 nodes");
+            return None;
+        }
+    }
+    Some(is_sound && depth == 0)
+}
+
+fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, limit: &str) {
+    diagnostics
+        .push(Rule::TooLarge, format!("the file is too large to be read: {what}"))
+        .at(place, format!("more than {limit}"))
+        .help("split the pipeline into several files, or take the large part out");
+}
+
+/// The document, or the places that the parser does not understand.
+fn on_deep_stack(text: &str) -> Result<KdlDocument, Vec<Range<usize>>> {
+    let parse = || KdlDocument::parse_v2(text);
+    let parsed = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let running = thread.spawn_scoped(scope, parse).ok()?;
+        running.join().ok()
+    });
+    match parsed {
+        Some(Ok(document)) => Ok(document),
+        Some(Err(fault)) => Err(fault
+            .diagnostics
+            .iter()
+            .map(|it| it.span.offset()..it.span.offset() + it.span.len())
+            .collect()),
+        None => Err(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+#[path = "document/tests.rs"]
+mod tests;

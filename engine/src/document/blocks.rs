@@ -1,0 +1,86 @@
+//! Braces that have no partner.
+
+use super::lex::{Kind, Token};
+use super::mend::Mended;
+use stages::diagnostic::{Diagnostics, Rule};
+
+struct Line {
+    number: usize,
+    indent: usize,
+    start: usize,
+}
+
+/// Reports blocks that are never closed and braces that close nothing.
+pub(super) fn explain(
+    text: &str,
+    tokens: &[Token],
+    mended: &mut Mended,
+    diagnostics: &mut Diagnostics,
+) {
+    let (mut open, mut suspect) = (Vec::new(), None);
+    for token in tokens {
+        match token.kind {
+            Kind::Open => open.push(token),
+            Kind::Close => match open.pop() {
+                Some(opened) => {
+                    let (own, its) = (line(text, token), line(text, opened));
+                    let is_first = text[own.start..token.span.start].trim().is_empty();
+                    if suspect.is_none() && is_first && own.indent < its.indent {
+                        suspect = Some(opened);
+                    }
+                }
+                None => {
+                    mended.blank(token.span.clone());
+                    diagnostics
+                        .push(Rule::Syntax, "this `}` closes nothing")
+                        .at(token.span.clone(), "no block is open here")
+                        .help("delete it, or look for another `}` too many above");
+                }
+            },
+            _ => {}
+        }
+    }
+    if open.is_empty() {
+        return;
+    }
+    mended.close(open.len());
+    for opened in suspect.map_or(open, |it| vec![it]) {
+        unclosed(text, tokens, opened, diagnostics);
+    }
+}
+
+fn unclosed(text: &str, tokens: &[Token], opened: &Token, diagnostics: &mut Diagnostics) {
+    let home = line(text, opened);
+    let outside = tokens
+        .iter()
+        .filter(|it| opened.span.end <= it.span.start)
+        .filter(|it| !matches!(it.kind, Kind::Newline | Kind::Line | Kind::Block))
+        .map(|it| (it, line(text, it)))
+        .find(|(it, line)| {
+            line.number != home.number
+                && line.indent <= home.indent
+                && text[line.start..it.span.start].trim().is_empty()
+        });
+    let found = diagnostics
+        .push(Rule::Unclosed, "this block is never closed")
+        .at(opened.span.clone(), "opened here");
+    match outside {
+        Some((token, line)) => {
+            found.at(token.span.clone(), "this seems to stand outside of it").help(format!(
+                "add `}}` before line {} (guessed from the indentation)",
+                line.number
+            ));
+        }
+        None => {
+            found.help("add `}` at the end of the file");
+        }
+    }
+}
+
+fn line(text: &str, token: &Token) -> Line {
+    let before = &text[..token.span.start];
+    let start = before.rfind('\n').map_or(0, |it| it + 1);
+    let body = &text[start..];
+    let indent = body.len() - body.trim_start_matches([' ', '\t']).len();
+    Line { number: before.matches('\n').count() + 1, indent, start }
+}

@@ -1,0 +1,195 @@
+//! Explains what is no KDL: the usual slips by name, the rest at the parser's place in our words.
+
+mod phrase;
+mod slip;
+mod text;
+
+use super::lex::{Kind, Lexer, Token};
+use super::mend::Mended;
+use super::{blocks, on_deep_stack};
+use kdl::KdlDocument;
+use slip::Statement;
+use stages::diagnostic::{Diagnostics, Rule};
+use std::collections::BTreeSet;
+
+/// How often a text is mended and parsed again for one more finding, by its length.
+const ROUNDS: usize = 12;
+const ROUNDS_LONG: usize = 2;
+const LONG: usize = 64 << 10;
+
+/// Reports what keeps a text from being KDL, each region once, in one run.
+///
+/// Gives the document after all when nothing was found.
+pub(super) fn explain(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+    let before = diagnostics.found().len();
+    let tokens: Vec<Token> = Lexer::new(text).collect();
+    let mut mended = Mended::new(text);
+    let mut lines = BTreeSet::new();
+    if text.trim_start().starts_with(['{', '[']) {
+        json(text, diagnostics);
+        return None;
+    }
+    invisible(text, &mut mended, diagnostics);
+    blocks::explain(text, &tokens, &mut mended, diagnostics);
+    for found in &diagnostics.found()[before..] {
+        lines.extend(found.labels.iter().map(|it| line_of(text, it.span.start)));
+    }
+    let tokens: Vec<Token> = tokens
+        .into_iter()
+        .filter(|it| !(it.is_closed && matches!(it.kind, Kind::Line | Kind::Block)))
+        .collect();
+    for statement in statements(&tokens) {
+        let known = diagnostics.found().len();
+        Statement { text, tokens: statement, mended: &mut mended, diagnostics }.explain();
+        for found in &diagnostics.found()[known..] {
+            let Some(label) = found.labels.first() else { continue };
+            let last = label.span.end.max(label.span.start + 1) - 1;
+            lines.extend(line_of(text, label.span.start)..=line_of(text, last));
+        }
+    }
+    rest(text, &mut mended, &mut lines, diagnostics).filter(|_| diagnostics.found().len() == before)
+}
+
+fn json(text: &str, diagnostics: &mut Diagnostics) {
+    let start = text.len() - text.trim_start().len();
+    diagnostics
+        .push(Rule::Syntax, "this is JSON, and a pipeline file is KDL")
+        .at(start..start + 1, "JSON begins here")
+        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` says more");
+}
+
+/// Characters that KDL refuses because nobody sees them: control and direction characters.
+fn invisible(text: &str, mended: &mut Mended, diagnostics: &mut Diagnostics) {
+    let mut before = None;
+    for (at, it) in text.char_indices() {
+        let is_refused = matches!(it,
+            '\0'..='\u{8}' | '\u{E}'..='\u{1F}' | '\u{7F}' | '\u{200E}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
+        if !is_refused || at == 0 && it == '\u{FEFF}' {
+            continue;
+        }
+        let span = at..at + it.len_utf8();
+        mended.blank(span.clone());
+        // A run of them, as in a binary file, is one mistake.
+        if before.replace(span.end).is_none_or(|before| text[before..at].contains('\n')) {
+            diagnostics
+                .push(Rule::Syntax, "an invisible character cannot stand here")
+                .at(span, format!("U+{:04X}", u32::from(it)))
+                .help(format!("delete it, or write it as `\\u{{{:x}}}` in text", u32::from(it)));
+        }
+    }
+}
+
+/// What the parser still finds in the mended text, line by line.
+fn rest(
+    text: &str,
+    mended: &mut Mended,
+    lines: &mut BTreeSet<usize>,
+    diagnostics: &mut Diagnostics,
+) -> Option<KdlDocument> {
+    let rounds = if LONG < text.len() { ROUNDS_LONG } else { ROUNDS };
+    for _ in 0..rounds {
+        let faults = match on_deep_stack(mended.text()?) {
+            Ok(document) => return Some(document),
+            Err(faults) => faults,
+        };
+        let Some(fault) = faults.into_iter().min_by_key(|it| it.start) else { break };
+        let span = visible(text, mended.clip(fault));
+        if lines.insert(line_of(text, span.start)) {
+            diagnostics
+                .push(Rule::Syntax, "this part of the file cannot be read")
+                .at(span.clone(), "not understood from here")
+                .help(
+                    "a node is `name value property=value { … }`: text stands in double quotes, \
+                     values are separated by blanks",
+                );
+        }
+        let start = text[..span.start].rfind('\n').map_or(0, |it| it + 1);
+        let end = text[span.start..].find('\n').map_or(text.len(), |it| span.start + it);
+        mended.hollow(start..end);
+    }
+    if diagnostics.found().is_empty() {
+        diagnostics
+            .push(Rule::Syntax, "the file cannot be read")
+            .at(0..0, "not KDL version 2")
+            .help("a node is `name value property=value { … }`");
+    }
+    None
+}
+
+/// The part of a span that is worth a label: its first line, without blanks around it.
+fn visible(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let start = (0..=span.start).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    let body = &text[start..];
+    let start = start + (body.len() - body.trim_start().len());
+    if start == text.len() {
+        return start..start;
+    }
+    let line = text[start..].find('\n').map_or(text.len(), |it| start + it);
+    let end = span.end.clamp(start, line);
+    let end = (end..=line).find(|it| text.is_char_boundary(*it)).unwrap_or(line);
+    let shown = text[start..end].trim_end().len();
+    let least = text[start..].chars().next().map_or(0, char::len_utf8);
+    start..start + shown.max(least)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.as_bytes()[..at.min(text.len())].iter().filter(|it| **it == b'\n').count()
+}
+
+/// The tokens of each node's own line. Line ends inside brackets do not end it.
+fn statements(tokens: &[Token]) -> Vec<&[Token]> {
+    let (mut found, mut start, mut brackets, mut is_continued) = (Vec::new(), 0, 0_usize, false);
+    for (index, token) in tokens.iter().enumerate() {
+        let is_end = match token.kind {
+            Kind::Newline => brackets == 0 && !is_continued,
+            Kind::Semicolon | Kind::Open | Kind::Close => true,
+            _ => false,
+        };
+        match token.kind {
+            Kind::Bracket => brackets += 1,
+            Kind::BracketClose => brackets = brackets.saturating_sub(1),
+            _ => {}
+        }
+        is_continued = token.kind == Kind::Backslash;
+        if is_end {
+            brackets = 0;
+            // An opening brace without a name of its own is a statement's beginning gone wrong.
+            let with_brace = token.kind == Kind::Open && start == index;
+            let end = if with_brace { index + 1 } else { index };
+            found.push(&tokens[start..end]);
+            start = index + 1;
+        }
+    }
+    found.push(&tokens[start.min(tokens.len())..]);
+    found.retain(|it| !it.is_empty());
+    found
+}
+
+/// The first escape in a quoted string that KDL does not know, as bytes of the string.
+pub(super) fn bad_escape(written: &str) -> Option<std::ops::Range<usize>> {
+    let mut at = 0;
+    while let Some(found) = written[at..].find('\\') {
+        let start = at + found;
+        let it = written[start + 1..].chars().next()?;
+        let length = 1 + it.len_utf8();
+        let is_known = match it {
+            'u' => is_code_point(&written[start + 2..]),
+            'n' | 'r' | 't' | 's' | 'b' | 'f' | '\\' | '"' => true,
+            it => it.is_whitespace(),
+        };
+        if !is_known {
+            return Some(start..start + length);
+        }
+        at = start + length;
+    }
+    None
+}
+
+fn is_code_point(text: &str) -> bool {
+    let digits = text.strip_prefix('{').and_then(|it| it.split_once('}')).map(|it| it.0);
+    digits
+        .filter(|it| it.len() <= 6)
+        .and_then(|it| u32::from_str_radix(it, 16).ok())
+        .is_some_and(|it| char::from_u32(it).is_some())
+}

@@ -1,0 +1,381 @@
+//! The usual slips in one node's line, each with what to write instead.
+
+use super::super::lex::{Kind, Token};
+use super::super::mend::Mended;
+use super::super::words;
+use super::phrase;
+use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
+use std::ops::Range;
+
+pub(super) struct Statement<'a> {
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Token],
+    pub(super) mended: &'a mut Mended,
+    pub(super) diagnostics: &'a mut Diagnostics,
+}
+
+impl<'a> Statement<'a> {
+    /// Reports what is wrong, and mends it.
+    pub(super) fn explain(mut self) {
+        if self.brace() || self.list_item() || self.colon() || self.equals() {
+            return;
+        }
+        if self.expression() || self.brackets() {
+            return;
+        }
+        for index in 0..self.tokens.len() {
+            if self.token(index) {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn word(&self, index: usize) -> &'a str {
+        self.tokens.get(index).map_or("", |it| &self.text[it.span.clone()])
+    }
+
+    pub(super) fn kind(&self, index: usize) -> Option<Kind> {
+        self.tokens.get(index).map(|it| it.kind)
+    }
+
+    pub(super) fn is_glued(&self, index: usize) -> bool {
+        let pair = self.tokens.get(index).zip(self.tokens.get(index + 1));
+        pair.is_some_and(|(one, other)| one.span.end == other.span.start)
+    }
+
+    /// From one token to the end of the line.
+    pub(super) fn tail(&self, index: usize) -> Range<usize> {
+        let end = self.tokens.last().map_or(0, |it| it.span.end);
+        self.tokens.get(index).map_or(end, |it| it.span.start)..end
+    }
+
+    pub(super) fn report(
+        &mut self,
+        rule: Rule,
+        message: impl Into<String>,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.diagnostics.push(rule, message).at(span, label)
+    }
+
+    /// The value at `index` with what stands before it: `max-age="10m"`, `timeout "5s"`.
+    pub(super) fn shown(&self, index: usize, value: &str) -> String {
+        let equals = index.checked_sub(1).filter(|it| self.kind(*it) == Some(Kind::Equals));
+        match equals {
+            Some(equals) if 0 < equals => format!("{}={value}", self.word(equals - 1)),
+            _ if index == 1 => format!("{} {value}", self.word(0)),
+            _ => value.to_owned(),
+        }
+    }
+
+    /// `{` at the beginning of a line.
+    fn brace(&mut self) -> bool {
+        if self.kind(0) != Some(Kind::Open) {
+            return false;
+        }
+        let span = self.tokens[0].span.clone();
+        let before = self.text[..span.start].trim_end();
+        let above = before.lines().next_back().unwrap_or_default().trim();
+        let is_node = !above.is_empty() && !above.ends_with(['{', '}', ';']);
+        if is_node && !above.contains("//") {
+            self.mended.blank(before.len()..span.start);
+            self.report(Rule::Syntax, "this block belongs to no node", span, "a line of its own")
+                .help(format!("write `{above} {{` on one line"));
+            return true;
+        }
+        self.mended.give_up();
+        self.report(Rule::Syntax, "this block has no name", span, "a node's name is missing")
+            .help("write the node's name in front of `{`");
+        true
+    }
+
+    /// `- item`.
+    fn list_item(&mut self) -> bool {
+        if self.word(0) != "-" || self.tokens.len() < 2 {
+            return false;
+        }
+        let span = self.tokens[0].span.clone();
+        let item = self.text[self.tail(1)].trim().to_owned();
+        self.mended.blank(span.clone());
+        self.report(Rule::Syntax, "KDL has no lists with `-`", span, "this dash belongs to YAML")
+            .help(format!(
+                "several values stand behind one name: `NAME {}`",
+                phrase::items(&item, &retold(&item)).join(" ")
+            ));
+        true
+    }
+
+    /// `timeout: "5s"`.
+    fn colon(&mut self) -> bool {
+        let own = self.word(0).strip_suffix(':').filter(|it| !it.is_empty());
+        let json = || (self.kind(0) == Some(Kind::Text)).then(|| self.word(0).trim_matches('"'));
+        let is_apart = self.word(1) == ":";
+        let Some(name) = own.or_else(|| json().filter(|_| is_apart)) else { return false };
+        if self.text[self.tail(0)].starts_with("http") && self.tokens.len() == 1 {
+            return false;
+        }
+        let span = self.tokens[0].span.start..self.tokens[usize::from(own.is_none())].span.end;
+        let value = self.text[self.tail(if own.is_none() { 2 } else { 1 })].trim();
+        let value = value.trim_end_matches(',');
+        let help = format!("write `{}`", format!("{name} {}", quoted_value(value)).trim());
+        let message = format!("no node is called `{}`", &self.text[span.clone()]);
+        let tail = self.tail(usize::from(own.is_none()) + 1);
+        self.mended.blank(tail);
+        self.mended.word(span.clone());
+        self.report(Rule::YamlColon, message, span, "the colon belongs to YAML").help(help);
+        true
+    }
+
+    /// `timeout = "5s"`.
+    fn equals(&mut self) -> bool {
+        let is_plain = self.kind(1) == Some(Kind::Equals) && self.kind(2) != Some(Kind::Equals);
+        if !is_plain || self.kind(0) != Some(Kind::Word) {
+            return false;
+        }
+        if self.word(0) == "enabled" && words_exactly(self.word(2)) {
+            self.mended.blank(self.tokens[1].span.clone());
+            self.bare(2);
+            return true;
+        }
+        let span = self.tokens[1].span.clone();
+        let arrow = self.word(2) == ">";
+        let value = self.text[self.tail(if arrow { 3 } else { 2 })].trim();
+        let help = format!("write `{} {}`", self.word(0), quoted_value(value));
+        let message = format!("the value of `{}` follows without `=`", self.word(0));
+        let tail = self.tail(1);
+        self.mended.blank(tail);
+        self.report(Rule::YamlColon, message, span, "only properties have an equals sign")
+            .help(help);
+        true
+    }
+
+    /// `when event.type == "x"`.
+    fn expression(&mut self) -> bool {
+        let Some(start) = phrase::expression(self.text, self.tokens) else { return false };
+        let span = self.tail(start);
+        let written = &self.text[span.clone()];
+        let quoted = phrase::quoted_expression(written);
+        let help = format!("write `{}`: single quotes inside", self.shown(start, &quoted));
+        let label = if written.starts_with('"') {
+            "the second double quote ends it"
+        } else {
+            "quote from here to the end of the line"
+        };
+        self.mended.word(span.clone());
+        let message = "an expression must be one quoted string";
+        self.report(Rule::UnquotedExpression, message, span, label).help(help);
+        true
+    }
+
+    /// `days [sat, sun]`.
+    fn brackets(&mut self) -> bool {
+        let Some(start) =
+            self.tokens.iter().position(|it| matches!(it.kind, Kind::Bracket | Kind::BracketClose))
+        else {
+            return false;
+        };
+        let close = self.tokens.iter().rposition(|it| it.kind == Kind::BracketClose);
+        let end = close.filter(|it| start < *it).unwrap_or(start);
+        let span = self.tokens[start].span.start..self.tokens[end].span.end;
+        let items = phrase::items(self.text, &self.tokens[start..=end]);
+        let is_property = start > 1 && self.kind(start - 1) == Some(Kind::Equals);
+        let help = if is_property {
+            let words: Vec<&str> = items.iter().map(|it| it.trim_matches('"')).collect();
+            format!("write `{}`", self.shown(start, &format!("\"{}\"", words.join(" "))))
+        } else if start == 1 && matches!(self.word(0), "days" | "on" | "scope") {
+            let words: Vec<&str> = items.iter().map(|it| it.trim_matches('"')).collect();
+            format!("write `{}=\"{}\"`", self.word(0), words.join(" "))
+        } else {
+            format!("write `{}`", self.shown(start, &items.join(" ")).trim())
+        };
+        self.mended.word(span.clone());
+        let message = "KDL has no lists in brackets";
+        let label = "several words are just separated by blanks";
+        self.report(Rule::Brackets, message, span, label).help(help);
+        true
+    }
+
+    /// One token by itself. Answers whether the rest of the line is beyond telling.
+    fn token(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let is_closed = self.tokens[index].is_closed;
+        match self.tokens[index].kind {
+            Kind::Hash => self.hash(word, span),
+            Kind::Text | Kind::Raw | Kind::Block if !is_closed => return self.unclosed(index),
+            Kind::Text if word.starts_with("\"\"\"") && word.len() > 5 => {
+                return self.long_text(index);
+            }
+            Kind::Text => {
+                self.escape(index);
+                return self.behind_text(index);
+            }
+            Kind::Raw => return self.behind_text(index),
+            Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
+            Kind::Word => return self.bare(index),
+            Kind::Equals => return self.no_value(index),
+            Kind::Paren if index == 0 || !self.is_glued(index - 1) => {
+                return self.annotation(index);
+            }
+            Kind::Backslash => return self.backslash(index),
+            Kind::Paren
+                if self.kind(index.wrapping_sub(1)) == Some(Kind::Word)
+                    && self.is_glued(index - 1) =>
+            {
+                return self.call(index);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn hash(&mut self, word: &str, span: Range<usize>) {
+        let first = word[1..].split([' ', '\t']).next().unwrap_or_default();
+        if let Some(keyword) = words::keyword(first).filter(|_| !first.is_empty()) {
+            self.mended.word(span.start..span.start + 1 + first.len());
+            let span = span.start..span.start + 1 + first.len();
+            let message = format!("`#{first}` is written in lower case");
+            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
+                .help(format!("write `{keyword}`"));
+            return;
+        }
+        let above = self.text[..span.start].trim_end_matches([' ', '\t']);
+        let above = above.strip_suffix('\n').and_then(|it| it.lines().next_back());
+        let follows = above.is_some_and(|it| it.trim_start().starts_with("# "));
+        self.mended.blank(span.clone());
+        // A block of such lines is one mistake.
+        if follows && self.tokens.len() == 1 {
+            return;
+        }
+        let sign = span.start..span.start + 1;
+        let label = "`#` begins a raw string or a keyword";
+        self.report(Rule::HashComment, "comments start with `//`", sign, label)
+            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off");
+    }
+
+    /// `(env "X"`.
+    fn annotation(&mut self, index: usize) -> bool {
+        let kinds = (self.kind(index + 1), self.kind(index + 2));
+        if matches!(kinds, (Some(Kind::Word | Kind::Text | Kind::Raw), Some(Kind::ParenClose))) {
+            return false;
+        }
+        let (start, span) = (self.tokens[index].span.clone(), self.tail(index));
+        let name = self.word(index + 1);
+        let help = match name {
+            "env" | "file" | "param" => format!("write `({name})\"…\"`"),
+            _ => "parentheses hold one word, as in `(env)\"NAME\"`".to_owned(),
+        };
+        self.mended.word(span);
+        let label = "one word and `)` must follow";
+        self.report(Rule::Syntax, "this annotation cannot be read", start, label).help(help);
+        true
+    }
+
+    fn backslash(&mut self, index: usize) -> bool {
+        if matches!(self.kind(index + 1), Some(Kind::Newline)) {
+            return false;
+        }
+        let span = self.tokens[index].span.clone();
+        let tail = self.tail(index);
+        self.mended.blank(tail);
+        let label = "it continues a node on the next line";
+        self.report(Rule::Syntax, "a `\\` can only end a line", span, label)
+            .help("delete it, or put the text into quotes: `#\"a\\b\"#`");
+        true
+    }
+
+    fn bare(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let plain = word.trim_end_matches(',');
+        if let Some(keyword) = words::keyword(word).filter(|_| words_exactly(word)) {
+            self.mended.word(span.clone());
+            let is_property = index > 1 && self.kind(index - 1) == Some(Kind::Equals);
+            let name = if is_property { self.word(index - 2) } else { self.word(0) };
+            let help = if name == "enabled" {
+                "stages are on by default; delete this, or write `disabled` to switch one off"
+                    .to_owned()
+            } else {
+                format!("write `{}`", self.shown(index, keyword))
+            };
+            let message = match keyword {
+                "#true" | "#false" => "in KDL v2 the words are `#true` and `#false`".to_owned(),
+                _ => format!("in KDL v2 the word is `{keyword}`"),
+            };
+            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`")).help(help);
+        } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
+            self.mended.word(span.clone());
+            let comma = span.start + plain.len()..span.end;
+            self.report(Rule::Syntax, "values are separated by blanks", comma, "no comma here")
+                .help("delete the comma");
+        } else if words::begins_with_digit(word) && !words::is_number(word) {
+            self.mended.word(span.clone());
+            let message = format!("{} must be written in quotes", words::meant(plain));
+            let help = format!("write `{}`", self.shown(index, &format!("\"{plain}\"")));
+            let label = "a bare word cannot start with a digit";
+            self.report(Rule::UnquotedValue, message, span, label).help(help);
+        } else if word.contains('/') {
+            self.mended.word(span.clone());
+            let help = format!("write `{}`", self.shown(index, &format!("\"{plain}\"")));
+            let message = "text with a `/` must be written in quotes";
+            self.report(Rule::Syntax, message, span, "a bare word cannot contain `/`").help(help);
+        }
+        false
+    }
+
+    fn no_value(&mut self, index: usize) -> bool {
+        if index == 0 || index + 1 < self.tokens.len() {
+            return false;
+        }
+        let span = self.tokens[index - 1].span.start..self.tokens[index].span.end;
+        let name = self.word(index - 1);
+        let message = format!("`{name}` has no value");
+        let help = format!("write `{name}=VALUE`, or delete it");
+        self.mended.blank(span.clone());
+        self.report(Rule::Syntax, message, span, "the value is missing behind `=`").help(help);
+        true
+    }
+
+    /// `env("X")`.
+    fn call(&mut self, index: usize) -> bool {
+        let close = self.tokens.iter().rposition(|it| it.kind == Kind::ParenClose);
+        let end = close.filter(|it| index < *it).unwrap_or(self.tokens.len() - 1);
+        let span = self.tokens[index - 1].span.start..self.tokens[end].span.end;
+        let name = self.word(index - 1);
+        let start = self.tokens[index].span.end;
+        let stop = close.map_or(span.end, |it| self.tokens[it].span.start).max(start);
+        let inner = self.text[start..stop].trim();
+        let inner = inner.trim_matches(['"', '\'']);
+        let value = if matches!(name, "env" | "file" | "param") {
+            format!("({name})\"{inner}\"")
+        } else {
+            format!("\"{}\"", self.text[span.clone()].replace('"', "'"))
+        };
+        let help = format!("write `{}`", self.shown(index - 1, &value));
+        self.mended.word(span.clone());
+        let label = "a bare word cannot contain parentheses";
+        self.report(Rule::Syntax, "KDL has no calls", span, label).help(help);
+        true
+    }
+}
+
+/// A value as it should stand behind a name: `5s` gets quotes, `true` its sign.
+fn quoted_value(value: &str) -> String {
+    let is_word = !value.is_empty() && !value.contains(char::is_whitespace);
+    let inner = value.trim_matches('\'');
+    match words::keyword(value) {
+        Some(keyword) => keyword.to_owned(),
+        None if inner != value => format!("\"{inner}\""),
+        None if is_word && words::begins_with_digit(value) && !words::is_number(value) => {
+            format!("\"{value}\"")
+        }
+        None => value.to_owned(),
+    }
+}
+
+fn words_exactly(word: &str) -> bool {
+    matches!(word, "true" | "false" | "null" | "inf" | "-inf" | "nan")
+}
+
+fn retold(text: &str) -> Vec<Token> {
+    super::super::lex::Lexer::new(text).collect()
+}

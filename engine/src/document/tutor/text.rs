@@ -1,0 +1,121 @@
+//! Slips in strings: ends that are missing, escapes, what sticks to them.
+
+use super::super::lex::Kind;
+use super::phrase;
+use super::slip::Statement;
+use stages::diagnostic::Rule;
+
+impl Statement<'_> {
+    pub(super) fn unclosed(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        self.mended.word(span.clone());
+        let start = span.start;
+        if self.tokens[index].kind == Kind::Block {
+            self.mended.blank(span);
+            self.report(
+                Rule::Unclosed,
+                "this comment is never closed",
+                start..start + 2,
+                "opened here",
+            )
+            .help("add `*/` where it ends");
+            return true;
+        }
+        let hashes = word.len() - word.trim_start_matches('#').len();
+        let quotes = if word[hashes..].starts_with("\"\"\"") { 3 } else { 1 };
+        let end = format!("{}{}", "\"".repeat(quotes), "#".repeat(hashes));
+        let is_long = word.contains('\n') && quotes == 1;
+        let help = if is_long {
+            "text of several lines stands between `\"\"\"`, each on a line of its own".to_owned()
+        } else if quotes == 3 {
+            format!("add `{end}` on a line of its own")
+        } else {
+            format!("write `{}`", self.shown(index, &format!("{}{end}", word.trim_end())))
+        };
+        let message =
+            if is_long { "text in `\"` ends on its own line" } else { "this text is never closed" };
+        self.report(Rule::Unclosed, message, start..start + hashes + quotes, "opened here")
+            .help(help);
+        true
+    }
+
+    pub(super) fn escape(&mut self, index: usize) {
+        let (word, start) = (self.word(index), self.tokens[index].span.start);
+        let Some(bad) = super::bad_escape(word) else { return };
+        let escape = &word[bad.clone()];
+        self.mended.word(start + 1..self.tokens[index].span.end - 1);
+        let message = format!("`{escape}` is not an escape in a quoted string");
+        let help = if escape == "\\u" {
+            "a character is written with braces: `\\u{e4}`".to_owned()
+        } else {
+            format!("use a raw string: `{}`", self.shown(index, &phrase::raw(word)))
+        };
+        self.report(Rule::BadEscape, message, start + bad.start..start + bad.end, "here")
+            .help(help);
+    }
+
+    /// What sticks to the end of a string.
+    pub(super) fn behind_text(&mut self, index: usize) -> bool {
+        let sticks = matches!(self.kind(index + 1), Some(Kind::Word | Kind::Text | Kind::Raw));
+        if !sticks || !self.is_glued(index) {
+            return false;
+        }
+        let span = self.tokens[index + 1].span.clone();
+        let word = self.word(index + 1);
+        let tail = self.tail(index + 1);
+        self.mended.blank(tail);
+        if word.starts_with(',') {
+            let comma = span.start..span.start + 1;
+            self.report(Rule::Syntax, "values are separated by blanks", comma, "no comma here")
+                .help("delete the comma");
+        } else {
+            self.report(Rule::Syntax, "a blank is missing behind this text", span, "sticks to it")
+                .help("put a blank between them; a `\"` inside text is written `\\\"`");
+        }
+        true
+    }
+
+    /// `"""` with text behind it, or with lines left of its end.
+    pub(super) fn long_text(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let body = &word[3..word.len() - 3];
+        let first = body.lines().next().unwrap_or_default();
+        let indent = body.rsplit('\n').next().unwrap_or_default();
+        let mut lines = body.split_inclusive('\n').skip(1);
+        let is_left =
+            |it: &&str| it.ends_with('\n') && !it.trim().is_empty() && !it.starts_with(indent);
+        let quotes = span.start..span.start + 3;
+        let (message, place, label, help) = if !first.is_empty() || !body.contains('\n') {
+            let help = "begin the text on the next line, and end it with `\"\"\"` on its own line";
+            ("nothing can stand on the line of `\"\"\"`", quotes, "opened here", help)
+        } else if !indent.trim().is_empty() {
+            let end = span.end - 3..span.end;
+            ("`\"\"\"` ends a text on a line of its own", end, "text before it", "move it down")
+        } else if let Some(line) = lines.find(is_left) {
+            let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
+            let place = start..start + line.trim_end().len();
+            let help = "indent every line at least like the closing `\"\"\"`";
+            ("this line stands left of the closing `\"\"\"`", place, "indented less", help)
+        } else {
+            self.escape(index);
+            return self.behind_text(index);
+        };
+        self.mended.word(span);
+        self.report(Rule::Syntax, message, place, label).help(help);
+        true
+    }
+
+    pub(super) fn single_quotes(&mut self, index: usize) -> bool {
+        let start = self.tokens[index].span.start;
+        let line = &self.text[self.tail(index)];
+        let end = line[1..].find('\'').map_or(line.len(), |it| it + 2);
+        let inner = line[..end].trim_matches('\'');
+        let help = format!("write `{}`", self.shown(index, &format!("\"{inner}\"")));
+        let tail = self.tail(index);
+        self.mended.word(tail);
+        let label = "these quotes are for expressions";
+        self.report(Rule::Syntax, "text stands in double quotes", start..start + end, label)
+            .help(help);
+        true
+    }
+}

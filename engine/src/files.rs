@@ -1,0 +1,174 @@
+//! Which files a pipeline may read and where it may write.
+//!
+//! Never: a read outside the pipeline's root, whatever the path in the file says.
+
+use stages::diagnostic::SourceText;
+use stages::language::{Files, Unread};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// A schema or table larger than this is refused.
+const SIZE_MAX: u64 = 10 << 20;
+
+/// Where a pipeline file lies and what it may open.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The pipeline file as the user wrote it.
+    pub file: PathBuf,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Nothing outside is read.
+    pub root: PathBuf,
+    /// Stands in for `data/` beside `pipelines/`, when asked for.
+    pub data: Option<PathBuf>,
+}
+
+impl Place {
+    /// The root is the folder that holds `pipelines/`, or the file's own folder.
+    pub fn of(file: &Path, root: Option<&Path>, data: Option<&Path>) -> Self {
+        let folder = match file.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let folder_full = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let around = match folder_full.parent() {
+            Some(parent) if folder_full.ends_with("pipelines") => parent.to_owned(),
+            _ => folder_full,
+        };
+        let root = root.map_or(around, |it| it.canonicalize().unwrap_or_else(|_| it.to_owned()));
+        Place { file: file.to_owned(), folder, root, data: data.map(Path::to_owned) }
+    }
+
+    /// Where a path that the engine writes leads.
+    ///
+    /// With a data folder, `../data/x` becomes `DIR/x`, and any other relative path goes below
+    /// DIR without its `..`.
+    pub fn written(&self, path: &str) -> PathBuf {
+        let path = Path::new(path);
+        let Some(data) = self.data.as_ref().filter(|_| path.is_relative()) else {
+            return tidy(&self.folder.join(path));
+        };
+        let below: PathBuf =
+            path.components().filter(|it| matches!(it, Component::Normal(_))).collect();
+        data.join(below.strip_prefix("data").unwrap_or(&below))
+    }
+}
+
+/// Takes `a/../` out of a path as text, so that messages and names are short.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        let can_pop = matches!(tidied.components().next_back(), Some(Component::Normal(_)));
+        match part {
+            Component::ParentDir if can_pop => {
+                tidied.pop();
+            }
+            Component::CurDir => {}
+            other => tidied.push(other),
+        }
+    }
+    tidied
+}
+
+/// What was read so far, by path as written in the file.
+#[derive(Debug)]
+pub struct Opened {
+    place: Place,
+    /// Every file that was asked for, also the missing ones.
+    seen: BTreeMap<PathBuf, Option<Arc<SourceText>>>,
+}
+
+impl Opened {
+    /// Nothing read yet.
+    pub fn new(place: Place) -> Self {
+        Opened { place, seen: BTreeMap::new() }
+    }
+
+    /// Every file that was asked for, with its text when it could be read.
+    pub fn into_seen(self) -> BTreeMap<PathBuf, Option<Arc<SourceText>>> {
+        self.seen
+    }
+
+    fn open(&self, path: &Path) -> Result<Arc<SourceText>, Unread> {
+        let full = path.canonicalize().map_err(|it| in_words(&it))?;
+        if !full.starts_with(&self.place.root) {
+            // The name alone: a full path would say more of the machine than of the mistake.
+            let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
+            let root = root.to_string_lossy();
+            let reason = format!("it lies outside `{root}/`, the root of this pipeline");
+            return Err(Unread { is_outside: true, reason });
+        }
+        let size = full.metadata().map_err(|it| in_words(&it))?.len();
+        if SIZE_MAX < size {
+            return Err(unread(format!("it has {size} bytes; at most {SIZE_MAX} are read")));
+        }
+        let bytes = std::fs::read(&full).map_err(|it| in_words(&it))?;
+        let text = String::from_utf8(bytes).map_err(|_| unread("it is not UTF-8 text"))?;
+        Ok(Arc::new(SourceText { name: path.display().to_string(), text }))
+    }
+}
+
+fn unread(reason: impl Into<String>) -> Unread {
+    Unread { is_outside: false, reason: reason.into() }
+}
+
+fn in_words(fault: &std::io::Error) -> Unread {
+    match fault.kind() {
+        std::io::ErrorKind::NotFound => unread("there is no such file"),
+        std::io::ErrorKind::PermissionDenied => unread("reading it is not permitted"),
+        _ => unread(fault.to_string()),
+    }
+}
+
+impl Files for Opened {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, Unread> {
+        let joined = tidy(&self.place.folder.join(path));
+        let read = self.open(&joined);
+        self.seen.insert(joined, read.as_ref().ok().cloned());
+        read
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.place.written(path)
+    }
+
+    fn neighbours(&self, path: &str) -> Vec<String> {
+        let joined = self.place.folder.join(path);
+        let Some(folder) = joined.parent().and_then(|it| it.canonicalize().ok()) else {
+            return Vec::new();
+        };
+        if !folder.starts_with(&self.place.root) {
+            return Vec::new();
+        }
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|it| it.file_name().into_string().ok()).take(1000).collect();
+        names.sort();
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(data: Option<&str>, path: &str, expected: &str) {
+        let place = Place::of(Path::new("some/pipelines/a.kdl"), None, data.map(Path::new));
+        assert_eq!(place.written(path), Path::new(expected));
+    }
+
+    #[test]
+    fn a_written_path_is_relative_to_the_file() {
+        check(None, "../data/events.db", "some/data/events.db");
+        check(None, "/var/lib/x.db", "/var/lib/x.db");
+    }
+
+    #[test]
+    fn a_data_folder_stands_in_for_data() {
+        check(Some("/tmp/d"), "../data/events.db", "/tmp/d/events.db");
+        check(Some("/tmp/d"), "../../x/events.db", "/tmp/d/x/events.db");
+        check(Some("/tmp/d"), "/var/lib/x.db", "/var/lib/x.db");
+    }
+}

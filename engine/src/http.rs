@@ -1,0 +1,35 @@
+//! The HTTP surface: a small, strict server of our own, and what rides on it.
+//!
+//! Every ready-made server either brings an executor of its own or answers requests that two
+//! readers could understand differently. This one parses heads with `httparse`, refuses what is
+//! ambiguous and closes, and bounds everything that a stranger can make it wait for or hold.
+//!
+//! *Never:* a byte that was not understood is skipped to find the next request.
+
+mod api;
+pub mod app;
+pub mod auth;
+pub mod convert;
+pub mod hub;
+mod ingest;
+pub mod limits;
+pub mod listener;
+pub mod problem;
+pub mod query;
+pub mod service;
+pub mod sse;
+mod timer;
+pub mod wire;
+
+#[cfg(test)]
+mod testing;
+
+pub use limits::Limits;
+pub use listener::Server;
+pub use problem::Problem;
+pub use service::{Service, Site};
+pub use wire::body::BodyError;
+pub use wire::head::{Head, Method, Version};
+pub use wire::hosts::Hosts;
+pub use wire::request::Request;
+pub use wire::response::{Content, Feed, Reply};

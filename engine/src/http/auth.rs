@@ -1,0 +1,189 @@
+//! Bearer tokens and what they allow.
+
+use crate::http::problem::Problem;
+use crate::http::wire::request::Request;
+use crate::http::wire::response::Reply;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// What a token may be good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// Seeing events, figures and the plan.
+    Read,
+    /// Posting events.
+    Send,
+    /// Dead letters.
+    Redrive,
+    /// Asking for a reload.
+    Reload,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Scope; 4] = [Scope::Read, Scope::Send, Scope::Redrive, Scope::Reload];
+
+    /// Its word in the file.
+    pub fn word(self) -> &'static str {
+        ["read", "send", "redrive", "reload"][self as usize]
+    }
+
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
+    }
+}
+
+/// One token; its text is not kept.
+#[derive(Clone)]
+pub struct Token {
+    /// For logs and messages.
+    pub name: String,
+    digest: u128,
+    /// What it is good for.
+    pub scopes: Vec<Scope>,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("name", &self.name).field("scopes", &self.scopes).finish()
+    }
+}
+
+/// The tokens of a running engine. Without any, everything is allowed: that such an engine
+/// listens on loopback only is seen to elsewhere.
+///
+/// Compared are digests of one size under a key that this process drew and never shows. Without
+/// the key nobody can tell which text has which digest, so the time of a comparison says nothing
+/// about the token, even where the machine compares a word at a time.
+#[derive(Clone)]
+pub struct Tokens {
+    key: (u64, u64),
+    entries: Vec<Token>,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.entries).finish()
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        // The standard library seeds this from the operating system.
+        let draw = || RandomState::new().build_hasher().finish();
+        Tokens { key: (draw(), draw()), entries: Vec::new() }
+    }
+}
+
+impl Tokens {
+    /// One more token. Two of one name are two tokens, for rotation.
+    pub fn add(&mut self, name: impl Into<String>, secret: &str, scopes: Vec<Scope>) {
+        let digest = self.digest(secret);
+        self.entries.push(Token { name: name.into(), digest, scopes });
+    }
+
+    /// There is none, and everything is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether the request may do what `scope` is for; else the answer to give, before any of
+    /// the body is read. Only `Authorization: Bearer` counts: a token in a URL ends in logs.
+    pub fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<(), Reply> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let Some(secret) = bearer(request) else {
+            return Err(unknown("a bearer token is needed"));
+        };
+        let digest = self.digest(secret);
+        // Every entry is looked at, so that the time says nothing about the place of a match.
+        let same = |it: &Token| (it.digest ^ digest) == 0;
+        let (known, allowed) = self.entries.iter().fold((false, false), |(known, allowed), it| {
+            let hit = same(it);
+            (known | hit, allowed | (hit & it.scopes.contains(&scope)))
+        });
+        match (known, allowed) {
+            (_, true) => Ok(()),
+            (true, false) => {
+                let detail = format!("the token has not the scope `{}`", scope.word());
+                Err(Problem::new(403, detail).into())
+            }
+            (false, _) => Err(unknown("the token is not known")),
+        }
+    }
+
+    fn digest(&self, secret: &str) -> u128 {
+        let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
+        hasher.write(secret.as_bytes());
+        hasher.finish128().as_u128()
+    }
+}
+
+/// More than one `Authorization` is none: which of them counts would be a guess.
+fn bearer<'r>(request: &'r Request<'_>) -> Option<&'r str> {
+    let mut all = request
+        .head()
+        .headers()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        .map(|(_, value)| value);
+    let value = std::str::from_utf8(all.next()?).ok()?;
+    if all.next().is_some() {
+        return None;
+    }
+    let (scheme, secret) = value.split_once(' ')?;
+    let secret = secret.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then_some(secret)
+}
+
+fn unknown(detail: &str) -> Reply {
+    Reply::from(Problem::new(401, detail)).with("www-authenticate", "Bearer realm=\"engine\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::request_head;
+
+    fn tokens() -> Tokens {
+        let mut tokens = Tokens::default();
+        tokens.add("page", "s3cret", vec![Scope::Read]);
+        tokens.add("door", "other", vec![Scope::Send]);
+        tokens
+    }
+
+    #[track_caller]
+    fn check(tokens: &Tokens, fields: &str, scope: Scope, status: u16) {
+        let head = request_head(&format!(
+            "GET /?token=s3cret HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"
+        ));
+        let mut body = Vec::new();
+        let request = Request::new(head, None, &mut body);
+        let answer = tokens.allow(&request, scope);
+        assert_eq!(answer.map_or_else(|it| it.status(), |()| 200), status);
+    }
+
+    #[test]
+    fn a_token_opens_what_its_scopes_say_and_nothing_else() {
+        let tokens = tokens();
+        check(&tokens, "Authorization: Bearer s3cret\r\n", Scope::Read, 200);
+        check(&tokens, "Authorization: bearer other\r\n", Scope::Send, 200);
+        check(&tokens, "Authorization: Bearer s3cret\r\n", Scope::Send, 403);
+        check(&tokens, "Authorization: Bearer s3cre\r\n", Scope::Read, 401);
+        check(&tokens, "Authorization: Basic s3cret\r\n", Scope::Read, 401);
+        check(&tokens, "", Scope::Read, 401);
+    }
+
+    #[test]
+    fn two_authorizations_are_none() {
+        let fields = "Authorization: Bearer s3cret\r\nAuthorization: Bearer s3cret\r\n";
+        check(&tokens(), fields, Scope::Read, 401);
+    }
+
+    #[test]
+    fn without_tokens_everything_is_allowed() {
+        check(&Tokens::default(), "", Scope::Reload, 200);
+    }
+}

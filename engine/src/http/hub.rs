@@ -1,0 +1,197 @@
+//! The newest events of one streaming sink, which all of its clients read.
+//!
+//! *Invariant:* every event that was routed here and whose position the covered range holds is in
+//! the ring. So a client that stands in the range misses nothing, and one that stands before it
+//! finds what it misses in the store, where everything up to the range's end is committed.
+
+use event_listener::{Event, EventListener};
+use stages::store::Stored;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Writes one event as one JSON text.
+pub type Serialise = Arc<dyn Fn(&Stored) -> String + Send + Sync>;
+
+/// An event and, once somebody wanted it, its bytes on the wire.
+pub struct Framed {
+    /// The event.
+    pub stored: Arc<Stored>,
+    bytes: OnceLock<Box<[u8]>>,
+}
+
+impl Framed {
+    /// Not serialised yet.
+    pub fn new(stored: Arc<Stored>) -> Self {
+        Framed { stored, bytes: OnceLock::new() }
+    }
+
+    /// `id`, `event` and `data`, made once for all clients.
+    pub fn bytes(&self, serialise: &Serialise) -> &[u8] {
+        self.bytes.get_or_init(|| {
+            // JSON as received may be spread over lines. Between its tokens a line end is as
+            // good as a space, and within them JSON has none; here it could forge a field.
+            let data = serialise(&self.stored).replace(['\r', '\n'], " ");
+            let frame = format!("id: {}\nevent: event\ndata: {data}\n\n", self.stored.pos);
+            frame.into_bytes().into_boxed_slice()
+        })
+    }
+}
+
+/// What happened, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct HubCounters {
+    /// Connected now.
+    pub clients: AtomicU64,
+    /// Events sent, to each client.
+    pub sent: AtomicU64,
+    /// Gaps told.
+    pub gaps: AtomicU64,
+    /// Clients over the cap.
+    pub refused: AtomicU64,
+}
+
+/// What a cursor finds.
+pub enum Found {
+    /// The cursor stands before the range, which begins after this position.
+    Before(u64),
+    /// What comes next, and where the cursor stands behind it.
+    Next(Vec<Arc<Framed>>, u64),
+    /// Nothing newer is known.
+    Nothing,
+}
+
+/// One sink's ring and what its clients wait for.
+pub struct Hub {
+    name: Arc<str>,
+    serialise: Serialise,
+    capacity: usize,
+    ring: Mutex<Ring>,
+    news: Event,
+    /// What happened.
+    pub counters: HubCounters,
+}
+
+struct Ring {
+    events: VecDeque<Arc<Framed>>,
+    /// The covered range: after `after`, up to and including `to`.
+    after: u64,
+    to: u64,
+}
+
+impl Hub {
+    /// An empty ring for the sink `name`. Nothing at or below `after` will be published; to fill
+    /// the ring at a start, begin it earlier and publish what the store has since then.
+    pub fn new(name: Arc<str>, capacity: usize, after: u64, serialise: Serialise) -> Self {
+        let ring = Mutex::new(Ring { events: VecDeque::new(), after, to: after });
+        let counters = HubCounters::default();
+        Hub { name, serialise, capacity, ring, news: Event::new(), counters }
+    }
+
+    /// Whether the event was routed to this sink.
+    pub fn takes(&self, stored: &Stored) -> bool {
+        stored.targets.contains(&self.name)
+    }
+
+    /// How events are written.
+    pub fn serialise(&self) -> &Serialise {
+        &self.serialise
+    }
+
+    /// Takes what was committed, in the order of positions. Events for others only move the end
+    /// of the range. Does not wait for any client.
+    pub fn publish(&self, committed: &[Arc<Stored>]) {
+        let mut ring = self.lock();
+        let mut fresh = false;
+        for stored in committed {
+            if stored.pos <= ring.to {
+                continue;
+            }
+            ring.to = stored.pos;
+            if self.takes(stored) {
+                fresh = true;
+                ring.events.push_back(Arc::new(Framed::new(stored.clone())));
+            }
+        }
+        while self.capacity < ring.events.len() {
+            if let Some(oldest) = ring.events.pop_front() {
+                ring.after = oldest.stored.pos;
+            }
+        }
+        drop(ring);
+        if fresh {
+            self.news.notify(usize::MAX);
+        }
+    }
+
+    /// What follows `cursor`, at most `limit` events of it.
+    pub fn next(&self, cursor: u64, limit: usize) -> Found {
+        let ring = self.lock();
+        if cursor < ring.after {
+            return Found::Before(ring.after);
+        }
+        let from = ring.events.partition_point(|it| it.stored.pos <= cursor);
+        let next: Vec<_> = ring.events.iter().skip(from).take(limit).cloned().collect();
+        match next.last() {
+            Some(last) => {
+                let all = from + next.len() == ring.events.len();
+                let to = if all { ring.to } else { last.stored.pos };
+                Found::Next(next, to)
+            }
+            None => Found::Nothing,
+        }
+    }
+
+    /// The covered range: after the first, up to and including the second.
+    pub fn range(&self) -> (u64, u64) {
+        let ring = self.lock();
+        (ring.after, ring.to)
+    }
+
+    /// Where a cursor must stand to see the newest `count` events that `wanted` lets through.
+    pub fn rewind(&self, count: usize, wanted: impl Fn(&Stored) -> bool) -> u64 {
+        let ring = self.lock();
+        let newest = ring.events.iter().rev().filter(|it| wanted(&it.stored)).take(count);
+        newest.last().map_or(ring.to, |it| it.stored.pos - 1)
+    }
+
+    /// Ends at the next publication. To be made before looking.
+    pub fn listen(&self) -> EventListener {
+        self.news.listen()
+    }
+
+    /// A place for one client, if there are fewer than `most`.
+    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Place> {
+        let clients = &self.counters.clients;
+        let more = |now: u64| (now < most as u64).then_some(now + 1);
+        match clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => Some(Place { hub: self.clone() }),
+            Err(_) => {
+                self.counters.refused.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client's place; dropping it frees it.
+pub struct Place {
+    hub: Arc<Hub>,
+}
+
+impl Place {
+    /// Where it is.
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.counters.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+}

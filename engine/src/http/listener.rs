@@ -1,0 +1,288 @@
+//! Takes connections, a limited number of them, and lets them end in order.
+
+use crate::http::service::{Counters, Site, count};
+use crate::http::wire::{self, Ends};
+use event_listener::Event;
+use futures_util::FutureExt;
+use smol::net::{TcpListener, TcpStream};
+use smol::{Executor, Task};
+use stages::env::within;
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The first pause after a failure to accept; each further one in a row doubles it.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+
+/// The longest pause after a failure to accept.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A listener at work. Dropping it closes the listener and every connection at once.
+pub struct Server {
+    site: Arc<Site>,
+    open: Arc<Open>,
+    accepting: Option<Task<()>>,
+}
+
+impl Server {
+    /// Takes connections from `listener` until it is told otherwise.
+    pub fn start(listener: TcpListener, executor: Arc<Executor<'static>>, site: Arc<Site>) -> Self {
+        let open = Arc::new(Open::default());
+        let door = Door { site: site.clone(), open: open.clone(), executor: executor.clone() };
+        let accepting = Some(executor.spawn(async move { door.accept(listener).await }));
+        Server { site, open, accepting }
+    }
+
+    /// What happened.
+    pub fn counters(&self) -> &Counters {
+        &self.site.counters
+    }
+
+    /// Closes the listener, lets each connection finish the request under way (streams end where
+    /// they are), and closes what is left after `grace`. Whether all had finished.
+    pub async fn drain(mut self, grace: Duration) -> bool {
+        if let Some(task) = self.accepting.take() {
+            task.cancel().await;
+        }
+        self.site.stop.stop();
+        let done = within(&*self.site.clock, grace, self.open.emptied()).await;
+        done.is_some()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Each connection holds the list that holds it, so the list does not go by itself.
+        let tasks = std::mem::take(&mut self.open.lock().tasks);
+        drop(tasks);
+    }
+}
+
+/// The connections that are open.
+#[derive(Default)]
+struct Open {
+    all: Mutex<All>,
+    ended: Event,
+}
+
+#[derive(Default)]
+struct All {
+    next: u64,
+    tasks: HashMap<u64, (IpAddr, Task<()>)>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remove(&self, id: u64, counters: &Counters) {
+        let mut all = self.lock();
+        let removed = all.tasks.remove(&id);
+        if let Some((address, _)) = &removed
+            && let Some(number) = all.by_address.get_mut(address)
+        {
+            *number -= 1;
+            if *number == 0 {
+                all.by_address.remove(address);
+            }
+        }
+        counters.open.store(all.tasks.len() as u64, Ordering::Relaxed);
+        drop(all);
+        // The task that ends here is dropped after the lock: it holds nothing any more.
+        drop(removed);
+        self.ended.notify(usize::MAX);
+    }
+
+    async fn emptied(&self) {
+        loop {
+            let listener = self.ended.listen();
+            if self.lock().tasks.is_empty() {
+                return;
+            }
+            listener.await;
+        }
+    }
+}
+
+/// What the accepting task holds.
+struct Door {
+    site: Arc<Site>,
+    open: Arc<Open>,
+    executor: Arc<Executor<'static>>,
+}
+
+impl Door {
+    async fn accept(self, listener: TcpListener) {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    pause = PAUSE_FIRST;
+                    self.take(stream, peer);
+                }
+                Err(error) => {
+                    count(&self.site.counters.accept_errors);
+                    if is_of_one_connection(error.kind()) {
+                        continue;
+                    }
+                    // Out of descriptors, most likely: the connection stays in the backlog, and
+                    // asking again at once would spin on it.
+                    tracing::warn!(%error, "no connection could be accepted");
+                    self.site.clock.sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let counters = &self.site.counters;
+        let address = counted_address(peer.ip());
+        let mut all = self.open.lock();
+        if self.site.limits.connections_max <= all.tasks.len() {
+            return count(&counters.refused_total);
+        }
+        let here = all.by_address.entry(address).or_default();
+        if self.site.limits.connections_per_ip <= *here {
+            return count(&counters.refused_ip);
+        }
+        *here += 1;
+        count(&counters.accepted);
+        let id = all.next;
+        all.next += 1;
+        // Spawned under the lock: the task's own removal waits for it, and so finds the entry.
+        let task =
+            self.executor.spawn(talk(stream, peer, id, self.site.clone(), self.open.clone()));
+        all.tasks.insert(id, (address, task));
+        counters.open.store(all.tasks.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// One connection; its panic is its own end and nobody else's.
+async fn talk(stream: TcpStream, peer: SocketAddr, id: u64, site: Arc<Site>, open: Arc<Open>) {
+    // Without it small answers wait for the other side's acknowledgement; failing is harmless.
+    stream.set_nodelay(true).unwrap_or_default();
+    let local = stream.local_addr().ok().map(|it| it.ip());
+    let ends = Ends { peer: Some(peer.ip().to_canonical()), local };
+    let work = AssertUnwindSafe(wire::serve(stream, ends, &site)).catch_unwind();
+    if work.await.is_err() {
+        count(&site.counters.panics);
+        tracing::error!(%peer, "a connection ended in a panic");
+    }
+    open.remove(id, &site.counters);
+}
+
+/// Whether a failure to accept is over with the connection that it was about.
+fn is_of_one_connection(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
+    )
+}
+
+/// An IPv6 host has a whole /64 to itself, so that is what counts as one.
+fn counted_address(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::limits::Limits;
+    use crate::http::testing::{Echo, ManualClock};
+    use crate::http::wire::hosts::Hosts;
+    use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+    const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    async fn start(
+        executor: &Arc<Executor<'static>>,
+        limits: Limits,
+    ) -> (Server, SocketAddr, Arc<ManualClock>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let clock = ManualClock::new();
+        let service = Arc::new(Echo::default());
+        let site = Site::new(service, Hosts::default(), limits, clock.clone());
+        (Server::start(listener, executor.clone(), Arc::new(site)), address, clock)
+    }
+
+    async fn ask(stream: &mut TcpStream) -> String {
+        stream.write_all(GET).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let count = stream.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    }
+
+    #[test]
+    fn a_connection_over_the_cap_is_closed_and_its_place_comes_back() {
+        let executor = Arc::new(Executor::new());
+        smol::block_on(executor.clone().run(async move {
+            let limits = Limits { connections_per_ip: 1, ..Limits::default() };
+            let (server, address, _clock) = start(&executor, limits).await;
+            let mut first = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut first).await.starts_with("HTTP/1.1 200 OK\r\n"));
+            let mut second = TcpStream::connect(address).await.unwrap();
+            assert_eq!(second.read(&mut [0; 8]).await.unwrap_or(0), 0);
+            assert_eq!(server.counters().refused_ip.load(Ordering::Relaxed), 1);
+            drop(first);
+            server.open.emptied().await;
+            let mut third = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut third).await.starts_with("HTTP/1.1 200 OK\r\n"));
+        }));
+    }
+
+    #[test]
+    fn draining_ends_idle_connections_and_frees_the_port() {
+        let executor = Arc::new(Executor::new());
+        smol::block_on(executor.clone().run(async move {
+            let (server, address, _clock) = start(&executor, Limits::default()).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            ask(&mut stream).await;
+            assert!(server.drain(Duration::from_secs(5)).await);
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+            assert!(TcpStream::connect(address).await.is_err());
+        }));
+    }
+
+    #[test]
+    fn what_does_not_end_in_time_is_closed() {
+        let executor = Arc::new(Executor::new());
+        smol::block_on(executor.clone().run(async move {
+            let (server, address, clock) = start(&executor, Limits::default()).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            ask(&mut stream).await;
+            stream.write_all(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            while server.counters().requests.load(Ordering::Relaxed) < 2 {
+                smol::future::yield_now().await;
+            }
+            let mut drained = std::pin::pin!(server.drain(Duration::from_secs(5)));
+            let ended = loop {
+                if let Some(ended) = smol::future::poll_once(&mut drained).await {
+                    break ended;
+                }
+                clock.advance(Duration::from_secs(1));
+                smol::future::yield_now().await;
+            };
+            assert!(!ended);
+            assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0);
+        }));
+    }
+
+    #[test]
+    fn an_ipv6_neighbourhood_counts_as_one_address() {
+        let counted = |text: &str| counted_address(text.parse().unwrap());
+        assert_eq!(counted("2001:db8::1"), counted("2001:db8::ffff:1"));
+        assert_ne!(counted("2001:db8::1"), counted("2001:db8:0:1::1"));
+        assert_eq!(counted("::ffff:192.0.2.1"), counted("192.0.2.1"));
+    }
+}

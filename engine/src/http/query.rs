@@ -1,0 +1,41 @@
+//! Reads a query: `name=value&name=value`.
+
+use crate::http::wire::target::percent_decode;
+
+/// Every pair, decoded, in order; `None` when something is not percent-encoded UTF-8.
+pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
+    let decode = |text: &str| String::from_utf8(percent_decode(text.as_bytes(), true)?).ok();
+    let parts = query.split('&').filter(|it| !it.is_empty());
+    parts
+        .map(|part| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            Some((decode(name)?, decode(value)?))
+        })
+        .collect()
+}
+
+/// A part of a path without its percent-encoding; `None` when it is not encoded UTF-8.
+pub fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(percent_decode(text.as_bytes(), false)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_decoded_and_broken_escapes_refused() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            pairs("type=A%26B&x&source=front+door&type=%C3%A9"),
+            Some(vec![
+                pair("type", "A&B"),
+                pair("x", ""),
+                pair("source", "front door"),
+                pair("type", "é")
+            ])
+        );
+        assert_eq!(pairs("a=%4"), None);
+        assert_eq!(pairs("a=%ff"), None);
+    }
+}

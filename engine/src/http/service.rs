@@ -1,0 +1,143 @@
+//! What the rest of the engine plugs in, and what all connections share.
+
+use crate::http::limits::Limits;
+use crate::http::wire::hosts::Hosts;
+use crate::http::wire::request::Request;
+use crate::http::wire::response::Reply;
+use event_listener::{Event, EventListener};
+use stages::env::{Clock, Pending};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Answers requests.
+pub trait Service: Send + Sync + 'static {
+    /// Answers one. It may be dropped at any wait when its time is over. A panic is answered
+    /// with 500 and ends the connection.
+    fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply>;
+}
+
+/// Tells connections that it is time to end.
+#[derive(Debug, Default)]
+pub struct Stop {
+    stopped: AtomicBool,
+    told: Event,
+}
+
+impl Stop {
+    /// From now on every connection ends with the request under way.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.told.notify(usize::MAX);
+    }
+
+    /// It is time to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn listen(&self) -> EventListener {
+        self.told.listen()
+    }
+}
+
+/// What happened, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections open now.
+    pub open: AtomicU64,
+    /// Connections taken.
+    pub accepted: AtomicU64,
+    /// Connections closed at accept since there were too many.
+    pub refused_total: AtomicU64,
+    /// Connections closed at accept since their address had too many.
+    pub refused_ip: AtomicU64,
+    /// Failures to accept.
+    pub accept_errors: AtomicU64,
+    /// Requests handed to the service.
+    pub requests: AtomicU64,
+    /// Requests refused before the service saw them.
+    pub refused_requests: AtomicU64,
+    /// Requests cut off by the clock.
+    pub timeouts: AtomicU64,
+    /// Panics caught.
+    pub panics: AtomicU64,
+}
+
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What all connections of one listener share.
+pub struct Site {
+    /// Answers.
+    pub service: Arc<dyn Service>,
+    /// Whom requests may be addressed to.
+    pub hosts: Hosts,
+    /// Bounds.
+    pub limits: Limits,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The end.
+    pub stop: Stop,
+    /// What happened.
+    pub counters: Counters,
+    date: Mutex<(i64, [u8; 29])>,
+}
+
+impl Site {
+    /// From its parts.
+    pub fn new(
+        service: Arc<dyn Service>,
+        hosts: Hosts,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Site {
+            service,
+            hosts,
+            limits,
+            clock,
+            stop: Stop::default(),
+            counters: Counters::default(),
+            date: Mutex::new((i64::MIN, [0; 29])),
+        }
+    }
+
+    /// The `Date` of an answer given now, made once a second.
+    pub(crate) fn date(&self) -> [u8; 29] {
+        let now = self.clock.wall();
+        let second = now.0.div_euclid(1_000_000);
+        let mut date = self.date.lock().unwrap_or_else(PoisonError::into_inner);
+        if date.0 != second {
+            *date = (second, http_date(second, &now.to_string()));
+        }
+        date.1
+    }
+}
+
+/// `Thu, 01 Jan 2026 09:50:04 GMT`, from Unix seconds and the same time in RFC 3339.
+fn http_date(second: i64, rfc3339: &str) -> [u8; 29] {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let day = DAYS[second.div_euclid(86_400).rem_euclid(7) as usize];
+    let part = |from: usize, to: usize| rfc3339.get(from..to).unwrap_or("00");
+    let month = part(5, 7).parse::<usize>().unwrap_or(1).clamp(1, 12);
+    let (year, month, time) = (part(0, 4), MONTHS[month - 1], part(11, 19));
+    let text = format!("{day}, {} {month} {year} {time} GMT", part(8, 10));
+    // A clock beyond the year 9999 is the only way to another length.
+    text.as_bytes().try_into().unwrap_or(*b"Thu, 01 Jan 1970 00:00:00 GMT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_is_in_the_form_of_http() {
+        assert_eq!(
+            http_date(784_111_777, "1994-11-06T08:49:37.000Z").escape_ascii().to_string(),
+            "Sun, 06 Nov 1994 08:49:37 GMT"
+        );
+    }
+}

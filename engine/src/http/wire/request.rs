@@ -1,0 +1,56 @@
+//! A request as the service sees it.
+
+use crate::http::wire::body::BodyError;
+use crate::http::wire::head::Head;
+use stages::env::Pending;
+use std::net::IpAddr;
+
+/// Where a body comes from.
+pub trait Source: Send {
+    /// All of it, if it is no longer than `limit`.
+    fn read(&mut self, limit: usize) -> Pending<'_, Result<Vec<u8>, BodyError>>;
+}
+
+/// A body that is there already, for tests and for requests that we make ourselves.
+impl Source for Vec<u8> {
+    fn read(&mut self, limit: usize) -> Pending<'_, Result<Vec<u8>, BodyError>> {
+        let body = std::mem::take(self);
+        let fits = body.len() <= limit;
+        Box::pin(async move { if fits { Ok(body) } else { Err(BodyError::TooLarge) } })
+    }
+}
+
+/// A head, and a body that is read only when asked for.
+pub struct Request<'c> {
+    head: Head,
+    peer: Option<IpAddr>,
+    body: &'c mut dyn Source,
+}
+
+impl<'c> Request<'c> {
+    /// From its parts.
+    pub fn new(head: Head, peer: Option<IpAddr>, body: &'c mut dyn Source) -> Self {
+        Request { head, peer, body }
+    }
+
+    /// What came before the body.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The first value of a field; `None` also when it is not UTF-8.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.header(name)
+    }
+
+    /// Who is connected. Behind a proxy that is the proxy.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Reads the body, once; a second call gets an empty one. A body that announces more than
+    /// `limit` is refused before any of it is read, and after an error the connection closes.
+    pub async fn body(&mut self, limit: usize) -> Result<Vec<u8>, BodyError> {
+        self.body.read(limit).await
+    }
+}

@@ -1,0 +1,440 @@
+//! A message as received to an event, or to the reasons why not.
+//!
+//! Pure: nothing waits and nothing is written. The checks of the message, of what `map` takes
+//! from it and of its data all speak, so one answer names everything that is wrong.
+
+use crate::decode::{self, Unreadable};
+use crate::plan::{Plan, SourcePlan, Violation, violations};
+use crate::spec::{Map, OnInvalid, OnUnknownType};
+use serde_json::{Value, json};
+use stages::env::Random;
+use stages::event::{Body, DataAt, Envelope, Event, Priority};
+use stages::expr::{Expr, Root, Scope, Val};
+use stages::language::glob_fits;
+use stages::spanned::Spanned;
+use stages::time::Timestamp;
+use std::sync::Arc;
+
+/// The longest id, type or source, in bytes.
+const WORD_MAX: usize = 256;
+/// The longest subject, correlation or parent id, in bytes.
+const TEXT_MAX: usize = 1024;
+
+/// A message on its way in.
+pub struct Incoming<'a> {
+    /// The bytes of one event.
+    pub bytes: Arc<[u8]>,
+    /// The source that brought it.
+    pub source: &'a SourcePlan,
+    /// The request that brought it, for `http`.
+    pub http: Option<&'a Value>,
+    /// The id to use when `map` gives none.
+    pub id: Option<&'a str>,
+    /// The type to use when `map` gives none.
+    pub kind: Option<&'a Arc<str>>,
+    /// Something that stands for the message when it is not JSON.
+    pub decoded: Option<Value>,
+    /// When it arrived.
+    pub received: Timestamp,
+    /// The running generation.
+    pub generation: u64,
+}
+
+/// What a message comes to.
+#[derive(Debug)]
+pub enum Taken {
+    /// An event.
+    Event(Box<Event>),
+    /// Let go by a rule of the file, of this name.
+    Discarded(Box<Event>, Arc<str>),
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// Why a message is refused.
+#[derive(Debug)]
+pub struct Refusal {
+    /// 400, 413 or 422.
+    pub status: u16,
+    /// In one sentence.
+    pub detail: String,
+    /// Every place that is wrong.
+    pub violations: Vec<Violation>,
+    /// Whether it is kept as a dead letter: not what no JSON is.
+    pub is_kept: bool,
+    /// The source it names, as far as it could be read.
+    pub source: Option<String>,
+    /// The id it names.
+    pub id: Option<String>,
+    /// The event, where a filter refused one that was read.
+    pub stage: Arc<str>,
+}
+
+/// Reads one message.
+pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
+    let size_max = plan.limits.event_size_max;
+    if size_max < incoming.bytes.len() as u64 {
+        let detail =
+            format!("the event has {} bytes; at most {size_max} are taken", incoming.bytes.len());
+        return Taken::Refused(Refusal::plain(413, detail, false));
+    }
+    let message = match incoming.decoded.clone().map_or_else(|| decode::parse(&incoming.bytes), Ok)
+    {
+        Ok(message) => message,
+        Err(Unreadable::NotJson(reason)) => {
+            return Taken::Refused(Refusal::plain(400, format!("not JSON: {reason}"), false));
+        }
+        Err(Unreadable::Refused(reason)) => {
+            let violation = Violation {
+                instance: String::new(),
+                schema: String::new(),
+                message: reason.clone(),
+            };
+            let mut refusal = Refusal::plain(422, reason, true);
+            refusal.violations.push(violation);
+            return Taken::Refused(refusal);
+        }
+    };
+    let mut reading = Reading { plan, incoming, random, message, wrong: Vec::new() };
+    reading.check_message();
+    reading.event()
+}
+
+impl Refusal {
+    fn plain(status: u16, detail: String, is_kept: bool) -> Self {
+        Refusal {
+            status,
+            detail,
+            violations: Vec::new(),
+            is_kept,
+            source: None,
+            id: None,
+            stage: "validate".into(),
+        }
+    }
+
+    /// Every reason on its line, with its place.
+    pub fn reason(&self) -> String {
+        if self.violations.is_empty() {
+            return self.detail.clone();
+        }
+        let line = |it: &Violation| format!("{}: {}", it.instance, it.message);
+        self.violations.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+struct Reading<'a> {
+    plan: &'a Plan,
+    incoming: Incoming<'a>,
+    random: &'a Random,
+    message: Value,
+    wrong: Vec<Violation>,
+}
+
+/// A part of an event that `map` reads.
+type Part<'a> = Option<&'a Spanned<Expr>>;
+
+impl<'a> Reading<'a> {
+    fn check_message(&mut self) {
+        if let Some(schema) = &self.incoming.source.schema {
+            self.wrong = violations(schema, &self.message, "");
+        }
+    }
+
+    fn event(mut self) -> Taken {
+        let source = self.incoming.source;
+        let map = &source.map;
+        let received = self.incoming.received;
+        let fallback = self.incoming.kind.cloned();
+        let kind = match self.word(map.kind.as_ref(), &["type"], WORD_MAX) {
+            Some(kind) => kind,
+            None => fallback.unwrap_or_else(|| {
+                let at = place_of(map.kind.as_ref(), "/type");
+                self.complain(&at, "an event needs a type");
+                "".into()
+            }),
+        };
+        let id = self.word(map.id.as_ref(), &[], WORD_MAX);
+        let given = self.incoming.id.map(Arc::from);
+        let id = id.or(given).unwrap_or_else(|| self.random.uuid(received).to_string().into());
+        let who = self.word(map.source.as_ref(), &[], WORD_MAX);
+        let envelope = Envelope {
+            id,
+            kind,
+            source: who.unwrap_or_else(|| source.name.clone()),
+            subject: self.text(map.subject.as_ref()).unwrap_or_else(|| "".into()),
+            time: self.time(map.time.as_ref()).unwrap_or(received),
+            received,
+            priority: self.priority(map.priority.as_ref()).unwrap_or(self.plan.priority.default),
+            correlation_id: self.text(map.correlation_id.as_ref()),
+            parent_id: self.text(map.parent_id.as_ref()),
+        };
+        let raw = self.plan.reads_raw.then(|| Arc::new(self.message.clone()));
+        let (data, at, prefix) = self.data(map);
+        let event = Event {
+            seq: 0,
+            generation: self.incoming.generation,
+            envelope,
+            body: Body { bytes: self.incoming.bytes.clone(), data: at },
+            data: Arc::new(data),
+            raw,
+            enrich: serde_json::Map::new(),
+        };
+        self.judge(event, &prefix)
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        let mut scope = Scope::at(self.incoming.received);
+        scope.data = Some(&self.message);
+        scope.raw = Some(&self.message);
+        scope.http = self.incoming.http;
+        scope.param = Some(&self.plan.globals.param);
+        scope.random = Some(self.random);
+        scope
+    }
+
+    /// A violation, unless the place has one already: a schema's word is more exact than ours.
+    fn complain(&mut self, instance: &str, message: impl Into<String>) {
+        if self.wrong.iter().any(|it| it.instance == instance) {
+            return;
+        }
+        let message = message.into();
+        let schema = "map".to_owned();
+        self.wrong.push(Violation { instance: instance.to_owned(), schema, message });
+    }
+
+    /// A text that must not be empty; `own` is where it stands when `map` says nothing.
+    fn word(&mut self, part: Part<'_>, own: &[&str], most: usize) -> Option<Arc<str>> {
+        let (found, at) = match part {
+            Some(expr) => (owned(expr.value.eval(&self.scope())), place_of(part, "")),
+            None => {
+                let key = own.first()?;
+                let value = self.message.get(*key).map_or(Value::Null, Value::clone);
+                (value, format!("/{key}"))
+            }
+        };
+        match found {
+            Value::Null => None,
+            Value::String(text) if !text.is_empty() && text.len() <= most => Some(text.into()),
+            Value::Number(number) => Some(number.to_string().into()),
+            _ => {
+                self.complain(&at, format!("must be a text of 1 to {most} bytes"));
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, part: Part<'_>) -> Option<Arc<str>> {
+        let expr = part?;
+        match owned(expr.value.eval(&self.scope())) {
+            Value::Null => None,
+            Value::String(text) if text.len() <= TEXT_MAX => Some(text.into()),
+            Value::Number(number) => Some(number.to_string().into()),
+            _ => {
+                let at = place_of(part, "");
+                self.complain(&at, format!("must be a text of at most {TEXT_MAX} bytes"));
+                None
+            }
+        }
+    }
+
+    fn time(&mut self, part: Part<'_>) -> Option<Timestamp> {
+        let expr = part?;
+        let (found, is_null) = match expr.value.eval(&self.scope()) {
+            Val::Null => (None, true),
+            Val::Time(it) => (Some(it), false),
+            Val::Text(text) => (Timestamp::parse(&text), false),
+            other => (other.as_f64().and_then(Timestamp::from_unix_seconds), false),
+        };
+        if found.is_none() && !is_null {
+            let at = place_of(part, "");
+            self.complain(&at, "must be a time: Unix seconds or RFC 3339 text");
+        }
+        found
+    }
+
+    fn priority(&mut self, part: Part<'_>) -> Option<Priority> {
+        let expr = part?;
+        let found = match owned(expr.value.eval(&self.scope())) {
+            Value::Null => return None,
+            Value::String(word) => Priority::parse(&word),
+            _ => None,
+        };
+        if found.is_none() {
+            let at = place_of(part, "");
+            self.complain(&at, "must be one of low, normal, high, critical");
+        }
+        found
+    }
+
+    /// The payload, where its text stands, and the pointer to it in the message. A plain path is
+    /// moved out of the message instead of copied; nothing reads the message after this.
+    fn data(&mut self, map: &Map) -> (Value, DataAt, String) {
+        let plain = match &map.data {
+            None => Some(Vec::new()),
+            Some(expr) => match expr.value.plain_path() {
+                Some((Root::Data | Root::Raw, path)) => Some(path),
+                _ => None,
+            },
+        };
+        let is_text = self.incoming.decoded.is_none();
+        if let Some(path) = plain.as_ref().filter(|_| is_text) {
+            let slice = decode::range_of(&self.incoming.bytes, path);
+            let pointer = pointer_of(path);
+            let found = self.message.pointer_mut(&pointer).filter(|it| !it.is_null());
+            if let (Some(slice), Some(found)) = (slice, found) {
+                return (found.take(), DataAt::Slice(slice), pointer);
+            }
+        }
+        let value = match &map.data {
+            Some(expr) => owned(expr.value.eval(&self.scope())),
+            None => self.message.clone(),
+        };
+        let text = DataAt::Own(value.to_string().into());
+        (value, text, plain.map(|it| pointer_of(&it)).unwrap_or_default())
+    }
+
+    /// The schema and rules of the event's type, then the filters.
+    fn judge(mut self, mut event: Event, prefix: &str) -> Taken {
+        let validate = &self.plan.validate;
+        let kind = event.envelope.kind.clone();
+        let mut unknown = None;
+        match validate.schemas.of(&kind) {
+            Some(schema) => {
+                for it in violations(schema, &event.data, prefix) {
+                    if !self.wrong.iter().any(|known| known.instance == it.instance) {
+                        self.wrong.push(it);
+                    }
+                }
+            }
+            None => unknown = Some(validate.on_unknown_type),
+        }
+        self.check_rules(&event);
+        let type_at = place_of(self.incoming.source.map.kind.as_ref(), "/type");
+        match unknown {
+            Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
+                return Taken::Discarded(Box::new(event), "validate".into());
+            }
+            Some(OnUnknownType::Reject | OnUnknownType::DeadLetter) => {
+                let known = self.wrong.len();
+                self.complain(&type_at, format!("no schema covers the type `{kind}`"));
+                self.wrong[known..].iter_mut().for_each(|it| it.schema = "validate".to_owned());
+            }
+            _ => {}
+        }
+        if self.wrong.is_empty() {
+            return self.filter(event);
+        }
+        let only_unknown = self.wrong.len() == 1 && self.wrong[0].schema == "validate";
+        match validate.on_invalid {
+            OnInvalid::Drop if !only_unknown => {
+                Taken::Discarded(Box::new(event), "validate".into())
+            }
+            OnInvalid::Tag if !only_unknown => {
+                let told: Vec<Value> = self.wrong.iter().map(Violation::json).collect();
+                event.enrich.insert("validate".to_owned(), Value::Array(told));
+                self.wrong.clear();
+                self.filter(event)
+            }
+            on_invalid => {
+                let is_kept = if only_unknown {
+                    unknown == Some(OnUnknownType::DeadLetter)
+                } else {
+                    on_invalid == OnInvalid::DeadLetter
+                };
+                Taken::Refused(self.refusal(&event, is_kept))
+            }
+        }
+    }
+
+    fn refusal(self, event: &Event, is_kept: bool) -> Refusal {
+        let count = self.wrong.len();
+        let detail = match count {
+            1 => "one part of the event cannot be taken".to_owned(),
+            _ => format!("{count} parts of the event cannot be taken"),
+        };
+        Refusal {
+            violations: self.wrong,
+            source: Some(event.envelope.source.to_string()),
+            id: Some(event.envelope.id.to_string()),
+            ..Refusal::plain(422, detail, is_kept)
+        }
+    }
+
+    fn check_rules(&mut self, event: &Event) {
+        let plan = self.plan;
+        for rule in &plan.validate.rules {
+            if !glob_fits(&rule.kind.value, &event.envelope.kind) {
+                continue;
+            }
+            let scope = Scope::of(event, self.incoming.received).with(&plan.globals);
+            let holds = rule.check.value.eval(&scope);
+            if matches!(holds, Val::Bool(false)) {
+                self.complain(&rule.at, rule.message.clone());
+            }
+        }
+    }
+
+    fn filter(self, mut event: Event) -> Taken {
+        let plan = self.plan;
+        let now = self.incoming.received;
+        event.envelope.priority = level(plan, &event, now);
+        let filters = plan.filters.iter().filter(|it| !it.is_disabled);
+        for filter in filters {
+            let scope = Scope::of(&event, now).with(&plan.globals);
+            if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope))
+                || filter.keep.iter().all(|it| it.value.is_true(&scope))
+            {
+                continue;
+            }
+            let name: Arc<str> = filter.name.value.as_str().into();
+            if !filter.keeps_dropped {
+                return Taken::Discarded(Box::new(event), name);
+            }
+            let detail = filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
+            let violation = Violation {
+                instance: String::new(),
+                schema: format!("filter {name}"),
+                message: detail.clone(),
+            };
+            return Taken::Refused(Refusal {
+                violations: vec![violation],
+                source: Some(event.envelope.source.to_string()),
+                id: Some(event.envelope.id.to_string()),
+                stage: name,
+                ..Refusal::plain(422, detail, true)
+            });
+        }
+        Taken::Event(Box::new(event))
+    }
+}
+
+/// The event's level: the first case that holds, else what it has.
+pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
+    let scope = Scope::of(event, now).with(&plan.globals);
+    let case = plan.priority.cases.iter().find(|it| it.1.value.is_true(&scope));
+    case.map_or(event.envelope.priority, |it| it.0)
+}
+
+impl Violation {
+    /// As HTTP answers show it.
+    pub fn json(&self) -> Value {
+        json!({ "instance": self.instance, "schema": self.schema, "message": self.message })
+    }
+}
+
+fn owned(value: Val<'_>) -> Value {
+    value.to_json()
+}
+
+/// The JSON pointer of what an expression reads, when it reads one plain path.
+fn place_of(part: Part<'_>, default: &str) -> String {
+    match part.and_then(|it| it.value.plain_path()) {
+        Some((Root::Data | Root::Raw, path)) => pointer_of(&path),
+        _ => default.to_owned(),
+    }
+}
+
+fn pointer_of(path: &[String]) -> String {
+    path.iter().map(|it| format!("/{}", it.replace('~', "~0").replace('/', "~1"))).collect()
+}

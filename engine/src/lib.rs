@@ -1,0 +1,58 @@
+//! How a pipeline file becomes a running graph.
+//!
+//! # The road
+//!
+//! ```text
+//! text ──document──▶ KdlDocument ──spec──▶ Spec ──plan──▶ Plan ──run──▶ Generation ──▶ records
+//!        syntax, with    words, types,      names, order,     open, walk,
+//!        our own words   properties         schemas, claims   deliver
+//! └───────────── engine check: pure, total ─────────────┘└────── may fault ──────┘
+//! ```
+//!
+//! Each arrow is one function in one module: [`document::parse`], [`stages::language::check`] and
+//! [`spec::read`], [`plan::build`], [`run::open`]. [`load`] walks it up to the plan. Checking
+//! reports everything that is wrong in one run and never stops at the first; a [`plan::Plan`] in
+//! hand means that nothing is left to check, and what runs asserts it and does not check again.
+//!
+//! # The way of an event
+//!
+//! ```text
+//! bytes ─▶ intake ─▶ local stages ─┬─ nothing to wait for ─▶ record ───────────────▶ streams, outbox
+//!                                  └─ a stage must wait ───▶ accept ─▶ walk ─▶ finish ─▶ the same
+//! ```
+//!
+//! [`intake`] reads a message by the source's map, schema and rules. [`run::walk`] runs the
+//! enrichment graph of one event. [`engine`] chooses the road and answers: behind the commit,
+//! always. [`run::deliver`] works off the outbox. [`http`] is the only module that knows how any of
+//! it looks from a socket.
+//!
+//! # Who outlives whom
+//!
+//! The [`host`] owns the store, the executor, the listener and the streams, and lends them to
+//! generations. [`reload`] opens the next generation fully before it swaps one pointer; an event
+//! holds the generation that it began on, so the old one goes with its last event. [`watch`] only
+//! says that something may have changed; content decides.
+//!
+//! **Invariant:** an answer follows its commit. **Invariant:** every queue has a bound: messages
+//! before their first commit, accepted events in memory, the inbox on disk, the ring of a stream.
+//! **Never:** this crate names a kind of stage. **Never:** an event changes after it was emitted.
+//! **Never:** `check` reads a file outside the pipeline's root, or a secret's value.
+
+pub mod command;
+pub mod decode;
+pub mod document;
+pub mod engine;
+pub mod files;
+pub mod grammar;
+pub mod host;
+pub mod http;
+pub mod intake;
+pub mod load;
+pub mod metrics;
+pub mod overrides;
+pub mod plan;
+pub mod reload;
+pub mod report;
+pub mod run;
+pub mod spec;
+pub mod watch;

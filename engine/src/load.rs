@@ -1,0 +1,99 @@
+//! The road of the text: file → document → spec → plan, with everything that was read on the way.
+
+use crate::document;
+use crate::files::{Opened, Place};
+use crate::grammar;
+use crate::plan::{self, Plan};
+use crate::spec;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use stages::catalog::Catalog;
+use stages::diagnostic::{Diagnostic, Diagnostics, SourceText};
+use stages::language::{self, Context, Environment};
+use std::collections::BTreeSet;
+use std::hash::Hasher;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a pipeline file came to.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The plan, when nothing in the file is wrong.
+    pub plan: Option<Plan>,
+    /// Everything found, by position.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every file that was asked for, also the missing ones: what to watch.
+    pub files: BTreeSet<PathBuf>,
+    /// Hash of everything that was read.
+    pub hash: String,
+}
+
+/// Reads and checks a pipeline file. The error is that the file itself cannot be read.
+pub fn load(
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> std::io::Result<Loaded> {
+    let bytes = std::fs::read(&place.file)?;
+    let name = place.file.display().to_string();
+    let mut loaded = match document::text(&bytes, &name) {
+        Ok(source) => check(&source, place, overrides, catalog, environment),
+        Err(found) => Loaded {
+            plan: None,
+            diagnostics: found.sorted(),
+            files: BTreeSet::new(),
+            hash: hash([bytes.as_slice()]),
+        },
+    };
+    loaded.files.insert(place.file.clone());
+    Ok(loaded)
+}
+
+/// Checks a text as if it were the file at `place`. Pure but for the schemas and tables that the
+/// text names, inside the pipeline's root.
+pub fn check(
+    source: &Arc<SourceText>,
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> Loaded {
+    let mut diagnostics = Diagnostics::new(source.clone());
+    let mut opened = Opened::new(place.clone());
+    let plan = document::parse(source, &mut diagnostics).and_then(|mut document| {
+        crate::overrides::apply(&mut document, overrides, &mut diagnostics);
+        language::check(&document, grammar::TOP, catalog, &mut diagnostics);
+        let mut context =
+            Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
+        let spec = spec::read(&document, &place.folder, catalog, &mut context)?;
+        plan::build(spec, &source.text, &mut context)
+    });
+    let seen = opened.into_seen();
+    let texts = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
+    let given = overrides.iter().map(|it| it.1.as_bytes());
+    let hash = hash([source.text.as_bytes()].into_iter().chain(texts).chain(given));
+    Loaded { plan, diagnostics: diagnostics.sorted(), files: seen.into_keys().collect(), hash }
+}
+
+fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = SipHasher13::new();
+    for text in texts {
+        hasher.write_u64(text.len() as u64);
+        hasher.write(text);
+    }
+    format!("{:032x}", hasher.finish128().as_u128())
+}
+
+/// The process's own environment.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn is_set(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}

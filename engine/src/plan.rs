@@ -1,0 +1,441 @@
+//! The checked graph: names resolved, order fixed, schemas compiled, limits known.
+//!
+//! Invariant: a `Plan` has no unresolved name, no cycle and no duplicate; every stage stands
+//! behind what it waits for. [`build`] is the last place that reports findings.
+
+mod claims;
+mod names;
+mod order;
+pub mod outside;
+mod schemas;
+
+pub use schemas::{Schemas, Violation, violations};
+
+use crate::spec::{
+    Backoff, Case, CheckRule, Cooldown, Curve, Failure, Filter, Limits, Map, Name, Notifier,
+    OnError, OnInvalid, OnUnknownType, PriorityRules, Retry, Server, Spec,
+};
+use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
+use stages::contract::{Shape, StoreShape, StreamShape};
+use stages::diagnostic::{Diagnostics, Rule};
+use stages::expr::{Expr, Template};
+use stages::language::{Context, Globals};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one pipeline file comes to.
+#[derive(Debug)]
+pub struct Plan {
+    /// The pipeline's name.
+    pub name: Arc<str>,
+    /// What it is for.
+    pub description: String,
+    /// The IANA zone of times in templates.
+    pub timezone: Arc<str>,
+    /// The roots that are the same for every event.
+    pub globals: Arc<Globals>,
+    /// The HTTP server.
+    pub server: Server,
+    /// Bounds of the whole pipeline.
+    pub limits: Limits,
+    /// How urgent events are.
+    pub priority: PriorityRules,
+    /// Whether a case of `priority` or `route` reads what enrichments added, so that the level
+    /// is computed again behind them.
+    pub priority_reads_enrich: bool,
+    /// Whether any expression reads the message as received.
+    pub reads_raw: bool,
+    /// What makes events.
+    pub sources: Vec<SourcePlan>,
+    /// What is accepted.
+    pub validate: ValidatePlan,
+    /// What passes, in file order.
+    pub filters: Vec<Filter>,
+    /// What is added; each stage stands behind what it waits for.
+    pub stages: Vec<StagePlan>,
+    /// Where events go.
+    pub route: RoutePlan,
+    /// What takes events out.
+    pub sinks: Vec<SinkPlan>,
+    /// What tells people.
+    pub notifiers: Vec<NotifierPlan>,
+    /// The store, when the file has one.
+    pub store: Option<(Arc<str>, StoreShape)>,
+    /// How long dead letters stay, and how many.
+    pub dead_letter: crate::spec::DeadLetters,
+    /// What is off because something optional is not there, one line each.
+    pub off: Vec<String>,
+}
+
+/// What makes events.
+#[derive(Debug)]
+pub struct SourcePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind and settings.
+    pub spec: Arc<dyn SourceSpec>,
+    /// The schema of the message as received.
+    pub schema: Option<Arc<jsonschema::Validator>>,
+    /// Where the parts of an event stand.
+    pub map: Map,
+    /// Whether the file switches it off.
+    pub is_disabled: bool,
+    /// Why it is off, when something that it needs is not there.
+    pub off: Option<String>,
+}
+
+/// What is accepted.
+#[derive(Debug)]
+pub struct ValidatePlan {
+    /// Compiled, by type.
+    pub schemas: Schemas,
+    /// What a schema cannot say.
+    pub rules: Vec<CheckRule>,
+    /// What becomes of what is refused.
+    pub on_invalid: OnInvalid,
+    /// What becomes of a type without a schema.
+    pub on_unknown_type: OnUnknownType,
+}
+
+/// Failure handling with every value known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Per attempt.
+    pub timeout: Duration,
+    /// Most further tries; `None` is until `give_up`.
+    pub retries: Option<u32>,
+    /// After which causes; empty is any transient one.
+    pub on: Vec<String>,
+    /// The longest time from the first try.
+    pub give_up: Duration,
+    /// The wait between tries.
+    pub backoff: Backoff,
+    /// Calls at once.
+    pub concurrency: usize,
+}
+
+/// A stage that adds to events.
+#[derive(Debug)]
+pub struct StagePlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind and settings.
+    pub spec: Arc<dyn EnrichSpec>,
+    /// The kind's word.
+    pub kind: Arc<str>,
+    /// Indices of the stages that must have ended.
+    pub after: Vec<usize>,
+    /// Indices of the stages that must have succeeded.
+    pub needs: Vec<usize>,
+    /// Runs only for these.
+    pub when: Option<Expr>,
+    /// Where the addition goes, below `enrich`.
+    pub into: Vec<String>,
+    /// What becomes of the event when it gives up.
+    pub on_error: OnError,
+    /// Its failure handling.
+    pub policy: Policy,
+    /// Why it is off: `disabled`, or what is not there.
+    pub off: Option<String>,
+}
+
+/// Where events go, by the names of sinks and notifiers.
+#[derive(Debug, Default)]
+pub struct RoutePlan {
+    /// Whether every case that holds counts.
+    pub takes_all: bool,
+    /// In file order: name, condition, targets.
+    pub cases: Vec<(Arc<str>, Expr, Vec<Arc<str>>)>,
+    /// For what fits no case.
+    pub otherwise: Vec<Arc<str>>,
+}
+
+/// What takes events out.
+#[derive(Debug)]
+pub struct SinkPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind and settings.
+    pub spec: Arc<dyn SinkSpec>,
+    /// What the engine has to do with it.
+    pub shape: Shape,
+    /// Its failure handling.
+    pub policy: Policy,
+    /// Why it is off.
+    pub off: Option<String>,
+}
+
+/// What tells people.
+#[derive(Debug)]
+pub struct NotifierPlan {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its kind and settings.
+    pub spec: Arc<dyn NotifySpec>,
+    /// The headline.
+    pub title: Template,
+    /// The text.
+    pub message: Template,
+    /// How often it may speak.
+    pub cooldown: Option<Cooldown>,
+    /// Its failure handling.
+    pub policy: Policy,
+    /// Why it is off.
+    pub off: Option<String>,
+}
+
+impl Plan {
+    /// The live streams with their names.
+    pub fn streams(&self) -> impl Iterator<Item = (&Arc<str>, &StreamShape)> {
+        self.sinks.iter().filter_map(|it| match &it.shape {
+            Shape::Stream(shape) if it.off.is_none() => Some((&it.name, shape)),
+            _ => None,
+        })
+    }
+
+    /// Names of everything that deliveries go to.
+    pub fn outside(&self) -> Vec<Arc<str>> {
+        let own = self.store.as_ref().map(|it| &it.0);
+        let sinks = self.sinks.iter().filter(|it| {
+            it.off.is_none() && !matches!(it.shape, Shape::Stream(_)) && Some(&it.name) != own
+        });
+        let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
+        sinks.map(|it| it.name.clone()).chain(notifiers.map(|it| it.name.clone())).collect()
+    }
+}
+
+/// Builds the plan of a spec. `None` when something in it is wrong; everything wrong is reported.
+pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> {
+    names::check(&spec, text, context.diagnostics);
+    let order = order::of(&spec.enrichments, context.diagnostics);
+    claims::check(&spec, context.diagnostics);
+    outside::check_listen(&spec.server, context.diagnostics);
+    let off = outside::missing(&spec, context);
+    let message_schemas: Vec<_> =
+        spec.sources.iter().map(|it| schemas::of_message(it.schema.as_ref(), context)).collect();
+    let schemas = schemas::of_data(&spec.validate, context);
+    warn(&spec, context.diagnostics);
+    let order = order?;
+    if context.diagnostics.has_errors() {
+        return None;
+    }
+    Some(assemble(spec, &order, off, message_schemas, schemas))
+}
+
+fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
+    if let Some(route) = spec.route.as_ref().filter(|it| it.otherwise.is_none()) {
+        diagnostics
+            .push(Rule::NoOtherwise, "what fits no case of this route goes nowhere")
+            .at(route.name.span.clone(), "no `otherwise`")
+            .help("add `otherwise { to … }`");
+    }
+    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(_)));
+    let stores = spec.sinks.iter().filter(|it| matches!(it.spec.shape(), Shape::Store(_)));
+    let stores: Vec<&Name> = stores.map(|it| &it.name).collect();
+    if let [first, second, ..] = stores[..] {
+        diagnostics
+            .push(Rule::RepeatedNode, "a pipeline has one store")
+            .at(second.span.clone(), "a second store")
+            .at(first.span.clone(), "the store")
+            .help("remove one of them; `sink file` keeps a copy of every event");
+    }
+    // A store that could not be read is not missing.
+    if !has_store && !diagnostics.has_errors() {
+        diagnostics
+            .push(Rule::NoStore, "nothing of this pipeline survives a restart")
+            .at(spec.name.span.clone(), "this pipeline has no store")
+            .help("add `sink sqlite events-db { path \"../data/events.db\" }`");
+    }
+}
+
+fn assemble(
+    spec: Spec,
+    order: &[usize],
+    off: outside::Off,
+    message_schemas: Vec<Option<Arc<jsonschema::Validator>>>,
+    schemas: Schemas,
+) -> Plan {
+    let policies = &spec.policies;
+    let sources = spec.sources.iter().zip(message_schemas).map(|(it, schema)| SourcePlan {
+        name: arc(&it.name),
+        spec: it.spec.clone(),
+        schema,
+        map: it.map.clone(),
+        is_disabled: it.is_disabled,
+        off: off.of(&it.name),
+    });
+    let stages = order.iter().map(|index| {
+        let it = &spec.enrichments[*index];
+        let places =
+            |names: &[Name]| names.iter().filter_map(|it| place(&spec, order, it)).collect();
+        StagePlan {
+            name: arc(&it.name),
+            kind: it.spec.word().into(),
+            spec: it.spec.clone(),
+            after: places(&it.after),
+            needs: places(&it.needs),
+            when: it.when.clone().map(|it| it.value),
+            into: it.into.value.clone(),
+            on_error: it.on_error.clone(),
+            policy: policy(policies, it.policy.as_ref(), &it.failure, ENRICH),
+            off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
+        }
+    });
+    let sinks = spec.sinks.iter().map(|it| SinkPlan {
+        name: arc(&it.name),
+        spec: it.spec.clone(),
+        shape: it.spec.shape(),
+        policy: policy(policies, it.policy.as_ref(), &it.failure, DELIVER),
+        off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
+    });
+    let notifiers = spec.notifiers.iter().map(|it| notifier(it, policies, &off));
+    let (sources, stages, sinks, notifiers) = (
+        sources.collect(),
+        stages.collect(),
+        sinks.collect::<Vec<_>>(),
+        notifiers.collect::<Vec<_>>(),
+    );
+    Plan {
+        name: arc(&spec.name),
+        globals: Arc::new(globals(&spec)),
+        timezone: spec.timezone.as_str().into(),
+        priority_reads_enrich: reads_enrich(&spec),
+        reads_raw: spec.mentions_raw,
+        route: route(&spec, &sinks, &notifiers),
+        store: sinks.iter().find_map(|it| match &it.shape {
+            Shape::Store(shape) if it.off.is_none() => Some((it.name.clone(), shape.clone())),
+            _ => None,
+        }),
+        validate: ValidatePlan {
+            schemas,
+            rules: spec.validate.rules,
+            on_invalid: spec.validate.on_invalid,
+            on_unknown_type: spec.validate.on_unknown_type,
+        },
+        description: spec.description,
+        server: spec.server,
+        limits: spec.limits,
+        priority: spec.priority,
+        filters: spec.filters,
+        dead_letter: spec.dead_letter,
+        off: off.lines(),
+        sources,
+        stages,
+        sinks,
+        notifiers,
+    }
+}
+
+fn arc(name: &Name) -> Arc<str> {
+    name.value.as_str().into()
+}
+
+/// Where a stage of this name stands in the order.
+fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
+    order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
+}
+
+fn notifier(it: &Notifier, policies: &[(Name, Failure)], off: &outside::Off) -> NotifierPlan {
+    NotifierPlan {
+        name: arc(&it.name),
+        spec: it.spec.clone(),
+        title: it.title.clone(),
+        message: it.message.clone(),
+        cooldown: it.cooldown.clone(),
+        policy: policy(policies, it.policy.as_ref(), &it.failure, DELIVER),
+        off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
+    }
+}
+
+/// What holds for a role where neither node nor policy says anything.
+struct Defaults {
+    timeout: Duration,
+    retries: Option<u32>,
+    concurrency: usize,
+}
+
+const ENRICH: Defaults =
+    Defaults { timeout: Duration::from_secs(2), retries: Some(0), concurrency: 8 };
+const DELIVER: Defaults =
+    Defaults { timeout: Duration::from_secs(10), retries: None, concurrency: 1 };
+
+/// The node's own word first, then its policy's, then the role's default.
+fn policy(
+    policies: &[(Name, Failure)],
+    name: Option<&Name>,
+    own: &Failure,
+    default: Defaults,
+) -> Policy {
+    let named = name.and_then(|name| policies.iter().find(|it| it.0.value == name.value));
+    let named = named.map(|it| it.1.clone()).unwrap_or_default();
+    let retry = own.retry.clone().or(named.retry);
+    Policy {
+        timeout: own.timeout.or(named.timeout).unwrap_or(default.timeout),
+        retries: retry.as_ref().map_or(default.retries, |it: &Retry| it.attempts),
+        give_up: retry.as_ref().map_or(Duration::from_secs(86_400), |it| it.give_up),
+        on: retry.as_ref().map(|it| it.on.clone()).unwrap_or_default(),
+        backoff: retry.map(|it| it.backoff).unwrap_or_default(),
+        concurrency: own.concurrency.or(named.concurrency).unwrap_or(default.concurrency),
+    }
+}
+
+impl Backoff {
+    /// The wait before try number `attempt` (the first retry is 1); `ratio` in `0..1` is the draw
+    /// of full jitter (Amazon's "Exponential Backoff and Jitter").
+    pub fn wait(&self, attempt: u32, ratio: f64) -> Duration {
+        let base = self.base.as_secs_f64();
+        let grown = match self.curve {
+            Curve::Constant => base,
+            Curve::Linear => base * f64::from(attempt),
+            Curve::Exponential => {
+                base * self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX))
+            }
+        };
+        let capped = grown.min(self.max.as_secs_f64());
+        Duration::from_secs_f64(if self.has_jitter { capped * ratio } else { capped })
+    }
+}
+
+fn globals(spec: &Spec) -> Globals {
+    let params =
+        spec.params.iter().map(|(name, value)| (name.value.replace('-', "_"), value.clone()));
+    let public_url = match &spec.server.public_url {
+        Some(url) => url.value.literal().map(str::to_owned),
+        None => spec.server.listen.value.literal().map(|it| format!("http://{it}")),
+    };
+    Globals {
+        param: serde_json::Value::Object(params.collect()),
+        server: serde_json::json!({ "public_url": public_url }),
+        pipeline: serde_json::json!({ "name": spec.name.value, "labels": spec.labels }),
+        zone: stages::time::zone(&spec.timezone),
+    }
+}
+
+fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePlan {
+    let is_on = |name: &Name| {
+        sinks.iter().any(|it| *it.name == *name.value && it.off.is_none())
+            || notifiers.iter().any(|it| *it.name == *name.value && it.off.is_none())
+    };
+    let targets = |names: &[Name]| names.iter().filter(|it| is_on(it)).map(arc).collect::<Vec<_>>();
+    match &spec.route {
+        Some(route) => RoutePlan {
+            takes_all: route.takes_all,
+            cases: route
+                .cases
+                .iter()
+                .map(|it: &Case| (arc(&it.name), it.when.value.clone(), targets(&it.to)))
+                .collect(),
+            otherwise: route.otherwise.as_deref().map(targets).unwrap_or_default(),
+        },
+        None => {
+            let names = spec.sinks.iter().map(|it| it.name.clone());
+            let names: Vec<Name> =
+                names.chain(spec.notifiers.iter().map(|it| it.name.clone())).collect();
+            RoutePlan { otherwise: targets(&names), ..RoutePlan::default() }
+        }
+    }
+}
+
+fn reads_enrich(spec: &Spec) -> bool {
+    spec.priority.cases.iter().any(|it| it.1.value.uses(stages::expr::Root::Enrich))
+}

@@ -1,0 +1,82 @@
+//! What the file takes from outside: variables that must be set, the address to listen on.
+
+use crate::spec::{Name, Server, Spec};
+use stages::diagnostic::{Diagnostics, Rule};
+use stages::language::{Context, Setting, Unset};
+use stages::spanned::Spanned;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Nodes that are off because something optional is not there, and what that is.
+#[derive(Debug, Default)]
+pub struct Off(BTreeMap<String, String>);
+
+impl Off {
+    pub(super) fn of(&self, name: &Name) -> Option<String> {
+        self.0.get(&name.value).cloned()
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.iter().map(|(name, reason)| format!("`{name}` is off: {reason}")).collect()
+    }
+}
+
+/// Reports what must be there and is not; answers what is off without it.
+pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
+    let mut off = Off::default();
+    for (name, needed) in spec.needed() {
+        let Some(unset) = needed.setting.value.missing(context.environment) else { continue };
+        if needed.is_optional {
+            off.0.insert(name.value.clone(), in_words(&unset));
+        } else {
+            report(&needed.setting, &unset, context.diagnostics);
+        }
+    }
+    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
+    let tokens = spec.server.tokens.iter().map(|it| &it.value);
+    for setting in server.into_iter().flatten().chain(tokens) {
+        if let Some(unset) = setting.value.missing(context.environment) {
+            report(setting, &unset, context.diagnostics);
+        }
+    }
+    off
+}
+
+fn in_words(unset: &Unset) -> String {
+    match unset {
+        Unset::Variable(name) => format!("environment variable `{name}` is not set"),
+        Unset::File(path, reason) => format!("{}: {reason}", path.display()),
+    }
+}
+
+fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnostics) {
+    let help = match unset {
+        Unset::Variable(name) => {
+            format!("`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
+        }
+        Unset::File(..) => "make the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
+    };
+    diagnostics
+        .push(Rule::MissingVariable, in_words(unset))
+        .at(setting.span.clone(), "needed here")
+        .help(help);
+}
+
+/// An address that others can reach needs `auth`.
+pub(super) fn check_listen(server: &Server, diagnostics: &mut Diagnostics) {
+    let Some(address) = server.listen.value.literal() else { return };
+    if server.has_auth || is_loopback(address) {
+        return;
+    }
+    diagnostics
+        .push(Rule::OpenListen, "the API would be open to the network")
+        .at(server.listen.span.clone(), "others can reach this address")
+        .help("add `auth { token … }`, or listen on `127.0.0.1`");
+}
+
+/// Whether only this machine reaches the address.
+pub fn is_loopback(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |it| it.0);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
+}

@@ -1,0 +1,220 @@
+//! A generation: one running instance of a plan.
+//!
+//! Owns the opened stages and outlets. Leaves *when* to open and replace them to
+//! [`reload`](crate::reload), and where events come from and go to to
+//! [`engine`](crate::engine).
+//!
+//! Never: a check of the user's text. A plan that arrives here is right.
+
+pub mod attempt;
+pub mod deliver;
+pub mod sources;
+pub mod walk;
+
+use crate::plan::{NotifierPlan, Plan, Policy, SinkPlan, StagePlan};
+use smol::lock::Semaphore;
+use stages::catalog::Spec;
+use stages::contract::{
+    DynDeliver, DynNotify, Enricher, Fault, Notice, OpenSource, Outgoing, Route, Services, Shape,
+};
+use stages::expr::{Scope, Template};
+use stages::time::Timestamp;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One running instance of a plan.
+pub struct Generation {
+    /// Its number; goes on over restarts.
+    pub number: u64,
+    /// Hash of everything that it was built from.
+    pub hash: String,
+    /// When it was loaded.
+    pub loaded: Timestamp,
+    /// What it runs.
+    pub plan: Plan,
+    /// The opened stages, in the order of the plan; `None` where a stage is off.
+    pub stages: Vec<Option<Arc<OpenStage>>>,
+    /// What delivers to the outside, by name.
+    pub outlets: BTreeMap<Arc<str>, Arc<Outlet>>,
+    /// Sources that the HTTP server serves: index of the source, and its route.
+    pub routes: Vec<(usize, Route)>,
+}
+
+/// An enrichment, opened.
+pub struct OpenStage {
+    /// What it does.
+    pub enricher: Enricher,
+    /// Its calls at once.
+    pub slots: Semaphore,
+}
+
+/// A sink or notifier that delivers to the outside, opened.
+pub struct Outlet {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its failure handling.
+    pub policy: Policy,
+    kind: OutletKind,
+    services: Services,
+}
+
+enum OutletKind {
+    Sink(Box<dyn DynDeliver>),
+    Notifier { notifier: Box<dyn DynNotify>, title: Template, message: Template },
+}
+
+/// How a generation is opened.
+#[derive(Clone)]
+pub struct Opening {
+    /// What stages share.
+    pub services: Services,
+    /// With `--demo`: the file that stands in for notifiers that leave the machine.
+    pub demo_notices: Option<PathBuf>,
+}
+
+/// Opens every stage and outlet of a plan. What an `earlier` generation has open with the same
+/// settings is shared instead of opened again. A fault leaves nothing open.
+pub async fn open(
+    plan: Plan,
+    number: u64,
+    hash: String,
+    opening: &Opening,
+    earlier: Option<&Generation>,
+) -> Result<Generation, Fault> {
+    let services = Services {
+        globals: plan.globals.clone(),
+        pipeline: plan.name.clone(),
+        timezone: plan.timezone.clone(),
+        ..opening.services.clone()
+    };
+    // Kinds that render templates hold the globals, so they are shared only while these agree.
+    let earlier = earlier.filter(|it| it.plan.globals == plan.globals && it.plan.name == plan.name);
+    let mut stages = Vec::new();
+    for stage in &plan.stages {
+        stages.push(match &stage.off {
+            Some(_) => None,
+            None => Some(open_stage(stage, &services, earlier).await?),
+        });
+    }
+    let mut outlets = BTreeMap::new();
+    let own = plan.store.as_ref().map(|it| it.0.clone());
+    for sink in plan.sinks.iter().filter(|it| it.off.is_none() && Some(&it.name) != own.as_ref()) {
+        if !matches!(sink.shape, Shape::Stream(_)) {
+            let outlet = open_sink(sink, &services, earlier).await?;
+            outlets.insert(sink.name.clone(), outlet);
+        }
+    }
+    for notifier in plan.notifiers.iter().filter(|it| it.off.is_none()) {
+        let outlet = open_notifier(notifier, &services, opening, earlier).await?;
+        outlets.insert(notifier.name.clone(), outlet);
+    }
+    let mut routes = Vec::new();
+    for (index, source) in plan.sources.iter().enumerate() {
+        let is_route = !source.spec.claims().is_empty() && source.off.is_none();
+        if !source.is_disabled
+            && is_route
+            && let OpenSource::Route(route) = source.spec.open(services.clone()).await?
+        {
+            routes.push((index, route));
+        }
+    }
+    let loaded = services.env.clock.wall();
+    Ok(Generation { number, hash, loaded, plan, stages, outlets, routes })
+}
+
+async fn open_stage(
+    stage: &StagePlan,
+    services: &Services,
+    earlier: Option<&Generation>,
+) -> Result<Arc<OpenStage>, Fault> {
+    if let Some(earlier) = earlier {
+        let kept = earlier.plan.stages.iter().zip(&earlier.stages).find(|(it, _)| {
+            it.name == stage.name
+                && it.policy == stage.policy
+                && it.spec.same(Spec::as_any(&*stage.spec))
+        });
+        if let Some((_, Some(open))) = kept {
+            return Ok(open.clone());
+        }
+    }
+    let enricher = stage.spec.open(services.clone()).await.map_err(|it| named(&stage.name, it))?;
+    Ok(Arc::new(OpenStage { enricher, slots: Semaphore::new(stage.policy.concurrency) }))
+}
+
+async fn open_sink(
+    sink: &SinkPlan,
+    services: &Services,
+    earlier: Option<&Generation>,
+) -> Result<Arc<Outlet>, Fault> {
+    assert!(matches!(sink.shape, Shape::Outside), "the plan has at most one store");
+    if let Some(earlier) = earlier {
+        let kept = earlier.plan.sinks.iter().find(|it| {
+            it.name == sink.name
+                && it.policy == sink.policy
+                && it.spec.same(Spec::as_any(&*sink.spec))
+        });
+        if let Some(open) = kept.and_then(|it| earlier.outlets.get(&it.name)) {
+            return Ok(open.clone());
+        }
+    }
+    let deliver = sink.spec.open(services.clone()).await.map_err(|it| named(&sink.name, it))?;
+    Ok(Arc::new(Outlet {
+        name: sink.name.clone(),
+        policy: sink.policy.clone(),
+        kind: OutletKind::Sink(deliver),
+        services: services.clone(),
+    }))
+}
+
+async fn open_notifier(
+    plan: &NotifierPlan,
+    services: &Services,
+    opening: &Opening,
+    earlier: Option<&Generation>,
+) -> Result<Arc<Outlet>, Fault> {
+    if let Some(earlier) = earlier {
+        let kept = earlier.plan.notifiers.iter().find(|it| {
+            it.name == plan.name
+                && it.policy == plan.policy
+                && it.title == plan.title
+                && it.message == plan.message
+                && it.spec.same(Spec::as_any(&*plan.spec))
+        });
+        if let Some(open) = kept.and_then(|it| earlier.outlets.get(&it.name)) {
+            return Ok(open.clone());
+        }
+    }
+    let notifier = match &opening.demo_notices {
+        Some(path) if plan.spec.is_remote() => {
+            stages::demo_notifier(path.clone(), services.clone())
+        }
+        _ => plan.spec.open(services.clone()).await.map_err(|it| named(&plan.name, it))?,
+    };
+    let (title, message) = (plan.title.clone(), plan.message.clone());
+    Ok(Arc::new(Outlet {
+        name: plan.name.clone(),
+        policy: plan.policy.clone(),
+        kind: OutletKind::Notifier { notifier, title, message },
+        services: services.clone(),
+    }))
+}
+
+fn named(stage: &str, fault: Fault) -> Fault {
+    Fault { reason: format!("`{stage}` cannot be opened: {}", fault.reason), ..fault }
+}
+
+impl Outlet {
+    /// One attempt.
+    pub async fn deliver(&self, outgoing: Outgoing) -> Result<(), Fault> {
+        match &self.kind {
+            OutletKind::Sink(sink) => sink.deliver(&outgoing).await,
+            OutletKind::Notifier { notifier, title, message } => {
+                let now = self.services.env.clock.wall();
+                let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+                let (title, message) = (title.render(&scope), message.render(&scope));
+                notifier.tell(&Notice { outgoing, title, message }).await
+            }
+        }
+    }
+}

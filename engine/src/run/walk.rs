@@ -1,0 +1,380 @@
+//! The enrichment graph of one event: no tiers and no barriers, each stage starts the moment its
+//! own dependencies have ended.
+//!
+//! The plan has the stages in an order in which each stands behind what it waits for, so one pass
+//! over them runs every local stage that can run. Remote ones are asked side by side in one
+//! future per event.
+
+use super::Generation;
+use super::attempt::{self, Ended};
+use crate::intake;
+use crate::plan::{Plan, StagePlan};
+use crate::spec::OnError;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use serde_json::{Map, Value};
+use smol::lock::Semaphore;
+use stages::contract::{Addition, Enricher, Fault};
+use stages::env::{Env, Pending};
+use stages::event::{Event, Outcome, StageResult};
+use stages::expr::Scope;
+use stages::store::{Cooldown, Finished, NewDelivery};
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the stages made of an event.
+#[derive(Debug)]
+pub enum Verdict {
+    /// To be stored and sent on.
+    Finished(Finished),
+    /// Let go, for this reason.
+    Discarded(Event, Arc<str>),
+    /// Set aside: the stage that gave up, its tries, and why.
+    Dead(Event, Arc<str>, u32, String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Asked,
+    Succeeded,
+    Ended,
+}
+
+/// An event between its stages.
+pub struct Walk {
+    generation: Arc<Generation>,
+    env: Env,
+    event: Event,
+    states: Vec<State>,
+    results: Vec<Option<StageResult>>,
+    /// Remote stages that may be asked now.
+    ready: Vec<usize>,
+    /// What remote stages answered before a crash, by name.
+    known: BTreeMap<String, Value>,
+    fate: Option<Fate>,
+}
+
+/// A remote stage whose answer is worth keeping.
+pub struct KeptStage<'a> {
+    /// The event.
+    pub seq: u64,
+    /// The generation that asked.
+    pub generation: u64,
+    /// The stage.
+    pub name: &'a Arc<str>,
+}
+
+/// Keeps the answer of a remote stage.
+pub type Keep<'a> = dyn Fn(&KeptStage<'_>, &Value) + Send + Sync + 'a;
+
+enum Fate {
+    Dropped(Arc<str>),
+    Dead(Arc<str>, u32, String),
+}
+
+impl Walk {
+    /// Runs every local stage that waits for no remote one.
+    pub fn start(generation: Arc<Generation>, event: Event, env: Env) -> Self {
+        Walk::resume(generation, event, env, BTreeMap::new())
+    }
+
+    /// The same for an event that was under way when the engine ended: `known` is what remote
+    /// stages had answered.
+    pub fn resume(
+        generation: Arc<Generation>,
+        event: Event,
+        env: Env,
+        known: BTreeMap<String, Value>,
+    ) -> Self {
+        let count = generation.plan.stages.len();
+        let mut walk = Walk {
+            generation,
+            env,
+            event,
+            states: vec![State::Waiting; count],
+            results: vec![None; count],
+            ready: Vec::new(),
+            known,
+            fate: None,
+        };
+        walk.advance();
+        walk
+    }
+
+    /// Whether a remote stage is due, so that the event must be accepted before it goes on.
+    pub fn is_remote(&self) -> bool {
+        self.fate.is_none() && !self.ready.is_empty()
+    }
+
+    /// The event as it is now.
+    pub fn event(&self) -> &Event {
+        &self.event
+    }
+
+    /// The event was accepted under this number.
+    pub fn accepted(&mut self, seq: u64) {
+        self.event.seq = seq;
+    }
+
+    /// Asks what is remote, to the end or until the event's time is over.
+    pub async fn run(&mut self, places: &Semaphore, keep: &Keep<'_>) {
+        let limit = self.generation.plan.limits.event_timeout;
+        let clock = self.env.clock.clone();
+        let in_time = stages::env::within(&*clock, limit, self.ask_all(places, keep)).await;
+        if in_time.is_none() {
+            self.time_out(limit);
+        }
+    }
+
+    async fn ask_all(&mut self, places: &Semaphore, keep: &Keep<'_>) {
+        let generation = self.generation.clone();
+        let mut asked: FuturesUnordered<Pending<'_, (usize, Ended)>> = FuturesUnordered::new();
+        loop {
+            for index in std::mem::take(&mut self.ready) {
+                let plan = &generation.plan.stages[index];
+                let stage =
+                    generation.stages[index].clone().expect("a stage that is off is skipped");
+                let (event, env) = (self.event.clone(), self.env.clone());
+                asked.push(Box::pin(async move {
+                    (index, attempt::ask(plan, stage, event, places, &env).await)
+                }));
+            }
+            let Some((index, ended)) = asked.next().await else { return };
+            let answer = match &ended.addition {
+                Some(Addition::Value(value)) => Some(value.clone()),
+                _ => None,
+            };
+            self.take(index, ended);
+            if self.fate.is_some() {
+                return;
+            }
+            self.advance();
+            // The last answer goes into the commit that finishes the event.
+            if let Some(answer) = answer.filter(|_| !asked.is_empty() || !self.ready.is_empty()) {
+                let name = &generation.plan.stages[index].name;
+                let number = generation.number;
+                keep(&KeptStage { seq: self.event.seq, generation: number, name }, &answer);
+            }
+        }
+    }
+
+    /// What has not ended when the event's time is over is timed out, each stage by its own
+    /// `on-error`.
+    fn time_out(&mut self, limit: Duration) {
+        let reason = format!("the event's {limit:?} were over");
+        for index in 0..self.states.len() {
+            if matches!(self.states[index], State::Waiting | State::Asked) && self.fate.is_none() {
+                let ended = Ended {
+                    outcome: Outcome::TimedOut,
+                    attempts: u32::from(self.states[index] == State::Asked),
+                    started: self.env.clock.wall(),
+                    micros: 0,
+                    addition: None,
+                    error: Some(reason.clone()),
+                };
+                self.take(index, ended);
+            }
+        }
+    }
+
+    /// One pass: local stages run, remote ones become ready, what cannot run is skipped.
+    fn advance(&mut self) {
+        let generation = self.generation.clone();
+        for (index, plan) in generation.plan.stages.iter().enumerate() {
+            if self.states[index] != State::Waiting || !self.is_free(plan) {
+                continue;
+            }
+            if let Some(reason) = self.obstacle(&generation.plan, plan) {
+                self.skip(index, plan, reason);
+                continue;
+            }
+            let stage = generation.stages[index].as_ref().expect("a stage that is off is skipped");
+            match &stage.enricher {
+                Enricher::Remote(_) => match self.known.remove(&*plan.name) {
+                    Some(value) => self.take(index, self.remembered(value)),
+                    None => {
+                        self.states[index] = State::Asked;
+                        self.ready.push(index);
+                    }
+                },
+                Enricher::Local(local) => {
+                    let (began, started) = (self.env.clock.monotonic(), self.env.clock.wall());
+                    let event = &self.event;
+                    let result = catch_unwind(AssertUnwindSafe(|| local.enrich(event)))
+                        .unwrap_or_else(|_| Err(Fault::permanent("the stage panicked")));
+                    let micros = (self.env.clock.monotonic() - began).as_micros() as u64;
+                    let (outcome, addition, error) = match result {
+                        Ok(addition) => (Outcome::Ok, Some(addition), None),
+                        Err(fault) => (Outcome::Failed, None, Some(fault.reason)),
+                    };
+                    let ended = Ended { outcome, attempts: 1, started, micros, addition, error };
+                    self.take(index, ended);
+                    if self.fate.is_some() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn remembered(&self, value: Value) -> Ended {
+        Ended {
+            outcome: Outcome::Ok,
+            attempts: 1,
+            started: self.event.envelope.received,
+            micros: 0,
+            addition: Some(Addition::Value(value)),
+            error: None,
+        }
+    }
+
+    /// Whether everything that a stage waits for has ended.
+    fn is_free(&self, plan: &StagePlan) -> bool {
+        let has_ended = |it: &usize| matches!(self.states[*it], State::Succeeded | State::Ended);
+        plan.after.iter().chain(&plan.needs).all(has_ended)
+    }
+
+    /// Why a stage that is free does not run.
+    fn obstacle(&self, plan: &Plan, stage: &StagePlan) -> Option<String> {
+        if let Some(off) = &stage.off {
+            return Some(off.clone());
+        }
+        if let Some(missed) = stage.needs.iter().find(|it| self.states[**it] != State::Succeeded) {
+            let result = self.results[*missed].as_ref();
+            let outcome = result.map_or("skipped", |it| it.outcome.word());
+            return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name));
+        }
+        let when = stage.when.as_ref()?;
+        let scope = Scope::of(&self.event, self.env.clock.wall()).with(&plan.globals);
+        (!when.is_true(&scope)).then(|| "`when` does not hold".to_owned())
+    }
+
+    fn skip(&mut self, index: usize, plan: &StagePlan, reason: String) {
+        self.states[index] = State::Ended;
+        self.results[index] = Some(StageResult {
+            stage: plan.name.clone(),
+            kind: plan.kind.clone(),
+            outcome: Outcome::Skipped,
+            attempts: 0,
+            started: self.event.envelope.received,
+            micros: 0,
+            error: Some(reason),
+        });
+    }
+
+    /// A stage has ended: its addition goes in, or its `on-error` speaks.
+    fn take(&mut self, index: usize, ended: Ended) {
+        let generation = self.generation.clone();
+        let plan = &generation.plan.stages[index];
+        let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);
+        self.states[index] = if has_succeeded { State::Succeeded } else { State::Ended };
+        if !has_succeeded {
+            let reason = ended.error.clone().unwrap_or_default();
+            self.fate = match &plan.on_error {
+                OnError::Continue => None,
+                OnError::DeadLetter => Some(Fate::Dead(plan.name.clone(), ended.attempts, reason)),
+                OnError::Drop(why) => Some(Fate::Dropped(why.as_str().into())),
+            };
+        }
+        match ended.addition {
+            None | Some(Addition::Nothing) => {}
+            Some(Addition::Value(value)) => put(&mut self.event.enrich, &plan.into, value),
+            Some(Addition::At(values)) => {
+                for (path, value) in values {
+                    put(&mut self.event.enrich, &path, value);
+                }
+            }
+            Some(Addition::Drop(why)) => self.fate = Some(Fate::Dropped(why.into())),
+            Some(Addition::DeadLetter(why)) => {
+                self.fate = Some(Fate::Dead(plan.name.clone(), ended.attempts, why));
+            }
+        }
+        self.results[index] = Some(StageResult {
+            stage: plan.name.clone(),
+            kind: plan.kind.clone(),
+            outcome: ended.outcome,
+            attempts: ended.attempts,
+            started: ended.started,
+            micros: ended.micros,
+            error: ended.error,
+        });
+    }
+
+    /// The end: the level is computed again where it reads additions, and the route decides.
+    pub fn finish(mut self) -> Verdict {
+        match self.fate {
+            Some(Fate::Dropped(reason)) => return Verdict::Discarded(self.event, reason),
+            Some(Fate::Dead(stage, attempts, reason)) => {
+                return Verdict::Dead(self.event, stage, attempts, reason);
+            }
+            None => {}
+        }
+        let plan = &self.generation.plan;
+        let now = self.env.clock.wall();
+        if plan.priority_reads_enrich {
+            self.event.envelope.priority = intake::level(plan, &self.event, now);
+        }
+        let scope = Scope::of(&self.event, now).with(&plan.globals);
+        let targets = targets(plan, &scope);
+        if targets.is_empty() {
+            return Verdict::Discarded(self.event, "unrouted".into());
+        }
+        let deliveries = targets
+            .iter()
+            .filter(|it| self.generation.outlets.contains_key(*it))
+            .map(|it| delivery(plan, it, &scope))
+            .collect();
+        let stages = self.results.into_iter().flatten().collect();
+        Verdict::Finished(Finished { event: self.event, stages, targets, deliveries })
+    }
+}
+
+/// Where an event goes.
+fn targets(plan: &Plan, scope: &Scope<'_>) -> Arc<[Arc<str>]> {
+    let mut targets: Vec<Arc<str>> = Vec::new();
+    for (_, when, to) in &plan.route.cases {
+        if when.is_true(scope) {
+            for target in to {
+                if !targets.contains(target) {
+                    targets.push(target.clone());
+                }
+            }
+            if !plan.route.takes_all {
+                return targets.into();
+            }
+        }
+    }
+    if targets.is_empty() { plan.route.otherwise.as_slice().into() } else { targets.into() }
+}
+
+fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
+    let notifier = plan.notifiers.iter().find(|it| it.name == *target);
+    let cooldown = notifier
+        .and_then(|it| it.cooldown.as_ref())
+        .filter(|it| !it.except.as_ref().is_some_and(|it| it.value.is_true(scope)));
+    let cooldown = cooldown.and_then(|it| {
+        let key = match &it.key {
+            Some(key) => key.value.eval(scope),
+            None => stages::expr::Val::Text("".into()),
+        };
+        // A null key is told apart from nothing: it bypasses the cooldown.
+        (!key.is_null()).then(|| Cooldown { key: key.text(), window: it.window })
+    });
+    NewDelivery { sink: target.clone(), cooldown, suppressed: None }
+}
+
+/// Puts a value at a path, making maps on the way.
+fn put(tree: &mut Map<String, Value>, path: &[String], value: Value) {
+    let Some((last, above)) = path.split_last() else { return };
+    let mut here = tree;
+    for name in above {
+        let next = here.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
+        if !next.is_object() {
+            *next = Value::Object(Map::new());
+        }
+        here = next.as_object_mut().expect("it was just made one");
+    }
+    here.insert(last.clone(), value);
+}

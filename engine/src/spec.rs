@@ -1,0 +1,409 @@
+//! The file, typed: what each node says, with the place of every name.
+//!
+//! Invariant: equality of specs ignores places, so a reload that only moves lines changes nothing.
+
+mod read;
+
+pub use read::read;
+
+use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
+use stages::event::Priority;
+use stages::expr::{Expr, Template};
+use stages::language::{Needed, Setting};
+use stages::spanned::Spanned;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A name where it stands.
+pub type Name = Spanned<String>;
+
+/// A pipeline file.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The pipeline's name.
+    pub name: Name,
+    /// What it is for.
+    pub description: String,
+    /// The IANA zone of times in templates.
+    pub timezone: String,
+    /// Names and values of the file's own.
+    pub labels: BTreeMap<String, String>,
+    /// `param`, as expressions read them (`min-score` is `min_score`).
+    pub params: Vec<(Name, serde_json::Value)>,
+    /// The HTTP server.
+    pub server: Server,
+    /// Bounds of the whole pipeline.
+    pub limits: Limits,
+    /// How urgent events are.
+    pub priority: PriorityRules,
+    /// Failure handling by name.
+    pub policies: Vec<(Name, Failure)>,
+    /// What makes events.
+    pub sources: Vec<SourceNode>,
+    /// What is accepted.
+    pub validate: Validate,
+    /// What passes.
+    pub filters: Vec<Filter>,
+    /// What is added.
+    pub enrichments: Vec<Enrichment>,
+    /// Where events go.
+    pub route: Option<Route>,
+    /// What takes events out.
+    pub sinks: Vec<Sink>,
+    /// What tells people.
+    pub notifiers: Vec<Notifier>,
+    /// What was set aside.
+    pub dead_letter: DeadLetters,
+    /// Whether the text mentions `raw` anywhere: kinds have templates that are not seen here.
+    pub mentions_raw: bool,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    /// `HOST:PORT`.
+    pub listen: Spanned<Setting>,
+    /// How others reach it.
+    pub public_url: Option<Spanned<Setting>>,
+    /// The largest request body, in bytes.
+    pub body_max: u64,
+    /// Bearer tokens; empty where there is no `auth`.
+    pub tokens: Vec<Token>,
+    /// Whether `auth` stands.
+    pub has_auth: bool,
+}
+
+/// A bearer token.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Token {
+    /// Whose.
+    pub name: Name,
+    /// The secret.
+    pub value: Spanned<Setting>,
+    /// What it allows.
+    pub scopes: Vec<String>,
+}
+
+/// Bounds of the whole pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limits {
+    /// Events that may wait for their first commit.
+    pub queue: usize,
+    /// Accepted events that have a stage running.
+    pub concurrency: usize,
+    /// From the start of an event's stages to its routing.
+    pub event_timeout: Duration,
+    /// How long a stop waits for what is running.
+    pub shutdown_grace: Duration,
+    /// The largest single event, in bytes.
+    pub event_size_max: u64,
+}
+
+/// How urgent events are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PriorityRules {
+    /// For events that no case fits and that bring no level of their own.
+    pub default: Priority,
+    /// In file order; the first that holds wins.
+    pub cases: Vec<(Priority, Spanned<Expr>)>,
+}
+
+/// Failure handling as one node says it; what is `None` comes from the policy or the default.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Failure {
+    /// Per attempt.
+    pub timeout: Option<Duration>,
+    /// After a transient fault.
+    pub retry: Option<Retry>,
+    /// Calls at once.
+    pub concurrency: Option<usize>,
+}
+
+/// Further tries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// How many; `None` is until `give_up`.
+    pub attempts: Option<u32>,
+    /// After which causes; empty is any transient one.
+    pub on: Vec<String>,
+    /// The longest time from the first try.
+    pub give_up: Duration,
+    /// The wait between tries.
+    pub backoff: Backoff,
+}
+
+/// The wait between tries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// How the wait grows.
+    pub curve: Curve,
+    /// The first wait.
+    pub base: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// Growth per try, of the exponential curve.
+    pub factor: f64,
+    /// Whether a wait is drawn between nothing and its full length.
+    pub has_jitter: bool,
+}
+
+/// How a wait grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// By a factor.
+    Exponential,
+    /// By `base`.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff {
+            curve: Curve::Exponential,
+            base: Duration::from_millis(200),
+            max: Duration::from_secs(30),
+            factor: 2.0,
+            has_jitter: true,
+        }
+    }
+}
+
+/// What makes events.
+#[derive(Debug, Clone)]
+pub struct SourceNode {
+    /// Its name.
+    pub name: Name,
+    /// Its kind and settings.
+    pub spec: Arc<dyn SourceSpec>,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+    /// The schema of the message as received: the path as written.
+    pub schema: Option<Name>,
+    /// Where the parts of an event stand.
+    pub map: Map,
+}
+
+/// Where the parts of an event stand in a message.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Map {
+    /// The type.
+    pub kind: Option<Spanned<Expr>>,
+    /// The id.
+    pub id: Option<Spanned<Expr>>,
+    /// Who says so.
+    pub source: Option<Spanned<Expr>>,
+    /// What it is about.
+    pub subject: Option<Spanned<Expr>>,
+    /// When it happened.
+    pub time: Option<Spanned<Expr>>,
+    /// The payload.
+    pub data: Option<Spanned<Expr>>,
+    /// How urgent it is.
+    pub priority: Option<Spanned<Expr>>,
+    /// What groups it with others.
+    pub correlation_id: Option<Spanned<Expr>>,
+    /// What it came from.
+    pub parent_id: Option<Spanned<Expr>>,
+}
+
+/// What is accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validate {
+    /// Type patterns and the paths of their schemas.
+    pub schemas: Vec<(Name, Name)>,
+    /// What a schema cannot say.
+    pub rules: Vec<CheckRule>,
+    /// What becomes of what is refused.
+    pub on_invalid: OnInvalid,
+    /// What becomes of a type that no schema covers.
+    pub on_unknown_type: OnUnknownType,
+    /// Whether `format` is checked.
+    pub asserts_formats: bool,
+}
+
+/// What a schema cannot say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckRule {
+    /// Types that it concerns.
+    pub kind: Name,
+    /// False is a violation.
+    pub check: Spanned<Expr>,
+    /// The JSON pointer to blame.
+    pub at: String,
+    /// What to say.
+    pub message: String,
+}
+
+/// What becomes of an event that validation refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// Refused and kept.
+    DeadLetter,
+    /// Refused.
+    Reject,
+    /// Let go without a complaint.
+    Drop,
+    /// Accepted, the violations under `enrich.validate`.
+    Tag,
+}
+
+/// What becomes of an event whose type no schema covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknownType {
+    /// Accepted unchecked.
+    Accept,
+    /// Let go.
+    Drop,
+    /// Refused.
+    Reject,
+    /// Refused and kept.
+    DeadLetter,
+}
+
+/// What passes.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    /// Its name.
+    pub name: Name,
+    /// Asks only these.
+    pub when: Option<Spanned<Expr>>,
+    /// All must hold.
+    pub keep: Vec<Spanned<Expr>>,
+    /// Whether what is not kept is set aside.
+    pub keeps_dropped: bool,
+    /// Why it is not kept, in the file's words.
+    pub reason: Option<String>,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+/// A stage that adds to events.
+#[derive(Debug, Clone)]
+pub struct Enrichment {
+    /// Its name.
+    pub name: Name,
+    /// Its kind and settings.
+    pub spec: Arc<dyn EnrichSpec>,
+    /// Order only. The span of the node stands with each name's own.
+    pub after: Vec<Name>,
+    /// Order and success.
+    pub needs: Vec<Name>,
+    /// Runs only for these.
+    pub when: Option<Spanned<Expr>>,
+    /// Where the addition goes, below `enrich`.
+    pub into: Spanned<Vec<String>>,
+    /// What becomes of the event when it gives up.
+    pub on_error: OnError,
+    /// The policy to begin with.
+    pub policy: Option<Name>,
+    /// What it says itself.
+    pub failure: Failure,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+/// What becomes of an event when a stage gives up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OnError {
+    /// It goes on.
+    Continue,
+    /// It is set aside.
+    DeadLetter,
+    /// It is let go, for this reason.
+    Drop(String),
+}
+
+/// Where events go.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Where it stands.
+    pub name: Name,
+    /// Whether every case that holds counts, or the first.
+    pub takes_all: bool,
+    /// In file order.
+    pub cases: Vec<Case>,
+    /// For what fits no case.
+    pub otherwise: Option<Vec<Name>>,
+}
+
+/// One case of a route.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// Its name.
+    pub name: Name,
+    /// When it holds.
+    pub when: Spanned<Expr>,
+    /// Where to.
+    pub to: Vec<Name>,
+}
+
+/// What takes events out.
+#[derive(Debug, Clone)]
+pub struct Sink {
+    /// Its name.
+    pub name: Name,
+    /// Its kind and settings.
+    pub spec: Arc<dyn SinkSpec>,
+    /// The policy to begin with.
+    pub policy: Option<Name>,
+    /// What it says itself.
+    pub failure: Failure,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+/// What tells people.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    /// Its name.
+    pub name: Name,
+    /// Its kind and settings.
+    pub spec: Arc<dyn NotifySpec>,
+    /// The headline.
+    pub title: Template,
+    /// The text.
+    pub message: Template,
+    /// How often it may speak.
+    pub cooldown: Option<Cooldown>,
+    /// The policy to begin with.
+    pub policy: Option<Name>,
+    /// What it says itself.
+    pub failure: Failure,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+/// How often a notifier may speak.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cooldown {
+    /// Once in this time per key.
+    pub window: Duration,
+    /// What is told apart; without it, everything is one.
+    pub key: Option<Spanned<Expr>>,
+    /// What is never held back.
+    pub except: Option<Spanned<Expr>>,
+}
+
+/// What was set aside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetters {
+    /// How long it stays.
+    pub keep: Duration,
+    /// How many stay.
+    pub entries_max: u64,
+}
+
+impl Spec {
+    /// Every value that the file takes from outside, with the name of the node that needs it.
+    pub fn needed(&self) -> Vec<(&Name, Needed)> {
+        let sources = self.sources.iter().map(|it| (&it.name, it.spec.needed()));
+        let stages = self.enrichments.iter().map(|it| (&it.name, it.spec.needed()));
+        let sinks = self.sinks.iter().map(|it| (&it.name, it.spec.needed()));
+        let notifiers = self.notifiers.iter().map(|it| (&it.name, it.spec.needed()));
+        let all = sources.chain(stages).chain(sinks).chain(notifiers);
+        all.flat_map(|(name, needed)| needed.into_iter().map(move |it| (name, it))).collect()
+    }
+}

@@ -1,0 +1,422 @@
+//! KDL document to [`Spec`]. What is wrong was reported by the table's check or is reported here;
+//! whatever could be read goes on.
+
+use super::*;
+use kdl::KdlDocument;
+use stages::catalog::Catalog;
+use stages::diagnostic::Rule;
+use stages::expr::Roots;
+use stages::language::{Context, Fields, Scalar};
+use std::path::Path;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads a checked document. `folder` is where relative paths begin.
+pub fn read(
+    document: &KdlDocument,
+    folder: &Path,
+    catalog: &Catalog,
+    context: &mut Context<'_>,
+) -> Option<Spec> {
+    let reader = Read { document, folder, catalog };
+    let pipeline = reader.one("pipeline")?;
+    check_version(&pipeline, context);
+    let server = reader.server();
+    Some(Spec {
+        name: pipeline.arg(0)?.text()?,
+        description: text_of(&pipeline, "description").unwrap_or_default(),
+        timezone: text_of(&pipeline, "timezone").unwrap_or_else(|| "UTC".to_owned()),
+        labels: labels(&pipeline),
+        params: reader.params(),
+        server,
+        limits: reader.limits(),
+        priority: reader.priority(),
+        policies: reader.policies(),
+        sources: reader.sources(context),
+        validate: reader.validate(),
+        filters: reader.filters(),
+        enrichments: reader.enrichments(context),
+        route: reader.route(),
+        sinks: reader.sinks(context),
+        notifiers: reader.notifiers(context),
+        dead_letter: reader.dead_letter(),
+        mentions_raw: context.diagnostics.source().text.contains("raw"),
+    })
+}
+
+fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
+    let Some(version) = pipeline.prop("schema-version").and_then(|it| it.int()) else { return };
+    if 1 < version.value {
+        context
+            .diagnostics
+            .push(Rule::UnknownVersion, format!("version {} of the language", version.value))
+            .at(version.span, "this engine knows version 1")
+            .help("use a newer engine, or write `schema-version=1`");
+    }
+}
+
+struct Read<'a> {
+    document: &'a KdlDocument,
+    folder: &'a Path,
+    catalog: &'a Catalog,
+}
+
+fn text_of(fields: &Fields<'_>, child: &str) -> Option<String> {
+    Some(fields.child(child)?.arg(0)?.text()?.value)
+}
+
+fn duration_of(fields: &Fields<'_>, child: &str) -> Option<Duration> {
+    Some(fields.child(child)?.arg(0)?.duration()?.value)
+}
+
+fn count_of(fields: &Fields<'_>, child: &str) -> Option<usize> {
+    usize::try_from(fields.child(child)?.arg(0)?.int()?.value).ok()
+}
+
+fn bytes_of(fields: &Fields<'_>, child: &str) -> Option<u64> {
+    Some(fields.child(child)?.arg(0)?.bytes()?.value)
+}
+
+fn expr_of(scalar: Option<Scalar<'_>>, roots: Roots) -> Option<Spanned<Expr>> {
+    scalar?.expr(roots)
+}
+
+fn names_of(fields: &Fields<'_>, child: &str) -> Vec<Name> {
+    fields.children(child).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
+}
+
+fn labels(pipeline: &Fields<'_>) -> BTreeMap<String, String> {
+    let labels = pipeline.child("labels").into_iter().flat_map(|it| it.props());
+    labels.filter_map(|(name, it)| Some((name.to_owned(), it.text()?.value))).collect()
+}
+
+fn failure(fields: &Fields<'_>) -> Failure {
+    Failure {
+        timeout: duration_of(fields, "timeout"),
+        retry: fields.child("retry").map(|it| retry(&it)),
+        concurrency: count_of(fields, "concurrency"),
+    }
+}
+
+fn retry(fields: &Fields<'_>) -> Retry {
+    let attempts = fields.arg(0).and_then(|it| it.int());
+    let give_up = fields.prop("give-up").and_then(|it| it.duration());
+    Retry {
+        attempts: attempts.and_then(|it| u32::try_from(it.value).ok()),
+        on: fields.prop("on").map(|it| it.words()).unwrap_or_default(),
+        give_up: give_up.map_or(DAY, |it| it.value),
+        backoff: fields.child("backoff").map(|it| backoff(&it)).unwrap_or_default(),
+    }
+}
+
+fn backoff(fields: &Fields<'_>) -> Backoff {
+    let default = Backoff::default();
+    let curve = fields.arg(0).and_then(|it| it.text()).map(|it| it.value);
+    let wait = |name: &str| fields.prop(name).and_then(|it| it.duration()).map(|it| it.value);
+    let jitter = fields.prop("jitter").and_then(|it| it.text());
+    let base = wait("base").unwrap_or(default.base);
+    Backoff {
+        curve: match curve.as_deref() {
+            Some("linear") => Curve::Linear,
+            Some("constant") => Curve::Constant,
+            _ => Curve::Exponential,
+        },
+        base,
+        max: wait("max").unwrap_or(default.max.max(base)),
+        factor: fields.prop("factor").and_then(|it| it.number()).map_or(2.0, |it| it.value),
+        has_jitter: jitter.is_none_or(|it| it.value != "none"),
+    }
+}
+
+impl<'a> Read<'a> {
+    fn one(&self, name: &str) -> Option<Fields<'a>> {
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        let (folder, name) = (self.folder, name.to_owned());
+        let nodes = self.document.nodes().iter();
+        nodes.filter(move |it| it.name().value() == name).map(move |it| Fields::new(it, folder))
+    }
+
+    fn params(&self) -> Vec<(Name, serde_json::Value)> {
+        let read = |it: Fields<'a>| Some((it.arg(0)?.text()?, it.arg(1)?.json()));
+        self.all("param").filter_map(read).collect()
+    }
+
+    fn server(&self) -> Server {
+        let node = self.one("server");
+        let child = |name: &str| node.as_ref().and_then(|it| it.child(name));
+        let setting = |name: &str| child(name).and_then(|it| it.arg(0)?.setting());
+        let default = Setting::Literal("127.0.0.1:8600".to_owned());
+        let auth = child("auth");
+        let token = |it: Fields<'a>| {
+            let scopes = it.prop("scope").map(|it| it.words());
+            Some(Token {
+                name: it.arg(0)?.text()?,
+                value: it.arg(1)?.setting()?,
+                scopes: scopes.unwrap_or_else(|| vec!["read".to_owned()]),
+            })
+        };
+        let tokens = auth.as_ref().map(|it| it.children("token").filter_map(token).collect());
+        Server {
+            listen: setting("listen").unwrap_or_else(|| Spanned::new(default, 0..0)),
+            public_url: setting("public-url"),
+            body_max: node.and_then(|it| bytes_of(&it, "max-body")).unwrap_or(1 << 20),
+            has_auth: auth.is_some(),
+            tokens: tokens.unwrap_or_default(),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let node = self.one("limits");
+        let count = |name: &str| node.as_ref().and_then(|it| count_of(it, name));
+        let time = |name: &str| node.as_ref().and_then(|it| duration_of(it, name));
+        Limits {
+            queue: count("queue").unwrap_or(4096),
+            concurrency: count("concurrency").unwrap_or(100),
+            event_timeout: time("event-timeout").unwrap_or(Duration::from_secs(60)),
+            shutdown_grace: time("shutdown-grace").unwrap_or(Duration::from_secs(10)),
+            event_size_max: node
+                .as_ref()
+                .and_then(|it| bytes_of(it, "max-event-size"))
+                .unwrap_or(256 << 10),
+        }
+    }
+
+    fn priority(&self) -> PriorityRules {
+        let node = self.one("priority");
+        let level = |it: Scalar<'_>| Priority::parse(&it.text()?.value);
+        let case =
+            |it: Fields<'a>| Some((level(it.arg(0)?)?, expr_of(it.prop("when"), Roots::EVENT)?));
+        let cases = node.as_ref().map(|it| it.children("case").filter_map(case).collect());
+        PriorityRules {
+            default: node.and_then(|it| level(it.prop("default")?)).unwrap_or_default(),
+            cases: cases.unwrap_or_default(),
+        }
+    }
+
+    fn policies(&self) -> Vec<(Name, Failure)> {
+        let read = |it: Fields<'a>| Some((it.arg(0)?.text()?, failure(&it)));
+        self.all("policy").filter_map(read).collect()
+    }
+
+    fn sources(&self, context: &mut Context<'_>) -> Vec<SourceNode> {
+        let mut sources = Vec::new();
+        for fields in self.all("source") {
+            let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
+            let Some(spec) = self.catalog.read_source(&kind, &fields, context) else { continue };
+            let schema = fields.child("schema").and_then(|it| it.prop("file")?.text());
+            let map = fields.child("map").map(|it| map(&it)).unwrap_or_default();
+            let is_disabled = fields.is_on("disabled");
+            sources.push(SourceNode { name, spec, is_disabled, schema, map });
+        }
+        sources
+    }
+
+    fn validate(&self) -> Validate {
+        let node = self.one("validate");
+        let word = |name: &str| node.as_ref().and_then(|it| text_of(it, name));
+        let schema = |it: Fields<'a>| Some((it.arg(0)?.text()?, it.prop("file")?.text()?));
+        let children = |name: &str| {
+            node.as_ref().map(|it| it.children(name).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        Validate {
+            schemas: children("schema").into_iter().filter_map(schema).collect(),
+            rules: children("rule").into_iter().filter_map(|it| check_rule(&it)).collect(),
+            on_invalid: match word("on-invalid").as_deref() {
+                Some("reject") => OnInvalid::Reject,
+                Some("drop") => OnInvalid::Drop,
+                Some("tag") => OnInvalid::Tag,
+                _ => OnInvalid::DeadLetter,
+            },
+            on_unknown_type: match word("on-unknown-type").as_deref() {
+                Some("drop") => OnUnknownType::Drop,
+                Some("reject") => OnUnknownType::Reject,
+                Some("dead-letter") => OnUnknownType::DeadLetter,
+                _ => OnUnknownType::Accept,
+            },
+            asserts_formats: word("formats").as_deref() == Some("assert"),
+        }
+    }
+
+    fn filters(&self) -> Vec<Filter> {
+        let read = |it: Fields<'a>| {
+            let on_drop = it.child("on-drop");
+            let word = |it: &Fields<'_>| it.arg(0).and_then(|it| it.text());
+            Some(Filter {
+                name: it.arg(0)?.text()?,
+                when: expr_of(it.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+                keep: it
+                    .children("keep")
+                    .filter_map(|it| expr_of(it.prop("when"), Roots::EVENT))
+                    .collect(),
+                keeps_dropped: on_drop
+                    .as_ref()
+                    .and_then(word)
+                    .is_some_and(|it| it.value == "dead-letter"),
+                reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
+                is_disabled: it.is_on("disabled"),
+            })
+        };
+        self.all("filter").filter_map(read).collect()
+    }
+
+    fn enrichments(&self, context: &mut Context<'_>) -> Vec<Enrichment> {
+        let mut enrichments = Vec::new();
+        for fields in self.all("enrich") {
+            let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
+            let Some(spec) = self.catalog.read_enrich(&kind, &fields, context) else { continue };
+            enrichments.push(Enrichment {
+                after: names_of(&fields, "after"),
+                needs: names_of(&fields, "needs"),
+                when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+                into: into(&fields, &name),
+                on_error: on_error(&fields, context),
+                policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
+                failure: failure(&fields),
+                is_disabled: fields.is_on("disabled"),
+                name,
+                spec,
+            });
+        }
+        enrichments
+    }
+
+    fn route(&self) -> Option<Route> {
+        let node = self.one("route")?;
+        let case = |it: Fields<'a>| {
+            Some(Case {
+                name: it.arg(0)?.text()?,
+                when: expr_of(it.prop("when"), Roots::EVENT)?,
+                to: names_of(&it, "to"),
+            })
+        };
+        let name = node.name();
+        Some(Route {
+            name: Spanned::new(name.value.to_owned(), name.span),
+            takes_all: node
+                .prop("mode")
+                .and_then(|it| it.text())
+                .is_some_and(|it| it.value == "all"),
+            cases: node.children("case").filter_map(case).collect(),
+            otherwise: node.child("otherwise").map(|it| names_of(&it, "to")),
+        })
+    }
+
+    fn sinks(&self, context: &mut Context<'_>) -> Vec<Sink> {
+        let mut sinks = Vec::new();
+        for fields in self.all("sink") {
+            let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
+            let Some(spec) = self.catalog.read_sink(&kind, &fields, context) else { continue };
+            let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
+            let is_disabled = fields.is_on("disabled");
+            sinks.push(Sink { name, spec, policy, failure: failure(&fields), is_disabled });
+        }
+        sinks
+    }
+
+    fn notifiers(&self, context: &mut Context<'_>) -> Vec<Notifier> {
+        let mut notifiers = Vec::new();
+        for fields in self.all("notify") {
+            let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
+            let Some(spec) = self.catalog.read_notify(&kind, &fields, context) else { continue };
+            notifiers.push(Notifier {
+                name,
+                spec,
+                title: template(&fields, "title", "{{ event.type }}"),
+                message: template(&fields, "message", "{{ event.subject }}"),
+                cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
+                policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
+                failure: failure(&fields),
+                is_disabled: fields.is_on("disabled"),
+            });
+        }
+        notifiers
+    }
+
+    fn dead_letter(&self) -> DeadLetters {
+        let node = self.one("dead-letter");
+        let keep = node.as_ref().and_then(|it| duration_of(it, "keep"));
+        let entries = node.as_ref().and_then(|it| count_of(it, "max-entries"));
+        DeadLetters {
+            keep: keep.unwrap_or(7 * DAY),
+            entries_max: entries.map_or(10_000, |it| it as u64),
+        }
+    }
+}
+
+fn kind_and_name(fields: &Fields<'_>) -> (Option<String>, Option<Name>) {
+    let text = |index| fields.arg(index).and_then(|it| it.text());
+    (text(0).map(|it| it.value), text(1))
+}
+
+fn map(fields: &Fields<'_>) -> Map {
+    let part = |name: &str| expr_of(fields.child(name).and_then(|it| it.arg(0)), Roots::MAP);
+    Map {
+        kind: part("type"),
+        id: part("id"),
+        source: part("source"),
+        subject: part("subject"),
+        time: part("time"),
+        data: part("data"),
+        priority: part("priority"),
+        correlation_id: part("correlation-id"),
+        parent_id: part("parent-id"),
+    }
+}
+
+fn check_rule(fields: &Fields<'_>) -> Option<CheckRule> {
+    let kind = fields.arg(0)?.text()?;
+    let check = expr_of(fields.prop("check"), Roots::RULE)?;
+    let at = fields.prop("at").and_then(|it| it.text()).map_or("/data".to_owned(), |it| it.value);
+    let message = fields.prop("message").and_then(|it| it.text());
+    let message =
+        message.map_or_else(|| format!("`{}` does not hold", check.value.text()), |it| it.value);
+    Some(CheckRule { kind, check, at, message })
+}
+
+fn into(fields: &Fields<'_>, name: &Name) -> Spanned<Vec<String>> {
+    let written = fields.child("into").and_then(|it| it.arg(0)?.text());
+    match written {
+        Some(path) => {
+            let below = path.value.strip_prefix("enrich.").unwrap_or(&path.value).to_owned();
+            path.map(|_| below.split('.').map(str::to_owned).collect())
+        }
+        None => Spanned::new(vec![name.value.replace('-', "_")], name.span.clone()),
+    }
+}
+
+fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {
+    let Some(node) = fields.child("on-error") else { return OnError::Continue };
+    let reason = node.prop("reason").and_then(|it| it.text()).map(|it| it.value);
+    let mode = node.arg(0).and_then(|it| it.text());
+    match mode.as_ref().map(|it| it.value.as_str()) {
+        Some("dead-letter") => OnError::DeadLetter,
+        Some("drop") => OnError::Drop(reason.unwrap_or_else(|| {
+            context
+                .diagnostics
+                .push(Rule::MissingArgument, "an event is dropped only for a reason")
+                .at(node.name().span, "`reason=` is missing")
+                .help("write `on-error drop reason=\"…\"`");
+            String::new()
+        })),
+        _ => OnError::Continue,
+    }
+}
+
+fn template(fields: &Fields<'_>, child: &str, default: &str) -> Template {
+    let written = fields.child(child).and_then(|it| it.arg(0)?.template(Roots::EVENT));
+    written.map_or_else(
+        || Template::parse(default, Roots::EVENT).expect("the default is a template"),
+        |it| it.value,
+    )
+}
+
+fn cooldown(fields: &Fields<'_>) -> Option<Cooldown> {
+    Some(Cooldown {
+        window: fields.arg(0)?.duration()?.value,
+        key: expr_of(fields.prop("key"), Roots::EVENT),
+        except: expr_of(fields.prop("except"), Roots::EVENT),
+    })
+}

@@ -1,0 +1,269 @@
+//! Kinds by word, and the boxed twins that let a plan hold any of them.
+
+use crate::contract::{
+    Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Fault, Kind, NotifyKind, OpenSource,
+    Services, Shape, SinkKind, SourceKind,
+};
+use crate::env::Pending;
+use crate::language::{Context, Fields, KindRow, Kinds, Needed, Role};
+use crate::spanned::Spanned;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+type Read<T> = fn(&Fields<'_>, &mut Context<'_>) -> Option<Arc<T>>;
+
+struct Entry<T: ?Sized> {
+    row: KindRow,
+    read: Read<T>,
+}
+
+/// Every kind there is, by role and word.
+#[derive(Default)]
+pub struct Catalog {
+    sources: BTreeMap<&'static str, Entry<dyn SourceSpec>>,
+    enrichments: BTreeMap<&'static str, Entry<dyn EnrichSpec>>,
+    sinks: BTreeMap<&'static str, Entry<dyn SinkSpec>>,
+    notifiers: BTreeMap<&'static str, Entry<dyn NotifySpec>>,
+}
+
+/// What the settings of any kind can do, whatever the kind.
+pub trait Spec: Debug + Send + Sync + 'static {
+    /// The kind's word.
+    fn word(&self) -> &'static str;
+    /// What it needs for itself.
+    fn claims(&self) -> Vec<Spanned<Claim>>;
+    /// What it takes from outside the file.
+    fn needed(&self) -> Vec<Needed>;
+    /// Whether another stage of the same role has the same kind and equal settings.
+    fn same(&self, other: &dyn Any) -> bool;
+    /// For [`Spec::same`].
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// The settings of a source.
+pub trait SourceSpec: Spec {
+    /// See [`SourceKind::ends`].
+    fn ends(&self) -> bool;
+    /// See [`SourceKind::IS_DEMO`].
+    fn is_demo(&self) -> bool;
+    /// See [`SourceKind::open`].
+    fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>>;
+}
+
+/// The settings of an enrichment.
+pub trait EnrichSpec: Spec {
+    /// See [`EnrichKind::IS_REMOTE`].
+    fn is_remote(&self) -> bool;
+    /// See [`EnrichKind::open`].
+    fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>>;
+}
+
+/// The settings of a sink.
+pub trait SinkSpec: Spec {
+    /// See [`SinkKind::shape`].
+    fn shape(&self) -> Shape;
+    /// See [`SinkKind::open`].
+    fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynDeliver>, Fault>>;
+}
+
+/// The settings of a notifier.
+pub trait NotifySpec: Spec {
+    /// See [`NotifyKind::is_remote`].
+    fn is_remote(&self) -> bool;
+    /// See [`NotifyKind::open`].
+    fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>>;
+}
+
+/// Settings together with the kind that they belong to.
+struct Bound<K: Kind> {
+    settings: K::Settings,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K: Kind> Bound<K> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
+        let settings = K::read(fields, context)?;
+        Some(Bound { settings, kind: PhantomData })
+    }
+}
+
+impl<K: Kind> Debug for Bound<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple(K::WORD).field(&self.settings).finish()
+    }
+}
+
+impl<K: Kind> Spec for Bound<K> {
+    fn word(&self) -> &'static str {
+        K::WORD
+    }
+
+    fn claims(&self) -> Vec<Spanned<Claim>> {
+        K::claims(&self.settings)
+    }
+
+    fn needed(&self) -> Vec<Needed> {
+        K::needed(&self.settings)
+    }
+
+    fn same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<Self>().is_some_and(|it| it.settings == self.settings)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl<K: SourceKind> SourceSpec for Bound<K> {
+    fn ends(&self) -> bool {
+        K::ends(&self.settings)
+    }
+
+    fn is_demo(&self) -> bool {
+        K::IS_DEMO
+    }
+
+    fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>> {
+        Box::pin(K::open(self.settings.clone(), services))
+    }
+}
+
+impl<K: EnrichKind> EnrichSpec for Bound<K> {
+    fn is_remote(&self) -> bool {
+        K::IS_REMOTE
+    }
+
+    fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>> {
+        Box::pin(K::open(self.settings.clone(), services))
+    }
+}
+
+impl<K: SinkKind> SinkSpec for Bound<K> {
+    fn shape(&self) -> Shape {
+        K::shape(&self.settings)
+    }
+
+    fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynDeliver>, Fault>> {
+        Box::pin(K::open(self.settings.clone(), services))
+    }
+}
+
+impl<K: NotifyKind> NotifySpec for Bound<K> {
+    fn is_remote(&self) -> bool {
+        K::is_remote(&self.settings)
+    }
+
+    fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>> {
+        Box::pin(K::open(self.settings.clone(), services))
+    }
+}
+
+fn row<K: Kind>() -> KindRow {
+    KindRow { word: K::WORD, summary: K::SUMMARY, nodes: K::NODES }
+}
+
+fn add<T: ?Sized>(entries: &mut BTreeMap<&'static str, Entry<T>>, row: KindRow, read: Read<T>) {
+    let earlier = entries.insert(row.word, Entry { row, read });
+    assert!(earlier.is_none(), "two kinds of one role have the word `{}`", row.word);
+}
+
+impl Catalog {
+    /// Every built-in kind.
+    pub fn built_in() -> Self {
+        let catalog = crate::sources::all(Catalog::default());
+        let catalog = crate::transforms::all(catalog);
+        let catalog = crate::sinks::all(catalog);
+        crate::notifiers::all(catalog)
+    }
+
+    /// Adds a kind of source.
+    #[must_use]
+    pub fn source<K: SourceKind>(mut self) -> Self {
+        add(&mut self.sources, row::<K>(), |fields, context| {
+            Some(Arc::new(Bound::<K>::read(fields, context)?))
+        });
+        self
+    }
+
+    /// Adds a kind of enrichment.
+    #[must_use]
+    pub fn enrich<K: EnrichKind>(mut self) -> Self {
+        add(&mut self.enrichments, row::<K>(), |fields, context| {
+            Some(Arc::new(Bound::<K>::read(fields, context)?))
+        });
+        self
+    }
+
+    /// Adds a kind of sink.
+    #[must_use]
+    pub fn sink<K: SinkKind>(mut self) -> Self {
+        add(&mut self.sinks, row::<K>(), |fields, context| {
+            Some(Arc::new(Bound::<K>::read(fields, context)?))
+        });
+        self
+    }
+
+    /// Adds a kind of notifier.
+    #[must_use]
+    pub fn notify<K: NotifyKind>(mut self) -> Self {
+        add(&mut self.notifiers, row::<K>(), |fields, context| {
+            Some(Arc::new(Bound::<K>::read(fields, context)?))
+        });
+        self
+    }
+
+    /// Reads the settings of a source of this kind.
+    pub fn read_source(
+        &self,
+        word: &str,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn SourceSpec>> {
+        (self.sources.get(word)?.read)(fields, context)
+    }
+
+    /// Reads the settings of an enrichment of this kind.
+    pub fn read_enrich(
+        &self,
+        word: &str,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn EnrichSpec>> {
+        (self.enrichments.get(word)?.read)(fields, context)
+    }
+
+    /// Reads the settings of a sink of this kind.
+    pub fn read_sink(
+        &self,
+        word: &str,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn SinkSpec>> {
+        (self.sinks.get(word)?.read)(fields, context)
+    }
+
+    /// Reads the settings of a notifier of this kind.
+    pub fn read_notify(
+        &self,
+        word: &str,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn NotifySpec>> {
+        (self.notifiers.get(word)?.read)(fields, context)
+    }
+}
+
+impl Kinds for Catalog {
+    fn kinds(&self, role: Role) -> Vec<KindRow> {
+        match role {
+            Role::Source => self.sources.values().map(|it| it.row).collect(),
+            Role::Enrich => self.enrichments.values().map(|it| it.row).collect(),
+            Role::Sink => self.sinks.values().map(|it| it.row).collect(),
+            Role::Notify => self.notifiers.values().map(|it| it.row).collect(),
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! What a kind of stage promises, and what it is promised.
+//!
+//! A kind has two steps. `read` is pure: `engine check` calls it and nothing else. `open` is the
+//! only place where a kind may touch the world. Then one verb each: a source runs, an enrichment
+//! enriches, a sink delivers, a notifier tells.
+//!
+//! Never: a stage retries, times out or logs by itself; the engine does.
+
+use crate::env::{Env, Pending};
+use crate::event::Event;
+use crate::fetch::Fetch;
+use crate::language::{Context, Environment, Fields, Globals, Needed, Node};
+use crate::spanned::Spanned;
+use crate::store::Stored;
+use serde_json::Value;
+use std::fmt::{self, Debug};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a stage could not do its work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fault {
+    /// Whether trying again may help.
+    pub is_transient: bool,
+    /// What went wrong, in words, without secrets.
+    pub reason: String,
+    /// What kind of trouble it was, for `retry on=`.
+    pub cause: Cause,
+    /// The other side's wish when to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// What kind of trouble a fault was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No answer in time.
+    Timeout,
+    /// No connection, or one that broke.
+    Connect,
+    /// An HTTP status.
+    Status(u16),
+    /// Anything else.
+    Other,
+}
+
+impl Fault {
+    /// Trying again may help.
+    pub fn transient(cause: Cause, reason: impl Into<String>) -> Self {
+        Fault { is_transient: true, reason: reason.into(), cause, retry_after: None }
+    }
+
+    /// Trying again will not help.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Fault { is_transient: false, reason: reason.into(), cause: Cause::Other, retry_after: None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// What stages share; lent by the engine to `open`.
+#[derive(Clone)]
+pub struct Services {
+    /// Time, chance, blocking threads.
+    pub env: Env,
+    /// Where variables come from.
+    pub environment: Arc<dyn Environment>,
+    /// HTTP to the outside.
+    pub fetch: Arc<dyn Fetch>,
+    /// The roots that are the same for every event.
+    pub globals: Arc<Globals>,
+    /// The pipeline's name.
+    pub pipeline: Arc<str>,
+    /// The time zone of the pipeline, by its IANA name.
+    pub timezone: Arc<str>,
+}
+
+/// Something that one stage needs for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// An HTTP route.
+    Route {
+        /// `POST`.
+        method: String,
+        /// `/events`.
+        path: String,
+    },
+    /// A file that is written.
+    File(PathBuf),
+}
+
+/// What every kind has.
+pub trait Kind: Send + Sync + 'static {
+    /// Its word in the file.
+    const WORD: &'static str;
+    /// What it does, one line.
+    const SUMMARY: &'static str;
+    /// The children of its own.
+    const NODES: &'static [&'static [Node]];
+    /// What the file says, read. Equal settings mean an equal stage, so a reload keeps it.
+    type Settings: Debug + Clone + PartialEq + Send + Sync + 'static;
+
+    /// Reads what the table has checked; reports what a table cannot know. Pure.
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self::Settings>;
+
+    /// What it takes from outside the file; the engine asks whether it is there.
+    fn needed(_settings: &Self::Settings) -> Vec<Needed> {
+        Vec::new()
+    }
+
+    /// What it needs for itself.
+    fn claims(_settings: &Self::Settings) -> Vec<Spanned<Claim>> {
+        Vec::new()
+    }
+}
+
+/// A kind of source.
+pub trait SourceKind: Kind {
+    /// Whether it ends by itself, so that `--once` may start it.
+    fn ends(settings: &Self::Settings) -> bool;
+    /// Whether only `--demo` starts it while it is `disabled`.
+    const IS_DEMO: bool = false;
+    /// Opens it.
+    fn open(
+        settings: Self::Settings,
+        services: Services,
+    ) -> impl Future<Output = Result<OpenSource, Fault>> + Send;
+}
+
+/// A source, opened.
+pub enum OpenSource {
+    /// The engine's HTTP server serves it.
+    Route(Route),
+    /// It runs by itself.
+    Task(Box<dyn DynSource>),
+}
+
+/// What the HTTP server must know of a source that it serves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// The path, exact.
+    pub path: String,
+    /// The methods taken.
+    pub methods: Vec<String>,
+    /// The token that senders show, when the source has its own.
+    pub bearer: Option<String>,
+    /// The header that names the event's id when `map` gives none.
+    pub idempotency_header: Option<String>,
+    /// The largest body, when the source says so itself.
+    pub body_max: Option<u64>,
+}
+
+/// Makes events.
+pub trait Source: Send + 'static {
+    /// Runs until it has no more or `emit` says [`Closed`].
+    ///
+    /// Promised: `emit` waits while the engine is full and returns after the commit.
+    /// To promise: return soon after `Closed`; never buffer without a limit.
+    fn run(&mut self, emit: &dyn Emit) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// The boxed twin of [`Source`], so that no author ever boxes a future.
+pub trait DynSource: Send {
+    /// See [`Source::run`].
+    fn run<'a>(&'a mut self, emit: &'a dyn Emit) -> Pending<'a, Result<(), Fault>>;
+}
+
+impl<T: Source> DynSource for T {
+    fn run<'a>(&'a mut self, emit: &'a dyn Emit) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(Source::run(self, emit))
+    }
+}
+
+/// It is time to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// A message as received, before `map`.
+#[derive(Debug, Clone, Default)]
+pub struct Message {
+    /// The bytes of one event.
+    pub body: Vec<u8>,
+    /// The type to use when `map` gives none.
+    pub kind: Option<Arc<str>>,
+    /// Something other than JSON was asked for: the decoded message.
+    pub decoded: Option<Value>,
+}
+
+/// Where a source hands its messages on.
+pub trait Emit: Send + Sync {
+    /// Hands on some messages (at most 1,024), and what the source must remember with them (key,
+    /// value), in one transaction. Returns after the commit; a message that is refused is kept
+    /// as a dead letter. Waits while the store is busy.
+    fn emit<'a>(
+        &'a self,
+        messages: Vec<Message>,
+        remember: Vec<(String, String)>,
+    ) -> Pending<'a, Result<(), Closed>>;
+
+    /// What was remembered under `key`.
+    fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>>;
+
+    /// Ends when it is time to stop.
+    fn closed(&self) -> Pending<'_, ()>;
+}
+
+/// A kind of enrichment.
+pub trait EnrichKind: Kind {
+    /// Whether it may wait or has effects outside. Such a stage runs only after its event was
+    /// accepted durably.
+    const IS_REMOTE: bool;
+    /// Opens it: a [`Enricher::Remote`] exactly when `IS_REMOTE`.
+    fn open(
+        settings: Self::Settings,
+        services: Services,
+    ) -> impl Future<Output = Result<Enricher, Fault>> + Send;
+}
+
+/// An enrichment, opened.
+pub enum Enricher {
+    /// Never waits.
+    Local(Box<dyn Local>),
+    /// May wait.
+    Remote(Box<dyn DynRemote>),
+}
+
+/// What an enrichment yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Addition {
+    /// Put at the stage's `into`.
+    Value(Value),
+    /// Put at these paths below `enrich`.
+    At(Vec<(Arc<[String]>, Value)>),
+    /// There is nothing to add.
+    Nothing,
+    /// The file wants such an event let go, for this reason.
+    Drop(String),
+    /// The file wants such an event set aside, for this reason.
+    DeadLetter(String),
+}
+
+/// An enrichment that never waits.
+pub trait Local: Send + Sync + 'static {
+    /// Looks at the event and says what to add. Must not block.
+    fn enrich(&self, event: &Event) -> Result<Addition, Fault>;
+}
+
+/// An enrichment that may wait.
+pub trait Remote: Send + Sync + 'static {
+    /// May be called for several events at once; may be dropped midway. `timeout` is what the
+    /// engine allows this attempt.
+    fn enrich(
+        &self,
+        event: &Event,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Addition, Fault>> + Send;
+}
+
+/// The boxed twin of [`Remote`].
+pub trait DynRemote: Send + Sync {
+    /// See [`Remote::enrich`].
+    fn enrich<'a>(
+        &'a self,
+        event: &'a Event,
+        timeout: Duration,
+    ) -> Pending<'a, Result<Addition, Fault>>;
+}
+
+impl<T: Remote> DynRemote for T {
+    fn enrich<'a>(
+        &'a self,
+        event: &'a Event,
+        timeout: Duration,
+    ) -> Pending<'a, Result<Addition, Fault>> {
+        Box::pin(Remote::enrich(self, event, timeout))
+    }
+}
+
+/// A kind of sink.
+pub trait SinkKind: Kind {
+    /// What the engine has to do with such a sink.
+    fn shape(settings: &Self::Settings) -> Shape;
+    /// Opens a [`Shape::Outside`]; the engine never calls it for the others.
+    fn open(
+        settings: Self::Settings,
+        services: Services,
+    ) -> impl Future<Output = Result<Box<dyn DynDeliver>, Fault>> + Send;
+}
+
+/// What the engine has to do with a sink.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shape {
+    /// It is a store; the first of the file is the pipeline's own.
+    Store(StoreShape),
+    /// A live stream over HTTP, fed by the hub.
+    Stream(StreamShape),
+    /// It delivers to the outside, from the outbox.
+    Outside,
+}
+
+/// What a store sink asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreShape {
+    /// The database file.
+    pub path: PathBuf,
+    /// Most events in one transaction.
+    pub batch: usize,
+    /// How long a transaction waits for more.
+    pub linger: Duration,
+    /// How hard a commit is.
+    pub synchronous: crate::store::Synchronous,
+    /// Retention.
+    pub policy: crate::store::Policy,
+}
+
+/// What a stream sink asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamShape {
+    /// Its route.
+    pub path: String,
+    /// Most clients at once.
+    pub clients_max: usize,
+    /// Events kept in memory for new clients.
+    pub replay: usize,
+    /// Time between comments.
+    pub heartbeat: Duration,
+    /// Paths that never leave.
+    pub redact: Vec<Vec<String>>,
+}
+
+/// An event on its way out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The event, for expressions.
+    pub event: Event,
+    /// The event as stored, for its JSON.
+    pub stored: Arc<Stored>,
+    /// `<event id>/<sink>`: the same for every attempt.
+    pub key: String,
+    /// What the engine allows this attempt.
+    pub timeout: Duration,
+}
+
+/// Takes events out.
+pub trait Deliver: Send + Sync + 'static {
+    /// May be called again for the same `key`, since an attempt's end may be unknown.
+    fn deliver(&self, outgoing: &Outgoing) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// The boxed twin of [`Deliver`].
+pub trait DynDeliver: Send + Sync {
+    /// See [`Deliver::deliver`].
+    fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Pending<'a, Result<(), Fault>>;
+}
+
+impl<T: Deliver> DynDeliver for T {
+    fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(Deliver::deliver(self, outgoing))
+    }
+}
+
+/// A kind of notifier.
+pub trait NotifyKind: Kind {
+    /// Whether it leaves the machine; with `--demo` such a one writes to a file instead.
+    fn is_remote(settings: &Self::Settings) -> bool;
+    /// Opens it.
+    fn open(
+        settings: Self::Settings,
+        services: Services,
+    ) -> impl Future<Output = Result<Box<dyn DynNotify>, Fault>> + Send;
+}
+
+/// Something to tell someone.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// What it is about.
+    pub outgoing: Outgoing,
+    /// Rendered.
+    pub title: String,
+    /// Rendered.
+    pub message: String,
+}
+
+/// Tells someone.
+pub trait Notify: Send + Sync + 'static {
+    /// May be called again for the same key.
+    fn tell(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// The boxed twin of [`Notify`].
+pub trait DynNotify: Send + Sync {
+    /// See [`Notify::tell`].
+    fn tell<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>>;
+}
+
+impl<T: Notify> DynNotify for T {
+    fn tell<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(Notify::tell(self, notice))
+    }
+}

@@ -1,0 +1,193 @@
+//! Findings in a text: what is wrong, where, and what to write instead.
+
+use crate::spanned::Span;
+use std::fmt;
+use std::sync::Arc;
+
+mod rule;
+
+pub use rule::Rule;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file cannot run.
+    Error,
+    /// The file runs, but probably not as meant.
+    Warning,
+}
+
+/// A text that findings point into: a pipeline file, a schema, a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceText {
+    /// The path as the user would write it.
+    pub name: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A place and what is to say about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Label {
+    /// Where.
+    pub span: Span,
+    /// What is wrong here, in a few words.
+    pub text: String,
+}
+
+/// One finding.
+///
+/// Invariant: the first label is the primary one and decides the finding's place in the list.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// The rule that found it.
+    pub rule: Rule,
+    /// One fragment, lower case, no full stop, the user's words in backticks.
+    pub message: String,
+    /// Places, the primary one first.
+    pub labels: Vec<Label>,
+    /// What to do, with the exact word to type.
+    pub help: Option<String>,
+    /// The text that the labels point into.
+    pub source: Arc<SourceText>,
+    /// Frames in other texts (inside a schema file, say).
+    pub related: Vec<Diagnostic>,
+}
+
+impl Diagnostic {
+    /// Adds a place. The first one added is the primary one.
+    pub fn at(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
+        self.labels.push(Label { span, text: text.into() });
+        self
+    }
+
+    /// Says what to do.
+    pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Adds a frame in another text.
+    pub fn frame(&mut self, source: Arc<SourceText>, span: Span, label: &str) -> &mut Self {
+        self.related.push(Diagnostic {
+            rule: self.rule,
+            message: format!("in {}", source.name),
+            labels: vec![Label { span, text: label.to_owned() }],
+            help: None,
+            source,
+            related: Vec::new(),
+        });
+        self
+    }
+
+    /// The first byte of the primary label.
+    pub fn position(&self) -> usize {
+        self.labels.first().map_or(0, |it| it.span.start)
+    }
+}
+
+/// Everything found so far in one text.
+#[derive(Debug)]
+pub struct Diagnostics {
+    source: Arc<SourceText>,
+    found: Vec<Diagnostic>,
+}
+
+impl Diagnostics {
+    /// Nothing found yet in `source`.
+    pub fn new(source: Arc<SourceText>) -> Self {
+        Diagnostics { source, found: Vec::new() }
+    }
+
+    /// The text that spans point into.
+    pub fn source(&self) -> &Arc<SourceText> {
+        &self.source
+    }
+
+    /// Reports a finding; labels and help are added to what is returned.
+    pub fn push(&mut self, rule: Rule, message: impl Into<String>) -> &mut Diagnostic {
+        self.found.push(Diagnostic {
+            rule,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+            source: self.source.clone(),
+            related: Vec::new(),
+        });
+        self.found.last_mut().expect("one was just pushed")
+    }
+
+    /// Whether anything found is an error.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|it| it.rule.severity() == Severity::Error)
+    }
+
+    /// What was found, by position in the text.
+    pub fn sorted(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by_key(|it| (it.position(), it.rule.code()));
+        self.found
+    }
+
+    /// What was found so far, in the order of finding.
+    pub fn found(&self) -> &[Diagnostic] {
+        &self.found
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+impl miette::Diagnostic for Diagnostic {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.rule.code()))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.rule.severity() {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|it| Box::new(it) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&*self.source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().map(|it| {
+            miette::LabeledSpan::new(Some(it.text.clone()), it.span.start, it.span.len())
+        })))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        Some(Box::new(self.related.iter().map(|it| it as &dyn miette::Diagnostic)))
+    }
+}
+
+impl miette::SourceCode for SourceText {
+    fn read_span<'a>(
+        &'a self,
+        span: &miette::SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
+        let contents = self.text.read_span(span, before, after)?;
+        Ok(Box::new(miette::MietteSpanContents::new_named(
+            self.name.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line(),
+            contents.column(),
+            contents.line_count(),
+        )))
+    }
+}

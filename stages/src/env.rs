@@ -1,0 +1,152 @@
+//! The one door to time, randomness and blocking work.
+//!
+//! Everything here is passed, never global, so that a test can hold the clock still.
+//! Spawning is the engine's part of the same seam.
+
+use crate::time::Timestamp;
+use smol::lock::Semaphore;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A boxed future that may move between threads.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Tells the time and wakes sleepers.
+pub trait Clock: Send + Sync + 'static {
+    /// Time since an arbitrary start; never goes back. For timeouts, waits and rates.
+    fn monotonic(&self) -> Duration;
+
+    /// The time on the wall. For stamps, retention and display; may jump.
+    fn wall(&self) -> Timestamp;
+
+    /// Ends once the monotonic clock has passed `duration` from now.
+    fn sleep(&self, duration: Duration) -> Pending<'static, ()>;
+}
+
+/// The real clock.
+#[derive(Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl Default for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn default() -> Self {
+        SystemClock { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn wall(&self) -> Timestamp {
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => Timestamp(since.as_micros() as i64),
+            Err(before) => Timestamp(-(before.duration().as_micros() as i64)),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
+        let timer = smol::Timer::after(duration);
+        Box::pin(async move {
+            timer.await;
+        })
+    }
+}
+
+/// Runs `work`, but no longer than `limit` by `clock`; `None` when time ran out.
+pub async fn within<T>(
+    clock: &dyn Clock,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    smol::future::or(async { Some(work.await) }, async {
+        clock.sleep(limit).await;
+        None
+    })
+    .await
+}
+
+/// Random numbers from one seed. Not for secrets.
+#[derive(Debug)]
+pub struct Random {
+    state: Mutex<fastrand::Rng>,
+}
+
+impl Random {
+    /// The same seed gives the same numbers.
+    pub fn seeded(seed: u64) -> Self {
+        Random { state: Mutex::new(fastrand::Rng::with_seed(seed)) }
+    }
+
+    /// Seeded by the operating system.
+    pub fn from_entropy() -> Self {
+        Random { state: Mutex::new(fastrand::Rng::new()) }
+    }
+
+    /// Lends the generator.
+    pub fn with<T>(&self, draw: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
+        draw(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// In `0.0..1.0`.
+    pub fn ratio(&self) -> f64 {
+        self.with(fastrand::Rng::f64)
+    }
+
+    /// A version 7 UUID: its time and random bits, so that ids made one after another sort so.
+    pub fn uuid(&self, now: Timestamp) -> uuid::Uuid {
+        let mut bits = [0; 10];
+        self.with(|it| it.fill(&mut bits));
+        let millis = now.0.div_euclid(1000).max(0) as u64;
+        uuid::Builder::from_unix_timestamp_millis(millis, &bits).into_uuid()
+    }
+}
+
+/// Threads that may block, a limited number of them.
+#[derive(Debug)]
+pub struct Blocking {
+    permits: Semaphore,
+}
+
+impl Blocking {
+    /// At most `threads_max` pieces of work block at once; more wait their turn.
+    pub fn new(threads_max: usize) -> Self {
+        Blocking { permits: Semaphore::new(threads_max) }
+    }
+
+    /// Runs `work` on a thread where blocking harms nobody.
+    #[expect(clippy::disallowed_methods, reason = "this is the door, and the permit its limit")]
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let _permit = self.permits.acquire().await;
+        smol::unblock(work).await
+    }
+}
+
+/// The clock, the dice and the blocking threads, as one value to hand on.
+#[derive(Clone)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub random: Arc<Random>,
+    /// Work that blocks.
+    pub blocking: Arc<Blocking>,
+}
+
+impl Env {
+    /// The real world.
+    pub fn system() -> Self {
+        Env {
+            clock: Arc::new(SystemClock::default()),
+            random: Arc::new(Random::from_entropy()),
+            blocking: Arc::new(Blocking::new(64)),
+        }
+    }
+}

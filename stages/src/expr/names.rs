@@ -1,0 +1,123 @@
+//! Checks the names and levels in an expression, and says what was probably meant.
+
+use super::node::{FIELDS, Field, Node};
+use super::problem::{Problem, ProblemKind};
+use super::{Root, Roots};
+use crate::event::Priority;
+use crate::language::nearest;
+use serde_json::Value;
+use std::ops::Range;
+
+/// The field of `event` with this name.
+pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, Problem> {
+    if let Some((_, field)) = FIELDS.iter().find(|it| it.0 == name) {
+        return Ok(*field);
+    }
+    let names: Vec<&str> = FIELDS.iter().map(|it| it.0).collect();
+    let help = nearest(name, names.iter().copied()).map_or_else(
+        || format!("an event has: {}", names.join(", ")),
+        |it| format!("did you mean `event.{it}`?"),
+    );
+    Err(Problem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
+}
+
+/// A name at the beginning of a path that is no root here. `before` is the text up to it.
+pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: Roots) -> Problem {
+    let names = roots.names();
+    let exists = Root::ALL.iter().any(|it| it.1 == name);
+    let message = if exists {
+        format!("`{name}` cannot be read in this place")
+    } else {
+        format!("`{name}` is unknown")
+    };
+    let near = nearest(name, names.iter().copied());
+    let behind_hyphen =
+        before.strip_suffix('-').is_some_and(|it| it.ends_with(|it: char| it.is_alphanumeric()));
+    let help = match (name, near) {
+        ("not", _) => "`!` negates".to_owned(),
+        ("None" | "nil" | "undefined", _) => "nothing is written `null`".to_owned(),
+        ("True" | "TRUE", _) => "write `true`".to_owned(),
+        ("False" | "FALSE", _) => "write `false`".to_owned(),
+        ("random", _) => "`random.…` is a function of `demo`".to_owned(),
+        (_, _) if behind_hyphen => {
+            "a name with a hyphen stands in brackets: `data['front-door']`; a parameter is read \
+             with `_`: `param.min_score`"
+                .to_owned()
+        }
+        (_, Some(it)) => format!("did you mean `{it}`?"),
+        (_, None) if exists => format!("here a path begins with {}", names.join(", ")),
+        (_, None) if names.is_empty() => "text stands in single quotes".to_owned(),
+        (_, None) => {
+            format!("text stands in single quotes; a path begins with {}", names.join(", "))
+        }
+    };
+    Problem::unknown(span, message, Some(help))
+}
+
+/// What a word between two values was probably meant to be.
+pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "and" | "AND" => "`&&` means and",
+        "or" | "OR" => "`||` means or",
+        "is" | "eq" | "equals" => "`==` compares",
+        "ne" => "`!=` compares",
+        "contains" => "write `contains(text, 'part')`",
+        "matches" => "write `matches(text, 'pattern')`",
+        "startswith" | "starts_with" | "startsWith" => "write `starts_with(text, 'begin')`",
+        "endswith" | "ends_with" | "endsWith" => "write `ends_with(text, 'end')`",
+        "mod" => "`%` is the remainder",
+        "if" => "write `condition ? one : other`",
+        _ => return None,
+    })
+}
+
+/// Comparisons with `event.priority` compare levels, so their literals must be levels.
+/// `place` finds where a literal stands.
+pub(super) fn check_levels(
+    left: &Node,
+    right: &Node,
+    place: impl Fn(&Value) -> Range<usize>,
+    problems: &mut Vec<Problem>,
+) {
+    let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
+    let mut literals = Vec::new();
+    if is_priority(left) {
+        alternatives(right, &mut literals);
+    } else if is_priority(right) {
+        alternatives(left, &mut literals);
+    }
+    for literal in literals {
+        let word = literal.as_str().unwrap_or_default();
+        if literal.is_null() || Priority::parse(word).is_some() {
+            continue;
+        }
+        let levels = Priority::ALL.map(Priority::word);
+        let help = nearest(word, levels).map_or_else(
+            || format!("the levels are {}", levels.join(" ")),
+            |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
+        );
+        let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
+        problems.push(Problem {
+            span: place(literal),
+            message: format!("`{shown}` is not a priority"),
+            label: "never equal".to_owned(),
+            help: Some(help),
+            kind: ProblemKind::UnknownPriority,
+        });
+    }
+}
+
+/// The literals that a value may turn out to be.
+fn alternatives<'n>(node: &'n Node, found: &mut Vec<&'n Value>) {
+    match node {
+        Node::Literal(Value::Array(items)) => found.extend(items),
+        Node::Literal(literal) => found.push(literal),
+        Node::List(items) => items.iter().for_each(|it| alternatives(it, found)),
+        Node::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, found)),
+        Node::Run(_, rest) => {
+            let defaults = rest.iter().filter(|it| it.0 == super::node::Binary::Coalesce);
+            defaults.for_each(|it| alternatives(&it.1, found));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,57 @@
+//! What is wrong with an expression, in the words of who wrote it.
+
+use std::ops::Range;
+
+/// What is wrong with an expression, and where in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Bytes of the expression's text.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What is wrong here, shorter.
+    pub label: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// What sort of problem it is.
+    pub kind: ProblemKind,
+}
+
+/// Sorts of problems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// It cannot be read.
+    Syntax,
+    /// A function, filter, field or root that does not exist.
+    UnknownName,
+    /// A word compared with a priority that is none.
+    UnknownPriority,
+    /// Too long or too deep.
+    TooLarge,
+}
+
+impl Problem {
+    pub(super) fn syntax(span: Range<usize>, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Problem { span, label: "here".to_owned(), message, help: None, kind: ProblemKind::Syntax }
+    }
+
+    pub(super) fn too_large(span: Range<usize>, message: impl Into<String>) -> Self {
+        Problem { kind: ProblemKind::TooLarge, ..Problem::syntax(span, message) }
+    }
+
+    pub(super) fn unknown(span: Range<usize>, message: String, help: Option<String>) -> Self {
+        let label = "unknown".to_owned();
+        Problem { span, message, label, help, kind: ProblemKind::UnknownName }
+    }
+
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+}

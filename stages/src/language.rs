@@ -1,0 +1,22 @@
+//! The language of pipeline files: one table of nodes, and how a file is read by it.
+//!
+//! The table drives the check of every word, argument and property ([`check`]), the reading
+//! ([`Fields`]) and whatever explains the language. A node that is not in the table does not
+//! exist.
+
+mod check;
+mod fields;
+mod place;
+mod scalar;
+mod setting;
+mod table;
+mod value;
+mod words;
+
+pub use check::{Kinds, Role, check};
+pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
+pub use place::value_text_span;
+pub use setting::{Environment, Needed, Setting, Unset};
+pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
+pub use value::{Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses};
+pub use words::nearest;

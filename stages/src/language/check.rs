@@ -1,0 +1,391 @@
+//! Every word, argument and property of a file against the table, all findings at once.
+
+mod habits;
+mod scalars;
+
+use super::place::{value_span, written};
+use super::table::{Arity, KindRow, Node, Prop};
+use super::words::{foreign, nearest};
+use crate::diagnostic::{Diagnostics, Rule};
+use crate::spanned::Span;
+use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
+
+/// The roles that have kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Makes events.
+    Source,
+    /// Adds to events.
+    Enrich,
+    /// Takes events out.
+    Sink,
+    /// Tells people.
+    Notify,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 4] = [Role::Source, Role::Enrich, Role::Sink, Role::Notify];
+
+    /// The role's word in the file.
+    pub fn word(self) -> &'static str {
+        ["source", "enrich", "sink", "notify"][self as usize]
+    }
+
+    fn of(word: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|it| it.word() == word)
+    }
+}
+
+/// Knows the kinds of a role.
+pub trait Kinds {
+    /// Every kind of this role, in the order of its word.
+    fn kinds(&self, role: Role) -> Vec<KindRow>;
+}
+
+/// Checks a document against the table: `top` are the nodes that may stand at its top.
+pub fn check(
+    document: &KdlDocument,
+    top: &'static [Node],
+    kinds: &dyn Kinds,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut walk = Walk { top, kinds, diagnostics };
+    let whole = document.span();
+    let end = whole.offset() + whole.len();
+    walk.block(document.nodes(), (&[top], &[]), "a pipeline file", end..end);
+}
+
+struct Walk<'a> {
+    top: &'static [Node],
+    kinds: &'a dyn Kinds,
+    diagnostics: &'a mut Diagnostics,
+}
+
+type Groups = [&'static [Node]];
+/// What may stand in a block, and the properties of the node that it belongs to.
+type Known<'a> = (&'a Groups, &'static [Prop]);
+
+fn names(groups: &Groups) -> Vec<&'static str> {
+    groups.iter().flat_map(|it| it.iter()).map(|it| it.name).collect()
+}
+
+fn find(groups: &Groups, name: &str) -> Option<&'static Node> {
+    groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
+}
+
+fn span_of(name: &KdlIdentifier) -> Span {
+    name.span().offset()..name.span().offset() + name.span().len()
+}
+
+impl Walk<'_> {
+    /// `whole` says whose block it is; `place` is blamed when something is missing in it.
+    fn block(&mut self, nodes: &[KdlNode], known: Known<'_>, whole: &str, place: Span) {
+        let groups = known.0;
+        for (index, node) in nodes.iter().enumerate() {
+            let name = node.name().value();
+            let Some(row) = find(groups, name) else {
+                self.unknown_node(node, known, whole);
+                continue;
+            };
+            let first = nodes[..index].iter().find(|it| it.name().value() == name);
+            if let (Some(first), false) = (first, row.repeated) {
+                self.diagnostics
+                    .push(Rule::RepeatedNode, format!("`{name}` stands twice in {whole}"))
+                    .at(span_of(node.name()), "again")
+                    .at(span_of(first.name()), "first, here")
+                    .help("keep one of them");
+            }
+            self.node(node, row);
+        }
+        for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
+            if !nodes.iter().any(|it| it.name().value() == row.name) {
+                self.diagnostics
+                    .push(Rule::MissingNode, format!("{whole} needs `{}`", row.name))
+                    .at(place.clone(), format!("`{}` is missing", row.name))
+                    .help(format!("add `{}` — {}", usage(row), row.note));
+            }
+        }
+    }
+
+    fn node(&mut self, node: &KdlNode, row: &'static Node) {
+        let role = Role::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
+        let mut groups: Vec<&'static [Node]> = row.children.to_vec();
+        let mut whole = format!("`{}`", row.name);
+        if let Some(role) = role
+            && let Some(kind) = self.kind(node, role)
+        {
+            groups.extend_from_slice(kind.nodes);
+            whole = format!("`{} {}`", row.name, kind.word);
+        }
+        self.entries(node, row, &groups, &whole);
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        let is_known_kind = role.is_none() || whole.contains(' ');
+        if groups.is_empty() && !children.is_empty() {
+            self.diagnostics
+                .push(Rule::UnknownNode, format!("{whole} takes no block"))
+                .at(span_of(children[0].name()), "nothing may stand here")
+                .help(format!("write `{}`", usage(row)));
+        } else if is_known_kind {
+            self.block(children, (&groups, row.props), &whole, span_of(node.name()));
+        }
+    }
+
+    fn top_row(&self, name: &str) -> *const Node {
+        self.top.iter().find(|it| it.name == name).map_or(std::ptr::null(), std::ptr::from_ref)
+    }
+
+    /// The kind that a node of this role names.
+    fn kind(&mut self, node: &KdlNode, role: Role) -> Option<KindRow> {
+        let entry = node.entries().iter().find(|it| it.name().is_none())?;
+        let word = entry.value().as_string()?;
+        let kinds = self.kinds.kinds(role);
+        if let Some(kind) = kinds.iter().find(|it| it.word == word) {
+            return Some(*kind);
+        }
+        let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
+        let help = nearest(word, words.iter().copied())
+            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+        let message = format!("there is no kind `{word}` of {}", role.word());
+        self.diagnostics
+            .push(Rule::UnknownKind, message)
+            .at(value_span(entry), "unknown kind")
+            .help(format!("{help}The kinds are: {}", words.join(", ")));
+        None
+    }
+
+    fn unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
+        let (name, span) = (node.name().value(), span_of(node.name()));
+        if props.iter().any(|it| it.name == name) {
+            let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
+            self.diagnostics
+                .push(Rule::ChildAsProperty, format!("`{name}` is a property, not a child"))
+                .at(span, "move it out of the block")
+                .help(format!("write `{name}={value}` behind {whole}"));
+            return;
+        }
+        if name == "-" {
+            self.diagnostics
+                .push(Rule::Syntax, "KDL has no lists with `-`")
+                .at(span, "this dash belongs to YAML")
+                .help("several values stand behind one name, separated by blanks");
+            return;
+        }
+        let known = names(groups);
+        let bare = name.trim_end_matches([':', '=']);
+        if bare != name && known.contains(&bare) {
+            self.diagnostics
+                .push(Rule::YamlColon, format!("no node is called `{name}`"))
+                .at(span, "the colon belongs to YAML")
+                .help(format!("write `{bare} {}`", shown_arguments(node)));
+            return;
+        }
+        let meant = foreign(bare, &known).or_else(|| nearest(bare, known.iter().copied()));
+        let elsewhere = self.places_of(bare);
+        let help = match meant {
+            Some("disabled") if bare == "enabled" => {
+                "stages are on by default; delete this, or write `disabled` to switch one off"
+                    .to_owned()
+            }
+            Some(it) => {
+                let places = self.places_of(it);
+                let rest = if places.is_empty() {
+                    String::new()
+                } else {
+                    format!(" It exists in: {}", places.join(", "))
+                };
+                format!("did you mean `{it}`?{rest}")
+            }
+            None if !elsewhere.is_empty() => {
+                format!("`{bare}` exists in: {}", elsewhere.join(", "))
+            }
+            None => format!("there are: {}", known.join(", ")),
+        };
+        self.diagnostics
+            .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
+            .at(span, "unknown here")
+            .help(help);
+    }
+
+    /// In which top nodes a child of this name may stand.
+    fn places_of(&self, name: &str) -> Vec<String> {
+        let mut places = Vec::new();
+        for row in self.top {
+            if find(row.children, name).is_some() {
+                places.push(row.name.to_owned());
+            }
+            for kind in Role::of(row.name).map(|it| self.kinds.kinds(it)).unwrap_or_default() {
+                if find(kind.nodes, name).is_some() {
+                    places.push(format!("{} {}", row.name, kind.word));
+                }
+            }
+        }
+        places
+    }
+
+    fn entries(&mut self, node: &KdlNode, row: &'static Node, groups: &Groups, whole: &str) {
+        let arguments: Vec<&KdlEntry> =
+            node.entries().iter().filter(|it| it.name().is_none()).collect();
+        if !habits::arguments(self.diagnostics, row, node, &arguments) {
+            self.arguments(node, row, &arguments, whole);
+        }
+        let mut seen: Vec<&str> = Vec::new();
+        for entry in node.entries() {
+            let Some(name) = entry.name() else { continue };
+            if seen.contains(&name.value()) {
+                self.diagnostics
+                    .push(Rule::DuplicateProperty, format!("`{}` stands twice", name.value()))
+                    .at(span_of(name), "this one wins")
+                    .help("delete one of them");
+            }
+            seen.push(name.value());
+            self.property(node, entry, name, row, groups, whole);
+        }
+        for prop in row.props.iter().filter(|it| it.required && !seen.contains(&it.name)) {
+            self.diagnostics
+                .push(Rule::MissingArgument, format!("{whole} needs `{}=`", prop.name))
+                .at(span_of(node.name()), format!("`{}=…` is missing", prop.name))
+                .help(format!("write `{}`", usage(row)));
+        }
+    }
+
+    fn arguments(&mut self, node: &KdlNode, row: &'static Node, given: &[&KdlEntry], whole: &str) {
+        for (index, entry) in given.iter().enumerate() {
+            let arg = match row.args.get(index) {
+                Some(arg) => arg,
+                None => match row.args.last() {
+                    Some(arg) if matches!(arg.arity, Arity::Some | Arity::Any) => arg,
+                    _ => {
+                        self.diagnostics
+                            .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
+                            .at(value_span(entry), "one too many")
+                            .help(format!("write `{}`", usage(row)));
+                        return;
+                    }
+                },
+            };
+            scalars::check(self.diagnostics, node, entry, arg.ty, arg.name, whole);
+        }
+        let mut needed = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
+        if let Some(missing) = needed.nth(given.len()) {
+            self.diagnostics
+                .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
+                .at(span_of(node.name()), format!("the {} is missing behind this", missing.name))
+                .help(format!("write `{}`", usage(row)));
+        }
+    }
+
+    fn property(
+        &mut self,
+        node: &KdlNode,
+        entry: &KdlEntry,
+        name: &KdlIdentifier,
+        row: &'static Node,
+        groups: &Groups,
+        whole: &str,
+    ) {
+        let word = name.value();
+        if let Some(prop) = row.props.iter().find(|it| it.name == word) {
+            scalars::check(self.diagnostics, node, entry, prop.ty, word, whole);
+            return;
+        }
+        if let Some(ty) = row.open {
+            scalars::check(self.diagnostics, node, entry, ty, word, whole);
+            return;
+        }
+        if matches!(word, "default" | "optional") && scalars::has_outside(node) {
+            return;
+        }
+        if let Some(child) = find(groups, word) {
+            let value = self.text(&value_span(entry)).to_owned();
+            self.diagnostics
+                .push(Rule::ChildAsProperty, format!("`{word}` is a child, not a property"))
+                .at(span_of(name), "move it into the block")
+                .help(format!("write `{{ {} {value} }}`", child.name));
+            return;
+        }
+        self.unknown_property(node, entry, name, row, groups, whole);
+    }
+
+    fn unknown_property(
+        &mut self,
+        node: &KdlNode,
+        entry: &KdlEntry,
+        name: &KdlIdentifier,
+        row: &'static Node,
+        groups: &Groups,
+        whole: &str,
+    ) {
+        let word = name.value();
+        if matches!(word, "default" | "optional") {
+            self.diagnostics
+                .push(Rule::UnknownProperty, format!("{whole} has no property `{word}`"))
+                .at(span_of(name), "only for values from outside the file")
+                .help(format!(
+                    "it stands with `(env)\"NAME\"` or `(file)\"path\"`: delete `{word}`"
+                ));
+            return;
+        }
+        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        let children = names(groups);
+        let near_child =
+            foreign(word, &children).or_else(|| nearest(word, children.iter().copied()));
+        let near = nearest(word, known.iter().copied());
+        if let (None, true) = (near, habits::is_first_argument(row, node, entry)) {
+            let (kind, value) = (row.args.first().map_or("value", |it| it.name), written(entry));
+            self.diagnostics
+                .push(Rule::UnknownProperty, format!("{whole} takes its {kind} first"))
+                .at(span_of(name), format!("unknown property `{word}`"))
+                .help(format!("write `{} {value}`", row.name));
+            return;
+        }
+        let help = match near {
+            Some(it) => format!("did you mean `{it}`?"),
+            None => match near_child {
+                Some("disabled") if word == "enabled" => {
+                    "stages are on by default; delete this, or write `{ disabled }` to switch one off"
+                        .to_owned()
+                }
+                Some(it) => format!("did you mean the child `{it}`? It stands in the block"),
+                None if known.is_empty() => format!("write `{}`", usage(row)),
+                None => format!("the properties are {}", known.join(", ")),
+            },
+        };
+        self.diagnostics
+            .push(Rule::UnknownProperty, format!("{whole} has no property `{word}`"))
+            .at(span_of(name), format!("unknown property `{word}`"))
+            .help(help);
+    }
+
+    fn text(&self, span: &Span) -> &str {
+        self.diagnostics.source().text.get(span.clone()).unwrap_or_default()
+    }
+}
+
+fn shown_arguments(node: &KdlNode) -> String {
+    let shown: Vec<String> =
+        node.entries().iter().map(|it| it.to_string().trim().to_owned()).collect();
+    shown.join(" ")
+}
+
+/// How a node is written: `retry [ATTEMPTS] [on=…]`.
+fn usage(row: &Node) -> String {
+    let mut text = row.name.to_owned();
+    for arg in row.args {
+        let shown = scalars::example(arg.ty, arg.name);
+        text.push_str(&match arg.arity {
+            Arity::One => format!(" {shown}"),
+            Arity::Optional => format!(" [{shown}]"),
+            Arity::Some => format!(" {shown}…"),
+            Arity::Any => format!(" [{shown}…]"),
+        });
+    }
+    for prop in row.props {
+        let shown = format!("{}={}", prop.name, scalars::example(prop.ty, prop.name));
+        text.push_str(&if prop.required { format!(" {shown}") } else { format!(" [{shown}]") });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

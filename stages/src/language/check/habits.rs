@@ -1,0 +1,142 @@
+//! Habits from other formats that KDL takes for words: commas, single quotes, colons, and text
+//! or expressions without quotes.
+
+use super::super::place::{is_bare, value_span, written};
+use super::super::table::{Arity, Node, Type};
+use super::super::value::{bytes_of, duration_of};
+use crate::diagnostic::{Diagnostics, Rule};
+use kdl::{KdlEntry, KdlNode, KdlValue};
+
+/// Reports the first habit in a node's arguments. What stands behind it is not looked at.
+pub(super) fn arguments(
+    diagnostics: &mut Diagnostics,
+    row: &Node,
+    node: &KdlNode,
+    given: &[&KdlEntry],
+) -> bool {
+    unquoted(diagnostics, row, node, given)
+        || given.iter().any(|entry| {
+            is_bare(entry)
+                && entry.ty().is_none()
+                && (single_quotes(diagnostics, given, entry)
+                    || comma(diagnostics, entry)
+                    || colon(diagnostics, row, node, entry))
+        })
+}
+
+/// `when a < b`: words that make one value together.
+fn unquoted(
+    diagnostics: &mut Diagnostics,
+    row: &Node,
+    node: &KdlNode,
+    given: &[&KdlEntry],
+) -> bool {
+    let Some((index, arg)) = row.args.iter().enumerate().next_back() else { return false };
+    let is_single = matches!(arg.arity, Arity::One | Arity::Optional);
+    let words = given.get(index..).unwrap_or_default();
+    let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
+    // Only what stands in one piece: no property between the words.
+    let is_run = words.len() > 1 && !words.iter().any(|it| it.ty().is_some());
+    let is_plain = is_bare(first) && !written(first).starts_with('\'') && is_run && is_single;
+    let span = value_span(first).start..value_span(last).end;
+    let has_property =
+        node.entries().iter().any(|it| it.name().is_some() && span.contains(&it.span().offset()));
+    if !is_plain || has_property {
+        return false;
+    }
+    let text = diagnostics.source().text.get(span.clone()).unwrap_or_default();
+    let (name, inner) = (row.name, text.replace('"', "'"));
+    let before: String = given[..index].iter().map(|it| format!(" {}", written(it))).collect();
+    match arg.ty {
+        Type::Expr(_) => {
+            diagnostics
+                .push(Rule::UnquotedExpression, "an expression must be one quoted string")
+                .at(span, "quote from here to the end of the line")
+                .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"));
+        }
+        Type::Text | Type::Template(_) | Type::Path => {
+            diagnostics
+                .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
+                .at(span, "several words are several values")
+                .help(format!("write `{name}{before} \"{inner}\"`"));
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// `'text'` is a word that has quotes in it.
+fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
+    let word = written(entry);
+    if !word.starts_with('\'') {
+        return false;
+    }
+    let start = value_span(entry).start;
+    let last = given
+        .iter()
+        .filter(|it| start <= value_span(it).start)
+        .find(|it| written(it).len() > 1 && written(it).ends_with('\''))
+        .map_or(value_span(entry).end, |it| value_span(it).end);
+    let text = diagnostics.source().text.get(start..last).unwrap_or(&word);
+    let inner = text.trim_matches('\'').to_owned();
+    diagnostics
+        .push(Rule::Syntax, "text stands in double quotes")
+        .at(start..last, "these quotes are for expressions")
+        .help(format!("write `\"{inner}\"`"));
+    true
+}
+
+/// `to a, b`.
+fn comma(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
+    let end = value_span(entry).end;
+    let word = written(entry);
+    if !word.ends_with(',') {
+        return false;
+    }
+    diagnostics
+        .push(Rule::Syntax, "values are separated by blanks")
+        .at(end - 1..end, "no comma here")
+        .help(format!("write `{}` without the comma", word.trim_end_matches(',')));
+    true
+}
+
+/// `days: sat` in the middle of a line, and `http://…` without quotes.
+fn colon(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode, entry: &KdlEntry) -> bool {
+    let span = value_span(entry);
+    let word = written(entry);
+    let Some(name) = word.strip_suffix(':') else { return false };
+    let behind = diagnostics.source().text.get(span.end..).unwrap_or_default();
+    if behind.starts_with("//") {
+        let rest = behind.split(char::is_whitespace).next().unwrap_or_default();
+        let (end, help) = (span.end + rest.len(), format!("write `\"{word}{rest}\"`"));
+        diagnostics
+            .push(Rule::Syntax, "a URL must be written in quotes")
+            .at(span.start..end, "`//` begins a comment")
+            .help(help);
+        return true;
+    }
+    if !row.props.iter().any(|it| it.name == name) {
+        return false;
+    }
+    let next = node.entries().iter().find(|it| span.end <= it.span().offset());
+    let value = next.map_or_else(|| "VALUE".to_owned(), written);
+    diagnostics
+        .push(Rule::YamlColon, format!("a property is written `{name}=`"))
+        .at(span, "the colon belongs to YAML")
+        .help(format!("write `{name}={value}`"));
+    true
+}
+
+/// Whether a property's value would do as the first argument, which is not given: `retry max=3`.
+pub(super) fn is_first_argument(row: &Node, node: &KdlNode, entry: &KdlEntry) -> bool {
+    let is_given = node.entries().iter().any(|it| it.name().is_none());
+    let annotation = entry.ty().map(kdl::KdlIdentifier::value);
+    let Some(arg) = row.args.first().filter(|_| !is_given) else { return false };
+    match arg.ty {
+        Type::Int(..) => matches!(entry.value(), KdlValue::Integer(_)),
+        Type::Number(..) => matches!(entry.value(), KdlValue::Integer(_) | KdlValue::Float(_)),
+        Type::Duration(..) => duration_of(entry.value(), annotation).is_some(),
+        Type::Bytes(..) => bytes_of(entry.value(), annotation).is_some(),
+        _ => false,
+    }
+}

@@ -1,0 +1,361 @@
+//! One value against its type.
+
+use super::super::place::{annotation_span, value_span, value_text_span};
+use super::super::table::Type;
+use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
+use super::super::words::nearest;
+use crate::diagnostic::{Diagnostics, Rule};
+use crate::expr::{Expr, Problem, ProblemKind, Template};
+use crate::spanned::Span;
+use kdl::{KdlEntry, KdlNode, KdlValue};
+use std::time::Duration;
+
+/// Whether any value of the node comes from outside the file.
+pub(super) fn has_outside(node: &KdlNode) -> bool {
+    node.entries().iter().any(|it| it.ty().is_some_and(|it| matches!(it.value(), "env" | "file")))
+}
+
+fn takes_outside(ty: Type) -> bool {
+    matches!(
+        ty,
+        Type::Template(_) | Type::Path | Type::Url | Type::Secret | Type::Text | Type::Socket
+    )
+}
+
+/// How a value of this type is written, for help texts.
+pub(super) fn example(ty: Type, name: &str) -> String {
+    match ty {
+        Type::Duration(..) => "\"30s\"".to_owned(),
+        Type::Bytes(..) => "\"256KiB\"".to_owned(),
+        Type::Rate => "\"10/min\"".to_owned(),
+        Type::Expr(_) => "\"event.type == '…'\"".to_owned(),
+        Type::Word(words) => words.join("|"),
+        Type::Words(words) => format!("\"{}\"", words.join(" ")),
+        Type::Bool => "#true|#false".to_owned(),
+        Type::Int(..) | Type::Number(..) => name.to_uppercase(),
+        Type::Ident | Type::Ref => name.to_uppercase(),
+        Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        Type::Pointer => "\"/data/count\"".to_owned(),
+        Type::Field => "\"data.field\"".to_owned(),
+        _ => format!("\"{name}\""),
+    }
+}
+
+struct Place<'a> {
+    diagnostics: &'a mut Diagnostics,
+    entry: &'a KdlEntry,
+    span: Span,
+    name: &'a str,
+    whole: &'a str,
+}
+
+/// Checks one argument or property.
+pub(super) fn check(
+    diagnostics: &mut Diagnostics,
+    node: &KdlNode,
+    entry: &KdlEntry,
+    ty: Type,
+    name: &str,
+    whole: &str,
+) {
+    let span = value_span(entry);
+    let mut place = Place { diagnostics, entry, span, name, whole };
+    if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
+        && !place.annotation(annotation, ty)
+    {
+        return;
+    }
+    let is_outside = has_outside(node) && entry.ty().is_some();
+    if is_outside {
+        return;
+    }
+    place.value(ty);
+}
+
+impl Place<'_> {
+    /// Whether the annotation may stand here.
+    fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
+        let is_right = match annotation {
+            "env" | "file" => takes_outside(ty) && self.entry.value().is_string(),
+            "duration" => matches!(ty, Type::Duration(..)),
+            unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
+        };
+        if is_right {
+            return true;
+        }
+        let help = match annotation {
+            "env" | "file" => format!("the {} is given in the file itself", self.name),
+            _ => "there are `(env)`, `(file)`, and units such as `(s)5` or `(MiB)10`".to_owned(),
+        };
+        let message = format!("`({annotation})` cannot stand here");
+        let place = annotation_span(self.entry);
+        self.diagnostics
+            .push(Rule::BadAnnotation, message)
+            .at(place, "not for this value")
+            .help(help);
+        false
+    }
+
+    fn report(&mut self, rule: Rule, message: impl Into<String>, label: &str, help: &str) {
+        self.diagnostics.push(rule, message).at(self.span.clone(), label).help(help);
+    }
+
+    fn wrong(&mut self, wanted: &str) {
+        let message = format!("the {} of {} must be {wanted}", self.name, self.whole);
+        let (label, help) = match self.entry.value() {
+            KdlValue::String(text) if wanted.ends_with("number") && is_plain_number(text) => {
+                ("this is text".to_owned(), format!("write `{text}` without quotes"))
+            }
+            KdlValue::String(text) if wanted.starts_with("`#true`") => {
+                let sign =
+                    if matches!(text.as_str(), "no" | "off" | "false") { "false" } else { "true" };
+                ("this is text".to_owned(), format!("write `#{sign}`"))
+            }
+            KdlValue::Integer(it) if wanted == "text" => {
+                ("this is a number".to_owned(), format!("write `\"{it}\"`"))
+            }
+            KdlValue::Bool(it) if wanted == "text" => {
+                ("this is no text".to_owned(), format!("write `\"{it}\"`"))
+            }
+            KdlValue::Null => ("nothing is given".to_owned(), format!("give {wanted}")),
+            _ => (format!("not {wanted}"), format!("give {wanted}")),
+        };
+        self.report(Rule::WrongArgument, message, &label, &help);
+    }
+
+    fn value(&mut self, ty: Type) {
+        let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
+        let value = self.entry.value();
+        match ty {
+            Type::Any => {}
+            Type::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
+            Type::Bool => {}
+            Type::Int(least, most) => self.int(least, most),
+            Type::Number(least, most) => self.number(least, most),
+            Type::Duration(least, most) => match duration_of(value, annotation) {
+                Some(it) => self.duration_range(it, least, most),
+                None => self.bad_duration(),
+            },
+            Type::Bytes(least, most) => match bytes_of(value, annotation) {
+                Some(it) if it < least || most < it => {
+                    self.out_of_range(&format!("{} to {}", sized(least), sized(most)));
+                }
+                Some(_) => {}
+                None => self.report(
+                    Rule::BadSize,
+                    "cannot read a size here",
+                    "expected a number and a unit without a blank",
+                    "write `\"256KiB\"`; units: B KiB MiB GiB kB MB GB",
+                ),
+            },
+            _ => match value.as_string() {
+                Some(text) => {
+                    let text = text.to_owned();
+                    self.text(ty, &text);
+                }
+                None => self.wrong("text"),
+            },
+        }
+    }
+
+    fn int(&mut self, least: i64, most: i64) {
+        match self.entry.value() {
+            KdlValue::Integer(it) if i128::from(least) <= *it && *it <= i128::from(most) => {}
+            KdlValue::Integer(_) if most == i64::MAX => {
+                self.out_of_range(&format!("at least {least}"));
+            }
+            KdlValue::Integer(_) => self.out_of_range(&format!("{least} to {most}")),
+            _ => self.wrong("a whole number"),
+        }
+    }
+
+    fn number(&mut self, least: f64, most: f64) {
+        match value::number(self.entry.value()) {
+            Some(it) if least <= it && it <= most => {}
+            Some(_) => self.out_of_range(&format!("{least} to {most}")),
+            None => self.wrong("a number"),
+        }
+    }
+
+    fn duration_range(&mut self, given: Duration, least: Duration, most: Duration) {
+        if given < least || most < given {
+            self.out_of_range(&format!("{} to {}", lasting(least), lasting(most)));
+        }
+    }
+
+    fn out_of_range(&mut self, range: &str) {
+        let message = format!("the {} of {} is out of range", self.name, self.whole);
+        self.report(Rule::OutOfRange, message, "out of range", &format!("allowed: {range}"));
+    }
+
+    fn bad_duration(&mut self) {
+        let bare = self.entry.value().as_integer().filter(|it| 0 <= *it);
+        let written = match (self.entry.value().as_string(), bare) {
+            (Some(text), _) => text.to_owned(),
+            (None, Some(number)) => format!("{number}s"),
+            (None, None) => String::new(),
+        };
+        let (digits, rest) =
+            written.split_at(written.find(|it: char| !it.is_ascii_digit()).unwrap_or(0));
+        let unit = match rest.trim().chars().next() {
+            Some(it @ ('s' | 'm' | 'h' | 'd' | 'w')) if !digits.is_empty() => it,
+            _ => 's',
+        };
+        let digits = if digits.is_empty() { "30" } else { digits };
+        self.report(
+            Rule::BadDuration,
+            "cannot read a duration here",
+            "expected a number and a unit without a blank",
+            &format!("write `\"{digits}{unit}\"`; units: ms s m h d w"),
+        );
+    }
+
+    fn text(&mut self, ty: Type, text: &str) {
+        match ty {
+            Type::Ident if !is_name(text) => self.report(
+                Rule::BadName,
+                format!("`{text}` cannot be a name"),
+                "not a name",
+                &format!("names are lower case letters, digits and dashes: `{}`", as_name(text)),
+            ),
+            Type::Word(words) => self.word(text, words),
+            Type::Words(words) => {
+                let whole = self.span.clone();
+                for word in text.split_whitespace() {
+                    let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                    self.span = value_text_span(self.entry, start..start + word.len());
+                    self.word(word, words);
+                }
+                self.span = whole;
+            }
+            Type::Expr(roots) => {
+                if let Err(problems) = Expr::parse(text, roots) {
+                    self.problems(Rule::BadExpression, problems);
+                }
+            }
+            Type::Template(roots) => {
+                if let Err(problems) = Template::parse(text, roots) {
+                    self.problems(Rule::BadTemplate, problems);
+                }
+            }
+            Type::Rate if parse_rate(text).is_none() => self.report(
+                Rule::BadRate,
+                "cannot read a rate here",
+                "expected a number, a slash and a unit",
+                "write `\"10/min\"`; units: s min h d",
+            ),
+            Type::Field if field_path(text).is_none() => {
+                self.wrong("a dotted path such as `data.person`")
+            }
+            Type::Pointer if !text.starts_with('/') => {
+                self.wrong("a JSON pointer such as `/data/count`")
+            }
+            Type::Statuses if statuses(text).is_none() => {
+                self.wrong("HTTP statuses such as `\"2xx 404\"`")
+            }
+            Type::Socket if !text.contains("${") && !is_socket(text) => {
+                self.wrong("an address such as `\"127.0.0.1:8600\"`");
+            }
+            Type::Url if !text.contains("${") && !is_url(text) => {
+                self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
+            }
+            Type::Zone if jiff::tz::TimeZone::get(text).is_err() => {
+                self.wrong("a time zone such as `\"Europe/Berlin\"`");
+            }
+            Type::Secret if !text.is_empty() && !text.contains("${") => self.report(
+                Rule::LiteralSecret,
+                "this looks like a secret",
+                "committed with the file",
+                &format!("write `(env)\"{}\"`", self.name.to_uppercase().replace('-', "_")),
+            ),
+            _ => {}
+        }
+    }
+
+    fn word(&mut self, word: &str, words: &[&str]) {
+        if words.contains(&word) {
+            return;
+        }
+        let help = nearest(word, words.iter().copied())
+            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+        self.report(
+            Rule::UnknownWord,
+            format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
+            "unknown word",
+            &format!("{help}The words are: {}", words.join(", ")),
+        );
+    }
+
+    fn problems(&mut self, rule: Rule, problems: Vec<Problem>) {
+        for problem in problems {
+            let rule = match problem.kind {
+                ProblemKind::UnknownName => Rule::UnknownFunction,
+                ProblemKind::UnknownPriority => Rule::UnknownPriority,
+                ProblemKind::Syntax | ProblemKind::TooLarge => rule,
+            };
+            let span = value_text_span(self.entry, problem.span.clone());
+            let found = self.diagnostics.push(rule, problem.message).at(span, problem.label);
+            if let Some(help) = problem.help {
+                found.help(help);
+            }
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|it| it.is_ascii_lowercase())
+        && text.len() <= 63
+        && bytes.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+}
+
+fn as_name(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let dashed: String =
+        lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
+    let name = dashed.trim_matches(|it: char| it == '-' || it.is_ascii_digit()).to_owned();
+    if name.is_empty() { "name".to_owned() } else { name }
+}
+
+fn is_plain_number(text: &str) -> bool {
+    text.starts_with(|it: char| it.is_ascii_digit()) && text.parse::<f64>().is_ok()
+}
+
+/// Whether a text is a URL of a scheme that some kind speaks.
+fn is_url(text: &str) -> bool {
+    const SCHEMES: &[&str] = &["http", "https", "mqtt", "mqtts", "smtp", "smtps", "smtp+starttls"];
+    text.split_once("://").is_some_and(|(scheme, behind)| {
+        SCHEMES.contains(&scheme) && !behind.is_empty() && !behind.contains(char::is_whitespace)
+    })
+}
+
+/// Whether a text is `HOST:PORT`.
+fn is_socket(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-');
+    let is_host = match inner {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    };
+    is_host && port.starts_with(|it: char| it.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}
+
+fn sized(bytes: u64) -> String {
+    for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if size <= bytes && bytes.is_multiple_of(size) {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    format!("{bytes}B")
+}
+
+fn lasting(duration: Duration) -> String {
+    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        let whole = duration.as_millis();
+        if millis <= whole && whole.is_multiple_of(millis) {
+            return format!("{}{unit}", whole / millis);
+        }
+    }
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,230 @@
+//! The rows of the table: what a node is called, what it takes, what may stand inside.
+
+use crate::expr::Roots;
+use std::time::Duration;
+
+/// A node of the language.
+#[derive(Debug, Clone, Copy)]
+pub struct Node {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What it says, one line.
+    pub note: &'static str,
+    /// Its arguments, in order.
+    pub args: &'static [Arg],
+    /// Its properties.
+    pub props: &'static [Prop],
+    /// The type of any further property, where the file chooses the names (`labels site=home`).
+    pub open: Option<Type>,
+    /// Groups of children that may stand in its block.
+    pub children: &'static [&'static [Node]],
+    /// Whether it may stand more than once.
+    pub repeated: bool,
+    /// Whether it must stand.
+    pub required: bool,
+    /// What holds when it is absent, in words.
+    pub default: &'static str,
+}
+
+impl Node {
+    /// A node without arguments, properties or children, that may stand once.
+    pub const fn new(name: &'static str, note: &'static str) -> Self {
+        Node {
+            name,
+            note,
+            args: &[],
+            props: &[],
+            open: None,
+            children: &[],
+            repeated: false,
+            required: false,
+            default: "",
+        }
+    }
+
+    /// A flag: `name`, `name #true` or `name #false`.
+    pub const fn flag(name: &'static str, note: &'static str) -> Self {
+        const FLAG: &[Arg] = &[Arg::optional("on", Type::Bool)];
+        Node::new(name, note).args(FLAG).default("#false")
+    }
+
+    /// With these arguments.
+    #[must_use]
+    pub const fn args(mut self, args: &'static [Arg]) -> Self {
+        self.args = args;
+        self
+    }
+
+    /// With these properties.
+    #[must_use]
+    pub const fn props(mut self, props: &'static [Prop]) -> Self {
+        self.props = props;
+        self
+    }
+
+    /// With any further properties of this type.
+    #[must_use]
+    pub const fn open(mut self, ty: Type) -> Self {
+        self.open = Some(ty);
+        self
+    }
+
+    /// With these groups of children.
+    #[must_use]
+    pub const fn children(mut self, children: &'static [&'static [Node]]) -> Self {
+        self.children = children;
+        self
+    }
+
+    /// May stand more than once.
+    #[must_use]
+    pub const fn repeated(mut self) -> Self {
+        self.repeated = true;
+        self
+    }
+
+    /// Must stand.
+    #[must_use]
+    pub const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// What holds when it is absent.
+    #[must_use]
+    pub const fn default(mut self, text: &'static str) -> Self {
+        self.default = text;
+        self
+    }
+}
+
+/// An argument of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg {
+    /// What it is called in messages.
+    pub name: &'static str,
+    /// What it may be.
+    pub ty: Type,
+    /// How often.
+    pub arity: Arity,
+}
+
+/// How often an argument stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arity {
+    /// Once.
+    One,
+    /// Once or not at all.
+    Optional,
+    /// Once or more; only the last argument.
+    Some,
+    /// Any number of times; only the last argument.
+    Any,
+}
+
+impl Arg {
+    /// An argument that must stand.
+    pub const fn one(name: &'static str, ty: Type) -> Self {
+        Arg { name, ty, arity: Arity::One }
+    }
+
+    /// An argument that may stand.
+    pub const fn optional(name: &'static str, ty: Type) -> Self {
+        Arg { name, ty, arity: Arity::Optional }
+    }
+
+    /// One argument or more.
+    pub const fn some(name: &'static str, ty: Type) -> Self {
+        Arg { name, ty, arity: Arity::Some }
+    }
+
+    /// Any number of arguments.
+    pub const fn any(name: &'static str, ty: Type) -> Self {
+        Arg { name, ty, arity: Arity::Any }
+    }
+}
+
+/// A property of a node.
+#[derive(Debug, Clone, Copy)]
+pub struct Prop {
+    /// Its name.
+    pub name: &'static str,
+    /// What it may be.
+    pub ty: Type,
+    /// Whether it must stand.
+    pub required: bool,
+}
+
+impl Prop {
+    /// A property that may stand.
+    pub const fn new(name: &'static str, ty: Type) -> Self {
+        Prop { name, ty, required: false }
+    }
+
+    /// A property that must stand.
+    pub const fn required(name: &'static str, ty: Type) -> Self {
+        Prop { name, ty, required: true }
+    }
+}
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Type {
+    /// A name: `[a-z][a-z0-9-]{0,62}`.
+    Ident,
+    /// The name of another node; resolved by the plan.
+    Ref,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Some of these words, separated by blanks, in one string.
+    Words(&'static [&'static str]),
+    /// An expression over these roots.
+    Expr(Roots),
+    /// A template over these roots; may come from `(env)` or `(file)`.
+    Template(Roots),
+    /// A duration between these bounds.
+    Duration(Duration, Duration),
+    /// A size in bytes between these bounds.
+    Bytes(u64, u64),
+    /// A rate: `"10/min"`.
+    Rate,
+    /// A path, relative to the file; may come from `(env)`.
+    Path,
+    /// A pattern of event types or paths, `*` for any run of characters.
+    Glob,
+    /// A URL; may come from `(env)`.
+    Url,
+    /// A secret: best from `(env)` or `(file)`, never printed.
+    Secret,
+    /// Text; may come from `(env)` or `(file)`.
+    Text,
+    /// `HOST:PORT`; may come from `(env)`.
+    Socket,
+    /// `#true` or `#false`.
+    Bool,
+    /// A whole number between these bounds.
+    Int(i64, i64),
+    /// A number between these bounds.
+    Number(f64, f64),
+    /// A dotted path below `enrich` or into the event: `enrich.person`, `data.embedding`.
+    Field,
+    /// A JSON pointer: `/data/count`.
+    Pointer,
+    /// HTTP statuses: `"200"`, `"2xx 404"`.
+    Statuses,
+    /// A time zone of the IANA database.
+    Zone,
+    /// Any scalar.
+    Any,
+}
+
+/// A kind of a role: its word and what may stand in its block.
+#[derive(Debug, Clone, Copy)]
+pub struct KindRow {
+    /// Its word in the file.
+    pub word: &'static str,
+    /// What it does, one line.
+    pub summary: &'static str,
+    /// Groups of children of its own.
+    pub nodes: &'static [&'static [Node]],
+}

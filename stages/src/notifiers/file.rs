@@ -1,0 +1,100 @@
+//! Tells by a line of JSON in a file: for trying a pipeline out, and for what reads files.
+
+use crate::contract::{Claim, DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
+use crate::language::{Arg, Context, Fields, Node, Type};
+use crate::literal::literal;
+use crate::sinks::file::writer::{Rotate, Writer};
+use crate::spanned::Spanned;
+use serde_json::json;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const NODES: &[Node] =
+    &[Node::new("path", "the file to append to").args(&[Arg::one("path", Type::Path)]).required()];
+
+/// The kind `file`.
+pub(super) struct File {
+    path: PathBuf,
+    writer: Arc<Writer>,
+    services: Services,
+}
+
+impl File {
+    pub(super) fn at(path: PathBuf, services: Services) -> Self {
+        File { path, writer: Arc::new(Writer::new(Rotate::default())), services }
+    }
+}
+
+impl Kind for File {
+    const WORD: &'static str = "file";
+    const SUMMARY: &'static str = "appends each notification as a line of JSON to a file";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Spanned<PathBuf>;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Spanned<PathBuf>> {
+        let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
+        Some(path.map(|it| context.files.place(&it)))
+    }
+
+    fn claims(settings: &Spanned<PathBuf>) -> Vec<Spanned<Claim>> {
+        vec![settings.clone().map(Claim::File)]
+    }
+}
+
+impl NotifyKind for File {
+    fn is_remote(_: &Spanned<PathBuf>) -> bool {
+        false
+    }
+
+    async fn open(path: Spanned<PathBuf>, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        Ok(Box::new(File::at(path.value, services)))
+    }
+}
+
+impl Notify for File {
+    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let now = self.services.env.clock.wall();
+        let envelope = &notice.outgoing.event.envelope;
+        let mut line = json!({
+            "time": now.to_string(),
+            "key": notice.outgoing.key,
+            "event_id": &*envelope.id,
+            "title": notice.title,
+            "message": notice.message,
+            "level": envelope.priority.word(),
+        })
+        .to_string();
+        line.push('\n');
+        let (path, writer) = (self.path.clone(), self.writer.clone());
+        let append = move || writer.append(&path, line.as_bytes(), now);
+        self.services.env.blocking.run(append).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use serde_json::Value;
+
+    #[test]
+    fn each_notification_is_a_line_with_its_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, found) = testing::read_in::<File>("path \"n/told.jsonl\"", folder.path(), &[]);
+        assert_eq!(found, Vec::<String>::new());
+        let notifier = smol::block_on(File::open(path.unwrap(), testing::alone())).unwrap();
+        let notice = Notice {
+            outgoing: testing::outgoing(json!({})),
+            title: "Ring".to_owned(),
+            message: "two\nlines".to_owned(),
+        };
+        smol::block_on(notifier.tell(&notice)).unwrap();
+        let written = std::fs::read_to_string(folder.path().join("n/told.jsonl")).unwrap();
+        assert_eq!(written.matches('\n').count(), 1);
+        let expected = json!({
+            "time": "2026-01-01T10:00:00.000Z", "key": "e-1/out", "event_id": "e-1",
+            "title": "Ring", "message": "two\nlines", "level": "high",
+        });
+        assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), expected);
+    }
+}

@@ -1,0 +1,242 @@
+//! Tells phones by an ntfy server.
+//!
+//! Publishes JSON to the server's own address: the title may be any text, and the topic, which
+//! is as good as a password, stands in no URL.
+
+use crate::contract::{DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
+use crate::event::Priority;
+use crate::expr::{Expr, Roots, Scope};
+use crate::fetch::text::{Ready, Text, check_url, resolve};
+use crate::fetch::{FetchRequest, answer};
+use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Setting, Type};
+use crate::spanned::Spanned;
+use serde_json::json;
+
+const LEVELS: &[&str] = &["min", "low", "default", "high", "max"];
+
+/// The answer to a published message is short; more is not looked at.
+const ANSWER_MAX: usize = 64 << 10;
+
+const NODES: &[Node] = &[
+    Node::new("url", "the ntfy server")
+        .args(&[Arg::one("url", Type::Url)])
+        .default("https://ntfy.sh"),
+    Node::new("topic", "who subscribes to it is told")
+        .args(&[Arg::one("topic", Type::Secret)])
+        .required(),
+    Node::new("token", "the access token").args(&[Arg::one("token", Type::Secret)]).default("none"),
+    Node::new("click", "the URL that a tap opens")
+        .args(&[Arg::one("url", Type::Template(Roots::EVENT))])
+        .default("the event's page"),
+    Node::new("level", "how urgent the phone takes it")
+        .args(&[Arg::optional("level", Type::Word(LEVELS))])
+        .props(&[Prop::new("from", Type::Expr(Roots::EVENT))])
+        .default("from the event's priority"),
+];
+
+/// The kind `ntfy`.
+pub(super) struct Ntfy {
+    url: String,
+    topic: String,
+    token: String,
+    click: Option<Ready>,
+    level: Level,
+    services: Services,
+}
+
+/// Where to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    url: Text,
+    topic: Text,
+    token: Option<Text>,
+    click: Option<Text>,
+    level: Level,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Level {
+    Fixed(u8),
+    From(Expr),
+    Priority,
+}
+
+impl Kind for Ntfy {
+    const WORD: &'static str = "ntfy";
+    const SUMMARY: &'static str = "tells phones by an ntfy server";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let text = |name: &str| Text::read(&fields.child(name)?.arg(0)?);
+        let url = match fields.child("url") {
+            Some(_) => text("url")?,
+            None => {
+                let setting = Setting::Literal("https://ntfy.sh".to_owned());
+                let setting = Spanned::new(setting, fields.name().span);
+                Text { setting, is_optional: false }
+            }
+        };
+        let is_http = check_url(&url, context.diagnostics);
+        let level = match fields.child("level") {
+            Some(it) => match (it.arg(0), it.prop("from")) {
+                (Some(word), _) => Level::Fixed(number_of(&word.text()?.value)?),
+                (None, Some(from)) => Level::From(from.expr(Roots::EVENT)?.value),
+                (None, None) => Level::Priority,
+            },
+            None => Level::Priority,
+        };
+        let topic = text("topic")?;
+        is_http.then(|| Settings { url, topic, token: text("token"), click: text("click"), level })
+    }
+
+    fn needed(settings: &Settings) -> Vec<Needed> {
+        let given = [&settings.url, &settings.topic].into_iter();
+        given.chain(&settings.token).chain(&settings.click).map(Text::needed).collect()
+    }
+}
+
+/// 1 to 5, as ntfy counts; of a priority's word too.
+fn number_of(word: &str) -> Option<u8> {
+    match word {
+        "min" => Some(1),
+        "low" => Some(2),
+        "default" | "normal" => Some(3),
+        "high" => Some(4),
+        "max" | "critical" => Some(5),
+        _ => None,
+    }
+}
+
+impl NotifyKind for Ntfy {
+    fn is_remote(_: &Settings) -> bool {
+        true
+    }
+
+    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        let token = settings.token.as_ref().map(|it| resolve(&it.setting.value, &services));
+        Ok(Box::new(Ntfy {
+            url: resolve(&settings.url.setting.value, &services)?,
+            topic: resolve(&settings.topic.setting.value, &services)?,
+            token: token.transpose()?.unwrap_or_default(),
+            click: settings.click.as_ref().map(|it| it.open(&services)).transpose()?,
+            level: settings.level,
+            services,
+        }))
+    }
+}
+
+impl Notify for Ntfy {
+    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(self.request(notice)).await?;
+        answer::settled(&answer, self.services.env.clock.wall())
+    }
+}
+
+impl Ntfy {
+    fn request(&self, notice: &Notice) -> FetchRequest {
+        let event = &notice.outgoing.event;
+        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let mut body = json!({
+            "topic": self.topic,
+            "title": notice.title,
+            "message": notice.message,
+            "priority": self.level(event.envelope.priority, &scope),
+        });
+        let page = self.services.globals.server.get("public_url").and_then(|it| it.as_str());
+        let click = match &self.click {
+            Some(click) => Some(click.render(&scope)),
+            None => page.map(|it| format!("{it}/events/{}", encoded(&event.envelope.id))),
+        };
+        if let Some(click) = click.filter(|it| !it.is_empty()) {
+            body["click"] = click.into();
+        }
+        let mut headers = vec![
+            ("Content-Type".to_owned(), "application/json".to_owned()),
+            ("Idempotency-Key".to_owned(), notice.outgoing.key.clone()),
+        ];
+        if !self.token.is_empty() {
+            headers.push(("Authorization".to_owned(), format!("Bearer {}", self.token)));
+        }
+        FetchRequest {
+            method: "POST",
+            url: self.url.clone(),
+            headers,
+            body: Some(body.to_string().into_bytes()),
+            timeout: notice.outgoing.timeout,
+            body_max: ANSWER_MAX,
+        }
+    }
+
+    fn level(&self, priority: Priority, scope: &Scope<'_>) -> u8 {
+        let by_priority = || number_of(priority.word()).unwrap_or(3);
+        match &self.level {
+            Level::Fixed(number) => *number,
+            Level::From(expr) => number_of(&expr.eval(scope).text()).unwrap_or_else(by_priority),
+            Level::Priority => by_priority(),
+        }
+    }
+}
+
+/// An event's id as one part of a path.
+fn encoded(id: &str) -> String {
+    let keep = |it: u8| it.is_ascii_alphanumeric() || b"-._~".contains(&it);
+    let part = |it: u8| if keep(it) { char::from(it).to_string() } else { format!("%{it:02X}") };
+    id.bytes().map(part).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FakeFetch};
+    use serde_json::Value;
+
+    fn tell(text: &str, fetch: &std::sync::Arc<FakeFetch>) -> Result<(), Fault> {
+        let services = testing::services(fetch.clone());
+        let notifier = smol::block_on(Ntfy::open(testing::settings::<Ntfy>(text), services))?;
+        let notice = Notice {
+            outgoing: testing::outgoing(json!({ "n": 2 })),
+            title: "Tür".to_owned(),
+            message: "läutet".to_owned(),
+        };
+        smol::block_on(notifier.tell(&notice))
+    }
+
+    #[test]
+    fn the_message_is_json_to_the_server_s_own_address() {
+        let fetch = FakeFetch::answering(200, &[], "{}");
+        let text = "url \"http://h:1\"\ntopic \"door\"\ntoken (env)\"TOKEN\" default=\"\"";
+        assert_eq!(tell(text, &fetch), Ok(()));
+        let asked = fetch.only_request();
+        assert_eq!((asked.method, asked.url.as_str()), ("POST", "http://h:1"));
+        let expected = json!({
+            "topic": "door", "title": "Tür", "message": "läutet", "priority": 4,
+            "click": "http://127.0.0.1:8600/events/e-1",
+        });
+        assert_eq!(serde_json::from_slice::<Value>(&asked.body.unwrap()).unwrap(), expected);
+        let has = |name: &str, value: &str| asked.headers.contains(&(name.into(), value.into()));
+        assert!(has("Idempotency-Key", "e-1/out") && has("Authorization", "Bearer t0k"));
+    }
+
+    #[test]
+    fn the_level_is_fixed_computed_or_the_priority_s() {
+        let priority = |level: &str| {
+            let fetch = FakeFetch::answering(200, &[], "");
+            tell(&format!("topic \"t\"\n{level}"), &fetch).unwrap();
+            let body: Value = serde_json::from_slice(&fetch.only_request().body.unwrap()).unwrap();
+            body["priority"].clone()
+        };
+        assert_eq!(priority(""), json!(4));
+        assert_eq!(priority("level min"), json!(1));
+        assert_eq!(priority("level from=\"data.n == 2 ? 'critical' : 'low'\""), json!(5));
+        assert_eq!(priority("level from=\"event.priority\""), json!(4));
+    }
+
+    #[test]
+    fn a_server_that_is_busy_may_be_asked_again() {
+        let fetch = FakeFetch::answering(429, &[("retry-after", "30")], "");
+        assert!(tell("topic \"t\"", &fetch).unwrap_err().is_transient);
+        let fetch = FakeFetch::answering(403, &[], "");
+        assert!(!tell("topic \"t\"", &fetch).unwrap_err().is_transient);
+    }
+}

@@ -1,0 +1,171 @@
+//! Tells another program by an HTTP request.
+
+use crate::contract::{DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
+use crate::expr::{Roots, Scope};
+use crate::fetch::text::{self, Ready, Text};
+use crate::fetch::{FetchRequest, answer};
+use crate::language::{Arg, Context, Fields, Needed, Node, Type};
+use crate::store::write_event;
+
+const TEMPLATE: Type = Type::Template(Roots::EVENT);
+
+/// The answer is not looked at beyond its status.
+const ANSWER_MAX: usize = 1 << 20;
+
+const NODES: &[Node] = &[
+    Node::new("url", "where to send it").args(&[Arg::one("url", Type::Url)]).required(),
+    Node::new("method", "how to send it")
+        .args(&[Arg::one("method", Type::Word(&["POST", "PUT", "PATCH"]))])
+        .default("POST"),
+    Node::new("header", "a header of the request")
+        .args(&[Arg::one("name", Type::Text), Arg::one("value", TEMPLATE)])
+        .repeated(),
+    Node::new("body", "what to send")
+        .args(&[Arg::one("text", TEMPLATE)])
+        .default("the event as JSON"),
+];
+
+/// The kind `webhook`.
+pub(super) struct Webhook {
+    url: String,
+    method: &'static str,
+    headers: Vec<(String, Ready)>,
+    body: Option<Ready>,
+    services: Services,
+}
+
+/// What to send where.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    url: Text,
+    method: &'static str,
+    headers: Vec<(String, Text)>,
+    body: Option<Text>,
+}
+
+impl Kind for Webhook {
+    const WORD: &'static str = "webhook";
+    const SUMMARY: &'static str = "tells another program by an HTTP request";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let url = fields.child("url").and_then(|it| Text::read(&it.arg(0)?));
+        let word = fields.child("method").and_then(|it| it.arg(0)?.text());
+        let method = match word.as_ref().map(|it| it.value.as_str()) {
+            Some("PUT") => "PUT",
+            Some("PATCH") => "PATCH",
+            _ => "POST",
+        };
+        let url = url.filter(|it| text::check_url(it, context.diagnostics))?;
+        let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
+        Some(Settings { url, method, headers: text::read_headers(fields), body })
+    }
+
+    fn needed(settings: &Settings) -> Vec<Needed> {
+        let headers = settings.headers.iter().map(|it| &it.1);
+        let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
+        texts.map(Text::needed).collect()
+    }
+}
+
+impl NotifyKind for Webhook {
+    fn is_remote(_: &Settings) -> bool {
+        true
+    }
+
+    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        Ok(Box::new(Webhook {
+            url: text::resolve(&settings.url.setting.value, &services)?,
+            method: settings.method,
+            headers: text::open_headers(&settings.headers, &services)?,
+            body: settings.body.as_ref().map(|it| it.open(&services)).transpose()?,
+            services,
+        }))
+    }
+}
+
+impl Notify for Webhook {
+    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(self.request(notice)).await?;
+        answer::settled(&answer, self.services.env.clock.wall())
+    }
+}
+
+impl Webhook {
+    fn request(&self, notice: &Notice) -> FetchRequest {
+        let outgoing = &notice.outgoing;
+        let now = self.services.env.clock.wall();
+        let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+        let mut headers = text::render_headers(&self.headers, &scope);
+        if !text::has_header(&headers, "content-type") {
+            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+        }
+        headers.push(("Idempotency-Key".to_owned(), outgoing.key.clone()));
+        let body = match &self.body {
+            Some(body) => body.render(&scope),
+            None => {
+                let mut body = String::new();
+                write_event(&mut body, &outgoing.stored, &self.services.pipeline);
+                body
+            }
+        };
+        FetchRequest {
+            method: self.method,
+            url: self.url.clone(),
+            headers,
+            body: Some(body.into_bytes()),
+            timeout: outgoing.timeout,
+            body_max: ANSWER_MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, FakeFetch};
+    use serde_json::{Value, json};
+
+    fn tell(text: &str, status: u16) -> (Result<(), Fault>, FetchRequest) {
+        let fetch = FakeFetch::answering(status, &[], "");
+        let services = testing::services(fetch.clone());
+        let settings = testing::settings::<Webhook>(text);
+        let notifier = smol::block_on(Webhook::open(settings, services)).unwrap();
+        let outgoing = testing::outgoing(json!({ "n": 2 }));
+        let notice = Notice { outgoing, title: "t".to_owned(), message: "m".to_owned() };
+        (smol::block_on(notifier.tell(&notice)), fetch.only_request())
+    }
+
+    #[test]
+    fn the_event_is_sent_with_a_key_that_is_the_same_for_every_attempt() {
+        let (told, asked) = tell("url (env)\"URL\"", 200);
+        assert_eq!((told, asked.method, asked.url.as_str()), (Ok(()), "POST", "http://u/x"));
+        let body: Value = serde_json::from_slice(&asked.body.unwrap()).unwrap();
+        assert_eq!((&body["id"], &body["data"]), (&json!("e-1"), &json!({ "n": 2 })));
+        let key = ("Idempotency-Key".to_owned(), "e-1/out".to_owned());
+        assert!(asked.headers.contains(&key), "{:?}", asked.headers);
+    }
+
+    #[test]
+    fn method_headers_and_body_are_the_file_s() {
+        let (_, asked) = tell(
+            r#"url "http://h/x"
+            method PUT
+            header content-type "text/plain"
+            header X-Kind "{{ event.type }}"
+            body "n is {{ data.n }}""#,
+            200,
+        );
+        assert_eq!((asked.method, asked.body.as_deref()), ("PUT", Some(b"n is 2".as_slice())));
+        let headers: Vec<_> = asked.headers.iter().map(|it| (&*it.0, &*it.1)).collect();
+        assert_eq!(headers[..2], [("content-type", "text/plain"), ("X-Kind", "door.bell")]);
+        assert_eq!(headers.len(), 3);
+    }
+
+    #[test]
+    fn a_refusal_is_permanent() {
+        assert!(!tell("url \"http://h/\"", 422).0.unwrap_err().is_transient);
+        assert!(tell("url \"http://h/\"", 500).0.unwrap_err().is_transient);
+    }
+}

@@ -1,0 +1,21 @@
+//! The list of sinks. Adding one: a file here, a `mod` line, a line in `all`.
+
+pub(crate) mod file;
+mod sqlite;
+mod sse;
+mod stdout;
+
+use crate::catalog::Catalog;
+
+pub(crate) fn all(catalog: Catalog) -> Catalog {
+    catalog
+        .sink::<file::File>()
+        .sink::<sqlite::Sqlite>()
+        .sink::<sse::Sse>()
+        .sink::<stdout::Stdout>()
+}
+
+/// What a kind answers whose sinks the engine runs itself.
+fn not_opened(word: &str) -> crate::contract::Fault {
+    crate::contract::Fault::permanent(format!("the engine runs a sink of kind `{word}` itself"))
+}

@@ -1,0 +1,221 @@
+//! Appends each event as one line of JSON to a file whose name may depend on the event.
+//!
+//! The path is a template by parts: what an event puts into one part of it can never leave that
+//! part, so no event chooses another folder. How a file is written stands in [`writer`].
+
+pub(crate) mod writer;
+
+use crate::contract::{Deliver, DynDeliver, Fault, Kind, Outgoing, Services, Shape, SinkKind};
+use crate::diagnostic::Rule;
+use crate::expr::{Roots, Scope, Template};
+use crate::language::{Arg, Context, Fields, Node, Prop, Type};
+use crate::literal::literal;
+use crate::store::write_event;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use writer::{Rotate, Writer};
+
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
+const NODES: &[Node] = &[
+    Node::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one a day")
+        .args(&[Arg::one("path", Type::Template(Roots::EVENT))])
+        .required(),
+    Node::new("rotate", "when to set the file aside and begin another")
+        .props(&[
+            Prop::new("every", Type::Duration(Duration::from_secs(60), YEAR)),
+            Prop::new("size", Type::Bytes(1024, 1 << 50)),
+        ])
+        .default("never"),
+    Node::new("redact", "paths that never leave")
+        .args(&[Arg::some("path", Type::Field)])
+        .default("none"),
+];
+
+/// The kind `file`.
+pub(super) struct File {
+    settings: Settings,
+    writer: Arc<Writer>,
+    services: Services,
+}
+
+/// Where to write what.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    /// The parts of the path.
+    parts: Vec<Template>,
+    rotate: Rotate,
+    redact: Vec<Vec<String>>,
+}
+
+impl Kind for File {
+    const WORD: &'static str = "file";
+    const SUMMARY: &'static str = "appends each event as a line of JSON to a file";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
+        let place = context.files.place(&path.value);
+        let parts: Option<Vec<Template>> = parts_of(&place.to_string_lossy())
+            .into_iter()
+            .map(|it| Template::parse(&it, Roots::EVENT).ok())
+            .collect();
+        if parts.is_none() {
+            context
+                .diagnostics
+                .push(Rule::BadTemplate, "a part of this path cannot be read as a template")
+                .at(path.span, "here");
+        }
+        let rotate = fields.child("rotate");
+        let rotate = Rotate {
+            every: rotate.and_then(|it| it.prop("every")?.duration()).map(|it| it.value),
+            size: rotate.and_then(|it| it.prop("size")?.bytes()).map(|it| it.value),
+        };
+        Some(Settings { parts: parts?, rotate, redact: super::sse::read_redact(fields) })
+    }
+}
+
+/// Splits a path at its slashes, but not at those inside `{{ }}`.
+fn parts_of(path: &str) -> Vec<String> {
+    let (mut parts, mut part, mut rest) = (Vec::new(), String::new(), path);
+    while !rest.is_empty() {
+        if rest.starts_with("{{") {
+            let end = rest.find("}}").map_or(rest.len(), |it| it + 2);
+            part.push_str(&rest[..end]);
+            rest = &rest[end..];
+        } else if let Some(behind) = rest.strip_prefix('/') {
+            parts.push(std::mem::take(&mut part));
+            rest = behind;
+        } else {
+            let length = rest.chars().next().map_or(1, char::len_utf8);
+            part.push_str(&rest[..length]);
+            rest = &rest[length..];
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+impl SinkKind for File {
+    fn shape(_: &Settings) -> Shape {
+        Shape::Outside
+    }
+
+    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+        let writer = Arc::new(Writer::new(settings.rotate));
+        Ok(Box::new(File { settings, writer, services }))
+    }
+}
+
+impl Deliver for File {
+    async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
+        let now = self.services.env.clock.wall();
+        let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+        let path = path_of(&self.settings.parts, &scope);
+        let line = line_of(outgoing, &self.services.pipeline, &self.settings.redact);
+        let writer = self.writer.clone();
+        self.services.env.blocking.run(move || writer.append(&path, &line, now)).await
+    }
+}
+
+fn path_of(parts: &[Template], scope: &Scope<'_>) -> PathBuf {
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|part| match part.is_literal() {
+            true => part.render(scope),
+            false => {
+                let name = part.render(scope).replace(['/', '\\', '\0'], "_");
+                if matches!(name.as_str(), "" | "." | "..") { "_".to_owned() } else { name }
+            }
+        })
+        .collect();
+    PathBuf::from(parts.join("/"))
+}
+
+/// The event as one line of JSON with its line end.
+pub(super) fn line_of(outgoing: &Outgoing, pipeline: &str, redact: &[Vec<String>]) -> Vec<u8> {
+    let mut line = String::new();
+    write_event(&mut line, &outgoing.stored, pipeline);
+    if !redact.is_empty()
+        && let Ok(mut value) = serde_json::from_str::<Value>(&line)
+    {
+        redact.iter().for_each(|it| hide(&mut value, it));
+        line = value.to_string();
+    }
+    line.push('\n');
+    line.into_bytes()
+}
+
+/// Lists on the way are looked through.
+fn hide(value: &mut Value, path: &[String]) {
+    match (value, path) {
+        (Value::Array(items), _) => items.iter_mut().for_each(|it| hide(it, path)),
+        (Value::Object(entries), [name]) => {
+            if let Some(found) = entries.get_mut(name) {
+                *found = json!({ "omitted": "redacted" });
+            }
+        }
+        (Value::Object(entries), [name, rest @ ..]) => {
+            if let Some(found) = entries.get_mut(name) {
+                hide(found, rest);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use std::path::Path;
+
+    fn deliver(text: &str, folder: &Path, data: &[Value]) {
+        let (settings, found) = testing::read_in::<File>(text, folder, &[]);
+        assert_eq!(found, Vec::<String>::new());
+        let sink = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
+        for data in data {
+            smol::block_on(sink.deliver(&testing::outgoing(data.clone()))).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_event_is_a_line_in_the_file_of_its_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "path \"out/{{ event.time | date('yyyy-MM-dd') }}.jsonl\"";
+        deliver(text, folder.path(), &[json!({ "n": 1 }), json!({ "n": 2 })]);
+        let written = std::fs::read_to_string(folder.path().join("out/2026-01-01.jsonl")).unwrap();
+        let lines: Vec<Value> =
+            written.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[1]["data"], &lines[1]["pos"]), (&json!({ "n": 2 }), &json!(43)));
+    }
+
+    #[test]
+    fn an_event_cannot_leave_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = [json!({ "d": ".." }), json!({ "d": "../../x/y" })];
+        deliver("path \"out/{{ data.d }}/f.jsonl\"", folder.path(), &data);
+        let mut made: Vec<_> = std::fs::read_dir(folder.path().join("out"))
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .collect();
+        made.sort();
+        assert_eq!(made, [".._.._x_y", "_"]);
+    }
+
+    #[test]
+    fn what_is_redacted_is_gone_through_lists_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = json!({ "faces": [{ "v": [1, 2], "n": "a" }, { "v": 3 }], "v": 4 });
+        deliver("path \"f\"\nredact \"data.faces.v\"", folder.path(), &[data]);
+        let written = std::fs::read_to_string(folder.path().join("f")).unwrap();
+        let line: Value = serde_json::from_str(&written).unwrap();
+        let gone = json!({ "omitted": "redacted" });
+        let expected = json!({ "faces": [{ "v": gone, "n": "a" }, { "v": gone }], "v": 4 });
+        assert_eq!(line["data"], expected);
+    }
+}

@@ -1,0 +1,267 @@
+//! Keeps events in a SQLite file. The engine runs the store; this says how.
+
+use crate::contract::{Claim, DynDeliver, Fault, Kind, Services, Shape, SinkKind, StoreShape};
+use crate::diagnostic::{Diagnostics, Rule};
+use crate::event::Priority;
+use crate::language::{Arg, Context, Fields, Node, Prop, Type, glob_fits};
+use crate::literal::literal;
+use crate::spanned::{Span, Spanned};
+use crate::store::{Evict, Keep, Policy, Synchronous};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+const DECADES: Duration = Duration::from_secs(100 * 366 * 86_400);
+const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
+
+const RETENTION: &[Node] = &[
+    Node::new("keep", "how long events stay; the first rule that fits an event rules")
+        .args(&[Arg::one("age", Type::Duration(Duration::from_secs(1), DECADES))])
+        .props(&[
+            Prop::new("priority", Type::Word(&["low", "normal", "high", "critical"])),
+            Prop::new("type", Type::Glob),
+        ])
+        .repeated(),
+    Node::new("max-size", "how large the database may grow")
+        .args(&[Arg::one("size", Type::Bytes(1 << 20, 1 << 50))])
+        .props(&[Prop::new("evict", Type::Word(EVICT))])
+        .default("no limit"),
+    Node::new("sweep", "how often what is too old is deleted")
+        .props(&[
+            Prop::new("every", Type::Duration(Duration::from_secs(1), YEAR)),
+            Prop::new("vacuum", Type::Word(&["incremental", "none"])),
+        ])
+        .default("every=\"1h\" vacuum=incremental"),
+];
+
+const NODES: &[Node] = &[
+    Node::new("path", "the database file").args(&[Arg::one("path", Type::Path)]).required(),
+    Node::new("batch", "most events in one transaction")
+        .args(&[Arg::one("n", Type::Int(1, 100_000))])
+        .props(&[Prop::new("linger", Type::Duration(Duration::ZERO, Duration::from_secs(10)))])
+        .default("1024 linger=\"0ms\""),
+    Node::new("synchronous", "how hard a commit is")
+        .args(&[Arg::one("mode", Type::Word(&["off", "normal", "full"]))])
+        .default("full"),
+    Node::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
+];
+
+/// The kind `sqlite`.
+pub(super) struct Sqlite;
+
+/// What the store is to be, and its file for the claim.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    shape: StoreShape,
+    path: Spanned<PathBuf>,
+}
+
+impl Kind for Sqlite {
+    const WORD: &'static str = "sqlite";
+    const SUMMARY: &'static str = "keeps events in a SQLite file";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
+        let synchronous = read_synchronous(fields, context.diagnostics);
+        let policy = read_policy(fields, context.diagnostics);
+        let batch = match fields.child("batch") {
+            Some(it) => it.arg(0)?.int()?.value as usize,
+            None => 1024,
+        };
+        let linger = fields.child("batch").and_then(|it| it.prop("linger")?.duration());
+        let place = path?.map(|it| context.files.place(&it));
+        let shape = StoreShape {
+            path: place.value.clone(),
+            batch,
+            linger: linger.map_or(Duration::ZERO, |it| it.value),
+            synchronous: synchronous?,
+            policy: policy?,
+        };
+        Some(Settings { shape, path: place })
+    }
+
+    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+        vec![settings.path.clone().map(Claim::File)]
+    }
+}
+
+impl SinkKind for Sqlite {
+    fn shape(settings: &Settings) -> Shape {
+        Shape::Store(settings.shape.clone())
+    }
+
+    async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+        Err(super::not_opened(Self::WORD))
+    }
+}
+
+fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Synchronous> {
+    let Some(node) = fields.child("synchronous") else { return Some(Synchronous::Full) };
+    let word = node.arg(0)?.text()?;
+    let (mode, loss) = match word.value.as_str() {
+        "full" => return Some(Synchronous::Full),
+        "normal" => (Synchronous::Normal, "the last moments may go with the power"),
+        "off" => (Synchronous::Off, "a power cut may break the whole store"),
+        _ => return None,
+    };
+    diagnostics
+        .push(Rule::WeakDurability, "what was acknowledged may be lost with the power")
+        .at(word.span, loss)
+        .help("take this line out: `full` is the default");
+    Some(mode)
+}
+
+fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Policy> {
+    let mut policy = Policy::default();
+    let Some(node) = fields.child("retention") else {
+        diagnostics
+            .push(Rule::NoRetention, "this store grows for ever")
+            .at(fields.name().span, "has no `retention`")
+            .help("add `retention { keep \"30d\" }`");
+        return Some(policy);
+    };
+    let rules: Option<Vec<(Keep, Span)>> = node.children("keep").map(|it| keep_of(&it)).collect();
+    let rules = rules?;
+    report_hidden(&rules, diagnostics);
+    policy.keep = rules.into_iter().map(|it| it.0).collect();
+    if let Some(size) = node.child("max-size") {
+        policy.size_max = Some(size.arg(0)?.bytes()?.value);
+        if size.prop("evict").and_then(|it| it.text()).is_some_and(|it| it.value == EVICT[1]) {
+            policy.evict = Evict::OldestLowestPriority;
+        }
+    }
+    if let Some(sweep) = node.child("sweep") {
+        if let Some(every) = sweep.prop("every") {
+            policy.sweep_every = every.duration()?.value;
+        }
+        let vacuum = sweep.prop("vacuum").and_then(|it| it.text());
+        policy.vacuum = vacuum.is_none_or(|it| it.value != "none");
+    }
+    Some(policy)
+}
+
+fn keep_of(node: &Fields<'_>) -> Option<(Keep, Span)> {
+    let age = node.arg(0)?.duration()?;
+    let priority = match node.prop("priority") {
+        Some(it) => Some(it.text()?),
+        None => None,
+    };
+    let kind = match node.prop("type") {
+        Some(it) => Some(it.text()?),
+        None => None,
+    };
+    let ends = [Some(age.span.end), priority.as_ref().map(|it| it.span.end)];
+    let end = ends.into_iter().flatten().chain(kind.as_ref().map(|it| it.span.end)).max()?;
+    let keep = Keep {
+        age: age.value,
+        priority: priority.and_then(|it| Priority::parse(&it.value)),
+        kind: kind.map(|it| it.value),
+    };
+    Some((keep, node.name().span.start..end))
+}
+
+/// Every rule that an earlier one hides.
+fn report_hidden(rules: &[(Keep, Span)], diagnostics: &mut Diagnostics) {
+    for (index, (rule, span)) in rules.iter().enumerate() {
+        let Some((hider, hider_span)) = rules[..index].iter().find(|it| hides(&it.0, rule)) else {
+            continue;
+        };
+        let is_general = hider.priority.is_none() && hider.kind.is_none();
+        let (message, label) = match is_general {
+            true => (
+                "this rule can never apply: an earlier one already matches everything",
+                "matches every event",
+            ),
+            false => (
+                "this rule can never apply: an earlier one already matches what it matches",
+                "matches them first",
+            ),
+        };
+        let which = rule.priority.map_or_else(|| "these".to_owned(), |it| it.to_string());
+        let (first, second) = (in_words(hider.age), in_words(rule.age));
+        diagnostics
+            .push(Rule::HiddenRule, message)
+            .at(hider_span.clone(), label)
+            .at(
+                span.clone(),
+                format!("never reached: {which} events would be kept {first}, not {second}"),
+            )
+            .help("rules are tried in file order; move the general rule to the end");
+    }
+}
+
+fn hides(earlier: &Keep, later: &Keep) -> bool {
+    let by_priority = earlier.priority.is_none() || earlier.priority == later.priority;
+    let by_kind = match (&earlier.kind, &later.kind) {
+        (None, _) => true,
+        (Some(pattern), Some(kind)) => pattern == kind || glob_fits(pattern, kind),
+        (Some(pattern), None) => pattern == "*",
+    };
+    by_priority && by_kind
+}
+
+fn in_words(age: Duration) -> String {
+    let seconds = age.as_secs();
+    for (size, unit) in [(86_400, "days"), (3600, "hours"), (60, "minutes")] {
+        if size <= seconds && seconds.is_multiple_of(size) {
+            let count = seconds / size;
+            let unit = if count == 1 { unit.trim_end_matches('s') } else { unit };
+            return format!("{count} {unit}");
+        }
+    }
+    format!("{seconds} seconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_whole_block_is_read() {
+        let settings = testing::settings::<Sqlite>(
+            r#"path "e.db"
+            batch 7 linger="5ms"
+            retention {
+                keep "365d" priority=critical
+                keep "1d" type="motion.*"
+                keep "30d"
+                max-size "2GiB" evict=oldest-lowest-priority
+                sweep every="2h" vacuum=none
+            }"#,
+        );
+        let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
+        assert_eq!((shape.batch, shape.linger), (7, Duration::from_millis(5)));
+        assert_eq!(shape.policy.keep.len(), 3);
+        assert_eq!(shape.policy.keep[0].priority, Some(Priority::Critical));
+        assert_eq!(shape.policy.keep[1].kind.as_deref(), Some("motion.*"));
+        assert_eq!(shape.policy.size_max, Some(2 << 30));
+        assert_eq!(shape.policy.evict, Evict::OldestLowestPriority);
+        assert_eq!((shape.policy.sweep_every.as_secs(), shape.policy.vacuum), (7200, false));
+        assert_eq!(shape.path, PathBuf::from("/nowhere/e.db"));
+    }
+
+    #[test]
+    fn what_may_be_regretted_is_warned_about() {
+        let found = testing::findings::<Sqlite>("path \"e.db\"\nsynchronous normal");
+        let expected = [
+            "W0503 this store grows for ever",
+            "W0505 what was acknowledged may be lost with the power",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_rule_behind_one_that_takes_everything_is_found() {
+        let rules = |text: &str| {
+            testing::findings::<Sqlite>(&format!("path \"e.db\"\nretention {{ {text} }}"))
+        };
+        let hidden = "W0504 this rule can never apply: an earlier one already matches everything";
+        assert_eq!(rules("keep \"30d\"; keep \"365d\" priority=critical"), [hidden]);
+        assert_eq!(rules("keep \"1d\" type=\"a*\"; keep \"2d\" type=\"ab\"").len(), 1);
+        assert_eq!(rules("keep \"1d\" type=\"ab\"; keep \"2d\" type=\"a*\"").len(), 0);
+        assert_eq!(rules("keep \"1d\" priority=low; keep \"2d\"").len(), 0);
+    }
+}

@@ -1,0 +1,124 @@
+//! Streams events to browsers. The engine serves the stream; this says how.
+
+use crate::contract::{Claim, DynDeliver, Fault, Kind, Services, Shape, SinkKind, StreamShape};
+use crate::language::{Arg, Context, Fields, Node, Type, field_path};
+use crate::literal::literal;
+use crate::spanned::Spanned;
+use std::time::Duration;
+
+const NODES: &[Node] = &[
+    Node::new("path", "the route of the stream").args(&[Arg::one("path", Type::Path)]).required(),
+    Node::new("max-clients", "most clients at once")
+        .args(&[Arg::one("n", Type::Int(1, 100_000))])
+        .default("50"),
+    Node::new("replay", "events kept in memory for new clients")
+        .args(&[Arg::one("n", Type::Int(0, 100_000))])
+        .default("100"),
+    Node::new("heartbeat", "time between comments that keep a quiet stream open")
+        .args(&[Arg::one(
+            "every",
+            Type::Duration(Duration::from_secs(5), Duration::from_secs(120)),
+        )])
+        .default("15s"),
+    Node::new("redact", "paths that never leave")
+        .args(&[Arg::some("path", Type::Field)])
+        .default("none"),
+];
+
+/// The kind `sse`.
+pub(super) struct Sse;
+
+/// What the stream is to be, and its route for the claim.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    shape: StreamShape,
+    path: Spanned<String>,
+}
+
+impl Kind for Sse {
+    const WORD: &'static str = "sse";
+    const SUMMARY: &'static str = "streams events to browsers";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
+        let path = crate::sources::route_of(path?, context.diagnostics)?;
+        let count = |name: &str, default: usize| match fields.child(name) {
+            Some(it) => Some(it.arg(0)?.int()?.value as usize),
+            None => Some(default),
+        };
+        let heartbeat = fields.child("heartbeat").and_then(|it| it.arg(0)?.duration());
+        let shape = StreamShape {
+            path: path.value.clone(),
+            clients_max: count("max-clients", 50)?,
+            replay: count("replay", 100)?,
+            heartbeat: heartbeat.map_or(Duration::from_secs(15), |it| it.value),
+            redact: read_redact(fields),
+        };
+        Some(Settings { shape, path })
+    }
+
+    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+        let route = |path| Claim::Route { method: "GET".to_owned(), path };
+        vec![settings.path.clone().map(route)]
+    }
+}
+
+/// The paths of `redact`.
+pub(super) fn read_redact(fields: &Fields<'_>) -> Vec<Vec<String>> {
+    let paths = fields.children("redact").flat_map(|it| it.args());
+    paths.filter_map(|it| field_path(&it.text()?.value)).collect()
+}
+
+impl SinkKind for Sse {
+    fn shape(settings: &Settings) -> Shape {
+        Shape::Stream(settings.shape.clone())
+    }
+
+    async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+        Err(super::not_opened(Self::WORD))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn shape(text: &str) -> StreamShape {
+        match Sse::shape(&testing::settings::<Sse>(text)) {
+            Shape::Stream(shape) => shape,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_path_alone_is_a_stream() {
+        let shape = shape("path \"/live\"");
+        assert_eq!((shape.clients_max, shape.replay), (50, 100));
+        assert_eq!(shape.heartbeat, Duration::from_secs(15));
+    }
+
+    #[test]
+    fn every_child_is_read() {
+        let shape = shape(
+            r#"path "/live"
+            max-clients 2
+            replay 5
+            heartbeat "20s"
+            redact "data.embedding" "data.a.token""#,
+        );
+        assert_eq!((shape.clients_max, shape.replay), (2, 5));
+        assert_eq!(shape.heartbeat, Duration::from_secs(20));
+        assert_eq!(shape.redact[1], ["data", "a", "token"]);
+    }
+
+    #[test]
+    fn the_route_is_claimed() {
+        let claims = Sse::claims(&testing::settings::<Sse>("path \"/live\""));
+        let route = Claim::Route { method: "GET".to_owned(), path: "/live".to_owned() };
+        assert_eq!(claims[0].value, route);
+        assert_eq!(testing::findings::<Sse>("path \"live\"").len(), 1);
+    }
+}

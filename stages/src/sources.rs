@@ -1,0 +1,35 @@
+//! The list of sources. Adding one: a file here, a `mod` line, a line in `all`.
+
+mod demo;
+mod file;
+mod http;
+mod lines;
+mod stdin;
+
+use crate::catalog::Catalog;
+use crate::diagnostic::{Diagnostics, Rule};
+use crate::spanned::Spanned;
+
+pub(crate) fn all(catalog: Catalog) -> Catalog {
+    catalog
+        .source::<demo::Demo>()
+        .source::<file::File>()
+        .source::<http::Http>()
+        .source::<stdin::Stdin>()
+}
+
+/// A path that the HTTP server can serve; reports one that it cannot.
+pub(crate) fn route_of(
+    path: Spanned<String>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Spanned<String>> {
+    let is_plain = |it: char| it.is_ascii_graphic() && !"?#%\"<>\\^`{|}".contains(it);
+    if path.value.starts_with('/') && path.value.chars().all(is_plain) {
+        return Some(path);
+    }
+    diagnostics
+        .push(Rule::WrongArgument, format!("`{}` is no path of a URL", path.value))
+        .at(path.span, "begins with `/`, without blanks, `?` and `#`")
+        .help(format!("write `path \"/{}\"`", path.value.trim_start_matches('/')));
+    None
+}

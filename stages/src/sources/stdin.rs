@@ -1,0 +1,138 @@
+//! Reads events from standard input until it ends.
+
+use super::lines::{BATCH_MAX, Codec, DECODE, Splitter};
+use crate::contract::{
+    Cause, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
+};
+use crate::language::{Context, Fields, Node};
+use std::io::Read;
+
+/// Bytes asked for at once; what is there is handed on at once.
+const PIECE: usize = 64 << 10;
+
+const NODES: &[Node] = &[DECODE];
+
+/// The kind `stdin`.
+pub(super) struct Stdin<R = std::io::Stdin> {
+    codec: Codec,
+    /// Lent to the thread that reads.
+    input: Option<R>,
+    services: Services,
+}
+
+impl Kind for Stdin {
+    const WORD: &'static str = "stdin";
+    const SUMMARY: &'static str = "reads events from standard input";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Codec;
+
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Codec> {
+        Codec::read(fields)
+    }
+}
+
+impl SourceKind for Stdin {
+    fn ends(_: &Codec) -> bool {
+        true
+    }
+
+    async fn open(codec: Codec, services: Services) -> Result<OpenSource, Fault> {
+        let input = Some(std::io::stdin());
+        Ok(OpenSource::Task(Box::new(Stdin { codec, input, services })))
+    }
+}
+
+impl<R: Read + Send + 'static> Source for Stdin<R> {
+    async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
+        let mut splitter = Splitter::default();
+        // When it is time to stop, the thread stays in its read until something comes: a read of
+        // standard input cannot be taken back.
+        while let Some(mut input) = self.input.take() {
+            let mut piece = vec![0; PIECE];
+            let read = self.services.env.blocking.run(move || {
+                let count = read_some(&mut input, &mut piece);
+                (input, piece, count)
+            });
+            let read = smol::future::or(async { Some(read.await) }, async {
+                emit.closed().await;
+                None
+            });
+            let Some((input, piece, count)) = read.await else { return Ok(()) };
+            let count = count.map_err(|it| {
+                Fault::transient(Cause::Other, format!("cannot read standard input: {it}"))
+            })?;
+            let messages = self.messages(&mut splitter, &piece[..count]);
+            if hand_on(messages, emit).await.is_err() {
+                return Ok(());
+            }
+            self.input = (0 < count).then_some(input);
+        }
+        Ok(())
+    }
+}
+
+impl<R> Stdin<R> {
+    /// What a piece completes; an empty one is the end.
+    fn messages(&self, splitter: &mut Splitter, piece: &[u8]) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let take = |line: &[u8], is_cut| messages.extend(self.codec.message(line, is_cut, None));
+        match (piece.is_empty(), self.codec.is_by_line()) {
+            (true, _) => splitter.finish(take),
+            (false, true) => splitter.push(piece, take),
+            (false, false) => splitter.push_whole(piece),
+        }
+        messages
+    }
+}
+
+async fn hand_on(
+    mut messages: Vec<Message>,
+    emit: &dyn Emit,
+) -> Result<(), crate::contract::Closed> {
+    while !messages.is_empty() {
+        let rest = messages.split_off(messages.len().min(BATCH_MAX));
+        emit.emit(messages, Vec::new()).await?;
+        messages = rest;
+    }
+    Ok(())
+}
+
+fn read_some(input: &mut impl Read, piece: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match input.read(piece) {
+            Err(fault) if fault.kind() == std::io::ErrorKind::Interrupted => {}
+            settled => return settled,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Inbox};
+
+    fn bodies(codec: Codec, input: &'static [u8]) -> Vec<String> {
+        let inbox = Inbox::open();
+        let mut source = Stdin { codec, input: Some(input), services: testing::alone() };
+        smol::block_on(Source::run(&mut source, &inbox)).unwrap();
+        inbox.bodies()
+    }
+
+    #[test]
+    fn each_line_is_an_event_and_the_end_ends_the_last() {
+        assert_eq!(bodies(Codec::Ndjson, b"{\"a\":1}\n\n{\"a\":2}"), ["{\"a\":1}", "{\"a\":2}"]);
+        assert_eq!(bodies(Codec::Json, b"{\n\"a\":1}\n"), ["{\n\"a\":1}\n"]);
+        assert_eq!(bodies(Codec::Ndjson, b""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn many_lines_go_on_in_batches() {
+        let inbox = Inbox::open();
+        let input: &[u8] = Box::leak("1\n".repeat(1200).into_bytes().into_boxed_slice());
+        let codec = testing::settings::<Stdin>("decode ndjson");
+        let mut source = Stdin { codec, input: Some(input), services: testing::alone() };
+        smol::block_on(Source::run(&mut source, &inbox)).unwrap();
+        let sizes: Vec<usize> = inbox.batches.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [512, 512, 176]);
+    }
+}

@@ -1,0 +1,237 @@
+//! The store: one SQLite database that holds inbox, events, outbox, dead letters and state.
+//!
+//! One thread writes, in groups, and answers after the commit; readers have connections of
+//! their own. What the tables are for stands in `migrations/`.
+//!
+//! Invariant: what is answered is committed. Invariant: `pos` grows in the order in which events
+//! become visible; one thread gives it and one transaction makes it visible.
+
+mod claim;
+mod forget;
+mod insert;
+mod json;
+mod names;
+mod open;
+mod policy;
+mod query;
+mod reader;
+mod record;
+mod retention;
+mod rollup;
+mod rows;
+mod writer;
+
+pub use json::{Redact, write_detail, write_event, write_summary};
+pub use open::{OpenError, Place, Settings, open};
+pub use policy::{Evict, Keep, Policy, Synchronous};
+pub use query::{Cursor, EventQuery, Page};
+pub use reader::Reader;
+pub use record::{
+    Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished, InboxRow,
+    NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
+};
+pub use rollup::Tally;
+pub use writer::{Watcher, Writer};
+
+use crate::env::Env;
+use claim::Keys;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use writer::Command;
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFault {
+    /// What kind of trouble it is.
+    pub class: FaultClass,
+    /// In words.
+    pub reason: String,
+}
+
+/// What kind of trouble a store has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultClass {
+    /// No space left; later may go.
+    Full,
+    /// Someone else holds the database; later may go.
+    Busy,
+    /// The disk failed; nothing more is taken.
+    Io,
+    /// The database is damaged; nothing more is taken.
+    Corrupt,
+    /// The store is closed.
+    Closed,
+    /// Anything else.
+    Other,
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl From<rusqlite::Error> for StoreFault {
+    fn from(fault: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Code;
+        let class = match fault.sqlite_error_code() {
+            Some(Code::DiskFull) => FaultClass::Full,
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => FaultClass::Busy,
+            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => FaultClass::Io,
+            Some(Code::DatabaseCorrupt | Code::NotADatabase) => FaultClass::Corrupt,
+            _ => FaultClass::Other,
+        };
+        StoreFault { class, reason: format!("the store says: {fault}") }
+    }
+}
+
+fn closed() -> StoreFault {
+    StoreFault { class: FaultClass::Closed, reason: "the store is closed".to_owned() }
+}
+
+/// Upper bounds of the buckets of [`Figures::commits`], in microseconds.
+pub const COMMIT_BUCKETS: [u64; 10] =
+    [500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000];
+
+/// What the store counts while it runs.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Bytes of the database file, as of the last housekeeping.
+    pub bytes: AtomicU64,
+    /// Rows in the inbox.
+    pub pending: AtomicU64,
+    /// Bytes in the inbox.
+    pub pending_bytes: AtomicU64,
+    /// Rows of dead letters.
+    pub dead_letters: AtomicU64,
+    /// The highest `pos` given.
+    pub highest_pos: AtomicU64,
+    /// The highest `pos` that retention took.
+    pub taken_pos: AtomicU64,
+    /// Commits by duration, one count per bucket and one for what is longer.
+    pub commits: [AtomicU64; 11],
+    /// Time spent in commits, in microseconds.
+    pub commit_micros: AtomicU64,
+    /// Deliveries held back by a cooldown, by sink.
+    pub suppressed: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Whether the store takes nothing more.
+    pub is_broken: AtomicBool,
+}
+
+/// A handle to the store; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: async_channel::Sender<Command>,
+    readers: (async_channel::Sender<Connection>, async_channel::Receiver<Connection>),
+    keys: Keys,
+    env: Env,
+    figures: Arc<Figures>,
+    tallies: Arc<Mutex<Vec<Tally>>>,
+    name: Arc<str>,
+}
+
+impl Store {
+    /// Writes all of `entries` in one transaction, together with what others wait to write.
+    /// Returns after the commit, one receipt for each. A fault means that nothing was written.
+    pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
+        let (reply, answer) = async_channel::bounded(1);
+        let claims = entries.iter().map(|it| self.shared.keys.claim_of(it)).collect();
+        let command = Command::Write { entries, claims, reply };
+        self.shared.commands.send(command).await.map_err(|_| closed())?;
+        answer.recv().await.map_err(|_| closed())?
+    }
+
+    /// Counts something that leaves no row; written with the next commit.
+    pub fn count(&self, tally: Tally) {
+        let mut tallies = self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounded: a store that cannot write for a while forgets counts, never events.
+        if tallies.len() < 65_536 {
+            tallies.push(tally);
+        }
+    }
+
+    /// Runs `job` on a read-only connection, on a thread where it may block.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        let mut connection = self.shared.readers.1.recv().await.map_err(|_| closed())?;
+        let name = self.shared.name.clone();
+        let work = move || {
+            let result = job(&Reader::new(&mut connection, name));
+            (connection, result)
+        };
+        let (connection, result) = self.shared.env.blocking.run(work).await;
+        // Room is certain: this connection came out of the same channel.
+        self.shared.readers.0.try_send(connection).ok();
+        result
+    }
+
+    /// The numbers of the events that have this id under any of `sources`, the newest first.
+    pub async fn find(&self, id: &str, sources: Vec<String>) -> Result<Vec<u64>, StoreFault> {
+        let (reply, answer) = async_channel::bounded(1);
+        let hashes = sources.iter().map(|it| self.shared.keys.id_hash(it, id)).collect();
+        let command = Command::Find { hashes, reply };
+        self.shared.commands.send(command).await.map_err(|_| closed())?;
+        answer.recv().await.map_err(|_| closed())?
+    }
+
+    /// Housekeeping: counts, checkpoints, merging, retention. To be called about once a second;
+    /// works for at most a third of one.
+    pub async fn tick(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Tick { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
+    /// Applies retention now and to the end.
+    pub async fn sweep(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Sweep { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
+    /// Changes retention.
+    pub async fn set_policy(&self, policy: Policy) {
+        self.shared.commands.send(Command::Policy(Box::new(policy))).await.ok();
+    }
+
+    /// Writes what is waiting, merges, checkpoints, and ends the writer.
+    pub async fn close(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Close { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
+    /// What the store counts.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// Whether it takes events.
+    pub fn is_healthy(&self) -> bool {
+        !self.shared.figures.is_broken.load(Ordering::Relaxed) && !self.shared.commands.is_closed()
+    }
+
+    /// The sink's name under which events are visible.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+}
+
+/// How long a reader's statement may run.
+const READ_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

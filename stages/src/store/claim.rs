@@ -1,0 +1,218 @@
+//! Who came first: an event is unique by (source, id).
+//!
+//! Senders' ids are random, and a unique index on random keys dirties one page per event. So new
+//! hashes wait in memory and are merged into `seen` sorted, many at a time, which touches each
+//! page once for many keys.
+
+use super::StoreFault;
+use super::record::Entry;
+use crate::event::Event;
+use rusqlite::{Connection, OptionalExtension, params};
+use siphasher::sip::SipHasher13;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// This many new hashes are merged at once.
+const MERGE_AT: usize = 24_000;
+
+/// The secret of one store, so that nobody can aim at its hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keys(u64, u64);
+
+/// What an event claims: the hash of its (source, id) and the hash of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    id: i64,
+    body: i64,
+}
+
+/// What a claim came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    New,
+    Duplicate(u64),
+    Conflict(u64),
+    /// Another id has the same hash: let through, unclaimed.
+    Collision,
+}
+
+impl Keys {
+    /// The store's secret; made at the first open. `RandomState` draws it from the system.
+    pub(super) fn load(connection: &Connection) -> Result<Keys, StoreFault> {
+        let read = |key: &str| {
+            connection
+                .query_row("SELECT value FROM meta WHERE key = ?", [key], |it| it.get::<_, i64>(0))
+                .optional()
+        };
+        let mut keys = [0_u64; 2];
+        for (key, name) in keys.iter_mut().zip(["secret_a", "secret_b"]) {
+            *key = match read(name)? {
+                Some(known) => known as u64,
+                None => {
+                    let drawn = RandomState::new().build_hasher().finish();
+                    let sql = "INSERT INTO meta (key, value) VALUES (?, ?)";
+                    connection.execute(sql, params![name, drawn as i64])?;
+                    drawn
+                }
+            };
+        }
+        Ok(Keys(keys[0], keys[1]))
+    }
+
+    pub(super) fn id_hash(self, source: &str, id: &str) -> i64 {
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write_u64(source.len() as u64);
+        hasher.write(source.as_bytes());
+        hasher.write(id.as_bytes());
+        hasher.finish() as i64
+    }
+
+    fn of(self, event: &Event) -> Claim {
+        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
+        let mut hasher = SipHasher13::new_with_keys(self.1, self.0);
+        hasher.write(&event.body.bytes);
+        Claim { id, body: hasher.finish() as i64 }
+    }
+
+    /// What an entry claims; `None` for what claims nothing or has claimed before.
+    pub(super) fn claim_of(self, entry: &Entry) -> Option<Claim> {
+        match entry {
+            Entry::Record(finished) => Some(self.of(&finished.event)),
+            Entry::Accept(event) => Some(self.of(event)),
+            Entry::Bury { event, .. } if event.seq == 0 => Some(self.of(event)),
+            _ => None,
+        }
+    }
+}
+
+/// The claims that are not merged yet.
+pub(super) struct Claims {
+    unmerged: HashMap<i64, (u64, i64)>,
+    /// Claimed in the running transaction; forgotten when it fails.
+    fresh: Vec<i64>,
+}
+
+impl Claims {
+    /// Rebuilds what a crash left unmerged: everything with a higher number than the last merge.
+    pub(super) fn load(connection: &Connection, keys: Keys) -> Result<Claims, StoreFault> {
+        let mut claims = Claims { unmerged: HashMap::new(), fresh: Vec::new() };
+        let merged = super::rows::meta(connection, "merged")?;
+        for sql in [
+            "SELECT seq, source, id, body FROM inbox WHERE seq > ?1",
+            "SELECT coalesce(e.seq, e.pos), coalesce(n.text, e.source), e.id, e.body
+             FROM event_rows e LEFT JOIN names n ON n.code = e.source WHERE e.pos > ?1",
+            "SELECT seq, source, event_id, body FROM dead_letters
+             WHERE seq > ?1 AND what = 'event' AND source IS NOT NULL AND event_id IS NOT NULL",
+        ] {
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([merged as i64])?;
+            while let Some(row) = rows.next()? {
+                let seq = row.get::<_, i64>(0)? as u64;
+                let (source, id): (String, String) = (row.get(1)?, row.get(2)?);
+                let bytes: Vec<u8> = row.get(3)?;
+                let mut hasher = SipHasher13::new_with_keys(keys.1, keys.0);
+                hasher.write(&bytes);
+                if merged < seq {
+                    let hash = keys.id_hash(&source, &id);
+                    claims.unmerged.insert(hash, (seq, hasher.finish() as i64));
+                }
+            }
+        }
+        Ok(claims)
+    }
+
+    /// Looks a claim up among the unmerged, then in `seen`.
+    pub(super) fn judge(
+        &self,
+        connection: &Connection,
+        claim: Claim,
+        event: &Event,
+    ) -> Result<Verdict, StoreFault> {
+        let Some((seq, body)) = self.lookup(connection, claim.id)? else {
+            return Ok(Verdict::New);
+        };
+        if let Some((source, id)) = super::rows::id_of(connection, seq)?
+            && (source != *event.envelope.source || id != *event.envelope.id)
+        {
+            return Ok(Verdict::Collision);
+        }
+        Ok(if body == claim.body { Verdict::Duplicate(seq) } else { Verdict::Conflict(seq) })
+    }
+
+    fn lookup(&self, connection: &Connection, hash: i64) -> Result<Option<(u64, i64)>, StoreFault> {
+        if let Some(found) = self.unmerged.get(&hash) {
+            return Ok(Some(*found));
+        }
+        let mut statement =
+            connection.prepare_cached("SELECT seq, body FROM seen WHERE hash = ?")?;
+        let found = statement.query_row([hash], |it| Ok((it.get::<_, i64>(0)? as u64, it.get(1)?)));
+        Ok(found.optional()?)
+    }
+
+    /// Remembers a claim within the running transaction.
+    pub(super) fn take(&mut self, claim: Claim, seq: u64) {
+        self.unmerged.insert(claim.id, (seq, claim.body));
+        self.fresh.push(claim.id);
+    }
+
+    /// The transaction was committed.
+    pub(super) fn keep(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// The transaction failed: its ids are free again.
+    pub(super) fn undo(&mut self) {
+        for hash in self.fresh.drain(..) {
+            self.unmerged.remove(&hash);
+        }
+    }
+
+    /// The unmerged claim with this number: its hash and the hash of its bytes.
+    pub(super) fn of_seq(&self, seq: u64) -> Option<(i64, i64)> {
+        self.unmerged.iter().find(|it| it.1.0 == seq).map(|(hash, it)| (*hash, it.1))
+    }
+
+    /// The numbers of events by hash.
+    pub(super) fn find(
+        &self,
+        connection: &Connection,
+        hashes: &[i64],
+    ) -> Result<Vec<u64>, StoreFault> {
+        let mut found = Vec::new();
+        for hash in hashes {
+            found.extend(self.lookup(connection, *hash)?.map(|it| it.0));
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+
+    pub(super) fn wants_merge(&self) -> bool {
+        MERGE_AT <= self.unmerged.len()
+    }
+
+    pub(super) fn unmerged(&self) -> usize {
+        self.unmerged.len()
+    }
+
+    /// Merges everything into `seen`, sorted, in one transaction.
+    pub(super) fn merge(&mut self, connection: &mut Connection) -> Result<(), StoreFault> {
+        if self.unmerged.is_empty() {
+            return Ok(());
+        }
+        let mut sorted: Vec<_> = self.unmerged.iter().map(|(hash, it)| (*hash, *it)).collect();
+        sorted.sort_unstable_by_key(|it| it.0);
+        let highest = sorted.iter().map(|it| it.1.0).max().unwrap_or(0);
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT OR REPLACE INTO seen (hash, seq, body) VALUES (?, ?, ?)")?;
+            for (hash, (seq, body)) in &sorted {
+                insert.execute(params![hash, *seq as i64, body])?;
+            }
+        }
+        super::rows::set_meta(&transaction, "merged", highest)?;
+        transaction.commit()?;
+        self.unmerged.clear();
+        Ok(())
+    }
+}

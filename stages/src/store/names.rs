@@ -1,0 +1,96 @@
+//! The dictionary: words that repeat are stored once.
+
+use super::StoreFault;
+use rusqlite::types::Value as Cell;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Most words of one sort; beyond it the word itself stands in the row.
+const WORDS_MAX: usize = 4096;
+
+/// What sort of word it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sort {
+    Type,
+    Source,
+    Stage,
+    Targets,
+    Kind,
+}
+
+/// Codes known so far.
+#[derive(Default)]
+pub(super) struct Names {
+    codes: HashMap<(Sort, Arc<str>), i64>,
+    counts: [usize; 5],
+    /// Made in the running transaction; forgotten when it fails.
+    fresh: Vec<(Sort, Arc<str>)>,
+}
+
+impl Names {
+    /// How many words there are; the words themselves are read when they are first met.
+    pub(super) fn load(connection: &Connection) -> Result<Names, StoreFault> {
+        let mut names = Names::default();
+        let mut statement = connection.prepare("SELECT kind, count(*) FROM names GROUP BY kind")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let sort = usize::try_from(row.get::<_, i64>(0)?).unwrap_or(usize::MAX);
+            if let Some(count) = names.counts.get_mut(sort) {
+                *count = row.get::<_, i64>(1)? as usize;
+            }
+        }
+        Ok(names)
+    }
+
+    /// The code of a word, or the word itself when the dictionary is full.
+    pub(super) fn cell(
+        &mut self,
+        connection: &Connection,
+        sort: Sort,
+        word: &Arc<str>,
+    ) -> Result<Cell, StoreFault> {
+        let key = (sort, word.clone());
+        if let Some(code) = self.codes.get(&key) {
+            return Ok(Cell::Integer(*code));
+        }
+        let sql = "SELECT code FROM names WHERE kind = ? AND text = ?";
+        let mut select = connection.prepare_cached(sql)?;
+        let known = select.query_row(params![sort as i64, &**word], |it| it.get(0)).optional()?;
+        let code = match known {
+            Some(code) => code,
+            None if WORDS_MAX <= self.counts[sort as usize] => {
+                return Ok(Cell::Text(word.to_string()));
+            }
+            None => {
+                connection
+                    .prepare_cached("INSERT INTO names (kind, text) VALUES (?, ?)")?
+                    .execute(params![sort as i64, &**word])?;
+                self.fresh.push(key.clone());
+                self.counts[sort as usize] += 1;
+                connection.last_insert_rowid()
+            }
+        };
+        self.codes.insert(key, code);
+        Ok(Cell::Integer(code))
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.fresh.clear();
+    }
+
+    pub(super) fn undo(&mut self) {
+        for key in self.fresh.drain(..) {
+            self.counts[key.0 as usize] -= 1;
+            self.codes.remove(&key);
+        }
+    }
+}
+
+/// Every word of a sort with its code.
+pub(super) fn all(connection: &Connection, sort: Sort) -> Result<Vec<(i64, String)>, StoreFault> {
+    let mut statement =
+        connection.prepare_cached("SELECT code, text FROM names WHERE kind = ? ORDER BY code")?;
+    let rows = statement.query_map([sort as i64], |it| Ok((it.get(0)?, it.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,312 @@
+//! What can be asked of the store, on a connection that cannot write.
+
+use super::query::{self, EventQuery, Page};
+use super::record::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, InboxRow, Stored};
+use super::rows::{self, COLUMNS, Words};
+use super::{READ_MAX, StoreFault};
+use crate::event::Envelope;
+use crate::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// A read-only view of the store.
+pub struct Reader<'a> {
+    connection: &'a Connection,
+    name: Arc<str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>) -> Self {
+        limit_time(connection);
+        Reader { connection, name }
+    }
+
+    /// Visible events that fit, newest first.
+    pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
+        query::events(self.connection, &self.name, query)
+    }
+
+    /// Finished events with these numbers, in their order of `pos`.
+    pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+        let list = json!(seqs).to_string();
+        let sql = format!(
+            "SELECT {COLUMNS} FROM event_rows WHERE pos IN (SELECT value FROM json_each(?1))
+                AND seq IS NULL
+             UNION ALL
+             SELECT {COLUMNS} FROM event_rows WHERE seq IN (SELECT value FROM json_each(?1))
+             ORDER BY 1"
+        );
+        self.stored(&sql, [list])
+    }
+
+    /// Every source that events were stored under.
+    pub fn sources(&self) -> Result<Vec<String>, StoreFault> {
+        let all = super::names::all(self.connection, super::names::Sort::Source)?;
+        Ok(all.into_iter().map(|it| it.1).collect())
+    }
+
+    /// Events behind `after` up to and with `up_to`, in the order of `pos`, at most `limit`.
+    pub fn stream(&self, after: u64, up_to: u64, limit: usize) -> Result<Vec<Stored>, StoreFault> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM event_rows WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
+        );
+        self.stored(&sql, params![after as i64, up_to as i64, limit as i64])
+    }
+
+    /// The `pos` before the newest `count` events.
+    pub fn pos_before_newest(&self, count: usize) -> Result<u64, StoreFault> {
+        let sql = "SELECT pos FROM event_rows ORDER BY pos DESC LIMIT 1 OFFSET ?";
+        let pos = self.connection.query_row(sql, [count as i64], |it| it.get::<_, i64>(0));
+        Ok(pos.optional()?.unwrap_or(0) as u64)
+    }
+
+    fn stored(&self, sql: &str, values: impl Params) -> Result<Vec<Stored>, StoreFault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(values)?;
+        let (mut events, mut words) = (Vec::new(), Words::default());
+        while let Some(row) = found.next()? {
+            events.push(rows::stored(self.connection, &mut words, row)?);
+        }
+        Ok(events)
+    }
+
+    /// Deliveries of one event.
+    pub fn deliveries_of(&self, seq: u64) -> Result<Vec<Delivery>, StoreFault> {
+        let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error
+                   FROM delivery_rows WHERE seq = ? ORDER BY sink";
+        self.many(sql, [seq as i64], delivery)
+    }
+
+    /// Pending deliveries to one sink that are due, in order.
+    pub fn due(
+        &self,
+        sink: &str,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, StoreFault> {
+        let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error
+                   FROM delivery_rows INDEXED BY delivery_rows_open
+                   WHERE sink = ? AND state = 0 AND not_before <= ? ORDER BY seq LIMIT ?";
+        self.many(sql, params![sink, now.0, limit as i64], delivery)
+    }
+
+    /// When the next pending delivery to one sink is due.
+    pub fn next_due(&self, sink: &str) -> Result<Option<Timestamp>, StoreFault> {
+        let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_open
+                   WHERE sink = ? AND state = 0";
+        let next: Option<i64> = self.connection.query_row(sql, [sink], |it| it.get(0))?;
+        Ok(next.map(Timestamp))
+    }
+
+    /// How many deliveries are pending, to any sink.
+    pub fn pending_count(&self) -> Result<u64, StoreFault> {
+        let sql = "SELECT count(*) FROM delivery_rows WHERE state = 0";
+        Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
+    }
+
+    /// Sinks that deliveries are parked for.
+    pub fn parked(&self) -> Result<Vec<(String, u64)>, StoreFault> {
+        let sql = "SELECT sink, count(*) FROM delivery_rows WHERE state = 3 GROUP BY sink";
+        self.many(sql, [], |it| Ok((it.get(0)?, it.get::<_, i64>(1)? as u64)))
+    }
+
+    /// Accepted events behind `after`, in order.
+    pub fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxRow>, StoreFault> {
+        let sql = "SELECT seq, generation, received, time, priority, type, source, id, subject,
+                        correlation, parent, data_from, data_size, data, body
+                   FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![after as i64, limit as i64])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            rows.push(inbox_row(row)?);
+        }
+        Ok(rows)
+    }
+
+    /// What effectful stages answered for an accepted event: stage and JSON.
+    pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {
+        let sql = "SELECT stage, output FROM results WHERE seq = ?";
+        self.many(sql, [seq as i64], |it| Ok((it.get(0)?, it.get(1)?)))
+    }
+
+    /// The newest dead letters, before `before` when it is given.
+    pub fn dead_letters(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreFault> {
+        let sql = format!("{LETTER} WHERE id < ? ORDER BY id DESC LIMIT ?");
+        let before = before.map_or(i64::MAX, |it| it as i64);
+        self.many(&sql, params![before, limit.min(1000) as i64], letter)
+    }
+
+    /// One dead letter.
+    pub fn dead_letter(&self, id: u64) -> Result<Option<DeadLetter>, StoreFault> {
+        let sql = format!("{LETTER} WHERE id = ?");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([id as i64], letter).optional()?)
+    }
+
+    /// State of a stage or source.
+    pub fn state(&self, owner: &str, key: &str) -> Result<Option<String>, StoreFault> {
+        let sql = "SELECT value FROM state WHERE owner = ? AND key = ?";
+        let mut select = self.connection.prepare_cached(sql)?;
+        Ok(select.query_row([owner, key], |it| it.get(0)).optional()?)
+    }
+
+    /// The newest reloads, as JSON objects.
+    pub fn reloads(&self, limit: usize) -> Result<Vec<Value>, StoreFault> {
+        let sql = "SELECT time, generation, outcome, changes, diagnostics FROM reloads
+                   ORDER BY id DESC LIMIT ?";
+        self.many(sql, [limit as i64], |it| {
+            Ok(json!({
+                "time": Timestamp(it.get(0)?).to_string(),
+                "generation": it.get::<_, i64>(1)?,
+                "outcome": it.get::<_, String>(2)?,
+                "changes": it.get::<_, String>(3)?,
+                "diagnostics": it.get::<_, Option<String>>(4)?,
+            }))
+        })
+    }
+
+    /// The last generation that ran and the hash of what it was built from.
+    pub fn last_generation(&self) -> Result<Option<(u64, String)>, StoreFault> {
+        let sql = "SELECT generation, hash FROM reloads WHERE outcome <> 'refused'
+                   ORDER BY id DESC LIMIT 1";
+        let last =
+            self.connection.query_row(sql, [], |it| Ok((it.get::<_, i64>(0)? as u64, it.get(1)?)));
+        Ok(last.optional()?)
+    }
+
+    /// Counts of the last `days`, from the rollups alone.
+    pub fn stats(&self, days: u32, now: Timestamp) -> Result<Value, StoreFault> {
+        let from = now.0.div_euclid(3_600_000_000) - i64::from(days) * 24;
+        let group = |column: &str, only: &str| -> Result<Value, StoreFault> {
+            let sql = format!(
+                "SELECT {column}, sum(n) FROM rollups WHERE bucket >= ? {only} GROUP BY 1 ORDER BY 1"
+            );
+            let rows = self.many(&sql, [from], |it| {
+                Ok((it.get::<_, String>(0)?, Value::from(it.get::<_, i64>(1)?)))
+            })?;
+            Ok(Value::Object(rows.into_iter().collect::<Map<_, _>>()))
+        };
+        let word = |column: &str| {
+            format!(
+                "coalesce((SELECT text FROM names WHERE code = rollups.{column}), {column}, '')"
+            )
+        };
+        let stored = "AND outcome = 'stored'";
+        let level = "CASE priority WHEN 0 THEN 'low' WHEN 1 THEN 'normal' WHEN 2 THEN 'high'
+                     ELSE 'critical' END";
+        let outcomes = group("outcome", "")?;
+        let total = outcomes.get("stored").cloned().unwrap_or_else(|| Value::from(0));
+        let stages = self.many(
+            "SELECT stage, outcome, sum(n), sum(micros), max(most) FROM stage_rollups
+             WHERE bucket >= ? GROUP BY 1, 2 ORDER BY 1, 2",
+            [from],
+            |it| {
+                let (n, micros): (i64, i64) = (it.get(2)?, it.get(3)?);
+                Ok(json!({
+                    "stage": it.get::<_, String>(0)?,
+                    "outcome": it.get::<_, String>(1)?,
+                    "count": n,
+                    "mean_micros": micros / n.max(1),
+                    "max_micros": it.get::<_, i64>(4)?,
+                }))
+            },
+        )?;
+        Ok(json!({
+            "period_days": days,
+            "total_events": total,
+            "by_type": group(&word("type"), stored)?,
+            "by_source": group(&word("source"), stored)?,
+            "by_priority": group(level, stored)?,
+            "by_outcome": outcomes,
+            "stages": stages,
+        }))
+    }
+
+    fn many<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreFault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(values, read)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// A statement that runs too long is stopped. By the system's clock: a test that holds its own
+/// clock still must not hold this one.
+#[expect(clippy::disallowed_methods, reason = "a limit on work, not on the pipeline's time")]
+fn limit_time(connection: &mut Connection) {
+    let started = std::time::Instant::now();
+    let is_late = move || READ_MAX < started.elapsed();
+    connection.progress_handler(10_000, Some(is_late)).ok();
+}
+
+const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
+     attempts, first, last, generation, body FROM dead_letters";
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let what: String = row.get(1)?;
+    let class: String = row.get(7)?;
+    let known = ["transient", "permanent", "poison", "invalid"];
+    Ok(DeadLetter {
+        id: row.get::<_, i64>(0)? as u64,
+        what: match what.as_str() {
+            "rejected" => DeadLetterWhat::Rejected,
+            "delivery" => DeadLetterWhat::Delivery,
+            _ => DeadLetterWhat::Event,
+        },
+        seq: row.get::<_, Option<i64>>(2)?.map(|it| it as u64),
+        source_node: row.get::<_, String>(3)?.into(),
+        source: row.get(4)?,
+        event_id: row.get(5)?,
+        stage: row.get::<_, String>(6)?.into(),
+        class: known.into_iter().find(|it| *it == class).unwrap_or("permanent"),
+        reason: row.get(8)?,
+        attempts: row.get(9)?,
+        first: Timestamp(row.get(10)?),
+        last: Timestamp(row.get(11)?),
+        generation: row.get::<_, i64>(12)? as u64,
+        body: row.get::<_, Vec<u8>>(13)?.into(),
+    })
+}
+
+fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    let state: i64 = row.get(2)?;
+    Ok(Delivery {
+        sink: row.get::<_, String>(0)?.into(),
+        seq: row.get::<_, i64>(1)? as u64,
+        state: DeliveryState::ALL.get(state as usize).copied().unwrap_or(DeliveryState::Pending),
+        attempts: row.get(3)?,
+        not_before: Timestamp(row.get(4)?),
+        created: Timestamp(row.get(5)?),
+        last_error: row.get(6)?,
+    })
+}
+
+fn inbox_row(row: &Row<'_>) -> Result<InboxRow, StoreFault> {
+    let text = |index: usize| row.get::<_, String>(index).map(Arc::<str>::from);
+    let maybe = |index: usize| row.get::<_, Option<String>>(index).map(|it| it.map(Arc::from));
+    Ok(InboxRow {
+        seq: row.get::<_, i64>(0)? as u64,
+        generation: row.get::<_, i64>(1)? as u64,
+        envelope: Envelope {
+            received: Timestamp(row.get(2)?),
+            time: Timestamp(row.get(3)?),
+            priority: rows::priority(row.get(4)?),
+            kind: text(5)?,
+            source: text(6)?,
+            id: text(7)?,
+            subject: text(8)?,
+            correlation_id: maybe(9)?,
+            parent_id: maybe(10)?,
+        },
+        body: rows::body(row, 11, 13, 14)?,
+    })
+}

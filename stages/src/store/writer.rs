@@ -1,0 +1,425 @@
+//! The one thread that writes: takes what is waiting, one transaction, one commit, then answers.
+//!
+//! Never: an answer before its commit. Never: a linger unless the file asks for one; batches form
+//! because work arrives while the last commit runs.
+
+use super::claim::{Claim, Claims};
+use super::insert::Batch;
+use super::names::Names;
+use super::open::Settings;
+use super::policy::Policy;
+use super::record::{Entry, Receipt, Stored};
+use super::retention::Sweep;
+use super::rollup::Tally;
+use super::{COMMIT_BUCKETS, FaultClass, Figures, StoreFault, rows};
+use crate::env::{Env, within};
+use rusqlite::{Connection, TransactionBehavior};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bytes of bodies in one transaction.
+const BATCH_BYTES: usize = 4 << 20;
+/// A log larger than this is checkpointed between commits.
+const LOG_PAGES: i64 = 2048;
+/// Housekeeping stops after this long, so that commits wait for at most a third of a second.
+const TICK_MAX: Duration = Duration::from_millis(300);
+
+pub(super) type Answer = Result<Vec<Receipt>, StoreFault>;
+
+/// What the writer is asked.
+pub(super) enum Command {
+    Write { entries: Vec<Entry>, claims: Vec<Option<Claim>>, reply: async_channel::Sender<Answer> },
+    Find { hashes: Vec<i64>, reply: async_channel::Sender<Result<Vec<u64>, StoreFault>> },
+    Policy(Box<Policy>),
+    Tick { reply: async_channel::Sender<()> },
+    Sweep { reply: async_channel::Sender<()> },
+    Close { reply: async_channel::Sender<()> },
+}
+
+/// Sees what was committed, on the writer's thread, before anyone is answered.
+pub trait Watcher: Send {
+    /// Events that became visible, in the order of `pos`.
+    fn committed(&mut self, batch: &[Arc<Stored>]);
+    /// There is new work in the outbox for these.
+    fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>);
+}
+
+/// The writing half of the store.
+pub struct Writer {
+    pub(super) connection: Connection,
+    pub(super) commands: async_channel::Receiver<Command>,
+    pub(super) settings: Settings,
+    pub(super) policy: Policy,
+    pub(super) env: Env,
+    pub(super) watcher: Box<dyn Watcher>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) tallies: Arc<Mutex<Vec<Tally>>>,
+    pub(super) claims: Claims,
+    pub(super) names: Names,
+    /// The last number given, of `seq` and `pos` together.
+    pub(super) counter: u64,
+    pub(super) sweep: Sweep,
+    pub(super) is_broken: bool,
+    /// Held while the store is open.
+    pub(super) lock: Option<File>,
+}
+
+struct Submission {
+    entries: Vec<Entry>,
+    claims: Vec<Option<Claim>>,
+    reply: async_channel::Sender<Answer>,
+}
+
+impl Writer {
+    /// Writes until the store is closed or every handle is gone. For a thread of its own.
+    pub fn run(mut self) {
+        while let Ok(command) = self.commands.recv_blocking() {
+            if !self.take(command) {
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    /// The same as a task, for tests that drive one thread by a virtual clock.
+    pub async fn run_as_task(mut self) {
+        while let Ok(command) = self.commands.recv().await {
+            if !self.take(command) {
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    /// Does one command and whatever writes are waiting behind it. False when it is over.
+    fn take(&mut self, first: Command) -> bool {
+        let mut next = Some(first);
+        while let Some(command) = next.take() {
+            match command {
+                Command::Write { entries, claims, reply } => {
+                    next = self.gather(Submission { entries, claims, reply });
+                }
+                Command::Find { hashes, reply } => {
+                    reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
+                }
+                Command::Policy(policy) => {
+                    self.policy = *policy;
+                    self.sweep.begin_anew();
+                }
+                Command::Tick { reply } => {
+                    self.housekeep();
+                    reply.try_send(()).ok();
+                }
+                Command::Sweep { reply } => {
+                    self.sweep_fully();
+                    reply.try_send(()).ok();
+                }
+                Command::Close { reply } => {
+                    self.finish();
+                    reply.try_send(()).ok();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Adds to a submission what is waiting, up to the batch's limits, and writes it. Returns
+    /// the command that ended the gathering.
+    fn gather(&mut self, first: Submission) -> Option<Command> {
+        let size = |it: &Submission| it.entries.iter().map(Entry::size).sum::<usize>();
+        let (mut count, mut bytes) = (first.entries.len(), size(&first));
+        let mut batch = vec![first];
+        let mut other = None;
+        while count < self.settings.batch && bytes < BATCH_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Write { entries, claims, reply }) => {
+                    let submission = Submission { entries, claims, reply };
+                    count += submission.entries.len();
+                    bytes += size(&submission);
+                    batch.push(submission);
+                }
+                Ok(command) => {
+                    other = Some(command);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if other.is_none() && Duration::ZERO < self.settings.linger {
+            other = self.linger(&mut batch, count);
+        }
+        self.write(batch);
+        other
+    }
+
+    /// Waits for more, as the file asked for. The answers wait too.
+    fn linger(&mut self, batch: &mut Vec<Submission>, mut count: usize) -> Option<Command> {
+        let clock = self.env.clock.clone();
+        let end = clock.monotonic() + self.settings.linger;
+        while count < self.settings.batch {
+            let left = end.saturating_sub(clock.monotonic());
+            let next = within(&*clock, left, self.commands.recv());
+            match smol::block_on(next)?.ok()? {
+                Command::Write { entries, claims, reply } => {
+                    count += entries.len();
+                    batch.push(Submission { entries, claims, reply });
+                }
+                command => return Some(command),
+            }
+        }
+        None
+    }
+
+    fn write(&mut self, batch: Vec<Submission>) {
+        if self.is_broken {
+            batch.iter().for_each(|it| answer(it, Err(broken())));
+            return;
+        }
+        match self.commit(&batch) {
+            Ok(receipts) => {
+                for (submission, receipts) in batch.iter().zip(receipts) {
+                    answer(submission, Ok(receipts));
+                }
+            }
+            Err(fault) => self.write_apart(&batch, fault),
+        }
+        if self.claims.wants_merge() {
+            self.merge();
+        }
+        self.checkpoint_if_large();
+    }
+
+    /// One submission that cannot be written must not fail the others: each gets a transaction
+    /// of its own. A failing disk fails them all.
+    fn write_apart(&mut self, batch: &[Submission], fault: StoreFault) {
+        if self.is_broken || batch.len() == 1 {
+            batch.iter().for_each(|it| answer(it, Err(fault.clone())));
+            return;
+        }
+        for submission in batch {
+            if self.is_broken {
+                answer(submission, Err(broken()));
+                continue;
+            }
+            match self.commit(std::slice::from_ref(submission)) {
+                Ok(mut receipts) => answer(submission, Ok(receipts.remove(0))),
+                Err(fault) => answer(submission, Err(fault)),
+            }
+        }
+    }
+
+    /// After a failed sync the kernel may have dropped what it could not write, and the next sync
+    /// succeeds: whatever failed, a commit after it could answer for what is gone.
+    pub(super) fn note(&mut self, fault: &StoreFault) {
+        if matches!(fault.class, FaultClass::Io | FaultClass::Corrupt) && !self.is_broken {
+            self.is_broken = true;
+            self.figures.is_broken.store(true, Ordering::Relaxed);
+            tracing::error!(reason = %fault, "the store failed; restart the engine to recover");
+        }
+    }
+
+    /// One transaction for all; nothing in memory or on disk has changed when it fails.
+    fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+        let started = self.env.clock.monotonic();
+        let counter = self.counter;
+        let tallies =
+            std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
+        match self.transact(batch, &tallies) {
+            Ok((receipts, effects)) => {
+                self.claims.keep();
+                self.names.keep();
+                self.publish(effects);
+                let micros = (self.env.clock.monotonic() - started).as_micros() as u64;
+                self.figures.note_commit(micros);
+                Ok(receipts)
+            }
+            Err(fault) => {
+                self.note(&fault);
+                self.counter = counter;
+                self.claims.undo();
+                self.names.undo();
+                let mut waiting = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.extend(tallies);
+                Err(fault)
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        batch: &[Submission],
+        tallies: &[Tally],
+    ) -> Result<(Vec<Vec<Receipt>>, Effects), StoreFault> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut work = Batch {
+            connection: &transaction,
+            claims: &mut self.claims,
+            names: &mut self.names,
+            counter: &mut self.counter,
+            now: self.env.clock.wall(),
+            effects: Effects::default(),
+            rollups: super::rollup::Rollups::default(),
+        };
+        let mut receipts = Vec::with_capacity(batch.len());
+        for submission in batch {
+            let pairs = submission.entries.iter().zip(&submission.claims);
+            let answers: Result<Vec<Receipt>, StoreFault> =
+                pairs.map(|(entry, claim)| work.write(entry, *claim)).collect();
+            receipts.push(answers?);
+        }
+        for tally in tallies {
+            work.rollups.add(tally);
+        }
+        let rollups = std::mem::take(&mut work.rollups);
+        rollups.write(&transaction, work.names)?;
+        let effects = work.effects;
+        rows::set_meta(&transaction, "counter", self.counter)?;
+        transaction.commit()?;
+        Ok((receipts, effects))
+    }
+
+    /// Hands on what has become visible. The order of `pos` is the order of the batch.
+    fn publish(&mut self, effects: Effects) {
+        let figures = &self.figures;
+        figures.pending.fetch_add(effects.accepted, Ordering::Relaxed);
+        figures.pending.fetch_sub(effects.finished, Ordering::Relaxed);
+        figures.pending_bytes.fetch_add(effects.accepted_bytes, Ordering::Relaxed);
+        figures.pending_bytes.fetch_sub(effects.finished_bytes, Ordering::Relaxed);
+        figures.dead_letters.fetch_add(effects.letters, Ordering::Relaxed);
+        if !effects.suppressed.is_empty() {
+            let mut known = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner);
+            for (sink, count) in effects.suppressed {
+                *known.entry(sink).or_default() += count;
+            }
+        }
+        if let Some(last) = effects.stored.last() {
+            figures.highest_pos.store(last.pos, Ordering::Relaxed);
+            self.watcher.committed(&effects.stored);
+        }
+        if !effects.sinks.is_empty() {
+            self.watcher.deliveries(&effects.sinks);
+        }
+    }
+
+    fn merge(&mut self) {
+        if let Err(fault) = self.claims.merge(&mut self.connection) {
+            tracing::warn!(reason = %fault, "ids could not be merged; tried again later");
+            self.note(&fault);
+        }
+    }
+
+    fn checkpoint_if_large(&mut self) {
+        let log = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |it| it.get(1));
+        let pages: i64 = log.unwrap_or(0);
+        if LOG_PAGES < pages {
+            self.checkpoint("PASSIVE");
+        }
+    }
+
+    fn checkpoint(&mut self, mode: &str) {
+        let sql = format!("PRAGMA wal_checkpoint({mode})");
+        if let Err(fault) = self.connection.query_row(&sql, [], |_| Ok(())) {
+            tracing::warn!(reason = %fault, "the log could not be checkpointed");
+            self.note(&fault.into());
+        }
+    }
+
+    fn housekeep(&mut self) {
+        if self.is_broken {
+            return;
+        }
+        let started = self.env.clock.monotonic();
+        let has_tallies = !self.tallies.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if has_tallies && !self.is_broken {
+            self.commit(&[]).ok();
+        }
+        self.count_rows().ok();
+        if 4096 < self.claims.unmerged() && self.commands.is_empty() {
+            self.merge();
+        }
+        let clock = self.env.clock.clone();
+        let has_time = move || clock.monotonic() - started < TICK_MAX;
+        self.sweep_if_due(&has_time);
+    }
+
+    /// Refreshes the figures that are read off the tables.
+    pub(super) fn count_rows(&mut self) -> Result<(), StoreFault> {
+        let one = |sql: &str| self.connection.query_row(sql, [], |it| it.get::<_, i64>(0));
+        let figures = &self.figures;
+        let set = |figure: &std::sync::atomic::AtomicU64, value: i64| {
+            figure.store(value as u64, Ordering::Relaxed);
+        };
+        set(&figures.pending, one("SELECT count(*) FROM inbox")?);
+        let bytes = one("SELECT coalesce(sum(length(body)), 0) FROM inbox")?;
+        set(&figures.pending_bytes, bytes);
+        set(&figures.dead_letters, one("SELECT count(*) FROM dead_letters")?);
+        set(&figures.highest_pos, one("SELECT coalesce(max(pos), 0) FROM event_rows")?);
+        set(&figures.taken_pos, rows::meta(&self.connection, "taken")? as i64);
+        set(&figures.bytes, one("PRAGMA page_count")? * one("PRAGMA page_size")?);
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.commands.close();
+        if !self.is_broken {
+            self.commit(&[]).ok();
+            self.merge();
+            // With a merge that failed the next start has something to rebuild, and looks closer.
+            if !self.is_broken && self.claims.unmerged() == 0 {
+                let fault = rows::set_meta(&self.connection, super::open::IS_OPEN, 0).err();
+                fault.iter().for_each(|it| self.note(it));
+            }
+            self.checkpoint("TRUNCATE");
+        }
+        drop(self.lock.take());
+    }
+}
+
+fn broken() -> StoreFault {
+    let reason = "the store failed and takes nothing more".to_owned();
+    StoreFault { class: FaultClass::Io, reason }
+}
+
+fn answer(submission: &Submission, answer: Answer) {
+    // Whoever asked may have gone; what was committed stays.
+    submission.reply.try_send(answer).ok();
+}
+
+impl Figures {
+    fn note_commit(&self, micros: u64) {
+        let bucket = COMMIT_BUCKETS.partition_point(|it| *it < micros);
+        self.commits[bucket].fetch_add(1, Ordering::Relaxed);
+        self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// What a transaction did, told after its commit.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) stored: Vec<Arc<Stored>>,
+    pub(super) sinks: BTreeSet<Arc<str>>,
+    pub(super) accepted: u64,
+    pub(super) accepted_bytes: u64,
+    pub(super) finished: u64,
+    pub(super) finished_bytes: u64,
+    pub(super) letters: u64,
+    pub(super) suppressed: BTreeMap<Arc<str>, u64>,
+}
+
+impl Entry {
+    /// Bytes of payload, for the limit of a batch.
+    fn size(&self) -> usize {
+        match self {
+            Entry::Record(it) | Entry::Finish(it) => it.event.body.bytes.len(),
+            Entry::Accept(it) => it.body.bytes.len(),
+            Entry::Bury { event, .. } => event.body.bytes.len(),
+            Entry::Refuse(it) => it.body.len(),
+            _ => 64,
+        }
+    }
+}

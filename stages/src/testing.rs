@@ -1,0 +1,254 @@
+//! A small world for the tests of kinds: events, a clock that stands still, a fake outside.
+
+use crate::contract::{Closed, Emit, Fault, Kind, Message, Outgoing, Services};
+use crate::diagnostic::{Diagnostics, SourceText};
+use crate::env::{Blocking, Clock, Env, Pending, Random};
+use crate::event::{Body, DataAt, Envelope, Event, Priority};
+use crate::fetch::{Fetch, FetchRequest, FetchResponse};
+use crate::language::{Context, Environment, Fields, Files, Globals};
+use crate::store::Stored;
+use crate::time::Timestamp;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Time that moves only when someone sleeps.
+#[derive(Default)]
+pub(crate) struct StillClock {
+    passed: Mutex<Duration>,
+}
+
+impl Clock for StillClock {
+    fn monotonic(&self) -> Duration {
+        *self.passed.lock().unwrap()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::parse("2026-01-01T10:00:00Z").unwrap().plus(self.monotonic())
+    }
+
+    fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
+        *self.passed.lock().unwrap() += duration;
+        Box::pin(smol::future::yield_now())
+    }
+}
+
+/// Answers from a list and remembers what it was asked.
+#[derive(Default)]
+pub(crate) struct FakeFetch {
+    pub(crate) asked: Mutex<Vec<FetchRequest>>,
+    pub(crate) answers: Mutex<VecDeque<Result<FetchResponse, Fault>>>,
+}
+
+impl FakeFetch {
+    pub(crate) fn answering(status: u16, headers: &[(&str, &str)], body: &str) -> Arc<Self> {
+        let fetch = FakeFetch::default();
+        let headers = headers.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        let answer = FetchResponse { status, headers, body: body.as_bytes().to_vec() };
+        fetch.answers.lock().unwrap().push_back(Ok(answer));
+        Arc::new(fetch)
+    }
+
+    pub(crate) fn only_request(&self) -> FetchRequest {
+        let asked = self.asked.lock().unwrap();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        asked[0].clone()
+    }
+}
+
+impl Fetch for FakeFetch {
+    fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
+        self.asked.lock().unwrap().push(request);
+        let answer = self.answers.lock().unwrap().pop_front().expect("no answer is left");
+        Box::pin(async move { answer })
+    }
+}
+
+/// Variables by name.
+pub(crate) struct Variables(pub(crate) BTreeMap<&'static str, &'static str>);
+
+impl Environment for Variables {
+    fn is_set(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|it| (*it).to_owned())
+    }
+}
+
+struct FakeFiles<'a>(&'a [(&'a str, &'a str)], &'a Path);
+
+impl Files for FakeFiles<'_> {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, crate::language::Unread> {
+        let found = self.0.iter().find(|it| it.0 == path).ok_or_else(|| {
+            let reason = "there is no such file".to_owned();
+            crate::language::Unread { is_outside: false, reason }
+        })?;
+        Ok(Arc::new(SourceText { name: path.to_owned(), text: found.1.to_owned() }))
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.1.join(path)
+    }
+
+    fn neighbours(&self, _path: &str) -> Vec<String> {
+        self.0.iter().map(|it| it.0.to_owned()).collect()
+    }
+}
+
+/// What was read, and each finding as `CODE message`.
+pub(crate) type ReadIn<K> = (Option<<K as Kind>::Settings>, Vec<String>);
+
+/// Reads the children `text` of a node of kind `K` in a file that lies in `folder`.
+pub(crate) fn read_in<K: Kind>(text: &str, folder: &Path, files: &[(&str, &str)]) -> ReadIn<K> {
+    let text = format!("node {{\n{text}\n}}");
+    let document: kdl::KdlDocument = text.parse().expect("the test's KDL parses");
+    let source = Arc::new(SourceText { name: "test.kdl".to_owned(), text });
+    let mut diagnostics = Diagnostics::new(source);
+    let mut context = Context {
+        diagnostics: &mut diagnostics,
+        files: &mut FakeFiles(files, folder),
+        environment: &Variables(BTreeMap::new()),
+    };
+    let settings = K::read(&Fields::new(&document.nodes()[0], folder), &mut context);
+    let found = diagnostics.sorted();
+    (settings, found.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect())
+}
+
+/// Reads what has no finding.
+#[track_caller]
+pub(crate) fn settings<K: Kind>(text: &str) -> K::Settings {
+    let (settings, found) = read_in::<K>(text, Path::new("/nowhere"), &[]);
+    assert_eq!(found, Vec::<String>::new());
+    settings.expect("there is no finding")
+}
+
+/// What a kind reports about its own part of the file.
+pub(crate) fn findings<K: Kind>(text: &str) -> Vec<String> {
+    read_in::<K>(text, Path::new("/nowhere"), &[]).1
+}
+
+pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
+    Services {
+        env: Env {
+            clock: Arc::new(StillClock::default()),
+            random: Arc::new(Random::seeded(7)),
+            blocking: Arc::new(Blocking::new(4)),
+        },
+        environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
+        fetch,
+        globals: Arc::new(Globals {
+            zone: None,
+            param: json!({ "limit": 3 }),
+            server: json!({ "public_url": "http://127.0.0.1:8600" }),
+            pipeline: json!({ "name": "door", "labels": { "site": "home" } }),
+        }),
+        pipeline: "door".into(),
+        timezone: "UTC".into(),
+    }
+}
+
+/// Services of a world without an outside.
+pub(crate) fn alone() -> Services {
+    services(Arc::new(FakeFetch::default()))
+}
+
+/// An event with this payload, five seconds old.
+pub(crate) fn event(data: Value) -> Event {
+    let text = data.to_string();
+    let time = Timestamp::parse("2026-01-01T09:59:55Z").unwrap();
+    Event {
+        seq: 41,
+        generation: 3,
+        envelope: Envelope {
+            id: "e-1".into(),
+            kind: "door.bell".into(),
+            source: "gate".into(),
+            subject: "front".into(),
+            time,
+            received: time.plus(Duration::from_secs(1)),
+            priority: Priority::High,
+            correlation_id: Some("c-1".into()),
+            parent_id: None,
+        },
+        body: Body { bytes: text.clone().into_bytes().into(), data: DataAt::Slice(0..text.len()) },
+        data: Arc::new(data),
+        raw: None,
+        enrich: Map::new(),
+    }
+}
+
+pub(crate) fn outgoing(data: Value) -> Outgoing {
+    let event = event(data);
+    let stored = Stored {
+        pos: 43,
+        seq: event.seq,
+        generation: event.generation,
+        envelope: event.envelope.clone(),
+        body: event.body.clone(),
+        enrich: "{}".into(),
+        stages: Vec::new(),
+        targets: Arc::new([]),
+    };
+    Outgoing {
+        event,
+        stored: Arc::new(stored),
+        key: "e-1/out".to_owned(),
+        timeout: Duration::from_secs(2),
+    }
+}
+
+/// Keeps what was emitted, and closes after `batches_max` batches.
+pub(crate) struct Inbox {
+    pub(crate) batches: Mutex<Vec<Vec<Message>>>,
+    pub(crate) remembered: Mutex<BTreeMap<String, String>>,
+    pub(crate) batches_max: usize,
+}
+
+impl Inbox {
+    pub(crate) fn open() -> Self {
+        Inbox::closing_after(usize::MAX)
+    }
+
+    pub(crate) fn closing_after(batches_max: usize) -> Self {
+        Inbox { batches: Mutex::default(), remembered: Mutex::default(), batches_max }
+    }
+
+    /// Every body so far, as text.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        let batches = self.batches.lock().unwrap();
+        let bodies = batches.iter().flatten();
+        bodies.map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect()
+    }
+}
+
+impl Emit for Inbox {
+    fn emit<'a>(
+        &'a self,
+        messages: Vec<Message>,
+        remember: Vec<(String, String)>,
+    ) -> Pending<'a, Result<(), Closed>> {
+        let mut batches = self.batches.lock().unwrap();
+        let is_open = batches.len() < self.batches_max;
+        if is_open {
+            batches.push(messages);
+            self.remembered.lock().unwrap().extend(remember);
+        }
+        Box::pin(async move { if is_open { Ok(()) } else { Err(Closed) } })
+    }
+
+    fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>> {
+        let value = self.remembered.lock().unwrap().get(key).cloned();
+        Box::pin(async move { value })
+    }
+
+    fn closed(&self) -> Pending<'_, ()> {
+        if self.batches_max <= self.batches.lock().unwrap().len() {
+            return Box::pin(async {});
+        }
+        Box::pin(std::future::pending())
+    }
+}

@@ -1,0 +1,288 @@
+//! Asks an HTTP service and adds its answer.
+
+use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Remote, Services};
+use crate::diagnostic::Rule;
+use crate::event::Event;
+use crate::expr::{Expr, Roots, Scope};
+use crate::fetch::text::{self, Ready, Text};
+use crate::fetch::{FetchRequest, FetchResponse, answer};
+use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
+use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+const TEMPLATE: Type = Type::Template(Roots::EVENT);
+
+const NODES: &[Node] = &[
+    Node::new("get", "the URL to GET").args(&[Arg::one("url", TEMPLATE)]),
+    Node::new("post", "the URL to POST to").args(&[Arg::one("url", TEMPLATE)]),
+    Node::new("header", "a header of the request")
+        .args(&[Arg::one("name", Type::Text), Arg::one("value", TEMPLATE)])
+        .repeated(),
+    Node::new("body", "the body of a POST")
+        .args(&[Arg::one("text", TEMPLATE)])
+        .default("the event as CloudEvents JSON"),
+    Node::new("expect", "which answers are good")
+        .props(&[
+            Prop::new("status", Type::Statuses),
+            Prop::new("max-body", Type::Bytes(1, 16 << 20)),
+            Prop::new("content-type", Type::Text),
+        ])
+        .default("status=\"2xx\" max-body=\"1MiB\""),
+    Node::new("select", "what of the answer to add")
+        .args(&[Arg::one("expression", Type::Expr(Roots::RESPONSE))])
+        .default("the whole body"),
+];
+
+/// The kind `http`.
+pub(super) struct Http {
+    settings: Settings,
+    url: Ready,
+    headers: Vec<(String, Ready)>,
+    body: Option<Ready>,
+    services: Services,
+}
+
+/// What to ask, and which answer is good.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    method: &'static str,
+    url: Text,
+    headers: Vec<(String, Text)>,
+    body: Option<Text>,
+    statuses: Vec<RangeInclusive<u16>>,
+    body_max: usize,
+    content_type: Option<String>,
+    select: Option<Expr>,
+}
+
+impl Kind for Http {
+    const WORD: &'static str = "http";
+    const SUMMARY: &'static str = "asks an HTTP service and adds its answer";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let asked = read_url(fields, context);
+        let expect = fields.child("expect");
+        let prop = |name: &str| expect.as_ref()?.prop(name);
+        let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
+        let (method, url) = asked?;
+        if method == "GET"
+            && let Some(node) = fields.child("body")
+        {
+            let span = node.name().span;
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, "a GET has no body")
+                .at(span, "never sent")
+                .help("use `post`, or take `body` out");
+        }
+        let default = || Some(vec![200..=299]);
+        let expected = prop("status").map_or_else(default, |it| statuses(&it.text()?.value));
+        let select = match fields.child("select") {
+            Some(it) => Some(it.arg(0)?.expr(Roots::RESPONSE)?.value),
+            None => None,
+        };
+        Some(Settings {
+            method,
+            url,
+            headers: text::read_headers(fields),
+            body,
+            statuses: expected?,
+            body_max: prop("max-body").and_then(|it| it.bytes()).map_or(1 << 20, |it| it.value)
+                as usize,
+            content_type: prop("content-type").and_then(|it| Some(it.text()?.value)),
+            select,
+        })
+    }
+
+    fn needed(settings: &Settings) -> Vec<Needed> {
+        let headers = settings.headers.iter().map(|it| &it.1);
+        let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
+        texts.map(Text::needed).collect()
+    }
+}
+
+/// Exactly one of `get` and `post`.
+fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static str, Text)> {
+    let (method, node) = match (fields.child("get"), fields.child("post")) {
+        (Some(node), None) => ("GET", node),
+        (None, Some(node)) => ("POST", node),
+        (get, post) => {
+            let message = match &get {
+                Some(_) => "`get` and `post` exclude each other",
+                None => "an `enrich http` needs `get` or `post`",
+            };
+            let rule = if get.is_some() { Rule::RepeatedNode } else { Rule::MissingNode };
+            let span = post.as_ref().unwrap_or(fields).name().span;
+            context
+                .diagnostics
+                .push(rule, message)
+                .at(span, "here")
+                .help("write one of them, such as `get \"http://127.0.0.1:8700/weather\"`");
+            return None;
+        }
+    };
+    let url = Text::read(&node.arg(0)?)?;
+    text::check_url(&url, context.diagnostics).then_some((method, url))
+}
+
+impl EnrichKind for Http {
+    const IS_REMOTE: bool = true;
+
+    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+        let url = settings.url.open(&services)?;
+        let headers = text::open_headers(&settings.headers, &services)?;
+        let body = settings.body.as_ref().map(|it| it.open(&services)).transpose()?;
+        Ok(Enricher::Remote(Box::new(Http { settings, url, headers, body, services })))
+    }
+}
+
+impl Remote for Http {
+    async fn enrich(&self, event: &Event, timeout: Duration) -> Result<Addition, Fault> {
+        let answer = self.services.fetch.fetch(self.request(event, timeout)).await?;
+        let now = self.services.env.clock.wall();
+        let expected = &self.settings.statuses;
+        if !expected.iter().any(|it| it.contains(&answer.status)) {
+            return Err(answer::fault_of(&answer, now));
+        }
+        let body = self.body_of(&answer)?;
+        let Some(select) = &self.settings.select else { return Ok(Addition::Value(body)) };
+        let headers = answer.headers.iter();
+        let headers: Map<String, Value> =
+            headers.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
+        let headers = Value::Object(headers);
+        let mut scope = Scope::of(event, now).with(&self.services.globals);
+        (scope.body, scope.status) = (Some(&body), Some(answer.status));
+        scope.headers = Some(&headers);
+        Ok(Addition::Value(select.eval(&scope).to_json()))
+    }
+}
+
+impl Http {
+    fn request(&self, event: &Event, timeout: Duration) -> FetchRequest {
+        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let mut headers = text::render_headers(&self.headers, &scope);
+        let (body, content_type) = match (&self.body, self.settings.method) {
+            (_, "GET") => (None, None),
+            (Some(body), _) => (Some(body.render(&scope)), Some("application/json")),
+            (None, _) => (Some(cloud_event(event)), Some("application/cloudevents+json")),
+        };
+        if let Some(content_type) = content_type
+            && !text::has_header(&headers, "content-type")
+        {
+            headers.push(("Content-Type".to_owned(), content_type.to_owned()));
+        }
+        FetchRequest {
+            method: self.settings.method,
+            url: self.url.render_url(&scope),
+            headers,
+            body: body.map(String::into_bytes),
+            timeout,
+            body_max: self.settings.body_max,
+        }
+    }
+
+    fn body_of(&self, answer: &FetchResponse) -> Result<Value, Fault> {
+        if let Some(wanted) = &self.settings.content_type {
+            let given = answer::header(answer, "content-type").unwrap_or_default();
+            let given = given.split(';').next().unwrap_or_default().trim();
+            if !given.eq_ignore_ascii_case(wanted) {
+                return Err(Fault::permanent(format!("the answer is `{given}`, not `{wanted}`")));
+            }
+        }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer.body)
+            .map_err(|it| Fault::permanent(format!("the answer is not JSON: {it}")))
+    }
+}
+
+/// The event as CloudEvents 1.0, structured.
+fn cloud_event(event: &Event) -> String {
+    let it = &event.envelope;
+    json!({
+        "specversion": "1.0", "id": &*it.id, "source": &*it.source, "type": &*it.kind,
+        "subject": (!it.subject.is_empty()).then_some(&*it.subject),
+        "time": it.time.to_string(), "datacontenttype": "application/json",
+        "data": &*event.data,
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Cause;
+    use crate::testing::{self, FakeFetch};
+    use std::sync::Arc;
+
+    fn ask(text: &str, fetch: &Arc<FakeFetch>) -> Result<Addition, Fault> {
+        let services = testing::services(fetch.clone());
+        let opened = smol::block_on(Http::open(testing::settings::<Http>(text), services))?;
+        let Enricher::Remote(http) = opened else { panic!("it is remote") };
+        let event = testing::event(json!({ "n": 2 }));
+        smol::block_on(http.enrich(&event, Duration::from_secs(3)))
+    }
+
+    #[test]
+    fn values_in_the_url_are_encoded_and_the_answer_selected() {
+        let fetch = FakeFetch::answering(200, &[("x", "y")], r#"{"t":3}"#);
+        let added = ask(
+            r#"get "http://h/w?at={{ event.time }}"
+            header Authorization (env)"TOKEN" default=""
+            header X-N "{{ data.n }}"
+            select "{ 't': body.t, 's': status, 'x': headers.x }""#,
+            &fetch,
+        );
+        assert_eq!(added, Ok(Addition::Value(json!({ "t": 3, "s": 200, "x": "y" }))));
+        let asked = fetch.only_request();
+        assert_eq!(asked.url, "http://h/w?at=2026-01-01T09%3A59%3A55.000Z");
+        let expected = [("Authorization", "t0k"), ("X-N", "2")];
+        assert_eq!(asked.headers, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        assert_eq!((asked.method, asked.timeout), ("GET", Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn a_post_without_a_body_sends_a_cloud_event() {
+        let fetch = FakeFetch::answering(204, &[], "");
+        assert_eq!(ask("post \"http://h/\"", &fetch), Ok(Addition::Value(Value::Null)));
+        let body: Value = serde_json::from_slice(&fetch.only_request().body.unwrap()).unwrap();
+        assert_eq!((&body["id"], &body["data"]), (&json!("e-1"), &json!({ "n": 2 })));
+    }
+
+    #[test]
+    fn an_unexpected_answer_is_a_fault_of_the_right_class() {
+        let fault = |status, body: &str, text| {
+            ask(text, &FakeFetch::answering(status, &[("retry-after", "9")], body)).unwrap_err()
+        };
+        let get = "get \"http://h/\"";
+        let busy = fault(503, "", get);
+        assert!(busy.is_transient && busy.retry_after == Some(Duration::from_secs(9)));
+        let gone = fault(404, "", get);
+        assert!(!gone.is_transient && gone.cause == Cause::Status(404));
+        assert!(!fault(200, "<html>", get).is_transient);
+        let typed = "get \"http://h/\"\nexpect content-type=\"application/json\"";
+        assert!(!fault(200, "{}", typed).is_transient);
+        assert!(!fault(201, "{}", "get \"http://h/\"\nexpect status=\"200\"").is_transient);
+    }
+
+    #[test]
+    fn an_event_cannot_choose_the_host() {
+        let found = testing::findings::<Http>("get \"http://{{ data.host }}/x\"");
+        assert_eq!(found, ["E0106 the host of a URL must stand in the file"]);
+        assert_eq!(testing::findings::<Http>("get \"ftp://x\"").len(), 1);
+        let both = testing::findings::<Http>("get \"http://h\"\npost \"http://h\"");
+        assert_eq!(both, ["E0017 `get` and `post` exclude each other"]);
+        assert_eq!(testing::findings::<Http>(""), ["E0018 an `enrich http` needs `get` or `post`"]);
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_told_to_the_engine() {
+        let settings = testing::settings::<Http>("get (env)\"URL\" optional=#true");
+        let needed = Http::needed(&settings);
+        assert_eq!((needed.len(), needed[0].is_optional), (1, true));
+    }
+}

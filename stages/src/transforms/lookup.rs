@@ -1,0 +1,225 @@
+//! Adds the row of a table that fits the event.
+//!
+//! The table is read with the file, so `engine check` finds what is wrong in it; a reload reads
+//! it again. How a table file becomes rows stands in [`table`].
+
+mod table;
+
+use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::diagnostic::Rule;
+use crate::event::Event;
+use crate::expr::{Expr, Roots, Scope};
+use crate::language::{Arg, Context, Fields, Node, Prop, Type};
+use std::sync::Arc;
+use table::Table;
+
+const NODES: &[Node] = &[
+    Node::new("table", "a csv, json or jsonl file, and the column that rows are found by")
+        .args(&[Arg::one("file", Type::Path)])
+        .props(&[Prop::required("key", Type::Text)])
+        .required(),
+    Node::new("match", "what to look for in the key column")
+        .args(&[Arg::one("expression", Type::Expr(Roots::EVENT))])
+        .required(),
+    Node::new("select", "the columns to add")
+        .args(&[Arg::some("column", Type::Text)])
+        .default("the whole row"),
+    Node::new("on-miss", "what to do when no row fits")
+        .args(&[Arg::optional("mode", Type::Word(&["continue", "drop", "dead-letter"]))])
+        .props(&[Prop::new("set", Type::Expr(Roots::EVENT))])
+        .default("continue"),
+];
+
+/// The kind `lookup`.
+pub(super) struct Lookup {
+    settings: Settings,
+    services: Services,
+}
+
+/// The table and how to ask it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    table: Arc<Table>,
+    wanted: Expr,
+    on_miss: OnMiss,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum OnMiss {
+    Continue,
+    Drop,
+    DeadLetter,
+    Set(Expr),
+}
+
+impl Kind for Lookup {
+    const WORD: &'static str = "lookup";
+    const SUMMARY: &'static str = "adds the row of a table that fits";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let table = read_table(fields, context);
+        let wanted = fields.child("match").and_then(|it| it.arg(0)?.expr(Roots::EVENT));
+        let on_miss = read_on_miss(fields, context);
+        Some(Settings { table: Arc::new(table?), wanted: wanted?.value, on_miss: on_miss? })
+    }
+}
+
+fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
+    let node = fields.child("table")?;
+    let file = node.arg(0)?;
+    let key = node.prop("key")?.text()?;
+    let Some(path) = file.text() else {
+        context
+            .diagnostics
+            .push(Rule::BadAnnotation, "the path of a table stands in the file itself")
+            .at(file.span(), "taken from elsewhere");
+        return None;
+    };
+    let select: Vec<_> = fields
+        .child("select")
+        .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
+    match context.files.read(&path.value) {
+        Ok(source) => Table::read(&source, &path, &key, &select, context.diagnostics),
+        Err(why) => {
+            let neighbours = context.files.neighbours(&path.value);
+            let name = path.value.rsplit('/').next().unwrap_or_default();
+            let near = crate::language::nearest(name, neighbours.iter().map(String::as_str));
+            let found = context
+                .diagnostics
+                .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))
+                .at(path.span, format!("looked for `{}`", path.value));
+            found.help(match near {
+                Some(near) => format!("did you mean `{near}`? Paths are relative to this file"),
+                None => "paths are relative to this file".to_owned(),
+            });
+            None
+        }
+    }
+}
+
+fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss> {
+    let Some(node) = fields.child("on-miss") else { return Some(OnMiss::Continue) };
+    match (node.arg(0), node.prop("set")) {
+        (Some(mode), None) => match mode.text()?.value.as_str() {
+            "continue" => Some(OnMiss::Continue),
+            "drop" => Some(OnMiss::Drop),
+            "dead-letter" => Some(OnMiss::DeadLetter),
+            _ => None,
+        },
+        (None, Some(set)) => Some(OnMiss::Set(set.expr(Roots::EVENT)?.value)),
+        (mode, _) => {
+            let span = mode.map_or_else(|| node.name().span, |it| it.span());
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, "`on-miss` takes either a word or `set=`")
+                .at(span, "here")
+                .help("write `on-miss drop`, or `on-miss set=\"{ 'name': 'Unknown' }\"`");
+            None
+        }
+    }
+}
+
+impl EnrichKind for Lookup {
+    const IS_REMOTE: bool = false;
+
+    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+        Ok(Enricher::Local(Box::new(Lookup { settings, services })))
+    }
+}
+
+impl Local for Lookup {
+    /// Nothing to look for is a miss.
+    fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
+        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let wanted = self.settings.wanted.eval(&scope);
+        if !wanted.is_null()
+            && let Some(row) = self.settings.table.row(&wanted.text())
+        {
+            return Ok(Addition::Value(row.clone()));
+        }
+        let why = || format!("no row of the table fits `{}`", wanted.text());
+        Ok(match &self.settings.on_miss {
+            OnMiss::Continue => Addition::Nothing,
+            OnMiss::Drop => Addition::Drop(why()),
+            OnMiss::DeadLetter => Addition::DeadLetter(why()),
+            OnMiss::Set(expr) => Addition::Value(expr.eval(&scope).to_json()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, ReadIn};
+    use serde_json::json;
+    use std::path::Path;
+
+    const FACES: &str = "id,name,relation\np-1,Anna,friend\n7,Ben,\n";
+
+    fn read(rest: &str, name: &str, table: &str) -> ReadIn<Lookup> {
+        let text = format!("table \"{name}\" key=id\nmatch \"data.who\"\n{rest}");
+        testing::read_in::<Lookup>(&text, Path::new("/x"), &[(name, table)])
+    }
+
+    fn ask(rest: &str, name: &str, table: &str, data: serde_json::Value) -> Addition {
+        let (settings, found) = read(rest, name, table);
+        assert_eq!(found, Vec::<String>::new());
+        let opened = smol::block_on(Lookup::open(settings.unwrap(), testing::alone()));
+        let Enricher::Local(lookup) = opened.unwrap() else { panic!("it is local") };
+        lookup.enrich(&testing::event(data)).unwrap()
+    }
+
+    #[test]
+    fn the_fitting_row_is_added_with_the_columns_asked_for() {
+        let whole = json!({ "id": "p-1", "name": "Anna", "relation": "friend" });
+        let anna = json!({ "who": "p-1" });
+        assert_eq!(ask("", "f.csv", FACES, anna.clone()), Addition::Value(whole));
+        let name = Addition::Value(json!({ "name": "Anna" }));
+        assert_eq!(ask("select name", "f.csv", FACES, anna), name);
+        let ben = Addition::Value(json!({ "name": "Ben" }));
+        assert_eq!(ask("select name", "f.csv", FACES, json!({ "who": 7 })), ben);
+    }
+
+    #[test]
+    fn json_tables_are_lists_maps_or_lines() {
+        let expected = Addition::Value(json!({ "id": "a", "n": 1 }));
+        for (name, text) in [
+            ("t.json", r#"[{"id":"a","n":1},{"id":"b","n":2}]"#),
+            ("t.json", r#"{"a":{"n":1},"b":{"n":2}}"#),
+            ("t.jsonl", "{\"id\":\"a\",\"n\":1}\n\n{\"id\":\"b\",\"n\":2}\n"),
+        ] {
+            assert_eq!(ask("", name, text, json!({ "who": "a" })), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_miss_does_what_the_file_says() {
+        let miss = |rest| ask(rest, "f.csv", FACES, json!({ "who": "p-9" }));
+        assert_eq!(miss(""), Addition::Nothing);
+        let why = "no row of the table fits `p-9`".to_owned();
+        assert_eq!(miss("on-miss drop"), Addition::Drop(why.clone()));
+        assert_eq!(miss("on-miss dead-letter"), Addition::DeadLetter(why));
+        let set = "on-miss set=\"{ 'name': 'Unknown' }\"";
+        assert_eq!(miss(set), Addition::Value(json!({ "name": "Unknown" })));
+        let nobody = ask(set, "f.csv", FACES, json!({}));
+        assert_eq!(nobody, Addition::Value(json!({ "name": "Unknown" })));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_table_is_found_by_the_check() {
+        let found = |rest: &str, table: &str| read(rest, "f.csv", table).1.join("; ");
+        assert_eq!(found("", "id,name\na,1\nb\n"), "E0303 line 3 of the table has 1 field, not 2");
+        assert_eq!(
+            found("", "id,name\na,1\na,2\n"),
+            "E0303 two rows of the table have the key `a`"
+        );
+        assert_eq!(found("", "idd,name\na,1\n"), "E0303 the table has no column `id`");
+        assert_eq!(found("select nam", FACES), "E0303 the table has no column `nam`");
+        let json = read("", "f.json", "[{").1.join("; ");
+        assert!(json.starts_with("E0303 the table is not JSON: "), "{json}");
+        let missing = testing::findings::<Lookup>("table \"g.csv\" key=id\nmatch \"data.who\"");
+        assert_eq!(missing, ["E0303 cannot read the table: there is no such file"]);
+    }
+}

@@ -1,0 +1,204 @@
+//! A table file, checked and turned into rows by key.
+
+use crate::diagnostic::{Diagnostics, Rule, SourceText};
+use crate::language::nearest;
+use crate::spanned::{Span, Spanned};
+use serde_json::{Map, Value};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Rows by key, only with the columns that were asked for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Table {
+    rows: HashMap<String, Value>,
+}
+
+/// A row and where it stands in the file, where that is known.
+struct Row {
+    fields: Map<String, Value>,
+    span: Span,
+}
+
+/// What is wrong, and where in the table file.
+struct Trouble {
+    message: String,
+    span: Span,
+    label: &'static str,
+}
+
+impl Table {
+    /// Reads `source`; `path` is where the pipeline file names it.
+    pub(super) fn read(
+        source: &Arc<SourceText>,
+        path: &Spanned<String>,
+        key: &Spanned<String>,
+        select: &[Spanned<String>],
+        diagnostics: &mut Diagnostics,
+    ) -> Option<Table> {
+        let found = match path.value.rsplit('.').next() {
+            Some("json") => read_json(&source.text, &key.value),
+            Some("jsonl" | "ndjson") => read_lines(&source.text),
+            _ => read_csv(&source.text),
+        };
+        let keyed = found.and_then(|rows| {
+            let columns: BTreeSet<String> =
+                rows.iter().flat_map(|it| it.fields.keys().cloned()).collect();
+            Ok((by_key(rows, &key.value, &columns)?, columns))
+        });
+        let (rows, columns) = match keyed {
+            Ok(found) => found,
+            Err(Trouble { message, span, label }) => {
+                diagnostics
+                    .push(Rule::BadTable, message)
+                    .at(path.span.clone(), "in this table")
+                    .frame(source.clone(), span, label);
+                return None;
+            }
+        };
+        let is_known = |it: &&Spanned<String>| columns.is_empty() || columns.contains(&it.value);
+        let mut wanted = select.iter().chain([key]);
+        if let Some(unknown) = wanted.find(|it| !is_known(it)) {
+            report_column(unknown, &columns, diagnostics);
+            return None;
+        }
+        Some(Table { rows: rows.into_iter().map(|(key, it)| (key, chosen(it, select))).collect() })
+    }
+
+    /// The row with this key.
+    pub(super) fn row(&self, key: &str) -> Option<&Value> {
+        self.rows.get(key)
+    }
+}
+
+fn report_column(
+    unknown: &Spanned<String>,
+    columns: &BTreeSet<String>,
+    diagnostics: &mut Diagnostics,
+) {
+    let list = columns.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let near = nearest(&unknown.value, columns.iter().map(String::as_str));
+    let near = near.map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+    diagnostics
+        .push(Rule::BadTable, format!("the table has no column `{}`", unknown.value))
+        .at(unknown.span.clone(), "no such column")
+        .help(format!("{near}The columns are {list}"));
+}
+
+fn chosen(mut fields: Map<String, Value>, select: &[Spanned<String>]) -> Value {
+    if !select.is_empty() {
+        fields.retain(|name, _| select.iter().any(|it| it.value == *name));
+    }
+    Value::Object(fields)
+}
+
+type Keyed = HashMap<String, Map<String, Value>>;
+
+/// A table without the key column is reported by the caller, once for the whole table.
+fn by_key(rows: Vec<Row>, key: &str, columns: &BTreeSet<String>) -> Result<Keyed, Trouble> {
+    let mut keyed = Keyed::with_capacity(rows.len());
+    if !columns.contains(key) {
+        return Ok(keyed);
+    }
+    for row in rows {
+        let text = match row.fields.get(key) {
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+            _ => {
+                let message = format!("a row of the table has no usable key `{key}`");
+                return Err(Trouble { message, span: row.span, label: "this row" });
+            }
+        };
+        if keyed.contains_key(&text) {
+            let message = format!("two rows of the table have the key `{text}`");
+            return Err(Trouble { message, span: row.span, label: "the second one" });
+        }
+        keyed.insert(text, row.fields);
+    }
+    Ok(keyed)
+}
+
+fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(|it| csv_trouble(text, &it))?.clone();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|it| csv_trouble(text, &it))?;
+        let span = line_at(text, record.position().map_or(0, |it| it.byte() as usize));
+        let cells = headers.iter().zip(record.iter());
+        let fields = cells.map(|(name, cell)| (name.trim().to_owned(), Value::from(cell)));
+        rows.push(Row { fields: fields.collect(), span });
+    }
+    Ok(rows)
+}
+
+fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
+    let at = error.position().map_or(0, |it| it.byte() as usize);
+    let message = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
+            "line {} of the table has {len} field{}, not {expected_len}",
+            error.position().map_or(0, csv::Position::line),
+            if *len == 1 { "" } else { "s" },
+        ),
+        _ => format!("the table is not CSV: {error}"),
+    };
+    Trouble { message, span: line_at(text, at), label: "this line" }
+}
+
+/// A list of objects, or an object of objects: then the outer name is the key.
+fn read_json(text: &str, key: &str) -> Result<Vec<Row>, Trouble> {
+    let value: Value = serde_json::from_str(text).map_err(|it| json_trouble(text, 0, &it))?;
+    let rows: Option<Vec<Row>> = match value {
+        Value::Array(items) => items.into_iter().map(row_of).collect(),
+        Value::Object(entries) => entries
+            .into_iter()
+            .map(|(name, value)| {
+                let mut row = row_of(value)?;
+                row.fields.entry(key).or_insert(Value::String(name));
+                Some(row)
+            })
+            .collect(),
+        _ => None,
+    };
+    rows.ok_or_else(|| Trouble {
+        message: "the table is neither a list nor a map of objects".to_owned(),
+        span: line_at(text, 0),
+        label: "here",
+    })
+}
+
+fn row_of(value: Value) -> Option<Row> {
+    match value {
+        Value::Object(fields) => Some(Row { fields, span: 0..0 }),
+        _ => None,
+    }
+}
+
+fn read_lines(text: &str) -> Result<Vec<Row>, Trouble> {
+    let (mut rows, mut start) = (Vec::new(), 0);
+    for line in text.split_inclusive('\n') {
+        let span = line_at(text, start);
+        if !line.trim().is_empty() {
+            let fields = serde_json::from_str(line).map_err(|it| json_trouble(line, start, &it))?;
+            rows.push(Row { fields, span });
+        }
+        start += line.len();
+    }
+    Ok(rows)
+}
+
+/// `start` is where `text` begins in the file.
+fn json_trouble(text: &str, start: usize, error: &serde_json::Error) -> Trouble {
+    let before: usize =
+        text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let at = (before + error.column().saturating_sub(1)).min(text.len());
+    let message = format!("the table is not JSON: {error}");
+    Trouble { message, span: start + at..start + at, label: "here" }
+}
+
+/// The rest of the line that `at` stands on.
+fn line_at(text: &str, at: usize) -> Span {
+    let rest = text.get(at..).unwrap_or_default();
+    let skipped = rest.len() - rest.trim_start_matches(['\r', '\n']).len();
+    let line = rest[skipped..].split(['\r', '\n']).next().unwrap_or_default();
+    at + skipped..at + skipped + line.len()
+}

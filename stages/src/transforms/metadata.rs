@@ -1,0 +1,170 @@
+//! Adds what the engine knows about an event without asking anyone.
+
+use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::event::Event;
+use crate::language::{Arg, Context, Fields, Node, Type};
+use serde_json::{Map, Value, json};
+
+const WORDS: &[&str] = &["timestamps", "host", "event-age", "relations", "labels", "processing"];
+
+const NODES: &[Node] = &[Node::new("include-fields", "which groups of fields to add")
+    .args(&[Arg::some("field", Type::Word(WORDS))])
+    .default("timestamps event-age relations")];
+
+/// The kind `metadata`.
+pub(super) struct Metadata {
+    has: Settings,
+    host: Value,
+    labels: Value,
+    services: Services,
+}
+
+/// Which groups of fields to add.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings(Vec<String>);
+
+impl Settings {
+    fn has(&self, word: &str) -> bool {
+        self.0.iter().any(|it| it == word)
+    }
+}
+
+impl Kind for Metadata {
+    const WORD: &'static str = "metadata";
+    const SUMMARY: &'static str = "adds times, age, relations, host or labels";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<Settings> {
+        let Some(node) = fields.child("include-fields") else {
+            return Some(Settings(
+                ["timestamps", "event-age", "relations"].map(str::to_owned).into(),
+            ));
+        };
+        let words: Option<Vec<String>> = node.args().map(|it| Some(it.text()?.value)).collect();
+        let mut words = words?;
+        words.sort();
+        words.dedup();
+        Some(Settings(words))
+    }
+}
+
+impl EnrichKind for Metadata {
+    const IS_REMOTE: bool = false;
+
+    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+        let host = match settings.has("host") {
+            true => host(&services).await,
+            false => Value::Null,
+        };
+        let labels = services.globals.pipeline.get("labels").cloned().unwrap_or_else(|| json!({}));
+        Ok(Enricher::Local(Box::new(Metadata { has: settings, host, labels, services })))
+    }
+}
+
+/// Facts of the machine, asked for once.
+async fn host(services: &Services) -> Value {
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = services.env.blocking.run(kernel).await;
+    let name = name.or_else(|| services.environment.value("HOSTNAME"));
+    let name = name.map(|it| it.trim().to_owned());
+    json!({
+        "hostname": name,
+        "platform": std::env::consts::OS,
+        "architecture": std::env::consts::ARCH,
+    })
+}
+
+impl Local for Metadata {
+    fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
+        let now = self.services.env.clock.wall();
+        let envelope = &event.envelope;
+        let mut added = Map::new();
+        if self.has.has("timestamps") {
+            let times = json!({
+                "event_time": envelope.time.to_string(),
+                "event_unix_time": envelope.time.unix_seconds(),
+                "processed_at": now.to_string(),
+                "processed_unix_time": now.unix_seconds(),
+            });
+            added.insert("timestamps".to_owned(), times);
+        }
+        if self.has.has("event-age") {
+            let age = (now.0.saturating_sub(envelope.time.0)) as f64 / 1e6;
+            added.insert("age_seconds".to_owned(), json!(age));
+        }
+        if self.has.has("relations") {
+            let relations = json!({
+                "has_parent": envelope.parent_id.is_some(),
+                "parent_id": envelope.parent_id.as_deref(),
+                "correlation_id": envelope.correlation_id.as_deref(),
+            });
+            added.insert("relations".to_owned(), relations);
+        }
+        if self.has.has("host") {
+            added.insert("host".to_owned(), self.host.clone());
+        }
+        if self.has.has("labels") {
+            added.insert("labels".to_owned(), self.labels.clone());
+        }
+        if self.has.has("processing") {
+            added.insert("processing".to_owned(), self.processing(event));
+        }
+        Ok(Addition::Value(Value::Object(added)))
+    }
+}
+
+impl Metadata {
+    fn processing(&self, event: &Event) -> Value {
+        json!({
+            "engine": "engine",
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": event.generation,
+            "pipeline": &*self.services.pipeline,
+            "type": &*event.envelope.kind,
+            "source": &*event.envelope.source,
+            "priority": event.envelope.priority.word(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn added(text: &str) -> Value {
+        let settings = testing::settings::<Metadata>(text);
+        let Enricher::Local(metadata) =
+            smol::block_on(Metadata::open(settings, testing::alone())).unwrap()
+        else {
+            panic!("it is local")
+        };
+        match metadata.enrich(&testing::event(json!({}))) {
+            Ok(Addition::Value(value)) => value,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn times_are_utc_and_the_sender_s_is_kept_apart_from_ours() {
+        let expected = json!({
+            "timestamps": {
+                "event_time": "2026-01-01T09:59:55.000Z", "event_unix_time": 1_767_261_595.0,
+                "processed_at": "2026-01-01T10:00:00.000Z", "processed_unix_time": 1_767_261_600.0,
+            },
+            "age_seconds": 5.0,
+            "relations": { "has_parent": false, "parent_id": null, "correlation_id": "c-1" },
+        });
+        assert_eq!(added(""), expected);
+    }
+
+    #[test]
+    fn only_the_groups_asked_for_are_added() {
+        let added = added("include-fields labels host processing");
+        assert_eq!(added["labels"], json!({ "site": "home" }));
+        assert_eq!(added["host"]["platform"], json!(std::env::consts::OS));
+        assert_eq!(added["processing"]["priority"], json!("high"));
+        assert_eq!(added.as_object().unwrap().len(), 3);
+    }
+}

@@ -1,0 +1,103 @@
+//! Adds values that templates make of the event.
+
+use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::diagnostic::Rule;
+use crate::event::Event;
+use crate::expr::{Roots, Scope, Template};
+use crate::language::{Arg, Context, Fields, Node, Type, field_path};
+use std::sync::Arc;
+
+const NODES: &[Node] = &[Node::new("set", "one value, at a path below `enrich`")
+    .args(&[Arg::one("path", Type::Field), Arg::one("value", Type::Template(Roots::EVENT))])
+    .repeated()
+    .required()];
+
+/// The kind `set`.
+pub(super) struct Set {
+    values: Settings,
+    services: Services,
+}
+
+/// Where each value goes, and what makes it.
+pub(super) type Settings = Vec<(Arc<[String]>, Template)>;
+
+impl Kind for Set {
+    const WORD: &'static str = "set";
+    const SUMMARY: &'static str = "adds values made by templates";
+    const NODES: &'static [&'static [Node]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let mut values: Settings = Vec::new();
+        for child in fields.children("set") {
+            let path = child.arg(0)?.text()?;
+            let names: Arc<[String]> = field_path(path.value.trim_start_matches("enrich."))?.into();
+            let Some(value) = child.arg(1)?.template(Roots::EVENT) else {
+                if child.arg(1)?.text().is_none() {
+                    context
+                        .diagnostics
+                        .push(Rule::BadAnnotation, "a template stands in the file itself")
+                        .at(child.arg(1)?.span(), "taken from elsewhere");
+                }
+                return None;
+            };
+            if values.iter().any(|it| it.0 == names) {
+                context
+                    .diagnostics
+                    .push(Rule::SamePath, format!("`{}` is set twice", path.value))
+                    .at(path.span, "the second one")
+                    .help("keep one of the two");
+            }
+            values.push((names, value.value));
+        }
+        Some(values)
+    }
+}
+
+impl EnrichKind for Set {
+    const IS_REMOTE: bool = false;
+
+    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+        Ok(Enricher::Local(Box::new(Set { values: settings, services })))
+    }
+}
+
+impl Local for Set {
+    fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
+        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let values = self.values.iter();
+        Ok(Addition::At(
+            values.map(|(path, value)| (path.clone(), value.value(&scope).to_json())).collect(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use serde_json::json;
+
+    fn added(text: &str) -> Vec<(String, serde_json::Value)> {
+        let opened = smol::block_on(Set::open(testing::settings::<Set>(text), testing::alone()));
+        let Enricher::Local(set) = opened.unwrap() else { panic!("it is local") };
+        let Ok(Addition::At(added)) = set.enrich(&testing::event(json!({ "n": 2 }))) else {
+            panic!("it adds at paths")
+        };
+        added.into_iter().map(|(path, value)| (path.join("/"), value)).collect()
+    }
+
+    #[test]
+    fn a_lone_expression_keeps_its_type_and_text_around_makes_text() {
+        let text = r#"set "n" "{{ data.n }}"
+            set "enrich.a.b" "{{ event.subject }}: {{ data.n }} of {{ param.limit }}""#;
+        let expected = vec![("n".to_owned(), json!(2)), ("a/b".to_owned(), json!("front: 2 of 3"))];
+        assert_eq!(added(text), expected);
+    }
+
+    #[test]
+    fn one_path_is_set_once() {
+        let found = testing::findings::<Set>("set \"a\" \"1\"\nset \"enrich.a\" \"2\"");
+        assert_eq!(found, ["E0206 `enrich.a` is set twice"]);
+    }
+}

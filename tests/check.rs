@@ -1,0 +1,112 @@
+//! What a user sees of each mistake: `tests/check/*.kdl` beside the exact text of the terminal.
+//!
+//! `UPDATE_CASES=1 cargo test` writes the texts anew.
+
+use crate::support::{Bare, root};
+use engine::files::Place;
+use engine::load::{self, Loaded};
+use engine::report;
+use stages::catalog::Catalog;
+use stages::diagnostic::{Rule, SourceText};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn cases() -> Vec<PathBuf> {
+    let folder = root().join("tests/check");
+    let entries = std::fs::read_dir(folder).expect("the cases are there");
+    let mut cases: Vec<PathBuf> = entries
+        .map(|it| it.expect("an entry").path())
+        .filter(|it| it.extension().is_some_and(|it| it == "kdl"))
+        .collect();
+    cases.sort();
+    cases
+}
+
+/// The finding's names are relative to the project, so that texts are the same everywhere.
+fn loaded(file: &Path) -> Loaded {
+    let place = Place::of(file, None, None);
+    let name = file.strip_prefix(root()).expect("it lies in the project").display().to_string();
+    let bytes = std::fs::read(file).expect("it reads");
+    let catalog = Catalog::built_in();
+    match engine::document::text(&bytes, &name) {
+        Ok(source) => load::check(&source, &place, &[], &catalog, &Bare),
+        Err(found) => Loaded {
+            plan: None,
+            diagnostics: found.sorted(),
+            files: BTreeSet::new(),
+            hash: String::new(),
+        },
+    }
+}
+
+/// What the terminal shows of a text, as if it lay in `pipelines/`.
+pub(crate) fn complaints(name: &str, text: &str) -> String {
+    let place = Place::of(&root().join("pipelines/shown.kdl"), None, None);
+    let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
+    let found = load::check(&source, &place, &[], &Catalog::built_in(), &Bare);
+    report::human(&found.diagnostics, false, 100)
+}
+
+fn shown(file: &Path) -> String {
+    let text = report::human(&loaded(file).diagnostics, false, 100);
+    text.replace(&format!("{}/", root().display()), "")
+}
+
+#[test]
+fn every_case_shows_exactly_its_text() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let (text, expected) = (shown(&case), case.with_extension("txt"));
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            std::fs::write(&expected, &text).expect("it writes");
+        }
+        if std::fs::read_to_string(&expected).ok().as_ref() != Some(&text) {
+            wrong.push(format!("{}:\n{text}", case.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_has_a_case_of_its_name() {
+    let cases: Vec<(String, Vec<&str>)> = cases()
+        .iter()
+        .map(|it| {
+            let codes = loaded(it).diagnostics.iter().map(|it| it.rule.code()).collect();
+            (it.file_name().expect("a name").to_string_lossy().into_owned(), codes)
+        })
+        .collect();
+    for rule in Rule::ALL {
+        let name = rule.code().to_lowercase();
+        let case = cases.iter().find(|it| it.0.starts_with(&name));
+        let (file, codes) = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));
+        assert!(codes.contains(&rule.code()), "{file} finds {codes:?}");
+    }
+}
+
+#[test]
+fn the_shipped_pipelines_have_nothing_to_complain_about() {
+    for name in ["doorbell.kdl", "ci-alerts.kdl"] {
+        assert_eq!(shown(&root().join("pipelines").join(name)), "");
+    }
+}
+
+#[test]
+fn no_part_of_a_shipped_file_aborts_the_check() {
+    let file = root().join("pipelines/doorbell.kdl");
+    let text = std::fs::read_to_string(&file).expect("it reads");
+    let place = Place::of(&file, None, None);
+    let catalog = Catalog::built_in();
+    let words: Vec<(usize, &str)> = text
+        .match_indices(|it: char| it.is_whitespace())
+        .map(|it| it.0 + 1)
+        .filter_map(|at| text[at..].split_whitespace().next().map(|word| (at, word)))
+        .collect();
+    for (at, word) in words.iter().step_by(31) {
+        let mut changed = text.clone();
+        changed.replace_range(*at..(at + word.len()).min(text.len()), "");
+        let source = Arc::new(SourceText { name: "doorbell.kdl".to_owned(), text: changed });
+        load::check(&source, &place, &[], &catalog, &Bare);
+    }
+}

@@ -1,0 +1,9 @@
+//! The acceptance tests: what users see, asserted as rows, bytes and exact text.
+
+mod check;
+mod kill;
+mod live;
+mod reload;
+mod retry;
+mod support;
+mod tidy;

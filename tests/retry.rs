@@ -1,0 +1,247 @@
+//! Retries on a virtual clock: who waits for another try holds nobody else up.
+
+use crate::support::Bare;
+use engine::engine::{Arrival, Engine, Outbox};
+use engine::files::Place;
+use engine::load;
+use engine::run::{self, Opening};
+use stages::catalog::Catalog;
+use stages::contract::{Cause, Fault, Services};
+use stages::diagnostic::SourceText;
+use stages::env::{Blocking, Clock, Env, Pending, Random};
+use stages::event::Outcome;
+use stages::fetch::{Fetch, FetchRequest, FetchResponse};
+use stages::store::{self, Policy, Settings, Stored, Synchronous, Watcher};
+use stages::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::Duration;
+
+/// Events of one run.
+const EVENTS: usize = 1000;
+/// Time between two of them.
+const PACE: Duration = Duration::from_millis(10);
+/// How long one call of the outside takes.
+const CALL: Duration = Duration::from_millis(20);
+
+/// Time that moves only when nothing else can.
+#[derive(Default)]
+struct Virtual {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    now: Duration,
+    next: u64,
+    sleepers: BTreeMap<(Duration, u64), Option<Waker>>,
+}
+
+struct Sleep {
+    clock: Arc<Virtual>,
+    key: (Duration, u64),
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<()> {
+        let mut state = self.clock.state.lock().expect("no sleeper panics");
+        if self.key.0 <= state.now {
+            return std::task::Poll::Ready(());
+        }
+        state.sleepers.insert(self.key, Some(context.waker().clone()));
+        std::task::Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.clock.state.lock().expect("no sleeper panics").sleepers.remove(&self.key);
+    }
+}
+
+/// The clock as the engine knows it.
+struct Hands(Arc<Virtual>);
+
+impl Clock for Hands {
+    fn monotonic(&self) -> Duration {
+        self.0.state.lock().expect("no sleeper panics").now
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(1_767_225_600_000_000).plus(self.monotonic())
+    }
+
+    fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
+        let mut state = self.0.state.lock().expect("no sleeper panics");
+        state.next += 1;
+        let key = (state.now + duration, state.next);
+        Box::pin(Sleep { clock: self.0.clone(), key })
+    }
+}
+
+impl Virtual {
+    /// Moves to the next moment that someone waits for.
+    fn jump(&self) {
+        let due: Vec<Waker> = {
+            let mut state = self.state.lock().expect("no sleeper panics");
+            let (next, _) = *state.sleepers.keys().next().expect("someone waits");
+            state.now = state.now.max(next);
+            let now = state.now;
+            let due = state.sleepers.iter_mut().filter(|it| it.0.0 <= now);
+            due.filter_map(|it| it.1.take()).collect()
+        };
+        due.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Answers after [`CALL`]; the first call for each chosen event fails.
+struct Outside {
+    clock: Arc<dyn Clock>,
+    fails: BTreeSet<String>,
+    failed: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Fetch for Outside {
+    fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
+        let id = request.url.rsplit('/').next().expect("a path").to_owned();
+        let is_first = self.failed.lock().expect("no call panics").insert(id.clone());
+        let fails = is_first && self.fails.contains(&id);
+        let called = self.clock.sleep(CALL);
+        Box::pin(async move {
+            called.await;
+            if fails {
+                return Err(Fault::transient(Cause::Status(503), "busy"));
+            }
+            let body = br#"{"dark":true}"#.to_vec();
+            Ok(FetchResponse { status: 200, headers: Vec::new(), body })
+        })
+    }
+}
+
+/// When each event was stored, and how, by its id.
+type Ends = BTreeMap<String, (Duration, Arc<Stored>)>;
+
+/// Notes the end of each event.
+#[derive(Clone)]
+struct Seen {
+    clock: Arc<Virtual>,
+    stored: Arc<Mutex<Ends>>,
+}
+
+impl Watcher for Seen {
+    fn committed(&mut self, batch: &[Arc<Stored>]) {
+        let now = self.clock.state.lock().expect("no sleeper panics").now;
+        let mut stored = self.stored.lock().expect("no test panics");
+        for it in batch {
+            stored.insert(it.envelope.id.to_string(), (now, it.clone()));
+        }
+    }
+
+    fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
+}
+
+const PIPELINE: &str = r#"
+pipeline retry schema-version=1
+source http front {
+    path "/events"
+    map { id "data.id" }
+}
+enrich http weather {
+    get "http://127.0.0.1:1/{{ event.id }}"
+    retry 3 { backoff constant base="500ms" jitter=none }
+    concurrency 8
+}
+enrich set told { needs weather; set "told" "{{ enrich.weather.dark }}" }
+sink sqlite db { path "never.db"; retention { keep "1d" } }
+"#;
+
+/// Runs the events with these failing once; when each was stored, and how.
+fn run(fails: &BTreeSet<String>) -> Ends {
+    let clock = Arc::new(Virtual::default());
+    let hands: Arc<dyn Clock> = Arc::new(Hands(clock.clone()));
+    let env = Env {
+        clock: hands.clone(),
+        random: Arc::new(Random::seeded(7)),
+        blocking: Arc::new(Blocking::new(1)),
+    };
+    let source = SourceText { name: "retry.kdl".to_owned(), text: PIPELINE.to_owned() };
+    let place = Place::of(Path::new("retry.kdl"), None, None);
+    let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
+    let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+    let outside = Outside { clock: hands, fails: fails.clone(), failed: Arc::default() };
+    let opening = Opening {
+        services: Services {
+            env: env.clone(),
+            environment: Arc::new(Bare),
+            fetch: Arc::new(outside),
+            globals: Arc::default(),
+            pipeline: "retry".into(),
+            timezone: "UTC".into(),
+        },
+        demo_notices: None,
+    };
+    let seen = Seen { clock: clock.clone(), stored: Arc::default() };
+    let settings = Settings {
+        place: store::Place::Memory,
+        synchronous: Synchronous::Full,
+        batch: 64,
+        linger: Duration::ZERO,
+        name: "db".into(),
+        backlog_rows: 1 << 20,
+        backlog_bytes: 1 << 28,
+    };
+    let opened = store::open(settings, Policy::default(), env.clone(), Box::new(seen.clone()));
+    let (store, writer) = opened.expect("a store in memory opens");
+    let executor = Arc::new(smol::Executor::new());
+    executor.spawn(writer.run_as_task()).detach();
+    let generation = smol::block_on(run::open(plan, 1, String::new(), &opening, None));
+    let generation = Arc::new(generation.expect("nothing to open fails"));
+    let engine =
+        Engine::new(env.clone(), store, executor.clone(), Arc::new(Outbox::default()), generation);
+    let feeder = engine.clone();
+    engine.spawn(async move {
+        for number in 0..EVENTS {
+            let body = format!(r#"{{"id":"e-{number}","type":"ring"}}"#).into_bytes();
+            let bytes = body.into();
+            let arrival = Arrival { bytes, http: None, id: None, kind: None, decoded: None };
+            feeder.ingest("front", vec![arrival], Vec::new(), false).await.expect("it is taken");
+            env.clock.sleep(PACE).await;
+        }
+    });
+    while 0 < engine.running() {
+        if !executor.try_tick() {
+            clock.jump();
+        }
+    }
+    let stored = seen.stored.lock().expect("no test panics").clone();
+    assert_eq!(stored.len(), EVENTS, "none is lost");
+    stored
+}
+
+#[test]
+fn what_waits_for_another_try_holds_nobody_else_up() {
+    let mut random = fastrand::Rng::with_seed(5);
+    let failing: BTreeSet<String> =
+        (0..EVENTS).filter(|_| random.f64() < 0.05).map(|it| format!("e-{it}")).collect();
+    assert!((20..100).contains(&failing.len()), "about one in twenty fails");
+    let (calm, busy) = (run(&BTreeSet::new()), run(&failing));
+    for (id, (time, stored)) in &busy {
+        let weather = stored.stages.iter().find(|it| &*it.stage == "weather").expect("it ran");
+        let told = stored.stages.iter().find(|it| &*it.stage == "told").expect("it ran");
+        assert_eq!((weather.outcome, told.outcome), (Outcome::Ok, Outcome::Ok), "{id}");
+        assert_eq!(&*stored.enrich, r#"{"told":true,"weather":{"dark":true}}"#, "{id}");
+        if failing.contains(id) {
+            assert_eq!(weather.attempts, 2, "{id}");
+            assert_eq!(*time, calm[id].0 + CALL + Duration::from_millis(500), "{id}");
+        } else {
+            assert_eq!(*time, calm[id].0, "{id} is stored when it would be without failures");
+        }
+    }
+}

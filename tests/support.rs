@@ -1,0 +1,209 @@
+//! The real binary on a free port and a folder of its own, and small ways to talk to it.
+
+pub(crate) mod load;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use stages::language::Environment;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// An environment in which no variable is set.
+pub(crate) struct Bare;
+
+impl Environment for Bare {
+    fn is_set(&self, _: &str) -> bool {
+        false
+    }
+
+    fn value(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Nothing that a test waits for takes longer on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The project's folder.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("engine/ lies in it").to_owned()
+}
+
+/// A running engine. Dropping it kills it.
+pub(crate) struct Engine {
+    child: Child,
+    /// `127.0.0.1:PORT`.
+    pub(crate) address: String,
+    /// Lines of standard error as they come.
+    pub(crate) lines: mpsc::Receiver<String>,
+}
+
+impl Engine {
+    /// Starts `engine run FILE` with its data in `data`, on a free port, and waits until it is
+    /// ready.
+    pub(crate) fn start(file: &Path, data: &Path, more: &[&str]) -> Engine {
+        let mut engine = Engine::spawn(file, data, more);
+        let ready = engine.wait_for("ready http://");
+        let address = ready.split_whitespace().nth(1).and_then(|it| it.strip_prefix("http://"));
+        engine.address = address.expect("the ready line has an address").to_owned();
+        engine
+    }
+
+    /// The same without the wait; it has no address.
+    pub(crate) fn spawn(file: &Path, data: &Path, more: &[&str]) -> Engine {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_engine"))
+            .arg("run")
+            .arg(file)
+            .arg("--data")
+            .arg(data)
+            .args(["--set", "server.listen=127.0.0.1:0"])
+            .args(more)
+            .env_remove("NTFY_TOPIC")
+            .env_remove("WEATHER_URL")
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let stderr = child.stderr.take().expect("it is piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Engine { child, address: String::new(), lines }
+    }
+
+    /// The next line of standard error with `text` in it.
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        let mut seen = String::new();
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?}, but:\n{seen}"));
+            if line.contains(text) {
+                return line;
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+    }
+
+    /// Sends a request on a connection of its own; the status and the body.
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        self.try_ask(method, path, body).expect("the engine answers")
+    }
+
+    /// The same; an error where the connection breaks.
+    pub(crate) fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> std::io::Result<(u16, Vec<u8>)> {
+        ask(&self.address, method, path, body)
+    }
+
+    /// The JSON of a GET.
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (_, body) = self.ask("GET", path, b"");
+        serde_json::from_slice(&body).expect("it is JSON")
+    }
+
+    /// Posts one event to `/events`; status and JSON.
+    pub(crate) fn post(&self, event: &str) -> (u16, Value) {
+        let (status, body) = self.ask("POST", "/events", event.as_bytes());
+        (status, serde_json::from_slice(&body).expect("it is JSON"))
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills it at once, as a power switch would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("it runs");
+    }
+
+    /// Asks it to stop and waits for its end.
+    pub(crate) fn stop(&mut self) -> i32 {
+        self.signal(Signal::SIGTERM);
+        self.child.wait().expect("it ends").code().expect("it exits by itself")
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Lets time pass. Only for a moment that is random on purpose, and between two looks.
+pub(crate) fn pause(time: Duration) {
+    let (_held, never) = mpsc::channel::<()>();
+    never.recv_timeout(time).expect_err("nobody sends");
+}
+
+/// Looks until it holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let look = Duration::from_millis(20);
+    for _ in 0..PATIENCE.as_millis() / look.as_millis() {
+        if holds() {
+            return;
+        }
+        pause(look);
+    }
+    panic!("it never came to this: {what}");
+}
+
+/// One request on a connection of its own.
+pub(crate) fn ask(
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> std::io::Result<(u16, Vec<u8>)> {
+    ask_as(address, method, path, "application/json", body)
+}
+
+/// The same with another type of body.
+pub(crate) fn ask_as(
+    address: &str,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &[u8],
+) -> std::io::Result<(u16, Vec<u8>)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").ok_or_else(broken)?;
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split_whitespace().nth(1).and_then(|it| it.parse().ok());
+    Ok((status.ok_or_else(broken)?, answer[end + 4..].to_vec()))
+}

@@ -1,0 +1,114 @@
+//! Style that a machine can check: lists against folders, directions, the manual's examples.
+
+use crate::support::root;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).expect("it reads")
+}
+
+#[test]
+fn every_source_file_says_what_it_owns() {
+    let all = ["engine/src", "stages/src", "tests"].map(|it| files(it, "rs")).concat();
+    let silent: Vec<_> = all
+        .iter()
+        .filter(|it| it.file_name().is_some_and(|it| it != "tests.rs"))
+        .filter(|it| !text(it).starts_with("//!"))
+        .collect();
+    assert!(silent.is_empty(), "without a word on top: {silent:?}");
+}
+
+#[test]
+fn every_kind_in_a_folder_is_in_its_list() {
+    for role in ["sources", "transforms", "sinks", "notifiers"] {
+        let list = text(&root().join(format!("stages/src/{role}.rs")));
+        let folder = fs::read_dir(root().join(format!("stages/src/{role}"))).expect("a folder");
+        for entry in folder {
+            let path = entry.expect("an entry").path();
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            if path.extension().is_some_and(|it| it == "rs") && text(&path).contains("const WORD") {
+                let line = format!("{name}::");
+                assert!(list.contains(&line), "stages/src/{role}.rs does not list `{name}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_crate_keeps_its_direction() {
+    let stages = text(&root().join("stages/Cargo.toml"));
+    for word in ["tide", "notify.", "engine", "async-signal"] {
+        assert!(!stages.contains(word), "stages must not know {word}");
+    }
+    let outside_http = files("engine/src", "rs")
+        .into_iter()
+        .filter(|it| !it.components().any(|it| it.as_os_str() == "http"));
+    for file in outside_http {
+        assert!(!text(&file).contains("tide::"), "{} names tide", file.display());
+    }
+}
+
+#[test]
+fn the_engine_names_no_kind_and_no_event() {
+    let words =
+        ["\"sqlite\"", "\"ntfy\"", "\"webhook\"", "\"lookup\"", "DOORBELL", "FACE_", "doorbell"];
+    for file in files("engine/src", "rs") {
+        let whole = text(&file);
+        let code = whole.split("#[cfg(test)]").next().unwrap_or_default();
+        let lines = code.lines().filter(|it| !it.trim_start().starts_with("//"));
+        for line in lines {
+            let found = words.iter().find(|it| line.contains(**it));
+            let is_sample = file.to_string_lossy().contains("tests") || line.contains("help");
+            assert!(found.is_none() || is_sample, "{}: {line}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_word_of_one_runtime_is_in_the_lock_file_of_the_other() {
+    let lock = text(&root().join("Cargo.lock"));
+    for name in ["hyper", "reqwest", "openssl-sys"] {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
+    }
+}
+
+#[test]
+fn every_block_of_kdl_in_the_documents_can_be_read() {
+    let mut checked = 0;
+    for name in ["README.md", "CONTRIBUTING.md", "DESIGN.md"] {
+        let page = text(&root().join(name));
+        for block in page.split("```kdl\n").skip(1) {
+            let block = block.split("```").next().expect("a block has an end");
+            assert_eq!(crate::check::complaints(name, block), "", "{name}:\n{block}");
+            checked += 1;
+        }
+    }
+    assert!(0 < checked, "no document shows any KDL");
+}
+
+#[test]
+fn migrations_that_were_released_stay_as_they_are() {
+    // A changed migration would give new stores other tables than old ones have.
+    let names: Vec<String> = files("migrations", "sql")
+        .iter()
+        .map(|it| it.file_name().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names, ["0001-store.sql"]);
+}
