@@ -35,6 +35,15 @@ pub struct Label {
     pub text: String,
 }
 
+/// A replacement of a piece of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// What is replaced; empty where something is only put in.
+    pub span: Span,
+    /// What stands there afterwards.
+    pub text: String,
+}
+
 /// One finding.
 ///
 /// Invariant: the first label is the primary one and decides the finding's place in the list.
@@ -48,6 +57,8 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to do, with the exact word to type.
     pub help: Option<String>,
+    /// What `engine check --fix` writes, where only one repair can be meant; otherwise empty.
+    pub fix: Vec<Edit>,
     /// The text that the labels point into.
     pub source: Arc<SourceText>,
     /// Frames in other texts (inside a schema file, say).
@@ -67,6 +78,12 @@ impl Diagnostic {
         self
     }
 
+    /// Adds an edit to what `engine check --fix` writes. Only for repairs that cannot be wrong.
+    pub fn fix(&mut self, span: Span, text: impl Into<String>) -> &mut Self {
+        self.fix.push(Edit { span, text: text.into() });
+        self
+    }
+
     /// Adds a frame in another text.
     pub fn frame(&mut self, source: Arc<SourceText>, span: Span, label: &str) -> &mut Self {
         self.related.push(Diagnostic {
@@ -74,6 +91,7 @@ impl Diagnostic {
             message: format!("in {}", source.name),
             labels: vec![Label { span, text: label.to_owned() }],
             help: None,
+            fix: Vec::new(),
             source,
             related: Vec::new(),
         });
@@ -111,6 +129,7 @@ impl Diagnostics {
             message: message.into(),
             labels: Vec::new(),
             help: None,
+            fix: Vec::new(),
             source: self.source.clone(),
             related: Vec::new(),
         });
