@@ -149,6 +149,33 @@ impl Files for Opened {
     }
 }
 
+/// The files of a pipeline as an included file sees them: its paths are relative to itself.
+pub struct Based<'a> {
+    /// Those of the pipeline.
+    pub files: &'a mut dyn Files,
+    /// The folder of the included file, relative to the pipeline file's: `""` or `common/`.
+    pub prefix: &'a str,
+}
+
+/// A path of an included file, relative to the pipeline file.
+pub fn based(prefix: &str, path: &str) -> String {
+    if Path::new(path).is_absolute() { path.to_owned() } else { format!("{prefix}{path}") }
+}
+
+impl Files for Based<'_> {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, Unread> {
+        self.files.read(&based(self.prefix, path))
+    }
+
+    fn place(&self, path: &str) -> PathBuf {
+        self.files.place(&based(self.prefix, path))
+    }
+
+    fn neighbours(&self, path: &str) -> Vec<String> {
+        self.files.neighbours(&based(self.prefix, path))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,10 @@ pub const TOP: &[Node] = &[
         .props(&[Prop::required("schema-version", Type::Int(1, i64::MAX))])
         .children(&[PIPELINE])
         .required(),
+    Node::new("include", "reads other files as if they stood here")
+        .args(&[Arg::some("path", Type::Path)])
+        .props(&[Prop::new("optional", Type::Bool)])
+        .repeated(),
     Node::new("param", "a value that expressions read as `param.NAME`")
         .args(&[Arg::one("name", Type::Ident), Arg::one("value", Type::Any)])
         .repeated(),

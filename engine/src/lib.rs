@@ -9,7 +9,8 @@
 //! └───────────── engine check: pure, total ─────────────┘└────── may fault ──────┘
 //! ```
 //!
-//! Each arrow is one function in one module: [`document::parse`], [`stages::language::check`] and
+//! Each arrow is one function in one module: [`document::parse`] (over every file: [`include::read`]),
+//! [`stages::language::check`] and
 //! [`spec::read`], [`plan::build`], [`run::open`]. [`load`] walks it up to the plan. Checking
 //! reports everything that is wrong in one run and never stops at the first; a [`plan::Plan`] in
 //! hand means that nothing is left to check, and what runs asserts it and does not check again.
@@ -46,6 +47,7 @@ pub mod files;
 pub mod grammar;
 pub mod host;
 pub mod http;
+pub mod include;
 pub mod intake;
 pub mod load;
 pub mod metrics;

@@ -1,13 +1,14 @@
-//! The road of the text: file → document → spec → plan, with everything that was read on the way.
+//! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
 use crate::document;
 use crate::files::{Opened, Place};
 use crate::grammar;
+use crate::include::{self, Texts};
 use crate::plan::{self, Plan};
 use crate::spec;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, Diagnostics, SourceText};
+use stages::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
 use stages::language::{self, Context, Environment};
 use std::collections::BTreeSet;
 use std::hash::Hasher;
@@ -58,21 +59,27 @@ pub fn check(
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> Loaded {
-    let mut diagnostics = Diagnostics::new(source.clone());
     let mut opened = Opened::new(place.clone());
-    let plan = document::parse(source, &mut diagnostics).and_then(|mut document| {
+    let mut texts = Texts::new(source.clone(), &place.folder);
+    let mut found = Vec::new();
+    let document = include::read(&mut texts, source, &mut opened, &mut found);
+    let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
+    let mut diagnostics = Diagnostics::new(texts.whole());
+    let plan = document.and_then(|mut document| {
         crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
-        let spec = spec::read(&document, &place.folder, catalog, &mut context)?;
+        let spec = spec::read(&document, &texts, catalog, &mut context)?;
         plan::build(spec, &source.text, &mut context)
     });
+    found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
     let seen = opened.into_seen();
-    let texts = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
+    let read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
     let given = overrides.iter().map(|it| it.1.as_bytes());
-    let hash = hash([source.text.as_bytes()].into_iter().chain(texts).chain(given));
-    Loaded { plan, diagnostics: diagnostics.sorted(), files: seen.into_keys().collect(), hash }
+    let hash = hash([source.text.as_bytes()].into_iter().chain(read).chain(given));
+    let plan = plan.filter(|_| is_sound);
+    Loaded { plan, diagnostics: found, files: seen.into_keys().collect(), hash }
 }
 
 fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -2,23 +2,24 @@
 //! whatever could be read goes on.
 
 use super::*;
+use crate::files::{Based, based};
+use crate::include::Texts;
 use kdl::KdlDocument;
 use stages::catalog::Catalog;
 use stages::diagnostic::Rule;
 use stages::expr::Roots;
 use stages::language::{Context, Fields, Scalar};
-use std::path::Path;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Reads a checked document. `folder` is where relative paths begin.
+/// Reads a checked document; `texts` knows where the relative paths of each file begin.
 pub fn read(
     document: &KdlDocument,
-    folder: &Path,
+    texts: &Texts,
     catalog: &Catalog,
     context: &mut Context<'_>,
 ) -> Option<Spec> {
-    let reader = Read { document, folder, catalog };
+    let reader = Read { document, texts, catalog };
     let pipeline = reader.one("pipeline")?;
     check_version(&pipeline, context);
     let server = reader.server();
@@ -57,7 +58,7 @@ fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
 
 struct Read<'a> {
     document: &'a KdlDocument,
-    folder: &'a Path,
+    texts: &'a Texts,
     catalog: &'a Catalog,
 }
 
@@ -134,9 +135,31 @@ impl<'a> Read<'a> {
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
-        let (folder, name) = (self.folder, name.to_owned());
+        let (texts, name) = (self.texts, name.to_owned());
         let nodes = self.document.nodes().iter();
-        nodes.filter(move |it| it.name().value() == name).map(move |it| Fields::new(it, folder))
+        nodes
+            .filter(move |it| it.name().value() == name)
+            .map(move |it| Fields::new(it, texts.home(it.span().offset()).folder))
+    }
+
+    /// What a kind reads with: its paths begin at the file that the node stands in.
+    fn at_home<T>(
+        &self,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+        read: impl FnOnce(&mut Context<'_>) -> T,
+    ) -> T {
+        let home = self.texts.home(fields.name().span.start);
+        let mut files = Based { files: context.files, prefix: home.prefix };
+        let (diagnostics, environment) = (&mut *context.diagnostics, context.environment);
+        read(&mut Context { diagnostics, files: &mut files, environment })
+    }
+
+    /// A path that stands in the file, as seen from the pipeline file.
+    fn path(&self, scalar: Scalar<'_>) -> Option<Name> {
+        let path = scalar.text()?;
+        let home = self.texts.home(path.span.start);
+        Some(path.map(|it| based(home.prefix, &it)))
     }
 
     fn params(&self) -> Vec<(Name, serde_json::Value)> {
@@ -205,8 +228,9 @@ impl<'a> Read<'a> {
         let mut sources = Vec::new();
         for fields in self.all("source") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let Some(spec) = self.catalog.read_source(&kind, &fields, context) else { continue };
-            let schema = fields.child("schema").and_then(|it| it.prop("file")?.text());
+            let read = |it: &mut Context<'_>| self.catalog.read_source(&kind, &fields, it);
+            let Some(spec) = self.at_home(&fields, context, read) else { continue };
+            let schema = fields.child("schema").and_then(|it| self.path(it.prop("file")?));
             let map = fields.child("map").map(|it| map(&it)).unwrap_or_default();
             let is_disabled = fields.is_on("disabled");
             sources.push(SourceNode { name, spec, is_disabled, schema, map });
@@ -217,7 +241,7 @@ impl<'a> Read<'a> {
     fn validate(&self) -> Validate {
         let node = self.one("validate");
         let word = |name: &str| node.as_ref().and_then(|it| text_of(it, name));
-        let schema = |it: Fields<'a>| Some((it.arg(0)?.text()?, it.prop("file")?.text()?));
+        let schema = |it: Fields<'a>| Some((it.arg(0)?.text()?, self.path(it.prop("file")?)?));
         let children = |name: &str| {
             node.as_ref().map(|it| it.children(name).collect::<Vec<_>>()).unwrap_or_default()
         };
@@ -266,7 +290,8 @@ impl<'a> Read<'a> {
         let mut enrichments = Vec::new();
         for fields in self.all("enrich") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let Some(spec) = self.catalog.read_enrich(&kind, &fields, context) else { continue };
+            let read = |it: &mut Context<'_>| self.catalog.read_enrich(&kind, &fields, it);
+            let Some(spec) = self.at_home(&fields, context, read) else { continue };
             enrichments.push(Enrichment {
                 after: names_of(&fields, "after"),
                 needs: names_of(&fields, "needs"),
@@ -308,7 +333,8 @@ impl<'a> Read<'a> {
         let mut sinks = Vec::new();
         for fields in self.all("sink") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let Some(spec) = self.catalog.read_sink(&kind, &fields, context) else { continue };
+            let read = |it: &mut Context<'_>| self.catalog.read_sink(&kind, &fields, it);
+            let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
             let is_disabled = fields.is_on("disabled");
             sinks.push(Sink { name, spec, policy, failure: failure(&fields), is_disabled });
@@ -320,7 +346,8 @@ impl<'a> Read<'a> {
         let mut notifiers = Vec::new();
         for fields in self.all("notify") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let Some(spec) = self.catalog.read_notify(&kind, &fields, context) else { continue };
+            let read = |it: &mut Context<'_>| self.catalog.read_notify(&kind, &fields, it);
+            let Some(spec) = self.at_home(&fields, context, read) else { continue };
             notifiers.push(Notifier {
                 name,
                 spec,

@@ -81,6 +81,8 @@ rules! {
     BadAnnotation = "E0025",
     /// The file says a version of the language that this engine does not know.
     UnknownVersion = "E0026",
+    /// An included file that is missing, includes itself or has a header of its own.
+    BadInclude = "E0027",
     /// An expression that cannot be read.
     BadExpression = "E0101",
     /// A function, filter or root name that expressions do not have.

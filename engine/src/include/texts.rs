@@ -1,0 +1,150 @@
+//! The texts of a pipeline, laid one behind the other.
+
+use stages::diagnostic::{Diagnostic, Label, SourceText};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file in the long text.
+#[derive(Debug)]
+struct File {
+    source: Arc<SourceText>,
+    /// Its first byte in the long text.
+    start: usize,
+    /// Its folder, relative to the pipeline file's; empty or with a slash at its end.
+    prefix: String,
+    /// Where it is included: `doorbell.kdl:12`, the nearest first.
+    chain: Vec<String>,
+}
+
+/// Where relative paths of a file begin.
+#[derive(Debug, Clone, Copy)]
+pub struct Home<'a> {
+    /// In front of paths that are relative to the pipeline file: `""` or `common/`.
+    pub prefix: &'a str,
+    /// The folder itself.
+    pub folder: &'a Path,
+}
+
+/// The pipeline file and everything that it includes.
+#[derive(Debug)]
+pub struct Texts {
+    files: Vec<File>,
+    folders: Vec<PathBuf>,
+    whole: String,
+}
+
+impl Texts {
+    /// The pipeline file alone; `folder` is where it lies.
+    pub fn new(source: Arc<SourceText>, folder: &Path) -> Self {
+        let whole = source.text.clone();
+        let file = File { source, start: 0, prefix: String::new(), chain: Vec::new() };
+        Texts { files: vec![file], folders: vec![folder.to_owned()], whole }
+    }
+
+    /// Lays a text behind the others; where it begins.
+    pub(super) fn add(
+        &mut self,
+        source: Arc<SourceText>,
+        prefix: String,
+        folder: PathBuf,
+        chain: Vec<String>,
+    ) -> usize {
+        self.whole.push('\n');
+        let start = self.whole.len();
+        self.whole.push_str(&source.text);
+        self.files.push(File { source, start, prefix, chain });
+        self.folders.push(folder);
+        start
+    }
+
+    /// How many files there are, the pipeline file included.
+    pub(super) fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Bytes of all texts.
+    pub(super) fn size(&self) -> usize {
+        self.whole.len()
+    }
+
+    /// The one long text. With a single file it is that file.
+    pub fn whole(&self) -> Arc<SourceText> {
+        match &self.files[..] {
+            [only] => only.source.clone(),
+            files => {
+                let name = files[0].source.name.clone();
+                Arc::new(SourceText { name, text: self.whole.clone() })
+            }
+        }
+    }
+
+    fn index(&self, at: usize) -> usize {
+        self.files.partition_point(|it| it.start <= at).saturating_sub(1)
+    }
+
+    /// Where the paths begin that stand at this byte of the long text.
+    pub fn home(&self, at: usize) -> Home<'_> {
+        let index = self.index(at);
+        Home { prefix: &self.files[index].prefix, folder: &self.folders[index] }
+    }
+
+    /// The file and line of a byte of the long text: `pipelines/doorbell.kdl:12`.
+    pub fn line(&self, at: usize) -> String {
+        let file = &self.files[self.index(at)];
+        let before = file.source.text.as_bytes().iter().take(at - file.start);
+        let line = before.filter(|it| **it == b'\n').count() + 1;
+        format!("{}:{line}", file.source.name)
+    }
+
+    /// The files that lead to the one at this byte, the nearest first.
+    pub(super) fn chain(&self, at: usize) -> &[String] {
+        &self.files[self.index(at)].chain
+    }
+
+    /// A finding of the long text as one of the file that its first label lies in. Labels in
+    /// other files become frames of their own.
+    pub fn placed(&self, mut found: Diagnostic) -> Diagnostic {
+        if self.files.len() == 1 {
+            return found;
+        }
+        let first = self.index(found.position());
+        let file = &self.files[first];
+        let labels = std::mem::take(&mut found.labels);
+        let (own, other): (Vec<Label>, Vec<Label>) =
+            labels.into_iter().partition(|it| self.index(it.span.start) == first);
+        let moved = |it: Label, start: usize| Label { span: moved(&it.span, start), ..it };
+        found.labels = own.into_iter().map(|it| moved(it, file.start)).collect();
+        found.source = file.source.clone();
+        for label in other {
+            let there = &self.files[self.index(label.span.start)];
+            let label = moved(label, there.start);
+            found.frame(there.source.clone(), label.span, &label.text);
+        }
+        // A repair that reaches into another file is left to the user.
+        if found.fix.iter().any(|it| self.index(it.span.start) != first) {
+            found.fix.clear();
+        }
+        for edit in &mut found.fix {
+            edit.span = self::moved(&edit.span, file.start);
+        }
+        with_chain(&mut found, &file.chain);
+        found
+    }
+}
+
+/// Says how the file of a finding came to be read.
+pub(super) fn with_chain(found: &mut Diagnostic, chain: &[String]) {
+    if chain.is_empty() {
+        return;
+    }
+    let told = format!("included from {}", chain.join(", included from "));
+    found.help = Some(match found.help.take() {
+        Some(help) => format!("{help}\n{told}"),
+        None => told,
+    });
+}
+
+fn moved(span: &Range<usize>, start: usize) -> Range<usize> {
+    span.start.saturating_sub(start)..span.end.saturating_sub(start)
+}
