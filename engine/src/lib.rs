@@ -52,6 +52,7 @@ pub mod intake;
 pub mod load;
 pub mod metrics;
 pub mod overrides;
+pub mod params;
 pub mod plan;
 pub mod reload;
 pub mod report;

@@ -4,6 +4,7 @@ use crate::document;
 use crate::files::{Opened, Place};
 use crate::grammar;
 use crate::include::{self, Texts};
+use crate::params;
 use crate::plan::{self, Plan};
 use crate::spec;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -67,6 +68,7 @@ pub fn check(
     let mut diagnostics = Diagnostics::new(texts.whole());
     let plan = document.and_then(|mut document| {
         crate::overrides::apply(&mut document, overrides, &mut diagnostics);
+        params::apply(&mut document, &mut diagnostics);
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };

@@ -4,7 +4,7 @@ use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use stages::diagnostic::{Diagnostics, Rule};
 
 /// Replaces the first argument of each node that a path names: `server.listen`,
-/// `sink.events-db.path`. A node on the way that does not stand is made.
+/// `sink.events-db.path`, `param.min-score`. A node on the way that does not stand is made.
 pub fn apply(
     document: &mut KdlDocument,
     overrides: &[(String, String)],
@@ -28,10 +28,15 @@ fn set(document: &mut KdlDocument, parts: &[&str], value: &str) -> bool {
             && it.entries().iter().any(|it| it.value().as_string() == Some(rest[0]))
     });
     if let Some(node) = named {
+        if role == "param" && rest.len() == 1 {
+            node.entries_mut().truncate(1);
+            node.entries_mut().push(KdlEntry::new(read(value)));
+            return true;
+        }
         return rest.len() > 1 && set_child(node, &rest[1..], value);
     }
     if document.get(role).is_none() {
-        if matches!(role, "source" | "enrich" | "sink" | "notify") {
+        if matches!(role, "source" | "enrich" | "sink" | "notify" | "param") {
             return false;
         }
         document.nodes_mut().push(KdlNode::new(role));
@@ -52,15 +57,22 @@ fn set_child(node: &mut KdlNode, parts: &[&str], value: &str) -> bool {
 }
 
 fn replace_first(node: &mut KdlNode, value: &str) {
-    let read = if value.bytes().all(|it| it.is_ascii_digit()) && !value.is_empty() {
-        value.parse().map_or_else(|_| KdlValue::String(value.to_owned()), KdlValue::Integer)
-    } else {
-        match value {
-            "#true" | "true" => KdlValue::Bool(true),
-            "#false" | "false" => KdlValue::Bool(false),
-            text => KdlValue::String(text.to_owned()),
-        }
-    };
     node.entries_mut().retain(|it| it.name().is_some());
-    node.entries_mut().insert(0, KdlEntry::new(read));
+    node.entries_mut().insert(0, KdlEntry::new(read(value)));
+}
+
+fn read(value: &str) -> KdlValue {
+    if let Ok(number) = value.parse() {
+        return KdlValue::Integer(number);
+    }
+    match value {
+        "#true" | "true" => KdlValue::Bool(true),
+        "#false" | "false" => KdlValue::Bool(false),
+        text => match text.parse::<f64>() {
+            Ok(number) if text.starts_with(|it: char| it.is_ascii_digit() || it == '-') => {
+                KdlValue::Float(number)
+            }
+            _ => KdlValue::String(text.to_owned()),
+        },
+    }
 }

@@ -99,6 +99,8 @@ rules! {
     Cycle = "E0203",
     /// Two nodes with one name.
     DuplicateName = "E0204",
+    /// A `(param)` that names no `param`.
+    UnknownParam = "E0205",
     /// Two stages that write one path.
     SamePath = "E0206",
     /// A schema file that is missing or broken.

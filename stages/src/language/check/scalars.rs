@@ -58,6 +58,11 @@ pub(super) fn check(
     name: &str,
     whole: &str,
 ) {
+    let is_param = entry.ty().is_some_and(|it| it.value() == "param") && entry.value().is_string();
+    if is_param && node.name().value() != "param" {
+        // One that could be replaced is no longer here; this one was reported.
+        return;
+    }
     let span = value_span(entry);
     let mut place = Place { diagnostics, entry, span, name, whole };
     if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
@@ -85,7 +90,7 @@ impl Place<'_> {
         }
         let help = match annotation {
             "env" | "file" => format!("the {} is given in the file itself", self.name),
-            _ => "there are `(env)`, `(file)`, and units such as `(s)5` or `(MiB)10`".to_owned(),
+            _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`".to_owned(),
         };
         let message = format!("`({annotation})` cannot stand here");
         let place = annotation_span(self.entry);
