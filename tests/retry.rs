@@ -101,32 +101,35 @@ impl Virtual {
     }
 }
 
-/// Answers after [`CALL`]; the first call for each chosen event fails.
+/// What the outside says to a request, at a time.
+pub(crate) type Answers =
+    dyn Fn(&FetchRequest, Duration) -> Result<FetchResponse, Fault> + Send + Sync;
+
+/// Answers after [`CALL`].
 struct Outside {
     clock: Arc<dyn Clock>,
-    fails: BTreeSet<String>,
-    failed: Arc<Mutex<BTreeSet<String>>>,
+    answers: Arc<Answers>,
 }
 
 impl Fetch for Outside {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
-        let id = request.url.rsplit('/').next().expect("a path").to_owned();
-        let is_first = self.failed.lock().expect("no call panics").insert(id.clone());
-        let fails = is_first && self.fails.contains(&id);
+        let answer = (self.answers)(&request, self.clock.monotonic());
         let called = self.clock.sleep(CALL);
         Box::pin(async move {
             called.await;
-            if fails {
-                return Err(Fault::transient(Cause::Status(503), "busy"));
-            }
-            let body = br#"{"dark":true}"#.to_vec();
-            Ok(FetchResponse { status: 200, headers: Vec::new(), body })
+            answer
         })
     }
 }
 
+/// A good answer.
+pub(crate) fn dark() -> Result<FetchResponse, Fault> {
+    let body = br#"{"dark":true}"#.to_vec();
+    Ok(FetchResponse { status: 200, headers: Vec::new(), body })
+}
+
 /// When each event was stored, and how, by its id.
-type Ends = BTreeMap<String, (Duration, Arc<Stored>)>;
+pub(crate) type Ends = BTreeMap<String, (Duration, Arc<Stored>)>;
 
 /// Notes the end of each event.
 #[derive(Clone)]
@@ -164,6 +167,27 @@ sink sqlite db { path "never.db"; retention { keep "1d" } }
 
 /// Runs the events with these failing once; when each was stored, and how.
 fn run(fails: &BTreeSet<String>) -> Ends {
+    let (fails, failed) = (fails.clone(), Mutex::new(BTreeSet::new()));
+    let answers = move |request: &FetchRequest, _: Duration| {
+        let id = request.url.rsplit('/').next().expect("a path").to_owned();
+        if failed.lock().expect("no call panics").insert(id.clone()) && fails.contains(&id) {
+            return Err(Fault::transient(Cause::Status(503), "busy"));
+        }
+        dark()
+    };
+    let ends = run_pipeline(PIPELINE, EVENTS, PACE, Arc::new(answers));
+    assert_eq!(ends.len(), EVENTS, "none is lost");
+    ends
+}
+
+/// Sends `count` events `{"id":"e-0","type":"ring","number":0}` to the source `front` of a
+/// pipeline, one each `pace`, and waits until nothing is left to do.
+pub(crate) fn run_pipeline(
+    pipeline: &str,
+    count: usize,
+    pace: Duration,
+    answers: Arc<Answers>,
+) -> Ends {
     let clock = Arc::new(Virtual::default());
     let hands: Arc<dyn Clock> = Arc::new(Hands(clock.clone()));
     let env = Env {
@@ -171,11 +195,11 @@ fn run(fails: &BTreeSet<String>) -> Ends {
         random: Arc::new(Random::seeded(7)),
         blocking: Arc::new(Blocking::new(1)),
     };
-    let source = SourceText { name: "retry.kdl".to_owned(), text: PIPELINE.to_owned() };
+    let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
     let place = Place::of(Path::new("retry.kdl"), None, None);
     let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
     let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-    let outside = Outside { clock: hands, fails: fails.clone(), failed: Arc::default() };
+    let outside = Outside { clock: hands, answers };
     let opening = Opening {
         services: Services {
             env: env.clone(),
@@ -207,12 +231,12 @@ fn run(fails: &BTreeSet<String>) -> Ends {
         Engine::new(env.clone(), store, executor.clone(), Arc::new(Outbox::default()), generation);
     let feeder = engine.clone();
     engine.spawn(async move {
-        for number in 0..EVENTS {
-            let body = format!(r#"{{"id":"e-{number}","type":"ring"}}"#).into_bytes();
-            let bytes = body.into();
+        for number in 0..count {
+            let body = format!(r#"{{"id":"e-{number}","type":"ring","number":{number}}}"#);
+            let bytes = body.into_bytes().into();
             let arrival = Arrival { bytes, http: None, id: None, kind: None, decoded: None };
             feeder.ingest("front", vec![arrival], Vec::new(), false).await.expect("it is taken");
-            env.clock.sleep(PACE).await;
+            env.clock.sleep(pace).await;
         }
     });
     while 0 < engine.running() {
@@ -220,9 +244,7 @@ fn run(fails: &BTreeSet<String>) -> Ends {
             clock.jump();
         }
     }
-    let stored = seen.stored.lock().expect("no test panics").clone();
-    assert_eq!(stored.len(), EVENTS, "none is lost");
-    stored
+    seen.stored.lock().expect("no test panics").clone()
 }
 
 #[test]

@@ -46,8 +46,10 @@ pub const TOP: &[Node] = &[
         .default("normal"),
     Node::new("policy", "failure handling, to be named by stages")
         .args(&[Arg::one("name", Type::Ident)])
-        .children(&[FAILURE])
+        .children(&[POLICY_REF, FAILURE])
         .repeated(),
+    Node::new("defaults", "failure handling where neither node nor policy says anything")
+        .children(&[DEFAULTS]),
     Node::new("source", "makes events")
         .args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)])
         .children(&[SOURCE])
@@ -172,9 +174,40 @@ const FAILURE: &[Node] = &[
             ])
             .default("exponential base=\"200ms\" max=\"30s\" factor=2.0 jitter=full")]])
         .default("0 for enrich, give-up=\"24h\" for sink and notify"),
+    Node::new("breaker", "stops asking what does not answer; an open one is asked nothing")
+        .args(&[Arg::optional("on", Type::Bool)])
+        .children(&[BREAKER])
+        .default("off"),
+    Node::new("rate", "how often it is asked; more calls wait")
+        .args(&[Arg::one("rate", Type::Rate)])
+        .props(&[Prop::new("burst", Type::Int(1, 10_000))])
+        .default("unlimited"),
     Node::new("concurrency", "calls at once")
         .args(&[Arg::one("calls", Type::Int(1, 1000))])
         .default("8 for enrich, 1 for sink and notify"),
+];
+
+const BREAKER: &[Node] = &[
+    Node::new("trip", "when it opens")
+        .props(&[
+            Prop::new("after", Type::Int(1, 1000)),
+            Prop::new("within", WAIT),
+            Prop::new("ratio", Type::Number(0.01, 1.0)),
+            Prop::new("min", Type::Int(1, 1000)),
+        ])
+        .default("after=5 within=\"30s\""),
+    Node::new("open-for", "how long nothing is asked")
+        .args(&[Arg::one("duration", Type::Duration(Duration::from_secs(1), MS_DAY))])
+        .default("20s"),
+    Node::new("probes", "good answers after that time until it closes")
+        .args(&[Arg::one("answers", Type::Int(1, 100))])
+        .default("1"),
+];
+
+const DEFAULTS: &[Node] = &[
+    Node::new("enrich", "for every enrichment").children(&[FAILURE]),
+    Node::new("sink", "for every sink").children(&[FAILURE]),
+    Node::new("notify", "for every notifier").children(&[FAILURE]),
 ];
 
 const MS_DAY: Duration = Duration::from_secs(30 * DAY);

@@ -7,13 +7,15 @@ mod claims;
 mod names;
 mod order;
 pub mod outside;
+mod policy;
 mod schemas;
 
+pub use policy::{Layer, Policy, Role, layers};
 pub use schemas::{Schemas, Violation, violations};
 
 use crate::spec::{
-    Backoff, Case, CheckRule, Cooldown, Curve, Failure, Filter, Limits, Map, Name, Notifier,
-    OnError, OnInvalid, OnUnknownType, PriorityRules, Retry, Server, Spec,
+    Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
+    OnUnknownType, PriorityRules, Server, Spec,
 };
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{Shape, StoreShape, StreamShape};
@@ -21,7 +23,6 @@ use stages::diagnostic::{Diagnostics, Rule};
 use stages::expr::{Expr, Template};
 use stages::language::{Context, Globals};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What one pipeline file comes to.
 #[derive(Debug)]
@@ -97,23 +98,6 @@ pub struct ValidatePlan {
     pub on_unknown_type: OnUnknownType,
 }
 
-/// Failure handling with every value known.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    /// Per attempt.
-    pub timeout: Duration,
-    /// Most further tries; `None` is until `give_up`.
-    pub retries: Option<u32>,
-    /// After which causes; empty is any transient one.
-    pub on: Vec<String>,
-    /// The longest time from the first try.
-    pub give_up: Duration,
-    /// The wait between tries.
-    pub backoff: Backoff,
-    /// Calls at once.
-    pub concurrency: usize,
-}
-
 /// A stage that adds to events.
 #[derive(Debug)]
 pub struct StagePlan {
@@ -135,6 +119,8 @@ pub struct StagePlan {
     pub on_error: OnError,
     /// Its failure handling.
     pub policy: Policy,
+    /// Answers that are kept.
+    pub cache: Option<crate::spec::Cache>,
     /// Why it is off: `disabled`, or what is not there.
     pub off: Option<String>,
 }
@@ -255,7 +241,6 @@ fn assemble(
     message_schemas: Vec<Option<Arc<jsonschema::Validator>>>,
     schemas: Schemas,
 ) -> Plan {
-    let policies = &spec.policies;
     let sources = spec.sources.iter().zip(message_schemas).map(|(it, schema)| SourcePlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
@@ -277,7 +262,8 @@ fn assemble(
             when: it.when.clone().map(|it| it.value),
             into: it.into.value.clone(),
             on_error: it.on_error.clone(),
-            policy: policy(policies, it.policy.as_ref(), &it.failure, ENRICH),
+            policy: policy::resolve(&spec, Role::Enrich, it.policy.as_ref(), &it.failure),
+            cache: it.cache.clone(),
             off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
         }
     });
@@ -285,10 +271,10 @@ fn assemble(
         name: arc(&it.name),
         spec: it.spec.clone(),
         shape: it.spec.shape(),
-        policy: policy(policies, it.policy.as_ref(), &it.failure, DELIVER),
+        policy: policy::resolve(&spec, Role::Sink, it.policy.as_ref(), &it.failure),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     });
-    let notifiers = spec.notifiers.iter().map(|it| notifier(it, policies, &off));
+    let notifiers = spec.notifiers.iter().map(|it| notifier(it, &spec, &off));
     let (sources, stages, sinks, notifiers) = (
         sources.collect(),
         stages.collect(),
@@ -335,64 +321,15 @@ fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
     order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
 }
 
-fn notifier(it: &Notifier, policies: &[(Name, Failure)], off: &outside::Off) -> NotifierPlan {
+fn notifier(it: &Notifier, spec: &Spec, off: &outside::Off) -> NotifierPlan {
     NotifierPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
         title: it.title.clone(),
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
-        policy: policy(policies, it.policy.as_ref(), &it.failure, DELIVER),
+        policy: policy::resolve(spec, Role::Notify, it.policy.as_ref(), &it.failure),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
-    }
-}
-
-/// What holds for a role where neither node nor policy says anything.
-struct Defaults {
-    timeout: Duration,
-    retries: Option<u32>,
-    concurrency: usize,
-}
-
-const ENRICH: Defaults =
-    Defaults { timeout: Duration::from_secs(2), retries: Some(0), concurrency: 8 };
-const DELIVER: Defaults =
-    Defaults { timeout: Duration::from_secs(10), retries: None, concurrency: 1 };
-
-/// The node's own word first, then its policy's, then the role's default.
-fn policy(
-    policies: &[(Name, Failure)],
-    name: Option<&Name>,
-    own: &Failure,
-    default: Defaults,
-) -> Policy {
-    let named = name.and_then(|name| policies.iter().find(|it| it.0.value == name.value));
-    let named = named.map(|it| it.1.clone()).unwrap_or_default();
-    let retry = own.retry.clone().or(named.retry);
-    Policy {
-        timeout: own.timeout.or(named.timeout).unwrap_or(default.timeout),
-        retries: retry.as_ref().map_or(default.retries, |it: &Retry| it.attempts),
-        give_up: retry.as_ref().map_or(Duration::from_secs(86_400), |it| it.give_up),
-        on: retry.as_ref().map(|it| it.on.clone()).unwrap_or_default(),
-        backoff: retry.map(|it| it.backoff).unwrap_or_default(),
-        concurrency: own.concurrency.or(named.concurrency).unwrap_or(default.concurrency),
-    }
-}
-
-impl Backoff {
-    /// The wait before try number `attempt` (the first retry is 1); `ratio` in `0..1` is the draw
-    /// of full jitter (Amazon's "Exponential Backoff and Jitter").
-    pub fn wait(&self, attempt: u32, ratio: f64) -> Duration {
-        let base = self.base.as_secs_f64();
-        let grown = match self.curve {
-            Curve::Constant => base,
-            Curve::Linear => base * f64::from(attempt),
-            Curve::Exponential => {
-                base * self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX))
-            }
-        };
-        let capped = grown.min(self.max.as_secs_f64());
-        Duration::from_secs_f64(if self.has_jitter { capped * ratio } else { capped })
     }
 }
 

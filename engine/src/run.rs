@@ -7,16 +7,23 @@
 //! Never: a check of the user's text. A plan that arrives here is right.
 
 pub mod attempt;
+pub mod breaker;
+pub mod cache;
 pub mod deliver;
+pub mod pace;
 pub mod sources;
 pub mod walk;
 
 use crate::plan::{NotifierPlan, Plan, Policy, SinkPlan, StagePlan};
+use breaker::Circuit;
+use cache::Cache;
+use pace::Pace;
 use smol::lock::Semaphore;
 use stages::catalog::Spec;
 use stages::contract::{
     DynDeliver, DynNotify, Enricher, Fault, Notice, OpenSource, Outgoing, Route, Services, Shape,
 };
+use stages::env::Clock;
 use stages::expr::{Scope, Template};
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
@@ -47,6 +54,34 @@ pub struct OpenStage {
     pub enricher: Enricher,
     /// Its calls at once.
     pub slots: Semaphore,
+    /// Whether and how often it may be asked.
+    pub gate: Gate,
+    /// Answers that are kept.
+    pub cache: Option<Cache>,
+}
+
+/// Whether and how often something outside may be asked.
+#[derive(Debug)]
+pub struct Gate {
+    /// Stops asking what does not answer.
+    pub circuit: Option<Circuit>,
+    /// How often it is asked.
+    pub pace: Option<Pace>,
+}
+
+impl Gate {
+    fn of(policy: &Policy) -> Self {
+        Gate { circuit: policy.breaker.clone().map(Circuit::new), pace: policy.rate.map(Pace::new) }
+    }
+
+    /// Waits until the rate allows another call.
+    pub async fn in_turn(&self, clock: &dyn Clock) {
+        let Some(pace) = &self.pace else { return };
+        let wait = pace.reserve(clock.monotonic());
+        if !wait.is_zero() {
+            clock.sleep(wait).await;
+        }
+    }
 }
 
 /// A sink or notifier that delivers to the outside, opened.
@@ -55,6 +90,8 @@ pub struct Outlet {
     pub name: Arc<str>,
     /// Its failure handling.
     pub policy: Policy,
+    /// Whether and how often it may be asked.
+    pub gate: Gate,
     kind: OutletKind,
     services: Services,
 }
@@ -132,6 +169,7 @@ async fn open_stage(
         let kept = earlier.plan.stages.iter().zip(&earlier.stages).find(|(it, _)| {
             it.name == stage.name
                 && it.policy == stage.policy
+                && it.cache == stage.cache
                 && it.spec.same(Spec::as_any(&*stage.spec))
         });
         if let Some((_, Some(open))) = kept {
@@ -139,7 +177,12 @@ async fn open_stage(
         }
     }
     let enricher = stage.spec.open(services.clone()).await.map_err(|it| named(&stage.name, it))?;
-    Ok(Arc::new(OpenStage { enricher, slots: Semaphore::new(stage.policy.concurrency) }))
+    Ok(Arc::new(OpenStage {
+        enricher,
+        slots: Semaphore::new(stage.policy.concurrency),
+        gate: Gate::of(&stage.policy),
+        cache: stage.cache.clone().map(Cache::new),
+    }))
 }
 
 async fn open_sink(
@@ -162,6 +205,7 @@ async fn open_sink(
     Ok(Arc::new(Outlet {
         name: sink.name.clone(),
         policy: sink.policy.clone(),
+        gate: Gate::of(&sink.policy),
         kind: OutletKind::Sink(deliver),
         services: services.clone(),
     }))
@@ -195,6 +239,7 @@ async fn open_notifier(
     Ok(Arc::new(Outlet {
         name: plan.name.clone(),
         policy: plan.policy.clone(),
+        gate: Gate::of(&plan.policy),
         kind: OutletKind::Notifier { notifier, title, message },
         services: services.clone(),
     }))

@@ -2,8 +2,10 @@
 //!
 //! Invariant: equality of specs ignores places, so a reload that only moves lines changes nothing.
 
+mod failure;
 mod read;
 
+pub use failure::{Backoff, Breaker, Curve, Defaults, Failure, Pace, PolicyNode, Retry, Trip};
 pub use read::read;
 
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
@@ -38,7 +40,9 @@ pub struct Spec {
     /// How urgent events are.
     pub priority: PriorityRules,
     /// Failure handling by name.
-    pub policies: Vec<(Name, Failure)>,
+    pub policies: Vec<PolicyNode>,
+    /// Failure handling by role.
+    pub defaults: Defaults,
     /// What makes events.
     pub sources: Vec<SourceNode>,
     /// What is accepted.
@@ -107,68 +111,6 @@ pub struct PriorityRules {
     pub default: Priority,
     /// In file order; the first that holds wins.
     pub cases: Vec<(Priority, Spanned<Expr>)>,
-}
-
-/// Failure handling as one node says it; what is `None` comes from the policy or the default.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Failure {
-    /// Per attempt.
-    pub timeout: Option<Duration>,
-    /// After a transient fault.
-    pub retry: Option<Retry>,
-    /// Calls at once.
-    pub concurrency: Option<usize>,
-}
-
-/// Further tries.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Retry {
-    /// How many; `None` is until `give_up`.
-    pub attempts: Option<u32>,
-    /// After which causes; empty is any transient one.
-    pub on: Vec<String>,
-    /// The longest time from the first try.
-    pub give_up: Duration,
-    /// The wait between tries.
-    pub backoff: Backoff,
-}
-
-/// The wait between tries.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Backoff {
-    /// How the wait grows.
-    pub curve: Curve,
-    /// The first wait.
-    pub base: Duration,
-    /// The longest wait.
-    pub max: Duration,
-    /// Growth per try, of the exponential curve.
-    pub factor: f64,
-    /// Whether a wait is drawn between nothing and its full length.
-    pub has_jitter: bool,
-}
-
-/// How a wait grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Curve {
-    /// By a factor.
-    Exponential,
-    /// By `base`.
-    Linear,
-    /// Not at all.
-    Constant,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff {
-            curve: Curve::Exponential,
-            base: Duration::from_millis(200),
-            max: Duration::from_secs(30),
-            factor: 2.0,
-            has_jitter: true,
-        }
-    }
 }
 
 /// What makes events.
@@ -301,8 +243,23 @@ pub struct Enrichment {
     pub policy: Option<Name>,
     /// What it says itself.
     pub failure: Failure,
+    /// Answers that are kept.
+    pub cache: Option<Cache>,
     /// Whether it is switched off.
     pub is_disabled: bool,
+}
+
+/// Answers of a remote stage that are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cache {
+    /// How long one is as good as new.
+    pub keep: Duration,
+    /// What tells questions apart; without it, the request itself.
+    pub key: Option<Spanned<Expr>>,
+    /// How long one stands in for an answer that could not be had.
+    pub stale_if_error: Option<Duration>,
+    /// Most answers.
+    pub entries_max: usize,
 }
 
 /// What becomes of an event when a stage gives up.

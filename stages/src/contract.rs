@@ -259,6 +259,12 @@ pub trait Remote: Send + Sync + 'static {
         event: &Event,
         timeout: Duration,
     ) -> impl Future<Output = Result<Addition, Fault>> + Send;
+
+    /// What it would ask for this event, so that equal questions may share an answer; `None`
+    /// where only the file can tell.
+    fn question(&self, _event: &Event) -> Option<String> {
+        None
+    }
 }
 
 /// The boxed twin of [`Remote`].
@@ -269,6 +275,8 @@ pub trait DynRemote: Send + Sync {
         event: &'a Event,
         timeout: Duration,
     ) -> Pending<'a, Result<Addition, Fault>>;
+    /// See [`Remote::question`].
+    fn question(&self, event: &Event) -> Option<String>;
 }
 
 impl<T: Remote> DynRemote for T {
@@ -278,6 +286,10 @@ impl<T: Remote> DynRemote for T {
         timeout: Duration,
     ) -> Pending<'a, Result<Addition, Fault>> {
         Box::pin(Remote::enrich(self, event, timeout))
+    }
+
+    fn question(&self, event: &Event) -> Option<String> {
+        Remote::question(self, event)
     }
 }
 

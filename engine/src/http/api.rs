@@ -5,6 +5,7 @@ use crate::http::app::App;
 use crate::http::query;
 use crate::http::wire::response::Reply;
 use crate::metrics::Text;
+use crate::run::Generation;
 use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
@@ -343,6 +344,20 @@ pub(super) fn ready(app: &App, may_know: bool) -> Reply {
     Reply::json(status, &body)
 }
 
+/// How each breaker stands: 0 closed, 1 half-open, 2 open.
+fn breakers(text: &mut Text, generation: &Generation, now: std::time::Duration) {
+    text.family("engine_breaker_state", "gauge", "0 closed, 1 half-open, 2 open");
+    let stages = generation.plan.stages.iter().zip(&generation.stages);
+    let stages = stages.filter_map(|(plan, open)| Some((&plan.name, &open.as_ref()?.gate)));
+    let outlets = generation.outlets.iter().map(|(name, it)| (name, &it.gate));
+    for (name, gate) in stages.chain(outlets) {
+        if let Some(circuit) = &gate.circuit {
+            let state = circuit.standing(now) as u8;
+            text.sample("engine_breaker_state", &[("stage", name)], f64::from(state));
+        }
+    }
+}
+
 async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, figures) = (&app.engine, app.engine.store.figures());
@@ -361,6 +376,7 @@ async fn metrics(request: Request<App>) -> Answer {
     text.family("engine_queue_capacity", "gauge", "Events that may wait");
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
+    breakers(&mut text, &generation, engine.env.clock.monotonic());
     text.family("engine_store_commit_seconds", "histogram", "Time of a commit");
     let bounds: Vec<f64> = COMMIT_BUCKETS.iter().map(|it| *it as f64 / 1e6).collect();
     let counts: Vec<u64> = figures.commits.iter().map(|it| it.load(Ordering::Relaxed)).collect();

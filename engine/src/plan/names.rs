@@ -29,6 +29,8 @@ pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
     }
     spec.sinks.iter().for_each(|it| policy(spec, it.policy.as_ref(), text, diagnostics));
     spec.notifiers.iter().for_each(|it| policy(spec, it.policy.as_ref(), text, diagnostics));
+    spec.policies.iter().for_each(|it| policy(spec, it.base.as_ref(), text, diagnostics));
+    circles(spec, diagnostics);
     targets(spec, text, diagnostics);
     paths(spec, diagnostics);
 }
@@ -39,7 +41,7 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
     let ends = spec.sinks.iter().map(|it| &it.name).chain(spec.notifiers.iter().map(|it| &it.name));
     let groups: [Vec<&Name>; 5] = [
         spec.sources.iter().map(|it| &it.name).chain(nodes).chain(ends).collect(),
-        spec.policies.iter().map(|it| &it.0).collect(),
+        spec.policies.iter().map(|it| &it.name).collect(),
         spec.params.iter().map(|it| &it.0).collect(),
         spec.server.tokens.iter().map(|it| &it.name).collect(),
         spec.route.iter().flat_map(|it| it.cases.iter().map(|it| &it.name)).collect(),
@@ -59,10 +61,36 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 fn policy(spec: &Spec, name: Option<&Name>, text: &str, diagnostics: &mut Diagnostics) {
     let Some(name) = name else { return };
-    let known: Vec<&str> = spec.policies.iter().map(|it| it.0.value.as_str()).collect();
+    let known: Vec<&str> = spec.policies.iter().map(|it| it.name.value.as_str()).collect();
     if !known.contains(&name.value.as_str()) {
         let message = format!("there is no policy `{}`", name.value);
         unknown(diagnostics, Rule::UnknownStage, message, name, &known, text, "policies");
+    }
+}
+
+/// A policy that builds on itself, told once at its first member in the file.
+fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let base = |name: &str| {
+        spec.policies.iter().find(|it| it.name.value == name).and_then(|it| it.base.as_ref())
+    };
+    let mut told: Vec<&str> = Vec::new();
+    for policy in &spec.policies {
+        let mut way = vec![policy.name.value.as_str()];
+        let mut last = base(way[0]);
+        while let Some(next) = last.filter(|it| !way.contains(&it.value.as_str())) {
+            way.push(&next.value);
+            last = base(&next.value);
+        }
+        let Some(last) = last.filter(|it| it.value == way[0] && !told.contains(&way[0])) else {
+            continue;
+        };
+        let circle = format!("{} → {}", way.join(" → "), way[0]);
+        told.extend(&way);
+        diagnostics
+            .push(Rule::Cycle, "this policy builds on itself")
+            .at(policy.name.span.clone(), "begins here")
+            .at(last.span.clone(), "and comes back here")
+            .help(format!("cycle: {circle}. Remove one of these `policy`"));
     }
 }
 

@@ -2,11 +2,14 @@
 //! stage and no place of another event: it is a timer in the event's own future.
 
 use super::OpenStage;
+use super::cache::Cache;
 use crate::plan::{Policy, StagePlan};
 use smol::lock::Semaphore;
 use stages::contract::{Addition, Cause, Enricher, Fault};
 use stages::env::{Env, within};
 use stages::event::{Event, Outcome};
+use stages::expr::Scope;
+use stages::language::Globals;
 use stages::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -28,52 +31,123 @@ pub struct Ended {
     pub error: Option<String>,
 }
 
-/// Asks a remote stage until it answers, faults for good, or its policy is exhausted.
+/// Asks a remote stage until it answers, faults for good, or its policy is exhausted. An answer
+/// that is kept is as good as one that is asked for.
 pub async fn ask(
     plan: &StagePlan,
     stage: Arc<OpenStage>,
     event: Event,
+    globals: &Globals,
     places: &Semaphore,
     env: &Env,
 ) -> Ended {
     let (began, started) = (env.clock.monotonic(), env.clock.wall());
+    let key = stage.cache.as_ref().and_then(|it| key_of(it, &stage, &event, globals, env));
+    let kept = stage.cache.as_ref().zip(key);
+    let micros = |env: &Env| (env.clock.monotonic() - began).as_micros() as u64;
+    if let Some((cache, key)) = &kept
+        && let Some(addition) = cache.fresh(key, began)
+    {
+        return cached(0, started, micros(env), addition, None);
+    }
+    let (attempts, outcome, result) = tries(plan, &stage, &event, places, env).await;
+    match (result, kept) {
+        (Ok(addition), kept) => {
+            if let (Some((cache, key)), Addition::Value(value)) = (kept, &addition) {
+                cache.keep(key, value.clone(), env.clock.monotonic());
+            }
+            let (micros, addition) = (micros(env), Some(addition));
+            Ended { outcome, attempts, started, micros, addition, error: None }
+        }
+        (Err(reason), kept) => {
+            let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
+            match stale {
+                Some(addition) => cached(attempts, started, micros(env), addition, Some(reason)),
+                None => {
+                    let (micros, error) = (micros(env), Some(reason));
+                    Ended { outcome, attempts, started, micros, addition: None, error }
+                }
+            }
+        }
+    }
+}
+
+fn cached(
+    attempts: u32,
+    started: Timestamp,
+    micros: u64,
+    addition: Addition,
+    error: Option<String>,
+) -> Ended {
+    let addition = Some(addition);
+    Ended { outcome: Outcome::Cached, attempts, started, micros, addition, error }
+}
+
+/// What tells this question from others; a null key is never kept.
+fn key_of(
+    cache: &Cache,
+    stage: &OpenStage,
+    event: &Event,
+    globals: &Globals,
+    env: &Env,
+) -> Option<String> {
+    match (&cache.settings().key, &stage.enricher) {
+        (Some(key), _) => {
+            let scope = Scope::of(event, env.clock.wall()).with(globals);
+            let value = key.value.eval(&scope);
+            (!value.is_null()).then(|| value.text())
+        }
+        (None, Enricher::Remote(remote)) => remote.question(event),
+        (None, Enricher::Local(_)) => None,
+    }
+}
+
+/// Tries until one succeeds or the policy allows no other: how many, how it ended, and with what.
+async fn tries(
+    plan: &StagePlan,
+    stage: &OpenStage,
+    event: &Event,
+    places: &Semaphore,
+    env: &Env,
+) -> (u32, Outcome, Result<Addition, String>) {
+    let began = env.clock.monotonic();
     let mut attempts = 0;
     loop {
-        attempts += 1;
+        stage.gate.in_turn(&*env.clock).await;
         let result = {
             let _place = places.acquire().await;
             let _slot = stage.slots.acquire().await;
-            once(plan, &stage, &event, env).await
+            let admitted = stage.gate.circuit.as_ref().map(|it| it.admit(env.clock.monotonic()));
+            let pass = match admitted.transpose() {
+                Ok(pass) => pass,
+                Err(wait) => {
+                    let reason = format!("not asked: its breaker is open for another {wait:?}");
+                    return (attempts, Outcome::CircuitOpen, Err(reason));
+                }
+            };
+            attempts += 1;
+            let result = once(plan, stage, event, env).await;
+            if let Some(pass) = pass {
+                let is_fault = result.as_ref().is_err_and(|it| it.is_transient);
+                pass.end(env.clock.monotonic(), is_fault);
+            }
+            result
         };
-        let elapsed = env.clock.monotonic() - began;
         let fault = match result {
-            Ok(addition) => return ended(Outcome::Ok, attempts, started, elapsed, Ok(addition)),
+            Ok(addition) => return (attempts, Outcome::Ok, Ok(addition)),
             Err(fault) => fault,
         };
+        let elapsed = env.clock.monotonic() - began;
         let wait = plan.policy.wait_after(&fault, attempts, env.random.ratio());
         match wait.filter(|it| elapsed + *it < plan.policy.give_up) {
             Some(wait) => env.clock.sleep(wait).await,
             None => {
                 let timed_out = fault.cause == Cause::Timeout;
                 let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Failed };
-                return ended(outcome, attempts, started, elapsed, Err(fault));
+                return (attempts, outcome, Err(fault.reason));
             }
         }
     }
-}
-
-fn ended(
-    outcome: Outcome,
-    attempts: u32,
-    started: Timestamp,
-    elapsed: std::time::Duration,
-    result: Result<Addition, Fault>,
-) -> Ended {
-    let (addition, error) = match result {
-        Ok(addition) => (Some(addition), None),
-        Err(fault) => (None, Some(fault.reason)),
-    };
-    Ended { outcome, attempts, started, micros: elapsed.as_micros() as u64, addition, error }
 }
 
 /// One try, bounded in time. A panic is this try's permanent fault and nobody else's.

@@ -58,6 +58,12 @@ async fn round(
     generation: &Generation,
     outlet: &Arc<Outlet>,
 ) -> Result<Next, StoreFault> {
+    // While its breaker is open, what is due stays as it is: no try is spent on it.
+    let open =
+        outlet.gate.circuit.as_ref().and_then(|it| it.open_for(engine.env.clock.monotonic()));
+    if let Some(wait) = open {
+        return Ok(Next::Later(wait));
+    }
     let now = engine.env.clock.wall();
     let sink = outlet.name.clone();
     let (due, events, next) = engine
@@ -73,6 +79,13 @@ async fn round(
         return Ok(Next::Later(wait));
     }
     let pipeline = &generation.plan.name;
+    let monotonic = engine.env.clock.monotonic();
+    let pace = outlet.gate.pace.as_ref();
+    let due: Vec<Delivery> =
+        due.into_iter().take_while(|_| pace.is_none_or(|it| it.take(monotonic))).collect();
+    if let Some(pace) = pace.filter(|_| due.is_empty()) {
+        return Ok(Next::Later(pace.wait(monotonic).max(Duration::from_millis(1))));
+    }
     stream::iter(due)
         .for_each_concurrent(outlet.policy.concurrency, |delivery| {
             let stored = events.iter().find(|it| it.seq == delivery.seq).cloned();
@@ -90,11 +103,14 @@ async fn attempt(
     pipeline: &str,
 ) {
     let timeout = outlet.policy.timeout;
+    let clock = &*engine.env.clock;
+    let admitted = outlet.gate.circuit.as_ref().map(|it| it.admit(clock.monotonic()));
+    let Ok(pass) = admitted.transpose() else { return };
     let result = match outgoing(stored, &outlet.name, timeout) {
         None => Err(Fault::permanent("the event is gone")),
         Some(outgoing) => {
             let call = AssertUnwindSafe(outlet.deliver(outgoing)).catch_unwind();
-            match within(&*engine.env.clock, timeout, call).await {
+            match within(clock, timeout, call).await {
                 Some(Ok(result)) => result,
                 Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", outlet.name))),
                 None => {
@@ -103,6 +119,9 @@ async fn attempt(
             }
         }
     };
+    if let Some(pass) = pass {
+        pass.end(clock.monotonic(), result.as_ref().is_err_and(|it| it.is_transient));
+    }
     if engine.is_stopping() && result.is_err() {
         // A stop changes no delivery's state: what did not finish stays pending.
         return;

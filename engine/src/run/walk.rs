@@ -137,8 +137,9 @@ impl Walk {
                 let stage =
                     generation.stages[index].clone().expect("a stage that is off is skipped");
                 let (event, env) = (self.event.clone(), self.env.clone());
+                let globals = generation.plan.globals.clone();
                 asked.push(Box::pin(async move {
-                    (index, attempt::ask(plan, stage, event, places, &env).await)
+                    (index, attempt::ask(plan, stage, event, &globals, places, &env).await)
                 }));
             }
             let Some((index, ended)) = asked.next().await else { return };

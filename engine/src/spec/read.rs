@@ -1,6 +1,8 @@
 //! KDL document to [`Spec`]. What is wrong was reported by the table's check or is reported here;
 //! whatever could be read goes on.
 
+mod failure;
+
 use super::*;
 use crate::files::{Based, based};
 use crate::include::Texts;
@@ -32,7 +34,8 @@ pub fn read(
         server,
         limits: reader.limits(),
         priority: reader.priority(),
-        policies: reader.policies(),
+        policies: reader.policies(context),
+        defaults: reader.defaults(context),
         sources: reader.sources(context),
         validate: reader.validate(),
         filters: reader.filters(),
@@ -89,44 +92,6 @@ fn names_of(fields: &Fields<'_>, child: &str) -> Vec<Name> {
 fn labels(pipeline: &Fields<'_>) -> BTreeMap<String, String> {
     let labels = pipeline.child("labels").into_iter().flat_map(|it| it.props());
     labels.filter_map(|(name, it)| Some((name.to_owned(), it.text()?.value))).collect()
-}
-
-fn failure(fields: &Fields<'_>) -> Failure {
-    Failure {
-        timeout: duration_of(fields, "timeout"),
-        retry: fields.child("retry").map(|it| retry(&it)),
-        concurrency: count_of(fields, "concurrency"),
-    }
-}
-
-fn retry(fields: &Fields<'_>) -> Retry {
-    let attempts = fields.arg(0).and_then(|it| it.int());
-    let give_up = fields.prop("give-up").and_then(|it| it.duration());
-    Retry {
-        attempts: attempts.and_then(|it| u32::try_from(it.value).ok()),
-        on: fields.prop("on").map(|it| it.words()).unwrap_or_default(),
-        give_up: give_up.map_or(DAY, |it| it.value),
-        backoff: fields.child("backoff").map(|it| backoff(&it)).unwrap_or_default(),
-    }
-}
-
-fn backoff(fields: &Fields<'_>) -> Backoff {
-    let default = Backoff::default();
-    let curve = fields.arg(0).and_then(|it| it.text()).map(|it| it.value);
-    let wait = |name: &str| fields.prop(name).and_then(|it| it.duration()).map(|it| it.value);
-    let jitter = fields.prop("jitter").and_then(|it| it.text());
-    let base = wait("base").unwrap_or(default.base);
-    Backoff {
-        curve: match curve.as_deref() {
-            Some("linear") => Curve::Linear,
-            Some("constant") => Curve::Constant,
-            _ => Curve::Exponential,
-        },
-        base,
-        max: wait("max").unwrap_or(default.max.max(base)),
-        factor: fields.prop("factor").and_then(|it| it.number()).map_or(2.0, |it| it.value),
-        has_jitter: jitter.is_none_or(|it| it.value != "none"),
-    }
 }
 
 impl<'a> Read<'a> {
@@ -219,9 +184,22 @@ impl<'a> Read<'a> {
         }
     }
 
-    fn policies(&self) -> Vec<(Name, Failure)> {
-        let read = |it: Fields<'a>| Some((it.arg(0)?.text()?, failure(&it)));
-        self.all("policy").filter_map(read).collect()
+    fn policies(&self, context: &mut Context<'_>) -> Vec<PolicyNode> {
+        let mut read = |it: Fields<'a>| {
+            Some(PolicyNode {
+                name: it.arg(0)?.text()?,
+                base: it.child("policy").and_then(|it| it.arg(0)?.text()),
+                failure: failure::read(&it, context),
+            })
+        };
+        self.all("policy").filter_map(&mut read).collect()
+    }
+
+    fn defaults(&self, context: &mut Context<'_>) -> Defaults {
+        let Some(node) = self.one("defaults") else { return Defaults::default() };
+        let mut role =
+            |name: &str| node.child(name).map(|it| failure::read(&it, context)).unwrap_or_default();
+        Defaults { enrich: role("enrich"), sink: role("sink"), notify: role("notify") }
     }
 
     fn sources(&self, context: &mut Context<'_>) -> Vec<SourceNode> {
@@ -299,7 +277,8 @@ impl<'a> Read<'a> {
                 into: into(&fields, &name),
                 on_error: on_error(&fields, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
-                failure: failure(&fields),
+                failure: failure::read(&fields, context),
+                cache: fields.child("cache").and_then(|it| cache(&it)),
                 is_disabled: fields.is_on("disabled"),
                 name,
                 spec,
@@ -337,7 +316,13 @@ impl<'a> Read<'a> {
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
             let is_disabled = fields.is_on("disabled");
-            sinks.push(Sink { name, spec, policy, failure: failure(&fields), is_disabled });
+            sinks.push(Sink {
+                name,
+                spec,
+                policy,
+                failure: failure::read(&fields, context),
+                is_disabled,
+            });
         }
         sinks
     }
@@ -355,7 +340,7 @@ impl<'a> Read<'a> {
                 message: template(&fields, "message", "{{ event.subject }}"),
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
-                failure: failure(&fields),
+                failure: failure::read(&fields, context),
                 is_disabled: fields.is_on("disabled"),
             });
         }
@@ -412,6 +397,16 @@ fn into(fields: &Fields<'_>, name: &Name) -> Spanned<Vec<String>> {
         }
         None => Spanned::new(vec![name.value.replace('-', "_")], name.span.clone()),
     }
+}
+
+fn cache(fields: &Fields<'_>) -> Option<Cache> {
+    let entries = fields.prop("max").and_then(|it| it.int());
+    Some(Cache {
+        keep: fields.arg(0)?.duration()?.value,
+        key: expr_of(fields.prop("key"), Roots::EVENT),
+        stale_if_error: fields.prop("stale-if-error").and_then(|it| Some(it.duration()?.value)),
+        entries_max: entries.and_then(|it| usize::try_from(it.value).ok()).unwrap_or(1000),
+    })
 }
 
 fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {

@@ -59,7 +59,7 @@ pub(super) struct Settings {
 impl Kind for Http {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "asks an HTTP service and adds its answer";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [Node]] = &[NODES, super::CACHE];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -157,6 +157,17 @@ impl Remote for Http {
         (scope.body, scope.status) = (Some(&body), Some(answer.status));
         scope.headers = Some(&headers);
         Ok(Addition::Value(select.eval(&scope).to_json()))
+    }
+
+    fn question(&self, event: &Event) -> Option<String> {
+        let request = self.request(event, Duration::ZERO);
+        let mut question = format!("{} {}", request.method, request.url);
+        for (name, value) in &request.headers {
+            question.push_str(&format!("\n{name}: {value}"));
+        }
+        question.push_str("\n\n");
+        question.push_str(&String::from_utf8_lossy(request.body.as_deref().unwrap_or_default()));
+        Some(question)
     }
 }
 

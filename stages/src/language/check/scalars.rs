@@ -90,7 +90,8 @@ impl Place<'_> {
         }
         let help = match annotation {
             "env" | "file" => format!("the {} is given in the file itself", self.name),
-            _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`".to_owned(),
+            _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`"
+                .to_owned(),
         };
         let message = format!("`({annotation})` cannot stand here");
         let place = annotation_span(self.entry);

@@ -156,7 +156,7 @@ fn durations_and_sizes_that_cannot_be_read_are_put_right() {
         allowed: 10ms to 10m";
     inside("timeout \"2h\"", text);
     let text = "E0025 `(s)` cannot stand here [(s)] not for this value · \
-        there are `(env)`, `(file)`, and units such as `(s)5` or `(MiB)10`";
+        there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`";
     inside("retry (s)5", text);
 }
 

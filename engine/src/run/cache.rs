@@ -1,0 +1,130 @@
+//! Answers of a remote stage, kept for a while.
+
+use crate::spec;
+use serde_json::Value;
+use stages::contract::Addition;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bytes of one cache's answers, as JSON text.
+const BYTES_MAX: usize = 16 << 20;
+
+/// The cache of one stage. Times are of the monotonic clock.
+#[derive(Debug)]
+pub struct Cache {
+    settings: spec::Cache,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    answers: HashMap<String, Answer>,
+    /// Keys by age; the oldest goes first.
+    ages: BTreeMap<(Duration, u64), String>,
+    count: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Answer {
+    value: Value,
+    bytes: usize,
+    age: (Duration, u64),
+}
+
+impl Cache {
+    /// An empty one.
+    pub fn new(settings: spec::Cache) -> Self {
+        Cache { settings, kept: Mutex::new(Kept::default()) }
+    }
+
+    /// What it was made from.
+    pub fn settings(&self) -> &spec::Cache {
+        &self.settings
+    }
+
+    /// An answer that is fresh enough.
+    pub fn fresh(&self, key: &str, now: Duration) -> Option<Addition> {
+        self.younger(key, now, self.settings.keep)
+    }
+
+    /// An answer for want of a better one.
+    pub fn stale(&self, key: &str, now: Duration) -> Option<Addition> {
+        self.younger(key, now, self.settings.stale_if_error?)
+    }
+
+    fn younger(&self, key: &str, now: Duration, age_max: Duration) -> Option<Addition> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = kept.answers.get(key)?;
+        let is_young = now.saturating_sub(answer.age.0) <= age_max;
+        is_young.then(|| Addition::Value(answer.value.clone()))
+    }
+
+    /// Keeps an answer; the oldest go when there are too many.
+    pub fn keep(&self, key: String, value: Value, now: Duration) {
+        let bytes = value.to_string().len() + key.len();
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.count += 1;
+        let age = (now, kept.count);
+        kept.remove(&key);
+        kept.bytes += bytes;
+        kept.answers.insert(key.clone(), Answer { value, bytes, age });
+        kept.ages.insert(age, key);
+        while self.settings.entries_max < kept.answers.len() || BYTES_MAX < kept.bytes {
+            let Some((_, oldest)) = kept.ages.pop_first() else { return };
+            kept.remove(&oldest);
+        }
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, key: &str) {
+        if let Some(gone) = self.answers.remove(key) {
+            self.bytes -= gone.bytes;
+            self.ages.remove(&gone.age);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cache(entries_max: usize) -> Cache {
+        Cache::new(spec::Cache {
+            keep: Duration::from_secs(10),
+            key: None,
+            stale_if_error: Some(Duration::from_secs(60)),
+            entries_max,
+        })
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_answer_is_fresh_then_stale_then_gone() {
+        let cache = cache(10);
+        cache.keep("k".to_owned(), json!(1), at(0));
+        let value = Some(Addition::Value(json!(1)));
+        assert_eq!(cache.fresh("k", at(10)), value);
+        assert_eq!(cache.fresh("k", at(11)), None);
+        assert_eq!(cache.stale("k", at(60)), value);
+        assert_eq!(cache.stale("k", at(61)), None);
+        assert_eq!(cache.fresh("other", at(0)), None);
+    }
+
+    #[test]
+    fn the_oldest_makes_room() {
+        let cache = cache(2);
+        for (key, time) in [("a", 0), ("b", 1), ("a", 2), ("c", 3)] {
+            cache.keep(key.to_owned(), json!(time), at(time));
+        }
+        assert_eq!(cache.fresh("b", at(4)), None);
+        assert_eq!(cache.fresh("a", at(4)), Some(Addition::Value(json!(2))));
+        assert!(cache.fresh("c", at(4)).is_some());
+    }
+}

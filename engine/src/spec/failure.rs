@@ -1,0 +1,208 @@
+//! Failure handling as the file says it, in layers: what a node leaves open comes from its
+//! policy, then from `defaults`, then from the engine.
+
+use super::Name;
+use stages::language::Rate;
+use std::time::Duration;
+
+/// What one layer says; what is `None` comes from the layer below.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Failure {
+    /// Per attempt.
+    pub timeout: Option<Duration>,
+    /// After a transient fault.
+    pub retry: Option<Retry>,
+    /// Stops asking what does not answer; `Some(None)` switches one off that a lower layer has.
+    pub breaker: Option<Option<Breaker>>,
+    /// How often it is asked.
+    pub rate: Option<Pace>,
+    /// Calls at once.
+    pub concurrency: Option<usize>,
+}
+
+/// A named layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyNode {
+    /// Its name.
+    pub name: Name,
+    /// The policy that it builds on.
+    pub base: Option<Name>,
+    /// What it says itself.
+    pub failure: Failure,
+}
+
+/// The layer below every policy, by role.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Defaults {
+    /// For `enrich`.
+    pub enrich: Failure,
+    /// For `sink`.
+    pub sink: Failure,
+    /// For `notify`.
+    pub notify: Failure,
+}
+
+/// Further tries.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Retry {
+    /// How many.
+    pub attempts: Option<u32>,
+    /// After which causes; empty is any transient one.
+    pub on: Option<Vec<String>>,
+    /// The longest time from the first try.
+    pub give_up: Option<Duration>,
+    /// The wait between tries.
+    pub backoff: Option<Backoff>,
+}
+
+/// The wait between tries.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backoff {
+    /// How the wait grows.
+    pub curve: Curve,
+    /// The first wait.
+    pub base: Duration,
+    /// The longest wait.
+    pub max: Duration,
+    /// Growth per try, of the exponential curve.
+    pub factor: f64,
+    /// Whether a wait is drawn between nothing and its full length.
+    pub has_jitter: bool,
+}
+
+/// How a wait grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Curve {
+    /// By a factor.
+    Exponential,
+    /// By `base`.
+    Linear,
+    /// Not at all.
+    Constant,
+}
+
+/// Stops asking what does not answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Breaker {
+    /// When it opens.
+    pub trip: Trip,
+    /// Faults older than this are forgotten.
+    pub within: Duration,
+    /// How long nothing is asked.
+    pub open_for: Duration,
+    /// Answers after that time until it is closed again.
+    pub probes: u32,
+}
+
+/// When a breaker opens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Trip {
+    /// After so many faults.
+    After(usize),
+    /// When this part of the answers are faults, of at least so many.
+    Ratio(f64, usize),
+}
+
+/// How often something may happen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// In the long run.
+    pub rate: Rate,
+    /// At once.
+    pub burst: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff {
+            curve: Curve::Exponential,
+            base: Duration::from_millis(200),
+            max: Duration::from_secs(30),
+            factor: 2.0,
+            has_jitter: true,
+        }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker {
+            trip: Trip::After(5),
+            within: Duration::from_secs(30),
+            open_for: Duration::from_secs(20),
+            probes: 1,
+        }
+    }
+}
+
+impl Failure {
+    /// This layer over `below`.
+    #[must_use]
+    pub fn over(&self, below: &Failure) -> Failure {
+        let retry = match (&self.retry, &below.retry) {
+            (Some(own), Some(below)) => Some(own.over(below)),
+            (own, below) => own.as_ref().or(below.as_ref()).cloned(),
+        };
+        Failure {
+            timeout: self.timeout.or(below.timeout),
+            retry,
+            breaker: self.breaker.clone().or_else(|| below.breaker.clone()),
+            rate: self.rate.or(below.rate),
+            concurrency: self.concurrency.or(below.concurrency),
+        }
+    }
+}
+
+impl Retry {
+    /// A layer that says when to give up and not how often to try means: by time alone.
+    fn over(&self, below: &Retry) -> Retry {
+        let says_end = self.attempts.is_some() || self.give_up.is_some();
+        Retry {
+            attempts: if says_end { self.attempts } else { below.attempts },
+            on: self.on.clone().or_else(|| below.on.clone()),
+            give_up: self.give_up.or(below.give_up),
+            backoff: self.backoff.clone().or_else(|| below.backoff.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn retry(attempts: Option<u32>, give_up: Option<u64>) -> Retry {
+        Retry { attempts, give_up: give_up.map(Duration::from_secs), ..Retry::default() }
+    }
+
+    #[test]
+    fn a_layer_fills_what_the_one_above_leaves_open() {
+        let own = Failure { retry: Some(retry(Some(5), None)), ..Failure::default() };
+        let base = Retry { on: Some(vec!["5xx".into()]), ..retry(Some(3), Some(60)) };
+        let base = Failure {
+            timeout: Some(Duration::from_secs(1)),
+            retry: Some(base),
+            ..Failure::default()
+        };
+        let both = own.over(&base);
+        let retry = both.retry.expect("a retry");
+        assert_eq!(both.timeout, Some(Duration::from_secs(1)));
+        assert_eq!((retry.attempts, retry.give_up), (Some(5), Some(Duration::from_secs(60))));
+        assert_eq!(retry.on, Some(vec!["5xx".to_owned()]));
+    }
+
+    #[test]
+    fn an_end_by_time_is_not_cut_short_by_a_count_from_below() {
+        let both = retry(None, Some(60)).over(&retry(Some(3), None));
+        assert_eq!((both.attempts, both.give_up), (None, Some(Duration::from_secs(60))));
+        let both = retry(None, None).over(&retry(Some(3), None));
+        assert_eq!(both.attempts, Some(3));
+    }
+
+    #[test]
+    fn a_breaker_from_below_can_be_switched_off() {
+        let below = Failure { breaker: Some(Some(Breaker::default())), ..Failure::default() };
+        let off = Failure { breaker: Some(None), ..Failure::default() };
+        assert_eq!(off.over(&below).breaker, Some(None));
+        assert_eq!(Failure::default().over(&below).breaker, Some(Some(Breaker::default())));
+    }
+}
