@@ -6,6 +6,7 @@
 use crate::intake::{self, Incoming, Refusal, Taken};
 use crate::metrics::{Fate, Metrics};
 use crate::run::Generation;
+use crate::run::limiter::Noted;
 use crate::run::walk::{KeptStage, Verdict, Walk};
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
@@ -233,10 +234,15 @@ impl Engine {
                 kind: arrival.kind.as_ref(),
                 decoded: arrival.decoded,
                 received,
+                arrived: self.env.clock.monotonic(),
+                limiters: &generation.limiters,
                 generation: generation.number,
             };
             match intake::take(&generation.plan, incoming, &self.env.random) {
-                Taken::Event(event) => self.start(&generation, *event, &mut batch),
+                Taken::Event(event, noted) => {
+                    batch.noted.extend(noted);
+                    self.start(&generation, *event, &mut batch);
+                }
                 Taken::Discarded(event, name) => self.let_go(&event, name, &mut batch),
                 Taken::Refused(mut refusal) => {
                     refusal.is_kept |= keeps_unreadable;
@@ -317,7 +323,7 @@ impl Engine {
     fn let_go(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
         self.store.count(Tally::of(event, "discarded"));
         self.metrics.count(Fate::Accepted, 1);
-        self.metrics.count(Fate::Discarded, 1);
+        self.metrics.discarded(&name);
         let id = event.envelope.id.clone();
         batch.slots.push(Slot::Settled(Answer::Discarded { id, name }));
     }
@@ -344,10 +350,14 @@ impl Engine {
         let receipts = if batch.entries.is_empty() {
             Vec::new()
         } else {
-            self.store.submit(batch.entries).await.map_err(|fault| {
-                self.metrics.count(Fate::Shed, count);
-                Unavailable { code: "store", reason: fault.reason }
-            })?
+            match self.store.submit(batch.entries).await {
+                Ok(receipts) => receipts,
+                Err(fault) => {
+                    self.metrics.count(Fate::Shed, count);
+                    batch.noted.into_iter().for_each(Noted::forget);
+                    return Err(Unavailable { code: "store", reason: fault.reason });
+                }
+            }
         };
         let mut receipts = receipts.into_iter();
         let mut answers = Vec::with_capacity(batch.slots.len());
@@ -464,8 +474,12 @@ impl Engine {
                 }
             }
         };
-        if !matches!(receipts[..], [Receipt::Duplicate { .. }]) {
-            self.metrics.count(fate, 1);
+        if matches!(receipts[..], [Receipt::Duplicate { .. }]) {
+            return;
+        }
+        match entry {
+            Entry::Discard { reason, .. } => self.metrics.discarded(&reason),
+            _ => self.metrics.count(fate, 1),
         }
     }
 
@@ -642,6 +656,8 @@ impl Drop for Admitted<'_> {
 struct Submission {
     entries: Vec<Entry>,
     slots: Vec<Slot>,
+    /// What is to be forgotten when nothing of it is stored.
+    noted: Vec<Noted>,
 }
 
 enum Slot {

@@ -57,7 +57,15 @@ pub const TOP: &[Node] = &[
     Node::new("validate", "JSON Schemas and rules of `data`, by event type").children(&[VALIDATE]),
     Node::new("filter", "keeps the events for which `keep` holds")
         .args(&[Arg::one("name", Type::Ident)])
-        .children(&[FILTER])
+        .children(&[FILTER, PASSING])
+        .repeated(),
+    Node::new("dedupe", "lets the first event of a key through, and no other for a while")
+        .args(&[Arg::one("name", Type::Ident)])
+        .children(&[DEDUPE, PASSING])
+        .repeated(),
+    Node::new("throttle", "lets events of a key through at a rate")
+        .args(&[Arg::one("name", Type::Ident)])
+        .children(&[THROTTLE, PASSING])
         .repeated(),
     Node::new("enrich", "adds to events")
         .args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)])
@@ -261,18 +269,46 @@ const VALIDATE: &[Node] = &[
         .default("annotate"),
 ];
 
-const FILTER: &[Node] = &[
-    Node::new("keep", "lets the event pass when this holds")
-        .props(&[Prop::required("when", Type::Expr(Roots::EVENT))])
-        .required()
-        .repeated(),
+const FILTER: &[Node] = &[Node::new("keep", "lets the event pass when this holds")
+    .props(&[Prop::required("when", Type::Expr(Roots::EVENT))])
+    .required()
+    .repeated()];
+
+const KEYS: Type = Type::Int(1, 1_000_000);
+
+const DEDUPE: &[Node] = &[
+    Node::new("key", "what makes two events the same; null passes")
+        .args(&[Arg::one("expression", Type::Expr(Roots::EVENT))])
+        .required(),
+    Node::new("window", "how long no other passes, from the first on")
+        .args(&[Arg::one("duration", Type::Duration(Duration::from_secs(1), MS_DAY))])
+        .required(),
+    Node::new("max-keys", "keys that are remembered; the oldest go first")
+        .args(&[Arg::one("keys", KEYS)])
+        .default("10000"),
+];
+
+const THROTTLE: &[Node] = &[
+    Node::new("key", "what is counted apart; null passes")
+        .args(&[Arg::one("expression", Type::Expr(Roots::EVENT))])
+        .default("all events are one"),
+    Node::new("rate", "how many pass")
+        .args(&[Arg::one("rate", Type::Rate)])
+        .props(&[Prop::new("burst", Type::Int(1, 10_000))])
+        .required(),
+    Node::new("max-keys", "keys that are remembered; the oldest go first")
+        .args(&[Arg::one("keys", KEYS)])
+        .default("10000"),
+];
+
+const PASSING: &[Node] = &[
     Node::new("when", "asks only events for which this holds")
         .args(&[Arg::one("condition", Type::Expr(Roots::EVENT))]),
-    Node::new("on-drop", "what becomes of what is not kept")
-        .args(&[Arg::one("mode", Type::Word(&["drop", "dead-letter"]))])
+    Node::new("on-drop", "what becomes of what does not pass")
+        .args(&[Arg::one("mode", Type::Word(&["drop", "dead-letter", "tag"]))])
         .props(&[Prop::new("reason", Type::Text)])
         .default("drop"),
-    Node::flag("disabled", "keeps the filter in the file and lets everything pass"),
+    Node::flag("disabled", "keeps the node in the file and lets everything pass"),
     Node::new("description", "what it is for").args(&[Arg::one("text", Type::Text)]),
 ];
 

@@ -1,11 +1,12 @@
 //! A message as received to an event, or to the reasons why not.
 //!
-//! Pure: nothing waits and nothing is written. The checks of the message, of what `map` takes
+//! Nothing waits and nothing is written; `dedupe` and `throttle` remember in memory. The checks of the message, of what `map` takes
 //! from it and of its data all speak, so one answer names everything that is wrong.
 
 use crate::decode::{self, Unreadable};
 use crate::plan::{Plan, SourcePlan, Violation, violations};
-use crate::spec::{Map, OnInvalid, OnUnknownType};
+use crate::run::limiter::{Limiter, Noted};
+use crate::spec::{Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
 use serde_json::{Value, json};
 use stages::env::Random;
 use stages::event::{Body, DataAt, Envelope, Event, Priority};
@@ -13,7 +14,9 @@ use stages::expr::{Expr, Root, Scope, Val};
 use stages::language::glob_fits;
 use stages::spanned::Spanned;
 use stages::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest id, type or source, in bytes.
 const WORD_MAX: usize = 256;
@@ -36,6 +39,10 @@ pub struct Incoming<'a> {
     pub decoded: Option<Value>,
     /// When it arrived.
     pub received: Timestamp,
+    /// The same on the monotonic clock.
+    pub arrived: Duration,
+    /// What `dedupe` and `throttle` remember.
+    pub limiters: &'a BTreeMap<Arc<str>, Arc<Limiter>>,
     /// The running generation.
     pub generation: u64,
 }
@@ -43,8 +50,8 @@ pub struct Incoming<'a> {
 /// What a message comes to.
 #[derive(Debug)]
 pub enum Taken {
-    /// An event.
-    Event(Box<Event>),
+    /// An event, and what is to be forgotten if it is not stored.
+    Event(Box<Event>, Vec<Noted>),
     /// Let go by a rule of the file, of this name.
     Discarded(Box<Event>, Arc<str>),
     /// Refused.
@@ -377,35 +384,63 @@ impl<'a> Reading<'a> {
 
     fn filter(self, mut event: Event) -> Taken {
         let plan = self.plan;
-        let now = self.incoming.received;
-        event.envelope.priority = level(plan, &event, now);
-        let filters = plan.filters.iter().filter(|it| !it.is_disabled);
-        for filter in filters {
-            let scope = Scope::of(&event, now).with(&plan.globals);
-            if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope))
-                || filter.keep.iter().all(|it| it.value.is_true(&scope))
-            {
+        event.envelope.priority = level(plan, &event, self.incoming.received);
+        let mut noted = Vec::new();
+        for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+            if self.passes(filter, &event, &mut noted) {
                 continue;
             }
             let name: Arc<str> = filter.name.value.as_str().into();
-            if !filter.keeps_dropped {
-                return Taken::Discarded(Box::new(event), name);
-            }
             let detail = filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
-            let violation = Violation {
-                instance: String::new(),
-                schema: format!("filter {name}"),
-                message: detail.clone(),
-            };
-            return Taken::Refused(Refusal {
-                violations: vec![violation],
-                source: Some(event.envelope.source.to_string()),
-                id: Some(event.envelope.id.to_string()),
-                stage: name,
-                ..Refusal::plain(422, detail, true)
-            });
+            match filter.on_drop {
+                OnDrop::Drop => return Taken::Discarded(Box::new(event), name),
+                OnDrop::DeadLetter => {
+                    return Taken::Refused(Refusal::by_filter(&event, name, detail));
+                }
+                OnDrop::Tag => {
+                    event.enrich.insert(name.replace('-', "_"), json!({ "dropped": detail }));
+                }
+            }
         }
-        Taken::Event(Box::new(event))
+        Taken::Event(Box::new(event), noted)
+    }
+
+    fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Noted>) -> bool {
+        let scope = Scope::of(event, self.incoming.received).with(&self.plan.globals);
+        if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
+            return true;
+        }
+        let key = match &filter.rule {
+            Passing::Keep(keep) => return keep.iter().all(|it| it.value.is_true(&scope)),
+            Passing::Once { key, .. } => Some(key),
+            Passing::Paced { key, .. } => key.as_ref(),
+        };
+        let key = key.map_or(Val::Text("".into()), |it| it.value.eval(&scope));
+        let Some(limiter) = self.incoming.limiters.get(&*filter.name.value) else { return true };
+        if key.is_null() {
+            return true;
+        }
+        let passed = limiter.passes(key.text(), &event.envelope, self.incoming.arrived);
+        let passes = passed.is_some();
+        noted.extend(passed);
+        passes
+    }
+}
+
+impl Refusal {
+    fn by_filter(event: &Event, name: Arc<str>, detail: String) -> Self {
+        let violation = Violation {
+            instance: String::new(),
+            schema: format!("filter {name}"),
+            message: detail.clone(),
+        };
+        Refusal {
+            violations: vec![violation],
+            source: Some(event.envelope.source.to_string()),
+            id: Some(event.envelope.id.to_string()),
+            stage: name,
+            ..Refusal::plain(422, detail, true)
+        }
     }
 }
 

@@ -63,6 +63,7 @@ struct Stages {
     retries: BTreeMap<Arc<str>, u64>,
     deliveries: BTreeMap<(Arc<str>, &'static str), u64>,
     reloads: BTreeMap<&'static str, u64>,
+    discarded: BTreeMap<Arc<str>, u64>,
     events: Durations,
 }
 
@@ -122,6 +123,12 @@ impl Metrics {
         *self.stages().deliveries.entry((sink.clone(), outcome)).or_default() += 1;
     }
 
+    /// Counts an event that was let go, by the rule or the reason.
+    pub fn discarded(&self, by: &Arc<str>) {
+        self.count(Fate::Discarded, 1);
+        *self.stages().discarded.entry(by.clone()).or_default() += 1;
+    }
+
     /// Counts a reload.
     pub fn reloaded(&self, result: &'static str) {
         *self.stages().reloads.entry(result).or_default() += 1;
@@ -138,6 +145,10 @@ impl Metrics {
             out.sample("engine_events_total", &[("outcome", word)], self.of(fate) as f64);
         }
         let stages = self.stages();
+        out.family("engine_events_discarded_total", "counter", "Events let go, by rule or reason");
+        for (by, count) in &stages.discarded {
+            out.sample("engine_events_discarded_total", &[("by", by)], *count as f64);
+        }
         out.family("engine_stage_events_total", "counter", "Events by stage and outcome");
         for ((stage, kind, outcome), count) in &stages.outcomes {
             let labels = [("stage", &**stage), ("kind", &**kind), ("outcome", *outcome)];

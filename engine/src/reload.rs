@@ -3,11 +3,13 @@
 //! Read → check → open fully → swap one pointer; a failure at any step leaves the running
 //! generation as it is. Stores, listeners and streams belong to the host and are lent.
 
+mod changes;
+
 use crate::engine::Engine;
 use crate::files::Place;
 use crate::http::app::App;
 use crate::load::{self, Loaded};
-use crate::plan::{NotifierPlan, Plan, StagePlan};
+use crate::plan::Plan;
 use crate::report;
 use crate::run::{self, Generation, Opening, deliver, sources};
 use serde_json::{Value, json};
@@ -153,7 +155,7 @@ impl Reloader {
             Ok(generation) => Arc::new(generation),
             Err(fault) => return self.refuse(hash, format!("{}\n", fault.reason)).await,
         };
-        let changes = changes(&running.plan, &generation.plan);
+        let changes = changes::between(&running.plan, &generation.plan);
         self.engine.swap(generation.clone());
         self.settle_in().await;
         self.record(&generation, "loaded", changes.clone(), None).await;
@@ -297,86 +299,4 @@ fn needs_restart(plan: &Plan, running: &Generation) -> Option<String> {
 pub fn policy(plan: &Plan) -> Policy {
     let base = plan.store.as_ref().map(|it| it.1.policy.clone()).unwrap_or_default();
     Policy { dead_keep: plan.dead_letter.keep, dead_max: plan.dead_letter.entries_max, ..base }
-}
-
-/// What came, went or changed, in words. Moved lines are no change.
-fn changes(old: &Plan, new: &Plan) -> String {
-    let mut changed = Vec::new();
-    compare(
-        "source",
-        &old.sources,
-        &new.sources,
-        |it| &it.name,
-        |a, b| {
-            a.spec.same(Spec::as_any(&*b.spec)) && a.map == b.map && a.is_disabled == b.is_disabled
-        },
-        &mut changed,
-    );
-    compare(
-        "enrich",
-        &old.stages,
-        &new.stages,
-        |it| &it.name,
-        |a, b| {
-            let settings = |it: &StagePlan| {
-                (it.policy.clone(), it.when.clone(), it.into.clone(), it.off.clone())
-            };
-            a.spec.same(Spec::as_any(&*b.spec)) && settings(a) == settings(b)
-        },
-        &mut changed,
-    );
-    compare(
-        "sink",
-        &old.sinks,
-        &new.sinks,
-        |it| &it.name,
-        |a, b| a.spec.same(Spec::as_any(&*b.spec)) && a.policy == b.policy && a.off == b.off,
-        &mut changed,
-    );
-    compare(
-        "notify",
-        &old.notifiers,
-        &new.notifiers,
-        |it| &it.name,
-        |a, b| {
-            let settings = |it: &NotifierPlan| {
-                (
-                    it.policy.clone(),
-                    it.title.clone(),
-                    it.message.clone(),
-                    it.cooldown.clone(),
-                    it.off.clone(),
-                )
-            };
-            a.spec.same(Spec::as_any(&*b.spec)) && settings(a) == settings(b)
-        },
-        &mut changed,
-    );
-    let routes =
-        |it: &Plan| (it.route.takes_all, it.route.cases.clone(), it.route.otherwise.clone());
-    if routes(old) != routes(new) {
-        changed.push("changed route".to_owned());
-    }
-    if changed.is_empty() { "settings, schemas or tables".to_owned() } else { changed.join(", ") }
-}
-
-fn compare<T>(
-    role: &str,
-    old: &[T],
-    new: &[T],
-    name: fn(&T) -> &Arc<str>,
-    same: fn(&T, &T) -> bool,
-    changed: &mut Vec<String>,
-) {
-    for it in new {
-        match old.iter().find(|earlier| name(earlier) == name(it)) {
-            None => changed.push(format!("added {role} {}", name(it))),
-            Some(earlier) if !same(earlier, it) => {
-                changed.push(format!("changed {role} {}", name(it)));
-            }
-            Some(_) => {}
-        }
-    }
-    let is_gone = |it: &&T| !new.iter().any(|later| name(later) == name(it));
-    changed.extend(old.iter().filter(is_gone).map(|it| format!("removed {role} {}", name(it))));
 }

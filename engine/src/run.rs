@@ -10,13 +10,16 @@ pub mod attempt;
 pub mod breaker;
 pub mod cache;
 pub mod deliver;
+pub mod limiter;
 pub mod pace;
 pub mod sources;
 pub mod walk;
 
 use crate::plan::{NotifierPlan, Plan, Policy, SinkPlan, StagePlan};
+use crate::spec::Filter;
 use breaker::Circuit;
 use cache::Cache;
+use limiter::Limiter;
 use pace::Pace;
 use smol::lock::Semaphore;
 use stages::catalog::Spec;
@@ -42,6 +45,8 @@ pub struct Generation {
     pub plan: Plan,
     /// The opened stages, in the order of the plan; `None` where a stage is off.
     pub stages: Vec<Option<Arc<OpenStage>>>,
+    /// What `dedupe` and `throttle` remember, by name.
+    pub limiters: BTreeMap<Arc<str>, Arc<Limiter>>,
     /// What delivers to the outside, by name.
     pub outlets: BTreeMap<Arc<str>, Arc<Outlet>>,
     /// Sources that the HTTP server serves: index of the source, and its route.
@@ -119,6 +124,7 @@ pub async fn open(
     opening: &Opening,
     earlier: Option<&Generation>,
 ) -> Result<Generation, Fault> {
+    let limiters = limiters(&plan, earlier);
     let services = Services {
         globals: plan.globals.clone(),
         pipeline: plan.name.clone(),
@@ -157,7 +163,22 @@ pub async fn open(
         }
     }
     let loaded = services.env.clock.wall();
-    Ok(Generation { number, hash, loaded, plan, stages, outlets, routes })
+    Ok(Generation { number, hash, loaded, plan, stages, limiters, outlets, routes })
+}
+
+/// A rule that stays as it is keeps what it remembers.
+fn limiters(plan: &Plan, earlier: Option<&Generation>) -> BTreeMap<Arc<str>, Arc<Limiter>> {
+    let mut limiters = BTreeMap::new();
+    for filter in &plan.filters {
+        let kept = earlier.and_then(|earlier| {
+            let same = |it: &&Filter| it.name == filter.name && it.rule == filter.rule;
+            earlier.plan.filters.iter().find(same)?;
+            earlier.limiters.get(&*filter.name.value).cloned()
+        });
+        let limiter = kept.or_else(|| Limiter::of(&filter.rule).map(Arc::new));
+        limiters.extend(limiter.map(|it| (Arc::from(filter.name.value.as_str()), it)));
+    }
+    limiters
 }
 
 async fn open_stage(

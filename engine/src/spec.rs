@@ -47,7 +47,7 @@ pub struct Spec {
     pub sources: Vec<SourceNode>,
     /// What is accepted.
     pub validate: Validate,
-    /// What passes.
+    /// What passes, in file order.
     pub filters: Vec<Filter>,
     /// What is added.
     pub enrichments: Vec<Enrichment>,
@@ -205,21 +205,69 @@ pub enum OnUnknownType {
     DeadLetter,
 }
 
-/// What passes.
+/// What passes: a `filter`, `dedupe` or `throttle`.
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// Its name.
     pub name: Name,
     /// Asks only these.
     pub when: Option<Spanned<Expr>>,
-    /// All must hold.
-    pub keep: Vec<Spanned<Expr>>,
-    /// Whether what is not kept is set aside.
-    pub keeps_dropped: bool,
-    /// Why it is not kept, in the file's words.
+    /// What it lets through.
+    pub rule: Passing,
+    /// What becomes of the others.
+    pub on_drop: OnDrop,
+    /// Why, in the file's words.
     pub reason: Option<String>,
     /// Whether it is switched off.
     pub is_disabled: bool,
+}
+
+/// What a filter lets through.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Passing {
+    /// Events for which all of these hold.
+    Keep(Vec<Spanned<Expr>>),
+    /// The first event of a key in a window.
+    Once {
+        /// A null key passes.
+        key: Spanned<Expr>,
+        /// From the first event on.
+        window: Duration,
+        /// Keys that are remembered; the oldest go first.
+        keys_max: usize,
+    },
+    /// Events of a key at a rate.
+    Paced {
+        /// A null key passes; without a key all events are one.
+        key: Option<Spanned<Expr>>,
+        /// How often.
+        pace: Pace,
+        /// Keys that are remembered.
+        keys_max: usize,
+    },
+}
+
+/// What becomes of an event that a filter does not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDrop {
+    /// Let go.
+    Drop,
+    /// Refused and kept.
+    DeadLetter,
+    /// It passes, the reason under `enrich`.
+    Tag,
+}
+
+impl Filter {
+    /// Every expression that it asks.
+    pub fn expressions(&self) -> Vec<&Spanned<Expr>> {
+        let rule: Vec<&Spanned<Expr>> = match &self.rule {
+            Passing::Keep(keep) => keep.iter().collect(),
+            Passing::Once { key, .. } => vec![key],
+            Passing::Paced { key, .. } => key.iter().collect(),
+        };
+        self.when.iter().chain(rule).collect()
+    }
 }
 
 /// A stage that adds to events.

@@ -376,6 +376,11 @@ async fn metrics(request: Request<App>) -> Answer {
     text.family("engine_queue_capacity", "gauge", "Events that may wait");
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
+    text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
+    for (name, limiter) in &generation.limiters {
+        let evicted = limiter.evicted() as f64;
+        text.sample("engine_filter_evictions_total", &[("filter", name)], evicted);
+    }
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     text.family("engine_store_commit_seconds", "histogram", "Time of a commit");
     let bounds: Vec<f64> = COMMIT_BUCKETS.iter().map(|it| *it as f64 / 1e6).collect();

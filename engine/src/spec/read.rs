@@ -242,26 +242,13 @@ impl<'a> Read<'a> {
         }
     }
 
+    /// `filter`, `dedupe` and `throttle`, in file order.
     fn filters(&self) -> Vec<Filter> {
-        let read = |it: Fields<'a>| {
-            let on_drop = it.child("on-drop");
-            let word = |it: &Fields<'_>| it.arg(0).and_then(|it| it.text());
-            Some(Filter {
-                name: it.arg(0)?.text()?,
-                when: expr_of(it.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
-                keep: it
-                    .children("keep")
-                    .filter_map(|it| expr_of(it.prop("when"), Roots::EVENT))
-                    .collect(),
-                keeps_dropped: on_drop
-                    .as_ref()
-                    .and_then(word)
-                    .is_some_and(|it| it.value == "dead-letter"),
-                reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
-                is_disabled: it.is_on("disabled"),
-            })
-        };
-        self.all("filter").filter_map(read).collect()
+        let nodes = self.document.nodes().iter();
+        let nodes =
+            nodes.filter(|it| matches!(it.name().value(), "filter" | "dedupe" | "throttle"));
+        let fields = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
+        fields.filter_map(|it| filter(&it)).collect()
     }
 
     fn enrichments(&self, context: &mut Context<'_>) -> Vec<Enrichment> {
@@ -356,6 +343,35 @@ impl<'a> Read<'a> {
             entries_max: entries.map_or(10_000, |it| it as u64),
         }
     }
+}
+
+fn filter(fields: &Fields<'_>) -> Option<Filter> {
+    let on_drop = fields.child("on-drop");
+    let word = on_drop.as_ref().and_then(|it| it.arg(0)?.text());
+    let key = || expr_of(fields.child("key").and_then(|it| it.arg(0)), Roots::EVENT);
+    let keys_max = count_of(fields, "max-keys").unwrap_or(10_000);
+    let kept = |it: Fields<'_>| expr_of(it.prop("when"), Roots::EVENT);
+    Some(Filter {
+        name: fields.arg(0)?.text()?,
+        when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+        rule: match fields.name().value {
+            "dedupe" => {
+                Passing::Once { key: key()?, window: duration_of(fields, "window")?, keys_max }
+            }
+            "throttle" => {
+                let pace = failure::pace(&fields.child("rate")?)?;
+                Passing::Paced { key: key(), pace, keys_max }
+            }
+            _ => Passing::Keep(fields.children("keep").filter_map(kept).collect()),
+        },
+        on_drop: match word.as_ref().map(|it| it.value.as_str()) {
+            Some("dead-letter") => OnDrop::DeadLetter,
+            Some("tag") => OnDrop::Tag,
+            _ => OnDrop::Drop,
+        },
+        reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
+        is_disabled: fields.is_on("disabled"),
+    })
 }
 
 fn kind_and_name(fields: &Fields<'_>) -> (Option<String>, Option<Name>) {
