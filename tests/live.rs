@@ -6,6 +6,7 @@ mod late;
 mod outside;
 mod refused;
 mod server;
+mod signed;
 mod stream;
 
 use crate::support::{Engine, root};

@@ -149,6 +149,8 @@ pub struct Route {
     pub methods: Vec<String>,
     /// The token that senders show, when the source has its own.
     pub bearer: Option<String>,
+    /// What checks the signature of each body, when senders sign instead of showing a token.
+    pub signature: Option<Arc<crate::signature::Signature>>,
     /// The header that names the event's id when `map` gives none.
     pub idempotency_header: Option<String>,
     /// The largest body, when the source says so itself.

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod language;
 mod literal;
 mod notifiers;
+pub mod signature;
 mod sinks;
 mod sources;
 pub mod spanned;

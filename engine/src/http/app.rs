@@ -207,7 +207,12 @@ impl Front {
             let problem = Problem::new(405, format!("this path takes {allowed}"));
             return Reply::from(problem).with("allow", allowed);
         }
-        if let Err(refused) = self.app.allow_send(request, &route.path) {
+        // A signature is over the body: it is checked when that is read, before it is parsed.
+        let allowed = match &route.signature {
+            Some(signature) => ingest::is_signed(signature, request),
+            None => self.app.allow_send(request, &route.path),
+        };
+        if let Err(refused) = allowed {
             return refused;
         }
         let body_max = route.body_max.unwrap_or(body_max);

@@ -10,6 +10,7 @@ use crate::plan::Violation;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use stages::contract::Route;
+use stages::signature::{Signature, Unsigned};
 use std::sync::Arc;
 
 /// Most items of one request.
@@ -39,6 +40,12 @@ pub(super) async fn answer(
         Ok(body) => body,
         Err(error) => return error.into(),
     };
+    if let Some(signature) = &route.signature {
+        let now = engine.env.clock.wall();
+        if let Err(why) = signature.check(&|name| only_header(request, name), &body, now) {
+            return unsigned(why);
+        }
+    }
     let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
     let items = match form {
         Form::Lines => lines(&body),
@@ -53,6 +60,28 @@ pub(super) async fn answer(
         return Problem::new(413, detail).into();
     }
     many(engine, source, items, http).await
+}
+
+/// Whether a request carries a signature at all, before its body is read.
+pub(super) fn is_signed(signature: &Signature, request: &Request<'_>) -> Result<(), Reply> {
+    if signature.is_given(&|name| only_header(request, name)) {
+        return Ok(());
+    }
+    Err(unsigned(Unsigned::Missing))
+}
+
+/// A header that stands twice is none: which of them counts would be a guess.
+fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
+    let mut all = request.head().headers().filter(|it| it.0.eq_ignore_ascii_case(name));
+    let value = all.next()?.1;
+    if all.next().is_some() {
+        return None;
+    }
+    std::str::from_utf8(value).ok()
+}
+
+fn unsigned(why: Unsigned) -> Reply {
+    Problem::new(401, why.to_string()).into()
 }
 
 fn form_of(request: &Request<'_>) -> Result<Form, Reply> {

@@ -1,12 +1,18 @@
 //! Takes events over HTTP. The engine's server serves the route; this says how.
 
 use crate::contract::{Claim, Fault, Kind, OpenSource, Route, Services, SourceKind};
+use crate::diagnostic::{Diagnostics, Rule};
 use crate::fetch::text::{Text, resolve};
 use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type};
 use crate::literal::literal;
-use crate::spanned::Spanned;
+use crate::signature::{Scheme, Signature};
+use crate::spanned::{Span, Spanned};
+use std::sync::Arc;
+use std::time::Duration;
 
 const METHODS: &[&str] = &["POST", "PUT", "GET"];
+
+const TOLERANCE: Type = Type::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
 
 const NODES: &[Node] = &[
     Node::new("path", "the route, unique per server")
@@ -15,8 +21,14 @@ const NODES: &[Node] = &[
     Node::new("method", "the methods taken")
         .args(&[Arg::some("method", Type::Word(METHODS))])
         .default("POST"),
-    Node::new("auth", "the token that senders must show")
-        .props(&[Prop::required("bearer", Type::Secret)])
+    Node::new("auth", "the token that senders must show, or how they sign")
+        .props(&[
+            Prop::new("bearer", Type::Secret),
+            Prop::new("hmac", Type::Secret),
+            Prop::new("scheme", Type::Word(Scheme::WORDS)),
+            Prop::new("header", Type::Text),
+            Prop::new("tolerance", TOLERANCE),
+        ])
         .default("the server's `auth`, scope send"),
     Node::new("idempotency", "where the id comes from when `map` gives none")
         .props(&[Prop::required("header", Type::Text)])
@@ -31,8 +43,64 @@ pub(super) struct Http;
 pub(super) struct Settings {
     path: Spanned<String>,
     methods: Vec<String>,
-    bearer: Option<Text>,
+    auth: Option<Auth>,
     idempotency_header: Option<String>,
+}
+
+/// Who may send.
+#[derive(Debug, Clone, PartialEq)]
+enum Auth {
+    Bearer(Text),
+    Signed { secret: Text, scheme: Scheme, header: String, tolerance: Duration },
+}
+
+impl Auth {
+    fn secret(&self) -> &Text {
+        match self {
+            Auth::Bearer(secret) | Auth::Signed { secret, .. } => secret,
+        }
+    }
+
+    fn read(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Auth> {
+        let mut wrong = |span: Span, message: &str, help: &str| {
+            diagnostics.push(Rule::WrongArgument, message).at(span, "here").help(help);
+            None
+        };
+        let signed = "write `auth hmac=(env)\"SECRET\" scheme=github`";
+        match (fields.prop("bearer"), fields.prop("hmac")) {
+            (Some(bearer), None) => {
+                let others = ["scheme", "header", "tolerance"];
+                match others.iter().find_map(|it| fields.prop(it)) {
+                    Some(other) => wrong(other.span(), "this belongs to `hmac`", signed),
+                    None => Some(Auth::Bearer(Text::read(&bearer)?)),
+                }
+            }
+            (None, Some(hmac)) => {
+                let word = fields.prop("scheme").and_then(|it| it.text());
+                let Some(scheme) = word.and_then(|it| Scheme::parse(&it.value)) else {
+                    return wrong(hmac.span(), "`hmac` needs `scheme=`", signed);
+                };
+                let given = fields.prop("header").and_then(|it| it.text()).map(|it| it.value);
+                let header = given.or_else(|| scheme.header().map(str::to_owned));
+                let Some(header) = header else {
+                    let help = "write `header=\"X-Signature\"`";
+                    return wrong(hmac.span(), "`scheme=hex` needs `header=`", help);
+                };
+                let tolerance = fields.prop("tolerance").and_then(|it| it.duration());
+                Some(Auth::Signed {
+                    secret: Text::read(&hmac)?,
+                    scheme,
+                    header: header.to_ascii_lowercase(),
+                    tolerance: tolerance.map_or(Duration::from_secs(300), |it| it.value),
+                })
+            }
+            (Some(bearer), Some(_)) => {
+                let help = "keep the one that the sender knows";
+                wrong(bearer.span(), "`bearer` and `hmac` exclude each other", help)
+            }
+            (None, None) => wrong(fields.name().span, "`auth` needs `bearer=` or `hmac=`", signed),
+        }
+    }
 }
 
 impl Kind for Http {
@@ -48,19 +116,19 @@ impl Kind for Http {
             Some(it) => Some(literal(&it.prop("header")?, context.diagnostics)?.value),
             None => None,
         };
-        let bearer = match fields.child("auth") {
-            Some(it) => Some(Text::read(&it.prop("bearer")?)?),
+        let auth = match fields.child("auth") {
+            Some(it) => Some(Auth::read(&it, context.diagnostics)?),
             None => None,
         };
         let methods: Vec<String> = match fields.child("method") {
             Some(it) => it.args().filter_map(|it| Some(it.text()?.value)).collect(),
             None => vec!["POST".to_owned()],
         };
-        Some(Settings { path: path?, methods, bearer, idempotency_header: header })
+        Some(Settings { path: path?, methods, auth, idempotency_header: header })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
-        settings.bearer.iter().map(Text::needed).collect()
+        settings.auth.iter().map(|it| it.secret().needed()).collect()
     }
 
     fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
@@ -79,15 +147,26 @@ impl SourceKind for Http {
 
     /// An empty token would let everyone in: it is a fault.
     async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
-        let bearer = settings.bearer.as_ref().map(|it| resolve(&it.setting.value, &services));
-        let bearer = bearer.transpose()?;
-        if bearer.as_ref().is_some_and(|it| it.trim().is_empty()) {
-            return Err(Fault::permanent("the token of `auth` is empty"));
+        let (mut bearer, mut signature) = (None, None);
+        if let Some(auth) = settings.auth {
+            let secret = resolve(&auth.secret().setting.value, &services)?;
+            if secret.trim().is_empty() {
+                return Err(Fault::permanent("the secret of `auth` is empty"));
+            }
+            match auth {
+                Auth::Bearer(_) => bearer = Some(secret),
+                Auth::Signed { scheme, header, tolerance, .. } => {
+                    let checks = Signature::new(scheme, header, tolerance, secret);
+                    let unfit = || Fault::permanent("the secret of `auth` is not base64");
+                    signature = Some(Arc::new(checks.ok_or_else(unfit)?));
+                }
+            }
         }
         Ok(OpenSource::Route(Route {
             path: settings.path.value,
             methods: settings.methods,
             bearer,
+            signature,
             idempotency_header: settings.idempotency_header,
             body_max: None,
         }))
@@ -122,6 +201,21 @@ mod tests {
         assert!(route(&format!("{} default=\"\"", text("(env)\"NONE\""))).is_err());
         let settings = testing::settings::<Http>(&text("(env)\"NONE\" optional=#true"));
         assert!(Http::needed(&settings)[0].is_optional);
+    }
+
+    #[test]
+    fn senders_that_sign_need_no_token() {
+        let route = route("path \"/e\"\nauth hmac=(env)\"TOKEN\" scheme=github").unwrap();
+        assert!(route.signature.is_some() && route.bearer.is_none());
+        let found = |auth: &str| testing::findings::<Http>(&format!("path \"/e\"\n{auth}"));
+        assert_eq!(found("auth hmac=(env)\"T\""), ["E0016 `hmac` needs `scheme=`"]);
+        let hex = found("auth hmac=(env)\"T\" scheme=hex");
+        assert_eq!(hex, ["E0016 `scheme=hex` needs `header=`"]);
+        let both = found("auth hmac=(env)\"T\" bearer=(env)\"T\" scheme=github");
+        assert_eq!(both, ["E0016 `bearer` and `hmac` exclude each other"]);
+        let other = found("auth bearer=(env)\"T\" scheme=github");
+        assert_eq!(other, ["E0016 this belongs to `hmac`"]);
+        assert_eq!(found("auth"), ["E0016 `auth` needs `bearer=` or `hmac=`"]);
     }
 
     #[test]

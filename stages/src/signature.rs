@@ -1,0 +1,269 @@
+//! Signatures of webhooks: whether a body comes from who knows the secret.
+//!
+//! All schemes are HMAC-SHA-256 (RFC 2104) over the bytes as received, compared in constant time
+//! by `ring`. What is asked first is what costs nothing: whether the headers are there.
+
+use crate::time::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+use std::fmt;
+use std::time::Duration;
+
+/// How a sender signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `X-Hub-Signature-256: sha256=HEX` over the body (GitHub's "Validating webhook deliveries").
+    Github,
+    /// The bare hex of the body's signature, in a header of the file's choice.
+    Hex,
+    /// `Stripe-Signature: t=SECONDS,v1=HEX` over `SECONDS.body` (Stripe's "Webhook signatures").
+    Stripe,
+    /// `webhook-id`, `webhook-timestamp` and `webhook-signature: v1,BASE64` over
+    /// `ID.SECONDS.body` (the Standard Webhooks specification).
+    StandardWebhooks,
+}
+
+impl Scheme {
+    /// Every scheme's word in the file.
+    pub const WORDS: &'static [&'static str] = &["github", "stripe", "standard-webhooks", "hex"];
+
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "github" => Scheme::Github,
+            "hex" => Scheme::Hex,
+            "stripe" => Scheme::Stripe,
+            "standard-webhooks" => Scheme::StandardWebhooks,
+            _ => return None,
+        })
+    }
+
+    /// The header that the scheme itself prescribes.
+    pub fn header(self) -> Option<&'static str> {
+        match self {
+            Scheme::Github => Some("x-hub-signature-256"),
+            Scheme::Hex => None,
+            Scheme::Stripe => Some("stripe-signature"),
+            Scheme::StandardWebhooks => Some("webhook-signature"),
+        }
+    }
+}
+
+/// What checks the signatures of one source.
+///
+/// Never: its secret in `Debug` output.
+#[derive(Clone)]
+pub struct Signature {
+    scheme: Scheme,
+    header: String,
+    tolerance: Duration,
+    secret: String,
+    key: hmac::Key,
+}
+
+impl fmt::Debug for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signature").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Signature {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.scheme, it.header.clone(), it.tolerance, it.secret.clone());
+        of(self) == of(other)
+    }
+}
+
+/// A request as the check needs it: the value of the only header of a name.
+pub type Header<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
+
+/// Why a body is not let in, without anything that helps to guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsigned {
+    /// There is no signature, or it cannot be read.
+    Missing,
+    /// It was made too long ago, or in the future.
+    Old,
+    /// It does not fit the body.
+    Wrong,
+}
+
+impl fmt::Display for Unsigned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unsigned::Missing => "a signature is needed",
+            Unsigned::Old => "the signature is too old",
+            Unsigned::Wrong => "the signature does not fit",
+        })
+    }
+}
+
+impl Signature {
+    /// Checks by `scheme` with `secret`; `header` in lower case. `None` when the secret cannot
+    /// be one: empty, or no base64 where the scheme wants it.
+    pub fn new(
+        scheme: Scheme,
+        header: String,
+        tolerance: Duration,
+        secret: String,
+    ) -> Option<Self> {
+        let bytes = match scheme {
+            Scheme::StandardWebhooks => {
+                STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(&secret)).ok()?
+            }
+            _ => secret.as_bytes().to_vec(),
+        };
+        if bytes.is_empty() || secret.trim().is_empty() {
+            return None;
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        Some(Signature { scheme, header, tolerance, secret, key })
+    }
+
+    /// Whether the headers carry what a check needs, before any of the body is read.
+    pub fn is_given(&self, header: Header<'_>) -> bool {
+        header(&self.header).is_some()
+    }
+
+    /// Whether the body is signed by who knows the secret, at most the tolerance from `now`.
+    pub fn check(&self, header: Header<'_>, body: &[u8], now: Timestamp) -> Result<(), Unsigned> {
+        let given = header(&self.header).ok_or(Unsigned::Missing)?.trim();
+        match self.scheme {
+            Scheme::Github => self.one(given.strip_prefix("sha256="), &[body]),
+            Scheme::Hex => self.one(Some(given), &[body]),
+            Scheme::Stripe => {
+                let parts = || given.split(',').filter_map(|it| it.trim().split_once('='));
+                let seconds = parts().find(|it| it.0 == "t").ok_or(Unsigned::Missing)?.1;
+                self.is_recent(seconds, now)?;
+                let signed = [seconds.as_bytes(), b".", body];
+                let tags = parts().filter(|it| it.0 == "v1").filter_map(|it| unhex(it.1));
+                self.any(tags, &signed)
+            }
+            Scheme::StandardWebhooks => {
+                let id = header("webhook-id").ok_or(Unsigned::Missing)?;
+                let seconds = header("webhook-timestamp").ok_or(Unsigned::Missing)?;
+                self.is_recent(seconds, now)?;
+                let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body];
+                let tags = given.split_whitespace().filter_map(|it| it.strip_prefix("v1,"));
+                self.any(tags.filter_map(|it| STANDARD.decode(it).ok()), &signed)
+            }
+        }
+    }
+
+    fn one(&self, hex: Option<&str>, signed: &[&[u8]]) -> Result<(), Unsigned> {
+        self.any(hex.and_then(unhex).into_iter(), signed)
+    }
+
+    /// Whether any of some tags fits; senders show two while a secret is being replaced.
+    fn any(&self, tags: impl Iterator<Item = Vec<u8>>, signed: &[&[u8]]) -> Result<(), Unsigned> {
+        let signed = signed.concat();
+        let mut result = Err(Unsigned::Missing);
+        for tag in tags.take(8) {
+            if hmac::verify(&self.key, &signed, &tag).is_ok() {
+                return Ok(());
+            }
+            result = Err(Unsigned::Wrong);
+        }
+        result
+    }
+
+    fn is_recent(&self, seconds: &str, now: Timestamp) -> Result<(), Unsigned> {
+        let seconds: u32 = seconds.trim().parse().map_err(|_| Unsigned::Missing)?;
+        let made = Timestamp(i64::from(seconds) * 1_000_000);
+        let apart = now.since(made).max(made.since(now));
+        if apart <= self.tolerance { Ok(()) } else { Err(Unsigned::Old) }
+    }
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |it: u8| (it as char).to_digit(16).map(|it| it as u8);
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|it| Some(digit(it[0])? << 4 | digit(*it.get(1)?)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signature(scheme: Scheme, secret: &str) -> Signature {
+        let header = scheme.header().unwrap_or("x-signature").to_owned();
+        let tolerance = Duration::from_secs(300);
+        Signature::new(scheme, header, tolerance, secret.to_owned()).expect("a secret")
+    }
+
+    #[track_caller]
+    fn check(
+        signature: &Signature,
+        headers: &[(&str, &str)],
+        body: &str,
+        at: i64,
+        expected: Result<(), Unsigned>,
+    ) {
+        let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
+        let now = Timestamp(at * 1_000_000);
+        assert_eq!(signature.check(&header, body.as_bytes(), now), expected);
+    }
+
+    /// The example of GitHub's documentation.
+    const GITHUB: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
+
+    #[test]
+    fn githubs_own_example_fits_and_nothing_near_it() {
+        let github = signature(Scheme::Github, "It's a Secret to Everybody");
+        let name = "x-hub-signature-256";
+        check(&github, &[(name, GITHUB)], "Hello, World!", 0, Ok(()));
+        check(&github, &[(name, GITHUB)], "Hello, World?", 0, Err(Unsigned::Wrong));
+        check(&github, &[(name, &GITHUB[..69])], "Hello, World!", 0, Err(Unsigned::Wrong));
+        check(&github, &[(name, &GITHUB[7..])], "Hello, World!", 0, Err(Unsigned::Missing));
+        check(&github, &[(name, "sha256=")], "Hello, World!", 0, Err(Unsigned::Wrong));
+        check(&github, &[(name, "sha256=xyz")], "Hello, World!", 0, Err(Unsigned::Missing));
+        check(&github, &[], "Hello, World!", 0, Err(Unsigned::Missing));
+        let other = signature(Scheme::Github, "it's a secret to everybody");
+        check(&other, &[(name, GITHUB)], "Hello, World!", 0, Err(Unsigned::Wrong));
+        let hex = signature(Scheme::Hex, "It's a Secret to Everybody");
+        check(&hex, &[("x-signature", &GITHUB[7..].to_uppercase())], "Hello, World!", 0, Ok(()));
+    }
+
+    #[test]
+    fn a_time_is_part_of_what_is_signed() {
+        let stripe = signature(Scheme::Stripe, "key");
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), b"1000.{}");
+        let hex: String = tag.as_ref().iter().map(|it| format!("{it:02x}")).collect();
+        let headers = |seconds: u32| format!("t={seconds},v0=aa,v1=bb,v1={hex}");
+        let name = "stripe-signature";
+        check(&stripe, &[(name, &headers(1000))], "{}", 1300, Ok(()));
+        check(&stripe, &[(name, &headers(1000))], "{}", 1301, Err(Unsigned::Old));
+        check(&stripe, &[(name, &headers(1000))], "{}", 699, Err(Unsigned::Old));
+        check(&stripe, &[(name, &headers(1001))], "{}", 1000, Err(Unsigned::Wrong));
+        check(&stripe, &[(name, "v1=aa")], "{}", 1000, Err(Unsigned::Missing));
+    }
+
+    /// The example of the Standard Webhooks specification.
+    #[test]
+    fn standard_webhooks_own_example_fits() {
+        let standard =
+            signature(Scheme::StandardWebhooks, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+        let headers = [
+            ("webhook-id", "msg_p5jXN8AQM9LWM0D4loKWxJek"),
+            ("webhook-timestamp", "1614265330"),
+            ("webhook-signature", "v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+        ];
+        check(&standard, &headers, r#"{"test": 2432232314}"#, 1_614_265_330, Ok(()));
+        check(&standard, &headers, r#"{"test": 2432232315}"#, 1_614_265_330, Err(Unsigned::Wrong));
+        check(&standard, &headers[1..], r#"{"test": 2432232314}"#, 0, Err(Unsigned::Missing));
+    }
+
+    #[test]
+    fn an_empty_secret_lets_nobody_in_and_none_is_printed() {
+        let new = |scheme, secret: &str| {
+            Signature::new(scheme, String::new(), Duration::ZERO, secret.to_owned())
+        };
+        assert!(new(Scheme::Github, "").is_none());
+        assert!(new(Scheme::Github, "  ").is_none());
+        assert!(new(Scheme::StandardWebhooks, "whsec_").is_none());
+        assert!(new(Scheme::StandardWebhooks, "no base64!").is_none());
+        let shown = format!("{:?}", new(Scheme::Hex, "hush").expect("a secret"));
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}
