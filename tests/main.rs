@@ -4,6 +4,7 @@ mod check;
 mod failure;
 mod kill;
 mod live;
+mod overflow;
 mod passing;
 mod reload;
 mod retry;

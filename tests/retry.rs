@@ -188,63 +188,97 @@ pub(crate) fn run_pipeline(
     pace: Duration,
     answers: Arc<Answers>,
 ) -> Ends {
-    let clock = Arc::new(Virtual::default());
-    let hands: Arc<dyn Clock> = Arc::new(Hands(clock.clone()));
-    let env = Env {
-        clock: hands.clone(),
-        random: Arc::new(Random::seeded(7)),
-        blocking: Arc::new(Blocking::new(1)),
-    };
-    let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
-    let place = Place::of(Path::new("retry.kdl"), None, None);
-    let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
-    let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-    let outside = Outside { clock: hands, answers };
-    let opening = Opening {
-        services: Services {
-            env: env.clone(),
-            environment: Arc::new(Bare),
-            fetch: Arc::new(outside),
-            globals: Arc::default(),
-            pipeline: "retry".into(),
-            timezone: "UTC".into(),
-        },
-        demo_notices: None,
-    };
-    let seen = Seen { clock: clock.clone(), stored: Arc::default() };
-    let settings = Settings {
-        place: store::Place::Memory,
-        synchronous: Synchronous::Full,
-        batch: 64,
-        linger: Duration::ZERO,
-        name: "db".into(),
-        backlog_rows: 1 << 20,
-        backlog_bytes: 1 << 28,
-    };
-    let opened = store::open(settings, Policy::default(), env.clone(), Box::new(seen.clone()));
-    let (store, writer) = opened.expect("a store in memory opens");
-    let executor = Arc::new(smol::Executor::new());
-    executor.spawn(writer.run_as_task()).detach();
-    let generation = smol::block_on(run::open(plan, 1, String::new(), &opening, None));
-    let generation = Arc::new(generation.expect("nothing to open fails"));
-    let engine =
-        Engine::new(env.clone(), store, executor.clone(), Arc::new(Outbox::default()), generation);
-    let feeder = engine.clone();
-    engine.spawn(async move {
+    let machine = Machine::new(pipeline, answers);
+    let (feeder, clock) = (machine.engine.clone(), machine.engine.env.clock.clone());
+    machine.engine.spawn(async move {
         for number in 0..count {
-            let body = format!(r#"{{"id":"e-{number}","type":"ring","number":{number}}}"#);
-            let bytes = body.into_bytes().into();
-            let arrival = Arrival { bytes, http: None, id: None, kind: None, decoded: None };
-            feeder.ingest("front", vec![arrival], Vec::new(), false).await.expect("it is taken");
-            env.clock.sleep(pace).await;
+            feeder
+                .ingest("front", vec![arrival(number)], Vec::new(), false)
+                .await
+                .expect("it is taken");
+            clock.sleep(pace).await;
         }
     });
-    while 0 < engine.running() {
-        if !executor.try_tick() {
-            clock.jump();
-        }
+    machine.run()
+}
+
+/// The event of this number.
+pub(crate) fn arrival(number: usize) -> Arrival {
+    let body = format!(r#"{{"id":"e-{number}","type":"ring","number":{number}}}"#);
+    let bytes = body.into_bytes().into();
+    Arrival { bytes, http: None, id: None, kind: None, decoded: None }
+}
+
+/// An engine on the virtual clock, its store in memory.
+pub(crate) struct Machine {
+    /// The engine.
+    pub(crate) engine: Arc<Engine>,
+    executor: Arc<smol::Executor<'static>>,
+    clock: Arc<Virtual>,
+    seen: Seen,
+}
+
+impl Machine {
+    /// Runs what the text says; `answers` is the outside.
+    pub(crate) fn new(pipeline: &str, answers: Arc<Answers>) -> Machine {
+        let clock = Arc::new(Virtual::default());
+        let hands: Arc<dyn Clock> = Arc::new(Hands(clock.clone()));
+        let env = Env {
+            clock: hands.clone(),
+            random: Arc::new(Random::seeded(7)),
+            blocking: Arc::new(Blocking::new(1)),
+        };
+        let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
+        let place = Place::of(Path::new("retry.kdl"), None, None);
+        let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
+        let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let outside = Outside { clock: hands, answers };
+        let opening = Opening {
+            services: Services {
+                env: env.clone(),
+                environment: Arc::new(Bare),
+                fetch: Arc::new(outside),
+                globals: Arc::default(),
+                pipeline: "retry".into(),
+                timezone: "UTC".into(),
+            },
+            demo_notices: None,
+        };
+        let seen = Seen { clock: clock.clone(), stored: Arc::default() };
+        let settings = Settings {
+            place: store::Place::Memory,
+            synchronous: Synchronous::Full,
+            batch: 64,
+            linger: Duration::ZERO,
+            name: "db".into(),
+            backlog_rows: 1 << 20,
+            backlog_bytes: 1 << 28,
+        };
+        let opened = store::open(settings, Policy::default(), env.clone(), Box::new(seen.clone()));
+        let (store, writer) = opened.expect("a store in memory opens");
+        let executor = Arc::new(smol::Executor::new());
+        executor.spawn(writer.run_as_task()).detach();
+        let generation = smol::block_on(run::open(plan, 1, String::new(), &opening, None));
+        let generation = Arc::new(generation.expect("nothing to open fails"));
+        let engine = Engine::new(
+            env.clone(),
+            store,
+            executor.clone(),
+            Arc::new(Outbox::default()),
+            generation,
+        );
+        Machine { engine, executor, clock, seen }
     }
-    seen.stored.lock().expect("no test panics").clone()
+
+    /// Until nothing is left to do; what was stored.
+    pub(crate) fn run(self) -> Ends {
+        while 0 < self.engine.running() {
+            if !self.executor.try_tick() {
+                self.clock.jump();
+            }
+        }
+        self.seen.stored.lock().expect("no test panics").clone()
+    }
 }
 
 #[test]

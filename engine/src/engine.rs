@@ -8,6 +8,7 @@ use crate::metrics::{Fate, Metrics};
 use crate::run::Generation;
 use crate::run::limiter::Noted;
 use crate::run::walk::{KeptStage, Verdict, Walk};
+use crate::spec::Overflow;
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -32,6 +33,8 @@ const ADMITTED_BYTES: usize = 8 << 20;
 /// Rows and bytes of the inbox beyond which nothing more is accepted.
 const BACKLOG_ROWS: u64 = 1_000_000;
 const BACKLOG_BYTES: u64 = 256 << 20;
+/// How long `overflow block` lets a message wait for room.
+const ROOM_MAX: Duration = Duration::from_secs(30);
 
 /// A message at the engine's door.
 #[derive(Debug, Clone)]
@@ -104,6 +107,7 @@ pub struct Engine {
     current: RwLock<Arc<Generation>>,
     admitted: AtomicUsize,
     admitted_bytes: AtomicUsize,
+    room: Signal,
     places: RwLock<Arc<Semaphore>>,
     held: Arc<Semaphore>,
     /// Accepted events that are in memory.
@@ -152,6 +156,7 @@ impl Engine {
             current: RwLock::new(generation),
             admitted: AtomicUsize::new(0),
             admitted_bytes: AtomicUsize::new(0),
+            room: Signal::new(),
             places: RwLock::new(Arc::new(places)),
             held: Arc::new(Semaphore::new(HELD_MAX)),
             in_flight: Mutex::new(HashSet::new()),
@@ -216,8 +221,26 @@ impl Engine {
         keeps_unreadable: bool,
     ) -> Result<Vec<Answer>, Unavailable> {
         let bytes: usize = arrivals.iter().map(|it| it.bytes.len()).sum();
-        let _permit = self.admit(arrivals.len(), bytes)?;
         let generation = self.generation();
+        let overflow = generation.plan.limits.overflow;
+        let admitted = match self.admit(arrivals.len(), bytes) {
+            Err(full) if full.code == "queue" && overflow == Overflow::Block => {
+                self.admit_later(arrivals.len(), bytes).await
+            }
+            admitted => admitted,
+        };
+        let _permit = match admitted {
+            Ok(permit) => permit,
+            Err(unavailable) => {
+                self.metrics.count(Fate::Shed, arrivals.len() as u64);
+                let lets_go = unavailable.code == "queue" && overflow == Overflow::DropNewest;
+                if !lets_go || !keeps_unreadable {
+                    return Err(unavailable);
+                }
+                // A source that nobody waits for goes on with its next messages.
+                return self.remember(source, remember).await.map(|()| Vec::new());
+            }
+        };
         let Some(plan) = generation.plan.sources.iter().find(|it| *it.name == *source) else {
             return Err(Unavailable { code: "stopping", reason: "the source is gone".to_owned() });
         };
@@ -251,19 +274,44 @@ impl Engine {
                 }
             }
         }
-        for (key, value) in remember {
-            let owner = plan.name.clone();
-            batch.entries.push(Entry::Save { owner, key, value: Some(value) });
-        }
+        batch.entries.extend(saves(&plan.name, remember));
         self.settle(batch).await
+    }
+
+    async fn remember(
+        &self,
+        source: &str,
+        remember: Vec<(String, String)>,
+    ) -> Result<(), Unavailable> {
+        let entries: Vec<Entry> = saves(&Arc::from(source), remember).collect();
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let saved = self.store.submit(entries).await;
+        saved.map(|_| ()).map_err(|it| Unavailable { code: "store", reason: it.reason })
+    }
+
+    /// Waits for room, in no order, at most [`ROOM_MAX`].
+    async fn admit_later(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
+        let waiting = async {
+            loop {
+                let freed = self.room.listen();
+                match self.admit(events, bytes) {
+                    Err(full) if full.code == "queue" => freed.await,
+                    admitted => return admitted,
+                }
+            }
+        };
+        let in_time = stages::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
+        in_time.unwrap_or_else(|| {
+            let reason = "too much waits to be stored".to_owned();
+            Err(Unavailable { code: "queue", reason })
+        })
     }
 
     /// A message that waits for its first commit holds its bytes; how much may wait is bounded.
     fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
-        let refuse = |code, reason: &str| {
-            self.metrics.count(Fate::Shed, events as u64);
-            Err(Unavailable { code, reason: reason.to_owned() })
-        };
+        let refuse = |code, reason: &str| Err(Unavailable { code, reason: reason.to_owned() });
         if self.stopping.load(Ordering::SeqCst) {
             return refuse("stopping", "the engine is stopping");
         }
@@ -279,13 +327,15 @@ impl Engine {
         let queue = self.generation().plan.limits.queue;
         let waiting = self.admitted.fetch_add(events, Ordering::SeqCst);
         let waiting_bytes = self.admitted_bytes.fetch_add(bytes, Ordering::SeqCst);
-        let admitted = Admitted { engine: self, events, bytes };
         // Whoever comes first may be larger than the queue; it would never get in otherwise.
         let is_full = queue < waiting + events || ADMITTED_BYTES < waiting_bytes + bytes;
         if 0 < waiting && is_full {
+            // Given back without a word: who waits for room would wake itself for ever.
+            self.admitted.fetch_sub(events, Ordering::SeqCst);
+            self.admitted_bytes.fetch_sub(bytes, Ordering::SeqCst);
             return refuse("queue", "too much waits to be stored");
         }
-        Ok(admitted)
+        Ok(Admitted { engine: self, events, bytes })
     }
 
     /// Runs the local stages and chooses the road.
@@ -638,6 +688,15 @@ impl Engine {
     }
 }
 
+fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Item = Entry> + use<> {
+    let owner = owner.clone();
+    remember.into_iter().map(move |(key, value)| Entry::Save {
+        owner: owner.clone(),
+        key,
+        value: Some(value),
+    })
+}
+
 struct Admitted<'a> {
     engine: &'a Engine,
     events: usize,
@@ -648,6 +707,7 @@ impl Drop for Admitted<'_> {
     fn drop(&mut self) {
         self.engine.admitted.fetch_sub(self.events, Ordering::SeqCst);
         self.engine.admitted_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.engine.room.notify(usize::MAX);
     }
 }
 

@@ -116,6 +116,9 @@ const LIMITS: &[Node] = &[
     Node::new("queue", "events that may wait for their first commit")
         .args(&[Arg::one("events", Type::Int(1, 1_000_000))])
         .default("4096"),
+    Node::new("overflow", "what becomes of a message that finds no room in `queue`")
+        .args(&[Arg::one("mode", Type::Word(&["block", "reject", "drop-newest"]))])
+        .default("reject"),
     Node::new("concurrency", "accepted events that have a stage running")
         .args(&[Arg::one("events", Type::Int(1, 10_000))])
         .default("100"),

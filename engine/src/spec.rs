@@ -94,6 +94,8 @@ pub struct Token {
 pub struct Limits {
     /// Events that may wait for their first commit.
     pub queue: usize,
+    /// What becomes of what finds no room to wait.
+    pub overflow: Overflow,
     /// Accepted events that have a stage running.
     pub concurrency: usize,
     /// From the start of an event's stages to its routing.
@@ -102,6 +104,19 @@ pub struct Limits {
     pub shutdown_grace: Duration,
     /// The largest single event, in bytes.
     pub event_size_max: u64,
+}
+
+/// What becomes of a message that finds the queue full. None was accepted, so none is lost that
+/// anybody was promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overflow {
+    /// A request waits for room; the client feels it.
+    Block,
+    /// A request is answered 503; a source that nobody waits for offers it again.
+    #[default]
+    Reject,
+    /// The same for a request; a source that nobody waits for lets it go.
+    DropNewest,
 }
 
 /// How urgent events are.

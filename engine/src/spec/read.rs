@@ -162,6 +162,11 @@ impl<'a> Read<'a> {
         let time = |name: &str| node.as_ref().and_then(|it| duration_of(it, name));
         Limits {
             queue: count("queue").unwrap_or(4096),
+            overflow: match node.as_ref().and_then(|it| text_of(it, "overflow")).as_deref() {
+                Some("block") => Overflow::Block,
+                Some("drop-newest") => Overflow::DropNewest,
+                _ => Overflow::Reject,
+            },
             concurrency: count("concurrency").unwrap_or(100),
             event_timeout: time("event-timeout").unwrap_or(Duration::from_secs(60)),
             shutdown_grace: time("shutdown-grace").unwrap_or(Duration::from_secs(10)),
