@@ -2,6 +2,7 @@
 //! exit code.
 
 mod check;
+mod expand;
 mod explain;
 mod run;
 
@@ -21,6 +22,8 @@ enum Command {
     Run(run::RunArgs),
     /// Check pipeline files: every mistake at its place, nothing is started.
     Check(check::CheckArgs),
+    /// Show a file as it takes effect: includes, parameters and policies in their places.
+    Expand(expand::ExpandArgs),
     /// Explain a code such as E0203.
     Explain(explain::ExplainArgs),
 }
@@ -30,6 +33,7 @@ pub fn main(line: Line) -> u8 {
     match line.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
+        Command::Expand(args) => expand::expand(&args),
         Command::Explain(args) => explain::explain(&args),
     }
 }

@@ -43,6 +43,7 @@ pub mod command;
 pub mod decode;
 pub mod document;
 pub mod engine;
+pub mod expand;
 pub mod files;
 pub mod grammar;
 pub mod host;

@@ -6,7 +6,8 @@ use crate::grammar;
 use crate::include::{self, Texts};
 use crate::params;
 use crate::plan::{self, Plan};
-use crate::spec;
+use crate::spec::{self, Spec};
+use kdl::KdlDocument;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
@@ -51,8 +52,18 @@ pub fn load(
     Ok(loaded)
 }
 
-/// Checks a text as if it were the file at `place`. Pure but for the schemas and tables that the
-/// text names, inside the pipeline's root.
+/// A file that was read, for what shows it again.
+pub struct Read {
+    /// The document with everything that is included and every parameter in its place.
+    pub document: KdlDocument,
+    /// Where its parts come from.
+    pub texts: Texts,
+    /// What it says.
+    pub spec: Spec,
+}
+
+/// Checks a text as if it were the file at `place`. Pure but for the files that the text names,
+/// inside the pipeline's root.
 pub fn check(
     source: &Arc<SourceText>,
     place: &Place,
@@ -60,12 +71,39 @@ pub fn check(
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> Loaded {
+    check_and_keep(source, place, overrides, catalog, environment, |_, _| ()).0
+}
+
+/// The same, and what was read when nothing is wrong with it.
+pub fn read(
+    source: &Arc<SourceText>,
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> (Loaded, Option<Read>) {
+    let keep = |document: &KdlDocument, spec: &Spec| (document.clone(), spec.clone());
+    let (loaded, kept, texts) =
+        check_and_keep(source, place, overrides, catalog, environment, keep);
+    let read = kept.filter(|_| loaded.plan.is_some());
+    (loaded, read.map(|(document, spec)| Read { document, texts, spec }))
+}
+
+fn check_and_keep<T>(
+    source: &Arc<SourceText>,
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+    keep: impl FnOnce(&KdlDocument, &Spec) -> T,
+) -> (Loaded, Option<T>, Texts) {
     let mut opened = Opened::new(place.clone());
     let mut texts = Texts::new(source.clone(), &place.folder);
     let mut found = Vec::new();
     let document = include::read(&mut texts, source, &mut opened, &mut found);
     let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
     let mut diagnostics = Diagnostics::new(texts.whole());
+    let mut kept = None;
     let plan = document.and_then(|mut document| {
         crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         params::apply(&mut document, &mut diagnostics);
@@ -73,6 +111,7 @@ pub fn check(
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
+        kept = Some(keep(&document, &spec));
         plan::build(spec, &source.text, &mut context)
     });
     found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
@@ -81,7 +120,8 @@ pub fn check(
     let given = overrides.iter().map(|it| it.1.as_bytes());
     let hash = hash([source.text.as_bytes()].into_iter().chain(read).chain(given));
     let plan = plan.filter(|_| is_sound);
-    Loaded { plan, diagnostics: found, files: seen.into_keys().collect(), hash }
+    let files = seen.into_keys().collect();
+    (Loaded { plan, diagnostics: found, files, hash }, kept, texts)
 }
 
 fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {

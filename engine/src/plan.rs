@@ -10,7 +10,7 @@ pub mod outside;
 mod policy;
 mod schemas;
 
-pub use policy::{Layer, Policy, Role, layers};
+pub use policy::{Layer, Policy, Role, layers, resolve};
 pub use schemas::{Schemas, Violation, violations};
 
 use crate::spec::{

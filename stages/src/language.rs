@@ -18,5 +18,7 @@ pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
 pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
-pub use value::{Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses};
+pub use value::{
+    Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses, write_duration,
+};
 pub use words::nearest;

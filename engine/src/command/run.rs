@@ -50,7 +50,8 @@ enum LogFormat {
     Json,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+/// Reads `PATH=VALUE`.
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     let (path, value) = text.split_once('=').ok_or("write PATH=VALUE")?;
     Ok((path.to_owned(), value.to_owned()))
 }

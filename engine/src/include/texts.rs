@@ -97,6 +97,11 @@ impl Texts {
         format!("{}:{line}", file.source.name)
     }
 
+    /// Whether a byte of the long text stands in the pipeline file itself.
+    pub fn is_first(&self, at: usize) -> bool {
+        self.index(at) == 0
+    }
+
     /// The files that lead to the one at this byte, the nearest first.
     pub(super) fn chain(&self, at: usize) -> &[String] {
         &self.files[self.index(at)].chain

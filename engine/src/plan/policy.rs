@@ -90,7 +90,7 @@ fn find<'a>(policies: &'a [PolicyNode], name: &Name) -> Option<&'a PolicyNode> {
 }
 
 /// What the layers come to.
-pub(super) fn resolve(spec: &Spec, role: Role, named: Option<&Name>, own: &Failure) -> Policy {
+pub fn resolve(spec: &Spec, role: Role, named: Option<&Name>, own: &Failure) -> Policy {
     let layers = layers(spec, role, named, own);
     let said = layers.iter().fold(Failure::default(), |above, it| above.over(it.failure));
     let (timeout, retries, concurrency) = role.built_in();

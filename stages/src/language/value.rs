@@ -70,6 +70,29 @@ pub fn parse_rate(text: &str) -> Option<Rate> {
     (0.0 < count && count.is_finite()).then_some(Rate { count, per: Duration::from_secs(seconds) })
 }
 
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "min",
+            3600 => "h",
+            _ => "d",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// A duration as the file writes it, in the largest unit that fits: `"90s"`, `"2m"`.
+pub fn write_duration(duration: Duration) -> String {
+    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
+        let whole = duration.as_millis();
+        if millis <= whole && whole.is_multiple_of(millis) {
+            return format!("{}{unit}", whole / millis);
+        }
+    }
+    format!("{}ms", duration.as_millis())
+}
+
 fn leading_number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|it: char| !it.is_ascii_digit() && it != '.')?;
     let number = text[..end].parse().ok()?;

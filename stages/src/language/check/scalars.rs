@@ -2,7 +2,9 @@
 
 use super::super::place::{annotation_span, value_span, value_text_span};
 use super::super::table::Type;
-use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
+use super::super::value::{
+    self, bytes_of, duration_of, field_path, parse_rate, statuses, write_duration,
+};
 use super::super::words::nearest;
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, Problem, ProblemKind, Template};
@@ -185,7 +187,7 @@ impl Place<'_> {
 
     fn duration_range(&mut self, given: Duration, least: Duration, most: Duration) {
         if given < least || most < given {
-            self.out_of_range(&format!("{} to {}", lasting(least), lasting(most)));
+            self.out_of_range(&format!("{} to {}", write_duration(least), write_duration(most)));
         }
     }
 
@@ -354,14 +356,4 @@ fn sized(bytes: u64) -> String {
         }
     }
     format!("{bytes}B")
-}
-
-fn lasting(duration: Duration) -> String {
-    for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        let whole = duration.as_millis();
-        if millis <= whole && whole.is_multiple_of(millis) {
-            return format!("{}{unit}", whole / millis);
-        }
-    }
-    format!("{}ms", duration.as_millis())
 }

@@ -1,0 +1,188 @@
+//! The file as it takes effect: includes and parameters in their places, failure handling with
+//! every layer applied, and behind each value where it comes from.
+//!
+//! Never: the value of a secret. What the file takes from outside is shown as the file writes it.
+
+mod failure;
+mod shown;
+
+use crate::grammar;
+use crate::load::Read;
+use crate::plan::Role as Failing;
+use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
+use serde_json::Value;
+use shown::Shown;
+use stages::catalog::Catalog;
+use stages::language::{Kinds, Node, Role, Type};
+
+/// What stands in for a secret that the file itself holds.
+const MASK: &str = "…";
+
+/// The effective file, ready to be written.
+pub struct Expanded(Vec<Shown>);
+
+impl Expanded {
+    /// As KDL: it can be read again, and comes to the same pipeline.
+    pub fn kdl(&self) -> String {
+        let mut text = String::new();
+        for (index, node) in self.0.iter().enumerate() {
+            if 0 < index {
+                text.push('\n');
+            }
+            node.write(&mut text, 0);
+        }
+        text
+    }
+
+    /// As JSON: nodes with `name`, `arguments`, `properties`, `children` and `origin`.
+    pub fn json(&self) -> Value {
+        self.0.iter().map(Shown::json).collect()
+    }
+
+    /// Only the nodes of this name, or of this role where nothing has the name.
+    pub fn only(self, name: &str) -> Expanded {
+        let is_named = |it: &Shown| it.title() == Some(name);
+        if self.0.iter().any(is_named) {
+            return Expanded(self.0.into_iter().filter(is_named).collect());
+        }
+        Expanded(self.0.into_iter().filter(|it| it.name == name).collect())
+    }
+
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Expands a file that was checked.
+pub fn expand(read: &Read, catalog: &Catalog) -> Expanded {
+    let walk = Walk { read, catalog };
+    let nodes = read.document.nodes().iter();
+    // Their work is done: what they said stands where it takes effect.
+    let is_done =
+        |it: &&KdlNode| matches!(it.name().value(), "include" | "policy" | "defaults" | "test");
+    let shown = nodes.filter(|it| !is_done(it)).map(|it| walk.top(it));
+    Expanded(shown.collect())
+}
+
+struct Walk<'a> {
+    read: &'a Read,
+    catalog: &'a Catalog,
+}
+
+type Groups = Vec<&'static [Node]>;
+
+impl Walk<'_> {
+    fn top(&self, node: &KdlNode) -> Shown {
+        let name = node.name().value();
+        let row = grammar::TOP.iter().find(|it| it.name == name);
+        let mut groups: Groups = row.map(|it| it.children.to_vec()).unwrap_or_default();
+        let texts: Vec<&str> =
+            node.entries().iter().filter_map(|it| it.value().as_string()).collect();
+        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == name) {
+            let kinds = self.catalog.kinds(role);
+            let kind = kinds.iter().find(|it| Some(&it.word) == texts.first());
+            groups.extend(kind.map(|it| it.nodes.to_vec()).unwrap_or_default());
+        }
+        let mut shown = self.node(node, row, &groups);
+        shown.origin = self.origin(node);
+        if let (Some(failing), Some(title)) = (failing(name), texts.get(1)) {
+            failure::apply(&mut shown, &self.read.spec, failing, title);
+        }
+        shown
+    }
+
+    /// The file that a node was included from.
+    fn origin(&self, node: &KdlNode) -> Option<String> {
+        let at = node.name().span().offset();
+        let is_own = self.read.texts.is_first(at);
+        (!is_own).then(|| self.read.texts.line(at))
+    }
+
+    fn node(&self, node: &KdlNode, row: Option<&Node>, groups: &Groups) -> Shown {
+        let mut shown = Shown::new(node.name().value());
+        let mut index = 0;
+        for entry in node.entries() {
+            let ty = match entry.name() {
+                Some(name) => row.and_then(|it| {
+                    let prop = it.props.iter().find(|it| it.name == name.value());
+                    prop.map(|it| it.ty).or(it.open)
+                }),
+                None => {
+                    index += 1;
+                    row.and_then(|it| it.args.get(index - 1).or(it.args.last())).map(|it| it.ty)
+                }
+            };
+            shown.entry(entry.name().map(|it| it.value()), value(entry, ty));
+            if let Some(param) = param(entry) {
+                shown.origin = Some(format!("param {param}"));
+            }
+        }
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        for child in children {
+            let row =
+                groups.iter().flat_map(|it| it.iter()).find(|it| it.name == child.name().value());
+            let below = row.map(|it| it.children.to_vec()).unwrap_or_default();
+            shown.children.push(self.node(child, row, &below));
+        }
+        shown.has_block = node.children().is_some();
+        self.absent(&mut shown, groups);
+        shown
+    }
+
+    /// What holds because nobody says anything, as remarks.
+    fn absent(&self, shown: &mut Shown, groups: &Groups) {
+        if !shown.has_block {
+            return;
+        }
+        let rows = groups.iter().flat_map(|it| it.iter());
+        for row in rows.filter(|it| !it.default.is_empty() && !failure::is_part(it.name)) {
+            if !shown.children.iter().any(|it| it.name == row.name) {
+                shown.remarks.push(format!("{}: {} (built-in)", row.name, row.default));
+            }
+        }
+    }
+}
+
+fn failing(role: &str) -> Option<Failing> {
+    Some(match role {
+        "enrich" => Failing::Enrich,
+        "sink" => Failing::Sink,
+        "notify" => Failing::Notify,
+        _ => return None,
+    })
+}
+
+/// A value as it is written, a literal secret masked.
+fn value(entry: &KdlEntry, ty: Option<Type>) -> KdlEntry {
+    let is_literal = entry.ty().is_none();
+    let is_name = matches!(ty, Some(Type::Ident | Type::Ref | Type::Word(_)));
+    let mut plain = match entry.value().as_string() {
+        Some(_) if is_literal && matches!(ty, Some(Type::Secret)) => quoted(MASK),
+        Some(text) if !is_name => quoted(text),
+        _ => KdlEntry::new(entry.value().clone()),
+    };
+    if let Some(ty) = entry.ty() {
+        plain.set_ty(ty.value());
+    }
+    plain
+}
+
+/// Free text in quotes, also where a bare word would do.
+fn quoted(text: &str) -> KdlEntry {
+    let mut entry = KdlEntry::new(KdlValue::String(text.to_owned()));
+    let value_repr = format!("{text:?}");
+    entry.set_format(KdlEntryFormat { value_repr, ..KdlEntryFormat::default() });
+    entry
+}
+
+/// The parameter that a value came from.
+fn param(entry: &KdlEntry) -> Option<String> {
+    let written = &entry.format()?.value_repr;
+    let (annotation, name) = written.strip_prefix('(')?.split_once(')')?;
+    let is_param = entry.ty().is_none() && annotation.trim() == "param";
+    is_param.then(|| name.trim().trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! A node of the effective file, and how it is written.
+
+use kdl::{KdlEntry, KdlIdentifier, KdlValue};
+use serde_json::{Map, Value, json};
+
+/// A node with where it comes from.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) entries: Vec<(Option<String>, KdlEntry)>,
+    pub(super) children: Vec<Shown>,
+    /// What holds without standing in the file, one line each.
+    pub(super) remarks: Vec<String>,
+    pub(super) has_block: bool,
+    /// Empty for what the node itself says.
+    pub(super) origin: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn new(name: &str) -> Self {
+        Shown {
+            name: name.to_owned(),
+            entries: Vec::new(),
+            children: Vec::new(),
+            remarks: Vec::new(),
+            has_block: false,
+            origin: None,
+        }
+    }
+
+    pub(super) fn entry(&mut self, name: Option<&str>, value: KdlEntry) {
+        self.entries.push((name.map(str::to_owned), value));
+    }
+
+    /// The name that the file gives the node: its last argument.
+    pub(super) fn title(&self) -> Option<&str> {
+        let arguments = self.entries.iter().filter(|it| it.0.is_none());
+        arguments.filter_map(|it| it.1.value().as_string()).next_back()
+    }
+
+    pub(super) fn write(&self, text: &mut String, depth: usize) {
+        let indent = "    ".repeat(depth);
+        text.push_str(&indent);
+        text.push_str(&KdlIdentifier::from(self.name.as_str()).to_string());
+        for (name, entry) in &self.entries {
+            text.push(' ');
+            if let Some(name) = name {
+                text.push_str(&KdlIdentifier::from(name.as_str()).to_string());
+                text.push('=');
+            }
+            text.push_str(entry.to_string().trim());
+        }
+        let is_empty = self.children.is_empty() && self.remarks.is_empty();
+        if !is_empty {
+            text.push_str(" {");
+        }
+        if let Some(origin) = &self.origin {
+            text.push_str(&format!(" // {origin}"));
+        }
+        text.push('\n');
+        if is_empty {
+            return;
+        }
+        for child in &self.children {
+            child.write(text, depth + 1);
+        }
+        for remark in &self.remarks {
+            text.push_str(&format!("{indent}    // {remark}\n"));
+        }
+        text.push_str(&format!("{indent}}}\n"));
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let arguments: Vec<Value> =
+            self.entries.iter().filter(|it| it.0.is_none()).map(|it| value(&it.1)).collect();
+        let properties: Map<String, Value> =
+            self.entries.iter().filter_map(|it| Some((it.0.clone()?, value(&it.1)))).collect();
+        let children: Vec<Value> = self.children.iter().map(Shown::json).collect();
+        json!({
+            "name": self.name, "arguments": arguments, "properties": properties,
+            "children": children, "origin": self.origin, "built_in": self.remarks,
+        })
+    }
+}
+
+/// A value; one from outside as `{"env": "X"}`.
+fn value(entry: &KdlEntry) -> Value {
+    let plain = match entry.value() {
+        KdlValue::String(it) => json!(it),
+        KdlValue::Integer(it) => i64::try_from(*it).map_or(Value::Null, Value::from),
+        KdlValue::Float(it) => json!(it),
+        KdlValue::Bool(it) => json!(it),
+        KdlValue::Null => Value::Null,
+    };
+    match entry.ty() {
+        Some(ty) => json!({ ty.value(): plain }),
+        None => plain,
+    }
+}

@@ -1,0 +1,125 @@
+use super::*;
+use crate::files::Place;
+use crate::load;
+use stages::diagnostic::SourceText;
+use stages::language::Environment;
+use std::path::Path;
+use std::sync::Arc;
+
+struct Everything;
+
+impl Environment for Everything {
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn value(&self, _: &str) -> Option<String> {
+        panic!("no value is asked for")
+    }
+}
+
+#[track_caller]
+fn expanded(folder: &Path, text: &str) -> Expanded {
+    let source = SourceText { name: "main.kdl".to_owned(), text: text.to_owned() };
+    let place = Place::of(&folder.join("main.kdl"), None, None);
+    let catalog = Catalog::built_in();
+    let (loaded, read) = load::read(&Arc::new(source), &place, &[], &catalog, &Everything);
+    let told = crate::report::human(&loaded.diagnostics, false, 100);
+    expand(&read.unwrap_or_else(|| panic!("{told}")), &catalog)
+}
+
+const TEXT: &str = r#"
+pipeline shop schema-version=1
+include "more.kdl"
+param patience "5s"
+defaults { enrich { concurrency 2 } }
+policy lan { policy base; timeout "1s" }
+policy base { retry 3 on="5xx"; breaker }
+server {
+    listen "127.0.0.1:0"
+    auth { token reader "hush hush"; token other (env)"OTHER" }
+}
+enrich http weather {
+    policy lan
+    get "http://127.0.0.1:1/"
+    timeout (param)patience
+}
+sink sqlite db { path "a.db"; retention { keep "1d" } }
+"#;
+
+const EXPECTED: &str = r#"pipeline shop schema-version=1
+
+source demo press { // FOLDER/more.kdl:1
+    emit "ring"
+    // disabled: #false (built-in)
+    // seed: random (built-in)
+    // count: endless (built-in)
+}
+
+param patience "5s"
+
+server {
+    listen "127.0.0.1:0"
+    auth {
+        token reader "…"
+        token other (env)"OTHER"
+    }
+    // public-url: from `listen` (built-in)
+    // max-body: 1MiB (built-in)
+}
+
+enrich http weather {
+    get "http://127.0.0.1:1/"
+    timeout "5s"
+    retry 3 on="5xx" give-up="1d" { // policy base
+        backoff exponential base="200ms" max="30s" factor=2.0 jitter=full // built-in
+    }
+    breaker { // policy base
+        trip after=5 within="30s"
+        open-for "20s"
+        probes 1
+    }
+    concurrency 2 // defaults
+"#;
+
+#[test]
+fn every_value_stands_where_it_takes_effect_with_its_origin() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("more.kdl"), "source demo press { emit ring }")
+        .expect("it writes");
+    let text = expanded(folder.path(), TEXT).kdl();
+    let text = text.replace(&folder.path().display().to_string(), "FOLDER");
+    assert_eq!(text.get(..EXPECTED.len()), Some(EXPECTED), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
+fn what_is_expanded_can_be_read_and_expands_to_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("more.kdl"), "source demo press { emit ring }")
+        .expect("it writes");
+    let once = expanded(folder.path(), TEXT).kdl();
+    let bare = |text: &str| {
+        let cut = |it: &str| it.split(" //").next().unwrap_or_default().trim_end().to_owned();
+        text.lines().map(cut).filter(|it| !it.is_empty()).collect::<Vec<_>>()
+    };
+    assert_eq!(bare(&expanded(folder.path(), &once).kdl()), bare(&once));
+}
+
+#[test]
+fn one_node_can_be_asked_for_and_json_tells_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("more.kdl"), "source demo press { emit ring }")
+        .expect("it writes");
+    let json = expanded(folder.path(), TEXT).only("weather").json();
+    let timeout = &json[0]["children"][1];
+    assert_eq!((&timeout["name"], &timeout["arguments"][0]), (&"timeout".into(), &"5s".into()));
+    let retry = &json[0]["children"][2];
+    assert_eq!(
+        (&retry["origin"], &retry["properties"]["on"]),
+        (&"policy base".into(), &"5xx".into())
+    );
+    let server = expanded(folder.path(), TEXT).only("server").json();
+    assert_eq!(server[0]["children"][1]["children"][1]["arguments"][1]["env"], "OTHER");
+    assert!(expanded(folder.path(), TEXT).only("nothing").is_empty());
+}
