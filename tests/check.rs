@@ -5,7 +5,7 @@
 use crate::support::{Bare, root};
 use engine::files::Place;
 use engine::load::{self, Loaded};
-use engine::report;
+use engine::report::{self, Checked};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Rule, SourceText};
 use std::collections::BTreeSet;
@@ -38,6 +38,15 @@ fn loaded(file: &Path) -> Loaded {
             hash: String::new(),
         },
     }
+}
+
+/// Every case with what is found in it.
+pub(crate) fn every_case() -> Vec<Checked> {
+    let checked = |it: &PathBuf| {
+        let found = loaded(it).diagnostics;
+        Checked { name: it.display().to_string(), found }
+    };
+    cases().iter().map(checked).collect()
 }
 
 /// What the terminal shows of a text, as if it lay in `pipelines/`.

@@ -2,6 +2,8 @@
 
 mod check;
 mod failure;
+mod flags;
+mod formats;
 mod kill;
 mod live;
 mod overflow;

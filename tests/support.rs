@@ -207,3 +207,33 @@ pub(crate) fn ask_as(
     let status = head.split_whitespace().nth(1).and_then(|it| it.parse().ok());
     Ok((status.ok_or_else(broken)?, answer[end + 4..].to_vec()))
 }
+
+/// What one run of a command came to.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) output: String,
+    pub(crate) error: String,
+}
+
+/// Runs `engine` with these arguments in a folder, with this standard input and no variables of
+/// ours, to its end.
+pub(crate) fn engine(folder: &Path, arguments: &[&str], input: &str) -> Answer {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // A command that does not read its input may be gone already.
+    child.stdin.take().expect("it is piped").write_all(input.as_bytes()).ok();
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes UTF-8");
+    Answer {
+        code: output.status.code().expect("it exits by itself"),
+        output: text(output.stdout),
+        error: text(output.stderr),
+    }
+}

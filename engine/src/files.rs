@@ -5,6 +5,7 @@
 use stages::diagnostic::SourceText;
 use stages::language::{Files, Unread};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,27 @@ impl Place {
             path.components().filter(|it| matches!(it, Component::Normal(_))).collect();
         data.join(below.strip_prefix("data").unwrap_or(&below))
     }
+}
+
+/// Replaces the text of a file: who reads it meanwhile sees the old one or the new one, whole.
+///
+/// A link stays a link, and the file keeps its permissions.
+pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let file = path.canonicalize()?;
+    let permissions = file.metadata()?.permissions();
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = file.with_file_name(format!(".{name}.{}.new", std::process::id()));
+    let written = (|| {
+        let mut new = std::fs::OpenOptions::new().write(true).create_new(true).open(&beside)?;
+        new.write_all(text.as_bytes())?;
+        new.set_permissions(permissions)?;
+        new.sync_all()?;
+        std::fs::rename(&beside, &file)
+    })();
+    if written.is_err() {
+        std::fs::remove_file(&beside).ok();
+    }
+    written
 }
 
 /// Takes `a/../` out of a path as text, so that messages and names are short.
@@ -197,5 +219,20 @@ mod tests {
         check(Some("/tmp/d"), "../data/events.db", "/tmp/d/events.db");
         check(Some("/tmp/d"), "../../x/events.db", "/tmp/d/x/events.db");
         check(Some("/tmp/d"), "/var/lib/x.db", "/var/lib/x.db");
+    }
+    #[test]
+    fn a_text_is_replaced_through_a_link_with_its_permissions() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        let (file, link) = (folder.path().join("a.kdl"), folder.path().join("link.kdl"));
+        std::fs::write(&file, "old").expect("it writes");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).expect("it sets");
+        symlink(&file, &link).expect("it links");
+        replace(&link, "new").expect("it replaces");
+        assert_eq!(std::fs::read_to_string(&file).expect("it reads"), "new");
+        let mode = file.metadata().expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
     }
 }

@@ -38,18 +38,29 @@ pub fn load(
     environment: &dyn Environment,
 ) -> std::io::Result<Loaded> {
     let bytes = std::fs::read(&place.file)?;
+    Ok(load_bytes(&bytes, place, overrides, catalog, environment))
+}
+
+/// Checks bytes as if they were what the file at `place` holds.
+pub fn load_bytes(
+    bytes: &[u8],
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> Loaded {
     let name = place.file.display().to_string();
-    let mut loaded = match document::text(&bytes, &name) {
+    let mut loaded = match document::text(bytes, &name) {
         Ok(source) => check(&source, place, overrides, catalog, environment),
         Err(found) => Loaded {
             plan: None,
             diagnostics: found.sorted(),
             files: BTreeSet::new(),
-            hash: hash([bytes.as_slice()]),
+            hash: hash([bytes]),
         },
     };
     loaded.files.insert(place.file.clone());
-    Ok(loaded)
+    loaded
 }
 
 /// A file that was read, for what shows it again.

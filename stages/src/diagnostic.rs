@@ -51,6 +51,8 @@ pub struct Edit {
 pub struct Diagnostic {
     /// The rule that found it.
     pub rule: Rule,
+    /// How bad it is: the rule's own word, unless who asked for the check said otherwise.
+    pub severity: Severity,
     /// One fragment, lower case, no full stop, the user's words in backticks.
     pub message: String,
     /// Places, the primary one first.
@@ -88,6 +90,7 @@ impl Diagnostic {
     pub fn frame(&mut self, source: Arc<SourceText>, span: Span, label: &str) -> &mut Self {
         self.related.push(Diagnostic {
             rule: self.rule,
+            severity: self.severity,
             message: format!("in {}", source.name),
             labels: vec![Label { span, text: label.to_owned() }],
             help: None,
@@ -126,6 +129,7 @@ impl Diagnostics {
     pub fn push(&mut self, rule: Rule, message: impl Into<String>) -> &mut Diagnostic {
         self.found.push(Diagnostic {
             rule,
+            severity: rule.severity(),
             message: message.into(),
             labels: Vec::new(),
             help: None,
@@ -167,7 +171,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.rule.severity() {
+        Some(match self.severity {
             Severity::Error => miette::Severity::Error,
             Severity::Warning => miette::Severity::Warning,
         })

@@ -1,86 +1,232 @@
 //! `engine check`: every mistake of pipeline files, nothing is started.
 
-use crate::files::Place;
-use crate::load::{self, ProcessEnvironment};
-use crate::report;
+mod fix;
+mod follow;
+mod input;
+mod level;
+
+use crate::load::{self, Loaded, ProcessEnvironment};
+use crate::report::{self, Checked, Colour};
 use clap::{Args, ValueEnum};
+use input::Input;
+use level::{Denied, Levels};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, Severity};
-use std::path::{Path, PathBuf};
+use stages::diagnostic::{Rule, Severity};
+use stages::language::Environment;
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Pipeline files.
+    /// Pipeline files; folders, for their `*.kdl` without `*.test.kdl`; or `-` for standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// How findings are written.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
+    /// Make warnings errors: all of them with `warnings`, or one code. May stand again.
+    #[arg(long, value_name = "warnings|CODE", value_parser = level::denied)]
+    deny: Vec<Denied>,
+    /// Leave out the warnings of one code, also where they are denied. May stand again.
+    #[arg(long, value_name = "CODE", value_parser = level::allowed)]
+    allow: Vec<Rule>,
+    /// Take variables that are not set as set, as on a machine that only checks.
+    #[arg(long)]
+    allow_missing_env: bool,
+    /// Write the repairs that cannot be wrong into the files, then check what is left.
+    #[arg(long, conflicts_with = "watch")]
+    fix: bool,
+    /// Check again whenever a file changes, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// What standard input is called, and where relative paths in it begin.
+    #[arg(long, value_name = "NAME")]
+    stdin_filename: Option<PathBuf>,
+    /// With --format sarif: exit 1 for errors, too.
+    #[arg(long)]
+    exit_code: bool,
     /// Nothing outside of this folder is read.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// Whether reports are coloured.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colour,
+    /// Findings and nothing else: no summary, no list of repairs.
+    #[arg(short, long)]
+    quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// Each finding with its lines, for people.
     Human,
+    /// One line each: `FILE:LINE:COLUMN: CODE MESSAGE`.
+    Short,
+    /// One object.
     Json,
+    /// SARIF 2.1.0; findings exit 0, so that the step that sends it on runs.
+    Sarif,
+    /// Annotations of a GitHub workflow, and the human report on standard error.
+    Github,
+    /// JUnit XML, a suite a file.
+    Junit,
 }
 
 /// Checks; the exit code.
 pub(super) fn check(args: &CheckArgs) -> u8 {
-    let catalog = Catalog::built_in();
-    let mut found: Vec<Diagnostic> = Vec::new();
-    let mut read = 0;
-    for path in &args.paths {
-        match check_file(path, args.root.as_deref(), &catalog) {
-            Ok(diagnostics) => {
-                read += 1;
-                found.extend(diagnostics);
+    if let Some(reason) = args.misuse() {
+        report::to_terminal(&format!("engine: {reason}\n"));
+        return 2;
+    }
+    if args.watch {
+        return follow::follow(args);
+    }
+    let round = Round::of(args);
+    round.show(args);
+    round.exit_code(args)
+}
+
+impl CheckArgs {
+    fn misuse(&self) -> Option<&'static str> {
+        let inputs = self.paths.iter().filter(|it| input::is_standard(it)).count();
+        match inputs {
+            0 if self.stdin_filename.is_some() => {
+                Some("--stdin-filename names what `-` reads, and there is no `-`")
             }
-            Err(fault) => {
-                report::to_terminal(&format!("engine: cannot read {}: {fault}\n", path.display()));
-            }
+            0 => None,
+            1 if self.fix => Some("--fix writes files; `-` is none"),
+            1 if self.watch => Some("--watch follows files; `-` is none"),
+            1 => None,
+            _ => Some("standard input can be read once"),
         }
     }
-    let errors = found.iter().filter(|it| it.rule.severity() == Severity::Error).count();
-    match args.format {
-        Format::Json => report::to_output(&format!("{}\n", report::json(&found))),
-        Format::Human => {
-            report::to_output(&report::human(&found, report::has_colour(), report::width()));
-            if 0 < read {
-                report::to_output(&summary(read, errors, found.len() - errors));
-            }
-        }
-    }
-    match (read == args.paths.len(), errors) {
-        (false, _) => 2,
-        (true, 0) => 0,
-        (true, _) => 1,
+
+    /// Checks one input by these levels.
+    fn load(&self, input: &Input, catalog: &Catalog) -> std::io::Result<Loaded> {
+        let environment: &dyn Environment =
+            if self.allow_missing_env { &AllSet } else { &ProcessEnvironment };
+        let place = input.place(self.root.as_deref());
+        let mut loaded = match input {
+            Input::File(_) => load::load(&place, &[], catalog, environment)?,
+            Input::Text { bytes, .. } => load::load_bytes(bytes, &place, &[], catalog, environment),
+        };
+        Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
+        Ok(loaded)
     }
 }
 
-fn check_file(
-    path: &Path,
-    root: Option<&Path>,
-    catalog: &Catalog,
-) -> std::io::Result<Vec<Diagnostic>> {
-    let place = Place::of(path, root, None);
-    Ok(load::load(&place, &[], catalog, &ProcessEnvironment)?.diagnostics)
+/// An environment in which every variable is set.
+struct AllSet;
+
+impl Environment for AllSet {
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        ProcessEnvironment.value(name)
+    }
 }
 
-fn summary(files: usize, errors: usize, warnings: usize) -> String {
-    let count = |number: usize, word: &str| match number {
-        1 => format!("1 {word}"),
-        _ => format!("{number} {word}s"),
-    };
-    match (errors, warnings) {
-        (0, 0) => format!("{} checked, nothing to complain about\n", count(files, "file")),
-        _ => format!(
-            "{} checked: {}, {}\n",
-            count(files, "file"),
-            count(errors, "error"),
-            count(warnings, "warning")
-        ),
+/// One check of everything that was asked for.
+struct Round {
+    files: Vec<Checked>,
+    /// What could not be read, in words.
+    unread: Vec<String>,
+    /// What repairs did, a line each.
+    repaired: Vec<String>,
+    /// Every file and folder that a change can come from.
+    seen: BTreeSet<PathBuf>,
+    /// Changes with everything that was read.
+    hashes: Vec<String>,
+}
+
+impl Round {
+    fn of(args: &CheckArgs) -> Round {
+        let catalog = Catalog::built_in();
+        let (mut files, mut repaired, mut hashes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut inputs = input::of(&args.paths, args.stdin_filename.as_deref());
+        for input in &inputs.found {
+            let loaded = match input {
+                Input::File(path) if args.fix => {
+                    fix::repair(path, &mut repaired, || args.load(input, &catalog))
+                }
+                _ => args.load(input, &catalog),
+            };
+            match loaded {
+                Ok(loaded) => {
+                    files.push(Checked { name: input.name(), found: loaded.diagnostics });
+                    inputs.seen.extend(loaded.files);
+                    hashes.push(loaded.hash);
+                }
+                Err(fault) => inputs.unread.push(format!("cannot read {}: {fault}", input.name())),
+            }
+        }
+        Round { files, unread: inputs.unread, repaired, seen: inputs.seen, hashes }
+    }
+
+    /// Writes everything where it belongs. Answers whether someone took it.
+    fn show(&self, args: &CheckArgs) -> bool {
+        for line in &self.unread {
+            report::to_terminal(&format!("engine: {line}\n"));
+        }
+        for line in self.repaired.iter().filter(|_| !args.quiet) {
+            report::to_terminal(&format!("{line}\n"));
+        }
+        let text = match args.format {
+            Format::Human => {
+                let human = self.human(args.color.is_wanted(std::io::stdout().is_terminal()));
+                human + &self.summary(args)
+            }
+            Format::Short => report::short(&self.files),
+            Format::Json => format!("{}\n", report::json(&self.files)),
+            Format::Sarif => {
+                let folder = std::env::current_dir().unwrap_or_default();
+                report::sarif(&self.files, &folder, &self.unread)
+            }
+            Format::Github => {
+                let colour = args.color.is_wanted(std::io::stderr().is_terminal());
+                report::to_terminal(&(self.human(colour) + &self.summary(args)));
+                report::github(&self.files)
+            }
+            Format::Junit => report::junit(&self.files),
+        };
+        report::to_output(&text)
+    }
+
+    fn human(&self, colour: bool) -> String {
+        let width = report::width();
+        self.files.iter().map(|it| report::human(&it.found, colour, width)).collect()
+    }
+
+    fn summary(&self, args: &CheckArgs) -> String {
+        if args.quiet || self.files.is_empty() {
+            return String::new();
+        }
+        let count = |number: usize, word: &str| match number {
+            1 => format!("1 {word}"),
+            _ => format!("{number} {word}s"),
+        };
+        let files = count(self.files.len(), "file");
+        let errors = report::count(&self.files, Severity::Error);
+        let warnings = report::count(&self.files, Severity::Warning);
+        match (errors, warnings) {
+            (0, 0) => format!("{files} checked, nothing to complain about\n"),
+            _ => format!(
+                "{files} checked: {}, {}\n",
+                count(errors, "error"),
+                count(warnings, "warning")
+            ),
+        }
+    }
+
+    fn exit_code(&self, args: &CheckArgs) -> u8 {
+        let is_told_otherwise = args.format == Format::Sarif && !args.exit_code;
+        match report::count(&self.files, Severity::Error) {
+            _ if !self.unread.is_empty() => 2,
+            0 => 0,
+            _ => u8::from(!is_told_otherwise),
+        }
     }
 }

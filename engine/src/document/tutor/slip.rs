@@ -235,8 +235,9 @@ impl<'a> Statement<'a> {
             self.mended.word(span.start..span.start + 1 + first.len());
             let span = span.start..span.start + 1 + first.len();
             let message = format!("`#{first}` is written in lower case");
-            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
-                .help(format!("write `{keyword}`"));
+            self.report(Rule::BareKeyword, message, span.clone(), format!("write `{keyword}`"))
+                .help(format!("write `{keyword}`"))
+                .fix(span, keyword);
             return;
         }
         let above = self.text[..span.start].trim_end_matches([' ', '\t']);
@@ -301,7 +302,12 @@ impl<'a> Statement<'a> {
                 "#true" | "#false" => "in KDL v2 the words are `#true` and `#false`".to_owned(),
                 _ => format!("in KDL v2 the word is `{keyword}`"),
             };
-            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`")).help(help);
+            let is_sure = name != "enabled";
+            let label = format!("write `{keyword}`");
+            let found = self.report(Rule::BareKeyword, message, span.clone(), label).help(help);
+            if is_sure {
+                found.fix(span, keyword);
+            }
         } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
             self.mended.word(span.clone());
             let comma = span.start + plain.len()..span.end;

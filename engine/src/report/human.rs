@@ -1,0 +1,59 @@
+//! Findings as the terminal shows them: each with its lines and what to do.
+
+use super::place;
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use stages::diagnostic::Diagnostic;
+use std::fmt::Write;
+
+/// Findings as the terminal shows them.
+pub fn human(found: &[Diagnostic], colour: bool, width: usize) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width);
+    let mut text = String::new();
+    for it in found {
+        let start = text.len();
+        if handler.render_report(&mut text, it).is_err() {
+            // A place lies outside of its text.
+            text.truncate(start);
+            writeln!(text, "{} {} {}", it.rule.code(), place(it), it.message)
+                .expect("writing into a text does not fail");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use stages::diagnostic::{Diagnostics, Rule};
+
+    #[test]
+    fn people_see_every_frame() {
+        let found = &testing::found()[0].found;
+        let text = human(found, false, 100);
+        let expected = "E0011
+
+  × no node is called `ä:`
+   ╭─[a.kdl:1:1]
+ 1 │ ä: 1
+   · ─┬
+   ·  ╰── the colon belongs to YAML
+ 2 │ b {
+   ╰────
+  help: write `ä 1`
+";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("other.json:1:1") && text.contains("and here"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+        assert!(human(found, true, 100).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_place_outside_of_the_text_is_told_in_words() {
+        let mut found = Diagnostics::new(testing::source("a.kdl", "x"));
+        found.push(Rule::Syntax, "odd").at(70..80, "here");
+        assert!(human(&found.sorted(), false, 100).contains("odd"));
+    }
+}

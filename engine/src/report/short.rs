@@ -1,0 +1,26 @@
+//! Findings as one line each, for editors and `grep`.
+
+use super::{Checked, all, place};
+
+/// One line a finding: `a.kdl:4:9: E0201 message`.
+pub fn short(files: &[Checked]) -> String {
+    let line = |it| {
+        let message: &stages::diagnostic::Diagnostic = it;
+        let text = message.message.replace('\n', " ");
+        format!("{}: {} {text}\n", place(message), message.rule.code())
+    };
+    all(files).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line() {
+        let expected = "a.kdl:1:1: E0011 no node is called `ä:`\n\
+                        a.kdl:2:1: W0401 this looks like a secret\n";
+        assert_eq!(short(&testing::found()), expected);
+    }
+}

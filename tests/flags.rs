@@ -1,0 +1,161 @@
+//! The flags of `engine check`, and what it exits with.
+
+use crate::support::{PATIENCE, engine, root, until};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use tempfile::TempDir;
+
+/// A pipeline with an error, and one with a warning.
+const WRONG: &str = "pipeline a schema-version=1\nsource http bell { pth \"/rings\" }\n";
+const WARNED: &str = "pipeline b schema-version=1\nsource http bell { path \"/rings\" }\nsink sse live { path \"/live\" }\n";
+
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("it writes");
+    }
+    folder
+}
+
+#[track_caller]
+fn exits(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let answer = engine(folder, &[&["check"], arguments].concat(), "");
+    assert_eq!(answer.code, code, "{arguments:?}\n{}{}", answer.output, answer.error);
+    answer.output + &answer.error
+}
+
+#[test]
+fn errors_exit_one_warnings_none_and_what_cannot_be_read_two() {
+    let folder = folder(&[("wrong.kdl", WRONG), ("warned.kdl", WARNED)]);
+    let at = folder.path();
+    exits(at, &["wrong.kdl"], 1);
+    exits(at, &["warned.kdl"], 0);
+    exits(at, &["wrong.kdl", "--format", "sarif"], 0);
+    exits(at, &["wrong.kdl", "--format", "sarif", "--exit-code"], 1);
+    exits(at, &["warned.kdl", "missing.kdl"], 2);
+    exits(at, &["missing.kdl", "--format", "sarif"], 2);
+    exits(at, &[], 2);
+    exits(at, &["wrong.kdl", "--format", "yaml"], 2);
+}
+
+#[test]
+fn a_denied_warning_is_an_error_and_an_allowed_one_is_not_told() {
+    let folder = folder(&[("warned.kdl", WARNED)]);
+    let at = folder.path();
+    assert!(exits(at, &["warned.kdl"], 0).contains("0 errors, 1 warning"));
+    assert!(exits(at, &["warned.kdl", "--deny", "warnings"], 1).contains("1 error, 0 warnings"));
+    exits(at, &["warned.kdl", "--deny", "W0506"], 1);
+    exits(at, &["warned.kdl", "--deny", "W0503", "--deny", "W0401"], 0);
+    let quiet = exits(at, &["warned.kdl", "--allow", "W0506", "--deny", "warnings"], 0);
+    assert_eq!(quiet, "1 file checked, nothing to complain about\n");
+    let unknown = exits(at, &["warned.kdl", "--deny", "W0560"], 2);
+    assert!(unknown.contains("did you mean W0506?"), "{unknown}");
+    assert!(exits(at, &["warned.kdl", "--allow", "E0203"], 2).contains("stays one"));
+}
+
+#[test]
+fn a_folder_is_its_pipeline_files() {
+    let folder = folder(&[("wrong.kdl", WRONG), ("warned.kdl", WARNED), ("a.test.kdl", "test {}")]);
+    let told = exits(folder.path(), &[".", "--format", "short"], 1);
+    let lines: Vec<&str> = told.lines().filter_map(|it| it.split(':').next()).collect();
+    assert_eq!(lines, ["./warned.kdl", "./wrong.kdl", "./wrong.kdl"]);
+    let empty = tempfile::tempdir().expect("a folder");
+    let told = exits(empty.path(), &["."], 2);
+    assert!(told.contains("there is no pipeline file in ."), "{told}");
+}
+
+#[test]
+fn standard_input_is_checked_under_its_name() {
+    let shipped = std::fs::read_to_string(root().join("pipelines/doorbell.kdl")).expect("it reads");
+    let ask = |arguments: &[&str], input: &str| engine(&root(), arguments, input);
+    let told = ask(&["check", "-", "--format", "short"], WRONG);
+    assert!(told.output.contains("<stdin>:2:20: E0010 "), "{}", told.output);
+    assert_eq!(told.code, 1);
+    // Its schemas are found only from where it lies.
+    let named = ["check", "-", "--stdin-filename", "pipelines/doorbell.kdl", "--deny", "warnings"];
+    let told = ask(&named, &shipped);
+    assert_eq!(told.code, 0, "{}", told.output);
+    let nameless = ask(&["check", "-", "--format", "short"], &shipped);
+    assert!(nameless.output.contains("E0301"), "{}", nameless.output);
+    assert_eq!(ask(&["check", "-", "-"], "").code, 2);
+    assert_eq!(ask(&["check", "a.kdl", "--stdin-filename", "b.kdl"], "").code, 2);
+    assert_eq!(ask(&["check", "-", "--fix"], "").code, 2);
+    assert_eq!(ask(&["check", "-", "--watch"], "").code, 2);
+}
+
+#[test]
+fn variables_may_be_missing_where_only_checking_is_done() {
+    let root = root();
+    let file = "tests/check/e0302-missing-variable.kdl";
+    assert!(exits(&root, &[file], 1).contains("E0302"));
+    let told = exits(&root, &[file, "--allow-missing-env", "--deny", "warnings"], 0);
+    assert!(told.contains("nothing to complain about"), "{told}");
+}
+
+#[test]
+fn colour_and_quiet_do_as_they_say() {
+    let folder = folder(&[("wrong.kdl", WRONG)]);
+    let at = folder.path();
+    assert!(!exits(at, &["wrong.kdl"], 1).contains('\u{1b}'));
+    assert!(exits(at, &["wrong.kdl", "--color", "always"], 1).contains("\u{1b}["));
+    let quiet = exits(at, &["wrong.kdl", "-q"], 1);
+    assert!(quiet.contains("E0010") && !quiet.contains("checked"), "{quiet}");
+}
+
+#[test]
+fn a_repair_is_written_and_the_rest_is_told() {
+    let text = "pipeline a schema-version=1\n\
+                source demo made { disabled true; emit RING }\n\
+                sink stdout seen { disabled false; pth 1 }\n";
+    let folder = folder(&[("a.kdl", text)]);
+    let at = folder.path();
+    let told = exits(at, &["a.kdl", "--fix", "--format", "short"], 1);
+    let repaired = std::fs::read_to_string(at.join("a.kdl")).expect("it reads");
+    assert!(repaired.contains("{ disabled #true; emit RING }"), "{repaired}");
+    assert!(repaired.contains("{ disabled #false; pth 1 }"), "{repaired}");
+    assert!(told.contains("repaired 2 mistakes in a.kdl: E0001, E0001"), "{told}");
+    assert!(told.contains("a.kdl:3:37: E0010"), "{told}");
+    let again = exits(at, &["a.kdl", "--fix"], 1);
+    assert!(!again.contains("repaired"), "{again}");
+    assert_eq!(std::fs::read_to_string(at.join("a.kdl")).expect("it reads"), repaired);
+    exits(at, &["a.kdl", "--fix", "--watch"], 2);
+}
+
+#[test]
+fn a_watched_file_is_checked_again_when_it_changes() {
+    let folder = folder(&[("a.kdl", WRONG)]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(["check", ".", "--watch", "--format", "json"])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary starts");
+    let output = child.stdout.take().expect("it is piped");
+    let (sender, rounds) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let next = || rounds.recv_timeout(PATIENCE).expect("it checks again");
+    assert!(next().contains("\"error_count\":2"));
+    std::fs::write(folder.path().join("a.kdl"), WARNED).expect("it writes");
+    assert!(next().contains("\"error_count\":0,\"format_version\":\"1.0\",\"valid\":true"));
+    // A new file of the folder counts, too.
+    std::fs::write(folder.path().join("b.kdl"), WRONG).expect("it writes");
+    assert!(next().contains("\"error_count\":2"));
+    // Without a reader it ends by itself with the next change.
+    drop(rounds);
+    let mut number = 0;
+    until("it notices that nobody reads", || {
+        number += 1;
+        let text = format!("{WARNED}// {number}\n");
+        std::fs::write(folder.path().join("a.kdl"), text).expect("it writes");
+        child.try_wait().expect("it is ours").is_some()
+    });
+}
