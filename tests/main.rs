@@ -6,6 +6,7 @@ mod flags;
 mod formats;
 mod kill;
 mod live;
+mod manual;
 mod overflow;
 mod passing;
 mod reload;

@@ -89,18 +89,67 @@ fn no_word_of_one_runtime_is_in_the_lock_file_of_the_other() {
     }
 }
 
+/// Every document of the repository with its path from there.
+fn documents() -> Vec<(String, String)> {
+    let top = fs::read_dir(root()).expect("a folder").map(|it| it.expect("an entry").path());
+    let own = top.filter(|it| it.extension().is_some_and(|it| it == "md"));
+    let folders = ["docs", "tests", "engine", "stages", "pipelines", "schemas"];
+    let below = folders.map(|it| files(it, "md")).concat();
+    let name = |it: &Path| it.strip_prefix(root()).expect("it lies there").display().to_string();
+    own.chain(below).map(|it| (name(&it), text(&it))).collect()
+}
+
 #[test]
-fn every_block_of_kdl_in_the_documents_can_be_read() {
+fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
+    let (mut right, mut wrong) = (0, 0);
+    for (name, page) in documents() {
+        for block in page.split("```kdl").skip(1) {
+            let block = block.split("\n```").next().expect("a block has an end");
+            let (mark, block) = block.split_once('\n').expect("a block begins a line");
+            let complaints = crate::check::complaints(&name, block);
+            match mark {
+                "" => {
+                    assert_eq!(complaints, "", "{name}:\n{block}");
+                    right += 1;
+                }
+                " must-fail" => {
+                    assert!(!complaints.is_empty(), "{name} has nothing wrong:\n{block}");
+                    wrong += 1;
+                }
+                _ => panic!("{name}: a block of KDL is marked `{mark}`"),
+            }
+        }
+    }
+    assert!(5 < right && 20 < wrong, "the documents show {right} and {wrong} blocks");
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
     let mut checked = 0;
-    for name in ["README.md", "CONTRIBUTING.md", "DESIGN.md"] {
-        let page = text(&root().join(name));
-        for block in page.split("```kdl\n").skip(1) {
-            let block = block.split("```").next().expect("a block has an end");
-            assert_eq!(crate::check::complaints(name, block), "", "{name}:\n{block}");
+    for (name, page) in documents() {
+        let folder = root().join(&name).parent().expect("a folder").to_owned();
+        for link in page.split("](").skip(1) {
+            let link = link.split(')').next().unwrap_or_default();
+            let target = link.split('#').next().unwrap_or_default();
+            if link.contains("://") || target.is_empty() {
+                continue;
+            }
+            assert!(folder.join(target).exists(), "{name} links to {link}");
             checked += 1;
         }
     }
-    assert!(0 < checked, "no document shows any KDL");
+    assert!(0 < checked, "no document links to another");
+}
+
+#[test]
+fn the_contents_of_the_manual_name_every_page() {
+    let contents = text(&root().join("docs/README.md"));
+    for page in fs::read_dir(root().join("docs")).expect("a folder") {
+        let name = page.expect("an entry").file_name().to_string_lossy().into_owned();
+        let link = if name.ends_with(".md") { name.clone() } else { format!("{name}/README.md") };
+        let is_named = name == "README.md" || contents.contains(&format!("({link})"));
+        assert!(is_named, "docs/README.md does not name {name}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod check;
 mod expand;
 mod explain;
 mod run;
+mod schema;
 
 use clap::{Parser, Subcommand};
 
@@ -24,8 +25,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Show a file as it takes effect: includes, parameters and policies in their places.
     Expand(expand::ExpandArgs),
-    /// Explain a code such as E0203.
+    /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
+    /// Describe the whole language.
+    Schema(schema::SchemaArgs),
 }
 
 /// Does what the command line says; the exit code.
@@ -35,5 +38,6 @@ pub fn main(line: Line) -> u8 {
         Command::Check(args) => check::check(&args),
         Command::Expand(args) => expand::expand(&args),
         Command::Explain(args) => explain::explain(&args),
+        Command::Schema(args) => schema::schema(&args),
     }
 }

@@ -51,6 +51,7 @@ pub mod http;
 pub mod include;
 pub mod intake;
 pub mod load;
+pub mod manual;
 pub mod metrics;
 pub mod overrides;
 pub mod params;

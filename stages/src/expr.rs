@@ -126,7 +126,7 @@ impl Roots {
     }
 
     /// The names of these roots.
-    fn names(self) -> Vec<&'static str> {
+    pub fn names(self) -> Vec<&'static str> {
         Root::ALL.iter().filter(|it| self.contains(it.0)).map(|it| it.1).collect()
     }
 }

@@ -10,10 +10,11 @@ mod place;
 mod scalar;
 mod setting;
 mod table;
+mod told;
 mod value;
 mod words;
 
-pub use check::{Kinds, Role, check};
+pub use check::{Kinds, Role, check, usage};
 pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};

@@ -1,29 +1,38 @@
-//! `engine explain`: what a code means.
+//! `engine explain`: what a code, a node or another word of the language means.
 
+use crate::grammar;
+use crate::manual::{self, Language};
 use crate::report;
 use clap::Args;
-use std::io::Write;
+use stages::catalog::Catalog;
+use stages::diagnostic::Rule;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// The code.
-    code: String,
+    /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), or a word of one (`retry`).
+    #[arg(required_unless_present = "list", value_name = "CODE|NODE|WORD")]
+    words: Vec<String>,
+    /// List every code with what it says.
+    #[arg(long, conflicts_with = "words")]
+    list: bool,
 }
 
 /// Explains; the exit code.
 pub(super) fn explain(args: &ExplainArgs) -> u8 {
-    let code = &args.code;
-    let rule = stages::diagnostic::Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(code));
-    match rule {
-        Some(rule) => {
-            let lines = rule.explanation().lines().map(|it| format!("{}\n", it.trim()));
-            report::to_output(&format!("{}\n\n{}", rule.code(), lines.collect::<String>()));
-            0
-        }
-        None => {
-            let mut error = std::io::stderr().lock();
-            writeln!(error, "engine: there is no code `{code}`").ok();
-            2
-        }
+    if args.list {
+        let line = |it: &Rule| format!("{}  {}\n", it.code(), manual::first_line(*it));
+        report::to_output(&Rule::ALL.iter().map(line).collect::<String>());
+        return 0;
     }
+    let catalog = Catalog::built_in();
+    let language = Language { top: grammar::TOP, kinds: &catalog };
+    let words = args.words.join(" ");
+    if let Some(text) = manual::explain(language, &words) {
+        report::to_output(&text);
+        return 0;
+    }
+    let help = manual::similar(language, &words)
+        .map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+    report::to_terminal(&format!("engine: nothing is called `{words}`{help}\n"));
+    2
 }

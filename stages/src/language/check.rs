@@ -369,7 +369,7 @@ fn shown_arguments(node: &KdlNode) -> String {
 }
 
 /// How a node is written: `retry [ATTEMPTS] [on=…]`.
-fn usage(row: &Node) -> String {
+pub fn usage(row: &Node) -> String {
     let mut text = row.name.to_owned();
     for arg in row.args {
         let shown = scalars::example(arg.ty, arg.name);

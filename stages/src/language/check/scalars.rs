@@ -2,6 +2,7 @@
 
 use super::super::place::{annotation_span, value_span, value_text_span};
 use super::super::table::Type;
+use super::super::told::sized;
 use super::super::value::{
     self, bytes_of, duration_of, field_path, parse_rate, statuses, write_duration,
 };
@@ -15,13 +16,6 @@ use std::time::Duration;
 /// Whether any value of the node comes from outside the file.
 pub(super) fn has_outside(node: &KdlNode) -> bool {
     node.entries().iter().any(|it| it.ty().is_some_and(|it| matches!(it.value(), "env" | "file")))
-}
-
-fn takes_outside(ty: Type) -> bool {
-    matches!(
-        ty,
-        Type::Template(_) | Type::Path | Type::Url | Type::Secret | Type::Text | Type::Socket
-    )
 }
 
 /// How a value of this type is written, for help texts.
@@ -83,7 +77,7 @@ impl Place<'_> {
     /// Whether the annotation may stand here.
     fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
         let is_right = match annotation {
-            "env" | "file" => takes_outside(ty) && self.entry.value().is_string(),
+            "env" | "file" => ty.takes_outside() && self.entry.value().is_string(),
             "duration" => matches!(ty, Type::Duration(..)),
             unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
         };
@@ -347,13 +341,4 @@ fn is_socket(text: &str) -> bool {
         None => !host.is_empty() && host.chars().all(plain),
     };
     is_host && port.starts_with(|it: char| it.is_ascii_digit()) && port.parse::<u16>().is_ok()
-}
-
-fn sized(bytes: u64) -> String {
-    for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
-        if size <= bytes && bytes.is_multiple_of(size) {
-            return format!("{}{unit}", bytes / size);
-        }
-    }
-    format!("{bytes}B")
 }

@@ -1,0 +1,33 @@
+//! `engine schema`: the whole language, for programs or as the reference of the manual.
+
+use crate::grammar;
+use crate::manual::{self, Language};
+use crate::report;
+use clap::{Args, ValueEnum};
+use stages::catalog::Catalog;
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// How it is written.
+    #[arg(long, value_enum)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A JSON Schema of pipeline files in their JSON form, which its description tells.
+    JsonSchema,
+    /// The reference of every node.
+    Markdown,
+}
+
+/// Describes; the exit code.
+pub(super) fn schema(args: &SchemaArgs) -> u8 {
+    let catalog = Catalog::built_in();
+    let language = Language { top: grammar::TOP, kinds: &catalog };
+    report::to_output(&match args.format {
+        Format::JsonSchema => format!("{:#}\n", manual::json_schema(language)),
+        Format::Markdown => manual::reference(language),
+    });
+    0
+}

@@ -1,0 +1,221 @@
+//! What a word means: a code, a node, a kind, a property.
+
+use super::{Language, reference, rows};
+use stages::diagnostic::Rule;
+use stages::language::{KindRow, Node, nearest};
+
+/// The manual's pages of codes, as far as they were written when this was built.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// What is meant by `E0203`, `enrich http`, `notify.cooldown`, `retry`; `None` when it is nothing.
+pub fn explain(language: Language<'_>, words: &str) -> Option<String> {
+    let words = words.trim();
+    if let Some(rule) = Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(words)) {
+        return Some(code(*rule));
+    }
+    let path: Vec<&str> = words.split([' ', '.', '/']).filter(|it| !it.is_empty()).collect();
+    let places = places(language);
+    let named = places.iter().filter(|it| it.is_at(&path));
+    let told = grouped(named);
+    if !told.is_empty() {
+        return Some(told);
+    }
+    let [word] = path[..] else { return None };
+    let with_value = places.iter().filter(|it| it.has_value(word.trim_end_matches('=')));
+    Some(grouped(with_value)).filter(|it| !it.is_empty())
+}
+
+/// What may have been meant by a word that is nothing.
+pub fn similar(language: Language<'_>, words: &str) -> Option<String> {
+    let last = words.split([' ', '.', '/']).rfind(|it| !it.is_empty())?;
+    let places = places(language);
+    let names = places.iter().filter_map(|it| it.path.last().copied());
+    nearest(last, names.chain(Rule::ALL.iter().map(|it| it.code()))).map(str::to_owned)
+}
+
+fn code(rule: Rule) -> String {
+    match PAGES.iter().find(|it| it.0 == rule.code()) {
+        Some((_, page)) => plain(page),
+        None => format!("{}\n\n{}", rule.code(), super::code::explanation(rule)),
+    }
+}
+
+/// Markdown for a terminal: headings without signs, blocks indented.
+fn plain(page: &str) -> String {
+    let (mut text, mut is_block) = (String::new(), false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            is_block = !is_block;
+            continue;
+        }
+        let line = if is_block { line } else { line.trim_start_matches('#').trim_start() };
+        let indent = if is_block && !line.is_empty() { "    " } else { "" };
+        text.push_str(&format!("{indent}{line}\n"));
+    }
+    text
+}
+
+/// Where something stands, from the top of a file on.
+struct Place {
+    path: Vec<&'static str>,
+    what: What,
+    /// Found also without the kind in its path; told only where the kind is asked for.
+    is_common: bool,
+}
+
+enum What {
+    Top(&'static Node, String),
+    Kind(&'static Node, KindRow),
+    Node(&'static Node),
+}
+
+fn places(language: Language<'_>) -> Vec<Place> {
+    let mut places = Vec::new();
+    for row in language.top {
+        let path = vec![row.name];
+        let what = What::Top(row, reference::top(language, row));
+        places.push(Place { path: path.clone(), what, is_common: false });
+        below(&mut places, &path, row.children, false);
+        for kind in language.role(row).map(|it| it.1).unwrap_or_default() {
+            let path = vec![row.name, kind.word];
+            let what = What::Kind(row, kind);
+            places.push(Place { path: path.clone(), what, is_common: false });
+            below(&mut places, &path, kind.nodes, false);
+            below(&mut places, &path, row.children, true);
+        }
+    }
+    // What stands nearer to the top is told first.
+    places.sort_by_key(|it| it.path.len());
+    places
+}
+
+fn below(
+    places: &mut Vec<Place>,
+    path: &[&'static str],
+    groups: &'static [&'static [Node]],
+    is_common: bool,
+) {
+    for row in rows(groups) {
+        let path = [path, &[row.name]].concat();
+        places.push(Place { path: path.clone(), what: What::Node(row), is_common });
+        below(places, &path, row.children, is_common);
+    }
+}
+
+impl Place {
+    /// Whether `asked` names this place: its end, or its whole path with steps left out.
+    fn is_at(&self, asked: &[&str]) -> bool {
+        let is_end = self.path.ends_with(asked) && !self.is_common;
+        let mut steps = self.path.iter();
+        let is_part = asked.iter().all(|it| steps.any(|step| step == it));
+        let begins = self.path.first() == asked.first() && self.path.last() == asked.last();
+        is_end || (asked.len() > 1 && begins && is_part && !self.is_hidden(asked))
+    }
+
+    /// Whether the place is told as one of the role instead.
+    fn is_hidden(&self, asked: &[&str]) -> bool {
+        self.is_common && self.path.get(1).is_none_or(|kind| !asked.contains(kind))
+    }
+
+    fn has_value(&self, word: &str) -> bool {
+        let (What::Top(row, _) | What::Node(row)) = &self.what else { return false };
+        let names = row.props.iter().map(|it| it.name).chain(row.args.iter().map(|it| it.name));
+        !self.is_common && names.into_iter().any(|it| it == word)
+    }
+
+    fn told(&self) -> String {
+        match &self.what {
+            What::Top(_, text) => text.clone(),
+            What::Kind(row, kind) => reference::of_kind(row, kind),
+            What::Node(row) => {
+                let mut text = String::new();
+                reference::node(&mut text, row, 0);
+                text
+            }
+        }
+    }
+}
+
+/// The places with what is said of them; what is said of several is said once.
+fn grouped<'p>(places: impl Iterator<Item = &'p Place>) -> String {
+    let mut groups: Vec<(Vec<String>, String)> = Vec::new();
+    for place in places {
+        let (name, told) = (place.path.join(" "), place.told());
+        match groups.iter_mut().find(|it| it.1 == told) {
+            Some(group) => group.0.push(name),
+            None => groups.push((vec![name], told)),
+        }
+    }
+    let shown = groups.iter().map(|(names, told)| format!("{}\n\n{told}", names.join("\n")));
+    shown.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grammar;
+    use stages::catalog::Catalog;
+    use stages::language::{Kinds, Role};
+
+    fn told(words: &str) -> String {
+        let catalog = Catalog::built_in();
+        let language = Language { top: grammar::TOP, kinds: &catalog };
+        explain(language, words).unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn begins(words: &str, expected: &str) {
+        let text = told(words);
+        assert!(text.starts_with(expected), "{words}:\n{text}");
+    }
+
+    #[test]
+    fn a_place_is_found_by_its_path_with_blanks_or_dots() {
+        begins("notify.cooldown", "notify cooldown\n\n- `cooldown ");
+        begins("notify cooldown", "notify cooldown\n\n- `cooldown ");
+        begins("pipeline", "pipeline\n\n`pipeline NAME ");
+        begins("validate schema", "validate schema\n\n- `schema ");
+        for kinds in ["source", "enrich", "sink", "notify"] {
+            begins(kinds, &format!("{kinds}\n\n`{kinds} KIND NAME {{ … }}`"));
+        }
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_word_and_takes_what_its_role_takes() {
+        for row in Catalog::built_in().kinds(Role::Notify) {
+            begins(&format!("notify {}", row.word), &format!("notify {}\n", row.word));
+            let cooldown = format!("notify {} cooldown", row.word);
+            begins(&cooldown, &format!("{cooldown}\n\n- `cooldown "));
+        }
+    }
+
+    #[test]
+    fn a_word_alone_is_told_once_for_all_places_that_agree() {
+        let text = told("retry");
+        for place in ["policy retry\n", "enrich retry\n", "sink retry\n", "notify retry\n"] {
+            assert!(text.contains(place), "{text}");
+        }
+        assert_eq!(text.matches("- `backoff").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_property_leads_to_its_node() {
+        assert!(told("jitter").contains("- `jitter=`: one of `full` `none`"));
+    }
+
+    #[test]
+    fn a_code_is_explained_in_any_case_and_nothing_is_nothing() {
+        begins("e0203", "E0203");
+        assert_eq!(told("nonsense"), "");
+        let catalog = Catalog::built_in();
+        let language = Language { top: grammar::TOP, kinds: &catalog };
+        assert_eq!(similar(language, "notify cooldwn").as_deref(), Some("cooldown"));
+        assert_eq!(similar(language, "E9203").as_deref(), Some("E0203"));
+    }
+
+    #[test]
+    fn a_page_is_readable_in_a_terminal() {
+        let page = "# E0001\n\nText.\n\n```kdl\n# no heading\n\na\n```\n";
+        assert_eq!(plain(page), "E0001\n\nText.\n\n    # no heading\n\n    a\n");
+    }
+}

@@ -1,0 +1,166 @@
+//! The manual: what is generated of it says what the table says, and what `engine explain` and
+//! `engine schema` tell is the same.
+//!
+//! `UPDATE_DOCS=1 cargo test` writes the generated pages anew.
+
+use crate::support::{engine, root};
+use engine::grammar;
+use engine::manual::{self, Example, Language};
+use engine::report;
+use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
+use serde_json::{Map, Value, json};
+use stages::catalog::Catalog;
+use stages::diagnostic::Rule;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The pages that are generated, with their texts.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let catalog = Catalog::built_in();
+    let language = Language { top: grammar::TOP, kinds: &catalog };
+    let docs = root().join("docs");
+    let mut pages = BTreeMap::from([
+        (docs.join("reference.md"), manual::reference(language)),
+        (docs.join("codes/README.md"), manual::index()),
+    ]);
+    let cases = crate::check::every_case();
+    for rule in Rule::ALL {
+        let code = rule.code();
+        let beginning = format!("/{}-", code.to_lowercase());
+        let case = cases.iter().find(|it| it.name.contains(&beginning));
+        let case = case.unwrap_or_else(|| panic!("no case for {code}"));
+        let whole = root().display().to_string();
+        let name = case.name.trim_start_matches(&whole).trim_start_matches('/');
+        let text = std::fs::read(&case.name).expect("it reads");
+        let report = report::human(&case.found, false, 100).replace(&format!("{whole}/"), "");
+        let example = Example {
+            name,
+            text: &String::from_utf8_lossy(&text),
+            report: &report,
+            found: &case.found,
+        };
+        pages.insert(docs.join(format!("codes/{code}.md")), manual::page(*rule, &example));
+    }
+    pages
+}
+
+#[test]
+fn the_generated_pages_say_what_the_table_says() {
+    let pages = pages();
+    let mut wrong = Vec::new();
+    for (path, text) in &pages {
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+            // Left alone when it is right, so that nothing is built again.
+            if std::fs::read_to_string(path).ok().as_ref() != Some(text) {
+                std::fs::write(path, text).expect("it writes");
+            }
+        }
+        if std::fs::read_to_string(path).ok().as_ref() != Some(text) {
+            wrong.push(path.display().to_string());
+        }
+    }
+    let codes = std::fs::read_dir(root().join("docs/codes")).expect("the pages are there");
+    let codes = codes.map(|it| it.expect("an entry").path());
+    wrong.extend(codes.filter(|it| !pages.contains_key(it)).map(|it| it.display().to_string()));
+    assert!(wrong.is_empty(), "write them with UPDATE_DOCS=1: {}", wrong.join(", "));
+}
+
+#[test]
+fn the_commands_tell_what_the_manual_tells() {
+    let ask = |arguments: &[&str]| {
+        let answer = engine(&root(), arguments, "");
+        assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.error);
+        answer.output
+    };
+    let reference = &pages()[&root().join("docs/reference.md")];
+    assert_eq!(&ask(&["schema", "--format", "markdown"]), reference);
+    let cycle = ask(&["explain", "e0203"]);
+    assert!(cycle.starts_with("E0203\n") && cycle.contains("An example"), "{cycle}");
+    assert!(ask(&["explain", "enrich", "http"]).starts_with("enrich http\n"));
+    assert!(ask(&["explain", "notify.cooldown"]).starts_with("notify cooldown\n"));
+    let list = ask(&["explain", "--list"]);
+    assert!(Rule::ALL.iter().all(|it| list.contains(&format!("{}  ", it.code()))), "{list}");
+    let unknown = engine(&root(), &["explain", "retri"], "");
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.error.contains("did you mean `retry`?"), "{}", unknown.error);
+    assert_eq!(engine(&root(), &["explain"], "").code, 2);
+}
+
+/// A document in the form that the schema describes.
+fn as_json(document: &KdlDocument) -> Value {
+    document.nodes().iter().map(node_as_json).collect()
+}
+
+fn node_as_json(node: &KdlNode) -> Value {
+    let entries = node.entries();
+    let args: Vec<Value> =
+        entries.iter().filter(|it| it.name().is_none()).map(value_as_json).collect();
+    let props: Map<String, Value> = entries
+        .iter()
+        .filter_map(|it| Some((it.name()?.value().to_owned(), value_as_json(it))))
+        .collect();
+    let children = node.children().map_or(json!([]), as_json);
+    json!({"node": node.name().value(), "args": args, "props": props, "children": children})
+}
+
+fn value_as_json(entry: &KdlEntry) -> Value {
+    let value = match entry.value() {
+        KdlValue::String(text) => json!(text),
+        KdlValue::Integer(it) => json!(i64::try_from(*it).expect("it is small")),
+        KdlValue::Float(it) => json!(it),
+        KdlValue::Bool(it) => json!(it),
+        KdlValue::Null => Value::Null,
+    };
+    match entry.ty() {
+        Some(ty) => json!({"type": ty.value(), "value": value}),
+        None => value,
+    }
+}
+
+fn validator() -> jsonschema::Validator {
+    let answer = engine(&root(), &["schema", "--format", "json-schema"], "");
+    let schema: Value = serde_json::from_str(&answer.output).expect("it is JSON");
+    jsonschema::validator_for(&schema).expect("it is a schema")
+}
+
+#[test]
+fn the_schema_takes_the_shipped_pipelines() {
+    let validator = validator();
+    for name in ["doorbell.kdl", "ci-alerts.kdl"] {
+        let text = std::fs::read_to_string(root().join("pipelines").join(name)).expect("it reads");
+        let document = as_json(&KdlDocument::parse_v2(&text).expect("it parses"));
+        let wrong: Vec<String> = validator
+            .iter_errors(&document)
+            .map(|it| format!("{}: {it}", it.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{name}: {}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_the_check_refuses_for_its_form() {
+    let validator = validator();
+    // What a schema sees: words, arguments, properties and how often a node stands.
+    let forms = [
+        "E0010", "E0012", "E0013", "E0014", "E0015", "E0016", "E0017", "E0018", "E0020", "E0021",
+        "E0022", "E0023", "E0024", "E0025",
+    ];
+    let mut seen = Vec::new();
+    for case in crate::check::every_case() {
+        let codes: Vec<&str> = case.found.iter().map(|it| it.rule.code()).collect();
+        let text = std::fs::read(&case.name).expect("it reads");
+        let text = String::from_utf8_lossy(&text);
+        let Ok(document) = KdlDocument::parse_v2(&text) else { continue };
+        // What is wrong with expressions, names and other files is no matter of form.
+        let is_fine = codes.iter().all(|it| it.starts_with("E01") || it.starts_with("E02"));
+        if codes.iter().any(|it| forms.contains(it)) {
+            assert!(!validator.is_valid(&as_json(&document)), "{}: {codes:?}", case.name);
+            seen.extend(codes);
+        } else if is_fine {
+            assert!(validator.is_valid(&as_json(&document)), "{}: {codes:?}", case.name);
+        }
+    }
+    let unseen: Vec<_> = forms.iter().filter(|it| !seen.contains(it)).collect();
+    assert!(unseen.is_empty(), "no case shows {unseen:?}");
+}
