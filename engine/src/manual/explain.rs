@@ -127,11 +127,7 @@ impl Place {
         match &self.what {
             What::Top(_, text) => text.clone(),
             What::Kind(row, kind) => reference::of_kind(row, kind),
-            What::Node(row) => {
-                let mut text = String::new();
-                reference::node(&mut text, row, 0);
-                text
-            }
+            What::Node(row) => reference::node(row),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The reference of every node, as Markdown.
 
 use super::{Language, rows};
+use stages::expr::Roots;
 use stages::language::{Arity, KindRow, Node, Type, usage};
+use std::collections::BTreeMap;
 
 const HEAD: &str = "# Reference
 
@@ -13,15 +15,27 @@ A node with `{ … }` takes a block.
 How values such as durations are written is told in the [guide](guide.md#values).
 ";
 
+/// Rows with blocks that stood in an earlier section, by everything that they say.
+#[derive(Default)]
+struct Seen {
+    section: &'static str,
+    told: BTreeMap<String, &'static str>,
+}
+
 /// The whole reference.
 pub fn reference(language: Language<'_>) -> String {
-    let mut text = HEAD.to_owned();
+    let roots: Vec<String> = Roots::EVENT.names().iter().map(|it| format!("`{it}`")).collect();
+    let roots =
+        format!("An expression or template reads {}, unless said otherwise.\n", roots.join(" "));
+    let mut text = format!("{HEAD}{roots}");
+    let mut seen = Seen::default();
     for row in language.top {
+        seen.section = row.name;
         text.push_str(&format!("\n## {}\n\n", row.name));
-        text.push_str(&top(language, row));
+        text.push_str(&top_in(language, row, &mut seen));
         for kind in language.role(row).map(|it| it.1).unwrap_or_default() {
             text.push_str(&format!("\n### {} {}\n\n", row.name, kind.word));
-            text.push_str(&of_kind(row, &kind));
+            text.push_str(&of_kind_in(row, &kind, &mut seen));
         }
     }
     text
@@ -29,6 +43,10 @@ pub fn reference(language: Language<'_>) -> String {
 
 /// A node at the top, without its kinds.
 pub(super) fn top(language: Language<'_>, row: &'static Node) -> String {
+    top_in(language, row, &mut Seen::default())
+}
+
+fn top_in(language: Language<'_>, row: &'static Node, seen: &mut Seen) -> String {
     let mut text = format!("`{}`\n\n", written(row, language.role(row).is_some()));
     text.push_str(&format!("{}\n", sentence(row.note)));
     text.extend(facts(row).map(|it| format!("{it}\n")));
@@ -38,38 +56,62 @@ pub(super) fn top(language: Language<'_>, row: &'static Node) -> String {
         list.push_str(&format!("- *kind*: one of {}\n", words.join(" ")));
         row.args.iter().skip(1).for_each(|it| value(&mut list, it.name, it.ty, "", 0));
         text.push_str(&format!("\n{list}"));
-        return text + &block(&format!("In the block of any `{}`:", role.word()), row.children);
+        let heading = format!("In the block of any `{}`:", role.word());
+        return text + &block(&heading, row.children, seen);
     }
     values(&mut list, row, 0);
     if !list.is_empty() {
         text.push_str(&format!("\n{list}"));
     }
-    text + &block("In its block:", row.children)
+    text + &block("In its block:", row.children, seen)
 }
 
 /// A kind: what it does, and what may stand in its block besides what any of its role takes.
 pub(super) fn of_kind(row: &Node, kind: &KindRow) -> String {
+    of_kind_in(row, kind, &mut Seen::default())
+}
+
+fn of_kind_in(row: &Node, kind: &KindRow, seen: &mut Seen) -> String {
     let name =
         row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
     let text =
         format!("`{} {}{name} {{ … }}`\n\n{}\n", row.name, kind.word, sentence(kind.summary));
     let heading = format!("In its block, besides what any `{}` takes:", row.name);
-    text + &block(&heading, kind.nodes)
+    text + &block(&heading, kind.nodes, seen)
 }
 
-fn block(heading: &str, groups: &'static [&'static [Node]]) -> String {
+fn block(heading: &str, groups: &'static [&'static [Node]], seen: &mut Seen) -> String {
     let mut list = String::new();
-    rows(groups).for_each(|it| node(&mut list, it, 0));
+    rows(groups).for_each(|it| node_in(&mut list, it, 0, seen));
     if list.is_empty() { list } else { format!("\n{heading}\n\n{list}") }
 }
 
 /// A node as an item of a list, with everything below it.
-pub(super) fn node(text: &mut String, row: &'static Node, depth: usize) {
+pub(super) fn node(row: &'static Node) -> String {
+    let mut text = String::new();
+    node_in(&mut text, row, 0, &mut Seen::default());
+    text
+}
+
+/// A node that was told in an earlier section, block and all, is not told again.
+fn node_in(text: &mut String, row: &'static Node, depth: usize, seen: &mut Seen) {
     let indent = "  ".repeat(depth);
     text.push_str(&format!("{indent}- `{}`: {}\n", written(row, false), row.note));
+    if !row.children.is_empty() {
+        let told = format!("{row:?}");
+        match seen.told.get(&told) {
+            Some(section) if *section != seen.section => {
+                text.push_str(&format!("{indent}  All of it as in [{section}](#{section}).\n"));
+                return;
+            }
+            _ => {
+                seen.told.insert(told, seen.section);
+            }
+        }
+    }
     text.extend(facts(row).map(|it| format!("{indent}  {it}\n")));
     values(text, row, depth + 1);
-    rows(row.children).for_each(|it| node(text, it, depth + 1));
+    rows(row.children).for_each(|it| node_in(text, it, depth + 1, seen));
 }
 
 fn values(text: &mut String, row: &Node, depth: usize) {

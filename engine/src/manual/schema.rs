@@ -18,8 +18,8 @@ const FORM: &str = "A pipeline file as JSON: a list of nodes. A node is \
 /// The schema of pipeline files in their JSON form.
 pub fn json_schema(language: Language<'_>) -> Value {
     let mut defs = Definitions { known: Map::new() };
-    defs.known.insert("param".to_owned(), annotated(&["param"]));
-    defs.known.insert("outside".to_owned(), annotated(&["env", "file"]));
+    defs.known.insert("value.param".to_owned(), annotated(&["param"]));
+    defs.known.insert("value.outside".to_owned(), annotated(&["env", "file"]));
     for row in language.top {
         let Some((_, kinds)) = language.role(row) else {
             let schema = defs.node(row, row.name);
@@ -194,9 +194,9 @@ fn text(pattern: &str) -> Value {
 fn value(ty: Type) -> Value {
     let mut forms = own(ty);
     if ty.takes_outside() {
-        forms.push(reference("outside"));
+        forms.push(reference("value.outside"));
     }
-    forms.push(reference("param"));
+    forms.push(reference("value.param"));
     json!({"description": ty.told(), "anyOf": forms})
 }
 

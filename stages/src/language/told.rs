@@ -1,6 +1,7 @@
 //! What a value may be, in words, for the manual and for messages.
 
 use super::table::Type;
+use crate::expr::Roots;
 use super::value::write_duration;
 use std::time::Duration;
 
@@ -14,9 +15,8 @@ impl Type {
             Type::Words(words) => {
                 format!("one or more of {}, in one string with blanks between", quoted(words))
             }
-            Type::Expr(roots) => format!("an expression over {}", quoted(&roots.names())),
-            Type::Template(roots) if roots.names().is_empty() => "a template".into(),
-            Type::Template(roots) => format!("a template over {}", quoted(&roots.names())),
+            Type::Expr(roots) => format!("an expression{}", over(roots)),
+            Type::Template(roots) => format!("a template{}", over(roots)),
             Type::Duration(least, most) => {
                 format!("a duration from {} to {}", write_duration(least), write_duration(most))
             }
@@ -47,6 +47,14 @@ impl Type {
             Type::Template(_) | Type::Path | Type::Url | Type::Secret | Type::Text | Type::Socket
         )
     }
+}
+
+/// What a path may begin with, where it is not what it is nearly everywhere.
+fn over(roots: Roots) -> String {
+    if roots == Roots::EVENT || roots.names().is_empty() {
+        return String::new();
+    }
+    format!(" over {}", quoted(&roots.names()))
 }
 
 fn quoted(words: &[&str]) -> String {

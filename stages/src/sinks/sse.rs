@@ -7,7 +7,7 @@ use crate::spanned::Spanned;
 use std::time::Duration;
 
 const NODES: &[Node] = &[
-    Node::new("path", "the route of the stream").args(&[Arg::one("path", Type::Path)]).required(),
+    Node::new("path", "the route of the stream").args(&[Arg::one("path", Type::Text)]).required(),
     Node::new("max-clients", "most clients at once")
         .args(&[Arg::one("n", Type::Int(1, 100_000))])
         .default("50"),

@@ -16,7 +16,7 @@ const TOLERANCE: Type = Type::Duration(Duration::from_secs(1), Duration::from_se
 
 const NODES: &[Node] = &[
     Node::new("path", "the route, unique per server")
-        .args(&[Arg::one("path", Type::Path)])
+        .args(&[Arg::one("path", Type::Text)])
         .required(),
     Node::new("method", "the methods taken")
         .args(&[Arg::some("method", Type::Word(METHODS))])
