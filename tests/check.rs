@@ -8,6 +8,7 @@ use engine::load::{self, Loaded};
 use engine::report::{self, Checked};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Rule, SourceText};
+use stages::language::Environment;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,10 +51,10 @@ pub(crate) fn every_case() -> Vec<Checked> {
 }
 
 /// What the terminal shows of a text, as if it lay in `pipelines/`.
-pub(crate) fn complaints(name: &str, text: &str) -> String {
+pub(crate) fn complaints(name: &str, text: &str, environment: &dyn Environment) -> String {
     let place = Place::of(&root().join("pipelines/shown.kdl"), None, None);
     let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
-    let found = load::check(&source, &place, &[], &Catalog::built_in(), &Bare);
+    let found = load::check(&source, &place, &[], &Catalog::built_in(), environment);
     report::human(&found.diagnostics, false, 100)
 }
 

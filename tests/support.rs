@@ -25,6 +25,19 @@ impl Environment for Bare {
     }
 }
 
+/// An environment in which every variable is set.
+pub(crate) struct Full;
+
+impl Environment for Full {
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+}
+
 /// Nothing that a test waits for takes longer on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,7 @@
 //! Style that a machine can check: lists against folders, directions, the manual's examples.
 
-use crate::support::root;
+use crate::support::{Bare, Full, root};
+use stages::language::Environment;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -106,9 +107,10 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
         for block in page.split("```kdl").skip(1) {
             let block = block.split("\n```").next().expect("a block has an end");
             let (mark, block) = block.split_once('\n').expect("a block begins a line");
-            let complaints = crate::check::complaints(&name, block);
+            let environment: &dyn Environment = if mark == " with-env" { &Full } else { &Bare };
+            let complaints = crate::check::complaints(&name, block, environment);
             match mark {
-                "" => {
+                "" | " with-env" => {
                     assert_eq!(complaints, "", "{name}:\n{block}");
                     right += 1;
                 }
