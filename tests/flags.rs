@@ -1,6 +1,7 @@
 //! The flags of `engine check`, and what it exits with.
 
 use crate::support::{PATIENCE, engine, root, until};
+use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -158,4 +159,38 @@ fn a_watched_file_is_checked_again_when_it_changes() {
         std::fs::write(folder.path().join("a.kdl"), text).expect("it writes");
         child.try_wait().expect("it is ours").is_some()
     });
+}
+
+#[test]
+fn every_repair_takes_away_what_it_repairs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in std::fs::read_dir(root().join("tests/check/files")).expect("a folder") {
+        let file = file.expect("an entry").path();
+        let there = folder.path().join("files");
+        std::fs::create_dir_all(&there).expect("it can be made");
+        std::fs::copy(&file, there.join(file.file_name().expect("a name"))).expect("it copies");
+    }
+    let mut repaired = 0;
+    for case in crate::check::every_case() {
+        if case.found.iter().all(|it| it.fix.is_empty()) {
+            continue;
+        }
+        let file = folder.path().join("case.kdl");
+        std::fs::copy(&case.name, &file).expect("it copies");
+        let answer = engine(folder.path(), &["check", "case.kdl", "--fix", "--format", "json"], "");
+        let left: Value = serde_json::from_str(&answer.output).expect("JSON");
+        let left = left["diagnostics"].as_array().expect("a list");
+        // A text that can be read again may show what nobody could see before.
+        let codes: Vec<_> = left.iter().map(|it| it["code"].as_str().expect("a code")).collect();
+        let repairable = case.found.iter().filter(|it| !it.fix.is_empty());
+        let before = |code: &str| case.found.iter().filter(|it| it.rule.code() == code).count();
+        for code in repairable.map(|it| it.rule.code()) {
+            let after = codes.iter().filter(|it| **it == code).count();
+            assert!(after < before(code), "{}: {left:#?}", case.name);
+        }
+        let again = left.iter().filter(|it| !it["fix"].is_null()).count();
+        assert_eq!(again, 0, "{}: {left:#?}", case.name);
+        repaired += 1;
+    }
+    assert!(0 < repaired, "no case can be repaired");
 }
