@@ -1,6 +1,7 @@
 //! Findings as SARIF 2.1.0, for services that show them beside the code.
 
 use super::{Checked, Position, all, further, primary, range, word};
+use crate::manual;
 use serde_json::{Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::diagnostic::{Diagnostic, Edit, Rule, SourceText};
@@ -42,11 +43,10 @@ pub fn sarif(files: &[Checked], folder: &Path, unread: &[String]) -> String {
 fn descriptor(rule: Rule) -> Value {
     let explanation = rule.explanation().lines().map(str::trim).collect::<Vec<_>>().join("\n");
     let text = explanation.trim();
-    let first = text.split("\n\n").next().unwrap_or(text).replace('\n', " ");
     json!({
         "id": rule.code(),
         "name": format!("{rule:?}"),
-        "shortDescription": {"text": first},
+        "shortDescription": {"text": manual::first_line(rule)},
         "fullDescription": {"text": text},
         "help": {"text": format!("{text}\n\n`engine explain {}` says more.", rule.code())},
         "defaultConfiguration": {"level": word(rule.severity())},

@@ -32,102 +32,165 @@ rules! {
     /// KDL v2 writes `#true`, `#false` and `#null`; a bare `true` is not a value.
     BareKeyword = "E0001",
     /// The text is not KDL v2.
+    /// The usual slips have codes of their own; this one is what is left, at the place where
+    /// reading failed.
     Syntax = "E0002",
     /// A value that begins with a digit but is no number (`10m`, `5s`, `2GiB`) needs quotes.
+    /// Without quotes KDL takes it for a broken number.
     UnquotedValue = "E0003",
     /// A block, string or comment that is opened and never closed.
+    /// The report guesses from the indentation where its end was meant.
     Unclosed = "E0004",
     /// Comments start with `//`; `#` begins a keyword or a raw string.
+    /// YAML and shells write `#`; here it begins `#true` or `#"raw text"#`.
     HashComment = "E0005",
     /// An expression is one quoted string.
+    /// It stands in double quotes and text inside it in single quotes, so nothing needs a
+    /// backslash.
     UnquotedExpression = "E0006",
     /// KDL has no lists in brackets.
+    /// Several values stand behind a name with blanks between them; a property that takes several
+    /// words has them in one string.
     Brackets = "E0007",
     /// A backslash sequence that quoted strings do not know.
+    /// A raw string takes everything as it stands: `#"\d+"#`.
     BadEscape = "E0008",
     /// The file is larger, deeper or has more nodes than the engine reads.
+    /// More than 1 MiB, 64 levels or 10,000 nodes are refused before anything is parsed, so that no
+    /// file can exhaust the engine.
     TooLarge = "E0009",
     /// A node or child that does not exist in this place.
+    /// No word is ignored: one that nobody reads would have no effect, and nobody would notice.
     UnknownNode = "E0010",
     /// A word with YAML's colon or INI's equals sign at its end.
+    /// A blank separates a name from its value; only properties have an equals sign.
     YamlColon = "E0011",
     /// A kind that this role does not have.
+    /// `source`, `enrich`, `sink` and `notify` name their kind first: `sink sqlite journal`.
     UnknownKind = "E0012",
     /// A child node written as a property.
+    /// Properties qualify the values of their node; what has values or a block of its own stands in
+    /// the block.
     ChildAsProperty = "E0013",
     /// A property that does not exist in this place.
+    /// `engine explain NODE` lists those that there are.
     UnknownProperty = "E0014",
     /// An argument or property that must be there is missing.
+    /// The help shows all that the node takes, with what may be left out in `[…]`.
     MissingArgument = "E0015",
     /// An argument too many, or of the wrong type.
+    /// Nothing is converted silently: a number in quotes is text.
     WrongArgument = "E0016",
     /// A node that may stand once stands twice.
+    /// Which of the two counts would be a guess.
     RepeatedNode = "E0017",
     /// A child that must be there is missing.
+    /// There is no default that would be right for every pipeline.
     MissingNode = "E0018",
     /// A value outside its range.
+    /// Bounds keep a slip of a digit from becoming an outage.
     OutOfRange = "E0019",
     /// Not a duration such as `"5s"` or `"1h30m"`.
+    /// It is a number and a unit without a blank, and several may follow each other; the units are
+    /// `ms`, `s`, `m` or `min`, `h`, `d` and `w`.
     BadDuration = "E0020",
     /// Not a size such as `"256KiB"`.
+    /// It is a number and a unit without a blank; the units are `B`, `KiB`, `MiB`, `GiB`, `kB`,
+    /// `MB` and `GB`.
     BadSize = "E0021",
     /// Not a rate such as `"10/min"`.
+    /// It is how many, a slash, and one of `s`, `min`, `h` and `d`.
     BadRate = "E0022",
     /// A word that is none of the choices in this place.
+    /// The choices are closed sets, so a slip is never taken for something new.
     UnknownWord = "E0023",
     /// A name that is not lower case letters, digits and dashes, beginning with a letter.
+    /// Names stand in paths, metrics and expressions, and look the same in all of them.
     BadName = "E0024",
     /// `(env)`, `(file)` or another annotation where it cannot be used.
+    /// What decides how the pipeline is built must stand in the file, so that it can be checked on
+    /// any machine.
     BadAnnotation = "E0025",
     /// The file says a version of the language that this engine does not know.
+    /// The number stands behind `schema-version=`; a newer file needs a newer engine.
     UnknownVersion = "E0026",
     /// An included file that is missing, includes itself or has a header of its own.
+    /// Included files are read as if they stood in the pipeline file, and that one has the header.
     BadInclude = "E0027",
     /// An expression that cannot be read.
+    /// Expressions are compiled when the file is checked, so that none can fail for an event.
     BadExpression = "E0101",
     /// A function, filter or root name that expressions do not have.
+    /// The help says what is nearest, or what there is in this place.
     UnknownFunction = "E0102",
     /// A word compared with a priority that is none.
+    /// Comparisons with `event.priority` compare levels, and this one would never hold.
     UnknownPriority = "E0103",
     /// A template that cannot be read.
+    /// An expression stands between `{{` and `}}`, and filters follow it behind `|`.
     BadTemplate = "E0106",
     /// A name that no stage has.
+    /// What waits for a stage that does not exist would never run.
     UnknownStage = "E0201",
     /// A name that no sink or notifier has.
+    /// What is sent there would go nowhere.
     UnknownTarget = "E0202",
     /// Stages that wait for each other.
+    /// None of them could ever begin.
     Cycle = "E0203",
     /// Two nodes with one name.
+    /// References would be ambiguous, and so would all that is counted and kept under the name.
     DuplicateName = "E0204",
     /// A `(param)` that names no `param`.
+    /// It is replaced before anything else is checked, so there must be a value.
     UnknownParam = "E0205",
     /// Two stages that write one path.
+    /// One would overwrite what the other writes.
     SamePath = "E0206",
     /// A schema file that is missing or broken.
+    /// Schemas are read with the file and relative to it; each stands alone, references to other
+    /// files are not followed.
     BadSchema = "E0301",
     /// An environment variable that is not set.
+    /// The engine would not start. `default=` gives a value for this case, `optional=#true`
+    /// switches the stage off instead, and `engine check --allow-missing-env` is for machines that
+    /// only check.
     MissingVariable = "E0302",
     /// A table file that is missing or broken.
+    /// Tables are read with the file and relative to it.
     BadTable = "E0303",
     /// A path outside the pipeline's root.
+    /// A pipeline reads only below its root, whatever its file says. The root is the folder that
+    /// holds `pipelines/`, else the folder of the file; `--root` names another.
     OutsideRoot = "E0304",
     /// An address open to the network without authentication.
+    /// Whoever reaches it could read every event and send their own.
     OpenListen = "E0405",
     /// Two routes on one path.
+    /// Only one of them would ever be asked.
     SameRoute = "E0406",
     /// A property written twice; the last one wins silently.
+    /// KDL allows that, but who reads the file sees the first.
     DuplicateProperty = "W0012",
     /// A route without `otherwise`: what matches no case goes nowhere.
+    /// `otherwise` says where the rest goes.
     NoOtherwise = "W0207",
     /// A literal where a secret belongs.
+    /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",
     /// A store without retention grows for ever.
+    /// Sooner or later the disk is full; `retention` sets an end.
     NoRetention = "W0503",
     /// A retention rule that an earlier one hides.
+    /// Rules are tried in the order of the file and the first that fits decides, so the general one
+    /// stands last.
     HiddenRule = "W0504",
     /// A store that may lose what was acknowledged.
+    /// With `synchronous full` an answer means that the event is on disk; with less, a power
+    /// failure can take back what was acknowledged.
     WeakDurability = "W0505",
     /// A pipeline without a store: nothing survives a restart.
+    /// A store is one node: `sink sqlite NAME { path "…" }`.
     NoStore = "W0506",
 }
 
