@@ -27,7 +27,9 @@ pub fn github(files: &[Checked]) -> String {
 
 fn annotation(it: &Diagnostic) -> String {
     let (start, end) = primary(it);
-    let mut place = format!("file={},line={}", property(&it.source.name), start.line);
+    // Files are named as the repository names them.
+    let file = it.source.name.trim_start_matches("./");
+    let mut place = format!("file={},line={}", property(file), start.line);
     // Columns are for places within one line; with others the annotation is refused.
     if start.line == end.line {
         place.push_str(&format!(",col={},endColumn={}", start.column, end.column));
@@ -80,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_place_of_several_lines_has_no_columns() {
-        let text = shown("a.kdl", "x\ny", 1, "here");
+        let text = shown("./a.kdl", "x\ny", 1, "here");
         assert!(text.contains("::warning file=a.kdl,line=1,endLine=2,title=W0506::"), "{text}");
     }
 
