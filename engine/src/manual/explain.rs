@@ -195,6 +195,17 @@ mod tests {
     }
 
     #[test]
+    fn every_place_of_the_table_is_found_by_its_path() {
+        let catalog = Catalog::built_in();
+        let places = places(Language { top: grammar::TOP, kinds: &catalog });
+        for place in &places {
+            let (path, text) = (place.path.join(" "), told(&place.path.join(".")));
+            assert!(text.lines().any(|it| it == path), "{path}:\n{text}");
+            assert!(text.contains(&place.told()), "{path}:\n{text}");
+        }
+    }
+
+    #[test]
     fn a_property_leads_to_its_node() {
         assert!(told("jitter").contains("- `jitter=`: one of `full` `none`"));
     }
