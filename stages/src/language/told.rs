@@ -1,9 +1,8 @@
 //! What a value may be, in words, for the manual and for messages.
 
 use super::table::Type;
-use crate::expr::Roots;
 use super::value::write_duration;
-use std::time::Duration;
+use crate::expr::Roots;
 
 impl Type {
     /// What a value of this type is: `a duration from 10ms to 10m`.
@@ -74,6 +73,7 @@ pub(super) fn sized(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn bounds_are_told_as_they_would_be_written() {
