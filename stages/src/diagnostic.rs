@@ -63,6 +63,8 @@ pub struct Diagnostic {
     pub fix: Vec<Edit>,
     /// The text that the labels point into.
     pub source: Arc<SourceText>,
+    /// The text as it may be shown: secrets of the file masked, every byte in its place.
+    pub shown: Option<Arc<SourceText>>,
     /// Frames in other texts (inside a schema file, say).
     pub related: Vec<Diagnostic>,
 }
@@ -96,6 +98,7 @@ impl Diagnostic {
             help: None,
             fix: Vec::new(),
             source,
+            shown: None,
             related: Vec::new(),
         });
         self
@@ -112,12 +115,13 @@ impl Diagnostic {
 pub struct Diagnostics {
     source: Arc<SourceText>,
     found: Vec<Diagnostic>,
+    secrets: Vec<Span>,
 }
 
 impl Diagnostics {
     /// Nothing found yet in `source`.
     pub fn new(source: Arc<SourceText>) -> Self {
-        Diagnostics { source, found: Vec::new() }
+        Diagnostics { source, found: Vec::new(), secrets: Vec::new() }
     }
 
     /// The text that spans point into.
@@ -135,9 +139,27 @@ impl Diagnostics {
             help: None,
             fix: Vec::new(),
             source: self.source.clone(),
+            shown: None,
             related: Vec::new(),
         });
         self.found.last_mut().expect("one was just pushed")
+    }
+
+    /// Here stands a secret: no finding shows it.
+    pub fn hide(&mut self, secret: Span) {
+        self.secrets.push(secret);
+    }
+
+    /// The text with every secret masked.
+    pub fn masked(&self) -> String {
+        let mut bytes = self.source.text.clone().into_bytes();
+        for byte in self.secrets.iter().flat_map(|it| bytes_of(it, self.source.text.len())) {
+            // A line stays a line.
+            if bytes[byte] != b'\n' {
+                bytes[byte] = b'*';
+            }
+        }
+        String::from_utf8(bytes).expect("whole characters are masked by whole bytes")
     }
 
     /// Whether anything found is an error.
@@ -147,6 +169,11 @@ impl Diagnostics {
 
     /// What was found, by position in the text.
     pub fn sorted(mut self) -> Vec<Diagnostic> {
+        if !self.secrets.is_empty() {
+            let text = self.masked();
+            let shown = Arc::new(SourceText { name: self.source.name.clone(), text });
+            self.found.iter_mut().for_each(|it| it.shown = Some(shown.clone()));
+        }
         self.found.sort_by_key(|it| (it.position(), it.rule.code()));
         self.found
     }
@@ -155,6 +182,10 @@ impl Diagnostics {
     pub fn found(&self) -> &[Diagnostic] {
         &self.found
     }
+}
+
+fn bytes_of(span: &Span, end: usize) -> Span {
+    span.start.min(end)..span.end.min(end)
 }
 
 impl fmt::Display for Diagnostic {
@@ -182,7 +213,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&*self.source as &dyn miette::SourceCode)
+        Some(self.shown.as_deref().unwrap_or(&self.source) as &dyn miette::SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {

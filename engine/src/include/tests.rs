@@ -167,6 +167,17 @@ fn a_later_node_may_take_an_earlier_ones_place_when_it_says_so() {
 }
 
 #[test]
+fn no_finding_shows_a_secret_of_any_file() {
+    let secret = "server { auth { token a \"hush ä\" ; tokn b } }\n";
+    let case = Case::new(&[("main.kdl", &format!("{HEAD}{STORE}{secret}"))]);
+    case.says(&["W0401", "token a \"*******\"", "has no `tokn`"]);
+    let case =
+        Case::new(&[("main.kdl", &format!("{HEAD}{STORE}include \"a.kdl\"\n")), ("a.kdl", secret)]);
+    case.says(&["W0401", "token a \"*******\"", "[pipelines/a.kdl:1:"]);
+    assert!(!case.told().contains("hush"));
+}
+
+#[test]
 fn places_in_one_text_lead_back_into_their_files() {
     let source = |name: &str, text: &str| {
         Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() })

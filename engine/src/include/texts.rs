@@ -121,6 +121,11 @@ impl Texts {
         let moved = |it: Label, start: usize| Label { span: moved(&it.span, start), ..it };
         found.labels = own.into_iter().map(|it| moved(it, file.start)).collect();
         found.source = file.source.clone();
+        let whole = file.start..file.start + file.source.text.len();
+        let own = |it: Arc<SourceText>| it.text.get(whole).map(str::to_owned);
+        let shown = found.shown.take().and_then(own);
+        let name = file.source.name.clone();
+        found.shown = shown.map(|text| Arc::new(SourceText { name, text }));
         for label in other {
             let there = &self.files[self.index(label.span.start)];
             let label = moved(label, there.start);

@@ -59,6 +59,9 @@ pub(super) fn check(
         // One that could be replaced is no longer here; this one was reported.
         return;
     }
+    if let (Type::Secret, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
+        diagnostics.hide(value_text_span(entry, 0..text.len()));
+    }
     let span = value_span(entry);
     let mut place = Place { diagnostics, entry, span, name, whole };
     if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
