@@ -29,7 +29,7 @@ pub fn read(
         name: pipeline.arg(0)?.text()?,
         description: text_of(&pipeline, "description").unwrap_or_default(),
         timezone: text_of(&pipeline, "timezone").unwrap_or_else(|| "UTC".to_owned()),
-        labels: labels(&pipeline),
+        labels: labels(&pipeline, context),
         params: reader.params(),
         server,
         limits: reader.limits(),
@@ -58,6 +58,9 @@ fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
             .help("use a newer engine, or write `schema-version=1`");
     }
 }
+
+/// Every event carries them.
+const LABELS_MAX: usize = 16;
 
 struct Read<'a> {
     document: &'a KdlDocument,
@@ -89,9 +92,18 @@ fn names_of(fields: &Fields<'_>, child: &str) -> Vec<Name> {
     fields.children(child).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
 }
 
-fn labels(pipeline: &Fields<'_>) -> BTreeMap<String, String> {
-    let labels = pipeline.child("labels").into_iter().flat_map(|it| it.props());
-    labels.filter_map(|(name, it)| Some((name.to_owned(), it.text()?.value))).collect()
+fn labels(pipeline: &Fields<'_>, context: &mut Context<'_>) -> BTreeMap<String, String> {
+    let node = pipeline.child("labels");
+    let labels = node.into_iter().flat_map(|it| it.props());
+    let labels: Vec<_> = labels.filter_map(|(name, it)| Some((name, it.text()?))).collect();
+    if let Some((_, extra)) = labels.get(LABELS_MAX) {
+        context
+            .diagnostics
+            .push(Rule::OutOfRange, "a pipeline has too many labels")
+            .at(extra.span.clone(), "one too many")
+            .help(format!("allowed: at most {LABELS_MAX}"));
+    }
+    labels.into_iter().map(|(name, it)| (name.to_owned(), it.value)).collect()
 }
 
 impl<'a> Read<'a> {
