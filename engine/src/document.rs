@@ -4,7 +4,7 @@
 //! our own tokens, and a text with open strings or stray braces is mended before it is parsed.
 
 mod blocks;
-mod lex;
+pub(crate) mod lex;
 mod mend;
 mod tutor;
 mod words;

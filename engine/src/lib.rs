@@ -45,6 +45,7 @@ pub mod document;
 pub mod engine;
 pub mod expand;
 pub mod files;
+pub mod format;
 pub mod grammar;
 pub mod host;
 pub mod http;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A bare word or a number, also one that KDL does not allow.
     Word,
     /// `#true`, `#false`, `#null`, `#inf`, `#-inf`, `#nan`.
@@ -45,23 +45,23 @@ pub(super) enum Kind {
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) span: Range<usize>,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) span: Range<usize>,
     /// Whether a string or comment has its end.
-    pub(super) is_closed: bool,
+    pub(crate) is_closed: bool,
     /// How deep comments are nested in it.
     pub(super) depth: usize,
 }
 
 /// Goes through a text token by token; blanks are left out.
-pub(super) struct Lexer<'a> {
+pub(crate) struct Lexer<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Lexer<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Lexer { text, at: if text.starts_with('\u{FEFF}') { 3 } else { 0 } }
     }
 
@@ -210,7 +210,7 @@ impl Iterator for Lexer<'_> {
     }
 }
 
-pub(super) fn is_newline(it: char) -> bool {
+pub(crate) fn is_newline(it: char) -> bool {
     matches!(it, '\n' | '\r' | '\u{85}' | '\u{B}' | '\u{C}' | '\u{2028}' | '\u{2029}')
 }
 
