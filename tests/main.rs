@@ -3,6 +3,7 @@
 mod check;
 mod failure;
 mod flags;
+mod fmt;
 mod formats;
 mod kill;
 mod live;

@@ -4,6 +4,7 @@
 mod check;
 mod expand;
 mod explain;
+mod fmt;
 mod run;
 mod schema;
 
@@ -25,6 +26,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show a file as it takes effect: includes, parameters and policies in their places.
     Expand(expand::ExpandArgs),
+    /// Put pipeline files in one layout; comments and values stay as they are.
+    Fmt(fmt::FmtArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -37,6 +40,7 @@ pub fn main(line: Line) -> u8 {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Expand(args) => expand::expand(&args),
+        Command::Fmt(args) => fmt::fmt(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
     }

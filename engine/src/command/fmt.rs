@@ -1,0 +1,148 @@
+//! `engine fmt`: pipeline files in one layout.
+
+use crate::files;
+use crate::format::{self, Unformatted};
+use crate::{document, report};
+use clap::Args;
+use similar::TextDiff;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct FmtArgs {
+    /// Files, folders of `.kdl` files, or `-` for standard input to standard output.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Write nothing, name what would change, and exit 1 when anything would.
+    #[arg(long)]
+    check: bool,
+    /// Write nothing and show what would change.
+    #[arg(long)]
+    diff: bool,
+}
+
+/// What became of one text; the worst of all is the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Ending {
+    Fine = 0,
+    Found = 1,
+    Failed = 2,
+}
+
+/// Formats; the exit code.
+pub(super) fn fmt(args: &FmtArgs) -> u8 {
+    let endings = args.paths.iter().map(|path| {
+        if path.as_os_str() == "-" {
+            return standard_input(args);
+        }
+        match kdl_files(path) {
+            Ok(found) if found.is_empty() => {
+                failed(&format!("there is no .kdl file in {}", path.display()))
+            }
+            Ok(found) => found.iter().map(|it| file(it, args)).max().unwrap_or(Ending::Fine),
+            Err(fault) => failed(&format!("cannot read {}: {fault}", path.display())),
+        }
+    });
+    endings.max().unwrap_or(Ending::Fine) as u8
+}
+
+/// The file itself, or every `.kdl` file in the folder and below it, tests and included ones too,
+/// but nothing hidden; sorted.
+fn kdl_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.metadata()?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut found, mut folders) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // A folder behind a link is left out, so that no circle is walked.
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "kdl") && path.is_file() {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn failed(reason: &str) -> Ending {
+    report::to_terminal(&format!("engine: {reason}\n"));
+    Ending::Failed
+}
+
+fn standard_input(args: &FmtArgs) -> Ending {
+    let mut bytes = Vec::new();
+    // One byte more than is read tells that there are more.
+    let limit = document::SIZE_MAX as u64 + 1;
+    if let Err(fault) = std::io::stdin().lock().take(limit).read_to_end(&mut bytes) {
+        return failed(&format!("cannot read standard input: {fault}"));
+    }
+    let name = "<stdin>";
+    match formatted(&bytes, name) {
+        Ok((before, after)) if args.check || args.diff => shown(name, &before, &after, args),
+        Ok((_, after)) => {
+            report::to_output(&after);
+            Ending::Fine
+        }
+        Err(ending) => ending,
+    }
+}
+
+fn file(path: &Path, args: &FmtArgs) -> Ending {
+    let name = path.display().to_string();
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(fault) => return failed(&format!("cannot read {name}: {fault}")),
+    };
+    match formatted(&bytes, &name) {
+        Ok((before, after)) if before == after => Ending::Fine,
+        Ok((before, after)) if args.check || args.diff => shown(&name, &before, &after, args),
+        Ok((_, after)) => match files::replace(path, &after) {
+            Ok(()) => {
+                report::to_output(&format!("{name}\n"));
+                Ending::Fine
+            }
+            Err(fault) => failed(&format!("cannot write {name}: {fault}")),
+        },
+        Err(ending) => ending,
+    }
+}
+
+/// The text as it is and in our layout.
+fn formatted(bytes: &[u8], name: &str) -> Result<(String, String), Ending> {
+    let source = document::text(bytes, name).map_err(|found| told(&found.sorted()))?;
+    match format::format(&source) {
+        Ok(after) => Ok((source.text.clone(), after)),
+        Err(Unformatted::Findings(found)) => Err(told(&found)),
+        Err(Unformatted::Altered) => Err(failed(&format!(
+            "{name} is left as it is: formatting would change what it says, which is a fault of \
+             `engine fmt`"
+        ))),
+    }
+}
+
+fn told(found: &[stages::diagnostic::Diagnostic]) -> Ending {
+    report::to_terminal(&report::human(found, report::has_colour(), report::width()));
+    Ending::Found
+}
+
+/// Says what would change; `--diff` alone finds nothing wrong in it.
+fn shown(name: &str, before: &str, after: &str, args: &FmtArgs) -> Ending {
+    if before == after {
+        return Ending::Fine;
+    }
+    if args.diff {
+        let diff = TextDiff::from_lines(before, after);
+        report::to_output(&diff.unified_diff().header(name, name).to_string());
+    } else {
+        report::to_output(&format!("{name}\n"));
+    }
+    if args.check { Ending::Found } else { Ending::Fine }
+}
