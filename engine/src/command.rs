@@ -2,6 +2,7 @@
 //! exit code.
 
 mod check;
+mod eval;
 mod expand;
 mod explain;
 mod fmt;
@@ -28,6 +29,8 @@ enum Command {
     Expand(expand::ExpandArgs),
     /// Put pipeline files in one layout; comments and values stay as they are.
     Fmt(fmt::FmtArgs),
+    /// Try an expression or template on an event.
+    Eval(eval::EvalArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -41,6 +44,7 @@ pub fn main(line: Line) -> u8 {
         Command::Check(args) => check::check(&args),
         Command::Expand(args) => expand::expand(&args),
         Command::Fmt(args) => fmt::fmt(&args),
+        Command::Eval(args) => eval::eval(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
     }

@@ -1,5 +1,6 @@
 //! What is wrong with an expression, in the words of who wrote it.
 
+use crate::diagnostic::Rule;
 use std::ops::Range;
 
 /// What is wrong with an expression, and where in its text.
@@ -28,6 +29,17 @@ pub enum ProblemKind {
     UnknownPriority,
     /// Too long or too deep.
     TooLarge,
+}
+
+impl ProblemKind {
+    /// The rule that reports it; what cannot be read is for the place to name.
+    pub fn rule(self, unreadable: Rule) -> Rule {
+        match self {
+            ProblemKind::UnknownName => Rule::UnknownFunction,
+            ProblemKind::UnknownPriority => Rule::UnknownPriority,
+            ProblemKind::Syntax | ProblemKind::TooLarge => unreadable,
+        }
+    }
 }
 
 impl Problem {

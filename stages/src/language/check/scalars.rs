@@ -8,7 +8,7 @@ use super::super::value::{
 };
 use super::super::words::nearest;
 use crate::diagnostic::{Diagnostics, Rule};
-use crate::expr::{Expr, Problem, ProblemKind, Template};
+use crate::expr::{Expr, Problem, Template};
 use crate::spanned::Span;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 use std::time::Duration;
@@ -293,11 +293,7 @@ impl Place<'_> {
 
     fn problems(&mut self, rule: Rule, problems: Vec<Problem>) {
         for problem in problems {
-            let rule = match problem.kind {
-                ProblemKind::UnknownName => Rule::UnknownFunction,
-                ProblemKind::UnknownPriority => Rule::UnknownPriority,
-                ProblemKind::Syntax | ProblemKind::TooLarge => rule,
-            };
+            let rule = problem.kind.rule(rule);
             let span = value_text_span(self.entry, problem.span.clone());
             let found = self.diagnostics.push(rule, problem.message).at(span, problem.label);
             if let Some(help) = problem.help {

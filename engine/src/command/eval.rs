@@ -1,0 +1,75 @@
+//! `engine eval`: one expression or template, tried on one event.
+
+mod given;
+
+use crate::report;
+use clap::Args;
+use serde_json::Value;
+use stages::diagnostic::{Diagnostics, Rule, SourceText};
+use stages::env::{Clock, Random, SystemClock};
+use stages::expr::{Expr, Problem, Roots, Scope, Template};
+use std::sync::Arc;
+
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    /// The expression; with --template, text with `{{ … }}` inside.
+    #[arg(allow_hyphen_values = true)]
+    text: String,
+    /// The event as the engine shows it, or only its `data`: JSON, @FILE, or @- for standard input.
+    #[arg(long, value_name = "JSON|@FILE")]
+    event: Option<String>,
+    /// Read the text as a template.
+    #[arg(long)]
+    template: bool,
+}
+
+/// Evaluates and prints the value as JSON; the exit code.
+pub(super) fn eval(args: &EvalArgs) -> u8 {
+    let now = SystemClock::default().wall();
+    let given = match args.event.as_deref().map(|it| given::read(it, now)).transpose() {
+        Ok(given) => given.unwrap_or_default(),
+        Err(reason) => {
+            report::to_terminal(&format!("engine: {reason}\n"));
+            return 2;
+        }
+    };
+    let random = Random::from_entropy();
+    let scope = Scope { random: Some(&random), ..given.scope(now) };
+    match value(args, &scope) {
+        Ok(value) => {
+            report::to_output(&format!("{value}\n"));
+            0
+        }
+        Err(problems) => {
+            tell(args, problems);
+            1
+        }
+    }
+}
+
+fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<Problem>> {
+    if args.template {
+        let template = Template::parse(&args.text, Roots::EVENT)?;
+        return Ok(template.value(scope).to_json());
+    }
+    let expr = Expr::parse(&args.text, Roots::EVENT)?;
+    Ok(expr.eval(scope).to_json())
+}
+
+fn tell(args: &EvalArgs, problems: Vec<Problem>) {
+    let (name, unreadable) = match args.template {
+        true => ("<template>", Rule::BadTemplate),
+        false => ("<expression>", Rule::BadExpression),
+    };
+    let source = SourceText { name: name.to_owned(), text: args.text.clone() };
+    let mut diagnostics = Diagnostics::new(Arc::new(source));
+    for problem in problems {
+        let rule = problem.kind.rule(unreadable);
+        let found = diagnostics.push(rule, problem.message).at(problem.span, problem.label);
+        if let Some(help) = problem.help {
+            found.help(help);
+        }
+    }
+    let found = diagnostics.sorted();
+    report::to_terminal(&report::human(&found, report::has_colour(), report::width()));
+}
