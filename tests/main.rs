@@ -9,6 +9,7 @@ mod formats;
 mod kill;
 mod live;
 mod manual;
+mod new;
 mod overflow;
 mod passing;
 mod reload;

@@ -6,6 +6,7 @@ mod eval;
 mod expand;
 mod explain;
 mod fmt;
+mod new;
 mod run;
 mod schema;
 
@@ -31,6 +32,8 @@ enum Command {
     Fmt(fmt::FmtArgs),
     /// Try an expression or template on an event.
     Eval(eval::EvalArgs),
+    /// Begin a pipeline: its file, its schemas and a message to send.
+    New(new::NewArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -45,6 +48,7 @@ pub fn main(line: Line) -> u8 {
         Command::Expand(args) => expand::expand(&args),
         Command::Fmt(args) => fmt::fmt(&args),
         Command::Eval(args) => eval::eval(&args),
+        Command::New(args) => new::new(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
     }

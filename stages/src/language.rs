@@ -14,7 +14,7 @@ mod told;
 mod value;
 mod words;
 
-pub use check::{Kinds, Role, check, usage};
+pub use check::{Kinds, Role, as_name, check, is_name, usage};
 pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};

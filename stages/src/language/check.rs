@@ -3,6 +3,8 @@
 mod habits;
 mod scalars;
 
+pub use scalars::{as_name, is_name};
+
 use super::place::{value_span, written};
 use super::table::{Arity, KindRow, Node, Prop};
 use super::words::{foreign, nearest};

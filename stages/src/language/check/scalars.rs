@@ -303,14 +303,16 @@ impl Place<'_> {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be a name in a pipeline file.
+pub fn is_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|it| it.is_ascii_lowercase())
         && text.len() <= 63
         && bytes.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
 }
 
-fn as_name(text: &str) -> String {
+/// The nearest that can be one.
+pub fn as_name(text: &str) -> String {
     let lower = text.to_lowercase();
     let dashed: String =
         lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();

@@ -1,0 +1,63 @@
+//! What a pipeline may begin as: files that stand beside this one, about `my-pipeline`.
+
+use clap::ValueEnum;
+
+/// The name that the templates' own files go by.
+const PLACEHOLDER: &str = "my-pipeline";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Template {
+    /// Notes come in by HTTP, are kept and streamed.
+    Minimal,
+    /// Presses and motion at a door, announced; with a demo.
+    Doorbell,
+    /// Webhooks of a service; what failed is announced.
+    Webhooks,
+    /// Measurements; what is out of range is announced.
+    Sensors,
+}
+
+impl Template {
+    /// Paths and texts.
+    pub(super) fn files(self, name: &str) -> Vec<(String, String)> {
+        let files: &[(&str, &str)] = match self {
+            Template::Minimal => &[
+                ("pipelines/my-pipeline.kdl", include_str!("minimal/pipeline.kdl")),
+                ("schemas/my-pipeline.json", include_str!("minimal/schema.json")),
+                ("samples/my-pipeline.json", include_str!("minimal/sample.json")),
+            ],
+            Template::Doorbell => &[
+                ("pipelines/my-pipeline.kdl", include_str!("doorbell/pipeline.kdl")),
+                ("schemas/my-pipeline-press.json", include_str!("doorbell/press.json")),
+                ("schemas/my-pipeline-motion.json", include_str!("doorbell/motion.json")),
+                ("samples/my-pipeline.json", include_str!("doorbell/sample.json")),
+            ],
+            Template::Webhooks => &[
+                ("pipelines/my-pipeline.kdl", include_str!("webhooks/pipeline.kdl")),
+                ("schemas/my-pipeline.json", include_str!("webhooks/schema.json")),
+                ("samples/my-pipeline.json", include_str!("webhooks/sample.json")),
+            ],
+            Template::Sensors => &[
+                ("pipelines/my-pipeline.kdl", include_str!("sensors/pipeline.kdl")),
+                ("schemas/my-pipeline.json", include_str!("sensors/schema.json")),
+                ("samples/my-pipeline.json", include_str!("sensors/sample.json")),
+            ],
+        };
+        let named = |it: &str| it.replace(PLACEHOLDER, name);
+        files.iter().map(|(path, text)| (named(path), named(text))).collect()
+    }
+
+    /// What to do with them.
+    pub(super) fn next(self, name: &str) -> String {
+        let path = match self {
+            Template::Minimal | Template::Doorbell => "/events",
+            Template::Webhooks => "/hooks",
+            Template::Sensors => "/measurements",
+        };
+        format!(
+            "run it:        engine run pipelines/{name}.kdl\n\
+             send to it:    curl --json @samples/{name}.json http://127.0.0.1:8600{path}\n\
+             look at it:    http://127.0.0.1:8600/\n"
+        )
+    }
+}
