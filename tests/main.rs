@@ -16,3 +16,4 @@ mod reload;
 mod retry;
 mod support;
 mod tidy;
+mod tooling;

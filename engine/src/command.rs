@@ -2,10 +2,12 @@
 //! exit code.
 
 mod check;
+mod completions;
 mod eval;
 mod expand;
 mod explain;
 mod fmt;
+mod man;
 mod new;
 mod run;
 mod schema;
@@ -38,6 +40,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
     Schema(schema::SchemaArgs),
+    /// Print what completes this command line in a shell.
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page.
+    Man(man::ManArgs),
 }
 
 /// Does what the command line says; the exit code.
@@ -51,5 +57,7 @@ pub fn main(line: Line) -> u8 {
         Command::New(args) => new::new(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => man::man(&args),
     }
 }

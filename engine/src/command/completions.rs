@@ -1,0 +1,20 @@
+//! `engine completions`: what completes the command line in a shell.
+
+use super::Line;
+use crate::report;
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell that reads it.
+    shell: Shell,
+}
+
+/// Prints the script; the exit code.
+pub(super) fn completions(args: &CompletionsArgs) -> u8 {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Line::command(), "engine", &mut script);
+    report::to_output(&String::from_utf8_lossy(&script));
+    0
+}

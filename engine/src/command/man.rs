@@ -1,0 +1,44 @@
+//! `engine man`: manual pages, of the program and of each command.
+
+use super::Line;
+use crate::report;
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The command; without one, the page of the whole program.
+    command: Option<String>,
+}
+
+/// Prints the page for `man`; the exit code.
+pub(super) fn man(args: &ManArgs) -> u8 {
+    let mut line = Line::command().disable_help_subcommand(true);
+    // Names such as `engine-fmt`, which the pages refer to, are given when it is built.
+    line.build();
+    match args.command.as_deref() {
+        None => print(line),
+        Some(name) => match line.find_subcommand(name) {
+            Some(command) => print(command.clone()),
+            None => {
+                report::to_terminal(&format!("engine: there is no command `{name}`\n"));
+                2
+            }
+        },
+    }
+}
+
+fn print(command: Command) -> u8 {
+    let mut page = Vec::new();
+    let program = concat!("engine ", env!("CARGO_PKG_VERSION"));
+    match Man::new(command).source(program).render(&mut page) {
+        Ok(()) => {
+            report::to_output(&String::from_utf8_lossy(&page));
+            0
+        }
+        Err(fault) => {
+            report::to_terminal(&format!("engine: cannot write the page: {fault}\n"));
+            2
+        }
+    }
+}
