@@ -271,3 +271,23 @@ fn what_a_running_engine_cannot_change_is_refused_with_what_to_do() {
     let store = world.end();
     assert_eq!(history(&store), words(&[(1, "start"), (1, "refused")]));
 }
+
+#[test]
+fn an_included_file_is_followed_and_one_that_comes_later_too() {
+    let mut world = World::start(&[]);
+    let main = std::fs::read_to_string(world.file()).expect("it reads");
+    let include = format!("{main}\ninclude \"more/*.kdl\" optional=#true\n");
+    std::fs::create_dir(world.folder.path().join("pipelines/more")).expect("a folder");
+    std::fs::write(world.file(), include).expect("it writes");
+    world.wait_for_generation(2);
+    let more = world.folder.path().join("pipelines/more/marker.kdl");
+    std::fs::write(&more, "enrich set marker { set \"era\" \"second\" }").expect("it writes");
+    world.wait_for_generation(3);
+    std::fs::write(&more, "enrich set marker { set \"era\" \"third\" }").expect("it writes");
+    world.wait_for_generation(4);
+    assert_eq!(world.press(18), 202);
+    let last = world.probes.last().expect("one was posted").clone();
+    let store = world.end();
+    let query = format!("SELECT id, json_extract(enrich, '$.era') FROM events WHERE id = '{last}'");
+    assert_eq!(load::rows(&store, &query), [(last, "third".to_owned())]);
+}
