@@ -1,0 +1,162 @@
+//! What is one shape or another, both at once, or one inside of another.
+
+use super::{Bounds, Field, Fields, Shape, Words};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Shape {
+    /// What is one or the other.
+    #[must_use]
+    pub fn or(self, other: Shape) -> Shape {
+        if self.is_any || other.is_any {
+            return Shape::any();
+        }
+        Shape {
+            is_any: false,
+            null: self.null || other.null,
+            truth: [self.truth[0] || other.truth[0], self.truth[1] || other.truth[1]],
+            number: either(self.number, other.number, |a, b| Bounds {
+                least: a.least.min(b.least),
+                most: a.most.max(b.most),
+            }),
+            text: either(self.text, other.text, |a, b| match (a, b) {
+                (Words::OneOf(a), Words::OneOf(b)) => {
+                    Words::OneOf(a.into_iter().chain(b).collect())
+                }
+                _ => Words::Any,
+            }),
+            time: self.time || other.time,
+            span: self.span || other.span,
+            list: either(self.list, other.list, |a, b| match a == b {
+                true => a,
+                false => Arc::new((*a).clone().or((*b).clone())),
+            }),
+            map: either(self.map, other.map, |a, b| match a == b {
+                true => a,
+                false => Arc::new((*a).clone().or((*b).clone())),
+            }),
+        }
+    }
+
+    /// What is both at once. `budget` counts the work; when it is used up, nothing is known.
+    pub(in crate::expr) fn and(&self, other: &Shape, budget: &mut usize) -> Shape {
+        if self.is_any || other.is_any {
+            return if self.is_any { other.clone() } else { self.clone() };
+        }
+        if *budget == 0 {
+            return Shape::any();
+        }
+        *budget -= 1;
+        Shape {
+            is_any: false,
+            null: self.null && other.null,
+            truth: [self.truth[0] && other.truth[0], self.truth[1] && other.truth[1]],
+            number: both(self.number, other.number)
+                .map(|(a, b)| Bounds { least: a.least.max(b.least), most: a.most.min(b.most) })
+                .filter(|it| it.least <= it.most),
+            text: both(self.text.as_ref(), other.text.as_ref()).and_then(|it| match it {
+                (Words::OneOf(a), Words::OneOf(b)) => {
+                    let common: BTreeSet<_> = a.intersection(b).cloned().collect();
+                    (!common.is_empty()).then_some(Words::OneOf(common))
+                }
+                (Words::Any, other) | (other, Words::Any) => Some(other.clone()),
+            }),
+            time: self.time && other.time,
+            span: self.span && other.span,
+            list: both(self.list.as_ref(), other.list.as_ref())
+                .map(|(a, b)| Arc::new(a.and(b, budget))),
+            map: both(self.map.as_ref(), other.map.as_ref())
+                .map(|(a, b)| Arc::new(a.and(b, budget))),
+        }
+    }
+
+    /// The same with `shape` at `path`, beside what is there already.
+    #[must_use]
+    pub fn with(self, path: &[String], shape: Shape) -> Shape {
+        let Some((name, rest)) = path.split_first() else {
+            return if self.has_value() { self.or(shape) } else { shape };
+        };
+        if self.is_any {
+            return self;
+        }
+        let mut fields = match &self.map {
+            Some(map) => (**map).clone(),
+            None => Fields { is_listed: true, ..Fields::default() },
+        };
+        let name: Arc<str> = name.as_str().into();
+        let inner = fields.names.remove(&name).map_or_else(Shape::never, |it| it.shape);
+        fields.names.insert(name, Field { shape: inner.with(rest, shape), origin: None });
+        Shape { map: Some(Arc::new(fields)), ..self }
+    }
+
+    /// The same fields, and nothing known of what stands in them: for values that nobody checked.
+    #[must_use]
+    pub fn unchecked(&self) -> Shape {
+        let Some(map) = self.map.as_ref().filter(|_| !self.is_any) else { return Shape::any() };
+        let unchecked = |(name, field): (&Arc<str>, &Field)| {
+            let (shape, origin) = (field.shape.unchecked(), field.origin.clone());
+            (name.clone(), Field { shape, origin })
+        };
+        let names = map.names.iter().map(unchecked).collect();
+        Shape::of_fields(Fields { names, ..**map }).or_null()
+    }
+}
+
+fn either<T>(a: Option<T>, b: Option<T>, join: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(join(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn both<T>(a: Option<T>, b: Option<T>) -> Option<(T, T)> {
+    Some((a?, b?))
+}
+
+impl Fields {
+    /// The fields of one map or the other. A name that only one lists may be missing, as any may;
+    /// where the other is open, it may hold anything there.
+    fn or(self, other: Fields) -> Fields {
+        let (is_open, other_is_open) = (self.is_open(), other.is_open());
+        let is_listed = self.is_listed && other.is_listed;
+        let has_more = self.has_more || other.has_more;
+        let mut names = self.names;
+        if other_is_open {
+            let only_here = |it: &&Arc<str>| !other.names.contains_key(*it);
+            let alone: Vec<Arc<str>> = names.keys().filter(only_here).cloned().collect();
+            for name in alone {
+                names.entry(name).and_modify(|it| it.shape = Shape::any());
+            }
+        }
+        for (name, field) in other.names {
+            let joined = match names.remove(&name) {
+                Some(own) => {
+                    Field { shape: own.shape.or(field.shape), origin: own.origin.or(field.origin) }
+                }
+                None if is_open => Field { shape: Shape::any(), ..field },
+                None => field,
+            };
+            names.insert(name, joined);
+        }
+        Fields { names, is_listed, has_more }
+    }
+
+    /// The fields that two parts of one schema list.
+    fn and(&self, other: &Fields, budget: &mut usize) -> Fields {
+        let mut all = self.clone();
+        for (name, field) in &other.names {
+            *budget = budget.saturating_sub(1);
+            let met = match self.names.get(name) {
+                Some(own) => Field {
+                    shape: own.shape.and(&field.shape, budget),
+                    origin: own.origin.clone().or_else(|| field.origin.clone()),
+                },
+                None => field.clone(),
+            };
+            all.names.insert(name.clone(), met);
+        }
+        all.is_listed |= other.is_listed;
+        all.has_more |= other.has_more;
+        all
+    }
+}
