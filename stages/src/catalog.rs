@@ -1,10 +1,11 @@
 //! Kinds by word, and the boxed twins that let a plan hold any of them.
 
 use crate::contract::{
-    Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Fault, Kind, NotifyKind, OpenSource,
-    Services, Shape, SinkKind, SourceKind,
+    Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Fault, Kind, NotifyKind,
+    OpenSource, Services, Shape, SinkKind, SourceKind,
 };
 use crate::env::Pending;
+use crate::expr::Known;
 use crate::language::{Context, Fields, KindRow, Kinds, Needed, Role};
 use crate::spanned::Spanned;
 use std::any::Any;
@@ -49,6 +50,8 @@ pub trait SourceSpec: Spec {
     fn ends(&self) -> bool;
     /// See [`SourceKind::IS_DEMO`].
     fn is_demo(&self) -> bool;
+    /// See [`SourceKind::brings`].
+    fn brings(&self) -> Brings;
     /// See [`SourceKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>>;
 }
@@ -57,6 +60,8 @@ pub trait SourceSpec: Spec {
 pub trait EnrichSpec: Spec {
     /// See [`EnrichKind::IS_REMOTE`].
     fn is_remote(&self) -> bool;
+    /// See [`EnrichKind::adds`].
+    fn adds(&self, known: &Known) -> Adds;
     /// See [`EnrichKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>>;
 }
@@ -127,6 +132,10 @@ impl<K: SourceKind> SourceSpec for Bound<K> {
         K::IS_DEMO
     }
 
+    fn brings(&self) -> Brings {
+        K::brings(&self.settings)
+    }
+
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>> {
         Box::pin(K::open(self.settings.clone(), services))
     }
@@ -135,6 +144,10 @@ impl<K: SourceKind> SourceSpec for Bound<K> {
 impl<K: EnrichKind> EnrichSpec for Bound<K> {
     fn is_remote(&self) -> bool {
         K::IS_REMOTE
+    }
+
+    fn adds(&self, known: &Known) -> Adds {
+        K::adds(&self.settings, known)
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>> {

@@ -8,6 +8,7 @@
 
 use crate::env::{Env, Pending};
 use crate::event::Event;
+use crate::expr::{self, Known};
 use crate::fetch::Fetch;
 use crate::language::{Context, Environment, Fields, Globals, Needed, Node};
 use crate::spanned::Spanned;
@@ -119,8 +120,21 @@ pub trait Kind: Send + Sync + 'static {
     }
 }
 
+/// What a source is known to bring, before it brings anything.
+#[derive(Debug, Clone)]
+pub struct Brings {
+    /// What its messages may be.
+    pub message: expr::Shape,
+    /// The type that they have when `map` gives none.
+    pub kind: Option<Arc<str>>,
+}
+
 /// A kind of source.
 pub trait SourceKind: Kind {
+    /// What its messages are known to be; whatever a `schema` says besides.
+    fn brings(_settings: &Self::Settings) -> Brings {
+        Brings { message: expr::Shape::any(), kind: None }
+    }
     /// Whether it ends by itself, so that `--once` may start it.
     fn ends(settings: &Self::Settings) -> bool;
     /// Whether only `--demo` starts it while it is `disabled`.
@@ -211,8 +225,22 @@ pub trait Emit: Send + Sync {
     fn closed(&self) -> Pending<'_, ()>;
 }
 
+/// What an enrichment is known to add, before there is an event; the twin of [`Addition`].
+#[derive(Debug, Clone)]
+pub enum Adds {
+    /// Something of this shape at the stage's `into`.
+    Value(expr::Shape),
+    /// Something at these paths below `enrich`.
+    At(Vec<(Arc<[String]>, expr::Shape)>),
+}
+
 /// A kind of enrichment.
 pub trait EnrichKind: Kind {
+    /// What it adds for what is known at its place. Never narrower than the truth: where the kind
+    /// cannot know, [`Shape::any`](expr::Shape::any).
+    fn adds(_settings: &Self::Settings, _known: &Known) -> Adds {
+        Adds::Value(expr::Shape::any())
+    }
     /// Whether it may wait or has effects outside. Such a stage runs only after its event was
     /// accepted durably.
     const IS_REMOTE: bool;

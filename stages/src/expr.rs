@@ -10,15 +10,23 @@
 
 mod eval;
 mod function;
+mod infer;
+mod known;
 mod lex;
 mod names;
 mod node;
 mod parse;
 mod problem;
+mod schema;
+mod shape;
 mod template;
 mod value;
 
+pub use infer::Declared;
+pub use known::{Arrival, Arrivals, Checked, Finding, Known, Later, union};
 pub use problem::{Problem, ProblemKind};
+pub use schema::of_schema;
+pub use shape::{Origin, Shape};
 pub use template::Template;
 pub use value::Val;
 
@@ -181,6 +189,13 @@ impl Expr {
     /// Whether it reads anything of `root`.
     pub fn uses(&self, root: Root) -> bool {
         self.reads().iter().any(|it| it.root == root)
+    }
+
+    /// Literals that it may come to and that are no level, for places that take one.
+    pub fn bad_levels(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        names::alternatives(&self.node, &self.text, &mut found);
+        found.iter().filter_map(|(it, span)| names::bad_level(it, span)).collect()
     }
 
     /// The path, when the expression is nothing but `root.a.b`, or that with a literal default

@@ -9,6 +9,7 @@ mod fields;
 mod place;
 mod scalar;
 mod setting;
+mod sites;
 mod table;
 mod told;
 mod value;
@@ -18,6 +19,7 @@ pub use check::{Kinds, Role, as_name, check, is_name, usage};
 pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
+pub use sites::{Site, sites};
 pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
 pub use value::{
     Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses, write_duration,

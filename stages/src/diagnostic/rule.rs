@@ -126,9 +126,21 @@ rules! {
     /// A word compared with a priority that is none.
     /// Comparisons with `event.priority` compare levels, and this one would never hold.
     UnknownPriority = "E0103",
+    /// A path at which nothing can ever stand: no schema of the events that get there lists it,
+    /// no stage adds it, no `param` has its name. It would always be null. An object that lists
+    /// `properties` is closed for this check, unless it says `additionalProperties` or
+    /// `patternProperties` itself; `get(data, 'name')` reads a field that nothing declares.
+    UnknownPath = "E0104",
     /// A template that cannot be read.
     /// An expression stands between `{{` and `}}`, and filters follow it behind `|`.
     BadTemplate = "E0106",
+    /// A value put into a JSON body without `| json`: a quote in it would break the body.
+    NotJson = "E0107",
+    /// A word compared with something that has words of its own (an `enum`, the types of events)
+    /// and is never this one.
+    NotOneOf = "E0108",
+    /// Two sorts of values that are never equal, or that an operator or function makes nothing of.
+    NeverCompare = "E0109",
     /// A name that no stage has.
     /// What waits for a stage that does not exist would never run.
     UnknownStage = "E0201",
@@ -147,6 +159,8 @@ rules! {
     /// Two stages that write one path.
     /// One would overwrite what the other writes.
     SamePath = "E0206",
+    /// An expression that reads what a stage adds, at a place that does not wait for that stage.
+    NotYetThere = "E0210",
     /// A schema file that is missing or broken.
     /// Schemas are read with the file and relative to it; each stands alone, references to other
     /// files are not followed.
@@ -169,12 +183,23 @@ rules! {
     /// Two routes on one path.
     /// Only one of them would ever be asked.
     SameRoute = "E0406",
+    /// A path of `redact` that no schema declares: what it was to hide may leave under another
+    /// name. Declare it in the schema of the type that has it.
+    UndeclaredPath = "W0104",
     /// A property written twice; the last one wins silently.
     /// KDL allows that, but who reads the file sees the first.
     DuplicateProperty = "W0012",
+    /// A condition that comes out the same for every event that gets there.
+    AlwaysSame = "W0109",
+    /// A `param` that nothing reads.
+    UnusedParam = "W0110",
     /// A route without `otherwise`: what matches no case goes nowhere.
     /// `otherwise` says where the rest goes.
     NoOtherwise = "W0207",
+    /// A case that no event gets to or fits, because earlier cases take every one that would.
+    DeadCase = "W0208",
+    /// A schema or rule for types of events that never arrive.
+    UnusedType = "W0304",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",

@@ -15,7 +15,7 @@ const MADE_MAX: usize = 1 << 20;
 
 pub(super) fn eval<'a>(node: &'a Node, scope: &Scope<'a>) -> Val<'a> {
     match node {
-        Node::Literal(value) => Val::from_json(value),
+        Node::Literal(value, _) => Val::from_json(value),
         Node::Field(field, _) => scope.event.map_or(Val::Null, |it| event_field(*field, it)),
         Node::Path(root, steps, _) => path(*root, steps, scope),
         Node::Index(parts) => indexed(eval(&parts[0], scope), &eval(&parts[1], scope)),
@@ -37,7 +37,7 @@ pub(super) fn eval<'a>(node: &'a Node, scope: &Scope<'a>) -> Val<'a> {
         },
         Node::List(items) => list(items, scope),
         Node::Map(entries) => map(entries, scope),
-        Node::Call(function, arguments) => function::call(function, arguments, scope),
+        Node::Call(function, arguments, _) => function::call(function, arguments, scope),
     }
 }
 

@@ -22,13 +22,15 @@ type Body = for<'a> fn(&[Val<'a>], &Scope<'a>) -> Val<'a>;
 /// A function, ready to be called.
 #[derive(Debug, Clone)]
 pub(super) enum Function {
-    Plain(Body),
+    Plain(&'static Row),
     Matches(Regex),
     Capture(Regex),
 }
 
-struct Row {
-    name: &'static str,
+/// A function: its name, what it takes and what it does.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) name: &'static str,
     /// Fewest and most arguments.
     arity: (usize, usize),
     body: Body,
@@ -129,11 +131,11 @@ pub(super) fn resolve(
         return Err(arity(name, whole, row.arity, arguments.len()));
     }
     check_literals(name, &whole, &arguments)?;
-    Ok(Node::Call(Function::Plain(row.body), arguments.into()))
+    Ok(Node::Call(Function::Plain(row), arguments.into(), whole))
 }
 
 /// What the arguments of a function must be, where they are all of one sort.
-fn wanted(name: &str) -> &'static str {
+pub(super) fn wanted(name: &str) -> &'static str {
     match name {
         "lower" | "upper" | "trim" | "starts_with" | "ends_with" | "duration" | "http.header"
         | "http.query" => "text",
@@ -146,7 +148,7 @@ fn wanted(name: &str) -> &'static str {
 fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Result<(), Problem> {
     let wanted = wanted(name);
     for argument in arguments {
-        let Node::Literal(literal) = argument else { continue };
+        let Node::Literal(literal, _) = argument else { continue };
         let fits = match wanted {
             "text" => literal.is_string(),
             "a number" => literal.is_number(),
@@ -157,7 +159,7 @@ fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Resul
             return Err(Problem::syntax(whole.clone(), message));
         }
     }
-    let Some(Node::Literal(Value::String(text))) = arguments.first() else { return Ok(()) };
+    let Some(Node::Literal(Value::String(text), _)) = arguments.first() else { return Ok(()) };
     let help = match name {
         "duration" if parse_duration(text).is_none() => {
             "write `duration('5m')`; units: ms s m h d w"
@@ -207,13 +209,13 @@ fn regex(name: &str, whole: Range<usize>, mut arguments: Vec<Node>) -> Result<No
     if arguments.len() < 2 || most < arguments.len() {
         return Err(arity(name, whole, (2, most), arguments.len()));
     }
-    let Node::Literal(Value::String(pattern)) = arguments.remove(1) else {
+    let Node::Literal(Value::String(pattern), _) = arguments.remove(1) else {
         let problem = Problem::syntax(whole, "a pattern must be a text in quotes");
         return Err(problem.help("patterns are compiled when the file is read"));
     };
     let compiled = regex::RegexBuilder::new(&pattern).size_limit(REGEX_MAX).build();
     let regex = compiled.map_err(|fault| bad_pattern(&pattern, &whole, &fault))?;
-    if let Some(Node::Literal(group)) = arguments.get(1)
+    if let Some(Node::Literal(group, _)) = arguments.get(1)
         && group.as_u64().is_none_or(|it| regex.captures_len() as u64 <= it)
     {
         let groups = regex.captures_len() - 1;
@@ -223,7 +225,7 @@ fn regex(name: &str, whole: Range<usize>, mut arguments: Vec<Node>) -> Result<No
     }
     let function =
         if name == "matches" { Function::Matches(regex) } else { Function::Capture(regex) };
-    Ok(Node::Call(function, arguments.into()))
+    Ok(Node::Call(function, arguments.into(), whole))
 }
 
 fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> Problem {
@@ -245,7 +247,7 @@ pub(super) fn call<'a>(
 ) -> Val<'a> {
     let values: Vec<Val<'a>> = arguments.iter().map(|it| eval(it, scope)).collect();
     match function {
-        Function::Plain(body) => body(&values, scope),
+        Function::Plain(row) => (row.body)(&values, scope),
         Function::Matches(regex) => {
             values[0].as_str().map_or(Val::Null, |it| Val::Bool(regex.is_match(it)))
         }

@@ -1,5 +1,6 @@
 //! Checks the names and levels in an expression, and says what was probably meant.
 
+use super::lex::{Token, lex};
 use super::node::{FIELDS, Field, Node};
 use super::problem::{Problem, ProblemKind};
 use super::{Root, Roots};
@@ -72,52 +73,73 @@ pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
 }
 
 /// Comparisons with `event.priority` compare levels, so their literals must be levels.
-/// `place` finds where a literal stands.
-pub(super) fn check_levels(
-    left: &Node,
-    right: &Node,
-    place: impl Fn(&Value) -> Range<usize>,
-    problems: &mut Vec<Problem>,
-) {
+/// `text` is the expression's.
+pub(super) fn check_levels(left: &Node, right: &Node, text: &str, problems: &mut Vec<Problem>) {
     let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
     let mut literals = Vec::new();
     if is_priority(left) {
-        alternatives(right, &mut literals);
+        alternatives(right, text, &mut literals);
     } else if is_priority(right) {
-        alternatives(left, &mut literals);
+        alternatives(left, text, &mut literals);
     }
-    for literal in literals {
-        let word = literal.as_str().unwrap_or_default();
-        if literal.is_null() || Priority::parse(word).is_some() {
-            continue;
-        }
-        let levels = Priority::ALL.map(Priority::word);
-        let help = nearest(word, levels).map_or_else(
-            || format!("the levels are {}", levels.join(" ")),
-            |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
-        );
-        let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
-        problems.push(Problem {
-            span: place(literal),
-            message: format!("`{shown}` is not a priority"),
-            label: "never equal".to_owned(),
-            help: Some(help),
-            kind: ProblemKind::UnknownPriority,
-        });
-    }
+    problems.extend(literals.iter().filter_map(|(it, span)| bad_level(it, span)));
 }
 
-/// The literals that a value may turn out to be.
-fn alternatives<'n>(node: &'n Node, found: &mut Vec<&'n Value>) {
+/// What is wrong with a literal that stands where a priority should.
+pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<Problem> {
+    let word = literal.as_str().unwrap_or_default();
+    if literal.is_null() || Priority::parse(word).is_some() {
+        return None;
+    }
+    let levels = Priority::ALL.map(Priority::word);
+    let help = nearest(word, levels).map_or_else(
+        || format!("the levels are {}", levels.join(" ")),
+        |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
+    );
+    let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
+    Some(Problem {
+        span: span.clone(),
+        message: format!("`{shown}` is not a priority"),
+        label: "never equal".to_owned(),
+        help: Some(help),
+        kind: ProblemKind::UnknownPriority,
+    })
+}
+
+/// The literals that a value may turn out to be, each with its place; of a list, its items.
+pub(super) fn alternatives(node: &Node, text: &str, found: &mut Vec<(Value, Range<usize>)>) {
     match node {
-        Node::Literal(Value::Array(items)) => found.extend(items),
-        Node::Literal(literal) => found.push(literal),
-        Node::List(items) => items.iter().for_each(|it| alternatives(it, found)),
-        Node::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, found)),
+        Node::Literal(Value::Array(items), span) => {
+            let places = item_spans(text, span, items);
+            found.extend(items.iter().cloned().zip(places));
+        }
+        Node::Literal(literal, span) => found.push((literal.clone(), span.clone())),
+        Node::List(items) => items.iter().for_each(|it| alternatives(it, text, found)),
+        Node::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, text, found)),
         Node::Run(_, rest) => {
             let defaults = rest.iter().filter(|it| it.0 == super::node::Binary::Coalesce);
-            defaults.for_each(|it| alternatives(&it.1, found));
+            defaults.for_each(|it| alternatives(&it.1, text, found));
         }
         _ => {}
     }
+}
+
+/// Where the items of a literal list stand; `span` is the list's.
+pub(super) fn item_spans(text: &str, span: &Range<usize>, items: &[Value]) -> Vec<Range<usize>> {
+    let tokens = lex(text.get(span.clone()).unwrap_or_default()).unwrap_or_default();
+    let mut at = 0;
+    let place = |item: &Value| {
+        let is_it = |token: &Token| match (token, item) {
+            (Token::Text(text), Value::String(item)) => text == item,
+            (Token::Int(int), Value::Number(_)) => item.as_i64() == Some(*int),
+            (Token::Float(float), Value::Number(_)) => item.as_f64() == Some(*float),
+            (Token::Name(name), Value::Bool(item)) => *name == item.to_string(),
+            _ => false,
+        };
+        let found = tokens.iter().enumerate().skip(at).find(|it| is_it(&it.1.0));
+        let Some((index, (_, place))) = found else { return span.clone() };
+        at = index + 1;
+        span.start + place.start..span.start + place.end
+    };
+    items.iter().map(place).collect()
 }

@@ -90,7 +90,7 @@ pub(super) enum Step {
 /// than `a + b`.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Literal(Value),
+    Literal(Value, Range<usize>),
     Field(Field, Range<usize>),
     Path(Root, Box<[Step]>, Range<usize>),
     Index(Box<[Node; 2]>),
@@ -101,7 +101,7 @@ pub(super) enum Node {
     Choice(Box<[Node; 3]>),
     List(Box<[Node]>),
     Map(Box<[(Node, Node)]>),
-    Call(Function, Box<[Node]>),
+    Call(Function, Box<[Node]>, Range<usize>),
 }
 
 impl Node {
@@ -132,10 +132,31 @@ impl Node {
                 });
                 Some((*root, names.collect::<Option<_>>()?))
             }
-            Node::Run(path, rest) if matches!(**rest, [(Binary::Coalesce, Node::Literal(_))]) => {
+            Node::Run(path, rest) if matches!(**rest, [(Binary::Coalesce, Node::Literal(..))]) => {
                 path.plain_path()
             }
             _ => None,
+        }
+    }
+
+    /// From its first operand to its last one; a call and a literal stand as a whole.
+    pub(super) fn span(&self) -> Range<usize> {
+        match self {
+            Node::Literal(_, span)
+            | Node::Field(_, span)
+            | Node::Path(_, _, span)
+            | Node::Call(_, _, span) => span.clone(),
+            _ => {
+                let mut whole: Option<Range<usize>> = None;
+                self.each_child(&mut |it| {
+                    let span = it.span();
+                    whole = Some(match whole.take() {
+                        Some(found) => found.start.min(span.start)..found.end.max(span.end),
+                        None => span,
+                    });
+                });
+                whole.unwrap_or(0..0)
+            }
         }
     }
 
@@ -148,11 +169,11 @@ impl Node {
 
     fn each_child(&self, visit: &mut dyn FnMut(&Node)) {
         match self {
-            Node::Literal(_) | Node::Field(..) | Node::Path(..) => {}
+            Node::Literal(..) | Node::Field(..) | Node::Path(..) => {}
             Node::Not(it) | Node::Negate(it) => visit(it),
             Node::Index(parts) | Node::Compare(_, parts) => parts.iter().for_each(visit),
             Node::Choice(parts) => parts.iter().for_each(visit),
-            Node::List(items) | Node::Call(_, items) => items.iter().for_each(visit),
+            Node::List(items) | Node::Call(_, items, _) => items.iter().for_each(visit),
             Node::Run(first, rest) => {
                 visit(first);
                 rest.iter().for_each(|it| visit(&it.1));

@@ -192,16 +192,13 @@ impl Parser<'_> {
 
     fn comparison(&mut self, operator: Binary, left: Node) -> Parsed {
         self.at += if operator == Binary::NotIn { 2 } else { 1 };
-        let near = self.previous_end();
         let right = self.deeper(|it| it.binary(COMPARISON + 1))?;
         let again = self.span();
         if self.operator()?.is_some_and(|it| it.level() == COMPARISON) {
             let problem = Problem::syntax(again, "comparisons cannot be chained");
             return Err(problem.help("write `a < b && b < c`").into());
         }
-        let tokens = &self.tokens;
-        let place = |literal: &Value| literal_span(tokens, literal, near);
-        names::check_levels(&left, &right, place, &mut self.problems);
+        names::check_levels(&left, &right, self.text, &mut self.problems);
         Ok(Node::Compare(operator, Box::new([left, right])))
     }
 
@@ -245,10 +242,13 @@ impl Parser<'_> {
         if self.take("!") {
             return self.deeper(|it| Ok(Node::Not(Box::new(it.unary()?))));
         }
+        let start = self.span().start;
         if self.take("-") {
             return self.deeper(|it| {
                 Ok(match it.unary()? {
-                    Node::Literal(Value::Number(number)) => Node::Literal(negated(&number)),
+                    Node::Literal(Value::Number(number), span) => {
+                        Node::Literal(negated(&number), start..span.end)
+                    }
                     other => Node::Negate(Box::new(other)),
                 })
             });
@@ -266,8 +266,9 @@ impl Parser<'_> {
                 self.expect("]", &opened)?;
                 node = self.indexed(node, index);
             } else if self.take(".") {
+                let span = self.span();
                 let name = self.name()?;
-                node = self.indexed(node, Node::Literal(Value::String(name)));
+                node = self.indexed(node, Node::Literal(Value::String(name), span));
             } else {
                 return Ok(node);
             }
@@ -282,8 +283,8 @@ impl Parser<'_> {
     fn indexed(&mut self, node: Node, index: Node) -> Node {
         let end = self.previous_end();
         let step = match &index {
-            Node::Literal(Value::String(name)) => Some(Step::Name(name.clone())),
-            Node::Literal(Value::Number(number)) => {
+            Node::Literal(Value::String(name), _) => Some(Step::Name(name.clone())),
+            Node::Literal(Value::Number(number), _) => {
                 number.as_u64().and_then(|it| usize::try_from(it).ok()).map(Step::Index)
             }
             _ => None,
@@ -296,7 +297,7 @@ impl Parser<'_> {
             (Node::Field(_, span), _) => {
                 let message = format!("`{}` has nothing inside", &self.text[span.clone()]);
                 self.problems.push(Problem::unknown(span.start..end, message, None));
-                Node::Literal(Value::Null)
+                Node::Literal(Value::Null, span)
             }
             (node, _) => Node::Index(Box::new([node, index])),
         }
@@ -347,7 +348,7 @@ impl Parser<'_> {
             }
         };
         self.at += 1;
-        Ok(Node::Literal(literal))
+        Ok(Node::Literal(literal, span))
     }
 
     fn items(
@@ -371,7 +372,8 @@ impl Parser<'_> {
         self.at += 1;
         let items = self.items("]", &opened)?;
         let values: Option<Vec<Value>> = items.iter().map(literal).collect();
-        Ok(values.map_or(Node::List(items.into()), |it| Node::Literal(Value::Array(it))))
+        let span = opened.start..self.previous_end();
+        Ok(values.map_or(Node::List(items.into()), |it| Node::Literal(Value::Array(it), span)))
     }
 
     fn map(&mut self) -> Parsed {
@@ -391,14 +393,15 @@ impl Parser<'_> {
             .iter()
             .map(|(key, value)| Some((literal(key)?.as_str()?.to_owned(), literal(value)?)))
             .collect();
-        Ok(values.map_or(Node::Map(entries.into()), |it| Node::Literal(Value::Object(it))))
+        let span = opened.start..self.previous_end();
+        Ok(values.map_or(Node::Map(entries.into()), |it| Node::Literal(Value::Object(it), span)))
     }
 
     fn named(&mut self, name: &str, span: Range<usize>) -> Parsed {
         match name {
-            "true" => return Ok(Node::Literal(Value::Bool(true))),
-            "false" => return Ok(Node::Literal(Value::Bool(false))),
-            "null" => return Ok(Node::Literal(Value::Null)),
+            "true" => return Ok(Node::Literal(Value::Bool(true), span)),
+            "false" => return Ok(Node::Literal(Value::Bool(false), span)),
+            "null" => return Ok(Node::Literal(Value::Null, span)),
             "not" if !self.is("(") => {
                 let problem = Problem::syntax(span, "`not` stands only before `in`");
                 return Err(problem.help("`!` negates").into());
@@ -419,8 +422,8 @@ impl Parser<'_> {
             Some((root, _)) => Ok(Node::Path(*root, Box::new([]), span)),
             None => {
                 let before = &self.text[..span.start];
-                self.problems.push(names::unknown_root(name, span, before, self.roots));
-                Ok(Node::Literal(Value::Null))
+                self.problems.push(names::unknown_root(name, span.clone(), before, self.roots));
+                Ok(Node::Literal(Value::Null, span))
             }
         }
     }
@@ -450,7 +453,7 @@ impl Parser<'_> {
             Ok(field) => Ok(Node::Field(field, whole)),
             Err(problem) => {
                 self.problems.push(problem);
-                Ok(Node::Literal(Value::Null))
+                Ok(Node::Literal(Value::Null, whole))
             }
         }
     }
@@ -460,35 +463,19 @@ impl Parser<'_> {
         self.at += 1;
         let arguments = self.items(")", &opened)?;
         let whole = span.start..self.previous_end();
-        match function::resolve(name, &span, whole, arguments, self.roots) {
+        match function::resolve(name, &span, whole.clone(), arguments, self.roots) {
             Ok(node) => Ok(node),
             Err(problem) => {
                 self.problems.push(problem);
-                Ok(Node::Literal(Value::Null))
+                Ok(Node::Literal(Value::Null, whole))
             }
         }
     }
 }
 
-/// Where a literal stands, the nearest one to `near`.
-fn literal_span(tokens: &[(Token, Range<usize>)], literal: &Value, near: usize) -> Range<usize> {
-    tokens
-        .iter()
-        .filter(|it| match (&it.0, literal) {
-            (Token::Text(text), Value::String(literal)) => text == literal,
-            (Token::Int(int), Value::Number(_)) => literal.as_i64() == Some(*int),
-            (Token::Float(float), Value::Number(_)) => literal.as_f64() == Some(*float),
-            (Token::Name(name), Value::Bool(literal)) => *name == literal.to_string(),
-            _ => false,
-        })
-        .map(|it| it.1.clone())
-        .min_by_key(|it| it.start.abs_diff(near))
-        .unwrap_or(near..near)
-}
-
 fn literal(node: &Node) -> Option<Value> {
     match node {
-        Node::Literal(value) => Some(value.clone()),
+        Node::Literal(value, _) => Some(value.clone()),
         _ => None,
     }
 }

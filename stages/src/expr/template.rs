@@ -1,5 +1,7 @@
 //! Text with `{{ expression | filter }}` inside.
 
+mod check;
+
 use super::function::time;
 use super::problem::Problem;
 use super::value::Val;

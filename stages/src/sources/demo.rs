@@ -1,10 +1,12 @@
 //! Makes events up: the same seed makes the same ones.
 
 use super::lines::BATCH_MAX;
-use crate::contract::{Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind};
+use crate::contract::{
+    Brings, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
+};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::env::Random;
-use crate::expr::{Roots, Scope, Template};
+use crate::expr::{Known, Roots, Scope, Shape, Template};
 use crate::language::{Arg, Context, Fields, Node, Prop, Type};
 use crate::spanned::Spanned;
 use crate::time::Timestamp;
@@ -148,6 +150,22 @@ impl Data {
         })
     }
 
+    fn shape(&self, known: &Known) -> Shape {
+        match self {
+            Data::Fixed(value) => Shape::of_value(value),
+            Data::Text(template) => known.check_template(template).0,
+            Data::List(items) => {
+                let items = items.iter().map(|it| it.shape(known));
+                Shape::list(items.fold(Shape::never(), Shape::or))
+            }
+            Data::Map(entries) => {
+                let entries = entries.iter();
+                Shape::map(entries.map(|(name, it)| (name.as_str(), it.shape(known))))
+            }
+            Data::Whole(_) => Shape::any(),
+        }
+    }
+
     fn render(&self, scope: &Scope<'_>) -> Option<Value> {
         Some(match self {
             Data::Fixed(value) => value.clone(),
@@ -165,6 +183,17 @@ impl Data {
 
 impl SourceKind for Demo {
     const IS_DEMO: bool = true;
+
+    fn brings(settings: &Settings) -> Brings {
+        let nothing = Known::default();
+        let data = settings.sorts.iter().map(|it| it.data.shape(&nothing));
+        let kinds = settings.sorts.iter().map(|it| &*it.kind);
+        let message = Shape::map([
+            ("type", Shape::one_of(kinds)),
+            ("data", data.fold(Shape::never(), Shape::or)),
+        ]);
+        Brings { message, kind: None }
+    }
 
     fn ends(settings: &Settings) -> bool {
         settings.count.is_some()

@@ -6,7 +6,10 @@
 mod tail;
 
 use super::lines::{BATCH_MAX, Codec, DECODE};
-use crate::contract::{Cause, Closed, Emit, Fault, Kind, OpenSource, Services, Source, SourceKind};
+use crate::contract::{
+    Brings, Cause, Closed, Emit, Fault, Kind, OpenSource, Services, Source, SourceKind,
+};
+use crate::expr::Shape;
 use crate::language::{Arg, Context, Fields, Node, Type};
 use crate::literal::literal;
 use std::path::{Path, PathBuf};
@@ -70,6 +73,10 @@ impl Kind for File {
 }
 
 impl SourceKind for File {
+    fn brings(settings: &Settings) -> Brings {
+        Brings { message: Shape::any(), kind: settings.kind.clone() }
+    }
+
     fn ends(settings: &Settings) -> bool {
         !settings.follow
     }

@@ -1,9 +1,9 @@
 //! Asks an HTTP service and adds its answer.
 
-use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Remote, Services};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Remote, Services};
 use crate::diagnostic::Rule;
 use crate::event::Event;
-use crate::expr::{Expr, Roots, Scope};
+use crate::expr::{Expr, Known, Roots, Scope, Shape};
 use crate::fetch::text::{self, Ready, Text};
 use crate::fetch::{FetchRequest, FetchResponse, answer};
 use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
@@ -130,6 +130,11 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
 
 impl EnrichKind for Http {
     const IS_REMOTE: bool = true;
+
+    fn adds(settings: &Settings, known: &Known) -> Adds {
+        let select = settings.select.as_ref();
+        Adds::Value(select.map_or_else(Shape::any, |it| known.check(it).shape))
+    }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
         let url = settings.url.open(&services)?;

@@ -5,10 +5,10 @@
 
 mod table;
 
-use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
 use crate::diagnostic::Rule;
 use crate::event::Event;
-use crate::expr::{Expr, Roots, Scope};
+use crate::expr::{Expr, Known, Roots, Scope};
 use crate::language::{Arg, Context, Fields, Node, Prop, Type};
 use std::sync::Arc;
 use table::Table;
@@ -123,6 +123,14 @@ fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss
 
 impl EnrichKind for Lookup {
     const IS_REMOTE: bool = false;
+
+    fn adds(settings: &Settings, known: &Known) -> Adds {
+        let row = settings.table.shape().clone();
+        Adds::Value(match &settings.on_miss {
+            OnMiss::Set(expr) => row.or(known.check(expr).shape),
+            OnMiss::Continue | OnMiss::Drop | OnMiss::DeadLetter => row,
+        })
+    }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
         Ok(Enricher::Local(Box::new(Lookup { settings, services })))

@@ -1,7 +1,8 @@
 //! Adds what the engine knows about an event without asking anyone.
 
-use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
-use crate::event::Event;
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::event::{Event, Priority};
+use crate::expr::{Known, Root, Shape};
 use crate::language::{Arg, Context, Fields, Node, Type};
 use serde_json::{Map, Value, json};
 
@@ -51,6 +52,37 @@ impl Kind for Metadata {
 
 impl EnrichKind for Metadata {
     const IS_REMOTE: bool = false;
+
+    fn adds(settings: &Settings, known: &Known) -> Adds {
+        let (text, number) = (Shape::text, Shape::number);
+        let words = settings.0.iter().map(|word| match word.as_str() {
+            "timestamps" => {
+                let times = ["event_time", "processed_at"].map(|it| (it, text()));
+                let seconds = ["event_unix_time", "processed_unix_time"].map(|it| (it, number()));
+                ("timestamps", Shape::map(times.into_iter().chain(seconds)))
+            }
+            "event-age" => ("age_seconds", number()),
+            "relations" => {
+                let ids = ["parent_id", "correlation_id"].map(|it| (it, text().or_null()));
+                let fields = ids.into_iter().chain([("has_parent", Shape::bool())]);
+                ("relations", Shape::map(fields))
+            }
+            "host" => {
+                let names = ["hostname", "platform", "architecture"];
+                ("host", Shape::map(names.map(|it| (it, text().or_null()))))
+            }
+            "labels" => ("labels", known.at(Root::Pipeline, &["labels"])),
+            _ => {
+                let texts = ["engine", "version", "pipeline", "type", "source"];
+                let fields = texts.map(|it| (it, text())).into_iter().chain([
+                    ("generation", number()),
+                    ("priority", Shape::one_of(Priority::ALL.map(Priority::word))),
+                ]);
+                ("processing", Shape::map(fields))
+            }
+        });
+        Adds::Value(Shape::map(words))
+    }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
         let host = match settings.has("host") {

@@ -1,9 +1,9 @@
 //! Adds values that templates make of the event.
 
-use crate::contract::{Addition, EnrichKind, Enricher, Fault, Kind, Local, Services};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
 use crate::diagnostic::Rule;
 use crate::event::Event;
-use crate::expr::{Roots, Scope, Template};
+use crate::expr::{Known, Roots, Scope, Template};
 use crate::language::{Arg, Context, Fields, Node, Type, field_path};
 use std::sync::Arc;
 
@@ -56,6 +56,13 @@ impl Kind for Set {
 
 impl EnrichKind for Set {
     const IS_REMOTE: bool = false;
+
+    fn adds(settings: &Settings, known: &Known) -> Adds {
+        let added = |(path, value): &(Arc<[String]>, Template)| {
+            (path.clone(), known.check_template(value).0)
+        };
+        Adds::At(settings.iter().map(added).collect())
+    }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
         Ok(Enricher::Local(Box::new(Set { values: settings, services })))

@@ -1,16 +1,19 @@
 //! A table file, checked and turned into rows by key.
 
 use crate::diagnostic::{Diagnostics, Rule, SourceText};
+use crate::expr::Shape;
 use crate::language::nearest;
 use crate::spanned::{Span, Spanned};
 use serde_json::{Map, Value};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Rows by key, only with the columns that were asked for.
 #[derive(Debug, PartialEq)]
 pub(super) struct Table {
     rows: HashMap<String, Value>,
+    /// What a row may be.
+    shape: Shape,
 }
 
 /// A row and where it stands in the file, where that is known.
@@ -61,12 +64,41 @@ impl Table {
             report_column(unknown, &columns, diagnostics);
             return None;
         }
-        Some(Table { rows: rows.into_iter().map(|(key, it)| (key, chosen(it, select))).collect() })
+        let rows: HashMap<String, Value> =
+            rows.into_iter().map(|(key, it)| (key, chosen(it, select))).collect();
+        let shape = shape_of(&rows);
+        Some(Table { rows, shape })
+    }
+
+    /// What a row may be.
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The row with this key.
     pub(super) fn row(&self, key: &str) -> Option<&Value> {
         self.rows.get(key)
+    }
+}
+
+/// The columns and the sorts of what stands in them: what a table holds today may stand
+/// differently tomorrow, so single values are not remembered. One without rows may have any.
+fn shape_of(rows: &HashMap<String, Value>) -> Shape {
+    let mut columns: BTreeMap<&str, Shape> = BTreeMap::new();
+    for (name, value) in rows.values().filter_map(Value::as_object).flatten() {
+        let column = columns.entry(name).or_insert_with(Shape::never);
+        let sort = match value {
+            Value::Null => Shape::null(),
+            Value::Bool(_) => Shape::bool(),
+            Value::Number(_) => Shape::number(),
+            Value::String(_) => Shape::text(),
+            Value::Array(_) | Value::Object(_) => Shape::any(),
+        };
+        *column = std::mem::take(column).or(sort);
+    }
+    match columns.is_empty() {
+        true => Shape::open_map(),
+        false => Shape::map(columns),
     }
 }
 

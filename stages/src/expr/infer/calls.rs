@@ -1,0 +1,125 @@
+//! What functions give for what they are given.
+
+use super::super::function::{Function, wanted};
+use super::super::known::Arrivals;
+use super::super::node::{Field, Node};
+use super::super::shape::{Shape, Words};
+use super::{Infer, Seen, name_of};
+use crate::diagnostic::Rule;
+use serde_json::Value;
+use std::ops::Range;
+
+impl Infer<'_> {
+    pub(super) fn call(
+        &mut self,
+        function: &Function,
+        arguments: &[Node],
+        span: Range<usize>,
+        here: &Arrivals,
+    ) -> Seen {
+        let shapes: Vec<Shape> = arguments.iter().map(|it| self.see(it, here).shape).collect();
+        let name = name_of(function);
+        if let [Node::Field(Field::Kind, _), rest @ ..] = arguments
+            && let Some(asks) = question(function, name, rest)
+        {
+            return self.asked(&*asks, span, here);
+        }
+        for (argument, shape) in arguments.iter().zip(&shapes) {
+            self.expect_argument(name, argument, shape, here);
+        }
+        if let ("contains", [list, item]) = (name, arguments) {
+            self.looked_for(list, &shapes[0], item, here);
+        }
+        Seen::of(gives(name, arguments, &shapes), here)
+    }
+
+    /// An argument of the wrong sort makes the call null.
+    fn expect_argument(&mut self, name: &str, argument: &Node, shape: &Shape, here: &Arrivals) {
+        let (fits, wanted) = match wanted(name) {
+            "text" => (shape.text.is_some(), "text"),
+            "a number" => {
+                let is_span = name == "abs" && shape.span;
+                (shape.number.is_some() || is_span, "a number")
+            }
+            _ if matches!(name, "matches" | "regex_capture") => (shape.text.is_some(), "text"),
+            _ if matches!(name, "time" | "date") => {
+                (shape.time || shape.text.is_some() || shape.number.is_some(), "a time")
+            }
+            _ if matches!(name, "len" | "count") => {
+                let has_length =
+                    shape.text.is_some() || shape.list.is_some() || shape.map.is_some();
+                (has_length, "a text, list or map")
+            }
+            _ => return,
+        };
+        // The second argument of these is a number, whatever the first one is.
+        let is_second = name == "regex_capture" && shape.number.is_some();
+        if fits || shape.is_any() || !shape.has_value() || is_second {
+            return;
+        }
+        let message = format!(
+            "`{name}` takes {wanted}; `{}` is {}",
+            self.shown(argument),
+            shape.told_in_a_sentence()
+        );
+        self.report(here, Rule::NeverCompare, argument.span(), message, "always null");
+    }
+}
+
+/// Something that a name fits or not.
+type Question<'f> = Box<dyn Fn(&str) -> bool + 'f>;
+
+/// A question about a text whose other side is a literal.
+fn question<'f>(function: &'f Function, name: &str, rest: &'f [Node]) -> Option<Question<'f>> {
+    if let Function::Matches(regex) = function {
+        return Some(Box::new(|it| regex.is_match(it)));
+    }
+    let [Node::Literal(Value::String(part), _)] = rest else { return None };
+    Some(match name {
+        "starts_with" => Box::new(move |it| it.starts_with(part.as_str())),
+        "ends_with" => Box::new(move |it| it.ends_with(part.as_str())),
+        "contains" => Box::new(move |it| it.contains(part.as_str())),
+        _ => return None,
+    })
+}
+
+fn gives(name: &str, arguments: &[Node], shapes: &[Shape]) -> Shape {
+    let either = || shapes.iter().cloned().fold(Shape::never(), Shape::or);
+    match name {
+        "get" => {
+            let default = shapes.get(2).cloned().unwrap_or_else(Shape::null);
+            let known = match arguments.get(1) {
+                Some(Node::Literal(Value::String(key), _)) => {
+                    shapes[0].field(key).filter(|_| shapes[0].names().any(|it| it == key))
+                }
+                _ => None,
+            };
+            known.map_or_else(Shape::any, |(shape, _)| shape.or(default))
+        }
+        "now" => Shape::time(),
+        "time" => Shape::time().or_null(),
+        "len" | "count" => Shape::between(0.0, f64::INFINITY).or_null(),
+        "lower" => changed(&shapes[0], str::to_lowercase),
+        "upper" => changed(&shapes[0], str::to_uppercase),
+        "trim" => changed(&shapes[0], |it| it.trim().to_owned()),
+        "contains" | "starts_with" | "ends_with" | "matches" => Shape::bool().or_null(),
+        "abs" => Shape { span: shapes[0].span || shapes[0].is_any(), ..Shape::number().or_null() },
+        "round" | "geo_distance" => Shape::number().or_null(),
+        "min" | "max" | "coalesce" | "random.pick" => either().or_null(),
+        "hash" | "date" | "regex_capture" | "http.header" | "http.query" | "uuid" => {
+            Shape::text().or_null()
+        }
+        "duration" => Shape::span().or_null(),
+        "random.float" | "random.int" => Shape::number().or_null(),
+        _ => Shape::any(),
+    }
+}
+
+fn changed(shape: &Shape, change: fn(&str) -> String) -> Shape {
+    let words = shape.words().filter(|_| shape.is_only_text());
+    let text = match words {
+        Some(words) => Words::OneOf(words.map(|it| change(it).into()).collect()),
+        None => Words::Any,
+    };
+    Shape { text: Some(text), null: true, ..Shape::never() }
+}
