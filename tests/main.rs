@@ -17,3 +17,4 @@ mod retry;
 mod support;
 mod tidy;
 mod tooling;
+mod typing;

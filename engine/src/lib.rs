@@ -61,4 +61,5 @@ pub mod reload;
 pub mod report;
 pub mod run;
 pub mod spec;
+mod typing;
 pub mod watch;

@@ -7,6 +7,7 @@ use crate::include::{self, Texts};
 use crate::params;
 use crate::plan::{self, Plan};
 use crate::spec::{self, Spec};
+use crate::typing;
 use kdl::KdlDocument;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
@@ -123,7 +124,9 @@ fn check_and_keep<T>(
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
         kept = Some(keep(&document, &spec));
-        plan::build(spec, &source.text, &mut context)
+        let plan = plan::build(spec.clone(), &source.text, &mut context);
+        typing::check(&document, &spec, source.text.len(), catalog, &mut context);
+        plan.filter(|_| !context.diagnostics.has_errors())
     });
     found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
     let seen = opened.into_seen();

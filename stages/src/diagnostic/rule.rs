@@ -126,20 +126,23 @@ rules! {
     /// A word compared with a priority that is none.
     /// Comparisons with `event.priority` compare levels, and this one would never hold.
     UnknownPriority = "E0103",
-    /// A path at which nothing can ever stand: no schema of the events that get there lists it,
-    /// no stage adds it, no `param` has its name. It would always be null. An object that lists
-    /// `properties` is closed for this check, unless it says `additionalProperties` or
-    /// `patternProperties` itself; `get(data, 'name')` reads a field that nothing declares.
+    /// A path at which nothing can ever stand.
+    /// No schema of the events that get there lists it, no stage adds it, no `param` has its name: it
+    /// would always be null. An object that lists `properties` is closed for this check, unless it says
+    /// `additionalProperties` or `patternProperties` itself; `get(data, 'name')` reads a field that
+    /// nothing declares.
     UnknownPath = "E0104",
     /// A template that cannot be read.
     /// An expression stands between `{{` and `}}`, and filters follow it behind `|`.
     BadTemplate = "E0106",
-    /// A value put into a JSON body without `| json`: a quote in it would break the body.
+    /// A value put into a JSON body without `| json`.
+    /// The first quote or line break in it would break the body. `| json` brings its own quotes.
     NotJson = "E0107",
-    /// A word compared with something that has words of its own (an `enum`, the types of events)
-    /// and is never this one.
+    /// A word that something with words of its own never is.
+    /// The words are the `enum` of a schema, the types of events that can arrive, or what a stage sets.
     NotOneOf = "E0108",
-    /// Two sorts of values that are never equal, or that an operator or function makes nothing of.
+    /// Two sorts of values that never meet.
+    /// They are never equal, and an operator or function makes nothing but null of them.
     NeverCompare = "E0109",
     /// A name that no stage has.
     /// What waits for a stage that does not exist would never run.
@@ -160,6 +163,7 @@ rules! {
     /// One would overwrite what the other writes.
     SamePath = "E0206",
     /// An expression that reads what a stage adds, at a place that does not wait for that stage.
+    /// Stages that do not wait for each other run side by side, so it would be null.
     NotYetThere = "E0210",
     /// A schema file that is missing or broken.
     /// Schemas are read with the file and relative to it; each stands alone, references to other
@@ -183,22 +187,28 @@ rules! {
     /// Two routes on one path.
     /// Only one of them would ever be asked.
     SameRoute = "E0406",
-    /// A path of `redact` that no schema declares: what it was to hide may leave under another
-    /// name. Declare it in the schema of the type that has it.
-    UndeclaredPath = "W0104",
     /// A property written twice; the last one wins silently.
     /// KDL allows that, but who reads the file sees the first.
     DuplicateProperty = "W0012",
+    /// A path of `redact` that no schema declares.
+    /// What it was to hide may leave under another name. Declare it in the schema of the type that has
+    /// it.
+    UndeclaredPath = "W0104",
     /// A condition that comes out the same for every event that gets there.
+    /// The schema bounds the value, the type was asked before, or the value is never null.
     AlwaysSame = "W0109",
     /// A `param` that nothing reads.
+    /// It is left over, or its name is written differently where it was to be read.
     UnusedParam = "W0110",
     /// A route without `otherwise`: what matches no case goes nowhere.
     /// `otherwise` says where the rest goes.
     NoOtherwise = "W0207",
-    /// A case that no event gets to or fits, because earlier cases take every one that would.
+    /// A case that no event gets to, because earlier cases take every one that fits.
+    /// The first case that holds decides, in a `route` with `mode=first` and in `priority`.
     DeadCase = "W0208",
     /// A schema or rule for types of events that never arrive.
+    /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
+    /// they make up.
     UnusedType = "W0304",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.

@@ -5,6 +5,7 @@ use super::shape::{Origin, Shape};
 use super::{Expr, Read, Root};
 use crate::diagnostic::Rule;
 use crate::language::glob_fits;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -153,7 +154,8 @@ pub fn union(one: &Arrivals, other: &Arrivals) -> Arrivals {
     if one.is_empty() || Arc::ptr_eq(one, other) {
         return other.clone();
     }
-    let is_new = |it: &&Arrival| !one.iter().any(|known| known.kind == it.kind);
+    let known: HashSet<&str> = one.iter().map(|it| &*it.kind).collect();
+    let is_new = |it: &&Arrival| !known.contains(&*it.kind);
     let more: Vec<&Arrival> = other.iter().filter(is_new).collect();
     if more.is_empty() {
         return one.clone();
@@ -166,10 +168,12 @@ pub(super) fn common(one: &Arrivals, other: &Arrivals) -> Arrivals {
     if Arc::ptr_eq(one, other) {
         return one.clone();
     }
+    let names: HashSet<&str> = other.iter().map(|it| &*it.kind).collect();
+    let patterns: Vec<&Arrival> = other.iter().filter(|it| it.is_pattern()).collect();
     let mut found: Vec<Arrival> = Vec::new();
     for it in one.iter() {
-        let covers = |them: &&Arrival| glob_fits(&them.kind, &it.kind);
-        if other.iter().any(|them| covers(&them)) {
+        let is_named = names.contains(&*it.kind);
+        if is_named || patterns.iter().any(|them| glob_fits(&them.kind, &it.kind)) {
             found.push(it.clone());
         } else if it.is_pattern() {
             found.extend(other.iter().filter(|them| glob_fits(&it.kind, &them.kind)).cloned());

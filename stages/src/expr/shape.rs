@@ -245,6 +245,11 @@ impl Shape {
         }
     }
 
+    /// Whether a field of this name is declared.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.names().any(|it| it == name)
+    }
+
     /// The names of its fields.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.map.iter().flat_map(|it| it.names.keys()).map(|it| &**it)
@@ -276,6 +281,35 @@ impl Shape {
         let rest = Shape { number: None, truth: [false; 2], text: None, ..self.clone() };
         let is_known = self.text.is_none() || self.words().is_some_and(|mut it| it.all(is_safe));
         is_known && !Shape { null: false, time: false, ..rest }.has_value()
+    }
+}
+
+#[cfg(test)]
+impl Shape {
+    /// Whether a value is one that the shape speaks of.
+    pub(crate) fn admits(&self, value: &serde_json::Value) -> bool {
+        use serde_json::Value;
+        let is_word = |it: &str| self.words().is_none_or(|mut words| words.any(|word| word == it));
+        self.is_any
+            || match value {
+                Value::Null => self.null,
+                Value::Bool(it) => self.truth[usize::from(*it)],
+                Value::Number(it) => self.number.is_some_and(|bounds| {
+                    let number = it.as_f64().expect("a number");
+                    (bounds.least..=bounds.most).contains(&number)
+                }),
+                // Times and durations are text once they are JSON.
+                Value::String(it) => self.time || self.span || self.text.is_some() && is_word(it),
+                Value::Array(items) => {
+                    self.item().is_some_and(|each| items.iter().all(|it| each.admits(it)))
+                }
+                Value::Object(entries) => {
+                    let fits = |name: &str, it| {
+                        self.field(name).is_some_and(|(shape, _)| shape.admits(it))
+                    };
+                    entries.iter().all(|(name, it)| fits(name, it))
+                }
+            }
     }
 }
 

@@ -260,11 +260,15 @@ mod tests {
 
     fn made(text: &str) -> Vec<Value> {
         let settings = testing::settings::<Demo>(text);
+        let told = Demo::brings(&settings).message;
         let opened = smol::block_on(Demo::open(settings, testing::alone())).unwrap();
         let OpenSource::Task(mut source) = opened else { panic!("it runs by itself") };
         let inbox = Inbox::open();
         smol::block_on(source.run(&inbox)).unwrap();
-        inbox.bodies().iter().map(|it| serde_json::from_str(it).unwrap()).collect()
+        let bodies: Vec<Value> =
+            inbox.bodies().iter().map(|it| serde_json::from_str(it).unwrap()).collect();
+        assert!(bodies.iter().all(|it| told.admits(it)), "it makes what it says");
+        bodies
     }
 
     const TWO: &str = r##"rate "50/s"

@@ -174,9 +174,16 @@ mod tests {
     fn ask(rest: &str, name: &str, table: &str, data: serde_json::Value) -> Addition {
         let (settings, found) = read(rest, name, table);
         assert_eq!(found, Vec::<String>::new());
-        let opened = smol::block_on(Lookup::open(settings.unwrap(), testing::alone()));
+        let settings = settings.unwrap();
+        let adds = Lookup::adds(&settings, &Known::default());
+        let opened = smol::block_on(Lookup::open(settings, testing::alone()));
         let Enricher::Local(lookup) = opened.unwrap() else { panic!("it is local") };
-        lookup.enrich(&testing::event(data)).unwrap()
+        let added = lookup.enrich(&testing::event(data)).unwrap();
+        let Adds::Value(shape) = adds else { panic!("it adds at its own place") };
+        if let Addition::Value(value) = &added {
+            assert!(shape.admits(value), "{value}");
+        }
+        added
     }
 
     #[test]
@@ -213,6 +220,24 @@ mod tests {
         assert_eq!(miss(set), Addition::Value(json!({ "name": "Unknown" })));
         let nobody = ask(set, "f.csv", FACES, json!({}));
         assert_eq!(nobody, Addition::Value(json!({ "name": "Unknown" })));
+    }
+
+    #[test]
+    fn it_adds_the_columns_that_it_says() {
+        let told = |rest: &str, name: &str, table: &str| {
+            let settings = read(rest, name, table).0.expect("it reads");
+            match Lookup::adds(&settings, &Known::default()) {
+                Adds::Value(shape) => ["id", "name", "n"].map(|it| shape.has_field(it)),
+                Adds::At(_) => panic!("it adds at its own place"),
+            }
+        };
+        assert_eq!(told("", "f.csv", FACES), [true, true, false]);
+        assert_eq!(told("select name", "f.csv", FACES), [false, true, false]);
+        assert_eq!(told("", "f.jsonl", "{\"id\":1,\"n\":2}\n"), [true, false, true]);
+        // Without a row there is nothing to go by, so nothing is declared and all is open.
+        let settings = read("", "f.csv", "id,name\n").0.expect("it reads");
+        let Adds::Value(shape) = Lookup::adds(&settings, &Known::default()) else { panic!() };
+        assert!(shape.admits(&json!({ "id": "1", "later": "x" })));
     }
 
     #[test]

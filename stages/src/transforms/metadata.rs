@@ -165,15 +165,25 @@ mod tests {
     use super::*;
     use crate::testing;
 
+    /// What it adds; it must be what it said.
     fn added(text: &str) -> Value {
         let settings = testing::settings::<Metadata>(text);
+        let Adds::Value(shape) = Metadata::adds(&settings, &Known::default()) else {
+            panic!("it adds at its own place")
+        };
         let Enricher::Local(metadata) =
             smol::block_on(Metadata::open(settings, testing::alone())).unwrap()
         else {
             panic!("it is local")
         };
         match metadata.enrich(&testing::event(json!({}))) {
-            Ok(Addition::Value(value)) => value,
+            Ok(Addition::Value(value)) => {
+                assert!(shape.admits(&value), "{value}");
+                for name in value.as_object().expect("a map").keys() {
+                    assert!(shape.has_field(name), "{name}");
+                }
+                value
+            }
             other => panic!("{other:?}"),
         }
     }

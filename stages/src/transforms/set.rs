@@ -86,11 +86,18 @@ mod tests {
     use serde_json::json;
 
     fn added(text: &str) -> Vec<(String, serde_json::Value)> {
-        let opened = smol::block_on(Set::open(testing::settings::<Set>(text), testing::alone()));
+        let settings = testing::settings::<Set>(text);
+        let Adds::At(told) = Set::adds(&settings, &Known::default()) else {
+            panic!("it adds at paths")
+        };
+        let opened = smol::block_on(Set::open(settings, testing::alone()));
         let Enricher::Local(set) = opened.unwrap() else { panic!("it is local") };
         let Ok(Addition::At(added)) = set.enrich(&testing::event(json!({ "n": 2 }))) else {
             panic!("it adds at paths")
         };
+        for ((path, value), (same, shape)) in added.iter().zip(&told) {
+            assert!(path == same && shape.admits(value), "{value}");
+        }
         added.into_iter().map(|(path, value)| (path.join("/"), value)).collect()
     }
 

@@ -4,6 +4,7 @@ use super::super::known::{Finding, Known};
 use super::super::shape::Shape;
 use super::{Filter, Part, Template};
 use crate::diagnostic::Rule;
+use serde_json::Value;
 use std::ops::Range;
 
 impl Known {
@@ -27,11 +28,9 @@ impl Known {
     /// Values that a JSON body takes as they are, though they may hold anything. Nothing is said
     /// of a text that is no JSON.
     pub fn check_json_body(&self, template: &Template) -> Vec<Finding> {
-        let text = template.text().trim_start();
-        let is_json = text.starts_with('[') || text.starts_with('{') && !text.starts_with("{{");
         let mut findings = Vec::new();
         let mut quotes = Quotes::default();
-        for part in template.parts.iter().filter(|_| is_json) {
+        for part in template.parts.iter().filter(|_| is_json(&template.parts)) {
             match part {
                 Part::Text(text) => quotes.pass(text),
                 Part::Value { expr, start, filters } => {
@@ -43,6 +42,25 @@ impl Known {
         }
         findings
     }
+}
+
+/// Whether a template is a list or map of JSON once values stand in it.
+fn is_json(parts: &[Part]) -> bool {
+    let mut filled = String::new();
+    let mut quotes = Quotes::default();
+    for part in parts {
+        match part {
+            Part::Text(text) => {
+                quotes.pass(text);
+                filled.push_str(text);
+            }
+            Part::Value { filters, .. }
+                if quotes.is_open && filters.last() == Some(&Filter::Json) => {}
+            Part::Value { .. } => filled.push('0'),
+        }
+    }
+    let value = serde_json::from_str::<Value>(&filled);
+    value.is_ok_and(|it| it.is_array() || it.is_object())
 }
 
 /// Whether a text in JSON is open.

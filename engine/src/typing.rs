@@ -1,0 +1,172 @@
+//! Every expression, template and path of a file against what can be there: the schemas of the
+//! event types that reach the place, what stages add before it, and the file's parameters.
+//!
+//! Pure, and silent where it does not know: an event type without a schema, an object without
+//! listed properties, a stage that could not be read. What is known of a place is over-wide,
+//! never too narrow, so a finding is always one.
+
+mod arrivals;
+mod cases;
+mod stages_known;
+mod tell;
+mod unused;
+
+use crate::grammar;
+use crate::spec::{Filter, OnDrop, Passing, Spec};
+use arrivals::World;
+use kdl::KdlDocument;
+use stages::catalog::Catalog;
+use stages::expr::{Arrivals, Expr, Known, Shape, Template, union};
+use stages::language::{Context, Site, Type, sites};
+use stages_known::Additions;
+use std::collections::BTreeMap;
+use tell::Tell;
+
+/// Looks at every expression of a file. `main` is how long the pipeline file's own text is:
+/// behind it stand the texts that it includes.
+pub(crate) fn check(
+    document: &KdlDocument,
+    spec: &Spec,
+    main: usize,
+    catalog: &Catalog,
+    context: &mut Context<'_>,
+) {
+    let sites = sites(document, grammar::TOP, catalog);
+    let world = World::of(spec, context);
+    let mut typing = Typing {
+        spec,
+        world: &world,
+        sites: &sites,
+        tell: Tell { diagnostics: &mut *context.diagnostics },
+    };
+    typing.sources();
+    typing.rules();
+    let is_whole = spec.enrichments.len() == count(document, "enrich");
+    // What stages add does not hang on the filters, only on how closely it is known.
+    let passed = typing.filters(&Additions::of(spec, &world, &world.all, is_whole));
+    let additions = Additions::of(spec, &world, &passed, is_whole);
+    typing.stages(&additions, &passed);
+    let reached = typing.cases(&additions, &passed);
+    typing.ends(&additions, &reached);
+    unused::params(document, &sites, main, context.diagnostics);
+    unused::types(spec, &world, context.diagnostics);
+}
+
+fn count(document: &KdlDocument, name: &str) -> usize {
+    document.nodes().iter().filter(|it| it.name().value() == name).count()
+}
+
+struct Typing<'a, 'd> {
+    spec: &'a Spec,
+    world: &'a World,
+    sites: &'a [Site<'d>],
+    tell: Tell<'a>,
+}
+
+impl<'a, 'd> Typing<'a, 'd> {
+    /// The places of the top nodes of this name.
+    fn of(&self, top: &str) -> impl Iterator<Item = &'a Site<'d>> + use<'a, 'd> {
+        let top = top.to_owned();
+        self.sites.iter().filter(move |it| it.top.name().value() == top)
+    }
+
+    fn sources(&mut self) {
+        for site in self.of("source") {
+            let name = site.owner(1).unwrap_or_default();
+            let Some(known) = self.world.messages.get(name) else { continue };
+            self.tell.site(site, known);
+            if site.node() == "priority"
+                && let Some(expr) = expr(site)
+            {
+                self.tell.levels(site, &expr);
+            }
+        }
+    }
+
+    fn rules(&mut self) {
+        for site in self.of("validate") {
+            let glob = site.inside.last().and_then(|it| it.entries().first());
+            let glob = glob.and_then(|it| it.value().as_string()).unwrap_or("*");
+            let here = self.world.fitting(glob);
+            let known = self.world.known(&here, Shape::never(), Vec::new());
+            self.tell.site(site, &known);
+        }
+    }
+
+    /// The types that pass every filter.
+    fn filters(&mut self, additions: &Additions) -> Arrivals {
+        let mut here = self.world.all.clone();
+        for filter in &self.spec.filters {
+            let known = additions.before(self.spec, self.world, &here);
+            let name = filter.name.value.as_str();
+            let own = self.sites.iter().filter(|it| {
+                let is_passing = matches!(it.top.name().value(), "filter" | "dedupe" | "throttle");
+                is_passing && it.owner(0) == Some(name)
+            });
+            let asked = filter.when.as_ref().map(|it| known.check(&it.value).holds);
+            let asked = known.narrowed(&asked.unwrap_or_else(|| here.clone()));
+            for site in own {
+                let known = if site.node() == "when" { &known } else { &asked };
+                self.tell.site(site, known);
+            }
+            here = passed(filter, &known);
+        }
+        here
+    }
+
+    fn stages(&mut self, additions: &Additions, passed: &Arrivals) {
+        for site in self.of("enrich") {
+            let name = site.owner(1).unwrap_or_default();
+            let Some(known) = additions.at.get(name) else { continue };
+            let is_when = site.node() == "when" && site.inside.len() == 1;
+            let wide = known.narrowed(passed);
+            self.tell.site(site, if is_when { &wide } else { known });
+        }
+    }
+
+    /// Titles, texts, bodies and paths of sinks and notifiers, for the events that are sent there.
+    fn ends(&mut self, additions: &Additions, reached: &BTreeMap<&str, Arrivals>) {
+        for role in ["sink", "notify"] {
+            for site in self.of(role) {
+                let name = site.owner(1).unwrap_or_default();
+                let here = reached.get(name).unwrap_or(&self.world.all);
+                let known = additions.behind.narrowed(here);
+                self.tell.site(site, &known);
+            }
+        }
+    }
+}
+
+/// The types that a filter lets through.
+fn passed(filter: &Filter, known: &Known) -> Arrivals {
+    let Passing::Keep(keep) = &filter.rule else { return known.here.clone() };
+    if filter.is_disabled || filter.on_drop == OnDrop::Tag {
+        return known.here.clone();
+    }
+    let asked = filter.when.as_ref().map(|it| known.check(&it.value));
+    let (mut kept, rest) = match asked {
+        Some(asked) => (asked.holds, asked.fails),
+        None => (known.here.clone(), Arrivals::default()),
+    };
+    for it in keep {
+        kept = known.narrowed(&kept).check(&it.value).holds;
+    }
+    union(&kept, &rest)
+}
+
+/// The expression of a place, when it is one.
+fn expr(site: &Site<'_>) -> Option<Expr> {
+    let Type::Expr(roots) = site.ty else { return None };
+    Expr::parse(site.text, roots).ok()
+}
+
+/// The template of a place, when it is one.
+fn template(site: &Site<'_>) -> Option<Template> {
+    let Type::Template(roots) = site.ty else { return None };
+    Template::parse(site.text, roots).ok()
+}
+
+/// Whether nothing but `true` does something at this place.
+fn is_condition(site: &Site<'_>) -> bool {
+    matches!(site.name, "when" | "check" | "except" | "condition")
+}

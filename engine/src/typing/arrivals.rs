@@ -1,0 +1,214 @@
+//! Which types of events can arrive, and what is known of their messages and their `data`.
+
+use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec};
+use serde_json::Value;
+use stages::expr::{Arrival, Arrivals, Known, Later, Root, Shape, of_schema};
+use stages::language::{Context, glob_fits};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// More types than this are not told apart.
+const TYPES_MAX: usize = 1000;
+
+/// What comes in.
+pub(super) struct World {
+    /// Every type that is accepted, a name before the patterns that it fits.
+    pub(super) all: Arrivals,
+    /// Whether the sources can send no other types than the named ones.
+    pub(super) sent: Option<Vec<Arc<str>>>,
+    /// What is known in the `map` of a source, by its name.
+    pub(super) messages: BTreeMap<String, Known>,
+    /// Roots that are the same for every event.
+    globals: Vec<(Root, Shape)>,
+    /// Whether events are accepted that do not fit their schema.
+    accepts_invalid: bool,
+}
+
+impl World {
+    pub(super) fn of(spec: &Spec, context: &mut Context<'_>) -> World {
+        let accepts_invalid = spec.validate.on_invalid == OnInvalid::Tag;
+        let globals = globals(spec);
+        let mut files = Files { read: BTreeMap::new() };
+        let mut messages = BTreeMap::new();
+        let mut sent = Some(Vec::new());
+        let mut data = Shape::never();
+        let mut raw = Shape::never();
+        for source in &spec.sources {
+            let known = message(source, &globals, &mut files, context);
+            let own = match accepts_invalid {
+                true => None,
+                false => types(source, &known),
+            };
+            sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
+            let whole = known.at(Root::Raw, &[]);
+            let mapped = source.map.data.as_ref().map(|it| known.check(&it.value).shape);
+            data = data.or(mapped.unwrap_or_else(|| whole.clone()));
+            raw = raw.or(whole);
+            messages.insert(source.name.value.clone(), known);
+        }
+        let mut sent: Option<Vec<Arc<str>>> = sent.filter(|_| !spec.sources.is_empty());
+        if let Some(names) = &mut sent {
+            names.sort();
+            names.dedup();
+        }
+        let sent = sent.filter(|it| it.len() <= TYPES_MAX);
+        let mut globals = globals;
+        let loose = |it: Shape| if accepts_invalid { it.unchecked() } else { it };
+        globals.push((Root::Raw, if spec.sources.is_empty() { Shape::any() } else { loose(raw) }));
+        let covered = covered(spec, &mut files, context).into_iter();
+        let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
+        let data = if spec.sources.is_empty() { Shape::any() } else { loose(data) };
+        let all = accepted(spec, sent.as_deref(), covered, data);
+        World { all, sent, messages, globals, accepts_invalid }
+    }
+
+    /// What is known where these types are, with these additions.
+    pub(super) fn known(&self, here: &Arrivals, enrich: Shape, later: Vec<Later>) -> Known {
+        let enrich = match self.accepts_invalid {
+            true => enrich.with(&["validate".to_owned()], Shape::any()),
+            false => enrich,
+        };
+        let enrich = if enrich == Shape::never() { Shape::empty_map() } else { enrich };
+        let mut roots = self.globals.clone();
+        roots.push((Root::Enrich, enrich));
+        roots.push((Root::Status, Shape::number()));
+        Known { all: self.all.clone(), here: here.clone(), is_message: false, roots, later }
+    }
+
+    /// The types that a pattern of the file may mean.
+    pub(super) fn fitting(&self, glob: &str) -> Arrivals {
+        let fits = |it: &&Arrival| glob_fits(glob, &it.kind) || may_overlap(glob, &it.kind);
+        self.all.iter().filter(fits).cloned().collect()
+    }
+}
+
+/// Whether some name may fit both: told by what stands before their first `*`.
+fn may_overlap(one: &str, other: &str) -> bool {
+    match (one.split_once('*'), other.split_once('*')) {
+        (Some((a, _)), Some((b, _))) => a.starts_with(b) || b.starts_with(a),
+        (None, Some(_)) => glob_fits(other, one),
+        _ => false,
+    }
+}
+
+fn globals(spec: &Spec) -> Vec<(Root, Shape)> {
+    // Parameters are there to be changed, so only their sort is known.
+    let sort = |value: &Value| match value {
+        Value::Bool(_) => Shape::bool(),
+        Value::Number(_) => Shape::number(),
+        Value::String(_) => Shape::text(),
+        _ => Shape::any(),
+    };
+    let params = spec.params.iter();
+    let params = params.map(|(name, it)| (Arc::from(name.value.replace('-', "_")), sort(it)));
+    let labels = spec.labels.keys().map(|it| (Arc::from(it.as_str()), Shape::text()));
+    let labels: Vec<(Arc<str>, Shape)> = labels.collect();
+    vec![
+        (Root::Param, Shape::map::<Arc<str>>(params)),
+        (Root::Server, Shape::map([("public_url", Shape::text().or_null())])),
+        (Root::Pipeline, Shape::map([("name", Shape::text()), ("labels", Shape::map(labels))])),
+    ]
+}
+
+/// Schemas by path, each read once.
+struct Files {
+    read: BTreeMap<String, Arc<Shape>>,
+}
+
+impl Files {
+    /// What fits the schema at `path`. What is wrong with the file is told where it is compiled.
+    fn shape(&mut self, path: &Name, context: &mut Context<'_>) -> Arc<Shape> {
+        if let Some(known) = self.read.get(&path.value) {
+            return known.clone();
+        }
+        let shape = context.files.read(&path.value).ok().and_then(|source| {
+            let schema: Value = serde_json::from_str(&source.text).ok()?;
+            Some(of_schema(&schema, &source))
+        });
+        let shape = Arc::new(shape.unwrap_or_else(Shape::any));
+        self.read.insert(path.value.clone(), shape.clone());
+        shape
+    }
+}
+
+/// What is known in the `map` of a source.
+fn message(
+    source: &SourceNode,
+    globals: &[(Root, Shape)],
+    files: &mut Files,
+    context: &mut Context<'_>,
+) -> Known {
+    let message = match &source.schema {
+        Some(path) => files.shape(path, context),
+        None => Arc::new(source.spec.brings().message),
+    };
+    let mut roots = globals.to_vec();
+    roots.push((Root::Raw, (*message).clone()));
+    let request = [("method", Shape::text()), ("path", Shape::text())];
+    let request = request.map(|(name, it)| (name, it.or_null()));
+    let open = ["headers", "query"].map(|it| (it, Shape::open_map().or_null()));
+    roots.push((Root::Http, Shape::map(request.into_iter().chain(open))));
+    let here: Arrivals = Arc::new([Arrival { kind: "".into(), data: message }]);
+    Known { all: here.clone(), here, is_message: true, roots, later: Vec::new() }
+}
+
+/// The types that a source can send, when they are known by name.
+fn types(source: &SourceNode, known: &Known) -> Option<Vec<Arc<str>>> {
+    let brings = source.spec.brings();
+    let shape = match &source.map.kind {
+        Some(expr) => known.check(&expr.value).shape,
+        None => known.at(Root::Raw, &["type"]),
+    };
+    let words = shape.words().filter(|_| shape.is_only_text())?;
+    // Where the message gives none, the source's own counts.
+    Some(words.map(Arc::from).chain(brings.kind).collect())
+}
+
+/// The schemas of `data`, by name or pattern: names first, then longer patterns before shorter
+/// ones, as they are asked when events arrive.
+fn covered(spec: &Spec, files: &mut Files, context: &mut Context<'_>) -> Vec<(String, Arc<Shape>)> {
+    let schemas = spec.validate.schemas.iter();
+    let mut covered: Vec<(String, Arc<Shape>)> =
+        schemas.map(|(kind, file)| (kind.value.clone(), files.shape(file, context))).collect();
+    covered.sort_by_key(|it| match it.0.find('*') {
+        None => (0, 0),
+        Some(at) => (1, usize::MAX - at),
+    });
+    covered
+}
+
+/// Every type that is accepted, with its `data`.
+fn accepted(
+    spec: &Spec,
+    sent: Option<&[Arc<str>]>,
+    covered: Vec<(String, Arc<Shape>)>,
+    data: Shape,
+) -> Arrivals {
+    let data = Arc::new(data);
+    let takes_others = spec.validate.on_unknown_type == OnUnknownType::Accept;
+    let other = |kind: Arc<str>| Arrival { kind, data: data.clone() };
+    match sent {
+        Some(names) => names
+            .iter()
+            .filter_map(|name| {
+                let schema = covered.iter().find(|it| glob_fits(&it.0, name));
+                match schema {
+                    Some((_, shape)) => Some(Arrival { kind: name.clone(), data: shape.clone() }),
+                    None => takes_others.then(|| other(name.clone())),
+                }
+            })
+            .collect(),
+        None => {
+            let known = covered.into_iter();
+            let known = known.map(|(kind, data)| Arrival { kind: kind.into(), data });
+            let rest = takes_others.then(|| other("*".into()));
+            let mut all: Vec<Arrival> = Vec::new();
+            for it in known.chain(rest) {
+                if !all.iter().any(|known| known.kind == it.kind) {
+                    all.push(it);
+                }
+            }
+            all.into()
+        }
+    }
+}

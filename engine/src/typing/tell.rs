@@ -1,0 +1,98 @@
+//! Findings of expressions as findings of the file.
+
+use super::{expr, is_condition, template};
+use crate::decode;
+use stages::diagnostic::{Diagnostics, Rule};
+use stages::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
+use stages::language::{Site, Type, field_path};
+use stages::spanned::Span;
+
+pub(super) struct Tell<'a> {
+    pub(super) diagnostics: &'a mut Diagnostics,
+}
+
+impl Tell<'_> {
+    /// What is wrong at a place, for what is known there.
+    pub(super) fn site(&mut self, site: &Site<'_>, known: &Known) {
+        match site.ty {
+            Type::Expr(_) => {
+                let Some(expr) = expr(site) else { return };
+                let findings = match is_condition(site) {
+                    true => known.check_condition(&expr).findings,
+                    false => known.check(&expr).findings,
+                };
+                self.findings(site, findings);
+            }
+            Type::Template(_) => {
+                let Some(template) = template(site) else { return };
+                self.findings(site, known.check_template(&template).1);
+                if site.node() == "body" {
+                    self.findings(site, known.check_json_body(&template));
+                }
+            }
+            Type::Field if is_read(site) => self.field(site, known),
+            _ => {}
+        }
+    }
+
+    fn findings(&mut self, site: &Site<'_>, findings: Vec<Finding>) {
+        for it in findings {
+            let found = self.diagnostics.push(it.rule, it.message);
+            found.at(site.part(it.span), it.label);
+            if let Some(help) = it.help {
+                found.help(help);
+            }
+            if let Some((origin, span)) = it.origin.and_then(|it| Some((it.clone(), place(&it)?))) {
+                found.frame(origin.source.clone(), span, "declared here");
+            }
+        }
+    }
+
+    /// A dotted path into the event, such as one of `redact`.
+    fn field(&mut self, site: &Site<'_>, known: &Known) {
+        let Some(mut path) = field_path(site.text) else { return };
+        let root = match path.remove(0).as_str() {
+            "data" => Root::Data,
+            "enrich" => Root::Enrich,
+            _ => return,
+        };
+        let read = Read { root, path, span: 0..site.text.len() };
+        let (rule, label, help) = match known.declared(&read) {
+            Declared::Yes => return,
+            Declared::Open(help) => (Rule::UndeclaredPath, "may never be there", help),
+            Declared::Never(help) => (Rule::UnknownPath, "is never there", help),
+        };
+        let message = match root {
+            Root::Enrich => format!("no stage adds `{}`", site.text),
+            _ => format!("no schema declares `{}`", site.text),
+        };
+        self.diagnostics.push(rule, message).at(site.span(), label).help(help);
+    }
+
+    /// The levels that `map { priority … }` may come to.
+    pub(super) fn levels(&mut self, site: &Site<'_>, expr: &Expr) {
+        for it in expr.bad_levels() {
+            let found = self.diagnostics.push(Rule::UnknownPriority, it.message);
+            found.at(site.part(it.span), "no level");
+            if let Some(help) = it.help {
+                found.help(help);
+            }
+        }
+    }
+}
+
+/// Whether a path of the table is one that is read: enrichments name where they write.
+fn is_read(site: &Site<'_>) -> bool {
+    matches!(site.top.name().value(), "sink" | "notify")
+}
+
+/// Where a schema declares a field: the name's place in its text.
+fn place(origin: &Origin) -> Option<Span> {
+    let unescaped = |it: &str| it.replace("~1", "/").replace("~0", "~");
+    let path: Vec<String> = origin.pointer.split('/').skip(1).map(unescaped).collect();
+    let text = &origin.source.text;
+    let value = decode::range_of(text.as_bytes(), &path)?;
+    let name = format!("\"{}\"", path.last()?);
+    let start = text.get(..value.start)?.rfind(&name)?;
+    Some(start..start + name.len())
+}

@@ -1,0 +1,276 @@
+//! What a wrong word in an expression costs: nothing, because `engine check` finds every one.
+//!
+//! The shipped pipelines are right. Each test case is one of them with one word changed to one
+//! that nothing has: a step of a path, the name of a stage, a sink or a policy, a level, a type
+//! of event, a word that is compared with words of a schema. The check must find an error; of a
+//! path or a name, at the very place. What it cannot find is listed, with the reason.
+
+use crate::support::{Bare, root};
+use engine::files::Place;
+use engine::load;
+use stages::catalog::Catalog;
+use stages::diagnostic::{Diagnostic, Severity, SourceText};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Literals that no schema limits, and what they are.
+const FREE: &[(&str, &str)] = &[
+    ("front_door", "a subject is any text"),
+    ("refs/heads/main", "GitHub's schema says text: any branch may be pushed to"),
+    ("main", "any name of a branch"),
+    ("X-GitHub-Event", "any header may be asked for"),
+    (":", "a part of a key"),
+    (": ", "a part of a text"),
+    ("5m", "a duration, or E0101 when it is none"),
+    ("nobody", "what is added when nobody is found"),
+    ("#ci", "what is added when nobody is found"),
+    ("no link", "a part of a text"),
+    ("main is broken in ", "a part of a text"),
+    ("Someone", "a part of a text"),
+    ("Someone rings the bell", "a title"),
+    ("Barred from the house", "a title"),
+    ("A stranger at the door", "a title"),
+    (" is at the door", "a part of a title"),
+    ("team", "a field that is added when nobody is found"),
+    ("channel", "a field that is added when nobody is found"),
+    ("pushed", "a state that nothing asks for"),
+    ("green", "a state that nothing asks for"),
+    ("open", "a state that nothing asks for"),
+    ("ines", "a made-up name"),
+    ("jonas", "a made-up name"),
+    ("maria", "a made-up name"),
+    ("tomasz", "a made-up name"),
+];
+
+/// A word that no schema, table or file has.
+const NOTHING: &str = "zzz";
+
+fn is_word(it: char) -> bool {
+    it.is_ascii_alphanumeric() || matches!(it, '_' | '-')
+}
+
+/// The text with its comments blanked out, so that places stay what they are.
+fn without_comments(text: &str) -> String {
+    let mut bare = String::new();
+    for line in text.split_inclusive('\n') {
+        let mut quotes = 0;
+        let comment = line.char_indices().find(|(at, it)| {
+            quotes += usize::from(*it == '"');
+            quotes % 2 == 0 && line[*at..].starts_with("//")
+        });
+        let end = comment.map_or(line.len(), |it| it.0);
+        bare.push_str(&line[..end]);
+        bare.extend(line[end..].bytes().map(|it| if it == b'\n' { '\n' } else { ' ' }));
+    }
+    assert_eq!(bare.len(), text.len());
+    bare
+}
+
+/// Every step of every path that begins with `root`.
+fn steps(text: &str, root: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (start, _) in text.match_indices(root) {
+        if text[..start].ends_with(|it: char| is_word(it) || matches!(it, '.' | '/')) {
+            continue;
+        }
+        let mut at = start + root.len();
+        while let Some(rest) = text[at..].strip_prefix('.') {
+            let length = rest.find(|it| !is_word(it)).unwrap_or(rest.len());
+            found.push(at + 1..at + 1 + length);
+            at += 1 + length;
+            if text[at..].starts_with('[') {
+                at += text[at..].find(']').expect("it is closed") + 1;
+            }
+        }
+    }
+    found
+}
+
+/// The words behind each node of this name.
+fn arguments(text: &str, node: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start().len();
+        // At the top of the file, a node has its own name behind it.
+        if 0 < indent && line.trim_start().starts_with(&format!("{node} ")) {
+            let mut place = at + indent + node.len() + 1;
+            for word in line.trim_end()[indent + node.len() + 1..].split(' ') {
+                if !word.is_empty() && word.chars().all(is_word) {
+                    found.push(place..place + word.len());
+                } else if !word.is_empty() {
+                    break;
+                }
+                place += word.len() + 1;
+            }
+        }
+        at += line.len();
+    }
+    found
+}
+
+/// Every value `=WORD` of properties of this name.
+fn values(text: &str, property: &str) -> Vec<Range<usize>> {
+    let is_value = |start: &usize| text[..*start].ends_with(' ');
+    let starts = text.match_indices(property).map(|it| it.0).filter(is_value);
+    let value = |start: usize| {
+        let start = start + property.len();
+        let length = text[start..].find(|it| !is_word(it)).unwrap_or(0);
+        start..start + length
+    };
+    starts.map(value).collect()
+}
+
+/// What stands in single quotes inside of strings.
+fn literals(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut open = None;
+    for (at, it) in text.char_indices() {
+        match (it, open) {
+            // A literal stays in its line.
+            ('\n', _) => open = None,
+            ('\'', None) => open = Some(at + 1),
+            ('\'', Some(start)) => {
+                found.push(start..at);
+                open = None;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+struct Pipeline {
+    text: String,
+    bare: String,
+    place: Place,
+    catalog: Catalog,
+}
+
+impl Pipeline {
+    fn of(name: &str) -> Self {
+        let file = root().join("pipelines").join(name);
+        let text = std::fs::read_to_string(&file).expect("it reads");
+        let place = Place::of(&file, None, None);
+        let bare = without_comments(&text);
+        Pipeline { text, bare, place, catalog: Catalog::built_in() }
+    }
+
+    /// What the check finds when a word is replaced; `wanted` is asked with the place of the
+    /// replacement.
+    fn finds(&self, place: &Range<usize>, wanted: Wanted) -> bool {
+        let mut text = self.text.clone();
+        text.replace_range(place.clone(), NOTHING);
+        let changed = place.start..place.start + NOTHING.len();
+        let source = Arc::new(SourceText { name: "changed.kdl".to_owned(), text });
+        let found = load::check(&source, &self.place, &[], &self.catalog, &Bare);
+        found.diagnostics.iter().any(|it| wanted(it, &changed))
+    }
+
+    /// The words whose change nothing finds, with their lines.
+    fn survivors(&self, places: &[Range<usize>], wanted: Wanted) -> Vec<String> {
+        let survives = |it: &&Range<usize>| !self.finds(it, wanted);
+        let told = |it: &Range<usize>| {
+            let line = self.text[..it.start].matches('\n').count() + 1;
+            format!("line {line}: `{}`", &self.text[it.clone()])
+        };
+        places.iter().filter(survives).map(told).collect()
+    }
+}
+
+/// Whether a finding is one that a replacement at a place should lead to.
+type Wanted = fn(&Diagnostic, &Range<usize>) -> bool;
+
+fn is_error(found: &Diagnostic, _: &Range<usize>) -> bool {
+    found.rule.severity() == Severity::Error
+}
+
+fn stands_there(found: &Diagnostic, place: &Range<usize>) -> bool {
+    found.labels.iter().any(|it| it.span.start < place.end && place.start < it.span.end)
+}
+
+fn is_error_there(found: &Diagnostic, place: &Range<usize>) -> bool {
+    is_error(found, place) && stands_there(found, place)
+}
+
+const SHIPPED: [&str; 2] = ["doorbell.kdl", "ci-alerts.kdl"];
+
+/// How many words a file has at least, so that a scan that finds none cannot pass.
+#[track_caller]
+fn every_one_is_found(least: [usize; 2], wanted: Wanted, scan: impl Fn(&str) -> Vec<Range<usize>>) {
+    for (name, least) in SHIPPED.into_iter().zip(least) {
+        let pipeline = Pipeline::of(name);
+        let places = scan(&pipeline.bare);
+        assert!(least <= places.len(), "{name} has {} such words only", places.len());
+        let survivors = pipeline.survivors(&places, wanted);
+        assert!(survivors.is_empty(), "{name}, not found:\n{}", survivors.join("\n"));
+    }
+}
+
+#[test]
+fn a_path_of_data_that_nothing_declares_is_found() {
+    every_one_is_found([12, 20], is_error_there, |text| {
+        let mut places = steps(text, "data");
+        places.retain(|it| !is_redacted(text, it));
+        places
+    });
+}
+
+/// A type whose schema lists nothing might have any of them, so this is a warning.
+#[test]
+fn a_path_to_redact_that_no_schema_declares_is_found() {
+    every_one_is_found([5, 0], stands_there, |text| {
+        let mut places = steps(text, "data");
+        places.retain(|it| is_redacted(text, it));
+        places
+    });
+}
+
+fn is_redacted(text: &str, place: &Range<usize>) -> bool {
+    let start = text[..place.start].rfind('\n').map_or(0, |it| it + 1);
+    text[start..].trim_start().starts_with("redact ")
+}
+
+#[test]
+fn a_path_of_enrich_that_nothing_adds_is_found() {
+    every_one_is_found([3, 4], is_error_there, |text| steps(text, "enrich"));
+}
+
+#[test]
+fn a_name_that_nothing_has_is_found() {
+    every_one_is_found([11, 7], is_error_there, |text| {
+        ["after", "needs", "to", "policy"].iter().flat_map(|it| arguments(text, it)).collect()
+    });
+}
+
+#[test]
+fn a_level_that_is_none_is_found() {
+    every_one_is_found([5, 3], is_error_there, |text| {
+        let properties = ["priority=", "default="].into_iter().flat_map(|it| values(text, it));
+        let levels = |it: &Range<usize>| {
+            let word = &text[it.clone()];
+            ["low", "normal", "high", "critical"].contains(&word)
+        };
+        properties.chain(arguments(text, "case").into_iter().filter(levels)).collect()
+    });
+}
+
+#[test]
+fn a_word_that_an_enumeration_does_not_have_is_found() {
+    every_one_is_found([10, 10], is_error, |text| {
+        let is_free = |it: &Range<usize>| {
+            let word = &text[it.clone()];
+            FREE.iter().any(|(free, _)| *free == word)
+        };
+        literals(text).into_iter().filter(|it| !is_free(it)).collect()
+    });
+}
+
+#[test]
+fn every_free_literal_is_still_in_use() {
+    let texts: Vec<String> = SHIPPED.iter().map(|it| Pipeline::of(it).text).collect();
+    for (word, why) in FREE {
+        let quoted = format!("'{word}'");
+        assert!(texts.iter().any(|it| it.contains(&quoted)), "{quoted} is gone: {why}");
+    }
+}
