@@ -149,7 +149,11 @@ struct Pipeline {
 
 impl Pipeline {
     fn of(name: &str) -> Self {
-        let file = root().join("pipelines").join(name);
+        Self::at(&format!("pipelines/{name}"))
+    }
+
+    fn at(path: &str) -> Self {
+        let file = root().join(path);
         let text = std::fs::read_to_string(&file).expect("it reads");
         let place = Place::of(&file, None, None);
         let bare = without_comments(&text);
@@ -214,6 +218,15 @@ fn a_path_of_data_that_nothing_declares_is_found() {
         places.retain(|it| !is_redacted(text, it));
         places
     });
+}
+
+#[test]
+fn a_path_that_the_types_of_its_place_do_not_have_is_found() {
+    let pipeline = Pipeline::at("tests/check/right-narrowed.kdl");
+    let places = [steps(&pipeline.bare, "data"), steps(&pipeline.bare, "enrich")].concat();
+    assert!(20 <= places.len(), "{}", places.len());
+    let survivors = pipeline.survivors(&places, is_error);
+    assert!(survivors.is_empty(), "{}", survivors.join("\n"));
 }
 
 /// A type whose schema lists nothing might have any of them, so this is a warning.
