@@ -4,9 +4,10 @@
 //! nothing loops, so the work of an evaluation is bounded by the size of the text (4 KiB, 32
 //! levels) and by 1 MiB of text that a result may have.
 //!
-//! Where nothing is missing, the results are CEL's. The differences are deliberate: a missing
-//! path is null instead of an error, `??` gives a default, `not in` negates `in`, and
-//! `event.priority` compares by level.
+//! Wherever CEL has a result, ours is the same; a test compares both. The differences are
+//! deliberate: a missing path is null instead of an error, and so is every other error and every
+//! number that is not finite; `??` gives a default, `not in` negates `in`, and `event.priority`
+//! compares by level. `docs/expressions.md` has the whole list.
 
 mod eval;
 mod function;
@@ -287,5 +288,7 @@ impl<'a> Scope<'a> {
     }
 }
 
+#[cfg(test)]
+mod against_cel;
 #[cfg(test)]
 mod tests;

@@ -174,10 +174,11 @@ fn map<'a>(entries: &'a [(Node, Node)], scope: &Scope<'a>) -> Val<'a> {
     let mut made = Map::new();
     for (key, value) in entries {
         let (key, value) = (eval(key, scope), eval(value, scope));
-        if !affords(&mut budget, &key) || !affords(&mut budget, &value) {
+        let Val::Text(key) = key else { return Val::Null };
+        if !affords(&mut budget, &Val::Text(Cow::Borrowed(&key))) || !affords(&mut budget, &value) {
             return Val::Null;
         }
-        made.insert(key.text(), value.into_json());
+        made.insert(key.into_owned(), value.into_json());
     }
     Val::Owned(Value::Object(made))
 }
@@ -253,7 +254,7 @@ fn strict<'a>(operator: Binary, left: &Val<'_>, right: &Val<'_>) -> Val<'a> {
 fn contains(item: &Val<'_>, all: &Val<'_>) -> Option<bool> {
     match all.as_json()? {
         Value::Array(items) => Some(items.iter().any(|it| Val::from_json(it).equals(item))),
-        Value::Object(entries) => Some(entries.contains_key(item.as_str()?)),
+        Value::Object(entries) => Some(item.as_str().is_some_and(|it| entries.contains_key(it))),
         _ => None,
     }
 }

@@ -239,6 +239,15 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Parsed {
+        // As in CEL, two signs in a row are none.
+        for sign in ["!", "-"] {
+            if self.is(sign)
+                && matches!(self.tokens.get(self.at + 1), Some((Token::Sign(it), _)) if *it == sign)
+            {
+                self.at += 2;
+                return self.deeper(|it| it.deeper(|it| it.unary()));
+            }
+        }
         if self.take("!") {
             return self.deeper(|it| Ok(Node::Not(Box::new(it.unary()?))));
         }
@@ -382,6 +391,7 @@ impl Parser<'_> {
         let mut entries = Vec::new();
         while !self.is("}") {
             let key = self.choice()?;
+            self.check_key(&key, &entries);
             self.expect(":", &opened)?;
             entries.push((key, self.choice()?));
             if !self.take(",") {
@@ -395,6 +405,22 @@ impl Parser<'_> {
             .collect();
         let span = opened.start..self.previous_end();
         Ok(values.map_or(Node::Map(entries.into()), |it| Node::Literal(Value::Object(it), span)))
+    }
+
+    /// Keys are text, as in JSON, and each stands once.
+    fn check_key(&mut self, key: &Node, entries: &[(Node, Node)]) {
+        let Node::Literal(key, span) = key else { return };
+        let is_again = |it: &(Node, Node)| literal(&it.0).as_ref() == Some(key);
+        let span = span.clone();
+        let problem = match key {
+            Value::String(text) if entries.iter().any(is_again) => {
+                Problem::syntax(span, format!("`'{text}'` is given twice"))
+            }
+            Value::String(_) => return,
+            other => Problem::syntax(span, format!("a key is text, not `{other}`"))
+                .help(format!("write `'{other}'`")),
+        };
+        self.problems.push(problem);
     }
 
     fn named(&mut self, name: &str, span: Range<usize>) -> Parsed {

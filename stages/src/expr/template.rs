@@ -3,6 +3,7 @@
 mod check;
 
 use super::function::time;
+use super::lex::quoted_length;
 use super::problem::Problem;
 use super::value::Val;
 use super::{Expr, Read, Roots, SIZE_MAX, Scope};
@@ -191,18 +192,20 @@ fn inner_length(text: &str) -> Option<usize> {
 
 /// Characters that stand in no quoted text, with their places.
 fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
-    let mut quote = None;
-    let mut escaped = false;
-    text.char_indices().filter(move |(_, it)| {
-        let was_inside = quote.is_some();
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if *it == '\\' => escaped = true,
-            Some(open) if *it == open => quote = None,
-            None if matches!(it, '\'' | '"') => quote = Some(*it),
-            _ => {}
+    let (mut at, mut is_in_name) = (0, false);
+    std::iter::from_fn(move || {
+        // An `r` that ends a name opens no raw text.
+        while !(is_in_name && text[at..].starts_with(['r', 'R']))
+            && let Some(length) = quoted_length(&text[at..])
+        {
+            at += length;
+            is_in_name = false;
         }
-        !was_inside && quote.is_none()
+        let it = text[at..].chars().next()?;
+        let found = (at, it);
+        at += it.len_utf8();
+        is_in_name = it.is_ascii_alphanumeric() || it == '_';
+        Some(found)
     })
 }
 

@@ -267,6 +267,36 @@ fn what_could_never_have_an_answer_is_refused() {
 }
 
 #[test]
+fn literals_are_written_as_in_cel() {
+    check("0x1F + -0X0a", json!(21));
+    check(".5 + 1e2", json!(100.5));
+    check("-9223372036854775808 % 10", json!(-8));
+    check("3 - -9223372036854775808 == null", json!(true));
+    check("--3", json!(3));
+    check("9223372036854775807 == 9223372036854775808.0", json!(true));
+    check("!!data.yes", json!(true));
+    check(r"r'\d+' + R'\\'", json!(r"\d+\\"));
+    check(r#"'''it's''' + """a "b" c""""#, json!("it'sa \"b\" c"));
+    check(r"'\x41\102\u0043\U00000044\a\b\f\v\?\`'", json!("ABCD\u{7}\u{8}\u{c}\u{b}?`"));
+    refused(
+        "9223372036854775808",
+        "9223372036854775808",
+        "this number is too large",
+        "whole numbers go up to 9223372036854775807; with `.0` behind it, it is a decimal",
+    );
+    refused("7u", "7u", "a number ends in a letter", "there is one sort of whole number: `7`");
+    refused("{1: 2}", "1", "a key is text, not `1`", "write `'1'`");
+    refused("{'a': 1, 'a': 2}", "'a'", "`'a'` is given twice", "");
+}
+
+#[test]
+fn a_key_that_is_no_text_is_in_no_map() {
+    check("1 in data.deep", json!(false));
+    check("data.nothing not in data.deep", json!(true));
+    check("{data.n: 1}", json!(null));
+}
+
+#[test]
 fn text_may_hold_any_character() {
     check(r"'it\'s \u00e9 \ud83d\ude00\n'", json!("it's é 😀\n"));
     refused(
@@ -326,6 +356,8 @@ fn templates_render() {
     renders("{{ now() | date('yyyy-MM-dd') }}", "2026-01-01");
     renders("{{ data.confidence | round(2) }}", "0.90");
     renders("{{ '}}' }}", "}}");
+    renders(r"{{ r'\' + '|' }}{{ data.name in['}}'] }}", r"\|false");
+    renders("{{ '''}}'s''' }}", "}}'s");
     renders("{{ data.yes || false }}", "true");
     renders("{{ 'a b&c' | urlencode }}", "a%20b%26c");
     renders("{{ [1, 2] | join('-') }}", "1-2");

@@ -164,16 +164,9 @@ impl<'a> Val<'a> {
     }
 }
 
-/// Exact also where the whole number has no float of its own.
+/// As CEL does it: the whole number as the nearest float, which beyond 2^53 may be another number.
 fn compare_mixed(int: i64, float: f64) -> Option<Ordering> {
-    if float >= 9.223_372_036_854_776e18 {
-        return Some(Ordering::Less);
-    }
-    if float < -9.223_372_036_854_776e18 {
-        return Some(Ordering::Greater);
-    }
-    let whole = float.trunc();
-    Some(int.cmp(&(whole as i64)).then(0.0.partial_cmp(&(float - whole))?))
+    (int as f64).partial_cmp(&float)
 }
 
 fn json_equals(a: &Value, b: &Value) -> bool {
