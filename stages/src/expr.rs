@@ -291,4 +291,6 @@ impl<'a> Scope<'a> {
 #[cfg(test)]
 mod against_cel;
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

@@ -189,13 +189,17 @@ fn arity(name: &str, whole: Range<usize>, (least, most): (usize, usize), given: 
     Problem::syntax(whole, format!("`{name}` takes {wanted} argument{plural}, not {given}"))
 }
 
-fn unknown(name: &str, at: Range<usize>, roots: Roots) -> Problem {
-    let names: Vec<&str> = ROWS
-        .iter()
+/// Every function that may be called where these roots are.
+pub(super) fn names(roots: Roots) -> Vec<&'static str> {
+    ROWS.iter()
         .map(|it| it.name)
         .chain(["matches", "regex_capture"])
         .filter(|it| roots.has_random() || !it.starts_with("random."))
-        .collect();
+        .collect()
+}
+
+fn unknown(name: &str, at: Range<usize>, roots: Roots) -> Problem {
+    let names = names(roots);
     let foreign = FOREIGN.iter().find(|it| it.0 == name).map(|it| it.1);
     let help = match foreign.or_else(|| nearest(name, names.iter().copied())) {
         Some(it) => format!("did you mean `{it}`?"),

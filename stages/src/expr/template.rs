@@ -47,7 +47,7 @@ enum Filter {
     Join(String),
 }
 
-const FILTERS: &[&str] = &[
+pub(super) const FILTERS: &[&str] = &[
     "default",
     "json",
     "urlencode",
