@@ -6,6 +6,7 @@ mod failure;
 mod flags;
 mod fmt;
 mod formats;
+mod graph;
 mod kill;
 mod live;
 mod manual;

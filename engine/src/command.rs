@@ -7,6 +7,7 @@ mod eval;
 mod expand;
 mod explain;
 mod fmt;
+mod graph;
 mod man;
 mod new;
 mod run;
@@ -36,6 +37,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Begin a pipeline: its file, its schemas and a message to send.
     New(new::NewArgs),
+    /// Draw a file: what there is, what waits for what, and what is off.
+    Graph(graph::GraphArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -55,6 +58,7 @@ pub fn main(line: Line) -> u8 {
         Command::Fmt(args) => fmt::fmt(&args),
         Command::Eval(args) => eval::eval(&args),
         Command::New(args) => new::new(&args),
+        Command::Graph(args) => graph::graph(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -47,6 +47,7 @@ pub mod expand;
 pub mod files;
 pub mod format;
 pub mod grammar;
+pub mod graph;
 pub mod host;
 pub mod http;
 pub mod include;

@@ -212,38 +212,17 @@ async fn stats(request: Request<App>) -> Answer {
 async fn pipeline(request: Request<App>) -> Answer {
     let app = request.state();
     let generation = app.engine.generation();
-    let plan = &generation.plan;
-    let named = |it: &std::sync::Arc<str>, kind: &str, off: &Option<String>| json!({ "name": &**it, "kind": kind, "off": off });
-    let stages: Vec<Value> = plan
-        .stages
-        .iter()
-        .map(|it| {
-            let names = |of: &[usize]| {
-                of.iter().map(|it| plan.stages[*it].name.to_string()).collect::<Vec<_>>()
-            };
-            json!({
-                "name": &*it.name, "kind": &*it.kind, "off": it.off, "after": names(&it.after),
-                "needs": names(&it.needs), "when": it.when.as_ref().map(|it| it.text()),
-            })
-        })
-        .collect();
-    let body = json!({
-        "pipeline": &*plan.name,
-        "description": plan.description,
-        "generation": generation.number,
-        "loaded": generation.loaded.to_string(),
-        "hash": generation.hash,
-        "sources": plan.sources.iter().map(|it| named(&it.name, it.spec.word(), &it.off)).collect::<Vec<_>>(),
-        "stages": stages,
-        "routes": plan.route.cases.iter().map(|it| json!({ "case": &*it.0, "when": it.1.text(), "to": it.2.iter().map(|it| it.to_string()).collect::<Vec<_>>() })).collect::<Vec<_>>(),
-        "otherwise": plan.route.otherwise.iter().map(|it| it.to_string()).collect::<Vec<_>>(),
-        "sinks": plan.sinks.iter().map(|it| named(&it.name, it.spec.word(), &it.off)).collect::<Vec<_>>(),
-        "notifiers": plan.notifiers.iter().map(|it| named(&it.name, it.spec.word(), &it.off)).collect::<Vec<_>>(),
-        "config": if app.status.stale().is_some() { "stale" } else { "current" },
-        "diagnostics": app.status.stale(),
-        "last_reload": app.status.last(),
-    });
-    Ok(json_text(body.to_string()))
+    let mut body = crate::graph::plain(&generation.plan);
+    let more = [
+        ("generation", json!(generation.number)),
+        ("loaded", json!(generation.loaded.to_string())),
+        ("hash", json!(generation.hash)),
+        ("config", json!(if app.status.stale().is_some() { "stale" } else { "current" })),
+        ("diagnostics", json!(app.status.stale())),
+        ("last_reload", json!(app.status.last())),
+    ];
+    body.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Ok(json_text(Value::Object(body).to_string()))
 }
 
 async fn reloads(request: Request<App>) -> Answer {
