@@ -127,9 +127,10 @@ impl Reloader {
         let running = self.engine.generation();
         if loaded.hash == running.hash {
             if self.app.status.stale().is_some() {
-                tracing::info!(generation = running.number, "the file is again what runs");
                 self.app.status.set(None, self.app.status.last());
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // Who reads this line finds it so when they ask.
+                tracing::info!(generation = running.number, "the file is again what runs");
             }
             return Some(files);
         }
