@@ -90,10 +90,12 @@ impl Diagnostic {
 
     /// Adds a frame in another text.
     pub fn frame(&mut self, source: Arc<SourceText>, span: Span, label: &str) -> &mut Self {
+        // The frame shows the whole path; in a sentence it would only break the line.
+        let name = source.name.rsplit('/').next().unwrap_or_default();
         self.related.push(Diagnostic {
             rule: self.rule,
             severity: self.severity,
-            message: format!("in {}", source.name),
+            message: format!("in {name}"),
             labels: vec![Label { span, text: label.to_owned() }],
             help: None,
             fix: Vec::new(),

@@ -204,7 +204,11 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         let field =
             deepest().find_map(|it| it.field(near).filter(|_| it.names().any(|it| it == near)));
         let (shape, origin) = field.unwrap_or((Shape::any(), None));
-        let from = origin.as_ref().map(|it| format!("; from {}", it.source.name));
+        // The frame below has the whole path; here it would only break the line.
+        let from = origin.as_ref().map(|it| {
+            let name = it.source.name.rsplit('/').next().unwrap_or_default();
+            format!("; from {name}")
+        });
         let sort = if shape.is_any() { String::new() } else { shape.told() };
         let told = format!("{sort}{}", from.unwrap_or_default());
         let told = told.trim_start_matches("; ");

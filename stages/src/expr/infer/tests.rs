@@ -89,13 +89,13 @@ fn a_path_that_no_schema_lists_is_unknown() {
         "data.scor > 0.5",
         "E0104 [data.scor] `data.scor` is in none of the schemas for `motion.on`, `motion.off` and \
          `face` · it would always be null · did you mean `data.score`? (number 0–1; from \
-         schemas/s.json). `get(data, 'scor')` reads what nothing declares",
+         s.json). `get(data, 'scor')` reads what nothing declares",
     );
     wrong(
         "data.boxes[0].with == 1",
         "E0104 [data.boxes[0].with] `data.boxes[0].with` is in none of the schemas for \
          `motion.on`, `motion.off` and `face` · it would always be null · did you mean \
-         `data.boxes[0].width`? (number; from schemas/s.json). `get(data.boxes[0], 'with')` reads \
+         `data.boxes[0].width`? (number; from s.json). `get(data.boxes[0], 'with')` reads \
          what nothing declares",
     );
     wrong(
@@ -372,7 +372,7 @@ fn a_plain_path_passes_through_lists() {
         (closed().declared(&read), known().declared(&read))
     };
     assert_eq!(told("boxes.width"), (Declared::Yes, Declared::Yes));
-    let help = "did you mean `data.boxes.width`? (number; from schemas/s.json)".to_owned();
+    let help = "did you mean `data.boxes.width`? (number; from s.json)".to_owned();
     assert_eq!(told("boxes.with"), (Declared::Never(help.clone()), Declared::Open(help)));
 }
 
