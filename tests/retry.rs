@@ -5,10 +5,11 @@ use engine::engine::{Arrival, Engine, Outbox};
 use engine::files::Place;
 use engine::load;
 use engine::run::{self, Opening};
+use engine::simulate::Simulation;
 use stages::catalog::Catalog;
 use stages::contract::{Cause, Fault, Services};
 use stages::diagnostic::SourceText;
-use stages::env::{Blocking, Clock, Env, Pending, Random};
+use stages::env::{Clock, Pending};
 use stages::event::Outcome;
 use stages::fetch::{Fetch, FetchRequest, FetchResponse};
 use stages::store::{self, Policy, Settings, Stored, Synchronous, Watcher};
@@ -16,7 +17,6 @@ use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
 use std::time::Duration;
 
 /// Events of one run.
@@ -25,81 +25,6 @@ const EVENTS: usize = 1000;
 const PACE: Duration = Duration::from_millis(10);
 /// How long one call of the outside takes.
 const CALL: Duration = Duration::from_millis(20);
-
-/// Time that moves only when nothing else can.
-#[derive(Default)]
-struct Virtual {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    now: Duration,
-    next: u64,
-    sleepers: BTreeMap<(Duration, u64), Option<Waker>>,
-}
-
-struct Sleep {
-    clock: Arc<Virtual>,
-    key: (Duration, u64),
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(
-        self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<()> {
-        let mut state = self.clock.state.lock().expect("no sleeper panics");
-        if self.key.0 <= state.now {
-            return std::task::Poll::Ready(());
-        }
-        state.sleepers.insert(self.key, Some(context.waker().clone()));
-        std::task::Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.clock.state.lock().expect("no sleeper panics").sleepers.remove(&self.key);
-    }
-}
-
-/// The clock as the engine knows it.
-struct Hands(Arc<Virtual>);
-
-impl Clock for Hands {
-    fn monotonic(&self) -> Duration {
-        self.0.state.lock().expect("no sleeper panics").now
-    }
-
-    fn wall(&self) -> Timestamp {
-        Timestamp(1_767_225_600_000_000).plus(self.monotonic())
-    }
-
-    fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
-        let mut state = self.0.state.lock().expect("no sleeper panics");
-        state.next += 1;
-        let key = (state.now + duration, state.next);
-        Box::pin(Sleep { clock: self.0.clone(), key })
-    }
-}
-
-impl Virtual {
-    /// Moves to the next moment that someone waits for.
-    fn jump(&self) {
-        let due: Vec<Waker> = {
-            let mut state = self.state.lock().expect("no sleeper panics");
-            let (next, _) = *state.sleepers.keys().next().expect("someone waits");
-            state.now = state.now.max(next);
-            let now = state.now;
-            let due = state.sleepers.iter_mut().filter(|it| it.0.0 <= now);
-            due.filter_map(|it| it.1.take()).collect()
-        };
-        due.into_iter().for_each(Waker::wake);
-    }
-}
 
 /// What the outside says to a request, at a time.
 pub(crate) type Answers =
@@ -134,13 +59,13 @@ pub(crate) type Ends = BTreeMap<String, (Duration, Arc<Stored>)>;
 /// Notes the end of each event.
 #[derive(Clone)]
 struct Seen {
-    clock: Arc<Virtual>,
+    clock: Arc<dyn Clock>,
     stored: Arc<Mutex<Ends>>,
 }
 
 impl Watcher for Seen {
     fn committed(&mut self, batch: &[Arc<Stored>]) {
-        let now = self.clock.state.lock().expect("no sleeper panics").now;
+        let now = self.clock.monotonic();
         let mut stored = self.stored.lock().expect("no test panics");
         for it in batch {
             stored.insert(it.envelope.id.to_string(), (now, it.clone()));
@@ -213,26 +138,20 @@ pub(crate) fn arrival(number: usize) -> Arrival {
 pub(crate) struct Machine {
     /// The engine.
     pub(crate) engine: Arc<Engine>,
-    executor: Arc<smol::Executor<'static>>,
-    clock: Arc<Virtual>,
+    simulation: Simulation,
     seen: Seen,
 }
 
 impl Machine {
     /// Runs what the text says; `answers` is the outside.
     pub(crate) fn new(pipeline: &str, answers: Arc<Answers>) -> Machine {
-        let clock = Arc::new(Virtual::default());
-        let hands: Arc<dyn Clock> = Arc::new(Hands(clock.clone()));
-        let env = Env {
-            clock: hands.clone(),
-            random: Arc::new(Random::seeded(7)),
-            blocking: Arc::new(Blocking::new(1)),
-        };
+        let simulation = Simulation::new(Timestamp(1_767_225_600_000_000), 7);
+        let env = simulation.env.clone();
         let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
         let place = Place::of(Path::new("retry.kdl"), None, None);
         let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
         let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        let outside = Outside { clock: hands, answers };
+        let outside = Outside { clock: env.clock.clone(), answers };
         let opening = Opening {
             services: Services {
                 env: env.clone(),
@@ -244,7 +163,7 @@ impl Machine {
             },
             demo_notices: None,
         };
-        let seen = Seen { clock: clock.clone(), stored: Arc::default() };
+        let seen = Seen { clock: env.clock.clone(), stored: Arc::default() };
         let settings = Settings {
             place: store::Place::Memory,
             synchronous: Synchronous::Full,
@@ -256,27 +175,19 @@ impl Machine {
         };
         let opened = store::open(settings, Policy::default(), env.clone(), Box::new(seen.clone()));
         let (store, writer) = opened.expect("a store in memory opens");
-        let executor = Arc::new(smol::Executor::new());
+        let executor = simulation.executor.clone();
         executor.spawn(writer.run_as_task()).detach();
         let generation = smol::block_on(run::open(plan, 1, String::new(), &opening, None));
         let generation = Arc::new(generation.expect("nothing to open fails"));
-        let engine = Engine::new(
-            env.clone(),
-            store,
-            executor.clone(),
-            Arc::new(Outbox::default()),
-            generation,
-        );
-        Machine { engine, executor, clock, seen }
+        let engine =
+            Engine::new(env.clone(), store, executor, Arc::new(Outbox::default()), generation);
+        Machine { engine, simulation, seen }
     }
 
     /// Until nothing is left to do; what was stored.
     pub(crate) fn run(self) -> Ends {
-        while 0 < self.engine.running() {
-            if !self.executor.try_tick() {
-                self.clock.jump();
-            }
-        }
+        let is_over = self.simulation.run_until(|| self.engine.running() == 0);
+        assert!(is_over, "someone waits for what never comes");
         self.seen.stored.lock().expect("no test panics").clone()
     }
 }

@@ -61,6 +61,7 @@ pub mod plan;
 pub mod reload;
 pub mod report;
 pub mod run;
+pub mod simulate;
 pub mod spec;
 mod typing;
 pub mod watch;

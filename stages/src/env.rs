@@ -112,19 +112,27 @@ impl Random {
 /// Threads that may block, a limited number of them.
 #[derive(Debug)]
 pub struct Blocking {
-    permits: Semaphore,
+    /// `None` where work is done by whoever asks for it.
+    permits: Option<Semaphore>,
 }
 
 impl Blocking {
     /// At most `threads_max` pieces of work block at once; more wait their turn.
     pub fn new(threads_max: usize) -> Self {
-        Blocking { permits: Semaphore::new(threads_max) }
+        Blocking { permits: Some(Semaphore::new(threads_max)) }
+    }
+
+    /// Work is done on the spot, by the thread that asks for it: for a world of one thread, where
+    /// nothing may happen behind its back.
+    pub fn inline() -> Self {
+        Blocking { permits: None }
     }
 
     /// Runs `work` on a thread where blocking harms nobody.
     #[expect(clippy::disallowed_methods, reason = "this is the door, and the permit its limit")]
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let _permit = self.permits.acquire().await;
+        let Some(permits) = &self.permits else { return work() };
+        let _permit = permits.acquire().await;
         smol::unblock(work).await
     }
 }
