@@ -4,7 +4,7 @@
 
 use crate::support::{Bare, root};
 use engine::files::Place;
-use engine::load::{self, Loaded};
+use engine::load::{self, Given, Loaded};
 use engine::report::{self, Checked};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Rule, SourceText};
@@ -19,6 +19,7 @@ fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = entries
         .map(|it| it.expect("an entry").path())
         .filter(|it| it.extension().is_some_and(|it| it == "kdl"))
+        .filter(|it| !it.to_string_lossy().ends_with(".test.kdl"))
         .collect();
     cases.sort();
     cases
@@ -30,8 +31,13 @@ fn loaded(file: &Path) -> Loaded {
     let name = file.strip_prefix(root()).expect("it lies in the project").display().to_string();
     let bytes = std::fs::read(file).expect("it reads");
     let catalog = Catalog::built_in();
+    let tests = file.with_extension("test.kdl");
+    let beside = std::fs::read_to_string(&tests).ok().map(|text| {
+        let name = tests.strip_prefix(root()).expect("it lies beside").display().to_string();
+        Arc::new(SourceText { name, text })
+    });
     match engine::document::text(&bytes, &name) {
-        Ok(source) => load::check(&source, &place, &[], &catalog, &Bare),
+        Ok(source) => load::check_with_tests(&Given { source, beside }, &place, &catalog, &Bare),
         Err(found) => Loaded {
             plan: None,
             diagnostics: found.sorted(),
@@ -54,7 +60,8 @@ pub(crate) fn every_case() -> Vec<Checked> {
 pub(crate) fn complaints(name: &str, text: &str, environment: &dyn Environment) -> String {
     let place = Place::of(&root().join("pipelines/shown.kdl"), None, None);
     let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
-    let found = load::check(&source, &place, &[], &Catalog::built_in(), environment);
+    let given = Given { source, beside: None };
+    let found = load::check_with_tests(&given, &place, &Catalog::built_in(), environment);
     report::human(&found.diagnostics, false, 100)
 }
 
@@ -91,7 +98,8 @@ fn every_rule_has_a_case_of_its_name() {
             (it.file_name().expect("a name").to_string_lossy().into_owned(), codes)
         })
         .collect();
-    for rule in Rule::ALL {
+    // What only a running test finds has its cases in `tests/test/`.
+    for rule in Rule::ALL.iter().filter(|it| !it.is_of_running()) {
         let name = rule.code().to_lowercase();
         let case = cases.iter().find(|it| it.0.starts_with(&name));
         let (file, codes) = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));

@@ -16,6 +16,7 @@ mod passing;
 mod reload;
 mod retry;
 mod support;
+mod test;
 mod tidy;
 mod tooling;
 mod typing;

@@ -23,7 +23,8 @@ fn pages() -> BTreeMap<PathBuf, String> {
         (docs.join("reference.md"), manual::reference(language)),
         (docs.join("codes/README.md"), manual::index()),
     ]);
-    let cases = crate::check::every_case();
+    let mut cases = crate::check::every_case();
+    cases.extend(crate::test::every_case());
     for rule in Rule::ALL {
         let code = rule.code();
         let beginning = format!("/{}-", code.to_lowercase());
@@ -146,7 +147,8 @@ fn the_schema_refuses_what_the_check_refuses_for_its_form() {
         "E0010", "E0012", "E0013", "E0014", "E0015", "E0016", "E0017", "E0018", "E0020", "E0021",
         "E0022", "E0023", "E0024", "E0025",
     ];
-    let cases = crate::check::every_case();
+    let mut cases = crate::check::every_case();
+    cases.extend(crate::test::every_case());
     let is_valid = |case: &Checked| {
         let text = std::fs::read(&case.name).expect("it reads");
         let document = KdlDocument::parse_v2(&String::from_utf8_lossy(&text)).ok()?;

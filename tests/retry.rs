@@ -162,6 +162,7 @@ impl Machine {
                 timezone: "UTC".into(),
             },
             demo_notices: None,
+            outside: None,
         };
         let seen = Seen { clock: env.clock.clone(), stored: Arc::default() };
         let settings = Settings {

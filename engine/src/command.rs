@@ -12,6 +12,7 @@ mod man;
 mod new;
 mod run;
 mod schema;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,8 @@ enum Command {
     New(new::NewArgs),
     /// Draw a file: what there is, what waits for what, and what is off.
     Graph(graph::GraphArgs),
+    /// Run the tests of pipeline files, on a virtual clock and without the outside.
+    Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -59,6 +62,7 @@ pub fn main(line: Line) -> u8 {
         Command::Eval(args) => eval::eval(&args),
         Command::New(args) => new::new(&args),
         Command::Graph(args) => graph::graph(&args),
+        Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use smol::lock::Semaphore;
 use stages::env::Env;
-use stages::event::{Event, Priority};
+use stages::event::{Event, Priority, StageResult};
 use stages::store::{
     DeadLetter, DeadLetterWhat, Entry, InboxRow, Receipt, Store, StoreFault, Tally,
 };
@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 /// Accepted events that are held in memory; more wait in the inbox, on disk.
@@ -119,6 +119,16 @@ pub struct Engine {
     stopping: AtomicBool,
     stopped: Signal,
     outbox: Arc<Outbox>,
+    probe: OnceLock<Arc<dyn Probe>>,
+}
+
+/// Sees what becomes of events, for who tests a pipeline.
+pub trait Probe: Send + Sync {
+    /// The intake has decided on a message.
+    fn taken(&self, taken: &Taken);
+    /// The stages of an event have ended like this, and it comes to `verdict`; `by` is the stage
+    /// that let it go or set it aside.
+    fn ended(&self, results: &[StageResult], verdict: &Verdict, by: Option<&Arc<str>>);
 }
 
 /// Wakes the workers of outlets.
@@ -167,6 +177,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stopped: Signal::new(),
             outbox,
+            probe: OnceLock::new(),
         })
     }
 
@@ -184,6 +195,21 @@ impl Engine {
                 Arc::new(Semaphore::new(concurrency));
         }
         *current = generation;
+    }
+
+    /// From now on `probe` sees what becomes of events. Only the first one is asked.
+    pub fn observe(&self, probe: Arc<dyn Probe>) {
+        self.probe.get_or_init(|| probe);
+    }
+
+    /// What the stages made of an event.
+    fn conclude(&self, walk: Walk) -> Verdict {
+        let Some(probe) = self.probe.get() else { return walk.finish() };
+        let results: Vec<StageResult> = walk.results().cloned().collect();
+        let by = walk.ended_by().cloned();
+        let verdict = walk.finish();
+        probe.ended(&results, &verdict, by.as_ref());
+        verdict
     }
 
     /// Wakes the workers of outlets.
@@ -261,7 +287,9 @@ impl Engine {
                 limiters: &generation.limiters,
                 generation: generation.number,
             };
-            match intake::take(&generation.plan, incoming, &self.env.random) {
+            let taken = intake::take(&generation.plan, incoming, &self.env.random);
+            self.probe.get().inspect(|it| it.taken(&taken));
+            match taken {
                 Taken::Event(event, noted) => {
                     batch.noted.extend(noted);
                     self.start(&generation, *event, &mut batch);
@@ -349,7 +377,7 @@ impl Engine {
             );
             return;
         }
-        match walk.finish() {
+        match self.conclude(walk) {
             Verdict::Finished(finished) => {
                 self.note_finished(&finished);
                 let id = finished.event.envelope.id.clone();
@@ -500,7 +528,7 @@ impl Engine {
     async fn finish(self: &Arc<Self>, mut walk: Walk) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner).clone();
         walk.run(&places, &|stage, output| self.keep(stage, output)).await;
-        let (entry, fate) = match walk.finish() {
+        let (entry, fate) = match self.conclude(walk) {
             Verdict::Finished(finished) => {
                 self.note_finished(&finished);
                 (Entry::Finish(finished), Fate::Stored)

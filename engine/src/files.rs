@@ -77,6 +77,44 @@ pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     written
 }
 
+/// The pipeline files that `paths` name: a folder stands for those in it, in the order of their
+/// names, and a file of tests for the pipeline that it tests. Each comes once.
+pub fn pipelines(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    for path in paths {
+        let files = if path.is_dir() { in_folder(path).ok() } else { None };
+        for file in files.unwrap_or_else(|| vec![path.clone()]) {
+            let file = tested_by(&file).unwrap_or(file);
+            if !found.contains(&file) {
+                found.push(file);
+            }
+        }
+    }
+    found
+}
+
+/// The pipeline files of a folder, sorted: `*.kdl`, but neither tests (`*.test.kdl`) nor what is
+/// hidden, and nothing of folders in it.
+pub fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_ours = name.ends_with(".kdl") && !name.ends_with(".test.kdl");
+        if is_ours && !name.starts_with('.') && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The pipeline file that `NAME.test.kdl` belongs to.
+pub fn tested_by(file: &Path) -> Option<PathBuf> {
+    let name = file.file_name()?.to_str()?.strip_suffix(".test.kdl")?;
+    Some(file.with_file_name(format!("{name}.kdl")))
+}
+
 /// Takes `a/../` out of a path as text, so that messages and names are short.
 fn tidy(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();

@@ -16,6 +16,13 @@ pub const SCOPES: &[&str] = &["read", "send", "redrive", "reload"];
 /// What `retry on=` knows.
 pub const CAUSES: &[&str] = &["timeout", "connect", "429", "5xx", "4xx", "any"];
 
+/// Roles that a test can answer for.
+pub const MOCKED: &[&str] = &["enrich", "sink", "notify"];
+/// How the outside can fail in a test.
+pub const ERRORS: &[&str] = &["timeout", "connect", "permanent"];
+/// How a stage can end for an event.
+pub const OUTCOMES: &[&str] = &["ok", "skipped", "failed", "timed-out", "circuit-open", "cached"];
+
 /// A number of bytes between 1 KiB and 64 MiB.
 const BODY: Type = Type::Bytes(1 << 10, 64 << 20);
 
@@ -85,7 +92,16 @@ pub const TOP: &[Node] = &[
         .children(&[DISABLED, NOTIFY, POLICY_REF, FAILURE])
         .repeated(),
     Node::new("dead-letter", "how long what was set aside is kept").children(&[DEAD_LETTER]),
+    TEST,
 ];
+
+/// Every node that may stand at the top of a file of tests.
+pub const TEST_FILE: &[Node] = &[TEST];
+
+const TEST: Node = Node::new("test", "what goes in and what must come out; `engine test` runs it")
+    .args(&[Arg::one("name", Type::Literal)])
+    .children(&[TESTS])
+    .repeated();
 
 const PIPELINE: &[Node] = &[
     Node::new("description", "what it is for").args(&[Arg::one("text", Type::Text)]),
@@ -349,4 +365,65 @@ const DEAD_LETTER: &[Node] = &[
     Node::new("max-entries", "how many; the oldest go first")
         .args(&[Arg::one("entries", Type::Int(1, 10_000_000))])
         .default("10000"),
+];
+
+/// In the order of their effect: each step begins where the one before it has ended.
+const TESTS: &[Node] = &[
+    Node::new("description", "what it is for").args(&[Arg::one("text", Type::Literal)]),
+    Node::new("at", "the time at which the test begins")
+        .args(&[Arg::one("time", Type::Moment)])
+        .default("2026-01-01T00:00:00Z"),
+    Node::new("env", "variables that are set; no other is").open(Type::Literal),
+    Node::new("mock", "answers for the outside; several in a row answer one after the other")
+        .args(&[Arg::one("role", Type::Word(MOCKED)), Arg::one("stage", Type::Ref)])
+        .props(&[
+            Prop::new("status", Type::Int(100, 599)),
+            Prop::new("body", Type::Literal),
+            Prop::new("error", Type::Word(ERRORS)),
+            Prop::new("delay", Type::Duration(Duration::from_millis(1), MS_DAY)),
+            Prop::new("times", Type::Int(1, 1_000_000)),
+        ])
+        .repeated(),
+    Node::new("given", "a message arrives")
+        .props(&[
+            Prop::required("source", Type::Ref),
+            Prop::new("type", Type::Literal),
+            Prop::new("file", Type::Literal),
+        ])
+        .children(&[GIVEN])
+        .repeated(),
+    Node::new("replay", "messages arrive one after the other, one a line of a file")
+        .props(&[Prop::required("source", Type::Ref), Prop::required("file", Type::Literal)])
+        .repeated(),
+    Node::new("advance", "time passes")
+        .args(&[Arg::one("duration", Type::Duration(Duration::from_millis(1), YEAR))])
+        .repeated(),
+    Node::new("expect", "what must have come out by now")
+        .props(&[
+            Prop::new("stage", Type::Ref),
+            Prop::new("sink", Type::Ref),
+            Prop::new("notify", Type::Ref),
+            Prop::new("event", Type::Glob),
+            Prop::new("dead-letter", Type::Int(0, 1_000_000)),
+            Prop::new("status", Type::Int(100, 599)),
+            Prop::new("count", Type::Int(0, 1_000_000)),
+            Prop::new("dropped", Type::Int(0, 1_000_000)),
+            Prop::new("outcome", Type::Word(OUTCOMES)),
+            Prop::new("attempts", Type::Int(0, 1_000_000)),
+            Prop::new("title", Type::Literal),
+            Prop::new("contains", Type::Literal),
+            Prop::new("where", Type::Expr(Roots::EVENT)),
+        ])
+        .required()
+        .repeated(),
+];
+
+const YEAR: Duration = Duration::from_secs(366 * DAY);
+
+const GIVEN: &[Node] = &[
+    Node::new("body", "the message as it is received").args(&[Arg::one("text", Type::Literal)]),
+    Node::new("data", "the event's data, behind `map`").args(&[Arg::one("json", Type::Json)]),
+    Node::new("header", "a header of the request")
+        .args(&[Arg::one("name", Type::Literal), Arg::one("value", Type::Literal)])
+        .repeated(),
 ];

@@ -254,7 +254,7 @@ impl Parts {
         };
         let demo_notices =
             options.is_demo.then(|| options.place.written("../data/notify-demo.jsonl"));
-        Opening { services, demo_notices }
+        Opening { services, demo_notices, outside: None }
     }
 
     /// Follows the file and waits for a signal, or for the sources to end.

@@ -398,7 +398,7 @@ impl<'a> Reading<'a> {
                     return Taken::Refused(Refusal::by_filter(&event, name, detail));
                 }
                 OnDrop::Tag => {
-                    event.enrich.insert(name.replace('-', "_"), json!({ "dropped": detail }));
+                    event.enrich.insert(tag_of(&name), json!({ "dropped": detail }));
                 }
             }
         }
@@ -442,6 +442,11 @@ impl Refusal {
             ..Refusal::plain(422, detail, true)
         }
     }
+}
+
+/// Where an event says that this filter did not let it through, and that it went on all the same.
+pub fn tag_of(filter: &str) -> String {
+    filter.replace('-', "_")
 }
 
 /// The event's level: the first case that holds, else what it has.

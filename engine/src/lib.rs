@@ -63,5 +63,6 @@ pub mod report;
 pub mod run;
 pub mod simulate;
 pub mod spec;
+pub mod test;
 mod typing;
 pub mod watch;

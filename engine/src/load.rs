@@ -1,12 +1,13 @@
 //! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
 use crate::document;
-use crate::files::{Opened, Place};
+use crate::files::{self, Opened, Place};
 use crate::grammar;
 use crate::include::{self, Texts};
 use crate::params;
 use crate::plan::{self, Plan};
 use crate::spec::{self, Spec};
+use crate::test;
 use crate::typing;
 use kdl::KdlDocument;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -15,7 +16,7 @@ use stages::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
 use stages::language::{self, Context, Environment};
 use std::collections::BTreeSet;
 use std::hash::Hasher;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a pipeline file came to.
@@ -64,6 +65,80 @@ pub fn load_bytes(
     loaded
 }
 
+/// Reads and checks a pipeline file together with its tests: those that stand in it, and those of
+/// `NAME.test.kdl` beside `NAME.kdl`. `place` is of either; `bytes` stand for what it holds.
+pub fn load_with_tests(
+    place: &Place,
+    bytes: Option<&[u8]>,
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> std::io::Result<Loaded> {
+    let given = match Given::read(place, bytes)? {
+        Ok(given) => given,
+        Err(refused) => return Ok(refused),
+    };
+    let mut loaded = check_with_tests(&given, place, catalog, environment);
+    loaded.files.insert(place.file.clone());
+    loaded.files.insert(given.source.name.clone().into());
+    loaded.files.extend(given.beside.map(|it| it.name.clone().into()));
+    Ok(loaded)
+}
+
+/// The same for texts as if they lay at `place`.
+pub fn check_with_tests(
+    given: &Given,
+    place: &Place,
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> Loaded {
+    let mut look_at =
+        |spec: &Spec, documents: &[&KdlDocument], texts: &Texts, it: &mut Context<'_>| {
+            test::read(documents, spec, texts, it);
+        };
+    walk(given, place, &[], catalog, environment, &mut look_at).0
+}
+
+/// The texts that a pipeline begins with.
+pub struct Given {
+    /// The pipeline file.
+    pub source: Arc<SourceText>,
+    /// The file of tests beside it.
+    pub beside: Option<Arc<SourceText>>,
+}
+
+impl Given {
+    /// Reads the pipeline file that `place` is or tests, and the file of tests beside it where
+    /// there is one. The inner error is a file that is no text.
+    pub fn read(place: &Place, bytes: Option<&[u8]>) -> std::io::Result<Result<Given, Loaded>> {
+        let read = |file: &Path| match bytes.filter(|_| file == place.file) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => std::fs::read(file),
+        };
+        let refused = |bytes: &[u8], found: Box<Diagnostics>, file: &Path| Loaded {
+            plan: None,
+            diagnostics: found.sorted(),
+            files: BTreeSet::from([file.to_owned()]),
+            hash: hash([bytes]),
+        };
+        let file = files::tested_by(&place.file).unwrap_or_else(|| place.file.clone());
+        let bytes = read(&file)?;
+        let source = match document::text(&bytes, &file.display().to_string()) {
+            Ok(source) => source,
+            Err(found) => return Ok(Err(refused(&bytes, found, &file))),
+        };
+        let tests = file.with_extension("test.kdl");
+        let beside = match read(&tests) {
+            Ok(bytes) => match document::text(&bytes, &tests.display().to_string()) {
+                Ok(beside) => Some(beside),
+                Err(found) => return Ok(Err(refused(&bytes, found, &tests))),
+            },
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => None,
+            Err(fault) => return Err(fault),
+        };
+        Ok(Ok(Given { source, beside }))
+    }
+}
+
 /// A file that was read, for what shows it again.
 pub struct Read {
     /// The document with everything that is included and every parameter in its place.
@@ -74,8 +149,8 @@ pub struct Read {
     pub spec: Spec,
 }
 
-/// Checks a text as if it were the file at `place`. Pure but for the files that the text names,
-/// inside the pipeline's root.
+/// Checks a text as if it were the file at `place`; its tests are not looked into. Pure but for
+/// the files that the text names, inside the pipeline's root.
 pub fn check(
     source: &Arc<SourceText>,
     place: &Place,
@@ -83,7 +158,8 @@ pub fn check(
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> Loaded {
-    check_and_keep(source, place, overrides, catalog, environment, |_, _| ()).0
+    let given = Given { source: source.clone(), beside: None };
+    walk(&given, place, overrides, catalog, environment, &mut |_, _, _, _| ()).0
 }
 
 /// The same, and what was read when nothing is wrong with it.
@@ -94,48 +170,65 @@ pub fn read(
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> (Loaded, Option<Read>) {
-    let keep = |document: &KdlDocument, spec: &Spec| (document.clone(), spec.clone());
-    let (loaded, kept, texts) =
-        check_and_keep(source, place, overrides, catalog, environment, keep);
+    let given = Given { source: source.clone(), beside: None };
+    let mut kept = None;
+    let mut keep = |spec: &Spec, documents: &[&KdlDocument], _: &Texts, _: &mut Context<'_>| {
+        kept = documents.first().map(|it| ((*it).clone(), spec.clone()));
+    };
+    let (loaded, texts) = walk(&given, place, overrides, catalog, environment, &mut keep);
     let read = kept.filter(|_| loaded.plan.is_some());
     (loaded, read.map(|(document, spec)| Read { document, texts, spec }))
 }
 
-fn check_and_keep<T>(
-    source: &Arc<SourceText>,
+/// Sees a spec before its plan is built, with every document that `test` may stand in; the
+/// pipeline's own is the first.
+pub type LookAt<'a> = dyn FnMut(&Spec, &[&KdlDocument], &Texts, &mut Context<'_>) + 'a;
+
+/// The whole road, with a look at the spec on the way.
+pub fn walk(
+    given: &Given,
     place: &Place,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
-    keep: impl FnOnce(&KdlDocument, &Spec) -> T,
-) -> (Loaded, Option<T>, Texts) {
+    look_at: &mut LookAt<'_>,
+) -> (Loaded, Texts) {
+    let source = &given.source;
     let mut opened = Opened::new(place.clone());
     let mut texts = Texts::new(source.clone(), &place.folder);
     let mut found = Vec::new();
     let document = include::read(&mut texts, source, &mut opened, &mut found);
+    let tests = given.beside.as_ref();
+    let tests = tests.and_then(|it| include::beside(&mut texts, it, &mut found));
     let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
     let mut diagnostics = Diagnostics::new(texts.whole());
-    let mut kept = None;
     let plan = document.and_then(|mut document| {
         crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         params::apply(&mut document, &mut diagnostics);
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
+        if let Some(tests) = &tests {
+            let whole = "a file of tests";
+            language::check_file(tests, grammar::TEST_FILE, whole, catalog, &mut diagnostics);
+        }
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
-        kept = Some(keep(&document, &spec));
+        let documents: Vec<&KdlDocument> = [&document].into_iter().chain(&tests).collect();
+        look_at(&spec, &documents, &texts, &mut context);
         let plan = plan::build(spec.clone(), &source.text, &mut context);
         typing::check(&document, &spec, source.text.len(), catalog, &mut context);
         plan.filter(|_| !context.diagnostics.has_errors())
     });
     found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
     let seen = opened.into_seen();
-    let read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
-    let given = overrides.iter().map(|it| it.1.as_bytes());
-    let hash = hash([source.text.as_bytes()].into_iter().chain(read).chain(given));
+    let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
+    let beside = given.beside.iter().map(|it| it.text.as_bytes());
+    let set = overrides.iter().map(|it| it.1.as_bytes());
+    let hash =
+        hash([source.text.as_bytes()].into_iter().chain(texts_read).chain(set).chain(beside));
     let plan = plan.filter(|_| is_sound);
     let files = seen.into_keys().collect();
-    (Loaded { plan, diagnostics: found, files, hash }, kept, texts)
+    (Loaded { plan, diagnostics: found, files, hash }, texts)
 }
 
 fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {

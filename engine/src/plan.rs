@@ -4,7 +4,7 @@
 //! behind what it waits for. [`build`] is the last place that reports findings.
 
 mod claims;
-mod names;
+pub(crate) mod names;
 mod order;
 pub mod outside;
 mod policy;
@@ -25,7 +25,7 @@ use stages::language::{Context, Globals};
 use std::sync::Arc;
 
 /// What one pipeline file comes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     /// The pipeline's name.
     pub name: Arc<str>,
@@ -69,7 +69,7 @@ pub struct Plan {
 }
 
 /// What makes events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SourcePlan {
     /// Its name.
     pub name: Arc<str>,
@@ -86,7 +86,7 @@ pub struct SourcePlan {
 }
 
 /// What is accepted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ValidatePlan {
     /// Compiled, by type.
     pub schemas: Schemas,
@@ -99,7 +99,7 @@ pub struct ValidatePlan {
 }
 
 /// A stage that adds to events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StagePlan {
     /// Its name.
     pub name: Arc<str>,
@@ -126,7 +126,7 @@ pub struct StagePlan {
 }
 
 /// Where events go, by the names of sinks and notifiers.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct RoutePlan {
     /// Whether every case that holds counts.
     pub takes_all: bool,
@@ -137,7 +137,7 @@ pub struct RoutePlan {
 }
 
 /// What takes events out.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SinkPlan {
     /// Its name.
     pub name: Arc<str>,
@@ -152,7 +152,7 @@ pub struct SinkPlan {
 }
 
 /// What tells people.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct NotifierPlan {
     /// Its name.
     pub name: Arc<str>,

@@ -11,6 +11,7 @@ mod terminal;
 pub use github::github;
 pub use human::human;
 pub use json::json;
+pub(crate) use junit::escaped;
 pub use junit::junit;
 pub use sarif::sarif;
 pub use short::short;

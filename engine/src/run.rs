@@ -28,6 +28,7 @@ use stages::contract::{
 };
 use stages::env::Clock;
 use stages::expr::{Scope, Template};
+use stages::fetch::Fetch;
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -113,6 +114,29 @@ pub struct Opening {
     pub services: Services,
     /// With `--demo`: the file that stands in for notifiers that leave the machine.
     pub demo_notices: Option<PathBuf>,
+    /// What stands in for the whole outside; `None` is the real one.
+    pub outside: Option<Arc<dyn Outside>>,
+}
+
+/// Stands in for the outside, so that a pipeline runs without it.
+pub trait Outside: Send + Sync {
+    /// What the stage, sink or notifier of this name makes HTTP requests with.
+    fn fetch(&self, name: &Arc<str>) -> Arc<dyn Fetch>;
+    /// Takes what would go to this sink.
+    fn sink(&self, name: &Arc<str>) -> Box<dyn DynDeliver>;
+    /// Takes what would be told by this notifier. `real` is it, when it leaves the machine; it
+    /// makes its requests with [`Outside::fetch`].
+    fn notifier(&self, name: &Arc<str>, real: Option<Box<dyn DynNotify>>) -> Box<dyn DynNotify>;
+}
+
+impl Opening {
+    /// The services of one stage, sink or notifier.
+    fn services_of(&self, name: &Arc<str>, services: &Services) -> Services {
+        match &self.outside {
+            Some(outside) => Services { fetch: outside.fetch(name), ..services.clone() },
+            None => services.clone(),
+        }
+    }
 }
 
 /// Opens every stage and outlet of a plan. What an `earlier` generation has open with the same
@@ -137,18 +161,22 @@ pub async fn open(
     for stage in &plan.stages {
         stages.push(match &stage.off {
             Some(_) => None,
-            None => Some(open_stage(stage, &services, earlier).await?),
+            None => {
+                let services = opening.services_of(&stage.name, &services);
+                Some(open_stage(stage, &services, earlier).await?)
+            }
         });
     }
     let mut outlets = BTreeMap::new();
     let own = plan.store.as_ref().map(|it| it.0.clone());
     for sink in plan.sinks.iter().filter(|it| it.off.is_none() && Some(&it.name) != own.as_ref()) {
         if !matches!(sink.shape, Shape::Stream(_)) {
-            let outlet = open_sink(sink, &services, earlier).await?;
+            let outlet = open_sink(sink, &services, opening, earlier).await?;
             outlets.insert(sink.name.clone(), outlet);
         }
     }
     for notifier in plan.notifiers.iter().filter(|it| it.off.is_none()) {
+        let services = opening.services_of(&notifier.name, &services);
         let outlet = open_notifier(notifier, &services, opening, earlier).await?;
         outlets.insert(notifier.name.clone(), outlet);
     }
@@ -209,6 +237,7 @@ async fn open_stage(
 async fn open_sink(
     sink: &SinkPlan,
     services: &Services,
+    opening: &Opening,
     earlier: Option<&Generation>,
 ) -> Result<Arc<Outlet>, Fault> {
     assert!(matches!(sink.shape, Shape::Outside), "the plan has at most one store");
@@ -222,7 +251,10 @@ async fn open_sink(
             return Ok(open.clone());
         }
     }
-    let deliver = sink.spec.open(services.clone()).await.map_err(|it| named(&sink.name, it))?;
+    let deliver = match &opening.outside {
+        Some(outside) => outside.sink(&sink.name),
+        None => sink.spec.open(services.clone()).await.map_err(|it| named(&sink.name, it))?,
+    };
     Ok(Arc::new(Outlet {
         name: sink.name.clone(),
         policy: sink.policy.clone(),
@@ -250,11 +282,16 @@ async fn open_notifier(
             return Ok(open.clone());
         }
     }
-    let notifier = match &opening.demo_notices {
-        Some(path) if plan.spec.is_remote() => {
+    let real = async || plan.spec.open(services.clone()).await.map_err(|it| named(&plan.name, it));
+    let notifier = match (&opening.outside, &opening.demo_notices) {
+        (Some(outside), _) => {
+            let real = if plan.spec.is_remote() { Some(real().await?) } else { None };
+            outside.notifier(&plan.name, real)
+        }
+        (None, Some(path)) if plan.spec.is_remote() => {
             stages::demo_notifier(path.clone(), services.clone())
         }
-        _ => plan.spec.open(services.clone()).await.map_err(|it| named(&plan.name, it))?,
+        _ => real().await?,
     };
     let (title, message) = (plan.title.clone(), plan.message.clone());
     Ok(Arc::new(Outlet {

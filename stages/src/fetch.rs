@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod text;
 mod wire;
 
+pub use answer::settled;
 pub use wire::Wire;
 
 use crate::contract::Fault;

@@ -15,7 +15,7 @@ mod told;
 mod value;
 mod words;
 
-pub use check::{Kinds, Role, as_name, check, is_name, usage};
+pub use check::{Kinds, Role, as_name, check, check_file, is_name, usage};
 pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};

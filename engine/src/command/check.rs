@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Pipeline files; folders, for their `*.kdl` without `*.test.kdl`; or `-` for standard input.
+    /// Pipeline files, each with its tests beside it; folders of them; or `-` for standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// How findings are written.
@@ -107,10 +107,11 @@ impl CheckArgs {
         let environment: &dyn Environment =
             if self.allow_missing_env { &AllSet } else { &ProcessEnvironment };
         let place = input.place(self.root.as_deref());
-        let mut loaded = match input {
-            Input::File(_) => load::load(&place, &[], catalog, environment)?,
-            Input::Text { bytes, .. } => load::load_bytes(bytes, &place, &[], catalog, environment),
+        let bytes = match input {
+            Input::File(_) => None,
+            Input::Text { bytes, .. } => Some(bytes.as_slice()),
         };
+        let mut loaded = load::load_with_tests(&place, bytes, catalog, environment)?;
         Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
         Ok(loaded)
     }

@@ -33,6 +33,23 @@ pub fn read(
     splice.is_sound.then_some(document)
 }
 
+/// Parses a file that lies beside the pipeline file and belongs to it, with spans of the long
+/// text. Nothing is included there.
+pub fn beside(
+    texts: &mut Texts,
+    source: &Arc<SourceText>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<KdlDocument> {
+    let mut diagnostics = Diagnostics::new(source.clone());
+    let document = document::parse(source, &mut diagnostics);
+    found.extend(diagnostics.sorted());
+    let folder = texts.home(0).folder.to_owned();
+    let start = texts.add(source.clone(), String::new(), folder, Vec::new());
+    let mut document = document?;
+    shift_document(&mut document, start);
+    Some(document)
+}
+
 struct Splice<'a> {
     texts: &'a mut Texts,
     files: &'a mut dyn Files,

@@ -58,6 +58,11 @@ impl Texts {
         start
     }
 
+    /// The pipeline file's own text.
+    pub fn main(&self) -> &Arc<SourceText> {
+        &self.files[0].source
+    }
+
     /// How many files there are, the pipeline file included.
     pub(super) fn count(&self) -> usize {
         self.files.len()

@@ -11,7 +11,7 @@ pub struct Example<'a> {
     pub name: &'a str,
     /// Its text.
     pub text: &'a str,
-    /// What `engine check` writes about it.
+    /// What the terminal shows of it.
     pub report: &'a str,
     /// What was found in it.
     pub found: &'a [Diagnostic],
@@ -26,20 +26,22 @@ pub(super) fn explanation(rule: Rule) -> String {
 pub fn page(rule: Rule, example: &Example<'_>) -> String {
     let code = rule.code();
     let consequence = match rule.severity() {
+        _ if rule.is_of_running() => "`engine test` finds this: the test fails.".to_owned(),
         Severity::Error => "This is an error: the file does not run.".to_owned(),
         Severity::Warning => format!(
             "This is a warning: the file runs.\n`engine check --deny {code}` makes it an error, \
              `--allow {code}` leaves it out."
         ),
     };
+    let (command, mark) = if rule.is_of_running() { ("test", "") } else { ("check", " must-fail") };
     let file = if example.text.lines().count() <= LINES_MAX {
-        format!("```kdl must-fail\n{}\n```\n", example.text.trim_end())
+        format!("```kdl{mark}\n{}\n```\n", example.text.trim_end())
     } else {
         "The file is long; the report shows the place.\n".to_owned()
     };
     format!(
         "# {code}\n\n{}\n{consequence}\n\n## An example\n\n`{}`:\n\n{file}\n\
-         `engine check` says:\n\n```text\n{}\n```\n{}",
+         `engine {command}` says:\n\n```text\n{}\n```\n{}",
         explanation(rule),
         example.name,
         example.report.trim_end(),
@@ -51,6 +53,8 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
     let found: Vec<&Diagnostic> = found.iter().filter(|it| it.rule == rule).collect();
     let mut helps: Vec<&str> = found.iter().filter_map(|it| it.help.as_deref()).collect();
     helps.dedup();
+    // What came out instead of what was expected is no repair.
+    helps.retain(|_| rule != Rule::FailedExpectation);
     let mut text = String::from("\n## The repair\n\n");
     text.extend(helps.iter().map(|it| format!("- {}\n", it.replace('\n', "\n  "))));
     if found.iter().any(|it| !it.fix.is_empty()) {
@@ -62,7 +66,7 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
 /// The list of all codes, as Markdown.
 pub fn index() -> String {
     let mut text = String::from(
-        "# Codes\n\nEvery code that `engine check` gives, each with a page.\nA code is never given \
+        "# Codes\n\nEvery code that a finding has, each with a page.\nA code is never given \
          twice: what an old log says still means the same.\n\n| code | what it says |\n|---|---|\n",
     );
     for rule in Rule::ALL {

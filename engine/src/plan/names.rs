@@ -131,7 +131,8 @@ fn paths(spec: &Spec, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn unknown(
+/// Reports a name that nothing has; `known` are those that something has, `what` what they name.
+pub(crate) fn unknown(
     diagnostics: &mut Diagnostics,
     rule: Rule,
     message: String,

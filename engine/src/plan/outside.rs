@@ -42,6 +42,15 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
     off
 }
 
+/// Everything that must be there: who runs the file without its outside gives stand-ins.
+pub fn required(spec: &Spec) -> Vec<Setting> {
+    let needed = spec.needed().into_iter().filter(|it| !it.1.is_optional);
+    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
+    let tokens = spec.server.tokens.iter().map(|it| &it.value);
+    let server = server.into_iter().flatten().chain(tokens).map(|it| it.value.clone());
+    needed.map(|it| it.1.setting.value).chain(server).collect()
+}
+
 fn in_words(unset: &Unset) -> String {
     match unset {
         Unset::Variable(name) => format!("environment variable `{name}` is not set"),

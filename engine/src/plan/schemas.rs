@@ -23,7 +23,7 @@ pub struct Violation {
 }
 
 /// The schemas of `data` by type.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Schemas {
     exact: HashMap<String, Arc<Validator>>,
     /// Longest text before the first `*` first.

@@ -190,9 +190,16 @@ fn settle(
 
 fn outgoing(stored: Option<Stored>, sink: &str, timeout: Duration) -> Option<Outgoing> {
     let stored = stored?;
+    let event = event_of(&stored)?;
+    let key = format!("{}/{sink}", stored.envelope.id);
+    Some(Outgoing { event, stored: Arc::new(stored), key, timeout })
+}
+
+/// A stored event as expressions read it.
+pub fn event_of(stored: &Stored) -> Option<Event> {
     let data: Value = serde_json::from_str(stored.body.data_text()).ok()?;
     let enrich: Map<String, Value> = serde_json::from_str(&stored.enrich).ok()?;
-    let event = Event {
+    Some(Event {
         seq: stored.seq,
         generation: stored.generation,
         envelope: stored.envelope.clone(),
@@ -200,7 +207,5 @@ fn outgoing(stored: Option<Stored>, sink: &str, timeout: Duration) -> Option<Out
         data: Arc::new(data),
         raw: serde_json::from_slice(&stored.body.bytes).ok().map(Arc::new),
         enrich,
-    };
-    let key = format!("{}/{sink}", stored.envelope.id);
-    Some(Outgoing { event, stored: Arc::new(stored), key, timeout })
+    })
 }

@@ -23,6 +23,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Why a stage was skipped whose condition is not true.
+pub const WHEN_IS_FALSE: &str = "`when` does not hold";
+
 /// What the stages made of an event.
 #[derive(Debug)]
 pub enum Verdict {
@@ -54,6 +57,8 @@ pub struct Walk {
     /// What remote stages answered before a crash, by name.
     known: BTreeMap<String, Value>,
     fate: Option<Fate>,
+    /// The stage that ended last.
+    last: usize,
 }
 
 /// A remote stage whose answer is worth keeping.
@@ -98,6 +103,7 @@ impl Walk {
             ready: Vec::new(),
             known,
             fate: None,
+            last: 0,
         };
         walk.advance();
         walk
@@ -116,6 +122,16 @@ impl Walk {
     /// The event was accepted under this number.
     pub fn accepted(&mut self, seq: u64) {
         self.event.seq = seq;
+    }
+
+    /// How the stages have ended so far.
+    pub fn results(&self) -> impl Iterator<Item = &StageResult> {
+        self.results.iter().flatten()
+    }
+
+    /// The stage that let the event go or set it aside, when one did.
+    pub fn ended_by(&self) -> Option<&Arc<str>> {
+        self.fate.as_ref().map(|_| &self.generation.plan.stages[self.last].name)
     }
 
     /// Asks what is remote, to the end or until the event's time is over.
@@ -249,7 +265,7 @@ impl Walk {
         }
         let when = stage.when.as_ref()?;
         let scope = Scope::of(&self.event, self.env.clock.wall()).with(&plan.globals);
-        (!when.is_true(&scope)).then(|| "`when` does not hold".to_owned())
+        (!when.is_true(&scope)).then(|| WHEN_IS_FALSE.to_owned())
     }
 
     fn skip(&mut self, index: usize, plan: &StagePlan, reason: String) {
@@ -267,6 +283,7 @@ impl Walk {
 
     /// A stage has ended: its addition goes in, or its `on-error` speaks.
     fn take(&mut self, index: usize, ended: Ended) {
+        self.last = index;
         let generation = self.generation.clone();
         let plan = &generation.plan.stages[index];
         let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);

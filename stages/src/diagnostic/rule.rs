@@ -187,6 +187,21 @@ rules! {
     /// Two routes on one path.
     /// Only one of them would ever be asked.
     SameRoute = "E0406",
+    /// A test expected something that did not come out.
+    /// The help lists what did, and the timeline behind it says when.
+    FailedExpectation = "E0701",
+    /// What a test gives cannot be read: a file that is missing, or data that is no JSON.
+    /// A message that is meant to be broken is given as `body`, which may hold anything.
+    BadSample = "E0702",
+    /// In a test, a stage asked the outside and no `mock` answers for it.
+    /// A test never reaches a network: what it says must be true everywhere and every time.
+    NoMock = "E0703",
+    /// A step of a test that says too little, or two things at once.
+    /// An expectation that means nothing could never fail.
+    UnclearStep = "E0704",
+    /// A test could not run: something of the pipeline cannot be opened with its variables.
+    /// A test sees only what its `env` sets; what is optional is off without it.
+    TestNotRun = "E0705",
     /// A property written twice; the last one wins silently.
     /// KDL allows that, but who reads the file sees the first.
     DuplicateProperty = "W0012",
@@ -230,6 +245,11 @@ rules! {
 }
 
 impl Rule {
+    /// Whether only a running test finds it, so that the file itself is in order.
+    pub fn is_of_running(self) -> bool {
+        matches!(self, Rule::FailedExpectation | Rule::NoMock | Rule::TestNotRun)
+    }
+
     /// Errors begin with `E`, warnings with `W`.
     pub fn severity(self) -> Severity {
         if self.code().starts_with('E') { Severity::Error } else { Severity::Warning }

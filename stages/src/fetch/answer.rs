@@ -9,7 +9,7 @@ use std::time::Duration;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// A response with a status outside 2xx is a fault.
-pub(crate) fn settled(response: &FetchResponse, now: Timestamp) -> Result<(), Fault> {
+pub fn settled(response: &FetchResponse, now: Timestamp) -> Result<(), Fault> {
     match response.status {
         200..=299 => Ok(()),
         _ => Err(fault_of(response, now)),

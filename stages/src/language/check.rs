@@ -52,10 +52,21 @@ pub fn check(
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) {
+    check_file(document, top, "a pipeline file", kinds, diagnostics);
+}
+
+/// The same for a file of another sort; `whole` is what such a file is called.
+pub fn check_file(
+    document: &KdlDocument,
+    top: &'static [Node],
+    whole: &str,
+    kinds: &dyn Kinds,
+    diagnostics: &mut Diagnostics,
+) {
     let mut walk = Walk { top, kinds, diagnostics };
-    let whole = document.span();
-    let end = whole.offset() + whole.len();
-    walk.block(document.nodes(), (&[top], &[]), "a pipeline file", end..end);
+    let span = document.span();
+    let end = span.offset() + span.len();
+    walk.block(document.nodes(), (&[top], &[]), whole, end..end);
 }
 
 struct Walk<'a> {

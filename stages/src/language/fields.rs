@@ -6,7 +6,7 @@
 pub use super::scalar::Scalar;
 use super::setting::Environment;
 use crate::diagnostic::{Diagnostics, Rule, SourceText};
-use crate::spanned::Spanned;
+use crate::spanned::{Span, Spanned};
 use kdl::KdlNode;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -83,6 +83,13 @@ impl<'a> Fields<'a> {
         Spanned::new(name.value(), span.offset()..span.offset() + span.len())
     }
 
+    /// Where its first line stands: the name, the arguments, the properties.
+    pub fn head(&self) -> Span {
+        let name = self.name().span;
+        let ends = self.node.entries().iter().map(|it| it.span().offset() + it.span().len());
+        name.start..ends.max().unwrap_or(name.end)
+    }
+
     /// Where the file lies; a path that is only read is relative to it.
     pub fn folder(&self) -> &'a Path {
         self.folder
@@ -101,6 +108,13 @@ impl<'a> Fields<'a> {
             .iter()
             .filter(move |it| it.name().value() == name)
             .map(move |node| Fields { node, folder })
+    }
+
+    /// Every child, in file order.
+    pub fn block(&self) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        let folder = self.folder;
+        let nodes = self.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
+        nodes.iter().map(move |node| Fields { node, folder })
     }
 
     /// The argument at `index`, counted from 0.

@@ -214,6 +214,12 @@ pub enum Type {
     Statuses,
     /// A time zone of the IANA database.
     Zone,
+    /// Text of the file itself, whatever it says.
+    Literal,
+    /// JSON as text of the file itself.
+    Json,
+    /// A moment: RFC 3339 with an offset or `Z`.
+    Moment,
     /// Any scalar.
     Any,
 }

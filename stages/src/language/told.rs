@@ -35,6 +35,9 @@ impl Type {
             Type::Pointer => "a JSON pointer such as `\"/data/count\"`".into(),
             Type::Statuses => "statuses of HTTP such as `\"2xx 404\"`".into(),
             Type::Zone => "a time zone such as `\"Europe/Berlin\"`".into(),
+            Type::Literal => "text of the file itself".into(),
+            Type::Json => "JSON, as text of the file itself".into(),
+            Type::Moment => "a time such as `\"2026-01-01T12:00:00Z\"`".into(),
             Type::Any => "text, a number, `#true` or `#false`".into(),
         }
     }

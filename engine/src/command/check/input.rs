@@ -1,7 +1,7 @@
 //! What is checked: files, the files of folders, standard input.
 
 use crate::document;
-use crate::files::Place;
+use crate::files::{self, Place};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,8 @@ pub(super) fn of(paths: &[PathBuf], stdin_name: Option<&Path>) -> Inputs {
 
 impl Inputs {
     fn add(&mut self, path: PathBuf) {
-        let input = Input::File(path);
+        // A file of tests is checked with its pipeline.
+        let input = Input::File(files::tested_by(&path).unwrap_or(path));
         if !self.found.contains(&input) {
             self.found.push(input);
         }
@@ -83,7 +84,7 @@ impl Inputs {
     fn folder(&mut self, folder: &Path) {
         // The folder of this path is what is watched: a new file counts.
         self.seen.insert(folder.join("*.kdl"));
-        match pipelines(folder) {
+        match files::in_folder(folder) {
             Ok(files) if files.is_empty() => {
                 self.unread.push(format!("there is no pipeline file in {}", folder.display()));
             }
@@ -91,22 +92,6 @@ impl Inputs {
             Err(fault) => self.unread.push(format!("cannot read {}: {fault}", folder.display())),
         }
     }
-}
-
-/// The pipeline files of a folder, sorted: `*.kdl`, but neither tests (`*.test.kdl`) nor what is
-/// hidden, and nothing of folders in it.
-fn pipelines(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_ours = name.ends_with(".kdl") && !name.ends_with(".test.kdl");
-        if is_ours && !name.starts_with('.') && path.is_file() {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]

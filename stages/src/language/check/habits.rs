@@ -54,7 +54,7 @@ fn unquoted(
                 .at(span, "quote from here to the end of the line")
                 .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"));
         }
-        Type::Text | Type::Template(_) | Type::Path => {
+        Type::Text | Type::Literal | Type::Template(_) | Type::Path => {
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
                 .at(span, "several words are several values")

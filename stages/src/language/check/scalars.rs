@@ -10,6 +10,7 @@ use super::super::words::nearest;
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, Problem, Template};
 use crate::spanned::Span;
+use crate::time::Timestamp;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) fn example(ty: Type, name: &str) -> String {
         Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
         Type::Pointer => "\"/data/count\"".to_owned(),
         Type::Field => "\"data.field\"".to_owned(),
+        Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        Type::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
     }
 }
@@ -264,6 +267,14 @@ impl Place<'_> {
             Type::Url if !text.contains("${") && !is_url(text) => {
                 self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
             }
+            Type::Moment if Timestamp::parse(text).is_none() => {
+                self.wrong("a time such as `\"2026-01-01T12:00:00Z\"`");
+            }
+            Type::Json => {
+                if let Err(fault) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                    self.json(text, &fault);
+                }
+            }
             Type::Zone if jiff::tz::TimeZone::get(text).is_err() => {
                 self.wrong("a time zone such as `\"Europe/Berlin\"`");
             }
@@ -288,6 +299,24 @@ impl Place<'_> {
             format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
             "unknown word",
             &format!("{help}The words are: {}", words.join(", ")),
+        );
+    }
+
+    /// The place in the text where it stops being JSON.
+    fn json(&mut self, text: &str, fault: &serde_json::Error) {
+        let before = text.split_inclusive('\n').take(fault.line().saturating_sub(1));
+        let at = before.map(str::len).sum::<usize>() + fault.column().saturating_sub(1);
+        let at = (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+        let width = text[at..].chars().next().map_or(0, char::len_utf8);
+        let reason = fault.to_string();
+        let reason = reason.split(" at line").next().unwrap_or_default().to_owned();
+        self.span = value_text_span(self.entry, at..at + width);
+        let message = format!("the {} of {} is not JSON", self.name, self.whole);
+        self.report(
+            Rule::BadSample,
+            message,
+            &reason,
+            "JSON has quotes around every name and text",
         );
     }
 

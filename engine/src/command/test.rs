@@ -1,0 +1,90 @@
+//! `engine test`: the tests that pipelines carry.
+
+use crate::files::{self, Place};
+use crate::report;
+use crate::test::{self, Report};
+use clap::Args;
+use stages::catalog::Catalog;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    /// Pipeline files, files of tests, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Only tests whose name contains this.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+    /// Write the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// List what no test exercises.
+    #[arg(long)]
+    coverage: bool,
+    /// Show what happened in every test, not only in those that fail.
+    #[arg(long)]
+    show_timeline: bool,
+    /// Nothing outside of this folder is read.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// Tests; the exit code.
+pub(super) fn test(args: &TestArgs) -> u8 {
+    let catalog = Catalog::built_in();
+    let mut report = Report::default();
+    let (mut has_findings, mut is_whole) = (false, true);
+    for file in files::pipelines(&args.paths) {
+        match one(&file, args, &catalog) {
+            Ok(Some(ran)) => report.pipelines.push(ran),
+            Ok(None) => has_findings = true,
+            Err(fault) => {
+                is_whole = false;
+                let text = format!("engine: cannot read {}: {fault}\n", file.display());
+                report::to_terminal(&text);
+            }
+        }
+    }
+    let (all, failed) = report.counts();
+    if args.coverage {
+        let text: String = report.pipelines.iter().map(test::Ran::human_coverage).collect();
+        report::to_output(&text);
+    }
+    if 0 < all {
+        let count = if all == 1 { "1 test".to_owned() } else { format!("{all} tests") };
+        let end = if failed == 0 { ": all ok".to_owned() } else { format!(": {failed} failed") };
+        report::to_output(&format!("{count}{end}\n"));
+    } else if is_whole && !has_findings {
+        let which = if args.filter.is_empty() { "no test" } else { "no test of that name" };
+        report::to_terminal(&format!("engine: there is {which}\n"));
+        is_whole = false;
+    }
+    if let Some(path) = &args.junit
+        && let Err(fault) = std::fs::write(path, report.junit())
+    {
+        report::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
+        is_whole = false;
+    }
+    match (is_whole, has_findings || 0 < failed) {
+        (false, _) => 2,
+        (true, true) => 1,
+        (true, false) => 0,
+    }
+}
+
+/// The tests of one file, shown as they end. `None` when the file itself is not in order.
+fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Option<test::Ran>> {
+    let place = Place::of(file, args.root.as_deref(), None);
+    let mut suite = test::load(&place, catalog)?;
+    let (colour, width) = (report::has_colour(), report::width());
+    if !suite.is_sound() {
+        report::to_output(&report::human(&suite.diagnostics, colour, width));
+        return Ok(None);
+    }
+    let name = file.display().to_string();
+    let ran = test::run_all(&mut suite, &name, &args.filter, catalog);
+    if !ran.tests.is_empty() {
+        report::to_output(&ran.human(args.show_timeline, colour, width));
+    }
+    Ok(Some(ran))
+}

@@ -1,0 +1,178 @@
+//! What tests exercise of a pipeline, and what they do not.
+
+use super::seen::Seen;
+use crate::include::Texts;
+use crate::intake::{Taken, tag_of};
+use crate::plan::Plan;
+use crate::run::walk::{Verdict, WHEN_IS_FALSE};
+use crate::spec::Spec;
+use stages::event::{Event, Outcome, StageResult};
+use stages::expr::Scope;
+use stages::spanned::Span;
+use stages::store::DeliveryState;
+use stages::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// One thing that a test can exercise.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// The same for the one who sees it happen.
+    key: String,
+    span: Span,
+    /// What did not happen, in words.
+    missed: String,
+}
+
+/// Everything in a pipeline that tests can exercise.
+pub(super) fn items(spec: &Spec) -> Vec<Item> {
+    let mut items = Vec::new();
+    let mut add = |key: String, span: &Span, missed: String| {
+        items.push(Item { key, span: span.clone(), missed });
+    };
+    for (index, rule) in spec.validate.rules.iter().enumerate() {
+        add(format!("rule {index}"), &rule.kind.span, "rule: never broken".to_owned());
+    }
+    for filter in spec.filters.iter().filter(|it| !it.is_disabled) {
+        let (name, span) = (&filter.name.value, &filter.name.span);
+        add(format!("filter {name} keeps"), span, format!("filter {name}: never keeps an event"));
+        add(format!("filter {name} drops"), span, format!("filter {name}: never drops an event"));
+        if let Some(when) = &filter.when {
+            let missed = format!("filter {name}: `when` is never false");
+            add(format!("filter {name} passes by"), &when.span, missed);
+        }
+    }
+    for stage in spec.enrichments.iter().filter(|it| !it.is_disabled) {
+        let (name, span) = (&stage.name.value, &stage.name.span);
+        add(format!("stage {name}"), span, format!("stage {name}: never succeeds"));
+        if let Some(when) = &stage.when {
+            let missed = format!("stage {name}: `when` is never false");
+            add(format!("stage {name} when"), &when.span, missed);
+        }
+    }
+    for (index, (level, when)) in spec.priority.cases.iter().enumerate() {
+        let missed = format!("priority case {level}: never decides");
+        add(format!("priority {index}"), &when.span, missed);
+    }
+    if let Some(route) = &spec.route {
+        for (index, case) in route.cases.iter().enumerate() {
+            let missed = format!("route case {}: never taken", case.name.value);
+            add(format!("route {index}"), &case.name.span, missed);
+        }
+        if route.otherwise.is_some() {
+            let missed = "route otherwise: never taken".to_owned();
+            add("route otherwise".to_owned(), &route.name.span, missed);
+        }
+    }
+    for notifier in spec.notifiers.iter().filter(|it| !it.is_disabled) {
+        let (name, span) = (&notifier.name.value, &notifier.name.span);
+        add(format!("notify {name}"), span, format!("notify {name}: never tells anything"));
+        if notifier.cooldown.is_some() {
+            let missed = format!("notify {name}: its cooldown never holds anything back");
+            add(format!("notify {name} cooldown"), span, missed);
+        }
+    }
+    items
+}
+
+/// Notes what the intake of a message exercised.
+pub(super) fn taken(plan: &Plan, taken: &Taken, now: Timestamp, exercised: &mut BTreeSet<String>) {
+    let (event, stopped_by) = match taken {
+        Taken::Event(event, _) => (event, None),
+        Taken::Discarded(event, name) => (event, Some(name)),
+        Taken::Refused(refusal) => {
+            for (index, rule) in plan.validate.rules.iter().enumerate() {
+                let is_it = |it: &crate::plan::Violation| {
+                    it.instance == rule.at && it.message == rule.message
+                };
+                if refusal.violations.iter().any(is_it) {
+                    exercised.insert(format!("rule {index}"));
+                }
+            }
+            exercised.insert(format!("filter {} drops", refusal.stage));
+            return;
+        }
+    };
+    let scope = Scope::of(event, now).with(&plan.globals);
+    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+        let name = &filter.name.value;
+        if stopped_by.is_some_and(|it| **it == **name) {
+            exercised.insert(format!("filter {name} drops"));
+            break;
+        }
+        if event.enrich.contains_key(&tag_of(name)) {
+            exercised.insert(format!("filter {name} drops"));
+            continue;
+        }
+        let is_asked = filter.when.as_ref().is_none_or(|it| it.value.is_true(&scope));
+        let verdict = if is_asked { "keeps" } else { "passes by" };
+        exercised.insert(format!("filter {name} {verdict}"));
+    }
+    priority(plan, event, now, exercised);
+}
+
+fn priority(plan: &Plan, event: &Event, now: Timestamp, exercised: &mut BTreeSet<String>) {
+    let scope = Scope::of(event, now).with(&plan.globals);
+    if let Some(index) = plan.priority.cases.iter().position(|it| it.1.value.is_true(&scope)) {
+        exercised.insert(format!("priority {index}"));
+    }
+}
+
+/// Notes what the stages and the route of an event exercised.
+pub(super) fn ended(
+    plan: &Plan,
+    results: &[StageResult],
+    verdict: &Verdict,
+    now: Timestamp,
+    exercised: &mut BTreeSet<String>,
+) {
+    for result in results {
+        match result.outcome {
+            Outcome::Ok | Outcome::Cached => exercised.insert(format!("stage {}", result.stage)),
+            Outcome::Skipped if result.error.as_deref() == Some(WHEN_IS_FALSE) => {
+                exercised.insert(format!("stage {} when", result.stage))
+            }
+            _ => false,
+        };
+    }
+    let Verdict::Finished(finished) = verdict else { return };
+    priority(plan, &finished.event, now, exercised);
+    let scope = Scope::of(&finished.event, now).with(&plan.globals);
+    let mut is_taken = false;
+    for (index, case) in plan.route.cases.iter().enumerate() {
+        if (!is_taken || plan.route.takes_all) && case.1.is_true(&scope) {
+            exercised.insert(format!("route {index}"));
+            is_taken = true;
+        }
+    }
+    if !is_taken {
+        exercised.insert("route otherwise".to_owned());
+    }
+}
+
+/// What the tests of one pipeline have exercised together.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    exercised: BTreeSet<String>,
+}
+
+impl Coverage {
+    pub(super) fn add(&mut self, exercised: &BTreeSet<String>) {
+        self.exercised.extend(exercised.iter().cloned());
+    }
+
+    pub(super) fn add_deliveries(&mut self, seen: &Seen) {
+        for told in &seen.told {
+            self.exercised.insert(format!("notify {}", told.by));
+        }
+        for held in seen.deliveries.iter().filter(|it| it.state == DeliveryState::Suppressed) {
+            self.exercised.insert(format!("notify {} cooldown", held.sink));
+        }
+    }
+
+    /// How much there is to exercise, and a line with its place for each part that was not.
+    pub(super) fn missed(&self, items: &[Item], texts: &Texts) -> (usize, Vec<String>) {
+        let missed = items.iter().filter(|it| !self.exercised.contains(&it.key));
+        let line = |it: &Item| format!("{}: {}", texts.line(it.span.start), it.missed);
+        (items.len(), missed.map(line).collect())
+    }
+}

@@ -1,0 +1,65 @@
+//! Ways into a pipeline behind a source's map: a source of its own for each message that takes one.
+
+use super::{Act, Content, Given, Test};
+use crate::plan::{Plan, SourcePlan};
+use crate::spec::Map;
+use stages::expr::{Expr, Roots};
+use stages::spanned::Spanned;
+
+/// The name of the source that a message is given to: its own, or one made for it.
+pub(super) fn door_of(given: &Given, number: usize) -> String {
+    if given.kind.is_none() && matches!(given.content, Content::Message(_)) {
+        return given.source.to_string();
+    }
+    format!("{} #{number}", given.source)
+}
+
+/// Beside each source, one for every message that comes in behind its map. Its name is none that
+/// a file can write.
+pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
+    let messages = test.steps.iter().filter_map(|it| match &it.what {
+        Act::Give(messages) => Some(messages),
+        _ => None,
+    });
+    for (number, given) in messages.flatten().enumerate() {
+        let name = door_of(given, number);
+        let Some(source) = plan.sources.iter().find(|it| it.name == given.source) else { continue };
+        if *source.name == *name {
+            continue;
+        }
+        let own = text_of(&source.name);
+        let kind = given.kind.as_deref().and_then(text_of);
+        let (map, schema) = match &given.content {
+            Content::Message(_) => {
+                let map = Map {
+                    kind: kind.or_else(|| source.map.kind.clone()),
+                    source: source.map.source.clone().or(own),
+                    ..source.map.clone()
+                };
+                (map, source.schema.clone())
+            }
+            Content::Data(_) => {
+                let data = expression("data.data");
+                (Map { kind, source: own, data, ..Map::default() }, None)
+            }
+        };
+        let door = SourcePlan {
+            name: name.into(),
+            schema,
+            map,
+            // Its route is that of the source.
+            is_disabled: true,
+            ..source.clone()
+        };
+        plan.sources.push(door);
+    }
+}
+
+fn expression(text: &str) -> Option<Spanned<Expr>> {
+    Some(Spanned::new(Expr::parse(text, Roots::MAP).ok()?, 0..0))
+}
+
+/// A text as an expression. What is too long for one is no type either, and refused as such.
+fn text_of(text: &str) -> Option<Spanned<Expr>> {
+    expression(&format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")))
+}

@@ -1,0 +1,320 @@
+//! Expected against got.
+
+use super::seen::{Arrived, Seen};
+use super::timeline::lasting;
+use super::{Expect, Subject};
+use crate::engine::Answer;
+use crate::intake::{Refusal, tag_of};
+use crate::run::deliver::event_of;
+use stages::event::{Event, Outcome, StageResult};
+use stages::expr::{Expr, Roots, Scope};
+use stages::language::glob_fits;
+use stages::store::{DeliveryState, Stored, write_event};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Things that a help lists.
+const LISTED_MAX: usize = 5;
+/// The longest line of a help.
+const LINE_MAX: usize = 160;
+
+/// An expectation that does not hold.
+pub(super) struct Miss {
+    pub(super) message: String,
+    pub(super) label: String,
+    pub(super) help: String,
+}
+
+/// Why an expectation does not hold; `None` when it does.
+pub(super) fn miss(expect: &Expect, seen: &Seen) -> Option<Miss> {
+    match &expect.subject {
+        Subject::Status(status) => answered(expect, *status, seen),
+        Subject::DeadLetter(count) => letters(expect, *count, seen),
+        Subject::Stage(name) => staged(expect, name, seen),
+        Subject::Notify(name) => told(expect, name, seen),
+        Subject::Sink(_) | Subject::Event(_) => stored(expect, seen),
+    }
+}
+
+/// A thing that may fit, as a help shows it.
+struct Candidate {
+    shown: String,
+    fits: bool,
+}
+
+/// Compares numbers: what fits, and what was let go.
+fn compare(expect: &Expect, candidates: &[Candidate], dropped: u64, seen: &Seen) -> Option<Miss> {
+    let got = candidates.iter().filter(|it| it.fits).count() as u64;
+    let what = expect.subject.written();
+    let wants_some = expect.count.is_none() && expect.dropped.is_none();
+    let (message, label) = if let Some(count) = expect.count.filter(|it| *it != got) {
+        (format!("expected {count} at `{what}`, got {got}"), format!("got {got}"))
+    } else if let Some(count) = expect.dropped.filter(|it| *it != dropped) {
+        let message = format!("expected {count} dropped at `{what}`, got {dropped}");
+        (message, format!("dropped {dropped}"))
+    } else if wants_some && got == 0 {
+        (format!("expected at least one at `{what}`, got none"), "got none".to_owned())
+    } else {
+        return None;
+    };
+    let mut lines: Vec<String> =
+        candidates.iter().rev().take(LISTED_MAX).map(|it| cut(&it.shown)).collect();
+    lines.reverse();
+    if LISTED_MAX < candidates.len() {
+        lines.insert(0, format!("… {} before that", candidates.len() - LISTED_MAX));
+    }
+    let mut help = match lines.is_empty() {
+        true => "there was nothing".to_owned(),
+        false => format!("there was:\n{}", lines.join("\n")),
+    };
+    if 0 < seen.pending {
+        let is = if seen.pending == 1 { "event is" } else { "events are" };
+        help.push_str(&format!(
+            "\n{} {is} still under way: `advance \"10s\"` lets time pass",
+            seen.pending
+        ));
+    }
+    Some(Miss { message, label, help })
+}
+
+fn cut(line: &str) -> String {
+    let line = line.replace('\n', "⏎");
+    match line.char_indices().nth(LINE_MAX) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+/// Whether `where` holds, and the values that it reads.
+fn condition(expect: &Expect, event: &Event, seen: &Seen) -> (bool, String) {
+    let Some(condition) = &expect.condition else { return (true, String::new()) };
+    let scope = Scope::of(event, seen.now).with(&seen.generation.plan.globals);
+    let mut shown: Vec<String> = Vec::new();
+    for read in condition.reads() {
+        let text = &condition.text()[read.span];
+        let Ok(path) = Expr::parse(text, Roots::EVENT) else { continue };
+        let value = format!("{text} = {}", path.eval(&scope).to_json());
+        if !shown.contains(&value) {
+            shown.push(value);
+        }
+    }
+    (condition.is_true(&scope), shown.join(", "))
+}
+
+fn shown_event(event: &Event) -> String {
+    let envelope = &event.envelope;
+    format!("{} ({})", envelope.kind, envelope.priority)
+}
+
+fn joined(parts: &[String]) -> String {
+    parts.iter().filter(|it| !it.is_empty()).cloned().collect::<Vec<_>>().join(": ")
+}
+
+fn contains(expect: &Expect, texts: &[&str]) -> bool {
+    expect.contains.as_ref().is_none_or(|part| texts.iter().any(|it| it.contains(part.as_str())))
+}
+
+fn stored(expect: &Expect, seen: &Seen) -> Option<Miss> {
+    let is_meant = |it: &Stored| match &expect.subject {
+        Subject::Sink(name) => it.targets.contains(name) && has_left(it, name, seen),
+        Subject::Event(pattern) => glob_fits(pattern, &it.envelope.kind),
+        _ => false,
+    };
+    let events = seen.stored.iter().map(|it| &it.1).filter(|it| is_meant(it));
+    let candidates: Vec<Candidate> = events
+        .filter_map(|it| Some((it, event_of(it)?)))
+        .map(|(stored, event)| {
+            let (holds, values) = condition(expect, &event, seen);
+            let fits = holds && contains(expect, &[&json_of(stored)]);
+            Candidate { shown: joined(&[shown_event(&event), values]), fits }
+        })
+        .collect();
+    compare(expect, &candidates, 0, seen)
+}
+
+/// What goes to an outside sink has left only when it was taken there.
+fn has_left(stored: &Stored, name: &Arc<str>, seen: &Seen) -> bool {
+    if !seen.generation.outlets.contains_key(name) {
+        return true;
+    }
+    seen.told.iter().any(|it| it.by == *name && it.event.seq == stored.seq)
+}
+
+fn json_of(stored: &Stored) -> String {
+    let mut text = String::new();
+    write_event(&mut text, stored, "");
+    text
+}
+
+fn staged(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+    if seen.generation.plan.filters.iter().any(|it| *it.name.value == **name) {
+        return filtered(expect, name, seen);
+    }
+    let finished =
+        seen.stored.iter().filter_map(|it| Some((event_of(&it.1)?, it.1.stages.clone())));
+    let ended = seen.ended.iter().map(|it| (it.event.clone(), it.results.clone()));
+    let mut candidates = Vec::new();
+    for (event, results) in finished.chain(ended) {
+        let Some(result) = results.iter().find(|it| it.stage == *name) else { continue };
+        let (holds, values) = condition(expect, &event, seen);
+        let error = result.error.clone().unwrap_or_default();
+        let fits = holds && fits_outcome(expect, result) && contains(expect, &[&error]);
+        let shown = joined(&[shown_event(&event), shown_result(result), values]);
+        candidates.push(Candidate { shown, fits });
+    }
+    let dropped = seen.ended.iter().filter(|it| it.by.as_ref() == Some(name)).count();
+    compare(expect, &candidates, dropped as u64, seen)
+}
+
+/// A filter has no results of its own: what became of each message says what it did.
+fn filtered(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+    let (mut candidates, mut dropped) = (Vec::new(), 0);
+    for arrived in seen.arrived.iter() {
+        let Some(word) = at_filter(arrived, name, seen) else { continue };
+        dropped += u64::from(word != KEPT);
+        let Some(event) = &arrived.event else { continue };
+        let (holds, values) = condition(expect, event, seen);
+        let shown = joined(&[shown_event(event), word.to_owned(), values]);
+        candidates.push(Candidate { shown, fits: word == KEPT && holds });
+    }
+    compare(expect, &candidates, dropped, seen)
+}
+
+const KEPT: &str = "kept";
+
+/// What a filter did with a message; `None` when it never saw it.
+fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &Seen) -> Option<&'static str> {
+    let filters = &seen.generation.plan.filters;
+    let place = |name: &str| filters.iter().position(|it| it.name.value == name);
+    let by = match &arrived.answer {
+        Ok(Answer::Discarded { name, .. }) => Some((name, "dropped")),
+        Ok(Answer::Refused(it)) => Some((&it.stage, "refused")),
+        Ok(Answer::Accepted { .. }) => None,
+        _ => return None,
+    };
+    if let Some((by, word)) = by {
+        if by == name {
+            return Some(word);
+        }
+        // Validation stands in front of every filter, a stage behind all of them.
+        let is_behind = match place(by) {
+            Some(at) => place(name)? < at,
+            None => **by != *"validate",
+        };
+        if !is_behind {
+            return None;
+        }
+    }
+    let event = arrived.event.as_ref()?;
+    let is_marked = event.enrich.contains_key(&tag_of(name));
+    Some(if is_marked { "marked" } else { KEPT })
+}
+
+fn fits_outcome(expect: &Expect, result: &StageResult) -> bool {
+    let is_so = match expect.outcome {
+        Some(outcome) => result.outcome == outcome,
+        None => result.outcome != Outcome::Skipped,
+    };
+    is_so && expect.attempts.is_none_or(|it| it == u64::from(result.attempts))
+}
+
+/// How a stage ended: `failed after 4 attempts in 1.4s: the answer is 503`.
+pub(super) fn shown_result(result: &StageResult) -> String {
+    let attempts = match result.attempts {
+        0 | 1 => String::new(),
+        many => format!(" after {many} attempts"),
+    };
+    let took = match result.micros {
+        0 => String::new(),
+        micros => format!(" in {}", lasting(Duration::from_micros(micros))),
+    };
+    let error = result.error.as_ref().map_or(String::new(), |it| format!(": {it}"));
+    format!("{}{attempts}{took}{error}", result.outcome.word())
+}
+
+fn told(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+    let notices = seen.told.iter().filter(|it| it.by == *name);
+    let candidates: Vec<Candidate> = notices
+        .map(|it| {
+            let (holds, values) = condition(expect, &it.event, seen);
+            let is_title = expect.title.as_ref().is_none_or(|title| *title == it.title);
+            let fits = holds && is_title && contains(expect, &[&it.title, &it.message, &it.sent]);
+            let title = format!("\"{}\"", it.title);
+            Candidate { shown: joined(&[title, it.message.clone(), it.sent.clone(), values]), fits }
+        })
+        .collect();
+    let is_held =
+        |it: &&stages::store::Delivery| it.sink == *name && it.state == DeliveryState::Suppressed;
+    let held = seen.deliveries.iter().filter(is_held).count() as u64;
+    compare(expect, &candidates, held, seen)
+}
+
+fn letters(expect: &Expect, count: u64, seen: &Seen) -> Option<Miss> {
+    let fits = |it: &&stages::store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
+    let got = seen.letters.iter().filter(fits).count() as u64;
+    if got == count {
+        return None;
+    }
+    let lines: Vec<String> = seen
+        .letters
+        .iter()
+        .take(LISTED_MAX)
+        .map(|it| cut(&format!("{} of {}: {}", it.what.word(), it.stage, it.reason)))
+        .collect();
+    let help = match lines.is_empty() {
+        true => "there was nothing".to_owned(),
+        false => format!("there was:\n{}", lines.join("\n")),
+    };
+    let message = format!("expected {count} dead letters, got {got}");
+    Some(Miss { message, label: format!("got {got}"), help })
+}
+
+/// The HTTP status that an answer has.
+pub(super) fn status_of(arrived: &Arrived) -> u16 {
+    match &arrived.answer {
+        Ok(Answer::Accepted { .. } | Answer::Discarded { .. }) => 202,
+        Ok(Answer::Duplicate { .. }) => 200,
+        Ok(Answer::Conflict { .. }) => 409,
+        Ok(Answer::Refused(refusal)) => refusal.status,
+        Err(_) => 503,
+    }
+}
+
+/// The answer in words.
+pub(super) fn words_of(arrived: &Arrived) -> String {
+    match &arrived.answer {
+        Ok(Answer::Accepted { .. }) => "accepted".to_owned(),
+        Ok(Answer::Discarded { name, .. }) => format!("let go by {name}"),
+        Ok(Answer::Duplicate { seq, .. }) => format!("a duplicate of {seq}"),
+        Ok(Answer::Conflict { seq, .. }) => format!("another body came before, as {seq}"),
+        Ok(Answer::Refused(refusal)) => refused(refusal),
+        Err(unavailable) => unavailable.reason.clone(),
+    }
+}
+
+fn refused(refusal: &Refusal) -> String {
+    let line = |it: &crate::plan::Violation| format!("{}: {}", it.instance, it.message);
+    let mut lines = vec![refusal.detail.clone()];
+    lines.extend(refusal.violations.iter().map(line));
+    lines.join("\n")
+}
+
+fn answered(expect: &Expect, status: u16, seen: &Seen) -> Option<Miss> {
+    let Some(last) = seen.arrived.last() else {
+        return Some(Miss {
+            message: format!("expected the answer {status}, and nothing was given"),
+            label: "no answer yet".to_owned(),
+            help: "put a `given` in front of it".to_owned(),
+        });
+    };
+    let (got, words) = (status_of(last), words_of(last));
+    if got == status && contains(expect, &[&words]) {
+        return None;
+    }
+    let message = match (got == status, &expect.contains) {
+        (true, Some(part)) => format!("the answer {got} says nothing of `{part}`"),
+        _ => format!("expected the answer {status}, got {got}"),
+    };
+    let lines: Vec<String> = words.lines().take(LISTED_MAX + 1).map(cut).collect();
+    Some(Miss { message, label: format!("got {got}"), help: lines.join("\n") })
+}

@@ -1,0 +1,332 @@
+//! KDL to [`Test`]s. The table has checked words and types; names, samples and steps that say two
+//! things at once are reported here.
+
+use super::{Act, Content, Expect, Given, Mock, MockAnswer, Step, Subject, Test};
+use crate::files::based;
+use crate::include::Texts;
+use crate::plan::names::unknown;
+use crate::spec::{Name, Spec};
+use kdl::KdlDocument;
+use stages::contract::Shape;
+use stages::diagnostic::{Diagnostic, Rule};
+use stages::event::Outcome;
+use stages::expr::Roots;
+use stages::language::{Context, Fields, Scalar, nearest};
+use stages::spanned::{Span, Spanned};
+use stages::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// 2026-01-01T00:00:00Z.
+const START: Timestamp = Timestamp(1_767_225_600_000_000);
+
+/// Reads the `test` nodes of a pipeline's documents.
+pub(crate) fn read(
+    documents: &[&KdlDocument],
+    spec: &Spec,
+    texts: &Texts,
+    context: &mut Context<'_>,
+) -> Vec<Test> {
+    let text = texts.main().text.clone();
+    let mut read = Read { spec, texts, text, context };
+    let nodes = documents.iter().flat_map(|it| it.nodes());
+    let nodes = nodes.filter(|it| it.name().value() == "test");
+    let mut tests: Vec<Test> = Vec::new();
+    for node in nodes {
+        let fields = Fields::new(node, texts.home(node.span().offset()).folder);
+        let Some(test) = read.test(&fields) else { continue };
+        if let Some(earlier) = tests.iter().find(|it| it.name == test.name) {
+            let (again, first) = (test.name.span.clone(), earlier.name.span.clone());
+            read.report(Rule::DuplicateName, "two tests have one name", again, "again")
+                .at(first, "first, here")
+                .help("give one of them another name");
+        }
+        tests.push(test);
+    }
+    tests
+}
+
+struct Read<'a, 'c> {
+    spec: &'a Spec,
+    texts: &'a Texts,
+    text: String,
+    context: &'a mut Context<'c>,
+}
+
+/// What may be asked of each thing.
+fn asked_of(word: &str) -> &'static [&'static str] {
+    match word {
+        "stage" => &["count", "dropped", "outcome", "attempts", "contains", "where"],
+        "sink" | "event" => &["count", "contains", "where"],
+        "notify" => &["count", "dropped", "title", "contains", "where"],
+        _ => &["contains"],
+    }
+}
+
+const SUBJECTS: &[&str] = &["stage", "sink", "notify", "event", "dead-letter", "status"];
+
+impl Read<'_, '_> {
+    fn report(
+        &mut self,
+        rule: Rule,
+        message: impl Into<String>,
+        span: Span,
+        label: &str,
+    ) -> &mut Diagnostic {
+        self.context.diagnostics.push(rule, message).at(span, label)
+    }
+
+    fn test(&mut self, fields: &Fields<'_>) -> Option<Test> {
+        let at = fields.child("at").and_then(|it| Timestamp::parse(&it.arg(0)?.text()?.value));
+        let variables = fields.child("env").map(|it| {
+            let value = |(name, it): (&str, Scalar<'_>)| Some((name.to_owned(), it.text()?.value));
+            it.props().filter_map(value).collect::<BTreeMap<_, _>>()
+        });
+        let mut steps = Vec::new();
+        for step in fields.block() {
+            let what = match step.name().value {
+                "mock" => self.mock(&step).map(Act::Mock),
+                "given" => self.given(&step).map(|it| Act::Give(vec![it])),
+                "replay" => self.replay(&step).map(Act::Give),
+                "advance" => step.arg(0).and_then(|it| Some(Act::Advance(it.duration()?.value))),
+                "expect" => self.expect(&step).map(Act::Expect),
+                _ => None,
+            };
+            steps.extend(what.map(|what| Step { span: step.head(), what }));
+        }
+        let name = fields.arg(0)?.text()?;
+        let variables = variables.unwrap_or_default();
+        Some(Test { name, at: at.unwrap_or(START), variables, steps })
+    }
+
+    /// The name, when one of `known` has it.
+    fn known(&mut self, name: &Name, rule: Rule, known: &[&str], what: &str) -> Option<Arc<str>> {
+        if known.contains(&name.value.as_str()) {
+            return Some(name.value.as_str().into());
+        }
+        let message = format!("the test asks for `{}`, which does not exist", name.value);
+        unknown(self.context.diagnostics, rule, message, name, known, &self.text, what);
+        None
+    }
+
+    fn source(&mut self, fields: &Fields<'_>) -> Option<Arc<str>> {
+        let name = fields.prop("source")?.text()?;
+        let known: Vec<&str> = self.spec.sources.iter().map(|it| it.name.value.as_str()).collect();
+        self.known(&name, Rule::UnknownStage, &known, "sources")
+    }
+
+    fn stage(&mut self, name: &Name) -> Option<Arc<str>> {
+        let filters = self.spec.filters.iter().map(|it| it.name.value.as_str());
+        let stages = self.spec.enrichments.iter().map(|it| it.name.value.as_str());
+        let known: Vec<&str> = filters.chain(stages).collect();
+        self.known(name, Rule::UnknownStage, &known, "filters and stages")
+    }
+
+    fn enrichment(&mut self, name: &Name) -> Option<Arc<str>> {
+        let known: Vec<&str> =
+            self.spec.enrichments.iter().map(|it| it.name.value.as_str()).collect();
+        self.known(name, Rule::UnknownStage, &known, "stages")
+    }
+
+    fn sink(&mut self, name: &Name) -> Option<Arc<str>> {
+        let known: Vec<&str> = self.spec.sinks.iter().map(|it| it.name.value.as_str()).collect();
+        self.known(name, Rule::UnknownTarget, &known, "sinks")
+    }
+
+    fn notifier(&mut self, name: &Name) -> Option<Arc<str>> {
+        let known: Vec<&str> =
+            self.spec.notifiers.iter().map(|it| it.name.value.as_str()).collect();
+        self.known(name, Rule::UnknownTarget, &known, "notifiers")
+    }
+
+    /// Whether a stage, sink or notifier of this name reaches the outside.
+    fn asks(&self, name: &str) -> bool {
+        let stage = self.spec.enrichments.iter().find(|it| it.name.value == name);
+        let sink = self.spec.sinks.iter().find(|it| it.name.value == name);
+        stage.is_none_or(|it| it.spec.is_remote())
+            && sink.is_none_or(|it| matches!(it.spec.shape(), Shape::Outside))
+    }
+
+    fn mock(&mut self, fields: &Fields<'_>) -> Option<Mock> {
+        let (role, name) = (fields.arg(0)?.text()?, fields.arg(1)?.text()?);
+        let stage = match role.value.as_str() {
+            "enrich" => self.enrichment(&name),
+            "sink" => self.sink(&name),
+            "notify" => self.notifier(&name),
+            _ => None,
+        };
+        if stage.is_some() && !self.asks(&name.value) {
+            let message = format!("`{}` never asks the outside", name.value);
+            self.report(Rule::UnclearStep, message, name.span.clone(), "never answered")
+                .help("delete this `mock`");
+        }
+        let status = fields.prop("status").and_then(|it| it.int());
+        let body = fields.prop("body").and_then(|it| it.text());
+        let error = fields.prop("error").and_then(|it| it.text());
+        if let Some(error) = &error
+            && (status.is_some() || body.is_some())
+        {
+            let message = "a mock answers or fails";
+            self.report(Rule::UnclearStep, message, error.span.clone(), "and no answer at all")
+                .help("delete `error=`, or `status=` and `body=`");
+        }
+        let answer = match error.as_ref().map(|it| it.value.as_str()) {
+            Some("timeout") => MockAnswer::Timeout,
+            Some("connect") => MockAnswer::Connect,
+            Some(_) => MockAnswer::Permanent,
+            None => MockAnswer::Response {
+                status: status.and_then(|it| u16::try_from(it.value).ok()).unwrap_or(200),
+                body: body.map(|it| it.value).unwrap_or_default(),
+            },
+        };
+        let times = fields.prop("times").and_then(|it| it.int());
+        Some(Mock {
+            stage: stage?,
+            answer,
+            delay: fields
+                .prop("delay")
+                .and_then(|it| it.duration())
+                .map_or(std::time::Duration::ZERO, |it| it.value),
+            times: times.map(|it| it.value.unsigned_abs()),
+        })
+    }
+
+    fn given(&mut self, fields: &Fields<'_>) -> Option<Given> {
+        let source = self.source(fields);
+        let kind = fields.prop("type").and_then(|it| it.text());
+        let text = |name: &str| fields.child(name).and_then(|it| it.arg(0)?.text());
+        let (body, data) = (text("body"), text("data"));
+        let file = fields.prop("file").and_then(|it| it.text());
+        let count = [&body, &data, &file].iter().filter(|it| it.is_some()).count();
+        if count != 1 {
+            let message = if count == 0 { "nothing is given" } else { "two things are given" };
+            self.report(Rule::UnclearStep, message, fields.head(), "one message, said once")
+                .help("write one of `file=\"sample.json\"`, `body #\"{ … }\"#` and, with `type=`, `data #\"{ … }\"#`");
+            return None;
+        }
+        let map = source.as_ref().and_then(|name| {
+            let node = self.spec.sources.iter().find(|it| it.name.value == **name)?;
+            Some(&node.map)
+        });
+        let is_behind_map = map.is_some_and(|it| it.data.is_some());
+        let content = match (body, data, file) {
+            (Some(body), ..) => Content::Message(body.value.into_bytes().into()),
+            (_, Some(data), _) => {
+                if is_behind_map && kind.is_none() {
+                    let message = "`data` alone says no type";
+                    self.report(
+                        Rule::UnclearStep,
+                        message,
+                        fields.head(),
+                        "an event of which type?",
+                    )
+                    .help("add `type=`, or give the whole message as `body`");
+                }
+                let is_message = !is_behind_map;
+                let message = || Content::Message(data.value.clone().into_bytes().into());
+                if is_message { message() } else { Content::Data(data.value.clone()) }
+            }
+            (_, _, file) => Content::Message(self.file(&file?)?.trim_end().as_bytes().into()),
+        };
+        let header = |it: Fields<'_>| {
+            Some((it.arg(0)?.text()?.value.to_ascii_lowercase(), it.arg(1)?.text()?.value))
+        };
+        let headers = fields.children("header").filter_map(header).collect();
+        Some(Given { source: source?, kind: kind.map(|it| it.value), content, headers })
+    }
+
+    fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<Given>> {
+        let source = self.source(fields);
+        let text = self.file(&fields.prop("file")?.text()?)?;
+        let source = source?;
+        let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
+        let given = |line: &str| Given {
+            source: source.clone(),
+            kind: None,
+            content: Content::Message(line.as_bytes().into()),
+            headers: Vec::new(),
+        };
+        Some(lines.map(given).collect())
+    }
+
+    /// The text of a sample, its path relative to the file that names it.
+    fn file(&mut self, path: &Spanned<String>) -> Option<String> {
+        let home = self.texts.home(path.span.start);
+        let from_pipeline = based(home.prefix, &path.value);
+        match self.context.files.read(&from_pipeline) {
+            Ok(source) => Some(source.text.clone()),
+            Err(why) => {
+                let name = path.value.rsplit('/').next().unwrap_or_default().to_owned();
+                let neighbours = self.context.files.neighbours(&from_pipeline);
+                let near = nearest(&name, neighbours.iter().map(String::as_str));
+                let near = near.map_or(String::new(), |it| format!("; did you mean `{it}`?"));
+                let message = format!("cannot read the sample: {}", why.reason);
+                let rule = why.rule(Rule::BadSample);
+                self.report(rule, message, path.span.clone(), "looked for here")
+                    .help(format!("paths are relative to this file{near}"));
+                None
+            }
+        }
+    }
+
+    fn expect(&mut self, fields: &Fields<'_>) -> Option<Expect> {
+        let named: Vec<(&str, Scalar<'_>)> =
+            fields.props().filter(|it| SUBJECTS.contains(&it.0)).collect();
+        let [(word, subject)] = &named[..] else {
+            let message = if named.is_empty() {
+                "this expects nothing in particular"
+            } else {
+                "this expects two things at once"
+            };
+            self.report(Rule::UnclearStep, message, fields.head(), "one thing, please").help(
+                "name one of `stage=`, `sink=`, `notify=`, `event=`, `dead-letter=` and `status=`",
+            );
+            return None;
+        };
+        let allowed = asked_of(word);
+        for (name, it) in fields.props().filter(|it| !SUBJECTS.contains(&it.0)) {
+            if !allowed.contains(&name) {
+                let message = format!("`{name}` cannot be asked of `{word}=`");
+                let list: Vec<String> = allowed.iter().map(|it| format!("`{it}=`")).collect();
+                self.report(Rule::UnclearStep, message, it.span(), "says nothing here")
+                    .help(format!("of `{word}=` there are {}", list.join(", ")));
+            }
+        }
+        let subject = self.subject(word, subject)?;
+        let number = |name: &str| Some(fields.prop(name)?.int()?.value.unsigned_abs());
+        let text = |name: &str| Some(fields.prop(name)?.text()?.value);
+        let outcome = text("outcome");
+        Some(Expect {
+            subject,
+            count: number("count"),
+            dropped: number("dropped"),
+            outcome: outcome.and_then(|it| Outcome::ALL.into_iter().find(|o| o.word() == it)),
+            attempts: number("attempts"),
+            title: text("title"),
+            contains: text("contains"),
+            condition: fields.prop("where").and_then(|it| Some(it.expr(Roots::EVENT)?.value)),
+        })
+    }
+
+    fn subject(&mut self, word: &str, value: &Scalar<'_>) -> Option<Subject> {
+        Some(match word {
+            "dead-letter" => Subject::DeadLetter(value.int()?.value.unsigned_abs()),
+            "status" => Subject::Status(u16::try_from(value.int()?.value).ok()?),
+            "event" => Subject::Event(value.text()?.value),
+            "stage" => Subject::Stage(self.stage(&value.text()?)?),
+            "sink" => Subject::Sink(self.sink(&value.text()?)?),
+            _ => Subject::Notify(self.notifier(&value.text()?)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grammar;
+
+    #[test]
+    fn an_outcome_can_be_expected_by_every_word_that_it_has() {
+        assert_eq!(Outcome::ALL.map(Outcome::word), *grammar::OUTCOMES);
+    }
+}

@@ -1,0 +1,289 @@
+//! One test: a world is opened, the steps happen in it, and it is closed again.
+
+use super::coverage::Coverage;
+use super::doors::{add_doors, door_of};
+use super::outside::{Doors, World};
+use super::seen::{Arrived, Commits, Ledger, Seen, Watch};
+use super::{Act, Content, Given, Suite, Test, Variables, expect, timeline};
+use crate::engine::{Arrival, Engine, Outbox, Unavailable};
+use crate::plan::Plan;
+use crate::run::{self, Opening, Outside, deliver};
+use crate::simulate::Simulation;
+use serde_json::{Value, json};
+use stages::catalog::Catalog;
+use stages::contract::{Fault, Services};
+use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
+use stages::spanned::Span;
+use stages::store::{self, Delivery, Policy, Settings, Store, Synchronous};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The dice of every test fall alike.
+const SEED: u64 = 1;
+/// What is under way when a test ends is given this much time to end.
+const AFTERWARDS: Duration = Duration::from_secs(366 * 86_400);
+/// Dead letters that a test looks at.
+const LETTERS_MAX: usize = 1000;
+
+/// How a test ended.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Why it failed; nothing when it did not.
+    pub failed: Option<Failed>,
+    /// What happened, for people.
+    pub timeline: String,
+}
+
+/// Why a test failed.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// Each at its place in the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Runs one test; what it exercises is added to `coverage`.
+pub fn run(suite: &mut Suite, test: &Test, catalog: &Catalog, coverage: &mut Coverage) -> Verdict {
+    let (plan, variables) = match suite.plan(test, catalog) {
+        Ok(it) => it,
+        Err(diagnostics) => {
+            return Verdict { failed: Some(Failed { diagnostics }), timeline: String::new() };
+        }
+    };
+    let mut found = Diagnostics::new(suite.texts.whole());
+    let mut shown = String::new();
+    match Trial::open(plan, variables, test) {
+        Ok(trial) => {
+            trial.play(test, &mut found);
+            let seen = trial.seen();
+            coverage.add(&trial.probe.noted().exercised);
+            coverage.add_deliveries(&seen);
+            shown = timeline::of(&seen, test.at);
+            trial.close();
+        }
+        Err(fault) => {
+            found
+                .push(Rule::TestNotRun, format!("this test cannot run: {}", fault.reason))
+                .at(test.name.span.clone(), "not run")
+                .help("a test sees only the variables of its `env`");
+        }
+    }
+    let diagnostics: Vec<Diagnostic> =
+        found.sorted().into_iter().map(|it| suite.texts.placed(it)).collect();
+    let failed = (!diagnostics.is_empty()).then_some(Failed { diagnostics });
+    Verdict { failed, timeline: shown }
+}
+
+/// A pipeline in a world of its own.
+struct Trial {
+    simulation: Simulation,
+    world: Arc<World>,
+    engine: Arc<Engine>,
+    store: Store,
+    stored: Arc<Commits>,
+    probe: Arc<Watch>,
+    arrived: Mutex<Arc<Vec<Arrived>>>,
+}
+
+impl Trial {
+    fn open(mut plan: Plan, variables: Arc<Variables>, test: &Test) -> Result<Trial, Fault> {
+        let simulation = Simulation::new(test.at, SEED);
+        let env = simulation.env.clone();
+        add_doors(&mut plan, test);
+        let remote = plan.stages.iter().filter(|it| it.spec.is_remote());
+        let world = World::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
+        let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
+        let ledger =
+            Ledger { clock: env.clock.clone(), stored: stored.clone(), outbox: outbox.clone() };
+        let opened = store::open(settings(&plan), Policy::default(), env.clone(), Box::new(ledger));
+        let (store, writer) = opened.map_err(|it| Fault::permanent(it.to_string()))?;
+        simulation.executor.spawn(writer.run_as_task()).detach();
+        let opening = Opening {
+            services: Services {
+                env: env.clone(),
+                environment: variables,
+                fetch: Doors(world.clone()).fetch(&"".into()),
+                globals: Arc::default(),
+                pipeline: "".into(),
+                timezone: "UTC".into(),
+            },
+            demo_notices: None,
+            outside: Some(Arc::new(Doors(world.clone()))),
+        };
+        let open = async move { run::open(plan, 1, String::new(), &opening, None).await };
+        let generation = simulation
+            .complete(open)
+            .unwrap_or_else(|| Err(Fault::permanent("opening the stages takes time")))?;
+        let generation = Arc::new(generation);
+        let engine = Engine::new(
+            env.clone(),
+            store.clone(),
+            simulation.executor.clone(),
+            outbox,
+            generation.clone(),
+        );
+        let probe = Watch::new(generation.clone(), env.clock);
+        engine.observe(probe.clone());
+        engine.spawn(engine.clone().pump());
+        for name in generation.outlets.keys() {
+            engine.spawn(deliver::work(engine.clone(), name.clone()));
+        }
+        simulation.settle();
+        let arrived = Mutex::default();
+        Ok(Trial { simulation, world, engine, store, stored, probe, arrived })
+    }
+
+    fn play(&self, test: &Test, found: &mut Diagnostics) {
+        let mut row: HashSet<&Arc<str>> = HashSet::new();
+        let mut number = 0;
+        for step in &test.steps {
+            if let Act::Mock(mock) = &step.what {
+                self.world.mock(mock, row.insert(&mock.stage));
+                continue;
+            }
+            row.clear();
+            match &step.what {
+                Act::Mock(_) => {}
+                Act::Give(messages) => {
+                    let is_off = self.note_off(messages, &step.span, found);
+                    for given in messages {
+                        if !is_off {
+                            self.give(given, &door_of(given, number));
+                        }
+                        number += 1;
+                    }
+                }
+                Act::Advance(duration) => self.simulation.advance(*duration),
+                Act::Expect(it) => {
+                    if let Some(miss) = expect::miss(it, &self.seen()) {
+                        let failed = found.push(Rule::FailedExpectation, miss.message);
+                        failed.at(step.span.clone(), miss.label);
+                        if !miss.help.is_empty() {
+                            failed.help(miss.help);
+                        }
+                    }
+                }
+            }
+            self.note_unanswered(&step.span, found);
+        }
+    }
+
+    /// A source that is off takes nothing; a message for it is a slip of the test.
+    fn note_off(&self, messages: &[Given], place: &Span, found: &mut Diagnostics) -> bool {
+        let generation = self.engine.generation();
+        let Some(first) = messages.first() else { return false };
+        let source = generation.plan.sources.iter().find(|it| it.name == first.source);
+        let off = source.and_then(|it| it.off.as_ref());
+        if let Some(off) = off {
+            found
+                .push(Rule::TestNotRun, format!("`{}` is off: {off}", first.source))
+                .at(place.clone(), "nothing arrives here")
+                .help("set the variable in this test: `env NAME=\"value\"`");
+        }
+        off.is_some()
+    }
+
+    fn note_unanswered(&self, place: &Span, found: &mut Diagnostics) {
+        for name in self.world.take_unanswered() {
+            found
+                .push(Rule::NoMock, format!("`{name}` asks the outside, and nothing answers"))
+                .at(place.clone(), "asked here")
+                .help(format!(
+                    "put `mock enrich {name} status=200 body=#\"{{ … }}\"#` in front of it"
+                ));
+        }
+    }
+
+    /// One message, up to its answer and everything that takes no time behind it.
+    fn give(&self, given: &Given, door: &str) {
+        let plan = &self.engine.generation().plan;
+        let source = plan.sources.iter().position(|it| it.name == given.source);
+        let route = self.engine.generation();
+        let route = route.routes.iter().find(|it| Some(it.0) == source).map(|it| &it.1);
+        let headers: serde_json::Map<String, Value> =
+            given.headers.iter().map(|it| (it.0.clone(), Value::from(it.1.as_str()))).collect();
+        let id = route
+            .and_then(|it| it.idempotency_header.as_ref())
+            .and_then(|it| headers.get(&it.to_ascii_lowercase())?.as_str())
+            .map(str::to_owned);
+        let http = route.map(|it| {
+            let method = it.methods.first().map_or("POST", String::as_str);
+            Arc::new(json!({ "headers": headers, "query": {}, "method": method, "path": it.path }))
+        });
+        let bytes: Arc<[u8]> = match &given.content {
+            Content::Message(bytes) => bytes.clone(),
+            Content::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
+        };
+        let keeps_unreadable = http.is_none();
+        let arrival = Arrival { bytes, http, id, kind: None, decoded: None };
+        let (engine, door) = (self.engine.clone(), door.to_owned());
+        self.probe.noted().taken = None;
+        let at = self.simulation.env.clock.wall();
+        let answer = self.simulation.complete(async move {
+            engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
+        });
+        let stuck = Unavailable { code: "store", reason: "the answer does not come".to_owned() };
+        let answer = answer.unwrap_or(Err(stuck));
+        let answer = answer.map(|mut it| it.remove(0));
+        let event = self.probe.noted().taken.take();
+        let source = given.source.clone();
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = Arc::get_mut(&mut arrived).expect("nobody looks while a message arrives");
+        list.push(Arrived { at, source, answer, event });
+    }
+
+    fn seen(&self) -> Seen {
+        let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seqs: Vec<u64> = stored.iter().map(|it| it.1.seq).collect();
+        let store = self.store.clone();
+        let read = self.simulation.complete(async move {
+            store
+                .read(move |it| {
+                    let deliveries: Result<Vec<Vec<Delivery>>, _> =
+                        seqs.iter().map(|seq| it.deliveries_of(*seq)).collect();
+                    Ok((
+                        deliveries?.concat(),
+                        it.dead_letters(None, LETTERS_MAX)?,
+                        it.inbox(0, LETTERS_MAX)?.len(),
+                    ))
+                })
+                .await
+        });
+        let (deliveries, mut letters, pending) =
+            read.and_then(Result::ok).expect("a store in memory is read at once");
+        letters.reverse();
+        Seen {
+            now: self.simulation.env.clock.wall(),
+            arrived: self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            stored,
+            ended: self.probe.noted().ended.clone(),
+            told: self.world.told(),
+            deliveries,
+            letters,
+            pending: pending as u64,
+            generation: self.engine.generation(),
+        }
+    }
+
+    /// Ends every task, so that nothing of the world is left.
+    fn close(self) {
+        self.engine.stop();
+        let end = self.simulation.now() + AFTERWARDS;
+        let engine = self.engine.clone();
+        self.simulation.run_until(|| engine.running() == 0 || end < self.simulation.now());
+        let store = self.store.clone();
+        self.simulation.complete(async move { store.close().await });
+    }
+}
+
+fn settings(plan: &Plan) -> Settings {
+    Settings {
+        place: store::Place::Memory,
+        synchronous: Synchronous::Full,
+        batch: 1024,
+        linger: Duration::ZERO,
+        name: plan.store.as_ref().map_or("".into(), |it| it.0.clone()),
+        backlog_rows: 1_000_000,
+        backlog_bytes: 256 << 20,
+    }
+}

@@ -1,0 +1,128 @@
+//! What came out of a test so far, and who notes it.
+
+use super::coverage;
+use super::outside::Told;
+use crate::engine::{Answer, Outbox, Probe, Unavailable};
+use crate::intake::Taken;
+use crate::run::{Generation, walk};
+use stages::env::Clock;
+use stages::event::{Event, StageResult};
+use stages::store::{DeadLetter, Delivery, Stored, Watcher};
+use stages::time::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A message that was given, and its answer.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    pub(super) at: Timestamp,
+    pub(super) source: Arc<str>,
+    pub(super) answer: Result<Answer, Unavailable>,
+    /// What the intake made of it.
+    pub(super) event: Option<Event>,
+}
+
+/// An event that its stages let go or set aside.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) event: Event,
+    pub(super) results: Vec<StageResult>,
+    /// The stage that decided so.
+    pub(super) by: Option<Arc<str>>,
+    /// Why.
+    pub(super) reason: String,
+    pub(super) is_dead: bool,
+}
+
+/// Everything that came out so far.
+pub(super) struct Seen {
+    pub(super) now: Timestamp,
+    pub(super) arrived: Arc<Vec<Arrived>>,
+    pub(super) stored: Vec<(Timestamp, Arc<Stored>)>,
+    pub(super) ended: Vec<Ended>,
+    pub(super) told: Vec<Told>,
+    pub(super) deliveries: Vec<Delivery>,
+    /// The newest last.
+    pub(super) letters: Vec<DeadLetter>,
+    /// Accepted events that are not finished.
+    pub(super) pending: u64,
+    pub(super) generation: Arc<Generation>,
+}
+
+/// Stored events with the time of their commit, in the order of `pos`.
+pub(super) type Commits = Mutex<Vec<(Timestamp, Arc<Stored>)>>;
+
+/// The writer's view of the world.
+pub(super) struct Ledger {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) stored: Arc<Commits>,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+impl Watcher for Ledger {
+    fn committed(&mut self, batch: &[Arc<Stored>]) {
+        let now = self.clock.wall();
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.extend(batch.iter().map(|it| (now, it.clone())));
+    }
+
+    fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>) {
+        for sink in sinks {
+            self.outbox.signal(sink).notify(usize::MAX);
+        }
+    }
+}
+
+/// What the probe has seen.
+#[derive(Default)]
+pub(super) struct Noted {
+    /// What the intake made of the last message.
+    pub(super) taken: Option<Event>,
+    pub(super) ended: Vec<Ended>,
+    pub(super) exercised: BTreeSet<String>,
+}
+
+/// The engine's probe.
+pub(super) struct Watch {
+    generation: Arc<Generation>,
+    clock: Arc<dyn Clock>,
+    noted: Mutex<Noted>,
+}
+
+impl Watch {
+    /// Has seen nothing yet.
+    pub(super) fn new(generation: Arc<Generation>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Watch { generation, clock, noted: Mutex::default() })
+    }
+
+    /// What it has seen.
+    pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Probe for Watch {
+    fn taken(&self, taken: &Taken) {
+        let now = self.clock.wall();
+        let mut noted = self.noted();
+        coverage::taken(&self.generation.plan, taken, now, &mut noted.exercised);
+        noted.taken = match taken {
+            Taken::Event(event, _) | Taken::Discarded(event, _) => Some((**event).clone()),
+            Taken::Refused(_) => None,
+        };
+    }
+
+    fn ended(&self, results: &[StageResult], verdict: &walk::Verdict, by: Option<&Arc<str>>) {
+        let now = self.clock.wall();
+        let mut noted = self.noted();
+        let plan = &self.generation.plan;
+        coverage::ended(plan, results, verdict, now, &mut noted.exercised);
+        let (event, reason, is_dead) = match verdict {
+            walk::Verdict::Finished(_) => return,
+            walk::Verdict::Discarded(event, reason) => (event, reason.to_string(), false),
+            walk::Verdict::Dead(event, _, _, reason) => (event, reason.clone(), true),
+        };
+        let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
+        noted.ended.push(Ended { event, results, by, reason, is_dead });
+    }
+}

@@ -1,0 +1,172 @@
+//! What `engine test` says: `tests/test/*.kdl` beside the exact output of the command that stands in
+//! the first line of each.
+//!
+//! `UPDATE_CASES=1 cargo test` writes the outputs anew.
+
+use crate::support::root;
+use engine::files::Place;
+use engine::report::Checked;
+use engine::test;
+use stages::catalog::Catalog;
+use stages::diagnostic::Rule;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn engine(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engine"))
+        .current_dir(root())
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100")
+        // A test sees none of these.
+        .env("WEATHER_URL", "http://127.0.0.1:1/real")
+        .env("BELL_TOKEN", "")
+        .output()
+        .expect("the binary starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("it is text")
+}
+
+/// Everything that was said, and the exit code.
+fn shown(output: &Output) -> String {
+    let code = output.status.code().expect("it ends by itself");
+    format!("{}{}exit code {code}\n", text(&output.stdout), text(&output.stderr))
+}
+
+fn cases() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("tests/test")).expect("the cases are there");
+    let paths = entries.map(|it| it.expect("an entry").path());
+    let is_case = |it: &PathBuf| {
+        let name = it.to_string_lossy();
+        name.ends_with(".kdl") && !name.ends_with(".test.kdl")
+    };
+    let mut cases: Vec<PathBuf> = paths.filter(is_case).collect();
+    cases.sort();
+    cases
+}
+
+/// Every case with what its tests find.
+pub(crate) fn every_case() -> Vec<Checked> {
+    let catalog = Catalog::built_in();
+    let checked = |it: &PathBuf| {
+        let name = it.display().to_string();
+        let mut suite = test::load(&Place::of(it, None, None), &catalog).expect("it reads");
+        let mut found = suite.diagnostics.clone();
+        if suite.is_sound() {
+            let ran = test::run_all(&mut suite, &name, "", &catalog);
+            let failed = ran.tests.into_iter().filter_map(|it| it.1.failed);
+            found.extend(failed.flat_map(|it| it.diagnostics));
+        }
+        Checked { name, found }
+    };
+    cases().iter().map(checked).collect()
+}
+
+/// What stands behind `// engine test`, blanks inside quotes kept.
+fn arguments(case: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(case).expect("it reads");
+    let line = text.lines().next().and_then(|it| it.strip_prefix("// engine test"));
+    let line = line.expect("the first line says how it is tested");
+    let parts = line.split('"').enumerate();
+    let words = parts.flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+#[test]
+fn every_case_says_exactly_its_text() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let file = case.strip_prefix(root()).expect("it lies in the project");
+        let file = file.display().to_string();
+        let arguments = arguments(&case);
+        let mut line = vec!["test", &file];
+        line.extend(arguments.iter().map(String::as_str));
+        let (said, expected) = (shown(&engine(&line)), case.with_extension("txt"));
+        if std::env::var_os("UPDATE_CASES").is_some() {
+            std::fs::write(&expected, &said).expect("it writes");
+        }
+        if std::fs::read_to_string(&expected).ok().as_ref() != Some(&said) {
+            wrong.push(format!("{file}:\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_of_a_running_test_has_a_case_of_its_name() {
+    for rule in Rule::ALL.iter().filter(|it| it.is_of_running()) {
+        let name = rule.code().to_lowercase();
+        let case = cases()
+            .into_iter()
+            .find(|it| it.file_name().is_some_and(|it| it.to_string_lossy().starts_with(&name)));
+        let case = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));
+        let said = std::fs::read_to_string(case.with_extension("txt")).expect("it reads");
+        assert!(said.contains(rule.code()), "{said}");
+    }
+}
+
+#[test]
+fn a_file_of_tests_stands_for_its_pipeline_and_a_folder_for_its_files() {
+    let both = ["test", "tests/test/beside.test.kdl", "tests/test/beside.kdl"];
+    let said = shown(&engine(&both));
+    assert!(said.ends_with("2 tests: 1 failed\nexit code 1\n"), "{said}");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    for name in ["filter.kdl", "beside.kdl"] {
+        let to = folder.path().join(name);
+        std::fs::copy(root().join("tests/test").join(name), to).expect("it can be copied");
+    }
+    let said = shown(&engine(&["test", &folder.path().display().to_string()]));
+    assert!(said.ends_with("3 tests: 1 failed\nexit code 1\n"), "{said}");
+}
+
+#[test]
+fn what_is_not_there_is_no_success() {
+    let said = shown(&engine(&["test", "tests/test/nowhere.kdl"]));
+    assert!(said.contains("cannot read tests/test/nowhere.kdl"), "{said}");
+    assert!(said.ends_with("exit code 2\n"), "{said}");
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let said = shown(&engine(&["test", &folder.path().display().to_string()]));
+    assert_eq!(said, "engine: there is no test\nexit code 2\n");
+}
+
+#[test]
+fn machines_read_the_results_as_junit() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let file = folder.path().join("results.xml");
+    let name = file.display().to_string();
+    let output = engine(&["test", "tests/test/filter.kdl", "--junit", &name]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
+<testsuites name="engine test" tests="2" failures="1">
+  <testsuite name="tests/test/filter.kdl" tests="2" failures="1">
+    <testcase classname="tests/test/filter.kdl" name="a step fails">
+      <failure type="E0701" message="expected the answer 500, got 202">E0701
+
+  × expected the answer 500, got 202
+    ╭─[tests/test/filter.kdl:10:5]
+  9 │     given source=front { body #&quot;{ &quot;type&quot;: &quot;step&quot; }&quot;# }
+ 10 │     expect status=500
+    ·     ────────┬────────
+    ·             ╰── got 202
+ 11 │ }
+    ╰────
+  help: accepted
+
++0s      front ◀ step: 202, accepted
+  +0s      stored as normal, for events-db
+</failure>
+    </testcase>
+    <testcase classname="tests/test/filter.kdl" name="a ring is stored"/>
+  </testsuite>
+</testsuites>
+"#;
+    assert_eq!(std::fs::read_to_string(&file).expect("it is written"), expected);
+    let missing = folder.path().join("none/results.xml").display().to_string();
+    let output = engine(&["test", "tests/test/filter.kdl", "--junit", &missing]);
+    assert_eq!(output.status.code(), Some(2));
+}
