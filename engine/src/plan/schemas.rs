@@ -59,10 +59,16 @@ pub(super) fn of_message(file: Option<&Name>, context: &mut Context<'_>) -> Opti
 
 pub(super) fn of_data(validate: &Validate, context: &mut Context<'_>) -> Schemas {
     let mut schemas = Schemas::default();
+    // Several types may share a file; it is compiled once.
+    let mut compiled: HashMap<&str, Arc<Validator>> = HashMap::new();
     for (kind, file) in &validate.schemas {
         let asserts = validate.asserts_formats;
         let of = format!("`{}`", kind.value);
-        let Some(validator) = compile(file, asserts, &of, context) else { continue };
+        let known = compiled.get(&*file.value).cloned();
+        let Some(validator) = known.or_else(|| compile(file, asserts, &of, context)) else {
+            continue;
+        };
+        compiled.insert(&file.value, validator.clone());
         if kind.value.contains('*') {
             schemas.patterns.push((kind.value.clone(), validator));
         } else {
