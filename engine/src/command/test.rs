@@ -33,11 +33,11 @@ pub(super) struct TestArgs {
 pub(super) fn test(args: &TestArgs) -> u8 {
     let catalog = Catalog::built_in();
     let mut report = Report::default();
-    let (mut has_findings, mut is_whole) = (false, true);
+    let (mut broken, mut is_whole) = (0, true);
     for file in files::pipelines(&args.paths) {
         match one(&file, args, &catalog) {
             Ok(Some(ran)) => report.pipelines.push(ran),
-            Ok(None) => has_findings = true,
+            Ok(None) => broken += 1,
             Err(fault) => {
                 is_whole = false;
                 let text = format!("engine: cannot read {}: {fault}\n", file.display());
@@ -50,11 +50,9 @@ pub(super) fn test(args: &TestArgs) -> u8 {
         let text: String = report.pipelines.iter().map(test::Ran::human_coverage).collect();
         report::to_output(&text);
     }
-    if 0 < all {
-        let count = if all == 1 { "1 test".to_owned() } else { format!("{all} tests") };
-        let end = if failed == 0 { ": all ok".to_owned() } else { format!(": {failed} failed") };
-        report::to_output(&format!("{count}{end}\n"));
-    } else if is_whole && !has_findings {
+    if 0 < all || 0 < broken {
+        report::to_output(&summary(all, failed, broken));
+    } else if is_whole {
         let which = if args.filter.is_empty() { "no test" } else { "no test of that name" };
         report::to_terminal(&format!("engine: there is {which}\n"));
         is_whole = false;
@@ -65,7 +63,7 @@ pub(super) fn test(args: &TestArgs) -> u8 {
         report::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
         is_whole = false;
     }
-    match (is_whole, has_findings || 0 < failed) {
+    match (is_whole, 0 < broken + failed) {
         (false, _) => 2,
         (true, true) => 1,
         (true, false) => 0,
@@ -87,4 +85,21 @@ fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Optio
         report::to_output(&ran.human(args.show_timeline, colour, width));
     }
     Ok(Some(ran))
+}
+
+fn summary(all: usize, failed: usize, broken: usize) -> String {
+    let count = |number: usize, word: &str| match number {
+        1 => format!("1 {word}"),
+        _ => format!("{number} {word}s"),
+    };
+    let mut parts = Vec::new();
+    match (all, failed) {
+        (0, _) => {}
+        (_, 0) => parts.push(format!("{}: all ok", count(all, "test"))),
+        _ => parts.push(format!("{}: {failed} failed", count(all, "test"))),
+    }
+    if 0 < broken {
+        parts.push(format!("{} with errors", count(broken, "file")));
+    }
+    format!("{}\n", parts.join("; "))
 }

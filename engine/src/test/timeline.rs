@@ -9,10 +9,17 @@ use stages::time::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
 
+/// Messages that a timeline shows; the newest count.
+const MESSAGES_MAX: usize = 20;
+
 /// The lines of a timeline; times count from `start`.
 pub(super) fn of(seen: &Seen, start: Timestamp) -> String {
     let mut text = String::new();
-    for arrived in seen.arrived.iter() {
+    let earlier = seen.arrived.len().saturating_sub(MESSAGES_MAX);
+    if 0 < earlier {
+        writeln!(text, "… {earlier} messages before that").expect("a text takes everything");
+    }
+    for arrived in &seen.arrived[earlier..] {
         let at = since(arrived.at, start);
         let kind = arrived.event.as_ref().map_or("a message", |it| &it.envelope.kind);
         let words = words_of(arrived).replace('\n', "; ");
