@@ -10,6 +10,7 @@ mod graph;
 mod kill;
 mod live;
 mod manual;
+mod mutation;
 mod new;
 mod overflow;
 mod passing;
