@@ -33,13 +33,13 @@ fn pages() -> BTreeMap<PathBuf, String> {
         let whole = root().display().to_string();
         let name = case.name.trim_start_matches(&whole).trim_start_matches('/');
         let text = std::fs::read(&case.name).expect("it reads");
-        let report = report::human(&case.found, false, 100).replace(&format!("{whole}/"), "");
-        let example = Example {
-            name,
-            text: &String::from_utf8_lossy(&text),
-            report: &report,
-            found: &case.found,
-        };
+        // A page is the same wherever the project lies.
+        let within = format!("{whole}/");
+        let report = report::human(&case.found, false, 100).replace(&within, "");
+        let mut found = case.found.clone();
+        found.iter_mut().for_each(|it| it.help = it.help.take().map(|it| it.replace(&within, "")));
+        let example =
+            Example { name, text: &String::from_utf8_lossy(&text), report: &report, found: &found };
         pages.insert(docs.join(format!("codes/{code}.md")), manual::page(*rule, &example));
     }
     pages
