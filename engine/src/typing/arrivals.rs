@@ -63,16 +63,21 @@ impl World {
     }
 
     /// What is known where these types are, with these additions.
-    pub(super) fn known(&self, here: &Arrivals, enrich: Shape, later: Vec<Later>) -> Known {
-        let enrich = match self.accepts_invalid {
-            true => enrich.with(&["validate".to_owned()], Shape::any()),
-            false => enrich,
-        };
+    pub(super) fn known(&self, here: &Arrivals, mut enrich: Shape, later: Vec<Later>) -> Known {
+        if self.accepts_invalid {
+            enrich.put(&["validate".to_owned()], Shape::any());
+        }
         let enrich = if enrich == Shape::never() { Shape::empty_map() } else { enrich };
         let mut roots = self.globals.clone();
         roots.push((Root::Enrich, enrich));
         roots.push((Root::Status, Shape::number()));
-        Known { all: self.all.clone(), here: here.clone(), is_message: false, roots, later }
+        Known {
+            all: self.all.clone(),
+            here: here.clone(),
+            is_message: false,
+            roots,
+            later: later.into(),
+        }
     }
 
     /// The types that a pattern of the file may mean.
@@ -149,7 +154,7 @@ fn message(
     let open = ["headers", "query"].map(|it| (it, Shape::open_map().or_null()));
     roots.push((Root::Http, Shape::map(request.into_iter().chain(open))));
     let here: Arrivals = Arc::new([Arrival { kind: "".into(), data: message }]);
-    Known { all: here.clone(), here, is_message: true, roots, later: Vec::new() }
+    Known { all: here.clone(), here, is_message: true, roots, later: Arc::default() }
 }
 
 /// The types that a source can send, when they are known by name.

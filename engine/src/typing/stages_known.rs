@@ -4,7 +4,11 @@ use super::arrivals::World;
 use crate::spec::{Enrichment, OnDrop, Spec};
 use stages::contract::Adds;
 use stages::expr::{Arrivals, Known, Later, Root, Shape};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What of a stage's addition another one can read is worked out for each pair of stages; a file
+/// with more of them is not asked for it.
+const STAGES_MAX: usize = 256;
 
 /// What is known behind and between the stages.
 pub(super) struct Additions {
@@ -23,11 +27,13 @@ impl Additions {
     /// `is_whole` says that every stage of the file could be read.
     pub(super) fn of(spec: &Spec, world: &World, passed: &Arrivals, is_whole: bool) -> Additions {
         let stages = &spec.enrichments;
+        if !is_whole || STAGES_MAX < stages.len() {
+            return Additions::unknown(spec, world, passed);
+        }
         let tags = tags(spec);
         let mut added: Vec<Option<Added>> = stages.iter().map(|_| None).collect();
         let mut at = BTreeMap::new();
-        let waits: Vec<BTreeSet<usize>> =
-            (0..stages.len()).map(|it| waits_of(it, stages)).collect();
+        let waits = waits(stages);
         let mut left: Vec<usize> = (0..stages.len()).collect();
         while !left.is_empty() {
             // In a cycle nothing is ready; any will do, since the cycle is told.
@@ -38,21 +44,30 @@ impl Additions {
             let before = waits[index].iter().filter_map(|it| added[*it].as_ref()).flatten();
             let enrich = shape_of(before.chain(&tags));
             let known = world.known(passed, enrich, Vec::new());
-            let known = loosened(known, is_whole);
             let here = stage.when.as_ref().map(|it| known.check(&it.value).holds);
             let known = known.narrowed(here.as_ref().unwrap_or(passed));
             added[index] = Some(paths(stage, stage.spec.adds(&known)));
             at.insert(stage.name.value.clone(), known);
         }
         let added: Vec<Added> = added.into_iter().map(Option::unwrap_or_default).collect();
-        for (index, stage) in stages.iter().enumerate().filter(|_| is_whole) {
+        for (index, stage) in stages.iter().enumerate() {
             if let Some(known) = at.get_mut(&stage.name.value) {
-                known.later = later(index, stages, &added, &waits);
+                known.later = later(index, stages, &added, &waits).into();
             }
         }
         let all = shape_of(added.iter().flatten().chain(&tags));
-        let behind = loosened(world.known(passed, all, Vec::new()), is_whole);
-        Additions { at, behind, added: if is_whole { added } else { Vec::new() } }
+        let behind = world.known(passed, all, Vec::new());
+        Additions { at, behind, added }
+    }
+
+    /// Nothing is said of what stages add.
+    fn unknown(spec: &Spec, world: &World, passed: &Arrivals) -> Additions {
+        let behind = loosened(world.known(passed, Shape::any(), Vec::new()));
+        let at = spec.enrichments.iter().map(|stage| {
+            let here = stage.when.as_ref().map(|it| behind.check(&it.value).holds);
+            (stage.name.value.clone(), behind.narrowed(here.as_ref().unwrap_or(passed)))
+        });
+        Additions { at: at.collect(), behind, added: Vec::new() }
     }
 
     /// What is known before any stage has run: where filters stand.
@@ -65,16 +80,15 @@ impl Additions {
                 help: "ask `event` or `data` here, or let a `route` decide".to_owned(),
             }));
         }
-        let is_whole = self.added.len() == spec.enrichments.len();
-        loosened(world.known(here, shape_of(&tags(spec)), later), is_whole)
+        let known = world.known(here, shape_of(&tags(spec)), later);
+        let is_known = self.added.len() == spec.enrichments.len();
+        if is_known { known } else { loosened(known) }
     }
 }
 
-/// Says nothing of `enrich` where a stage could not be read.
-fn loosened(mut known: Known, is_whole: bool) -> Known {
-    if !is_whole {
-        known.roots.retain(|it| it.0 != Root::Enrich);
-    }
+/// Says nothing of `enrich`: a stage could not be read, or there are too many.
+fn loosened(mut known: Known) -> Known {
+    known.roots.retain(|it| it.0 != Root::Enrich);
     known
 }
 
@@ -86,7 +100,11 @@ fn tags(spec: &Spec) -> Added {
 }
 
 fn shape_of<'p>(added: impl IntoIterator<Item = &'p (Vec<String>, Shape)>) -> Shape {
-    added.into_iter().fold(Shape::empty_map(), |all, (path, shape)| all.with(path, shape.clone()))
+    let mut all = Shape::empty_map();
+    for (path, shape) in added {
+        all.put(path, shape.clone());
+    }
+    all
 }
 
 fn paths(stage: &Enrichment, adds: Adds) -> Added {
@@ -96,19 +114,23 @@ fn paths(stage: &Enrichment, adds: Adds) -> Added {
     }
 }
 
-/// Everything that ends before a stage starts.
-fn waits_of(index: usize, stages: &[Enrichment]) -> BTreeSet<usize> {
-    let mut found = BTreeSet::new();
-    let mut open = vec![index];
-    while let Some(next) = open.pop() {
-        for name in stages[next].after.iter().chain(&stages[next].needs) {
-            let place = stages.iter().position(|it| it.name.value == name.value);
-            if let Some(place) = place.filter(|it| *it != index && found.insert(*it)) {
-                open.push(place);
+/// Everything that ends before each stage starts.
+fn waits(stages: &[Enrichment]) -> Vec<BTreeSet<usize>> {
+    let places: HashMap<&str, usize> =
+        stages.iter().enumerate().map(|(index, it)| (it.name.value.as_str(), index)).collect();
+    let of = |index: usize| {
+        let (mut found, mut open) = (BTreeSet::new(), vec![index]);
+        while let Some(next) = open.pop() {
+            for name in stages[next].after.iter().chain(&stages[next].needs) {
+                let place = places.get(name.value.as_str()).copied();
+                if let Some(place) = place.filter(|it| *it != index && found.insert(*it)) {
+                    open.push(place);
+                }
             }
         }
-    }
-    found
+        found
+    };
+    (0..stages.len()).map(of).collect()
 }
 
 /// What is not there yet when a stage runs, and why.

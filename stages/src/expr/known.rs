@@ -51,7 +51,7 @@ pub struct Known {
     /// The roots of which something is known; the others may hold anything.
     pub roots: Vec<(Root, Shape)>,
     /// What is added only behind this place, or beside it.
-    pub later: Vec<Later>,
+    pub later: Arc<[Later]>,
 }
 
 /// Something that is wrong with an expression for what is known.

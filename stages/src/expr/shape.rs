@@ -346,8 +346,9 @@ mod tests {
     #[test]
     fn what_is_put_at_a_path_stands_beside_what_was_there() {
         let path = |it: &str| it.split('.').map(str::to_owned).collect::<Vec<_>>();
-        let shape = Shape::never().with(&path("a.b"), Shape::text());
-        let shape = shape.with(&path("a.c"), Shape::number());
+        let mut shape = Shape::never();
+        shape.put(&path("a.b"), Shape::text());
+        shape.put(&path("a.c"), Shape::number());
         let inner = Shape::map([("b", Shape::text()), ("c", Shape::number())]);
         assert_eq!(shape, Shape::map([("a", inner)]));
     }

@@ -48,7 +48,7 @@ fn known() -> Known {
         why: "not yet".to_owned(),
         help: "wait".to_owned(),
     };
-    Known { here: all.clone(), all, is_message: false, roots, later: vec![later] }
+    Known { here: all.clone(), all, is_message: false, roots, later: [later].into() }
 }
 
 /// Without the types that may hold anything.

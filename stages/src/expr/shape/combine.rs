@@ -70,23 +70,21 @@ impl Shape {
         }
     }
 
-    /// The same with `shape` at `path`, beside what is there already.
-    #[must_use]
-    pub fn with(self, path: &[String], shape: Shape) -> Shape {
+    /// Puts `shape` at `path`, beside what is there already.
+    pub fn put(&mut self, path: &[String], shape: Shape) {
         let Some((name, rest)) = path.split_first() else {
-            return if self.has_value() { self.or(shape) } else { shape };
+            *self = if self.has_value() { std::mem::take(self).or(shape) } else { shape };
+            return;
         };
         if self.is_any {
-            return self;
+            return;
         }
-        let mut fields = match &self.map {
-            Some(map) => (**map).clone(),
-            None => Fields { is_listed: true, ..Fields::default() },
-        };
-        let name: Arc<str> = name.as_str().into();
-        let inner = fields.names.remove(&name).map_or_else(Shape::never, |it| it.shape);
-        fields.names.insert(name, Field { shape: inner.with(rest, shape), origin: None });
-        Shape { map: Some(Arc::new(fields)), ..self }
+        let listed = || Arc::new(Fields { is_listed: true, ..Fields::default() });
+        let fields = Arc::make_mut(self.map.get_or_insert_with(listed));
+        let unknown = || Field { shape: Shape::never(), origin: None };
+        let field = fields.names.entry(name.as_str().into()).or_insert_with(unknown);
+        field.origin = None;
+        field.shape.put(rest, shape);
     }
 
     /// The same fields, and nothing known of what stands in them: for values that nobody checked.
