@@ -1,0 +1,94 @@
+//! Who gets in: what waits for its first commit is bounded, in number and in bytes.
+
+use super::{Engine, Unavailable};
+use crate::spec::Overflow;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Bytes of messages that may wait for their first commit.
+const ADMITTED_BYTES: usize = 8 << 20;
+/// Rows and bytes of the inbox beyond which nothing more is accepted.
+const BACKLOG_ROWS: u64 = 1_000_000;
+const BACKLOG_BYTES: u64 = 256 << 20;
+/// How long `overflow block` lets a message wait for room.
+const ROOM_MAX: Duration = Duration::from_secs(30);
+
+pub(super) struct Admitted<'a> {
+    engine: &'a Engine,
+    events: usize,
+    bytes: usize,
+}
+
+impl Engine {
+    /// Room for some messages, waited for where the file says `overflow block`.
+    pub(super) async fn let_in(
+        &self,
+        events: usize,
+        bytes: usize,
+    ) -> Result<Admitted<'_>, Unavailable> {
+        match self.admit(events, bytes) {
+            Err(full)
+                if full.code == "queue"
+                    && self.generation().plan.limits.overflow == Overflow::Block =>
+            {
+                self.admit_later(events, bytes).await
+            }
+            admitted => admitted,
+        }
+    }
+
+    /// Waits for room, in no order, at most [`ROOM_MAX`].
+    async fn admit_later(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
+        let waiting = async {
+            loop {
+                let freed = self.room.listen();
+                match self.admit(events, bytes) {
+                    Err(full) if full.code == "queue" => freed.await,
+                    admitted => return admitted,
+                }
+            }
+        };
+        let in_time = stages::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
+        in_time.unwrap_or_else(|| {
+            let reason = "too much waits to be stored".to_owned();
+            Err(Unavailable { code: "queue", reason })
+        })
+    }
+
+    /// A message that waits for its first commit holds its bytes; how much may wait is bounded.
+    fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
+        let refuse = |code, reason: &str| Err(Unavailable { code, reason: reason.to_owned() });
+        if self.stopping.load(Ordering::SeqCst) {
+            return refuse("stopping", "the engine is stopping");
+        }
+        if !self.store.is_healthy() {
+            return refuse("store", "the store takes nothing");
+        }
+        let figures = self.store.figures();
+        if BACKLOG_ROWS <= figures.pending.load(Ordering::Relaxed)
+            || BACKLOG_BYTES <= figures.pending_bytes.load(Ordering::Relaxed)
+        {
+            return refuse("backlog", "too much is accepted and not finished");
+        }
+        let queue = self.generation().plan.limits.queue;
+        let waiting = self.admitted.fetch_add(events, Ordering::SeqCst);
+        let waiting_bytes = self.admitted_bytes.fetch_add(bytes, Ordering::SeqCst);
+        // Whoever comes first may be larger than the queue; it would never get in otherwise.
+        let is_full = queue < waiting + events || ADMITTED_BYTES < waiting_bytes + bytes;
+        if 0 < waiting && is_full {
+            // Given back without a word: who waits for room would wake itself for ever.
+            self.admitted.fetch_sub(events, Ordering::SeqCst);
+            self.admitted_bytes.fetch_sub(bytes, Ordering::SeqCst);
+            return refuse("queue", "too much waits to be stored");
+        }
+        Ok(Admitted { engine: self, events, bytes })
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        self.engine.admitted.fetch_sub(self.events, Ordering::SeqCst);
+        self.engine.admitted_bytes.fetch_sub(self.bytes, Ordering::SeqCst);
+        self.engine.room.notify(usize::MAX);
+    }
+}
