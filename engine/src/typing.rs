@@ -50,6 +50,7 @@ pub(crate) fn check(
     typing.ends(&additions, &reached);
     unused::params(document, &sites, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
+    unused::stages(spec, &sites, &additions, context.diagnostics);
 }
 
 fn count(document: &KdlDocument, name: &str) -> usize {

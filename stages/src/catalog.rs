@@ -62,6 +62,8 @@ pub trait EnrichSpec: Spec {
     fn is_remote(&self) -> bool;
     /// See [`EnrichKind::adds`].
     fn adds(&self, known: &Known) -> Adds;
+    /// See [`EnrichKind::decides`].
+    fn decides(&self) -> bool;
     /// See [`EnrichKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>>;
 }
@@ -78,6 +80,8 @@ pub trait SinkSpec: Spec {
 pub trait NotifySpec: Spec {
     /// See [`NotifyKind::is_remote`].
     fn is_remote(&self) -> bool;
+    /// See [`NotifyKind::sends_event`].
+    fn sends_event(&self) -> bool;
     /// See [`NotifyKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>>;
 }
@@ -150,6 +154,10 @@ impl<K: EnrichKind> EnrichSpec for Bound<K> {
         K::adds(&self.settings, known)
     }
 
+    fn decides(&self) -> bool {
+        K::decides(&self.settings)
+    }
+
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>> {
         Box::pin(K::open(self.settings.clone(), services))
     }
@@ -168,6 +176,10 @@ impl<K: SinkKind> SinkSpec for Bound<K> {
 impl<K: NotifyKind> NotifySpec for Bound<K> {
     fn is_remote(&self) -> bool {
         K::is_remote(&self.settings)
+    }
+
+    fn sends_event(&self) -> bool {
+        K::sends_event(&self.settings)
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>> {

@@ -241,6 +241,11 @@ pub trait EnrichKind: Kind {
     fn adds(_settings: &Self::Settings, _known: &Known) -> Adds {
         Adds::Value(expr::Shape::any())
     }
+    /// Whether it may let an event go or set it aside, so that it is of use even where nothing
+    /// reads what it adds.
+    fn decides(_settings: &Self::Settings) -> bool {
+        false
+    }
     /// Whether it may wait or has effects outside. Such a stage runs only after its event was
     /// accepted durably.
     const IS_REMOTE: bool;
@@ -410,6 +415,10 @@ impl<T: Deliver> DynDeliver for T {
 pub trait NotifyKind: Kind {
     /// Whether it leaves the machine; with `--demo` such a one writes to a file instead.
     fn is_remote(settings: &Self::Settings) -> bool;
+    /// Whether it sends the whole event, with everything that stages added.
+    fn sends_event(_settings: &Self::Settings) -> bool {
+        false
+    }
     /// Opens it.
     fn open(
         settings: Self::Settings,

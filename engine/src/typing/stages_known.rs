@@ -70,6 +70,11 @@ impl Additions {
         Additions { at: at.collect(), behind, added: Vec::new() }
     }
 
+    /// The paths that the stage of this place in the file writes; none where that is not known.
+    pub(super) fn paths(&self, index: usize) -> impl Iterator<Item = &[String]> {
+        self.added.get(index).into_iter().flatten().map(|it| it.0.as_slice())
+    }
+
     /// What is known before any stage has run: where filters stand.
     pub(super) fn before(&self, spec: &Spec, world: &World, here: &Arrivals) -> Known {
         let mut later = Vec::new();

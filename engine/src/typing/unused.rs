@@ -1,8 +1,9 @@
-//! Parameters that nothing reads, and schemas and rules for what never arrives.
+//! Parameters and additions that nothing reads, and schemas and rules for what never arrives.
 
 use super::arrivals::World;
+use super::stages_known::Additions;
 use super::{expr, template};
-use crate::spec::Spec;
+use crate::spec::{OnError, Spec};
 use kdl::{KdlDocument, KdlNode};
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::expr::Root;
@@ -54,6 +55,53 @@ pub(super) fn params(
                 ));
         }
     }
+}
+
+/// Warns of each stage that does nothing but add what no expression reads, where no end takes
+/// whole events.
+pub(super) fn stages(
+    spec: &Spec,
+    sites: &[Site<'_>],
+    additions: &Additions,
+    diagnostics: &mut Diagnostics,
+) {
+    let takes_all = !spec.sinks.is_empty() || spec.notifiers.iter().any(|it| it.spec.sends_event());
+    if takes_all || diagnostics.has_errors() {
+        return;
+    }
+    let reads: Vec<(&str, Vec<String>)> = sites.iter().flat_map(reads_of).collect();
+    for (index, stage) in spec.enrichments.iter().enumerate() {
+        let name = stage.name.value.as_str();
+        let is_needed = spec.enrichments.iter().any(|it| it.needs.contains(&stage.name));
+        let gives_up = stage.on_error != OnError::Continue;
+        if is_needed || gives_up || stage.spec.is_remote() || stage.spec.decides() {
+            continue;
+        }
+        let overlaps = |path: &[String]| {
+            let meets = |read: &[String]| path.iter().zip(read).all(|(a, b)| a == b);
+            reads.iter().any(|(by, read)| *by != name && meets(read))
+        };
+        let mut paths = additions.paths(index).peekable();
+        if paths.peek().is_some() && !paths.any(overlaps) {
+            diagnostics
+                .push(Rule::UnreadAddition, format!("nothing reads what `{name}` adds"))
+                .at(stage.name.span.clone(), "for nothing")
+                .help(format!(
+                    "read it as `enrich.{}`, add a sink that takes whole events, or take the \
+                     stage out",
+                    stage.into.value.join(".")
+                ));
+        }
+    }
+}
+
+/// The paths below `enrich` that a place reads, with the name of the stage that it belongs to.
+fn reads_of<'s>(site: &'s Site<'_>) -> Vec<(&'s str, Vec<String>)> {
+    let owner = if site.top.name().value() == "enrich" { site.owner(1) } else { None };
+    let reads = expr(site).map(|it| it.reads());
+    let reads = reads.or_else(|| template(site).map(|it| it.reads())).unwrap_or_default();
+    let reads = reads.into_iter().filter(|it| it.root == Root::Enrich);
+    reads.map(|it| (owner.unwrap_or_default(), it.path)).collect()
 }
 
 /// The names that `(param)` was replaced by, from the text that was kept.

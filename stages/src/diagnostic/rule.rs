@@ -221,6 +221,10 @@ rules! {
     /// A case that no event gets to, because earlier cases take every one that fits.
     /// The first case that holds decides, in a `route` with `mode=first` and in `priority`.
     DeadCase = "W0208",
+    /// A stage that adds what nothing reads.
+    /// A store, a stream, a file and a webhook without a body of its own take the whole event and read
+    /// everything; where there is none of them, only expressions do.
+    UnreadAddition = "W0209",
     /// A schema or rule for types of events that never arrive.
     /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
     /// they make up.

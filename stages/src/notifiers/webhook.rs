@@ -74,6 +74,10 @@ impl NotifyKind for Webhook {
         true
     }
 
+    fn sends_event(settings: &Settings) -> bool {
+        settings.body.is_none()
+    }
+
     async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
         Ok(Box::new(Webhook {
             url: text::resolve(&settings.url.setting.value, &services)?,

@@ -124,6 +124,10 @@ fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss
 impl EnrichKind for Lookup {
     const IS_REMOTE: bool = false;
 
+    fn decides(settings: &Settings) -> bool {
+        matches!(settings.on_miss, OnMiss::Drop | OnMiss::DeadLetter)
+    }
+
     fn adds(settings: &Settings, known: &Known) -> Adds {
         let row = settings.table.shape().clone();
         Adds::Value(match &settings.on_miss {
