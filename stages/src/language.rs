@@ -24,4 +24,4 @@ pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
 pub use value::{
     Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses, write_duration,
 };
-pub use words::nearest;
+pub use words::{Foreign, foreign_kinds, foreign_words, nearest};

@@ -215,6 +215,9 @@ rules! {
     /// A `param` that nothing reads.
     /// It is left over, or its name is written differently where it was to be read.
     UnusedParam = "W0110",
+    /// History is kept for minutes: `"30m"` are 30 minutes. `"30d"` are days; `"30min"` says that
+    /// minutes are meant.
+    MinutesOfHistory = "W0021",
     /// A route without `otherwise`: what matches no case goes nowhere.
     /// `otherwise` says where the rest goes.
     NoOtherwise = "W0207",

@@ -1,16 +1,19 @@
 //! Every word, argument and property of a file against the table, all findings at once.
 
 mod habits;
+mod repair;
 mod scalars;
+mod units;
+mod unknown;
 
 pub use scalars::{as_name, is_name};
 
-use super::place::{value_span, written};
+use super::place::{entry_span, name_span, value_span};
 use super::table::{Arity, KindRow, Node, Prop};
-use super::words::{foreign, nearest};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
+use unknown::Misplaced;
 
 /// The roles that have kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,10 +90,6 @@ fn find(groups: &Groups, name: &str) -> Option<&'static Node> {
     groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
 }
 
-fn span_of(name: &KdlIdentifier) -> Span {
-    name.span().offset()..name.span().offset() + name.span().len()
-}
-
 impl Walk<'_> {
     /// `whole` says whose block it is; `place` is blamed when something is missing in it.
     fn block(&mut self, nodes: &[KdlNode], known: Known<'_>, whole: &str, place: Span) {
@@ -105,8 +104,8 @@ impl Walk<'_> {
             if let (Some(first), false) = (first, row.repeated) {
                 self.diagnostics
                     .push(Rule::RepeatedNode, format!("`{name}` stands twice in {whole}"))
-                    .at(span_of(node.name()), "again")
-                    .at(span_of(first.name()), "first, here")
+                    .at(name_span(node.name()), "again")
+                    .at(name_span(first.name()), "first, here")
                     .help("keep one of them");
             }
             self.node(node, row);
@@ -137,10 +136,10 @@ impl Walk<'_> {
         if groups.is_empty() && !children.is_empty() {
             self.diagnostics
                 .push(Rule::UnknownNode, format!("{whole} takes no block"))
-                .at(span_of(children[0].name()), "nothing may stand here")
+                .at(name_span(children[0].name()), "nothing may stand here")
                 .help(format!("write `{}`", usage(row)));
         } else if is_known_kind {
-            self.block(children, (&groups, row.props), &whole, span_of(node.name()));
+            self.block(children, (&groups, row.props), &whole, name_span(node.name()));
         }
     }
 
@@ -156,84 +155,8 @@ impl Walk<'_> {
         if let Some(kind) = kinds.iter().find(|it| it.word == word) {
             return Some(*kind);
         }
-        let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
-        let help = nearest(word, words.iter().copied())
-            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
-        let message = format!("there is no kind `{word}` of {}", role.word());
-        self.diagnostics
-            .push(Rule::UnknownKind, message)
-            .at(value_span(entry), "unknown kind")
-            .help(format!("{help}The kinds are: {}", words.join(", ")));
+        self.unknown_kind(entry, role, &kinds);
         None
-    }
-
-    fn unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
-        let (name, span) = (node.name().value(), span_of(node.name()));
-        if props.iter().any(|it| it.name == name) {
-            let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
-            self.diagnostics
-                .push(Rule::ChildAsProperty, format!("`{name}` is a property, not a child"))
-                .at(span, "move it out of the block")
-                .help(format!("write `{name}={value}` behind {whole}"));
-            return;
-        }
-        if name == "-" {
-            self.diagnostics
-                .push(Rule::Syntax, "KDL has no lists with `-`")
-                .at(span, "this dash belongs to YAML")
-                .help("several values stand behind one name, separated by blanks");
-            return;
-        }
-        let known = names(groups);
-        let bare = name.trim_end_matches([':', '=']);
-        if bare != name && known.contains(&bare) {
-            self.diagnostics
-                .push(Rule::YamlColon, format!("no node is called `{name}`"))
-                .at(span, "the colon belongs to YAML")
-                .help(format!("write `{bare} {}`", shown_arguments(node)));
-            return;
-        }
-        let meant = foreign(bare, &known).or_else(|| nearest(bare, known.iter().copied()));
-        let elsewhere = self.places_of(bare);
-        let help = match meant {
-            Some("disabled") if bare == "enabled" => {
-                "stages are on by default; delete this, or write `disabled` to switch one off"
-                    .to_owned()
-            }
-            Some(it) => {
-                let places = self.places_of(it);
-                let rest = if places.is_empty() {
-                    String::new()
-                } else {
-                    format!(" It exists in: {}", places.join(", "))
-                };
-                format!("did you mean `{it}`?{rest}")
-            }
-            None if !elsewhere.is_empty() => {
-                format!("`{bare}` exists in: {}", elsewhere.join(", "))
-            }
-            None => format!("there are: {}", known.join(", ")),
-        };
-        self.diagnostics
-            .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
-            .at(span, "unknown here")
-            .help(help);
-    }
-
-    /// In which top nodes a child of this name may stand.
-    fn places_of(&self, name: &str) -> Vec<String> {
-        let mut places = Vec::new();
-        for row in self.top {
-            if find(row.children, name).is_some() {
-                places.push(row.name.to_owned());
-            }
-            for kind in Role::of(row.name).map(|it| self.kinds.kinds(it)).unwrap_or_default() {
-                if find(kind.nodes, name).is_some() {
-                    places.push(format!("{} {}", row.name, kind.word));
-                }
-            }
-        }
-        places
     }
 
     fn entries(&mut self, node: &KdlNode, row: &'static Node, groups: &Groups, whole: &str) {
@@ -242,22 +165,28 @@ impl Walk<'_> {
         if !habits::arguments(self.diagnostics, row, node, &arguments) {
             self.arguments(node, row, &arguments, whole);
         }
-        let mut seen: Vec<&str> = Vec::new();
+        let mut seen: Vec<(&str, &KdlEntry)> = Vec::new();
         for entry in node.entries() {
             let Some(name) = entry.name() else { continue };
-            if seen.contains(&name.value()) {
+            if let Some(earlier) = seen.iter_mut().find(|it| it.0 == name.value()) {
+                let lost = repair::removed(&self.diagnostics.source().text, earlier.1);
                 self.diagnostics
                     .push(Rule::DuplicateProperty, format!("`{}` stands twice", name.value()))
-                    .at(span_of(name), "this one wins")
-                    .help("delete one of them");
+                    .at(name_span(name), "this one wins")
+                    .at(entry_span(earlier.1), "has no effect")
+                    .help("delete one of them")
+                    .fix(lost.span, lost.text);
+                earlier.1 = entry;
+            } else {
+                seen.push((name.value(), entry));
             }
-            seen.push(name.value());
             self.property(node, entry, name, row, groups, whole);
         }
-        for prop in row.props.iter().filter(|it| it.required && !seen.contains(&it.name)) {
+        let is_given = |name: &str| seen.iter().any(|it| it.0 == name);
+        for prop in row.props.iter().filter(|it| it.required && !is_given(it.name)) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs `{}=`", prop.name))
-                .at(span_of(node.name()), format!("`{}=…` is missing", prop.name))
+                .at(name_span(node.name()), format!("`{}=…` is missing", prop.name))
                 .help(format!("write `{}`", usage(row)));
         }
     }
@@ -283,7 +212,7 @@ impl Walk<'_> {
         if let Some(missing) = needed.nth(given.len()) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
-                .at(span_of(node.name()), format!("the {} is missing behind this", missing.name))
+                .at(name_span(node.name()), format!("the {} is missing behind this", missing.name))
                 .help(format!("write `{}`", usage(row)));
         }
     }
@@ -309,76 +238,12 @@ impl Walk<'_> {
         if matches!(word, "default" | "optional") && scalars::has_outside(node) {
             return;
         }
-        if let Some(child) = find(groups, word) {
-            let value = self.text(&value_span(entry)).to_owned();
-            self.diagnostics
-                .push(Rule::ChildAsProperty, format!("`{word}` is a child, not a property"))
-                .at(span_of(name), "move it into the block")
-                .help(format!("write `{{ {} {value} }}`", child.name));
-            return;
+        let misplaced = Misplaced { node, entry, name, row, groups, whole };
+        match find(groups, word) {
+            Some(child) => self.child_as_property(&misplaced, child),
+            None => self.unknown_property(&misplaced),
         }
-        self.unknown_property(node, entry, name, row, groups, whole);
     }
-
-    fn unknown_property(
-        &mut self,
-        node: &KdlNode,
-        entry: &KdlEntry,
-        name: &KdlIdentifier,
-        row: &'static Node,
-        groups: &Groups,
-        whole: &str,
-    ) {
-        let word = name.value();
-        if matches!(word, "default" | "optional") {
-            self.diagnostics
-                .push(Rule::UnknownProperty, format!("{whole} has no property `{word}`"))
-                .at(span_of(name), "only for values from outside the file")
-                .help(format!(
-                    "it stands with `(env)\"NAME\"` or `(file)\"path\"`: delete `{word}`"
-                ));
-            return;
-        }
-        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
-        let children = names(groups);
-        let near_child =
-            foreign(word, &children).or_else(|| nearest(word, children.iter().copied()));
-        let near = nearest(word, known.iter().copied());
-        if let (None, true) = (near, habits::is_first_argument(row, node, entry)) {
-            let (kind, value) = (row.args.first().map_or("value", |it| it.name), written(entry));
-            self.diagnostics
-                .push(Rule::UnknownProperty, format!("{whole} takes its {kind} first"))
-                .at(span_of(name), format!("unknown property `{word}`"))
-                .help(format!("write `{} {value}`", row.name));
-            return;
-        }
-        let help = match near {
-            Some(it) => format!("did you mean `{it}`?"),
-            None => match near_child {
-                Some("disabled") if word == "enabled" => {
-                    "stages are on by default; delete this, or write `{ disabled }` to switch one off"
-                        .to_owned()
-                }
-                Some(it) => format!("did you mean the child `{it}`? It stands in the block"),
-                None if known.is_empty() => format!("write `{}`", usage(row)),
-                None => format!("the properties are {}", known.join(", ")),
-            },
-        };
-        self.diagnostics
-            .push(Rule::UnknownProperty, format!("{whole} has no property `{word}`"))
-            .at(span_of(name), format!("unknown property `{word}`"))
-            .help(help);
-    }
-
-    fn text(&self, span: &Span) -> &str {
-        self.diagnostics.source().text.get(span.clone()).unwrap_or_default()
-    }
-}
-
-fn shown_arguments(node: &KdlNode) -> String {
-    let shown: Vec<String> =
-        node.entries().iter().map(|it| it.to_string().trim().to_owned()).collect();
-    shown.join(" ")
 }
 
 /// How a node is written: `retry [ATTEMPTS] [on=…]`.

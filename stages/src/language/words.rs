@@ -1,57 +1,91 @@
-//! What the user may have meant.
+//! What the user may have meant: slips of the finger, and words of other tools.
+
+mod foreign;
+
+pub use foreign::{Foreign, foreign_kinds, foreign_words};
+pub(super) use foreign::{KINDS, WORDS};
 
 /// The nearest of `known` to `word`: at most two slips, or a third of the word's length.
+///
+/// Of several at the same distance, the one that begins and ends like the word is meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
-    let allowed = if word.len() < 5 { 1 } else { (word.len() / 3).clamp(2, 4) };
+    let length = lower.chars().count();
+    // A text is no slip of a name; and distances are quadratic in the length.
+    if LONGEST < length {
+        return None;
+    }
+    let allowed = if length < 5 { 1 } else { (length / 3).clamp(2, 4) };
     known
         .into_iter()
+        .filter(|it| it.chars().count().abs_diff(length) <= allowed)
         .map(|it| (strsim::damerau_levenshtein(&lower, &it.to_lowercase()), it))
         .filter(|(slips, it)| *slips <= allowed && *slips < it.len())
-        .min_by_key(|it| it.0)
+        .min_by_key(|(slips, it)| (*slips, unlike(&lower, it)))
         .map(|it| it.1)
 }
 
-/// Words from Vector, Bento, Compose, GitHub Actions and Frigate, and ours.
-const FOREIGN: &[(&str, &str)] = &[
-    ("inputs", "after"),
-    ("depends_on", "needs"),
-    ("depends-on", "needs"),
-    ("requires", "needs"),
-    ("ttl", "keep"),
-    ("interval", "every"),
-    ("if", "when"),
-    ("condition", "when"),
-    ("enabled", "disabled"),
-    ("address", "listen"),
-    ("bind", "listen"),
-    ("port", "listen"),
-    ("retries", "retry"),
-    ("max_retries", "retry"),
-    ("output", "sink"),
-    ("outputs", "sink"),
-    ("sinks", "sink"),
-    ("input", "source"),
-    ("sources", "source"),
-    ("transform", "enrich"),
-    ("transforms", "enrich"),
-    ("processor", "enrich"),
-    ("processors", "enrich"),
-    ("notification", "notify"),
-    ("notifier", "notify"),
-    ("routes", "route"),
-    ("env", "param"),
-    ("dlq", "dead-letter"),
-    ("days", "keep"),
-    ("retain", "keep"),
-    ("url", "path"),
-    ("endpoint", "path"),
-    ("text", "message"),
-];
+const LONGEST: usize = 100;
 
-/// What a word from elsewhere is called here, if that may stand among `known`.
-pub(super) fn foreign(word: &str, known: &[&str]) -> Option<&'static str> {
-    FOREIGN.iter().find(|it| it.0 == word && known.contains(&it.1)).map(|it| it.1)
+/// How much the ends of two words differ: smaller is more alike.
+fn unlike(word: &str, other: &str) -> usize {
+    let other = other.to_lowercase();
+    let same = word.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    let ends = word.chars().rev().zip(other.chars().rev());
+    let same_end = ends.take_while(|(one, other)| one == other).count();
+    usize::MAX - same - same_end
+}
+
+/// A word of this language in another spelling: `max_body` and `maxBody` are `max-body`.
+pub(super) fn respelled<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (mut dashed, mut before) = (String::new(), None);
+    for it in word.chars() {
+        if it.is_uppercase() && before.replace(it).is_some_and(char::is_lowercase) {
+            dashed.push('-');
+        }
+        before = Some(it);
+        match it {
+            '_' | '.' | ' ' => dashed.push('-'),
+            _ => dashed.extend(it.to_lowercase()),
+        }
+    }
+    known.iter().find(|it| **it == dashed && dashed != word).copied()
+}
+
+/// What an unknown word seems to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meant<'a> {
+    /// Surely this one: another spelling, or the same thing elsewhere.
+    Surely(&'a str),
+    /// Probably this one.
+    Probably(&'a str),
+    /// Something that stands elsewhere, in words.
+    Elsewhere(&'static str),
+}
+
+/// What `word` seems to be among the words that are `known` in its place.
+pub(super) fn meant<'a>(
+    word: &str,
+    known: &[&'a str],
+    table: &'static [Foreign],
+) -> Option<Meant<'a>> {
+    if let Some(it) = respelled(word, known) {
+        return Some(Meant::Surely(it));
+    }
+    let foreign = table.iter().find(|it| it.word.eq_ignore_ascii_case(word));
+    let ours = foreign.and_then(|row| {
+        row.ours.iter().find_map(|ours| known.iter().find(|it| *it == ours).copied())
+    });
+    match (ours, foreign) {
+        (Some(it), Some(row)) if row.is_same => Some(Meant::Surely(it)),
+        (Some(it), _) => Some(Meant::Probably(it)),
+        (None, _) => match nearest(word, known.iter().copied()) {
+            Some(it) => Some(Meant::Probably(it)),
+            None => {
+                foreign.map(|it| it.elsewhere).filter(|it| !it.is_empty()).map(Meant::Elsewhere)
+            }
+        },
+    }
 }
 
 #[cfg(test)]
@@ -63,5 +97,39 @@ mod tests {
         assert_eq!(nearest("cooldwn", ["title", "cooldown"]), Some("cooldown"));
         assert_eq!(nearest("metadta", ["meta", "metadata"]), Some("metadata"));
         assert_eq!(nearest("xyz", ["title", "cooldown"]), None);
+    }
+
+    #[test]
+    fn of_two_neighbours_the_more_alike_is_meant() {
+        assert_eq!(nearest("mut", ["max", "must", "mat"]), Some("must"));
+        assert_eq!(nearest("keeep", ["key", "kept", "keep"]), Some("keep"));
+        assert_eq!(nearest("lve", ["low", "love", "live"]), Some("love"));
+    }
+
+    #[test]
+    fn a_long_text_is_no_slip() {
+        let long = "a".repeat(1 << 20);
+        assert_eq!(nearest(&long, ["title"]), None);
+    }
+
+    #[test]
+    fn other_spellings_are_the_same_word() {
+        let known = ["max-body", "event-timeout"];
+        for word in ["max_body", "maxBody", "MaxBody", "MAX_BODY", "Max-Body"] {
+            assert_eq!(respelled(word, &known), Some("max-body"), "{word}");
+        }
+        assert_eq!(respelled("max-body", &known), None);
+        assert_eq!(respelled("body", &known), None);
+    }
+
+    #[test]
+    fn a_word_of_another_tool_is_ours_only_where_ours_may_stand() {
+        assert_eq!(meant("inputs", &["after", "needs"], WORDS), Some(Meant::Surely("after")));
+        assert_eq!(meant("ttl", &["keep"], WORDS), Some(Meant::Surely("keep")));
+        let Some(Meant::Elsewhere(text)) = meant("inputs", &["path"], WORDS) else {
+            panic!("it says where it goes")
+        };
+        assert!(text.contains("route"), "{text}");
+        assert_eq!(meant("frobnicate", &["after"], WORDS), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::super::place::{is_bare, value_span, written};
 use super::super::table::{Arity, Node, Type};
-use super::super::value::{bytes_of, duration_of};
+use super::super::value::{bytes_of, duration_of, number};
 use crate::diagnostic::{Diagnostics, Rule};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
@@ -51,14 +51,16 @@ fn unquoted(
         Type::Expr(_) => {
             diagnostics
                 .push(Rule::UnquotedExpression, "an expression must be one quoted string")
-                .at(span, "quote from here to the end of the line")
-                .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"));
+                .at(span.clone(), "quote from here to the end of the line")
+                .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"))
+                .fix(span, format!("\"{inner}\""));
         }
         Type::Text | Type::Literal | Type::Template(_) | Type::Path => {
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
-                .at(span, "several words are several values")
-                .help(format!("write `{name}{before} \"{inner}\"`"));
+                .at(span.clone(), "several words are several values")
+                .help(format!("write `{name}{before} \"{inner}\"`"))
+                .fix(span, format!("\"{inner}\""));
         }
         _ => return false,
     }
@@ -79,10 +81,13 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
         .map_or(value_span(entry).end, |it| value_span(it).end);
     let text = diagnostics.source().text.get(start..last).unwrap_or(&word);
     let inner = text.trim_matches('\'').to_owned();
-    diagnostics
+    let found = diagnostics
         .push(Rule::Syntax, "text stands in double quotes")
         .at(start..last, "these quotes are for expressions")
         .help(format!("write `\"{inner}\"`"));
+    if !inner.contains(['"', '\\', '\'']) {
+        found.fix(start..last, format!("\"{inner}\""));
+    }
     true
 }
 
@@ -96,7 +101,8 @@ fn comma(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
     diagnostics
         .push(Rule::Syntax, "values are separated by blanks")
         .at(end - 1..end, "no comma here")
-        .help(format!("write `{}` without the comma", word.trim_end_matches(',')));
+        .help(format!("write `{}` without the comma", word.trim_end_matches(',')))
+        .fix(end - 1..end, "");
     true
 }
 
@@ -108,11 +114,12 @@ fn colon(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode, entry: &KdlE
     let behind = diagnostics.source().text.get(span.end..).unwrap_or_default();
     if behind.starts_with("//") {
         let rest = behind.split(char::is_whitespace).next().unwrap_or_default();
-        let (end, help) = (span.end + rest.len(), format!("write `\"{word}{rest}\"`"));
+        let (end, quoted) = (span.end + rest.len(), format!("\"{word}{rest}\""));
         diagnostics
             .push(Rule::Syntax, "a URL must be written in quotes")
             .at(span.start..end, "`//` begins a comment")
-            .help(help);
+            .help(format!("write `{quoted}`"))
+            .fix(span.start..end, quoted);
         return true;
     }
     if !row.props.iter().any(|it| it.name == name) {
@@ -120,23 +127,28 @@ fn colon(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode, entry: &KdlE
     }
     let next = node.entries().iter().find(|it| span.end <= it.span().offset());
     let value = next.map_or_else(|| "VALUE".to_owned(), written);
-    diagnostics
+    let found = diagnostics
         .push(Rule::YamlColon, format!("a property is written `{name}=`"))
-        .at(span, "the colon belongs to YAML")
+        .at(span.clone(), "the colon belongs to YAML")
         .help(format!("write `{name}={value}`"));
+    if let Some(next) = next.filter(|it| it.name().is_none()) {
+        found.fix(span.start..value_span(next).start, format!("{name}="));
+    }
     true
 }
 
-/// Whether a property's value would do as the first argument, which is not given: `retry max=3`.
-pub(super) fn is_first_argument(row: &Node, node: &KdlNode, entry: &KdlEntry) -> bool {
+/// What the first argument is, when a property's value would do as one and none is given:
+/// `retry max=3`.
+pub(super) fn first_argument(row: &Node, node: &KdlNode, entry: &KdlEntry) -> Option<&'static str> {
     let is_given = node.entries().iter().any(|it| it.name().is_none());
     let annotation = entry.ty().map(kdl::KdlIdentifier::value);
-    let Some(arg) = row.args.first().filter(|_| !is_given) else { return false };
-    match arg.ty {
-        Type::Int(..) => matches!(entry.value(), KdlValue::Integer(_)),
-        Type::Number(..) => matches!(entry.value(), KdlValue::Integer(_) | KdlValue::Float(_)),
-        Type::Duration(..) => duration_of(entry.value(), annotation).is_some(),
-        Type::Bytes(..) => bytes_of(entry.value(), annotation).is_some(),
-        _ => false,
-    }
+    let arg = row.args.first().filter(|_| !is_given)?;
+    let (fits, what) = match arg.ty {
+        Type::Int(..) => (matches!(entry.value(), KdlValue::Integer(_)), "number"),
+        Type::Number(..) => (number(entry.value()).is_some(), "number"),
+        Type::Duration(..) => (duration_of(entry.value(), annotation).is_some(), "duration"),
+        Type::Bytes(..) => (bytes_of(entry.value(), annotation).is_some(), "size"),
+        _ => (false, ""),
+    };
+    fits.then_some(what)
 }

@@ -6,7 +6,8 @@ use super::super::told::sized;
 use super::super::value::{
     self, bytes_of, duration_of, field_path, parse_rate, statuses, write_duration,
 };
-use super::super::words::nearest;
+use super::super::words::{nearest, respelled};
+use super::units::{meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, Problem, Template};
 use crate::spanned::Span;
@@ -39,6 +40,9 @@ pub(super) fn example(ty: Type, name: &str) -> String {
         _ => format!("\"{name}\""),
     }
 }
+
+/// What is kept for less is asked about.
+const HISTORY_LEAST: Duration = Duration::from_secs(3600);
 
 struct Place<'a> {
     diagnostics: &'a mut Diagnostics,
@@ -76,7 +80,7 @@ pub(super) fn check(
     if is_outside {
         return;
     }
-    place.value(ty);
+    place.value(node, ty);
 }
 
 impl Place<'_> {
@@ -131,7 +135,7 @@ impl Place<'_> {
         self.report(Rule::WrongArgument, message, &label, &help);
     }
 
-    fn value(&mut self, ty: Type) {
+    fn value(&mut self, node: &KdlNode, ty: Type) {
         let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
         let value = self.entry.value();
         match ty {
@@ -141,7 +145,10 @@ impl Place<'_> {
             Type::Int(least, most) => self.int(least, most),
             Type::Number(least, most) => self.number(least, most),
             Type::Duration(least, most) => match duration_of(value, annotation) {
-                Some(it) => self.duration_range(it, least, most),
+                Some(it) => {
+                    self.duration_range(it, least, most);
+                    self.minutes_of_history(node, it);
+                }
                 None => self.bad_duration(),
             },
             Type::Bytes(least, most) => match bytes_of(value, annotation) {
@@ -149,12 +156,7 @@ impl Place<'_> {
                     self.out_of_range(&format!("{} to {}", sized(least), sized(most)));
                 }
                 Some(_) => {}
-                None => self.report(
-                    Rule::BadSize,
-                    "cannot read a size here",
-                    "expected a number and a unit without a blank",
-                    "write `\"256KiB\"`; units: B KiB MiB GiB kB MB GB",
-                ),
+                None => self.bad_size(),
             },
             _ => match value.as_string() {
                 Some(text) => {
@@ -198,23 +200,66 @@ impl Place<'_> {
 
     fn bad_duration(&mut self) {
         let bare = self.entry.value().as_integer().filter(|it| 0 <= *it);
-        let written = match (self.entry.value().as_string(), bare) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(number)) => format!("{number}s"),
-            (None, None) => String::new(),
+        let (meant, is_sure) = match (self.entry.value().as_string(), bare) {
+            (Some(text), _) => meant_duration(text).unwrap_or(("30s".to_owned(), false)),
+            (None, Some(number)) => (format!("{number}s"), false),
+            (None, None) => ("30s".to_owned(), false),
         };
-        let (digits, rest) =
-            written.split_at(written.find(|it: char| !it.is_ascii_digit()).unwrap_or(0));
-        let unit = match rest.trim().chars().next() {
-            Some(it @ ('s' | 'm' | 'h' | 'd' | 'w')) if !digits.is_empty() => it,
-            _ => 's',
+        self.unreadable(Rule::BadDuration, "duration", (&meant, is_sure), "ms s m h d w");
+    }
+
+    fn bad_size(&mut self) {
+        let meant = self.entry.value().as_string().and_then(meant_size);
+        let (shown, is_sure) = (meant.as_deref().unwrap_or("256KiB"), meant.is_some());
+        self.unreadable(Rule::BadSize, "size", (shown, is_sure), "B KiB MiB GiB kB MB GB");
+    }
+
+    fn unreadable(&mut self, rule: Rule, what: &str, meant: (&str, bool), units: &str) {
+        let span = self.span.clone();
+        let has_blank = self.entry.value().as_string().is_some_and(|it| it.contains(' '));
+        let label = match has_blank {
+            true => "expected a number and a unit without a blank",
+            false => "expected a number and a unit",
         };
-        let digits = if digits.is_empty() { "30" } else { digits };
+        let found = self
+            .diagnostics
+            .push(rule, format!("cannot read a {what} here"))
+            .at(span.clone(), label)
+            .help(format!("write `\"{}\"`; units: {units}", meant.0));
+        if meant.1 {
+            found.fix(span, format!("\"{}\"", meant.0));
+        }
+    }
+
+    fn bad_rate(&mut self, text: &str) {
+        let meant = meant_rate(text);
+        let (span, shown) = (self.span.clone(), meant.as_deref().unwrap_or("10/min"));
+        let found = self
+            .diagnostics
+            .push(Rule::BadRate, "cannot read a rate here")
+            .at(span.clone(), "expected a number, a slash and a unit")
+            .help(format!("write `\"{shown}\"`; units: s min h d"));
+        if meant.is_some() {
+            found.fix(span, format!("\"{shown}\""));
+        }
+    }
+
+    /// `keep "30m"`: who keeps history thinks in days, and `m` looks like a month.
+    fn minutes_of_history(&mut self, node: &KdlNode, kept: Duration) {
+        let Some(text) = self.entry.value().as_string() else { return };
+        let count = text.strip_suffix('m').filter(|it| it.parse::<f64>().is_ok());
+        let (Some(count), true) = (count, node.name().value() == "keep") else { return };
+        if HISTORY_LEAST <= kept {
+            return;
+        }
         self.report(
-            Rule::BadDuration,
-            "cannot read a duration here",
-            "expected a number and a unit without a blank",
-            &format!("write `\"{digits}{unit}\"`; units: ms s m h d w"),
+            Rule::MinutesOfHistory,
+            format!("{count} minutes of history?"),
+            "kept for less than an hour",
+            &format!(
+                "months are not a unit: write `\"30d\"` for days, or `\"{count}min\"` where minutes \
+                 are meant"
+            ),
         );
     }
 
@@ -246,12 +291,7 @@ impl Place<'_> {
                     self.problems(Rule::BadTemplate, problems);
                 }
             }
-            Type::Rate if parse_rate(text).is_none() => self.report(
-                Rule::BadRate,
-                "cannot read a rate here",
-                "expected a number, a slash and a unit",
-                "write `\"10/min\"`; units: s min h d",
-            ),
+            Type::Rate if parse_rate(text).is_none() => self.bad_rate(text),
             Type::Field if field_path(text).is_none() => {
                 self.wrong("a dotted path such as `data.person`")
             }
@@ -292,14 +332,23 @@ impl Place<'_> {
         if words.contains(&word) {
             return;
         }
-        let help = nearest(word, words.iter().copied())
+        let sure = respelled(word, words);
+        let help = sure
+            .or_else(|| nearest(word, words.iter().copied()))
             .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
-        self.report(
-            Rule::UnknownWord,
-            format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
-            "unknown word",
-            &format!("{help}The words are: {}", words.join(", ")),
-        );
+        let span = self.span.clone();
+        let found = self
+            .diagnostics
+            .push(
+                Rule::UnknownWord,
+                format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
+            )
+            .at(span.clone(), "unknown word")
+            .help(format!("{help}The words are: {}", words.join(", ")));
+        // Inside quotes the span is the word's own, alone it is the whole value: both take it.
+        if let Some(it) = sure {
+            found.fix(span, it);
+        }
     }
 
     /// The place in the text where it stops being JSON.

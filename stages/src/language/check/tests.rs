@@ -150,8 +150,14 @@ fn durations_and_sizes_that_cannot_be_read_are_put_right() {
         expected a number and a unit without a blank · write `\"30d\"`; units: ms s m h d w";
     inside("cooldown \"30 days\"", text);
     let text = "E0020 cannot read a duration here [3] \
-        expected a number and a unit without a blank · write `\"3s\"`; units: ms s m h d w";
+        expected a number and a unit · write `\"3s\"`; units: ms s m h d w";
     inside("cooldown 3", text);
+    let text = "E0021 cannot read a size here [\"10mb\"] expected a number and a unit · \
+        write `\"10MB\"`; units: B KiB MiB GiB kB MB GB";
+    inside("size \"10mb\"", text);
+    let text = "E0022 cannot read a rate here [\"2 per second\"] \
+        expected a number, a slash and a unit · write `\"2/s\"`; units: s min h d";
+    inside("rate \"2 per second\"", text);
     let text = "E0019 the d of `timeout` is out of range [\"2h\"] out of range · \
         allowed: 10ms to 10m";
     inside("timeout \"2h\"", text);

@@ -1,0 +1,266 @@
+//! What is said about words that do not exist in their place.
+
+use super::super::place::{name_span, value_span, written};
+use super::super::table::{KindRow, Node};
+use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
+use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, usage};
+use crate::diagnostic::{Edit, Rule};
+use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
+
+const ON_BY_DEFAULT: &str =
+    "stages are on by default; delete this, or write `disabled` to switch one off";
+
+/// A property, where it stands, and what may stand there.
+pub(super) struct Misplaced<'a> {
+    pub(super) node: &'a KdlNode,
+    pub(super) entry: &'a KdlEntry,
+    pub(super) name: &'a KdlIdentifier,
+    pub(super) row: &'static Node,
+    pub(super) groups: &'a Groups,
+    pub(super) whole: &'a str,
+}
+
+impl Walk<'_> {
+    pub(super) fn unknown_kind(&mut self, entry: &KdlEntry, role: Role, kinds: &[KindRow]) {
+        let word = entry.value().as_string().unwrap_or_default();
+        let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
+        let all = format!("The kinds are: {}", words.join(", "));
+        let (is_sure, help) = match meant(word, &words, KINDS) {
+            Some(Meant::Surely(it)) => (Some(it), format!("did you mean `{it}`? {all}")),
+            Some(Meant::Probably(it)) => (None, format!("did you mean `{it}`? {all}")),
+            Some(Meant::Elsewhere(text)) => (None, format!("{text}. {all}")),
+            None => (None, all),
+        };
+        let found = self
+            .diagnostics
+            .push(Rule::UnknownKind, format!("there is no kind `{word}` of {}", role.word()))
+            .at(value_span(entry), "unknown kind")
+            .help(help);
+        if let Some(it) = is_sure {
+            found.fix(value_span(entry), it);
+        }
+    }
+
+    pub(super) fn unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
+        let (name, span) = (node.name().value(), name_span(node.name()));
+        if props.iter().any(|it| it.name == name) {
+            let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
+            self.diagnostics
+                .push(Rule::ChildAsProperty, format!("`{name}` is a property, not a child"))
+                .at(span, "move it out of the block")
+                .help(format!("write `{name}={value}` behind {whole}"));
+            return;
+        }
+        if name == "-" {
+            self.diagnostics
+                .push(Rule::Syntax, "KDL has no lists with `-`")
+                .at(span, "this dash belongs to YAML")
+                .help("several values stand behind one name, separated by blanks");
+            return;
+        }
+        let known = names(groups);
+        let bare = name.trim_end_matches([':', '=']);
+        if bare != name && known.contains(&bare) {
+            self.diagnostics
+                .push(Rule::YamlColon, format!("no node is called `{name}`"))
+                .at(span.clone(), "the colon belongs to YAML")
+                .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()))
+                .fix(span, bare);
+            return;
+        }
+        let (help, fix) = self.meant_node(node, bare, &known);
+        let found = self
+            .diagnostics
+            .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
+            .at(span, "unknown here")
+            .help(help);
+        found.fix.extend(fix);
+    }
+
+    /// What to say about an unknown child, and what it surely is.
+    fn meant_node(&self, node: &KdlNode, name: &str, known: &[&str]) -> (String, Option<Edit>) {
+        let span = name_span(node.name());
+        let fix = |text: &str| Some(Edit { span: span.clone(), text: text.to_owned() });
+        match meant(name, known, WORDS) {
+            Some(Meant::Surely("disabled") | Meant::Probably("disabled")) if is_enabled(name) => {
+                (ON_BY_DEFAULT.to_owned(), self.switched(node))
+            }
+            Some(Meant::Surely(it)) => (self.did_you_mean(it), fix(it)),
+            Some(Meant::Probably(it)) => (self.did_you_mean(it), None),
+            other => {
+                let places = self.places_of(name);
+                let help = match other {
+                    _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
+                    Some(Meant::Elsewhere(text)) => text.to_owned(),
+                    _ => match self.nearest_elsewhere(name) {
+                        Some(it) => self.did_you_mean(it),
+                        None => format!("there are: {}", known.join(", ")),
+                    },
+                };
+                (help, None)
+            }
+        }
+    }
+
+    fn did_you_mean(&self, word: &str) -> String {
+        match self.places_of(word) {
+            places if places.is_empty() => format!("did you mean `{word}`?"),
+            places => format!("did you mean `{word}`? It exists in: {}", places.join(", ")),
+        }
+    }
+
+    /// `enabled #false` is `disabled`, and `enabled #true` is what holds anyway.
+    fn switched(&self, node: &KdlNode) -> Option<Edit> {
+        let [entry] = node.entries() else { return None };
+        let text = &self.diagnostics.source().text;
+        let whole = name_span(node.name()).start..value_span(entry).end;
+        match entry.value() {
+            KdlValue::Bool(false) => Some(Edit { span: whole, text: "disabled".to_owned() }),
+            KdlValue::Bool(true) => {
+                let behind = text.get(whole.end..)?;
+                let end = match behind.find('\n') {
+                    // The line goes with it when nothing else stands there.
+                    Some(it) if behind[..it].trim().is_empty() => whole.end + it + 1,
+                    _ => whole.end,
+                };
+                let line = text[..whole.start].rfind('\n').map_or(0, |it| it + 1);
+                let is_alone = text[line..whole.start].trim().is_empty() && whole.end < end;
+                let span = if is_alone { line..end } else { whole };
+                Some(Edit { span, text: String::new() })
+            }
+            _ => None,
+        }
+    }
+
+    /// In which top nodes a child of this name may stand.
+    fn places_of(&self, name: &str) -> Vec<String> {
+        let mut places = Vec::new();
+        for row in self.top {
+            if find(row.children, name).is_some() {
+                places.push(row.name.to_owned());
+            }
+            for kind in self.kinds_of(row) {
+                if find(kind.nodes, name).is_some() {
+                    places.push(format!("{} {}", row.name, kind.word));
+                }
+            }
+        }
+        places
+    }
+
+    /// The nearest child of any top node, for words that are misspelt and misplaced.
+    fn nearest_elsewhere(&self, name: &str) -> Option<&'static str> {
+        let own = self.top.iter().flat_map(|it| names(it.children));
+        let of_kinds = self.top.iter().flat_map(|row| self.kinds_of(row));
+        let of_kinds = of_kinds.flat_map(|it| names(it.nodes));
+        nearest(name, own.chain(of_kinds))
+    }
+
+    fn kinds_of(&self, row: &Node) -> Vec<KindRow> {
+        Role::of(row.name).map(|it| self.kinds.kinds(it)).unwrap_or_default()
+    }
+
+    /// A property that is a child in truth.
+    pub(super) fn child_as_property(&mut self, it: &Misplaced<'_>, child: &Node) {
+        let (word, text) = (it.name.value(), &self.diagnostics.source().text);
+        let value = text.get(value_span(it.entry)).unwrap_or_default();
+        let written = as_child(child, it.entry, value);
+        let block = it.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
+        let stands = block.iter().any(|it| it.name().value() == child.name);
+        let fix = if child.args.is_empty() || scalars::has_outside(it.node) || stands {
+            Vec::new()
+        } else {
+            repair::into_block(text, it.node, it.entry, &written)
+        };
+        let help = format!("write `{{ {written} }}`");
+        let found = self
+            .diagnostics
+            .push(Rule::ChildAsProperty, format!("`{word}` is a child, not a property"))
+            .at(name_span(it.name), "move it into the block")
+            .help(help);
+        found.fix.extend(fix);
+    }
+
+    pub(super) fn unknown_property(&mut self, it: &Misplaced<'_>) {
+        let word = it.name.value();
+        let (message, help, fix) = self.meant_property(it, word);
+        let found = self
+            .diagnostics
+            .push(Rule::UnknownProperty, message)
+            .at(name_span(it.name), format!("unknown property `{word}`"))
+            .help(help);
+        found.fix.extend(fix);
+    }
+
+    /// Message, help and what `--fix` writes.
+    fn meant_property(&self, it: &Misplaced<'_>, word: &str) -> (String, String, Vec<Edit>) {
+        let (row, text) = (it.row, &self.diagnostics.source().text);
+        let no_such = format!("{} has no property `{word}`", it.whole);
+        if matches!(word, "default" | "optional") {
+            let help = "it stands only with `(env)\"NAME\"` or `(file)\"path\"`: delete it";
+            return (no_such, help.to_owned(), Vec::new());
+        }
+        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        let own = meant(word, &known, WORDS);
+        if let Some(first) =
+            habits::first_argument(row, it.node, it.entry).filter(|_| own.is_none())
+        {
+            let message = format!("{} takes its {first} first", it.whole);
+            let value = repair::as_value(it.entry, text);
+            return (message, format!("write `{} {}`", row.name, value.text), vec![value]);
+        }
+        let rename = |name: &str| vec![Edit { span: name_span(it.name), text: name.to_owned() }];
+        match own {
+            Some(Meant::Surely(name)) => {
+                return (no_such, format!("did you mean `{name}`?"), rename(name));
+            }
+            Some(Meant::Probably(name)) => {
+                return (no_such, format!("did you mean `{name}`?"), Vec::new());
+            }
+            Some(Meant::Elsewhere(_)) | None => {}
+        }
+        let children = names(it.groups);
+        match meant(word, &children, WORDS) {
+            Some(Meant::Surely("disabled") | Meant::Probably("disabled")) if is_enabled(word) => {
+                let fix = match it.entry.value() {
+                    KdlValue::Bool(true) => vec![repair::removed(text, it.entry)],
+                    KdlValue::Bool(false) => {
+                        repair::into_block(text, it.node, it.entry, "disabled")
+                    }
+                    _ => Vec::new(),
+                };
+                (no_such, ON_BY_DEFAULT.replace("`disabled`", "`{ disabled }`"), fix)
+            }
+            Some(Meant::Surely(name)) => {
+                let value = text.get(value_span(it.entry)).unwrap_or_default();
+                let child = find(it.groups, name).map(|child| as_child(child, it.entry, value));
+                let child = child.unwrap_or_default();
+                let help = format!("did you mean the child `{name}`? Write `{{ {child} }}`");
+                (no_such, help, repair::into_block(text, it.node, it.entry, &child))
+            }
+            Some(Meant::Probably(name)) => {
+                let help = format!("did you mean the child `{name}`? It stands in the block");
+                (no_such, help, Vec::new())
+            }
+            Some(Meant::Elsewhere(text)) => (no_such, text.to_owned(), Vec::new()),
+            None if known.is_empty() => (no_such, format!("write `{}`", usage(row)), Vec::new()),
+            None => (no_such, format!("the properties are {}", known.join(", ")), Vec::new()),
+        }
+    }
+}
+
+fn is_enabled(word: &str) -> bool {
+    matches!(word.to_ascii_lowercase().as_str(), "enabled" | "enable" | "active")
+}
+
+/// A child with this value: `disabled` for `disabled=#true`.
+fn as_child(child: &Node, entry: &KdlEntry, value: &str) -> String {
+    let is_flag = entry.value().as_bool() == Some(true);
+    if is_flag { child.name.to_owned() } else { format!("{} {value}", child.name) }
+}
+
+fn shown(node: &KdlNode) -> String {
+    let shown: Vec<String> =
+        node.entries().iter().map(|it| it.to_string().trim().to_owned()).collect();
+    shown.join(" ")
+}

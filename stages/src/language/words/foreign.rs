@@ -1,0 +1,353 @@
+//! Words of other tools (Vector, Bento, Fluent Bit, Node-RED, GitHub Actions, Compose, Frigate,
+//! Home Assistant), and what they are called here.
+
+/// A word of other tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Foreign {
+    /// The word.
+    pub word: &'static str,
+    /// Ours, the first that may stand in the place is meant.
+    pub ours: &'static [&'static str],
+    /// Whether what stands behind the word can stay as it is.
+    pub is_same: bool,
+    /// Where to say it when none of ours may stand in the place; empty where nothing is to say.
+    pub elsewhere: &'static str,
+}
+
+const fn same(
+    word: &'static str,
+    ours: &'static [&'static str],
+    elsewhere: &'static str,
+) -> Foreign {
+    Foreign { word, ours, is_same: true, elsewhere }
+}
+
+const fn like(
+    word: &'static str,
+    ours: &'static [&'static str],
+    elsewhere: &'static str,
+) -> Foreign {
+    Foreign { word, ours, is_same: false, elsewhere }
+}
+
+const EDGES: &str = "stages name what they wait for with `after` and `needs`; what goes to a sink \
+    is said in `route { case … { to NAME } }`";
+const KIND: &str = "the kind is the first word behind the role: `sink sqlite NAME`";
+const CONDITION: &str = "conditions are `when \"…\"` of a stage, `keep when=\"…\"` of a `filter` and \
+    `case NAME when=\"…\"` of `route`";
+const SOURCES: &str = "every source is a node of its own: `source KIND NAME { … }`";
+const SINKS: &str = "every sink is a node of its own: `sink KIND NAME { … }`";
+const STAGES: &str = "every stage is a node of its own: `enrich KIND NAME { … }`";
+const QUEUE: &str = "what may wait is bounded by `limits { queue N }`";
+const ANSWER: &str = "a source answers when the event is committed; there is nothing to switch on";
+const HEALTH: &str = "`/healthz` and `/readyz` always answer; there is nothing to write";
+const STATE: &str = "what is kept lies in the `path` of `sink sqlite`";
+const AGAIN: &str = "after a fault, `retry N` of the stage tries again";
+const EXTERNAL: &str = "values come from outside as `(env)\"NAME\"`, where they are used";
+const ADDRESS: &str = "the address is `server { listen \"HOST:PORT\" }`";
+const OFF: &str = "a node that may be off takes `disabled` in its block; `/-` in front of a node \
+    takes it out of the file";
+const RETENTION: &str =
+    "how long events stay is said in `sink sqlite`: `retention { keep \"30d\" }`";
+const LOG: &str = "the log is chosen where the engine is started: `engine run --help`";
+const CAMERA: &str = "cameras are not named in the file: their events come to a `source`, and \
+    expressions read `event.source`";
+const BROKER: &str = "events come in by `source http`; there is no broker to be named";
+const COMMAND: &str = "the file says what happens to events; it starts no programs";
+
+/// Words of other tools, for names of nodes and properties.
+pub(in super::super) const WORDS: &[Foreign] = &[
+    // Edges.
+    same("inputs", &["after"], EDGES),
+    same("depends_on", &["needs"], EDGES),
+    same("depends-on", &["needs"], EDGES),
+    same("dependsOn", &["needs"], EDGES),
+    same("requires", &["needs"], EDGES),
+    like("depends", &["needs"], EDGES),
+    same("wants", &["after"], EDGES),
+    like("wires", &["to", "after"], EDGES),
+    like("links", &["to", "after"], EDGES),
+    like("match", &["when"], CONDITION),
+    same("then", &["to"], EDGES),
+    same("targets", &["to"], EDGES),
+    like("destination", &["to"], EDGES),
+    like("destinations", &["to"], EDGES),
+    // Conditions.
+    same("if", &["when"], CONDITION),
+    same("condition", &["when"], CONDITION),
+    like("conditions", &["when"], CONDITION),
+    like("check", &["when"], CONDITION),
+    like("where", &["when"], CONDITION),
+    like("unless", &["when"], "write `when \"!(…)\"`"),
+    like("else", &["otherwise"], "what fits no case is `otherwise { to … }` of `route`"),
+    like("switch", &["route"], "cases stand in `route` and in `priority`"),
+    like("choose", &["route"], "cases stand in `route` and in `priority`"),
+    // Roles.
+    like("source", &["source"], SOURCES),
+    like("sources", &["source"], SOURCES),
+    like("input", &["source"], SOURCES),
+    like("trigger", &["source"], SOURCES),
+    like("triggers", &["source"], SOURCES),
+    like("transform", &["enrich"], STAGES),
+    like("transforms", &["enrich"], STAGES),
+    like("processor", &["enrich"], STAGES),
+    like("processors", &["enrich"], STAGES),
+    like("steps", &["enrich"], STAGES),
+    like("jobs", &["enrich"], STAGES),
+    like("nodes", &["enrich"], STAGES),
+    like("function", &["enrich"], STAGES),
+    like("mapping", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
+    like("remap", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
+    like("bloblang", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
+    like("output", &["sink"], SINKS),
+    like("outputs", &["sink"], SINKS),
+    like("sinks", &["sink"], SINKS),
+    like("store", &["sink"], "events are kept by `sink sqlite NAME { path \"…\" }`"),
+    like("database", &["sink"], "events are kept by `sink sqlite NAME { path \"…\" }`"),
+    like("notification", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("notifications", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("notifier", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("alert", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("alerts", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("action", &["notify", "to"], "`route` sends events to sinks and notifiers"),
+    like("actions", &["notify", "to"], "`route` sends events to sinks and notifiers"),
+    like("routes", &["route"], EDGES),
+    like("router", &["route"], EDGES),
+    like("broker", &["route"], BROKER),
+    like("mqtt", &["source"], BROKER),
+    like("workflow", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
+    like("automation", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
+    like("flow", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
+    like("service", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
+    like("services", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
+    like("http", &["server"], ADDRESS),
+    like("api", &["server"], "the API is always there, at the address of `server { listen … }`"),
+    // Names and texts.
+    like("alias", &["description"], "the name stands behind the kind: `enrich http NAME`"),
+    like("label", &["description"], "the name stands behind the kind: `enrich http NAME`"),
+    like("id", &["description"], "the name stands behind the kind: `enrich http NAME`"),
+    like(
+        "name",
+        &["description"],
+        "the name stands behind the role and the kind: `sink sqlite NAME`",
+    ),
+    same("comment", &["description"], "comments begin with `//`"),
+    same("notes", &["description"], "comments begin with `//`"),
+    like("text", &["message"], ""),
+    like("content", &["message", "body"], ""),
+    like("payload", &["body", "data"], ""),
+    like("summary", &["title"], ""),
+    like("headline", &["title"], ""),
+    like("subject_line", &["title"], ""),
+    like("tags", &["labels"], "`labels` stand in `pipeline`"),
+    like("version", &["schema-version"], "`pipeline NAME schema-version=1` says the version"),
+    // Kinds.
+    like("type", &[], KIND),
+    like("kind", &[], KIND),
+    like("class", &[], KIND),
+    like("uses", &["policy"], KIND),
+    like("plugin", &[], KIND),
+    like("driver", &[], KIND),
+    like("with", &[], "settings stand straight in the block of their node"),
+    like("options", &[], "settings stand straight in the block of their node"),
+    like("config", &[], "settings stand straight in the block of their node"),
+    like("params", &["param"], "`param NAME VALUE` stands at the top of the file"),
+    like("vars", &["param"], "`param NAME VALUE` stands at the top of the file"),
+    like("variables", &["param"], "`param NAME VALUE` stands at the top of the file"),
+    like("env", &["param"], EXTERNAL),
+    like("environment", &["param"], EXTERNAL),
+    like("secrets", &[], EXTERNAL),
+    like("resources", &["policy"], "failure handling with a name is `policy NAME { … }`"),
+    // Addresses.
+    like("address", &["listen", "url", "path"], ADDRESS),
+    like("bind", &["listen"], ADDRESS),
+    like("port", &["listen"], ADDRESS),
+    like("ports", &["listen"], ADDRESS),
+    like("host", &["listen", "url"], ADDRESS),
+    like("uri", &["url", "get"], ""),
+    like("url", &["get", "path", "public-url"], ""),
+    like("endpoint", &["url", "get", "path"], ""),
+    like("file", &["path", "table"], ""),
+    like("filename", &["path", "table"], ""),
+    like("topics", &["topic"], ""),
+    like("channel", &["topic"], ""),
+    like("headers", &["header"], ""),
+    like("verb", &["method"], ""),
+    like("auth_token", &["token"], ""),
+    like("api_key", &["token"], ""),
+    like("password", &["token"], ""),
+    like("method", &["get", "post"], ""),
+    // Time.
+    same("ttl", &["keep", "ttl"], RETENTION),
+    same("retain", &["keep", "retention"], RETENTION),
+    like("days", &["keep"], RETENTION),
+    like("record", &["sink"], RETENTION),
+    like("history", &["retention"], RETENTION),
+    like("interval", &["every"], ""),
+    like("period", &["every"], ""),
+    like("schedule", &["every"], ""),
+    like("timeout-minutes", &["timeout"], ""),
+    like("timeout_ms", &["timeout"], ""),
+    like("timeout_secs", &["timeout"], ""),
+    like("throttle", &["cooldown"], ""),
+    like("debounce", &["cooldown"], ""),
+    like("rate_limit", &["cooldown"], QUEUE),
+    like("stop_grace_period", &["shutdown-grace"], "`limits { shutdown-grace \"10s\" }`"),
+    // Failure.
+    same("retries", &["retry"], AGAIN),
+    same("max_retries", &["retry"], AGAIN),
+    same("max-retries", &["retry"], AGAIN),
+    same("retry_attempts", &["retry"], AGAIN),
+    same("attempts", &["retry"], AGAIN),
+    like("restart", &["retry"], AGAIN),
+    like("backoff", &["retry"], "`backoff` stands in `retry N { … }`"),
+    like("continue-on-error", &["on-error"], "write `on-error continue`"),
+    like("continue_on_error", &["on-error"], "write `on-error continue`"),
+    like("catch", &["on-error"], "`on-error` of a stage says what becomes of the event"),
+    like("drop_on_error", &["on-error"], "write `on-error drop reason=\"…\"`"),
+    like("fallback", &["on-error", "otherwise"], "`on-error continue` goes on without the stage"),
+    like("try", &["retry"], AGAIN),
+    like("dlq", &["dead-letter"], "what is set aside is kept by `dead-letter { keep … }`"),
+    like("deadletter", &["dead-letter"], "what is set aside is kept by `dead-letter { keep … }`"),
+    // Limits.
+    like("buffer", &["batch", "queue"], QUEUE),
+    like("buffers", &["batch", "queue"], QUEUE),
+    like("queue_size", &["queue"], QUEUE),
+    same("batch_size", &["batch"], ""),
+    like("workers", &["concurrency"], ""),
+    like("threads", &["concurrency"], ""),
+    like("parallelism", &["concurrency"], ""),
+    same("max_in_flight", &["concurrency"], ""),
+    like("max-parallel", &["concurrency"], ""),
+    like("request", &["timeout", "retry"], ""),
+    like("mode", &["route"], ""),
+    // On and off.
+    like("enabled", &["disabled"], OFF),
+    like("enable", &["disabled"], OFF),
+    like("active", &["disabled"], OFF),
+    same("disable", &["disabled"], OFF),
+    like("off", &["disabled"], OFF),
+    like("skip", &["disabled"], OFF),
+    // What is not needed here.
+    like("acknowledgements", &[], ANSWER),
+    like("ack", &[], ANSWER),
+    like("healthcheck", &[], HEALTH),
+    like("healthchecks", &[], HEALTH),
+    like("health", &[], HEALTH),
+    like("data_dir", &["path"], STATE),
+    like("volumes", &["path"], STATE),
+    like("storage", &["sink"], STATE),
+    like("logger", &[], LOG),
+    like("logging", &[], LOG),
+    like("log_level", &[], LOG),
+    like("log", &["notify"], LOG),
+    like("run", &[], COMMAND),
+    like("image", &[], COMMAND),
+    like("command", &[], COMMAND),
+    like("runs-on", &[], COMMAND),
+    like("entrypoint", &[], COMMAND),
+    like("on", &["source", "when"], SOURCES),
+    like("cameras", &["source"], CAMERA),
+    like("camera", &["source"], CAMERA),
+    like("detect", &["source"], CAMERA),
+    like("objects", &["filter"], CAMERA),
+    like("zones", &["filter"], CAMERA),
+    like("snapshots", &["sink"], CAMERA),
+    // Shapes of data.
+    like(
+        "encoding",
+        &["body"],
+        "what a sink sends or writes is JSON; `body` of a notifier says it \
+        otherwise",
+    ),
+    like(
+        "codec",
+        &["body"],
+        "what a sink sends or writes is JSON; `body` of a notifier says it \
+        otherwise",
+    ),
+    like(
+        "format",
+        &["body"],
+        "what a sink sends or writes is JSON; `body` of a notifier says it \
+        otherwise",
+    ),
+    like("decoding", &["map"], "a source reads JSON; `map` says where the parts of an event stand"),
+    like("parser", &["map"], "a source reads JSON; `map` says where the parts of an event stand"),
+    like("query", &["match"], ""),
+    like("lookup", &["match"], ""),
+    same("fields", &["select", "include-fields"], ""),
+    same("columns", &["select"], ""),
+    like("target", &["into", "to"], ""),
+    like("result_map", &["into"], ""),
+    like("schemas", &["schema"], "`schema TYPE file=\"…\"` stands in `validate`"),
+    like("json_schema", &["schema"], "`schema TYPE file=\"…\"` stands in `validate`"),
+    like("dedupe", &["cooldown"], "`idempotency` of `source http` tells what was sent twice"),
+    like("exclude", &["redact", "filter"], ""),
+    like("mask", &["redact"], ""),
+    like("hide", &["redact"], ""),
+    like("severity", &["priority"], ""),
+    like("level", &["priority"], ""),
+    like("importance", &["priority"], ""),
+];
+
+const OWN_STORE: &str = "the engine keeps events in SQLite: `sink sqlite NAME { path \"…\" }`";
+
+/// Words of other tools, for kinds.
+pub(in super::super) const KINDS: &[Foreign] = &[
+    like("http_server", &["http"], ""),
+    like("http-server", &["http"], ""),
+    like("webhook", &["http", "webhook"], ""),
+    like("rest", &["http"], ""),
+    like("https", &["http"], ""),
+    like("http_client", &["http", "webhook"], ""),
+    like("tail", &["file"], ""),
+    like("files", &["file"], ""),
+    like("jsonl", &["file"], ""),
+    like("generate", &["demo"], ""),
+    like("generator", &["demo"], ""),
+    like("demo_logs", &["demo"], ""),
+    like("dummy", &["demo"], ""),
+    like("inject", &["demo"], ""),
+    like("remap", &["set"], ""),
+    like("mapping", &["set"], ""),
+    like("bloblang", &["set"], ""),
+    like("template", &["set"], ""),
+    like("change", &["set"], ""),
+    like("csv", &["lookup"], ""),
+    like("table", &["lookup"], ""),
+    like("enrichment_table", &["lookup"], ""),
+    like("join", &["lookup"], ""),
+    like("meta", &["metadata"], ""),
+    like("db", &["sqlite"], ""),
+    like("database", &["sqlite"], ""),
+    like("sql", &["sqlite"], ""),
+    like("sql_insert", &["sqlite"], ""),
+    like("postgres", &["sqlite"], OWN_STORE),
+    like("mysql", &["sqlite"], OWN_STORE),
+    like("influxdb", &["sqlite"], OWN_STORE),
+    like("elasticsearch", &["sqlite"], OWN_STORE),
+    like("console", &["stdout"], ""),
+    like("debug", &["stdout"], ""),
+    like("print", &["stdout"], ""),
+    like("stream", &["sse"], ""),
+    like("eventsource", &["sse"], ""),
+    like("websocket", &["sse"], ""),
+    like("websocket_server", &["sse"], ""),
+    like("slack", &["webhook"], ""),
+    like("discord", &["webhook"], ""),
+    like("teams", &["webhook"], ""),
+    like("mattermost", &["webhook"], ""),
+    like("push", &["ntfy"], ""),
+    like("log", &["file"], ""),
+];
+
+/// Every word of other tools that is known for a node or a property.
+pub fn foreign_words() -> &'static [Foreign] {
+    WORDS
+}
+
+/// Every word of other tools that is known for a kind.
+pub fn foreign_kinds() -> &'static [Foreign] {
+    KINDS
+}
