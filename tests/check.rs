@@ -7,9 +7,9 @@ use engine::files::Place;
 use engine::load::{self, Given, Loaded};
 use engine::report::{self, Checked};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Rule, SourceText};
+use stages::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use stages::language::Environment;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -104,6 +104,65 @@ fn every_rule_has_a_case_of_its_name() {
         let case = cases.iter().find(|it| it.0.starts_with(&name));
         let (file, codes) = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));
         assert!(codes.contains(&rule.code()), "{file} finds {codes:?}");
+    }
+}
+
+/// A text with edits made; nothing when two of them meet.
+fn edited(text: &str, edits: &[Edit]) -> Option<String> {
+    let mut edits: Vec<&Edit> = edits.iter().collect();
+    edits.sort_by_key(|it| (it.span.start, it.span.end));
+    let (mut made, mut at) = (String::new(), 0);
+    for edit in edits {
+        made.push_str(text.get(at..edit.span.start)?);
+        made.push_str(&edit.text);
+        at = edit.span.end;
+    }
+    made.push_str(text.get(at..)?);
+    Some(made)
+}
+
+/// The findings of a case's text with edits made.
+fn repaired(case: &Path, text: String) -> Vec<Diagnostic> {
+    let name = case.file_name().expect("a name").to_string_lossy().into_owned();
+    let source = Arc::new(SourceText { name, text });
+    let place = Place::of(case, None, None);
+    load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics
+}
+
+#[test]
+fn what_a_finding_would_write_takes_the_finding_away() {
+    let mut repairs = BTreeMap::new();
+    for case in cases() {
+        let found = loaded(&case).diagnostics;
+        let is_alone = found.len() == 1;
+        for finding in found.iter().filter(|it| !it.fix.is_empty()) {
+            let text = edited(&finding.source.text, &finding.fix).expect("edits do not meet");
+            let left = repaired(&case, text.clone());
+            let same = |it: &&Diagnostic| it.rule == finding.rule && it.message == finding.message;
+            let (before, after) = (found.iter().filter(same), left.iter().filter(same));
+            let shown = report::human(&left, false, 100);
+            let case = case.display();
+            assert!(after.count() < before.count(), "{case} with its fix:\n{text}\n{shown}");
+            assert!(!is_alone || left.is_empty(), "{case} with its fix:\n{text}\n{shown}");
+            *repairs.entry(finding.rule.code()).or_insert(0) += 1;
+        }
+    }
+    let certain = [
+        "E0001", "E0003", "E0005", "E0006", "E0007", "E0008", "E0010", "E0011", "E0013", "E0014",
+        "E0020", "E0023", "W0012",
+    ];
+    let without: Vec<_> = certain.iter().filter(|it| !repairs.contains_key(*it)).collect();
+    assert!(without.is_empty(), "no case of these is repaired: {without:?}");
+}
+
+#[test]
+fn every_finding_says_what_to_do() {
+    for case in cases() {
+        for finding in loaded(&case).diagnostics {
+            let message = &finding.message;
+            assert!(finding.help.is_some(), "{}: {message} has no help", case.display());
+            assert!(!finding.labels.is_empty(), "{}: {message} has no place", case.display());
+        }
     }
 }
 

@@ -50,11 +50,46 @@ pub(super) fn quoted_expression(written: &str) -> String {
     format!("\"{}\"", inner.replace('"', "'"))
 }
 
-/// A string as a raw one.
-pub(super) fn raw(written: &str) -> String {
-    let inner = written.trim_matches('"').replace("\\\"", "\"").replace("\\\\", "\\");
+/// Whether a property stands among the tokens: a name, one `=`, a value.
+pub(super) fn has_property(text: &str, tokens: &[Token]) -> bool {
+    let is_equals = |at: Option<usize>| {
+        at.and_then(|it| tokens.get(it)).is_some_and(|it| it.kind == Kind::Equals)
+    };
+    tokens.iter().enumerate().any(|(at, it)| {
+        let name = at.checked_sub(1).and_then(|it| tokens.get(it));
+        let is_name = name.is_some_and(|it| {
+            it.kind == Kind::Word && !matches!(&text[it.span.clone()], "!" | "<" | ">")
+        });
+        it.kind == Kind::Equals
+            && is_name
+            && !is_equals(at.checked_sub(1))
+            && !is_equals(Some(at + 1))
+    })
+}
+
+/// A string as a raw one, given where its first wrong escape stands.
+///
+/// Text in single quotes belongs to an expression, which has escapes of its own: a pattern's
+/// backslash is written twice there.
+pub(super) fn raw(written: &str, bad: usize) -> String {
+    let quotes = if written.len() > 5 && written.starts_with("\"\"\"") { "\"\"\"" } else { "\"" };
+    let inner = written.strip_prefix(quotes).and_then(|it| it.strip_suffix(quotes));
+    let inner = inner.unwrap_or(written).replace("\\\"", "\"").replace("\\\\", "\\");
+    let is_inner = written[..bad].matches('\'').count() % 2 == 1
+        && written[bad..].contains('\'')
+        && !written.contains("\\\\");
+    let inner = if is_inner { inner.replace('\\', "\\\\") } else { inner };
     let hashes = if inner.contains("\"#") { "##" } else { "#" };
-    format!("{hashes}\"{inner}\"{hashes}")
+    format!("{hashes}{quotes}{inner}{quotes}{hashes}")
+}
+
+/// Whether the string means the same as a raw one: no escape in it but quotes and backslashes.
+pub(super) fn is_raw_alike(written: &str) -> bool {
+    let rest = written.replace("\\\\", "");
+    rest.match_indices('\\').all(|(at, _)| {
+        let next = rest[at + 1..].chars().next();
+        !next.is_some_and(|it| it.is_whitespace() || "nrtsbfu".contains(it))
+    })
 }
 
 /// The words of a bracketed list, without commas; each quoted only where it must be.

@@ -4,7 +4,7 @@ use super::super::lex::{Kind, Token};
 use super::super::mend::Mended;
 use super::super::words;
 use super::phrase;
-use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
+use stages::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
 use std::ops::Range;
 
 pub(super) struct Statement<'a> {
@@ -118,12 +118,18 @@ impl<'a> Statement<'a> {
         let span = self.tokens[0].span.start..self.tokens[usize::from(own.is_none())].span.end;
         let value = self.text[self.tail(if own.is_none() { 2 } else { 1 })].trim();
         let value = value.trim_end_matches(',');
-        let help = format!("write `{}`", format!("{name} {}", quoted_value(value)).trim());
+        let meant = format!("{name} {}", quoted_value(value));
         let message = format!("no node is called `{}`", &self.text[span.clone()]);
-        let tail = self.tail(usize::from(own.is_none()) + 1);
+        let (line, tail) = (self.tail(0), self.tail(usize::from(own.is_none()) + 1));
+        let has_value = !value.is_empty() || self.text[line.end..].trim_start().starts_with('{');
         self.mended.blank(tail);
         self.mended.word(span.clone());
-        self.report(Rule::YamlColon, message, span, "the colon belongs to YAML").help(help);
+        let found = self
+            .report(Rule::YamlColon, message, span, "the colon belongs to YAML")
+            .help(format!("write `{}`", meant.trim()));
+        if has_value {
+            found.fix(line, meant.trim());
+        }
         true
     }
 
@@ -134,6 +140,7 @@ impl<'a> Statement<'a> {
             return false;
         }
         if self.word(0) == "enabled" && words_exactly(self.word(2)) {
+            // The name stands before it like that of a property.
             self.mended.blank(self.tokens[1].span.clone());
             self.bare(2);
             return true;
@@ -141,12 +148,16 @@ impl<'a> Statement<'a> {
         let span = self.tokens[1].span.clone();
         let arrow = self.word(2) == ">";
         let value = self.text[self.tail(if arrow { 3 } else { 2 })].trim();
-        let help = format!("write `{} {}`", self.word(0), quoted_value(value));
+        let meant = format!("{} {}", self.word(0), quoted_value(value));
         let message = format!("the value of `{}` follows without `=`", self.word(0));
-        let tail = self.tail(1);
+        let (line, tail, is_given) = (self.tail(0), self.tail(1), !value.is_empty());
         self.mended.blank(tail);
-        self.report(Rule::YamlColon, message, span, "only properties have an equals sign")
-            .help(help);
+        let found = self
+            .report(Rule::YamlColon, message, span, "only properties have an equals sign")
+            .help(format!("write `{meant}`"));
+        if is_given {
+            found.fix(line, meant);
+        }
         true
     }
 
@@ -162,9 +173,14 @@ impl<'a> Statement<'a> {
         } else {
             "quote from here to the end of the line"
         };
+        let is_last = !phrase::has_property(self.text, &self.tokens[start..]);
         self.mended.word(span.clone());
         let message = "an expression must be one quoted string";
-        self.report(Rule::UnquotedExpression, message, span, label).help(help);
+        let found = self.report(Rule::UnquotedExpression, message, span.clone(), label).help(help);
+        // Where a property follows, nobody can tell where the expression ends.
+        if is_last {
+            found.fix(span, quoted);
+        }
         true
     }
 
@@ -178,21 +194,34 @@ impl<'a> Statement<'a> {
         let close = self.tokens.iter().rposition(|it| it.kind == Kind::BracketClose);
         let end = close.filter(|it| start < *it).unwrap_or(start);
         let span = self.tokens[start].span.start..self.tokens[end].span.end;
-        let items = phrase::items(self.text, &self.tokens[start..=end]);
+        let list = &self.tokens[start..=end];
+        let items = phrase::items(self.text, list);
+        let is_plain = list.iter().filter(|it| it.kind == Kind::Bracket).count() == 1
+            && close == Some(end)
+            && !items.is_empty();
         let is_property = start > 1 && self.kind(start - 1) == Some(Kind::Equals);
-        let help = if is_property {
+        let one = || {
             let words: Vec<&str> = items.iter().map(|it| it.trim_matches('"')).collect();
-            format!("write `{}`", self.shown(start, &format!("\"{}\"", words.join(" "))))
+            format!("\"{}\"", words.join(" "))
+        };
+        let (help, fix) = if is_property {
+            (self.shown(start, &one()), (span.clone(), one()))
         } else if start == 1 && matches!(self.word(0), "days" | "on" | "scope") {
-            let words: Vec<&str> = items.iter().map(|it| it.trim_matches('"')).collect();
-            format!("write `{}=\"{}\"`", self.word(0), words.join(" "))
+            let property = format!("{}={}", self.word(0), one());
+            (property.clone(), (self.tokens[0].span.start..span.end, property))
         } else {
-            format!("write `{}`", self.shown(start, &items.join(" ")).trim())
+            let values: Vec<String> = items.iter().map(|it| quoted_value(it)).collect();
+            let values = values.join(" ");
+            (self.shown(start, &values).trim().to_owned(), (span.clone(), values))
         };
         self.mended.word(span.clone());
         let message = "KDL has no lists in brackets";
         let label = "several words are just separated by blanks";
-        self.report(Rule::Brackets, message, span, label).help(help);
+        let found =
+            self.report(Rule::Brackets, message, span, label).help(format!("write `{help}`"));
+        if is_plain {
+            found.fix(fix.0, fix.1);
+        }
         true
     }
 
@@ -240,18 +269,29 @@ impl<'a> Statement<'a> {
                 .fix(span, keyword);
             return;
         }
-        let above = self.text[..span.start].trim_end_matches([' ', '\t']);
-        let above = above.strip_suffix('\n').and_then(|it| it.lines().next_back());
-        let follows = above.is_some_and(|it| it.trim_start().starts_with("# "));
         self.mended.blank(span.clone());
-        // A block of such lines is one mistake.
-        if follows && self.tokens.len() == 1 {
+        // A block of such lines is one mistake, and was repaired with its first line.
+        let above = self.text[..span.start].trim_end_matches([' ', '\t']);
+        let above = above.strip_suffix('\n').and_then(|it| it.rsplit('\n').next());
+        let is_alone = self.tokens.len() == 1;
+        if is_alone && is_hash_line(word) && above.is_some_and(is_hash_line) {
             return;
         }
-        let sign = span.start..span.start + 1;
+        let (text, sign) = (self.text, span.start..span.start + 1);
         let label = "`#` begins a raw string or a keyword";
-        self.report(Rule::HashComment, "comments start with `//`", sign, label)
-            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off");
+        let found = self
+            .report(Rule::HashComment, "comments start with `//`", sign.clone(), label)
+            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off")
+            .fix(sign, "//");
+        if !is_alone || !is_hash_line(word) {
+            return;
+        }
+        let mut at = span.end;
+        for line in text[at..].split_inclusive('\n').skip(1).take_while(|it| is_hash_line(it)) {
+            at = line.as_ptr() as usize - text.as_ptr() as usize + line.len()
+                - line.trim_start().len();
+            found.fix(at..at + 1, "//");
+        }
     }
 
     /// `(env "X"`.
@@ -290,42 +330,87 @@ impl<'a> Statement<'a> {
         let plain = word.trim_end_matches(',');
         if let Some(keyword) = words::keyword(word).filter(|_| words_exactly(word)) {
             self.mended.word(span.clone());
-            let is_property = index > 1 && self.kind(index - 1) == Some(Kind::Equals);
-            let name = if is_property { self.word(index - 2) } else { self.word(0) };
-            let help = if name == "enabled" {
-                "stages are on by default; delete this, or write `disabled` to switch one off"
-                    .to_owned()
-            } else {
-                format!("write `{}`", self.shown(index, keyword))
+            let fix = self.enabled(index, keyword);
+            let help = match &fix {
+                Some(_) => "stages are on by default; delete this, or write `disabled` to switch \
+                            one off"
+                    .to_owned(),
+                None => format!("write `{}`", self.shown(index, keyword)),
             };
             let message = match keyword {
                 "#true" | "#false" => "in KDL v2 the words are `#true` and `#false`".to_owned(),
                 _ => format!("in KDL v2 the word is `{keyword}`"),
             };
-            let is_sure = name != "enabled";
-            let label = format!("write `{keyword}`");
-            let found = self.report(Rule::BareKeyword, message, span.clone(), label).help(help);
-            if is_sure {
-                found.fix(span, keyword);
-            }
+            let edit = Edit { span: span.clone(), text: keyword.to_owned() };
+            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
+                .help(help)
+                .fix
+                .extend(fix.unwrap_or_else(|| vec![edit]));
         } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
             self.mended.word(span.clone());
             let comma = span.start + plain.len()..span.end;
-            self.report(Rule::Syntax, "values are separated by blanks", comma, "no comma here")
-                .help("delete the comma");
+            self.report(
+                Rule::Syntax,
+                "values are separated by blanks",
+                comma.clone(),
+                "no comma here",
+            )
+            .help("delete the comma")
+            .fix(comma, "");
         } else if words::begins_with_digit(word) && !words::is_number(word) {
             self.mended.word(span.clone());
-            let message = format!("{} must be written in quotes", words::meant(plain));
-            let help = format!("write `{}`", self.shown(index, &format!("\"{plain}\"")));
+            let (message, quoted) = (
+                format!("{} must be written in quotes", words::meant(plain)),
+                format!("\"{plain}\""),
+            );
+            let help = format!("write `{}`", self.shown(index, &quoted));
             let label = "a bare word cannot start with a digit";
-            self.report(Rule::UnquotedValue, message, span, label).help(help);
+            self.report(Rule::UnquotedValue, message, span.clone(), label)
+                .help(help)
+                .fix(span, quoted);
         } else if word.contains('/') {
             self.mended.word(span.clone());
-            let help = format!("write `{}`", self.shown(index, &format!("\"{plain}\"")));
+            let quoted = format!("\"{plain}\"");
+            let help = format!("write `{}`", self.shown(index, &quoted));
             let message = "text with a `/` must be written in quotes";
-            self.report(Rule::Syntax, message, span, "a bare word cannot contain `/`").help(help);
+            self.report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
+                .help(help)
+                .fix(span, quoted);
         }
         false
+    }
+
+    /// What becomes of `enabled=true` and `enabled=false`: nothing, and `disabled`.
+    fn enabled(&self, index: usize, keyword: &str) -> Option<Vec<Edit>> {
+        let is_property = index > 1 && self.kind(index - 1) == Some(Kind::Equals);
+        let at = if is_property { index - 2 } else { 0 };
+        if self.word(at) != "enabled" || index + 1 < self.tokens.len() && at == 0 {
+            return None;
+        }
+        let (start, end) = (self.tokens[at].span.start, self.tokens[index].span.end);
+        let before = self.text[..start].trim_end_matches([' ', '\t']).len();
+        let edit = |span: Range<usize>, text: &str| Edit { span, text: text.to_owned() };
+        if at == 0 {
+            // A line of its own goes with it.
+            let is_alone = self.text[..before].ends_with('\n')
+                && self.text[end..].starts_with(['\n', '\r', '}']);
+            return Some(match keyword {
+                "#false" => vec![edit(start..end, "disabled")],
+                _ if is_alone => vec![edit(before - 1..end, "")],
+                _ => vec![edit(start..end, "")],
+            });
+        }
+        if keyword != "#false" {
+            return Some(vec![edit(before..end, "")]);
+        }
+        let tail = self.tail(0).end;
+        let behind = &self.text[tail..];
+        let open = tail + behind.len() - behind.trim_start_matches([' ', '\t']).len();
+        Some(match self.text[open..].starts_with('{') {
+            true => vec![edit(before..end, ""), edit(open + 1..open + 1, " disabled;")],
+            false if tail == end => vec![edit(before..end, " { disabled }")],
+            false => vec![edit(before..end, ""), edit(tail..tail, " { disabled }")],
+        })
     }
 
     fn no_value(&mut self, index: usize) -> bool {
@@ -357,9 +442,13 @@ impl<'a> Statement<'a> {
             format!("\"{}\"", self.text[span.clone()].replace('"', "'"))
         };
         let help = format!("write `{}`", self.shown(index - 1, &value));
+        let is_annotation = value.starts_with('(') && close.is_some() && !inner.is_empty();
         self.mended.word(span.clone());
         let label = "a bare word cannot contain parentheses";
-        self.report(Rule::Syntax, "KDL has no calls", span, label).help(help);
+        let found = self.report(Rule::Syntax, "KDL has no calls", span.clone(), label).help(help);
+        if is_annotation {
+            found.fix(span, value);
+        }
         true
     }
 }
@@ -376,6 +465,12 @@ fn quoted_value(value: &str) -> String {
         }
         None => value.to_owned(),
     }
+}
+
+/// A line that is a comment in other languages.
+fn is_hash_line(line: &str) -> bool {
+    let line = line.trim();
+    line == "#" || line.starts_with("# ")
 }
 
 fn words_exactly(word: &str) -> bool {

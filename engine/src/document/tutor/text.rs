@@ -45,13 +45,19 @@ impl Statement<'_> {
         let escape = &word[bad.clone()];
         self.mended.word(start + 1..self.tokens[index].span.end - 1);
         let message = format!("`{escape}` is not an escape in a quoted string");
+        let raw = phrase::raw(word, bad.start);
         let help = if escape == "\\u" {
             "a character is written with braces: `\\u{e4}`".to_owned()
         } else {
-            format!("use a raw string: `{}`", self.shown(index, &phrase::raw(word)))
+            format!("use a raw string: `{}`", self.shown(index, &raw))
         };
-        self.report(Rule::BadEscape, message, start + bad.start..start + bad.end, "here")
+        let whole = self.tokens[index].span.clone();
+        let found = self
+            .report(Rule::BadEscape, message, start + bad.start..start + bad.end, "here")
             .help(help);
+        if phrase::is_raw_alike(word) {
+            found.fix(whole, raw);
+        }
     }
 
     /// What sticks to the end of a string.
@@ -66,8 +72,14 @@ impl Statement<'_> {
         self.mended.blank(tail);
         if word.starts_with(',') {
             let comma = span.start..span.start + 1;
-            self.report(Rule::Syntax, "values are separated by blanks", comma, "no comma here")
-                .help("delete the comma");
+            self.report(
+                Rule::Syntax,
+                "values are separated by blanks",
+                comma.clone(),
+                "no comma here",
+            )
+            .help("delete the comma")
+            .fix(comma, if word == "," { "" } else { " " });
         } else {
             self.report(Rule::Syntax, "a blank is missing behind this text", span, "sticks to it")
                 .help("put a blank between them; a `\"` inside text is written `\\\"`");
@@ -113,9 +125,16 @@ impl Statement<'_> {
         let help = format!("write `{}`", self.shown(index, &format!("\"{inner}\"")));
         let tail = self.tail(index);
         self.mended.word(tail);
+        let (span, fix) = (start..start + end, format!("\"{inner}\""));
+        let is_sure = line[..end].len() > 1 && line[..end].ends_with('\'');
+        let is_sure = is_sure && !inner.contains(['"', '\\', '\'']);
         let label = "these quotes are for expressions";
-        self.report(Rule::Syntax, "text stands in double quotes", start..start + end, label)
+        let found = self
+            .report(Rule::Syntax, "text stands in double quotes", span.clone(), label)
             .help(help);
+        if is_sure {
+            found.fix(span, fix);
+        }
         true
     }
 }
