@@ -16,7 +16,9 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     for (index, claim) in claims.iter().enumerate() {
         if let Some(first) = claims[..index].iter().find(|it| it.value == claim.value) {
             let (what, help) = match &claim.value {
-                Claim::Route { .. } => ("path", "give one another `path`, or merge them"),
+                Claim::Route { .. } => {
+                    ("path", "give one another `path`, or make one source of the two")
+                }
                 Claim::File(_) => ("file", "give one another `path`"),
             };
             diagnostics

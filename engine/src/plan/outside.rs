@@ -77,10 +77,12 @@ pub(super) fn check_listen(server: &Server, diagnostics: &mut Diagnostics) {
     if server.has_auth || is_loopback(address) {
         return;
     }
+    let is_every = ["0.0.0.0:", "[::]:"].iter().any(|it| address.starts_with(it));
+    let label = if is_every { "every address" } else { "others can reach this address" };
     diagnostics
         .push(Rule::OpenListen, "the API would be open to the network")
-        .at(server.listen.span.clone(), "others can reach this address")
-        .help("add `auth { token … }`, or listen on `127.0.0.1`");
+        .at(server.listen.span.clone(), label)
+        .help("add `auth { token NAME (env)\"NAME\" }`, or listen on `127.0.0.1`");
 }
 
 /// Whether only this machine reaches the address.

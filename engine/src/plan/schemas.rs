@@ -8,6 +8,8 @@ use stages::language::{Context, glob_fits, nearest};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// Most files that a help text lists.
+const LISTED_MAX: usize = 10;
 /// Most violations told in one answer.
 const VIOLATIONS_MAX: usize = 32;
 
@@ -139,7 +141,11 @@ fn broken<'a>(
     context: &'a mut Context<'_>,
 ) -> &'a mut stages::diagnostic::Diagnostic {
     let message = format!("cannot use the schema for {of}: {reason}");
-    context.diagnostics.push(Rule::BadSchema, message).at(file.span.clone(), "this file")
+    context
+        .diagnostics
+        .push(Rule::BadSchema, message)
+        .at(file.span.clone(), "this file")
+        .help("put it right in that file: a schema is JSON Schema, in JSON without comments")
 }
 
 fn frame_key(found: &mut stages::diagnostic::Diagnostic, source: &Arc<SourceText>, key: &str) {
@@ -155,7 +161,15 @@ fn file_near(path: &str, context: &mut Context<'_>) -> String {
     match nearest(name, neighbours.iter().map(String::as_str)) {
         Some(it) if folder.is_empty() => format!("; did you mean `{it}`?"),
         Some(it) => format!("; did you mean `{folder}/{it}`?"),
-        None => String::new(),
+        None => {
+            let like: Vec<&str> = neighbours
+                .iter()
+                .map(String::as_str)
+                .filter(|it| it.ends_with(".json"))
+                .take(LISTED_MAX)
+                .collect();
+            if like.is_empty() { String::new() } else { format!("; there are {}", like.join(", ")) }
+        }
     }
 }
 

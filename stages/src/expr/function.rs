@@ -156,7 +156,11 @@ fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Resul
         };
         if !fits {
             let message = format!("`{name}` takes {wanted}, not `{}`", shown(literal));
-            return Err(Problem::syntax(whole.clone(), message));
+            let help = match wanted {
+                "text" => "text stands in single quotes; what is read is a path: `data.name`",
+                _ => "numbers stand without quotes; what is read is a path: `data.count`",
+            };
+            return Err(Problem::syntax(whole.clone(), message).help(help));
         }
     }
     let Some(Node::Literal(Value::String(text), _)) = arguments.first() else { return Ok(()) };
@@ -186,7 +190,12 @@ fn arity(name: &str, whole: Range<usize>, (least, most): (usize, usize), given: 
         (least, most) => format!("{least} to {most}"),
     };
     let plural = if wanted == "1" { "" } else { "s" };
+    let help = match most {
+        0 => format!("write `{name}()`"),
+        _ => format!("write `{name}({})`", ["a", "b", "c", "d"][..least.clamp(1, 4)].join(", ")),
+    };
     Problem::syntax(whole, format!("`{name}` takes {wanted} argument{plural}, not {given}"))
+        .help(help)
 }
 
 /// Every function that may be called where these roots are.
@@ -242,6 +251,7 @@ fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> Pro
     let full = fault.to_string();
     let reason = full.lines().last().unwrap_or_default().trim_start_matches("error: ");
     Problem::syntax(whole.clone(), format!("`{pattern}` is no pattern: {reason}"))
+        .help(r"signs that stand for themselves need a backslash, written twice: `'\\.'`")
 }
 
 pub(super) fn call<'a>(

@@ -114,7 +114,7 @@ fn sign(text: &str, at: usize, first: char) -> Result<(Token, usize), Problem> {
         }
         (None, _) if first.is_alphabetic() => problem
             .help(format!("a name with other letters stands in brackets: `data['{first}…']`")),
-        (None, _) => problem,
+        (None, _) => problem.help("delete it, or put text into single quotes: `'text'`"),
     })
 }
 
@@ -174,7 +174,8 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(Token, usize), Pro
         (false, ..) => Err(Problem::syntax(at..at + length, "this number is too large").help(
             format!("whole numbers go up to {}; with `.0` behind it, it is a decimal", i64::MAX),
         )),
-        _ => Err(Problem::syntax(at..at + length, "this number is too large")),
+        _ => Err(Problem::syntax(at..at + length, "this number is too large")
+            .help("decimals go up to about 1.8e308")),
     }
 }
 

@@ -9,10 +9,12 @@ use super::{DEPTH_MAX, Root, Roots, SIZE_MAX};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
+const TOO_LONG: &str = "split it: an `enrich set` stage gives a part of it a name";
+
 pub(super) fn parse(text: &str, roots: Roots) -> Result<Node, Vec<Problem>> {
     if SIZE_MAX < text.len() {
         let message = format!("an expression of {} bytes; at most {SIZE_MAX} are read", text.len());
-        return Err(vec![Problem::too_large(0..0, message)]);
+        return Err(vec![Problem::too_large(0..0, message).help(TOO_LONG)]);
     }
     let tokens = lex(text).map_err(|it| vec![it])?;
     let mut parser = Parser { text, tokens, at: 0, roots, depth: 0, problems: Vec::new() };
@@ -100,7 +102,7 @@ impl Parser<'_> {
         self.depth += 1;
         if DEPTH_MAX < self.depth {
             let message = format!("nested deeper than {DEPTH_MAX} levels");
-            return Err(Problem::too_large(self.here(), message).into());
+            return Err(Problem::too_large(self.here(), message).help(TOO_LONG).into());
         }
         let result = inner(self);
         self.depth -= 1;
@@ -134,7 +136,7 @@ impl Parser<'_> {
             Token::Sign(it @ (")" | "]" | "}")) => {
                 problem.help(format!("nothing is open that this `{it}` could close"))
             }
-            _ => problem,
+            _ => problem.help("join two values by an operator such as `==`, `&&` or `+`"),
         }
     }
 
@@ -161,7 +163,7 @@ impl Parser<'_> {
         }
         let span = self.tokens[start].1.start..self.previous_end();
         let message = format!("operators nested deeper than {DEPTH_MAX} levels");
-        Err(Problem::too_large(span, message).into())
+        Err(Problem::too_large(span, message).help(TOO_LONG).into())
     }
 
     /// Operators that bind at least as tightly as `least`.
@@ -283,7 +285,8 @@ impl Parser<'_> {
             }
             steps += 1;
             if DEPTH_MAX < steps {
-                return Err(Problem::too_large(opened, "this path is too long").into());
+                let problem = Problem::too_large(opened, "this path is too long");
+                return Err(problem.help("a path has at most 32 steps").into());
             }
         }
     }
@@ -349,11 +352,20 @@ impl Parser<'_> {
             Token::Sign("{") => return self.map(),
             Token::End => {
                 let problem = Problem::syntax(self.here(), "the expression ends too early");
-                return Err(problem.label("a value is missing behind this").into());
+                return Err(problem
+                    .label("a value is missing behind this")
+                    .help("put a value there, such as `data.name`, `'text'` or `5`")
+                    .into());
             }
             Token::Sign(sign) => {
                 let message = format!("a value is missing before `{sign}`");
-                return Err(Problem::syntax(span, message).into());
+                let help = match sign {
+                    "*" | "/" | "%" | "<" | ">" | "==" | "!=" => {
+                        "operators stand between two values, as in `data.a == data.b`"
+                    }
+                    _ => "put a value there, such as `data.name` or `'text'`, or delete the sign",
+                };
+                return Err(Problem::syntax(span, message).help(help).into());
             }
         };
         self.at += 1;

@@ -67,7 +67,8 @@ impl Template {
     pub fn parse(text: &str, roots: Roots) -> Result<Template, Vec<Problem>> {
         if TEMPLATE_MAX < text.len() {
             let message = format!("a template of more than {} KiB", TEMPLATE_MAX >> 10);
-            return Err(vec![Problem::too_large(0..0, message)]);
+            let help = "move a part of the text into an `enrich set` stage";
+            return Err(vec![Problem::too_large(0..0, message).help(help)]);
         }
         let (mut parts, mut problems, mut at) = (Vec::new(), Vec::new(), 0);
         while let Some(offset) = text[at..].find("{{") {
@@ -262,24 +263,32 @@ fn filter(text: &str) -> Result<Filter, Problem> {
         ("time", None) => Filter::Time("HH:mm".to_owned()),
         ("date", None) => Filter::Time("yyyy-MM-dd".to_owned()),
         ("time" | "date", Some(Value::String(it))) => Filter::Time(pattern(it, &place)?),
-        ("time" | "date", Some(_)) => return Err(wrong("takes a pattern such as `'HH:mm'`")),
+        ("time" | "date", Some(_)) => {
+            return Err(wrong("takes a pattern").help(format!("write `{name}('HH:mm')`")));
+        }
         ("join", None) => Filter::Join(", ".to_owned()),
         ("join", Some(Value::String(it))) => Filter::Join(it),
-        ("join", Some(_)) => return Err(wrong("takes the text to put between")),
+        ("join", Some(_)) => {
+            return Err(wrong("takes the text to put between").help("write `join(', ')`"));
+        }
         ("round", None) => Filter::Round(0),
         ("round" | "truncate", given) => {
             let number = given.as_ref().and_then(Value::as_u64);
             let number = number.and_then(|it| usize::try_from(it).ok());
             match (name, number) {
                 ("round", Some(it @ 0..=15)) => Filter::Round(it),
-                ("round", _) => return Err(wrong("takes how many digits, 0 to 15")),
+                ("round", _) => {
+                    return Err(wrong("takes how many digits, 0 to 15").help("write `round(2)`"));
+                }
                 (_, Some(it)) => Filter::Truncate(it),
                 (_, None) => {
                     return Err(wrong("needs a number of characters").help("write `truncate(80)`"));
                 }
             }
         }
-        (_, Some(_)) => return Err(wrong("takes nothing in brackets")),
+        (_, Some(_)) => {
+            return Err(wrong("takes nothing in brackets").help(format!("write `| {name}`")));
+        }
         ("json", None) => Filter::Json,
         ("urlencode", None) => Filter::UrlEncode,
         ("slug", None) => Filter::Slug,
@@ -325,7 +334,8 @@ fn argument(text: &str, at: usize) -> Result<Option<Value>, Problem> {
     });
     match literal {
         Some(value) => Ok(Some(value)),
-        None => Err(Problem::syntax(at..at + text.len(), "a filter takes one number or text")),
+        None => Err(Problem::syntax(at..at + text.len(), "a filter takes one number or text")
+            .help("write `default('?')` or `truncate(80)`")),
     }
 }
 

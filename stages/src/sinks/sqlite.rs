@@ -164,6 +164,8 @@ fn keep_of(node: &Fields<'_>) -> Option<(Keep, Span)> {
 
 /// Every rule that an earlier one hides.
 fn report_hidden(rules: &[(Keep, Span)], diagnostics: &mut Diagnostics) {
+    let source = diagnostics.source().clone();
+    let text = &source.text;
     for (index, (rule, span)) in rules.iter().enumerate() {
         let Some((hider, hider_span)) = rules[..index].iter().find(|it| hides(&it.0, rule)) else {
             continue;
@@ -188,7 +190,15 @@ fn report_hidden(rules: &[(Keep, Span)], diagnostics: &mut Diagnostics) {
                 span.clone(),
                 format!("never reached: {which} events would be kept {first}, not {second}"),
             )
-            .help("rules are tried in file order; move the general rule to the end");
+            .help(match is_general {
+                true => format!(
+                    "rules are tried in file order; move `{}` to the end",
+                    text.get(hider_span.clone()).unwrap_or("the general rule")
+                ),
+                false => {
+                    "rules are tried in file order; put this one first, or delete it".to_owned()
+                }
+            });
     }
 }
 

@@ -74,7 +74,8 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
         context
             .diagnostics
             .push(Rule::BadAnnotation, "the path of a table stands in the file itself")
-            .at(file.span(), "taken from elsewhere");
+            .at(file.span(), "taken from elsewhere")
+            .help("write its path: `table \"tables/people.csv\" key=NAME`");
         return None;
     };
     let select: Vec<_> = fields

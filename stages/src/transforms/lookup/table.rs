@@ -54,6 +54,7 @@ impl Table {
                 diagnostics
                     .push(Rule::BadTable, message)
                     .at(path.span.clone(), "in this table")
+                    .help("put it right in that file; it is read anew when it is saved")
                     .frame(source.clone(), span, label);
                 return None;
             }
