@@ -65,6 +65,28 @@ pub fn commented_out(text: &str) -> Vec<(String, usize)> {
     lex::commented_out(text)
 }
 
+/// The block that follows a byte in a sound text, braces included; empty where none follows on
+/// the same node.
+pub fn block_behind(text: &str, at: usize) -> &str {
+    let behind = text.get(at..).unwrap_or_default();
+    let (mut depth, mut start) = (0_usize, None);
+    for token in Lexer::new(behind) {
+        match token.kind {
+            Kind::Open => {
+                depth += 1;
+                start.get_or_insert(token.span.start);
+            }
+            Kind::Close if depth <= 1 => {
+                return start.map_or("", |start| &behind[start..token.span.end]);
+            }
+            Kind::Close => depth -= 1,
+            Kind::Newline | Kind::Semicolon if start.is_none() => return "",
+            _ => {}
+        }
+    }
+    ""
+}
+
 /// Whether the tokens are whole, so that the parser sees what was counted here; `None` when
 /// the text is over a limit.
 fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {

@@ -9,6 +9,7 @@ mod order;
 pub mod outside;
 mod policy;
 mod schemas;
+mod worst;
 
 pub use policy::{Layer, Policy, Role, layers, resolve};
 pub use schemas::{Schemas, Violation, violations};
@@ -202,6 +203,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     let schemas = schemas::of_data(&spec.validate, context);
     warn(&spec, context.diagnostics);
     let order = order?;
+    worst::check(&spec, &order, context.diagnostics);
     if context.diagnostics.has_errors() {
         return None;
     }

@@ -99,7 +99,7 @@ pub struct Limits {
     /// Accepted events that have a stage running.
     pub concurrency: usize,
     /// From the start of an event's stages to its routing.
-    pub event_timeout: Duration,
+    pub event_timeout: Spanned<Duration>,
     /// How long a stop waits for what is running.
     pub shutdown_grace: Duration,
     /// The largest single event, in bytes.

@@ -3,36 +3,128 @@
 use crate::spec::{Name, Spec};
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::language::nearest;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How deep policies may build on each other.
+pub(super) const POLICIES_DEEP: usize = 16;
+/// Most names that a help text lists.
+const LISTED_MAX: usize = 20;
+
+/// Names that a reference may mean.
+struct Known<'a> {
+    names: Vec<&'a str>,
+    set: BTreeSet<&'a str>,
+    /// What they are called together.
+    what: &'a str,
+    /// What is said at a reference that means none of them.
+    label: &'a str,
+}
+
+impl<'a> Known<'a> {
+    fn new(names: impl Iterator<Item = &'a Name>, what: &'a str, label: &'a str) -> Self {
+        Known::of(names.map(|it| it.value.as_str()).collect(), what, label)
+    }
+
+    fn of(names: Vec<&'a str>, what: &'a str, label: &'a str) -> Self {
+        Known { set: names.iter().copied().collect(), names, what, label }
+    }
+
+    fn has(&self, name: &Name) -> bool {
+        self.set.contains(name.value.as_str())
+    }
+
+    fn all(&self) -> String {
+        let shown = self.names.iter().take(LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
+        match self.names.len().saturating_sub(LISTED_MAX) {
+            0 => shown,
+            more => format!("{shown} and {more} more"),
+        }
+    }
+}
+
+struct Check<'a> {
+    diagnostics: &'a mut Diagnostics,
+    /// What `/-` switches off, with its line.
+    commented_out: BTreeMap<String, usize>,
+}
 
 /// Reports names that stand twice and references that lead nowhere.
 pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
     duplicates(spec, diagnostics);
-    let stages: Vec<&str> = spec.enrichments.iter().map(|it| it.name.value.as_str()).collect();
-    for stage in &spec.enrichments {
-        for (word, names) in [("after", &stage.after), ("needs", &stage.needs)] {
-            for name in names.iter().filter(|it| !stages.contains(&it.value.as_str())) {
-                let message = match word {
-                    "needs" => format!(
-                        "stage `{}` needs `{}`, which does not exist",
-                        stage.name.value, name.value
-                    ),
-                    _ => format!(
-                        "stage `{}` waits for `{}`, which does not exist",
-                        stage.name.value, name.value
-                    ),
-                };
-                unknown(diagnostics, Rule::UnknownStage, message, name, &stages, text, "stages");
+    circles(spec, diagnostics);
+    paths(spec, diagnostics);
+    let mut check = Check::new(text, diagnostics);
+    check.stages(spec);
+    check.policies(spec);
+    check.targets(spec);
+}
+
+impl<'a> Check<'a> {
+    fn new(text: &str, diagnostics: &'a mut Diagnostics) -> Self {
+        let commented_out = crate::document::commented_out(text).into_iter().collect();
+        Check { diagnostics, commented_out }
+    }
+
+    fn stages(&mut self, spec: &Spec) {
+        let names = spec.enrichments.iter().map(|it| &it.name);
+        let known = Known::new(names, "stages", "no stage has this name");
+        for stage in &spec.enrichments {
+            let of = &stage.name.value;
+            for name in stage.after.iter().filter(|it| !known.has(it)) {
+                let message =
+                    format!("stage `{of}` waits for `{}`, which does not exist", name.value);
+                self.unknown(Rule::UnknownStage, message, name, &known);
+            }
+            for name in stage.needs.iter().filter(|it| !known.has(it)) {
+                let message = format!("stage `{of}` needs `{}`, which does not exist", name.value);
+                self.unknown(Rule::UnknownStage, message, name, &known);
             }
         }
-        policy(spec, stage.policy.as_ref(), text, diagnostics);
     }
-    spec.sinks.iter().for_each(|it| policy(spec, it.policy.as_ref(), text, diagnostics));
-    spec.notifiers.iter().for_each(|it| policy(spec, it.policy.as_ref(), text, diagnostics));
-    spec.policies.iter().for_each(|it| policy(spec, it.base.as_ref(), text, diagnostics));
-    circles(spec, diagnostics);
-    targets(spec, text, diagnostics);
-    paths(spec, diagnostics);
+
+    fn policies(&mut self, spec: &Spec) {
+        let names = spec.policies.iter().map(|it| &it.name);
+        let known = Known::new(names, "policies", "no policy has this name");
+        let stages = spec.enrichments.iter().map(|it| &it.policy);
+        let sinks = spec.sinks.iter().map(|it| &it.policy);
+        let notifiers = spec.notifiers.iter().map(|it| &it.policy);
+        let bases = spec.policies.iter().map(|it| &it.base);
+        let named = stages.chain(sinks).chain(notifiers).chain(bases).flatten();
+        for name in named.filter(|it| !known.has(it)) {
+            let message = format!("there is no policy `{}`", name.value);
+            self.unknown(Rule::UnknownStage, message, name, &known);
+        }
+    }
+
+    fn targets(&mut self, spec: &Spec) {
+        let Some(route) = &spec.route else { return };
+        let sinks = spec.sinks.iter().map(|it| &it.name);
+        let names = sinks.chain(spec.notifiers.iter().map(|it| &it.name));
+        let known = Known::new(names, "sinks and notifiers", "no sink or notifier has this name");
+        let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
+        let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
+        for (place, names) in cases.chain(otherwise) {
+            for name in names.iter().filter(|it| !known.has(it)) {
+                let message = format!(
+                    "route {place} sends to `{}`, which is no sink or notifier",
+                    name.value
+                );
+                self.unknown(Rule::UnknownTarget, message, name, &known);
+            }
+        }
+    }
+
+    fn unknown(&mut self, rule: Rule, message: String, name: &Name, known: &Known<'_>) {
+        let (what, all) = (known.what, known.all());
+        let near = nearest(&name.value, known.names.iter().copied());
+        let help = match (self.commented_out.get(&name.value), near) {
+            (Some(line), _) => format!("`{}` is commented out on line {line}", name.value),
+            (None, Some(it)) => format!("did you mean `{it}`? The {what} of this file: {all}"),
+            (None, None) if known.names.is_empty() => format!("this file has no {what}"),
+            (None, None) => format!("the {what} of this file: {all}"),
+        };
+        self.diagnostics.push(rule, message).at(name.span.clone(), known.label).help(help);
+    }
 }
 
 fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
@@ -59,61 +151,40 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn policy(spec: &Spec, name: Option<&Name>, text: &str, diagnostics: &mut Diagnostics) {
-    let Some(name) = name else { return };
-    let known: Vec<&str> = spec.policies.iter().map(|it| it.name.value.as_str()).collect();
-    if !known.contains(&name.value.as_str()) {
-        let message = format!("there is no policy `{}`", name.value);
-        unknown(diagnostics, Rule::UnknownStage, message, name, &known, text, "policies");
-    }
-}
-
-/// A policy that builds on itself, told once at its first member in the file.
+/// A policy that builds on itself, told once at its first member in the file, or on too many.
 fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let base = |name: &str| {
-        spec.policies.iter().find(|it| it.name.value == name).and_then(|it| it.base.as_ref())
-    };
-    let mut told: Vec<&str> = Vec::new();
+    let mut bases: BTreeMap<&str, Option<&Name>> = BTreeMap::new();
+    for policy in &spec.policies {
+        bases.entry(&policy.name.value).or_insert(policy.base.as_ref());
+    }
+    let base = |name: &str| bases.get(name).copied().flatten();
+    let mut told: BTreeSet<&str> = BTreeSet::new();
     for policy in &spec.policies {
         let mut way = vec![policy.name.value.as_str()];
         let mut last = base(way[0]);
         while let Some(next) = last.filter(|it| !way.contains(&it.value.as_str())) {
+            if POLICIES_DEEP < way.len() || told.contains(next.value.as_str()) {
+                break;
+            }
             way.push(&next.value);
             last = base(&next.value);
         }
-        let Some(last) = last.filter(|it| it.value == way[0] && !told.contains(&way[0])) else {
-            continue;
-        };
-        let circle = format!("{} → {}", way.join(" → "), way[0]);
-        told.extend(&way);
-        diagnostics
-            .push(Rule::Cycle, "this policy builds on itself")
-            .at(policy.name.span.clone(), "begins here")
-            .at(last.span.clone(), "and comes back here")
-            .help(format!("cycle: {circle}. Remove one of these `policy`"));
-    }
-}
-
-fn targets(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
-    let Some(route) = &spec.route else { return };
-    let sinks = spec.sinks.iter().map(|it| it.name.value.as_str());
-    let known: Vec<&str> =
-        sinks.chain(spec.notifiers.iter().map(|it| it.name.value.as_str())).collect();
-    let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
-    let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
-    for (place, names) in cases.chain(otherwise) {
-        for name in names.iter().filter(|it| !known.contains(&it.value.as_str())) {
-            let message =
-                format!("route {place} sends to `{}`, which is no sink or notifier", name.value);
-            unknown(
-                diagnostics,
-                Rule::UnknownTarget,
-                message,
-                name,
-                &known,
-                text,
-                "sinks and notifiers",
-            );
+        let Some(last) = last.filter(|_| !told.contains(way[0])) else { continue };
+        if last.value == way[0] {
+            let circle = format!("{} → {}", way.join(" → "), way[0]);
+            told.extend(&way);
+            diagnostics
+                .push(Rule::Cycle, "this policy builds on itself")
+                .at(policy.name.span.clone(), "begins here")
+                .at(last.span.clone(), "and comes back here")
+                .help(format!("cycle: {circle}. Remove one of these `policy`"));
+        } else if POLICIES_DEEP < way.len() {
+            told.extend(&way);
+            diagnostics
+                .push(Rule::OutOfRange, "these policies build on each other too deeply")
+                .at(policy.name.span.clone(), "begins here")
+                .at(last.span.clone(), "one too many")
+                .help(format!("allowed: {POLICIES_DEEP} policies one on the other"));
         }
     }
 }
@@ -141,23 +212,20 @@ pub(crate) fn unknown(
     text: &str,
     what: &str,
 ) {
-    let help = match (commented_out(text, &name.value), nearest(&name.value, known.iter().copied()))
-    {
-        (Some(line), _) => format!("`{}` is commented out on line {line}", name.value),
-        (None, Some(it)) => {
-            format!("did you mean `{it}`? The {what} of this file: {}", known.join(", "))
-        }
-        (None, None) if known.is_empty() => format!("this file has no {what}"),
-        (None, None) => format!("the {what} of this file: {}", known.join(", ")),
-    };
-    diagnostics.push(rule, message).at(name.span.clone(), "nothing has this name").help(help);
+    let known = Known::of(known.to_vec(), what, "nothing has this name");
+    Check::new(text, diagnostics).unknown(rule, message, name, &known);
 }
 
-/// The line on which a node of this name is switched off by `/-`.
-fn commented_out(text: &str, name: &str) -> Option<usize> {
-    let is_it = |line: &str| {
-        let Some(rest) = line.trim_start().strip_prefix("/-") else { return false };
-        rest.split_whitespace().take(3).any(|it| it.trim_matches('"') == name)
-    };
-    text.lines().position(is_it).map(|it| it + 1)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stages::spanned::Spanned;
+
+    #[test]
+    fn a_long_list_of_names_is_cut() {
+        let names: Vec<Name> = (0..25).map(|it| Spanned::new(format!("n{it}"), 0..0)).collect();
+        let known = Known::new(names.iter(), "stages", "");
+        assert!(known.all().ends_with("n19 and 5 more"), "{}", known.all());
+        assert!(known.has(&names[24]));
+    }
 }

@@ -1,64 +1,91 @@
 //! Every stage behind what it waits for; stages that wait for each other.
 
+use crate::document::block_behind;
 use crate::spec::Enrichment;
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::spanned::Span;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
 struct Edge {
     to: usize,
     span: Span,
+    word: &'static str,
 }
 
 /// Indices of the stages in an order in which each stands behind what it waits for; stages that
 /// do not wait for each other keep the order of the file. `None`, and a report, for a cycle.
 pub(super) fn of(stages: &[Enrichment], diagnostics: &mut Diagnostics) -> Option<Vec<usize>> {
-    let edges: Vec<Vec<Edge>> = stages.iter().map(|it| edges(it, stages)).collect();
+    let mut index: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, stage) in stages.iter().enumerate() {
+        // Of two stages with one name, which is reported, the first is meant.
+        index.entry(&stage.name.value).or_insert(at);
+    }
+    let edges: Vec<Vec<Edge>> = stages.iter().map(|it| edges(it, &index)).collect();
+    let mut waiting: Vec<usize> = edges.iter().map(Vec::len).collect();
+    let mut behind: Vec<Vec<usize>> = vec![Vec::new(); stages.len()];
+    for (at, edges) in edges.iter().enumerate() {
+        edges.iter().for_each(|it| behind[it.to].push(at));
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..stages.len()).filter(|it| waiting[*it] == 0).map(Reverse).collect();
     let mut order = Vec::with_capacity(stages.len());
-    let mut is_placed = vec![false; stages.len()];
-    while order.len() < stages.len() {
-        let ready = |it: &usize| !is_placed[*it] && edges[*it].iter().all(|it| is_placed[it.to]);
-        let Some(next) = (0..stages.len()).find(ready) else {
-            report(stages, &edges, &is_placed, diagnostics);
-            return None;
-        };
-        is_placed[next] = true;
+    while let Some(Reverse(next)) = ready.pop() {
         order.push(next);
+        for later in &behind[next] {
+            waiting[*later] -= 1;
+            if waiting[*later] == 0 {
+                ready.push(Reverse(*later));
+            }
+        }
+    }
+    if order.len() < stages.len() {
+        report(stages, &edges, &waiting, diagnostics);
+        return None;
     }
     Some(order)
 }
 
-fn edges(stage: &Enrichment, stages: &[Enrichment]) -> Vec<Edge> {
-    let names = stage.after.iter().chain(&stage.needs);
-    let edge = |name: &crate::spec::Name| {
-        let to = stages.iter().position(|it| it.name.value == name.value)?;
-        Some(Edge { to, span: name.span.clone() })
+fn edges(stage: &Enrichment, index: &BTreeMap<&str, usize>) -> Vec<Edge> {
+    let after = stage.after.iter().map(|it| ("after", it));
+    let names = after.chain(stage.needs.iter().map(|it| ("needs", it)));
+    let edge = |(word, name): (&'static str, &crate::spec::Name)| {
+        let to = *index.get(name.value.as_str())?;
+        Some(Edge { to, span: name.span.clone(), word })
     };
     names.filter_map(edge).collect()
 }
 
-/// Follows unplaced stages until one comes again; that loop is the finding.
+/// Follows stages that are still waiting until one comes again; that loop is the finding.
 fn report(
     stages: &[Enrichment],
     edges: &[Vec<Edge>],
-    is_placed: &[bool],
+    waiting: &[usize],
     diagnostics: &mut Diagnostics,
 ) {
     let blocked = |it: usize| {
-        edges[it].iter().find(|it| !is_placed[it.to]).expect("an unplaced stage waits for one")
+        edges[it].iter().find(|it| waiting[it.to] != 0).expect("a stage that waits, waits for one")
     };
-    let mut path = vec![is_placed.iter().position(|it| !it).expect("one is unplaced")];
+    let mut path = vec![waiting.iter().position(|it| *it != 0).expect("one is waiting")];
+    let mut seen = BTreeMap::from([(path[0], 0)]);
     let start = loop {
         let next = blocked(*path.last().expect("it begins with one")).to;
-        match path.iter().position(|it| *it == next) {
+        match seen.insert(next, path.len()) {
             Some(start) => break start,
             None => path.push(next),
         }
     };
     let cycle = &path[start..];
     let name = |it: usize| stages[it].name.value.as_str();
+    let source = diagnostics.source().clone();
+    let idle: Vec<usize> = cycle
+        .iter()
+        .copied()
+        .filter(|it| !reads(&source.text, &stages[*it], &stages[blocked(*it).to]))
+        .collect();
     let found =
         diagnostics.push(Rule::Cycle, "these stages wait for each other and would never run");
-    for (position, stage) in cycle.iter().enumerate() {
+    for (position, stage) in cycle.iter().take(LABELS_MAX).enumerate() {
         let edge = blocked(*stage);
         let text = match position {
             0 => format!("{} waits for {}", name(*stage), name(edge.to)),
@@ -66,7 +93,39 @@ fn report(
         };
         found.at(edge.span.clone(), text);
     }
-    let mut names: Vec<&str> = cycle.iter().map(|it| name(*it)).collect();
-    names.push(names[0]);
-    found.help(format!("cycle: {}. Remove one of these `after` or `needs`", names.join(" → ")));
+    let mut names: Vec<&str> = cycle.iter().take(LABELS_MAX).map(|it| name(*it)).collect();
+    if LABELS_MAX < cycle.len() {
+        names.push("…");
+    }
+    names.push(name(cycle[0]));
+    let advice = match idle[..] {
+        [one] => {
+            let edge = blocked(one);
+            let (stage, other) = (name(one), name(edge.to));
+            format!(
+                "Drop `{} {other}` of `{stage}`, which reads nothing that `{other}` adds",
+                edge.word
+            )
+        }
+        _ => "Remove one of these `after` or `needs`".to_owned(),
+    };
+    found.help(format!("cycle: {}. {advice}", names.join(" → ")));
+}
+
+/// Most stages of a cycle that are told one by one.
+const LABELS_MAX: usize = 12;
+
+/// Whether a stage's block mentions anything that another one may add. Kinds choose names in
+/// their own ways, so every quoted name of the other block counts.
+fn reads(text: &str, stage: &Enrichment, other: &Enrichment) -> bool {
+    let own = block_behind(text, stage.name.span.end);
+    let there = block_behind(text, other.name.span.end);
+    let into = other.into.value.join(".");
+    let is_name = |it: &str| {
+        !it.is_empty()
+            && it.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '.'))
+    };
+    let quoted = there.split('"').filter(|it| is_name(it));
+    let mut names = quoted.map(|it| it.trim_start_matches("enrich.")).chain([into.as_str()]);
+    names.any(|it| own.contains(&format!("enrich.{it}")))
 }

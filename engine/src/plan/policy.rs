@@ -78,7 +78,7 @@ pub fn layers<'a>(
     while let Some(policy) = next {
         layers.push(Layer { origin: &policy.name.value, failure: &policy.failure });
         // A circle of policies was reported; it must not hang the check.
-        let is_circle = spec.policies.len() < layers.len();
+        let is_circle = super::names::POLICIES_DEEP < layers.len();
         next = policy.base.as_ref().filter(|_| !is_circle).and_then(|it| find(&spec.policies, it));
     }
     layers.push(Layer { origin: "defaults", failure: role.defaults(spec) });

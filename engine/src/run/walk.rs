@@ -136,7 +136,7 @@ impl Walk {
 
     /// Asks what is remote, to the end or until the event's time is over.
     pub async fn run(&mut self, places: &Semaphore, keep: &Keep<'_>) {
-        let limit = self.generation.plan.limits.event_timeout;
+        let limit = self.generation.plan.limits.event_timeout.value;
         let clock = self.env.clock.clone();
         let in_time = stages::env::within(&*clock, limit, self.ask_all(places, keep)).await;
         if in_time.is_none() {

@@ -180,7 +180,10 @@ impl<'a> Read<'a> {
                 _ => Overflow::Reject,
             },
             concurrency: count("concurrency").unwrap_or(100),
-            event_timeout: time("event-timeout").unwrap_or(Duration::from_secs(60)),
+            event_timeout: node
+                .as_ref()
+                .and_then(|it| it.child("event-timeout")?.arg(0)?.duration())
+                .unwrap_or_else(|| Spanned::new(Duration::from_secs(60), 0..0)),
             shutdown_grace: time("shutdown-grace").unwrap_or(Duration::from_secs(10)),
             event_size_max: node
                 .as_ref()

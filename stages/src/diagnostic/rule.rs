@@ -232,6 +232,8 @@ rules! {
     /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
     /// they make up.
     UnusedType = "W0304",
+    /// A stage, or stages one behind the other, that may try longer than an event may live.
+    TooSlow = "W0303",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",
