@@ -1,6 +1,7 @@
 //! The acceptance tests: what users see, asserted as rows, bytes and exact text.
 
 mod check;
+mod corpus;
 mod eval;
 mod failure;
 mod flags;

@@ -1,6 +1,6 @@
 //! What a bare word seems to be.
 
-use stages::language::{parse_bytes, parse_duration, parse_rate};
+use stages::language::{nearest, parse_bytes, parse_duration, parse_rate};
 
 /// Whether KDL reads this as a number.
 pub(super) fn is_number(word: &str) -> bool {
@@ -54,6 +54,11 @@ pub(super) fn keyword(word: &str) -> Option<&'static str> {
             _ => None,
         },
     }
+}
+
+/// The word that was meant by `#tru`.
+pub(super) fn near_keyword(word: &str) -> Option<&'static str> {
+    keyword(nearest(word, ["true", "false", "null"])?)
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: 
     } else {
         format!("`{name}` is unknown")
     };
-    let near = nearest(name, names.iter().copied());
+    let literals = ["true", "false", "null"];
+    let near = nearest(name, names.iter().copied().chain(literals));
     let behind_hyphen =
         before.strip_suffix('-').is_some_and(|it| it.ends_with(|it: char| it.is_alphanumeric()));
     let help = match (name, near) {
@@ -68,6 +69,7 @@ pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
         "endswith" | "ends_with" | "endsWith" => "write `ends_with(text, 'end')`",
         "mod" => "`%` is the remainder",
         "if" => "write `condition ? one : other`",
+        _ if nearest(word, ["in"]).is_some() => "did you mean `in`?",
         _ => return None,
     })
 }

@@ -63,11 +63,13 @@ impl Kind for File {
             .into_iter()
             .map(|it| Template::parse(&it, Roots::EVENT).ok())
             .collect();
-        if parts.is_none() {
+        // A template that is wrong as a whole was reported at its place.
+        if parts.is_none() && Template::parse(&path.value, Roots::EVENT).is_ok() {
             context
                 .diagnostics
                 .push(Rule::BadTemplate, "a part of this path cannot be read as a template")
-                .at(path.span, "here");
+                .at(path.span, "here")
+                .help("an expression in `{{ }}` stands whole in one part: `data/{{ event.type }}.jsonl`");
         }
         let rotate = fields.child("rotate");
         let rotate = Rotate {

@@ -37,7 +37,8 @@ impl Kind for Set {
                     context
                         .diagnostics
                         .push(Rule::BadAnnotation, "a template stands in the file itself")
-                        .at(child.arg(1)?.span(), "taken from elsewhere");
+                        .at(child.arg(1)?.span(), "taken from elsewhere")
+                        .help("write it here: `set \"title\" \"{{ event.type }}\"`");
                 }
                 return None;
             };

@@ -259,11 +259,15 @@ impl<'a> Statement<'a> {
     }
 
     fn hash(&mut self, word: &str, span: Range<usize>) {
-        let first = word[1..].split([' ', '\t']).next().unwrap_or_default();
-        if let Some(keyword) = words::keyword(first).filter(|_| !first.is_empty()) {
-            self.mended.word(span.start..span.start + 1 + first.len());
+        let end = |it: char| !it.is_alphanumeric();
+        let first = word[1..].split(end).next().unwrap_or_default();
+        if let Some(keyword) = words::keyword(first).or_else(|| words::near_keyword(first)) {
             let span = span.start..span.start + 1 + first.len();
-            let message = format!("`#{first}` is written in lower case");
+            self.mended.word(span.clone());
+            let message = match words::keyword(first) {
+                Some(_) => format!("`#{first}` is written in lower case"),
+                None => format!("there is no word `#{first}`"),
+            };
             self.report(Rule::BareKeyword, message, span.clone(), format!("write `{keyword}`"))
                 .help(format!("write `{keyword}`"))
                 .fix(span, keyword);

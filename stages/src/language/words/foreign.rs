@@ -178,7 +178,7 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("password", &["token"], ""),
     like("method", &["get", "post"], ""),
     // Time.
-    same("ttl", &["keep", "ttl"], RETENTION),
+    same("ttl", &["keep"], RETENTION),
     same("retain", &["keep", "retention"], RETENTION),
     like("days", &["keep"], RETENTION),
     like("record", &["sink"], RETENTION),
