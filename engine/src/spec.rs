@@ -59,6 +59,8 @@ pub struct Spec {
     pub notifiers: Vec<Notifier>,
     /// What was set aside.
     pub dead_letter: DeadLetters,
+    /// Nodes that could not be read, which was reported: references to them are not wrong too.
+    pub unread: Unread,
     /// Whether the text mentions `raw` anywhere: kinds have templates that are not seen here.
     pub mentions_raw: bool,
 }
@@ -405,6 +407,15 @@ pub struct Cooldown {
     pub key: Option<Spanned<Expr>>,
     /// What is never held back.
     pub except: Option<Spanned<Expr>>,
+}
+
+/// Names of nodes that could not be read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Unread {
+    /// Stages.
+    pub stages: Vec<Name>,
+    /// Sinks and notifiers.
+    pub targets: Vec<Name>,
 }
 
 /// What was set aside.

@@ -66,7 +66,7 @@ impl<'a> Check<'a> {
     }
 
     fn stages(&mut self, spec: &Spec) {
-        let names = spec.enrichments.iter().map(|it| &it.name);
+        let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
         let known = Known::new(names, "stages", "no stage has this name");
         for stage in &spec.enrichments {
             let of = &stage.name.value;
@@ -100,6 +100,7 @@ impl<'a> Check<'a> {
         let Some(route) = &spec.route else { return };
         let sinks = spec.sinks.iter().map(|it| &it.name);
         let names = sinks.chain(spec.notifiers.iter().map(|it| &it.name));
+        let names = names.chain(&spec.unread.targets);
         let known = Known::new(names, "sinks and notifiers", "no sink or notifier has this name");
         let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
         let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));

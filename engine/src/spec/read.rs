@@ -11,6 +11,7 @@ use stages::catalog::Catalog;
 use stages::diagnostic::Rule;
 use stages::expr::Roots;
 use stages::language::{Context, Fields, Scalar};
+use std::collections::BTreeSet;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -25,6 +26,15 @@ pub fn read(
     let pipeline = reader.one("pipeline")?;
     check_version(&pipeline, context);
     let server = reader.server();
+    let enrichments = reader.enrichments(context);
+    let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(context));
+    let unread = Unread {
+        stages: reader.unread(&["enrich"], enrichments.iter().map(|it| &it.name)),
+        targets: reader.unread(
+            &["sink", "notify"],
+            sinks.iter().map(|it| &it.name).chain(notifiers.iter().map(|it| &it.name)),
+        ),
+    };
     Some(Spec {
         name: pipeline.arg(0)?.text()?,
         description: text_of(&pipeline, "description").unwrap_or_default(),
@@ -39,11 +49,12 @@ pub fn read(
         sources: reader.sources(context),
         validate: reader.validate(),
         filters: reader.filters(),
-        enrichments: reader.enrichments(context),
+        enrichments,
         route: reader.route(),
-        sinks: reader.sinks(context),
-        notifiers: reader.notifiers(context),
+        sinks,
+        notifiers,
         dead_letter: reader.dead_letter(),
+        unread,
         mentions_raw: context.diagnostics.source().text.contains("raw"),
     })
 }
@@ -137,6 +148,14 @@ impl<'a> Read<'a> {
         let path = scalar.text()?;
         let home = self.texts.home(path.span.start);
         Some(path.map(|it| based(home.prefix, &it)))
+    }
+
+    /// The names of the nodes of these roles that are not among those that could be read.
+    fn unread<'n>(&self, roles: &[&str], read: impl Iterator<Item = &'n Name>) -> Vec<Name> {
+        let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
+        let nodes = roles.iter().flat_map(|it| self.all(it));
+        let names = nodes.filter_map(|it| it.arg(1)?.text());
+        names.filter(|it| !read.contains(it.value.as_str())).collect()
     }
 
     fn params(&self) -> Vec<(Name, serde_json::Value)> {

@@ -307,8 +307,10 @@ impl Parser<'_> {
                 Node::Path(root, steps, span.start..end)
             }
             (Node::Field(_, span), _) => {
-                let message = format!("`{}` has nothing inside", &self.text[span.clone()]);
-                self.problems.push(Problem::unknown(span.start..end, message, None));
+                let field = &self.text[span.clone()];
+                let message = format!("`{field}` has nothing inside");
+                let help = Some(format!("write `{field}`"));
+                self.problems.push(Problem::unknown(span.start..end, message, help));
                 Node::Literal(Value::Null, span)
             }
             (node, _) => Node::Index(Box::new([node, index])),

@@ -98,7 +98,7 @@ fn problems_name_the_place_and_the_remedy() {
         "there is no function `startsWith`",
         "did you mean `starts_with`?",
     );
-    refused("len()", "len()", "`len` takes 1 argument, not 0", "");
+    refused("len()", "len()", "`len` takes 1 argument, not 0", "write `len(a)`");
     refused(
         "event.priority == 'hihg'",
         "'hihg'",
@@ -240,10 +240,30 @@ fn habits_from_other_languages_are_understood() {
 
 #[test]
 fn what_could_never_have_an_answer_is_refused() {
-    refused("lower(5)", "lower(5)", "`lower` takes text, not `5`", "");
-    refused("round('x')", "round('x')", "`round` takes a number, not `'x'`", "");
-    refused("event.time.year", "event.time.year", "`event.time` has nothing inside", "");
-    refused("1e999", "1e999", "this number is too large", "");
+    refused(
+        "lower(5)",
+        "lower(5)",
+        "`lower` takes text, not `5`",
+        "text stands in single quotes; what is read is a path: `data.name`",
+    );
+    refused(
+        "round('x')",
+        "round('x')",
+        "`round` takes a number, not `'x'`",
+        "numbers stand without quotes; what is read is a path: `data.count`",
+    );
+    refused(
+        "event.time.year",
+        "event.time.year",
+        "`event.time` has nothing inside",
+        "write `event.time`",
+    );
+    refused(
+        "1e999",
+        "1e999",
+        "this number is too large",
+        "whole numbers go up to 9223372036854775807",
+    );
     refused(
         "event.priority == 3",
         "3",
