@@ -8,6 +8,7 @@ mod flags;
 mod fmt;
 mod formats;
 mod graph;
+mod hostile;
 mod kill;
 mod live;
 mod manual;

@@ -21,6 +21,8 @@ pub const SIZE_MAX: usize = 1 << 20;
 pub const DEPTH_MAX: usize = 64;
 /// The most nodes of a file.
 pub const NODES_MAX: usize = 10_000;
+/// The most arguments and properties of one node.
+pub const ENTRIES_MAX: usize = 1000;
 /// The deepest nesting of blocks below a `/-`, which the parser reads more than once.
 const DASHED_MAX: usize = 4;
 const STACK_BYTES: usize = 16 << 20;
@@ -95,6 +97,7 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
         return None;
     }
     let (mut depth, mut nodes, mut is_start, mut is_sound) = (0_usize, 0, true, true);
+    let mut words = 0;
     let mut dashed: Vec<usize> = Vec::new();
     let mut is_dashed = false;
     for token in Lexer::new(text) {
@@ -121,6 +124,12 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
             Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close => is_start = true,
             Kind::Line | Kind::Block | Kind::Slashdash => {}
             _ => nodes += usize::from(std::mem::take(&mut is_start)),
+        }
+        words = if is_start { 0 } else { words + 1 };
+        // A property has three tokens, an annotation two more.
+        if 5 * ENTRIES_MAX < words {
+            too_large(diagnostics, "too many values", token.span, "1,000 values of one node");
+            return None;
         }
         let deepest = depth.max(token.depth);
         if DEPTH_MAX < deepest {

@@ -60,7 +60,7 @@ fn position(source: &SourceText, byte: usize) -> Position {
     let before = &text[..byte];
     let line_start = before.rfind('\n').map_or(0, |it| it + 1);
     Position {
-        line: before.matches('\n').count() + 1,
+        line: before.bytes().filter(|it| *it == b'\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
         byte,
     }

@@ -116,6 +116,8 @@ fn what_is_too_large_is_refused_before_it_is_parsed() {
         "/*".repeat(100_000),
         "a\n".repeat(100_000),
         "a;".repeat(10_001),
+        format!("a {}", "b=1 ".repeat(10_000)),
+        format!("a {}", "1 ".repeat(10_000)),
         "/-a {".repeat(100),
         "a /-{ b ".repeat(100),
         "x".repeat(SIZE_MAX + 1),
@@ -131,6 +133,7 @@ fn what_is_within_the_limits_is_parsed() {
     let deep = format!("{}{}", "a {\n".repeat(64), "}\n".repeat(64));
     assert_eq!(told(&deep), "");
     assert_eq!(told(&"a 1\n".repeat(10_000)), "");
+    assert_eq!(told(&format!("a {}", "(x)b=1 ".repeat(800))), "");
     for text in ["}".repeat(20_000), "(".repeat(20_000), "\\".repeat(20_000), "\"".repeat(999)] {
         assert!(!told(&text).is_empty());
     }

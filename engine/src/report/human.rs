@@ -2,15 +2,18 @@
 
 use super::place;
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use stages::diagnostic::Diagnostic;
+use stages::diagnostic::{Diagnostic, Severity};
 use std::fmt::Write;
 
-/// Findings as the terminal shows them.
+/// Most findings that the terminal shows; nobody reads on.
+const SHOWN_MAX: usize = 100;
+
+/// Findings as the terminal shows them, errors before warnings where there are too many.
 pub fn human(found: &[Diagnostic], colour: bool, width: usize) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(width);
     let mut text = String::new();
-    for it in found {
+    for it in shown(found) {
         let start = text.len();
         if handler.render_report(&mut text, it).is_err() {
             // A place lies outside of its text.
@@ -20,7 +23,19 @@ pub fn human(found: &[Diagnostic], colour: bool, width: usize) -> String {
         }
         text.push('\n');
     }
+    if SHOWN_MAX < found.len() {
+        writeln!(text, "and {} more", found.len() - SHOWN_MAX)
+            .expect("writing into a text does not fail");
+    }
     text
+}
+
+fn shown(found: &[Diagnostic]) -> Vec<&Diagnostic> {
+    if found.len() <= SHOWN_MAX {
+        return found.iter().collect();
+    }
+    let of = |severity| found.iter().filter(move |it| it.rule.severity() == severity);
+    of(Severity::Error).chain(of(Severity::Warning)).take(SHOWN_MAX).collect()
 }
 
 #[cfg(test)]
@@ -48,6 +63,19 @@ mod tests {
         assert!(text.contains("other.json:1:1") && text.contains("and here"), "{text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         assert!(human(found, true, 100).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_terminal_shows_a_hundred_and_says_how_many_more() {
+        let mut found = Diagnostics::new(testing::source("a.kdl", "x\n"));
+        for index in 0..130 {
+            let rule = if index < 120 { Rule::LiteralSecret } else { Rule::Syntax };
+            found.push(rule, format!("odd {index}")).at(0..1, "here");
+        }
+        let text = human(&found.sorted(), false, 100);
+        assert!(text.ends_with("\nand 30 more\n"), "{text}");
+        assert!(text.contains("odd 129") && text.contains("odd 0\n"), "{text}");
+        assert_eq!(text.matches("╰── here").count(), 100);
     }
 
     #[test]
