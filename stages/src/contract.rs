@@ -82,7 +82,7 @@ pub struct Services {
 }
 
 /// Something that one stage needs for itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
     /// An HTTP route.
     Route {

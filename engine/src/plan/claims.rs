@@ -3,7 +3,8 @@
 use crate::spec::Spec;
 use stages::contract::Claim;
 use stages::diagnostic::{Diagnostics, Rule};
-use stages::spanned::Spanned;
+use stages::spanned::{Span, Spanned};
+use std::collections::HashMap;
 
 /// Paths that the engine answers itself.
 const RESERVED: &[&str] = &["/", "/metrics", "/healthz", "/readyz", "/openapi.json"];
@@ -13,8 +14,9 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sinks = spec.sinks.iter().flat_map(|it| it.spec.claims());
     let notifiers = spec.notifiers.iter().flat_map(|it| it.spec.claims());
     let claims: Vec<Spanned<Claim>> = sources.chain(sinks).chain(notifiers).collect();
-    for (index, claim) in claims.iter().enumerate() {
-        if let Some(first) = claims[..index].iter().find(|it| it.value == claim.value) {
+    let mut firsts: HashMap<&Claim, &Span> = HashMap::new();
+    for claim in &claims {
+        if let Some(first) = firsts.get(&claim.value).copied() {
             let (what, help) = match &claim.value {
                 Claim::Route { .. } => {
                     ("path", "give one another `path`, or make one source of the two")
@@ -24,8 +26,10 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
             diagnostics
                 .push(Rule::SameRoute, format!("this {what} is already taken"))
                 .at(claim.span.clone(), "second")
-                .at(first.span.clone(), "first, here")
+                .at(first.clone(), "first, here")
                 .help(help);
+        } else {
+            firsts.insert(&claim.value, &claim.span);
         }
         if let Claim::Route { path, .. } = &claim.value
             && (RESERVED.contains(&path.as_str()) || path.starts_with("/api/"))

@@ -13,6 +13,7 @@ use super::table::{Arity, KindRow, Node, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
+use std::collections::BTreeMap;
 use unknown::Misplaced;
 
 /// The roles that have kinds.
@@ -94,14 +95,15 @@ impl Walk<'_> {
     /// `whole` says whose block it is; `place` is blamed when something is missing in it.
     fn block(&mut self, nodes: &[KdlNode], known: Known<'_>, whole: &str, place: Span) {
         let groups = known.0;
-        for (index, node) in nodes.iter().enumerate() {
+        let mut firsts: BTreeMap<&str, &KdlNode> = BTreeMap::new();
+        for node in nodes {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
                 self.unknown_node(node, known, whole);
                 continue;
             };
-            let first = nodes[..index].iter().find(|it| it.name().value() == name);
-            if let (Some(first), false) = (first, row.repeated) {
+            let first = *firsts.entry(name).or_insert(node);
+            if !row.repeated && !std::ptr::eq(first, node) {
                 self.diagnostics
                     .push(Rule::RepeatedNode, format!("`{name}` stands twice in {whole}"))
                     .at(name_span(node.name()), "again")
@@ -111,7 +113,7 @@ impl Walk<'_> {
             self.node(node, row);
         }
         for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
-            if !nodes.iter().any(|it| it.name().value() == row.name) {
+            if !firsts.contains_key(row.name) {
                 self.diagnostics
                     .push(Rule::MissingNode, format!("{whole} needs `{}`", row.name))
                     .at(place.clone(), format!("`{}` is missing", row.name))
