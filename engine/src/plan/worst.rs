@@ -6,6 +6,7 @@
 use super::policy::{self, Policy, Role};
 use crate::spec::{Enrichment, Name, Spec};
 use stages::diagnostic::{Diagnostics, Rule};
+use stages::language::write_duration;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -182,8 +183,8 @@ fn with_rest(count: u64, size: u64, unit: &str, rest: &str) -> String {
 /// A duration as the file writes it, rounded down.
 fn short(duration: Duration) -> String {
     match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis().max(10)),
-        seconds => format!("{seconds}s"),
+        0 => write_duration(duration.max(Duration::from_millis(10))),
+        seconds => write_duration(Duration::from_secs(seconds)),
     }
 }
 

@@ -89,7 +89,9 @@ impl Walk<'_> {
             Some(Meant::Probably(it)) => (self.did_you_mean(it), None),
             other => {
                 let places = self.places_of(name);
+                let is_top = self.top.iter().any(|it| it.name == name);
                 let help = match other {
+                    _ if is_top => format!("`{name}` stands at the top of the file, in no block"),
                     _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
                     Some(Meant::Elsewhere(text)) => text.to_owned(),
                     _ => match self.nearest_elsewhere(name) {
