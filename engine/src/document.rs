@@ -12,6 +12,7 @@ mod words;
 use kdl::KdlDocument;
 use lex::{Kind, Lexer};
 use stages::diagnostic::{Diagnostics, Rule, SourceText};
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,6 +26,8 @@ pub const NODES_MAX: usize = 10_000;
 pub const ENTRIES_MAX: usize = 1000;
 /// The deepest nesting of blocks below a `/-`, which the parser reads more than once.
 const DASHED_MAX: usize = 4;
+/// The most `*` and `/` inside a comment that the parser sees: it recurses at each of them.
+const COMMENT_SIGNS_MAX: usize = 1000;
 const STACK_BYTES: usize = 16 << 20;
 
 /// The text of a file, from its bytes.
@@ -121,6 +124,8 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
         }
         is_sound &= token.is_closed;
         match token.kind {
+            // Nodes without a name are no KDL, and as slow to refuse as nodes are to read.
+            Kind::Semicolon if is_start => nodes += 1,
             Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close => is_start = true,
             Kind::Line | Kind::Block | Kind::Slashdash => {}
             _ => nodes += usize::from(std::mem::take(&mut is_start)),
@@ -155,9 +160,30 @@ fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, lim
         .help("split the pipeline into several files, or take the large part out");
 }
 
+/// The text with blanks in comments on which the parser would exhaust its stack.
+fn calm(text: &str) -> Cow<'_, str> {
+    let signs = |it: &str| it.bytes().filter(|it| matches!(it, b'*' | b'/')).count();
+    let loud: Vec<Range<usize>> = Lexer::new(text)
+        .filter(|it| it.kind == Kind::Block && it.is_closed)
+        .map(|it| it.span)
+        .filter(|it| COMMENT_SIGNS_MAX < signs(&text[it.clone()]))
+        .collect();
+    if loud.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = text.as_bytes().to_vec();
+    for span in loud {
+        let inner = &mut bytes[span.start + 2..span.end - 2];
+        inner.iter_mut().filter(|it| !matches!(**it, b'\n' | b'\r')).for_each(|it| *it = b' ');
+    }
+    // Whole comments were replaced, so whole characters.
+    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
 /// The document, or the places that the parser does not understand.
 fn on_deep_stack(text: &str) -> Result<KdlDocument, Vec<Range<usize>>> {
-    let parse = || KdlDocument::parse_v2(text);
+    let text = calm(text);
+    let parse = || KdlDocument::parse_v2(&text);
     let parsed = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let running = thread.spawn_scoped(scope, parse).ok()?;

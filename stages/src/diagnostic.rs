@@ -112,18 +112,32 @@ impl Diagnostic {
     }
 }
 
+/// Most findings that are kept of one text; of further ones only the number.
+const FOUND_MAX: usize = 1000;
+
 /// Everything found so far in one text.
 #[derive(Debug)]
 pub struct Diagnostics {
     source: Arc<SourceText>,
     found: Vec<Diagnostic>,
     secrets: Vec<Span>,
+    /// How many are not kept, and the last of them, which whoever found it still adds to.
+    further: usize,
+    last: Option<Diagnostic>,
+    has_errors: bool,
 }
 
 impl Diagnostics {
     /// Nothing found yet in `source`.
     pub fn new(source: Arc<SourceText>) -> Self {
-        Diagnostics { source, found: Vec::new(), secrets: Vec::new() }
+        Diagnostics {
+            source,
+            found: Vec::new(),
+            secrets: Vec::new(),
+            further: 0,
+            last: None,
+            has_errors: false,
+        }
     }
 
     /// The text that spans point into.
@@ -133,7 +147,8 @@ impl Diagnostics {
 
     /// Reports a finding; labels and help are added to what is returned.
     pub fn push(&mut self, rule: Rule, message: impl Into<String>) -> &mut Diagnostic {
-        self.found.push(Diagnostic {
+        self.has_errors |= rule.severity() == Severity::Error;
+        let diagnostic = Diagnostic {
             rule,
             severity: rule.severity(),
             message: message.into(),
@@ -143,7 +158,12 @@ impl Diagnostics {
             source: self.source.clone(),
             shown: None,
             related: Vec::new(),
-        });
+        };
+        if FOUND_MAX <= self.found.len() {
+            self.further += 1;
+            return self.last.insert(diagnostic);
+        }
+        self.found.push(diagnostic);
         self.found.last_mut().expect("one was just pushed")
     }
 
@@ -166,17 +186,27 @@ impl Diagnostics {
 
     /// Whether anything found is an error.
     pub fn has_errors(&self) -> bool {
-        self.found.iter().any(|it| it.rule.severity() == Severity::Error)
+        self.has_errors
     }
 
-    /// What was found, by position in the text.
+    /// What was found, by position in the text; where it was too much, the last one says so.
     pub fn sorted(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by_key(|it| (it.position(), it.rule.code()));
+        if let Some(mut last) = self.last.take() {
+            let rule = if self.has_errors { Rule::TooLarge } else { last.rule };
+            let place = last.labels.first().map_or(0..0, |it| it.span.clone());
+            last = Diagnostic {
+ rule, severity: rule.severity(), labels: Vec::new(), fix: Vec::new(), related: Vec::new(), ..last };
+            last.message = format!("{} more findings in this file", self.further);
+            last.at(place, "the last of them")
+                .help("put those before right first, and check again");
+            self.found.push(last);
+        }
         if !self.secrets.is_empty() {
             let text = self.masked();
             let shown = Arc::new(SourceText { name: self.source.name.clone(), text });
             self.found.iter_mut().for_each(|it| it.shown = Some(shown.clone()));
         }
-        self.found.sort_by_key(|it| (it.position(), it.rule.code()));
         self.found
     }
 
@@ -245,5 +275,27 @@ impl miette::SourceCode for SourceText {
             contents.column(),
             contents.line_count(),
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_counted() {
+        let source = SourceText { name: "a.kdl".to_owned(), text: "x".repeat(5000) };
+        let mut found = Diagnostics::new(Arc::new(source));
+        for at in 0..1300 {
+            found.push(Rule::LiteralSecret, "odd").at(at..at + 1, "here");
+        }
+        assert!(!found.has_errors());
+        found.push(Rule::Syntax, "wrong").at(4000..4001, "here");
+        assert!(found.has_errors(), "also of those that are not kept");
+        let sorted = found.sorted();
+        assert_eq!(sorted.len(), 1001);
+        assert_eq!(sorted[1000].message, "301 more findings in this file");
+        assert_eq!(sorted[1000].labels[0].span, 4000..4001);
+        assert_eq!(sorted[1000].rule.severity(), Severity::Error);
     }
 }

@@ -116,6 +116,7 @@ fn what_is_too_large_is_refused_before_it_is_parsed() {
         "/*".repeat(100_000),
         "a\n".repeat(100_000),
         "a;".repeat(10_001),
+        ";".repeat(10_001),
         format!("a {}", "b=1 ".repeat(10_000)),
         format!("a {}", "1 ".repeat(10_000)),
         "/-a {".repeat(100),
@@ -134,6 +135,10 @@ fn what_is_within_the_limits_is_parsed() {
     assert_eq!(told(&deep), "");
     assert_eq!(told(&"a 1\n".repeat(10_000)), "");
     assert_eq!(told(&format!("a {}", "(x)b=1 ".repeat(800))), "");
+    for inner in ["/* x */ ", "* ", "/ ", "é*", "/**/"] {
+        let comment = format!("a 1 /*{}*/ 2\n", inner.repeat(100_000));
+        assert_eq!(told(&comment), "");
+    }
     for text in ["}".repeat(20_000), "(".repeat(20_000), "\\".repeat(20_000), "\"".repeat(999)] {
         assert!(!told(&text).is_empty());
     }

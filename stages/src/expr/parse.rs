@@ -9,6 +9,8 @@ use super::{DEPTH_MAX, Root, Roots, SIZE_MAX};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
+/// Most problems that are told of one expression.
+const PROBLEMS_MAX: usize = 10;
 const TOO_LONG: &str = "split it: an `enrich set` stage gives a part of it a name";
 
 pub(super) fn parse(text: &str, roots: Roots) -> Result<Node, Vec<Problem>> {
@@ -119,6 +121,12 @@ impl Parser<'_> {
             return Err(self.trailing().into());
         }
         Ok(node)
+    }
+
+    fn note(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
     }
 
     /// What stands here where the expression, or a part in brackets, should end.
@@ -461,8 +469,11 @@ impl Parser<'_> {
             Some((Root::Event, _)) => self.field(span),
             Some((root, _)) => Ok(Node::Path(*root, Box::new([]), span)),
             None => {
-                let before = &self.text[..span.start];
-                self.problems.push(names::unknown_root(name, span.clone(), before, self.roots));
+                if self.problems.len() < PROBLEMS_MAX {
+                    let before = &self.text[..span.start];
+                    let problem = names::unknown_root(name, span.clone(), before, self.roots);
+                    self.problems.push(problem);
+                }
                 Ok(Node::Literal(Value::Null, span))
             }
         }
@@ -492,7 +503,7 @@ impl Parser<'_> {
         match names::field(&name, &whole) {
             Ok(field) => Ok(Node::Field(field, whole)),
             Err(problem) => {
-                self.problems.push(problem);
+                self.note(problem);
                 Ok(Node::Literal(Value::Null, whole))
             }
         }
@@ -506,7 +517,7 @@ impl Parser<'_> {
         match function::resolve(name, &span, whole.clone(), arguments, self.roots) {
             Ok(node) => Ok(node),
             Err(problem) => {
-                self.problems.push(problem);
+                self.note(problem);
                 Ok(Node::Literal(Value::Null, whole))
             }
         }
