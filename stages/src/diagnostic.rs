@@ -196,7 +196,13 @@ impl Diagnostics {
             let rule = if self.has_errors { Rule::TooLarge } else { last.rule };
             let place = last.labels.first().map_or(0..0, |it| it.span.clone());
             last = Diagnostic {
- rule, severity: rule.severity(), labels: Vec::new(), fix: Vec::new(), related: Vec::new(), ..last };
+                rule,
+                severity: rule.severity(),
+                labels: Vec::new(),
+                fix: Vec::new(),
+                related: Vec::new(),
+                ..last
+            };
             last.message = format!("{} more findings in this file", self.further);
             last.at(place, "the last of them")
                 .help("put those before right first, and check again");

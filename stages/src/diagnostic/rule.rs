@@ -205,6 +205,10 @@ rules! {
     /// A property written twice; the last one wins silently.
     /// KDL allows that, but who reads the file sees the first.
     DuplicateProperty = "W0012",
+    /// History that is kept for less than an hour.
+    /// `m` is minutes and no unit is a month, so `"30m"` is probably a slip for `"30d"`; who means
+    /// minutes writes `"30min"`.
+    MinutesOfHistory = "W0021",
     /// A path of `redact` that no schema declares.
     /// What it was to hide may leave under another name. Declare it in the schema of the type that has
     /// it.
@@ -215,9 +219,6 @@ rules! {
     /// A `param` that nothing reads.
     /// It is left over, or its name is written differently where it was to be read.
     UnusedParam = "W0110",
-    /// History is kept for minutes: `"30m"` are 30 minutes. `"30d"` are days; `"30min"` says that
-    /// minutes are meant.
-    MinutesOfHistory = "W0021",
     /// A route without `otherwise`: what matches no case goes nowhere.
     /// `otherwise` says where the rest goes.
     NoOtherwise = "W0207",
@@ -228,12 +229,14 @@ rules! {
     /// A store, a stream, a file and a webhook without a body of its own take the whole event and read
     /// everything; where there is none of them, only expressions do.
     UnreadAddition = "W0209",
+    /// A stage, or stages one behind the other, that may try longer than an event may live.
+    /// The longest is every attempt with its timeout and every wait between; what has not ended
+    /// after `event-timeout` is timed out, and its `on-error` decides.
+    TooSlow = "W0303",
     /// A schema or rule for types of events that never arrive.
     /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
     /// they make up.
     UnusedType = "W0304",
-    /// A stage, or stages one behind the other, that may try longer than an event may live.
-    TooSlow = "W0303",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",

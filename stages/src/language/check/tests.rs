@@ -115,6 +115,21 @@ fn a_value_in_the_wrong_form_is_told_in_the_right_one() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_repeated() {
+    for text in ["notify ntfy phone token=\"tk_1\"\n", "notify ntfy phone Token=\"tk_1\"\n"] {
+        let document = KdlDocument::parse_v2(text).expect("KDL");
+        let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
+        let mut diagnostics = Diagnostics::new(source);
+        super::check(&document, TOP, &Ntfy, &mut diagnostics);
+        assert!(!diagnostics.masked().contains("tk_1"), "{text}");
+        for it in diagnostics.sorted() {
+            assert!(!it.help.as_deref().unwrap_or_default().contains("tk_1"), "{it:?}");
+            assert!(it.fix.iter().all(|it| !it.text.contains("tk_1")), "{it:?}");
+        }
+    }
+}
+
+#[test]
 fn habits_of_other_formats_are_known() {
     let text = "E0006 an expression must be one quoted string [data.a < 5] \
         quote from here to the end of the line · \

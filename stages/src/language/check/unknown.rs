@@ -1,7 +1,7 @@
 //! What is said about words that do not exist in their place.
 
 use super::super::place::{name_span, value_span, written};
-use super::super::table::{KindRow, Node};
+use super::super::table::{KindRow, Node, Type};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
 use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, usage};
 use crate::diagnostic::{Edit, Rule};
@@ -164,12 +164,14 @@ impl Walk<'_> {
 
     /// A property that is a child in truth.
     pub(super) fn child_as_property(&mut self, it: &Misplaced<'_>, child: &Node) {
+        self.hide(it, child);
         let (word, text) = (it.name.value(), &self.diagnostics.source().text);
         let value = text.get(value_span(it.entry)).unwrap_or_default();
         let written = as_child(child, it.entry, value);
         let block = it.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
         let stands = block.iter().any(|it| it.name().value() == child.name);
-        let fix = if child.args.is_empty() || scalars::has_outside(it.node) || stands {
+        let is_fixed = !child.args.is_empty() && !takes_secret(child) && !stands;
+        let fix = if !is_fixed || scalars::has_outside(it.node) {
             Vec::new()
         } else {
             repair::into_block(text, it.node, it.entry, &written)
@@ -183,8 +185,20 @@ impl Walk<'_> {
         found.fix.extend(fix);
     }
 
+    /// A secret that stands as a property is no less one.
+    fn hide(&mut self, it: &Misplaced<'_>, child: &Node) {
+        if takes_secret(child) {
+            self.diagnostics.hide(value_span(it.entry));
+        }
+    }
+
     pub(super) fn unknown_property(&mut self, it: &Misplaced<'_>) {
         let word = it.name.value();
+        if let Some(Meant::Surely(name)) = meant(word, &names(it.groups), WORDS)
+            && let Some(child) = find(it.groups, name)
+        {
+            self.hide(it, child);
+        }
         let (message, help, fix) = self.meant_property(it, word);
         let found = self
             .diagnostics
@@ -235,10 +249,14 @@ impl Walk<'_> {
             }
             Some(Meant::Surely(name)) => {
                 let value = text.get(value_span(it.entry)).unwrap_or_default();
-                let child = find(it.groups, name).map(|child| as_child(child, it.entry, value));
-                let child = child.unwrap_or_default();
+                let row = find(it.groups, name);
+                let child = row.map(|child| as_child(child, it.entry, value)).unwrap_or_default();
                 let help = format!("did you mean the child `{name}`? Write `{{ {child} }}`");
-                (no_such, help, repair::into_block(text, it.node, it.entry, &child))
+                let fix = match row.is_some_and(takes_secret) {
+                    true => Vec::new(),
+                    false => repair::into_block(text, it.node, it.entry, &child),
+                };
+                (no_such, help, fix)
             }
             Some(Meant::Probably(name)) => {
                 let help = format!("did you mean the child `{name}`? It stands in the block");
@@ -255,8 +273,15 @@ fn is_enabled(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "enabled" | "enable" | "active")
 }
 
-/// A child with this value: `disabled` for `disabled=#true`.
+fn takes_secret(child: &Node) -> bool {
+    child.args.iter().any(|it| matches!(it.ty, Type::Secret))
+}
+
+/// A child with this value: `disabled` for `disabled=#true`. A secret is not repeated.
 fn as_child(child: &Node, entry: &KdlEntry, value: &str) -> String {
+    if takes_secret(child) && entry.ty().is_none() {
+        return format!("{} (env)\"NAME\"", child.name);
+    }
     let is_flag = entry.value().as_bool() == Some(true);
     if is_flag { child.name.to_owned() } else { format!("{} {value}", child.name) }
 }
