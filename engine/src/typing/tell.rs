@@ -37,11 +37,12 @@ impl Tell<'_> {
 
     fn findings(&mut self, site: &Site<'_>, findings: Vec<Finding>) {
         for it in findings {
+            let help = it.help.unwrap_or_else(|| match it.rule {
+                Rule::AlwaysSame => "ask something that differs, or take this out".to_owned(),
+                _ => "both sides must be of one sort: text, numbers, times or lists".to_owned(),
+            });
             let found = self.diagnostics.push(it.rule, it.message);
-            found.at(site.part(it.span), it.label);
-            if let Some(help) = it.help {
-                found.help(help);
-            }
+            found.at(site.part(it.span), it.label).help(help);
             if let Some((origin, span)) = it.origin.and_then(|it| Some((it.clone(), place(&it)?))) {
                 found.frame(origin.source.clone(), span, "declared here");
             }
@@ -73,10 +74,8 @@ impl Tell<'_> {
     pub(super) fn levels(&mut self, site: &Site<'_>, expr: &Expr) {
         for it in expr.bad_levels() {
             let found = self.diagnostics.push(Rule::UnknownPriority, it.message);
-            found.at(site.part(it.span), "no level");
-            if let Some(help) = it.help {
-                found.help(help);
-            }
+            let levels = "the levels are low, normal, high and critical".to_owned();
+            found.at(site.part(it.span), "no level").help(it.help.unwrap_or(levels));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One value against its type.
 
-use super::super::place::{annotation_span, value_span, value_text_span};
+use super::super::place::{annotation_span, value_span, value_text_span, written};
 use super::super::table::Type;
 use super::super::told::sized;
 use super::super::value::{
@@ -106,6 +106,11 @@ impl Place<'_> {
             .at(place, "not for this value")
             .help(help);
         false
+    }
+
+    /// Whether the value stands elsewhere, in a `param`.
+    fn is_param(&self) -> bool {
+        written(self.entry).starts_with('(')
     }
 
     fn report(&mut self, rule: Rule, message: impl Into<String>, label: &str, help: &str) {
@@ -215,7 +220,7 @@ impl Place<'_> {
     }
 
     fn unreadable(&mut self, rule: Rule, what: &str, meant: (&str, bool), units: &str) {
-        let span = self.span.clone();
+        let (span, is_param) = (self.span.clone(), self.is_param());
         let has_blank = self.entry.value().as_string().is_some_and(|it| it.contains(' '));
         let label = match has_blank {
             true => "expected a number and a unit without a blank",
@@ -226,20 +231,21 @@ impl Place<'_> {
             .push(rule, format!("cannot read a {what} here"))
             .at(span.clone(), label)
             .help(format!("write `\"{}\"`; units: {units}", meant.0));
-        if meant.1 {
+        // A parameter is put right where it stands.
+        if meant.1 && !is_param {
             found.fix(span, format!("\"{}\"", meant.0));
         }
     }
 
     fn bad_rate(&mut self, text: &str) {
-        let meant = meant_rate(text);
+        let (meant, is_param) = (meant_rate(text), self.is_param());
         let (span, shown) = (self.span.clone(), meant.as_deref().unwrap_or("10/min"));
         let found = self
             .diagnostics
             .push(Rule::BadRate, "cannot read a rate here")
             .at(span.clone(), "expected a number, a slash and a unit")
             .help(format!("write `\"{shown}\"`; units: s min h d"));
-        if meant.is_some() {
+        if meant.is_some() && !is_param {
             found.fix(span, format!("\"{shown}\""));
         }
     }
@@ -333,6 +339,7 @@ impl Place<'_> {
             return;
         }
         let sure = respelled(word, words);
+        let is_param = self.is_param();
         let help = sure
             .or_else(|| nearest(word, words.iter().copied()))
             .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
@@ -346,7 +353,7 @@ impl Place<'_> {
             .at(span.clone(), "unknown word")
             .help(format!("{help}The words are: {}", words.join(", ")));
         // Inside quotes the span is the word's own, alone it is the whole value: both take it.
-        if let Some(it) = sure {
+        if let Some(it) = sure.filter(|_| !is_param) {
             found.fix(span, it);
         }
     }
