@@ -12,12 +12,11 @@ use engine::files::Place;
 use engine::grammar;
 use engine::load;
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, SourceText};
+use stages::diagnostic::Diagnostic;
 use stages::language::{Kinds, Node, Role, foreign_kinds, foreign_words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 use words::{Sort, Word};
 
 const FILES: [&str; 3] =
@@ -38,8 +37,8 @@ impl File {
 
     fn found(&self, text: String) -> Vec<Diagnostic> {
         let place = Place::of(&self.path, Some(&root()), None);
-        let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text });
-        load::check(&source, &place, &[], &self.catalog, &Bare).diagnostics
+        let loaded = load::load_with_tests(&place, Some(text.as_bytes()), &self.catalog, &Bare);
+        loaded.expect("it reads").diagnostics
     }
 
     fn edited(&self, word: &Word, new: &str) -> String {

@@ -27,13 +27,19 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 
 const LONGEST: usize = 100;
 
-/// How much the ends of two words differ: smaller is more alike.
-fn unlike(word: &str, other: &str) -> usize {
+/// How much two words differ beside their slips, smaller is more alike: whether they have other
+/// letters, then by their ends.
+fn unlike(word: &str, other: &str) -> (bool, usize) {
     let other = other.to_lowercase();
+    let letters = |it: &str| {
+        let mut letters: Vec<char> = it.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
     let same = word.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
     let ends = word.chars().rev().zip(other.chars().rev());
     let same_end = ends.take_while(|(one, other)| one == other).count();
-    usize::MAX - same - same_end
+    (letters(word) != letters(&other), usize::MAX - same - same_end)
 }
 
 /// A word of this language in another spelling: `max_body` and `maxBody` are `max-body`.
@@ -103,6 +109,7 @@ mod tests {
     fn of_two_neighbours_the_more_alike_is_meant() {
         assert_eq!(nearest("mut", ["max", "must", "mat"]), Some("must"));
         assert_eq!(nearest("keeep", ["key", "kept", "keep"]), Some("keep"));
+        assert_eq!(nearest("uath", ["path", "auth"]), Some("auth"));
         assert_eq!(nearest("lve", ["low", "love", "live"]), Some("love"));
     }
 
