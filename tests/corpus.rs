@@ -35,7 +35,7 @@ impl File {
         File { path, text, catalog: Catalog::built_in() }
     }
 
-    fn found(&self, text: String) -> Vec<Diagnostic> {
+    fn found(&self, text: &str) -> Vec<Diagnostic> {
         let place = Place::of(&self.path, Some(&root()), None);
         let loaded = load::load_with_tests(&place, Some(text.as_bytes()), &self.catalog, &Bare);
         loaded.expect("it reads").diagnostics
@@ -119,7 +119,7 @@ fn misspellings_are_answered_by_the_word_that_was_meant() {
             turn += 1;
             let slip = slip(&word.text, turn, &mut random);
             if let Some(slip) = slip.filter(|it| !word.known.contains(it)) {
-                let found = file.found(file.edited(word, &slip));
+                let found = file.found(&file.edited(word, &slip));
                 for it in &found {
                     assert!(is_explained(it), "{name}, `{slip}`: {it:?}");
                 }
@@ -171,7 +171,7 @@ fn a_word_less_is_told_or_still_a_pipeline() {
         let file = File::read(name);
         let stride = if index == 0 { 2 } else { 7 };
         for word in words::of(&file.text, &file.catalog).iter().step_by(stride) {
-            for found in file.found(file.edited(word, "")) {
+            for found in file.found(&file.edited(word, "")) {
                 assert!(is_explained(&found), "{name} without `{}`: {found:?}", word.text);
             }
         }
@@ -182,7 +182,7 @@ fn a_word_less_is_told_or_still_a_pipeline() {
 fn the_corpus_has_every_word_and_no_mistake() {
     for name in FILES {
         let file = File::read(name);
-        let found = file.found(file.text.clone());
+        let found = file.found(&file.text);
         let told: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert!(told.is_empty(), "{name}: {told:?}");
     }
@@ -240,7 +240,7 @@ fn words_of_other_tools_lead_to_ours() {
             .collect();
         let depth = if header.is_empty() { 0 } else { header.matches('{').count() + 1 };
         let open = if header.is_empty() { "" } else { " {" };
-        let found = file.found(format!("{header}{open}\n{lines}{}", "}\n".repeat(depth)));
+        let found = file.found(&format!("{header}{open}\n{lines}{}", "}\n".repeat(depth)));
         for row in foreign_words() {
             let Some(ours) = row.ours.iter().find(|it| known.contains(it)) else { continue };
             let is_it = |it: &&Diagnostic| it.message.ends_with(&format!(" has no `{}`", row.word));
@@ -283,7 +283,7 @@ fn kinds_of_other_tools_lead_to_ours() {
         let known: Vec<&str> = file.catalog.kinds(role).iter().map(|it| it.word).collect();
         for row in foreign_kinds().iter().filter(|it| !known.contains(&it.word)) {
             let Some(ours) = row.ours.iter().find(|it| known.contains(it)) else { continue };
-            let found = file.found(format!("{} \"{}\" n\n", role.word(), row.word));
+            let found = file.found(&format!("{} \"{}\" n\n", role.word(), row.word));
             let told = found.iter().find(|it| it.rule.code() == "E0012").expect("it is told");
             let help = told.help.as_deref().unwrap_or_default();
             assert!(help.starts_with(&format!("did you mean `{ours}`?")), "{}: {help}", row.word);
