@@ -7,7 +7,7 @@
 mod splice;
 mod texts;
 
-pub use splice::{beside, read};
+pub use splice::{Parsed, read};
 pub use texts::{Home, Texts};
 
 #[cfg(test)]

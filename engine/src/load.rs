@@ -3,7 +3,7 @@
 use crate::document;
 use crate::files::{self, Opened, Place};
 use crate::grammar;
-use crate::include::{self, Texts};
+use crate::include::{self, Parsed, Texts};
 use crate::params;
 use crate::plan::{self, Plan};
 use crate::spec::{self, Spec};
@@ -197,9 +197,13 @@ pub fn walk(
     let mut opened = Opened::new(place.clone());
     let mut texts = Texts::new(source.clone(), &place.folder);
     let mut found = Vec::new();
-    let document = include::read(&mut texts, source, &mut opened, &mut found);
-    let tests = given.beside.as_ref();
-    let tests = tests.and_then(|it| include::beside(&mut texts, it, &mut found));
+    // The parser takes most of the time of a check, so the two files are parsed side by side.
+    let (document, tests) = std::thread::scope(|scope| {
+        let tests = given.beside.as_ref().map(|it| scope.spawn(|| Parsed::of(it)));
+        let document = include::read(&mut texts, source, &mut opened, &mut found);
+        (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
+    });
+    let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
     let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
     let mut diagnostics = Diagnostics::new(texts.whole());
     let plan = document.and_then(|mut document| {

@@ -33,21 +33,30 @@ pub fn read(
     splice.is_sound.then_some(document)
 }
 
-/// Parses a file that lies beside the pipeline file and belongs to it, with spans of the long
-/// text. Nothing is included there.
-pub fn beside(
-    texts: &mut Texts,
-    source: &Arc<SourceText>,
-    found: &mut Vec<Diagnostic>,
-) -> Option<KdlDocument> {
-    let mut diagnostics = Diagnostics::new(source.clone());
-    let document = document::parse(source, &mut diagnostics);
-    found.extend(diagnostics.sorted());
-    let folder = texts.home(0).folder.to_owned();
-    let start = texts.add(source.clone(), String::new(), folder, Vec::new());
-    let mut document = document?;
-    shift_document(&mut document, start);
-    Some(document)
+/// A text that was parsed by itself, and what is wrong with it.
+pub struct Parsed {
+    source: Arc<SourceText>,
+    document: Option<KdlDocument>,
+    found: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    /// Parses a file that lies beside the pipeline file and belongs to it.
+    pub fn of(source: &Arc<SourceText>) -> Self {
+        let mut diagnostics = Diagnostics::new(source.clone());
+        let document = document::parse(source, &mut diagnostics);
+        Parsed { source: source.clone(), document, found: diagnostics.sorted() }
+    }
+
+    /// Lays it behind the other texts, its spans moved there. Nothing is included in it.
+    pub fn beside(self, texts: &mut Texts, found: &mut Vec<Diagnostic>) -> Option<KdlDocument> {
+        found.extend(self.found);
+        let folder = texts.home(0).folder.to_owned();
+        let start = texts.add(self.source, String::new(), folder, Vec::new());
+        let mut document = self.document?;
+        shift_document(&mut document, start);
+        Some(document)
+    }
 }
 
 struct Splice<'a> {
