@@ -2,6 +2,7 @@
 //! exit code.
 
 mod check;
+mod checked;
 mod completions;
 mod eval;
 mod expand;

@@ -1,9 +1,7 @@
 //! `engine expand`: the file as it takes effect.
 
-use crate::document;
+use super::checked;
 use crate::expand;
-use crate::files::Place;
-use crate::load::{self, ProcessEnvironment};
 use crate::report;
 use clap::{Args, ValueEnum};
 use stages::catalog::Catalog;
@@ -35,30 +33,11 @@ enum Format {
 
 /// Expands; the exit code.
 pub(super) fn expand(args: &ExpandArgs) -> u8 {
-    let bytes = match std::fs::read(&args.file) {
-        Ok(bytes) => bytes,
-        Err(fault) => {
-            let file = args.file.display();
-            report::to_terminal(&format!("engine: cannot read {file}: {fault}\n"));
-            return 2;
-        }
-    };
-    let place = Place::of(&args.file, args.root.as_deref(), None);
     let catalog = Catalog::built_in();
-    let told = |found: &[stages::diagnostic::Diagnostic]| {
-        report::to_terminal(&report::human(found, report::has_colour(), report::width()));
-    };
-    let source = match document::text(&bytes, &args.file.display().to_string()) {
-        Ok(source) => source,
-        Err(found) => {
-            told(&found.sorted());
-            return 1;
-        }
-    };
-    let (loaded, read) = load::read(&source, &place, &args.set, &catalog, &ProcessEnvironment);
-    let Some(read) = read else {
-        told(&loaded.diagnostics);
-        return 1;
+    let read = checked::read(&args.file, args.root.as_deref(), &args.set, &catalog);
+    let (_, read) = match read {
+        Ok(read) => read,
+        Err(code) => return code,
     };
     let mut expanded = expand::expand(&read, &catalog);
     if let Some(only) = &args.only {
