@@ -353,14 +353,7 @@ impl<'a> Statement<'a> {
         } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
             self.mended.word(span.clone());
             let comma = span.start + plain.len()..span.end;
-            self.report(
-                Rule::Syntax,
-                "values are separated by blanks",
-                comma.clone(),
-                "no comma here",
-            )
-            .help("delete the comma")
-            .fix(comma, "");
+            self.comma(comma, "");
         } else if words::begins_with_digit(word) && !words::is_number(word) {
             self.mended.word(span.clone());
             let (message, quoted) = (

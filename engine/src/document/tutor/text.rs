@@ -4,6 +4,7 @@ use super::super::lex::Kind;
 use super::phrase;
 use super::slip::Statement;
 use stages::diagnostic::Rule;
+use std::ops::Range;
 
 impl Statement<'_> {
     pub(super) fn unclosed(&mut self, index: usize) -> bool {
@@ -72,19 +73,20 @@ impl Statement<'_> {
         self.mended.blank(tail);
         if word.starts_with(',') {
             let comma = span.start..span.start + 1;
-            self.report(
-                Rule::Syntax,
-                "values are separated by blanks",
-                comma.clone(),
-                "no comma here",
-            )
-            .help("delete the comma")
-            .fix(comma, if word == "," { "" } else { " " });
+            self.comma(comma, if word == "," { "" } else { " " });
         } else {
             self.report(Rule::Syntax, "a blank is missing behind this text", span, "sticks to it")
                 .help("put a blank between them; a `\"` inside text is written `\\\"`");
         }
         true
+    }
+
+    /// A comma between values; `instead` stands there when it is gone.
+    pub(super) fn comma(&mut self, place: Range<usize>, instead: &str) {
+        let message = "values are separated by blanks";
+        self.report(Rule::Syntax, message, place.clone(), "no comma here")
+            .help("delete the comma")
+            .fix(place, instead);
     }
 
     /// `"""` with text behind it, or with lines left of its end.
