@@ -1,7 +1,8 @@
 //! A message as received to an event, or to the reasons why not.
 //!
-//! Nothing waits and nothing is written; `dedupe` and `throttle` remember in memory. The checks of the message, of what `map` takes
-//! from it and of its data all speak, so one answer names everything that is wrong.
+//! Nothing waits and nothing is written; `dedupe` and `throttle` remember in memory. The checks of
+//! the message, of what `map` takes from it and of its data all speak, so one answer names
+//! everything that is wrong.
 
 use crate::decode::{self, Unreadable};
 use crate::plan::{Plan, SourcePlan, Violation, violations};

@@ -42,13 +42,6 @@ pub enum Standing {
     Open,
 }
 
-impl Standing {
-    /// Its word.
-    pub fn word(self) -> &'static str {
-        ["closed", "half-open", "open"][self as usize]
-    }
-}
-
 /// The permission for one call. Dropped without an end, the call has said nothing.
 #[derive(Debug)]
 pub struct Pass<'a> {

@@ -1,6 +1,7 @@
 //! What enrichments add, and what of it is there when another one runs.
 
 use super::arrivals::World;
+use crate::intake;
 use crate::spec::{Enrichment, OnDrop, Spec};
 use stages::contract::Adds;
 use stages::expr::{Arrivals, Known, Later, Root, Shape};
@@ -100,7 +101,7 @@ fn loosened(mut known: Known) -> Known {
 /// What filters note of events that they let pass nevertheless.
 fn tags(spec: &Spec) -> Added {
     let tagging = spec.filters.iter().filter(|it| it.on_drop == OnDrop::Tag);
-    let path = |it: &crate::spec::Filter| vec![it.name.value.replace('-', "_")];
+    let path = |it: &crate::spec::Filter| vec![intake::tag_of(&it.name.value)];
     tagging.map(|it| (path(it), Shape::map([("dropped", Shape::text())]))).collect()
 }
 
