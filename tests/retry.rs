@@ -12,6 +12,7 @@ use stages::diagnostic::SourceText;
 use stages::env::{Clock, Pending};
 use stages::event::Outcome;
 use stages::fetch::{Fetch, FetchRequest, FetchResponse};
+use stages::health::PartRole;
 use stages::store::{self, Policy, Settings, Stored, Synchronous, Watcher};
 use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,6 +161,7 @@ impl Machine {
                 globals: Arc::default(),
                 pipeline: "retry".into(),
                 timezone: "UTC".into(),
+                health: env.health.part(PartRole::Config, ""),
             },
             demo_notices: None,
             outside: None,

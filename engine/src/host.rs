@@ -20,6 +20,7 @@ use stages::catalog::Catalog;
 use stages::contract::Services;
 use stages::env::{Env, within};
 use stages::fetch::Wire;
+use stages::health::PartRole;
 use stages::language::Environment;
 use stages::store::{self, Settings, Store, Stored, Synchronous, Watcher};
 use std::collections::BTreeSet;
@@ -251,6 +252,7 @@ impl Parts {
             globals: Arc::default(),
             pipeline: "".into(),
             timezone: "UTC".into(),
+            health: self.env.health.part(PartRole::Config, ""),
         };
         let demo_notices =
             options.is_demo.then(|| options.place.written("../data/notify-demo.jsonl"));
@@ -363,6 +365,7 @@ enum End {
 async fn tick(engine: Arc<Engine>) {
     while !engine.is_stopping() {
         engine.store.tick().await;
+        engine.env.health.summarise();
         let second = engine.env.clock.sleep(Duration::from_secs(1));
         smol::future::or(second, engine.when_stopped()).await;
     }

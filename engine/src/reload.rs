@@ -15,6 +15,7 @@ use crate::run::{self, Generation, Opening, deliver, sources};
 use serde_json::{Value, json};
 use stages::catalog::{Catalog, Spec};
 use stages::contract::OpenSource;
+use stages::health::PartRole;
 use stages::language::Environment;
 use stages::store::{Entry, Policy, ReloadRecord};
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,14 +113,18 @@ impl Reloader {
         let (place, overrides) = (self.place.clone(), self.overrides.clone());
         let (catalog, environment) = (self.catalog.clone(), self.environment.clone());
         let load = move || load::load(&place, &overrides, &catalog, &*environment);
-        let loaded = match self.engine.env.blocking.run(load).await {
-            Ok(loaded) => loaded,
-            Err(fault) => {
+        let loaded = match self.engine.env.pools.reload.run(load).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(fault)) => {
                 let reason = format!("{} cannot be read: {fault}\n", self.place.file.display());
                 // Told once, however often it is looked for.
                 if self.app.status.stale().as_ref() != Some(&reason) {
                     self.refuse(String::new(), reason).await;
                 }
+                return None;
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the file could not be looked at; tried again");
                 return None;
             }
         };
@@ -262,7 +267,9 @@ impl Reloader {
             if running.contains_key(&name) {
                 continue;
             }
-            match spec.open(self.opening.services.clone()).await {
+            let opening = &self.opening;
+            let services = opening.services_of(PartRole::Source, &name, &opening.services);
+            match spec.open(services).await {
                 Ok(OpenSource::Task(source)) => {
                     let started = sources::start(&self.engine, name.clone(), source);
                     running.insert(name, Started { spec, running: started });

@@ -29,6 +29,7 @@ use stages::contract::{
 use stages::env::Clock;
 use stages::expr::{Scope, Template};
 use stages::fetch::Fetch;
+use stages::health::PartRole;
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -130,12 +131,14 @@ pub trait Outside: Send + Sync {
 }
 
 impl Opening {
-    /// The services of one stage, sink or notifier.
-    fn services_of(&self, name: &Arc<str>, services: &Services) -> Services {
-        match &self.outside {
-            Some(outside) => Services { fetch: outside.fetch(name), ..services.clone() },
-            None => services.clone(),
-        }
+    /// The services of one source, stage, sink or notifier.
+    pub fn services_of(&self, role: PartRole, name: &Arc<str>, services: &Services) -> Services {
+        let health = services.env.health.part(role, name.clone());
+        let fetch = match &self.outside {
+            Some(outside) => outside.fetch(name),
+            None => services.fetch.clone(),
+        };
+        Services { fetch, health, ..services.clone() }
     }
 }
 
@@ -162,7 +165,7 @@ pub async fn open(
         stages.push(match &stage.off {
             Some(_) => None,
             None => {
-                let services = opening.services_of(&stage.name, &services);
+                let services = opening.services_of(PartRole::Stage, &stage.name, &services);
                 Some(open_stage(stage, &services, earlier).await?)
             }
         });
@@ -171,12 +174,13 @@ pub async fn open(
     let own = plan.store.as_ref().map(|it| it.0.clone());
     for sink in plan.sinks.iter().filter(|it| it.off.is_none() && Some(&it.name) != own.as_ref()) {
         if !matches!(sink.shape, Shape::Stream(_)) {
+            let services = opening.services_of(PartRole::Target, &sink.name, &services);
             let outlet = open_sink(sink, &services, opening, earlier).await?;
             outlets.insert(sink.name.clone(), outlet);
         }
     }
     for notifier in plan.notifiers.iter().filter(|it| it.off.is_none()) {
-        let services = opening.services_of(&notifier.name, &services);
+        let services = opening.services_of(PartRole::Target, &notifier.name, &services);
         let outlet = open_notifier(notifier, &services, opening, earlier).await?;
         outlets.insert(notifier.name.clone(), outlet);
     }
@@ -185,7 +189,10 @@ pub async fn open(
         let is_route = !source.spec.claims().is_empty() && source.off.is_none();
         if !source.is_disabled
             && is_route
-            && let OpenSource::Route(route) = source.spec.open(services.clone()).await?
+            && let OpenSource::Route(route) = source
+                .spec
+                .open(opening.services_of(PartRole::Source, &source.name, &services))
+                .await?
         {
             routes.push((index, route));
         }

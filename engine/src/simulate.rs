@@ -4,7 +4,7 @@
 //! someone waits for. So retries, timeouts and cooldowns take as long as they say, in no time.
 
 use smol::Executor;
-use stages::env::{Blocking, Clock, Env, Pending, Random};
+use stages::env::{Clock, Env, Pending, Pools, Random};
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -112,11 +112,7 @@ impl Simulation {
     /// Begins at `start`; the same `seed` makes the same choices.
     pub fn new(start: Timestamp, seed: u64) -> Self {
         let clock = Arc::new(VirtualClock::new(start));
-        let env = Env {
-            clock: clock.clone(),
-            random: Arc::new(Random::seeded(seed)),
-            blocking: Arc::new(Blocking::inline()),
-        };
+        let env = Env::new(clock.clone(), Random::seeded(seed), Pools::inline());
         Simulation { env, executor: Arc::new(Executor::new()), clock }
     }
 
@@ -198,8 +194,9 @@ mod tests {
     #[test]
     fn work_that_waits_for_time_is_not_complete() {
         let simulation = Simulation::new(Timestamp(0), 1);
-        let (clock, blocking) = (simulation.env.clock.clone(), simulation.env.blocking.clone());
-        assert_eq!(simulation.complete(async move { blocking.run(|| 7).await }), Some(7));
+        let (clock, pools) = (simulation.env.clock.clone(), simulation.env.pools.clone());
+        let work = async move { pools.files.run(|| 7).await.ok() };
+        assert_eq!(simulation.complete(work), Some(Some(7)));
         let waits = async move { clock.sleep(Duration::from_millis(1)).await };
         assert_eq!(simulation.complete(waits), None);
     }

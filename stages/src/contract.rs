@@ -6,10 +6,11 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
-use crate::env::{Env, Pending};
+use crate::env::{Env, NoThread, Pending};
 use crate::event::Event;
 use crate::expr::{self, Known};
 use crate::fetch::Fetch;
+use crate::health::PartHealth;
 use crate::language::{Context, Environment, Fields, Globals, Needed, Node};
 use crate::spanned::Spanned;
 use crate::store::Stored;
@@ -23,14 +24,26 @@ use std::time::Duration;
 /// Why a stage could not do its work.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
-    /// Whether trying again may help.
-    pub is_transient: bool,
+    /// What it says about trying again.
+    pub class: FaultClass,
     /// What went wrong, in words, without secrets.
     pub reason: String,
     /// What kind of trouble it was, for `retry on=`.
     pub cause: Cause,
-    /// The other side's wish when to be asked again.
+    /// The other side's wish when to be called again.
     pub retry_after: Option<Duration>,
+}
+
+/// What a fault says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultClass {
+    /// Trying again may help: a timeout, a broken connection, a busy service.
+    Transient,
+    /// Trying again will not help: the other side rejects this event.
+    Permanent,
+    /// Nothing sent there will be taken until somebody changes something: a wrong token, a missing
+    /// permission. It says nothing about the event.
+    Configuration,
 }
 
 /// What kind of trouble a fault was.
@@ -49,12 +62,31 @@ pub enum Cause {
 impl Fault {
     /// Trying again may help.
     pub fn transient(cause: Cause, reason: impl Into<String>) -> Self {
-        Fault { is_transient: true, reason: reason.into(), cause, retry_after: None }
+        Fault { class: FaultClass::Transient, reason: reason.into(), cause, retry_after: None }
     }
 
     /// Trying again will not help.
     pub fn permanent(reason: impl Into<String>) -> Self {
-        Fault { is_transient: false, reason: reason.into(), cause: Cause::Other, retry_after: None }
+        let (class, cause) = (FaultClass::Permanent, Cause::Other);
+        Fault { class, reason: reason.into(), cause, retry_after: None }
+    }
+
+    /// Whether trying again may help.
+    pub fn is_transient(&self) -> bool {
+        self.class == FaultClass::Transient
+    }
+}
+
+impl FaultClass {
+    /// Its word in dead letters, the log and the API.
+    pub fn word(self) -> &'static str {
+        ["transient", "permanent", "configuration"][self as usize]
+    }
+}
+
+impl From<NoThread> for Fault {
+    fn from(fault: NoThread) -> Self {
+        Fault::transient(Cause::Other, fault.to_string())
     }
 }
 
@@ -79,6 +111,9 @@ pub struct Services {
     pub pipeline: Arc<str>,
     /// The time zone of the pipeline, by its IANA name.
     pub timezone: Arc<str>,
+    /// Where this source, stage, sink or notifier says what does not work, while it does the rest
+    /// of its work. What a call returns as a [`Fault`] the engine reports by itself.
+    pub health: PartHealth,
 }
 
 /// Something that one stage needs for itself.

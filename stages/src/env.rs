@@ -3,8 +3,12 @@
 //! Everything here is passed, never global, so that a test can hold the clock still.
 //! Spawning is the engine's part of the same seam.
 
+mod pool;
+
+pub use pool::{NoThread, PoolUse, ThreadPool};
+
+use crate::health::Health;
 use crate::time::Timestamp;
-use smol::lock::Semaphore;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,35 +113,50 @@ impl Random {
     }
 }
 
-/// Threads that may block, a limited number of them.
-#[derive(Debug)]
-pub struct Blocking {
-    /// `None` where work is done by whoever asks for it.
-    permits: Option<Semaphore>,
+/// Threads that may block, apart by what they block on: what hangs in one pool holds up nothing in
+/// another.
+#[derive(Debug, Clone)]
+pub struct Pools {
+    /// Calls to the outside that have no asynchronous form, and the resolution of names.
+    pub outside: Arc<ThreadPool>,
+    /// Files that stages read and write.
+    pub files: Arc<ThreadPool>,
+    /// Queries of the store.
+    pub store: Arc<ThreadPool>,
+    /// Reading and checking a pipeline file.
+    pub reload: Arc<ThreadPool>,
 }
 
-impl Blocking {
-    /// At most `threads_max` pieces of work block at once; more wait their turn.
-    pub fn new(threads_max: usize) -> Self {
-        Blocking { permits: Some(Semaphore::new(threads_max)) }
+impl Pools {
+    /// Real threads.
+    pub fn system() -> Self {
+        Pools {
+            outside: Arc::new(ThreadPool::new("outside", 64)),
+            files: Arc::new(ThreadPool::new("files", 16)),
+            store: Arc::new(ThreadPool::new("store", 2)),
+            reload: Arc::new(ThreadPool::new("reload", 1)),
+        }
     }
 
-    /// Work is done on the spot, by the thread that asks for it: for a world of one thread, where
-    /// nothing may happen behind its back.
+    /// For a world of one thread: see [`ThreadPool::inline`].
     pub fn inline() -> Self {
-        Blocking { permits: None }
+        let pool = |name| Arc::new(ThreadPool::inline(name));
+        Pools {
+            outside: pool("outside"),
+            files: pool("files"),
+            store: pool("store"),
+            reload: pool("reload"),
+        }
     }
 
-    /// Runs `work` on a thread where blocking harms nobody.
-    #[expect(clippy::disallowed_methods, reason = "this is the door, and the permit its limit")]
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
-        let Some(permits) = &self.permits else { return work() };
-        let _permit = permits.acquire().await;
-        smol::unblock(work).await
+    /// Every pool.
+    pub fn all(&self) -> [&ThreadPool; 4] {
+        [&self.outside, &self.files, &self.store, &self.reload]
     }
 }
 
-/// The clock, the dice and the blocking threads, as one value to hand on.
+/// The clock, the dice, the threads that may block and the state of every part, as one value to
+/// hand on.
 #[derive(Clone)]
 pub struct Env {
     /// Time.
@@ -145,16 +164,21 @@ pub struct Env {
     /// Chance.
     pub random: Arc<Random>,
     /// Work that blocks.
-    pub blocking: Arc<Blocking>,
+    pub pools: Pools,
+    /// What works and what does not.
+    pub health: Arc<Health>,
 }
 
 impl Env {
     /// The real world.
     pub fn system() -> Self {
-        Env {
-            clock: Arc::new(SystemClock::default()),
-            random: Arc::new(Random::from_entropy()),
-            blocking: Arc::new(Blocking::new(64)),
-        }
+        let clock = Arc::new(SystemClock::default());
+        Env::new(clock, Random::from_entropy(), Pools::system())
+    }
+
+    /// From its parts; every part of the engine is well.
+    pub fn new(clock: Arc<dyn Clock>, random: Random, pools: Pools) -> Self {
+        let health = Health::new(clock.clone());
+        Env { clock, random: Arc::new(random), pools, health }
     }
 }

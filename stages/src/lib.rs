@@ -7,6 +7,7 @@ pub mod env;
 pub mod event;
 pub mod expr;
 pub mod fetch;
+pub mod health;
 pub mod language;
 mod literal;
 mod notifiers;

@@ -15,6 +15,7 @@ mod open;
 mod policy;
 mod query;
 mod reader;
+mod readers;
 mod record;
 mod retention;
 mod rollup;
@@ -35,7 +36,7 @@ pub use writer::{Watcher, Writer};
 
 use crate::env::Env;
 use claim::Keys;
-use rusqlite::Connection;
+use readers::ReaderPool;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -47,14 +48,14 @@ use writer::Command;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreFault {
     /// What kind of trouble it is.
-    pub class: FaultClass,
+    pub class: StoreTrouble,
     /// In words.
     pub reason: String,
 }
 
 /// What kind of trouble a store has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultClass {
+pub enum StoreTrouble {
     /// No space left; later may go.
     Full,
     /// Someone else holds the database; later may go.
@@ -79,18 +80,18 @@ impl From<rusqlite::Error> for StoreFault {
     fn from(fault: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Code;
         let class = match fault.sqlite_error_code() {
-            Some(Code::DiskFull) => FaultClass::Full,
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => FaultClass::Busy,
-            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => FaultClass::Io,
-            Some(Code::DatabaseCorrupt | Code::NotADatabase) => FaultClass::Corrupt,
-            _ => FaultClass::Other,
+            Some(Code::DiskFull) => StoreTrouble::Full,
+            Some(Code::DatabaseBusy | Code::DatabaseLocked) => StoreTrouble::Busy,
+            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => StoreTrouble::Io,
+            Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreTrouble::Corrupt,
+            _ => StoreTrouble::Other,
         };
         StoreFault { class, reason: format!("the store says: {fault}") }
     }
 }
 
 fn closed() -> StoreFault {
-    StoreFault { class: FaultClass::Closed, reason: "the store is closed".to_owned() }
+    StoreFault { class: StoreTrouble::Closed, reason: "the store is closed".to_owned() }
 }
 
 /// Upper bounds of the buckets of [`Figures::commits`], in microseconds.
@@ -130,7 +131,7 @@ pub struct Store {
 
 struct Shared {
     commands: async_channel::Sender<Command>,
-    readers: (async_channel::Sender<Connection>, async_channel::Receiver<Connection>),
+    readers: ReaderPool,
     keys: Keys,
     env: Env,
     figures: Arc<Figures>,
@@ -158,21 +159,26 @@ impl Store {
         }
     }
 
-    /// Runs `job` on a read-only connection, on a thread where it may block.
+    /// Runs `job` on a read-only connection, on a thread where it may block. Dropped midway, the
+    /// query is stopped and its connection is free again.
     pub async fn read<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        let mut connection = self.shared.readers.1.recv().await.map_err(|_| closed())?;
+        let mut lease = self.shared.readers.lease().await?;
         let name = self.shared.name.clone();
-        let work = move || {
-            let result = job(&Reader::new(&mut connection, name));
-            (connection, result)
-        };
-        let (connection, result) = self.shared.env.blocking.run(work).await;
-        // Room is certain: this connection came out of the same channel.
-        self.shared.readers.0.try_send(connection).ok();
-        result
+        // Goes with this future: a query that nobody waits for any more is stopped.
+        let interest = Arc::new(());
+        let wanted = Arc::downgrade(&interest);
+        let work = move || job(&Reader::new(lease.connection(), name, wanted));
+        let result = self.shared.env.pools.store.run(work).await;
+        drop(interest);
+        result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?
+    }
+
+    /// Connections that no query uses now.
+    pub fn free_readers(&self) -> usize {
+        self.shared.readers.free()
     }
 
     /// The numbers of the events that have this id under any of `sources`, the newest first.

@@ -2,9 +2,10 @@
 
 use crate::contract::{Closed, Emit, Fault, Kind, Message, Outgoing, Services};
 use crate::diagnostic::{Diagnostics, SourceText};
-use crate::env::{Blocking, Clock, Env, Pending, Random};
+use crate::env::{Clock, Env, Pending, Pools, Random};
 use crate::event::{Body, DataAt, Envelope, Event, Priority};
 use crate::fetch::{Fetch, FetchRequest, FetchResponse};
+use crate::health::PartRole;
 use crate::language::{Context, Environment, Fields, Files, Globals};
 use crate::store::Stored;
 use crate::time::Timestamp;
@@ -18,6 +19,13 @@ use std::time::Duration;
 #[derive(Default)]
 pub(crate) struct StillClock {
     passed: Mutex<Duration>,
+}
+
+impl StillClock {
+    /// Lets time pass.
+    pub(crate) fn pass(&self, duration: Duration) {
+        *self.passed.lock().unwrap() += duration;
+    }
 }
 
 impl Clock for StillClock {
@@ -132,12 +140,10 @@ pub(crate) fn findings<K: Kind>(text: &str) -> Vec<String> {
 }
 
 pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
+    let env = Env::new(Arc::new(StillClock::default()), Random::seeded(7), Pools::system());
     Services {
-        env: Env {
-            clock: Arc::new(StillClock::default()),
-            random: Arc::new(Random::seeded(7)),
-            blocking: Arc::new(Blocking::new(4)),
-        },
+        health: env.health.part(PartRole::Stage, "tested"),
+        env,
         environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
         fetch,
         globals: Arc::new(Globals {

@@ -128,7 +128,7 @@ async fn tries(
             attempts += 1;
             let result = once(plan, stage, event, env).await;
             if let Some(pass) = pass {
-                let is_fault = result.as_ref().is_err_and(|it| it.is_transient);
+                let is_fault = result.as_ref().is_err_and(|it| it.is_transient());
                 pass.end(env.clock.monotonic(), is_fault);
             }
             result
@@ -178,7 +178,7 @@ impl Policy {
         attempts: u32,
         ratio: f64,
     ) -> Option<std::time::Duration> {
-        let is_allowed = fault.is_transient && self.covers(fault.cause);
+        let is_allowed = fault.is_transient() && self.covers(fault.cause);
         if !is_allowed || self.retries.is_some_and(|it| it < attempts) {
             return None;
         }

@@ -120,7 +120,7 @@ async fn attempt(
         }
     };
     if let Some(pass) = pass {
-        pass.end(clock.monotonic(), result.as_ref().is_err_and(|it| it.is_transient));
+        pass.end(clock.monotonic(), result.as_ref().is_err_and(|it| it.is_transient()));
     }
     if engine.is_stopping() && result.is_err() {
         // A stop changes no delivery's state: what did not finish stays pending.
@@ -175,7 +175,7 @@ fn settle(
                 source: None,
                 event_id: None,
                 stage: outlet.name.clone(),
-                class: if fault.is_transient { "transient" } else { "permanent" },
+                class: fault.class.word(),
                 reason: fault.reason,
                 attempts,
                 first: delivery.created,

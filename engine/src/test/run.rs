@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use stages::catalog::Catalog;
 use stages::contract::{Fault, Services};
 use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
+use stages::health::PartRole;
 use stages::spanned::Span;
 use stages::store::{self, Delivery, Policy, Settings, Store, Synchronous};
 use std::collections::HashSet;
@@ -106,6 +107,7 @@ impl Trial {
                 globals: Arc::default(),
                 pipeline: "".into(),
                 timezone: "UTC".into(),
+                health: env.health.part(PartRole::Config, ""),
             },
             demo_notices: None,
             outside: Some(Arc::new(Doors(world.clone()))),

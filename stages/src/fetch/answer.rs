@@ -1,7 +1,7 @@
 //! What an HTTP status says about trying again.
 
 use super::FetchResponse;
-use crate::contract::{Cause, Fault};
+use crate::contract::{Cause, Fault, FaultClass};
 use crate::time::Timestamp;
 use std::time::Duration;
 
@@ -24,8 +24,7 @@ pub(crate) fn fault_of(response: &FetchResponse, now: Timestamp) -> Fault {
         _ => format!("the answer is {status}"),
     };
     let retry_after = header(response, "retry-after").and_then(|it| wait_of(it, now));
-    let is_transient = is_transient(status);
-    Fault { is_transient, reason, cause: Cause::Status(status), retry_after }
+    Fault { class: class_of(status), reason, cause: Cause::Status(status), retry_after }
 }
 
 /// The value of the first header with this name, given in lower case.
@@ -33,8 +32,14 @@ pub(crate) fn header<'a>(response: &'a FetchResponse, name: &str) -> Option<&'a 
     response.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
 }
 
-fn is_transient(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..=599) && !matches!(status, 501 | 505)
+/// What a status says about trying again, where `retry on=` says nothing else.
+fn class_of(status: u16) -> FaultClass {
+    match status {
+        401 | 403 | 407 => FaultClass::Configuration,
+        501 | 505 => FaultClass::Permanent,
+        408 | 425 | 429 | 500..=599 => FaultClass::Transient,
+        _ => FaultClass::Permanent,
+    }
 }
 
 fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
@@ -59,9 +64,11 @@ mod tests {
 
     #[test]
     fn only_some_statuses_are_worth_another_try() {
-        let tried: Vec<u16> = (100..600).filter(|it| is_transient(*it)).collect();
+        let of = |class| (100..600).filter(|it| class_of(*it) == class).collect::<Vec<u16>>();
+        let tried = of(FaultClass::Transient);
         assert!([408, 425, 429, 500, 502, 503, 504, 599].iter().all(|it| tried.contains(it)));
         assert!(![400, 401, 404, 409, 501, 505, 301].iter().any(|it| tried.contains(it)));
+        assert_eq!(of(FaultClass::Configuration), [401, 403, 407]);
     }
 
     #[test]
@@ -77,7 +84,7 @@ mod tests {
     #[test]
     fn a_redirect_is_permanent() {
         let fault = settled(&answer(302, &[]), Timestamp(0)).unwrap_err();
-        assert!(!fault.is_transient && fault.cause == Cause::Status(302), "{fault:?}");
+        assert!(!fault.is_transient() && fault.cause == Cause::Status(302), "{fault:?}");
         assert_eq!(settled(&answer(204, &[]), Timestamp(0)), Ok(()));
     }
 }

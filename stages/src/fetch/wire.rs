@@ -2,7 +2,7 @@
 
 use super::{Fetch, FetchRequest, FetchResponse};
 use crate::contract::{Cause, Fault};
-use crate::env::{Blocking, Env, Pending};
+use crate::env::{Env, Pending, ThreadPool};
 use std::io::Read;
 use std::sync::Arc;
 use ureq::http;
@@ -13,11 +13,11 @@ use ureq::http;
 #[derive(Debug)]
 pub struct Wire {
     agent: ureq::Agent,
-    blocking: Arc<Blocking>,
+    threads: Arc<ThreadPool>,
 }
 
 impl Wire {
-    /// Makes its requests on the blocking threads of `env`.
+    /// Makes its requests on the threads of `env` for the outside.
     pub fn new(env: &Env) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -26,14 +26,14 @@ impl Wire {
             .proxy(None)
             .user_agent(concat!("engine/", env!("CARGO_PKG_VERSION")))
             .build();
-        Wire { agent: config.new_agent(), blocking: env.blocking.clone() }
+        Wire { agent: config.new_agent(), threads: env.pools.outside.clone() }
     }
 }
 
 impl Fetch for Wire {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
-        let (agent, blocking) = (self.agent.clone(), self.blocking.clone());
-        Box::pin(async move { blocking.run(move || exchange(&agent, request)).await })
+        let (agent, threads) = (self.agent.clone(), self.threads.clone());
+        Box::pin(async move { threads.run(move || exchange(&agent, request)).await? })
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         ]);
         assert_eq!(fetch(request(&url, None)).unwrap().body.len(), 8);
         let fault = fetch(request(&url, None)).unwrap_err();
-        assert!(!fault.is_transient, "{fault}");
+        assert!(!fault.is_transient(), "{fault}");
     }
 
     #[test]
@@ -193,6 +193,6 @@ mod tests {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let fault = fetch(request(&format!("http://{port}/?token=s3cret"), None)).unwrap_err();
         assert_eq!(fault.cause, Cause::Connect);
-        assert!(fault.is_transient && !fault.reason.contains("s3cret"), "{fault}");
+        assert!(fault.is_transient() && !fault.reason.contains("s3cret"), "{fault}");
     }
 }

@@ -67,7 +67,7 @@ impl Notify for File {
         line.push('\n');
         let (path, writer) = (self.path.clone(), self.writer.clone());
         let append = move || writer.append(&path, line.as_bytes(), now);
-        self.services.env.blocking.run(append).await
+        self.services.env.pools.outside.run(append).await?
     }
 }
 

@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn a_server_that_is_busy_may_be_asked_again() {
         let fetch = FakeFetch::answering(429, &[("retry-after", "30")], "");
-        assert!(tell("topic \"t\"", &fetch).unwrap_err().is_transient);
+        assert!(tell("topic \"t\"", &fetch).unwrap_err().is_transient());
         let fetch = FakeFetch::answering(403, &[], "");
-        assert!(!tell("topic \"t\"", &fetch).unwrap_err().is_transient);
+        assert!(!tell("topic \"t\"", &fetch).unwrap_err().is_transient());
     }
 }

@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_permanent() {
-        assert!(!tell("url \"http://h/\"", 422).0.unwrap_err().is_transient);
-        assert!(tell("url \"http://h/\"", 500).0.unwrap_err().is_transient);
+        assert!(!tell("url \"http://h/\"", 422).0.unwrap_err().is_transient());
+        assert!(tell("url \"http://h/\"", 500).0.unwrap_err().is_transient());
     }
 }

@@ -119,7 +119,7 @@ impl Deliver for File {
         let path = path_of(&self.settings.parts, &scope);
         let line = line_of(outgoing, &self.services.pipeline, &self.settings.redact);
         let writer = self.writer.clone();
-        self.services.env.blocking.run(move || writer.append(&path, &line, now)).await
+        self.services.env.pools.outside.run(move || writer.append(&path, &line, now)).await?
     }
 }
 

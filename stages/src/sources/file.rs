@@ -9,6 +9,7 @@ use super::lines::{BATCH_MAX, Codec, DECODE};
 use crate::contract::{
     Brings, Cause, Closed, Emit, Fault, Kind, OpenSource, Services, Source, SourceKind,
 };
+use crate::env::NoThread;
 use crate::expr::Shape;
 use crate::language::{Arg, Context, Fields, Node, Type};
 use crate::literal::literal;
@@ -104,6 +105,12 @@ impl From<std::io::Error> for Stop {
     }
 }
 
+impl From<NoThread> for Stop {
+    fn from(fault: NoThread) -> Self {
+        Stop::Fault(fault.into())
+    }
+}
+
 impl Source for File {
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
         let clock = self.services.env.clock.clone();
@@ -131,15 +138,15 @@ impl Source for File {
 impl File {
     /// Reads all that is there, in the order of the names.
     async fn look(&mut self, emit: &dyn Emit) -> Result<(), Stop> {
-        let blocking = self.services.env.blocking.clone();
+        let threads = self.services.env.pools.files.clone();
         let pattern = self.settings.pattern.clone();
         let is_follow = self.settings.follow;
-        let paths = blocking.run(move || paths_of(&pattern, is_follow)).await;
+        let paths = threads.run(move || paths_of(&pattern, is_follow)).await?;
         let paths = paths.map_err(Stop::Fault)?;
         let mut tails = Vec::new();
         // What was rotated away is read to its end before what took its name.
         for tail in std::mem::take(&mut self.tails) {
-            let (tail, is_current) = blocking.run(move || tail.looked_up()).await;
+            let (tail, is_current) = threads.run(move || tail.looked_up()).await?;
             match is_current {
                 true => tails.push(tail),
                 false => drop(self.drain(tail, emit, true).await?),
@@ -147,10 +154,10 @@ impl File {
         }
         for path in paths {
             if !tails.iter().any(|it| it.path == path)
-                && let Some(tail) = blocking.run(move || Tail::open(path)).await?
+                && let Some(tail) = threads.run(move || Tail::open(path)).await??
             {
                 let state = emit.recall(&tail.key).await;
-                tails.push(blocking.run(move || tail.resumed(state.as_deref())).await?);
+                tails.push(threads.run(move || tail.resumed(state.as_deref())).await??);
             }
         }
         tails.sort_by(|a, b| a.path.cmp(&b.path));
@@ -172,7 +179,7 @@ impl File {
                 let read = tail.read(codec, kind.as_ref(), is_final);
                 (tail, read)
             };
-            let (back, read) = self.services.env.blocking.run(read).await;
+            let (back, read) = self.services.env.pools.files.run(read).await?;
             tail = back;
             let Read { mut lines, is_end } = read?;
             while !lines.is_empty() {

@@ -4,6 +4,7 @@ use super::lines::{BATCH_MAX, Codec, DECODE, Splitter};
 use crate::contract::{
     Cause, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
 };
+use crate::env::ThreadPool;
 use crate::language::{Context, Fields, Node};
 use std::io::Read;
 
@@ -17,7 +18,8 @@ pub(super) struct Stdin<R = std::io::Stdin> {
     codec: Codec,
     /// Lent to the thread that reads.
     input: Option<R>,
-    services: Services,
+    /// Its own: a read of standard input may last for ever.
+    thread: ThreadPool,
 }
 
 impl Kind for Stdin {
@@ -36,9 +38,8 @@ impl SourceKind for Stdin {
         true
     }
 
-    async fn open(codec: Codec, services: Services) -> Result<OpenSource, Fault> {
-        let input = Some(std::io::stdin());
-        Ok(OpenSource::Task(Box::new(Stdin { codec, input, services })))
+    async fn open(codec: Codec, _: Services) -> Result<OpenSource, Fault> {
+        Ok(OpenSource::Task(Box::new(Stdin::new(codec, std::io::stdin()))))
     }
 }
 
@@ -49,7 +50,7 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
         // standard input cannot be taken back.
         while let Some(mut input) = self.input.take() {
             let mut piece = vec![0; PIECE];
-            let read = self.services.env.blocking.run(move || {
+            let read = self.thread.run(move || {
                 let count = read_some(&mut input, &mut piece);
                 (input, piece, count)
             });
@@ -57,7 +58,8 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
                 emit.closed().await;
                 None
             });
-            let Some((input, piece, count)) = read.await else { return Ok(()) };
+            let Some(read) = read.await else { return Ok(()) };
+            let (input, piece, count) = read?;
             let count = count.map_err(|it| {
                 Fault::transient(Cause::Other, format!("cannot read standard input: {it}"))
             })?;
@@ -72,6 +74,10 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
 }
 
 impl<R> Stdin<R> {
+    fn new(codec: Codec, input: R) -> Self {
+        Stdin { codec, input: Some(input), thread: ThreadPool::new("stdin", 1) }
+    }
+
     /// What a piece completes; an empty one is the end.
     fn messages(&self, splitter: &mut Splitter, piece: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
@@ -113,7 +119,7 @@ mod tests {
 
     fn bodies(codec: Codec, input: &'static [u8]) -> Vec<String> {
         let inbox = Inbox::open();
-        let mut source = Stdin { codec, input: Some(input), services: testing::alone() };
+        let mut source = Stdin::new(codec, input);
         smol::block_on(Source::run(&mut source, &inbox)).unwrap();
         inbox.bodies()
     }
@@ -130,7 +136,7 @@ mod tests {
         let inbox = Inbox::open();
         let input: &[u8] = Box::leak("1\n".repeat(1200).into_bytes().into_boxed_slice());
         let codec = testing::settings::<Stdin>("decode ndjson");
-        let mut source = Stdin { codec, input: Some(input), services: testing::alone() };
+        let mut source = Stdin::new(codec, input);
         smol::block_on(Source::run(&mut source, &inbox)).unwrap();
         let sizes: Vec<usize> = inbox.batches.lock().unwrap().iter().map(Vec::len).collect();
         assert_eq!(sizes, [512, 512, 176]);

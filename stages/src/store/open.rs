@@ -3,6 +3,7 @@
 use super::claim::{Claims, Keys};
 use super::names::Names;
 use super::policy::{Policy, Synchronous};
+use super::readers::{READERS, ReaderPool};
 use super::writer::{Watcher, Writer};
 use super::{Figures, Shared, Store, StoreFault, rows};
 use crate::env::Env;
@@ -105,7 +106,7 @@ impl fmt::Display for OpenError {
 impl From<StoreFault> for OpenError {
     fn from(fault: StoreFault) -> Self {
         match fault.class {
-            super::FaultClass::Corrupt => OpenError::Corrupt(fault.reason),
+            super::StoreTrouble::Corrupt => OpenError::Corrupt(fault.reason),
             _ => OpenError::Io(fault.reason),
         }
     }
@@ -139,11 +140,8 @@ pub fn open(
     set_up(&connection, &settings)?;
     migrate(&mut connection)?;
     check_after_crash(&connection)?;
-    let readers = async_channel::bounded(2);
-    for _ in 0..2 {
-        let reader = read_connection(&uri, &settings.place)?;
-        readers.0.try_send(reader).expect("the channel has room for both");
-    }
+    let readers = (0..READERS).map(|_| read_connection(&uri, &settings.place));
+    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?);
     let keys = Keys::load(&connection)?;
     let claims = Claims::load(&connection, keys)?;
     let figures = Arc::new(Figures::default());

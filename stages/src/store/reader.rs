@@ -8,7 +8,7 @@ use crate::event::Envelope;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A read-only view of the store.
 pub struct Reader<'a> {
@@ -17,8 +17,9 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>) -> Self {
-        limit_time(connection);
+    /// `wanted` is dangling once nobody waits for the answer.
+    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>, wanted: Weak<()>) -> Self {
+        limit_time(connection, wanted);
         Reader { connection, name }
     }
 
@@ -102,6 +103,12 @@ impl<'a> Reader<'a> {
     /// How many deliveries are pending, to any sink.
     pub fn pending_count(&self) -> Result<u64, StoreFault> {
         let sql = "SELECT count(*) FROM delivery_rows WHERE state = 0";
+        Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
+    }
+
+    /// The number that `sql` selects.
+    #[cfg(test)]
+    pub(super) fn count_of(&self, sql: &str) -> Result<u64, StoreFault> {
         Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
     }
 
@@ -239,13 +246,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A statement that runs too long is stopped. By the system's clock: a test that holds its own
-/// clock still must not hold this one.
+/// A statement that runs too long, or whose caller is gone, is stopped. By the system's clock: a
+/// test that holds its own clock still must not hold this one.
 #[expect(clippy::disallowed_methods, reason = "a limit on work, not on the pipeline's time")]
-fn limit_time(connection: &mut Connection) {
+fn limit_time(connection: &mut Connection, wanted: Weak<()>) {
     let started = std::time::Instant::now();
-    let is_late = move || READ_MAX < started.elapsed();
-    connection.progress_handler(10_000, Some(is_late)).ok();
+    let is_over = move || wanted.strong_count() == 0 || READ_MAX < started.elapsed();
+    connection.progress_handler(10_000, Some(is_over)).ok();
 }
 
 const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \

@@ -1,7 +1,8 @@
 use super::*;
-use crate::env::{Blocking, Clock, Pending, Random};
+use crate::env::{Clock, Pending, Pools, Random};
 use crate::event::{Body, DataAt, Envelope, Event, Priority};
 use crate::time::Timestamp;
+use rusqlite::Connection;
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -55,11 +56,7 @@ fn settings(place: Place) -> Settings {
 
 fn bench(place: Place, policy: Policy) -> Bench {
     let clock = Arc::new(Still(AtomicU64::new(0)));
-    let env = Env {
-        clock: clock.clone(),
-        random: Arc::new(Random::seeded(1)),
-        blocking: Arc::new(Blocking::new(4)),
-    };
+    let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
     let seen = Seen::default();
     let (store, writer) =
         open(settings(place), policy, env, Box::new(seen.clone())).expect("it opens");
@@ -552,11 +549,7 @@ fn a_newer_store_keeps_even_its_log() {
     crashed(&path, &copy);
     let bytes = || ["", "-wal"].map(|it| std::fs::read(format!("{}{it}", copy.display())).ok());
     let before = bytes();
-    let env = Env {
-        clock: Arc::new(Still(AtomicU64::new(0))),
-        random: Arc::new(Random::seeded(1)),
-        blocking: Arc::new(Blocking::new(1)),
-    };
+    let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
     let place = Place::File(copy.clone());
     let refused = open(settings(place), Policy::default(), env, Box::new(Seen::default()));
     assert_eq!(refused.err().map(|it| it.exit_code()), Some(78));
@@ -583,11 +576,7 @@ fn a_damaged_page_is_found_at_the_start_after_a_crash() {
     let mut bytes = std::fs::read(&copy).expect("it is read");
     bytes[(root - 1) * 8192..(root - 1) * 8192 + 200].fill(0xA5);
     std::fs::write(&copy, bytes).expect("it is damaged");
-    let env = Env {
-        clock: Arc::new(Still(AtomicU64::new(0))),
-        random: Arc::new(Random::seeded(1)),
-        blocking: Arc::new(Blocking::new(1)),
-    };
+    let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
     let opened =
         open(settings(Place::File(copy)), Policy::default(), env, Box::new(Seen::default()));
     assert_eq!(opened.err().map(|it| it.exit_code()), Some(65));
@@ -635,21 +624,37 @@ fn the_id_of_a_dropped_letter_stays_taken_over_a_crash() {
 
 #[test]
 fn after_a_failed_disk_nothing_is_answered_for() {
-    let env = Env {
-        clock: Arc::new(Still(AtomicU64::new(0))),
-        random: Arc::new(Random::seeded(1)),
-        blocking: Arc::new(Blocking::new(1)),
-    };
+    let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
     let (store, mut writer) =
         open(settings(Place::Memory), Policy::default(), env, Box::new(Seen::default()))
             .expect("it opens");
-    writer.note(&StoreFault { class: FaultClass::Io, reason: "sync failed".to_owned() });
+    writer.note(&StoreFault { class: StoreTrouble::Io, reason: "sync failed".to_owned() });
     let thread = std::thread::spawn(|| writer.run());
     let refused = smol::block_on(store.submit(vec![record("a", "{}")]));
-    assert_eq!(refused.map_err(|it| it.class), Err(FaultClass::Io));
+    assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::Io));
     assert!(!store.is_healthy());
     smol::block_on(store.tick());
     smol::block_on(store.sweep());
     smol::block_on(store.close());
     thread.join().expect("the writer ends well");
+}
+
+#[test]
+fn a_read_that_is_dropped_gives_its_connection_back_and_ends() {
+    let bench = bench(Place::Memory, Policy::default());
+    // Longer than anybody waits: it ends because nobody does.
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+                   SELECT count(*) FROM n";
+    for _ in 0..3 * readers::READERS {
+        let mut read = Box::pin(bench.store.read(move |it| it.count_of(endless)));
+        assert!(smol::block_on(smol::future::poll_once(&mut read)).is_none());
+        drop(read);
+    }
+    assert_eq!(bench.read(|it| it.pending_count()), 0);
+    // The last of them may be ending still.
+    let all_free = || readers::READERS == bench.store.free_readers();
+    while !all_free() {
+        std::thread::yield_now();
+    }
+    bench.close();
 }

@@ -11,7 +11,7 @@ use super::policy::Policy;
 use super::record::{Entry, Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::Tally;
-use super::{COMMIT_BUCKETS, FaultClass, Figures, StoreFault, rows};
+use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use crate::env::{Env, within};
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::{BTreeMap, BTreeSet};
@@ -215,7 +215,7 @@ impl Writer {
     /// After a failed sync the kernel may have dropped what it could not write, and the next sync
     /// succeeds: whatever failed, a commit after it could answer for what is gone.
     pub(super) fn note(&mut self, fault: &StoreFault) {
-        if matches!(fault.class, FaultClass::Io | FaultClass::Corrupt) && !self.is_broken {
+        if matches!(fault.class, StoreTrouble::Io | StoreTrouble::Corrupt) && !self.is_broken {
             self.is_broken = true;
             self.figures.is_broken.store(true, Ordering::Relaxed);
             tracing::error!(reason = %fault, "the store failed; restart the engine to recover");
@@ -382,7 +382,7 @@ impl Writer {
 
 fn broken() -> StoreFault {
     let reason = "the store failed and takes nothing more".to_owned();
-    StoreFault { class: FaultClass::Io, reason }
+    StoreFault { class: StoreTrouble::Io, reason }
 }
 
 fn answer(submission: &Submission, answer: Answer) {

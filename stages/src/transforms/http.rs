@@ -276,13 +276,13 @@ mod tests {
         };
         let get = "get \"http://h/\"";
         let busy = fault(503, "", get);
-        assert!(busy.is_transient && busy.retry_after == Some(Duration::from_secs(9)));
+        assert!(busy.is_transient() && busy.retry_after == Some(Duration::from_secs(9)));
         let gone = fault(404, "", get);
-        assert!(!gone.is_transient && gone.cause == Cause::Status(404));
-        assert!(!fault(200, "<html>", get).is_transient);
+        assert!(!gone.is_transient() && gone.cause == Cause::Status(404));
+        assert!(!fault(200, "<html>", get).is_transient());
         let typed = "get \"http://h/\"\nexpect content-type=\"application/json\"";
-        assert!(!fault(200, "{}", typed).is_transient);
-        assert!(!fault(201, "{}", "get \"http://h/\"\nexpect status=\"200\"").is_transient);
+        assert!(!fault(200, "{}", typed).is_transient());
+        assert!(!fault(201, "{}", "get \"http://h/\"\nexpect status=\"200\"").is_transient());
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl EnrichKind for Metadata {
 /// Facts of the machine, asked for once.
 async fn host(services: &Services) -> Value {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = services.env.blocking.run(kernel).await;
+    let name = services.env.pools.files.run(kernel).await.ok().flatten();
     let name = name.or_else(|| services.environment.value("HOSTNAME"));
     let name = name.map(|it| it.trim().to_owned());
     json!({
