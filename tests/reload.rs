@@ -83,7 +83,7 @@ impl World {
 
     /// The file on disk is what runs again.
     fn assert_current(&mut self) {
-        self.engine.wait_for("the file is again what runs");
+        self.engine.wait_for("config recovered");
         let ready = self.engine.get("/readyz");
         assert_eq!((&ready["config"], &ready["diagnostics"]), (&"current".into(), &Value::Null));
         assert_eq!(self.engine.get("/api/pipeline")["config"], "current");
@@ -153,7 +153,7 @@ fn a_stage_that_is_added_under_load_marks_every_event_of_the_new_generation() {
     let mut world = World::start(&[]);
     assert_eq!(world.press(18), 202);
     edit(&world.file(), BEFORE, STAGE);
-    assert!(world.engine.wait_for("reloaded").contains("added enrich marker"));
+    assert!(world.engine.wait_for("reloaded").contains("opened enrich marker"));
     world.wait_for_generation(2);
     assert_eq!(world.press(18), 202);
     until("the second press is stored", || {
@@ -161,7 +161,7 @@ fn a_stage_that_is_added_under_load_marks_every_event_of_the_new_generation() {
         press["generation"] == 2 && press["enrich"]["era"] == "second"
     });
     let reloads = world.engine.get("/api/reloads");
-    assert_eq!(reloads["reloads"][0]["changes"], "added enrich marker");
+    assert_eq!(reloads["reloads"][0]["changes"], "opened enrich marker");
     let store = world.end();
     assert_era(&store, 2);
     assert_eq!(history(&store), words(&[(1, "start"), (2, "loaded")]));
@@ -230,9 +230,9 @@ fn a_file_that_an_editor_replaces_or_takes_away_for_a_moment_is_followed() {
     assert_eq!((&ready["config"], &ready["generation"]), (&"stale".into(), &2.into()));
     assert_eq!(world.press(18), 202);
     std::fs::rename(&beside, world.file()).expect("it can be renamed");
-    world.engine.wait_for("the file is again what runs");
+    world.engine.wait_for("config recovered");
     edit(&world.file(), "Someone rings the bell", "Ding dong");
-    assert!(world.engine.wait_for("reloaded").contains("changed enrich summary"));
+    assert!(world.engine.wait_for("reloaded").contains("replaced enrich summary (set)"));
     world.wait_for_generation(3);
     assert_eq!(world.press(18), 202);
     until("the third press is stored", || {
@@ -264,7 +264,7 @@ fn what_a_running_engine_cannot_change_is_refused_with_what_to_do() {
     let mut world = World::start(&[]);
     edit(&world.file(), "path \"../data/events.db\"", "path \"../data/other.db\"");
     world.assert_stale(
-        "the store's name, path, batch or synchronous changes; restart the engine to take it",
+        "the store's name, path, batch or synchronous changes; restart the engine to change it",
     );
     edit(&world.file(), "path \"../data/other.db\"", "path \"../data/events.db\"");
     world.assert_current();

@@ -4,15 +4,14 @@ use crate::support::Bare;
 use engine::engine::{Arrival, Engine, Outbox};
 use engine::files::Place;
 use engine::load;
-use engine::run::{self, Opening};
+use engine::run::{self, GenerationTag, OpenContext};
 use engine::simulate::Simulation;
 use stages::catalog::Catalog;
-use stages::contract::{Cause, Fault, Services};
+use stages::contract::{Cause, Fault};
 use stages::diagnostic::SourceText;
 use stages::env::{Clock, Pending};
 use stages::event::Outcome;
 use stages::fetch::{Fetch, FetchRequest, FetchResponse};
-use stages::health::PartRole;
 use stages::store::{self, Policy, Settings, Stored, Synchronous, Watcher};
 use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,16 +152,10 @@ impl Machine {
         let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
         let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let outside = Outside { clock: env.clock.clone(), answers };
-        let opening = Opening {
-            services: Services {
-                env: env.clone(),
-                environment: Arc::new(Bare),
-                fetch: Arc::new(outside),
-                globals: Arc::default(),
-                pipeline: "retry".into(),
-                timezone: "UTC".into(),
-                health: env.health.part(PartRole::Config, ""),
-            },
+        let context = OpenContext {
+            env: env.clone(),
+            environment: Arc::new(Bare),
+            fetch: Arc::new(outside),
             demo_notices: None,
             outside: None,
         };
@@ -180,8 +173,9 @@ impl Machine {
         let (store, writer) = opened.expect("a store in memory opens");
         let executor = simulation.executor.clone();
         executor.spawn(writer.run_as_task()).detach();
-        let generation = smol::block_on(run::open(plan, 1, String::new(), &opening, None));
-        let generation = Arc::new(generation.expect("nothing to open fails"));
+        let tag = GenerationTag { number: 1, hash: String::new() };
+        let opened = smol::block_on(run::open(plan, tag, &context, None));
+        let generation = Arc::new(opened.expect("nothing to open fails").generation);
         let engine =
             Engine::new(env.clone(), store, executor, Arc::new(Outbox::default()), generation);
         Machine { engine, simulation, seen }

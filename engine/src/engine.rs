@@ -122,17 +122,57 @@ pub trait Probe: Send + Sync {
     fn ended(&self, results: &[StageResult], verdict: &Verdict, by: Option<&Arc<str>>);
 }
 
-/// Wakes the workers of outlets.
+/// Wakes the workers of targets: a seat for each worker, while it is there.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    signals: Mutex<BTreeMap<Arc<str>, Arc<Signal>>>,
+    seats: Mutex<BTreeMap<Arc<str>, Arc<Signal>>>,
+}
+
+/// A worker's place in the outbox. There is one for each target; it is free again when this is
+/// dropped.
+#[derive(Debug)]
+pub struct OutboxSeat {
+    outbox: Arc<Outbox>,
+    target: Arc<str>,
+    news: Arc<Signal>,
 }
 
 impl Outbox {
-    /// The signal of one outlet.
-    pub fn signal(&self, sink: &Arc<str>) -> Arc<Signal> {
-        let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
-        signals.entry(sink.clone()).or_default().clone()
+    /// The seat of a target's worker.
+    pub fn seat(self: &Arc<Self>, target: &Arc<str>) -> OutboxSeat {
+        let news = Arc::new(Signal::new());
+        let taken = self.seats().insert(target.clone(), news.clone());
+        assert!(taken.is_none(), "`{target}` has a worker already, which would deliver twice");
+        OutboxSeat { outbox: self.clone(), target: target.clone(), news }
+    }
+
+    /// There is something new for a target; nobody hears it where there is no worker.
+    pub fn wake(&self, target: &Arc<str>) {
+        if let Some(news) = self.seats().get(target) {
+            news.notify(usize::MAX);
+        }
+    }
+
+    /// The targets that have a worker.
+    pub fn workers(&self) -> Vec<Arc<str>> {
+        self.seats().keys().cloned().collect()
+    }
+
+    fn seats(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<Signal>>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OutboxSeat {
+    /// Ends when there is something new. To be made before looking.
+    pub fn listen(&self) -> event_listener::EventListener {
+        self.news.listen()
+    }
+}
+
+impl Drop for OutboxSeat {
+    fn drop(&mut self) {
+        self.outbox.seats().remove(&self.target);
     }
 }
 
@@ -203,7 +243,7 @@ impl Engine {
         verdict
     }
 
-    /// Wakes the workers of outlets.
+    /// Wakes the workers of targets.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }

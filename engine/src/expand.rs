@@ -8,6 +8,7 @@ mod shown;
 
 use crate::grammar;
 use crate::load::Read;
+use crate::plan::Outline;
 use crate::plan::Role as Failing;
 use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
 use serde_json::Value;
@@ -46,6 +47,15 @@ impl Expanded {
             return Expanded(self.0.into_iter().filter(is_named).collect());
         }
         Expanded(self.0.into_iter().filter(|it| it.name == name).collect())
+    }
+
+    /// What each node says, setting by setting, to compare it with another file.
+    pub fn outline(&self) -> Outline {
+        let mut outline = Outline::default();
+        for node in &self.0 {
+            node.outline(&mut outline);
+        }
+        outline
     }
 
     /// Whether there is nothing to show.

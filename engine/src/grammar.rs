@@ -14,7 +14,10 @@ pub const LEVELS: &[&str] = &["low", "normal", "high", "critical"];
 /// What a token may do.
 pub const SCOPES: &[&str] = &["read", "send", "redrive", "reload"];
 /// What `retry on=` knows.
-pub const CAUSES: &[&str] = &["timeout", "connect", "429", "5xx", "4xx", "any"];
+pub const CAUSES: &[&str] = &[
+    "timeout", "connect", "any", "4xx", "5xx", "400", "401", "403", "404", "408", "409", "410",
+    "413", "422", "425", "429", "500", "501", "502", "503", "504", "507",
+];
 
 /// Roles that a test can answer for.
 pub const MOCKED: &[&str] = &["enrich", "sink", "notify"];

@@ -1,32 +1,30 @@
 //! `engine run`: opens everything in order, says that it is ready, and closes it in order.
 
+mod signals;
+
 use crate::engine::{Engine, Outbox};
 use crate::files::Place;
-use crate::http::Limits;
-use crate::http::app::{App, Hubs};
-use crate::http::listener::Server;
-use crate::http::service::Site;
-use crate::http::wire::hosts::Hosts;
+use crate::http::app::Hubs;
+use crate::http::ports::NetworkPorts;
 use crate::load::{self, Loaded, ProcessEnvironment};
-use crate::plan::Plan;
-use crate::reload::{self, Reloader, Status};
+use crate::plan::{Plan, RunMode};
+use crate::reload::{self, EngineParts, PipelineFile, Reloader};
 use crate::report;
-use crate::run::{self, Opening};
+use crate::run::OpenContext;
+use crate::run::stop::StopSignal;
+use crate::supervisor::LiveSources;
 use crate::watch::Watch;
-use async_signal::{Signal, Signals};
-use futures_util::StreamExt;
-use smol::net::TcpListener;
+use signals::SignalWatch;
 use stages::catalog::Catalog;
-use stages::contract::Services;
-use stages::env::{Env, within};
+use stages::contract::Fault;
+use stages::env::Env;
 use stages::fetch::Wire;
-use stages::health::PartRole;
 use stages::language::Environment;
 use stages::store::{self, Settings, Store, Stored, Synchronous, Watcher};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What `engine run` was asked.
@@ -34,11 +32,9 @@ use std::time::Duration;
 pub struct Options {
     /// Where the file is.
     pub place: Place,
-    /// Whether demo sources run, on a store of their own.
-    pub is_demo: bool,
-    /// Whether it ends when its sources have.
-    pub is_once: bool,
-    /// With `is_once`: whether dead letters are a failure.
+    /// Whether demo sources run, on a store of their own, and whether it ends with its sources.
+    pub mode: RunMode,
+    /// With `--once`: whether dead letters are a failure.
     pub fails_on_dead: bool,
     /// Whether the file is watched.
     pub is_watched: bool,
@@ -61,52 +57,245 @@ fn failure(code: u8, message: impl Into<String>) -> Failure {
 
 /// Runs a pipeline until it is told to stop.
 pub fn run(mut options: Options) -> Result<(), Failure> {
+    // First of all: a signal from here on is an orderly stop.
+    let signals = SignalWatch::start().map_err(|fault| failure(3, fault.to_string()))?;
     let env = Env::system();
     let catalog = Arc::new(Catalog::built_in());
     let environment: Arc<dyn Environment> = Arc::new(ProcessEnvironment);
-    if options.is_demo {
+    if options.mode.is_demo {
         let data =
             options.place.data.take().unwrap_or_else(|| options.place.folder.join("../data"));
         options.place.data = Some(data.join("demo"));
     }
-    let loaded = load::load(&options.place, &options.overrides, &catalog, &*environment)
-        .map_err(|it| failure(2, format!("cannot read {}: {it}", options.place.file.display())))?;
-    report::to_terminal(&report::human(&loaded.diagnostics, report::has_colour(), report::width()));
+    let (place, overrides, mode) = (&options.place, &options.overrides, options.mode);
+    let loaded = load::load(place, overrides, &catalog, &*environment, mode)
+        .map_err(|fault| failure(2, format!("cannot read {}: {fault}", place.file.display())))?;
+    show_findings(&loaded.diagnostics);
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));
     };
     for line in &plan.off {
         tracing::info!("{line}");
     }
-    let hubs = Arc::new(Hubs::default());
-    let outbox = Arc::new(Outbox::default());
+    let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
     let bridge = Bridge { hubs: hubs.clone(), outbox: outbox.clone() };
     let opened =
         store::open(store_settings(&plan), reload::policy(&plan), env.clone(), Box::new(bridge));
-    let (store, writer) = opened.map_err(|it| failure(it.exit_code(), it.to_string()))?;
-    let writing = std::thread::Builder::new()
-        .name("writer".to_owned())
-        .spawn(move || writer.run())
-        .map_err(|it| failure(3, format!("cannot start the writer: {it}")))?;
-    let executor = Arc::new(smol::Executor::new());
-    let (threads_stop, threads_end) = async_channel::bounded::<()>(1);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let threads: Vec<_> = (0..cores)
-        .filter_map(|index| {
-            let (executor, end) = (executor.clone(), threads_end.clone());
-            let thread = std::thread::Builder::new().name(format!("executor-{index}"));
-            thread.spawn(move || smol::block_on(executor.run(end.recv())).ok()).ok()
-        })
-        .collect();
-    let parts = Parts { env, catalog, environment, store: store.clone(), hubs, outbox, executor };
-    let result = smol::block_on(parts.run(plan, hash, files, &options));
-    smol::block_on(store.close());
-    drop(threads_stop);
-    threads.into_iter().for_each(|it| drop(it.join()));
-    if writing.join().is_err() {
-        return Err(failure(74, "the writer ended unexpectedly"));
-    }
+    let (store, writer) = opened.map_err(|fault| failure(fault.exit_code(), fault.to_string()))?;
+    let threads = Threads::start(store.clone(), writer)?;
+    let parts = EngineParts {
+        store,
+        executor: threads.executor.clone(),
+        outbox,
+        hubs,
+        ports: Arc::new(NetworkPorts),
+        context: context(&env, environment, &options),
+        file: PipelineFile {
+            place: options.place.clone(),
+            overrides: options.overrides.clone(),
+            catalog,
+            mode,
+        },
+        show: Arc::new(show_findings),
+    };
+    let result = smol::block_on(live(parts, Start { plan, hash, files }, &options, &signals));
+    threads.end()?;
     result
+}
+
+/// What the first generation is made of.
+struct Start {
+    plan: Plan,
+    hash: String,
+    files: BTreeSet<PathBuf>,
+}
+
+/// From the first generation to the end of the drain. A second signal ends at once: everything
+/// that was acknowledged is durable.
+async fn live(
+    parts: EngineParts,
+    start: Start,
+    options: &Options,
+    signals: &SignalWatch,
+) -> Result<(), Failure> {
+    let orderly = async {
+        let grace = start.plan.limits.shutdown_grace;
+        let reloader = Reloader::start(parts, start.plan, start.hash).await;
+        let mut reloader = reloader.map_err(|fault| start_failure(&fault))?;
+        let live_sources = reloader.supervisor().live_sources().clone();
+        if options.mode.is_once && live_sources.count() == 0 {
+            return Err(failure(
+                1,
+                "`--once` needs a source that ends: a file that is not followed, standard input, or a demo with `count`",
+            ));
+        }
+        let engine = reloader.engine().clone();
+        engine.spawn(tick(engine.clone()));
+        let (address, number) = (reloader.address(), engine.generation().number);
+        report::to_terminal(&format!("ready http://{address} generation {number}\n"));
+        let stop = StopSignal::default();
+        let following = follow(&mut reloader, start.files, options, signals, &stop);
+        let until_end = async {
+            let result = until_end(&engine, &live_sources, options, signals).await;
+            stop.raise();
+            result
+        };
+        // A reload under way is finished, not dropped half-way.
+        let (_, ended) = smol::future::zip(following, until_end).await;
+        reloader.close(grace).await;
+        ended
+    };
+    let again = async {
+        let code = signals.second().await;
+        Err(failure(code, "stopped at once"))
+    };
+    smol::future::or(orderly, again).await
+}
+
+fn start_failure(fault: &Fault) -> Failure {
+    failure(3, fault.reason.clone())
+}
+
+fn show_findings(diagnostics: &[stages::diagnostic::Diagnostic]) {
+    report::to_terminal(&report::human(diagnostics, report::has_colour(), report::width()));
+}
+
+fn context(env: &Env, environment: Arc<dyn Environment>, options: &Options) -> OpenContext {
+    let demo_notices = options.place.written("../data/notify-demo.jsonl");
+    OpenContext {
+        env: env.clone(),
+        environment,
+        fetch: Arc::new(Wire::new(env)),
+        demo_notices: options.mode.is_demo.then_some(demo_notices),
+        outside: None,
+    }
+}
+
+/// Follows the file until it is time to stop.
+async fn follow(
+    reloader: &mut Reloader,
+    files: BTreeSet<PathBuf>,
+    options: &Options,
+    signals: &SignalWatch,
+    stop: &StopSignal,
+) {
+    let clock = reloader.engine().env.clock.clone();
+    let mut watch = Watch::new();
+    if options.is_watched {
+        watch.follow(&files);
+    }
+    while !stop.is_raised() {
+        let changed = async {
+            if !options.is_watched {
+                smol::future::pending::<()>().await;
+            }
+            watch.changed(&*clock).await;
+        };
+        smol::future::or(stop.raised(), smol::future::or(signals.hangup(), changed)).await;
+        if stop.is_raised() {
+            return;
+        }
+        if let Some(files) = reloader.reload().await
+            && options.is_watched
+        {
+            watch.follow(&files);
+        }
+    }
+}
+
+/// Ends at a signal or, with `--once`, when the sources have ended and everything is settled.
+async fn until_end(
+    engine: &Arc<Engine>,
+    live_sources: &LiveSources,
+    options: &Options,
+    signals: &SignalWatch,
+) -> Result<(), Failure> {
+    let done = async {
+        if !options.mode.is_once {
+            smol::future::pending::<()>().await;
+        }
+        once_result(engine, live_sources.ended().await, options.fails_on_dead).await
+    };
+    let signalled = async {
+        signals.first().await;
+        Ok(())
+    };
+    smol::future::or(signalled, done).await
+}
+
+/// Waits until nothing is in flight and every delivery is settled.
+async fn once_result(
+    engine: &Arc<Engine>,
+    faults: Vec<(Arc<str>, Fault)>,
+    fails_on_dead: bool,
+) -> Result<(), Failure> {
+    let store = &engine.store;
+    loop {
+        store.tick().await;
+        let pending = store.figures().pending.load(Ordering::Relaxed);
+        let deliveries = store.read(|reader| reader.pending_count()).await.unwrap_or(0);
+        if pending == 0 && deliveries == 0 {
+            break;
+        }
+        engine.env.clock.sleep(Duration::from_millis(20)).await;
+    }
+    if let Some((name, fault)) = faults.first() {
+        return Err(failure(3, format!("source `{name}` ended: {}", fault.reason)));
+    }
+    let letters = store.figures().dead_letters.load(Ordering::Relaxed);
+    if fails_on_dead && 0 < letters {
+        return Err(failure(1, format!("{letters} dead letters")));
+    }
+    Ok(())
+}
+
+/// The threads of a running engine.
+struct Threads {
+    store: Store,
+    executor: Arc<smol::Executor<'static>>,
+    writer: std::thread::JoinHandle<()>,
+    workers: Vec<std::thread::JoinHandle<()>>,
+    /// Dropped at the end of the workers.
+    end: async_channel::Sender<()>,
+}
+
+impl Threads {
+    fn start(store: Store, writer: store::Writer) -> Result<Self, Failure> {
+        let no_thread =
+            |what: &str, fault: std::io::Error| failure(3, format!("cannot start {what}: {fault}"));
+        let writer = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|fault| no_thread("the thread that writes the store", fault))?;
+        let executor = Arc::new(smol::Executor::new());
+        let (end, ended) = async_channel::bounded::<()>(1);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let mut workers = Vec::with_capacity(cores);
+        for index in 0..cores {
+            let (executor, ended) = (executor.clone(), ended.clone());
+            let work = move || {
+                smol::block_on(executor.run(ended.recv())).ok();
+            };
+            let thread = std::thread::Builder::new().name(format!("executor-{index}")).spawn(work);
+            match thread {
+                Ok(thread) => workers.push(thread),
+                // One is enough to run everything.
+                Err(fault) if workers.is_empty() => {
+                    return Err(no_thread("a thread that runs stages", fault));
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(Threads { store, executor, writer, workers, end })
+    }
+
+    /// Closes the store and waits for every thread.
+    fn end(self) -> Result<(), Failure> {
+        smol::block_on(self.store.close());
+        drop(self.end);
+        self.workers.into_iter().for_each(|thread| drop(thread.join()));
+        self.writer.join().map_err(|_| failure(74, "the thread that writes the store panicked"))
+    }
 }
 
 /// The writer's view of hubs and workers.
@@ -121,9 +310,7 @@ impl Watcher for Bridge {
     }
 
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>) {
-        for sink in sinks {
-            self.outbox.signal(sink).notify(usize::MAX);
-        }
+        sinks.iter().for_each(|sink| self.outbox.wake(sink));
     }
 }
 
@@ -150,217 +337,6 @@ fn store_settings(plan: &Plan) -> Settings {
     }
 }
 
-struct Parts {
-    env: Env,
-    catalog: Arc<Catalog>,
-    environment: Arc<dyn Environment>,
-    store: Store,
-    hubs: Arc<Hubs>,
-    outbox: Arc<Outbox>,
-    executor: Arc<smol::Executor<'static>>,
-}
-
-impl Parts {
-    async fn run(
-        &self,
-        plan: Plan,
-        hash: String,
-        files: BTreeSet<PathBuf>,
-        options: &Options,
-    ) -> Result<(), Failure> {
-        let public = plan.server.public_url.as_ref();
-        let public = public.and_then(|it| it.value.resolve(&*self.environment).ok());
-        let (listener, address) = self.listen(&plan).await?;
-        let last = self.store.read(|it| it.last_generation()).await;
-        let number = match last.map_err(|it| failure(74, it.reason))? {
-            Some((number, known)) if known == hash => number,
-            Some((number, _)) => number + 1,
-            None => 1,
-        };
-        let opening = self.opening(options);
-        let generation = run::open(plan, number, hash, &opening, None).await;
-        let generation = Arc::new(generation.map_err(|it| failure(3, it.reason))?);
-        let grace = generation.plan.limits.shutdown_grace;
-        let engine = Engine::new(
-            self.env.clone(),
-            self.store.clone(),
-            self.executor.clone(),
-            self.outbox.clone(),
-            generation.clone(),
-        );
-        let status = Arc::new(Status::default());
-        let app = App::new(engine.clone(), status, self.hubs.clone());
-        let site = Site::new(
-            app.service(),
-            hosts(public.as_deref()),
-            Limits::default(),
-            self.env.clock.clone(),
-        );
-        let reloader = Arc::new(Reloader::new(
-            app,
-            options.place.clone(),
-            options.overrides.clone(),
-            self.catalog.clone(),
-            self.environment.clone(),
-            opening,
-            (options.is_demo, options.is_once),
-        ));
-        reloader.record(&generation, "start", String::new(), None).await;
-        reloader.settle_in().await;
-        if options.is_once && reloader.running.lock().await.is_empty() {
-            return Err(failure(
-                1,
-                "`--once` needs a source that ends: a file that is not followed, standard input, or a demo with `count`",
-            ));
-        }
-        engine.spawn(engine.clone().pump());
-        engine.spawn(tick(engine.clone()));
-        let server = Server::start(listener, self.executor.clone(), Arc::new(site));
-        report::to_terminal(&format!("ready http://{address} generation {number}\n"));
-        let end = self.until_the_end(&reloader, files, options).await;
-        let ended = self.drain(&engine, server, grace, end).await;
-        if options.is_once && options.fails_on_dead && ended.is_ok() {
-            let letters =
-                self.store.figures().dead_letters.load(std::sync::atomic::Ordering::Relaxed);
-            if 0 < letters {
-                return Err(failure(1, format!("{letters} dead letters")));
-            }
-        }
-        ended
-    }
-
-    /// Binds the address of the plan; one that others can reach needs `auth`, also where the
-    /// address comes from a variable.
-    async fn listen(&self, plan: &Plan) -> Result<(TcpListener, SocketAddr), Failure> {
-        let listen = plan.server.listen.value.resolve(&*self.environment);
-        let listen = listen.map_err(|it| failure(3, format!("`server.listen`: {it:?}")))?;
-        if !plan.server.has_auth && !crate::plan::outside::is_loopback(&listen) {
-            let message = format!("{listen} is open to the network; add `auth` to `server`");
-            return Err(failure(1, message));
-        }
-        let taken = |it: std::io::Error| failure(3, format!("cannot listen on {listen}: {it}"));
-        let listener = TcpListener::bind(&listen).await.map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
-        Ok((listener, address))
-    }
-
-    fn opening(&self, options: &Options) -> Opening {
-        let services = Services {
-            env: self.env.clone(),
-            environment: self.environment.clone(),
-            fetch: Arc::new(Wire::new(&self.env)),
-            globals: Arc::default(),
-            pipeline: "".into(),
-            timezone: "UTC".into(),
-            health: self.env.health.part(PartRole::Config, ""),
-        };
-        let demo_notices =
-            options.is_demo.then(|| options.place.written("../data/notify-demo.jsonl"));
-        Opening { services, demo_notices, outside: None }
-    }
-
-    /// Follows the file and waits for a signal, or for the sources to end.
-    async fn until_the_end(
-        &self,
-        reloader: &Arc<Reloader>,
-        files: BTreeSet<PathBuf>,
-        options: &Options,
-    ) -> End {
-        let mut watch = Watch::new();
-        let hint = watch.hint();
-        let clock = self.env.clock.clone();
-        let following = async {
-            if !options.is_watched {
-                return smol::future::pending().await;
-            }
-            watch.follow(&files);
-            loop {
-                watch.changed(&*clock).await;
-                if let Some(files) = reloader.reload().await {
-                    watch.follow(&files);
-                }
-            }
-        };
-        let signalled = async {
-            let Ok(mut signals) = Signals::new([Signal::Term, Signal::Int, Signal::Hup]) else {
-                return smol::future::pending().await;
-            };
-            while let Some(Ok(signal)) = signals.next().await {
-                match signal {
-                    Signal::Hup if options.is_watched => {
-                        hint.notify(usize::MAX);
-                    }
-                    Signal::Hup => drop(reloader.reload().await),
-                    _ => return End::Signal(signals),
-                }
-            }
-            smol::future::pending().await
-        };
-        let done = async {
-            if !options.is_once {
-                return smol::future::pending().await;
-            }
-            self.until_done(reloader).await;
-            End::Done
-        };
-        smol::future::or(signalled, smol::future::or(done, following)).await
-    }
-
-    /// `--once`: the sources have ended, nothing is in flight, every delivery is settled.
-    async fn until_done(&self, reloader: &Reloader) {
-        for started in reloader.running.lock().await.values() {
-            started.running.when_over().await;
-        }
-        loop {
-            self.store.tick().await;
-            let pending = self.store.figures().pending.load(std::sync::atomic::Ordering::Relaxed);
-            let deliveries = self.store.read(|it| it.pending_count()).await.unwrap_or(0);
-            if pending == 0 && deliveries == 0 {
-                return;
-            }
-            self.env.clock.sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Closes the door, waits for what runs, and leaves the rest pending on disk. A second signal
-    /// ends at once: everything acknowledged is durable.
-    async fn drain(
-        &self,
-        engine: &Arc<Engine>,
-        server: Server,
-        grace: Duration,
-        end: End,
-    ) -> Result<(), Failure> {
-        let draining = async {
-            // Requests under way are finished first; what they bring is accepted, not refused.
-            server.drain(grace.min(Duration::from_secs(5))).await;
-            engine.stop();
-            within(&*self.env.clock, grace, engine.when_idle()).await;
-            Ok(())
-        };
-        let again = async {
-            let End::Signal(mut signals) = end else {
-                return smol::future::pending().await;
-            };
-            while let Some(Ok(signal)) = signals.next().await {
-                match signal {
-                    Signal::Int => return Err(failure(130, "stopped at once")),
-                    Signal::Term => return Err(failure(143, "stopped at once")),
-                    _ => {}
-                }
-            }
-            smol::future::pending().await
-        };
-        smol::future::or(draining, again).await
-    }
-}
-
-/// Why a run ends.
-enum End {
-    Signal(Signals),
-    Done,
-}
-
 /// Housekeeping once a second.
 async fn tick(engine: Arc<Engine>) {
     while !engine.is_stopping() {
@@ -369,13 +345,4 @@ async fn tick(engine: Arc<Engine>) {
         let second = engine.env.clock.sleep(Duration::from_secs(1));
         smol::future::or(second, engine.when_stopped()).await;
     }
-}
-
-/// Names under which requests may come, beside the address itself.
-fn hosts(public_url: Option<&str>) -> Hosts {
-    let name = public_url.and_then(|it| it.split("://").nth(1)).map(|it| {
-        let authority = it.split('/').next().unwrap_or(it);
-        authority.rsplit_once(':').map_or(authority, |it| it.0).to_owned()
-    });
-    Hosts::of(name)
 }

@@ -14,6 +14,7 @@ pub mod hub;
 mod ingest;
 pub mod limits;
 pub mod listener;
+pub mod ports;
 pub mod problem;
 pub mod query;
 pub mod service;

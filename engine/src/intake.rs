@@ -6,7 +6,7 @@
 
 use crate::decode::{self, Unreadable};
 use crate::plan::{Plan, SourcePlan, Violation, violations};
-use crate::run::limiter::{Limiter, Noted};
+use crate::run::keys::{KeyMemory, Reservation};
 use crate::spec::{Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
 use serde_json::{Value, json};
 use stages::env::Random;
@@ -43,7 +43,7 @@ pub struct Incoming<'a> {
     /// The same on the monotonic clock.
     pub arrived: Duration,
     /// What `dedupe` and `throttle` remember.
-    pub limiters: &'a BTreeMap<Arc<str>, Arc<Limiter>>,
+    pub keys: &'a BTreeMap<Arc<str>, Arc<KeyMemory>>,
     /// The running generation.
     pub generation: u64,
 }
@@ -52,7 +52,7 @@ pub struct Incoming<'a> {
 #[derive(Debug)]
 pub enum Taken {
     /// An event, and what is to be forgotten if it is not stored.
-    Event(Box<Event>, Vec<Noted>),
+    Event(Box<Event>, Vec<Reservation>),
     /// Let go by a rule of the file, of this name.
     Discarded(Box<Event>, Arc<str>),
     /// Refused.
@@ -145,7 +145,7 @@ type Part<'a> = Option<&'a Spanned<Expr>>;
 impl<'a> Reading<'a> {
     fn check_message(&mut self) {
         if let Some(schema) = &self.incoming.source.schema {
-            self.wrong = violations(schema, &self.message, "");
+            self.wrong = violations(schema.validator(), &self.message, "");
         }
     }
 
@@ -406,7 +406,7 @@ impl<'a> Reading<'a> {
         Taken::Event(Box::new(event), noted)
     }
 
-    fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Noted>) -> bool {
+    fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Reservation>) -> bool {
         let scope = Scope::of(event, self.incoming.received).with(&self.plan.globals);
         if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
             return true;
@@ -417,11 +417,11 @@ impl<'a> Reading<'a> {
             Passing::Paced { key, .. } => key.as_ref(),
         };
         let key = key.map_or(Val::Text("".into()), |it| it.value.eval(&scope));
-        let Some(limiter) = self.incoming.limiters.get(&*filter.name.value) else { return true };
+        let Some(memory) = self.incoming.keys.get(&*filter.name.value) else { return true };
         if key.is_null() {
             return true;
         }
-        let passed = limiter.passes(key.text(), &event.envelope, self.incoming.arrived);
+        let passed = memory.passes(key.text(), &event.envelope, self.incoming.arrived);
         let passes = passed.is_some();
         noted.extend(passed);
         passes

@@ -63,6 +63,7 @@ pub mod report;
 pub mod run;
 pub mod simulate;
 pub mod spec;
+pub mod supervisor;
 pub mod test;
 mod typing;
 pub mod watch;

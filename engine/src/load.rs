@@ -1,11 +1,12 @@
 //! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
 use crate::document;
+use crate::expand;
 use crate::files::{self, Opened, Place};
 use crate::grammar;
 use crate::include::{self, Parsed, Texts};
 use crate::params;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, RunMode, Secrets};
 use crate::spec::{self, Spec};
 use crate::test;
 use crate::typing;
@@ -32,15 +33,36 @@ pub struct Loaded {
     pub hash: String,
 }
 
-/// Reads and checks a pipeline file. The error is that the file itself cannot be read.
+/// Reads and checks a pipeline file to run it: the plan also knows what each node says and has
+/// fingerprints of its secrets, so that it can be compared with the next one. The error is that
+/// the file itself cannot be read.
 pub fn load(
     place: &Place,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
+    mode: RunMode,
 ) -> std::io::Result<Loaded> {
     let bytes = std::fs::read(&place.file)?;
-    Ok(load_bytes(&bytes, place, overrides, catalog, environment))
+    let name = place.file.display().to_string();
+    let (mut loaded, read) = match document::text(&bytes, &name) {
+        Ok(source) => read(&source, place, overrides, catalog, environment),
+        Err(found) => (unreadable(&found, &bytes), None),
+    };
+    loaded.files.insert(place.file.clone());
+    if let (Some(plan), Some(read)) = (&mut loaded.plan, read) {
+        plan.select(mode);
+        plan.outline = expand::expand(&read, catalog).outline();
+        plan.secrets = Secrets::of(&read.spec, environment);
+        loaded.files.extend(plan::secret_files(&read.spec));
+    }
+    Ok(loaded)
+}
+
+/// What a file comes to that is no text.
+fn unreadable(found: &Diagnostics, bytes: &[u8]) -> Loaded {
+    let diagnostics = found.clone().sorted();
+    Loaded { plan: None, diagnostics, files: BTreeSet::new(), hash: hash([bytes]) }
 }
 
 /// Checks bytes as if they were what the file at `place` holds.
@@ -54,12 +76,7 @@ pub fn load_bytes(
     let name = place.file.display().to_string();
     let mut loaded = match document::text(bytes, &name) {
         Ok(source) => check(&source, place, overrides, catalog, environment),
-        Err(found) => Loaded {
-            plan: None,
-            diagnostics: found.sorted(),
-            files: BTreeSet::new(),
-            hash: hash([bytes]),
-        },
+        Err(found) => unreadable(&found, bytes),
     };
     loaded.files.insert(place.file.clone());
     loaded

@@ -4,15 +4,22 @@
 //! behind what it waits for. [`build`] is the last place that reports findings.
 
 mod claims;
+pub mod diff;
 pub(crate) mod names;
 mod order;
+pub mod outline;
 pub mod outside;
 mod policy;
 mod schemas;
+mod secrets;
 mod worst;
 
+pub use diff::Diff;
+pub use outline::Outline;
 pub use policy::{Layer, Policy, Role, layers, resolve};
-pub use schemas::{Schemas, Violation, violations};
+pub use schemas::{CompiledSchema, Schemas, Violation, violations};
+pub use secrets::Secrets;
+pub(crate) use secrets::secret_files;
 
 use crate::spec::{
     Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
@@ -67,6 +74,19 @@ pub struct Plan {
     pub dead_letter: crate::spec::DeadLetters,
     /// What is off because something optional is not there, one line each.
     pub off: Vec<String>,
+    /// What each node of the effective file says; empty where nobody will compare it.
+    pub outline: Outline,
+    /// Fingerprints of what nodes take from outside; empty where the plan will not run.
+    pub secrets: Secrets,
+}
+
+/// What `engine run` was asked to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunMode {
+    /// Whether disabled demo sources run.
+    pub is_demo: bool,
+    /// Whether only sources that end run, beside the server.
+    pub is_once: bool,
 }
 
 /// What makes events.
@@ -77,7 +97,7 @@ pub struct SourcePlan {
     /// Its kind and settings.
     pub spec: Arc<dyn SourceSpec>,
     /// The schema of the message as received.
-    pub schema: Option<Arc<jsonschema::Validator>>,
+    pub schema: Option<CompiledSchema>,
     /// Where the parts of an event stand.
     pub map: Map,
     /// Whether the file switches it off.
@@ -87,7 +107,7 @@ pub struct SourcePlan {
 }
 
 /// What is accepted.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ValidatePlan {
     /// Compiled, by type.
     pub schemas: Schemas,
@@ -127,7 +147,7 @@ pub struct StagePlan {
 }
 
 /// Where events go, by the names of sinks and notifiers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoutePlan {
     /// Whether every case that holds counts.
     pub takes_all: bool,
@@ -191,6 +211,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Switches off the sources that this run does not start.
+    pub fn select(&mut self, mode: RunMode) {
+        for source in self.sources.iter_mut().filter(|it| it.off.is_none()) {
+            let is_started_by_demo = mode.is_demo && source.spec.is_demo();
+            if source.is_disabled && !is_started_by_demo {
+                source.off = Some("disabled".to_owned());
+            } else if mode.is_once && !source.spec.ends() && !source.spec.is_served() {
+                source.off = Some("it does not end, and `--once` waits for the end".to_owned());
+            }
+        }
+    }
+}
+
 /// Builds the plan of a spec. `None` when something in it is wrong; everything wrong is reported.
 pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> {
     names::check(&spec, text, context.diagnostics);
@@ -240,7 +274,7 @@ fn assemble(
     spec: Spec,
     order: &[usize],
     off: outside::Off,
-    message_schemas: Vec<Option<Arc<jsonschema::Validator>>>,
+    message_schemas: Vec<Option<CompiledSchema>>,
     schemas: Schemas,
 ) -> Plan {
     let sources = spec.sources.iter().zip(message_schemas).map(|(it, schema)| SourcePlan {
@@ -277,12 +311,8 @@ fn assemble(
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     });
     let notifiers = spec.notifiers.iter().map(|it| notifier(it, &spec, &off));
-    let (sources, stages, sinks, notifiers) = (
-        sources.collect(),
-        stages.collect(),
-        sinks.collect::<Vec<_>>(),
-        notifiers.collect::<Vec<_>>(),
-    );
+    let (sources, stages) = (sources.collect(), stages.collect());
+    let (sinks, notifiers) = (sinks.collect::<Vec<_>>(), notifiers.collect::<Vec<_>>());
     Plan {
         name: arc(&spec.name),
         globals: Arc::new(globals(&spec)),
@@ -307,6 +337,8 @@ fn assemble(
         filters: spec.filters,
         dead_letter: spec.dead_letter,
         off: off.lines(),
+        outline: Outline::default(),
+        secrets: Secrets::default(),
         sources,
         stages,
         sinks,

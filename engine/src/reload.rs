@@ -1,211 +1,343 @@
 //! A changed file becomes the next generation, or changes nothing.
 //!
-//! Read → check → open fully → swap one pointer; a failure at any step leaves the running
-//! generation as it is. Stores, listeners and streams belong to the host and are lent.
+//! Read → check → compare → open fully → swap → close what is over. Everything that can fail is
+//! opened before the swap; a failure leaves the running generation exactly as it was. After the
+//! swap nothing can fail: what runs is made to fit the generation.
+//!
+//! Owns everything that a generation lends and a reload may replace: the sources and workers
+//! ([`Supervisor`]), the HTTP surface and its port.
 
-mod changes;
+mod status;
 
-use crate::engine::Engine;
+pub use status::Status;
+
+use crate::engine::{Engine, Outbox};
 use crate::files::Place;
-use crate::http::app::App;
+use crate::http::app::{App, Hubs, Surface};
+use crate::http::ports::{Port, Ports, Serving};
+use crate::http::service::Site;
+use crate::http::wire::hosts::Hosts;
+use crate::http::{Limits, query};
 use crate::load::{self, Loaded};
-use crate::plan::Plan;
-use crate::report;
-use crate::run::{self, Generation, Opening, deliver, sources};
-use serde_json::{Value, json};
-use stages::catalog::{Catalog, Spec};
-use stages::contract::OpenSource;
-use stages::health::PartRole;
-use stages::language::Environment;
-use stages::store::{Entry, Policy, ReloadRecord};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::plan::diff::{Diff, PartFate, PlanRole};
+use crate::plan::{Plan, RunMode, outside};
+use crate::run::open::Opened;
+use crate::run::{self, Generation, GenerationTag, OpenContext};
+use crate::supervisor::Supervisor;
+use serde_json::json;
+use smol::Executor;
+use stages::catalog::Catalog;
+use stages::contract::Fault;
+use stages::diagnostic::Diagnostic;
+use stages::env::within;
+use stages::health::{PartRole, Problem};
+use stages::store::{Entry, Policy, ReloadRecord, Store};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How the file on disk stands against what runs.
-#[derive(Debug, Default)]
-pub struct Status {
-    /// Why the file on disk is not what runs.
-    stale: Mutex<Option<String>>,
-    last: Mutex<Value>,
-}
+/// The longest that opening a generation may take.
+const OPEN_MAX: Duration = Duration::from_secs(10);
+/// How long requests on an address that was moved have to finish.
+const MOVED_GRACE: Duration = Duration::from_secs(5);
+/// The code of a pipeline file that does not run.
+const REJECTED: &str = "rejected";
 
-impl Status {
-    /// The findings of a file that was refused, while it is the one on disk.
-    pub fn stale(&self) -> Option<String> {
-        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// How the last reload ended.
-    pub fn last(&self) -> Value {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, stale: Option<String>, last: Value) {
-        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = stale;
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
-    }
-}
-
-/// What starts with an engine and what a reload needs.
-pub struct Reloader {
-    /// The engine.
-    pub engine: Arc<Engine>,
-    /// What HTTP shows.
-    pub app: App,
+/// Where the pipeline file is and how it is read.
+#[derive(Clone)]
+pub struct PipelineFile {
     /// Where the file is.
     pub place: Place,
     /// What `--set` gave.
     pub overrides: Vec<(String, String)>,
     /// Every kind.
     pub catalog: Arc<Catalog>,
-    /// Variables.
-    pub environment: Arc<dyn Environment>,
-    /// How generations are opened.
-    pub opening: Opening,
-    /// Whether demo sources run.
-    pub is_demo: bool,
-    /// Whether only sources that end run.
-    pub is_once: bool,
-    /// Running sources by name, with what they were opened from.
-    pub running: smol::lock::Mutex<BTreeMap<Arc<str>, Started>>,
-    workers: Mutex<BTreeSet<Arc<str>>>,
-    refused: Mutex<Option<String>>,
+    /// What the run was asked to start.
+    pub mode: RunMode,
 }
 
-/// A running source and what it was opened from.
-pub struct Started {
-    spec: Arc<dyn stages::catalog::SourceSpec>,
-    /// The source.
-    pub running: sources::Running,
+/// Shows what is wrong with a file to whoever started the engine.
+pub type ShowFindings = Arc<dyn Fn(&[Diagnostic]) + Send + Sync>;
+
+/// What an engine is made of, besides its first generation.
+pub struct EngineParts {
+    /// Where everything durable is.
+    pub store: Store,
+    /// Runs the tasks.
+    pub executor: Arc<Executor<'static>>,
+    /// Wakes the workers of targets.
+    pub outbox: Arc<Outbox>,
+    /// What the writer publishes to.
+    pub hubs: Arc<Hubs>,
+    /// Where the server listens.
+    pub ports: Arc<dyn Ports>,
+    /// What stages are opened with.
+    pub context: OpenContext,
+    /// The pipeline file.
+    pub file: PipelineFile,
+    /// Shows what is wrong with a file.
+    pub show: ShowFindings,
+}
+
+/// A running pipeline, and what makes it follow its file.
+pub struct Reloader {
+    file: PipelineFile,
+    context: OpenContext,
+    ports: Arc<dyn Ports>,
+    show: ShowFindings,
+    engine: Arc<Engine>,
+    app: App,
+    supervisor: Supervisor,
+    server: RunningServer,
+    /// What was rejected, so that it is rejected once.
+    rejected: Option<FileVersion>,
+}
+
+/// What a pipeline was built from: the hash of its files, and a fingerprint of its secrets.
+type FileVersion = (String, u64);
+
+struct RunningServer {
+    serving: Option<Box<dyn Serving>>,
+    site: Arc<Site>,
+    address: SocketAddr,
+}
+
+/// A next generation with everything around it, before anything is changed.
+struct Prepared {
+    opened: Opened,
+    surface: Surface,
+    /// The new address, where the server moves.
+    port: Option<Box<dyn Port>>,
 }
 
 impl Reloader {
-    /// Ready to start sources and to follow the file.
-    pub fn new(
-        app: App,
-        place: Place,
-        overrides: Vec<(String, String)>,
-        catalog: Arc<Catalog>,
-        environment: Arc<dyn Environment>,
-        opening: Opening,
-        (is_demo, is_once): (bool, bool),
-    ) -> Self {
-        Reloader {
-            engine: app.engine.clone(),
-            app,
-            place,
-            overrides,
-            catalog,
-            environment,
-            opening,
-            is_demo,
-            is_once,
-            running: smol::lock::Mutex::new(BTreeMap::new()),
-            workers: Mutex::new(BTreeSet::new()),
-            refused: Mutex::new(None),
-        }
+    /// Opens the first generation and starts everything. A fault leaves nothing running.
+    pub async fn start(parts: EngineParts, plan: Plan, hash: String) -> Result<Self, Fault> {
+        let EngineParts { store, executor, outbox, hubs, ports, context, file, show } = parts;
+        let last = store.read(|reader| reader.last_generation()).await;
+        let last = last.map_err(|fault| Fault::permanent(fault.reason))?;
+        let number = match last {
+            Some((number, known)) if known == hash => number,
+            Some((number, _)) => number + 1,
+            None => 1,
+        };
+        let port = bind(&*ports, &plan, &context).await?;
+        let opened = open(plan, GenerationTag { number, hash }, &context, None).await?;
+        let Opened { generation, diff, sources } = opened;
+        let generation = Arc::new(generation);
+        let env = context.env.clone();
+        let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
+        let app = App::new(engine.clone(), Arc::default(), hubs);
+        let surface = app.prepare(&generation, &diff, &*context.environment).await?;
+        let site = site_of(&app, &generation.plan, &context);
+        let supervisor = Supervisor::new(engine.clone(), context.clone(), file.mode.is_once);
+        let server = RunningServer { serving: None, site, address: port.address() };
+        let rejected = None;
+        let mut reloader =
+            Reloader { file, context, ports, show, engine, app, supervisor, server, rejected };
+        reloader.record(&generation, "start", String::new(), None).await;
+        reloader.fit(&diff, sources, surface).await;
+        let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
+        reloader.engine.spawn(reloader.engine.clone().pump());
+        reloader.server.serving = Some(port.serve(executor, site));
+        Ok(reloader)
+    }
+
+    /// The engine that it runs.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// What HTTP shows of it.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// What runs beside the events.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
     }
 
     /// Looks at the file; when what it comes to has changed, it becomes the next generation.
-    /// Answers the files to watch.
-    pub async fn reload(&self) -> Option<BTreeSet<PathBuf>> {
-        let (place, overrides) = (self.place.clone(), self.overrides.clone());
-        let (catalog, environment) = (self.catalog.clone(), self.environment.clone());
-        let load = move || load::load(&place, &overrides, &catalog, &*environment);
+    /// Answers the files to watch, where the file could be read.
+    pub async fn reload(&mut self) -> Option<BTreeSet<PathBuf>> {
+        let (file, environment) = (self.file.clone(), self.context.environment.clone());
+        let load = move || {
+            load::load(&file.place, &file.overrides, &file.catalog, &*environment, file.mode)
+        };
         let loaded = match self.engine.env.pools.reload.run(load).await {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(fault)) => {
-                let reason = format!("{} cannot be read: {fault}\n", self.place.file.display());
-                // Told once, however often it is looked for.
-                if self.app.status.stale().as_ref() != Some(&reason) {
-                    self.refuse(String::new(), reason).await;
-                }
+                self.reject_unreadable(&fault.to_string()).await;
                 return None;
             }
             Err(fault) => {
-                tracing::warn!(%fault, "the file could not be looked at; tried again");
+                self.reject_unreadable(&fault.to_string()).await;
                 return None;
             }
         };
         let files = loaded.files.clone();
         let running = self.engine.generation();
-        if loaded.hash == running.hash {
-            if self.app.status.stale().is_some() {
-                self.app.status.set(None, self.app.status.last());
-                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                // Who reads this line finds it so when they ask.
-                tracing::info!(generation = running.number, "the file is again what runs");
-            }
-            return Some(files);
+        let secrets = |plan: &Plan| plan.secrets.fingerprint();
+        let version = (loaded.hash.clone(), loaded.plan.as_ref().map_or(0, secrets));
+        if version == (running.hash.clone(), secrets(&running.plan)) {
+            self.accept_as_it_runs();
+        } else if self.rejected.as_ref() != Some(&version) {
+            self.take(loaded, version, &running).await;
         }
-        let known = self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.as_ref() == Some(&loaded.hash) {
-            return Some(files);
-        }
-        self.take(loaded, &running).await;
         Some(files)
     }
 
-    async fn take(&self, loaded: Loaded, running: &Arc<Generation>) {
+    /// Ends everything that runs: the server first, then sources and workers, each with `grace`
+    /// for what is under way. What did not finish stays pending in the store.
+    pub async fn close(&mut self, grace: Duration) {
+        if let Some(serving) = self.server.serving.take() {
+            // Requests under way are finished first; what they bring is accepted, not refused.
+            serving.drain(grace.min(MOVED_GRACE)).await;
+        }
+        self.engine.stop();
+        self.supervisor.close(grace).await;
+        within(&*self.engine.env.clock, grace, self.engine.when_idle()).await;
+    }
+
+    async fn take(&mut self, loaded: Loaded, version: FileVersion, running: &Arc<Generation>) {
         let Loaded { plan, diagnostics, hash, .. } = loaded;
         let Some(plan) = plan else {
-            return self.refuse(hash, report::human(&diagnostics, false, 100)).await;
+            (self.show)(&diagnostics);
+            let findings = crate::report::human(&diagnostics, false, 100);
+            let headline = crate::report::headline(&diagnostics);
+            return self.reject(Some(version), &headline, findings).await;
         };
-        if let Some(reason) = needs_restart(&plan, running) {
-            return self.refuse(hash, format!("{reason}\n")).await;
+        let tag = GenerationTag { number: running.number + 1, hash };
+        match self.prepare(plan, tag, running).await {
+            Ok(prepared) => self.swap(prepared).await,
+            Err(fault) => self.reject(Some(version), &fault.reason, fault.reason.clone()).await,
         }
-        let number = running.number + 1;
-        let opened = run::open(plan, number, hash.clone(), &self.opening, Some(running)).await;
-        let generation = match opened {
-            Ok(generation) => Arc::new(generation),
-            Err(fault) => return self.refuse(hash, format!("{}\n", fault.reason)).await,
+    }
+
+    /// Everything that can fail.
+    async fn prepare(
+        &self,
+        plan: Plan,
+        tag: GenerationTag,
+        running: &Generation,
+    ) -> Result<Prepared, Fault> {
+        let diff = Diff::between(&running.plan, &plan);
+        if !diff.rejections().is_empty() {
+            let reasons = diff.rejections().join("; ");
+            return Err(Fault::permanent(format!("{reasons}; restart the engine to change it")));
+        }
+        let moves = diff.fate(PlanRole::Server, "") == PartFate::Replaced;
+        let port = match moves {
+            true => Some(bind(&*self.ports, &plan, &self.context).await?),
+            false => None,
         };
-        let changes = changes::between(&running.plan, &generation.plan);
+        let opened = open(plan, tag, &self.context, Some(running)).await?;
+        assert_eq!(opened.diff, diff, "opened as compared");
+        let environment = &*self.context.environment;
+        let surface = self.app.prepare(&opened.generation, &diff, environment).await?;
+        Ok(Prepared { opened, surface, port })
+    }
+
+    /// The next generation takes the place of the running one; nothing here can fail.
+    async fn swap(&mut self, prepared: Prepared) {
+        let Prepared { opened: Opened { generation, diff, sources }, surface, port } = prepared;
+        let generation = Arc::new(generation);
         self.engine.swap(generation.clone());
-        self.settle_in().await;
+        self.fit(&diff, sources, surface).await;
+        if let Some(port) = port {
+            self.move_server(port, &generation.plan);
+        } else {
+            self.server.site.set_hosts(hosts_of(&generation.plan, &self.context));
+        }
+        let changes = diff.summary();
         self.record(&generation, "loaded", changes.clone(), None).await;
         self.engine.metrics.reloaded("loaded");
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let last = json!({
-            "outcome": "loaded", "generation": number, "changes": changes,
-            "time": self.engine.env.clock.wall().to_string(),
-        });
-        self.app.status.set(None, last);
-        tracing::info!(generation = number, changes, "reloaded");
+        self.rejected = None;
+        let (number, now) = (generation.number, self.engine.env.clock.wall());
+        self.app.status.set(
+            None,
+            json!({
+                "outcome": "loaded", "generation": number, "changes": changes,
+                "time": now.to_string(), "diff": diff.json(),
+            }),
+        );
+        self.config_health().clear_all();
+        tracing::info!(generation = number, "reloaded: {changes}");
     }
 
-    async fn refuse(&self, hash: String, findings: String) {
+    /// Makes everything around the engine fit the running generation.
+    async fn fit(&mut self, diff: &Diff, sources: Vec<run::OpenedSource>, surface: Surface) {
         let generation = self.engine.generation();
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
-        let last = json!({
-            "outcome": "refused", "generation": generation.number,
-            "time": self.engine.env.clock.wall().to_string(),
-        });
-        self.app.status.set(Some(findings.clone()), last);
-        self.engine.metrics.reloaded("refused");
-        tracing::warn!(generation = generation.number, "the file was refused; what ran goes on");
-        report::to_terminal(&findings);
-        self.record(&generation, "refused", String::new(), Some(findings)).await;
-    }
-
-    /// Makes everything around the engine fit the running generation: tokens, streams, retention,
-    /// workers, sources.
-    pub async fn settle_in(&self) {
-        let generation = self.engine.generation();
-        self.app.follow(&*self.environment).await;
+        self.app.activate(surface);
         let store = &self.engine.store;
         store.set_policy(policy(&generation.plan)).await;
         let sinks = generation.plan.outside();
         if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
-            tracing::warn!(reason = %fault, "deliveries could not be parked");
+            tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");
         }
-        self.start_workers(&generation);
-        self.start_sources(&generation).await;
+        self.supervisor.apply(diff, sources).await;
+    }
+
+    /// Requests on the old address may finish; the new one is served at once.
+    fn move_server(&mut self, port: Box<dyn Port>, plan: &Plan) {
+        let site = site_of(&self.app, plan, &self.context);
+        let address = port.address();
+        tracing::info!(from = %self.server.address, to = %address, "the server has moved");
+        let serving = port.serve(self.engine.executor().clone(), site.clone());
+        let moved = RunningServer { serving: Some(serving), site, address };
+        let earlier = std::mem::replace(&mut self.server, moved);
+        if let Some(serving) = earlier.serving {
+            self.engine.spawn(serving.drain(MOVED_GRACE));
+        }
+    }
+
+    /// The file on disk is what runs.
+    fn accept_as_it_runs(&mut self) {
+        if self.app.status.stale().is_some() {
+            self.app.status.set(None, self.app.status.last());
+            self.rejected = None;
+            self.config_health().clear_all();
+        }
+    }
+
+    /// The file cannot even be read. Said once, however often it is looked for.
+    async fn reject_unreadable(&mut self, fault: &str) {
+        let reason = format!("{} cannot be read: {fault}", self.file.place.file.display());
+        if self.app.status.stale().as_deref() != Some(&*reason) {
+            self.reject(None, &reason, reason.clone()).await;
+        }
+    }
+
+    /// Notes why the file on disk does not run: in one line, and in full.
+    async fn reject(&mut self, version: Option<FileVersion>, headline: &str, findings: String) {
+        let generation = self.engine.generation();
+        let number = generation.number;
+        self.rejected = version;
+        let now = self.engine.env.clock.wall().to_string();
+        let last = json!({ "outcome": "refused", "generation": number, "time": now });
+        self.app.status.set(Some(findings.clone()), last);
+        self.engine.metrics.reloaded("refused");
+        let reason = format!("reload rejected, generation {number} keeps running: {headline}");
+        let advice = "correct the file; `engine check` shows every mistake at its place";
+        self.config_health().clear_all();
+        self.config_health().report(Problem::degraded(REJECTED, reason).advise(advice));
+        self.record(&generation, "refused", String::new(), Some(findings)).await;
+    }
+
+    fn config_health(&self) -> stages::health::PartHealth {
+        self.engine.env.health.part(PartRole::Config, "")
     }
 
     /// Notes a start or reload in the history.
-    pub async fn record(
+    async fn record(
         &self,
         generation: &Generation,
         outcome: &'static str,
@@ -221,86 +353,50 @@ impl Reloader {
             diagnostics,
         };
         if let Err(fault) = self.engine.store.submit(vec![Entry::Reload(record)]).await {
-            tracing::warn!(reason = %fault, "the reload could not be noted");
-        }
-    }
-
-    fn start_workers(&self, generation: &Generation) {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in generation.outlets.keys() {
-            if workers.insert(name.clone()) {
-                self.engine.spawn(deliver::work(self.engine.clone(), name.clone()));
-            } else {
-                self.engine.outbox().signal(name).notify(usize::MAX);
-            }
-        }
-        // A worker whose outlet is gone ends at its next look; it is started anew if it returns.
-        workers.retain(|it| generation.outlets.contains_key(it));
-    }
-
-    /// Starts what is new, stops what is gone or changed. An unchanged source keeps running.
-    async fn start_sources(&self, generation: &Generation) {
-        let mut running = self.running.lock().await;
-        let mut wanted = BTreeMap::new();
-        for source in &generation.plan.sources {
-            let is_route = !source.spec.claims().is_empty();
-            let is_on = source.off.is_none()
-                && (!source.is_disabled || (self.is_demo && source.spec.is_demo()))
-                && (!self.is_once || source.spec.ends());
-            if is_on && !is_route {
-                wanted.insert(source.name.clone(), source.spec.clone());
-            }
-        }
-        let gone: Vec<Arc<str>> = running
-            .iter()
-            .filter(|(name, it)| {
-                !wanted.get(*name).is_some_and(|spec| spec.same(Spec::as_any(&*it.spec)))
-            })
-            .map(|it| it.0.clone())
-            .collect();
-        for name in gone {
-            if let Some(started) = running.remove(&name) {
-                started.running.stop().await;
-            }
-        }
-        for (name, spec) in wanted {
-            if running.contains_key(&name) {
-                continue;
-            }
-            let opening = &self.opening;
-            let services = opening.services_of(PartRole::Source, &name, &opening.services);
-            match spec.open(services).await {
-                Ok(OpenSource::Task(source)) => {
-                    let started = sources::start(&self.engine, name.clone(), source);
-                    running.insert(name, Started { spec, running: started });
-                }
-                Ok(OpenSource::Route(_)) => unreachable!("a route claims its path"),
-                Err(fault) => tracing::warn!(source = &*name, fault = %fault, "not started"),
-            }
+            tracing::warn!(reason = %fault, "the history of reloads could not be written");
         }
     }
 }
 
-/// What a running engine cannot change.
-fn needs_restart(plan: &Plan, running: &Generation) -> Option<String> {
-    let opened = |it: &Plan| {
-        let (name, shape) = it.store.as_ref()?;
-        Some((name.clone(), shape.path.clone(), shape.batch, shape.linger, shape.synchronous))
-    };
-    if opened(plan) != opened(&running.plan) {
-        let what = "the store's name, path, batch or synchronous changes";
-        return Some(format!("{what}; restart the engine to take it"));
+async fn open(
+    plan: Plan,
+    tag: GenerationTag,
+    context: &OpenContext,
+    earlier: Option<&Generation>,
+) -> Result<Opened, Fault> {
+    let opening = run::open(plan, tag, context, earlier);
+    within(&*context.env.clock, OPEN_MAX, opening).await.unwrap_or_else(|| {
+        let shown = stages::language::write_duration(OPEN_MAX);
+        Err(Fault::permanent(format!("opening the stages takes longer than {shown}")))
+    })
+}
+
+/// Binds the address of a plan; one that others can reach needs `auth`, also where the address
+/// comes from a variable.
+async fn bind(
+    ports: &dyn Ports,
+    plan: &Plan,
+    context: &OpenContext,
+) -> Result<Box<dyn Port>, Fault> {
+    let listen = plan.server.listen.value.resolve(&*context.environment);
+    let listen = listen.map_err(|unset| Fault::permanent(format!("`server.listen`: {unset}")))?;
+    if !plan.server.has_auth && !outside::is_loopback(&listen) {
+        let reason = format!("{listen} is open to the network; add `auth` to `server`");
+        return Err(Fault::permanent(reason));
     }
-    if plan.name != running.plan.name {
-        return Some("the pipeline's name changes; restart the engine to take it".to_owned());
-    }
-    if plan.server.listen != running.plan.server.listen {
-        return Some("`server.listen` changes; restart the engine to take it".to_owned());
-    }
-    if running.plan.server.has_auth && !plan.server.has_auth {
-        return Some("`server.auth` goes; restart the engine to take it".to_owned());
-    }
-    None
+    ports.bind(listen).await
+}
+
+fn site_of(app: &App, plan: &Plan, context: &OpenContext) -> Arc<Site> {
+    let hosts = hosts_of(plan, context);
+    Arc::new(Site::new(app.service(), hosts, Limits::default(), context.env.clock.clone()))
+}
+
+/// Names under which requests may come, beside the address itself.
+fn hosts_of(plan: &Plan, context: &OpenContext) -> Hosts {
+    let url = plan.server.public_url.as_ref();
+    let url = url.and_then(|it| it.value.resolve(&*context.environment).ok());
+    Hosts::of(url.as_deref().and_then(query::host_of_url))
 }
 
 /// The store's retention as the plan has it.

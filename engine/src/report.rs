@@ -84,6 +84,17 @@ fn further(it: &Diagnostic) -> impl Iterator<Item = (&SourceText, &Label)> {
     own.chain(frames.flat_map(|frame| frame.labels.iter().map(|label| (&*frame.source, label))))
 }
 
+/// The errors in one line: how many, and the first with its place.
+pub fn headline(diagnostics: &[Diagnostic]) -> String {
+    let errors = || diagnostics.iter().filter(|it| it.severity == Severity::Error);
+    let Some(first) = errors().next() else { return "nothing is wrong".to_owned() };
+    let (count, place) = (errors().count(), place(first));
+    match count {
+        1 => format!("{place}: {}", first.message),
+        _ => format!("{count} errors, the first at {place}: {}", first.message),
+    }
+}
+
 /// `a.kdl:4:9`.
 fn place(it: &Diagnostic) -> String {
     let (start, _) = primary(it);

@@ -80,6 +80,14 @@ pub struct Server {
     pub has_auth: bool,
 }
 
+impl Server {
+    /// Everything that may come from outside the file: the address first.
+    pub fn settings(&self) -> impl Iterator<Item = &Spanned<Setting>> {
+        let address = [Some(&self.listen), self.public_url.as_ref()];
+        address.into_iter().flatten().chain(self.tokens.iter().map(|token| &token.value))
+    }
+}
+
 /// A bearer token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Token {

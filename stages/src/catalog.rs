@@ -50,6 +50,8 @@ pub trait SourceSpec: Spec {
     fn ends(&self) -> bool;
     /// See [`SourceKind::IS_DEMO`].
     fn is_demo(&self) -> bool;
+    /// See [`SourceKind::IS_SERVED`].
+    fn is_served(&self) -> bool;
     /// See [`SourceKind::brings`].
     fn brings(&self) -> Brings;
     /// See [`SourceKind::open`].
@@ -134,6 +136,10 @@ impl<K: SourceKind> SourceSpec for Bound<K> {
 
     fn is_demo(&self) -> bool {
         K::IS_DEMO
+    }
+
+    fn is_served(&self) -> bool {
+        K::IS_SERVED
     }
 
     fn brings(&self) -> Brings {

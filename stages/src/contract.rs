@@ -59,6 +59,18 @@ pub enum Cause {
     Other,
 }
 
+impl Cause {
+    /// The code of a part whose calls end like this.
+    pub fn code(self) -> &'static str {
+        match self {
+            Cause::Timeout => "timeout",
+            Cause::Connect => "unreachable",
+            Cause::Status(_) => "bad-answer",
+            Cause::Other => "fault",
+        }
+    }
+}
+
 impl Fault {
     /// Trying again may help.
     pub fn transient(cause: Cause, reason: impl Into<String>) -> Self {
@@ -174,7 +186,10 @@ pub trait SourceKind: Kind {
     fn ends(settings: &Self::Settings) -> bool;
     /// Whether only `--demo` starts it while it is `disabled`.
     const IS_DEMO: bool = false;
-    /// Opens it.
+    /// Whether the engine's HTTP server serves it.
+    const IS_SERVED: bool = false;
+    /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
+    /// or the reload, so what can be known to fail should fail here.
     fn open(
         settings: Self::Settings,
         services: Services,

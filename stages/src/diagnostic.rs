@@ -116,7 +116,7 @@ impl Diagnostic {
 const FOUND_MAX: usize = 1000;
 
 /// Everything found so far in one text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Diagnostics {
     source: Arc<SourceText>,
     found: Vec<Diagnostic>,

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 /// Most problems of one part that are kept apart; more are counted under the last one.
 const PROBLEMS_MAX: usize = 50;
-/// A problem that comes back within this after its last line gets no line of its own.
+/// A problem that comes and goes gets so many lines within the window, and then one for the rest.
+const FLAP_LINES: u32 = 4;
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
 /// A problem that goes on is summarised this often.
 const SUMMARY_EVERY: Duration = Duration::from_secs(600);
@@ -174,8 +175,7 @@ pub struct Health {
 #[derive(Default)]
 struct Part {
     problems: BTreeMap<(&'static str, Arc<str>), Tracked>,
-    /// Problems that ended a short while ago: when they last got a line, and how often they came
-    /// and went since.
+    /// How often problems began a short while ago.
     recent: BTreeMap<(&'static str, Arc<str>), Flapping>,
 }
 
@@ -190,7 +190,11 @@ struct Tracked {
 
 #[derive(Clone, Copy)]
 struct Flapping {
-    told: Duration,
+    /// When the window began, on the monotonic clock.
+    since: Duration,
+    /// Beginnings in it that got a line.
+    lines: u32,
+    /// Beginnings in it that got none.
     unseen: u64,
 }
 
@@ -249,10 +253,10 @@ impl Health {
                 }
             }
             it.recent.retain(|key, flapping| {
-                let is_over = flapping.told + FLAP_WINDOW <= now;
-                if is_over && 0 < flapping.unseen && !it.problems.contains_key(key) {
+                let is_over = flapping.since + FLAP_WINDOW <= now;
+                if is_over && 0 < flapping.unseen {
                     let (code, times) = (key.0, flapping.unseen);
-                    tracing::warn!(part = %part, code, times, "came and went {times} more times");
+                    tracing::warn!(part = %part, code, "{part}: {code} {times} more times");
                 }
                 !is_over
             });
@@ -303,12 +307,16 @@ impl PartHealth {
             None => {
                 let open = OpenProblem { problem, since: wall, last: wall, count: 1 };
                 let mut tracked = Tracked { open, told: now, told_count: 1, is_told: false };
-                match part.recent.get_mut(&key) {
-                    Some(flapping) if now < flapping.told + FLAP_WINDOW => {
-                        flapping.unseen += 1;
-                        tracked.told = flapping.told;
-                    }
-                    _ => tell_begun(&self.part, &mut tracked, now),
+                let fresh = Flapping { since: now, lines: 0, unseen: 0 };
+                let flapping = part.recent.entry(key.clone()).or_insert(fresh);
+                if flapping.since + FLAP_WINDOW <= now {
+                    *flapping = fresh;
+                }
+                if flapping.lines < FLAP_LINES {
+                    flapping.lines += 1;
+                    tell_begun(&self.part, &mut tracked, now);
+                } else {
+                    flapping.unseen += 1;
                 }
                 part.problems.insert(key, tracked);
             }
@@ -342,8 +350,6 @@ impl PartHealth {
             if tracked.is_told {
                 tell_over(&self.part, &tracked.open, self.health.clock.wall());
             }
-            let unseen = part.recent.get(&key).map_or(0, |it| it.unseen);
-            part.recent.insert(key, Flapping { told: tracked.told, unseen });
         }
     }
 }
@@ -382,7 +388,7 @@ fn tell_begun(part: &HealthPart, tracked: &mut Tracked, now: Duration) {
 fn tell_over(part: &HealthPart, open: &OpenProblem, now: Timestamp) {
     let (code, count) = (open.problem.code, open.count);
     let lasted = crate::language::write_duration(whole_seconds(now.since(open.since)));
-    tracing::info!(part = %part, code, count, lasted, "{part} recovered");
+    tracing::info!(part = %part, code, count, "{part} recovered after {lasted}");
 }
 
 fn tell_ongoing(part: &HealthPart, tracked: &mut Tracked) {

@@ -2,6 +2,7 @@
 
 use crate::files::Place;
 use crate::host::{self, Options};
+use crate::plan::RunMode;
 use crate::report;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
@@ -61,8 +62,7 @@ pub(super) fn run(args: RunArgs) -> u8 {
     log_to_terminal(args.log_format);
     let options = Options {
         place: Place::of(&args.file, args.root.as_deref(), args.data.as_deref()),
-        is_demo: args.demo,
-        is_once: args.once,
+        mode: RunMode { is_demo: args.demo, is_once: args.once },
         fails_on_dead: args.fail_on_dead,
         is_watched: args.watch == Watching::Auto,
         overrides: args.set,

@@ -4,7 +4,7 @@ use super::{Answer, Arrival, Engine, Unavailable};
 use crate::intake::{self, Incoming, Refusal, Taken};
 use crate::metrics::Fate;
 use crate::run::Generation;
-use crate::run::limiter::Noted;
+use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
 use crate::spec::Overflow;
 use stages::event::{Event, Priority};
@@ -54,7 +54,7 @@ impl Engine {
                 decoded: arrival.decoded,
                 received,
                 arrived: self.env.clock.monotonic(),
-                limiters: &generation.limiters,
+                keys: &generation.keys,
                 generation: generation.number,
             };
             let taken = intake::take(&generation.plan, incoming, &self.env.random);
@@ -149,7 +149,7 @@ impl Engine {
                 Ok(receipts) => receipts,
                 Err(fault) => {
                     self.metrics.count(Fate::Shed, count);
-                    batch.noted.into_iter().for_each(Noted::forget);
+                    batch.noted.into_iter().for_each(Reservation::forget);
                     return Err(Unavailable { code: "store", reason: fault.reason });
                 }
             }
@@ -224,7 +224,7 @@ struct Submission {
     entries: Vec<Entry>,
     slots: Vec<Slot>,
     /// What is to be forgotten when nothing of it is stored.
-    noted: Vec<Noted>,
+    noted: Vec<Reservation>,
 }
 
 enum Slot {

@@ -1,7 +1,9 @@
 //! A node of the effective file, and how it is written.
 
+use crate::plan::Outline;
 use kdl::{KdlEntry, KdlIdentifier, KdlValue};
 use serde_json::{Map, Value, json};
+use stages::language::Role;
 
 /// A node with where it comes from.
 #[derive(Debug, Clone)]
@@ -68,6 +70,48 @@ impl Shown {
             text.push_str(&format!("{indent}    // {remark}\n"));
         }
         text.push_str(&format!("{indent}}}\n"));
+    }
+
+    /// Adds what a node at the top says: its values, and each child under the child's word.
+    pub(super) fn outline(&self, outline: &mut Outline) {
+        let title = self.title().unwrap_or_default();
+        let has_kind = self.arguments().count() == 2;
+        let (name, own) = match Role::ALL.iter().any(|role| role.word() == self.name) {
+            true => (title, if has_kind { "kind" } else { "" }),
+            false if matches!(&*self.name, "filter" | "dedupe" | "throttle") => (title, ""),
+            false => ("", &*self.name),
+        };
+        // `param` belongs to the pipeline, whose settings they are.
+        let role = if self.name == "param" { "pipeline" } else { &self.name };
+        let values: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| key.is_some() || entry.value().as_string() != Some(name))
+            .map(|(_, entry)| entry.to_string().trim().to_owned())
+            .collect();
+        if !own.is_empty() && !values.is_empty() {
+            outline.add(role, name, own, &format!("{own} {}", values.join(" ")));
+        }
+        for child in &self.children {
+            let mut text = String::new();
+            child.write_bare(&mut text, 0);
+            outline.add(role, name, &child.name, text.trim_end());
+        }
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &KdlEntry> {
+        self.entries.iter().filter(|(key, _)| key.is_none()).map(|(_, entry)| entry)
+    }
+
+    /// The node without where it comes from.
+    fn write_bare(&self, text: &mut String, depth: usize) {
+        let bare = Shown { origin: None, remarks: Vec::new(), ..self.clone() };
+        let children = self.children.iter().map(|child| Shown {
+            origin: None,
+            remarks: Vec::new(),
+            ..child.clone()
+        });
+        Shown { children: children.collect(), ..bare }.write(text, depth);
     }
 
     pub(super) fn json(&self) -> Value {

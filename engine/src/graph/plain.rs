@@ -18,7 +18,8 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         })
     });
     let sources = plan.sources.iter().map(|it| {
-        let mut source = part(&it.name, it.spec.word(), it.off.as_deref());
+        let off = it.off.as_deref().or(it.is_disabled.then_some("disabled"));
+        let mut source = part(&it.name, it.spec.word(), off);
         source["disabled"] = it.is_disabled.into();
         source
     });

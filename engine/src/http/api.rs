@@ -327,11 +327,11 @@ pub(super) fn ready(app: &App, may_know: bool) -> Reply {
 fn breakers(text: &mut Text, generation: &Generation, now: std::time::Duration) {
     text.family("engine_breaker_state", "gauge", "0 closed, 1 half-open, 2 open");
     let stages = generation.plan.stages.iter().zip(&generation.stages);
-    let stages = stages.filter_map(|(plan, open)| Some((&plan.name, &open.as_ref()?.gate)));
-    let outlets = generation.outlets.iter().map(|(name, it)| (name, &it.gate));
-    for (name, gate) in stages.chain(outlets) {
-        if let Some(circuit) = &gate.circuit {
-            let state = circuit.standing(now) as u8;
+    let stages = stages.filter_map(|(plan, open)| Some((&plan.name, &open.as_ref()?.limits)));
+    let targets = generation.targets.iter().map(|(name, it)| (name, &it.limits));
+    for (name, limits) in stages.chain(targets) {
+        if let Some(breaker) = &limits.breaker {
+            let state = breaker.state(now) as u8;
             text.sample("engine_breaker_state", &[("stage", name)], f64::from(state));
         }
     }
@@ -356,8 +356,8 @@ async fn metrics(request: Request<App>) -> Answer {
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
     text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
-    for (name, limiter) in &generation.limiters {
-        let evicted = limiter.evicted() as f64;
+    for (name, memory) in &generation.keys {
+        let evicted = memory.evicted() as f64;
         text.sample("engine_filter_evictions_total", &[("filter", name)], evicted);
     }
     breakers(&mut text, &generation, engine.env.clock.monotonic());

@@ -12,8 +12,10 @@ use crate::http::service::Service;
 use crate::http::sse::{Backlog, Stream, StreamSettings};
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
+use crate::plan::diff::{Diff, PartFate, PlanRole};
 use crate::reload::Status;
-use stages::contract::{Route, StreamShape};
+use crate::run::Generation;
+use stages::contract::{Fault, Route, StreamShape};
 use stages::env::Pending;
 use stages::language::Environment;
 use stages::store::{Store, Stored, write_summary};
@@ -34,34 +36,72 @@ pub struct App {
     pub status: Arc<Status>,
     /// The hubs that the writer publishes to.
     pub hubs: Arc<Hubs>,
-    site: Arc<RwLock<Site>>,
+    surface: Arc<RwLock<Arc<Surface>>>,
 }
 
-/// What a reload may change.
+/// Everything that a request meets: routes, what guards them, and streams, all of one generation.
+/// A reload replaces it as a whole, so that no route is served before its guard.
 #[derive(Default)]
-struct Site {
+pub struct Surface {
+    /// Routes of sources with the names of their sources.
+    routes: Vec<(Arc<str>, Route)>,
+    /// The largest body of a request.
+    body_max: u64,
     tokens: Tokens,
     /// Tokens of sources that have their own, by path.
     senders: BTreeMap<String, Tokens>,
-    streams: BTreeMap<String, (Arc<str>, StreamShape, Stream)>,
+    streams: BTreeMap<String, LiveStream>,
+}
+
+/// A stream that clients may connect to, and its place among the hubs.
+#[derive(Clone)]
+struct LiveStream {
+    name: Arc<str>,
+    stream: Stream,
+    _seat: Arc<HubSeat>,
 }
 
 /// The hubs that the writer publishes to.
 #[derive(Default)]
 pub struct Hubs(RwLock<Vec<Arc<Hub>>>);
 
+/// A hub's place among those that are published to, until it is dropped.
+struct HubSeat {
+    hubs: Arc<Hubs>,
+    hub: Arc<Hub>,
+}
+
 impl Hubs {
     /// Hands a committed batch to every hub, in the order of `pos`.
     pub fn publish(&self, batch: &[Arc<Stored>]) {
         let hubs = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        hubs.iter().for_each(|it| it.publish(batch));
+        hubs.iter().for_each(|hub| hub.publish(batch));
+    }
+
+    /// Adds the hub that `make` gives. While it is made nothing is published, so that it can begin
+    /// at what is visible now and misses nothing after it.
+    fn add(self: &Arc<Self>, make: impl FnOnce() -> Arc<Hub>) -> HubSeat {
+        let mut hubs = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let hub = make();
+        hubs.push(hub.clone());
+        HubSeat { hubs: self.clone(), hub }
+    }
+}
+
+impl Drop for HubSeat {
+    fn drop(&mut self) {
+        let mut hubs = self.hubs.0.write().unwrap_or_else(PoisonError::into_inner);
+        hubs.retain(|hub| !Arc::ptr_eq(hub, &self.hub));
+        drop(hubs);
+        self.hub.close();
     }
 }
 
 impl App {
-    /// The surface of an engine; [`App::follow`] makes it fit the running generation.
+    /// The surface of an engine; until [`App::activate`] it has no route of a source, and no
+    /// token opens anything.
     pub fn new(engine: Arc<Engine>, status: Arc<Status>, hubs: Arc<Hubs>) -> Self {
-        App { engine, status, hubs, site: Arc::default() }
+        App { engine, status, hubs, surface: Arc::default() }
     }
 
     /// The service for a listener.
@@ -69,45 +109,65 @@ impl App {
         Arc::new(Front { app: self.clone(), router: api::router(self.clone()) })
     }
 
-    /// Takes tokens and streams from the running generation. A stream whose settings are the same
-    /// stays as it is, with its clients.
-    pub async fn follow(&self, environment: &dyn Environment) {
-        let generation = self.engine.generation();
-        let mut tokens = Tokens::default();
-        for token in &generation.plan.server.tokens {
-            // The plan has seen that the variable is set; what is gone since then opens nothing.
-            if let Ok(secret) = token.value.value.resolve(environment) {
-                let scopes = token.scopes.iter().filter_map(|it| Scope::parse(it)).collect();
-                tokens.add(token.name.value.clone(), &secret, scopes);
-            }
-        }
-        let mut senders = BTreeMap::new();
-        for (index, route) in &generation.routes {
-            if let Some(secret) = &route.bearer {
-                let mut own = Tokens::default();
-                let name = generation.plan.sources[*index].name.to_string();
-                own.add(name, secret, vec![Scope::Send]);
-                senders.insert(route.path.clone(), own);
-            }
-        }
-        let mut streams = BTreeMap::new();
-        for (name, shape) in generation.plan.streams() {
-            let stream = match self.kept(name, shape) {
-                Some(stream) => stream,
-                None => self.open_stream(name, shape, &generation.plan.name).await,
-            };
-            streams.insert(shape.path.clone(), (name.clone(), shape.clone(), stream));
-        }
-        let hubs = streams.values().map(|it| it.2.hub.clone()).collect();
-        *self.hubs.0.write().unwrap_or_else(PoisonError::into_inner) = hubs;
-        *self.site.write().unwrap_or_else(PoisonError::into_inner) =
-            Site { tokens, senders, streams };
+    fn surface(&self) -> Arc<Surface> {
+        self.surface.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn kept(&self, name: &Arc<str>, shape: &StreamShape) -> Option<Stream> {
-        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
-        let (known, known_shape, stream) = site.streams.get(&shape.path)?;
-        (known == name && known_shape == shape).then(|| stream.clone())
+    /// Makes the surface of a generation that is not running yet. Streams that the diff keeps are
+    /// shared with the one in force, with their clients. A secret that cannot be read is a fault:
+    /// without it the surface would be open, or shut, to the wrong people.
+    pub async fn prepare(
+        &self,
+        generation: &Generation,
+        diff: &Diff,
+        environment: &dyn Environment,
+    ) -> Result<Surface, Fault> {
+        let plan = &generation.plan;
+        let mut tokens = Tokens::default();
+        for token in &plan.server.tokens {
+            let secret = token.value.value.resolve(environment).map_err(|unset| {
+                Fault::permanent(format!("the token `{}`: {unset}", token.name.value))
+            })?;
+            let scopes = token.scopes.iter().filter_map(|it| Scope::parse(it)).collect();
+            tokens.add(token.name.value.clone(), &secret, scopes);
+        }
+        assert_eq!(tokens.is_empty(), plan.server.tokens.is_empty(), "each token guards");
+        let (mut senders, mut routes) = (BTreeMap::new(), Vec::new());
+        for (index, route) in &generation.routes {
+            let source = &plan.sources[*index].name;
+            if let Some(secret) = &route.bearer {
+                let mut own = Tokens::default();
+                own.add(source.to_string(), secret, vec![Scope::Send]);
+                senders.insert(route.path.clone(), own);
+            }
+            routes.push((source.clone(), route.clone()));
+        }
+        let (surface, mut streams) = (self.surface(), BTreeMap::new());
+        for (name, shape) in plan.streams() {
+            let is_kept = diff.fate(PlanRole::Sink, name) == PartFate::Kept;
+            let kept = surface.streams.get(&shape.path).filter(|it| is_kept && it.name == *name);
+            let stream = match kept {
+                Some(stream) => stream.clone(),
+                None => self.open_stream(name, shape, &plan.name).await,
+            };
+            streams.insert(shape.path.clone(), stream);
+        }
+        let body_max = plan.server.body_max;
+        Ok(Surface { routes, body_max, tokens, senders, streams })
+    }
+
+    /// Puts a surface in force. Streams that it does not share with the one before end, and their
+    /// clients resume where they connect again.
+    pub fn activate(&self, surface: Surface) {
+        let surface = Arc::new(surface);
+        let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::replace(&mut *current, surface.clone());
+        drop(current);
+        let goes_on = |it: &LiveStream| {
+            surface.streams.values().any(|new| Arc::ptr_eq(&new.stream.hub, &it.stream.hub))
+        };
+        // A request under way may hold the earlier surface for a while; its streams end now.
+        earlier.streams.values().filter(|it| !goes_on(it)).for_each(|it| it.stream.hub.close());
     }
 
     /// A stream whose ring holds the newest events of the store.
@@ -116,7 +176,7 @@ impl App {
         name: &Arc<str>,
         shape: &StreamShape,
         pipeline: &Arc<str>,
-    ) -> Stream {
+    ) -> LiveStream {
         let (redact, pipeline) = (shape.redact.clone(), pipeline.clone());
         let serialise: Serialise = Arc::new(move |stored| {
             let mut text = String::with_capacity(512);
@@ -124,19 +184,24 @@ impl App {
             text
         });
         let store = &self.engine.store;
+        let mut began = 0;
+        let seat = self.hubs.add(|| {
+            began = store.figures().highest_pos.load(Ordering::SeqCst);
+            Arc::new(Hub::new(name.clone(), shape.replay, began, serialise))
+        });
         let replay = shape.replay.min(FILL);
-        let filled = store
-            .read(move |it| {
-                let after = it.pos_before_newest(replay)?;
-                Ok((after, it.stream(after, u64::MAX >> 1, FILL)?))
+        let older = store
+            .read(move |reader| {
+                let from = reader.pos_before_newest(replay)?.min(began);
+                Ok((from, reader.stream(from, began, FILL)?))
             })
             .await;
-        let (after, newest) = filled.unwrap_or_default();
-        let hub = Arc::new(Hub::new(name.clone(), shape.replay, after, serialise));
-        let newest: Vec<Arc<Stored>> = newest.into_iter().map(Arc::new).collect();
-        hub.publish(&newest);
-        Stream {
-            hub,
+        // A ring that cannot be filled is empty: clients read the store instead.
+        if let Ok((from, older)) = older {
+            seat.hub.fill(began, from, older.into_iter().map(Arc::new).collect());
+        }
+        let stream = Stream {
+            hub: seat.hub.clone(),
             backlog: Arc::new(FromStore(store.clone())),
             settings: StreamSettings {
                 clients_max: shape.clients_max,
@@ -145,29 +210,20 @@ impl App {
                 retry: Duration::from_secs(2),
             },
             clock: self.engine.env.clock.clone(),
-        }
-    }
-
-    /// Whether a request may do what `scope` is for.
-    fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<(), Reply> {
-        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
-        site.tokens.allow(request, scope)
-    }
-
-    fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<(), Reply> {
-        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
-        site.senders.get(path).unwrap_or(&site.tokens).allow(request, Scope::Send)
-    }
-
-    fn stream(&self, path: &str) -> Option<Stream> {
-        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
-        site.streams.get(path).map(|it| it.2.clone())
+        };
+        LiveStream { name: name.clone(), stream, _seat: Arc::new(seat) }
     }
 
     /// Every stream with its name.
     pub fn streams(&self) -> Vec<(Arc<str>, Stream)> {
-        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
-        site.streams.values().map(|it| (it.0.clone(), it.2.clone())).collect()
+        let surface = self.surface();
+        surface.streams.values().map(|it| (it.name.clone(), it.stream.clone())).collect()
+    }
+}
+
+impl Surface {
+    fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<(), Reply> {
+        self.senders.get(path).unwrap_or(&self.tokens).allow(request, Scope::Send)
     }
 }
 
@@ -179,19 +235,17 @@ struct Front {
 impl Front {
     async fn answer(&self, request: &mut Request<'_>) -> Reply {
         let path = request.head().path().to_owned();
-        let generation = self.app.engine.generation();
-        let route = generation.routes.iter().find(|it| it.1.path == path);
-        if let Some((index, route)) = route {
-            let source = generation.plan.sources[*index].name.clone();
-            return self.ingest(request, route, &source, generation.plan.server.body_max).await;
+        let surface = self.app.surface();
+        if let Some((source, route)) = surface.routes.iter().find(|it| it.1.path == path) {
+            return self.ingest(request, route, source, &surface).await;
         }
-        if let Some(stream) = self.app.stream(&path) {
-            if let Err(refused) = self.app.allow(request, Scope::Read) {
+        if let Some(live) = surface.streams.get(&path) {
+            if let Err(refused) = surface.tokens.allow(request, Scope::Read) {
                 return refused;
             }
-            return stream.open(request);
+            return live.stream.open(request);
         }
-        self.routed(request, &path).await
+        self.routed(request, &path, &surface).await
     }
 
     async fn ingest(
@@ -199,7 +253,7 @@ impl Front {
         request: &mut Request<'_>,
         route: &Route,
         source: &Arc<str>,
-        body_max: u64,
+        surface: &Surface,
     ) -> Reply {
         let method = request.head().method().word();
         if !route.methods.iter().any(|it| it == method) {
@@ -210,20 +264,20 @@ impl Front {
         // A signature is over the body: it is checked when that is read, before it is parsed.
         let allowed = match &route.signature {
             Some(signature) => ingest::is_signed(signature, request),
-            None => self.app.allow_send(request, &route.path),
+            None => surface.allow_send(request, &route.path),
         };
         if let Err(refused) = allowed {
             return refused;
         }
-        let body_max = route.body_max.unwrap_or(body_max);
+        let body_max = route.body_max.unwrap_or(surface.body_max);
         ingest::answer(&self.app.engine, request, route, source, body_max).await
     }
 
-    async fn routed(&self, request: &mut Request<'_>, path: &str) -> Reply {
+    async fn routed(&self, request: &mut Request<'_>, path: &str, surface: &Surface) -> Reply {
         let is_open = matches!(path, "/healthz" | "/readyz");
         let scope =
             if path.starts_with("/api/dead-letters") { Scope::Redrive } else { Scope::Read };
-        let is_known = self.app.allow(request, scope);
+        let is_known = surface.tokens.allow(request, scope);
         if path == "/readyz" {
             return api::ready(&self.app, is_known.is_ok());
         }

@@ -59,6 +59,8 @@ pub enum Found {
     Next(Vec<Arc<Framed>>, u64),
     /// Nothing newer is known.
     Nothing,
+    /// The stream has ended; the client connects again and resumes.
+    Closed,
 }
 
 /// One sink's ring and what its clients wait for.
@@ -77,13 +79,14 @@ struct Ring {
     /// The covered range: after `after`, up to and including `to`.
     after: u64,
     to: u64,
+    is_closed: bool,
 }
 
 impl Hub {
-    /// An empty ring for the sink `name`. Nothing at or below `after` will be published; to fill
-    /// the ring at a start, begin it earlier and publish what the store has since then.
+    /// An empty ring for the sink `name`. Nothing at or below `after` will be published; what the
+    /// store has of it may be put in later by [`Hub::fill`].
     pub fn new(name: Arc<str>, capacity: usize, after: u64, serialise: Serialise) -> Self {
-        let ring = Mutex::new(Ring { events: VecDeque::new(), after, to: after });
+        let ring = Mutex::new(Ring { events: VecDeque::new(), after, to: after, is_closed: false });
         let counters = HubCounters::default();
         Hub { name, serialise, capacity, ring, news: Event::new(), counters }
     }
@@ -124,9 +127,36 @@ impl Hub {
         }
     }
 
+    /// Puts in what the store has of the time before the ring began: every event after `from` up
+    /// to the ring's first position, in order. Where the ring has moved on meanwhile, it stays.
+    pub fn fill(&self, began: u64, from: u64, older: Vec<Arc<Stored>>) {
+        let mut ring = self.lock();
+        if ring.after != began {
+            return;
+        }
+        let fits = |stored: &Arc<Stored>| stored.pos <= began && self.takes(stored);
+        for stored in older.into_iter().filter(fits).rev() {
+            if self.capacity <= ring.events.len() {
+                ring.after = stored.pos;
+                return;
+            }
+            ring.events.push_front(Arc::new(Framed::new(stored)));
+        }
+        ring.after = from;
+    }
+
+    /// The stream is over: every client ends and finds its place again when it connects.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.news.notify(usize::MAX);
+    }
+
     /// What follows `cursor`, at most `limit` events of it.
     pub fn next(&self, cursor: u64, limit: usize) -> Found {
         let ring = self.lock();
+        if ring.is_closed {
+            return Found::Closed;
+        }
         if cursor < ring.after {
             return Found::Before(ring.after);
         }

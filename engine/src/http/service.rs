@@ -7,7 +7,7 @@ use crate::http::wire::response::Reply;
 use event_listener::{Event, EventListener};
 use stages::env::{Clock, Pending};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Answers requests.
 pub trait Service: Send + Sync + 'static {
@@ -71,8 +71,8 @@ pub(crate) fn count(counter: &AtomicU64) {
 pub struct Site {
     /// Answers.
     pub service: Arc<dyn Service>,
-    /// Whom requests may be addressed to.
-    pub hosts: Hosts,
+    /// Whom requests may be addressed to; a reload may change it.
+    hosts: RwLock<Arc<Hosts>>,
     /// Bounds.
     pub limits: Limits,
     /// Time.
@@ -94,13 +94,23 @@ impl Site {
     ) -> Self {
         Site {
             service,
-            hosts,
+            hosts: RwLock::new(Arc::new(hosts)),
             limits,
             clock,
             stop: Stop::default(),
             counters: Counters::default(),
             date: Mutex::new((i64::MIN, [0; 29])),
         }
+    }
+
+    /// Whom requests may be addressed to.
+    pub fn hosts(&self) -> Arc<Hosts> {
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From the next request on, requests may be addressed to these.
+    pub fn set_hosts(&self, hosts: Hosts) {
+        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hosts);
     }
 
     /// The `Date` of an answer given now, made once a second.

@@ -233,6 +233,8 @@ impl Client {
                     }
                 }
                 Found::Next(events, to) => self.take(&events, to, out),
+                // The client connects again, and resumes after its last id.
+                Found::Closed => return false,
                 Found::Nothing if !out.is_empty() => return true,
                 Found::Nothing => {
                     let late = async {

@@ -143,8 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             }
         };
         let bytes = &self.io.unread()[..length];
-        let (limits, hosts) = (&self.site.limits, &self.site.hosts);
-        let head = Head::parse(bytes, limits, hosts, self.ends.local)?;
+        let (limits, hosts) = (&self.site.limits, self.site.hosts());
+        let head = Head::parse(bytes, limits, &hosts, self.ends.local)?;
         self.io.used(length);
         Ok(head)
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::files::Place;
 use crate::load;
+use crate::plan::RunMode;
 use crate::report;
 use stages::catalog::Catalog;
 use stages::diagnostic::SourceText;
@@ -42,7 +43,8 @@ impl Case {
     fn load(&self) -> load::Loaded {
         let file = self.folder.path().join("pipelines/main.kdl");
         let place = Place::of(&file, None, None);
-        load::load(&place, &[], &Catalog::built_in(), &Nothing).expect("it reads")
+        load::load(&place, &[], &Catalog::built_in(), &Nothing, RunMode::default())
+            .expect("it reads")
     }
 
     fn told(&self) -> String {

@@ -27,14 +27,12 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
     for (name, needed) in spec.needed() {
         let Some(unset) = needed.setting.value.missing(context.environment) else { continue };
         if needed.is_optional {
-            off.0.insert(name.value.clone(), in_words(&unset));
+            off.0.insert(name.value.clone(), unset.to_string());
         } else {
             report(&needed.setting, &unset, context.diagnostics);
         }
     }
-    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
-    let tokens = spec.server.tokens.iter().map(|it| &it.value);
-    for setting in server.into_iter().flatten().chain(tokens) {
+    for setting in spec.server.settings() {
         if let Some(unset) = setting.value.missing(context.environment) {
             report(setting, &unset, context.diagnostics);
         }
@@ -45,17 +43,8 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
 /// Everything that must be there: who runs the file without its outside gives stand-ins.
 pub fn required(spec: &Spec) -> Vec<Setting> {
     let needed = spec.needed().into_iter().filter(|it| !it.1.is_optional);
-    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
-    let tokens = spec.server.tokens.iter().map(|it| &it.value);
-    let server = server.into_iter().flatten().chain(tokens).map(|it| it.value.clone());
+    let server = spec.server.settings().map(|it| it.value.clone());
     needed.map(|it| it.1.setting.value).chain(server).collect()
-}
-
-fn in_words(unset: &Unset) -> String {
-    match unset {
-        Unset::Variable(name) => format!("environment variable `{name}` is not set"),
-        Unset::File(path, reason) => format!("{}: {reason}", path.display()),
-    }
 }
 
 fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnostics) {
@@ -66,7 +55,7 @@ fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnosti
         Unset::File(..) => "make the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
     };
     diagnostics
-        .push(Rule::MissingVariable, in_words(unset))
+        .push(Rule::MissingVariable, unset.to_string())
         .at(setting.span.clone(), "needed here")
         .help(help);
 }

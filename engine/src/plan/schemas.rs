@@ -3,9 +3,11 @@
 use crate::spec::{Name, Validate};
 use jsonschema::{Retrieve, Uri, Validator};
 use serde_json::Value;
+use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::diagnostic::{Rule, SourceText};
 use stages::language::{Context, glob_fits, nearest};
 use std::collections::HashMap;
+use std::hash::Hasher;
 use std::sync::Arc;
 
 /// Most files that a help text lists.
@@ -24,12 +26,32 @@ pub struct Violation {
     pub message: String,
 }
 
+/// A schema, ready to check values. Equal schemas were compiled from equal texts.
+#[derive(Debug, Clone)]
+pub struct CompiledSchema {
+    validator: Arc<Validator>,
+    fingerprint: u128,
+}
+
+impl CompiledSchema {
+    /// What checks values.
+    pub fn validator(&self) -> &Validator {
+        &self.validator
+    }
+}
+
+impl PartialEq for CompiledSchema {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
 /// The schemas of `data` by type.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Schemas {
-    exact: HashMap<String, Arc<Validator>>,
+    exact: HashMap<String, CompiledSchema>,
     /// Longest text before the first `*` first.
-    patterns: Vec<(String, Arc<Validator>)>,
+    patterns: Vec<(String, CompiledSchema)>,
 }
 
 impl Schemas {
@@ -38,7 +60,7 @@ impl Schemas {
         let exact = self.exact.get(kind);
         let found = exact
             .or_else(|| self.patterns.iter().find(|it| glob_fits(&it.0, kind)).map(|it| &it.1));
-        found.map(|it| &**it)
+        found.map(CompiledSchema::validator)
     }
 }
 
@@ -55,26 +77,26 @@ pub fn violations(validator: &Validator, value: &Value, prefix: &str) -> Vec<Vio
     validator.iter_errors(value).take(VIOLATIONS_MAX).map(violation).collect()
 }
 
-pub(super) fn of_message(file: Option<&Name>, context: &mut Context<'_>) -> Option<Arc<Validator>> {
+pub(super) fn of_message(file: Option<&Name>, context: &mut Context<'_>) -> Option<CompiledSchema> {
     compile(file?, false, "the message", context)
 }
 
 pub(super) fn of_data(validate: &Validate, context: &mut Context<'_>) -> Schemas {
     let mut schemas = Schemas::default();
     // Several types may share a file; it is compiled once.
-    let mut compiled: HashMap<&str, Arc<Validator>> = HashMap::new();
+    let mut compiled: HashMap<&str, CompiledSchema> = HashMap::new();
     for (kind, file) in &validate.schemas {
         let asserts = validate.asserts_formats;
         let of = format!("`{}`", kind.value);
         let known = compiled.get(&*file.value).cloned();
-        let Some(validator) = known.or_else(|| compile(file, asserts, &of, context)) else {
+        let Some(schema) = known.or_else(|| compile(file, asserts, &of, context)) else {
             continue;
         };
-        compiled.insert(&file.value, validator.clone());
+        compiled.insert(&file.value, schema.clone());
         if kind.value.contains('*') {
-            schemas.patterns.push((kind.value.clone(), validator));
+            schemas.patterns.push((kind.value.clone(), schema));
         } else {
-            schemas.exact.insert(kind.value.clone(), validator);
+            schemas.exact.insert(kind.value.clone(), schema);
         }
     }
     let literal = |it: &str| it.find('*').unwrap_or(it.len());
@@ -87,7 +109,7 @@ fn compile(
     asserts_formats: bool,
     of: &str,
     context: &mut Context<'_>,
-) -> Option<Arc<Validator>> {
+) -> Option<CompiledSchema> {
     let source = match context.files.read(&file.value) {
         Ok(source) => source,
         Err(why) => {
@@ -122,7 +144,13 @@ fn compile(
         .with_pattern_options(jsonschema::PatternOptions::regex())
         .build(&parsed);
     match built {
-        Ok(validator) => Some(Arc::new(validator)),
+        Ok(validator) => {
+            let mut hasher = SipHasher13::new();
+            hasher.write(source.text.as_bytes());
+            hasher.write_u8(u8::from(asserts_formats));
+            let fingerprint = hasher.finish128().as_u128();
+            Some(CompiledSchema { validator: Arc::new(validator), fingerprint })
+        }
         Err(fault) => {
             let reason = format!("it is no JSON Schema: {fault}");
             let found = broken(file, of, &reason, context);

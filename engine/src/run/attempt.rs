@@ -1,11 +1,11 @@
 //! One call of a remote stage, with its tries. Waiting for a try holds no worker, no slot of the
 //! stage and no place of another event: it is a timer in the event's own future.
 
-use super::OpenStage;
 use super::cache::Cache;
+use super::{OpenStage, condition};
 use crate::plan::{Policy, StagePlan};
 use smol::lock::Semaphore;
-use stages::contract::{Addition, Cause, Enricher, Fault};
+use stages::contract::{Addition, Cause, Enricher, Fault, FaultClass};
 use stages::env::{Env, within};
 use stages::event::{Event, Outcome};
 use stages::expr::Scope;
@@ -13,6 +13,7 @@ use stages::language::Globals;
 use stages::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a stage ended for one event.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ fn key_of(
     globals: &Globals,
     env: &Env,
 ) -> Option<String> {
-    match (&cache.settings().key, &stage.enricher) {
+    match (&cache.settings().key, &*stage.enricher) {
         (Some(key), _) => {
             let scope = Scope::of(event, env.clock.wall()).with(globals);
             let value = key.value.eval(&scope);
@@ -113,11 +114,11 @@ async fn tries(
     let began = env.clock.monotonic();
     let mut attempts = 0;
     loop {
-        stage.gate.in_turn(&*env.clock).await;
+        stage.limits.in_turn(&*env.clock).await;
         let result = {
             let _place = places.acquire().await;
             let _slot = stage.slots.acquire().await;
-            let admitted = stage.gate.circuit.as_ref().map(|it| it.admit(env.clock.monotonic()));
+            let admitted = stage.limits.breaker.as_ref().map(|it| it.admit(env.clock.monotonic()));
             let pass = match admitted.transpose() {
                 Ok(pass) => pass,
                 Err(wait) => {
@@ -131,6 +132,7 @@ async fn tries(
                 let is_fault = result.as_ref().is_err_and(|it| it.is_transient());
                 pass.end(env.clock.monotonic(), is_fault);
             }
+            condition::of_stage(&stage.health, result.as_ref().map(|_| ()));
             result
         };
         let fault = match result {
@@ -158,7 +160,7 @@ async fn once(
     env: &Env,
 ) -> Result<Addition, Fault> {
     let timeout = plan.policy.timeout;
-    let Enricher::Remote(remote) = &stage.enricher else {
+    let Enricher::Remote(remote) = &*stage.enricher else {
         unreachable!("a stage that is remote in the plan opens remote");
     };
     let call = AssertUnwindSafe(remote.enrich(event, timeout));
@@ -172,30 +174,107 @@ async fn once(
 
 impl Policy {
     /// How long to wait before the next try, if there is to be one after `attempts` tries.
-    pub fn wait_after(
-        &self,
-        fault: &Fault,
-        attempts: u32,
-        ratio: f64,
-    ) -> Option<std::time::Duration> {
-        let is_allowed = fault.is_transient() && self.covers(fault.cause);
-        if !is_allowed || self.retries.is_some_and(|it| it < attempts) {
+    pub fn wait_after(&self, fault: &Fault, attempts: u32, ratio: f64) -> Option<Duration> {
+        if !self.retries_after(fault) || self.retries.is_some_and(|most| most < attempts) {
             return None;
         }
         let own = self.backoff.wait(attempts, ratio);
         // The other side's wish is honoured up to an hour.
-        let wished = fault.retry_after.map(|it| it.min(std::time::Duration::from_secs(3600)));
-        Some(wished.map_or(own, |it| it.max(own)))
+        let wished = fault.retry_after.map(|wish| wish.min(Duration::from_secs(3600)));
+        Some(wished.map_or(own, |wish| wish.max(own)))
+    }
+
+    /// Whether the fault is worth another try: what `retry on=` says decides, and without it the
+    /// class of the fault.
+    fn retries_after(&self, fault: &Fault) -> bool {
+        if self.on.is_empty() { fault.is_transient() } else { self.covers(fault.cause) }
+    }
+
+    /// Whether the fault concerns everything that is sent there, so that deliveries wait for
+    /// somebody who corrects it. `retry on=` may name its status, and then it is retried instead.
+    pub fn pauses_for(&self, fault: &Fault) -> bool {
+        let is_named = !self.on.is_empty() && self.covers(fault.cause);
+        fault.class == FaultClass::Configuration && !is_named
     }
 
     fn covers(&self, cause: Cause) -> bool {
         let covers = |word: &String| match (word.as_str(), cause) {
             ("any", _) | ("timeout", Cause::Timeout) | ("connect", Cause::Connect) => true,
-            ("429", Cause::Status(status)) => status == 429,
             ("5xx", Cause::Status(status)) => (500..600).contains(&status),
             ("4xx", Cause::Status(status)) => (400..500).contains(&status),
+            (word, Cause::Status(status)) => word.parse() == Ok(status),
             _ => false,
         };
-        self.on.is_empty() || self.on.iter().any(covers)
+        self.on.iter().any(covers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Backoff;
+
+    fn policy(on: &str) -> Policy {
+        Policy {
+            timeout: Duration::from_secs(1),
+            retries: Some(1),
+            on: on.split_whitespace().map(str::to_owned).collect(),
+            give_up: Duration::from_secs(60),
+            backoff: Backoff { has_jitter: false, ..Backoff::default() },
+            breaker: None,
+            rate: None,
+            concurrency: 1,
+        }
+    }
+
+    fn fault(status: u16) -> Fault {
+        let class = match status {
+            401 | 403 => FaultClass::Configuration,
+            500..=599 => FaultClass::Transient,
+            _ => FaultClass::Permanent,
+        };
+        let cause = Cause::Status(status);
+        Fault { class, reason: status.to_string(), cause, retry_after: None }
+    }
+
+    /// What each policy does with each status: `r` retries, `p` pauses the target, `d` gives up.
+    #[test]
+    fn retry_on_decides_and_without_it_the_class_of_the_status() {
+        let decided = |on: &str| -> String {
+            let policy = policy(on);
+            let decide = |status: &u16| {
+                let fault = fault(*status);
+                let retries = policy.wait_after(&fault, 1, 1.0).is_some();
+                match (retries, policy.pauses_for(&fault)) {
+                    (true, false) => 'r',
+                    (false, true) => 'p',
+                    (false, false) => 'd',
+                    (true, true) => '!',
+                }
+            };
+            [500, 404, 401, 403, 429].iter().map(decide).collect()
+        };
+        for (on, expected) in [
+            ("", "rdppd"),
+            ("5xx", "rdppd"),
+            ("4xx", "drrrr"),
+            ("any", "rrrrr"),
+            ("404 429", "drppr"),
+            ("timeout", "ddppd"),
+            ("403", "ddprd"),
+        ] {
+            assert_eq!(decided(on), expected, "retry on={on:?}");
+        }
+    }
+
+    #[test]
+    fn the_wish_of_the_other_side_is_honoured_up_to_an_hour() {
+        let mut busy = fault(503);
+        let wait = |busy: &Fault| policy("").wait_after(busy, 1, 1.0).map(|it| it.as_millis());
+        assert_eq!(wait(&busy), Some(200));
+        busy.retry_after = Some(Duration::from_secs(7));
+        assert_eq!(wait(&busy), Some(7000));
+        busy.retry_after = Some(Duration::from_secs(86_400));
+        assert_eq!(wait(&busy), Some(3_600_000));
     }
 }

@@ -13,7 +13,7 @@ const ANSWERS_MAX: usize = 10_000;
 
 /// The breaker of one stage or outlet. Times are of the monotonic clock.
 #[derive(Debug)]
-pub struct Circuit {
+pub struct CircuitBreaker {
     settings: Breaker,
     state: Mutex<State>,
 }
@@ -31,9 +31,9 @@ enum State {
     },
 }
 
-/// How a breaker stands.
+/// Whether a breaker lets calls through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum BreakerState {
     /// Everything passes.
     Closed,
     /// Only probes pass.
@@ -44,42 +44,42 @@ pub enum Standing {
 
 /// The permission for one call. Dropped without an end, the call has said nothing.
 #[derive(Debug)]
-pub struct Pass<'a> {
-    circuit: &'a Circuit,
+pub struct Permit<'a> {
+    circuit: &'a CircuitBreaker,
     is_probe: bool,
     has_ended: bool,
 }
 
-impl Circuit {
+impl CircuitBreaker {
     /// A closed one.
     pub fn new(settings: Breaker) -> Self {
-        Circuit { settings, state: Mutex::new(State::Closed(VecDeque::new())) }
+        CircuitBreaker { settings, state: Mutex::new(State::Closed(VecDeque::new())) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How it stands.
-    pub fn standing(&self, now: Duration) -> Standing {
-        match &*self.state() {
-            State::Closed(_) => Standing::Closed,
-            State::Open { until } if now < *until => Standing::Open,
-            State::Open { .. } | State::HalfOpen { .. } => Standing::HalfOpen,
+    /// Whether it lets calls through.
+    pub fn state(&self, now: Duration) -> BreakerState {
+        match &*self.lock() {
+            State::Closed(_) => BreakerState::Closed,
+            State::Open { until } if now < *until => BreakerState::Open,
+            State::Open { .. } | State::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
     /// How long it stays open, when it is.
     pub fn open_for(&self, now: Duration) -> Option<Duration> {
-        match &*self.state() {
+        match &*self.lock() {
             State::Open { until } if now < *until => Some(*until - now),
             _ => None,
         }
     }
 
     /// Asks for one call; the error is how long to wait before asking again.
-    pub fn admit(&self, now: Duration) -> Result<Pass<'_>, Duration> {
-        let mut state = self.state();
+    pub fn admit(&self, now: Duration) -> Result<Permit<'_>, Duration> {
+        let mut state = self.lock();
         if let State::Open { until } = *state {
             if now < until {
                 return Err(until - now);
@@ -98,11 +98,11 @@ impl Circuit {
             }
             State::Open { .. } => unreachable!("it was opened half a moment ago"),
         };
-        Ok(Pass { circuit: self, is_probe, has_ended: false })
+        Ok(Permit { circuit: self, is_probe, has_ended: false })
     }
 
     fn note(&self, now: Duration, is_fault: bool, is_probe: bool) {
-        let mut state = self.state();
+        let mut state = self.lock();
         let opens = match &mut *state {
             State::Closed(answers) => {
                 answers.push_back((now, is_fault));
@@ -143,7 +143,7 @@ impl Trip {
     }
 }
 
-impl Pass<'_> {
+impl Permit<'_> {
     /// The call has ended: with a fault that trying again may heal, or with any other answer.
     pub fn end(mut self, now: Duration, is_fault: bool) {
         self.has_ended = true;
@@ -151,11 +151,11 @@ impl Pass<'_> {
     }
 }
 
-impl Drop for Pass<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if self.is_probe
             && !self.has_ended
-            && let State::HalfOpen { asked, .. } = &mut *self.circuit.state()
+            && let State::HalfOpen { asked, .. } = &mut *self.circuit.lock()
         {
             *asked = asked.saturating_sub(1);
         }
@@ -170,12 +170,12 @@ mod tests {
         Duration::from_secs(number)
     }
 
-    fn circuit(trip: Trip, probes: u32) -> Circuit {
-        Circuit::new(Breaker { trip, probes, ..Breaker::default() })
+    fn circuit(trip: Trip, probes: u32) -> CircuitBreaker {
+        CircuitBreaker::new(Breaker { trip, probes, ..Breaker::default() })
     }
 
     #[track_caller]
-    fn answer(circuit: &Circuit, at: u64, is_fault: bool) {
+    fn answer(circuit: &CircuitBreaker, at: u64, is_fault: bool) {
         circuit.admit(seconds(at)).expect("it passes").end(seconds(at), is_fault);
     }
 
@@ -185,14 +185,14 @@ mod tests {
         for at in [0, 40, 41] {
             answer(&circuit, at, true);
         }
-        assert_eq!(circuit.standing(seconds(41)), Standing::Closed, "the first is forgotten");
+        assert_eq!(circuit.state(seconds(41)), BreakerState::Closed, "the first is forgotten");
         answer(&circuit, 42, true);
         assert_eq!(circuit.admit(seconds(43)).err(), Some(seconds(19)));
-        assert_eq!(circuit.standing(seconds(62)), Standing::HalfOpen);
+        assert_eq!(circuit.state(seconds(62)), BreakerState::HalfOpen);
         let probe = circuit.admit(seconds(62)).expect("a probe passes");
         assert!(circuit.admit(seconds(62)).is_err(), "one probe at a time");
         probe.end(seconds(63), false);
-        assert_eq!(circuit.standing(seconds(63)), Standing::Closed);
+        assert_eq!(circuit.state(seconds(63)), BreakerState::Closed);
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(circuit.admit(seconds(23)).err(), Some(seconds(19)));
         answer(&circuit, 42, false);
         answer(&circuit, 43, false);
-        assert_eq!(circuit.standing(seconds(43)), Standing::Closed);
+        assert_eq!(circuit.state(seconds(43)), BreakerState::Closed);
     }
 
     #[test]
@@ -214,9 +214,9 @@ mod tests {
         answer(&circuit, 0, true);
         answer(&circuit, 1, true);
         answer(&circuit, 2, false);
-        assert_eq!(circuit.standing(seconds(2)), Standing::Closed);
+        assert_eq!(circuit.state(seconds(2)), BreakerState::Closed);
         answer(&circuit, 3, true);
-        assert_eq!(circuit.standing(seconds(3)), Standing::Open);
+        assert_eq!(circuit.state(seconds(3)), BreakerState::Open);
     }
 
     #[test]

@@ -1,19 +1,22 @@
 //! Deliveries to the outside, out of the durable outbox, after the commit.
 //!
-//! One worker per outlet. It keeps nothing in memory that is not on disk, so a crash costs at
-//! most the attempts under way.
+//! One worker for each target, which owns it. It keeps nothing in memory that is not on disk, so a
+//! crash, or the end of the worker, costs at most the attempts under way: their deliveries are
+//! still pending, and their key tells the other side that it is the same.
 
-use super::{Generation, Outlet};
-use crate::engine::Engine;
+mod settle;
+
+use super::stop::StopSignal;
+use super::{Target, condition};
+use crate::engine::{Engine, OutboxSeat};
 use futures_util::FutureExt;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
 use stages::contract::{Cause, Fault, Outgoing};
-use stages::env::within;
+use stages::env::{Pending, within};
 use stages::event::Event;
-use stages::store::{
-    DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Settlement, StoreFault, Stored,
-};
+use stages::store::{Delivery, Entry, StoreFault, Stored};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,177 +24,262 @@ use std::time::Duration;
 /// Deliveries taken out of the outbox at once.
 const CHUNK: usize = 64;
 /// A worker with nothing to do looks again after this, as a net under the signals.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long a worker waits after a fault of the store.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// The first wait of a target that rejects its credentials, and the longest.
+const PAUSE_FIRST: Duration = Duration::from_secs(15);
+const PAUSE_MAX: Duration = Duration::from_secs(900);
 
-/// Delivers to the outlet of this name for as long as the running generation has it.
-pub async fn work(engine: Arc<Engine>, name: Arc<str>) {
-    let signal = engine.outbox().signal(&name);
-    loop {
-        let told = signal.listen();
-        let generation = engine.generation();
-        let Some(outlet) = generation.outlets.get(&name).cloned() else { return };
-        if engine.is_stopping() {
-            return;
-        }
-        let pause = match round(&engine, &generation, &outlet).await {
-            Ok(Next::AtOnce) => continue,
-            Ok(Next::Later(pause)) => pause.min(LOOK),
-            Err(fault) => {
-                tracing::warn!(sink = &*name, reason = %fault, "the outbox could not be read");
-                Duration::from_secs(1)
+/// Works off the deliveries of one target.
+pub struct DeliveryWorker {
+    engine: Arc<Engine>,
+    target: Arc<Target>,
+    seat: OutboxSeat,
+    /// Due deliveries that were read and not begun.
+    queue: VecDeque<(Delivery, Option<Stored>)>,
+    /// Numbers of the events whose delivery is under way.
+    under_way: BTreeSet<u64>,
+    /// While the target rejects its credentials.
+    pause: Option<Pause>,
+}
+
+/// A target that takes nothing until somebody changes something; one delivery probes it.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    /// When the next probe is due, on the monotonic clock.
+    until: Duration,
+    wait: Duration,
+}
+
+/// How one attempt ended, as far as the worker is concerned.
+struct AttemptEnd {
+    seq: u64,
+    outcome: AttemptOutcome,
+}
+
+enum AttemptOutcome {
+    Done,
+    /// It was not made, or its end could not be stored: the delivery is as it was.
+    Unsettled,
+    /// The other side rejects us, whatever we send.
+    Unauthorized,
+    Failed,
+}
+
+/// What a worker waits for.
+enum Wake {
+    Ended(AttemptEnd),
+    /// Something may be due.
+    Look,
+    Stop,
+}
+
+impl DeliveryWorker {
+    /// A worker with nothing under way. There is one for each target: it holds the target's seat.
+    pub fn new(engine: Arc<Engine>, target: Arc<Target>) -> Self {
+        let seat = engine.outbox().seat(&target.name);
+        let (queue, under_way) = (VecDeque::new(), BTreeSet::new());
+        DeliveryWorker { engine, target, seat, queue, under_way, pause: None }
+    }
+
+    /// Delivers until it is time to stop; then the attempts under way end first.
+    pub async fn run(mut self, stop: &StopSignal) -> Result<(), Fault> {
+        let mut attempts: FuturesUnordered<Pending<'_, AttemptEnd>> = FuturesUnordered::new();
+        loop {
+            let news = self.seat.listen();
+            let wait = if stop.is_raised() {
+                LOOK_EVERY
+            } else {
+                self.begin(&mut attempts).await.unwrap_or_else(|fault| {
+                    tracing::debug!(target = &*self.target.name, reason = %fault, "outbox not read");
+                    STORE_PAUSE
+                })
+            };
+            let look = async {
+                smol::future::or(news, self.engine.env.clock.sleep(wait)).await;
+                Wake::Look
+            };
+            let ended = async {
+                match attempts.next().await {
+                    Some(end) => Wake::Ended(end),
+                    None if stop.is_raised() => Wake::Stop,
+                    None => smol::future::pending().await,
+                }
+            };
+            let stopped = async {
+                if stop.is_raised() {
+                    smol::future::pending::<()>().await;
+                }
+                stop.raised().await;
+                Wake::Stop
+            };
+            match smol::future::or(ended, smol::future::or(stopped, look)).await {
+                Wake::Ended(end) => self.note(&end),
+                Wake::Look => {}
+                Wake::Stop if attempts.is_empty() => return Ok(()),
+                Wake::Stop => self.queue.clear(),
             }
+        }
+    }
+
+    /// The same with a future that says when.
+    pub async fn run_until(self, end: impl Future<Output = ()>) {
+        let stop = StopSignal::default();
+        let ending = async {
+            end.await;
+            stop.raise();
         };
-        drop(generation);
-        let slept = engine.env.clock.sleep(pause);
-        smol::future::or(smol::future::or(told, slept), engine.when_stopped()).await;
+        smol::future::zip(self.run(&stop), ending).await.0.ok();
+    }
+
+    /// Begins what is due and allowed; how long to wait for more.
+    async fn begin(
+        &mut self,
+        attempts: &mut FuturesUnordered<Pending<'_, AttemptEnd>>,
+    ) -> Result<Duration, StoreFault> {
+        let clock = self.engine.env.clock.clone();
+        while self.under_way.len() < self.places() {
+            let now = clock.monotonic();
+            if let Some(wait) = self.obstacle(now) {
+                return Ok(wait);
+            }
+            if self.queue.is_empty()
+                && let Some(wait) = self.fill().await?
+            {
+                return Ok(wait);
+            }
+            let rate = self.target.limits.rate.as_ref();
+            if let Some(rate) = rate.filter(|it| !it.take(clock.monotonic())) {
+                return Ok(rate.wait(clock.monotonic()).max(Duration::from_millis(1)));
+            }
+            let (delivery, stored) = self.queue.pop_front().expect("it was filled just now");
+            let is_new = self.under_way.insert(delivery.seq);
+            assert!(is_new, "a delivery is under way once");
+            let (engine, target) = (self.engine.clone(), self.target.clone());
+            attempts.push(Box::pin(attempt(engine, target, delivery, stored)));
+        }
+        Ok(LOOK_EVERY)
+    }
+
+    /// Deliveries that may be under way at once; one alone probes a paused target.
+    fn places(&self) -> usize {
+        if self.pause.is_some() { 1 } else { self.target.policy.concurrency }
+    }
+
+    /// How long nothing may be sent, when that is so: no attempt is spent on it.
+    fn obstacle(&self, now: Duration) -> Option<Duration> {
+        let paused = self.pause.filter(|it| now < it.until).map(|it| it.until - now);
+        let breaker = self.target.limits.breaker.as_ref();
+        paused.or_else(|| breaker.and_then(|it| it.open_for(now)))
+    }
+
+    /// Reads what is due; how long until something is, where nothing is now.
+    async fn fill(&mut self) -> Result<Option<Duration>, StoreFault> {
+        let now = self.engine.env.clock.wall();
+        let (name, limit) = (self.target.name.clone(), CHUNK + self.under_way.len());
+        let under_way = self.under_way.clone();
+        let (due, events, next) = self
+            .engine
+            .store
+            .read(move |reader| {
+                let mut due = reader.due(&name, now, limit)?;
+                due.retain(|delivery| !under_way.contains(&delivery.seq));
+                let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
+                Ok((due, reader.by_seq(&seqs)?, reader.next_due(&name)?))
+            })
+            .await?;
+        if due.is_empty() {
+            let wait = next.map_or(LOOK_EVERY, |at| at.since(now).max(Duration::from_millis(1)));
+            // What is under way is due all the same, and its end wakes the worker.
+            let wait = if self.under_way.is_empty() { wait } else { LOOK_EVERY };
+            return Ok(Some(wait.min(LOOK_EVERY)));
+        }
+        let stored = |delivery: &Delivery| events.iter().find(|it| it.seq == delivery.seq).cloned();
+        self.queue.extend(due.into_iter().map(|delivery| {
+            let event = stored(&delivery);
+            (delivery, event)
+        }));
+        Ok(None)
+    }
+
+    /// An attempt has ended.
+    fn note(&mut self, end: &AttemptEnd) {
+        let was_under_way = self.under_way.remove(&end.seq);
+        assert!(was_under_way, "only what is under way ends");
+        match end.outcome {
+            AttemptOutcome::Unauthorized => {
+                let wait = self.pause.map_or(PAUSE_FIRST, |it| (it.wait * 2).min(PAUSE_MAX));
+                let until = self.engine.env.clock.monotonic() + wait;
+                self.pause = Some(Pause { until, wait });
+                self.queue.clear();
+            }
+            AttemptOutcome::Done | AttemptOutcome::Failed => self.pause = None,
+            AttemptOutcome::Unsettled => {}
+        }
     }
 }
 
-enum Next {
-    AtOnce,
-    Later(Duration),
-}
-
-/// One chunk of what is due.
-async fn round(
-    engine: &Arc<Engine>,
-    generation: &Generation,
-    outlet: &Arc<Outlet>,
-) -> Result<Next, StoreFault> {
-    // While its breaker is open, what is due stays as it is: no try is spent on it.
-    let open =
-        outlet.gate.circuit.as_ref().and_then(|it| it.open_for(engine.env.clock.monotonic()));
-    if let Some(wait) = open {
-        return Ok(Next::Later(wait));
-    }
-    let now = engine.env.clock.wall();
-    let sink = outlet.name.clone();
-    let (due, events, next) = engine
-        .store
-        .read(move |it| {
-            let due = it.due(&sink, now, CHUNK)?;
-            let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
-            Ok((due, it.by_seq(&seqs)?, it.next_due(&sink)?))
-        })
-        .await?;
-    if due.is_empty() {
-        let wait = next.map_or(LOOK, |it| it.since(now).max(Duration::from_millis(1)));
-        return Ok(Next::Later(wait));
-    }
-    let pipeline = &generation.plan.name;
-    let monotonic = engine.env.clock.monotonic();
-    let pace = outlet.gate.pace.as_ref();
-    let due: Vec<Delivery> =
-        due.into_iter().take_while(|_| pace.is_none_or(|it| it.take(monotonic))).collect();
-    if let Some(pace) = pace.filter(|_| due.is_empty()) {
-        return Ok(Next::Later(pace.wait(monotonic).max(Duration::from_millis(1))));
-    }
-    stream::iter(due)
-        .for_each_concurrent(outlet.policy.concurrency, |delivery| {
-            let stored = events.iter().find(|it| it.seq == delivery.seq).cloned();
-            attempt(engine, outlet, delivery, stored, pipeline)
-        })
-        .await;
-    Ok(Next::AtOnce)
-}
-
+/// One attempt, up to the commit that settles it.
 async fn attempt(
-    engine: &Arc<Engine>,
-    outlet: &Arc<Outlet>,
+    engine: Arc<Engine>,
+    target: Arc<Target>,
     delivery: Delivery,
     stored: Option<Stored>,
-    pipeline: &str,
-) {
-    let timeout = outlet.policy.timeout;
+) -> AttemptEnd {
+    let seq = delivery.seq;
     let clock = &*engine.env.clock;
-    let admitted = outlet.gate.circuit.as_ref().map(|it| it.admit(clock.monotonic()));
-    let Ok(pass) = admitted.transpose() else { return };
-    let result = match outgoing(stored, &outlet.name, timeout) {
-        None => Err(Fault::permanent("the event is gone")),
-        Some(outgoing) => {
-            let call = AssertUnwindSafe(outlet.deliver(outgoing)).catch_unwind();
-            match within(clock, timeout, call).await {
-                Some(Ok(result)) => result,
-                Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", outlet.name))),
-                None => {
-                    Err(Fault::transient(Cause::Timeout, format!("no answer within {timeout:?}")))
-                }
-            }
-        }
+    let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
+    let Ok(permit) = admitted.transpose() else {
+        return AttemptEnd { seq, outcome: AttemptOutcome::Unsettled };
     };
-    if let Some(pass) = pass {
-        pass.end(clock.monotonic(), result.as_ref().is_err_and(|it| it.is_transient()));
+    let result = call(&engine, &target, stored).await;
+    if let Some(permit) = permit {
+        permit.end(clock.monotonic(), result.as_ref().is_err_and(Fault::is_transient));
     }
+    condition::of_target(target.health(), result.as_ref().copied());
     if engine.is_stopping() && result.is_err() {
         // A stop changes no delivery's state: what did not finish stays pending.
-        return;
+        return AttemptEnd { seq, outcome: AttemptOutcome::Unsettled };
     }
-    let settlement = settle(engine, outlet, &delivery, result);
-    engine.metrics.delivered(&outlet.name, settlement.state.word());
-    if let Some(error) = &settlement.error {
-        tracing::debug!(sink = &*outlet.name, seq = delivery.seq, pipeline, error, "not delivered");
-    }
-    if let Err(fault) = engine.store.submit(vec![Entry::Settle(settlement)]).await {
-        // It will be delivered again; the key tells the other side that it is the same.
-        tracing::warn!(sink = &*outlet.name, reason = %fault, "a delivery could not be settled");
-        engine.env.clock.sleep(Duration::from_secs(1)).await;
-    }
-}
-
-fn settle(
-    engine: &Engine,
-    outlet: &Outlet,
-    delivery: &Delivery,
-    result: Result<(), Fault>,
-) -> Settlement {
-    let now = engine.env.clock.wall();
-    let attempts = delivery.attempts + 1;
-    let mut settlement = Settlement {
-        sink: outlet.name.clone(),
-        seq: delivery.seq,
-        state: DeliveryState::Done,
-        attempts,
-        not_before: now,
-        error: None,
-        letter: None,
+    let outcome = match &result {
+        Ok(()) => AttemptOutcome::Done,
+        Err(fault) if target.policy.pauses_for(fault) => AttemptOutcome::Unauthorized,
+        Err(_) => AttemptOutcome::Failed,
     };
-    let Err(fault) = result else { return settlement };
-    let policy = &outlet.policy;
-    let wait = policy.wait_after(&fault, attempts, engine.env.random.ratio());
-    let age = now.since(delivery.created);
-    settlement.error = Some(fault.reason.clone());
-    match wait.filter(|it| age + *it < policy.give_up) {
-        Some(wait) => {
-            settlement.state = DeliveryState::Pending;
-            settlement.not_before = now.plus(wait);
-        }
-        None => {
-            settlement.state = DeliveryState::Dead;
-            settlement.letter = Some(Box::new(DeadLetter {
-                id: 0,
-                what: DeadLetterWhat::Delivery,
-                seq: Some(delivery.seq),
-                source_node: outlet.name.clone(),
-                source: None,
-                event_id: None,
-                stage: outlet.name.clone(),
-                class: fault.class.word(),
-                reason: fault.reason,
-                attempts,
-                first: delivery.created,
-                last: now,
-                generation: 0,
-                body: Arc::from(&b""[..]),
-            }));
+    let settlement = settle::settlement(&engine, &target, &delivery, result);
+    engine.metrics.delivered(&target.name, settlement.state.word());
+    match engine.store.submit(vec![Entry::Settle(settlement)]).await {
+        Ok(_) => AttemptEnd { seq, outcome },
+        // It is delivered again; the key tells the other side that it is the same.
+        Err(_) => {
+            clock.sleep(STORE_PAUSE).await;
+            AttemptEnd { seq, outcome: AttemptOutcome::Unsettled }
         }
     }
-    settlement
 }
 
-fn outgoing(stored: Option<Stored>, sink: &str, timeout: Duration) -> Option<Outgoing> {
+/// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
+async fn call(engine: &Engine, target: &Target, stored: Option<Stored>) -> Result<(), Fault> {
+    let timeout = target.policy.timeout;
+    let Some(outgoing) = outgoing(stored, &target.name, timeout) else {
+        return Err(Fault::permanent("the event cannot be read from the store"));
+    };
+    let call = AssertUnwindSafe(target.deliver(outgoing)).catch_unwind();
+    match within(&*engine.env.clock, timeout, call).await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
+        None => {
+            let shown = stages::language::write_duration(timeout);
+            Err(Fault::transient(Cause::Timeout, format!("no answer within {shown}")))
+        }
+    }
+}
+
+fn outgoing(stored: Option<Stored>, target: &str, timeout: Duration) -> Option<Outgoing> {
     let stored = stored?;
     let event = event_of(&stored)?;
-    let key = format!("{}/{sink}", stored.envelope.id);
+    let key = format!("{}/{target}", stored.envelope.id);
     Some(Outgoing { event, stored: Arc::new(stored), key, timeout })
 }
 

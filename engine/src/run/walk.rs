@@ -208,7 +208,7 @@ impl Walk {
                 continue;
             }
             let stage = generation.stages[index].as_ref().expect("a stage that is off is skipped");
-            match &stage.enricher {
+            match &*stage.enricher {
                 Enricher::Remote(_) => match self.known.remove(&*plan.name) {
                     Some(value) => self.take(index, self.remembered(value)),
                     None => {
@@ -341,7 +341,7 @@ impl Walk {
         }
         let deliveries = targets
             .iter()
-            .filter(|it| self.generation.outlets.contains_key(*it))
+            .filter(|it| self.generation.targets.contains_key(*it))
             .map(|it| delivery(plan, it, &scope))
             .collect();
         let stages = self.results.into_iter().flatten().collect();

@@ -48,7 +48,7 @@ pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
             schema,
             map,
             // Its route is that of the source.
-            is_disabled: true,
+            off: Some("it is a way into another source".to_owned()),
             ..source.clone()
         };
         plan.sources.push(door);

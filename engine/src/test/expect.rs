@@ -134,7 +134,7 @@ fn stored(expect: &Expect, seen: &Seen) -> Option<Miss> {
 
 /// What goes to an outside sink has left only when it was taken there.
 fn has_left(stored: &Stored, name: &Arc<str>, seen: &Seen) -> bool {
-    if !seen.generation.outlets.contains_key(name) {
+    if !seen.generation.targets.contains_key(name) {
         return true;
     }
     seen.told.iter().any(|it| it.by == *name && it.event.seq == stored.seq)

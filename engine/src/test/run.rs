@@ -7,13 +7,13 @@ use super::seen::{Arrived, Commits, Ledger, Seen, Watch};
 use super::{Act, Content, Given, Suite, Test, Variables, expect, timeline};
 use crate::engine::{Arrival, Engine, Outbox, Unavailable};
 use crate::plan::Plan;
-use crate::run::{self, Opening, Outside, deliver};
+use crate::run::deliver::DeliveryWorker;
+use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
-use stages::contract::{Fault, Services};
+use stages::contract::Fault;
 use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
-use stages::health::PartRole;
 use stages::spanned::Span;
 use stages::store::{self, Delivery, Policy, Settings, Store, Synchronous};
 use std::collections::HashSet;
@@ -99,24 +99,20 @@ impl Trial {
         let opened = store::open(settings(&plan), Policy::default(), env.clone(), Box::new(ledger));
         let (store, writer) = opened.map_err(|it| Fault::permanent(it.to_string()))?;
         simulation.executor.spawn(writer.run_as_task()).detach();
-        let opening = Opening {
-            services: Services {
-                env: env.clone(),
-                environment: variables,
-                fetch: Doors(world.clone()).fetch(&"".into()),
-                globals: Arc::default(),
-                pipeline: "".into(),
-                timezone: "UTC".into(),
-                health: env.health.part(PartRole::Config, ""),
-            },
+        let outside = Doors(world.clone());
+        let context = OpenContext {
+            env: env.clone(),
+            environment: variables,
+            fetch: outside.fetch(&"".into()),
             demo_notices: None,
-            outside: Some(Arc::new(Doors(world.clone()))),
+            outside: Some(Arc::new(outside)),
         };
-        let open = async move { run::open(plan, 1, String::new(), &opening, None).await };
-        let generation = simulation
+        let tag = GenerationTag { number: 1, hash: String::new() };
+        let open = async move { run::open(plan, tag, &context, None).await };
+        let opened = simulation
             .complete(open)
             .unwrap_or_else(|| Err(Fault::permanent("opening the stages takes time")))?;
-        let generation = Arc::new(generation);
+        let generation = Arc::new(opened.generation);
         let engine = Engine::new(
             env.clone(),
             store.clone(),
@@ -127,8 +123,10 @@ impl Trial {
         let probe = Watch::new(generation.clone(), env.clock);
         engine.observe(probe.clone());
         engine.spawn(engine.clone().pump());
-        for name in generation.outlets.keys() {
-            engine.spawn(deliver::work(engine.clone(), name.clone()));
+        for target in generation.targets.values() {
+            let worker = DeliveryWorker::new(engine.clone(), target.clone());
+            let running = engine.clone();
+            engine.spawn(async move { worker.run_until(running.when_stopped()).await });
         }
         simulation.settle();
         let arrived = Mutex::default();

@@ -68,7 +68,7 @@ impl Watcher for Ledger {
 
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>) {
         for sink in sinks {
-            self.outbox.signal(sink).notify(usize::MAX);
+            self.outbox.wake(sink);
         }
     }
 }

@@ -70,6 +70,15 @@ pub enum Unset {
     File(PathBuf, String),
 }
 
+impl fmt::Display for Unset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unset::Variable(name) => write!(f, "environment variable `{name}` is not set"),
+            Unset::File(path, reason) => write!(f, "{}: {reason}", path.display()),
+        }
+    }
+}
+
 impl fmt::Debug for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -141,6 +141,8 @@ impl Kind for Http {
 }
 
 impl SourceKind for Http {
+    const IS_SERVED: bool = true;
+
     fn ends(_: &Settings) -> bool {
         false
     }

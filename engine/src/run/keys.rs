@@ -1,7 +1,7 @@
 //! What `dedupe` and `throttle` remember. It outlives a reload that leaves the rule as it is, and
 //! is gone with the process: after a restart the first event of each key passes again.
 
-use super::pace::Pace;
+use super::rate::RateLimiter;
 use crate::spec::{self, Passing};
 use siphasher::sip::SipHasher13;
 use stages::event::Envelope;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// The memory of one rule. Times are of the monotonic clock.
 #[derive(Debug)]
-pub struct Limiter {
+pub struct KeyMemory {
     rule: Rule,
     keys_max: usize,
     known: Mutex<Known>,
@@ -40,18 +40,18 @@ struct Key {
     /// Who passed: the same event again passes again, so that a sender who got no answer may
     /// repeat it.
     holder: u64,
-    pace: Option<Pace>,
+    pace: Option<RateLimiter>,
 }
 
 /// A key that an event holds until its first commit; forgotten when that fails.
 #[derive(Debug)]
-pub struct Noted {
-    limiter: Arc<Limiter>,
+pub struct Reservation {
+    limiter: Arc<KeyMemory>,
     key: String,
     holder: u64,
 }
 
-impl Noted {
+impl Reservation {
     /// The event was not taken: the next one of its key is the first.
     pub fn forget(self) {
         let mut known = self.limiter.known();
@@ -61,7 +61,7 @@ impl Noted {
     }
 }
 
-impl Limiter {
+impl KeyMemory {
     /// The memory that a rule needs; a plain condition needs none.
     pub fn of(rule: &Passing) -> Option<Self> {
         let (rule, keys_max) = match rule {
@@ -70,7 +70,7 @@ impl Limiter {
             Passing::Paced { pace, keys_max, .. } => (Rule::Paced(*pace), *keys_max),
         };
         let known = Mutex::new(Known::default());
-        Some(Limiter { rule, keys_max, known, evicted: AtomicU64::new(0) })
+        Some(KeyMemory { rule, keys_max, known, evicted: AtomicU64::new(0) })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -84,7 +84,12 @@ impl Limiter {
 
     /// Whether an event of this key passes now. What it notes is to be forgotten if the event is
     /// not taken after all.
-    pub fn passes(self: &Arc<Self>, key: String, event: &Envelope, now: Duration) -> Option<Noted> {
+    pub fn passes(
+        self: &Arc<Self>,
+        key: String,
+        event: &Envelope,
+        now: Duration,
+    ) -> Option<Reservation> {
         let holder = identity(&event.source, &event.id);
         let mut known = self.known();
         match self.rule {
@@ -100,7 +105,7 @@ impl Limiter {
             }
             Rule::Paced(settings) => {
                 if !known.keys.contains_key(&key) {
-                    known.insert(key.clone(), holder, Some(Pace::new(settings)), now);
+                    known.insert(key.clone(), holder, Some(RateLimiter::new(settings)), now);
                 }
                 let pace = known.keys.get(&key).and_then(|it| it.pace.as_ref());
                 if !pace.is_some_and(|it| it.take(now)) {
@@ -112,7 +117,7 @@ impl Limiter {
         // A place of a rate is not given back: what was asked for was asked for.
         let is_once = matches!(self.rule, Rule::Once(_));
         let holder = if is_once { holder } else { 0 };
-        Some(Noted { limiter: self.clone(), key, holder })
+        Some(Reservation { limiter: self.clone(), key, holder })
     }
 
     fn make_room(&self, known: &mut Known) {
@@ -125,7 +130,7 @@ impl Limiter {
 }
 
 impl Known {
-    fn insert(&mut self, key: String, holder: u64, pace: Option<Pace>, now: Duration) {
+    fn insert(&mut self, key: String, holder: u64, pace: Option<RateLimiter>, now: Duration) {
         self.remove(&key);
         self.count += 1;
         let age = (now, self.count);
@@ -174,15 +179,15 @@ mod tests {
         Duration::from_secs(number)
     }
 
-    fn once(window: u64, keys_max: usize) -> Arc<Limiter> {
+    fn once(window: u64, keys_max: usize) -> Arc<KeyMemory> {
         let key = Expr::parse("event.type", Roots::EVENT).expect("an expression");
         let key = Spanned::new(key, 0..0);
         let rule = Passing::Once { key, window: seconds(window), keys_max };
-        Arc::new(Limiter::of(&rule).expect("it remembers"))
+        Arc::new(KeyMemory::of(&rule).expect("it remembers"))
     }
 
     #[track_caller]
-    fn check(limiter: &Arc<Limiter>, key: &str, id: &str, at: u64, passes: bool) {
+    fn check(limiter: &Arc<KeyMemory>, key: &str, id: &str, at: u64, passes: bool) {
         let passed = limiter.passes(key.to_owned(), &event(id), seconds(at)).is_some();
         assert_eq!(passed, passes, "{id} at {at}");
     }
@@ -221,7 +226,7 @@ mod tests {
     fn a_rate_is_kept_by_key() {
         let pace = spec::Pace { rate: parse_rate("1/s").expect("a rate"), burst: 2 };
         let rule = Passing::Paced { key: None, pace, keys_max: 10 };
-        let limiter = Arc::new(Limiter::of(&rule).expect("it remembers"));
+        let limiter = Arc::new(KeyMemory::of(&rule).expect("it remembers"));
         for (id, key, at, passes) in [
             ("1", "a", 0, true),
             ("2", "a", 0, true),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The rate of one stage, outlet or key. Times are of the monotonic clock.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     /// Time that one call stands for.
     interval: Duration,
     /// How far calls may run ahead of the rate.
@@ -16,12 +16,12 @@ pub struct Pace {
     next: Mutex<Duration>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// Nothing has happened yet.
     pub fn new(settings: spec::Pace) -> Self {
         let interval = settings.rate.per.div_f64(settings.rate.count.max(f64::MIN_POSITIVE));
         let tolerance = interval * settings.burst.saturating_sub(1);
-        Pace { interval, tolerance, next: Mutex::new(Duration::ZERO) }
+        RateLimiter { interval, tolerance, next: Mutex::new(Duration::ZERO) }
     }
 
     /// Takes the next place; how long to wait for it. Places are given in the order of asking.
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
     use stages::language::parse_rate;
 
-    fn pace(rate: &str, burst: u32) -> Pace {
-        Pace::new(spec::Pace { rate: parse_rate(rate).expect("a rate"), burst })
+    fn pace(rate: &str, burst: u32) -> RateLimiter {
+        RateLimiter::new(spec::Pace { rate: parse_rate(rate).expect("a rate"), burst })
     }
 
     fn millis(number: u64) -> Duration {

@@ -1,0 +1,80 @@
+//! Where the HTTP server listens: real sockets, or whatever a simulation has in their place.
+
+use crate::http::listener::Server;
+use crate::http::service::Site;
+use smol::Executor;
+use smol::net::TcpListener;
+use stages::contract::{Cause, Fault};
+use stages::env::Pending;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Binds addresses.
+pub trait Ports: Send + Sync {
+    /// Binds `address`, `HOST:PORT`. Nothing is accepted before [`Port::serve`].
+    fn bind(&self, address: String) -> Pending<'static, Result<Box<dyn Port>, Fault>>;
+}
+
+/// An address that is bound and not served yet. Dropping it frees the address.
+pub trait Port: Send {
+    /// The address, with the port that the system chose where 0 was asked for.
+    fn address(&self) -> SocketAddr;
+
+    /// Accepts connections from now on.
+    fn serve(
+        self: Box<Self>,
+        executor: Arc<Executor<'static>>,
+        site: Arc<Site>,
+    ) -> Box<dyn Serving>;
+}
+
+/// A server at work. Dropping it closes its connections at once.
+pub trait Serving: Send {
+    /// Closes the address, lets requests under way finish, and closes what is left after `grace`.
+    fn drain(self: Box<Self>, grace: Duration) -> Pending<'static, ()>;
+}
+
+/// The network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NetworkPorts;
+
+struct BoundListener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Ports for NetworkPorts {
+    fn bind(&self, address: String) -> Pending<'static, Result<Box<dyn Port>, Fault>> {
+        Box::pin(async move {
+            let refused = |error: std::io::Error| {
+                Fault::transient(Cause::Other, format!("cannot listen on {address}: {error}"))
+            };
+            let listener = TcpListener::bind(&address).await.map_err(refused)?;
+            let address = listener.local_addr().map_err(refused)?;
+            Ok(Box::new(BoundListener { listener, address }) as Box<dyn Port>)
+        })
+    }
+}
+
+impl Port for BoundListener {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    fn serve(
+        self: Box<Self>,
+        executor: Arc<Executor<'static>>,
+        site: Arc<Site>,
+    ) -> Box<dyn Serving> {
+        Box::new(Server::start(self.listener, executor, site))
+    }
+}
+
+impl Serving for Server {
+    fn drain(self: Box<Self>, grace: Duration) -> Pending<'static, ()> {
+        Box::pin(async move {
+            Server::drain(*self, grace).await;
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! When two parts of one name are the same, and which of their state may be kept.
+
+use super::{PartState, PlanRole};
+use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
+use crate::spec::{Filter, Passing};
+use stages::catalog::Spec;
+use stages::contract::Shape;
+use std::sync::Arc;
+
+/// A part of a plan, as far as a diff needs it.
+pub(super) struct Part {
+    pub(super) role: PlanRole,
+    pub(super) name: Arc<str>,
+    pub(super) off: Option<String>,
+    pub(super) state: &'static [PartState],
+}
+
+impl Part {
+    pub(super) fn is_named_like(&self, other: &Part) -> bool {
+        self.role == other.role && self.name == other.name
+    }
+}
+
+/// The parts that a file has one of.
+const SECTIONS: [PlanRole; 7] = [
+    PlanRole::Pipeline,
+    PlanRole::Server,
+    PlanRole::Limits,
+    PlanRole::Validate,
+    PlanRole::Priority,
+    PlanRole::Route,
+    PlanRole::DeadLetter,
+];
+
+const TARGET_STATE: &[PartState] =
+    &[PartState::Deliveries, PartState::Cooldown, PartState::Breaker, PartState::Rate];
+
+/// Every part of a plan, in the order of roles and then of the file.
+pub(super) fn parts(plan: &Plan) -> Vec<Part> {
+    let part = |role, name: &Arc<str>, off: &Option<String>, state| Part {
+        role,
+        name: name.clone(),
+        off: off.clone(),
+        state,
+    };
+    let sections = SECTIONS.into_iter().map(|role| part(role, &"".into(), &None, &[]));
+    let sources = plan
+        .sources
+        .iter()
+        .map(|it| part(PlanRole::Source, &it.name, &it.off, &[PartState::Position]));
+    let filters = plan.filters.iter().map(|it| {
+        let off = it.is_disabled.then(|| "disabled".to_owned());
+        let state: &[PartState] =
+            if filter_role(it) == PlanRole::Filter { &[] } else { &[PartState::Keys] };
+        part(filter_role(it), &it.name.value.as_str().into(), &off, state)
+    });
+    let stages = plan.stages.iter().map(|it| {
+        let state = if it.spec.is_remote() {
+            &[PartState::Cache, PartState::Breaker, PartState::Rate][..]
+        } else {
+            &[]
+        };
+        part(PlanRole::Enrich, &it.name, &it.off, state)
+    });
+    let sinks = plan.sinks.iter().map(|it| {
+        let state = match it.shape {
+            Shape::Outside => TARGET_STATE,
+            Shape::Stream(_) => &[PartState::Clients],
+            Shape::Store(_) => &[],
+        };
+        part(PlanRole::Sink, &it.name, &it.off, state)
+    });
+    let notifiers =
+        plan.notifiers.iter().map(|it| part(PlanRole::Notify, &it.name, &it.off, TARGET_STATE));
+    sections.chain(sources).chain(filters).chain(stages).chain(sinks).chain(notifiers).collect()
+}
+
+fn filter_role(filter: &Filter) -> PlanRole {
+    match filter.rule {
+        Passing::Keep(_) => PlanRole::Filter,
+        Passing::Once { .. } => PlanRole::Dedupe,
+        Passing::Paced { .. } => PlanRole::Throttle,
+    }
+}
+
+/// One part of each plan.
+struct Pair<'a, T> {
+    old: &'a T,
+    new: &'a T,
+}
+
+fn pair<'a, T>(old: &'a [T], new: &'a [T], is_it: impl Fn(&T) -> bool) -> Option<Pair<'a, T>> {
+    let old = old.iter().find(|it| is_it(it))?;
+    let new = new.iter().find(|it| is_it(it))?;
+    Some(Pair { old, new })
+}
+
+fn sources<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, SourcePlan>> {
+    pair(&old.sources, &new.sources, |it| *it.name == *name)
+}
+
+fn stages<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, StagePlan>> {
+    pair(&old.stages, &new.stages, |it| *it.name == *name)
+}
+
+fn sinks<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, SinkPlan>> {
+    pair(&old.sinks, &new.sinks, |it| *it.name == *name)
+}
+
+fn notifiers<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, NotifierPlan>> {
+    pair(&old.notifiers, &new.notifiers, |it| *it.name == *name)
+}
+
+fn filters<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Filter>> {
+    pair(&old.filters, &new.filters, |it| it.name.value == name)
+}
+
+/// Whether what was opened for a part serves on: its kind and settings are equal, and so is what
+/// it takes from outside. What is read from the plan at each event does not count.
+pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
+    let is_around = is_surrounding_equal(old, new, name);
+    match role {
+        PlanRole::Source => sources(old, new, name)
+            .is_some_and(|it| is_around && it.old.spec.same(Spec::as_any(&*it.new.spec))),
+        PlanRole::Enrich => stages(old, new, name)
+            .is_some_and(|it| is_around && it.old.spec.same(Spec::as_any(&*it.new.spec))),
+        PlanRole::Sink => sinks(old, new, name).is_some_and(|it| is_sink_equal(&it, is_around)),
+        PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
+            let texts = |it: &NotifierPlan| (it.title.clone(), it.message.clone());
+            is_around
+                && it.old.spec.same(Spec::as_any(&*it.new.spec))
+                && texts(it.old) == texts(it.new)
+                && it.old.policy == it.new.policy
+        }),
+        PlanRole::Server => {
+            old.server.listen == new.server.listen && old.secrets.agree_on_listen(&new.secrets)
+        }
+        _ => true,
+    }
+}
+
+/// Kinds hold the zone, labels and parameters that they render with, and secrets that they send.
+fn is_surrounding_equal(old: &Plan, new: &Plan, name: &str) -> bool {
+    old.globals == new.globals
+        && old.timezone == new.timezone
+        && old.name == new.name
+        && old.secrets.agree(&new.secrets, name)
+}
+
+fn is_sink_equal(it: &Pair<'_, SinkPlan>, is_around: bool) -> bool {
+    match (&it.old.shape, &it.new.shape) {
+        // The store stays open: what cannot change while it is, is rejected.
+        (Shape::Store(_), Shape::Store(_)) => true,
+        (Shape::Stream(old), Shape::Stream(new)) => old == new,
+        (Shape::Outside, Shape::Outside) => {
+            is_around
+                && it.old.spec.same(Spec::as_any(&*it.new.spec))
+                && it.old.policy == it.new.policy
+        }
+        _ => false,
+    }
+}
+
+/// Whether nothing at all differs between the two, also what is read from the plan at each event.
+pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
+    if !service(old, new, role, name) {
+        return false;
+    }
+    match role {
+        PlanRole::Source => sources(old, new, name).is_some_and(|it| {
+            let read = |it: &SourcePlan| (it.map.clone(), it.off.clone());
+            read(it.old) == read(it.new) && it.old.schema == it.new.schema
+        }),
+        PlanRole::Enrich => stages(old, new, name).is_some_and(|it| is_stage_equal(&it, old, new)),
+        PlanRole::Sink => sinks(old, new, name).is_some_and(|it| {
+            it.old.spec.same(Spec::as_any(&*it.new.spec)) && it.old.off == it.new.off
+        }),
+        PlanRole::Notify => notifiers(old, new, name)
+            .is_some_and(|it| it.old.cooldown == it.new.cooldown && it.old.off == it.new.off),
+        PlanRole::Filter | PlanRole::Dedupe | PlanRole::Throttle => filters(old, new, name)
+            .is_some_and(|it| {
+                let read =
+                    |it: &Filter| (it.when.clone(), it.on_drop, it.reason.clone(), it.is_disabled);
+                it.old.rule == it.new.rule && read(it.old) == read(it.new)
+            }),
+        PlanRole::Pipeline => {
+            old.globals == new.globals
+                && old.timezone == new.timezone
+                && old.description == new.description
+        }
+        PlanRole::Server => old.server == new.server && old.secrets.agree_on_tokens(&new.secrets),
+        PlanRole::Limits => old.limits == new.limits,
+        PlanRole::Validate => old.validate == new.validate,
+        PlanRole::Priority => old.priority == new.priority,
+        PlanRole::Route => old.route == new.route,
+        PlanRole::DeadLetter => old.dead_letter == new.dead_letter,
+    }
+}
+
+fn is_stage_equal(it: &Pair<'_, StagePlan>, old: &Plan, new: &Plan) -> bool {
+    let read = |it: &StagePlan| {
+        let ends = (it.into.clone(), it.on_error.clone(), it.off.clone());
+        (it.policy.clone(), it.cache.clone(), it.when.clone(), ends)
+    };
+    read(it.old) == read(it.new) && waits_for(it.old, old) == waits_for(it.new, new)
+}
+
+/// Names, since a stage's number changes with the stages before it.
+fn waits_for(stage: &StagePlan, plan: &Plan) -> [Vec<Arc<str>>; 2] {
+    let names = |of: &[usize]| of.iter().map(|at| plan.stages[*at].name.clone()).collect();
+    [names(&stage.after), names(&stage.needs)]
+}
+
+/// Whether a part that runs in both plans keeps this state.
+pub(super) fn state(old: &Plan, new: &Plan, role: PlanRole, name: &str, state: PartState) -> bool {
+    let policies = || match role {
+        PlanRole::Enrich => stages(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
+        PlanRole::Sink => sinks(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
+        _ => notifiers(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
+    };
+    match state {
+        // Kept in the store, under the name.
+        PartState::Position => {
+            sources(old, new, name).is_some_and(|it| it.old.spec.word() == it.new.spec.word())
+        }
+        PartState::Deliveries | PartState::Cooldown => true,
+        PartState::Keys => filters(old, new, name).is_some_and(|it| it.old.rule == it.new.rule),
+        PartState::Cache => {
+            service(old, new, role, name)
+                && stages(old, new, name).is_some_and(|it| it.old.cache == it.new.cache)
+        }
+        PartState::Breaker => {
+            service_calls(old, new, role, name)
+                && policies().is_some_and(|it| it.0.breaker == it.1.breaker)
+        }
+        PartState::Rate => {
+            service_calls(old, new, role, name)
+                && policies().is_some_and(|it| it.0.rate == it.1.rate)
+        }
+        PartState::Clients => service(old, new, role, name),
+    }
+}
+
+/// Whether calls go to the same place as before, whatever the failure handling says now.
+fn service_calls(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
+    is_surrounding_equal(old, new, name)
+        && match role {
+            PlanRole::Enrich => stages(old, new, name)
+                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+            PlanRole::Sink => sinks(old, new, name)
+                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+            PlanRole::Notify => notifiers(old, new, name)
+                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+            _ => false,
+        }
+}

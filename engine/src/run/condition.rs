@@ -1,0 +1,44 @@
+//! What the end of a call says about the health of the stage or target that made it.
+
+use stages::contract::{Fault, FaultClass};
+use stages::health::{PartHealth, Problem};
+
+/// The code of a part whose credentials are rejected.
+pub const UNAUTHORIZED: &str = "unauthorized";
+/// The code of a part that rejected what it was given.
+pub const REJECTED: &str = "rejected";
+
+/// A call of a target has ended.
+pub fn of_target(health: &PartHealth, result: Result<(), &Fault>) {
+    let Err(fault) = result else { return health.clear_all() };
+    let advice = match fault.class {
+        FaultClass::Configuration => {
+            "its deliveries wait: correct the token or the permission; it is tried again by itself"
+        }
+        FaultClass::Transient => "deliveries are retried as the policy says",
+        FaultClass::Permanent => {
+            "the delivery is a dead letter; redrive it once the cause is removed"
+        }
+    };
+    health.report(problem(fault).advise(advice));
+}
+
+/// A call of a stage has ended.
+pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
+    let Err(fault) = result else { return health.clear_all() };
+    let advice = match fault.class {
+        FaultClass::Configuration => "correct the token or the permission",
+        FaultClass::Transient => "calls are retried as the policy says",
+        FaultClass::Permanent => "`on-error` decides what becomes of the event",
+    };
+    health.report(problem(fault).advise(advice));
+}
+
+fn problem(fault: &Fault) -> Problem {
+    let reason = fault.reason.clone();
+    match fault.class {
+        FaultClass::Configuration => Problem::failed(UNAUTHORIZED, reason),
+        FaultClass::Transient => Problem::degraded(fault.cause.code(), reason),
+        FaultClass::Permanent => Problem::degraded(REJECTED, reason),
+    }
+}

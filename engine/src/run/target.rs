@@ -1,0 +1,50 @@
+//! A sink or notifier that delivers to the outside, opened.
+
+use super::limits::CallLimits;
+use crate::plan::Policy;
+use stages::contract::{DynDeliver, DynNotify, Fault, Notice, Outgoing, Services};
+use stages::expr::{Scope, Template};
+use stages::health::PartHealth;
+use std::sync::Arc;
+
+/// A sink or notifier that delivers to the outside.
+pub struct Target {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its failure handling.
+    pub policy: Policy,
+    /// Whether and how often it may be called.
+    pub limits: CallLimits,
+    /// What delivers.
+    pub(super) kind: TargetKind,
+    /// What it was opened with; its health is the target's.
+    pub(super) services: Services,
+}
+
+/// What delivers.
+pub(super) enum TargetKind {
+    /// A sink takes the event.
+    Sink(Box<dyn DynDeliver>),
+    /// A notifier takes texts about it.
+    Notifier { notifier: Box<dyn DynNotify>, title: Template, message: Template },
+}
+
+impl Target {
+    /// Where it says what does not work.
+    pub fn health(&self) -> &PartHealth {
+        &self.services.health
+    }
+
+    /// One attempt.
+    pub async fn deliver(&self, outgoing: Outgoing) -> Result<(), Fault> {
+        match &self.kind {
+            TargetKind::Sink(sink) => sink.deliver(&outgoing).await,
+            TargetKind::Notifier { notifier, title, message } => {
+                let now = self.services.env.clock.wall();
+                let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+                let (title, message) = (title.render(&scope), message.render(&scope));
+                notifier.tell(&Notice { outgoing, title, message }).await
+            }
+        }
+    }
+}
