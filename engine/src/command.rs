@@ -4,6 +4,7 @@
 mod check;
 mod checked;
 mod completions;
+mod diff;
 mod eval;
 mod expand;
 mod explain;
@@ -41,6 +42,8 @@ enum Command {
     New(new::NewArgs),
     /// Draw a file: what there is, what waits for what, and what is off.
     Graph(graph::GraphArgs),
+    /// Show what a reload would change: what is opened, closed, replaced, and which state is kept.
+    Diff(diff::DiffArgs),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -63,6 +66,7 @@ pub fn main(line: Line) -> u8 {
         Command::Eval(args) => eval::eval(&args),
         Command::New(args) => new::new(&args),
         Command::Graph(args) => graph::graph(&args),
+        Command::Diff(args) => diff::diff(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -187,6 +187,7 @@ impl<'a> Reading<'a> {
             data: Arc::new(data),
             raw,
             enrich: serde_json::Map::new(),
+            globals: self.plan.globals.clone(),
         };
         self.judge(event, &prefix)
     }
@@ -375,7 +376,7 @@ impl<'a> Reading<'a> {
             if !glob_fits(&rule.kind.value, &event.envelope.kind) {
                 continue;
             }
-            let scope = Scope::of(event, self.incoming.received).with(&plan.globals);
+            let scope = Scope::of(event, self.incoming.received);
             let holds = rule.check.value.eval(&scope);
             if matches!(holds, Val::Bool(false)) {
                 self.complain(&rule.at, rule.message.clone());
@@ -407,7 +408,7 @@ impl<'a> Reading<'a> {
     }
 
     fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Reservation>) -> bool {
-        let scope = Scope::of(event, self.incoming.received).with(&self.plan.globals);
+        let scope = Scope::of(event, self.incoming.received);
         if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
             return true;
         }
@@ -452,7 +453,7 @@ pub fn tag_of(filter: &str) -> String {
 
 /// The event's level: the first case that holds, else what it has.
 pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
-    let scope = Scope::of(event, now).with(&plan.globals);
+    let scope = Scope::of(event, now);
     let case = plan.priority.cases.iter().find(|it| it.1.value.is_true(&scope));
     case.map_or(event.envelope.priority, |it| it.0)
 }

@@ -52,7 +52,9 @@ pub fn load(
     loaded.files.insert(place.file.clone());
     if let (Some(plan), Some(read)) = (&mut loaded.plan, read) {
         plan.select(mode);
-        plan.outline = expand::expand(&read, catalog).outline();
+        let expanded = expand::expand(&read, catalog);
+        plan.outline = expanded.outline();
+        plan.effective = expanded.kdl().into();
         plan.secrets = Secrets::of(&read.spec, environment);
         loaded.files.extend(plan::secret_files(&read.spec));
     }

@@ -76,6 +76,8 @@ pub struct Plan {
     pub off: Vec<String>,
     /// What each node of the effective file says; empty where nobody will compare it.
     pub outline: Outline,
+    /// The effective file as text, secrets masked; empty where nobody will ask for it.
+    pub effective: Arc<str>,
     /// Fingerprints of what nodes take from outside; empty where the plan will not run.
     pub secrets: Secrets,
 }
@@ -338,6 +340,7 @@ fn assemble(
         dead_letter: spec.dead_letter,
         off: off.lines(),
         outline: Outline::default(),
+        effective: "".into(),
         secrets: Secrets::default(),
         sources,
         stages,

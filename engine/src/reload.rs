@@ -210,10 +210,11 @@ impl Reloader {
     async fn take(&mut self, loaded: Loaded, version: FileVersion, running: &Arc<Generation>) {
         let Loaded { plan, diagnostics, hash, .. } = loaded;
         let Some(plan) = plan else {
-            (self.show)(&diagnostics);
             let findings = crate::report::human(&diagnostics, false, 100);
             let headline = crate::report::headline(&diagnostics);
-            return self.reject(Some(version), &headline, findings).await;
+            self.reject(Some(version), &headline, findings).await;
+            // Whoever reads them finds them at `/readyz` too.
+            return (self.show)(&diagnostics);
         };
         let tag = GenerationTag { number: running.number + 1, hash };
         match self.prepare(plan, tag, running).await {

@@ -56,6 +56,7 @@ fn event() -> Event {
         body: Body { bytes: text.clone().into_bytes().into(), data: DataAt::Slice(0..text.len()) },
         data: Arc::new(data),
         raw: None,
+        globals: Default::default(),
         enrich: Map::new(),
     }
 }

@@ -117,12 +117,8 @@ pub struct Services {
     pub environment: Arc<dyn Environment>,
     /// HTTP to the outside.
     pub fetch: Arc<dyn Fetch>,
-    /// The roots that are the same for every event.
-    pub globals: Arc<Globals>,
     /// The pipeline's name.
     pub pipeline: Arc<str>,
-    /// The time zone of the pipeline, by its IANA name.
-    pub timezone: Arc<str>,
     /// Where this source, stage, sink or notifier says what does not work, while it does the rest
     /// of its work. What a call returns as a [`Fault`] the engine reports by itself.
     pub health: PartHealth,
@@ -273,6 +269,9 @@ pub trait Emit: Send + Sync {
 
     /// Ends when it is time to stop.
     fn closed(&self) -> Pending<'_, ()>;
+
+    /// What expressions read besides an event; a reload may change it.
+    fn globals(&self) -> Arc<Globals>;
 }
 
 /// What an enrichment is known to add, before there is an event; the twin of [`Addition`].

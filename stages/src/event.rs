@@ -1,5 +1,6 @@
 //! What travels: an event, immutable once emitted but for its growing additions.
 
+use crate::language::Globals;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -118,6 +119,8 @@ pub struct Event {
     pub raw: Option<Arc<Value>>,
     /// What the enrichments added, as the tree under `enrich`.
     pub enrich: Map<String, Value>,
+    /// What expressions read besides: the parameters, labels and zone of its generation.
+    pub globals: Arc<Globals>,
 }
 
 /// How a stage ended for one event.

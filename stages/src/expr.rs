@@ -266,14 +266,15 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// An event with its payload and additions.
+    /// An event with its payload, its additions, and what it reads besides.
     pub fn of(event: &'a Event, now: Timestamp) -> Self {
+        let scope = Scope::at(now).with(&event.globals);
         Scope {
             event: Some(event),
             data: Some(&event.data),
             raw: event.raw.as_deref(),
             enrich: Some(&event.enrich),
-            ..Scope::at(now)
+            ..scope
         }
     }
 

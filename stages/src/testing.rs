@@ -146,15 +146,18 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
         env,
         environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
         fetch,
-        globals: Arc::new(Globals {
-            zone: None,
-            param: json!({ "limit": 3 }),
-            server: json!({ "public_url": "http://127.0.0.1:8600" }),
-            pipeline: json!({ "name": "door", "labels": { "site": "home" } }),
-        }),
         pipeline: "door".into(),
-        timezone: "UTC".into(),
     }
+}
+
+/// What expressions read besides an event.
+pub(crate) fn globals() -> Arc<Globals> {
+    Arc::new(Globals {
+        zone: None,
+        param: json!({ "limit": 3 }),
+        server: json!({ "public_url": "http://127.0.0.1:8600" }),
+        pipeline: json!({ "name": "door", "labels": { "site": "home" } }),
+    })
 }
 
 /// Services of a world without an outside.
@@ -184,6 +187,7 @@ pub(crate) fn event(data: Value) -> Event {
         data: Arc::new(data),
         raw: None,
         enrich: Map::new(),
+        globals: globals(),
     }
 }
 
@@ -249,6 +253,10 @@ impl Emit for Inbox {
     fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>> {
         let value = self.remembered.lock().unwrap().get(key).cloned();
         Box::pin(async move { value })
+    }
+
+    fn globals(&self) -> Arc<Globals> {
+        globals()
     }
 
     fn closed(&self) -> Pending<'_, ()> {

@@ -27,7 +27,7 @@ pub(super) fn read(
     loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))
 }
 
-fn tell(found: &[Diagnostic]) -> u8 {
+pub(super) fn tell(found: &[Diagnostic]) -> u8 {
     report::to_terminal(&report::human(found, report::has_colour(), report::width()));
     1
 }

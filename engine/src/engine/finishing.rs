@@ -157,6 +157,7 @@ impl Engine {
             data: Arc::new(data),
             raw: raw.flatten().map(Arc::new),
             enrich: serde_json::Map::new(),
+            globals: generation.plan.globals.clone(),
         };
         let parsed = |it: (String, String)| Some((it.0, serde_json::from_str(&it.1).ok()?));
         let known = results.into_iter().filter_map(parsed).collect();

@@ -30,6 +30,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/events/*id").get(event);
     router.at("/api/stats").get(stats);
     router.at("/api/pipeline").get(pipeline);
+    router.at("/api/pipeline/file").get(pipeline_file);
     router.at("/api/reloads").get(reloads);
     router.at("/api/dead-letters").get(dead_letters);
     router.at("/api/dead-letters/redrive").post(redrive);
@@ -223,6 +224,12 @@ async fn pipeline(request: Request<App>) -> Answer {
     ];
     body.extend(more.map(|(name, value)| (name.to_owned(), value)));
     Ok(json_text(Value::Object(body).to_string()))
+}
+
+/// The effective file of the running generation, secrets masked.
+async fn pipeline_file(request: Request<App>) -> Answer {
+    let text = request.state().engine.generation().plan.effective.to_string();
+    Ok(Response::builder(200).content_type("text/plain; charset=utf-8").body(text).build())
 }
 
 async fn reloads(request: Request<App>) -> Answer {

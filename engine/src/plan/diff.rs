@@ -243,14 +243,17 @@ fn change(
     };
     let settings = outline::changed(&old.outline, &new.outline, role.word(), &name);
     let is_of_one = before.is_none() || after.is_none();
-    let is_equal = is_of_one || same::whole(old, new, role, &name);
+    let is_equal = is_of_one || !settings.is_empty() || same::whole(old, new, role, &name);
+    // The targets of a route that nobody wrote follow from the sinks, and the public address from
+    // the one that the server listens on: those are listed anyway.
+    let is_derived = matches!(role, PlanRole::Route | PlanRole::Pipeline);
     let kept = |state: &PartState| ran && runs && same::state(old, new, role, &name, *state);
     PartChange {
         role,
         fate,
         off: after.and_then(|it| it.off.clone()),
         is_of_one,
-        is_changed_outside: !is_equal && settings.is_empty(),
+        is_changed_outside: !is_equal && !is_derived,
         settings: if is_of_one { Vec::new() } else { settings },
         state: part.state.iter().map(|state| (*state, kept(state))).collect(),
         name,

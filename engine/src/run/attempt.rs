@@ -9,7 +9,6 @@ use stages::contract::{Addition, Cause, Enricher, Fault, FaultClass};
 use stages::env::{Env, within};
 use stages::event::{Event, Outcome};
 use stages::expr::Scope;
-use stages::language::Globals;
 use stages::time::Timestamp;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -38,12 +37,11 @@ pub async fn ask(
     plan: &StagePlan,
     stage: Arc<OpenStage>,
     event: Event,
-    globals: &Globals,
     places: &Semaphore,
     env: &Env,
 ) -> Ended {
     let (began, started) = (env.clock.monotonic(), env.clock.wall());
-    let key = stage.cache.as_ref().and_then(|it| key_of(it, &stage, &event, globals, env));
+    let key = stage.cache.as_ref().and_then(|it| key_of(it, &stage, &event, env));
     let kept = stage.cache.as_ref().zip(key);
     let micros = |env: &Env| (env.clock.monotonic() - began).as_micros() as u64;
     if let Some((cache, key)) = &kept
@@ -85,16 +83,10 @@ fn cached(
 }
 
 /// What tells this question from others; a null key is never kept.
-fn key_of(
-    cache: &Cache,
-    stage: &OpenStage,
-    event: &Event,
-    globals: &Globals,
-    env: &Env,
-) -> Option<String> {
+fn key_of(cache: &Cache, stage: &OpenStage, event: &Event, env: &Env) -> Option<String> {
     match (&cache.settings().key, &*stage.enricher) {
         (Some(key), _) => {
-            let scope = Scope::of(event, env.clock.wall()).with(globals);
+            let scope = Scope::of(event, env.clock.wall());
             let value = key.value.eval(&scope);
             (!value.is_null()).then(|| value.text())
         }

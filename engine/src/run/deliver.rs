@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use stages::contract::{Cause, Fault, Outgoing};
 use stages::env::{Pending, within};
 use stages::event::Event;
+use stages::language::Globals;
 use stages::store::{Delivery, Entry, StoreFault, Stored};
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -262,7 +263,7 @@ async fn attempt(
 /// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
 async fn call(engine: &Engine, target: &Target, stored: Option<Stored>) -> Result<(), Fault> {
     let timeout = target.policy.timeout;
-    let Some(outgoing) = outgoing(stored, &target.name, timeout) else {
+    let Some(outgoing) = stored.and_then(|stored| outgoing(engine, target, stored)) else {
         return Err(Fault::permanent("the event cannot be read from the store"));
     };
     let call = AssertUnwindSafe(target.deliver(outgoing)).catch_unwind();
@@ -276,15 +277,15 @@ async fn call(engine: &Engine, target: &Target, stored: Option<Stored>) -> Resul
     }
 }
 
-fn outgoing(stored: Option<Stored>, target: &str, timeout: Duration) -> Option<Outgoing> {
-    let stored = stored?;
-    let event = event_of(&stored)?;
-    let key = format!("{}/{target}", stored.envelope.id);
+fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Option<Outgoing> {
+    let event = event_of(&stored, engine.generation().plan.globals.clone())?;
+    let key = format!("{}/{}", stored.envelope.id, target.name);
+    let timeout = target.policy.timeout;
     Some(Outgoing { event, stored: Arc::new(stored), key, timeout })
 }
 
 /// A stored event as expressions read it.
-pub fn event_of(stored: &Stored) -> Option<Event> {
+pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
     let data: Value = serde_json::from_str(stored.body.data_text()).ok()?;
     let enrich: Map<String, Value> = serde_json::from_str(&stored.enrich).ok()?;
     Some(Event {
@@ -295,5 +296,6 @@ pub fn event_of(stored: &Stored) -> Option<Event> {
         data: Arc::new(data),
         raw: serde_json::from_slice(&stored.body.bytes).ok().map(Arc::new),
         enrich,
+        globals,
     })
 }

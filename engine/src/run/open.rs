@@ -58,9 +58,7 @@ impl OpenContext {
             env: self.env.clone(),
             environment: self.environment.clone(),
             fetch,
-            globals: plan.globals.clone(),
             pipeline: plan.name.clone(),
-            timezone: plan.timezone.clone(),
             health: self.env.health.part(role, name.clone()),
         }
     }

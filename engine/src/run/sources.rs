@@ -4,6 +4,7 @@ use super::stop::StopSignal;
 use crate::engine::{Arrival, Engine};
 use stages::contract::{Closed, Emit, Message};
 use stages::env::Pending;
+use stages::language::Globals;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,10 @@ impl Emit for SourceEmitter {
             // A closed source hands nothing on, whatever it believes.
             None
         })
+    }
+
+    fn globals(&self) -> Arc<Globals> {
+        self.engine.generation().plan.globals.clone()
     }
 
     fn closed(&self) -> Pending<'_, ()> {

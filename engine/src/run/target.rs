@@ -41,7 +41,7 @@ impl Target {
             TargetKind::Sink(sink) => sink.deliver(&outgoing).await,
             TargetKind::Notifier { notifier, title, message } => {
                 let now = self.services.env.clock.wall();
-                let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+                let scope = Scope::of(&outgoing.event, now);
                 let (title, message) = (title.render(&scope), message.render(&scope));
                 notifier.tell(&Notice { outgoing, title, message }).await
             }

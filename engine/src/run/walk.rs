@@ -153,9 +153,8 @@ impl Walk {
                 let stage =
                     generation.stages[index].clone().expect("a stage that is off is skipped");
                 let (event, env) = (self.event.clone(), self.env.clone());
-                let globals = generation.plan.globals.clone();
                 asked.push(Box::pin(async move {
-                    (index, attempt::ask(plan, stage, event, &globals, places, &env).await)
+                    (index, attempt::ask(plan, stage, event, places, &env).await)
                 }));
             }
             let Some((index, ended)) = asked.next().await else { return };
@@ -264,7 +263,7 @@ impl Walk {
             return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name));
         }
         let when = stage.when.as_ref()?;
-        let scope = Scope::of(&self.event, self.env.clock.wall()).with(&plan.globals);
+        let scope = Scope::of(&self.event, self.env.clock.wall());
         (!when.is_true(&scope)).then(|| WHEN_IS_FALSE.to_owned())
     }
 
@@ -334,7 +333,7 @@ impl Walk {
         if plan.priority_reads_enrich {
             self.event.envelope.priority = intake::level(plan, &self.event, now);
         }
-        let scope = Scope::of(&self.event, now).with(&plan.globals);
+        let scope = Scope::of(&self.event, now);
         let targets = targets(plan, &scope);
         if targets.is_empty() {
             return Verdict::Discarded(self.event, "unrouted".into());

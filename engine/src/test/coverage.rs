@@ -92,7 +92,7 @@ pub(super) fn taken(plan: &Plan, taken: &Taken, now: Timestamp, exercised: &mut 
             return;
         }
     };
-    let scope = Scope::of(event, now).with(&plan.globals);
+    let scope = Scope::of(event, now);
     for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
         let name = &filter.name.value;
         if stopped_by.is_some_and(|it| **it == **name) {
@@ -111,7 +111,7 @@ pub(super) fn taken(plan: &Plan, taken: &Taken, now: Timestamp, exercised: &mut 
 }
 
 fn priority(plan: &Plan, event: &Event, now: Timestamp, exercised: &mut BTreeSet<String>) {
-    let scope = Scope::of(event, now).with(&plan.globals);
+    let scope = Scope::of(event, now);
     if let Some(index) = plan.priority.cases.iter().position(|it| it.1.value.is_true(&scope)) {
         exercised.insert(format!("priority {index}"));
     }
@@ -136,7 +136,7 @@ pub(super) fn ended(
     }
     let Verdict::Finished(finished) = verdict else { return };
     priority(plan, &finished.event, now, exercised);
-    let scope = Scope::of(&finished.event, now).with(&plan.globals);
+    let scope = Scope::of(&finished.event, now);
     let mut is_taken = false;
     for (index, case) in plan.route.cases.iter().enumerate() {
         if (!is_taken || plan.route.takes_all) && case.1.is_true(&scope) {

@@ -88,7 +88,7 @@ fn cut(line: &str) -> String {
 /// Whether `where` holds, and the values that it reads.
 fn condition(expect: &Expect, event: &Event, seen: &Seen) -> (bool, String) {
     let Some(condition) = &expect.condition else { return (true, String::new()) };
-    let scope = Scope::of(event, seen.now).with(&seen.generation.plan.globals);
+    let scope = Scope::of(event, seen.now);
     let mut shown: Vec<String> = Vec::new();
     for read in condition.reads() {
         let text = &condition.text()[read.span];
@@ -122,7 +122,7 @@ fn stored(expect: &Expect, seen: &Seen) -> Option<Miss> {
     };
     let events = seen.stored.iter().map(|it| &it.1).filter(|it| is_meant(it));
     let candidates: Vec<Candidate> = events
-        .filter_map(|it| Some((it, event_of(it)?)))
+        .filter_map(|it| Some((it, event_of(it, seen.globals())?)))
         .map(|(stored, event)| {
             let (holds, values) = condition(expect, &event, seen);
             let fits = holds && contains(expect, &[&json_of(stored)]);
@@ -150,8 +150,10 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
     if seen.generation.plan.filters.iter().any(|it| *it.name.value == **name) {
         return filtered(expect, name, seen);
     }
-    let finished =
-        seen.stored.iter().filter_map(|it| Some((event_of(&it.1)?, it.1.stages.clone())));
+    let finished = seen
+        .stored
+        .iter()
+        .filter_map(|it| Some((event_of(&it.1, seen.globals())?, it.1.stages.clone())));
     let ended = seen.ended.iter().map(|it| (it.event.clone(), it.results.clone()));
     let mut candidates = Vec::new();
     for (event, results) in finished.chain(ended) {

@@ -7,6 +7,7 @@ use crate::intake::Taken;
 use crate::run::{Generation, walk};
 use stages::env::Clock;
 use stages::event::{Event, StageResult};
+use stages::language::Globals;
 use stages::store::{DeadLetter, Delivery, Stored, Watcher};
 use stages::time::Timestamp;
 use std::collections::BTreeSet;
@@ -47,6 +48,13 @@ pub(super) struct Seen {
     /// Accepted events that are not finished.
     pub(super) pending: u64,
     pub(super) generation: Arc<Generation>,
+}
+
+impl Seen {
+    /// What expressions read besides an event.
+    pub(super) fn globals(&self) -> Arc<Globals> {
+        self.generation.plan.globals.clone()
+    }
 }
 
 /// Stored events with the time of their commit, in the order of `pos`.

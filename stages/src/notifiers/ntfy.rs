@@ -136,14 +136,14 @@ impl Notify for Ntfy {
 impl Ntfy {
     fn request(&self, notice: &Notice) -> FetchRequest {
         let event = &notice.outgoing.event;
-        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let scope = Scope::of(event, self.services.env.clock.wall());
         let mut body = json!({
             "topic": self.topic,
             "title": notice.title,
             "message": notice.message,
             "priority": self.level(event.envelope.priority, &scope),
         });
-        let page = self.services.globals.server.get("public_url").and_then(|it| it.as_str());
+        let page = event.globals.server.get("public_url").and_then(|it| it.as_str());
         let click = match &self.click {
             Some(click) => Some(click.render(&scope)),
             None => page.map(|it| format!("{it}/events/{}", encoded(&event.envelope.id))),

@@ -100,7 +100,7 @@ impl Webhook {
     fn request(&self, notice: &Notice) -> FetchRequest {
         let outgoing = &notice.outgoing;
         let now = self.services.env.clock.wall();
-        let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+        let scope = Scope::of(&outgoing.event, now);
         let mut headers = text::render_headers(&self.headers, &scope);
         if !text::has_header(&headers, "content-type") {
             headers.push(("Content-Type".to_owned(), "application/json".to_owned()));

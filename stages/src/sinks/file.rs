@@ -115,7 +115,7 @@ impl SinkKind for File {
 impl Deliver for File {
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
         let now = self.services.env.clock.wall();
-        let scope = Scope::of(&outgoing.event, now).with(&self.services.globals);
+        let scope = Scope::of(&outgoing.event, now);
         let path = path_of(&self.settings.parts, &scope);
         let line = line_of(outgoing, &self.services.pipeline, &self.settings.redact);
         let writer = self.writer.clone();

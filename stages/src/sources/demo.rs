@@ -7,7 +7,7 @@ use crate::contract::{
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::env::Random;
 use crate::expr::{Known, Roots, Scope, Shape, Template};
-use crate::language::{Arg, Context, Fields, Node, Prop, Type};
+use crate::language::{Arg, Context, Fields, Globals, Node, Prop, Type};
 use crate::spanned::Spanned;
 use crate::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -222,7 +222,7 @@ impl Source for Demo {
                 && (next <= now || batch.is_empty())
                 && self.settings.count.is_none_or(|it| made < it)
             {
-                batch.extend(self.make());
+                batch.extend(self.make(&emit.globals()));
                 (made, next) = (made + 1, next + self.settings.every);
             }
             if emit.emit(batch, Vec::new()).await.is_err() {
@@ -236,7 +236,7 @@ impl Source for Demo {
 }
 
 impl Demo {
-    fn make(&self) -> Option<Message> {
+    fn make(&self, globals: &Globals) -> Option<Message> {
         let sorts = &self.settings.sorts;
         let total: u64 = sorts.iter().map(|it| it.weight).sum();
         let mut drawn = self.random.with(|it| it.u64(0..total.max(1)));
@@ -245,7 +245,7 @@ impl Demo {
             drawn = drawn.saturating_sub(it.weight);
             is_drawn
         })?;
-        let mut scope = Scope::at(self.services.env.clock.wall()).with(&self.services.globals);
+        let mut scope = Scope::at(self.services.env.clock.wall()).with(globals);
         scope.random = Some(&self.random);
         let data = sort.data.render(&scope)?;
         let body = json!({ "type": &*sort.kind, "data": data }).to_string().into_bytes();

@@ -110,6 +110,7 @@ fn event(id: &str, body: &str) -> Event {
         body: Body { bytes: body.as_bytes().into(), data: DataAt::Slice(0..body.len()) },
         data: Arc::new(json!({})),
         raw: None,
+        globals: Arc::default(),
         enrich: Map::new(),
     }
 }

@@ -158,7 +158,7 @@ impl Remote for Http {
         let headers: Map<String, Value> =
             headers.map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
         let headers = Value::Object(headers);
-        let mut scope = Scope::of(event, now).with(&self.services.globals);
+        let mut scope = Scope::of(event, now);
         (scope.body, scope.status) = (Some(&body), Some(answer.status));
         scope.headers = Some(&headers);
         Ok(Addition::Value(select.eval(&scope).to_json()))
@@ -178,7 +178,7 @@ impl Remote for Http {
 
 impl Http {
     fn request(&self, event: &Event, timeout: Duration) -> FetchRequest {
-        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let scope = Scope::of(event, self.services.env.clock.wall());
         let mut headers = text::render_headers(&self.headers, &scope);
         let (body, content_type) = match (&self.body, self.settings.method) {
             (_, "GET") => (None, None),

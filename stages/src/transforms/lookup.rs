@@ -145,7 +145,7 @@ impl EnrichKind for Lookup {
 impl Local for Lookup {
     /// Nothing to look for is a miss.
     fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
-        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let scope = Scope::of(event, self.services.env.clock.wall());
         let wanted = self.settings.wanted.eval(&scope);
         if !wanted.is_null()
             && let Some(row) = self.settings.table.row(&wanted.text())

@@ -16,7 +16,6 @@ const NODES: &[Node] = &[Node::new("include-fields", "which groups of fields to 
 pub(super) struct Metadata {
     has: Settings,
     host: Value,
-    labels: Value,
     services: Services,
 }
 
@@ -89,8 +88,7 @@ impl EnrichKind for Metadata {
             true => host(&services).await,
             false => Value::Null,
         };
-        let labels = services.globals.pipeline.get("labels").cloned().unwrap_or_else(|| json!({}));
-        Ok(Enricher::Local(Box::new(Metadata { has: settings, host, labels, services })))
+        Ok(Enricher::Local(Box::new(Metadata { has: settings, host, services })))
     }
 }
 
@@ -137,7 +135,8 @@ impl Local for Metadata {
             added.insert("host".to_owned(), self.host.clone());
         }
         if self.has.has("labels") {
-            added.insert("labels".to_owned(), self.labels.clone());
+            let labels = event.globals.pipeline.get("labels").cloned();
+            added.insert("labels".to_owned(), labels.unwrap_or_else(|| json!({})));
         }
         if self.has.has("processing") {
             added.insert("processing".to_owned(), self.processing(event));

@@ -72,7 +72,7 @@ impl EnrichKind for Set {
 
 impl Local for Set {
     fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
-        let scope = Scope::of(event, self.services.env.clock.wall()).with(&self.services.globals);
+        let scope = Scope::of(event, self.services.env.clock.wall());
         let values = self.values.iter();
         Ok(Addition::At(
             values.map(|(path, value)| (path.clone(), value.value(&scope).to_json())).collect(),

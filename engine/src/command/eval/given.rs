@@ -116,6 +116,7 @@ fn event(mut members: Map<String, Value>, now: Timestamp) -> Result<Given, Strin
         data: Arc::new(data),
         raw: None,
         enrich,
+        globals: Arc::default(),
     };
     let name = members.text("pipeline")?;
     let pipeline = name.map(|it| serde_json::json!({ "name": &*it }));

@@ -139,12 +139,10 @@ pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> boo
     }
 }
 
-/// Kinds hold the zone, labels and parameters that they render with, and secrets that they send.
+/// Kinds hold the name of the pipeline and the secrets that they send. Parameters, labels and the
+/// zone come with each event.
 fn is_surrounding_equal(old: &Plan, new: &Plan, name: &str) -> bool {
-    old.globals == new.globals
-        && old.timezone == new.timezone
-        && old.name == new.name
-        && old.secrets.agree(&new.secrets, name)
+    old.name == new.name && old.secrets.agree(&new.secrets, name)
 }
 
 fn is_sink_equal(it: &Pair<'_, SinkPlan>, is_around: bool) -> bool {

@@ -1,6 +1,6 @@
 //! A diff in words, for the history, the log and `engine diff`, and as JSON.
 
-use super::{Diff, PartChange, PartFate};
+use super::{Diff, PartChange, PartFate, PartState};
 use crate::plan::outline::SettingChange;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ impl Diff {
                 }
             }
             if change.is_changed_outside {
-                text.push_str("    what it takes from outside the file has changed\n");
+                text.push_str("    a secret, table or schema that it uses changes\n");
             }
             if let Some(line) = change.state_line() {
                 text.push_str(&format!("    {line}\n"));
@@ -70,9 +70,7 @@ impl PartChange {
 
     fn summary(&self) -> String {
         let mut words: Vec<&str> = self.settings.iter().map(|it| it.word.as_str()).collect();
-        if self.is_changed_outside {
-            words.push("outside the file");
-        }
+        words.extend(self.is_changed_outside.then_some("outside the file"));
         let notes =
             if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
         format!("{} {}{notes}", self.word(), self.title())
@@ -83,10 +81,14 @@ impl PartChange {
         format!("{} {}{off}", self.word(), self.title())
     }
 
-    /// Which state is kept and which is lost; nothing for a part that only begins or ends.
+    /// Which state is kept and which is lost; nothing for a part that does not run on.
     fn state_line(&self) -> Option<String> {
-        if matches!(self.fate, PartFate::Opened | PartFate::Closed) || self.is_of_one {
+        let begins_or_ends = matches!(self.fate, PartFate::Opened | PartFate::Closed);
+        if begins_or_ends || self.is_of_one || self.off.is_some() {
             return None;
+        }
+        if self.state == [(PartState::Clients, false)] {
+            return Some("its clients connect again and resume".to_owned());
         }
         let words = |kept: bool| -> Vec<&str> {
             self.state.iter().filter(|it| it.1 == kept).map(|it| it.0.word()).collect()
