@@ -8,7 +8,7 @@ mod finishing;
 mod ingest;
 
 use crate::intake::{Refusal, Taken};
-use crate::metrics::{Fate, Metrics};
+use crate::metrics::{Fate, Metrics, RunTally};
 use crate::run::Generation;
 use crate::run::walk::{Verdict, Walk};
 use event_listener::Event as Signal;
@@ -18,6 +18,7 @@ use smol::lock::Semaphore;
 use stages::env::Env;
 use stages::event::{Event, StageResult};
 use stages::store::{DeadLetter, DeadLetterWhat, Store};
+use stages::time::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -189,6 +190,7 @@ impl Engine {
         let pending = store.figures().pending.load(Ordering::Relaxed);
         let metrics = Metrics::default();
         metrics.count(Fate::Accepted, pending);
+        metrics.register(&generation.plan);
         Arc::new(Engine {
             env,
             store,
@@ -219,6 +221,7 @@ impl Engine {
 
     /// From now on new events run under `generation`; those under way keep theirs.
     pub fn swap(&self, generation: Arc<Generation>) {
+        self.metrics.register(&generation.plan);
         let concurrency = generation.plan.limits.concurrency;
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.plan.limits.concurrency != concurrency {
@@ -234,13 +237,14 @@ impl Engine {
     }
 
     /// What the stages made of an event.
-    fn conclude(&self, walk: Walk) -> Verdict {
-        let Some(probe) = self.probe.get() else { return walk.finish() };
+    fn conclude(&self, walk: Walk) -> (Verdict, RunTally) {
+        let tally = walk.tally();
+        let Some(probe) = self.probe.get() else { return (walk.finish(), tally) };
         let results: Vec<StageResult> = walk.results().cloned().collect();
         let by = walk.ended_by().cloned();
         let verdict = walk.finish();
         probe.ended(&results, &verdict, by.as_ref());
-        verdict
+        (verdict, tally)
     }
 
     /// Wakes the workers of targets.
@@ -268,10 +272,10 @@ impl Engine {
         &self.executor
     }
 
-    fn note_finished(&self, finished: &stages::store::Finished) {
-        let received = finished.event.envelope.received;
+    /// Counts what the stages did for an event that was new.
+    fn count_run(&self, tally: &RunTally, received: Timestamp) {
         let micros = self.env.clock.wall().since(received).as_micros() as u64;
-        self.metrics.finished(&finished.stages, micros);
+        self.metrics.ran(tally, micros);
     }
 
     fn in_flight(&self) -> std::sync::MutexGuard<'_, HashSet<u64>> {

@@ -1,15 +1,16 @@
 //! `engine run`: opens everything in order, says that it is ready, and closes it in order.
 
 mod signals;
+mod summary;
 
 use crate::engine::{Engine, Outbox};
 use crate::files::Place;
 use crate::http::app::Hubs;
 use crate::http::ports::NetworkPorts;
 use crate::load::{self, Loaded, ProcessEnvironment};
+use crate::log::{self, LogFormat};
 use crate::plan::{Plan, RunMode};
 use crate::reload::{self, EngineParts, PipelineFile, Reloader};
-use crate::report;
 use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
@@ -40,6 +41,8 @@ pub struct Options {
     pub is_watched: bool,
     /// What `--set` gave.
     pub overrides: Vec<(String, String)>,
+    /// How the log is written.
+    pub log: LogFormat,
 }
 
 /// Why a run ended other than well: the exit code and what to say.
@@ -70,13 +73,14 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
     let (place, overrides, mode) = (&options.place, &options.overrides, options.mode);
     let loaded = load::load(place, overrides, &catalog, &*environment, mode)
         .map_err(|fault| failure(2, format!("cannot read {}: {fault}", place.file.display())))?;
-    show_findings(&loaded.diagnostics);
+    log::findings(options.log, &loaded.diagnostics);
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));
     };
     for line in &plan.off {
         tracing::info!("{line}");
     }
+    let log = options.log;
     let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
     let bridge = Bridge { hubs: hubs.clone(), outbox: outbox.clone() };
     let opened =
@@ -96,7 +100,7 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
             catalog,
             mode,
         },
-        show: Arc::new(show_findings),
+        show: Arc::new(move |diagnostics| log::findings(log, diagnostics)),
     };
     let result = smol::block_on(live(parts, Start { plan, hash, files }, &options, &signals));
     threads.end()?;
@@ -130,9 +134,11 @@ async fn live(
             ));
         }
         let engine = reloader.engine().clone();
+        let began = engine.env.clock.monotonic();
+        summary::at_start(&engine).await;
         engine.spawn(tick(engine.clone()));
         let (address, number) = (reloader.address(), engine.generation().number);
-        report::to_terminal(&format!("ready http://{address} generation {number}\n"));
+        log::ready(options.log, address, number);
         let stop = StopSignal::default();
         let following = follow(&mut reloader, start.files, options, signals, &stop);
         let until_end = async {
@@ -143,6 +149,10 @@ async fn live(
         // A reload under way is finished, not dropped half-way.
         let (_, ended) = smol::future::zip(following, until_end).await;
         reloader.close(grace).await;
+        match options.mode.is_once {
+            true => summary::after_once(&engine, engine.env.clock.monotonic() - began),
+            false => summary::at_stop(&engine).await,
+        }
         ended
     };
     let again = async {
@@ -154,10 +164,6 @@ async fn live(
 
 fn start_failure(fault: &Fault) -> Failure {
     failure(3, fault.reason.clone())
-}
-
-fn show_findings(diagnostics: &[stages::diagnostic::Diagnostic]) {
-    report::to_terminal(&report::human(diagnostics, report::has_colour(), report::width()));
 }
 
 fn context(env: &Env, environment: Arc<dyn Environment>, options: &Options) -> OpenContext {

@@ -53,6 +53,7 @@ pub mod http;
 pub mod include;
 pub mod intake;
 pub mod load;
+pub mod log;
 pub mod manual;
 pub mod metrics;
 pub mod overrides;

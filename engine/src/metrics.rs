@@ -1,8 +1,16 @@
 //! What the engine counts, as Prometheus shows it.
 
-use stages::event::StageResult;
+mod process;
+mod text;
+
+pub use process::write as write_process;
+pub use text::{MetricsForm, MetricsText};
+
+use crate::plan::Plan;
+use crate::run::Generation;
+use stages::event::Outcome;
+use stages::store::DeliveryState;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -45,14 +53,17 @@ const BUCKETS: [u64; 9] =
 struct Durations {
     buckets: [u64; 10],
     micros: u64,
-    count: u64,
 }
 
 impl Durations {
     fn note(&mut self, micros: u64) {
         self.buckets[BUCKETS.partition_point(|it| *it < micros)] += 1;
         self.micros += micros;
-        self.count += 1;
+    }
+
+    fn write(&self, out: &mut MetricsText, name: &str, labels: &[(&str, &str)]) {
+        let bounds: Vec<f64> = BUCKETS.iter().map(|micros| *micros as f64 / 1e6).collect();
+        out.buckets(name, labels, &bounds, &self.buckets, self.micros as f64 / 1e6);
     }
 }
 
@@ -65,6 +76,27 @@ struct Stages {
     reloads: BTreeMap<&'static str, u64>,
     discarded: BTreeMap<Arc<str>, u64>,
     events: Durations,
+}
+
+/// What the stages did for one event, to be counted once it is known that the event was new.
+pub struct RunTally {
+    /// The generation that it ran under.
+    pub generation: Arc<Generation>,
+    /// Its stages that have ended.
+    pub stages: Vec<StageRun>,
+}
+
+/// What one stage did for one event.
+#[derive(Debug, Clone, Copy)]
+pub struct StageRun {
+    /// The stage's place in the plan.
+    pub stage: usize,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its calls; 0 when it was skipped.
+    pub attempts: u32,
+    /// How long it took, waits included.
+    pub micros: u64,
 }
 
 /// Counters of one engine.
@@ -86,6 +118,16 @@ impl Metrics {
         self.fates[fate as usize].load(Ordering::Relaxed)
     }
 
+    /// Messages that arrived at any source.
+    pub fn received_total(&self) -> u64 {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Attempts at deliveries, to any target, that ended in this state.
+    pub fn deliveries(&self, state: &str) -> u64 {
+        self.stages().deliveries.iter().filter(|it| it.0.1 == state).map(|it| it.1).sum()
+    }
+
     /// Counts messages of a source.
     pub fn received(&self, source: &Arc<str>, messages: u64) {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,18 +143,47 @@ impl Metrics {
         self.stages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what the stages did for one event, and how long all of it took.
-    pub fn finished(&self, results: &[StageResult], micros: u64) {
+    /// Makes every series of a plan, at zero, so that the first of anything is seen as one more.
+    pub fn register(&self, plan: &Plan) {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        plan.sources.iter().for_each(|source| {
+            received.entry(source.name.clone()).or_default();
+        });
+        drop(received);
         let mut stages = self.stages();
-        for it in results {
-            let key = (it.stage.clone(), it.kind.clone(), it.outcome.word());
-            *stages.outcomes.entry(key).or_default() += 1;
-            if 0 < it.attempts {
-                stages.durations.entry(it.stage.clone()).or_default().note(it.micros);
+        for stage in &plan.stages {
+            for outcome in Outcome::ALL {
+                let key = (stage.name.clone(), stage.kind.clone(), outcome.word());
+                stages.outcomes.entry(key).or_default();
             }
-            if 1 < it.attempts {
-                let retries = u64::from(it.attempts - 1);
-                *stages.retries.entry(it.stage.clone()).or_default() += retries;
+            stages.retries.entry(stage.name.clone()).or_default();
+        }
+        for target in plan.outside() {
+            for state in DeliveryState::ALL {
+                stages.deliveries.entry((target.clone(), state.word())).or_default();
+            }
+        }
+        for result in ["loaded", "refused"] {
+            stages.reloads.entry(result).or_default();
+        }
+        for filter in &plan.filters {
+            stages.discarded.entry(filter.name.value.as_str().into()).or_default();
+        }
+    }
+
+    /// Counts what the stages did for one event, and how long it took until it was routed.
+    pub fn ran(&self, tally: &RunTally, micros: u64) {
+        let mut stages = self.stages();
+        for run in &tally.stages {
+            let plan = &tally.generation.plan.stages[run.stage];
+            let key = (plan.name.clone(), plan.kind.clone(), run.outcome.word());
+            *stages.outcomes.entry(key).or_default() += 1;
+            if 0 < run.attempts {
+                stages.durations.entry(plan.name.clone()).or_default().note(run.micros);
+            }
+            if 1 < run.attempts {
+                let retries = u64::from(run.attempts - 1);
+                *stages.retries.entry(plan.name.clone()).or_default() += retries;
             }
         }
         stages.events.note(micros);
@@ -134,8 +205,8 @@ impl Metrics {
         *self.stages().reloads.entry(result).or_default() += 1;
     }
 
-    /// Everything, in Prometheus' text form.
-    pub fn write(&self, out: &mut Text) {
+    /// Everything.
+    pub fn write(&self, out: &mut MetricsText) {
         out.family("engine_events_received_total", "counter", "Messages that arrived");
         for (source, count) in &*self.received.lock().unwrap_or_else(PoisonError::into_inner) {
             out.sample("engine_events_received_total", &[("source", source)], *count as f64);
@@ -161,10 +232,10 @@ impl Metrics {
         out.family("engine_stage_duration_seconds", "histogram", "Time in a stage, waits included");
         for (stage, durations) in &stages.durations {
             let labels = [("stage", &**stage)];
-            out.histogram("engine_stage_duration_seconds", &labels, durations);
+            durations.write(out, "engine_stage_duration_seconds", &labels);
         }
         out.family("engine_event_duration_seconds", "histogram", "Arrival to routing");
-        out.histogram("engine_event_duration_seconds", &[], &stages.events);
+        stages.events.write(out, "engine_event_duration_seconds", &[]);
         out.family("engine_deliveries_total", "counter", "Attempts at deliveries");
         for ((sink, outcome), count) in &stages.deliveries {
             let labels = [("sink", &**sink), ("outcome", *outcome)];
@@ -174,69 +245,5 @@ impl Metrics {
         for (result, count) in &stages.reloads {
             out.sample("engine_config_reloads_total", &[("result", result)], *count as f64);
         }
-    }
-}
-
-/// Prometheus' text, being written.
-#[derive(Debug, Default)]
-pub struct Text(pub String);
-
-impl Text {
-    /// Begins a metric.
-    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}"));
-        self.line(format_args!("# TYPE {name} {kind}"));
-    }
-
-    /// One value.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(name, value)| {
-                let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-                format!("{name}=\"{escaped}\"")
-            })
-            .collect();
-        let labels =
-            if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        self.line(format_args!("{name}{labels} {value}"));
-    }
-
-    /// A metric of one value.
-    pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, "gauge", help);
-        self.sample(name, &[], value);
-    }
-
-    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], durations: &Durations) {
-        let bounds: Vec<f64> = BUCKETS.iter().map(|it| *it as f64 / 1e6).collect();
-        let seconds = durations.micros as f64 / 1e6;
-        self.buckets(name, labels, &bounds, &durations.buckets, seconds);
-    }
-
-    /// A histogram: counts of each bucket, the last for what is beyond every bound.
-    pub fn buckets(
-        &mut self,
-        name: &str,
-        labels: &[(&str, &str)],
-        bounds: &[f64],
-        counts: &[u64],
-        sum: f64,
-    ) {
-        let bucket = format!("{name}_bucket");
-        let mut total = 0;
-        for (index, count) in counts.iter().enumerate() {
-            total += count;
-            let bound = bounds.get(index).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-            let mut labels = labels.to_vec();
-            labels.push(("le", &bound));
-            self.sample(&bucket, &labels, total as f64);
-        }
-        self.sample(&format!("{name}_sum"), labels, sum);
-        self.sample(&format!("{name}_count"), labels, total as f64);
-    }
-
-    fn line(&mut self, text: std::fmt::Arguments<'_>) {
-        writeln!(self.0, "{text}").expect("writing to a String cannot fail");
     }
 }

@@ -96,7 +96,7 @@ pub fn headline(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// `a.kdl:4:9`.
-fn place(it: &Diagnostic) -> String {
+pub(crate) fn place(it: &Diagnostic) -> String {
     let (start, _) = primary(it);
     format!("{}:{}:{}", it.source.name, start.line, start.column)
 }

@@ -42,6 +42,16 @@ impl Timestamp {
         Timestamp(self.0.saturating_sub(duration.as_micros().min(i64::MAX as u128) as i64))
     }
 
+    /// For people on this machine: `2026-01-01 10:50:04.318` in the system's zone.
+    pub fn local(self) -> String {
+        let zoned = jiff::Timestamp::from_microsecond(self.0)
+            .map(|it| it.to_zoned(jiff::tz::TimeZone::system()));
+        match zoned {
+            Ok(zoned) => zoned.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+            Err(_) => self.to_string(),
+        }
+    }
+
     /// How long after `earlier` this is; zero when it is not.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0) as u64)

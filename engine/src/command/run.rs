@@ -2,10 +2,11 @@
 
 use crate::files::Place;
 use crate::host::{self, Options};
+use crate::log::{self, LogFormat};
 use crate::plan::RunMode;
-use crate::report;
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
+use tracing::Level;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -14,13 +15,13 @@ pub(super) struct RunArgs {
     /// Start the demo sources, on a store of their own below `data/demo/`.
     #[arg(long)]
     demo: bool,
-    /// End when the sources that end have ended and everything is delivered.
+    /// Exit once all finite sources are exhausted and every delivery is settled.
     #[arg(long)]
     once: bool,
     /// With --once: exit 1 when anything became a dead letter.
     #[arg(long, requires = "once")]
     fail_on_dead: bool,
-    /// Stands in for the folder `data/` beside `pipelines/`.
+    /// Use this folder in place of `data/` beside `pipelines/`.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Nothing outside of this folder is read.
@@ -29,26 +30,58 @@ pub(super) struct RunArgs {
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
     #[arg(long, value_name = "PATH=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
-    /// Whether the file is followed.
+    /// Whether to reload when the file changes.
     #[arg(long, value_enum, default_value = "auto")]
     watch: Watching,
     /// How the log is written.
     #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
+    log_format: Format,
+    /// The least urgent events of the log; `RUST_LOG` overrides it.
+    #[arg(long, value_enum, default_value = "info", value_name = "LEVEL")]
+    log_level: LogLevel,
+    /// Only warnings and errors; the same as `--log-level warn`.
+    #[arg(short, long, conflicts_with_all = ["verbose", "log_level"])]
+    quiet: bool,
+    /// Every step; the same as `--log-level debug`.
+    #[arg(short, long, conflicts_with = "log_level")]
+    verbose: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Watching {
-    /// By hints of the file system, with a slow poll as a net.
+    /// Reload when the file changes; uses file-system events, with slow polling as a fallback.
     Auto,
-    /// Not at all; SIGHUP still reloads.
+    /// Do not follow the file; SIGHUP still reloads.
     Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
+enum Format {
+    /// A line for people, with the local time.
     Text,
+    /// A JSON object a line.
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl RunArgs {
+    fn level(&self) -> Level {
+        match (self.quiet, self.verbose, self.log_level) {
+            (true, _, _) | (_, _, LogLevel::Warn) => Level::WARN,
+            (_, true, _) | (_, _, LogLevel::Debug) => Level::DEBUG,
+            (_, _, LogLevel::Error) => Level::ERROR,
+            (_, _, LogLevel::Info) => Level::INFO,
+            (_, _, LogLevel::Trace) => Level::TRACE,
+        }
+    }
 }
 
 /// Reads `PATH=VALUE`.
@@ -59,32 +92,29 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// Runs; the exit code.
 pub(super) fn run(args: RunArgs) -> u8 {
-    log_to_terminal(args.log_format);
+    let log = match args.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    };
+    if let Err(reason) = log::start(log, args.level()) {
+        log::failure(LogFormat::Text, &reason);
+        return 2;
+    }
     let options = Options {
         place: Place::of(&args.file, args.root.as_deref(), args.data.as_deref()),
         mode: RunMode { is_demo: args.demo, is_once: args.once },
         fails_on_dead: args.fail_on_dead,
         is_watched: args.watch == Watching::Auto,
         overrides: args.set,
+        log,
     };
     match host::run(options) {
         Ok(()) => 0,
         Err(failure) => {
             if !failure.message.is_empty() {
-                report::to_terminal(&format!("engine: {}\n", failure.message));
+                log::failure(log, &failure.message);
             }
             failure.code
         }
-    }
-}
-
-fn log_to_terminal(format: LogFormat) {
-    let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(report::has_colour())
-        .with_max_level(tracing::Level::INFO);
-    match format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
     }
 }

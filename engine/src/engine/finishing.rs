@@ -39,11 +39,10 @@ impl Engine {
     async fn finish(self: &Arc<Self>, mut walk: Walk) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner).clone();
         walk.run(&places, &|stage, output| self.keep(stage, output)).await;
-        let (entry, fate) = match self.conclude(walk) {
-            Verdict::Finished(finished) => {
-                self.note_finished(&finished);
-                (Entry::Finish(finished), Fate::Stored)
-            }
+        let received = walk.event().envelope.received;
+        let (verdict, tally) = self.conclude(walk);
+        let (entry, fate) = match verdict {
+            Verdict::Finished(finished) => (Entry::Finish(finished), Fate::Stored),
             Verdict::Discarded(event, reason) => {
                 (Entry::Discard { event, reason }, Fate::Discarded)
             }
@@ -66,6 +65,7 @@ impl Engine {
         if matches!(receipts[..], [Receipt::Duplicate { .. }]) {
             return;
         }
+        self.count_run(&tally, received);
         match entry {
             Entry::Discard { reason, .. } => self.metrics.discarded(&reason),
             _ => self.metrics.count(fate, 1),

@@ -2,7 +2,7 @@
 
 use super::{Answer, Arrival, Engine, Unavailable};
 use crate::intake::{self, Incoming, Refusal, Taken};
-use crate::metrics::Fate;
+use crate::metrics::{Fate, RunTally};
 use crate::run::Generation;
 use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
@@ -92,25 +92,26 @@ impl Engine {
     /// Runs the local stages and chooses the road.
     fn start(&self, generation: &Arc<Generation>, event: Event, batch: &mut Submission) {
         let walk = Walk::start(generation.clone(), event, self.env.clone());
+        let (id, received) = (walk.event().envelope.id.clone(), walk.event().envelope.received);
         if walk.is_remote() {
-            let id = walk.event().envelope.id.clone();
-            batch.push(
-                Entry::Accept(walk.event().clone()),
-                Slot::Claimed { id, walk: Some(Box::new(walk)) },
-            );
-            return;
+            let entry = Entry::Accept(walk.event().clone());
+            let then = Then::Run(Box::new(walk));
+            return batch.push(entry, Slot::Claimed { id, then });
         }
-        match self.conclude(walk) {
+        let (verdict, tally) = self.conclude(walk);
+        match verdict {
             Verdict::Finished(finished) => {
-                self.note_finished(&finished);
-                let id = finished.event.envelope.id.clone();
-                batch.push(Entry::Record(finished), Slot::Claimed { id, walk: None });
+                let then = Then::Count { tally, received, fate: Fate::Stored };
+                batch.push(Entry::Record(finished), Slot::Claimed { id, then });
             }
-            Verdict::Discarded(event, reason) => self.let_go(&event, reason, batch),
+            Verdict::Discarded(event, reason) => {
+                self.count_run(&tally, received);
+                self.let_go(&event, reason, batch);
+            }
             Verdict::Dead(event, stage, attempts, reason) => {
-                let id = event.envelope.id.clone();
                 let letter = self.letter(&event, stage, attempts, reason);
-                batch.push(Entry::Bury { event, letter }, Slot::Dead { id });
+                let then = Then::Count { tally, received, fate: Fate::Dead };
+                batch.push(Entry::Bury { event, letter }, Slot::Claimed { id, then });
             }
         }
     }
@@ -163,36 +164,30 @@ impl Engine {
                     receipts.next();
                     Answer::Refused(refusal)
                 }
-                Slot::Dead { id } => {
-                    let answer = self.answer(id, receipts.next(), None);
-                    if matches!(answer, Answer::Accepted { .. }) {
-                        self.metrics.count(Fate::Dead, 1);
-                    }
-                    answer
+                Slot::Claimed { id, then } => {
+                    let receipt = receipts.next().expect("the store answers every entry");
+                    self.answer(id, receipt, then)
                 }
-                Slot::Claimed { id, walk } => self.answer(id, receipts.next(), walk),
             });
         }
         Ok(answers)
     }
 
-    fn answer(
-        self: &Arc<Self>,
-        id: Arc<str>,
-        receipt: Option<Receipt>,
-        walk: Option<Box<Walk>>,
-    ) -> Answer {
-        match receipt.expect("the store answers every entry") {
-            Receipt::Stored { seq, .. } => {
+    /// The answer for an event that claimed its id. What the stages did counts only for the one
+    /// that came first.
+    fn answer(self: &Arc<Self>, id: Arc<str>, receipt: Receipt, then: Then) -> Answer {
+        match receipt {
+            Receipt::Stored { seq, .. } | Receipt::Accepted { seq } => {
                 self.metrics.count(Fate::Accepted, 1);
-                self.metrics.count(Fate::Stored, 1);
-                Answer::Accepted { id, seq }
-            }
-            Receipt::Accepted { seq } => {
-                self.metrics.count(Fate::Accepted, 1);
-                if let Some(mut walk) = walk {
-                    walk.accepted(seq);
-                    self.launch(seq, *walk);
+                match then {
+                    Then::Run(mut walk) => {
+                        walk.accepted(seq);
+                        self.launch(seq, *walk);
+                    }
+                    Then::Count { tally, received, fate } => {
+                        self.count_run(&tally, received);
+                        self.metrics.count(fate, 1);
+                    }
                 }
                 Answer::Accepted { id, seq }
             }
@@ -230,8 +225,15 @@ struct Submission {
 enum Slot {
     Settled(Answer),
     Refused(Refusal),
-    Dead { id: Arc<str> },
-    Claimed { id: Arc<str>, walk: Option<Box<Walk>> },
+    Claimed { id: Arc<str>, then: Then },
+}
+
+/// What follows once an event that claims its id is durable.
+enum Then {
+    /// Its remote stages run.
+    Run(Box<Walk>),
+    /// It has ended like this.
+    Count { tally: RunTally, received: Timestamp, fate: Fate },
 }
 
 impl Submission {

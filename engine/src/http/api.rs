@@ -4,7 +4,7 @@ use crate::engine::Arrival;
 use crate::http::app::App;
 use crate::http::query;
 use crate::http::wire::response::Reply;
-use crate::metrics::Text;
+use crate::metrics::{MetricsForm, MetricsText, write_process};
 use crate::run::Generation;
 use serde_json::{Value, json};
 use stages::event::Priority;
@@ -331,7 +331,7 @@ pub(super) fn ready(app: &App, may_know: bool) -> Reply {
 }
 
 /// How each breaker stands: 0 closed, 1 half-open, 2 open.
-fn breakers(text: &mut Text, generation: &Generation, now: std::time::Duration) {
+fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {
     text.family("engine_breaker_state", "gauge", "0 closed, 1 half-open, 2 open");
     let stages = generation.plan.stages.iter().zip(&generation.stages);
     let stages = stages.filter_map(|(plan, open)| Some((&plan.name, &open.as_ref()?.limits)));
@@ -348,7 +348,9 @@ async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, figures) = (&app.engine, app.engine.store.figures());
     let load = |it: &std::sync::atomic::AtomicU64| it.load(Ordering::Relaxed) as f64;
-    let mut text = Text::default();
+    let accept = request.header("accept").and_then(|it| it.get(0)).map(|it| it.as_str());
+    let form = MetricsForm::accepted(accept);
+    let mut text = MetricsText::new(form);
     text.family("engine_build_info", "gauge", "The running version");
     text.sample("engine_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let generation = engine.generation();
@@ -391,6 +393,6 @@ async fn metrics(request: Request<App>) -> Answer {
         let labels = [("sink", &*sink), ("reason", "cooldown")];
         text.sample("engine_notifications_suppressed_total", &labels, count as f64);
     }
-    let kind = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(Response::builder(200).content_type(kind).body(text.0).build())
+    write_process(&mut text);
+    Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())
 }

@@ -8,6 +8,7 @@
 use super::Generation;
 use super::attempt::{self, Ended};
 use crate::intake;
+use crate::metrics::{RunTally, StageRun};
 use crate::plan::{Plan, StagePlan};
 use crate::spec::OnError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -122,6 +123,17 @@ impl Walk {
     /// The event was accepted under this number.
     pub fn accepted(&mut self, seq: u64) {
         self.event.seq = seq;
+    }
+
+    /// The same as numbers, to be counted.
+    pub fn tally(&self) -> RunTally {
+        let ended = self.results.iter().enumerate();
+        let runs = ended.filter_map(|(stage, result)| {
+            let result = result.as_ref()?;
+            let (outcome, attempts, micros) = (result.outcome, result.attempts, result.micros);
+            Some(StageRun { stage, outcome, attempts, micros })
+        });
+        RunTally { generation: self.generation.clone(), stages: runs.collect() }
     }
 
     /// How the stages have ended so far.

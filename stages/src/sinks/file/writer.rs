@@ -41,23 +41,20 @@ impl Writer {
         if self.is_due(path, line.len() as u64, now) {
             std::fs::rename(path, aside(path, now))?;
         }
-        if let Some(folder) = path.parent() {
-            make_folder(folder)?;
-        }
+        let folder = folder_of(path);
+        make_folder(folder)?;
         let mut file = OpenOptions::new().create(true).append(true).open(path)?;
         let length = file.metadata()?.len();
-        if let Err(fault) = file.write_all(line).and_then(|()| file.sync_data()) {
-            // A part of a line (the disk is full) would break the next one.
+        let written = file.write_all(line).and_then(|()| file.sync_data()).and_then(|()| {
+            // The name of a new file must be on disk too.
+            if length == 0 { File::open(folder)?.sync_all() } else { Ok(()) }
+        });
+        if written.is_err() {
+            // A part of a line (the disk is full) would break the next one, and a whole one would
+            // be there twice after the next attempt.
             file.set_len(length).ok();
-            return Err(fault);
         }
-        if length == 0
-            && let Some(folder) = path.parent()
-        {
-            // The new name itself must be on disk too.
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        written
     }
 
     fn is_due(&self, path: &Path, more: u64, now: Timestamp) -> bool {
@@ -70,6 +67,11 @@ impl Writer {
         });
         is_full || is_old
     }
+}
+
+/// The folder that a file lies in, also where the path is a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A name beside `path` that is free: the time behind the name, and a number where needed.
@@ -86,7 +88,7 @@ fn aside(path: &Path, now: Timestamp) -> PathBuf {
 
 /// Makes a missing folder for its owner alone.
 fn make_folder(folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
+    if folder.is_dir() {
         return Ok(());
     }
     let mut builder = DirBuilder::new();
@@ -144,5 +146,12 @@ mod tests {
         make_folder(&folder.path().join("a/b")).unwrap();
         let mode = folder.path().join("a").metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_bare_name_lies_in_the_folder_that_we_are_in() {
+        assert_eq!(folder_of(Path::new("out.jsonl")), Path::new("."));
+        assert_eq!(folder_of(Path::new("data/out.jsonl")), Path::new("data"));
+        assert_eq!(folder_of(Path::new("/out.jsonl")), Path::new("/"));
     }
 }

@@ -1,0 +1,103 @@
+//! What a run says about itself: what the last one left, what it leaves, and what `--once` did.
+
+use crate::engine::Engine;
+use crate::metrics::Fate;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What waits in the store.
+struct Waiting {
+    events: u64,
+    deliveries: u64,
+    parked: u64,
+    letters: u64,
+}
+
+impl Waiting {
+    async fn of(engine: &Engine) -> Self {
+        let figures = engine.store.figures();
+        let counted = engine
+            .store
+            .read(|reader| {
+                let parked = reader.parked()?.iter().map(|(_, count)| count).sum();
+                Ok((reader.pending_count()?, parked))
+            })
+            .await;
+        let (deliveries, parked) = counted.unwrap_or_default();
+        Waiting {
+            events: figures.pending.load(Ordering::Relaxed),
+            deliveries,
+            parked,
+            letters: figures.dead_letters.load(Ordering::Relaxed),
+        }
+    }
+
+    /// `3 accepted events, 12 deliveries`; nothing where nothing waits.
+    fn in_words(&self) -> Option<String> {
+        let parts = [
+            (self.events, "accepted event"),
+            (self.deliveries, "delivery"),
+            (self.parked, "parked delivery"),
+            (self.letters, "dead letter"),
+        ];
+        let parts: Vec<String> =
+            parts.iter().filter(|it| 0 < it.0).map(|(count, what)| counted(*count, what)).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// `1 delivery`, `2 deliveries`.
+fn counted(count: u64, what: &str) -> String {
+    match (count, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{count} {stem}ies"),
+        (_, None) => format!("{count} {what}s"),
+    }
+}
+
+/// Says what the last run left in the store, if anything.
+pub(super) async fn at_start(engine: &Engine) {
+    if let Some(waiting) = Waiting::of(engine).await.in_words() {
+        tracing::info!("found in the store: {waiting}");
+    }
+}
+
+/// Says what is left for the next run, if anything.
+pub(super) async fn at_stop(engine: &Engine) {
+    match Waiting::of(engine).await.in_words() {
+        Some(waiting) => tracing::info!("stopped; kept for the next start: {waiting}"),
+        None => tracing::info!("stopped; nothing is pending"),
+    }
+}
+
+/// Says what a run with `--once` did.
+pub(super) fn after_once(engine: &Engine, took: Duration) {
+    let metrics = &engine.metrics;
+    let took = stages::language::write_duration(Duration::from_millis(
+        u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    ));
+    tracing::info!(
+        received = metrics.received_total(),
+        stored = metrics.of(Fate::Stored),
+        duplicate = metrics.of(Fate::Duplicate),
+        rejected = metrics.of(Fate::Rejected),
+        discarded = metrics.of(Fate::Discarded),
+        dead = metrics.of(Fate::Dead),
+        delivered = metrics.deliveries("done"),
+        "everything is read and settled after {took}:"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_named_and_counted() {
+        let waiting = Waiting { events: 1, deliveries: 2, parked: 0, letters: 12 };
+        let words = "1 accepted event, 2 deliveries, 12 dead letters";
+        assert_eq!(waiting.in_words().as_deref(), Some(words));
+        let nothing = Waiting { events: 0, deliveries: 0, parked: 0, letters: 0 };
+        assert_eq!(nothing.in_words(), None);
+    }
+}
