@@ -3,6 +3,7 @@
 mod check;
 mod corpus;
 mod diff;
+mod dropped;
 mod eval;
 mod failure;
 mod flags;
@@ -19,8 +20,10 @@ mod overflow;
 mod passing;
 mod reload;
 mod retry;
+mod supervisor;
 mod support;
 mod test;
 mod tidy;
 mod tooling;
+mod transcripts;
 mod typing;

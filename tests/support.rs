@@ -1,6 +1,7 @@
 //! The real binary on a free port and a folder of its own, and small ways to talk to it.
 
 pub(crate) mod load;
+pub(crate) mod world;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;

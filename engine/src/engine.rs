@@ -6,6 +6,9 @@
 mod admission;
 mod finishing;
 mod ingest;
+mod outbox;
+
+pub use outbox::{Outbox, OutboxSeat};
 
 use crate::intake::{Refusal, Taken};
 use crate::metrics::{Fate, Metrics, RunTally};
@@ -19,7 +22,7 @@ use stages::env::Env;
 use stages::event::{Event, StageResult};
 use stages::store::{DeadLetter, DeadLetterWhat, Store};
 use stages::time::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -78,6 +81,19 @@ pub enum Answer {
     Refused(Refusal),
 }
 
+impl Answer {
+    /// The answer's word in reports.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Answer::Accepted { .. } => "accepted",
+            Answer::Duplicate { .. } => "duplicate",
+            Answer::Conflict { .. } => "conflict",
+            Answer::Discarded { .. } => "discarded",
+            Answer::Refused(_) => "rejected",
+        }
+    }
+}
+
 /// Why nothing of a submission was taken; worth trying again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
@@ -104,8 +120,6 @@ pub struct Engine {
     held: Arc<Semaphore>,
     /// Accepted events that are in memory.
     in_flight: Mutex<HashSet<u64>>,
-    overflow: Signal,
-    has_overflow: AtomicBool,
     tasks: AtomicUsize,
     idle: Signal,
     stopping: AtomicBool,
@@ -123,60 +137,6 @@ pub trait Probe: Send + Sync {
     fn ended(&self, results: &[StageResult], verdict: &Verdict, by: Option<&Arc<str>>);
 }
 
-/// Wakes the workers of targets: a seat for each worker, while it is there.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    seats: Mutex<BTreeMap<Arc<str>, Arc<Signal>>>,
-}
-
-/// A worker's place in the outbox. There is one for each target; it is free again when this is
-/// dropped.
-#[derive(Debug)]
-pub struct OutboxSeat {
-    outbox: Arc<Outbox>,
-    target: Arc<str>,
-    news: Arc<Signal>,
-}
-
-impl Outbox {
-    /// The seat of a target's worker.
-    pub fn seat(self: &Arc<Self>, target: &Arc<str>) -> OutboxSeat {
-        let news = Arc::new(Signal::new());
-        let taken = self.seats().insert(target.clone(), news.clone());
-        assert!(taken.is_none(), "`{target}` has a worker already, which would deliver twice");
-        OutboxSeat { outbox: self.clone(), target: target.clone(), news }
-    }
-
-    /// There is something new for a target; nobody hears it where there is no worker.
-    pub fn wake(&self, target: &Arc<str>) {
-        if let Some(news) = self.seats().get(target) {
-            news.notify(usize::MAX);
-        }
-    }
-
-    /// The targets that have a worker.
-    pub fn workers(&self) -> Vec<Arc<str>> {
-        self.seats().keys().cloned().collect()
-    }
-
-    fn seats(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Arc<Signal>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl OutboxSeat {
-    /// Ends when there is something new. To be made before looking.
-    pub fn listen(&self) -> event_listener::EventListener {
-        self.news.listen()
-    }
-}
-
-impl Drop for OutboxSeat {
-    fn drop(&mut self) {
-        self.outbox.seats().remove(&self.target);
-    }
-}
-
 impl Engine {
     /// An engine that runs `generation`.
     pub fn new(
@@ -191,6 +151,7 @@ impl Engine {
         let metrics = Metrics::default();
         metrics.count(Fate::Accepted, pending);
         metrics.register(&generation.plan);
+        outbox.leave_in_inbox();
         Arc::new(Engine {
             env,
             store,
@@ -203,8 +164,6 @@ impl Engine {
             places: RwLock::new(Arc::new(places)),
             held: Arc::new(Semaphore::new(HELD_MAX)),
             in_flight: Mutex::new(HashSet::new()),
-            overflow: Signal::new(),
-            has_overflow: AtomicBool::new(true),
             tasks: AtomicUsize::new(0),
             idle: Signal::new(),
             stopping: AtomicBool::new(false),
@@ -282,12 +241,6 @@ impl Engine {
         self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake_overflow(&self) {
-        if self.has_overflow.load(Ordering::SeqCst) {
-            self.overflow.notify(1);
-        }
-    }
-
     fn letter(&self, event: &Event, stage: Arc<str>, attempts: u32, reason: String) -> DeadLetter {
         DeadLetter {
             id: 0,
@@ -326,7 +279,7 @@ impl Engine {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         self.stopped.notify(usize::MAX);
-        self.overflow.notify(usize::MAX);
+        self.outbox.wake_inbox();
     }
 
     /// Ends when it is time to stop.

@@ -318,6 +318,10 @@ impl Watcher for Bridge {
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>) {
         sinks.iter().for_each(|sink| self.outbox.wake(sink));
     }
+
+    fn unclaimed(&mut self) {
+        self.outbox.leave_in_inbox();
+    }
 }
 
 fn store_settings(plan: &Plan) -> Settings {

@@ -394,15 +394,17 @@ impl<'a> Reading<'a> {
             }
             let name: Arc<str> = filter.name.value.as_str().into();
             let detail = filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
-            match filter.on_drop {
-                OnDrop::Drop => return Taken::Discarded(Box::new(event), name),
-                OnDrop::DeadLetter => {
-                    return Taken::Refused(Refusal::by_filter(&event, name, detail));
-                }
+            let end = match filter.on_drop {
+                OnDrop::Drop => Taken::Discarded(Box::new(event), name),
+                OnDrop::DeadLetter => Taken::Refused(Refusal::by_filter(&event, name, detail)),
                 OnDrop::Tag => {
                     event.enrich.insert(tag_of(&name), json!({ "dropped": detail }));
+                    continue;
                 }
-            }
+            };
+            // Its way ends here, after the rules that it passed.
+            noted.into_iter().for_each(Reservation::keep);
+            return end;
         }
         Taken::Event(Box::new(event), noted)
     }

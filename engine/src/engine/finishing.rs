@@ -7,7 +7,6 @@ use crate::run::walk::{KeptStage, Verdict, Walk};
 use serde_json::Value;
 use stages::event::Event;
 use stages::store::{Entry, InboxRow, Receipt, StoreFault};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -25,12 +24,11 @@ impl Engine {
                     engine.finish(walk).await;
                     engine.in_flight().remove(&seq);
                     drop(held);
-                    engine.wake_overflow();
+                    engine.outbox.wake_inbox();
                 });
             }
             None => {
-                self.has_overflow.store(true, Ordering::SeqCst);
-                self.wake_overflow();
+                self.outbox.leave_in_inbox();
             }
         }
     }
@@ -90,12 +88,12 @@ impl Engine {
     /// Takes up what the inbox holds and memory does not: after a start, and after an overflow.
     pub async fn pump(self: Arc<Self>) {
         loop {
-            let told = self.overflow.listen();
-            if self.has_overflow.swap(false, Ordering::SeqCst)
+            let told = self.outbox.listen_inbox();
+            if self.outbox.take_unclaimed()
                 && let Err(fault) = self.pump_once().await
             {
                 tracing::warn!(reason = %fault, "the inbox could not be read; trying again");
-                self.has_overflow.store(true, Ordering::SeqCst);
+                self.outbox.leave_in_inbox();
                 self.env.clock.sleep(Duration::from_secs(1)).await;
                 continue;
             }

@@ -146,15 +146,19 @@ impl Engine {
         let receipts = if batch.entries.is_empty() {
             Vec::new()
         } else {
-            match self.store.submit(batch.entries).await {
+            // Whoever waits for the answer may leave; what was committed then is not forgotten.
+            let abandoned = CallOnDrop::new(|| self.outbox.leave_in_inbox());
+            let receipts = self.store.submit(batch.entries).await;
+            abandoned.cancel();
+            match receipts {
                 Ok(receipts) => receipts,
                 Err(fault) => {
                     self.metrics.count(Fate::Shed, count);
-                    batch.noted.into_iter().for_each(Reservation::forget);
                     return Err(Unavailable { code: "store", reason: fault.reason });
                 }
             }
         };
+        batch.noted.into_iter().for_each(Reservation::keep);
         let mut receipts = receipts.into_iter();
         let mut answers = Vec::with_capacity(batch.slots.len());
         for slot in batch.slots {
@@ -240,6 +244,27 @@ impl Submission {
     fn push(&mut self, entry: Entry, slot: Slot) {
         self.entries.push(entry);
         self.slots.push(slot);
+    }
+}
+
+/// Calls a function when it is dropped, unless it was cancelled.
+struct CallOnDrop<F: FnMut()>(Option<F>);
+
+impl<F: FnMut()> CallOnDrop<F> {
+    fn new(call: F) -> Self {
+        CallOnDrop(Some(call))
+    }
+
+    fn cancel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<F: FnMut()> Drop for CallOnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(call) = &mut self.0 {
+            call();
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub trait Ports: Send + Sync {
 }
 
 /// An address that is bound and not served yet. Dropping it frees the address.
-pub trait Port: Send {
+pub trait Port: Send + Sync {
     /// The address, with the port that the system chose where 0 was asked for.
     fn address(&self) -> SocketAddr;
 
@@ -30,7 +30,7 @@ pub trait Port: Send {
 }
 
 /// A server at work. Dropping it closes its connections at once.
-pub trait Serving: Send {
+pub trait Serving: Send + Sync {
     /// Closes the address, lets requests under way finish, and closes what is left after `grace`.
     fn drain(self: Box<Self>, grace: Duration) -> Pending<'static, ()>;
 }

@@ -43,18 +43,29 @@ struct Key {
     pace: Option<RateLimiter>,
 }
 
-/// A key that an event holds until its first commit; forgotten when that fails.
+/// A key that an event holds until its first commit. Dropped before that, the key is free again:
+/// the event was not stored, or nobody knows, and the next one of its key passes.
 #[derive(Debug)]
 pub struct Reservation {
-    limiter: Arc<KeyMemory>,
+    memory: Arc<KeyMemory>,
     key: String,
     holder: u64,
+    is_kept: bool,
 }
 
 impl Reservation {
-    /// The event was not taken: the next one of its key is the first.
-    pub fn forget(self) {
-        let mut known = self.limiter.known();
+    /// The event is stored: its key is held from now on.
+    pub fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        let mut known = self.memory.known();
         if known.keys.get(&self.key).is_some_and(|it| it.holder == self.holder) {
             known.remove(&self.key);
         }
@@ -82,8 +93,8 @@ impl KeyMemory {
         self.evicted.load(Ordering::Relaxed)
     }
 
-    /// Whether an event of this key passes now. What it notes is to be forgotten if the event is
-    /// not taken after all.
+    /// Whether an event of this key passes now. The key is free again when the reservation is
+    /// dropped and was not kept, because the event was not taken after all.
     pub fn passes(
         self: &Arc<Self>,
         key: String,
@@ -117,7 +128,7 @@ impl KeyMemory {
         // A place of a rate is not given back: what was asked for was asked for.
         let is_once = matches!(self.rule, Rule::Once(_));
         let holder = if is_once { holder } else { 0 };
-        Some(Reservation { limiter: self.clone(), key, holder })
+        Some(Reservation { memory: self.clone(), key, holder, is_kept: false })
     }
 
     fn make_room(&self, known: &mut Known) {
@@ -188,8 +199,9 @@ mod tests {
 
     #[track_caller]
     fn check(limiter: &Arc<KeyMemory>, key: &str, id: &str, at: u64, passes: bool) {
-        let passed = limiter.passes(key.to_owned(), &event(id), seconds(at)).is_some();
-        assert_eq!(passed, passes, "{id} at {at}");
+        let passed = limiter.passes(key.to_owned(), &event(id), seconds(at));
+        assert_eq!(passed.is_some(), passes, "{id} at {at}");
+        passed.into_iter().for_each(Reservation::keep);
     }
 
     #[test]
@@ -206,7 +218,7 @@ mod tests {
     #[test]
     fn an_event_that_was_not_taken_holds_nothing() {
         let limiter = once(30, 10);
-        limiter.passes("a".to_owned(), &event("1"), seconds(0)).expect("it passes").forget();
+        drop(limiter.passes("a".to_owned(), &event("1"), seconds(0)).expect("it passes"));
         check(&limiter, "a", "2", 1, true);
         check(&limiter, "a", "3", 2, false);
     }

@@ -79,6 +79,10 @@ impl Watcher for Ledger {
             self.outbox.wake(sink);
         }
     }
+
+    fn unclaimed(&mut self) {
+        self.outbox.leave_in_inbox();
+    }
 }
 
 /// What the probe has seen.

@@ -45,6 +45,8 @@ pub trait Watcher: Send {
     fn committed(&mut self, batch: &[Arc<Stored>]);
     /// There is new work in the outbox for these.
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>);
+    /// An event was accepted whose sender no longer waits for the answer.
+    fn unclaimed(&mut self) {}
 }
 
 /// The writing half of the store.
@@ -176,13 +178,15 @@ impl Writer {
 
     fn write(&mut self, batch: Vec<Submission>) {
         if self.is_broken {
-            batch.iter().for_each(|it| answer(it, Err(broken())));
+            for submission in &batch {
+                answer(submission, Err(broken()));
+            }
             return;
         }
         match self.commit(&batch) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
-                    answer(submission, Ok(receipts));
+                    self.report(submission, receipts);
                 }
             }
             Err(fault) => self.write_apart(&batch, fault),
@@ -197,7 +201,9 @@ impl Writer {
     /// of its own. A failing disk fails them all.
     fn write_apart(&mut self, batch: &[Submission], fault: StoreFault) {
         if self.is_broken || batch.len() == 1 {
-            batch.iter().for_each(|it| answer(it, Err(fault.clone())));
+            for submission in batch {
+                answer(submission, Err(fault.clone()));
+            }
             return;
         }
         for submission in batch {
@@ -206,9 +212,18 @@ impl Writer {
                 continue;
             }
             match self.commit(std::slice::from_ref(submission)) {
-                Ok(mut receipts) => answer(submission, Ok(receipts.remove(0))),
-                Err(fault) => answer(submission, Err(fault)),
+                Ok(mut receipts) => self.report(submission, receipts.remove(0)),
+                Err(fault) => {
+                    answer(submission, Err(fault));
+                }
             }
+        }
+    }
+
+    fn report(&mut self, submission: &Submission, receipts: Vec<Receipt>) {
+        let has_accepted = receipts.iter().any(|it| matches!(it, Receipt::Accepted { .. }));
+        if !answer(submission, Ok(receipts)) && has_accepted {
+            self.watcher.unclaimed();
         }
     }
 
@@ -385,9 +400,9 @@ fn broken() -> StoreFault {
     StoreFault { class: StoreTrouble::Io, reason }
 }
 
-fn answer(submission: &Submission, answer: Answer) {
-    // Whoever asked may have gone; what was committed stays.
-    submission.reply.try_send(answer).ok();
+/// Whether anyone waits for the answer. Whoever asked may have gone; what was committed stays.
+fn answer(submission: &Submission, answer: Answer) -> bool {
+    submission.reply.try_send(answer).is_ok()
 }
 
 impl Figures {

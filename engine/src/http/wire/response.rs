@@ -140,7 +140,8 @@ impl Reply {
         &self.content
     }
 
-    pub(crate) fn into_content(self) -> Content {
+    /// What it carries, for who sends it on.
+    pub fn into_content(self) -> Content {
         self.content
     }
 

@@ -1,0 +1,178 @@
+//! Futures that are dropped at any of their waits: what they hold comes back, and the engine
+//! serves on.
+
+use crate::support::world::{Behaviour, World};
+use engine::engine::Arrival;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+const PIPELINE: &str = r#"
+pipeline door schema-version=1
+source http bell { path "/rings"; map { id "data.id" } }
+enrich http weather { when "event.type == 'slow'"; get "http://weather/" }
+sink sqlite db { path "x.db"; retention { keep "99d" } }
+sink sse live { path "/live"; replay 2 }
+notify webhook chat { url "http://chat/"; title "x"; concurrency 2 }
+"#;
+
+/// A future that is dropped when it has been polled so often.
+struct DroppedAfter<F> {
+    work: Option<Pin<Box<F>>>,
+    polls: usize,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl<F: Future> Future for DroppedAfter<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.polls == 0 {
+            self.work = None;
+        }
+        self.polls = self.polls.saturating_sub(1);
+        let Some(work) = &mut self.work else { return Poll::Ready(()) };
+        if work.as_mut().poll(context).is_ready() {
+            self.has_ended.store(true, Ordering::SeqCst);
+            return Poll::Ready(());
+        }
+        // Polled again at once, so that it is dropped even where nothing wakes it.
+        if self.polls == 0 {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+}
+
+fn world() -> World {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::start(folder, PIPELINE, 1).expect("it starts");
+    for number in 0..5 {
+        let answer = world.post("bell", &format!("{{\"id\":\"first{number}\",\"type\":\"ring\"}}"));
+        assert_eq!(answer, "accepted");
+    }
+    world
+}
+
+/// Drops what `make` gives after 0, 1, 2 … polls, until it ends by itself; each time the engine
+/// must serve on.
+fn drop_everywhere<F: Future + Send + 'static>(
+    world: &World,
+    make: impl Fn(&World, usize) -> F,
+) -> usize {
+    for polls in 0..1000 {
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let work = Some(Box::pin(make(world, polls)));
+        let dropped = DroppedAfter { work, polls, has_ended: has_ended.clone() };
+        world.simulation.executor.spawn(dropped).detach();
+        world.simulation.settle();
+        serves_on(world, polls);
+        if has_ended.load(Ordering::SeqCst) {
+            return polls;
+        }
+    }
+    panic!("it never ends");
+}
+
+/// Events are taken, queries answered, deliveries made and streams fed.
+#[track_caller]
+fn serves_on(world: &World, number: usize) {
+    assert_eq!(world.engine.store.free_readers(), 2, "after {number} polls");
+    let before = world.read(|reader| reader.pos_before_newest(0));
+    let id = format!("probe-{}-{before}", world.journal.take().len());
+    let answer = world.post("bell", &format!("{{\"id\":\"{id}\",\"type\":\"ring\"}}"));
+    assert_eq!(answer, "accepted", "after {number} polls");
+    world.connect("/live", Some(0), "client");
+    world.simulation.settle();
+    let happened = world.journal.take();
+    let has = |text: &str| happened.iter().any(|line| line.contains(text));
+    assert!(has(&format!("POST http://chat/ {id}/chat → 200")), "{happened:?}");
+    assert!(has("client gets message 1") || has("client gets event 1"), "{happened:?}");
+}
+
+#[test]
+fn a_dropped_query_gives_its_connection_back() {
+    let world = world();
+    let polls = drop_everywhere(&world, |world, _| {
+        let store = world.engine.store.clone();
+        async move { store.read(|reader| reader.pending_count()).await }
+    });
+    assert!(0 < polls);
+    drop_everywhere(&world, |world, _| {
+        let store = world.engine.store.clone();
+        async move { store.find("first1", vec!["bell".to_owned()]).await }
+    });
+    drop_everywhere(&world, |world, _| {
+        let store = world.engine.store.clone();
+        async move { store.tick().await }
+    });
+    world.close();
+}
+
+/// What was dropped before its answer is stored or not; sent again it is there once.
+#[test]
+fn a_dropped_message_is_stored_once_or_not_at_all() {
+    for kind in ["ring", "slow"] {
+        let world = world();
+        let body = move |polls: usize| format!("{{\"id\":\"m{polls}\",\"type\":\"{kind}\"}}");
+        let polls = drop_everywhere(&world, |world, polls| {
+            let engine = world.engine.clone();
+            let bytes = body(polls).into_bytes().into();
+            let arrival = Arrival { bytes, http: None, id: None, kind: None, decoded: None };
+            async move { engine.ingest("bell", vec![arrival], Vec::new(), false).await }
+        });
+        for number in 0..=polls {
+            let again = world.post("bell", &body(number));
+            assert!(["accepted", "duplicate"].contains(&again.as_str()), "{again}");
+        }
+        world.simulation.advance(Duration::from_secs(60));
+        let stored = world.stored.lock().expect("no panic");
+        for number in 0..=polls {
+            let id = format!("m{number}");
+            let times = stored.iter().filter(|it| *it.envelope.id == *id).count();
+            assert_eq!(times, 1, "{id} of {kind}");
+        }
+        drop(stored);
+        world.close();
+    }
+}
+
+/// Each reload drops the attempts under way; whatever they had come to, every delivery ends.
+#[test]
+fn dropped_deliveries_are_made_again() {
+    let mut world = world();
+    let other = PIPELINE.replace("http://chat/", "http://talk/");
+    for (number, wait) in [0, 1, 50, 100, 101, 150].into_iter().enumerate() {
+        world.outside.behave("talk", Behaviour::Status(200, Duration::from_millis(100)));
+        world.reload(&other);
+        for event in 0..3 {
+            let body = format!("{{\"id\":\"d{number}-{event}\",\"type\":\"ring\"}}");
+            assert_eq!(world.post("bell", &body), "accepted");
+        }
+        world.simulation.advance(Duration::from_millis(wait));
+        world.reload(PIPELINE);
+        world.simulation.advance(Duration::from_secs(1));
+        serves_on(&world, number);
+    }
+    let pending = world.read(|reader| reader.pending_count());
+    assert_eq!((pending, world.health_changes()), (0, Vec::<String>::new()));
+    world.close();
+}
+
+/// Clients that leave while they catch up, or while they wait, hold nothing back.
+#[test]
+fn a_client_that_leaves_at_any_time_holds_nothing() {
+    let world = world();
+    for polls in 0..40 {
+        let client = world.client("/live", Some(0), "leaver");
+        let has_ended = Arc::default();
+        let dropped = DroppedAfter { work: Some(Box::pin(client)), polls, has_ended };
+        world.simulation.executor.spawn(dropped).detach();
+        world.simulation.settle();
+        serves_on(&world, polls);
+    }
+    world.close();
+}
