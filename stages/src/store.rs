@@ -6,12 +6,17 @@
 //! Invariant: what is answered is committed. Invariant: `pos` grows in the order in which events
 //! become visible; one thread gives it and one transaction makes it visible.
 
+mod admit;
 mod claim;
+mod deliveries;
 mod forget;
+mod holdings;
 mod insert;
 mod json;
+mod letters;
 mod names;
 mod open;
+mod outbox;
 mod policy;
 mod query;
 mod reader;
@@ -24,9 +29,10 @@ mod writer;
 
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use open::{OpenError, Place, Settings, open};
+pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, Keep, Policy, Synchronous};
 pub use query::{Cursor, EventQuery, Page};
-pub use reader::Reader;
+pub use reader::{DueLimits, Reader};
 pub use record::{
     Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished, InboxRow,
     NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
@@ -64,6 +70,8 @@ pub enum StoreTrouble {
     Io,
     /// The database is damaged; nothing more is taken.
     Corrupt,
+    /// A limit of the outbox leaves no room; later may go.
+    NoRoom,
     /// The store is closed.
     Closed,
     /// Anything else.
@@ -109,6 +117,12 @@ pub struct Figures {
     pub pending_bytes: AtomicU64,
     /// Rows of dead letters.
     pub dead_letters: AtomicU64,
+    /// Deliveries that are pending or parked.
+    pub outbox_rows: AtomicU64,
+    /// Bytes of their events, each counted once for each target.
+    pub outbox_bytes: AtomicU64,
+    /// The same by target.
+    pub outbox: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
     /// The highest `pos` given.
     pub highest_pos: AtomicU64,
     /// The highest `pos` that retention took.
@@ -117,8 +131,9 @@ pub struct Figures {
     pub commits: [AtomicU64; 11],
     /// Time spent in commits, in microseconds.
     pub commit_micros: AtomicU64,
-    /// Deliveries held back by a cooldown, by sink.
-    pub suppressed: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
+    /// `rule`.
+    pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// Whether the store takes nothing more.
     pub is_broken: AtomicBool,
 }

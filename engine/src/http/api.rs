@@ -380,8 +380,8 @@ async fn metrics(request: Request<App>) -> Answer {
     }
     text.family("engine_notifications_suppressed_total", "counter", "Held back by a rule");
     let suppressed = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for (sink, count) in suppressed {
-        let labels = [("sink", &*sink), ("reason", "cooldown")];
+    for ((sink, reason), count) in suppressed {
+        let labels = [("sink", &*sink), ("reason", reason)];
         text.sample("engine_notifications_suppressed_total", &labels, count as f64);
     }
     let kind = "text/plain; version=0.0.4; charset=utf-8";

@@ -12,14 +12,15 @@ use stages::contract::{Cause, Fault, Outgoing};
 use stages::env::within;
 use stages::event::Event;
 use stages::store::{
-    DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Settlement, StoreFault, Stored,
+    DeadLetter, DeadLetterWhat, Delivery, DeliveryState, DueLimits, Entry, Settlement, StoreFault,
+    Stored,
 };
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Deliveries taken out of the outbox at once.
-const CHUNK: usize = 64;
+const LIMITS: DueLimits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
 /// A worker with nothing to do looks again after this, as a net under the signals.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -69,7 +70,7 @@ async fn round(
     let (due, events, next) = engine
         .store
         .read(move |it| {
-            let due = it.due(&sink, now, CHUNK)?;
+            let due = it.due(&sink, now, LIMITS)?;
             let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
             Ok((due, it.by_seq(&seqs)?, it.next_due(&sink)?))
         })

@@ -90,12 +90,13 @@ pub(super) struct Claims {
     unmerged: HashMap<i64, (u64, i64)>,
     /// Claimed in the running transaction; forgotten when it fails.
     fresh: Vec<i64>,
+    keys: Keys,
 }
 
 impl Claims {
     /// Rebuilds what a crash left unmerged: everything with a higher number than the last merge.
     pub(super) fn load(connection: &Connection, keys: Keys) -> Result<Claims, StoreFault> {
-        let mut claims = Claims { unmerged: HashMap::new(), fresh: Vec::new() };
+        let mut claims = Claims { unmerged: HashMap::new(), fresh: Vec::new(), keys };
         let merged = super::rows::meta(connection, "merged")?;
         for sql in [
             "SELECT seq, source, id, body FROM inbox WHERE seq > ?1",
@@ -139,6 +140,12 @@ impl Claims {
         Ok(if body == claim.body { Verdict::Duplicate(seq) } else { Verdict::Conflict(seq) })
     }
 
+    /// Whether an event with this (source, id) came before. A fault is told by the transaction
+    /// that looks again.
+    pub(super) fn knows(&self, connection: &Connection, claim: Claim) -> bool {
+        self.lookup(connection, claim.id).is_ok_and(|it| it.is_some())
+    }
+
     fn lookup(&self, connection: &Connection, hash: i64) -> Result<Option<(u64, i64)>, StoreFault> {
         if let Some(found) = self.unmerged.get(&hash) {
             return Ok(Some(*found));
@@ -167,9 +174,11 @@ impl Claims {
         }
     }
 
-    /// The unmerged claim with this number: its hash and the hash of its bytes.
-    pub(super) fn of_seq(&self, seq: u64) -> Option<(i64, i64)> {
-        self.unmerged.iter().find(|it| it.1.0 == seq).map(|(hash, it)| (*hash, it.1))
+    /// The claim of an event, while it is not merged: its hash and the hash of its bytes.
+    pub(super) fn unmerged_claim(&self, source: &str, id: &str, seq: u64) -> Option<(i64, i64)> {
+        let hash = self.keys.id_hash(source, id);
+        let (_, body) = self.unmerged.get(&hash).filter(|it| it.0 == seq)?;
+        Some((hash, *body))
     }
 
     /// The numbers of events by hash.

@@ -1,6 +1,7 @@
 //! Opening: the folder, the lock, the database, its migrations, its connections.
 
 use super::claim::{Claims, Keys};
+use super::holdings::StoreHoldings;
 use super::names::Names;
 use super::policy::{Policy, Synchronous};
 use super::readers::{READERS, ReaderPool};
@@ -29,7 +30,10 @@ pub(super) const IS_OPEN: &str = "is_open";
 /// Reading through more than this would take longer than a start may.
 const CHECKED_BYTES_MAX: i64 = 1 << 30;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001-store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001-store.sql"),
+    include_str!("../../../migrations/0003-volume.sql"),
+];
 
 /// Where the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +162,7 @@ pub fn open(
     };
     let counter = rows::meta(&connection, "counter")?;
     let names = Names::load(&connection)?;
+    let holdings = StoreHoldings::load(&connection)?;
     let mut writer = Writer {
         connection,
         commands,
@@ -170,11 +175,13 @@ pub fn open(
         claims,
         names,
         counter,
+        holdings,
+        full: super::admit::FullTargets::default(),
         sweep: super::retention::Sweep::default(),
         is_broken: false,
         lock,
     };
-    writer.count_rows()?;
+    writer.show_figures()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
 }
 

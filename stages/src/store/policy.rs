@@ -1,5 +1,6 @@
 //! Retention, as the file says it.
 
+use super::outbox::OutboxLimits;
 use crate::event::Priority;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Policy {
     /// How long streams can go back to an event that was not sent to this store. It goes when
     /// that is over and its last delivery has ended.
     pub passing_keep: Duration,
+    /// What may wait in the outbox.
+    pub outbox: OutboxLimits,
 }
 
 impl Default for Policy {
@@ -76,6 +79,7 @@ impl Default for Policy {
             dead_keep: Duration::from_secs(7 * 86_400),
             dead_max: 10_000,
             passing_keep: Duration::from_secs(3600),
+            outbox: OutboxLimits::default(),
         }
     }
 }

@@ -128,7 +128,7 @@ impl Writer {
         if !more {
             self.sweep.is_running = false;
             self.sweep.due = self.env.clock.monotonic() + self.policy.sweep_every;
-            self.count_rows().ok();
+            self.show_figures().ok();
         }
         more
     }

@@ -7,6 +7,8 @@ use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+mod outbox;
+
 /// A clock that a test sets; nothing here waits for it.
 struct Still(AtomicU64);
 
@@ -38,6 +40,7 @@ impl Watcher for Seen {
 struct Bench {
     store: Store,
     clock: Arc<Still>,
+    health: Arc<crate::health::Health>,
     seen: Seen,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -57,11 +60,11 @@ fn settings(place: Place) -> Settings {
 fn bench(place: Place, policy: Policy) -> Bench {
     let clock = Arc::new(Still(AtomicU64::new(0)));
     let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
-    let seen = Seen::default();
+    let (seen, health) = (Seen::default(), env.health.clone());
     let (store, writer) =
         open(settings(place), policy, env, Box::new(seen.clone())).expect("it opens");
     let thread = Some(std::thread::spawn(|| writer.run()));
-    Bench { store, clock, seen, thread }
+    Bench { store, clock, health, seen, thread }
 }
 
 impl Bench {

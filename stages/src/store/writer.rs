@@ -3,7 +3,9 @@
 //! Never: an answer before its commit. Never: a linger unless the file asks for one; batches form
 //! because work arrives while the last commit runs.
 
+use super::admit::FullTargets;
 use super::claim::{Claim, Claims};
+use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
@@ -61,15 +63,18 @@ pub struct Writer {
     pub(super) names: Names,
     /// The last number given, of `seq` and `pos` together.
     pub(super) counter: u64,
+    /// What waits, as of the last commit.
+    pub(super) holdings: StoreHoldings,
+    pub(super) full: FullTargets,
     pub(super) sweep: Sweep,
     pub(super) is_broken: bool,
     /// Held while the store is open.
     pub(super) lock: Option<File>,
 }
 
-struct Submission {
-    entries: Vec<Entry>,
-    claims: Vec<Option<Claim>>,
+pub(super) struct Submission {
+    pub(super) entries: Vec<Entry>,
+    pub(super) claims: Vec<Option<Claim>>,
     reply: async_channel::Sender<Answer>,
 }
 
@@ -179,6 +184,10 @@ impl Writer {
             batch.iter().for_each(|it| answer(it, Err(broken())));
             return;
         }
+        let batch = self.turn_away(batch);
+        if batch.is_empty() {
+            return;
+        }
         match self.commit(&batch) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
@@ -225,7 +234,7 @@ impl Writer {
     /// One transaction for all; nothing in memory or on disk has changed when it fails.
     fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
         let started = self.env.clock.monotonic();
-        let counter = self.counter;
+        let (counter, holdings) = (self.counter, self.holdings.clone());
         let tallies =
             std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
         match self.transact(batch, &tallies) {
@@ -239,7 +248,7 @@ impl Writer {
             }
             Err(fault) => {
                 self.note(&fault);
-                self.counter = counter;
+                (self.counter, self.holdings) = (counter, holdings);
                 self.claims.undo();
                 self.names.undo();
                 let mut waiting = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -261,6 +270,8 @@ impl Writer {
             claims: &mut self.claims,
             names: &mut self.names,
             counter: &mut self.counter,
+            holdings: &mut self.holdings,
+            limits: &self.policy.outbox,
             now: self.env.clock.wall(),
             effects: Effects::default(),
             rollups: super::rollup::Rollups::default(),
@@ -272,6 +283,7 @@ impl Writer {
                 pairs.map(|(entry, claim)| work.write(entry, *claim)).collect();
             receipts.push(answers?);
         }
+        work.trim_letters(self.policy.dead_max)?;
         for tally in tallies {
             work.rollups.add(tally);
         }
@@ -286,17 +298,17 @@ impl Writer {
     /// Hands on what has become visible. The order of `pos` is the order of the batch.
     fn publish(&mut self, effects: Effects) {
         let figures = &self.figures;
-        figures.pending.fetch_add(effects.accepted, Ordering::Relaxed);
-        figures.pending.fetch_sub(effects.finished, Ordering::Relaxed);
-        figures.pending_bytes.fetch_add(effects.accepted_bytes, Ordering::Relaxed);
-        figures.pending_bytes.fetch_sub(effects.finished_bytes, Ordering::Relaxed);
-        figures.dead_letters.fetch_add(effects.letters, Ordering::Relaxed);
+        self.holdings.publish(figures);
         if !effects.suppressed.is_empty() {
             let mut known = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner);
-            for (sink, count) in effects.suppressed {
-                *known.entry(sink).or_default() += count;
+            for (key, count) in effects.suppressed {
+                *known.entry(key).or_default() += count;
             }
         }
+        for (target, reason) in &effects.full {
+            self.note_full(target, reason);
+        }
+        let figures = &self.figures;
         if let Some(last) = effects.stored.last() {
             figures.highest_pos.store(last.pos, Ordering::Relaxed);
             self.watcher.committed(&effects.stored);
@@ -338,7 +350,8 @@ impl Writer {
         if has_tallies && !self.is_broken {
             self.commit(&[]).ok();
         }
-        self.count_rows().ok();
+        self.show_figures().ok();
+        self.clear_full();
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
             self.merge();
         }
@@ -347,17 +360,14 @@ impl Writer {
         self.sweep_if_due(&has_time);
     }
 
-    /// Refreshes the figures that are read off the tables.
-    pub(super) fn count_rows(&mut self) -> Result<(), StoreFault> {
+    /// Refreshes the figures that are read off the database.
+    pub(super) fn show_figures(&mut self) -> Result<(), StoreFault> {
         let one = |sql: &str| self.connection.query_row(sql, [], |it| it.get::<_, i64>(0));
         let figures = &self.figures;
         let set = |figure: &std::sync::atomic::AtomicU64, value: i64| {
             figure.store(value as u64, Ordering::Relaxed);
         };
-        set(&figures.pending, one("SELECT count(*) FROM inbox")?);
-        let bytes = one("SELECT coalesce(sum(length(body)), 0) FROM inbox")?;
-        set(&figures.pending_bytes, bytes);
-        set(&figures.dead_letters, one("SELECT count(*) FROM dead_letters")?);
+        self.holdings.publish(figures);
         set(&figures.highest_pos, one("SELECT coalesce(max(pos), 0) FROM event_rows")?);
         set(&figures.taken_pos, rows::meta(&self.connection, "taken")? as i64);
         set(&figures.bytes, one("PRAGMA page_count")? * one("PRAGMA page_size")?);
@@ -367,6 +377,11 @@ impl Writer {
     fn finish(&mut self) {
         self.commands.close();
         if !self.is_broken {
+            debug_assert_eq!(
+                StoreHoldings::load(&self.connection).as_ref(),
+                Ok(&self.holdings),
+                "what waits is counted as it changes"
+            );
             self.commit(&[]).ok();
             self.merge();
             // With a merge that failed the next start has something to rebuild, and looks closer.
@@ -385,7 +400,7 @@ fn broken() -> StoreFault {
     StoreFault { class: StoreTrouble::Io, reason }
 }
 
-fn answer(submission: &Submission, answer: Answer) {
+pub(super) fn answer(submission: &Submission, answer: Answer) {
     // Whoever asked may have gone; what was committed stays.
     submission.reply.try_send(answer).ok();
 }
@@ -403,12 +418,17 @@ impl Figures {
 pub(super) struct Effects {
     pub(super) stored: Vec<Arc<Stored>>,
     pub(super) sinks: BTreeSet<Arc<str>>,
-    pub(super) accepted: u64,
-    pub(super) accepted_bytes: u64,
-    pub(super) finished: u64,
-    pub(super) finished_bytes: u64,
+    /// Letters that it brought, and the oldest that it took away.
     pub(super) letters: u64,
-    pub(super) suppressed: BTreeMap<Arc<str>, u64>,
+    pub(super) trimmed: u64,
+    /// Deliveries held back, by target and by what holds them back.
+    pub(super) suppressed: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Targets that had no room, and why.
+    pub(super) full: BTreeMap<Arc<str>, String>,
+    /// Numbers of events for which one delivery less is waited.
+    pub(super) released: Vec<u64>,
+    /// Whether more is to be parked or woken.
+    pub(super) parks_on: bool,
 }
 
 impl Entry {
