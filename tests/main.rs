@@ -14,6 +14,7 @@ mod live;
 mod manual;
 mod mutation;
 mod new;
+mod outbox;
 mod overflow;
 mod passing;
 mod reload;

@@ -314,8 +314,8 @@ impl Parts {
         loop {
             self.store.tick().await;
             let pending = self.store.figures().pending.load(std::sync::atomic::Ordering::Relaxed);
-            let deliveries = self.store.read(|it| it.pending_count()).await.unwrap_or(0);
-            if pending == 0 && deliveries == 0 {
+            let deliveries = self.store.read(|it| it.is_any_pending()).await.unwrap_or(true);
+            if pending == 0 && !deliveries {
                 return;
             }
             self.env.clock.sleep(Duration::from_millis(20)).await;

@@ -306,5 +306,10 @@ fn needs_restart(plan: &Plan, running: &Generation) -> Option<String> {
 /// The store's retention as the plan has it.
 pub fn policy(plan: &Plan) -> Policy {
     let base = plan.store.as_ref().map(|it| it.1.policy.clone()).unwrap_or_default();
-    Policy { dead_keep: plan.dead_letter.keep, dead_max: plan.dead_letter.entries_max, ..base }
+    Policy {
+        dead_keep: plan.dead_letter.keep,
+        dead_max: plan.dead_letter.entries_max,
+        outbox: plan.outbox(),
+        ..base
+    }
 }

@@ -8,7 +8,7 @@ use crate::run::limiter::Noted;
 use crate::run::walk::{Verdict, Walk};
 use crate::spec::Overflow;
 use stages::event::{Event, Priority};
-use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
+use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, StoreTrouble, Tally};
 use stages::time::Timestamp;
 use std::sync::Arc;
 
@@ -150,7 +150,11 @@ impl Engine {
                 Err(fault) => {
                     self.metrics.count(Fate::Shed, count);
                     batch.noted.into_iter().for_each(Noted::forget);
-                    return Err(Unavailable { code: "store", reason: fault.reason });
+                    let code = match fault.class {
+                        StoreTrouble::NoRoom => "outbox",
+                        _ => "store",
+                    };
+                    return Err(Unavailable { code, reason: fault.reason });
                 }
             }
         };

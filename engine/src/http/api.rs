@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
 use stages::store::{
-    COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, StoreFault, write_detail, write_summary,
+    BacklogSize, COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, Figures, StoreFault,
+    write_detail, write_summary,
 };
 use stages::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tide::{Request, Response, StatusCode};
@@ -337,6 +339,21 @@ fn breakers(text: &mut Text, generation: &Generation, now: std::time::Duration) 
     }
 }
 
+/// What waits for each target of the file, and for those that it no longer has.
+fn outbox(text: &mut Text, generation: &Generation, figures: &Figures) {
+    let of_file = generation.outlets.keys().map(|it| (it.clone(), BacklogSize::default()));
+    let mut waiting: BTreeMap<_, _> = of_file.collect();
+    waiting.extend(figures.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    text.family("engine_outbox_deliveries", "gauge", "Deliveries that wait, parked ones included");
+    for (sink, size) in &waiting {
+        text.sample("engine_outbox_deliveries", &[("sink", sink)], size.rows as f64);
+    }
+    text.family("engine_outbox_bytes", "gauge", "Bytes of the events that wait for a delivery");
+    for (sink, size) in &waiting {
+        text.sample("engine_outbox_bytes", &[("sink", sink)], size.bytes as f64);
+    }
+}
+
 async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, figures) = (&app.engine, app.engine.store.figures());
@@ -350,6 +367,7 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
     text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
+    outbox(&mut text, &generation, figures);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
     text.family("engine_queue_capacity", "gauge", "Events that may wait");

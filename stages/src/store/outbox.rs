@@ -78,8 +78,6 @@ impl Default for OutboxLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shortage {
     target: Arc<str>,
-    /// What waits for this target.
-    own: BacklogSize,
     limit: ReachedLimit,
 }
 
@@ -101,25 +99,18 @@ impl Shortage {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shortage { target, own, limit } = self;
-        let BacklogSize { rows, bytes } = own;
-        match limit {
-            ReachedLimit::BacklogRows(most) => {
-                write!(f, "{rows} deliveries wait for `{target}`; its `backlog` is {most}")
+        write!(f, "`{}` has no room: ", self.target)?;
+        match &self.limit {
+            ReachedLimit::BacklogRows(most) => write!(f, "its `backlog` ({most}) is full"),
+            ReachedLimit::BacklogBytes(most) => {
+                write!(f, "`max-bytes` of its `backlog` ({most}) is used up")
             }
-            ReachedLimit::BacklogBytes(most) => write!(
-                f,
-                "{bytes} bytes wait for `{target}`; the `max-bytes` of its `backlog` is {most}"
-            ),
-            ReachedLimit::OutboxRows(most, holder, held) => write!(
-                f,
-                "the outbox has no room for `{target}`: {held} deliveries wait for `{holder}`, \
-                 and `outbox` of `limits` is {most}"
-            ),
+            ReachedLimit::OutboxRows(most, holder, held) => {
+                write!(f, "`outbox` of `limits` ({most}) is full, {held} wait for `{holder}`")
+            }
             ReachedLimit::OutboxBytes(most, holder, held) => write!(
                 f,
-                "the outbox has no room for `{target}`: {held} bytes wait for `{holder}`, \
-                 and `max-bytes` of `outbox` in `limits` is {most}"
+                "`max-bytes` of `outbox` ({most}) is used up, {held} bytes wait for `{holder}`"
             ),
         }
     }
@@ -197,7 +188,7 @@ impl OutboxLimits {
             let (holder, held) = (!room).then(|| sizes.largest(|it| it.bytes))?;
             Some(ReachedLimit::OutboxBytes(self.bytes, holder, held))
         })?;
-        Some(Shortage { target: target.clone(), own, limit })
+        Some(Shortage { target: target.clone(), limit })
     }
 
     fn backlog_shortage(&self, own: BacklogSize, target: &str, bytes: u64) -> Option<ReachedLimit> {
@@ -311,7 +302,7 @@ mod tests {
         assert_eq!(limits.shortage(&sizes, &"hook".into(), 500), None);
         sizes.add(&"hook".into(), 500);
         let shortage = limits.shortage(&sizes, &"hook".into(), 1).map(|it| it.to_string());
-        let expected = "500 bytes wait for `hook`; the `max-bytes` of its `backlog` is 10";
+        let expected = "`hook` has no room: `max-bytes` of its `backlog` (10) is used up";
         assert_eq!(shortage.as_deref(), Some(expected));
     }
 
@@ -325,10 +316,9 @@ mod tests {
         let shortage = |sizes: &OutboxSizes| {
             limits.shortage(sizes, &"mail".into(), 1).map(|it| it.to_string()).unwrap_or_default()
         };
-        let expected = "the outbox has no room for `mail`: 3 deliveries wait for `hook`, \
-                        and `outbox` of `limits` is 4";
+        let expected = "`mail` has no room: `outbox` of `limits` (4) is full, 3 wait for `hook`";
         assert_eq!(shortage(&sizes), expected);
         sizes.add(&"mail".into(), 1);
-        assert_eq!(shortage(&sizes), "2 deliveries wait for `mail`; its `backlog` is 2");
+        assert_eq!(shortage(&sizes), "`mail` has no room: its `backlog` (2) is full");
     }
 }

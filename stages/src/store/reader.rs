@@ -141,11 +141,11 @@ impl<'a> Reader<'a> {
         Ok(next.map(Timestamp))
     }
 
-    /// How many deliveries are pending, to any sink. Counts them: see
-    /// [`Figures::outbox_rows`](super::Figures::outbox_rows) for what is known already.
-    pub fn pending_count(&self) -> Result<u64, StoreFault> {
-        let sql = "SELECT count(*) FROM delivery_rows INDEXED BY delivery_rows_due WHERE state = 0";
-        Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
+    /// Whether a delivery is pending, to any target. Parked ones are not.
+    pub fn is_any_pending(&self) -> Result<bool, StoreFault> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due
+                    WHERE state = 0)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?)
     }
 
     /// The number that `sql` selects.

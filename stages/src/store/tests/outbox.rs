@@ -1,3 +1,5 @@
+//! The outbox: what is due, what is full, what is counted.
+
 use super::*;
 use crate::health::{HealthState, PartRole};
 
@@ -125,7 +127,7 @@ fn only_events_for_a_full_target_are_turned_away() {
     let targets = [("hook", backlog(2, OnFull::Reject)), ("mail", BacklogLimit::default())];
     let bench = bench(Place::Memory, limited(1000, &targets));
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook", "mail"])]);
-    let reason = "2 deliveries wait for `hook`; its `backlog` is 2";
+    let reason = "`hook` has no room: its `backlog` (2) is full";
     assert_eq!(bench.refused(to("c", &["hook"])), reason);
     assert_eq!(bench.refused(to("d", &["mail", "hook"])), reason);
     assert_eq!(bench.refused(Entry::Accept(event("e", "{}"))), reason, "it might go there");
@@ -175,7 +177,7 @@ fn a_target_may_drop_its_oldest_or_make_dead_letters_of_the_newest() {
     let hook = [(1, "suppressed"), (2, "suppressed"), (3, "pending"), (4, "pending")];
     assert_eq!(bench.states("hook"), hook);
     assert_eq!(bench.states("mail"), [(1, "pending"), (2, "pending"), (3, "dead"), (4, "dead")]);
-    let reason = "2 deliveries wait for `mail`; its `backlog` is 2";
+    let reason = "`mail` has no room: its `backlog` (2) is full";
     let letters = bench.read(|it| it.dead_letters(None, 10));
     let letters: Vec<_> = letters.iter().map(|it| (it.seq, &*it.reason)).collect();
     assert_eq!(letters, [(Some(4), reason), (Some(3), reason)]);
