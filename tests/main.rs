@@ -2,6 +2,7 @@
 
 mod check;
 mod corpus;
+mod deliveries;
 mod eval;
 mod failure;
 mod flags;

@@ -12,7 +12,9 @@ pub mod cache;
 pub mod deliver;
 pub mod limiter;
 pub mod pace;
+pub mod retry_budget;
 pub mod sources;
+pub mod target_pace;
 pub mod walk;
 
 use crate::plan::{NotifierPlan, Plan, Policy, SinkPlan, StagePlan};

@@ -3,13 +3,14 @@
 //! One worker per outlet. It keeps nothing in memory that is not on disk, so a crash costs at
 //! most the attempts under way.
 
-use super::{Generation, Outlet};
+use super::Outlet;
+use super::target_pace::{CallEnd, PaceAllowance, TargetPace};
 use crate::engine::Engine;
 use futures_util::FutureExt;
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 use stages::contract::{Cause, Fault, Outgoing};
-use stages::env::within;
+use stages::env::{Clock, within};
 use stages::event::Event;
 use stages::store::{
     DeadLetter, DeadLetterWhat, Delivery, DeliveryState, DueLimits, Entry, Settlement, StoreFault,
@@ -21,12 +22,15 @@ use std::time::Duration;
 
 /// Deliveries taken out of the outbox at once.
 const LIMITS: DueLimits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
+/// The same for a target that fails: one, and another in place of the one that failed last.
+const PROBE: DueLimits = DueLimits { first: 2, again: 2, bytes: 4 << 20 };
 /// A worker with nothing to do looks again after this, as a net under the signals.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Delivers to the outlet of this name for as long as the running generation has it.
 pub async fn work(engine: Arc<Engine>, name: Arc<str>) {
     let signal = engine.outbox().signal(&name);
+    let target = TargetPace::default();
     loop {
         let told = signal.listen();
         let generation = engine.generation();
@@ -34,7 +38,7 @@ pub async fn work(engine: Arc<Engine>, name: Arc<str>) {
         if engine.is_stopping() {
             return;
         }
-        let pause = match round(&engine, &generation, &outlet).await {
+        let pause = match round(&engine, &outlet, &target).await {
             Ok(Next::AtOnce) => continue,
             Ok(Next::Later(pause)) => pause.min(LOOK),
             Err(fault) => {
@@ -56,8 +60,8 @@ enum Next {
 /// One chunk of what is due.
 async fn round(
     engine: &Arc<Engine>,
-    generation: &Generation,
     outlet: &Arc<Outlet>,
+    target: &TargetPace,
 ) -> Result<Next, StoreFault> {
     // While its breaker is open, what is due stays as it is: no try is spent on it.
     let open =
@@ -65,22 +69,33 @@ async fn round(
     if let Some(wait) = open {
         return Ok(Next::Later(wait));
     }
-    let now = engine.env.clock.wall();
+    let (now, monotonic) = (engine.env.clock.wall(), engine.env.clock.monotonic());
+    let allowance = target.allowance(monotonic);
+    let limits = match allowance {
+        PaceAllowance::Wait(wait) => return Ok(Next::Later(wait)),
+        PaceAllowance::Probe => PROBE,
+        PaceAllowance::Work { again } => {
+            DueLimits { again: LIMITS.again.min(again as usize), ..LIMITS }
+        }
+    };
     let sink = outlet.name.clone();
     let (due, events, next) = engine
         .store
         .read(move |it| {
-            let due = it.due(&sink, now, LIMITS)?;
+            let due = it.due(&sink, now, limits)?;
             let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
             Ok((due, it.by_seq(&seqs)?, it.next_due(&sink)?))
         })
         .await?;
     if due.is_empty() {
-        let wait = next.map_or(LOOK, |it| it.since(now).max(Duration::from_millis(1)));
-        return Ok(Next::Later(wait));
+        // Whatever is due beside the limits waits for its turn.
+        let least = target.retry_wait(monotonic).max(Duration::from_millis(1));
+        return Ok(Next::Later(next.map_or(LOOK, |it| it.since(now).max(least))));
     }
-    let pipeline = &generation.plan.name;
-    let monotonic = engine.env.clock.monotonic();
+    let due = match allowance {
+        PaceAllowance::Probe => probe(target, due),
+        _ => due,
+    };
     let pace = outlet.gate.pace.as_ref();
     let due: Vec<Delivery> =
         due.into_iter().take_while(|_| pace.is_none_or(|it| it.take(monotonic))).collect();
@@ -90,18 +105,25 @@ async fn round(
     stream::iter(due)
         .for_each_concurrent(outlet.policy.concurrency, |delivery| {
             let stored = events.iter().find(|it| it.seq == delivery.seq).cloned();
-            attempt(engine, outlet, delivery, stored, pipeline)
+            attempt(engine, outlet, target, delivery, stored)
         })
         .await;
     Ok(Next::AtOnce)
 }
 
+/// The one delivery that a target which fails is probed with.
+fn probe(target: &TargetPace, mut due: Vec<Delivery>) -> Vec<Delivery> {
+    let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
+    let chosen = target.probe_of(&seqs).map(|it| due.swap_remove(it));
+    chosen.into_iter().collect()
+}
+
 async fn attempt(
     engine: &Arc<Engine>,
     outlet: &Arc<Outlet>,
+    target: &TargetPace,
     delivery: Delivery,
     stored: Option<Stored>,
-    pipeline: &str,
 ) {
     let timeout = outlet.policy.timeout;
     let clock = &*engine.env.clock;
@@ -110,14 +132,13 @@ async fn attempt(
     let result = match outgoing(stored, &outlet.name, timeout) {
         None => Err(Fault::permanent("the event is gone")),
         Some(outgoing) => {
-            let call = AssertUnwindSafe(outlet.deliver(outgoing)).catch_unwind();
-            match within(clock, timeout, call).await {
-                Some(Ok(result)) => result,
-                Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", outlet.name))),
-                None => {
-                    Err(Fault::transient(Cause::Timeout, format!("no answer within {timeout:?}")))
-                }
-            }
+            let begun = target.begin(delivery.seq, delivery.is_retry(), clock.monotonic());
+            // The others of its chunk have found the target failing: it stays as it is.
+            let Some(ticket) = begun else { return };
+            let result = call(outlet, outgoing, clock).await;
+            let backoff = |count| outlet.policy.backoff.wait(count, engine.env.random.ratio());
+            ticket.end(end_of(&result), clock.monotonic(), backoff);
+            result
         }
     };
     if let Some(pass) = pass {
@@ -130,12 +151,33 @@ async fn attempt(
     let settlement = settle(engine, outlet, &delivery, result);
     engine.metrics.delivered(&outlet.name, settlement.state.word());
     if let Some(error) = &settlement.error {
-        tracing::debug!(sink = &*outlet.name, seq = delivery.seq, pipeline, error, "not delivered");
+        tracing::debug!(sink = &*outlet.name, seq = delivery.seq, error, "not delivered");
     }
     if let Err(fault) = engine.store.submit(vec![Entry::Settle(settlement)]).await {
         // It will be delivered again; the key tells the other side that it is the same.
         tracing::warn!(sink = &*outlet.name, reason = %fault, "a delivery could not be settled");
         engine.env.clock.sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// One call, bounded in time. A panic is this call's permanent fault and nobody else's.
+async fn call(outlet: &Outlet, outgoing: Outgoing, clock: &dyn Clock) -> Result<(), Fault> {
+    let timeout = outlet.policy.timeout;
+    let call = AssertUnwindSafe(outlet.deliver(outgoing)).catch_unwind();
+    match within(clock, timeout, call).await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", outlet.name))),
+        None => Err(Fault::transient(Cause::Timeout, format!("no answer within {timeout:?}"))),
+    }
+}
+
+fn end_of(result: &Result<(), Fault>) -> CallEnd {
+    match result {
+        Err(fault) if fault.is_transient() => CallEnd::Fault {
+            // The other side's wish is honoured up to an hour.
+            retry_after: fault.retry_after.map(|it| it.min(Duration::from_secs(3600))),
+        },
+        _ => CallEnd::Answered,
     }
 }
 

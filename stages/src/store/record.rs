@@ -240,6 +240,13 @@ pub struct Delivery {
     pub bytes: u64,
 }
 
+impl Delivery {
+    /// Whether it failed before.
+    pub fn is_retry(&self) -> bool {
+        0 < self.not_before.0
+    }
+}
+
 /// How a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeliveryState {
