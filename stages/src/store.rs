@@ -25,6 +25,7 @@ mod record;
 mod retention;
 mod rollup;
 mod rows;
+mod wal;
 mod writer;
 
 pub use json::{Redact, write_detail, write_event, write_summary};
@@ -136,6 +137,10 @@ pub struct Figures {
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// Whether the store takes nothing more.
     pub is_broken: AtomicBool,
+    /// Bytes of the log's file beside the database, as of the last housekeeping.
+    pub wal_bytes: AtomicU64,
+    /// Whether the log is so large that no more events may be taken.
+    pub is_log_full: AtomicBool,
 }
 
 /// A handle to the store; cheap to clone.
@@ -180,7 +185,7 @@ impl Store {
         &self,
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        let mut lease = self.shared.readers.lease().await?;
+        let mut lease = self.shared.readers.lease(&*self.shared.env.clock).await?;
         let name = self.shared.name.clone();
         // Goes with this future: a query that nobody waits for any more is stopped.
         let interest = Arc::new(());

@@ -367,6 +367,7 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
     text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
+    text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
     outbox(&mut text, &generation, figures);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);

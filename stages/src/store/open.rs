@@ -4,7 +4,8 @@ use super::claim::{Claims, Keys};
 use super::holdings::StoreHoldings;
 use super::names::Names;
 use super::policy::{Policy, Synchronous};
-use super::readers::{READERS, ReaderPool};
+use super::readers::{READERS, ReaderGate, ReaderPool};
+use super::wal::LogGuard;
 use super::writer::{Watcher, Writer};
 use super::{Figures, Shared, Store, StoreFault, rows};
 use crate::env::Env;
@@ -145,7 +146,8 @@ pub fn open(
     migrate(&mut connection)?;
     check_after_crash(&connection)?;
     let readers = (0..READERS).map(|_| read_connection(&uri, &settings.place));
-    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?);
+    let gate = Arc::new(ReaderGate::default());
+    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone());
     let keys = Keys::load(&connection)?;
     let claims = Claims::load(&connection, keys)?;
     let figures = Arc::new(Figures::default());
@@ -163,6 +165,7 @@ pub fn open(
     let counter = rows::meta(&connection, "counter")?;
     let names = Names::load(&connection)?;
     let holdings = StoreHoldings::load(&connection)?;
+    let log = LogGuard::watch(&mut connection)?;
     let mut writer = Writer {
         connection,
         commands,
@@ -177,6 +180,8 @@ pub fn open(
         counter,
         holdings,
         full: super::admit::FullTargets::default(),
+        log,
+        gate,
         sweep: super::retention::Sweep::default(),
         is_broken: false,
         lock,

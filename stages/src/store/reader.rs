@@ -154,6 +154,14 @@ impl<'a> Reader<'a> {
         Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
     }
 
+    /// Does `work` while one snapshot is read.
+    #[cfg(test)]
+    pub(super) fn within_snapshot(&self, work: impl FnOnce()) -> Result<(), StoreFault> {
+        self.connection.execute_batch("BEGIN; SELECT count(*) FROM meta;")?;
+        work();
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
     /// The numbers that `sql` selects.
     #[cfg(test)]
     pub(super) fn numbers(&self, sql: &str) -> Result<Vec<u64>, StoreFault> {

@@ -10,9 +10,11 @@ use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
 use super::policy::Policy;
+use super::readers::ReaderGate;
 use super::record::{Entry, Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::Tally;
+use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use crate::env::{Env, within};
 use rusqlite::{Connection, TransactionBehavior};
@@ -24,8 +26,6 @@ use std::time::Duration;
 
 /// Most bytes of bodies in one transaction.
 const BATCH_BYTES: usize = 4 << 20;
-/// A log larger than this is checkpointed between commits.
-const LOG_PAGES: i64 = 2048;
 /// Housekeeping stops after this long, so that commits wait for at most a third of a second.
 const TICK_MAX: Duration = Duration::from_millis(300);
 
@@ -66,6 +66,9 @@ pub struct Writer {
     /// What waits, as of the last commit.
     pub(super) holdings: StoreHoldings,
     pub(super) full: FullTargets,
+    pub(super) log: LogGuard,
+    /// Where queries are held off while the log is begun again.
+    pub(super) gate: Arc<ReaderGate>,
     pub(super) sweep: Sweep,
     pub(super) is_broken: bool,
     /// Held while the store is open.
@@ -199,7 +202,7 @@ impl Writer {
         if self.claims.wants_merge() {
             self.merge();
         }
-        self.checkpoint_if_large();
+        self.tend_log();
     }
 
     /// One submission that cannot be written must not fail the others: each gets a transaction
@@ -325,22 +328,6 @@ impl Writer {
         }
     }
 
-    fn checkpoint_if_large(&mut self) {
-        let log = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |it| it.get(1));
-        let pages: i64 = log.unwrap_or(0);
-        if LOG_PAGES < pages {
-            self.checkpoint("PASSIVE");
-        }
-    }
-
-    fn checkpoint(&mut self, mode: &str) {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        if let Err(fault) = self.connection.query_row(&sql, [], |_| Ok(())) {
-            tracing::warn!(reason = %fault, "the log could not be checkpointed");
-            self.note(&fault.into());
-        }
-    }
-
     fn housekeep(&mut self) {
         if self.is_broken {
             return;
@@ -358,6 +345,10 @@ impl Writer {
         let clock = self.env.clock.clone();
         let has_time = move || clock.monotonic() - started < TICK_MAX;
         self.sweep_if_due(&has_time);
+        self.tend_log();
+        if self.commands.is_empty() {
+            self.tend_log_idle();
+        }
     }
 
     /// Refreshes the figures that are read off the database.
