@@ -21,6 +21,7 @@ use stages::store::{Entry, Policy, ReloadRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How the file on disk stands against what runs.
 #[derive(Debug, Default)]
@@ -310,6 +311,12 @@ pub fn policy(plan: &Plan) -> Policy {
         dead_keep: plan.dead_letter.keep,
         dead_max: plan.dead_letter.entries_max,
         outbox: plan.outbox(),
+        // Streams go back to what they missed; without one nobody does.
+        passing_keep: if plan.streams().next().is_some() {
+            base.passing_keep
+        } else {
+            Duration::ZERO
+        },
         ..base
     }
 }

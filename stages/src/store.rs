@@ -8,12 +8,16 @@
 
 mod admit;
 mod claim;
+mod deleted;
 mod deliveries;
+mod evict;
 mod forget;
+mod grace;
 mod holdings;
 mod insert;
 mod json;
 mod letters;
+mod merge;
 mod names;
 mod open;
 mod outbox;
@@ -25,6 +29,10 @@ mod record;
 mod retention;
 mod rollup;
 mod rows;
+mod rules;
+mod share;
+mod sweep;
+mod upkeep;
 mod wal;
 mod writer;
 
@@ -135,6 +143,8 @@ pub struct Figures {
     /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
     /// `rule`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    /// What retention deleted, by rule.
+    pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
     /// Whether the store takes nothing more.
     pub is_broken: AtomicBool,
     /// Bytes of the log's file beside the database, as of the last housekeeping.
@@ -186,11 +196,10 @@ impl Store {
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
         let mut lease = self.shared.readers.lease(&*self.shared.env.clock).await?;
-        let name = self.shared.name.clone();
         // Goes with this future: a query that nobody waits for any more is stopped.
         let interest = Arc::new(());
         let wanted = Arc::downgrade(&interest);
-        let work = move || job(&Reader::new(lease.connection(), name, wanted));
+        let work = move || job(&Reader::new(lease.connection(), wanted));
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
         result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?

@@ -339,6 +339,15 @@ fn breakers(text: &mut Text, generation: &Generation, now: std::time::Duration) 
     }
 }
 
+/// What retention deleted, by the rule as the file writes it.
+fn deleted(text: &mut Text, figures: &Figures) {
+    let deleted = figures.deleted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    text.family("engine_retention_deleted_total", "counter", "Rows that retention deleted");
+    for (rule, count) in &deleted {
+        text.sample("engine_retention_deleted_total", &[("rule", rule)], *count as f64);
+    }
+}
+
 /// What waits for each target of the file, and for those that it no longer has.
 fn outbox(text: &mut Text, generation: &Generation, figures: &Figures) {
     let of_file = generation.outlets.keys().map(|it| (it.clone(), BacklogSize::default()));
@@ -369,6 +378,7 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
     text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
     outbox(&mut text, &generation, figures);
+    deleted(&mut text, figures);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
     text.family("engine_queue_capacity", "gauge", "Events that may wait");

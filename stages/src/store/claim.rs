@@ -5,15 +5,13 @@
 //! page once for many keys.
 
 use super::StoreFault;
+use super::merge::RunningMerge;
 use super::record::Entry;
 use crate::event::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-
-/// This many new hashes are merged at once.
-const MERGE_AT: usize = 24_000;
 
 /// The secret of one store, so that nobody can aim at its hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +85,10 @@ impl Keys {
 
 /// The claims that are not merged yet.
 pub(super) struct Claims {
-    unmerged: HashMap<i64, (u64, i64)>,
+    pub(super) unmerged: HashMap<i64, (u64, i64)>,
+    /// Everything up to this number is in `seen`.
+    pub(super) merged: u64,
+    pub(super) merging: Option<RunningMerge>,
     /// Claimed in the running transaction; forgotten when it fails.
     fresh: Vec<i64>,
     keys: Keys,
@@ -96,8 +97,9 @@ pub(super) struct Claims {
 impl Claims {
     /// Rebuilds what a crash left unmerged: everything with a higher number than the last merge.
     pub(super) fn load(connection: &Connection, keys: Keys) -> Result<Claims, StoreFault> {
-        let mut claims = Claims { unmerged: HashMap::new(), fresh: Vec::new(), keys };
         let merged = super::rows::meta(connection, "merged")?;
+        let (unmerged, fresh) = (HashMap::new(), Vec::new());
+        let mut claims = Claims { unmerged, merged, merging: None, fresh, keys };
         for sql in [
             "SELECT seq, source, id, body FROM inbox WHERE seq > ?1",
             "SELECT coalesce(e.seq, e.pos), coalesce(n.text, e.source), e.id, e.body
@@ -195,33 +197,7 @@ impl Claims {
         Ok(found)
     }
 
-    pub(super) fn wants_merge(&self) -> bool {
-        MERGE_AT <= self.unmerged.len()
-    }
-
     pub(super) fn unmerged(&self) -> usize {
         self.unmerged.len()
-    }
-
-    /// Merges everything into `seen`, sorted, in one transaction.
-    pub(super) fn merge(&mut self, connection: &mut Connection) -> Result<(), StoreFault> {
-        if self.unmerged.is_empty() {
-            return Ok(());
-        }
-        let mut sorted: Vec<_> = self.unmerged.iter().map(|(hash, it)| (*hash, *it)).collect();
-        sorted.sort_unstable_by_key(|it| it.0);
-        let highest = sorted.iter().map(|it| it.1.0).max().unwrap_or(0);
-        let transaction = connection.transaction()?;
-        {
-            let mut insert = transaction
-                .prepare_cached("INSERT OR REPLACE INTO seen (hash, seq, body) VALUES (?, ?, ?)")?;
-            for (hash, (seq, body)) in &sorted {
-                insert.execute(params![hash, *seq as i64, body])?;
-            }
-        }
-        super::rows::set_meta(&transaction, "merged", highest)?;
-        transaction.commit()?;
-        self.unmerged.clear();
-        Ok(())
     }
 }

@@ -217,7 +217,7 @@ impl Batch<'_> {
                 self.connection.prepare_cached(sql)?.execute(params![&*sink, left as i64])?;
             left -= moved.min(left);
         }
-        self.effects.parks_on |= left == 0;
+        self.effects.parking = Some((left == 0).then(|| present.to_vec()));
         self.effects.sinks.extend(present.iter().cloned());
         Ok(Receipt::Done)
     }

@@ -23,6 +23,8 @@ pub(super) struct Batch<'a> {
     pub(super) counter: &'a mut u64,
     pub(super) holdings: &'a mut StoreHoldings,
     pub(super) limits: &'a OutboxLimits,
+    /// The sink's name of the store.
+    pub(super) store: &'a str,
     pub(super) now: Timestamp,
     pub(super) effects: Effects,
     pub(super) rollups: Rollups,
@@ -182,7 +184,9 @@ impl Batch<'_> {
         let kind = self.names.cell(self.connection, Sort::Type, &envelope.kind)?;
         let source = self.names.cell(self.connection, Sort::Source, &envelope.source)?;
         let joined: Arc<str> = finished.targets.join(" ").into();
-        let targets = self.names.cell(self.connection, Sort::Targets, &joined)?;
+        let is_kept = finished.targets.iter().any(|it| **it == *self.store);
+        let sort = if is_kept { Sort::Targets } else { Sort::Passing };
+        let targets = self.names.cell(self.connection, sort, &joined)?;
         let stages = self.stages_text(&finished.stages, envelope.received)?;
         let (from, size, own) = data_columns(event);
         let own_seq = (seq != pos).then_some(seq as i64);

@@ -1,10 +1,13 @@
 //! Opening: the folder, the lock, the database, its migrations, its connections.
 
 use super::claim::{Claims, Keys};
+use super::deleted::Deletions;
 use super::holdings::StoreHoldings;
 use super::names::Names;
 use super::policy::{Policy, Synchronous};
 use super::readers::{READERS, ReaderGate, ReaderPool};
+use super::rules::RetentionRules;
+use super::share::UpkeepShare;
 use super::wal::LogGuard;
 use super::writer::{Watcher, Writer};
 use super::{Figures, Shared, Store, StoreFault, rows};
@@ -165,6 +168,10 @@ pub fn open(
     let counter = rows::meta(&connection, "counter")?;
     let names = Names::load(&connection)?;
     let holdings = StoreHoldings::load(&connection)?;
+    super::grace::remember_name(&mut connection, &settings.name)?;
+    let wanted = RetentionRules::of(&policy);
+    let remembered = super::grace::remembered(&connection)?;
+    let rules = remembered.unwrap_or_else(|| wanted.clone());
     let log = LogGuard::watch(&mut connection)?;
     let mut writer = Writer {
         connection,
@@ -182,10 +189,20 @@ pub fn open(
         full: super::admit::FullTargets::default(),
         log,
         gate,
-        sweep: super::retention::Sweep::default(),
+        sweep: super::retention::Sweep::new(),
+        rules,
+        pending: None,
+        deletions: Deletions::default(),
+        share: UpkeepShare::default(),
+        parking: None,
         is_broken: false,
         lock,
     };
+    if writer.rules == wanted {
+        writer.remember_rules()?;
+    } else {
+        writer.adopt(writer.policy.clone());
+    }
     writer.show_figures()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
 }

@@ -26,19 +26,18 @@ const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, 
 /// A read-only view of the store.
 pub struct Reader<'a> {
     connection: &'a Connection,
-    name: Arc<str>,
 }
 
 impl<'a> Reader<'a> {
     /// `wanted` is dangling once nobody waits for the answer.
-    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>, wanted: Weak<()>) -> Self {
+    pub(super) fn new(connection: &'a mut Connection, wanted: Weak<()>) -> Self {
         limit_time(connection, wanted);
-        Reader { connection, name }
+        Reader { connection }
     }
 
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        query::events(self.connection, &self.name, query)
+        query::events(self.connection, query)
     }
 
     /// Finished events with these numbers, in their order of `pos`.

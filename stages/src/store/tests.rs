@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 mod outbox;
+mod retention;
 mod wal;
 
 /// A clock that a test sets; nothing here waits for it.

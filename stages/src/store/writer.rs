@@ -5,6 +5,8 @@
 
 use super::admit::FullTargets;
 use super::claim::{Claim, Claims};
+use super::deleted::{Deleted, Deletions};
+use super::grace::PendingRules;
 use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
@@ -14,6 +16,8 @@ use super::readers::ReaderGate;
 use super::record::{Entry, Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::Tally;
+use super::rules::RetentionRules;
+use super::share::UpkeepShare;
 use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use crate::env::{Env, within};
@@ -70,6 +74,13 @@ pub struct Writer {
     /// Where queries are held off while the log is begun again.
     pub(super) gate: Arc<ReaderGate>,
     pub(super) sweep: Sweep,
+    /// The rules of retention in force, and those that wait.
+    pub(super) rules: RetentionRules,
+    pub(super) pending: Option<PendingRules>,
+    pub(super) deletions: Deletions,
+    pub(super) share: UpkeepShare,
+    /// Targets of the file, while not all that is to be parked or woken is.
+    pub(super) parking: Option<Vec<Arc<str>>>,
     pub(super) is_broken: bool,
     /// Held while the store is open.
     pub(super) lock: Option<File>,
@@ -78,7 +89,15 @@ pub struct Writer {
 pub(super) struct Submission {
     pub(super) entries: Vec<Entry>,
     pub(super) claims: Vec<Option<Claim>>,
-    reply: async_channel::Sender<Answer>,
+    /// `None` where nobody waits for the answer.
+    reply: Option<async_channel::Sender<Answer>>,
+}
+
+impl Submission {
+    /// Something of the writer's own.
+    pub(super) fn silent(entries: Vec<Entry>, claims: Vec<Option<Claim>>) -> Self {
+        Submission { entries, claims, reply: None }
+    }
 }
 
 impl Writer {
@@ -103,26 +122,23 @@ impl Writer {
     }
 
     /// Does one command and whatever writes are waiting behind it. False when it is over.
-    fn take(&mut self, first: Command) -> bool {
+    pub(super) fn take(&mut self, first: Command) -> bool {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
                 Command::Write { entries, claims, reply } => {
-                    next = self.gather(Submission { entries, claims, reply });
+                    next = self.gather(Submission { entries, claims, reply: Some(reply) });
                 }
                 Command::Find { hashes, reply } => {
                     reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
                 }
-                Command::Policy(policy) => {
-                    self.policy = *policy;
-                    self.sweep.begin_anew();
-                }
+                Command::Policy(policy) => self.adopt(*policy),
                 Command::Tick { reply } => {
                     self.housekeep();
                     reply.try_send(()).ok();
                 }
                 Command::Sweep { reply } => {
-                    self.sweep_fully();
+                    self.upkeep_fully();
                     reply.try_send(()).ok();
                 }
                 Command::Close { reply } => {
@@ -145,7 +161,7 @@ impl Writer {
         while count < self.settings.batch && bytes < BATCH_BYTES {
             match self.commands.try_recv() {
                 Ok(Command::Write { entries, claims, reply }) => {
-                    let submission = Submission { entries, claims, reply };
+                    let submission = Submission { entries, claims, reply: Some(reply) };
                     count += submission.entries.len();
                     bytes += size(&submission);
                     batch.push(submission);
@@ -174,7 +190,7 @@ impl Writer {
             match smol::block_on(next)?.ok()? {
                 Command::Write { entries, claims, reply } => {
                     count += entries.len();
-                    batch.push(Submission { entries, claims, reply });
+                    batch.push(Submission { entries, claims, reply: Some(reply) });
                 }
                 command => return Some(command),
             }
@@ -191,6 +207,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        let (started, before) = (self.env.clock.monotonic(), self.counter);
         match self.commit(&batch) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
@@ -199,10 +216,10 @@ impl Writer {
             }
             Err(fault) => self.write_apart(&batch, fault),
         }
-        if self.claims.wants_merge() {
-            self.merge();
-        }
+        self.claims.merge_when_many();
         self.tend_log();
+        let took = self.env.clock.monotonic() - started;
+        self.upkeep_between(took, self.counter - before);
     }
 
     /// One submission that cannot be written must not fail the others: each gets a transaction
@@ -235,7 +252,7 @@ impl Writer {
     }
 
     /// One transaction for all; nothing in memory or on disk has changed when it fails.
-    fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+    pub(super) fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
         let tallies =
@@ -275,6 +292,7 @@ impl Writer {
             counter: &mut self.counter,
             holdings: &mut self.holdings,
             limits: &self.policy.outbox,
+            store: &self.settings.name,
             now: self.env.clock.wall(),
             effects: Effects::default(),
             rollups: super::rollup::Rollups::default(),
@@ -308,6 +326,11 @@ impl Writer {
                 *known.entry(key).or_default() += count;
             }
         }
+        self.sweep.held.release(&effects.released);
+        self.deletions.note(Deleted::Letter, "max-entries", effects.trimmed, &self.figures);
+        if let Some(parking) = effects.parking {
+            self.parking = parking;
+        }
         for (target, reason) in &effects.full {
             self.note_full(target, reason);
         }
@@ -321,8 +344,8 @@ impl Writer {
         }
     }
 
-    fn merge(&mut self) {
-        if let Err(fault) = self.claims.merge(&mut self.connection) {
+    pub(super) fn merge_all(&mut self) {
+        if let Err(fault) = self.claims.merge_all(&mut self.connection) {
             tracing::warn!(reason = %fault, "ids could not be merged; tried again later");
             self.note(&fault);
         }
@@ -340,11 +363,12 @@ impl Writer {
         self.show_figures().ok();
         self.clear_full();
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
-            self.merge();
+            self.claims.begin_merge();
         }
+        self.upkeep_begin();
         let clock = self.env.clock.clone();
         let has_time = move || clock.monotonic() - started < TICK_MAX;
-        self.sweep_if_due(&has_time);
+        self.upkeep_idle(&has_time);
         self.tend_log();
         if self.commands.is_empty() {
             self.tend_log_idle();
@@ -374,7 +398,8 @@ impl Writer {
                 "what waits is counted as it changes"
             );
             self.commit(&[]).ok();
-            self.merge();
+            self.merge_all();
+            self.deletions.say_last();
             // With a merge that failed the next start has something to rebuild, and looks closer.
             if !self.is_broken && self.claims.unmerged() == 0 {
                 let fault = rows::set_meta(&self.connection, super::open::IS_OPEN, 0).err();
@@ -393,7 +418,9 @@ fn broken() -> StoreFault {
 
 pub(super) fn answer(submission: &Submission, answer: Answer) {
     // Whoever asked may have gone; what was committed stays.
-    submission.reply.try_send(answer).ok();
+    if let Some(reply) = &submission.reply {
+        reply.try_send(answer).ok();
+    }
 }
 
 impl Figures {
@@ -418,8 +445,8 @@ pub(super) struct Effects {
     pub(super) full: BTreeMap<Arc<str>, String>,
     /// Numbers of events for which one delivery less is waited.
     pub(super) released: Vec<u64>,
-    /// Whether more is to be parked or woken.
-    pub(super) parks_on: bool,
+    /// After a parking: the targets of the file, when more is to be parked or woken.
+    pub(super) parking: Option<Option<Vec<Arc<str>>>>,
 }
 
 impl Entry {
