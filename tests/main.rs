@@ -2,6 +2,7 @@
 
 mod check;
 mod corpus;
+mod deliveries;
 mod diff;
 mod dropped;
 mod eval;
@@ -16,6 +17,7 @@ mod live;
 mod manual;
 mod mutation;
 mod new;
+mod outbox;
 mod overflow;
 mod passing;
 mod reload;

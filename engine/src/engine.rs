@@ -97,7 +97,7 @@ impl Answer {
 /// Why nothing of a submission was taken; worth trying again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// A short code: `queue`, `backlog`, `stopping` or `store`.
+    /// A short code: `queue`, `backlog`, `outbox`, `wal`, `stopping` or `store`.
     pub code: &'static str,
     /// In words.
     pub reason: String,

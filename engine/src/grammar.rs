@@ -88,11 +88,11 @@ pub const TOP: &[Node] = &[
         .default("every event to every sink and notifier"),
     Node::new("sink", "takes events out")
         .args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)])
-        .children(&[DISABLED, POLICY_REF, FAILURE])
+        .children(&[DISABLED, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
     Node::new("notify", "tells someone")
         .args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)])
-        .children(&[DISABLED, NOTIFY, POLICY_REF, FAILURE])
+        .children(&[DISABLED, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
     Node::new("dead-letter", "how long what was set aside is kept").children(&[DEAD_LETTER]),
     TEST,
@@ -138,6 +138,10 @@ const LIMITS: &[Node] = &[
     Node::new("overflow", "what becomes of a message that finds no room in `queue`")
         .args(&[Arg::one("mode", Type::Word(&["block", "reject", "drop-newest"]))])
         .default("reject"),
+    Node::new("outbox", "deliveries that may wait, for all sinks and notifiers together")
+        .args(&[Arg::optional("deliveries", Type::Int(1, 100_000_000))])
+        .props(&[Prop::new("max-bytes", Type::Bytes(1 << 10, 1 << 50))])
+        .default("1000000 max-bytes=\"1GiB\""),
     Node::new("concurrency", "accepted events that have a stage running")
         .args(&[Arg::one("events", Type::Int(1, 10_000))])
         .default("100"),
@@ -156,6 +160,18 @@ const DISABLED: &[Node] = &[
     Node::flag("disabled", "keeps the node in the file without running it"),
     Node::new("description", "what it is for").args(&[Arg::one("text", Type::Text)]),
 ];
+
+/// What happens to a delivery for which there is no room.
+pub const ON_FULL: &[&str] = &["reject", "dead-letter", "drop-oldest"];
+
+const BACKLOG: &[Node] =
+    &[Node::new("backlog", "deliveries that may wait for it, and what happens beyond that")
+        .args(&[Arg::optional("deliveries", Type::Int(1, 100_000_000))])
+        .props(&[
+            Prop::new("max-bytes", Type::Bytes(1 << 10, 1 << 50)),
+            Prop::new("on-full", Type::Word(ON_FULL)),
+        ])
+        .default("as many as `outbox` of `limits` has room for, on-full=reject")];
 
 const STAGE: &[Node] = &[
     Node::new("after", "runs after these have ended, however they ended")

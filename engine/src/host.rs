@@ -239,8 +239,8 @@ async fn once_result(
     loop {
         store.tick().await;
         let pending = store.figures().pending.load(Ordering::Relaxed);
-        let deliveries = store.read(|reader| reader.pending_count()).await.unwrap_or(0);
-        if pending == 0 && deliveries == 0 {
+        let deliveries = store.read(|reader| reader.is_any_pending()).await.unwrap_or(true);
+        if pending == 0 && !deliveries {
             break;
         }
         engine.env.clock.sleep(Duration::from_millis(20)).await;

@@ -30,6 +30,8 @@ use stages::contract::{Shape, StoreShape, StreamShape};
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::expr::{Expr, Template};
 use stages::language::{Context, Globals};
+use stages::store::{BacklogLimit, OutboxLimits};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What one pipeline file comes to.
@@ -170,6 +172,8 @@ pub struct SinkPlan {
     pub shape: Shape,
     /// Its failure handling.
     pub policy: Policy,
+    /// What may wait for it.
+    pub backlog: BacklogLimit,
     /// Why it is off.
     pub off: Option<String>,
 }
@@ -189,6 +193,8 @@ pub struct NotifierPlan {
     pub cooldown: Option<Cooldown>,
     /// Its failure handling.
     pub policy: Policy,
+    /// What may wait for it.
+    pub backlog: BacklogLimit,
     /// Why it is off.
     pub off: Option<String>,
 }
@@ -210,6 +216,19 @@ impl Plan {
         });
         let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
         sinks.map(|it| it.name.clone()).chain(notifiers.map(|it| it.name.clone())).collect()
+    }
+
+    /// What may wait in the outbox.
+    pub fn outbox(&self) -> OutboxLimits {
+        let sinks = self.sinks.iter().map(|it| (&it.name, &it.backlog));
+        let notifiers = self.notifiers.iter().map(|it| (&it.name, &it.backlog));
+        let backlogs: BTreeMap<_, _> = sinks.chain(notifiers).collect();
+        let targets = self.outside().into_iter();
+        OutboxLimits {
+            rows: self.limits.outbox_rows,
+            bytes: self.limits.outbox_bytes,
+            targets: targets.map(|it| (it.clone(), backlogs[&it].clone())).collect(),
+        }
     }
 }
 
@@ -310,6 +329,7 @@ fn assemble(
         spec: it.spec.clone(),
         shape: it.spec.shape(),
         policy: policy::resolve(&spec, Role::Sink, it.policy.as_ref(), &it.failure),
+        backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     });
     let notifiers = spec.notifiers.iter().map(|it| notifier(it, &spec, &off));
@@ -366,6 +386,7 @@ fn notifier(it: &Notifier, spec: &Spec, off: &outside::Off) -> NotifierPlan {
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
         policy: policy::resolve(spec, Role::Notify, it.policy.as_ref(), &it.failure),
+        backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     }
 }

@@ -403,5 +403,16 @@ fn hosts_of(plan: &Plan, context: &OpenContext) -> Hosts {
 /// The store's retention as the plan has it.
 pub fn policy(plan: &Plan) -> Policy {
     let base = plan.store.as_ref().map(|it| it.1.policy.clone()).unwrap_or_default();
-    Policy { dead_keep: plan.dead_letter.keep, dead_max: plan.dead_letter.entries_max, ..base }
+    Policy {
+        dead_keep: plan.dead_letter.keep,
+        dead_max: plan.dead_letter.entries_max,
+        outbox: plan.outbox(),
+        // Streams go back to what they missed; without one nobody does.
+        passing_keep: if plan.streams().next().is_some() {
+            base.passing_keep
+        } else {
+            Duration::ZERO
+        },
+        ..base
+    }
 }

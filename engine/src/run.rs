@@ -15,9 +15,11 @@ pub mod keys;
 pub mod limits;
 pub mod open;
 pub mod rate;
+pub mod retry_budget;
 pub mod sources;
 pub mod stop;
 pub mod target;
+pub mod target_pace;
 pub mod task;
 pub mod walk;
 

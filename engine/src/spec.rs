@@ -13,6 +13,7 @@ use stages::event::Priority;
 use stages::expr::{Expr, Template};
 use stages::language::{Needed, Setting};
 use stages::spanned::Spanned;
+use stages::store::BacklogLimit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,10 @@ pub struct Limits {
     pub queue: usize,
     /// What becomes of what finds no room to wait.
     pub overflow: Overflow,
+    /// Most deliveries that wait, for all targets together.
+    pub outbox_rows: u64,
+    /// Most bytes of them.
+    pub outbox_bytes: u64,
     /// Accepted events that have a stage running.
     pub concurrency: usize,
     /// From the start of an event's stages to its routing.
@@ -381,6 +386,8 @@ pub struct Sink {
     pub policy: Option<Name>,
     /// What it says itself.
     pub failure: Failure,
+    /// What may wait for it.
+    pub backlog: BacklogLimit,
     /// Whether it is switched off.
     pub is_disabled: bool,
 }
@@ -402,6 +409,8 @@ pub struct Notifier {
     pub policy: Option<Name>,
     /// What it says itself.
     pub failure: Failure,
+    /// What may wait for it.
+    pub backlog: BacklogLimit,
     /// Whether it is switched off.
     pub is_disabled: bool,
 }

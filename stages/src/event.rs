@@ -90,6 +90,15 @@ pub enum DataAt {
 }
 
 impl Body {
+    /// The bytes that it takes in the store.
+    pub fn size(&self) -> u64 {
+        let own = match &self.data {
+            DataAt::Slice(_) => 0,
+            DataAt::Own(text) => text.len(),
+        };
+        (self.bytes.len() + own) as u64
+    }
+
     /// The JSON text of `data`.
     pub fn data_text(&self) -> &str {
         match &self.data {

@@ -6,12 +6,21 @@
 //! Invariant: what is answered is committed. Invariant: `pos` grows in the order in which events
 //! become visible; one thread gives it and one transaction makes it visible.
 
+mod admit;
 mod claim;
+mod deleted;
+mod deliveries;
+mod evict;
 mod forget;
+mod grace;
+mod holdings;
 mod insert;
 mod json;
+mod letters;
+mod merge;
 mod names;
 mod open;
+mod outbox;
 mod policy;
 mod query;
 mod reader;
@@ -20,13 +29,19 @@ mod record;
 mod retention;
 mod rollup;
 mod rows;
+mod rules;
+mod share;
+mod sweep;
+mod upkeep;
+mod wal;
 mod writer;
 
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use open::{OpenError, Place, Settings, open};
+pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, Keep, Policy, Synchronous};
 pub use query::{Cursor, EventQuery, Page};
-pub use reader::Reader;
+pub use reader::{DueLimits, Reader};
 pub use record::{
     Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished, InboxRow,
     NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
@@ -64,6 +79,8 @@ pub enum StoreTrouble {
     Io,
     /// The database is damaged; nothing more is taken.
     Corrupt,
+    /// A limit of the outbox leaves no room; later may go.
+    NoRoom,
     /// The store is closed.
     Closed,
     /// Anything else.
@@ -109,6 +126,12 @@ pub struct Figures {
     pub pending_bytes: AtomicU64,
     /// Rows of dead letters.
     pub dead_letters: AtomicU64,
+    /// Deliveries that are pending or parked.
+    pub outbox_rows: AtomicU64,
+    /// Bytes of their events, each counted once for each target.
+    pub outbox_bytes: AtomicU64,
+    /// The same by target.
+    pub outbox: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
     /// The highest `pos` given.
     pub highest_pos: AtomicU64,
     /// The highest `pos` that retention took.
@@ -117,10 +140,17 @@ pub struct Figures {
     pub commits: [AtomicU64; 11],
     /// Time spent in commits, in microseconds.
     pub commit_micros: AtomicU64,
-    /// Deliveries held back by a cooldown, by sink.
-    pub suppressed: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
+    /// `rule`.
+    pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    /// What retention deleted, by rule.
+    pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
     /// Whether the store takes nothing more.
     pub is_broken: AtomicBool,
+    /// Bytes of the log's file beside the database, as of the last housekeeping.
+    pub wal_bytes: AtomicU64,
+    /// Whether the log is so large that no more events may be taken.
+    pub is_log_full: AtomicBool,
 }
 
 /// A handle to the store; cheap to clone.
@@ -165,12 +195,11 @@ impl Store {
         &self,
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
-        let mut lease = self.shared.readers.lease().await?;
-        let name = self.shared.name.clone();
+        let mut lease = self.shared.readers.lease(&*self.shared.env.clock).await?;
         // Goes with this future: a query that nobody waits for any more is stopped.
         let interest = Arc::new(());
         let wanted = Arc::downgrade(&interest);
-        let work = move || job(&Reader::new(lease.connection(), name, wanted));
+        let work = move || job(&Reader::new(lease.connection(), wanted));
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
         result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?

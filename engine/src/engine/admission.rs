@@ -70,6 +70,9 @@ impl Engine {
         {
             return refuse("backlog", "too much is accepted and not finished");
         }
+        if figures.is_log_full.load(Ordering::Relaxed) {
+            return refuse("wal", "the store's log is full, because another program reads it");
+        }
         let queue = self.generation().plan.limits.queue;
         let waiting = self.admitted.fetch_add(events, Ordering::SeqCst);
         let waiting_bytes = self.admitted_bytes.fetch_add(bytes, Ordering::SeqCst);

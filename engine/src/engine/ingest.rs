@@ -8,7 +8,7 @@ use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
 use crate::spec::Overflow;
 use stages::event::{Event, Priority};
-use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
+use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, StoreTrouble, Tally};
 use stages::time::Timestamp;
 use std::sync::Arc;
 
@@ -154,7 +154,11 @@ impl Engine {
                 Ok(receipts) => receipts,
                 Err(fault) => {
                     self.metrics.count(Fate::Shed, count);
-                    return Err(Unavailable { code: "store", reason: fault.reason });
+                    let code = match fault.class {
+                        StoreTrouble::NoRoom => "outbox",
+                        _ => "store",
+                    };
+                    return Err(Unavailable { code, reason: fault.reason });
                 }
             }
         };

@@ -18,15 +18,12 @@ impl Waiting {
         let figures = engine.store.figures();
         let counted = engine
             .store
-            .read(|reader| {
-                let parked = reader.parked()?.iter().map(|(_, count)| count).sum();
-                Ok((reader.pending_count()?, parked))
-            })
+            .read(|reader| Ok(reader.parked()?.iter().map(|(_, count)| count).sum()))
             .await;
-        let (deliveries, parked) = counted.unwrap_or_default();
+        let parked: u64 = counted.unwrap_or_default();
         Waiting {
             events: figures.pending.load(Ordering::Relaxed),
-            deliveries,
+            deliveries: figures.outbox_rows.load(Ordering::Relaxed).saturating_sub(parked),
             parked,
             letters: figures.dead_letters.load(Ordering::Relaxed),
         }

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
 use stages::store::{
-    COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, StoreFault, write_detail, write_summary,
+    BacklogSize, COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, Figures, StoreFault,
+    write_detail, write_summary,
 };
 use stages::time::Timestamp;
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tide::{Request, Response, StatusCode};
@@ -344,6 +346,30 @@ fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Dur
     }
 }
 
+/// What retention deleted, by the rule as the file writes it.
+fn deleted(text: &mut MetricsText, figures: &Figures) {
+    let deleted = figures.deleted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    text.family("engine_retention_deleted_total", "counter", "Rows that retention deleted");
+    for (rule, count) in &deleted {
+        text.sample("engine_retention_deleted_total", &[("rule", rule)], *count as f64);
+    }
+}
+
+/// What waits for each target of the file, and for those that it no longer has.
+fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
+    let of_file = generation.targets.keys().map(|it| (it.clone(), BacklogSize::default()));
+    let mut waiting: BTreeMap<_, _> = of_file.collect();
+    waiting.extend(figures.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    text.family("engine_outbox_deliveries", "gauge", "Deliveries that wait, parked ones included");
+    for (sink, size) in &waiting {
+        text.sample("engine_outbox_deliveries", &[("sink", sink)], size.rows as f64);
+    }
+    text.family("engine_outbox_bytes", "gauge", "Bytes of the events that wait for a delivery");
+    for (sink, size) in &waiting {
+        text.sample("engine_outbox_bytes", &[("sink", sink)], size.bytes as f64);
+    }
+}
+
 async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, figures) = (&app.engine, app.engine.store.figures());
@@ -359,6 +385,9 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
     text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
+    text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
+    outbox(&mut text, &generation, figures);
+    deleted(&mut text, figures);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
     text.family("engine_queue_capacity", "gauge", "Events that may wait");
@@ -389,8 +418,8 @@ async fn metrics(request: Request<App>) -> Answer {
     }
     text.family("engine_notifications_suppressed_total", "counter", "Held back by a rule");
     let suppressed = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for (sink, count) in suppressed {
-        let labels = [("sink", &*sink), ("reason", "cooldown")];
+    for ((sink, reason), count) in suppressed {
+        let labels = [("sink", &*sink), ("reason", reason)];
         text.sample("engine_notifications_suppressed_total", &labels, count as f64);
     }
     write_process(&mut text);

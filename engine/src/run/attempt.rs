@@ -14,6 +14,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The wish of the other side, when to be asked again, is honoured up to this.
+pub(super) const WISH_MAX: Duration = Duration::from_secs(3600);
+
 /// How a stage ended for one event.
 #[derive(Debug)]
 pub struct Ended {
@@ -171,8 +174,7 @@ impl Policy {
             return None;
         }
         let own = self.backoff.wait(attempts, ratio);
-        // The other side's wish is honoured up to an hour.
-        let wished = fault.retry_after.map(|wish| wish.min(Duration::from_secs(3600)));
+        let wished = fault.retry_after.map(|wish| wish.min(WISH_MAX));
         Some(wished.map_or(own, |wish| wish.max(own)))
     }
 

@@ -6,9 +6,12 @@
 
 mod settle;
 
+use super::attempt::WISH_MAX;
 use super::stop::StopSignal;
+use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
 use super::{Target, condition};
 use crate::engine::{Engine, OutboxSeat};
+use crate::plan::Policy;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::{Map, Value};
@@ -16,21 +19,20 @@ use stages::contract::{Cause, Fault, Outgoing};
 use stages::env::{Pending, within};
 use stages::event::Event;
 use stages::language::Globals;
-use stages::store::{Delivery, Entry, StoreFault, Stored};
+use stages::store::{Delivery, DueLimits, Entry, StoreFault, Stored};
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Deliveries taken out of the outbox at once.
-const CHUNK: usize = 64;
+const CHUNK: DueLimits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
+/// The same for a target that fails: one, and another in place of the one that failed last.
+const PROBE: DueLimits = DueLimits { first: 2, again: 2, bytes: 4 << 20 };
 /// A worker with nothing to do looks again after this, as a net under the signals.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long a worker waits after a fault of the store.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// The first wait of a target that rejects its credentials, and the longest.
-const PAUSE_FIRST: Duration = Duration::from_secs(15);
-const PAUSE_MAX: Duration = Duration::from_secs(900);
 
 /// Works off the deliveries of one target.
 pub struct DeliveryWorker {
@@ -41,36 +43,13 @@ pub struct DeliveryWorker {
     queue: VecDeque<(Delivery, Option<Stored>)>,
     /// Numbers of the events whose delivery is under way.
     under_way: BTreeSet<u64>,
-    /// While the target rejects its credentials.
-    pause: Option<Pause>,
-}
-
-/// A target that takes nothing until somebody changes something; one delivery probes it.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    /// When the next probe is due, on the monotonic clock.
-    until: Duration,
-    wait: Duration,
-}
-
-/// How one attempt ended, as far as the worker is concerned.
-struct AttemptEnd {
-    seq: u64,
-    outcome: AttemptOutcome,
-}
-
-enum AttemptOutcome {
-    Done,
-    /// It was not made, or its end could not be stored: the delivery is as it was.
-    Unsettled,
-    /// The other side rejects us, whatever we send.
-    Unauthorized,
-    Failed,
+    pace: Arc<TargetPace>,
 }
 
 /// What a worker waits for.
 enum Wake {
-    Ended(AttemptEnd),
+    /// The attempt at the delivery of this event has ended.
+    Ended(u64),
     /// Something may be due.
     Look,
     Stop,
@@ -81,12 +60,12 @@ impl DeliveryWorker {
     pub fn new(engine: Arc<Engine>, target: Arc<Target>) -> Self {
         let seat = engine.outbox().seat(&target.name);
         let (queue, under_way) = (VecDeque::new(), BTreeSet::new());
-        DeliveryWorker { engine, target, seat, queue, under_way, pause: None }
+        DeliveryWorker { engine, target, seat, queue, under_way, pace: Arc::default() }
     }
 
     /// Delivers until it is time to stop; then the attempts under way end first.
     pub async fn run(mut self, stop: &StopSignal) -> Result<(), Fault> {
-        let mut attempts: FuturesUnordered<Pending<'_, AttemptEnd>> = FuturesUnordered::new();
+        let mut attempts: FuturesUnordered<Pending<'_, u64>> = FuturesUnordered::new();
         loop {
             let news = self.seat.listen();
             let wait = if stop.is_raised() {
@@ -103,7 +82,7 @@ impl DeliveryWorker {
             };
             let ended = async {
                 match attempts.next().await {
-                    Some(end) => Wake::Ended(end),
+                    Some(seq) => Wake::Ended(seq),
                     None if stop.is_raised() => Wake::Stop,
                     None => smol::future::pending().await,
                 }
@@ -116,7 +95,10 @@ impl DeliveryWorker {
                 Wake::Stop
             };
             match smol::future::or(ended, smol::future::or(stopped, look)).await {
-                Wake::Ended(end) => self.note(&end),
+                Wake::Ended(seq) => {
+                    let was_under_way = self.under_way.remove(&seq);
+                    assert!(was_under_way, "only what is under way ends");
+                }
                 Wake::Look => {}
                 Wake::Stop if attempts.is_empty() => return Ok(()),
                 Wake::Stop => self.queue.clear(),
@@ -137,16 +119,27 @@ impl DeliveryWorker {
     /// Begins what is due and allowed; how long to wait for more.
     async fn begin(
         &mut self,
-        attempts: &mut FuturesUnordered<Pending<'_, AttemptEnd>>,
+        attempts: &mut FuturesUnordered<Pending<'_, u64>>,
     ) -> Result<Duration, StoreFault> {
         let clock = self.engine.env.clock.clone();
-        while self.under_way.len() < self.places() {
+        while self.under_way.len() < self.target.policy.concurrency {
             let now = clock.monotonic();
-            if let Some(wait) = self.obstacle(now) {
+            let breaker = self.target.limits.breaker.as_ref();
+            if let Some(wait) = breaker.and_then(|it| it.open_for(now)) {
                 return Ok(wait);
             }
+            let limits = match self.pace.allowance(now) {
+                PaceAllowance::Wait(wait) => return Ok(wait),
+                PaceAllowance::Probe => {
+                    self.queue.clear();
+                    PROBE
+                }
+                PaceAllowance::Work { again } => {
+                    DueLimits { again: CHUNK.again.min(again as usize), ..CHUNK }
+                }
+            };
             if self.queue.is_empty()
-                && let Some(wait) = self.fill().await?
+                && let Some(wait) = self.fill(limits).await?
             {
                 return Ok(wait);
             }
@@ -155,46 +148,54 @@ impl DeliveryWorker {
                 return Ok(rate.wait(clock.monotonic()).max(Duration::from_millis(1)));
             }
             let (delivery, stored) = self.queue.pop_front().expect("it was filled just now");
-            let is_new = self.under_way.insert(delivery.seq);
+            let (seq, now) = (delivery.seq, clock.monotonic());
+            // It may have begun to fail while the outbox was read.
+            let Some(ticket) = self.pace.begin(seq, delivery.is_retry(), now) else { continue };
+            let is_new = self.under_way.insert(seq);
             assert!(is_new, "a delivery is under way once");
             let (engine, target) = (self.engine.clone(), self.target.clone());
-            attempts.push(Box::pin(attempt(engine, target, delivery, stored)));
+            attempts.push(Box::pin(async move {
+                attempt(&engine, &target, ticket, delivery, stored).await;
+                seq
+            }));
         }
         Ok(LOOK_EVERY)
     }
 
-    /// Deliveries that may be under way at once; one alone probes a paused target.
-    fn places(&self) -> usize {
-        if self.pause.is_some() { 1 } else { self.target.policy.concurrency }
-    }
-
-    /// How long nothing may be sent, when that is so: no attempt is spent on it.
-    fn obstacle(&self, now: Duration) -> Option<Duration> {
-        let paused = self.pause.filter(|it| now < it.until).map(|it| it.until - now);
-        let breaker = self.target.limits.breaker.as_ref();
-        paused.or_else(|| breaker.and_then(|it| it.open_for(now)))
-    }
-
     /// Reads what is due; how long until something is, where nothing is now.
-    async fn fill(&mut self) -> Result<Option<Duration>, StoreFault> {
+    async fn fill(&mut self, limits: DueLimits) -> Result<Option<Duration>, StoreFault> {
         let now = self.engine.env.clock.wall();
-        let (name, limit) = (self.target.name.clone(), CHUNK + self.under_way.len());
-        let under_way = self.under_way.clone();
-        let (due, events, next) = self
+        let (name, under_way) = (self.target.name.clone(), self.under_way.clone());
+        let (mut due, events, next) = self
             .engine
             .store
             .read(move |reader| {
-                let mut due = reader.due(&name, now, limit)?;
+                // What is under way is due as well.
+                let (first, again) =
+                    (limits.first + under_way.len(), limits.again + under_way.len());
+                let mut due = reader.due(&name, now, DueLimits { first, again, ..limits })?;
                 due.retain(|delivery| !under_way.contains(&delivery.seq));
                 let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
                 Ok((due, reader.by_seq(&seqs)?, reader.next_due(&name)?))
             })
             .await?;
+        let mut retries = 0;
+        due.retain(|delivery| {
+            retries += usize::from(delivery.is_retry());
+            !delivery.is_retry() || retries <= limits.again
+        });
         if due.is_empty() {
-            let wait = next.map_or(LOOK_EVERY, |at| at.since(now).max(Duration::from_millis(1)));
+            // Whatever is due beside the limits waits for its turn.
+            let least = self.pace.retry_wait(self.engine.env.clock.monotonic());
+            let wait = next.map_or(LOOK_EVERY, |at| at.since(now).max(least));
             // What is under way is due all the same, and its end wakes the worker.
             let wait = if self.under_way.is_empty() { wait } else { LOOK_EVERY };
-            return Ok(Some(wait.min(LOOK_EVERY)));
+            return Ok(Some(wait.clamp(Duration::from_millis(1), LOOK_EVERY)));
+        }
+        if limits == PROBE {
+            let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
+            due =
+                self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
         let stored = |delivery: &Delivery| events.iter().find(|it| it.seq == delivery.seq).cloned();
         self.queue.extend(due.into_iter().map(|delivery| {
@@ -203,69 +204,60 @@ impl DeliveryWorker {
         }));
         Ok(None)
     }
-
-    /// An attempt has ended.
-    fn note(&mut self, end: &AttemptEnd) {
-        let was_under_way = self.under_way.remove(&end.seq);
-        assert!(was_under_way, "only what is under way ends");
-        match end.outcome {
-            AttemptOutcome::Unauthorized => {
-                let wait = self.pause.map_or(PAUSE_FIRST, |it| (it.wait * 2).min(PAUSE_MAX));
-                let until = self.engine.env.clock.monotonic() + wait;
-                self.pause = Some(Pause { until, wait });
-                self.queue.clear();
-            }
-            AttemptOutcome::Done | AttemptOutcome::Failed => self.pause = None,
-            AttemptOutcome::Unsettled => {}
-        }
-    }
 }
 
-/// One attempt, up to the commit that settles it.
+/// One attempt, up to the commit that settles it. Where it is not made, or its end cannot be
+/// stored, the delivery is as it was, and the key of the next attempt tells the other side that it
+/// is the same.
 async fn attempt(
-    engine: Arc<Engine>,
-    target: Arc<Target>,
+    engine: &Engine,
+    target: &Target,
+    ticket: PaceTicket,
     delivery: Delivery,
     stored: Option<Stored>,
-) -> AttemptEnd {
-    let seq = delivery.seq;
+) {
     let clock = &*engine.env.clock;
     let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
-    let Ok(permit) = admitted.transpose() else {
-        return AttemptEnd { seq, outcome: AttemptOutcome::Unsettled };
+    let Ok(permit) = admitted.transpose() else { return };
+    let result = match stored.and_then(|stored| outgoing(engine, target, stored)) {
+        Some(outgoing) => {
+            let result = call(engine, target, outgoing).await;
+            let backoff = |count| target.policy.backoff.wait(count, engine.env.random.ratio());
+            ticket.end(end_of(&target.policy, &result), clock.monotonic(), backoff);
+            result
+        }
+        None => Err(Fault::permanent("the event cannot be read from the store")),
     };
-    let result = call(&engine, &target, stored).await;
     if let Some(permit) = permit {
         permit.end(clock.monotonic(), result.as_ref().is_err_and(Fault::is_transient));
     }
     condition::of_target(target.health(), result.as_ref().copied());
     if engine.is_stopping() && result.is_err() {
         // A stop changes no delivery's state: what did not finish stays pending.
-        return AttemptEnd { seq, outcome: AttemptOutcome::Unsettled };
+        return;
     }
-    let outcome = match &result {
-        Ok(()) => AttemptOutcome::Done,
-        Err(fault) if target.policy.pauses_for(fault) => AttemptOutcome::Unauthorized,
-        Err(_) => AttemptOutcome::Failed,
-    };
-    let settlement = settle::settlement(&engine, &target, &delivery, result);
+    let settlement = settle::settlement(engine, target, &delivery, result);
     engine.metrics.delivered(&target.name, settlement.state.word());
-    match engine.store.submit(vec![Entry::Settle(settlement)]).await {
-        Ok(_) => AttemptEnd { seq, outcome },
-        // It is delivered again; the key tells the other side that it is the same.
-        Err(_) => {
-            clock.sleep(STORE_PAUSE).await;
-            AttemptEnd { seq, outcome: AttemptOutcome::Unsettled }
+    if engine.store.submit(vec![Entry::Settle(settlement)]).await.is_err() {
+        clock.sleep(STORE_PAUSE).await;
+    }
+}
+
+/// What the end of a call says about the target.
+fn end_of(policy: &Policy, result: &Result<(), Fault>) -> CallEnd {
+    match result {
+        Err(fault) if policy.pauses_for(fault) => CallEnd::Rejected,
+        // The other side's wish is honoured up to an hour.
+        Err(fault) if fault.is_transient() => {
+            CallEnd::Fault { retry_after: fault.retry_after.map(|it| it.min(WISH_MAX)) }
         }
+        _ => CallEnd::Answered,
     }
 }
 
 /// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
-async fn call(engine: &Engine, target: &Target, stored: Option<Stored>) -> Result<(), Fault> {
+async fn call(engine: &Engine, target: &Target, outgoing: Outgoing) -> Result<(), Fault> {
     let timeout = target.policy.timeout;
-    let Some(outgoing) = stored.and_then(|stored| outgoing(engine, target, stored)) else {
-        return Err(Fault::permanent("the event cannot be read from the store"));
-    };
     let call = AssertUnwindSafe(target.deliver(outgoing)).catch_unwind();
     match within(&*engine.env.clock, timeout, call).await {
         Some(Ok(result)) => result,

@@ -8,9 +8,11 @@ use crate::files::{Based, based};
 use crate::include::Texts;
 use kdl::KdlDocument;
 use stages::catalog::Catalog;
+use stages::contract::Shape;
 use stages::diagnostic::Rule;
 use stages::expr::Roots;
 use stages::language::{Context, Fields, Scalar};
+use stages::store::OnFull;
 use std::collections::BTreeSet;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -198,6 +200,11 @@ impl<'a> Read<'a> {
                 Some("drop-newest") => Overflow::DropNewest,
                 _ => Overflow::Reject,
             },
+            outbox_rows: count("outbox").unwrap_or(1_000_000) as u64,
+            outbox_bytes: node
+                .as_ref()
+                .and_then(|it| it.child("outbox")?.prop("max-bytes")?.bytes())
+                .map_or(1 << 30, |it| it.value),
             concurrency: count("concurrency").unwrap_or(100),
             event_timeout: node
                 .as_ref()
@@ -342,11 +349,15 @@ impl<'a> Read<'a> {
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
             let is_disabled = fields.is_on("disabled");
+            if !matches!(spec.shape(), Shape::Outside) {
+                report_backlog(&fields, context);
+            }
             sinks.push(Sink {
                 name,
                 spec,
                 policy,
                 failure: failure::read(&fields, context),
+                backlog: backlog(&fields),
                 is_disabled,
             });
         }
@@ -367,6 +378,7 @@ impl<'a> Read<'a> {
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
+                backlog: backlog(&fields),
                 is_disabled: fields.is_on("disabled"),
             });
         }
@@ -382,6 +394,30 @@ impl<'a> Read<'a> {
             entries_max: entries.map_or(10_000, |it| it as u64),
         }
     }
+}
+
+fn backlog(fields: &Fields<'_>) -> BacklogLimit {
+    let Some(node) = fields.child("backlog") else { return BacklogLimit::default() };
+    let on_full = node.prop("on-full").and_then(|it| it.text());
+    BacklogLimit {
+        rows: node.arg(0).and_then(|it| it.int()).map(|it| it.value as u64),
+        bytes: node.prop("max-bytes").and_then(|it| it.bytes()).map(|it| it.value),
+        on_full: match on_full.as_ref().map(|it| it.value.as_str()) {
+            Some("dead-letter") => OnFull::DeadLetter,
+            Some("drop-oldest") => OnFull::DropOldest,
+            _ => OnFull::Reject,
+        },
+    }
+}
+
+/// Nothing is delivered to a store or a stream, so nothing waits for one.
+fn report_backlog(fields: &Fields<'_>, context: &mut Context<'_>) {
+    let Some(node) = fields.child("backlog") else { return };
+    context
+        .diagnostics
+        .push(Rule::UnknownNode, "`backlog` has no effect on this sink")
+        .at(node.name().span, "nothing waits for this sink")
+        .help("remove this line; `backlog` is for sinks and notifiers that deliver to the outside");
 }
 
 fn filter(fields: &Fields<'_>) -> Option<Filter> {

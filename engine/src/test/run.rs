@@ -96,7 +96,8 @@ impl Trial {
         let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
         let ledger =
             Ledger { clock: env.clock.clone(), stored: stored.clone(), outbox: outbox.clone() };
-        let opened = store::open(settings(&plan), Policy::default(), env.clone(), Box::new(ledger));
+        let policy = Policy { outbox: plan.outbox(), ..Policy::default() };
+        let opened = store::open(settings(&plan), policy, env.clone(), Box::new(ledger));
         let (store, writer) = opened.map_err(|it| Fault::permanent(it.to_string()))?;
         simulation.executor.spawn(writer.run_as_task()).detach();
         let outside = Doors(world.clone());

@@ -10,8 +10,11 @@ use crate::store::{Evict, Keep, Policy, Synchronous};
 use std::path::PathBuf;
 use std::time::Duration;
 
+const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const DECADES: Duration = Duration::from_secs(100 * 366 * 86_400);
+/// Without a word of the file a sweep comes no more and no less often than this.
+const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
 
 const RETENTION: &[Node] = &[
@@ -22,7 +25,7 @@ const RETENTION: &[Node] = &[
             Prop::new("type", Type::Glob),
         ])
         .repeated(),
-    Node::new("max-size", "how large the database may grow")
+    Node::new("max-size", "how large database and log may grow on the disk together")
         .args(&[Arg::one("size", Type::Bytes(1 << 20, 1 << 50))])
         .props(&[Prop::new("evict", Type::Word(EVICT))])
         .default("no limit"),
@@ -31,7 +34,10 @@ const RETENTION: &[Node] = &[
             Prop::new("every", Type::Duration(Duration::from_secs(1), YEAR)),
             Prop::new("vacuum", Type::Word(&["incremental", "none"])),
         ])
-        .default("every=\"1h\" vacuum=incremental"),
+        .default("every a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
+    Node::new("reload-grace", "how long a change waits that would delete more than half")
+        .args(&[Arg::one("duration", Type::Duration(Duration::ZERO, DAY))])
+        .default("1m"),
 ];
 
 const NODES: &[Node] = &[
@@ -131,6 +137,12 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Pol
         if size.prop("evict").and_then(|it| it.text()).is_some_and(|it| it.value == EVICT[1]) {
             policy.evict = Evict::OldestLowestPriority;
         }
+    }
+    if let Some(shortest) = policy.keep.iter().map(|it| it.age).min() {
+        policy.sweep_every = (shortest / 10).clamp(SWEEP.0, SWEEP.1);
+    }
+    if let Some(grace) = node.child("reload-grace") {
+        policy.reload_grace = grace.arg(0)?.duration()?.value;
     }
     if let Some(sweep) = node.child("sweep") {
         if let Some(every) = sweep.prop("every") {
@@ -240,6 +252,7 @@ mod tests {
                 keep "30d"
                 max-size "2GiB" evict=oldest-lowest-priority
                 sweep every="2h" vacuum=none
+                reload-grace "5m"
             }"#,
         );
         let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
@@ -250,7 +263,23 @@ mod tests {
         assert_eq!(shape.policy.size_max, Some(2 << 30));
         assert_eq!(shape.policy.evict, Evict::OldestLowestPriority);
         assert_eq!((shape.policy.sweep_every.as_secs(), shape.policy.vacuum), (7200, false));
+        assert_eq!(shape.policy.reload_grace, Duration::from_secs(300));
         assert_eq!(shape.path, PathBuf::from("/nowhere/e.db"));
+    }
+
+    #[test]
+    fn a_sweep_comes_as_often_as_the_shortest_age_needs() {
+        let every = |rules: &str| {
+            let text = format!("path \"e.db\"\nretention {{ {rules} }}");
+            let settings = testing::settings::<Sqlite>(&text);
+            let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
+            shape.policy.sweep_every.as_secs()
+        };
+        assert_eq!(every("keep \"1d\" priority=low; keep \"30d\""), 3600);
+        assert_eq!(every("keep \"10m\" priority=low; keep \"30d\""), 60);
+        assert_eq!(every("keep \"3s\""), 1);
+        assert_eq!(every("keep \"3s\"; sweep every=\"30m\""), 1800);
+        assert_eq!(every("max-size \"1GiB\""), 3600);
     }
 
     #[test]

@@ -5,15 +5,13 @@
 //! page once for many keys.
 
 use super::StoreFault;
+use super::merge::RunningMerge;
 use super::record::Entry;
 use crate::event::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-
-/// This many new hashes are merged at once.
-const MERGE_AT: usize = 24_000;
 
 /// The secret of one store, so that nobody can aim at its hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,16 +85,21 @@ impl Keys {
 
 /// The claims that are not merged yet.
 pub(super) struct Claims {
-    unmerged: HashMap<i64, (u64, i64)>,
+    pub(super) unmerged: HashMap<i64, (u64, i64)>,
+    /// Everything up to this number is in `seen`.
+    pub(super) merged: u64,
+    pub(super) merging: Option<RunningMerge>,
     /// Claimed in the running transaction; forgotten when it fails.
     fresh: Vec<i64>,
+    keys: Keys,
 }
 
 impl Claims {
     /// Rebuilds what a crash left unmerged: everything with a higher number than the last merge.
     pub(super) fn load(connection: &Connection, keys: Keys) -> Result<Claims, StoreFault> {
-        let mut claims = Claims { unmerged: HashMap::new(), fresh: Vec::new() };
         let merged = super::rows::meta(connection, "merged")?;
+        let (unmerged, fresh) = (HashMap::new(), Vec::new());
+        let mut claims = Claims { unmerged, merged, merging: None, fresh, keys };
         for sql in [
             "SELECT seq, source, id, body FROM inbox WHERE seq > ?1",
             "SELECT coalesce(e.seq, e.pos), coalesce(n.text, e.source), e.id, e.body
@@ -139,6 +142,12 @@ impl Claims {
         Ok(if body == claim.body { Verdict::Duplicate(seq) } else { Verdict::Conflict(seq) })
     }
 
+    /// Whether an event with this (source, id) came before. A fault is told by the transaction
+    /// that looks again.
+    pub(super) fn knows(&self, connection: &Connection, claim: Claim) -> bool {
+        self.lookup(connection, claim.id).is_ok_and(|it| it.is_some())
+    }
+
     fn lookup(&self, connection: &Connection, hash: i64) -> Result<Option<(u64, i64)>, StoreFault> {
         if let Some(found) = self.unmerged.get(&hash) {
             return Ok(Some(*found));
@@ -167,9 +176,11 @@ impl Claims {
         }
     }
 
-    /// The unmerged claim with this number: its hash and the hash of its bytes.
-    pub(super) fn of_seq(&self, seq: u64) -> Option<(i64, i64)> {
-        self.unmerged.iter().find(|it| it.1.0 == seq).map(|(hash, it)| (*hash, it.1))
+    /// The claim of an event, while it is not merged: its hash and the hash of its bytes.
+    pub(super) fn unmerged_claim(&self, source: &str, id: &str, seq: u64) -> Option<(i64, i64)> {
+        let hash = self.keys.id_hash(source, id);
+        let (_, body) = self.unmerged.get(&hash).filter(|it| it.0 == seq)?;
+        Some((hash, *body))
     }
 
     /// The numbers of events by hash.
@@ -186,33 +197,7 @@ impl Claims {
         Ok(found)
     }
 
-    pub(super) fn wants_merge(&self) -> bool {
-        MERGE_AT <= self.unmerged.len()
-    }
-
     pub(super) fn unmerged(&self) -> usize {
         self.unmerged.len()
-    }
-
-    /// Merges everything into `seen`, sorted, in one transaction.
-    pub(super) fn merge(&mut self, connection: &mut Connection) -> Result<(), StoreFault> {
-        if self.unmerged.is_empty() {
-            return Ok(());
-        }
-        let mut sorted: Vec<_> = self.unmerged.iter().map(|(hash, it)| (*hash, *it)).collect();
-        sorted.sort_unstable_by_key(|it| it.0);
-        let highest = sorted.iter().map(|it| it.1.0).max().unwrap_or(0);
-        let transaction = connection.transaction()?;
-        {
-            let mut insert = transaction
-                .prepare_cached("INSERT OR REPLACE INTO seen (hash, seq, body) VALUES (?, ?, ?)")?;
-            for (hash, (seq, body)) in &sorted {
-                insert.execute(params![hash, *seq as i64, body])?;
-            }
-        }
-        super::rows::set_meta(&transaction, "merged", highest)?;
-        transaction.commit()?;
-        self.unmerged.clear();
-        Ok(())
     }
 }

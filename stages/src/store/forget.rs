@@ -5,7 +5,7 @@ use super::{StoreFault, rows};
 use rusqlite::{OptionalExtension, params};
 
 /// Hashes that one transaction looks at.
-const STRETCH: i64 = 20_000;
+const STRETCH: i64 = 2000;
 
 /// How far a walk through `seen`, in the order of its hashes, has come.
 #[derive(Debug, Default)]
@@ -17,7 +17,16 @@ pub(super) struct Forgetting {
 impl Writer {
     /// Forgets one stretch of ids that are older than the longest age of the policy and than
     /// every event that is left. True while there is more.
-    pub(super) fn forget_chunk(&mut self) -> Result<bool, StoreFault> {
+    pub(super) fn forget_chunk(&mut self, is_over: &dyn Fn() -> bool) -> Result<bool, StoreFault> {
+        while self.forget_stretch()? {
+            if is_over() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn forget_stretch(&mut self) -> Result<bool, StoreFault> {
         let (from, below) = match self.sweep.forgetting.walk {
             Some(walk) => walk,
             None => match self.begin_to_forget()? {

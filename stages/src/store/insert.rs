@@ -2,11 +2,10 @@
 
 use super::StoreFault;
 use super::claim::{Claim, Claims, Verdict};
+use super::holdings::StoreHoldings;
 use super::names::{Names, Sort};
-use super::record::{
-    DeadLetter, DeliveryState, Entry, Finished, NewDelivery, Receipt, ReloadRecord, Settlement,
-    Stored,
-};
+use super::outbox::OutboxLimits;
+use super::record::{DeadLetter, Entry, Finished, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
 use super::writer::Effects;
 use crate::event::{DataAt, Event, StageResult};
@@ -22,12 +21,16 @@ pub(super) struct Batch<'a> {
     pub(super) claims: &'a mut Claims,
     pub(super) names: &'a mut Names,
     pub(super) counter: &'a mut u64,
+    pub(super) holdings: &'a mut StoreHoldings,
+    pub(super) limits: &'a OutboxLimits,
+    /// The sink's name of the store.
+    pub(super) store: &'a str,
     pub(super) now: Timestamp,
     pub(super) effects: Effects,
     pub(super) rollups: Rollups,
 }
 
-type Written = Result<Receipt, StoreFault>;
+pub(super) type Written = Result<Receipt, StoreFault>;
 
 impl Batch<'_> {
     /// Writes one entry; `claim` is what it claims, if anything.
@@ -75,7 +78,7 @@ impl Batch<'_> {
         }
     }
 
-    fn run(&self, sql: &str, values: impl rusqlite::Params) -> Written {
+    pub(super) fn run(&self, sql: &str, values: impl rusqlite::Params) -> Written {
         self.connection.prepare_cached(sql)?.execute(values)?;
         Ok(Receipt::Done)
     }
@@ -130,45 +133,29 @@ impl Batch<'_> {
                 own,
                 &*event.body.bytes,
             ])?;
-        self.effects.accepted += 1;
-        self.effects.accepted_bytes += event.body.bytes.len() as u64;
+        self.holdings.inbox.add(event.body.bytes.len() as u64);
         Ok(Receipt::Accepted { seq })
     }
 
     /// Whether the event was still in the inbox: an accepted event ends once.
     fn leave_inbox(&mut self, event: &Event) -> Result<bool, StoreFault> {
         let seq = event.seq as i64;
-        let sql = "DELETE FROM inbox WHERE seq = ?";
-        if self.connection.prepare_cached(sql)?.execute([seq])? == 0 {
-            return Ok(false);
-        }
-        self.effects.finished += 1;
-        self.effects.finished_bytes += event.body.bytes.len() as u64;
+        let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body)";
+        let mut delete = self.connection.prepare_cached(sql)?;
+        let bytes = delete.query_row([seq], |row| row.get::<_, i64>(0)).optional()?;
+        let Some(bytes) = bytes else { return Ok(false) };
+        self.holdings.inbox.take(bytes as u64);
         self.run("DELETE FROM results WHERE seq = ?", [seq])?;
         Ok(true)
-    }
-
-    /// A start after a crash rebuilds an unmerged claim from its row; so the claim of a letter
-    /// that goes is merged with it, or its id would be free again.
-    fn drop_letter(&mut self, id: i64) -> Written {
-        let sql = "DELETE FROM dead_letters WHERE id = ? RETURNING seq";
-        let mut delete = self.connection.prepare_cached(sql)?;
-        let seq = delete.query_row([id], |it| it.get::<_, Option<i64>>(0)).optional()?.flatten();
-        if let Some(seq) = seq
-            && let Some((hash, body)) = self.claims.of_seq(seq as u64)
-        {
-            let sql = "INSERT OR REPLACE INTO seen (hash, seq, body) VALUES (?, ?, ?)";
-            self.run(sql, params![hash, seq, body])?;
-        }
-        Ok(Receipt::Done)
     }
 
     fn store(&mut self, finished: &Finished, seq: u64, pos: u64) -> Written {
         let event = &finished.event;
         let enrich = enrich_text(event);
         self.insert_row(finished, seq, pos, &enrich)?;
+        let bytes = event.body.size() + enrich.len() as u64;
         for delivery in &finished.deliveries {
-            self.deliver(delivery, seq)?;
+            self.deliver(delivery, seq, bytes)?;
         }
         self.rollups.add(&Tally::of(event, "stored"));
         self.rollups.add_stages(&finished.stages);
@@ -197,7 +184,9 @@ impl Batch<'_> {
         let kind = self.names.cell(self.connection, Sort::Type, &envelope.kind)?;
         let source = self.names.cell(self.connection, Sort::Source, &envelope.source)?;
         let joined: Arc<str> = finished.targets.join(" ").into();
-        let targets = self.names.cell(self.connection, Sort::Targets, &joined)?;
+        let is_kept = finished.targets.iter().any(|it| **it == *self.store);
+        let sort = if is_kept { Sort::Targets } else { Sort::Passing };
+        let targets = self.names.cell(self.connection, sort, &joined)?;
         let stages = self.stages_text(&finished.stages, envelope.received)?;
         let (from, size, own) = data_columns(event);
         let own_seq = (seq != pos).then_some(seq as i64);
@@ -259,55 +248,6 @@ impl Batch<'_> {
         Ok(text)
     }
 
-    fn deliver(&mut self, delivery: &NewDelivery, seq: u64) -> Result<(), StoreFault> {
-        let held = match (&delivery.suppressed, &delivery.cooldown) {
-            (Some(reason), _) => Some(reason.clone()),
-            (None, Some(cooldown)) if self.is_cooling(&delivery.sink, cooldown)? => {
-                Some("cooldown".to_owned())
-            }
-            _ => None,
-        };
-        let state = if held.is_some() { DeliveryState::Suppressed } else { DeliveryState::Pending };
-        if held.is_some() {
-            *self.effects.suppressed.entry(delivery.sink.clone()).or_default() += 1;
-        } else {
-            self.effects.sinks.insert(delivery.sink.clone());
-        }
-        self.run(
-            "INSERT OR IGNORE INTO delivery_rows
-                (sink, seq, state, attempts, not_before, created, last_error)
-             VALUES (?1, ?2, ?3, 0, ?4, ?4, ?5)",
-            params![&*delivery.sink, seq as i64, state as i64, self.now.0, held],
-        )?;
-        Ok(())
-    }
-
-    /// Whether the key was told within its window; when not, the window begins now. Judged in
-    /// commit order and undone with the transaction.
-    fn is_cooling(
-        &mut self,
-        sink: &Arc<str>,
-        cooldown: &super::record::Cooldown,
-    ) -> Result<bool, StoreFault> {
-        let key = format!("cooldown:{}", cooldown.key);
-        let sql = "SELECT expires FROM state WHERE owner = ? AND key = ?";
-        let expires: Option<i64> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![&**sink, key], |it| it.get(0))
-            .optional()?;
-        // A wall clock that jumped back must not silence for longer than the window.
-        let until = self.now.plus(cooldown.window).0;
-        if expires.is_some_and(|it| self.now.0 < it && it <= until) {
-            return Ok(true);
-        }
-        self.run(
-            "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, '', ?)",
-            params![&**sink, key, until],
-        )?;
-        Ok(false)
-    }
-
     fn bury(&mut self, event: &Event, letter: &DeadLetter, claim: Option<Claim>) -> Written {
         let seq = if event.seq == 0 {
             match self.claim(claim, event)? {
@@ -330,31 +270,6 @@ impl Batch<'_> {
         Ok(Receipt::Accepted { seq })
     }
 
-    fn letter(&mut self, letter: &DeadLetter) -> Result<(), StoreFault> {
-        self.effects.letters += 1;
-        self.run(
-            "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                letter.what.word(),
-                letter.seq.map(|it| it as i64),
-                &*letter.source_node,
-                letter.source,
-                letter.event_id,
-                &*letter.stage,
-                letter.class,
-                letter.reason,
-                letter.attempts,
-                letter.first.0,
-                letter.last.0,
-                letter.generation as i64,
-                &*letter.body,
-            ],
-        )?;
-        Ok(())
-    }
-
     fn save(&mut self, owner: &str, key: &str, value: Option<&str>) -> Written {
         match value {
             Some(value) => self.run(
@@ -363,24 +278,6 @@ impl Batch<'_> {
             ),
             None => self.run("DELETE FROM state WHERE owner = ? AND key = ?", params![owner, key]),
         }
-    }
-
-    fn settle(&mut self, settlement: &Settlement) -> Written {
-        if let Some(letter) = &settlement.letter {
-            self.letter(letter)?;
-        }
-        self.run(
-            "UPDATE delivery_rows SET state = ?, attempts = ?, not_before = ?, last_error = ?
-             WHERE sink = ? AND seq = ?",
-            params![
-                settlement.state as i64,
-                settlement.attempts,
-                settlement.not_before.0,
-                settlement.error,
-                &*settlement.sink,
-                settlement.seq as i64,
-            ],
-        )
     }
 
     fn reload(&mut self, reload: &ReloadRecord) -> Written {
@@ -396,20 +293,6 @@ impl Batch<'_> {
                 reload.diagnostics,
             ],
         )
-    }
-
-    /// Parks what is pending for sinks that are gone, and wakes what was parked for those that
-    /// are back.
-    fn park(&mut self, sinks: &[Arc<str>]) -> Written {
-        let present = serde_json::json!(sinks.iter().map(|it| &**it).collect::<Vec<_>>());
-        let sql = "UPDATE delivery_rows SET state = 3
-                   WHERE state = 0 AND sink NOT IN (SELECT value FROM json_each(?))";
-        self.run(sql, [present.to_string()])?;
-        let sql = "UPDATE delivery_rows SET state = 0
-                   WHERE state = 3 AND sink IN (SELECT value FROM json_each(?))";
-        self.run(sql, [present.to_string()])?;
-        self.effects.sinks.extend(sinks.iter().cloned());
-        Ok(Receipt::Done)
     }
 }
 

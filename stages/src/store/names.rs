@@ -15,15 +15,18 @@ pub(super) enum Sort {
     Type,
     Source,
     Stage,
+    /// A list of targets with the store among them.
     Targets,
     Kind,
+    /// A list of targets without the store: the event only passes through.
+    Passing,
 }
 
 /// Codes known so far.
 #[derive(Default)]
 pub(super) struct Names {
     codes: HashMap<(Sort, Arc<str>), i64>,
-    counts: [usize; 5],
+    counts: [usize; 6],
     /// Made in the running transaction; forgotten when it fails.
     fresh: Vec<(Sort, Arc<str>)>,
 }
@@ -75,6 +78,11 @@ impl Names {
         Ok(Cell::Integer(code))
     }
 
+    /// Whether any event was ever sent elsewhere than to the store.
+    pub(super) fn has_passing(&self) -> bool {
+        0 < self.counts[Sort::Passing as usize]
+    }
+
     pub(super) fn keep(&mut self) {
         self.fresh.clear();
     }
@@ -85,6 +93,18 @@ impl Names {
             self.codes.remove(&key);
         }
     }
+}
+
+/// Tells lists of targets without the store apart from those with it; once, for a store that an
+/// older engine made.
+pub(super) fn mark_passing(connection: &Connection, store: &str) -> Result<(), StoreFault> {
+    for (code, list) in all(connection, Sort::Targets)? {
+        if !list.split_whitespace().any(|it| it == store) {
+            let sql = "UPDATE names SET kind = ? WHERE code = ?";
+            connection.execute(sql, params![Sort::Passing as i64, code])?;
+        }
+    }
+    Ok(())
 }
 
 /// Every word of a sort with its code.

@@ -1,9 +1,14 @@
 //! Opening: the folder, the lock, the database, its migrations, its connections.
 
 use super::claim::{Claims, Keys};
+use super::deleted::Deletions;
+use super::holdings::StoreHoldings;
 use super::names::Names;
 use super::policy::{Policy, Synchronous};
-use super::readers::{READERS, ReaderPool};
+use super::readers::{READERS, ReaderGate, ReaderPool};
+use super::rules::RetentionRules;
+use super::share::UpkeepShare;
+use super::wal::LogGuard;
 use super::writer::{Watcher, Writer};
 use super::{Figures, Shared, Store, StoreFault, rows};
 use crate::env::Env;
@@ -29,7 +34,10 @@ pub(super) const IS_OPEN: &str = "is_open";
 /// Reading through more than this would take longer than a start may.
 const CHECKED_BYTES_MAX: i64 = 1 << 30;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/0001-store.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/0001-store.sql"),
+    include_str!("../../../migrations/0003-volume.sql"),
+];
 
 /// Where the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +149,8 @@ pub fn open(
     migrate(&mut connection)?;
     check_after_crash(&connection)?;
     let readers = (0..READERS).map(|_| read_connection(&uri, &settings.place));
-    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?);
+    let gate = Arc::new(ReaderGate::default());
+    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone());
     let keys = Keys::load(&connection)?;
     let claims = Claims::load(&connection, keys)?;
     let figures = Arc::new(Figures::default());
@@ -158,6 +167,12 @@ pub fn open(
     };
     let counter = rows::meta(&connection, "counter")?;
     let names = Names::load(&connection)?;
+    let holdings = StoreHoldings::load(&connection)?;
+    super::grace::remember_name(&mut connection, &settings.name)?;
+    let wanted = RetentionRules::of(&policy);
+    let remembered = super::grace::remembered(&connection)?;
+    let rules = remembered.unwrap_or_else(|| wanted.clone());
+    let log = LogGuard::watch(&mut connection)?;
     let mut writer = Writer {
         connection,
         commands,
@@ -170,11 +185,25 @@ pub fn open(
         claims,
         names,
         counter,
-        sweep: super::retention::Sweep::default(),
+        holdings,
+        full: super::admit::FullTargets::default(),
+        log,
+        gate,
+        sweep: super::retention::Sweep::new(),
+        rules,
+        pending: None,
+        deletions: Deletions::default(),
+        share: UpkeepShare::default(),
+        parking: None,
         is_broken: false,
         lock,
     };
-    writer.count_rows()?;
+    if writer.rules == wanted {
+        writer.remember_rules()?;
+    } else {
+        writer.adopt(writer.policy.clone());
+    }
+    writer.show_figures()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
 }
 

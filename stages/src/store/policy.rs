@@ -1,5 +1,6 @@
 //! Retention, as the file says it.
 
+use super::outbox::OutboxLimits;
 use crate::event::Priority;
 use std::time::Duration;
 
@@ -48,12 +49,14 @@ pub enum Evict {
 pub struct Policy {
     /// Tried in order, the first that fits rules; what fits none stays.
     pub keep: Vec<Keep>,
-    /// The largest the database may grow, in bytes.
+    /// The largest that database and log may grow on the disk, in bytes.
     pub size_max: Option<u64>,
     /// What goes first beyond it.
     pub evict: Evict,
     /// Time between sweeps.
     pub sweep_every: Duration,
+    /// How long a change waits that would delete more than half of what is kept.
+    pub reload_grace: Duration,
     /// Whether freed space is given back to the file system.
     pub vacuum: bool,
     /// How long dead letters stay.
@@ -63,6 +66,8 @@ pub struct Policy {
     /// How long streams can go back to an event that was not sent to this store. It goes when
     /// that is over and its last delivery has ended.
     pub passing_keep: Duration,
+    /// What may wait in the outbox.
+    pub outbox: OutboxLimits,
 }
 
 impl Default for Policy {
@@ -72,10 +77,12 @@ impl Default for Policy {
             size_max: None,
             evict: Evict::Oldest,
             sweep_every: Duration::from_secs(3600),
+            reload_grace: Duration::from_secs(60),
             vacuum: true,
             dead_keep: Duration::from_secs(7 * 86_400),
             dead_max: 10_000,
             passing_keep: Duration::from_secs(3600),
+            outbox: OutboxLimits::default(),
         }
     }
 }

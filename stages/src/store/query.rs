@@ -78,16 +78,9 @@ struct Prefix {
     values: Vec<Cell>,
 }
 
-pub(super) fn events(
-    connection: &Connection,
-    store: &str,
-    query: &EventQuery,
-) -> Result<Page, StoreFault> {
-    let visible: Vec<i64> = names::all(connection, Sort::Targets)?
-        .into_iter()
-        .filter(|it| it.1.split_whitespace().any(|it| it == store))
-        .map(|it| it.0)
-        .collect();
+pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page, StoreFault> {
+    let visible: Vec<i64> =
+        names::all(connection, Sort::Targets)?.into_iter().map(|it| it.0).collect();
     let limit = query.limit.clamp(1, 1000);
     let types = codes(connection, Sort::Type, &query.types)?;
     let sources = codes(connection, Sort::Source, &query.sources)?;

@@ -10,22 +10,34 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Weak};
 
+/// How much a worker takes out of the outbox at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueLimits {
+    /// Most deliveries that were not tried yet.
+    pub first: usize,
+    /// Most that failed before and are due again.
+    pub again: usize,
+    /// Most bytes of events, but for the first.
+    pub bytes: u64,
+}
+
+const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes";
+
 /// A read-only view of the store.
 pub struct Reader<'a> {
     connection: &'a Connection,
-    name: Arc<str>,
 }
 
 impl<'a> Reader<'a> {
     /// `wanted` is dangling once nobody waits for the answer.
-    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>, wanted: Weak<()>) -> Self {
+    pub(super) fn new(connection: &'a mut Connection, wanted: Weak<()>) -> Self {
         limit_time(connection, wanted);
-        Reader { connection, name }
+        Reader { connection }
     }
 
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        query::events(self.connection, &self.name, query)
+        query::events(self.connection, query)
     }
 
     /// Finished events with these numbers, in their order of `pos`.
@@ -74,36 +86,65 @@ impl<'a> Reader<'a> {
 
     /// Deliveries of one event.
     pub fn deliveries_of(&self, seq: u64) -> Result<Vec<Delivery>, StoreFault> {
-        let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error
-                   FROM delivery_rows WHERE seq = ? ORDER BY sink";
-        self.many(sql, [seq as i64], delivery)
+        let sql = format!("{DELIVERY} FROM delivery_rows WHERE seq = ? ORDER BY sink");
+        self.many(&sql, [seq as i64], delivery)
     }
 
-    /// Pending deliveries to one sink that are due, in order.
+    /// Pending deliveries to one target that are due, in the order of their events.
+    ///
+    /// Costs the same however many wait. Where more are due for another try than `limits` lets
+    /// through, those go first that have waited longest.
     pub fn due(
         &self,
         sink: &str,
         now: Timestamp,
-        limit: usize,
+        limits: DueLimits,
     ) -> Result<Vec<Delivery>, StoreFault> {
-        let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error
-                   FROM delivery_rows INDEXED BY delivery_rows_open
-                   WHERE sink = ? AND state = 0 AND not_before <= ? ORDER BY seq LIMIT ?";
-        self.many(sql, params![sink, now.0, limit as i64], delivery)
+        let again = format!(
+            "{DELIVERY} FROM delivery_rows INDEXED BY delivery_rows_due
+             WHERE sink = ? AND state = 0 AND not_before > 0 AND not_before <= ?
+             ORDER BY not_before, seq LIMIT ?"
+        );
+        let first = format!(
+            "{DELIVERY} FROM delivery_rows INDEXED BY delivery_rows_due
+             WHERE sink = ? AND state = 0 AND not_before = 0 ORDER BY seq LIMIT ?"
+        );
+        let mut due = self.many(&again, params![sink, now.0, limits.again as i64], delivery)?;
+        due.extend(self.many(&first, params![sink, limits.first as i64], delivery)?);
+        due.sort_by_key(|it| it.seq);
+        let mut bytes = 0;
+        let fitting = due.iter().take_while(|it| {
+            let is_first = bytes == 0;
+            bytes += it.bytes.max(1);
+            is_first || bytes <= limits.bytes
+        });
+        due.truncate(fitting.count());
+        Ok(due)
     }
 
-    /// When the next pending delivery to one sink is due.
+    /// When the next pending delivery to one target is due; 1970 when one was not tried yet.
     pub fn next_due(&self, sink: &str) -> Result<Option<Timestamp>, StoreFault> {
-        let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_open
+        let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_due
                    WHERE sink = ? AND state = 0";
-        let next: Option<i64> = self.connection.query_row(sql, [sink], |it| it.get(0))?;
+        let mut select = self.connection.prepare_cached(sql)?;
+        let next: Option<i64> = select.query_row([sink], |it| it.get(0))?;
         Ok(next.map(Timestamp))
     }
 
-    /// How many deliveries are pending, to any sink.
-    pub fn pending_count(&self) -> Result<u64, StoreFault> {
-        let sql = "SELECT count(*) FROM delivery_rows WHERE state = 0";
-        Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
+    /// When the next delivery that failed before is due again.
+    pub fn next_retry(&self, sink: &str) -> Result<Option<Timestamp>, StoreFault> {
+        let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_due
+                   WHERE sink = ? AND state = 0 AND not_before > 0";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let next: Option<i64> = select.query_row([sink], |it| it.get(0))?;
+        Ok(next.map(Timestamp))
+    }
+
+    /// Whether a delivery is pending, to any target. Parked ones are not.
+    pub fn is_any_pending(&self) -> Result<bool, StoreFault> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due
+                    WHERE state = 0)";
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?)
     }
 
     /// The number that `sql` selects.
@@ -112,9 +153,24 @@ impl<'a> Reader<'a> {
         Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
     }
 
+    /// Does `work` while one snapshot is read.
+    #[cfg(test)]
+    pub(super) fn within_snapshot(&self, work: impl FnOnce()) -> Result<(), StoreFault> {
+        self.connection.execute_batch("BEGIN; SELECT count(*) FROM meta;")?;
+        work();
+        Ok(self.connection.execute_batch("COMMIT")?)
+    }
+
+    /// The numbers that `sql` selects.
+    #[cfg(test)]
+    pub(super) fn numbers(&self, sql: &str) -> Result<Vec<u64>, StoreFault> {
+        self.many(sql, [], |row| Ok(row.get::<_, i64>(0)? as u64))
+    }
+
     /// Sinks that deliveries are parked for.
     pub fn parked(&self) -> Result<Vec<(String, u64)>, StoreFault> {
-        let sql = "SELECT sink, count(*) FROM delivery_rows WHERE state = 3 GROUP BY sink";
+        let sql = "SELECT sink, count(*) FROM delivery_rows INDEXED BY delivery_rows_parked
+                   WHERE state = 3 GROUP BY sink";
         self.many(sql, [], |it| Ok((it.get(0)?, it.get::<_, i64>(1)? as u64)))
     }
 
@@ -294,6 +350,7 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         not_before: Timestamp(row.get(4)?),
         created: Timestamp(row.get(5)?),
         last_error: row.get(6)?,
+        bytes: row.get::<_, i64>(7)? as u64,
     })
 }
 

@@ -230,12 +230,21 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// Attempts so far.
     pub attempts: u32,
-    /// Not to be tried before.
+    /// Not to be tried before; 1970 when it was not tried yet, so that it is due at once.
     pub not_before: Timestamp,
     /// When the row was made.
     pub created: Timestamp,
     /// Why the last attempt failed, or why it was suppressed.
     pub last_error: Option<String>,
+    /// How large its event is.
+    pub bytes: u64,
+}
+
+impl Delivery {
+    /// Whether it failed before.
+    pub fn is_retry(&self) -> bool {
+        0 < self.not_before.0
+    }
 }
 
 /// How a delivery stands.

@@ -3,14 +3,22 @@
 //! Never: an answer before its commit. Never: a linger unless the file asks for one; batches form
 //! because work arrives while the last commit runs.
 
+use super::admit::FullTargets;
 use super::claim::{Claim, Claims};
+use super::deleted::{Deleted, Deletions};
+use super::grace::PendingRules;
+use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
 use super::policy::Policy;
+use super::readers::ReaderGate;
 use super::record::{Entry, Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::Tally;
+use super::rules::RetentionRules;
+use super::share::UpkeepShare;
+use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use crate::env::{Env, within};
 use rusqlite::{Connection, TransactionBehavior};
@@ -22,8 +30,6 @@ use std::time::Duration;
 
 /// Most bytes of bodies in one transaction.
 const BATCH_BYTES: usize = 4 << 20;
-/// A log larger than this is checkpointed between commits.
-const LOG_PAGES: i64 = 2048;
 /// Housekeeping stops after this long, so that commits wait for at most a third of a second.
 const TICK_MAX: Duration = Duration::from_millis(300);
 
@@ -63,16 +69,37 @@ pub struct Writer {
     pub(super) names: Names,
     /// The last number given, of `seq` and `pos` together.
     pub(super) counter: u64,
+    /// What waits, as of the last commit.
+    pub(super) holdings: StoreHoldings,
+    pub(super) full: FullTargets,
+    pub(super) log: LogGuard,
+    /// Where queries are held off while the log is begun again.
+    pub(super) gate: Arc<ReaderGate>,
     pub(super) sweep: Sweep,
+    /// The rules of retention in force, and those that wait.
+    pub(super) rules: RetentionRules,
+    pub(super) pending: Option<PendingRules>,
+    pub(super) deletions: Deletions,
+    pub(super) share: UpkeepShare,
+    /// Targets of the file, while not all that is to be parked or woken is.
+    pub(super) parking: Option<Vec<Arc<str>>>,
     pub(super) is_broken: bool,
     /// Held while the store is open.
     pub(super) lock: Option<File>,
 }
 
-struct Submission {
-    entries: Vec<Entry>,
-    claims: Vec<Option<Claim>>,
-    reply: async_channel::Sender<Answer>,
+pub(super) struct Submission {
+    pub(super) entries: Vec<Entry>,
+    pub(super) claims: Vec<Option<Claim>>,
+    /// `None` where nobody waits for the answer.
+    reply: Option<async_channel::Sender<Answer>>,
+}
+
+impl Submission {
+    /// Something of the writer's own.
+    pub(super) fn silent(entries: Vec<Entry>, claims: Vec<Option<Claim>>) -> Self {
+        Submission { entries, claims, reply: None }
+    }
 }
 
 impl Writer {
@@ -97,26 +124,23 @@ impl Writer {
     }
 
     /// Does one command and whatever writes are waiting behind it. False when it is over.
-    fn take(&mut self, first: Command) -> bool {
+    pub(super) fn take(&mut self, first: Command) -> bool {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
                 Command::Write { entries, claims, reply } => {
-                    next = self.gather(Submission { entries, claims, reply });
+                    next = self.gather(Submission { entries, claims, reply: Some(reply) });
                 }
                 Command::Find { hashes, reply } => {
                     reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
                 }
-                Command::Policy(policy) => {
-                    self.policy = *policy;
-                    self.sweep.begin_anew();
-                }
+                Command::Policy(policy) => self.adopt(*policy),
                 Command::Tick { reply } => {
                     self.housekeep();
                     reply.try_send(()).ok();
                 }
                 Command::Sweep { reply } => {
-                    self.sweep_fully();
+                    self.upkeep_fully();
                     reply.try_send(()).ok();
                 }
                 Command::Close { reply } => {
@@ -139,7 +163,7 @@ impl Writer {
         while count < self.settings.batch && bytes < BATCH_BYTES {
             match self.commands.try_recv() {
                 Ok(Command::Write { entries, claims, reply }) => {
-                    let submission = Submission { entries, claims, reply };
+                    let submission = Submission { entries, claims, reply: Some(reply) };
                     count += submission.entries.len();
                     bytes += size(&submission);
                     batch.push(submission);
@@ -168,7 +192,7 @@ impl Writer {
             match smol::block_on(next)?.ok()? {
                 Command::Write { entries, claims, reply } => {
                     count += entries.len();
-                    batch.push(Submission { entries, claims, reply });
+                    batch.push(Submission { entries, claims, reply: Some(reply) });
                 }
                 command => return Some(command),
             }
@@ -183,6 +207,11 @@ impl Writer {
             }
             return;
         }
+        let batch = self.turn_away(batch);
+        if batch.is_empty() {
+            return;
+        }
+        let (started, before) = (self.env.clock.monotonic(), self.counter);
         match self.commit(&batch) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
@@ -191,10 +220,10 @@ impl Writer {
             }
             Err(fault) => self.write_apart(&batch, fault),
         }
-        if self.claims.wants_merge() {
-            self.merge();
-        }
-        self.checkpoint_if_large();
+        self.claims.merge_when_many();
+        self.tend_log();
+        let took = self.env.clock.monotonic() - started;
+        self.upkeep_between(took, self.counter - before);
     }
 
     /// One submission that cannot be written must not fail the others: each gets a transaction
@@ -238,9 +267,9 @@ impl Writer {
     }
 
     /// One transaction for all; nothing in memory or on disk has changed when it fails.
-    fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+    pub(super) fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
         let started = self.env.clock.monotonic();
-        let counter = self.counter;
+        let (counter, holdings) = (self.counter, self.holdings.clone());
         let tallies =
             std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
         match self.transact(batch, &tallies) {
@@ -254,7 +283,7 @@ impl Writer {
             }
             Err(fault) => {
                 self.note(&fault);
-                self.counter = counter;
+                (self.counter, self.holdings) = (counter, holdings);
                 self.claims.undo();
                 self.names.undo();
                 let mut waiting = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,6 +305,9 @@ impl Writer {
             claims: &mut self.claims,
             names: &mut self.names,
             counter: &mut self.counter,
+            holdings: &mut self.holdings,
+            limits: &self.policy.outbox,
+            store: &self.settings.name,
             now: self.env.clock.wall(),
             effects: Effects::default(),
             rollups: super::rollup::Rollups::default(),
@@ -287,6 +319,7 @@ impl Writer {
                 pairs.map(|(entry, claim)| work.write(entry, *claim)).collect();
             receipts.push(answers?);
         }
+        work.trim_letters(self.policy.dead_max)?;
         for tally in tallies {
             work.rollups.add(tally);
         }
@@ -301,17 +334,22 @@ impl Writer {
     /// Hands on what has become visible. The order of `pos` is the order of the batch.
     fn publish(&mut self, effects: Effects) {
         let figures = &self.figures;
-        figures.pending.fetch_add(effects.accepted, Ordering::Relaxed);
-        figures.pending.fetch_sub(effects.finished, Ordering::Relaxed);
-        figures.pending_bytes.fetch_add(effects.accepted_bytes, Ordering::Relaxed);
-        figures.pending_bytes.fetch_sub(effects.finished_bytes, Ordering::Relaxed);
-        figures.dead_letters.fetch_add(effects.letters, Ordering::Relaxed);
+        self.holdings.publish(figures);
         if !effects.suppressed.is_empty() {
             let mut known = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner);
-            for (sink, count) in effects.suppressed {
-                *known.entry(sink).or_default() += count;
+            for (key, count) in effects.suppressed {
+                *known.entry(key).or_default() += count;
             }
         }
+        self.sweep.held.release(&effects.released);
+        self.deletions.note(Deleted::Letter, "max-entries", effects.trimmed, &self.figures);
+        if let Some(parking) = effects.parking {
+            self.parking = parking;
+        }
+        for (target, reason) in &effects.full {
+            self.note_full(target, reason);
+        }
+        let figures = &self.figures;
         if let Some(last) = effects.stored.last() {
             figures.highest_pos.store(last.pos, Ordering::Relaxed);
             self.watcher.committed(&effects.stored);
@@ -321,26 +359,10 @@ impl Writer {
         }
     }
 
-    fn merge(&mut self) {
-        if let Err(fault) = self.claims.merge(&mut self.connection) {
+    pub(super) fn merge_all(&mut self) {
+        if let Err(fault) = self.claims.merge_all(&mut self.connection) {
             tracing::warn!(reason = %fault, "ids could not be merged; tried again later");
             self.note(&fault);
-        }
-    }
-
-    fn checkpoint_if_large(&mut self) {
-        let log = self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |it| it.get(1));
-        let pages: i64 = log.unwrap_or(0);
-        if LOG_PAGES < pages {
-            self.checkpoint("PASSIVE");
-        }
-    }
-
-    fn checkpoint(&mut self, mode: &str) {
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        if let Err(fault) = self.connection.query_row(&sql, [], |_| Ok(())) {
-            tracing::warn!(reason = %fault, "the log could not be checkpointed");
-            self.note(&fault.into());
         }
     }
 
@@ -353,26 +375,29 @@ impl Writer {
         if has_tallies && !self.is_broken {
             self.commit(&[]).ok();
         }
-        self.count_rows().ok();
+        self.show_figures().ok();
+        self.clear_full();
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
-            self.merge();
+            self.claims.begin_merge();
         }
+        self.upkeep_begin();
         let clock = self.env.clock.clone();
         let has_time = move || clock.monotonic() - started < TICK_MAX;
-        self.sweep_if_due(&has_time);
+        self.upkeep_idle(&has_time);
+        self.tend_log();
+        if self.commands.is_empty() {
+            self.tend_log_idle();
+        }
     }
 
-    /// Refreshes the figures that are read off the tables.
-    pub(super) fn count_rows(&mut self) -> Result<(), StoreFault> {
+    /// Refreshes the figures that are read off the database.
+    pub(super) fn show_figures(&mut self) -> Result<(), StoreFault> {
         let one = |sql: &str| self.connection.query_row(sql, [], |it| it.get::<_, i64>(0));
         let figures = &self.figures;
         let set = |figure: &std::sync::atomic::AtomicU64, value: i64| {
             figure.store(value as u64, Ordering::Relaxed);
         };
-        set(&figures.pending, one("SELECT count(*) FROM inbox")?);
-        let bytes = one("SELECT coalesce(sum(length(body)), 0) FROM inbox")?;
-        set(&figures.pending_bytes, bytes);
-        set(&figures.dead_letters, one("SELECT count(*) FROM dead_letters")?);
+        self.holdings.publish(figures);
         set(&figures.highest_pos, one("SELECT coalesce(max(pos), 0) FROM event_rows")?);
         set(&figures.taken_pos, rows::meta(&self.connection, "taken")? as i64);
         set(&figures.bytes, one("PRAGMA page_count")? * one("PRAGMA page_size")?);
@@ -382,8 +407,14 @@ impl Writer {
     fn finish(&mut self) {
         self.commands.close();
         if !self.is_broken {
+            debug_assert_eq!(
+                StoreHoldings::load(&self.connection).as_ref(),
+                Ok(&self.holdings),
+                "what waits is counted as it changes"
+            );
             self.commit(&[]).ok();
-            self.merge();
+            self.merge_all();
+            self.deletions.say_last();
             // With a merge that failed the next start has something to rebuild, and looks closer.
             if !self.is_broken && self.claims.unmerged() == 0 {
                 let fault = rows::set_meta(&self.connection, super::open::IS_OPEN, 0).err();
@@ -401,8 +432,8 @@ fn broken() -> StoreFault {
 }
 
 /// Whether anyone waits for the answer. Whoever asked may have gone; what was committed stays.
-fn answer(submission: &Submission, answer: Answer) -> bool {
-    submission.reply.try_send(answer).is_ok()
+pub(super) fn answer(submission: &Submission, answer: Answer) -> bool {
+    submission.reply.as_ref().is_none_or(|it| it.try_send(answer).is_ok())
 }
 
 impl Figures {
@@ -418,12 +449,17 @@ impl Figures {
 pub(super) struct Effects {
     pub(super) stored: Vec<Arc<Stored>>,
     pub(super) sinks: BTreeSet<Arc<str>>,
-    pub(super) accepted: u64,
-    pub(super) accepted_bytes: u64,
-    pub(super) finished: u64,
-    pub(super) finished_bytes: u64,
+    /// Letters that it brought, and the oldest that it took away.
     pub(super) letters: u64,
-    pub(super) suppressed: BTreeMap<Arc<str>, u64>,
+    pub(super) trimmed: u64,
+    /// Deliveries held back, by target and by what holds them back.
+    pub(super) suppressed: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Targets that had no room, and why.
+    pub(super) full: BTreeMap<Arc<str>, String>,
+    /// Numbers of events for which one delivery less is waited.
+    pub(super) released: Vec<u64>,
+    /// After a parking: the targets of the file, when more is to be parked or woken.
+    pub(super) parking: Option<Option<Vec<Arc<str>>>>,
 }
 
 impl Entry {
