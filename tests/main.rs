@@ -18,6 +18,7 @@ mod new;
 mod outbox;
 mod overflow;
 mod passing;
+mod privacy;
 mod reload;
 mod retry;
 mod support;

@@ -51,9 +51,9 @@ pub enum PaceAllowance {
 pub enum CallEnd {
     /// The target answered, if only to refuse this one.
     Answered,
-    /// A transient fault; what the target said about when to come again.
+    /// A transient fault.
     Fault {
-        /// Its wish, if it had one.
+        /// When the target wants to be asked again, if it said so.
         retry_after: Option<Duration>,
     },
 }
@@ -143,8 +143,8 @@ impl PaceTicket<'_> {
         }
         state.faults += 1;
         state.last_failed = Some(self.seq);
-        if FAULTS_MAX <= state.faults || retry_after.is_some() {
-            let count = (state.faults + 1).saturating_sub(FAULTS_MAX).max(1);
+        if FAULTS_MAX <= state.faults {
+            let count = state.faults + 1 - FAULTS_MAX;
             let wait = backoff(count).max(retry_after.unwrap_or_default());
             state.next = now + wait;
             if !state.is_failing {
@@ -239,6 +239,11 @@ mod tests {
         let pace = TargetPace::default();
         let end = CallEnd::Fault { retry_after: Some(at(5000)) };
         call(&pace, 1, end, 0);
+        assert!(
+            matches!(pace.allowance(at(0)), PaceAllowance::Work { .. }),
+            "it may mean the event"
+        );
+        (2..4).for_each(|it| call(&pace, it, end, 0));
         assert_eq!(pace.allowance(at(0)), PaceAllowance::Wait(at(5000)));
     }
 
