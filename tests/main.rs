@@ -20,6 +20,7 @@ mod new;
 mod outbox;
 mod overflow;
 mod passing;
+mod privacy;
 mod reload;
 mod retry;
 mod supervisor;

@@ -270,6 +270,7 @@ const FRONT_DOOR: Reasons = &[
     ("priority: without default=normal", DEFAULT),
     ("route main: without mode=first", DEFAULT),
     ("route main: all instead of first", "there is one case"),
+    ("sink sqlite events-db > store raw", "no test looks into the database"),
     ("sink sqlite events-db > retention", RETENTION),
     ("sink sse live >", STREAM),
     ("dead-letter", RETENTION),

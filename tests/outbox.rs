@@ -11,7 +11,7 @@ pipeline outbox schema-version=1
 {limits}
 source http front {{ path "/events"; map {{ id "data.id" }} }}
 route mode=all {{
-    case hooked when="event.type == 'a'" {{ to hook }}
+    case hooked when="event.type == 'a'" {{ to hook db }}
     case noted when="event.type == 'b'" {{ to noted }}
     otherwise {{ to db }}
 }}

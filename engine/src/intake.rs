@@ -179,11 +179,15 @@ impl<'a> Reading<'a> {
         };
         let raw = self.plan.reads_raw.then(|| Arc::new(self.message.clone()));
         let (data, at, prefix) = self.data(map);
+        let body = Body { bytes: self.incoming.bytes.clone(), data: at };
+        // What the file leaves out of `data` it does not want to be kept.
+        let is_part = map.data.is_some() && !self.plan.keeps_message;
+        let body = if is_part { body.alone() } else { body };
         let event = Event {
             seq: 0,
             generation: self.incoming.generation,
             envelope,
-            body: Body { bytes: self.incoming.bytes.clone(), data: at },
+            body,
             data: Arc::new(data),
             raw,
             enrich: serde_json::Map::new(),

@@ -30,6 +30,7 @@ use stages::contract::{Shape, StoreShape, StreamShape};
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::expr::{Expr, Template};
 use stages::language::{Context, Globals};
+use stages::spanned::Span;
 use stages::store::{BacklogLimit, OutboxLimits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,8 +55,11 @@ pub struct Plan {
     /// Whether a case of `priority` or `route` reads what enrichments added, so that the level
     /// is computed again behind them.
     pub priority_reads_enrich: bool,
-    /// Whether any expression reads the message as received.
+    /// Whether any expression behind `map` reads the message as received.
     pub reads_raw: bool,
+    /// Whether the whole message is stored where `map` takes its data out of it: because the file
+    /// says so, or because something reads it later.
+    pub keeps_message: bool,
     /// What makes events.
     pub sources: Vec<SourcePlan>,
     /// What is accepted.
@@ -265,7 +269,38 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     Some(assemble(spec, &order, off, message_schemas, schemas))
 }
 
+/// Whether the store is to keep messages as they were received.
+fn keeps_raw(spec: &Spec) -> bool {
+    spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(shape) if shape.keeps_raw))
+}
+
+/// The first place that reads `raw` of an event that is stored already.
+fn late_reader(spec: &Spec) -> Option<&Span> {
+    let waits = spec.enrichments.iter().any(|it| it.spec.is_remote() && !it.is_disabled);
+    let ranking = spec.raw.ranking.as_ref().filter(|_| reads_enrich(spec));
+    let running = spec.raw.running.as_ref().or(ranking).filter(|_| waits);
+    spec.raw.delivering.as_ref().or(running)
+}
+
+/// `map` takes a part of a message, and something makes the store keep all of it.
+fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let mapped = spec.sources.iter().find_map(|it| it.map.data.as_ref());
+    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(_)));
+    let (Some(reader), Some(mapped), true) = (late_reader(spec), mapped, has_store) else {
+        return;
+    };
+    if keeps_raw(spec) {
+        return;
+    }
+    diagnostics
+        .push(Rule::KeepsMessage, "the whole message is stored, because `raw` is read here")
+        .at(reader.clone(), "read after the event is stored")
+        .at(mapped.span.clone(), "takes a part of the message")
+        .help("read the value in `map` instead, or write `store raw` in the sqlite sink");
+}
+
 fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
+    warn_of_raw(spec, diagnostics);
     if let Some(route) = spec.route.as_ref().filter(|it| it.otherwise.is_none()) {
         diagnostics
             .push(Rule::NoOtherwise, "what fits no case of this route goes nowhere")
@@ -340,7 +375,8 @@ fn assemble(
         globals: Arc::new(globals(&spec)),
         timezone: spec.timezone.as_str().into(),
         priority_reads_enrich: reads_enrich(&spec),
-        reads_raw: spec.mentions_raw,
+        reads_raw: spec.raw.any,
+        keeps_message: late_reader(&spec).is_some() || keeps_raw(&spec),
         route: route(&spec, &sinks, &notifiers),
         store: sinks.iter().find_map(|it| match &it.shape {
             Shape::Store(shape) if it.off.is_none() => Some((it.name.clone(), shape.clone())),

@@ -12,7 +12,7 @@ use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::event::Priority;
 use stages::expr::{Expr, Template};
 use stages::language::{Needed, Setting};
-use stages::spanned::Spanned;
+use stages::spanned::{Span, Spanned};
 use stages::store::BacklogLimit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,8 +62,23 @@ pub struct Spec {
     pub dead_letter: DeadLetters,
     /// Nodes that could not be read, which was reported: references to them are not wrong too.
     pub unread: Unread,
-    /// Whether the text mentions `raw` anywhere: kinds have templates that are not seen here.
-    pub mentions_raw: bool,
+    /// What reads the message as received.
+    pub raw: RawReaders,
+}
+
+/// What reads `raw`, beside `map`.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RawReaders {
+    /// Whether anything does.
+    pub any: bool,
+    /// The first sink or notifier that does: it reads what is stored.
+    pub delivering: Option<Span>,
+    /// The first stage or case of the route that does: where a stage waits, a restart runs them
+    /// from what is stored.
+    pub running: Option<Span>,
+    /// The first case of `priority` that does, which is asked again after the stages where a case
+    /// reads what they add.
+    pub ranking: Option<Span>,
 }
 
 /// The HTTP server.

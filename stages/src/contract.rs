@@ -412,6 +412,8 @@ pub struct StoreShape {
     pub synchronous: crate::store::Synchronous,
     /// Retention.
     pub policy: crate::store::Policy,
+    /// Whether it keeps messages as they were received, also where `map` takes a part of them.
+    pub keeps_raw: bool,
 }
 
 /// What a stream sink asks for.

@@ -71,10 +71,11 @@ pub struct Envelope {
     pub parent_id: Option<Arc<str>>,
 }
 
-/// The bytes of an event as received, and where `data` stands in them.
+/// The bytes of an event as received, and where `data` stands in them; or its data alone, where the
+/// file keeps no more.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Body {
-    /// Exactly what was received.
+    /// Exactly what was received, unless `data` is [`DataAt::Alone`].
     pub bytes: Arc<[u8]>,
     /// Where the JSON text of `data` is.
     pub data: DataAt,
@@ -87,16 +88,56 @@ pub enum DataAt {
     Slice(Range<usize>),
     /// Not in the received bytes (computed by `map`): JSON text of its own.
     Own(Arc<str>),
+    /// It is all of the bytes: the message that it was taken from is not kept. The message itself
+    /// is there until the event has claimed its id, because it tells a repetition from a conflict.
+    Alone(Option<Arc<[u8]>>),
 }
 
 impl Body {
     /// The bytes that it takes in the store.
     pub fn size(&self) -> u64 {
         let own = match &self.data {
-            DataAt::Slice(_) => 0,
+            DataAt::Slice(_) | DataAt::Alone(_) => 0,
             DataAt::Own(text) => text.len(),
         };
         (self.bytes.len() + own) as u64
+    }
+
+    /// The bytes as received, while they are there.
+    pub fn received(&self) -> &[u8] {
+        match &self.data {
+            DataAt::Alone(Some(received)) => received,
+            _ => &self.bytes,
+        }
+    }
+
+    /// The message that was received, where it is kept: what `raw` reads.
+    pub fn message(&self) -> Option<&[u8]> {
+        (!matches!(self.data, DataAt::Alone(_))).then_some(&*self.bytes)
+    }
+
+    /// Its data without the rest of the message.
+    #[must_use]
+    pub fn alone(self) -> Self {
+        let is_whole = match &self.data {
+            DataAt::Slice(range) => *range == (0..self.bytes.len()),
+            DataAt::Own(_) => false,
+            DataAt::Alone(_) => true,
+        };
+        if is_whole {
+            return self;
+        }
+        let data = self.data_text().as_bytes().into();
+        Body { bytes: data, data: DataAt::Alone(Some(self.bytes)) }
+    }
+
+    /// The event has claimed its id: the message is not needed any more.
+    #[must_use]
+    pub fn claimed(mut self) -> Self {
+        if let DataAt::Alone(received) = &mut self.data {
+            *received = None;
+        }
+        self
     }
 
     /// The JSON text of `data`.
@@ -105,6 +146,9 @@ impl Body {
             DataAt::Slice(range) => std::str::from_utf8(&self.bytes[range.clone()])
                 .expect("only bodies that are UTF-8 are sliced, and only between values"),
             DataAt::Own(text) => text,
+            DataAt::Alone(_) => {
+                std::str::from_utf8(&self.bytes).expect("the data is JSON text of our own")
+            }
         }
     }
 }

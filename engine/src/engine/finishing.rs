@@ -146,7 +146,8 @@ impl Engine {
     fn resume(&self, row: InboxRow, results: Vec<(String, String)>) -> Option<Walk> {
         let generation = self.generation();
         let data: Value = serde_json::from_str(row.body.data_text()).ok()?;
-        let raw = generation.plan.reads_raw.then(|| serde_json::from_slice(&row.body.bytes).ok());
+        let message = row.body.message().filter(|_| generation.plan.reads_raw);
+        let raw = message.map(|it| serde_json::from_slice(it).ok());
         let event = Event {
             seq: row.seq,
             generation: generation.number,

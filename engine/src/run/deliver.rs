@@ -286,7 +286,7 @@ pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
         envelope: stored.envelope.clone(),
         body: stored.body.clone(),
         data: Arc::new(data),
-        raw: serde_json::from_slice(&stored.body.bytes).ok().map(Arc::new),
+        raw: stored.body.message().and_then(|it| serde_json::from_slice(it).ok()).map(Arc::new),
         enrich,
         globals,
     })

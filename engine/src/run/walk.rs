@@ -123,6 +123,7 @@ impl Walk {
     /// The event was accepted under this number.
     pub fn accepted(&mut self, seq: u64) {
         self.event.seq = seq;
+        self.event.body = self.event.body.clone().claimed();
     }
 
     /// The same as numbers, to be counted.

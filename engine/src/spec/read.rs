@@ -5,13 +5,14 @@ mod failure;
 
 use super::*;
 use crate::files::{Based, based};
+use crate::grammar;
 use crate::include::Texts;
 use kdl::KdlDocument;
 use stages::catalog::Catalog;
 use stages::contract::Shape;
 use stages::diagnostic::Rule;
-use stages::expr::Roots;
-use stages::language::{Context, Fields, Scalar};
+use stages::expr::{Root, Roots};
+use stages::language::{Context, Fields, Scalar, Type, sites};
 use stages::store::OnFull;
 use std::collections::BTreeSet;
 
@@ -57,8 +58,35 @@ pub fn read(
         notifiers,
         dead_letter: reader.dead_letter(),
         unread,
-        mentions_raw: context.diagnostics.source().text.contains("raw"),
+        raw: raw_readers(document, catalog),
     })
+}
+
+/// Looks for `raw` wherever the table has an expression or a template. `map` reads the message
+/// before anything is stored, and so do validation and filters.
+fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
+    let mut readers = RawReaders::default();
+    for site in sites(document, grammar::TOP, catalog) {
+        let reads = match site.ty {
+            Type::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
+            Type::Template(roots) => Template::parse(site.text, roots).ok().map(|it| it.reads()),
+            _ => None,
+        };
+        let mut reads = reads.into_iter().flatten();
+        let Some(read) = reads.find(|it| it.root == Root::Raw) else { continue };
+        let first = match site.top.name().value() {
+            "source" | "test" => continue,
+            "sink" | "notify" => Some(&mut readers.delivering),
+            "enrich" | "route" => Some(&mut readers.running),
+            "priority" => Some(&mut readers.ranking),
+            _ => None,
+        };
+        if let Some(first) = first {
+            first.get_or_insert_with(|| site.part(read.span));
+        }
+        readers.any = true;
+    }
+    readers
 }
 
 fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {

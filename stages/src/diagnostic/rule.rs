@@ -254,6 +254,11 @@ rules! {
     /// A pipeline without a store: nothing survives a restart.
     /// A store is one node: `sink sqlite NAME { path "…" }`.
     NoStore = "W0506",
+    /// The whole message is stored, although `map` takes only a part of it.
+    /// What `map { data }` leaves out is not stored, unless something reads `raw` of an event that
+    /// is stored already: a sink or a notifier, or what runs after a stage that waits.
+    /// `store raw` in the sqlite sink says that it is meant.
+    KeepsMessage = "W0507",
 }
 
 impl Rule {

@@ -49,6 +49,9 @@ const NODES: &[Node] = &[
     Node::new("synchronous", "how hard a commit is")
         .args(&[Arg::one("mode", Type::Word(&["off", "normal", "full"]))])
         .default("full"),
+    Node::new("store", "what it keeps beside the event: `raw` is the message as received")
+        .args(&[Arg::one("what", Type::Word(&["raw"]))])
+        .default("the data that `map` takes, and no more of the message"),
     Node::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
 ];
 
@@ -84,6 +87,7 @@ impl Kind for Sqlite {
             linger: linger.map_or(Duration::ZERO, |it| it.value),
             synchronous: synchronous?,
             policy: policy?,
+            keeps_raw: fields.child("store").is_some(),
         };
         Some(Settings { shape, path: place })
     }
@@ -246,6 +250,7 @@ mod tests {
         let settings = testing::settings::<Sqlite>(
             r#"path "e.db"
             batch 7 linger="5ms"
+            store raw
             retention {
                 keep "365d" priority=critical
                 keep "1d" type="motion.*"
@@ -257,6 +262,7 @@ mod tests {
         );
         let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
         assert_eq!((shape.batch, shape.linger), (7, Duration::from_millis(5)));
+        assert!(shape.keeps_raw);
         assert_eq!(shape.policy.keep.len(), 3);
         assert_eq!(shape.policy.keep[0].priority, Some(Priority::Critical));
         assert_eq!(shape.policy.keep[1].kind.as_deref(), Some("motion.*"));

@@ -24,6 +24,13 @@ pub(super) struct Claim {
     body: i64,
 }
 
+impl Claim {
+    /// The hash of the bytes as received.
+    pub(super) fn body_hash(self) -> i64 {
+        self.body
+    }
+}
+
 /// What a claim came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -68,7 +75,7 @@ impl Keys {
     fn of(self, event: &Event) -> Claim {
         let id = self.id_hash(&event.envelope.source, &event.envelope.id);
         let mut hasher = SipHasher13::new_with_keys(self.1, self.0);
-        hasher.write(&event.body.bytes);
+        hasher.write(event.body.received());
         Claim { id, body: hasher.finish() as i64 }
     }
 
@@ -101,10 +108,10 @@ impl Claims {
         let (unmerged, fresh) = (HashMap::new(), Vec::new());
         let mut claims = Claims { unmerged, merged, merging: None, fresh, keys };
         for sql in [
-            "SELECT seq, source, id, body FROM inbox WHERE seq > ?1",
-            "SELECT coalesce(e.seq, e.pos), coalesce(n.text, e.source), e.id, e.body
+            "SELECT seq, source, id, body, message_hash FROM inbox WHERE seq > ?1",
+            "SELECT coalesce(e.seq, e.pos), coalesce(n.text, e.source), e.id, e.body, e.message_hash
              FROM event_rows e LEFT JOIN names n ON n.code = e.source WHERE e.pos > ?1",
-            "SELECT seq, source, event_id, body FROM dead_letters
+            "SELECT seq, source, event_id, body, message_hash FROM dead_letters
              WHERE seq > ?1 AND what = 'event' AND source IS NOT NULL AND event_id IS NOT NULL",
         ] {
             let mut statement = connection.prepare(sql)?;
@@ -115,9 +122,9 @@ impl Claims {
                 let bytes: Vec<u8> = row.get(3)?;
                 let mut hasher = SipHasher13::new_with_keys(keys.1, keys.0);
                 hasher.write(&bytes);
+                let body = row.get::<_, Option<i64>>(4)?.unwrap_or(hasher.finish() as i64);
                 if merged < seq {
-                    let hash = keys.id_hash(&source, &id);
-                    claims.unmerged.insert(hash, (seq, hasher.finish() as i64));
+                    claims.unmerged.insert(keys.id_hash(&source, &id), (seq, body));
                 }
             }
         }

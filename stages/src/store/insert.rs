@@ -37,22 +37,22 @@ impl Batch<'_> {
     pub(super) fn write(&mut self, entry: &Entry, claim: Option<Claim>) -> Written {
         match entry {
             Entry::Record(finished) => match self.claim(claim, &finished.event)? {
-                Ok(seq) => self.store(finished, seq, seq),
+                Ok(seq) => self.store(finished, seq, seq, message_hash(claim, &finished.event)),
                 Err(known) => Ok(known),
             },
             Entry::Accept(event) => match self.claim(claim, event)? {
-                Ok(seq) => self.accept(event, seq),
+                Ok(seq) => self.accept(event, seq, message_hash(claim, event)),
                 Err(known) => Ok(known),
             },
             Entry::Finish(finished) => {
-                if !self.leave_inbox(&finished.event)? {
+                let Some(left) = self.leave_inbox(&finished.event)? else {
                     return Ok(Receipt::Duplicate { seq: finished.event.seq });
-                }
+                };
                 let pos = self.next();
-                self.store(finished, finished.event.seq, pos)
+                self.store(finished, finished.event.seq, pos, left.message_hash)
             }
             Entry::Discard { event, .. } => {
-                if !self.leave_inbox(event)? {
+                if self.leave_inbox(event)?.is_none() {
                     return Ok(Receipt::Duplicate { seq: event.seq });
                 }
                 self.rollups.add(&Tally::of(event, "discarded"));
@@ -107,14 +107,14 @@ impl Batch<'_> {
         })
     }
 
-    fn accept(&mut self, event: &Event, seq: u64) -> Written {
+    fn accept(&mut self, event: &Event, seq: u64, message_hash: Option<i64>) -> Written {
         let (from, size, own) = data_columns(event);
         let envelope = &event.envelope;
         self.connection
             .prepare_cached(
                 "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
-                    subject, correlation, parent, data_from, data_size, data, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    subject, correlation, parent, data_from, data_size, data, body, message_hash)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 seq as i64,
@@ -132,27 +132,35 @@ impl Batch<'_> {
                 size,
                 own,
                 &*event.body.bytes,
+                message_hash,
             ])?;
         self.holdings.inbox.add(event.body.bytes.len() as u64);
         Ok(Receipt::Accepted { seq })
     }
 
-    /// Whether the event was still in the inbox: an accepted event ends once.
-    fn leave_inbox(&mut self, event: &Event) -> Result<bool, StoreFault> {
+    /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
+    /// once.
+    fn leave_inbox(&mut self, event: &Event) -> Result<Option<LeftInbox>, StoreFault> {
         let seq = event.seq as i64;
-        let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body)";
+        let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body), message_hash";
         let mut delete = self.connection.prepare_cached(sql)?;
-        let bytes = delete.query_row([seq], |row| row.get::<_, i64>(0)).optional()?;
-        let Some(bytes) = bytes else { return Ok(false) };
+        let left = delete.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+        let Some((bytes, message_hash)) = left.optional()? else { return Ok(None) };
         self.holdings.inbox.take(bytes as u64);
         self.run("DELETE FROM results WHERE seq = ?", [seq])?;
-        Ok(true)
+        Ok(Some(LeftInbox { message_hash }))
     }
 
-    fn store(&mut self, finished: &Finished, seq: u64, pos: u64) -> Written {
+    fn store(
+        &mut self,
+        finished: &Finished,
+        seq: u64,
+        pos: u64,
+        message_hash: Option<i64>,
+    ) -> Written {
         let event = &finished.event;
         let enrich = enrich_text(event);
-        self.insert_row(finished, seq, pos, &enrich)?;
+        self.insert_row(finished, (seq, pos), &enrich, message_hash)?;
         let bytes = event.body.size() + enrich.len() as u64;
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq, bytes)?;
@@ -164,7 +172,7 @@ impl Batch<'_> {
             seq,
             generation: event.generation,
             envelope: event.envelope.clone(),
-            body: event.body.clone(),
+            body: event.body.clone().claimed(),
             enrich,
             stages: finished.stages.clone(),
             targets: finished.targets.clone(),
@@ -175,9 +183,9 @@ impl Batch<'_> {
     fn insert_row(
         &mut self,
         finished: &Finished,
-        seq: u64,
-        pos: u64,
+        (seq, pos): (u64, u64),
         enrich: &str,
+        message_hash: Option<i64>,
     ) -> Result<(), StoreFault> {
         let event = &finished.event;
         let envelope = &event.envelope;
@@ -194,8 +202,8 @@ impl Batch<'_> {
             .prepare_cached(
                 "INSERT INTO event_rows (pos, seq, type, source, targets, time, received,
                     priority, generation, data_from, data_size, id, subject, correlation, parent,
-                    enrich, stages, data, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    enrich, stages, data, body, message_hash)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 pos as i64,
@@ -217,6 +225,7 @@ impl Batch<'_> {
                 stages,
                 own,
                 &*event.body.bytes,
+                message_hash,
             ])?;
         Ok(())
     }
@@ -249,23 +258,24 @@ impl Batch<'_> {
     }
 
     fn bury(&mut self, event: &Event, letter: &DeadLetter, claim: Option<Claim>) -> Written {
-        let seq = if event.seq == 0 {
+        let (seq, message_hash) = if event.seq == 0 {
             match self.claim(claim, event)? {
-                Ok(seq) => seq,
+                Ok(seq) => (seq, message_hash(claim, event)),
                 Err(known) => return Ok(known),
             }
-        } else if self.leave_inbox(event)? {
-            event.seq
+        } else if let Some(left) = self.leave_inbox(event)? {
+            (event.seq, left.message_hash)
         } else {
             return Ok(Receipt::Duplicate { seq: event.seq });
         };
         // As claimed: after a crash the claim is found again by these.
-        self.letter(&DeadLetter {
+        let letter = DeadLetter {
             seq: Some(seq),
             source: Some(event.envelope.source.to_string()),
             event_id: Some(event.envelope.id.to_string()),
             ..letter.clone()
-        })?;
+        };
+        self.letter_with(&letter, message_hash)?;
         self.rollups.add(&Tally::of(event, "dead"));
         Ok(Receipt::Accepted { seq })
     }
@@ -296,6 +306,17 @@ impl Batch<'_> {
     }
 }
 
+/// What an accepted event leaves behind in the inbox.
+struct LeftInbox {
+    message_hash: Option<i64>,
+}
+
+/// The hash of the message, where it is not what is stored: after a crash the claim is rebuilt
+/// with it.
+fn message_hash(claim: Option<Claim>, event: &Event) -> Option<i64> {
+    claim.filter(|_| event.body.message().is_none()).map(Claim::body_hash)
+}
+
 /// The additions as one JSON object; serialised once, here.
 fn enrich_text(event: &Event) -> Arc<str> {
     if event.enrich.is_empty() {
@@ -307,6 +328,7 @@ fn enrich_text(event: &Event) -> Arc<str> {
 fn data_columns(event: &Event) -> (Option<i64>, Option<i64>, Option<&str>) {
     match &event.body.data {
         DataAt::Slice(range) => (Some(range.start as i64), Some(range.len() as i64), None),
+        DataAt::Alone(_) => (None, None, None),
         DataAt::Own(text) => (None, None, Some(text)),
     }
 }

@@ -16,11 +16,14 @@ const TRIM_CHUNK: u64 = 200;
 struct LetterClaim {
     id: i64,
     seq: Option<i64>,
+    /// The event of a delivery: it may go when its letter has.
+    delivered: Option<i64>,
     source: Option<String>,
     event_id: Option<String>,
 }
 
-const CLAIM: &str = "id, CASE what WHEN 'event' THEN seq END, source, event_id";
+const CLAIM: &str = "id, CASE what WHEN 'event' THEN seq END, source, event_id, \
+     CASE what WHEN 'delivery' THEN seq END";
 
 fn claim_of(row: &Row<'_>) -> rusqlite::Result<LetterClaim> {
     Ok(LetterClaim {
@@ -28,17 +31,27 @@ fn claim_of(row: &Row<'_>) -> rusqlite::Result<LetterClaim> {
         seq: row.get(1)?,
         source: row.get(2)?,
         event_id: row.get(3)?,
+        delivered: row.get(4)?,
     })
 }
 
 impl Batch<'_> {
     pub(super) fn letter(&mut self, letter: &DeadLetter) -> Result<(), StoreFault> {
+        self.letter_with(letter, None)
+    }
+
+    /// `message_hash` stands in for the hash of the body, where that is not the message.
+    pub(super) fn letter_with(
+        &mut self,
+        letter: &DeadLetter,
+        message_hash: Option<i64>,
+    ) -> Result<(), StoreFault> {
         self.holdings.letters += 1;
         self.effects.letters += 1;
         self.run(
             "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                reason, attempts, first, last, generation, body, message_hash)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 letter.what.word(),
                 letter.seq.map(|it| it as i64),
@@ -53,6 +66,7 @@ impl Batch<'_> {
                 letter.last.0,
                 letter.generation as i64,
                 &*letter.body,
+                message_hash,
             ],
         )?;
         Ok(())
@@ -94,6 +108,7 @@ impl Batch<'_> {
     /// A start after a crash rebuilds an unmerged claim from its row; so the claim of a letter
     /// that goes is merged with it, or its id would be free again.
     fn keep_claim(&mut self, letter: &LetterClaim) -> Result<(), StoreFault> {
+        self.effects.released.extend(letter.delivered.map(|it| it as u64));
         let (Some(seq), Some(source), Some(event_id)) =
             (letter.seq, &letter.source, &letter.event_id)
         else {

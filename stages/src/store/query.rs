@@ -14,6 +14,12 @@ use std::fmt;
 /// More prefixes of an index than this are not merged; one index is scanned instead.
 const PREFIXES_MAX: usize = 200;
 
+/// What was sent to the store. A list of targets that the dictionary had no room for stands in its
+/// row, and has the store's name in it.
+const VISIBLE: &str = "(targets IN (SELECT code FROM names WHERE kind = 3)
+    OR (typeof(targets) = 'text' AND instr(' ' || targets || ' ',
+        ' ' || (SELECT value FROM meta WHERE key = 'store') || ' ')))";
+
 /// What to list. Lists that are empty let everything through.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EventQuery {
@@ -79,8 +85,6 @@ struct Prefix {
 }
 
 pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page, StoreFault> {
-    let visible: Vec<i64> =
-        names::all(connection, Sort::Targets)?.into_iter().map(|it| it.0).collect();
     let limit = query.limit.clamp(1, 1000);
     let types = codes(connection, Sort::Type, &query.types)?;
     let sources = codes(connection, Sort::Source, &query.sources)?;
@@ -88,7 +92,7 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page
     if prefixes.is_empty() {
         return Ok(Page { rows: Vec::new(), next: None });
     }
-    let (filter, filter_values) = filter(query, &visible, types, sources);
+    let (filter, filter_values) = filter(query, types, sources);
     let mut sql = String::new();
     let mut values = Vec::new();
     for (index, prefix) in prefixes.into_iter().enumerate() {
@@ -161,14 +165,9 @@ fn marks(count: usize) -> String {
 }
 
 /// The rest of the conditions, asked of every row.
-fn filter(
-    query: &EventQuery,
-    visible: &[i64],
-    types: Vec<Cell>,
-    sources: Vec<Cell>,
-) -> (String, Vec<Cell>) {
-    let mut sql = format!("targets IN ({})", marks(visible.len()));
-    let mut values: Vec<Cell> = visible.iter().map(|it| Cell::Integer(*it)).collect();
+fn filter(query: &EventQuery, types: Vec<Cell>, sources: Vec<Cell>) -> (String, Vec<Cell>) {
+    let mut sql = VISIBLE.to_owned();
+    let mut values: Vec<Cell> = Vec::new();
     let mut any_of = |column: &str, wanted: Vec<Cell>| {
         if !wanted.is_empty() {
             sql += &format!(" AND {column} IN ({})", marks(wanted.len()));

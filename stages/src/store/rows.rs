@@ -120,7 +120,8 @@ pub(super) fn stored(
     })
 }
 
-/// The body, its `data` place in columns `from` and `from + 1`, or its own text.
+/// The body, its `data` place in columns `from` and `from + 1`, or its own text, or neither where
+/// the data is all there is.
 pub(super) fn body(
     row: &Row<'_>,
     from: usize,
@@ -135,7 +136,10 @@ pub(super) fn body(
             let start = start as usize;
             DataAt::Slice(start..(start + size as usize).min(bytes.len()))
         }
-        _ => DataAt::Own(row.get::<_, Option<String>>(own)?.unwrap_or_default().into()),
+        _ => match row.get::<_, Option<String>>(own)? {
+            Some(text) => DataAt::Own(text.into()),
+            None => DataAt::Alone(None),
+        },
     };
     Ok(Body { bytes: bytes.into(), data })
 }

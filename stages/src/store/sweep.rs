@@ -216,7 +216,7 @@ impl Writer {
                 doomed.push(row);
             }
         }
-        let deleted = self.delete(&doomed, slice)?;
+        let deleted = self.delete(rule, &doomed, slice)?;
         let looked = match doomed.get(deleted.handled) {
             Some(next) => next.pos - 1,
             None => scanned[..old].last().map_or(from, |it| it.pos),
@@ -270,7 +270,7 @@ impl Writer {
         doomed.sort_by_key(|it| it.0);
         for same in doomed.chunk_by(|one, two| one.0 == two.0) {
             let rows: Vec<&ScannedRow> = same.iter().map(|it| &it.1).collect();
-            let deleted = self.delete(&rows, slice)?;
+            let deleted = self.delete(same[0].0, &rows, slice)?;
             let left = rows[deleted.handled..].iter().map(|it| it.pos);
             self.sweep.held.released.extend(left);
             self.note_deleted(same[0].0, deleted.gone);
@@ -286,7 +286,15 @@ impl Writer {
     /// Deletes rows with what hangs on them, in their order, as far as time allows. What waits for
     /// a delivery is held; before what is not merged it stops, and the merge begins: after a crash
     /// its id would be free again.
-    fn delete(&mut self, doomed: &[&ScannedRow], slice: &Slice) -> Result<DeletedRows, StoreFault> {
+    ///
+    /// What only passes through also stays for the letter of a delivery that died: the letter has
+    /// no copy of it.
+    fn delete(
+        &mut self,
+        rule: RuleOfEvent,
+        doomed: &[&ScannedRow],
+        slice: &Slice,
+    ) -> Result<DeletedRows, StoreFault> {
         let mut done = DeletedRows { gone: 0, handled: 0 };
         if doomed.is_empty() {
             return Ok(done);
@@ -295,9 +303,15 @@ impl Writer {
         let transaction = self.connection.transaction()?;
         let mut taken = rows::meta(&transaction, "taken")?;
         {
-            let mut waits = transaction.prepare_cached(
-                "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3))",
-            )?;
+            let mut waits = transaction.prepare_cached(match rule {
+                RuleOfEvent::Passing => {
+                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1 AND state IN (0, 3))
+                        OR EXISTS (SELECT 1 FROM dead_letters WHERE seq = ?1)"
+                }
+                _ => {
+                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3))"
+                }
+            })?;
             let mut outbox =
                 transaction.prepare_cached("DELETE FROM delivery_rows WHERE seq = ?")?;
             let mut events = transaction
@@ -335,7 +349,7 @@ impl Writer {
         doomed: &[&ScannedRow],
         slice: &Slice,
     ) -> Result<(u64, Option<u64>), StoreFault> {
-        let deleted = self.delete(doomed, slice)?;
+        let deleted = self.delete(RuleOfEvent::None, doomed, slice)?;
         self.deletions.note(Deleted::Event, "max-size", deleted.gone, &self.figures);
         let last = deleted.handled.checked_sub(1).and_then(|it| doomed.get(it));
         Ok((deleted.gone, last.map(|it| it.pos)))

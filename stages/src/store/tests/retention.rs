@@ -257,6 +257,35 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
 }
 
 #[test]
+fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
+    let policy = Policy { passing_keep: Duration::ZERO, ..Policy::default() };
+    let bench = bench(Place::Memory, policy);
+    let delivery = NewDelivery { sink: "hook".into(), cooldown: None, suppressed: None };
+    bench.submit(vec![Entry::Record(Finished {
+        targets: ["hook".into()].into(),
+        deliveries: vec![delivery],
+        ..finished(event("a", "{}"))
+    })]);
+    let letter = letter(DeadLetterWhat::Delivery, None);
+    bench.submit(vec![Entry::Settle(Settlement {
+        sink: "hook".into(),
+        seq: 1,
+        state: DeliveryState::Dead,
+        attempts: 1,
+        not_before: Timestamp(0),
+        error: None,
+        letter: Some(Box::new(DeadLetter { seq: Some(1), ..letter })),
+    })]);
+    bench.at_second(1);
+    bench.tick();
+    assert_eq!(bench.stored(), 1);
+    bench.submit(vec![Entry::DropLetter { id: 1 }]);
+    bench.tick();
+    assert_eq!(bench.stored(), 0);
+    bench.close();
+}
+
+#[test]
 fn a_clock_that_was_ahead_keeps_nothing_behind_it() {
     let bench = bench(Place::Memory, keeping(vec![keep(10, None)]));
     let years = 10 * 366 * 86_400;
