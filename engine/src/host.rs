@@ -177,7 +177,8 @@ impl Parts {
             Some((number, _)) => number + 1,
             None => 1,
         };
-        let opening = self.opening(options);
+        let wire = Arc::new(Wire::new(&self.env));
+        let opening = self.opening(options, wire.clone());
         let generation = run::open(plan, number, hash, &opening, None).await;
         let generation = Arc::new(generation.map_err(|it| failure(3, it.reason))?);
         let grace = generation.plan.limits.shutdown_grace;
@@ -215,6 +216,7 @@ impl Parts {
         }
         engine.spawn(engine.clone().pump());
         engine.spawn(tick(engine.clone()));
+        engine.spawn(close_idle(engine.clone(), wire));
         let server = Server::start(listener, self.executor.clone(), Arc::new(site));
         report::to_terminal(&format!("ready http://{address} generation {number}\n"));
         let end = self.until_the_end(&reloader, files, options).await;
@@ -244,11 +246,11 @@ impl Parts {
         Ok((listener, address))
     }
 
-    fn opening(&self, options: &Options) -> Opening {
+    fn opening(&self, options: &Options, wire: Arc<Wire>) -> Opening {
         let services = Services {
             env: self.env.clone(),
             environment: self.environment.clone(),
-            fetch: Arc::new(Wire::new(&self.env)),
+            fetch: wire,
             globals: Arc::default(),
             pipeline: "".into(),
             timezone: "UTC".into(),
@@ -369,6 +371,11 @@ async fn tick(engine: Arc<Engine>) {
         let second = engine.env.clock.sleep(Duration::from_secs(1));
         smol::future::or(second, engine.when_stopped()).await;
     }
+}
+
+/// Closes connections to the outside that nothing uses any more.
+async fn close_idle(engine: Arc<Engine>, wire: Arc<Wire>) {
+    smol::future::or(wire.close_idle(), engine.when_stopped()).await;
 }
 
 /// Names under which requests may come, beside the address itself.
