@@ -87,13 +87,16 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
         store::open(store_settings(&plan), reload::policy(&plan), env.clone(), Box::new(bridge));
     let (store, writer) = opened.map_err(|fault| failure(fault.exit_code(), fault.to_string()))?;
     let threads = Threads::start(store.clone(), writer)?;
+    let wire = Arc::new(Wire::new(&env));
+    let idle = wire.clone();
+    threads.executor.spawn(async move { idle.close_idle().await }).detach();
     let parts = EngineParts {
         store,
         executor: threads.executor.clone(),
         outbox,
         hubs,
         ports: Arc::new(NetworkPorts),
-        context: context(&env, environment, &options),
+        context: context(&env, environment, wire, &options),
         file: PipelineFile {
             place: options.place.clone(),
             overrides: options.overrides.clone(),
@@ -166,12 +169,17 @@ fn start_failure(fault: &Fault) -> Failure {
     failure(3, fault.reason.clone())
 }
 
-fn context(env: &Env, environment: Arc<dyn Environment>, options: &Options) -> OpenContext {
+fn context(
+    env: &Env,
+    environment: Arc<dyn Environment>,
+    fetch: Arc<Wire>,
+    options: &Options,
+) -> OpenContext {
     let demo_notices = options.place.written("../data/notify-demo.jsonl");
     OpenContext {
         env: env.clone(),
         environment,
-        fetch: Arc::new(Wire::new(env)),
+        fetch,
         demo_notices: options.mode.is_demo.then_some(demo_notices),
         outside: None,
     }

@@ -5,7 +5,7 @@ pub(crate) mod text;
 mod wire;
 
 pub use answer::settled;
-pub use wire::Wire;
+pub use wire::{Wire, WireUse};
 
 use crate::contract::Fault;
 use crate::env::Pending;
