@@ -6,7 +6,6 @@ use crate::http::Limits;
 use crate::http::app::{App, Hubs};
 use crate::http::listener::Server;
 use crate::http::service::Site;
-use crate::http::wire::hosts::Hosts;
 use crate::load::{self, Loaded, ProcessEnvironment};
 use crate::plan::Plan;
 use crate::reload::{self, Reloader, Status};
@@ -168,8 +167,6 @@ impl Parts {
         files: BTreeSet<PathBuf>,
         options: &Options,
     ) -> Result<(), Failure> {
-        let public = plan.server.public_url.as_ref();
-        let public = public.and_then(|it| it.value.resolve(&*self.environment).ok());
         let (listener, address) = self.listen(&plan).await?;
         let last = self.store.read(|it| it.last_generation()).await;
         let number = match last.map_err(|it| failure(74, it.reason))? {
@@ -190,12 +187,8 @@ impl Parts {
         );
         let status = Arc::new(Status::default());
         let app = App::new(engine.clone(), status, self.hubs.clone());
-        let site = Site::new(
-            app.service(),
-            hosts(public.as_deref()),
-            Limits::default(),
-            self.env.clock.clone(),
-        );
+        let site =
+            Site::new(app.service(), app.state.clone(), Limits::default(), self.env.clock.clone());
         let reloader = Arc::new(Reloader::new(
             app,
             options.place.clone(),
@@ -369,13 +362,4 @@ async fn tick(engine: Arc<Engine>) {
         let second = engine.env.clock.sleep(Duration::from_secs(1));
         smol::future::or(second, engine.when_stopped()).await;
     }
-}
-
-/// Names under which requests may come, beside the address itself.
-fn hosts(public_url: Option<&str>) -> Hosts {
-    let name = public_url.and_then(|it| it.split("://").nth(1)).map(|it| {
-        let authority = it.split('/').next().unwrap_or(it);
-        authority.rsplit_once(':').map_or(authority, |it| it.0).to_owned()
-    });
-    Hosts::of(name)
 }

@@ -62,7 +62,9 @@ impl Engine {
             match taken {
                 Taken::Event(event, noted) => {
                     batch.noted.extend(noted);
+                    batch.once = arrival.once.map(|key| (plan.name.clone(), key));
                     self.start(&generation, *event, &mut batch);
+                    batch.once = None;
                 }
                 Taken::Discarded(event, name) => self.let_go(&event, name, &mut batch),
                 Taken::Refused(mut refusal) => {
@@ -225,6 +227,8 @@ struct Submission {
     slots: Vec<Slot>,
     /// What is to be forgotten when nothing of it is stored.
     noted: Vec<Noted>,
+    /// What the next event claims besides its id.
+    once: Option<(Arc<str>, String)>,
 }
 
 enum Slot {
@@ -236,7 +240,10 @@ enum Slot {
 
 impl Submission {
     fn push(&mut self, entry: Entry, slot: Slot) {
-        self.entries.push(entry);
+        self.entries.push(match self.once.take() {
+            Some((owner, key)) => Entry::Once { owner, key, entry: Box::new(entry) },
+            None => entry,
+        });
         self.slots.push(slot);
     }
 }

@@ -1,29 +1,33 @@
-//! The engine behind the guard: ingest and streams are served here, everything else through the
-//! router.
+//! What the HTTP surface shows of an engine: its streams, its tokens, its hosts.
 
 use crate::engine::Engine;
-use crate::http::api;
-use crate::http::auth::{Scope, Tokens};
-use crate::http::convert::through_tide;
+use crate::http::auth::{Access, Denied, Scope, Tokens};
+use crate::http::front::Front;
+use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
-use crate::http::ingest;
-use crate::http::problem::Problem;
-use crate::http::service::Service;
-use crate::http::sse::{Backlog, Stream, StreamSettings};
+use crate::http::service::{ServerState, Service};
+use crate::http::sse::{
+    Backlog, BacklogChunk, CHUNK, CHUNK_BYTES, Stream, StreamSettings, TURNS_MAX,
+};
+use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
-use crate::http::wire::response::Reply;
 use crate::reload::Status;
-use stages::contract::{Route, StreamShape};
+use crate::spec::Server;
+use smol::lock::Semaphore;
+use stages::contract::StreamShape;
 use stages::env::Pending;
-use stages::language::Environment;
-use stages::store::{Store, Stored, write_summary};
+use stages::health::{PartRole, Problem};
+use stages::language::{Environment, ServedHost};
+use stages::store::{Reader, Store, Stored, write_summary};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Events read from the store to fill the ring of a stream that is new.
+/// Most events read from the store to fill the ring of a stream that is new.
 const FILL: usize = 1000;
+/// What one read of these may hold, in bytes.
+const FILL_BYTES: usize = 1 << 20;
 
 /// What the HTTP surface shows of an engine.
 #[derive(Clone)]
@@ -34,6 +38,11 @@ pub struct App {
     pub status: Arc<Status>,
     /// The hubs that the writer publishes to.
     pub hubs: Arc<Hubs>,
+    /// What is shared with the listener.
+    pub state: ServerState,
+    /// Who may read the store now.
+    pub(super) queries: Arc<QueryGate>,
+    turns: Arc<Semaphore>,
     site: Arc<RwLock<Site>>,
 }
 
@@ -61,18 +70,21 @@ impl Hubs {
 impl App {
     /// The surface of an engine; [`App::follow`] makes it fit the running generation.
     pub fn new(engine: Arc<Engine>, status: Arc<Status>, hubs: Arc<Hubs>) -> Self {
-        App { engine, status, hubs, site: Arc::default() }
+        let (state, queries) = (ServerState::default(), Arc::default());
+        let turns = Arc::new(Semaphore::new(TURNS_MAX));
+        App { engine, status, hubs, state, queries, turns, site: Arc::default() }
     }
 
     /// The service for a listener.
     pub fn service(&self) -> Arc<dyn Service> {
-        Arc::new(Front { app: self.clone(), router: api::router(self.clone()) })
+        Arc::new(Front::new(self.clone()))
     }
 
     /// Takes tokens and streams from the running generation. A stream whose settings are the same
     /// stays as it is, with its clients.
     pub async fn follow(&self, environment: &dyn Environment) {
         let generation = self.engine.generation();
+        self.state.hosts.set(self.hosts_of(&generation.plan.server, environment));
         let mut tokens = Tokens::default();
         for token in &generation.plan.server.tokens {
             // The plan has seen that the variable is set; what is gone since then opens nothing.
@@ -104,6 +116,31 @@ impl App {
             Site { tokens, senders, streams };
     }
 
+    /// The hosts that requests may be addressed to. One that comes from outside the file and is no
+    /// host is left out, and reported.
+    fn hosts_of(&self, server: &Server, environment: &dyn Environment) -> Hosts {
+        let health = self.engine.env.health.part(PartRole::Server, "");
+        health.clear("bad-host");
+        let given = server.hosts.iter().filter_map(|it| it.value.resolve(environment).ok());
+        let mut served = Vec::new();
+        // A variable may hold several.
+        for host in
+            given.flat_map(|it| it.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        {
+            match ServedHost::parse(&host) {
+                Some(host) => served.push(host),
+                None => {
+                    let problem = Problem::degraded("bad-host", format!("`{host}` is not a host"));
+                    let advice = "correct what `server { hosts }` takes from outside the file";
+                    health.report(problem.about(host).advise(advice));
+                }
+            }
+        }
+        let public = server.public_url.as_ref();
+        let public = public.and_then(|it| it.value.resolve(environment).ok());
+        Hosts::new(served, public.as_deref())
+    }
+
     fn kept(&self, name: &Arc<str>, shape: &StreamShape) -> Option<Stream> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         let (known, known_shape, stream) = site.streams.get(&shape.path)?;
@@ -125,16 +162,16 @@ impl App {
         });
         let store = &self.engine.store;
         let replay = shape.replay.min(FILL);
-        let filled = store
-            .read(move |it| {
-                let after = it.pos_before_newest(replay)?;
-                Ok((after, it.stream(after, u64::MAX >> 1, FILL)?))
-            })
-            .await;
-        let (after, newest) = filled.unwrap_or_default();
+        let after = store.read(move |it| it.pos_before_newest(replay)).await.unwrap_or_default();
         let hub = Arc::new(Hub::new(name.clone(), shape.replay, after, serialise));
-        let newest: Vec<Arc<Stored>> = newest.into_iter().map(Arc::new).collect();
-        hub.publish(&newest);
+        let (mut from, end) = (after, u64::MAX >> 1);
+        while from < end {
+            let read = store.read(move |it| it.stream(from, end, FILL, FILL_BYTES)).await;
+            // Without them the stream begins with what comes; its clients read the store.
+            let Ok(chunk) = read else { break };
+            from = chunk.to;
+            hub.publish(&chunk.events.into_iter().map(Arc::new).collect::<Vec<_>>());
+        }
         Stream {
             hub,
             backlog: Arc::new(FromStore(store.clone())),
@@ -145,23 +182,30 @@ impl App {
                 retry: Duration::from_secs(2),
             },
             clock: self.engine.env.clock.clone(),
+            turns: self.turns.clone(),
         }
     }
 
     /// Whether a request may do what `scope` is for.
-    fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<(), Reply> {
+    pub(super) fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         site.tokens.allow(request, scope)
     }
 
-    fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<(), Reply> {
+    pub(super) fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<Access, Denied> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         site.senders.get(path).unwrap_or(&site.tokens).allow(request, Scope::Send)
     }
 
-    fn stream(&self, path: &str) -> Option<Stream> {
+    pub(super) fn stream(&self, path: &str) -> Option<Stream> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         site.streams.get(path).map(|it| it.2.clone())
+    }
+
+    /// Where the streams are.
+    pub(super) fn stream_paths(&self) -> Vec<String> {
+        let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
+        site.streams.keys().cloned().collect()
     }
 
     /// Every stream with its name.
@@ -171,99 +215,16 @@ impl App {
     }
 }
 
-struct Front {
-    app: App,
-    router: tide::Server<App>,
-}
-
-impl Front {
-    async fn answer(&self, request: &mut Request<'_>) -> Reply {
-        let path = request.head().path().to_owned();
-        let generation = self.app.engine.generation();
-        let route = generation.routes.iter().find(|it| it.1.path == path);
-        if let Some((index, route)) = route {
-            let source = generation.plan.sources[*index].name.clone();
-            return self.ingest(request, route, &source, generation.plan.server.body_max).await;
-        }
-        if let Some(stream) = self.app.stream(&path) {
-            if let Err(refused) = self.app.allow(request, Scope::Read) {
-                return refused;
-            }
-            return stream.open(request);
-        }
-        self.routed(request, &path).await
-    }
-
-    async fn ingest(
-        &self,
-        request: &mut Request<'_>,
-        route: &Route,
-        source: &Arc<str>,
-        body_max: u64,
-    ) -> Reply {
-        let method = request.head().method().word();
-        if !route.methods.iter().any(|it| it == method) {
-            let allowed = route.methods.join(", ");
-            let problem = Problem::new(405, format!("this path takes {allowed}"));
-            return Reply::from(problem).with("allow", allowed);
-        }
-        // A signature is over the body: it is checked when that is read, before it is parsed.
-        let allowed = match &route.signature {
-            Some(signature) => ingest::is_signed(signature, request),
-            None => self.app.allow_send(request, &route.path),
-        };
-        if let Err(refused) = allowed {
-            return refused;
-        }
-        let body_max = route.body_max.unwrap_or(body_max);
-        ingest::answer(&self.app.engine, request, route, source, body_max).await
-    }
-
-    async fn routed(&self, request: &mut Request<'_>, path: &str) -> Reply {
-        let is_open = matches!(path, "/healthz" | "/readyz");
-        let scope =
-            if path.starts_with("/api/dead-letters") { Scope::Redrive } else { Scope::Read };
-        let is_known = self.app.allow(request, scope);
-        if path == "/readyz" {
-            return api::ready(&self.app, is_known.is_ok());
-        }
-        if let (Err(refused), false) = (is_known, is_open) {
-            return refused;
-        }
-        let is_safe = matches!(request.head().method().word(), "GET" | "HEAD");
-        // A page of another site can make a browser send, but not with this type.
-        let is_json =
-            request.header("content-type").is_some_and(|it| it.starts_with("application/json"));
-        if !is_safe && !is_json && request.head().method().word() == "POST" {
-            return Problem::new(415, "send `content-type: application/json`").into();
-        }
-        let body = match request.body(1 << 16).await {
-            Ok(body) => body,
-            Err(error) => return error.into(),
-        };
-        through_tide(&self.router, request.head(), body).await
-    }
-}
-
-impl Service for Front {
-    fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply> {
-        Box::pin(self.answer(request))
-    }
-}
-
 /// What a client that is behind the ring reads.
 struct FromStore(Store);
 
 impl Backlog for FromStore {
-    fn chunk(
-        &self,
-        after_pos: u64,
-        up_to: u64,
-        limit: usize,
-    ) -> Pending<'_, Result<Vec<Arc<Stored>>, String>> {
+    fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
         Box::pin(async move {
-            let rows = self.0.read(move |it| it.stream(after_pos, up_to, limit)).await;
-            rows.map(|it| it.into_iter().map(Arc::new).collect()).map_err(|it| it.reason)
+            let read = move |it: &Reader<'_>| it.stream(after_pos, up_to, CHUNK, CHUNK_BYTES);
+            let chunk = self.0.read(read).await.map_err(|it| it.reason)?;
+            let events = chunk.events.into_iter().map(Arc::new).collect();
+            Ok(BacklogChunk { events, to: chunk.to })
         })
     }
 

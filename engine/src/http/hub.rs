@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// What the ring of one stream may hold, in bytes; each event counts with its frame.
+const RING_BYTES: usize = 8 << 20;
+
 /// Writes one event as one JSON text.
 pub type Serialise = Arc<dyn Fn(&Stored) -> String + Send + Sync>;
 
@@ -26,13 +29,19 @@ impl Framed {
         Framed { stored, bytes: OnceLock::new() }
     }
 
-    /// `id`, `event` and `data`, made once for all clients.
+    /// What it holds, or will once somebody wanted its bytes.
+    fn size(&self) -> usize {
+        2 * self.stored.size()
+    }
+
+    /// `id`, `event` and `data`, made once for all clients. `message` is the event that a
+    /// browser's `onmessage` is for.
     pub fn bytes(&self, serialise: &Serialise) -> &[u8] {
         self.bytes.get_or_init(|| {
             // JSON as received may be spread over lines. Between its tokens a line end is as
             // good as a space, and within them JSON has none; here it could forge a field.
             let data = serialise(&self.stored).replace(['\r', '\n'], " ");
-            let frame = format!("id: {}\nevent: event\ndata: {data}\n\n", self.stored.pos);
+            let frame = format!("id: {}\nevent: message\ndata: {data}\n\n", self.stored.pos);
             frame.into_bytes().into_boxed_slice()
         })
     }
@@ -74,6 +83,8 @@ pub struct Hub {
 
 struct Ring {
     events: VecDeque<Arc<Framed>>,
+    /// What these hold.
+    bytes: usize,
     /// The covered range: after `after`, up to and including `to`.
     after: u64,
     to: u64,
@@ -83,7 +94,7 @@ impl Hub {
     /// An empty ring for the sink `name`. Nothing at or below `after` will be published; to fill
     /// the ring at a start, begin it earlier and publish what the store has since then.
     pub fn new(name: Arc<str>, capacity: usize, after: u64, serialise: Serialise) -> Self {
-        let ring = Mutex::new(Ring { events: VecDeque::new(), after, to: after });
+        let ring = Mutex::new(Ring { events: VecDeque::new(), bytes: 0, after, to: after });
         let counters = HubCounters::default();
         Hub { name, serialise, capacity, ring, news: Event::new(), counters }
     }
@@ -110,28 +121,31 @@ impl Hub {
             ring.to = stored.pos;
             if self.takes(stored) {
                 fresh = true;
-                ring.events.push_back(Arc::new(Framed::new(stored.clone())));
+                ring.push(Framed::new(stored.clone()));
             }
         }
-        while self.capacity < ring.events.len() {
-            if let Some(oldest) = ring.events.pop_front() {
-                ring.after = oldest.stored.pos;
-            }
-        }
+        ring.shrink(self.capacity);
         drop(ring);
         if fresh {
             self.news.notify(usize::MAX);
         }
     }
 
-    /// What follows `cursor`, at most `limit` events of it.
-    pub fn next(&self, cursor: u64, limit: usize) -> Found {
+    /// What follows `cursor`: at most `limit` events of it, and no more once they hold `bytes_max`.
+    pub fn next(&self, cursor: u64, limit: usize, bytes_max: usize) -> Found {
         let ring = self.lock();
         if cursor < ring.after {
             return Found::Before(ring.after);
         }
         let from = ring.events.partition_point(|it| it.stored.pos <= cursor);
-        let next: Vec<_> = ring.events.iter().skip(from).take(limit).cloned().collect();
+        let mut bytes = 0;
+        let is_room = |it: &&Arc<Framed>| {
+            let before = bytes;
+            bytes += it.stored.size();
+            before == 0 || before < bytes_max
+        };
+        let following = ring.events.iter().skip(from).take(limit);
+        let next: Vec<_> = following.take_while(is_room).cloned().collect();
         match next.last() {
             Some(last) => {
                 let all = from + next.len() == ring.events.len();
@@ -175,6 +189,25 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ring {
+    fn push(&mut self, event: Framed) {
+        self.bytes += event.size();
+        self.events.push_back(Arc::new(event));
+    }
+
+    /// Forgets the oldest until it is within its bounds. The newest stays, however large.
+    fn shrink(&mut self, capacity: usize) {
+        let is_over = |it: &Ring| {
+            capacity < it.events.len() || (RING_BYTES < it.bytes && 1 < it.events.len())
+        };
+        while is_over(self) {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.size();
+            self.after = oldest.stored.pos;
+        }
     }
 }
 

@@ -32,9 +32,7 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
             report(&needed.setting, &unset, context.diagnostics);
         }
     }
-    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
-    let tokens = spec.server.tokens.iter().map(|it| &it.value);
-    for setting in server.into_iter().flatten().chain(tokens) {
+    for setting in of_server(&spec.server) {
         if let Some(unset) = setting.value.missing(context.environment) {
             report(setting, &unset, context.diagnostics);
         }
@@ -45,10 +43,13 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
 /// Everything that must be there: who runs the file without its outside gives stand-ins.
 pub fn required(spec: &Spec) -> Vec<Setting> {
     let needed = spec.needed().into_iter().filter(|it| !it.1.is_optional);
-    let server = [Some(&spec.server.listen), spec.server.public_url.as_ref()];
-    let tokens = spec.server.tokens.iter().map(|it| &it.value);
-    let server = server.into_iter().flatten().chain(tokens).map(|it| it.value.clone());
+    let server = of_server(&spec.server).map(|it| it.value.clone());
     needed.map(|it| it.1.setting.value).chain(server).collect()
+}
+
+fn of_server(server: &Server) -> impl Iterator<Item = &Spanned<Setting>> {
+    let own = [Some(&server.listen), server.public_url.as_ref()];
+    own.into_iter().flatten().chain(&server.hosts).chain(server.tokens.iter().map(|it| &it.value))
 }
 
 fn in_words(unset: &Unset) -> String {

@@ -82,10 +82,9 @@ impl Emit for Door {
             .into_iter()
             .map(|it| Arrival {
                 bytes: it.body.into(),
-                http: None,
-                id: None,
                 kind: it.kind,
                 decoded: it.decoded,
+                ..Arrival::default()
             })
             .collect();
         Box::pin(async move {

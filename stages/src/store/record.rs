@@ -1,6 +1,6 @@
 //! What goes into the store and what comes out of it.
 
-use crate::event::{Body, Envelope, Event, StageResult};
+use crate::event::{Body, DataAt, Envelope, Event, StageResult};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,17 @@ pub enum Entry {
         event: Event,
         /// The letter; `what` is `Event`.
         letter: DeadLetter,
+    },
+    /// An entry that claims an id, and besides it a key of its owner: the second entry with a key
+    /// is answered as a duplicate of the first, whatever its id, or as a conflict when its bytes
+    /// differ. A key is remembered for as long as ids are.
+    Once {
+        /// Whose key.
+        owner: Arc<str>,
+        /// The key.
+        key: String,
+        /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`].
+        entry: Box<Entry>,
     },
     /// Something that validation refused and the file keeps. Claims nothing.
     Refuse(DeadLetter),
@@ -153,6 +164,17 @@ pub struct Stored {
     pub stages: Vec<StageResult>,
     /// Where it was routed.
     pub targets: Arc<[Arc<str>]>,
+}
+
+impl Stored {
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        let own = match &self.body.data {
+            DataAt::Own(text) => text.len(),
+            DataAt::Slice(_) => 0,
+        };
+        512 + self.body.bytes.len() + own + self.enrich.len()
+    }
 }
 
 /// An event that was accepted and is not finished.

@@ -459,7 +459,8 @@ fn a_stop_lets_the_request_under_way_finish_and_takes_no_other() {
 
 #[test]
 fn configured_names_and_our_own_address_are_served() {
-    let hosts = Hosts::of(["Door.Example"]);
+    let door = stages::language::ServedHost::parse("Door.Example").unwrap();
+    let hosts = Hosts::new(vec![door], None);
     let parse = |host: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let local = Some("192.0.2.7".parse().unwrap());
