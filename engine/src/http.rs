@@ -9,6 +9,7 @@
 mod api;
 pub mod app;
 pub mod auth;
+mod backlog;
 mod browser;
 pub mod convert;
 mod figures;

@@ -2,25 +2,22 @@
 
 use crate::engine::Engine;
 use crate::http::auth::{Access, Denied, Scope, Tokens};
+use crate::http::backlog::StoreBacklog;
 use crate::http::front::Front;
 use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
 use crate::http::service::{ServerState, Service};
-use crate::http::sse::{
-    Backlog, BacklogChunk, CHUNK, CHUNK_BYTES, Stream, StreamSettings, TURNS_MAX,
-};
+use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
 use crate::reload::Status;
 use crate::spec::Server;
 use smol::lock::Semaphore;
 use stages::contract::StreamShape;
-use stages::env::Pending;
 use stages::health::{PartRole, Problem};
 use stages::language::{Environment, ServedHost};
-use stages::store::{Reader, Store, Stored, write_summary};
+use stages::store::{Stored, write_summary};
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -174,7 +171,7 @@ impl App {
         }
         Stream {
             hub,
-            backlog: Arc::new(FromStore(store.clone())),
+            backlog: Arc::new(StoreBacklog(store.clone())),
             settings: StreamSettings {
                 clients_max: shape.clients_max,
                 replay_max: shape.replay,
@@ -212,27 +209,5 @@ impl App {
     pub fn streams(&self) -> Vec<(Arc<str>, Stream)> {
         let site = self.site.read().unwrap_or_else(PoisonError::into_inner);
         site.streams.values().map(|it| (it.0.clone(), it.2.clone())).collect()
-    }
-}
-
-/// What a client that is behind the ring reads.
-struct FromStore(Store);
-
-impl Backlog for FromStore {
-    fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
-        Box::pin(async move {
-            let read = move |it: &Reader<'_>| it.stream(after_pos, up_to, CHUNK, CHUNK_BYTES);
-            let chunk = self.0.read(read).await.map_err(|it| it.reason)?;
-            let events = chunk.events.into_iter().map(Arc::new).collect();
-            Ok(BacklogChunk { events, to: chunk.to })
-        })
-    }
-
-    fn taken_pos(&self) -> u64 {
-        self.0.figures().taken_pos.load(Ordering::Relaxed)
-    }
-
-    fn highest_pos(&self) -> u64 {
-        self.0.figures().highest_pos.load(Ordering::Relaxed)
     }
 }

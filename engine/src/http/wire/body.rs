@@ -92,6 +92,14 @@ impl Decoder {
         }
     }
 
+    /// How much is still to come, where the client said so.
+    pub(crate) fn announced_left(&self) -> Option<u64> {
+        match self.state {
+            State::Plain(left) => Some(left),
+            _ => None,
+        }
+    }
+
     /// Moves what belongs to the body from `input` to `out`; how much of `input` is used up.
     /// What it leaves needs more bytes behind it to be understood.
     pub(crate) fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Malformed> {

@@ -109,11 +109,16 @@ impl<'c, 's, S: AsyncRead + AsyncWrite + Unpin + Send> Reader<'c, 's, S> {
     /// Memory for what is here already. It grows with what has arrived, never with what a client
     /// says that it will send.
     fn make_room(&self, body: &mut Vec<u8>) -> Result<(), BodyError> {
-        let wanted = body.len() + self.io.unread().len();
+        let left =
+            self.decoder.announced_left().map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        let here = self.io.unread().len();
+        let wanted = body.len() + left.map_or(here, |it| it.min(here));
         if wanted <= body.capacity() {
             return Ok(());
         }
-        let capacity = wanted.max(body.capacity() * 2);
+        let doubled = body.capacity() * 2;
+        let whole = left.map_or(doubled, |it| body.len().saturating_add(it));
+        let capacity = wanted.max(doubled.min(whole));
         let more = capacity - body.capacity();
         let limits = &self.site.limits;
         if !self.site.places.charge(self.seat, more, limits, self.io.timer.now()) {
