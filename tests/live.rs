@@ -7,6 +7,7 @@ mod doorbell;
 mod late;
 mod outside;
 mod refused;
+mod secrets;
 mod server;
 mod signed;
 mod stream;
