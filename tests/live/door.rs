@@ -247,7 +247,7 @@ sink sqlite store {
     ] {
         assert!(text.contains(line), "{text}");
     }
-    engine.wait_for("tokens that are not known keep coming");
+    engine.wait_for("wrong tokens keep coming from one address");
     let scope = send(
         &engine.address,
         "POST",

@@ -101,18 +101,18 @@ impl Front {
         if let Err(refused) = allowed {
             return refused;
         }
-        let mut methods: Vec<&str> = route.methods.iter().map(String::as_str).collect();
         let method = request.head().method();
-        let is_taken = methods.contains(&method.word());
+        if route.methods.iter().any(|it| it == method.word()) {
+            return ingest::answer(&self.app, request, route, source, body_max).await;
+        }
+        let mut methods: Vec<&str> = route.methods.iter().map(String::as_str).collect();
         methods.extend(["HEAD", "OPTIONS"]);
         match method {
             // Some services ask so whether there is somebody, before they send.
-            Method::Head => return Reply::empty(200).with("allow", methods.join(", ")),
-            Method::Options => return Reply::empty(204).with("allow", methods.join(", ")),
-            _ if !is_taken => return wrong_method(method, &methods),
-            _ => {}
+            Method::Head => Reply::empty(200).with("allow", methods.join(", ")),
+            Method::Options => Reply::empty(204).with("allow", methods.join(", ")),
+            _ => wrong_method(method, &methods),
         }
-        ingest::answer(&self.app, request, route, source, body_max).await
     }
 
     async fn stream(&self, request: &mut Request<'_>, stream: &Stream) -> Reply {
@@ -197,7 +197,7 @@ impl Front {
         let clock = &self.app.engine.env.clock;
         let hold = self.guesses.note(counted_address(peer), clock.monotonic());
         if hold.is_first {
-            tracing::warn!(%peer, "tokens that are not known keep coming; their answers now wait");
+            tracing::warn!(%peer, "wrong tokens keep coming from one address; its answers are delayed");
         }
         if hold.time.is_zero() {
             return;

@@ -91,7 +91,9 @@ mod tests {
     fn another_address_and_a_quiet_while_begin_anew() {
         let guesses = Guesses::default();
         let note = |number: u32, now: Duration| guesses.note(address(number), now);
-        (0..5).for_each(|_| drop(note(1, SECOND)));
+        for _ in 0..5 {
+            note(1, SECOND);
+        }
         assert_eq!(note(2, SECOND).time, Duration::ZERO);
         let later = SECOND + FORGET_AFTER;
         assert_eq!(note(1, later - SECOND), Hold { time: HOLD_FIRST, is_first: true });
@@ -102,7 +104,9 @@ mod tests {
     #[test]
     fn many_addresses_are_remembered_in_bounded_room() {
         let guesses = Guesses::default();
-        (0..6).for_each(|_| drop(guesses.note(address(1), SECOND)));
+        for _ in 0..6 {
+            guesses.note(address(1), SECOND);
+        }
         for number in 10..10_000 {
             guesses.note(address(number), SECOND * 2);
         }

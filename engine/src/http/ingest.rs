@@ -219,7 +219,7 @@ fn taken_body(answer: &Answer) -> (u16, Value) {
 }
 
 fn conflict(seq: u64) -> Problem {
-    Problem::new(409, format!("another body came before with this id, as {seq}"))
+    Problem::new(409, format!("this id was already accepted with a different body, as event {seq}"))
 }
 
 fn problem(refusal: &Refusal) -> Problem {

@@ -67,11 +67,11 @@ pub fn is_secret_name(name: &str) -> bool {
 /// The same for a name that may be misspelt.
 pub fn may_be_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_slip = |it: &&str| 4 < it.len() && strsim::damerau_levenshtein(it, &lower) == 1;
+    let is_slip = |it: &str| 4 < it.len() && strsim::damerau_levenshtein(it, &lower) == 1;
     is_secret_name(name)
         || (3 < lower.len()
             && lower.len() < 20
-            && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(&it)))
+            && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(it)))
 }
 
 /// Where something that looks like a secret is, in order and without overlap.

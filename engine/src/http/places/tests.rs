@@ -61,7 +61,7 @@ fn dripping_heads_from_a_few_addresses_keep_nobody_out() {
         }
     }
     let taken: usize = (1..=5).map(|it| crowd.seats_of(it)).sum();
-    assert!(425 <= taken && taken <= 512, "{taken}");
+    assert!((425..=512).contains(&taken), "{taken}");
     for _ in 0..40 {
         crowd.arrive(1).ok();
         let honest = crowd.arrive(100).expect("there is room for an honest sender");
