@@ -1,10 +1,13 @@
 //! What goes in and what comes out of a running engine, as rows, bytes and answers.
 
 mod batch;
+mod browsers;
+mod door;
 mod doorbell;
 mod late;
 mod outside;
 mod refused;
+mod secrets;
 mod server;
 mod signed;
 mod stream;

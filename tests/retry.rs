@@ -131,7 +131,7 @@ pub(crate) fn run_pipeline(
 pub(crate) fn arrival(number: usize) -> Arrival {
     let body = format!(r#"{{"id":"e-{number}","type":"ring","number":{number}}}"#);
     let bytes = body.into_bytes().into();
-    Arrival { bytes, http: None, id: None, kind: None, decoded: None }
+    Arrival { bytes, ..Arrival::default() }
 }
 
 /// An engine on the virtual clock, its store in memory.

@@ -207,7 +207,8 @@ impl Play {
             }
             assert!(!line.contains("page is answered"), "{line}");
             assert!(!line.contains("page gets gap"), "nothing is skipped: {line}");
-            if let Some((_, id)) = line.split_once("page gets event ") {
+            if let Some((_, event)) = line.split_once("page gets ") {
+                let (_, id) = event.split_once(' ').expect("a type and a position");
                 self.page.seen.push(id.parse().expect("a position"));
             }
         }

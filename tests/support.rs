@@ -222,6 +222,46 @@ pub(crate) fn ask_as(
     Ok((status.ok_or_else(broken)?, answer[end + 4..].to_vec()))
 }
 
+/// A whole answer.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// The head in lower case.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// One request with these fields, each with its line end, on a connection of its own. `Host` is
+/// added where it is not among them, and so is the length of a body.
+pub(crate) fn send(address: &str, method: &str, path: &str, fields: &str, body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
+    let host = match fields.contains("Host: ") {
+        true => String::new(),
+        false => format!("Host: {address}\r\n"),
+    };
+    let length = match (body.is_empty(), method) {
+        (true, "GET" | "HEAD" | "OPTIONS" | "DELETE") => String::new(),
+        _ => format!("Content-Length: {}\r\n", body.len()),
+    };
+    let head =
+        format!("{method} {path} HTTP/1.1\r\n{host}{fields}{length}Connection: close\r\n\r\n");
+    // What is refused early may be closed before all of it is written.
+    stream.write_all(head.as_bytes()).ok();
+    stream.write_all(body).ok();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok();
+    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").expect("an answer has a head");
+    let head = String::from_utf8_lossy(&answer[..end + 2]).to_ascii_lowercase();
+    let status = head.split_whitespace().nth(1).and_then(|it| it.parse().ok());
+    Reply { status: status.expect("a status"), head, body: answer[end + 4..].to_vec() }
+}
+
 /// What one run of a command came to.
 pub(crate) struct Answer {
     pub(crate) code: i32,

@@ -1,5 +1,7 @@
 //! Received bytes to a JSON value, strictly: no duplicate keys, bounded depth and size.
 
+mod unlike;
+
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
@@ -24,8 +26,12 @@ pub enum Unreadable {
 
 /// Parses one JSON value that fills `bytes`.
 pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|it| Unreadable::NotJson(format!("not UTF-8 text: {it}")))?;
+    let not_json = |reason: String| match unlike::unlike_json(bytes) {
+        Some(told) => Unreadable::NotJson(told.to_owned()),
+        None => Unreadable::NotJson(reason),
+    };
+    let text =
+        std::str::from_utf8(bytes).map_err(|it| not_json(format!("not UTF-8 text: {it}")))?;
     let limits = Limits { values: Cell::new(0), refused: Cell::new(false) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: 0, limits: &limits }
@@ -36,7 +42,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
             let words = fault.to_string();
             Unreadable::Refused(words.split(" at line ").next().unwrap_or(&words).to_owned())
         } else {
-            Unreadable::NotJson(fault.to_string())
+            not_json(fault.to_string())
         }
     })
 }

@@ -6,6 +6,7 @@
 mod blocks;
 pub(crate) mod lex;
 mod mend;
+pub(crate) mod secrets;
 mod tutor;
 mod words;
 
@@ -45,7 +46,9 @@ pub fn text(bytes: &[u8], name: &str) -> Result<Arc<SourceText>, Box<Diagnostics
         Err(fault) => {
             let at = fault.valid_up_to();
             let text = String::from_utf8_lossy(bytes).into_owned();
-            let mut found = Diagnostics::new(source(text));
+            let source = source(text);
+            let mut found = Diagnostics::new(source.clone());
+            secrets::hide(&source.text, &mut found);
             let shown = bytes.get(at).copied().unwrap_or_default();
             found
                 .push(Rule::Syntax, "the file is not UTF-8 text")
@@ -58,11 +61,19 @@ pub fn text(bytes: &[u8], name: &str) -> Result<Arc<SourceText>, Box<Diagnostics
 
 /// Parses a text. What is wrong is reported, and there is no document.
 pub fn parse(source: &Arc<SourceText>, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
-    let is_sound = limits(&source.text, diagnostics)?;
-    if is_sound && let Ok(document) = on_deep_stack(&source.text) {
+    let document = parse_text(&source.text, diagnostics);
+    if document.is_none() {
+        secrets::hide(&source.text, diagnostics);
+    }
+    document
+}
+
+fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+    let is_sound = limits(text, diagnostics)?;
+    if is_sound && let Ok(document) = on_deep_stack(text) {
         return Some(document);
     }
-    tutor::explain(&source.text, diagnostics)
+    tutor::explain(text, diagnostics)
 }
 
 /// The words behind each `/-` that switches a node off (role, kind, name), with their lines.

@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 const HELD_MAX: usize = 4096;
 
 /// A message at the engine's door.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Arrival {
     /// The bytes of one event.
     pub bytes: Arc<[u8]>,
@@ -44,6 +44,9 @@ pub struct Arrival {
     pub kind: Option<Arc<str>>,
     /// What stands for the message when it is not JSON.
     pub decoded: Option<Value>,
+    /// What only one message of its source may bring, whatever its id: the second one is a
+    /// duplicate of the first.
+    pub once: Option<String>,
 }
 
 /// What became of a message, after the commit.

@@ -14,6 +14,7 @@ use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
 use serde_json::Value;
 use shown::Shown;
 use stages::catalog::Catalog;
+use stages::diagnostic::{is_secret_name, without_secrets};
 use stages::language::{Kinds, Node, Role, Type};
 
 /// What stands in for a secret that the file itself holds.
@@ -123,7 +124,8 @@ impl Walk<'_> {
                     row.and_then(|it| it.args.get(index - 1).or(it.args.last())).map(|it| it.ty)
                 }
             };
-            shown.entry(entry.name().map(|it| it.value()), value(entry, ty));
+            let is_secret = is_secret(node, entry, ty);
+            shown.entry(entry.name().map(|it| it.value()), value(entry, ty, is_secret));
             if let Some(param) = param(entry) {
                 shown.origin = Some(format!("param {param}"));
             }
@@ -163,12 +165,27 @@ fn failing(role: &str) -> Option<Failing> {
     })
 }
 
-/// A value as it is written, a literal secret masked.
-fn value(entry: &KdlEntry, ty: Option<Type>) -> KdlEntry {
+/// Whether a value is a secret: by its type, by its own name, or by the name before it.
+fn is_secret(node: &KdlNode, entry: &KdlEntry, ty: Option<Type>) -> bool {
+    if matches!(ty, Some(Type::Secret)) {
+        return true;
+    }
+    if let Some(name) = entry.name() {
+        return is_secret_name(name.value()) && matches!(ty, Some(Type::Text | Type::Literal));
+    }
+    let before = node.entries().iter().take_while(|it| !std::ptr::eq(*it, entry));
+    let title =
+        before.filter(|it| it.name().is_none()).filter_map(|it| it.value().as_string()).last();
+    matches!(node.name().value(), "header" | "param") && title.is_some_and(is_secret_name)
+}
+
+/// A value as it is written, a literal secret masked, and what looks like one inside a text.
+fn value(entry: &KdlEntry, ty: Option<Type>, is_secret: bool) -> KdlEntry {
     let is_literal = entry.ty().is_none();
     let is_name = matches!(ty, Some(Type::Ident | Type::Ref | Type::Word(_)));
     let mut plain = match entry.value().as_string() {
-        Some(_) if is_literal && matches!(ty, Some(Type::Secret)) => quoted(MASK),
+        Some(_) if is_literal && is_secret => quoted(MASK),
+        Some(text) if is_literal && !is_name => quoted(&without_secrets(text)),
         Some(text) if !is_name => quoted(text),
         _ => KdlEntry::new(entry.value().clone()),
     };

@@ -118,9 +118,12 @@ const SERVER: &[Node] = &[
     Node::new("listen", "the address; loopback unless `auth` is set")
         .args(&[Arg::one("address", Type::Socket)])
         .default("127.0.0.1:8600"),
-    Node::new("public-url", "how others reach it; `server.public_url` in templates")
+    Node::new("public-url", "how others reach it: its host is served, pages of it may use the API, and templates read `server.public_url`")
         .args(&[Arg::one("url", Type::Url)])
         .default("from `listen`"),
+    Node::new("hosts", "further names and addresses that requests may be addressed to")
+        .args(&[Arg::some("host", Type::Host)])
+        .default("`localhost`, the address of the connection, and the host of `public-url`"),
     Node::new("max-body", "the largest request body")
         .args(&[Arg::one("size", BODY)])
         .default("1MiB"),

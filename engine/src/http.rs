@@ -9,11 +9,18 @@
 mod api;
 pub mod app;
 pub mod auth;
+mod backlog;
+mod browser;
 pub mod convert;
+mod figures;
+mod front;
+mod gate;
+mod guessing;
 pub mod hub;
 mod ingest;
 pub mod limits;
 pub mod listener;
+mod places;
 pub mod ports;
 pub mod problem;
 pub mod query;

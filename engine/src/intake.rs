@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stages::env::Random;
 use stages::event::{Body, DataAt, Envelope, Event, Priority};
 use stages::expr::{Expr, Root, Scope, Val};
-use stages::language::glob_fits;
+use stages::language::{glob_fits, write_bytes};
 use stages::spanned::Spanned;
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
@@ -82,8 +82,12 @@ pub struct Refusal {
 pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
     let size_max = plan.limits.event_size_max;
     if size_max < incoming.bytes.len() as u64 {
-        let detail =
-            format!("the event has {} bytes; at most {size_max} are taken", incoming.bytes.len());
+        let detail = format!(
+            "the event has {} bytes, more than {}; write `limits {{ max-event-size \"…\" }}` in \
+             the pipeline file to take larger ones",
+            incoming.bytes.len(),
+            write_bytes(size_max),
+        );
         return Taken::Refused(Refusal::plain(413, detail, false));
     }
     let message = match incoming.decoded.clone().map_or_else(|| decode::parse(&incoming.bytes), Ok)

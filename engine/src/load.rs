@@ -242,6 +242,9 @@ pub fn walk(
         typing::check(&document, &spec, source.text.len(), catalog, &mut context);
         plan.filter(|_| !context.diagnostics.has_errors())
     });
+    if !diagnostics.found().is_empty() {
+        document::secrets::hide(&texts.whole().text, &mut diagnostics);
+    }
     found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));

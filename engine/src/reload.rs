@@ -13,11 +13,10 @@ pub use status::Status;
 
 use crate::engine::{Engine, Outbox};
 use crate::files::Place;
+use crate::http::Limits;
 use crate::http::app::{App, Hubs, Surface};
 use crate::http::ports::{Port, Ports, Serving};
 use crate::http::service::Site;
-use crate::http::wire::hosts::Hosts;
-use crate::http::{Limits, query};
 use crate::load::{self, Loaded};
 use crate::plan::diff::{Diff, PartFate, PlanRole};
 use crate::plan::{Plan, RunMode, outside};
@@ -131,7 +130,7 @@ impl Reloader {
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
         let app = App::new(engine.clone(), Arc::default(), hubs);
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
-        let site = site_of(&app, &generation.plan, &context);
+        let site = site_of(&app, &context);
         let supervisor = Supervisor::new(engine.clone(), context.clone(), file.mode.is_once);
         let server = RunningServer { serving: None, site, address: port.address() };
         let rejected = None;
@@ -254,9 +253,7 @@ impl Reloader {
         self.engine.swap(generation.clone());
         self.fit(&diff, sources, surface).await;
         if let Some(port) = port {
-            self.move_server(port, &generation.plan);
-        } else {
-            self.server.site.set_hosts(hosts_of(&generation.plan, &self.context));
+            self.move_server(port);
         }
         let changes = diff.summary();
         self.record(&generation, "loaded", changes.clone(), None).await;
@@ -288,8 +285,8 @@ impl Reloader {
     }
 
     /// Requests on the old address may finish; the new one is served at once.
-    fn move_server(&mut self, port: Box<dyn Port>, plan: &Plan) {
-        let site = site_of(&self.app, plan, &self.context);
+    fn move_server(&mut self, port: Box<dyn Port>) {
+        let site = site_of(&self.app, &self.context);
         let address = port.address();
         tracing::info!(from = %self.server.address, to = %address, "the server has moved");
         let serving = port.serve(self.engine.executor().clone(), site.clone());
@@ -388,16 +385,9 @@ async fn bind(
     ports.bind(listen).await
 }
 
-fn site_of(app: &App, plan: &Plan, context: &OpenContext) -> Arc<Site> {
-    let hosts = hosts_of(plan, context);
-    Arc::new(Site::new(app.service(), hosts, Limits::default(), context.env.clock.clone()))
-}
-
-/// Names under which requests may come, beside the address itself.
-fn hosts_of(plan: &Plan, context: &OpenContext) -> Hosts {
-    let url = plan.server.public_url.as_ref();
-    let url = url.and_then(|it| it.value.resolve(&*context.environment).ok());
-    Hosts::of(url.as_deref().and_then(query::host_of_url))
+fn site_of(app: &App, context: &OpenContext) -> Arc<Site> {
+    let (state, clock) = (app.state.clone(), context.env.clock.clone());
+    Arc::new(Site::new(app.service(), state, Limits::default(), clock))
 }
 
 /// The store's retention as the plan has it.

@@ -88,6 +88,8 @@ pub struct Server {
     pub listen: Spanned<Setting>,
     /// How others reach it.
     pub public_url: Option<Spanned<Setting>>,
+    /// Further hosts that requests may be addressed to.
+    pub hosts: Vec<Spanned<Setting>>,
     /// The largest request body, in bytes.
     pub body_max: u64,
     /// Bearer tokens; empty where there is no `auth`.

@@ -200,6 +200,30 @@ pub enum OpenSource {
     Task(Box<dyn DynSource>),
 }
 
+/// What a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyForm {
+    /// `application/json` and types that end in `+json`: one event, or an array of them.
+    Json,
+    /// `application/x-ndjson`: one event a line.
+    Lines,
+    /// The same as [`BodyForm::Json`], sent as `text/plain` or without a type.
+    Text,
+}
+
+impl BodyForm {
+    /// Every word in the file.
+    pub const WORDS: &'static [&'static str] = &["json", "ndjson", "text"];
+    /// What is taken where the file says nothing.
+    pub const USUAL: &'static [BodyForm] = &[BodyForm::Json, BodyForm::Lines];
+
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [BodyForm::Json, BodyForm::Lines, BodyForm::Text];
+        all.into_iter().zip(Self::WORDS).find(|it| *it.1 == word).map(|it| it.0)
+    }
+}
+
 /// What the HTTP server must know of a source that it serves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
@@ -207,6 +231,8 @@ pub struct Route {
     pub path: String,
     /// The methods taken.
     pub methods: Vec<String>,
+    /// What bodies may be.
+    pub accepts: Vec<BodyForm>,
     /// The token that senders show, when the source has its own.
     pub bearer: Option<String>,
     /// What checks the signature of each body, when senders sign instead of showing a token.
@@ -215,6 +241,21 @@ pub struct Route {
     pub idempotency_header: Option<String>,
     /// The largest body, when the source says so itself.
     pub body_max: Option<u64>,
+}
+
+impl Route {
+    /// A path that takes POST of the usual bodies from whom the server trusts.
+    pub fn at(path: impl Into<String>) -> Self {
+        Route {
+            path: path.into(),
+            methods: vec!["POST".to_owned()],
+            accepts: BodyForm::USUAL.to_vec(),
+            bearer: None,
+            signature: None,
+            idempotency_header: None,
+            body_max: None,
+        }
+    }
 }
 
 /// Makes events.

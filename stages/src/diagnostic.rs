@@ -4,8 +4,10 @@ use crate::spanned::Span;
 use std::fmt;
 use std::sync::Arc;
 
+mod mask;
 mod rule;
 
+pub use mask::{is_secret_name, may_be_secret_name, secrets_in, without_secrets};
 pub use rule::Rule;
 
 /// How bad a finding is.
@@ -106,11 +108,30 @@ impl Diagnostic {
         self
     }
 
+    /// Says nothing of what these words are: they are secrets.
+    fn forget(&mut self, secrets: &[&str]) {
+        for secret in secrets.iter().filter(|it| SECRET_LEAST <= it.len()) {
+            let texts = self.labels.iter_mut().map(|it| &mut it.text);
+            for text in texts.chain([&mut self.message]).chain(&mut self.help) {
+                if text.contains(secret) {
+                    *text = text.replace(secret, "…");
+                }
+            }
+            // A repair is printed as well; who repairs a secret does it by hand.
+            if self.fix.iter().any(|it| it.text.contains(secret)) {
+                self.fix.clear();
+            }
+        }
+    }
+
     /// The first byte of the primary label.
     pub fn position(&self) -> usize {
         self.labels.first().map_or(0, |it| it.span.start)
     }
 }
+
+/// A shorter secret may be a part of any word, so findings may hold it.
+const SECRET_LEAST: usize = 4;
 
 /// Most findings that are kept of one text; of further ones only the number.
 const FOUND_MAX: usize = 1000;
@@ -174,14 +195,7 @@ impl Diagnostics {
 
     /// The text with every secret masked.
     pub fn masked(&self) -> String {
-        let mut bytes = self.source.text.clone().into_bytes();
-        for byte in self.secrets.iter().flat_map(|it| bytes_of(it, self.source.text.len())) {
-            // A line stays a line.
-            if bytes[byte] != b'\n' {
-                bytes[byte] = b'*';
-            }
-        }
-        String::from_utf8(bytes).expect("whole characters are masked by whole bytes")
+        masked(&self.source.text, &self.secrets)
     }
 
     /// Whether anything found is an error.
@@ -208,18 +222,60 @@ impl Diagnostics {
                 .help("put those before right first, and check again");
             self.found.push(last);
         }
-        if !self.secrets.is_empty() {
-            let text = self.masked();
-            let shown = Arc::new(SourceText { name: self.source.name.clone(), text });
-            self.found.iter_mut().for_each(|it| it.shown = Some(shown.clone()));
+        if !self.found.is_empty() {
+            self.mask();
         }
         self.found
+    }
+
+    /// Takes every secret out of what was found: those that were named, and what looks like one.
+    fn mask(&mut self) {
+        let mut secrets = std::mem::take(&mut self.secrets);
+        secrets.extend(mask::secrets_in(&self.source.text));
+        let secrets = mask::merged(secrets);
+        let own = shown(&self.source, &secrets);
+        let words: Vec<&str> =
+            secrets.iter().filter_map(|it| self.source.text.get(it.clone())).map(bare).collect();
+        for found in &mut self.found {
+            found.shown.clone_from(&own);
+            found.forget(&words);
+            for frame in &mut found.related {
+                frame.shown = match Arc::ptr_eq(&frame.source, &self.source) {
+                    true => own.clone(),
+                    false => shown(&frame.source, &mask::secrets_in(&frame.source.text)),
+                };
+            }
+        }
     }
 
     /// What was found so far, in the order of finding.
     pub fn found(&self) -> &[Diagnostic] {
         &self.found
     }
+}
+
+/// A value without the quotes that it may have.
+fn bare(written: &str) -> &str {
+    written.trim_matches(['"', '\'', '#'])
+}
+
+/// The text as it may be shown; `None` where nothing has to be masked.
+fn shown(source: &Arc<SourceText>, secrets: &[Span]) -> Option<Arc<SourceText>> {
+    let text = || masked(&source.text, secrets);
+    let shown = || Arc::new(SourceText { name: source.name.clone(), text: text() });
+    (!secrets.is_empty()).then(shown)
+}
+
+fn masked(text: &str, secrets: &[Span]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for byte in secrets.iter().flat_map(|it| bytes_of(it, text.len())) {
+        // A line stays a line.
+        if bytes[byte] != b'\n' {
+            bytes[byte] = b'*';
+        }
+    }
+    // Whole characters are masked by whole bytes, unless a span cuts one: then nothing is shown.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 fn bytes_of(span: &Span, end: usize) -> Span {

@@ -6,6 +6,7 @@
 
 mod check;
 mod fields;
+mod host;
 mod place;
 mod scalar;
 mod setting;
@@ -17,10 +18,12 @@ mod words;
 
 pub use check::{Kinds, Role, as_name, check, check_file, is_name, usage};
 pub use fields::{Context, Fields, Files, Globals, Scalar, Unread};
+pub use host::ServedHost;
 pub use place::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
 pub use sites::{Site, sites};
 pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
+pub use told::write_bytes;
 pub use value::{
     Rate, field_path, glob_fits, parse_bytes, parse_duration, parse_rate, statuses, write_duration,
 };

@@ -6,7 +6,7 @@
 use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::hmac;
+use ring::{digest, hmac};
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +58,7 @@ pub struct Signature {
     scheme: Scheme,
     header: String,
     tolerance: Duration,
+    allows_replay: bool,
     secret: String,
     key: hmac::Key,
 }
@@ -70,13 +71,25 @@ impl fmt::Debug for Signature {
 
 impl PartialEq for Signature {
     fn eq(&self, other: &Self) -> bool {
-        let of = |it: &Self| (it.scheme, it.header.clone(), it.tolerance, it.secret.clone());
+        let of = |it: &Self| {
+            (it.scheme, it.header.clone(), it.tolerance, it.allows_replay, it.secret.clone())
+        };
         of(self) == of(other)
     }
 }
 
 /// A request as the check needs it: the value of the only header of a name.
 pub type Header<'a> = &'a dyn Fn(&str) -> Option<&'a str>;
+
+/// What is known of a request whose signature is right.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// The id that the sender signed, where the scheme has one.
+    pub id: Option<String>,
+    /// The same for every request that repeats this one, and for no other; `None` where
+    /// repetitions are wanted.
+    pub once: Option<String>,
+}
 
 /// Why a body is not let in, without anything that helps to guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +131,14 @@ impl Signature {
             return None;
         }
         let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
-        Some(Signature { scheme, header, tolerance, secret, key })
+        Some(Signature { scheme, header, tolerance, allows_replay: false, secret, key })
+    }
+
+    /// Takes requests that repeat an earlier one as new.
+    #[must_use]
+    pub fn allowing_replay(mut self, allows: bool) -> Self {
+        self.allows_replay = allows;
+        self
     }
 
     /// Whether the headers carry what a check needs, before any of the body is read.
@@ -127,40 +147,57 @@ impl Signature {
     }
 
     /// Whether the body is signed by who knows the secret, at most the tolerance from `now`.
-    pub fn check(&self, header: Header<'_>, body: &[u8], now: Timestamp) -> Result<(), Unsigned> {
+    pub fn check(
+        &self,
+        header: Header<'_>,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Signed, Unsigned> {
         let given = header(&self.header).ok_or(Unsigned::Missing)?.trim();
         match self.scheme {
-            Scheme::Github => self.one(given.strip_prefix("sha256="), &[body]),
-            Scheme::Hex => self.one(Some(given), &[body]),
+            Scheme::Github => self.one(given.strip_prefix("sha256="), body),
+            Scheme::Hex => self.one(Some(given), body),
             Scheme::Stripe => {
                 let parts = || given.split(',').filter_map(|it| it.trim().split_once('='));
                 let seconds = parts().find(|it| it.0 == "t").ok_or(Unsigned::Missing)?.1;
                 self.is_recent(seconds, now)?;
-                let signed = [seconds.as_bytes(), b".", body];
+                let signed = [seconds.as_bytes(), b".", body].concat();
                 let tags = parts().filter(|it| it.0 == "v1").filter_map(|it| unhex(it.1));
-                self.any(tags, &signed)
+                self.any(tags, &signed)?;
+                Ok(self.signed(None, &signed))
             }
             Scheme::StandardWebhooks => {
                 let id = header("webhook-id").ok_or(Unsigned::Missing)?;
                 let seconds = header("webhook-timestamp").ok_or(Unsigned::Missing)?;
                 self.is_recent(seconds, now)?;
-                let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body];
+                let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat();
                 let tags = given.split_whitespace().filter_map(|it| it.strip_prefix("v1,"));
-                self.any(tags.filter_map(|it| STANDARD.decode(it).ok()), &signed)
+                self.any(tags.filter_map(|it| STANDARD.decode(it).ok()), &signed)?;
+                // A sender that tries again signs a new time, and the same id.
+                Ok(self.signed(Some(id), id.as_bytes()))
             }
         }
     }
 
-    fn one(&self, hex: Option<&str>, signed: &[&[u8]]) -> Result<(), Unsigned> {
-        self.any(hex.and_then(unhex).into_iter(), signed)
+    fn one(&self, hex: Option<&str>, body: &[u8]) -> Result<Signed, Unsigned> {
+        self.any(hex.and_then(unhex).into_iter(), body)?;
+        Ok(self.signed(None, body))
+    }
+
+    /// `told_apart` is what a repetition has in common with the first request.
+    fn signed(&self, id: Option<&str>, told_apart: &[u8]) -> Signed {
+        let once = || {
+            let digest = digest::digest(&digest::SHA256, told_apart);
+            digest.as_ref().iter().map(|it| format!("{it:02x}")).collect()
+        };
+        Signed { id: id.map(str::to_owned), once: (!self.allows_replay).then(once) }
     }
 
     /// Whether any of some tags fits; senders show two while a secret is being replaced.
-    fn any(&self, tags: impl Iterator<Item = Vec<u8>>, signed: &[&[u8]]) -> Result<(), Unsigned> {
-        let signed = signed.concat();
+    fn any(&self, tags: impl Iterator<Item = Vec<u8>>, signed: &[u8]) -> Result<(), Unsigned> {
         let mut result = Err(Unsigned::Missing);
         for tag in tags.take(8) {
-            if hmac::verify(&self.key, &signed, &tag).is_ok() {
+            if hmac::verify(&self.key, signed, &tag).is_ok() {
                 return Ok(());
             }
             result = Err(Unsigned::Wrong);
@@ -202,7 +239,8 @@ mod tests {
     ) {
         let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
         let now = Timestamp(at * 1_000_000);
-        assert_eq!(signature.check(&header, body.as_bytes(), now), expected);
+        let checked = signature.check(&header, body.as_bytes(), now);
+        assert_eq!(checked.map(drop), expected);
     }
 
     /// The example of GitHub's documentation.

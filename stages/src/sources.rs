@@ -24,12 +24,13 @@ pub(crate) fn route_of(
     diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<String>> {
     let is_plain = |it: char| it.is_ascii_graphic() && !"?#%\"<>\\^`{|}".contains(it);
-    if path.value.starts_with('/') && path.value.chars().all(is_plain) {
+    let has_dots = path.value.split('/').any(|it| matches!(it, "." | ".."));
+    if path.value.starts_with('/') && path.value.chars().all(is_plain) && !has_dots {
         return Some(path);
     }
     diagnostics
         .push(Rule::WrongArgument, format!("`{}` is no path of a URL", path.value))
-        .at(path.span, "begins with `/`, without blanks, `?` and `#`")
+        .at(path.span, "begins with `/`, without blanks, `?`, `#`, `.` and `..`")
         .help(format!("write `path \"/{}\"`", path.value.trim_start_matches('/')));
     None
 }

@@ -40,8 +40,8 @@ pub use json::{Redact, write_detail, write_event, write_summary};
 pub use open::{OpenError, Place, Settings, open};
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, Keep, Policy, Synchronous};
-pub use query::{Cursor, EventQuery, Page};
-pub use reader::{DueLimits, Reader};
+pub use query::{Cursor, EventQuery, Page, StreamChunk};
+pub use reader::{DueLimits, LetterPage, Reader};
 pub use record::{
     Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished, InboxRow,
     NewDelivery, Receipt, ReloadRecord, Settlement, Stored,

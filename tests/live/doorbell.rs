@@ -23,7 +23,7 @@ fn every_good_sample_is_stored_streamed_and_told() {
     }
     let streamed: Vec<_> = GOOD.iter().map(|_| stream.next()).collect();
     assert_eq!(streamed.iter().map(|it| it.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert!(streamed.iter().all(|it| it.event == "event"));
+    assert!(streamed.iter().all(|it| it.event == "message"));
     assert_faces_are_not_streamed(&streamed[2].text);
     for (message, name) in streamed.iter().zip(GOOD) {
         let (data, sent) = (message.data(), serde_json::from_str::<Value>(&sample(name)));
@@ -230,7 +230,10 @@ fn a_stream_begins_where_it_is_asked_to_and_shows_what_is_asked_for() {
     let gap = astray.next();
     assert_eq!((gap.event.as_str(), &gap.data()["from"]), ("gap", &json!(900)));
     assert_eq!(astray.positions(7), [1, 2, 3, 4, 5, 6, 7]);
-    for wrong in ["colour=red", "priority=urgent", "last_event_id=x", "replay=-1"] {
+    let mut foreign = open("/live?last_event_id=of-another-stream");
+    assert_eq!(foreign.next().event, "gap");
+    assert_eq!(foreign.positions(7), [1, 2, 3, 4, 5, 6, 7]);
+    for wrong in ["colour=red", "priority=urgent", "replay=-1"] {
         assert_eq!(engine.ask("GET", &format!("/live?{wrong}"), b"").0, 400, "{wrong}");
     }
     assert_eq!(engine.ask("POST", "/live", b"{}").0, 405);

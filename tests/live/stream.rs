@@ -64,7 +64,7 @@ impl Stream {
     pub(super) fn positions(&mut self, count: usize) -> Vec<u64> {
         let read = (0..count).map(|_| {
             let it = self.next();
-            assert_eq!((it.event.as_str(), it.data()["pos"].as_u64()), ("event", Some(it.id)));
+            assert_eq!((it.event.as_str(), it.data()["pos"].as_u64()), ("message", Some(it.id)));
             it.id
         });
         read.collect()

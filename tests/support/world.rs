@@ -344,13 +344,7 @@ impl World {
 
     /// One message to a source; how it is answered, in a word.
     pub(crate) fn post(&self, source: &str, body: &str) -> String {
-        let arrival = Arrival {
-            bytes: body.as_bytes().into(),
-            http: None,
-            id: None,
-            kind: None,
-            decoded: None,
-        };
+        let arrival = Arrival { bytes: body.as_bytes().into(), ..Arrival::default() };
         let (engine, source) = (self.engine.clone(), source.to_owned());
         let answers: Option<Result<Vec<Answer>, Unavailable>> =
             self.simulation.complete(async move {
@@ -384,7 +378,7 @@ impl World {
         async move {
             let service = running.lock().await.app().service();
             let mut body = Vec::new();
-            let reply = service.respond(&mut Request::new(head, None, &mut body)).await;
+            let reply = service.respond(&mut Request::unconnected(head, &mut body)).await;
             let status = reply.status();
             let Content::Stream(mut feed) = reply.into_content() else {
                 return journal.note(&*clock, &format!("{name} is answered {status}"));
@@ -397,7 +391,12 @@ impl World {
                 for frame in text.split_terminator("\n\n") {
                     let field = |word: &str| frame.lines().find_map(|it| it.strip_prefix(word));
                     if let Some(id) = field("id: ") {
-                        let what = field("event: ").unwrap_or_default();
+                        let data = field("data: ").unwrap_or_default();
+                        let event: serde_json::Value = serde_json::from_str(data).expect("JSON");
+                        let what = match field("event: ") {
+                            Some("message") => event["type"].as_str().expect("each has a type"),
+                            other => other.expect("each says what it is"),
+                        };
                         journal.note(&*clock, &format!("{name} gets {what} {id}"));
                     }
                 }

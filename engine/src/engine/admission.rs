@@ -2,6 +2,7 @@
 
 use super::{Engine, Unavailable};
 use crate::spec::Overflow;
+use stages::language::write_bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -50,7 +51,9 @@ impl Engine {
         };
         let in_time = stages::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
         in_time.unwrap_or_else(|| {
-            let reason = "too much waits to be stored".to_owned();
+            let waited = ROOM_MAX.as_secs();
+            let reason =
+                format!("there was no room within {waited} seconds: {}", self.queue_full());
             Err(Unavailable { code: "queue", reason })
         })
     }
@@ -58,6 +61,10 @@ impl Engine {
     /// A message that waits for its first commit holds its bytes; how much may wait is bounded.
     fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
         let refuse = |code, reason: &str| Err(Unavailable { code, reason: reason.to_owned() });
+        let backlog = || {
+            let (rows, bytes) = (BACKLOG_ROWS, write_bytes(BACKLOG_BYTES));
+            format!("accepted events that are not finished reached {rows}, or {bytes}")
+        };
         if self.stopping.load(Ordering::SeqCst) {
             return refuse("stopping", "the engine is stopping");
         }
@@ -68,7 +75,7 @@ impl Engine {
         if BACKLOG_ROWS <= figures.pending.load(Ordering::Relaxed)
             || BACKLOG_BYTES <= figures.pending_bytes.load(Ordering::Relaxed)
         {
-            return refuse("backlog", "too much is accepted and not finished");
+            return refuse("backlog", &backlog());
         }
         if figures.is_log_full.load(Ordering::Relaxed) {
             return refuse("wal", "the store's log is full, because another program reads it");
@@ -82,9 +89,16 @@ impl Engine {
             // Given back without a word: who waits for room would wake itself for ever.
             self.admitted.fetch_sub(events, Ordering::SeqCst);
             self.admitted_bytes.fetch_sub(bytes, Ordering::SeqCst);
-            return refuse("queue", "too much waits to be stored");
+            return refuse("queue", &self.queue_full());
         }
         Ok(Admitted { engine: self, events, bytes })
+    }
+
+    /// What is full, and the setting.
+    fn queue_full(&self) -> String {
+        let (queue, bytes) =
+            (self.generation().plan.limits.queue, write_bytes(ADMITTED_BYTES as u64));
+        format!("events that wait to be stored reached `limits {{ queue {queue} }}`, or {bytes}")
     }
 }
 

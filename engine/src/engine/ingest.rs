@@ -62,7 +62,9 @@ impl Engine {
             match taken {
                 Taken::Event(event, noted) => {
                     batch.noted.extend(noted);
+                    batch.once = arrival.once.map(|key| (plan.name.clone(), key));
                     self.start(&generation, *event, &mut batch);
+                    batch.once = None;
                 }
                 Taken::Discarded(event, name) => self.let_go(&event, name, &mut batch),
                 Taken::Refused(mut refusal) => {
@@ -228,6 +230,8 @@ struct Submission {
     slots: Vec<Slot>,
     /// What is to be forgotten when nothing of it is stored.
     noted: Vec<Reservation>,
+    /// What the next event claims besides its id.
+    once: Option<(Arc<str>, String)>,
 }
 
 enum Slot {
@@ -246,7 +250,10 @@ enum Then {
 
 impl Submission {
     fn push(&mut self, entry: Entry, slot: Slot) {
-        self.entries.push(entry);
+        self.entries.push(match self.once.take() {
+            Some((owner, key)) => Entry::Once { owner, key, entry: Box::new(entry) },
+            None => entry,
+        });
         self.slots.push(slot);
     }
 }

@@ -65,6 +65,7 @@ server {
         token other (env)"OTHER"
     }
     // public-url: from `listen` (built-in)
+    // hosts: `localhost`, the address of the connection, and the host of `public-url` (built-in)
     // max-body: 1MiB (built-in)
 }
 
@@ -122,4 +123,28 @@ fn one_node_can_be_asked_for_and_json_tells_the_same() {
     let server = expanded(folder.path(), TEXT).only("server").json();
     assert_eq!(server[0]["children"][1]["children"][1]["arguments"][1]["env"], "OTHER");
     assert!(expanded(folder.path(), TEXT).only("nothing").is_empty());
+}
+
+#[test]
+fn no_literal_that_looks_like_a_secret_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let text = r#"
+pipeline shop schema-version=1
+param api-key "canary-1"
+enrich http weather {
+    get "https://user:canary-2@weather.example/now?appid=5&token=canary-3"
+    header Authorization "Bearer canary-4"
+    header X-Api-Key (param)api-key
+    header X-Kind "plain"
+}
+sink sqlite db { path "a.db"; retention { keep "1d" } }
+notify webhook chat { url "https://hooks.slack.com/services/T0/B0/canary-5" }
+notify ntfy phone { topic "canary-6"; click "https://ntfy.sh/canary-7" }
+"#;
+    let shown = expanded(folder.path(), text);
+    for shown in [shown.kdl(), shown.json().to_string()] {
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(shown.contains("weather.example/now?appid=5&token="), "{shown}");
+        assert!(shown.contains("plain"), "{shown}");
+    }
 }

@@ -22,6 +22,52 @@ use tide::{Request, Response, StatusCode};
 /// Events of one page when nothing is said.
 const LIMIT: usize = 100;
 
+/// What the events or letters of one page may hold, in bytes. A page that would hold more ends
+/// early and says where the next one begins.
+const PAGE_BYTES: usize = 4 << 20;
+
+const READ: &[&str] = &["GET", "HEAD", "OPTIONS"];
+
+/// Every path of the router with its methods. A part that begins with `:` is any text, `*` any
+/// further parts.
+const PATHS: &[(&str, &[&str])] = &[
+    ("/", READ),
+    ("/healthz", READ),
+    ("/readyz", READ),
+    ("/metrics", READ),
+    ("/api/events", READ),
+    ("/api/events/*id", READ),
+    ("/api/stats", READ),
+    ("/api/pipeline", READ),
+    ("/api/pipeline/file", READ),
+    ("/api/reloads", READ),
+    ("/api/dead-letters", READ),
+    ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),
+    ("/api/dead-letters/:id", &["DELETE", "OPTIONS"]),
+];
+
+/// The methods that the router takes at a path; `None` where there is nothing.
+pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
+    let fits = |row: &str| {
+        let mut parts = path.split('/');
+        for wanted in row.split('/') {
+            match (wanted.as_bytes().first(), parts.next()) {
+                (Some(b'*'), Some(part)) => return !part.is_empty(),
+                (Some(b':'), Some(part)) if !part.is_empty() => {}
+                (_, Some(part)) if part == wanted => {}
+                _ => return false,
+            }
+        }
+        parts.next().is_none()
+    };
+    PATHS.iter().find(|it| fits(it.0)).map(|it| it.1)
+}
+
+/// Every path of the router that has no changing part.
+pub(super) fn paths() -> impl Iterator<Item = &'static str> {
+    PATHS.iter().map(|it| it.0).filter(|it| !it.contains([':', '*']))
+}
+
 /// The routes.
 pub(super) fn router(app: App) -> tide::Server<App> {
     let mut router = tide::with_state(app);
@@ -79,7 +125,8 @@ async fn page(request: Request<App>) -> Answer {
 /// Reads `?…` into a query; the error says which parameter is wrong.
 fn event_query(text: &str, now: Timestamp) -> Result<EventQuery, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
-    let mut query = EventQuery { limit: LIMIT, ..EventQuery::default() };
+    let mut query =
+        EventQuery { limit: LIMIT, bytes_max: Some(PAGE_BYTES), ..EventQuery::default() };
     for (name, value) in pairs {
         let wrong = |wanted: &str| format!("`{name}` must be {wanted}");
         match name.as_str() {
@@ -245,13 +292,12 @@ async fn dead_letters(request: Request<App>) -> Answer {
     let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
     let number = |name: &str| pairs.iter().find(|it| it.0 == name).and_then(|it| it.1.parse().ok());
     let (before, limit) = (number("before"), number("limit").unwrap_or(100));
-    let read = move |it: &stages::store::Reader<'_>| {
-        it.dead_letters(before, usize::try_from(limit).unwrap_or(100))
-    };
+    let limit = usize::try_from(limit).unwrap_or(1000);
+    let read = move |it: &stages::store::Reader<'_>| it.dead_letters(before, limit, PAGE_BYTES);
     match request.state().engine.store.read(read).await {
-        Ok(letters) => {
-            let shown: Vec<Value> = letters.iter().map(letter).collect();
-            Ok(json_text(json!({ "dead_letters": shown }).to_string()))
+        Ok(page) => {
+            let shown: Vec<Value> = page.letters.iter().map(letter).collect();
+            Ok(json_text(json!({ "dead_letters": shown, "next": page.next }).to_string()))
         }
         Err(fault) => Ok(failed(&fault)),
     }
@@ -287,8 +333,7 @@ async fn redrive(mut request: Request<App>) -> Answer {
         bytes: letter.body.clone(),
         http: None,
         id: letter.event_id.clone(),
-        kind: None,
-        decoded: None,
+        ..Arrival::default()
     };
     let answers = match engine.ingest(&letter.source_node, vec![arrival], Vec::new(), false).await {
         Ok(answers) => answers,
@@ -377,6 +422,7 @@ async fn metrics(request: Request<App>) -> Answer {
     let accept = request.header("accept").and_then(|it| it.get(0)).map(|it| it.as_str());
     let form = MetricsForm::accepted(accept);
     let mut text = MetricsText::new(form);
+    crate::http::figures::write(&mut text, &app.state, app.queries.waiting());
     text.family("engine_build_info", "gauge", "The running version");
     text.sample("engine_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let generation = engine.generation();

@@ -1,31 +1,34 @@
-//! The engine behind the guard: ingest and streams are served here, everything else through the
-//! router.
+//! What the HTTP surface shows of an engine: its streams, its tokens, its hosts.
 
 use crate::engine::Engine;
-use crate::http::api;
-use crate::http::auth::{Scope, Tokens};
-use crate::http::convert::through_tide;
+use crate::http::auth::{Access, Denied, Scope, Tokens};
+use crate::http::backlog::StoreBacklog;
+use crate::http::front::Front;
+use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
-use crate::http::ingest;
-use crate::http::problem::Problem;
-use crate::http::service::Service;
-use crate::http::sse::{Backlog, Stream, StreamSettings};
+use crate::http::service::{ServerState, Service};
+use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
+use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
-use crate::http::wire::response::Reply;
+use crate::plan::SourcePlan;
 use crate::plan::diff::{Diff, PartFate, PlanRole};
 use crate::reload::Status;
 use crate::run::Generation;
+use crate::spec::Server;
+use smol::lock::Semaphore;
 use stages::contract::{Fault, Route, StreamShape};
-use stages::env::Pending;
-use stages::language::Environment;
-use stages::store::{Store, Stored, write_summary};
+use stages::health::{PartRole, Problem};
+use stages::language::{Environment, ServedHost};
+use stages::store::{Stored, write_summary};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-/// Events read from the store to fill the ring of a stream that is new.
+/// Most events read from the store at once, to fill the ring of a stream that is new.
 const FILL: usize = 1000;
+/// What one read of these may hold, in bytes.
+const FILL_BYTES: usize = 1 << 20;
 
 /// What the HTTP surface shows of an engine.
 #[derive(Clone)]
@@ -36,6 +39,11 @@ pub struct App {
     pub status: Arc<Status>,
     /// The hubs that the writer publishes to.
     pub hubs: Arc<Hubs>,
+    /// What is shared with the listener.
+    pub state: ServerState,
+    /// Who may read the store now.
+    pub(super) queries: Arc<QueryGate>,
+    turns: Arc<Semaphore>,
     surface: Arc<RwLock<Arc<Surface>>>,
 }
 
@@ -43,10 +51,13 @@ pub struct App {
 /// A reload replaces it as a whole, so that no route is served before its guard.
 #[derive(Default)]
 pub struct Surface {
-    /// Routes of sources with the names of their sources.
-    routes: Vec<(Arc<str>, Route)>,
-    /// The largest body of a request.
-    body_max: u64,
+    hosts: Hosts,
+    /// What a variable gave as a host and is none.
+    bad_hosts: Vec<String>,
+    /// Routes with the sources whose they are.
+    routes: Vec<(SourcePlan, Route)>,
+    /// The largest body of a request, in bytes.
+    pub(super) body_max: u64,
     tokens: Tokens,
     /// Tokens of sources that have their own, by path.
     senders: BTreeMap<String, Tokens>,
@@ -101,15 +112,18 @@ impl App {
     /// The surface of an engine; until [`App::activate`] it has no route of a source, and no
     /// token opens anything.
     pub fn new(engine: Arc<Engine>, status: Arc<Status>, hubs: Arc<Hubs>) -> Self {
-        App { engine, status, hubs, surface: Arc::default() }
+        let (state, queries) = (ServerState::default(), Arc::default());
+        let turns = Arc::new(Semaphore::new(TURNS_MAX));
+        App { engine, status, hubs, state, queries, turns, surface: Arc::default() }
     }
 
     /// The service for a listener.
     pub fn service(&self) -> Arc<dyn Service> {
-        Arc::new(Front { app: self.clone(), router: api::router(self.clone()) })
+        Arc::new(Front::new(self.clone()))
     }
 
-    fn surface(&self) -> Arc<Surface> {
+    /// What is in force; a request meets one surface from its beginning to its end.
+    pub(super) fn surface(&self) -> Arc<Surface> {
         self.surface.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -134,10 +148,10 @@ impl App {
         assert_eq!(tokens.is_empty(), plan.server.tokens.is_empty(), "each token guards");
         let (mut senders, mut routes) = (BTreeMap::new(), Vec::new());
         for (index, route) in &generation.routes {
-            let source = &plan.sources[*index].name;
+            let source = &plan.sources[*index];
             if let Some(secret) = &route.bearer {
                 let mut own = Tokens::default();
-                own.add(source.to_string(), secret, vec![Scope::Send]);
+                own.add(source.name.to_string(), secret, vec![Scope::Send]);
                 senders.insert(route.path.clone(), own);
             }
             routes.push((source.clone(), route.clone()));
@@ -152,14 +166,17 @@ impl App {
             };
             streams.insert(shape.path.clone(), stream);
         }
+        let (hosts, bad_hosts) = hosts_of(&plan.server, environment);
         let body_max = plan.server.body_max;
-        Ok(Surface { routes, body_max, tokens, senders, streams })
+        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, senders, streams })
     }
 
     /// Puts a surface in force. Streams that it does not share with the one before end, and their
     /// clients resume where they connect again.
     pub fn activate(&self, surface: Surface) {
         let surface = Arc::new(surface);
+        self.report_bad_hosts(&surface.bad_hosts);
+        self.state.hosts.set(surface.hosts.clone());
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
         let earlier = std::mem::replace(&mut *current, surface.clone());
         drop(current);
@@ -168,6 +185,16 @@ impl App {
         };
         // A request under way may hold the earlier surface for a while; its streams end now.
         earlier.streams.values().filter(|it| !goes_on(it)).for_each(|it| it.stream.hub.close());
+    }
+
+    fn report_bad_hosts(&self, hosts: &[String]) {
+        let health = self.engine.env.health.part(PartRole::Server, "");
+        health.clear("bad-host");
+        for host in hosts {
+            let problem = Problem::degraded("bad-host", format!("`{host}` is not a host"));
+            let advice = "correct what `server { hosts }` takes from outside the file";
+            health.report(problem.about(host.clone()).advise(advice));
+        }
     }
 
     /// A stream whose ring holds the newest events of the store.
@@ -189,20 +216,10 @@ impl App {
             began = store.figures().highest_pos.load(Ordering::SeqCst);
             Arc::new(Hub::new(name.clone(), shape.replay, began, serialise))
         });
-        let replay = shape.replay.min(FILL);
-        let older = store
-            .read(move |reader| {
-                let from = reader.pos_before_newest(replay)?.min(began);
-                Ok((from, reader.stream(from, began, FILL)?))
-            })
-            .await;
-        // A ring that cannot be filled is empty: clients read the store instead.
-        if let Ok((from, older)) = older {
-            seat.hub.fill(began, from, older.into_iter().map(Arc::new).collect());
-        }
+        self.fill(&seat.hub, began, shape.replay.min(FILL)).await;
         let stream = Stream {
             hub: seat.hub.clone(),
-            backlog: Arc::new(FromStore(store.clone())),
+            backlog: Arc::new(StoreBacklog(store.clone())),
             settings: StreamSettings {
                 clients_max: shape.clients_max,
                 replay_max: shape.replay,
@@ -210,8 +227,24 @@ impl App {
                 retry: Duration::from_secs(2),
             },
             clock: self.engine.env.clock.clone(),
+            turns: self.turns.clone(),
         };
         LiveStream { name: name.clone(), stream, _seat: Arc::new(seat) }
+    }
+
+    /// Puts what the store has of the time before `began` into a new ring. One that cannot be
+    /// filled stays as it is: clients read the store instead.
+    async fn fill(&self, hub: &Hub, began: u64, replay: usize) {
+        let store = &self.engine.store;
+        let Ok(from) = store.read(move |it| it.pos_before_newest(replay)).await else { return };
+        let mut older = hub.older(from.min(began));
+        while older.to() < began {
+            let from = older.to();
+            let read = store.read(move |it| it.stream(from, began, FILL, FILL_BYTES)).await;
+            let Ok(chunk) = read else { return };
+            older.push(&chunk.events.into_iter().map(Arc::new).collect::<Vec<_>>(), chunk.to);
+        }
+        hub.fill(older);
     }
 
     /// Every stream with its name.
@@ -222,110 +255,48 @@ impl App {
 }
 
 impl Surface {
-    fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<(), Reply> {
+    /// The source that takes what is sent to a path.
+    pub(super) fn source(&self, path: &str) -> Option<&(SourcePlan, Route)> {
+        self.routes.iter().find(|it| it.1.path == path)
+    }
+
+    /// The stream at a path.
+    pub(super) fn stream(&self, path: &str) -> Option<&Stream> {
+        self.streams.get(path).map(|it| &it.stream)
+    }
+
+    /// Where the file's sources and streams are.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let sources = self.routes.iter().map(|it| it.1.path.clone());
+        sources.chain(self.streams.keys().cloned()).collect()
+    }
+
+    /// Whether a request may do what `scope` is for.
+    pub(super) fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
+        self.tokens.allow(request, scope)
+    }
+
+    /// Whether a request may send to the source at `path`.
+    pub(super) fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<Access, Denied> {
         self.senders.get(path).unwrap_or(&self.tokens).allow(request, Scope::Send)
     }
 }
 
-struct Front {
-    app: App,
-    router: tide::Server<App>,
-}
-
-impl Front {
-    async fn answer(&self, request: &mut Request<'_>) -> Reply {
-        let path = request.head().path().to_owned();
-        let surface = self.app.surface();
-        if let Some((source, route)) = surface.routes.iter().find(|it| it.1.path == path) {
-            return self.ingest(request, route, source, &surface).await;
-        }
-        if let Some(live) = surface.streams.get(&path) {
-            if let Err(refused) = surface.tokens.allow(request, Scope::Read) {
-                return refused;
+/// The hosts that requests may be addressed to, and what comes from outside the file and is no
+/// host.
+fn hosts_of(server: &Server, environment: &dyn Environment) -> (Hosts, Vec<String>) {
+    let given = server.hosts.iter().filter_map(|it| it.value.resolve(environment).ok());
+    let (mut served, mut bad) = (Vec::new(), Vec::new());
+    for text in given {
+        // A variable may hold several.
+        for host in text.split_whitespace() {
+            match ServedHost::parse(host) {
+                Some(host) => served.push(host),
+                None => bad.push(host.to_owned()),
             }
-            return live.stream.open(request);
         }
-        self.routed(request, &path, &surface).await
     }
-
-    async fn ingest(
-        &self,
-        request: &mut Request<'_>,
-        route: &Route,
-        source: &Arc<str>,
-        surface: &Surface,
-    ) -> Reply {
-        let method = request.head().method().word();
-        if !route.methods.iter().any(|it| it == method) {
-            let allowed = route.methods.join(", ");
-            let problem = Problem::new(405, format!("this path takes {allowed}"));
-            return Reply::from(problem).with("allow", allowed);
-        }
-        // A signature is over the body: it is checked when that is read, before it is parsed.
-        let allowed = match &route.signature {
-            Some(signature) => ingest::is_signed(signature, request),
-            None => surface.allow_send(request, &route.path),
-        };
-        if let Err(refused) = allowed {
-            return refused;
-        }
-        let body_max = route.body_max.unwrap_or(surface.body_max);
-        ingest::answer(&self.app.engine, request, route, source, body_max).await
-    }
-
-    async fn routed(&self, request: &mut Request<'_>, path: &str, surface: &Surface) -> Reply {
-        let is_open = matches!(path, "/healthz" | "/readyz");
-        let scope =
-            if path.starts_with("/api/dead-letters") { Scope::Redrive } else { Scope::Read };
-        let is_known = surface.tokens.allow(request, scope);
-        if path == "/readyz" {
-            return api::ready(&self.app, is_known.is_ok());
-        }
-        if let (Err(refused), false) = (is_known, is_open) {
-            return refused;
-        }
-        let is_safe = matches!(request.head().method().word(), "GET" | "HEAD");
-        // A page of another site can make a browser send, but not with this type.
-        let is_json =
-            request.header("content-type").is_some_and(|it| it.starts_with("application/json"));
-        if !is_safe && !is_json && request.head().method().word() == "POST" {
-            return Problem::new(415, "send `content-type: application/json`").into();
-        }
-        let body = match request.body(1 << 16).await {
-            Ok(body) => body,
-            Err(error) => return error.into(),
-        };
-        through_tide(&self.router, request.head(), body).await
-    }
-}
-
-impl Service for Front {
-    fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply> {
-        Box::pin(self.answer(request))
-    }
-}
-
-/// What a client that is behind the ring reads.
-struct FromStore(Store);
-
-impl Backlog for FromStore {
-    fn chunk(
-        &self,
-        after_pos: u64,
-        up_to: u64,
-        limit: usize,
-    ) -> Pending<'_, Result<Vec<Arc<Stored>>, String>> {
-        Box::pin(async move {
-            let rows = self.0.read(move |it| it.stream(after_pos, up_to, limit)).await;
-            rows.map(|it| it.into_iter().map(Arc::new).collect()).map_err(|it| it.reason)
-        })
-    }
-
-    fn taken_pos(&self) -> u64 {
-        self.0.figures().taken_pos.load(Ordering::Relaxed)
-    }
-
-    fn highest_pos(&self) -> u64 {
-        self.0.figures().highest_pos.load(Ordering::Relaxed)
-    }
+    let public = server.public_url.as_ref();
+    let public = public.and_then(|it| it.value.resolve(environment).ok());
+    (Hosts::new(served, public.as_deref()), bad)
 }

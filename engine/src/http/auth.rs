@@ -35,6 +35,55 @@ impl Scope {
     }
 }
 
+/// Why a request may do what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody may.
+    Open,
+    /// It has shown a right token.
+    Shown,
+}
+
+/// Why a request may not do what it asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It shows no token.
+    Missing,
+    /// It shows one that is not known.
+    Unknown,
+    /// Its token is good for other things.
+    Scope(Scope),
+}
+
+impl Denied {
+    /// Its word in `/metrics`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Denied::Missing => "missing",
+            Denied::Unknown => "unknown",
+            Denied::Scope(_) => "scope",
+        }
+    }
+}
+
+impl From<Denied> for Reply {
+    fn from(denied: Denied) -> Reply {
+        let unknown = |detail| {
+            let reply = Reply::from(Problem::new(401, detail));
+            reply.with("www-authenticate", "Bearer realm=\"engine\"")
+        };
+        match denied {
+            Denied::Missing => unknown("send a token: `Authorization: Bearer TOKEN`"),
+            Denied::Unknown => unknown("this token is not known here"),
+            Denied::Scope(scope) => {
+                let word = scope.word();
+                let detail = format!("this token lacks the scope `{word}`; add it to its `scope=`");
+                Problem::new(403, detail).into()
+            }
+        }
+    }
+}
+
 /// One token; its text is not kept.
 #[derive(Clone)]
 pub struct Token {
@@ -89,15 +138,13 @@ impl Tokens {
         self.entries.is_empty()
     }
 
-    /// Whether the request may do what `scope` is for; else the answer to give, before any of
-    /// the body is read. Only `Authorization: Bearer` counts: a token in a URL ends in logs.
-    pub fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<(), Reply> {
+    /// Whether the request may do what `scope` is for, before any of its body is read. Only
+    /// `Authorization: Bearer` counts: a token in a URL ends in logs.
+    pub fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
         if self.entries.is_empty() {
-            return Ok(());
+            return Ok(Access::Open);
         }
-        let Some(secret) = bearer(request) else {
-            return Err(unknown("a bearer token is needed"));
-        };
+        let Some(secret) = bearer(request) else { return Err(Denied::Missing) };
         let digest = self.digest(secret);
         // Every entry is looked at, so that the time says nothing about the place of a match.
         let same = |it: &Token| (it.digest ^ digest) == 0;
@@ -106,12 +153,9 @@ impl Tokens {
             (known | hit, allowed | (hit & it.scopes.contains(&scope)))
         });
         match (known, allowed) {
-            (_, true) => Ok(()),
-            (true, false) => {
-                let detail = format!("the token has not the scope `{}`", scope.word());
-                Err(Problem::new(403, detail).into())
-            }
-            (false, _) => Err(unknown("the token is not known")),
+            (_, true) => Ok(Access::Shown),
+            (true, false) => Err(Denied::Scope(scope)),
+            (false, _) => Err(Denied::Unknown),
         }
     }
 
@@ -138,10 +182,6 @@ fn bearer<'r>(request: &'r Request<'_>) -> Option<&'r str> {
     (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then_some(secret)
 }
 
-fn unknown(detail: &str) -> Reply {
-    Reply::from(Problem::new(401, detail)).with("www-authenticate", "Bearer realm=\"engine\"")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +202,7 @@ mod tests {
         let mut body = Vec::new();
         let request = Request::new(head, None, &mut body);
         let answer = tokens.allow(&request, scope);
-        assert_eq!(answer.map_or_else(|it| it.status(), |()| 200), status);
+        assert_eq!(answer.map_or_else(|it| Reply::from(it).status(), |_| 200), status);
     }
 
     #[test]

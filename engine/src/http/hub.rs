@@ -10,6 +10,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+/// What the ring of one stream may hold, in bytes; each event counts with its frame.
+const RING_BYTES: usize = 8 << 20;
+
 /// Writes one event as one JSON text.
 pub type Serialise = Arc<dyn Fn(&Stored) -> String + Send + Sync>;
 
@@ -26,13 +29,19 @@ impl Framed {
         Framed { stored, bytes: OnceLock::new() }
     }
 
-    /// `id`, `event` and `data`, made once for all clients.
+    /// What it holds, or will once somebody wanted its bytes.
+    fn size(&self) -> usize {
+        2 * self.stored.size()
+    }
+
+    /// `id`, `event` and `data`, made once for all clients. `message` is the event that a
+    /// browser's `onmessage` is for.
     pub fn bytes(&self, serialise: &Serialise) -> &[u8] {
         self.bytes.get_or_init(|| {
             // JSON as received may be spread over lines. Between its tokens a line end is as
             // good as a space, and within them JSON has none; here it could forge a field.
             let data = serialise(&self.stored).replace(['\r', '\n'], " ");
-            let frame = format!("id: {}\nevent: event\ndata: {data}\n\n", self.stored.pos);
+            let frame = format!("id: {}\nevent: message\ndata: {data}\n\n", self.stored.pos);
             frame.into_bytes().into_boxed_slice()
         })
     }
@@ -76,6 +85,8 @@ pub struct Hub {
 
 struct Ring {
     events: VecDeque<Arc<Framed>>,
+    /// What these hold.
+    bytes: usize,
     /// The covered range: after `after`, up to and including `to`.
     after: u64,
     to: u64,
@@ -86,8 +97,7 @@ impl Hub {
     /// An empty ring for the sink `name`. Nothing at or below `after` will be published; what the
     /// store has of it may be put in later by [`Hub::fill`].
     pub fn new(name: Arc<str>, capacity: usize, after: u64, serialise: Serialise) -> Self {
-        let ring = Mutex::new(Ring { events: VecDeque::new(), after, to: after, is_closed: false });
-        let counters = HubCounters::default();
+        let (ring, counters) = (Mutex::new(Ring::new(after)), HubCounters::default());
         Hub { name, serialise, capacity, ring, news: Event::new(), counters }
     }
 
@@ -105,44 +115,32 @@ impl Hub {
     /// of the range. Does not wait for any client.
     pub fn publish(&self, committed: &[Arc<Stored>]) {
         let mut ring = self.lock();
-        let mut fresh = false;
-        for stored in committed {
-            if stored.pos <= ring.to {
-                continue;
-            }
-            ring.to = stored.pos;
-            if self.takes(stored) {
-                fresh = true;
-                ring.events.push_back(Arc::new(Framed::new(stored.clone())));
-            }
-        }
-        while self.capacity < ring.events.len() {
-            if let Some(oldest) = ring.events.pop_front() {
-                ring.after = oldest.stored.pos;
-            }
-        }
+        let fresh = ring.publish(committed, &self.name);
+        ring.shrink(self.capacity);
         drop(ring);
         if fresh {
             self.news.notify(usize::MAX);
         }
     }
 
-    /// Puts in what the store has of the time before the ring began: every event after `from` up
-    /// to the ring's first position, in order. Where the ring has moved on meanwhile, it stays.
-    pub fn fill(&self, began: u64, from: u64, older: Vec<Arc<Stored>>) {
+    /// What the store has of the time before the ring began, to be read from `from` on.
+    pub fn older(&self, from: u64) -> OlderEvents {
+        let (capacity, name) = (self.capacity, self.name.clone());
+        OlderEvents { ring: Ring::new(from), capacity, name }
+    }
+
+    /// Puts in what was read from the store, which must reach to where the ring began. Where the
+    /// ring has forgotten its beginning meanwhile, it stays as it is.
+    pub fn fill(&self, older: OlderEvents) {
         let mut ring = self.lock();
-        if ring.after != began {
+        if ring.after != older.to() {
             return;
         }
-        let fits = |stored: &Arc<Stored>| stored.pos <= began && self.takes(stored);
-        for stored in older.into_iter().filter(fits).rev() {
-            if self.capacity <= ring.events.len() {
-                ring.after = stored.pos;
-                return;
-            }
-            ring.events.push_front(Arc::new(Framed::new(stored)));
-        }
-        ring.after = from;
+        let newer = std::mem::replace(&mut ring.events, older.ring.events);
+        ring.events.extend(newer);
+        ring.bytes += older.ring.bytes;
+        ring.after = older.ring.after;
+        ring.shrink(self.capacity);
     }
 
     /// The stream is over: every client ends and finds its place again when it connects.
@@ -151,8 +149,8 @@ impl Hub {
         self.news.notify(usize::MAX);
     }
 
-    /// What follows `cursor`, at most `limit` events of it.
-    pub fn next(&self, cursor: u64, limit: usize) -> Found {
+    /// What follows `cursor`: at most `limit` events of it, and no more once they hold `bytes_max`.
+    pub fn next(&self, cursor: u64, limit: usize, bytes_max: usize) -> Found {
         let ring = self.lock();
         if ring.is_closed {
             return Found::Closed;
@@ -161,7 +159,14 @@ impl Hub {
             return Found::Before(ring.after);
         }
         let from = ring.events.partition_point(|it| it.stored.pos <= cursor);
-        let next: Vec<_> = ring.events.iter().skip(from).take(limit).cloned().collect();
+        let mut bytes = 0;
+        let is_room = |it: &&Arc<Framed>| {
+            let before = bytes;
+            bytes += it.stored.size();
+            before == 0 || before < bytes_max
+        };
+        let following = ring.events.iter().skip(from).take(limit);
+        let next: Vec<_> = following.take_while(is_room).cloned().collect();
         match next.last() {
             Some(last) => {
                 let all = from + next.len() == ring.events.len();
@@ -205,6 +210,67 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the store has of the time before a ring began; it holds no more than the ring may.
+pub struct OlderEvents {
+    ring: Ring,
+    capacity: usize,
+    name: Arc<str>,
+}
+
+impl OlderEvents {
+    /// Takes what follows, in the order of positions, up to and including `to`.
+    pub fn push(&mut self, events: &[Arc<Stored>], to: u64) {
+        assert!(self.ring.to < to, "each read goes on from the one before");
+        self.ring.publish(events, &self.name);
+        self.ring.to = to;
+        self.ring.shrink(self.capacity);
+    }
+
+    /// Up to where the store was read.
+    pub fn to(&self) -> u64 {
+        self.ring.to
+    }
+}
+
+impl Ring {
+    fn new(after: u64) -> Self {
+        Ring { events: VecDeque::new(), bytes: 0, after, to: after, is_closed: false }
+    }
+
+    /// Takes what is for the sink `name`; says whether anything was.
+    fn publish(&mut self, events: &[Arc<Stored>], name: &Arc<str>) -> bool {
+        let mut fresh = false;
+        for stored in events {
+            if stored.pos <= self.to {
+                continue;
+            }
+            self.to = stored.pos;
+            if stored.targets.contains(name) {
+                fresh = true;
+                self.push(Framed::new(stored.clone()));
+            }
+        }
+        fresh
+    }
+
+    fn push(&mut self, event: Framed) {
+        self.bytes += event.size();
+        self.events.push_back(Arc::new(event));
+    }
+
+    /// Forgets the oldest until it is within its bounds. The newest stays, however large.
+    fn shrink(&mut self, capacity: usize) {
+        let is_over = |it: &Ring| {
+            capacity < it.events.len() || (RING_BYTES < it.bytes && 1 < it.events.len())
+        };
+        while is_over(self) {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.size();
+            self.after = oldest.stored.pos;
+        }
     }
 }
 

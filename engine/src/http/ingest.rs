@@ -1,73 +1,114 @@
 //! Events over HTTP: one, a JSON array, or one a line.
 
+mod forms;
+
 use crate::engine::{Answer, Arrival, Engine, Unavailable};
+use crate::http::app::App;
+use crate::http::places::Seat;
 use crate::http::problem::Problem;
 use crate::http::query;
+use crate::http::service::Counters;
+use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use crate::intake::Refusal;
-use crate::plan::Violation;
-use serde_json::value::RawValue;
+use crate::plan::{SourcePlan, Violation};
+use forms::{Form, ITEMS_MAX};
 use serde_json::{Map, Value, json};
 use stages::contract::Route;
-use stages::signature::{Signature, Unsigned};
+use stages::language::write_bytes;
+use stages::signature::{Signature, Signed, Unsigned};
 use std::sync::Arc;
 
-/// Most items of one request.
-const ITEMS_MAX: usize = 1000;
-
-enum Form {
-    One,
-    Lines,
-}
-
-/// Reads the body and answers behind the commit.
+/// Reads the body and answers after the commit.
 pub(super) async fn answer(
-    engine: &Arc<Engine>,
+    app: &App,
     request: &mut Request<'_>,
     route: &Route,
-    source: &Arc<str>,
+    source: &SourcePlan,
     body_max: u64,
 ) -> Reply {
-    let form = match form_of(request) {
+    let form = match forms::form_of(request.head(), route, &source.name) {
         Ok(form) => form,
         Err(refused) => return refused,
     };
-    let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
-    let id = id.map(str::to_owned);
-    let http = describe(request);
     let body = match request.body(usize::try_from(body_max).unwrap_or(usize::MAX)).await {
         Ok(body) => body,
+        Err(BodyError::TooLarge(_)) => return too_large(body_max).closing(),
         Err(error) => return error.into(),
     };
-    if let Some(signature) = &route.signature {
-        let now = engine.env.clock.wall();
-        if let Err(why) = signature.check(&|name| only_header(request, name), &body, now) {
-            return unsigned(why);
-        }
-    }
+    let signed = match &route.signature {
+        None => Signed::default(),
+        Some(signature) => match check_signature(app, signature, request, &body) {
+            Ok(signed) => signed,
+            Err(refused) => return refused,
+        },
+    };
+    let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
+    let id = id.map(str::to_owned).or(signed.id);
+    let mut sender = Sender {
+        engine: &app.engine,
+        source: &source.name,
+        http: describe(request),
+        once: signed.once,
+    };
     let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
     let items = match form {
-        Form::Lines => lines(&body),
-        Form::One if is_array => match array(&body) {
-            Some(items) => items,
-            None => return Problem::new(400, "not JSON: the array cannot be read").into(),
+        Form::Nothing => match forms::without_body(request.head(), &source.map) {
+            Ok(message) => return sender.one(message, id).await,
+            Err(problem) => return problem.into(),
         },
-        Form::One => return one(engine, source, body, http, id).await,
+        Form::Lines => forms::lines(&body),
+        Form::Json if is_array => match forms::array(&body) {
+            Ok(items) => items,
+            Err(reason) => return Problem::new(400, reason).into(),
+        },
+        Form::Json => return sender.one(body, id).await,
     };
+    // The items are copies; held besides them the body would count twice.
+    drop(body);
     if ITEMS_MAX < items.len() {
-        let detail = format!("{} items; at most {ITEMS_MAX} in one request", items.len());
+        let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
         return Problem::new(413, detail).into();
     }
-    many(engine, source, items, http).await
+    sender.many(items).await
+}
+
+fn too_large(body_max: u64) -> Reply {
+    let most = write_bytes(body_max);
+    let detail = format!(
+        "the body is larger than {most}; write `server {{ max-body \"…\" }}` in the pipeline \
+         file to take larger ones"
+    );
+    Problem::new(413, detail).into()
 }
 
 /// Whether a request carries a signature at all, before its body is read.
-pub(super) fn is_signed(signature: &Signature, request: &Request<'_>) -> Result<(), Reply> {
+pub(super) fn is_signed(
+    signature: &Signature,
+    request: &Request<'_>,
+    counters: &Counters,
+) -> Result<(), Reply> {
     if signature.is_given(&|name| only_header(request, name)) {
         return Ok(());
     }
+    counters.auth_failures.note("signature");
     Err(unsigned(Unsigned::Missing))
+}
+
+fn check_signature(
+    app: &App,
+    signature: &Signature,
+    request: &Request<'_>,
+    body: &[u8],
+) -> Result<Signed, Reply> {
+    let now = app.engine.env.clock.wall();
+    let signed = signature.check(&|name| only_header(request, name), body, now);
+    match &signed {
+        Ok(_) => drop(request.seat().inspect(|it: &&Seat| it.vouch())),
+        Err(_) => app.state.counters.auth_failures.note("signature"),
+    }
+    signed.map_err(unsigned)
 }
 
 /// A header that stands twice is none: which of them counts would be a guess.
@@ -82,21 +123,6 @@ fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
 
 fn unsigned(why: Unsigned) -> Reply {
     Problem::new(401, why.to_string()).into()
-}
-
-fn form_of(request: &Request<'_>) -> Result<Form, Reply> {
-    let given = request.header("content-type").unwrap_or("application/json");
-    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
-        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
-        "application/json" => Ok(Form::One),
-        it if it.ends_with("+json") => Ok(Form::One),
-        _ => {
-            let detail =
-                format!("`{kind}` is not taken; send application/json or application/x-ndjson");
-            Err(Problem::new(415, detail).into())
-        }
-    }
 }
 
 /// The request for expressions: `http.header('X-…')`, `http.query('…')`, `http.path`.
@@ -115,35 +141,47 @@ fn describe(request: &Request<'_>) -> Arc<Value> {
     Arc::new(json!({ "headers": headers, "query": query, "method": method, "path": path }))
 }
 
-fn lines(body: &[u8]) -> Vec<Vec<u8>> {
-    let lines = body.split(|it| *it == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|it| !it.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
-}
-
-/// The items as they were received, white space around them cut.
-fn array(body: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let items: Vec<&RawValue> = serde_json::from_slice(body).ok()?;
-    Some(items.into_iter().map(|it| it.get().as_bytes().to_vec()).collect())
-}
-
-fn arrival(bytes: Vec<u8>, http: Arc<Value>, id: Option<String>) -> Arrival {
-    Arrival { bytes: bytes.into(), http: Some(http), id, kind: None, decoded: None }
-}
-
-async fn one(
-    engine: &Arc<Engine>,
-    source: &str,
-    body: Vec<u8>,
+/// Whose messages they are.
+struct Sender<'a> {
+    engine: &'a Arc<Engine>,
+    source: &'a str,
     http: Arc<Value>,
-    id: Option<String>,
-) -> Reply {
-    let arrivals = vec![arrival(body, http, id)];
-    match engine.ingest(source, arrivals, Vec::new(), false).await {
-        Ok(answers) => {
-            let answer = answers.into_iter().next().expect("one message has one answer");
-            single(answer)
+    /// What tells this request from every other one that was signed.
+    once: Option<String>,
+}
+
+impl Sender<'_> {
+    fn arrival(&self, bytes: Vec<u8>, id: Option<String>, once: Option<String>) -> Arrival {
+        let http = Some(self.http.clone());
+        Arrival { bytes: bytes.into(), http, id, once, ..Arrival::default() }
+    }
+
+    async fn one(&mut self, body: Vec<u8>, id: Option<String>) -> Reply {
+        let once = self.once.take();
+        let arrivals = vec![self.arrival(body, id, once)];
+        match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
+            Ok(answers) => {
+                let answer = answers.into_iter().next().expect("one message has one answer");
+                single(answer)
+            }
+            Err(unavailable) => later(&unavailable),
         }
-        Err(unavailable) => later(&unavailable),
+    }
+
+    async fn many(&self, items: Vec<Vec<u8>>) -> Reply {
+        let once = |index: usize| self.once.as_ref().map(|it| format!("{it}#{index}"));
+        let items = items.into_iter().enumerate();
+        let arrivals =
+            items.map(|(index, it)| self.arrival(it, None, once(index))).collect::<Vec<_>>();
+        let answers = match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
+            Ok(answers) => answers,
+            Err(unavailable) => return later(&unavailable),
+        };
+        let results: Vec<Value> = answers.iter().map(item).collect();
+        let is_taken =
+            |it: &Answer| matches!(it, Answer::Accepted { .. } | Answer::Duplicate { .. });
+        let status = if answers.iter().all(is_taken) { 202 } else { 207 };
+        Reply::json(status, &json!({ "results": results }))
     }
 }
 
@@ -181,25 +219,12 @@ fn taken_body(answer: &Answer) -> (u16, Value) {
 }
 
 fn conflict(seq: u64) -> Problem {
-    Problem::new(409, format!("another body came before with this id, as {seq}"))
+    Problem::new(409, format!("this id was already accepted with a different body, as event {seq}"))
 }
 
 fn problem(refusal: &Refusal) -> Problem {
     let errors = refusal.violations.iter().map(Violation::json).collect();
     Problem::new(refusal.status, refusal.detail.clone()).with_errors(errors)
-}
-
-async fn many(engine: &Arc<Engine>, source: &str, items: Vec<Vec<u8>>, http: Arc<Value>) -> Reply {
-    let arrivals: Vec<Arrival> =
-        items.into_iter().map(|it| arrival(it, http.clone(), None)).collect();
-    let answers = match engine.ingest(source, arrivals, Vec::new(), false).await {
-        Ok(answers) => answers,
-        Err(unavailable) => return later(&unavailable),
-    };
-    let results: Vec<Value> = answers.iter().map(item).collect();
-    let is_taken = |it: &Answer| matches!(it, Answer::Accepted { .. } | Answer::Duplicate { .. });
-    let status = if answers.iter().all(is_taken) { 202 } else { 207 };
-    Reply::json(status, &json!({ "results": results }))
 }
 
 /// What the item would be answered alone.

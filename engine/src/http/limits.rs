@@ -27,9 +27,12 @@ pub struct Limits {
     pub linger_time: Duration,
     /// How much of it we swallow.
     pub linger_bytes: usize,
-    /// Open connections; beyond it closed at accept.
+    /// Bytes that all bodies and answers under way may hold together; beyond it 503.
+    pub held_bytes: usize,
+    /// Open connections; beyond it the one that has come least far is closed.
     pub connections_max: usize,
-    /// Open connections of one address (of one /64 for IPv6); beyond it closed at accept.
+    /// Open connections of one address (of one /64 for IPv6) while there are few; beyond it closed
+    /// at accept.
     pub connections_per_ip: usize,
 }
 
@@ -47,6 +50,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
             linger_bytes: 1024 * 1024,
+            held_bytes: 32 * 1024 * 1024,
             connections_max: 512,
             // Fifty stream clients may come through one proxy on this machine.
             connections_per_ip: 128,

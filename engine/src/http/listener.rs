@@ -1,18 +1,17 @@
 //! Takes connections, a limited number of them, and lets them end in order.
 
+use crate::http::places::{NoSeat, Seat};
 use crate::http::service::{Counters, Site, count};
 use crate::http::wire::{self, Ends};
-use event_listener::Event;
 use futures_util::FutureExt;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Task};
 use stages::env::within;
-use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The first pause after a failure to accept; each further one in a row doubles it.
@@ -24,17 +23,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A listener at work. Dropping it closes the listener and every connection at once.
 pub struct Server {
     site: Arc<Site>,
-    open: Arc<Open>,
     accepting: Option<Task<()>>,
 }
 
 impl Server {
     /// Takes connections from `listener` until it is told otherwise.
     pub fn start(listener: TcpListener, executor: Arc<Executor<'static>>, site: Arc<Site>) -> Self {
-        let open = Arc::new(Open::default());
-        let door = Door { site: site.clone(), open: open.clone(), executor: executor.clone() };
+        let door = Door { site: site.clone(), executor: executor.clone() };
         let accepting = Some(executor.spawn(async move { door.accept(listener).await }));
-        Server { site, open, accepting }
+        Server { site, accepting }
     }
 
     /// What happened.
@@ -49,7 +46,7 @@ impl Server {
             task.cancel().await;
         }
         self.site.stop.stop();
-        let done = within(&*self.site.clock, grace, self.open.emptied()).await;
+        let done = within(&*self.site.clock, grace, self.site.places.emptied()).await;
         done.is_some()
     }
 }
@@ -57,63 +54,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Each connection holds the list that holds it, so the list does not go by itself.
-        let tasks = std::mem::take(&mut self.open.lock().tasks);
-        drop(tasks);
-    }
-}
-
-/// The connections that are open.
-#[derive(Default)]
-struct Open {
-    all: Mutex<All>,
-    ended: Event,
-}
-
-#[derive(Default)]
-struct All {
-    next: u64,
-    tasks: HashMap<u64, (IpAddr, Task<()>)>,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-impl Open {
-    fn lock(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remove(&self, id: u64, counters: &Counters) {
-        let mut all = self.lock();
-        let removed = all.tasks.remove(&id);
-        if let Some((address, _)) = &removed
-            && let Some(number) = all.by_address.get_mut(address)
-        {
-            *number -= 1;
-            if *number == 0 {
-                all.by_address.remove(address);
-            }
-        }
-        counters.open.store(all.tasks.len() as u64, Ordering::Relaxed);
-        drop(all);
-        // The task that ends here is dropped after the lock: it holds nothing any more.
-        drop(removed);
-        self.ended.notify(usize::MAX);
-    }
-
-    async fn emptied(&self) {
-        loop {
-            let listener = self.ended.listen();
-            if self.lock().tasks.is_empty() {
-                return;
-            }
-            listener.await;
-        }
+        self.site.places.clear();
     }
 }
 
 /// What the accepting task holds.
 struct Door {
     site: Arc<Site>,
-    open: Arc<Open>,
     executor: Arc<Executor<'static>>,
 }
 
@@ -142,40 +89,36 @@ impl Door {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let counters = &self.site.counters;
-        let address = counted_address(peer.ip());
-        let mut all = self.open.lock();
-        if self.site.limits.connections_max <= all.tasks.len() {
-            return count(&counters.refused_total);
+        let site = &self.site;
+        let (address, now) = (counted_address(peer.ip()), site.clock.monotonic());
+        let seated = match site.places.admit(address, &site.limits, now) {
+            Ok(seated) => seated,
+            Err(NoSeat::Full) => return count(&site.counters.refused_total),
+            Err(NoSeat::Share) => return count(&site.counters.refused_ip),
+        };
+        if seated.has_evicted {
+            count(&site.counters.evicted);
         }
-        let here = all.by_address.entry(address).or_default();
-        if self.site.limits.connections_per_ip <= *here {
-            return count(&counters.refused_ip);
-        }
-        *here += 1;
-        count(&counters.accepted);
-        let id = all.next;
-        all.next += 1;
-        // Spawned under the lock: the task's own removal waits for it, and so finds the entry.
-        let task =
-            self.executor.spawn(talk(stream, peer, id, self.site.clone(), self.open.clone()));
-        all.tasks.insert(id, (address, task));
-        counters.open.store(all.tasks.len() as u64, Ordering::Relaxed);
+        count(&site.counters.accepted);
+        let talking = talk(stream, peer, seated.seat.clone(), site.clone());
+        site.places.seat_task(&seated.seat, self.executor.spawn(talking));
+        site.counters.open.store(site.places.len() as u64, Ordering::Relaxed);
     }
 }
 
 /// One connection; its panic is its own end and nobody else's.
-async fn talk(stream: TcpStream, peer: SocketAddr, id: u64, site: Arc<Site>, open: Arc<Open>) {
+async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<Site>) {
     // Without it small answers wait for the other side's acknowledgement; failing is harmless.
     stream.set_nodelay(true).unwrap_or_default();
     let local = stream.local_addr().ok().map(|it| it.ip());
     let ends = Ends { peer: Some(peer.ip().to_canonical()), local };
-    let work = AssertUnwindSafe(wire::serve(stream, ends, &site)).catch_unwind();
+    let work = AssertUnwindSafe(wire::serve(stream, ends, &seat, &site)).catch_unwind();
     if work.await.is_err() {
         count(&site.counters.panics);
         tracing::error!(%peer, "a connection ended in a panic");
     }
-    open.remove(id, &site.counters);
+    site.places.leave(&seat);
+    site.counters.open.store(site.places.len() as u64, Ordering::Relaxed);
 }
 
 /// Whether a failure to accept is over with the connection that it was about.
@@ -187,7 +130,7 @@ fn is_of_one_connection(kind: ErrorKind) -> bool {
 }
 
 /// An IPv6 host has a whole /64 to itself, so that is what counts as one.
-fn counted_address(ip: IpAddr) -> IpAddr {
+pub(crate) fn counted_address(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),
         ip => ip,
@@ -198,8 +141,8 @@ fn counted_address(ip: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
     use crate::http::limits::Limits;
+    use crate::http::service::ServerState;
     use crate::http::testing::{Echo, ManualClock};
-    use crate::http::wire::hosts::Hosts;
     use smol::io::{AsyncReadExt, AsyncWriteExt};
 
     const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -212,7 +155,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let clock = ManualClock::new();
         let service = Arc::new(Echo::default());
-        let site = Site::new(service, Hosts::default(), limits, clock.clone());
+        let site = Site::new(service, ServerState::default(), limits, clock.clone());
         (Server::start(listener, executor.clone(), Arc::new(site)), address, clock)
     }
 
@@ -223,21 +166,29 @@ mod tests {
         String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 
+    /// Waits until the server has taken so many requests.
+    async fn until_asked(server: &Server, requests: u64) {
+        while server.counters().requests.load(Ordering::Relaxed) < requests {
+            smol::future::yield_now().await;
+        }
+    }
+
     #[test]
-    fn a_connection_over_the_cap_is_closed_and_its_place_comes_back() {
+    fn over_the_cap_an_idle_connection_leaves_and_a_busy_one_stays() {
         let executor = Arc::new(Executor::new());
         smol::block_on(executor.clone().run(async move {
             let limits = Limits { connections_per_ip: 1, ..Limits::default() };
             let (server, address, _clock) = start(&executor, limits).await;
-            let mut first = TcpStream::connect(address).await.unwrap();
-            assert!(ask(&mut first).await.starts_with("HTTP/1.1 200 OK\r\n"));
-            let mut second = TcpStream::connect(address).await.unwrap();
-            assert_eq!(second.read(&mut [0; 8]).await.unwrap_or(0), 0);
-            assert_eq!(server.counters().refused_ip.load(Ordering::Relaxed), 1);
-            drop(first);
-            server.open.emptied().await;
+            let mut idle = TcpStream::connect(address).await.unwrap();
+            assert!(ask(&mut idle).await.starts_with("HTTP/1.1 200 OK\r\n"));
+            let mut busy = TcpStream::connect(address).await.unwrap();
+            assert_eq!(idle.read(&mut [0; 8]).await.unwrap_or(0), 0);
+            assert_eq!(server.counters().evicted.load(Ordering::Relaxed), 1);
+            busy.write_all(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+            until_asked(&server, 2).await;
             let mut third = TcpStream::connect(address).await.unwrap();
-            assert!(ask(&mut third).await.starts_with("HTTP/1.1 200 OK\r\n"));
+            assert_eq!(third.read(&mut [0; 8]).await.unwrap_or(0), 0);
+            assert_eq!(server.counters().refused_ip.load(Ordering::Relaxed), 1);
         }));
     }
 
@@ -262,9 +213,7 @@ mod tests {
             let mut stream = TcpStream::connect(address).await.unwrap();
             ask(&mut stream).await;
             stream.write_all(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-            while server.counters().requests.load(Ordering::Relaxed) < 2 {
-                smol::future::yield_now().await;
-            }
+            until_asked(&server, 2).await;
             let mut drained = std::pin::pin!(server.drain(Duration::from_secs(5)));
             let ended = loop {
                 if let Some(ended) = smol::future::poll_once(&mut drained).await {

@@ -19,18 +19,6 @@ pub fn decoded(text: &str) -> Option<String> {
     String::from_utf8(percent_decode(text.as_bytes(), false)?).ok()
 }
 
-/// The host of a URL, without port.
-pub fn host_of_url(url: &str) -> Option<String> {
-    let (_, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let authority = authority.rsplit_once('@').map_or(authority, |it| it.1);
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    Some(host.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

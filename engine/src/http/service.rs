@@ -1,13 +1,14 @@
 //! What the rest of the engine plugs in, and what all connections share.
 
 use crate::http::limits::Limits;
-use crate::http::wire::hosts::Hosts;
+use crate::http::places::Places;
+use crate::http::wire::hosts::HostList;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use event_listener::{Event, EventListener};
 use stages::env::{Clock, Pending};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Answers requests.
 pub trait Service: Send + Sync + 'static {
@@ -51,28 +52,65 @@ pub struct Counters {
     pub refused_total: AtomicU64,
     /// Connections closed at accept since their address had too many.
     pub refused_ip: AtomicU64,
+    /// Connections closed to make room for others.
+    pub evicted: AtomicU64,
+    /// Bodies and answers for which there was no memory.
+    pub refused_bytes: AtomicU64,
     /// Failures to accept.
     pub accept_errors: AtomicU64,
     /// Requests handed to the service.
     pub requests: AtomicU64,
     /// Requests refused before the service saw them.
     pub refused_requests: AtomicU64,
+    /// Requests that a page of another address had a browser send.
+    pub foreign_pages: AtomicU64,
+    /// Requests without a right token or signature.
+    pub auth_failures: AuthFailures,
     /// Requests cut off by the clock.
     pub timeouts: AtomicU64,
     /// Panics caught.
     pub panics: AtomicU64,
 }
 
+/// Requests that were refused for who sent them, by reason.
+#[derive(Debug, Default)]
+pub struct AuthFailures([AtomicU64; 4]);
+
+impl AuthFailures {
+    const REASONS: [&'static str; 4] = ["missing", "unknown", "scope", "signature"];
+
+    pub(crate) fn note(&self, reason: &str) {
+        let index = Self::REASONS.iter().position(|it| *it == reason);
+        debug_assert!(index.is_some(), "`{reason}` is not counted");
+        index.inspect(|it| count(&self.0[*it]));
+    }
+
+    /// Each reason and how often it was given.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Self::REASONS.into_iter().zip(self.0.iter().map(|it| it.load(Ordering::Relaxed)))
+    }
+}
+
 pub(crate) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What a listener and the application behind it share.
+#[derive(Clone, Default)]
+pub struct ServerState {
+    /// Whom requests may be addressed to.
+    pub hosts: Arc<HostList>,
+    /// What happened.
+    pub counters: Arc<Counters>,
+    pub(crate) places: Arc<Places>,
 }
 
 /// What all connections of one listener share.
 pub struct Site {
     /// Answers.
     pub service: Arc<dyn Service>,
-    /// Whom requests may be addressed to; a reload may change it.
-    hosts: RwLock<Arc<Hosts>>,
+    /// Whom requests may be addressed to.
+    pub hosts: Arc<HostList>,
     /// Bounds.
     pub limits: Limits,
     /// Time.
@@ -80,7 +118,8 @@ pub struct Site {
     /// The end.
     pub stop: Stop,
     /// What happened.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
+    pub(crate) places: Arc<Places>,
     date: Mutex<(i64, [u8; 29])>,
 }
 
@@ -88,29 +127,21 @@ impl Site {
     /// From its parts.
     pub fn new(
         service: Arc<dyn Service>,
-        hosts: Hosts,
+        state: ServerState,
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let ServerState { hosts, counters, places } = state;
         Site {
             service,
-            hosts: RwLock::new(Arc::new(hosts)),
+            hosts,
             limits,
             clock,
             stop: Stop::default(),
-            counters: Counters::default(),
+            counters,
+            places,
             date: Mutex::new((i64::MIN, [0; 29])),
         }
-    }
-
-    /// Whom requests may be addressed to.
-    pub fn hosts(&self) -> Arc<Hosts> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// From the next request on, requests may be addressed to these.
-    pub fn set_hosts(&self, hosts: Hosts) {
-        *self.hosts.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hosts);
     }
 
     /// The `Date` of an answer given now, made once a second.

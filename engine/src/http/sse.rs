@@ -4,9 +4,9 @@ use crate::http::hub::{Found, Framed, Hub, Place, Serialise};
 use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::timer::Timer;
-use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{Content, Feed, Reply};
+use smol::lock::Semaphore;
 use stages::env::{Clock, Pending};
 use stages::event::Priority;
 use stages::store::Stored;
@@ -16,21 +16,24 @@ use std::time::Duration;
 
 /// The store, as far as a client behind the ring needs it.
 pub trait Backlog: Send + Sync {
-    /// Visible events after `after_pos`, up to and including `up_to`, in the order of `pos`, the
-    /// first `limit` of them. It may leave out what was not routed to this sink. Fewer than
-    /// `limit` means that there are no more up to `up_to`.
-    fn chunk(
-        &self,
-        after_pos: u64,
-        up_to: u64,
-        limit: usize,
-    ) -> Pending<'_, Result<Vec<Arc<Stored>>, String>>;
+    /// Visible events after `after_pos`, up to and including `up_to`, in the order of `pos`: at
+    /// most [`CHUNK`] of them, and no more once they hold [`CHUNK_BYTES`]. It may leave out what
+    /// was not routed to this sink.
+    fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>>;
 
     /// The highest position that retention took; 0 when it took none.
     fn taken_pos(&self) -> u64;
 
     /// The highest position that is visible.
     fn highest_pos(&self) -> u64;
+}
+
+/// A stretch of the store.
+pub struct BacklogChunk {
+    /// Its events, in the order of `pos`.
+    pub events: Vec<Arc<Stored>>,
+    /// There are no others up to and including this position.
+    pub to: u64,
 }
 
 /// The settings of one streaming sink.
@@ -68,10 +71,20 @@ pub struct Stream {
     pub settings: StreamSettings,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Turns at the store, for the clients of all streams.
+    pub turns: Arc<Semaphore>,
 }
 
-/// Events taken from the ring or the store at once.
-const CHUNK: usize = 64;
+/// Most events taken from the ring or the store at once.
+pub const CHUNK: usize = 64;
+
+/// What these may hold, in bytes; one event is taken, however large it is.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Clients that read the store at the same time, of all streams. A client takes a turn for each
+/// chunk, so that none of them waits for another's whole history, and queries always find a
+/// connection that no stream uses.
+pub const TURNS_MAX: usize = 1;
 
 /// Bytes after which a piece is sent.
 const PIECE: usize = 16 * 1024;
@@ -79,18 +92,19 @@ const PIECE: usize = 16 * 1024;
 impl Stream {
     /// Answers a request for the stream.
     pub fn open(&self, request: &Request<'_>) -> Reply {
-        let head = request.head();
-        if !matches!(head.method(), Method::Get | Method::Head) {
-            let problem = Problem::new(405, "a stream is only read");
-            return Reply::from(problem).with("allow", "GET, HEAD");
-        }
-        let asked = match Asked::read(head.query().unwrap_or_default(), request) {
+        let query = request.head().query().unwrap_or_default();
+        let asked = match Asked::read(query, request) {
             Ok(asked) => asked,
             Err(detail) => return Problem::new(400, detail).into(),
         };
         let Some(place) = self.hub.enter(self.settings.clients_max) else {
             let seconds = self.settings.retry.as_secs().max(1);
-            return Problem::new(503, "the stream has no place left").retry_after(seconds).into();
+            let most = self.settings.clients_max;
+            let detail = format!(
+                "{most} clients are connected, the most for this stream; write a larger \
+                 `max-clients {most}` in its sink"
+            );
+            return Problem::new(503, detail).retry_after(seconds).into();
         };
         let client = self.client(asked, place);
         Reply::new(200, "text/event-stream", Content::Stream(Box::new(client)))
@@ -103,12 +117,14 @@ impl Stream {
         let (after, to) = hub.range();
         let mut first = format!("retry: {}\n\n", self.settings.retry.as_millis()).into_bytes();
         let cursor = match (asked.last_id, asked.replay) {
-            (Some(id), _) if to.max(self.backlog.highest_pos()) < id => {
-                // Of another store, or of one in memory that a restart emptied.
-                gap(hub, id, after, &mut first);
+            (Some(LastId::Position(id)), _) if id <= to.max(self.backlog.highest_pos()) => id,
+            (Some(id), _) => {
+                // Of another store, of one in memory that a restart emptied, or of another stream
+                // that was at this address.
+                let from = if let LastId::Position(id) = id { id } else { 0 };
+                gap(hub, from, after, &mut first);
                 after
             }
-            (Some(id), _) => id,
             (None, Some(count)) => {
                 let count = count.min(self.settings.replay_max);
                 hub.rewind(count, |it| asked.filter.lets_through(it))
@@ -120,6 +136,7 @@ impl Stream {
         Client {
             place,
             backlog: self.backlog.clone(),
+            turns: self.turns.clone(),
             filter: asked.filter,
             heartbeat: self.settings.heartbeat,
             cursor,
@@ -137,10 +154,24 @@ fn gap(hub: &Hub, from: u64, to: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("id: {to}\nevent: gap\ndata: {data}\n\n").as_bytes());
 }
 
+/// The last id that a client remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LastId {
+    Position(u64),
+    /// It is none of ours.
+    Foreign,
+}
+
+impl LastId {
+    fn read(text: &str) -> Self {
+        number(text).map_or(LastId::Foreign, LastId::Position)
+    }
+}
+
 /// What the client asked for.
 #[derive(Default)]
 struct Asked {
-    last_id: Option<u64>,
+    last_id: Option<LastId>,
     replay: Option<usize>,
     filter: Filter,
 }
@@ -158,26 +189,29 @@ impl Asked {
                     let level = level.ok_or("`priority` is low, normal, high or critical")?;
                     asked.filter.priorities.push(level);
                 }
-                "last_event_id" => asked.last_id = Some(number(&value, "last_event_id")?),
+                "last_event_id" if value.is_empty() => {}
+                "last_event_id" => asked.last_id = Some(LastId::read(&value)),
                 "replay" => {
-                    let count = number(&value, "replay")?;
+                    let count = number(&value).ok_or("`replay` is a whole number of events")?;
                     asked.replay = Some(usize::try_from(count).unwrap_or(usize::MAX));
                 }
-                _ => return Err(format!("there is no parameter `{name}`")),
+                _ => {
+                    let known = "type, source, priority, last_event_id and replay";
+                    return Err(format!("there is no parameter `{name}`, only {known}"));
+                }
             }
         }
         // What the browser remembers is newer than the address that the page was given.
         if let Some(id) = request.header("last-event-id").filter(|it| !it.is_empty()) {
-            asked.last_id = Some(number(id, "Last-Event-ID")?);
+            asked.last_id = Some(LastId::read(id));
         }
         Ok(asked)
     }
 }
 
-fn number(text: &str, name: &str) -> Result<u64, String> {
-    let digits = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    let value = if digits { text.parse().ok() } else { None };
-    value.ok_or_else(|| format!("`{name}` is not a number that we gave"))
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|it| it.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 /// Any of the values of a kind, for every kind that has values.
@@ -202,6 +236,7 @@ impl Filter {
 struct Client {
     place: Place,
     backlog: Arc<dyn Backlog>,
+    turns: Arc<Semaphore>,
     filter: Filter,
     heartbeat: Duration,
     cursor: u64,
@@ -224,7 +259,7 @@ impl Client {
     async fn gather(&mut self, out: &mut Vec<u8>) -> bool {
         loop {
             let news = self.place.hub().listen();
-            match self.place.hub().next(self.cursor, CHUNK) {
+            match self.place.hub().next(self.cursor, CHUNK, CHUNK_BYTES) {
                 Found::Before(range) => {
                     if let Err(error) = self.read_store(range, out).await {
                         // The client connects again and goes on from its last id.
@@ -261,20 +296,23 @@ impl Client {
 
     /// One step through the store, towards the ring's range.
     async fn read_store(&mut self, up_to: u64, out: &mut Vec<u8>) -> Result<(), String> {
-        let chunk = self.backlog.chunk(self.cursor, up_to, CHUNK).await?;
+        let chunk = {
+            let _turn = self.turns.acquire().await;
+            self.backlog.chunk(self.cursor, up_to).await?
+        };
         // Asked after the chunk: what retention takes meanwhile is then told, not lost.
         let taken = self.backlog.taken_pos().min(up_to);
         if self.cursor < taken {
             gap(self.place.hub(), self.cursor, taken, out);
             self.cursor = taken;
         }
-        let last = chunk.last().filter(|_| CHUNK <= chunk.len()).map_or(up_to, |it| it.pos);
         let events: Vec<_> = chunk
+            .events
             .into_iter()
             .filter(|it| self.cursor < it.pos && self.place.hub().takes(it))
             .map(|it| Arc::new(Framed::new(it)))
             .collect();
-        self.take(&events, last.max(self.cursor), out);
+        self.take(&events, chunk.to.max(self.cursor), out);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! conversation with one connection, driven until nothing moves.
 
 use crate::http::limits::Limits;
-use crate::http::service::{Service, Site};
+use crate::http::service::{ServerState, Service, Site};
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::response::Reply;
 use crate::http::wire::{self, Ends};
@@ -12,6 +12,7 @@ use stages::time::Timestamp;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -151,7 +152,8 @@ impl Talk {
     }
 
     pub(crate) fn clocked(clock: Arc<ManualClock>, service: impl Service) -> Self {
-        let site = Site::new(Arc::new(service), Hosts::default(), Limits::default(), clock.clone());
+        let site =
+            Site::new(Arc::new(service), ServerState::default(), Limits::default(), clock.clone());
         Self::on(Arc::new(site), clock)
     }
 
@@ -161,8 +163,12 @@ impl Talk {
         let executor = smol::Executor::new();
         let stream = Wire { input: input.clone(), output: output.clone() };
         let shared = site.clone();
-        let task =
-            executor.spawn(async move { wire::serve(stream, Ends::default(), &shared).await });
+        let task = executor.spawn(async move {
+            let (now, address) = (shared.clock.monotonic(), IpAddr::from([127, 0, 0, 1]));
+            let seat = shared.places.admit(address, &shared.limits, now).unwrap().seat;
+            wire::serve(stream, Ends::default(), &seat, &shared).await;
+            shared.places.leave(&seat);
+        });
         let talk = Talk { executor, clock, site, input, output, task };
         talk.settle();
         talk

@@ -16,6 +16,8 @@ pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 
+use crate::http::limits::Limits;
+use crate::http::places::{Seat, SeatPhase};
 use crate::http::problem::Problem;
 use crate::http::service::{Site, count};
 use crate::http::timer::Timer;
@@ -28,6 +30,7 @@ use response::{Content, Feed, Frame, Reply};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The two addresses of a connection, as far as they are known.
@@ -42,6 +45,9 @@ pub struct Ends {
 /// Bodies shorter than this go out together with their head.
 const JOINED_MAX: usize = 16 * 1024;
 
+/// Memory that a stream keeps between its pieces.
+const PIECE_KEPT: usize = 32 * 1024;
+
 /// What a client may say while it listens to a stream.
 const CHATTER_MAX: usize = 64 * 1024;
 
@@ -49,10 +55,15 @@ const CHATTER_MAX: usize = 64 * 1024;
 const TURN: u32 = 32;
 
 /// Answers the requests of one connection until it ends.
-pub async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(stream: S, ends: Ends, site: &Site) {
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    stream: S,
+    ends: Ends,
+    seat: &Arc<Seat>,
+    site: &Site,
+) {
     let io = Io::new(stream, site.limits.head_bytes, site.clock.clone(), &site.stop);
     let total = Timer::new(site.clock.clone());
-    let mut connection = Connection { io, total, site, ends, out: Vec::new() };
+    let mut connection = Connection { io, total, site, seat, ends, out: Vec::new() };
     let mut requests = 0u32;
     while connection.turn().await == Then::Next {
         requests = requests.wrapping_add(1);
@@ -73,6 +84,7 @@ struct Connection<'s, S> {
     /// Of the request under way.
     total: Timer,
     site: &'s Site,
+    seat: &'s Arc<Seat>,
     ends: Ends,
     out: Vec<u8>,
 }
@@ -104,12 +116,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let (method, version) = (head.method(), head.version());
         let wishes_more = head.keeps_alive();
         let (reply, whole) = self.ask(head).await;
+        let reply = self.affordable(reply);
         let keeps_alive = wishes_more
             && whole
             && !reply.closes()
             && !reply.is_stream()
             && !self.site.stop.is_stopped();
-        match self.answer(reply, method, version, keeps_alive).await {
+        let answered = self.answer(reply, method, version, keeps_alive).await;
+        self.seat.note_answer();
+        self.site.places.release(self.seat);
+        match answered {
             Ok(()) if keeps_alive => Then::Next,
             Ok(()) => {
                 self.linger().await;
@@ -119,8 +135,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         }
     }
 
+    /// The reply, or the refusal to hold so much until the client has taken it.
+    fn affordable(&self, reply: Reply) -> Reply {
+        let size = reply.content().own_size();
+        if size < JOINED_MAX {
+            return reply;
+        }
+        let (limits, now) = (&self.site.limits, self.io.timer.now());
+        if !self.site.places.charge(self.seat, size, limits, now) {
+            count(&self.site.counters.refused_bytes);
+            return body::no_memory(limits.held_bytes).into();
+        }
+        self.seat.enter(SeatPhase::Writing, now);
+        reply
+    }
+
     /// Waits for a head and reads it.
     async fn head(&mut self) -> Result<Head, NoHead> {
+        self.seat.enter(SeatPhase::Waiting, self.io.timer.now());
         self.io.timer.set(self.site.limits.idle_time);
         self.skip_empty_line().await?;
         let start = self.io.timer.now();
@@ -134,16 +166,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             }
             scanned = bytes.len();
             if self.io.is_full() {
-                return Err(too_long(bytes).into());
+                return Err(too_long(bytes, &self.site.limits).into());
             }
             match self.io.fill().await {
                 Ok(()) => {}
-                Err(Lost::Timeout) => return Err(Refusal::new(408, "the head is late").into()),
+                Err(Lost::Timeout) => return Err(late_head(&self.site.limits).into()),
                 Err(_) => return Err(NoHead::Gone),
             }
         };
         let bytes = &self.io.unread()[..length];
-        let (limits, hosts) = (&self.site.limits, self.site.hosts());
+        let (limits, hosts) = (&self.site.limits, self.site.hosts.get());
         let head = Head::parse(bytes, limits, &hosts, self.ends.local)?;
         self.io.used(length);
         Ok(head)
@@ -173,8 +205,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     /// Lets the service answer; and whether all of the request was taken from the wire, so that
     /// another one may follow.
     async fn ask(&mut self, head: Head) -> (Reply, bool) {
-        let site = self.site;
-        let mut reader = Reader::new(&head, &mut self.io, site);
+        let (site, seat) = (self.site, self.seat);
+        seat.enter(SeatPhase::Answering, self.io.timer.now());
+        let mut reader = Reader::new(&head, &mut self.io, seat, site);
         let mut request = Request::new(head, self.ends.peer, &mut reader);
         let work = AssertUnwindSafe(async {
             // The service's own making of the future may panic as well as its polling.
@@ -249,6 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
     /// Writes what stands in `out`, and then what the feed gives until it or the client ends.
     async fn stream(&mut self, mut feed: Box<dyn Feed>, chunks: bool) -> Result<(), Lost> {
         let pause = self.site.limits.write_time;
+        self.seat.enter(SeatPhase::Streaming, self.io.timer.now());
         self.io.write(&self.out, pause, Duration::MAX).await?;
         let (mut piece, mut allowance) = (Vec::new(), CHATTER_MAX);
         loop {
@@ -265,25 +299,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             if chunks && !more {
                 response::chunk(&[], &mut self.out);
             }
+            self.afford_piece(piece.capacity() + self.out.capacity())?;
             let bytes = if chunks { &self.out } else { &piece };
             self.io.write(bytes, pause, Duration::MAX).await?;
+            self.site.places.release(self.seat);
+            // A large event must not stay for as long as its listener does.
+            piece.shrink_to(PIECE_KEPT);
+            self.out.shrink_to(PIECE_KEPT);
             if !more {
                 return Ok(());
             }
         }
     }
 
+    /// Counts what is held until the client has taken it. Without memory for it the stream ends;
+    /// the client comes back for it.
+    fn afford_piece(&self, size: usize) -> Result<(), Lost> {
+        let (limits, now) = (&self.site.limits, self.io.timer.now());
+        if size <= 2 * PIECE_KEPT || self.site.places.charge(self.seat, size, limits, now) {
+            return Ok(());
+        }
+        count(&self.site.counters.refused_bytes);
+        Err(Lost::Closed)
+    }
+
     async fn linger(&mut self) {
+        self.seat.enter(SeatPhase::Leaving, self.io.timer.now());
         let limits = &self.site.limits;
         self.io.linger(limits.linger_time, limits.linger_bytes).await;
     }
 }
 
 /// What is too long about a head that does not end.
-fn too_long(bytes: &[u8]) -> Refusal {
-    if bytes.contains(&b'\n') {
-        Refusal::new(431, "the head is too long")
-    } else {
-        Refusal::new(414, "the target is too long")
+fn too_long(bytes: &[u8], limits: &Limits) -> Refusal {
+    match bytes.contains(&b'\n') {
+        true => Refusal::long_head(limits),
+        false => Refusal::long_target(limits),
     }
+}
+
+fn late_head(limits: &Limits) -> Refusal {
+    let seconds = limits.head_time.as_secs();
+    Refusal::new(408, format!("the request head was not complete within {seconds} seconds"))
 }

@@ -17,6 +17,14 @@ struct File {
     chain: Vec<String>,
 }
 
+impl File {
+    /// Its part of the long text as it may be shown.
+    fn part_of(&self, shown: &SourceText) -> Option<Arc<SourceText>> {
+        let text = shown.text.get(self.start..self.start + self.source.text.len())?.to_owned();
+        Some(Arc::new(SourceText { name: self.source.name.clone(), text }))
+    }
+}
+
 /// Where relative paths of a file begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Home<'a> {
@@ -126,15 +134,15 @@ impl Texts {
         let moved = |it: Label, start: usize| Label { span: moved(&it.span, start), ..it };
         found.labels = own.into_iter().map(|it| moved(it, file.start)).collect();
         found.source = file.source.clone();
-        let whole = file.start..file.start + file.source.text.len();
-        let own = |it: Arc<SourceText>| it.text.get(whole).map(str::to_owned);
-        let shown = found.shown.take().and_then(own);
-        let name = file.source.name.clone();
-        found.shown = shown.map(|text| Arc::new(SourceText { name, text }));
+        let shown = found.shown.take();
+        found.shown = shown.as_ref().and_then(|it| file.part_of(it));
         for label in other {
             let there = &self.files[self.index(label.span.start)];
             let label = moved(label, there.start);
             found.frame(there.source.clone(), label.span, &label.text);
+            if let Some(frame) = found.related.last_mut() {
+                frame.shown = shown.as_ref().and_then(|it| there.part_of(it));
+            }
         }
         // A repair that reaches into another file is left to the user.
         if found.fix.iter().any(|it| self.index(it.span.start) != first) {

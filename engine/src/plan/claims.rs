@@ -5,39 +5,76 @@ use stages::contract::Claim;
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::spanned::{Span, Spanned};
 use std::collections::HashMap;
+use std::path::Path;
 
 /// Paths that the engine answers itself.
-const RESERVED: &[&str] = &["/", "/metrics", "/healthz", "/readyz", "/openapi.json"];
+const RESERVED: &[&str] = &["/", "/api", "/metrics", "/healthz", "/readyz", "/openapi.json"];
+
+/// Whatever lies below these is the engine's own too.
+const RESERVED_BELOW: &[&str] = &["/api/"];
+
+/// What only one node can have. A path is one thing whatever the method: who asks for it by another
+/// method is answered by the same node.
+#[derive(PartialEq, Eq, Hash)]
+enum Taken<'a> {
+    Path(&'a str),
+    File(&'a Path),
+}
+
+impl<'a> Taken<'a> {
+    fn of(claim: &'a Claim) -> Self {
+        match claim {
+            Claim::Route { path, .. } => Taken::Path(path),
+            Claim::File(path) => Taken::File(path),
+        }
+    }
+}
 
 pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let sources = spec.sources.iter().flat_map(|it| it.spec.claims());
-    let sinks = spec.sinks.iter().flat_map(|it| it.spec.claims());
-    let notifiers = spec.notifiers.iter().flat_map(|it| it.spec.claims());
-    let claims: Vec<Spanned<Claim>> = sources.chain(sinks).chain(notifiers).collect();
-    let mut firsts: HashMap<&Claim, &Span> = HashMap::new();
-    for claim in &claims {
-        if let Some(first) = firsts.get(&claim.value).copied() {
-            let (what, help) = match &claim.value {
-                Claim::Route { .. } => {
-                    ("path", "give one another `path`, or make one source of the two")
+    let sources = spec.sources.iter().map(|it| it.spec.claims());
+    let sinks = spec.sinks.iter().map(|it| it.spec.claims());
+    let notifiers = spec.notifiers.iter().map(|it| it.spec.claims());
+    let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
+    let mut firsts: HashMap<Taken<'_>, (usize, &Span)> = HashMap::new();
+    for (node, claims) in nodes.iter().enumerate() {
+        for claim in claims {
+            let taken = Taken::of(&claim.value);
+            match firsts.get(&taken) {
+                // One node may want a path for several methods.
+                Some((first, _)) if *first == node => continue,
+                Some((_, first)) => already_taken(claim, first, diagnostics),
+                None => {
+                    check_reserved(claim, diagnostics);
+                    firsts.insert(taken, (node, &claim.span));
                 }
-                Claim::File(_) => ("file", "give one another `path`"),
-            };
-            diagnostics
-                .push(Rule::SameRoute, format!("this {what} is already taken"))
-                .at(claim.span.clone(), "second")
-                .at(first.clone(), "first, here")
-                .help(help);
-        } else {
-            firsts.insert(&claim.value, &claim.span);
+            }
         }
-        if let Claim::Route { path, .. } = &claim.value
-            && (RESERVED.contains(&path.as_str()) || path.starts_with("/api/"))
-        {
-            diagnostics
-                .push(Rule::SameRoute, format!("the engine itself answers `{path}`"))
-                .at(claim.span.clone(), "reserved")
-                .help("choose a path outside of `/api/`, such as `/events`");
-        }
+    }
+}
+
+fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnostics) {
+    let (what, help) = match &claim.value {
+        Claim::Route { .. } => (
+            "path",
+            "give each its own `path`; one source can take several methods: `method GET POST`",
+        ),
+        Claim::File(_) => ("file", "give each its own `path`"),
+    };
+    diagnostics
+        .push(Rule::SameRoute, format!("this {what} is already taken"))
+        .at(claim.span.clone(), "second")
+        .at(first.clone(), "first, here")
+        .help(help);
+}
+
+fn check_reserved(claim: &Spanned<Claim>, diagnostics: &mut Diagnostics) {
+    let Claim::Route { path, .. } = &claim.value else { return };
+    let is_reserved =
+        RESERVED.contains(&path.as_str()) || RESERVED_BELOW.iter().any(|it| path.starts_with(it));
+    if is_reserved {
+        diagnostics
+            .push(Rule::SameRoute, format!("the engine itself answers `{path}`"))
+            .at(claim.span.clone(), "reserved")
+            .help("choose a path outside of `/api/`, such as `/events`");
     }
 }

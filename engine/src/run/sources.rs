@@ -39,10 +39,9 @@ impl Emit for SourceEmitter {
             .into_iter()
             .map(|message| Arrival {
                 bytes: message.body.into(),
-                http: None,
-                id: None,
                 kind: message.kind,
                 decoded: message.decoded,
+                ..Arrival::default()
             })
             .collect();
         Box::pin(async move {

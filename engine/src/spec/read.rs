@@ -211,6 +211,9 @@ impl<'a> Read<'a> {
         Server {
             listen: setting("listen").unwrap_or_else(|| Spanned::new(default, 0..0)),
             public_url: setting("public-url"),
+            hosts: child("hosts")
+                .map(|it| it.args().filter_map(|it| it.setting()).collect())
+                .unwrap_or_default(),
             body_max: node.and_then(|it| bytes_of(&it, "max-body")).unwrap_or(1 << 20),
             has_auth: auth.is_some(),
             tokens: tokens.unwrap_or_default(),

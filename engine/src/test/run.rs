@@ -216,7 +216,7 @@ impl Trial {
             Content::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
         };
         let keeps_unreadable = http.is_none();
-        let arrival = Arrival { bytes, http, id, kind: None, decoded: None };
+        let arrival = Arrival { bytes, http, id, ..Arrival::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
         self.probe.noted().taken = None;
         let at = self.simulation.env.clock.wall();
@@ -244,7 +244,7 @@ impl Trial {
                         seqs.iter().map(|seq| it.deliveries_of(*seq)).collect();
                     Ok((
                         deliveries?.concat(),
-                        it.dead_letters(None, LETTERS_MAX)?,
+                        it.dead_letters(None, LETTERS_MAX, usize::MAX)?.letters,
                         it.inbox(0, LETTERS_MAX)?.len(),
                     ))
                 })

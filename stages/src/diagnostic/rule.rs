@@ -184,8 +184,8 @@ rules! {
     /// An address open to the network without authentication.
     /// Whoever reaches it could read every event and send their own.
     OpenListen = "E0405",
-    /// Two routes on one path.
-    /// Only one of them would ever be asked.
+    /// Two nodes want one path or file, or a node wants a path of the engine's own.
+    /// Only one of them would ever be asked, whatever the method.
     SameRoute = "E0406",
     /// A test expected something that did not come out.
     /// The help lists what did, and the timeline behind it says when.

@@ -91,11 +91,38 @@ impl fmt::Debug for Setting {
 }
 
 impl Setting {
+    /// A text of the file, with the variables inside it.
+    pub(crate) fn of_text(text: &str) -> Setting {
+        // Text of several lines may well have `${X}` of its own: a script, a body.
+        match text.contains("${") && !text.contains('\n') {
+            true => parts(text),
+            false => Setting::Literal(text.to_owned()),
+        }
+    }
+
     /// The literal text, when it is one.
     pub fn literal(&self) -> Option<&str> {
         match self {
             Setting::Literal(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// The text as far as the file gives it, `v` in the place of each variable inside it; `None`
+    /// where all of it comes from outside.
+    pub fn outline(&self) -> Option<String> {
+        match self {
+            Setting::Literal(text) => Some(text.clone()),
+            Setting::Parts(parts) => Some(
+                parts
+                    .iter()
+                    .map(|part| match part {
+                        Part::Text(text) => text.as_str(),
+                        Part::Variable { .. } => "v",
+                    })
+                    .collect(),
+            ),
+            Setting::Variable { .. } | Setting::File { .. } => None,
         }
     }
 
@@ -162,9 +189,7 @@ pub(super) fn of(
     let text = value.as_string()?;
     let default = node.get("default").and_then(KdlValue::as_string).map(str::to_owned);
     match annotation {
-        // Text of several lines may well have `${X}` of its own: a script, a body.
-        None if text.contains("${") && !text.contains('\n') => Some(parts(text)),
-        None => Some(Setting::Literal(text.to_owned())),
+        None => Some(Setting::of_text(text)),
         Some("env") => Some(Setting::Variable { name: text.to_owned(), default }),
         Some("file") => Some(Setting::File { path: folder.join(text), default }),
         Some(_) => None,

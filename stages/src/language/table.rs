@@ -200,6 +200,8 @@ pub enum Type {
     Text,
     /// `HOST:PORT`; may come from `(env)`.
     Socket,
+    /// `HOST` or `HOST:PORT` that a server answers for; may come from `(env)`.
+    Host,
     /// `#true` or `#false`.
     Bool,
     /// A whole number between these bounds.

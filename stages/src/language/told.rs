@@ -19,7 +19,9 @@ impl Type {
             Type::Duration(least, most) => {
                 format!("a duration from {} to {}", write_duration(least), write_duration(most))
             }
-            Type::Bytes(least, most) => format!("a size from {} to {}", sized(least), sized(most)),
+            Type::Bytes(least, most) => {
+                format!("a size from {} to {}", write_bytes(least), write_bytes(most))
+            }
             Type::Rate => "a rate such as `\"10/min\"`: a number per `s`, `min`, `h` or `d`".into(),
             Type::Path => "a path, relative to the file".into(),
             Type::Glob => "a pattern, in which `*` is any run of characters".into(),
@@ -27,6 +29,7 @@ impl Type {
             Type::Secret => "a secret, best from `(env)` or `(file)`; it is never printed".into(),
             Type::Text => "text".into(),
             Type::Socket => "an address: `HOST:PORT`".into(),
+            Type::Host => "a host: a name or an address, with or without `:PORT`".into(),
             Type::Bool => "`#true` or `#false`".into(),
             Type::Int(least, i64::MAX) => format!("a whole number, at least {least}"),
             Type::Int(least, most) => format!("a whole number from {least} to {most}"),
@@ -46,7 +49,13 @@ impl Type {
     pub fn takes_outside(self) -> bool {
         matches!(
             self,
-            Type::Template(_) | Type::Path | Type::Url | Type::Secret | Type::Text | Type::Socket
+            Type::Template(_)
+                | Type::Path
+                | Type::Url
+                | Type::Secret
+                | Type::Text
+                | Type::Socket
+                | Type::Host
         )
     }
 }
@@ -64,7 +73,8 @@ fn quoted(words: &[&str]) -> String {
     words.join(" ")
 }
 
-pub(super) fn sized(bytes: u64) -> String {
+/// A size as the file would write it: `256KiB`.
+pub fn write_bytes(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if size <= bytes && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);

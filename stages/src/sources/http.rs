@@ -1,6 +1,6 @@
 //! Takes events over HTTP. The engine's server serves the route; this says how.
 
-use crate::contract::{Claim, Fault, Kind, OpenSource, Route, Services, SourceKind};
+use crate::contract::{BodyForm, Claim, Fault, Kind, OpenSource, Route, Services, SourceKind};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::fetch::text::{Text, resolve};
 use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type};
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 const METHODS: &[&str] = &["POST", "PUT", "GET"];
 
+/// What becomes of a signed request that comes again, with whatever id.
+const REPLAY: &[&str] = &["refuse", "allow"];
+
 const TOLERANCE: Type = Type::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
 
 const NODES: &[Node] = &[
@@ -21,6 +24,12 @@ const NODES: &[Node] = &[
     Node::new("method", "the methods taken")
         .args(&[Arg::some("method", Type::Word(METHODS))])
         .default("POST"),
+    Node::new(
+        "accept",
+        "the types of bodies taken; `text` is JSON as `text/plain` or without a type",
+    )
+    .args(&[Arg::some("form", Type::Word(BodyForm::WORDS))])
+    .default("json ndjson"),
     Node::new("auth", "the token that senders must show, or how they sign")
         .props(&[
             Prop::new("bearer", Type::Secret),
@@ -28,6 +37,7 @@ const NODES: &[Node] = &[
             Prop::new("scheme", Type::Word(Scheme::WORDS)),
             Prop::new("header", Type::Text),
             Prop::new("tolerance", TOLERANCE),
+            Prop::new("replay", Type::Word(REPLAY)),
         ])
         .default("the server's `auth`, scope send"),
     Node::new("idempotency", "where the id comes from when `map` gives none")
@@ -43,6 +53,7 @@ pub(super) struct Http;
 pub(super) struct Settings {
     path: Spanned<String>,
     methods: Vec<String>,
+    accepts: Vec<BodyForm>,
     auth: Option<Auth>,
     idempotency_header: Option<String>,
 }
@@ -51,13 +62,24 @@ pub(super) struct Settings {
 #[derive(Debug, Clone, PartialEq)]
 enum Auth {
     Bearer(Text),
-    Signed { secret: Text, scheme: Scheme, header: String, tolerance: Duration },
+    Signed(SignedAuth),
+}
+
+/// How senders sign.
+#[derive(Debug, Clone, PartialEq)]
+struct SignedAuth {
+    secret: Text,
+    scheme: Scheme,
+    header: String,
+    tolerance: Duration,
+    allows_replay: bool,
 }
 
 impl Auth {
     fn secret(&self) -> &Text {
         match self {
-            Auth::Bearer(secret) | Auth::Signed { secret, .. } => secret,
+            Auth::Bearer(secret) => secret,
+            Auth::Signed(signed) => &signed.secret,
         }
     }
 
@@ -69,7 +91,7 @@ impl Auth {
         let signed = "write `auth hmac=(env)\"SECRET\" scheme=github`";
         match (fields.prop("bearer"), fields.prop("hmac")) {
             (Some(bearer), None) => {
-                let others = ["scheme", "header", "tolerance"];
+                let others = ["scheme", "header", "tolerance", "replay"];
                 match others.iter().find_map(|it| fields.prop(it)) {
                     Some(other) => wrong(other.span(), "this belongs to `hmac`", signed),
                     None => Some(Auth::Bearer(Text::read(&bearer)?)),
@@ -87,12 +109,14 @@ impl Auth {
                     return wrong(hmac.span(), "`scheme=hex` needs `header=`", help);
                 };
                 let tolerance = fields.prop("tolerance").and_then(|it| it.duration());
-                Some(Auth::Signed {
+                let replay = fields.prop("replay").and_then(|it| it.text());
+                Some(Auth::Signed(SignedAuth {
                     secret: Text::read(&hmac)?,
                     scheme,
                     header: header.to_ascii_lowercase(),
                     tolerance: tolerance.map_or(Duration::from_secs(300), |it| it.value),
-                })
+                    allows_replay: replay.is_some_and(|it| it.value == "allow"),
+                }))
             }
             (Some(bearer), Some(_)) => {
                 let help = "keep the one that the sender knows";
@@ -124,7 +148,11 @@ impl Kind for Http {
             Some(it) => it.args().filter_map(|it| Some(it.text()?.value)).collect(),
             None => vec!["POST".to_owned()],
         };
-        Some(Settings { path: path?, methods, auth, idempotency_header: header })
+        let accepts: Vec<BodyForm> = match fields.child("accept") {
+            Some(it) => it.args().filter_map(|it| BodyForm::parse(&it.text()?.value)).collect(),
+            None => BodyForm::USUAL.to_vec(),
+        };
+        Some(Settings { path: path?, methods, accepts, auth, idempotency_header: header })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
@@ -157,16 +185,19 @@ impl SourceKind for Http {
             }
             match auth {
                 Auth::Bearer(_) => bearer = Some(secret),
-                Auth::Signed { scheme, header, tolerance, .. } => {
+                Auth::Signed(signed) => {
+                    let SignedAuth { scheme, header, tolerance, allows_replay, .. } = signed;
                     let checks = Signature::new(scheme, header, tolerance, secret);
                     let unfit = || Fault::permanent("the secret of `auth` is not base64");
-                    signature = Some(Arc::new(checks.ok_or_else(unfit)?));
+                    let checks = checks.ok_or_else(unfit)?.allowing_replay(allows_replay);
+                    signature = Some(Arc::new(checks));
                 }
             }
         }
         Ok(OpenSource::Route(Route {
             path: settings.path.value,
             methods: settings.methods,
+            accepts: settings.accepts,
             bearer,
             signature,
             idempotency_header: settings.idempotency_header,

@@ -22,6 +22,8 @@ pub(super) struct Keys(u64, u64);
 pub(super) struct Claim {
     id: i64,
     body: i64,
+    /// The hash of what it claims besides its id.
+    once: Option<i64>,
 }
 
 impl Claim {
@@ -72,11 +74,21 @@ impl Keys {
         hasher.finish() as i64
     }
 
+    /// Apart from the hashes of ids, also where owner and key read like a source and an id.
+    fn once_hash(self, owner: &str, key: &str) -> i64 {
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(b"once");
+        hasher.write_u64(u64::MAX - owner.len() as u64);
+        hasher.write(owner.as_bytes());
+        hasher.write(key.as_bytes());
+        hasher.finish() as i64
+    }
+
     fn of(self, event: &Event) -> Claim {
         let id = self.id_hash(&event.envelope.source, &event.envelope.id);
         let mut hasher = SipHasher13::new_with_keys(self.1, self.0);
         hasher.write(event.body.received());
-        Claim { id, body: hasher.finish() as i64 }
+        Claim { id, body: hasher.finish() as i64, once: None }
     }
 
     /// What an entry claims; `None` for what claims nothing or has claimed before.
@@ -85,6 +97,10 @@ impl Keys {
             Entry::Record(finished) => Some(self.of(&finished.event)),
             Entry::Accept(event) => Some(self.of(event)),
             Entry::Bury { event, .. } if event.seq == 0 => Some(self.of(event)),
+            Entry::Once { owner, key, entry } => {
+                let claim = self.claim_of(entry)?;
+                Some(Claim { once: Some(self.once_hash(owner, key)), ..claim })
+            }
             _ => None,
         }
     }
@@ -153,6 +169,34 @@ impl Claims {
     /// that looks again.
     pub(super) fn knows(&self, connection: &Connection, claim: Claim) -> bool {
         self.lookup(connection, claim.id).is_ok_and(|it| it.is_some())
+    }
+
+    /// Who claimed the same key before; `None` where the entry claims none or is the first.
+    pub(super) fn judge_once(
+        &self,
+        connection: &Connection,
+        claim: Claim,
+    ) -> Result<Option<Verdict>, StoreFault> {
+        let Some(once) = claim.once else { return Ok(None) };
+        let known = self.lookup(connection, once)?;
+        Ok(known.map(|(seq, body)| match body == claim.body {
+            true => Verdict::Duplicate(seq),
+            false => Verdict::Conflict(seq),
+        }))
+    }
+
+    /// Remembers a key within the running transaction. It goes to `seen` at once: no row holds it,
+    /// so a crash could not rebuild it, and only signed sources have any.
+    pub(super) fn take_once(
+        connection: &Connection,
+        claim: Claim,
+        seq: u64,
+    ) -> Result<(), StoreFault> {
+        let Some(once) = claim.once else { return Ok(()) };
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO seen (hash, seq, body) VALUES (?, ?, ?)")?
+            .execute(params![once, seq as i64, claim.body])?;
+        Ok(())
     }
 
     fn lookup(&self, connection: &Connection, hash: i64) -> Result<Option<(u64, i64)>, StoreFault> {

@@ -3,9 +3,14 @@
 use super::writer::Writer;
 use super::{StoreFault, rows};
 use rusqlite::{OptionalExtension, params};
+use std::time::Duration;
 
 /// Hashes that one transaction looks at.
 const STRETCH: i64 = 2000;
+
+/// The least that ids are remembered, in whatever time events go: a webhook's signature may be good
+/// for a day, and while it is, its repetition must be known.
+const REMEMBERED_LEAST: Duration = Duration::from_secs(86_400);
 
 /// How far a walk through `seen`, in the order of its hashes, has come.
 #[derive(Debug, Default)]
@@ -51,6 +56,7 @@ impl Writer {
     /// mark is set. So an id is remembered for one to two such ages.
     fn begin_to_forget(&mut self) -> Result<Option<i64>, StoreFault> {
         let Some(age) = self.policy.keep.iter().map(|it| it.age).max() else { return Ok(None) };
+        let age = age.max(REMEMBERED_LEAST);
         let now = self.env.clock.wall();
         let time = rows::meta(&self.connection, "mark_time")?;
         if 0 < time && now.minus(age).0 < time as i64 {

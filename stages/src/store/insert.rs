@@ -59,6 +59,7 @@ impl Batch<'_> {
                 Ok(Receipt::Done)
             }
             Entry::Bury { event, letter } => self.bury(event, letter, claim),
+            Entry::Once { entry, .. } => self.once(entry, claim),
             Entry::Refuse(letter) => {
                 self.letter(letter)?;
                 self.rollups.add(&Tally::of_letter(letter));
@@ -105,6 +106,21 @@ impl Batch<'_> {
             Verdict::Duplicate(seq) => Err(Receipt::Duplicate { seq }),
             Verdict::Conflict(seq) => Err(Receipt::Conflict { seq }),
         })
+    }
+
+    /// The entry, unless another one claimed its key before.
+    fn once(&mut self, entry: &Entry, claim: Option<Claim>) -> Written {
+        let claim = claim.expect("what is to happen once claims its id");
+        match self.claims.judge_once(self.connection, claim)? {
+            Some(Verdict::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
+            Some(Verdict::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
+            Some(Verdict::New | Verdict::Collision) | None => {}
+        }
+        let receipt = self.write(entry, Some(claim))?;
+        if let Receipt::Stored { seq, .. } | Receipt::Accepted { seq } = receipt {
+            Claims::take_once(self.connection, claim, seq)?;
+        }
+        Ok(receipt)
     }
 
     fn accept(&mut self, event: &Event, seq: u64, message_hash: Option<i64>) -> Written {

@@ -126,6 +126,15 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
+/// The connection of the writer, to a database whose tables are those of this version.
+fn up_to_date(uri: &str, settings: &Settings) -> Result<Connection, OpenError> {
+    let mut connection = connect(uri, &settings.place)?;
+    set_up(&connection, settings)?;
+    migrate(&mut connection)?;
+    check_after_crash(&connection)?;
+    Ok(connection)
+}
+
 /// Opens the store and brings its tables up to date. The writer must be run; until then nothing
 /// is answered.
 pub fn open(
@@ -144,10 +153,7 @@ pub fn open(
         Place::Memory => None,
     };
     let uri = uri_of(&settings.place);
-    let mut connection = connect(&uri, &settings.place)?;
-    set_up(&connection, &settings)?;
-    migrate(&mut connection)?;
-    check_after_crash(&connection)?;
+    let mut connection = up_to_date(&uri, &settings)?;
     let readers = (0..READERS).map(|_| read_connection(&uri, &settings.place));
     let gate = Arc::new(ReaderGate::default());
     let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone());

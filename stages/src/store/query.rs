@@ -7,7 +7,7 @@ use super::rows::{self, COLUMNS, Words};
 use crate::event::Priority;
 use crate::time::Timestamp;
 use rusqlite::types::Value as Cell;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -39,6 +39,8 @@ pub struct EventQuery {
     pub until: Option<Timestamp>,
     /// At most so many.
     pub limit: usize,
+    /// No more once they hold so many bytes; the first is always there.
+    pub bytes_max: Option<usize>,
     /// Behind this place.
     pub cursor: Option<Cursor>,
 }
@@ -85,6 +87,8 @@ struct Prefix {
 }
 
 pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page, StoreFault> {
+    // One moment for all of it: retention takes nothing between the two looks at the rows.
+    let _moment = connection.unchecked_transaction()?;
     let limit = query.limit.clamp(1, 1000);
     let types = codes(connection, Sort::Type, &query.types)?;
     let sources = codes(connection, Sort::Source, &query.sources)?;
@@ -98,7 +102,7 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page
     for (index, prefix) in prefixes.into_iter().enumerate() {
         let union = if index == 0 { "" } else { " UNION ALL " };
         sql += &format!(
-            "{union}SELECT * FROM (SELECT {COLUMNS} FROM event_rows WHERE {} AND {filter}
+            "{union}SELECT * FROM (SELECT pos, time FROM event_rows WHERE {} AND {filter}
              ORDER BY time DESC, pos DESC LIMIT {})",
             prefix.sql,
             limit + 1
@@ -106,18 +110,72 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page
         values.extend(prefix.values);
         values.extend(filter_values.iter().cloned());
     }
-    sql += &format!(" ORDER BY 6 DESC, 1 DESC LIMIT {}", limit + 1);
-    let mut statement = connection.prepare(&sql)?;
-    let mut found = statement.query(params_from_iter(values))?;
-    let (mut rows, mut words) = (Vec::new(), Words::default());
-    while let Some(row) = found.next()? {
-        rows.push(rows::stored(connection, &mut words, row)?);
-    }
-    let has_more = limit < rows.len();
-    rows.truncate(limit);
-    let last = rows.last().filter(|_| has_more);
+    sql += &format!(" ORDER BY 2 DESC, 1 DESC LIMIT {}", limit + 1);
+    let found: Vec<i64> = connection
+        .prepare(&sql)?
+        .query_map(params_from_iter(values), |it| it.get(0))?
+        .collect::<Result<_, _>>()?;
+    let rows = by_pos(connection, found.iter().take(limit), query.bytes_max)?;
+    let last = rows.last().filter(|_| rows.len() < found.len());
     let next = last.map(|it| Cursor { time: it.envelope.time, pos: it.pos });
     Ok(Page { rows, next })
+}
+
+/// The events at these places, until they hold too many bytes. What sorts them saw only their
+/// places, so a page of large events costs no more memory than what it may hold.
+fn by_pos<'a>(
+    connection: &Connection,
+    places: impl Iterator<Item = &'a i64>,
+    bytes_max: Option<usize>,
+) -> Result<Vec<Stored>, StoreFault> {
+    let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
+    let mut select = connection.prepare_cached(&sql)?;
+    let (mut rows, mut words, mut bytes) = (Vec::new(), Words::default(), 0);
+    for pos in places {
+        let mut found = select.query([pos])?;
+        let Some(row) = found.next()? else { continue };
+        let event = rows::stored(connection, &mut words, row)?;
+        bytes += event.size();
+        if !rows.is_empty() && bytes_max.is_some_and(|it| it < bytes) {
+            break;
+        }
+        rows.push(event);
+    }
+    Ok(rows)
+}
+
+/// Events behind `after` up to and with `up_to`, in the order of `pos`, with a limit in number and
+/// bytes; and the place up to which that is all.
+pub(super) fn stream(
+    connection: &Connection,
+    (after, up_to): (u64, u64),
+    limit: usize,
+    bytes_max: usize,
+) -> Result<StreamChunk, StoreFault> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM event_rows WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?");
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut found = select.query(params![after as i64, up_to as i64, limit as i64])?;
+    let (mut events, mut words, mut bytes) = (Vec::new(), Words::default(), 0);
+    while let Some(row) = found.next()? {
+        let event = rows::stored(connection, &mut words, row)?;
+        bytes += event.size();
+        events.push(event);
+        if bytes_max <= bytes || limit <= events.len() {
+            let to = events.last().map_or(after, |it: &Stored| it.pos);
+            return Ok(StreamChunk { events, to });
+        }
+    }
+    Ok(StreamChunk { events, to: up_to })
+}
+
+/// A stretch of events in the order of `pos`.
+#[derive(Debug, Clone)]
+pub struct StreamChunk {
+    /// The events.
+    pub events: Vec<Stored>,
+    /// There are no others up to and with this place.
+    pub to: u64,
 }
 
 /// Which stretches of which index hold what is asked for; none when nothing can.

@@ -1,6 +1,6 @@
 //! What can be asked of the store, on a connection that cannot write.
 
-use super::query::{self, EventQuery, Page};
+use super::query::{self, EventQuery, Page, StreamChunk};
 use super::record::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, InboxRow, Stored};
 use super::rows::{self, COLUMNS, Words};
 use super::{READ_MAX, StoreFault};
@@ -59,12 +59,16 @@ impl<'a> Reader<'a> {
         Ok(all.into_iter().map(|it| it.1).collect())
     }
 
-    /// Events behind `after` up to and with `up_to`, in the order of `pos`, at most `limit`.
-    pub fn stream(&self, after: u64, up_to: u64, limit: usize) -> Result<Vec<Stored>, StoreFault> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM event_rows WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
-        );
-        self.stored(&sql, params![after as i64, up_to as i64, limit as i64])
+    /// Events after `after` up to and with `up_to`, in the order of `pos`: at most `limit`, and no
+    /// more once they hold `bytes_max`. The first is always there.
+    pub fn stream(
+        &self,
+        after: u64,
+        up_to: u64,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<StreamChunk, StoreFault> {
+        query::stream(self.connection, (after, up_to), limit, bytes_max)
     }
 
     /// The `pos` before the newest `count` events.
@@ -194,15 +198,34 @@ impl<'a> Reader<'a> {
         self.many(sql, [seq as i64], |it| Ok((it.get(0)?, it.get(1)?)))
     }
 
-    /// The newest dead letters, before `before` when it is given.
+    /// The newest dead letters, before `before` when it is given: at most `limit`, and no more
+    /// once their bodies hold `bytes_max`. The first is always there.
     pub fn dead_letters(
         &self,
         before: Option<u64>,
         limit: usize,
-    ) -> Result<Vec<DeadLetter>, StoreFault> {
+        bytes_max: usize,
+    ) -> Result<LetterPage, StoreFault> {
+        let limit = limit.clamp(1, 1000);
         let sql = format!("{LETTER} WHERE id < ? ORDER BY id DESC LIMIT ?");
         let before = before.map_or(i64::MAX, |it| it as i64);
-        self.many(&sql, params![before, limit.min(1000) as i64], letter)
+        let mut select = self.connection.prepare_cached(&sql)?;
+        // One more tells whether there is a next page.
+        let found = select.query_map(params![before, limit as i64 + 1], letter)?;
+        let mut page = LetterPage { letters: Vec::new(), next: None };
+        let mut bytes = 0;
+        for letter in found {
+            let letter = letter?;
+            bytes += letter.body.len() + letter.reason.len();
+            if let Some(last) = page.letters.last()
+                && (bytes_max < bytes || limit <= page.letters.len())
+            {
+                page.next = Some(last.id);
+                break;
+            }
+            page.letters.push(letter);
+        }
+        Ok(page)
     }
 
     /// One dead letter.
@@ -300,6 +323,15 @@ impl<'a> Reader<'a> {
         let rows = statement.query_map(values, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// A part of the list of dead letters.
+#[derive(Debug, Clone)]
+pub struct LetterPage {
+    /// The letters, the newest first.
+    pub letters: Vec<DeadLetter>,
+    /// What to give as `before` for the next page, when there is one.
+    pub next: Option<u64>,
 }
 
 /// A statement that runs too long, or whose caller is gone, is stopped. By the system's clock: a

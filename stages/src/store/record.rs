@@ -32,6 +32,17 @@ pub enum Entry {
         /// The letter; `what` is `Event`.
         letter: DeadLetter,
     },
+    /// An entry that claims an id, and besides it a key of its owner: the second entry with a key
+    /// is answered as a duplicate of the first, whatever its id, or as a conflict when its bytes
+    /// differ. A key is remembered for as long as ids are.
+    Once {
+        /// Whose key.
+        owner: Arc<str>,
+        /// The key.
+        key: String,
+        /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`].
+        entry: Box<Entry>,
+    },
     /// Something that validation refused and the file keeps. Claims nothing.
     Refuse(DeadLetter),
     /// State of a stage or source, such as a file offset.
@@ -153,6 +164,13 @@ pub struct Stored {
     pub stages: Vec<StageResult>,
     /// Where it was routed.
     pub targets: Arc<[Arc<str>]>,
+}
+
+impl Stored {
+    /// About how many bytes it holds.
+    pub fn size(&self) -> usize {
+        512 + self.body.size() as usize + self.enrich.len()
+    }
 }
 
 /// An event that was accepted and is not finished.

@@ -271,6 +271,149 @@ fn pages_neither_skip_nor_repeat_events_of_one_time() {
 }
 
 #[test]
+fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
+    let bench = bench(Place::Memory, Policy::default());
+    let large = format!("\"{}\"", "x".repeat(10_000));
+    let bodies = (0..20).map(|it| if it % 3 == 0 { large.as_str() } else { "{}" });
+    bench.submit(bodies.enumerate().map(|it| record(&format!("e{:02}", it.0), it.1)).collect());
+    for bytes in [1, 5_000, 11_000, 25_000, 1_000_000] {
+        let (mut ids, mut cursor, mut most) = (Vec::new(), None, 0);
+        loop {
+            let query =
+                EventQuery { limit: 50, bytes_max: Some(bytes), cursor, ..EventQuery::default() };
+            let page = bench.read(move |it| it.events(&query));
+            assert!(!page.rows.is_empty(), "a page moves on");
+            if 1 < page.rows.len() {
+                most = most.max(page.rows.iter().map(Stored::size).sum::<usize>());
+            }
+            ids.extend(page.rows.iter().map(|it| it.envelope.id.to_string()));
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<String> = (0..20).rev().map(|it| format!("e{it:02}")).collect();
+        assert_eq!(ids, expected, "pages of {bytes}");
+        assert!(most <= bytes, "{most} in a page of {bytes}");
+        let (mut streamed, mut after) = (Vec::new(), 0);
+        while after < 20 {
+            let chunk = bench.read(move |it| it.stream(after, 20, 7, bytes));
+            assert!(after < chunk.to && chunk.events.len() <= 7, "a chunk moves on");
+            streamed.extend(chunk.events.iter().map(|it| it.pos));
+            after = chunk.to;
+        }
+        assert_eq!(streamed, (1..=20).collect::<Vec<u64>>(), "chunks of {bytes}");
+    }
+    bench.close();
+}
+
+#[test]
+fn dead_letters_are_paged_by_number_and_bytes() {
+    let bench = bench(Place::Memory, Policy::default());
+    let letter = |size: usize| {
+        let (now, body) = (Timestamp(0), vec![b'x'; size].into());
+        Entry::Refuse(DeadLetter {
+            id: 0,
+            what: DeadLetterWhat::Rejected,
+            seq: None,
+            source_node: "door".into(),
+            source: None,
+            event_id: None,
+            stage: "validate".into(),
+            class: "invalid",
+            reason: String::new(),
+            attempts: 0,
+            first: now,
+            last: now,
+            generation: 1,
+            body,
+        })
+    };
+    bench.submit((0..10).map(|it| letter(if it == 4 { 5000 } else { 10 })).collect());
+    for (limit, bytes) in [(1, 1 << 20), (3, 1 << 20), (10, 1), (10, 100), (10, 1 << 20), (50, 30)]
+    {
+        let (mut ids, mut before) = (Vec::new(), None);
+        loop {
+            let page = bench.read(move |it| it.dead_letters(before, limit, bytes));
+            assert!(page.letters.len() <= limit);
+            ids.extend(page.letters.iter().map(|it| it.id));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        assert_eq!(ids, (1..=10).rev().collect::<Vec<u64>>(), "{limit} and {bytes}");
+    }
+    bench.close();
+}
+
+fn once(key: &str, entry: Entry) -> Entry {
+    Entry::Once { owner: "hooks".into(), key: key.to_owned(), entry: Box::new(entry) }
+}
+
+#[test]
+fn a_key_is_claimed_once_whatever_the_id() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let first = Bench::at(&path);
+    let receipts = first.submit(vec![
+        once("k", record("a", "{}")),
+        once("k", record("b", "{}")),
+        once("k", record("c", "[]")),
+        once("l", Entry::Accept(event("d", "{}"))),
+        once("m", record("a", "{}")),
+        once("m", record("e", "{}")),
+    ]);
+    let expected = [
+        Receipt::Stored { seq: 1, pos: 1 },
+        Receipt::Duplicate { seq: 1 },
+        Receipt::Conflict { seq: 1 },
+        Receipt::Accepted { seq: 2 },
+        // A known id claims nothing, so its key is free.
+        Receipt::Duplicate { seq: 1 },
+        Receipt::Stored { seq: 3, pos: 3 },
+    ];
+    assert_eq!(receipts, expected);
+    // What a power cut leaves, and what a clean stop leaves.
+    for end in ["", "-wal"] {
+        let from = format!("{}{end}", path.display());
+        std::fs::copy(from, format!("{}{end}", copy.display())).expect("it copies");
+    }
+    first.close();
+    for path in [path, copy] {
+        let again = Bench::at(&path);
+        let known = [("k", "x", 1), ("l", "y", 2), ("m", "z", 3)];
+        for (key, id, seq) in known {
+            let receipt = again.submit(vec![once(key, record(id, "{}"))]);
+            assert_eq!(receipt, [Receipt::Duplicate { seq }], "{key}");
+        }
+        let other = Entry::Once {
+            owner: "other".into(),
+            key: "k".to_owned(),
+            entry: Box::new(record("n", "{}")),
+        };
+        assert_eq!(again.submit(vec![other]), [Receipt::Stored { seq: 4, pos: 4 }]);
+        again.close();
+    }
+}
+
+#[test]
+fn a_key_of_a_failed_transaction_is_free() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let bench = Bench::at(&path);
+    let other = rusqlite::Connection::open(&path).expect("it opens");
+    let trigger = "CREATE TRIGGER refuse BEFORE INSERT ON event_rows WHEN new.id = 'bad'
+         BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    other.execute_batch(trigger).expect("a trigger");
+    let both = vec![once("k", record("a", "{}")), record("bad", "{}")];
+    assert!(smol::block_on(bench.store.submit(both)).is_err());
+    let stored = bench.submit(vec![once("k", record("b", "{}"))]);
+    assert_eq!(stored, [Receipt::Stored { seq: 1, pos: 1 }]);
+    bench.close();
+}
+
+#[test]
 fn filters_find_by_every_part() {
     let bench = bench(Place::Memory, Policy::default());
     let mut other = event("other", "{}");
@@ -425,7 +568,7 @@ fn what_waits_for_its_delivery_does_not_keep_what_is_behind_it() {
     bench.submit((0..100).map(|it| record(&format!("d{it}"), "{}")).collect());
     bench.clock.0.store(200_000_000, Ordering::Relaxed);
     smol::block_on(bench.store.sweep());
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000));
+    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with('d')).count(), 0);
     assert_eq!(left.len(), 600);
     bench.close();
@@ -439,7 +582,7 @@ fn a_full_store_passes_by_what_waits_for_its_delivery() {
     let body = format!("{{\"x\":\"{}\"}}", "x".repeat(1000));
     bench.submit((0..600).map(|it| record(&format!("d{it}"), &body)).collect());
     smol::block_on(bench.store.sweep());
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 2000));
+    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 2000, usize::MAX)).events;
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with('w')).count(), 600);
     assert!(left.len() < 1200, "{} are left", left.len());
     bench.close();
@@ -451,7 +594,7 @@ fn what_was_not_sent_to_the_store_goes_after_a_while() {
     let elsewhere = Finished { targets: ["live".into()].into(), ..finished(event("live", "{}")) };
     bench.submit(vec![Entry::Record(elsewhere), record("kept", "{}")]);
     let ids = |bench: &Bench| -> Vec<String> {
-        let left = bench.read(|it| it.stream(0, 100, 100));
+        let left = bench.read(|it| it.stream(0, 100, 100, usize::MAX)).events;
         left.iter().map(|it| it.envelope.id.to_string()).collect()
     };
     bench.clock.0.store(60_000_000, Ordering::Relaxed);
@@ -590,13 +733,14 @@ fn a_damaged_page_is_found_at_the_start_after_a_crash() {
 
 #[test]
 fn ids_are_forgotten_only_long_after_their_events() {
-    let keep = vec![Keep { age: Duration::from_secs(100), priority: None, kind: None }];
+    // Longer than the day for which every id is remembered.
+    let keep = vec![Keep { age: Duration::from_secs(100_000), priority: None, kind: None }];
     let bench = bench(Place::Memory, Policy { keep, ..Policy::default() });
-    let later = |id: &str, secs: i64| {
-        with(id, move |it| it.received = Timestamp(it.received.0 + secs * 1_000_000))
+    let later = |id: &str, thousands: i64| {
+        with(id, move |it| it.received = Timestamp(it.received.0 + thousands * 1_000_000_000))
     };
-    let sweep_at = |secs: u64| {
-        bench.clock.0.store(secs * 1_000_000, Ordering::Relaxed);
+    let sweep_at = |thousands: u64| {
+        bench.clock.0.store(thousands * 1_000_000_000, Ordering::Relaxed);
         smol::block_on(bench.store.sweep());
     };
     bench.submit(vec![record("a", "{}")]);

@@ -470,6 +470,7 @@ impl Entry {
             Entry::Accept(it) => it.body.bytes.len(),
             Entry::Bury { event, .. } => event.body.bytes.len(),
             Entry::Refuse(it) => it.body.len(),
+            Entry::Once { entry, .. } => entry.size(),
             _ => 64,
         }
     }

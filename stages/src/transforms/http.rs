@@ -4,7 +4,7 @@ use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Remote,
 use crate::diagnostic::Rule;
 use crate::event::Event;
 use crate::expr::{Expr, Known, Roots, Scope, Shape};
-use crate::fetch::text::{self, Ready, Text};
+use crate::fetch::text::{self, Ready, Text, UrlText};
 use crate::fetch::{FetchRequest, FetchResponse, answer};
 use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
 use serde_json::{Map, Value, json};
@@ -37,7 +37,7 @@ const NODES: &[Node] = &[
 /// The kind `http`.
 pub(super) struct Http {
     settings: Settings,
-    url: Ready,
+    url: UrlText,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
     services: Services,
@@ -137,7 +137,7 @@ impl EnrichKind for Http {
     }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
-        let url = settings.url.open(&services)?;
+        let url = UrlText::open(&settings.url, &services)?;
         let headers = text::open_headers(&settings.headers, &services)?;
         let body = settings.body.as_ref().map(|it| it.open(&services)).transpose()?;
         Ok(Enricher::Remote(Box::new(Http { settings, url, headers, body, services })))
@@ -146,7 +146,7 @@ impl EnrichKind for Http {
 
 impl Remote for Http {
     async fn enrich(&self, event: &Event, timeout: Duration) -> Result<Addition, Fault> {
-        let answer = self.services.fetch.fetch(self.request(event, timeout)).await?;
+        let answer = self.services.fetch.fetch(self.request(event, timeout)?).await?;
         let now = self.services.env.clock.wall();
         let expected = &self.settings.statuses;
         if !expected.iter().any(|it| it.contains(&answer.status)) {
@@ -165,7 +165,7 @@ impl Remote for Http {
     }
 
     fn question(&self, event: &Event) -> Option<String> {
-        let request = self.request(event, Duration::ZERO);
+        let request = self.request(event, Duration::ZERO).ok()?;
         let mut question = format!("{} {}", request.method, request.url);
         for (name, value) in &request.headers {
             question.push_str(&format!("\n{name}: {value}"));
@@ -177,7 +177,7 @@ impl Remote for Http {
 }
 
 impl Http {
-    fn request(&self, event: &Event, timeout: Duration) -> FetchRequest {
+    fn request(&self, event: &Event, timeout: Duration) -> Result<FetchRequest, Fault> {
         let scope = Scope::of(event, self.services.env.clock.wall());
         let mut headers = text::render_headers(&self.headers, &scope);
         let (body, content_type) = match (&self.body, self.settings.method) {
@@ -190,14 +190,14 @@ impl Http {
         {
             headers.push(("Content-Type".to_owned(), content_type.to_owned()));
         }
-        FetchRequest {
+        Ok(FetchRequest {
             method: self.settings.method,
-            url: self.url.render_url(&scope),
+            url: self.url.render(&scope)?,
             headers,
             body: body.map(String::into_bytes),
             timeout,
             body_max: self.settings.body_max,
-        }
+        })
     }
 
     fn body_of(&self, answer: &FetchResponse) -> Result<Value, Fault> {

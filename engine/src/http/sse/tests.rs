@@ -15,17 +15,13 @@ struct Shelf {
 }
 
 impl Backlog for Shelf {
-    fn chunk(
-        &self,
-        after_pos: u64,
-        up_to: u64,
-        limit: usize,
-    ) -> Pending<'_, Result<Vec<Arc<Stored>>, String>> {
+    fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
         let taken = self.taken_pos();
         let events = self.events.lock().unwrap();
         let range = |it: &&Arc<Stored>| after_pos.max(taken) < it.pos && it.pos <= up_to;
-        let found = events.iter().filter(range).take(limit).cloned().collect();
-        Box::pin(async move { Ok(found) })
+        let events: Vec<_> = events.iter().filter(range).take(CHUNK).cloned().collect();
+        let to = events.last().filter(|_| CHUNK <= events.len()).map_or(up_to, |it| it.pos);
+        Box::pin(async move { Ok(BacklogChunk { events, to }) })
     }
 
     fn taken_pos(&self) -> u64 {
@@ -84,8 +80,13 @@ impl Room {
         let hub = Arc::new(Hub::new("live".into(), 3, 0, serialise));
         let (shelf, clock) = (Arc::new(Shelf::default()), ManualClock::new());
         let settings = StreamSettings { clients_max: 2, replay_max: 2, ..Default::default() };
-        let stream =
-            Stream { hub: hub.clone(), backlog: shelf.clone(), settings, clock: clock.clone() };
+        let stream = Stream {
+            hub: hub.clone(),
+            backlog: shelf.clone(),
+            settings,
+            clock: clock.clone(),
+            turns: Arc::new(Semaphore::new(TURNS_MAX)),
+        };
         Room { hub, shelf, stream, clock }
     }
 
@@ -130,7 +131,7 @@ fn a_new_client_gets_what_comes_next_as_frames() {
     assert!(head.ends_with("\r\n\r\nd\r\nretry: 2000\n\n\r\n"), "{head}");
     room.many(3..=3);
     talk.settle();
-    let frame = "id: 3\nevent: event\ndata: {\"pos\":  3}\n\n";
+    let frame = "id: 3\nevent: message\ndata: {\"pos\":  3}\n\n";
     assert_eq!(talk.received(), format!("{:x}\r\n{frame}\r\n", frame.len()));
     assert_eq!(room.hub.counters.sent.load(Ordering::Relaxed), 1);
 }
@@ -175,6 +176,24 @@ fn an_id_ahead_of_the_store_is_a_gap_and_the_ring() {
 }
 
 #[test]
+fn an_id_of_another_stream_is_a_gap_and_never_refused() {
+    for (target, fields) in [
+        ("/live", "Last-Event-ID: +5\r\n"),
+        ("/live", "Last-Event-ID: 99999999999999999999999\r\n"),
+        ("/live", "Last-Event-ID: 01JG8Z-abc\r\n"),
+        ("/live?last_event_id=x%20y", ""),
+    ] {
+        let room = Room::new();
+        room.many(1..=5);
+        let talk = room.connect(target, fields);
+        assert_eq!(shown(&talk), "gap:0,\"to\":2} 3 4 5", "{target} {fields}");
+    }
+    let room = Room::new();
+    room.many(1..=5);
+    assert_eq!(shown(&room.connect("/live?last_event_id=", "")), "", "none is no foreign one");
+}
+
+#[test]
 fn replay_gives_the_newest_but_no_more_than_the_sink_has() {
     let room = Room::new();
     room.many(1..=5);
@@ -200,10 +219,7 @@ fn what_is_not_understood_is_told() {
         ("/live?kind=A", ""),
         ("/live?priority=urgent", ""),
         ("/live?replay=-1", ""),
-        ("/live?last_event_id=", ""),
         ("/live?type=%f", ""),
-        ("/live", "Last-Event-ID: +5\r\n"),
-        ("/live", "Last-Event-ID: 99999999999999999999999\r\n"),
     ] {
         let answer = room.connect(target, fields).received();
         assert!(answer.starts_with("HTTP/1.1 400 "), "{target} {fields} {answer}");

@@ -3,14 +3,17 @@
 use crate::http::problem::Problem;
 use crate::http::wire::head::Framing;
 use crate::http::wire::response::Reply;
+use stages::language::write_bytes;
 
 /// Why a body was not given out. The connection closes after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyError {
-    /// It is, or says that it will be, longer than allowed.
-    TooLarge,
-    /// It came too slowly.
-    Timeout,
+    /// It is, or says that it will be, longer than this many bytes.
+    TooLarge(usize),
+    /// It came too slowly: it had this many seconds, and more for what it brought.
+    Timeout(u64),
+    /// All bodies and answers under way hold this many bytes, and there are no more for it.
+    NoMemory(usize),
     /// Its chunks are not well formed.
     Malformed,
     /// The client went away before its end.
@@ -19,14 +22,29 @@ pub enum BodyError {
 
 impl From<BodyError> for Reply {
     fn from(error: BodyError) -> Reply {
-        let (status, detail) = match error {
-            BodyError::TooLarge => (413, "the body is too large"),
-            BodyError::Timeout => (408, "the body came too slowly"),
-            BodyError::Malformed => (400, "the body's chunks are not well formed"),
-            BodyError::Closed => (400, "the body has no end"),
+        let problem = match error {
+            BodyError::TooLarge(limit) => {
+                let most = write_bytes(limit as u64);
+                Problem::new(413, format!("the body is larger than {most}, the most for this path"))
+            }
+            BodyError::Timeout(seconds) => {
+                let rule = "and one more for each KiB received";
+                let detail = format!("the body came too slowly: it had {seconds} seconds, {rule}");
+                Problem::new(408, detail)
+            }
+            BodyError::NoMemory(limit) => no_memory(limit),
+            BodyError::Malformed => Problem::new(400, "the body's chunks are not well formed"),
+            BodyError::Closed => Problem::new(400, "the body has no end"),
         };
-        Reply::from(Problem::new(status, detail)).closing()
+        Reply::from(problem).closing()
     }
+}
+
+/// There is no memory for one more body or answer now.
+pub(crate) fn no_memory(limit: usize) -> Problem {
+    let most = write_bytes(limit as u64);
+    let detail = format!("requests and answers under way already hold {most}, the most together");
+    Problem::new(503, detail).retry_after(1)
 }
 
 /// The most digits of a chunk's size: 4 GiB, beyond every limit and far from overflow.
@@ -71,6 +89,14 @@ impl Decoder {
         match self.state {
             State::Plain(left) | State::Chunk(left) => left,
             _ => 0,
+        }
+    }
+
+    /// How much is still to come, where the client said so.
+    pub(crate) fn announced_left(&self) -> Option<u64> {
+        match self.state {
+            State::Plain(left) => Some(left),
+            _ => None,
         }
     }
 

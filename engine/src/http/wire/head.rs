@@ -3,6 +3,8 @@
 use crate::http::limits::Limits;
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::target::{self, Target};
+use stages::language::write_bytes;
+use std::borrow::Cow;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -10,6 +12,9 @@ use std::ops::Range;
 
 /// The most fields that a head may have, whatever [`Limits`] says.
 const FIELDS_MAX: usize = 100;
+
+/// How much of a host that is not served is repeated to the client.
+const HOST_SHOWN: usize = 64;
 
 /// The methods that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,21 +77,45 @@ pub enum Framing {
 }
 
 /// Why a head is not answered by the service. The connection closes after it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The status to answer with.
     pub status: u16,
     /// Why, in words.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
 }
 
 impl Refusal {
-    pub(crate) const fn new(status: u16, detail: &'static str) -> Self {
-        Refusal { status, detail }
+    pub(crate) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
+        Refusal { status, detail: detail.into() }
     }
 
-    pub(crate) const fn bad(detail: &'static str) -> Self {
-        Refusal { status: 400, detail }
+    pub(crate) fn bad(detail: &'static str) -> Self {
+        Refusal::new(400, detail)
+    }
+
+    pub(crate) fn long_target(limits: &Limits) -> Self {
+        let most = write_bytes(limits.target_bytes as u64);
+        Refusal::new(
+            414,
+            format!("the request target is longer than {most}, the most that is read"),
+        )
+    }
+
+    pub(crate) fn long_head(limits: &Limits) -> Self {
+        let most = write_bytes(limits.head_bytes as u64);
+        Refusal::new(431, format!("the request head is longer than {most}, the most that is read"))
+    }
+
+    /// The host is shown as it was sent: it holds letters of a host and nothing else.
+    fn misdirected(host: &str) -> Self {
+        let shown: String = host.chars().take(HOST_SHOWN).collect();
+        let name = target::without_port(&shown);
+        let detail = format!(
+            "no `public-url` or `hosts` names this host; to be reached as `{shown}`, \
+             write `server {{ hosts \"{name}\" }}` in the pipeline file"
+        );
+        Refusal::new(421, detail)
     }
 }
 
@@ -147,7 +176,7 @@ impl Head {
         match parsed.parse_with_uninit_headers(bytes, space) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
             Ok(_) => return Err(Refusal::bad("the head is not one head")),
-            Err(error) => return Err(refusal(error, bytes)),
+            Err(error) => return Err(refusal(error, bytes, limits)),
         }
         let (Some(method), Some(target), Some(version)) =
             (parsed.method, parsed.path, parsed.version)
@@ -155,15 +184,15 @@ impl Head {
             return Err(Refusal::bad("the request line is not complete"));
         };
         if limits.target_bytes < target.len() {
-            return Err(Refusal::new(414, "the target is too long"));
+            return Err(Refusal::long_target(limits));
         }
         let version = if version == 0 { Version::Http10 } else { Version::Http11 };
         let method = Method::parse(method)?;
         let seen = Seen::of(parsed.headers)?;
         let (target, authority) = Target::parse(target, method)?;
         let host = host(&seen, version, authority)?;
-        if host.is_some_and(|it| !hosts.allow(it, local)) {
-            return Err(Refusal::new(421, "this host is not served here"));
+        if let Some(host) = host.filter(|it| !hosts.allow(it, local)) {
+            return Err(Refusal::misdirected(host));
         }
         Ok(Head {
             fields: fields(bytes, parsed.headers),
@@ -244,9 +273,12 @@ impl Head {
     }
 }
 
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Refusal {
+fn refusal(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => Refusal::new(431, "too many header fields"),
+        httparse::Error::TooManyHeaders => {
+            let most = limits.headers_max.min(FIELDS_MAX);
+            Refusal::new(431, format!("more than {most} header fields, the most that are read"))
+        }
         httparse::Error::Version if names_a_version(bytes) => {
             Refusal::new(505, "only HTTP 1.1 and 1.0 are spoken here")
         }
@@ -333,7 +365,7 @@ impl<'b> Seen<'b> {
             (None, Some(_)) => Err(Refusal::bad("the only Transfer-Encoding is `chunked`")),
             (Some(value), None) => length(value)
                 .map(Framing::Length)
-                .ok_or(Refusal::bad("Content-Length is not a number")),
+                .ok_or_else(|| Refusal::bad("Content-Length is not a number")),
         }
     }
 

@@ -1,14 +1,20 @@
 //! A request as the service sees it.
 
+use crate::http::places::Seat;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::head::Head;
 use stages::env::Pending;
 use std::net::IpAddr;
 
 /// Where a body comes from.
-pub trait Source: Send {
+pub(crate) trait Source: Send {
     /// All of it, if it is no longer than `limit`.
     fn read(&mut self, limit: usize) -> Pending<'_, Result<Vec<u8>, BodyError>>;
+
+    /// Whose request it is, when it came over a connection.
+    fn seat(&self) -> Option<&Seat> {
+        None
+    }
 }
 
 /// A body that is there already, for tests and for requests that we make ourselves.
@@ -16,7 +22,7 @@ impl Source for Vec<u8> {
     fn read(&mut self, limit: usize) -> Pending<'_, Result<Vec<u8>, BodyError>> {
         let body = std::mem::take(self);
         let fits = body.len() <= limit;
-        Box::pin(async move { if fits { Ok(body) } else { Err(BodyError::TooLarge) } })
+        Box::pin(async move { if fits { Ok(body) } else { Err(BodyError::TooLarge(limit)) } })
     }
 }
 
@@ -28,8 +34,13 @@ pub struct Request<'c> {
 }
 
 impl<'c> Request<'c> {
+    /// One of ours: over no connection, with a body that is there already.
+    pub fn unconnected(head: Head, body: &'c mut Vec<u8>) -> Self {
+        Request { head, peer: None, body }
+    }
+
     /// From its parts.
-    pub fn new(head: Head, peer: Option<IpAddr>, body: &'c mut dyn Source) -> Self {
+    pub(crate) fn new(head: Head, peer: Option<IpAddr>, body: &'c mut dyn Source) -> Self {
         Request { head, peer, body }
     }
 
@@ -46,6 +57,11 @@ impl<'c> Request<'c> {
     /// Who is connected. Behind a proxy that is the proxy.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// The connection's place, when it came over one.
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        self.body.seat()
     }
 
     /// Reads the body, once; a second call gets an empty one. A body that announces more than

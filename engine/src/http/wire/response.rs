@@ -42,6 +42,14 @@ pub enum Content {
 }
 
 impl Content {
+    /// Bytes that are held for this answer alone.
+    pub(crate) fn own_size(&self) -> usize {
+        match self {
+            Content::Full(bytes) => bytes.len(),
+            Content::Shared(_) | Content::Static(_) | Content::Stream(_) => 0,
+        }
+    }
+
     /// The bytes, unless it is a stream.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::http::limits::Limits;
-use crate::http::testing::{Echo, Talk, request_head};
+use crate::http::service::ServerState;
+use crate::http::testing::{Echo, ManualClock, Talk, request_head};
 use crate::http::wire::hosts::Hosts;
 use proptest::prelude::*;
 use std::sync::atomic::Ordering;
@@ -365,6 +366,71 @@ fn the_word_to_go_on_is_said_only_when_the_body_is_wanted() {
     }
 }
 
+/// Connections to one server, whose bodies and answers may hold so many bytes together.
+fn crowd(service: impl crate::http::Service, held_bytes: usize) -> impl Fn() -> Talk {
+    let clock = ManualClock::new();
+    let limits = Limits { held_bytes, ..Limits::default() };
+    let site = Site::new(Arc::new(service), ServerState::default(), limits, clock.clone());
+    let site = Arc::new(site);
+    move || Talk::on(site.clone(), clock.clone())
+}
+
+#[test]
+fn bodies_under_way_are_bounded_together_and_grow_with_what_arrives() {
+    let connect = crowd(Echo::default(), 2000);
+    let post = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n";
+    let announced: Vec<Talk> = (0..20).map(|_| connect()).collect();
+    announced.iter().for_each(|it| it.send(post));
+    assert_eq!(announced[0].site.places.bytes(), 0, "what is announced costs nothing");
+    announced[0].send(&[b'a'; 900]);
+    announced[1].send(&[b'a'; 900]);
+    announced[2].send(&[b'a'; 900]);
+    let refused = announced[2].received();
+    assert_eq!(statuses(&refused), ["HTTP/1.1 503 Service Unavailable"]);
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
+    assert!(refused.contains("already hold 2000B, the most together"), "{refused}");
+    assert!(announced[0].site.places.bytes() <= 2000);
+    announced[0].send(&[b'a'; 100]);
+    assert_eq!(statuses(&announced[0].received()), ["HTTP/1.1 200 OK"]);
+    announced[3].send(&[b'a'; 1000]);
+    assert_eq!(statuses(&announced[3].received()), ["HTTP/1.1 200 OK"]);
+    // Who hangs up half way holds nothing any more.
+    announced[1].hang_up();
+    assert_eq!(announced[1].site.places.bytes(), 0);
+}
+
+/// Answers everything with 20,000 bytes.
+struct Long;
+
+impl crate::http::Service for Long {
+    fn respond<'a>(&'a self, _: &'a mut Request<'_>) -> stages::env::Pending<'a, Reply> {
+        Box::pin(async { Reply::text(200, "x".repeat(20_000)) })
+    }
+}
+
+#[test]
+fn answers_that_nobody_takes_are_bounded_together() {
+    let connect = crowd(Long, 50_000);
+    let talks: Vec<Talk> = (0..3).map(|_| connect()).collect();
+    for talk in &talks {
+        talk.narrow(100);
+        talk.send(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    assert_eq!(talks[0].site.places.bytes(), 40_000);
+    talks[2].narrow(1 << 20);
+    assert!(talks[2].received().starts_with("HTTP/1.1 503 "), "the third is refused");
+    talks[0].narrow(1 << 20);
+    talks[0].received();
+    assert_eq!(talks[0].site.places.bytes(), 20_000, "what was taken is free");
+    talks[2].send(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    talks[2].received();
+    assert_eq!(statuses(&talks[2].received()), Vec::<&str>::new());
+    // One that takes nothing is closed after its time, and its memory is free.
+    talks[1].pass(30 * SECOND);
+    assert!(talks[1].is_over());
+    assert_eq!(talks[1].site.places.bytes(), 0);
+}
+
 #[test]
 fn a_body_nobody_read_is_never_taken_for_a_request() {
     let inner = "GET /admin HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -459,7 +525,8 @@ fn a_stop_lets_the_request_under_way_finish_and_takes_no_other() {
 
 #[test]
 fn configured_names_and_our_own_address_are_served() {
-    let hosts = Hosts::of(["Door.Example"]);
+    let door = stages::language::ServedHost::parse("Door.Example").unwrap();
+    let hosts = Hosts::new(vec![door], None);
     let parse = |host: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let local = Some("192.0.2.7".parse().unwrap());

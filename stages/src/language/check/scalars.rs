@@ -1,8 +1,9 @@
 //! One value against its type.
 
+use super::super::host::ServedHost;
 use super::super::place::{annotation_span, value_span, value_text_span, written};
 use super::super::table::Type;
-use super::super::told::sized;
+use super::super::told::write_bytes;
 use super::super::value::{
     self, bytes_of, duration_of, field_path, parse_rate, statuses, write_duration,
 };
@@ -33,6 +34,7 @@ pub(super) fn example(ty: Type, name: &str) -> String {
         Type::Int(..) | Type::Number(..) => name.to_uppercase(),
         Type::Ident | Type::Ref => name.to_uppercase(),
         Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        Type::Host => "\"engine.lan\"".to_owned(),
         Type::Pointer => "\"/data/count\"".to_owned(),
         Type::Field => "\"data.field\"".to_owned(),
         Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
@@ -158,7 +160,7 @@ impl Place<'_> {
             },
             Type::Bytes(least, most) => match bytes_of(value, annotation) {
                 Some(it) if it < least || most < it => {
-                    self.out_of_range(&format!("{} to {}", sized(least), sized(most)));
+                    self.out_of_range(&format!("{} to {}", write_bytes(least), write_bytes(most)));
                 }
                 Some(_) => {}
                 None => self.bad_size(),
@@ -310,6 +312,9 @@ impl Place<'_> {
             Type::Socket if !text.contains("${") && !is_socket(text) => {
                 self.wrong("an address such as `\"127.0.0.1:8600\"`");
             }
+            Type::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
+                self.bad_host(text)
+            }
             Type::Url if !text.contains("${") && !is_url(text) => {
                 self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
             }
@@ -332,6 +337,26 @@ impl Place<'_> {
             ),
             _ => {}
         }
+    }
+
+    /// A host that cannot be one: usually a URL, or a pattern.
+    fn bad_host(&mut self, text: &str) {
+        let inside = text.split_once("://").map(|it| it.1).unwrap_or(text);
+        let inside = inside.split(['/', '?', '#']).next().unwrap_or_default();
+        let help = match ServedHost::parse(inside) {
+            Some(host) => format!("write `\"{host}\"`"),
+            None if text.contains('*') => {
+                "write out each name: a pattern would let in names that others choose".to_owned()
+            }
+            None if !text.is_ascii() => {
+                "write the name as it is in DNS, such as `\"xn--tre-hoa.example\"`".to_owned()
+            }
+            None => "write a name or an address, such as `\"engine.lan\"` or \
+                     `\"192.168.1.5:8600\"`"
+                .to_owned(),
+        };
+        let message = format!("`{text}` is not a host");
+        self.report(Rule::WrongArgument, message, "neither a name nor an address", &help);
     }
 
     fn word(&mut self, word: &str, words: &[&str]) {

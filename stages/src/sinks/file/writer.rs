@@ -1,9 +1,9 @@
 //! Appends lines to files so that a line is whole and on disk, or not there.
 
-use crate::contract::{Cause, Fault};
+use crate::contract::{Cause, Fault, FaultClass};
 use crate::time::Timestamp;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
@@ -32,9 +32,7 @@ impl Writer {
     /// Blocks until the line is on disk.
     pub(crate) fn append(&self, path: &Path, line: &[u8], now: Timestamp) -> Result<(), Fault> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.try_append(path, line, now).map_err(|it| {
-            Fault::transient(Cause::Other, format!("cannot write {}: {it}", path.display()))
-        })
+        self.try_append(path, line, now).map_err(|it| fault_of(path, &it))
     }
 
     fn try_append(&self, path: &Path, line: &[u8], now: Timestamp) -> io::Result<()> {
@@ -72,6 +70,32 @@ impl Writer {
 /// The folder that a file lies in, also where the path is a bare name.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What a failure to write says about trying again. A path that cannot be one stays so, whoever
+/// waits; what is not permitted may be, once somebody permits it.
+fn fault_of(path: &Path, error: &io::Error) -> Fault {
+    let (path, reason) = (path.display(), |text: &str| text.to_owned());
+    let is_for_good = match error.kind() {
+        ErrorKind::IsADirectory => Some(reason("it is a folder")),
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            Some(reason("a part of the path is a file, not a folder"))
+        }
+        ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
+            Some(format!("the system takes no such name ({error})"))
+        }
+        _ => None,
+    };
+    if let Some(reason) = is_for_good {
+        return Fault::permanent(format!("cannot write {path}: {reason}"));
+    }
+    let fault = Fault::transient(Cause::Other, format!("cannot write {path}: {error}"));
+    match error.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            Fault { class: FaultClass::Configuration, ..fault }
+        }
+        _ => fault,
+    }
 }
 
 /// A name beside `path` that is free: the time behind the name, and a number where needed.
@@ -136,6 +160,24 @@ mod tests {
         writer.append(&path, b"3\n", Timestamp::parse("2999-01-01T00:00:00Z").unwrap()).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "3\n");
         assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[test]
+    fn a_path_that_can_never_be_written_is_permanent_and_another_failure_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::write(at("file"), "x").unwrap();
+        let writer = Writer::new(Rotate::default());
+        let class = |path: &Path| writer.append(path, b"1\n", Timestamp(0)).unwrap_err().class;
+        for path in [at("folder"), at("file/below"), at("file/a/b"), at(&"n".repeat(300))] {
+            assert_eq!(class(&path), FaultClass::Permanent, "{}", path.display());
+        }
+        let of = |kind: ErrorKind| fault_of(&at("f"), &kind.into()).class;
+        assert_eq!(of(ErrorKind::StorageFull), FaultClass::Transient);
+        assert_eq!(of(ErrorKind::NotFound), FaultClass::Transient);
+        assert_eq!(of(ErrorKind::PermissionDenied), FaultClass::Configuration);
+        assert_eq!(of(ErrorKind::ReadOnlyFilesystem), FaultClass::Configuration);
     }
 
     #[cfg(unix)]

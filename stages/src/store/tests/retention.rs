@@ -200,7 +200,7 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
         bench.submit((0..30).map(|it| event(format!("{round}-{it}"), level)).collect());
         bench.tick();
     }
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000));
+    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
     let of = |level| left.iter().filter(|it| it.envelope.priority == level).count();
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with("waits")).count(), 20);
     assert!(of(Priority::Low) <= 60, "{} of low priority", of(Priority::Low));

@@ -1,0 +1,144 @@
+//! Finds secrets in a text that may be no KDL at all, so that no report shows them.
+//!
+//! A report shows the lines around a mistake, also of a file that could not be read, so the names
+//! beside the values decide here and not the table.
+
+use super::lex::{Kind, Lexer, Token};
+use stages::diagnostic::{Diagnostics, may_be_secret_name};
+use std::ops::Range;
+
+/// Hides every value of a secret name.
+pub(crate) fn hide(text: &str, diagnostics: &mut Diagnostics) {
+    let mut tokens = Vec::new();
+    for token in Lexer::new(text) {
+        let is_end = matches!(
+            token.kind,
+            Kind::Newline | Kind::Semicolon | Kind::Open | Kind::Close | Kind::Line
+        );
+        if !is_end {
+            tokens.push(token);
+            continue;
+        }
+        of_node(text, &tokens, diagnostics);
+        tokens.clear();
+    }
+    of_node(text, &tokens, diagnostics);
+}
+
+/// A value of a node.
+struct Value {
+    span: Range<usize>,
+    /// The property's name, when it has one.
+    name: Option<Range<usize>>,
+    /// It stands elsewhere: what is written is the name of a variable, a file, a parameter.
+    is_outside: bool,
+}
+
+/// What a value says, without its quotes.
+fn inner<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
+    text[span.clone()].trim_matches(|it: char| matches!(it, '"' | '#' | '\'' | ':' | ','))
+}
+
+fn of_node(text: &str, tokens: &[Token], diagnostics: &mut Diagnostics) {
+    let (properties, arguments): (Vec<Value>, Vec<Value>) =
+        values(text, tokens).into_iter().partition(|it| it.name.is_some());
+    let named = |it: &&Value| it.name.as_ref().is_some_and(|it| is_secret(text, it));
+    properties.iter().filter(named).for_each(|it| it.hide(text, diagnostics));
+    let Some((node, arguments)) = arguments.split_first() else { return };
+    let (name, first) = (inner(text, &node.span), arguments.first());
+    // `token admin "…"`, `header Authorization "…"`, `param token "…"` have a name before the value.
+    let has_title = 1 < arguments.len() && matches!(name, "token" | "header" | "param" | "env");
+    let titled = has_title && first.is_some_and(|it| is_secret(text, &it.span));
+    if is_secret(text, &node.span) || titled {
+        let hidden = arguments.iter().skip(usize::from(has_title));
+        hidden.for_each(|it| it.hide(text, diagnostics));
+    }
+}
+
+fn is_secret(text: &str, name: &Range<usize>) -> bool {
+    may_be_secret_name(inner(text, name))
+}
+
+impl Value {
+    /// The quotes stay, so that the text reads as it stands.
+    fn hide(&self, text: &str, diagnostics: &mut Diagnostics) {
+        let written = &text[self.span.clone()];
+        let inner = written.trim_matches(['"', '\'', '#']);
+        if self.is_outside || inner.is_empty() {
+            return;
+        }
+        let start = self.span.start + written.find(inner).unwrap_or(0);
+        diagnostics.hide(start..start + inner.len());
+    }
+}
+
+fn values(text: &str, tokens: &[Token]) -> Vec<Value> {
+    let mut values: Vec<Value> = Vec::new();
+    let (mut is_outside, mut property) = (false, None);
+    let mut rest = tokens.iter().peekable();
+    while let Some(token) = rest.next() {
+        let is_before_paren = rest.peek().is_some_and(|it| it.kind == Kind::Paren);
+        match token.kind {
+            Kind::Paren => {
+                rest.by_ref().find(|it| it.kind == Kind::ParenClose);
+                is_outside = true;
+            }
+            Kind::Equals => property = values.pop().map(|it| it.span),
+            // `env("X")`, as other languages write it.
+            Kind::Word if is_before_paren && is_annotation(&text[token.span.clone()]) => {
+                return values;
+            }
+            Kind::Word | Kind::Text | Kind::Raw | Kind::Keyword | Kind::Hash => {
+                let (span, name) = (token.span.clone(), property.take());
+                values.push(Value { span, name, is_outside: std::mem::take(&mut is_outside) });
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
+fn is_annotation(word: &str) -> bool {
+    matches!(word, "env" | "file" | "param")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stages::diagnostic::SourceText;
+    use std::sync::Arc;
+
+    fn masked(text: &str) -> String {
+        let source = SourceText { name: "a.kdl".to_owned(), text: text.to_owned() };
+        let mut diagnostics = Diagnostics::new(Arc::new(source));
+        hide(text, &mut diagnostics);
+        diagnostics.masked()
+    }
+
+    #[test]
+    fn values_of_secret_names_are_hidden_however_they_are_written() {
+        for (text, shown) in [
+            ("topic \"my-door\"", "topic \"*******\""),
+            ("topic my-door", "topic *******"),
+            ("topic 'my-door'", "topic '*******'"),
+            ("tokn \"my-door\"", "tokn \"*******\""),
+            ("topic = \"my-door\"", "topic = \"*******\""),
+            ("topic=\"my-door\"; url \"http://h\"", "topic=\"*******\"; url \"http://h\""),
+            ("token: \"abc\"", "token: \"***\""),
+            ("token admin \"abc\" scope=read", "token admin \"***\" scope=read"),
+            ("token admin (env)\"ABC\" scope=read", "token admin (env)\"ABC\" scope=read"),
+            ("auth bearer=\"abc\" scheme=hex", "auth bearer=\"***\" scheme=hex"),
+            ("auth hmac=(env)\"ABC\"", "auth hmac=(env)\"ABC\""),
+            ("header Authorization \"abc\"", "header Authorization \"***\""),
+            ("header X-Kind \"abc\"", "header X-Kind \"abc\""),
+            ("param api-key #\"a\"b\"#", "param api-key #\"***\"#"),
+            ("env NTFY_TOKEN=\"abc\"", "env NTFY_TOKEN=\"***\""),
+            ("notify ntfy phone { topic \"abc\" }", "notify ntfy phone { topic \"***\" }"),
+            ("topic \"abc\" \"def\" // more", "topic \"***\" \"***\" // more"),
+            ("key \"event.subject\"", "key \"event.subject\""),
+            ("password \"never closed\nkeep \"30d\"", "password \"************\nkeep \"30d\""),
+        ] {
+            assert_eq!(masked(text), shown);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The store as streams read it: in chunks, on connections that come back whatever happens.
+
+use crate::http::sse::{Backlog, BacklogChunk, CHUNK, CHUNK_BYTES};
+use stages::env::Pending;
+use stages::store::{Reader, Store};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a client reads whose position lies before the ring's range.
+pub(super) struct StoreBacklog(pub(super) Store);
+
+impl Backlog for StoreBacklog {
+    fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
+        Box::pin(async move {
+            let read = move |it: &Reader<'_>| it.stream(after_pos, up_to, CHUNK, CHUNK_BYTES);
+            let chunk = self.0.read(read).await.map_err(|it| it.reason)?;
+            let events = chunk.events.into_iter().map(Arc::new).collect();
+            Ok(BacklogChunk { events, to: chunk.to })
+        })
+    }
+
+    fn taken_pos(&self) -> u64 {
+        self.0.figures().taken_pos.load(Ordering::Relaxed)
+    }
+
+    fn highest_pos(&self) -> u64 {
+        self.0.figures().highest_pos.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

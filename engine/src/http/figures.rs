@@ -1,0 +1,44 @@
+//! What the HTTP server counts, for `/metrics`.
+
+use crate::http::service::ServerState;
+use crate::metrics::MetricsText;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Writes every figure of the server.
+pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries: usize) {
+    let counters = &state.counters;
+    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    text.gauge("engine_http_connections", "Open connections", state.places.len() as f64);
+    let held = state.places.bytes() as f64;
+    text.gauge("engine_http_held_bytes", "Memory of requests and answers under way", held);
+    let waiting = waiting_queries as f64;
+    text.gauge("engine_http_queries_waiting", "Requests that wait to read the store", waiting);
+    let family = "engine_http_connections_total";
+    text.family(family, "counter", "Connections by what became of them");
+    for (outcome, count) in [
+        ("accepted", &counters.accepted),
+        ("refused", &counters.refused_total),
+        ("refused-address", &counters.refused_ip),
+        ("evicted", &counters.evicted),
+    ] {
+        text.sample(family, &[("outcome", outcome)], load(count));
+    }
+    text.family("engine_http_requests_total", "counter", "Requests that were understood");
+    text.sample("engine_http_requests_total", &[], load(&counters.requests));
+    let family = "engine_http_refused_total";
+    text.family(family, "counter", "Requests that the server refused or cut off, by reason");
+    for (reason, count) in [
+        ("malformed", &counters.refused_requests),
+        ("foreign-page", &counters.foreign_pages),
+        ("memory", &counters.refused_bytes),
+        ("timeout", &counters.timeouts),
+        ("panic", &counters.panics),
+    ] {
+        text.sample(family, &[("reason", reason)], load(count));
+    }
+    let family = "engine_auth_failures_total";
+    text.family(family, "counter", "Requests without a right token or signature");
+    for (reason, count) in counters.auth_failures.all() {
+        text.sample(family, &[("reason", reason)], count as f64);
+    }
+}

@@ -1,0 +1,250 @@
+//! Who answers a request: a source, a stream, or a page of the router.
+//!
+//! In this order a request is asked: which page sent it, who sent it, whether the path takes its
+//! method, and only then what it brings.
+
+use crate::http::api;
+use crate::http::app::{App, Surface};
+use crate::http::auth::{Access, Denied, Scope};
+use crate::http::browser::{self, PathKind};
+use crate::http::convert::through_tide;
+use crate::http::guessing::Guesses;
+use crate::http::ingest;
+use crate::http::listener::counted_address;
+use crate::http::places::{Seat, SeatPhase};
+use crate::http::problem::Problem;
+use crate::http::service::{Service, count};
+use crate::http::sse::Stream;
+use crate::http::wire::head::Method;
+use crate::http::wire::request::Request;
+use crate::http::wire::response::Reply;
+use crate::plan::SourcePlan;
+use stages::contract::Route;
+use stages::env::Pending;
+use stages::language::nearest;
+
+/// The largest body of a request that is no event.
+const BODY_MAX: usize = 1 << 16;
+
+/// Answers every request of one engine.
+pub(super) struct Front {
+    app: App,
+    router: tide::Server<App>,
+    guesses: Guesses,
+}
+
+/// What a path leads to.
+enum Target<'s> {
+    Source(&'s SourcePlan, &'s Route),
+    Stream(&'s Stream),
+    Page,
+}
+
+impl Target<'_> {
+    fn kind(&self) -> PathKind {
+        match self {
+            Target::Source(..) => PathKind::Source,
+            Target::Stream(_) => PathKind::Stream,
+            Target::Page => PathKind::Page,
+        }
+    }
+}
+
+impl Front {
+    pub(super) fn new(app: App) -> Self {
+        let router = api::router(app.clone());
+        Front { app, router, guesses: Guesses::default() }
+    }
+
+    async fn answer(&self, request: &mut Request<'_>) -> Reply {
+        let path = request.head().path().to_owned();
+        let surface = self.app.surface();
+        let target = target(&surface, &path);
+        let hosts = self.app.state.hosts.get();
+        if let Err(foreign) = browser::check(request.head(), &hosts, target.kind()) {
+            count(&self.app.state.counters.foreign_pages);
+            return foreign.into();
+        }
+        match target {
+            Target::Source(source, route) => self.source(request, route, source, &surface).await,
+            Target::Stream(stream) => self.stream(request, stream, &surface).await,
+            Target::Page => self.page(request, &path, &surface).await,
+        }
+    }
+
+    async fn source(
+        &self,
+        request: &mut Request<'_>,
+        route: &Route,
+        source: &SourcePlan,
+        surface: &Surface,
+    ) -> Reply {
+        // A signature is over the body: it is checked when that is read, before it is parsed.
+        let allowed = match &route.signature {
+            Some(signature) => ingest::is_signed(signature, request, &self.app.state.counters),
+            None => {
+                let allowed = surface.allow_send(request, &route.path);
+                self.admitted(request, allowed).await
+            }
+        };
+        if let Err(refused) = allowed {
+            return refused;
+        }
+        let method = request.head().method();
+        if route.methods.iter().any(|it| it == method.word()) {
+            let body_max = route.body_max.unwrap_or(surface.body_max);
+            return ingest::answer(&self.app, request, route, source, body_max).await;
+        }
+        let mut methods: Vec<&str> = route.methods.iter().map(String::as_str).collect();
+        methods.extend(["HEAD", "OPTIONS"]);
+        match method {
+            // Some services ask so whether there is somebody, before they send.
+            Method::Head => Reply::empty(200).with("allow", methods.join(", ")),
+            Method::Options => Reply::empty(204).with("allow", methods.join(", ")),
+            _ => wrong_method(method, &methods),
+        }
+    }
+
+    async fn stream(&self, request: &mut Request<'_>, stream: &Stream, surface: &Surface) -> Reply {
+        let allowed = surface.allow(request, Scope::Read);
+        if let Err(refused) = self.admitted(request, allowed).await {
+            return refused;
+        }
+        match request.head().method() {
+            Method::Get | Method::Head => stream.open(request),
+            Method::Options => Reply::empty(204).with("allow", "GET, HEAD, OPTIONS"),
+            method => wrong_method(method, &["GET", "HEAD", "OPTIONS"]),
+        }
+    }
+
+    async fn page(&self, request: &mut Request<'_>, path: &str, surface: &Surface) -> Reply {
+        if path == "*" {
+            return Reply::empty(204).with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
+        }
+        let scope =
+            if path.starts_with("/api/dead-letters") { Scope::Redrive } else { Scope::Read };
+        let allowed = surface.allow(request, scope);
+        let method = request.head().method();
+        if path == "/readyz" && matches!(method, Method::Get | Method::Head) {
+            // A probe without a right token learns no more than up or down.
+            let is_probe = allowed == Err(Denied::Missing);
+            let may_know = !is_probe && self.admitted(request, allowed).await.is_ok();
+            return api::ready(&self.app, may_know);
+        }
+        if path != "/healthz"
+            && let Err(refused) = self.admitted(request, allowed).await
+        {
+            return refused;
+        }
+        let Some(methods) = api::methods_of(path) else {
+            return unknown_path(path, &surface.paths());
+        };
+        match method {
+            Method::Options => return Reply::empty(204).with("allow", methods.join(", ")),
+            _ if !methods.contains(&method.word()) => return wrong_method(method, methods),
+            Method::Post if !is_json(request) => {
+                let detail = "send the header `Content-Type: application/json`";
+                return Problem::new(415, detail).into();
+            }
+            _ => {}
+        }
+        let body = match request.body(BODY_MAX).await {
+            Ok(body) => body,
+            Err(error) => return error.into(),
+        };
+        let _query = match self.app.queries.enter(path).await {
+            Ok(permit) => permit,
+            Err(problem) => return problem.into(),
+        };
+        through_tide(&self.router, request.head(), body).await
+    }
+
+    /// The answer to give to who may not, and when: wrong tokens wait for theirs.
+    async fn admitted(
+        &self,
+        request: &mut Request<'_>,
+        allowed: Result<Access, Denied>,
+    ) -> Result<(), Reply> {
+        let denied = match allowed {
+            Ok(Access::Open) => return Ok(()),
+            Ok(Access::Shown) => {
+                request.seat().inspect(|it| it.vouch());
+                return Ok(());
+            }
+            Err(denied) => denied,
+        };
+        self.app.state.counters.auth_failures.note(denied.word());
+        if denied == Denied::Unknown {
+            self.hold(request).await;
+        }
+        Err(denied.into())
+    }
+
+    /// Holds an answer about a wrong token back. The connection may be closed meanwhile, when its
+    /// place is needed.
+    async fn hold(&self, request: &mut Request<'_>) {
+        let Some(peer) = request.peer() else { return };
+        let clock = &self.app.engine.env.clock;
+        let hold = self.guesses.note(counted_address(peer), clock.monotonic());
+        if hold.is_first {
+            tracing::warn!(%peer, "wrong tokens keep coming from one address; its answers are delayed");
+        }
+        if hold.time.is_zero() {
+            return;
+        }
+        request.seat().inspect(|it: &&Seat| it.enter(SeatPhase::Held, clock.monotonic()));
+        clock.sleep(hold.time).await;
+        request.seat().inspect(|it: &&Seat| it.enter(SeatPhase::Answering, clock.monotonic()));
+    }
+}
+
+/// What a path leads to on this surface.
+fn target<'s>(surface: &'s Surface, path: &str) -> Target<'s> {
+    match (surface.source(path), surface.stream(path)) {
+        (Some((source, route)), _) => Target::Source(source, route),
+        (None, Some(stream)) => Target::Stream(stream),
+        (None, None) => Target::Page,
+    }
+}
+
+impl Service for Front {
+    fn respond<'a>(&'a self, request: &'a mut Request<'_>) -> Pending<'a, Reply> {
+        Box::pin(self.answer(request))
+    }
+}
+
+/// A page of another site can make a browser send, but not with this type.
+fn is_json(request: &Request<'_>) -> bool {
+    let kind = request.header("content-type").and_then(|it| it.split(';').next());
+    kind.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn wrong_method(method: Method, methods: &[&str]) -> Reply {
+    let methods = methods.join(", ");
+    let detail = format!("this path does not take {method}, it takes {methods}");
+    Reply::from(Problem::new(405, detail)).with("allow", methods)
+}
+
+/// Longest path that is repeated to the client.
+const PATH_SHOWN: usize = 100;
+
+/// Most paths that a 404 lists.
+const PATHS_SHOWN: usize = 5;
+
+/// `own` are the paths that the file gives to sources and streams.
+fn unknown_path(path: &str, own: &[String]) -> Reply {
+    let shown: String = path.chars().take(PATH_SHOWN).collect();
+    let mut all: Vec<&str> = own.iter().map(String::as_str).collect();
+    for path in api::paths() {
+        all.push(path);
+    }
+    let without_slash = path.strip_suffix('/').filter(|it| all.contains(it));
+    let help = match without_slash.or_else(|| nearest(&shown, all)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => {
+            let listed = own.iter().take(PATHS_SHOWN).map(|it| format!("`{it}`, "));
+            format!("there is {}and `/api/…`", listed.collect::<String>())
+        }
+    };
+    Problem::new(404, format!("nothing is at `{shown}`; {help}")).into()
+}

@@ -1,0 +1,284 @@
+//! What a body is, by what the request says about it, and how it falls into messages.
+
+use crate::http::problem::Problem;
+use crate::http::query;
+use crate::http::wire::head::{Framing, Head};
+use crate::http::wire::response::Reply;
+use crate::spec::Map;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use stages::contract::{BodyForm, Route};
+use stages::expr::{Expr, Root};
+use std::fmt;
+
+/// Most items of one request.
+pub(super) const ITEMS_MAX: usize = 1000;
+
+/// How a body is taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// There is none.
+    Nothing,
+    /// One JSON value: an event, or an array of them.
+    Json,
+    /// One JSON value a line.
+    Lines,
+}
+
+/// How the body is to be read, or why it will not be.
+pub(super) fn form_of(head: &Head, route: &Route, source: &str) -> Result<Form, Reply> {
+    if matches!(head.framing(), Framing::Empty | Framing::Length(0)) {
+        return Ok(Form::Nothing);
+    }
+    plain_coding(head)?;
+    let mut given = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-type"));
+    let (kind, more) = (given.next(), given.next());
+    if more.is_some() {
+        return Err(unsupported("more than one `Content-Type` is given".to_owned()));
+    }
+    let text = kind.map(|it| String::from_utf8_lossy(it.1).to_ascii_lowercase());
+    let kind = text.as_deref().map(|it| it.split(';').next().unwrap_or_default().trim());
+    let (wanted, form) = match kind.unwrap_or_default() {
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+            (BodyForm::Lines, Form::Lines)
+        }
+        "" | "text/plain" => (BodyForm::Text, Form::Json),
+        "application/json" => (BodyForm::Json, Form::Json),
+        other if other.ends_with("+json") => (BodyForm::Json, Form::Json),
+        other => return Err(unsupported(told(other, route))),
+    };
+    if route.accepts.contains(&wanted) {
+        return Ok(form);
+    }
+    let mut detail = told(kind.unwrap_or_default(), route);
+    if wanted == BodyForm::Text {
+        detail += &format!("; or write `accept json text` in `source http {source}`");
+    }
+    Err(unsupported(detail))
+}
+
+/// What was sent and what to send instead.
+fn told(kind: &str, route: &Route) -> String {
+    let shown: String = kind.chars().take(100).collect();
+    let given = match kind {
+        "" => "the body has no `Content-Type`".to_owned(),
+        "application/x-www-form-urlencoded" | "multipart/form-data" => {
+            format!("`{shown}` is a form, which is not taken")
+        }
+        _ => format!("`{shown}` is not taken"),
+    };
+    let kinds = route.accepts.iter().filter_map(|it| match it {
+        BodyForm::Json => Some("`Content-Type: application/json`"),
+        BodyForm::Lines => Some("`Content-Type: application/x-ndjson`"),
+        BodyForm::Text => None,
+    });
+    format!("{given}; send JSON with {}", kinds.collect::<Vec<_>>().join(" or "))
+}
+
+fn unsupported(detail: String) -> Reply {
+    Problem::new(415, detail).into()
+}
+
+/// Refuses a body that is compressed.
+fn plain_coding(head: &Head) -> Result<(), Reply> {
+    let codings = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-encoding"));
+    for (_, value) in codings {
+        let value = String::from_utf8_lossy(value);
+        let codings = value.split(',').map(str::trim).filter(|it| !it.is_empty());
+        if let Some(coding) = codings.into_iter().find(|it| !it.eq_ignore_ascii_case("identity")) {
+            let shown: String = coding.chars().take(30).collect();
+            let detail =
+                format!("`Content-Encoding: {shown}` is not supported; send the body uncompressed");
+            return Err(unsupported(detail).with("accept-encoding", "identity"));
+        }
+    }
+    Ok(())
+}
+
+/// What stands for a body that is not there: the query of a GET, and an empty object where the
+/// source reads nothing of a message.
+pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, Problem> {
+    if head.method().word() == "GET" {
+        let pairs = query::pairs(head.query().unwrap_or_default());
+        let pairs =
+            pairs.ok_or_else(|| Problem::new(400, "the query is not percent-encoded text"))?;
+        let mut message = json!({});
+        for (name, value) in pairs {
+            let value = Value::String(value);
+            match &mut message[&name] {
+                Value::Null => message[name] = value,
+                Value::Array(values) => values.push(value),
+                first => *first = json!([first.take(), value]),
+            }
+        }
+        return Ok(message.to_string().into_bytes());
+    }
+    if reads_message(map) {
+        return Err(Problem::new(400, "the body is empty; send one JSON object"));
+    }
+    Ok(b"{}".to_vec())
+}
+
+/// Whether any part of an event is taken from the message.
+fn reads_message(map: &Map) -> bool {
+    let parts = [
+        &map.kind,
+        &map.id,
+        &map.source,
+        &map.subject,
+        &map.time,
+        &map.data,
+        &map.priority,
+        &map.correlation_id,
+        &map.parent_id,
+    ];
+    let reads = |it: &Expr| it.uses(Root::Data) || it.uses(Root::Raw);
+    map.kind.is_none() || parts.into_iter().flatten().any(|it| reads(&it.value))
+}
+
+/// The messages of an array as they were received, white space around them cut; at most one more
+/// than may be.
+pub(super) fn array(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let items = serde::Deserializer::deserialize_seq(&mut deserializer, Items);
+    let items = items.and_then(|items| deserializer.end().map(|()| items));
+    items.map_err(|it| format!("not JSON: {it}"))
+}
+
+struct Items;
+
+impl<'de> Visitor<'de> for Items {
+    type Value = Vec<Vec<u8>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut messages = Vec::new();
+        while messages.len() <= ITEMS_MAX
+            && let Some(item) = items.next_element::<&RawValue>()?
+        {
+            messages.push(item.get().as_bytes().to_vec());
+        }
+        // A million tiny items must not cost more memory than a thousand.
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(messages)
+    }
+}
+
+/// The messages of a body with one a line; at most one more than may be.
+pub(super) fn lines(body: &[u8]) -> Vec<Vec<u8>> {
+    let lines = body.split(|it| *it == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|it| !it.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::request_head;
+
+    fn route(accepts: &[BodyForm]) -> Route {
+        Route { accepts: accepts.to_vec(), ..Route::at("/e") }
+    }
+
+    /// The form, or the status and the detail.
+    fn form(fields: &str, accepts: &[BodyForm]) -> Result<Form, String> {
+        let head = "POST /e HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n";
+        let head = request_head(&format!("{head}{fields}\r\n"));
+        form_of(&head, &route(accepts), "bell").map_err(|it| {
+            let body: Value = serde_json::from_slice(it.content().bytes().unwrap()).unwrap();
+            assert_eq!(it.status(), 415, "{body}");
+            body["detail"].as_str().unwrap().to_owned()
+        })
+    }
+
+    const USUAL: &[BodyForm] = &[BodyForm::Json, BodyForm::Lines];
+
+    #[test]
+    fn json_is_known_in_every_spelling() {
+        for kind in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json ; v=1",
+            "application/vnd.docker.distribution.events.v2+json",
+        ] {
+            let form = form(&format!("Content-Type: {kind}\r\n"), USUAL);
+            assert_eq!(form, Ok(Form::Json), "{kind}");
+        }
+        assert_eq!(form("content-type: application/x-ndjson\r\n", USUAL), Ok(Form::Lines));
+    }
+
+    #[test]
+    fn what_is_not_taken_is_named_with_what_to_send() {
+        let send = "send JSON with `Content-Type: application/json` or \
+                    `Content-Type: application/x-ndjson`";
+        let text = "; or write `accept json text` in `source http bell`";
+        for (fields, told) in [
+            ("", format!("the body has no `Content-Type`; {send}{text}")),
+            ("Content-Type: text/plain\r\n", format!("`text/plain` is not taken; {send}{text}")),
+            ("Content-Type: image/png\r\n", format!("`image/png` is not taken; {send}")),
+            (
+                "Content-Type: application/x-www-form-urlencoded\r\n",
+                format!(
+                    "`application/x-www-form-urlencoded` is a form, which is not taken; {send}"
+                ),
+            ),
+        ] {
+            assert_eq!(form(fields, USUAL), Err(told), "{fields}");
+        }
+        let twice = "Content-Type: application/json\r\nContent-Type: text/plain\r\n";
+        assert_eq!(form(twice, USUAL), Err("more than one `Content-Type` is given".to_owned()));
+    }
+
+    #[test]
+    fn a_source_may_take_text_and_bodies_without_a_type() {
+        let accepts = &[BodyForm::Json, BodyForm::Text];
+        assert_eq!(form("", accepts), Ok(Form::Json));
+        assert_eq!(form("Content-Type: text/plain; charset=UTF-8\r\n", accepts), Ok(Form::Json));
+        let lines = form("Content-Type: application/x-ndjson\r\n", accepts);
+        let told = "`application/x-ndjson` is not taken; send JSON with `Content-Type: \
+                    application/json`";
+        assert_eq!(lines, Err(told.to_owned()));
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused_by_the_name_of_its_coding() {
+        let json = "Content-Type: application/json\r\n";
+        for coding in ["gzip", "br", "deflate", "x-gzip", "zstd", "identity, gzip"] {
+            let told = form(&format!("{json}Content-Encoding: {coding}\r\n"), USUAL).unwrap_err();
+            let name = coding.rsplit(", ").next().unwrap();
+            let expected = format!("`Content-Encoding: {name}` is not supported");
+            assert!(told.starts_with(&expected), "{told}");
+        }
+        for coding in ["identity", "", "Identity, identity"] {
+            let fields = format!("{json}Content-Encoding: {coding}\r\n");
+            assert_eq!(form(&fields, USUAL), Ok(Form::Json), "{coding}");
+        }
+    }
+
+    #[test]
+    fn a_get_without_a_body_is_its_query() {
+        let message = |target: &str| {
+            let head = request_head(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            without_body(&head, &Map::default()).map(|it| String::from_utf8(it).unwrap())
+        };
+        assert_eq!(message("/e").as_deref(), Ok("{}"));
+        let expected = r#"{"a":["1","2","3"],"b":"","c d":"é"}"#;
+        assert_eq!(message("/e?a=1&b&a=2&c+d=%C3%A9&a=3").as_deref(), Ok(expected));
+        assert_eq!(message("/e?a=%ff").unwrap_err().status, 400);
+    }
+
+    #[test]
+    fn an_array_of_a_million_items_is_not_kept() {
+        let body = format!("[{}1]", "1,".repeat(1_000_000));
+        assert_eq!(array(body.as_bytes()).unwrap().len(), ITEMS_MAX + 1);
+        assert_eq!(array(b"[ {\"a\": 1} , 2 ]").unwrap(), [b"{\"a\": 1}".to_vec(), b"2".to_vec()]);
+        for broken in ["[1", "[1] 2", "[1,]", &format!("[{}x]", "1,".repeat(2000))] {
+            assert!(array(broken.as_bytes()).unwrap_err().starts_with("not JSON: "), "{broken}");
+        }
+        assert_eq!(array(b"[]").unwrap().len(), 0);
+    }
+}

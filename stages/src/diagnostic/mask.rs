@@ -1,0 +1,175 @@
+//! What in a text is a secret by its shape or by the name beside it, wherever it is.
+//!
+//! The table of the language knows the values of right files. These rules are for the rest: text
+//! that cannot be read, values that no type calls secret, comments. They rather hide too much.
+
+use crate::spanned::Span;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// Shapes of secrets. The first group that takes part is what is hidden.
+static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        // `Authorization: Bearer …`.
+        r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{6,})",
+        // `scheme://user:password@host`.
+        r#"://([^/?#\s"'@{}]+)@"#,
+        // Keys that say whose they are.
+        concat!(
+            r"\b((?:tk_|gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_|whsec_|AKIA",
+            r"|ASIA|AIza|ya29\.|SG\.|hf_|npm_|dop_v1_|shpat_|pypi-|sk-)[A-Za-z0-9_./+=-]{6,})"
+        ),
+        r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?)",
+        // Addresses that are as good as a password.
+        r"(?i)\bntfy\.sh/([A-Za-z0-9_-]+)",
+        concat!(
+            r"(?i)\b(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks",
+            r#"|maker\.ifttt\.com/trigger|api\.telegram\.org/bot)/?([^\s"'?#]+)"#
+        ),
+        concat!(
+            r"(?i)[?&](?:[a-z0-9_-]*(?:token|secret|password|passwd|api_?key|auth|sig|signature)",
+            r#"|key|pwd)=([^&\s"'#{}]+)"#
+        ),
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----END|\z)",
+    ];
+    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+});
+
+/// A run of letters and digits that nobody would choose as a name.
+static RANDOM: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\b[A-Za-z0-9_]{32,}\b").ok());
+
+/// Names of values that are secrets.
+const NAMES: [&str; 12] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "apikey",
+    "api-key",
+    "bearer",
+    "hmac",
+    "authorization",
+    "credential",
+    "private-key",
+];
+
+/// The same where they are the whole name.
+const WHOLE_NAMES: [&str; 5] = ["topic", "pass", "pwd", "cookie", "set-cookie"];
+
+/// Whether a value of this name is a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    WHOLE_NAMES.contains(&name.as_str()) || NAMES.iter().any(|it| name.contains(it))
+}
+
+/// The same for a name that may be misspelt.
+pub fn may_be_secret_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let is_slip = |it: &str| 4 < it.len() && strsim::damerau_levenshtein(it, &lower) == 1;
+    is_secret_name(name)
+        || (3 < lower.len()
+            && lower.len() < 20
+            && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(it)))
+}
+
+/// Where something that looks like a secret is, in order and without overlap.
+pub fn secrets_in(text: &str) -> Vec<Span> {
+    let mut spans: Vec<Span> = SHAPES
+        .iter()
+        .flat_map(|it| it.captures_iter(text))
+        .filter_map(|it| it.get(1).map(|it| it.range()))
+        .collect();
+    let random = RANDOM.iter().flat_map(|it| it.find_iter(text));
+    let has_both = |it: &regex::Match<'_>| {
+        let bytes = it.as_str().as_bytes();
+        bytes.iter().any(u8::is_ascii_digit) && bytes.iter().any(u8::is_ascii_alphabetic)
+    };
+    spans.extend(random.filter(has_both).map(|it| it.range()));
+    merged(spans)
+}
+
+/// In order, what touches or overlaps joined.
+pub(super) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.retain(|it| it.start < it.end);
+    spans.sort_by_key(|it| (it.start, it.end));
+    let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match merged.last_mut() {
+            Some(last) if span.start <= last.end => last.end = last.end.max(span.end),
+            _ => merged.push(span),
+        }
+    }
+    merged
+}
+
+/// The text with `…` in the place of everything that looks like a secret.
+pub fn without_secrets(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut at = 0;
+    for span in secrets_in(text) {
+        shown.push_str(&text[at..span.start]);
+        shown.push('…');
+        at = span.end;
+    }
+    shown.push_str(&text[at..]);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_shape() {
+        for (text, shown) in [
+            ("Authorization: Bearer abc.def-123", "Authorization: Bearer …"),
+            ("basic QWxhZGRpbjpvcGVu", "basic …"),
+            ("https://user:pa55@host:80/x", "https://…@host:80/x"),
+            ("https://ntfy.sh/my-front-door?x=1", "https://ntfy.sh/…?x=1"),
+            ("tk_0123456789abc and ghp_0123456789", "… and …"),
+            ("https://hooks.slack.com/services/T0/B0/xyz", "https://hooks.slack.com/services/…"),
+            ("https://api.telegram.org/bot123:ABC/send", "https://api.telegram.org/bot…"),
+            ("http://h/x?access_token=abc&y=1&key=d", "http://h/x?access_token=…&y=1&key=…"),
+            ("eyJhbGciOiJIUzI1.eyJzdWIi.c2ln", "…"),
+            ("// left here: 0123456789abcdef0123456789abcdef", "// left here: …"),
+            (
+                "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END",
+                "-----BEGIN RSA PRIVATE KEY-----…-----END",
+            ),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_shown() {
+        for text in [
+            "http://127.0.0.1:8700/weather?lat={{ data.lat }}&day=1",
+            "a bearer of news",
+            "key \"event.subject\"",
+            "https://ntfy.sh",
+            "user@example.org",
+            "pipelines/common/policies-of-the-whole-house.kdl",
+            "a_very_long_name_without_a_single_digit_in_it",
+        ] {
+            assert_eq!(without_secrets(text), text);
+        }
+    }
+
+    #[test]
+    fn names_of_secrets_are_known_in_every_spelling() {
+        for name in ["token", "X-Gitlab-Token", "API_KEY", "db-password", "Authorization", "topic"]
+        {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["bearrer", "tokn", "topc", "secert", "pasword"] {
+            assert!(may_be_secret_name(name) && !is_secret_name(name), "{name}");
+        }
+        assert!(!["header", "keep", "path", "to"].into_iter().any(may_be_secret_name));
+        for name in ["key", "topics", "path", "x-signature", "keep", "subject"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+}
