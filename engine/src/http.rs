@@ -20,6 +20,7 @@ pub mod hub;
 mod ingest;
 pub mod limits;
 pub mod listener;
+mod paths;
 mod places;
 pub mod ports;
 pub mod problem;

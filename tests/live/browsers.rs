@@ -2,7 +2,7 @@
 //! the engine's own.
 
 use super::{metric, pipeline, rows};
-use crate::support::{Engine, Reply, send};
+use crate::support::{Engine, Reply, send, until};
 use std::path::Path;
 
 fn start(folder: &Path) -> Engine {
@@ -156,6 +156,19 @@ fn types_that_a_page_may_send_unasked_are_not_taken() {
     }
     let data = folder.path().join("data");
     assert_eq!(rows(&data, "events.db", "SELECT count(*) FROM events"), ["0"]);
+}
+
+#[test]
+fn a_reload_takes_hosts_and_drops_them() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let engine = start(folder.path());
+    let file = folder.path().join("pipelines/small.kdl");
+    let text = std::fs::read_to_string(&file).expect("it reads");
+    let status = |host: &str| ask(&engine, "GET", "/healthz", &format!("Host: {host}\r\n")).status;
+    assert_eq!([status("engine.lan"), status("other.lan")], [200, 421]);
+    std::fs::write(&file, text.replace("engine.lan", "other.lan")).expect("it writes");
+    until("the new host is served", || status("other.lan") == 200);
+    assert_eq!(status("engine.lan"), 421);
 }
 
 #[test]

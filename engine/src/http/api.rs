@@ -26,48 +26,6 @@ const LIMIT: usize = 100;
 /// early and says where the next one begins.
 const PAGE_BYTES: usize = 4 << 20;
 
-const READ: &[&str] = &["GET", "HEAD", "OPTIONS"];
-
-/// Every path of the router with its methods. A part that begins with `:` is any text, `*` any
-/// further parts.
-const PATHS: &[(&str, &[&str])] = &[
-    ("/", READ),
-    ("/healthz", READ),
-    ("/readyz", READ),
-    ("/metrics", READ),
-    ("/api/events", READ),
-    ("/api/events/*id", READ),
-    ("/api/stats", READ),
-    ("/api/pipeline", READ),
-    ("/api/pipeline/file", READ),
-    ("/api/reloads", READ),
-    ("/api/dead-letters", READ),
-    ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),
-    ("/api/dead-letters/:id", &["DELETE", "OPTIONS"]),
-];
-
-/// The methods that the router takes at a path; `None` where there is nothing.
-pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
-    let fits = |row: &str| {
-        let mut parts = path.split('/');
-        for wanted in row.split('/') {
-            match (wanted.as_bytes().first(), parts.next()) {
-                (Some(b'*'), Some(part)) => return !part.is_empty(),
-                (Some(b':'), Some(part)) if !part.is_empty() => {}
-                (_, Some(part)) if part == wanted => {}
-                _ => return false,
-            }
-        }
-        parts.next().is_none()
-    };
-    PATHS.iter().find(|it| fits(it.0)).map(|it| it.1)
-}
-
-/// Every path of the router that has no changing part.
-pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    PATHS.iter().map(|it| it.0).filter(|it| !it.contains([':', '*']))
-}
-
 /// The routes.
 pub(super) fn router(app: App) -> tide::Server<App> {
     let mut router = tide::with_state(app);

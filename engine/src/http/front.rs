@@ -11,6 +11,7 @@ use crate::http::convert::through_tide;
 use crate::http::guessing::Guesses;
 use crate::http::ingest;
 use crate::http::listener::counted_address;
+use crate::http::paths;
 use crate::http::places::{Seat, SeatPhase};
 use crate::http::problem::Problem;
 use crate::http::service::{Service, count};
@@ -136,7 +137,7 @@ impl Front {
         {
             return refused;
         }
-        let Some(methods) = api::methods_of(path) else {
+        let Some(methods) = paths::methods_of(path) else {
             return unknown_path(path, &surface.paths());
         };
         match method {
@@ -235,7 +236,7 @@ const PATHS_SHOWN: usize = 5;
 fn unknown_path(path: &str, own: &[String]) -> Reply {
     let shown: String = path.chars().take(PATH_SHOWN).collect();
     let mut all: Vec<&str> = own.iter().map(String::as_str).collect();
-    for path in api::paths() {
+    for path in paths::all() {
         all.push(path);
     }
     let without_slash = path.strip_suffix('/').filter(|it| all.contains(it));

@@ -227,6 +227,29 @@ fn what_is_not_understood_is_told() {
 }
 
 #[test]
+fn large_events_leave_the_ring_early_and_are_found_in_the_store() {
+    let mut room = Room::new();
+    let serialise: Serialise = Arc::new(|it| format!("{{\"pos\":\r\n{}}}", it.pos));
+    room.hub = Arc::new(Hub::new("live".into(), 10_000, 0, serialise));
+    room.stream.hub = room.hub.clone();
+    let large = |pos: u64| {
+        let bytes: Arc<[u8]> = vec![b' '; 200_000].into();
+        let body = Body { bytes, data: DataAt::Slice(0..2) };
+        Arc::new(Stored { body, ..(*stored(pos, "A", "live")).clone() })
+    };
+    room.store((1..=100).map(large));
+    let (after, to) = room.hub.range();
+    assert!(75 < after && after < 90 && to == 100, "{after} to {to}");
+    let talk = room.connect("/live", "Last-Event-ID: 50\r\n");
+    let expected: Vec<_> = (51..=100).map(|it: u64| it.to_string()).collect();
+    assert_eq!(shown(&talk), expected.join(" "));
+    // The newest stays, however large it is.
+    let huge = Body { bytes: vec![b' '; 20 << 20].into(), data: DataAt::Slice(0..2) };
+    room.store([Arc::new(Stored { body: huge, ..(*stored(101, "A", "live")).clone() })]);
+    assert_eq!(room.hub.range(), (100, 101));
+}
+
+#[test]
 fn silence_is_broken_by_a_comment() {
     let room = Room::new();
     let talk = room.connect("/live", "");

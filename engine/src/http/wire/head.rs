@@ -2,9 +2,8 @@
 
 use crate::http::limits::Limits;
 use crate::http::wire::hosts::Hosts;
+use crate::http::wire::refusal::Refusal;
 use crate::http::wire::target::{self, Target};
-use stages::language::write_bytes;
-use std::borrow::Cow;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
@@ -12,9 +11,6 @@ use std::ops::Range;
 
 /// The most fields that a head may have, whatever [`Limits`] says.
 const FIELDS_MAX: usize = 100;
-
-/// How much of a host that is not served is repeated to the client.
-const HOST_SHOWN: usize = 64;
 
 /// The methods that we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,49 +70,6 @@ pub enum Framing {
     Length(u64),
     /// It comes in chunks.
     Chunked,
-}
-
-/// Why a head is not answered by the service. The connection closes after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The status to answer with.
-    pub status: u16,
-    /// Why, in words.
-    pub detail: Cow<'static, str>,
-}
-
-impl Refusal {
-    pub(crate) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { status, detail: detail.into() }
-    }
-
-    pub(crate) fn bad(detail: &'static str) -> Self {
-        Refusal::new(400, detail)
-    }
-
-    pub(crate) fn long_target(limits: &Limits) -> Self {
-        let most = write_bytes(limits.target_bytes as u64);
-        Refusal::new(
-            414,
-            format!("the request target is longer than {most}, the most that is read"),
-        )
-    }
-
-    pub(crate) fn long_head(limits: &Limits) -> Self {
-        let most = write_bytes(limits.head_bytes as u64);
-        Refusal::new(431, format!("the request head is longer than {most}, the most that is read"))
-    }
-
-    /// The host is shown as it was sent: it holds letters of a host and nothing else.
-    fn misdirected(host: &str) -> Self {
-        let shown: String = host.chars().take(HOST_SHOWN).collect();
-        let name = target::without_port(&shown);
-        let detail = format!(
-            "no `public-url` or `hosts` names this host; to be reached as `{shown}`, \
-             write `server {{ hosts \"{name}\" }}` in the pipeline file"
-        );
-        Refusal::new(421, detail)
-    }
 }
 
 /// A request head that was understood.

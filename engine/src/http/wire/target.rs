@@ -1,6 +1,7 @@
 //! Reads a request target, and the authority in it or in `Host`.
 
-use crate::http::wire::head::{Method, Refusal};
+use crate::http::wire::head::Method;
+use crate::http::wire::refusal::Refusal;
 use std::net::Ipv6Addr;
 
 /// A target without scheme and authority.
