@@ -225,6 +225,7 @@ fn settle(
                 last: now,
                 generation: 0,
                 body: Arc::from(&b""[..]),
+                mapped: None,
             }));
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 mod outbox;
+mod plans;
 mod retention;
 mod wal;
 
@@ -491,6 +492,7 @@ fn letter(what: DeadLetterWhat, source: Option<&str>) -> DeadLetter {
         last: Timestamp(1_767_225_600_000_000),
         generation: 1,
         body: b"{}".as_slice().into(),
+        mapped: None,
     }
 }
 

@@ -142,10 +142,9 @@ impl Writer {
         let pages = self.log.pages.load(Ordering::Relaxed);
         let is_new = std::mem::replace(&mut self.log.idled, pages) != pages;
         let least = IDLE_LEAST.min(LogLimits::of(self.policy.size_max).reset_at / 8);
-        if is_new && least <= self.log.bytes() && self.log.stuck.is_none() {
-            if self.checkpoint_within("TRUNCATE", Duration::ZERO) {
-                self.log_is_empty();
-            }
+        let is_worth = is_new && least <= self.log.bytes() && self.log.stuck.is_none();
+        if is_worth && self.checkpoint_within("TRUNCATE", Duration::ZERO) {
+            self.log_is_empty();
         }
         self.show_log();
     }
