@@ -35,6 +35,8 @@ FROM delivery_rows;
 ALTER TABLE inbox ADD COLUMN message_hash INTEGER;
 ALTER TABLE event_rows ADD COLUMN message_hash INTEGER;
 ALTER TABLE dead_letters ADD COLUMN message_hash INTEGER;
+-- The event as it was mapped, as JSON, where the body is its data alone: it cannot be mapped again.
+ALTER TABLE dead_letters ADD COLUMN mapped TEXT;
 
 -- What was not sent to the store is not shown: its list of targets is of kind 5 in `names`.
 DROP VIEW event_metrics;

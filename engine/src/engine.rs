@@ -260,6 +260,7 @@ impl Engine {
             last: self.env.clock.wall(),
             generation: event.generation,
             body: event.body.bytes.clone(),
+            mapped: None,
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) use secrets::secret_files;
 
 use crate::spec::{
     Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
-    OnUnknownType, PriorityRules, Server, Spec,
+    OnUnknownType, PriorityRules, Server, Sink, Spec,
 };
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{Shape, StoreShape, StreamShape};
@@ -359,14 +359,7 @@ fn assemble(
             off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
         }
     });
-    let sinks = spec.sinks.iter().map(|it| SinkPlan {
-        name: arc(&it.name),
-        spec: it.spec.clone(),
-        shape: it.spec.shape(),
-        policy: policy::resolve(&spec, Role::Sink, it.policy.as_ref(), &it.failure),
-        backlog: it.backlog.clone(),
-        off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
-    });
+    let sinks = spec.sinks.iter().map(|it| sink(it, &spec, &off));
     let notifiers = spec.notifiers.iter().map(|it| notifier(it, &spec, &off));
     let (sources, stages) = (sources.collect(), stages.collect());
     let (sinks, notifiers) = (sinks.collect::<Vec<_>>(), notifiers.collect::<Vec<_>>());
@@ -412,6 +405,17 @@ fn arc(name: &Name) -> Arc<str> {
 /// Where a stage of this name stands in the order.
 fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
     order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
+}
+
+fn sink(it: &Sink, spec: &Spec, off: &outside::Off) -> SinkPlan {
+    SinkPlan {
+        name: arc(&it.name),
+        spec: it.spec.clone(),
+        shape: it.spec.shape(),
+        policy: policy::resolve(spec, Role::Sink, it.policy.as_ref(), &it.failure),
+        backlog: it.backlog.clone(),
+        off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
+    }
 }
 
 fn notifier(it: &Notifier, spec: &Spec, off: &outside::Off) -> NotifierPlan {

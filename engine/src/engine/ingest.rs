@@ -301,5 +301,6 @@ fn letter_of(
         last: now,
         generation: generation.number,
         body,
+        mapped: None,
     }
 }

@@ -48,7 +48,7 @@ struct Survey {
 
 /// The rules that were in force when the store was closed; none are known of a new store, or of
 /// one that an older engine wrote.
-pub(super) fn remembered(connection: &Connection) -> Result<Option<RetentionRules>, StoreFault> {
+fn remembered(connection: &Connection) -> Result<Option<RetentionRules>, StoreFault> {
     let sql = "SELECT value FROM meta WHERE key = ?";
     let text: Option<String> = connection.query_row(sql, [RULES], |row| row.get(0)).optional()?;
     let known = text.and_then(|it| RetentionRules::parse(&it));
@@ -58,6 +58,18 @@ pub(super) fn remembered(connection: &Connection) -> Result<Option<RetentionRule
 }
 
 impl Writer {
+    /// At a start: the rules of the last run are in force until those of the file are.
+    pub(super) fn recall_rules(&mut self) -> Result<(), StoreFault> {
+        match remembered(&self.connection)? {
+            Some(rules) if rules != self.rules => {
+                self.rules = rules;
+                self.adopt(self.policy.clone());
+                Ok(())
+            }
+            _ => self.remember_rules(),
+        }
+    }
+
     /// Takes a policy. Its rules are in force at once where they delete little more than those
     /// before them.
     pub(super) fn adopt(&mut self, policy: Policy) {
@@ -218,7 +230,7 @@ impl Writer {
     }
 
     /// Remembers the rules in force for the next start.
-    pub(super) fn remember_rules(&mut self) -> Result<(), StoreFault> {
+    fn remember_rules(&mut self) -> Result<(), StoreFault> {
         let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)";
         self.connection.execute(sql, params![RULES, self.rules.to_text()])?;
         Ok(())

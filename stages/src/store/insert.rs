@@ -289,6 +289,7 @@ impl Batch<'_> {
             seq: Some(seq),
             source: Some(event.envelope.source.to_string()),
             event_id: Some(event.envelope.id.to_string()),
+            mapped: event.body.message().is_none().then(|| Box::new(event.envelope.clone())),
             ..letter.clone()
         };
         self.letter_with(&letter, message_hash)?;

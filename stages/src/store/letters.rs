@@ -3,9 +3,9 @@
 //! *Invariant:* the commit that brings one too many takes the oldest away, so there are never more
 //! than the file says.
 
-use super::StoreFault;
 use super::insert::{Batch, Written};
 use super::record::{DeadLetter, DeadLetterWhat, Receipt};
+use super::{StoreFault, rows};
 use rusqlite::{OptionalExtension, Row, params};
 
 /// Letters that one commit takes beside as many as it brings: a lowered limit is reached step by
@@ -40,7 +40,7 @@ impl Batch<'_> {
         self.letter_with(letter, None)
     }
 
-    /// `message_hash` stands in for the hash of the body, where that is not the message.
+    /// `message_hash` stands in for the hash of the body, where that is the data alone.
     pub(super) fn letter_with(
         &mut self,
         letter: &DeadLetter,
@@ -50,8 +50,8 @@ impl Batch<'_> {
         self.effects.letters += 1;
         self.run(
             "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body, message_hash)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                reason, attempts, first, last, generation, body, message_hash, mapped)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 letter.what.word(),
                 letter.seq.map(|it| it as i64),
@@ -67,6 +67,7 @@ impl Batch<'_> {
                 letter.generation as i64,
                 &*letter.body,
                 message_hash,
+                letter.mapped.as_deref().map(rows::envelope_text),
             ],
         )?;
         Ok(())
@@ -143,6 +144,7 @@ impl Batch<'_> {
             last: self.now,
             generation: 0,
             body: std::sync::Arc::from(&b""[..]),
+            mapped: None,
         })
     }
 }

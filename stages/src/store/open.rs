@@ -175,14 +175,12 @@ pub fn open(
     let names = Names::load(&connection)?;
     let holdings = StoreHoldings::load(&connection)?;
     super::grace::remember_name(&mut connection, &settings.name)?;
-    let wanted = RetentionRules::of(&policy);
-    let remembered = super::grace::remembered(&connection)?;
-    let rules = remembered.unwrap_or_else(|| wanted.clone());
     let log = LogGuard::watch(&mut connection)?;
     let mut writer = Writer {
         connection,
         commands,
         settings,
+        rules: RetentionRules::of(&policy),
         policy,
         env,
         watcher,
@@ -196,7 +194,6 @@ pub fn open(
         log,
         gate,
         sweep: super::retention::Sweep::new(),
-        rules,
         pending: None,
         deletions: Deletions::default(),
         share: UpkeepShare::default(),
@@ -204,11 +201,7 @@ pub fn open(
         is_broken: false,
         lock,
     };
-    if writer.rules == wanted {
-        writer.remember_rules()?;
-    } else {
-        writer.adopt(writer.policy.clone());
-    }
+    writer.recall_rules()?;
     writer.show_figures()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
 }

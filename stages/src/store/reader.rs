@@ -344,7 +344,7 @@ fn limit_time(connection: &mut Connection, wanted: Weak<()>) {
 }
 
 const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
-     attempts, first, last, generation, body FROM dead_letters";
+     attempts, first, last, generation, body, mapped FROM dead_letters";
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     let what: String = row.get(1)?;
@@ -369,6 +369,7 @@ fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         last: Timestamp(row.get(11)?),
         generation: row.get::<_, i64>(12)? as u64,
         body: row.get::<_, Vec<u8>>(13)?.into(),
+        mapped: row.get::<_, Option<String>>(14)?.and_then(|it| rows::envelope(&it)).map(Box::new),
     })
 }
 

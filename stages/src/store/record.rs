@@ -233,8 +233,10 @@ pub struct DeadLetter {
     pub last: Timestamp,
     /// The running generation.
     pub generation: u64,
-    /// The bytes as received.
+    /// The bytes as received, or the data alone where `mapped` is there.
     pub body: Arc<[u8]>,
+    /// The event as it was mapped, where the message is not kept: it cannot be mapped again.
+    pub mapped: Option<Box<Envelope>>,
 }
 
 /// A row of the outbox.

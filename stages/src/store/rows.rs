@@ -144,6 +144,34 @@ pub(super) fn body(
     Ok(Body { bytes: bytes.into(), data })
 }
 
+/// An envelope as JSON; times in microseconds.
+pub(super) fn envelope_text(envelope: &Envelope) -> String {
+    serde_json::json!({
+        "id": &*envelope.id, "type": &*envelope.kind, "source": &*envelope.source,
+        "subject": &*envelope.subject, "time": envelope.time.0, "received": envelope.received.0,
+        "priority": envelope.priority.word(), "correlation_id": envelope.correlation_id.as_deref(),
+        "parent_id": envelope.parent_id.as_deref(),
+    })
+    .to_string()
+}
+
+/// Reads what [`envelope_text`] wrote.
+pub(super) fn envelope(text: &str) -> Option<Envelope> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let word = |key: &str| value[key].as_str().map(Arc::<str>::from);
+    Some(Envelope {
+        id: word("id")?,
+        kind: word("type")?,
+        source: word("source")?,
+        subject: word("subject")?,
+        time: Timestamp(value["time"].as_i64()?),
+        received: Timestamp(value["received"].as_i64()?),
+        priority: Priority::parse(value["priority"].as_str()?)?,
+        correlation_id: word("correlation_id"),
+        parent_id: word("parent_id"),
+    })
+}
+
 pub(super) fn priority(index: i64) -> Priority {
     usize::try_from(index).ok().and_then(Priority::from_index).unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 mod outbox;
+mod plans;
 mod retention;
 mod wal;
 
@@ -327,6 +328,7 @@ fn dead_letters_are_paged_by_number_and_bytes() {
             last: now,
             generation: 1,
             body,
+            mapped: None,
         })
     };
     bench.submit((0..10).map(|it| letter(if it == 4 { 5000 } else { 10 })).collect());
@@ -635,6 +637,7 @@ fn letter(what: DeadLetterWhat, source: Option<&str>) -> DeadLetter {
         last: Timestamp(1_767_225_600_000_000),
         generation: 1,
         body: b"{}".as_slice().into(),
+        mapped: None,
     }
 }
 

@@ -68,5 +68,6 @@ fn letter(
         last: settlement.not_before,
         generation: 0,
         body: Arc::from(&b""[..]),
+        mapped: None,
     }
 }

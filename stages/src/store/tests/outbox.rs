@@ -229,6 +229,34 @@ fn letters_are_kept_to_their_number_in_the_commit_that_brings_them() {
     bench.close();
 }
 
+#[test]
+fn the_letter_of_an_event_without_its_message_says_what_was_mapped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let bench = Bench::at(&path);
+    let part = |message: &str| {
+        let event = event("a", message);
+        let body = Body { data: DataAt::Own("7".into()), ..event.body.clone() };
+        Event { body: body.alone(), ..event }
+    };
+    let letter = letter(DeadLetterWhat::Event, None);
+    let letter = DeadLetter { body: part("[7]").body.bytes.clone(), ..letter };
+    bench.submit(vec![Entry::Bury { event: part("[7]"), letter }]);
+    crashed(&path, &copy);
+    bench.close();
+    let bench = Bench::at(&copy);
+    let found = bench.read(|it| it.dead_letter(1)).expect("it is there");
+    assert_eq!(&*found.body, b"7");
+    assert_eq!(found.mapped.as_deref(), Some(&event("a", "").envelope));
+    let bury = |message: &str| {
+        let letter = DeadLetter { body: b"7".as_slice().into(), ..found.clone() };
+        Entry::Bury { event: part(message), letter }
+    };
+    assert_eq!(bench.submit(vec![bury("[7]")]), [Receipt::Duplicate { seq: 1 }]);
+    assert_eq!(bench.submit(vec![bury("[7, 8]")]), [Receipt::Conflict { seq: 1 }]);
+    bench.close();
+}
+
 /// Whatever happens, in whatever order: what is counted is what is there.
 #[test]
 fn what_waits_is_counted_as_it_changes() {

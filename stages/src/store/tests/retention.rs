@@ -55,15 +55,15 @@ fn counts<const N: usize>(pairs: [(&str, u64); N]) -> BTreeMap<String, u64> {
 }
 
 /// A store whose writer the test runs by hand, one command after the other.
-struct ByHand {
+pub(super) struct ByHand {
     store: Store,
-    writer: Writer,
-    clock: Arc<Still>,
+    pub(super) writer: Writer,
+    pub(super) clock: Arc<Still>,
     waiting: Vec<crate::env::Pending<'static, ()>>,
 }
 
 impl ByHand {
-    fn new(place: Place, policy: Policy) -> ByHand {
+    pub(super) fn new(place: Place, policy: Policy) -> ByHand {
         let clock = Arc::new(Still(AtomicU64::new(0)));
         let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
         let settings = Settings { batch: 1, ..settings(place) };
@@ -79,18 +79,25 @@ impl ByHand {
         self.waiting.push(work);
     }
 
+    /// Has these written at once.
+    pub(super) fn write(&mut self, entries: Vec<Entry>) {
+        let store = self.store.clone();
+        self.send(async move { drop(store.submit(entries).await.expect("it is written")) });
+        assert!(self.step());
+    }
+
     fn send_event(&mut self, entry: Entry) {
         let store = self.store.clone();
         self.send(async move { drop(store.submit(vec![entry]).await) });
     }
 
-    fn send_tick(&mut self) {
+    pub(super) fn send_tick(&mut self) {
         let store = self.store.clone();
         self.send(async move { store.tick().await });
     }
 
     /// Lets the writer do one command. False when none waits.
-    fn step(&mut self) -> bool {
+    pub(super) fn step(&mut self) -> bool {
         let next = self.writer.commands.try_recv();
         next.is_ok_and(|command: Command| self.writer.take(command))
     }

@@ -1,0 +1,139 @@
+//! Whatever runs for each event or each second reads by an index: it costs the same however much
+//! the store holds.
+
+use super::retention::ByHand;
+use super::*;
+use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+/// Statements that read a table in its own order, and no more of it than they say.
+const BOUNDED: &[(&str, &str)] = &[
+    ("SELECT pos FROM event_rows ORDER BY pos DESC LIMIT 1 OFFSET ?", "the ring of a stream"),
+    ("FROM dead_letters ORDER BY id LIMIT ?", "as many letters as are too many"),
+    ("SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due", "the first row"),
+    ("FROM reloads", "once a reload"),
+];
+
+type Statements = Arc<Mutex<BTreeSet<String>>>;
+
+fn trace(connection: &mut Connection, seen: &Statements) {
+    let seen = seen.clone();
+    let note = move |event: TraceEvent<'_>| {
+        if let TraceEvent::Stmt(statement, _) = event {
+            seen.lock().expect("no test panics").insert(statement.sql().to_string());
+        }
+    };
+    connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note)).expect("it is traced");
+}
+
+/// Everything that a busy engine writes.
+fn write(hand: &mut ByHand) {
+    let known = |seq: u64| Event { seq, ..event(&format!("e{seq}"), "{}") };
+    let letter = |what| letter(what, None);
+    let settled = |state| {
+        Entry::Settle(Settlement {
+            sink: "phone".into(),
+            seq: 1,
+            state,
+            attempts: 1,
+            not_before: Timestamp(5),
+            error: None,
+            letter: None,
+        })
+    };
+    let accepted = (0..3).map(|it| Entry::Accept(event(&format!("a{it}"), "{}")));
+    hand.write(accepted.collect());
+    hand.write(vec![
+        Entry::Result { seq: 1, stage: "s".into(), generation: 1, output: "1".to_owned() },
+        Entry::Finish(finished(known(1))),
+        Entry::Discard { event: known(2), reason: "rule".into() },
+        Entry::Bury { event: known(3), letter: letter(DeadLetterWhat::Event) },
+        Entry::Bury { event: event("b", "{}"), letter: letter(DeadLetterWhat::Event) },
+        Entry::Refuse(letter(DeadLetterWhat::Rejected)),
+        Entry::DropLetter { id: 1 },
+        record("r", "{}"),
+        record("r", "{}"),
+        told("t", 60),
+        told("u", 60),
+        Entry::Save { owner: "o".into(), key: "k".to_owned(), value: Some("v".to_owned()) },
+        Entry::Save { owner: "o".into(), key: "k".to_owned(), value: None },
+    ]);
+    for limit in [OnFull::DropOldest, OnFull::DeadLetter] {
+        let backlog = BacklogLimit { rows: Some(1), bytes: None, on_full: limit };
+        hand.writer.policy.outbox.targets = [("phone".into(), backlog)].into();
+        hand.write(vec![waiting(&format!("{limit:?}1")), waiting(&format!("{limit:?}2"))]);
+    }
+    hand.write(vec![settled(DeliveryState::Pending), settled(DeliveryState::Done)]);
+    let elsewhere = ["hook".into()].into();
+    hand.write(vec![Entry::Record(Finished { targets: elsewhere, ..finished(event("p", "{}")) })]);
+    hand.write(vec![Entry::Park { sinks: Vec::new() }]);
+    hand.write(vec![Entry::Park { sinks: vec!["phone".into()] }]);
+}
+
+/// Everything that is read for each event, delivery or second.
+fn read(reader: &Reader<'_>) {
+    let limits = DueLimits { first: 1, again: 1, bytes: 1 };
+    reader.due("phone", Timestamp(9), limits).expect("due");
+    reader.next_due("phone").expect("due");
+    reader.is_any_pending().expect("pending");
+    reader.by_seq(&[1, 2]).expect("events");
+    reader.stream(0, 9, 9, usize::MAX).expect("events");
+    reader.pos_before_newest(9).expect("a place");
+    reader.inbox(0, 9).expect("rows");
+    reader.results(1).expect("results");
+    reader.deliveries_of(1).expect("deliveries");
+    reader.state("o", "k").expect("state");
+    reader.dead_letter(1).expect("a letter");
+    reader.dead_letters(None, 9, usize::MAX).expect("letters");
+}
+
+#[test]
+fn nothing_that_runs_all_the_time_scans_a_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let evict = Evict::OldestLowestPriority;
+    let keep = vec![Keep { age: Duration::from_secs(10), priority: None, kind: None }];
+    let policy = Policy { keep, size_max: Some(1 << 20), evict, dead_max: 1, ..Policy::default() };
+    let mut hand = ByHand::new(Place::File(path.clone()), policy);
+    let seen = Statements::default();
+    trace(&mut hand.writer.connection, &seen);
+    write(&mut hand);
+    hand.clock.0.store(100_000_000, Ordering::Relaxed);
+    hand.send_tick();
+    while hand.step() {}
+    let body = format!("\"{}\"", "x".repeat(100_000));
+    hand.write((0..20).map(|it| record(&format!("large{it}"), &body)).collect());
+    hand.writer.upkeep_fully();
+    let mut other = Connection::open(&path).expect("it opens");
+    trace(&mut other, &seen);
+    let wanted = Arc::new(());
+    read(&Reader::new(&mut other, Arc::downgrade(&wanted)));
+    other.trace_v2(TraceEventCodes::empty(), None::<fn(TraceEvent<'_>)>).expect("no more");
+    let statements = seen.lock().expect("no test panics").clone();
+    assert!(60 < statements.len(), "only {} statements were seen", statements.len());
+    assert!(scans(&other, "SELECT count(*) FROM inbox").is_some(), "this one is a scan");
+    let wrong: Vec<String> = statements.iter().filter_map(|it| scans(&other, it)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// The plan of a statement that scans a table or an index from its beginning.
+fn scans(connection: &Connection, sql: &str) -> Option<String> {
+    let word = sql.split_whitespace().next().unwrap_or_default();
+    let has_plan = ["SELECT", "INSERT", "UPDATE", "DELETE"].contains(&word);
+    if !has_plan || BOUNDED.iter().any(|it| sql.contains(it.0)) {
+        return None;
+    }
+    let mut explain =
+        connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("it is right");
+    for index in 1..=explain.parameter_count() {
+        explain.raw_bind_parameter(index, 1).expect("it is bound");
+    }
+    let (mut rows, mut plan) = (explain.raw_query(), Vec::new());
+    while let Some(row) = rows.next().expect("a plan") {
+        plan.push(row.get::<_, String>(3).expect("text"));
+    }
+    let harmless = ["SCAN CONSTANT ROW", "SCAN json_each", "SCAN (subquery"];
+    let is_scan =
+        |it: &&String| it.starts_with("SCAN") && !harmless.iter().any(|ok| it.starts_with(ok));
+    plan.iter().find(is_scan)?;
+    Some(format!("{sql}\n    {}", plan.join("\n    ")))
+}
