@@ -7,8 +7,10 @@ mod admission;
 mod finishing;
 mod ingest;
 mod outbox;
+mod redrive;
 
 pub use outbox::{Outbox, OutboxSeat};
+pub use redrive::Redriven;
 
 use crate::intake::{Refusal, Taken};
 use crate::metrics::{Fate, Metrics, RunTally};
@@ -261,6 +263,7 @@ impl Engine {
             generation: event.generation,
             body: event.body.bytes.clone(),
             mapped: None,
+            context: None,
         }
     }
 

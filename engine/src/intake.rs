@@ -37,7 +37,7 @@ pub struct Incoming<'a> {
     /// The type to use when `map` gives none.
     pub kind: Option<&'a Arc<str>>,
     /// Something that stands for the message when it is not JSON.
-    pub decoded: Option<Value>,
+    pub decoded: Option<&'a Value>,
     /// When it arrived.
     pub received: Timestamp,
     /// The same on the monotonic clock.
@@ -90,7 +90,7 @@ pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
         );
         return Taken::Refused(Refusal::plain(413, detail, false));
     }
-    let message = match incoming.decoded.clone().map_or_else(|| decode::parse(&incoming.bytes), Ok)
+    let message = match incoming.decoded.cloned().map_or_else(|| decode::parse(&incoming.bytes), Ok)
     {
         Ok(message) => message,
         Err(Unreadable::NotJson(reason)) => {

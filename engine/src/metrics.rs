@@ -6,10 +6,11 @@ mod text;
 pub use process::write as write_process;
 pub use text::{MetricsForm, MetricsText};
 
+use crate::engine::Redriven;
 use crate::plan::Plan;
 use crate::run::Generation;
 use stages::event::Outcome;
-use stages::store::DeliveryState;
+use stages::store::{DeadLetterWhat, DeliveryState};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,6 +105,7 @@ pub struct StageRun {
 pub struct Metrics {
     fates: [AtomicU64; 7],
     received: Mutex<BTreeMap<Arc<str>, u64>>,
+    redriven: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     stages: Mutex<Stages>,
 }
 
@@ -135,6 +137,24 @@ impl Metrics {
             Some(count) => *count += messages,
             None => {
                 received.insert(source.clone(), messages);
+            }
+        }
+    }
+
+    /// Counts a dead letter that was tried again, by what it is and what became of it.
+    pub fn redriven(&self, what: DeadLetterWhat, outcome: &'static str) {
+        let mut redriven = self.redriven.lock().unwrap_or_else(PoisonError::into_inner);
+        *redriven.entry((what.word(), outcome)).or_default() += 1;
+    }
+
+    fn write_redriven(&self, out: &mut MetricsText) {
+        let redriven = self.redriven.lock().unwrap_or_else(PoisonError::into_inner);
+        let family = "engine_dead_letters_redriven_total";
+        out.family(family, "counter", "Dead letters that were tried again");
+        for what in DeadLetterWhat::ALL {
+            for outcome in Redriven::OUTCOMES {
+                let count = redriven.get(&(what.word(), outcome)).copied().unwrap_or_default();
+                out.sample(family, &[("what", what.word()), ("outcome", outcome)], count as f64);
             }
         }
     }
@@ -215,6 +235,7 @@ impl Metrics {
         for (fate, word) in Fate::ALL {
             out.sample("engine_events_total", &[("outcome", word)], self.of(fate) as f64);
         }
+        self.write_redriven(out);
         let stages = self.stages();
         out.family("engine_events_discarded_total", "counter", "Events let go, by rule or reason");
         for (by, count) in &stages.discarded {

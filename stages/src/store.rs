@@ -16,6 +16,7 @@ mod grace;
 mod holdings;
 mod insert;
 mod json;
+mod letter_query;
 mod letters;
 mod merge;
 mod names;
@@ -26,6 +27,7 @@ mod query;
 mod reader;
 mod readers;
 mod record;
+mod redrive;
 mod retention;
 mod rollup;
 mod rows;
@@ -37,14 +39,15 @@ mod wal;
 mod writer;
 
 pub use json::{Redact, write_detail, write_event, write_summary};
+pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use open::{OpenError, Place, Settings, open};
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, Keep, Policy, Synchronous};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
-pub use reader::{DueLimits, LetterPage, Reader};
+pub use reader::{DueLimits, Reader};
 pub use record::{
-    Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished, InboxRow,
-    NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
+    AuditRecord, Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished,
+    InboxRow, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
 };
 pub use rollup::Tally;
 pub use writer::{Watcher, Writer};

@@ -1,8 +1,10 @@
 //! Messages to answers: every message of a call in one transaction, every answer behind it.
 
+use super::redrive::context_of;
 use super::{Answer, Arrival, Engine, Unavailable};
 use crate::intake::{self, Incoming, Refusal, Taken};
 use crate::metrics::{Fate, RunTally};
+use crate::plan::SourcePlan;
 use crate::run::Generation;
 use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
@@ -41,41 +43,55 @@ impl Engine {
             return Err(Unavailable { code: "stopping", reason: "the source is gone".to_owned() });
         };
         self.metrics.received(&plan.name, arrivals.len() as u64);
-        let mut batch = Submission::default();
+        let mut batch = Submission { is_unheard: keeps_unreadable, ..Submission::default() };
         for arrival in arrivals {
-            let received = self.env.clock.wall();
-            let bytes = arrival.bytes.clone();
-            let incoming = Incoming {
-                bytes: arrival.bytes,
-                source: plan,
-                http: arrival.http.as_deref(),
-                id: arrival.id.as_deref(),
-                kind: arrival.kind.as_ref(),
-                decoded: arrival.decoded,
-                received,
-                arrived: self.env.clock.monotonic(),
-                keys: &generation.keys,
-                generation: generation.number,
-            };
-            let taken = intake::take(&generation.plan, incoming, &self.env.random);
-            self.probe.get().inspect(|it| it.taken(&taken));
-            match taken {
-                Taken::Event(event, noted) => {
-                    batch.noted.extend(noted);
-                    batch.once = arrival.once.map(|key| (plan.name.clone(), key));
-                    self.start(&generation, *event, &mut batch);
-                    batch.once = None;
-                }
-                Taken::Discarded(event, name) => self.let_go(&event, name, &mut batch),
-                Taken::Refused(mut refusal) => {
-                    refusal.is_kept |= keeps_unreadable;
-                    let letter = letter_of(&refusal, &plan.name, bytes, &generation, received);
-                    self.refuse(refusal, letter, &mut batch);
-                }
-            }
+            self.take(&generation, plan, arrival, &mut batch);
         }
         batch.entries.extend(saves(&plan.name, remember));
         self.settle(batch).await
+    }
+
+    /// One message to an entry, or to an answer where nothing is to be written.
+    pub(super) fn take(
+        &self,
+        generation: &Arc<Generation>,
+        plan: &SourcePlan,
+        arrival: Arrival,
+        batch: &mut Submission,
+    ) {
+        let received = self.env.clock.wall();
+        let incoming = Incoming {
+            bytes: arrival.bytes.clone(),
+            source: plan,
+            http: arrival.http.as_deref(),
+            id: arrival.id.as_deref(),
+            kind: arrival.kind.as_ref(),
+            decoded: arrival.decoded.as_ref(),
+            received,
+            arrived: self.env.clock.monotonic(),
+            keys: &generation.keys,
+            generation: generation.number,
+        };
+        let taken = intake::take(&generation.plan, incoming, &self.env.random);
+        self.probe.get().inspect(|it| it.taken(&taken));
+        match taken {
+            Taken::Event(event, noted) => {
+                batch.noted.extend(noted);
+                if batch.is_unheard {
+                    let letter = letter_of_conflict(&event, plan, &arrival);
+                    batch.conflict = Some(Box::new(letter));
+                }
+                batch.once = arrival.once.map(|key| (plan.name.clone(), key));
+                self.start(generation, *event, batch);
+                (batch.once, batch.conflict) = (None, None);
+            }
+            Taken::Discarded(event, name) => self.let_go(&event, name, batch),
+            Taken::Refused(mut refusal) => {
+                refusal.is_kept |= batch.is_unheard;
+                let letter = letter_of(&refusal, &plan.name, &arrival, generation, received);
+                self.refuse(refusal, letter, batch);
+            }
+        }
     }
 
     async fn remember(
@@ -128,6 +144,10 @@ impl Engine {
 
     fn refuse(&self, refusal: Refusal, letter: DeadLetter, batch: &mut Submission) {
         self.metrics.count(Fate::Rejected, 1);
+        if batch.letter.is_some() {
+            // Its letter stays; another one would be a copy.
+            return batch.slots.push(Slot::Settled(Answer::Refused(refusal)));
+        }
         if refusal.is_kept {
             batch.push(Entry::Refuse(letter), Slot::Refused(refusal));
             return;
@@ -144,43 +164,60 @@ impl Engine {
 
     /// Writes a batch and turns receipts into answers.
     async fn settle(self: &Arc<Self>, batch: Submission) -> Result<Vec<Answer>, Unavailable> {
-        let count = batch.slots.len() as u64;
-        let receipts = if batch.entries.is_empty() {
-            Vec::new()
-        } else {
-            // Whoever waits for the answer may leave; what was committed then is not forgotten.
-            let abandoned = CallOnDrop::new(|| self.outbox.leave_in_inbox());
-            let receipts = self.store.submit(batch.entries).await;
-            abandoned.cancel();
-            match receipts {
-                Ok(receipts) => receipts,
-                Err(fault) => {
-                    self.metrics.count(Fate::Shed, count);
-                    let code = match fault.class {
-                        StoreTrouble::NoRoom => "outbox",
-                        _ => "store",
-                    };
-                    return Err(Unavailable { code, reason: fault.reason });
-                }
-            }
-        };
+        let receipts = self.commit(batch.entries, batch.slots.len()).await?;
         batch.noted.into_iter().for_each(Reservation::keep);
         let mut receipts = receipts.into_iter();
-        let mut answers = Vec::with_capacity(batch.slots.len());
-        for slot in batch.slots {
-            answers.push(match slot {
-                Slot::Settled(answer) => answer,
-                Slot::Refused(refusal) => {
-                    receipts.next();
-                    Answer::Refused(refusal)
-                }
-                Slot::Claimed { id, then } => {
-                    let receipt = receipts.next().expect("the store answers every entry");
-                    self.answer(id, receipt, then)
-                }
-            });
+        let answers = batch.slots.into_iter().map(|slot| match slot {
+            Slot::Settled(answer) => answer,
+            Slot::Refused(refusal) => {
+                receipts.next();
+                Answer::Refused(refusal)
+            }
+            Slot::Claimed { id, then } => {
+                let receipt = receipts.next().expect("the store answers every entry");
+                self.answer(id, receipt, then)
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    /// The same for the one message of a dead letter; `None` when the letter was gone.
+    pub(super) async fn settle_one(
+        self: &Arc<Self>,
+        mut batch: Submission,
+    ) -> Result<Option<Answer>, Unavailable> {
+        assert_eq!((batch.slots.len(), batch.letter.is_some()), (1, true), "one letter");
+        let receipt = self.commit(batch.entries, 1).await?.pop();
+        if receipt == Some(Receipt::Gone) {
+            return Ok(None);
         }
-        Ok(answers)
+        batch.noted.into_iter().for_each(Reservation::keep);
+        Ok(match (batch.slots.pop(), receipt) {
+            (Some(Slot::Claimed { id, then }), Some(receipt)) => {
+                Some(self.answer(id, receipt, then))
+            }
+            (Some(Slot::Settled(answer)), _) => Some(answer),
+            _ => unreachable!("no letter is written for a letter"),
+        })
+    }
+
+    /// Writes entries; `count` messages are shed when that fails.
+    async fn commit(&self, entries: Vec<Entry>, count: usize) -> Result<Vec<Receipt>, Unavailable> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Whoever waits for the answer may leave; what was committed then is not forgotten.
+        let abandoned = CallOnDrop::new(|| self.outbox.leave_in_inbox());
+        let receipts = self.store.submit(entries).await;
+        abandoned.cancel();
+        receipts.map_err(|fault| {
+            self.metrics.count(Fate::Shed, count as u64);
+            let code = match fault.class {
+                StoreTrouble::NoRoom => "outbox",
+                _ => "store",
+            };
+            Unavailable { code, reason: fault.reason }
+        })
     }
 
     /// The answer for an event that claimed its id. What the stages did counts only for the one
@@ -209,7 +246,9 @@ impl Engine {
                 self.metrics.count(Fate::Rejected, 1);
                 Answer::Conflict { id, seq }
             }
-            Receipt::Done => unreachable!("what claims an id is answered with a number"),
+            Receipt::Done | Receipt::Gone => {
+                unreachable!("what claims an id is answered with a number")
+            }
         }
     }
 }
@@ -225,13 +264,19 @@ fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Ite
 
 /// Entries to write, and for each message where its answer comes from.
 #[derive(Default)]
-struct Submission {
+pub(super) struct Submission {
     entries: Vec<Entry>,
     slots: Vec<Slot>,
     /// What is to be forgotten when nothing of it is stored.
     noted: Vec<Reservation>,
     /// What the next event claims besides its id.
     once: Option<(Arc<str>, String)>,
+    /// The dead letter that the message is taken from.
+    letter: Option<u64>,
+    /// Nobody hears the answers: what is refused is kept, whatever the file says.
+    is_unheard: bool,
+    /// What is kept of the next event when it conflicts with another one.
+    conflict: Option<Box<DeadLetter>>,
 }
 
 enum Slot {
@@ -249,11 +294,22 @@ enum Then {
 }
 
 impl Submission {
-    fn push(&mut self, entry: Entry, slot: Slot) {
-        self.entries.push(match self.once.take() {
-            Some((owner, key)) => Entry::Once { owner, key, entry: Box::new(entry) },
-            None => entry,
-        });
+    /// Of the message of a dead letter.
+    pub(super) fn of_letter(letter: u64) -> Self {
+        Submission { letter: Some(letter), ..Submission::default() }
+    }
+
+    fn push(&mut self, mut entry: Entry, slot: Slot) {
+        if let Some((owner, key)) = self.once.take() {
+            entry = Entry::Once { owner, key, entry: Box::new(entry) };
+        }
+        if let Some(letter) = self.letter {
+            entry = Entry::Retry { letter, entry: Box::new(entry) };
+        }
+        if let Some(letter) = self.conflict.take() {
+            entry = Entry::OrLetter { entry: Box::new(entry), letter };
+        }
+        self.entries.push(entry);
         self.slots.push(slot);
     }
 }
@@ -282,7 +338,7 @@ impl<F: FnMut()> Drop for CallOnDrop<F> {
 fn letter_of(
     refusal: &Refusal,
     source_node: &Arc<str>,
-    body: Arc<[u8]>,
+    arrival: &Arrival,
     generation: &Generation,
     now: Timestamp,
 ) -> DeadLetter {
@@ -300,7 +356,31 @@ fn letter_of(
         first: now,
         last: now,
         generation: generation.number,
-        body,
+        body: arrival.bytes.clone(),
         mapped: None,
+        context: context_of(arrival),
+    }
+}
+
+/// What is kept of an event that nobody hears is in conflict with another one.
+fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &Arrival) -> DeadLetter {
+    let envelope = &event.envelope;
+    DeadLetter {
+        id: 0,
+        what: DeadLetterWhat::Rejected,
+        seq: None,
+        source_node: source.name.clone(),
+        source: Some(envelope.source.to_string()),
+        event_id: Some(envelope.id.to_string()),
+        stage: "validate".into(),
+        class: "conflict",
+        reason: format!("its id `{}` was already accepted with a different body", envelope.id),
+        attempts: 0,
+        first: envelope.received,
+        last: envelope.received,
+        generation: event.generation,
+        body: arrival.bytes.clone(),
+        mapped: None,
+        context: context_of(arrival),
     }
 }

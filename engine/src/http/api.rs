@@ -1,6 +1,8 @@
 //! What the router answers: events, statistics, the plan, dead letters, metrics, health.
 
-use crate::engine::Arrival;
+mod letters;
+mod lookup;
+
 use crate::http::app::App;
 use crate::http::query;
 use crate::http::wire::response::Reply;
@@ -10,8 +12,7 @@ use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
 use stages::store::{
-    BacklogSize, COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, Figures, StoreFault,
-    write_detail, write_summary,
+    BacklogSize, COMMIT_BUCKETS, Cursor, EventQuery, Figures, StoreFault, write_summary,
 };
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
@@ -33,14 +34,14 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/healthz").get(|_| async { Ok("ok\n") });
     router.at("/metrics").get(metrics);
     router.at("/api/events").get(events);
-    router.at("/api/events/*id").get(event);
+    router.at("/api/events/*id").get(lookup::event);
     router.at("/api/stats").get(stats);
     router.at("/api/pipeline").get(pipeline);
     router.at("/api/pipeline/file").get(pipeline_file);
     router.at("/api/reloads").get(reloads);
-    router.at("/api/dead-letters").get(dead_letters);
-    router.at("/api/dead-letters/redrive").post(redrive);
-    router.at("/api/dead-letters/:id").delete(drop_letter);
+    router.at("/api/dead-letters").get(letters::list);
+    router.at("/api/dead-letters/redrive").post(letters::redrive);
+    router.at("/api/dead-letters/:id").delete(letters::drop_letter);
     router
 }
 
@@ -153,35 +154,6 @@ async fn events(request: Request<App>) -> Answer {
     Ok(json_text(body))
 }
 
-async fn event(request: Request<App>) -> Answer {
-    let app = request.state();
-    let id = request.param("id").unwrap_or_default();
-    let id = query::decoded(id).unwrap_or_else(|| id.to_owned());
-    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
-    let source = pairs.into_iter().find(|it| it.0 == "source").map(|it| it.1);
-    let store = &app.engine.store;
-    let found = async {
-        let sources = match source {
-            Some(source) => vec![source],
-            None => store.read(|it| it.sources()).await?,
-        };
-        let seqs = store.find(&id, sources).await?;
-        let Some(seq) = seqs.first().copied() else { return Ok(None) };
-        store.read(move |it| Ok(it.by_seq(&[seq])?.pop().zip(Some(it.deliveries_of(seq)?)))).await
-    };
-    let found: Result<_, StoreFault> = found.await;
-    match found {
-        Ok(Some((stored, deliveries))) => {
-            let mut body = String::new();
-            let pipeline = app.engine.generation().plan.name.clone();
-            write_detail(&mut body, &stored, &pipeline, &deliveries);
-            Ok(json_text(body))
-        }
-        Ok(None) => Ok(problem(404, "there is no such event")),
-        Err(fault) => Ok(failed(&fault)),
-    }
-}
-
 async fn stats(request: Request<App>) -> Answer {
     let app = request.state();
     let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
@@ -242,73 +214,6 @@ async fn pipeline_file(request: Request<App>) -> Answer {
 async fn reloads(request: Request<App>) -> Answer {
     match request.state().engine.store.read(|it| it.reloads(100)).await {
         Ok(reloads) => Ok(json_text(json!({ "reloads": reloads }).to_string())),
-        Err(fault) => Ok(failed(&fault)),
-    }
-}
-
-async fn dead_letters(request: Request<App>) -> Answer {
-    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
-    let number = |name: &str| pairs.iter().find(|it| it.0 == name).and_then(|it| it.1.parse().ok());
-    let (before, limit) = (number("before"), number("limit").unwrap_or(100));
-    let limit = usize::try_from(limit).unwrap_or(1000);
-    let read = move |it: &stages::store::Reader<'_>| it.dead_letters(before, limit, PAGE_BYTES);
-    match request.state().engine.store.read(read).await {
-        Ok(page) => {
-            let shown: Vec<Value> = page.letters.iter().map(letter).collect();
-            Ok(json_text(json!({ "dead_letters": shown, "next": page.next }).to_string()))
-        }
-        Err(fault) => Ok(failed(&fault)),
-    }
-}
-
-fn letter(it: &DeadLetter) -> Value {
-    json!({
-        "id": it.id, "what": it.what.word(), "seq": it.seq, "source_node": &*it.source_node,
-        "source": it.source, "event_id": it.event_id, "stage": &*it.stage, "class": it.class,
-        "reason": it.reason, "attempts": it.attempts, "first": it.first.to_string(),
-        "last": it.last.to_string(), "generation": it.generation,
-        "body": String::from_utf8_lossy(&it.body),
-    })
-}
-
-/// Takes one rejected letter in again by its source; what is refused again stays one.
-async fn redrive(mut request: Request<App>) -> Answer {
-    let body = request.body_bytes().await.unwrap_or_default();
-    let asked: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let Some(id) = asked.get("id").and_then(Value::as_u64) else {
-        return Ok(problem(400, "send {\"id\": NUMBER} of a dead letter"));
-    };
-    let engine = request.state().engine.clone();
-    let letter = match engine.store.read(move |it| it.dead_letter(id)).await {
-        Ok(Some(letter)) => letter,
-        Ok(None) => return Ok(problem(404, "there is no such dead letter")),
-        Err(fault) => return Ok(failed(&fault)),
-    };
-    if letter.what != stages::store::DeadLetterWhat::Rejected {
-        return Ok(problem(409, "only what was refused on its way in can be taken in again"));
-    }
-    let arrival = Arrival {
-        bytes: letter.body.clone(),
-        http: None,
-        id: letter.event_id.clone(),
-        ..Arrival::default()
-    };
-    let answers = match engine.ingest(&letter.source_node, vec![arrival], Vec::new(), false).await {
-        Ok(answers) => answers,
-        Err(unavailable) => return Ok(problem(503, &unavailable.reason)),
-    };
-    let is_taken = !answers.iter().any(|it| matches!(it, crate::engine::Answer::Refused(_)));
-    // Taken, or refused anew with a letter of its own: this one has had its turn.
-    engine.store.submit(vec![Entry::DropLetter { id }]).await.ok();
-    Ok(json_text(json!({ "id": id, "taken": is_taken }).to_string()))
-}
-
-async fn drop_letter(request: Request<App>) -> Answer {
-    let Ok(id) = request.param("id").unwrap_or_default().parse() else {
-        return Ok(problem(404, "there is no such dead letter"));
-    };
-    match request.state().engine.store.submit(vec![Entry::DropLetter { id }]).await {
-        Ok(_) => Ok(Response::new(204)),
         Err(fault) => Ok(failed(&fault)),
     }
 }

@@ -247,6 +247,13 @@ impl App {
         hub.fill(older);
     }
 
+    /// The name of the token in the field `Authorization`; empty where none is asked for.
+    pub(super) fn who(&self, authorization: Option<&str>) -> String {
+        let surface = self.surface();
+        let name = authorization.and_then(|it| surface.tokens.name_of(it));
+        name.unwrap_or_default().to_owned()
+    }
+
     /// Every stream with its name.
     pub fn streams(&self) -> Vec<(Arc<str>, Stream)> {
         let surface = self.surface();

@@ -159,6 +159,12 @@ impl Tokens {
         }
     }
 
+    /// The name of the token in the field `Authorization`, for the audit.
+    pub fn name_of(&self, authorization: &str) -> Option<&str> {
+        let digest = self.digest(secret_of(authorization)?);
+        self.entries.iter().find(|it| it.digest == digest).map(|it| &*it.name)
+    }
+
     fn digest(&self, secret: &str) -> u128 {
         let mut hasher = SipHasher24::new_with_keys(self.key.0, self.key.1);
         hasher.write(secret.as_bytes());
@@ -177,7 +183,11 @@ fn bearer<'r>(request: &'r Request<'_>) -> Option<&'r str> {
     if all.next().is_some() {
         return None;
     }
-    let (scheme, secret) = value.split_once(' ')?;
+    secret_of(value)
+}
+
+fn secret_of(authorization: &str) -> Option<&str> {
+    let (scheme, secret) = authorization.split_once(' ')?;
     let secret = secret.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty()).then_some(secret)
 }

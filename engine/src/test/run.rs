@@ -15,7 +15,9 @@ use stages::catalog::Catalog;
 use stages::contract::Fault;
 use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
 use stages::spanned::Span;
-use stages::store::{self, Delivery, Policy, Settings, Store, Synchronous};
+use stages::store::{
+    self, Delivery, LetterFilter, LetterOrder, Policy, Settings, Store, Synchronous,
+};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -240,19 +242,20 @@ impl Trial {
         let read = self.simulation.complete(async move {
             store
                 .read(move |it| {
+                    let oldest = LetterOrder::Oldest(0);
                     let deliveries: Result<Vec<Vec<Delivery>>, _> =
                         seqs.iter().map(|seq| it.deliveries_of(*seq)).collect();
                     Ok((
                         deliveries?.concat(),
-                        it.dead_letters(None, LETTERS_MAX, usize::MAX)?.letters,
+                        it.dead_letters(&LetterFilter::default(), oldest, LETTERS_MAX, usize::MAX)?
+                            .letters,
                         it.inbox(0, LETTERS_MAX)?.len(),
                     ))
                 })
                 .await
         });
-        let (deliveries, mut letters, pending) =
+        let (deliveries, letters, pending) =
             read.and_then(Result::ok).expect("a store in memory is read at once");
-        letters.reverse();
         Seen {
             now: self.simulation.env.clock.wall(),
             arrived: self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone(),

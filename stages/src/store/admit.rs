@@ -46,7 +46,7 @@ impl Writer {
     fn lacks_room(&self, submission: &Submission, ahead: &mut OutboxSizes) -> Option<Shortage> {
         let mut with_it = None;
         for (entry, claim) in submission.entries.iter().zip(&submission.claims) {
-            let shortage = match entry {
+            let shortage = match entry.bare() {
                 Entry::Record(finished) if !finished.deliveries.is_empty() => {
                     let sizes = with_it.get_or_insert_with(|| ahead.clone());
                     self.place(finished, sizes)

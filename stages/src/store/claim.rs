@@ -101,6 +101,7 @@ impl Keys {
                 let claim = self.claim_of(entry)?;
                 Some(Claim { once: Some(self.once_hash(owner, key)), ..claim })
             }
+            Entry::Retry { entry, .. } | Entry::OrLetter { entry, .. } => self.claim_of(entry),
             _ => None,
         }
     }

@@ -182,7 +182,7 @@ impl Batch<'_> {
             (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
             (Some(bytes), _) => {
                 self.leave_outbox(sink, *seq, bytes as u64);
-                settlement.letter.iter().try_for_each(|it| self.letter(it))?;
+                settlement.letter.iter().try_for_each(|it| self.letter_of_attempt(it))?;
                 Ok(Receipt::Done)
             }
             (None, DeliveryState::Done) => self.run(

@@ -5,7 +5,7 @@ use super::claim::{Claim, Claims, Verdict};
 use super::holdings::StoreHoldings;
 use super::names::{Names, Sort};
 use super::outbox::OutboxLimits;
-use super::record::{DeadLetter, Entry, Finished, Receipt, ReloadRecord, Stored};
+use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
 use super::writer::Effects;
 use crate::event::{DataAt, Event, StageResult};
@@ -76,6 +76,12 @@ impl Batch<'_> {
             Entry::Reload(reload) => self.reload(reload),
             Entry::Park { sinks } => self.park(sinks),
             Entry::DropLetter { id } => self.drop_letter(*id as i64),
+            Entry::Retry { letter, entry } => self.retry(*letter as i64, entry, claim),
+            Entry::Reopen { letter, event } => self.reopen(*letter as i64, event),
+            Entry::Redeliver { letter } => self.redeliver(*letter as i64),
+            Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
+            Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, claim),
+            Entry::Audit(audit) => self.audit(audit),
         }
     }
 
@@ -123,7 +129,7 @@ impl Batch<'_> {
         Ok(receipt)
     }
 
-    fn accept(&mut self, event: &Event, seq: u64, message_hash: Option<i64>) -> Written {
+    pub(super) fn accept(&mut self, event: &Event, seq: u64, message_hash: Option<i64>) -> Written {
         let (from, size, own) = data_columns(event);
         let envelope = &event.envelope;
         self.connection
@@ -289,7 +295,11 @@ impl Batch<'_> {
             seq: Some(seq),
             source: Some(event.envelope.source.to_string()),
             event_id: Some(event.envelope.id.to_string()),
-            mapped: event.body.message().is_none().then(|| Box::new(event.envelope.clone())),
+            body: event.body.bytes.clone(),
+            mapped: Some(Box::new(MappedEvent {
+                envelope: event.envelope.clone(),
+                data: event.body.clone().claimed().data,
+            })),
             ..letter.clone()
         };
         self.letter_with(&letter, message_hash)?;

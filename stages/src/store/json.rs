@@ -64,7 +64,9 @@ pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries
 
 fn head(out: &mut String, event: &Stored, pipeline: &str) {
     let it = &event.envelope;
-    write!(out, "{{\"seq\":{},\"pos\":{}", event.seq, event.pos)
+    // What has not finished has no place yet.
+    let pos = (event.pos != 0).then_some(event.pos);
+    write!(out, "{{\"seq\":{},\"pos\":{}", event.seq, json!(pos))
         .expect("writing to a String cannot fail");
     text(out, "id", Some(&it.id));
     text(out, "type", Some(&it.kind));

@@ -50,8 +50,8 @@ impl Batch<'_> {
         self.effects.letters += 1;
         self.run(
             "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body, message_hash, mapped)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                reason, attempts, first, last, generation, body, message_hash, mapped, context)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 letter.what.word(),
                 letter.seq.map(|it| it as i64),
@@ -67,7 +67,8 @@ impl Batch<'_> {
                 letter.generation as i64,
                 &*letter.body,
                 message_hash,
-                letter.mapped.as_deref().map(rows::envelope_text),
+                letter.mapped.as_deref().map(rows::mapped_text),
+                letter.context.as_ref().map(|it| it.to_string()),
             ],
         )?;
         Ok(())
@@ -129,13 +130,15 @@ impl Batch<'_> {
         seq: u64,
         reason: String,
     ) -> Result<(), StoreFault> {
+        let known = rows::id_of(self.connection, seq)?;
+        let (source, event_id) = known.map_or((None, None), |it| (Some(it.0), Some(it.1)));
         self.letter(&DeadLetter {
             id: 0,
             what: DeadLetterWhat::Delivery,
             seq: Some(seq),
             source_node: sink.clone(),
-            source: None,
-            event_id: None,
+            source,
+            event_id,
             stage: sink.clone(),
             class: "transient",
             reason,
@@ -145,6 +148,7 @@ impl Batch<'_> {
             generation: 0,
             body: std::sync::Arc::from(&b""[..]),
             mapped: None,
+            context: None,
         })
     }
 }

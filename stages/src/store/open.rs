@@ -37,6 +37,7 @@ const CHECKED_BYTES_MAX: i64 = 1 << 30;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001-store.sql"),
     include_str!("../../../migrations/0003-volume.sql"),
+    include_str!("../../../migrations/0004-letters.sql"),
 ];
 
 /// Where the store is.

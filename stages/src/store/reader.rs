@@ -1,7 +1,7 @@
 //! What can be asked of the store, on a connection that cannot write.
 
 use super::query::{self, EventQuery, Page, StreamChunk};
-use super::record::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, InboxRow, Stored};
+use super::record::{Delivery, DeliveryState, InboxRow, Stored};
 use super::rows::{self, COLUMNS, Words};
 use super::{READ_MAX, StoreFault};
 use crate::event::Envelope;
@@ -33,6 +33,10 @@ impl<'a> Reader<'a> {
     pub(super) fn new(connection: &'a mut Connection, wanted: Weak<()>) -> Self {
         limit_time(connection, wanted);
         Reader { connection }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        self.connection
     }
 
     /// Visible events that fit, newest first.
@@ -178,6 +182,12 @@ impl<'a> Reader<'a> {
         self.many(sql, [], |it| Ok((it.get(0)?, it.get::<_, i64>(1)? as u64)))
     }
 
+    /// An accepted event that has not ended.
+    pub fn pending(&self, seq: u64) -> Result<Option<InboxRow>, StoreFault> {
+        let first = self.inbox(seq.saturating_sub(1), 1)?.pop();
+        Ok(first.filter(|it| it.seq == seq))
+    }
+
     /// Accepted events behind `after`, in order.
     pub fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxRow>, StoreFault> {
         let sql = "SELECT seq, generation, received, time, priority, type, source, id, subject,
@@ -196,42 +206,6 @@ impl<'a> Reader<'a> {
     pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {
         let sql = "SELECT stage, output FROM results WHERE seq = ?";
         self.many(sql, [seq as i64], |it| Ok((it.get(0)?, it.get(1)?)))
-    }
-
-    /// The newest dead letters, before `before` when it is given: at most `limit`, and no more
-    /// once their bodies hold `bytes_max`. The first is always there.
-    pub fn dead_letters(
-        &self,
-        before: Option<u64>,
-        limit: usize,
-        bytes_max: usize,
-    ) -> Result<LetterPage, StoreFault> {
-        let limit = limit.clamp(1, 1000);
-        let sql = format!("{LETTER} WHERE id < ? ORDER BY id DESC LIMIT ?");
-        let before = before.map_or(i64::MAX, |it| it as i64);
-        let mut select = self.connection.prepare_cached(&sql)?;
-        // One more tells whether there is a next page.
-        let found = select.query_map(params![before, limit as i64 + 1], letter)?;
-        let mut page = LetterPage { letters: Vec::new(), next: None };
-        let mut bytes = 0;
-        for letter in found {
-            let letter = letter?;
-            bytes += letter.body.len() + letter.reason.len();
-            if let Some(last) = page.letters.last()
-                && (bytes_max < bytes || limit <= page.letters.len())
-            {
-                page.next = Some(last.id);
-                break;
-            }
-            page.letters.push(letter);
-        }
-        Ok(page)
-    }
-
-    /// One dead letter.
-    pub fn dead_letter(&self, id: u64) -> Result<Option<DeadLetter>, StoreFault> {
-        let sql = format!("{LETTER} WHERE id = ?");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id as i64], letter).optional()?)
     }
 
     /// State of a stage or source.
@@ -325,15 +299,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A part of the list of dead letters.
-#[derive(Debug, Clone)]
-pub struct LetterPage {
-    /// The letters, the newest first.
-    pub letters: Vec<DeadLetter>,
-    /// What to give as `before` for the next page, when there is one.
-    pub next: Option<u64>,
-}
-
 /// A statement that runs too long, or whose caller is gone, is stopped. By the system's clock: a
 /// test that holds its own clock still must not hold this one.
 #[expect(clippy::disallowed_methods, reason = "a limit on work, not on the pipeline's time")]
@@ -341,36 +306,6 @@ fn limit_time(connection: &mut Connection, wanted: Weak<()>) {
     let started = std::time::Instant::now();
     let is_over = move || wanted.strong_count() == 0 || READ_MAX < started.elapsed();
     connection.progress_handler(10_000, Some(is_over)).ok();
-}
-
-const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
-     attempts, first, last, generation, body, mapped FROM dead_letters";
-
-fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let what: String = row.get(1)?;
-    let class: String = row.get(7)?;
-    let known = ["transient", "permanent", "poison", "invalid"];
-    Ok(DeadLetter {
-        id: row.get::<_, i64>(0)? as u64,
-        what: match what.as_str() {
-            "rejected" => DeadLetterWhat::Rejected,
-            "delivery" => DeadLetterWhat::Delivery,
-            _ => DeadLetterWhat::Event,
-        },
-        seq: row.get::<_, Option<i64>>(2)?.map(|it| it as u64),
-        source_node: row.get::<_, String>(3)?.into(),
-        source: row.get(4)?,
-        event_id: row.get(5)?,
-        stage: row.get::<_, String>(6)?.into(),
-        class: known.into_iter().find(|it| *it == class).unwrap_or("permanent"),
-        reason: row.get(8)?,
-        attempts: row.get(9)?,
-        first: Timestamp(row.get(10)?),
-        last: Timestamp(row.get(11)?),
-        generation: row.get::<_, i64>(12)? as u64,
-        body: row.get::<_, Vec<u8>>(13)?.into(),
-        mapped: row.get::<_, Option<String>>(14)?.and_then(|it| rows::envelope(&it)).map(Box::new),
-    })
 }
 
 fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {

@@ -1,7 +1,8 @@
 //! What goes into the store and what comes out of it.
 
-use crate::event::{Body, Envelope, Event, StageResult};
+use crate::event::{Body, DataAt, Envelope, Event, StageResult};
 use crate::time::Timestamp;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,6 +81,72 @@ pub enum Entry {
         /// Its number.
         id: u64,
     },
+    /// The message of a dead letter, taken in again. The letter goes when the event is durable: also
+    /// when the same came before, but not when another event has its id. Answered as the entry is,
+    /// or [`Receipt::Gone`].
+    Retry {
+        /// The letter's number.
+        letter: u64,
+        /// [`Entry::Record`], [`Entry::Accept`], [`Entry::Bury`] or one of these in
+        /// [`Entry::Once`].
+        entry: Box<Entry>,
+    },
+    /// The event of a dead letter goes back into the inbox, under its own number. Answered
+    /// [`Receipt::Accepted`], or [`Receipt::Gone`].
+    Reopen {
+        /// The letter's number.
+        letter: u64,
+        /// The event, with the `seq` of the letter.
+        event: Event,
+    },
+    /// The delivery of a dead letter is owed again, as if it had never been tried. Answered
+    /// [`Receipt::Accepted`], [`Receipt::Duplicate`] when it was made after all, or
+    /// [`Receipt::Gone`].
+    Redeliver {
+        /// The letter's number.
+        letter: u64,
+    },
+    /// A dead letter was tried again and stays.
+    KeepLetter {
+        /// Its number.
+        letter: u64,
+        /// Why it stays.
+        reason: String,
+    },
+    /// An entry of a source that nobody waits for: in conflict with an event that came before, it
+    /// is kept as a dead letter.
+    OrLetter {
+        /// The entry.
+        entry: Box<Entry>,
+        /// The letter.
+        letter: Box<DeadLetter>,
+    },
+    /// What somebody did by hand.
+    Audit(AuditRecord),
+}
+
+impl Entry {
+    /// What it writes, without what may be put around an entry.
+    pub(super) fn bare(&self) -> &Entry {
+        match self {
+            Entry::Once { entry, .. } | Entry::Retry { entry, .. } => entry.bare(),
+            Entry::OrLetter { entry, .. } => entry.bare(),
+            entry => entry,
+        }
+    }
+}
+
+/// What somebody did by hand, for the table `audit`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRecord {
+    /// The name of the token that was shown; empty where none is asked for.
+    pub who: String,
+    /// `redrive` or `drop`.
+    pub action: &'static str,
+    /// To what.
+    pub subject: Value,
+    /// What came of it.
+    pub outcome: Value,
 }
 
 /// How one entry was answered, after its commit.
@@ -109,6 +176,8 @@ pub enum Receipt {
     },
     /// Written; there is nothing to tell.
     Done,
+    /// Nothing is written: the dead letter, or what it is about, is not there any more.
+    Gone,
 }
 
 /// An event whose stages have all ended.
@@ -198,9 +267,18 @@ pub enum DeadLetterWhat {
 }
 
 impl DeadLetterWhat {
+    /// Everything that it may be.
+    pub const ALL: [DeadLetterWhat; 3] =
+        [DeadLetterWhat::Rejected, DeadLetterWhat::Event, DeadLetterWhat::Delivery];
+
     /// As stored and shown.
     pub fn word(self) -> &'static str {
         ["rejected", "event", "delivery"][self as usize]
+    }
+
+    /// Reads its word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
     }
 }
 
@@ -221,7 +299,8 @@ pub struct DeadLetter {
     pub event_id: Option<String>,
     /// The stage or sink that gave up; `validate` for what was refused.
     pub stage: Arc<str>,
-    /// `transient` (retries spent), `permanent`, `poison` or `invalid`.
+    /// `transient` (retries spent), `permanent`, `poison`, `invalid`, or `conflict` with an event
+    /// that has its id.
     pub class: &'static str,
     /// Why, in words; several lines are several reasons, each with its instance path.
     pub reason: String,
@@ -233,10 +312,29 @@ pub struct DeadLetter {
     pub last: Timestamp,
     /// The running generation.
     pub generation: u64,
-    /// The bytes as received, or the data alone where `mapped` is there.
+    /// The bytes as received, or the data alone where the file keeps no more.
     pub body: Arc<[u8]>,
-    /// The event as it was mapped, where the message is not kept: it cannot be mapped again.
-    pub mapped: Option<Box<Envelope>>,
+    /// The event as it was mapped, when it was: it can run again as it is.
+    pub mapped: Option<Box<MappedEvent>>,
+    /// How a refused message came in, as far as `map` may ask for it.
+    pub context: Option<Arc<Value>>,
+}
+
+impl DeadLetter {
+    /// The event, to run again under its own number.
+    pub fn event(&self) -> Option<(Envelope, Body)> {
+        let MappedEvent { envelope, data } = (**self.mapped.as_ref()?).clone();
+        Some((envelope, Body { bytes: self.body.clone(), data }))
+    }
+}
+
+/// An event without its bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MappedEvent {
+    /// What it says about itself.
+    pub envelope: Envelope,
+    /// Where its data is.
+    pub data: DataAt,
 }
 
 /// A row of the outbox.

@@ -1,7 +1,7 @@
 //! Rows to records, and the few values of `meta`.
 
 use super::StoreFault;
-use super::record::Stored;
+use super::record::{MappedEvent, Stored};
 use crate::event::{Body, DataAt, Envelope, Outcome, Priority, StageResult};
 use crate::time::Timestamp;
 use rusqlite::types::ValueRef;
@@ -144,22 +144,39 @@ pub(super) fn body(
     Ok(Body { bytes: bytes.into(), data })
 }
 
-/// An envelope as JSON; times in microseconds.
-pub(super) fn envelope_text(envelope: &Envelope) -> String {
-    serde_json::json!({
+/// A mapped event as JSON; times in microseconds.
+pub(super) fn mapped_text(event: &MappedEvent) -> String {
+    let MappedEvent { envelope, data } = event;
+    let mut text = serde_json::json!({
         "id": &*envelope.id, "type": &*envelope.kind, "source": &*envelope.source,
         "subject": &*envelope.subject, "time": envelope.time.0, "received": envelope.received.0,
         "priority": envelope.priority.word(), "correlation_id": envelope.correlation_id.as_deref(),
         "parent_id": envelope.parent_id.as_deref(),
-    })
-    .to_string()
+    });
+    match data {
+        DataAt::Slice(range) => text["data_at"] = serde_json::json!([range.start, range.end]),
+        DataAt::Own(own) => text["data"] = Value::from(&**own),
+        DataAt::Alone(_) => {}
+    }
+    text.to_string()
 }
 
-/// Reads what [`envelope_text`] wrote.
-pub(super) fn envelope(text: &str) -> Option<Envelope> {
+/// Reads what [`mapped_text`] wrote; `None` when it does not fit the body.
+pub(super) fn mapped(text: &str, body: &[u8]) -> Option<MappedEvent> {
     let value: Value = serde_json::from_str(text).ok()?;
     let word = |key: &str| value[key].as_str().map(Arc::<str>::from);
-    Some(Envelope {
+    let place = |index: usize| usize::try_from(value["data_at"][index].as_u64()?).ok();
+    let data = match (word("data"), place(0).zip(place(1))) {
+        (Some(own), _) => DataAt::Own(own),
+        (None, Some((start, end))) => DataAt::Slice(start..end),
+        (None, None) => DataAt::Alone(None),
+    };
+    let all = match &data {
+        DataAt::Slice(range) => body.get(range.clone())?,
+        _ => body,
+    };
+    std::str::from_utf8(all).ok()?;
+    let envelope = Envelope {
         id: word("id")?,
         kind: word("type")?,
         source: word("source")?,
@@ -169,7 +186,8 @@ pub(super) fn envelope(text: &str) -> Option<Envelope> {
         priority: Priority::parse(value["priority"].as_str()?)?,
         correlation_id: word("correlation_id"),
         parent_id: word("parent_id"),
-    })
+    };
+    Some(MappedEvent { envelope, data })
 }
 
 pub(super) fn priority(index: i64) -> Priority {

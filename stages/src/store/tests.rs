@@ -7,6 +7,7 @@ use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::path::Path;
 
+mod letters;
 mod outbox;
 mod plans;
 mod retention;
@@ -84,6 +85,13 @@ impl Bench {
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> T {
         smol::block_on(self.store.read(job)).expect("it is read")
+    }
+
+    /// The newest dead letters.
+    fn letters(&self, limit: usize) -> Vec<DeadLetter> {
+        let newest = LetterOrder::Newest(None);
+        self.read(move |it| it.dead_letters(&LetterFilter::default(), newest, limit, usize::MAX))
+            .letters
     }
 
     fn listed(&self, query: EventQuery) -> Vec<String> {
@@ -329,6 +337,7 @@ fn dead_letters_are_paged_by_number_and_bytes() {
             generation: 1,
             body,
             mapped: None,
+            context: None,
         })
     };
     bench.submit((0..10).map(|it| letter(if it == 4 { 5000 } else { 10 })).collect());
@@ -336,7 +345,9 @@ fn dead_letters_are_paged_by_number_and_bytes() {
     {
         let (mut ids, mut before) = (Vec::new(), None);
         loop {
-            let page = bench.read(move |it| it.dead_letters(before, limit, bytes));
+            let page = bench.read(move |it| {
+                it.dead_letters(&LetterFilter::default(), LetterOrder::Newest(before), limit, bytes)
+            });
             assert!(page.letters.len() <= limit);
             ids.extend(page.letters.iter().map(|it| it.id));
             before = page.next;
@@ -638,6 +649,7 @@ fn letter(what: DeadLetterWhat, source: Option<&str>) -> DeadLetter {
         generation: 1,
         body: b"{}".as_slice().into(),
         mapped: None,
+        context: None,
     }
 }
 

@@ -465,12 +465,12 @@ pub(super) struct Effects {
 impl Entry {
     /// Bytes of payload, for the limit of a batch.
     fn size(&self) -> usize {
-        match self {
+        match self.bare() {
             Entry::Record(it) | Entry::Finish(it) => it.event.body.bytes.len(),
             Entry::Accept(it) => it.body.bytes.len(),
             Entry::Bury { event, .. } => event.body.bytes.len(),
             Entry::Refuse(it) => it.body.len(),
-            Entry::Once { entry, .. } => entry.size(),
+            Entry::Reopen { event, .. } => event.body.bytes.len(),
             _ => 64,
         }
     }

@@ -69,5 +69,6 @@ fn letter(
         generation: 0,
         body: Arc::from(&b""[..]),
         mapped: None,
+        context: None,
     }
 }

@@ -83,7 +83,10 @@ fn read(reader: &Reader<'_>) {
     reader.deliveries_of(1).expect("deliveries");
     reader.state("o", "k").expect("state");
     reader.dead_letter(1).expect("a letter");
-    reader.dead_letters(None, 9, usize::MAX).expect("letters");
+    for order in [LetterOrder::Newest(Some(9)), LetterOrder::Oldest(0)] {
+        reader.dead_letters(&LetterFilter::default(), order, 9, 9).expect("letters");
+    }
+    reader.letter_of_event(9).expect("a letter");
 }
 
 #[test]

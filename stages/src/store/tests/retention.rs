@@ -415,7 +415,7 @@ fn a_size_and_a_number_of_letters_may_be_wrong_too() {
     let refuse = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
     bench.submit((0..100).map(|_| refuse()).collect());
     bench.adopt(Policy { size_max: Some(2 << 20), ..Policy::default() });
-    let told = "retention-pending: the new `retention` would shrink the database from 4 to 1 MiB; \
+    let told = "retention-pending: the new `retention` would shrink the database from 5 to 1 MiB; \
                 it waits until 2026-01-01T00:01:00.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     assert_eq!(bench.stored(), 100);

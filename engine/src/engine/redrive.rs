@@ -1,0 +1,184 @@
+//! Dead letters, tried again: a refused message from its map on, a dead event from its first
+//! stage on, a dead delivery from its first attempt on.
+
+use super::ingest::Submission;
+use super::{Answer, Arrival, Engine, Unavailable};
+use serde_json::{Map, Value, json};
+use stages::diagnostic::is_secret_name;
+use stages::event::Event;
+use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt};
+use std::sync::Arc;
+
+/// What became of a dead letter that was tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redriven {
+    /// What it held is durable elsewhere; the letter is gone.
+    Taken,
+    /// It was tried, and stays with this reason.
+    Kept(String),
+    /// It cannot be tried as things are, and stays as it was.
+    Untried(String),
+    /// It was gone already.
+    Gone,
+}
+
+impl Redriven {
+    /// The outcomes of a redrive, as counted.
+    pub const OUTCOMES: [&'static str; 4] = ["taken", "kept", "untried", "gone"];
+
+    /// Its word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Redriven::Taken => "taken",
+            Redriven::Kept(_) => "kept",
+            Redriven::Untried(_) => "untried",
+            Redriven::Gone => "gone",
+        }
+    }
+}
+
+impl Engine {
+    /// Tries a dead letter again. It goes in the commit that makes durable what it holds: a
+    /// message as accepted, an event in the inbox, a delivery as owed. Otherwise it stays.
+    pub async fn redrive(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+        let what = letter.what;
+        let redriven = match what {
+            DeadLetterWhat::Rejected => self.retry(letter).await?,
+            DeadLetterWhat::Event => self.reopen(letter).await?,
+            DeadLetterWhat::Delivery => self.redeliver(letter).await?,
+        };
+        self.metrics.redriven(what, redriven.word());
+        Ok(redriven)
+    }
+
+    /// A refused message comes in again by its source, under the running generation.
+    async fn retry(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+        let generation = self.generation();
+        let source = &letter.source_node;
+        let Some(plan) = generation.plan.sources.iter().find(|it| it.name == *source) else {
+            return Ok(Redriven::Untried(format!("the file has no source `{source}`")));
+        };
+        let _permit = self.let_in(1, letter.body.len()).await?;
+        self.metrics.received(&plan.name, 1);
+        let mut batch = Submission::of_letter(letter.id);
+        self.take(&generation, plan, arrival_of(&letter), &mut batch);
+        let Some(answer) = self.settle_one(batch).await? else { return Ok(Redriven::Gone) };
+        let reason = match answer {
+            Answer::Accepted { .. } | Answer::Duplicate { .. } => return Ok(Redriven::Taken),
+            Answer::Refused(refusal) => refusal.reason(),
+            Answer::Conflict { id, seq } => conflict(&id, seq),
+            Answer::Discarded { name, .. } => format!("`{name}` lets it go"),
+        };
+        let keep = Entry::KeepLetter { letter: letter.id, reason: reason.clone() };
+        self.written(vec![keep]).await?;
+        Ok(Redriven::Kept(reason))
+    }
+
+    /// A dead event goes back into the inbox, under its own number.
+    async fn reopen(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+        let Some((seq, (envelope, body))) = letter.seq.zip(letter.event()) else {
+            let reason = "an earlier version wrote it, without what is needed to run it again";
+            return Ok(Redriven::Untried(reason.to_owned()));
+        };
+        let generation = self.generation();
+        let event = Event {
+            seq,
+            generation: generation.number,
+            envelope,
+            body,
+            // The inbox takes bytes; whoever runs it reads them.
+            data: Arc::new(Value::Null),
+            raw: None,
+            enrich: Map::new(),
+            globals: generation.plan.globals.clone(),
+        };
+        let reopen = Entry::Reopen { letter: letter.id, event };
+        match self.written(vec![reopen]).await?.first() {
+            Some(Receipt::Accepted { .. }) => {
+                self.outbox.leave_in_inbox();
+                Ok(Redriven::Taken)
+            }
+            _ => Ok(Redriven::Gone),
+        }
+    }
+
+    /// A dead delivery is owed again.
+    async fn redeliver(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+        let target = &letter.stage;
+        if !self.generation().targets.contains_key(target) {
+            let reason = format!("the file has no sink and no notifier `{target}`");
+            return Ok(Redriven::Untried(reason));
+        }
+        let seq = letter.seq.unwrap_or_default();
+        let event = self.store.read(move |it| it.by_seq(&[seq])).await;
+        let event = event.map_err(|it| Unavailable { code: "store", reason: it.reason })?;
+        if event.is_empty() {
+            let reason = "its event is no longer in the store";
+            return Ok(Redriven::Untried(reason.to_owned()));
+        }
+        match self.written(vec![Entry::Redeliver { letter: letter.id }]).await?.first() {
+            Some(Receipt::Accepted { .. } | Receipt::Duplicate { .. }) => Ok(Redriven::Taken),
+            _ => Ok(Redriven::Gone),
+        }
+    }
+
+    async fn written(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, Unavailable> {
+        let written = self.store.submit(entries).await;
+        written.map_err(|it| Unavailable { code: "store", reason: it.reason })
+    }
+}
+
+/// Why an event is not taken whose id another one has.
+pub(super) fn conflict(id: &str, seq: u64) -> String {
+    format!("its id `{id}` was already accepted with a different body, as event {seq}")
+}
+
+/// How a message came in, as JSON for its letter: everything that `map` may ask for when it is
+/// taken in again, but for what is named like a secret.
+pub(super) fn context_of(arrival: &Arrival) -> Option<Arc<Value>> {
+    let mut context = Map::new();
+    if let Some(http) = &arrival.http {
+        context.insert("http".to_owned(), without_secrets(http));
+    }
+    let mut text = |key: &str, value: Option<&str>| {
+        value.map(|it| context.insert(key.to_owned(), Value::from(it)));
+    };
+    text("id", arrival.id.as_deref());
+    text("type", arrival.kind.as_deref());
+    text("once", arrival.once.as_deref());
+    match &arrival.decoded {
+        // Most often the bytes say it all.
+        Some(Value::String(text)) if text.as_bytes() == &*arrival.bytes => {
+            context.insert("is_text".to_owned(), Value::Bool(true));
+        }
+        Some(decoded) => drop(context.insert("decoded".to_owned(), decoded.clone())),
+        None => {}
+    }
+    (!context.is_empty()).then(|| Arc::new(Value::Object(context)))
+}
+
+fn without_secrets(http: &Value) -> Value {
+    let mut http = http.clone();
+    for part in ["headers", "query"] {
+        if let Some(Value::Object(fields)) = http.get_mut(part) {
+            fields.retain(|name, _| !is_secret_name(name));
+        }
+    }
+    http
+}
+
+/// The message of a letter, as it came in.
+fn arrival_of(letter: &DeadLetter) -> Arrival {
+    let context = letter.context.as_deref().cloned().unwrap_or(json!({}));
+    let text = |key: &str| context[key].as_str().map(str::to_owned);
+    let whole_text = || Value::String(String::from_utf8_lossy(&letter.body).into_owned());
+    let is_text = context["is_text"] == true;
+    Arrival {
+        bytes: letter.body.clone(),
+        http: context.get("http").cloned().map(Arc::new),
+        id: text("id"),
+        kind: text("type").map(Arc::from),
+        decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),
+        once: text("once"),
+    }
+}

@@ -1,0 +1,133 @@
+//! One event by its id, wherever it is: stored, waiting, or a dead letter.
+
+use super::{Answer, failed, json_text, letters, problem};
+use crate::http::app::App;
+use crate::http::query;
+use serde_json::{Value, json};
+use stages::event::{Body, Envelope};
+use stages::store::{
+    DeadLetter, Delivery, LetterFilter, LetterOrder, Reader, Store, StoreFault, Stored,
+    write_detail,
+};
+use std::collections::BTreeSet;
+use tide::Request;
+
+/// Where an id was found.
+enum Found {
+    Stored(Box<Stored>, Vec<Delivery>),
+    /// Accepted and not finished.
+    Pending(Box<Stored>),
+    /// Accepted, and given up.
+    Dead(Box<Stored>, Box<DeadLetter>),
+    /// A message with this id was refused; it is no event.
+    Refused(Box<DeadLetter>),
+    Nowhere,
+}
+
+pub(super) async fn event(request: Request<App>) -> Answer {
+    let app = request.state();
+    let id = request.param("id").unwrap_or_default();
+    let id = query::decoded(id).unwrap_or_else(|| id.to_owned());
+    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
+    let source = pairs.into_iter().find(|it| it.0 == "source").map(|it| it.1);
+    let generation = app.engine.generation();
+    let own = generation.plan.sources.iter().map(|it| it.name.to_string()).collect();
+    let pipeline = &generation.plan.name;
+    let (text, state) = match find(&app.engine.store, id, source, own).await {
+        Err(fault) => return Ok(failed(&fault)),
+        Ok(Found::Nowhere) => return Ok(problem(404, "there is no such event")),
+        Ok(Found::Refused(letter)) => {
+            let detail = format!(
+                "there is no such event; dead letter {} has a message with this id, which was \
+                 refused: {}",
+                letter.id, letter.reason
+            );
+            return Ok(problem(404, &detail));
+        }
+        Ok(Found::Stored(stored, deliveries)) => {
+            (detail(&stored, pipeline, &deliveries), json!({ "state": "stored" }))
+        }
+        Ok(Found::Pending(event)) => (detail(&event, pipeline, &[]), json!({ "state": "pending" })),
+        Ok(Found::Dead(event, letter)) => {
+            let letter = letters::preview(&letter);
+            (detail(&event, pipeline, &[]), json!({ "state": "dead", "dead_letter": letter }))
+        }
+    };
+    Ok(json_text(with(text, &state)))
+}
+
+fn detail(event: &Stored, pipeline: &str, deliveries: &[Delivery]) -> String {
+    let mut text = String::new();
+    write_detail(&mut text, event, pipeline, deliveries);
+    text
+}
+
+/// A JSON object with the members of another one behind its own.
+fn with(mut object: String, more: &Value) -> String {
+    let more = more.to_string();
+    object.pop();
+    object.push(',');
+    object.push_str(&more[1..]);
+    object
+}
+
+/// Events have their ids by source; `own` are the sources of the file, which the store may not
+/// know yet.
+async fn find(
+    store: &Store,
+    id: String,
+    source: Option<String>,
+    own: BTreeSet<String>,
+) -> Result<Found, StoreFault> {
+    let sources = match &source {
+        Some(source) => vec![source.clone()],
+        None => {
+            let mut sources = own;
+            sources.extend(store.read(|it| it.sources()).await?);
+            sources.into_iter().collect()
+        }
+    };
+    let seq = store.find(&id, sources).await?.first().copied();
+    store
+        .read(move |reader| {
+            if let Some(seq) = seq {
+                return by_seq(reader, seq);
+            }
+            let filter = LetterFilter { event_id: Some(id), source, ..LetterFilter::default() };
+            let newest = LetterOrder::Newest(None);
+            let letter = reader.dead_letters(&filter, newest, 1, 0)?.letters.pop();
+            Ok(letter.map_or(Found::Nowhere, |it| Found::Refused(Box::new(it))))
+        })
+        .await
+}
+
+fn by_seq(reader: &Reader<'_>, seq: u64) -> Result<Found, StoreFault> {
+    if let Some(stored) = reader.by_seq(&[seq])?.pop() {
+        return Ok(Found::Stored(Box::new(stored), reader.deliveries_of(seq)?));
+    }
+    if let Some(row) = reader.pending(seq)? {
+        let event = unfinished(seq, row.generation, row.envelope, row.body);
+        return Ok(Found::Pending(Box::new(event)));
+    }
+    let letter = reader.letter_of_event(seq)?;
+    let found = letter.and_then(|letter| {
+        let (envelope, body) = letter.event()?;
+        let event = unfinished(seq, letter.generation, envelope, body);
+        Some(Found::Dead(Box::new(event), Box::new(letter)))
+    });
+    Ok(found.unwrap_or(Found::Nowhere))
+}
+
+/// An event that has no place among what is visible.
+fn unfinished(seq: u64, generation: u64, envelope: Envelope, body: Body) -> Stored {
+    Stored {
+        pos: 0,
+        seq,
+        generation,
+        envelope,
+        body,
+        enrich: "{}".into(),
+        stages: Vec::new(),
+        targets: [].into(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Dead letters as they are listed and found.
+
+use super::StoreFault;
+use super::reader::Reader;
+use super::record::{DeadLetter, DeadLetterWhat};
+use super::rows;
+use crate::time::Timestamp;
+use rusqlite::types::Value as Cell;
+use rusqlite::{OptionalExtension, Row, params_from_iter};
+use std::sync::Arc;
+
+/// Which dead letters are wanted; what is not given matches every one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LetterFilter {
+    /// What they are.
+    pub what: Option<DeadLetterWhat>,
+    /// The stage, sink or notifier that gave up.
+    pub stage: Option<String>,
+    /// The source, as the file names it or as the event does.
+    pub source: Option<String>,
+    /// The class of the fault.
+    pub class: Option<String>,
+    /// The event's id.
+    pub event_id: Option<String>,
+    /// Set aside at this time or later.
+    pub since: Option<Timestamp>,
+    /// Set aside at this time or before.
+    pub until: Option<Timestamp>,
+}
+
+/// In which order letters are read, and from where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LetterOrder {
+    /// The newest first, those with a lower number than this.
+    Newest(Option<u64>),
+    /// The oldest first, those with a higher number than this.
+    Oldest(u64),
+}
+
+/// A part of the list of dead letters.
+#[derive(Debug, Clone)]
+pub struct LetterPage {
+    /// The letters, in the order asked for.
+    pub letters: Vec<DeadLetter>,
+    /// The number from which the next page goes on, when there is one.
+    pub next: Option<u64>,
+}
+
+impl LetterFilter {
+    fn sql(&self) -> (String, Vec<Cell>) {
+        let (mut sql, mut values) = (String::new(), Vec::new());
+        let mut only = |condition: &str, value: Option<Cell>| {
+            if let Some(value) = value {
+                sql += &format!(" AND {condition}");
+                values.push(value);
+            }
+        };
+        let text = |it: &Option<String>| it.clone().map(Cell::Text);
+        only("what = ?", self.what.map(|it| Cell::Text(it.word().to_owned())));
+        only("stage = ?", text(&self.stage));
+        only("? IN (source_node, source)", text(&self.source));
+        only("class = ?", text(&self.class));
+        only("event_id = ?", text(&self.event_id));
+        only("last >= ?", self.since.map(|it| Cell::Integer(it.0)));
+        only("last <= ?", self.until.map(|it| Cell::Integer(it.0)));
+        (sql, values)
+    }
+}
+
+impl Reader<'_> {
+    /// The dead letters that fit: at most `limit` (1 to 1,000), and no more once they hold
+    /// `bytes_max`. The first is always there.
+    pub fn dead_letters(
+        &self,
+        filter: &LetterFilter,
+        order: LetterOrder,
+        limit: usize,
+        bytes_max: usize,
+    ) -> Result<LetterPage, StoreFault> {
+        let limit = limit.clamp(1, 1000);
+        let (fits, mut values) = filter.sql();
+        let (from, side) = match order {
+            LetterOrder::Newest(before) => (before.map_or(i64::MAX, |it| it as i64), "<"),
+            LetterOrder::Oldest(after) => (after as i64, ">"),
+        };
+        let direction = if side == "<" { "DESC" } else { "ASC" };
+        let sql = format!("{LETTER} WHERE id {side} ?{fits} ORDER BY id {direction} LIMIT ?");
+        values.insert(0, Cell::Integer(from));
+        // One more tells whether there is a next page.
+        values.push(Cell::Integer(limit as i64 + 1));
+        let mut select = self.connection().prepare_cached(&sql)?;
+        let found = select.query_map(params_from_iter(values), letter)?;
+        let mut page = LetterPage { letters: Vec::new(), next: None };
+        let mut bytes = 0;
+        for letter in found {
+            let letter = letter?;
+            bytes += letter.body.len() + letter.reason.len();
+            if let Some(last) = page.letters.last()
+                && (bytes_max < bytes || limit <= page.letters.len())
+            {
+                page.next = Some(last.id);
+                break;
+            }
+            page.letters.push(letter);
+        }
+        Ok(page)
+    }
+
+    /// One dead letter.
+    pub fn dead_letter(&self, id: u64) -> Result<Option<DeadLetter>, StoreFault> {
+        self.one_letter("id = ?", id)
+    }
+
+    /// The dead letter of an accepted event.
+    pub fn letter_of_event(&self, seq: u64) -> Result<Option<DeadLetter>, StoreFault> {
+        self.one_letter("seq = ? AND what = 'event'", seq)
+    }
+
+    fn one_letter(&self, condition: &str, value: u64) -> Result<Option<DeadLetter>, StoreFault> {
+        let sql = format!("{LETTER} WHERE {condition}");
+        let mut select = self.connection().prepare_cached(&sql)?;
+        Ok(select.query_row([value as i64], letter).optional()?)
+    }
+}
+
+const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
+     attempts, first, last, generation, body, mapped, context FROM dead_letters";
+
+/// The classes of a letter.
+const CLASSES: [&str; 5] = ["transient", "permanent", "poison", "invalid", "conflict"];
+
+fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let what: String = row.get(1)?;
+    let class: String = row.get(7)?;
+    let body: Arc<[u8]> = row.get::<_, Vec<u8>>(13)?.into();
+    let mapped = row.get::<_, Option<String>>(14)?;
+    let context = row.get::<_, Option<String>>(15)?;
+    Ok(DeadLetter {
+        id: row.get::<_, i64>(0)? as u64,
+        what: DeadLetterWhat::parse(&what).unwrap_or(DeadLetterWhat::Event),
+        seq: row.get::<_, Option<i64>>(2)?.map(|it| it as u64),
+        source_node: row.get::<_, String>(3)?.into(),
+        source: row.get(4)?,
+        event_id: row.get(5)?,
+        stage: row.get::<_, String>(6)?.into(),
+        class: CLASSES.into_iter().find(|it| *it == class).unwrap_or("permanent"),
+        reason: row.get(8)?,
+        attempts: row.get(9)?,
+        first: Timestamp(row.get(10)?),
+        last: Timestamp(row.get(11)?),
+        generation: row.get::<_, i64>(12)? as u64,
+        mapped: mapped.and_then(|it| rows::mapped(&it, &body)).map(Box::new),
+        context: context.and_then(|it| serde_json::from_str(&it).ok()).map(Arc::new),
+        body,
+    })
+}
