@@ -13,6 +13,7 @@ mod formats;
 mod graph;
 mod hostile;
 mod kill;
+mod letters;
 mod live;
 mod manual;
 mod mutation;

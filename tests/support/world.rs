@@ -12,6 +12,7 @@ use engine::plan::RunMode;
 use engine::reload::{self, EngineParts, PipelineFile, Reloader};
 use engine::run::OpenContext;
 use engine::simulate::Simulation;
+use serde_json::Value;
 use smol::Executor;
 use stages::catalog::Catalog;
 use stages::contract::{Cause, Fault};
@@ -353,6 +354,38 @@ impl World {
         match answers.expect("an answer takes no time") {
             Ok(answers) => answers.first().expect("one message has one answer").word().to_owned(),
             Err(unavailable) => format!("unavailable: {}", unavailable.reason),
+        }
+    }
+
+    /// A request and its answer: the status, and the body as JSON where it is.
+    pub(crate) fn request(&self, head: &str, body: &str) -> (u16, Value) {
+        let task = self.simulation.executor.spawn(self.requesting(head, body));
+        let is_over = self.simulation.run_until(|| task.is_finished());
+        assert!(is_over, "a request waits for what never comes");
+        self.simulation.complete(task).expect("it is over")
+    }
+
+    /// The same, for as long as it is polled.
+    pub(crate) fn requesting(
+        &self,
+        head: &str,
+        body: &str,
+    ) -> impl Future<Output = (u16, Value)> + Send + 'static {
+        let fields = "Host: localhost\r\nContent-Type: application/json";
+        let size = match body.len() {
+            0 => String::new(),
+            size => format!("\r\nContent-Length: {size}"),
+        };
+        let head = format!("{head}\r\n{fields}{size}\r\n\r\n");
+        let head = Head::parse(head.as_bytes(), &Limits::default(), &Hosts::default(), None);
+        let (head, mut body) = (head.expect("a head of ours"), body.as_bytes().to_vec());
+        let running = self.running.clone();
+        async move {
+            let service = running.lock().await.app().service();
+            let reply = service.respond(&mut Request::unconnected(head, &mut body)).await;
+            let status = reply.status();
+            let Content::Full(bytes) = reply.into_content() else { return (status, Value::Null) };
+            (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
         }
     }
 

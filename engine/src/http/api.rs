@@ -39,6 +39,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/pipeline").get(pipeline);
     router.at("/api/pipeline/file").get(pipeline_file);
     router.at("/api/reloads").get(reloads);
+    router.at("/api/audit").get(letters::audit_list);
     router.at("/api/dead-letters").get(letters::list);
     router.at("/api/dead-letters/redrive").post(letters::redrive);
     router.at("/api/dead-letters/:id").delete(letters::drop_letter);

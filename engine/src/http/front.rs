@@ -122,8 +122,8 @@ impl Front {
         if path == "*" {
             return Reply::empty(204).with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
-        let scope =
-            if path.starts_with("/api/dead-letters") { Scope::Redrive } else { Scope::Read };
+        let is_by_hand = path.starts_with("/api/dead-letters") || path == "/api/audit";
+        let scope = if is_by_hand { Scope::Redrive } else { Scope::Read };
         let allowed = surface.allow(request, scope);
         let method = request.head().method();
         if path == "/readyz" && matches!(method, Method::Get | Method::Head) {

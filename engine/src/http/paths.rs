@@ -15,6 +15,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/api/pipeline", READ),
     ("/api/pipeline/file", READ),
     ("/api/reloads", READ),
+    ("/api/audit", READ),
     ("/api/dead-letters", READ),
     ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),
     ("/api/dead-letters/:id", &["DELETE", "OPTIONS"]),

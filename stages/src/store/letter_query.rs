@@ -7,6 +7,7 @@ use super::rows;
 use crate::time::Timestamp;
 use rusqlite::types::Value as Cell;
 use rusqlite::{OptionalExtension, Row, params_from_iter};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Which dead letters are wanted; what is not given matches every one.
@@ -114,6 +115,21 @@ impl Reader<'_> {
     /// The dead letter of an accepted event.
     pub fn letter_of_event(&self, seq: u64) -> Result<Option<DeadLetter>, StoreFault> {
         self.one_letter("seq = ? AND what = 'event'", seq)
+    }
+
+    /// What was done by hand, the newest first.
+    pub fn audit(&self, limit: usize) -> Result<Vec<Value>, StoreFault> {
+        let sql = "SELECT time, who, action, subject, outcome FROM audit ORDER BY id DESC LIMIT ?";
+        let mut select = self.connection().prepare_cached(sql)?;
+        let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+        let rows = select.query_map([limit as i64], |row| {
+            Ok(json!({
+                "time": Timestamp(row.get(0)?).to_string(), "who": row.get::<_, String>(1)?,
+                "action": row.get::<_, String>(2)?, "subject": json(row.get(3)?),
+                "outcome": json(row.get(4)?),
+            }))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn one_letter(&self, condition: &str, value: u64) -> Result<Option<DeadLetter>, StoreFault> {

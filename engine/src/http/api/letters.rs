@@ -362,6 +362,14 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     Ok(Response::new(204))
 }
 
+/// What was done by hand, the newest first.
+pub(super) async fn audit_list(request: Request<App>) -> Answer {
+    match request.state().engine.store.read(|it| it.audit(LIMIT)).await {
+        Ok(rows) => Ok(json_text(json!({ "audit": rows }).to_string())),
+        Err(fault) => Ok(failed(&fault)),
+    }
+}
+
 /// Notes who did what, in the log and in the store.
 async fn audit(
     app: &App,
