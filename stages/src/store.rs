@@ -6,24 +6,39 @@
 //! Invariant: what is answered is committed. Invariant: `pos` grows in the order in which events
 //! become visible; one thread gives it and one transaction makes it visible.
 
+mod checksum;
 mod claim;
+mod clock;
+mod connect;
+mod fault;
+mod files;
 mod forget;
+mod guard;
+mod holder;
 mod insert;
 mod json;
 mod names;
 mod open;
+mod open_error;
 mod policy;
 mod query;
 mod reader;
 mod readers;
 mod record;
+mod rescue;
 mod retention;
 mod rollup;
 mod rows;
+mod scrub;
+mod space;
+mod status;
+mod submission;
 mod writer;
 
 pub use json::{Redact, write_detail, write_event, write_summary};
-pub use open::{OpenError, Place, Settings, open};
+pub use fault::{StoreFault, StoreTrouble};
+pub use open::{Place, Settings, open};
+pub use open_error::OpenError;
 pub use policy::{Evict, Keep, Policy, Synchronous};
 pub use query::{Cursor, EventQuery, Page};
 pub use reader::Reader;
@@ -37,62 +52,14 @@ pub use writer::{Watcher, Writer};
 use crate::env::Env;
 use claim::Keys;
 use readers::ReaderPool;
+use scrub::Scrub;
+use status::StoreStatus;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use submission::Submission;
 use writer::Command;
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFault {
-    /// What kind of trouble it is.
-    pub class: StoreTrouble,
-    /// In words.
-    pub reason: String,
-}
-
-/// What kind of trouble a store has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreTrouble {
-    /// No space left; later may go.
-    Full,
-    /// Someone else holds the database; later may go.
-    Busy,
-    /// The disk failed; nothing more is taken.
-    Io,
-    /// The database is damaged; nothing more is taken.
-    Corrupt,
-    /// The store is closed.
-    Closed,
-    /// Anything else.
-    Other,
-}
-
-impl fmt::Display for StoreFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl From<rusqlite::Error> for StoreFault {
-    fn from(fault: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as Code;
-        let class = match fault.sqlite_error_code() {
-            Some(Code::DiskFull) => StoreTrouble::Full,
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => StoreTrouble::Busy,
-            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => StoreTrouble::Io,
-            Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreTrouble::Corrupt,
-            _ => StoreTrouble::Other,
-        };
-        StoreFault { class, reason: format!("the store says: {fault}") }
-    }
-}
-
-fn closed() -> StoreFault {
-    StoreFault { class: StoreTrouble::Closed, reason: "the store is closed".to_owned() }
-}
 
 /// Upper bounds of the buckets of [`Figures::commits`], in microseconds.
 pub const COMMIT_BUCKETS: [u64; 10] =
@@ -119,8 +86,8 @@ pub struct Figures {
     pub commit_micros: AtomicU64,
     /// Deliveries held back by a cooldown, by sink.
     pub suppressed: Mutex<BTreeMap<Arc<str>, u64>>,
-    /// Whether the store takes nothing more.
-    pub is_broken: AtomicBool,
+    /// Bytes that are free on the store's disk; 0 for a store in memory.
+    pub free_bytes: AtomicU64,
 }
 
 /// A handle to the store; cheap to clone.
@@ -137,17 +104,28 @@ struct Shared {
     figures: Arc<Figures>,
     tallies: Arc<Mutex<Vec<Tally>>>,
     name: Arc<str>,
+    status: Arc<StoreStatus>,
+    scrub: Mutex<Scrub>,
 }
 
 impl Store {
     /// Writes all of `entries` in one transaction, together with what others wait to write.
     /// Returns after the commit, one receipt for each. A fault means that nothing was written.
+    ///
+    /// Dropped before the writer begins, nothing is written; dropped later, all of it may be, and
+    /// who sends it again learns that it is a duplicate. While another program holds the lock on
+    /// the database, the fault comes within a few seconds.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
-        let claims = entries.iter().map(|it| self.shared.keys.claim_of(it)).collect();
-        let command = Command::Write { entries, claims, reply };
-        self.shared.commands.send(command).await.map_err(|_| closed())?;
-        answer.recv().await.map_err(|_| closed())?
+        let hashes = entries.iter().map(|it| self.shared.keys.hash_of(it)).collect();
+        let command = Command::Write(Submission { entries, hashes, reply });
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
+    }
+
+    /// Nobody writes any more: the store was closed, or the reason why not.
+    fn gone(&self) -> StoreFault {
+        self.shared.status.broken().unwrap_or_else(StoreFault::closed)
     }
 
     /// Counts something that leaves no row; written with the next commit.
@@ -166,14 +144,18 @@ impl Store {
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
         let mut lease = self.shared.readers.lease().await?;
-        let name = self.shared.name.clone();
+        let (keys, name) = (self.shared.keys, self.shared.name.clone());
+        let status = self.shared.status.clone();
         // Goes with this future: a query that nobody waits for any more is stopped.
         let interest = Arc::new(());
         let wanted = Arc::downgrade(&interest);
-        let work = move || job(&Reader::new(lease.connection(), name, wanted));
+        let work = move || {
+            let result = job(&Reader::new(lease.connection(), keys, &status, name, wanted));
+            result.inspect_err(|fault| status.note_read(fault))
+        };
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
-        result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?
+        result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()))?
     }
 
     /// Connections that no query uses now.
@@ -186,17 +168,19 @@ impl Store {
         let (reply, answer) = async_channel::bounded(1);
         let hashes = sources.iter().map(|it| self.shared.keys.id_hash(it, id)).collect();
         let command = Command::Find { hashes, reply };
-        self.shared.commands.send(command).await.map_err(|_| closed())?;
-        answer.recv().await.map_err(|_| closed())?
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
     }
 
-    /// Housekeeping: counts, checkpoints, merging, retention. To be called about once a second;
+    /// Housekeeping: whether the files are still there, room and locks, counts, checkpoints,
+    /// merging, retention, and once a day a look at every row. To be called about once a second;
     /// works for at most a third of one.
     pub async fn tick(&self) {
         let (reply, answer) = async_channel::bounded(1);
         if self.shared.commands.send(Command::Tick { reply }).await.is_ok() {
             answer.recv().await.ok();
         }
+        self.scrub().await;
     }
 
     /// Applies retention now and to the end.
@@ -225,9 +209,38 @@ impl Store {
         &self.shared.figures
     }
 
+    /// Why it takes no events now, if it does not: for a while, or until a restart where the
+    /// trouble is final.
+    pub fn trouble(&self) -> Option<StoreFault> {
+        let closed = || self.shared.commands.is_closed().then(StoreFault::closed);
+        self.shared.status.trouble().or_else(closed)
+    }
+
     /// Whether it takes events.
     pub fn is_healthy(&self) -> bool {
-        !self.shared.figures.is_broken.load(Ordering::Relaxed) && !self.shared.commands.is_closed()
+        self.trouble().is_none()
+    }
+
+    /// Whether it takes nothing before a restart.
+    pub fn is_broken(&self) -> bool {
+        self.shared.status.broken().is_some() || self.shared.commands.is_closed()
+    }
+
+    /// Ends when the store takes nothing before a restart, with the reason and what to do: its
+    /// disk failed, its files were taken away, it is damaged, or its writer panicked.
+    pub async fn when_broken(&self) -> StoreFault {
+        self.shared.status.when_broken().await
+    }
+
+    /// Places of damaged events behind `after`, up to and with `up_to`, as far as they are known:
+    /// what [`Reader::stream`] leaves out.
+    pub fn damaged(&self, after: u64, up_to: u64) -> Vec<u64> {
+        self.shared.status.damaged_between(after, up_to)
+    }
+
+    /// How many rows are known to be damaged.
+    pub fn damaged_count(&self) -> usize {
+        self.shared.status.damaged_count()
     }
 
     /// The sink's name under which events are visible.

@@ -26,6 +26,14 @@ pub(super) struct Claim {
     body: i64,
 }
 
+/// What is worked out about an entry by who submits it, so that the one writer need not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryHash {
+    pub(super) claim: Option<Claim>,
+    /// Of the bytes of an event that is recorded, accepted or finished.
+    pub(super) body: i64,
+}
+
 /// What a claim came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -67,20 +75,33 @@ impl Keys {
         hasher.finish() as i64
     }
 
-    fn of(self, event: &Event) -> Claim {
-        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
+    /// The hash of received bytes: what a claim compares, and a part of a row's checksum.
+    pub(super) fn body_hash(self, bytes: &[u8]) -> i64 {
         let mut hasher = SipHasher13::new_with_keys(self.1, self.0);
-        hasher.write(&event.body.bytes);
-        Claim { id, body: hasher.finish() as i64 }
+        hasher.write(bytes);
+        hasher.finish() as i64
     }
 
-    /// What an entry claims; `None` for what claims nothing or has claimed before.
-    pub(super) fn claim_of(self, entry: &Entry) -> Option<Claim> {
+    /// Begins a checksum.
+    pub(super) fn hasher(self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+
+    fn of(self, event: &Event) -> EntryHash {
+        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
+        let body = self.body_hash(&event.body.bytes);
+        EntryHash { claim: Some(Claim { id, body }), body }
+    }
+
+    /// What an entry claims, if it claims anything and has not before, and the hash of its bytes.
+    pub(super) fn hash_of(self, entry: &Entry) -> EntryHash {
+        let only_body = |bytes| EntryHash { claim: None, body: self.body_hash(bytes) };
         match entry {
-            Entry::Record(finished) => Some(self.of(&finished.event)),
-            Entry::Accept(event) => Some(self.of(event)),
-            Entry::Bury { event, .. } if event.seq == 0 => Some(self.of(event)),
-            _ => None,
+            Entry::Record(finished) => self.of(&finished.event),
+            Entry::Accept(event) => self.of(event),
+            Entry::Bury { event, .. } if event.seq == 0 => self.of(event),
+            Entry::Finish(finished) => only_body(&finished.event.body.bytes),
+            _ => EntryHash { claim: None, body: 0 },
         }
     }
 }
@@ -110,11 +131,9 @@ impl Claims {
                 let seq = row.get::<_, i64>(0)? as u64;
                 let (source, id): (String, String) = (row.get(1)?, row.get(2)?);
                 let bytes: Vec<u8> = row.get(3)?;
-                let mut hasher = SipHasher13::new_with_keys(keys.1, keys.0);
-                hasher.write(&bytes);
                 if merged < seq {
                     let hash = keys.id_hash(&source, &id);
-                    claims.unmerged.insert(hash, (seq, hasher.finish() as i64));
+                    claims.unmerged.insert(hash, (seq, keys.body_hash(&bytes)));
                 }
             }
         }

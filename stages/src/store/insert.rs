@@ -1,13 +1,17 @@
 //! One entry into the tables, within the writer's transaction.
 
 use super::StoreFault;
-use super::claim::{Claim, Claims, Verdict};
+use super::checksum::{
+    RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text,
+};
+use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
 use super::names::{Names, Sort};
 use super::record::{
     DeadLetter, DeliveryState, Entry, Finished, NewDelivery, Receipt, ReloadRecord, Settlement,
     Stored,
 };
 use super::rollup::{Rollups, Tally};
+use super::submission::Submission;
 use super::writer::Effects;
 use crate::event::{DataAt, Event, StageResult};
 use crate::time::Timestamp;
@@ -19,6 +23,7 @@ use std::sync::Arc;
 /// A transaction's work.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
+    pub(super) keys: Keys,
     pub(super) claims: &'a mut Claims,
     pub(super) names: &'a mut Names,
     pub(super) counter: &'a mut u64,
@@ -30,15 +35,25 @@ pub(super) struct Batch<'a> {
 type Written = Result<Receipt, StoreFault>;
 
 impl Batch<'_> {
-    /// Writes one entry; `claim` is what it claims, if anything.
-    pub(super) fn write(&mut self, entry: &Entry, claim: Option<Claim>) -> Written {
+    /// Writes a submission: one receipt for each entry, and none when nobody waits for it.
+    pub(super) fn write_all(&mut self, all: &Submission) -> Result<Vec<Receipt>, StoreFault> {
+        if !all.is_wanted() {
+            return Ok(Vec::new());
+        }
+        assert_eq!(all.entries.len(), all.hashes.len(), "one hash for each entry");
+        all.entries.iter().zip(&all.hashes).map(|(entry, hash)| self.write(entry, *hash)).collect()
+    }
+
+    /// Writes one entry; `hash` is what its submitter worked out about it.
+    fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+        let claim = hash.claim;
         match entry {
             Entry::Record(finished) => match self.claim(claim, &finished.event)? {
-                Ok(seq) => self.store(finished, seq, seq),
+                Ok(seq) => self.store(finished, hash.body, seq, seq),
                 Err(known) => Ok(known),
             },
             Entry::Accept(event) => match self.claim(claim, event)? {
-                Ok(seq) => self.accept(event, seq),
+                Ok(seq) => self.accept(event, hash.body, seq),
                 Err(known) => Ok(known),
             },
             Entry::Finish(finished) => {
@@ -46,7 +61,7 @@ impl Batch<'_> {
                     return Ok(Receipt::Duplicate { seq: finished.event.seq });
                 }
                 let pos = self.next();
-                self.store(finished, finished.event.seq, pos)
+                self.store(finished, hash.body, finished.event.seq, pos)
             }
             Entry::Discard { event, .. } => {
                 if !self.leave_inbox(event)? {
@@ -63,12 +78,9 @@ impl Batch<'_> {
             }
             Entry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
             Entry::Settle(settlement) => self.settle(settlement),
-            Entry::Result { seq, stage, generation, output } => self.run(
-                // Only while the event is under way: it may have ended meanwhile.
-                "INSERT OR REPLACE INTO results (seq, stage, generation, output)
-                 SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM inbox WHERE seq = ?1)",
-                params![*seq as i64, &**stage, *generation as i64, output],
-            ),
+            Entry::Result { seq, stage, generation, output } => {
+                self.keep_result(*seq, stage, *generation, output)
+            }
             Entry::Reload(reload) => self.reload(reload),
             Entry::Park { sinks } => self.park(sinks),
             Entry::DropLetter { id } => self.drop_letter(*id as i64),
@@ -104,35 +116,55 @@ impl Batch<'_> {
         })
     }
 
-    fn accept(&mut self, event: &Event, seq: u64) -> Written {
+    fn accept(&mut self, event: &Event, hash: i64, seq: u64) -> Written {
         let (from, size, own) = data_columns(event);
         let envelope = &event.envelope;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
-                    subject, correlation, parent, data_from, data_size, data, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                seq as i64,
-                event.generation as i64,
-                envelope.received.0,
-                envelope.time.0,
-                envelope.priority as i64,
-                &*envelope.kind,
-                &*envelope.source,
-                &*envelope.id,
-                &*envelope.subject,
-                envelope.correlation_id.as_deref(),
-                envelope.parent_id.as_deref(),
-                from,
-                size,
-                own,
-                &*event.body.bytes,
-            ])?;
+        let bytes = &*event.body.bytes;
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Inbox,
+            "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
+                subject, correlation, parent, data_from, data_size, data, body, checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(seq as i64),
+                number(event.generation as i64),
+                number(envelope.received.0),
+                number(envelope.time.0),
+                number(envelope.priority as i64),
+                text(&envelope.kind),
+                text(&envelope.source),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                maybe_number(from),
+                maybe_number(size),
+                maybe_text(own),
+            ],
+            Some(RowBody { bytes, hash }),
+        )?;
         self.effects.accepted += 1;
-        self.effects.accepted_bytes += event.body.bytes.len() as u64;
+        self.effects.accepted_bytes += bytes.len() as u64;
         Ok(Receipt::Accepted { seq })
+    }
+
+    /// Only while the event is under way: it may have ended meanwhile.
+    fn keep_result(&mut self, seq: u64, stage: &str, generation: u64, output: &str) -> Written {
+        let sql = "SELECT 1 FROM inbox WHERE seq = ?";
+        if self.connection.prepare_cached(sql)?.exists([seq as i64])? {
+            insert(
+                self.connection,
+                self.keys,
+                SummedTable::Result,
+                "INSERT OR REPLACE INTO results (seq, stage, generation, output, checksum)
+                 VALUES (?, ?, ?, ?, ?)",
+                &[number(seq as i64), text(stage), number(generation as i64), text(output)],
+                None,
+            )?;
+        }
+        Ok(Receipt::Done)
     }
 
     /// Whether the event was still in the inbox: an accepted event ends once.
@@ -163,10 +195,10 @@ impl Batch<'_> {
         Ok(Receipt::Done)
     }
 
-    fn store(&mut self, finished: &Finished, seq: u64, pos: u64) -> Written {
+    fn store(&mut self, finished: &Finished, hash: i64, seq: u64, pos: u64) -> Written {
         let event = &finished.event;
         let enrich = enrich_text(event);
-        self.insert_row(finished, seq, pos, &enrich)?;
+        self.insert_row(finished, hash, (seq, pos), &enrich)?;
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq)?;
         }
@@ -188,8 +220,8 @@ impl Batch<'_> {
     fn insert_row(
         &mut self,
         finished: &Finished,
-        seq: u64,
-        pos: u64,
+        hash: i64,
+        (seq, pos): (u64, u64),
         enrich: &str,
     ) -> Result<(), StoreFault> {
         let event = &finished.event;
@@ -201,35 +233,36 @@ impl Batch<'_> {
         let stages = self.stages_text(&finished.stages, envelope.received)?;
         let (from, size, own) = data_columns(event);
         let own_seq = (seq != pos).then_some(seq as i64);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO event_rows (pos, seq, type, source, targets, time, received,
-                    priority, generation, data_from, data_size, id, subject, correlation, parent,
-                    enrich, stages, data, body)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                pos as i64,
-                own_seq,
-                kind,
-                source,
-                targets,
-                envelope.time.0,
-                envelope.received.0,
-                envelope.priority as i64,
-                event.generation as i64,
-                from,
-                size,
-                &*envelope.id,
-                &*envelope.subject,
-                envelope.correlation_id.as_deref(),
-                envelope.parent_id.as_deref(),
-                enrich,
-                stages,
-                own,
-                &*event.body.bytes,
-            ])?;
-        Ok(())
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Event,
+            "INSERT INTO event_rows (pos, seq, type, source, targets, time, received, priority,
+                generation, data_from, data_size, id, subject, correlation, parent, enrich, stages,
+                data, body, checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(pos as i64),
+                maybe_number(own_seq),
+                cell(&kind),
+                cell(&source),
+                cell(&targets),
+                number(envelope.time.0),
+                number(envelope.received.0),
+                number(envelope.priority as i64),
+                number(event.generation as i64),
+                maybe_number(from),
+                maybe_number(size),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                text(enrich),
+                text(&stages),
+                maybe_text(own),
+            ],
+            Some(RowBody { bytes: &event.body.bytes, hash }),
+        )
     }
 
     /// `[[stage, kind, outcome, attempts, started, micros, error], …]` with codes for words;
@@ -332,27 +365,30 @@ impl Batch<'_> {
 
     fn letter(&mut self, letter: &DeadLetter) -> Result<(), StoreFault> {
         self.effects.letters += 1;
-        self.run(
+        let bytes = &*letter.body;
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Letter,
             "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                letter.what.word(),
-                letter.seq.map(|it| it as i64),
-                &*letter.source_node,
-                letter.source,
-                letter.event_id,
-                &*letter.stage,
-                letter.class,
-                letter.reason,
-                letter.attempts,
-                letter.first.0,
-                letter.last.0,
-                letter.generation as i64,
-                &*letter.body,
+                reason, attempts, first, last, generation, body, checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                text(letter.what.word()),
+                maybe_number(letter.seq.map(|it| it as i64)),
+                text(&letter.source_node),
+                maybe_text(letter.source.as_deref()),
+                maybe_text(letter.event_id.as_deref()),
+                text(&letter.stage),
+                text(letter.class),
+                text(&letter.reason),
+                number(letter.attempts),
+                number(letter.first.0),
+                number(letter.last.0),
+                number(letter.generation as i64),
             ],
-        )?;
-        Ok(())
+            Some(RowBody { bytes, hash: self.keys.body_hash(bytes) }),
+        )
     }
 
     fn save(&mut self, owner: &str, key: &str, value: Option<&str>) -> Written {
@@ -405,9 +441,11 @@ impl Batch<'_> {
         let sql = "UPDATE delivery_rows SET state = 3
                    WHERE state = 0 AND sink NOT IN (SELECT value FROM json_each(?))";
         self.run(sql, [present.to_string()])?;
-        let sql = "UPDATE delivery_rows SET state = 0
-                   WHERE state = 3 AND sink IN (SELECT value FROM json_each(?))";
-        self.run(sql, [present.to_string()])?;
+        // A clock that was ahead may have put them off for years.
+        let latest = self.now.plus(super::guard::DUE_MAX).0;
+        let sql = "UPDATE delivery_rows SET state = 0, not_before = min(not_before, ?2)
+                   WHERE state = 3 AND sink IN (SELECT value FROM json_each(?1))";
+        self.run(sql, params![present.to_string(), latest])?;
         self.effects.sinks.extend(sinks.iter().cloned());
         Ok(Receipt::Done)
     }

@@ -1,9 +1,10 @@
 //! Lists of events: newest first by (time, pos), page after page without gaps or overlap.
 
 use super::StoreFault;
+use super::claim::Keys;
 use super::names::{self, Sort};
 use super::record::Stored;
-use super::rows::{self, COLUMNS, Words};
+use super::rows::{COLUMNS, EventRows};
 use crate::event::Priority;
 use crate::time::Timestamp;
 use rusqlite::types::Value as Cell;
@@ -80,6 +81,7 @@ struct Prefix {
 
 pub(super) fn events(
     connection: &Connection,
+    keys: Keys,
     store: &str,
     query: &EventQuery,
 ) -> Result<Page, StoreFault> {
@@ -112,9 +114,10 @@ pub(super) fn events(
     sql += &format!(" ORDER BY 6 DESC, 1 DESC LIMIT {}", limit + 1);
     let mut statement = connection.prepare(&sql)?;
     let mut found = statement.query(params_from_iter(values))?;
-    let (mut rows, mut words) = (Vec::new(), Words::default());
+    let mut rows = Vec::new();
+    let mut events = EventRows::new(connection, keys);
     while let Some(row) = found.next()? {
-        rows.push(rows::stored(connection, &mut words, row)?);
+        rows.push(events.stored(row)?);
     }
     let has_more = limit < rows.len();
     rows.truncate(limit);

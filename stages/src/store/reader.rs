@@ -1,9 +1,12 @@
 //! What can be asked of the store, on a connection that cannot write.
 
+use super::checksum::{self, SummedTable};
+use super::claim::Keys;
 use super::query::{self, EventQuery, Page};
 use super::record::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, InboxRow, Stored};
-use super::rows::{self, COLUMNS, Words};
-use super::{READ_MAX, StoreFault};
+use super::rows::{self, COLUMNS, EventRows};
+use super::status::StoreStatus;
+use super::{READ_MAX, StoreFault, StoreTrouble};
 use crate::event::Envelope;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -11,25 +14,49 @@ use serde_json::{Map, Value, json};
 use std::sync::{Arc, Weak};
 
 /// A read-only view of the store.
+///
+/// A row that is not what was written is a fault of the read that asks for it, or is left out
+/// where that is said; it is never shown as if it were right.
 pub struct Reader<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
+    pub(super) keys: Keys,
+    pub(super) status: &'a StoreStatus,
     name: Arc<str>,
 }
 
 impl<'a> Reader<'a> {
     /// `wanted` is dangling once nobody waits for the answer.
-    pub(super) fn new(connection: &'a mut Connection, name: Arc<str>, wanted: Weak<()>) -> Self {
+    pub(super) fn new(
+        connection: &'a mut Connection,
+        keys: Keys,
+        status: &'a StoreStatus,
+        name: Arc<str>,
+        wanted: Weak<()>,
+    ) -> Self {
         limit_time(connection, wanted);
-        Reader { connection, name }
+        Reader { connection, keys, status, name }
     }
 
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        query::events(self.connection, &self.name, query)
+        query::events(self.connection, self.keys, &self.name, query)
     }
 
     /// Finished events with these numbers, in their order of `pos`.
     pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+        self.stored_by_seq(seqs, |fault, _| Err(fault))
+    }
+
+    /// The same without the damaged ones, which are reported.
+    pub fn intact_by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+        self.stored_by_seq(seqs, |fault, pos| self.pass_by(fault, pos))
+    }
+
+    fn stored_by_seq(
+        &self,
+        seqs: &[u64],
+        damaged: impl FnMut(StoreFault, Option<u64>) -> Result<(), StoreFault>,
+    ) -> Result<Vec<Stored>, StoreFault> {
         let list = json!(seqs).to_string();
         let sql = format!(
             "SELECT {COLUMNS} FROM event_rows WHERE pos IN (SELECT value FROM json_each(?1))
@@ -38,7 +65,18 @@ impl<'a> Reader<'a> {
              SELECT {COLUMNS} FROM event_rows WHERE seq IN (SELECT value FROM json_each(?1))
              ORDER BY 1"
         );
-        self.stored(&sql, [list])
+        Ok(self.stored(&sql, [list], damaged)?.events)
+    }
+
+    /// Reports a damaged row; every other fault stays one.
+    pub(super) fn pass_by(&self, fault: StoreFault, pos: Option<u64>) -> Result<(), StoreFault> {
+        match fault.class {
+            StoreTrouble::Damaged => {
+                self.status.note_damaged(&fault, pos);
+                Ok(())
+            }
+            _ => Err(fault),
+        }
     }
 
     /// Every source that events were stored under.
@@ -47,12 +85,24 @@ impl<'a> Reader<'a> {
         Ok(all.into_iter().map(|it| it.1).collect())
     }
 
-    /// Events behind `after` up to and with `up_to`, in the order of `pos`, at most `limit`.
+    /// Events behind `after` up to and with `up_to`, in the order of `pos`, at most `limit`. Fewer
+    /// are all there are. Damaged ones are left out and reported: see [`super::Store::damaged`].
     pub fn stream(&self, after: u64, up_to: u64, limit: usize) -> Result<Vec<Stored>, StoreFault> {
         let sql = format!(
             "SELECT {COLUMNS} FROM event_rows WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?"
         );
-        self.stored(&sql, params![after as i64, up_to as i64, limit as i64])
+        let (mut events, mut after) = (Vec::new(), after);
+        loop {
+            let wanted = limit - events.len();
+            let values = params![after as i64, up_to as i64, wanted as i64];
+            let found = self.stored(&sql, values, |fault, pos| self.pass_by(fault, pos))?;
+            let has_gaps = found.events.len() < found.rows;
+            events.extend(found.events);
+            if found.rows < wanted || !has_gaps {
+                return Ok(events);
+            }
+            after = found.last;
+        }
     }
 
     /// The `pos` before the newest `count` events.
@@ -62,14 +112,26 @@ impl<'a> Reader<'a> {
         Ok(pos.optional()?.unwrap_or(0) as u64)
     }
 
-    fn stored(&self, sql: &str, values: impl Params) -> Result<Vec<Stored>, StoreFault> {
+    /// Events off rows of [`COLUMNS`]. What `damaged` does not make a fault is left out.
+    fn stored(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut damaged: impl FnMut(StoreFault, Option<u64>) -> Result<(), StoreFault>,
+    ) -> Result<FoundEvents, StoreFault> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query(values)?;
-        let (mut events, mut words) = (Vec::new(), Words::default());
-        while let Some(row) = found.next()? {
-            events.push(rows::stored(self.connection, &mut words, row)?);
+        let mut rows = statement.query(values)?;
+        let mut found = FoundEvents::default();
+        let mut events = EventRows::new(self.connection, self.keys);
+        while let Some(row) = rows.next()? {
+            found.rows += 1;
+            found.last = row.get::<_, i64>(0)? as u64;
+            match events.stored(row) {
+                Ok(event) => found.events.push(event),
+                Err(fault) => damaged(fault, Some(found.last))?,
+            }
         }
-        Ok(events)
+        Ok(found)
     }
 
     /// Deliveries of one event.
@@ -118,24 +180,40 @@ impl<'a> Reader<'a> {
         self.many(sql, [], |it| Ok((it.get(0)?, it.get::<_, i64>(1)? as u64)))
     }
 
-    /// Accepted events behind `after`, in order.
+    /// Accepted events behind `after`, in order. Damaged ones stay where they are, are left out,
+    /// and are reported.
     pub fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxRow>, StoreFault> {
         let sql = "SELECT seq, generation, received, time, priority, type, source, id, subject,
-                        correlation, parent, data_from, data_size, data, body
-                   FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?";
+                        correlation, parent, data_from, data_size, data, body, checksum
+                   FROM inbox WHERE seq > ? ORDER BY seq";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query(params![after as i64, limit as i64])?;
+        let mut found = statement.query([after as i64])?;
         let mut rows = Vec::new();
-        while let Some(row) = found.next()? {
-            rows.push(inbox_row(row)?);
+        while rows.len() < limit
+            && let Some(row) = found.next()?
+        {
+            match inbox_row(self.keys, row) {
+                Ok(event) => rows.push(event),
+                Err(fault) => self.pass_by(fault, None)?,
+            }
         }
         Ok(rows)
     }
 
-    /// What effectful stages answered for an accepted event: stage and JSON.
+    /// What effectful stages answered for an accepted event: stage and JSON. A damaged answer is
+    /// left out and reported, so its stage is called again.
     pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {
-        let sql = "SELECT stage, output FROM results WHERE seq = ?";
-        self.many(sql, [seq as i64], |it| Ok((it.get(0)?, it.get(1)?)))
+        let sql = "SELECT seq, stage, generation, output, checksum FROM results WHERE seq = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query([seq as i64])?;
+        let mut results = Vec::new();
+        while let Some(row) = found.next()? {
+            match result_row(self.keys, row) {
+                Ok(result) => results.push(result),
+                Err(fault) => self.pass_by(fault, None)?,
+            }
+        }
+        Ok(results)
     }
 
     /// The newest dead letters, before `before` when it is given.
@@ -146,13 +224,22 @@ impl<'a> Reader<'a> {
     ) -> Result<Vec<DeadLetter>, StoreFault> {
         let sql = format!("{LETTER} WHERE id < ? ORDER BY id DESC LIMIT ?");
         let before = before.map_or(i64::MAX, |it| it as i64);
-        self.many(&sql, params![before, limit.min(1000) as i64], letter)
+        self.letters(&sql, params![before, limit.min(1000) as i64])
     }
 
     /// One dead letter.
     pub fn dead_letter(&self, id: u64) -> Result<Option<DeadLetter>, StoreFault> {
-        let sql = format!("{LETTER} WHERE id = ?");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id as i64], letter).optional()?)
+        Ok(self.letters(&format!("{LETTER} WHERE id = ?"), [id as i64])?.pop())
+    }
+
+    fn letters(&self, sql: &str, values: impl Params) -> Result<Vec<DeadLetter>, StoreFault> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(values)?;
+        let mut letters = Vec::new();
+        while let Some(row) = found.next()? {
+            letters.push(letter(self.keys, row)?);
+        }
+        Ok(letters)
     }
 
     /// State of a stage or source.
@@ -246,6 +333,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Rows of events, and those that are intact.
+#[derive(Default)]
+struct FoundEvents {
+    events: Vec<Stored>,
+    rows: usize,
+    /// The `pos` of the last row.
+    last: u64,
+}
+
 /// A statement that runs too long, or whose caller is gone, is stopped. By the system's clock: a
 /// test that holds its own clock still must not hold this one.
 #[expect(clippy::disallowed_methods, reason = "a limit on work, not on the pipeline's time")]
@@ -255,41 +351,63 @@ fn limit_time(connection: &mut Connection, wanted: Weak<()>) {
     connection.progress_handler(10_000, Some(is_over)).ok();
 }
 
-const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
-     attempts, first, last, generation, body FROM dead_letters";
+/// The number comes last, so that it is not summed up: it is given by the insertion.
+pub(super) const LETTER: &str = "SELECT what, seq, source_node, source, event_id, stage, class, reason, \
+     attempts, first, last, generation, body, checksum, id FROM dead_letters";
 
-fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let what: String = row.get(1)?;
-    let class: String = row.get(7)?;
+/// Where the body of a letter is among [`LETTER`]'s columns, and its number.
+const LETTER_BODY: usize = 12;
+const LETTER_ID: usize = 14;
+
+pub(super) fn letter(keys: Keys, row: &Row<'_>) -> Result<DeadLetter, StoreFault> {
+    let id: i64 = row.get(LETTER_ID)?;
+    let read = checksum::verify(keys, SummedTable::Letter, row, LETTER_BODY, true)
+        .and_then(|_| Ok(letter_of(id, row)?));
+    read.map_err(|fault| match fault.class {
+        StoreTrouble::Damaged => StoreFault::damaged_row("the dead letter", id, &fault.reason),
+        _ => fault,
+    })
+}
+
+fn letter_of(id: i64, row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let what: String = row.get(0)?;
+    let class: String = row.get(6)?;
     let known = ["transient", "permanent", "poison", "invalid"];
     Ok(DeadLetter {
-        id: row.get::<_, i64>(0)? as u64,
+        id: id as u64,
         what: match what.as_str() {
             "rejected" => DeadLetterWhat::Rejected,
             "delivery" => DeadLetterWhat::Delivery,
             _ => DeadLetterWhat::Event,
         },
-        seq: row.get::<_, Option<i64>>(2)?.map(|it| it as u64),
-        source_node: row.get::<_, String>(3)?.into(),
-        source: row.get(4)?,
-        event_id: row.get(5)?,
-        stage: row.get::<_, String>(6)?.into(),
+        seq: row.get::<_, Option<i64>>(1)?.map(|it| it as u64),
+        source_node: row.get::<_, String>(2)?.into(),
+        source: row.get(3)?,
+        event_id: row.get(4)?,
+        stage: row.get::<_, String>(5)?.into(),
         class: known.into_iter().find(|it| *it == class).unwrap_or("permanent"),
-        reason: row.get(8)?,
-        attempts: row.get(9)?,
-        first: Timestamp(row.get(10)?),
-        last: Timestamp(row.get(11)?),
-        generation: row.get::<_, i64>(12)? as u64,
-        body: row.get::<_, Vec<u8>>(13)?.into(),
+        reason: row.get(7)?,
+        attempts: row.get(8)?,
+        first: Timestamp(row.get(9)?),
+        last: Timestamp(row.get(10)?),
+        generation: row.get::<_, i64>(11)? as u64,
+        body: row.get::<_, Vec<u8>>(LETTER_BODY)?.into(),
     })
 }
 
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+fn result_row(keys: Keys, row: &Row<'_>) -> Result<(String, String), StoreFault> {
+    let read = checksum::verify(keys, SummedTable::Result, row, 4, false)
+        .and_then(|_| Ok((row.get(1)?, row.get(3)?)));
+    read.map_err(|it| rows::of_row(it, "an answer for the accepted event", row))
+}
+
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let state: i64 = row.get(2)?;
+    let known = usize::try_from(state).ok().and_then(|it| DeliveryState::ALL.get(it).copied());
     Ok(Delivery {
         sink: row.get::<_, String>(0)?.into(),
         seq: row.get::<_, i64>(1)? as u64,
-        state: DeliveryState::ALL.get(state as usize).copied().unwrap_or(DeliveryState::Pending),
+        state: known.ok_or(rusqlite::Error::IntegralValueOutOfRange(2, state))?,
         attempts: row.get(3)?,
         not_before: Timestamp(row.get(4)?),
         created: Timestamp(row.get(5)?),
@@ -297,7 +415,13 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-fn inbox_row(row: &Row<'_>) -> Result<InboxRow, StoreFault> {
+pub(super) fn inbox_row(keys: Keys, row: &Row<'_>) -> Result<InboxRow, StoreFault> {
+    let read = checksum::verify(keys, SummedTable::Inbox, row, 14, true)
+        .and_then(|is_verified| accepted(row, is_verified));
+    read.map_err(|it| rows::of_row(it, "the accepted event", row))
+}
+
+fn accepted(row: &Row<'_>, is_verified: bool) -> Result<InboxRow, StoreFault> {
     let text = |index: usize| row.get::<_, String>(index).map(Arc::<str>::from);
     let maybe = |index: usize| row.get::<_, Option<String>>(index).map(|it| it.map(Arc::from));
     Ok(InboxRow {
@@ -314,6 +438,6 @@ fn inbox_row(row: &Row<'_>) -> Result<InboxRow, StoreFault> {
             correlation_id: maybe(9)?,
             parent_id: maybe(10)?,
         },
-        body: rows::body(row, 11, 13, 14)?,
+        body: rows::body(row, 11, 13, is_verified)?,
     })
 }

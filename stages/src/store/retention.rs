@@ -18,13 +18,6 @@ use std::time::Duration;
 /// Most rows that one transaction takes.
 const CHUNK: i64 = 500;
 
-/// 2020-01-01: a clock that stands before it was never set.
-const SET_SINCE: i64 = 1_577_836_800_000_000;
-/// A wall clock that moves by more than this against the monotonic one has jumped.
-const JUMP_MAX: i64 = 300_000_000;
-/// After a jump nothing is deleted for so long.
-const SANE_AFTER: Duration = Duration::from_secs(7200);
-
 /// How far the running sweep has come.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
@@ -41,7 +34,6 @@ pub(super) struct Sweep {
     looked: HashMap<usize, u64>,
     evicting: Evicting,
     pub(super) forgetting: super::forget::Forgetting,
-    clock: Sanity,
 }
 
 /// How far it has come with what goes because the store is too large.
@@ -52,30 +44,10 @@ struct Evicting {
     is_done: bool,
 }
 
-/// Whether the wall clock can be trusted with deleting.
-#[derive(Debug, Default)]
-struct Sanity {
-    offset: Option<i64>,
-    until: Duration,
-}
-
-impl Sanity {
-    fn holds(&mut self, wall: i64, monotonic: Duration) -> bool {
-        let offset = wall.saturating_sub(monotonic.as_micros() as i64);
-        let before = self.offset.replace(offset);
-        if before.is_some_and(|it| JUMP_MAX as u64 <= it.abs_diff(offset)) {
-            tracing::warn!("the clock jumped; nothing is deleted for two hours");
-            self.until = monotonic + SANE_AFTER;
-        }
-        SET_SINCE <= wall && self.until <= monotonic
-    }
-}
-
 impl Sweep {
     /// The policy changed: every event is looked at again.
     pub(super) fn begin_anew(&mut self) {
-        let clock = std::mem::take(&mut self.clock);
-        *self = Sweep { clock, ..Sweep::default() };
+        *self = Sweep::default();
     }
 
     fn next_rule(&mut self) {
@@ -91,8 +63,8 @@ impl Writer {
     /// Sweeps in chunks while there is time and nobody waits.
     pub(super) fn sweep_if_due(&mut self, has_time: &dyn Fn() -> bool) {
         let now = self.env.clock.monotonic();
-        let is_sane = self.sweep.clock.holds(self.env.clock.wall().0, now);
-        if !is_sane || (!self.sweep.is_running && now < self.sweep.due) {
+        let is_trusted = self.guard.clock.is_trusted();
+        if !is_trusted || (!self.sweep.is_running && now < self.sweep.due) {
             return;
         }
         if !self.sweep.is_running {
@@ -107,19 +79,22 @@ impl Writer {
 
     /// Sweeps to the end.
     pub(super) fn sweep_fully(&mut self) {
+        if !self.guard.clock.is_trusted() {
+            return;
+        }
         self.begin_sweep();
         while self.step() {}
     }
 
     fn begin_sweep(&mut self) {
         let before = std::mem::take(&mut self.sweep);
-        let Sweep { due, looked, clock, forgetting, .. } = before;
-        self.sweep = Sweep { is_running: true, due, looked, clock, forgetting, ..Sweep::default() };
+        let Sweep { due, looked, forgetting, .. } = before;
+        self.sweep = Sweep { is_running: true, due, looked, forgetting, ..Sweep::default() };
     }
 
     /// One chunk. False when the sweep is over.
     fn step(&mut self) -> bool {
-        let more = !self.is_broken
+        let more = self.status.broken().is_none()
             && self.sweep_chunk().unwrap_or_else(|fault| {
                 tracing::warn!(reason = %fault, "retention was interrupted; tried again later");
                 self.note(&fault);
@@ -345,22 +320,4 @@ fn candidates(
 fn fits(keep: &Keep, priority: Priority, kind: &str) -> bool {
     keep.priority.is_none_or(|it| it == priority)
         && keep.kind.as_ref().is_none_or(|it| glob_fits(it, kind))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clock_that_jumped_or_was_never_set_deletes_nothing() {
-        let mut clock = Sanity::default();
-        let at = |secs: u64| Duration::from_secs(secs);
-        let wall = |secs: i64| SET_SINCE + secs * 1_000_000;
-        assert!(clock.holds(wall(0), at(0)));
-        assert!(clock.holds(wall(70), at(10)), "a minute is no jump");
-        assert!(!clock.holds(wall(90_000), at(20)), "a day is");
-        assert!(!clock.holds(wall(90_000 + 7000), at(7020)), "too soon");
-        assert!(clock.holds(wall(90_000 + 7200), at(7220)));
-        assert!(!clock.holds(5_000_000, at(7221)), "1970");
-    }
 }

@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 /// A clock that a test sets; nothing here waits for it.
 struct Still(AtomicU64);
