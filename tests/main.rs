@@ -18,6 +18,7 @@ mod overflow;
 mod passing;
 mod reload;
 mod retry;
+mod safety;
 mod support;
 mod test;
 mod tidy;

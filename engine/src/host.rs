@@ -1,7 +1,7 @@
 //! `engine run`: opens everything in order, says that it is ready, and closes it in order.
 
 use crate::engine::{Engine, Outbox};
-use crate::files::Place;
+use crate::files::{Place, report_exposure};
 use crate::http::Limits;
 use crate::http::app::{App, Hubs};
 use crate::http::listener::Server;
@@ -11,6 +11,7 @@ use crate::load::{self, Loaded, ProcessEnvironment};
 use crate::plan::Plan;
 use crate::reload::{self, Reloader, Status};
 use crate::report;
+use crate::resources;
 use crate::run::{self, Opening};
 use crate::watch::Watch;
 use async_signal::{Signal, Signals};
@@ -22,12 +23,17 @@ use stages::env::{Env, within};
 use stages::fetch::Wire;
 use stages::health::PartRole;
 use stages::language::Environment;
-use stages::store::{self, Settings, Store, Stored, Synchronous, Watcher};
+use stages::store::{
+    self, Settings, Store, StoreFault, StoreTrouble, Stored, Synchronous, Watcher,
+};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a stop waits for requests and tasks when the store is broken.
+const BROKEN_GRACE: Duration = Duration::from_millis(500);
 
 /// What `engine run` was asked.
 #[derive(Debug, Clone)]
@@ -61,6 +67,11 @@ fn failure(code: u8, message: impl Into<String>) -> Failure {
 
 /// Runs a pipeline until it is told to stop.
 pub fn run(mut options: Options) -> Result<(), Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    resources::ensure(cores).map_err(|it| failure(3, it))?;
+    // A file that has reached its limit is a fault of a write then, and not the end of the process.
+    let _too_large = Signals::new([Signal::Xfsz])
+        .map_err(|it| failure(3, format!("cannot listen for signals: {it}")))?;
     let env = Env::system();
     let catalog = Arc::new(Catalog::built_in());
     let environment: Arc<dyn Environment> = Arc::new(ProcessEnvironment);
@@ -78,6 +89,7 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
     for line in &plan.off {
         tracing::info!("{line}");
     }
+    report_exposure(&env.health, &files, &plan.secret_files);
     let hubs = Arc::new(Hubs::default());
     let outbox = Arc::new(Outbox::default());
     let bridge = Bridge { hubs: hubs.clone(), outbox: outbox.clone() };
@@ -90,23 +102,35 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
         .map_err(|it| failure(3, format!("cannot start the writer: {it}")))?;
     let executor = Arc::new(smol::Executor::new());
     let (threads_stop, threads_end) = async_channel::bounded::<()>(1);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let threads: Vec<_> = (0..cores)
-        .filter_map(|index| {
-            let (executor, end) = (executor.clone(), threads_end.clone());
-            let thread = std::thread::Builder::new().name(format!("executor-{index}"));
-            thread.spawn(move || smol::block_on(executor.run(end.recv())).ok()).ok()
-        })
-        .collect();
+    let mut threads = Vec::new();
+    for index in 0..cores {
+        let (executor, end) = (executor.clone(), threads_end.clone());
+        let thread = std::thread::Builder::new().name(format!("executor-{index}"));
+        match thread.spawn(move || smol::block_on(executor.run(end.recv())).ok()) {
+            Ok(thread) => threads.push(thread),
+            Err(fault) if index == 0 => {
+                return Err(failure(3, format!("cannot start a thread: {fault}")));
+            }
+            Err(fault) => tracing::warn!(%fault, "only {index} of {cores} threads were started"),
+        }
+    }
     let parts = Parts { env, catalog, environment, store: store.clone(), hubs, outbox, executor };
     let result = smol::block_on(parts.run(plan, hash, files, &options));
     smol::block_on(store.close());
     drop(threads_stop);
     threads.into_iter().for_each(|it| drop(it.join()));
-    if writing.join().is_err() {
-        return Err(failure(74, "the writer ended unexpectedly"));
+    let has_panicked = writing.join().is_err();
+    match store.failure() {
+        Some(fault) => Err(broken(&fault)),
+        None if has_panicked => Err(failure(74, "the writer of the store panicked")),
+        None => result,
     }
-    result
+}
+
+/// The store takes nothing before a restart: its exit code, and what to do.
+fn broken(fault: &StoreFault) -> Failure {
+    let code = if fault.class == StoreTrouble::Corrupt { 65 } else { 74 };
+    failure(code, fault.reason.clone())
 }
 
 /// The writer's view of hubs and workers.
@@ -303,7 +327,12 @@ impl Parts {
             self.until_done(reloader).await;
             End::Done
         };
-        smol::future::or(signalled, smol::future::or(done, following)).await
+        let broken = async {
+            self.store.when_broken().await;
+            End::Broken
+        };
+        let ended = smol::future::or(done, following);
+        smol::future::or(broken, smol::future::or(signalled, ended)).await
     }
 
     /// `--once`: the sources have ended, nothing is in flight, every delivery is settled.
@@ -331,6 +360,8 @@ impl Parts {
         grace: Duration,
         end: End,
     ) -> Result<(), Failure> {
+        // Nothing more can be stored, so there is nothing to wait for but answers that say so.
+        let grace = if matches!(end, End::Broken) { grace.min(BROKEN_GRACE) } else { grace };
         let draining = async {
             // Requests under way are finished first; what they bring is accepted, not refused.
             server.drain(grace.min(Duration::from_secs(5))).await;
@@ -359,6 +390,7 @@ impl Parts {
 enum End {
     Signal(Signals),
     Done,
+    Broken,
 }
 
 /// Housekeeping once a second.

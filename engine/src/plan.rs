@@ -23,6 +23,7 @@ use stages::contract::{Shape, StoreShape, StreamShape};
 use stages::diagnostic::{Diagnostics, Rule};
 use stages::expr::{Expr, Template};
 use stages::language::{Context, Globals};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What one pipeline file comes to.
@@ -67,6 +68,8 @@ pub struct Plan {
     pub dead_letter: crate::spec::DeadLetters,
     /// What is off because something optional is not there, one line each.
     pub off: Vec<String>,
+    /// Files that hold secrets.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// What makes events.
@@ -284,6 +287,7 @@ fn assemble(
         notifiers.collect::<Vec<_>>(),
     );
     Plan {
+        secret_files: outside::secret_files(&spec),
         name: arc(&spec.name),
         globals: Arc::new(globals(&spec)),
         timezone: spec.timezone.as_str().into(),

@@ -6,7 +6,7 @@
 mod changes;
 
 use crate::engine::Engine;
-use crate::files::Place;
+use crate::files::{Place, report_exposure};
 use crate::http::app::App;
 use crate::load::{self, Loaded};
 use crate::plan::Plan;
@@ -130,6 +130,9 @@ impl Reloader {
         };
         let files = loaded.files.clone();
         let running = self.engine.generation();
+        let secrets =
+            loaded.plan.as_ref().map_or(&running.plan.secret_files, |it| &it.secret_files);
+        report_exposure(&self.engine.env.health, &files, secrets);
         if loaded.hash == running.hash {
             if self.app.status.stale().is_some() {
                 self.app.status.set(None, self.app.status.last());

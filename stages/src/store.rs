@@ -35,8 +35,8 @@ mod status;
 mod submission;
 mod writer;
 
-pub use json::{Redact, write_detail, write_event, write_summary};
 pub use fault::{StoreFault, StoreTrouble};
+pub use json::{Redact, write_detail, write_event, write_summary};
 pub use open::{Place, Settings, open};
 pub use open_error::OpenError;
 pub use policy::{Evict, Keep, Policy, Synchronous};
@@ -224,6 +224,11 @@ impl Store {
     /// Whether it takes nothing before a restart.
     pub fn is_broken(&self) -> bool {
         self.shared.status.broken().is_some() || self.shared.commands.is_closed()
+    }
+
+    /// Why the store takes nothing before a restart and what to do, once it is so.
+    pub fn failure(&self) -> Option<StoreFault> {
+        self.shared.status.failure()
     }
 
     /// Ends when the store takes nothing before a restart, with the reason and what to do: its

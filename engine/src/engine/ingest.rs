@@ -86,7 +86,7 @@ impl Engine {
             return Ok(());
         }
         let saved = self.store.submit(entries).await;
-        saved.map(|_| ()).map_err(|it| Unavailable { code: "store", reason: it.reason })
+        saved.map(|_| ()).map_err(Unavailable::from)
     }
 
     /// Runs the local stages and chooses the road.
@@ -150,7 +150,7 @@ impl Engine {
                 Err(fault) => {
                     self.metrics.count(Fate::Shed, count);
                     batch.noted.into_iter().for_each(Noted::forget);
-                    return Err(Unavailable { code: "store", reason: fault.reason });
+                    return Err(fault.into());
                 }
             }
         };

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
 use stages::store::{
-    COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, StoreFault, write_detail, write_summary,
+    COMMIT_BUCKETS, Cursor, DeadLetter, Entry, EventQuery, StoreFault, StoreTrouble, write_detail,
+    write_summary,
 };
 use stages::time::Timestamp;
 use std::sync::PoisonError;
@@ -53,8 +54,16 @@ fn problem(status: u16, detail: &str) -> Response {
 }
 
 fn failed(fault: &StoreFault) -> Response {
-    tracing::warn!(reason = %fault, "a query failed");
-    problem(500, &fault.reason)
+    let status = match fault.class {
+        StoreTrouble::Full | StoreTrouble::Busy | StoreTrouble::ReadOnly => 503,
+        StoreTrouble::Other => {
+            tracing::warn!(reason = %fault, "a query failed");
+            500
+        }
+        // The state of the store says so.
+        _ => 500,
+    };
+    problem(status, &fault.reason)
 }
 
 async fn page(request: Request<App>) -> Answer {
@@ -350,6 +359,10 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
     text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
+    let free = load(&figures.free_bytes);
+    text.gauge("engine_store_disk_free_bytes", "Bytes free on the disk of the database", free);
+    let damaged = engine.store.damaged_count() as f64;
+    text.gauge("engine_store_damaged_rows", "Rows that are not what was written", damaged);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
     text.family("engine_queue_capacity", "gauge", "Events that may wait");

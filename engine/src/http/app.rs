@@ -274,4 +274,8 @@ impl Backlog for FromStore {
     fn highest_pos(&self) -> u64 {
         self.0.figures().highest_pos.load(Ordering::Relaxed)
     }
+
+    fn damaged(&self, after_pos: u64, up_to: u64) -> Vec<u64> {
+        self.0.damaged(after_pos, up_to)
+    }
 }

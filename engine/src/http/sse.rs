@@ -31,6 +31,12 @@ pub trait Backlog: Send + Sync {
 
     /// The highest position that is visible.
     fn highest_pos(&self) -> u64;
+
+    /// Positions in the same range that can never be sent, because what is there is damaged; of
+    /// what [`Backlog::chunk`] has read.
+    fn damaged(&self, _after_pos: u64, _up_to: u64) -> Vec<u64> {
+        Vec::new()
+    }
 }
 
 /// The settings of one streaming sink.
@@ -267,13 +273,25 @@ impl Client {
             self.cursor = taken;
         }
         let last = chunk.last().filter(|_| CHUNK <= chunk.len()).map_or(up_to, |it| it.pos);
+        let mut rest = chunk.as_slice();
+        for pos in self.backlog.damaged(self.cursor, last) {
+            let before = rest.partition_point(|it| it.pos < pos);
+            self.take_stored(&rest[..before], pos - 1, out);
+            rest = &rest[before..];
+            gap(self.place.hub(), pos - 1, pos, out);
+            self.cursor = pos;
+        }
+        self.take_stored(rest, last, out);
+        Ok(())
+    }
+
+    fn take_stored(&mut self, chunk: &[Arc<Stored>], last: u64, out: &mut Vec<u8>) {
         let events: Vec<_> = chunk
-            .into_iter()
+            .iter()
             .filter(|it| self.cursor < it.pos && self.place.hub().takes(it))
-            .map(|it| Arc::new(Framed::new(it)))
+            .map(|it| Arc::new(Framed::new(it.clone())))
             .collect();
         self.take(&events, last.max(self.cursor), out);
-        Ok(())
     }
 
     fn take(&mut self, events: &[Arc<Framed>], to: u64, out: &mut Vec<u8>) {

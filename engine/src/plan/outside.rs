@@ -6,6 +6,7 @@ use stages::language::{Context, Setting, Unset};
 use stages::spanned::Spanned;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// Nodes that are off because something optional is not there, and what that is.
 #[derive(Debug, Default)]
@@ -49,6 +50,22 @@ pub fn required(spec: &Spec) -> Vec<Setting> {
     let tokens = spec.server.tokens.iter().map(|it| &it.value);
     let server = server.into_iter().flatten().chain(tokens).map(|it| it.value.clone());
     needed.map(|it| it.1.setting.value).chain(server).collect()
+}
+
+/// Files whose text is a secret.
+pub(super) fn secret_files(spec: &Spec) -> Vec<PathBuf> {
+    let needed = spec.needed().into_iter().map(|it| it.1.setting.value);
+    let tokens = spec.server.tokens.iter().map(|it| it.value.value.clone());
+    let mut files: Vec<PathBuf> = needed
+        .chain(tokens)
+        .filter_map(|it| match it {
+            Setting::File { path, .. } => Some(path),
+            _ => None,
+        })
+        .collect();
+    files.sort();
+    files.dedup();
+    files
 }
 
 fn in_words(unset: &Unset) -> String {

@@ -71,7 +71,7 @@ async fn round(
         .read(move |it| {
             let due = it.due(&sink, now, CHUNK)?;
             let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
-            Ok((due, it.by_seq(&seqs)?, it.next_due(&sink)?))
+            Ok((due, it.intact_by_seq(&seqs)?, it.next_due(&sink)?))
         })
         .await?;
     if due.is_empty() {
@@ -107,7 +107,7 @@ async fn attempt(
     let admitted = outlet.gate.circuit.as_ref().map(|it| it.admit(clock.monotonic()));
     let Ok(pass) = admitted.transpose() else { return };
     let result = match outgoing(stored, &outlet.name, timeout) {
-        None => Err(Fault::permanent("the event is gone")),
+        None => Err(Fault::permanent("the event is gone or damaged")),
         Some(outgoing) => {
             let call = AssertUnwindSafe(outlet.deliver(outgoing)).catch_unwind();
             match within(clock, timeout, call).await {
@@ -131,9 +131,17 @@ async fn attempt(
     if let Some(error) = &settlement.error {
         tracing::debug!(sink = &*outlet.name, seq = delivery.seq, pipeline, error, "not delivered");
     }
-    if let Err(fault) = engine.store.submit(vec![Entry::Settle(settlement)]).await {
-        // It will be delivered again; the key tells the other side that it is the same.
-        tracing::warn!(sink = &*outlet.name, reason = %fault, "a delivery could not be settled");
+    keep(engine, &outlet.name, Entry::Settle(settlement)).await;
+}
+
+/// Notes how an attempt ended, however long the store takes: until then it would be made again.
+/// A stop or a broken store leaves it pending; the key tells the other side that it is the same.
+async fn keep(engine: &Arc<Engine>, name: &Arc<str>, settlement: Entry) {
+    while let Err(fault) = engine.store.submit(vec![settlement.clone()]).await {
+        tracing::debug!(sink = &**name, reason = %fault, "a delivery could not be settled");
+        if engine.is_stopping() || engine.store.is_broken() {
+            return;
+        }
         engine.env.clock.sleep(Duration::from_secs(1)).await;
     }
 }

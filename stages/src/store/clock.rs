@@ -142,7 +142,8 @@ impl ClockWatch {
     pub(super) fn start(health: PartHealth, last: Option<GoodTime>, now: ClockFace) -> Self {
         let until = now.monotonic;
         let mut watch = ClockWatch { health, offset: None, until, is_trusted: true, jump: None };
-        if let Some((last, (jump, pause))) = last.and_then(|it| Some((it, it.jump_to(&now.good())?)))
+        if let Some((last, (jump, pause))) =
+            last.and_then(|it| Some((it, it.jump_to(&now.good())?)))
         {
             watch.jumped(format!("{} since {}", jump.words(), last.wall), now.monotonic + pause);
         }
@@ -250,9 +251,8 @@ mod tests {
     fn a_clock_that_jumped_or_was_never_set_deletes_nothing() {
         let health = health();
         let mut clock = watch(&health, None, good(wall(0), None));
-        let mut look = |wall, secs| {
-            clock.look(ClockFace { wall, monotonic: at(secs), boot: None }).is_trusted
-        };
+        let mut look =
+            |wall, secs| clock.look(ClockFace { wall, monotonic: at(secs), boot: None }).is_trusted;
         assert!(look(wall(0), 0));
         assert!(look(wall(70), 10), "a minute is no jump");
         assert!(!look(wall(90_000), 20), "a day is");

@@ -4,6 +4,7 @@ use super::open::{Place, Settings};
 use super::{OpenError, StoreFault, rows};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(super) const LOCK_SHORT: Duration = Duration::from_millis(50);
 /// What a query waits for a lock at most.
 const LOCK_READ: Duration = Duration::from_secs(2);
 
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0001-store.sql"),
     include_str!("../../../migrations/0002-checksums.sql"),
 ];
@@ -61,6 +62,7 @@ pub(super) fn writer(uri: &str, settings: &Settings) -> Result<(Connection, bool
     set_up(&connection, settings)?;
     let is_checked = check_through(&connection)?;
     migrate(&mut connection)?;
+    check_schema(&connection)?;
     rows::set_meta(&connection, IS_OPEN, 1)?;
     connection.busy_timeout(LOCK_SHORT)?;
     Ok((connection, is_checked))
@@ -152,6 +154,35 @@ fn migrate(connection: &mut Connection) -> Result<(), StoreFault> {
     Ok(())
 }
 
+/// Every table, view and index with its columns. What others have added is there too.
+fn schema(connection: &Connection) -> Result<BTreeSet<String>, StoreFault> {
+    let mut select = connection.prepare(
+        "SELECT 'table ' || m.name || '.' || c.name FROM sqlite_schema AS m
+            JOIN pragma_table_xinfo(m.name) AS c WHERE m.type IN ('table', 'view')
+         UNION ALL
+         SELECT 'index ' || m.name || '.' || coalesce(c.name, '') || ' ' || c.seqno
+            FROM sqlite_schema AS m JOIN pragma_index_xinfo(m.name) AS c WHERE m.type = 'index'",
+    )?;
+    let names = select.query_map([], |it| it.get(0))?;
+    Ok(names.collect::<Result<_, _>>()?)
+}
+
+/// A bit that flips in the description of a table hides the table.
+fn check_schema(connection: &Connection) -> Result<(), StoreFault> {
+    let model = Connection::open_in_memory()?;
+    for sql in MIGRATIONS {
+        model.execute_batch(sql)?;
+    }
+    let found = schema(connection)?;
+    match schema(&model)?.iter().find(|it| !found.contains(*it)) {
+        None => Ok(()),
+        Some(missing) => {
+            let reason = format!("its {missing} is missing");
+            Err(StoreFault::damaged_database(&reason))
+        }
+    }
+}
+
 /// Nothing is built on a damaged database: after a stop that was not clean it is read through,
 /// and otherwise when that takes no time. What is larger is read through while it runs.
 fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
@@ -170,7 +201,7 @@ fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
     }
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |it| it.get(0))?;
     if found != "ok" {
-        return Err(StoreFault::damaged_database(&found));
+        return Err(StoreFault::damaged_database(&found.replace('\n', " ")));
     }
     Ok(true)
 }

@@ -47,6 +47,8 @@ pub(super) enum FileChange {
     LogDeleted,
     /// Another file is in the place of the log.
     LogReplaced,
+    /// The log has become shorter than what was written to it.
+    LogTruncated,
     /// The shared memory of the log is gone or another one.
     SharedMemoryReplaced,
 }
@@ -76,12 +78,16 @@ impl StoreFiles {
         let path = real_path(given)?;
         refuse_lost(&path)?;
         let (database, is_new) = open_database(&path)?;
-        let files = StoreFiles::lock(given, path, database, is_new)?;
-        if files.is_new {
+        let files = StoreFiles::lock(given, path.clone(), database, is_new).and_then(|files| {
             // The names of new files are durable only once their folder is.
-            sync_folder(&files.path)?;
-        }
-        Ok(files)
+            if is_new { sync_folder(&files.path).map(|()| files) } else { Ok(files) }
+        });
+        files.inspect_err(|error| {
+            // Whoever has the lock on it has made something of it.
+            if is_new && !matches!(error, OpenError::Locked(_)) {
+                remove_all(&path);
+            }
+        })
     }
 
     fn lock(
@@ -105,8 +111,15 @@ impl StoreFiles {
         let lock = options.create(true).truncate(false).read(true).write(true).mode(0o600);
         let lock = lock.open(&lock_path).map_err(|it| refused(&lock_path, &it))?;
         own(&lock, given, &lock_path)?;
-        let files =
-            StoreFiles { given: given.to_owned(), path, database, id, log: OnceLock::new(), lock, is_new };
+        let files = StoreFiles {
+            given: given.to_owned(),
+            path,
+            database,
+            id,
+            log: OnceLock::new(),
+            lock,
+            is_new,
+        };
         files.write_note("")?;
         Ok(files)
     }
@@ -128,6 +141,11 @@ impl StoreFiles {
 
     pub(super) fn log_path(&self) -> PathBuf {
         beside(&self.path, "-wal")
+    }
+
+    /// The length of the log at its path.
+    pub(super) fn log_size(&self) -> u64 {
+        self.log_path().metadata().map_or(0, |it| it.len())
     }
 
     /// Whether the log at its path is the one that SQLite has open.
@@ -184,9 +202,7 @@ impl StoreFiles {
     /// Takes back what a start that failed has made.
     pub(super) fn discard(self) {
         if self.is_new {
-            for end in ["-wal", "-shm", "", ".lock"] {
-                std::fs::remove_file(beside(&self.path, end)).ok();
-            }
+            remove_all(&self.path);
         }
     }
 
@@ -195,6 +211,12 @@ impl StoreFiles {
         let mut lock = &self.lock;
         let written = lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes()));
         written.map_err(|it| refused(&beside(&self.path, ".lock"), &it))
+    }
+}
+
+fn remove_all(path: &Path) {
+    for end in ["-wal", "-shm", "", ".lock"] {
+        std::fs::remove_file(beside(path, end)).ok();
     }
 }
 
@@ -333,9 +355,9 @@ pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
         Kind::ReadOnlyFilesystem => OpenError::Create(format!(
             "{path} cannot be written: {fault}; mount it for writing, or choose another path"
         )),
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
-            OpenError::Create(format!("there is no room for {path}: {fault}; make room on its disk"))
-        }
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => OpenError::Create(format!(
+            "there is no room for {path}: {fault}; make room on its disk"
+        )),
         _ => OpenError::Create(format!("{path} cannot be opened: {fault}")),
     }
 }

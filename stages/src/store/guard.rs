@@ -26,6 +26,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const STAMP_EVERY: Duration = Duration::from_secs(5);
 /// and with a commit of its own when it is older than this.
 const STAMP_IDLE: Duration = Duration::from_secs(60);
+/// How SQLite lays out its log.
+const LOG_HEADER: u64 = 32;
+const LOG_FRAME_HEADER: u64 = 24;
+/// Every store has had pages of this size from its first version on.
+const PAGE: u64 = 8192;
 /// No policy waits longer with its next try: see `backoff` and `Retry-After`.
 pub(super) const DUE_MAX: Duration = Duration::from_secs(3600);
 /// No window of a cooldown is longer.
@@ -85,13 +90,21 @@ impl Writer {
             return true;
         }
         self.guard.looked = now;
-        match files.change() {
-            None => true,
-            Some(change) => {
-                self.leave(&files, change);
-                false
-            }
-        }
+        let change = files.change().or_else(|| self.is_log_cut(&files));
+        change.inspect(|it| self.leave(&files, *it)).is_none()
+    }
+
+    /// Whether the log is shorter than SQLite knows it to be. Another program may empty it between
+    /// two looks, so only what stays so counts.
+    fn is_log_cut(&self, files: &StoreFiles) -> Option<FileChange> {
+        let is_cut = || {
+            let size = files.log_size();
+            let sql = "PRAGMA wal_checkpoint(NOOP)";
+            let frames = self.connection.query_row(sql, [], |it| it.get::<_, i64>(1));
+            let frames = u64::try_from(frames.unwrap_or(0)).unwrap_or(0);
+            0 < frames && size < LOG_HEADER + frames * (LOG_FRAME_HEADER + PAGE)
+        };
+        (0..3).all(|_| is_cut()).then_some(FileChange::LogTruncated)
     }
 
     fn leave(&mut self, files: &StoreFiles, change: FileChange) {
@@ -101,6 +114,7 @@ impl Writer {
             FileChange::DatabaseReplaced => ("database-replaced", format!("{label} was replaced")),
             FileChange::LogDeleted => ("wal-deleted", format!("{label}-wal was deleted")),
             FileChange::LogReplaced => ("wal-replaced", format!("{label}-wal was replaced")),
+            FileChange::LogTruncated => ("wal-truncated", format!("{label}-wal was cut short")),
             FileChange::SharedMemoryReplaced => {
                 ("shm-replaced", format!("{label}-shm was deleted or replaced"))
             }
@@ -115,8 +129,7 @@ impl Writer {
         let Some(space) = space else { return };
         self.figures.free_bytes.store(space.free, Ordering::Relaxed);
         if space.is_low() {
-            let (free, reserve) =
-                (space::mebibytes(space.free), space::mebibytes(space.reserve()));
+            let (free, reserve) = (space::mebibytes(space.free), space::mebibytes(space.reserve()));
             let reason = format!(
                 "the disk is almost full: {free} are free on the disk of {}; nothing new is \
                  accepted below {reserve}, and what was accepted is still delivered",
@@ -133,9 +146,18 @@ impl Writer {
         if self.status.is_blocked_by(Obstacle::Locked) { LOCK_PROBE } else { LOCK_WAIT }
     }
 
-    /// What housekeeping waits for the lock now.
-    pub(super) fn tick_wait(&self) -> Duration {
-        self.lock_wait().min(if self.status.is_blocked() { LOCK_PROBE } else { LOCK_SHORT })
+    /// Whether what keeps the store from taking events is over: it is when a large write to the
+    /// disk succeeds, and a small one to the store. A small one alone may fit where no event does.
+    pub(super) fn probe(&mut self) {
+        let on_disk = [Obstacle::Full, Obstacle::ReadOnly];
+        let is_of_disk = on_disk.iter().any(|it| self.status.is_blocked_by(*it));
+        let files = self.guard.files.as_ref().filter(|_| is_of_disk);
+        if let Some(Err(fault)) = files.map(|it| space::try_to_write(it)) {
+            return self.note(&fault);
+        }
+        if self.commit(&[], LOCK_PROBE).is_ok() {
+            on_disk.iter().for_each(|it| self.status.unblock(*it));
+        }
     }
 
     /// Whether the lock for writing can be had, without writing. What fails is noted.
@@ -174,8 +196,7 @@ impl Writer {
     pub(super) fn diagnosed(&self, fault: StoreFault) -> StoreFault {
         let StoreTrouble::Unwritten = fault.class else { return fault };
         let Some(files) = &self.guard.files else { return fault };
-        let (class, why) = space::reason_of_failed_write(files);
-        StoreFault::new(class, format!("{}: {why}", self.status.label()))
+        space::reason_of_failed_write(files)
     }
 
     /// After a failed sync the kernel may have dropped what it could not write, and the next sync
@@ -184,7 +205,9 @@ impl Writer {
         let fault = self.diagnosed(fault.clone());
         let reason = format!("{}: {}", self.status.label(), fault.reason);
         match fault.class {
-            StoreTrouble::Full => self.status.block(Obstacle::Full, &format!("no room for {reason}")),
+            StoreTrouble::Full => {
+                self.status.block(Obstacle::Full, &format!("no room for {reason}"))
+            }
             StoreTrouble::ReadOnly => self.status.block(Obstacle::ReadOnly, &reason),
             StoreTrouble::Io | StoreTrouble::Unwritten => {
                 let advice = "look in the kernel's log for a failing disk; the next start recovers \

@@ -1,9 +1,7 @@
 //! One entry into the tables, within the writer's transaction.
 
 use super::StoreFault;
-use super::checksum::{
-    RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text,
-};
+use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
 use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
 use super::names::{Names, Sort};
 use super::record::{

@@ -97,10 +97,7 @@ pub fn open(
 /// Full, read-only, or a failing disk.
 fn looked_into(fault: StoreFault, files: &StoreFiles) -> StoreFault {
     match fault.class {
-        StoreTrouble::Unwritten => {
-            let (class, why) = space::reason_of_failed_write(files);
-            StoreFault { class, reason: why }
-        }
+        StoreTrouble::Unwritten => space::reason_of_failed_write(files),
         _ => fault,
     }
 }
@@ -158,7 +155,7 @@ fn open_owned(
         counter,
         sweep: super::retention::Sweep::default(),
         guard: Guard::new(files, clock),
-        _alarm: WriterAlarm(status.clone()),
+        alarm: WriterAlarm(status.clone()),
         status,
     };
     writer.correct_times();

@@ -203,8 +203,8 @@ impl<'a> Reader<'a> {
     /// What effectful stages answered for an accepted event: stage and JSON. A damaged answer is
     /// left out and reported, so its stage is called again.
     pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {
-        let sql = "SELECT seq, stage, generation, output, checksum FROM results WHERE seq = ?";
-        let mut statement = self.connection.prepare_cached(sql)?;
+        let sql = format!("{RESULT} FROM results WHERE seq = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
         let mut found = statement.query([seq as i64])?;
         let mut results = Vec::new();
         while let Some(row) = found.next()? {
@@ -395,7 +395,11 @@ fn letter_of(id: i64, row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
     })
 }
 
-fn result_row(keys: Keys, row: &Row<'_>) -> Result<(String, String), StoreFault> {
+/// Columns of an answer.
+pub(super) const RESULT: &str = "SELECT seq, stage, generation, output, checksum";
+pub(super) const RESULT_COLUMNS: usize = 5;
+
+pub(super) fn result_row(keys: Keys, row: &Row<'_>) -> Result<(String, String), StoreFault> {
     let read = checksum::verify(keys, SummedTable::Result, row, 4, false)
         .and_then(|_| Ok((row.get(1)?, row.get(3)?)));
     read.map_err(|it| rows::of_row(it, "an answer for the accepted event", row))

@@ -4,8 +4,8 @@
 //! was taken away is written into its database; a database that was taken away is written into a
 //! new file beside it. Never: a write over what somebody put in its place.
 
-use super::StoreFault;
 use super::files::{FileChange, StoreFiles, beside};
+use super::{StoreFault, StoreTrouble};
 use crate::time::Timestamp;
 use rusqlite::Connection;
 use std::fs::File;
@@ -35,11 +35,20 @@ pub(super) fn save(
         FileChange::LogDeleted | FileChange::LogReplaced | FileChange::SharedMemoryReplaced => {
             save_log(connection, files)
         }
+        // What is read out of it now is nothing, and would be written over pages that are right.
+        FileChange::LogTruncated => Rescued {
+            outcome: "what was accepted since the last checkpoint is lost".to_owned(),
+            advice: "compare with the senders, then start the engine again".to_owned(),
+        },
     }
 }
 
 fn save_log(connection: &Connection, files: &StoreFiles) -> Rescued {
-    let done = write_log_into_database(connection).and_then(|()| set_aside_strange_log(files));
+    let set_aside = || match files.has_its_log() {
+        true => Ok(None),
+        false => set_aside(files, &beside(&files.log_path(), ".strange")),
+    };
+    let done = write_log_into_database(connection).and_then(|()| set_aside());
     match done {
         Ok(None) => Rescued {
             outcome: "everything that was accepted has been written into the database".to_owned(),
@@ -68,27 +77,35 @@ fn write_log_into_database(connection: &Connection) -> Result<(), StoreFault> {
         connection.query_row(sql, [], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?;
     if busy != 0 || pages != written {
         let reason = format!("{written} of {pages} pages were written");
-        return Err(StoreFault::new(super::StoreTrouble::Io, reason));
+        return Err(StoreFault::new(StoreTrouble::Io, reason));
     }
     Ok(())
 }
 
-/// A log that is not ours would be replayed over the database at the next start.
-fn set_aside_strange_log(files: &StoreFiles) -> Result<Option<PathBuf>, StoreFault> {
+/// A log that does not belong to the database beside it would be replayed over it at the next
+/// start.
+fn set_aside(files: &StoreFiles, aside: &Path) -> Result<Option<PathBuf>, StoreFault> {
     let log = files.log_path();
-    if !log.exists() || files.has_its_log() {
+    if !log.exists() {
         return Ok(None);
     }
-    let aside = free_name(&beside(&log, ".strange"));
-    let moved = std::fs::rename(&log, &aside);
-    moved.map_err(|it| StoreFault::new(super::StoreTrouble::Io, it.to_string()))?;
+    let aside = free_name(aside);
+    std::fs::rename(&log, &aside).map_err(io_fault)?;
     Ok(Some(aside))
+}
+
+fn io_fault(fault: std::io::Error) -> StoreFault {
+    StoreFault::new(StoreTrouble::Io, fault.to_string())
 }
 
 fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) -> Rescued {
     let path = files.path();
     let copy = free_name(&beside(path, &format!(".rescued-{}", stamp(now))));
-    let rescued = match copy_into(connection, &copy) {
+    let saved = copy_into(connection, &copy);
+    if files.has_its_log() {
+        set_aside(files, &beside(&copy, ".old-wal")).ok();
+    }
+    let rescued = match saved {
         Ok(()) => Rescued {
             outcome: format!("everything that was accepted is saved in {}", copy.display()),
             advice: format!(
@@ -113,11 +130,11 @@ fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) ->
 /// all of it was meant to go.
 fn copy_into(connection: &Connection, copy: &Path) -> Result<(), StoreFault> {
     let made = File::options().write(true).create_new(true).mode(0o600).open(copy);
-    made.map_err(|it| StoreFault::new(super::StoreTrouble::Io, it.to_string()))?;
+    made.map_err(io_fault)?;
     let name = copy.display().to_string();
     connection.execute("VACUUM INTO ?", [name])?;
     let synced = File::open(copy).and_then(|it| it.sync_all());
-    synced.map_err(|it| StoreFault::new(super::StoreTrouble::Io, it.to_string()))
+    synced.map_err(io_fault)
 }
 
 /// What there was, for people.

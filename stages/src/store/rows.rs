@@ -120,8 +120,7 @@ impl<'a> EventRows<'a> {
         if let Some(word) = self.known.get(&code) {
             return Ok(word.clone());
         }
-        let mut select =
-            self.connection.prepare_cached("SELECT text FROM names WHERE code = ?")?;
+        let mut select = self.connection.prepare_cached("SELECT text FROM names WHERE code = ?")?;
         let text: Option<String> = select.query_row([code], |it| it.get(0)).optional()?;
         let word: Arc<str> = text.ok_or_else(|| damage("a word is missing"))?.into();
         self.known.insert(code, word.clone());

@@ -48,6 +48,12 @@ impl Scrub {
         Scrub { place: None, due: now + wait }
     }
 
+    /// Whether there was a pass, and none runs.
+    #[cfg(test)]
+    pub(super) fn has_passed(&self) -> bool {
+        self.place.is_none() && EVERY <= self.due
+    }
+
     /// What is left to wait until a day after the last pass. A time that is still to come says
     /// nothing.
     pub(super) fn wait_after(last: Timestamp, now: Timestamp) -> Duration {
@@ -198,7 +204,11 @@ fn rows(
     while bytes < BYTES
         && let Some(row) = found.next()?
     {
-        last = Some(row.get(number)?);
+        let key: i64 = row.get(number)?;
+        if key <= last.unwrap_or(place.number) {
+            return Err(out_of_order(key));
+        }
+        last = Some(key);
         match read(row) {
             Ok(size) => bytes += size,
             Err(fault) => reader.pass_by(fault, None)?,
@@ -246,6 +256,11 @@ fn out_of_step(index: &str, number: i64) -> StoreFault {
     StoreFault::damaged_database(&reason)
 }
 
+/// A row in the wrong place of its own table is not found by its key.
+fn out_of_order(number: i64) -> StoreFault {
+    StoreFault::damaged_database(&format!("the row of {number} is in the wrong place"))
+}
+
 fn by_priority(
     reader: &Reader<'_>,
     place: &ScrubPlace,
@@ -268,6 +283,9 @@ fn by_priority(
             if !row.get::<_, bool>(2)? && !reader.status.is_damaged_event(number) {
                 return Err(out_of_step("event_rows_priority", number));
             }
+            if (time, number) <= (place.time, place.number) {
+                return Err(out_of_order(number));
+            }
             last = Some(ScrubPlace { number, time, ..place.clone() });
         }
         if last.is_some() {
@@ -279,11 +297,20 @@ fn by_priority(
 
 /// As many as events of the inbox have: few.
 fn results(reader: &Reader<'_>) -> Result<Option<ScrubPlace>, StoreFault> {
-    let sql = "SELECT DISTINCT seq FROM results";
-    let mut statement = reader.connection.prepare_cached(sql)?;
+    let sql = format!(
+        "{}, EXISTS (SELECT 1 FROM results AS r WHERE r.seq = s.seq AND r.stage = s.stage)
+         FROM results AS s",
+        reader::RESULT
+    );
+    let mut statement = reader.connection.prepare(&sql)?;
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
-        reader.results(row.get::<_, i64>(0)? as u64)?;
+        if let Err(fault) = reader::result_row(reader.keys, row) {
+            reader.pass_by(fault, None)?;
+        }
+        if !row.get::<_, bool>(reader::RESULT_COLUMNS)? {
+            return Err(out_of_order(row.get(0)?));
+        }
     }
     Ok(None)
 }
@@ -318,6 +345,10 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
     let mut last = None;
     while let Some(row) = found.next()? {
         let (text, number): (String, i64) = (row.get(0)?, row.get(1)?);
+        let before = last.as_ref().unwrap_or(place);
+        if (text.as_str(), number) <= (before.text.as_str(), before.number) {
+            return Err(out_of_order(number));
+        }
         if let Err(fault) = reader::delivery(row) {
             let fault = StoreFault::from(fault);
             let what = "a delivery of the event";

@@ -1,11 +1,11 @@
 //! Room on the disk: how much must stay free, and why a write failed.
 
-use super::StoreTrouble;
 use super::files::{StoreFiles, beside};
+use super::{StoreFault, StoreTrouble};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
@@ -45,22 +45,31 @@ impl DiskSpace {
     }
 }
 
-/// Why a write failed: SQLite only says that it did. Writes where a file of the store ends, so that
-/// every limit that the store met is met again.
-pub(super) fn reason_of_failed_write(files: &StoreFiles) -> (StoreTrouble, String) {
-    match probe(files.path(), end_of(files)) {
-        Ok(()) => (StoreTrouble::Io, "the disk failed to write".to_owned()),
-        Err(fault) => {
-            let class = match fault.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    StoreTrouble::Full
-                }
-                ErrorKind::ReadOnlyFilesystem => StoreTrouble::ReadOnly,
-                _ => StoreTrouble::Io,
-            };
-            (class, fault.to_string())
+/// Why a write failed: SQLite only says that it did. What cannot be told is the disk.
+pub(super) fn reason_of_failed_write(files: &StoreFiles) -> StoreFault {
+    match try_to_write(files) {
+        Ok(()) => StoreFault::new(StoreTrouble::Io, "the disk failed to write"),
+        Err(fault) if fault.class == StoreTrouble::Other => {
+            StoreFault::new(StoreTrouble::Io, fault.reason)
         }
+        Err(fault) => fault,
     }
+}
+
+/// Writes beside the store, where its longest file ends, so that every limit that it met is met
+/// again.
+pub(super) fn try_to_write(files: &StoreFiles) -> Result<(), StoreFault> {
+    probe(files.path(), end_of(files)).map_err(|fault| {
+        let class = match fault.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                StoreTrouble::Full
+            }
+            ErrorKind::ReadOnlyFilesystem => StoreTrouble::ReadOnly,
+            _ if fault.raw_os_error() == Some(Errno::IO.raw_os_error()) => StoreTrouble::Io,
+            _ => StoreTrouble::Other,
+        };
+        StoreFault::new(class, fault.to_string())
+    })
 }
 
 fn end_of(files: &StoreFiles) -> u64 {

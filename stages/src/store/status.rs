@@ -27,19 +27,19 @@ pub(super) enum Obstacle {
 }
 
 impl Obstacle {
-    const ALL: [Obstacle; 4] =
-        [Obstacle::Locked, Obstacle::Full, Obstacle::Low, Obstacle::ReadOnly];
-
     fn code(self) -> &'static str {
         ["store-locked", "disk-full", "disk-low", "disk-read-only"][self as usize]
     }
 
-    fn class(self) -> StoreTrouble {
-        match self {
-            Obstacle::Locked => StoreTrouble::Busy,
-            Obstacle::Full | Obstacle::Low => StoreTrouble::Full,
-            Obstacle::ReadOnly => StoreTrouble::ReadOnly,
-        }
+    /// As senders see it.
+    fn fault(self) -> StoreFault {
+        let (class, reason) = match self {
+            Obstacle::Locked => (StoreTrouble::Busy, "another program holds a lock on the store"),
+            Obstacle::Full => (StoreTrouble::Full, "the disk of the store is full"),
+            Obstacle::Low => (StoreTrouble::Full, "the disk of the store is almost full"),
+            Obstacle::ReadOnly => (StoreTrouble::ReadOnly, "the disk of the store is read-only"),
+        };
+        StoreFault::new(class, reason)
     }
 
     fn advice(self) -> &'static str {
@@ -63,6 +63,7 @@ pub(super) struct StoreStatus {
     label: String,
     store: PartHealth,
     disk: PartHealth,
+    /// In full: with its path, and what to do.
     broken: OnceLock<StoreFault>,
     ended: Signal,
     obstacles: Mutex<BTreeMap<Obstacle, StoreFault>>,
@@ -100,9 +101,19 @@ impl StoreStatus {
         &self.label
     }
 
-    /// Why nothing is taken before a restart.
-    pub(super) fn broken(&self) -> Option<StoreFault> {
+    /// Why nothing is taken before a restart, with what to do.
+    pub(super) fn failure(&self) -> Option<StoreFault> {
         self.broken.get().cloned()
+    }
+
+    /// The same for senders: what a stranger may know.
+    pub(super) fn broken(&self) -> Option<StoreFault> {
+        let class = self.broken.get()?.class;
+        let reason = match class {
+            StoreTrouble::Corrupt => "the store is damaged and takes nothing more",
+            _ => "the store failed and takes nothing more",
+        };
+        Some(StoreFault::new(class, reason))
     }
 
     /// Why nothing is taken now.
@@ -123,7 +134,7 @@ impl StoreStatus {
     pub(super) async fn when_broken(&self) -> StoreFault {
         loop {
             let ended = self.ended.listen();
-            if let Some(fault) = self.broken() {
+            if let Some(fault) = self.failure() {
                 return fault;
             }
             ended.await;
@@ -161,7 +172,7 @@ impl StoreStatus {
         let problem = Problem::failed(obstacle.code(), reason).advise(obstacle.advice());
         self.part(obstacle).report(problem);
         let mut obstacles = self.obstacles();
-        obstacles.insert(obstacle, StoreFault::new(obstacle.class(), reason));
+        obstacles.insert(obstacle, obstacle.fault());
         self.is_blocked.store(true, Ordering::Relaxed);
     }
 
@@ -174,15 +185,6 @@ impl StoreStatus {
             self.is_blocked.store(!obstacles.is_empty(), Ordering::Relaxed);
             drop(obstacles);
             self.part(obstacle).clear(obstacle.code());
-        }
-    }
-
-    /// Something was written and has reached the disk.
-    pub(super) fn has_written(&self) {
-        if self.is_blocked() {
-            for obstacle in Obstacle::ALL.into_iter().filter(|it| *it != Obstacle::Low) {
-                self.unblock(obstacle);
-            }
         }
     }
 
@@ -277,6 +279,7 @@ impl StoreStatus {
 }
 
 /// Says so when the writer ends by a panic: then nobody answers any more.
+#[derive(Clone)]
 pub(super) struct WriterAlarm(pub(super) Arc<StoreStatus>);
 
 impl Drop for WriterAlarm {

@@ -67,7 +67,7 @@ pub struct Writer {
     pub(super) guard: Guard,
     pub(super) status: Arc<StoreStatus>,
     /// Dropped with the writer, also by a panic.
-    pub(super) _alarm: WriterAlarm,
+    pub(super) alarm: WriterAlarm,
 }
 
 impl Writer {
@@ -92,7 +92,7 @@ impl Writer {
     }
 
     /// Does one command and whatever writes are waiting behind it. False when it is over.
-    fn take(&mut self, first: Command) -> bool {
+    pub(super) fn take(&mut self, first: Command) -> bool {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
@@ -168,6 +168,8 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Submission>) {
+        // In a panic it goes off before the batch is dropped, and with it the places of answers.
+        let _alarm = self.alarm.clone();
         match self.commit(&batch, self.lock_wait()) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
@@ -218,7 +220,7 @@ impl Writer {
 
     /// One transaction for all; nothing in memory or on disk has changed when it fails. What
     /// nobody waits for any more by the time it begins is left out, with no receipts.
-    fn commit(
+    pub(super) fn commit(
         &mut self,
         batch: &[Submission],
         wait: Duration,
@@ -241,7 +243,6 @@ impl Writer {
                     return Err(self.status.broken().expect("only a broken store does not answer"));
                 }
                 self.has_lock();
-                self.status.has_written();
                 self.publish(effects);
                 let micros = (self.env.clock.monotonic() - started).as_micros() as u64;
                 self.figures.note_commit(micros);
@@ -365,8 +366,10 @@ impl Writer {
             return;
         }
         let has_tallies = !self.lock_tallies().is_empty();
-        if has_tallies || self.needs_stamp() || self.status.is_blocked() {
-            self.commit(&[], self.tick_wait()).ok();
+        if self.status.is_blocked() {
+            self.probe();
+        } else if has_tallies || self.needs_stamp() {
+            self.commit(&[], LOCK_SHORT).ok();
         } else {
             self.probe_lock();
         }

@@ -38,13 +38,19 @@ impl Writer {
     }
 
     fn try_append(&self, path: &Path, line: &[u8], now: Timestamp) -> io::Result<()> {
+        let mut permissions = None;
         if self.is_due(path, line.len() as u64, now) {
+            permissions = path.metadata().ok().map(|it| it.permissions());
             std::fs::rename(path, aside(path, now))?;
         }
         if let Some(folder) = path.parent() {
             make_folder(folder)?;
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = open(path)?;
+        if let Some(permissions) = permissions {
+            // Who reads the file goes on reading it after it was set aside.
+            file.set_permissions(permissions)?;
+        }
         let length = file.metadata()?.len();
         if let Err(fault) = file.write_all(line).and_then(|()| file.sync_data()) {
             // A part of a line (the disk is full) would break the next one.
@@ -82,6 +88,15 @@ fn aside(path: &Path, now: Timestamp) -> PathBuf {
         PathBuf::from(name)
     };
     (0..).map(name).find(|it| !it.exists()).unwrap_or_else(|| name(0))
+}
+
+/// Opens a file to append to; a new one is for its owner alone.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Makes a missing folder for its owner alone.
@@ -134,6 +149,22 @@ mod tests {
         writer.append(&path, b"3\n", Timestamp::parse("2999-01-01T00:00:00Z").unwrap()).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "3\n");
         assert_eq!(names(folder.path()).len(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_made_is_for_its_owner_alone_and_keeps_what_it_was_given() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::new(Rotate { size: Some(8), every: None });
+        let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
+        let path = folder.path().join("f");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        writer.append(&path, b"12345\n", now).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        writer.append(&path, b"12345\n", now).unwrap();
+        assert_eq!((mode(), names(folder.path()).len()), (0o644, 2), "set aside");
     }
 
     #[cfg(unix)]
