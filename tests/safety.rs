@@ -240,6 +240,26 @@ fn a_lock_of_another_program_keeps_nothing_waiting_for_a_restart() {
     assert_eq!(place.ids(), ["accepted"]);
 }
 
+#[test]
+fn a_delivery_that_cannot_be_noted_is_not_made_again() {
+    let (url, answer) = held_service();
+    let text = format!("{PLAIN}\nnotify webhook chat {{ url \"{url}\"; timeout \"60s\" }}\n");
+    let place = Place::new(&text);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    let other = Connection::open(place.database()).expect("it opens");
+    other.busy_timeout(Duration::from_secs(10)).expect("it waits");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    answer.send(()).expect("the service waits");
+    engine.wait_for("store-locked");
+    // Another attempt would find nobody.
+    other.execute_batch("ROLLBACK").expect("it ends");
+    let delivery = || engine.get("/api/events/a")["deliveries"][0].clone();
+    until("the delivery is noted", || delivery()["state"] == "done");
+    assert_eq!(delivery()["attempts"], 1);
+    assert_eq!(engine.stop(), 0);
+}
+
 /// Overwrites the beginning of every page behind the first ones.
 fn damage(path: &Path) {
     let mut bytes = std::fs::read(path).expect("it is read");

@@ -105,7 +105,15 @@ impl Emit for Door {
     fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>> {
         let (owner, key) = (self.name.clone(), key.to_owned());
         Box::pin(async move {
-            self.engine.store.read(move |it| it.state(&owner, &key)).await.ok().flatten()
+            loop {
+                let (owner, key) = (owner.clone(), key.clone());
+                match self.engine.store.read(move |it| it.state(&owner, &key)).await {
+                    Ok(value) => return value,
+                    // Without what it remembers, a source would bring everything again.
+                    Err(_) if !self.is_closed() => self.engine.env.clock.sleep(PAUSE).await,
+                    Err(_) => return None,
+                }
+            }
         })
     }
 

@@ -129,8 +129,11 @@ impl Claims {
             let mut rows = statement.query([merged as i64])?;
             while let Some(row) = rows.next()? {
                 let seq = row.get::<_, i64>(0)? as u64;
-                let (source, id): (String, String) = (row.get(1)?, row.get(2)?);
-                let bytes: Vec<u8> = row.get(3)?;
+                // A row that is damaged claims nothing; whoever reads it says so.
+                let (Ok(source), Ok(id), Ok(bytes)) = (row.get(1), row.get(2), row.get(3)) else {
+                    continue;
+                };
+                let (source, id, bytes): (String, String, Vec<u8>) = (source, id, bytes);
                 if merged < seq {
                     let hash = keys.id_hash(&source, &id);
                     claims.unmerged.insert(hash, (seq, keys.body_hash(&bytes)));

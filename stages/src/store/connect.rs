@@ -1,11 +1,12 @@
 //! Connections to the database: how they are set up, and how its tables are brought up to date.
 
+use super::files::StoreFiles;
 use super::open::{Place, Settings};
 use super::{OpenError, StoreFault, rows};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ const APPLICATION_ID: i64 = 0x6576_6e67;
 
 /// In `meta` while an engine has the store, and after it crashed.
 pub(super) const IS_OPEN: &str = "is_open";
+/// In `meta`: the path that the log is named after.
+const HOME: &str = "home";
 /// Reading through more than this after a crash would take longer than a start may.
 const CHECKED_BYTES_MAX: i64 = 1 << 30;
 /// A store that was closed well is read through only while that is hardly noticed.
@@ -56,16 +59,68 @@ pub(super) fn uri_of(path: Option<&Path>) -> String {
 /// The one connection that writes, with its tables up to date, and whether all of the database was
 /// read through. It changes nothing in a database that is not ours or newer, not even by closing
 /// it.
-pub(super) fn writer(uri: &str, settings: &Settings) -> Result<(Connection, bool), OpenFault> {
+pub(super) fn writer(
+    uri: &str,
+    settings: &Settings,
+    files: Option<&StoreFiles>,
+) -> Result<(Connection, bool), OpenFault> {
     let mut connection = connect(uri, &settings.place)?;
     connection.busy_timeout(Duration::from_secs(3))?;
+    if let Some(files) = files {
+        refuse_log_elsewhere(&connection, files)?;
+    }
     set_up(&connection, settings)?;
     let is_checked = check_through(&connection)?;
     migrate(&mut connection)?;
     check_schema(&connection)?;
     rows::set_meta(&connection, IS_OPEN, 1)?;
+    if let Some(files) = files {
+        set_home(&connection, files)?;
+    }
     connection.busy_timeout(LOCK_SHORT)?;
     Ok((connection, is_checked))
+}
+
+/// The path under which the database was last opened, as far as the database itself knows: what is
+/// only in a log that was left elsewhere, it does not.
+fn home(connection: &Connection) -> Result<Option<PathBuf>, StoreFault> {
+    if !has_table(connection, "meta")? {
+        return Ok(None);
+    }
+    let sql = "SELECT value FROM meta WHERE key = ?";
+    let home: Option<String> = connection.query_row(sql, [HOME], |it| it.get(0)).optional()?;
+    Ok(home.map(PathBuf::from))
+}
+
+/// A log is named after the path of its database. One that was left under another name, which a
+/// hard link or a move may have given it, would be missed, and what is in it lost.
+fn refuse_log_elsewhere(connection: &Connection, files: &StoreFiles) -> Result<(), OpenFault> {
+    let names = home(connection)?.into_iter().chain(files.other_names());
+    match names.into_iter().find(|it| files.left_its_log_at(it)) {
+        None => Ok(()),
+        Some(name) => Err(OpenFault::Open(OpenError::Io(format!(
+            "the log of {} is beside its other name {}; start the engine with that path once, or \
+             move the log away to do without what is in it",
+            files.path().display(),
+            name.display()
+        )))),
+    }
+}
+
+/// Into the database itself, not only into its log.
+fn set_home(connection: &Connection, files: &StoreFiles) -> Result<(), StoreFault> {
+    if home(connection)?.as_deref() != Some(files.path()) {
+        let path = files.path().display().to_string();
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)";
+        connection.execute(sql, [HOME, &path])?;
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreFault> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
+    Ok(0 < connection.query_row(sql, [name], |it| it.get::<_, i64>(0))?)
 }
 
 /// A connection for queries. It never touches a file, not even by closing it.
@@ -187,9 +242,8 @@ fn check_schema(connection: &Connection) -> Result<(), StoreFault> {
 /// and otherwise when that takes no time. What is larger is read through while it runs.
 fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
     let one = |sql: &str| connection.query_row(sql, [], |it| it.get::<_, i64>(0));
-    let tables = one("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'")?;
     let bytes = one("PRAGMA page_count")? * one("PRAGMA page_size")?;
-    if tables == 0 {
+    if !has_table(connection, "meta")? {
         return Ok(true);
     }
     let bytes_max = match rows::meta(connection, IS_OPEN)? {

@@ -16,6 +16,10 @@ use std::sync::OnceLock;
 
 /// Links that one path may lead through.
 const LINKS_MAX: usize = 16;
+/// Entries of a folder that are looked at for other names.
+const ENTRIES_MAX: usize = 10_000;
+/// Ends the name of a file that is written to find out whether there is room.
+pub(super) const PROBE: &str = ".probe";
 /// Begins the note of a database that was taken away under a running engine.
 const LOST: &str = "lost: ";
 
@@ -120,7 +124,9 @@ impl StoreFiles {
             lock,
             is_new,
         };
-        files.write_note("")?;
+        files.write_note()?;
+        // Left where an engine was killed while it wrote to it.
+        std::fs::remove_file(beside(&files.path, PROBE)).ok();
         Ok(files)
     }
 
@@ -132,6 +138,23 @@ impl StoreFiles {
     /// Whether there was no database before.
     pub(super) fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// Other names of the database in its folder.
+    pub(super) fn other_names(&self) -> Vec<PathBuf> {
+        let links = self.database.metadata().map_or(1, |it| it.nlink());
+        let folder = self.path.parent().filter(|_| 1 < links);
+        let entries = folder.and_then(|it| it.read_dir().ok()).into_iter().flatten().flatten();
+        let paths = entries.take(ENTRIES_MAX).map(|it| it.path());
+        paths.filter(|it| *it != self.path && FileId::at(it) == Some(self.id)).collect()
+    }
+
+    /// Whether a log with something in it was left beside another name that the database has or
+    /// had. A path that another file has now is none of those: this one is a copy.
+    pub(super) fn left_its_log_at(&self, name: &Path) -> bool {
+        let is_name = FileId::at(name).is_none_or(|it| it == self.id);
+        let log = beside(name, "-wal").metadata().map_or(0, |it| it.len());
+        name != self.path && is_name && 0 < log
     }
 
     /// An open descriptor of the database.
@@ -206,8 +229,8 @@ impl StoreFiles {
         }
     }
 
-    fn write_note(&self, more: &str) -> Result<(), OpenError> {
-        let text = format!("{}\n{more}", std::process::id());
+    fn write_note(&self) -> Result<(), OpenError> {
+        let text = format!("{}\n", std::process::id());
         let mut lock = &self.lock;
         let written = lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes()));
         written.map_err(|it| refused(&beside(&self.path, ".lock"), &it))
@@ -359,5 +382,27 @@ pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
             "there is no room for {path}: {fault}; make room on its disk"
         )),
         _ => OpenError::Create(format!("{path} cannot be opened: {fault}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[track_caller]
+    fn check(kind: ErrorKind, code: u8, says: &str) {
+        let refused = refused(Path::new("x.db"), &Error::from(kind));
+        assert_eq!(refused.exit_code(), code);
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_what_to_do() {
+        check(ErrorKind::PermissionDenied, 77, "change its owner or mode");
+        check(ErrorKind::ReadOnlyFilesystem, 73, "mount it for writing");
+        check(ErrorKind::StorageFull, 73, "make room");
+        check(ErrorKind::QuotaExceeded, 73, "make room");
+        check(ErrorKind::NotADirectory, 73, "x.db cannot be opened");
     }
 }

@@ -29,8 +29,6 @@ const STAMP_IDLE: Duration = Duration::from_secs(60);
 /// How SQLite lays out its log.
 const LOG_HEADER: u64 = 32;
 const LOG_FRAME_HEADER: u64 = 24;
-/// Every store has had pages of this size from its first version on.
-const PAGE: u64 = 8192;
 /// No policy waits longer with its next try: see `backoff` and `Retry-After`.
 pub(super) const DUE_MAX: Duration = Duration::from_secs(3600);
 /// No window of a cooldown is longer.
@@ -99,10 +97,13 @@ impl Writer {
     fn is_log_cut(&self, files: &StoreFiles) -> Option<FileChange> {
         let is_cut = || {
             let size = files.log_size();
-            let sql = "PRAGMA wal_checkpoint(NOOP)";
-            let frames = self.connection.query_row(sql, [], |it| it.get::<_, i64>(1));
-            let frames = u64::try_from(frames.unwrap_or(0)).unwrap_or(0);
-            0 < frames && size < LOG_HEADER + frames * (LOG_FRAME_HEADER + PAGE)
+            let number = |sql: &str, column| {
+                let found = self.connection.query_row(sql, [], |it| it.get::<_, i64>(column));
+                found.ok().and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
+            };
+            let frames = number("PRAGMA wal_checkpoint(NOOP)", 1);
+            let frame = LOG_FRAME_HEADER + number("PRAGMA page_size", 0);
+            0 < frames && size < LOG_HEADER + frames * frame
         };
         (0..3).all(|_| is_cut()).then_some(FileChange::LogTruncated)
     }
@@ -119,6 +120,8 @@ impl Writer {
                 ("shm-replaced", format!("{label}-shm was deleted or replaced"))
             }
         };
+        // Saving may take a while, and nothing that comes meanwhile can be stored.
+        self.status.hold();
         let rescued = rescue::save(&self.connection, files, change, self.env.clock.wall());
         let reason = format!("{what} while the engine used it; {}", rescued.outcome);
         self.status.fail(StoreTrouble::Io, code, reason, &rescued.advice);

@@ -11,7 +11,7 @@ use super::readers::{READERS, ReaderPool};
 use super::scrub::Scrub;
 use super::status::{StoreStatus, WriterAlarm};
 use super::writer::{Watcher, Writer};
-use super::{OpenError, Shared, Store, StoreFault, StoreTrouble, rows, space};
+use super::{OpenError, Shared, Store, StoreFault, StoreTrouble, rows, scrub, space};
 use crate::env::Env;
 use crate::health::PartRole;
 use crate::time::Timestamp;
@@ -111,7 +111,7 @@ fn open_owned(
 ) -> Result<(Store, Writer), OpenFault> {
     let path = files.as_ref().map(|it| it.path());
     let uri = connect::uri_of(path);
-    let (connection, is_checked) = connect::writer(&uri, &settings)?;
+    let (connection, is_checked) = connect::writer(&uri, &settings, files.as_deref())?;
     let readers = (0..READERS).map(|_| connect::reader(&uri, &settings.place));
     let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, files.clone());
     if let Some(files) = &files {
@@ -123,11 +123,16 @@ fn open_owned(
     let claims = Claims::load(&connection, keys)?;
     let names = Names::load(&connection)?;
     let counter = last_number(&connection)?;
-    super::scrub::compare_names(&connection)?;
+    scrub::compare_names(&connection)?;
     let (last, now) = (GoodTime::load(&connection)?, ClockFace::of(&*env.clock));
     let clock = ClockWatch::start(env.health.part(PartRole::Clock, ""), last, now);
     let passed = Timestamp(rows::meta(&connection, PASSED)? as i64);
-    let wait = if is_checked { Scrub::wait_after(passed, now.wall) } else { Duration::ZERO };
+    let wait = match (is_checked, files.as_ref().is_none_or(|it| it.is_new())) {
+        (_, true) => scrub::EVERY,
+        (true, _) => Scrub::wait_after(passed, now.wall),
+        // It has not been looked at for longer than since its last engine.
+        (false, _) => Duration::ZERO,
+    };
     let (sender, commands) = async_channel::bounded(QUEUE);
     let shared = Shared {
         commands: sender,

@@ -78,3 +78,29 @@ pub(super) const REPAIR: &str = "keep a copy of it and of its -wal; then restore
 pub(super) fn damaged(path: &dyn fmt::Display, reason: &str) -> String {
     format!("{path} is damaged: {reason}; {REPAIR}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(class: StoreTrouble, old: u8, new: u8) {
+        for (is_new, code) in [(false, old), (true, new)] {
+            let fault = StoreFault::new(class, "so it is");
+            let error = OpenError::of_database(fault, Path::new("x.db"), is_new);
+            assert_eq!(error.exit_code(), code, "{class:?}, {is_new}");
+            assert!(error.to_string().contains("x.db"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_opened_has_the_code_of_its_trouble() {
+        check(StoreTrouble::Full, 74, 73);
+        check(StoreTrouble::Busy, 75, 75);
+        check(StoreTrouble::Io, 74, 74);
+        check(StoreTrouble::Corrupt, 65, 73);
+        check(StoreTrouble::Damaged, 65, 73);
+        check(StoreTrouble::ReadOnly, 65, 73);
+        check(StoreTrouble::Other, 65, 73);
+    }
+}

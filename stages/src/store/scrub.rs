@@ -14,10 +14,11 @@ use super::{Store, StoreFault, StoreTrouble};
 use crate::time::Timestamp;
 use rusqlite::{Row, params};
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Between the end of a pass and the next one.
-const EVERY: Duration = Duration::from_secs(86_400);
+pub(super) const EVERY: Duration = Duration::from_secs(86_400);
 /// A slice that could not be read is tried again after this.
 const AGAIN: Duration = Duration::from_secs(60);
 /// How long one slice works, once a second.
@@ -43,7 +44,7 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// The first pass begins after this.
+    /// The first pass begins `wait` after `now`.
     pub(super) fn due_in(now: Duration, wait: Duration) -> Self {
         Scrub { place: None, due: now + wait }
     }
@@ -68,6 +69,9 @@ pub(super) struct ScrubPlace {
     number: i64,
     time: i64,
     text: String,
+    /// Events behind it were not there yet when the pass began: without this a pass would never
+    /// end where they come as fast as it looks.
+    up_to: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +102,12 @@ impl ScrubStep {
 }
 
 impl ScrubPlace {
-    pub(super) fn first() -> Self {
-        ScrubPlace::at(ScrubStep::Names)
+    fn first(up_to: u64) -> Self {
+        ScrubPlace::at(ScrubStep::Names, i64::try_from(up_to).unwrap_or(i64::MAX))
     }
 
-    fn at(step: ScrubStep) -> Self {
-        ScrubPlace { step, number: i64::MIN, time: i64::MIN, text: String::new() }
+    fn at(step: ScrubStep, up_to: i64) -> Self {
+        ScrubPlace { step, number: i64::MIN, time: i64::MIN, text: String::new(), up_to }
     }
 }
 
@@ -135,7 +139,7 @@ impl Store {
         }
         Some(scrub.place.get_or_insert_with(|| {
             self.shared.status.begin_pass();
-            ScrubPlace::first()
+            ScrubPlace::first(self.figures().highest_pos.load(Ordering::Relaxed))
         }))
         .cloned()
     }
@@ -153,7 +157,7 @@ fn slice(reader: &Reader<'_>, mut place: ScrubPlace) -> Result<Option<ScrubPlace
         match look(reader, &place)? {
             Some(further) => place = further,
             None => match place.step.next() {
-                Some(step) => place = ScrubPlace::at(step),
+                Some(step) => place = ScrubPlace::at(step, place.up_to),
                 None => return Ok(None),
             },
         }
@@ -207,6 +211,9 @@ fn rows(
         let key: i64 = row.get(number)?;
         if key <= last.unwrap_or(place.number) {
             return Err(out_of_order(key));
+        }
+        if place.up_to < key && place.step == ScrubStep::Events {
+            break;
         }
         last = Some(key);
         match read(row) {
@@ -273,10 +280,11 @@ fn by_priority(
             "SELECT i.pos, i.time, EXISTS (SELECT 1 FROM event_rows AS e NOT INDEXED
                 WHERE e.pos = i.pos AND e.priority = ?1 AND e.time = i.time)
              FROM (SELECT pos, time FROM event_rows INDEXED BY event_rows_priority
-                WHERE priority = ?1 AND {time} ORDER BY {order} LIMIT ?4) AS i"
+                WHERE priority = ?1 AND {time} AND pos <= ?5 ORDER BY {order} LIMIT ?4) AS i"
         );
         let mut statement = reader.connection.prepare_cached(&sql)?;
-        let mut found = statement.query(params![level, place.time, place.number, ROWS])?;
+        let values = params![level, place.time, place.number, ROWS, place.up_to];
+        let mut found = statement.query(values)?;
         let mut last = None;
         while let Some(row) = found.next()? {
             let (number, time): (i64, i64) = (row.get(0)?, row.get(1)?);

@@ -1,6 +1,6 @@
 //! Room on the disk: how much must stay free, and why a write failed.
 
-use super::files::{StoreFiles, beside};
+use super::files::{PROBE, StoreFiles, beside};
 use super::{StoreFault, StoreTrouble};
 use rustix::io::Errno;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 /// What is written to find out why another write failed.
-const PROBE: [u8; 64 << 10] = [0x5A; 64 << 10];
+static PROBED: [u8; 64 << 10] = [0x5A; 64 << 10];
 
 /// The file system of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +78,10 @@ fn end_of(files: &StoreFiles) -> u64 {
 }
 
 fn probe(path: &Path, at: u64) -> std::io::Result<()> {
-    let path = beside(path, ".probe");
+    let path = beside(path, PROBE);
     let mut options = File::options();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-    let written = file.write_all_at(&PROBE, at).and_then(|()| file.sync_all());
+    let written = file.write_all_at(&PROBED, at).and_then(|()| file.sync_all());
     let removed = std::fs::remove_file(&path);
     written.and(removed)
 }

@@ -24,11 +24,13 @@ pub(super) enum Obstacle {
     Low,
     /// The file system is read-only.
     ReadOnly,
+    /// The files were taken away; the store is about to break.
+    Leaving,
 }
 
 impl Obstacle {
     fn code(self) -> &'static str {
-        ["store-locked", "disk-full", "disk-low", "disk-read-only"][self as usize]
+        ["store-locked", "disk-full", "disk-low", "disk-read-only", "store-leaving"][self as usize]
     }
 
     /// As senders see it.
@@ -38,6 +40,7 @@ impl Obstacle {
             Obstacle::Full => (StoreTrouble::Full, "the disk of the store is full"),
             Obstacle::Low => (StoreTrouble::Full, "the disk of the store is almost full"),
             Obstacle::ReadOnly => (StoreTrouble::ReadOnly, "the disk of the store is read-only"),
+            Obstacle::Leaving => (StoreTrouble::Io, "the files of the store were taken away"),
         };
         StoreFault::new(class, reason)
     }
@@ -53,6 +56,7 @@ impl Obstacle {
                 "mount the file system for writing; if the system made it read-only, look in the \
                  kernel's log for a failing disk"
             }
+            Obstacle::Leaving => "",
         }
     }
 }
@@ -171,6 +175,15 @@ impl StoreStatus {
     pub(super) fn block(&self, obstacle: Obstacle, reason: &str) {
         let problem = Problem::failed(obstacle.code(), reason).advise(obstacle.advice());
         self.part(obstacle).report(problem);
+        self.stop_intake(obstacle);
+    }
+
+    /// Nothing is taken any more, and why will be said in a moment.
+    pub(super) fn hold(&self) {
+        self.stop_intake(Obstacle::Leaving);
+    }
+
+    fn stop_intake(&self, obstacle: Obstacle) {
         let mut obstacles = self.obstacles();
         obstacles.insert(obstacle, obstacle.fault());
         self.is_blocked.store(true, Ordering::Relaxed);

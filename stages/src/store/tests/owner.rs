@@ -199,3 +199,41 @@ fn a_log_without_its_database_is_not_thrown_away() {
     assert_eq!(again.listed(EventQuery::default()), ["a"]);
     again.close();
 }
+
+#[test]
+fn a_log_that_was_left_under_another_name_is_not_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    let bench = Bench::at(&path);
+    bench.submit(vec![record("a", "{}")]);
+    crashed(&path, &copy);
+    bench.close();
+    let refused = |name: &Path| {
+        let refused = try_open(name).expect_err("its log would be missed");
+        let says = format!("beside its other name {}", copy.display());
+        assert_eq!((refused.exit_code(), refused.to_string().contains(&says)), (74, true));
+    };
+    // A second name in the same folder, as a tool for backups may give it.
+    let linked = folder.path().join("linked.db");
+    std::fs::hard_link(&copy, &linked).expect("a second name");
+    refused(&linked);
+    std::fs::remove_file(&linked).expect("it goes");
+    // Opened once, it knows its name, wherever it is moved to.
+    let again = Bench::at(&copy);
+    again.submit(vec![record("b", "{}")]);
+    let saved = folder.path().join("saved.db");
+    crashed(&copy, &saved);
+    again.close();
+    std::fs::rename(format!("{}-wal", saved.display()), format!("{}-wal", copy.display()))
+        .expect("the log of a crash");
+    std::fs::remove_file(&copy).expect("it goes");
+    let moved = folder.path().join("deep");
+    std::fs::create_dir(&moved).expect("a folder");
+    let moved = moved.join("c.db");
+    std::fs::rename(&saved, &moved).expect("it is moved without its log");
+    refused(&moved);
+    std::fs::rename(&moved, &copy).expect("it is moved back");
+    let again = Bench::at(&copy);
+    assert_eq!(again.listed(EventQuery::default()), ["b", "a"]);
+    again.close();
+}

@@ -1,5 +1,6 @@
 //! Locks of others, files that vanish, disks that are full, futures that are dropped.
 
+use super::files::beside;
 use super::*;
 use std::path::PathBuf;
 
@@ -88,10 +89,10 @@ fn what_nobody_waits_for_any_more_is_not_stored() {
 
 /// Stores an event, does this to the files, and looks what the store makes of it: the reason why
 /// it is broken.
-fn broken_by(path: &Path, change: impl FnOnce(&dyn Fn(&str) -> PathBuf)) -> (String, Bench) {
+fn broken_by(path: &Path, change: impl FnOnce(&Path)) -> (String, Bench) {
     let bench = Bench::at(path);
     bench.submit(vec![record("a", "{}"), record("b", "{}")]);
-    change(&|end| PathBuf::from(format!("{}{end}", path.display())));
+    change(path);
     bench.tick();
     let failure = smol::block_on(bench.store.when_broken());
     assert_eq!(failure.class, StoreTrouble::Io);
@@ -103,17 +104,18 @@ const SAVED: &str = "everything that was accepted has been written into the data
 
 #[test]
 fn a_log_that_is_taken_away_is_saved_into_the_database() {
-    let changes: [(&str, &dyn Fn(&dyn Fn(&str) -> PathBuf)); 4] = [
-        ("wal-deleted", &|at| std::fs::remove_file(at("-wal")).expect("it goes")),
-        ("wal-replaced", &|at| {
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 4] = [
+        ("wal-deleted", |path| std::fs::remove_file(beside(path, "-wal")).expect("it goes")),
+        ("wal-replaced", |path| {
             // An older copy would be replayed over what is newer.
-            std::fs::copy(at("-wal"), at("-copy")).expect("it is copied");
-            std::fs::rename(at("-copy"), at("-wal")).expect("it is replaced");
+            std::fs::copy(beside(path, "-wal"), beside(path, "-copy")).expect("it is copied");
+            std::fs::rename(beside(path, "-copy"), beside(path, "-wal")).expect("it is replaced");
         }),
-        ("shm-replaced", &|at| std::fs::remove_file(at("-shm")).expect("it goes")),
-        ("shm-replaced", &|at| {
-            std::fs::write(at("-copy"), [0; 32_768]).expect("it is written");
-            std::fs::rename(at("-copy"), at("-shm")).expect("it is replaced");
+        ("shm-replaced", |path| std::fs::remove_file(beside(path, "-shm")).expect("it goes")),
+        ("shm-replaced", |path| {
+            std::fs::write(beside(path, "-copy"), [0; 32_768]).expect("it is written");
+            std::fs::rename(beside(path, "-copy"), beside(path, "-shm")).expect("it is replaced");
         }),
     ];
     for (code, change) in changes {
@@ -139,8 +141,9 @@ fn a_log_that_is_cut_short_is_never_written_over_the_database() {
     let first = Bench::at(&path);
     first.submit(vec![record("old", "{}")]);
     first.close();
-    let (reason, bench) = broken_by(&path, |at| {
-        let log = std::fs::File::options().write(true).open(at("-wal")).expect("it opens");
+    let (reason, bench) = broken_by(&path, |path| {
+        let log =
+            std::fs::File::options().write(true).open(beside(path, "-wal")).expect("it opens");
         log.set_len(0).expect("it is cut");
     });
     assert!(reason.contains("what was accepted since the last checkpoint is lost"), "{reason}");
@@ -163,7 +166,8 @@ fn rescued(folder: &Path) -> Option<PathBuf> {
 fn a_database_that_is_taken_away_is_saved_beside_it_and_not_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
-    let (reason, bench) = broken_by(&path, |at| std::fs::remove_file(at("")).expect("it goes"));
+    let (reason, bench) =
+        broken_by(&path, |path| std::fs::remove_file(beside(path, "")).expect("it goes"));
     assert_eq!(bench.codes(), ["database-deleted"]);
     bench.close();
     assert!(!path.exists(), "it is not made again");
@@ -191,7 +195,8 @@ fn a_database_that_is_replaced_is_saved_and_what_replaced_it_stays_as_it_is() {
     other.submit(vec![record("n", "{}")]);
     other.close();
     let bytes = std::fs::read(&new).expect("it is read");
-    let (_, bench) = broken_by(&path, |at| std::fs::rename(&new, at("")).expect("it is replaced"));
+    let (_, bench) =
+        broken_by(&path, |path| std::fs::rename(&new, beside(path, "")).expect("it is replaced"));
     assert_eq!(bench.codes(), ["database-replaced"]);
     bench.close();
     assert_eq!(ids_in(&rescued(folder.path()).expect("it is saved")), ["a", "b"]);
