@@ -9,7 +9,7 @@
 
 use super::OpenError;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -35,8 +35,21 @@ impl FileId {
         FileId { device: metadata.dev(), inode: metadata.ino() }
     }
 
+    /// What is at this path now, if anything; a fault where that cannot be told.
+    fn look(path: &Path) -> std::io::Result<Option<Self>> {
+        match path.metadata() {
+            Ok(metadata) => Ok(Some(FileId::of(&metadata))),
+            Err(fault)
+                if matches!(fault.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     fn at(path: &Path) -> Option<Self> {
-        path.metadata().ok().map(|it| FileId::of(&it))
+        FileId::look(path).ok().flatten()
     }
 }
 
@@ -194,23 +207,24 @@ impl StoreFiles {
     }
 
     /// What has happened to the files since they were opened, if anything. A file that SQLite has
-    /// open keeps its number, so another number is another file.
+    /// open keeps its number, so another number is another file. A path that cannot be looked at
+    /// says nothing.
     pub(super) fn change(&self) -> Option<FileChange> {
-        for path in [&self.path, &self.given] {
-            match FileId::at(path) {
-                None => return Some(FileChange::DatabaseDeleted),
-                Some(id) if id != self.id => return Some(FileChange::DatabaseReplaced),
-                Some(_) => {}
-            }
-        }
-        let (log, memory) = self.log.get()?;
-        match FileId::at(&self.log_path()) {
-            None => return Some(FileChange::LogDeleted),
-            Some(id) if id != *log => return Some(FileChange::LogReplaced),
-            Some(_) => {}
-        }
-        let now = FileId::at(&beside(&self.path, "-shm"));
-        (now != Some(*memory)).then_some(FileChange::SharedMemoryReplaced)
+        use FileChange as Change;
+        let changed = |path: &Path, id: FileId, deleted, replaced| match FileId::look(path) {
+            Ok(None) => Some(deleted),
+            Ok(Some(now)) if now != id => Some(replaced),
+            Ok(Some(_)) | Err(_) => None,
+        };
+        let database =
+            |path| changed(path, self.id, Change::DatabaseDeleted, Change::DatabaseReplaced);
+        database(&self.path).or_else(|| database(&self.given)).or_else(|| {
+            let (log, memory) = *self.log.get()?;
+            let (log_path, memory_path) = (self.log_path(), beside(&self.path, "-shm"));
+            let replaced = Change::SharedMemoryReplaced;
+            changed(&log_path, log, Change::LogDeleted, Change::LogReplaced)
+                .or_else(|| changed(&memory_path, memory, replaced, replaced))
+        })
     }
 
     /// The database is gone: the next start must not take that for a first one.
@@ -316,7 +330,7 @@ fn open_database(path: &Path) -> Result<(File, bool), OpenError> {
     let mut options = File::options();
     let options = options.read(true).write(true);
     match options.open(path) {
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => {
             let made = options.create(true).truncate(false).mode(0o600).open(path);
             Ok((made.map_err(|it| refused(path, &it))?, true))
         }
@@ -327,7 +341,7 @@ fn open_database(path: &Path) -> Result<(File, bool), OpenError> {
 /// SQLite would only say that it cannot open the database.
 fn must_be_ours(path: &Path) -> Result<(), OpenError> {
     match File::options().read(true).write(true).open(path) {
-        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(refused(path, &fault)),
+        Err(fault) if fault.kind() != ErrorKind::NotFound => Err(refused(path, &fault)),
         _ => Ok(()),
     }
 }
@@ -369,18 +383,19 @@ fn refuse_network(_: &File, _: &Path) -> Result<(), OpenError> {
 
 /// Why a file cannot be had, and what to do.
 pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
-    use std::io::ErrorKind as Kind;
     let path = path.display();
     match fault.kind() {
-        Kind::PermissionDenied => OpenError::Permission(format!(
+        ErrorKind::PermissionDenied => OpenError::Permission(format!(
             "{path} cannot be written: {fault}; change its owner or mode, or run as its owner"
         )),
-        Kind::ReadOnlyFilesystem => OpenError::Create(format!(
+        ErrorKind::ReadOnlyFilesystem => OpenError::Create(format!(
             "{path} cannot be written: {fault}; mount it for writing, or choose another path"
         )),
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => OpenError::Create(format!(
-            "there is no room for {path}: {fault}; make room on its disk"
-        )),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            OpenError::Create(format!(
+                "there is no room for {path}: {fault}; make room on its disk"
+            ))
+        }
         _ => OpenError::Create(format!("{path} cannot be opened: {fault}")),
     }
 }

@@ -144,6 +144,13 @@ impl Writer {
         }
     }
 
+    /// Whether there is a point in merging, writing the log into the database and deleting what is
+    /// old. On a full disk there is: it may make room.
+    pub(super) fn may_tidy(&self) -> bool {
+        let hopeless = [Obstacle::Locked, Obstacle::ReadOnly];
+        self.status.broken().is_none() && !hopeless.iter().any(|it| self.status.is_blocked_by(*it))
+    }
+
     /// What a batch waits for the lock now.
     pub(super) fn lock_wait(&self) -> Duration {
         if self.status.is_blocked_by(Obstacle::Locked) { LOCK_PROBE } else { LOCK_WAIT }

@@ -178,7 +178,7 @@ impl Writer {
             }
             Err(fault) => self.write_apart(batch, &fault),
         }
-        if self.status.trouble().is_some() {
+        if !self.may_tidy() {
             return;
         }
         if self.claims.wants_merge() {
@@ -374,7 +374,7 @@ impl Writer {
             self.probe_lock();
         }
         self.count_rows().ok();
-        if self.status.trouble().is_some() {
+        if !self.may_tidy() {
             return;
         }
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
