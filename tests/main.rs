@@ -24,6 +24,7 @@ mod passing;
 mod privacy;
 mod reload;
 mod retry;
+mod safety;
 mod supervisor;
 mod support;
 mod test;

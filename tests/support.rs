@@ -60,16 +60,24 @@ impl Engine {
     /// Starts `engine run FILE` with its data in `data`, on a free port, and waits until it is
     /// ready.
     pub(crate) fn start(file: &Path, data: &Path, more: &[&str]) -> Engine {
-        let mut engine = Engine::spawn(file, data, more);
-        let ready = engine.wait_for("ready http://");
-        let address = ready.split_whitespace().nth(1).and_then(|it| it.strip_prefix("http://"));
-        engine.address = address.expect("the ready line has an address").to_owned();
-        engine
+        Engine::spawn(file, data, more).ready()
     }
 
     /// The same without the wait; it has no address.
     pub(crate) fn spawn(file: &Path, data: &Path, more: &[&str]) -> Engine {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_engine"))
+        Engine::spawn_by(Command::new(env!("CARGO_BIN_EXE_engine")), file, data, more)
+    }
+
+    /// The same below limits that `shell` sets, such as `ulimit -n 20`.
+    pub(crate) fn spawn_limited(shell: &str, file: &Path, data: &Path) -> Engine {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{shell} && exec \"$@\""), "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_engine"));
+        Engine::spawn_by(command, file, data, &[])
+    }
+
+    fn spawn_by(mut command: Command, file: &Path, data: &Path, more: &[&str]) -> Engine {
+        let mut child = command
             .arg("run")
             .arg(file)
             .arg("--data")
@@ -94,6 +102,26 @@ impl Engine {
             }
         });
         Engine { child, address: String::new(), lines }
+    }
+
+    /// Waits until it is ready.
+    pub(crate) fn ready(mut self) -> Engine {
+        let ready = self.wait_for("ready http://");
+        let address = ready.split_whitespace().nth(1).and_then(|it| it.strip_prefix("http://"));
+        self.address = address.expect("the ready line has an address").to_owned();
+        self
+    }
+
+    /// Waits for it to end by itself; its exit code and what it said last.
+    pub(crate) fn end(&mut self) -> (i32, String) {
+        let mut status = None;
+        until("it ends by itself", || {
+            status = self.child.try_wait().expect("it is ours");
+            status.is_some()
+        });
+        let said = self.lines.iter().collect::<Vec<String>>().join("\n");
+        let code = status.and_then(|it| it.code());
+        (code.unwrap_or_else(|| panic!("{status:?}, and it said:\n{said}")), said)
     }
 
     /// The next line of standard error with `text` in it.

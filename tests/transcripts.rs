@@ -14,7 +14,8 @@
 use crate::support::root;
 use crate::support::world::{Behaviour, World};
 use stages::language::parse_duration;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -132,7 +133,11 @@ fn edit(world: &World, word: &str, rest: &str) {
     let path = world.path(name);
     let text = format!("{}\n", text.replace("\\n", "\n"));
     match word {
-        "write" => fs::write(path, text).expect("it writes"),
+        "write" => {
+            fs::write(&path, text).expect("it writes");
+            // As a secret is to be; others are told of.
+            fs::set_permissions(path, Permissions::from_mode(0o600)).expect("it is ours");
+        }
         "append" => {
             let mut whole = fs::read_to_string(&path).unwrap_or_default();
             whole.push_str(&text);

@@ -22,7 +22,7 @@ use serde_json::Value;
 use smol::lock::Semaphore;
 use stages::env::Env;
 use stages::event::{Event, StageResult};
-use stages::store::{DeadLetter, DeadLetterWhat, Store};
+use stages::store::{DeadLetter, DeadLetterWhat, Store, StoreFault};
 use stages::time::Timestamp;
 use std::collections::HashSet;
 use std::future::Future;
@@ -102,10 +102,16 @@ impl Answer {
 /// Why nothing of a submission was taken; worth trying again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
-    /// A short code: `queue`, `backlog`, `outbox`, `wal`, `stopping` or `store`.
+    /// A short code: `queue`, `backlog`, `wal`, `stopping`, or what the store's trouble says.
     pub code: &'static str,
     /// In words.
     pub reason: String,
+}
+
+impl From<StoreFault> for Unavailable {
+    fn from(fault: StoreFault) -> Self {
+        Unavailable { code: fault.class.code(), reason: fault.reason }
+    }
 }
 
 /// The engine of one pipeline.

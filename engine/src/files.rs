@@ -2,6 +2,10 @@
 //!
 //! Never: a read outside the pipeline's root, whatever the path in the file says.
 
+mod exposure;
+
+pub use exposure::{FileExposure, file_exposure, report_exposure};
+
 use stages::diagnostic::SourceText;
 use stages::language::{Files, Unread};
 use std::collections::BTreeMap;

@@ -4,13 +4,14 @@ mod signals;
 mod summary;
 
 use crate::engine::{Engine, Outbox};
-use crate::files::Place;
+use crate::files::{Place, report_exposure};
 use crate::http::app::Hubs;
 use crate::http::ports::NetworkPorts;
 use crate::load::{self, Loaded, ProcessEnvironment};
 use crate::log::{self, LogFormat};
 use crate::plan::{Plan, RunMode};
 use crate::reload::{self, EngineParts, PipelineFile, Reloader};
+use crate::resources;
 use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
@@ -21,12 +22,17 @@ use stages::contract::Fault;
 use stages::env::Env;
 use stages::fetch::Wire;
 use stages::language::Environment;
-use stages::store::{self, Settings, Store, Stored, Synchronous, Watcher};
+use stages::store::{
+    self, Settings, Store, StoreFault, StoreTrouble, Stored, Synchronous, Watcher,
+};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How long a stop waits for requests and tasks when the store is broken.
+const BROKEN_GRACE: Duration = Duration::from_millis(500);
 
 /// What `engine run` was asked.
 #[derive(Debug, Clone)]
@@ -60,6 +66,8 @@ fn failure(code: u8, message: impl Into<String>) -> Failure {
 
 /// Runs a pipeline until it is told to stop.
 pub fn run(mut options: Options) -> Result<(), Failure> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    resources::ensure(cores).map_err(|reason| failure(3, reason))?;
     // First of all: a signal from here on is an orderly stop.
     let signals = SignalWatch::start().map_err(|fault| failure(3, fault.to_string()))?;
     let env = Env::system();
@@ -81,12 +89,13 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
         tracing::info!("{line}");
     }
     let log = options.log;
+    report_exposure(&env.health, &files, &plan.secret_files);
     let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
     let bridge = Bridge { hubs: hubs.clone(), outbox: outbox.clone() };
     let opened =
         store::open(store_settings(&plan), reload::policy(&plan), env.clone(), Box::new(bridge));
     let (store, writer) = opened.map_err(|fault| failure(fault.exit_code(), fault.to_string()))?;
-    let threads = Threads::start(store.clone(), writer)?;
+    let threads = Threads::start(store.clone(), writer, cores)?;
     let wire = Arc::new(Wire::new(&env));
     let idle = wire.clone();
     threads.executor.spawn(async move { idle.close_idle().await }).detach();
@@ -108,6 +117,12 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
     let result = smol::block_on(live(parts, Start { plan, hash, files }, &options, &signals));
     threads.end()?;
     result
+}
+
+/// The store takes nothing before a restart: its exit code, and what to do.
+fn broken(fault: &StoreFault) -> Failure {
+    let code = if fault.class == StoreTrouble::Corrupt { 65 } else { 74 };
+    failure(code, fault.reason.clone())
 }
 
 /// What the first generation is made of.
@@ -151,6 +166,8 @@ async fn live(
         };
         // A reload under way is finished, not dropped half-way.
         let (_, ended) = smol::future::zip(following, until_end).await;
+        // Nothing more can be stored, so there is nothing to wait for but answers that say so.
+        let grace = if engine.store.is_broken() { grace.min(BROKEN_GRACE) } else { grace };
         reloader.close(grace).await;
         match options.mode.is_once {
             true => summary::after_once(&engine, engine.env.clock.monotonic() - began),
@@ -234,7 +251,12 @@ async fn until_end(
         signals.first().await;
         Ok(())
     };
-    smol::future::or(signalled, done).await
+    let broken = async {
+        engine.store.when_broken().await;
+        // The reason is told when the store is closed.
+        Ok(())
+    };
+    smol::future::or(broken, smol::future::or(signalled, done)).await
 }
 
 /// Waits until nothing is in flight and every delivery is settled.
@@ -274,7 +296,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(store: Store, writer: store::Writer) -> Result<Self, Failure> {
+    fn start(store: Store, writer: store::Writer, cores: usize) -> Result<Self, Failure> {
         let no_thread =
             |what: &str, fault: std::io::Error| failure(3, format!("cannot start {what}: {fault}"));
         let writer = std::thread::Builder::new()
@@ -283,7 +305,6 @@ impl Threads {
             .map_err(|fault| no_thread("the thread that writes the store", fault))?;
         let executor = Arc::new(smol::Executor::new());
         let (end, ended) = async_channel::bounded::<()>(1);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let mut workers = Vec::with_capacity(cores);
         for index in 0..cores {
             let (executor, ended) = (executor.clone(), ended.clone());
@@ -308,7 +329,11 @@ impl Threads {
         smol::block_on(self.store.close());
         drop(self.end);
         self.workers.into_iter().for_each(|thread| drop(thread.join()));
-        self.writer.join().map_err(|_| failure(74, "the thread that writes the store panicked"))
+        let writer = self.writer.join();
+        if let Some(fault) = self.store.failure() {
+            return Err(broken(&fault));
+        }
+        writer.map_err(|_| failure(74, "the thread that writes the store panicked"))
     }
 }
 

@@ -61,6 +61,7 @@ pub mod params;
 pub mod plan;
 pub mod reload;
 pub mod report;
+mod resources;
 pub mod run;
 pub mod simulate;
 pub mod spec;

@@ -32,7 +32,8 @@ use stages::expr::{Expr, Template};
 use stages::language::{Context, Globals};
 use stages::spanned::Span;
 use stages::store::{BacklogLimit, OutboxLimits};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What one pipeline file comes to.
@@ -86,6 +87,8 @@ pub struct Plan {
     pub effective: Arc<str>,
     /// Fingerprints of what nodes take from outside; empty where the plan will not run.
     pub secrets: Secrets,
+    /// Files that hold secrets.
+    pub secret_files: BTreeSet<PathBuf>,
 }
 
 /// What `engine run` was asked to start.
@@ -364,6 +367,7 @@ fn assemble(
     let (sources, stages) = (sources.collect(), stages.collect());
     let (sinks, notifiers) = (sinks.collect::<Vec<_>>(), notifiers.collect::<Vec<_>>());
     Plan {
+        secret_files: secret_files(&spec),
         name: arc(&spec.name),
         globals: Arc::new(globals(&spec)),
         timezone: spec.timezone.as_str().into(),

@@ -12,7 +12,7 @@ mod status;
 pub use status::Status;
 
 use crate::engine::{Engine, Outbox};
-use crate::files::Place;
+use crate::files::{Place, report_exposure};
 use crate::http::Limits;
 use crate::http::app::{App, Hubs, Surface};
 use crate::http::ports::{Port, Ports, Serving};
@@ -184,6 +184,8 @@ impl Reloader {
         };
         let files = loaded.files.clone();
         let running = self.engine.generation();
+        let of_running = &running.plan.secret_files;
+        let secret_files = loaded.plan.as_ref().map_or(of_running, |it| &it.secret_files).clone();
         let secrets = |plan: &Plan| plan.secrets.fingerprint();
         let version = (loaded.hash.clone(), loaded.plan.as_ref().map_or(0, secrets));
         if version == (running.hash.clone(), secrets(&running.plan)) {
@@ -191,6 +193,7 @@ impl Reloader {
         } else if self.rejected.as_ref() != Some(&version) {
             self.take(loaded, version, &running).await;
         }
+        report_exposure(&self.engine.env.health, &files, &secret_files);
         Some(files)
     }
 

@@ -27,19 +27,42 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Ends once the monotonic clock has passed `duration` from now.
     fn sleep(&self, duration: Duration) -> Pending<'static, ()>;
+
+    /// Time since the machine was started, where the system tells it.
+    fn boot(&self) -> Option<BootTime> {
+        None
+    }
+}
+
+/// Time since the machine was started. It never jumps, counts while the machine sleeps, and goes
+/// on over a restart of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootTime {
+    /// Tells one start of the machine from another; never 0.
+    pub id: u64,
+    /// How long ago it was.
+    pub since: Duration,
 }
 
 /// The real clock.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    boot: Option<u64>,
 }
 
 impl Default for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the door")]
     fn default() -> Self {
-        SystemClock { start: Instant::now() }
+        SystemClock { start: Instant::now(), boot: boot_id() }
     }
+}
+
+/// The name that Linux gives each of its starts, as a number.
+fn boot_id() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).take(15).collect();
+    u64::from_str_radix(&digits, 16).ok().map(|it| it + 1)
 }
 
 impl Clock for SystemClock {
@@ -61,6 +84,13 @@ impl Clock for SystemClock {
         Box::pin(async move {
             timer.await;
         })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn boot(&self) -> Option<BootTime> {
+        let since = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let since = Duration::try_from(since).ok()?;
+        Some(BootTime { id: self.boot?, since })
     }
 }
 

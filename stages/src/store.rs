@@ -7,12 +7,19 @@
 //! become visible; one thread gives it and one transaction makes it visible.
 
 mod admit;
+mod checksum;
 mod claim;
+mod clock;
+mod connect;
 mod deleted;
 mod deliveries;
 mod evict;
+mod fault;
+mod files;
 mod forget;
 mod grace;
+mod guard;
+mod holder;
 mod holdings;
 mod insert;
 mod json;
@@ -21,6 +28,7 @@ mod letters;
 mod merge;
 mod names;
 mod open;
+mod open_error;
 mod outbox;
 mod policy;
 mod query;
@@ -28,19 +36,26 @@ mod reader;
 mod readers;
 mod record;
 mod redrive;
+mod rescue;
 mod retention;
 mod rollup;
 mod rows;
 mod rules;
+mod scrub;
 mod share;
+mod space;
+mod status;
+mod submission;
 mod sweep;
 mod upkeep;
 mod wal;
 mod writer;
 
+pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
-pub use open::{OpenError, Place, Settings, open};
+pub use open::{Place, Settings, open};
+pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, Keep, Policy, Synchronous};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
@@ -55,64 +70,14 @@ pub use writer::{Watcher, Writer};
 use crate::env::Env;
 use claim::Keys;
 use readers::ReaderPool;
+use scrub::Scrub;
+use status::StoreStatus;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use submission::Submission;
 use writer::Command;
-
-/// Why the store did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreFault {
-    /// What kind of trouble it is.
-    pub class: StoreTrouble,
-    /// In words.
-    pub reason: String,
-}
-
-/// What kind of trouble a store has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreTrouble {
-    /// No space left; later may go.
-    Full,
-    /// Someone else holds the database; later may go.
-    Busy,
-    /// The disk failed; nothing more is taken.
-    Io,
-    /// The database is damaged; nothing more is taken.
-    Corrupt,
-    /// A limit of the outbox leaves no room; later may go.
-    NoRoom,
-    /// The store is closed.
-    Closed,
-    /// Anything else.
-    Other,
-}
-
-impl fmt::Display for StoreFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl From<rusqlite::Error> for StoreFault {
-    fn from(fault: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode as Code;
-        let class = match fault.sqlite_error_code() {
-            Some(Code::DiskFull) => StoreTrouble::Full,
-            Some(Code::DatabaseBusy | Code::DatabaseLocked) => StoreTrouble::Busy,
-            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => StoreTrouble::Io,
-            Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreTrouble::Corrupt,
-            _ => StoreTrouble::Other,
-        };
-        StoreFault { class, reason: format!("the store says: {fault}") }
-    }
-}
-
-fn closed() -> StoreFault {
-    StoreFault { class: StoreTrouble::Closed, reason: "the store is closed".to_owned() }
-}
 
 /// Upper bounds of the buckets of [`Figures::commits`], in microseconds.
 pub const COMMIT_BUCKETS: [u64; 10] =
@@ -148,12 +113,12 @@ pub struct Figures {
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
-    /// Whether the store takes nothing more.
-    pub is_broken: AtomicBool,
     /// Bytes of the log's file beside the database, as of the last housekeeping.
     pub wal_bytes: AtomicU64,
     /// Whether the log is so large that no more events may be taken.
     pub is_log_full: AtomicBool,
+    /// Bytes that are free on the store's disk; 0 for a store in memory.
+    pub free_bytes: AtomicU64,
 }
 
 /// A handle to the store; cheap to clone.
@@ -170,17 +135,28 @@ struct Shared {
     figures: Arc<Figures>,
     tallies: Arc<Mutex<Vec<Tally>>>,
     name: Arc<str>,
+    status: Arc<StoreStatus>,
+    scrub: Mutex<Scrub>,
 }
 
 impl Store {
     /// Writes all of `entries` in one transaction, together with what others wait to write.
     /// Returns after the commit, one receipt for each. A fault means that nothing was written.
+    ///
+    /// Dropped before the writer begins, nothing is written; dropped later, all of it may be, and
+    /// who sends it again learns that it is a duplicate. While another program holds the lock on
+    /// the database, the fault comes within a few seconds.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
-        let claims = entries.iter().map(|it| self.shared.keys.claim_of(it)).collect();
-        let command = Command::Write { entries, claims, reply };
-        self.shared.commands.send(command).await.map_err(|_| closed())?;
-        answer.recv().await.map_err(|_| closed())?
+        let hashes = entries.iter().map(|it| self.shared.keys.hash_of(it)).collect();
+        let command = Command::Write(Submission { entries, hashes, reply: Some(reply) });
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
+    }
+
+    /// Nobody writes any more: the store was closed, or the reason why not.
+    fn gone(&self) -> StoreFault {
+        self.shared.status.broken().unwrap_or_else(StoreFault::closed)
     }
 
     /// Counts something that leaves no row; written with the next commit.
@@ -199,13 +175,17 @@ impl Store {
         job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
     ) -> Result<T, StoreFault> {
         let mut lease = self.shared.readers.lease(&*self.shared.env.clock).await?;
+        let (keys, status) = (self.shared.keys, self.shared.status.clone());
         // Goes with this future: a query that nobody waits for any more is stopped.
         let interest = Arc::new(());
         let wanted = Arc::downgrade(&interest);
-        let work = move || job(&Reader::new(lease.connection(), wanted));
+        let work = move || {
+            let result = job(&Reader::new(lease.connection(), keys, &status, wanted));
+            result.inspect_err(|fault| status.note_read(fault))
+        };
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
-        result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?
+        result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()))?
     }
 
     /// Connections that no query uses now.
@@ -218,17 +198,19 @@ impl Store {
         let (reply, answer) = async_channel::bounded(1);
         let hashes = sources.iter().map(|it| self.shared.keys.id_hash(it, id)).collect();
         let command = Command::Find { hashes, reply };
-        self.shared.commands.send(command).await.map_err(|_| closed())?;
-        answer.recv().await.map_err(|_| closed())?
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
     }
 
-    /// Housekeeping: counts, checkpoints, merging, retention. To be called about once a second;
+    /// Housekeeping: whether the files are still there, room and locks, counts, checkpoints,
+    /// merging, retention, and once a day a look at every row. To be called about once a second;
     /// works for at most a third of one.
     pub async fn tick(&self) {
         let (reply, answer) = async_channel::bounded(1);
         if self.shared.commands.send(Command::Tick { reply }).await.is_ok() {
             answer.recv().await.ok();
         }
+        self.scrub().await;
     }
 
     /// Applies retention now and to the end.
@@ -257,9 +239,43 @@ impl Store {
         &self.shared.figures
     }
 
+    /// Why it takes no events now, if it does not: for a while, or until a restart where the
+    /// trouble is final.
+    pub fn trouble(&self) -> Option<StoreFault> {
+        let closed = || self.shared.commands.is_closed().then(StoreFault::closed);
+        self.shared.status.trouble().or_else(closed)
+    }
+
     /// Whether it takes events.
     pub fn is_healthy(&self) -> bool {
-        !self.shared.figures.is_broken.load(Ordering::Relaxed) && !self.shared.commands.is_closed()
+        self.trouble().is_none()
+    }
+
+    /// Whether it takes nothing before a restart.
+    pub fn is_broken(&self) -> bool {
+        self.shared.status.broken().is_some() || self.shared.commands.is_closed()
+    }
+
+    /// Why the store takes nothing before a restart and what to do, once it is so.
+    pub fn failure(&self) -> Option<StoreFault> {
+        self.shared.status.failure()
+    }
+
+    /// Ends when the store takes nothing before a restart, with the reason and what to do: its
+    /// disk failed, its files were taken away, it is damaged, or its writer panicked.
+    pub async fn when_broken(&self) -> StoreFault {
+        self.shared.status.when_broken().await
+    }
+
+    /// Places of damaged events behind `after`, up to and with `up_to`, as far as they are known:
+    /// what [`Reader::stream`] leaves out.
+    pub fn damaged(&self, after: u64, up_to: u64) -> Vec<u64> {
+        self.shared.status.damaged_between(after, up_to)
+    }
+
+    /// How many rows are known to be damaged.
+    pub fn damaged_count(&self) -> usize {
+        self.shared.status.damaged_count()
     }
 
     /// The sink's name under which events are visible.

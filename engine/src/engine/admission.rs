@@ -68,8 +68,8 @@ impl Engine {
         if self.stopping.load(Ordering::SeqCst) {
             return refuse("stopping", "the engine is stopping");
         }
-        if !self.store.is_healthy() {
-            return refuse("store", "the store takes nothing");
+        if let Some(trouble) = self.store.trouble() {
+            return Err(trouble.into());
         }
         let figures = self.store.figures();
         if BACKLOG_ROWS <= figures.pending.load(Ordering::Relaxed)

@@ -53,9 +53,9 @@ impl Engine {
         let receipts = loop {
             match self.store.submit(vec![entry.clone()]).await {
                 Ok(receipts) => break receipts,
-                Err(_) if !self.store.is_healthy() => return,
+                Err(_) if self.store.is_broken() => return,
                 Err(fault) => {
-                    tracing::warn!(reason = %fault, "a finished event was not stored; trying again");
+                    tracing::debug!(reason = %fault, "a finished event was not stored; trying again");
                     self.env.clock.sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -10,7 +10,7 @@ use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
 use crate::spec::Overflow;
 use stages::event::{Event, Priority};
-use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, StoreTrouble, Tally};
+use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
 use stages::time::Timestamp;
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Engine {
             return Ok(());
         }
         let saved = self.store.submit(entries).await;
-        saved.map(|_| ()).map_err(|it| Unavailable { code: "store", reason: it.reason })
+        saved.map(|_| ()).map_err(Unavailable::from)
     }
 
     /// Runs the local stages and chooses the road.
@@ -212,11 +212,7 @@ impl Engine {
         abandoned.cancel();
         receipts.map_err(|fault| {
             self.metrics.count(Fate::Shed, count as u64);
-            let code = match fault.class {
-                StoreTrouble::NoRoom => "outbox",
-                _ => "store",
-            };
-            Unavailable { code, reason: fault.reason }
+            Unavailable::from(fault)
         })
     }
 

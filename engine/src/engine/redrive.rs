@@ -111,7 +111,7 @@ impl Engine {
         }
         let seq = letter.seq.unwrap_or_default();
         let event = self.store.read(move |it| it.by_seq(&[seq])).await;
-        let event = event.map_err(|it| Unavailable { code: "store", reason: it.reason })?;
+        let event = event.map_err(Unavailable::from)?;
         if event.is_empty() {
             let reason = "its event is no longer in the store";
             return Ok(Redriven::Untried(reason.to_owned()));
@@ -124,7 +124,7 @@ impl Engine {
 
     async fn written(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, Unavailable> {
         let written = self.store.submit(entries).await;
-        written.map_err(|it| Unavailable { code: "store", reason: it.reason })
+        written.map_err(Unavailable::from)
     }
 }
 

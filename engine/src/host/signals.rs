@@ -2,7 +2,7 @@
 //!
 //! SIGTERM and SIGINT ask for an orderly stop, and at once when they come again; SIGHUP asks for a
 //! reload. SIGUSR1 and SIGUSR2 do nothing: a tool that sends one to the wrong process must not end
-//! the engine.
+//! the engine. Nor does SIGXFSZ: a file that has reached its limit is a fault of a write.
 
 use async_signal::{Signal, Signals};
 use event_listener::Event;
@@ -28,8 +28,9 @@ struct Shared {
 impl SignalWatch {
     /// Watches from now on, on a thread of its own. The error is that the system does not let us.
     pub(super) fn start() -> std::io::Result<Self> {
-        let wanted = [Signal::Term, Signal::Int, Signal::Hup, Signal::Usr1, Signal::Usr2];
-        let signals = Signals::new(wanted)?;
+        let asked = [Signal::Term, Signal::Int, Signal::Hup];
+        let ignored = [Signal::Usr1, Signal::Usr2, Signal::Xfsz];
+        let signals = Signals::new(asked.into_iter().chain(ignored))?;
         let shared = Arc::<Shared>::default();
         let watch = SignalWatch { shared: shared.clone() };
         let thread = std::thread::Builder::new().name("signals".to_owned());

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use stages::event::Priority;
 use stages::language::parse_duration;
 use stages::store::{
-    BacklogSize, COMMIT_BUCKETS, Cursor, EventQuery, Figures, StoreFault, write_summary,
+    BacklogSize, COMMIT_BUCKETS, Cursor, EventQuery, Figures, StoreFault, StoreTrouble,
+    write_summary,
 };
 use stages::time::Timestamp;
 use std::collections::BTreeMap;
@@ -62,8 +63,16 @@ fn problem(status: u16, detail: &str) -> Response {
 }
 
 fn failed(fault: &StoreFault) -> Response {
-    tracing::warn!(reason = %fault, "a query failed");
-    problem(500, &fault.reason)
+    let status = match fault.class {
+        StoreTrouble::Full | StoreTrouble::Busy | StoreTrouble::ReadOnly => 503,
+        StoreTrouble::Other => {
+            tracing::warn!(reason = %fault, "a query failed");
+            500
+        }
+        // The state of the store says so.
+        _ => 500,
+    };
+    problem(status, &fault.reason)
 }
 
 async fn page(request: Request<App>) -> Answer {
@@ -298,6 +307,10 @@ async fn metrics(request: Request<App>) -> Answer {
     text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
     outbox(&mut text, &generation, figures);
     deleted(&mut text, figures);
+    let free = load(&figures.free_bytes);
+    text.gauge("engine_store_disk_free_bytes", "Bytes free on the disk of the database", free);
+    let damaged = engine.store.damaged_count() as f64;
+    text.gauge("engine_store_damaged_rows", "Rows that are not what was written", damaged);
     text.family("engine_queue_length", "gauge", "Events that wait");
     text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
     text.family("engine_queue_capacity", "gauge", "Events that may wait");

@@ -19,6 +19,10 @@ impl Backlog for StoreBacklog {
         })
     }
 
+    fn damaged(&self, after_pos: u64, up_to: u64) -> Vec<u64> {
+        self.0.damaged(after_pos, up_to)
+    }
+
     fn taken_pos(&self) -> u64 {
         self.0.figures().taken_pos.load(Ordering::Relaxed)
     }

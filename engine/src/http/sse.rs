@@ -26,6 +26,12 @@ pub trait Backlog: Send + Sync {
 
     /// The highest position that is visible.
     fn highest_pos(&self) -> u64;
+
+    /// Positions in the same range that can never be sent, because what is there is damaged; of
+    /// what [`Backlog::chunk`] has read.
+    fn damaged(&self, _after_pos: u64, _up_to: u64) -> Vec<u64> {
+        Vec::new()
+    }
 }
 
 /// A stretch of the store.
@@ -306,14 +312,26 @@ impl Client {
             gap(self.place.hub(), self.cursor, taken, out);
             self.cursor = taken;
         }
-        let events: Vec<_> = chunk
-            .events
-            .into_iter()
-            .filter(|it| self.cursor < it.pos && self.place.hub().takes(it))
-            .map(|it| Arc::new(Framed::new(it)))
-            .collect();
-        self.take(&events, chunk.to.max(self.cursor), out);
+        let last = chunk.to.max(self.cursor);
+        let mut rest = chunk.events.as_slice();
+        for pos in self.backlog.damaged(self.cursor, last) {
+            let before = rest.partition_point(|it| it.pos < pos);
+            self.take_stored(&rest[..before], pos - 1, out);
+            rest = &rest[before..];
+            gap(self.place.hub(), pos - 1, pos, out);
+            self.cursor = pos;
+        }
+        self.take_stored(rest, last, out);
         Ok(())
+    }
+
+    fn take_stored(&mut self, chunk: &[Arc<Stored>], last: u64, out: &mut Vec<u8>) {
+        let events: Vec<_> = chunk
+            .iter()
+            .filter(|it| self.cursor < it.pos && self.place.hub().takes(it))
+            .map(|it| Arc::new(Framed::new(it.clone())))
+            .collect();
+        self.take(&events, last.max(self.cursor), out);
     }
 
     fn take(&mut self, events: &[Arc<Framed>], to: u64, out: &mut Vec<u8>) {

@@ -176,7 +176,7 @@ impl DeliveryWorker {
                 let mut due = reader.due(&name, now, DueLimits { first, again, ..limits })?;
                 due.retain(|delivery| !under_way.contains(&delivery.seq));
                 let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
-                Ok((due, reader.by_seq(&seqs)?, reader.next_due(&name)?))
+                Ok((due, reader.intact_by_seq(&seqs)?, reader.next_due(&name)?))
             })
             .await?;
         let mut retries = 0;
@@ -206,9 +206,9 @@ impl DeliveryWorker {
     }
 }
 
-/// One attempt, up to the commit that settles it. Where it is not made, or its end cannot be
-/// stored, the delivery is as it was, and the key of the next attempt tells the other side that it
-/// is the same.
+/// One attempt, up to the commit that settles it. Where it is not made, or a stop comes before its
+/// end is stored, the delivery is as it was, and the key of the next attempt tells the other side
+/// that it is the same.
 async fn attempt(
     engine: &Engine,
     target: &Target,
@@ -226,7 +226,7 @@ async fn attempt(
             ticket.end(end_of(&target.policy, &result), clock.monotonic(), backoff);
             result
         }
-        None => Err(Fault::permanent("the event cannot be read from the store")),
+        None => Err(Fault::permanent("the event is gone or damaged")),
     };
     if let Some(permit) = permit {
         permit.end(clock.monotonic(), result.as_ref().is_err_and(Fault::is_transient));
@@ -238,7 +238,11 @@ async fn attempt(
     }
     let settlement = settle::settlement(engine, target, &delivery, result);
     engine.metrics.delivered(&target.name, settlement.state.word());
-    if engine.store.submit(vec![Entry::Settle(settlement)]).await.is_err() {
+    // However long the store takes: until it is noted, the call would be made again.
+    while engine.store.submit(vec![Entry::Settle(settlement.clone())]).await.is_err() {
+        if engine.is_stopping() || engine.store.is_broken() {
+            return;
+        }
         clock.sleep(STORE_PAUSE).await;
     }
 }

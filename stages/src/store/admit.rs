@@ -7,7 +7,8 @@
 
 use super::outbox::{OnFull, OutboxSizes, Shortage};
 use super::record::{Entry, Finished};
-use super::writer::{Submission, Writer, answer};
+use super::submission::Submission;
+use super::writer::Writer;
 use super::{StoreFault, StoreTrouble};
 use crate::health::{PartRole, Problem};
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ impl Writer {
                 None => admitted.push(submission),
                 Some(shortage) => {
                     let reason = shortage.to_string();
-                    answer(&submission, Err(StoreFault { class: StoreTrouble::NoRoom, reason }));
+                    submission.answer(Err(StoreFault::new(StoreTrouble::NoRoom, reason)));
                     full.push(shortage);
                 }
             }
@@ -45,7 +46,7 @@ impl Writer {
     /// Why a submission does not fit behind what is `ahead` of it; what fits is added to that.
     fn lacks_room(&self, submission: &Submission, ahead: &mut OutboxSizes) -> Option<Shortage> {
         let mut with_it = None;
-        for (entry, claim) in submission.entries.iter().zip(&submission.claims) {
+        for (entry, hash) in submission.entries.iter().zip(&submission.hashes) {
             let shortage = match entry.bare() {
                 Entry::Record(finished) if !finished.deliveries.is_empty() => {
                     let sizes = with_it.get_or_insert_with(|| ahead.clone());
@@ -59,7 +60,7 @@ impl Writer {
                 _ => None,
             };
             // What came before is answered so, whether there is room or not.
-            let is_known = || claim.is_some_and(|it| self.claims.knows(&self.connection, it));
+            let is_known = || hash.claim.is_some_and(|it| self.claims.knows(&self.connection, it));
             if shortage.is_some() && !is_known() {
                 return shortage;
             }

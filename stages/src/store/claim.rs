@@ -4,9 +4,9 @@
 //! hashes wait in memory and are merged into `seen` sorted, many at a time, which touches each
 //! page once for many keys.
 
-use super::StoreFault;
 use super::merge::RunningMerge;
 use super::record::Entry;
+use super::{StoreFault, StoreTrouble};
 use crate::event::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
@@ -31,6 +31,19 @@ impl Claim {
     pub(super) fn body_hash(self) -> i64 {
         self.body
     }
+}
+
+/// What is worked out about an entry by who submits it, so that the one writer need not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EntryHash {
+    pub(super) claim: Option<Claim>,
+    /// Of the bytes of an event that is recorded, accepted or finished.
+    pub(super) body: i64,
+}
+
+impl EntryHash {
+    /// Of what claims nothing and is no event.
+    pub(super) const NONE: EntryHash = EntryHash { claim: None, body: 0 };
 }
 
 /// What a claim came to.
@@ -76,7 +89,7 @@ impl Keys {
 
     /// Apart from the hashes of ids, also where owner and key read like a source and an id.
     fn once_hash(self, owner: &str, key: &str) -> i64 {
-        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        let mut hasher = self.hasher();
         hasher.write(b"once");
         hasher.write_u64(u64::MAX - owner.len() as u64);
         hasher.write(owner.as_bytes());
@@ -84,25 +97,45 @@ impl Keys {
         hasher.finish() as i64
     }
 
-    fn of(self, event: &Event) -> Claim {
-        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
+    /// The hash of bytes: what a claim compares, and a part of a row's checksum.
+    pub(super) fn body_hash(self, bytes: &[u8]) -> i64 {
         let mut hasher = SipHasher13::new_with_keys(self.1, self.0);
-        hasher.write(event.body.received());
-        Claim { id, body: hasher.finish() as i64, once: None }
+        hasher.write(bytes);
+        hasher.finish() as i64
     }
 
-    /// What an entry claims; `None` for what claims nothing or has claimed before.
-    pub(super) fn claim_of(self, entry: &Entry) -> Option<Claim> {
+    /// Begins a checksum.
+    pub(super) fn hasher(self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+
+    fn of(self, event: &Event) -> EntryHash {
+        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
+        let received = self.body_hash(event.body.received());
+        // Most often they are the same bytes.
+        let body = match event.body.message() {
+            Some(_) => received,
+            None => self.body_hash(&event.body.bytes),
+        };
+        EntryHash { claim: Some(Claim { id, body: received, once: None }), body }
+    }
+
+    /// What an entry claims, if it claims anything and has not before, and the hash of its bytes.
+    pub(super) fn hash_of(self, entry: &Entry) -> EntryHash {
+        let only_body = |bytes| EntryHash { claim: None, body: self.body_hash(bytes) };
         match entry {
-            Entry::Record(finished) => Some(self.of(&finished.event)),
-            Entry::Accept(event) => Some(self.of(event)),
-            Entry::Bury { event, .. } if event.seq == 0 => Some(self.of(event)),
+            Entry::Record(finished) => self.of(&finished.event),
+            Entry::Accept(event) => self.of(event),
+            Entry::Bury { event, .. } if event.seq == 0 => self.of(event),
+            Entry::Finish(finished) => only_body(&finished.event.body.bytes),
+            Entry::Reopen { event, .. } => only_body(&event.body.bytes),
             Entry::Once { owner, key, entry } => {
-                let claim = self.claim_of(entry)?;
-                Some(Claim { once: Some(self.once_hash(owner, key)), ..claim })
+                let hash = self.hash_of(entry);
+                let once = Some(self.once_hash(owner, key));
+                EntryHash { claim: hash.claim.map(|it| Claim { once, ..it }), ..hash }
             }
-            Entry::Retry { entry, .. } | Entry::OrLetter { entry, .. } => self.claim_of(entry),
-            _ => None,
+            Entry::Retry { entry, .. } | Entry::OrLetter { entry, .. } => self.hash_of(entry),
+            _ => EntryHash::NONE,
         }
     }
 }
@@ -135,12 +168,15 @@ impl Claims {
             let mut rows = statement.query([merged as i64])?;
             while let Some(row) = rows.next()? {
                 let seq = row.get::<_, i64>(0)? as u64;
-                let (source, id): (String, String) = (row.get(1)?, row.get(2)?);
-                let bytes: Vec<u8> = row.get(3)?;
-                let mut hasher = SipHasher13::new_with_keys(keys.1, keys.0);
-                hasher.write(&bytes);
-                let body = row.get::<_, Option<i64>>(4)?.unwrap_or(hasher.finish() as i64);
+                // A row that is damaged claims nothing; whoever reads it says so.
+                let (Ok(source), Ok(id), Ok(bytes), Ok(message)) =
+                    (row.get(1), row.get(2), row.get(3), row.get::<_, Option<i64>>(4))
+                else {
+                    continue;
+                };
+                let (source, id, bytes): (String, String, Vec<u8>) = (source, id, bytes);
                 if merged < seq {
+                    let body = message.unwrap_or_else(|| keys.body_hash(&bytes));
                     claims.unmerged.insert(keys.id_hash(&source, &id), (seq, body));
                 }
             }
@@ -158,7 +194,12 @@ impl Claims {
         let Some((seq, body)) = self.lookup(connection, claim.id)? else {
             return Ok(Verdict::New);
         };
-        if let Some((source, id)) = super::rows::id_of(connection, seq)?
+        let known = match super::rows::id_of(connection, seq) {
+            // A row that cannot be read decides no more than one that is gone.
+            Err(fault) if fault.class == StoreTrouble::Damaged => None,
+            known => known?,
+        };
+        if let Some((source, id)) = known
             && (source != *event.envelope.source || id != *event.envelope.id)
         {
             return Ok(Verdict::Collision);

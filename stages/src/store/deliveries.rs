@@ -200,21 +200,24 @@ impl Batch<'_> {
         let waiting: Vec<Arc<str>> =
             self.holdings.outbox.by_target().map(|it| it.0.clone()).collect();
         let mut left = PARKED_MAX;
+        let latest = self.now.plus(super::guard::DUE_MAX).0;
         for sink in waiting {
             let sql = match present.contains(&sink) {
                 true => {
-                    "UPDATE delivery_rows SET state = 0 WHERE sink = ?1 AND seq IN
+                    // A clock that was ahead may have put them off for years.
+                    "UPDATE delivery_rows SET state = 0, not_before = min(not_before, ?3)
+                        WHERE sink = ?1 AND seq IN
                         (SELECT seq FROM delivery_rows INDEXED BY delivery_rows_parked
                             WHERE sink = ?1 AND state = 3 LIMIT ?2)"
                 }
                 false => {
-                    "UPDATE delivery_rows SET state = 3 WHERE sink = ?1 AND seq IN
+                    "UPDATE delivery_rows SET state = 3 WHERE ?3 = ?3 AND sink = ?1 AND seq IN
                         (SELECT seq FROM delivery_rows INDEXED BY delivery_rows_due
                             WHERE sink = ?1 AND state = 0 LIMIT ?2)"
                 }
             };
-            let moved =
-                self.connection.prepare_cached(sql)?.execute(params![&*sink, left as i64])?;
+            let values = params![&*sink, left as i64, latest];
+            let moved = self.connection.prepare_cached(sql)?.execute(values)?;
             left -= moved.min(left);
         }
         self.effects.parking = Some((left == 0).then(|| present.to_vec()));

@@ -1,12 +1,14 @@
 //! One entry into the tables, within the writer's transaction.
 
 use super::StoreFault;
-use super::claim::{Claim, Claims, Verdict};
+use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
+use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
 use super::holdings::StoreHoldings;
 use super::names::{Names, Sort};
 use super::outbox::OutboxLimits;
 use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
+use super::submission::Submission;
 use super::writer::Effects;
 use crate::event::{DataAt, Event, StageResult};
 use crate::time::Timestamp;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 /// A transaction's work.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
+    pub(super) keys: Keys,
     pub(super) claims: &'a mut Claims,
     pub(super) names: &'a mut Names,
     pub(super) counter: &'a mut u64,
@@ -33,15 +36,25 @@ pub(super) struct Batch<'a> {
 pub(super) type Written = Result<Receipt, StoreFault>;
 
 impl Batch<'_> {
-    /// Writes one entry; `claim` is what it claims, if anything.
-    pub(super) fn write(&mut self, entry: &Entry, claim: Option<Claim>) -> Written {
+    /// Writes a submission: one receipt for each entry, and none when nobody waits for it.
+    pub(super) fn write_all(&mut self, all: &Submission) -> Result<Vec<Receipt>, StoreFault> {
+        if !all.is_wanted() {
+            return Ok(Vec::new());
+        }
+        assert_eq!(all.entries.len(), all.hashes.len(), "one hash for each entry");
+        all.entries.iter().zip(&all.hashes).map(|(entry, hash)| self.write(entry, *hash)).collect()
+    }
+
+    /// Writes one entry; `hash` is what its submitter worked out about it.
+    pub(super) fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+        let claim = hash.claim;
         match entry {
             Entry::Record(finished) => match self.claim(claim, &finished.event)? {
-                Ok(seq) => self.store(finished, seq, seq, message_hash(claim, &finished.event)),
+                Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event)),
                 Err(known) => Ok(known),
             },
             Entry::Accept(event) => match self.claim(claim, event)? {
-                Ok(seq) => self.accept(event, seq, message_hash(claim, event)),
+                Ok(seq) => self.accept(event, seq, RowHash::of(hash, event)),
                 Err(known) => Ok(known),
             },
             Entry::Finish(finished) => {
@@ -49,7 +62,8 @@ impl Batch<'_> {
                     return Ok(Receipt::Duplicate { seq: finished.event.seq });
                 };
                 let pos = self.next();
-                self.store(finished, finished.event.seq, pos, left.message_hash)
+                let hash = RowHash { body: hash.body, message: left.message_hash };
+                self.store(finished, finished.event.seq, pos, hash)
             }
             Entry::Discard { event, .. } => {
                 if self.leave_inbox(event)?.is_none() {
@@ -58,8 +72,8 @@ impl Batch<'_> {
                 self.rollups.add(&Tally::of(event, "discarded"));
                 Ok(Receipt::Done)
             }
-            Entry::Bury { event, letter } => self.bury(event, letter, claim),
-            Entry::Once { entry, .. } => self.once(entry, claim),
+            Entry::Bury { event, letter } => self.bury(event, letter, hash),
+            Entry::Once { entry, .. } => self.once(entry, hash),
             Entry::Refuse(letter) => {
                 self.letter(letter)?;
                 self.rollups.add(&Tally::of_letter(letter));
@@ -67,20 +81,17 @@ impl Batch<'_> {
             }
             Entry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
             Entry::Settle(settlement) => self.settle(settlement),
-            Entry::Result { seq, stage, generation, output } => self.run(
-                // Only while the event is under way: it may have ended meanwhile.
-                "INSERT OR REPLACE INTO results (seq, stage, generation, output)
-                 SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM inbox WHERE seq = ?1)",
-                params![*seq as i64, &**stage, *generation as i64, output],
-            ),
+            Entry::Result { seq, stage, generation, output } => {
+                self.keep_result(*seq, stage, *generation, output)
+            }
             Entry::Reload(reload) => self.reload(reload),
             Entry::Park { sinks } => self.park(sinks),
             Entry::DropLetter { id } => self.drop_letter(*id as i64),
-            Entry::Retry { letter, entry } => self.retry(*letter as i64, entry, claim),
-            Entry::Reopen { letter, event } => self.reopen(*letter as i64, event),
+            Entry::Retry { letter, entry } => self.retry(*letter as i64, entry, hash),
+            Entry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
             Entry::Redeliver { letter } => self.redeliver(*letter as i64),
             Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
-            Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, claim),
+            Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
             Entry::Audit(audit) => self.audit(audit),
         }
     }
@@ -115,49 +126,70 @@ impl Batch<'_> {
     }
 
     /// The entry, unless another one claimed its key before.
-    fn once(&mut self, entry: &Entry, claim: Option<Claim>) -> Written {
-        let claim = claim.expect("what is to happen once claims its id");
+    fn once(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+        let claim = hash.claim.expect("what is to happen once claims its id");
         match self.claims.judge_once(self.connection, claim)? {
             Some(Verdict::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
             Some(Verdict::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
             Some(Verdict::New | Verdict::Collision) | None => {}
         }
-        let receipt = self.write(entry, Some(claim))?;
+        let receipt = self.write(entry, hash)?;
         if let Receipt::Stored { seq, .. } | Receipt::Accepted { seq } = receipt {
             Claims::take_once(self.connection, claim, seq)?;
         }
         Ok(receipt)
     }
 
-    pub(super) fn accept(&mut self, event: &Event, seq: u64, message_hash: Option<i64>) -> Written {
+    pub(super) fn accept(&mut self, event: &Event, seq: u64, hash: RowHash) -> Written {
         let (from, size, own) = data_columns(event);
         let envelope = &event.envelope;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
-                    subject, correlation, parent, data_from, data_size, data, body, message_hash)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                seq as i64,
-                event.generation as i64,
-                envelope.received.0,
-                envelope.time.0,
-                envelope.priority as i64,
-                &*envelope.kind,
-                &*envelope.source,
-                &*envelope.id,
-                &*envelope.subject,
-                envelope.correlation_id.as_deref(),
-                envelope.parent_id.as_deref(),
-                from,
-                size,
-                own,
-                &*event.body.bytes,
-                message_hash,
-            ])?;
-        self.holdings.inbox.add(event.body.bytes.len() as u64);
+        let bytes = &*event.body.bytes;
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Inbox,
+            "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
+                subject, correlation, parent, data_from, data_size, data, message_hash, body,
+                checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(seq as i64),
+                number(event.generation as i64),
+                number(envelope.received.0),
+                number(envelope.time.0),
+                number(envelope.priority as i64),
+                text(&envelope.kind),
+                text(&envelope.source),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                maybe_number(from),
+                maybe_number(size),
+                maybe_text(own),
+                maybe_number(hash.message),
+            ],
+            Some(RowBody { bytes, hash: hash.body }),
+        )?;
+        self.holdings.inbox.add(bytes.len() as u64);
         Ok(Receipt::Accepted { seq })
+    }
+
+    /// Only while the event is under way: it may have ended meanwhile.
+    fn keep_result(&mut self, seq: u64, stage: &str, generation: u64, output: &str) -> Written {
+        let sql = "SELECT 1 FROM inbox WHERE seq = ?";
+        if self.connection.prepare_cached(sql)?.exists([seq as i64])? {
+            insert(
+                self.connection,
+                self.keys,
+                SummedTable::Result,
+                "INSERT OR REPLACE INTO results (seq, stage, generation, output, checksum)
+                 VALUES (?, ?, ?, ?, ?)",
+                &[number(seq as i64), text(stage), number(generation as i64), text(output)],
+                None,
+            )?;
+        }
+        Ok(Receipt::Done)
     }
 
     /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
@@ -173,16 +205,10 @@ impl Batch<'_> {
         Ok(Some(LeftInbox { message_hash }))
     }
 
-    fn store(
-        &mut self,
-        finished: &Finished,
-        seq: u64,
-        pos: u64,
-        message_hash: Option<i64>,
-    ) -> Written {
+    fn store(&mut self, finished: &Finished, seq: u64, pos: u64, hash: RowHash) -> Written {
         let event = &finished.event;
         let enrich = enrich_text(event);
-        self.insert_row(finished, (seq, pos), &enrich, message_hash)?;
+        self.insert_row(finished, (seq, pos), &enrich, hash)?;
         let bytes = event.body.size() + enrich.len() as u64;
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq, bytes)?;
@@ -207,7 +233,7 @@ impl Batch<'_> {
         finished: &Finished,
         (seq, pos): (u64, u64),
         enrich: &str,
-        message_hash: Option<i64>,
+        hash: RowHash,
     ) -> Result<(), StoreFault> {
         let event = &finished.event;
         let envelope = &event.envelope;
@@ -220,36 +246,37 @@ impl Batch<'_> {
         let stages = self.stages_text(&finished.stages, envelope.received)?;
         let (from, size, own) = data_columns(event);
         let own_seq = (seq != pos).then_some(seq as i64);
-        self.connection
-            .prepare_cached(
-                "INSERT INTO event_rows (pos, seq, type, source, targets, time, received,
-                    priority, generation, data_from, data_size, id, subject, correlation, parent,
-                    enrich, stages, data, body, message_hash)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                pos as i64,
-                own_seq,
-                kind,
-                source,
-                targets,
-                envelope.time.0,
-                envelope.received.0,
-                envelope.priority as i64,
-                event.generation as i64,
-                from,
-                size,
-                &*envelope.id,
-                &*envelope.subject,
-                envelope.correlation_id.as_deref(),
-                envelope.parent_id.as_deref(),
-                enrich,
-                stages,
-                own,
-                &*event.body.bytes,
-                message_hash,
-            ])?;
-        Ok(())
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Event,
+            "INSERT INTO event_rows (pos, seq, type, source, targets, time, received, priority,
+                generation, data_from, data_size, id, subject, correlation, parent, enrich, stages,
+                data, message_hash, body, checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(pos as i64),
+                maybe_number(own_seq),
+                cell(&kind),
+                cell(&source),
+                cell(&targets),
+                number(envelope.time.0),
+                number(envelope.received.0),
+                number(envelope.priority as i64),
+                number(event.generation as i64),
+                maybe_number(from),
+                maybe_number(size),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                text(enrich),
+                text(&stages),
+                maybe_text(own),
+                maybe_number(hash.message),
+            ],
+            Some(RowBody { bytes: &event.body.bytes, hash: hash.body }),
+        )
     }
 
     /// `[[stage, kind, outcome, attempts, started, micros, error], …]` with codes for words;
@@ -279,10 +306,10 @@ impl Batch<'_> {
         Ok(text)
     }
 
-    fn bury(&mut self, event: &Event, letter: &DeadLetter, claim: Option<Claim>) -> Written {
+    fn bury(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {
         let (seq, message_hash) = if event.seq == 0 {
-            match self.claim(claim, event)? {
-                Ok(seq) => (seq, message_hash(claim, event)),
+            match self.claim(hash.claim, event)? {
+                Ok(seq) => (seq, RowHash::of(hash, event).message),
                 Err(known) => return Ok(known),
             }
         } else if let Some(left) = self.leave_inbox(event)? {
@@ -338,10 +365,20 @@ struct LeftInbox {
     message_hash: Option<i64>,
 }
 
-/// The hash of the message, where it is not what is stored: after a crash the claim is rebuilt
-/// with it.
-fn message_hash(claim: Option<Claim>, event: &Event) -> Option<i64> {
-    claim.filter(|_| event.body.message().is_none()).map(Claim::body_hash)
+/// The hashes that go into a row of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowHash {
+    /// Of the bytes that are stored.
+    pub(super) body: i64,
+    /// Of the message, where it is not what is stored: after a crash the claim is rebuilt with it.
+    pub(super) message: Option<i64>,
+}
+
+impl RowHash {
+    fn of(hash: EntryHash, event: &Event) -> Self {
+        let claim = hash.claim.filter(|_| event.body.message().is_none());
+        RowHash { body: hash.body, message: claim.map(Claim::body_hash) }
+    }
 }
 
 /// The additions as one JSON object; serialised once, here.

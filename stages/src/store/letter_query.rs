@@ -1,12 +1,14 @@
 //! Dead letters as they are listed and found.
 
-use super::StoreFault;
+use super::checksum::{self, SummedTable};
+use super::claim::Keys;
 use super::reader::Reader;
 use super::record::{DeadLetter, DeadLetterWhat};
 use super::rows;
+use super::{StoreFault, StoreTrouble};
 use crate::time::Timestamp;
 use rusqlite::types::Value as Cell;
-use rusqlite::{OptionalExtension, Row, params_from_iter};
+use rusqlite::{Row, params_from_iter};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -89,12 +91,12 @@ impl Reader<'_> {
         values.insert(0, Cell::Integer(from));
         // One more tells whether there is a next page.
         values.push(Cell::Integer(limit as i64 + 1));
-        let mut select = self.connection().prepare_cached(&sql)?;
-        let found = select.query_map(params_from_iter(values), letter)?;
+        let mut select = self.connection.prepare_cached(&sql)?;
+        let mut found = select.query(params_from_iter(values))?;
         let mut page = LetterPage { letters: Vec::new(), next: None };
         let mut bytes = 0;
-        for letter in found {
-            let letter = letter?;
+        while let Some(row) = found.next()? {
+            let letter = letter(self.keys, row)?;
             bytes += letter.body.len() + letter.reason.len();
             if let Some(last) = page.letters.last()
                 && (bytes_max < bytes || limit <= page.letters.len())
@@ -120,7 +122,7 @@ impl Reader<'_> {
     /// What was done by hand, the newest first.
     pub fn audit(&self, limit: usize) -> Result<Vec<Value>, StoreFault> {
         let sql = "SELECT time, who, action, subject, outcome FROM audit ORDER BY id DESC LIMIT ?";
-        let mut select = self.connection().prepare_cached(sql)?;
+        let mut select = self.connection.prepare_cached(sql)?;
         let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
         let rows = select.query_map([limit as i64], |row| {
             Ok(json!({
@@ -134,37 +136,54 @@ impl Reader<'_> {
 
     fn one_letter(&self, condition: &str, value: u64) -> Result<Option<DeadLetter>, StoreFault> {
         let sql = format!("{LETTER} WHERE {condition}");
-        let mut select = self.connection().prepare_cached(&sql)?;
-        Ok(select.query_row([value as i64], letter).optional()?)
+        let mut select = self.connection.prepare_cached(&sql)?;
+        let mut found = select.query([value as i64])?;
+        found.next()?.map(|row| letter(self.keys, row)).transpose()
     }
 }
 
-const LETTER: &str = "SELECT id, what, seq, source_node, source, event_id, stage, class, reason, \
-     attempts, first, last, generation, body, mapped, context FROM dead_letters";
+/// The columns of a letter in the order of its checksum; the number comes last, because it is given
+/// by the insertion.
+pub(super) const LETTER: &str = "SELECT what, seq, source_node, source, event_id, stage, class, reason, attempts, first, last, \
+     generation, message_hash, mapped, context, body, checksum, id FROM dead_letters";
+
+/// Where the body of a letter is among these, and its number.
+pub(super) const LETTER_BODY: usize = 15;
+const LETTER_ID: usize = 17;
 
 /// The classes of a letter.
 const CLASSES: [&str; 5] = ["transient", "permanent", "poison", "invalid", "conflict"];
 
-fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
-    let what: String = row.get(1)?;
-    let class: String = row.get(7)?;
-    let body: Arc<[u8]> = row.get::<_, Vec<u8>>(13)?.into();
-    let mapped = row.get::<_, Option<String>>(14)?;
-    let context = row.get::<_, Option<String>>(15)?;
+pub(super) fn letter(keys: Keys, row: &Row<'_>) -> Result<DeadLetter, StoreFault> {
+    let id: i64 = row.get(LETTER_ID)?;
+    let read = checksum::verify(keys, SummedTable::Letter, row, LETTER_BODY, true)
+        .and_then(|_| Ok(letter_of(id, row)?));
+    read.map_err(|fault| match fault.class {
+        StoreTrouble::Damaged => StoreFault::damaged_row("the dead letter", id, &fault.reason),
+        _ => fault,
+    })
+}
+
+fn letter_of(id: i64, row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    let what: String = row.get(0)?;
+    let class: String = row.get(6)?;
+    let body: Arc<[u8]> = row.get::<_, Vec<u8>>(LETTER_BODY)?.into();
+    let mapped = row.get::<_, Option<String>>(13)?;
+    let context = row.get::<_, Option<String>>(14)?;
     Ok(DeadLetter {
-        id: row.get::<_, i64>(0)? as u64,
+        id: id as u64,
         what: DeadLetterWhat::parse(&what).unwrap_or(DeadLetterWhat::Event),
-        seq: row.get::<_, Option<i64>>(2)?.map(|it| it as u64),
-        source_node: row.get::<_, String>(3)?.into(),
-        source: row.get(4)?,
-        event_id: row.get(5)?,
-        stage: row.get::<_, String>(6)?.into(),
+        seq: row.get::<_, Option<i64>>(1)?.map(|it| it as u64),
+        source_node: row.get::<_, String>(2)?.into(),
+        source: row.get(3)?,
+        event_id: row.get(4)?,
+        stage: row.get::<_, String>(5)?.into(),
         class: CLASSES.into_iter().find(|it| *it == class).unwrap_or("permanent"),
-        reason: row.get(8)?,
-        attempts: row.get(9)?,
-        first: Timestamp(row.get(10)?),
-        last: Timestamp(row.get(11)?),
-        generation: row.get::<_, i64>(12)? as u64,
+        reason: row.get(7)?,
+        attempts: row.get(8)?,
+        first: Timestamp(row.get(9)?),
+        last: Timestamp(row.get(10)?),
+        generation: row.get::<_, i64>(11)? as u64,
         mapped: mapped.and_then(|it| rows::mapped(&it, &body)).map(Box::new),
         context: context.and_then(|it| serde_json::from_str(&it).ok()).map(Arc::new),
         body,

@@ -3,6 +3,7 @@
 //! *Invariant:* the commit that brings one too many takes the oldest away, so there are never more
 //! than the file says.
 
+use super::checksum::{RowBody, SummedTable, insert, maybe_number, maybe_text, number, text};
 use super::insert::{Batch, Written};
 use super::record::{DeadLetter, DeadLetterWhat, Receipt};
 use super::{StoreFault, rows};
@@ -48,30 +49,36 @@ impl Batch<'_> {
     ) -> Result<(), StoreFault> {
         self.holdings.letters += 1;
         self.effects.letters += 1;
-        self.run(
+        let bytes = &*letter.body;
+        let mapped = letter.mapped.as_deref().map(rows::mapped_text);
+        let context = letter.context.as_ref().map(|it| it.to_string());
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Letter,
             "INSERT INTO dead_letters (what, seq, source_node, source, event_id, stage, class,
-                reason, attempts, first, last, generation, body, message_hash, mapped, context)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                letter.what.word(),
-                letter.seq.map(|it| it as i64),
-                &*letter.source_node,
-                letter.source,
-                letter.event_id,
-                &*letter.stage,
-                letter.class,
-                letter.reason,
-                letter.attempts,
-                letter.first.0,
-                letter.last.0,
-                letter.generation as i64,
-                &*letter.body,
-                message_hash,
-                letter.mapped.as_deref().map(rows::mapped_text),
-                letter.context.as_ref().map(|it| it.to_string()),
+                reason, attempts, first, last, generation, message_hash, mapped, context, body,
+                checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                text(letter.what.word()),
+                maybe_number(letter.seq.map(|it| it as i64)),
+                text(&letter.source_node),
+                maybe_text(letter.source.as_deref()),
+                maybe_text(letter.event_id.as_deref()),
+                text(&letter.stage),
+                text(letter.class),
+                text(&letter.reason),
+                number(letter.attempts),
+                number(letter.first.0),
+                number(letter.last.0),
+                number(letter.generation as i64),
+                maybe_number(message_hash),
+                maybe_text(mapped.as_deref()),
+                maybe_text(context.as_deref()),
             ],
-        )?;
-        Ok(())
+            Some(RowBody { bytes, hash: self.keys.body_hash(bytes) }),
+        )
     }
 
     pub(super) fn drop_letter(&mut self, id: i64) -> Written {

@@ -1,9 +1,11 @@
 //! Lists of events: newest first by (time, pos), page after page without gaps or overlap.
 
 use super::StoreFault;
+use super::claim::Keys;
 use super::names::{self, Sort};
+use super::reader::Reader;
 use super::record::Stored;
-use super::rows::{self, COLUMNS, Words};
+use super::rows::{COLUMNS, EventRows};
 use crate::event::Priority;
 use crate::time::Timestamp;
 use rusqlite::types::Value as Cell;
@@ -86,7 +88,11 @@ struct Prefix {
     values: Vec<Cell>,
 }
 
-pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page, StoreFault> {
+pub(super) fn events(
+    connection: &Connection,
+    keys: Keys,
+    query: &EventQuery,
+) -> Result<Page, StoreFault> {
     // One moment for all of it: retention takes nothing between the two looks at the rows.
     let _moment = connection.unchecked_transaction()?;
     let limit = query.limit.clamp(1, 1000);
@@ -115,7 +121,7 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page
         .prepare(&sql)?
         .query_map(params_from_iter(values), |it| it.get(0))?
         .collect::<Result<_, _>>()?;
-    let rows = by_pos(connection, found.iter().take(limit), query.bytes_max)?;
+    let rows = by_pos(connection, keys, found.iter().take(limit), query.bytes_max)?;
     let last = rows.last().filter(|_| rows.len() < found.len());
     let next = last.map(|it| Cursor { time: it.envelope.time, pos: it.pos });
     Ok(Page { rows, next })
@@ -125,16 +131,18 @@ pub(super) fn events(connection: &Connection, query: &EventQuery) -> Result<Page
 /// places, so a page of large events costs no more memory than what it may hold.
 fn by_pos<'a>(
     connection: &Connection,
+    keys: Keys,
     places: impl Iterator<Item = &'a i64>,
     bytes_max: Option<usize>,
 ) -> Result<Vec<Stored>, StoreFault> {
     let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
     let mut select = connection.prepare_cached(&sql)?;
-    let (mut rows, mut words, mut bytes) = (Vec::new(), Words::default(), 0);
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let mut events = EventRows::new(connection, keys);
     for pos in places {
         let mut found = select.query([pos])?;
         let Some(row) = found.next()? else { continue };
-        let event = rows::stored(connection, &mut words, row)?;
+        let event = events.stored(row)?;
         bytes += event.size();
         if !rows.is_empty() && bytes_max.is_some_and(|it| it < bytes) {
             break;
@@ -145,25 +153,31 @@ fn by_pos<'a>(
 }
 
 /// Events behind `after` up to and with `up_to`, in the order of `pos`, with a limit in number and
-/// bytes; and the place up to which that is all.
+/// bytes; and the place up to which that is all. Damaged ones are left out and reported.
 pub(super) fn stream(
-    connection: &Connection,
+    reader: &Reader<'_>,
     (after, up_to): (u64, u64),
     limit: usize,
     bytes_max: usize,
 ) -> Result<StreamChunk, StoreFault> {
     let sql =
         format!("SELECT {COLUMNS} FROM event_rows WHERE pos > ? AND pos <= ? ORDER BY pos LIMIT ?");
-    let mut select = connection.prepare_cached(&sql)?;
+    let mut select = reader.connection.prepare_cached(&sql)?;
     let mut found = select.query(params![after as i64, up_to as i64, limit as i64])?;
-    let (mut events, mut words, mut bytes) = (Vec::new(), Words::default(), 0);
+    let mut rows = EventRows::new(reader.connection, reader.keys);
+    let (mut events, mut bytes, mut seen) = (Vec::new(), 0, 0);
     while let Some(row) = found.next()? {
-        let event = rows::stored(connection, &mut words, row)?;
-        bytes += event.size();
-        events.push(event);
-        if bytes_max <= bytes || limit <= events.len() {
-            let to = events.last().map_or(after, |it: &Stored| it.pos);
-            return Ok(StreamChunk { events, to });
+        let pos = row.get::<_, i64>(0)? as u64;
+        seen += 1;
+        match rows.stored(row) {
+            Ok(event) => {
+                bytes += event.size();
+                events.push(event);
+            }
+            Err(fault) => reader.pass_by(fault, Some(pos))?,
+        }
+        if bytes_max <= bytes || limit <= seen {
+            return Ok(StreamChunk { events, to: pos });
         }
     }
     Ok(StreamChunk { events, to: up_to })

@@ -1,9 +1,12 @@
 //! What can be asked of the store, on a connection that cannot write.
 
+use super::checksum::{self, SummedTable};
+use super::claim::Keys;
 use super::query::{self, EventQuery, Page, StreamChunk};
 use super::record::{Delivery, DeliveryState, InboxRow, Stored};
-use super::rows::{self, COLUMNS, Words};
-use super::{READ_MAX, StoreFault};
+use super::rows::{self, COLUMNS, EventRows};
+use super::status::StoreStatus;
+use super::{READ_MAX, StoreFault, StoreTrouble};
 use crate::event::Envelope;
 use crate::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -24,28 +27,47 @@ pub struct DueLimits {
 const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes";
 
 /// A read-only view of the store.
+///
+/// A row that is not what was written is a fault of the read that asks for it, or is left out
+/// where that is said; it is never shown as if it were right.
 pub struct Reader<'a> {
-    connection: &'a Connection,
+    pub(super) connection: &'a Connection,
+    pub(super) keys: Keys,
+    pub(super) status: &'a StoreStatus,
 }
 
 impl<'a> Reader<'a> {
     /// `wanted` is dangling once nobody waits for the answer.
-    pub(super) fn new(connection: &'a mut Connection, wanted: Weak<()>) -> Self {
+    pub(super) fn new(
+        connection: &'a mut Connection,
+        keys: Keys,
+        status: &'a StoreStatus,
+        wanted: Weak<()>,
+    ) -> Self {
         limit_time(connection, wanted);
-        Reader { connection }
-    }
-
-    pub(super) fn connection(&self) -> &Connection {
-        self.connection
+        Reader { connection, keys, status }
     }
 
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        query::events(self.connection, query)
+        query::events(self.connection, self.keys, query)
     }
 
     /// Finished events with these numbers, in their order of `pos`.
     pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+        self.stored_by_seq(seqs, |fault, _| Err(fault))
+    }
+
+    /// The same without the damaged ones, which are reported.
+    pub fn intact_by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
+        self.stored_by_seq(seqs, |fault, pos| self.pass_by(fault, pos))
+    }
+
+    fn stored_by_seq(
+        &self,
+        seqs: &[u64],
+        damaged: impl FnMut(StoreFault, Option<u64>) -> Result<(), StoreFault>,
+    ) -> Result<Vec<Stored>, StoreFault> {
         let list = json!(seqs).to_string();
         let sql = format!(
             "SELECT {COLUMNS} FROM event_rows WHERE pos IN (SELECT value FROM json_each(?1))
@@ -54,7 +76,18 @@ impl<'a> Reader<'a> {
              SELECT {COLUMNS} FROM event_rows WHERE seq IN (SELECT value FROM json_each(?1))
              ORDER BY 1"
         );
-        self.stored(&sql, [list])
+        Ok(self.stored(&sql, [list], damaged)?.events)
+    }
+
+    /// Reports a damaged row; every other fault stays one.
+    pub(super) fn pass_by(&self, fault: StoreFault, pos: Option<u64>) -> Result<(), StoreFault> {
+        match fault.class {
+            StoreTrouble::Damaged => {
+                self.status.note_damaged(&fault, pos);
+                Ok(())
+            }
+            _ => Err(fault),
+        }
     }
 
     /// Every source that events were stored under.
@@ -64,7 +97,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Events after `after` up to and with `up_to`, in the order of `pos`: at most `limit`, and no
-    /// more once they hold `bytes_max`. The first is always there.
+    /// more once they hold `bytes_max`. The first is always there. Damaged ones are left out and
+    /// reported: see [`super::Store::damaged`].
     pub fn stream(
         &self,
         after: u64,
@@ -72,7 +106,7 @@ impl<'a> Reader<'a> {
         limit: usize,
         bytes_max: usize,
     ) -> Result<StreamChunk, StoreFault> {
-        query::stream(self.connection, (after, up_to), limit, bytes_max)
+        query::stream(self, (after, up_to), limit, bytes_max)
     }
 
     /// The `pos` before the newest `count` events.
@@ -82,14 +116,26 @@ impl<'a> Reader<'a> {
         Ok(pos.optional()?.unwrap_or(0) as u64)
     }
 
-    fn stored(&self, sql: &str, values: impl Params) -> Result<Vec<Stored>, StoreFault> {
+    /// Events off rows of [`COLUMNS`]. What `damaged` does not make a fault is left out.
+    fn stored(
+        &self,
+        sql: &str,
+        values: impl Params,
+        mut damaged: impl FnMut(StoreFault, Option<u64>) -> Result<(), StoreFault>,
+    ) -> Result<FoundEvents, StoreFault> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query(values)?;
-        let (mut events, mut words) = (Vec::new(), Words::default());
-        while let Some(row) = found.next()? {
-            events.push(rows::stored(self.connection, &mut words, row)?);
+        let mut rows = statement.query(values)?;
+        let mut found = FoundEvents::default();
+        let mut events = EventRows::new(self.connection, self.keys);
+        while let Some(row) = rows.next()? {
+            found.rows += 1;
+            found.last = row.get::<_, i64>(0)? as u64;
+            match events.stored(row) {
+                Ok(event) => found.events.push(event),
+                Err(fault) => damaged(fault, Some(found.last))?,
+            }
         }
-        Ok(events)
+        Ok(found)
     }
 
     /// Deliveries of one event.
@@ -188,24 +234,40 @@ impl<'a> Reader<'a> {
         Ok(first.filter(|it| it.seq == seq))
     }
 
-    /// Accepted events behind `after`, in order.
+    /// Accepted events behind `after`, in order. Damaged ones stay where they are, are left out,
+    /// and are reported.
     pub fn inbox(&self, after: u64, limit: usize) -> Result<Vec<InboxRow>, StoreFault> {
         let sql = "SELECT seq, generation, received, time, priority, type, source, id, subject,
-                        correlation, parent, data_from, data_size, data, body
-                   FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?";
+                        correlation, parent, data_from, data_size, data, message_hash, body, checksum
+                   FROM inbox WHERE seq > ? ORDER BY seq";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let mut found = statement.query(params![after as i64, limit as i64])?;
+        let mut found = statement.query([after as i64])?;
         let mut rows = Vec::new();
-        while let Some(row) = found.next()? {
-            rows.push(inbox_row(row)?);
+        while rows.len() < limit
+            && let Some(row) = found.next()?
+        {
+            match inbox_row(self.keys, row) {
+                Ok(event) => rows.push(event),
+                Err(fault) => self.pass_by(fault, None)?,
+            }
         }
         Ok(rows)
     }
 
-    /// What effectful stages answered for an accepted event: stage and JSON.
+    /// What effectful stages answered for an accepted event: stage and JSON. A damaged answer is
+    /// left out and reported, so its stage is called again.
     pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {
-        let sql = "SELECT stage, output FROM results WHERE seq = ?";
-        self.many(sql, [seq as i64], |it| Ok((it.get(0)?, it.get(1)?)))
+        let sql = format!("{RESULT} FROM results WHERE seq = ?");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut found = statement.query([seq as i64])?;
+        let mut results = Vec::new();
+        while let Some(row) = found.next()? {
+            match result_row(self.keys, row) {
+                Ok(result) => results.push(result),
+                Err(fault) => self.pass_by(fault, None)?,
+            }
+        }
+        Ok(results)
     }
 
     /// State of a stage or source.
@@ -299,6 +361,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Rows of events, and those that are intact.
+#[derive(Default)]
+struct FoundEvents {
+    events: Vec<Stored>,
+    rows: usize,
+    /// The `pos` of the last row.
+    last: u64,
+}
+
 /// A statement that runs too long, or whose caller is gone, is stopped. By the system's clock: a
 /// test that holds its own clock still must not hold this one.
 #[expect(clippy::disallowed_methods, reason = "a limit on work, not on the pipeline's time")]
@@ -308,12 +379,23 @@ fn limit_time(connection: &mut Connection, wanted: Weak<()>) {
     connection.progress_handler(10_000, Some(is_over)).ok();
 }
 
-fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+/// Columns of an answer.
+pub(super) const RESULT: &str = "SELECT seq, stage, generation, output, checksum";
+pub(super) const RESULT_COLUMNS: usize = 5;
+
+pub(super) fn result_row(keys: Keys, row: &Row<'_>) -> Result<(String, String), StoreFault> {
+    let read = checksum::verify(keys, SummedTable::Result, row, 4, false)
+        .and_then(|_| Ok((row.get(1)?, row.get(3)?)));
+    read.map_err(|it| rows::of_row(it, "an answer for the accepted event", row))
+}
+
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     let state: i64 = row.get(2)?;
+    let known = usize::try_from(state).ok().and_then(|it| DeliveryState::ALL.get(it).copied());
     Ok(Delivery {
         sink: row.get::<_, String>(0)?.into(),
         seq: row.get::<_, i64>(1)? as u64,
-        state: DeliveryState::ALL.get(state as usize).copied().unwrap_or(DeliveryState::Pending),
+        state: known.ok_or(rusqlite::Error::IntegralValueOutOfRange(2, state))?,
         attempts: row.get(3)?,
         not_before: Timestamp(row.get(4)?),
         created: Timestamp(row.get(5)?),
@@ -322,7 +404,13 @@ fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-fn inbox_row(row: &Row<'_>) -> Result<InboxRow, StoreFault> {
+pub(super) fn inbox_row(keys: Keys, row: &Row<'_>) -> Result<InboxRow, StoreFault> {
+    let read = checksum::verify(keys, SummedTable::Inbox, row, 15, true)
+        .and_then(|is_verified| accepted(row, is_verified));
+    read.map_err(|it| rows::of_row(it, "the accepted event", row))
+}
+
+fn accepted(row: &Row<'_>, is_verified: bool) -> Result<InboxRow, StoreFault> {
     let text = |index: usize| row.get::<_, String>(index).map(Arc::<str>::from);
     let maybe = |index: usize| row.get::<_, Option<String>>(index).map(|it| it.map(Arc::from));
     Ok(InboxRow {
@@ -339,6 +427,6 @@ fn inbox_row(row: &Row<'_>) -> Result<InboxRow, StoreFault> {
             correlation_id: maybe(9)?,
             parent_id: maybe(10)?,
         },
-        body: rows::body(row, 11, 13, 14)?,
+        body: rows::body(row, 11, 13, is_verified)?,
     })
 }

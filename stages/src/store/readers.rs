@@ -3,7 +3,8 @@
 //! *Invariant:* a lease gives its connection back wherever it is dropped: at its end, in a panic,
 //! or with the future of a caller who lost interest.
 
-use super::{StoreFault, closed};
+use super::StoreFault;
+use super::files::StoreFiles;
 use crate::env::Clock;
 use async_channel::{Receiver, Sender};
 use event_listener::Event;
@@ -66,6 +67,8 @@ pub(super) struct ReaderPool {
     give_back: Sender<Connection>,
     free: Receiver<Connection>,
     gate: Arc<ReaderGate>,
+    /// Dropped after the connections: see [`StoreFiles`].
+    files: Option<Arc<StoreFiles>>,
 }
 
 /// One connection, until it is dropped.
@@ -74,25 +77,31 @@ pub(super) struct ReaderLease {
     connection: Option<Connection>,
     give_back: Sender<Connection>,
     gate: Arc<ReaderGate>,
+    _files: Option<Arc<StoreFiles>>,
 }
 
 impl ReaderPool {
-    pub(super) fn new(connections: Vec<Connection>, gate: Arc<ReaderGate>) -> Self {
+    pub(super) fn new(
+        connections: Vec<Connection>,
+        gate: Arc<ReaderGate>,
+        files: Option<Arc<StoreFiles>>,
+    ) -> Self {
         assert_eq!(connections.len(), READERS, "one place in the channel for each connection");
         let (give_back, free) = async_channel::bounded(READERS);
         for connection in connections {
             give_back.try_send(connection).expect("there is a place for each");
         }
-        ReaderPool { give_back, free, gate }
+        ReaderPool { give_back, free, gate, files }
     }
 
     /// Waits for a free connection.
     pub(super) async fn lease(&self, clock: &dyn Clock) -> Result<ReaderLease, StoreFault> {
         self.gate.pass(clock).await;
-        let connection = self.free.recv().await.map_err(|_| closed())?;
+        let connection = self.free.recv().await.map_err(|_| StoreFault::closed())?;
         self.gate.leased.fetch_add(1, Ordering::SeqCst);
         let (give_back, gate) = (self.give_back.clone(), self.gate.clone());
-        Ok(ReaderLease { connection: Some(connection), give_back, gate })
+        let _files = self.files.clone();
+        Ok(ReaderLease { connection: Some(connection), give_back, gate, _files })
     }
 
     /// Connections that nobody uses now.

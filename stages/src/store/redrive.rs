@@ -3,13 +3,15 @@
 //! *Invariant:* a letter goes in the commit that makes durable what it holds, and in no other.
 
 use super::StoreFault;
-use super::claim::Claim;
+use super::checksum::{self, SummedTable};
+use super::claim::EntryHash;
 use super::deliveries::AT_ONCE;
-use super::insert::{Batch, Written};
+use super::insert::{Batch, RowHash, Written};
+use super::letter_query::{LETTER, LETTER_BODY};
 use super::record::{AuditRecord, DeadLetter, DeliveryState, Entry, Receipt};
 use super::rollup::Tally;
 use crate::event::Event;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
 
 /// What the table `audit` holds at most; the oldest go first.
@@ -17,12 +19,12 @@ const AUDIT_MAX: u64 = 10_000;
 
 impl Batch<'_> {
     /// The message of a letter, taken in again.
-    pub(super) fn retry(&mut self, letter: i64, entry: &Entry, claim: Option<Claim>) -> Written {
+    pub(super) fn retry(&mut self, letter: i64, entry: &Entry, hash: EntryHash) -> Written {
         let sql = "SELECT 1 FROM dead_letters WHERE id = ? AND what = 'rejected'";
         if !self.connection.prepare_cached(sql)?.exists([letter])? {
             return Ok(Receipt::Gone);
         }
-        let receipt = self.write(entry, claim)?;
+        let receipt = self.write(entry, hash)?;
         match receipt {
             Receipt::Stored { .. } | Receipt::Accepted { .. } | Receipt::Duplicate { .. } => {
                 self.drop_letter(letter)?;
@@ -35,15 +37,15 @@ impl Batch<'_> {
     }
 
     /// The event of a letter goes back into the inbox; its claim has never been given up.
-    pub(super) fn reopen(&mut self, letter: i64, event: &Event) -> Written {
+    pub(super) fn reopen(&mut self, letter: i64, event: &Event, hash: EntryHash) -> Written {
         assert_ne!(event.seq, 0, "what is opened again was accepted");
         let sql = "DELETE FROM dead_letters WHERE id = ? AND what = 'event' AND seq = ?
                    RETURNING message_hash";
         let mut delete = self.connection.prepare_cached(sql)?;
         let deleted = delete.query_row(params![letter, event.seq as i64], |row| row.get(0));
-        let Some(message_hash) = deleted.optional()? else { return Ok(Receipt::Gone) };
+        let Some(message) = deleted.optional()? else { return Ok(Receipt::Gone) };
         self.holdings.letters -= 1;
-        self.accept(event, event.seq, message_hash)
+        self.accept(event, event.seq, RowHash { body: hash.body, message })
     }
 
     /// The delivery of a letter is owed again.
@@ -84,12 +86,25 @@ impl Batch<'_> {
         Ok(Receipt::Accepted { seq: seq as u64 })
     }
 
-    /// A letter that was tried again and stays.
+    /// A letter that was tried again and stays. One that is damaged stays as it is.
     pub(super) fn keep_letter(&mut self, letter: i64, reason: &str) -> Written {
+        let one = format!("{LETTER} WHERE id = ?");
+        let mut select = self.connection.prepare_cached(&one)?;
+        let check = |row: &Row<'_>| {
+            Ok(checksum::verify(self.keys, SummedTable::Letter, row, LETTER_BODY, true))
+        };
+        match select.query_row([letter], check).optional()? {
+            None => return Ok(Receipt::Gone),
+            Some(verified) => drop(verified?),
+        }
         self.run(
             "UPDATE dead_letters SET reason = ?, attempts = attempts + 1, last = ? WHERE id = ?",
             params![reason, self.now.0, letter],
-        )
+        )?;
+        let sum =
+            |row: &Row<'_>| Ok(checksum::of_row(self.keys, SummedTable::Letter, row, LETTER_BODY));
+        let checksum = select.query_row([letter], sum)??;
+        self.run("UPDATE dead_letters SET checksum = ? WHERE id = ?", params![checksum, letter])
     }
 
     /// An entry whose sender hears no answer: what is in conflict is kept.
@@ -97,9 +112,9 @@ impl Batch<'_> {
         &mut self,
         entry: &Entry,
         letter: &DeadLetter,
-        claim: Option<Claim>,
+        hash: EntryHash,
     ) -> Written {
-        let receipt = self.write(entry, claim)?;
+        let receipt = self.write(entry, hash)?;
         if let Receipt::Conflict { .. } = receipt {
             self.letter(letter)?;
             self.rollups.add(&Tally::of_letter(letter));

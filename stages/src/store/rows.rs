@@ -1,18 +1,24 @@
 //! Rows to records, and the few values of `meta`.
 
-use super::StoreFault;
+use super::checksum::{self, SummedTable};
+use super::claim::Keys;
 use super::record::{MappedEvent, Stored};
+use super::{StoreFault, StoreTrouble};
 use crate::event::{Body, DataAt, Envelope, Outcome, Priority, StageResult};
 use crate::time::Timestamp;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The columns that [`stored`] reads, in its order.
+/// The columns that [`EventRows::stored`] reads, in its order.
 pub(super) const COLUMNS: &str = "pos, seq, type, source, targets, time, received, priority, \
-     generation, data_from, data_size, id, subject, correlation, parent, enrich, stages, data, body";
+     generation, data_from, data_size, id, subject, correlation, parent, enrich, stages, data, \
+     message_hash, body, checksum";
+/// Where the body is among them.
+const BODY: usize = 19;
 
 /// A number of `meta`; 0 when there is none.
 pub(super) fn meta(connection: &Connection, key: &str) -> Result<u64, StoreFault> {
@@ -28,7 +34,7 @@ pub(super) fn set_meta(connection: &Connection, key: &str, value: u64) -> Result
     Ok(())
 }
 
-/// The source and id of an event by its number, wherever it stands now.
+/// The source and id of an event by its number, wherever it is now.
 pub(super) fn id_of(
     connection: &Connection,
     seq: u64,
@@ -52,96 +58,161 @@ pub(super) fn id_of(
     Ok(None)
 }
 
-/// Codes to words, remembered while many rows are read.
-#[derive(Default)]
-pub(super) struct Words {
+/// Reads rows of events. Words are remembered while many rows are read.
+pub(super) struct EventRows<'a> {
+    connection: &'a Connection,
+    keys: Keys,
     known: HashMap<i64, Arc<str>>,
 }
 
-impl Words {
-    fn of(&mut self, connection: &Connection, cell: ValueRef<'_>) -> Result<Arc<str>, StoreFault> {
+impl<'a> EventRows<'a> {
+    pub(super) fn new(connection: &'a Connection, keys: Keys) -> Self {
+        EventRows { connection, keys, known: HashMap::new() }
+    }
+
+    /// An event off a row of [`COLUMNS`], if it is what was written.
+    pub(super) fn stored(&mut self, row: &Row<'_>) -> Result<Stored, StoreFault> {
+        let read = checksum::verify(self.keys, SummedTable::Event, row, BODY, true)
+            .and_then(|is_verified| self.event_of(row, is_verified));
+        read.map_err(|it| of_row(it, "the event at", row))
+    }
+
+    fn event_of(&mut self, row: &Row<'_>, is_verified: bool) -> Result<Stored, StoreFault> {
+        let pos: i64 = row.get(0)?;
+        let seq: Option<i64> = row.get(1)?;
+        let targets = self.word(row.get_ref(4)?)?;
+        let envelope = Envelope {
+            id: row.get::<_, String>(11)?.into(),
+            kind: self.word(row.get_ref(2)?)?,
+            source: self.word(row.get_ref(3)?)?,
+            subject: row.get::<_, String>(12)?.into(),
+            time: Timestamp(row.get(5)?),
+            received: Timestamp(row.get(6)?),
+            priority: priority(row.get(7)?),
+            correlation_id: row.get::<_, Option<String>>(13)?.map(Into::into),
+            parent_id: row.get::<_, Option<String>>(14)?.map(Into::into),
+        };
+        let (enrich, stages): (String, String) = (row.get(15)?, row.get(16)?);
+        if !is_verified {
+            must_be_json(&enrich, "its additions are not JSON")?;
+        }
+        Ok(Stored {
+            pos: pos as u64,
+            seq: seq.unwrap_or(pos) as u64,
+            generation: row.get::<_, i64>(8)? as u64,
+            stages: self.stage_results(&stages, envelope.received)?,
+            envelope,
+            body: body(row, 9, 17, is_verified)?,
+            enrich: enrich.into(),
+            targets: targets.split_whitespace().map(Arc::from).collect(),
+        })
+    }
+
+    fn word(&mut self, cell: ValueRef<'_>) -> Result<Arc<str>, StoreFault> {
         match cell {
-            ValueRef::Integer(code) => self.by_code(connection, code),
-            ValueRef::Text(text) => Ok(String::from_utf8_lossy(text).into()),
-            _ => Ok("".into()),
+            ValueRef::Integer(code) => self.by_code(code),
+            ValueRef::Text(_) => Ok(cell.as_str().map_err(rusqlite::Error::from)?.into()),
+            _ => Err(damage("a word is missing")),
         }
     }
 
-    fn by_code(&mut self, connection: &Connection, code: i64) -> Result<Arc<str>, StoreFault> {
+    fn by_code(&mut self, code: i64) -> Result<Arc<str>, StoreFault> {
         if let Some(word) = self.known.get(&code) {
             return Ok(word.clone());
         }
-        let mut select = connection.prepare_cached("SELECT text FROM names WHERE code = ?")?;
+        let mut select = self.connection.prepare_cached("SELECT text FROM names WHERE code = ?")?;
         let text: Option<String> = select.query_row([code], |it| it.get(0)).optional()?;
-        let word: Arc<str> = text.unwrap_or_default().into();
+        let word: Arc<str> = text.ok_or_else(|| damage("a word is missing"))?.into();
         self.known.insert(code, word.clone());
         Ok(word)
     }
 
-    fn of_json(&mut self, connection: &Connection, value: &Value) -> Result<Arc<str>, StoreFault> {
+    fn word_of_json(&mut self, value: Option<&Value>) -> Result<Arc<str>, StoreFault> {
         match value {
-            Value::String(word) => Ok(word.as_str().into()),
-            other => self.by_code(connection, other.as_i64().unwrap_or(-1)),
+            Some(Value::String(word)) => Ok(word.as_str().into()),
+            Some(other) if other.is_i64() => self.by_code(other.as_i64().unwrap_or(-1)),
+            _ => Err(damage("a word is missing")),
         }
+    }
+
+    fn stage_results(
+        &mut self,
+        text: &str,
+        received: Timestamp,
+    ) -> Result<Vec<StageResult>, StoreFault> {
+        let rows: Vec<Vec<Value>> =
+            serde_json::from_str(text).map_err(|_| damage("its stages cannot be read"))?;
+        let mut results = Vec::with_capacity(rows.len());
+        for row in rows {
+            let number = |index: usize| row.get(index).and_then(Value::as_i64).unwrap_or(0);
+            let outcome = usize::try_from(number(2)).unwrap_or(0);
+            results.push(StageResult {
+                stage: self.word_of_json(row.first())?,
+                kind: self.word_of_json(row.get(1))?,
+                outcome: Outcome::ALL.get(outcome).copied().unwrap_or(Outcome::Failed),
+                attempts: u32::try_from(number(3)).unwrap_or(0),
+                started: Timestamp(received.0.saturating_add(number(4))),
+                micros: u64::try_from(number(5)).unwrap_or(0),
+                error: row.get(6).and_then(Value::as_str).map(str::to_owned),
+            });
+        }
+        Ok(results)
     }
 }
 
-/// An event off a row of [`COLUMNS`].
-pub(super) fn stored(
-    connection: &Connection,
-    words: &mut Words,
-    row: &Row<'_>,
-) -> Result<Stored, StoreFault> {
-    let pos: i64 = row.get(0)?;
-    let seq: Option<i64> = row.get(1)?;
-    let targets = words.of(connection, row.get_ref(4)?)?;
-    let envelope = Envelope {
-        id: row.get::<_, String>(11)?.into(),
-        kind: words.of(connection, row.get_ref(2)?)?,
-        source: words.of(connection, row.get_ref(3)?)?,
-        subject: row.get::<_, String>(12)?.into(),
-        time: Timestamp(row.get(5)?),
-        received: Timestamp(row.get(6)?),
-        priority: priority(row.get(7)?),
-        correlation_id: row.get::<_, Option<String>>(13)?.map(Into::into),
-        parent_id: row.get::<_, Option<String>>(14)?.map(Into::into),
-    };
-    let stages: String = row.get(16)?;
-    let stages = stage_results(connection, words, &stages, envelope.received)?;
-    Ok(Stored {
-        pos: pos as u64,
-        seq: seq.unwrap_or(pos) as u64,
-        generation: row.get::<_, i64>(8)? as u64,
-        envelope,
-        body: body(row, 9, 17, 18)?,
-        enrich: row.get::<_, String>(15)?.into(),
-        stages,
-        targets: targets.split_whitespace().map(Arc::from).collect(),
-    })
+fn damage(what: &str) -> StoreFault {
+    StoreFault::new(StoreTrouble::Damaged, what)
 }
 
-/// The body, its `data` place in columns `from` and `from + 1`, or its own text, or neither where
-/// the data is all there is.
+/// Says which row is damaged, by its number in the first column.
+pub(super) fn of_row(fault: StoreFault, what: &str, row: &Row<'_>) -> StoreFault {
+    match fault.class {
+        StoreTrouble::Damaged => {
+            StoreFault::damaged_row(what, row.get(0).unwrap_or(0), &fault.reason)
+        }
+        _ => fault,
+    }
+}
+
+/// The body: its `data` place in columns `from` and `from + 1`, or its own text in column `own`, or
+/// neither where the data is all there is; behind that the hash of the message, its bytes, and
+/// their checksum.
 pub(super) fn body(
     row: &Row<'_>,
     from: usize,
     own: usize,
-    bytes: usize,
+    is_verified: bool,
 ) -> Result<Body, StoreFault> {
     let start: Option<i64> = row.get(from)?;
     let size: Option<i64> = row.get(from + 1)?;
-    let bytes: Vec<u8> = row.get(bytes)?;
+    let bytes: Vec<u8> = row.get(own + 2)?;
     let data = match (start, size) {
         (Some(start), Some(size)) => {
-            let start = start as usize;
-            DataAt::Slice(start..(start + size as usize).min(bytes.len()))
+            let start = usize::try_from(start).unwrap_or(usize::MAX);
+            let range = start..start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+            let text = bytes.get(range.clone()).and_then(|it| std::str::from_utf8(it).ok());
+            if text.is_none() {
+                return Err(damage("its data is no part of its bytes"));
+            }
+            DataAt::Slice(range)
         }
         _ => match row.get::<_, Option<String>>(own)? {
             Some(text) => DataAt::Own(text.into()),
+            None if std::str::from_utf8(&bytes).is_err() => {
+                return Err(damage("its data is no text"));
+            }
             None => DataAt::Alone(None),
         },
     };
-    Ok(Body { bytes: bytes.into(), data })
+    let body = Body { bytes: bytes.into(), data };
+    if !is_verified {
+        must_be_json(body.data_text(), "its data is not JSON")?;
+    }
+    Ok(body)
+}
+
+fn must_be_json(text: &str, what: &str) -> Result<(), StoreFault> {
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|_| damage(what))
 }
 
 /// A mapped event as JSON; times in microseconds.
@@ -171,11 +242,12 @@ pub(super) fn mapped(text: &str, body: &[u8]) -> Option<MappedEvent> {
         (None, Some((start, end))) => DataAt::Slice(start..end),
         (None, None) => DataAt::Alone(None),
     };
-    let all = match &data {
+    let text = match &data {
         DataAt::Slice(range) => body.get(range.clone())?,
-        _ => body,
+        DataAt::Own(_) => &[],
+        DataAt::Alone(_) => body,
     };
-    std::str::from_utf8(all).ok()?;
+    std::str::from_utf8(text).ok()?;
     let envelope = Envelope {
         id: word("id")?,
         kind: word("type")?,
@@ -192,28 +264,4 @@ pub(super) fn mapped(text: &str, body: &[u8]) -> Option<MappedEvent> {
 
 pub(super) fn priority(index: i64) -> Priority {
     usize::try_from(index).ok().and_then(Priority::from_index).unwrap_or_default()
-}
-
-fn stage_results(
-    connection: &Connection,
-    words: &mut Words,
-    text: &str,
-    received: Timestamp,
-) -> Result<Vec<StageResult>, StoreFault> {
-    let rows: Vec<Vec<Value>> = serde_json::from_str(text).unwrap_or_default();
-    let mut results = Vec::with_capacity(rows.len());
-    for row in rows {
-        let number = |index: usize| row.get(index).and_then(Value::as_i64).unwrap_or(0);
-        let outcome = usize::try_from(number(2)).unwrap_or(0);
-        results.push(StageResult {
-            stage: words.of_json(connection, row.first().unwrap_or(&Value::Null))?,
-            kind: words.of_json(connection, row.get(1).unwrap_or(&Value::Null))?,
-            outcome: Outcome::ALL.get(outcome).copied().unwrap_or(Outcome::Failed),
-            attempts: u32::try_from(number(3)).unwrap_or(0),
-            started: Timestamp(received.0 + number(4)),
-            micros: number(5) as u64,
-            error: row.get(6).and_then(Value::as_str).map(str::to_owned),
-        });
-    }
-    Ok(results)
 }

@@ -1,3 +1,9 @@
+mod clocks;
+mod damage;
+mod owner;
+mod trouble;
+mod upgrade;
+
 use super::*;
 use crate::env::{Clock, Pending, Pools, Random};
 use crate::event::{Body, DataAt, Envelope, Event, Priority};
@@ -6,6 +12,7 @@ use rusqlite::Connection;
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 mod letters;
 mod outbox;
@@ -74,6 +81,22 @@ fn bench(place: Place, policy: Policy) -> Bench {
 impl Bench {
     fn at(path: &Path) -> Bench {
         bench(Place::File(path.to_owned()), Policy::default())
+    }
+
+    /// One round of housekeeping, a second later.
+    fn tick(&self) {
+        self.clock.0.fetch_add(1_000_000, Ordering::Relaxed);
+        smol::block_on(self.store.tick());
+    }
+
+    /// Codes of what is wrong now.
+    fn codes(&self) -> Vec<&'static str> {
+        let parts = self.store.shared.env.health.report();
+        parts.iter().flat_map(|it| &it.problems).map(|it| it.problem.code).collect()
+    }
+
+    fn try_submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreTrouble> {
+        smol::block_on(self.store.submit(entries)).map_err(|it| it.class)
     }
 
     fn submit(&self, entries: Vec<Entry>) -> Vec<Receipt> {

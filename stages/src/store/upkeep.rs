@@ -3,12 +3,14 @@
 //! *Invariant:* one slice takes about as long as a commit, and while events wait there are at most
 //! two between two commits, as [`UpkeepShare`](super::share::UpkeepShare) allows.
 
+use super::connect::LOCK_SHORT;
 use super::deleted::Deleted;
 use super::policy::Synchronous;
 use super::record::Entry;
 use super::rules::RuleOfEvent;
+use super::submission::Submission;
 use super::sweep::{Slice, SliceResult};
-use super::writer::{Submission, Writer};
+use super::writer::Writer;
 use super::{StoreFault, StoreTrouble};
 use crate::health::Problem;
 use rusqlite::params;
@@ -76,8 +78,7 @@ impl Writer {
     /// Begins what is due: called about once a second.
     pub(super) fn upkeep_begin(&mut self) {
         let now = self.env.clock.monotonic();
-        self.sweep.is_sane = self.sweep.clock.holds(self.env.clock.wall().0, now);
-        if !self.sweep.is_sane {
+        if !self.guard.clock.is_trusted() {
             return;
         }
         if let Err(fault) = self.end_grace() {
@@ -102,7 +103,7 @@ impl Writer {
 
     /// One slice of whatever is to be done first. False when there is nothing.
     fn upkeep_slice(&mut self) -> bool {
-        if self.is_broken || self.env.clock.monotonic() < self.sweep.rests_until {
+        if self.status.broken().is_some() || self.env.clock.monotonic() < self.sweep.rests_until {
             return false;
         }
         let slice = Slice::begin(&self.env.clock);
@@ -139,7 +140,7 @@ impl Writer {
         if let Err(fault) = self.connection.execute_batch("PRAGMA synchronous = FULL") {
             // Without it nothing could be answered for.
             let reason = format!("commits can no longer be made durable: {fault}");
-            self.note(&StoreFault { class: StoreTrouble::Io, reason });
+            self.note(&StoreFault::new(StoreTrouble::Io, reason));
         }
         result
     }
@@ -159,8 +160,7 @@ impl Writer {
             return Ok(Some(NOTHING));
         }
         if let Some(sinks) = self.parking.take() {
-            let (entries, claims) = (vec![Entry::Park { sinks }], vec![None]);
-            self.commit(&[Submission::silent(entries, claims)])?;
+            self.commit(&[Submission::silent(vec![Entry::Park { sinks }])], LOCK_SHORT)?;
             return Ok(Some(NOTHING));
         }
         // A log that cannot be begun again would only grow.
@@ -171,7 +171,7 @@ impl Writer {
             return self.shrink(slice).map(Some);
         }
         // With a clock that cannot be trusted nothing is too old.
-        if !self.sweep.is_sane {
+        if !self.guard.clock.is_trusted() {
             return Ok(None);
         }
         if self.is_surveying() {
@@ -237,7 +237,7 @@ impl Writer {
         let before = self.holdings.letters;
         if 0 < count {
             let entries = old.into_iter().map(|it| Entry::DropLetter { id: it as u64 }).collect();
-            self.commit(&[Submission::silent(entries, vec![None; count])])?;
+            self.commit(&[Submission::silent(entries)], LOCK_SHORT)?;
         }
         let deleted = before - self.holdings.letters;
         self.deletions.note(Deleted::Letter, "keep of dead-letter", deleted, &self.figures);

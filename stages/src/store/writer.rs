@@ -4,26 +4,29 @@
 //! because work arrives while the last commit runs.
 
 use super::admit::FullTargets;
-use super::claim::{Claim, Claims};
+use super::claim::{Claims, Keys};
+use super::connect::LOCK_SHORT;
 use super::deleted::{Deleted, Deletions};
 use super::grace::PendingRules;
+use super::guard::Guard;
 use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
 use super::policy::Policy;
 use super::readers::ReaderGate;
-use super::record::{Entry, Receipt, Stored};
+use super::record::{Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::Tally;
 use super::rules::RetentionRules;
 use super::share::UpkeepShare;
+use super::status::{StoreStatus, WriterAlarm};
+use super::submission::Submission;
 use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use crate::env::{Env, within};
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,11 +36,9 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Housekeeping stops after this long, so that commits wait for at most a third of a second.
 const TICK_MAX: Duration = Duration::from_millis(300);
 
-pub(super) type Answer = Result<Vec<Receipt>, StoreFault>;
-
 /// What the writer is asked.
 pub(super) enum Command {
-    Write { entries: Vec<Entry>, claims: Vec<Option<Claim>>, reply: async_channel::Sender<Answer> },
+    Write(Submission),
     Find { hashes: Vec<i64>, reply: async_channel::Sender<Result<Vec<u64>, StoreFault>> },
     Policy(Box<Policy>),
     Tick { reply: async_channel::Sender<()> },
@@ -65,6 +66,7 @@ pub struct Writer {
     pub(super) watcher: Box<dyn Watcher>,
     pub(super) figures: Arc<Figures>,
     pub(super) tallies: Arc<Mutex<Vec<Tally>>>,
+    pub(super) keys: Keys,
     pub(super) claims: Claims,
     pub(super) names: Names,
     /// The last number given, of `seq` and `pos` together.
@@ -83,23 +85,10 @@ pub struct Writer {
     pub(super) share: UpkeepShare,
     /// Targets of the file, while not all that is to be parked or woken is.
     pub(super) parking: Option<Vec<Arc<str>>>,
-    pub(super) is_broken: bool,
-    /// Held while the store is open.
-    pub(super) lock: Option<File>,
-}
-
-pub(super) struct Submission {
-    pub(super) entries: Vec<Entry>,
-    pub(super) claims: Vec<Option<Claim>>,
-    /// `None` where nobody waits for the answer.
-    reply: Option<async_channel::Sender<Answer>>,
-}
-
-impl Submission {
-    /// Something of the writer's own.
-    pub(super) fn silent(entries: Vec<Entry>, claims: Vec<Option<Claim>>) -> Self {
-        Submission { entries, claims, reply: None }
-    }
+    pub(super) guard: Guard,
+    pub(super) status: Arc<StoreStatus>,
+    /// Dropped with the writer, also by a panic.
+    pub(super) alarm: WriterAlarm,
 }
 
 impl Writer {
@@ -128,9 +117,7 @@ impl Writer {
         let mut next = Some(first);
         while let Some(command) = next.take() {
             match command {
-                Command::Write { entries, claims, reply } => {
-                    next = self.gather(Submission { entries, claims, reply: Some(reply) });
-                }
+                Command::Write(submission) => next = self.gather(submission),
                 Command::Find { hashes, reply } => {
                     reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
                 }
@@ -156,16 +143,14 @@ impl Writer {
     /// Adds to a submission what is waiting, up to the batch's limits, and writes it. Returns
     /// the command that ended the gathering.
     fn gather(&mut self, first: Submission) -> Option<Command> {
-        let size = |it: &Submission| it.entries.iter().map(Entry::size).sum::<usize>();
-        let (mut count, mut bytes) = (first.entries.len(), size(&first));
+        let (mut count, mut bytes) = (first.entries.len(), first.size());
         let mut batch = vec![first];
         let mut other = None;
         while count < self.settings.batch && bytes < BATCH_BYTES {
             match self.commands.try_recv() {
-                Ok(Command::Write { entries, claims, reply }) => {
-                    let submission = Submission { entries, claims, reply: Some(reply) };
+                Ok(Command::Write(submission)) => {
                     count += submission.entries.len();
-                    bytes += size(&submission);
+                    bytes += submission.size();
                     batch.push(submission);
                 }
                 Ok(command) => {
@@ -190,9 +175,9 @@ impl Writer {
             let left = end.saturating_sub(clock.monotonic());
             let next = within(&*clock, left, self.commands.recv());
             match smol::block_on(next)?.ok()? {
-                Command::Write { entries, claims, reply } => {
-                    count += entries.len();
-                    batch.push(Submission { entries, claims, reply: Some(reply) });
+                Command::Write(submission) => {
+                    count += submission.entries.len();
+                    batch.push(submission);
                 }
                 command => return Some(command),
             }
@@ -201,24 +186,23 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Submission>) {
-        if self.is_broken {
-            for submission in &batch {
-                answer(submission, Err(broken()));
-            }
-            return;
-        }
+        // In a panic it goes off before the batch is dropped, and with it the places of answers.
+        let _alarm = self.alarm.clone();
         let batch = self.turn_away(batch);
         if batch.is_empty() {
             return;
         }
         let (started, before) = (self.env.clock.monotonic(), self.counter);
-        match self.commit(&batch) {
+        match self.commit(&batch, self.lock_wait()) {
             Ok(receipts) => {
                 for (submission, receipts) in batch.iter().zip(receipts) {
                     self.report(submission, receipts);
                 }
             }
-            Err(fault) => self.write_apart(&batch, fault),
+            Err(fault) => self.write_apart(batch, &fault),
+        }
+        if !self.may_tidy() {
+            return;
         }
         self.claims.merge_when_many();
         self.tend_log();
@@ -226,24 +210,34 @@ impl Writer {
         self.upkeep_between(took, self.counter - before);
     }
 
-    /// One submission that cannot be written must not fail the others: each gets a transaction
-    /// of its own. A failing disk fails them all.
-    fn write_apart(&mut self, batch: &[Submission], fault: StoreFault) {
-        if self.is_broken || batch.len() == 1 {
-            for submission in batch {
-                answer(submission, Err(fault.clone()));
-            }
-            return;
+    /// One submission that cannot be written must not fail the others, so each gets a transaction
+    /// of its own. A disk without room may have some for finishing what was accepted. Any other
+    /// trouble of the store fails them all.
+    fn write_apart(&mut self, batch: Vec<Submission>, fault: &StoreFault) {
+        let is_alone = batch.len() == 1;
+        let fails = |it: &Submission| match fault.class {
+            StoreTrouble::Full => it.is_intake() || is_alone,
+            class => class.is_general() || is_alone,
+        };
+        let (failed, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(fails);
+        for submission in &failed {
+            submission.answer(Err(fault.clone()));
         }
-        for submission in batch {
-            if self.is_broken {
-                answer(submission, Err(broken()));
-                continue;
-            }
-            match self.commit(std::slice::from_ref(submission)) {
+        self.write_each(&others);
+    }
+
+    fn write_each(&mut self, submissions: &[Submission]) {
+        let mut ended = None;
+        for submission in submissions {
+            let outcome = match &ended {
+                Some(fault) => Err(StoreFault::clone(fault)),
+                None => self.commit(std::slice::from_ref(submission), LOCK_SHORT),
+            };
+            match outcome {
                 Ok(mut receipts) => self.report(submission, receipts.remove(0)),
                 Err(fault) => {
-                    answer(submission, Err(fault));
+                    ended = fault.class.is_general().then(|| fault.clone());
+                    submission.answer(Err(fault));
                 }
             }
         }
@@ -251,57 +245,78 @@ impl Writer {
 
     fn report(&mut self, submission: &Submission, receipts: Vec<Receipt>) {
         let has_accepted = receipts.iter().any(|it| matches!(it, Receipt::Accepted { .. }));
-        if !answer(submission, Ok(receipts)) && has_accepted {
+        if !submission.answer(Ok(receipts)) && has_accepted {
             self.watcher.unclaimed();
         }
     }
 
-    /// After a failed sync the kernel may have dropped what it could not write, and the next sync
-    /// succeeds: whatever failed, a commit after it could answer for what is gone.
-    pub(super) fn note(&mut self, fault: &StoreFault) {
-        if matches!(fault.class, StoreTrouble::Io | StoreTrouble::Corrupt) && !self.is_broken {
-            self.is_broken = true;
-            self.figures.is_broken.store(true, Ordering::Relaxed);
-            tracing::error!(reason = %fault, "the store failed; restart the engine to recover");
+    /// One transaction for all; nothing in memory or on disk has changed when it fails. What
+    /// nobody waits for any more by the time it begins is left out, with no receipts.
+    pub(super) fn commit(
+        &mut self,
+        batch: &[Submission],
+        wait: Duration,
+    ) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+        if let Some(fault) = self.status.broken() {
+            return Err(fault);
         }
-    }
-
-    /// One transaction for all; nothing in memory or on disk has changed when it fails.
-    pub(super) fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
-        let tallies =
-            std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
-        match self.transact(batch, &tallies) {
+        let tallies = std::mem::take(&mut *self.lock_tallies());
+        let outcome = self.transact(batch, &tallies, wait);
+        self.connection.busy_timeout(LOCK_SHORT).ok();
+        // Also after a fault: it comes of the files, if they are not there any more.
+        let may_answer = self.may_answer();
+        match outcome {
             Ok((receipts, effects)) => {
                 self.claims.keep();
                 self.names.keep();
+                if !may_answer {
+                    return Err(self.status.broken().expect("only a broken store does not answer"));
+                }
+                self.has_lock();
                 self.publish(effects);
                 let micros = (self.env.clock.monotonic() - started).as_micros() as u64;
                 self.figures.note_commit(micros);
                 Ok(receipts)
             }
             Err(fault) => {
-                self.note(&fault);
                 (self.counter, self.holdings) = (counter, holdings);
                 self.claims.undo();
                 self.names.undo();
-                let mut waiting = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
-                waiting.extend(tallies);
-                Err(fault)
+                self.lock_tallies().extend(tallies);
+                Err(self.has_failed(fault, wait))
             }
         }
+    }
+
+    fn has_failed(&mut self, fault: StoreFault, waited: Duration) -> StoreFault {
+        let fault = self.diagnosed(fault);
+        match fault.class {
+            StoreTrouble::Busy => self.is_locked_out(waited),
+            _ => self.note(&fault),
+        }
+        // What the store has come to says more than how this one write failed.
+        self.status.broken().unwrap_or(fault)
+    }
+
+    fn lock_tallies(&self) -> std::sync::MutexGuard<'_, Vec<Tally>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn transact(
         &mut self,
         batch: &[Submission],
         tallies: &[Tally],
+        wait: Duration,
     ) -> Result<(Vec<Vec<Receipt>>, Effects), StoreFault> {
+        let (stamp, passed) = (self.stamp(), self.status.take_passed());
+        self.connection.busy_timeout(wait)?;
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut work = Batch {
             connection: &transaction,
+            keys: self.keys,
             claims: &mut self.claims,
             names: &mut self.names,
             counter: &mut self.counter,
@@ -314,10 +329,7 @@ impl Writer {
         };
         let mut receipts = Vec::with_capacity(batch.len());
         for submission in batch {
-            let pairs = submission.entries.iter().zip(&submission.claims);
-            let answers: Result<Vec<Receipt>, StoreFault> =
-                pairs.map(|(entry, claim)| work.write(entry, *claim)).collect();
-            receipts.push(answers?);
+            receipts.push(work.write_all(submission)?);
         }
         work.trim_letters(self.policy.dead_max)?;
         for tally in tallies {
@@ -327,7 +339,14 @@ impl Writer {
         rollups.write(&transaction, work.names)?;
         let effects = work.effects;
         rows::set_meta(&transaction, "counter", self.counter)?;
+        stamp.map_or(Ok(()), |it| it.store(&transaction))?;
+        if let Some(passed) = passed {
+            rows::set_meta(&transaction, super::open::PASSED, passed.0 as u64)?;
+        }
         transaction.commit()?;
+        if stamp.is_some() {
+            self.guard.has_stamped(self.env.clock.monotonic());
+        }
         Ok((receipts, effects))
     }
 
@@ -361,22 +380,29 @@ impl Writer {
 
     pub(super) fn merge_all(&mut self) {
         if let Err(fault) = self.claims.merge_all(&mut self.connection) {
-            tracing::warn!(reason = %fault, "ids could not be merged; tried again later");
+            tracing::debug!(reason = %fault, "ids could not be merged; tried again later");
             self.note(&fault);
         }
     }
 
     fn housekeep(&mut self) {
-        if self.is_broken {
+        let started = self.env.clock.monotonic();
+        if !self.look() {
             return;
         }
-        let started = self.env.clock.monotonic();
-        let has_tallies = !self.tallies.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if has_tallies && !self.is_broken {
-            self.commit(&[]).ok();
+        let has_tallies = !self.lock_tallies().is_empty();
+        if self.status.is_blocked() {
+            self.probe();
+        } else if has_tallies || self.needs_stamp() {
+            self.commit(&[], LOCK_SHORT).ok();
+        } else {
+            self.probe_lock();
         }
         self.show_figures().ok();
         self.clear_full();
+        if !self.may_tidy() {
+            return;
+        }
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
             self.claims.begin_merge();
         }
@@ -406,34 +432,38 @@ impl Writer {
 
     fn finish(&mut self) {
         self.commands.close();
-        if !self.is_broken {
-            debug_assert_eq!(
-                StoreHoldings::load(&self.connection).as_ref(),
-                Ok(&self.holdings),
-                "what waits is counted as it changes"
-            );
-            self.commit(&[]).ok();
-            self.merge_all();
-            self.deletions.say_last();
-            // With a merge that failed the next start has something to rebuild, and looks closer.
-            if !self.is_broken && self.claims.unmerged() == 0 {
-                let fault = rows::set_meta(&self.connection, super::open::IS_OPEN, 0).err();
-                fault.iter().for_each(|it| self.note(it));
-            }
+        if self.has_closed() {
+            // Only now: a store that is not whole is not written to, not even by closing it.
+            let keep_log = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            self.connection.set_db_config(keep_log, false).ok();
+        }
+    }
+
+    /// Writes what is waiting, and leaves a log that is empty. False when the next start has
+    /// something to recover.
+    fn has_closed(&mut self) -> bool {
+        if !self.look() {
+            return false;
+        }
+        debug_assert!(
+            self.status.has_been_damaged()
+                || StoreHoldings::load(&self.connection).as_ref() == Ok(&self.holdings),
+            "what waits is counted as it changes: {:?}",
+            self.holdings
+        );
+        self.commit(&[], self.lock_wait()).ok();
+        self.merge_all();
+        self.deletions.say_last();
+        // With a merge that failed the next start has something to rebuild, and looks closer.
+        if self.status.broken().is_none() && self.claims.unmerged() == 0 {
+            let fault = rows::set_meta(&self.connection, super::connect::IS_OPEN, 0).err();
+            fault.iter().for_each(|it| self.note(it));
+        }
+        if self.status.broken().is_none() {
             self.checkpoint("TRUNCATE");
         }
-        drop(self.lock.take());
+        self.status.broken().is_none()
     }
-}
-
-fn broken() -> StoreFault {
-    let reason = "the store failed and takes nothing more".to_owned();
-    StoreFault { class: StoreTrouble::Io, reason }
-}
-
-/// Whether anyone waits for the answer. Whoever asked may have gone; what was committed stays.
-pub(super) fn answer(submission: &Submission, answer: Answer) -> bool {
-    submission.reply.as_ref().is_none_or(|it| it.try_send(answer).is_ok())
 }
 
 impl Figures {
@@ -460,18 +490,4 @@ pub(super) struct Effects {
     pub(super) released: Vec<u64>,
     /// After a parking: the targets of the file, when more is to be parked or woken.
     pub(super) parking: Option<Option<Vec<Arc<str>>>>,
-}
-
-impl Entry {
-    /// Bytes of payload, for the limit of a batch.
-    fn size(&self) -> usize {
-        match self.bare() {
-            Entry::Record(it) | Entry::Finish(it) => it.event.body.bytes.len(),
-            Entry::Accept(it) => it.body.bytes.len(),
-            Entry::Bury { event, .. } => event.body.bytes.len(),
-            Entry::Refuse(it) => it.body.len(),
-            Entry::Reopen { event, .. } => event.body.bytes.len(),
-            _ => 64,
-        }
-    }
 }

@@ -7,18 +7,20 @@ use stages::event::{Body, DataAt, Envelope};
 use stages::time::Timestamp;
 use std::sync::Mutex;
 
-/// A store of every event from 1 on, of which retention took some.
+/// A store of every event from 1 on, of which retention took some and some are damaged.
 #[derive(Default)]
 struct Shelf {
     events: Mutex<Vec<Arc<Stored>>>,
     taken: Mutex<u64>,
+    damaged: Mutex<Vec<u64>>,
 }
 
 impl Backlog for Shelf {
     fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
         let taken = self.taken_pos();
-        let events = self.events.lock().unwrap();
-        let range = |it: &&Arc<Stored>| after_pos.max(taken) < it.pos && it.pos <= up_to;
+        let (events, damaged) = (self.events.lock().unwrap(), self.damaged.lock().unwrap());
+        let is_there = |pos| after_pos.max(taken) < pos && pos <= up_to;
+        let range = |it: &&Arc<Stored>| is_there(it.pos) && !damaged.contains(&it.pos);
         let events: Vec<_> = events.iter().filter(range).take(CHUNK).cloned().collect();
         let to = events.last().filter(|_| CHUNK <= events.len()).map_or(up_to, |it| it.pos);
         Box::pin(async move { Ok(BacklogChunk { events, to }) })
@@ -30,6 +32,11 @@ impl Backlog for Shelf {
 
     fn highest_pos(&self) -> u64 {
         self.events.lock().unwrap().last().map_or(0, |it| it.pos)
+    }
+
+    fn damaged(&self, after_pos: u64, up_to: u64) -> Vec<u64> {
+        let damaged = self.damaged.lock().unwrap();
+        damaged.iter().copied().filter(|it| after_pos < *it && *it <= up_to).collect()
     }
 }
 
@@ -165,6 +172,15 @@ fn what_retention_took_is_a_gap_and_the_rest_follows() {
     let talk = room.connect("/live", "Last-Event-ID: 2\r\n");
     assert_eq!(shown(&talk), "gap:2,\"to\":5} 6 7 8 9 10");
     assert_eq!(room.hub.counters.gaps.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_is_damaged_is_a_gap_in_its_place() {
+    let room = Room::new();
+    room.many(1..=9);
+    *room.shelf.damaged.lock().unwrap() = vec![2, 3, 5];
+    let client = room.connect("/live", "Last-Event-ID: 0\r\n");
+    assert_eq!(shown(&client), "1 gap:1,\"to\":2} gap:2,\"to\":3} 4 gap:4,\"to\":5} 6 7 8 9");
 }
 
 #[test]

@@ -36,12 +36,18 @@ impl Writer {
     }
 
     fn try_append(&self, path: &Path, line: &[u8], now: Timestamp) -> io::Result<()> {
+        let mut permissions = None;
         if self.is_due(path, line.len() as u64, now) {
+            permissions = path.metadata().ok().map(|it| it.permissions());
             std::fs::rename(path, aside(path, now))?;
         }
         let folder = folder_of(path);
         make_folder(folder)?;
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = open(path)?;
+        if let Some(permissions) = permissions {
+            // Who reads the file goes on reading it after it was set aside.
+            file.set_permissions(permissions)?;
+        }
         let length = file.metadata()?.len();
         let written = file.write_all(line).and_then(|()| file.sync_data()).and_then(|()| {
             // The name of a new file must be on disk too.
@@ -65,6 +71,15 @@ impl Writer {
         });
         is_full || is_old
     }
+}
+
+/// Opens a file to append to; a new one is for its owner alone.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// The folder that a file lies in, also where the path is a bare name.
@@ -195,5 +210,21 @@ mod tests {
         assert_eq!(folder_of(Path::new("out.jsonl")), Path::new("."));
         assert_eq!(folder_of(Path::new("data/out.jsonl")), Path::new("data"));
         assert_eq!(folder_of(Path::new("/out.jsonl")), Path::new("/"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_made_is_for_its_owner_alone_and_keeps_what_it_was_given() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::new(Rotate { size: Some(8), every: None });
+        let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
+        let path = folder.path().join("f");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        writer.append(&path, b"12345\n", now).unwrap();
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        writer.append(&path, b"12345\n", now).unwrap();
+        assert_eq!((mode(), names(folder.path()).len()), (0o644, 2), "set aside");
     }
 }

@@ -338,7 +338,8 @@ fn an_older_outbox_is_taken_over() {
         VALUES (1, NULL, 't', 's', 'db', 0, 0, 0, 1, 'a', '', '{}', '[]', 'ä', x'001122'),
             (3, 2, 't', 's', 'db', 0, 0, 0, 1, 'b', '', '{"n":1}', '[]', NULL, x'00');
         INSERT INTO delivery_rows VALUES ('hook', 1, 0, 0, 5, 5, NULL), ('hook', 2, 0, 3, 7, 5, 'no'),
-            ('gone', 2, 3, 0, 5, 5, NULL), ('hook', 9, 1, 1, 5, 5, NULL);"#,
+            ('gone', 2, 3, 0, 5, 5, NULL), ('hook', 9, 1, 1, 5, 5, NULL);
+        INSERT INTO meta (key, value) VALUES ('counter', 9);"#,
     )
     .expect("rows");
     drop(raw);

@@ -109,7 +109,8 @@ fn nothing_that_runs_all_the_time_scans_a_table() {
     let mut other = Connection::open(&path).expect("it opens");
     trace(&mut other, &seen);
     let wanted = Arc::new(());
-    read(&Reader::new(&mut other, Arc::downgrade(&wanted)));
+    let status = hand.writer.status.clone();
+    read(&Reader::new(&mut other, hand.writer.keys, &status, Arc::downgrade(&wanted)));
     other.trace_v2(TraceEventCodes::empty(), None::<fn(TraceEvent<'_>)>).expect("no more");
     let statements = seen.lock().expect("no test panics").clone();
     assert!(60 < statements.len(), "only {} statements were seen", statements.len());

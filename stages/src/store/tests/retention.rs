@@ -24,13 +24,14 @@ impl Bench {
         self.clock.0.store(second * SECOND, Ordering::Relaxed);
     }
 
-    fn tick(&self) {
+    /// One round of housekeeping, now.
+    fn keep_house(&self) {
         smol::block_on(self.store.tick());
     }
 
     fn adopt(&self, policy: Policy) {
         smol::block_on(self.store.set_policy(policy));
-        self.tick();
+        self.keep_house();
     }
 
     fn stored(&self) -> u64 {
@@ -172,7 +173,7 @@ fn a_store_is_no_larger_on_the_disk_than_it_may_be() {
     for round in 0..30 {
         let entries = (0..60).map(|it| record(&format!("{round}-{it}"), &body));
         bench.submit(entries.collect());
-        bench.tick();
+        bench.keep_house();
         let size = |end: &str| {
             let file = format!("{}{end}", path.display());
             std::fs::metadata(file).map_or(0, |it| it.len())
@@ -205,7 +206,7 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
     for round in 0..20 {
         let level = if round % 2 == 0 { Priority::High } else { Priority::Low };
         bench.submit((0..30).map(|it| event(format!("{round}-{it}"), level)).collect());
-        bench.tick();
+        bench.keep_house();
     }
     let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
     let of = |level| left.iter().filter(|it| it.envelope.priority == level).count();
@@ -222,7 +223,7 @@ fn what_was_deleted_is_counted_by_rule() {
     let lower = (0..3).map(|it| with(&format!("l{it}"), |it| it.priority = Priority::Low));
     bench.submit(lower.chain([record("h", "{}")]).collect());
     bench.at_second(20);
-    bench.tick();
+    bench.keep_house();
     bench.at_second(60);
     smol::block_on(bench.store.sweep());
     let expected = counts([("keep \"10s\" priority=low", 3), ("keep \"50s\"", 1)]);
@@ -244,7 +245,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
     };
     bench.submit(vec![passing("a"), passing("b"), record("kept", "{}")]);
     bench.at_second(1);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 3, "it waits for its delivery");
     assert_eq!(bench.listed(EventQuery::default()), ["kept"]);
     let done = Settlement {
@@ -257,7 +258,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
         letter: None,
     };
     bench.submit(vec![Entry::Settle(done)]);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 2);
     assert_eq!(bench.read(|it| it.by_seq(&[1])).len(), 0);
     bench.close();
@@ -284,10 +285,10 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
         letter: Some(Box::new(DeadLetter { seq: Some(1), ..letter })),
     })]);
     bench.at_second(1);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 1);
     bench.submit(vec![Entry::DropLetter { id: 1 }]);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 0);
     bench.close();
 }
@@ -298,7 +299,7 @@ fn a_clock_that_was_ahead_keeps_nothing_behind_it() {
     let years = 10 * 366 * 86_400;
     bench.submit(vec![record("a", "{}"), arrived("ahead", years), record("b", "{}")]);
     bench.at_second(100);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.listed(EventQuery::default()), ["ahead"]);
     bench.close();
 }
@@ -308,23 +309,23 @@ fn a_change_that_deletes_more_than_half_waits_and_can_be_taken_back() {
     let bench = bench(Place::Memory, keeping(vec![keep(1000, None)]));
     bench.submit((0..10).map(|it| arrived(&format!("e{it}"), it)).collect());
     bench.at_second(100);
-    bench.tick();
+    bench.keep_house();
     let short = keeping(vec![keep(94, None)]);
     bench.adopt(short.clone());
     let told = "retention-pending: the new `retention` would delete 6 of the 10 events that the \
                 rules before it keep; it waits until 2026-01-01T00:02:40.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     bench.at_second(159);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 10);
     bench.adopt(keeping(vec![keep(1000, None)]));
     assert_eq!(bench.pending_rules(), [""; 0]);
     bench.at_second(300);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 10, "it was taken back");
     bench.adopt(short);
     bench.at_second(361);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 0, "nobody took it back");
     assert_eq!(bench.pending_rules(), [""; 0]);
     assert_eq!(bench.deleted(), counts([("keep \"94s\"", 10)]));
@@ -369,21 +370,21 @@ fn a_start_is_judged_like_a_reload() {
         // Stopped while it waits, it waits again.
         let bench = open(keeping(vec![keep(10, None)]));
         bench.at_second(20);
-        bench.tick();
+        bench.keep_house();
         bench.at_second(79);
-        bench.tick();
+        bench.keep_house();
         assert_eq!(bench.pending_rules().len(), 1);
         assert_eq!(bench.stored(), 10);
         bench.close();
     }
     let bench = open(keeping(vec![keep(1000, None)]));
     bench.at_second(200);
-    bench.tick();
+    bench.keep_house();
     assert_eq!((bench.pending_rules().len(), bench.stored()), (0, 10), "as it was");
     bench.close();
     let bench = open(keeping(vec![keep(1000, None)]));
     bench.at_second(2000);
-    bench.tick();
+    bench.keep_house();
     assert_eq!(bench.stored(), 0, "the same rules do not wait");
     bench.close();
 }
@@ -400,7 +401,7 @@ fn a_store_without_a_memory_of_its_rules_is_not_emptied_at_once() {
     drop(raw);
     let bench = super::bench(Place::File(path), keeping(vec![keep(10, None)]));
     bench.at_second(20);
-    bench.tick();
+    bench.keep_house();
     assert_eq!((bench.pending_rules().len(), bench.stored()), (1, 10));
     bench.close();
 }
@@ -426,7 +427,7 @@ fn a_size_and_a_number_of_letters_may_be_wrong_too() {
     bench.submit(vec![refuse()]);
     assert_eq!(bench.store.figures().dead_letters.load(Ordering::Relaxed), 101);
     bench.at_second(61);
-    bench.tick();
+    bench.keep_house();
     bench.submit(vec![refuse()]);
     assert_eq!(bench.store.figures().dead_letters.load(Ordering::Relaxed), 10);
     bench.close();

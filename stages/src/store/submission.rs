@@ -1,0 +1,68 @@
+//! What is written in one transaction, and who waits for it.
+
+use super::StoreFault;
+use super::claim::EntryHash;
+use super::record::{Entry, Receipt};
+
+pub(super) type Answer = Result<Vec<Receipt>, StoreFault>;
+
+/// Entries that are written together or not at all.
+pub(super) struct Submission {
+    pub(super) entries: Vec<Entry>,
+    /// One for each entry.
+    pub(super) hashes: Vec<EntryHash>,
+    /// `None` where nobody waits for the answer.
+    pub(super) reply: Option<async_channel::Sender<Answer>>,
+}
+
+impl Submission {
+    /// Something of the writer's own, which claims nothing.
+    pub(super) fn silent(entries: Vec<Entry>) -> Self {
+        let hashes = vec![EntryHash::NONE; entries.len()];
+        Submission { entries, hashes, reply: None }
+    }
+
+    /// Bytes of payload, for the limit of a batch.
+    pub(super) fn size(&self) -> usize {
+        self.entries.iter().map(Entry::size).sum()
+    }
+
+    /// Whether somebody waits for it. A sender that was answered by a timeout keeps its copy, so
+    /// its event must not be stored as well.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_none_or(|it| !it.is_closed())
+    }
+
+    /// Whether it brings events in, and does not only finish what was accepted.
+    pub(super) fn is_intake(&self) -> bool {
+        self.entries.iter().any(Entry::is_intake)
+    }
+
+    /// Whether anyone waits for the answer. Whoever asked may have gone; what was committed stays.
+    pub(super) fn answer(&self, answer: Answer) -> bool {
+        self.reply.as_ref().is_none_or(|it| it.try_send(answer).is_ok())
+    }
+}
+
+impl Entry {
+    /// Bytes of payload, for the limit of a batch.
+    fn size(&self) -> usize {
+        match self.bare() {
+            Entry::Record(it) | Entry::Finish(it) => it.event.body.bytes.len(),
+            Entry::Accept(it) => it.body.bytes.len(),
+            Entry::Bury { event, .. } => event.body.bytes.len(),
+            Entry::Refuse(it) => it.body.len(),
+            Entry::Reopen { event, .. } => event.body.bytes.len(),
+            _ => 64,
+        }
+    }
+
+    /// Whether it brings in what was not accepted before.
+    fn is_intake(&self) -> bool {
+        match self.bare() {
+            Entry::Record(_) | Entry::Accept(_) | Entry::Refuse(_) => true,
+            Entry::Bury { event, .. } => event.seq == 0,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A store of an earlier version is taken over whole.
+
+use super::*;
+
+const FIRST: &str = include_str!("../../../../tests/fixtures/store-v1.hex");
+
+/// Writes the database that a fixture holds: its size, then offsets and bytes of what is not zero.
+fn unpack(fixture: &str, path: &Path) {
+    let mut lines = fixture.lines();
+    let size = lines.next().and_then(|it| it.strip_prefix("# size ")).expect("a size");
+    let mut bytes = vec![0; size.parse().expect("a number")];
+    for line in lines {
+        let (offset, hex) = line.split_once(' ').expect("an offset");
+        let offset: usize = offset.parse().expect("a number");
+        for (index, digits) in hex.as_bytes().chunks(2).enumerate() {
+            let digits = std::str::from_utf8(digits).expect("digits");
+            bytes[offset + index] = u8::from_str_radix(digits, 16).expect("digits");
+        }
+    }
+    std::fs::write(path, bytes).expect("it is written");
+}
+
+#[test]
+fn a_store_of_the_first_version_keeps_everything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    unpack(FIRST, &path);
+    let bench = Bench::at(&path);
+    let events = bench.read(|it| it.stream(0, 1000, 100, usize::MAX)).events;
+    let ids: Vec<&str> = events.iter().map(|it| &*it.envelope.id).collect();
+    let plain = ["plain-0", "plain-1", "plain-2", "plain-3", "plain-4", "plain-5"];
+    assert_eq!(ids, [&plain[..], &["front-1", "back-1", "big-1"]].concat());
+    assert_eq!(
+        events[1].body.data_text(),
+        r#"{"id": "plain-1", "type": "ring.plain", "room": "K\u00fcche", "n": 1, "visit": null}"#
+    );
+    assert!(events[7].enrich.ends_with(r#","room":"yard"}"#), "{}", events[7].enrich);
+    let stages: Vec<String> = events[7]
+        .stages
+        .iter()
+        .map(|it| format!("{} {} {}", it.stage, it.kind, it.outcome.word()))
+        .collect();
+    let expected =
+        ["meta metadata ok", "where set ok", "weather http skipped", "gone http skipped"];
+    assert_eq!(stages, expected);
+    let inbox = bench.read(|it| it.inbox(0, 10));
+    let waiting: Vec<_> = inbox.iter().map(|it| (it.seq, &*it.envelope.id)).collect();
+    assert_eq!(waiting, [(9, "slow-1"), (10, "slow-2")]);
+    let letters = bench.letters(10);
+    let letters: Vec<_> = letters.iter().map(|it| (it.id, it.what.word(), it.seq)).collect();
+    assert_eq!(letters, [(3, "rejected", None), (2, "event", Some(11)), (1, "delivery", Some(8))]);
+    let states = bench.read(|it| Ok((it.deliveries_of(7)?, it.deliveries_of(8)?)));
+    assert_eq!(
+        (states.0[0].state, states.1[0].state),
+        (DeliveryState::Pending, DeliveryState::Dead)
+    );
+    // Goes on as a store of this version: what is new has a checksum beside what has none.
+    assert_eq!(bench.submit(vec![record("new", "{}")]), [Receipt::Stored { seq: 13, pos: 13 }]);
+    let late = Event { seq: 9, ..event("slow-1", "{}") };
+    bench.submit(vec![Entry::Finish(finished(late))]);
+    bench.tick();
+    assert_eq!(bench.codes(), [""; 0]);
+    bench.close();
+    let connection = Connection::open(&path).expect("it opens");
+    let one = |sql: &str| connection.query_row(sql, [], |it| it.get::<_, i64>(0)).expect("a row");
+    assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NULL"), 9);
+    assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NOT NULL"), 2);
+    assert_eq!(one("PRAGMA user_version"), 4);
+}

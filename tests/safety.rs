@@ -1,0 +1,339 @@
+//! The binary and its store when somebody takes its files, its disk or its place away.
+
+use crate::support::{self, Engine, pause, until};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const PLAIN: &str = r#"
+pipeline safety schema-version=1
+source http front { path "/events"; map { id "data.id" } }
+sink sqlite events { path "../data/events.db"; retention { keep "30d" } }
+"#;
+
+/// A pipeline file and a data folder, in a folder that goes with it.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("pipelines")).expect("a folder");
+        let place = Place { folder };
+        std::fs::write(place.file(), text).expect("it is written");
+        place
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("pipelines/safety.kdl")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.data().join("events.db")
+    }
+
+    fn start(&self) -> Engine {
+        Engine::start(&self.file(), &self.data(), &[])
+    }
+
+    fn spawn(&self) -> Engine {
+        Engine::spawn(&self.file(), &self.data(), &[])
+    }
+
+    fn ids(&self) -> Vec<String> {
+        let connection = Connection::open(self.database()).expect("it opens");
+        let mut select = connection.prepare("SELECT id FROM event_rows").expect("sql");
+        let ids = select.query_map([], |it| it.get(0)).expect("rows");
+        ids.map(|it| it.expect("a row")).collect()
+    }
+}
+
+fn event(id: &str, size: usize) -> String {
+    json!({ "id": id, "type": "t", "pad": "x".repeat(size) }).to_string()
+}
+
+/// Posts until it is refused or the engine is gone: the ids that were acknowledged, and the answer.
+fn post_until_refused(address: &str, size: usize) -> (Vec<String>, Option<(u16, Value)>) {
+    let mut acknowledged = Vec::new();
+    loop {
+        let id = format!("e{}", acknowledged.len());
+        match support::ask(address, "POST", "/events", event(&id, size).as_bytes()) {
+            Ok((202, _)) => acknowledged.push(id),
+            Ok((status, body)) => {
+                let body = serde_json::from_slice(&body).expect("it is JSON");
+                return (acknowledged, Some((status, body)));
+            }
+            Err(_) => return (acknowledged, None),
+        }
+    }
+}
+
+fn assert_stored(place: &Place, acknowledged: &[String]) {
+    let stored = place.ids();
+    let lost: Vec<_> = acknowledged.iter().filter(|it| !stored.contains(it)).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_a_full_disk_and_passes() {
+    let place = Place::new(PLAIN);
+    let limited = "ulimit -S -f 4000";
+    let mut engine = Engine::spawn_limited(limited, &place.file(), &place.data()).ready();
+    let (acknowledged, refused) = post_until_refused(&engine.address, 20_000);
+    let (status, body) = refused.expect("it lives");
+    let detail = body["detail"].as_str().expect("a detail");
+    assert_eq!((status, detail.starts_with("storage_full: ")), (503, true), "{body}");
+    let line = engine.wait_for("disk-full");
+    assert!(line.contains("make room"), "{line}");
+    let (status, ready) = engine.ask("GET", "/readyz", b"");
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&ready));
+    let pid = rustix::process::Pid::from_raw(engine.pid().try_into().expect("a pid"));
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    rustix::process::prlimit(pid, rustix::process::Resource::Fsize, unlimited).expect("it is set");
+    until("it accepts again", || engine.post(&event("late", 20_000)).0 == 202);
+    assert_eq!(engine.ask("GET", "/readyz", b"").0, 200);
+    assert_eq!(engine.stop(), 0);
+    assert_stored(&place, &acknowledged);
+}
+
+#[test]
+fn a_log_that_is_deleted_under_load_loses_nothing_that_was_acknowledged() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    let log = place.data().join("events.db-wal");
+    let (acknowledged, _) = std::thread::scope(|scope| {
+        let address = engine.address.clone();
+        let posting = scope.spawn(move || post_until_refused(&address, 100));
+        pause(Duration::from_millis(300));
+        std::fs::remove_file(&log).expect("it goes");
+        posting.join().expect("the client is content")
+    });
+    let (code, said) = engine.end();
+    assert_eq!(code, 74, "{said}");
+    assert!(said.contains("events.db-wal was deleted while the engine used it"), "{said}");
+    assert!(!acknowledged.is_empty());
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("e0", 100)).0, 200, "it is a duplicate");
+    assert_eq!(engine.stop(), 0);
+    assert_stored(&place, &acknowledged);
+}
+
+#[test]
+fn a_database_that_is_deleted_is_not_made_again() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    std::fs::remove_file(place.database()).expect("it goes");
+    let (code, said) = engine.end();
+    assert_eq!(code, 74, "{said}");
+    let (code, said) = place.spawn().end();
+    assert_eq!(code, 74, "{said}");
+    assert!(
+        said.contains("is saved in") && said.contains("to start with an empty store"),
+        "{said}"
+    );
+    assert!(!place.database().exists());
+    let saved = std::fs::read_dir(place.data()).expect("a folder").find_map(|it| {
+        let path = it.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name.contains(".rescued-") && !name.ends_with("-wal")).then_some(path)
+    });
+    std::fs::rename(saved.expect("a copy"), place.database()).expect("it is put back");
+    let mut engine = place.start();
+    assert_eq!(engine.get("/api/events")["events"][0]["id"], "a");
+    assert_eq!(engine.stop(), 0);
+}
+
+/// Every file of the data folder with its bytes; the shared memory of the log has only locks.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|it| it.expect("an entry"));
+    let mut paths: Vec<PathBuf> = entries.map(|it| it.path()).collect();
+    paths.retain(|it| !it.to_string_lossy().ends_with("-shm"));
+    paths.sort();
+    paths.into_iter().map(|it| (it.clone(), std::fs::read(it).expect("it is read"))).collect()
+}
+
+#[test]
+fn a_second_engine_is_refused_by_whatever_name_it_comes() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    let lock = place.data().join("events.db.lock");
+    let before = std::fs::read_to_string(&lock).expect("it is read");
+    assert_eq!(before.trim(), engine.pid().to_string());
+    let other = Place::new(PLAIN);
+    std::fs::create_dir(other.data()).expect("a folder");
+    let refused = |place: &Place| {
+        let contents_before = contents(&place.data());
+        let (code, said) = place.spawn().end();
+        assert_eq!(code, 75, "{said}");
+        assert!(said.contains("another engine"), "{said}");
+        assert!(contents(&place.data()) == contents_before, "a file has changed");
+    };
+    refused(&place);
+    symlink(place.database(), other.database()).expect("a link");
+    refused(&other);
+    std::fs::remove_file(other.database()).expect("it goes");
+    if std::fs::hard_link(place.database(), other.database()).is_ok() {
+        refused(&other);
+    }
+    std::fs::remove_file(&lock).expect("it goes");
+    refused(&place);
+    assert_eq!(engine.post(&event("b", 1)).0, 202);
+    assert_eq!(engine.stop(), 0);
+    assert_eq!(place.ids(), ["a", "b"]);
+}
+
+/// A service that answers one request when it is told to; its URL.
+fn held_service() -> (String, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/now", listener.local_addr().expect("it has one"));
+    let (sender, told) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a request");
+        let reader = BufReader::new(stream.try_clone().expect("a second handle"));
+        let mut lines = reader.lines().map_while(Result::ok);
+        lines.by_ref().find(|it| it.is_empty());
+        told.recv().ok();
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\
+                      Connection: close\r\n\r\n{\"n\":7}";
+        stream.write_all(answer.as_bytes()).ok();
+    });
+    (url, sender)
+}
+
+#[test]
+fn a_lock_of_another_program_keeps_nothing_waiting_for_a_restart() {
+    let (url, answer) = held_service();
+    let text = format!("{PLAIN}\nenrich http slow {{ get \"{url}\"; timeout \"60s\" }}\n");
+    let place = Place::new(&text);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("accepted", 1)).0, 202);
+    let other = Connection::open(place.database()).expect("it opens");
+    other.busy_timeout(Duration::from_secs(10)).expect("it waits");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    answer.send(()).expect("the service waits");
+    let (status, body) = engine.post(&event("refused", 1));
+    let detail = body["detail"].as_str().expect("a detail");
+    assert_eq!((status, detail.starts_with("storage_locked: ")), (503, true), "{body}");
+    let line = engine.wait_for("store-locked");
+    assert!(line.contains("holds a lock on") && line.contains("events.db"), "{line}");
+    assert_eq!(engine.ask("GET", "/readyz", b"").0, 503);
+    // Reading needs no lock.
+    assert_eq!(engine.get("/api/events")["events"], json!([]));
+    other.execute_batch("ROLLBACK").expect("it ends");
+    until("what was accepted is finished", || {
+        engine.get("/api/events")["events"][0]["enrich"]["slow"] == json!({ "n": 7 })
+    });
+    assert_eq!(engine.ask("GET", "/readyz", b"").0, 200);
+    assert_eq!(engine.stop(), 0);
+    assert_eq!(place.ids(), ["accepted"]);
+}
+
+#[test]
+fn a_delivery_that_cannot_be_noted_is_not_made_again() {
+    let (url, answer) = held_service();
+    let text = format!("{PLAIN}\nnotify webhook chat {{ url \"{url}\"; timeout \"60s\" }}\n");
+    let place = Place::new(&text);
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    let other = Connection::open(place.database()).expect("it opens");
+    other.busy_timeout(Duration::from_secs(10)).expect("it waits");
+    other.execute_batch("BEGIN IMMEDIATE").expect("the lock");
+    answer.send(()).expect("the service waits");
+    engine.wait_for("store-locked");
+    // Another attempt would find nobody.
+    other.execute_batch("ROLLBACK").expect("it ends");
+    let delivery = || engine.get("/api/events/a")["deliveries"][0].clone();
+    until("the delivery is noted", || delivery()["state"] == "done");
+    assert_eq!(delivery()["attempts"], 1);
+    assert_eq!(engine.stop(), 0);
+}
+
+/// Overwrites the beginning of every page behind the first ones.
+fn damage(path: &Path) {
+    let mut bytes = std::fs::read(path).expect("it is read");
+    for page in (2 * 8192..bytes.len()).step_by(8192) {
+        bytes[page..page + 64].fill(0xA5);
+    }
+    // In place: the same file, as a failing disk would have it.
+    std::fs::File::options()
+        .write(true)
+        .open(path)
+        .expect("it opens")
+        .write_all(&bytes)
+        .expect("it is written");
+}
+
+#[test]
+fn a_damaged_database_ends_with_what_to_do_whenever_it_is_met() {
+    let place = Place::new(PLAIN);
+    let mut engine = place.start();
+    for number in 0..50 {
+        assert_eq!(engine.post(&event(&format!("e{number}"), 500)).0, 202);
+    }
+    assert_eq!(engine.stop(), 0);
+    let engine = place.start();
+    damage(&place.database());
+    assert_eq!(engine.ask("GET", "/api/events", b"").0, 500);
+    let ends = |mut engine: Engine| {
+        let (code, said) = engine.end();
+        assert_eq!(code, 65, "{said}");
+        assert!(said.contains("is damaged") && said.contains("restore a backup"), "{said}");
+    };
+    ends(engine);
+    ends(place.spawn());
+}
+
+#[test]
+fn too_few_open_files_are_an_error_with_what_to_raise() {
+    let place = Place::new(PLAIN);
+    for limit in [8, 12, 16, 20, 24] {
+        let limited = format!("ulimit -n {limit}");
+        let (code, said) = Engine::spawn_limited(&limited, &place.file(), &place.data()).end();
+        assert_eq!(code, 3, "{said}");
+        assert!(said.contains("open files") && said.contains("ulimit -n"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    assert!(!place.data().exists(), "nothing was made");
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that cannot be made says so")]
+fn too_few_threads_are_an_error_with_what_to_raise() {
+    let place = Place::new(PLAIN);
+    if place.file().metadata().expect("it is there").uid() == 0 {
+        eprintln!("skipped: root has no limit of processes");
+        return;
+    }
+    let (code, said) = Engine::spawn_limited("ulimit -u 1", &place.file(), &place.data()).end();
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("threads") && said.contains("ulimit -u"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn what_others_may_read_or_change_is_told_at_the_start() {
+    let text = format!("{PLAIN}\nserver {{ auth {{ token admin (file)\"../token\" }} }}\n");
+    let place = Place::new(&text);
+    let token = place.folder.path().join("token");
+    std::fs::write(&token, "a-long-secret-of-the-test\n").expect("it is written");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).expect("it is set");
+    std::fs::set_permissions(place.file(), PermissionsExt::from_mode(0o646)).expect("it is set");
+    let mut engine = place.spawn();
+    let file = engine.wait_for("file-exposed");
+    assert!(file.contains("safety.kdl: anybody on this machine may change it"), "{file}");
+    let secret = engine.wait_for("secret-exposed");
+    assert!(secret.contains("token: others than its owner may read it"), "{secret}");
+    engine.kill();
+}
