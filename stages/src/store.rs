@@ -22,6 +22,7 @@ mod merge;
 mod names;
 mod open;
 mod outbox;
+mod parked;
 mod policy;
 mod query;
 mod reader;
@@ -52,7 +53,8 @@ pub use record::{
 pub use rollup::Tally;
 pub use writer::{Watcher, Writer};
 
-use crate::env::Env;
+use crate::env::{Env, NoThread};
+use crate::time::Timestamp;
 use claim::Keys;
 use readers::ReaderPool;
 use std::collections::BTreeMap;
@@ -88,6 +90,24 @@ pub enum StoreTrouble {
     Closed,
     /// Anything else.
     Other,
+}
+
+impl StoreTrouble {
+    /// Every kind of trouble.
+    pub const ALL: [StoreTrouble; 7] = [
+        StoreTrouble::Full,
+        StoreTrouble::Busy,
+        StoreTrouble::Io,
+        StoreTrouble::Corrupt,
+        StoreTrouble::NoRoom,
+        StoreTrouble::Closed,
+        StoreTrouble::Other,
+    ];
+
+    /// Its word in metrics.
+    pub fn word(self) -> &'static str {
+        ["full", "busy", "io", "corrupt", "no-room", "closed", "other"][self as usize]
+    }
 }
 
 impl fmt::Display for StoreFault {
@@ -135,6 +155,10 @@ pub struct Figures {
     pub outbox_bytes: AtomicU64,
     /// The same by target.
     pub outbox: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// What is parked of them, for targets that the file no longer has.
+    pub parked: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// When the oldest delivery of each target was made, as of the last housekeeping.
+    pub oldest: Mutex<BTreeMap<Arc<str>, Timestamp>>,
     /// The highest `pos` given.
     pub highest_pos: AtomicU64,
     /// The highest `pos` that retention took.
@@ -148,6 +172,8 @@ pub struct Figures {
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Statements and transactions that failed, by [`StoreTrouble`].
+    pub errors: [AtomicU64; 7],
     /// Whether the store takes nothing more.
     pub is_broken: AtomicBool,
     /// Bytes of the log's file beside the database, as of the last housekeeping.
@@ -205,8 +231,14 @@ impl Store {
         let work = move || job(&Reader::new(lease.connection(), wanted));
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
-        result.map_err(|it| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() })?
+        let no_thread =
+            |it: NoThread| StoreFault { class: StoreTrouble::Busy, reason: it.to_string() };
+        let result = result.map_err(no_thread).flatten();
+        result.inspect_err(|fault| self.shared.figures.note_error(fault.class))
     }
+
+    /// Connections for queries, in use or not.
+    pub const READERS: usize = readers::READERS;
 
     /// Connections that no query uses now.
     pub fn free_readers(&self) -> usize {

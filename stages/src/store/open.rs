@@ -199,6 +199,7 @@ pub fn open(
         deletions: Deletions::default(),
         share: UpkeepShare::default(),
         parking: None,
+        targets: None,
         is_broken: false,
         lock,
     };

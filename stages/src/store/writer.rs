@@ -11,6 +11,7 @@ use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
+use super::parked::KnownTargets;
 use super::policy::Policy;
 use super::readers::ReaderGate;
 use super::record::{Entry, Receipt, Stored};
@@ -83,6 +84,7 @@ pub struct Writer {
     pub(super) share: UpkeepShare,
     /// Targets of the file, while not all that is to be parked or woken is.
     pub(super) parking: Option<Vec<Arc<str>>>,
+    pub(super) targets: KnownTargets,
     pub(super) is_broken: bool,
     /// Held while the store is open.
     pub(super) lock: Option<File>,
@@ -259,6 +261,7 @@ impl Writer {
     /// After a failed sync the kernel may have dropped what it could not write, and the next sync
     /// succeeds: whatever failed, a commit after it could answer for what is gone.
     pub(super) fn note(&mut self, fault: &StoreFault) {
+        self.figures.note_error(fault.class);
         if matches!(fault.class, StoreTrouble::Io | StoreTrouble::Corrupt) && !self.is_broken {
             self.is_broken = true;
             self.figures.is_broken.store(true, Ordering::Relaxed);
@@ -270,6 +273,7 @@ impl Writer {
     pub(super) fn commit(&mut self, batch: &[Submission]) -> Result<Vec<Vec<Receipt>>, StoreFault> {
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
+        let targets = self.targets.clone();
         let tallies =
             std::mem::take(&mut *self.tallies.lock().unwrap_or_else(PoisonError::into_inner));
         match self.transact(batch, &tallies) {
@@ -283,7 +287,7 @@ impl Writer {
             }
             Err(fault) => {
                 self.note(&fault);
-                (self.counter, self.holdings) = (counter, holdings);
+                (self.counter, self.holdings, self.targets) = (counter, holdings, targets);
                 self.claims.undo();
                 self.names.undo();
                 let mut waiting = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -306,6 +310,7 @@ impl Writer {
             names: &mut self.names,
             counter: &mut self.counter,
             holdings: &mut self.holdings,
+            targets: &mut self.targets,
             limits: &self.policy.outbox,
             store: &self.settings.name,
             now: self.env.clock.wall(),
@@ -346,6 +351,7 @@ impl Writer {
         if let Some(parking) = effects.parking {
             self.parking = parking;
         }
+        self.tell_parked();
         for (target, reason) in &effects.full {
             self.note_full(target, reason);
         }
@@ -375,7 +381,7 @@ impl Writer {
         if has_tallies && !self.is_broken {
             self.commit(&[]).ok();
         }
-        self.show_figures().ok();
+        self.show_figures().and_then(|()| self.show_oldest()).ok();
         self.clear_full();
         if 4096 < self.claims.unmerged() && self.commands.is_empty() {
             self.claims.begin_merge();
@@ -437,6 +443,10 @@ pub(super) fn answer(submission: &Submission, answer: Answer) -> bool {
 }
 
 impl Figures {
+    pub(super) fn note_error(&self, class: StoreTrouble) {
+        self.errors[class as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn note_commit(&self, micros: u64) {
         let bucket = COMMIT_BUCKETS.partition_point(|it| *it < micros);
         self.commits[bucket].fetch_add(1, Ordering::Relaxed);

@@ -1,8 +1,11 @@
 //! The running plan and its history.
 
+use super::health::condition;
 use super::{Answer, failed, json_text};
 use crate::http::app::App;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use stages::health::{PartReport, PartRole};
+use std::sync::PoisonError;
 use tide::{Request, Response};
 
 /// The plan as a graph.
@@ -10,6 +13,7 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
     let app = request.state();
     let generation = app.engine.generation();
     let mut body = crate::graph::plain(&generation.plan);
+    add_health(&mut body, app);
     let more = [
         ("generation", json!(generation.number)),
         ("loaded", json!(generation.loaded.to_string())),
@@ -34,4 +38,36 @@ pub(super) async fn reloads(request: Request<App>) -> Answer {
         Ok(reloads) => Ok(json_text(json!({ "reloads": reloads }).to_string())),
         Err(fault) => Ok(failed(&fault)),
     }
+}
+
+/// Says of each node of the plan how it is, of everything else that may fail too, and what is
+/// parked for targets that the plan does not have.
+fn add_health(body: &mut Map<String, Value>, app: &App) {
+    let mut reports = app.engine.env.health.report();
+    let roles = [
+        ("sources", &[PartRole::Source][..]),
+        ("stages", &[PartRole::Stage]),
+        ("sinks", &[PartRole::Target, PartRole::Stream]),
+        ("notifiers", &[PartRole::Target]),
+    ];
+    for (list, roles) in roles {
+        for node in body.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let is_of_node = |report: &PartReport| {
+                roles.contains(&report.part.role) && node["name"] == *report.part.name
+            };
+            let found = reports.iter().position(is_of_node);
+            node["health"] = found.map_or(Value::Null, |it| condition(&reports.remove(it)));
+        }
+    }
+    let others = reports.iter().map(|it| {
+        let mut shown = condition(it);
+        shown["part"] = it.part.to_string().into();
+        shown
+    });
+    body.insert("parts".to_owned(), others.collect());
+    let parked = app.engine.store.figures().parked.lock().unwrap_or_else(PoisonError::into_inner);
+    let parked = parked.iter().map(
+        |(sink, size)| json!({ "sink": &**sink, "deliveries": size.rows, "bytes": size.bytes }),
+    );
+    body.insert("parked".to_owned(), parked.collect());
 }
