@@ -128,7 +128,7 @@ impl Reloader {
         let generation = Arc::new(generation);
         let env = context.env.clone();
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
-        let app = App::new(engine.clone(), Arc::default(), hubs);
+        let app = App::new(engine.clone(), Arc::default(), hubs, context.fetch.clone());
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
         let site = site_of(&app, &context);
         let supervisor = Supervisor::new(engine.clone(), context.clone(), file.mode.is_once);
@@ -280,6 +280,7 @@ impl Reloader {
         self.app.activate(surface);
         let store = &self.engine.store;
         store.set_policy(policy(&generation.plan)).await;
+        self.supervisor.close_targets(diff).await;
         let sinks = generation.plan.outside();
         if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");

@@ -17,6 +17,7 @@ use crate::run::Generation;
 use crate::spec::Server;
 use smol::lock::Semaphore;
 use stages::contract::{Fault, Route, StreamShape};
+use stages::fetch::Fetch;
 use stages::health::{PartRole, Problem};
 use stages::language::{Environment, ServedHost};
 use stages::store::{Stored, write_summary};
@@ -39,6 +40,8 @@ pub struct App {
     pub status: Arc<Status>,
     /// The hubs that the writer publishes to.
     pub hubs: Arc<Hubs>,
+    /// What makes requests to the outside.
+    pub fetch: Arc<dyn Fetch>,
     /// What is shared with the listener.
     pub state: ServerState,
     /// Who may read the store now.
@@ -111,10 +114,15 @@ impl Drop for HubSeat {
 impl App {
     /// The surface of an engine; until [`App::activate`] it has no route of a source, and no
     /// token opens anything.
-    pub fn new(engine: Arc<Engine>, status: Arc<Status>, hubs: Arc<Hubs>) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        status: Arc<Status>,
+        hubs: Arc<Hubs>,
+        fetch: Arc<dyn Fetch>,
+    ) -> Self {
         let (state, queries) = (ServerState::default(), Arc::default());
         let turns = Arc::new(Semaphore::new(TURNS_MAX));
-        App { engine, status, hubs, state, queries, turns, surface: Arc::default() }
+        App { engine, status, hubs, fetch, state, queries, turns, surface: Arc::default() }
     }
 
     /// The service for a listener.
