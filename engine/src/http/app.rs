@@ -18,7 +18,7 @@ use crate::spec::Server;
 use smol::lock::Semaphore;
 use stages::contract::{Fault, Route, StreamShape};
 use stages::fetch::Fetch;
-use stages::health::{PartRole, Problem};
+use stages::health::{HealthPart, PartRole, Problem};
 use stages::language::{Environment, ServedHost};
 use stages::store::{Stored, write_summary};
 use std::collections::BTreeMap;
@@ -193,6 +193,17 @@ impl App {
         };
         // A request under way may hold the earlier surface for a while; its streams end now.
         earlier.streams.values().filter(|it| !goes_on(it)).for_each(|it| it.stream.hub.close());
+        self.forget_closed(&surface);
+    }
+
+    /// What streams not in force had to say is over, also of those of a rejected reload.
+    fn forget_closed(&self, surface: &Surface) {
+        let health = &self.engine.env.health;
+        let is_open = |it: &HealthPart| surface.streams.values().any(|open| open.name == it.name);
+        let streams = health.report().into_iter().map(|report| report.part);
+        for part in streams.filter(|it| it.role == PartRole::Stream && !is_open(it)) {
+            health.remove(&part);
+        }
     }
 
     fn report_bad_hosts(&self, hosts: &[String]) {
@@ -236,6 +247,7 @@ impl App {
             },
             clock: self.engine.env.clock.clone(),
             turns: self.turns.clone(),
+            health: self.engine.env.health.part(PartRole::Stream, name.clone()),
         };
         LiveStream { name: name.clone(), stream, _seat: Arc::new(seat) }
     }

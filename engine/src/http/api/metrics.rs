@@ -121,7 +121,8 @@ fn pools(text: &mut MetricsText, app: &App) {
             sockets.idle as f64,
         );
     }
-    let figures: [(&str, &str, fn(&PoolUse) -> usize); 3] = [
+    type Figure = fn(&PoolUse) -> usize;
+    let figures: [(&str, &str, Figure); 3] = [
         ("engine_pool_limit", "Most threads or sockets of a pool", |it| it.limit),
         ("engine_pool_busy", "Threads or sockets of a pool in use", |it| it.busy),
         ("engine_pool_waiting", "Work that waits for a thread or socket", |it| it.waiting),
