@@ -9,6 +9,7 @@ mod eval;
 mod failure;
 mod flags;
 mod fmt;
+mod following;
 mod formats;
 mod graph;
 mod hostile;
