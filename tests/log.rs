@@ -63,7 +63,7 @@ fn each_line_is_json_where_json_is_asked_for() {
         (&*broken, &["--once", as_json], "", 1, "pth"),
         ("\u{0}", &["--once", as_json], "", 1, ""),
         (GOOD, &["--log-format", "json", "--wach", "off"], "", 2, "--wach"),
-        (GOOD, &["--once", as_json], "[[", 2, "RUST_LOG"),
+        (GOOD, &["--once", as_json], "engine=loud", 2, "RUST_LOG"),
         (GOOD, &["--once", as_json, "--root", "/nowhere", "more.kdl"], "", 2, "more.kdl"),
         (GOOD, &[as_json, "--set", "server.listen=192.0.2.1:1"], "", 1, "listen"),
         (GOOD, &["--once", as_json, "--set", "sink.db.path=/proc/x/y.db"], "", 73, ""),

@@ -305,6 +305,10 @@ impl Environment for ProcessEnvironment {
         std::env::var_os(name).is_some()
     }
 
+    fn is_empty(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }

@@ -82,6 +82,10 @@ impl Environment for Variables {
         self.0.contains_key(name)
     }
 
+    fn is_empty(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| value.is_empty())
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         self.0.get(name).map(|it| (*it).to_owned())
     }

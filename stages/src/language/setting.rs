@@ -61,9 +61,10 @@ pub struct Needed {
 pub trait Environment: Send + Sync {
     /// Whether the variable is set, perhaps to nothing.
     fn is_set(&self, name: &str) -> bool;
-    /// Whether the variable is set to nothing, as a line `NAME=` of an environment file does.
-    fn is_empty(&self, name: &str) -> bool {
-        self.value(name).is_some_and(|value| value.is_empty())
+    /// Whether the variable is set to nothing, as a line `NAME=` of an environment file does it. A
+    /// check asks this; it never asks for a value.
+    fn is_empty(&self, _name: &str) -> bool {
+        false
     }
     /// Its value.
     fn value(&self, name: &str) -> Option<String>;
@@ -280,6 +281,10 @@ mod tests {
     impl Environment for One {
         fn is_set(&self, name: &str) -> bool {
             self.value(name).is_some()
+        }
+
+        fn is_empty(&self, name: &str) -> bool {
+            name == "E"
         }
 
         fn value(&self, name: &str) -> Option<String> {

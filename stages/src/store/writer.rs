@@ -188,9 +188,9 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Submission>) {
+        let batch = self.turn_away(batch);
         // In a panic it goes off before the batch is dropped, and with it the places of answers.
         let _alarm = self.alarm.clone();
-        let batch = self.turn_away(batch);
         if batch.is_empty() {
             return;
         }
