@@ -232,11 +232,9 @@ async fn reloads(request: Request<App>) -> Answer {
 pub(super) fn ready(app: &App, may_know: bool) -> Reply {
     let mut reasons = Vec::new();
     if app.engine.is_stopping() {
-        reasons.push("draining");
+        reasons.push("draining".to_owned());
     }
-    if !app.engine.store.is_healthy() {
-        reasons.push("the store takes nothing");
-    }
+    reasons.extend(app.engine.store.trouble().map(|trouble| trouble.reason));
     let status = if reasons.is_empty() { 200 } else { 503 };
     if !may_know {
         return Reply::text(status, if status == 200 { "up\n" } else { "down\n" });
