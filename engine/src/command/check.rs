@@ -125,6 +125,10 @@ impl Environment for AllSet {
         true
     }
 
+    fn is_empty(&self, _: &str) -> bool {
+        false
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         ProcessEnvironment.value(name)
     }
