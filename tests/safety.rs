@@ -117,6 +117,23 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_passes() {
 }
 
 #[test]
+fn a_start_without_room_says_what_to_do_and_changes_nothing() {
+    let place = Place::new(PLAIN);
+    let start_without_room =
+        || Engine::spawn_limited("ulimit -S -f 4", &place.file(), &place.data()).end();
+    let (code, said) = start_without_room();
+    assert_eq!((code, said.contains("make room on its disk")), (73, true), "{said}");
+    let left = std::fs::read_dir(place.data()).expect("a folder").count();
+    assert_eq!(left, 0, "the next start is a first one");
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    assert_eq!(engine.stop(), 0);
+    let (code, said) = start_without_room();
+    assert_eq!((code, said.contains("make room on its disk")), (74, true), "{said}");
+    assert_eq!(place.ids(), ["a"]);
+}
+
+#[test]
 fn a_log_that_is_deleted_under_load_loses_nothing_that_was_acknowledged() {
     let place = Place::new(PLAIN);
     let mut engine = place.start();
