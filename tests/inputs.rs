@@ -2,6 +2,7 @@
 //! engine runs.
 
 use crate::support::world::World;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -29,7 +30,7 @@ sink sqlite db {
 
 fn world() -> World {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("token"), "one\n").expect("it writes");
+    write_secret(&folder.path().join("token"), "one\n");
     std::fs::write(folder.path().join("people.csv"), "id,name\na,Anna\n").expect("it writes");
     let mut world = World::start(folder, PIPELINE, 1).expect("it starts");
     assert_eq!(world.health_changes(), [""; 0]);
@@ -85,13 +86,19 @@ fn a_table_that_cannot_be_used_is_named_until_it_can() {
     assert_eq!(parts(&world), ["table others.csv", "secret token"], "only what is read");
 }
 
+/// A secret that others may read would be a problem of its own.
+fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("it writes");
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).expect("it is set");
+}
+
 #[test]
 fn a_secret_that_vanishes_is_named_until_it_is_back_and_a_rotated_one_is_taken() {
     let mut world = world();
     let path = world.path("token");
     std::fs::remove_file(&path).expect("it is there");
     assert_eq!(look(&mut world), ["secret token is degraded: there is no such file"]);
-    std::fs::write(&path, "\n").expect("it writes");
+    write_secret(&path, "\n");
     assert_eq!(look(&mut world), ["secret token is degraded: it is empty"]);
     assert_eq!(world.engine.generation().number, 1, "it keeps the secret that it has");
     let post = |world: &World, token: &str| {
@@ -99,10 +106,10 @@ fn a_secret_that_vanishes_is_named_until_it_is_back_and_a_rotated_one_is_taken()
         world.request(&head, r#"{"type":"x","who":"a"}"#).0
     };
     assert_eq!((post(&world, "one"), post(&world, "")), (202, 401));
-    std::fs::write(&path, "one\n").expect("it writes");
+    write_secret(&path, "one\n");
     assert_eq!(look(&mut world), ["secret token is ok"]);
     assert_eq!(world.engine.generation().number, 1, "nothing has changed");
-    std::fs::write(&path, "two\n").expect("it writes");
+    write_secret(&path, "two\n");
     assert_eq!(look(&mut world), [] as [&str; 0]);
     assert_eq!(world.engine.generation().number, 2);
     assert_eq!((post(&world, "one"), post(&world, "two")), (401, 202));

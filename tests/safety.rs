@@ -78,6 +78,17 @@ fn post_until_refused(address: &str, size: usize) -> (Vec<String>, Option<(u16, 
     }
 }
 
+/// The one reason that the engine gives for not being ready.
+fn not_ready(engine: &Engine) -> String {
+    let (status, body) = engine.ask("GET", "/readyz", b"");
+    let ready: Value = serde_json::from_slice(&body).expect("it is JSON");
+    assert_eq!((status, &ready["ready"]), (503, &json!(false)), "{ready}");
+    let mut reasons: Vec<String> =
+        serde_json::from_value(ready["reasons"].clone()).expect("they are texts");
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+    reasons.remove(0)
+}
+
 fn assert_stored(place: &Place, acknowledged: &[String]) {
     let stored = place.ids();
     let lost: Vec<_> = acknowledged.iter().filter(|it| !stored.contains(it)).collect();
@@ -95,8 +106,7 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_passes() {
     assert_eq!((status, detail.starts_with("storage_full: ")), (503, true), "{body}");
     let line = engine.wait_for("disk-full");
     assert!(line.contains("make room"), "{line}");
-    let (status, ready) = engine.ask("GET", "/readyz", b"");
-    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&ready));
+    assert!(not_ready(&engine).contains("no room for"));
     let pid = rustix::process::Pid::from_raw(engine.pid().try_into().expect("a pid"));
     let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     rustix::process::prlimit(pid, rustix::process::Resource::Fsize, unlimited).expect("it is set");
@@ -104,6 +114,23 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_passes() {
     assert_eq!(engine.ask("GET", "/readyz", b"").0, 200);
     assert_eq!(engine.stop(), 0);
     assert_stored(&place, &acknowledged);
+}
+
+#[test]
+fn a_start_without_room_says_what_to_do_and_changes_nothing() {
+    let place = Place::new(PLAIN);
+    let start_without_room =
+        || Engine::spawn_limited("ulimit -S -f 4", &place.file(), &place.data()).end();
+    let (code, said) = start_without_room();
+    assert_eq!((code, said.contains("make room on its disk")), (73, true), "{said}");
+    let left = std::fs::read_dir(place.data()).expect("a folder").count();
+    assert_eq!(left, 0, "the next start is a first one");
+    let mut engine = place.start();
+    assert_eq!(engine.post(&event("a", 1)).0, 202);
+    assert_eq!(engine.stop(), 0);
+    let (code, said) = start_without_room();
+    assert_eq!((code, said.contains("make room on its disk")), (74, true), "{said}");
+    assert_eq!(place.ids(), ["a"]);
 }
 
 #[test]
@@ -228,7 +255,7 @@ fn a_lock_of_another_program_keeps_nothing_waiting_for_a_restart() {
     assert_eq!((status, detail.starts_with("storage_locked: ")), (503, true), "{body}");
     let line = engine.wait_for("store-locked");
     assert!(line.contains("holds a lock on") && line.contains("events.db"), "{line}");
-    assert_eq!(engine.ask("GET", "/readyz", b"").0, 503);
+    assert!(not_ready(&engine).contains("holds a lock on"));
     // Reading needs no lock.
     assert_eq!(engine.get("/api/events")["events"], json!([]));
     other.execute_batch("ROLLBACK").expect("it ends");

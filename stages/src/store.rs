@@ -151,8 +151,8 @@ impl Store {
     /// Writes all of `entries` in one transaction, together with what others wait to write.
     /// Returns after the commit, one receipt for each. A fault means that nothing was written.
     ///
-    /// Dropped before the writer begins, nothing is written; dropped later, all of it may be, and
-    /// who sends it again learns that it is a duplicate. While another program holds the lock on
+    /// Dropped before the writer begins, new events are not written; dropped later, all of them may
+    /// be, and who sends them again learns that they are duplicates. While another program holds the lock on
     /// the database, the fault comes within a few seconds.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);

@@ -4,9 +4,9 @@
 //! hashes wait in memory and are merged into `seen` sorted, many at a time, which touches each
 //! page once for many keys.
 
+use super::StoreFault;
 use super::merge::RunningMerge;
 use super::record::Entry;
-use super::{StoreFault, StoreTrouble};
 use crate::event::Event;
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
@@ -194,12 +194,7 @@ impl Claims {
         let Some((seq, body)) = self.lookup(connection, claim.id)? else {
             return Ok(Verdict::New);
         };
-        let known = match super::rows::id_of(connection, seq) {
-            // A row that cannot be read decides no more than one that is gone.
-            Err(fault) if fault.class == StoreTrouble::Damaged => None,
-            known => known?,
-        };
-        if let Some((source, id)) = known
+        if let Some((source, id)) = super::rows::id_of(connection, seq)?
             && (source != *event.envelope.source || id != *event.envelope.id)
         {
             return Ok(Verdict::Collision);

@@ -34,7 +34,8 @@ pub(super) fn set_meta(connection: &Connection, key: &str, value: u64) -> Result
     Ok(())
 }
 
-/// The source and id of an event by its number, wherever it is now.
+/// The source and id of an event by its number, wherever it is now. A row that cannot be read
+/// says no more than one that is gone.
 pub(super) fn id_of(
     connection: &Connection,
     seq: u64,
@@ -50,9 +51,11 @@ pub(super) fn id_of(
             AND source IS NOT NULL AND event_id IS NOT NULL",
     ] {
         let mut select = connection.prepare_cached(sql)?;
-        let found = select.query_row([seq], |it| Ok((it.get(0)?, it.get(1)?))).optional()?;
-        if found.is_some() {
-            return Ok(found);
+        let found = select.query_row([seq], |it| Ok((it.get(0)?, it.get(1)?))).optional();
+        match found.map_err(StoreFault::from) {
+            Ok(None) => {}
+            Err(fault) if fault.class == StoreTrouble::Damaged => {}
+            found => return found,
         }
     }
     Ok(None)

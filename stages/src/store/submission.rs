@@ -27,10 +27,10 @@ impl Submission {
         self.entries.iter().map(Entry::size).sum()
     }
 
-    /// Whether somebody waits for it. A sender that was answered by a timeout keeps its copy, so
-    /// its event must not be stored as well.
+    /// Whether it is to be written. A sender that was answered by a timeout keeps its copy, so its
+    /// event must not be stored as well; how something ended is stored whoever still waits.
     pub(super) fn is_wanted(&self) -> bool {
-        self.reply.as_ref().is_none_or(|it| !it.is_closed())
+        !self.is_intake() || self.reply.as_ref().is_none_or(|it| !it.is_closed())
     }
 
     /// Whether it brings events in, and does not only finish what was accepted.

@@ -40,12 +40,11 @@ fn reasons(app: &App, reports: &[PartReport]) -> Vec<String> {
         reports.iter().filter(|it| matches!(it.part.role, PartRole::Store | PartRole::Disk));
     let failed = fatal.flat_map(|it| &it.problems);
     let failed = failed.filter(|it| it.problem.state == HealthState::Failed);
-    reasons.extend(failed.map(|it| it.problem.reason.clone()));
-    let knows_why =
-        reports.iter().any(|it| it.part.role == PartRole::Store && it.state == HealthState::Failed);
-    if !app.engine.store.is_healthy() && !knows_why {
-        reasons.push("the store takes nothing".to_owned());
+    let mut reported: Vec<String> = failed.map(|it| it.problem.reason.clone()).collect();
+    if let (Some(trouble), true) = (app.engine.store.trouble(), reported.is_empty()) {
+        reported.push(trouble.reason);
     }
+    reasons.append(&mut reported);
     reasons
 }
 

@@ -1,5 +1,6 @@
 //! Bits that flip: nothing of it is served as if it were right, and nothing panics.
 
+use super::outbox::settled;
 use super::scrub::EVENT_INDEXES;
 use super::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +56,7 @@ fn an_event_that_is_not_what_was_written_is_a_fault_where_it_is_asked_for() {
         "generation = 7",
         "correlation = 'x'",
         "data_from = 1, data_size = 3",
+        "message_hash = 5",
         "checksum = checksum + 1",
     ];
     for column in columns {
@@ -127,6 +129,75 @@ fn the_daily_look_finds_damage_and_that_it_is_gone() {
     );
     look_through(&bench);
     assert_eq!((bench.codes(), bench.store.damaged_count()), (vec![], 0));
+    bench.close();
+}
+
+#[test]
+fn a_letter_that_is_not_what_was_written_is_neither_shown_nor_put_right() {
+    let columns = ["body = x'7b7d'", "reason = 'y'", "mapped = '{}'", "context = '{}'"];
+    for column in columns.into_iter().chain(["message_hash = 5", "last = last + 1"]) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        let bench = Bench::at(&path);
+        let context = Some(Arc::new(json!({ "method": "POST" })));
+        let letter = DeadLetter { context, ..letter(DeadLetterWhat::Event, None) };
+        bench.submit(vec![Entry::Bury { event: event("a", "{\"n\":1}"), letter }]);
+        let keep = || vec![Entry::KeepLetter { letter: 1, reason: "again".to_owned() }];
+        bench.submit(keep());
+        let kept = bench.letters(1).pop().expect("it stays right");
+        assert_eq!((&*kept.reason, kept.attempts), ("again", 2));
+        change(&path, &format!("UPDATE dead_letters SET {column}"));
+        let damaged = (
+            StoreTrouble::Damaged,
+            "the dead letter 1 is damaged: the checksum does not match".to_owned(),
+        );
+        assert_eq!(fault(try_read(&bench, |it| it.dead_letter(1))), damaged, "{column}");
+        assert_eq!(bench.try_submit(keep()), Err(StoreTrouble::Damaged), "{column}");
+        assert_eq!(fault(try_read(&bench, |it| it.dead_letter(1))), damaged, "{column}");
+        bench.close();
+    }
+}
+
+#[test]
+fn a_letter_from_before_there_were_checksums_gets_none_by_being_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let bench = Bench::at(&path);
+    bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, None))]);
+    change(&path, "UPDATE dead_letters SET checksum = NULL");
+    bench.submit(vec![Entry::KeepLetter { letter: 1, reason: "again".to_owned() }]);
+    assert_eq!(bench.letters(1)[0].reason, "again");
+    let sql = "SELECT count(*) FROM dead_letters WHERE checksum IS NOT NULL";
+    assert_eq!(bench.read(move |it| it.count_of(sql)), 0);
+    bench.close();
+}
+
+#[test]
+fn a_damaged_row_keeps_nothing_else_from_being_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let policy = Policy { dead_max: 1, ..Policy::default() };
+    let bench = bench(Place::File(path.clone()), policy);
+    let refused = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
+    bench.submit(vec![waiting("a"), refused()]);
+    change(
+        &path,
+        "UPDATE event_rows SET id = CAST(x'ff' AS TEXT);
+         UPDATE dead_letters SET source = CAST(x'ff' AS TEXT)",
+    );
+    // The one letter too many is the damaged one.
+    bench.submit(vec![refused()]);
+    assert_eq!(bench.letters(9).iter().map(|it| it.id).collect::<Vec<_>>(), [2]);
+    // What was to be delivered cannot be read, and that is how it ends.
+    let given_up = DeadLetter { seq: Some(1), ..letter(DeadLetterWhat::Delivery, None) };
+    let Entry::Settle(settlement) = settled("phone", 1, DeliveryState::Dead) else {
+        unreachable!("it settles")
+    };
+    let settlement = Settlement { letter: Some(Box::new(given_up)), ..settlement };
+    bench.submit(vec![Entry::Settle(settlement)]);
+    assert_eq!(bench.read(|it| it.deliveries_of(1))[0].state, DeliveryState::Dead);
+    assert_eq!((bench.letters(9)[0].seq, &bench.letters(9)[0].event_id), (Some(1), &None));
+    assert!(!bench.store.is_broken());
     bench.close();
 }
 

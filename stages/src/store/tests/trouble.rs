@@ -1,6 +1,7 @@
 //! Locks of others, files that vanish, disks that are full, futures that are dropped.
 
 use super::files::beside;
+use super::outbox::settled;
 use super::*;
 use std::path::PathBuf;
 
@@ -84,6 +85,27 @@ fn what_nobody_waits_for_any_more_is_not_stored() {
     assert_eq!(bench.listed(EventQuery::default()), ["d"]);
     // Their ids were never taken.
     assert_eq!(bench.submit(vec![record("a", "{}")]), [Receipt::Stored { seq: 2, pos: 2 }]);
+    bench.close();
+}
+
+#[test]
+fn how_something_ended_is_stored_though_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    let bench = Bench::at(&path);
+    bench.submit(vec![waiting("a"), Entry::Accept(event("b", "{}"))]);
+    let other = other(&path);
+    begin(&other);
+    let finish = Entry::Finish(finished(Event { seq: 2, ..event("b", "{}") }));
+    for entry in [settled("phone", 1, DeliveryState::Done), finish] {
+        let mut submission = Box::pin(bench.store.submit(vec![entry]));
+        assert!(smol::block_on(smol::future::poll_once(&mut submission)).is_none());
+    }
+    other.execute_batch("COMMIT").expect("it ends");
+    bench.submit(vec![record("c", "{}")]);
+    assert_eq!(bench.read(|it| it.deliveries_of(1))[0].state, DeliveryState::Done);
+    assert!(bench.read(|it| it.inbox(0, 9)).is_empty());
+    assert_eq!(bench.listed(EventQuery::default()), ["c", "b", "a"]);
     bench.close();
 }
 
