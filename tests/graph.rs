@@ -100,7 +100,13 @@ fn a_value_can_be_replaced_before_it_is_drawn() {
 fn the_running_engine_tells_the_same_parts() {
     let data = tempfile::tempdir().expect("a folder");
     let engine = Engine::start(&root().join("pipelines/doorbell.kdl"), data.path(), &[]);
-    let told = engine.get("/api/pipeline");
+    let mut told = engine.get("/api/pipeline");
+    // Only what runs has a state.
+    for part in told.as_object_mut().into_iter().flat_map(|it| it.values_mut()) {
+        for node in part.as_array_mut().into_iter().flatten() {
+            node.as_object_mut().and_then(|it| it.remove("health"));
+        }
+    }
     let drawn: Value =
         serde_json::from_str(&drawn("pipelines/doorbell.kdl", "json")).expect("it is JSON");
     for (name, part) in drawn.as_object().expect("a map") {
