@@ -250,6 +250,24 @@ fn a_list_of_letters_names_the_mistake_in_its_query() {
     world.close();
 }
 
+#[test]
+fn a_list_shows_the_beginning_of_a_large_body_and_its_own_page_all_of_it() {
+    let world = world();
+    let text = "x".repeat(200_000);
+    for _ in 0..30 {
+        let body = format!("{{\"text\":\"{text}\"}}");
+        assert_eq!(world.request("POST /bell HTTP/1.1", &body).0, 422);
+    }
+    let letters = world.letters();
+    assert_eq!(letters.len(), 30, "all on one page");
+    let shown = letters[0]["body"].as_str().map(str::len);
+    assert_eq!((shown, &letters[0]["body_bytes"]), (Some(16 << 10), &json!(200_011)));
+    let (status, whole) = world.request("GET /api/dead-letters/7 HTTP/1.1", "");
+    assert_eq!((status, whole["body"].as_str().map(str::len)), (200, Some(200_011)));
+    assert_eq!(world.request("GET /api/dead-letters/99 HTTP/1.1", "").0, 404);
+    world.close();
+}
+
 /// A client that leaves while its redrive runs: every letter is there or what it held is stored.
 #[test]
 fn a_redrive_that_is_abandoned_loses_nothing() {

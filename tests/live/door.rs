@@ -156,7 +156,7 @@ fn every_path_says_which_methods_it_takes() {
         ("/api/reloads", "GET, HEAD, OPTIONS"),
         ("/api/dead-letters", "GET, HEAD, OPTIONS"),
         ("/api/dead-letters/redrive", "POST, OPTIONS"),
-        ("/api/dead-letters/7", "DELETE, OPTIONS"),
+        ("/api/dead-letters/7", "GET, HEAD, DELETE, OPTIONS"),
     ];
     for (path, methods) in paths {
         let allow = format!("allow: {}\r\n", methods.to_ascii_lowercase());

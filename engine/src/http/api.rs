@@ -35,7 +35,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/audit").get(letters::audit_list);
     router.at("/api/dead-letters").get(letters::list);
     router.at("/api/dead-letters/redrive").post(letters::redrive);
-    router.at("/api/dead-letters/:id").delete(letters::drop_letter);
+    router.at("/api/dead-letters/:id").get(letters::one).delete(letters::drop_letter);
     router
 }
 

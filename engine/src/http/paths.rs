@@ -18,7 +18,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/api/audit", READ),
     ("/api/dead-letters", READ),
     ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),
-    ("/api/dead-letters/:id", &["DELETE", "OPTIONS"]),
+    ("/api/dead-letters/:id", &["GET", "HEAD", "DELETE", "OPTIONS"]),
 ];
 
 /// The methods that the router takes at a path; `None` where there is nothing.
@@ -56,7 +56,7 @@ mod tests {
             ("/api/events/a/b", Some("GET, HEAD, OPTIONS")),
             ("/api/events/", None),
             ("/api/dead-letters/redrive", Some("POST, OPTIONS")),
-            ("/api/dead-letters/7", Some("DELETE, OPTIONS")),
+            ("/api/dead-letters/7", Some("GET, HEAD, DELETE, OPTIONS")),
             ("/api/dead-letters/", None),
             ("/api/dead-letters/7/8", None),
             ("/api", None),

@@ -45,6 +45,8 @@ pub enum LetterOrder {
 pub struct LetterPage {
     /// The letters, in the order asked for.
     pub letters: Vec<DeadLetter>,
+    /// How large their bodies are, in bytes; a list may have less of them.
+    pub sizes: Vec<usize>,
     /// The number from which the next page goes on, when there is one.
     pub next: Option<u64>,
 }
@@ -80,6 +82,18 @@ impl Reader<'_> {
         limit: usize,
         bytes_max: usize,
     ) -> Result<LetterPage, StoreFault> {
+        self.letter_list(filter, order, limit, bytes_max, usize::MAX)
+    }
+
+    /// The same with no more of each body than its first `body_max` bytes, which alone count.
+    pub fn letter_list(
+        &self,
+        filter: &LetterFilter,
+        order: LetterOrder,
+        limit: usize,
+        bytes_max: usize,
+        body_max: usize,
+    ) -> Result<LetterPage, StoreFault> {
         let limit = limit.clamp(1, 1000);
         let (fits, mut values) = filter.sql();
         let (from, side) = match order {
@@ -93,10 +107,14 @@ impl Reader<'_> {
         values.push(Cell::Integer(limit as i64 + 1));
         let mut select = self.connection.prepare_cached(&sql)?;
         let mut found = select.query(params_from_iter(values))?;
-        let mut page = LetterPage { letters: Vec::new(), next: None };
+        let mut page = LetterPage { letters: Vec::new(), sizes: Vec::new(), next: None };
         let mut bytes = 0;
         while let Some(row) = found.next()? {
-            let letter = letter(self.keys, row)?;
+            let mut letter = letter(self.keys, row)?;
+            let size = letter.body.len();
+            if body_max < size {
+                letter.body = letter.body[..body_max].into();
+            }
             bytes += letter.body.len() + letter.reason.len();
             if let Some(last) = page.letters.last()
                 && (bytes_max < bytes || limit <= page.letters.len())
@@ -105,6 +123,7 @@ impl Reader<'_> {
                 break;
             }
             page.letters.push(letter);
+            page.sizes.push(size);
         }
         Ok(page)
     }

@@ -21,6 +21,9 @@ const LIMIT: usize = 100;
 /// The most letters of one page, and of one redrive.
 const LIMIT_MAX: usize = 1000;
 
+/// What a list shows of each body, in bytes; the page of the letter has all of it.
+const SHOWN_MAX: usize = 16 << 10;
+
 /// Letters that are tried at the same time.
 const AT_ONCE: usize = 32;
 
@@ -100,25 +103,41 @@ pub(super) async fn list(request: Request<App>) -> Answer {
         Err(detail) => return Ok(problem(400, &detail)),
     };
     let read = move |it: &Reader<'_>| {
-        it.dead_letters(&asked.filter, LetterOrder::Newest(asked.before), asked.limit, PAGE_BYTES)
+        let order = LetterOrder::Newest(asked.before);
+        it.letter_list(&asked.filter, order, asked.limit, PAGE_BYTES, SHOWN_MAX)
     };
     match app.engine.store.read(read).await {
         Ok(page) => {
-            let shown: Vec<Value> = page.letters.iter().map(letter).collect();
+            let letters = page.letters.iter().zip(page.sizes);
+            let shown: Vec<Value> = letters.map(|(it, size)| letter(it, size)).collect();
             Ok(json_text(json!({ "dead_letters": shown, "next": page.next }).to_string()))
         }
         Err(fault) => Ok(failed(&fault)),
     }
 }
 
-/// A letter as it is shown.
-pub(super) fn letter(it: &DeadLetter) -> Value {
+/// One letter with all of its body.
+pub(super) async fn one(request: Request<App>) -> Answer {
+    let app = request.state();
+    let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
+        return Ok(problem(404, "there is no such dead letter"));
+    };
+    match app.engine.store.read(move |it| it.dead_letter(id)).await {
+        Ok(Some(it)) => Ok(json_text(letter(&it, it.body.len()).to_string())),
+        Ok(None) => Ok(problem(404, "there is no such dead letter")),
+        Err(fault) => Ok(failed(&fault)),
+    }
+}
+
+/// A letter as it is shown; its body has `size` bytes, not all of which may be there.
+fn letter(it: &DeadLetter, size: usize) -> Value {
     json!({
         "id": it.id, "what": it.what.word(), "seq": it.seq, "source_node": &*it.source_node,
         "source": it.source, "event_id": it.event_id, "stage": &*it.stage, "class": it.class,
         "reason": it.reason, "attempts": it.attempts, "first": it.first.to_string(),
         "last": it.last.to_string(), "generation": it.generation,
         "context": it.context.as_deref(), "body": String::from_utf8_lossy(&it.body),
+        "body_bytes": size,
     })
 }
 
@@ -196,7 +215,7 @@ impl RedriveOrder {
             Wanted::One(id) => std::slice::from_ref(id),
             Wanted::These(ids) => ids,
         };
-        let mut page = LetterPage { letters: Vec::new(), next: None };
+        let mut page = LetterPage { letters: Vec::new(), sizes: Vec::new(), next: None };
         let mut bytes = 0;
         for id in ids.iter().filter(|it| self.after < **it) {
             if self.limit <= page.letters.len() || PAGE_BYTES < bytes {

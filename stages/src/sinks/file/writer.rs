@@ -88,14 +88,11 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// What a failure to write says about trying again. A path that cannot be one stays so, whoever
-/// waits; what is not permitted may be, once somebody permits it.
+/// waits; what is not permitted or stands in the way may change, once somebody changes it.
 fn fault_of(path: &Path, error: &io::Error) -> Fault {
     let (path, reason) = (path.display(), |text: &str| text.to_owned());
     let is_for_good = match error.kind() {
         ErrorKind::IsADirectory => Some(reason("it is a folder")),
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
-            Some(reason("a part of the path is a file, not a folder"))
-        }
         ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
             Some(format!("the system takes no such name ({error})"))
         }
@@ -104,8 +101,15 @@ fn fault_of(path: &Path, error: &io::Error) -> Fault {
     if let Some(reason) = is_for_good {
         return Fault::permanent(format!("cannot write {path}: {reason}"));
     }
-    let fault = Fault::transient(Cause::Other, format!("cannot write {path}: {error}"));
+    let is_in_the_way = matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists);
+    let reason = match is_in_the_way {
+        true => reason("a part of the path is a file, not a folder"),
+        false => error.to_string(),
+    };
+    let fault = Fault::transient(Cause::Other, format!("cannot write {path}: {reason}"));
     match error.kind() {
+        // A share that is not mounted for a while leaves all sorts of things in its place.
+        _ if is_in_the_way => Fault { class: FaultClass::Configuration, ..fault },
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             Fault { class: FaultClass::Configuration, ..fault }
         }
@@ -185,9 +189,14 @@ mod tests {
         std::fs::write(at("file"), "x").unwrap();
         let writer = Writer::new(Rotate::default());
         let class = |path: &Path| writer.append(path, b"1\n", Timestamp(0)).unwrap_err().class;
-        for path in [at("folder"), at("file/below"), at("file/a/b"), at(&"n".repeat(300))] {
+        for path in [at("folder"), at(&"n".repeat(300))] {
             assert_eq!(class(&path), FaultClass::Permanent, "{}", path.display());
         }
+        for path in [at("file/below"), at("file/a/b")] {
+            assert_eq!(class(&path), FaultClass::Configuration, "{}", path.display());
+        }
+        std::fs::remove_file(at("file")).unwrap();
+        writer.append(&at("file/below"), b"1\n", Timestamp(0)).unwrap();
         let of = |kind: ErrorKind| fault_of(&at("f"), &kind.into()).class;
         assert_eq!(of(ErrorKind::StorageFull), FaultClass::Transient);
         assert_eq!(of(ErrorKind::NotFound), FaultClass::Transient);
