@@ -266,16 +266,17 @@ fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     format!("{:032x}", hasher.finish128().as_u128())
 }
 
-/// The process's own environment.
+/// The process's own environment. An empty variable counts as one that is not set: compose files,
+/// service managers and CI systems make it of a value that is missing.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn is_set(&self, name: &str) -> bool {
-        std::env::var_os(name).is_some()
+        std::env::var_os(name).is_some_and(|value| !value.is_empty())
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        std::env::var(name).ok().filter(|value| !value.is_empty())
     }
 }
