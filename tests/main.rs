@@ -24,6 +24,7 @@ mod overflow;
 mod passing;
 mod privacy;
 mod reload;
+mod reports;
 mod retry;
 mod safety;
 mod supervisor;
