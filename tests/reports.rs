@@ -77,6 +77,11 @@ fn until_added(engine: &Engine, texts: &[&str]) {
     });
 }
 
+/// Waits until the file on the disk is not what runs. The log summarises what is refused again.
+fn until_stale(engine: &Engine) {
+    until("the file is refused", || engine.get("/readyz")["config"] == "stale");
+}
+
 /// The data of all stored events, in their order, once there are so many.
 fn data_of(data: &Path, count: usize) -> Vec<Value> {
     let mut found = Vec::new();

@@ -5,7 +5,7 @@ use super::hook::Hook;
 use super::load::{self, Load};
 use super::share;
 use super::topology::{self, Core};
-use crate::support::{Engine, load as store, pause};
+use crate::support::{Engine, load as store, pause, until};
 use nix::sys::signal::Signal;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn a_topology_that_changes_under_load_loses_and_doubles_nothing() {
         if random.u8(0..10) == 0 {
             topology::save(&file, "pipeline broken schema-version=1\nsink nothing here\n");
             engine.signal(Signal::SIGHUP);
-            engine.wait_for("reload rejected");
+            until("it is refused", || engine.get("/readyz")["config"] == "stale");
             refused += 1;
         }
         topology::save(&file, &core.random(&mut random, round));

@@ -1,7 +1,7 @@
 //! Ways in which a running pipeline's files change.
 
-use super::{Site, pipeline, until_added};
-use crate::support::{Engine, until};
+use super::{Site, pipeline, until_added, until_stale};
+use crate::support::Engine;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -80,12 +80,12 @@ fn half_a_file_or_none_leaves_what_ran_and_the_whole_one_is_taken() {
     let engine = site.start(&saying("start"));
     let whole = saying("whole");
     fs::write(site.file(), &whole[..whole.len() - 10]).expect("half of it is written");
-    engine.wait_for("reload rejected");
+    until_stale(&engine);
     said(&engine, "start");
     fs::write(site.file(), &whole).expect("all of it is written");
     said(&engine, "whole");
     fs::remove_file(site.file()).expect("it goes");
-    engine.wait_for("cannot be read");
+    until_stale(&engine);
     said(&engine, "whole");
     fs::write(site.file(), saying("back")).expect("it is written");
     said(&engine, "back");
@@ -147,6 +147,6 @@ fn included_files_and_tables_come_and_go_one_by_one_and_together() {
     site.write("pipelines/small.kdl", main("together"));
     until_added(&engine, &["\"3\"", "Beate", "together"]);
     site.write("pipelines/more/four.kdl", part("three", "4"));
-    until("the name is there twice", || engine.get("/readyz")["config"] == "stale");
+    until_stale(&engine);
     until_added(&engine, &["\"3\"", "Beate"]);
 }

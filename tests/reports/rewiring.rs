@@ -1,6 +1,6 @@
 //! Reloads that change where events come in.
 
-use super::{Site, data_of, stored};
+use super::{Site, data_of, stored, until_stale};
 use crate::support::{Engine, ask, send, until};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +95,7 @@ fn a_port_that_is_taken_leaves_the_old_one_open() {
     let engine = start(&site, free(), FRONT);
     let (_taken, port) = listener();
     site.write("pipelines/small.kdl", pipeline(port, FRONT));
-    engine.wait_for("reload rejected");
+    until_stale(&engine);
     stored(&engine, r#"{"type":"t"}"#);
     let ready = send(&engine.address, "GET", "/readyz", "", b"").text();
     assert!(ready.contains(&port.to_string()), "it says which port: {ready}");

@@ -1,7 +1,7 @@
 //! Tables as spreadsheets write them.
 
-use super::{Site, pipeline, stored, until_added};
-use crate::support::{engine, root, until};
+use super::{Site, pipeline, stored, until_added, until_stale};
+use crate::support::{engine, root};
 use serde_json::json;
 use std::io::Write;
 
@@ -62,11 +62,11 @@ fn a_table_is_taken_once_it_is_whole_and_one_with_a_mistake_changes_nothing() {
     let mut file = std::fs::File::create(&path).expect("it is begun again");
     // Cut off within a row: no table yet.
     file.write_all(b"id,name\nx,new-x\na").expect("it is written");
-    engine.wait_for("reload rejected");
+    until_stale(&engine);
     until_added(&engine, &["\"old\""]);
     file.write_all(b",new\n").expect("it is written");
     until_added(&engine, &["\"new\""]);
     site.write("pipelines/people.csv", "id,name\nq\n");
-    until("the mistake is known", || engine.get("/readyz")["config"] == "stale");
+    until_stale(&engine);
     until_added(&engine, &["\"new\""]);
 }
