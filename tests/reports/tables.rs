@@ -38,7 +38,7 @@ fn a_table_that_is_not_right_is_refused_at_its_place() {
     for (table, reason) in [
         ("id;name\na;Anna\n", "no column `id`"),
         ("id,name\na,Anna\na,Ana\n", "two rows of the table have the key `a`"),
-        ("id,name,name\na,Anna,Other\n", "the table has two columns `name`"),
+        ("id,name,name\na,Anna,Other\n", "two columns of the table are called `name`"),
         ("id,name\na,Anna\nb\n", "line 3 of the table has 1 field, not 2"),
     ] {
         let site = Site::new();
