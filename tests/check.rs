@@ -4,7 +4,7 @@
 
 use crate::support::{Bare, root};
 use engine::files::Place;
-use engine::load::{self, Given, Loaded};
+use engine::load::{self, FileInputs, Given, Loaded};
 use engine::report::{self, Checked};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Diagnostic, Edit, Rule, SourceText};
@@ -43,6 +43,7 @@ fn loaded(file: &Path) -> Loaded {
             diagnostics: found.sorted(),
             files: BTreeSet::new(),
             hash: String::new(),
+            inputs: FileInputs::default(),
         },
     }
 }

@@ -74,7 +74,10 @@ fn a_target_may_lose_its_oldest_instead_and_shows_what_became_of_them() {
     let metrics = String::from_utf8(metrics).expect("it is text");
     let line = r#"engine_notifications_suppressed_total{sink="hook",reason="backlog"} 2"#;
     assert!(metrics.contains(line), "{metrics}");
-    assert!(metrics.contains("engine_outbox_deliveries{sink=\"hook\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("engine_outbox_deliveries{sink=\"hook\",state=\"pending\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[test]

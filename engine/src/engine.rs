@@ -40,6 +40,8 @@ pub struct Arrival {
     pub bytes: Arc<[u8]>,
     /// The request that brought it.
     pub http: Option<Arc<Value>>,
+    /// The file that it was read from: its path, line and byte offset.
+    pub file: Option<Arc<Value>>,
     /// The id to use when `map` gives none.
     pub id: Option<String>,
     /// The type to use when `map` gives none.

@@ -141,12 +141,19 @@ pub struct Opened {
     place: Place,
     /// Every file that was asked for, also the missing ones.
     seen: BTreeMap<PathBuf, Option<Arc<SourceText>>>,
+    /// Tables by their path in the file, with what is wrong with them.
+    tables: BTreeMap<Arc<str>, Option<String>>,
 }
 
 impl Opened {
     /// Nothing read yet.
     pub fn new(place: Place) -> Self {
-        Opened { place, seen: BTreeMap::new() }
+        Opened { place, seen: BTreeMap::new(), tables: BTreeMap::new() }
+    }
+
+    /// Every table that was asked for, with what is wrong with it.
+    pub fn tables(&self) -> BTreeMap<Arc<str>, Option<String>> {
+        self.tables.clone()
     }
 
     /// Every file that was asked for, with its text when it could be read.
@@ -197,6 +204,14 @@ impl Files for Opened {
         self.place.written(path)
     }
 
+    fn note_table(&mut self, path: &str, fault: Option<String>) {
+        let noted = self.tables.entry(path.into()).or_default();
+        // Of two stages that look the same table up, one may find what the other does not need.
+        if let Some(fault) = fault {
+            noted.get_or_insert(fault);
+        }
+    }
+
     fn neighbours(&self, path: &str) -> Vec<String> {
         let joined = self.place.folder.join(path);
         let Some(folder) = joined.parent().and_then(|it| it.canonicalize().ok()) else {
@@ -233,6 +248,10 @@ impl Files for Based<'_> {
 
     fn place(&self, path: &str) -> PathBuf {
         self.files.place(&based(self.prefix, path))
+    }
+
+    fn note_table(&mut self, path: &str, fault: Option<String>) {
+        self.files.note_table(&based(self.prefix, path), fault);
     }
 
     fn neighbours(&self, path: &str) -> Vec<String> {

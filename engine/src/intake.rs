@@ -32,6 +32,8 @@ pub struct Incoming<'a> {
     pub source: &'a SourcePlan,
     /// The request that brought it, for `http`.
     pub http: Option<&'a Value>,
+    /// The file that it was read from.
+    pub file: Option<&'a Value>,
     /// The id to use when `map` gives none.
     pub id: Option<&'a str>,
     /// The type to use when `map` gives none.
@@ -205,6 +207,7 @@ impl<'a> Reading<'a> {
         scope.data = Some(&self.message);
         scope.raw = Some(&self.message);
         scope.http = self.incoming.http;
+        scope.file = self.incoming.file;
         scope.param = Some(&self.plan.globals.param);
         scope.random = Some(self.random);
         scope

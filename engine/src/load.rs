@@ -15,7 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
 use stages::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
 use stages::language::{self, Context, Environment};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +31,17 @@ pub struct Loaded {
     pub files: BTreeSet<PathBuf>,
     /// Hash of everything that was read.
     pub hash: String,
+    /// The files that it takes tables and secrets from.
+    pub inputs: FileInputs,
+}
+
+/// Files that a pipeline takes tables and secrets from, each with what is wrong with it.
+#[derive(Debug, Clone, Default)]
+pub struct FileInputs {
+    /// Tables that stages look up, by their path in the file.
+    pub tables: BTreeMap<Arc<str>, Option<String>>,
+    /// Secrets that the pipeline cannot do without.
+    pub secrets: BTreeMap<Arc<str>, Option<String>>,
 }
 
 /// Reads and checks a pipeline file to run it: the plan also knows what each node says and has
@@ -46,17 +57,21 @@ pub fn load(
     let bytes = std::fs::read(&place.file)?;
     let name = place.file.display().to_string();
     let (mut loaded, read) = match document::text(&bytes, &name) {
-        Ok(source) => read(&source, place, overrides, catalog, environment),
+        Ok(source) => read_anyway(&source, place, overrides, catalog, environment),
         Err(found) => (unreadable(&found, &bytes), None),
     };
     loaded.files.insert(place.file.clone());
-    if let (Some(plan), Some(read)) = (&mut loaded.plan, read) {
+    let Some(read) = read else { return Ok(loaded) };
+    // Also of a file that is rejected: it may be for one of them, and waits for its return.
+    loaded.files.extend(plan::secret_files(&read.spec));
+    loaded.inputs.secrets = plan::secret_inputs(&read.spec, environment);
+    if let Some(plan) = &mut loaded.plan {
         plan.select(mode);
         let expanded = expand::expand(&read, catalog);
         plan.outline = expanded.outline();
         plan.effective = expanded.kdl().into();
         plan.secrets = Secrets::of(&read.spec, environment);
-        loaded.files.extend(plan::secret_files(&read.spec));
+        plan.inputs = loaded.inputs.clone();
     }
     Ok(loaded)
 }
@@ -64,7 +79,8 @@ pub fn load(
 /// What a file comes to that is no text.
 fn unreadable(found: &Diagnostics, bytes: &[u8]) -> Loaded {
     let diagnostics = found.clone().sorted();
-    Loaded { plan: None, diagnostics, files: BTreeSet::new(), hash: hash([bytes]) }
+    let (files, inputs) = (BTreeSet::new(), FileInputs::default());
+    Loaded { plan: None, diagnostics, files, hash: hash([bytes]), inputs }
 }
 
 /// Checks bytes as if they were what the file at `place` holds.
@@ -138,6 +154,7 @@ impl Given {
             diagnostics: found.sorted(),
             files: BTreeSet::from([file.to_owned()]),
             hash: hash([bytes]),
+            inputs: FileInputs::default(),
         };
         let file = files::tested_by(&place.file).unwrap_or_else(|| place.file.clone());
         let bytes = read(&file)?;
@@ -189,14 +206,26 @@ pub fn read(
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> (Loaded, Option<Read>) {
+    let (loaded, read) = read_anyway(source, place, overrides, catalog, environment);
+    let read = read.filter(|_| loaded.plan.is_some());
+    (loaded, read)
+}
+
+/// The same, and what was read also when something is wrong with it.
+fn read_anyway(
+    source: &Arc<SourceText>,
+    place: &Place,
+    overrides: &[(String, String)],
+    catalog: &Catalog,
+    environment: &dyn Environment,
+) -> (Loaded, Option<Read>) {
     let given = Given { source: source.clone(), beside: None };
     let mut kept = None;
     let mut keep = |spec: &Spec, documents: &[&KdlDocument], _: &Texts, _: &mut Context<'_>| {
         kept = documents.first().map(|it| ((*it).clone(), spec.clone()));
     };
     let (loaded, texts) = walk(&given, place, overrides, catalog, environment, &mut keep);
-    let read = kept.filter(|_| loaded.plan.is_some());
-    (loaded, read.map(|(document, spec)| Read { document, texts, spec }))
+    (loaded, kept.map(|(document, spec)| Read { document, texts, spec }))
 }
 
 /// Sees a spec before its plan is built, with every document that `test` may stand in; the
@@ -246,6 +275,7 @@ pub fn walk(
         document::secrets::hide(&texts.whole().text, &mut diagnostics);
     }
     found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
+    let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
     let beside = given.beside.iter().map(|it| it.text.as_bytes());
@@ -254,7 +284,7 @@ pub fn walk(
         hash([source.text.as_bytes()].into_iter().chain(texts_read).chain(set).chain(beside));
     let plan = plan.filter(|_| is_sound);
     let files = seen.into_keys().collect();
-    (Loaded { plan, diagnostics: found, files, hash }, texts)
+    (Loaded { plan, diagnostics: found, files, hash, inputs }, texts)
 }
 
 fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
@@ -274,6 +304,10 @@ pub struct ProcessEnvironment;
 impl Environment for ProcessEnvironment {
     fn is_set(&self, name: &str) -> bool {
         std::env::var_os(name).is_some_and(|value| !value.is_empty())
+    }
+
+    fn is_empty(&self, name: &str) -> bool {
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
     }
 
     fn value(&self, name: &str) -> Option<String> {

@@ -22,6 +22,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The longest text of one line, in bytes; more is cut.
 const TEXT_MAX: usize = 4096;
 
+/// What is written whatever the level is: other programs wait for it.
+const ALWAYS: &str = "always";
+
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -33,19 +36,29 @@ pub enum LogFormat {
 
 /// Starts the log of this process. Events below `level` are left out, unless `RUST_LOG` says
 /// otherwise: a level, or `TARGET=LEVEL` pairs with commas between them. The error is a `RUST_LOG`
-/// that cannot be read.
+/// that cannot be read; the log has started without it.
 pub fn start(format: LogFormat, level: Level) -> Result<(), String> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => {
-            text.parse::<Targets>().map_err(|fault| format!("`RUST_LOG`: {fault}"))?
-        }
-        _ => Targets::new().with_default(level),
+    let by_level = || Targets::new().with_default(level);
+    let (filter, result) = match std::env::var("RUST_LOG") {
+        Ok(text) if !text.is_empty() => match text.parse::<Targets>() {
+            Ok(filter) => (filter, Ok(())),
+            Err(fault) => (by_level(), Err(format!("`RUST_LOG`: {fault}"))),
+        },
+        _ => (by_level(), Ok(())),
     };
+    let filter = filter.with_target(ALWAYS, Level::TRACE);
     let lines =
         LogLines { format, is_coloured: report::has_colour(), clock: SystemClock::default() };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
     tracing_subscriber::registry().with(filter).with(layer).init();
-    Ok(())
+    if format == LogFormat::Json {
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            let reason = panic.payload_as_str().unwrap_or_default();
+            tracing::error!(target: ALWAYS, place, "a thread panicked, which is a bug: {reason}");
+        }));
+    }
+    result
 }
 
 /// The line that says that events are taken now.
@@ -55,7 +68,7 @@ pub fn ready(format: LogFormat, address: SocketAddr, generation: u64) {
         LogFormat::Text => report::to_terminal(&format!("{message}\n")),
         LogFormat::Json => {
             let address = address.to_string();
-            tracing::info!(address, generation, "{message}");
+            tracing::info!(target: ALWAYS, address, generation, "{message}");
         }
     }
 }
@@ -80,8 +93,15 @@ pub fn findings(format: LogFormat, diagnostics: &[Diagnostic]) {
 pub fn failure(format: LogFormat, message: &str) {
     match format {
         LogFormat::Text => report::to_terminal(&format!("engine: {message}\n")),
-        LogFormat::Json => tracing::error!("{message}"),
+        LogFormat::Json => tracing::error!(target: ALWAYS, "{message}"),
     }
+}
+
+/// Whether a command line that could not be read asks for the format for programs.
+pub fn is_json_wanted(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
+    let arguments: Vec<_> = arguments.collect();
+    let is_pair = |pair: &[std::ffi::OsString]| pair[0] == "--log-format" && pair[1] == "json";
+    arguments.windows(2).any(is_pair) || arguments.iter().any(|it| it == "--log-format=json")
 }
 
 /// Writes one event as one line.

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use engine::command::{self, Line};
+use engine::log::{self, LogFormat};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -10,7 +11,12 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are asked for; everything else is a mistake of the caller.
             let code = if error.use_stderr() { 2 } else { 0 };
-            error.print().ok();
+            if code == 2 && log::is_json_wanted(std::env::args_os()) {
+                log::start(LogFormat::Json, tracing::Level::INFO).ok();
+                log::failure(LogFormat::Json, &error.render().to_string());
+            } else {
+                error.print().ok();
+            }
             return ExitCode::from(code);
         }
     };

@@ -177,6 +177,7 @@ impl Metrics {
                 stages.outcomes.entry(key).or_default();
             }
             stages.retries.entry(stage.name.clone()).or_default();
+            stages.durations.entry(stage.name.clone()).or_default();
         }
         for target in plan.outside() {
             for state in DeliveryState::ALL {

@@ -19,8 +19,9 @@ pub use outline::Outline;
 pub use policy::{Layer, Policy, Role, layers, resolve};
 pub use schemas::{CompiledSchema, Schemas, Violation, violations};
 pub use secrets::Secrets;
-pub(crate) use secrets::secret_files;
+pub(crate) use secrets::{secret_files, secret_inputs};
 
+use crate::load::FileInputs;
 use crate::spec::{
     Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
     OnUnknownType, PriorityRules, Server, Sink, Spec,
@@ -89,6 +90,8 @@ pub struct Plan {
     pub secrets: Secrets,
     /// Files that hold secrets.
     pub secret_files: BTreeSet<PathBuf>,
+    /// The files that tables and secrets come from; empty where the plan will not run.
+    pub inputs: FileInputs,
 }
 
 /// What `engine run` was asked to start.
@@ -395,6 +398,7 @@ fn assemble(
         outline: Outline::default(),
         effective: "".into(),
         secrets: Secrets::default(),
+        inputs: FileInputs::default(),
         sources,
         stages,
         sinks,

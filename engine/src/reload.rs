@@ -7,6 +7,7 @@
 //! Owns everything that a generation lends and a reload may replace: the sources and workers
 //! ([`Supervisor`]), the HTTP surface and its port.
 
+mod inputs;
 mod status;
 
 pub use status::Status;
@@ -128,7 +129,7 @@ impl Reloader {
         let generation = Arc::new(generation);
         let env = context.env.clone();
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
-        let app = App::new(engine.clone(), Arc::default(), hubs);
+        let app = App::new(engine.clone(), Arc::default(), hubs, context.fetch.clone());
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
         let site = site_of(&app, &context);
         let supervisor = Supervisor::new(engine.clone(), context.clone(), file.mode.is_once);
@@ -136,6 +137,7 @@ impl Reloader {
         let rejected = None;
         let mut reloader =
             Reloader { file, context, ports, show, engine, app, supervisor, server, rejected };
+        inputs::note(&env.health, &generation.plan.inputs, number);
         reloader.record(&generation, "start", String::new(), None).await;
         reloader.fit(&diff, sources, surface).await;
         let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
@@ -186,6 +188,7 @@ impl Reloader {
         let running = self.engine.generation();
         let of_running = &running.plan.secret_files;
         let secret_files = loaded.plan.as_ref().map_or(of_running, |it| &it.secret_files).clone();
+        inputs::note(&self.engine.env.health, &loaded.inputs, running.number);
         let secrets = |plan: &Plan| plan.secrets.fingerprint();
         let version = (loaded.hash.clone(), loaded.plan.as_ref().map_or(0, secrets));
         if version == (running.hash.clone(), secrets(&running.plan)) {
@@ -253,7 +256,12 @@ impl Reloader {
     async fn swap(&mut self, prepared: Prepared) {
         let Prepared { opened: Opened { generation, diff, sources }, surface, port } = prepared;
         let generation = Arc::new(generation);
+        let earlier = self.engine.generation();
         self.engine.swap(generation.clone());
+        inputs::keep(&self.engine.env.health, &generation.plan.inputs);
+        for line in generation.plan.off.iter().filter(|line| !earlier.plan.off.contains(line)) {
+            tracing::info!("{line}");
+        }
         self.fit(&diff, sources, surface).await;
         if let Some(port) = port {
             self.move_server(port);
@@ -280,6 +288,7 @@ impl Reloader {
         self.app.activate(surface);
         let store = &self.engine.store;
         store.set_policy(policy(&generation.plan)).await;
+        self.supervisor.close_targets(diff).await;
         let sinks = generation.plan.outside();
         if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");

@@ -91,16 +91,23 @@ impl Supervisor {
         Supervisor { engine, context, is_once, sources, live, workers }
     }
 
-    /// Makes what runs fit the running generation: ends what the diff closes or replaces, and
-    /// starts what it opens. To be called right after the generation was swapped in.
-    pub async fn apply(&mut self, diff: &Diff, sources: Vec<OpenedSource>) {
-        let generation = self.engine.generation();
+    /// Ends the workers of targets that the diff closes or replaces, and forgets the health of
+    /// what is closed. To be called right after the generation was swapped in.
+    pub async fn close_targets(&mut self, diff: &Diff) {
         // Calls under way end with their worker: what they carried is still pending.
         for name in is_over(diff, &[PlanRole::Sink, PlanRole::Notify]) {
             if let Some(worker) = self.workers.remove(&name) {
                 worker.cancel().await;
             }
         }
+        // Before the store is told the targets: it says what it parks for those that are gone.
+        self.forget_closed(diff, PartRole::Target);
+    }
+
+    /// Makes what runs fit the running generation: ends what the diff closes or replaces, and
+    /// starts what it opens. To be called after [`Supervisor::close_targets`].
+    pub async fn apply(&mut self, diff: &Diff, sources: Vec<OpenedSource>) {
+        let generation = self.engine.generation();
         for (name, target) in &generation.targets {
             if !self.workers.contains_key(name) {
                 self.workers.insert(name.clone(), self.start_worker(target));
@@ -115,7 +122,8 @@ impl Supervisor {
             let earlier = self.sources.insert(name.clone(), self.start_source(opened));
             assert!(earlier.is_none(), "`{name}` runs already");
         }
-        self.forget_closed(diff, &generation);
+        self.forget_closed(diff, PartRole::Source);
+        self.forget_closed(diff, PartRole::Stage);
         self.assert_fits(&generation);
     }
 
@@ -133,7 +141,8 @@ impl Supervisor {
     }
 
     /// What is closed has no health any more.
-    fn forget_closed(&self, diff: &Diff, generation: &Generation) {
+    fn forget_closed(&self, diff: &Diff, forgotten: PartRole) {
+        let generation = self.engine.generation();
         for part in diff.parts().iter().filter(|it| it.fate == PartFate::Closed) {
             let role = match part.role {
                 PlanRole::Source => PartRole::Source,
@@ -141,12 +150,16 @@ impl Supervisor {
                 PlanRole::Sink | PlanRole::Notify => PartRole::Target,
                 _ => continue,
             };
+            if role != forgotten {
+                continue;
+            }
             // A notifier may have taken the name of a sink.
             if role != PartRole::Target || !generation.targets.contains_key(&part.name) {
                 self.engine.env.health.remove(&HealthPart { role, name: part.name.clone() });
             }
         }
     }
+
     fn start_worker(&self, target: &Arc<Target>) -> TaskHandle {
         let restarts = Restarts {
             env: self.engine.env.clone(),

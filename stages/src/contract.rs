@@ -292,21 +292,46 @@ pub struct Message {
     pub kind: Option<Arc<str>>,
     /// Something other than JSON was asked for: the decoded message.
     pub decoded: Option<Value>,
+    /// Where it was read, for whoever has to find it again.
+    pub origin: Option<MessageOrigin>,
+}
+
+/// Where a message was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageOrigin {
+    /// The file as it is named to people, or `standard input`.
+    pub name: Arc<str>,
+    /// Its line, counted from 1; `None` where the whole file is one message, and for a file of
+    /// which more was read by an older version than can be counted.
+    pub line: Option<u64>,
+    /// Its first byte, counted from 0.
+    pub offset: u64,
+}
+
+impl fmt::Display for MessageOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        write!(f, ", byte {}", self.offset)
+    }
 }
 
 /// Where a source hands its messages on.
 pub trait Emit: Send + Sync {
     /// Hands on some messages (at most 1,024), and what the source must remember with them (key,
-    /// value), in one transaction. Returns after the commit; a message that is refused is kept
-    /// as a dead letter. Waits while the store is busy.
+    /// value), in one transaction. An empty value forgets its key. Returns after the commit; a
+    /// message that is refused is kept as a dead letter. Waits while the store is busy.
     fn emit<'a>(
         &'a self,
         messages: Vec<Message>,
         remember: Vec<(String, String)>,
     ) -> Pending<'a, Result<(), Closed>>;
 
-    /// What was remembered under `key`.
-    fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>>;
+    /// Everything that this source has remembered, as (key, value). Waits until the store can be
+    /// read: what cannot be recalled must not pass for nothing.
+    fn recall(&self) -> Pending<'_, Result<Vec<(String, String)>, Closed>>;
 
     /// Ends when it is time to stop.
     fn closed(&self) -> Pending<'_, ()>;

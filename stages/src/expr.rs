@@ -62,6 +62,8 @@ pub enum Root {
     Pipeline,
     /// The HTTP request that brought the message.
     Http,
+    /// The file that the message was read from: `path`, `line`, `offset`.
+    File,
     /// The body of a response.
     Body,
     /// The status of a response.
@@ -71,7 +73,7 @@ pub enum Root {
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 11] = [
+    const ALL: [(Root, &'static str); 12] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -80,6 +82,7 @@ impl Root {
         (Root::Server, "server"),
         (Root::Pipeline, "pipeline"),
         (Root::Http, "http"),
+        (Root::File, "file"),
         (Root::Body, "body"),
         (Root::Status, "status"),
         (Root::Headers, "headers"),
@@ -94,8 +97,8 @@ pub struct Roots(u16);
 const RANDOM: u16 = 1 << 15;
 
 impl Roots {
-    /// In `map`: the message and the request.
-    pub const MAP: Roots = Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::Param]);
+    /// In `map`: the message, and the request or the file that brought it.
+    pub const MAP: Roots = Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::File, Root::Param]);
     /// In rules of `validate`.
     pub const RULE: Roots = Roots::of(&[Root::Event, Root::Data, Root::Raw, Root::Param]);
     /// Behind the intake: the whole event.
@@ -233,6 +236,8 @@ pub struct Scope<'a> {
     pub pipeline: Option<&'a Value>,
     /// `http`.
     pub http: Option<&'a Value>,
+    /// `file`.
+    pub file: Option<&'a Value>,
     /// `body`.
     pub body: Option<&'a Value>,
     /// `status`.
@@ -258,6 +263,7 @@ impl<'a> Scope<'a> {
             server: None,
             pipeline: None,
             http: None,
+            file: None,
             body: None,
             status: None,
             headers: None,

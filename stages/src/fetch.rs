@@ -43,4 +43,9 @@ pub struct FetchResponse {
 pub trait Fetch: Send + Sync + 'static {
     /// A fault means that there was no usable response; a response with a bad status is one.
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>>;
+
+    /// How its sockets are used, where it has some.
+    fn usage(&self) -> Option<WireUse> {
+        None
+    }
 }

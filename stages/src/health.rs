@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Most problems of one part that are kept apart; more are counted under the last one.
 const PROBLEMS_MAX: usize = 50;
+/// Most problems of one part whose comings and goings are counted apart; more are counted by code.
+const RECENT_MAX: usize = 50;
 /// A problem that comes and goes gets so many lines within the window, and then one for the rest.
 const FLAP_LINES: u32 = 4;
 const FLAP_WINDOW: Duration = Duration::from_secs(60);
@@ -268,6 +270,33 @@ impl Health {
     }
 }
 
+impl Part {
+    /// Counts a problem that is not kept under one that is, of the same code where there is one.
+    fn count_under_another(&mut self, code: &'static str) {
+        let of_code = self.problems.keys().rfind(|key| key.0 == code);
+        let key = of_code.or_else(|| self.problems.keys().next_back()).cloned();
+        let kept = key.and_then(|key| self.problems.get_mut(&key)).expect("there are many");
+        kept.open.count += 1;
+    }
+
+    /// Whether the beginning of a problem gets a line, or is only counted.
+    fn may_tell(&mut self, key: &(&'static str, Arc<str>), now: Duration) -> bool {
+        let is_apart = self.recent.contains_key(key) || self.recent.len() < RECENT_MAX;
+        let key = if is_apart { key.clone() } else { (key.0, "".into()) };
+        let fresh = Flapping { since: now, lines: 0, unseen: 0 };
+        let flapping = self.recent.entry(key).or_insert(fresh);
+        if flapping.since + FLAP_WINDOW <= now {
+            *flapping = fresh;
+        }
+        let has_line = flapping.lines < FLAP_LINES;
+        match has_line {
+            true => flapping.lines += 1,
+            false => flapping.unseen += 1,
+        }
+        has_line
+    }
+}
+
 impl fmt::Debug for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.report().into_iter().map(|it| (it.part, it.state))).finish()
@@ -287,13 +316,13 @@ impl PartHealth {
         let (now, wall) = (self.health.clock.monotonic(), self.health.clock.wall());
         let mut parts = self.health.lock();
         let part = parts.entry(self.part.clone()).or_default();
-        let mut key = (problem.code, problem.subject.clone());
-        if PROBLEMS_MAX <= part.problems.len() && !part.problems.contains_key(&key) {
-            key = part.problems.keys().next_back().cloned().expect("there are many");
-            if let Some(tracked) = part.problems.get_mut(&key) {
-                tracked.open.count += 1;
-            }
-            return;
+        let key = (problem.code, problem.subject.clone());
+        // What concerns the whole part is always kept: there are only so many codes.
+        if !key.1.is_empty()
+            && PROBLEMS_MAX <= part.problems.len()
+            && !part.problems.contains_key(&key)
+        {
+            return part.count_under_another(key.0);
         }
         match part.problems.get_mut(&key) {
             Some(tracked) => {
@@ -307,16 +336,8 @@ impl PartHealth {
             None => {
                 let open = OpenProblem { problem, since: wall, last: wall, count: 1 };
                 let mut tracked = Tracked { open, told: now, told_count: 1, is_told: false };
-                let fresh = Flapping { since: now, lines: 0, unseen: 0 };
-                let flapping = part.recent.entry(key.clone()).or_insert(fresh);
-                if flapping.since + FLAP_WINDOW <= now {
-                    *flapping = fresh;
-                }
-                if flapping.lines < FLAP_LINES {
-                    flapping.lines += 1;
+                if part.may_tell(&key, now) {
                     tell_begun(&self.part, &mut tracked, now);
-                } else {
-                    flapping.unseen += 1;
                 }
                 part.problems.insert(key, tracked);
             }
@@ -486,6 +507,107 @@ mod tests {
             source.report(problem);
         }
         assert_eq!(health.of(source.part()).unwrap().problems.len(), PROBLEMS_MAX);
+        source.report(Problem::failed("stopped", "gone"));
+        let report = health.of(source.part()).unwrap();
+        assert_eq!(report.state, HealthState::Failed, "the whole part is always told");
+        let seen: u64 = report.problems.iter().map(|it| it.count).sum();
+        assert_eq!(seen, 1001);
+    }
+
+    #[test]
+    fn what_goes_on_or_comes_and_goes_is_counted_and_summarised() {
+        let (clock, health) = health();
+        let target = health.part(PartRole::Target, "phone");
+        let log = CountedLog::default();
+        let lines = || std::mem::take(&mut *log.0.lock().unwrap());
+        let guard = tracing::subscriber::set_default(log.clone());
+        let refused = || target.report(Problem::degraded("unreachable", "refused"));
+        for _ in 0..9 {
+            refused();
+            clock.pass(Duration::from_secs(1));
+            health.summarise();
+        }
+        assert_eq!(lines(), ["target phone is degraded: refused"]);
+        clock.pass(SUMMARY_EVERY);
+        health.summarise();
+        assert_eq!(lines(), ["target phone is still degraded: refused more=8"]);
+        target.clear_all();
+        assert_eq!(lines(), ["target phone recovered after 609s count=9"]);
+        for _ in 0..10 {
+            refused();
+            target.clear_all();
+        }
+        assert_eq!(lines().len(), 2 * FLAP_LINES as usize, "a beginning and an end each");
+        clock.pass(FLAP_WINDOW);
+        health.summarise();
+        assert_eq!(lines(), ["target phone: unreachable 6 more times"]);
+        health.summarise();
+        assert_eq!(lines(), [""; 0]);
+        drop(guard);
+    }
+
+    #[test]
+    fn problems_that_come_and_go_are_remembered_within_bounds() {
+        let (clock, health) = health();
+        let source = health.part(PartRole::Source, "logs");
+        let log = CountedLog::default();
+        let guard = tracing::subscriber::set_default(log.clone());
+        for number in 0..1000 {
+            let about = number.to_string();
+            source.report(Problem::degraded("file-unreadable", "no").about(about.as_str()));
+            source.clear_about("file-unreadable", &about);
+        }
+        let remembered = health.lock()[source.part()].recent.len();
+        assert_eq!(remembered, RECENT_MAX + 1);
+        let lines = std::mem::take(&mut *log.0.lock().unwrap());
+        assert_eq!(lines.len(), 2 * (RECENT_MAX + FLAP_LINES as usize));
+        clock.pass(FLAP_WINDOW);
+        health.summarise();
+        let rest = 1000 - RECENT_MAX - FLAP_LINES as usize;
+        let lines = std::mem::take(&mut *log.0.lock().unwrap());
+        assert_eq!(lines, [format!("source logs: file-unreadable {rest} more times")]);
+        assert_eq!(health.lock()[source.part()].recent.len(), 0);
+        drop(guard);
+    }
+
+    /// Keeps each line of the log: its message, and how often.
+    #[derive(Clone, Default)]
+    struct CountedLog(Arc<Mutex<Vec<String>>>);
+
+    struct Line(String);
+
+    impl tracing::field::Visit for Line {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+            match field.name() {
+                "message" => self.0.insert_str(0, &format!("{value:?}")),
+                name @ ("more" | "count") => self.0.push_str(&format!(" {name}={value:?}")),
+                _ => {}
+            }
+        }
+    }
+
+    impl tracing::Subscriber for CountedLog {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut line = Line(String::new());
+            event.record(&mut line);
+            self.0.lock().unwrap().push(line.0);
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod names;
 mod open;
 mod open_error;
 mod outbox;
+mod parked;
 mod policy;
 mod query;
 mod reader;
@@ -68,6 +69,7 @@ pub use rollup::Tally;
 pub use writer::{Watcher, Writer};
 
 use crate::env::Env;
+use crate::time::Timestamp;
 use claim::Keys;
 use readers::ReaderPool;
 use scrub::Scrub;
@@ -100,6 +102,10 @@ pub struct Figures {
     pub outbox_bytes: AtomicU64,
     /// The same by target.
     pub outbox: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// What is parked of them, for targets that the file no longer has.
+    pub parked: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// When the oldest delivery of each target was made, as of the last housekeeping.
+    pub oldest: Mutex<BTreeMap<Arc<str>, Timestamp>>,
     /// The highest `pos` given.
     pub highest_pos: AtomicU64,
     /// The highest `pos` that retention took.
@@ -113,6 +119,8 @@ pub struct Figures {
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Statements and transactions that failed, by [`StoreTrouble`].
+    pub errors: [AtomicU64; StoreTrouble::ALL.len()],
     /// Bytes of the log's file beside the database, as of the last housekeeping.
     pub wal_bytes: AtomicU64,
     /// Whether the log is so large that no more events may be taken.
@@ -185,8 +193,12 @@ impl Store {
         };
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
-        result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()))?
+        let result = result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()));
+        result.flatten().inspect_err(|fault| self.shared.figures.note_error(fault.class))
     }
+
+    /// Connections for queries, in use or not.
+    pub const READERS: usize = readers::READERS;
 
     /// Connections that no query uses now.
     pub fn free_readers(&self) -> usize {

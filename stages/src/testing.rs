@@ -82,6 +82,10 @@ impl Environment for Variables {
         self.0.contains_key(name)
     }
 
+    fn is_empty(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|value| value.is_empty())
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         self.0.get(name).map(|it| (*it).to_owned())
     }
@@ -245,14 +249,20 @@ impl Emit for Inbox {
         let is_open = batches.len() < self.batches_max;
         if is_open {
             batches.push(messages);
-            self.remembered.lock().unwrap().extend(remember);
+            let mut remembered = self.remembered.lock().unwrap();
+            for (key, value) in remember {
+                match value.is_empty() {
+                    true => remembered.remove(&key),
+                    false => remembered.insert(key, value),
+                };
+            }
         }
         Box::pin(async move { if is_open { Ok(()) } else { Err(Closed) } })
     }
 
-    fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>> {
-        let value = self.remembered.lock().unwrap().get(key).cloned();
-        Box::pin(async move { value })
+    fn recall(&self) -> Pending<'_, Result<Vec<(String, String)>, Closed>> {
+        let rows = self.remembered.lock().unwrap().clone().into_iter().collect();
+        Box::pin(async move { Ok(rows) })
     }
 
     fn globals(&self) -> Arc<Globals> {

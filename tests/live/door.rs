@@ -263,7 +263,7 @@ fn metrics_show_who_is_connected() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let engine = start(folder.path());
     let _stream = super::stream::Stream::open(&engine.address, "/live", None);
-    assert!(2 <= metric(&engine, "engine_http_connections"));
+    assert!(2 <= metric(&engine, "engine_http_open_connections"));
     assert!(2 <= metric(&engine, "engine_http_connections_total{outcome=\"accepted\"}"));
     assert_eq!(metric(&engine, "engine_http_queries_waiting"), 0);
 }

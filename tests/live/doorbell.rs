@@ -161,7 +161,8 @@ fn the_api_filters_pages_and_shows_what_became_of_an_event() {
     assert_detail(&engine.get(&format!("/api/events/{PRESS}")));
     assert_eq!(engine.ask("GET", "/healthz", b"").0, 200);
     let ready = json!({
-        "ready": true, "reasons": [], "config": "current", "diagnostics": null, "generation": 1,
+        "ready": true, "status": "ok", "reasons": [], "degraded": [], "config": "current",
+        "diagnostics": null, "generation": 1,
     });
     assert_eq!(engine.get("/readyz"), ready);
 }

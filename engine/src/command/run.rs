@@ -97,7 +97,7 @@ pub(super) fn run(args: RunArgs) -> u8 {
         Format::Json => LogFormat::Json,
     };
     if let Err(reason) = log::start(log, args.level()) {
-        log::failure(LogFormat::Text, &reason);
+        log::failure(log, &reason);
         return 2;
     }
     let options = Options {

@@ -64,6 +64,7 @@ impl Engine {
             bytes: arrival.bytes.clone(),
             source: plan,
             http: arrival.http.as_deref(),
+            file: arrival.file.as_deref(),
             id: arrival.id.as_deref(),
             kind: arrival.kind.as_ref(),
             decoded: arrival.decoded.as_ref(),
@@ -254,7 +255,7 @@ fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Ite
     remember.into_iter().map(move |(key, value)| Entry::Save {
         owner: owner.clone(),
         key,
-        value: Some(value),
+        value: Some(value).filter(|value| !value.is_empty()),
     })
 }
 

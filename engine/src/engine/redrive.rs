@@ -140,6 +140,9 @@ pub(super) fn context_of(arrival: &Arrival) -> Option<Arc<Value>> {
     if let Some(http) = &arrival.http {
         context.insert("http".to_owned(), without_secrets(http));
     }
+    if let Some(file) = &arrival.file {
+        context.insert("file".to_owned(), (**file).clone());
+    }
     let mut text = |key: &str, value: Option<&str>| {
         value.map(|it| context.insert(key.to_owned(), Value::from(it)));
     };
@@ -176,6 +179,7 @@ fn arrival_of(letter: &DeadLetter) -> Arrival {
     Arrival {
         bytes: letter.body.clone(),
         http: context.get("http").cloned().map(Arc::new),
+        file: context.get("file").cloned().map(Arc::new),
         id: text("id"),
         kind: text("type").map(Arc::from),
         decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),

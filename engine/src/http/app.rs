@@ -17,7 +17,8 @@ use crate::run::Generation;
 use crate::spec::Server;
 use smol::lock::Semaphore;
 use stages::contract::{Fault, Route, StreamShape};
-use stages::health::{PartRole, Problem};
+use stages::fetch::Fetch;
+use stages::health::{HealthPart, PartRole, Problem};
 use stages::language::{Environment, ServedHost};
 use stages::store::{Stored, write_summary};
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub struct App {
     pub status: Arc<Status>,
     /// The hubs that the writer publishes to.
     pub hubs: Arc<Hubs>,
+    /// What makes requests to the outside.
+    pub fetch: Arc<dyn Fetch>,
     /// What is shared with the listener.
     pub state: ServerState,
     /// Who may read the store now.
@@ -111,10 +114,15 @@ impl Drop for HubSeat {
 impl App {
     /// The surface of an engine; until [`App::activate`] it has no route of a source, and no
     /// token opens anything.
-    pub fn new(engine: Arc<Engine>, status: Arc<Status>, hubs: Arc<Hubs>) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        status: Arc<Status>,
+        hubs: Arc<Hubs>,
+        fetch: Arc<dyn Fetch>,
+    ) -> Self {
         let (state, queries) = (ServerState::default(), Arc::default());
         let turns = Arc::new(Semaphore::new(TURNS_MAX));
-        App { engine, status, hubs, state, queries, turns, surface: Arc::default() }
+        App { engine, status, hubs, fetch, state, queries, turns, surface: Arc::default() }
     }
 
     /// The service for a listener.
@@ -185,6 +193,17 @@ impl App {
         };
         // A request under way may hold the earlier surface for a while; its streams end now.
         earlier.streams.values().filter(|it| !goes_on(it)).for_each(|it| it.stream.hub.close());
+        self.forget_closed(&surface);
+    }
+
+    /// What streams not in force had to say is over, also of those of a rejected reload.
+    fn forget_closed(&self, surface: &Surface) {
+        let health = &self.engine.env.health;
+        let is_open = |it: &HealthPart| surface.streams.values().any(|open| open.name == it.name);
+        let streams = health.report().into_iter().map(|report| report.part);
+        for part in streams.filter(|it| it.role == PartRole::Stream && !is_open(it)) {
+            health.remove(&part);
+        }
     }
 
     fn report_bad_hosts(&self, hosts: &[String]) {
@@ -228,6 +247,7 @@ impl App {
             },
             clock: self.engine.env.clock.clone(),
             turns: self.turns.clone(),
+            health: self.engine.env.health.part(PartRole::Stream, name.clone()),
         };
         LiveStream { name: name.clone(), stream, _seat: Arc::new(seat) }
     }

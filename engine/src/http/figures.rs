@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries: usize) {
     let counters = &state.counters;
     let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
-    text.gauge("engine_http_connections", "Open connections", state.places.len() as f64);
+    let open = state.places.len() as f64;
+    text.gauge("engine_http_open_connections", "Open connections", open);
     let held = state.places.bytes() as f64;
     text.gauge("engine_http_held_bytes", "Memory of requests and answers under way", held);
     let waiting = waiting_queries as f64;

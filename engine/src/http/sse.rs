@@ -9,6 +9,7 @@ use crate::http::wire::response::{Content, Feed, Reply};
 use smol::lock::Semaphore;
 use stages::env::{Clock, Pending};
 use stages::event::Priority;
+use stages::health::{self, PartHealth};
 use stages::store::Stored;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -79,7 +80,12 @@ pub struct Stream {
     pub clock: Arc<dyn Clock>,
     /// Turns at the store, for the clients of all streams.
     pub turns: Arc<Semaphore>,
+    /// Where it says that all places are taken.
+    pub health: PartHealth,
 }
+
+/// The code of a stream without a free place.
+const FULL: &str = "full";
 
 /// Most events taken from the ring or the store at once.
 pub const CHUNK: usize = 64;
@@ -106,6 +112,9 @@ impl Stream {
         let Some(place) = self.hub.enter(self.settings.clients_max) else {
             let seconds = self.settings.retry.as_secs().max(1);
             let most = self.settings.clients_max;
+            let reason = format!("all {most} places are taken; further clients are turned away");
+            let advice = "write a larger `max-clients` in its sink";
+            self.health.report(health::Problem::degraded(FULL, reason).advise(advice));
             let detail = format!(
                 "{most} clients are connected, the most for this stream; write a larger \
                  `max-clients {most}` in its sink"
@@ -143,6 +152,7 @@ impl Stream {
             place,
             backlog: self.backlog.clone(),
             turns: self.turns.clone(),
+            health: self.health.clone(),
             filter: asked.filter,
             heartbeat: self.settings.heartbeat,
             cursor,
@@ -243,11 +253,19 @@ struct Client {
     place: Place,
     backlog: Arc<dyn Backlog>,
     turns: Arc<Semaphore>,
+    health: PartHealth,
     filter: Filter,
     heartbeat: Duration,
     cursor: u64,
     first: Vec<u8>,
     beat: Timer,
+}
+
+impl Drop for Client {
+    /// A place is free again.
+    fn drop(&mut self) {
+        self.health.clear(FULL);
+    }
 }
 
 impl Feed for Client {

@@ -52,7 +52,10 @@ fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnosti
         Unset::Variable(name) => {
             format!("`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
         }
-        Unset::File(..) => "make the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
+        Unset::EmptyVariable(name) => {
+            format!("give `{name}` a value, or add `default=\"\"`, or `optional=#true`")
+        }
+        Unset::File(..) => "write the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
     };
     diagnostics
         .push(Rule::MissingVariable, unset.to_string())

@@ -5,11 +5,11 @@
 
 use crate::spec::Spec;
 use siphasher::sip::SipHasher13;
-use stages::language::{Environment, Setting};
+use stages::language::{Environment, Setting, Unset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// Fingerprints by node. Nodes that take nothing from outside have none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +78,27 @@ pub(crate) fn secret_files(spec: &Spec) -> BTreeSet<PathBuf> {
         _ => None,
     })
     .collect()
+}
+
+/// The files with secrets that the pipeline cannot do without, each with why it has none now.
+pub(crate) fn secret_inputs(
+    spec: &Spec,
+    environment: &dyn Environment,
+) -> BTreeMap<Arc<str>, Option<String>> {
+    let needed = spec.needed();
+    let needed = needed.iter().filter(|(_, needed)| !needed.is_optional);
+    let settings = needed.map(|(_, needed)| &needed.setting).chain(spec.server.settings());
+    let mut inputs = BTreeMap::new();
+    for setting in settings {
+        if let Setting::File { path, .. } = &setting.value {
+            let fault = match setting.value.resolve(environment) {
+                Err(Unset::File(_, reason)) => Some(reason),
+                _ => None,
+            };
+            inputs.insert(path.display().to_string().into(), fault);
+        }
+    }
+    inputs
 }
 
 fn keyed_hasher() -> SipHasher13 {

@@ -2,7 +2,8 @@
 
 use super::stop::StopSignal;
 use crate::engine::{Arrival, Engine};
-use stages::contract::{Closed, Emit, Message};
+use serde_json::{Value, json};
+use stages::contract::{Closed, Emit, Message, MessageOrigin};
 use stages::env::Pending;
 use stages::language::Globals;
 use std::sync::Arc;
@@ -41,6 +42,7 @@ impl Emit for SourceEmitter {
                 bytes: message.body.into(),
                 kind: message.kind,
                 decoded: message.decoded,
+                file: message.origin.map(|origin| Arc::new(file_of(&origin))),
                 ..Arrival::default()
             })
             .collect();
@@ -61,20 +63,18 @@ impl Emit for SourceEmitter {
         })
     }
 
-    fn recall<'a>(&'a self, key: &'a str) -> Pending<'a, Option<String>> {
-        let (owner, key) = (self.name.clone(), key.to_owned());
-        Box::pin(async move {
+    fn recall(&self) -> Pending<'_, Result<Vec<(String, String)>, Closed>> {
+        Box::pin(async {
             // A fault must not pass for "nothing was remembered": all would be read again.
             while !self.is_closed() {
-                let (owner, key) = (owner.clone(), key.clone());
-                let read = self.engine.store.read(move |reader| reader.state(&owner, &key)).await;
-                if let Ok(remembered) = read {
-                    return remembered;
+                let owner = self.name.clone();
+                if let Ok(rows) = self.engine.store.read(move |reader| reader.states(&owner)).await
+                {
+                    return Ok(rows);
                 }
                 smol::future::or(self.engine.env.clock.sleep(PAUSE), self.closed()).await;
             }
-            // A closed source hands nothing on, whatever it believes.
-            None
+            Err(Closed)
         })
     }
 
@@ -85,4 +85,9 @@ impl Emit for SourceEmitter {
     fn closed(&self) -> Pending<'_, ()> {
         Box::pin(smol::future::or(self.stop.raised(), self.engine.when_stopped()))
     }
+}
+
+/// What `map` and a letter know as `file`.
+fn file_of(origin: &MessageOrigin) -> Value {
+    json!({ "path": &*origin.name, "line": origin.line, "offset": origin.offset })
 }

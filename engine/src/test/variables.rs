@@ -37,6 +37,10 @@ impl Environment for Variables {
         self.value(name).is_some()
     }
 
+    fn is_empty(&self, name: &str) -> bool {
+        self.value(name).is_some_and(|value| value.is_empty())
+    }
+
     fn value(&self, name: &str) -> Option<String> {
         let stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
         self.given.get(name).or_else(|| stand_ins.get(name)).cloned()

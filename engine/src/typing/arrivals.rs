@@ -153,6 +153,8 @@ fn message(
     let request = request.map(|(name, it)| (name, it.or_null()));
     let open = ["headers", "query"].map(|it| (it, Shape::open_map().or_null()));
     roots.push((Root::Http, Shape::map(request.into_iter().chain(open))));
+    let file = [("path", Shape::text()), ("line", Shape::number()), ("offset", Shape::number())];
+    roots.push((Root::File, Shape::map(file.map(|(name, shape)| (name, shape.or_null())))));
     let here: Arrivals = Arc::new([Arrival { kind: "".into(), data: message }]);
     Known { all: here.clone(), here, is_message: true, roots, later: Arc::default() }
 }

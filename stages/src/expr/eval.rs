@@ -71,6 +71,7 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Server => scope.server,
         Root::Pipeline => scope.pipeline,
         Root::Http => scope.http,
+        Root::File => scope.file,
         Root::Body => scope.body,
         Root::Headers => scope.headers,
         Root::Status if steps.is_empty() => {

@@ -63,6 +63,7 @@ fn evaluated(text: &str, world: &Value) -> Value {
         server: Some(field("server")),
         pipeline: Some(field("pipeline")),
         http: Some(field("http")),
+        file: Some(field("file")),
         body: Some(field("body")),
         status: field("status").as_u64().and_then(|it| u16::try_from(it).ok()),
         headers: Some(field("headers")),

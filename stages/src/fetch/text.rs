@@ -70,6 +70,7 @@ pub(crate) fn resolve(setting: &Setting, services: &Services) -> Result<String, 
     setting.resolve(&*services.environment).map_err(|unset| {
         Fault::permanent(match unset {
             Unset::Variable(name) => format!("`{name}` is not set"),
+            Unset::EmptyVariable(name) => format!("`{name}` is empty"),
             Unset::File(path, why) => {
                 format!("cannot read {}: {why}", path.display())
             }

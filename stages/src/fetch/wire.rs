@@ -83,6 +83,10 @@ impl Wire {
 }
 
 impl Fetch for Wire {
+    fn usage(&self) -> Option<WireUse> {
+        Some(Wire::usage(self))
+    }
+
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
         let shared = self.shared.clone();
         Box::pin(async move {

@@ -22,6 +22,8 @@ pub trait Files {
     fn place(&self, path: &str) -> PathBuf;
     /// Names of the files in the folder of `path`, for suggestions.
     fn neighbours(&self, path: &str) -> Vec<String>;
+    /// The table at `path` was looked at; `fault` is what is wrong with it.
+    fn note_table(&mut self, _path: &str, _fault: Option<String>) {}
 }
 
 /// Why a file that a pipeline names was not read.

@@ -3,7 +3,11 @@
 use crate::spanned::Spanned;
 use kdl::{KdlNode, KdlValue};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
+
+/// A file with a secret larger than this is refused.
+const FILE_MAX: u64 = 64 << 10;
 
 /// A text whose value may stand outside the file.
 ///
@@ -18,14 +22,14 @@ pub enum Setting {
     Variable {
         /// The variable.
         name: String,
-        /// Used when it is not set.
+        /// Used when it is not set, or empty.
         default: Option<String>,
     },
     /// `(file)"path"`: the file's text without the line end.
     File {
         /// The file, absolute or relative to the working directory.
         path: PathBuf,
-        /// Used when there is none.
+        /// Used when there is none, or nothing in it.
         default: Option<String>,
     },
 }
@@ -55,8 +59,13 @@ pub struct Needed {
 
 /// Where variables come from; a test brings its own.
 pub trait Environment: Send + Sync {
-    /// Whether the variable is set, without looking at its value.
+    /// Whether the variable is set, perhaps to nothing.
     fn is_set(&self, name: &str) -> bool;
+    /// Whether the variable is set to nothing, as a line `NAME=` of an environment file does it. A
+    /// check asks this; it never asks for a value.
+    fn is_empty(&self, _name: &str) -> bool {
+        false
+    }
     /// Its value.
     fn value(&self, name: &str) -> Option<String>;
 }
@@ -66,6 +75,8 @@ pub trait Environment: Send + Sync {
 pub enum Unset {
     /// This variable is not set.
     Variable(String),
+    /// This variable is set to nothing.
+    EmptyVariable(String),
     /// This file cannot be read, and why.
     File(PathBuf, String),
 }
@@ -74,6 +85,7 @@ impl fmt::Display for Unset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unset::Variable(name) => write!(f, "environment variable `{name}` is not set"),
+            Unset::EmptyVariable(name) => write!(f, "environment variable `{name}` is empty"),
             Unset::File(path, reason) => write!(f, "{}: {reason}", path.display()),
         }
     }
@@ -126,20 +138,23 @@ impl Setting {
         }
     }
 
-    /// The first thing that it needs and does not have, without reading any value.
+    /// The first thing that it needs and does not have. What is there and empty counts as not
+    /// there; beyond that no value is looked at.
     pub fn missing(&self, environment: &dyn Environment) -> Option<Unset> {
         match self {
             Setting::Literal(_) => None,
             Setting::Parts(parts) => parts.iter().find_map(|part| match part {
-                Part::Variable { name, default: None } if !environment.is_set(name) => {
-                    Some(Unset::Variable(name.clone()))
-                }
+                Part::Variable { name, default: None } => unset(name, environment),
                 _ => None,
             }),
-            Setting::Variable { name, default } => (default.is_none() && !environment.is_set(name))
-                .then(|| Unset::Variable(name.clone())),
-            Setting::File { path, default } => (default.is_none() && !path.is_file())
-                .then(|| Unset::File(path.clone(), "there is no such file".to_owned())),
+            Setting::Variable { name, default: None } => unset(name, environment),
+            Setting::File { path, default: None } => {
+                let fault = file_text(path).err()?;
+                // Who checks a file need not be who runs it.
+                let may_be_there = fault.kind() == io::ErrorKind::PermissionDenied;
+                (!may_be_there).then(|| Unset::File(path.clone(), fault.to_string()))
+            }
+            Setting::Variable { .. } | Setting::File { .. } => None,
         }
     }
 
@@ -149,12 +164,9 @@ impl Setting {
             Setting::Literal(text) => Ok(text.clone()),
             Setting::Parts(parts) => parts.iter().map(|part| part.resolve(environment)).collect(),
             Setting::Variable { name, default } => variable(name, default.as_ref(), environment),
-            Setting::File { path, default } => match std::fs::read_to_string(path) {
-                Ok(text) => Ok(text.trim_end_matches(['\r', '\n']).to_owned()),
-                Err(fault) => {
-                    default.clone().ok_or_else(|| Unset::File(path.clone(), fault.to_string()))
-                }
-            },
+            Setting::File { path, default } => file_text(path).or_else(|fault| {
+                default.clone().ok_or_else(|| Unset::File(path.clone(), fault.to_string()))
+            }),
         }
     }
 }
@@ -173,10 +185,52 @@ fn variable(
     default: Option<&String>,
     environment: &dyn Environment,
 ) -> Result<String, Unset> {
-    environment
-        .value(name)
+    let given = environment.value(name).filter(|value| !value.is_empty());
+    given
         .or_else(|| default.cloned())
-        .ok_or_else(|| Unset::Variable(name.to_owned()))
+        .ok_or_else(|| unset(name, environment).unwrap_or_else(|| Unset::Variable(name.to_owned())))
+}
+
+/// Why a variable has no value, if it has none.
+fn unset(name: &str, environment: &dyn Environment) -> Option<Unset> {
+    match (environment.is_set(name), environment.is_empty(name)) {
+        (false, _) => Some(Unset::Variable(name.to_owned())),
+        (true, true) => Some(Unset::EmptyVariable(name.to_owned())),
+        (true, false) => None,
+    }
+}
+
+/// What a `(file)` holds, without the line end that editors put behind it. A file with nothing
+/// else in it is one that is just being written, or was emptied.
+fn file_text(path: &Path) -> io::Result<String> {
+    let fault = |kind, reason: &str| Err(io::Error::new(kind, reason));
+    let metadata = match path.metadata() {
+        Err(it) if it.kind() == io::ErrorKind::NotFound => {
+            return fault(it.kind(), "there is no such file");
+        }
+        other => other?,
+    };
+    // Opening a named pipe would wait for whoever writes to it.
+    if !metadata.is_file() {
+        return fault(io::ErrorKind::InvalidInput, "it is not a regular file");
+    }
+    if FILE_MAX < metadata.len() {
+        let reason = format!("it has {} bytes; at most {FILE_MAX} are read", metadata.len());
+        return fault(io::ErrorKind::InvalidInput, &reason);
+    }
+    let text = match std::fs::read_to_string(path) {
+        Err(it) if it.kind() == io::ErrorKind::PermissionDenied => {
+            return fault(it.kind(), "reading it is not permitted");
+        }
+        Err(it) if it.kind() == io::ErrorKind::InvalidData => {
+            return fault(it.kind(), "it is not UTF-8 text");
+        }
+        other => other?,
+    };
+    match text.trim_end_matches(['\r', '\n']) {
+        blank if blank.trim().is_empty() => fault(io::ErrorKind::InvalidInput, "it is empty"),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Reads a value that may come from outside. `None` for an annotation that is none of ours.
@@ -223,13 +277,18 @@ mod tests {
 
     struct One;
 
+    /// `A` is `x`, and `E` is set to nothing.
     impl Environment for One {
         fn is_set(&self, name: &str) -> bool {
-            name == "A"
+            self.value(name).is_some()
+        }
+
+        fn is_empty(&self, name: &str) -> bool {
+            name == "E"
         }
 
         fn value(&self, name: &str) -> Option<String> {
-            (name == "A").then(|| "x".to_owned())
+            [("A", "x"), ("E", "")].iter().find(|it| it.0 == name).map(|it| it.1.to_owned())
         }
     }
 
@@ -237,6 +296,60 @@ mod tests {
     fn variables_inside_a_text_are_replaced() {
         assert_eq!(parts("${A}:${B:-1883}/").resolve(&One), Ok("x:1883/".to_owned()));
         assert_eq!(parts("${C}").missing(&One), Some(Unset::Variable("C".to_owned())));
+    }
+
+    #[test]
+    fn what_is_set_to_nothing_counts_as_not_set() {
+        let setting = |default: Option<&str>| Setting::Variable {
+            name: "E".to_owned(),
+            default: default.map(str::to_owned),
+        };
+        let empty = Unset::EmptyVariable("E".to_owned());
+        assert_eq!(empty.to_string(), "environment variable `E` is empty");
+        assert_eq!(setting(None).missing(&One), Some(empty.clone()));
+        assert_eq!(setting(None).resolve(&One), Err(empty.clone()));
+        assert_eq!(setting(Some("y")).missing(&One), None);
+        assert_eq!(setting(Some("y")).resolve(&One), Ok("y".to_owned()));
+        // Whoever can do without says so.
+        assert_eq!(setting(Some("")).resolve(&One), Ok(String::new()));
+        assert_eq!(parts("a${E}").missing(&One), Some(empty.clone()));
+        assert_eq!(parts("a${E}").resolve(&One), Err(empty));
+        assert_eq!(parts("a${E:-}b${E:-c}").resolve(&One), Ok("abc".to_owned()));
+    }
+
+    #[test]
+    fn a_file_gives_its_text_or_says_why_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        let setting = |default: Option<&str>| Setting::File {
+            path: path.clone(),
+            default: default.map(str::to_owned),
+        };
+        let check = |expected: Result<&str, &str>| {
+            let expected = expected
+                .map(str::to_owned)
+                .map_err(|why| Unset::File(path.clone(), why.to_owned()));
+            assert_eq!(setting(None).resolve(&One), expected);
+            assert_eq!(setting(None).missing(&One), expected.clone().err());
+            assert_eq!(setting(Some("d")).resolve(&One), expected.or(Ok("d".to_owned())));
+            assert_eq!(setting(Some("d")).missing(&One), None);
+        };
+        check(Err("there is no such file"));
+        for empty in ["", "\n", "\r\n", " \n\n"] {
+            std::fs::write(&path, empty).expect("it writes");
+            check(Err("it is empty"));
+        }
+        for text in [&b"hush"[..], b"hush\n", b"hush\r\n\r\n"] {
+            std::fs::write(&path, text).expect("it writes");
+            check(Ok("hush"));
+        }
+        std::fs::write(&path, b"\xff").expect("it writes");
+        check(Err("it is not UTF-8 text"));
+        std::fs::write(&path, vec![b'x'; 65_537]).expect("it writes");
+        check(Err("it has 65537 bytes; at most 65536 are read"));
+        std::fs::remove_file(&path).expect("it is there");
+        std::fs::create_dir(&path).expect("it makes a folder");
+        check(Err("it is not a regular file"));
     }
 
     #[test]

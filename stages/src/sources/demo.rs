@@ -249,7 +249,7 @@ impl Demo {
         scope.random = Some(&self.random);
         let data = sort.data.render(&scope)?;
         let body = json!({ "type": &*sort.kind, "data": data }).to_string().into_bytes();
-        Some(Message { body, kind: Some(sort.kind.clone()), decoded: None })
+        Some(Message { body, kind: Some(sort.kind.clone()), ..Message::default() })
     }
 }
 

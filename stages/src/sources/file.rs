@@ -1,25 +1,82 @@
-//! Reads events out of files, and remembers how far, so that nothing is read twice.
+//! Reads events out of files and remembers how far, so that each complete line is an event once.
 //!
-//! What is remembered stands under the file's device and inode: a rotated file keeps its place
-//! under its new name. How one file is read stands in [`tail`].
+//! Files are looked at several times a second: the pattern is walked, and what has changed is read.
+//! Polling misses nothing and works on every file system; hints of the kernel would need it as a
+//! net anyway.
+//!
+//! # What a file is
+//!
+//! A file has a number, under which its place is remembered. Everything else about it may change:
+//! rotation renames it or copies it, an editor writes it again under the same name with another
+//! inode, a restart changes the number of its device, and a deleted file's inode is used again at
+//! once. So each place carries two hashes: of the file's first bytes, and of the last lines before
+//! the place. Whoever meets a file compares them before a byte is read.
+//!
+//! - A known device and inode, with the same content: the same file, whatever its name.
+//! - Content that is not what was read: the file was truncated and begun again, or an editor wrote
+//!   it anew. It is judged when it has stopped changing: where the last lines that were read are
+//!   found, reading goes on after them; else from the beginning. What was not read before may be
+//!   in a copy beside it, which then goes on at the old place.
+//! - A file at the path of another one: read from the beginning where the other one lives on under a
+//!   rotated name, and on from its place where it was deleted or became an editor's backup and the
+//!   content is the same. Either way after the other one was read to its end.
+//! - A new file whose name is a rotated one's, and whose content is what was read: a copy. Its lines
+//!   come from the original for as long as that is there.
+//!
+//! [`decide`] is the table of all that. [`roster`] tells files apart, [`judge`] settles what had to
+//! wait, [`work`] reads and keeps files open, [`read`] reads one, [`state`] is what is remembered.
+//!
+//! # When a line is complete
+//!
+//! When its line end is there. The rest at the end of a file is a line only when nobody can
+//! complete it: the source does not follow, the file was deleted, or it left the pattern and was
+//! not written for ten minutes.
+//!
+//! # What is not promised
+//!
+//! Rotation by copying loses what is written between the copy and the truncation. A file that moves
+//! to another folder, outside the pattern, while the engine is stopped is not found again.
 
-mod tail;
+mod decide;
+mod encoding;
+mod identity;
+mod judge;
+mod names;
+mod place;
+mod read;
+mod roster;
+mod state;
+mod track;
+mod trouble;
+mod walk;
+mod work;
 
-use super::lines::{BATCH_MAX, Codec, DECODE};
+use super::lines::{Codec, DECODE};
 use crate::contract::{
-    Brings, Cause, Closed, Emit, Fault, Kind, OpenSource, Services, Source, SourceKind,
+    Brings, Cause, Closed, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
 };
-use crate::env::NoThread;
+use crate::env::{Env, NoThread};
 use crate::expr::Shape;
+use crate::health::Problem;
 use crate::language::{Arg, Context, Fields, Node, Type};
 use crate::literal::literal;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use place::FilePlace;
+use read::ReadSettings;
+use roster::FileRoster;
+use smol::future::or;
 use std::time::Duration;
-use tail::{Read, Tail};
+use walk::PathPattern;
+use work::FileBatch;
 
-/// Time between two looks at the files that are followed.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The shortest time between two looks at the files.
+const LOOK_MIN: Duration = Duration::from_millis(200);
+/// The longest.
+const LOOK_MAX: Duration = Duration::from_secs(2);
+/// Looks take at most this share of the time: one in so many.
+const LOOK_SHARE: u32 = 100;
+/// A file system that does not answer for this long is reported.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+const NO_ANSWER: &str = "no-answer";
 
 const NODES: &[Node] = &[
     Node::new("path", "the files, `*` for any run of characters; read in the order of their names")
@@ -34,17 +91,15 @@ const NODES: &[Node] = &[
 /// The kind `file`.
 pub(super) struct File {
     settings: Settings,
-    tails: Vec<Tail>,
     services: Services,
 }
 
 /// Which files, and what an event is in them.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
-    pattern: PathBuf,
+    pattern: PathPattern,
     follow: bool,
-    codec: Codec,
-    kind: Option<Arc<str>>,
+    read: ReadSettings,
 }
 
 impl Kind for File {
@@ -57,25 +112,26 @@ impl Kind for File {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let kind = fields.child("type").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = path?;
-        if let Err(fault) = glob::Pattern::new(&path.value) {
-            context
-                .diagnostics
-                .push(crate::diagnostic::Rule::WrongArgument, "this pattern cannot be read")
-                .at(path.span, fault.msg);
-            return None;
-        }
-        Some(Settings {
-            pattern: fields.folder().join(path.value),
-            follow: fields.is_on("follow"),
-            codec: Codec::read(fields)?,
-            kind: kind.map(|it| it.value.into()),
-        })
+        let pattern = match PathPattern::new(fields.folder(), &path.value) {
+            Ok(pattern) => pattern,
+            Err(fault) => {
+                context
+                    .diagnostics
+                    .push(crate::diagnostic::Rule::WrongArgument, "this pattern cannot be read")
+                    .at(path.span, fault.msg);
+                return None;
+            }
+        };
+        let codec = Codec::read(fields)?;
+        let kind = kind.map(|it| it.value.into());
+        let read = ReadSettings { codec, kind };
+        Some(Settings { pattern, follow: fields.is_on("follow"), read })
     }
 }
 
 impl SourceKind for File {
     fn brings(settings: &Settings) -> Brings {
-        Brings { message: Shape::any(), kind: settings.kind.clone() }
+        Brings { message: Shape::any(), kind: settings.read.kind.clone() }
     }
 
     fn ends(settings: &Settings) -> bool {
@@ -83,11 +139,17 @@ impl SourceKind for File {
     }
 
     async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
-        Ok(OpenSource::Task(Box::new(File { settings, tails: Vec::new(), services })))
+        let (pattern, is_follow) = (settings.pattern.clone(), settings.follow);
+        let fault = services.env.pools.files.run(move || pattern.fault(is_follow)).await?;
+        if let Some(reason) = fault {
+            return Err(Fault::permanent(reason));
+        }
+        Ok(OpenSource::Task(Box::new(File { settings, services })))
     }
 }
 
-/// Why a look at the files ended early.
+/// Why a run ends early.
+#[derive(Debug)]
 enum Stop {
     Closed,
     Fault(Fault),
@@ -99,12 +161,6 @@ impl From<Closed> for Stop {
     }
 }
 
-impl From<std::io::Error> for Stop {
-    fn from(fault: std::io::Error) -> Self {
-        Stop::Fault(Fault::transient(Cause::Other, format!("cannot read a file: {fault}")))
-    }
-}
-
 impl From<NoThread> for Stop {
     fn from(fault: NoThread) -> Self {
         Stop::Fault(fault.into())
@@ -113,184 +169,187 @@ impl From<NoThread> for Stop {
 
 impl Source for File {
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
-        let clock = self.services.env.clock.clone();
-        loop {
-            match self.look(emit).await {
-                Ok(()) if self.settings.follow => {}
-                Ok(()) | Err(Stop::Closed) => return Ok(()),
-                Err(Stop::Fault(fault)) => return Err(fault),
-            }
-            let is_open = async {
-                clock.sleep(LOOK_EVERY).await;
-                true
-            };
-            let closed = async {
-                emit.closed().await;
-                false
-            };
-            if !smol::future::or(closed, is_open).await {
-                return Ok(());
-            }
+        // What is remembered is read at every run: one that was dropped midway leaves nothing
+        // behind but what was committed.
+        let run = async {
+            let rows = emit.recall().await?;
+            FileRun::new(&self.settings, &self.services, emit, &rows).run().await
+        };
+        match run.await {
+            Ok(()) | Err(Stop::Closed) => Ok(()),
+            Err(Stop::Fault(fault)) => Err(fault),
         }
     }
 }
 
-impl File {
-    /// Reads all that is there, in the order of the names.
-    async fn look(&mut self, emit: &dyn Emit) -> Result<(), Stop> {
-        let threads = self.services.env.pools.files.clone();
-        let pattern = self.settings.pattern.clone();
-        let is_follow = self.settings.follow;
-        let paths = threads.run(move || paths_of(&pattern, is_follow)).await?;
-        let paths = paths.map_err(Stop::Fault)?;
-        let mut tails = Vec::new();
-        // What was rotated away is read to its end before what took its name.
-        for tail in std::mem::take(&mut self.tails) {
-            let (tail, is_current) = threads.run(move || tail.looked_up()).await?;
-            match is_current {
-                true => tails.push(tail),
-                false => drop(self.drain(tail, emit, true).await?),
+/// One run of the source.
+struct FileRun<'a> {
+    services: &'a Services,
+    emit: &'a dyn Emit,
+    is_follow: bool,
+    /// Lent to the thread that looks and reads.
+    roster: Option<FileRoster>,
+    next_look: Duration,
+}
+
+/// What is handed on at once, and the place after it.
+struct FileStep {
+    messages: Vec<Message>,
+    rows: Vec<(String, String)>,
+    after: Option<(u64, FilePlace)>,
+}
+
+impl<'a> FileRun<'a> {
+    fn new(
+        settings: &Settings,
+        services: &'a Services,
+        emit: &'a dyn Emit,
+        rows: &[(String, String)],
+    ) -> Self {
+        let Settings { pattern, follow, read } = settings.clone();
+        let health = services.health.clone();
+        let roster = Some(FileRoster::new(pattern, read, follow, health, rows));
+        FileRun { services, emit, is_follow: follow, roster, next_look: Duration::ZERO }
+    }
+
+    async fn run(&mut self) -> Result<(), Stop> {
+        loop {
+            self.look().await?;
+            while let Some(step) = self.work(next_step).await? {
+                self.hand_on(step).await?;
+                // Otherwise a long file would keep others from being noticed.
+                if self.is_follow && self.next_look <= self.now() {
+                    self.look().await?;
+                }
             }
-        }
-        for path in paths {
-            if !tails.iter().any(|it| it.path == path)
-                && let Some(tail) = threads.run(move || Tail::open(path)).await??
+            if !self.is_follow
+                && let Some(result) = self.work(|roster, _| end_of(roster)).await?
             {
-                let state = emit.recall(&tail.key).await;
-                tails.push(threads.run(move || tail.resumed(state.as_deref())).await??);
+                return result.map_err(Stop::Fault);
+            }
+            self.pause().await?;
+        }
+    }
+
+    /// Looks which files there are. Looks are rarer where they take long.
+    async fn look(&mut self) -> Result<(), Stop> {
+        let clock = self.services.env.clock.clone();
+        let took = self.work(move |roster, now| {
+            roster.look(now);
+            clock.monotonic().saturating_sub(now)
+        });
+        let pause = (took.await? * LOOK_SHARE).clamp(LOOK_MIN, LOOK_MAX);
+        self.next_look = self.now() + pause;
+        Ok(())
+    }
+
+    /// Hands on, and looks while the store takes its time: files are rotated meanwhile.
+    async fn hand_on(&mut self, step: FileStep) -> Result<(), Stop> {
+        let mut emission = self.emit.emit(step.messages, step.rows);
+        loop {
+            let taken = async { Some((&mut emission).await) };
+            let wait = async {
+                match self.is_follow {
+                    true => self.until_look().await,
+                    false => std::future::pending().await,
+                }
+                None
+            };
+            match or(taken, wait).await {
+                Some(taken) => break taken?,
+                None => self.look().await?,
             }
         }
-        tails.sort_by(|a, b| a.path.cmp(&b.path));
-        let follow = self.settings.follow;
-        for tail in tails {
-            let tail = self.drain(tail, emit, !follow).await?;
-            self.tails.push(tail);
+        if let Some((number, place)) = step.after {
+            self.work(move |roster, _| roster.commit(number, place)).await?;
         }
         Ok(())
     }
 
-    /// Hands on what a file holds behind its place. `is_final`: its end ends its last line.
-    async fn drain(&self, tail: Tail, emit: &dyn Emit, is_final: bool) -> Result<Tail, Stop> {
-        let (codec, kind) = (self.settings.codec, self.settings.kind.clone());
-        let mut tail = tail;
-        loop {
-            let kind = kind.clone();
-            let read = move || {
-                let read = tail.read(codec, kind.as_ref(), is_final);
-                (tail, read)
-            };
-            let (back, read) = self.services.env.pools.files.run(read).await?;
-            tail = back;
-            let Read { mut lines, is_end } = read?;
-            while !lines.is_empty() {
-                let rest = lines.split_off(lines.len().min(BATCH_MAX));
-                let end = lines.last().map_or(tail.offset, |it| it.1);
-                let messages = lines.into_iter().filter_map(|it| it.0).collect();
-                emit.emit(messages, vec![(tail.key.clone(), tail.state(end))]).await?;
-                tail.offset = end;
-                lines = rest;
-            }
-            if is_end {
-                return Ok(tail);
-            }
-        }
+    async fn pause(&self) -> Result<(), Stop> {
+        let closed = async {
+            self.emit.closed().await;
+            Err(Stop::Closed)
+        };
+        let over = async {
+            self.until_look().await;
+            Ok(())
+        };
+        or(closed, over).await
+    }
+
+    async fn until_look(&self) {
+        let pause = self.next_look.saturating_sub(self.now());
+        self.services.env.clock.sleep(pause).await;
+    }
+
+    fn now(&self) -> Duration {
+        self.services.env.clock.monotonic()
+    }
+
+    /// Does something with the files, on a thread that may block.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce(&mut FileRoster, Duration) -> T + Send + 'static,
+    ) -> Result<T, Stop> {
+        let mut roster = self.roster.take().expect("it is lent to one job at a time");
+        let Env { clock, pools, .. } = self.services.env.clone();
+        let job = async {
+            let done = pools.files.run(move || {
+                let output = job(&mut roster, clock.monotonic());
+                (roster, output)
+            });
+            Ok(done.await?)
+        };
+        let closed = async {
+            self.emit.closed().await;
+            Err(Stop::Closed)
+        };
+        let (roster, output) = or(job, or(closed, self.complain())).await?;
+        self.services.health.clear(NO_ANSWER);
+        self.roster = Some(roster);
+        Ok(output)
+    }
+
+    /// Says so when the file system does not answer. Never ends.
+    async fn complain<T>(&self) -> Result<T, Stop> {
+        self.services.env.clock.sleep(ANSWER_MAX).await;
+        let reason = format!("the file system has not answered for {} s", ANSWER_MAX.as_secs());
+        let problem = Problem::failed(NO_ANSWER, reason);
+        self.services.health.report(problem.advise("check the disk or the network share"));
+        std::future::pending().await
     }
 }
 
-/// The files that fit, by name. A single file that is not there is a fault, unless it is waited
-/// for.
-fn paths_of(pattern: &Path, is_follow: bool) -> Result<Vec<PathBuf>, Fault> {
-    let text = pattern.to_string_lossy();
-    let found = glob::glob(&text)
-        .map_err(|it| Fault::permanent(format!("the pattern cannot be read: {it}")))?;
-    let mut paths: Vec<PathBuf> = found.flatten().filter(|it| it.is_file()).collect();
-    paths.sort();
-    if paths.is_empty() && !is_follow && !text.contains(['*', '?', '[']) {
-        return Err(Fault::permanent(format!("there is no file {text}")));
+/// What is to be handed on next; `None` when there is nothing for now.
+fn next_step(roster: &mut FileRoster, now: Duration) -> Option<FileStep> {
+    let batch = roster.next(now);
+    let mut rows = roster.rows();
+    let Some(batch) = batch else {
+        let step = FileStep { messages: Vec::new(), rows, after: None };
+        return Some(step).filter(|step| !step.rows.is_empty());
+    };
+    rows.extend(roster.row_of(&batch));
+    let FileBatch { number, messages, place, .. } = batch;
+    Some(FileStep { messages, rows, after: Some((number, place)) })
+}
+
+/// How a source ends that does not follow its files; `None` when there is more to wait for.
+fn end_of(roster: &FileRoster) -> Option<Result<(), Fault>> {
+    if let Some(path) = roster.missing() {
+        return Some(Err(Fault::permanent(format!("there is no file {}", path.display()))));
     }
-    Ok(paths)
+    let is_done = roster.is_done();
+    is_done.then(|| match roster.troubles.unread() {
+        None => Ok(()),
+        Some((first, count)) => {
+            let reason = format!("could not read {count} of the files, such as {first}");
+            Err(Fault::transient(Cause::Other, reason))
+        }
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{self, Inbox};
-    use std::fs;
-
-    fn run(text: &str, folder: &Path, inbox: &Inbox) {
-        let text = format!("{text}\ntype t");
-        let (settings, found) = testing::read_in::<File>(&text, folder, &[]);
-        assert_eq!(found, Vec::<String>::new());
-        let opened = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
-        let OpenSource::Task(mut source) = opened else { panic!("it runs by itself") };
-        smol::block_on(source.run(inbox)).unwrap();
-    }
-
-    #[test]
-    fn files_are_read_by_name_and_not_twice() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("b.jsonl"), "3\n").unwrap();
-        fs::write(folder.path().join("a.jsonl"), "1\n\n2\n").unwrap();
-        let inbox = Inbox::open();
-        run("path \"*.jsonl\"", folder.path(), &inbox);
-        assert_eq!(inbox.bodies(), ["1", "2", "3"]);
-        run("path \"*.jsonl\"", folder.path(), &inbox);
-        assert_eq!(inbox.bodies().len(), 3);
-        fs::write(folder.path().join("a.jsonl"), "1\n\n2\n4\n").unwrap();
-        run("path \"*.jsonl\"", folder.path(), &inbox);
-        assert_eq!(inbox.bodies(), ["1", "2", "3", "4"]);
-        fs::write(folder.path().join("a.jsonl"), "5\n6\n7\n8\n9\n").unwrap();
-        run("path \"*.jsonl\"", folder.path(), &inbox);
-        assert_eq!(inbox.bodies()[4..], ["5", "6", "7", "8", "9"]);
-    }
-
-    #[test]
-    fn a_source_that_was_stopped_goes_on_where_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let text: String = (0..1300).map(|it| format!("{it}\n")).collect();
-        fs::write(folder.path().join("f"), text).unwrap();
-        let mut inbox = Inbox::closing_after(1);
-        run("path \"f\"", folder.path(), &inbox);
-        assert_eq!(inbox.bodies().len(), 512);
-        inbox.batches_max = usize::MAX;
-        run("path \"f\"", folder.path(), &inbox);
-        let expected: Vec<String> = (0..1300).map(|it| it.to_string()).collect();
-        assert_eq!(inbox.bodies(), expected);
-    }
-
-    #[test]
-    fn a_whole_file_can_be_one_event() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("f"), "{\n\"a\":1}\n").unwrap();
-        let inbox = Inbox::open();
-        run("path \"f\"\ndecode json", folder.path(), &inbox);
-        run("path \"f\"\ndecode json", folder.path(), &inbox);
-        assert_eq!(inbox.bodies(), ["{\n\"a\":1}\n"]);
-    }
-
-    #[test]
-    fn a_followed_file_may_be_rotated_and_truncated() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("f");
-        let settings = Settings {
-            pattern: path.clone(),
-            follow: true,
-            codec: Codec::Ndjson,
-            kind: Some("t".into()),
-        };
-        let inbox = Inbox::open();
-        let mut source = File { settings, tails: Vec::new(), services: testing::alone() };
-        let mut look = |inbox: &Inbox| smol::block_on(source.look(inbox)).is_ok();
-        assert!(look(&inbox));
-        fs::write(&path, "1\n2").unwrap();
-        assert!(look(&inbox) && inbox.bodies() == ["1"]);
-        fs::write(&path, "1\n2\n3\n").unwrap();
-        fs::rename(&path, folder.path().join("f.1")).unwrap();
-        fs::write(&path, "4\n").unwrap();
-        assert!(look(&inbox) && look(&inbox));
-        assert_eq!(inbox.bodies(), ["1", "2", "3", "4"]);
-        fs::write(&path, "5\n").unwrap();
-        assert!(look(&inbox));
-        assert_eq!(inbox.bodies()[4..], ["5"]);
-    }
-}
+mod model;
+#[cfg(test)]
+mod tests;

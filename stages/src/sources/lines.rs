@@ -62,30 +62,49 @@ impl Codec {
         }
         let decoded = (matches!(self, Codec::Text | Codec::Raw) && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        Some(Message { body: bytes.to_vec(), kind: kind.cloned(), decoded })
+        Some(Message { body: bytes.to_vec(), kind: kind.cloned(), decoded, origin: None })
     }
+}
+
+/// The mark with which Windows programs begin UTF-8 text. It is no part of the text.
+pub(super) const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether text that begins so has two bytes a letter.
+pub(super) fn is_utf16(head: &[u8]) -> bool {
+    head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff")
 }
 
 /// Puts lines together from pieces, with bounded memory.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
+pub(super) struct LineSplitter {
     line: Vec<u8>,
-    is_cut: bool,
+    /// Bytes of the line, also those that were cut off.
+    length: u64,
+    /// Where the line begins.
+    start: u64,
+    /// Lines before it.
+    number: u64,
 }
 
-impl Splitter {
-    /// Takes one piece and gives each line that it completes, and whether the line was cut.
-    pub(super) fn push(&mut self, piece: &[u8], mut take: impl FnMut(&[u8], bool)) {
+/// A line, or a whole message, as it was put together.
+pub(super) struct SplitLine<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) is_cut: bool,
+    /// Counted from 1.
+    pub(super) number: u64,
+    /// Its first byte, counted from 0.
+    pub(super) offset: u64,
+}
+
+impl LineSplitter {
+    /// Takes one piece and gives each line that it completes.
+    pub(super) fn push(&mut self, piece: &[u8], mut take: impl FnMut(SplitLine<'_>)) {
         for part in piece.split_inclusive(|it| *it == b'\n') {
-            let (text, is_whole) = match part.strip_suffix(b"\n") {
-                Some(text) => (text, true),
-                None => (part, false),
-            };
-            let room = MESSAGE_MAX.saturating_sub(self.line.len());
-            self.line.extend_from_slice(&text[..text.len().min(room)]);
-            self.is_cut |= room < text.len();
-            if is_whole {
+            let text = part.strip_suffix(b"\n");
+            self.push_whole(text.unwrap_or(part));
+            if text.is_some() {
                 self.finish(&mut take);
+                self.start += 1;
             }
         }
     }
@@ -94,14 +113,25 @@ impl Splitter {
     pub(super) fn push_whole(&mut self, piece: &[u8]) {
         let room = MESSAGE_MAX.saturating_sub(self.line.len());
         self.line.extend_from_slice(&piece[..piece.len().min(room)]);
-        self.is_cut |= room < piece.len();
+        self.length += piece.len() as u64;
     }
 
-    /// Gives what stands without a line end, if anything does.
-    pub(super) fn finish(&mut self, mut take: impl FnMut(&[u8], bool)) {
-        take(&self.line, self.is_cut);
+    /// Gives what has no line end, if there is anything.
+    pub(super) fn finish(&mut self, mut take: impl FnMut(SplitLine<'_>)) {
+        self.number += 1;
+        let mark = match self.start == 0 && self.line.starts_with(UTF8_MARK) {
+            true => UTF8_MARK.len(),
+            false => 0,
+        };
+        take(SplitLine {
+            text: &self.line[mark..],
+            is_cut: (self.line.len() as u64) < self.length,
+            number: self.number,
+            offset: self.start + mark as u64,
+        });
+        self.start += self.length;
         self.line.clear();
-        self.is_cut = false;
+        self.length = 0;
     }
 }
 
@@ -111,12 +141,23 @@ mod tests {
 
     #[test]
     fn lines_may_come_in_pieces_and_a_long_one_is_cut() {
-        let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+        let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         let long = vec![b'x'; MESSAGE_MAX];
         for piece in [b"a\nb".as_slice(), b"c\n", &long, &long, b"\nd\n"] {
-            splitter.push(piece, |line, is_cut| lines.push((line.len(), is_cut)));
+            splitter.push(piece, |it| lines.push((it.number, it.offset, it.text.len(), it.is_cut)));
         }
-        assert_eq!(lines, [(1, false), (2, false), (MESSAGE_MAX, true), (1, false)]);
+        let after = 6 + 2 * MESSAGE_MAX as u64;
+        let long = (3, 5, MESSAGE_MAX, true);
+        assert_eq!(lines, [(1, 0, 1, false), (2, 2, 2, false), long, (4, after, 1, false)]);
+    }
+
+    #[test]
+    fn a_mark_at_the_beginning_is_no_part_of_the_text() {
+        let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
+        for piece in [b"\xef".as_slice(), b"\xbb\xbfa\n", b"\xef\xbb\xbfb\n"] {
+            splitter.push(piece, |it| lines.push((it.offset, it.text.to_vec())));
+        }
+        assert_eq!(lines, [(3, b"a".to_vec()), (5, b"\xef\xbb\xbfb".to_vec())]);
     }
 
     #[test]

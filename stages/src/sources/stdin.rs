@@ -1,12 +1,13 @@
 //! Reads events from standard input until it ends.
 
-use super::lines::{BATCH_MAX, Codec, DECODE, Splitter};
+use super::lines::{BATCH_MAX, Codec, DECODE, LineSplitter, SplitLine, is_utf16};
 use crate::contract::{
-    Cause, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
+    Cause, Emit, Fault, Kind, Message, MessageOrigin, OpenSource, Services, Source, SourceKind,
 };
 use crate::env::ThreadPool;
 use crate::language::{Context, Fields, Node};
 use std::io::Read;
+use std::sync::Arc;
 
 /// Bytes asked for at once; what is there is handed on at once.
 const PIECE: usize = 64 << 10;
@@ -18,8 +19,10 @@ pub(super) struct Stdin<R = std::io::Stdin> {
     codec: Codec,
     /// Lent to the thread that reads.
     input: Option<R>,
-    /// Its own: a read of standard input may last for ever.
+    /// Its own: a read of standard input may never return.
     thread: ThreadPool,
+    /// As it is named to people.
+    name: Arc<str>,
 }
 
 impl Kind for Stdin {
@@ -45,7 +48,7 @@ impl SourceKind for Stdin {
 
 impl<R: Read + Send + 'static> Source for Stdin<R> {
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
-        let mut splitter = Splitter::default();
+        let mut splitter = LineSplitter::default();
         // When it is time to stop, the thread stays in its read until something comes: a read of
         // standard input cannot be taken back.
         while let Some(mut input) = self.input.take() {
@@ -75,19 +78,31 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
 
 impl<R> Stdin<R> {
     fn new(codec: Codec, input: R) -> Self {
-        Stdin { codec, input: Some(input), thread: ThreadPool::new("stdin", 1) }
+        let (thread, name) = (ThreadPool::new("stdin", 1), "standard input".into());
+        Stdin { codec, input: Some(input), thread, name }
     }
 
     /// What a piece completes; an empty one is the end.
-    fn messages(&self, splitter: &mut Splitter, piece: &[u8]) -> Vec<Message> {
+    fn messages(&self, splitter: &mut LineSplitter, piece: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
-        let take = |line: &[u8], is_cut| messages.extend(self.codec.message(line, is_cut, None));
+        let take = |line: SplitLine<'_>| messages.extend(self.message(&line));
         match (piece.is_empty(), self.codec.is_by_line()) {
             (true, _) => splitter.finish(take),
             (false, true) => splitter.push(piece, take),
             (false, false) => splitter.push_whole(piece),
         }
         messages
+    }
+
+    fn message(&self, line: &SplitLine<'_>) -> Option<Message> {
+        let is_undecodable = line.is_cut || is_utf16(line.text);
+        let mut message = self.codec.message(line.text, is_undecodable, None)?;
+        message.origin = Some(MessageOrigin {
+            name: self.name.clone(),
+            line: self.codec.is_by_line().then_some(line.number),
+            offset: line.offset,
+        });
+        Some(message)
     }
 }
 
@@ -129,6 +144,18 @@ mod tests {
         assert_eq!(bodies(Codec::Ndjson, b"{\"a\":1}\n\n{\"a\":2}"), ["{\"a\":1}", "{\"a\":2}"]);
         assert_eq!(bodies(Codec::Json, b"{\n\"a\":1}\n"), ["{\n\"a\":1}\n"]);
         assert_eq!(bodies(Codec::Ndjson, b""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_mark_is_skipped_and_each_line_knows_its_place() {
+        assert_eq!(bodies(Codec::Json, b"\xef\xbb\xbf{}"), ["{}"]);
+        let inbox = Inbox::open();
+        let mut source = Stdin::new(Codec::Text, &b"\xef\xbb\xbfone\n\ntwo"[..]);
+        smol::block_on(Source::run(&mut source, &inbox)).unwrap();
+        let batches = inbox.batches.lock().unwrap();
+        let origins = batches.iter().flatten().map(|it| it.origin.as_ref().unwrap().to_string());
+        let expected = ["standard input, line 1, byte 3", "standard input, line 3, byte 8"];
+        assert_eq!(origins.collect::<Vec<_>>(), expected);
     }
 
     #[test]

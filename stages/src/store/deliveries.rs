@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 /// Deliveries that one new one may push out: a lowered limit is reached step by step.
 const DROPPED_MAX: usize = 16;
-/// Rows that one transaction parks or wakes.
-const PARKED_MAX: usize = 5000;
 /// The time of a delivery that was not tried yet: it is due at once.
 pub(super) const AT_ONCE: Timestamp = Timestamp(0);
 
 /// What becomes of a new delivery.
 enum Fate {
     Pending,
+    /// Parked: the event ran under a file that still had the target.
+    Parked,
     /// Suppressed: the label for counting, and why in words.
     Suppressed(&'static str, String),
     Dead(String),
@@ -36,6 +36,7 @@ impl Batch<'_> {
         let sink = &delivery.sink;
         let (state, reason) = match self.fate_of(delivery, bytes)? {
             Fate::Pending => (DeliveryState::Pending, None),
+            Fate::Parked => (DeliveryState::Parked, None),
             Fate::Suppressed(label, reason) => {
                 self.count_suppressed(sink, label);
                 (DeliveryState::Suppressed, Some(reason))
@@ -52,7 +53,8 @@ impl Batch<'_> {
         let values =
             params![&**sink, seq as i64, state as i64, AT_ONCE.0, created, reason, bytes as i64];
         let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
-        if is_new && state == DeliveryState::Pending {
+        let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
+        if is_new && waits {
             self.holdings.outbox.add(sink, bytes);
             self.effects.sinks.insert(sink.clone());
             if let Some(cooldown) = &delivery.cooldown {
@@ -71,6 +73,9 @@ impl Batch<'_> {
             && self.is_cooling(sink, cooldown)?
         {
             return Ok(Fate::Suppressed("cooldown", "cooldown".to_owned()));
+        }
+        if !self.is_target(sink) {
+            return Ok(Fate::Parked);
         }
         let on_full = self.limits.on_full(sink);
         if on_full == OnFull::Reject {
@@ -192,37 +197,6 @@ impl Batch<'_> {
             ),
             (None, _) => Ok(Receipt::Done),
         }
-    }
-
-    /// Parks what is pending for targets that are gone, and wakes what was parked for those that
-    /// are back: a part of it where much waits, and the effects say that there is more.
-    pub(super) fn park(&mut self, present: &[Arc<str>]) -> Written {
-        let waiting: Vec<Arc<str>> =
-            self.holdings.outbox.by_target().map(|it| it.0.clone()).collect();
-        let mut left = PARKED_MAX;
-        let latest = self.now.plus(super::guard::DUE_MAX).0;
-        for sink in waiting {
-            let sql = match present.contains(&sink) {
-                true => {
-                    // A clock that was ahead may have put them off for years.
-                    "UPDATE delivery_rows SET state = 0, not_before = min(not_before, ?3)
-                        WHERE sink = ?1 AND seq IN
-                        (SELECT seq FROM delivery_rows INDEXED BY delivery_rows_parked
-                            WHERE sink = ?1 AND state = 3 LIMIT ?2)"
-                }
-                false => {
-                    "UPDATE delivery_rows SET state = 3 WHERE ?3 = ?3 AND sink = ?1 AND seq IN
-                        (SELECT seq FROM delivery_rows INDEXED BY delivery_rows_due
-                            WHERE sink = ?1 AND state = 0 LIMIT ?2)"
-                }
-            };
-            let values = params![&*sink, left as i64, latest];
-            let moved = self.connection.prepare_cached(sql)?.execute(values)?;
-            left -= moved.min(left);
-        }
-        self.effects.parking = Some((left == 0).then(|| present.to_vec()));
-        self.effects.sinks.extend(present.iter().cloned());
-        Ok(Receipt::Done)
     }
 }
 

@@ -43,6 +43,36 @@ pub enum StoreTrouble {
 }
 
 impl StoreTrouble {
+    /// Every kind of trouble.
+    pub const ALL: [StoreTrouble; 10] = [
+        StoreTrouble::Full,
+        StoreTrouble::Busy,
+        StoreTrouble::ReadOnly,
+        StoreTrouble::Unwritten,
+        StoreTrouble::Io,
+        StoreTrouble::Corrupt,
+        StoreTrouble::Damaged,
+        StoreTrouble::NoRoom,
+        StoreTrouble::Closed,
+        StoreTrouble::Other,
+    ];
+
+    /// Its word in metrics.
+    pub fn word(self) -> &'static str {
+        [
+            "full",
+            "busy",
+            "read-only",
+            "unwritten",
+            "io",
+            "corrupt",
+            "damaged",
+            "no-room",
+            "closed",
+            "other",
+        ][self as usize]
+    }
+
     /// Its word in answers: what a sender is told instead of an acknowledgement.
     pub fn code(self) -> &'static str {
         match self {

@@ -212,6 +212,7 @@ impl Writer {
     /// After a failed sync the kernel may have dropped what it could not write, and the next sync
     /// succeeds: whatever failed, a commit after it could answer for what is gone.
     pub(super) fn note(&mut self, fault: &StoreFault) {
+        self.figures.note_error(fault.class);
         let fault = self.diagnosed(fault.clone());
         let reason = format!("{}: {}", self.status.label(), fault.reason);
         match fault.class {

@@ -6,6 +6,7 @@ use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
 use super::holdings::StoreHoldings;
 use super::names::{Names, Sort};
 use super::outbox::OutboxLimits;
+use super::parked::KnownTargets;
 use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
 use super::submission::Submission;
@@ -25,6 +26,7 @@ pub(super) struct Batch<'a> {
     pub(super) names: &'a mut Names,
     pub(super) counter: &'a mut u64,
     pub(super) holdings: &'a mut StoreHoldings,
+    pub(super) targets: &'a mut KnownTargets,
     pub(super) limits: &'a OutboxLimits,
     /// The sink's name of the store.
     pub(super) store: &'a str,

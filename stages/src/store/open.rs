@@ -172,6 +172,7 @@ fn open_owned(
         deletions: Deletions::default(),
         share: UpkeepShare::default(),
         parking: None,
+        targets: None,
         guard: Guard::new(files, clock),
         alarm: WriterAlarm(status.clone()),
         status,

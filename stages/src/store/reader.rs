@@ -270,11 +270,10 @@ impl<'a> Reader<'a> {
         Ok(results)
     }
 
-    /// State of a stage or source.
-    pub fn state(&self, owner: &str, key: &str) -> Result<Option<String>, StoreFault> {
-        let sql = "SELECT value FROM state WHERE owner = ? AND key = ?";
-        let mut select = self.connection.prepare_cached(sql)?;
-        Ok(select.query_row([owner, key], |it| it.get(0)).optional()?)
+    /// Everything that a stage or source remembers, by key.
+    pub fn states(&self, owner: &str) -> Result<Vec<(String, String)>, StoreFault> {
+        let sql = "SELECT key, value FROM state WHERE owner = ? ORDER BY key";
+        self.many(sql, [owner], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// The newest reloads, as JSON objects.

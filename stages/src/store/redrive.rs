@@ -77,9 +77,9 @@ impl Batch<'_> {
         }
         // Created now: the time after which it is given up begins anew.
         self.run(
-            "UPDATE delivery_rows SET state = 0, attempts = 0, not_before = ?, created = ?,
+            "UPDATE delivery_rows SET state = ?, attempts = 0, not_before = ?, created = ?,
                 last_error = NULL, bytes = ? WHERE sink = ? AND seq = ?",
-            params![AT_ONCE.0, self.now.0, bytes, &*sink, seq],
+            params![self.waiting_state(&sink) as i64, AT_ONCE.0, self.now.0, bytes, &*sink, seq],
         )?;
         self.holdings.outbox.add(&sink, bytes as u64);
         self.effects.sinks.insert(sink);

@@ -13,6 +13,7 @@ use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
+use super::parked::KnownTargets;
 use super::policy::Policy;
 use super::readers::ReaderGate;
 use super::record::{Receipt, Stored};
@@ -85,6 +86,7 @@ pub struct Writer {
     pub(super) share: UpkeepShare,
     /// Targets of the file, while not all that is to be parked or woken is.
     pub(super) parking: Option<Vec<Arc<str>>>,
+    pub(super) targets: KnownTargets,
     pub(super) guard: Guard,
     pub(super) status: Arc<StoreStatus>,
     /// Dropped with the writer, also by a panic.
@@ -186,9 +188,9 @@ impl Writer {
     }
 
     fn write(&mut self, batch: Vec<Submission>) {
+        let batch = self.turn_away(batch);
         // In a panic it goes off before the batch is dropped, and with it the places of answers.
         let _alarm = self.alarm.clone();
-        let batch = self.turn_away(batch);
         if batch.is_empty() {
             return;
         }
@@ -262,6 +264,7 @@ impl Writer {
         }
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
+        let targets = self.targets.clone();
         let tallies = std::mem::take(&mut *self.lock_tallies());
         let outcome = self.transact(batch, &tallies, wait);
         self.connection.busy_timeout(LOCK_SHORT).ok();
@@ -281,7 +284,7 @@ impl Writer {
                 Ok(receipts)
             }
             Err(fault) => {
-                (self.counter, self.holdings) = (counter, holdings);
+                (self.counter, self.holdings, self.targets) = (counter, holdings, targets);
                 self.claims.undo();
                 self.names.undo();
                 self.lock_tallies().extend(tallies);
@@ -321,6 +324,7 @@ impl Writer {
             names: &mut self.names,
             counter: &mut self.counter,
             holdings: &mut self.holdings,
+            targets: &mut self.targets,
             limits: &self.policy.outbox,
             store: &self.settings.name,
             now: self.env.clock.wall(),
@@ -365,6 +369,7 @@ impl Writer {
         if let Some(parking) = effects.parking {
             self.parking = parking;
         }
+        self.tell_parked();
         for (target, reason) in &effects.full {
             self.note_full(target, reason);
         }
@@ -398,7 +403,7 @@ impl Writer {
         } else {
             self.probe_lock();
         }
-        self.show_figures().ok();
+        self.show_figures().and_then(|()| self.show_oldest()).ok();
         self.clear_full();
         if !self.may_tidy() {
             return;
@@ -467,6 +472,10 @@ impl Writer {
 }
 
 impl Figures {
+    pub(super) fn note_error(&self, class: StoreTrouble) {
+        self.errors[class as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn note_commit(&self, micros: u64) {
         let bucket = COMMIT_BUCKETS.partition_point(|it| *it < micros);
         self.commits[bucket].fetch_add(1, Ordering::Relaxed);

@@ -4,12 +4,14 @@
 //! it again. How a table file becomes rows stands in [`table`].
 
 mod table;
+mod unique;
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
 use crate::diagnostic::Rule;
 use crate::event::Event;
 use crate::expr::{Expr, Known, Roots, Scope};
 use crate::language::{Arg, Context, Fields, Node, Prop, Type};
+use crate::spanned::Spanned;
 use std::sync::Arc;
 use table::Table;
 
@@ -81,8 +83,22 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let select: Vec<_> = fields
         .child("select")
         .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
+    let found_before = context.diagnostics.found().len();
+    let table = open_table(&path, &key, &select, context);
+    let found = &context.diagnostics.found()[found_before..];
+    let fault = found.first().map(|finding| finding.message.clone());
+    context.files.note_table(&path.value, fault);
+    table
+}
+
+fn open_table(
+    path: &Spanned<String>,
+    key: &Spanned<String>,
+    select: &[Spanned<String>],
+    context: &mut Context<'_>,
+) -> Option<Table> {
     match context.files.read(&path.value) {
-        Ok(source) => Table::read(&source, &path, &key, &select, context.diagnostics),
+        Ok(source) => Table::read(&source, path, key, select, context.diagnostics),
         Err(why) => {
             let neighbours = context.files.neighbours(&path.value);
             let name = path.value.rsplit('/').next().unwrap_or_default();
@@ -90,7 +106,7 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
             let found = context
                 .diagnostics
                 .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))
-                .at(path.span, format!("looked for `{}`", path.value));
+                .at(path.span.clone(), format!("looked for `{}`", path.value));
             found.help(match near {
                 Some(near) => format!("did you mean `{near}`? Paths are relative to this file"),
                 None => "paths are relative to this file".to_owned(),
@@ -216,6 +232,8 @@ mod tests {
 
     #[test]
     fn a_miss_does_what_the_file_says() {
+        let unnamed = ask("", "f.csv", "id,name,,\np-1,Anna,,\n", json!({ "who": "p-1" }));
+        assert_eq!(unnamed, Addition::Value(json!({ "id": "p-1", "name": "Anna" })));
         let miss = |rest| ask(rest, "f.csv", FACES, json!({ "who": "p-9" }));
         assert_eq!(miss(""), Addition::Nothing);
         let why = "no row of the table fits `p-9`".to_owned();
@@ -254,9 +272,23 @@ mod tests {
             "E0303 two rows of the table have the key `a`"
         );
         assert_eq!(found("", "idd,name\na,1\n"), "E0303 the table has no column `id`");
+        assert_eq!(
+            found("", "id,name, name\na,1,2\n"),
+            "E0303 two columns of the table are called `name`"
+        );
+        assert_eq!(
+            found("", "id,name,\na,1,2\n"),
+            "E0303 line 2 of the table has a value in a column without a name"
+        );
         assert_eq!(found("select nam", FACES), "E0303 the table has no column `nam`");
         let json = read("", "f.json", "[{").1.join("; ");
         assert!(json.starts_with("E0303 the table is not JSON: "), "{json}");
+        let twice = |name, text| read("", name, text).1.join("; ");
+        let columns = "E0303 the table is not JSON: the name `n` occurs twice in an object";
+        assert!(twice("f.json", r#"[{"id":"a","n":1,"n":2}]"#).starts_with(columns));
+        assert!(twice("f.jsonl", "{\"id\":\"a\",\"n\":[{\"n\":1,\"n\":2}]}").starts_with(columns));
+        let keys = "E0303 the table is not JSON: the name `a` occurs twice in an object";
+        assert!(twice("f.json", r#"{"a":{"n":1},"a":{"n":2}}"#).starts_with(keys));
         let missing = testing::findings::<Lookup>("table \"g.csv\" key=id\nmatch \"data.who\"");
         assert_eq!(missing, ["E0303 cannot read the table: there is no such file"]);
     }

@@ -1,6 +1,7 @@
 //! Dead letters: listed, dropped, and put right one by one or many at once.
 
-use super::{Answer, PAGE_BYTES, failed, json_text, problem, time};
+use super::events::time;
+use super::{Answer, PAGE_BYTES, failed, json_text, problem};
 use crate::engine::{Redriven, Unavailable};
 use crate::http::app::App;
 use crate::http::query;

@@ -9,6 +9,7 @@ use crate::http::wire::response::{Content, Feed};
 use smol::lock::Semaphore;
 use stages::env::Env;
 use stages::event::{Body, DataAt, Envelope, Event, Priority};
+use stages::health::PartRole;
 use stages::store::{self, Entry, Finished, Place, Policy, Settings, Stored, Synchronous, Watcher};
 use stages::time::Timestamp;
 use std::collections::BTreeSet;
@@ -57,6 +58,7 @@ impl House {
             settings: StreamSettings { clients_max: 1000, ..StreamSettings::default() },
             clock: env.clock.clone(),
             turns: Arc::new(Semaphore::new(TURNS_MAX)),
+            health: env.health.part(PartRole::Stream, "live"),
         };
         House { store, stream, writer }
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::http::service::Service;
 use crate::http::testing::{ManualClock, Talk};
 use stages::event::{Body, DataAt, Envelope};
+use stages::health::{Health, PartRole};
 use stages::time::Timestamp;
 use std::sync::Mutex;
 
@@ -70,6 +71,7 @@ struct Room {
     shelf: Arc<Shelf>,
     stream: Stream,
     clock: Arc<ManualClock>,
+    health: Arc<Health>,
 }
 
 struct Open(Stream);
@@ -86,6 +88,7 @@ impl Room {
         let serialise: Serialise = Arc::new(|it| format!("{{\"pos\":\r\n{}}}", it.pos));
         let hub = Arc::new(Hub::new("live".into(), 3, 0, serialise));
         let (shelf, clock) = (Arc::new(Shelf::default()), ManualClock::new());
+        let health = Health::new(clock.clone());
         let settings = StreamSettings { clients_max: 2, replay_max: 2, ..Default::default() };
         let stream = Stream {
             hub: hub.clone(),
@@ -93,8 +96,9 @@ impl Room {
             settings,
             clock: clock.clone(),
             turns: Arc::new(Semaphore::new(TURNS_MAX)),
+            health: health.part(PartRole::Stream, "live"),
         };
-        Room { hub, shelf, stream, clock }
+        Room { hub, shelf, stream, clock, health }
     }
 
     fn store(&self, events: impl IntoIterator<Item = Arc<Stored>>) {
@@ -287,7 +291,14 @@ fn over_the_cap_is_503_and_a_client_that_leaves_makes_room_at_once() {
     assert!(third.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{third}");
     assert!(third.contains("retry-after: 2\r\n"), "{third}");
     assert_eq!(room.hub.counters.refused.load(Ordering::Relaxed), 1);
+    let health = |room: &Room| room.health.report().remove(0);
+    let report = health(&room);
+    assert_eq!(report.part.to_string(), "stream live");
+    let [open] = &report.problems[..] else { panic!("{report:?}") };
+    let reason = "all 2 places are taken; further clients are turned away";
+    assert_eq!((open.problem.code, &*open.problem.reason), ("full", reason));
     first.hang_up();
+    assert_eq!(health(&room).problems, []);
     assert_eq!(room.hub.counters.clients.load(Ordering::Relaxed), 1);
     assert!(first.is_over());
 }

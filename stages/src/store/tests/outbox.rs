@@ -123,6 +123,66 @@ fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
 }
 
 #[test]
+fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
+    let bench = bench(Place::Memory, Policy::default());
+    let park =
+        |sinks: &[&str]| Entry::Park { sinks: sinks.iter().map(|it| (*it).into()).collect() };
+    // Before the first parking any target may be one of the file.
+    bench.submit(vec![to("a", &["mail"])]);
+    assert_eq!(bench.states("mail"), [(1, "pending")]);
+    bench.submit(vec![park(&["hook"])]);
+    assert_eq!(bench.states("mail"), [(1, "parked")]);
+    // It ran under the file before, and ends only now.
+    bench.submit(vec![to("b", &["mail", "hook"])]);
+    assert_eq!(bench.states("mail"), [(1, "parked"), (2, "parked")]);
+    assert_eq!(bench.states("hook"), [(2, "pending")]);
+    let parked = "parked: 2 deliveries are parked: the file has no target of this name";
+    assert_eq!(bench.target_problems("mail"), [parked]);
+    bench.submit(vec![park(&["hook", "mail"])]);
+    assert_eq!(bench.states("mail"), [(1, "pending"), (2, "pending")]);
+    assert_eq!(bench.target_problems("mail"), [""; 0]);
+    assert!(bench.store.figures().parked.lock().unwrap().is_empty());
+    bench.close();
+}
+
+#[test]
+fn a_letter_of_a_target_that_is_gone_is_parked_when_it_is_tried_again() {
+    let bench = bench(Place::Memory, Policy::default());
+    let target = Entry::Park { sinks: vec!["hook".into()] };
+    bench.submit(vec![target, to("a", &["hook"])]);
+    let Entry::Settle(settlement) = settled("hook", 1, DeliveryState::Dead) else {
+        unreachable!("it settles");
+    };
+    let mut letter = letter(DeadLetterWhat::Delivery, None);
+    (letter.seq, letter.stage) = (Some(1), "hook".into());
+    bench.submit(vec![Entry::Settle(Settlement { letter: Some(Box::new(letter)), ..settlement })]);
+    let letter = bench.letters(1)[0].id;
+    bench.submit(vec![Entry::Park { sinks: Vec::new() }, Entry::Redeliver { letter }]);
+    assert_eq!(bench.states("hook"), [(1, "parked")]);
+    bench.close();
+}
+
+#[test]
+fn the_oldest_that_waits_is_known_for_each_target() {
+    let bench = bench(Place::Memory, Policy::default());
+    let began = bench.clock.wall();
+    bench.submit(vec![to("a", &["hook"])]);
+    bench.clock.0.store(5_000_000, Ordering::Relaxed);
+    bench.submit(vec![to("b", &["hook", "mail"]), settled("hook", 1, DeliveryState::Pending)]);
+    smol::block_on(bench.store.tick());
+    let oldest = |sink: &str| bench.store.figures().oldest.lock().unwrap().get(sink).copied();
+    assert_eq!(oldest("hook"), Some(began), "one to be tried again counts");
+    assert_eq!(oldest("mail"), Some(began.plus(Duration::from_secs(5))));
+    bench.submit(vec![settled("hook", 1, DeliveryState::Done)]);
+    smol::block_on(bench.store.tick());
+    assert_eq!(oldest("hook"), Some(began.plus(Duration::from_secs(5))));
+    bench.submit(vec![settled("hook", 2, DeliveryState::Done), Entry::Park { sinks: vec![] }]);
+    smol::block_on(bench.store.tick());
+    assert_eq!((oldest("hook"), oldest("mail").is_some()), (None, true), "parked ones count");
+    bench.close();
+}
+
+#[test]
 fn only_events_for_a_full_target_are_turned_away() {
     let targets = [("hook", backlog(2, OnFull::Reject)), ("mail", BacklogLimit::default())];
     let bench = bench(Place::Memory, limited(1000, &targets));

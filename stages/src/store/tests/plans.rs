@@ -81,7 +81,7 @@ fn read(reader: &Reader<'_>) {
     reader.inbox(0, 9).expect("rows");
     reader.results(1).expect("results");
     reader.deliveries_of(1).expect("deliveries");
-    reader.state("o", "k").expect("state");
+    reader.states("o").expect("state");
     reader.dead_letter(1).expect("a letter");
     for order in [LetterOrder::Newest(Some(9)), LetterOrder::Oldest(0)] {
         reader.dead_letters(&LetterFilter::default(), order, 9, 9).expect("letters");

@@ -1,5 +1,6 @@
 //! A table file, checked and turned into rows by key.
 
+use super::unique::UniqueJson;
 use crate::diagnostic::{Diagnostics, Rule, SourceText};
 use crate::expr::Shape;
 use crate::language::nearest;
@@ -153,15 +154,36 @@ fn by_key(rows: Vec<Row>, key: &str, columns: &BTreeSet<String>) -> Result<Keyed
 fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let headers = reader.headers().map_err(|it| csv_trouble(text, &it))?.clone();
+    let names: Vec<&str> = headers.iter().map(str::trim).collect();
+    if let Some(twice) = named_twice(&names) {
+        let message = format!("two columns of the table are called `{twice}`");
+        return Err(Trouble { message, span: line_at(text, 0), label: "in this line" });
+    }
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(|it| csv_trouble(text, &it))?;
         let span = line_at(text, record.position().map_or(0, |it| it.byte() as usize));
-        let cells = headers.iter().zip(record.iter());
-        let fields = cells.map(|(name, cell)| (name.trim().to_owned(), Value::from(cell)));
-        rows.push(Row { fields: fields.collect(), span });
+        let mut fields = Map::new();
+        for (name, cell) in names.iter().zip(record.iter()) {
+            if !name.is_empty() {
+                fields.insert((*name).to_owned(), Value::from(cell));
+            } else if !cell.trim().is_empty() {
+                let line = record.position().map_or(0, csv::Position::line);
+                let what = "has a value in a column without a name";
+                let message = format!("line {line} of the table {what}");
+                return Err(Trouble { message, span, label: "this line" });
+            }
+        }
+        rows.push(Row { fields, span });
     }
     Ok(rows)
+}
+
+/// A name that more than one column has. Spreadsheets leave columns without a name behind; those
+/// are no trouble while nothing is in them.
+fn named_twice<'a>(names: &[&'a str]) -> Option<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.iter().copied().find(|name| !name.is_empty() && !seen.insert(*name))
 }
 
 fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
@@ -179,7 +201,7 @@ fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
 
 /// A list of objects, or an object of objects: then the outer name is the key.
 fn read_json(text: &str, key: &str) -> Result<Vec<Row>, Trouble> {
-    let value: Value = serde_json::from_str(text).map_err(|it| json_trouble(text, 0, &it))?;
+    let UniqueJson(value) = serde_json::from_str(text).map_err(|it| json_trouble(text, 0, &it))?;
     let rows: Option<Vec<Row>> = match value {
         Value::Array(items) => items.into_iter().map(row_of).collect(),
         Value::Object(entries) => entries
@@ -211,7 +233,12 @@ fn read_lines(text: &str) -> Result<Vec<Row>, Trouble> {
     for line in text.split_inclusive('\n') {
         let span = line_at(text, start);
         if !line.trim().is_empty() {
-            let fields = serde_json::from_str(line).map_err(|it| json_trouble(line, start, &it))?;
+            let UniqueJson(value) =
+                serde_json::from_str(line).map_err(|it| json_trouble(line, start, &it))?;
+            let Value::Object(fields) = value else {
+                let message = "a line of the table is not a JSON object".to_owned();
+                return Err(Trouble { message, span, label: "this line" });
+            };
             rows.push(Row { fields, span });
         }
         start += line.len();

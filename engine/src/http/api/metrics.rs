@@ -1,0 +1,228 @@
+//! Every figure, for Prometheus.
+
+use super::Answer;
+use crate::http::app::App;
+use crate::metrics::{MetricsForm, MetricsText, write_process};
+use crate::run::Generation;
+use stages::env::PoolUse;
+use stages::fetch::WireUse;
+use stages::health::PartReport;
+use stages::store::{BacklogSize, COMMIT_BUCKETS, Figures, Store, StoreTrouble};
+use stages::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
+use tide::{Request, Response};
+
+/// What may hold a notification back.
+const SUPPRESSED_BY: [&str; 3] = ["cooldown", "backlog", "rule"];
+
+/// How each breaker stands: 0 closed, 1 half-open, 2 open.
+fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {
+    text.family("engine_breaker_state", "gauge", "0 closed, 1 half-open, 2 open");
+    let stages = generation.plan.stages.iter().zip(&generation.stages);
+    let stages = stages.filter_map(|(plan, open)| Some((&plan.name, &open.as_ref()?.limits)));
+    let targets = generation.targets.iter().map(|(name, it)| (name, &it.limits));
+    for (name, limits) in stages.chain(targets) {
+        if let Some(breaker) = &limits.breaker {
+            let state = breaker.state(now) as u8;
+            text.sample("engine_breaker_state", &[("stage", name)], f64::from(state));
+        }
+    }
+}
+
+/// What retention deleted, by the rule as the file writes it.
+fn deleted(text: &mut MetricsText, figures: &Figures) {
+    let deleted = figures.deleted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    text.family("engine_retention_deleted_total", "counter", "Rows that retention deleted");
+    for (rule, count) in &deleted {
+        text.sample("engine_retention_deleted_total", &[("rule", rule)], *count as f64);
+    }
+}
+
+/// What waits for each target of the file, and what is parked for those that it no longer has.
+fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures, now: Timestamp) {
+    let of_file = generation.targets.keys().map(|it| (it.clone(), BacklogSize::default()));
+    let mut waiting: BTreeMap<_, _> = of_file.collect();
+    let sizes = figures.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let parked = figures.parked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let oldest = figures.oldest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    waiting.extend(sizes.into_iter().filter(|it| 0 < it.1.rows));
+    let family = "engine_outbox_deliveries";
+    text.family(family, "gauge", "Deliveries that wait for a target, or for its return");
+    for (sink, size) in &waiting {
+        text.sample(family, &waiting_labels(sink, &parked), size.rows as f64);
+    }
+    let family = "engine_outbox_bytes";
+    text.family(family, "gauge", "Bytes of the events that wait for a delivery");
+    for (sink, size) in &waiting {
+        text.sample(family, &waiting_labels(sink, &parked), size.bytes as f64);
+    }
+    let family = "engine_outbox_oldest_seconds";
+    text.family(family, "gauge", "Age of the oldest delivery that waits; 0 where none does");
+    for (sink, size) in &waiting {
+        let since = oldest.get(sink).filter(|_| 0 < size.rows);
+        let age = since.map_or(0.0, |it| now.since(*it).as_secs_f64());
+        text.sample(family, &waiting_labels(sink, &parked), age);
+    }
+}
+
+fn waiting_labels<'a>(
+    sink: &'a Arc<str>,
+    parked: &BTreeMap<Arc<str>, BacklogSize>,
+) -> [(&'static str, &'a str); 2] {
+    let state = if parked.contains_key(sink) { "parked" } else { "pending" };
+    [("sink", &**sink), ("state", state)]
+}
+
+/// How every part is.
+fn health(text: &mut MetricsText, reports: &[PartReport]) {
+    let labels = |it: &PartReport| {
+        [("role", it.part.role.word().to_owned()), ("name", it.part.name.to_string())]
+    };
+    let family = "engine_health";
+    text.family(family, "gauge", "How each part is: 0 ok, 1 degraded, 2 failed");
+    for report in reports {
+        let labels = labels(report);
+        let labels = labels.each_ref().map(|it| (it.0, it.1.as_str()));
+        text.sample(family, &labels, f64::from(report.state as u8));
+    }
+    let family = "engine_health_problems";
+    text.family(family, "gauge", "What is wrong with each part, by the code of the problem");
+    for report in reports {
+        let mut codes: BTreeMap<&str, u32> = BTreeMap::new();
+        report.problems.iter().for_each(|it| *codes.entry(it.problem.code).or_default() += 1);
+        let [role, name] = labels(report);
+        for (code, count) in codes {
+            let labels = [(role.0, role.1.as_str()), (name.0, name.1.as_str()), ("code", code)];
+            text.sample(family, &labels, f64::from(count));
+        }
+    }
+}
+
+/// What is limited: connections to the store, threads, sockets to the outside.
+fn pools(text: &mut MetricsText, app: &App) {
+    let engine = &app.engine;
+    let free = engine.store.free_readers() as f64;
+    text.gauge("engine_store_readers_free", "Connections that no query of the store uses", free);
+    text.gauge("engine_store_readers", "Connections for queries", Store::READERS as f64);
+    let pools = &engine.env.pools;
+    let mut used: Vec<(&str, PoolUse)> =
+        [&pools.outside, &pools.files, &pools.store, &pools.reload]
+            .iter()
+            .filter_map(|it| Some((it.name(), it.usage()?)))
+            .collect();
+    if let Some(sockets) = app.fetch.usage() {
+        let WireUse { limit, busy, waiting, .. } = sockets;
+        used.push(("sockets", PoolUse { limit, busy, waiting }));
+        text.gauge(
+            "engine_sockets_idle",
+            "Connections kept for the next call",
+            sockets.idle as f64,
+        );
+    }
+    type Figure = fn(&PoolUse) -> usize;
+    let figures: [(&str, &str, Figure); 3] = [
+        ("engine_pool_limit", "Most threads or sockets of a pool", |it| it.limit),
+        ("engine_pool_busy", "Threads or sockets of a pool in use", |it| it.busy),
+        ("engine_pool_waiting", "Work that waits for a thread or socket", |it| it.waiting),
+    ];
+    for (family, help, figure) in figures {
+        text.family(family, "gauge", help);
+        for (pool, usage) in &used {
+            text.sample(family, &[("pool", pool)], figure(usage) as f64);
+        }
+    }
+}
+
+/// The database, its log and its commits.
+fn store(text: &mut MetricsText, figures: &Figures) {
+    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
+    text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
+    text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
+    text.gauge("engine_store_wal_bytes", "Size of the log beside it", load(&figures.wal_bytes));
+    let free = load(&figures.free_bytes);
+    text.gauge("engine_store_disk_free_bytes", "Bytes free on the disk of the database", free);
+    let family = "engine_store_errors_total";
+    text.family(family, "counter", "Statements and transactions of the store that failed");
+    for class in StoreTrouble::ALL {
+        let count = load(&figures.errors[class as usize]);
+        text.sample(family, &[("class", class.word())], count);
+    }
+    text.family("engine_store_commit_seconds", "histogram", "Time of a commit");
+    let bounds: Vec<f64> = COMMIT_BUCKETS.iter().map(|it| *it as f64 / 1e6).collect();
+    let counts: Vec<u64> = figures.commits.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+    let sum = load(&figures.commit_micros) / 1e6;
+    text.buckets("engine_store_commit_seconds", &[], &bounds, &counts, sum);
+}
+
+/// Clients of streams and what they were sent.
+fn streams(text: &mut MetricsText, app: &App) {
+    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    text.family("engine_sse_clients", "gauge", "Clients of a stream");
+    for (name, stream) in app.streams() {
+        text.sample("engine_sse_clients", &[("sink", &name)], load(&stream.hub.counters.clients));
+    }
+    text.family("engine_sse_events_total", "counter", "Events and gaps sent to clients");
+    for (name, stream) in app.streams() {
+        let counters = &stream.hub.counters;
+        for (outcome, count) in [("sent", &counters.sent), ("gap", &counters.gaps)] {
+            let labels = [("sink", &*name), ("outcome", outcome)];
+            text.sample("engine_sse_events_total", &labels, load(count));
+        }
+    }
+}
+
+/// Notifications held back, by target and by what held them back; from zero.
+fn suppressed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
+    let family = "engine_notifications_suppressed_total";
+    text.family(family, "counter", "Held back by a rule");
+    let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
+    for sink in generation.targets.keys() {
+        counts.extend(SUPPRESSED_BY.map(|reason| ((sink.clone(), reason), 0)));
+    }
+    counts.extend(figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    for ((sink, reason), count) in counts {
+        text.sample(family, &[("sink", &*sink), ("reason", reason)], count as f64);
+    }
+}
+
+/// Every metric, in the form that the client accepts.
+pub(super) async fn metrics(request: Request<App>) -> Answer {
+    let app = request.state();
+    let (engine, figures) = (&app.engine, app.engine.store.figures());
+    let accept = request.header("accept").and_then(|it| it.get(0)).map(|it| it.as_str());
+    let form = MetricsForm::accepted(accept);
+    let mut text = MetricsText::new(form);
+    crate::http::figures::write(&mut text, &app.state, app.queries.waiting());
+    text.family("engine_build_info", "gauge", "The running version");
+    text.sample("engine_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    let generation = engine.generation();
+    text.gauge("engine_config_generation", "The running generation", generation.number as f64);
+    let is_stale = f64::from(u8::from(app.status.stale().is_some()));
+    text.gauge("engine_config_stale", "Whether the file on disk is not what runs", is_stale);
+    health(&mut text, &engine.env.health.report());
+    engine.metrics.write(&mut text);
+    store(&mut text, figures);
+    let damaged = engine.store.damaged_count() as f64;
+    text.gauge("engine_store_damaged_rows", "Rows that are not what was written", damaged);
+    outbox(&mut text, &generation, figures, engine.env.clock.wall());
+    deleted(&mut text, figures);
+    pools(&mut text, app);
+    text.family("engine_queue_length", "gauge", "Events that wait");
+    text.sample("engine_queue_length", &[("stage", "inbox")], engine.in_flight_count() as f64);
+    text.family("engine_queue_capacity", "gauge", "Events that may wait");
+    let queue = generation.plan.limits.queue as f64;
+    text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
+    text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
+    for (name, memory) in &generation.keys {
+        let evicted = memory.evicted() as f64;
+        text.sample("engine_filter_evictions_total", &[("filter", name)], evicted);
+    }
+    breakers(&mut text, &generation, engine.env.clock.monotonic());
+    streams(&mut text, app);
+    suppressed(&mut text, &generation, figures);
+    write_process(&mut text);
+    Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())
+}

@@ -1,0 +1,73 @@
+//! The running plan and its history.
+
+use super::health::condition;
+use super::{Answer, failed, json_text};
+use crate::http::app::App;
+use serde_json::{Map, Value, json};
+use stages::health::{PartReport, PartRole};
+use std::sync::PoisonError;
+use tide::{Request, Response};
+
+/// The plan as a graph.
+pub(super) async fn pipeline(request: Request<App>) -> Answer {
+    let app = request.state();
+    let generation = app.engine.generation();
+    let mut body = crate::graph::plain(&generation.plan);
+    add_health(&mut body, app);
+    let more = [
+        ("generation", json!(generation.number)),
+        ("loaded", json!(generation.loaded.to_string())),
+        ("hash", json!(generation.hash)),
+        ("config", json!(if app.status.stale().is_some() { "stale" } else { "current" })),
+        ("diagnostics", json!(app.status.stale())),
+        ("last_reload", json!(app.status.last())),
+    ];
+    body.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Ok(json_text(Value::Object(body).to_string()))
+}
+
+/// The effective file of the running generation, secrets masked.
+pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
+    let text = request.state().engine.generation().plan.effective.to_string();
+    Ok(Response::builder(200).content_type("text/plain; charset=utf-8").body(text).build())
+}
+
+/// Starts and reloads, the newest first.
+pub(super) async fn reloads(request: Request<App>) -> Answer {
+    match request.state().engine.store.read(|it| it.reloads(100)).await {
+        Ok(reloads) => Ok(json_text(json!({ "reloads": reloads }).to_string())),
+        Err(fault) => Ok(failed(&fault)),
+    }
+}
+
+/// Says of each node of the plan how it is, of everything else that may fail too, and what is
+/// parked for targets that the plan does not have.
+fn add_health(body: &mut Map<String, Value>, app: &App) {
+    let mut reports = app.engine.env.health.report();
+    let roles = [
+        ("sources", &[PartRole::Source][..]),
+        ("stages", &[PartRole::Stage]),
+        ("sinks", &[PartRole::Target, PartRole::Stream]),
+        ("notifiers", &[PartRole::Target]),
+    ];
+    for (list, roles) in roles {
+        for node in body.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+            let is_of_node = |report: &PartReport| {
+                roles.contains(&report.part.role) && node["name"] == *report.part.name
+            };
+            let found = reports.iter().position(is_of_node);
+            node["health"] = found.map_or(Value::Null, |it| condition(&reports.remove(it)));
+        }
+    }
+    let others = reports.iter().map(|it| {
+        let mut shown = condition(it);
+        shown["part"] = it.part.to_string().into();
+        shown
+    });
+    body.insert("parts".to_owned(), others.collect());
+    let parked = app.engine.store.figures().parked.lock().unwrap_or_else(PoisonError::into_inner);
+    let parked = parked.iter().map(
+        |(sink, size)| json!({ "sink": &**sink, "deliveries": size.rows, "bytes": size.bytes }),
+    );
+    body.insert("parked".to_owned(), parked.collect());
+}

@@ -1,0 +1,44 @@
+//! Statistics of the stored events.
+
+use super::{Answer, failed, json_text, problem};
+use crate::http::app::App;
+use crate::http::query;
+use serde_json::json;
+use std::sync::atomic::Ordering;
+use tide::Request;
+
+/// Totals of some days, with figures of the store and the streams.
+pub(super) async fn stats(request: Request<App>) -> Answer {
+    let app = request.state();
+    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
+    let days = pairs.iter().find(|it| it.0 == "days").map_or(Some(7), |it| it.1.parse().ok());
+    let Some(days) = days.filter(|it| (1..=36_500).contains(it)) else {
+        return Ok(problem(400, "`days` must be 1 to 36500"));
+    };
+    let now = app.engine.env.clock.wall();
+    let mut stats = match app.engine.store.read(move |it| it.stats(days, now)).await {
+        Ok(stats) => stats,
+        Err(fault) => return Ok(failed(&fault)),
+    };
+    let figures = app.engine.store.figures();
+    stats["store"] = json!({
+        "bytes": figures.bytes.load(Ordering::Relaxed),
+        "pending": figures.pending.load(Ordering::Relaxed),
+        "dead_letters": figures.dead_letters.load(Ordering::Relaxed),
+    });
+    stats["streaming"] = app
+        .streams()
+        .iter()
+        .map(|(name, stream)| {
+            let counters = &stream.hub.counters;
+            json!({
+                "sink": &**name,
+                "active_connections": counters.clients.load(Ordering::Relaxed),
+                "events_streamed": counters.sent.load(Ordering::Relaxed),
+                "max_connections": stream.settings.clients_max,
+                "buffer_size": stream.settings.replay_max,
+            })
+        })
+        .collect();
+    Ok(json_text(stats.to_string()))
+}

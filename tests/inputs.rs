@@ -1,0 +1,155 @@
+//! Tables, secrets and variables that are missing, empty or broken: at the start, and while the
+//! engine runs.
+
+use crate::support::world::World;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const PIPELINE: &str = r#"
+pipeline small schema-version=1
+
+source http bell {
+    path "/bell"
+    auth bearer=(file)"token"
+}
+
+enrich lookup who {
+    table "people.csv" key=id
+    match "data.who"
+}
+
+sink sqlite db {
+    path "db.sqlite"
+    retention {
+        keep "30d"
+    }
+}
+"#;
+
+fn world() -> World {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("token"), "one\n").expect("it writes");
+    std::fs::write(folder.path().join("people.csv"), "id,name\na,Anna\n").expect("it writes");
+    let mut world = World::start(folder, PIPELINE, 1).expect("it starts");
+    assert_eq!(world.health_changes(), [""; 0]);
+    assert_eq!(parts(&world), ["table people.csv", "secret token"]);
+    world
+}
+
+/// The parts that this is about, wrong or not.
+fn parts(world: &World) -> Vec<String> {
+    let folder = format!("{}/", world.folder.path().display());
+    let reports = world.simulation.env.health.report();
+    let names = reports.iter().map(|it| it.part.to_string().replace(&folder, ""));
+    names.filter(|it| it.starts_with("table ") || it.starts_with("secret ")).collect()
+}
+
+/// What changes at a look at the files, without what is said of the pipeline file.
+fn look(world: &mut World) -> Vec<String> {
+    world.reload(PIPELINE);
+    let mut changes = world.health_changes();
+    changes.retain(|it| !it.starts_with("config "));
+    changes
+}
+
+#[test]
+fn a_table_that_cannot_be_used_is_named_until_it_can() {
+    let mut world = world();
+    let path = world.path("people.csv");
+    std::fs::write(&path, "id,name\na\n").expect("it writes");
+    let broken = "table people.csv is degraded: line 2 of the table has 1 field, not 2";
+    assert_eq!(look(&mut world), [broken]);
+    std::fs::remove_file(&path).expect("it is there");
+    let missing = "table people.csv is degraded: cannot read the table: there is no such file";
+    assert_eq!(look(&mut world), [missing]);
+    assert_eq!(world.engine.generation().number, 1, "it keeps the rows that it has");
+    std::fs::write(&path, "id,name\na,Anne\n").expect("it writes");
+    assert_eq!(look(&mut world), ["table people.csv is ok"]);
+    assert_eq!(world.engine.generation().number, 2);
+    // A mistake in the file itself says nothing about its tables.
+    std::fs::write(&path, "").expect("it writes");
+    assert_eq!(look(&mut world), [] as [&str; 0], "an empty table is one without rows");
+    std::fs::write(&path, "id,id\n").expect("it writes");
+    let twice = "table people.csv is degraded: two columns of the table are called `id`";
+    assert_eq!(look(&mut world), [twice]);
+    world.reload("pipeline small {");
+    assert!(!world.health_changes().iter().any(|it| it.starts_with("table ")));
+    let without: String = PIPELINE.replace("enrich lookup who", "enrich lookup other");
+    world.reload(&without.replace("people.csv", "others.csv"));
+    assert!(world.health_changes().contains(
+        &"table others.csv is degraded: cannot read the table: there is no such file".to_owned()
+    ));
+    std::fs::write(world.path("others.csv"), "id,name\n").expect("it writes");
+    world.reload(&without.replace("people.csv", "others.csv"));
+    assert_eq!(parts(&world), ["table others.csv", "secret token"], "only what is read");
+}
+
+#[test]
+fn a_secret_that_vanishes_is_named_until_it_is_back_and_a_rotated_one_is_taken() {
+    let mut world = world();
+    let path = world.path("token");
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(look(&mut world), ["secret token is degraded: there is no such file"]);
+    std::fs::write(&path, "\n").expect("it writes");
+    assert_eq!(look(&mut world), ["secret token is degraded: it is empty"]);
+    assert_eq!(world.engine.generation().number, 1, "it keeps the secret that it has");
+    let post = |world: &World, token: &str| {
+        let head = format!("POST /bell HTTP/1.1\r\nAuthorization: Bearer {token}");
+        world.request(&head, r#"{"type":"x","who":"a"}"#).0
+    };
+    assert_eq!((post(&world, "one"), post(&world, "")), (202, 401));
+    std::fs::write(&path, "one\n").expect("it writes");
+    assert_eq!(look(&mut world), ["secret token is ok"]);
+    assert_eq!(world.engine.generation().number, 1, "nothing has changed");
+    std::fs::write(&path, "two\n").expect("it writes");
+    assert_eq!(look(&mut world), [] as [&str; 0]);
+    assert_eq!(world.engine.generation().number, 2);
+    assert_eq!((post(&world, "one"), post(&world, "two")), (401, 202));
+}
+
+/// Runs a pipeline to its end with `E` set to nothing; the exit code and what it says.
+fn run_with_empty(folder: &Path, target: &str) -> (i32, String) {
+    let text = format!(
+        "pipeline small schema-version=1\nsource file in {{ path \"in.jsonl\" }}\n\
+         sink sqlite db {{ path \"db.sqlite\"; retention {{ keep \"1d\" }} }}\n{target}\n"
+    );
+    std::fs::write(folder.join("small.kdl"), text).expect("it writes");
+    std::fs::write(folder.join("in.jsonl"), "{\"type\":\"x\"}\n").expect("it writes");
+    let run = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .args(["run", "small.kdl", "--once", "--set", "server.listen=127.0.0.1:0"])
+        .current_dir(folder)
+        .env_clear()
+        .env("E", "")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8(run.stderr).expect("it is text");
+    (run.status.code().expect("it exits"), said)
+}
+
+#[test]
+fn a_stage_is_off_without_an_optional_variable_also_when_it_is_set_to_nothing() {
+    for target in [
+        "notify ntfy t { topic (env)\"E\" optional=#true }",
+        "notify webhook t { url (env)\"E\" optional=#true }",
+        "enrich http t { get (env)\"E\" optional=#true }",
+        "enrich http t { get \"http://127.0.0.1:1/\"; header \"x\" (env)\"E\" optional=#true }",
+    ] {
+        let folder = TempDir::new().expect("a folder");
+        let (code, said) = run_with_empty(folder.path(), target);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("`t` is off: environment variable `E` is empty"), "{said}");
+        assert!(said.contains("stored=1"), "{said}");
+        assert!(said.contains("dead=0") && said.contains("delivered=0"), "{said}");
+    }
+}
+
+#[test]
+fn a_needed_variable_that_is_set_to_nothing_is_an_error() {
+    let folder = TempDir::new().expect("a folder");
+    let target = "notify webhook t { url (env)\"E\" }";
+    let (code, said) = run_with_empty(folder.path(), target);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("environment variable `E` is empty"), "{said}");
+    assert!(said.contains("give `E` a value"), "{said}");
+}
