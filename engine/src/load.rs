@@ -296,14 +296,13 @@ fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {
     format!("{:032x}", hasher.finish128().as_u128())
 }
 
-/// The process's own environment. An empty variable counts as one that is not set: compose files,
-/// service managers and CI systems make it of a value that is missing.
+/// The process's own environment.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn is_set(&self, name: &str) -> bool {
-        std::env::var_os(name).is_some_and(|value| !value.is_empty())
+        std::env::var_os(name).is_some()
     }
 
     fn is_empty(&self, name: &str) -> bool {
@@ -311,6 +310,6 @@ impl Environment for ProcessEnvironment {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
+        std::env::var(name).ok()
     }
 }

@@ -169,7 +169,7 @@ rules! {
     /// Schemas are read with the file and relative to it; each stands alone, references to other
     /// files are not followed.
     BadSchema = "E0301",
-    /// An environment variable that is not set, or that is empty.
+    /// An environment variable that is not set.
     /// The engine would not start. `default=` gives a value for this case, `optional=#true`
     /// switches the stage off instead, and `engine check --allow-missing-env` is for machines that
     /// only check.
