@@ -112,6 +112,7 @@ impl Chain {
         let store = store::open(&data);
         load::assert_settled(&store);
         let stored = ledger.against_store(&store, &["events"]);
+        ledger.tell_lost(&store);
         figures.lost += stored.lost + ledger.against_hook(&self.hook).lost;
         figures.doubled += stored.doubled;
         ledger

@@ -91,6 +91,18 @@ impl Ledger {
         Wrong { lost, doubled: found.values().map(|times| times - 1).sum() }
     }
 
+    /// Shows some of what was lost: the id says who sent it.
+    #[expect(clippy::print_stderr, reason = "a loss has to be looked into")]
+    pub(super) fn tell_lost(&self, store: &Connection) {
+        let bodies = load::rows(store, "SELECT '', json_extract(body, '$.id') FROM events");
+        let stored: std::collections::HashSet<String> = bodies.into_iter().map(|it| it.1).collect();
+        let lost: Vec<&String> =
+            self.acknowledged.keys().filter(|id| !stored.contains(*id)).collect();
+        if !lost.is_empty() {
+            eprintln!("{} lost, such as {:?}", lost.len(), &lost[..lost.len().min(10)]);
+        }
+    }
+
     /// Every acknowledged event that is to be told was told.
     pub(super) fn against_hook(&self, hook: &Hook) -> Wrong {
         let told = hook.told();
@@ -107,7 +119,11 @@ impl Ledger {
         let store = store.expect("the store can be read");
         wait_while_it_moves(|| {
             let stored = load::number(&store, "SELECT count(*) FROM events");
-            self.acknowledged().saturating_sub(stored)
+            match self.acknowledged().saturating_sub(stored) {
+                // Of as many, some may be those whose answer was lost.
+                0 => self.against_store(&store, &["events"]).lost,
+                missing => missing,
+            }
         });
     }
 
