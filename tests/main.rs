@@ -1,5 +1,6 @@
 //! The acceptance tests: what users see, asserted as rows, bytes and exact text.
 
+mod chaos;
 mod check;
 mod corpus;
 mod deliveries;
@@ -26,6 +27,7 @@ mod overflow;
 mod passing;
 mod privacy;
 mod reload;
+mod reports;
 mod retry;
 mod safety;
 mod supervisor;

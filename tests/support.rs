@@ -76,7 +76,13 @@ impl Engine {
         Engine::spawn_by(command, file, data, &[])
     }
 
-    fn spawn_by(mut command: Command, file: &Path, data: &Path, more: &[&str]) -> Engine {
+    /// The same by a command of one's own, which ends with the engine's path.
+    pub(crate) fn spawn_by(
+        mut command: Command,
+        file: &Path,
+        data: &Path,
+        more: &[&str],
+    ) -> Engine {
         let mut child = command
             .arg("run")
             .arg(file)
