@@ -1,6 +1,7 @@
 //! Retries on a virtual clock: who waits for another try holds nobody else up.
 
 use crate::support::Bare;
+use crate::support::world::settings;
 use engine::engine::{Arrival, Engine, Outbox};
 use engine::files::Place;
 use engine::load;
@@ -12,7 +13,7 @@ use stages::diagnostic::SourceText;
 use stages::env::{Clock, Pending};
 use stages::event::Outcome;
 use stages::fetch::{Fetch, FetchRequest, FetchResponse};
-use stages::store::{self, Policy, Settings, Stored, Synchronous, Watcher};
+use stages::store::{self, Policy, Stored, Watcher};
 use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -160,16 +161,8 @@ impl Machine {
             outside: None,
         };
         let seen = Seen { clock: env.clock.clone(), stored: Arc::default() };
-        let settings = Settings {
-            place: store::Place::Memory,
-            synchronous: Synchronous::Full,
-            batch: 64,
-            linger: Duration::ZERO,
-            name: "db".into(),
-            backlog_rows: 1 << 20,
-            backlog_bytes: 1 << 28,
-        };
-        let opened = store::open(settings, Policy::default(), env.clone(), Box::new(seen.clone()));
+        let opened =
+            store::open(settings(), Policy::default(), env.clone(), Box::new(seen.clone()));
         let (store, writer) = opened.expect("a store in memory opens");
         let executor = simulation.executor.clone();
         executor.spawn(writer.run_as_task()).detach();

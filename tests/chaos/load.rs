@@ -1,13 +1,13 @@
 //! Clients that post in every shape that is taken, and remember exactly what was acknowledged.
 
 use super::hook::Hook;
+use crate::support::load::Line;
 use crate::support::{Engine, PATIENCE, load, pause};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -334,7 +334,10 @@ impl Client {
     ) -> std::io::Result<Vec<u16>> {
         let open = match line.take() {
             Some(open) if !open.is_over => open,
-            _ => Line::open(&self.address()?)?,
+            _ => {
+                let opened = Line::open(&self.address()?);
+                opened.inspect_err(|_| pause(Duration::from_millis(2)))?
+            }
         };
         let open = line.insert(open);
         let path = if self.is_named { "/named" } else { "/plain" };
@@ -373,55 +376,6 @@ impl Client {
 
 fn sent(body: &str) -> Sent {
     Sent { digest: digest(body.as_bytes()), is_told: body.contains("\"tell\":true") }
-}
-
-/// A connection that stays.
-struct Line {
-    stream: BufReader<TcpStream>,
-    host: String,
-    /// Whether the engine said that it takes no more on it.
-    is_over: bool,
-}
-
-impl Line {
-    fn open(address: &str) -> std::io::Result<Line> {
-        let stream =
-            TcpStream::connect(address).inspect_err(|_| pause(Duration::from_millis(2)))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(Line { stream: BufReader::new(stream), host: address.to_owned(), is_over: false })
-    }
-
-    /// The status and the body of the answer.
-    fn post(&mut self, path: &str, kind: &str, body: &str) -> std::io::Result<(u16, Vec<u8>)> {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
-            self.host,
-            body.len()
-        );
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let (mut status, mut length) = (0, 0);
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(Error::from(ErrorKind::UnexpectedEof));
-            }
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(rest) = line.strip_prefix("http/1.1 ") {
-                status = rest[..3].parse().expect("a status");
-            } else if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().expect("a length");
-            } else if let Some(value) = line.strip_prefix("connection:") {
-                self.is_over = value.trim() == "close";
-            } else if line.is_empty() {
-                break;
-            }
-        }
-        let mut answer = vec![0; length];
-        self.stream.read_exact(&mut answer)?;
-        Ok((status, answer))
-    }
 }
 
 /// Nothing is left between the doors of the store and its shelves.

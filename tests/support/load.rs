@@ -223,7 +223,7 @@ impl Client {
             if line.is_over {
                 *line = Line::open(address)?;
             }
-            let (status, answer) = line.post(body)?;
+            let (status, answer) = line.post("/events", "application/json", body)?;
             match status {
                 200 | 202 => {
                     let answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
@@ -265,25 +265,30 @@ impl Client {
 }
 
 /// A connection that stays.
-struct Line {
+pub(crate) struct Line {
     stream: BufReader<TcpStream>,
     host: String,
     /// Whether the engine said that it takes no more on it.
-    is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 impl Line {
-    fn open(address: &str) -> std::io::Result<Line> {
+    pub(crate) fn open(address: &str) -> std::io::Result<Line> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(Line { stream: BufReader::new(stream), host: address.to_owned(), is_over: false })
     }
 
-    /// Posts one event: the status and the body.
-    fn post(&mut self, body: &str) -> std::io::Result<(u16, Vec<u8>)> {
+    /// Posts a body of this type: the status and the body of the answer.
+    pub(crate) fn post(
+        &mut self,
+        path: &str,
+        kind: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, Vec<u8>)> {
         let request = format!(
-            "POST /events HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: {kind}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             self.host,
             body.len()

@@ -491,7 +491,8 @@ impl World {
     }
 }
 
-fn settings() -> Settings {
+/// A store in memory under the name `db`.
+pub(crate) fn settings() -> Settings {
     Settings {
         place: store::Place::Memory,
         synchronous: Synchronous::Full,

@@ -332,30 +332,20 @@ impl<F: FnMut()> Drop for CallOnDrop<F> {
     }
 }
 
+/// What is kept of a message that is refused.
 fn letter_of(
     refusal: &Refusal,
-    source_node: &Arc<str>,
+    source: &Arc<str>,
     arrival: &Arrival,
     generation: &Generation,
     now: Timestamp,
 ) -> DeadLetter {
     DeadLetter {
-        id: 0,
-        what: DeadLetterWhat::Rejected,
-        seq: None,
-        source_node: source_node.clone(),
         source: refusal.source.clone(),
         event_id: refusal.id.clone(),
         stage: refusal.stage.clone(),
-        class: "invalid",
         reason: refusal.reason(),
-        attempts: 0,
-        first: now,
-        last: now,
-        generation: generation.number,
-        body: arrival.bytes.clone(),
-        mapped: None,
-        context: context_of(arrival),
+        ..rejected(source, arrival, generation.number, now)
     }
 }
 
@@ -363,19 +353,35 @@ fn letter_of(
 fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &Arrival) -> DeadLetter {
     let envelope = &event.envelope;
     DeadLetter {
+        source: Some(envelope.source.to_string()),
+        event_id: Some(envelope.id.to_string()),
+        class: "conflict",
+        reason: format!("its id `{}` was already accepted with a different body", envelope.id),
+        ..rejected(&source.name, arrival, event.generation, envelope.received)
+    }
+}
+
+/// A message that is not taken, with how it came in; why not is still to be said.
+fn rejected(
+    source: &Arc<str>,
+    arrival: &Arrival,
+    generation: u64,
+    received: Timestamp,
+) -> DeadLetter {
+    DeadLetter {
         id: 0,
         what: DeadLetterWhat::Rejected,
         seq: None,
-        source_node: source.name.clone(),
-        source: Some(envelope.source.to_string()),
-        event_id: Some(envelope.id.to_string()),
+        source_node: source.clone(),
+        source: None,
+        event_id: None,
         stage: "validate".into(),
-        class: "conflict",
-        reason: format!("its id `{}` was already accepted with a different body", envelope.id),
+        class: "invalid",
+        reason: String::new(),
         attempts: 0,
-        first: envelope.received,
-        last: envelope.received,
-        generation: event.generation,
+        first: received,
+        last: received,
+        generation,
         body: arrival.bytes.clone(),
         mapped: None,
         context: context_of(arrival),

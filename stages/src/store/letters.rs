@@ -139,15 +139,13 @@ impl Batch<'_> {
         seq: u64,
         reason: String,
     ) -> Result<(), StoreFault> {
-        let known = rows::id_of(self.connection, seq)?;
-        let (source, event_id) = known.map_or((None, None), |it| (Some(it.0), Some(it.1)));
-        self.letter(&DeadLetter {
+        self.letter_of_attempt(&DeadLetter {
             id: 0,
             what: DeadLetterWhat::Delivery,
             seq: Some(seq),
             source_node: sink.clone(),
-            source,
-            event_id,
+            source: None,
+            event_id: None,
             stage: sink.clone(),
             class: "transient",
             reason,
