@@ -1,8 +1,10 @@
 //! The shipped doorbell pipeline from end to end, as the real binary: a file of events, single
-//! events over HTTP, and what failing calls cost. `EVENTS=50000 cargo bench` says how many.
+//! events over HTTP, what failing calls cost, and what reloads do. `EVENTS=50000 cargo bench` says
+//! how many, `ENGINE=PATH cargo bench` measures another binary, to compare two.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
 mod mix;
+mod reloads;
 mod server;
 
 use mix::{Mix, event};
@@ -33,7 +35,8 @@ fn main() -> Result<()> {
     file_run(events)?;
     single_posts(events.min(20_000))?;
     latencies(0.0)?;
-    latencies(0.05)
+    latencies(0.05)?;
+    reloads::run()
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]

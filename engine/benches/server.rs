@@ -28,7 +28,8 @@ pub(crate) fn pipeline(root: &Path, change: (&str, &str)) -> Result<PathBuf> {
 }
 
 pub(crate) fn engine(root: &Path, file: &Path, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+    let own = env!("CARGO_BIN_EXE_engine").into();
+    let mut command = Command::new(std::env::var_os("ENGINE").unwrap_or(own));
     command.arg("run").arg(file).arg("--data").arg(root.join("data")).args(more);
     command.args(["--set", "server.listen=127.0.0.1:0"]);
     command.env_remove("WEATHER_URL").env_remove("NTFY_TOPIC").env("NO_COLOR", "1");
@@ -77,6 +78,18 @@ impl Server {
         let behind = stat.rsplit(") ").next().ok_or("no fields")?;
         let ticks = behind.split(' ').skip(11).take(2).map(str::parse::<f64>);
         Ok(ticks.sum::<std::result::Result<f64, _>>()? / 100.0)
+    }
+
+    /// Whether an event that is posted to `path` gets to a source.
+    pub(crate) fn answers(&self, path: &str) -> Result<bool> {
+        let mut stream = self.connect()?;
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}",
+            self.1
+        );
+        stream.get_mut().write_all(request.as_bytes())?;
+        Ok(!head(&mut stream)?.starts_with("HTTP/1.1 404"))
     }
 
     pub(crate) fn connect(&self) -> Result<BufReader<TcpStream>> {
