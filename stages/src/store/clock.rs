@@ -46,11 +46,16 @@ impl GoodTime {
         rows::set_meta(connection, "good_since_boot", boot.since.as_micros() as u64)
     }
 
+    /// The time from this one to `now`, where both are of one boot of the machine.
+    fn passed(&self, now: &GoodTime) -> Option<Duration> {
+        let same_boot = self.boot.zip(now.boot).filter(|it| it.0.id == it.1.id);
+        same_boot.and_then(|it| it.1.since.checked_sub(it.0.since))
+    }
+
     /// What happened to the clock from this time to `now`: the jump, and for how long it is not to
     /// be trusted.
     fn jump_to(&self, now: &GoodTime) -> Option<(Jump, Duration)> {
-        let same_boot = self.boot.zip(now.boot).filter(|it| it.0.id == it.1.id);
-        let passed = same_boot.and_then(|it| it.1.since.checked_sub(it.0.since));
+        let passed = self.passed(now);
         let expected = self.wall.plus(passed.unwrap_or(Duration::ZERO));
         let jump = Jump::between(expected, now.wall);
         match (jump, passed) {
@@ -114,13 +119,21 @@ impl ClockFace {
     fn steady(&self) -> Duration {
         self.boot.map_or(self.monotonic, |it| it.since)
     }
+
+    /// Microseconds that `wall` is ahead of the steady clock.
+    fn offset(&self, wall: Timestamp) -> i64 {
+        wall.0.saturating_sub(self.steady().as_micros() as i64)
+    }
 }
 
 /// Watches the wall clock.
 pub(super) struct ClockWatch {
     health: PartHealth,
-    /// Wall time less monotonic time, as of the last look.
+    /// Wall time less steady time, as of the last look.
     offset: Option<i64>,
+    /// The same as of the last time that it was trusted: a clock that comes back to it is right
+    /// again.
+    right: Option<i64>,
     /// Until then, on the monotonic clock, it is not trusted.
     until: Duration,
     is_trusted: bool,
@@ -141,10 +154,12 @@ impl ClockWatch {
     /// From now on; `last` is the last good time of an earlier run.
     pub(super) fn start(health: PartHealth, last: Option<GoodTime>, now: ClockFace) -> Self {
         let until = now.monotonic;
-        let mut watch = ClockWatch { health, offset: None, until, is_trusted: true, jump: None };
+        let mut watch =
+            ClockWatch { health, offset: None, right: None, until, is_trusted: true, jump: None };
         if let Some((last, (jump, pause))) =
             last.and_then(|it| Some((it, it.jump_to(&now.good())?)))
         {
+            watch.right = last.passed(&now.good()).map(|it| now.offset(last.wall.plus(it)));
             watch.jumped(format!("{} since {}", jump.words(), last.wall), now.monotonic + pause);
         }
         watch.look(now);
@@ -163,17 +178,24 @@ impl ClockWatch {
 
     /// Looks at the clock; to be called about once a second.
     pub(super) fn look(&mut self, now: ClockFace) -> ClockLook {
-        let offset = now.wall.0.saturating_sub(now.steady().as_micros() as i64);
+        let offset = now.offset(now.wall);
         let before = self.offset.replace(offset).unwrap_or(offset);
         let jump = Jump::between(Timestamp(before), Timestamp(offset));
         let (Jump::Ahead(by) | Jump::Back(by)) = jump;
         let has_jumped = JUMP_MAX <= by;
         if has_jumped {
-            let how = format!("{} at {}", jump.words(), now.wall);
-            self.jumped(how, now.monotonic + SANE_AFTER);
+            if self.right.is_some_and(|it| it.abs_diff(offset) < JUMP_MAX.as_micros() as u64) {
+                self.until = now.monotonic;
+            } else {
+                let how = format!("{} at {}", jump.words(), now.wall);
+                self.jumped(how, now.monotonic + SANE_AFTER);
+            }
         }
         self.tell(now.wall, now.monotonic);
         self.is_trusted = SET_SINCE <= now.wall && self.until <= now.monotonic;
+        if self.is_trusted {
+            self.right = Some(offset);
+        }
         let went_back = has_jumped && matches!(jump, Jump::Back(_));
         ClockLook { is_trusted: self.is_trusted, went_back }
     }
@@ -262,6 +284,26 @@ mod tests {
         assert_eq!(codes(&health), [""; 0]);
         assert!(!look(Timestamp(5_000_000), 7221), "1970");
         assert_eq!(codes(&health), ["clock-jumped", "clock-unset"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_right_again_is_trusted_at_once() {
+        let health = health();
+        let mut clock = watch(&health, None, good(wall(0), None));
+        let mut look = |wall, secs| clock.look(ClockFace { wall, monotonic: at(secs), boot: None });
+        assert!(!look(wall(10 * YEAR), 10).is_trusted);
+        assert!(!look(wall(DAY), 20).is_trusted, "back, but not to where it was");
+        let again = look(wall(30), 30);
+        assert_eq!(again, ClockLook { is_trusted: true, went_back: true });
+        assert_eq!(codes(&health), [""; 0]);
+
+        let last = good(wall(0), Some((7, 1000)));
+        let wrong = good(wall(10 * YEAR), Some((7, 1005)));
+        let mut clock = watch(&health, Some(last), wrong);
+        assert!(!clock.look(face(wrong, 1)).is_trusted);
+        let set = ClockFace { wall: wall(7), ..face(wrong, 2) };
+        assert!(clock.look(set).is_trusted, "the boot tells what time it should be");
+        assert_eq!(codes(&health), [""; 0]);
     }
 
     /// Whether a start trusts the clock that shows `now` after it was right at `last`, and after
