@@ -571,6 +571,49 @@ fn a_file_that_cannot_be_read_holds_up_no_other() {
     assert_eq!((world.lines().as_str(), world.problems()), ("1 3 2", vec![]));
 }
 
+/// Root may read everything, so what a test of rights looks at is done by nobody in particular.
+/// Only the thread that asks for it changes, and it ends with the test.
+fn without_rights(test: impl FnOnce() + Send) {
+    use rustix::process::{Uid, geteuid};
+    std::thread::scope(|scope| {
+        let test = scope.spawn(|| {
+            if geteuid().is_root() {
+                let nobody = Uid::from_raw(65_534);
+                rustix::thread::set_thread_res_uid(None, nobody, None).unwrap();
+            }
+            test();
+        });
+        test.join().unwrap();
+    });
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_in_trouble_while_the_one_before_it_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    fs::set_permissions(world.folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    without_rights(|| {
+        world.write("app.log", "1\n");
+        let mut following = world.follow("app.log");
+        world.rename("app.log", "app.log.1");
+        world.write("app.log", "3\n");
+        fs::set_permissions(world.at("app.log"), PermissionsExt::from_mode(0)).unwrap();
+        let named = "file-unreadable: cannot read /app.log: Permission denied (os error 13)";
+        following.looks(1);
+        for _ in 0..10 {
+            world.append("app.log.1", "2\n");
+            following.looks(3);
+            assert_eq!(world.problems(), [named]);
+        }
+        let report = world.services.env.health.of(world.services.health.part()).unwrap();
+        assert!(3 < report.problems[0].count, "it is one trouble, not one after the other");
+        fs::set_permissions(world.at("app.log"), PermissionsExt::from_mode(0o600)).unwrap();
+        following.looks(60);
+        assert_eq!(world.problems(), [""; 0]);
+    });
+    assert_eq!(world.lines(), "1 2 2 2 2 2 2 2 2 2 2 3");
+}
+
 #[test]
 fn a_source_that_does_not_follow_reads_what_it_can_and_says_what_it_could_not() {
     let world = World::new();

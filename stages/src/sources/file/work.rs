@@ -130,7 +130,8 @@ impl FileRoster {
         }
         let is_final = track.is_final || !is_follow;
         let (outcome, stamp) = track.read_on(&self.settings, is_final)?;
-        let at = track.at.clone();
+        // What is held without a name says nothing of the file that has its path now.
+        let readable = (!track.presence.is_away()).then(|| track.at.clone());
         match outcome {
             ReadOutcome::Lines { batches, is_end } => {
                 if is_end {
@@ -144,10 +145,13 @@ impl FileRoster {
             ReadOutcome::Compressed => {
                 (track.phase, track.is_due, track.file) = (TrackPhase::Skipped, false, None);
                 (track.seen, track.read) = (Some(stamp), Some(stamp));
+                let at = track.at.clone();
                 self.troubles.note_compressed(&at);
             }
         }
-        self.troubles.clear_file(&at);
+        if let Some(at) = readable {
+            self.troubles.clear_file(&at);
+        }
         Ok(())
     }
 
