@@ -2,12 +2,12 @@
 
 use crate::retry::{Machine, arrival, dark};
 use engine::run::deliver::DeliveryWorker;
-use stages::contract::{Cause, Fault};
-use stages::fetch::FetchRequest;
+use kernel::fault::{Cause, Fault};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use wire::FetchRequest;
 
 const PIPELINE: &str = r#"
 pipeline deliveries schema-version=1

@@ -1,11 +1,11 @@
 //! Failure handling on the virtual clock: breakers, rates, kept answers, and which layer wins.
 
 use crate::retry::{Ends, dark, run_pipeline};
-use stages::contract::{Cause, Fault};
-use stages::event::Outcome;
-use stages::fetch::FetchRequest;
+use kernel::event::Outcome;
+use kernel::fault::{Cause, Fault};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use wire::FetchRequest;
 
 const fn millis(number: u64) -> Duration {
     Duration::from_millis(number)

@@ -5,7 +5,7 @@
 
 use crate::support::{Answer, engine, root};
 use engine::format;
-use stages::diagnostic::SourceText;
+use language::diagnostic::SourceText;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -4,10 +4,10 @@ use crate::support::{Bare, root};
 use engine::files::Place;
 use engine::report::{self, Checked};
 use engine::{document, load};
+use language::diagnostic::{Diagnostic, SourceText};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, SourceText};
 use std::sync::{Arc, LazyLock};
 
 static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {

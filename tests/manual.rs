@@ -8,9 +8,9 @@ use engine::grammar;
 use engine::manual::{self, Example, Language};
 use engine::report::{self, Checked};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
+use language::diagnostic::Rule;
 use serde_json::{Map, Value, json};
 use stages::catalog::Catalog;
-use stages::diagnostic::Rule;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

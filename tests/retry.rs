@@ -7,18 +7,18 @@ use engine::files::Place;
 use engine::load;
 use engine::run::{self, GenerationTag, OpenContext};
 use engine::simulate::Simulation;
+use kernel::env::{Clock, Pending};
+use kernel::event::Outcome;
+use kernel::fault::{Cause, Fault};
+use kernel::time::Timestamp;
+use language::diagnostic::SourceText;
 use stages::catalog::Catalog;
-use stages::contract::{Cause, Fault};
-use stages::diagnostic::SourceText;
-use stages::env::{Clock, Pending};
-use stages::event::Outcome;
-use stages::fetch::{Fetch, FetchRequest, FetchResponse};
-use stages::store::{self, Policy, Stored, Watcher};
-use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::{self, Policy, Stored, Watcher};
+use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Events of one run.
 const EVENTS: usize = 1000;

@@ -3,9 +3,9 @@
 pub(crate) mod load;
 pub(crate) mod world;
 
+use language::Environment;
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use stages::language::Environment;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -7,8 +7,8 @@ use crate::support::root;
 use engine::files::Place;
 use engine::report::Checked;
 use engine::test;
+use language::diagnostic::Rule;
 use stages::catalog::Catalog;
-use stages::diagnostic::Rule;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,7 +1,7 @@
 //! Style that a machine can check: lists against folders, directions, the manual's examples.
 
 use crate::support::{Bare, Full, root};
-use stages::language::Environment;
+use language::Environment;
 use std::fs;
 use std::path::{Path, PathBuf};
 

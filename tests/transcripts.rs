@@ -13,7 +13,7 @@
 
 use crate::support::root;
 use crate::support::world::{Behaviour, World};
-use stages::language::parse_duration;
+use language::parse_duration;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

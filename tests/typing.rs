@@ -8,8 +8,8 @@
 use crate::support::{Bare, root};
 use engine::files::Place;
 use engine::load;
+use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, Severity, SourceText};
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -5,9 +5,9 @@
 use engine::files::Place;
 use engine::report::{self, Checked};
 use engine::{document, load};
+use language::Environment;
+use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;
-use stages::diagnostic::Diagnostic;
-use stages::language::Environment;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

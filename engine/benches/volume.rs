@@ -3,14 +3,10 @@
 //! many.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
+use kernel::env::Env;
+use kernel::event::{Body, DataAt, Envelope, Event, Priority};
+use kernel::time::Timestamp;
 use serde_json::{Map, json};
-use stages::env::Env;
-use stages::event::{Body, DataAt, Envelope, Event, Priority};
-use stages::store::{
-    self, DeliveryState, DueLimits, Entry, Finished, Keep, NewDelivery, Place, Policy, Settings,
-    Settlement, Store, Stored, Synchronous, Watcher,
-};
-use stages::time::Timestamp;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
@@ -18,6 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use store::{
+    self, DeliveryState, DueLimits, Entry, Finished, Keep, NewDelivery, Place, Policy, Settings,
+    Settlement, Store, Stored, Synchronous, Watcher,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

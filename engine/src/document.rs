@@ -11,8 +11,8 @@ mod tutor;
 mod words;
 
 use kdl::KdlDocument;
+use language::diagnostic::{Diagnostics, Rule, SourceText};
 use lex::{Kind, Lexer};
-use stages::diagnostic::{Diagnostics, Rule, SourceText};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;

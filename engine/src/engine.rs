@@ -18,17 +18,17 @@ use crate::run::Generation;
 use crate::run::walk::{Verdict, Walk};
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
+use kernel::env::Env;
+use kernel::event::{Event, StageResult};
+use kernel::time::Timestamp;
 use serde_json::Value;
 use smol::lock::Semaphore;
-use stages::env::Env;
-use stages::event::{Event, StageResult};
-use stages::store::{DeadLetter, DeadLetterWhat, Store, StoreFault};
-use stages::time::Timestamp;
 use std::collections::HashSet;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use store::{DeadLetter, DeadLetterWhat, Store, StoreFault};
 
 /// Accepted events that are held in memory; more wait in the inbox, on disk.
 const HELD_MAX: usize = 4096;

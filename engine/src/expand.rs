@@ -11,11 +11,11 @@ use crate::load::Read;
 use crate::plan::Outline;
 use crate::plan::Role as Failing;
 use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
+use language::diagnostic::{is_secret_name, without_secrets};
+use language::{Kinds, Node, Role, Type};
 use serde_json::Value;
 use shown::Shown;
 use stages::catalog::Catalog;
-use stages::diagnostic::{is_secret_name, without_secrets};
-use stages::language::{Kinds, Node, Role, Type};
 
 /// What stands in for a secret that the file itself holds.
 const MASK: &str = "…";

@@ -6,8 +6,8 @@ mod exposure;
 
 pub use exposure::{FileExposure, file_exposure, report_exposure};
 
-use stages::diagnostic::SourceText;
-use stages::language::{Files, Unread};
+use language::diagnostic::SourceText;
+use language::{Files, Unread};
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};

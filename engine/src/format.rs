@@ -11,8 +11,8 @@ mod lines;
 
 use crate::document::{self, lex};
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
+use language::diagnostic::{Diagnostic, Diagnostics, SourceText};
 use lex::{Kind, Lexer};
-use stages::diagnostic::{Diagnostic, Diagnostics, SourceText};
 use std::sync::Arc;
 
 /// Why a text is left as it is.

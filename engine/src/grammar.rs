@@ -1,7 +1,7 @@
 //! The rows of the language that belong to the engine: everything that is not of one kind.
 
-use stages::expr::Roots;
-use stages::language::{Arg, Node, Prop, Type};
+use language::expr::Roots;
+use language::{Arg, Node, Prop, Type};
 use std::time::Duration;
 
 const DAY: u64 = 86_400;

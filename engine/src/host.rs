@@ -16,20 +16,18 @@ use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
+use kernel::env::Env;
+use kernel::fault::Fault;
+use language::Environment;
 use signals::SignalWatch;
 use stages::catalog::Catalog;
-use stages::contract::Fault;
-use stages::env::Env;
-use stages::fetch::Wire;
-use stages::language::Environment;
-use stages::store::{
-    self, Settings, Store, StoreFault, StoreTrouble, Stored, Synchronous, Watcher,
-};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::{self, Settings, Store, StoreFault, StoreTrouble, Stored, Synchronous, Watcher};
+use wire::Wire;
 
 /// How long a stop waits for requests and tasks when the store is broken.
 const BROKEN_GRACE: Duration = Duration::from_millis(500);

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Each arrow is one function in one module: [`document::parse`] (over every file: [`include::read`]),
-//! [`stages::language::check`] and
+//! [`language::check`] and
 //! [`spec::read`], [`plan::build`], [`run::open`](fn@run::open). [`load`] walks it up to the plan. Checking
 //! reports everything that is wrong in one run and never stops at the first; a [`plan::Plan`] in
 //! hand means that nothing is left to check, and what runs asserts it and does not check again.

@@ -4,10 +4,10 @@
 //! not JSON.
 
 use crate::report;
+use kernel::env::{Clock, SystemClock};
+use kernel::health::printable;
+use language::diagnostic::{Diagnostic, Severity};
 use serde_json::{Map, Value};
-use stages::diagnostic::{Diagnostic, Severity};
-use stages::env::{Clock, SystemClock};
-use stages::health::printable;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use tracing::field::{Field, Visit};

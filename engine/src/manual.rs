@@ -13,7 +13,7 @@ pub use explain::{explain, similar};
 pub use reference::reference;
 pub use schema::json_schema;
 
-use stages::language::{KindRow, Kinds, Node, Role};
+use language::{KindRow, Kinds, Node, Role};
 
 /// The whole table: the nodes at the top of a file, and the kinds of the roles.
 #[derive(Clone, Copy)]

@@ -9,11 +9,11 @@ pub use text::{MetricsForm, MetricsText};
 use crate::engine::Redriven;
 use crate::plan::Plan;
 use crate::run::Generation;
-use stages::event::Outcome;
-use stages::store::{DeadLetterWhat, DeliveryState};
+use kernel::event::Outcome;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use store::{DeadLetterWhat, DeliveryState};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

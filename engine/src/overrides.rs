@@ -1,7 +1,7 @@
 //! `--set PATH=VALUE`: a scalar of the file, replaced before it is checked.
 
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
-use stages::diagnostic::{Diagnostics, Rule};
+use language::diagnostic::{Diagnostics, Rule};
 
 /// Replaces the first argument of each node that a path names: `server.listen`,
 /// `sink.events-db.path`, `param.min-score`. A node on the way that does not stand is made.

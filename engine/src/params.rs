@@ -2,8 +2,8 @@
 //! checked like a value written at its place.
 
 use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::language::nearest;
+use language::diagnostic::{Diagnostics, Rule};
+use language::nearest;
 use std::collections::BTreeMap;
 
 /// Replaces every `(param)NAME`; one that names no `param` is reported.
@@ -85,7 +85,7 @@ fn unknown(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::diagnostic::SourceText;
+    use language::diagnostic::SourceText;
     use std::sync::Arc;
 
     fn applied(text: &str) -> (KdlDocument, Vec<String>) {
@@ -93,7 +93,7 @@ mod tests {
         let mut found = Diagnostics::new(source);
         let mut document = KdlDocument::parse_v2(text).expect("KDL");
         apply(&mut document, &mut found);
-        let told = |it: &stages::diagnostic::Diagnostic| {
+        let told = |it: &language::diagnostic::Diagnostic| {
             format!("{} {}", &text[it.labels[0].span.clone()], it.help.clone().unwrap_or_default())
         };
         let told = found.found().iter().map(told).collect();

@@ -26,16 +26,17 @@ use crate::spec::{
     Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
     OnUnknownType, PriorityRules, Server, Sink, Spec,
 };
+use kernel::event::Globals;
+use language::Context;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Expr, Template};
+use language::spanned::Span;
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{Shape, StoreShape, StreamShape};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::expr::{Expr, Template};
-use stages::language::{Context, Globals};
-use stages::spanned::Span;
-use stages::store::{BacklogLimit, OutboxLimits};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use store::{BacklogLimit, OutboxLimits};
 
 /// What one pipeline file comes to.
 #[derive(Debug, Clone)]
@@ -450,7 +451,7 @@ fn globals(spec: &Spec) -> Globals {
         param: serde_json::Value::Object(params.collect()),
         server: serde_json::json!({ "public_url": public_url }),
         pipeline: serde_json::json!({ "name": spec.name.value, "labels": spec.labels }),
-        zone: stages::time::zone(&spec.timezone),
+        zone: kernel::time::zone(&spec.timezone),
     }
 }
 
@@ -480,5 +481,5 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
 }
 
 fn reads_enrich(spec: &Spec) -> bool {
-    spec.priority.cases.iter().any(|it| it.1.value.uses(stages::expr::Root::Enrich))
+    spec.priority.cases.iter().any(|it| it.1.value.uses(language::expr::Root::Enrich))
 }

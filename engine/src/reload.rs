@@ -24,19 +24,19 @@ use crate::plan::{Plan, RunMode, outside};
 use crate::run::open::Opened;
 use crate::run::{self, Generation, GenerationTag, OpenContext};
 use crate::supervisor::Supervisor;
+use kernel::env::within;
+use kernel::fault::Fault;
+use kernel::health::{PartRole, Problem};
+use language::diagnostic::Diagnostic;
 use serde_json::json;
 use smol::Executor;
 use stages::catalog::Catalog;
-use stages::contract::Fault;
-use stages::diagnostic::Diagnostic;
-use stages::env::within;
-use stages::health::{PartRole, Problem};
-use stages::store::{Entry, Policy, ReloadRecord, Store};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use store::{Entry, Policy, ReloadRecord, Store};
 
 /// The longest that opening a generation may take.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -342,7 +342,7 @@ impl Reloader {
         self.record(&generation, "refused", String::new(), Some(findings)).await;
     }
 
-    fn config_health(&self) -> stages::health::PartHealth {
+    fn config_health(&self) -> kernel::health::PartHealth {
         self.engine.env.health.part(PartRole::Config, "")
     }
 
@@ -376,7 +376,7 @@ async fn open(
 ) -> Result<Opened, Fault> {
     let opening = run::open(plan, tag, context, earlier);
     within(&*context.env.clock, OPEN_MAX, opening).await.unwrap_or_else(|| {
-        let shown = stages::language::write_duration(OPEN_MAX);
+        let shown = kernel::time::write_duration(OPEN_MAX);
         Err(Fault::permanent(format!("opening the stages takes longer than {shown}")))
     })
 }

@@ -17,7 +17,7 @@ pub use sarif::sarif;
 pub use short::short;
 pub use terminal::{Colour, has_colour, to_output, to_terminal, width};
 
-use stages::diagnostic::{Diagnostic, Label, Severity, SourceText};
+use language::diagnostic::{Diagnostic, Label, Severity, SourceText};
 use std::ops::Range;
 
 /// A file and what was found in it and in what it names.
@@ -106,7 +106,7 @@ mod testing {
     //! Findings for the tests of the formats.
 
     use super::*;
-    use stages::diagnostic::{Diagnostics, Rule};
+    use language::diagnostic::{Diagnostics, Rule};
     use std::sync::Arc;
 
     pub(super) fn source(name: &str, text: &str) -> Arc<SourceText> {

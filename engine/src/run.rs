@@ -28,12 +28,12 @@ pub use target::Target;
 
 use crate::plan::Plan;
 use cache::Cache;
+use kernel::health::PartHealth;
+use kernel::time::Timestamp;
 use keys::KeyMemory;
 use limits::CallLimits;
 use smol::lock::Semaphore;
 use stages::contract::{Enricher, Route};
-use stages::health::PartHealth;
-use stages::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -3,9 +3,9 @@
 //! Time stands still while anything can go on without it, and then jumps to the next moment that
 //! someone waits for. So retries, timeouts and cooldowns take as long as they say, in no time.
 
+use kernel::env::{Clock, Env, Pending, Pools, Random};
+use kernel::time::Timestamp;
 use smol::Executor;
-use stages::env::{Clock, Env, Pending, Pools, Random};
-use stages::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};

@@ -8,15 +8,15 @@ mod read;
 pub use failure::{Backoff, Breaker, Curve, Defaults, Failure, Pace, PolicyNode, Retry, Trip};
 pub use read::read;
 
+use kernel::event::Priority;
+use language::expr::{Expr, Template};
+use language::spanned::{Span, Spanned};
+use language::{Needed, Setting};
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
-use stages::event::Priority;
-use stages::expr::{Expr, Template};
-use stages::language::{Needed, Setting};
-use stages::spanned::{Span, Spanned};
-use stages::store::BacklogLimit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use store::BacklogLimit;
 
 /// A name where it stands.
 pub type Name = Spanned<String>;

@@ -26,10 +26,10 @@ pub use report::{Ran, Report, run_all};
 pub use run::{Failed, Verdict, run};
 pub use variables::Variables;
 
-use stages::event::Outcome;
-use stages::expr::Expr;
-use stages::spanned::{Span, Spanned};
-use stages::time::Timestamp;
+use kernel::event::Outcome;
+use kernel::time::Timestamp;
+use language::expr::Expr;
+use language::spanned::{Span, Spanned};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

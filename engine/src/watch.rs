@@ -4,8 +4,8 @@
 //! the first save. Whether anything really changed is decided by content, not here.
 
 use event_listener::{Event as Signal, EventListener};
+use kernel::env::Clock;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use stages::env::Clock;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

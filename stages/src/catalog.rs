@@ -1,13 +1,14 @@
 //! Kinds by word, and the boxed twins that let a plan hold any of them.
 
 use crate::contract::{
-    Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Fault, Kind, NotifyKind,
-    OpenSource, Services, Shape, SinkKind, SourceKind,
+    Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
+    Services, Shape, SinkKind, SourceKind,
 };
-use crate::env::Pending;
-use crate::expr::Known;
-use crate::language::{Context, Fields, KindRow, Kinds, Needed, Role};
-use crate::spanned::Spanned;
+use kernel::env::Pending;
+use kernel::fault::Fault;
+use language::expr::Known;
+use language::spanned::Spanned;
+use language::{Context, Fields, KindRow, Kinds, Needed, Role};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -6,107 +6,22 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
-use crate::env::{Env, NoThread, Pending};
-use crate::event::Event;
-use crate::expr::{self, Known};
-use crate::fetch::Fetch;
-use crate::health::PartHealth;
-use crate::language::{Context, Environment, Fields, Globals, Needed, Node};
-use crate::spanned::Spanned;
-use crate::store::Stored;
+use kernel::env::{Env, Pending};
+use kernel::event::Event;
+use kernel::event::Globals;
+use kernel::fault::Fault;
+use kernel::health::PartHealth;
+use language::expr::{self, Known};
+use language::spanned::Spanned;
+use language::{Context, Environment, Fields, Needed, Node};
 use serde_json::Value;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Why a stage could not do its work.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
-    /// What it says about trying again.
-    pub class: FaultClass,
-    /// What went wrong, in words, without secrets.
-    pub reason: String,
-    /// What kind of trouble it was, for `retry on=`.
-    pub cause: Cause,
-    /// The other side's wish when to be called again.
-    pub retry_after: Option<Duration>,
-}
-
-/// What a fault says about trying again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultClass {
-    /// Trying again may help: a timeout, a broken connection, a busy service.
-    Transient,
-    /// Trying again will not help: the other side rejects this event.
-    Permanent,
-    /// Nothing sent there will be taken until somebody changes something: a wrong token, a missing
-    /// permission. It says nothing about the event.
-    Configuration,
-}
-
-/// What kind of trouble a fault was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// No answer in time.
-    Timeout,
-    /// No connection, or one that broke.
-    Connect,
-    /// An HTTP status.
-    Status(u16),
-    /// Anything else.
-    Other,
-}
-
-impl Cause {
-    /// The code of a part whose calls end like this.
-    pub fn code(self) -> &'static str {
-        match self {
-            Cause::Timeout => "timeout",
-            Cause::Connect => "unreachable",
-            Cause::Status(_) => "bad-answer",
-            Cause::Other => "fault",
-        }
-    }
-}
-
-impl Fault {
-    /// Trying again may help.
-    pub fn transient(cause: Cause, reason: impl Into<String>) -> Self {
-        Fault { class: FaultClass::Transient, reason: reason.into(), cause, retry_after: None }
-    }
-
-    /// Trying again will not help.
-    pub fn permanent(reason: impl Into<String>) -> Self {
-        let (class, cause) = (FaultClass::Permanent, Cause::Other);
-        Fault { class, reason: reason.into(), cause, retry_after: None }
-    }
-
-    /// Whether trying again may help.
-    pub fn is_transient(&self) -> bool {
-        self.class == FaultClass::Transient
-    }
-}
-
-impl FaultClass {
-    /// Its word in dead letters, the log and the API.
-    pub fn word(self) -> &'static str {
-        ["transient", "permanent", "configuration"][self as usize]
-    }
-}
-
-impl From<NoThread> for Fault {
-    fn from(fault: NoThread) -> Self {
-        Fault::transient(Cause::Other, fault.to_string())
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
+use store::Stored;
+use wire::Fetch;
 
 /// What stages share; lent by the engine to `open`.
 #[derive(Clone)]
@@ -475,9 +390,9 @@ pub struct StoreShape {
     /// How long a transaction waits for more.
     pub linger: Duration,
     /// How hard a commit is.
-    pub synchronous: crate::store::Synchronous,
+    pub synchronous: store::Synchronous,
     /// Retention.
-    pub policy: crate::store::Policy,
+    pub policy: store::Policy,
     /// Whether it keeps messages as they were received, also where `map` takes a part of them.
     pub keeps_raw: bool,
 }

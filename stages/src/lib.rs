@@ -2,23 +2,13 @@
 
 pub mod catalog;
 pub mod contract;
-pub mod diagnostic;
-pub mod env;
-pub mod event;
-pub mod expr;
-pub mod fetch;
-pub mod health;
-pub mod language;
-mod literal;
 mod notifiers;
+mod request;
 pub mod signature;
 mod sinks;
 mod sources;
-pub mod spanned;
-pub mod store;
 #[cfg(test)]
 mod testing;
-pub mod time;
 mod transforms;
 
 /// A notifier that stands in for those that leave the machine, when a pipeline is only tried out:

@@ -3,9 +3,9 @@
 //! All schemes are HMAC-SHA-256 (RFC 2104) over the bytes as received, compared in constant time
 //! by `ring`. What is asked first is what costs nothing: whether the headers are there.
 
-use crate::time::Timestamp;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kernel::time::Timestamp;
 use ring::{digest, hmac};
 use std::fmt;
 use std::time::Duration;

@@ -16,6 +16,6 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
 }
 
 /// What a kind answers whose sinks the engine runs itself.
-fn not_opened(word: &str) -> crate::contract::Fault {
-    crate::contract::Fault::permanent(format!("the engine runs a sink of kind `{word}` itself"))
+fn not_opened(word: &str) -> kernel::fault::Fault {
+    kernel::fault::Fault::permanent(format!("the engine runs a sink of kind `{word}` itself"))
 }

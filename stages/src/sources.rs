@@ -7,8 +7,8 @@ mod lines;
 mod stdin;
 
 use crate::catalog::Catalog;
-use crate::diagnostic::{Diagnostics, Rule};
-use crate::spanned::Spanned;
+use language::diagnostic::{Diagnostics, Rule};
+use language::spanned::Spanned;
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog

@@ -1,47 +1,21 @@
 //! A small world for the tests of kinds: events, a clock that stands still, a fake outside.
 
-use crate::contract::{Closed, Emit, Fault, Kind, Message, Outgoing, Services};
-use crate::diagnostic::{Diagnostics, SourceText};
-use crate::env::{Clock, Env, Pending, Pools, Random};
-use crate::event::{Body, DataAt, Envelope, Event, Priority};
-use crate::fetch::{Fetch, FetchRequest, FetchResponse};
-use crate::health::PartRole;
-use crate::language::{Context, Environment, Fields, Files, Globals};
-use crate::store::Stored;
-use crate::time::Timestamp;
-use serde_json::{Map, Value, json};
+use crate::contract::{Closed, Emit, Kind, Message, Outgoing, Services};
+use kernel::env::{Env, Pending, Pools, Random};
+use kernel::event::Globals;
+use kernel::fault::Fault;
+use kernel::health::PartRole;
+use kernel::testing::StillClock;
+pub(crate) use kernel::testing::{event, globals};
+use language::diagnostic::{Diagnostics, SourceText};
+use language::{Context, Environment, Fields, Files};
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Time that moves only when someone sleeps.
-#[derive(Default)]
-pub(crate) struct StillClock {
-    passed: Mutex<Duration>,
-}
-
-impl StillClock {
-    /// Lets time pass.
-    pub(crate) fn pass(&self, duration: Duration) {
-        *self.passed.lock().unwrap() += duration;
-    }
-}
-
-impl Clock for StillClock {
-    fn monotonic(&self) -> Duration {
-        *self.passed.lock().unwrap()
-    }
-
-    fn wall(&self) -> Timestamp {
-        Timestamp::parse("2026-01-01T10:00:00Z").unwrap().plus(self.monotonic())
-    }
-
-    fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
-        *self.passed.lock().unwrap() += duration;
-        Box::pin(smol::future::yield_now())
-    }
-}
+use store::Stored;
+use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Answers from a list and remembers what it was asked.
 #[derive(Default)]
@@ -94,10 +68,10 @@ impl Environment for Variables {
 struct FakeFiles<'a>(&'a [(&'a str, &'a str)], &'a Path);
 
 impl Files for FakeFiles<'_> {
-    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, crate::language::Unread> {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, language::Unread> {
         let found = self.0.iter().find(|it| it.0 == path).ok_or_else(|| {
             let reason = "there is no such file".to_owned();
-            crate::language::Unread { is_outside: false, reason }
+            language::Unread { is_outside: false, reason }
         })?;
         Ok(Arc::new(SourceText { name: path.to_owned(), text: found.1.to_owned() }))
     }
@@ -154,45 +128,9 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
     }
 }
 
-/// What expressions read besides an event.
-pub(crate) fn globals() -> Arc<Globals> {
-    Arc::new(Globals {
-        zone: None,
-        param: json!({ "limit": 3 }),
-        server: json!({ "public_url": "http://127.0.0.1:8600" }),
-        pipeline: json!({ "name": "door", "labels": { "site": "home" } }),
-    })
-}
-
 /// Services of a world without an outside.
 pub(crate) fn alone() -> Services {
     services(Arc::new(FakeFetch::default()))
-}
-
-/// An event with this payload, five seconds old.
-pub(crate) fn event(data: Value) -> Event {
-    let text = data.to_string();
-    let time = Timestamp::parse("2026-01-01T09:59:55Z").unwrap();
-    Event {
-        seq: 41,
-        generation: 3,
-        envelope: Envelope {
-            id: "e-1".into(),
-            kind: "door.bell".into(),
-            source: "gate".into(),
-            subject: "front".into(),
-            time,
-            received: time.plus(Duration::from_secs(1)),
-            priority: Priority::High,
-            correlation_id: Some("c-1".into()),
-            parent_id: None,
-        },
-        body: Body { bytes: text.clone().into_bytes().into(), data: DataAt::Slice(0..text.len()) },
-        data: Arc::new(data),
-        raw: None,
-        enrich: Map::new(),
-        globals: globals(),
-    }
 }
 
 pub(crate) fn outgoing(data: Value) -> Outgoing {

@@ -6,8 +6,8 @@ mod metadata;
 mod set;
 
 use crate::catalog::Catalog;
-use crate::expr::Roots;
-use crate::language::{Arg, Node, Prop, Type};
+use language::expr::Roots;
+use language::{Arg, Node, Prop, Type};
 use std::time::Duration;
 
 const AGE: Type = Type::Duration(Duration::from_millis(10), Duration::from_secs(30 * 86_400));

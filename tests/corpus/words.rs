@@ -2,8 +2,8 @@
 
 use engine::grammar;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
+use language::{Arity, Kinds, Node, Role, Type, value_text_span};
 use stages::catalog::Catalog;
-use stages::language::{Arity, Kinds, Node, Role, Type, value_text_span};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -173,7 +173,7 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            let many = |it: &&stages::language::Arg| matches!(it.arity, Arity::Some | Arity::Any);
+            let many = |it: &&language::Arg| matches!(it.arity, Arity::Some | Arity::Any);
             let arg = row.args.get(index).or_else(|| row.args.last().filter(many));
             index += 1;
             let Some(arg) = arg else { continue };

@@ -12,21 +12,21 @@ use engine::plan::RunMode;
 use engine::reload::{self, EngineParts, PipelineFile, Reloader};
 use engine::run::OpenContext;
 use engine::simulate::Simulation;
+use kernel::env::{Clock, Pending};
+use kernel::fault::{Cause, Fault};
+use kernel::health::HealthState;
+use kernel::time::Timestamp;
 use serde_json::Value;
 use smol::Executor;
 use stages::catalog::Catalog;
-use stages::contract::{Cause, Fault};
-use stages::env::{Clock, Pending};
-use stages::fetch::{Fetch, FetchRequest, FetchResponse};
-use stages::health::HealthState;
-use stages::store::{self, Settings, Stored, Synchronous, Watcher};
-use stages::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::{self, Settings, Stored, Synchronous, Watcher};
 use tempfile::TempDir;
+use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp(1_767_225_600_000_000);

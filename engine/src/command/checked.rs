@@ -5,8 +5,8 @@ use crate::files::Place;
 use crate::load::{self, ProcessEnvironment, Read};
 use crate::plan::Plan;
 use crate::report;
+use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;
-use stages::diagnostic::Diagnostic;
 use std::path::Path;
 
 /// What a file without mistakes comes to. Anything else is told, and answered with the exit code.

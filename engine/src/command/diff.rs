@@ -8,11 +8,11 @@ use crate::load::{self, ProcessEnvironment};
 use crate::plan::{Diff, Plan, Secrets};
 use crate::report;
 use clap::{Args, ValueEnum};
+use kernel::env::Env;
 use stages::catalog::Catalog;
-use stages::env::Env;
-use stages::fetch::{Fetch, FetchRequest, Wire};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use wire::{Fetch, FetchRequest, Wire};
 
 /// How long a running engine may take to answer.
 const LIVE_TIMEOUT: Duration = Duration::from_secs(10);

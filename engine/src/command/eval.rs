@@ -4,10 +4,10 @@ mod given;
 
 use crate::report;
 use clap::Args;
+use kernel::env::{Clock, Random, SystemClock};
+use language::diagnostic::{Diagnostics, Rule, SourceText};
+use language::expr::{Expr, Problem, Roots, Scope, Template};
 use serde_json::Value;
-use stages::diagnostic::{Diagnostics, Rule, SourceText};
-use stages::env::{Clock, Random, SystemClock};
-use stages::expr::{Expr, Problem, Roots, Scope, Template};
 use std::sync::Arc;
 
 #[derive(Debug, Args)]

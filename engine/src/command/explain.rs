@@ -4,8 +4,8 @@ use crate::grammar;
 use crate::manual::{self, Language};
 use crate::report;
 use clap::Args;
+use language::diagnostic::Rule;
 use stages::catalog::Catalog;
-use stages::diagnostic::Rule;
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {

@@ -128,7 +128,7 @@ fn formatted(bytes: &[u8], name: &str) -> Result<(String, String), Ending> {
     }
 }
 
-fn told(found: &[stages::diagnostic::Diagnostic]) -> Ending {
+fn told(found: &[language::diagnostic::Diagnostic]) -> Ending {
     report::to_terminal(&report::human(found, report::has_colour(), report::width()));
     Ending::Found
 }

@@ -6,7 +6,7 @@ mod templates;
 
 use crate::report;
 use clap::Args;
-use stages::language::{as_name, is_name};
+use language::{as_name, is_name};
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use super::lex::{Kind, Token};
 use super::mend::Mended;
-use stages::diagnostic::{Diagnostics, Rule};
+use language::diagnostic::{Diagnostics, Rule};
 
 struct Line {
     number: usize,

@@ -4,7 +4,7 @@
 //! beside the values decide here and not the table.
 
 use super::lex::{Kind, Lexer, Token};
-use stages::diagnostic::{Diagnostics, may_be_secret_name};
+use language::diagnostic::{Diagnostics, may_be_secret_name};
 use std::ops::Range;
 
 /// Hides every value of a secret name.
@@ -105,7 +105,7 @@ fn is_annotation(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::diagnostic::SourceText;
+    use language::diagnostic::SourceText;
     use std::sync::Arc;
 
     fn masked(text: &str) -> String {

@@ -4,7 +4,7 @@ fn source(text: &str) -> Arc<SourceText> {
     Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() })
 }
 
-fn found(text: &str) -> Vec<stages::diagnostic::Diagnostic> {
+fn found(text: &str) -> Vec<language::diagnostic::Diagnostic> {
     let source = source(text);
     let mut diagnostics = Diagnostics::new(source.clone());
     let document = parse(&source, &mut diagnostics);

@@ -8,8 +8,8 @@ use super::lex::{Kind, Lexer, Token};
 use super::mend::Mended;
 use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
+use language::diagnostic::{Diagnostics, Rule};
 use slip::Statement;
-use stages::diagnostic::{Diagnostics, Rule};
 use std::collections::BTreeSet;
 
 /// How often a text is mended and parsed again for one more finding, by its length.

@@ -1,6 +1,6 @@
 //! What a bare word seems to be.
 
-use stages::language::{nearest, parse_bytes, parse_duration, parse_rate};
+use language::{nearest, parse_bytes, parse_duration, parse_rate};
 
 /// Whether KDL reads this as a number.
 pub(super) fn is_number(word: &str) -> bool {

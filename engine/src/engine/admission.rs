@@ -2,7 +2,7 @@
 
 use super::{Engine, Unavailable};
 use crate::spec::Overflow;
-use stages::language::write_bytes;
+use language::write_bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Engine {
                 }
             }
         };
-        let in_time = stages::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
+        let in_time = kernel::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
         in_time.unwrap_or_else(|| {
             let waited = ROOM_MAX.as_secs();
             let reason =

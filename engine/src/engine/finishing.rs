@@ -4,11 +4,11 @@
 use super::Engine;
 use crate::metrics::Fate;
 use crate::run::walk::{KeptStage, Verdict, Walk};
+use kernel::event::Event;
 use serde_json::Value;
-use stages::event::Event;
-use stages::store::{Entry, InboxRow, Receipt, StoreFault};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
+use store::{Entry, InboxRow, Receipt, StoreFault};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.

@@ -9,10 +9,10 @@ use crate::run::Generation;
 use crate::run::keys::Reservation;
 use crate::run::walk::{Verdict, Walk};
 use crate::spec::Overflow;
-use stages::event::{Event, Priority};
-use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
-use stages::time::Timestamp;
+use kernel::event::{Event, Priority};
+use kernel::time::Timestamp;
 use std::sync::Arc;
+use store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.

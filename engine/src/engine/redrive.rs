@@ -3,11 +3,11 @@
 
 use super::ingest::Submission;
 use super::{Answer, Arrival, Engine, Unavailable};
+use kernel::event::Event;
+use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
-use stages::diagnostic::is_secret_name;
-use stages::event::Event;
-use stages::store::{DeadLetter, DeadLetterWhat, Entry, Receipt};
 use std::sync::Arc;
+use store::{DeadLetter, DeadLetterWhat, Entry, Receipt};
 
 /// What became of a dead letter that was tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::shown::Shown;
 use crate::plan::{Layer, Policy, Role, layers, resolve};
 use crate::spec::{Backoff, Breaker, Curve, Failure, Name, Pace, Spec, Trip};
 use kdl::{KdlEntry, KdlValue};
-use stages::language::write_duration;
+use kernel::time::write_duration;
 
 const PARTS: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency"];
 

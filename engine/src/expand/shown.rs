@@ -2,8 +2,8 @@
 
 use crate::plan::Outline;
 use kdl::{KdlEntry, KdlIdentifier, KdlValue};
+use language::Role;
 use serde_json::{Map, Value, json};
-use stages::language::Role;
 
 /// A node with where it comes from.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 use super::*;
 use crate::files::Place;
 use crate::load;
-use stages::diagnostic::SourceText;
-use stages::language::Environment;
+use language::Environment;
+use language::diagnostic::SourceText;
 use std::path::Path;
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Files that more people may read or change than a pipeline's secrets and rules are meant for.
 
-use stages::health::{Health, PartHealth, PartRole, Problem};
+use kernel::health::{Health, PartHealth, PartRole, Problem};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_file_that_is_too_open_is_reported_until_it_is_not_or_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(stages::env::SystemClock::default());
+        let clock = Arc::new(kernel::env::SystemClock::default());
         let health = Health::new(clock);
         let paths = ["a.kdl", "b.kdl", "token"].map(|it| folder.path().join(it));
         for path in &paths {

@@ -3,7 +3,7 @@
 use super::{Bond, Edge, Graph, Node, Phase, printable};
 use crate::plan::Plan;
 use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, Spec};
-use stages::language::write_duration;
+use kernel::time::write_duration;
 use std::collections::BTreeMap;
 
 impl Graph {

@@ -70,7 +70,7 @@ pub(super) async fn at_stop(engine: &Engine) {
 /// Says what a run with `--once` did.
 pub(super) fn after_once(engine: &Engine, took: Duration) {
     let metrics = &engine.metrics;
-    let took = stages::language::write_duration(Duration::from_millis(
+    let took = kernel::time::write_duration(Duration::from_millis(
         u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     ));
     tracing::info!(

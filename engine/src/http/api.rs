@@ -13,7 +13,7 @@ pub(super) use health::ready;
 
 use crate::http::app::App;
 use serde_json::json;
-use stages::store::{StoreFault, StoreTrouble};
+use store::{StoreFault, StoreTrouble};
 use tide::{Response, StatusCode};
 
 /// What the events or letters of one page may hold, in bytes. A page that would hold more ends

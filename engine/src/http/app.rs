@@ -15,16 +15,17 @@ use crate::plan::diff::{Diff, PartFate, PlanRole};
 use crate::reload::Status;
 use crate::run::Generation;
 use crate::spec::Server;
+use kernel::fault::Fault;
+use kernel::health::{HealthPart, PartRole, Problem};
+use language::{Environment, ServedHost};
 use smol::lock::Semaphore;
-use stages::contract::{Fault, Route, StreamShape};
-use stages::fetch::Fetch;
-use stages::health::{HealthPart, PartRole, Problem};
-use stages::language::{Environment, ServedHost};
-use stages::store::{Stored, write_summary};
+use stages::contract::{Route, StreamShape};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use store::{Stored, write_summary};
+use wire::Fetch;
 
 /// Most events read from the store at once, to fill the ring of a stream that is new.
 const FILL: usize = 1000;

@@ -1,10 +1,10 @@
 //! The store as streams read it: in chunks, on connections that come back whatever happens.
 
 use crate::http::sse::{Backlog, BacklogChunk, CHUNK, CHUNK_BYTES};
-use stages::env::Pending;
-use stages::store::{Reader, Store};
+use kernel::env::Pending;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use store::{Reader, Store};
 
 /// What a client reads whose position lies before the ring's range.
 pub(super) struct StoreBacklog(pub(super) Store);

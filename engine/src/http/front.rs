@@ -20,9 +20,9 @@ use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use crate::plan::SourcePlan;
+use kernel::env::Pending;
+use language::nearest;
 use stages::contract::Route;
-use stages::env::Pending;
-use stages::language::nearest;
 
 /// The largest body of a request that is no event.
 const BODY_MAX: usize = 1 << 16;

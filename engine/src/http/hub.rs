@@ -5,10 +5,10 @@
 //! finds what it misses in the store, where everything up to the range's end is committed.
 
 use event_listener::{Event, EventListener};
-use stages::store::Stored;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use store::Stored;
 
 /// What the ring of one stream may hold, in bytes; each event counts with its frame.
 const RING_BYTES: usize = 8 << 20;

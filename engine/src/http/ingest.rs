@@ -14,9 +14,9 @@ use crate::http::wire::response::Reply;
 use crate::intake::Refusal;
 use crate::plan::{SourcePlan, Violation};
 use forms::{Form, ITEMS_MAX};
+use language::write_bytes;
 use serde_json::{Map, Value, json};
 use stages::contract::Route;
-use stages::language::write_bytes;
 use stages::signature::{Signature, Signed, Unsigned};
 use std::sync::Arc;
 

@@ -2,10 +2,10 @@
 
 use crate::http::listener::Server;
 use crate::http::service::Site;
+use kernel::env::Pending;
+use kernel::fault::{Cause, Fault};
 use smol::Executor;
 use smol::net::TcpListener;
-use stages::contract::{Cause, Fault};
-use stages::env::Pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use crate::http::wire::hosts::HostList;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use event_listener::{Event, EventListener};
-use stages::env::{Clock, Pending};
+use kernel::env::{Clock, Pending};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 

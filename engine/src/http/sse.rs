@@ -6,14 +6,14 @@ use crate::http::query;
 use crate::http::timer::Timer;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{Content, Feed, Reply};
+use kernel::env::{Clock, Pending};
+use kernel::event::Priority;
+use kernel::health::{self, PartHealth};
 use smol::lock::Semaphore;
-use stages::env::{Clock, Pending};
-use stages::event::Priority;
-use stages::health::{self, PartHealth};
-use stages::store::Stored;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::Stored;
 
 /// The store, as far as a client behind the ring needs it.
 pub trait Backlog: Send + Sync {

@@ -1,6 +1,6 @@
 //! A deadline that is moved often and rarely reached.
 
-use stages::env::{Clock, Pending};
+use kernel::env::{Clock, Pending};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;

@@ -3,10 +3,11 @@
 use super::texts::{Texts, with_chain};
 use crate::document;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
+use kernel::pattern::glob_fits;
+use language::diagnostic::{Diagnostic, Diagnostics, Rule, SourceText};
+use language::spanned::Span;
+use language::{Files, Unread, nearest};
 use miette::SourceSpan;
-use stages::diagnostic::{Diagnostic, Diagnostics, Rule, SourceText};
-use stages::language::{Files, Unread, glob_fits, nearest};
-use stages::spanned::Span;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

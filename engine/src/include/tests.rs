@@ -3,9 +3,9 @@ use crate::files::Place;
 use crate::load;
 use crate::plan::RunMode;
 use crate::report;
+use language::Environment;
+use language::diagnostic::SourceText;
 use stages::catalog::Catalog;
-use stages::diagnostic::SourceText;
-use stages::language::Environment;
 use std::path::Path;
 use std::sync::Arc;
 

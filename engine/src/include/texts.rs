@@ -1,6 +1,6 @@
 //! The texts of a pipeline, laid one behind the other.
 
-use stages::diagnostic::{Diagnostic, Label, SourceText};
+use language::diagnostic::{Diagnostic, Label, SourceText};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

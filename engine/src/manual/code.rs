@@ -1,6 +1,6 @@
 //! A page for every code: what it means, a file that raises it, how that is repaired.
 
-use stages::diagnostic::{Diagnostic, Rule, Severity};
+use language::diagnostic::{Diagnostic, Rule, Severity};
 
 /// A longer example says less than its report.
 const LINES_MAX: usize = 60;

@@ -1,8 +1,8 @@
 //! What a word means: a code, a node, a kind, a property.
 
 use super::{Language, reference, rows};
-use stages::diagnostic::Rule;
-use stages::language::{KindRow, Node, nearest};
+use language::diagnostic::Rule;
+use language::{KindRow, Node, nearest};
 
 /// The manual's pages of codes, as far as they were written when this was built.
 const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
@@ -150,8 +150,8 @@ fn grouped<'p>(places: impl Iterator<Item = &'p Place>) -> String {
 mod tests {
     use super::*;
     use crate::grammar;
+    use language::{Kinds, Role};
     use stages::catalog::Catalog;
-    use stages::language::{Kinds, Role};
 
     fn told(words: &str) -> String {
         let catalog = Catalog::built_in();

@@ -1,8 +1,8 @@
 //! The reference of every node, as Markdown.
 
 use super::{Language, rows};
-use stages::expr::Roots;
-use stages::language::{Arity, KindRow, Node, Type, usage};
+use language::expr::Roots;
+use language::{Arity, KindRow, Node, Type, usage};
 use std::collections::BTreeMap;
 
 const HEAD: &str = "# Reference

@@ -6,8 +6,8 @@
 //! value stands for itself.
 
 use super::{Language, rows};
+use language::{Arg, Arity, KindRow, Node, Prop, Type, usage};
 use serde_json::{Map, Value, json};
-use stages::language::{Arg, Arity, KindRow, Node, Prop, Type, usage};
 
 const FORM: &str = "A pipeline file as JSON: a list of nodes. A node is \
     {\"node\": NAME, \"args\": [...], \"props\": {...}, \"children\": [...]}, in which what is \

@@ -1,9 +1,9 @@
 //! No two stages want the same route or file.
 
 use crate::spec::Spec;
+use language::diagnostic::{Diagnostics, Rule};
+use language::spanned::{Span, Spanned};
 use stages::contract::Claim;
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::spanned::{Span, Spanned};
 use std::collections::HashMap;
 use std::path::Path;
 

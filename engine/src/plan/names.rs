@@ -1,8 +1,8 @@
 //! Every name stands for one thing, and every reference for a name.
 
 use crate::spec::{Name, Spec};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::language::nearest;
+use language::diagnostic::{Diagnostics, Rule};
+use language::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How deep policies may build on each other.
@@ -220,7 +220,7 @@ pub(crate) fn unknown(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::spanned::Spanned;
+    use language::spanned::Spanned;
 
     #[test]
     fn a_long_list_of_names_is_cut() {

@@ -2,8 +2,8 @@
 
 use crate::document::block_behind;
 use crate::spec::Enrichment;
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::spanned::Span;
+use language::diagnostic::{Diagnostics, Rule};
+use language::spanned::Span;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 

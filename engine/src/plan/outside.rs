@@ -1,9 +1,9 @@
 //! What the file takes from outside: variables that must be set, the address to listen on.
 
 use crate::spec::{Name, Server, Spec};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::language::{Context, Setting, Unset};
-use stages::spanned::Spanned;
+use language::diagnostic::{Diagnostics, Rule};
+use language::spanned::Spanned;
+use language::{Context, Setting, Unset};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

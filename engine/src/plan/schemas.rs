@@ -2,10 +2,11 @@
 
 use crate::spec::{Name, Validate};
 use jsonschema::{Retrieve, Uri, Validator};
+use kernel::pattern::glob_fits;
+use language::diagnostic::{Rule, SourceText};
+use language::{Context, nearest};
 use serde_json::Value;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use stages::diagnostic::{Rule, SourceText};
-use stages::language::{Context, glob_fits, nearest};
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
@@ -167,7 +168,7 @@ fn broken<'a>(
     of: &str,
     reason: &str,
     context: &'a mut Context<'_>,
-) -> &'a mut stages::diagnostic::Diagnostic {
+) -> &'a mut language::diagnostic::Diagnostic {
     let message = format!("cannot use the schema for {of}: {reason}");
     context
         .diagnostics
@@ -176,7 +177,7 @@ fn broken<'a>(
         .help("put it right in that file: a schema is JSON Schema, in JSON without comments")
 }
 
-fn frame_key(found: &mut stages::diagnostic::Diagnostic, source: &Arc<SourceText>, key: &str) {
+fn frame_key(found: &mut language::diagnostic::Diagnostic, source: &Arc<SourceText>, key: &str) {
     let quoted = format!("\"{key}\"");
     if let Some(at) = source.text.find(&quoted).filter(|_| !key.is_empty()) {
         found.frame(source.clone(), at..at + quoted.len(), "here");

@@ -4,8 +4,8 @@
 //! Never: a secret's value. Fingerprints are keyed by this process and never leave it.
 
 use crate::spec::Spec;
+use language::{Environment, Setting, Unset};
 use siphasher::sip::SipHasher13;
-use stages::language::{Environment, Setting, Unset};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::PathBuf;

@@ -5,8 +5,8 @@
 
 use super::policy::{self, Policy, Role};
 use crate::spec::{Enrichment, Name, Spec};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::language::write_duration;
+use kernel::time::write_duration;
+use language::diagnostic::{Diagnostics, Rule};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ fn together(spec: &Spec, chain: &[&Timed<'_>], limit: Duration, diagnostics: &mu
     label_limit(spec, found);
 }
 
-fn label_limit(spec: &Spec, found: &mut stages::diagnostic::Diagnostic) {
+fn label_limit(spec: &Spec, found: &mut language::diagnostic::Diagnostic) {
     let limit = &spec.limits.event_timeout;
     // The built-in one stands nowhere.
     if !limit.span.is_empty() {

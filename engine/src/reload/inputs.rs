@@ -4,7 +4,7 @@
 //! nothing would say which file it is about, nor that it is whole again.
 
 use crate::load::FileInputs;
-use stages::health::{Health, HealthPart, PartRole, Problem};
+use kernel::health::{Health, HealthPart, PartRole, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Findings as annotations of a GitHub workflow, errors first.
 
 use super::{Checked, all, count, primary, word};
-use stages::diagnostic::{Diagnostic, Severity};
+use language::diagnostic::{Diagnostic, Severity};
 
 /// GitHub shows so many errors and so many warnings of one step, and drops the rest silently.
 const SHOWN_MAX: usize = 10;
@@ -61,7 +61,7 @@ fn property(text: &str) -> String {
 mod tests {
     use super::super::testing::source;
     use super::*;
-    use stages::diagnostic::{Diagnostics, Rule};
+    use language::diagnostic::{Diagnostics, Rule};
 
     fn shown(name: &str, text: &str, count: usize, label: &str) -> String {
         let mut found = Diagnostics::new(source(name, text));

@@ -1,8 +1,8 @@
 //! Findings as the terminal shows them: each with its lines and what to do.
 
 use super::place;
+use language::diagnostic::{Diagnostic, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use stages::diagnostic::{Diagnostic, Severity};
 use std::fmt::Write;
 
 /// Most findings that the terminal shows; nobody reads on.
@@ -42,7 +42,7 @@ fn shown(found: &[Diagnostic]) -> Vec<&Diagnostic> {
 mod tests {
     use super::super::testing;
     use super::*;
-    use stages::diagnostic::{Diagnostics, Rule};
+    use language::diagnostic::{Diagnostics, Rule};
 
     #[test]
     fn people_see_every_frame() {

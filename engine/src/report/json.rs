@@ -1,8 +1,8 @@
 //! Findings as one JSON object. `format_version` names its shape: a minor version only adds.
 
 use super::{Checked, all, count, range, word};
+use language::diagnostic::{Diagnostic, Edit, Severity, SourceText};
 use serde_json::{Value, json};
-use stages::diagnostic::{Diagnostic, Edit, Severity, SourceText};
 use std::ops::Range;
 
 /// Findings as one JSON object on one line.

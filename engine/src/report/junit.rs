@@ -1,7 +1,7 @@
 //! Findings as a JUnit report: a suite a file, a failure an error.
 
 use super::{Checked, count, place};
-use stages::diagnostic::{Diagnostic, Severity};
+use language::diagnostic::{Diagnostic, Severity};
 
 /// One `testsuite` a file. Errors are failures, warnings the output of a case that passes, and a
 /// file without findings is one case that passes.

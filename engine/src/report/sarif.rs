@@ -2,9 +2,9 @@
 
 use super::{Checked, Position, all, further, primary, range, word};
 use crate::manual;
+use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use serde_json::{Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
-use stages::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::path::{Component, Path};
@@ -168,7 +168,7 @@ fn encoded(part: &str) -> String {
 mod tests {
     use super::super::testing;
     use super::*;
-    use stages::diagnostic::Diagnostics;
+    use language::diagnostic::Diagnostics;
 
     fn log(files: &[Checked], unread: &[String]) -> Value {
         serde_json::from_str(&sarif(files, Path::new("/project"), unread)).expect("JSON")

@@ -5,7 +5,7 @@ use super::{Checked, all, place};
 /// One line a finding: `a.kdl:4:9: E0201 message`.
 pub fn short(files: &[Checked]) -> String {
     let line = |it| {
-        let message: &stages::diagnostic::Diagnostic = it;
+        let message: &language::diagnostic::Diagnostic = it;
         let text = message.message.replace('\n', " ");
         format!("{}: {} {text}\n", place(message), message.rule.code())
     };

@@ -4,12 +4,13 @@
 use super::cache::Cache;
 use super::{OpenStage, condition};
 use crate::plan::{Policy, StagePlan};
+use kernel::env::{Env, within};
+use kernel::event::{Event, Outcome};
+use kernel::fault::{Cause, Fault, FaultClass};
+use kernel::time::Timestamp;
+use language::expr::Scope;
 use smol::lock::Semaphore;
-use stages::contract::{Addition, Cause, Enricher, Fault, FaultClass};
-use stages::env::{Env, within};
-use stages::event::{Event, Outcome};
-use stages::expr::Scope;
-use stages::time::Timestamp;
+use stages::contract::{Addition, Enricher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;

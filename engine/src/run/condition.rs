@@ -1,7 +1,7 @@
 //! What the end of a call says about the health of the stage or target that made it.
 
-use stages::contract::{Fault, FaultClass};
-use stages::health::{PartHealth, Problem};
+use kernel::fault::{Fault, FaultClass};
+use kernel::health::{PartHealth, Problem};
 
 /// The code of a part whose credentials are rejected.
 pub const UNAUTHORIZED: &str = "unauthorized";

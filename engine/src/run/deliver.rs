@@ -14,16 +14,17 @@ use crate::engine::{Engine, OutboxSeat};
 use crate::plan::Policy;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use kernel::env::{Pending, within};
+use kernel::event::Event;
+use kernel::event::Globals;
+use kernel::fault::{Cause, Fault};
 use serde_json::{Map, Value};
-use stages::contract::{Cause, Fault, Outgoing};
-use stages::env::{Pending, within};
-use stages::event::Event;
-use stages::language::Globals;
-use stages::store::{Delivery, DueLimits, Entry, StoreFault, Stored};
+use stages::contract::Outgoing;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use store::{Delivery, DueLimits, Entry, StoreFault, Stored};
 
 /// Deliveries taken out of the outbox at once.
 const CHUNK: DueLimits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
@@ -267,7 +268,7 @@ async fn call(engine: &Engine, target: &Target, outgoing: Outgoing) -> Result<()
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
         None => {
-            let shown = stages::language::write_duration(timeout);
+            let shown = kernel::time::write_duration(timeout);
             Err(Fault::transient(Cause::Timeout, format!("no answer within {shown}")))
         }
     }

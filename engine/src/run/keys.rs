@@ -3,8 +3,8 @@
 
 use super::rate::RateLimiter;
 use crate::spec::{self, Passing};
+use kernel::event::Envelope;
 use siphasher::sip::SipHasher13;
-use stages::event::Envelope;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -166,11 +166,11 @@ fn identity(source: &str, id: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::event::Priority;
-    use stages::expr::{Expr, Roots};
-    use stages::language::parse_rate;
-    use stages::spanned::Spanned;
-    use stages::time::Timestamp;
+    use kernel::event::Priority;
+    use kernel::time::Timestamp;
+    use language::expr::{Expr, Roots};
+    use language::parse_rate;
+    use language::spanned::Spanned;
 
     fn event(id: &str) -> Envelope {
         Envelope {

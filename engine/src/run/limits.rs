@@ -3,7 +3,7 @@
 use super::breaker::CircuitBreaker;
 use super::rate::RateLimiter;
 use crate::plan::Policy;
-use stages::env::Clock;
+use kernel::env::Clock;
 use std::sync::Arc;
 
 /// The limits on the calls of one stage or target. Each may be shared with the generation before,

@@ -8,18 +8,19 @@ use super::target::{Target, TargetKind};
 use super::{Generation, OpenStage};
 use crate::plan::diff::{Diff, PartFate, PartState, PlanRole};
 use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
+use kernel::env::Env;
+use kernel::fault::Fault;
+use kernel::health::PartRole;
+use language::Environment;
 use smol::lock::Semaphore;
 use stages::catalog::SourceSpec;
 use stages::contract::{
-    DynDeliver, DynNotify, DynSource, Enricher, Fault, OpenSource, Route, Services, Shape,
+    DynDeliver, DynNotify, DynSource, Enricher, OpenSource, Route, Services, Shape,
 };
-use stages::env::Env;
-use stages::fetch::Fetch;
-use stages::health::PartRole;
-use stages::language::Environment;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use wire::Fetch;
 
 /// What stages, sources and targets are opened with.
 #[derive(Clone)]

@@ -58,7 +58,7 @@ impl RateLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::language::parse_rate;
+    use language::parse_rate;
 
     fn pace(rate: &str, burst: u32) -> RateLimiter {
         RateLimiter::new(spec::Pace { rate: parse_rate(rate).expect("a rate"), burst })

@@ -2,10 +2,10 @@
 
 use super::stop::StopSignal;
 use crate::engine::{Arrival, Engine};
+use kernel::env::Pending;
+use kernel::event::Globals;
 use serde_json::{Value, json};
 use stages::contract::{Closed, Emit, Message, MessageOrigin};
-use stages::env::Pending;
-use stages::language::Globals;
 use std::sync::Arc;
 use std::time::Duration;
 

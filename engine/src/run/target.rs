@@ -2,9 +2,10 @@
 
 use super::limits::CallLimits;
 use crate::plan::Policy;
-use stages::contract::{DynDeliver, DynNotify, Fault, Notice, Outgoing, Services};
-use stages::expr::{Scope, Template};
-use stages::health::PartHealth;
+use kernel::fault::Fault;
+use kernel::health::PartHealth;
+use language::expr::{Scope, Template};
+use stages::contract::{DynDeliver, DynNotify, Notice, Outgoing, Services};
 use std::sync::Arc;
 
 /// A sink or notifier that delivers to the outside.

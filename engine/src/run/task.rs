@@ -3,10 +3,10 @@
 use super::stop::StopSignal;
 use crate::spec::Backoff;
 use futures_util::FutureExt;
+use kernel::env::{Clock, Env, within};
+use kernel::fault::{Fault, FaultClass};
+use kernel::health::{PartHealth, Problem};
 use smol::{Executor, Task};
-use stages::contract::{Fault, FaultClass};
-use stages::env::{Clock, Env, within};
-use stages::health::{PartHealth, Problem};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,7 +96,7 @@ impl Restarts {
             }
             failures = if clock.monotonic() - began < STEADY { failures + 1 } else { 1 };
             let wait = self.backoff.wait(failures, self.env.random.ratio());
-            let shown = stages::language::write_duration(wait);
+            let shown = kernel::time::write_duration(wait);
             let reason = format!("{}; it starts again in {shown}", fault.reason);
             self.health.report(Problem::failed(STOPPED, reason));
             smol::future::or(clock.sleep(wait), stop.raised()).await;
@@ -123,9 +123,9 @@ impl Restarts {
 mod tests {
     use super::*;
     use crate::simulate::Simulation;
-    use stages::contract::Cause;
-    use stages::health::{Health, HealthState, PartRole};
-    use stages::time::Timestamp;
+    use kernel::fault::Cause;
+    use kernel::health::{Health, HealthState, PartRole};
+    use kernel::time::Timestamp;
     use std::sync::Mutex;
 
     fn restarts(env: &Env, gives_up: bool) -> Restarts {

@@ -12,17 +12,18 @@ use crate::metrics::{RunTally, StageRun};
 use crate::plan::{Plan, StagePlan};
 use crate::spec::OnError;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use kernel::env::{Env, Pending};
+use kernel::event::{Event, Outcome, StageResult};
+use kernel::fault::Fault;
+use language::expr::Scope;
 use serde_json::{Map, Value};
 use smol::lock::Semaphore;
-use stages::contract::{Addition, Enricher, Fault};
-use stages::env::{Env, Pending};
-use stages::event::{Event, Outcome, StageResult};
-use stages::expr::Scope;
-use stages::store::{Cooldown, Finished, NewDelivery};
+use stages::contract::{Addition, Enricher};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
+use store::{Cooldown, Finished, NewDelivery};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` does not hold";
@@ -151,7 +152,7 @@ impl Walk {
     pub async fn run(&mut self, places: &Semaphore, keep: &Keep<'_>) {
         let limit = self.generation.plan.limits.event_timeout.value;
         let clock = self.env.clock.clone();
-        let in_time = stages::env::within(&*clock, limit, self.ask_all(places, keep)).await;
+        let in_time = kernel::env::within(&*clock, limit, self.ask_all(places, keep)).await;
         if in_time.is_none() {
             self.time_out(limit);
         }
@@ -387,7 +388,7 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
     let cooldown = cooldown.and_then(|it| {
         let key = match &it.key {
             Some(key) => key.value.eval(scope),
-            None => stages::expr::Val::Text("".into()),
+            None => language::expr::Val::Text("".into()),
         };
         // A null key is told apart from nothing: it bypasses the cooldown.
         (!key.is_null()).then(|| Cooldown { key: key.text(), window: it.window })

@@ -2,7 +2,7 @@
 //! policy, then from `defaults`, then from the engine.
 
 use super::Name;
-use stages::language::Rate;
+use language::Rate;
 use std::time::Duration;
 
 /// What one layer says; what is `None` comes from the layer below.

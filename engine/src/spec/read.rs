@@ -8,13 +8,13 @@ use crate::files::{Based, based};
 use crate::grammar;
 use crate::include::Texts;
 use kdl::KdlDocument;
+use language::diagnostic::Rule;
+use language::expr::{Root, Roots};
+use language::{Context, Fields, Scalar, Type, sites};
 use stages::catalog::Catalog;
 use stages::contract::Shape;
-use stages::diagnostic::Rule;
-use stages::expr::{Root, Roots};
-use stages::language::{Context, Fields, Scalar, Type, sites};
-use stages::store::OnFull;
 use std::collections::BTreeSet;
+use store::OnFull;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -6,12 +6,12 @@ use crate::intake::{Taken, tag_of};
 use crate::plan::Plan;
 use crate::run::walk::{Verdict, WHEN_IS_FALSE};
 use crate::spec::Spec;
-use stages::event::{Event, Outcome, StageResult};
-use stages::expr::Scope;
-use stages::spanned::Span;
-use stages::store::DeliveryState;
-use stages::time::Timestamp;
+use kernel::event::{Event, Outcome, StageResult};
+use kernel::time::Timestamp;
+use language::expr::Scope;
+use language::spanned::Span;
 use std::collections::BTreeSet;
+use store::DeliveryState;
 
 /// One thing that a test can exercise.
 #[derive(Debug, Clone)]

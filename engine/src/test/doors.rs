@@ -3,8 +3,8 @@
 use super::{Act, Content, Given, Test};
 use crate::plan::{Plan, SourcePlan};
 use crate::spec::Map;
-use stages::expr::{Expr, Roots};
-use stages::spanned::Spanned;
+use language::expr::{Expr, Roots};
+use language::spanned::Spanned;
 
 /// The name of the source that a message is given to: its own, or one made for it.
 pub(super) fn door_of(given: &Given, number: usize) -> String {

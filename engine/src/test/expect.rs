@@ -6,12 +6,12 @@ use super::{Expect, Subject};
 use crate::engine::Answer;
 use crate::intake::{Refusal, tag_of};
 use crate::run::deliver::event_of;
-use stages::event::{Event, Outcome, StageResult};
-use stages::expr::{Expr, Roots, Scope};
-use stages::language::glob_fits;
-use stages::store::{DeliveryState, Stored, write_event};
+use kernel::event::{Event, Outcome, StageResult};
+use kernel::pattern::glob_fits;
+use language::expr::{Expr, Roots, Scope};
 use std::sync::Arc;
 use std::time::Duration;
+use store::{DeliveryState, Stored, write_event};
 
 /// Things that a help lists.
 const LISTED_MAX: usize = 5;
@@ -245,14 +245,13 @@ fn told(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
             Candidate { shown: joined(&[title, it.message.clone(), it.sent.clone(), values]), fits }
         })
         .collect();
-    let is_held =
-        |it: &&stages::store::Delivery| it.sink == *name && it.state == DeliveryState::Suppressed;
+    let is_held = |it: &&store::Delivery| it.sink == *name && it.state == DeliveryState::Suppressed;
     let held = seen.deliveries.iter().filter(is_held).count() as u64;
     compare(expect, &candidates, held, seen)
 }
 
 fn letters(expect: &Expect, count: u64, seen: &Seen) -> Option<Miss> {
-    let fits = |it: &&stages::store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
+    let fits = |it: &&store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
     let got = seen.letters.iter().filter(fits).count() as u64;
     if got == count {
         return None;

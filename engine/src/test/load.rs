@@ -8,9 +8,9 @@ use crate::load::{self, Given, Loaded, LookAt};
 use crate::plan::Plan;
 use crate::spec::Spec;
 use kdl::KdlDocument;
+use language::Context;
+use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, Severity, SourceText};
-use stages::language::Context;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -2,13 +2,14 @@
 
 use super::{Mock, MockAnswer};
 use crate::run::Outside;
-use stages::contract::{Cause, Deliver, DynDeliver, DynNotify, Fault, Notice, Notify, Outgoing};
-use stages::env::{Clock, Pending};
-use stages::event::Event;
-use stages::fetch::{self, Fetch, FetchRequest, FetchResponse};
-use stages::time::Timestamp;
+use kernel::env::{Clock, Pending};
+use kernel::event::Event;
+use kernel::fault::{Cause, Fault};
+use kernel::time::Timestamp;
+use stages::contract::{Deliver, DynDeliver, DynNotify, Notice, Notify, Outgoing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Everything behind the pipeline's last stage.
 pub(super) struct World {
@@ -152,7 +153,7 @@ impl Fetch for Door {
 impl Deliver for Door {
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
         let answer = self.world.answer(&self.name).await?;
-        fetch::settled(&answer, self.world.clock.wall())?;
+        wire::settled(&answer, self.world.clock.wall())?;
         self.world.tell(&self.name, outgoing, "", "");
         Ok(())
     }
@@ -164,7 +165,7 @@ impl Notify for Door {
             Some(real) => real.tell(notice).await?,
             None => {
                 let answer = self.world.answer(&self.name).await?;
-                fetch::settled(&answer, self.world.clock.wall())?;
+                wire::settled(&answer, self.world.clock.wall())?;
             }
         }
         self.world.tell(&self.name, &notice.outgoing, &notice.title, &notice.message);

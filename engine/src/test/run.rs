@@ -10,17 +10,15 @@ use crate::plan::Plan;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
+use kernel::fault::Fault;
+use language::diagnostic::{Diagnostic, Diagnostics, Rule};
+use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
-use stages::contract::Fault;
-use stages::diagnostic::{Diagnostic, Diagnostics, Rule};
-use stages::spanned::Span;
-use stages::store::{
-    self, Delivery, LetterFilter, LetterOrder, Policy, Settings, Store, Synchronous,
-};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::{self, Delivery, LetterFilter, LetterOrder, Policy, Settings, Store, Synchronous};
 
 /// The dice of every test fall alike.
 const SEED: u64 = 1;

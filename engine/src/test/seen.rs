@@ -5,13 +5,13 @@ use super::outside::Told;
 use crate::engine::{Answer, Outbox, Probe, Unavailable};
 use crate::intake::Taken;
 use crate::run::{Generation, walk};
-use stages::env::Clock;
-use stages::event::{Event, StageResult};
-use stages::language::Globals;
-use stages::store::{DeadLetter, Delivery, Stored, Watcher};
-use stages::time::Timestamp;
+use kernel::env::Clock;
+use kernel::event::Globals;
+use kernel::event::{Event, StageResult};
+use kernel::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{DeadLetter, Delivery, Stored, Watcher};
 
 /// A message that was given, and its answer.
 #[derive(Debug)]

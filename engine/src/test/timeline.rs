@@ -3,11 +3,11 @@
 use super::expect::{shown_result, status_of, words_of};
 use super::seen::{Arrived, Seen};
 use crate::engine::Answer;
-use stages::event::StageResult;
-use stages::store::{DeliveryState, Stored};
-use stages::time::Timestamp;
+use kernel::event::StageResult;
+use kernel::time::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
+use store::{DeliveryState, Stored};
 
 /// Messages that a timeline shows; the newest count.
 const MESSAGES_MAX: usize = 20;

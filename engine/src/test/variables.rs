@@ -3,7 +3,7 @@
 
 use crate::plan::outside;
 use crate::spec::Spec;
-use stages::language::{Environment, Unset};
+use language::{Environment, Unset};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 

@@ -1,9 +1,10 @@
 //! Which types of events can arrive, and what is known of their messages and their `data`.
 
 use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec};
+use kernel::pattern::glob_fits;
+use language::Context;
+use language::expr::{Arrival, Arrivals, Known, Later, Root, Shape, of_schema};
 use serde_json::Value;
-use stages::expr::{Arrival, Arrivals, Known, Later, Root, Shape, of_schema};
-use stages::language::{Context, glob_fits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

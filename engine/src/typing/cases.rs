@@ -2,9 +2,9 @@
 
 use super::stages_known::Additions;
 use super::{Typing, expr};
-use stages::diagnostic::Rule;
-use stages::expr::{Arrivals, Expr, Known, union};
-use stages::language::Site;
+use language::Site;
+use language::diagnostic::Rule;
+use language::expr::{Arrivals, Expr, Known, union};
 use std::collections::BTreeMap;
 
 impl<'a> Typing<'a, '_> {

@@ -3,8 +3,8 @@
 use super::arrivals::World;
 use crate::intake;
 use crate::spec::{Enrichment, OnDrop, Spec};
+use language::expr::{Arrivals, Known, Later, Root, Shape};
 use stages::contract::Adds;
-use stages::expr::{Arrivals, Known, Later, Root, Shape};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What of a stage's addition another one can read is worked out for each pair of stages; a file

@@ -2,10 +2,10 @@
 
 use super::{expr, is_condition, template};
 use crate::decode;
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
-use stages::language::{Site, Type, field_path};
-use stages::spanned::Span;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
+use language::spanned::Span;
+use language::{Site, Type, field_path};
 
 pub(super) struct Tell<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,

@@ -5,9 +5,10 @@ use super::stages_known::Additions;
 use super::{expr, template};
 use crate::spec::{OnError, Spec};
 use kdl::{KdlDocument, KdlNode};
-use stages::diagnostic::{Diagnostics, Rule};
-use stages::expr::Root;
-use stages::language::{Site, glob_fits};
+use kernel::pattern::glob_fits;
+use language::Site;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::Root;
 use std::collections::BTreeSet;
 
 /// Warns of each `param` of the pipeline file itself that nothing reads. An included file may
@@ -19,7 +20,7 @@ pub(super) fn params(
     diagnostics: &mut Diagnostics,
 ) {
     // A slip of a name leaves its parameter unread, and was told.
-    let is_slip = |it: &stages::diagnostic::Diagnostic| {
+    let is_slip = |it: &language::diagnostic::Diagnostic| {
         it.rule == Rule::UnknownParam || it.message.contains("`param.")
     };
     if diagnostics.found().iter().any(is_slip) {
@@ -127,7 +128,7 @@ pub(super) fn types(spec: &Spec, world: &World, diagnostics: &mut Diagnostics) {
         if sent.iter().any(|it| glob_fits(&kind.value, it)) {
             continue;
         }
-        let near = stages::language::nearest(&kind.value, sent.iter().map(|it| &**it));
+        let near = language::nearest(&kind.value, sent.iter().map(|it| &**it));
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => "no source of this file sends such a type".to_owned(),

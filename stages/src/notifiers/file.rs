@@ -1,10 +1,11 @@
 //! Tells by a line of JSON in a file: for trying a pipeline out, and for what reads files.
 
-use crate::contract::{Claim, DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
-use crate::language::{Arg, Context, Fields, Node, Type};
-use crate::literal::literal;
+use crate::contract::{Claim, DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::sinks::file::writer::{Rotate, Writer};
-use crate::spanned::Spanned;
+use kernel::fault::Fault;
+use language::literal::literal;
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Node, Type};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;

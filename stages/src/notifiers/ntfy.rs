@@ -3,14 +3,15 @@
 //! Publishes JSON to the server's own address: the title may be any text, and the topic, which
 //! is as good as a password, stands in no URL.
 
-use crate::contract::{DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
-use crate::event::Priority;
-use crate::expr::{Expr, Roots, Scope};
-use crate::fetch::text::{Ready, Text, check_url, resolve};
-use crate::fetch::{FetchRequest, answer};
-use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Setting, Type};
-use crate::spanned::Spanned;
+use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::request::{Ready, Text, check_url, resolve};
+use kernel::event::Priority;
+use kernel::fault::Fault;
+use language::expr::{Expr, Roots, Scope};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Needed, Node, Prop, Setting, Type};
 use serde_json::json;
+use wire::{FetchRequest, answer};
 
 const LEVELS: &[&str] = &["min", "low", "default", "high", "max"];
 

@@ -1,11 +1,12 @@
 //! Tells another program by an HTTP request.
 
-use crate::contract::{DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
-use crate::expr::{Roots, Scope};
-use crate::fetch::text::{self, Ready, Text};
-use crate::fetch::{FetchRequest, answer};
-use crate::language::{Arg, Context, Fields, Needed, Node, Type};
-use crate::store::write_event;
+use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::request::{self, Ready, Text};
+use kernel::fault::Fault;
+use language::expr::{Roots, Scope};
+use language::{Arg, Context, Fields, Needed, Node, Type};
+use store::write_event;
+use wire::{FetchRequest, answer};
 
 const TEMPLATE: Type = Type::Template(Roots::EVENT);
 
@@ -57,9 +58,9 @@ impl Kind for Webhook {
             Some("PATCH") => "PATCH",
             _ => "POST",
         };
-        let url = url.filter(|it| text::check_url(it, context.diagnostics))?;
+        let url = url.filter(|it| request::check_url(it, context.diagnostics))?;
         let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
-        Some(Settings { url, method, headers: text::read_headers(fields), body })
+        Some(Settings { url, method, headers: request::read_headers(fields), body })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
@@ -80,9 +81,9 @@ impl NotifyKind for Webhook {
 
     async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
         Ok(Box::new(Webhook {
-            url: text::resolve(&settings.url.setting.value, &services)?,
+            url: request::resolve(&settings.url.setting.value, &services)?,
             method: settings.method,
-            headers: text::open_headers(&settings.headers, &services)?,
+            headers: request::open_headers(&settings.headers, &services)?,
             body: settings.body.as_ref().map(|it| it.open(&services)).transpose()?,
             services,
         }))
@@ -101,8 +102,8 @@ impl Webhook {
         let outgoing = &notice.outgoing;
         let now = self.services.env.clock.wall();
         let scope = Scope::of(&outgoing.event, now);
-        let mut headers = text::render_headers(&self.headers, &scope);
-        if !text::has_header(&headers, "content-type") {
+        let mut headers = request::render_headers(&self.headers, &scope);
+        if !request::has_header(&headers, "content-type") {
             headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
         }
         headers.push(("Idempotency-Key".to_owned(), outgoing.key.clone()));

@@ -5,16 +5,17 @@
 
 pub(crate) mod writer;
 
-use crate::contract::{Deliver, DynDeliver, Fault, Kind, Outgoing, Services, Shape, SinkKind};
-use crate::diagnostic::Rule;
-use crate::expr::{Roots, Scope, Template};
-use crate::language::{Arg, Context, Fields, Node, Prop, Type};
-use crate::literal::literal;
-use crate::store::write_event;
+use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, Shape, SinkKind};
+use kernel::fault::Fault;
+use language::diagnostic::Rule;
+use language::expr::{Roots, Scope, Template};
+use language::literal::literal;
+use language::{Arg, Context, Fields, Node, Prop, Type};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use store::write_event;
 use writer::{Rotate, Writer};
 
 const YEAR: Duration = Duration::from_secs(366 * 86_400);

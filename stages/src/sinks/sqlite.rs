@@ -1,14 +1,16 @@
 //! Keeps events in a SQLite file. The engine runs the store; this says how.
 
-use crate::contract::{Claim, DynDeliver, Fault, Kind, Services, Shape, SinkKind, StoreShape};
-use crate::diagnostic::{Diagnostics, Rule};
-use crate::event::Priority;
-use crate::language::{Arg, Context, Fields, Node, Prop, Type, glob_fits};
-use crate::literal::literal;
-use crate::spanned::{Span, Spanned};
-use crate::store::{Evict, Keep, Policy, Synchronous};
+use crate::contract::{Claim, DynDeliver, Kind, Services, Shape, SinkKind, StoreShape};
+use kernel::event::Priority;
+use kernel::fault::Fault;
+use kernel::pattern::glob_fits;
+use language::diagnostic::{Diagnostics, Rule};
+use language::literal::literal;
+use language::spanned::{Span, Spanned};
+use language::{Arg, Context, Fields, Node, Prop, Type};
 use std::path::PathBuf;
 use std::time::Duration;
+use store::{Evict, Keep, Policy, Synchronous};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);

@@ -1,9 +1,10 @@
 //! Streams events to browsers. The engine serves the stream; this says how.
 
-use crate::contract::{Claim, DynDeliver, Fault, Kind, Services, Shape, SinkKind, StreamShape};
-use crate::language::{Arg, Context, Fields, Node, Type, field_path};
-use crate::literal::literal;
-use crate::spanned::Spanned;
+use crate::contract::{Claim, DynDeliver, Kind, Services, Shape, SinkKind, StreamShape};
+use kernel::fault::Fault;
+use language::literal::literal;
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Node, Type, field_path};
 use std::time::Duration;
 
 const NODES: &[Node] = &[

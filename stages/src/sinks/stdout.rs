@@ -1,9 +1,8 @@
 //! Writes each event as one line of JSON on standard output.
 
-use crate::contract::{
-    Cause, Deliver, DynDeliver, Fault, Kind, Outgoing, Services, Shape, SinkKind,
-};
-use crate::language::{Context, Fields, Node};
+use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, Shape, SinkKind};
+use kernel::fault::{Cause, Fault};
+use language::{Context, Fields, Node};
 use std::io::Write;
 
 /// The kind `stdout`.

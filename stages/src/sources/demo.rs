@@ -1,15 +1,15 @@
 //! Makes events up: the same seed makes the same ones.
 
 use super::lines::BATCH_MAX;
-use crate::contract::{
-    Brings, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
-};
-use crate::diagnostic::{Diagnostics, Rule};
-use crate::env::Random;
-use crate::expr::{Known, Roots, Scope, Shape, Template};
-use crate::language::{Arg, Context, Fields, Globals, Node, Prop, Type};
-use crate::spanned::Spanned;
-use crate::time::Timestamp;
+use crate::contract::{Brings, Emit, Kind, Message, OpenSource, Services, Source, SourceKind};
+use kernel::env::Random;
+use kernel::event::Globals;
+use kernel::fault::Fault;
+use kernel::time::Timestamp;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Known, Roots, Scope, Shape, Template};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Node, Prop, Type};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,11 +98,11 @@ impl Kind for Demo {
 }
 
 fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Sort> {
-    let kind = crate::literal::literal(&node.arg(0)?, diagnostics)?;
+    let kind = language::literal::literal(&node.arg(0)?, diagnostics)?;
     let weight = node.prop("weight").and_then(|it| it.int()).map_or(1, |it| it.value);
     let data = match node.child("data") {
         Some(it) => {
-            let text = crate::literal::literal(&it.arg(0)?, diagnostics)?;
+            let text = language::literal::literal(&it.arg(0)?, diagnostics)?;
             let data = Data::parse(&text.value);
             if data.is_none() {
                 report_data(text, diagnostics);

@@ -53,13 +53,14 @@ mod work;
 
 use super::lines::{Codec, DECODE};
 use crate::contract::{
-    Brings, Cause, Closed, Emit, Fault, Kind, Message, OpenSource, Services, Source, SourceKind,
+    Brings, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
 };
-use crate::env::{Env, NoThread};
-use crate::expr::Shape;
-use crate::health::Problem;
-use crate::language::{Arg, Context, Fields, Node, Type};
-use crate::literal::literal;
+use kernel::env::{Env, NoThread};
+use kernel::fault::{Cause, Fault};
+use kernel::health::Problem;
+use language::expr::Shape;
+use language::literal::literal;
+use language::{Arg, Context, Fields, Node, Type};
 use place::FilePlace;
 use read::ReadSettings;
 use roster::FileRoster;
@@ -117,7 +118,7 @@ impl Kind for File {
             Err(fault) => {
                 context
                     .diagnostics
-                    .push(crate::diagnostic::Rule::WrongArgument, "this pattern cannot be read")
+                    .push(language::diagnostic::Rule::WrongArgument, "this pattern cannot be read")
                     .at(path.span, fault.msg);
                 return None;
             }

@@ -1,12 +1,13 @@
 //! Takes events over HTTP. The engine's server serves the route; this says how.
 
-use crate::contract::{BodyForm, Claim, Fault, Kind, OpenSource, Route, Services, SourceKind};
-use crate::diagnostic::{Diagnostics, Rule};
-use crate::fetch::text::{Text, resolve};
-use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type};
-use crate::literal::literal;
+use crate::contract::{BodyForm, Claim, Kind, OpenSource, Route, Services, SourceKind};
+use crate::request::{Text, resolve};
 use crate::signature::{Scheme, Signature};
-use crate::spanned::{Span, Spanned};
+use kernel::fault::Fault;
+use language::diagnostic::{Diagnostics, Rule};
+use language::literal::literal;
+use language::spanned::{Span, Spanned};
+use language::{Arg, Context, Fields, Needed, Node, Prop, Type};
 use std::sync::Arc;
 use std::time::Duration;
 

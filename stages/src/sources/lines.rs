@@ -1,7 +1,7 @@
 //! How bytes of a file or of standard input become messages.
 
 use crate::contract::Message;
-use crate::language::{Arg, Fields, Node, Type};
+use language::{Arg, Fields, Node, Type};
 use serde_json::Value;
 use std::sync::Arc;
 

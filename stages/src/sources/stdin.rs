@@ -2,10 +2,11 @@
 
 use super::lines::{BATCH_MAX, Codec, DECODE, LineSplitter, SplitLine, is_utf16};
 use crate::contract::{
-    Cause, Emit, Fault, Kind, Message, MessageOrigin, OpenSource, Services, Source, SourceKind,
+    Emit, Kind, Message, MessageOrigin, OpenSource, Services, Source, SourceKind,
 };
-use crate::env::ThreadPool;
-use crate::language::{Context, Fields, Node};
+use kernel::env::ThreadPool;
+use kernel::fault::{Cause, Fault};
+use language::{Context, Fields, Node};
 use std::io::Read;
 use std::sync::Arc;
 

@@ -1,15 +1,16 @@
 //! Asks an HTTP service and adds its answer.
 
-use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Remote, Services};
-use crate::diagnostic::Rule;
-use crate::event::Event;
-use crate::expr::{Expr, Known, Roots, Scope, Shape};
-use crate::fetch::text::{self, Ready, Text, UrlText};
-use crate::fetch::{FetchRequest, FetchResponse, answer};
-use crate::language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Remote, Services};
+use crate::request::{self, Ready, Text, UrlText};
+use kernel::event::Event;
+use kernel::fault::Fault;
+use language::diagnostic::Rule;
+use language::expr::{Expr, Known, Roots, Scope, Shape};
+use language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use wire::{FetchRequest, FetchResponse, answer};
 
 const TEMPLATE: Type = Type::Template(Roots::EVENT);
 
@@ -87,7 +88,7 @@ impl Kind for Http {
         Some(Settings {
             method,
             url,
-            headers: text::read_headers(fields),
+            headers: request::read_headers(fields),
             body,
             statuses: expected?,
             body_max: prop("max-body").and_then(|it| it.bytes()).map_or(1 << 20, |it| it.value)
@@ -125,7 +126,7 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
         }
     };
     let url = Text::read(&node.arg(0)?)?;
-    text::check_url(&url, context.diagnostics).then_some((method, url))
+    request::check_url(&url, context.diagnostics).then_some((method, url))
 }
 
 impl EnrichKind for Http {
@@ -138,7 +139,7 @@ impl EnrichKind for Http {
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
         let url = UrlText::open(&settings.url, &services)?;
-        let headers = text::open_headers(&settings.headers, &services)?;
+        let headers = request::open_headers(&settings.headers, &services)?;
         let body = settings.body.as_ref().map(|it| it.open(&services)).transpose()?;
         Ok(Enricher::Remote(Box::new(Http { settings, url, headers, body, services })))
     }
@@ -179,14 +180,14 @@ impl Remote for Http {
 impl Http {
     fn request(&self, event: &Event, timeout: Duration) -> Result<FetchRequest, Fault> {
         let scope = Scope::of(event, self.services.env.clock.wall());
-        let mut headers = text::render_headers(&self.headers, &scope);
+        let mut headers = request::render_headers(&self.headers, &scope);
         let (body, content_type) = match (&self.body, self.settings.method) {
             (_, "GET") => (None, None),
             (Some(body), _) => (Some(body.render(&scope)), Some("application/json")),
             (None, _) => (Some(cloud_event(event)), Some("application/cloudevents+json")),
         };
         if let Some(content_type) = content_type
-            && !text::has_header(&headers, "content-type")
+            && !request::has_header(&headers, "content-type")
         {
             headers.push(("Content-Type".to_owned(), content_type.to_owned()));
         }
@@ -231,8 +232,8 @@ fn cloud_event(event: &Event) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::Cause;
     use crate::testing::{self, FakeFetch};
+    use kernel::fault::Cause;
     use std::sync::Arc;
 
     fn ask(text: &str, fetch: &Arc<FakeFetch>) -> Result<Addition, Fault> {

@@ -6,12 +6,13 @@
 mod table;
 mod unique;
 
-use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
-use crate::diagnostic::Rule;
-use crate::event::Event;
-use crate::expr::{Expr, Known, Roots, Scope};
-use crate::language::{Arg, Context, Fields, Node, Prop, Type};
-use crate::spanned::Spanned;
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
+use kernel::event::Event;
+use kernel::fault::Fault;
+use language::diagnostic::Rule;
+use language::expr::{Expr, Known, Roots, Scope};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Node, Prop, Type};
 use std::sync::Arc;
 use table::Table;
 
@@ -102,7 +103,7 @@ fn open_table(
         Err(why) => {
             let neighbours = context.files.neighbours(&path.value);
             let name = path.value.rsplit('/').next().unwrap_or_default();
-            let near = crate::language::nearest(name, neighbours.iter().map(String::as_str));
+            let near = language::nearest(name, neighbours.iter().map(String::as_str));
             let found = context
                 .diagnostics
                 .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))

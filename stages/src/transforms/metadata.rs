@@ -1,9 +1,10 @@
 //! Adds what the engine knows about an event without asking anyone.
 
-use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
-use crate::event::{Event, Priority};
-use crate::expr::{Known, Root, Shape};
-use crate::language::{Arg, Context, Fields, Node, Type};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
+use kernel::event::{Event, Priority};
+use kernel::fault::Fault;
+use language::expr::{Known, Root, Shape};
+use language::{Arg, Context, Fields, Node, Type};
 use serde_json::{Map, Value, json};
 
 const WORDS: &[&str] = &["timestamps", "host", "event-age", "relations", "labels", "processing"];

@@ -1,10 +1,11 @@
 //! Adds values that templates make of the event.
 
-use crate::contract::{Addition, Adds, EnrichKind, Enricher, Fault, Kind, Local, Services};
-use crate::diagnostic::Rule;
-use crate::event::Event;
-use crate::expr::{Known, Roots, Scope, Template};
-use crate::language::{Arg, Context, Fields, Node, Type, field_path};
+use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
+use kernel::event::Event;
+use kernel::fault::Fault;
+use language::diagnostic::Rule;
+use language::expr::{Known, Roots, Scope, Template};
+use language::{Arg, Context, Fields, Node, Type, field_path};
 use std::sync::Arc;
 
 const NODES: &[Node] = &[Node::new("set", "one value, at a path below `enrich`")

@@ -2,7 +2,7 @@
 
 use crate::files;
 use crate::load::Loaded;
-use stages::diagnostic::{Diagnostic, Edit, SourceText};
+use language::diagnostic::{Diagnostic, Edit, SourceText};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,7 +106,7 @@ impl Repair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stages::diagnostic::{Diagnostics, Rule};
+    use language::diagnostic::{Diagnostics, Rule};
 
     type Edits<'a> = &'a [(std::ops::Range<usize>, &'a str)];
 

@@ -3,7 +3,7 @@
 use super::{CheckArgs, Round};
 use crate::report;
 use crate::watch::Watch;
-use stages::env::SystemClock;
+use kernel::env::SystemClock;
 use std::io::IsTerminal;
 
 /// Clears a terminal and begins at its top.

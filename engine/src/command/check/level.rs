@@ -1,7 +1,7 @@
 //! Which warnings count as errors, and which are not told.
 
-use stages::diagnostic::{Diagnostic, Rule, Severity};
-use stages::language::nearest;
+use language::diagnostic::{Diagnostic, Rule, Severity};
+use language::nearest;
 
 /// What `--deny` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The event that an expression is tried on: as the engine shows it, or only its `data`.
 
 use crate::decode::{self, Unreadable};
+use kernel::event::{Body, DataAt, Envelope, Event, Priority};
+use kernel::time::Timestamp;
+use language::expr::Scope;
 use serde_json::{Map, Value};
-use stages::event::{Body, DataAt, Envelope, Event, Priority};
-use stages::expr::Scope;
-use stages::time::Timestamp;
 use std::io::Read;
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use super::super::lex::{Kind, Token};
 use super::super::mend::Mended;
 use super::super::words;
 use super::phrase;
-use stages::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
+use language::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
 use std::ops::Range;
 
 pub(super) struct Statement<'a> {

@@ -3,7 +3,7 @@
 use super::super::lex::Kind;
 use super::phrase;
 use super::slip::Statement;
-use stages::diagnostic::Rule;
+use language::diagnostic::Rule;
 use std::ops::Range;
 
 impl Statement<'_> {

@@ -3,11 +3,11 @@
 use super::{Answer, PAGE_BYTES, failed, json_text, problem};
 use crate::http::app::App;
 use crate::http::query;
+use kernel::event::Priority;
+use kernel::time::Timestamp;
+use language::parse_duration;
 use serde_json::json;
-use stages::event::Priority;
-use stages::language::parse_duration;
-use stages::store::{Cursor, EventQuery, write_summary};
-use stages::time::Timestamp;
+use store::{Cursor, EventQuery, write_summary};
 use tide::Request;
 
 /// Events of one page when nothing is said.

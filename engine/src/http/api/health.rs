@@ -2,8 +2,8 @@
 
 use crate::http::app::App;
 use crate::http::wire::response::Reply;
+use kernel::health::{HealthState, OpenProblem, PartReport, PartRole};
 use serde_json::{Value, json};
-use stages::health::{HealthState, OpenProblem, PartReport, PartRole};
 
 /// Ready while a generation runs, store and disk take events, and nobody is draining. Whatever
 /// else fails is listed and leaves the engine ready: to restart it would not help.

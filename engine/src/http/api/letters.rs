@@ -6,13 +6,13 @@ use crate::engine::{Redriven, Unavailable};
 use crate::http::app::App;
 use crate::http::query;
 use futures_util::future::join_all;
+use kernel::time::Timestamp;
+use language::nearest;
 use serde_json::{Map, Value, json};
-use stages::language::nearest;
-use stages::store::{
+use store::{
     AuditRecord, DeadLetter, DeadLetterWhat, Entry, LetterFilter, LetterOrder, LetterPage, Reader,
     StoreFault,
 };
-use stages::time::Timestamp;
 use tide::{Request, Response};
 
 /// Letters of one page when nothing is said.

@@ -3,13 +3,13 @@
 use super::{Answer, failed, json_text, letters, problem};
 use crate::http::app::App;
 use crate::http::query;
+use kernel::event::{Body, Envelope};
 use serde_json::{Value, json};
-use stages::event::{Body, Envelope};
-use stages::store::{
+use std::collections::BTreeSet;
+use store::{
     DeadLetter, Delivery, LetterFilter, LetterOrder, Reader, Store, StoreFault, Stored,
     write_detail,
 };
-use std::collections::BTreeSet;
 use tide::Request;
 
 /// Where an id was found.

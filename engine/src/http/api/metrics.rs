@@ -4,15 +4,15 @@ use super::Answer;
 use crate::http::app::App;
 use crate::metrics::{MetricsForm, MetricsText, write_process};
 use crate::run::Generation;
-use stages::env::PoolUse;
-use stages::fetch::WireUse;
-use stages::health::PartReport;
-use stages::store::{BacklogSize, COMMIT_BUCKETS, Figures, Store, StoreTrouble};
-use stages::time::Timestamp;
+use kernel::env::PoolUse;
+use kernel::health::PartReport;
+use kernel::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use store::{BacklogSize, COMMIT_BUCKETS, Figures, Store, StoreTrouble};
 use tide::{Request, Response};
+use wire::WireUse;
 
 /// What may hold a notification back.
 const SUPPRESSED_BY: [&str; 3] = ["cooldown", "backlog", "rule"];

@@ -3,8 +3,8 @@
 use super::health::condition;
 use super::{Answer, failed, json_text};
 use crate::http::app::App;
+use kernel::health::{PartReport, PartRole};
 use serde_json::{Map, Value, json};
-use stages::health::{PartReport, PartRole};
 use std::sync::PoisonError;
 use tide::{Request, Response};
 

@@ -6,14 +6,14 @@ use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::testing::{poll_once, request_head};
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{Content, Feed};
+use kernel::env::Env;
+use kernel::event::{Body, DataAt, Envelope, Event, Priority};
+use kernel::health::PartRole;
+use kernel::time::Timestamp;
 use smol::lock::Semaphore;
-use stages::env::Env;
-use stages::event::{Body, DataAt, Envelope, Event, Priority};
-use stages::health::PartRole;
-use stages::store::{self, Entry, Finished, Place, Policy, Settings, Stored, Synchronous, Watcher};
-use stages::time::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use store::{self, Entry, Finished, Place, Policy, Settings, Stored, Synchronous, Watcher};
 
 struct ToHub(Arc<Hub>);
 

@@ -5,11 +5,11 @@ use crate::http::query;
 use crate::http::wire::head::{Framing, Head};
 use crate::http::wire::response::Reply;
 use crate::spec::Map;
+use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stages::contract::{BodyForm, Route};
-use stages::expr::{Expr, Root};
 use std::fmt;
 
 /// Most items of one request.

@@ -3,9 +3,9 @@
 use super::*;
 use crate::http::service::Service;
 use crate::http::testing::{ManualClock, Talk};
-use stages::event::{Body, DataAt, Envelope};
-use stages::health::{Health, PartRole};
-use stages::time::Timestamp;
+use kernel::event::{Body, DataAt, Envelope};
+use kernel::health::{Health, PartRole};
+use kernel::time::Timestamp;
 use std::sync::Mutex;
 
 /// A store of every event from 1 on, of which retention took some and some are damaged.

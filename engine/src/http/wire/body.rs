@@ -3,7 +3,7 @@
 use crate::http::problem::Problem;
 use crate::http::wire::head::Framing;
 use crate::http::wire::response::Reply;
-use stages::language::write_bytes;
+use language::write_bytes;
 
 /// Why a body was not given out. The connection closes after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

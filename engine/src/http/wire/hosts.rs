@@ -1,6 +1,6 @@
 //! Whom requests may be addressed to, and which pages are ours.
 
-use stages::language::ServedHost;
+use language::ServedHost;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -3,8 +3,8 @@
 use crate::http::service::Stop;
 use crate::http::timer::Timer;
 use event_listener::EventListener;
+use kernel::env::Clock;
 use smol::io::{AsyncRead, AsyncWrite};
-use stages::env::Clock;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use crate::http::wire::body::{BodyError, Decoder};
 use crate::http::wire::head::Head;
 use crate::http::wire::io::{Io, Lost};
 use crate::http::wire::request::Source;
+use kernel::env::Pending;
 use smol::io::{AsyncRead, AsyncWrite};
-use stages::env::Pending;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::http::limits::Limits;
 use crate::http::wire::target;
-use stages::language::write_bytes;
+use language::write_bytes;
 use std::borrow::Cow;
 
 /// How much of a host that is not served is repeated to the client.

@@ -3,7 +3,7 @@
 use crate::http::places::Seat;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::head::Head;
-use stages::env::Pending;
+use kernel::env::Pending;
 use std::net::IpAddr;
 
 /// Where a body comes from.

@@ -2,7 +2,7 @@
 
 use crate::http::wire::head::Version;
 use async_channel::Receiver;
-use stages::env::Pending;
+use kernel::env::Pending;
 use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;

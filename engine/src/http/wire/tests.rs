@@ -403,7 +403,7 @@ fn bodies_under_way_are_bounded_together_and_grow_with_what_arrives() {
 struct Long;
 
 impl crate::http::Service for Long {
-    fn respond<'a>(&'a self, _: &'a mut Request<'_>) -> stages::env::Pending<'a, Reply> {
+    fn respond<'a>(&'a self, _: &'a mut Request<'_>) -> kernel::env::Pending<'a, Reply> {
         Box::pin(async { Reply::text(200, "x".repeat(20_000)) })
     }
 }
@@ -525,7 +525,7 @@ fn a_stop_lets_the_request_under_way_finish_and_takes_no_other() {
 
 #[test]
 fn configured_names_and_our_own_address_are_served() {
-    let door = stages::language::ServedHost::parse("Door.Example").unwrap();
+    let door = language::ServedHost::parse("Door.Example").unwrap();
     let hosts = Hosts::new(vec![door], None);
     let parse = |host: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");

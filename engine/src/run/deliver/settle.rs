@@ -2,9 +2,9 @@
 
 use crate::engine::Engine;
 use crate::run::Target;
-use stages::contract::Fault;
-use stages::store::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Settlement};
+use kernel::fault::Fault;
 use std::sync::Arc;
+use store::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Settlement};
 
 /// Done, pending for a later attempt, or dead.
 pub(super) fn settlement(

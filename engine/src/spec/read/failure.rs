@@ -1,8 +1,8 @@
 //! The nodes of failure handling.
 
 use crate::spec::{Backoff, Breaker, Curve, Failure, Pace, Retry, Trip};
-use stages::diagnostic::Rule;
-use stages::language::{Context, Fields};
+use language::diagnostic::Rule;
+use language::{Context, Fields};
 use std::time::Duration;
 
 /// What a node says about failures; what cannot be right is reported.

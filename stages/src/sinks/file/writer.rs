@@ -1,7 +1,7 @@
 //! Appends lines to files so that a line is whole and on disk, or not there.
 
-use crate::contract::{Cause, Fault, FaultClass};
-use crate::time::Timestamp;
+use kernel::fault::{Cause, Fault, FaultClass};
+use kernel::time::Timestamp;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -7,10 +7,10 @@
 
 use super::tests::{Following, World};
 use crate::contract::{Closed, Emit, Message};
-use crate::env::Pending;
-use crate::language::Globals;
 use crate::testing::Inbox;
 use fastrand::Rng;
+use kernel::env::Pending;
+use kernel::event::Globals;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;

@@ -17,7 +17,7 @@ use super::track::{FileTrack, TrackPhase, TrackPresence, name_of};
 use super::trouble::FileTroubles;
 use super::walk::{FILES_MAX, FileSighting, PathPattern};
 use super::work::{AWAY_MAX, FileBatch};
-use crate::health::PartHealth;
+use kernel::health::PartHealth;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;

@@ -1,9 +1,9 @@
 //! What rotators, editors and writers do to files, one after the other.
 
 use super::*;
-use crate::health::PartRole;
 use crate::sources::file::state::key_of;
 use crate::testing::{self, Inbox};
+use kernel::health::PartRole;
 use std::fs;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -39,7 +39,7 @@ impl Following<'_> {
 impl World {
     pub(super) fn new() -> Self {
         let mut services = testing::alone();
-        services.env.pools = crate::env::Pools::inline();
+        services.env.pools = kernel::env::Pools::inline();
         services.health = services.env.health.part(PartRole::Source, "logs");
         World { folder: tempfile::tempdir().unwrap(), inbox: Inbox::open(), services }
     }

@@ -6,7 +6,7 @@ use super::place::{FilePlace, count_lines};
 use super::read::{LineReader, ReadOutcome, ReadSettings, ScanState};
 use super::state::{self, FileRecord, RecordedWait};
 use super::walk::FileSighting;
-use crate::health::printable;
+use kernel::health::printable;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use super::identity::is_out_of_descriptors;
 use super::walk::WalkFault;
-use crate::health::{PartHealth, Problem};
+use kernel::health::{PartHealth, Problem};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -242,16 +242,16 @@ fn report(health: &PartHealth, code: &'static str, path: &Path, reason: &str, fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{HealthState, PartRole};
     use crate::testing;
+    use kernel::health::{HealthState, PartRole};
 
-    fn troubles() -> (std::sync::Arc<crate::health::Health>, FileTroubles) {
+    fn troubles() -> (std::sync::Arc<kernel::health::Health>, FileTroubles) {
         let env = testing::alone().env;
         let part = env.health.part(PartRole::Source, "logs");
         (env.health.clone(), FileTroubles::new(part))
     }
 
-    fn reasons(health: &crate::health::Health) -> Vec<String> {
+    fn reasons(health: &kernel::health::Health) -> Vec<String> {
         let problems = health.report().into_iter().flat_map(|it| it.problems);
         problems.map(|it| format!("{} {}", it.problem.code, it.problem.reason)).collect()
     }

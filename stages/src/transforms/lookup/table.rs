@@ -1,10 +1,10 @@
 //! A table file, checked and turned into rows by key.
 
 use super::unique::UniqueJson;
-use crate::diagnostic::{Diagnostics, Rule, SourceText};
-use crate::expr::Shape;
-use crate::language::nearest;
-use crate::spanned::{Span, Spanned};
+use language::diagnostic::{Diagnostics, Rule, SourceText};
+use language::expr::Shape;
+use language::nearest;
+use language::spanned::{Span, Spanned};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

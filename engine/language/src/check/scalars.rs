@@ -1,0 +1,454 @@
+//! One value against its type.
+
+use super::super::host::ServedHost;
+use super::super::place::{annotation_span, value_span, value_text_span, written};
+use super::super::table::Type;
+use super::super::told::write_bytes;
+use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
+use super::super::words::{nearest, respelled};
+use super::units::{meant_duration, meant_rate, meant_size};
+use crate::diagnostic::{Diagnostics, Rule};
+use crate::expr::{Expr, Problem, Template};
+use crate::spanned::Span;
+use kdl::{KdlEntry, KdlNode, KdlValue};
+use kernel::time::Timestamp;
+use kernel::time::write_duration;
+use std::time::Duration;
+
+/// Whether any value of the node comes from outside the file.
+pub(super) fn has_outside(node: &KdlNode) -> bool {
+    node.entries().iter().any(|it| it.ty().is_some_and(|it| matches!(it.value(), "env" | "file")))
+}
+
+/// How a value of this type is written, for help texts.
+pub(super) fn example(ty: Type, name: &str) -> String {
+    match ty {
+        Type::Duration(..) => "\"30s\"".to_owned(),
+        Type::Bytes(..) => "\"256KiB\"".to_owned(),
+        Type::Rate => "\"10/min\"".to_owned(),
+        Type::Expr(_) => "\"event.type == '…'\"".to_owned(),
+        Type::Word(words) => words.join("|"),
+        Type::Words(words) => format!("\"{}\"", words.join(" ")),
+        Type::Bool => "#true|#false".to_owned(),
+        Type::Int(..) | Type::Number(..) => name.to_uppercase(),
+        Type::Ident | Type::Ref => name.to_uppercase(),
+        Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        Type::Host => "\"engine.lan\"".to_owned(),
+        Type::Pointer => "\"/data/count\"".to_owned(),
+        Type::Field => "\"data.field\"".to_owned(),
+        Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        Type::Json => "#\"{ … }\"#".to_owned(),
+        _ => format!("\"{name}\""),
+    }
+}
+
+/// What is kept for less is asked about.
+const HISTORY_LEAST: Duration = Duration::from_secs(3600);
+
+struct Place<'a> {
+    diagnostics: &'a mut Diagnostics,
+    entry: &'a KdlEntry,
+    span: Span,
+    name: &'a str,
+    whole: &'a str,
+}
+
+/// Checks one argument or property.
+pub(super) fn check(
+    diagnostics: &mut Diagnostics,
+    node: &KdlNode,
+    entry: &KdlEntry,
+    ty: Type,
+    name: &str,
+    whole: &str,
+) {
+    let is_param = entry.ty().is_some_and(|it| it.value() == "param") && entry.value().is_string();
+    if is_param && node.name().value() != "param" {
+        // One that could be replaced is no longer here; this one was reported.
+        return;
+    }
+    if let (Type::Secret, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
+        diagnostics.hide(value_text_span(entry, 0..text.len()));
+    }
+    let span = value_span(entry);
+    let mut place = Place { diagnostics, entry, span, name, whole };
+    if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
+        && !place.annotation(annotation, ty)
+    {
+        return;
+    }
+    let is_outside = has_outside(node) && entry.ty().is_some();
+    if is_outside {
+        return;
+    }
+    place.value(node, ty);
+}
+
+impl Place<'_> {
+    /// Whether the annotation may stand here.
+    fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
+        let is_right = match annotation {
+            "env" | "file" => ty.takes_outside() && self.entry.value().is_string(),
+            "duration" => matches!(ty, Type::Duration(..)),
+            unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
+        };
+        if is_right {
+            return true;
+        }
+        let help = match annotation {
+            "env" | "file" => format!("the {} is given in the file itself", self.name),
+            _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`"
+                .to_owned(),
+        };
+        let message = format!("`({annotation})` cannot stand here");
+        let place = annotation_span(self.entry);
+        self.diagnostics
+            .push(Rule::BadAnnotation, message)
+            .at(place, "not for this value")
+            .help(help);
+        false
+    }
+
+    /// Whether the value stands elsewhere, in a `param`.
+    fn is_param(&self) -> bool {
+        written(self.entry).starts_with('(')
+    }
+
+    fn report(&mut self, rule: Rule, message: impl Into<String>, label: &str, help: &str) {
+        self.diagnostics.push(rule, message).at(self.span.clone(), label).help(help);
+    }
+
+    fn wrong(&mut self, wanted: &str) {
+        let message = format!("the {} of {} must be {wanted}", self.name, self.whole);
+        let (label, help) = match self.entry.value() {
+            KdlValue::String(text) if wanted.ends_with("number") && is_plain_number(text) => {
+                ("this is text".to_owned(), format!("write `{text}` without quotes"))
+            }
+            KdlValue::String(text) if wanted.starts_with("`#true`") => {
+                let sign =
+                    if matches!(text.as_str(), "no" | "off" | "false") { "false" } else { "true" };
+                ("this is text".to_owned(), format!("write `#{sign}`"))
+            }
+            KdlValue::Integer(it) if wanted == "text" => {
+                ("this is a number".to_owned(), format!("write `\"{it}\"`"))
+            }
+            KdlValue::Bool(it) if wanted == "text" => {
+                ("this is no text".to_owned(), format!("write `\"{it}\"`"))
+            }
+            KdlValue::Null => ("nothing is given".to_owned(), format!("give {wanted}")),
+            _ => (format!("not {wanted}"), format!("give {wanted}")),
+        };
+        self.report(Rule::WrongArgument, message, &label, &help);
+    }
+
+    fn value(&mut self, node: &KdlNode, ty: Type) {
+        let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
+        let value = self.entry.value();
+        match ty {
+            Type::Any => {}
+            Type::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
+            Type::Bool => {}
+            Type::Int(least, most) => self.int(least, most),
+            Type::Number(least, most) => self.number(least, most),
+            Type::Duration(least, most) => match duration_of(value, annotation) {
+                Some(it) => {
+                    self.duration_range(it, least, most);
+                    self.minutes_of_history(node, it);
+                }
+                None => self.bad_duration(),
+            },
+            Type::Bytes(least, most) => match bytes_of(value, annotation) {
+                Some(it) if it < least || most < it => {
+                    self.out_of_range(&format!("{} to {}", write_bytes(least), write_bytes(most)));
+                }
+                Some(_) => {}
+                None => self.bad_size(),
+            },
+            _ => match value.as_string() {
+                Some(text) => {
+                    let text = text.to_owned();
+                    self.text(ty, &text);
+                }
+                None => self.wrong("text"),
+            },
+        }
+    }
+
+    fn int(&mut self, least: i64, most: i64) {
+        match self.entry.value() {
+            KdlValue::Integer(it) if i128::from(least) <= *it && *it <= i128::from(most) => {}
+            KdlValue::Integer(_) if most == i64::MAX => {
+                self.out_of_range(&format!("at least {least}"));
+            }
+            KdlValue::Integer(_) => self.out_of_range(&format!("{least} to {most}")),
+            _ => self.wrong("a whole number"),
+        }
+    }
+
+    fn number(&mut self, least: f64, most: f64) {
+        match value::number(self.entry.value()) {
+            Some(it) if least <= it && it <= most => {}
+            Some(_) => self.out_of_range(&format!("{least} to {most}")),
+            None => self.wrong("a number"),
+        }
+    }
+
+    fn duration_range(&mut self, given: Duration, least: Duration, most: Duration) {
+        if given < least || most < given {
+            self.out_of_range(&format!("{} to {}", write_duration(least), write_duration(most)));
+        }
+    }
+
+    fn out_of_range(&mut self, range: &str) {
+        let message = format!("the {} of {} is out of range", self.name, self.whole);
+        self.report(Rule::OutOfRange, message, "out of range", &format!("allowed: {range}"));
+    }
+
+    fn bad_duration(&mut self) {
+        let bare = self.entry.value().as_integer().filter(|it| 0 <= *it);
+        let (meant, is_sure) = match (self.entry.value().as_string(), bare) {
+            (Some(text), _) => meant_duration(text).unwrap_or(("30s".to_owned(), false)),
+            (None, Some(number)) => (format!("{number}s"), false),
+            (None, None) => ("30s".to_owned(), false),
+        };
+        self.unreadable(Rule::BadDuration, "duration", (&meant, is_sure), "ms s m h d w");
+    }
+
+    fn bad_size(&mut self) {
+        let meant = self.entry.value().as_string().and_then(meant_size);
+        let (shown, is_sure) = (meant.as_deref().unwrap_or("256KiB"), meant.is_some());
+        self.unreadable(Rule::BadSize, "size", (shown, is_sure), "B KiB MiB GiB kB MB GB");
+    }
+
+    fn unreadable(&mut self, rule: Rule, what: &str, meant: (&str, bool), units: &str) {
+        let (span, is_param) = (self.span.clone(), self.is_param());
+        let has_blank = self.entry.value().as_string().is_some_and(|it| it.contains(' '));
+        let label = match has_blank {
+            true => "expected a number and a unit without a blank",
+            false => "expected a number and a unit",
+        };
+        let found = self
+            .diagnostics
+            .push(rule, format!("cannot read a {what} here"))
+            .at(span.clone(), label)
+            .help(format!("write `\"{}\"`; units: {units}", meant.0));
+        // A parameter is put right where it stands.
+        if meant.1 && !is_param {
+            found.fix(span, format!("\"{}\"", meant.0));
+        }
+    }
+
+    fn bad_rate(&mut self, text: &str) {
+        let (meant, is_param) = (meant_rate(text), self.is_param());
+        let (span, shown) = (self.span.clone(), meant.as_deref().unwrap_or("10/min"));
+        let found = self
+            .diagnostics
+            .push(Rule::BadRate, "cannot read a rate here")
+            .at(span.clone(), "expected a number, a slash and a unit")
+            .help(format!("write `\"{shown}\"`; units: s min h d"));
+        if meant.is_some() && !is_param {
+            found.fix(span, format!("\"{shown}\""));
+        }
+    }
+
+    /// `keep "30m"`: who keeps history thinks in days, and `m` looks like a month.
+    fn minutes_of_history(&mut self, node: &KdlNode, kept: Duration) {
+        let Some(text) = self.entry.value().as_string() else { return };
+        let count = text.strip_suffix('m').filter(|it| it.parse::<f64>().is_ok());
+        let (Some(count), true) = (count, node.name().value() == "keep") else { return };
+        if HISTORY_LEAST <= kept {
+            return;
+        }
+        self.report(
+            Rule::MinutesOfHistory,
+            format!("{count} minutes of history?"),
+            "kept for less than an hour",
+            &format!(
+                "months are not a unit: write `\"30d\"` for days, or `\"{count}min\"` where minutes \
+                 are meant"
+            ),
+        );
+    }
+
+    fn text(&mut self, ty: Type, text: &str) {
+        match ty {
+            Type::Ident if !is_name(text) => self.report(
+                Rule::BadName,
+                format!("`{text}` cannot be a name"),
+                "not a name",
+                &format!("names are lower case letters, digits and dashes: `{}`", as_name(text)),
+            ),
+            Type::Word(words) => self.word(text, words),
+            Type::Words(words) => {
+                let whole = self.span.clone();
+                for word in text.split_whitespace() {
+                    let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                    self.span = value_text_span(self.entry, start..start + word.len());
+                    self.word(word, words);
+                }
+                self.span = whole;
+            }
+            Type::Expr(roots) => {
+                if let Err(problems) = Expr::parse(text, roots) {
+                    self.problems(Rule::BadExpression, problems);
+                }
+            }
+            Type::Template(roots) => {
+                if let Err(problems) = Template::parse(text, roots) {
+                    self.problems(Rule::BadTemplate, problems);
+                }
+            }
+            Type::Rate if parse_rate(text).is_none() => self.bad_rate(text),
+            Type::Field if field_path(text).is_none() => {
+                self.wrong("a dotted path such as `data.person`")
+            }
+            Type::Pointer if !text.starts_with('/') => {
+                self.wrong("a JSON pointer such as `/data/count`")
+            }
+            Type::Statuses if statuses(text).is_none() => {
+                self.wrong("HTTP statuses such as `\"2xx 404\"`")
+            }
+            Type::Socket if !text.contains("${") && !is_socket(text) => {
+                self.wrong("an address such as `\"127.0.0.1:8600\"`");
+            }
+            Type::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
+                self.bad_host(text)
+            }
+            Type::Url if !text.contains("${") && !is_url(text) => {
+                self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
+            }
+            Type::Moment if Timestamp::parse(text).is_none() => {
+                self.wrong("a time such as `\"2026-01-01T12:00:00Z\"`");
+            }
+            Type::Json => {
+                if let Err(fault) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
+                    self.json(text, &fault);
+                }
+            }
+            Type::Zone if jiff::tz::TimeZone::get(text).is_err() => {
+                self.wrong("a time zone such as `\"Europe/Berlin\"`");
+            }
+            Type::Secret if !text.is_empty() && !text.contains("${") => self.report(
+                Rule::LiteralSecret,
+                "this looks like a secret",
+                "committed with the file",
+                &format!("write `(env)\"{}\"`", self.name.to_uppercase().replace('-', "_")),
+            ),
+            _ => {}
+        }
+    }
+
+    /// A host that cannot be one: usually a URL, or a pattern.
+    fn bad_host(&mut self, text: &str) {
+        let inside = text.split_once("://").map(|it| it.1).unwrap_or(text);
+        let inside = inside.split(['/', '?', '#']).next().unwrap_or_default();
+        let help = match ServedHost::parse(inside) {
+            Some(host) => format!("write `\"{host}\"`"),
+            None if text.contains('*') => {
+                "write out each name: a pattern would let in names that others choose".to_owned()
+            }
+            None if !text.is_ascii() => {
+                "write the name as it is in DNS, such as `\"xn--tre-hoa.example\"`".to_owned()
+            }
+            None => "write a name or an address, such as `\"engine.lan\"` or \
+                     `\"192.168.1.5:8600\"`"
+                .to_owned(),
+        };
+        let message = format!("`{text}` is not a host");
+        self.report(Rule::WrongArgument, message, "neither a name nor an address", &help);
+    }
+
+    fn word(&mut self, word: &str, words: &[&str]) {
+        if words.contains(&word) {
+            return;
+        }
+        let sure = respelled(word, words);
+        let is_param = self.is_param();
+        let help = sure
+            .or_else(|| nearest(word, words.iter().copied()))
+            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+        let span = self.span.clone();
+        let found = self
+            .diagnostics
+            .push(
+                Rule::UnknownWord,
+                format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
+            )
+            .at(span.clone(), "unknown word")
+            .help(format!("{help}The words are: {}", words.join(", ")));
+        // Inside quotes the span is the word's own, alone it is the whole value: both take it.
+        if let Some(it) = sure.filter(|_| !is_param) {
+            found.fix(span, it);
+        }
+    }
+
+    /// The place in the text where it stops being JSON.
+    fn json(&mut self, text: &str, fault: &serde_json::Error) {
+        let before = text.split_inclusive('\n').take(fault.line().saturating_sub(1));
+        let at = before.map(str::len).sum::<usize>() + fault.column().saturating_sub(1);
+        let at = (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+        let width = text[at..].chars().next().map_or(0, char::len_utf8);
+        let reason = fault.to_string();
+        let reason = reason.split(" at line").next().unwrap_or_default().to_owned();
+        self.span = value_text_span(self.entry, at..at + width);
+        let message = format!("the {} of {} is not JSON", self.name, self.whole);
+        self.report(
+            Rule::BadSample,
+            message,
+            &reason,
+            "JSON has quotes around every name and text",
+        );
+    }
+
+    fn problems(&mut self, rule: Rule, problems: Vec<Problem>) {
+        for problem in problems {
+            let rule = problem.kind.rule(rule);
+            let span = value_text_span(self.entry, problem.span.clone());
+            let found = self.diagnostics.push(rule, problem.message).at(span, problem.label);
+            if let Some(help) = problem.help {
+                found.help(help);
+            }
+        }
+    }
+}
+
+/// Whether a text can be a name in a pipeline file.
+pub fn is_name(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|it| it.is_ascii_lowercase())
+        && text.len() <= 63
+        && bytes.all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+}
+
+/// The nearest that can be one.
+pub fn as_name(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let dashed: String =
+        lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
+    let name = dashed.trim_matches(|it: char| it == '-' || it.is_ascii_digit()).to_owned();
+    if name.is_empty() { "name".to_owned() } else { name }
+}
+
+fn is_plain_number(text: &str) -> bool {
+    text.starts_with(|it: char| it.is_ascii_digit()) && text.parse::<f64>().is_ok()
+}
+
+/// Whether a text is a URL of a scheme that some kind speaks.
+fn is_url(text: &str) -> bool {
+    const SCHEMES: &[&str] = &["http", "https", "mqtt", "mqtts", "smtp", "smtps", "smtp+starttls"];
+    text.split_once("://").is_some_and(|(scheme, behind)| {
+        SCHEMES.contains(&scheme) && !behind.is_empty() && !behind.contains(char::is_whitespace)
+    })
+}
+
+/// Whether a text is `HOST:PORT`.
+fn is_socket(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-');
+    let is_host = match inner {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    };
+    is_host && port.starts_with(|it: char| it.is_ascii_digit()) && port.parse::<u16>().is_ok()
+}

@@ -1,0 +1,303 @@
+//! Expressions and templates: CEL's operators over an event, compiled once, evaluated in place.
+//!
+//! Total and free of effects: a missing path is null, arithmetic that has no answer is null, and
+//! nothing loops, so the work of an evaluation is bounded by the size of the text (4 KiB, 32
+//! levels) and by 1 MiB of text that a result may have.
+//!
+//! Wherever CEL has a result, ours is the same; a test compares both. The differences are
+//! deliberate: a missing path is null instead of an error, and so is every other error and every
+//! number that is not finite; `??` gives a default, `not in` negates `in`, and `event.priority`
+//! compares by level. `docs/expressions.md` has the whole list.
+
+mod eval;
+mod function;
+mod infer;
+mod known;
+mod lex;
+mod names;
+mod node;
+mod parse;
+mod problem;
+mod schema;
+mod shape;
+mod template;
+mod value;
+
+pub use infer::Declared;
+pub use known::{Arrival, Arrivals, Checked, Finding, Known, Later, union};
+pub use problem::{Problem, ProblemKind};
+pub use schema::of_schema;
+pub use shape::{Origin, Shape};
+pub use template::Template;
+pub use value::Val;
+
+use kernel::env::Random;
+use kernel::event::Event;
+use kernel::time::Timestamp;
+use node::Node;
+use serde_json::{Map, Value};
+use std::ops::Range;
+
+/// The longest source text of an expression, in bytes.
+pub const SIZE_MAX: usize = 4096;
+/// The deepest nesting of brackets and operators.
+pub const DEPTH_MAX: usize = 32;
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Root {
+    /// The envelope.
+    Event,
+    /// The payload; in `map`, the whole message.
+    Data,
+    /// The decoded message as received.
+    Raw,
+    /// What enrichments added.
+    Enrich,
+    /// The file's `param`s.
+    Param,
+    /// The server's `public_url`.
+    Server,
+    /// The pipeline's `name`, `labels`.
+    Pipeline,
+    /// The HTTP request that brought the message.
+    Http,
+    /// The file that the message was read from: `path`, `line`, `offset`.
+    File,
+    /// The body of a response.
+    Body,
+    /// The status of a response.
+    Status,
+    /// The headers of a response.
+    Headers,
+}
+
+impl Root {
+    const ALL: [(Root, &'static str); 12] = [
+        (Root::Event, "event"),
+        (Root::Data, "data"),
+        (Root::Raw, "raw"),
+        (Root::Enrich, "enrich"),
+        (Root::Param, "param"),
+        (Root::Server, "server"),
+        (Root::Pipeline, "pipeline"),
+        (Root::Http, "http"),
+        (Root::File, "file"),
+        (Root::Body, "body"),
+        (Root::Status, "status"),
+        (Root::Headers, "headers"),
+    ];
+}
+
+/// Which roots a place allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roots(u16);
+
+/// The bit that allows `random.…`.
+const RANDOM: u16 = 1 << 15;
+
+impl Roots {
+    /// In `map`: the message, and the request or the file that brought it.
+    pub const MAP: Roots = Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::File, Root::Param]);
+    /// In rules of `validate`.
+    pub const RULE: Roots = Roots::of(&[Root::Event, Root::Data, Root::Raw, Root::Param]);
+    /// Behind the intake: the whole event.
+    pub const EVENT: Roots = Roots::of(&[
+        Root::Event,
+        Root::Data,
+        Root::Raw,
+        Root::Enrich,
+        Root::Param,
+        Root::Server,
+        Root::Pipeline,
+    ]);
+    /// Where a response is at hand.
+    pub const RESPONSE: Roots =
+        Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
+    /// In `demo` templates, where `random.…` may be called.
+    pub const DEMO: Roots = Roots(RANDOM | Roots::of(&[Root::Param]).0);
+
+    /// These roots.
+    pub const fn of(roots: &[Root]) -> Roots {
+        let (mut bits, mut index) = (0, 0);
+        while index < roots.len() {
+            bits |= 1 << roots[index] as u16;
+            index += 1;
+        }
+        Roots(bits)
+    }
+
+    /// Whether `root` is one of these.
+    pub const fn contains(self, root: Root) -> bool {
+        self.0 & (1 << root as u16) != 0
+    }
+
+    /// Whether `random.…` may be called.
+    const fn has_random(self) -> bool {
+        self.0 & RANDOM != 0
+    }
+
+    /// The names of these roots.
+    pub fn names(self) -> Vec<&'static str> {
+        Root::ALL.iter().filter(|it| self.contains(it.0)).map(|it| it.1).collect()
+    }
+}
+
+/// A compiled expression. Equal when the text is.
+#[derive(Debug, Clone)]
+pub struct Expr {
+    text: String,
+    node: Node,
+}
+
+/// A static path that an expression reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Where it begins.
+    pub root: Root,
+    /// The names behind it, up to the first computed step.
+    pub path: Vec<String>,
+    /// Where it stands in the expression's text.
+    pub span: Range<usize>,
+}
+
+impl Expr {
+    /// Compiles `text`. The error lists every problem that could be told apart.
+    pub fn parse(text: &str, roots: Roots) -> Result<Expr, Vec<Problem>> {
+        let node = parse::parse(text, roots)?;
+        Ok(Expr { text: text.to_owned(), node })
+    }
+
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value for what `scope` holds.
+    pub fn eval<'a>(&'a self, scope: &Scope<'a>) -> Val<'a> {
+        eval::eval(&self.node, scope)
+    }
+
+    /// Whether it holds: only `true` does.
+    pub fn is_true(&self, scope: &Scope<'_>) -> bool {
+        matches!(self.eval(scope), Val::Bool(true))
+    }
+
+    /// Every static path that it reads, in order.
+    pub fn reads(&self) -> Vec<Read> {
+        let mut reads = Vec::new();
+        self.node.reads(&mut reads);
+        reads
+    }
+
+    /// Whether it reads anything of `root`.
+    pub fn uses(&self, root: Root) -> bool {
+        self.reads().iter().any(|it| it.root == root)
+    }
+
+    /// Literals that it may come to and that are no level, for places that take one.
+    pub fn bad_levels(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        names::alternatives(&self.node, &self.text, &mut found);
+        found.iter().filter_map(|(it, span)| names::bad_level(it, span)).collect()
+    }
+
+    /// The path, when the expression is nothing but `root.a.b`, or that with a literal default
+    /// behind `??`.
+    pub fn plain_path(&self) -> Option<(Root, Vec<String>)> {
+        self.node.plain_path()
+    }
+}
+
+impl PartialEq for Expr {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// What an expression reads. Everything that is not set reads as null.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    /// What `now()` says.
+    pub now: Timestamp,
+    /// `event`.
+    pub event: Option<&'a Event>,
+    /// `data`.
+    pub data: Option<&'a Value>,
+    /// `raw`.
+    pub raw: Option<&'a Value>,
+    /// `enrich`.
+    pub enrich: Option<&'a Map<String, Value>>,
+    /// `param`.
+    pub param: Option<&'a Value>,
+    /// `server`.
+    pub server: Option<&'a Value>,
+    /// `pipeline`.
+    pub pipeline: Option<&'a Value>,
+    /// `http`.
+    pub http: Option<&'a Value>,
+    /// `file`.
+    pub file: Option<&'a Value>,
+    /// `body`.
+    pub body: Option<&'a Value>,
+    /// `status`.
+    pub status: Option<u16>,
+    /// `headers`.
+    pub headers: Option<&'a Value>,
+    /// For `random.…` and `uuid()`.
+    pub random: Option<&'a Random>,
+    /// The zone of times in templates; UTC when there is none.
+    pub zone: Option<&'a jiff::tz::TimeZone>,
+}
+
+impl<'a> Scope<'a> {
+    /// Nothing but the time.
+    pub fn at(now: Timestamp) -> Self {
+        Scope {
+            now,
+            event: None,
+            data: None,
+            raw: None,
+            enrich: None,
+            param: None,
+            server: None,
+            pipeline: None,
+            http: None,
+            file: None,
+            body: None,
+            status: None,
+            headers: None,
+            random: None,
+            zone: None,
+        }
+    }
+
+    /// An event with its payload, its additions, and what it reads besides.
+    pub fn of(event: &'a Event, now: Timestamp) -> Self {
+        let scope = Scope::at(now).with(&event.globals);
+        Scope {
+            event: Some(event),
+            data: Some(&event.data),
+            raw: event.raw.as_deref(),
+            enrich: Some(&event.enrich),
+            ..scope
+        }
+    }
+
+    /// With the roots that are the same for every event.
+    #[must_use]
+    pub fn with(mut self, globals: &'a kernel::event::Globals) -> Self {
+        self.param = Some(&globals.param);
+        self.server = Some(&globals.server);
+        self.pipeline = Some(&globals.pipeline);
+        self.zone = globals.zone.as_ref();
+        self
+    }
+}
+
+#[cfg(test)]
+mod against_cel;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! Comparisons: what is never equal, and never in order.
+
+use super::super::known::{Arrival, Arrivals, split};
+use super::super::names;
+use super::super::node::{Binary, Field, Node};
+use super::super::shape::Shape;
+use super::sorts::{can_compare, compared, sort};
+use super::{Infer, Seen, paths};
+use crate::diagnostic::Rule;
+use crate::nearest;
+use serde_json::Value;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A literal and where it stands.
+type Literal = (Value, Range<usize>);
+
+impl Infer<'_> {
+    pub(super) fn compare(
+        &mut self,
+        operator: Binary,
+        left: &Node,
+        right: &Node,
+        here: &Arrivals,
+    ) -> Seen {
+        let (a, b) = (self.see(left, here).shape, self.see(right, here).shape);
+        let is_field = |it: &Node, wanted| matches!(it, Node::Field(field, _) if *field == wanted);
+        if is_field(left, Field::Priority) || is_field(right, Field::Priority) {
+            return Seen::of(Shape::bool().or_null(), here);
+        }
+        let literals = |it: &Node| {
+            let mut found = Vec::new();
+            names::alternatives(it, self.text, &mut found);
+            found
+        };
+        let (left_given, right_given) = (literals(left), literals(right));
+        let span = left.span().start..right.span().end;
+        let is_in = matches!(operator, Binary::In | Binary::NotIn);
+        let is_equality = is_in || matches!(operator, Binary::Equal | Binary::Unequal);
+        let negates = matches!(operator, Binary::NotIn | Binary::Unequal);
+        let is_list = |it: &Node| matches!(it, Node::List(_) | Node::Literal(Value::Array(_), _));
+        if is_equality
+            && is_in == is_list(right)
+            && is_field(left, Field::Kind)
+            && is_literal(right)
+        {
+            return self.types(&right_given, negates, here);
+        }
+        let is_plain = !is_in && !is_list(left);
+        if is_equality && is_plain && is_field(right, Field::Kind) && is_literal(left) {
+            return self.types(&left_given, negates, here);
+        }
+        match (is_literal(left), is_literal(right)) {
+            (true, true) => {}
+            (false, true) if is_equality => self.words_of(left, &a, &right_given, here),
+            (true, false) if !is_in && is_equality => self.words_of(right, &b, &left_given, here),
+            (true, false) if is_in => {
+                let items = b.item().unwrap_or_else(Shape::any);
+                self.words_of(right, &items, &left_given, here);
+            }
+            _ => {}
+        }
+        let is_constant = is_literal(left) && is_literal(right);
+        let shape = if is_in {
+            self.membership(left, right, (&a, &b), span, here)
+        } else {
+            let shape = compared(operator, &a, &b);
+            if !is_constant {
+                self.tell(operator, (left, right), (&a, &b), &shape, span, here);
+            }
+            shape
+        };
+        Seen::of(shape, here)
+    }
+
+    /// `event.type` against literals: which types fit.
+    fn types(&mut self, words: &[Literal], negates: bool, here: &Arrivals) -> Seen {
+        let mut found: Vec<Arrival> = Vec::new();
+        let mut is_told = false;
+        for (literal, span) in words {
+            let word = literal.as_str().unwrap_or_default();
+            match self.known.fitting(word, here) {
+                Some(it) => found.push(it),
+                None if self.known.known_type(word).is_some() => {}
+                None => {
+                    is_told = true;
+                    self.no_such_type(literal, span.clone(), here);
+                }
+            }
+        }
+        if let (true, false, Some((word, span))) = (found.is_empty(), is_told, words.first()) {
+            let label = if negates { "always true" } else { "never true" };
+            let message = format!("no event that gets here is of type `{}`", shown(word));
+            if let Some(it) = self.report(here, Rule::AlwaysSame, span.clone(), message, label) {
+                it.help = Some(format!("only {} can be here", paths::told(here)));
+            }
+        }
+        let is_named = |name: &str| words.iter().any(|it| it.0.as_str() == Some(name));
+        let rest: Arrivals = here.iter().filter(|it| !is_named(&it.kind)).cloned().collect();
+        let found: Arrivals = found.into();
+        match negates {
+            false => Seen::condition(found, rest, Arc::default()),
+            true => Seen::condition(rest, found, Arc::default()),
+        }
+    }
+
+    fn no_such_type(&mut self, literal: &Value, span: Range<usize>, here: &Arrivals) {
+        let Some(word) = literal.as_str() else {
+            let message = format!("`{literal}` is no type of event");
+            self.report(here, Rule::NeverCompare, span, message, "a type is a text");
+            return;
+        };
+        let known: Vec<&str> = self.known.all.iter().map(|it| &*it.kind).collect();
+        let help = match nearest(word, known.iter().copied().filter(|it| !it.contains('*'))) {
+            Some(near) => format!("did you mean `'{near}'`?"),
+            None if known.len() <= 16 => {
+                format!("the types that can arrive: {}", known.join(", "))
+            }
+            None => "no source sends it, or no `schema` of `validate` covers it".to_owned(),
+        };
+        let message = format!("no event of type `{word}` can arrive");
+        if let Some(it) = self.report(here, Rule::NotOneOf, span, message, "never equal") {
+            it.help = Some(help);
+        }
+    }
+
+    /// A literal that is looked for in a list of words: `contains(data.tags, 'a')`.
+    pub(super) fn looked_for(&mut self, list: &Node, shape: &Shape, item: &Node, here: &Arrivals) {
+        let is_list = shape.list.is_some() && shape.text.is_none();
+        if let (true, true, Some(items)) = (is_list, is_literal(item), shape.item()) {
+            let mut given = Vec::new();
+            names::alternatives(item, self.text, &mut given);
+            self.words_of(list, &items, &given, here);
+        }
+    }
+
+    /// Literals against something that has words of its own.
+    fn words_of(&mut self, node: &Node, shape: &Shape, given: &[Literal], here: &Arrivals) {
+        let Some(words) = shape.words().filter(|_| shape.is_only_text()) else { return };
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        for (literal, span) in given {
+            let Some(word) = literal.as_str() else { continue };
+            if words.iter().any(|it| it == word) {
+                continue;
+            }
+            let message = format!("`{}` is never `{word}`", self.shown(node));
+            let told = words.iter().take(16).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let help = match nearest(word, words.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `'{near}'`? The words are: {told}"),
+                None => format!("the words are: {told}"),
+            };
+            let span = span.clone();
+            if let Some(it) = self.report(here, Rule::NotOneOf, span, message, "never equal") {
+                it.help = Some(help);
+            }
+        }
+    }
+
+    fn membership(
+        &mut self,
+        left: &Node,
+        right: &Node,
+        (a, b): (&Shape, &Shape),
+        span: Range<usize>,
+        here: &Arrivals,
+    ) -> Shape {
+        let result = Shape::bool().or_null();
+        if b.is_any() || !b.has_value() {
+            return result;
+        }
+        if b.list.is_none() && b.map.is_none() {
+            let message = format!("`{}` is {}, no list", self.shown(right), b.told_in_a_sentence());
+            if let Some(it) = self.report(here, Rule::NeverCompare, span, message, "always null") {
+                it.help = Some("`in` asks a list or a map; `contains` asks a text".to_owned());
+            }
+            return result;
+        }
+        let (Some(items), None, false) = (&b.list, &b.map, is_literal(left) && is_literal(right))
+        else {
+            return result;
+        };
+        if a.has_value() && items.has_value() && !can_compare(a, items, true) {
+            let message = format!(
+                "`{}` is {}, and the list holds {}",
+                self.shown(left),
+                a.told_in_a_sentence(),
+                items.told_in_a_sentence()
+            );
+            self.report(here, Rule::NeverCompare, span, message, "never equal");
+        }
+        result
+    }
+
+    /// What can never be equal, or never in order.
+    fn tell(
+        &mut self,
+        operator: Binary,
+        nodes: (&Node, &Node),
+        (a, b): (&Shape, &Shape),
+        result: &Shape,
+        span: Range<usize>,
+        here: &Arrivals,
+    ) {
+        let is_equality = matches!(operator, Binary::Equal | Binary::Unequal);
+        let negates = operator == Binary::Unequal;
+        if a.is_any() || b.is_any() {
+            return;
+        }
+        if a.has_value() && b.has_value() && !can_compare(a, b, is_equality) {
+            let message = format!(
+                "`{}` is {}, and `{}` is {}",
+                self.shown(nodes.0),
+                sort(a),
+                self.shown(nodes.1),
+                sort(b)
+            );
+            let label = match (is_equality, negates) {
+                (false, _) => "always null",
+                (true, false) => "never equal",
+                (true, true) => "always unequal",
+            };
+            let help = other_sort(nodes, (a, b));
+            if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+                it.help = help;
+            }
+            return;
+        }
+        let label = match result.truth {
+            [_, false] if !result.null || !is_equality => "never true",
+            [false, true] if !result.null => "always true",
+            _ => return,
+        };
+        // Words that are never equal were told at their own place.
+        let is_words = is_equality && a.words().is_some() && b.words().is_some();
+        if is_words && self.findings.iter().any(|it| it.rule == Rule::NotOneOf) {
+            return;
+        }
+        let given = if is_literal(nodes.1) { nodes.0 } else { nodes.1 };
+        let shape = if is_literal(nodes.1) { a } else { b };
+        let message = match is_literal(nodes.0) || is_literal(nodes.1) {
+            true if !shape.null && (!a.has_value() || !b.has_value()) => {
+                format!("`{}` is never null", self.shown(given))
+            }
+            true => format!("`{}` is {}", self.shown(given), shape.told_in_a_sentence()),
+            false => format!(
+                "`{}` is {}, and `{}` is {}",
+                self.shown(nodes.0),
+                a.told_in_a_sentence(),
+                self.shown(nodes.1),
+                b.told_in_a_sentence()
+            ),
+        };
+        if let Some(it) = self.report(here, Rule::AlwaysSame, span, message, label) {
+            it.help = Some("compare with something else, or take this out".to_owned());
+        }
+    }
+
+    /// Questions about the name of the type: `starts_with(event.type, 'FACE_')`.
+    pub(super) fn asked(
+        &mut self,
+        asks: &dyn Fn(&str) -> bool,
+        span: Range<usize>,
+        here: &Arrivals,
+    ) -> Seen {
+        let (holds, fails) = split(here, asks);
+        if holds.is_empty() {
+            let is_known = !split(&self.known.all, asks).0.is_empty();
+            let (rule, message) = match is_known {
+                true => (Rule::AlwaysSame, "no event that gets here has such a type"),
+                false => (Rule::NotOneOf, "no event that can arrive has such a type"),
+            };
+            if let Some(it) = self.report(here, rule, span, message.to_owned(), "never true") {
+                it.help = Some(format!("only {} can be here", paths::told(here)));
+            }
+        }
+        Seen::condition(holds, fails, Arc::default())
+    }
+}
+
+fn shown(literal: &Value) -> String {
+    literal.as_str().map_or_else(|| literal.to_string(), str::to_owned)
+}
+
+/// Whether every value that it may come to stands in the expression.
+fn is_literal(node: &Node) -> bool {
+    match node {
+        Node::Literal(..) => true,
+        Node::List(items) => items.iter().all(is_literal),
+        Node::Choice(parts) => parts[1..].iter().all(is_literal),
+        _ => false,
+    }
+}
+
+/// What to write where a number stands in quotes.
+fn other_sort(nodes: (&Node, &Node), shapes: (&Shape, &Shape)) -> Option<String> {
+    for (node, other) in [(nodes.0, shapes.1), (nodes.1, shapes.0)] {
+        let Node::Literal(literal, _) = node else { continue };
+        let bare = match literal {
+            Value::String(text) if text.parse::<f64>().is_ok() => other.number.is_some(),
+            Value::String(text) if matches!(text.as_str(), "true" | "false") => {
+                other.truth != [false; 2]
+            }
+            _ => false,
+        };
+        match literal {
+            Value::String(text) if bare => return Some(format!("write `{text}` without quotes")),
+            Value::Number(_) | Value::Bool(_) if other.text.is_some() => {
+                return Some(format!("write `'{literal}'`"));
+            }
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,122 @@
+//! Two sorts of values: whether they can be compared, and what an operator makes of them.
+
+use super::super::node::Binary;
+use super::super::shape::{Bounds, Shape, Words};
+use kernel::time::Timestamp;
+use std::sync::Arc;
+
+/// A shape in the words of its sort alone: of a single word or number, that it is one.
+pub(super) fn sort(shape: &Shape) -> String {
+    let wide = Shape {
+        number: shape.number.map(|_| Bounds::ALL),
+        text: shape.text.as_ref().map(|_| Words::Any),
+        ..shape.clone()
+    };
+    wide.told_in_a_sentence()
+}
+
+/// Whether some value of one can be compared with some value of the other.
+pub(super) fn can_compare(a: &Shape, b: &Shape, is_equality: bool) -> bool {
+    let is_time = |it: &Shape| match &it.text {
+        Some(Words::OneOf(words)) => words.iter().any(|it| Timestamp::parse(it).is_some()),
+        Some(Words::Any) => true,
+        None => false,
+    };
+    let both = |has: fn(&Shape) -> bool| has(a) && has(b);
+    a.is_any()
+        || b.is_any()
+        || both(|it| it.number.is_some())
+        || both(|it| it.text.is_some())
+        || both(|it| it.truth != [false; 2])
+        || both(|it| it.time)
+        || both(|it| it.span)
+        || (a.time && is_time(b))
+        || (b.time && is_time(a))
+        || is_equality && (both(|it| it.list.is_some()) || both(|it| it.map.is_some()))
+}
+
+/// What a comparison of two values comes to.
+pub(super) fn compared(operator: Binary, a: &Shape, b: &Shape) -> Shape {
+    if a.is_any() || b.is_any() {
+        return Shape::bool().or_null();
+    }
+    let truth = match operator {
+        Binary::Equal | Binary::Unequal => {
+            let equal = a.null && b.null || may_be_equal(a, b);
+            let unequal = a.has_value() || b.has_value();
+            let (yes, no) =
+                if operator == Binary::Equal { (equal, unequal) } else { (unequal, equal) };
+            return Shape { truth: [no, yes], ..Shape::never() };
+        }
+        _ if !can_compare(a, b, false) => [false, false],
+        _ => match (a.number, b.number, only_numbers(a) && only_numbers(b)) {
+            (Some(a), Some(b), true) => in_order(operator, a, b),
+            _ => [true, true],
+        },
+    };
+    let is_same_sort = only_numbers(a) && only_numbers(b) || a.is_only_text() && b.is_only_text();
+    Shape { truth, null: a.null || b.null || !is_same_sort, ..Shape::never() }
+}
+
+fn only_numbers(shape: &Shape) -> bool {
+    let rest = Shape { number: None, null: false, ..shape.clone() };
+    shape.number.is_some() && !rest.has_value()
+}
+
+fn may_be_equal(a: &Shape, b: &Shape) -> bool {
+    if !can_compare(a, b, true) {
+        return false;
+    }
+    if only_numbers(a) && only_numbers(b) {
+        return a.number.zip(b.number).is_none_or(|(a, b)| a.least <= b.most && b.least <= a.most);
+    }
+    match (a.words().filter(|_| a.is_only_text()), b.words().filter(|_| b.is_only_text())) {
+        (Some(mut a), Some(b)) => a.any(|it| b.clone().any(|other| it == other)),
+        _ => true,
+    }
+}
+
+/// Whether the comparison may be false, and whether it may be true.
+fn in_order(operator: Binary, a: Bounds, b: Bounds) -> [bool; 2] {
+    match operator {
+        Binary::Less => [a.most >= b.least, a.least < b.most],
+        Binary::LessEqual => [a.most > b.least, a.least <= b.most],
+        Binary::Greater => [a.least <= b.most, a.most > b.least],
+        _ => [a.least < b.most, a.most >= b.least],
+    }
+}
+
+/// What an operator makes of two values.
+pub(super) fn made(operator: Binary, a: &Shape, b: &Shape) -> Shape {
+    if a.is_any() || b.is_any() {
+        return Shape::any();
+    }
+    let is_plus = operator == Binary::Add;
+    let is_minus = operator == Binary::Subtract;
+    let is_joined = is_plus && a.text.is_some() && b.text.is_some();
+    let list = match (&a.list, &b.list) {
+        (Some(a), Some(b)) if is_plus => Some(Arc::new((**a).clone().or((**b).clone()))),
+        _ => None,
+    };
+    Shape {
+        null: !(is_joined && a.is_only_text() && b.is_only_text() && !a.null && !b.null),
+        number: (a.number.is_some() && b.number.is_some()).then_some(Bounds::ALL),
+        text: is_joined.then_some(Words::Any),
+        time: is_plus && (a.time && b.span || a.span && b.time) || is_minus && a.time && b.span,
+        span: (is_plus || is_minus) && a.span && b.span || is_minus && a.time && b.time,
+        list,
+        ..Shape::never()
+    }
+}
+
+/// What to say of an operator that makes nothing of two sorts.
+pub(super) fn makes_nothing(operator: Binary, a: &Shape, b: &Shape) -> String {
+    let sign = match operator {
+        Binary::Add => "+",
+        Binary::Subtract => "-",
+        Binary::Multiply => "*",
+        Binary::Divide => "/",
+        _ => "%",
+    };
+    format!("`{sign}` makes nothing of {} and {}", sort(a), sort(b))
+}

@@ -1,0 +1,504 @@
+use super::super::known::{Arrival, Later};
+use super::super::{Expr, Read, Root, Roots, Template, of_schema};
+use super::*;
+use crate::diagnostic::SourceText;
+use serde_json::json;
+
+fn data(schema: &Value) -> Arc<Shape> {
+    let source = SourceText { name: "schemas/s.json".to_owned(), text: schema.to_string() };
+    Arc::new(of_schema(schema, &Arc::new(source)))
+}
+
+/// Two types of motion, one of faces, and whatever begins with `X_`.
+fn known() -> Known {
+    let motion = data(&json!({
+        "type": "object",
+        "properties": {
+            "score": { "type": "number", "minimum": 0, "maximum": 1 },
+            "state": { "enum": ["start", "stop"] },
+            "boxes": { "type": "array", "items": { "properties": { "width": { "type": "integer" } } } },
+        },
+    }));
+    let face = data(&json!({
+        "type": "object",
+        "properties": {
+            "name": { "type": ["string", "null"] },
+            "is_known": { "type": "boolean" },
+            "tags": { "type": "array", "items": { "enum": ["a", "b"] } },
+        },
+    }));
+    let open = data(&json!({ "type": "object" }));
+    let arrival = |kind: &str, data: &Arc<Shape>| Arrival { kind: kind.into(), data: data.clone() };
+    let all: Arrivals = Arc::new([
+        arrival("motion.on", &motion),
+        arrival("motion.off", &motion),
+        arrival("face", &face),
+        arrival("X_*", &open),
+    ]);
+    let person = Shape::map([("name", Shape::text())]);
+    let roots = vec![
+        (
+            Root::Enrich,
+            Shape::map([("person", person), ("state", Shape::one_of(["red", "green"]))]),
+        ),
+        (Root::Param, Shape::map([("limit", Shape::number())])),
+    ];
+    let later = Later {
+        path: vec!["weather".to_owned()],
+        why: "not yet".to_owned(),
+        help: "wait".to_owned(),
+    };
+    Known { here: all.clone(), all, is_message: false, roots, later: [later].into() }
+}
+
+/// Without the types that may hold anything.
+fn closed() -> Known {
+    let known = known();
+    let here = known.all[..3].into();
+    Known { all: here, ..known }.narrowed(&known.all[..3].into())
+}
+
+#[track_caller]
+fn told_by(known: &Known, text: &str) -> Vec<String> {
+    let expr = Expr::parse(text, Roots::EVENT).expect("it can be read");
+    let found = known.check(&expr).findings;
+    found
+        .iter()
+        .map(|it| {
+            let shown = text.get(it.span.clone()).expect("a place in the text");
+            let help = it.help.as_deref().unwrap_or_default();
+            format!("{} [{shown}] {} · {} · {help}", it.rule.code(), it.message, it.label)
+        })
+        .collect()
+}
+
+#[track_caller]
+fn wrong(text: &str, expected: &str) {
+    assert_eq!(told_by(&closed(), text), [expected], "{text}");
+}
+
+#[track_caller]
+fn right(text: &str) {
+    assert_eq!(told_by(&closed(), text), Vec::<String>::new(), "{text}");
+    assert_eq!(told_by(&known(), text), Vec::<String>::new(), "{text}");
+}
+
+#[test]
+fn a_path_that_no_schema_lists_is_unknown() {
+    wrong(
+        "data.scor > 0.5",
+        "E0104 [data.scor] `data.scor` is in none of the schemas for `motion.on`, `motion.off` and \
+         `face` · it would always be null · did you mean `data.score`? (number 0–1; from \
+         s.json). `get(data, 'scor')` reads what nothing declares",
+    );
+    wrong(
+        "data.boxes[0].with == 1",
+        "E0104 [data.boxes[0].with] `data.boxes[0].with` is in none of the schemas for \
+         `motion.on`, `motion.off` and `face` · it would always be null · did you mean \
+         `data.boxes[0].width`? (number; from s.json). `get(data.boxes[0], 'with')` reads \
+         what nothing declares",
+    );
+    wrong(
+        "data.boxes.width == 1",
+        "E0104 [data.boxes.width] `data.boxes.width` is in none of the schemas for `motion.on`, \
+         `motion.off` and `face` · it would always be null · `data.boxes` is a list: \
+         `data.boxes[0].width` reads its first item",
+    );
+    wrong(
+        "enrich.persn.name == 'x'",
+        "E0104 [enrich.persn.name] no stage adds `enrich.persn.name` · it would always be null · \
+         did you mean `enrich.person`? (map). `get(enrich, 'persn')` reads what nothing declares",
+    );
+    wrong(
+        "data.score > param.limt",
+        "E0104 [param.limt] there is no `param.limt` in this file · it would always be null · did \
+         you mean `param.limit`? (number)",
+    );
+    wrong(
+        "enrich.weather.sun == 1",
+        "E0210 [enrich.weather.sun] not yet · not there yet: it would be null · wait",
+    );
+}
+
+#[test]
+fn what_may_be_there_is_not_complained_about() {
+    right("data.score > param.limit && data.name != null");
+    right("get(data, 'scor') == 1 || get(data, 'scor', 2) == 'x'");
+    right("data.boxes[0].width + len(data.boxes) > 3");
+    right("event.type in ['face', 'motion.on'] ? data.is_known : false");
+    right("(data.name ?? 'nobody') == 'nobody'");
+    right("contains(data.tags, 'a') && 'b' in data.tags");
+    right("event.time < now() + duration('5m') && event.time > '2024-01-01T00:00:00Z'");
+    right("enrich.person.name ?? 'x' != 'y'");
+    right("event.priority >= 'high' || event.priority in ['low']");
+    right("round(data.score, 2) == 0.5 && abs(-data.score) < 2");
+    right("raw.whatever == 1 && pipeline.labels.site == 'x'");
+    right("lower(event.type) == 'face'");
+    right("true || data.is_known");
+    // What is open may hold anything, and a type that is not known may come.
+    assert_eq!(told_by(&known(), "data.scor == 1"), Vec::<String>::new());
+    assert_eq!(told_by(&known(), "event.type == 'X_9' && data.anything"), Vec::<String>::new());
+}
+
+#[test]
+fn the_type_decides_which_schemas_are_asked() {
+    let told = |text: &str| told_by(&known(), text).join("; ");
+    let schemas = |text: &str| {
+        let told = told(text);
+        let end = told.find(" · ").unwrap_or(0);
+        told[..end].split("schemas for ").last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(schemas("event.type == 'face' && data.score > 1"), "`face`");
+    assert_eq!(schemas("'face' == event.type && data.score > 1"), "`face`");
+    assert_eq!(schemas("event.type != 'face' || data.score > 1"), "`face`");
+    assert_eq!(schemas("!(event.type == 'face') || data.score > 1"), "`face`");
+    assert_eq!(schemas("event.type not in ['face'] || data.score > 1"), "`face`");
+    assert_eq!(schemas("event.type == 'face' ? data.score : 1"), "`face`");
+    assert_eq!(
+        schemas("event.type == 'X_1' ? 1 : event.type == 'face' ? data.score : 1"),
+        "`face`"
+    );
+    let both = "`motion.on` and `motion.off`";
+    assert_eq!(schemas("starts_with(event.type, 'motion.') && data.name == ''"), "");
+    let motion = "event.type in ['motion.on', 'motion.off']";
+    assert_eq!(schemas(&format!("{motion} && data.name == ''")), both);
+    assert_eq!(schemas(&format!("({motion} || data.is_known) && true")), "");
+    assert_eq!(schemas(&format!("({motion} && data.score > 0.1) && data.name == ''")), both);
+    assert_eq!(
+        schemas("matches(event.type, 'face') && !(event.type == 'face' && data.score > 1)"),
+        "`face`"
+    );
+    // Both sides of an `||` get there.
+    assert_eq!(told("(event.type == 'face' || event.type == 'motion.on') && data.score > 0.5"), "");
+    assert_eq!(told("event.type == 'face' && data.is_known || data.score > 0.5"), "");
+    // A name behind a pattern is one of the pattern's.
+    assert_eq!(told("event.type == 'X_1' && data.whatever == 1"), "");
+}
+
+#[test]
+fn words_that_are_none_are_told_at_their_place() {
+    wrong(
+        "data.state == 'strt'",
+        "E0108 [strt'] `data.state` is never `strt` · never equal · did you mean `'start'`? The \
+         words are: start, stop"
+            .replace("[strt']", "['strt']")
+            .as_str(),
+    );
+    wrong(
+        "data.state in ['start', 'halt']",
+        "E0108 ['halt'] `data.state` is never `halt` · never equal · the words are: start, stop",
+    );
+    wrong(
+        "contains(data.tags, 'c')",
+        "E0108 ['c'] `data.tags` is never `c` · never equal · the words are: a, b",
+    );
+    wrong(
+        "'c' in data.tags",
+        "E0108 ['c'] `data.tags` is never `c` · never equal · the words are: a, b",
+    );
+    wrong(
+        "enrich.state == (data.is_known ? 'red' : 'blue')",
+        "E0108 ['blue'] `enrich.state` is never `blue` · never equal · the words are: green, red",
+    );
+    wrong(
+        "event.type == 'fase'",
+        "E0108 ['fase'] no event of type `fase` can arrive · never equal · did you mean `'face'`?",
+    );
+    wrong(
+        "event.type in ['face', 'q']",
+        "E0108 ['q'] no event of type `q` can arrive · never equal · the types that can arrive: \
+         motion.on, motion.off, face",
+    );
+}
+
+#[test]
+fn sorts_that_never_meet_are_told() {
+    wrong(
+        "data.score == '1'",
+        "E0109 [data.score == '1'] `data.score` is a number, and `'1'` is text · never equal · \
+         write `1` without quotes",
+    );
+    wrong(
+        "data.name > 5",
+        "E0109 [data.name > 5] `data.name` is text, and `5` is a number · always null · write `'5'`",
+    );
+    wrong(
+        "event.time > 'yesterday'",
+        "E0109 [event.time > 'yesterday'] `event.time` is a time, and `'yesterday'` is text · \
+         always null · ",
+    );
+    wrong(
+        "'n: ' + data.score == 'x'",
+        "E0109 ['n: ' + data.score] `+` makes nothing of text and a number · always null · ",
+    );
+    wrong(
+        "data.name && data.is_known",
+        "E0109 [data.name] `data.name` is text, no condition · never true, never false · compare \
+         it, such as `data.name != null`",
+    );
+    wrong(
+        "-data.name == 1",
+        "E0109 [data.name] `data.name` is text · has no opposite, so this is always null · ",
+    );
+    wrong(
+        "lower(data.score) == 'x'",
+        "E0109 [data.score] `lower` takes text; `data.score` is a number 0–1 · always null · ",
+    );
+    wrong(
+        "data.name in data.score",
+        "E0109 [data.name in data.score] `data.score` is a number 0–1, no list · always null · `in` \
+         asks a list or a map; `contains` asks a text",
+    );
+    wrong(
+        "data.score in ['a', 'b']",
+        "E0109 [data.score in ['a', 'b']] `data.score` is a number 0–1, and the list holds one of: \
+         a, b · never equal · ",
+    );
+}
+
+#[test]
+fn what_is_always_the_same_is_told() {
+    wrong(
+        "data.score > 1",
+        "W0109 [data.score > 1] `data.score` is a number 0–1 · never true · compare with something \
+         else, or take this out",
+    );
+    wrong(
+        "event.subject == null",
+        "W0109 [event.subject == null] `event.subject` is never null · never true · compare with \
+         something else, or take this out",
+    );
+    wrong(
+        "event.type == 'face' && event.type == 'motion.on'",
+        "W0109 ['motion.on'] no event that gets here is of type `motion.on` · never true · only \
+         `face` can be here",
+    );
+    wrong(
+        "starts_with(event.type, 'q')",
+        "E0108 [starts_with(event.type, 'q')] no event that can arrive has such a type · never \
+         true · only `motion.on`, `motion.off` and `face` can be here",
+    );
+}
+
+#[test]
+fn where_no_event_can_be_nothing_is_told() {
+    let told = told_by(&closed(), "event.type == 'q' && data.nothing.at.all == 1");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let nowhere = closed().narrowed(&Arc::default());
+    assert_eq!(told_by(&nowhere, "data.nothing == 'x' + 1"), Vec::<String>::new());
+}
+
+/// Who sees an operand twice tells of it twice, and the work doubles with every level.
+#[test]
+fn every_part_is_seen_once_however_deep() {
+    let wraps =
+        [("(", " && data.is_known)"), ("!(", " || data.is_known)"), ("(", " ?? data.name)")];
+    for (left, right) in wraps.into_iter().chain([("(true ? ", " : false)")]) {
+        let depth = 10;
+        let text = format!("{}data.scor{}", left.repeat(depth), right.repeat(depth));
+        let told = told_by(&closed(), &text);
+        let unknown = told.iter().filter(|it| it.starts_with("E0104 ")).count();
+        assert_eq!(unknown, 1, "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn a_condition_says_whom_it_lets_through() {
+    let known = known();
+    let names = |text: &str| {
+        let checked = known.check(&Expr::parse(text, Roots::EVENT).expect("it can be read"));
+        let names =
+            |it: &Arrivals| it.iter().map(|it| it.kind.to_string()).collect::<Vec<_>>().join(" ");
+        (names(&checked.holds), names(&checked.fails))
+    };
+    let owned = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(names("event.type == 'face'"), owned("face", "motion.on motion.off X_*"));
+    assert_eq!(names("event.type == 'X_1'"), owned("X_1", "motion.on motion.off face X_*"));
+    let some = "event.type == 'face' && data.is_known";
+    assert_eq!(names(some), owned("face", "motion.on motion.off X_* face"));
+    assert_eq!(
+        names("!starts_with(event.type, 'm')"),
+        owned("face X_*", "motion.on motion.off X_*")
+    );
+}
+
+#[test]
+fn templates_and_bodies_are_looked_at_value_by_value() {
+    let template = |text: &str| Template::parse(text, Roots::EVENT).expect("it can be read");
+    let told = |text: &str| {
+        let found = closed().check_template(&template(text)).1;
+        found
+            .iter()
+            .map(|it| format!("{} {}", it.rule.code(), &text[it.span.clone()]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("ä {{ data.score }} {{ data.scor | round(1) }}"), ["E0104 data.scor"]);
+    let shape = |text: &str| closed().check_template(&template(text)).0.told();
+    assert_eq!(shape("{{ data.is_known ? 'a' : 'b' }}"), "one of: a, b");
+    assert_eq!(shape("{{ data.score | default('none') }}"), "number 0–1 or `none`");
+    assert_eq!(shape("x {{ data.score }}"), "text");
+    let body = |text: &str| {
+        let found = closed().check_json_body(&template(text));
+        found
+            .iter()
+            .map(|it| format!("{} {}", &text[it.span.clone()], it.message))
+            .collect::<Vec<_>>()
+    };
+    let none = Vec::<String>::new();
+    assert_eq!(
+        body(r#"{ "a": {{ data.name | json }}, "b": "{{ event.priority }} at {{ event.time }}" }"#),
+        none
+    );
+    assert_eq!(
+        body(r#"{ "url": "http://h/{{ data.name | urlencode }}", "n": {{ len('abc') ?? 0 }} }"#),
+        none
+    );
+    assert_eq!(body("{{ data.name }}: {{ data.name }}"), none);
+    assert_eq!(body("[{{ event.type }}] {{ data.name }}"), none);
+    let plain = r#"["{{ data.name }}", {{ data.score }}, "{{ data.name | json }}"]"#;
+    let expected = [
+        "data.name `data.name` is put into JSON as it is",
+        "data.score `data.score` is put into JSON as it is",
+        "data.name `| json` brings its own quotes",
+    ];
+    assert_eq!(body(plain), expected);
+}
+
+#[test]
+fn a_plain_path_passes_through_lists() {
+    let told = |path: &str| {
+        let path = path.split('.').map(str::to_owned).collect();
+        let read = Read { root: Root::Data, path, span: 0..0 };
+        (closed().declared(&read), known().declared(&read))
+    };
+    assert_eq!(told("boxes.width"), (Declared::Yes, Declared::Yes));
+    let help = "did you mean `data.boxes.width`? (number; from s.json)".to_owned();
+    assert_eq!(told("boxes.with"), (Declared::Never(help.clone()), Declared::Open(help)));
+}
+
+/// Events that fit the schemas of [`known`].
+fn events() -> Vec<kernel::event::Event> {
+    let event = |kind: &str, data: Value, enrich: Value| {
+        let mut event = kernel::testing::event(data);
+        event.envelope.kind = kind.into();
+        event.enrich = enrich.as_object().expect("a map").clone();
+        event
+    };
+    vec![
+        event(
+            "motion.on",
+            json!({ "score": 0.5, "state": "start", "boxes": [{ "width": 3 }] }),
+            json!({}),
+        ),
+        event(
+            "motion.off",
+            json!({ "score": 1, "boxes": [] }),
+            json!({ "person": { "name": "ä" }, "state": "red" }),
+        ),
+        event("motion.on", json!({}), json!({ "state": "green" })),
+        event("face", json!({ "name": null, "is_known": true, "tags": ["a"] }), json!({})),
+        event("face", json!({ "name": "face", "is_known": false, "tags": [] }), json!({})),
+        event("X_1", json!({ "score": "text", "x": [1, { "y": 2 }] }), json!({})),
+    ]
+}
+
+/// Expressions over what [`known`] knows.
+fn expressions() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    const LEAVES: &[&str] = &[
+        "data.score",
+        "data.state",
+        "data.boxes",
+        "data.boxes[0].width",
+        "data.name",
+        "data.is_known",
+        "data.tags",
+        "data.x",
+        "event.type",
+        "event.time",
+        "event.priority",
+        "event.seq",
+        "enrich.person",
+        "enrich.person.name",
+        "enrich.state",
+        "param.limit",
+        "'face'",
+        "'motion.on'",
+        "'X_1'",
+        "'a'",
+        "'red'",
+        "'high'",
+        "1",
+        "0.5",
+        "-2",
+        "null",
+        "true",
+        "[1, 'a']",
+        "['face', 'X_1']",
+        "[event.type]",
+        "{ 'a': data.score }",
+        "now()",
+        "duration('5m')",
+        "'2026-01-01T00:00:00Z'",
+    ];
+    const SIGNS: &[&str] = &[
+        "==", "!=", "<", "<=", ">", ">=", "in", "not in", "&&", "||", "&&", "||", "??", "+", "-",
+        "*", "/", "%",
+    ];
+    const CALLS: &[&str] = &["!", "-", "len", "lower", "round", "abs", "time", "date", "coalesce"];
+    const PAIRS: &[&str] = &["starts_with", "contains", "get", "min", "max", "ends_with"];
+    let leaf = proptest::sample::select(LEAVES).prop_map(str::to_owned);
+    leaf.prop_recursive(4, 24, 3, |inner| {
+        let sign = proptest::sample::select(SIGNS);
+        let (call, pair) = (proptest::sample::select(CALLS), proptest::sample::select(PAIRS));
+        prop_oneof![
+            4 => (inner.clone(), sign, inner.clone()).prop_map(|(a, it, b)| format!("({a}) {it} ({b})")),
+            1 => (call, inner.clone()).prop_map(|(it, a)| format!("{it}({a})")),
+            1 => (pair, inner.clone(), inner.clone()).prop_map(|(it, a, b)| format!("{it}({a}, {b})")),
+            1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a}) ? ({b}) : ({c})")),
+        ]
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(1024))]
+
+    #[test]
+    fn whatever_an_event_holds_the_value_has_the_shape_that_was_told(text in expressions()) {
+        let Ok(expr) = Expr::parse(&text, Roots::EVENT) else { return Ok(()) };
+        let checked = known().check(&expr);
+        let param = json!({ "limit": 0.7 });
+        for event in events() {
+            let mut scope = crate::expr::Scope::of(&event, kernel::time::Timestamp(1_800_000_000_000_000));
+            scope.param = Some(&param);
+            let value = expr.eval(&scope).to_json();
+            proptest::prop_assert!(
+                checked.shape.admits(&value),
+                "{text} is {value} for {}, told as {}", event.envelope.kind, checked.shape.told()
+            );
+            let side = if value == json!(true) { &checked.holds } else { &checked.fails };
+            let is_there = side.iter().any(|it| kernel::pattern::glob_fits(&it.kind, &event.envelope.kind));
+            proptest::prop_assert!(is_there, "{text} is {value} for {}", event.envelope.kind);
+            if value == json!(true) {
+                let never = checked.findings.iter().find(|it| it.label == "never true" && it.span == (0..text.len()));
+                proptest::prop_assert!(never.is_none(), "{text} is true for {}", event.envelope.kind);
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_expression_makes_the_check_panic(
+        text in r#"(\(|!|-|data\.(score|state|boxes|x)|event\.(type|time|priority)|enrich\.person|'face'|1|null|\[1, 'a'\]|len\(|get\(| (==|in|&&|\|\||\?\?|\+|<|\?|:) |\)|\[0\]|, ){1,14}"#
+    ) {
+        if let Ok(expr) = Expr::parse(&text, Roots::EVENT) {
+            for known in [known(), closed()] {
+                let checked = known.check(&expr);
+                for it in checked.findings {
+                    proptest::prop_assert!(text.get(it.span.clone()).is_some(), "{:?}", it);
+                }
+            }
+        }
+    }
+}

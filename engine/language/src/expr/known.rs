@@ -1,0 +1,191 @@
+//! What is known of the values at a place of the file, before there is an event.
+
+use super::infer::Declared;
+use super::shape::{Origin, Shape};
+use super::{Expr, Read, Root};
+use crate::diagnostic::Rule;
+use kernel::pattern::glob_fits;
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A type of event that may be at a place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// Its name; a pattern with `*` where the names are not known.
+    pub kind: Arc<str>,
+    /// What its `data` may be.
+    pub data: Arc<Shape>,
+}
+
+/// Types of events, each once.
+pub type Arrivals = Arc<[Arrival]>;
+
+impl Arrival {
+    fn is_pattern(&self) -> bool {
+        self.kind.contains('*')
+    }
+}
+
+/// Something that a stage adds and that is not there yet.
+#[derive(Debug, Clone)]
+pub struct Later {
+    /// The path below `enrich`.
+    pub path: Vec<String>,
+    /// What to say about it: "stage `faces` adds it, and does not end before this".
+    pub why: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What is known of the values at a place.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Every type that can be there at all. A name stands before the patterns that it fits, a
+    /// longer pattern before a shorter one.
+    pub all: Arrivals,
+    /// The types that can be at this place.
+    pub here: Arrivals,
+    /// Whether `data` is a message that is no event yet.
+    pub is_message: bool,
+    /// The roots of which something is known; the others may hold anything.
+    pub roots: Vec<(Root, Shape)>,
+    /// What is added only behind this place, or beside it.
+    pub later: Arc<[Later]>,
+}
+
+/// Something that is wrong with an expression for what is known.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// The rule that it breaks.
+    pub rule: Rule,
+    /// Bytes of the expression's text.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What is wrong here, shorter.
+    pub label: String,
+    /// What to write instead.
+    pub help: Option<String>,
+    /// The declaration that was probably meant.
+    pub origin: Option<Arc<Origin>>,
+}
+
+/// What an expression comes to, for what is known.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// What its value may be.
+    pub shape: Shape,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// The types of events for which it may be `true`.
+    pub holds: Arrivals,
+    /// The types of events for which it may be anything else.
+    pub fails: Arrivals,
+}
+
+impl Known {
+    /// Looks at an expression for what is known here.
+    pub fn check(&self, expr: &Expr) -> Checked {
+        super::infer::check(&expr.node, &expr.text, self)
+    }
+
+    /// Looks at an expression of which nothing but `true` counts.
+    pub fn check_condition(&self, expr: &Expr) -> Checked {
+        let mut checked = self.check(expr);
+        let whole = 0..expr.text().len();
+        if self.here.is_empty() || !checked.findings.is_empty() {
+            return checked;
+        }
+        let finding = |rule, message, label: &str, help| {
+            let (span, label) = (whole.clone(), label.to_owned());
+            Finding { rule, span, message, label, help: Some(help), origin: None }
+        };
+        if let Some((message, help)) = super::infer::no_condition(&checked.shape, expr.text()) {
+            let label = "never true, never false";
+            checked.findings.push(finding(Rule::NeverCompare, message, label, help));
+        } else if checked.holds.is_empty() && !expr.reads().is_empty() {
+            let message = "this condition never holds".to_owned();
+            let help = "its parts exclude each other for every event that gets here".to_owned();
+            checked.findings.push(finding(Rule::AlwaysSame, message, "never true", help));
+        }
+        checked
+    }
+
+    /// Whether something stands at a dotted path. Lists are passed through.
+    pub fn declared(&self, path: &Read) -> Declared {
+        super::infer::declared(self, path)
+    }
+
+    /// The same for other types of events.
+    #[must_use]
+    pub fn narrowed(&self, here: &Arrivals) -> Known {
+        Known { here: here.clone(), ..self.clone() }
+    }
+
+    /// What may stand at a path of a root that does not depend on the types of events.
+    pub fn at(&self, root: Root, names: &[&str]) -> Shape {
+        let base = self.root(root).cloned().unwrap_or_else(Shape::any);
+        let step = |at: Shape, name: &&str| at.field(name).map(|it| it.0);
+        names.iter().try_fold(base, step).unwrap_or_else(Shape::any)
+    }
+
+    /// What is known of a root; `data` and `event` depend on the types of events.
+    pub(super) fn root(&self, root: Root) -> Option<&Shape> {
+        self.roots.iter().find(|it| it.0 == root).map(|it| &it.1)
+    }
+
+    /// The type with this name among those that can be there at all.
+    pub(super) fn known_type(&self, name: &str) -> Option<&Arrival> {
+        self.all.iter().find(|it| glob_fits(&it.kind, name))
+    }
+
+    /// The type with this name, when it can be among `here`.
+    pub(super) fn fitting(&self, name: &str, here: &Arrivals) -> Option<Arrival> {
+        let covered = self.known_type(name)?;
+        let is_here = |it: &&Arrival| *it.kind == *name || it.kind == covered.kind;
+        let found = here.iter().find(is_here)?;
+        Some(Arrival { kind: name.into(), data: found.data.clone() })
+    }
+}
+
+/// What is in one set or the other.
+pub fn union(one: &Arrivals, other: &Arrivals) -> Arrivals {
+    if one.is_empty() || Arc::ptr_eq(one, other) {
+        return other.clone();
+    }
+    let known: HashSet<&str> = one.iter().map(|it| &*it.kind).collect();
+    let is_new = |it: &&Arrival| !known.contains(&*it.kind);
+    let more: Vec<&Arrival> = other.iter().filter(is_new).collect();
+    if more.is_empty() {
+        return one.clone();
+    }
+    one.iter().chain(more).cloned().collect()
+}
+
+/// What is in both sets.
+pub(super) fn common(one: &Arrivals, other: &Arrivals) -> Arrivals {
+    if Arc::ptr_eq(one, other) {
+        return one.clone();
+    }
+    let names: HashSet<&str> = other.iter().map(|it| &*it.kind).collect();
+    let patterns: Vec<&Arrival> = other.iter().filter(|it| it.is_pattern()).collect();
+    let mut found: Vec<Arrival> = Vec::new();
+    for it in one.iter() {
+        let is_named = names.contains(&*it.kind);
+        if is_named || patterns.iter().any(|them| glob_fits(&them.kind, &it.kind)) {
+            found.push(it.clone());
+        } else if it.is_pattern() {
+            found.extend(other.iter().filter(|them| glob_fits(&it.kind, &them.kind)).cloned());
+        }
+    }
+    found.into()
+}
+
+/// The types of `here` for which a question about their name may be answered yes, and no. A
+/// pattern may be both.
+pub(super) fn split(here: &Arrivals, asks: impl Fn(&str) -> bool) -> (Arrivals, Arrivals) {
+    let may_be = |it: &&Arrival, wanted| it.is_pattern() || asks(&it.kind) == wanted;
+    let part = |wanted| here.iter().filter(|it| may_be(it, wanted)).cloned().collect();
+    (part(true), part(false))
+}

@@ -1,0 +1,128 @@
+//! `docs/expressions.md` against the code: its examples, and that nothing is missing on it.
+
+use super::{Expr, Root, Roots, Scope, Template, function, node, template};
+use kernel::env::Random;
+use kernel::event::Priority;
+use kernel::time::Timestamp;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+/// Fewer examples than this mean that the page is no longer read as it is written.
+const EXAMPLES_MIN: usize = 90;
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/expressions.md");
+    fs::read_to_string(path).expect("the page is there")
+}
+
+/// What stands in blocks that begin with this fence.
+fn blocks<'p>(page: &'p str, fence: &str) -> Vec<&'p str> {
+    let ends = page.split(fence).skip(1);
+    ends.map(|it| it.split("```").next().expect("a block has an end")).collect()
+}
+
+/// Examples with their results: `EXPR  →  JSON` in text blocks, `` `EXPR` → `JSON` `` elsewhere.
+fn examples(page: &str) -> Vec<(String, String)> {
+    let lines = blocks(page, "```text\n").into_iter().flat_map(str::lines);
+    let mut found: Vec<(String, String)> = lines
+        .map(|line| line.split_once("  →  ").unwrap_or_else(|| panic!("no arrow: {line}")))
+        .map(|(text, result)| (text.to_owned(), result.to_owned()))
+        .collect();
+    // In a table, a pipe stands behind a backslash.
+    for line in page.lines().map(|it| it.replace(r"\|", "|")) {
+        let ends: Vec<usize> = line.match_indices("` → `").map(|it| it.0).collect();
+        for end in ends {
+            let start = line[..end].rfind('`').expect("the expression is in backticks") + 1;
+            let rest = &line[end + "` → `".len()..];
+            let result = rest.split('`').next().expect("there is a first part");
+            found.push((line[start..end].to_owned(), result.to_owned()));
+        }
+    }
+    found
+}
+
+/// `text`, evaluated on the event that the page shows.
+fn evaluated(text: &str, world: &Value) -> Value {
+    let field = |name: &str| &world[name];
+    let word = |name: &str| field(name).as_str().expect("a text");
+    let moment = |name: &str| Timestamp::parse(word(name)).expect("a time");
+    let mut event = kernel::testing::event(field("data").clone());
+    event.envelope.id = word("id").into();
+    event.envelope.kind = word("type").into();
+    event.envelope.source = word("source").into();
+    event.envelope.subject = word("subject").into();
+    event.envelope.time = moment("time");
+    event.envelope.received = moment("received");
+    event.envelope.priority = Priority::parse(word("priority")).expect("a level");
+    event.enrich = field("enrich").as_object().expect("a map").clone();
+    let random = Random::seeded(7);
+    let scope = Scope {
+        raw: Some(world),
+        param: Some(field("param")),
+        server: Some(field("server")),
+        pipeline: Some(field("pipeline")),
+        http: Some(field("http")),
+        file: Some(field("file")),
+        body: Some(field("body")),
+        status: field("status").as_u64().and_then(|it| u16::try_from(it).ok()),
+        headers: Some(field("headers")),
+        random: Some(&random),
+        ..Scope::of(&event, Timestamp::parse("2026-01-01T10:00:00Z").expect("a time"))
+    };
+    // Every root at once; which place has which is the page's own table.
+    let roots = Roots(Roots::RESPONSE.0 | Roots::MAP.0 | Roots::DEMO.0);
+    if text.contains("{{") {
+        let template = Template::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+        template.value(&scope).to_json()
+    } else {
+        let expr = Expr::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+        expr.eval(&scope).to_json()
+    }
+}
+
+#[test]
+fn every_example_of_the_page_has_the_result_beside_it() {
+    let page = page();
+    let world = blocks(&page, "```json\n")[0];
+    let world: Value = serde_json::from_str(world).expect("the event is JSON");
+    let examples = examples(&page);
+    let mut wrong = Vec::new();
+    for (text, expected) in &examples {
+        let wanted: Value = serde_json::from_str(expected)
+            .unwrap_or_else(|it| panic!("the result of {text} is not JSON: {it}"));
+        let result = evaluated(text, &world);
+        if result != wanted {
+            wrong.push(format!("{text}  →  {result}, not {expected}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(EXAMPLES_MIN <= examples.len(), "{} examples", examples.len());
+}
+
+#[test]
+fn every_function_filter_root_and_field_is_on_the_page_with_an_example() {
+    let page = page();
+    let examples: Vec<String> = examples(&page).into_iter().map(|it| it.0).collect();
+    let rows: Vec<String> =
+        page.lines().filter(|it| it.starts_with("| `")).map(|it| it.replace(r"\|", "|")).collect();
+    for name in function::names(Roots(Roots::EVENT.0 | Roots::DEMO.0)) {
+        let call = format!("{name}(");
+        assert!(rows.iter().any(|it| it.starts_with(&format!("| `{call}"))), "no row: {name}");
+        assert!(examples.iter().any(|it| it.contains(&call)), "no example: {name}");
+    }
+    for name in template::FILTERS {
+        let has_row = |it: &String| {
+            it.starts_with(&format!("| `{name}`")) || it.starts_with(&format!("| `{name}("))
+        };
+        assert!(rows.iter().any(has_row), "no row: {name}");
+        assert!(examples.iter().any(|it| it.contains(&format!("| {name}"))), "no example: {name}");
+    }
+    let mentions = |name: &str| page.contains(&format!("`{name}`"));
+    for (_, name) in Root::ALL {
+        assert!(mentions(name), "the root `{name}` is missing");
+    }
+    for (name, _) in node::FIELDS {
+        assert!(mentions(name) || mentions(&format!("event.{name}")), "`event.{name}` is missing");
+    }
+}

@@ -1,0 +1,147 @@
+//! Checks the names and levels in an expression, and says what was probably meant.
+
+use super::lex::{Token, lex};
+use super::node::{FIELDS, Field, Node};
+use super::problem::{Problem, ProblemKind};
+use super::{Root, Roots};
+use crate::nearest;
+use kernel::event::Priority;
+use serde_json::Value;
+use std::ops::Range;
+
+/// The field of `event` with this name.
+pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, Problem> {
+    if let Some((_, field)) = FIELDS.iter().find(|it| it.0 == name) {
+        return Ok(*field);
+    }
+    let names: Vec<&str> = FIELDS.iter().map(|it| it.0).collect();
+    let help = nearest(name, names.iter().copied()).map_or_else(
+        || format!("an event has: {}", names.join(", ")),
+        |it| format!("did you mean `event.{it}`?"),
+    );
+    Err(Problem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
+}
+
+/// A name at the beginning of a path that is no root here. `before` is the text up to it.
+pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: Roots) -> Problem {
+    let names = roots.names();
+    let exists = Root::ALL.iter().any(|it| it.1 == name);
+    let message = if exists {
+        format!("`{name}` cannot be read in this place")
+    } else {
+        format!("`{name}` is unknown")
+    };
+    let literals = ["true", "false", "null"];
+    let near = nearest(name, names.iter().copied().chain(literals));
+    let behind_hyphen =
+        before.strip_suffix('-').is_some_and(|it| it.ends_with(|it: char| it.is_alphanumeric()));
+    let help = match (name, near) {
+        ("not", _) => "`!` negates".to_owned(),
+        ("None" | "nil" | "undefined", _) => "nothing is written `null`".to_owned(),
+        ("True" | "TRUE", _) => "write `true`".to_owned(),
+        ("False" | "FALSE", _) => "write `false`".to_owned(),
+        ("random", _) => "`random.…` is a function of `demo`".to_owned(),
+        (_, _) if behind_hyphen => {
+            "a name with a hyphen stands in brackets: `data['front-door']`; a parameter is read \
+             with `_`: `param.min_score`"
+                .to_owned()
+        }
+        (_, Some(it)) => format!("did you mean `{it}`?"),
+        (_, None) if exists => format!("here a path begins with {}", names.join(", ")),
+        (_, None) if names.is_empty() => "text stands in single quotes".to_owned(),
+        (_, None) => {
+            format!("text stands in single quotes; a path begins with {}", names.join(", "))
+        }
+    };
+    Problem::unknown(span, message, Some(help))
+}
+
+/// What a word between two values was probably meant to be.
+pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "and" | "AND" => "`&&` means and",
+        "or" | "OR" => "`||` means or",
+        "is" | "eq" | "equals" => "`==` compares",
+        "ne" => "`!=` compares",
+        "contains" => "write `contains(text, 'part')`",
+        "matches" => "write `matches(text, 'pattern')`",
+        "startswith" | "starts_with" | "startsWith" => "write `starts_with(text, 'begin')`",
+        "endswith" | "ends_with" | "endsWith" => "write `ends_with(text, 'end')`",
+        "mod" => "`%` is the remainder",
+        "if" => "write `condition ? one : other`",
+        _ if nearest(word, ["in"]).is_some() => "did you mean `in`?",
+        _ => return None,
+    })
+}
+
+/// Comparisons with `event.priority` compare levels, so their literals must be levels.
+/// `text` is the expression's.
+pub(super) fn check_levels(left: &Node, right: &Node, text: &str, problems: &mut Vec<Problem>) {
+    let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
+    let mut literals = Vec::new();
+    if is_priority(left) {
+        alternatives(right, text, &mut literals);
+    } else if is_priority(right) {
+        alternatives(left, text, &mut literals);
+    }
+    problems.extend(literals.iter().filter_map(|(it, span)| bad_level(it, span)));
+}
+
+/// What is wrong with a literal that stands where a priority should.
+pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<Problem> {
+    let word = literal.as_str().unwrap_or_default();
+    if literal.is_null() || Priority::parse(word).is_some() {
+        return None;
+    }
+    let levels = Priority::ALL.map(Priority::word);
+    let help = nearest(word, levels).map_or_else(
+        || format!("the levels are {}", levels.join(" ")),
+        |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
+    );
+    let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
+    Some(Problem {
+        span: span.clone(),
+        message: format!("`{shown}` is not a priority"),
+        label: "never equal".to_owned(),
+        help: Some(help),
+        kind: ProblemKind::UnknownPriority,
+    })
+}
+
+/// The literals that a value may turn out to be, each with its place; of a list, its items.
+pub(super) fn alternatives(node: &Node, text: &str, found: &mut Vec<(Value, Range<usize>)>) {
+    match node {
+        Node::Literal(Value::Array(items), span) => {
+            let places = item_spans(text, span, items);
+            found.extend(items.iter().cloned().zip(places));
+        }
+        Node::Literal(literal, span) => found.push((literal.clone(), span.clone())),
+        Node::List(items) => items.iter().for_each(|it| alternatives(it, text, found)),
+        Node::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, text, found)),
+        Node::Run(_, rest) => {
+            let defaults = rest.iter().filter(|it| it.0 == super::node::Binary::Coalesce);
+            defaults.for_each(|it| alternatives(&it.1, text, found));
+        }
+        _ => {}
+    }
+}
+
+/// Where the items of a literal list stand; `span` is the list's.
+pub(super) fn item_spans(text: &str, span: &Range<usize>, items: &[Value]) -> Vec<Range<usize>> {
+    let tokens = lex(text.get(span.clone()).unwrap_or_default()).unwrap_or_default();
+    let mut at = 0;
+    let place = |item: &Value| {
+        let is_it = |token: &Token| match (token, item) {
+            (Token::Text(text), Value::String(item)) => text == item,
+            (Token::Int(int), Value::Number(_)) => item.as_i64() == Some(*int),
+            (Token::Float(float), Value::Number(_)) => item.as_f64() == Some(*float),
+            (Token::Name(name), Value::Bool(item)) => *name == item.to_string(),
+            _ => false,
+        };
+        let found = tokens.iter().enumerate().skip(at).find(|it| is_it(&it.1.0));
+        let Some((index, (_, place))) = found else { return span.clone() };
+        at = index + 1;
+        span.start + place.start..span.start + place.end
+    };
+    items.iter().map(place).collect()
+}

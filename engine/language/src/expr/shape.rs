@@ -1,0 +1,364 @@
+//! What is known of a value before there is one: its shape.
+//!
+//! A shape says what a value *may* be. It is never narrower than the truth: where nothing is
+//! known it is [`Shape::any`], and whoever asks it stays silent.
+
+mod combine;
+mod told;
+
+use crate::diagnostic::SourceText;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Everything that a value may be; a union of sorts.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Shape {
+    /// Nothing is known: it may be whatever there is.
+    pub(super) is_any: bool,
+    /// It may be null or missing.
+    pub(super) null: bool,
+    /// It may be `false`, it may be `true`.
+    pub(super) truth: [bool; 2],
+    pub(super) number: Option<Bounds>,
+    pub(super) text: Option<Words>,
+    pub(super) time: bool,
+    pub(super) span: bool,
+    pub(super) list: Option<Arc<Shape>>,
+    pub(super) map: Option<Arc<Fields>>,
+}
+
+/// Between which numbers a number lies, both included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Bounds {
+    pub(super) least: f64,
+    pub(super) most: f64,
+}
+
+impl Bounds {
+    pub(super) const ALL: Bounds = Bounds { least: f64::NEG_INFINITY, most: f64::INFINITY };
+}
+
+/// Which texts a text may be.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Words {
+    Any,
+    OneOf(BTreeSet<Arc<str>>),
+}
+
+/// What a map may hold.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Fields {
+    pub(super) names: BTreeMap<Arc<str>, Field>,
+    /// Whether its fields are listed somewhere; one that lists none is open.
+    pub(super) is_listed: bool,
+    /// Whether it says that there may be more.
+    pub(super) has_more: bool,
+}
+
+impl Fields {
+    /// Whether a name that is not among its own may stand in it.
+    pub(super) fn is_open(&self) -> bool {
+        self.has_more || !self.is_listed
+    }
+}
+
+/// A field of a map.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Field {
+    pub(super) shape: Shape,
+    /// Where it is declared, when that is a schema.
+    pub(super) origin: Option<Arc<Origin>>,
+}
+
+/// A place in a schema file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origin {
+    /// The file.
+    pub source: Arc<SourceText>,
+    /// The JSON pointer of the declaration.
+    pub pointer: String,
+}
+
+/// The constructors.
+impl Shape {
+    /// Nothing at all: the shape of what cannot be.
+    pub fn never() -> Self {
+        Shape::default()
+    }
+
+    /// Whatever there is.
+    pub fn any() -> Self {
+        Shape { is_any: true, null: true, ..Shape::default() }
+    }
+
+    /// Null.
+    pub fn null() -> Self {
+        Shape { null: true, ..Shape::default() }
+    }
+
+    /// `true` or `false`.
+    pub fn bool() -> Self {
+        Shape { truth: [true, true], ..Shape::default() }
+    }
+
+    /// A number.
+    pub fn number() -> Self {
+        Shape { number: Some(Bounds::ALL), ..Shape::default() }
+    }
+
+    /// A number between these, both included.
+    pub fn between(least: f64, most: f64) -> Self {
+        Shape { number: Some(Bounds { least, most }), ..Shape::default() }
+    }
+
+    /// A text.
+    pub fn text() -> Self {
+        Shape { text: Some(Words::Any), ..Shape::default() }
+    }
+
+    /// One of these texts.
+    pub fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
+        let words = words.into_iter().map(Arc::from).collect();
+        Shape { text: Some(Words::OneOf(words)), ..Shape::default() }
+    }
+
+    /// A point in time.
+    pub fn time() -> Self {
+        Shape { time: true, ..Shape::default() }
+    }
+
+    /// A duration.
+    pub fn span() -> Self {
+        Shape { span: true, ..Shape::default() }
+    }
+
+    /// A list of such items.
+    pub fn list(items: Shape) -> Self {
+        Shape { list: Some(Arc::new(items)), ..Shape::default() }
+    }
+
+    /// A map with these fields and no others.
+    pub fn map<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Shape)>) -> Self {
+        let field = |(name, shape): (N, Shape)| (name.into(), Field { shape, origin: None });
+        let names = fields.into_iter().map(field).collect();
+        Shape::of_fields(Fields { names, is_listed: true, has_more: false })
+    }
+
+    /// A map in which nothing stands.
+    pub fn empty_map() -> Self {
+        Shape::of_fields(Fields { is_listed: true, ..Fields::default() })
+    }
+
+    /// A map of which no field is known.
+    pub fn open_map() -> Self {
+        Shape::of_fields(Fields::default())
+    }
+
+    /// Whatever JSON can say, sort by sort.
+    pub(super) fn json() -> Self {
+        Shape {
+            is_any: false,
+            null: true,
+            truth: [true, true],
+            number: Some(Bounds::ALL),
+            text: Some(Words::Any),
+            time: false,
+            span: false,
+            list: Some(Arc::new(Shape::any())),
+            map: Some(Arc::default()),
+        }
+    }
+
+    pub(super) fn of_fields(fields: Fields) -> Self {
+        Shape { map: Some(Arc::new(fields)), ..Shape::default() }
+    }
+
+    /// Exactly this value, as far as shapes tell values apart.
+    pub fn of_value(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Shape::null(),
+            Value::Bool(it) => Shape { truth: [!it, *it], ..Shape::default() },
+            Value::Number(it) => {
+                it.as_f64().map_or_else(Shape::number, |it| Shape::between(it, it))
+            }
+            Value::String(it) => Shape::one_of([it.as_str()]),
+            Value::Array(items) => {
+                let items = items.iter().map(Shape::of_value);
+                Shape::list(items.fold(Shape::never(), Shape::or))
+            }
+            Value::Object(entries) => Shape::map(
+                entries.iter().map(|(name, it)| (Arc::from(name.as_str()), Shape::of_value(it))),
+            ),
+        }
+    }
+
+    /// The same, or null.
+    #[must_use]
+    pub fn or_null(mut self) -> Self {
+        self.null = true;
+        self
+    }
+}
+
+/// The questions.
+impl Shape {
+    /// Whether nothing is known.
+    pub fn is_any(&self) -> bool {
+        self.is_any
+    }
+
+    /// Whether it may be `true`.
+    pub fn may_hold(&self) -> bool {
+        self.is_any || self.truth[1]
+    }
+
+    /// Whether it is true, false or null, and nothing else.
+    pub(super) fn is_truth(&self) -> bool {
+        let rest = Shape { truth: [false; 2], ..self.clone() };
+        !rest.has_value()
+    }
+
+    /// Whether it may be anything but null.
+    pub(super) fn has_value(&self) -> bool {
+        self.is_any || *self != Shape { null: self.null, ..Shape::default() }
+    }
+
+    /// What stands in the field of this name; `None` when nothing ever does.
+    pub(super) fn field(&self, name: &str) -> Option<(Shape, Option<Arc<Origin>>)> {
+        if self.is_any {
+            return Some((Shape::any(), None));
+        }
+        let map = self.map.as_ref()?;
+        match map.names.get(name) {
+            Some(field) => Some((field.shape.clone().or_null(), field.origin.clone())),
+            None => map.is_open().then(|| (Shape::any(), None)),
+        }
+    }
+
+    /// What stands at an index; `None` when nothing ever does.
+    pub(super) fn item(&self) -> Option<Shape> {
+        match &self.list {
+            _ if self.is_any => Some(Shape::any()),
+            Some(items) => Some((**items).clone().or_null()),
+            None => None,
+        }
+    }
+
+    /// Whether a field of this name is declared.
+    pub fn has_field(&self, name: &str) -> bool {
+        self.names().any(|it| it == name)
+    }
+
+    /// The names of its fields.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.map.iter().flat_map(|it| it.names.keys()).map(|it| &**it)
+    }
+
+    /// The texts that it may be, when it may be no others.
+    pub fn words(&self) -> Option<impl Iterator<Item = &str> + Clone> {
+        match &self.text {
+            Some(Words::OneOf(words)) if !self.is_any => Some(words.iter().map(|it| &**it)),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be something other than a text or null.
+    pub fn is_only_text(&self) -> bool {
+        let rest = Shape { text: None, null: false, ..self.clone() };
+        self.text.is_some() && !rest.has_value()
+    }
+
+    /// Whether its text in a template is JSON as it stands: `12`, `true`.
+    pub(super) fn is_plain_json(&self) -> bool {
+        let rest = Shape { number: None, truth: [false; 2], ..self.clone() };
+        !self.null && !rest.has_value()
+    }
+
+    /// Whether its text may stand in quotes as it is.
+    pub(super) fn is_safe_word(&self) -> bool {
+        let is_safe = |it: &str| !it.chars().any(|it| it.is_control() || it == '"' || it == '\\');
+        let rest = Shape { number: None, truth: [false; 2], text: None, ..self.clone() };
+        let is_known = self.text.is_none() || self.words().is_some_and(|mut it| it.all(is_safe));
+        is_known && !Shape { null: false, time: false, ..rest }.has_value()
+    }
+}
+
+/// For tests of what a kind says of its additions.
+#[cfg(any(test, feature = "testing"))]
+impl Shape {
+    /// Whether a value is one that the shape speaks of.
+    pub fn admits(&self, value: &serde_json::Value) -> bool {
+        use serde_json::Value;
+        let is_word = |it: &str| self.words().is_none_or(|mut words| words.any(|word| word == it));
+        self.is_any
+            || match value {
+                Value::Null => self.null,
+                Value::Bool(it) => self.truth[usize::from(*it)],
+                Value::Number(it) => self.number.is_some_and(|bounds| {
+                    let number = it.as_f64().expect("a number");
+                    (bounds.least..=bounds.most).contains(&number)
+                }),
+                // Times and durations are text once they are JSON.
+                Value::String(it) => self.time || self.span || self.text.is_some() && is_word(it),
+                Value::Array(items) => {
+                    self.item().is_some_and(|each| items.iter().all(|it| each.admits(it)))
+                }
+                Value::Object(entries) => {
+                    let fits = |name: &str, it| {
+                        self.field(name).is_some_and(|(shape, _)| shape.admits(it))
+                    };
+                    entries.iter().all(|(name, it)| fits(name, it))
+                }
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn told(shape: &Shape, expected: &str) {
+        assert_eq!(shape.told(), expected);
+    }
+
+    #[test]
+    fn shapes_are_told_in_words() {
+        told(&Shape::between(0.0, 1.0).or_null(), "number 0–1");
+        told(&Shape::between(3.0, 3.0), "number 3");
+        told(&Shape::one_of(["a"]).or(Shape::one_of(["b"])), "one of: a, b");
+        told(&Shape::one_of(["a"]).or(Shape::text()), "text");
+        told(&Shape::of_value(&json!([1, "x"])).or(Shape::bool()), "true or false or list");
+        told(&Shape::time().or(Shape::any()), "anything");
+        told(&Shape::null(), "null");
+    }
+
+    #[test]
+    fn a_map_is_open_only_where_no_side_lists_its_fields() {
+        let listed = Shape::map([("a", Shape::text())]);
+        let either = listed.clone().or(Shape::open_map());
+        assert!(either.map.expect("a map").is_open());
+        let both = listed.and(&Shape::open_map(), &mut 9);
+        assert!(!both.map.expect("a map").is_open());
+    }
+
+    #[test]
+    fn what_is_put_at_a_path_stands_beside_what_was_there() {
+        let path = |it: &str| it.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let mut shape = Shape::never();
+        shape.put(&path("a.b"), Shape::text());
+        shape.put(&path("a.c"), Shape::number());
+        let inner = Shape::map([("b", Shape::text()), ("c", Shape::number())]);
+        assert_eq!(shape, Shape::map([("a", inner)]));
+    }
+
+    #[test]
+    fn an_intersection_that_costs_too_much_is_anything() {
+        let deep = (0..50).fold(Shape::text(), |it, _| Shape::list(it));
+        assert_eq!(deep.and(&deep, &mut 1000), deep);
+        let cut = deep.and(&deep, &mut 10);
+        assert!(cut.told() == "list" && cut != deep);
+    }
+}

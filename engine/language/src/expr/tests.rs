@@ -1,0 +1,513 @@
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+fn data() -> Value {
+    json!({
+        "confidence": 0.9, "n": 3, "name": "Ines", "empty": null, "yes": true,
+        "list": [1, 2.5, "x"], "deep": {"a": [{"b": "c"}]}, "when": "2026-01-01T00:00:00Z"
+    })
+}
+
+fn scope(data: &Value) -> Scope<'_> {
+    Scope { data: Some(data), ..Scope::at(Timestamp(1_767_225_600_000_000)) }
+}
+
+#[track_caller]
+fn check(text: &str, expected: Value) {
+    let data = data();
+    let expr = Expr::parse(text, Roots::EVENT).expect(text);
+    assert_eq!(expr.eval(&scope(&data)).to_json(), expected, "{text}");
+}
+
+#[track_caller]
+fn refused(text: &str, span: &str, message: &str, help: &str) {
+    let problems = Expr::parse(text, Roots::EVENT).expect_err(text);
+    let first = &problems[0];
+    assert_eq!(
+        (&text[first.span.clone()], first.message.as_str(), first.help.as_deref().unwrap_or("")),
+        (span, message, help),
+    );
+}
+
+#[test]
+fn operators_bind_as_in_cel() {
+    check("1 + 2 * 3", json!(7));
+    check("(1 + 2) * 3", json!(9));
+    check("7 / 2", json!(3));
+    check("7.0 / 2", json!(3.5));
+    check("-7 % 3", json!(-1));
+    check("true || false && false", json!(true));
+    check("!data.yes || data.n > 2", json!(true));
+    check("data.n > 2 ? 'many' : 'few'", json!("many"));
+    check("1 == 1.0", json!(true));
+    check("'a' < 'b'", json!(true));
+    check("data.n in [1, 2, 3]", json!(true));
+    check("data.n not in [1, 2]", json!(true));
+    check("'name' in data", json!(true));
+    check("data.deep.a[0].b", json!("c"));
+    check("data['name']", json!("Ines"));
+    check("data.deep[data.empty ?? 'a'][0].b", json!("c"));
+    check("'a' + 'b'", json!("ab"));
+    check("[1, data.n]", json!([1, 3]));
+    check("{'a': data.n, 'b': {'c': 1}}", json!({"a": 3, "b": {"c": 1}}));
+}
+
+#[test]
+fn what_is_missing_is_null() {
+    check("data.nothing.at.all", json!(null));
+    check("data.nothing ?? 'x'", json!("x"));
+    check("data.nothing + 1", json!(null));
+    check("data.nothing > 1", json!(null));
+    check("data.nothing == null", json!(true));
+    check("data.nothing > 1 || true", json!(true));
+    check("data.nothing > 1 && false", json!(false));
+    check("data.nothing > 1 && true", json!(null));
+    check("1 / 0", json!(null));
+    check("9223372036854775807 + 1", json!(null));
+    check("data.list[9]", json!(null));
+    check("data == data.list", json!(false));
+}
+
+#[test]
+fn functions_do_what_they_say() {
+    check("len(data.list)", json!(3));
+    check("upper(data.name)", json!("INES"));
+    check("starts_with(data.name, 'In')", json!(true));
+    check("matches(data.name, '^I.*s$')", json!(true));
+    check("regex_capture('a-12', '([a-z])-([0-9]+)', 2)", json!("12"));
+    check("round(2.567, 1)", json!(2.6));
+    check("max(1, 2.5, 2)", json!(2.5));
+    check("get(data, 'zzz', 7)", json!(7));
+    check("time(data.when) == now()", json!(true));
+    check("now() - time('2025-12-31T23:58:30Z')", json!("1m30s"));
+    check("now() + duration('5m')", json!("2026-01-01T00:05:00.000Z"));
+    check("coalesce(data.empty, data.n)", json!(3));
+    check("contains(data.list, 'x')", json!(true));
+}
+
+#[test]
+fn problems_name_the_place_and_the_remedy() {
+    refused("data.n = 3", "=", "`=` means nothing in an expression", "`==` compares");
+    refused("data.n > 1 and true", "and", "the expression should end here", "`&&` means and");
+    refused("dta.n > 1", "dta", "`dta` is unknown", "did you mean `data`?");
+    refused("event.typ == 'x'", "event.typ", "an event has no `typ`", "did you mean `event.type`?");
+    refused(
+        "startsWith(data.name, 'x')",
+        "startsWith",
+        "there is no function `startsWith`",
+        "did you mean `starts_with`?",
+    );
+    refused("len()", "len()", "`len` takes 1 argument, not 0", "write `len(a)`");
+    refused(
+        "event.priority == 'hihg'",
+        "'hihg'",
+        "`'hihg'` is not a priority",
+        "did you mean `'high'`? low normal high critical",
+    );
+    refused("'open", "'open", "this text is never closed", "put a ' at its end");
+    refused(
+        "a < 1 && b < 2",
+        "a",
+        "`a` is unknown",
+        "text stands in single quotes; a path begins with event, data, raw, enrich, param, server, pipeline",
+    );
+    refused("1 < 2 < 3", "<", "comparisons cannot be chained", "write `a < b && b < c`");
+}
+
+#[test]
+fn independent_names_are_reported_together() {
+    let problems = Expr::parse("foo.a && bar.b", Roots::EVENT).expect_err("two unknown roots");
+    assert_eq!(problems.len(), 2);
+}
+
+#[test]
+fn depth_and_size_have_limits() {
+    let deep = "(".repeat(4000);
+    let problems = Expr::parse(&deep, Roots::EVENT).expect_err("too deep");
+    assert_eq!(problems[0].kind, ProblemKind::TooLarge);
+    let long = "1+".repeat(4000) + "1";
+    assert_eq!(
+        Expr::parse(&long, Roots::EVENT).expect_err("too long")[0].kind,
+        ProblemKind::TooLarge
+    );
+}
+
+/// Runs on a stack as small as the smallest thread that evaluates.
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(work);
+    thread.expect("a thread starts").join().expect("the stack is large enough");
+}
+
+#[test]
+fn nesting_up_to_the_limit_fits_a_small_stack() {
+    on_a_small_stack(|| {
+        for (open, close) in
+            [("(", ")"), ("[", "]"), ("len(", ")"), ("data[", "]"), ("{'a':", "}"), ("!", "")]
+        {
+            let nested = |depth| format!("{}data.n{}", open.repeat(depth), close.repeat(depth));
+            let data = data();
+            let deepest = Expr::parse(&nested(31), Roots::EVENT).expect(open);
+            deepest.clone().eval(&scope(&data)).to_json();
+            let problems = Expr::parse(&nested(32), Roots::EVENT).expect_err(open);
+            assert_eq!(problems[0].kind, ProblemKind::TooLarge, "{open}");
+        }
+    });
+}
+
+#[test]
+fn a_long_run_of_operators_is_not_deep() {
+    on_a_small_stack(|| {
+        let mut text = "1".to_owned();
+        for _ in 0..7 {
+            text = format!("({text}{})", "+1".repeat(255));
+        }
+        check(&text, json!(1 + 7 * 255));
+        check(&format!("data.yes{}", " && data.yes".repeat(300)), json!(true));
+    });
+}
+
+#[test]
+fn a_tree_that_leans_to_the_left_is_no_way_around_the_limit() {
+    on_a_small_stack(|| {
+        let mut text = "1".to_owned();
+        for _ in 0..30 {
+            text = format!("({text}*1+1==1&&1||1)");
+        }
+        let problems = Expr::parse(&text, Roots::EVENT).expect_err("too tall");
+        assert_eq!(problems[0].kind, ProblemKind::TooLarge);
+    });
+}
+
+#[test]
+fn a_hundred_thousand_brackets_are_refused_at_once() {
+    for bomb in ["(", "[", "!", "-", "data[", "{{"] {
+        let text = bomb.repeat(100_000);
+        let problems = Expr::parse(&text, Roots::EVENT).expect_err(bomb);
+        assert_eq!(problems[0].kind, ProblemKind::TooLarge);
+        assert!(Template::parse(&text, Roots::EVENT).is_err() || bomb != "{{");
+    }
+}
+
+#[test]
+fn what_an_expression_makes_is_limited() {
+    let data = json!({"text": "x".repeat(400_000), "list": ["x".repeat(400_000)]});
+    let made = |text: &str| {
+        let expr = Expr::parse(text, Roots::EVENT).expect(text);
+        expr.eval(&scope(&data)).is_null()
+    };
+    assert!(!made("data.text + data.text") && made("data.text + data.text + data.text"));
+    assert!(!made("data.list + data.list") && made("data.list + data.list + data.list"));
+    assert!(!made("[data.list, data.text]") && made("[data.list, data.text, data.list]"));
+    assert!(
+        !made("{'a': data.list}") && made("{'a': data.list, 'b': [data.list], 'c': data.text}")
+    );
+}
+
+#[test]
+fn habits_from_other_languages_are_understood() {
+    refused("not data.yes", "not", "`not` stands only before `in`", "`!` negates");
+    refused("(data.yes or data.n)", "or", "`or` is not an operator", "`||` means or");
+    refused("data.n === 3", "===", "`===` means nothing in an expression", "`==` compares");
+    refused("data.n <> 3", "<>", "`<>` means nothing in an expression", "`!=` compares");
+    refused(
+        "‘a’",
+        "‘",
+        "`‘` means nothing in an expression",
+        "text stands in straight quotes: `'text'`",
+    );
+    refused(
+        "data.name.lower()",
+        "(",
+        "the expression should end here",
+        "a function is called as `lower(data.name)`",
+    );
+    refused("data.list.0", "0", "a number is no name", "an item of a list is read as `[0]`");
+    refused("(data.n", "(", "`(` has no `)`", "put a `)` where it ends");
+    refused(
+        "data.n > 5m",
+        "5m",
+        "a number ends in a letter",
+        "a duration is `duration('5m')`, a text `'5m'`",
+    );
+    refused(
+        "data.front-door",
+        "door",
+        "`door` is unknown",
+        "a name with a hyphen stands in brackets: `data['front-door']`; a parameter is read with `_`: `param.min_score`",
+    );
+}
+
+#[test]
+fn what_could_never_have_an_answer_is_refused() {
+    refused(
+        "lower(5)",
+        "lower(5)",
+        "`lower` takes text, not `5`",
+        "text stands in single quotes; what is read is a path: `data.name`",
+    );
+    refused(
+        "round('x')",
+        "round('x')",
+        "`round` takes a number, not `'x'`",
+        "numbers stand without quotes; what is read is a path: `data.count`",
+    );
+    refused(
+        "event.time.year",
+        "event.time.year",
+        "`event.time` has nothing inside",
+        "write `event.time`",
+    );
+    refused("1e999", "1e999", "this number is too large", "decimals go up to about 1.8e308");
+    refused(
+        "event.priority == 3",
+        "3",
+        "`3` is not a priority",
+        "the levels are low normal high critical",
+    );
+    refused(
+        "event.priority == (data.yes ? 'hihg' : 'low')",
+        "'hihg'",
+        "`'hihg'` is not a priority",
+        "did you mean `'high'`? low normal high critical",
+    );
+    refused(
+        "regex_capture(data.name, '(a)', 2)",
+        "regex_capture(data.name, '(a)', 2)",
+        "`(a)` has no group `2`",
+        "0 is the whole match; the groups go up to 1",
+    );
+    let large = Expr::parse(r"matches(data.name, '^\\w+@\\w+$')", Roots::EVENT);
+    assert_eq!(large.expect_err("it is too large")[0].kind, ProblemKind::TooLarge);
+}
+
+#[test]
+fn literals_are_written_as_in_cel() {
+    check("0x1F + -0X0a", json!(21));
+    check(".5 + 1e2", json!(100.5));
+    check("-9223372036854775808 % 10", json!(-8));
+    check("3 - -9223372036854775808 == null", json!(true));
+    check("--3", json!(3));
+    check("9223372036854775807 == 9223372036854775808.0", json!(true));
+    check("!!data.yes", json!(true));
+    check(r"r'\d+' + R'\\'", json!(r"\d+\\"));
+    check(r#"'''it's''' + """a "b" c""""#, json!("it'sa \"b\" c"));
+    check(r"'\x41\102\u0043\U00000044\a\b\f\v\?\`'", json!("ABCD\u{7}\u{8}\u{c}\u{b}?`"));
+    refused(
+        "9223372036854775808",
+        "9223372036854775808",
+        "this number is too large",
+        "whole numbers go up to 9223372036854775807; with `.0` behind it, it is a decimal",
+    );
+    refused("7u", "7u", "a number ends in a letter", "there is one sort of whole number: `7`");
+    refused("{1: 2}", "1", "a key is text, not `1`", "write `'1'`");
+    refused("{'a': 1, 'a': 2}", "'a'", "`'a'` is given twice", "");
+}
+
+#[test]
+fn a_key_that_is_no_text_is_in_no_map() {
+    check("1 in data.deep", json!(false));
+    check("data.nothing not in data.deep", json!(true));
+    check("{data.n: 1}", json!(null));
+}
+
+#[test]
+fn text_may_hold_any_character() {
+    check(r"'it\'s \u00e9 \ud83d\ude00\n'", json!("it's é 😀\n"));
+    refused(
+        r"'\ud83d'",
+        r"\u",
+        "not an escape that text knows",
+        r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'",
+    );
+}
+
+#[test]
+fn a_list_is_never_a_map() {
+    check("data.list == data.deep", json!(false));
+    check("[[1], {'a': 1}] == [{'a': 1}, [1]]", json!(false));
+    check("data.deep in [[1], 'x']", json!(false));
+    check("[1, {'a': 2.0}] == [1.0, {'a': 2}]", json!(true));
+}
+
+#[test]
+fn a_time_that_no_calendar_has_is_null() {
+    check("time(253402300799) + duration('1d')", json!(null));
+    check("time(0) - duration('1d')", json!("1969-12-31T00:00:00.000Z"));
+}
+
+#[test]
+fn reads_name_the_field_as_written() {
+    let expr = Expr::parse("event.key + event.attempt + data.a.b[0].c", Roots::EVENT);
+    let paths: Vec<String> =
+        expr.expect("it parses").reads().iter().map(|it| it.path.join(".")).collect();
+    assert_eq!(paths, ["key", "attempt", "a.b"]);
+}
+
+#[test]
+fn a_path_with_a_default_is_plain() {
+    let plain = |text| Expr::parse(text, Roots::EVENT).expect(text).plain_path();
+    let path = Some((Root::Data, vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(plain("data.a.b"), path);
+    assert_eq!(plain("data.a.b ?? 'x'"), path);
+    assert_eq!(plain("data.a.b ?? data.c"), None);
+    assert_eq!(plain("data.a.b ?? 'x' ?? 'y'"), None);
+}
+
+#[track_caller]
+fn renders(text: &str, expected: &str) {
+    let data = data();
+    let template = Template::parse(text, Roots::EVENT).expect(text);
+    assert_eq!(template.render(&scope(&data)), expected);
+}
+
+#[test]
+fn templates_render() {
+    renders("{{ data.name }} has {{ data.n }}", "Ines has 3");
+    renders("{{ data.nothing | default('nobody') }}", "nobody");
+    renders("{{ data.name | json }} {{ data.nothing | json }}", "\"Ines\" null");
+    renders("{{ 'front_door' | humanize | upper }}", "FRONT DOOR");
+    renders("{{ data.when | time('HH:mm') }}", "00:00");
+    renders("{{ now() | date('yyyy-MM-dd') }}", "2026-01-01");
+    renders("{{ data.confidence | round(2) }}", "0.90");
+    renders("{{ '}}' }}", "}}");
+    renders(r"{{ r'\' + '|' }}{{ data.name in['}}'] }}", r"\|false");
+    renders("{{ '''}}'s''' }}", "}}'s");
+    renders("{{ data.yes || false }}", "true");
+    renders("{{ 'a b&c' | urlencode }}", "a%20b%26c");
+    renders("{{ [1, 2] | join('-') }}", "1-2");
+    renders("{{ {'a': {'b': 1}} | json }}", r#"{"a":{"b":1}}"#);
+    renders("{{ data.nothing | upper | default('nobody') }}", "nobody");
+    renders("{{ 'DOORBELL_PRESSED' | humanize }}", "doorbell pressed");
+    renders("{{ 21.0 }} {{ 1e300 }}", "21 1e300");
+}
+
+#[test]
+fn times_are_shown_in_the_zone_of_the_pipeline() {
+    let zone = kernel::time::zone("Europe/Berlin").expect("a zone");
+    let data = data();
+    let scope = Scope { zone: Some(&zone), ..scope(&data) };
+    let template = Template::parse("{{ data.when | time('HH:mm') }}", Roots::EVENT);
+    assert_eq!(template.expect("it parses").render(&scope), "01:00");
+}
+
+#[test]
+fn a_lone_value_keeps_its_type() {
+    let data = data();
+    let template = Template::parse("{{ data.n }}", Roots::EVENT).expect("it parses");
+    assert_eq!(template.value(&scope(&data)).to_json(), json!(3));
+}
+
+#[test]
+fn a_default_keeps_its_type() {
+    let data = data();
+    let template = Template::parse("{{ data.nothing | default(3) }}", Roots::EVENT);
+    assert_eq!(template.expect("it parses").value(&scope(&data)).to_json(), json!(3));
+}
+
+#[test]
+fn a_url_has_every_value_encoded_once() {
+    let data = json!({"q": "a b/c"});
+    let url = Template::parse("/x?q={{ data.q }}&r={{ data.q | urlencode }}", Roots::EVENT);
+    let url = url.expect("it parses").render_url(&scope(&data));
+    assert_eq!(url, "/x?q=a%20b%2Fc&r=a%20b%2Fc");
+}
+
+#[track_caller]
+fn refused_template(text: &str, span: &str, message: &str) {
+    let problems = Template::parse(text, Roots::EVENT).expect_err(text);
+    assert_eq!((&text[problems[0].span.clone()], &*problems[0].message), (span, message));
+}
+
+#[test]
+fn filters_are_checked_before_they_run() {
+    refused_template(
+        "{{ now() | time('H:mm') }}",
+        "('H:mm')",
+        "`H` means nothing in the pattern `H:mm`",
+    );
+    refused_template("{{ data.n | upper(3) }}", "(3)", "`upper` takes nothing in brackets");
+    refused_template(
+        "{{ data.n | truncate }}",
+        "truncate",
+        "`truncate` needs a number of characters",
+    );
+    refused_template("{{ data.n | }}", "", "a filter is missing behind `|`");
+    refused_template("{{ data.n", "{{", "`{{` is never closed");
+}
+
+#[test]
+fn template_problems_stand_at_their_bytes() {
+    let text = "x {{ dta.n }} {{ data.n | jsn }}";
+    let problems = Template::parse(text, Roots::EVENT).expect_err("two mistakes");
+    let places: Vec<&str> = problems.iter().map(|it| &text[it.span.clone()]).collect();
+    assert_eq!(places, ["dta", "jsn"]);
+}
+
+/// Any JSON value, with the extremes that numbers have.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        Just(json!(i64::MIN)),
+        Just(json!(u64::MAX)),
+        "\\PC{0,6}".prop_map(Value::from),
+        Just(json!("2026-01-01T00:00:00Z")),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map("[abn]", inner, 0..4)
+                .prop_map(|it| Value::Object(it.into_iter().collect())),
+        ]
+    })
+}
+
+/// Expressions of every node and function, most of them on values of the wrong sort.
+fn any_expression() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        "data(\\.[abn]){0,2}",
+        "data\\[[012]\\]",
+        "(null|true|-1|2\\.5|'a'|\\[1, data\\.a\\]|\\{'a': data\\})",
+        "(now\\(\\)|duration\\('36500d'\\)|time\\(data\\.n\\)|event\\.priority)",
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let operators = "(\\+|-|\\*|/|%|<|>=|==|!=|in|not in|&&|\\|\\||\\?\\?)";
+        let functions = "(len|count|lower|trim|abs|round|hash|time|date|min|max|coalesce|duration)";
+        prop_oneof![
+            (inner.clone(), operators, inner.clone())
+                .prop_map(|(a, sign, b)| format!("({a} {sign} {b})")),
+            (functions, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("get({a}, {b}, {b})[{a}].n")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} ? -{b} : !{a})")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("geo_distance({a}, {b}, {a}, {b})")),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}") {
+        let spans = |found: Vec<Problem>| found.into_iter().map(|it| it.span).collect::<Vec<_>>();
+        let expr = Expr::parse(&text, Roots::EVENT).map_or_else(spans, |_| Vec::new());
+        let template = Template::parse(&text, Roots::EVENT).map_or_else(spans, |_| Vec::new());
+        for span in expr.into_iter().chain(template) {
+            prop_assert!(text.get(span.clone()).is_some(), "{span:?} cuts a character");
+        }
+    }
+
+    #[test]
+    fn what_parses_evaluates(text in any_expression(), data in any_json()) {
+        if let Ok(expr) = Expr::parse(&text, Roots::EVENT) {
+            let value = expr.eval(&scope(&data));
+            prop_assert!(!matches!(value, Val::Float(it) if !it.is_finite()), "{value:?}");
+            value.text();
+            value.to_json();
+        }
+        if let Ok(template) = Template::parse(&format!("{{{{ {text} }}}}"), Roots::EVENT) {
+            template.render(&scope(&data));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Every place of a file where an expression, a template or a path into the event stands, found
+//! along the table: whatever a kind declares is seen, without the kind doing anything for it.
+
+use super::check::{Kinds, Role};
+use super::place::{value_span, value_text_span};
+use super::table::{Node, Type};
+use crate::spanned::Span;
+use kdl::{KdlDocument, KdlEntry, KdlNode};
+
+/// A place where an expression, a template or a path into the event stands.
+#[derive(Debug)]
+pub struct Site<'d> {
+    /// The node at the top of the file that it belongs to.
+    pub top: &'d KdlNode,
+    /// The nodes below that one, down to the one that holds it.
+    pub inside: Vec<&'d KdlNode>,
+    /// What its argument or property is called in the table.
+    pub name: &'static str,
+    /// What it is.
+    pub ty: Type,
+    /// Its text.
+    pub text: &'d str,
+    entry: &'d KdlEntry,
+}
+
+impl Site<'_> {
+    /// The name of the node that holds it.
+    pub fn node(&self) -> &str {
+        self.inside.last().unwrap_or(&self.top).name().value()
+    }
+
+    /// The top node's name in the file: `weather` of `enrich http weather`.
+    pub fn owner(&self, index: usize) -> Option<&str> {
+        let mut arguments = self.top.entries().iter().filter(|it| it.name().is_none());
+        arguments.nth(index)?.value().as_string()
+    }
+
+    /// Where the value stands.
+    pub fn span(&self) -> Span {
+        value_span(self.entry)
+    }
+
+    /// Where a part of the text stands in the file.
+    pub fn part(&self, part: Span) -> Span {
+        value_text_span(self.entry, part)
+    }
+}
+
+/// Every such place, in file order. What the table does not know is passed over.
+pub fn sites<'d>(
+    document: &'d KdlDocument,
+    top: &'static [Node],
+    kinds: &dyn Kinds,
+) -> Vec<Site<'d>> {
+    let mut sites = Vec::new();
+    for node in document.nodes() {
+        let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
+        let mut groups = row.children.to_vec();
+        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == row.name) {
+            let word = node.entries().iter().find(|it| it.name().is_none());
+            let word = word.and_then(|it| it.value().as_string());
+            let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
+            groups.extend(kind.iter().flat_map(|it| it.nodes));
+        }
+        let mut walk = Walk { top: node, inside: Vec::new(), sites: &mut sites };
+        walk.entries(node, row);
+        walk.block(node, &groups);
+    }
+    sites
+}
+
+struct Walk<'d, 's> {
+    top: &'d KdlNode,
+    inside: Vec<&'d KdlNode>,
+    sites: &'s mut Vec<Site<'d>>,
+}
+
+impl<'d> Walk<'d, '_> {
+    fn block(&mut self, node: &'d KdlNode, groups: &[&'static [Node]]) {
+        for child in node.children().map(KdlDocument::nodes).unwrap_or_default() {
+            let rows = groups.iter().flat_map(|it| it.iter());
+            let Some(row) = rows.clone().find(|it| it.name == child.name().value()) else {
+                continue;
+            };
+            self.inside.push(child);
+            self.entries(child, row);
+            self.block(child, row.children);
+            self.inside.pop();
+        }
+    }
+
+    fn entries(&mut self, node: &'d KdlNode, row: &'static Node) {
+        let mut index = 0;
+        for entry in node.entries() {
+            let found = match entry.name() {
+                Some(name) => {
+                    row.props.iter().find(|it| it.name == name.value()).map(|it| (it.name, it.ty))
+                }
+                None => {
+                    let arg = row.args.get(index).or(row.args.last());
+                    index += 1;
+                    arg.map(|it| (it.name, it.ty))
+                }
+            };
+            let (Some((name, ty)), Some(text), None) =
+                (found, entry.value().as_string(), entry.ty())
+            else {
+                continue;
+            };
+            if matches!(ty, Type::Expr(_) | Type::Template(_) | Type::Field) {
+                let inside = self.inside.clone();
+                self.sites.push(Site { top: self.top, inside, name, ty, text, entry });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Roots;
+    use crate::{Arg, KindRow, Prop, Role};
+
+    const TOP: &[Node] = &[
+        Node::new("priority", "").children(&[&[Node::new("case", "")
+            .props(&[Prop::new("when", Type::Expr(Roots::EVENT))])
+            .repeated()]]),
+        Node::new("sink", "").args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)]),
+    ];
+
+    /// One kind of sink.
+    struct OneKind;
+
+    impl Kinds for OneKind {
+        fn kinds(&self, role: Role) -> Vec<KindRow> {
+            const NODES: &[&[Node]] = &[&[
+                Node::new("path", "").args(&[Arg::one("path", Type::Template(Roots::EVENT))]),
+                Node::new("redact", "").args(&[Arg::some("path", Type::Field)]),
+            ]];
+            let kind = KindRow { word: "file", summary: "", nodes: NODES };
+            if role == Role::Sink { vec![kind] } else { Vec::new() }
+        }
+    }
+
+    #[test]
+    fn a_kind_s_places_are_found_along_its_table() {
+        let text = "priority { case low when=\"data.a\"; other when=\"x\" }\n\
+            sink file log { path \"a-{{ event.type }}\"; redact data.a data.b; unknown \"{{ x }}\" }\n\
+            sink nothing x { path \"{{ x }}\" }\n";
+        let document = KdlDocument::parse_v2(text).expect("KDL");
+        let sites = sites(&document, TOP, &OneKind);
+        let told: Vec<String> = sites
+            .iter()
+            .map(|it| {
+                let owner = it.owner(1).unwrap_or("-");
+                format!("{owner} {} {} {}", it.node(), it.name, &text[it.part(0..6)])
+            })
+            .collect();
+        let expected = [
+            "- case when data.a",
+            "log path path a-{{ e",
+            "log redact path data.a",
+            "log redact path data.b",
+        ];
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,205 @@
+//! Rows of the outbox, within the writer's transaction.
+//!
+//! *Invariant:* a delivery leaves the outbox once: what is settled again changes nothing.
+
+use super::StoreFault;
+use super::insert::{Batch, Written};
+use super::outbox::OnFull;
+use super::record::{Cooldown, DeliveryState, NewDelivery, Receipt, Settlement};
+use kernel::time::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use std::sync::Arc;
+
+/// Deliveries that one new one may push out: a lowered limit is reached step by step.
+const DROPPED_MAX: usize = 16;
+/// The time of a delivery that was not tried yet: it is due at once.
+pub(super) const AT_ONCE: Timestamp = Timestamp(0);
+
+/// What becomes of a new delivery.
+enum Fate {
+    Pending,
+    /// Parked: the event ran under a file that still had the target.
+    Parked,
+    /// Suppressed: the label for counting, and why in words.
+    Suppressed(&'static str, String),
+    Dead(String),
+}
+
+impl Batch<'_> {
+    /// Puts a delivery of `bytes` into the outbox, as far as rules and limits let it.
+    pub(super) fn deliver(
+        &mut self,
+        delivery: &NewDelivery,
+        seq: u64,
+        bytes: u64,
+    ) -> Result<(), StoreFault> {
+        let sink = &delivery.sink;
+        let (state, reason) = match self.fate_of(delivery, bytes)? {
+            Fate::Pending => (DeliveryState::Pending, None),
+            Fate::Parked => (DeliveryState::Parked, None),
+            Fate::Suppressed(label, reason) => {
+                self.count_suppressed(sink, label);
+                (DeliveryState::Suppressed, Some(reason))
+            }
+            Fate::Dead(reason) => {
+                self.letter_of_delivery(sink, seq, reason.clone())?;
+                (DeliveryState::Dead, Some(reason))
+            }
+        };
+        let sql = "INSERT OR IGNORE INTO delivery_rows
+                (sink, seq, state, attempts, not_before, created, last_error, bytes)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?)";
+        let created = self.now.0;
+        let values =
+            params![&**sink, seq as i64, state as i64, AT_ONCE.0, created, reason, bytes as i64];
+        let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
+        let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
+        if is_new && waits {
+            self.holdings.outbox.add(sink, bytes);
+            self.effects.sinks.insert(sink.clone());
+            if let Some(cooldown) = &delivery.cooldown {
+                self.begin_cooldown(sink, cooldown)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fate_of(&mut self, delivery: &NewDelivery, bytes: u64) -> Result<Fate, StoreFault> {
+        let sink = &delivery.sink;
+        if let Some(reason) = &delivery.suppressed {
+            return Ok(Fate::Suppressed("rule", reason.clone()));
+        }
+        if let Some(cooldown) = &delivery.cooldown
+            && self.is_cooling(sink, cooldown)?
+        {
+            return Ok(Fate::Suppressed("cooldown", "cooldown".to_owned()));
+        }
+        if !self.is_target(sink) {
+            return Ok(Fate::Parked);
+        }
+        let on_full = self.limits.on_full(sink);
+        if on_full == OnFull::Reject {
+            // Without room the event was not let in, unless it had been accepted before; then it
+            // is owed its delivery.
+            return Ok(Fate::Pending);
+        }
+        for _ in 0..DROPPED_MAX {
+            let Some(shortage) = self.limits.shortage(&self.holdings.outbox, sink, bytes) else {
+                return Ok(Fate::Pending);
+            };
+            self.effects.full.insert(sink.clone(), shortage.to_string());
+            if on_full == OnFull::DeadLetter {
+                return Ok(Fate::Dead(shortage.to_string()));
+            }
+            if !self.drop_oldest(sink, &shortage.to_string())? {
+                return Ok(Fate::Suppressed("backlog", shortage.to_string()));
+            }
+        }
+        Ok(Fate::Pending)
+    }
+
+    /// Suppresses the oldest delivery that waits for this target. False when none does.
+    ///
+    /// One that waits for another try was the oldest when it was tried first, so these go before
+    /// the ones that were not tried yet, unless a later event failed first.
+    fn drop_oldest(&mut self, sink: &Arc<str>, reason: &str) -> Result<bool, StoreFault> {
+        let next = |sql: &str| {
+            let mut select = self.connection.prepare_cached(sql)?;
+            select.query_row([&**sink], |row| row.get::<_, i64>(0)).optional()
+        };
+        let fresh = next(
+            "SELECT seq FROM delivery_rows INDEXED BY delivery_rows_due
+             WHERE sink = ? AND state = 0 AND not_before = 0 ORDER BY seq LIMIT 1",
+        )?;
+        let tried = next(
+            "SELECT seq FROM delivery_rows INDEXED BY delivery_rows_due
+             WHERE sink = ? AND state = 0 AND not_before > 0 ORDER BY not_before, seq LIMIT 1",
+        )?;
+        let Some(seq) = fresh.into_iter().chain(tried).min() else { return Ok(false) };
+        self.close(sink, seq as u64, DeliveryState::Suppressed, reason)?;
+        self.count_suppressed(sink, "backlog");
+        Ok(true)
+    }
+
+    fn close(
+        &mut self,
+        sink: &Arc<str>,
+        seq: u64,
+        state: DeliveryState,
+        reason: &str,
+    ) -> Result<(), StoreFault> {
+        let sql = "UPDATE delivery_rows SET state = ?, last_error = ?
+                   WHERE sink = ? AND seq = ? AND state IN (0, 3) RETURNING bytes";
+        let mut update = self.connection.prepare_cached(sql)?;
+        let values = params![state as i64, reason, &**sink, seq as i64];
+        if let Some(bytes) = update.query_row(values, |row| row.get::<_, i64>(0)).optional()? {
+            self.leave_outbox(sink, seq, bytes as u64);
+        }
+        Ok(())
+    }
+
+    fn leave_outbox(&mut self, sink: &Arc<str>, seq: u64, bytes: u64) {
+        self.holdings.outbox.take(sink, bytes);
+        self.effects.released.push(seq);
+    }
+
+    fn count_suppressed(&mut self, sink: &Arc<str>, label: &'static str) {
+        *self.effects.suppressed.entry((sink.clone(), label)).or_default() += 1;
+    }
+
+    /// Whether the key was told within its window. Judged in commit order and undone with the
+    /// transaction.
+    fn is_cooling(&mut self, sink: &Arc<str>, cooldown: &Cooldown) -> Result<bool, StoreFault> {
+        let sql = "SELECT expires FROM state WHERE owner = ? AND key = ?";
+        let expires: Option<i64> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![&**sink, key_of(cooldown)], |row| row.get(0))
+            .optional()?;
+        // A wall clock that jumped back must not silence for longer than the window.
+        let until = self.now.plus(cooldown.window).0;
+        Ok(expires.is_some_and(|it| self.now.0 < it && it <= until))
+    }
+
+    fn begin_cooldown(&mut self, sink: &Arc<str>, cooldown: &Cooldown) -> Result<(), StoreFault> {
+        let until = self.now.plus(cooldown.window).0;
+        self.run(
+            "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, '', ?)",
+            params![&**sink, key_of(cooldown), until],
+        )?;
+        Ok(())
+    }
+
+    /// Notes how an attempt ended. What was settled before, or suppressed meanwhile to make room,
+    /// stays as it is, unless the other side took it after all.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> Written {
+        let Settlement { sink, seq, state, attempts, error, .. } = settlement;
+        // Only what was never tried is due at once.
+        let not_before = settlement.not_before.0.max(AT_ONCE.0 + 1);
+        let sql = "UPDATE delivery_rows
+             SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2, not_before = ?3,
+                last_error = ?4
+             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes";
+        let mut update = self.connection.prepare_cached(sql)?;
+        let values = params![*state as i64, attempts, not_before, error, &**sink, *seq as i64];
+        let bytes = update.query_row(values, |row| row.get::<_, i64>(0)).optional()?;
+        match (bytes, state) {
+            (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
+            (Some(bytes), _) => {
+                self.leave_outbox(sink, *seq, bytes as u64);
+                settlement.letter.iter().try_for_each(|it| self.letter_of_attempt(it))?;
+                Ok(Receipt::Done)
+            }
+            (None, DeliveryState::Done) => self.run(
+                "UPDATE delivery_rows SET state = 1, attempts = ?, last_error = NULL
+                 WHERE sink = ? AND seq = ? AND state = 4",
+                params![attempts, &**sink, *seq as i64],
+            ),
+            (None, _) => Ok(Receipt::Done),
+        }
+    }
+}
+
+fn key_of(cooldown: &Cooldown) -> String {
+    format!("cooldown:{}", cooldown.key)
+}

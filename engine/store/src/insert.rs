@@ -1,0 +1,412 @@
+//! One entry into the tables, within the writer's transaction.
+
+use super::StoreFault;
+use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
+use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
+use super::holdings::StoreHoldings;
+use super::names::{Names, Sort};
+use super::outbox::OutboxLimits;
+use super::parked::KnownTargets;
+use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
+use super::rollup::{Rollups, Tally};
+use super::submission::Submission;
+use super::writer::Effects;
+use kernel::event::{DataAt, Event, StageResult};
+use kernel::time::Timestamp;
+use rusqlite::types::Value as Cell;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// A transaction's work.
+pub(super) struct Batch<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) keys: Keys,
+    pub(super) claims: &'a mut Claims,
+    pub(super) names: &'a mut Names,
+    pub(super) counter: &'a mut u64,
+    pub(super) holdings: &'a mut StoreHoldings,
+    pub(super) targets: &'a mut KnownTargets,
+    pub(super) limits: &'a OutboxLimits,
+    /// The sink's name of the store.
+    pub(super) store: &'a str,
+    pub(super) now: Timestamp,
+    pub(super) effects: Effects,
+    pub(super) rollups: Rollups,
+}
+
+pub(super) type Written = Result<Receipt, StoreFault>;
+
+impl Batch<'_> {
+    /// Writes a submission: one receipt for each entry, and none when nobody waits for it.
+    pub(super) fn write_all(&mut self, all: &Submission) -> Result<Vec<Receipt>, StoreFault> {
+        if !all.is_wanted() {
+            return Ok(Vec::new());
+        }
+        assert_eq!(all.entries.len(), all.hashes.len(), "one hash for each entry");
+        all.entries.iter().zip(&all.hashes).map(|(entry, hash)| self.write(entry, *hash)).collect()
+    }
+
+    /// Writes one entry; `hash` is what its submitter worked out about it.
+    pub(super) fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+        let claim = hash.claim;
+        match entry {
+            Entry::Record(finished) => match self.claim(claim, &finished.event)? {
+                Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event)),
+                Err(known) => Ok(known),
+            },
+            Entry::Accept(event) => match self.claim(claim, event)? {
+                Ok(seq) => self.accept(event, seq, RowHash::of(hash, event)),
+                Err(known) => Ok(known),
+            },
+            Entry::Finish(finished) => {
+                let Some(left) = self.leave_inbox(&finished.event)? else {
+                    return Ok(Receipt::Duplicate { seq: finished.event.seq });
+                };
+                let pos = self.next();
+                let hash = RowHash { body: hash.body, message: left.message_hash };
+                self.store(finished, finished.event.seq, pos, hash)
+            }
+            Entry::Discard { event, .. } => {
+                if self.leave_inbox(event)?.is_none() {
+                    return Ok(Receipt::Duplicate { seq: event.seq });
+                }
+                self.rollups.add(&Tally::of(event, "discarded"));
+                Ok(Receipt::Done)
+            }
+            Entry::Bury { event, letter } => self.bury(event, letter, hash),
+            Entry::Once { entry, .. } => self.once(entry, hash),
+            Entry::Refuse(letter) => {
+                self.letter(letter)?;
+                self.rollups.add(&Tally::of_letter(letter));
+                Ok(Receipt::Done)
+            }
+            Entry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
+            Entry::Settle(settlement) => self.settle(settlement),
+            Entry::Result { seq, stage, generation, output } => {
+                self.keep_result(*seq, stage, *generation, output)
+            }
+            Entry::Reload(reload) => self.reload(reload),
+            Entry::Park { sinks } => self.park(sinks),
+            Entry::DropLetter { id } => self.drop_letter(*id as i64),
+            Entry::Retry { letter, entry } => self.retry(*letter as i64, entry, hash),
+            Entry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
+            Entry::Redeliver { letter } => self.redeliver(*letter as i64),
+            Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
+            Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
+            Entry::Audit(audit) => self.audit(audit),
+        }
+    }
+
+    pub(super) fn run(&self, sql: &str, values: impl rusqlite::Params) -> Written {
+        self.connection.prepare_cached(sql)?.execute(values)?;
+        Ok(Receipt::Done)
+    }
+
+    fn next(&mut self) -> u64 {
+        *self.counter += 1;
+        *self.counter
+    }
+
+    /// A number for a new event, or the receipt of the one that came first.
+    fn claim(
+        &mut self,
+        claim: Option<Claim>,
+        event: &Event,
+    ) -> Result<Result<u64, Receipt>, StoreFault> {
+        let claim = claim.expect("what is recorded or accepted claims its id");
+        Ok(match self.claims.judge(self.connection, claim, event)? {
+            Verdict::New => {
+                let seq = self.next();
+                self.claims.take(claim, seq);
+                Ok(seq)
+            }
+            Verdict::Collision => Ok(self.next()),
+            Verdict::Duplicate(seq) => Err(Receipt::Duplicate { seq }),
+            Verdict::Conflict(seq) => Err(Receipt::Conflict { seq }),
+        })
+    }
+
+    /// The entry, unless another one claimed its key before.
+    fn once(&mut self, entry: &Entry, hash: EntryHash) -> Written {
+        let claim = hash.claim.expect("what is to happen once claims its id");
+        match self.claims.judge_once(self.connection, claim)? {
+            Some(Verdict::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
+            Some(Verdict::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
+            Some(Verdict::New | Verdict::Collision) | None => {}
+        }
+        let receipt = self.write(entry, hash)?;
+        if let Receipt::Stored { seq, .. } | Receipt::Accepted { seq } = receipt {
+            Claims::take_once(self.connection, claim, seq)?;
+        }
+        Ok(receipt)
+    }
+
+    pub(super) fn accept(&mut self, event: &Event, seq: u64, hash: RowHash) -> Written {
+        let (from, size, own) = data_columns(event);
+        let envelope = &event.envelope;
+        let bytes = &*event.body.bytes;
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Inbox,
+            "INSERT INTO inbox (seq, generation, received, time, priority, type, source, id,
+                subject, correlation, parent, data_from, data_size, data, message_hash, body,
+                checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(seq as i64),
+                number(event.generation as i64),
+                number(envelope.received.0),
+                number(envelope.time.0),
+                number(envelope.priority as i64),
+                text(&envelope.kind),
+                text(&envelope.source),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                maybe_number(from),
+                maybe_number(size),
+                maybe_text(own),
+                maybe_number(hash.message),
+            ],
+            Some(RowBody { bytes, hash: hash.body }),
+        )?;
+        self.holdings.inbox.add(bytes.len() as u64);
+        Ok(Receipt::Accepted { seq })
+    }
+
+    /// Only while the event is under way: it may have ended meanwhile.
+    fn keep_result(&mut self, seq: u64, stage: &str, generation: u64, output: &str) -> Written {
+        let sql = "SELECT 1 FROM inbox WHERE seq = ?";
+        if self.connection.prepare_cached(sql)?.exists([seq as i64])? {
+            insert(
+                self.connection,
+                self.keys,
+                SummedTable::Result,
+                "INSERT OR REPLACE INTO results (seq, stage, generation, output, checksum)
+                 VALUES (?, ?, ?, ?, ?)",
+                &[number(seq as i64), text(stage), number(generation as i64), text(output)],
+                None,
+            )?;
+        }
+        Ok(Receipt::Done)
+    }
+
+    /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
+    /// once.
+    fn leave_inbox(&mut self, event: &Event) -> Result<Option<LeftInbox>, StoreFault> {
+        let seq = event.seq as i64;
+        let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body), message_hash";
+        let mut delete = self.connection.prepare_cached(sql)?;
+        let left = delete.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+        let Some((bytes, message_hash)) = left.optional()? else { return Ok(None) };
+        self.holdings.inbox.take(bytes as u64);
+        self.run("DELETE FROM results WHERE seq = ?", [seq])?;
+        Ok(Some(LeftInbox { message_hash }))
+    }
+
+    fn store(&mut self, finished: &Finished, seq: u64, pos: u64, hash: RowHash) -> Written {
+        let event = &finished.event;
+        let enrich = enrich_text(event);
+        self.insert_row(finished, (seq, pos), &enrich, hash)?;
+        let bytes = event.body.size() + enrich.len() as u64;
+        for delivery in &finished.deliveries {
+            self.deliver(delivery, seq, bytes)?;
+        }
+        self.rollups.add(&Tally::of(event, "stored"));
+        self.rollups.add_stages(&finished.stages);
+        self.effects.stored.push(Arc::new(Stored {
+            pos,
+            seq,
+            generation: event.generation,
+            envelope: event.envelope.clone(),
+            body: event.body.clone().claimed(),
+            enrich,
+            stages: finished.stages.clone(),
+            targets: finished.targets.clone(),
+        }));
+        Ok(Receipt::Stored { seq, pos })
+    }
+
+    fn insert_row(
+        &mut self,
+        finished: &Finished,
+        (seq, pos): (u64, u64),
+        enrich: &str,
+        hash: RowHash,
+    ) -> Result<(), StoreFault> {
+        let event = &finished.event;
+        let envelope = &event.envelope;
+        let kind = self.names.cell(self.connection, Sort::Type, &envelope.kind)?;
+        let source = self.names.cell(self.connection, Sort::Source, &envelope.source)?;
+        let joined: Arc<str> = finished.targets.join(" ").into();
+        let is_kept = finished.targets.iter().any(|it| **it == *self.store);
+        let sort = if is_kept { Sort::Targets } else { Sort::Passing };
+        let targets = self.names.cell(self.connection, sort, &joined)?;
+        let stages = self.stages_text(&finished.stages, envelope.received)?;
+        let (from, size, own) = data_columns(event);
+        let own_seq = (seq != pos).then_some(seq as i64);
+        insert(
+            self.connection,
+            self.keys,
+            SummedTable::Event,
+            "INSERT INTO event_rows (pos, seq, type, source, targets, time, received, priority,
+                generation, data_from, data_size, id, subject, correlation, parent, enrich, stages,
+                data, message_hash, body, checksum)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            &[
+                number(pos as i64),
+                maybe_number(own_seq),
+                cell(&kind),
+                cell(&source),
+                cell(&targets),
+                number(envelope.time.0),
+                number(envelope.received.0),
+                number(envelope.priority as i64),
+                number(event.generation as i64),
+                maybe_number(from),
+                maybe_number(size),
+                text(&envelope.id),
+                text(&envelope.subject),
+                maybe_text(envelope.correlation_id.as_deref()),
+                maybe_text(envelope.parent_id.as_deref()),
+                text(enrich),
+                text(&stages),
+                maybe_text(own),
+                maybe_number(hash.message),
+            ],
+            Some(RowBody { bytes: &event.body.bytes, hash: hash.body }),
+        )
+    }
+
+    /// `[[stage, kind, outcome, attempts, started, micros, error], …]` with codes for words;
+    /// `started` in microseconds behind the event's `received`.
+    fn stages_text(
+        &mut self,
+        stages: &[StageResult],
+        received: Timestamp,
+    ) -> Result<String, StoreFault> {
+        let mut text = String::from("[");
+        for (index, it) in stages.iter().enumerate() {
+            let stage = self.names.cell(self.connection, Sort::Stage, &it.stage)?;
+            let kind = self.names.cell(self.connection, Sort::Kind, &it.kind)?;
+            let comma = if index == 0 { "" } else { "," };
+            let started = it.started.0 - received.0;
+            let (stage, kind) = (cell_text(&stage), cell_text(&kind));
+            let (outcome, attempts, micros) = (it.outcome as usize, it.attempts, it.micros);
+            write!(text, "{comma}[{stage},{kind},{outcome},{attempts},{started},{micros}")
+                .expect("writing to a String cannot fail");
+            if let Some(error) = &it.error {
+                text.push(',');
+                text.push_str(&quoted(error));
+            }
+            text.push(']');
+        }
+        text.push(']');
+        Ok(text)
+    }
+
+    fn bury(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {
+        let (seq, message_hash) = if event.seq == 0 {
+            match self.claim(hash.claim, event)? {
+                Ok(seq) => (seq, RowHash::of(hash, event).message),
+                Err(known) => return Ok(known),
+            }
+        } else if let Some(left) = self.leave_inbox(event)? {
+            (event.seq, left.message_hash)
+        } else {
+            return Ok(Receipt::Duplicate { seq: event.seq });
+        };
+        // As claimed: after a crash the claim is found again by these.
+        let letter = DeadLetter {
+            seq: Some(seq),
+            source: Some(event.envelope.source.to_string()),
+            event_id: Some(event.envelope.id.to_string()),
+            body: event.body.bytes.clone(),
+            mapped: Some(Box::new(MappedEvent {
+                envelope: event.envelope.clone(),
+                data: event.body.clone().claimed().data,
+            })),
+            ..letter.clone()
+        };
+        self.letter_with(&letter, message_hash)?;
+        self.rollups.add(&Tally::of(event, "dead"));
+        Ok(Receipt::Accepted { seq })
+    }
+
+    fn save(&mut self, owner: &str, key: &str, value: Option<&str>) -> Written {
+        match value {
+            Some(value) => self.run(
+                "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, ?, NULL)",
+                params![owner, key, value],
+            ),
+            None => self.run("DELETE FROM state WHERE owner = ? AND key = ?", params![owner, key]),
+        }
+    }
+
+    fn reload(&mut self, reload: &ReloadRecord) -> Written {
+        self.run(
+            "INSERT INTO reloads (time, generation, hash, outcome, changes, diagnostics)
+             VALUES (?, ?, ?, ?, ?, ?)",
+            params![
+                reload.time.0,
+                reload.generation as i64,
+                reload.hash,
+                reload.outcome,
+                reload.changes,
+                reload.diagnostics,
+            ],
+        )
+    }
+}
+
+/// What an accepted event leaves behind in the inbox.
+struct LeftInbox {
+    message_hash: Option<i64>,
+}
+
+/// The hashes that go into a row of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowHash {
+    /// Of the bytes that are stored.
+    pub(super) body: i64,
+    /// Of the message, where it is not what is stored: after a crash the claim is rebuilt with it.
+    pub(super) message: Option<i64>,
+}
+
+impl RowHash {
+    fn of(hash: EntryHash, event: &Event) -> Self {
+        let claim = hash.claim.filter(|_| event.body.message().is_none());
+        RowHash { body: hash.body, message: claim.map(Claim::body_hash) }
+    }
+}
+
+/// The additions as one JSON object; serialised once, here.
+fn enrich_text(event: &Event) -> Arc<str> {
+    if event.enrich.is_empty() {
+        return "{}".into();
+    }
+    serde_json::to_string(&event.enrich).expect("a JSON map serialises").into()
+}
+
+fn data_columns(event: &Event) -> (Option<i64>, Option<i64>, Option<&str>) {
+    match &event.body.data {
+        DataAt::Slice(range) => (Some(range.start as i64), Some(range.len() as i64), None),
+        DataAt::Alone(_) => (None, None, None),
+        DataAt::Own(text) => (None, None, Some(text)),
+    }
+}
+
+fn cell_text(cell: &Cell) -> String {
+    match cell {
+        Cell::Integer(code) => code.to_string(),
+        Cell::Text(word) => quoted(word),
+        _ => "null".to_owned(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("text serialises")
+}

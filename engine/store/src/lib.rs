@@ -1,0 +1,303 @@
+//! The store: one SQLite database that holds inbox, events, outbox, dead letters and state.
+//!
+//! One thread writes, in groups, and answers after the commit; readers have connections of
+//! their own. What the tables are for stands in `migrations/`.
+//!
+//! Invariant: what is answered is committed. Invariant: `pos` grows in the order in which events
+//! become visible; one thread gives it and one transaction makes it visible.
+
+mod admit;
+mod checksum;
+mod claim;
+mod clock;
+mod connect;
+mod deleted;
+mod deliveries;
+mod evict;
+mod fault;
+mod files;
+mod forget;
+mod grace;
+mod guard;
+mod holder;
+mod holdings;
+mod insert;
+mod json;
+mod letter_query;
+mod letters;
+mod merge;
+mod names;
+mod open;
+mod open_error;
+mod outbox;
+mod parked;
+mod policy;
+mod query;
+mod reader;
+mod readers;
+mod record;
+mod redrive;
+mod rescue;
+mod retention;
+mod rollup;
+mod rows;
+mod rules;
+mod scrub;
+mod share;
+mod space;
+mod status;
+mod submission;
+mod sweep;
+mod upkeep;
+mod wal;
+mod writer;
+
+pub use fault::{StoreFault, StoreTrouble};
+pub use json::{Redact, write_detail, write_event, write_summary};
+pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
+pub use open::{Place, Settings, open};
+pub use open_error::OpenError;
+pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
+pub use policy::{Evict, Keep, Policy, Synchronous};
+pub use query::{Cursor, EventQuery, Page, StreamChunk};
+pub use reader::{DueLimits, Reader};
+pub use record::{
+    AuditRecord, Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished,
+    InboxRow, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
+};
+pub use rollup::Tally;
+pub use writer::{Watcher, Writer};
+
+use claim::Keys;
+use kernel::env::Env;
+use kernel::time::Timestamp;
+use readers::ReaderPool;
+use scrub::Scrub;
+use status::StoreStatus;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use submission::Submission;
+use writer::Command;
+
+/// Upper bounds of the buckets of [`Figures::commits`], in microseconds.
+pub const COMMIT_BUCKETS: [u64; 10] =
+    [500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000];
+
+/// What the store counts while it runs.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Bytes of the database file, as of the last housekeeping.
+    pub bytes: AtomicU64,
+    /// Rows in the inbox.
+    pub pending: AtomicU64,
+    /// Bytes in the inbox.
+    pub pending_bytes: AtomicU64,
+    /// Rows of dead letters.
+    pub dead_letters: AtomicU64,
+    /// Deliveries that are pending or parked.
+    pub outbox_rows: AtomicU64,
+    /// Bytes of their events, each counted once for each target.
+    pub outbox_bytes: AtomicU64,
+    /// The same by target.
+    pub outbox: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// What is parked of them, for targets that the file no longer has.
+    pub parked: Mutex<BTreeMap<Arc<str>, BacklogSize>>,
+    /// When the oldest delivery of each target was made, as of the last housekeeping.
+    pub oldest: Mutex<BTreeMap<Arc<str>, Timestamp>>,
+    /// The highest `pos` given.
+    pub highest_pos: AtomicU64,
+    /// The highest `pos` that retention took.
+    pub taken_pos: AtomicU64,
+    /// Commits by duration, one count per bucket and one for what is longer.
+    pub commits: [AtomicU64; 11],
+    /// Time spent in commits, in microseconds.
+    pub commit_micros: AtomicU64,
+    /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
+    /// `rule`.
+    pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    /// What retention deleted, by rule.
+    pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
+    /// Statements and transactions that failed, by [`StoreTrouble`].
+    pub errors: [AtomicU64; StoreTrouble::ALL.len()],
+    /// Bytes of the log's file beside the database, as of the last housekeeping.
+    pub wal_bytes: AtomicU64,
+    /// Whether the log is so large that no more events may be taken.
+    pub is_log_full: AtomicBool,
+    /// Bytes that are free on the store's disk; 0 for a store in memory.
+    pub free_bytes: AtomicU64,
+}
+
+/// A handle to the store; cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: async_channel::Sender<Command>,
+    readers: ReaderPool,
+    keys: Keys,
+    env: Env,
+    figures: Arc<Figures>,
+    tallies: Arc<Mutex<Vec<Tally>>>,
+    name: Arc<str>,
+    status: Arc<StoreStatus>,
+    scrub: Mutex<Scrub>,
+}
+
+impl Store {
+    /// Writes all of `entries` in one transaction, together with what others wait to write.
+    /// Returns after the commit, one receipt for each. A fault means that nothing was written.
+    ///
+    /// Dropped before the writer begins, new events are not written; dropped later, all of them may
+    /// be, and who sends them again learns that they are duplicates. While another program holds the lock on
+    /// the database, the fault comes within a few seconds.
+    pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
+        let (reply, answer) = async_channel::bounded(1);
+        let hashes = entries.iter().map(|it| self.shared.keys.hash_of(it)).collect();
+        let command = Command::Write(Submission { entries, hashes, reply: Some(reply) });
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
+    }
+
+    /// Nobody writes any more: the store was closed, or the reason why not.
+    fn gone(&self) -> StoreFault {
+        self.shared.status.broken().unwrap_or_else(StoreFault::closed)
+    }
+
+    /// Counts something that leaves no row; written with the next commit.
+    pub fn count(&self, tally: Tally) {
+        let mut tallies = self.shared.tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounded: a store that cannot write for a while forgets counts, never events.
+        if tallies.len() < 65_536 {
+            tallies.push(tally);
+        }
+    }
+
+    /// Runs `job` on a read-only connection, on a thread where it may block. Dropped midway, the
+    /// query is stopped and its connection is free again.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Reader<'_>) -> Result<T, StoreFault> + Send + 'static,
+    ) -> Result<T, StoreFault> {
+        let mut lease = self.shared.readers.lease(&*self.shared.env.clock).await?;
+        let (keys, status) = (self.shared.keys, self.shared.status.clone());
+        // Goes with this future: a query that nobody waits for any more is stopped.
+        let interest = Arc::new(());
+        let wanted = Arc::downgrade(&interest);
+        let work = move || {
+            let result = job(&Reader::new(lease.connection(), keys, &status, wanted));
+            result.inspect_err(|fault| status.note_read(fault))
+        };
+        let result = self.shared.env.pools.store.run(work).await;
+        drop(interest);
+        let result = result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()));
+        result.flatten().inspect_err(|fault| self.shared.figures.note_error(fault.class))
+    }
+
+    /// Connections for queries, in use or not.
+    pub const READERS: usize = readers::READERS;
+
+    /// Connections that no query uses now.
+    pub fn free_readers(&self) -> usize {
+        self.shared.readers.free()
+    }
+
+    /// The numbers of the events that have this id under any of `sources`, the newest first.
+    pub async fn find(&self, id: &str, sources: Vec<String>) -> Result<Vec<u64>, StoreFault> {
+        let (reply, answer) = async_channel::bounded(1);
+        let hashes = sources.iter().map(|it| self.shared.keys.id_hash(it, id)).collect();
+        let command = Command::Find { hashes, reply };
+        self.shared.commands.send(command).await.map_err(|_| self.gone())?;
+        answer.recv().await.map_err(|_| self.gone())?
+    }
+
+    /// Housekeeping: whether the files are still there, room and locks, counts, checkpoints,
+    /// merging, retention, and once a day a look at every row. To be called about once a second;
+    /// works for at most a third of one.
+    pub async fn tick(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Tick { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+        self.scrub().await;
+    }
+
+    /// Applies retention now and to the end.
+    pub async fn sweep(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Sweep { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
+    /// Changes retention.
+    pub async fn set_policy(&self, policy: Policy) {
+        self.shared.commands.send(Command::Policy(Box::new(policy))).await.ok();
+    }
+
+    /// Writes what is waiting, merges, checkpoints, and ends the writer.
+    pub async fn close(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Close { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
+    /// What the store counts.
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// Why it takes no events now, if it does not: for a while, or until a restart where the
+    /// trouble is final.
+    pub fn trouble(&self) -> Option<StoreFault> {
+        let closed = || self.shared.commands.is_closed().then(StoreFault::closed);
+        self.shared.status.trouble().or_else(closed)
+    }
+
+    /// Whether it takes events.
+    pub fn is_healthy(&self) -> bool {
+        self.trouble().is_none()
+    }
+
+    /// Whether it takes nothing before a restart.
+    pub fn is_broken(&self) -> bool {
+        self.shared.status.broken().is_some() || self.shared.commands.is_closed()
+    }
+
+    /// Why the store takes nothing before a restart and what to do, once it is so.
+    pub fn failure(&self) -> Option<StoreFault> {
+        self.shared.status.failure()
+    }
+
+    /// Ends when the store takes nothing before a restart, with the reason and what to do: its
+    /// disk failed, its files were taken away, it is damaged, or its writer panicked.
+    pub async fn when_broken(&self) -> StoreFault {
+        self.shared.status.when_broken().await
+    }
+
+    /// Places of damaged events behind `after`, up to and with `up_to`, as far as they are known:
+    /// what [`Reader::stream`] leaves out.
+    pub fn damaged(&self, after: u64, up_to: u64) -> Vec<u64> {
+        self.shared.status.damaged_between(after, up_to)
+    }
+
+    /// How many rows are known to be damaged.
+    pub fn damaged_count(&self) -> usize {
+        self.shared.status.damaged_count()
+    }
+
+    /// The sink's name under which events are visible.
+    pub fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+}
+
+/// How long a reader's statement may run.
+const READ_MAX: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

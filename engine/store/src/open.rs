@@ -1,0 +1,219 @@
+//! Opening: the files and their lock, the database, its connections, what a crash left.
+
+use super::claim::{Claims, Keys};
+use super::clock::{ClockFace, ClockWatch, GoodTime};
+use super::connect::{self, OpenFault};
+use super::deleted::Deletions;
+use super::files::StoreFiles;
+use super::guard::Guard;
+use super::holdings::StoreHoldings;
+use super::names::Names;
+use super::policy::{Policy, Synchronous};
+use super::readers::{READERS, ReaderGate, ReaderPool};
+use super::rules::RetentionRules;
+use super::scrub::Scrub;
+use super::share::UpkeepShare;
+use super::status::{StoreStatus, WriterAlarm};
+use super::wal::LogGuard;
+use super::writer::{Watcher, Writer};
+use super::{OpenError, Shared, Store, StoreFault, StoreTrouble, rows, scrub, space};
+use kernel::env::Env;
+use kernel::health::PartRole;
+use kernel::time::Timestamp;
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// SQLite before this could lose a write when it reset its log.
+const SQLITE_LEAST: i32 = 3_051_003;
+/// Commands that may wait for the writer.
+const QUEUE: usize = 4096;
+
+/// In `meta`: when the last look at every row ended.
+pub(super) const PASSED: &str = "passed";
+/// Far beyond what any store comes to, and far from the end of what a number holds.
+const NUMBERS_END: u64 = 1 << 62;
+/// In place of a path.
+const IN_MEMORY: &str = "the store in memory";
+
+/// Where the store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A database file; its folder is made when it is missing.
+    File(PathBuf),
+    /// Nowhere: gone with the process.
+    Memory,
+}
+
+/// What a store is opened with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub place: Place,
+    /// How hard a commit is.
+    pub synchronous: Synchronous,
+    /// Most events in one transaction.
+    pub batch: usize,
+    /// How long a transaction waits for more.
+    pub linger: Duration,
+    /// The sink's name; events with it among their targets are visible.
+    pub name: Arc<str>,
+    /// Most rows of the inbox; beyond it nothing more is accepted.
+    pub backlog_rows: u64,
+    /// Most bytes of the inbox.
+    pub backlog_bytes: u64,
+}
+
+/// Opens the store and brings its tables up to date. The writer must be run; until then nothing
+/// is answered. What a first start made is gone again when it fails.
+pub fn open(
+    settings: Settings,
+    policy: Policy,
+    env: Env,
+    watcher: Box<dyn Watcher>,
+) -> Result<(Store, Writer), OpenError> {
+    assert!(
+        SQLITE_LEAST <= rusqlite::version_number(),
+        "SQLite {} may lose writes; the bundled one is newer",
+        rusqlite::version()
+    );
+    let files = match &settings.place {
+        Place::File(path) => Some(Arc::new(StoreFiles::take(path)?)),
+        Place::Memory => None,
+    };
+    open_owned(settings, policy, env, watcher, files.clone()).map_err(|fault| {
+        let path = files.as_ref().map_or(Path::new(IN_MEMORY), |it| it.path()).to_owned();
+        let is_new = files.as_ref().is_some_and(|it| it.is_new());
+        let fault = match (fault, &files) {
+            (OpenFault::Store(fault), Some(files)) => OpenFault::Store(looked_into(fault, files)),
+            (fault, _) => fault,
+        };
+        if let Some(files) = files.and_then(Arc::into_inner) {
+            files.discard();
+        }
+        match fault {
+            OpenFault::Open(error) => error,
+            OpenFault::Store(fault) => OpenError::of_database(fault, &path, is_new),
+        }
+    })
+}
+
+/// Full, read-only, or a failing disk.
+fn looked_into(fault: StoreFault, files: &StoreFiles) -> StoreFault {
+    match fault.class {
+        StoreTrouble::Unwritten => space::reason_of_failed_write(files),
+        _ => fault,
+    }
+}
+
+fn open_owned(
+    settings: Settings,
+    policy: Policy,
+    env: Env,
+    watcher: Box<dyn Watcher>,
+    files: Option<Arc<StoreFiles>>,
+) -> Result<(Store, Writer), OpenFault> {
+    let path = files.as_ref().map(|it| it.path());
+    let uri = connect::uri_of(path);
+    let (mut connection, is_checked) = connect::writer(&uri, &settings, files.as_deref())?;
+    let readers = (0..READERS).map(|_| connect::reader(&uri, &settings.place));
+    let gate = Arc::new(ReaderGate::default());
+    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone(), files.clone());
+    if let Some(files) = &files {
+        files.note_log().map_err(OpenFault::Open)?;
+    }
+    let label = path.map_or(IN_MEMORY.to_owned(), |it| it.display().to_string());
+    let status = Arc::new(StoreStatus::new(label, &env.health));
+    let keys = Keys::load(&connection)?;
+    let claims = Claims::load(&connection, keys)?;
+    let names = Names::load(&connection)?;
+    let counter = last_number(&connection)?;
+    scrub::compare_names(&connection)?;
+    let (last, now) = (GoodTime::load(&connection)?, ClockFace::of(&*env.clock));
+    let clock = ClockWatch::start(env.health.part(PartRole::Clock, ""), last, now);
+    let is_new = files.as_ref().is_none_or(|it| it.is_new());
+    let wait = first_pass_in(&connection, is_checked, is_new, now.wall)?;
+    let (sender, commands) = async_channel::bounded(QUEUE);
+    let shared = Shared {
+        commands: sender,
+        readers,
+        keys,
+        env: env.clone(),
+        figures: Arc::default(),
+        tallies: Arc::default(),
+        name: settings.name.clone(),
+        status: status.clone(),
+        scrub: Mutex::new(Scrub::due_in(now.monotonic, wait)),
+    };
+    let holdings = StoreHoldings::load(&connection)?;
+    super::grace::remember_name(&mut connection, &settings.name)?;
+    let log = LogGuard::watch(&mut connection)?;
+    let mut writer = Writer {
+        connection,
+        commands,
+        settings,
+        rules: RetentionRules::of(&policy),
+        policy,
+        env,
+        watcher,
+        figures: shared.figures.clone(),
+        tallies: shared.tallies.clone(),
+        keys,
+        claims,
+        names,
+        counter,
+        holdings,
+        full: super::admit::FullTargets::default(),
+        log,
+        gate,
+        sweep: super::retention::Sweep::default(),
+        pending: None,
+        deletions: Deletions::default(),
+        share: UpkeepShare::default(),
+        parking: None,
+        targets: None,
+        guard: Guard::new(files, clock),
+        alarm: WriterAlarm(status.clone()),
+        status,
+    };
+    writer.correct_times();
+    writer.look();
+    writer.recall_rules()?;
+    writer.show_figures()?;
+    Ok((Store { shared: Arc::new(shared) }, writer))
+}
+
+/// When the first look at every row is due.
+fn first_pass_in(
+    connection: &Connection,
+    is_checked: bool,
+    is_new: bool,
+    now: Timestamp,
+) -> Result<Duration, StoreFault> {
+    let passed = Timestamp(rows::meta(connection, PASSED)? as i64);
+    Ok(match (is_checked, is_new) {
+        (_, true) => scrub::EVERY,
+        (true, _) => Scrub::wait_after(passed, now),
+        // It has not been looked at for longer than since its last engine.
+        (false, _) => Duration::ZERO,
+    })
+}
+
+/// The last number given. A lower one than some row has would give numbers twice.
+fn last_number(connection: &Connection) -> Result<u64, StoreFault> {
+    let counter = rows::meta(connection, "counter")?;
+    let highest: i64 = connection.query_row(
+        "SELECT max(
+            (SELECT coalesce(max(pos), 0) FROM event_rows),
+            (SELECT coalesce(max(seq), 0) FROM inbox),
+            (SELECT coalesce(max(seq), 0) FROM dead_letters WHERE seq IS NOT NULL))",
+        [],
+        |it| it.get(0),
+    )?;
+    if u64::try_from(highest).is_ok_and(|it| it <= counter) && counter < NUMBERS_END {
+        return Ok(counter);
+    }
+    let reason = format!("its last number is {counter}, but a row has {highest}");
+    Err(StoreFault::damaged_database(&reason))
+}

@@ -1,0 +1,88 @@
+//! Retention, as the file says it.
+
+use super::outbox::OutboxLimits;
+use kernel::event::Priority;
+use std::time::Duration;
+
+/// How hard a commit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synchronous {
+    /// The operating system decides; a power cut may corrupt.
+    Off,
+    /// A power cut may take the last moments.
+    Normal,
+    /// Nothing acknowledged is ever lost.
+    #[default]
+    Full,
+}
+
+impl Synchronous {
+    /// SQLite's word.
+    pub fn word(self) -> &'static str {
+        ["OFF", "NORMAL", "FULL"][self as usize]
+    }
+}
+
+/// One rule of retention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keep {
+    /// How long, counted from `received`.
+    pub age: Duration,
+    /// Only events of this priority.
+    pub priority: Option<Priority>,
+    /// Only events whose type fits this pattern (`*` for any run of characters).
+    pub kind: Option<String>,
+}
+
+/// What goes first when the store is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Evict {
+    /// The oldest.
+    #[default]
+    Oldest,
+    /// The oldest of the lowest priority there is.
+    OldestLowestPriority,
+}
+
+/// Retention: what stays how long. May change while the store is open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Tried in order, the first that fits rules; what fits none stays.
+    pub keep: Vec<Keep>,
+    /// The largest that database and log may grow on the disk, in bytes.
+    pub size_max: Option<u64>,
+    /// What goes first beyond it.
+    pub evict: Evict,
+    /// Time between sweeps.
+    pub sweep_every: Duration,
+    /// How long a change waits that would delete more than half of what is kept.
+    pub reload_grace: Duration,
+    /// Whether freed space is given back to the file system.
+    pub vacuum: bool,
+    /// How long dead letters stay.
+    pub dead_keep: Duration,
+    /// Most dead letters.
+    pub dead_max: u64,
+    /// How long streams can go back to an event that was not sent to this store. It goes when
+    /// that is over and its last delivery has ended.
+    pub passing_keep: Duration,
+    /// What may wait in the outbox.
+    pub outbox: OutboxLimits,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            keep: Vec::new(),
+            size_max: None,
+            evict: Evict::Oldest,
+            sweep_every: Duration::from_secs(3600),
+            reload_grace: Duration::from_secs(60),
+            vacuum: true,
+            dead_keep: Duration::from_secs(7 * 86_400),
+            dead_max: 10_000,
+            passing_keep: Duration::from_secs(3600),
+            outbox: OutboxLimits::default(),
+        }
+    }
+}

@@ -1,0 +1,502 @@
+//! The one thread that writes: takes what is waiting, one transaction, one commit, then answers.
+//!
+//! Never: an answer before its commit. Never: a linger unless the file asks for one; batches form
+//! because work arrives while the last commit runs.
+
+use super::admit::FullTargets;
+use super::claim::{Claims, Keys};
+use super::connect::LOCK_SHORT;
+use super::deleted::{Deleted, Deletions};
+use super::grace::PendingRules;
+use super::guard::Guard;
+use super::holdings::StoreHoldings;
+use super::insert::Batch;
+use super::names::Names;
+use super::open::Settings;
+use super::parked::KnownTargets;
+use super::policy::Policy;
+use super::readers::ReaderGate;
+use super::record::{Receipt, Stored};
+use super::retention::Sweep;
+use super::rollup::Tally;
+use super::rules::RetentionRules;
+use super::share::UpkeepShare;
+use super::status::{StoreStatus, WriterAlarm};
+use super::submission::Submission;
+use super::wal::LogGuard;
+use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
+use kernel::env::{Env, within};
+use rusqlite::{Connection, TransactionBehavior};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Most bytes of bodies in one transaction.
+const BATCH_BYTES: usize = 4 << 20;
+/// Housekeeping stops after this long, so that commits wait for at most a third of a second.
+const TICK_MAX: Duration = Duration::from_millis(300);
+
+/// What the writer is asked.
+pub(super) enum Command {
+    Write(Submission),
+    Find { hashes: Vec<i64>, reply: async_channel::Sender<Result<Vec<u64>, StoreFault>> },
+    Policy(Box<Policy>),
+    Tick { reply: async_channel::Sender<()> },
+    Sweep { reply: async_channel::Sender<()> },
+    Close { reply: async_channel::Sender<()> },
+}
+
+/// Sees what was committed, on the writer's thread, before anyone is answered.
+pub trait Watcher: Send {
+    /// Events that became visible, in the order of `pos`.
+    fn committed(&mut self, batch: &[Arc<Stored>]);
+    /// There is new work in the outbox for these.
+    fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>);
+    /// An event was accepted whose sender no longer waits for the answer.
+    fn unclaimed(&mut self) {}
+}
+
+/// The writing half of the store.
+pub struct Writer {
+    pub(super) connection: Connection,
+    pub(super) commands: async_channel::Receiver<Command>,
+    pub(super) settings: Settings,
+    pub(super) policy: Policy,
+    pub(super) env: Env,
+    pub(super) watcher: Box<dyn Watcher>,
+    pub(super) figures: Arc<Figures>,
+    pub(super) tallies: Arc<Mutex<Vec<Tally>>>,
+    pub(super) keys: Keys,
+    pub(super) claims: Claims,
+    pub(super) names: Names,
+    /// The last number given, of `seq` and `pos` together.
+    pub(super) counter: u64,
+    /// What waits, as of the last commit.
+    pub(super) holdings: StoreHoldings,
+    pub(super) full: FullTargets,
+    pub(super) log: LogGuard,
+    /// Where queries are held off while the log is begun again.
+    pub(super) gate: Arc<ReaderGate>,
+    pub(super) sweep: Sweep,
+    /// The rules of retention in force, and those that wait.
+    pub(super) rules: RetentionRules,
+    pub(super) pending: Option<PendingRules>,
+    pub(super) deletions: Deletions,
+    pub(super) share: UpkeepShare,
+    /// Targets of the file, while not all that is to be parked or woken is.
+    pub(super) parking: Option<Vec<Arc<str>>>,
+    pub(super) targets: KnownTargets,
+    pub(super) guard: Guard,
+    pub(super) status: Arc<StoreStatus>,
+    /// Dropped with the writer, also by a panic.
+    pub(super) alarm: WriterAlarm,
+}
+
+impl Writer {
+    /// Writes until the store is closed or every handle is gone. For a thread of its own.
+    pub fn run(mut self) {
+        while let Ok(command) = self.commands.recv_blocking() {
+            if !self.take(command) {
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    /// The same as a task, for tests that drive one thread by a virtual clock.
+    pub async fn run_as_task(mut self) {
+        while let Ok(command) = self.commands.recv().await {
+            if !self.take(command) {
+                return;
+            }
+        }
+        self.finish();
+    }
+
+    /// Does one command and whatever writes are waiting behind it. False when it is over.
+    pub(super) fn take(&mut self, first: Command) -> bool {
+        let mut next = Some(first);
+        while let Some(command) = next.take() {
+            match command {
+                Command::Write(submission) => next = self.gather(submission),
+                Command::Find { hashes, reply } => {
+                    reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
+                }
+                Command::Policy(policy) => self.adopt(*policy),
+                Command::Tick { reply } => {
+                    self.housekeep();
+                    reply.try_send(()).ok();
+                }
+                Command::Sweep { reply } => {
+                    self.upkeep_fully();
+                    reply.try_send(()).ok();
+                }
+                Command::Close { reply } => {
+                    self.finish();
+                    reply.try_send(()).ok();
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Adds to a submission what is waiting, up to the batch's limits, and writes it. Returns
+    /// the command that ended the gathering.
+    fn gather(&mut self, first: Submission) -> Option<Command> {
+        let (mut count, mut bytes) = (first.entries.len(), first.size());
+        let mut batch = vec![first];
+        let mut other = None;
+        while count < self.settings.batch && bytes < BATCH_BYTES {
+            match self.commands.try_recv() {
+                Ok(Command::Write(submission)) => {
+                    count += submission.entries.len();
+                    bytes += submission.size();
+                    batch.push(submission);
+                }
+                Ok(command) => {
+                    other = Some(command);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        if other.is_none() && Duration::ZERO < self.settings.linger {
+            other = self.linger(&mut batch, count);
+        }
+        self.write(batch);
+        other
+    }
+
+    /// Waits for more, as the file asked for. The answers wait too.
+    fn linger(&mut self, batch: &mut Vec<Submission>, mut count: usize) -> Option<Command> {
+        let clock = self.env.clock.clone();
+        let end = clock.monotonic() + self.settings.linger;
+        while count < self.settings.batch {
+            let left = end.saturating_sub(clock.monotonic());
+            let next = within(&*clock, left, self.commands.recv());
+            match smol::block_on(next)?.ok()? {
+                Command::Write(submission) => {
+                    count += submission.entries.len();
+                    batch.push(submission);
+                }
+                command => return Some(command),
+            }
+        }
+        None
+    }
+
+    fn write(&mut self, batch: Vec<Submission>) {
+        let batch = self.turn_away(batch);
+        // In a panic it goes off before the batch is dropped, and with it the places of answers.
+        let _alarm = self.alarm.clone();
+        if batch.is_empty() {
+            return;
+        }
+        let (started, before) = (self.env.clock.monotonic(), self.counter);
+        match self.commit(&batch, self.lock_wait()) {
+            Ok(receipts) => {
+                for (submission, receipts) in batch.iter().zip(receipts) {
+                    self.report(submission, receipts);
+                }
+            }
+            Err(fault) => self.write_apart(batch, &fault),
+        }
+        if !self.may_tidy() {
+            return;
+        }
+        self.claims.merge_when_many();
+        self.tend_log();
+        let took = self.env.clock.monotonic() - started;
+        self.upkeep_between(took, self.counter - before);
+    }
+
+    /// One submission that cannot be written must not fail the others, so each gets a transaction
+    /// of its own. A disk without room may have some for finishing what was accepted. Any other
+    /// trouble of the store fails them all.
+    fn write_apart(&mut self, batch: Vec<Submission>, fault: &StoreFault) {
+        let is_alone = batch.len() == 1;
+        let fails = |it: &Submission| match fault.class {
+            StoreTrouble::Full => it.is_intake() || is_alone,
+            class => class.is_general() || is_alone,
+        };
+        let (failed, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(fails);
+        for submission in &failed {
+            submission.answer(Err(fault.clone()));
+        }
+        self.write_each(&others);
+    }
+
+    fn write_each(&mut self, submissions: &[Submission]) {
+        let mut ended = None;
+        for submission in submissions {
+            let outcome = match &ended {
+                Some(fault) => Err(StoreFault::clone(fault)),
+                None => self.commit(std::slice::from_ref(submission), LOCK_SHORT),
+            };
+            match outcome {
+                Ok(mut receipts) => self.report(submission, receipts.remove(0)),
+                Err(fault) => {
+                    ended = fault.class.is_general().then(|| fault.clone());
+                    submission.answer(Err(fault));
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, submission: &Submission, receipts: Vec<Receipt>) {
+        let has_accepted = receipts.iter().any(|it| matches!(it, Receipt::Accepted { .. }));
+        if !submission.answer(Ok(receipts)) && has_accepted {
+            self.watcher.unclaimed();
+        }
+    }
+
+    /// One transaction for all; nothing in memory or on disk has changed when it fails. What
+    /// nobody waits for any more by the time it begins is left out, with no receipts.
+    pub(super) fn commit(
+        &mut self,
+        batch: &[Submission],
+        wait: Duration,
+    ) -> Result<Vec<Vec<Receipt>>, StoreFault> {
+        if let Some(fault) = self.status.broken() {
+            return Err(fault);
+        }
+        let started = self.env.clock.monotonic();
+        let (counter, holdings) = (self.counter, self.holdings.clone());
+        let targets = self.targets.clone();
+        let tallies = std::mem::take(&mut *self.lock_tallies());
+        let outcome = self.transact(batch, &tallies, wait);
+        self.connection.busy_timeout(LOCK_SHORT).ok();
+        // Also after a fault: it comes of the files, if they are not there any more.
+        let may_answer = self.may_answer();
+        match outcome {
+            Ok((receipts, effects)) => {
+                self.claims.keep();
+                self.names.keep();
+                if !may_answer {
+                    return Err(self.status.broken().expect("only a broken store does not answer"));
+                }
+                self.has_lock();
+                self.publish(effects);
+                let micros = (self.env.clock.monotonic() - started).as_micros() as u64;
+                self.figures.note_commit(micros);
+                Ok(receipts)
+            }
+            Err(fault) => {
+                (self.counter, self.holdings, self.targets) = (counter, holdings, targets);
+                self.claims.undo();
+                self.names.undo();
+                self.lock_tallies().extend(tallies);
+                Err(self.has_failed(fault, wait))
+            }
+        }
+    }
+
+    fn has_failed(&mut self, fault: StoreFault, waited: Duration) -> StoreFault {
+        let fault = self.diagnosed(fault);
+        match fault.class {
+            StoreTrouble::Busy => self.is_locked_out(waited),
+            _ => self.note(&fault),
+        }
+        // What the store has come to says more than how this one write failed.
+        self.status.broken().unwrap_or(fault)
+    }
+
+    fn lock_tallies(&self) -> std::sync::MutexGuard<'_, Vec<Tally>> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn transact(
+        &mut self,
+        batch: &[Submission],
+        tallies: &[Tally],
+        wait: Duration,
+    ) -> Result<(Vec<Vec<Receipt>>, Effects), StoreFault> {
+        let (stamp, passed) = (self.stamp(), self.status.take_passed());
+        self.connection.busy_timeout(wait)?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut work = Batch {
+            connection: &transaction,
+            keys: self.keys,
+            claims: &mut self.claims,
+            names: &mut self.names,
+            counter: &mut self.counter,
+            holdings: &mut self.holdings,
+            targets: &mut self.targets,
+            limits: &self.policy.outbox,
+            store: &self.settings.name,
+            now: self.env.clock.wall(),
+            effects: Effects::default(),
+            rollups: super::rollup::Rollups::default(),
+        };
+        let mut receipts = Vec::with_capacity(batch.len());
+        for submission in batch {
+            receipts.push(work.write_all(submission)?);
+        }
+        work.trim_letters(self.policy.dead_max)?;
+        for tally in tallies {
+            work.rollups.add(tally);
+        }
+        let rollups = std::mem::take(&mut work.rollups);
+        rollups.write(&transaction, work.names)?;
+        let effects = work.effects;
+        rows::set_meta(&transaction, "counter", self.counter)?;
+        stamp.map_or(Ok(()), |it| it.store(&transaction))?;
+        if let Some(passed) = passed {
+            rows::set_meta(&transaction, super::open::PASSED, passed.0 as u64)?;
+        }
+        transaction.commit()?;
+        if stamp.is_some() {
+            self.guard.has_stamped(self.env.clock.monotonic());
+        }
+        Ok((receipts, effects))
+    }
+
+    /// Hands on what has become visible. The order of `pos` is the order of the batch.
+    fn publish(&mut self, effects: Effects) {
+        let figures = &self.figures;
+        self.holdings.publish(figures);
+        if !effects.suppressed.is_empty() {
+            let mut known = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, count) in effects.suppressed {
+                *known.entry(key).or_default() += count;
+            }
+        }
+        self.sweep.held.release(&effects.released);
+        self.deletions.note(Deleted::Letter, "max-entries", effects.trimmed, &self.figures);
+        if let Some(parking) = effects.parking {
+            self.parking = parking;
+        }
+        self.tell_parked();
+        for (target, reason) in &effects.full {
+            self.note_full(target, reason);
+        }
+        let figures = &self.figures;
+        if let Some(last) = effects.stored.last() {
+            figures.highest_pos.store(last.pos, Ordering::Relaxed);
+            self.watcher.committed(&effects.stored);
+        }
+        if !effects.sinks.is_empty() {
+            self.watcher.deliveries(&effects.sinks);
+        }
+    }
+
+    pub(super) fn merge_all(&mut self) {
+        if let Err(fault) = self.claims.merge_all(&mut self.connection) {
+            tracing::debug!(reason = %fault, "ids could not be merged; tried again later");
+            self.note(&fault);
+        }
+    }
+
+    fn housekeep(&mut self) {
+        let started = self.env.clock.monotonic();
+        if !self.look() {
+            return;
+        }
+        let has_tallies = !self.lock_tallies().is_empty();
+        if self.status.is_blocked() {
+            self.probe();
+        } else if has_tallies || self.needs_stamp() {
+            self.commit(&[], LOCK_SHORT).ok();
+        } else {
+            self.probe_lock();
+        }
+        self.show_figures().and_then(|()| self.show_oldest()).ok();
+        self.clear_full();
+        if !self.may_tidy() {
+            return;
+        }
+        if 4096 < self.claims.unmerged() && self.commands.is_empty() {
+            self.claims.begin_merge();
+        }
+        self.upkeep_begin();
+        let clock = self.env.clock.clone();
+        let has_time = move || clock.monotonic() - started < TICK_MAX;
+        self.upkeep_idle(&has_time);
+        self.tend_log();
+        if self.commands.is_empty() {
+            self.tend_log_idle();
+        }
+    }
+
+    /// Refreshes the figures that are read off the database.
+    pub(super) fn show_figures(&mut self) -> Result<(), StoreFault> {
+        let one = |sql: &str| self.connection.query_row(sql, [], |it| it.get::<_, i64>(0));
+        let figures = &self.figures;
+        let set = |figure: &std::sync::atomic::AtomicU64, value: i64| {
+            figure.store(value as u64, Ordering::Relaxed);
+        };
+        self.holdings.publish(figures);
+        set(&figures.highest_pos, one("SELECT coalesce(max(pos), 0) FROM event_rows")?);
+        set(&figures.taken_pos, rows::meta(&self.connection, "taken")? as i64);
+        set(&figures.bytes, one("PRAGMA page_count")? * one("PRAGMA page_size")?);
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.commands.close();
+        if self.has_closed() {
+            // Only now: a store that is not whole is not written to, not even by closing it.
+            let keep_log = rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            self.connection.set_db_config(keep_log, false).ok();
+        }
+    }
+
+    /// Writes what is waiting, and leaves a log that is empty. False when the next start has
+    /// something to recover.
+    fn has_closed(&mut self) -> bool {
+        if !self.look() {
+            return false;
+        }
+        debug_assert!(
+            self.status.has_been_damaged()
+                || StoreHoldings::load(&self.connection).as_ref() == Ok(&self.holdings),
+            "what waits is counted as it changes: {:?}",
+            self.holdings
+        );
+        self.commit(&[], self.lock_wait()).ok();
+        self.merge_all();
+        self.deletions.say_last();
+        // With a merge that failed the next start has something to rebuild, and looks closer.
+        if self.status.broken().is_none() && self.claims.unmerged() == 0 {
+            let fault = rows::set_meta(&self.connection, super::connect::IS_OPEN, 0).err();
+            fault.iter().for_each(|it| self.note(it));
+        }
+        if self.status.broken().is_none() {
+            self.checkpoint("TRUNCATE");
+        }
+        self.status.broken().is_none()
+    }
+}
+
+impl Figures {
+    pub(super) fn note_error(&self, class: StoreTrouble) {
+        self.errors[class as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn note_commit(&self, micros: u64) {
+        let bucket = COMMIT_BUCKETS.partition_point(|it| *it < micros);
+        self.commits[bucket].fetch_add(1, Ordering::Relaxed);
+        self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// What a transaction did, told after its commit.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) stored: Vec<Arc<Stored>>,
+    pub(super) sinks: BTreeSet<Arc<str>>,
+    /// Letters that it brought, and the oldest that it took away.
+    pub(super) letters: u64,
+    pub(super) trimmed: u64,
+    /// Deliveries held back, by target and by what holds them back.
+    pub(super) suppressed: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Targets that had no room, and why.
+    pub(super) full: BTreeMap<Arc<str>, String>,
+    /// Numbers of events for which one delivery less is waited.
+    pub(super) released: Vec<u64>,
+    /// After a parking: the targets of the file, when more is to be parked or woken.
+    pub(super) parking: Option<Option<Vec<Arc<str>>>>,
+}

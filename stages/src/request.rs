@@ -1,0 +1,314 @@
+//! Texts of a request: fixed, from outside the file, or rendered for each event.
+
+use crate::contract::Services;
+use kernel::fault::Fault;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Roots, Scope, Template};
+use language::spanned::{Span, Spanned};
+use language::{Fields, Needed, Scalar, Setting, Unset};
+
+/// A text as the file gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Text {
+    /// What the file says; the literal is a template.
+    pub(crate) setting: Spanned<Setting>,
+    /// Whether the stage is off without it.
+    pub(crate) is_optional: bool,
+}
+
+/// A text, ready for events. What came whole from outside the file is taken as it stands: a
+/// variable never holds a template.
+#[derive(Debug, Clone)]
+pub(crate) enum Ready {
+    Fixed(String),
+    Template(Template),
+}
+
+impl Text {
+    /// Reads what the table has checked.
+    pub(crate) fn read(scalar: &Scalar<'_>) -> Option<Text> {
+        Some(Text { setting: scalar.setting()?, is_optional: scalar.is_optional() })
+    }
+
+    /// Looks at the parts that it takes from outside.
+    pub(crate) fn open(&self, services: &Services) -> Result<Ready, Fault> {
+        let text = resolve(&self.setting.value, services)?;
+        match &self.setting.value {
+            Setting::Variable { .. } | Setting::File { .. } => Ok(Ready::Fixed(text)),
+            Setting::Literal(_) | Setting::Parts(_) => {
+                let template = Template::parse(&text, Roots::EVENT)
+                    .map_err(|_| Fault::permanent("a text of the request is no template"))?;
+                Ok(Ready::Template(template))
+            }
+        }
+    }
+
+    /// For [`Kind::needed`](crate::contract::Kind::needed).
+    pub(crate) fn needed(&self) -> Needed {
+        Needed { setting: self.setting.clone(), is_optional: self.is_optional }
+    }
+}
+
+impl Ready {
+    pub(crate) fn render(&self, scope: &Scope<'_>) -> String {
+        match self {
+            Ready::Fixed(text) => text.clone(),
+            Ready::Template(template) => template.render(scope),
+        }
+    }
+
+    /// Every inserted value is percent-encoded.
+    pub(crate) fn render_url(&self, scope: &Scope<'_>) -> String {
+        match self {
+            Ready::Fixed(text) => text.clone(),
+            Ready::Template(template) => template.render_url(scope),
+        }
+    }
+}
+
+/// The value of a setting; what is missing is a fault for good.
+pub(crate) fn resolve(setting: &Setting, services: &Services) -> Result<String, Fault> {
+    setting.resolve(&*services.environment).map_err(|unset| {
+        Fault::permanent(match unset {
+            Unset::Variable(name) => format!("`{name}` is not set"),
+            Unset::EmptyVariable(name) => format!("`{name}` is empty"),
+            Unset::File(path, why) => {
+                format!("cannot read {}: {why}", path.display())
+            }
+        })
+    })
+}
+
+/// Every `header` child: name and text.
+pub(crate) fn read_headers(fields: &Fields<'_>) -> Vec<(String, Text)> {
+    let read = |it: Fields<'_>| Some((it.arg(0)?.text()?.value, Text::read(&it.arg(1)?)?));
+    fields.children("header").filter_map(read).collect()
+}
+
+/// The headers, ready for events; one that renders to nothing is left out.
+pub(crate) fn open_headers(
+    headers: &[(String, Text)],
+    services: &Services,
+) -> Result<Vec<(String, Ready)>, Fault> {
+    headers.iter().map(|(name, text)| Ok((name.clone(), text.open(services)?))).collect()
+}
+
+/// The headers of one request.
+pub(crate) fn render_headers(
+    headers: &[(String, Ready)],
+    scope: &Scope<'_>,
+) -> Vec<(String, String)> {
+    let rendered = headers.iter().map(|(name, text)| (name.clone(), text.render(scope)));
+    rendered.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// Reports a URL that is not HTTP, or whose host an event could choose. A variable inside it may
+/// be the host; what an event brings may not.
+pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
+    let Some(url) = text.setting.value.outline() else { return true };
+    let span = text.setting.span.clone();
+    let Some(rest) = after_scheme(&url) else {
+        // What begins with a variable may have scheme and host from it.
+        let begins_outside = text.setting.value.literal().is_none() && url.starts_with('v');
+        if begins_outside && !authority_of(&url).contains("{{") {
+            return true;
+        }
+        if begins_outside {
+            return chosen_by_event(span, diagnostics);
+        }
+        diagnostics
+            .push(Rule::WrongArgument, "this is no HTTP URL")
+            .at(span, "begins with neither `http://` nor `https://`")
+            .help("write the whole URL, such as \"http://127.0.0.1:8700/weather\"");
+        return false;
+    };
+    let authority = authority_of(rest);
+    if authority.contains("{{") {
+        return chosen_by_event(span, diagnostics);
+    }
+    if !is_authority(authority) {
+        diagnostics
+            .push(Rule::WrongArgument, "this URL has no host that can be asked")
+            .at(span, "no host and port between `//` and the first `/`")
+            .help("write the whole URL, such as \"http://127.0.0.1:8700/weather\"");
+        return false;
+    }
+    true
+}
+
+fn chosen_by_event(span: Span, diagnostics: &mut Diagnostics) -> bool {
+    diagnostics
+        .push(Rule::BadTemplate, "the host of a URL must stand in the file")
+        .at(span, "an event could send the request anywhere")
+        .help("put a `/` between the host and the first `{{ … }}`, or take the whole URL by (env)");
+    false
+}
+
+/// What follows the scheme of an HTTP URL.
+fn after_scheme(url: &str) -> Option<&str> {
+    url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))
+}
+
+/// User, host and port. Some readers end them at a backslash too, so that one is never among them.
+fn authority_of(after_scheme: &str) -> &str {
+    after_scheme.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+fn is_authority(text: &str) -> bool {
+    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%[]".contains(&it);
+    let host = text.rsplit('@').next().unwrap_or_default();
+    text.bytes().all(is_plain)
+        && text.matches('@').count() <= 1
+        && !host.is_empty()
+        && !host.starts_with(':')
+}
+
+/// A URL that may take parts from an event, but never its scheme, user, host or port.
+#[derive(Debug, Clone)]
+pub(crate) struct UrlText {
+    text: Ready,
+    /// Everything up to the end of the authority; `None` where all of it comes from outside.
+    fixed: Option<String>,
+}
+
+impl UrlText {
+    /// Looks at the parts that it takes from outside, which must leave the host fixed.
+    pub(crate) fn open(text: &Text, services: &Services) -> Result<UrlText, Fault> {
+        let text = text.open(services)?;
+        let Ready::Template(template) = &text else { return Ok(UrlText { text, fixed: None }) };
+        let prefix = template.literal_prefix();
+        let unfit = || Fault::permanent("the URL has no fixed host");
+        let authority = authority_of(after_scheme(prefix).ok_or_else(unfit)?);
+        let end = prefix.find("://").map_or(0, |it| it + 3) + authority.len();
+        let is_fixed = template.is_literal() || end < prefix.len();
+        if !is_fixed || !is_authority(authority) {
+            return Err(unfit());
+        }
+        let fixed = Some(prefix[..end].to_owned());
+        Ok(UrlText { text, fixed })
+    }
+
+    /// The URL for one event, every inserted value percent-encoded.
+    pub(crate) fn render(&self, scope: &Scope<'_>) -> Result<String, Fault> {
+        let url = self.text.render_url(scope);
+        if let Some(fixed) = &self.fixed {
+            let behind = url.strip_prefix(fixed.as_str());
+            if !behind.is_some_and(|it| it.is_empty() || it.starts_with(['/', '?', '#'])) {
+                return Err(Fault::permanent("the URL of this event would lead to another host"));
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// A header is there already, in any case.
+pub(crate) fn has_header(headers: &[(String, String)], name: &str) -> bool {
+    headers.iter().any(|(it, _)| it.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use kernel::event::Event;
+    use language::diagnostic::SourceText;
+    use proptest::prelude::*;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    /// A URL as the file would give it.
+    fn text(url: &str) -> Text {
+        Text { setting: Spanned::new(Setting::of_text(url), 0..1), is_optional: false }
+    }
+
+    /// What `check` says about it.
+    fn found(url: &str) -> Vec<String> {
+        let source = SourceText { name: "a.kdl".to_owned(), text: url.to_owned() };
+        let mut diagnostics = Diagnostics::new(Arc::new(source));
+        let is_good = check_url(&text(url), &mut diagnostics);
+        assert_eq!(is_good, diagnostics.found().is_empty(), "{url}");
+        diagnostics.found().iter().map(ToString::to_string).collect()
+    }
+
+    fn render(url: &str, event: &Event) -> Result<String, Fault> {
+        let url = UrlText::open(&text(url), &testing::alone())?;
+        url.render(&Scope::of(event, kernel::time::Timestamp(0)))
+    }
+
+    const HOSTILE: &[&str] = &[
+        "http://{{ data.x }}/",
+        "http://{{ data.x }}@good/",
+        "http://user:{{ data.x }}@good/",
+        "http://good{{ data.x }}/",
+        "http://good{{ data.x }}",
+        "http://good:{{ data.x }}/",
+        "http://good:80{{ data.x }}/",
+        "http://good\\{{ data.x }}/",
+        "http://{{ data.x ?? '/' }}good/",
+        "http://good{{ '/' }}x",
+        "http{{ data.x }}://good/",
+        "{{ data.x }}",
+        "{{ data.x }}://good/",
+        "http:{{ data.x }}",
+        "http:/{{ data.x }}/good",
+        "https://good.{{ data.x }}",
+    ];
+
+    #[test]
+    fn an_event_can_choose_no_part_of_a_host() {
+        let event = testing::event(json!({ "x": ".evil.example" }));
+        for url in HOSTILE {
+            assert!(!found(url).is_empty(), "{url} passes the check");
+            assert!(render(url, &event).is_err(), "{url} is rendered");
+        }
+        for url in
+            ["http://", "http:///x", "http://:80/", "http://a@b@c/", "http://a b/", "ftp://a/"]
+        {
+            assert!(!found(url).is_empty(), "{url} passes the check");
+        }
+    }
+
+    #[test]
+    fn an_event_may_choose_what_follows_the_host() {
+        let event = testing::event(json!({ "x": "a/../b?c#d@e\\f" }));
+        for (url, rendered) in [
+            ("http://good/{{ data.x }}", "http://good/a%2F..%2Fb%3Fc%23d%40e%5Cf"),
+            (
+                "http://u:p@good:80?q={{ data.x }}",
+                "http://u:p@good:80?q=a%2F..%2Fb%3Fc%23d%40e%5Cf",
+            ),
+            ("https://[::1]:8443#{{ data.x }}", "https://[::1]:8443#a%2F..%2Fb%3Fc%23d%40e%5Cf"),
+            ("http://good", "http://good"),
+        ] {
+            assert_eq!(found(url), Vec::<String>::new(), "{url}");
+            assert_eq!(render(url, &event).as_deref(), Ok(rendered));
+        }
+    }
+
+    #[test]
+    fn a_variable_may_be_the_host_and_an_event_beside_it_may_not() {
+        assert_eq!(found("http://${HOST:-good}/{{ data.x }}"), Vec::<String>::new());
+        assert_eq!(found("${BASE:-http://good}/x/{{ data.x }}"), Vec::<String>::new());
+        let event = testing::event(json!({ "x": "a/b" }));
+        let rendered = render("${BASE:-http://good}/x/{{ data.x }}", &event);
+        assert_eq!(rendered.as_deref(), Ok("http://good/x/a%2Fb"));
+        for url in ["http://${HOST:-good}{{ data.x }}/", "${BASE:-http://good}{{ data.x }}"] {
+            assert!(!found(url).is_empty(), "{url} passes the check");
+            assert!(render(url, &event).is_err(), "{url} is rendered");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_event_brings_the_request_goes_to_the_host_of_the_file(value in "\\PC{0,20}") {
+            let event = testing::event(json!({ "x": value }));
+            for (url, fixed) in
+                [("http://good:81/{{ data.x }}", "http://good:81/"), ("http://g?{{ data.x }}", "http://g?")]
+            {
+                let rendered = render(url, &event).unwrap();
+                prop_assert!(rendered.starts_with(fixed), "{}", rendered);
+                prop_assert!(rendered[fixed.len()..].bytes().all(|it| it.is_ascii_graphic()));
+            }
+        }
+    }
+}
