@@ -3,9 +3,9 @@
 //! `UPDATE_CASES=1 cargo test` writes the texts anew.
 
 use crate::support::{Bare, root};
-use engine::files::Place;
-use engine::load::{self, FileInputs, Given, Loaded};
-use engine::report::{self, Checked};
+use compiler::files::Place;
+use compiler::load::{self, FileInputs, Given, Loaded};
+use compiler::report::{self, Checked};
 use language::Environment;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use stages::catalog::Catalog;
@@ -36,7 +36,7 @@ fn loaded(file: &Path) -> Loaded {
         let name = tests.strip_prefix(root()).expect("it lies beside").display().to_string();
         Arc::new(SourceText { name, text })
     });
-    match engine::document::text(&bytes, &name) {
+    match compiler::document::text(&bytes, &name) {
         Ok(source) => load::check_with_tests(&Given { source, beside }, &place, &catalog, &Bare),
         Err(found) => Loaded {
             plan: None,

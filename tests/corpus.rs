@@ -8,9 +8,9 @@
 mod words;
 
 use crate::support::{Bare, root};
-use engine::files::Place;
-use engine::grammar;
-use engine::load;
+use compiler::files::Place;
+use compiler::grammar;
+use compiler::load;
 use language::diagnostic::Diagnostic;
 use language::{Kinds, Node, Role, foreign_kinds, foreign_words};
 use stages::catalog::Catalog;

@@ -4,7 +4,7 @@
 //! `UPDATE_CASES=1 cargo test` writes the expected texts anew.
 
 use crate::support::{Answer, engine, root};
-use engine::format;
+use compiler::format;
 use language::diagnostic::SourceText;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

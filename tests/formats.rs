@@ -4,7 +4,7 @@
 //! `UPDATE_CASES=1 cargo test` writes the outputs anew.
 
 use crate::support::{engine, root};
-use engine::report::{self, Checked};
+use compiler::report::{self, Checked};
 use serde_json::Value;
 
 /// Each format, where its output stands, and its exit code.

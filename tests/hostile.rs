@@ -1,9 +1,9 @@
 //! Any bytes as a pipeline file: findings or a plan, in bounded time, never a panic.
 
 use crate::support::{Bare, root};
-use engine::files::Place;
-use engine::report::{self, Checked};
-use engine::{document, load};
+use compiler::files::Place;
+use compiler::report::{self, Checked};
+use compiler::{document, load};
 use language::diagnostic::{Diagnostic, SourceText};
 use proptest::prelude::*;
 use proptest::test_runner::Config;

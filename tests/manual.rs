@@ -4,9 +4,9 @@
 //! `UPDATE_DOCS=1 cargo test` writes the generated pages anew.
 
 use crate::support::{engine, root};
-use engine::grammar;
-use engine::manual::{self, Example, Language};
-use engine::report::{self, Checked};
+use compiler::grammar;
+use compiler::manual::{self, Example, Language};
+use compiler::report::{self, Checked};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::Rule;
 use serde_json::{Map, Value, json};

@@ -5,8 +5,8 @@
 //! taken out of it.
 
 use crate::support::root;
-use engine::files::Place;
-use engine::load::Given;
+use compiler::files::Place;
+use compiler::load::Given;
 use engine::test::{self, Coverage};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::SourceText;

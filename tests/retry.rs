@@ -2,9 +2,9 @@
 
 use crate::support::Bare;
 use crate::support::world::settings;
+use compiler::files::Place;
+use compiler::load;
 use engine::engine::{Arrival, Engine, Outbox};
-use engine::files::Place;
-use engine::load;
 use engine::run::{self, GenerationTag, OpenContext};
 use engine::simulate::Simulation;
 use kernel::env::{Clock, Pending};

@@ -3,8 +3,8 @@
 //! target has one worker, and state is kept exactly where the diff says so.
 
 use crate::support::world::{Behaviour, World};
-use engine::plan::Diff;
-use engine::plan::diff::{PartState, PlanRole};
+use compiler::plan::Diff;
+use compiler::plan::diff::{PartState, PlanRole};
 use engine::run::Generation;
 use fastrand::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -391,7 +391,7 @@ fn assert_state(before: &Generation, after: &Generation) {
         }
         let is_kept = old.is_some_and(|old| Arc::ptr_eq(old, new));
         let fate = diff.fate(role, name);
-        assert_eq!(is_kept, fate == engine::plan::diff::PartFate::Kept, "{name}");
+        assert_eq!(is_kept, fate == compiler::plan::diff::PartFate::Kept, "{name}");
     }
     for (name, new) in &after.keys {
         let keeps = diff.keeps(PlanRole::Dedupe, name, PartState::Keys);
@@ -402,7 +402,7 @@ fn assert_state(before: &Generation, after: &Generation) {
         let Some(old) = before.stage("weather") else { continue };
         let fate = diff.fate(PlanRole::Enrich, "weather");
         let is_kept = Arc::ptr_eq(&old.enricher, &new.enricher);
-        assert_eq!(is_kept, fate == engine::plan::diff::PartFate::Kept, "the stage");
+        assert_eq!(is_kept, fate == compiler::plan::diff::PartFate::Kept, "the stage");
     }
 }
 

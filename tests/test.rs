@@ -4,8 +4,8 @@
 //! `UPDATE_CASES=1 cargo test` writes the outputs anew.
 
 use crate::support::root;
-use engine::files::Place;
-use engine::report::Checked;
+use compiler::files::Place;
+use compiler::report::Checked;
 use engine::test;
 use language::diagnostic::Rule;
 use stages::catalog::Catalog;

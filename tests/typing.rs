@@ -6,8 +6,8 @@
 //! path or a name, at the very place. What it cannot find is listed, with the reason.
 
 use crate::support::{Bare, root};
-use engine::files::Place;
-use engine::load;
+use compiler::files::Place;
+use compiler::load;
 use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
 use std::ops::Range;

@@ -2,9 +2,9 @@
 //! this one. Each figure is the best of several, with the limit that it must keep.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
-use engine::files::Place;
-use engine::report::{self, Checked};
-use engine::{document, load};
+use compiler::files::Place;
+use compiler::report::{self, Checked};
+use compiler::{document, load};
 use language::Environment;
 use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;

@@ -4,10 +4,10 @@
 //! the message, of what `map` takes from it and of its data all speak, so one answer names
 //! everything that is wrong.
 
-use crate::decode::{self, Unreadable};
-use crate::plan::{Plan, SourcePlan, Violation, violations};
 use crate::run::keys::{KeyMemory, Reservation};
-use crate::spec::{Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
+use compiler::plan::{Plan, SourcePlan, Violation, violations};
+use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
+use kernel::decode::{self, Unreadable};
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::pattern::glob_fits;
@@ -410,7 +410,7 @@ impl<'a> Reading<'a> {
                 OnDrop::Drop => Taken::Discarded(Box::new(event), name),
                 OnDrop::DeadLetter => Taken::Refused(Refusal::by_filter(&event, name, detail)),
                 OnDrop::Tag => {
-                    event.enrich.insert(tag_of(&name), json!({ "dropped": detail }));
+                    event.enrich.insert(spec::tag_of(&name), json!({ "dropped": detail }));
                     continue;
                 }
             };
@@ -460,23 +460,11 @@ impl Refusal {
     }
 }
 
-/// Where an event says that this filter did not let it through, and that it went on all the same.
-pub fn tag_of(filter: &str) -> String {
-    filter.replace('-', "_")
-}
-
 /// The event's level: the first case that holds, else what it has.
 pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
     let scope = Scope::of(event, now);
     let case = plan.priority.cases.iter().find(|it| it.1.value.is_true(&scope));
     case.map_or(event.envelope.priority, |it| it.0)
-}
-
-impl Violation {
-    /// As HTTP answers show it.
-    pub fn json(&self) -> Value {
-        json!({ "instance": self.instance, "schema": self.schema, "message": self.message })
-    }
 }
 
 fn owned(value: Val<'_>) -> Value {

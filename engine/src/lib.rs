@@ -40,32 +40,17 @@
 //! **Never:** `check` reads a file outside the pipeline's root, or a secret's value.
 
 pub mod command;
-pub mod decode;
-pub mod document;
 pub mod engine;
-pub mod expand;
-pub mod files;
-pub mod format;
-pub mod grammar;
-pub mod graph;
 pub mod host;
 pub mod http;
-pub mod include;
 pub mod intake;
-pub mod load;
 pub mod log;
-pub mod manual;
 pub mod metrics;
-pub mod overrides;
-pub mod params;
-pub mod plan;
 pub mod reload;
-pub mod report;
 mod resources;
 pub mod run;
 pub mod simulate;
-pub mod spec;
 pub mod supervisor;
+mod terminal;
 pub mod test;
-mod typing;
 pub mod watch;

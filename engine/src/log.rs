@@ -3,7 +3,8 @@
 //! *Never:* a control character from outside. *Never* in the format for programs: a line that is
 //! not JSON.
 
-use crate::report;
+use crate::terminal;
+use compiler::report;
 use kernel::env::{Clock, SystemClock};
 use kernel::health::printable;
 use language::diagnostic::{Diagnostic, Severity};
@@ -48,7 +49,7 @@ pub fn start(format: LogFormat, level: Level) -> Result<(), String> {
     };
     let filter = filter.with_target(ALWAYS, Level::TRACE);
     let lines =
-        LogLines { format, is_coloured: report::has_colour(), clock: SystemClock::default() };
+        LogLines { format, is_coloured: terminal::has_colour(), clock: SystemClock::default() };
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
     tracing_subscriber::registry().with(filter).with(layer).init();
     if format == LogFormat::Json {
@@ -65,7 +66,7 @@ pub fn start(format: LogFormat, level: Level) -> Result<(), String> {
 pub fn ready(format: LogFormat, address: SocketAddr, generation: u64) {
     let message = format!("ready http://{address} generation {generation}");
     match format {
-        LogFormat::Text => report::to_terminal(&format!("{message}\n")),
+        LogFormat::Text => terminal::to_terminal(&format!("{message}\n")),
         LogFormat::Json => {
             let address = address.to_string();
             tracing::info!(target: ALWAYS, address, generation, "{message}");
@@ -76,8 +77,8 @@ pub fn ready(format: LogFormat, address: SocketAddr, generation: u64) {
 /// What is wrong with a file: frames for people, a line for each finding for programs.
 pub fn findings(format: LogFormat, diagnostics: &[Diagnostic]) {
     if format == LogFormat::Text {
-        let frames = report::human(diagnostics, report::has_colour(), report::width());
-        return report::to_terminal(&frames);
+        let frames = report::human(diagnostics, terminal::has_colour(), terminal::width());
+        return terminal::to_terminal(&frames);
     }
     for found in diagnostics {
         let (place, code) = (report::place(found), found.rule.code());
@@ -92,7 +93,7 @@ pub fn findings(format: LogFormat, diagnostics: &[Diagnostic]) {
 /// Why the process ends with an error.
 pub fn failure(format: LogFormat, message: &str) {
     match format {
-        LogFormat::Text => report::to_terminal(&format!("engine: {message}\n")),
+        LogFormat::Text => terminal::to_terminal(&format!("engine: {message}\n")),
         LogFormat::Json => tracing::error!(target: ALWAYS, "{message}"),
     }
 }

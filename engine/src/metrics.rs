@@ -7,8 +7,8 @@ pub use process::write as write_process;
 pub use text::{MetricsForm, MetricsText};
 
 use crate::engine::Redriven;
-use crate::plan::Plan;
 use crate::run::Generation;
+use compiler::plan::Plan;
 use kernel::event::Outcome;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -13,17 +13,17 @@ mod status;
 pub use status::Status;
 
 use crate::engine::{Engine, Outbox};
-use crate::files::{Place, report_exposure};
 use crate::http::Limits;
 use crate::http::app::{App, Hubs, Surface};
 use crate::http::ports::{Port, Ports, Serving};
 use crate::http::service::Site;
-use crate::load::{self, Loaded};
-use crate::plan::diff::{Diff, PartFate, PlanRole};
-use crate::plan::{Plan, RunMode, outside};
 use crate::run::open::Opened;
 use crate::run::{self, Generation, GenerationTag, OpenContext};
 use crate::supervisor::Supervisor;
+use compiler::files::{Place, report_exposure};
+use compiler::load::{self, Loaded};
+use compiler::plan::diff::{Diff, PartFate, PlanRole};
+use compiler::plan::{Plan, RunMode, outside};
 use kernel::env::within;
 use kernel::fault::Fault;
 use kernel::health::{PartRole, Problem};
@@ -215,8 +215,8 @@ impl Reloader {
     async fn take(&mut self, loaded: Loaded, version: FileVersion, running: &Arc<Generation>) {
         let Loaded { plan, diagnostics, hash, .. } = loaded;
         let Some(plan) = plan else {
-            let findings = crate::report::human(&diagnostics, false, 100);
-            let headline = crate::report::headline(&diagnostics);
+            let findings = compiler::report::human(&diagnostics, false, 100);
+            let headline = compiler::report::headline(&diagnostics);
             self.reject(Some(version), &headline, findings).await;
             // Whoever reads them finds them at `/readyz` too.
             return (self.show)(&diagnostics);

@@ -26,8 +26,8 @@ pub mod walk;
 pub use open::{GenerationTag, OpenContext, Opened, OpenedSource, Outside, open};
 pub use target::Target;
 
-use crate::plan::Plan;
 use cache::Cache;
+use compiler::plan::Plan;
 use kernel::health::PartHealth;
 use kernel::time::Timestamp;
 use keys::KeyMemory;

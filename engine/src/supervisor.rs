@@ -4,14 +4,14 @@
 //! else has one. Each task is a handle that belongs to what it serves; closing it ends it.
 
 use crate::engine::Engine;
-use crate::plan::diff::{Diff, PartChange, PartFate, PlanRole};
 use crate::run::deliver::DeliveryWorker;
 use crate::run::open::OpenedSource;
 use crate::run::sources::SourceEmitter;
 use crate::run::stop::StopSignal;
 use crate::run::task::{Restarts, TaskHandle};
 use crate::run::{Generation, OpenContext, Target};
-use crate::spec::Backoff;
+use compiler::plan::diff::{Diff, PartChange, PartFate, PlanRole};
+use compiler::spec::Backoff;
 use event_listener::Event;
 use kernel::env::Clock;
 use kernel::fault::Fault;

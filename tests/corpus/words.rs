@@ -1,6 +1,6 @@
 //! The words of a file that are not the user's own, by the table of the language.
 
-use engine::grammar;
+use compiler::grammar;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::{Arity, Kinds, Node, Role, Type, value_text_span};
 use stages::catalog::Catalog;

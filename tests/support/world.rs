@@ -2,13 +2,13 @@
 //! how to answer. Everything that happens is noted with the time since the start.
 
 use super::Bare;
+use compiler::files::Place;
+use compiler::load;
+use compiler::plan::RunMode;
 use engine::engine::{Answer, Arrival, Engine, Outbox, Unavailable};
-use engine::files::Place;
 use engine::http::app::Hubs;
 use engine::http::ports::{Port, Ports, Serving};
 use engine::http::{Content, Head, Hosts, Limits, Request, Site};
-use engine::load;
-use engine::plan::RunMode;
 use engine::reload::{self, EngineParts, PipelineFile, Reloader};
 use engine::run::OpenContext;
 use engine::simulate::Simulation;
@@ -256,7 +256,7 @@ impl World {
         let place = Place::of(&path, None, None);
         let (catalog, mode) = (Arc::new(Catalog::built_in()), RunMode::default());
         let loaded = load::load(&place, &[], &catalog, &Bare, mode).expect("it reads");
-        let plan = loaded.plan.ok_or_else(|| engine::report::headline(&loaded.diagnostics))?;
+        let plan = loaded.plan.ok_or_else(|| compiler::report::headline(&loaded.diagnostics))?;
         let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
         let stored = Arc::<Mutex<Vec<Arc<Stored>>>>::default();
         let commits = Commits {

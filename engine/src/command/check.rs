@@ -5,9 +5,11 @@ mod follow;
 mod input;
 mod level;
 
-use crate::load::{self, Loaded, ProcessEnvironment};
-use crate::report::{self, Checked, Colour};
+use crate::terminal;
+use crate::terminal::Colour;
 use clap::{Args, ValueEnum};
+use compiler::load::{self, Loaded, ProcessEnvironment};
+use compiler::report::{self, Checked};
 use input::Input;
 use language::Environment;
 use language::diagnostic::{Rule, Severity};
@@ -76,7 +78,7 @@ enum Format {
 /// Checks; the exit code.
 pub(super) fn check(args: &CheckArgs) -> u8 {
     if let Some(reason) = args.misuse() {
-        report::to_terminal(&format!("engine: {reason}\n"));
+        terminal::to_terminal(&format!("engine: {reason}\n"));
         return 2;
     }
     if args.watch {
@@ -170,10 +172,10 @@ impl Round {
     /// Writes everything where it belongs. Answers whether someone took it.
     fn show(&self, args: &CheckArgs) -> bool {
         for line in &self.unread {
-            report::to_terminal(&format!("engine: {line}\n"));
+            terminal::to_terminal(&format!("engine: {line}\n"));
         }
         for line in self.repaired.iter().filter(|_| !args.quiet) {
-            report::to_terminal(&format!("{line}\n"));
+            terminal::to_terminal(&format!("{line}\n"));
         }
         let text = match args.format {
             Format::Human => {
@@ -188,16 +190,16 @@ impl Round {
             }
             Format::Github => {
                 let colour = args.color.is_wanted(std::io::stderr().is_terminal());
-                report::to_terminal(&(self.human(colour) + &self.summary(args)));
+                terminal::to_terminal(&(self.human(colour) + &self.summary(args)));
                 report::github(&self.files)
             }
             Format::Junit => report::junit(&self.files),
         };
-        report::to_output(&text)
+        terminal::to_output(&text)
     }
 
     fn human(&self, colour: bool) -> String {
-        let width = report::width();
+        let width = terminal::width();
         self.files.iter().map(|it| report::human(&it.found, colour, width)).collect()
     }
 

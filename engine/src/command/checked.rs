@@ -1,10 +1,11 @@
 //! A pipeline file that a command shows: it is read and checked first.
 
-use crate::document;
-use crate::files::Place;
-use crate::load::{self, ProcessEnvironment, Read};
-use crate::plan::Plan;
-use crate::report;
+use crate::terminal;
+use compiler::document;
+use compiler::files::Place;
+use compiler::load::{self, ProcessEnvironment, Read};
+use compiler::plan::Plan;
+use compiler::report;
 use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;
 use std::path::Path;
@@ -17,7 +18,7 @@ pub(super) fn read(
     catalog: &Catalog,
 ) -> Result<(Plan, Read), u8> {
     let bytes = std::fs::read(file).map_err(|fault| {
-        report::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
+        terminal::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
         2
     })?;
     let source = document::text(&bytes, &file.display().to_string())
@@ -28,6 +29,6 @@ pub(super) fn read(
 }
 
 pub(super) fn tell(found: &[Diagnostic]) -> u8 {
-    report::to_terminal(&report::human(found, report::has_colour(), report::width()));
+    terminal::to_terminal(&report::human(found, terminal::has_colour(), terminal::width()));
     1
 }

@@ -1,7 +1,7 @@
 //! `engine completions`: what completes the command line in a shell.
 
 use super::Line;
-use crate::report;
+use crate::terminal;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -15,6 +15,6 @@ pub(super) struct CompletionsArgs {
 pub(super) fn completions(args: &CompletionsArgs) -> u8 {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Line::command(), "engine", &mut script);
-    report::to_output(&String::from_utf8_lossy(&script));
+    terminal::to_output(&String::from_utf8_lossy(&script));
     0
 }

@@ -1,13 +1,13 @@
 //! `engine diff`: what a reload would do, before it is done.
 
 use super::checked;
-use crate::document;
-use crate::expand;
-use crate::files::Place;
-use crate::load::{self, ProcessEnvironment};
-use crate::plan::{Diff, Plan, Secrets};
-use crate::report;
+use crate::terminal;
 use clap::{Args, ValueEnum};
+use compiler::document;
+use compiler::expand;
+use compiler::files::Place;
+use compiler::load::{self, ProcessEnvironment};
+use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,7 @@ enum Format {
 pub(super) fn diff(args: &DiffArgs) -> u8 {
     match compare(args) {
         Ok(diff) => {
-            report::to_output(&match args.format {
+            terminal::to_output(&match args.format {
                 Format::Text => diff.text(),
                 Format::Json => format!("{:#}\n", diff.json()),
             });
@@ -82,7 +82,7 @@ fn compare(args: &DiffArgs) -> Result<Diff, u8> {
         }
         (None, Some(url)) => {
             let text = fetch_running(url, args.token.as_deref()).map_err(|reason| {
-                report::to_terminal(&format!("engine: {reason}\n"));
+                terminal::to_terminal(&format!("engine: {reason}\n"));
                 2
             })?;
             // Both as the effective file shows them: literal secrets are masked in both.

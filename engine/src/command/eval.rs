@@ -2,8 +2,9 @@
 
 mod given;
 
-use crate::report;
+use crate::terminal;
 use clap::Args;
+use compiler::report;
 use kernel::env::{Clock, Random, SystemClock};
 use language::diagnostic::{Diagnostics, Rule, SourceText};
 use language::expr::{Expr, Problem, Roots, Scope, Template};
@@ -29,7 +30,7 @@ pub(super) fn eval(args: &EvalArgs) -> u8 {
     let given = match args.event.as_deref().map(|it| given::read(it, now)).transpose() {
         Ok(given) => given.unwrap_or_default(),
         Err(reason) => {
-            report::to_terminal(&format!("engine: {reason}\n"));
+            terminal::to_terminal(&format!("engine: {reason}\n"));
             return 2;
         }
     };
@@ -37,7 +38,7 @@ pub(super) fn eval(args: &EvalArgs) -> u8 {
     let scope = Scope { random: Some(&random), ..given.scope(now) };
     match value(args, &scope) {
         Ok(value) => {
-            report::to_output(&format!("{value}\n"));
+            terminal::to_output(&format!("{value}\n"));
             0
         }
         Err(problems) => {
@@ -71,5 +72,5 @@ fn tell(args: &EvalArgs, problems: Vec<Problem>) {
         }
     }
     let found = diagnostics.sorted();
-    report::to_terminal(&report::human(&found, report::has_colour(), report::width()));
+    terminal::to_terminal(&report::human(&found, terminal::has_colour(), terminal::width()));
 }

@@ -1,9 +1,9 @@
 //! `engine expand`: the file as it takes effect.
 
 use super::checked;
-use crate::expand;
-use crate::report;
+use crate::terminal;
 use clap::{Args, ValueEnum};
+use compiler::expand;
 use stages::catalog::Catalog;
 use std::path::PathBuf;
 
@@ -43,11 +43,11 @@ pub(super) fn expand(args: &ExpandArgs) -> u8 {
     if let Some(only) = &args.only {
         expanded = expanded.only(only);
         if expanded.is_empty() {
-            report::to_terminal(&format!("engine: nothing in the file is called `{only}`\n"));
+            terminal::to_terminal(&format!("engine: nothing in the file is called `{only}`\n"));
             return 2;
         }
     }
-    report::to_output(&match args.format {
+    terminal::to_output(&match args.format {
         Format::Kdl => expanded.kdl(),
         Format::Json => format!("{:#}\n", expanded.json()),
     });

@@ -1,9 +1,9 @@
 //! `engine explain`: what a code, a node or another word of the language means.
 
-use crate::grammar;
-use crate::manual::{self, Language};
-use crate::report;
+use crate::terminal;
 use clap::Args;
+use compiler::grammar;
+use compiler::manual::{self, Language};
 use language::diagnostic::Rule;
 use stages::catalog::Catalog;
 
@@ -21,18 +21,18 @@ pub(super) struct ExplainArgs {
 pub(super) fn explain(args: &ExplainArgs) -> u8 {
     if args.list {
         let line = |it: &Rule| format!("{}  {}\n", it.code(), manual::first_line(*it));
-        report::to_output(&Rule::ALL.iter().map(line).collect::<String>());
+        terminal::to_output(&Rule::ALL.iter().map(line).collect::<String>());
         return 0;
     }
     let catalog = Catalog::built_in();
     let language = Language { top: grammar::TOP, kinds: &catalog };
     let words = args.words.join(" ");
     if let Some(text) = manual::explain(language, &words) {
-        report::to_output(&text);
+        terminal::to_output(&text);
         return 0;
     }
     let help = manual::similar(language, &words)
         .map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
-    report::to_terminal(&format!("engine: nothing is called `{words}`{help}\n"));
+    terminal::to_terminal(&format!("engine: nothing is called `{words}`{help}\n"));
     2
 }

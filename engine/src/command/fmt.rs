@@ -1,9 +1,10 @@
 //! `engine fmt`: pipeline files in one layout.
 
-use crate::files;
-use crate::format::{self, Unformatted};
-use crate::{document, report};
+use crate::terminal;
 use clap::Args;
+use compiler::files;
+use compiler::format::{self, Unformatted};
+use compiler::{document, report};
 use similar::TextDiff;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ fn kdl_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 fn failed(reason: &str) -> Ending {
-    report::to_terminal(&format!("engine: {reason}\n"));
+    terminal::to_terminal(&format!("engine: {reason}\n"));
     Ending::Failed
 }
 
@@ -88,7 +89,7 @@ fn standard_input(args: &FmtArgs) -> Ending {
     match formatted(&bytes, name) {
         Ok((before, after)) if args.check || args.diff => shown(name, &before, &after, args),
         Ok((_, after)) => {
-            report::to_output(&after);
+            terminal::to_output(&after);
             Ending::Fine
         }
         Err(ending) => ending,
@@ -106,7 +107,7 @@ fn file(path: &Path, args: &FmtArgs) -> Ending {
         Ok((before, after)) if args.check || args.diff => shown(&name, &before, &after, args),
         Ok((_, after)) => match files::replace(path, &after) {
             Ok(()) => {
-                report::to_output(&format!("{name}\n"));
+                terminal::to_output(&format!("{name}\n"));
                 Ending::Fine
             }
             Err(fault) => failed(&format!("cannot write {name}: {fault}")),
@@ -129,7 +130,7 @@ fn formatted(bytes: &[u8], name: &str) -> Result<(String, String), Ending> {
 }
 
 fn told(found: &[language::diagnostic::Diagnostic]) -> Ending {
-    report::to_terminal(&report::human(found, report::has_colour(), report::width()));
+    terminal::to_terminal(&report::human(found, terminal::has_colour(), terminal::width()));
     Ending::Found
 }
 
@@ -140,9 +141,9 @@ fn shown(name: &str, before: &str, after: &str, args: &FmtArgs) -> Ending {
     }
     if args.diff {
         let diff = TextDiff::from_lines(before, after);
-        report::to_output(&diff.unified_diff().header(name, name).to_string());
+        terminal::to_output(&diff.unified_diff().header(name, name).to_string());
     } else {
-        report::to_output(&format!("{name}\n"));
+        terminal::to_output(&format!("{name}\n"));
     }
     if args.check { Ending::Found } else { Ending::Fine }
 }

@@ -1,9 +1,9 @@
 //! `engine graph`: what a pipeline file comes to, as a drawing.
 
 use super::checked;
-use crate::graph;
-use crate::report;
+use crate::terminal;
 use clap::{Args, ValueEnum};
+use compiler::graph;
 use stages::catalog::Catalog;
 use std::path::PathBuf;
 
@@ -45,8 +45,8 @@ pub(super) fn graph(args: &GraphArgs) -> u8 {
         Err(code) => return code,
     };
     let drawn = graph::of(&plan, &read.spec);
-    report::to_output(&match args.format {
-        Format::Ascii => graph::ascii(&drawn, report::width()),
+    terminal::to_output(&match args.format {
+        Format::Ascii => graph::ascii(&drawn, terminal::width()),
         Format::Mermaid => graph::mermaid(&drawn),
         Format::Dot => graph::dot(&drawn),
         Format::Svg => graph::svg(&drawn),

@@ -1,7 +1,7 @@
 //! `engine man`: manual pages, of the program and of each command.
 
 use super::Line;
-use crate::report;
+use crate::terminal;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
@@ -21,7 +21,7 @@ pub(super) fn man(args: &ManArgs) -> u8 {
         Some(name) => match line.find_subcommand(name) {
             Some(command) => print(command.clone()),
             None => {
-                report::to_terminal(&format!("engine: there is no command `{name}`\n"));
+                terminal::to_terminal(&format!("engine: there is no command `{name}`\n"));
                 2
             }
         },
@@ -33,11 +33,11 @@ fn print(command: Command) -> u8 {
     let program = concat!("engine ", env!("CARGO_PKG_VERSION"));
     match Man::new(command).source(program).render(&mut page) {
         Ok(()) => {
-            report::to_output(&String::from_utf8_lossy(&page));
+            terminal::to_output(&String::from_utf8_lossy(&page));
             0
         }
         Err(fault) => {
-            report::to_terminal(&format!("engine: cannot write the page: {fault}\n"));
+            terminal::to_terminal(&format!("engine: cannot write the page: {fault}\n"));
             2
         }
     }

@@ -4,7 +4,7 @@
 
 mod templates;
 
-use crate::report;
+use crate::terminal;
 use clap::Args;
 use language::{as_name, is_name};
 use std::fs::File;
@@ -47,14 +47,14 @@ pub(super) fn new(args: &NewArgs) -> u8 {
         written.push(path);
     }
     for path in written {
-        report::to_output(&format!("{path}\n"));
+        terminal::to_output(&format!("{path}\n"));
     }
-    report::to_terminal(&args.template.next(name));
+    terminal::to_terminal(&args.template.next(name));
     0
 }
 
 fn failed(reason: &str) -> u8 {
-    report::to_terminal(&format!("engine: {reason}\n"));
+    terminal::to_terminal(&format!("engine: {reason}\n"));
     2
 }
 

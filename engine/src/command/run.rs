@@ -1,10 +1,10 @@
 //! `engine run`: a pipeline until it is told to stop.
 
-use crate::files::Place;
 use crate::host::{self, Options};
 use crate::log::{self, LogFormat};
-use crate::plan::RunMode;
 use clap::{Args, ValueEnum};
+use compiler::files::Place;
+use compiler::plan::RunMode;
 use std::path::PathBuf;
 use tracing::Level;
 

@@ -1,9 +1,9 @@
 //! `engine schema`: the whole language, for programs or as the reference of the manual.
 
-use crate::grammar;
-use crate::manual::{self, Language};
-use crate::report;
+use crate::terminal;
 use clap::{Args, ValueEnum};
+use compiler::grammar;
+use compiler::manual::{self, Language};
 use stages::catalog::Catalog;
 
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ enum Format {
 pub(super) fn schema(args: &SchemaArgs) -> u8 {
     let catalog = Catalog::built_in();
     let language = Language { top: grammar::TOP, kinds: &catalog };
-    report::to_output(&match args.format {
+    terminal::to_output(&match args.format {
         Format::JsonSchema => format!("{:#}\n", manual::json_schema(language)),
         Format::Markdown => manual::reference(language),
     });

@@ -1,9 +1,10 @@
 //! `engine test`: the tests that pipelines carry.
 
-use crate::files::{self, Place};
-use crate::report;
+use crate::terminal;
 use crate::test::{self, Report};
 use clap::Args;
+use compiler::files::{self, Place};
+use compiler::report;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
 
@@ -41,26 +42,26 @@ pub(super) fn test(args: &TestArgs) -> u8 {
             Err(fault) => {
                 is_whole = false;
                 let text = format!("engine: cannot read {}: {fault}\n", file.display());
-                report::to_terminal(&text);
+                terminal::to_terminal(&text);
             }
         }
     }
     let (all, failed) = report.counts();
     if args.coverage {
         let text: String = report.pipelines.iter().map(test::Ran::human_coverage).collect();
-        report::to_output(&text);
+        terminal::to_output(&text);
     }
     if 0 < all || 0 < broken {
-        report::to_output(&summary(all, failed, broken));
+        terminal::to_output(&summary(all, failed, broken));
     } else if is_whole {
         let which = if args.filter.is_empty() { "no test" } else { "no test of that name" };
-        report::to_terminal(&format!("engine: there is {which}\n"));
+        terminal::to_terminal(&format!("engine: there is {which}\n"));
         is_whole = false;
     }
     if let Some(path) = &args.junit
         && let Err(fault) = std::fs::write(path, report.junit())
     {
-        report::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
+        terminal::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
         is_whole = false;
     }
     match (is_whole, 0 < broken + failed) {
@@ -74,15 +75,15 @@ pub(super) fn test(args: &TestArgs) -> u8 {
 fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Option<test::Ran>> {
     let place = Place::of(file, args.root.as_deref(), None);
     let mut suite = test::load(&place, catalog)?;
-    let (colour, width) = (report::has_colour(), report::width());
+    let (colour, width) = (terminal::has_colour(), terminal::width());
     if !suite.is_sound() {
-        report::to_output(&report::human(&suite.diagnostics, colour, width));
+        terminal::to_output(&report::human(&suite.diagnostics, colour, width));
         return Ok(None);
     }
     let name = file.display().to_string();
     let ran = test::run_all(&mut suite, &name, &args.filter, catalog);
     if !ran.tests.is_empty() {
-        report::to_output(&ran.human(args.show_timeline, colour, width));
+        terminal::to_output(&ran.human(args.show_timeline, colour, width));
     }
     Ok(Some(ran))
 }

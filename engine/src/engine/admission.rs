@@ -1,7 +1,7 @@
 //! Who gets in: what waits for its first commit is bounded, in number and in bytes.
 
 use super::{Engine, Unavailable};
-use crate::spec::Overflow;
+use compiler::spec::Overflow;
 use language::write_bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -19,7 +19,7 @@ use crate::http::sse::Stream;
 use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
-use crate::plan::SourcePlan;
+use compiler::plan::SourcePlan;
 use kernel::env::Pending;
 use language::nearest;
 use stages::contract::Route;

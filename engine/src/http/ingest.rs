@@ -12,7 +12,7 @@ use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use crate::intake::Refusal;
-use crate::plan::{SourcePlan, Violation};
+use compiler::plan::{SourcePlan, Violation};
 use forms::{Form, ITEMS_MAX};
 use language::write_bytes;
 use serde_json::{Map, Value, json};

@@ -3,7 +3,7 @@
 //! A file that cannot be used makes the reload fail, so what runs keeps what it had; without this,
 //! nothing would say which file it is about, nor that it is whole again.
 
-use crate::load::FileInputs;
+use compiler::load::FileInputs;
 use kernel::health::{Health, HealthPart, PartRole, Problem};
 use std::collections::BTreeMap;
 use std::sync::Arc;

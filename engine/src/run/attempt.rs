@@ -3,20 +3,16 @@
 
 use super::cache::Cache;
 use super::{OpenStage, condition};
-use crate::plan::{Policy, StagePlan};
+use compiler::plan::StagePlan;
 use kernel::env::{Env, within};
 use kernel::event::{Event, Outcome};
-use kernel::fault::{Cause, Fault, FaultClass};
+use kernel::fault::{Cause, Fault};
 use kernel::time::Timestamp;
 use language::expr::Scope;
 use smol::lock::Semaphore;
 use stages::contract::{Addition, Enricher};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// The wish of the other side, when to be asked again, is honoured up to this.
-pub(super) const WISH_MAX: Duration = Duration::from_secs(3600);
 
 /// How a stage ended for one event.
 #[derive(Debug)]
@@ -165,111 +161,5 @@ async fn once(
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Fault::permanent("the stage panicked")),
         None => Err(Fault::transient(Cause::Timeout, format!("no answer within {timeout:?}"))),
-    }
-}
-
-impl Policy {
-    /// How long to wait before the next try, if there is to be one after `attempts` tries.
-    pub fn wait_after(&self, fault: &Fault, attempts: u32, ratio: f64) -> Option<Duration> {
-        if !self.retries_after(fault) || self.retries.is_some_and(|most| most < attempts) {
-            return None;
-        }
-        let own = self.backoff.wait(attempts, ratio);
-        let wished = fault.retry_after.map(|wish| wish.min(WISH_MAX));
-        Some(wished.map_or(own, |wish| wish.max(own)))
-    }
-
-    /// Whether the fault is worth another try: what `retry on=` says decides, and without it the
-    /// class of the fault.
-    fn retries_after(&self, fault: &Fault) -> bool {
-        if self.on.is_empty() { fault.is_transient() } else { self.covers(fault.cause) }
-    }
-
-    /// Whether the fault concerns everything that is sent there, so that deliveries wait for
-    /// somebody who corrects it. `retry on=` may name its status, and then it is retried instead.
-    pub fn pauses_for(&self, fault: &Fault) -> bool {
-        let is_named = !self.on.is_empty() && self.covers(fault.cause);
-        fault.class == FaultClass::Configuration && !is_named
-    }
-
-    fn covers(&self, cause: Cause) -> bool {
-        let covers = |word: &String| match (word.as_str(), cause) {
-            ("any", _) | ("timeout", Cause::Timeout) | ("connect", Cause::Connect) => true,
-            ("5xx", Cause::Status(status)) => (500..600).contains(&status),
-            ("4xx", Cause::Status(status)) => (400..500).contains(&status),
-            (word, Cause::Status(status)) => word.parse() == Ok(status),
-            _ => false,
-        };
-        self.on.iter().any(covers)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::Backoff;
-
-    fn policy(on: &str) -> Policy {
-        Policy {
-            timeout: Duration::from_secs(1),
-            retries: Some(1),
-            on: on.split_whitespace().map(str::to_owned).collect(),
-            give_up: Duration::from_secs(60),
-            backoff: Backoff { has_jitter: false, ..Backoff::default() },
-            breaker: None,
-            rate: None,
-            concurrency: 1,
-        }
-    }
-
-    fn fault(status: u16) -> Fault {
-        let class = match status {
-            401 | 403 => FaultClass::Configuration,
-            500..=599 => FaultClass::Transient,
-            _ => FaultClass::Permanent,
-        };
-        let cause = Cause::Status(status);
-        Fault { class, reason: status.to_string(), cause, retry_after: None }
-    }
-
-    /// What each policy does with each status: `r` retries, `p` pauses the target, `d` gives up.
-    #[test]
-    fn retry_on_decides_and_without_it_the_class_of_the_status() {
-        let decided = |on: &str| -> String {
-            let policy = policy(on);
-            let decide = |status: &u16| {
-                let fault = fault(*status);
-                let retries = policy.wait_after(&fault, 1, 1.0).is_some();
-                match (retries, policy.pauses_for(&fault)) {
-                    (true, false) => 'r',
-                    (false, true) => 'p',
-                    (false, false) => 'd',
-                    (true, true) => '!',
-                }
-            };
-            [500, 404, 401, 403, 429].iter().map(decide).collect()
-        };
-        for (on, expected) in [
-            ("", "rdppd"),
-            ("5xx", "rdppd"),
-            ("4xx", "drrrr"),
-            ("any", "rrrrr"),
-            ("404 429", "drppr"),
-            ("timeout", "ddppd"),
-            ("403", "ddprd"),
-        ] {
-            assert_eq!(decided(on), expected, "retry on={on:?}");
-        }
-    }
-
-    #[test]
-    fn the_wish_of_the_other_side_is_honoured_up_to_an_hour() {
-        let mut busy = fault(503);
-        let wait = |busy: &Fault| policy("").wait_after(busy, 1, 1.0).map(|it| it.as_millis());
-        assert_eq!(wait(&busy), Some(200));
-        busy.retry_after = Some(Duration::from_secs(7));
-        assert_eq!(wait(&busy), Some(7000));
-        busy.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(wait(&busy), Some(3_600_000));
     }
 }

@@ -3,7 +3,7 @@
 //! Closed, it counts faults; open, it lets nothing through; after `open-for` it lets probes
 //! through, and closes with as many good answers as `probes` says (Nygard, "Release It!").
 
-use crate::spec::{Breaker, Trip};
+use compiler::spec::{Breaker, Trip};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl CircuitBreaker {
                 {
                     answers.pop_front();
                 }
-                is_fault && self.settings.trip.is_reached(answers)
+                is_fault && is_reached(self.settings.trip, answers)
             }
             State::HalfOpen { asked, answered } if is_probe => {
                 *asked = asked.saturating_sub(1);
@@ -131,14 +131,12 @@ impl CircuitBreaker {
     }
 }
 
-impl Trip {
-    fn is_reached(self, answers: &VecDeque<(Duration, bool)>) -> bool {
-        let faults = answers.iter().filter(|it| it.1).count();
-        match self {
-            Trip::After(most) => most <= faults,
-            Trip::Ratio(ratio, least) => {
-                least <= answers.len() && ratio <= faults as f64 / answers.len() as f64
-            }
+fn is_reached(trip: Trip, answers: &VecDeque<(Duration, bool)>) -> bool {
+    let faults = answers.iter().filter(|it| it.1).count();
+    match trip {
+        Trip::After(most) => most <= faults,
+        Trip::Ratio(ratio, least) => {
+            least <= answers.len() && ratio <= faults as f64 / answers.len() as f64
         }
     }
 }

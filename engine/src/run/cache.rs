@@ -1,6 +1,6 @@
 //! Answers of a remote stage, kept for a while.
 
-use crate::spec;
+use compiler::spec;
 use serde_json::Value;
 use stages::contract::Addition;
 use std::collections::{BTreeMap, HashMap};

@@ -6,12 +6,11 @@
 
 mod settle;
 
-use super::attempt::WISH_MAX;
 use super::stop::StopSignal;
 use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
 use super::{Target, condition};
 use crate::engine::{Engine, OutboxSeat};
-use crate::plan::Policy;
+use compiler::plan::{Policy, WISH_MAX};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Pending, within};

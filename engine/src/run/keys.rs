@@ -2,7 +2,7 @@
 //! is gone with the process: after a restart the first event of each key passes again.
 
 use super::rate::RateLimiter;
-use crate::spec::{self, Passing};
+use compiler::spec::{self, Passing};
 use kernel::event::Envelope;
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, HashMap};

@@ -2,7 +2,7 @@
 
 use super::breaker::CircuitBreaker;
 use super::rate::RateLimiter;
-use crate::plan::Policy;
+use compiler::plan::Policy;
 use kernel::env::Clock;
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use super::keys::KeyMemory;
 use super::limits::{CallLimits, KeptLimits};
 use super::target::{Target, TargetKind};
 use super::{Generation, OpenStage};
-use crate::plan::diff::{Diff, PartFate, PartState, PlanRole};
-use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
+use compiler::plan::diff::{Diff, PartFate, PartState, PlanRole};
+use compiler::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
 use kernel::env::Env;
 use kernel::fault::Fault;
 use kernel::health::PartRole;
@@ -271,7 +271,7 @@ impl Opening<'_> {
         &self,
         role: PlanRole,
         name: &Arc<str>,
-        policy: &crate::plan::Policy,
+        policy: &compiler::plan::Policy,
     ) -> CallLimits {
         let earlier = self.earlier.and_then(|it| it.targets.get(name));
         CallLimits::new(policy, earlier.map(|it| self.limits(role, name, &it.limits)))

@@ -1,7 +1,7 @@
 //! How often something may happen: the generic cell rate algorithm (ITU-T I.371), which is a
 //! token bucket that needs one number.
 
-use crate::spec;
+use compiler::spec;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 

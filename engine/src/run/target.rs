@@ -1,7 +1,7 @@
 //! A sink or notifier that delivers to the outside, opened.
 
 use super::limits::CallLimits;
-use crate::plan::Policy;
+use compiler::plan::Policy;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
 use language::expr::{Scope, Template};

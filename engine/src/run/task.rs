@@ -1,7 +1,7 @@
 //! Tasks that belong to what they serve, and what happens when one of them ends by a fault.
 
 use super::stop::StopSignal;
-use crate::spec::Backoff;
+use compiler::spec::Backoff;
 use futures_util::FutureExt;
 use kernel::env::{Clock, Env, within};
 use kernel::fault::{Fault, FaultClass};

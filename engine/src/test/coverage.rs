@@ -1,11 +1,12 @@
 //! What tests exercise of a pipeline, and what they do not.
 
 use super::seen::Seen;
-use crate::include::Texts;
-use crate::intake::{Taken, tag_of};
-use crate::plan::Plan;
+use crate::intake::Taken;
 use crate::run::walk::{Verdict, WHEN_IS_FALSE};
-use crate::spec::Spec;
+use compiler::include::Texts;
+use compiler::plan::Plan;
+use compiler::spec::Spec;
+use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::time::Timestamp;
 use language::expr::Scope;
@@ -81,7 +82,7 @@ pub(super) fn taken(plan: &Plan, taken: &Taken, now: Timestamp, exercised: &mut 
         Taken::Discarded(event, name) => (event, Some(name)),
         Taken::Refused(refusal) => {
             for (index, rule) in plan.validate.rules.iter().enumerate() {
-                let is_it = |it: &crate::plan::Violation| {
+                let is_it = |it: &compiler::plan::Violation| {
                     it.instance == rule.at && it.message == rule.message
                 };
                 if refusal.violations.iter().any(is_it) {

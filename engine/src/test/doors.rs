@@ -1,8 +1,8 @@
 //! Ways into a pipeline behind a source's map: a source of its own for each message that takes one.
 
-use super::{Act, Content, Given, Test};
-use crate::plan::{Plan, SourcePlan};
-use crate::spec::Map;
+use compiler::cases::{Act, Content, Given, Test};
+use compiler::plan::{Plan, SourcePlan};
+use compiler::spec::Map;
 use language::expr::{Expr, Roots};
 use language::spanned::Spanned;
 

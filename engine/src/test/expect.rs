@@ -2,10 +2,11 @@
 
 use super::seen::{Arrived, Seen};
 use super::timeline::lasting;
-use super::{Expect, Subject};
 use crate::engine::Answer;
-use crate::intake::{Refusal, tag_of};
+use crate::intake::Refusal;
 use crate::run::deliver::event_of;
+use compiler::cases::{Expect, Subject};
+use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::pattern::glob_fits;
 use language::expr::{Expr, Roots, Scope};
@@ -294,7 +295,7 @@ pub(super) fn words_of(arrived: &Arrived) -> String {
 }
 
 fn refused(refusal: &Refusal) -> String {
-    let line = |it: &crate::plan::Violation| format!("{}: {}", it.instance, it.message);
+    let line = |it: &compiler::plan::Violation| format!("{}: {}", it.instance, it.message);
     let mut lines = vec![refusal.detail.clone()];
     lines.extend(refusal.violations.iter().map(line));
     lines.join("\n")

@@ -1,12 +1,13 @@
 //! A pipeline with its tests, and a plan of it for each set of variables.
 
+use super::Variables;
 use super::coverage::{self, Item};
-use super::{Test, Variables};
-use crate::files::Place;
-use crate::include::Texts;
-use crate::load::{self, Given, Loaded, LookAt};
-use crate::plan::Plan;
-use crate::spec::Spec;
+use compiler::cases::{self, Test};
+use compiler::files::Place;
+use compiler::include::Texts;
+use compiler::load::{self, Given, Loaded, LookAt};
+use compiler::plan::Plan;
+use compiler::spec::Spec;
 use kdl::KdlDocument;
 use language::Context;
 use language::diagnostic::{Diagnostic, Severity, SourceText};
@@ -59,7 +60,7 @@ pub fn of(given: Given, place: &Place, catalog: &Catalog) -> Suite {
     let mut look_at =
         |spec: &Spec, documents: &[&KdlDocument], texts: &Texts, it: &mut Context<'_>| {
             variables.complete(spec);
-            tests = super::read(documents, spec, texts, it);
+            tests = cases::read(documents, spec, texts, it);
             items = coverage::items(spec);
         };
     let (loaded, texts) = walk(&given, place, catalog, &variables, &mut look_at);

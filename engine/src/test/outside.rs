@@ -1,7 +1,7 @@
 //! The outside of a test: mocks answer, and what leaves is noted.
 
-use super::{Mock, MockAnswer};
 use crate::run::Outside;
+use compiler::cases::{Mock, MockAnswer};
 use kernel::env::{Clock, Pending};
 use kernel::event::Event;
 use kernel::fault::{Cause, Fault};

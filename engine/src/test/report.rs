@@ -2,7 +2,7 @@
 
 use super::coverage::Coverage;
 use super::{Suite, Verdict, run};
-use crate::report::{self, escaped};
+use compiler::report::{self, escaped};
 use stages::catalog::Catalog;
 
 /// What ran.

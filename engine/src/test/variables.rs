@@ -1,8 +1,8 @@
 //! The variables of a test: those that it sets, and stand-ins for those that the file cannot be
 //! without.
 
-use crate::plan::outside;
-use crate::spec::Spec;
+use compiler::plan::outside;
+use compiler::spec::Spec;
 use language::{Environment, Unset};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,7 +1,7 @@
 //! `--fix`: the repairs that findings carry, written into the files.
 
-use crate::files;
-use crate::load::Loaded;
+use compiler::files;
+use compiler::load::Loaded;
 use language::diagnostic::{Diagnostic, Edit, SourceText};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `--watch`: the check again whenever something that it read has changed.
 
 use super::{CheckArgs, Round};
-use crate::report;
+use crate::terminal;
 use crate::watch::Watch;
 use kernel::env::SystemClock;
 use std::io::IsTerminal;
@@ -23,7 +23,7 @@ pub(super) fn follow(args: &CheckArgs) -> u8 {
         let now = (round.hashes.clone(), round.unread.clone());
         if before.as_ref() != Some(&now) {
             if std::io::stdout().is_terminal() {
-                report::to_output(CLEAR);
+                terminal::to_output(CLEAR);
             }
             if !round.show(args) {
                 return round.exit_code(args);

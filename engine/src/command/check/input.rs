@@ -1,7 +1,7 @@
 //! What is checked: files, the files of folders, standard input.
 
-use crate::document;
-use crate::files::{self, Place};
+use compiler::document;
+use compiler::files::{self, Place};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};

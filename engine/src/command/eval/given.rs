@@ -1,6 +1,6 @@
 //! The event that an expression is tried on: as the engine shows it, or only its `data`.
 
-use crate::decode::{self, Unreadable};
+use kernel::decode::{self, Unreadable};
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::time::Timestamp;
 use language::expr::Scope;

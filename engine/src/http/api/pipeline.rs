@@ -12,7 +12,7 @@ use tide::{Request, Response};
 pub(super) async fn pipeline(request: Request<App>) -> Answer {
     let app = request.state();
     let generation = app.engine.generation();
-    let mut body = crate::graph::plain(&generation.plan);
+    let mut body = compiler::graph::plain(&generation.plan);
     add_health(&mut body, app);
     let more = [
         ("generation", json!(generation.number)),

@@ -4,7 +4,7 @@ use crate::http::problem::Problem;
 use crate::http::query;
 use crate::http::wire::head::{Framing, Head};
 use crate::http::wire::response::Reply;
-use crate::spec::Map;
+use compiler::spec::Map;
 use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;

@@ -5,7 +5,7 @@ use jsonschema::{Retrieve, Uri, Validator};
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Rule, SourceText};
 use language::{Context, nearest};
-use serde_json::Value;
+use serde_json::{Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -25,6 +25,13 @@ pub struct Violation {
     pub schema: String,
     /// What is wrong.
     pub message: String,
+}
+
+impl Violation {
+    /// As HTTP answers show it.
+    pub fn json(&self) -> Value {
+        json!({ "instance": self.instance, "schema": self.schema, "message": self.message })
+    }
 }
 
 /// A schema, ready to check values. Equal schemas were compiled from equal texts.

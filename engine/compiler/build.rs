@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 fn main() {
-    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/codes");
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/codes");
     println!("cargo::rerun-if-changed={}", pages.display());
     let entries = std::fs::read_dir(&pages).into_iter().flatten().flatten();
     let mut names: Vec<String> =

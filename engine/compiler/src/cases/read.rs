@@ -21,7 +21,7 @@ use std::sync::Arc;
 const START: Timestamp = Timestamp(1_767_225_600_000_000);
 
 /// Reads the `test` nodes of a pipeline's documents.
-pub(crate) fn read(
+pub fn read(
     documents: &[&KdlDocument],
     spec: &Spec,
     texts: &Texts,

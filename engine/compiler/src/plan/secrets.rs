@@ -23,7 +23,7 @@ const TOKENS: &str = "server auth";
 
 impl Secrets {
     /// Looks at everything that the file takes from outside.
-    pub(crate) fn of(spec: &Spec, environment: &dyn Environment) -> Secrets {
+    pub fn of(spec: &Spec, environment: &dyn Environment) -> Secrets {
         let mut nodes: BTreeMap<String, SipHasher13> = BTreeMap::new();
         let mut add = |name: &str, setting: &Setting| {
             let hasher = nodes.entry(name.to_owned()).or_insert_with(keyed_hasher);
@@ -58,7 +58,7 @@ impl Secrets {
     }
 
     /// One number for all of them.
-    pub(crate) fn fingerprint(&self) -> u64 {
+    pub fn fingerprint(&self) -> u64 {
         let mut hasher = SipHasher13::new();
         for (name, fingerprint) in &self.nodes {
             hasher.write(name.as_bytes());

@@ -16,7 +16,7 @@ mod worst;
 
 pub use diff::Diff;
 pub use outline::Outline;
-pub use policy::{Layer, Policy, Role, layers, resolve};
+pub use policy::{Layer, Policy, Role, WISH_MAX, layers, resolve};
 pub use schemas::{CompiledSchema, Schemas, Violation, violations};
 pub use secrets::Secrets;
 pub(crate) use secrets::{secret_files, secret_inputs};

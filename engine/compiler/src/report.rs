@@ -6,16 +6,14 @@ mod json;
 mod junit;
 mod sarif;
 mod short;
-mod terminal;
 
 pub use github::github;
 pub use human::human;
 pub use json::json;
-pub(crate) use junit::escaped;
+pub use junit::escaped;
 pub use junit::junit;
 pub use sarif::sarif;
 pub use short::short;
-pub use terminal::{Colour, has_colour, to_output, to_terminal, width};
 
 use language::diagnostic::{Diagnostic, Label, Severity, SourceText};
 use std::ops::Range;
@@ -96,7 +94,7 @@ pub fn headline(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// `a.kdl:4:9`.
-pub(crate) fn place(it: &Diagnostic) -> String {
+pub fn place(it: &Diagnostic) -> String {
     let (start, _) = primary(it);
     format!("{}:{}:{}", it.source.name, start.line, start.column)
 }

@@ -1,7 +1,7 @@
 //! What enrichments add, and what of it is there when another one runs.
 
 use super::arrivals::World;
-use crate::intake;
+
 use crate::spec::{Enrichment, OnDrop, Spec};
 use language::expr::{Arrivals, Known, Later, Root, Shape};
 use stages::contract::Adds;
@@ -101,7 +101,7 @@ fn loosened(mut known: Known) -> Known {
 /// What filters note of events that they let pass nevertheless.
 fn tags(spec: &Spec) -> Added {
     let tagging = spec.filters.iter().filter(|it| it.on_drop == OnDrop::Tag);
-    let path = |it: &crate::spec::Filter| vec![intake::tag_of(&it.name.value)];
+    let path = |it: &crate::spec::Filter| vec![crate::spec::tag_of(&it.name.value)];
     tagging.map(|it| (path(it), Shape::map([("dropped", Shape::text())]))).collect()
 }
 

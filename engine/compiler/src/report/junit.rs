@@ -55,7 +55,7 @@ fn told(it: &Diagnostic) -> String {
 }
 
 /// Text as XML takes it; what XML 1.0 cannot hold at all becomes a replacement character.
-pub(crate) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for it in text.chars() {
         match it {

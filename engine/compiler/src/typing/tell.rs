@@ -1,7 +1,7 @@
 //! Findings of expressions as findings of the file.
 
 use super::{expr, is_condition, template};
-use crate::decode;
+use kernel::decode;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
 use language::spanned::Span;

@@ -1,5 +1,6 @@
 //! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
+use crate::cases;
 use crate::document;
 use crate::expand;
 use crate::files::{self, Opened, Place};
@@ -8,7 +9,6 @@ use crate::include::{self, Parsed, Texts};
 use crate::params;
 use crate::plan::{self, Plan, RunMode, Secrets};
 use crate::spec::{self, Spec};
-use crate::test;
 use crate::typing;
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
@@ -128,7 +128,7 @@ pub fn check_with_tests(
 ) -> Loaded {
     let mut look_at =
         |spec: &Spec, documents: &[&KdlDocument], texts: &Texts, it: &mut Context<'_>| {
-            test::read(documents, spec, texts, it);
+            cases::read(documents, spec, texts, it);
         };
     walk(given, place, &[], catalog, environment, &mut look_at).0
 }

@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write as _};
 
 /// Whether reports are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Colour {
+pub(crate) enum Colour {
     /// As the environment says, or where the stream is a terminal.
     Auto,
     /// In any case.
@@ -18,7 +18,7 @@ pub enum Colour {
 impl Colour {
     /// The choice for a stream that is a terminal or not: `NO_COLOR`, `CLICOLOR_FORCE`,
     /// `CLICOLOR=0`, then whether it is one.
-    pub fn is_wanted(self, is_terminal: bool) -> bool {
+    pub(crate) fn is_wanted(self, is_terminal: bool) -> bool {
         match self {
             Colour::Always => true,
             Colour::Never => false,
@@ -39,24 +39,24 @@ fn from(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -> bool {
 }
 
 /// Whether standard error takes colour.
-pub fn has_colour() -> bool {
+pub(crate) fn has_colour() -> bool {
     Colour::Auto.is_wanted(std::io::stderr().is_terminal())
 }
 
 /// How wide reports are.
-pub fn width() -> usize {
+pub(crate) fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok());
     columns.unwrap_or(100).clamp(40, 160)
 }
 
 /// Writes to standard error, where everything but results goes.
-pub fn to_terminal(text: &str) {
+pub(crate) fn to_terminal(text: &str) {
     // A closed terminal must not stop the engine.
     std::io::stderr().lock().write_all(text.as_bytes()).ok();
 }
 
 /// Writes a result to standard output. Answers whether someone took it.
-pub fn to_output(text: &str) -> bool {
+pub(crate) fn to_output(text: &str) -> bool {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
 }

@@ -472,3 +472,8 @@ impl Spec {
         all.flat_map(|(name, needed)| needed.into_iter().map(move |it| (name, it))).collect()
     }
 }
+
+/// Where an event says that this filter did not let it through, and that it went on all the same.
+pub fn tag_of(filter: &str) -> String {
+    filter.replace('-', "_")
+}

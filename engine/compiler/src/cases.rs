@@ -1,0 +1,165 @@
+//! The tests of a pipeline, as its files have them.
+
+mod read;
+
+pub use read::read;
+
+use kernel::event::Outcome;
+use kernel::time::Timestamp;
+use language::expr::Expr;
+use language::spanned::{Span, Spanned};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A test as the file has it. Its spans are those of the pipeline's long text.
+#[derive(Debug, Clone)]
+pub struct Test {
+    /// What it promises.
+    pub name: Spanned<String>,
+    /// When it begins.
+    pub at: Timestamp,
+    /// Variables that are set.
+    pub variables: BTreeMap<String, String>,
+    /// In file order.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a test, and where it stands.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its first line.
+    pub span: Span,
+    /// What it does.
+    pub what: Act,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Answers for the outside from here on.
+    Mock(Mock),
+    /// Messages arrive, one after the other.
+    Give(Vec<Given>),
+    /// Time passes.
+    Advance(Duration),
+    /// Something must have come out.
+    Expect(Expect),
+}
+
+/// An answer of the outside.
+#[derive(Debug, Clone)]
+pub struct Mock {
+    /// The stage, sink or notifier that asks.
+    pub stage: Arc<str>,
+    /// What it gets.
+    pub answer: MockAnswer,
+    /// How long that takes.
+    pub delay: Duration,
+    /// How often it answers; `None` is always.
+    pub times: Option<u64>,
+}
+
+/// What a mock says.
+#[derive(Debug, Clone)]
+pub enum MockAnswer {
+    /// An HTTP answer; a sink or notifier that speaks no HTTP takes a bad status as its fault.
+    Response {
+        /// The status.
+        status: u16,
+        /// The body.
+        body: String,
+    },
+    /// No answer in time.
+    Timeout,
+    /// No connection.
+    Connect,
+    /// A fault that another try does not mend.
+    Permanent,
+}
+
+/// A message that arrives.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// The source node.
+    pub source: Arc<str>,
+    /// The type, whatever `map` says.
+    pub kind: Option<String>,
+    /// What is given.
+    pub content: Content,
+    /// Headers of the request, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What is given.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// The message as received: it passes the source's schema and map.
+    Message(Arc<[u8]>),
+    /// The event's data, behind a map that takes it out of the message: JSON text.
+    Data(String),
+}
+
+/// What must have come out.
+#[derive(Debug, Clone)]
+pub struct Expect {
+    /// What is looked at.
+    pub subject: Subject,
+    /// How many fit; without any number, at least one.
+    pub count: Option<u64>,
+    /// How many were let go there.
+    pub dropped: Option<u64>,
+    /// How the stage ended.
+    pub outcome: Option<Outcome>,
+    /// How often the stage was tried.
+    pub attempts: Option<u64>,
+    /// The exact headline.
+    pub title: Option<String>,
+    /// A part of the text.
+    pub contains: Option<String>,
+    /// What holds for the event.
+    pub condition: Option<Expr>,
+}
+
+/// What an expectation looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// Events that this stage or filter worked on.
+    Stage(Arc<str>),
+    /// Events that went to this sink.
+    Sink(Arc<str>),
+    /// What this notifier told.
+    Notify(Arc<str>),
+    /// Stored events whose type fits.
+    Event(String),
+    /// Dead letters, so many.
+    DeadLetter(u64),
+    /// The answer to the last message.
+    Status(u16),
+}
+
+impl Subject {
+    /// As the file writes it.
+    pub fn written(&self) -> String {
+        match self {
+            Subject::Stage(name) => format!("stage={name}"),
+            Subject::Sink(name) => format!("sink={name}"),
+            Subject::Notify(name) => format!("notify={name}"),
+            Subject::Event(kind) => format!("event={kind}"),
+            Subject::DeadLetter(count) => format!("dead-letter={count}"),
+            Subject::Status(status) => format!("status={status}"),
+        }
+    }
+
+    /// The property that names it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Subject::Stage(_) => "stage",
+            Subject::Sink(_) => "sink",
+            Subject::Notify(_) => "notify",
+            Subject::Event(_) => "event",
+            Subject::DeadLetter(_) => "dead-letter",
+            Subject::Status(_) => "status",
+        }
+    }
+}
