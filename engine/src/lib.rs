@@ -1,19 +1,36 @@
 //! How a pipeline file becomes a running graph.
 //!
+//! # The rooms
+//!
+//! ```text
+//!              engine        runs plans, serves HTTP, and is the command line
+//!             ╱      ╲
+//!     compiler        ╲      text → document → spec → plan; nothing is left to check
+//!             ╲       ╱
+//!              stages        the contract of a kind, and every kind
+//!            ╱   │    ╲
+//!    language  store  wire   diagnostics, expressions, the table · SQLite · HTTP to the outside
+//!            ╲   │    ╱
+//!              kernel        events, time, faults, health, and the seam to clock and threads
+//! ```
+//!
+//! Arrows point down only; `tests/tidy.rs` holds them.
+//!
 //! # The road
 //!
 //! ```text
 //! text ──document──▶ KdlDocument ──spec──▶ Spec ──plan──▶ Plan ──run──▶ Generation ──▶ records
-//!        syntax, with    words, types,      names, order,     open, walk,
+//!        syntax, with    words, types,      names, order,     open, enrich,
 //!        our own words   properties         schemas, claims   deliver
 //! └───────────── engine check: pure, total ─────────────┘└────── may fault ──────┘
 //! ```
 //!
-//! Each arrow is one function in one module: [`document::parse`] (over every file: [`include::read`]),
-//! [`language::check`] and
-//! [`spec::read`], [`plan::build`], [`run::open`](fn@run::open). [`load`] walks it up to the plan. Checking
-//! reports everything that is wrong in one run and never stops at the first; a [`plan::Plan`] in
-//! hand means that nothing is left to check, and what runs asserts it and does not check again.
+//! Each arrow is one function in one module: [`compiler::document::parse`] (over every file:
+//! [`compiler::include::read`]), [`language::check`] and [`compiler::spec::read`],
+//! [`compiler::plan::build`], [`run::open`](fn@run::open). [`compiler::load`] walks it up to the
+//! plan. Checking reports everything that is wrong in one run and never stops at the first; a
+//! [`compiler::plan::Plan`] in hand means that nothing is left to check, and what runs asserts it
+//! and does not check again.
 //!
 //! # The way of an event
 //!
