@@ -145,9 +145,12 @@ impl Given {
     /// Reads the pipeline file that `place` is or tests, and the file of tests beside it where
     /// there is one. The inner error is a file that is no text.
     pub fn read(place: &Place, bytes: Option<&[u8]>) -> std::io::Result<Result<Given, Loaded>> {
-        let read = |file: &Path| match bytes.filter(|_| file == place.file) {
-            Some(bytes) => Ok(bytes.to_vec()),
-            None => std::fs::read(file),
+        let read = |file: &Path| match (bytes.filter(|_| file == place.file), place) {
+            (Some(bytes), _) => Ok(bytes.to_vec()),
+            (None, place) if place.instead.contains_key(file) => {
+                Ok(place.instead[file].clone().into_bytes())
+            }
+            (None, _) => std::fs::read(file),
         };
         let refused = |bytes: &[u8], found: Box<Diagnostics>, file: &Path| Loaded {
             plan: None,
@@ -267,14 +270,16 @@ pub fn walk(
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
         let documents: Vec<&KdlDocument> = [&document].into_iter().chain(&tests).collect();
         look_at(&spec, &documents, &texts, &mut context);
-        let plan = plan::build(spec.clone(), &source.text, &mut context);
-        typing::check(&document, &spec, source.text.len(), catalog, &mut context);
+        let main = texts.main().text.as_str();
+        let plan = plan::build(spec.clone(), main, &mut context);
+        typing::check(&document, &spec, main.len(), catalog, &mut context);
         plan.filter(|_| !context.diagnostics.has_errors())
     });
     if !diagnostics.found().is_empty() {
         document::secrets::hide(&texts.whole().text, &mut diagnostics);
     }
-    found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
+    let further = diagnostics.sorted().into_iter().filter(|it| texts.is_worth_telling(it));
+    found.extend(further.map(|it| texts.placed(it)));
     let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));

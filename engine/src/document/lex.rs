@@ -167,7 +167,7 @@ impl<'a> Lexer<'a> {
             }
         }
         debug_assert!(line_end <= start);
-        self.open_token(Kind::Text, line_end)
+        self.open_token(Kind::Text, without_braces(&rest[..line_end]))
     }
 }
 
@@ -208,6 +208,19 @@ impl Iterator for Lexer<'_> {
             return Some(self.token(kind, 1));
         }
     }
+}
+
+/// How much of an open string is text: a brace that ends its line opens or closes a block.
+fn without_braces(line: &str) -> usize {
+    let cut = line.trim_end();
+    if let Some(before) = cut.strip_suffix(" {") {
+        return before.trim_end().len();
+    }
+    let mut cut = cut;
+    while let Some(before) = cut.strip_suffix('}').filter(|it| !it.contains('{')) {
+        cut = before.trim_end().trim_end_matches(';').trim_end();
+    }
+    cut.len()
 }
 
 pub(crate) fn is_newline(it: char) -> bool {

@@ -5,7 +5,7 @@ mod slip;
 mod text;
 
 use super::lex::{Kind, Lexer, Token};
-use super::mend::Mended;
+use super::mend::{Meant, Mended};
 use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
 use slip::Statement;
@@ -19,15 +19,18 @@ const LONG: usize = 64 << 10;
 
 /// Reports what keeps a text from being KDL, each region once, in one run.
 ///
-/// Gives the document after all when nothing was found.
-pub(super) fn explain(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+/// Gives the document after all when nothing was found, and else the text as it was meant.
+pub(super) fn explain(
+    text: &str,
+    diagnostics: &mut Diagnostics,
+) -> (Option<KdlDocument>, Option<Meant>) {
     let before = diagnostics.found().len();
-    let tokens: Vec<Token> = Lexer::new(text).collect();
+    let tokens = with_templates(text, Lexer::new(text).collect());
     let mut mended = Mended::new(text);
     let mut lines = BTreeSet::new();
     if text.trim_start().starts_with(['{', '[']) {
         json(text, diagnostics);
-        return None;
+        return (None, None);
     }
     invisible(text, &mut mended, diagnostics);
     blocks::explain(text, &tokens, &mut mended, diagnostics);
@@ -40,14 +43,47 @@ pub(super) fn explain(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDo
         .collect();
     for statement in statements(&tokens) {
         let known = diagnostics.found().len();
-        Statement { text, tokens: statement, mended: &mut mended, diagnostics }.explain();
+        let whole = whole_line(statement);
+        let edits = Statement::explained(text, statement, &mut mended, diagnostics);
+        let is_found = known < diagnostics.found().len();
+        match edits {
+            Some(edits) if is_found => mended.means(whole, edits),
+            _ if is_found => mended.is_unclear(whole),
+            _ => {}
+        }
         for found in &diagnostics.found()[known..] {
             let Some(label) = found.labels.first() else { continue };
             let last = label.span.end.max(label.span.start + 1) - 1;
             lines.extend(line_of(text, label.span.start)..=line_of(text, last));
         }
     }
-    rest(text, &mut mended, &mut lines, diagnostics).filter(|_| diagnostics.found().len() == before)
+    let document = rest(text, &mut mended, &mut lines, diagnostics);
+    (document, mended.as_meant(text))
+}
+
+/// From the first token to the last.
+fn whole_line(statement: &[Token]) -> std::ops::Range<usize> {
+    let start = statement.first().map_or(0, |it| it.span.start);
+    start..statement.last().map_or(start, |it| it.span.end)
+}
+
+/// The tokens with each template that has no quotes as one word: its braces are no blocks.
+fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
+    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let is_value = joined.last().is_some_and(|it| matches!(it.kind, Kind::Word | Kind::Equals));
+        let behind = &text[token.span.start..];
+        let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
+        let end = line.rfind("}}").filter(|_| line.starts_with("{{") && is_value);
+        let Some(end) = end.map(|it| token.span.start + it + 2) else {
+            joined.push(token);
+            continue;
+        };
+        while rest.next_if(|it| it.span.start < end).is_some() {}
+        joined.push(Token { kind: Kind::Word, span: token.span.start..end, ..token });
+    }
+    joined
 }
 
 fn json(text: &str, diagnostics: &mut Diagnostics) {
@@ -107,6 +143,7 @@ fn rest(
         let start = text[..span.start].rfind('\n').map_or(0, |it| it + 1);
         let end = text[span.start..].find('\n').map_or(text.len(), |it| span.start + it);
         mended.hollow(start..end);
+        mended.is_unclear(start..end);
     }
     if diagnostics.found().is_empty() {
         diagnostics

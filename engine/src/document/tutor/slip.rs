@@ -12,11 +12,39 @@ pub(super) struct Statement<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) mended: &'a mut Mended,
     pub(super) diagnostics: &'a mut Diagnostics,
+    /// What was meant, for every finding that knows it.
+    meant: Vec<Edit>,
+    /// How many findings know it.
+    clear: usize,
 }
 
 impl<'a> Statement<'a> {
-    /// Reports what is wrong, and mends it.
-    pub(super) fn explain(mut self) {
+    /// Reports what is wrong, and mends it. Gives what was meant, where every finding knows it.
+    pub(super) fn explained(
+        text: &'a str,
+        tokens: &'a [Token],
+        mended: &'a mut Mended,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Option<Vec<Edit>> {
+        let before = diagnostics.found().len();
+        let (meant, clear) = (Vec::new(), 0);
+        let mut statement = Statement { text, tokens, mended, diagnostics, meant, clear };
+        statement.explain();
+        let is_clear = statement.clear == statement.diagnostics.found().len() - before;
+        is_clear.then_some(statement.meant)
+    }
+
+    /// Says what the finding just made takes this for; it is only read, not written.
+    pub(super) fn means(&mut self, span: Range<usize>, text: impl Into<String>) {
+        self.mean(vec![Edit { span, text: text.into() }]);
+    }
+
+    pub(super) fn mean(&mut self, edits: Vec<Edit>) {
+        self.meant.extend(edits);
+        self.clear += 1;
+    }
+
+    fn explain(&mut self) {
         if self.brace() || self.list_item() || self.colon() || self.equals() {
             return;
         }
@@ -82,6 +110,7 @@ impl<'a> Statement<'a> {
             self.mended.blank(before.len()..span.start);
             self.report(Rule::Syntax, "this block belongs to no node", span, "a line of its own")
                 .help(format!("write `{above} {{` on one line"));
+            self.mean(Vec::new());
             return true;
         }
         self.mended.give_up();
@@ -124,11 +153,11 @@ impl<'a> Statement<'a> {
         let has_value = !value.is_empty() || self.text[line.end..].trim_start().starts_with('{');
         self.mended.blank(tail);
         self.mended.word(span.clone());
-        let found = self
-            .report(Rule::YamlColon, message, span, "the colon belongs to YAML")
+        // Never a repair: how YAML takes the rest of the line is not how KDL does.
+        self.report(Rule::YamlColon, message, span, "the colon belongs to YAML")
             .help(format!("write `{}`", meant.trim()));
         if has_value {
-            found.fix(line, meant.trim());
+            self.means(line, meant.trim());
         }
         true
     }
@@ -151,12 +180,22 @@ impl<'a> Statement<'a> {
         let meant = format!("{} {}", self.word(0), quoted_value(value));
         let message = format!("the value of `{}` follows without `=`", self.word(0));
         let (line, tail, is_given) = (self.tail(0), self.tail(1), !value.is_empty());
+        let is_one = !arrow && self.tokens.len() == 3 && self.tokens[2].is_closed;
+        let is_sure = is_one
+            && match self.kind(2) {
+                Some(Kind::Text) => super::bad_escape(self.word(2)).is_none(),
+                Some(Kind::Word) => words::is_number(self.word(2)) || words::is_plain(self.word(2)),
+                kind => matches!(kind, Some(Kind::Raw | Kind::Keyword)),
+            };
         self.mended.blank(tail);
         let found = self
             .report(Rule::YamlColon, message, span, "only properties have an equals sign")
             .help(format!("write `{meant}`"));
+        if is_sure {
+            found.fix(line.clone(), &*meant);
+        }
         if is_given {
-            found.fix(line, meant);
+            self.means(line, meant);
         }
         true
     }
@@ -179,7 +218,8 @@ impl<'a> Statement<'a> {
         let found = self.report(Rule::UnquotedExpression, message, span.clone(), label).help(help);
         // Where a property follows, nobody can tell where the expression ends.
         if is_last {
-            found.fix(span, quoted);
+            found.fix(span.clone(), &*quoted);
+            self.means(span, quoted);
         }
         true
     }
@@ -220,7 +260,8 @@ impl<'a> Statement<'a> {
         let found =
             self.report(Rule::Brackets, message, span, label).help(format!("write `{help}`"));
         if is_plain {
-            found.fix(fix.0, fix.1);
+            found.fix(fix.0.clone(), &*fix.1);
+            self.means(fix.0, fix.1);
         }
         true
     }
@@ -240,6 +281,7 @@ impl<'a> Statement<'a> {
                 return self.behind_text(index);
             }
             Kind::Raw => return self.behind_text(index),
+            Kind::Word if word.starts_with("{{") => return self.template(index),
             Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
             Kind::Word => return self.bare(index),
             Kind::Equals => return self.no_value(index),
@@ -270,7 +312,8 @@ impl<'a> Statement<'a> {
             };
             self.report(Rule::BareKeyword, message, span.clone(), format!("write `{keyword}`"))
                 .help(format!("write `{keyword}`"))
-                .fix(span, keyword);
+                .fix(span.clone(), keyword);
+            self.means(span, keyword);
             return;
         }
         self.mended.blank(span.clone());
@@ -285,9 +328,14 @@ impl<'a> Statement<'a> {
         let label = "`#` begins a raw string or a keyword";
         let found = self
             .report(Rule::HashComment, "comments start with `//`", sign.clone(), label)
-            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off")
-            .fix(sign, "//");
-        if !is_alone || !is_hash_line(word) {
+            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off");
+        // Without a blank behind it, it may as well be a value: `colour #ff0000`.
+        if !is_hash_line(word) && !word.starts_with("#!") {
+            return;
+        }
+        found.fix(sign.clone(), "//");
+        if !is_alone {
+            self.means(sign, "//");
             return;
         }
         let mut at = span.end;
@@ -296,6 +344,7 @@ impl<'a> Statement<'a> {
                 - line.trim_start().len();
             found.fix(at..at + 1, "//");
         }
+        self.means(sign, "//");
     }
 
     /// `(env "X"`.
@@ -310,9 +359,16 @@ impl<'a> Statement<'a> {
             "env" | "file" | "param" => format!("write `({name})\"…\"`"),
             _ => "parentheses hold one word, as in `(env)\"NAME\"`".to_owned(),
         };
-        self.mended.word(span);
         let label = "one word and `)` must follow";
+        let is_closed = self.kind(index + 2) == Some(Kind::Text)
+            && self.kind(index + 3) == Some(Kind::ParenClose)
+            && self.tokens.len() == index + 4;
+        let value = format!("({name}){}", self.word(index + 2));
+        self.mended.word(span.clone());
         self.report(Rule::Syntax, "this annotation cannot be read", start, label).help(help);
+        if is_closed {
+            self.means(span, value);
+        }
         true
     }
 
@@ -346,10 +402,17 @@ impl<'a> Statement<'a> {
                 _ => format!("in KDL v2 the word is `{keyword}`"),
             };
             let edit = Edit { span: span.clone(), text: keyword.to_owned() };
-            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
-                .help(help)
-                .fix
-                .extend(fix.unwrap_or_else(|| vec![edit]));
+            let edits = fix.unwrap_or_else(|| vec![edit]);
+            let found = self
+                .report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
+                .help(help);
+            // Nothing takes `#null`: who writes it means that the node is left out, or a word.
+            if matches!(keyword, "#true" | "#false") {
+                found.fix.extend(edits.clone());
+            }
+            self.mean(edits);
+        } else if let Some(meant) = self.misquoted(index) {
+            return meant;
         } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
             self.mended.word(span.clone());
             let comma = span.start + plain.len()..span.end;
@@ -362,17 +425,29 @@ impl<'a> Statement<'a> {
             );
             let help = format!("write `{}`", self.shown(index, &quoted));
             let label = "a bare word cannot start with a digit";
-            self.report(Rule::UnquotedValue, message, span.clone(), label)
-                .help(help)
-                .fix(span, quoted);
+            let is_sure = words::is_sure(word) && !self.is_glued(index);
+            let found = self
+                .report(Rule::UnquotedValue, message, span.clone(), label)
+                .help(help);
+            if is_sure {
+                found.fix(span.clone(), &*quoted);
+            }
+            self.means(span, quoted);
         } else if word.contains('/') {
             self.mended.word(span.clone());
             let quoted = format!("\"{plain}\"");
             let help = format!("write `{}`", self.shown(index, &quoted));
             let message = "text with a `/` must be written in quotes";
-            self.report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
-                .help(help)
-                .fix(span, quoted);
+            let is_sure = plain == word
+                && !self.is_glued(index)
+                && !word.contains(|it: char| it == '\'' || it == '`' || words::is_quote(it));
+            let found = self
+                .report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
+                .help(help);
+            if is_sure {
+                found.fix(span.clone(), &*quoted);
+            }
+            self.means(span, quoted);
         }
         false
     }
@@ -444,7 +519,11 @@ impl<'a> Statement<'a> {
         let label = "a bare word cannot contain parentheses";
         let found = self.report(Rule::Syntax, "KDL has no calls", span.clone(), label).help(help);
         if is_annotation {
-            found.fix(span, value);
+            found.fix(span.clone(), &*value);
+        }
+        let is_value = index > 1 && is_annotation;
+        if is_value {
+            self.means(span, value);
         }
         true
     }
