@@ -92,6 +92,9 @@ fn read_text(
     diagnostics: &mut Diagnostics,
 ) -> Option<(KdlDocument, Option<Meant>)> {
     let is_sound = limits(text, diagnostics)?;
+    if tutor::is_foreign(text, diagnostics) {
+        return None;
+    }
     if is_sound && let Ok(document) = on_deep_stack(text) {
         return Some((document, None));
     }

@@ -45,6 +45,7 @@ pub mod document;
 pub mod engine;
 pub mod expand;
 pub mod files;
+mod follow_ups;
 pub mod format;
 pub mod grammar;
 pub mod graph;

@@ -3,6 +3,7 @@
 use crate::document;
 use crate::expand;
 use crate::files::{self, Opened, Place};
+use crate::follow_ups;
 use crate::grammar;
 use crate::include::{self, Parsed, Texts};
 use crate::params;
@@ -255,16 +256,20 @@ pub fn walk(
         (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
     });
     let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
+    let document = document.map(|mut it| {
+        crate::overrides::apply(&mut it, overrides, &mut texts, &mut found);
+        it
+    });
     let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
     let mut diagnostics = Diagnostics::new(texts.whole());
     let plan = document.and_then(|mut document| {
-        crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         params::apply(&mut document, &mut diagnostics);
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         if let Some(tests) = &tests {
             let whole = "a file of tests";
             language::check_file(tests, grammar::TEST_FILE, whole, catalog, &mut diagnostics);
         }
+        let told = diagnostics.found().len();
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
@@ -273,6 +278,7 @@ pub fn walk(
         let main = texts.main().text.as_str();
         let plan = plan::build(spec.clone(), main, &mut context);
         typing::check(&document, &spec, main.len(), catalog, &mut context);
+        follow_ups::drop(&document, told, context.diagnostics);
         plan.filter(|_| !context.diagnostics.has_errors())
     });
     if !diagnostics.found().is_empty() {
@@ -316,5 +322,9 @@ impl Environment for ProcessEnvironment {
 
     fn value(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn names(&self) -> Vec<String> {
+        std::env::vars_os().filter_map(|it| it.0.into_string().ok()).collect()
     }
 }

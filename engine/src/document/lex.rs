@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Text,
     /// `#"…"#`.
     Raw,
+    /// `{{ … }}` without quotes, with the words around it.
+    Template,
     /// `// …`.
     Line,
     /// `/* … */`.
@@ -301,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_ends_with_its_line() {
-        check("a \"b {\nc", &["a", "\"b {", "\n", "c"]);
+        check("a \"b {\nc", &["a", "\"b", "{", "\n", "c"]);
         check("a \"b\nmore\" d", &["a", "\"b\nmore\"", "d"]);
         check("/* a", &["/* a"]);
         check("\"\\", &["\"\\"]);

@@ -75,15 +75,69 @@ fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
         let is_value = joined.last().is_some_and(|it| matches!(it.kind, Kind::Word | Kind::Equals));
         let behind = &text[token.span.start..];
         let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
-        let end = line.rfind("}}").filter(|_| line.starts_with("{{") && is_value);
-        let Some(end) = end.map(|it| token.span.start + it + 2) else {
+        let is_begin = line.starts_with("{{") && is_value;
+        let Some(end) = line.rfind("}}").filter(|_| is_begin).map(|it| it + 2) else {
             joined.push(token);
             continue;
         };
+        // The words around it are of the same text: `title Bell {{ x }} rang`.
+        let after = &line[end..];
+        let is_plain = !after.contains(['{', '}', ';', '"', '=']) && !after.contains("//");
+        let end = token.span.start + if is_plain { line.trim_end().len() } else { end };
+        let mut start = token.span.start;
+        while let [.., name, word] = &joined[..]
+            && (name.kind, word.kind) == (Kind::Word, Kind::Word)
+            && !text[name.span.start..word.span.end].contains('\n')
+        {
+            start = word.span.start;
+            joined.pop();
+        }
         while rest.next_if(|it| it.span.start < end).is_some() {}
-        joined.push(Token { kind: Kind::Word, span: token.span.start..end, ..token });
+        joined.push(Token { kind: Kind::Template, span: start..end, ..token });
     }
     joined
+}
+
+/// Reports a file of another format as what it is. What each of its lines means in KDL is not
+/// for a machine to guess.
+pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
+    const LINES: usize = 200;
+    let lines = text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+    let lines: Vec<&str> = lines.take(LINES).collect();
+    let Some(first) = lines.first().filter(|_| !lines.iter().any(|it| it.ends_with('{'))) else {
+        return false;
+    };
+    let is_name = |it: &str| {
+        !it.is_empty() && it.chars().all(|it| it.is_alphanumeric() || "_-.\"'".contains(it))
+    };
+    let is_yaml = |it: &str| {
+        let it = it.strip_prefix("- ").unwrap_or(it);
+        it == "---" || it.starts_with("- ") || it.split_once(':').is_some_and(|(name, value)| {
+            is_name(name) && (value.is_empty() || value.starts_with(' '))
+        })
+    };
+    let is_head = |it: &str| it.starts_with('[') && it.ends_with(']') && !it.contains(['"', ',']);
+    let is_toml = |it: &str| {
+        is_head(it) || it.split_once('=').is_some_and(|(name, value)| {
+            is_name(name.trim()) && name.ends_with(' ') && !value.starts_with('=')
+        })
+    };
+    let most = |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|it| is(it)).count() > lines.len();
+    let format = if lines.len() < 2 {
+        return false;
+    } else if is_yaml(first) && most(&is_yaml) {
+        "YAML"
+    } else if lines.iter().any(|it| is_head(it)) && is_toml(first) && most(&is_toml) {
+        "TOML"
+    } else {
+        return false;
+    };
+    let start = first.as_ptr() as usize - text.as_ptr() as usize;
+    diagnostics
+        .push(Rule::Syntax, format!("this is {format}, and a pipeline file is KDL"))
+        .at(start..start + first.len(), format!("{format} begins here"))
+        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` says more");
+    true
 }
 
 fn json(text: &str, diagnostics: &mut Diagnostics) {

@@ -97,6 +97,12 @@ impl Texts {
         file.written = Some((written, meant));
     }
 
+    /// Lays an option of the command line behind the texts; where it begins.
+    pub(crate) fn option(&mut self, source: Arc<SourceText>) -> usize {
+        let folder = self.folders[0].clone();
+        self.add(source, String::new(), folder, Vec::new())
+    }
+
     /// The pipeline file's own text.
     pub fn main(&self) -> &Arc<SourceText> {
         &self.files[0].source

@@ -12,7 +12,7 @@ use stages::catalog::Catalog;
 use stages::contract::Shape;
 use stages::diagnostic::Rule;
 use stages::expr::{Root, Roots};
-use stages::language::{Context, Fields, Scalar, Type, sites};
+use stages::language::{Context, Kinds, Role, Fields, Scalar, Type, sites};
 use stages::store::OnFull;
 use std::collections::BTreeSet;
 
@@ -37,6 +37,9 @@ pub fn read(
             &["sink", "notify"],
             sinks.iter().map(|it| &it.name).chain(notifiers.iter().map(|it| &it.name)),
         ),
+        has_nameless: ["enrich", "sink", "notify"]
+            .iter()
+            .any(|it| reader.all(it).any(|it| it.arg(1).is_none())),
     };
     Some(Spec {
         name: pipeline.arg(0)?.text()?,
@@ -184,7 +187,12 @@ impl<'a> Read<'a> {
     fn unread<'n>(&self, roles: &[&str], read: impl Iterator<Item = &'n Name>) -> Vec<Name> {
         let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
         let nodes = roles.iter().flat_map(|it| self.all(it));
-        let names = nodes.filter_map(|it| it.arg(1)?.text());
+        // Where the kind is none, the two may be swapped, or the kind left out.
+        let kinds: Vec<&str> =
+            Role::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
+        let both = nodes.flat_map(|it| [it.arg(1), it.arg(0)]).flatten();
+        let names = both.filter_map(|it| it.text());
+        let names = names.filter(|it| !kinds.contains(&it.value.as_str()));
         names.filter(|it| !read.contains(it.value.as_str())).collect()
     }
 

@@ -13,9 +13,13 @@ pub(super) struct Statement<'a> {
     pub(super) mended: &'a mut Mended,
     pub(super) diagnostics: &'a mut Diagnostics,
     /// What was meant, for every finding that knows it.
-    meant: Vec<Edit>,
+    pub(super) meant: Vec<Edit>,
     /// How many findings know it.
     clear: usize,
+    /// Up to where everything was told.
+    pub(super) told: usize,
+    /// The finding about commas: those of a line are one mistake.
+    pub(super) commas: Option<usize>,
 }
 
 impl<'a> Statement<'a> {
@@ -27,8 +31,9 @@ impl<'a> Statement<'a> {
         diagnostics: &'a mut Diagnostics,
     ) -> Option<Vec<Edit>> {
         let before = diagnostics.found().len();
-        let (meant, clear) = (Vec::new(), 0);
-        let mut statement = Statement { text, tokens, mended, diagnostics, meant, clear };
+        let (meant, clear, told, commas) = (Vec::new(), 0, 0, None);
+        let mut statement =
+            Statement { text, tokens, mended, diagnostics, meant, clear, told, commas };
         statement.explain();
         let is_clear = statement.clear == statement.diagnostics.found().len() - before;
         is_clear.then_some(statement.meant)
@@ -52,6 +57,10 @@ impl<'a> Statement<'a> {
             return;
         }
         for index in 0..self.tokens.len() {
+            // What was told together with the token before it.
+            if self.tokens[index].span.start < self.told {
+                continue;
+            }
             if self.token(index) {
                 return;
             }
@@ -281,7 +290,7 @@ impl<'a> Statement<'a> {
                 return self.behind_text(index);
             }
             Kind::Raw => return self.behind_text(index),
-            Kind::Word if word.starts_with("{{") => return self.template(index),
+            Kind::Template => return self.template(index),
             Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
             Kind::Word => return self.bare(index),
             Kind::Equals => return self.no_value(index),
@@ -353,6 +362,9 @@ impl<'a> Statement<'a> {
         if matches!(kinds, (Some(Kind::Word | Kind::Text | Kind::Raw), Some(Kind::ParenClose))) {
             return false;
         }
+        if self.list_in_parentheses(index) {
+            return false;
+        }
         let (start, span) = (self.tokens[index].span.clone(), self.tail(index));
         let name = self.word(index + 1);
         let help = match name {
@@ -369,6 +381,34 @@ impl<'a> Statement<'a> {
         if is_closed {
             self.means(span, value);
         }
+        true
+    }
+
+    /// `after (meta, people)`.
+    fn list_in_parentheses(&mut self, index: usize) -> bool {
+        let rest = &self.tokens[index..];
+        let Some(close) = rest.iter().position(|it| it.kind == Kind::ParenClose) else {
+            return false;
+        };
+        let list = &rest[1..close];
+        let is_word = |it: &Token| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw);
+        let items = phrase::items(self.text, list);
+        let is_list = list.iter().all(|it| is_word(it) && it.is_closed) && 1 < items.len();
+        let first = list.first().map_or("", |it| &self.text[it.span.clone()]);
+        if index == 0 || !is_list || matches!(first, "env" | "file" | "param") {
+            return false;
+        }
+        let span = rest[0].span.start..rest[close].span.end;
+        let values: Vec<String> = items.iter().map(|it| quoted_value(it)).collect();
+        let values = values.join(" ");
+        let help = format!("write `{}`", self.shown(index, &values));
+        self.mended.word(span.clone());
+        self.told = span.end;
+        let label = "several words are just separated by blanks";
+        self.report(Rule::Brackets, "KDL has no lists in parentheses", span.clone(), label)
+            .help(help)
+            .fix(span.clone(), &*values);
+        self.means(span, values);
         true
     }
 

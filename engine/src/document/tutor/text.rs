@@ -4,7 +4,7 @@ use super::super::lex::Kind;
 use super::super::words;
 use super::phrase;
 use super::slip::Statement;
-use stages::diagnostic::Rule;
+use stages::diagnostic::{Edit, Rule};
 use std::ops::Range;
 
 impl Statement<'_> {
@@ -88,6 +88,15 @@ impl Statement<'_> {
 
     /// A comma between values; `instead` stands there when it is gone.
     pub(super) fn comma(&mut self, place: Range<usize>, instead: &str) {
+        let edit = Edit { span: place.clone(), text: instead.to_owned() };
+        if let Some(first) = self.commas {
+            self.meant.push(edit.clone());
+            if let Some(found) = self.diagnostics.found_at(first) {
+                found.fix.push(edit);
+            }
+            return;
+        }
+        self.commas = Some(self.diagnostics.found().len());
         let message = "values are separated by blanks";
         self.report(Rule::Syntax, message, place.clone(), "no comma here")
             .help("delete the comma")
@@ -193,8 +202,9 @@ impl Statement<'_> {
         let found = self.report(Rule::Syntax, message, span.clone(), "this is version 1").help(help);
         if is_closed {
             found.fix(span.clone(), &*value);
-            self.means(span, value);
+            self.means(span.clone(), value);
         }
+        self.told = span.end;
         !is_closed
     }
 

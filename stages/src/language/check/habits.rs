@@ -19,7 +19,7 @@ pub(super) fn arguments(
             is_bare(entry)
                 && entry.ty().is_none()
                 && (single_quotes(diagnostics, given, entry)
-                    || comma(diagnostics, entry)
+                    || comma(diagnostics, given, entry)
                     || colon(diagnostics, row, node, entry))
         })
 }
@@ -37,7 +37,8 @@ fn unquoted(
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
     // Only what stands in one piece: no property between the words.
     let is_run = words.len() > 1 && !words.iter().any(|it| it.ty().is_some());
-    let is_plain = is_bare(first) && !written(first).starts_with('\'') && is_run && is_single;
+    let is_quoted = written(first).starts_with(|it| it == '\'' || is_printed_quote(it));
+    let is_plain = is_bare(first) && !is_quoted && is_run && is_single;
     let span = value_span(first).start..value_span(last).end;
     let has_property =
         node.entries().iter().any(|it| it.name().is_some() && span.contains(&it.span().offset()));
@@ -67,9 +68,61 @@ fn unquoted(
     true
 }
 
+/// `when=event.type != "motion"`, `when event.type != "x"`: an expression without quotes of which
+/// KDL made several values and properties.
+pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode) -> bool {
+    let takes_expr = |entry: &KdlEntry| match entry.name() {
+        Some(name) => row
+            .props
+            .iter()
+            .any(|it| it.name == name.value() && matches!(it.ty, Type::Expr(_))),
+        None => row.args.last().is_some_and(|it| matches!(it.ty, Type::Expr(_))),
+    };
+    let entries = node.entries();
+    let first = entries
+        .iter()
+        .position(|it| takes_expr(it) && is_bare(it) && it.ty().is_none() && !written(it).starts_with('\''));
+    let Some(first) = first else { return false };
+    let is_known = |it: &KdlEntry| {
+        it.name().is_some_and(|name| row.props.iter().any(|prop| prop.name == name.value()))
+    };
+    let rest: Vec<&KdlEntry> = entries[first + 1..].iter().take_while(|it| !is_known(it)).collect();
+    let is_sign = |it: &KdlEntry| match it.name() {
+        Some(name) => matches!(name.value(), "!" | "<" | ">"),
+        None => is_bare(it) && matches!(it.value().as_string(), Some(word) if is_operator(word)),
+    };
+    let Some(last) = rest.last().filter(|_| rest.iter().any(|it| is_sign(it))) else { return false };
+    let span = value_span(&entries[first]).start..value_span(last).end;
+    let start = entries[first].name().map_or(span.start, |it| it.span().offset());
+    let text = &diagnostics.source().text;
+    let before = text.get(start..span.start).unwrap_or_default();
+    let inner = text.get(span.clone()).unwrap_or_default().replace('"', "'");
+    let help = format!("write `{} {before}\"{inner}\"`: single quotes inside", row.name);
+    let is_last = first + 1 + rest.len() == entries.len();
+    let found = diagnostics
+        .push(Rule::UnquotedExpression, "an expression must be one quoted string")
+        .at(span.clone(), "quote from here to the end of the line")
+        .help(help);
+    if is_last {
+        found.fix(span, format!("\"{inner}\""));
+    }
+    true
+}
+
+fn is_operator(word: &str) -> bool {
+    matches!(
+        word,
+        "<" | ">" | "!" | "&&" | "||" | "??" | "?" | "+" | "-" | "*" | "%" | "in" | "and" | "or"
+            | "not" | "contains" | "matches"
+    )
+}
+
 /// `'text'` is a word that has quotes in it.
 fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
     let word = written(entry);
+    if word.starts_with(is_printed_quote) {
+        return printed_quotes(diagnostics, given, entry);
+    }
     if !word.starts_with('\'') {
         return false;
     }
@@ -91,18 +144,44 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
     true
 }
 
+fn is_printed_quote(it: char) -> bool {
+    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›')
+}
+
+/// `“text”`: never repaired, as nobody knows which quotes belong to the text.
+fn printed_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
+    let start = value_span(entry).start;
+    let behind = given.iter().filter(|it| start <= value_span(it).start);
+    let ends = |it: &&&KdlEntry| {
+        let word = written(it);
+        1 < word.chars().count() && word.ends_with(is_printed_quote)
+    };
+    let end = behind.clone().find(ends).map_or(value_span(entry).end, |it| value_span(it).end);
+    let text = diagnostics.source().text.get(start..end).unwrap_or_default();
+    let inner = text.trim_matches(is_printed_quote).to_owned();
+    diagnostics
+        .push(Rule::Syntax, "use straight double quotes for text")
+        .at(start..end, "these are printed quotes")
+        .help(format!("write `\"{inner}\"`"));
+    true
+}
+
 /// `to a, b`.
-fn comma(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
+fn comma(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
     let end = value_span(entry).end;
     let word = written(entry);
     if !word.ends_with(',') {
         return false;
     }
-    diagnostics
+    let found = diagnostics
         .push(Rule::Syntax, "values are separated by blanks")
         .at(end - 1..end, "no comma here")
-        .help(format!("write `{}` without the comma", word.trim_end_matches(',')))
-        .fix(end - 1..end, "");
+        .help(format!("write `{}` without the comma", word.trim_end_matches(',')));
+    // A list of several is one mistake.
+    for it in given.iter().filter(|it| is_bare(it) && written(it).ends_with(',')) {
+        let end = value_span(it).end;
+        found.fix(end - 1..end, "");
+    }
     true
 }
 
