@@ -9,7 +9,22 @@ use stages::spanned::Span;
 pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagnostics) {
     let found = diagnostics.found();
     let first = &found[..told.min(found.len())];
-    if first.is_empty() {
+    // Which types of events there are, and what they hold, is known from these.
+    let is_blind = found.iter().any(|it| it.rule == Rule::BadSchema)
+        || first.iter().filter_map(|it| top_of(document, it)).any(|it| {
+            matches!(it.name().value(), "source" | "validate")
+        });
+    let unknown: Vec<Span> = found
+        .iter()
+        .filter(|it| it.rule == Rule::UnknownStage)
+        .filter_map(|it| top_of(document, it))
+        .map(whole)
+        .collect();
+    let has_bad_stage = first
+        .iter()
+        .filter_map(|it| top_of(document, it))
+        .any(|it| !matches!(it.name().value(), "sink" | "notify" | "server" | "route"));
+    if first.is_empty() && !is_blind && unknown.is_empty() {
         return;
     }
     let blamed: Vec<Span> = first.iter().filter_map(primary).collect();
@@ -29,12 +44,45 @@ pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagno
         let is_again = place.start < place.end && blamed.iter().any(|it| meets(it, &place));
         let own = || tops.iter().any(|(_, span)| meets(span, &place) && is_wrong(span));
         let is_slow = it.rule == Rule::TooSlow && (has_wrong_limits || own());
-        is_again || is_slow
+        let is_guess = match it.rule {
+            Rule::UnknownPath | Rule::UndeclaredPath | Rule::NotOneOf | Rule::AlwaysSame
+            | Rule::UnusedType => {
+                is_blind || has_bad_stage && it.message.contains("enrich.")
+            }
+            Rule::NotYetThere => unknown.iter().any(|it| meets(it, &place)),
+            _ => false,
+        };
+        let is_of_node = is_of_table(it.rule)
+            && innermost(document.nodes(), &place)
+                .is_some_and(|node| errors.iter().any(|it| is_own(node, it)));
+        is_again || is_slow || is_guess || is_of_node
     };
     let gone: Vec<bool> =
         found.iter().enumerate().map(|(at, it)| told <= at && follows(it)).collect();
     let mut gone = gone.into_iter();
     diagnostics.retain(|_| !gone.next().unwrap_or_default());
+}
+
+/// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.
+fn is_of_table(rule: Rule) -> bool {
+    ("E0010".."E0027").contains(&rule.code())
+}
+
+fn top_of<'d>(document: &'d KdlDocument, found: &Diagnostic) -> Option<&'d KdlNode> {
+    let place = primary(found).filter(|_| found.rule.severity() == Severity::Error)?;
+    document.nodes().iter().find(|it| meets(&whole(it), &place))
+}
+
+/// The deepest node that a place lies in.
+fn innermost<'d>(nodes: &'d [KdlNode], place: &Span) -> Option<&'d KdlNode> {
+    let node = nodes.iter().find(|it| meets(&whole(it), place))?;
+    let inside = node.children().map(KdlDocument::nodes).unwrap_or_default();
+    innermost(inside, place).or(Some(node))
+}
+
+/// Whether a place lies in a node itself, not in its block.
+fn is_own(node: &KdlNode, place: &Span) -> bool {
+    innermost(std::slice::from_ref(node), place).is_some_and(|it| std::ptr::eq(it, node))
 }
 
 fn primary(found: &Diagnostic) -> Option<Span> {

@@ -75,10 +75,16 @@ fn apart<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
     let start = one[..(0..=same).rev().find(|it| one.is_char_boundary(*it)).unwrap_or(0)]
         .rfind('\n')
         .map_or(0, |it| it + 1);
+    // With two lines before and behind, so that it is found again.
+    let start = (0..2).fold(start, |at, _| {
+        one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1)
+    });
     let (one, other) = (&one[start..], &other[start..]);
     let same = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     let end = one.len() - same;
-    let end = one[end..].find('\n').map_or(one.len(), |it| end + it);
+    let end = (0..3).fold(end, |at, _| {
+        one[(at + 1).min(one.len())..].find('\n').map_or(one.len(), |it| at + 1 + it)
+    });
     (&one[..end], &other[..other.len() - (one.len() - end)])
 }
 
@@ -86,6 +92,8 @@ struct Maker<'t> {
     text: &'t str,
     catalog: Catalog,
     top: usize,
+    /// Where the top node ends.
+    top_end: usize,
     made: BTreeMap<&'static str, Vec<Mistake>>,
 }
 
@@ -93,9 +101,10 @@ struct Maker<'t> {
 pub(super) fn every_mistake(text: &str) -> BTreeMap<&'static str, Vec<Mistake>> {
     let document = KdlDocument::parse_v2(text).expect("it is KDL");
     let mut maker =
-        Maker { text, catalog: Catalog::built_in(), top: 0, made: BTreeMap::new() };
+        Maker { text, catalog: Catalog::built_in(), top: 0, top_end: 0, made: BTreeMap::new() };
     for (top, node) in document.nodes().iter().enumerate() {
         maker.top = top;
+        maker.top_end = range(node.span()).end;
         maker.node(node, &[TOP], None);
     }
     maker.made
@@ -250,6 +259,10 @@ impl Maker<'_> {
             let open = whole.start + written.find('{').unwrap_or(0);
             self.make_all("a block without its end", name.start..open, vec![(end - 1..end, String::new())], true);
             self.make_all("a brace too many", name.start..end, vec![(end..end, " }".to_owned())], true);
+            let until = self.top_end;
+            if let Some(it) = self.made.get_mut("a brace too many").and_then(|it| it.last_mut()) {
+                it.place.end = until;
+            }
         }
         if is_line && node.entries().len() == 1 && node.children().is_none() && above.is_some_and(is_role) {
             let entry = &node.entries()[0];

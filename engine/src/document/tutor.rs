@@ -184,6 +184,10 @@ fn rest(
             Err(faults) => faults,
         };
         let Some(fault) = faults.into_iter().min_by_key(|it| it.start) else { break };
+        // Of a text that it gives up on altogether the parser blames the beginning.
+        if fault.start == 0 && !diagnostics.found().is_empty() {
+            return None;
+        }
         let span = visible(text, mended.clip(fault));
         if lines.insert(line_of(text, span.start)) {
             diagnostics

@@ -170,7 +170,7 @@ impl Texts {
         let file = &self.files[self.index(label.span.start)];
         let Some((_, meant)) = &file.written else { return true };
         let span = file.moved(&label.span);
-        let is_of_value = !found.rule.code().starts_with("E01");
+        let is_of_value = found.rule.code().starts_with("E00");
         !(meant.is_unclear(&span) || is_of_value && meant.is_edited(&span))
     }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::files::{Based, based};
 use crate::grammar;
 use crate::include::Texts;
-use kdl::KdlDocument;
+use kdl::{KdlDocument, KdlNode};
 use stages::catalog::Catalog;
 use stages::contract::Shape;
 use stages::diagnostic::Rule;
@@ -186,7 +186,12 @@ impl<'a> Read<'a> {
     /// The names of the nodes of these roles that are not among those that could be read.
     fn unread<'n>(&self, roles: &[&str], read: impl Iterator<Item = &'n Name>) -> Vec<Name> {
         let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
-        let nodes = roles.iter().flat_map(|it| self.all(it));
+        // A node whose role is misspelled has a name all the same.
+        let is_known = |it: &&KdlNode| grammar::TOP.iter().any(|row| row.name == it.name().value());
+        let nodes = self.document.nodes().iter().filter(|it| {
+            !is_known(it) || roles.contains(&it.name().value())
+        });
+        let nodes = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
         // Where the kind is none, the two may be swapped, or the kind left out.
         let kinds: Vec<&str> =
             Role::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();

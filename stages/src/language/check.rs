@@ -220,6 +220,9 @@ impl Walk<'_> {
             } else {
                 seen.push((name.value(), entry));
             }
+            if habits::quotes_of_property(self.diagnostics, entry) {
+                continue;
+            }
             // A name that was told of, as in `header Accept="…"`, is no property.
             if !is_told || row.props.iter().any(|it| it.name == name.value()) {
                 self.property(node, entry, name, row, groups, whole);
@@ -229,7 +232,9 @@ impl Walk<'_> {
         let has_slip = |name: &str| {
             let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
             let unknown = seen.iter().filter(|it| !known.contains(&it.0));
+            let block = node.children().map(KdlDocument::nodes).unwrap_or_default();
             unknown.clone().any(|it| unknown::is_meant(it.0, name, &known))
+                || block.iter().any(|it| it.name().value() == name)
         };
         let missing = row.props.iter().filter(|it| it.required && !is_given(it.name));
         for prop in missing.filter(|it| !is_told && !has_slip(it.name)) {

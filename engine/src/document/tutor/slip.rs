@@ -463,7 +463,13 @@ impl<'a> Statement<'a> {
                 format!("{} must be written in quotes", words::meant(plain)),
                 format!("\"{plain}\""),
             );
-            let help = format!("write `{}`", self.shown(index, &quoted));
+            let help = match self.word(0) {
+                // Never a guess: what is kept for too short a time is gone.
+                "keep" if !words::is_sure(word) => {
+                    "write `keep \"30d\"`; to keep everything, leave the rule out".to_owned()
+                }
+                _ => format!("write `{}`", self.shown(index, &quoted)),
+            };
             let label = "a bare word cannot start with a digit";
             let is_sure = words::is_sure(word) && !self.is_glued(index);
             let found = self

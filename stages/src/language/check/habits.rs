@@ -109,6 +109,11 @@ pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &
     true
 }
 
+/// `header='X-Id'` and `header=“X-Id”`: the quotes are letters of the value.
+pub(super) fn quotes_of_property(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
+    is_bare(entry) && entry.ty().is_none() && single_quotes(diagnostics, &[entry], entry)
+}
+
 fn is_operator(word: &str) -> bool {
     matches!(
         word,

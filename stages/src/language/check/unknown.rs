@@ -313,10 +313,11 @@ impl Walk<'_> {
 
 /// The word among these that is meant by one that is unknown.
 pub(super) fn meant_name(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    match meant(word, known, WORDS) {
+    let exact = known.iter().find(|it| **it == word).copied();
+    exact.or_else(|| match meant(word, known, WORDS) {
         Some(Meant::Surely(it) | Meant::Probably(it)) => Some(it),
-        _ => known.iter().find(|it| **it == word).copied(),
-    }
+        _ => None,
+    })
 }
 
 /// Whether an unknown word means this one of those that are known.
