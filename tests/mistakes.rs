@@ -52,6 +52,10 @@ impl Folder {
                 }
             }
         }
+        let tables = folder.path().join("pipelines/tables");
+        std::fs::create_dir_all(&tables).expect("it is made");
+        let owners = "door,name,phone\nfront,Ines,1\n";
+        std::fs::write(tables.join("owners.csv"), owners).expect("it writes");
         let sample = root().join("tests/mistakes/sample.kdl");
         std::fs::copy(sample, folder.path().join("pipelines/sample.kdl")).expect("it is copied");
         Folder { folder }

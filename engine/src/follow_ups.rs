@@ -27,7 +27,8 @@ pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagno
     if first.is_empty() && !is_blind && unknown.is_empty() {
         return;
     }
-    let blamed: Vec<Span> = first.iter().filter_map(primary).collect();
+    let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
+    let blamed: Vec<Span> = first.iter().filter_map(primary).chain(edits).collect();
     let errors: Vec<Span> = first
         .iter()
         .filter(|it| it.rule.severity() == Severity::Error)
@@ -43,7 +44,12 @@ pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagno
         let Some(place) = primary(it) else { return false };
         let is_again = place.start < place.end && blamed.iter().any(|it| meets(it, &place));
         let own = || tops.iter().any(|(_, span)| meets(span, &place) && is_wrong(span));
-        let is_slow = it.rule == Rule::TooSlow && (has_wrong_limits || own());
+        let is_slow = it.rule == Rule::TooSlow && has_wrong_limits;
+        let node = innermost(document.nodes(), &place);
+        let is_touched = || {
+            node.is_some_and(|node| first.iter().filter_map(primary).any(|it| is_own(node, &it)))
+        };
+        let is_absent = is_of_absence(it.rule) && (own() || is_touched());
         let is_guess = match it.rule {
             Rule::UnknownPath | Rule::UndeclaredPath | Rule::NotOneOf | Rule::AlwaysSame
             | Rule::UnusedType => {
@@ -53,14 +59,19 @@ pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagno
             _ => false,
         };
         let is_of_node = is_of_table(it.rule)
-            && innermost(document.nodes(), &place)
-                .is_some_and(|node| errors.iter().any(|it| is_own(node, it)));
-        is_again || is_slow || is_guess || is_of_node
+            && node.is_some_and(|node| errors.iter().any(|it| is_own(node, it)));
+        is_again || is_slow || is_absent || is_guess || is_of_node
     };
     let gone: Vec<bool> =
         found.iter().enumerate().map(|(at, it)| told <= at && follows(it)).collect();
     let mut gone = gone.into_iter();
     diagnostics.retain(|_| !gone.next().unwrap_or_default());
+}
+
+/// Rules about what is not in a node, or comes to nothing there: it may be there and misspelled.
+fn is_of_absence(rule: Rule) -> bool {
+    let is_missing = matches!(rule, Rule::MissingNode | Rule::MissingArgument);
+    is_missing || matches!(rule.code(), "W0207" | "W0208" | "W0303" | "W0503" | "W0504")
 }
 
 /// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.

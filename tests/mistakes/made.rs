@@ -175,7 +175,19 @@ impl Maker<'_> {
         }
         self.arguments(node, row, &arguments);
         self.whole(node, row, above);
-        for child in node.children().map(KdlDocument::nodes).unwrap_or_default() {
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        for pair in children.windows(2) {
+            let is_one = pair.iter().all(|it| it.children().is_none() && !it.entries().is_empty());
+            let last = pair[0].entries().last().map(|it| range(it.span()));
+            let (Some(last), begin) = (last, range(pair[1].name().span()).start) else { continue };
+            let between = &self.text[last.end..begin];
+            let is_list = rows_of(&inside, pair[0].name().value())
+                .is_none_or(|it| it.args.last().is_none_or(|it| !matches!(it.arity, Arity::One)) || last_is_text(it));
+            if is_one && between.trim().is_empty() && !is_list {
+                self.make("two nodes on one line", last.clone(), last.end..begin, " ");
+            }
+        }
+        for child in children {
             self.node(child, &inside, Some(node));
         }
     }
@@ -207,6 +219,9 @@ impl Maker<'_> {
             self.make("a name of a property with a slip", span.clone(), span.clone(), it);
         }
         let whole = range(entry.span());
+        if is_required && row.args.is_empty() && node.entries().len() == 1 {
+            self.make("a property without its name", whole.clone(), whole.start..span.end + 1, "");
+        }
         if is_required {
             let before = self.text[..whole.start].trim_end_matches([' ', '\t', '\\', '\n']).len();
             self.make("a property left out", range(node.name().span()), before..whole.end, "");
@@ -231,6 +246,12 @@ impl Maker<'_> {
             if node.children().is_none() {
                 self.make("an equals sign behind a name", name.clone(), name.end..name.end, " =");
             }
+        }
+        if let (2, [first, second]) = (row.args.len(), given)
+            && row.name == "header"
+        {
+            let (one, other) = (range(first.span()), range(second.span()));
+            self.make("a name as a property", one.clone(), one.end..other.start, "=");
         }
         let is_list = takes_more && row.args.len() == 1 && 1 < given.len();
         if is_list && node.entries().len() == given.len() {
@@ -279,7 +300,14 @@ impl Maker<'_> {
     }
 
     fn value(&mut self, entry: &KdlEntry, ty: Type, row: &Node) {
-        if entry.ty().is_some() {
+        if let Some(annotation) = entry.ty() {
+            let span = range(annotation.span());
+            if let Some(it) = slip(annotation.value(), &["env", "file", "param"]) {
+                self.make("an annotation with a slip", span.clone(), span.clone(), it);
+            }
+            if annotation.value() == "env" {
+                self.make("an annotation with a slip", span.clone(), span.clone(), "evn");
+            }
             return;
         }
         let whole = range(entry.span());
@@ -294,6 +322,13 @@ impl Maker<'_> {
                 }
                 let upper = word.to_uppercase();
                 self.make("a word in capitals", span.clone(), span.clone(), upper);
+            }
+            (Type::Zone, KdlValue::String(word)) => {
+                let other = word.replace("Berlin", "Berlni");
+                self.make("a zone with a slip", span.clone(), span.clone(), format!("\"{other}\""));
+            }
+            (Type::Bool, KdlValue::Bool(it)) => {
+                self.make("a bare true or false", span.clone(), span.clone(), it.to_string());
             }
             (Type::Ref, KdlValue::String(word)) => {
                 self.make("an unknown name", span.clone(), span.clone(), format!("{word}-x"));
@@ -322,6 +357,9 @@ impl Maker<'_> {
             (Type::Expr(_), KdlValue::String(it)) if inner.is_some() => self.expression(&span, it),
             (Type::Template(_), KdlValue::String(it)) if inner.is_some() => self.template(&span, it),
             (Type::Path | Type::Url | Type::Socket, KdlValue::String(it)) if inner.is_some() => {
+                if let Some(name) = it.strip_suffix(".json") {
+                    self.make("a file that is not there", span.clone(), span.clone(), format!("\"{name}x.json\""));
+                }
                 if it.starts_with('/') || it.starts_with("..") {
                     self.make("a path without quotes", span.clone(), span.clone(), it.clone());
                 }
@@ -329,7 +367,14 @@ impl Maker<'_> {
             }
             _ => {}
         }
+        let raw = written.strip_prefix("#\"").filter(|it| !it.contains('\n') && it.ends_with("\"#"));
+        if raw.is_some() {
+            self.make("a raw text of version 1", span.clone(), span.clone(), format!("r{written}"));
+        }
         if let Some(inner) = inner {
+            if !inner.contains(['\'', '{']) {
+                self.make("a raw text of version 1", span.clone(), span.clone(), format!("r\"{inner}\""));
+            }
             self.quotes(&span, inner);
         }
     }
@@ -351,6 +396,9 @@ impl Maker<'_> {
             self.make("an expression without quotes", span.clone(), span.clone(), it.replace('\'', "\""));
             self.make("one equals sign", span.clone(), span.clone(), format!("\"{}\"", it.replacen("==", "=", 1)));
             self.make("a template for a condition", span.clone(), span.clone(), format!("\"{{{{ {it} }}}}\""));
+        }
+        if it.contains("param.loud") {
+            self.make("a parameter with a slip", span.clone(), span.clone(), format!("\"{}\"", it.replacen("param.loud", "param.luod", 1)));
         }
         if it.contains(" && ") {
             self.make("and", span.clone(), span.clone(), format!("\"{}\"", it.replacen("&&", "and", 1)));
@@ -383,6 +431,10 @@ impl Maker<'_> {
             }
         }
     }
+}
+
+fn rows_of(groups: &[&'static [Node]], name: &str) -> Option<&'static Node> {
+    groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
 }
 
 fn is_role(node: &KdlNode) -> bool {

@@ -72,7 +72,9 @@ fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
     let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
     while let Some(token) = rest.next() {
-        let is_value = joined.last().is_some_and(|it| matches!(it.kind, Kind::Word | Kind::Equals));
+        let is_value = joined.last().is_some_and(|it| {
+            matches!(it.kind, Kind::Word | Kind::Equals | Kind::Text | Kind::Raw)
+        });
         let behind = &text[token.span.start..];
         let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
         let is_begin = line.starts_with("{{") && is_value;

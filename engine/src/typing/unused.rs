@@ -20,7 +20,10 @@ pub(super) fn params(
 ) {
     // A slip of a name leaves its parameter unread, and was told.
     let is_slip = |it: &stages::diagnostic::Diagnostic| {
-        it.rule == Rule::UnknownParam || it.message.contains("`param.")
+        it.rule == Rule::UnknownParam
+            || it.message.contains("`param.")
+            // What is missing or misspelled may be what reads it.
+            || ("E0010".."E0019").contains(&it.rule.code()) && it.rule != Rule::WrongArgument
     };
     if diagnostics.found().iter().any(is_slip) {
         return;

@@ -9,7 +9,7 @@ mod unknown;
 
 pub use scalars::{as_name, is_name};
 
-use super::place::{entry_span, name_span};
+use super::place::{entry_span, name_span, value_span};
 use super::table::{Arity, KindRow, Node, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::spanned::Span;
@@ -68,7 +68,7 @@ pub fn check_file(
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut walk = Walk { top, kinds, diagnostics, beside: Vec::new() };
+    let mut walk = Walk { top, kinds, diagnostics, beside: Vec::new(), joined: Vec::new() };
     // What is missing in a file is missing at its beginning.
     let start = document.span().offset();
     let first = document.nodes().first().map(|it| name_span(it.name()));
@@ -82,6 +82,8 @@ struct Walk<'a> {
     diagnostics: &'a mut Diagnostics,
     /// What may stand beside the node that is looked at.
     beside: Vec<&'static [Node]>,
+    /// Nodes that stand on the line of the one before them, as its arguments.
+    joined: Vec<&'static str>,
 }
 
 type Groups = [&'static [Node]];
@@ -129,6 +131,7 @@ impl Walk<'_> {
             }
             self.beside = groups.to_vec();
             self.node(node, row);
+            slips.append(&mut self.joined);
         }
         for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
             // One that is misspelled, or written as a property, was told.
@@ -156,6 +159,7 @@ impl Walk<'_> {
         if is_told {
             return;
         }
+        let joined = std::mem::take(&mut self.joined);
         let as_properties = self.written_as_properties(node, row, &groups);
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         let is_known_kind = role.is_none() || whole.contains(' ');
@@ -173,6 +177,7 @@ impl Walk<'_> {
                 as_properties,
             );
         }
+        self.joined = joined;
     }
 
     fn top_row(&self, name: &str) -> *const Node {
@@ -194,7 +199,9 @@ impl Walk<'_> {
     fn entries(&mut self, node: &KdlNode, row: &'static Node, groups: &Groups, whole: &str) {
         let arguments: Vec<&KdlEntry> =
             node.entries().iter().filter(|it| it.name().is_none()).collect();
-        if habits::open_expression(self.diagnostics, row, node) {
+        if self.two_on_one_line(node, row, &arguments)
+            || habits::open_expression(self.diagnostics, row, node)
+        {
             return;
         }
         let told = self.diagnostics.found().len();
@@ -252,7 +259,10 @@ impl Walk<'_> {
                 None => match row.args.last() {
                     Some(arg) if matches!(arg.arity, Arity::Some | Arity::Any) => arg,
                     _ => {
-                        self.one_too_many(node, row, given, index, whole);
+                        self.diagnostics
+                            .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
+                            .at(value_span(entry), "one too many")
+                            .help(format!("write `{}`", usage(row)));
                         return;
                     }
                 },
@@ -287,7 +297,8 @@ impl Walk<'_> {
             scalars::check(self.diagnostics, node, entry, ty, word, whole);
             return;
         }
-        if matches!(word, "default" | "optional") && scalars::has_outside(node) {
+        let is_annotated = node.entries().iter().any(|it| it.ty().is_some());
+        if matches!(word, "default" | "optional") && is_annotated {
             return;
         }
         let misplaced = Misplaced { node, entry, name, row, groups, whole };

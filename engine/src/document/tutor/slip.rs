@@ -212,6 +212,9 @@ impl<'a> Statement<'a> {
     /// `when event.type == "x"`.
     fn expression(&mut self) -> bool {
         let Some(start) = phrase::expression(self.text, self.tokens) else { return false };
+        if self.word(start).starts_with(words::is_quote) {
+            return self.printed_quotes(start);
+        }
         let span = self.tail(start);
         let written = &self.text[span.clone()];
         let quoted = phrase::quoted_expression(written);
@@ -290,6 +293,10 @@ impl<'a> Statement<'a> {
                 return self.behind_text(index);
             }
             Kind::Raw => return self.behind_text(index),
+            Kind::Template if word.starts_with('\'') => return self.single_quotes(index),
+            Kind::Template if word.starts_with(words::is_quote) => {
+                return self.printed_quotes(index);
+            }
             Kind::Template => return self.template(index),
             Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
             Kind::Word => return self.bare(index),

@@ -209,7 +209,7 @@ impl Statement<'_> {
     }
 
     /// `“text”`.
-    fn printed_quotes(&mut self, index: usize) -> bool {
+    pub(super) fn printed_quotes(&mut self, index: usize) -> bool {
         let start = self.tokens[index].span.start;
         let line = &self.text[self.tail(index)];
         let mut behind = line.char_indices().skip(1);

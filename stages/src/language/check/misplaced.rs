@@ -1,9 +1,9 @@
 //! What stands in the wrong form in its place: properties in a block, names as properties, two
 //! nodes on one line.
 
-use super::super::place::{entry_span, is_bare, name_span, value_span, written};
+use super::super::place::{entry_span, is_bare, name_span, value_span};
 use super::super::table::{Arity, Node, Type};
-use super::{Groups, Role, Walk, find, scalars, unknown, usage};
+use super::{Groups, Role, Walk, find, scalars, unknown};
 use crate::diagnostic::{Rule, may_be_secret_name};
 use kdl::{KdlEntry, KdlNode};
 
@@ -136,29 +136,31 @@ impl Walk<'_> {
         true
     }
 
-    /// An argument that a node does not take.
-    pub(super) fn one_too_many(
+    /// `path "/live" heartbeat "15s"`: an argument too many that is another node's name.
+    pub(super) fn two_on_one_line(
         &mut self,
         node: &KdlNode,
-        row: &Node,
+        row: &'static Node,
         given: &[&KdlEntry],
-        index: usize,
-        whole: &str,
-    ) {
-        let entry = given[index];
-        let word = entry.value().as_string().filter(|_| is_bare(entry) && entry.ty().is_none());
-        let another = word.and_then(|it| find(&self.beside, it));
-        let at = value_span(entry);
-        let (Some(another), true) = (another, 0 < index || row.args.is_empty()) else {
-            self.diagnostics
-                .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
-                .at(at, "one too many")
-                .help(format!("write `{}`", usage(row)));
-            return;
+    ) -> bool {
+        let takes_more =
+            row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
+        if takes_more {
+            return false;
+        }
+        let mut further = given.iter().enumerate().skip(row.args.len().max(1));
+        let Some((entry, another)) = further.find_map(|(_, entry)| {
+            let word = entry.value().as_string().filter(|_| is_bare(entry) && entry.ty().is_none());
+            Some((*entry, find(&self.beside, word?)?))
+        }) else {
+            return false;
         };
-        let before: String = given[..index].iter().map(|it| format!(" {}", written(it))).collect();
-        let rest = node.entries().iter().filter(|it| at.end <= entry_span(it).start);
-        let rest: String = rest.map(|it| format!(" {}", it.to_string().trim())).collect();
+        let at = value_span(entry);
+        let shown = |it: &KdlEntry| format!(" {}", it.to_string().trim());
+        let (before, rest): (Vec<&KdlEntry>, Vec<&KdlEntry>) =
+            node.entries().iter().partition(|it| entry_span(it).end <= at.start);
+        let before: String = before.into_iter().map(shown).collect();
+        let rest: String = rest.into_iter().skip(1).map(shown).collect();
         let text = self.diagnostics.source().text.get(..at.start).unwrap_or_default();
         let blank = text.trim_end_matches([' ', '\t']).len()..at.start;
         self.diagnostics
@@ -166,6 +168,8 @@ impl Walk<'_> {
             .at(at, "another node begins here")
             .help(format!("write `{}{before}; {}{rest}`", row.name, another.name))
             .fix(blank, "; ");
+        self.joined.push(another.name);
+        true
     }
 
     /// Whether the kind of a node was told of, so that what is missing behind it is not.
