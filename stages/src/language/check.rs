@@ -111,7 +111,7 @@ impl Walk<'_> {
         known: Known<'_>,
         whole: &str,
         place: Span,
-        mut slips: Vec<&str>,
+        mut slips: Vec<&'static str>,
     ) {
         let groups = known.0;
         let mut firsts: BTreeMap<&str, &KdlNode> = BTreeMap::new();
