@@ -83,8 +83,7 @@ fn expanded(path: &Path, text: &str) -> Option<String> {
     let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
     let (place, catalog) = (Place::of(path, None, None), Catalog::built_in());
     let (loaded, read) = load::read(&source, &place, &[], &catalog, &Full);
-    read.filter(|_| loaded.diagnostics.is_empty())
-        .map(|it| expand::expand(&it, &catalog).kdl())
+    read.filter(|_| loaded.diagnostics.is_empty()).map(|it| expand::expand(&it, &catalog).kdl())
 }
 
 /// One or two mistakes in a file.
@@ -103,7 +102,7 @@ impl<'r> Case<'r> {
             &sort[dice.usize(..sort.len())]
         };
         let mut mistakes = vec![pick(dice)];
-        if index % 3 == 0 {
+        if index.is_multiple_of(3) {
             let other = (0..50).map(|_| pick(dice)).find(|it| it.goes_with(mistakes[0]));
             mistakes.extend(other);
         }

@@ -87,10 +87,7 @@ fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> 
     read_text(text, diagnostics).filter(|it| it.1.is_none()).map(|it| it.0)
 }
 
-fn read_text(
-    text: &str,
-    diagnostics: &mut Diagnostics,
-) -> Option<(KdlDocument, Option<Meant>)> {
+fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, Option<Meant>)> {
     let is_sound = limits(text, diagnostics)?;
     if tutor::is_foreign(text, diagnostics) {
         return None;

@@ -1,77 +1,139 @@
 //! What follows from a mistake that was told: one mistake, one report.
 
+use crate::grammar;
 use kdl::{KdlDocument, KdlNode};
 use stages::diagnostic::{Diagnostic, Diagnostics, Rule, Severity};
+use stages::language::nearest;
 use stages::spanned::Span;
+use std::collections::HashSet;
 
 /// Takes out what was found after the first `told` findings, which are those of single values,
 /// and is only said because one of these is wrong.
 pub(crate) fn drop(document: &KdlDocument, told: usize, diagnostics: &mut Diagnostics) {
-    let found = diagnostics.found();
-    let first = &found[..told.min(found.len())];
-    // Which types of events there are, and what they hold, is known from these.
-    let is_blind = found.iter().any(|it| it.rule == Rule::BadSchema)
-        || first.iter().filter_map(|it| top_of(document, it)).any(|it| {
-            matches!(it.name().value(), "source" | "validate")
-        });
-    let unknown: Vec<Span> = found
-        .iter()
-        .filter(|it| it.rule == Rule::UnknownStage)
-        .filter_map(|it| top_of(document, it))
-        .map(whole)
-        .collect();
-    let has_bad_stage = first
-        .iter()
-        .filter_map(|it| top_of(document, it))
-        .any(|it| !matches!(it.name().value(), "sink" | "notify" | "server" | "route"));
-    if first.is_empty() && !is_blind && unknown.is_empty() {
+    if diagnostics.found().is_empty() {
         return;
     }
-    let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
-    let blamed: Vec<Span> = first.iter().filter_map(primary).chain(edits).collect();
-    let errors: Vec<Span> = first
-        .iter()
-        .filter(|it| it.rule.severity() == Severity::Error)
-        .filter_map(primary)
-        .collect();
-    let tops: Vec<(&KdlNode, Span)> = document.nodes().iter().map(|it| (it, whole(it))).collect();
-    let is_wrong = |span: &Span| errors.iter().any(|it| meets(it, span));
-    // How long a stage may take depends on all of these.
-    let has_wrong_limits = tops.iter().any(|(node, span)| {
-        matches!(node.name().value(), "limits" | "policy" | "defaults") && is_wrong(span)
-    });
-    let follows = |it: &Diagnostic| {
-        let Some(place) = primary(it) else { return false };
-        let is_again = place.start < place.end && blamed.iter().any(|it| meets(it, &place));
-        let own = || tops.iter().any(|(_, span)| meets(span, &place) && is_wrong(span));
-        let is_slow = it.rule == Rule::TooSlow && has_wrong_limits;
-        let node = innermost(document.nodes(), &place);
-        let is_touched = || {
-            node.is_some_and(|node| first.iter().filter_map(primary).any(|it| is_own(node, &it)))
-        };
-        let is_absent = is_of_absence(it.rule) && (own() || is_touched());
-        let is_guess = match it.rule {
-            Rule::UnknownPath | Rule::UndeclaredPath | Rule::NotOneOf | Rule::AlwaysSame
-            | Rule::UnusedType => {
-                is_blind || has_bad_stage && it.message.contains("enrich.")
-            }
-            Rule::NotYetThere => unknown.iter().any(|it| meets(it, &place)),
-            _ => false,
-        };
-        let is_of_node = is_of_table(it.rule)
-            && node.is_some_and(|node| errors.iter().any(|it| is_own(node, it)));
-        is_again || is_slow || is_absent || is_guess || is_of_node
+    let mistakes = Mistakes::of(document, told, diagnostics);
+    let follows = |(at, it): (usize, &Diagnostic)| {
+        told <= at && mistakes.explain(it) || is_given(document, it)
     };
-    let gone: Vec<bool> =
-        found.iter().enumerate().map(|(at, it)| told <= at && follows(it)).collect();
+    let gone: Vec<bool> = diagnostics.found().iter().enumerate().map(follows).collect();
     let mut gone = gone.into_iter();
     diagnostics.retain(|_| !gone.next().unwrap_or_default());
 }
 
+/// What was told of single values, and where.
+struct Mistakes<'d> {
+    document: &'d KdlDocument,
+    /// What was blamed, and what a repair of it would replace.
+    blamed: Vec<Span>,
+    /// The nodes whose own line is wrong: those with errors, and those with anything.
+    wrong: HashSet<*const KdlNode>,
+    touched: HashSet<*const KdlNode>,
+    /// The top nodes in which something is an error, is not called what it should be, or names a
+    /// stage that does not exist.
+    wrong_tops: HashSet<*const KdlNode>,
+    loose_tops: HashSet<*const KdlNode>,
+    waiting_tops: HashSet<*const KdlNode>,
+    /// The words that are not what they should be.
+    slips: Vec<String>,
+    /// Which types of events there are, and what they hold, is not known.
+    is_blind: bool,
+    /// What stages add is not known.
+    has_bad_stage: bool,
+    /// How long a stage may take is not known.
+    has_wrong_limits: bool,
+}
+
+impl<'d> Mistakes<'d> {
+    fn of(document: &'d KdlDocument, told: usize, diagnostics: &Diagnostics) -> Self {
+        let (found, text) = (diagnostics.found(), &diagnostics.source().text);
+        let first = &found[..told.min(found.len())];
+        let errors =
+            || first.iter().filter(|it| it.rule.severity() == Severity::Error).filter_map(primary);
+        let loose = || first.iter().filter(|it| ("E0010".."E0016").contains(&it.rule.code()));
+        let tops = |places: &mut dyn Iterator<Item = Span>| -> HashSet<*const KdlNode> {
+            places.filter_map(|it| top(document, &it)).map(std::ptr::from_ref).collect()
+        };
+        let own = |places: &mut dyn Iterator<Item = Span>| -> HashSet<*const KdlNode> {
+            let nodes = places.filter_map(|it| innermost(document.nodes(), &it));
+            nodes.map(std::ptr::from_ref).collect()
+        };
+        let wrong_roles: HashSet<&str> =
+            errors().filter_map(|it| top(document, &it)).map(|it| it.name().value()).collect();
+        let has = |roles: &[&str]| roles.iter().any(|it| wrong_roles.contains(it));
+        let waiting = found.iter().filter(|it| it.rule == Rule::UnknownStage);
+        let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
+        let ends = ["sink", "notify", "server", "route"];
+        Mistakes {
+            document,
+            blamed: first.iter().filter_map(primary).chain(edits).collect(),
+            wrong: own(&mut errors()),
+            touched: own(&mut first.iter().filter_map(primary)),
+            wrong_tops: tops(&mut errors()),
+            loose_tops: tops(&mut loose().filter_map(primary)),
+            waiting_tops: tops(&mut waiting.filter_map(primary)),
+            slips: loose().filter_map(|it| text.get(primary(it)?)).map(str::to_owned).collect(),
+            is_blind: has(&["source", "validate"])
+                || found.iter().any(|it| it.rule == Rule::BadSchema),
+            has_bad_stage: wrong_roles.iter().any(|it| !ends.contains(it)),
+            has_wrong_limits: has(&["limits", "policy", "defaults"]),
+        }
+    }
+
+    /// Whether a finding follows from one of them.
+    fn explain(&self, found: &Diagnostic) -> bool {
+        let Some(place) = primary(found) else { return false };
+        if place.start < place.end && self.blamed.iter().any(|it| meets(it, &place)) {
+            return true;
+        }
+        let holds = |nodes: &HashSet<*const KdlNode>, node: Option<&KdlNode>| {
+            node.is_some_and(|it| nodes.contains(&std::ptr::from_ref(it)))
+        };
+        let top = top(self.document, &place);
+        let node = innermost(self.document.nodes(), &place);
+        let is_wrong = holds(&self.wrong_tops, top);
+        match found.rule {
+            Rule::TooSlow => self.has_wrong_limits || is_wrong,
+            Rule::MissingNode | Rule::MissingArgument => {
+                is_wrong && self.slips.iter().any(|it| is_named(it, &found.message))
+            }
+            Rule::NotYetThere => is_wrong || holds(&self.waiting_tops, top),
+            rule if is_of_absence(rule) => {
+                holds(&self.loose_tops, top) || holds(&self.touched, node)
+            }
+            rule if is_of_typing(rule) => {
+                let reads_stage = self.has_bad_stage && found.message.contains("enrich.");
+                self.is_blind && rule != Rule::NeverCompare
+                    || reads_stage
+                    || holds(&self.wrong, node)
+            }
+            rule => is_of_table(rule) && holds(&self.wrong, node),
+        }
+    }
+}
+
 /// Rules about what is not in a node, or comes to nothing there: it may be there and misspelled.
 fn is_of_absence(rule: Rule) -> bool {
-    let is_missing = matches!(rule, Rule::MissingNode | Rule::MissingArgument);
-    is_missing || matches!(rule.code(), "W0207" | "W0208" | "W0303" | "W0503" | "W0504")
+    matches!(rule.code(), "W0207" | "W0208" | "W0503" | "W0504")
+}
+
+/// Rules of what a value may be: of a node that is wrong they see what was not meant.
+fn is_of_typing(rule: Rule) -> bool {
+    matches!(rule.code(), "E0104" | "E0108" | "E0109" | "W0104" | "W0109" | "W0304")
+}
+
+/// Whether a finding misses a parameter that a misspelled node gives.
+fn is_given(document: &KdlDocument, found: &Diagnostic) -> bool {
+    let unknown = document.nodes().iter().filter(|it| {
+        let name = it.name().value();
+        !grammar::TOP.iter().any(|row| row.name == name)
+            && nearest(name.trim_end_matches(':'), ["param"]).is_some()
+    });
+    let names = unknown.filter_map(|it| it.entries().first()?.value().as_string());
+    let has = |name: &str| found.message.contains(&name.replace('-', "_"));
+    matches!(found.rule, Rule::UnknownParam | Rule::UnknownPath)
+        && names.into_iter().any(|it| has(it) || found.message.contains(it))
 }
 
 /// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.
@@ -79,9 +141,14 @@ fn is_of_table(rule: Rule) -> bool {
     ("E0010".."E0027").contains(&rule.code())
 }
 
-fn top_of<'d>(document: &'d KdlDocument, found: &Diagnostic) -> Option<&'d KdlNode> {
-    let place = primary(found).filter(|_| found.rule.severity() == Severity::Error)?;
-    document.nodes().iter().find(|it| meets(&whole(it), &place))
+/// Whether a misspelled name may be one that a message has in backticks.
+fn is_named(slip: &str, message: &str) -> bool {
+    let names = message.split('`').skip(1).step_by(2).map(|it| it.trim_end_matches('='));
+    nearest(slip.trim_end_matches([':', '=']), names).is_some()
+}
+
+fn top<'d>(document: &'d KdlDocument, place: &Span) -> Option<&'d KdlNode> {
+    document.nodes().iter().find(|it| meets(&whole(it), place))
 }
 
 /// The deepest node that a place lies in.
@@ -89,11 +156,6 @@ fn innermost<'d>(nodes: &'d [KdlNode], place: &Span) -> Option<&'d KdlNode> {
     let node = nodes.iter().find(|it| meets(&whole(it), place))?;
     let inside = node.children().map(KdlDocument::nodes).unwrap_or_default();
     innermost(inside, place).or(Some(node))
-}
-
-/// Whether a place lies in a node itself, not in its block.
-fn is_own(node: &KdlNode, place: &Span) -> bool {
-    innermost(std::slice::from_ref(node), place).is_some_and(|it| std::ptr::eq(it, node))
 }
 
 fn primary(found: &Diagnostic) -> Option<Span> {

@@ -45,7 +45,8 @@ impl Mistake {
 
 /// The text with these mistakes.
 pub(super) fn with(right: &str, mistakes: &[&Mistake]) -> String {
-    let mut edits: Vec<&(Range<usize>, String)> = mistakes.iter().flat_map(|it| &it.edits).collect();
+    let mut edits: Vec<&(Range<usize>, String)> =
+        mistakes.iter().flat_map(|it| &it.edits).collect();
     edits.sort_by_key(|it| std::cmp::Reverse(it.0.start));
     let mut text = right.to_owned();
     for (span, new) in edits {
@@ -59,7 +60,8 @@ pub(super) fn with(right: &str, mistakes: &[&Mistake]) -> String {
 pub(super) fn undone(fixed: &str, wrong: &str, right: &str, mistakes: &[&Mistake]) -> String {
     let mut text = fixed.to_owned();
     for mistake in mistakes {
-        let others: Vec<&Mistake> = mistakes.iter().copied().filter(|it| it.what != mistake.what).collect();
+        let others: Vec<&Mistake> =
+            mistakes.iter().copied().filter(|it| it.what != mistake.what).collect();
         let without = with(right, &others);
         let (own, meant) = apart(wrong, &without);
         if !own.is_empty() && text.matches(own).count() == 1 {
@@ -76,9 +78,8 @@ fn apart<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
         .rfind('\n')
         .map_or(0, |it| it + 1);
     // With two lines before and behind, so that it is found again.
-    let start = (0..2).fold(start, |at, _| {
-        one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1)
-    });
+    let start =
+        (0..2).fold(start, |at, _| one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1));
     let (one, other) = (&one[start..], &other[start..]);
     let same = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     let end = one.len() - same;
@@ -128,7 +129,13 @@ fn slip(word: &str, known: &[&str]) -> Option<String> {
 }
 
 impl Maker<'_> {
-    fn make(&mut self, sort: &'static str, place: Range<usize>, span: Range<usize>, text: impl Into<String>) {
+    fn make(
+        &mut self,
+        sort: &'static str,
+        place: Range<usize>,
+        span: Range<usize>,
+        text: impl Into<String>,
+    ) {
         self.make_all(sort, place, vec![(span, text.into())], false);
     }
 
@@ -160,7 +167,8 @@ impl Maker<'_> {
         if let Some(role) = role {
             inside.extend(self.role(node, role));
         }
-        let arguments: Vec<&KdlEntry> = node.entries().iter().filter(|it| it.name().is_none()).collect();
+        let arguments: Vec<&KdlEntry> =
+            node.entries().iter().filter(|it| it.name().is_none()).collect();
         for (index, entry) in arguments.iter().enumerate() {
             let last = row.args.last().filter(|it| matches!(it.arity, Arity::Some | Arity::Any));
             let Some(arg) = row.args.get(index).or(last) else { continue };
@@ -169,7 +177,13 @@ impl Maker<'_> {
             }
         }
         for entry in node.entries() {
-            let Some(prop) = row.props.iter().find(|it| entry.name().is_some_and(|name| name.value() == it.name)) else { continue };
+            let Some(prop) = row
+                .props
+                .iter()
+                .find(|it| entry.name().is_some_and(|name| name.value() == it.name))
+            else {
+                continue;
+            };
             self.value(entry, prop.ty, row);
             self.property(node, entry, row, prop.required);
         }
@@ -181,8 +195,9 @@ impl Maker<'_> {
             let last = pair[0].entries().last().map(|it| range(it.span()));
             let (Some(last), begin) = (last, range(pair[1].name().span()).start) else { continue };
             let between = &self.text[last.end..begin];
-            let is_list = rows_of(&inside, pair[0].name().value())
-                .is_none_or(|it| it.args.last().is_none_or(|it| !matches!(it.arity, Arity::One)) || last_is_text(it));
+            let is_list = rows_of(&inside, pair[0].name().value()).is_none_or(|it| {
+                it.args.last().is_none_or(|it| !matches!(it.arity, Arity::One)) || last_is_text(it)
+            });
             if is_one && between.trim().is_empty() && !is_list {
                 self.make("two nodes on one line", last.clone(), last.end..begin, " ");
             }
@@ -234,7 +249,8 @@ impl Maker<'_> {
     fn arguments(&mut self, node: &KdlNode, row: &Node, given: &[&KdlEntry]) {
         let name = range(node.name().span());
         let Some(last) = given.last().map(|it| range(it.span())) else { return };
-        let takes_more = row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
+        let takes_more =
+            row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
         if !takes_more && row.args.len() == given.len() && !last_is_text(row) {
             self.make("an argument too many", last.clone(), last.end..last.end, " 7");
         }
@@ -278,17 +294,33 @@ impl Maker<'_> {
         let closes = self.text[..end].ends_with('}') && written.contains('\n');
         if closes && node.children().is_some() {
             let open = whole.start + written.find('{').unwrap_or(0);
-            self.make_all("a block without its end", name.start..open, vec![(end - 1..end, String::new())], true);
-            self.make_all("a brace too many", name.start..end, vec![(end..end, " }".to_owned())], true);
+            self.make_all(
+                "a block without its end",
+                name.start..open,
+                vec![(end - 1..end, String::new())],
+                true,
+            );
+            self.make_all(
+                "a brace too many",
+                name.start..end,
+                vec![(end..end, " }".to_owned())],
+                true,
+            );
             let until = self.top_end;
             if let Some(it) = self.made.get_mut("a brace too many").and_then(|it| it.last_mut()) {
                 it.place.end = until;
             }
         }
-        if is_line && node.entries().len() == 1 && node.children().is_none() && above.is_some_and(is_role) {
+        if is_line
+            && node.entries().len() == 1
+            && node.children().is_none()
+            && above.is_some_and(is_role)
+        {
             let entry = &node.entries()[0];
             let above = above.map(|it| it.entries().iter().map(|it| range(it.span()).end).max());
-            let (Some(Some(head)), None, true) = (above, entry.name(), entry.ty().is_none()) else { return };
+            let (Some(Some(head)), None, true) = (above, entry.name(), entry.ty().is_none()) else {
+                return;
+            };
             let value = &self.text[range(entry.span())];
             let property = format!(" {}={value}", row.name);
             let edits = vec![(head..head, property), (whole.start..end, String::new())];
@@ -340,25 +372,70 @@ impl Maker<'_> {
                     self.make("a number out of range", span.clone(), span.clone(), "-3");
                 }
             }
+            _ => self.long_value(&span, entry.value(), (ty, row), inner.is_some()),
+        }
+        let raw =
+            written.strip_prefix("#\"").filter(|it| !it.contains('\n') && it.ends_with("\"#"));
+        if raw.is_some() {
+            self.make("a raw text of version 1", span.clone(), span.clone(), format!("r{written}"));
+        }
+        if let Some(inner) = inner {
+            if !inner.contains(['\'', '{']) {
+                self.make(
+                    "a raw text of version 1",
+                    span.clone(),
+                    span.clone(),
+                    format!("r\"{inner}\""),
+                );
+            }
+            self.quotes(&span, inner);
+        }
+    }
+
+    /// Durations, expressions, templates and paths.
+    fn long_value(
+        &mut self,
+        span: &Range<usize>,
+        value: &KdlValue,
+        (ty, row): (Type, &Node),
+        is_plain: bool,
+    ) {
+        match (ty, value) {
             (Type::Duration(..) | Type::Bytes(..) | Type::Rate, KdlValue::String(it)) => {
-                self.make("a number with a unit and no quotes", span.clone(), span.clone(), it.clone());
+                self.make(
+                    "a number with a unit and no quotes",
+                    span.clone(),
+                    span.clone(),
+                    it.clone(),
+                );
                 self.make("an unknown unit", span.clone(), span.clone(), "\"5 parsecs\"");
                 let digits: String = it.chars().take_while(char::is_ascii_digit).collect();
                 self.make("a number without a unit", span.clone(), span.clone(), digits.clone());
                 if matches!(ty, Type::Duration(..)) {
-                    self.make("an ambiguous unit", span.clone(), span.clone(), format!("\"{digits}M\""));
+                    self.make(
+                        "an ambiguous unit",
+                        span.clone(),
+                        span.clone(),
+                        format!("\"{digits}M\""),
+                    );
                     let unit = it.trim_start_matches(|it: char| it.is_ascii_digit());
-                    let long = format!("\"{digits} {}\"", if unit == "s" { "seconds" } else { unit });
+                    let long =
+                        format!("\"{digits} {}\"", if unit == "s" { "seconds" } else { unit });
                     if row.name != "keep" || unit != "s" {
                         self.make("a unit as in a sentence", span.clone(), span.clone(), long);
                     }
                 }
             }
-            (Type::Expr(_), KdlValue::String(it)) if inner.is_some() => self.expression(&span, it),
-            (Type::Template(_), KdlValue::String(it)) if inner.is_some() => self.template(&span, it),
-            (Type::Path | Type::Url | Type::Socket, KdlValue::String(it)) if inner.is_some() => {
+            (Type::Expr(_), KdlValue::String(it)) if is_plain => self.expression(span, it),
+            (Type::Template(_), KdlValue::String(it)) if is_plain => self.template(span, it),
+            (Type::Path | Type::Url | Type::Socket, KdlValue::String(it)) if is_plain => {
                 if let Some(name) = it.strip_suffix(".json") {
-                    self.make("a file that is not there", span.clone(), span.clone(), format!("\"{name}x.json\""));
+                    self.make(
+                        "a file that is not there",
+                        span.clone(),
+                        span.clone(),
+                        format!("\"{name}x.json\""),
+                    );
                 }
                 if it.starts_with('/') || it.starts_with("..") {
                     self.make("a path without quotes", span.clone(), span.clone(), it.clone());
@@ -366,16 +443,6 @@ impl Maker<'_> {
                 self.make("a number for a text", span.clone(), span.clone(), "12");
             }
             _ => {}
-        }
-        let raw = written.strip_prefix("#\"").filter(|it| !it.contains('\n') && it.ends_with("\"#"));
-        if raw.is_some() {
-            self.make("a raw text of version 1", span.clone(), span.clone(), format!("r{written}"));
-        }
-        if let Some(inner) = inner {
-            if !inner.contains(['\'', '{']) {
-                self.make("a raw text of version 1", span.clone(), span.clone(), format!("r\"{inner}\""));
-            }
-            self.quotes(&span, inner);
         }
     }
 
@@ -393,21 +460,56 @@ impl Maker<'_> {
 
     fn expression(&mut self, span: &Range<usize>, it: &str) {
         if it.contains(" == ") && !it.contains('\n') {
-            self.make("an expression without quotes", span.clone(), span.clone(), it.replace('\'', "\""));
-            self.make("one equals sign", span.clone(), span.clone(), format!("\"{}\"", it.replacen("==", "=", 1)));
-            self.make("a template for a condition", span.clone(), span.clone(), format!("\"{{{{ {it} }}}}\""));
+            self.make(
+                "an expression without quotes",
+                span.clone(),
+                span.clone(),
+                it.replace('\'', "\""),
+            );
+            self.make(
+                "one equals sign",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("==", "=", 1)),
+            );
+            self.make(
+                "a template for a condition",
+                span.clone(),
+                span.clone(),
+                format!("\"{{{{ {it} }}}}\""),
+            );
         }
         if it.contains("param.loud") {
-            self.make("a parameter with a slip", span.clone(), span.clone(), format!("\"{}\"", it.replacen("param.loud", "param.luod", 1)));
+            self.make(
+                "a parameter with a slip",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("param.loud", "param.luod", 1)),
+            );
         }
         if it.contains(" && ") {
-            self.make("and", span.clone(), span.clone(), format!("\"{}\"", it.replacen("&&", "and", 1)));
+            self.make(
+                "and",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("&&", "and", 1)),
+            );
         }
         if it.contains("event.type") {
-            self.make("a field with a slip", span.clone(), span.clone(), format!("\"{}\"", it.replacen("event.type", "event.tpye", 1)));
+            self.make(
+                "a field with a slip",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("event.type", "event.tpye", 1)),
+            );
         }
         if it.starts_with("data.") {
-            self.make("a root with a slip", span.clone(), span.clone(), format!("\"{}\"", it.replacen("data.", "dta.", 1)));
+            self.make(
+                "a root with a slip",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("data.", "dta.", 1)),
+            );
             let wrapped = [
                 ("a function with a slip", format!("\"lowre({it}) == 'x'\"")),
                 ("an open parenthesis", format!("\"(({it})\"")),
@@ -423,9 +525,24 @@ impl Maker<'_> {
 
     fn template(&mut self, span: &Range<usize>, it: &str) {
         if it.contains("{{ ") {
-            self.make("a template without its end", span.clone(), span.clone(), format!("\"{}\"", it.replacen(" }}", " }", 1)));
-            self.make("a root with a slip in a template", span.clone(), span.clone(), format!("\"{}\"", it.replacen("{{ ", "{{ evnt.type ?? ", 1)));
-            self.make("a filter with a slip", span.clone(), span.clone(), format!("\"{}\"", it.replacen(" }}", " | uper }}", 1)));
+            self.make(
+                "a template without its end",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen(" }}", " }", 1)),
+            );
+            self.make(
+                "a root with a slip in a template",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen("{{ ", "{{ evnt.type ?? ", 1)),
+            );
+            self.make(
+                "a filter with a slip",
+                span.clone(),
+                span.clone(),
+                format!("\"{}\"", it.replacen(" }}", " | uper }}", 1)),
+            );
             if it.starts_with("{{") {
                 self.make("a template without quotes", span.clone(), span.clone(), it.to_owned());
             }

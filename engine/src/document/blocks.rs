@@ -32,7 +32,8 @@ pub(super) fn explain(
                 None => {
                     mended.blank(token.span.clone());
                     // The one too many stands anywhere in the last block at the margin.
-                    let is_outer = |it: &&Token| it.kind == Kind::Open && line(text, it).indent == 0;
+                    let is_outer =
+                        |it: &&Token| it.kind == Kind::Open && line(text, it).indent == 0;
                     let before = tokens.iter().take_while(|it| it.span.start < token.span.start);
                     let start = before.filter(is_outer).last().map_or(0, |it| line(text, it).start);
                     mended.is_unclear(start..token.span.end);

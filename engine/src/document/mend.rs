@@ -39,7 +39,7 @@ impl Mended {
     }
 
     /// The text as it was meant, as far as that is known; the rest is mended.
-    pub(super) fn as_meant(self, text: &str) -> Option<Meant> {
+    pub(super) fn into_meant(self, text: &str) -> Option<Meant> {
         let mut bytes = self.bytes;
         let mut edits = Vec::new();
         if let Some(at) = self.end {
@@ -169,7 +169,8 @@ impl Meant {
             at += length;
             let old = written.get(edit.span.clone()).unwrap_or_default();
             let is_same = shown.get(at..at + edit.text.len()) == Some(&edit.text);
-            let star = |it: char| if it == '\n' { '\n'.to_string() } else { "*".repeat(it.len_utf8()) };
+            let star =
+                |it: char| if it == '\n' { '\n'.to_string() } else { "*".repeat(it.len_utf8()) };
             match is_same {
                 true => masked.push_str(old),
                 false => masked.extend(old.chars().map(star)),

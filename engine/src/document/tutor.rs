@@ -58,7 +58,7 @@ pub(super) fn explain(
         }
     }
     let document = rest(text, &mut mended, &mut lines, diagnostics);
-    (document, mended.as_meant(text))
+    (document, mended.into_meant(text))
 }
 
 /// From the first token to the last.
@@ -114,17 +114,21 @@ pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
     };
     let is_yaml = |it: &str| {
         let it = it.strip_prefix("- ").unwrap_or(it);
-        it == "---" || it.starts_with("- ") || it.split_once(':').is_some_and(|(name, value)| {
-            is_name(name) && (value.is_empty() || value.starts_with(' '))
-        })
+        it == "---"
+            || it.starts_with("- ")
+            || it.split_once(':').is_some_and(|(name, value)| {
+                is_name(name) && (value.is_empty() || value.starts_with(' '))
+            })
     };
     let is_head = |it: &str| it.starts_with('[') && it.ends_with(']') && !it.contains(['"', ',']);
     let is_toml = |it: &str| {
-        is_head(it) || it.split_once('=').is_some_and(|(name, value)| {
-            is_name(name.trim()) && name.ends_with(' ') && !value.starts_with('=')
-        })
+        is_head(it)
+            || it.split_once('=').is_some_and(|(name, value)| {
+                is_name(name.trim()) && name.ends_with(' ') && !value.starts_with('=')
+            })
     };
-    let most = |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|it| is(it)).count() > lines.len();
+    let most =
+        |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|it| is(it)).count() > lines.len();
     let format = if lines.len() < 2 {
         return false;
     } else if is_yaml(first) && most(&is_yaml) {

@@ -67,7 +67,8 @@ impl Texts {
     /// The pipeline file alone; `folder` is where it lies.
     pub fn new(source: Arc<SourceText>, folder: &Path) -> Self {
         let whole = source.text.clone();
-        let file = File { source, start: 0, prefix: String::new(), chain: Vec::new(), written: None };
+        let file =
+            File { source, start: 0, prefix: String::new(), chain: Vec::new(), written: None };
         Texts { files: vec![file], folders: vec![folder.to_owned()], whole }
     }
 
@@ -162,7 +163,8 @@ impl Texts {
     /// read as it was meant, what was put right is not looked at again, and where some of it is
     /// not understood, only what has to do with one node alone is said.
     pub(crate) fn is_worth_telling(&self, found: &Diagnostic) -> bool {
-        let is_whole = self.files.iter().all(|it| it.written.as_ref().is_none_or(|it| it.1.is_whole()));
+        let is_whole =
+            self.files.iter().all(|it| it.written.as_ref().is_none_or(|it| it.1.is_whole()));
         if !is_whole && !is_local(found.rule) {
             return false;
         }
@@ -206,9 +208,8 @@ impl Texts {
             edit.span = file.moved(&edit.span);
         }
         // So is one of what is not written that way.
-        let is_edited = |it: &Edit| {
-            file.written.as_ref().is_some_and(|meant| meant.1.is_edited(&it.span))
-        };
+        let is_edited =
+            |it: &Edit| file.written.as_ref().is_some_and(|meant| meant.1.is_edited(&it.span));
         if found.fix.iter().any(is_edited) {
             found.fix.clear();
         }

@@ -12,7 +12,7 @@ use stages::catalog::Catalog;
 use stages::contract::Shape;
 use stages::diagnostic::Rule;
 use stages::expr::{Root, Roots};
-use stages::language::{Context, Kinds, Role, Fields, Scalar, Type, sites};
+use stages::language::{Context, Fields, Kinds, Role, Scalar, Type, sites};
 use stages::store::OnFull;
 use std::collections::BTreeSet;
 
@@ -188,9 +188,11 @@ impl<'a> Read<'a> {
         let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
         // A node whose role is misspelled has a name all the same.
         let is_known = |it: &&KdlNode| grammar::TOP.iter().any(|row| row.name == it.name().value());
-        let nodes = self.document.nodes().iter().filter(|it| {
-            !is_known(it) || roles.contains(&it.name().value())
-        });
+        let nodes = self
+            .document
+            .nodes()
+            .iter()
+            .filter(|it| !is_known(it) || roles.contains(&it.name().value()));
         let nodes = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
         // Where the kind is none, the two may be swapped, or the kind left out.
         let kinds: Vec<&str> =

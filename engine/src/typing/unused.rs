@@ -49,15 +49,17 @@ pub(super) fn params(
         // What cannot be read may read it all the same: a broken expression, a node misspelled.
         let is_named = || {
             let text = &diagnostics.source().text;
-            let (own, dashed) = (format!("param.{}", name.replace('-', "_")), format!("param.{name}"));
+            let (own, dashed) =
+                (format!("param.{}", name.replace('-', "_")), format!("param.{name}"));
             text.contains(&own) || text.contains(&dashed) || {
-                let behind = |it: &str| {
-                    it.trim_start().trim_start_matches(['"', '#']).starts_with(name)
-                };
+                let behind =
+                    |it: &str| it.trim_start().trim_start_matches(['"', '#']).starts_with(name);
                 text.split("(param)").skip(1).any(behind)
             }
         };
-        if !read.contains(&name.replace('-', "_")) && !(diagnostics.has_errors() && is_named()) {
+        let is_read = read.contains(&name.replace('-', "_"));
+        let may_be_read = diagnostics.has_errors() && is_named();
+        if !is_read && !may_be_read {
             let span = entry.span();
             diagnostics
                 .push(Rule::UnusedParam, format!("nothing reads the parameter `{name}`"))

@@ -63,7 +63,8 @@ pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let start = before.rfind(|it| !is_of_path(it)).map_or(0, |it| it + 1);
     let value = &before[start..];
     let rest = text[at + 1..].trim_start();
-    let end = rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
+    let end =
+        rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
     let ours = super::function::meant(&rest[..end])?;
     let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
     let arguments = arguments.map(str::trim).filter(|it| !it.is_empty());

@@ -548,12 +548,17 @@ impl Parser<'_> {
     fn call(&mut self, name: &str, span: Range<usize>) -> Parsed {
         let opened = self.span();
         self.at += 1;
+        let before = self.problems.len();
         let arguments = self.items(")", &opened)?;
+        // What stands in for a bad argument would be blamed for not being what is wanted.
+        let is_known = before == self.problems.len();
         let whole = span.start..self.previous_end();
         match function::resolve(name, &span, whole.clone(), arguments, self.roots) {
             Ok(node) => Ok(node),
             Err(problem) => {
-                self.note(problem);
+                if is_known {
+                    self.note(problem);
+                }
                 Ok(Node::Literal(Value::Null, whole))
             }
         }

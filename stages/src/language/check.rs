@@ -313,7 +313,9 @@ impl Walk<'_> {
 fn missing_help(row: &Node) -> String {
     match row.name {
         "pipeline" => "begin the file with `pipeline NAME schema-version=1`".to_owned(),
-        "expect" => "add `expect sink=NAME count=1`, or what else should come of the event".to_owned(),
+        "expect" => {
+            "add `expect sink=NAME count=1`, or what else should come of the event".to_owned()
+        }
         _ => format!("add `{}` — {}", usage(row), row.note),
     }
 }

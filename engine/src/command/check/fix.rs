@@ -33,7 +33,9 @@ pub(super) fn repair(
         let found: Vec<&Diagnostic> =
             loaded.diagnostics.iter().filter(|it| !refused.contains(&identity(it))).collect();
         let repairs = chosen(&found);
-        let Some(made) = tried(&repairs, main, &loaded, &texts, &load, &mut refused)? else { break };
+        let Some(made) = tried(&repairs, main, &loaded, &texts, &load, &mut refused)? else {
+            break;
+        };
         for it in made.repairs {
             let Some(path) = path_of(it, main, &loaded) else { continue };
             originals.entry(path.clone()).or_insert_with(|| it.source.text.clone());
@@ -113,9 +115,8 @@ fn is_better(before: &[Diagnostic], after: &[Diagnostic], repaired: &[&Diagnosti
     let lines: BTreeSet<&str> = before.iter().flat_map(|it| it.source.text.lines()).collect();
     // Some warnings are only given of a file without errors: one on a line that was not touched
     // has nothing to do with the repair.
-    let is_late = |it: &&Diagnostic| {
-        it.rule.severity() == Severity::Warning && lines.contains(line_of(it))
-    };
+    let is_late =
+        |it: &&Diagnostic| it.rule.severity() == Severity::Warning && lines.contains(line_of(it));
     for it in after {
         let count = left.entry(identity(it)).or_default();
         if 0 < *count || !is_late(&it) {

@@ -479,9 +479,7 @@ impl<'a> Statement<'a> {
             };
             let label = "a bare word cannot start with a digit";
             let is_sure = words::is_sure(word) && !self.is_glued(index);
-            let found = self
-                .report(Rule::UnquotedValue, message, span.clone(), label)
-                .help(help);
+            let found = self.report(Rule::UnquotedValue, message, span.clone(), label).help(help);
             if is_sure {
                 found.fix(span.clone(), &*quoted);
             }

@@ -147,7 +147,10 @@ impl Statement<'_> {
         let is_known = is_closed && !inner.contains(['"', '\\', '\'']);
         // A quote inside of words, as in `'it's'`, ends it too early.
         let is_sure = is_known
-            && self.text[start + end..].chars().next().is_none_or(|it| it.is_whitespace() || it == ';');
+            && self.text[start + end..]
+                .chars()
+                .next()
+                .is_none_or(|it| it.is_whitespace() || it == ';');
         let label = "these quotes are for expressions";
         let found = self
             .report(Rule::Syntax, "text stands in double quotes", span.clone(), label)
@@ -183,8 +186,13 @@ impl Statement<'_> {
         let (whole, quoted) = (span.start..end.end, format!("\"{word}\""));
         let help = format!("write `{}`", self.shown(index, &quoted));
         self.mended.word(whole.clone());
-        self.report(Rule::Unclosed, "this text has one quote", end.start..end.start + 1, "ends here")
-            .help(help);
+        self.report(
+            Rule::Unclosed,
+            "this text has one quote",
+            end.start..end.start + 1,
+            "ends here",
+        )
+        .help(help);
         self.means(whole, quoted);
         Some(true)
     }
@@ -199,7 +207,8 @@ impl Statement<'_> {
         let help = format!("write `{}`", self.shown(index, &value));
         self.mended.word(span.clone());
         let message = "KDL version 2 writes raw text without `r`";
-        let found = self.report(Rule::Syntax, message, span.clone(), "this is version 1").help(help);
+        let found =
+            self.report(Rule::Syntax, message, span.clone(), "this is version 1").help(help);
         if is_closed {
             found.fix(span.clone(), &*value);
             self.means(span.clone(), value);

@@ -72,16 +72,15 @@ fn unquoted(
 /// KDL made several values and properties.
 pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode) -> bool {
     let takes_expr = |entry: &KdlEntry| match entry.name() {
-        Some(name) => row
-            .props
-            .iter()
-            .any(|it| it.name == name.value() && matches!(it.ty, Type::Expr(_))),
+        Some(name) => {
+            row.props.iter().any(|it| it.name == name.value() && matches!(it.ty, Type::Expr(_)))
+        }
         None => row.args.last().is_some_and(|it| matches!(it.ty, Type::Expr(_))),
     };
     let entries = node.entries();
-    let first = entries
-        .iter()
-        .position(|it| takes_expr(it) && is_bare(it) && it.ty().is_none() && !written(it).starts_with('\''));
+    let first = entries.iter().position(|it| {
+        takes_expr(it) && is_bare(it) && it.ty().is_none() && !written(it).starts_with('\'')
+    });
     let Some(first) = first else { return false };
     let is_known = |it: &KdlEntry| {
         it.name().is_some_and(|name| row.props.iter().any(|prop| prop.name == name.value()))
@@ -91,7 +90,9 @@ pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &
         Some(name) => matches!(name.value(), "!" | "<" | ">"),
         None => is_bare(it) && matches!(it.value().as_string(), Some(word) if is_operator(word)),
     };
-    let Some(last) = rest.last().filter(|_| rest.iter().any(|it| is_sign(it))) else { return false };
+    let Some(last) = rest.last().filter(|_| rest.iter().any(|it| is_sign(it))) else {
+        return false;
+    };
     let span = value_span(&entries[first]).start..value_span(last).end;
     let start = entries[first].name().map_or(span.start, |it| it.span().offset());
     let text = &diagnostics.source().text;
@@ -117,8 +118,22 @@ pub(super) fn quotes_of_property(diagnostics: &mut Diagnostics, entry: &KdlEntry
 fn is_operator(word: &str) -> bool {
     matches!(
         word,
-        "<" | ">" | "!" | "&&" | "||" | "??" | "?" | "+" | "-" | "*" | "%" | "in" | "and" | "or"
-            | "not" | "contains" | "matches"
+        "<" | ">"
+            | "!"
+            | "&&"
+            | "||"
+            | "??"
+            | "?"
+            | "+"
+            | "-"
+            | "*"
+            | "%"
+            | "in"
+            | "and"
+            | "or"
+            | "not"
+            | "contains"
+            | "matches"
     )
 }
 

@@ -126,7 +126,9 @@ impl Walk<'_> {
         let (start, end) = (name_span(name), value_span(entry).start);
         let value = match is_secret {
             true => "…".to_owned(),
-            false => self.diagnostics.source().text.get(value_span(entry)).unwrap_or_default().to_owned(),
+            false => {
+                self.diagnostics.source().text.get(value_span(entry)).unwrap_or_default().to_owned()
+            }
         };
         self.diagnostics
             .push(Rule::UnknownProperty, format!("`{word}` is a name, not a property"))
@@ -177,9 +179,8 @@ impl Walk<'_> {
         let role = Role::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
         let first = node.entries().iter().find(|it| it.name().is_none());
         let word = first.and_then(|it| it.value().as_string());
-        role.zip(word).is_some_and(|(role, word)| {
-            !self.kinds.kinds(role).iter().any(|it| it.word == word)
-        })
+        role.zip(word)
+            .is_some_and(|(role, word)| !self.kinds.kinds(role).iter().any(|it| it.word == word))
     }
 }
 

@@ -242,7 +242,9 @@ impl Place<'_> {
         let read = meant_duration(text).filter(|it| 0.0 < leading(&it.0));
         let (meant, is_sure) = match (read, self.entry.value()) {
             (Some((it, is_sure)), _) if !text.contains('M') => (it, is_sure),
-            (_, KdlValue::Integer(days)) if (1..=36_500).contains(days) => (format!("{days}d"), false),
+            (_, KdlValue::Integer(days)) if (1..=36_500).contains(days) => {
+                (format!("{days}d"), false)
+            }
             _ => ("30d".to_owned(), false),
         };
         let help = format!("write `\"{meant}\"`; to keep everything, leave the rule out");
