@@ -65,7 +65,9 @@ pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let rest = text[at + 1..].trim_start();
     let end =
         rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
-    let ours = super::function::meant(&rest[..end])?;
+    // `data.a | data.b` is no filter.
+    let is_path = rest[end..].starts_with(['.', '[']);
+    let ours = super::function::meant(&rest[..end]).filter(|_| !is_path)?;
     let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
     let arguments = arguments.map(str::trim).filter(|it| !it.is_empty());
     (!value.is_empty()).then(|| match arguments {

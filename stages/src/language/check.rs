@@ -167,7 +167,7 @@ impl Walk<'_> {
             self.diagnostics
                 .push(Rule::UnknownNode, format!("{whole} takes no block"))
                 .at(name_span(children[0].name()), "nothing may stand here")
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         } else if is_known_kind {
             self.block_with(
                 children,
@@ -248,7 +248,7 @@ impl Walk<'_> {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs `{}=`", prop.name))
                 .at(name_span(node.name()), format!("`{}=…` is missing", prop.name))
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         }
     }
 
@@ -262,7 +262,7 @@ impl Walk<'_> {
                         self.diagnostics
                             .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
                             .at(value_span(entry), "one too many")
-                            .help(format!("write `{}`", usage(row)));
+                            .help(format!("write `{}`", short_usage(row)));
                         return;
                     }
                 },
@@ -275,7 +275,7 @@ impl Walk<'_> {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
                 .at(name_span(node.name()), format!("the {} is missing behind this", missing.name))
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         }
     }
 
@@ -316,7 +316,7 @@ fn missing_help(row: &Node) -> String {
         "expect" => {
             "add `expect sink=NAME count=1`, or what else should come of the event".to_owned()
         }
-        _ => format!("add `{}` — {}", usage(row), row.note),
+        _ => format!("add `{}` — {}", short_usage(row), row.note),
     }
 }
 
@@ -325,6 +325,16 @@ const USAGE_MAX: usize = 4;
 
 /// How a node is written: `retry [ATTEMPTS] [on=…]`.
 pub fn usage(row: &Node) -> String {
+    written(row, usize::MAX)
+}
+
+/// The same in a report, where a long list of what may be left out says nothing.
+fn short_usage(row: &Node) -> String {
+    written(row, USAGE_MAX)
+}
+
+/// With the properties that may be left out only where they are no more than `most`.
+fn written(row: &Node, most: usize) -> String {
     let mut text = row.name.to_owned();
     for arg in row.args {
         let shown = scalars::example(arg.ty, arg.name);
@@ -336,11 +346,11 @@ pub fn usage(row: &Node) -> String {
         });
     }
     let optional = row.props.iter().filter(|it| !it.required).count();
-    for prop in row.props.iter().filter(|it| it.required || optional <= USAGE_MAX) {
+    for prop in row.props.iter().filter(|it| it.required || optional <= most) {
         let shown = format!("{}={}", prop.name, scalars::example(prop.ty, prop.name));
         text.push_str(&if prop.required { format!(" {shown}") } else { format!(" [{shown}]") });
     }
-    if USAGE_MAX < optional {
+    if most < optional {
         text.push_str(" [PROPERTY=VALUE…]");
     }
     text

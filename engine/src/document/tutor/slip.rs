@@ -442,6 +442,7 @@ impl<'a> Statement<'a> {
                 Some(_) => "stages are on by default; delete this, or write `disabled` to switch \
                             one off"
                     .to_owned(),
+                None if keyword == "#null" => "give a value, or leave it out".to_owned(),
                 None => format!("write `{}`", self.shown(index, keyword)),
             };
             let message = match keyword {

@@ -4,6 +4,7 @@
 use super::super::place::{is_bare, value_span, written};
 use super::super::table::{Arity, Node, Type};
 use super::super::value::{bytes_of, duration_of, number};
+use super::units::{meant_duration, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
@@ -15,6 +16,7 @@ pub(super) fn arguments(
     given: &[&KdlEntry],
 ) -> bool {
     unquoted(diagnostics, row, node, given)
+        || number_and_unit(diagnostics, row, given)
         || given.iter().any(|entry| {
             is_bare(entry)
                 && entry.ty().is_none()
@@ -65,6 +67,38 @@ fn unquoted(
         }
         _ => return false,
     }
+    true
+}
+
+/// `cooldown 5 min`.
+fn number_and_unit(diagnostics: &mut Diagnostics, row: &Node, given: &[&KdlEntry]) -> bool {
+    let Some((index, arg)) = row.args.iter().enumerate().next_back() else { return false };
+    let [number, unit] = given.get(index..).unwrap_or_default() else { return false };
+    let (what, rule) = match arg.ty {
+        Type::Duration(..) => ("a duration", Rule::BadDuration),
+        Type::Bytes(..) => ("a size", Rule::BadSize),
+        _ => return false,
+    };
+    let is_pair = matches!(number.value(), KdlValue::Integer(_)) && is_bare(unit);
+    if !is_pair || number.ty().is_some() || unit.ty().is_some() {
+        return false;
+    }
+    let text = format!("{} {}", written(number), written(unit));
+    let meant = match rule {
+        Rule::BadDuration => meant_duration(&text).map(|it| it.0),
+        _ => meant_size(&text),
+    };
+    let keeps = row.name == "keep" && (text.contains('M') || meant.is_none());
+    let meant = match meant.filter(|_| !keeps) {
+        Some(it) => it,
+        None if row.name == "keep" => "30d".to_owned(),
+        None if rule == Rule::BadDuration => "30s".to_owned(),
+        None => "256KiB".to_owned(),
+    };
+    diagnostics
+        .push(rule, format!("{what} is one text in quotes"))
+        .at(value_span(number).start..value_span(unit).end, "a number and a unit without a blank")
+        .help(format!("write `{} \"{meant}\"`", row.name));
     true
 }
 

@@ -446,7 +446,9 @@ impl Place<'_> {
             jiff::tz::db().available().map(|it| it.as_str().to_owned()).collect();
         let near = nearest(text, zones.iter().map(String::as_str)).or_else(|| {
             // A city is told without its region: `Berlin`.
-            let city = |it: &&String| it.rsplit('/').next() == Some(text);
+            let city = |it: &&String| {
+                it.rsplit('/').next().is_some_and(|it| it.eq_ignore_ascii_case(text))
+            };
             zones.iter().find(city).map(String::as_str)
         });
         let message = format!("there is no time zone `{text}`");

@@ -3,7 +3,7 @@
 use super::super::place::{name_span, value_span, written};
 use super::super::table::{KindRow, Node, Type};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
-use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, usage};
+use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, short_usage};
 use crate::diagnostic::{Edit, Rule};
 use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
@@ -305,7 +305,9 @@ impl Walk<'_> {
                 let help = format!("`{word}` is a node of its own: write `; {word} {value}`");
                 (no_such, help, Vec::new())
             }
-            None if known.is_empty() => (no_such, format!("write `{}`", usage(row)), Vec::new()),
+            None if known.is_empty() => {
+                (no_such, format!("write `{}`", short_usage(row)), Vec::new())
+            }
             None => (no_such, format!("the properties are {}", known.join(", ")), Vec::new()),
         }
     }
