@@ -20,6 +20,7 @@ mod letters;
 mod live;
 mod log;
 mod manual;
+mod mistakes;
 mod mutation;
 mod new;
 mod outbox;

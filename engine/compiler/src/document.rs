@@ -13,6 +13,7 @@ mod words;
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Rule, SourceText};
 use lex::{Kind, Lexer};
+pub(crate) use mend::Meant;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -68,12 +69,42 @@ pub fn parse(source: &Arc<SourceText>, diagnostics: &mut Diagnostics) -> Option<
     document
 }
 
-fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
-    let is_sound = limits(text, diagnostics)?;
-    if is_sound && let Ok(document) = on_deep_stack(text) {
-        return Some(document);
+/// Parses a text. Of one that is no KDL there is the document that was meant, as far as the
+/// findings know it, so that what else is wrong is found as well.
+pub fn parse_anyway(
+    source: &Arc<SourceText>,
+    diagnostics: &mut Diagnostics,
+) -> Option<(KdlDocument, Option<Meant>)> {
+    let before = diagnostics.found().len();
+    let read = read_text(&source.text, diagnostics);
+    if before < diagnostics.found().len() {
+        secrets::hide(&source.text, diagnostics);
     }
-    tutor::explain(text, diagnostics)
+    read
+}
+
+fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+    read_text(text, diagnostics).filter(|it| it.1.is_none()).map(|it| it.0)
+}
+
+fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, Option<Meant>)> {
+    let is_sound = limits(text, diagnostics)?;
+    if tutor::is_foreign(text, diagnostics) {
+        return None;
+    }
+    if is_sound && let Ok(document) = on_deep_stack(text) {
+        return Some((document, None));
+    }
+    let before = diagnostics.found().len();
+    let (document, meant) = tutor::explain(text, diagnostics);
+    if diagnostics.found().len() == before {
+        return document.map(|it| (it, None));
+    }
+    let meant = meant?;
+    let mut over = Diagnostics::new(diagnostics.source().clone());
+    let is_sound = limits(&meant.text, &mut over)?;
+    let document = if is_sound { on_deep_stack(&meant.text).ok() } else { None };
+    document.map(|it| (it, Some(meant)))
 }
 
 /// The words behind each `/-` that switches a node off (role, kind, name), with their lines.

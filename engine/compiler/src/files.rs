@@ -27,6 +27,9 @@ pub struct Place {
     pub root: PathBuf,
     /// Stands in for `data/` beside `pipelines/`, when asked for.
     pub data: Option<PathBuf>,
+    /// Texts that are read instead of what the files hold: repairs that are tried before they
+    /// are written.
+    pub instead: BTreeMap<PathBuf, String>,
 }
 
 impl Place {
@@ -42,7 +45,8 @@ impl Place {
             _ => folder_full,
         };
         let root = root.map_or(around, |it| it.canonicalize().unwrap_or_else(|_| it.to_owned()));
-        Place { file: file.to_owned(), folder, root, data: data.map(Path::to_owned) }
+        let (file, data) = (file.to_owned(), data.map(Path::to_owned));
+        Place { file, folder, root, data, instead: BTreeMap::new() }
     }
 
     /// Where a path that the engine writes leads.
@@ -173,6 +177,12 @@ impl Opened {
         let size = full.metadata().map_err(|it| in_words(&it))?.len();
         if SIZE_MAX < size {
             return Err(unread(format!("it has {size} bytes; at most {SIZE_MAX} are read")));
+        }
+        if let Some(text) = self.place.instead.get(path) {
+            return Ok(Arc::new(SourceText {
+                name: path.display().to_string(),
+                text: text.clone(),
+            }));
         }
         let bytes = std::fs::read(&full).map_err(|it| in_words(&it))?;
         let text = String::from_utf8(bytes).map_err(|_| unread("it is not UTF-8 text"))?;

@@ -4,6 +4,7 @@ pub mod cases;
 pub mod document;
 pub mod expand;
 pub mod files;
+mod follow_ups;
 pub mod format;
 pub mod grammar;
 pub mod graph;

@@ -4,6 +4,7 @@ use crate::cases;
 use crate::document;
 use crate::expand;
 use crate::files::{self, Opened, Place};
+use crate::follow_ups;
 use crate::grammar;
 use crate::include::{self, Parsed, Texts};
 use crate::params;
@@ -145,9 +146,12 @@ impl Given {
     /// Reads the pipeline file that `place` is or tests, and the file of tests beside it where
     /// there is one. The inner error is a file that is no text.
     pub fn read(place: &Place, bytes: Option<&[u8]>) -> std::io::Result<Result<Given, Loaded>> {
-        let read = |file: &Path| match bytes.filter(|_| file == place.file) {
-            Some(bytes) => Ok(bytes.to_vec()),
-            None => std::fs::read(file),
+        let read = |file: &Path| match (bytes.filter(|_| file == place.file), place) {
+            (Some(bytes), _) => Ok(bytes.to_vec()),
+            (None, place) if place.instead.contains_key(file) => {
+                Ok(place.instead[file].clone().into_bytes())
+            }
+            (None, _) => std::fs::read(file),
         };
         let refused = |bytes: &[u8], found: Box<Diagnostics>, file: &Path| Loaded {
             plan: None,
@@ -252,29 +256,36 @@ pub fn walk(
         (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
     });
     let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
+    let document = document.map(|mut it| {
+        crate::overrides::apply(&mut it, overrides, &mut texts, &mut found);
+        it
+    });
     let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
     let mut diagnostics = Diagnostics::new(texts.whole());
     let plan = document.and_then(|mut document| {
-        crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         params::apply(&mut document, &mut diagnostics);
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         if let Some(tests) = &tests {
             let whole = "a file of tests";
             language::check_file(tests, grammar::TEST_FILE, whole, catalog, &mut diagnostics);
         }
+        let told = diagnostics.found().len();
         let mut context =
             Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
         let spec = spec::read(&document, &texts, catalog, &mut context)?;
         let documents: Vec<&KdlDocument> = [&document].into_iter().chain(&tests).collect();
         look_at(&spec, &documents, &texts, &mut context);
-        let plan = plan::build(spec.clone(), &source.text, &mut context);
-        typing::check(&document, &spec, source.text.len(), catalog, &mut context);
+        let main = texts.main().text.as_str();
+        let plan = plan::build(spec.clone(), main, &mut context);
+        typing::check(&document, &spec, main.len(), catalog, &mut context);
+        follow_ups::drop(&document, told, context.diagnostics);
         plan.filter(|_| !context.diagnostics.has_errors())
     });
     if !diagnostics.found().is_empty() {
         document::secrets::hide(&texts.whole().text, &mut diagnostics);
     }
-    found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
+    let further = diagnostics.sorted().into_iter().filter(|it| texts.is_worth_telling(it));
+    found.extend(further.map(|it| texts.placed(it)));
     let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
@@ -311,5 +322,9 @@ impl Environment for ProcessEnvironment {
 
     fn value(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
+    }
+
+    fn names(&self) -> Vec<String> {
+        std::env::vars_os().filter_map(|it| it.0.into_string().ok()).collect()
     }
 }

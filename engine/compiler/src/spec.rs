@@ -450,6 +450,8 @@ pub struct Unread {
     pub stages: Vec<Name>,
     /// Sinks and notifiers.
     pub targets: Vec<Name>,
+    /// Whether some node of a role has no name at all, so that any name may be its own.
+    pub has_nameless: bool,
 }
 
 /// What was set aside.

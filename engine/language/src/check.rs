@@ -1,6 +1,7 @@
 //! Every word, argument and property of a file against the table, all findings at once.
 
 mod habits;
+mod misplaced;
 mod repair;
 mod scalars;
 mod units;
@@ -67,16 +68,22 @@ pub fn check_file(
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut walk = Walk { top, kinds, diagnostics };
-    let span = document.span();
-    let end = span.offset() + span.len();
-    walk.block(document.nodes(), (&[top], &[]), whole, end..end);
+    let mut walk = Walk { top, kinds, diagnostics, beside: Vec::new(), joined: Vec::new() };
+    // What is missing in a file is missing at its beginning.
+    let start = document.span().offset();
+    let first = document.nodes().first().map(|it| name_span(it.name()));
+    let place = first.filter(|it| start <= it.start).unwrap_or(start..start);
+    walk.block(document.nodes(), (&[top], &[]), whole, place);
 }
 
 struct Walk<'a> {
     top: &'static [Node],
     kinds: &'a dyn Kinds,
     diagnostics: &'a mut Diagnostics,
+    /// What may stand beside the node that is looked at.
+    beside: Vec<&'static [Node]>,
+    /// Nodes that stand on the line of the one before them, as its arguments.
+    joined: Vec<&'static str>,
 }
 
 type Groups = [&'static [Node]];
@@ -94,12 +101,24 @@ fn find(groups: &Groups, name: &str) -> Option<&'static Node> {
 impl Walk<'_> {
     /// `whole` says whose block it is; `place` is blamed when something is missing in it.
     fn block(&mut self, nodes: &[KdlNode], known: Known<'_>, whole: &str, place: Span) {
+        self.block_with(nodes, known, whole, place, Vec::new());
+    }
+
+    /// The same, where some of its nodes were told of already: `slips` are what they should be.
+    fn block_with(
+        &mut self,
+        nodes: &[KdlNode],
+        known: Known<'_>,
+        whole: &str,
+        place: Span,
+        mut slips: Vec<&'static str>,
+    ) {
         let groups = known.0;
         let mut firsts: BTreeMap<&str, &KdlNode> = BTreeMap::new();
         for node in nodes {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
-                self.unknown_node(node, known, whole);
+                slips.extend(self.unknown_node(node, known, whole));
                 continue;
             };
             let first = *firsts.entry(name).or_insert(node);
@@ -110,14 +129,17 @@ impl Walk<'_> {
                     .at(name_span(first.name()), "first, here")
                     .help("keep one of them");
             }
+            self.beside = groups.to_vec();
             self.node(node, row);
+            slips.append(&mut self.joined);
         }
         for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
-            if !firsts.contains_key(row.name) {
+            // One that is misspelled, or written as a property, was told.
+            if !firsts.contains_key(row.name) && !slips.contains(&row.name) {
                 self.diagnostics
                     .push(Rule::MissingNode, format!("{whole} needs `{}`", row.name))
                     .at(place.clone(), format!("`{}` is missing", row.name))
-                    .help(format!("add `{}` — {}", usage(row), row.note));
+                    .help(missing_help(row));
             }
         }
     }
@@ -132,17 +154,30 @@ impl Walk<'_> {
             groups.extend_from_slice(kind.nodes);
             whole = format!("`{} {}`", row.name, kind.word);
         }
+        let is_told = self.block_of_properties(node, row, &groups, &whole);
         self.entries(node, row, &groups, &whole);
+        if is_told {
+            return;
+        }
+        let joined = std::mem::take(&mut self.joined);
+        let as_properties = self.written_as_properties(node, row, &groups);
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         let is_known_kind = role.is_none() || whole.contains(' ');
         if groups.is_empty() && !children.is_empty() {
             self.diagnostics
                 .push(Rule::UnknownNode, format!("{whole} takes no block"))
                 .at(name_span(children[0].name()), "nothing may stand here")
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         } else if is_known_kind {
-            self.block(children, (&groups, row.props), &whole, name_span(node.name()));
+            self.block_with(
+                children,
+                (&groups, row.props),
+                &whole,
+                name_span(node.name()),
+                as_properties,
+            );
         }
+        self.joined = joined;
     }
 
     fn top_row(&self, name: &str) -> *const Node {
@@ -157,16 +192,26 @@ impl Walk<'_> {
         if let Some(kind) = kinds.iter().find(|it| it.word == word) {
             return Some(*kind);
         }
-        self.unknown_kind(entry, role, &kinds);
+        self.unknown_kind(node, entry, role, &kinds);
         None
     }
 
     fn entries(&mut self, node: &KdlNode, row: &'static Node, groups: &Groups, whole: &str) {
         let arguments: Vec<&KdlEntry> =
             node.entries().iter().filter(|it| it.name().is_none()).collect();
-        if !habits::arguments(self.diagnostics, row, node, &arguments) {
+        if self.two_on_one_line(node, row, &arguments)
+            || habits::open_expression(self.diagnostics, row, node)
+        {
+            return;
+        }
+        let told = self.diagnostics.found().len();
+        if !habits::arguments(self.diagnostics, row, node, &arguments)
+            && !self.as_required_property(node, row, &arguments)
+            && !self.name_as_property(node, row, &arguments)
+        {
             self.arguments(node, row, &arguments, whole);
         }
+        let is_told = told < self.diagnostics.found().len();
         let mut seen: Vec<(&str, &KdlEntry)> = Vec::new();
         for entry in node.entries() {
             let Some(name) = entry.name() else { continue };
@@ -182,14 +227,28 @@ impl Walk<'_> {
             } else {
                 seen.push((name.value(), entry));
             }
-            self.property(node, entry, name, row, groups, whole);
+            if habits::quotes_of_property(self.diagnostics, entry) {
+                continue;
+            }
+            // A name that was told of, as in `header Accept="…"`, is no property.
+            if !is_told || row.props.iter().any(|it| it.name == name.value()) {
+                self.property(node, entry, name, row, groups, whole);
+            }
         }
         let is_given = |name: &str| seen.iter().any(|it| it.0 == name);
-        for prop in row.props.iter().filter(|it| it.required && !is_given(it.name)) {
+        let has_slip = |name: &str| {
+            let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+            let unknown = seen.iter().filter(|it| !known.contains(&it.0));
+            let block = node.children().map(KdlDocument::nodes).unwrap_or_default();
+            unknown.clone().any(|it| unknown::is_meant(it.0, name, &known))
+                || block.iter().any(|it| it.name().value() == name)
+        };
+        let missing = row.props.iter().filter(|it| it.required && !is_given(it.name));
+        for prop in missing.filter(|it| !is_told && !has_slip(it.name)) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs `{}=`", prop.name))
                 .at(name_span(node.name()), format!("`{}=…` is missing", prop.name))
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         }
     }
 
@@ -203,7 +262,7 @@ impl Walk<'_> {
                         self.diagnostics
                             .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
                             .at(value_span(entry), "one too many")
-                            .help(format!("write `{}`", usage(row)));
+                            .help(format!("write `{}`", short_usage(row)));
                         return;
                     }
                 },
@@ -211,11 +270,12 @@ impl Walk<'_> {
             scalars::check(self.diagnostics, node, entry, arg.ty, arg.name, whole);
         }
         let mut needed = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
-        if let Some(missing) = needed.nth(given.len()) {
+        let has_kind = !self.is_of_unknown_kind(node, row);
+        if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
                 .at(name_span(node.name()), format!("the {} is missing behind this", missing.name))
-                .help(format!("write `{}`", usage(row)));
+                .help(format!("write `{}`", short_usage(row)));
         }
     }
 
@@ -237,7 +297,8 @@ impl Walk<'_> {
             scalars::check(self.diagnostics, node, entry, ty, word, whole);
             return;
         }
-        if matches!(word, "default" | "optional") && scalars::has_outside(node) {
+        let is_annotated = node.entries().iter().any(|it| it.ty().is_some());
+        if matches!(word, "default" | "optional") && is_annotated {
             return;
         }
         let misplaced = Misplaced { node, entry, name, row, groups, whole };
@@ -248,8 +309,32 @@ impl Walk<'_> {
     }
 }
 
+/// What to add where a node is missing.
+fn missing_help(row: &Node) -> String {
+    match row.name {
+        "pipeline" => "begin the file with `pipeline NAME schema-version=1`".to_owned(),
+        "expect" => {
+            "add `expect sink=NAME count=1`, or what else should come of the event".to_owned()
+        }
+        _ => format!("add `{}` — {}", short_usage(row), row.note),
+    }
+}
+
+/// Most properties that may be left out and are shown all the same.
+const USAGE_MAX: usize = 4;
+
 /// How a node is written: `retry [ATTEMPTS] [on=…]`.
 pub fn usage(row: &Node) -> String {
+    written(row, usize::MAX)
+}
+
+/// The same in a report, where a long list of what may be left out says nothing.
+fn short_usage(row: &Node) -> String {
+    written(row, USAGE_MAX)
+}
+
+/// With the properties that may be left out only where they are no more than `most`.
+fn written(row: &Node, most: usize) -> String {
     let mut text = row.name.to_owned();
     for arg in row.args {
         let shown = scalars::example(arg.ty, arg.name);
@@ -260,9 +345,13 @@ pub fn usage(row: &Node) -> String {
             Arity::Any => format!(" [{shown}…]"),
         });
     }
-    for prop in row.props {
+    let optional = row.props.iter().filter(|it| !it.required).count();
+    for prop in row.props.iter().filter(|it| it.required || optional <= most) {
         let shown = format!("{}={}", prop.name, scalars::example(prop.ty, prop.name));
         text.push_str(&if prop.required { format!(" {shown}") } else { format!(" [{shown}]") });
+    }
+    if most < optional {
+        text.push_str(" [PROPERTY=VALUE…]");
     }
     text
 }

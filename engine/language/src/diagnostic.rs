@@ -248,6 +248,18 @@ impl Diagnostics {
         }
     }
 
+    /// A finding that was made before, to add to it.
+    pub fn found_at(&mut self, index: usize) -> Option<&mut Diagnostic> {
+        self.found.get_mut(index)
+    }
+
+    /// Keeps only the findings of which this is true.
+    pub fn retain(&mut self, keep: impl FnMut(&Diagnostic) -> bool) {
+        self.found.retain(keep);
+        self.has_errors = self.further != 0 && self.has_errors
+            || self.found.iter().any(|it| it.rule.severity() == Severity::Error);
+    }
+
     /// What was found so far, in the order of finding.
     pub fn found(&self) -> &[Diagnostic] {
         &self.found

@@ -68,6 +68,10 @@ pub trait Environment: Send + Sync {
     }
     /// Its value.
     fn value(&self, name: &str) -> Option<String>;
+    /// The names of all that are set, for who misspells one.
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What a setting needs and does not have.

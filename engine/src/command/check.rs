@@ -15,7 +15,7 @@ use language::Environment;
 use language::diagnostic::{Rule, Severity};
 use level::{Denied, Levels};
 use stages::catalog::Catalog;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -104,11 +104,17 @@ impl CheckArgs {
         }
     }
 
-    /// Checks one input by these levels.
-    fn load(&self, input: &Input, catalog: &Catalog) -> std::io::Result<Loaded> {
+    /// Checks one input by these levels; `instead` are texts that files do not hold yet.
+    fn load(
+        &self,
+        input: &Input,
+        catalog: &Catalog,
+        instead: &BTreeMap<PathBuf, String>,
+    ) -> std::io::Result<Loaded> {
         let environment: &dyn Environment =
             if self.allow_missing_env { &AllSet } else { &ProcessEnvironment };
-        let place = input.place(self.root.as_deref());
+        let mut place = input.place(self.root.as_deref());
+        place.instead.clone_from(instead);
         let bytes = match input {
             Input::File(_) => None,
             Input::Text { bytes, .. } => Some(bytes.as_slice()),
@@ -153,9 +159,9 @@ impl Round {
         for input in &inputs.found {
             let loaded = match input {
                 Input::File(path) if args.fix => {
-                    fix::repair(path, &mut repaired, || args.load(input, &catalog))
+                    fix::repair(path, &mut repaired, |it| args.load(input, &catalog, it))
                 }
-                _ => args.load(input, &catalog),
+                _ => args.load(input, &catalog, &BTreeMap::new()),
             };
             match loaded {
                 Ok(loaded) => {

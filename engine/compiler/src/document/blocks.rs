@@ -31,6 +31,12 @@ pub(super) fn explain(
                 }
                 None => {
                     mended.blank(token.span.clone());
+                    // The one too many stands anywhere in the last block at the margin.
+                    let is_outer =
+                        |it: &&Token| it.kind == Kind::Open && line(text, it).indent == 0;
+                    let before = tokens.iter().take_while(|it| it.span.start < token.span.start);
+                    let start = before.filter(is_outer).last().map_or(0, |it| line(text, it).start);
+                    mended.is_unclear(start..token.span.end);
                     diagnostics
                         .push(Rule::Syntax, "this `}` closes nothing")
                         .at(token.span.clone(), "no block is open here")
@@ -44,12 +50,24 @@ pub(super) fn explain(
         return;
     }
     mended.close(open.len());
+    let is_one = open.len() == 1;
     for opened in suspect.map_or(open, |it| vec![it]) {
-        unclosed(text, tokens, opened, diagnostics);
+        let end = unclosed(text, tokens, opened, diagnostics);
+        match end {
+            Some(at) if is_one => mended.close_at(at),
+            None if is_one => {}
+            _ => mended.is_unclear(opened.span.clone()),
+        }
     }
 }
 
-fn unclosed(text: &str, tokens: &[Token], opened: &Token, diagnostics: &mut Diagnostics) {
+/// Reports a block, and gives the byte before which it seems to end.
+fn unclosed(
+    text: &str,
+    tokens: &[Token],
+    opened: &Token,
+    diagnostics: &mut Diagnostics,
+) -> Option<usize> {
     let home = line(text, opened);
     let outside = tokens
         .iter()
@@ -70,9 +88,11 @@ fn unclosed(text: &str, tokens: &[Token], opened: &Token, diagnostics: &mut Diag
                 "add `}}` before line {} (guessed from the indentation)",
                 line.number
             ));
+            Some(line.start)
         }
         None => {
             found.help("add `}` at the end of the file");
+            None
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Text,
     /// `#"…"#`.
     Raw,
+    /// `{{ … }}` without quotes, with the words around it.
+    Template,
     /// `// …`.
     Line,
     /// `/* … */`.
@@ -167,7 +169,7 @@ impl<'a> Lexer<'a> {
             }
         }
         debug_assert!(line_end <= start);
-        self.open_token(Kind::Text, line_end)
+        self.open_token(Kind::Text, without_braces(&rest[..line_end]))
     }
 }
 
@@ -208,6 +210,19 @@ impl Iterator for Lexer<'_> {
             return Some(self.token(kind, 1));
         }
     }
+}
+
+/// How much of an open string is text: a brace that ends its line opens or closes a block.
+fn without_braces(line: &str) -> usize {
+    let cut = line.trim_end();
+    if let Some(before) = cut.strip_suffix(" {") {
+        return before.trim_end().len();
+    }
+    let mut cut = cut;
+    while let Some(before) = cut.strip_suffix('}').filter(|it| !it.contains('{')) {
+        cut = before.trim_end().trim_end_matches(';').trim_end();
+    }
+    cut.len()
 }
 
 pub(crate) fn is_newline(it: char) -> bool {
@@ -288,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_ends_with_its_line() {
-        check("a \"b {\nc", &["a", "\"b {", "\n", "c"]);
+        check("a \"b {\nc", &["a", "\"b", "{", "\n", "c"]);
         check("a \"b\nmore\" d", &["a", "\"b\nmore\"", "d"]);
         check("/* a", &["/* a"]);
         check("\"\\", &["\"\\"]);

@@ -5,7 +5,7 @@ mod slip;
 mod text;
 
 use super::lex::{Kind, Lexer, Token};
-use super::mend::Mended;
+use super::mend::{Meant, Mended};
 use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Rule};
@@ -19,15 +19,18 @@ const LONG: usize = 64 << 10;
 
 /// Reports what keeps a text from being KDL, each region once, in one run.
 ///
-/// Gives the document after all when nothing was found.
-pub(super) fn explain(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
+/// Gives the document after all when nothing was found, and else the text as it was meant.
+pub(super) fn explain(
+    text: &str,
+    diagnostics: &mut Diagnostics,
+) -> (Option<KdlDocument>, Option<Meant>) {
     let before = diagnostics.found().len();
-    let tokens: Vec<Token> = Lexer::new(text).collect();
+    let tokens = with_templates(text, Lexer::new(text).collect());
     let mut mended = Mended::new(text);
     let mut lines = BTreeSet::new();
     if text.trim_start().starts_with(['{', '[']) {
         json(text, diagnostics);
-        return None;
+        return (None, None);
     }
     invisible(text, &mut mended, diagnostics);
     blocks::explain(text, &tokens, &mut mended, diagnostics);
@@ -40,14 +43,107 @@ pub(super) fn explain(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDo
         .collect();
     for statement in statements(&tokens) {
         let known = diagnostics.found().len();
-        Statement { text, tokens: statement, mended: &mut mended, diagnostics }.explain();
+        let whole = whole_line(statement);
+        let edits = Statement::explained(text, statement, &mut mended, diagnostics);
+        let is_found = known < diagnostics.found().len();
+        match edits {
+            Some(edits) if is_found => mended.means(whole, edits),
+            _ if is_found => mended.is_unclear(whole),
+            _ => {}
+        }
         for found in &diagnostics.found()[known..] {
             let Some(label) = found.labels.first() else { continue };
             let last = label.span.end.max(label.span.start + 1) - 1;
             lines.extend(line_of(text, label.span.start)..=line_of(text, last));
         }
     }
-    rest(text, &mut mended, &mut lines, diagnostics).filter(|_| diagnostics.found().len() == before)
+    let document = rest(text, &mut mended, &mut lines, diagnostics);
+    (document, mended.into_meant(text))
+}
+
+/// From the first token to the last.
+fn whole_line(statement: &[Token]) -> std::ops::Range<usize> {
+    let start = statement.first().map_or(0, |it| it.span.start);
+    start..statement.last().map_or(start, |it| it.span.end)
+}
+
+/// The tokens with each template that has no quotes as one word: its braces are no blocks.
+fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
+    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    while let Some(token) = rest.next() {
+        let is_value = joined.last().is_some_and(|it| {
+            matches!(it.kind, Kind::Word | Kind::Equals | Kind::Text | Kind::Raw)
+        });
+        let behind = &text[token.span.start..];
+        let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
+        let is_begin = line.starts_with("{{") && is_value;
+        let Some(end) = line.rfind("}}").filter(|_| is_begin).map(|it| it + 2) else {
+            joined.push(token);
+            continue;
+        };
+        // The words around it are of the same text: `title Bell {{ x }} rang`.
+        let after = &line[end..];
+        let is_plain = !after.contains(['{', '}', ';', '"', '=']) && !after.contains("//");
+        let end = token.span.start + if is_plain { line.trim_end().len() } else { end };
+        let mut start = token.span.start;
+        while let [.., name, word] = &joined[..]
+            && (name.kind, word.kind) == (Kind::Word, Kind::Word)
+            && !text[name.span.start..word.span.end].contains('\n')
+        {
+            start = word.span.start;
+            joined.pop();
+        }
+        while rest.next_if(|it| it.span.start < end).is_some() {}
+        joined.push(Token { kind: Kind::Template, span: start..end, ..token });
+    }
+    joined
+}
+
+/// Reports a file of another format as what it is. What each of its lines means in KDL is not
+/// for a machine to guess.
+pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
+    const LINES: usize = 200;
+    let lines = text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+    let lines: Vec<&str> = lines.take(LINES).collect();
+    let Some(first) = lines.first().filter(|_| !lines.iter().any(|it| it.ends_with('{'))) else {
+        return false;
+    };
+    let is_name = |it: &str| {
+        !it.is_empty() && it.chars().all(|it| it.is_alphanumeric() || "_-.\"'".contains(it))
+    };
+    let is_yaml = |it: &str| {
+        let it = it.strip_prefix("- ").unwrap_or(it);
+        it == "---"
+            || it.starts_with("- ")
+            || it.split_once(':').is_some_and(|(name, value)| {
+                is_name(name) && (value.is_empty() || value.starts_with(' '))
+            })
+    };
+    let is_head = |it: &str| it.starts_with('[') && it.ends_with(']') && !it.contains(['"', ',']);
+    let is_toml = |it: &str| {
+        is_head(it)
+            || it.split_once('=').is_some_and(|(name, value)| {
+                is_name(name.trim()) && name.ends_with(' ') && !value.starts_with('=')
+            })
+    };
+    let most =
+        |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|it| is(it)).count() > lines.len();
+    let format = if lines.len() < 2 {
+        return false;
+    } else if is_yaml(first) && most(&is_yaml) {
+        "YAML"
+    } else if lines.iter().any(|it| is_head(it)) && is_toml(first) && most(&is_toml) {
+        "TOML"
+    } else {
+        return false;
+    };
+    let start = first.as_ptr() as usize - text.as_ptr() as usize;
+    diagnostics
+        .push(Rule::Syntax, format!("this is {format}, and a pipeline file is KDL"))
+        .at(start..start + first.len(), format!("{format} begins here"))
+        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` says more");
+    true
 }
 
 fn json(text: &str, diagnostics: &mut Diagnostics) {
@@ -94,6 +190,10 @@ fn rest(
             Err(faults) => faults,
         };
         let Some(fault) = faults.into_iter().min_by_key(|it| it.start) else { break };
+        // Of a text that it gives up on altogether the parser blames the beginning.
+        if fault.start == 0 && !diagnostics.found().is_empty() {
+            return None;
+        }
         let span = visible(text, mended.clip(fault));
         if lines.insert(line_of(text, span.start)) {
             diagnostics
@@ -107,6 +207,7 @@ fn rest(
         let start = text[..span.start].rfind('\n').map_or(0, |it| it + 1);
         let end = text[span.start..].find('\n').map_or(text.len(), |it| span.start + it);
         mended.hollow(start..end);
+        mended.is_unclear(start..end);
     }
     if diagnostics.found().is_empty() {
         diagnostics

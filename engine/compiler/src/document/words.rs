@@ -27,6 +27,26 @@ pub(super) fn begins_with_digit(word: &str) -> bool {
     word.starts_with(|it: char| it.is_ascii_digit())
 }
 
+/// Whether quotes around the word are all that is missing: `5s`, `2xx`, `22:00`. What has a unit
+/// that does not exist (`1M`) was meant otherwise.
+pub(super) fn is_sure(word: &str) -> bool {
+    let plain = |it: &str| it.chars().all(|it| it.is_ascii_alphanumeric() || ".:-/_+".contains(it));
+    let is_class = word.len() == 3 && word.ends_with("xx");
+    plain(word) && (is_class || meant(word) != "a word that begins with a digit")
+}
+
+/// Whether a bare word is one, and nothing else is hidden in it.
+pub(super) fn is_plain(word: &str) -> bool {
+    word.starts_with(|it: char| it.is_ascii_alphabetic())
+        && word.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'))
+        && keyword(word).is_none()
+}
+
+/// Whether this is a quotation mark of printed text.
+pub(super) fn is_quote(it: char) -> bool {
+    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›')
+}
+
 /// What the word would be in quotes.
 pub(super) fn meant(word: &str) -> &'static str {
     let is_date = word.len() >= 8 && word.matches('-').count() == 2;

@@ -1,7 +1,7 @@
 //! Reads included files and puts their nodes where `include` stands.
 
 use super::texts::{Texts, with_chain};
-use crate::document;
+use crate::document::{self, Meant};
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostic, Diagnostics, Rule, SourceText};
@@ -19,7 +19,7 @@ const FILES_MAX: usize = 64;
 /// Parses a pipeline file with everything that it includes.
 ///
 /// Findings about texts that are no KDL, and about includes, go to `found`, each in its own
-/// file. There is a document only when every text is one.
+/// file. Of a text that is no KDL the document is what was meant by it; `found` says so then.
 pub fn read(
     texts: &mut Texts,
     source: &Arc<SourceText>,
@@ -27,17 +27,20 @@ pub fn read(
     found: &mut Vec<Diagnostic>,
 ) -> Option<KdlDocument> {
     let open = vec![plain(&source.name).to_owned()];
-    let mut splice = Splice { texts, files, found, is_sound: true, open };
-    let mut document = splice.parse(source, &[])?;
+    let mut splice = Splice { texts, files, found, is_whole: true, open };
+    let (mut document, meant) = splice.parse(source, &[])?;
+    if let Some(meant) = meant {
+        splice.texts.mend(meant);
+    }
     splice.includes(&mut document);
     splice.overrides(&mut document);
-    splice.is_sound.then_some(document)
+    splice.is_whole.then_some(document)
 }
 
 /// A text that was parsed by itself, and what is wrong with it.
 pub struct Parsed {
     source: Arc<SourceText>,
-    document: Option<KdlDocument>,
+    document: Option<(KdlDocument, Option<Meant>)>,
     found: Vec<Diagnostic>,
 }
 
@@ -45,7 +48,7 @@ impl Parsed {
     /// Parses a file that lies beside the pipeline file and belongs to it.
     pub fn of(source: &Arc<SourceText>) -> Self {
         let mut diagnostics = Diagnostics::new(source.clone());
-        let document = document::parse(source, &mut diagnostics);
+        let document = document::parse_anyway(source, &mut diagnostics);
         Parsed { source: source.clone(), document, found: diagnostics.sorted() }
     }
 
@@ -54,7 +57,10 @@ impl Parsed {
         found.extend(self.found);
         let folder = texts.home(0).folder.to_owned();
         let start = texts.add(self.source, String::new(), folder, Vec::new());
-        let mut document = self.document?;
+        let (mut document, meant) = self.document?;
+        if let Some(meant) = meant {
+            texts.mend(meant);
+        }
         shift_document(&mut document, start);
         Some(document)
     }
@@ -64,17 +70,21 @@ struct Splice<'a> {
     texts: &'a mut Texts,
     files: &'a mut dyn Files,
     found: &'a mut Vec<Diagnostic>,
-    /// Whether every text so far is KDL.
-    is_sound: bool,
+    /// Whether every text so far could be read, be it as it was meant.
+    is_whole: bool,
     /// The names of the files that are being read, the pipeline file first.
     open: Vec<String>,
 }
 
 impl Splice<'_> {
-    fn parse(&mut self, source: &Arc<SourceText>, chain: &[String]) -> Option<KdlDocument> {
+    fn parse(
+        &mut self,
+        source: &Arc<SourceText>,
+        chain: &[String],
+    ) -> Option<(KdlDocument, Option<Meant>)> {
         let mut diagnostics = Diagnostics::new(source.clone());
-        let document = document::parse(source, &mut diagnostics);
-        self.is_sound &= !diagnostics.has_errors();
+        let document = document::parse_anyway(source, &mut diagnostics);
+        self.is_whole &= document.is_some();
         for mut it in diagnostics.sorted() {
             with_chain(&mut it, chain);
             self.found.push(it);
@@ -162,10 +172,13 @@ impl Splice<'_> {
         }
         let mut chain = vec![self.texts.line(at)];
         chain.extend_from_slice(self.texts.chain(at));
-        let mut document = self.parse(&source, &chain)?;
+        let (mut document, meant) = self.parse(&source, &chain)?;
         let prefix = path.rfind('/').map_or("", |it| &path[..=it]).to_owned();
         let folder = Path::new(&source.name).parent().map_or(PathBuf::new(), Path::to_owned);
         let start = self.texts.add(source.clone(), prefix, folder, chain);
+        if let Some(meant) = meant {
+            self.texts.mend(meant);
+        }
         shift_document(&mut document, start);
         self.refuse_header(&mut document);
         self.open.push(name);

@@ -1,6 +1,7 @@
 //! The texts of a pipeline, laid one behind the other.
 
-use language::diagnostic::{Diagnostic, Label, SourceText};
+use crate::document::Meant;
+use language::diagnostic::{Diagnostic, Edit, Label, Rule, SourceText};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,13 +16,33 @@ struct File {
     prefix: String,
     /// Where it is included: `doorbell.kdl:12`, the nearest first.
     chain: Vec<String>,
+    /// What is written in the file, where `source` is only what was meant by it.
+    written: Option<(Arc<SourceText>, Meant)>,
 }
 
 impl File {
     /// Its part of the long text as it may be shown.
     fn part_of(&self, shown: &SourceText) -> Option<Arc<SourceText>> {
         let text = shown.text.get(self.start..self.start + self.source.text.len())?.to_owned();
+        let text = match &self.written {
+            Some((written, meant)) => meant.masked(&text, &written.text),
+            None => text,
+        };
         Some(Arc::new(SourceText { name: self.source.name.clone(), text }))
+    }
+
+    /// What the file holds.
+    fn written(&self) -> &Arc<SourceText> {
+        self.written.as_ref().map_or(&self.source, |it| &it.0)
+    }
+
+    /// A place of the long text in the file.
+    fn moved(&self, span: &Range<usize>) -> Range<usize> {
+        let span = moved(span, self.start);
+        match &self.written {
+            Some((written, meant)) => meant.written(&span, &written.text),
+            None => span,
+        }
     }
 }
 
@@ -46,7 +67,8 @@ impl Texts {
     /// The pipeline file alone; `folder` is where it lies.
     pub fn new(source: Arc<SourceText>, folder: &Path) -> Self {
         let whole = source.text.clone();
-        let file = File { source, start: 0, prefix: String::new(), chain: Vec::new() };
+        let file =
+            File { source, start: 0, prefix: String::new(), chain: Vec::new(), written: None };
         Texts { files: vec![file], folders: vec![folder.to_owned()], whole }
     }
 
@@ -61,9 +83,25 @@ impl Texts {
         self.whole.push('\n');
         let start = self.whole.len();
         self.whole.push_str(&source.text);
-        self.files.push(File { source, start, prefix, chain });
+        self.files.push(File { source, start, prefix, chain, written: None });
         self.folders.push(folder);
         start
+    }
+
+    /// Reads the file that was added last, or the pipeline file, as it was meant.
+    pub(super) fn mend(&mut self, meant: Meant) {
+        let Some(file) = self.files.last_mut() else { return };
+        self.whole.truncate(file.start);
+        self.whole.push_str(&meant.text);
+        let source = SourceText { name: file.source.name.clone(), text: meant.text.clone() };
+        let written = std::mem::replace(&mut file.source, Arc::new(source));
+        file.written = Some((written, meant));
+    }
+
+    /// Lays an option of the command line behind the texts; where it begins.
+    pub(crate) fn option(&mut self, source: Arc<SourceText>) -> usize {
+        let folder = self.folders[0].clone();
+        self.add(source, String::new(), folder, Vec::new())
     }
 
     /// The pipeline file's own text.
@@ -105,7 +143,8 @@ impl Texts {
     /// The file and line of a byte of the long text: `pipelines/doorbell.kdl:12`.
     pub fn line(&self, at: usize) -> String {
         let file = &self.files[self.index(at)];
-        let before = file.source.text.as_bytes().iter().take(at - file.start);
+        let at = file.moved(&(at..at)).start;
+        let before = file.written().text.as_bytes().iter().take(at);
         let line = before.filter(|it| **it == b'\n').count() + 1;
         format!("{}:{line}", file.source.name)
     }
@@ -120,10 +159,27 @@ impl Texts {
         &self.files[self.index(at)].chain
     }
 
+    /// Whether a finding is more than what follows from a mistake that was told: of a text that is
+    /// read as it was meant, what was put right is not looked at again, and where some of it is
+    /// not understood, only what has to do with one node alone is said.
+    pub(crate) fn is_worth_telling(&self, found: &Diagnostic) -> bool {
+        let is_whole =
+            self.files.iter().all(|it| it.written.as_ref().is_none_or(|it| it.1.is_whole()));
+        if !is_whole && !is_local(found.rule) {
+            return false;
+        }
+        let Some(label) = found.labels.first() else { return true };
+        let file = &self.files[self.index(label.span.start)];
+        let Some((_, meant)) = &file.written else { return true };
+        let span = file.moved(&label.span);
+        let is_of_value = found.rule.code().starts_with("E00");
+        !(meant.is_unclear(&span) || is_of_value && meant.is_edited(&span))
+    }
+
     /// A finding of the long text as one of the file that its first label lies in. Labels in
     /// other files become frames of their own.
     pub fn placed(&self, mut found: Diagnostic) -> Diagnostic {
-        if self.files.len() == 1 {
+        if self.files.len() == 1 && self.files[0].written.is_none() {
             return found;
         }
         let first = self.index(found.position());
@@ -131,15 +187,15 @@ impl Texts {
         let labels = std::mem::take(&mut found.labels);
         let (own, other): (Vec<Label>, Vec<Label>) =
             labels.into_iter().partition(|it| self.index(it.span.start) == first);
-        let moved = |it: Label, start: usize| Label { span: moved(&it.span, start), ..it };
-        found.labels = own.into_iter().map(|it| moved(it, file.start)).collect();
-        found.source = file.source.clone();
+        let moved = |it: Label, file: &File| Label { span: file.moved(&it.span), ..it };
+        found.labels = own.into_iter().map(|it| moved(it, file)).collect();
+        found.source = file.written().clone();
         let shown = found.shown.take();
         found.shown = shown.as_ref().and_then(|it| file.part_of(it));
         for label in other {
             let there = &self.files[self.index(label.span.start)];
-            let label = moved(label, there.start);
-            found.frame(there.source.clone(), label.span, &label.text);
+            let label = moved(label, there);
+            found.frame(there.written().clone(), label.span, &label.text);
             if let Some(frame) = found.related.last_mut() {
                 frame.shown = shown.as_ref().and_then(|it| there.part_of(it));
             }
@@ -149,11 +205,25 @@ impl Texts {
             found.fix.clear();
         }
         for edit in &mut found.fix {
-            edit.span = self::moved(&edit.span, file.start);
+            edit.span = file.moved(&edit.span);
+        }
+        // So is one of what is not written that way.
+        let is_edited =
+            |it: &Edit| file.written.as_ref().is_some_and(|meant| meant.1.is_edited(&it.span));
+        if found.fix.iter().any(is_edited) {
+            found.fix.clear();
         }
         with_chain(&mut found, &file.chain);
         found
     }
+}
+
+/// Rules that look at one node alone, so that what is wrong elsewhere does not mislead them.
+fn is_local(rule: Rule) -> bool {
+    let code = rule.code();
+    ("E0010".."E0018").contains(&code)
+        || ("E0019".."E0027").contains(&code)
+        || matches!(code, "E0101" | "E0102" | "E0103" | "E0106" | "W0401")
 }
 
 /// Says how the file of a finding came to be read.

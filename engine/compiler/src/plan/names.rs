@@ -44,6 +44,12 @@ impl<'a> Known<'a> {
 
 struct Check<'a> {
     diagnostics: &'a mut Diagnostics,
+    /// Names of other roles, and what they are.
+    others: BTreeMap<String, &'static str>,
+    /// The kind of each stage, sink and notifier, and its name: a kind may be meant as a name.
+    kinds: Vec<(String, String)>,
+    /// Any unknown name may be that of a node without one.
+    has_nameless: bool,
     /// What `/-` switches off, with its line.
     commented_out: BTreeMap<String, usize>,
 }
@@ -54,6 +60,7 @@ pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
     circles(spec, diagnostics);
     paths(spec, diagnostics);
     let mut check = Check::new(text, diagnostics);
+    check.knows(spec);
     check.stages(spec);
     check.policies(spec);
     check.targets(spec);
@@ -62,7 +69,35 @@ pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
 impl<'a> Check<'a> {
     fn new(text: &str, diagnostics: &'a mut Diagnostics) -> Self {
         let commented_out = crate::document::commented_out(text).into_iter().collect();
-        Check { diagnostics, commented_out }
+        let (others, kinds, has_nameless) = (BTreeMap::new(), Vec::new(), false);
+        Check { diagnostics, others, kinds, has_nameless, commented_out }
+    }
+
+    /// Knows what else there is in the file.
+    fn knows(&mut self, spec: &Spec) {
+        let mut all = |names: Vec<&Name>, what| {
+            self.others.extend(names.into_iter().map(|it| (it.value.clone(), what)));
+        };
+        all(spec.sources.iter().map(|it| &it.name).collect(), "source");
+        all(spec.filters.iter().map(|it| &it.name).collect(), "filter");
+        all(spec.policies.iter().map(|it| &it.name).collect(), "policy");
+        all(spec.enrichments.iter().map(|it| &it.name).collect(), "stage");
+        all(spec.sinks.iter().map(|it| &it.name).collect(), "sink");
+        all(spec.notifiers.iter().map(|it| &it.name).collect(), "notifier");
+        let stages = spec.enrichments.iter().map(|it| (it.spec.word(), &it.name));
+        let sinks = spec.sinks.iter().map(|it| (it.spec.word(), &it.name));
+        let notifiers = spec.notifiers.iter().map(|it| (it.spec.word(), &it.name));
+        let kinds = stages.chain(sinks).chain(notifiers);
+        self.kinds = kinds.map(|(kind, it)| (kind.to_owned(), it.value.clone())).collect();
+        self.has_nameless = spec.unread.has_nameless;
+    }
+
+    /// The name of the only known node of the kind that is meant by a word.
+    fn by_kind(&self, word: &str, known: &Known<'_>) -> Option<&str> {
+        let kinds = self.kinds.iter().filter(|it| known.set.contains(it.1.as_str()));
+        let kind = nearest(word, kinds.clone().map(|it| it.0.as_str()))?;
+        let mut of_kind = kinds.filter(|it| it.0 == kind);
+        of_kind.next().filter(|_| of_kind.next().is_none()).map(|it| it.1.as_str())
     }
 
     fn stages(&mut self, spec: &Spec) {
@@ -118,6 +153,32 @@ impl<'a> Check<'a> {
     fn unknown(&mut self, rule: Rule, message: String, name: &Name, known: &Known<'_>) {
         let (what, all) = (known.what, known.all());
         let near = nearest(&name.value, known.names.iter().copied());
+        let near = near.or_else(|| self.by_kind(&name.value, known));
+        if near.is_none() && self.has_nameless && what != "policies" {
+            return;
+        }
+        if let Some(other) = self.others.get(&name.value) {
+            let (name, span) = (&name.value, name.span.clone());
+            let (message, help) = match what {
+                "stages" => (
+                    format!("`{name}` is a {other}; a stage cannot wait for one"),
+                    format!("`after` and `needs` take stages: {all}"),
+                ),
+                "policies" => (
+                    format!("`{name}` is a {other}, not a policy"),
+                    match all.is_empty() {
+                        true => "this file has no policies".to_owned(),
+                        false => format!("the policies of this file: {all}"),
+                    },
+                ),
+                _ => (
+                    format!("`{name}` is a {other}; a route sends to sinks and notifiers"),
+                    format!("the {what} of this file: {all}"),
+                ),
+            };
+            self.diagnostics.push(rule, message).at(span, known.label).help(help);
+            return;
+        }
         let help = match (self.commented_out.get(&name.value), near) {
             (Some(line), _) => format!("`{}` is commented out on line {line}", name.value),
             (None, Some(it)) => format!("did you mean `{it}`? The {what} of this file: {all}"),

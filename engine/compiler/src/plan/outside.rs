@@ -3,7 +3,7 @@
 use crate::spec::{Name, Server, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;
-use language::{Context, Setting, Unset};
+use language::{Context, Setting, Unset, nearest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -29,12 +29,12 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
         if needed.is_optional {
             off.0.insert(name.value.clone(), unset.to_string());
         } else {
-            report(&needed.setting, &unset, context.diagnostics);
+            report(&needed.setting, &unset, context);
         }
     }
     for setting in spec.server.settings() {
         if let Some(unset) = setting.value.missing(context.environment) {
-            report(setting, &unset, context.diagnostics);
+            report(setting, &unset, context);
         }
     }
     off
@@ -47,17 +47,26 @@ pub fn required(spec: &Spec) -> Vec<Setting> {
     needed.map(|it| it.1.setting.value).chain(server).collect()
 }
 
-fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnostics) {
+fn report(setting: &Spanned<Setting>, unset: &Unset, context: &mut Context<'_>) {
+    let near = match unset {
+        Unset::Variable(name) => {
+            let names = context.environment.names();
+            nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
+        }
+        _ => None,
+    };
+    let near = near.map(|it| format!("did you mean `{it}`? Or ")).unwrap_or_default();
     let help = match unset {
         Unset::Variable(name) => {
-            format!("`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
+            format!("{near}`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
         }
         Unset::EmptyVariable(name) => {
             format!("give `{name}` a value, or add `default=\"\"`, or `optional=#true`")
         }
         Unset::File(..) => "write the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
     };
-    diagnostics
+    context
+        .diagnostics
         .push(Rule::MissingVariable, unset.to_string())
         .at(setting.span.clone(), "needed here")
         .help(help);

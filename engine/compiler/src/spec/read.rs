@@ -7,10 +7,10 @@ use super::*;
 use crate::files::{Based, based};
 use crate::grammar;
 use crate::include::Texts;
-use kdl::KdlDocument;
+use kdl::{KdlDocument, KdlNode};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots};
-use language::{Context, Fields, Scalar, Type, sites};
+use language::{Context, Fields, Kinds, Role, Scalar, Type, sites};
 use stages::catalog::Catalog;
 use stages::contract::Shape;
 use std::collections::BTreeSet;
@@ -37,6 +37,9 @@ pub fn read(
             &["sink", "notify"],
             sinks.iter().map(|it| &it.name).chain(notifiers.iter().map(|it| &it.name)),
         ),
+        has_nameless: ["enrich", "sink", "notify"]
+            .iter()
+            .any(|it| reader.all(it).any(|it| it.arg(1).is_none())),
     };
     Some(Spec {
         name: pipeline.arg(0)?.text()?,
@@ -183,8 +186,20 @@ impl<'a> Read<'a> {
     /// The names of the nodes of these roles that are not among those that could be read.
     fn unread<'n>(&self, roles: &[&str], read: impl Iterator<Item = &'n Name>) -> Vec<Name> {
         let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
-        let nodes = roles.iter().flat_map(|it| self.all(it));
-        let names = nodes.filter_map(|it| it.arg(1)?.text());
+        // A node whose role is misspelled has a name all the same.
+        let is_known = |it: &&KdlNode| grammar::TOP.iter().any(|row| row.name == it.name().value());
+        let nodes = self
+            .document
+            .nodes()
+            .iter()
+            .filter(|it| !is_known(it) || roles.contains(&it.name().value()));
+        let nodes = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
+        // Where the kind is none, the two may be swapped, or the kind left out.
+        let kinds: Vec<&str> =
+            Role::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
+        let both = nodes.flat_map(|it| [it.arg(1), it.arg(0)]).flatten();
+        let names = both.filter_map(|it| it.text());
+        let names = names.filter(|it| !kinds.contains(&it.value.as_str()));
         names.filter(|it| !read.contains(it.value.as_str())).collect()
     }
 

@@ -21,7 +21,10 @@ pub(super) fn params(
 ) {
     // A slip of a name leaves its parameter unread, and was told.
     let is_slip = |it: &language::diagnostic::Diagnostic| {
-        it.rule == Rule::UnknownParam || it.message.contains("`param.")
+        it.rule == Rule::UnknownParam
+            || it.message.contains("`param.")
+            // What is missing or misspelled may be what reads it.
+            || ("E0010".."E0019").contains(&it.rule.code()) && it.rule != Rule::WrongArgument
     };
     if diagnostics.found().iter().any(is_slip) {
         return;
@@ -44,7 +47,20 @@ pub(super) fn params(
         let Some((entry, name)) = entry.and_then(|it| Some((it, it.value().as_string()?))) else {
             continue;
         };
-        if !read.contains(&name.replace('-', "_")) {
+        // What cannot be read may read it all the same: a broken expression, a node misspelled.
+        let is_named = || {
+            let text = &diagnostics.source().text;
+            let (own, dashed) =
+                (format!("param.{}", name.replace('-', "_")), format!("param.{name}"));
+            text.contains(&own) || text.contains(&dashed) || {
+                let behind =
+                    |it: &str| it.trim_start().trim_start_matches(['"', '#']).starts_with(name);
+                text.split("(param)").skip(1).any(behind)
+            }
+        };
+        let is_read = read.contains(&name.replace('-', "_"));
+        let may_be_read = diagnostics.has_errors() && is_named();
+        if !is_read && !may_be_read {
             let span = entry.span();
             diagnostics
                 .push(Rule::UnusedParam, format!("nothing reads the parameter `{name}`"))

@@ -4,6 +4,7 @@
 use super::super::place::{is_bare, value_span, written};
 use super::super::table::{Arity, Node, Type};
 use super::super::value::{bytes_of, duration_of, number};
+use super::units::{meant_duration, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
 use kdl::{KdlEntry, KdlNode, KdlValue};
 
@@ -15,11 +16,12 @@ pub(super) fn arguments(
     given: &[&KdlEntry],
 ) -> bool {
     unquoted(diagnostics, row, node, given)
+        || number_and_unit(diagnostics, row, given)
         || given.iter().any(|entry| {
             is_bare(entry)
                 && entry.ty().is_none()
                 && (single_quotes(diagnostics, given, entry)
-                    || comma(diagnostics, entry)
+                    || comma(diagnostics, given, entry)
                     || colon(diagnostics, row, node, entry))
         })
 }
@@ -37,7 +39,8 @@ fn unquoted(
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
     // Only what stands in one piece: no property between the words.
     let is_run = words.len() > 1 && !words.iter().any(|it| it.ty().is_some());
-    let is_plain = is_bare(first) && !written(first).starts_with('\'') && is_run && is_single;
+    let is_quoted = written(first).starts_with(|it| it == '\'' || is_printed_quote(it));
+    let is_plain = is_bare(first) && !is_quoted && is_run && is_single;
     let span = value_span(first).start..value_span(last).end;
     let has_property =
         node.entries().iter().any(|it| it.name().is_some() && span.contains(&it.span().offset()));
@@ -67,9 +70,113 @@ fn unquoted(
     true
 }
 
+/// `cooldown 5 min`.
+fn number_and_unit(diagnostics: &mut Diagnostics, row: &Node, given: &[&KdlEntry]) -> bool {
+    let Some((index, arg)) = row.args.iter().enumerate().next_back() else { return false };
+    let [number, unit] = given.get(index..).unwrap_or_default() else { return false };
+    let (what, rule) = match arg.ty {
+        Type::Duration(..) => ("a duration", Rule::BadDuration),
+        Type::Bytes(..) => ("a size", Rule::BadSize),
+        _ => return false,
+    };
+    let is_pair = matches!(number.value(), KdlValue::Integer(_)) && is_bare(unit);
+    if !is_pair || number.ty().is_some() || unit.ty().is_some() {
+        return false;
+    }
+    let text = format!("{} {}", written(number), written(unit));
+    let meant = match rule {
+        Rule::BadDuration => meant_duration(&text).map(|it| it.0),
+        _ => meant_size(&text),
+    };
+    let keeps = row.name == "keep" && (text.contains('M') || meant.is_none());
+    let meant = match meant.filter(|_| !keeps) {
+        Some(it) => it,
+        None if row.name == "keep" => "30d".to_owned(),
+        None if rule == Rule::BadDuration => "30s".to_owned(),
+        None => "256KiB".to_owned(),
+    };
+    diagnostics
+        .push(rule, format!("{what} is one text in quotes"))
+        .at(value_span(number).start..value_span(unit).end, "a number and a unit without a blank")
+        .help(format!("write `{} \"{meant}\"`", row.name));
+    true
+}
+
+/// `when=event.type != "motion"`, `when event.type != "x"`: an expression without quotes of which
+/// KDL made several values and properties.
+pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode) -> bool {
+    let takes_expr = |entry: &KdlEntry| match entry.name() {
+        Some(name) => {
+            row.props.iter().any(|it| it.name == name.value() && matches!(it.ty, Type::Expr(_)))
+        }
+        None => row.args.last().is_some_and(|it| matches!(it.ty, Type::Expr(_))),
+    };
+    let entries = node.entries();
+    let first = entries.iter().position(|it| {
+        takes_expr(it) && is_bare(it) && it.ty().is_none() && !written(it).starts_with('\'')
+    });
+    let Some(first) = first else { return false };
+    let is_known = |it: &KdlEntry| {
+        it.name().is_some_and(|name| row.props.iter().any(|prop| prop.name == name.value()))
+    };
+    let rest: Vec<&KdlEntry> = entries[first + 1..].iter().take_while(|it| !is_known(it)).collect();
+    let is_sign = |it: &KdlEntry| match it.name() {
+        Some(name) => matches!(name.value(), "!" | "<" | ">"),
+        None => is_bare(it) && matches!(it.value().as_string(), Some(word) if is_operator(word)),
+    };
+    let Some(last) = rest.last().filter(|_| rest.iter().any(|it| is_sign(it))) else {
+        return false;
+    };
+    let span = value_span(&entries[first]).start..value_span(last).end;
+    let start = entries[first].name().map_or(span.start, |it| it.span().offset());
+    let text = &diagnostics.source().text;
+    let before = text.get(start..span.start).unwrap_or_default();
+    let inner = text.get(span.clone()).unwrap_or_default().replace('"', "'");
+    let help = format!("write `{} {before}\"{inner}\"`: single quotes inside", row.name);
+    let is_last = first + 1 + rest.len() == entries.len();
+    let found = diagnostics
+        .push(Rule::UnquotedExpression, "an expression must be one quoted string")
+        .at(span.clone(), "quote from here to the end of the line")
+        .help(help);
+    if is_last {
+        found.fix(span, format!("\"{inner}\""));
+    }
+    true
+}
+
+/// `header='X-Id'` and `header=“X-Id”`: the quotes are letters of the value.
+pub(super) fn quotes_of_property(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
+    is_bare(entry) && entry.ty().is_none() && single_quotes(diagnostics, &[entry], entry)
+}
+
+fn is_operator(word: &str) -> bool {
+    matches!(
+        word,
+        "<" | ">"
+            | "!"
+            | "&&"
+            | "||"
+            | "??"
+            | "?"
+            | "+"
+            | "-"
+            | "*"
+            | "%"
+            | "in"
+            | "and"
+            | "or"
+            | "not"
+            | "contains"
+            | "matches"
+    )
+}
+
 /// `'text'` is a word that has quotes in it.
 fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
     let word = written(entry);
+    if word.starts_with(is_printed_quote) {
+        return printed_quotes(diagnostics, given, entry);
+    }
     if !word.starts_with('\'') {
         return false;
     }
@@ -91,18 +198,44 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
     true
 }
 
+fn is_printed_quote(it: char) -> bool {
+    matches!(it, '“' | '”' | '„' | '‟' | '«' | '»' | '‘' | '’' | '‚' | '‹' | '›')
+}
+
+/// `“text”`: never repaired, as nobody knows which quotes belong to the text.
+fn printed_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
+    let start = value_span(entry).start;
+    let behind = given.iter().filter(|it| start <= value_span(it).start);
+    let ends = |it: &&&KdlEntry| {
+        let word = written(it);
+        1 < word.chars().count() && word.ends_with(is_printed_quote)
+    };
+    let end = behind.clone().find(ends).map_or(value_span(entry).end, |it| value_span(it).end);
+    let text = diagnostics.source().text.get(start..end).unwrap_or_default();
+    let inner = text.trim_matches(is_printed_quote).to_owned();
+    diagnostics
+        .push(Rule::Syntax, "use straight double quotes for text")
+        .at(start..end, "these are printed quotes")
+        .help(format!("write `\"{inner}\"`"));
+    true
+}
+
 /// `to a, b`.
-fn comma(diagnostics: &mut Diagnostics, entry: &KdlEntry) -> bool {
+fn comma(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
     let end = value_span(entry).end;
     let word = written(entry);
     if !word.ends_with(',') {
         return false;
     }
-    diagnostics
+    let found = diagnostics
         .push(Rule::Syntax, "values are separated by blanks")
         .at(end - 1..end, "no comma here")
-        .help(format!("write `{}` without the comma", word.trim_end_matches(',')))
-        .fix(end - 1..end, "");
+        .help(format!("write `{}` without the comma", word.trim_end_matches(',')));
+    // A list of several is one mistake.
+    for it in given.iter().filter(|it| is_bare(it) && written(it).ends_with(',')) {
+        let end = value_span(it).end;
+        found.fix(end - 1..end, "");
+    }
     true
 }
 

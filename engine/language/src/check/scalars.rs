@@ -6,9 +6,9 @@ use super::super::table::Type;
 use super::super::told::write_bytes;
 use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
 use super::super::words::{nearest, respelled};
-use super::units::{meant_duration, meant_rate, meant_size};
+use super::units::{is_clear_rate, is_clear_size, meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
-use crate::expr::{Expr, Problem, Template};
+use crate::expr::{Expr, Problem, Roots, Template};
 use crate::spanned::Span;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 use kernel::time::Timestamp;
@@ -95,8 +95,11 @@ impl Place<'_> {
         if is_right {
             return true;
         }
-        let help = match annotation {
-            "env" | "file" => format!("the {} is given in the file itself", self.name),
+        let near = nearest(annotation, ["env", "file", "param"])
+            .filter(|_| !value::is_unit(annotation) && annotation != "duration");
+        let help = match (annotation, near) {
+            ("env" | "file", _) => format!("the {} is given in the file itself", self.name),
+            (_, Some(near)) => format!("did you mean `({near})`?"),
             _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`"
                 .to_owned(),
         };
@@ -118,8 +121,22 @@ impl Place<'_> {
         self.diagnostics.push(rule, message).at(self.span.clone(), label).help(help);
     }
 
+    /// The port that is given without an address: `8600`, `":8600"`.
+    fn port(&self) -> Option<u16> {
+        match self.entry.value() {
+            KdlValue::Integer(it) => u16::try_from(*it).ok(),
+            KdlValue::String(it) => it.strip_prefix(':').unwrap_or(it).parse().ok(),
+            _ => None,
+        }
+    }
+
     fn wrong(&mut self, wanted: &str) {
         let message = format!("the {} of {} must be {wanted}", self.name, self.whole);
+        if let Some(port) = self.port().filter(|_| wanted.contains("127.0.0.1:")) {
+            let help = format!("write `\"127.0.0.1:{port}\"`");
+            self.report(Rule::WrongArgument, message, "an address and a port", &help);
+            return;
+        }
         let (label, help) = match self.entry.value() {
             KdlValue::String(text) if wanted.ends_with("number") && is_plain_number(text) => {
                 ("this is text".to_owned(), format!("write `{text}` without quotes"))
@@ -155,6 +172,7 @@ impl Place<'_> {
                     self.duration_range(it, least, most);
                     self.minutes_of_history(node, it);
                 }
+                None if node.name().value() == "keep" => self.bad_retention(),
                 None => self.bad_duration(),
             },
             Type::Bytes(least, most) => match bytes_of(value, annotation) {
@@ -168,6 +186,9 @@ impl Place<'_> {
                 Some(text) => {
                     let text = text.to_owned();
                     self.text(ty, &text);
+                }
+                None if matches!(ty, Type::Socket) && self.port().is_some() => {
+                    self.wrong("an address such as `\"127.0.0.1:8600\"`");
                 }
                 None => self.wrong("text"),
             },
@@ -214,9 +235,34 @@ impl Place<'_> {
         self.unreadable(Rule::BadDuration, "duration", (&meant, is_sure), "ms s m h d w");
     }
 
+    /// A bad `keep`. Who keeps history thinks in days, and a guess of seconds would delete it.
+    fn bad_retention(&mut self) {
+        let text = self.entry.value().as_string().unwrap_or_default().trim();
+        let read = meant_duration(text).filter(|it| 0.0 < leading(&it.0));
+        let (meant, is_sure) = match (read, self.entry.value()) {
+            (Some((it, is_sure)), _) if !text.contains('M') => (it, is_sure),
+            (_, KdlValue::Integer(days)) if (1..=36_500).contains(days) => {
+                (format!("{days}d"), false)
+            }
+            _ => ("30d".to_owned(), false),
+        };
+        let help = format!("write `\"{meant}\"`; to keep everything, leave the rule out");
+        let (span, is_param) = (self.span.clone(), self.is_param());
+        let found = self
+            .diagnostics
+            .push(Rule::BadDuration, "cannot read a duration here")
+            .at(span.clone(), "expected a number and a unit such as `d`")
+            .help(help);
+        if is_sure && !is_param {
+            found.fix(span, format!("\"{meant}\""));
+        }
+    }
+
     fn bad_size(&mut self) {
-        let meant = self.entry.value().as_string().and_then(meant_size);
-        let (shown, is_sure) = (meant.as_deref().unwrap_or("256KiB"), meant.is_some());
+        let text = self.entry.value().as_string();
+        let meant = text.and_then(meant_size);
+        let is_sure = meant.is_some() && text.is_some_and(is_clear_size);
+        let shown = meant.as_deref().unwrap_or("256KiB");
         self.unreadable(Rule::BadSize, "size", (shown, is_sure), "B KiB MiB GiB kB MB GB");
     }
 
@@ -246,7 +292,7 @@ impl Place<'_> {
             .push(Rule::BadRate, "cannot read a rate here")
             .at(span.clone(), "expected a number, a slash and a unit")
             .help(format!("write `\"{shown}\"`; units: s min h d"));
-        if meant.is_some() && !is_param {
+        if meant.is_some() && is_clear_rate(text) && !is_param {
             found.fix(span, format!("\"{shown}\""));
         }
     }
@@ -289,7 +335,9 @@ impl Place<'_> {
                 self.span = whole;
             }
             Type::Expr(roots) => {
-                if let Err(problems) = Expr::parse(text, roots) {
+                if let Err(problems) = Expr::parse(text, roots)
+                    && !self.template_for_expression(text, roots)
+                {
                     self.problems(Rule::BadExpression, problems);
                 }
             }
@@ -325,9 +373,7 @@ impl Place<'_> {
                     self.json(text, &fault);
                 }
             }
-            Type::Zone if jiff::tz::TimeZone::get(text).is_err() => {
-                self.wrong("a time zone such as `\"Europe/Berlin\"`");
-            }
+            Type::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
             Type::Secret if !text.is_empty() && !text.contains("${") => self.report(
                 Rule::LiteralSecret,
                 "this looks like a secret",
@@ -336,6 +382,42 @@ impl Place<'_> {
             ),
             _ => {}
         }
+    }
+
+    /// `when "{{ event.type }} == 'bell'"`: the braces belong to texts.
+    fn template_for_expression(&mut self, text: &str, roots: Roots) -> bool {
+        let mut bare = text.to_owned();
+        let mut braces: Vec<Span> = Vec::new();
+        for (sign, is_open) in [("{{", true), ("}}", false)] {
+            for (at, _) in text.match_indices(sign) {
+                let rest = &text[at + 2..];
+                let after = rest.len() - rest.trim_start().len();
+                let before = at - text[..at].trim_end().len();
+                braces.push(if is_open { at..at + 2 + after } else { at - before..at + 2 });
+            }
+        }
+        braces.sort_by_key(|it| it.start);
+        let is_apart = braces.windows(2).all(|it| it[0].end <= it[1].start);
+        if braces.is_empty() || !is_apart {
+            return false;
+        }
+        braces.iter().rev().for_each(|it| bare.replace_range(it.clone(), ""));
+        if Expr::parse(&bare, roots).is_err() {
+            return false;
+        }
+        let first = value_text_span(self.entry, braces[0].start..braces[0].start + 2);
+        let is_param = self.is_param();
+        let found = self
+            .diagnostics
+            .push(Rule::BadExpression, "an expression has no `{{ }}`")
+            .at(first, "these braces belong to texts")
+            .help(format!("write `{bare}`"));
+        if !is_param {
+            for it in braces {
+                found.fix(value_text_span(self.entry, it), "");
+            }
+        }
+        true
     }
 
     /// A host that cannot be one: usually a URL, or a pattern.
@@ -356,6 +438,24 @@ impl Place<'_> {
         };
         let message = format!("`{text}` is not a host");
         self.report(Rule::WrongArgument, message, "neither a name nor an address", &help);
+    }
+
+    fn bad_zone(&mut self, text: &str) {
+        let zones: Vec<String> =
+            jiff::tz::db().available().map(|it| it.as_str().to_owned()).collect();
+        let near = nearest(text, zones.iter().map(String::as_str)).or_else(|| {
+            // A city is told without its region: `Berlin`.
+            let city = |it: &&String| {
+                it.rsplit('/').next().is_some_and(|it| it.eq_ignore_ascii_case(text))
+            };
+            zones.iter().find(city).map(String::as_str)
+        });
+        let message = format!("there is no time zone `{text}`");
+        let help = match near {
+            Some(it) => format!("did you mean `\"{it}\"`?"),
+            None => "give a time zone such as `\"Europe/Berlin\"`".to_owned(),
+        };
+        self.report(Rule::WrongArgument, message, "unknown time zone", &help);
     }
 
     fn word(&mut self, word: &str, words: &[&str]) {
@@ -427,6 +527,11 @@ pub fn as_name(text: &str) -> String {
         lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
     let name = dashed.trim_matches(|it: char| it == '-' || it.is_ascii_digit()).to_owned();
     if name.is_empty() { "name".to_owned() } else { name }
+}
+
+fn leading(text: &str) -> f64 {
+    let end = text.find(|it: char| !(it.is_ascii_digit() || it == '.')).unwrap_or(text.len());
+    text[..end].parse().unwrap_or_default()
 }
 
 fn is_plain_number(text: &str) -> bool {

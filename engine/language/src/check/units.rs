@@ -22,20 +22,37 @@ const SIZES: &[(&[&str], &str)] = &[
     (&["gib", "gi", "gibibyte", "gibibytes"], "GiB"),
 ];
 
-/// `30 days` is `30d`, `1 hour 30 min` is `1h30m`; whether that is exact, as months are not.
+/// `30 days` is `30d`, `1 hour 30 min` is `1h30m`; whether that is exact, as months are not, and
+/// neither is a lone `M`, which may be one or a minute.
 pub(super) fn meant_duration(text: &str) -> Option<(String, bool)> {
     let (mut meant, mut is_exact) = (String::new(), true);
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (number, unit, behind) = piece(rest)?;
         let (_, unit, days) = TIMES.iter().find(|it| it.0.contains(&unit.as_str()))?;
-        is_exact &= *days <= 1.0;
+        is_exact &= *days <= 1.0 && !(unit == &"m" && has_lone(text, 'M'));
         let count = if *days <= 1.0 { number.to_owned() } else { times(number, *days)? };
         meant.push_str(&count);
         meant.push_str(unit);
         rest = behind.trim_start_matches([' ', ',']);
     }
     (!meant.is_empty()).then_some((meant, is_exact))
+}
+
+/// Whether this capital letter stands in a text as a unit of its own.
+fn has_lone(text: &str, unit: char) -> bool {
+    let is_letter = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphabetic());
+    text.match_indices(unit).any(|(at, _)| {
+        !is_letter(text[..at].chars().next_back()) && !is_letter(text[at + 1..].chars().next())
+    })
+}
+
+/// Whether a size says which unit it means: `k` and `KB` may be of 1000 or 1024, `Mb` of bits.
+pub(super) fn is_clear_size(text: &str) -> bool {
+    let unit = text.trim().trim_start_matches(is_digit).trim();
+    let is_mixed = unit.len() == 2 && unit.ends_with('b') && unit.starts_with(char::is_uppercase);
+    1 < unit.len() && unit != "KB" && unit != "kb" && !is_mixed
+        || unit.eq_ignore_ascii_case("b") && unit == "B"
 }
 
 /// `10 megabytes` is `10MB`.
@@ -59,6 +76,11 @@ pub(super) fn meant_rate(text: &str) -> Option<String> {
     let count = count.trim();
     let is_count = count.parse::<f64>().is_ok_and(|it| 0.0 < it && it.is_finite());
     is_count.then(|| format!("{count}/{unit}"))
+}
+
+/// Whether a rate says which unit it means: `m` may be a minute or a month.
+pub(super) fn is_clear_rate(text: &str) -> bool {
+    !has_lone(text, 'm') && !has_lone(text, 'M')
 }
 
 /// A number, its unit in lower case, and what stands behind.

@@ -3,7 +3,7 @@
 use super::super::place::{name_span, value_span, written};
 use super::super::table::{KindRow, Node, Type};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
-use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, usage};
+use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, short_usage};
 use crate::diagnostic::{Edit, Rule};
 use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
@@ -21,8 +21,30 @@ pub(super) struct Misplaced<'a> {
 }
 
 impl Walk<'_> {
-    pub(super) fn unknown_kind(&mut self, entry: &KdlEntry, role: Role, kinds: &[KindRow]) {
+    pub(super) fn unknown_kind(
+        &mut self,
+        node: &KdlNode,
+        entry: &KdlEntry,
+        role: Role,
+        kinds: &[KindRow],
+    ) {
         let word = entry.value().as_string().unwrap_or_default();
+        let second = node.entries().iter().filter(|it| it.name().is_none()).nth(1);
+        let kind = second.and_then(|it| it.value().as_string());
+        if let (Some(second), Some(kind)) = (second, kind)
+            && kinds.iter().any(|it| it.word == kind)
+            && scalars::is_name(word)
+        {
+            let (one, other) = (value_span(entry), value_span(second));
+            self.diagnostics
+                .push(Rule::UnknownKind, "kind and name are swapped")
+                .at(one.clone(), "this is the name")
+                .at(other.clone(), "this is the kind")
+                .help(format!("write `{} {kind} {word}`", role.word()))
+                .fix(one, kind)
+                .fix(other, word);
+            return;
+        }
         let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
         let all = format!("The kinds are: {}", words.join(", "));
         let (is_sure, help) = match meant(word, &words, KINDS) {
@@ -41,7 +63,19 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
+    /// Reports a node that may not stand here; answers what it should be.
+    pub(super) fn unknown_node(
+        &mut self,
+        node: &KdlNode,
+        (groups, props): Known<'_>,
+        whole: &str,
+    ) -> Option<&'static str> {
+        let bare = node.name().value().trim_end_matches([':', '=']);
+        self.tell_unknown_node(node, (groups, props), whole);
+        meant_name(bare, &names(groups))
+    }
+
+    fn tell_unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
         let (name, span) = (node.name().value(), name_span(node.name()));
         if props.iter().any(|it| it.name == name) {
             let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
@@ -63,9 +97,8 @@ impl Walk<'_> {
         if bare != name && known.contains(&bare) {
             self.diagnostics
                 .push(Rule::YamlColon, format!("no node is called `{name}`"))
-                .at(span.clone(), "the colon belongs to YAML")
-                .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()))
-                .fix(span, bare);
+                .at(span, "the colon belongs to YAML")
+                .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()));
             return;
         }
         let (help, fix) = self.meant_node(node, bare, &known);
@@ -223,7 +256,11 @@ impl Walk<'_> {
         {
             let message = format!("{} takes its {first} first", it.whole);
             let value = repair::as_value(it.entry, text);
-            return (message, format!("write `{} {}`", row.name, value.text), vec![value]);
+            let help = format!("write `{} {}`", row.name, value.text);
+            // Any other number, such as a wait between attempts, must not become the first.
+            let is_own = row.args.first().is_some_and(|it| it.name == word)
+                || matches!(word, "max" | "attempts" | "count" | "times" | "number" | "value");
+            return (message, help, if is_own { vec![value] } else { Vec::new() });
         }
         let rename = |name: &str| vec![Edit { span: name_span(it.name), text: name.to_owned() }];
         match own {
@@ -263,10 +300,32 @@ impl Walk<'_> {
                 (no_such, help, Vec::new())
             }
             Some(Meant::Elsewhere(text)) => (no_such, text.to_owned(), Vec::new()),
-            None if known.is_empty() => (no_such, format!("write `{}`", usage(row)), Vec::new()),
+            None if find(&self.beside, word).is_some() => {
+                let value = text.get(value_span(it.entry)).unwrap_or_default();
+                let help = format!("`{word}` is a node of its own: write `; {word} {value}`");
+                (no_such, help, Vec::new())
+            }
+            None if known.is_empty() => {
+                (no_such, format!("write `{}`", short_usage(row)), Vec::new())
+            }
             None => (no_such, format!("the properties are {}", known.join(", ")), Vec::new()),
         }
     }
+}
+
+/// The word among these that is meant by one that is unknown.
+pub(super) fn meant_name(word: &str, known: &[&'static str]) -> Option<&'static str> {
+    let exact = known.iter().find(|it| **it == word).copied();
+    exact.or_else(|| match meant(word, known, WORDS) {
+        Some(Meant::Surely(it) | Meant::Probably(it)) => Some(it),
+        _ => None,
+    })
+}
+
+/// Whether an unknown word means this one of those that are known.
+pub(super) fn is_meant(word: &str, name: &str, known: &[&str]) -> bool {
+    let meant = meant(word, known, WORDS);
+    matches!(meant, Some(Meant::Surely(it) | Meant::Probably(it)) if it == name)
 }
 
 fn is_enabled(word: &str) -> bool {

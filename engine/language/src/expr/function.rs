@@ -109,7 +109,23 @@ const FOREIGN: &[(&str, &str)] = &[
     ("upcase", "upper"),
     ("default", "coalesce"),
     ("match", "matches"),
+    ("test", "matches"),
+    ("includes", "contains"),
+    ("toLowerCase", "lower"),
+    ("toUpperCase", "upper"),
+    ("lowercase", "lower"),
+    ("uppercase", "upper"),
+    ("ascii_downcase", "lower"),
+    ("strip", "trim"),
 ];
+
+/// The function that is meant by a name, where it may be called anywhere.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    let names = names(Roots::EVENT);
+    let known = names.iter().find(|it| **it == name).copied();
+    let foreign = || FOREIGN.iter().find(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1);
+    known.or_else(foreign).or_else(|| nearest(name, names.iter().copied()))
+}
 
 /// Finds a function and checks what can be checked before it is called.
 pub(super) fn resolve(

@@ -101,6 +101,19 @@ impl Infer<'_> {
             }
             Node::Index(parts) => {
                 let (base, index) = (self.see(&parts[0], here), self.see(&parts[1], here));
+                let is_plain = !base.shape.is_any() && base.shape.has_value();
+                if is_plain && base.shape.map.is_none() && base.shape.list.is_none() {
+                    let shown = self.shown(&parts[0]);
+                    let message = format!(
+                        "`{shown}` is {} and has no parts",
+                        base.shape.told_in_a_sentence()
+                    );
+                    let help = format!("write `{shown}` alone, or give it to a function");
+                    let (span, label) = (node.span(), "always null");
+                    if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+                        it.help = Some(help);
+                    }
+                }
                 let item = base.shape.item().filter(|_| index.shape.number.is_some());
                 Seen::of(item.unwrap_or_else(Shape::any), here)
             }

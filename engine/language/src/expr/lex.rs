@@ -108,6 +108,10 @@ fn sign(text: &str, at: usize, first: char) -> Result<(Token, usize), Problem> {
     let problem =
         Problem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
     Err(match (foreign, first) {
+        (Some(("|", meant)), _) => match super::names::filter(text, at) {
+            Some(call) => problem.help(format!("write `{call}`: a function takes its value first")),
+            None => problem.help(*meant),
+        },
         (Some((_, meant)), _) => problem.help(*meant),
         (None, '‘' | '’' | '“' | '”' | '„' | '«' | '»') => {
             problem.help("text stands in straight quotes: `'text'`")

@@ -56,6 +56,26 @@ pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: 
     Problem::unknown(span, message, Some(help))
 }
 
+/// `event.type | lower` as a call, where a filter of that name is a function here.
+pub(super) fn filter(text: &str, at: usize) -> Option<String> {
+    let is_of_path = |it: char| it.is_ascii_alphanumeric() || "_.[]'".contains(it);
+    let before = text[..at].trim_end();
+    let start = before.rfind(|it| !is_of_path(it)).map_or(0, |it| it + 1);
+    let value = &before[start..];
+    let rest = text[at + 1..].trim_start();
+    let end =
+        rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
+    // `data.a | data.b` is no filter.
+    let is_path = rest[end..].starts_with(['.', '[']);
+    let ours = super::function::meant(&rest[..end]).filter(|_| !is_path)?;
+    let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
+    let arguments = arguments.map(str::trim).filter(|it| !it.is_empty());
+    (!value.is_empty()).then(|| match arguments {
+        Some(arguments) => format!("{ours}({value}, {arguments})"),
+        None => format!("{ours}({value})"),
+    })
+}
+
 /// What a word between two values was probably meant to be.
 pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
     Some(match word {

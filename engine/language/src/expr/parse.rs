@@ -287,6 +287,10 @@ impl Parser<'_> {
             } else if self.take(".") {
                 let span = self.span();
                 let name = self.name()?;
+                if self.is("(") {
+                    node = self.method(&node, &name, span)?;
+                    continue;
+                }
                 node = self.indexed(node, Node::Literal(Value::String(name), span));
             } else {
                 return Ok(node);
@@ -297,6 +301,34 @@ impl Parser<'_> {
                 return Err(problem.help("a path has at most 32 steps").into());
             }
         }
+    }
+
+    /// `event.type.startsWith('b')`: a function that is called as other languages call it.
+    fn method(&mut self, value: &Node, name: &str, span: Range<usize>) -> Parsed {
+        let opened = self.span();
+        self.at += 1;
+        let first = self.span().start;
+        self.items(")", &opened)?;
+        let end = self.previous_end();
+        let arguments = self.text[first..end - 1].trim();
+        // Where the value begins: a path knows, of others only the end does.
+        let value = &self.text[value.span()];
+        let all = match arguments.is_empty() {
+            true => value.to_owned(),
+            false => format!("{value}, {arguments}"),
+        };
+        let problem = match function::meant(name) {
+            Some(ours) => Problem::syntax(span.clone(), format!("`{name}` is not a method"))
+                .label("functions take the value first")
+                .help(format!("write `{ours}({all})`")),
+            None => Problem::unknown(
+                span.clone(),
+                format!("there is no function `{name}`"),
+                Some(format!("a function takes its value first, as in `lower({value})`")),
+            ),
+        };
+        self.note(problem);
+        Ok(Node::Literal(Value::Null, span.start..end))
     }
 
     /// Extends a static path, or makes a computed one.
@@ -504,6 +536,10 @@ impl Parser<'_> {
             Ok(field) => Ok(Node::Field(field, whole)),
             Err(problem) => {
                 self.note(problem);
+                let opened = self.span();
+                if self.take("(") {
+                    self.items(")", &opened)?;
+                }
                 Ok(Node::Literal(Value::Null, whole))
             }
         }
@@ -512,12 +548,17 @@ impl Parser<'_> {
     fn call(&mut self, name: &str, span: Range<usize>) -> Parsed {
         let opened = self.span();
         self.at += 1;
+        let before = self.problems.len();
         let arguments = self.items(")", &opened)?;
+        // What stands in for a bad argument would be blamed for not being what is wanted.
+        let is_known = before == self.problems.len();
         let whole = span.start..self.previous_end();
         match function::resolve(name, &span, whole.clone(), arguments, self.roots) {
             Ok(node) => Ok(node),
             Err(problem) => {
-                self.note(problem);
+                if is_known {
+                    self.note(problem);
+                }
                 Ok(Node::Literal(Value::Null, whole))
             }
         }

@@ -1,88 +1,178 @@
 //! `--fix`: the repairs that findings carry, written into the files.
+//!
+//! Never: a text is written that was not checked before. A repair that makes a new finding was a
+//! guess, and stays a help.
 
 use compiler::files;
 use compiler::load::Loaded;
-use language::diagnostic::{Diagnostic, Edit, SourceText};
-use std::collections::BTreeMap;
+use language::diagnostic::{Diagnostic, Edit, Severity, SourceText};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A repair may uncover the next mistake; after this many rounds the rest is left to the user.
 const ROUNDS_MAX: usize = 10;
 
+/// Texts that files do not hold yet.
+type Texts = BTreeMap<PathBuf, String>;
+
 /// Repairs a pipeline file and what it includes, as long as there is something to repair, and
 /// answers what is left. `told` gets a line for every file that was changed.
+///
+/// `load` checks the files with some of their texts replaced.
 pub(super) fn repair(
     main: &Path,
     told: &mut Vec<String>,
-    load: impl Fn() -> std::io::Result<Loaded>,
+    load: impl Fn(&Texts) -> std::io::Result<Loaded>,
 ) -> std::io::Result<Loaded> {
+    let mut loaded = load(&Texts::new())?;
+    let (mut texts, mut originals) = (Texts::new(), BTreeMap::new());
     let mut done: BTreeMap<PathBuf, Vec<&'static str>> = BTreeMap::new();
-    let mut loaded = load()?;
+    let mut refused = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
-        let repairs = chosen(&loaded.diagnostics);
-        let mut is_changed = false;
-        for repair in repairs {
-            let known = loaded.files.iter().map(PathBuf::as_path).chain([main]);
-            let name = &repair.source.name;
-            let Some(path) = known.into_iter().find(|it| it.display().to_string() == *name) else {
-                continue;
-            };
-            // What someone else has changed since it was read is not ours to overwrite.
-            let text = std::fs::read_to_string(path)?;
-            let new = repair.applied();
-            if text != repair.source.text || new == text {
-                continue;
-            }
-            files::replace(path, &new)?;
-            is_changed = true;
-            done.entry(path.to_owned()).or_default().extend(repair.codes);
-        }
-        if !is_changed {
+        let found: Vec<&Diagnostic> =
+            loaded.diagnostics.iter().filter(|it| !refused.contains(&identity(it))).collect();
+        let repairs = chosen(&found);
+        let Some(made) = tried(&repairs, main, &loaded, &texts, &load, &mut refused)? else {
             break;
+        };
+        for it in made.repairs {
+            let Some(path) = path_of(it, main, &loaded) else { continue };
+            originals.entry(path.clone()).or_insert_with(|| it.source.text.clone());
+            done.entry(path).or_default().push(it.rule.code());
         }
-        loaded = load()?;
+        (texts, loaded) = (made.texts, made.loaded);
+    }
+    for (path, text) in &texts {
+        // What someone else has changed since it was read is not ours to overwrite.
+        if std::fs::read_to_string(path)? != originals[path] {
+            done.remove(path);
+            continue;
+        }
+        files::replace(path, text)?;
     }
     told.extend(done.iter().map(|(path, codes)| {
         let noun = if codes.len() == 1 { "mistake" } else { "mistakes" };
         let place = path.display();
         format!("repaired {} {noun} in {place}: {}", codes.len(), codes.join(", "))
     }));
-    Ok(loaded)
+    if done.len() < texts.len() { load(&Texts::new()) } else { Ok(loaded) }
 }
 
-/// Edits of one text that do not touch each other, in order.
-struct Repair {
-    source: Arc<SourceText>,
-    edits: Vec<Edit>,
-    /// The code of every finding that is repaired.
-    codes: Vec<&'static str>,
+/// What makes a finding the same one after something else was repaired.
+fn identity(found: &Diagnostic) -> (String, &'static str, String) {
+    (found.source.name.clone(), found.rule.code(), found.message.clone())
+}
+
+/// Repairs that were tried and found good, and what the files come to with them.
+struct Made<'f> {
+    repairs: Vec<&'f Diagnostic>,
+    texts: Texts,
+    loaded: Loaded,
+}
+
+/// Tries the repairs together, and one after another when that makes a new finding. Nothing when
+/// none of them is good.
+fn tried<'f>(
+    repairs: &[&'f Diagnostic],
+    main: &Path,
+    before: &Loaded,
+    texts: &Texts,
+    load: &impl Fn(&Texts) -> std::io::Result<Loaded>,
+    refused: &mut BTreeSet<(String, &'static str, String)>,
+) -> std::io::Result<Option<Made<'f>>> {
+    let with = |repairs: &[&'f Diagnostic]| {
+        let texts = applied(repairs, main, before, texts);
+        load(&texts).map(|loaded| (texts, loaded))
+    };
+    if repairs.is_empty() {
+        return Ok(None);
+    }
+    let (all, loaded) = with(repairs)?;
+    if is_better(&before.diagnostics, &loaded.diagnostics, repairs) {
+        return Ok(Some(Made { repairs: repairs.to_vec(), texts: all, loaded }));
+    }
+    let mut made: Option<Made<'f>> = None;
+    let mut good: Vec<&Diagnostic> = Vec::new();
+    for it in repairs {
+        good.push(it);
+        let (texts, loaded) = with(&good)?;
+        if is_better(&before.diagnostics, &loaded.diagnostics, &good) {
+            made = Some(Made { repairs: good.clone(), texts, loaded });
+        } else {
+            refused.insert(identity(it));
+            good.pop();
+        }
+    }
+    Ok(made)
+}
+
+/// Whether what was repaired is no longer found, and nothing else is.
+fn is_better(before: &[Diagnostic], after: &[Diagnostic], repaired: &[&Diagnostic]) -> bool {
+    let mut left: BTreeMap<_, isize> = BTreeMap::new();
+    before.iter().for_each(|it| *left.entry(identity(it)).or_default() += 1);
+    repaired.iter().for_each(|it| *left.entry(identity(it)).or_default() -= 1);
+    let lines: BTreeSet<&str> = before.iter().flat_map(|it| it.source.text.lines()).collect();
+    // Some warnings are only given of a file without errors: one on a line that was not touched
+    // has nothing to do with the repair.
+    let is_late =
+        |it: &&Diagnostic| it.rule.severity() == Severity::Warning && lines.contains(line_of(it));
+    for it in after {
+        let count = left.entry(identity(it)).or_default();
+        if 0 < *count || !is_late(&it) {
+            *count -= 1;
+        }
+    }
+    left.values().all(|it| 0 <= *it)
+}
+
+fn line_of(found: &Diagnostic) -> &str {
+    let (text, at) = (&found.source.text, found.position());
+    let before = text.get(..at).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |it| it + 1);
+    text[start..].lines().next().unwrap_or_default()
+}
+
+/// The file that a finding lies in, where it may be written.
+fn path_of(found: &Diagnostic, main: &Path, loaded: &Loaded) -> Option<PathBuf> {
+    let mut known = loaded.files.iter().map(PathBuf::as_path).chain([main]);
+    known.find(|it| it.display().to_string() == found.source.name).map(Path::to_owned)
+}
+
+fn applied(repairs: &[&Diagnostic], main: &Path, loaded: &Loaded, texts: &Texts) -> Texts {
+    let mut new = texts.clone();
+    let mut edits: BTreeMap<PathBuf, (Arc<SourceText>, Vec<&Edit>)> = BTreeMap::new();
+    for it in repairs {
+        let Some(path) = path_of(it, main, loaded) else { continue };
+        let entry = edits.entry(path).or_insert_with(|| (it.source.clone(), Vec::new()));
+        entry.1.extend(&it.fix);
+    }
+    for (path, (source, mut edits)) in edits {
+        edits.sort_by_key(|it| (it.span.start, it.span.end));
+        new.insert(path, edited(&source.text, &edits));
+    }
+    new
+}
+
+fn edited(text: &str, edits: &[&Edit]) -> String {
+    let mut text = text.to_owned();
+    for edit in edits.iter().rev() {
+        text.replace_range(edit.span.clone(), &edit.text);
+    }
+    text
 }
 
 /// What can be repaired at once: of two findings whose edits touch, the first.
-fn chosen(found: &[Diagnostic]) -> Vec<Repair> {
-    let mut repairs: Vec<Repair> = Vec::new();
+fn chosen<'f>(found: &[&'f Diagnostic]) -> Vec<&'f Diagnostic> {
+    let mut repairs: Vec<&Diagnostic> = Vec::new();
     for it in found.iter().filter(|it| !it.fix.is_empty()) {
-        let index = repairs.iter().position(|repair| repair.source.name == it.source.name);
-        let index = index.unwrap_or_else(|| {
-            repairs.push(Repair {
-                source: it.source.clone(),
-                edits: Vec::new(),
-                codes: Vec::new(),
-            });
-            repairs.len() - 1
-        });
-        let repair = &mut repairs[index];
-        let length = repair.source.text.len();
+        let length = it.source.text.len();
         let is_within = it.fix.iter().all(|edit| edit.span.end <= length);
-        let touches = |edit: &Edit| repair.edits.iter().any(|other| touch(edit, other));
-        if is_within && !it.fix.iter().any(touches) {
-            repair.edits.extend(it.fix.iter().cloned());
-            repair.codes.push(it.rule.code());
+        let same = repairs.iter().filter(|other| other.source.name == it.source.name);
+        let mut edits = same.flat_map(|it| &it.fix);
+        if is_within && !edits.any(|other| it.fix.iter().any(|edit| touch(edit, other))) {
+            repairs.push(it);
         }
-    }
-    for repair in &mut repairs {
-        repair.edits.sort_by_key(|it| (it.span.start, it.span.end));
     }
     repairs
 }
@@ -91,16 +181,6 @@ fn chosen(found: &[Diagnostic]) -> Vec<Repair> {
 fn touch(one: &Edit, other: &Edit) -> bool {
     one.span.start == other.span.start
         || (one.span.start < other.span.end && other.span.start < one.span.end)
-}
-
-impl Repair {
-    fn applied(&self) -> String {
-        let mut text = self.source.text.clone();
-        for edit in self.edits.iter().rev() {
-            text.replace_range(edit.span.clone(), &edit.text);
-        }
-        text
-    }
 }
 
 #[cfg(test)]
@@ -120,8 +200,11 @@ mod tests {
                 finding.fix(span.clone(), *text);
             }
         }
-        let repairs = chosen(&found.sorted());
-        assert_eq!(repairs[0].applied(), expected);
+        let found = found.sorted();
+        let repairs = chosen(&found.iter().collect::<Vec<_>>());
+        let mut edits: Vec<&Edit> = repairs.iter().flat_map(|it| &it.fix).collect();
+        edits.sort_by_key(|it| (it.span.start, it.span.end));
+        assert_eq!(edited(&found[0].source.text, &edits), expected);
     }
 
     #[test]

@@ -13,7 +13,18 @@ pub(super) fn expression(text: &str, tokens: &[Token]) -> Option<usize> {
     let behind_node = tokens.first().is_some_and(|it| NODES.contains(&word(it)))
         && tokens.get(1).is_some_and(|it| it.kind != Kind::Equals)
         && !is_property(tokens, 1);
-    let start = if behind_node {
+    // Nothing but an expression has these signs, whatever the node is called.
+    let compares = |it: &[Token]| match (it[0].kind, it[1].kind) {
+        (Kind::Equals, Kind::Equals) => true,
+        (Kind::Word, Kind::Equals) => matches!(word(&it[0]), "!" | "<" | ">"),
+        _ => false,
+    };
+    let is_behind_any = tokens.first().is_some_and(|it| it.kind == Kind::Word)
+        && tokens.get(1).is_some_and(|it| it.kind != Kind::Equals)
+        && !is_property(tokens, 1)
+        && tokens.get(2..).is_some_and(|it| it.windows(2).any(compares))
+        && !has_property(text, tokens);
+    let start = if behind_node || is_behind_any {
         1
     } else {
         2 + tokens

@@ -12,11 +12,44 @@ pub(super) struct Statement<'a> {
     pub(super) tokens: &'a [Token],
     pub(super) mended: &'a mut Mended,
     pub(super) diagnostics: &'a mut Diagnostics,
+    /// What was meant, for every finding that knows it.
+    pub(super) meant: Vec<Edit>,
+    /// How many findings know it.
+    clear: usize,
+    /// Up to where everything was told.
+    pub(super) told: usize,
+    /// The finding about commas: those of a line are one mistake.
+    pub(super) commas: Option<usize>,
 }
 
 impl<'a> Statement<'a> {
-    /// Reports what is wrong, and mends it.
-    pub(super) fn explain(mut self) {
+    /// Reports what is wrong, and mends it. Gives what was meant, where every finding knows it.
+    pub(super) fn explained(
+        text: &'a str,
+        tokens: &'a [Token],
+        mended: &'a mut Mended,
+        diagnostics: &'a mut Diagnostics,
+    ) -> Option<Vec<Edit>> {
+        let before = diagnostics.found().len();
+        let (meant, clear, told, commas) = (Vec::new(), 0, 0, None);
+        let mut statement =
+            Statement { text, tokens, mended, diagnostics, meant, clear, told, commas };
+        statement.explain();
+        let is_clear = statement.clear == statement.diagnostics.found().len() - before;
+        is_clear.then_some(statement.meant)
+    }
+
+    /// Says what the finding just made takes this for; it is only read, not written.
+    pub(super) fn means(&mut self, span: Range<usize>, text: impl Into<String>) {
+        self.mean(vec![Edit { span, text: text.into() }]);
+    }
+
+    pub(super) fn mean(&mut self, edits: Vec<Edit>) {
+        self.meant.extend(edits);
+        self.clear += 1;
+    }
+
+    fn explain(&mut self) {
         if self.brace() || self.list_item() || self.colon() || self.equals() {
             return;
         }
@@ -24,6 +57,10 @@ impl<'a> Statement<'a> {
             return;
         }
         for index in 0..self.tokens.len() {
+            // What was told together with the token before it.
+            if self.tokens[index].span.start < self.told {
+                continue;
+            }
             if self.token(index) {
                 return;
             }
@@ -82,6 +119,7 @@ impl<'a> Statement<'a> {
             self.mended.blank(before.len()..span.start);
             self.report(Rule::Syntax, "this block belongs to no node", span, "a line of its own")
                 .help(format!("write `{above} {{` on one line"));
+            self.mean(Vec::new());
             return true;
         }
         self.mended.give_up();
@@ -124,11 +162,11 @@ impl<'a> Statement<'a> {
         let has_value = !value.is_empty() || self.text[line.end..].trim_start().starts_with('{');
         self.mended.blank(tail);
         self.mended.word(span.clone());
-        let found = self
-            .report(Rule::YamlColon, message, span, "the colon belongs to YAML")
+        // Never a repair: how YAML takes the rest of the line is not how KDL does.
+        self.report(Rule::YamlColon, message, span, "the colon belongs to YAML")
             .help(format!("write `{}`", meant.trim()));
         if has_value {
-            found.fix(line, meant.trim());
+            self.means(line, meant.trim());
         }
         true
     }
@@ -151,12 +189,22 @@ impl<'a> Statement<'a> {
         let meant = format!("{} {}", self.word(0), quoted_value(value));
         let message = format!("the value of `{}` follows without `=`", self.word(0));
         let (line, tail, is_given) = (self.tail(0), self.tail(1), !value.is_empty());
+        let is_one = !arrow && self.tokens.len() == 3 && self.tokens[2].is_closed;
+        let is_sure = is_one
+            && match self.kind(2) {
+                Some(Kind::Text) => super::bad_escape(self.word(2)).is_none(),
+                Some(Kind::Word) => words::is_number(self.word(2)) || words::is_plain(self.word(2)),
+                kind => matches!(kind, Some(Kind::Raw | Kind::Keyword)),
+            };
         self.mended.blank(tail);
         let found = self
             .report(Rule::YamlColon, message, span, "only properties have an equals sign")
             .help(format!("write `{meant}`"));
+        if is_sure {
+            found.fix(line.clone(), &*meant);
+        }
         if is_given {
-            found.fix(line, meant);
+            self.means(line, meant);
         }
         true
     }
@@ -164,6 +212,9 @@ impl<'a> Statement<'a> {
     /// `when event.type == "x"`.
     fn expression(&mut self) -> bool {
         let Some(start) = phrase::expression(self.text, self.tokens) else { return false };
+        if self.word(start).starts_with(words::is_quote) {
+            return self.printed_quotes(start);
+        }
         let span = self.tail(start);
         let written = &self.text[span.clone()];
         let quoted = phrase::quoted_expression(written);
@@ -179,7 +230,8 @@ impl<'a> Statement<'a> {
         let found = self.report(Rule::UnquotedExpression, message, span.clone(), label).help(help);
         // Where a property follows, nobody can tell where the expression ends.
         if is_last {
-            found.fix(span, quoted);
+            found.fix(span.clone(), &*quoted);
+            self.means(span, quoted);
         }
         true
     }
@@ -220,7 +272,8 @@ impl<'a> Statement<'a> {
         let found =
             self.report(Rule::Brackets, message, span, label).help(format!("write `{help}`"));
         if is_plain {
-            found.fix(fix.0, fix.1);
+            found.fix(fix.0.clone(), &*fix.1);
+            self.means(fix.0, fix.1);
         }
         true
     }
@@ -240,6 +293,11 @@ impl<'a> Statement<'a> {
                 return self.behind_text(index);
             }
             Kind::Raw => return self.behind_text(index),
+            Kind::Template if word.starts_with('\'') => return self.single_quotes(index),
+            Kind::Template if word.starts_with(words::is_quote) => {
+                return self.printed_quotes(index);
+            }
+            Kind::Template => return self.template(index),
             Kind::Word if word.starts_with('\'') => return self.single_quotes(index),
             Kind::Word => return self.bare(index),
             Kind::Equals => return self.no_value(index),
@@ -270,7 +328,8 @@ impl<'a> Statement<'a> {
             };
             self.report(Rule::BareKeyword, message, span.clone(), format!("write `{keyword}`"))
                 .help(format!("write `{keyword}`"))
-                .fix(span, keyword);
+                .fix(span.clone(), keyword);
+            self.means(span, keyword);
             return;
         }
         self.mended.blank(span.clone());
@@ -285,9 +344,14 @@ impl<'a> Statement<'a> {
         let label = "`#` begins a raw string or a keyword";
         let found = self
             .report(Rule::HashComment, "comments start with `//`", sign.clone(), label)
-            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off")
-            .fix(sign, "//");
-        if !is_alone || !is_hash_line(word) {
+            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off");
+        // Without a blank behind it, it may as well be a value: `colour #ff0000`.
+        if !is_hash_line(word) && !word.starts_with("#!") {
+            return;
+        }
+        found.fix(sign.clone(), "//");
+        if !is_alone {
+            self.means(sign, "//");
             return;
         }
         let mut at = span.end;
@@ -296,6 +360,7 @@ impl<'a> Statement<'a> {
                 - line.trim_start().len();
             found.fix(at..at + 1, "//");
         }
+        self.means(sign, "//");
     }
 
     /// `(env "X"`.
@@ -304,15 +369,53 @@ impl<'a> Statement<'a> {
         if matches!(kinds, (Some(Kind::Word | Kind::Text | Kind::Raw), Some(Kind::ParenClose))) {
             return false;
         }
+        if self.list_in_parentheses(index) {
+            return false;
+        }
         let (start, span) = (self.tokens[index].span.clone(), self.tail(index));
         let name = self.word(index + 1);
         let help = match name {
             "env" | "file" | "param" => format!("write `({name})\"…\"`"),
             _ => "parentheses hold one word, as in `(env)\"NAME\"`".to_owned(),
         };
-        self.mended.word(span);
         let label = "one word and `)` must follow";
+        let is_closed = self.kind(index + 2) == Some(Kind::Text)
+            && self.kind(index + 3) == Some(Kind::ParenClose)
+            && self.tokens.len() == index + 4;
+        let value = format!("({name}){}", self.word(index + 2));
+        self.mended.word(span.clone());
         self.report(Rule::Syntax, "this annotation cannot be read", start, label).help(help);
+        if is_closed {
+            self.means(span, value);
+        }
+        true
+    }
+
+    /// `after (meta, people)`.
+    fn list_in_parentheses(&mut self, index: usize) -> bool {
+        let rest = &self.tokens[index..];
+        let Some(close) = rest.iter().position(|it| it.kind == Kind::ParenClose) else {
+            return false;
+        };
+        let list = &rest[1..close];
+        let is_word = |it: &Token| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw);
+        let items = phrase::items(self.text, list);
+        let is_list = list.iter().all(|it| is_word(it) && it.is_closed) && 1 < items.len();
+        let first = list.first().map_or("", |it| &self.text[it.span.clone()]);
+        if index == 0 || !is_list || matches!(first, "env" | "file" | "param") {
+            return false;
+        }
+        let span = rest[0].span.start..rest[close].span.end;
+        let values: Vec<String> = items.iter().map(|it| quoted_value(it)).collect();
+        let values = values.join(" ");
+        let help = format!("write `{}`", self.shown(index, &values));
+        self.mended.word(span.clone());
+        self.told = span.end;
+        let label = "several words are just separated by blanks";
+        self.report(Rule::Brackets, "KDL has no lists in parentheses", span.clone(), label)
+            .help(help)
+            .fix(span.clone(), &*values);
+        self.means(span, values);
         true
     }
 
@@ -339,6 +442,7 @@ impl<'a> Statement<'a> {
                 Some(_) => "stages are on by default; delete this, or write `disabled` to switch \
                             one off"
                     .to_owned(),
+                None if keyword == "#null" => "give a value, or leave it out".to_owned(),
                 None => format!("write `{}`", self.shown(index, keyword)),
             };
             let message = match keyword {
@@ -346,10 +450,17 @@ impl<'a> Statement<'a> {
                 _ => format!("in KDL v2 the word is `{keyword}`"),
             };
             let edit = Edit { span: span.clone(), text: keyword.to_owned() };
-            self.report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
-                .help(help)
-                .fix
-                .extend(fix.unwrap_or_else(|| vec![edit]));
+            let edits = fix.unwrap_or_else(|| vec![edit]);
+            let found = self
+                .report(Rule::BareKeyword, message, span, format!("write `{keyword}`"))
+                .help(help);
+            // Nothing takes `#null`: who writes it means that the node is left out, or a word.
+            if matches!(keyword, "#true" | "#false") {
+                found.fix.extend(edits.clone());
+            }
+            self.mean(edits);
+        } else if let Some(meant) = self.misquoted(index) {
+            return meant;
         } else if words::begins_with_digit(word) && words::is_number(plain) && plain != word {
             self.mended.word(span.clone());
             let comma = span.start + plain.len()..span.end;
@@ -360,19 +471,35 @@ impl<'a> Statement<'a> {
                 format!("{} must be written in quotes", words::meant(plain)),
                 format!("\"{plain}\""),
             );
-            let help = format!("write `{}`", self.shown(index, &quoted));
+            let help = match self.word(0) {
+                // Never a guess: what is kept for too short a time is gone.
+                "keep" if !words::is_sure(word) => {
+                    "write `keep \"30d\"`; to keep everything, leave the rule out".to_owned()
+                }
+                _ => format!("write `{}`", self.shown(index, &quoted)),
+            };
             let label = "a bare word cannot start with a digit";
-            self.report(Rule::UnquotedValue, message, span.clone(), label)
-                .help(help)
-                .fix(span, quoted);
+            let is_sure = words::is_sure(word) && !self.is_glued(index);
+            let found = self.report(Rule::UnquotedValue, message, span.clone(), label).help(help);
+            if is_sure {
+                found.fix(span.clone(), &*quoted);
+            }
+            self.means(span, quoted);
         } else if word.contains('/') {
             self.mended.word(span.clone());
             let quoted = format!("\"{plain}\"");
             let help = format!("write `{}`", self.shown(index, &quoted));
             let message = "text with a `/` must be written in quotes";
-            self.report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
-                .help(help)
-                .fix(span, quoted);
+            let is_sure = plain == word
+                && !self.is_glued(index)
+                && !word.contains(|it: char| it == '\'' || it == '`' || words::is_quote(it));
+            let found = self
+                .report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
+                .help(help);
+            if is_sure {
+                found.fix(span.clone(), &*quoted);
+            }
+            self.means(span, quoted);
         }
         false
     }
@@ -444,7 +571,11 @@ impl<'a> Statement<'a> {
         let label = "a bare word cannot contain parentheses";
         let found = self.report(Rule::Syntax, "KDL has no calls", span.clone(), label).help(help);
         if is_annotation {
-            found.fix(span, value);
+            found.fix(span.clone(), &*value);
+        }
+        let is_value = index > 1 && is_annotation;
+        if is_value {
+            self.means(span, value);
         }
         true
     }

@@ -1,9 +1,10 @@
 //! Slips in strings: ends that are missing, escapes, what sticks to them.
 
 use super::super::lex::Kind;
+use super::super::words;
 use super::phrase;
 use super::slip::Statement;
-use language::diagnostic::Rule;
+use language::diagnostic::{Edit, Rule};
 use std::ops::Range;
 
 impl Statement<'_> {
@@ -37,6 +38,9 @@ impl Statement<'_> {
             if is_long { "text in `\"` ends on its own line" } else { "this text is never closed" };
         self.report(Rule::Unclosed, message, start..start + hashes + quotes, "opened here")
             .help(help);
+        if !is_long && quotes == 1 {
+            self.means(span, format!("{}{end}", word.trim_end()));
+        }
         true
     }
 
@@ -57,7 +61,8 @@ impl Statement<'_> {
             .report(Rule::BadEscape, message, start + bad.start..start + bad.end, "here")
             .help(help);
         if phrase::is_raw_alike(word) {
-            found.fix(whole, raw);
+            found.fix(whole.clone(), &*raw);
+            self.means(whole, raw);
         }
     }
 
@@ -83,10 +88,20 @@ impl Statement<'_> {
 
     /// A comma between values; `instead` stands there when it is gone.
     pub(super) fn comma(&mut self, place: Range<usize>, instead: &str) {
+        let edit = Edit { span: place.clone(), text: instead.to_owned() };
+        if let Some(first) = self.commas {
+            self.meant.push(edit.clone());
+            if let Some(found) = self.diagnostics.found_at(first) {
+                found.fix.push(edit);
+            }
+            return;
+        }
+        self.commas = Some(self.diagnostics.found().len());
         let message = "values are separated by blanks";
         self.report(Rule::Syntax, message, place.clone(), "no comma here")
             .help("delete the comma")
-            .fix(place, instead);
+            .fix(place.clone(), instead);
+        self.means(place, instead);
     }
 
     /// `"""` with text behind it, or with lines left of its end.
@@ -128,15 +143,110 @@ impl Statement<'_> {
         let tail = self.tail(index);
         self.mended.word(tail);
         let (span, fix) = (start..start + end, format!("\"{inner}\""));
-        let is_sure = line[..end].len() > 1 && line[..end].ends_with('\'');
-        let is_sure = is_sure && !inner.contains(['"', '\\', '\'']);
+        let is_closed = line[..end].len() > 1 && line[..end].ends_with('\'');
+        let is_known = is_closed && !inner.contains(['"', '\\', '\'']);
+        // A quote inside of words, as in `'it's'`, ends it too early.
+        let is_sure = is_known
+            && self.text[start + end..]
+                .chars()
+                .next()
+                .is_none_or(|it| it.is_whitespace() || it == ';');
         let label = "these quotes are for expressions";
         let found = self
             .report(Rule::Syntax, "text stands in double quotes", span.clone(), label)
             .help(help);
         if is_sure {
-            found.fix(span, fix);
+            found.fix(span.clone(), &*fix);
+        }
+        let is_last = start + end == self.tail(index).end;
+        if is_known && is_last {
+            self.means(span, fix);
         }
         true
+    }
+
+    /// `path /live"`, `path “/live”`, `r"…"`: text with other quotes, or with one of two. Answers
+    /// whether the rest of the line is beyond telling; nothing where the word is no such text.
+    pub(super) fn misquoted(&mut self, index: usize) -> Option<bool> {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let next = self.kind(index + 1).filter(|_| self.is_glued(index));
+        if word == "r" && matches!(next, Some(Kind::Text | Kind::Raw)) {
+            return Some(self.first_version(index));
+        }
+        if word.starts_with(words::is_quote) {
+            return Some(self.printed_quotes(index));
+        }
+        // The text behind it begins with what was meant to end this one.
+        let end = self.tokens.get(index + 1).map(|it| it.span.clone())?;
+        let is_end = next == Some(Kind::Text) && !self.tokens[index + 1].is_closed;
+        let rest = self.text[end.clone()].trim_start_matches('"').trim();
+        if !is_end || index == 0 || !rest.is_empty() {
+            return None;
+        }
+        let (whole, quoted) = (span.start..end.end, format!("\"{word}\""));
+        let help = format!("write `{}`", self.shown(index, &quoted));
+        self.mended.word(whole.clone());
+        self.report(
+            Rule::Unclosed,
+            "this text has one quote",
+            end.start..end.start + 1,
+            "ends here",
+        )
+        .help(help);
+        self.means(whole, quoted);
+        Some(true)
+    }
+
+    /// `r"\d"` and `r#"…"#` of KDL version 1.
+    fn first_version(&mut self, index: usize) -> bool {
+        let (start, text) = (self.tokens[index].span.start, &self.tokens[index + 1]);
+        let (span, is_closed, is_raw) =
+            (start..text.span.end, text.is_closed, text.kind == Kind::Raw);
+        let written = self.word(index + 1);
+        let value = if is_raw { written.to_owned() } else { format!("#{written}#") };
+        let help = format!("write `{}`", self.shown(index, &value));
+        self.mended.word(span.clone());
+        let message = "KDL version 2 writes raw text without `r`";
+        let found =
+            self.report(Rule::Syntax, message, span.clone(), "this is version 1").help(help);
+        if is_closed {
+            found.fix(span.clone(), &*value);
+            self.means(span.clone(), value);
+        }
+        self.told = span.end;
+        !is_closed
+    }
+
+    /// `“text”`.
+    pub(super) fn printed_quotes(&mut self, index: usize) -> bool {
+        let start = self.tokens[index].span.start;
+        let line = &self.text[self.tail(index)];
+        let mut behind = line.char_indices().skip(1);
+        let end = behind.find(|it| words::is_quote(it.1) || it.1 == '"');
+        let end = end.map_or(line.len(), |it| it.0 + it.1.len_utf8());
+        let inner = line[..end].trim_matches(|it| words::is_quote(it) || it == '"').to_owned();
+        let help = format!("write `{}`", self.shown(index, &format!("\"{inner}\"")));
+        let (span, is_last) = (start..start + end, end == line.len());
+        let tail = self.tail(index);
+        self.mended.word(tail);
+        let message = "use straight double quotes for text";
+        self.report(Rule::Syntax, message, span.clone(), "these are printed quotes").help(help);
+        if is_last && !inner.contains(['"', '\\']) {
+            self.means(span, format!("\"{inner}\""));
+        }
+        true
+    }
+
+    /// `title {{ event.type }}`.
+    pub(super) fn template(&mut self, index: usize) -> bool {
+        let (word, span) = (self.word(index), self.tokens[index].span.clone());
+        let quoted = format!("\"{}\"", word.replace('"', "'"));
+        let help = format!("write `{}`", self.shown(index, &quoted));
+        self.mended.word(span.clone());
+        self.report(Rule::Syntax, "a template must be in quotes", span.clone(), "quote all of it")
+            .help(help)
+            .fix(span.clone(), &*quoted);
+        self.means(span, quoted);
+        false
     }
 }

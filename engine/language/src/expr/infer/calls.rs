@@ -62,7 +62,19 @@ impl Infer<'_> {
             self.shown(argument),
             shape.told_in_a_sentence()
         );
-        self.report(here, Rule::NeverCompare, argument.span(), message, "always null");
+        let help = format!(
+            "give `{name}` {wanted}, such as {}",
+            match wanted {
+                "text" => "`event.subject` or `'text'`",
+                "a number" => "`data.count` or `5`",
+                "a time" => "`event.time` or `time(data.at)`",
+                _ => "`event.subject` or `[1, 2]`",
+            }
+        );
+        let span = argument.span();
+        if let Some(it) = self.report(here, Rule::NeverCompare, span, message, "always null") {
+            it.help = Some(help);
+        }
     }
 }
 

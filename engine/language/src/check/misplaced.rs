@@ -1,0 +1,189 @@
+//! What stands in the wrong form in its place: properties in a block, names as properties, two
+//! nodes on one line.
+
+use super::super::place::{entry_span, is_bare, name_span, value_span};
+use super::super::table::{Arity, Node, Type};
+use super::{Groups, Role, Walk, find, scalars, unknown};
+use crate::diagnostic::{Rule, may_be_secret_name};
+use kdl::{KdlEntry, KdlNode};
+
+impl Walk<'_> {
+    /// `table "x" { key identity }`: a block of nothing but properties. Answers whether it was.
+    pub(super) fn block_of_properties(
+        &mut self,
+        node: &KdlNode,
+        row: &'static Node,
+        groups: &Groups,
+        whole: &str,
+    ) -> bool {
+        let Some(block) = node.children() else { return false };
+        let is_property = |it: &KdlNode| {
+            let name = it.name().value();
+            row.props.iter().any(|prop| prop.name == name)
+                && find(groups, name).is_none()
+                && node.entry(name).is_none()
+                && matches!(it.entries(), [only] if only.name().is_none())
+                && it.children().is_none()
+        };
+        let nodes = block.nodes();
+        let Some(first) = nodes.first().filter(|_| nodes.iter().all(is_property)) else {
+            return false;
+        };
+        let text = &self.diagnostics.source().text;
+        let value = |it: &KdlNode| text.get(value_span(&it.entries()[0])).unwrap_or_default();
+        let shown: Vec<String> =
+            nodes.iter().map(|it| format!("{}={}", it.name().value(), value(it))).collect();
+        let shown = shown.join(" ");
+        let end = node.entries().iter().map(|it| entry_span(it).end).max();
+        let end = end.unwrap_or(name_span(node.name()).end);
+        let last = nodes.last().map_or(end, |it| entry_span(&it.entries()[0]).end);
+        // A comment in the block would be lost.
+        let close = text.get(last..).and_then(|it| it.find('}')).map(|it| last + it + 1);
+        let gone = close.and_then(|close| text.get(end..close));
+        let is_sure = gone.is_some_and(|it| !it.contains("//") && !it.contains("/*"));
+        let found = self
+            .diagnostics
+            .push(
+                Rule::ChildAsProperty,
+                format!("`{}` is a property, not a child", first.name().value()),
+            )
+            .at(name_span(first.name()), "move it out of the block")
+            .help(format!("write `{shown}` behind {whole}"));
+        if let Some(close) = close.filter(|_| is_sure) {
+            found.fix(end..close, format!(" {shown}"));
+        }
+        // What it says is looked at as if it stood where it should.
+        for it in nodes {
+            if let Some(prop) = row.props.iter().find(|prop| prop.name == it.name().value()) {
+                let entry = &it.entries()[0];
+                scalars::check(self.diagnostics, node, entry, prop.ty, prop.name, whole);
+            }
+        }
+        true
+    }
+
+    /// The children that are written as properties of their node.
+    pub(super) fn written_as_properties(
+        &self,
+        node: &KdlNode,
+        row: &Node,
+        groups: &Groups,
+    ) -> Vec<&'static str> {
+        let names = super::names(groups);
+        let given = node.entries().iter().filter_map(|it| it.name());
+        let given = given.filter(|it| !row.props.iter().any(|prop| prop.name == it.value()));
+        given.filter_map(|it| unknown::meant_name(it.value(), &names)).collect()
+    }
+
+    /// `keep "EXPR"` for `keep when="EXPR"`.
+    pub(super) fn as_required_property(
+        &mut self,
+        node: &KdlNode,
+        row: &Node,
+        given: &[&KdlEntry],
+    ) -> bool {
+        let mut required = row.props.iter().filter(|it| it.required);
+        let (Some(prop), None, [only]) = (required.next(), required.next(), given) else {
+            return false;
+        };
+        let is_missing = node.entries().iter().all(|it| it.name().is_none());
+        if !row.args.is_empty() || !is_missing || only.value().as_string().is_none() {
+            return false;
+        }
+        let (span, name) = (value_span(only), row.name);
+        let value = self.diagnostics.source().text.get(span.clone()).unwrap_or_default().to_owned();
+        self.diagnostics
+            .push(Rule::WrongArgument, format!("`{name}` takes it as `{}=`", prop.name))
+            .at(span.clone(), format!("`{}=` is missing before this", prop.name))
+            .help(format!("write `{name} {}={value}`", prop.name))
+            .fix(span.start..span.start, format!("{}=", prop.name));
+        scalars::check(self.diagnostics, node, only, prop.ty, prop.name, name);
+        true
+    }
+
+    /// `header Accept="application/json"` for `header Accept "application/json"`.
+    pub(super) fn name_as_property(
+        &mut self,
+        node: &KdlNode,
+        row: &Node,
+        given: &[&KdlEntry],
+    ) -> bool {
+        let two = matches!(row.args, [first, second]
+            if first.arity == Arity::One && second.arity != Arity::Any && takes_word(first.ty));
+        let mut own = node.entries().iter().filter(|it| {
+            it.name().is_some_and(|name| !row.props.iter().any(|prop| prop.name == name.value()))
+        });
+        let (Some(entry), None) = (own.next(), own.next()) else { return false };
+        let Some(name) = entry.name().filter(|_| two && given.is_empty() && row.open.is_none())
+        else {
+            return false;
+        };
+        let word = name.value().to_owned();
+        let is_secret = may_be_secret_name(&word);
+        if is_secret {
+            self.diagnostics.hide(value_span(entry));
+        }
+        let (start, end) = (name_span(name), value_span(entry).start);
+        let value = match is_secret {
+            true => "…".to_owned(),
+            false => {
+                self.diagnostics.source().text.get(value_span(entry)).unwrap_or_default().to_owned()
+            }
+        };
+        self.diagnostics
+            .push(Rule::UnknownProperty, format!("`{word}` is a name, not a property"))
+            .at(start.clone(), "no `=` behind it")
+            .help(format!("write `{} {word} {value}`", row.name))
+            .fix(start.end..end, " ");
+        true
+    }
+
+    /// `path "/live" heartbeat "15s"`: an argument too many that is another node's name.
+    pub(super) fn two_on_one_line(
+        &mut self,
+        node: &KdlNode,
+        row: &'static Node,
+        given: &[&KdlEntry],
+    ) -> bool {
+        let takes_more =
+            row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
+        if takes_more {
+            return false;
+        }
+        let mut further = given.iter().enumerate().skip(row.args.len().max(1));
+        let Some((entry, another)) = further.find_map(|(_, entry)| {
+            let word = entry.value().as_string().filter(|_| is_bare(entry) && entry.ty().is_none());
+            Some((*entry, find(&self.beside, word?)?))
+        }) else {
+            return false;
+        };
+        let at = value_span(entry);
+        let shown = |it: &KdlEntry| format!(" {}", it.to_string().trim());
+        let (before, rest): (Vec<&KdlEntry>, Vec<&KdlEntry>) =
+            node.entries().iter().partition(|it| entry_span(it).end <= at.start);
+        let before: String = before.into_iter().map(shown).collect();
+        let rest: String = rest.into_iter().skip(1).map(shown).collect();
+        let text = self.diagnostics.source().text.get(..at.start).unwrap_or_default();
+        let blank = text.trim_end_matches([' ', '\t']).len()..at.start;
+        self.diagnostics
+            .push(Rule::WrongArgument, "two nodes on one line need a `;` between them")
+            .at(at, "another node begins here")
+            .help(format!("write `{}{before}; {}{rest}`", row.name, another.name))
+            .fix(blank, "; ");
+        self.joined.push(another.name);
+        true
+    }
+
+    /// Whether the kind of a node was told of, so that what is missing behind it is not.
+    pub(super) fn is_of_unknown_kind(&self, node: &KdlNode, row: &'static Node) -> bool {
+        let role = Role::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
+        let first = node.entries().iter().find(|it| it.name().is_none());
+        let word = first.and_then(|it| it.value().as_string());
+        role.zip(word)
+            .is_some_and(|(role, word)| !self.kinds.kinds(role).iter().any(|it| it.word == word))
+    }
+}
+
+fn takes_word(ty: Type) -> bool {
+    matches!(ty, Type::Text | Type::Literal | Type::Ident | Type::Field | Type::Any)
+}
