@@ -195,6 +195,12 @@ impl Expr {
         self.reads().iter().any(|it| it.root == root)
     }
 
+    /// Whether it reads this field of `event`.
+    pub fn reads_event(&self, field: &str) -> bool {
+        let is_it = |it: &Read| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
+        self.reads().iter().any(is_it)
+    }
+
     /// Literals that it may come to and that are no level, for places that take one.
     pub fn bad_levels(&self) -> Vec<Problem> {
         let mut found = Vec::new();

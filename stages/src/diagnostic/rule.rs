@@ -128,8 +128,9 @@ rules! {
     UnknownPriority = "E0103",
     /// A path at which nothing can ever stand.
     /// No schema of the events that get there lists it, no stage adds it, no `param` has its name: it
-    /// would always be null. An object that lists `properties` is closed for this check, unless it says
-    /// `additionalProperties` or `patternProperties` itself; `get(data, 'name')` reads a field that
+    /// would always be null. A schema that lists `properties` and does not say
+    /// `"additionalProperties": false` allows others: there, only a name that looks like a slip of a
+    /// listed one, or that is listed elsewhere, is an error. `get(data, 'name')` reads a field that
     /// nothing declares.
     UnknownPath = "E0104",
     /// A template that cannot be read.

@@ -53,6 +53,8 @@ pub(super) struct Fields {
     pub(super) is_listed: bool,
     /// Whether it says that there may be more.
     pub(super) has_more: bool,
+    /// Whether it is a JSON Schema that lists fields and does not say that there are no others.
+    pub(super) is_loose: bool,
 }
 
 impl Fields {
@@ -141,7 +143,7 @@ impl Shape {
     pub fn map<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Shape)>) -> Self {
         let field = |(name, shape): (N, Shape)| (name.into(), Field { shape, origin: None });
         let names = fields.into_iter().map(field).collect();
-        Shape::of_fields(Fields { names, is_listed: true, has_more: false })
+        Shape::of_fields(Fields { names, is_listed: true, ..Fields::default() })
     }
 
     /// A map in which nothing stands.
@@ -253,6 +255,19 @@ impl Shape {
     /// The names of its fields.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.map.iter().flat_map(|it| it.names.keys()).map(|it| &**it)
+    }
+
+    /// Whether a field that it does not list may well be there, for all that JSON Schema says.
+    pub(super) fn is_loose(&self) -> bool {
+        self.map.as_ref().is_some_and(|it| it.is_loose)
+    }
+
+    /// Whether a field of this name is declared in it, or `depth` levels below.
+    pub(super) fn knows(&self, name: &str, depth: usize) -> bool {
+        let below = |it: &Shape| 0 < depth && it.knows(name, depth - 1);
+        let fields = self.map.iter().flat_map(|it| it.names.iter());
+        let mut in_fields = fields.map(|(own, it)| **own == *name || below(&it.shape));
+        in_fields.any(|it| it) || self.list.as_ref().is_some_and(|it| below(it))
     }
 
     /// The texts that it may be, when it may be no others.

@@ -3,6 +3,7 @@
 mod habits;
 mod repair;
 mod scalars;
+mod secrets;
 mod units;
 mod unknown;
 

@@ -196,6 +196,9 @@ pub enum Type {
     Url,
     /// A secret: best from `(env)` or `(file)`, never printed.
     Secret,
+    /// A name that is as good as a password where anybody may use it: never printed, and its kind
+    /// says where a literal is a mistake.
+    Topic,
     /// Text; may come from `(env)` or `(file)`.
     Text,
     /// `HOST:PORT`; may come from `(env)`.

@@ -26,6 +26,7 @@ impl Type {
             Type::Path => "a path, relative to the file".into(),
             Type::Glob => "a pattern, in which `*` is any run of characters".into(),
             Type::Url => "a URL".into(),
+            Type::Topic => "text, also from `(env)` or `(file)`; it is never printed".into(),
             Type::Secret => "a secret, best from `(env)` or `(file)`; it is never printed".into(),
             Type::Text => "text".into(),
             Type::Socket => "an address: `HOST:PORT`".into(),
@@ -53,6 +54,7 @@ impl Type {
                 | Type::Path
                 | Type::Url
                 | Type::Secret
+                | Type::Topic
                 | Type::Text
                 | Type::Socket
                 | Type::Host

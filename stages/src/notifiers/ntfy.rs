@@ -4,6 +4,7 @@
 //! is as good as a password, stands in no URL.
 
 use crate::contract::{DynNotify, Fault, Kind, Notice, Notify, NotifyKind, Services};
+use crate::diagnostic::{Diagnostics, Rule};
 use crate::event::Priority;
 use crate::expr::{Expr, Roots, Scope};
 use crate::fetch::text::{Ready, Text, check_url, resolve};
@@ -21,8 +22,8 @@ const NODES: &[Node] = &[
     Node::new("url", "the ntfy server")
         .args(&[Arg::one("url", Type::Url)])
         .default("https://ntfy.sh"),
-    Node::new("topic", "who subscribes to it is told")
-        .args(&[Arg::one("topic", Type::Secret)])
+    Node::new("topic", "the topic that phones subscribe to")
+        .args(&[Arg::one("topic", Type::Topic)])
         .required(),
     Node::new("token", "the access token").args(&[Arg::one("token", Type::Secret)]).default("none"),
     Node::new("click", "the URL that a tap opens")
@@ -87,12 +88,28 @@ impl Kind for Ntfy {
             None => Level::Priority,
         };
         let topic = text("topic")?;
+        check_topic(&url, &topic, context.diagnostics);
         is_http.then(|| Settings { url, topic, token: text("token"), click: text("click"), level })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = [&settings.url, &settings.topic].into_iter();
         given.chain(&settings.token).chain(&settings.click).map(Text::needed).collect()
+    }
+}
+
+/// On the public server a topic is as good as a password; on one's own it is a name.
+fn check_topic(url: &Text, topic: &Text, diagnostics: &mut Diagnostics) {
+    let is_public = url.setting.value.literal().is_some_and(|it| {
+        let host = it.split("://").nth(1).unwrap_or_default();
+        let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default();
+        host.eq_ignore_ascii_case("ntfy.sh") || host.to_ascii_lowercase().ends_with(".ntfy.sh")
+    });
+    if is_public && topic.setting.value.literal().is_some_and(|it| !it.is_empty()) {
+        diagnostics
+            .push(Rule::LiteralSecret, "on ntfy.sh, a topic is as good as a password")
+            .at(topic.setting.span.clone(), "committed with the file")
+            .help("write `(env)\"NTFY_TOPIC\"`");
     }
 }
 

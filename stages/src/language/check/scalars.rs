@@ -8,6 +8,7 @@ use super::super::value::{
     self, bytes_of, duration_of, field_path, parse_rate, statuses, write_duration,
 };
 use super::super::words::{nearest, respelled};
+use super::secrets;
 use super::units::{meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, Problem, Template};
@@ -68,7 +69,7 @@ pub(super) fn check(
         // One that could be replaced is no longer here; this one was reported.
         return;
     }
-    if let (Type::Secret, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
+    if let (Type::Secret | Type::Topic, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
         diagnostics.hide(value_text_span(entry, 0..text.len()));
     }
     let span = value_span(entry);
@@ -83,6 +84,7 @@ pub(super) fn check(
         return;
     }
     place.value(node, ty);
+    secrets::check(diagnostics, node, entry, ty);
 }
 
 impl Place<'_> {
@@ -329,12 +331,6 @@ impl Place<'_> {
             Type::Zone if jiff::tz::TimeZone::get(text).is_err() => {
                 self.wrong("a time zone such as `\"Europe/Berlin\"`");
             }
-            Type::Secret if !text.is_empty() && !text.contains("${") => self.report(
-                Rule::LiteralSecret,
-                "this looks like a secret",
-                "committed with the file",
-                &format!("write `(env)\"{}\"`", self.name.to_uppercase().replace('-', "_")),
-            ),
             _ => {}
         }
     }
