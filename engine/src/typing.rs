@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod cases;
+mod overwritten;
 mod stages_known;
 mod tell;
 mod unused;
@@ -46,6 +47,7 @@ pub(crate) fn check(
     let passed = typing.filters(&Additions::of(spec, &world, &world.all, is_whole));
     let additions = Additions::of(spec, &world, &passed, is_whole);
     typing.stages(&additions, &passed);
+    overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
     unused::params(document, &sites, main, context.diagnostics);

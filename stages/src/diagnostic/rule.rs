@@ -167,8 +167,9 @@ rules! {
     /// Stages that do not wait for each other run side by side, so it would be null.
     NotYetThere = "E0210",
     /// A schema file that is missing or broken.
-    /// Schemas are read with the file and relative to it; each stands alone, references to other
-    /// files are not followed.
+    /// Schemas are read with the file and relative to it. A `$ref` may lead to another file, relative to
+    /// the schema and inside the pipeline's root; nothing is ever fetched from a network. Patterns are
+    /// matched in linear time, so that look-around and back-references are not supported.
     BadSchema = "E0301",
     /// An environment variable that is not set.
     /// The engine would not start. `default=` gives a value for this case, `optional=#true`
@@ -238,6 +239,9 @@ rules! {
     /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
     /// they make up.
     UnusedType = "W0304",
+    /// A `format` that nothing checks, although the file says `formats assert`.
+    /// Only the formats of the schema's own draft are checked; `pattern` can say the others.
+    UncheckedFormat = "W0305",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",

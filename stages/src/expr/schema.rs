@@ -61,7 +61,7 @@ impl<'s> Reader<'s> {
                 let values =
                     if word == "enum" { values } else { &Value::Array(vec![values.clone()]) };
                 let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
-                let values = values.iter().map(Shape::of_value).fold(Shape::never(), Shape::or);
+                let values = Shape::of_values(values);
                 shape = shape.and(&values, &mut self.work);
             }
         }

@@ -10,6 +10,9 @@ use crate::diagnostic::SourceText;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Most texts of an `enum` that are told apart; of a longer one, only the type is known.
+const WORDS_MAX: usize = 4096;
+
 /// Everything that a value may be; a union of sorts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shape {
@@ -193,6 +196,31 @@ impl Shape {
                 entries.iter().map(|(name, it)| (Arc::from(name.as_str()), Shape::of_value(it))),
             ),
         }
+    }
+
+    /// One of these values. More texts than [`WORDS_MAX`] are not told apart.
+    pub(super) fn of_values(values: &[serde_json::Value]) -> Self {
+        let texts: BTreeSet<Arc<str>> =
+            values.iter().filter_map(|it| it.as_str()).map(Arc::from).collect();
+        let text = match texts.len() {
+            0 => None,
+            few if few <= WORDS_MAX => Some(Words::OneOf(texts)),
+            _ => Some(Words::Any),
+        };
+        let mut others: Vec<&serde_json::Value> =
+            values.iter().filter(|it| !it.is_string()).collect();
+        let numbers = others.iter().filter_map(|it| it.as_f64());
+        let number = numbers.fold(None, |bounds: Option<Bounds>, it| {
+            let bounds = bounds.unwrap_or(Bounds { least: it, most: it });
+            Some(Bounds { least: bounds.least.min(it), most: bounds.most.max(it) })
+        });
+        others.retain(|it| !it.is_number());
+        let is_many = WORDS_MAX < others.len();
+        let others = match is_many {
+            true => Shape::any(),
+            false => others.into_iter().map(Shape::of_value).fold(Shape::never(), Shape::or),
+        };
+        others.or(Shape { text, number, ..Shape::default() })
     }
 
     /// The same, or null.
