@@ -7,6 +7,7 @@
 
 mod arrivals;
 mod cases;
+mod idle;
 mod overwritten;
 mod stages_known;
 mod tell;
@@ -50,6 +51,7 @@ pub(crate) fn check(
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
+    idle::check(document, spec, &sites, context.diagnostics);
     unused::params(document, &sites, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);

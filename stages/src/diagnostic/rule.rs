@@ -231,6 +231,15 @@ rules! {
     /// A store, a stream, a file and a webhook without a body of its own take the whole event and read
     /// everything; where there is none of them, only expressions do.
     UnreadAddition = "W0209",
+    /// A sink or notifier that no case of the route names.
+    /// With a `route`, an event goes only where a case or `otherwise` sends it.
+    Unrouted = "W0211",
+    /// A pipeline without a source.
+    /// Events come from a `source` and from nowhere else.
+    NoSource = "W0212",
+    /// A setting that changes nothing in this place.
+    /// Usually it belongs to another node, or is left over from an earlier version of the file.
+    NoEffect = "W0213",
     /// A stage, or stages one behind the other, that may try longer than an event may live.
     /// The longest is every attempt with its timeout and every wait between; what has not ended
     /// after `event-timeout` is timed out, and its `on-error` decides.

@@ -3,7 +3,7 @@
 use super::super::known::{Arrival, Arrivals, split};
 use super::super::names;
 use super::super::node::{Binary, Field, Node};
-use super::super::shape::Shape;
+use super::super::shape::{Bounds, Shape};
 use super::sorts::{can_compare, compared, sort};
 use super::{Infer, Seen, paths};
 use crate::diagnostic::Rule;
@@ -62,6 +62,10 @@ impl Infer<'_> {
             _ => {}
         }
         let is_constant = is_literal(left) && is_literal(right);
+        if !is_equality {
+            self.text_for_number(left, (&a, &b), here);
+            self.text_for_number(right, (&b, &a), here);
+        }
         let shape = if is_in {
             self.membership(left, right, (&a, &b), span, here)
         } else {
@@ -200,6 +204,23 @@ impl Infer<'_> {
             self.report(here, Rule::NeverCompare, span, message, "never equal");
         }
         result
+    }
+
+    /// `enrich.row.limit ?? 60 < data.n`: the default is a number, and what it stands in for is
+    /// always text, as in a CSV table.
+    fn text_for_number(&mut self, node: &Node, (own, other): (&Shape, &Shape), here: &Arrivals) {
+        let Node::Run(first, rest) = node else { return };
+        let [(Binary::Coalesce, Node::Literal(Value::Number(default), _))] = &**rest else { return };
+        let bounds = default.as_f64().map(|it| Bounds { least: it, most: it });
+        let is_mixed = own.text.is_some() && own.number == bounds && !own.is_any();
+        if !is_mixed || !other.is_any() && other.number.is_none() {
+            return;
+        }
+        let message = format!("`{}` is text, and `{default}` is a number", self.shown(first));
+        let label = "null whenever it is there";
+        if let Some(it) = self.report(here, Rule::NeverCompare, first.span(), message, label) {
+            it.help = Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
+        }
     }
 
     /// What can never be equal, or never in order.
