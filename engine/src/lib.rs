@@ -68,4 +68,5 @@ pub mod spec;
 pub mod supervisor;
 pub mod test;
 mod typing;
+mod variables;
 pub mod watch;

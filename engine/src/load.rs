@@ -10,6 +10,7 @@ use crate::plan::{self, Plan, RunMode, Secrets};
 use crate::spec::{self, Spec};
 use crate::test;
 use crate::typing;
+use crate::variables;
 use kdl::KdlDocument;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
@@ -257,6 +258,14 @@ pub fn walk(
     let plan = document.and_then(|mut document| {
         crate::overrides::apply(&mut document, overrides, &mut diagnostics);
         params::apply(&mut document, &mut diagnostics);
+        let place_variables = |it: &mut KdlDocument, top, found: &mut Diagnostics| {
+            variables::apply(it, top, catalog, environment, found);
+        };
+        place_variables(&mut document, grammar::TOP, &mut diagnostics);
+        let tests = tests.map(|mut it| {
+            place_variables(&mut it, grammar::TEST_FILE, &mut diagnostics);
+            it
+        });
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         if let Some(tests) = &tests {
             let whole = "a file of tests";

@@ -167,7 +167,7 @@ fn expr(site: &Site<'_>) -> Option<Expr> {
 
 /// The template of a place, when it is one.
 fn template(site: &Site<'_>) -> Option<Template> {
-    let Type::Template(roots) = site.ty else { return None };
+    let (Type::Template(roots) | Type::OwnTemplate(roots)) = site.ty else { return None };
     Template::parse(site.text, roots).ok()
 }
 

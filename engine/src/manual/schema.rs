@@ -130,7 +130,7 @@ fn properties(row: &Node) -> Value {
     let types = row.args.iter().map(|it| it.ty).chain(row.props.iter().map(|it| it.ty));
     let mut known: Map<String, Value> =
         row.props.iter().map(|it: &Prop| (it.name.to_owned(), value(it.ty))).collect();
-    if types.chain(row.open).any(Type::takes_outside) {
+    if types.chain(row.open).any(|it| it.takes_outside() || it.takes_variable()) {
         known.entry("default").or_insert_with(|| json!({"type": "string"}));
         known.entry("optional").or_insert_with(|| json!({"type": "boolean"}));
     }
@@ -193,7 +193,7 @@ fn text(pattern: &str) -> Value {
 /// What a value may be. In place of any value there may be a parameter of the file.
 fn value(ty: Type) -> Value {
     let mut forms = own(ty);
-    if ty.takes_outside() {
+    if ty.takes_outside() || ty.takes_variable() {
         forms.push(reference("value.outside"));
     }
     forms.push(reference("value.param"));

@@ -47,7 +47,7 @@ pub fn required(spec: &Spec) -> Vec<Setting> {
     needed.map(|it| it.1.setting.value).chain(server).collect()
 }
 
-fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnostics) {
+pub(crate) fn report(setting: &Spanned<Setting>, unset: &Unset, diagnostics: &mut Diagnostics) {
     let help = match unset {
         Unset::Variable(name) => {
             format!("`export {name}=…`, or add `default=\"\"`, or `optional=#true`")

@@ -23,7 +23,7 @@ impl Tell<'_> {
                 };
                 self.findings(site, findings);
             }
-            Type::Template(_) => {
+            Type::Template(_) | Type::OwnTemplate(_) => {
                 let Some(template) = template(site) else { return };
                 self.findings(site, known.check_template(&template).1);
                 if site.node() == "body" {

@@ -182,6 +182,8 @@ pub enum Type {
     Expr(Roots),
     /// A template over these roots; may come from `(env)` or `(file)`.
     Template(Roots),
+    /// A template over these roots, of the file itself.
+    OwnTemplate(Roots),
     /// A duration between these bounds.
     Duration(Duration, Duration),
     /// A size in bytes between these bounds.

@@ -1,6 +1,7 @@
 //! One value against its type.
 
 use super::super::host::ServedHost;
+use super::super::setting::{bad_reference, is_variable, reference};
 use super::super::place::{annotation_span, value_span, value_text_span, written};
 use super::super::table::Type;
 use super::super::told::write_bytes;
@@ -83,6 +84,9 @@ pub(super) fn check(
     if is_outside {
         return;
     }
+    if let Some(text) = entry.value().as_string() {
+        place.references(ty, text);
+    }
     place.value(node, ty);
     secrets::check(diagnostics, node, entry, ty);
 }
@@ -91,12 +95,15 @@ impl Place<'_> {
     /// Whether the annotation may stand here.
     fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
         let is_right = match annotation {
-            "env" | "file" => ty.takes_outside() && self.entry.value().is_string(),
+            "env" => {
+                (ty.takes_outside() || ty.takes_variable()) && self.entry.value().is_string()
+            }
+            "file" => ty.takes_outside() && self.entry.value().is_string(),
             "duration" => matches!(ty, Type::Duration(..)),
             unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
         };
         if is_right {
-            return true;
+            return annotation != "env" || self.variable();
         }
         let help = match annotation {
             "env" | "file" => format!("the {} is given in the file itself", self.name),
@@ -110,6 +117,45 @@ impl Place<'_> {
             .at(place, "not for this value")
             .help(help);
         false
+    }
+
+    /// Whether `(env)` names a variable.
+    fn variable(&mut self) -> bool {
+        let name = self.entry.value().as_string().unwrap_or_default().to_owned();
+        if is_variable(&name) {
+            return true;
+        }
+        let meant = name.trim_start_matches('$').trim_matches(['{', '}', ' ']);
+        let help = match is_variable(meant) {
+            true => format!("write `(env)\"{meant}\"`"),
+            false => "names are letters, digits and `_`: `(env)\"NTFY_TOPIC\"`".to_owned(),
+        };
+        let message = format!("`{name}` cannot be the name of a variable");
+        self.report(Rule::BadAnnotation, message, "not a name", &help);
+        false
+    }
+
+    /// `${NAME}` in a text: replaced where the value may come from outside, else a mistake.
+    fn references(&mut self, ty: Type, text: &str) {
+        if !text.contains("${") || matches!(ty, Type::Literal | Type::Json) {
+            return;
+        }
+        let (span, message, label, help) = if ty.takes_references() {
+            let Some(bad) = bad_reference(text) else { return };
+            let message = "this `${` cannot be replaced";
+            let help = "write `${NAME}` or `${NAME:-default}`; in a template, `{{ '$' }}{` is a plain \
+                        `${`";
+            (bad.span, message.to_owned(), bad.label, help)
+        } else {
+            let Some(span) = reference(text) else { return };
+            let message = format!("`{}` is not replaced here", &text[span.clone()]);
+            let help = "variables are replaced in addresses, URLs, headers, bodies and secrets; in \
+                        other texts, use a `param`";
+            (span, message, "would stay as it is", help)
+        };
+        let whole = std::mem::replace(&mut self.span, value_text_span(self.entry, span));
+        self.report(Rule::BadAnnotation, message, label, help);
+        self.span = whole;
     }
 
     /// Whether the value stands elsewhere, in a `param`.
@@ -148,7 +194,7 @@ impl Place<'_> {
         let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
         let value = self.entry.value();
         match ty {
-            Type::Any => {}
+            Type::Any => self.fits(),
             Type::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
             Type::Bool => {}
             Type::Int(least, most) => self.int(least, most),
@@ -174,6 +220,21 @@ impl Place<'_> {
                 }
                 None => self.wrong("text"),
             },
+        }
+    }
+
+    /// A number that JSON and expressions can hold.
+    fn fits(&mut self) {
+        let fits = match self.entry.value() {
+            KdlValue::Integer(it) => i64::try_from(*it).is_ok(),
+            KdlValue::Float(it) => it.is_finite(),
+            _ => true,
+        };
+        if !fits {
+            let message = format!("the {} of {} does not fit", self.name, self.whole);
+            let help = "whole numbers go up to 9223372036854775807, others up to 1.7e308; longer ones, \
+                        such as ids, are written as text, in quotes";
+            self.report(Rule::OutOfRange, message, "too large", help);
         }
     }
 
@@ -296,7 +357,7 @@ impl Place<'_> {
                     self.problems(Rule::BadExpression, problems);
                 }
             }
-            Type::Template(roots) => {
+            Type::Template(roots) | Type::OwnTemplate(roots) => {
                 if let Err(problems) = Template::parse(text, roots) {
                     self.problems(Rule::BadTemplate, problems);
                 }
@@ -316,6 +377,9 @@ impl Place<'_> {
             }
             Type::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
                 self.bad_host(text)
+            }
+            Type::Url if text.contains("{{") => {
+                self.wrong("a fixed URL: it is the same for every event")
             }
             Type::Url if !text.contains("${") && !is_url(text) => {
                 self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
