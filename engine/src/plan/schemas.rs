@@ -140,6 +140,10 @@ fn compile(
             return None;
         }
     };
+    if let Some(number) = too_large(&parsed) {
+        frame(broken(file, of, &format!("the number {number} is too large"), context), &source, "");
+        return None;
+    }
     let beside = beside::read(&file.value, &parsed, &source, context);
     if let Some(unread) = &beside.unread {
         let reason = format!("cannot follow `{}`: {}", unread.reference, unread.reason);
@@ -168,6 +172,16 @@ fn compile(
             unusable(file, of, &source, &fault, context);
             None
         }
+    }
+}
+
+/// A number of a schema that nothing could be compared with.
+fn too_large(schema: &Value) -> Option<String> {
+    match schema {
+        Value::Number(it) if it.as_f64().is_none_or(|it| !it.is_finite()) => Some(it.to_string()),
+        Value::Array(items) => items.iter().find_map(too_large),
+        Value::Object(entries) => entries.values().find_map(too_large),
+        _ => None,
     }
 }
 
