@@ -29,6 +29,7 @@ mod privacy;
 mod reload;
 mod reports;
 mod retry;
+mod right;
 mod safety;
 mod supervisor;
 mod support;

@@ -119,8 +119,11 @@ pub fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
         }
     }
     files.sort();
-    let included: BTreeSet<PathBuf> =
-        files.iter().flat_map(|it| included_by(it)).filter_map(|it| it.canonicalize().ok()).collect();
+    let included: BTreeSet<PathBuf> = files
+        .iter()
+        .flat_map(|it| included_by(it))
+        .filter_map(|it| it.canonicalize().ok())
+        .collect();
     files.retain(|it| it.canonicalize().map_or(true, |it| !included.contains(&it)));
     Ok(files)
 }

@@ -14,7 +14,7 @@ use crate::variables;
 use kdl::KdlDocument;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
-use stages::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
+use stages::diagnostic::{Diagnostic, Diagnostics, Rule, Severity, SourceText};
 use stages::language::{self, Context, Environment};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
@@ -283,7 +283,10 @@ pub fn walk(
     if !diagnostics.found().is_empty() {
         document::secrets::hide(&texts.whole().text, &mut diagnostics);
     }
-    found.extend(diagnostics.sorted().into_iter().map(|it| texts.placed(it)));
+    // What could not be included may well be the source.
+    let is_told = |it: &Diagnostic| is_sound || it.rule != Rule::NoSource;
+    let own = diagnostics.sorted().into_iter().filter(is_told);
+    found.extend(own.map(|it| texts.placed(it)));
     let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));

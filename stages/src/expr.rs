@@ -198,7 +198,8 @@ impl Expr {
 
     /// Whether it reads this field of `event`.
     pub fn reads_event(&self, field: &str) -> bool {
-        let is_it = |it: &Read| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
+        let is_it =
+            |it: &Read| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
         self.reads().iter().any(is_it)
     }
 

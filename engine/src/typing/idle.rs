@@ -52,6 +52,10 @@ fn twice(spec: &Spec, diagnostics: &mut Diagnostics) {
 /// so that it is of use without a route to it.
 fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
     let Some(route) = &spec.route else { return };
+    // The name that was meant may be the one that is missing here.
+    if diagnostics.found().iter().any(|it| it.rule == Rule::UnknownTarget) {
+        return;
+    }
     let cases = route.cases.iter().flat_map(|it| &it.to);
     let named: BTreeSet<&str> =
         cases.chain(route.otherwise.iter().flatten()).map(|it| it.value.as_str()).collect();

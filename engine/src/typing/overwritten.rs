@@ -24,7 +24,8 @@ pub(super) fn check(spec: &Spec, additions: &Additions, diagnostics: &mut Diagno
             let Some(name) = path.first() else { continue };
             let written = first.entry(name).or_default();
             let meets = |it: &&Written<'_>| {
-                it.stage != index && overwrites(spec, additions, it, &Written { stage: index, path })
+                it.stage != index
+                    && overwrites(spec, additions, it, &Written { stage: index, path })
             };
             if let Some(earlier) = written.iter().find(meets) {
                 report(spec, earlier, &Written { stage: index, path }, diagnostics);
@@ -52,9 +53,8 @@ fn never_both(one: &Enrichment, other: &Enrichment, additions: &Additions) -> bo
     }
     let known = |it: &Enrichment| additions.at.get(&it.name.value);
     let (Some(here), Some(there)) = (known(one), known(other)) else { return false };
-    let fits = |a: &Arrival, b: &Arrival| {
-        glob_fits(&a.kind, &b.kind) || glob_fits(&b.kind, &a.kind)
-    };
+    let fits =
+        |a: &Arrival, b: &Arrival| glob_fits(&a.kind, &b.kind) || glob_fits(&b.kind, &a.kind);
     // A level each: what holds for none of the four in both holds for no event.
     !Priority::ALL.iter().any(|level| {
         let a = here.at_level(Some(*level)).check(&when.value).holds;

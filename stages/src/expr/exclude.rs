@@ -11,7 +11,9 @@ const PARTS_MAX: usize = 64;
 pub(super) fn excludes(one: &Node, other: &Node) -> bool {
     let (a, b) = (alternatives(one), alternatives(other));
     a.len() * b.len() <= PARTS_MAX
-        && a.iter().all(|a| b.iter().all(|b| parts(a).iter().any(|a| parts(b).iter().any(|b| never_both(a, b)))))
+        && a.iter().all(|a| {
+            b.iter().all(|b| parts(a).iter().any(|a| parts(b).iter().any(|b| never_both(a, b))))
+        })
 }
 
 /// What `||` joins: one of them holds where the whole does.
@@ -199,6 +201,6 @@ mod tests {
         check("data.a == 'x'", "data.b == 'y'", false);
         check("data.a == 'x' || data.b", "data.a == 'y'", false);
         check("data.a != 'x'", "data.a != 'y'", false);
-        check("random.int(1, 2) == 1", "random.int(1, 2) == 2", false);
+        check("len(data.a) == 1", "len(data.a) == 2", false);
     }
 }

@@ -55,7 +55,6 @@ impl Ready {
             Ready::Template(template) => template.render(scope),
         }
     }
-
 }
 
 /// The value of a setting; what is missing is a fault for good.
@@ -270,7 +269,8 @@ mod tests {
             assert!(!found(url).is_empty(), "{url} passes the check");
             assert!(render(url, &event).is_err(), "{url} is rendered");
         }
-        for url in ["http://{{ param.bad }}/", "{{ param.none }}/{{ data.x }}", "{{ param.host }}/"] {
+        for url in ["http://{{ param.bad }}/", "{{ param.none }}/{{ data.x }}", "{{ param.host }}/"]
+        {
             assert!(render(url, &event).is_err(), "{url} is rendered");
         }
     }

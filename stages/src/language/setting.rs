@@ -193,6 +193,8 @@ fn variable(
 /// Why a variable has no value, if it has none.
 fn unset(name: &str, environment: &dyn Environment) -> Option<Unset> {
     match (environment.is_set(name), environment.is_empty(name)) {
+        // Not a name at all, which is reported where it stands.
+        (false, _) if !is_variable(name) => None,
         (false, _) => Some(Unset::Variable(name.to_owned())),
         (true, true) => Some(Unset::EmptyVariable(name.to_owned())),
         (true, false) => None,

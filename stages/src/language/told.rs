@@ -15,7 +15,9 @@ impl Type {
                 format!("one or more of {}, in one string with blanks between", quoted(words))
             }
             Type::Expr(roots) => format!("an expression{}", over(roots)),
-            Type::Template(roots) | Type::OwnTemplate(roots) => format!("a template{}", over(roots)),
+            Type::Template(roots) | Type::OwnTemplate(roots) => {
+                format!("a template{}", over(roots))
+            }
             Type::Duration(least, most) => {
                 format!("a duration from {} to {}", write_duration(least), write_duration(most))
             }
@@ -78,12 +80,7 @@ impl Type {
     pub(super) fn takes_references(self) -> bool {
         matches!(
             self,
-            Type::Template(_)
-                | Type::Url
-                | Type::Secret
-                | Type::Topic
-                | Type::Socket
-                | Type::Host
+            Type::Template(_) | Type::Url | Type::Secret | Type::Topic | Type::Socket | Type::Host
         )
     }
 }

@@ -239,7 +239,7 @@ mod tests {
     fn the_level_is_fixed_computed_or_the_priority_s() {
         let priority = |level: &str| {
             let fetch = FakeFetch::answering(200, &[], "");
-            tell(&format!("topic \"t\"\n{level}"), &fetch).unwrap();
+            tell(&format!("url \"http://h:1\"\ntopic \"t\"\n{level}"), &fetch).unwrap();
             let body: Value = serde_json::from_slice(&fetch.only_request().body.unwrap()).unwrap();
             body["priority"].clone()
         };
@@ -250,10 +250,20 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_a_secret_only_where_anybody_may_read_it() {
+        let found = |url: &str| testing::findings::<Ntfy>(&format!("{url}topic \"door\""));
+        let secret = ["W0401 on ntfy.sh, a topic is as good as a password"];
+        assert_eq!(found(""), secret);
+        assert_eq!(found("url \"https://ntfy.sh/\"\n"), secret);
+        assert_eq!(found("url \"https://ntfy.example.org\"\n"), Vec::<String>::new());
+        assert_eq!(found("url (env)\"NTFY\"\n"), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_server_that_is_busy_may_be_asked_again() {
         let fetch = FakeFetch::answering(429, &[("retry-after", "30")], "");
-        assert!(tell("topic \"t\"", &fetch).unwrap_err().is_transient());
+        assert!(tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
         let fetch = FakeFetch::answering(403, &[], "");
-        assert!(!tell("topic \"t\"", &fetch).unwrap_err().is_transient());
+        assert!(!tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
     }
 }

@@ -112,7 +112,8 @@ mod tests {
             std::fs::write(at(name), "").expect("it writes");
         }
         std::fs::create_dir(at("common.kdl")).expect("it makes a folder");
-        let below = [("common.kdl/c.kdl", ""), ("b.kdl", "include \"common.kdl/c.kdl\" optional=#true")];
+        let below =
+            [("common.kdl/c.kdl", ""), ("b.kdl", "include \"common.kdl/c.kdl\" optional=#true")];
         for (name, text) in below.into_iter().chain([("common.kdl/d.kdl", "")]) {
             std::fs::write(at(name), text).expect("it writes");
         }

@@ -50,12 +50,8 @@ pub(super) fn read(
     context: &mut Context<'_>,
 ) -> Beside {
     let base = join(BASE, &encoded(path));
-    let mut beside = Beside {
-        base: base.clone(),
-        sources: Vec::new(),
-        unread: None,
-        found: HashMap::new(),
-    };
+    let mut beside =
+        Beside { base: base.clone(), sources: Vec::new(), unread: None, found: HashMap::new() };
     let mut files = vec![(path.to_owned(), base, schema.clone(), source.clone())];
     while let Some((path, base, schema, source)) = files.pop() {
         for (reference, address) in references(&schema, &base) {
@@ -82,7 +78,8 @@ pub(super) fn read(
 
 fn follow(path: &str, context: &mut Context<'_>) -> Result<(Value, Arc<SourceText>), String> {
     let source = context.files.read(path).map_err(|it| it.reason)?;
-    let schema = serde_json::from_str(&source.text).map_err(|it| format!("it is not JSON: {it}"))?;
+    let schema =
+        serde_json::from_str(&source.text).map_err(|it| format!("it is not JSON: {it}"))?;
     Ok((schema, source))
 }
 
@@ -157,7 +154,8 @@ fn folder_of(path: &str) -> &str {
 /// A path as an address writes it.
 fn encoded(path: &str) -> String {
     let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~/".contains(&it);
-    let byte = |it: u8| if is_plain(it) { char::from(it).to_string() } else { format!("%{it:02X}") };
+    let byte =
+        |it: u8| if is_plain(it) { char::from(it).to_string() } else { format!("%{it:02X}") };
     path.bytes().map(byte).collect()
 }
 

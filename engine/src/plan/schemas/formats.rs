@@ -46,9 +46,25 @@ mod tests {
     #[test]
     fn every_format_of_the_standard_is_checked_and_no_other() {
         let formats = [
-            "date", "time", "date-time", "duration", "email", "idn-email", "hostname",
-            "idn-hostname", "ipv4", "ipv6", "uri", "uri-reference", "iri", "iri-reference",
-            "uri-template", "json-pointer", "relative-json-pointer", "regex", "uuid",
+            "date",
+            "time",
+            "date-time",
+            "duration",
+            "email",
+            "idn-email",
+            "hostname",
+            "idn-hostname",
+            "ipv4",
+            "ipv6",
+            "uri",
+            "uri-reference",
+            "iri",
+            "iri-reference",
+            "uri-template",
+            "json-pointer",
+            "relative-json-pointer",
+            "regex",
+            "uuid",
         ];
         for format in formats {
             let schema = json!({ "properties": { "a": { "format": format } } });

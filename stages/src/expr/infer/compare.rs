@@ -210,7 +210,9 @@ impl Infer<'_> {
     /// always text, as in a CSV table.
     fn text_for_number(&mut self, node: &Node, (own, other): (&Shape, &Shape), here: &Arrivals) {
         let Node::Run(first, rest) = node else { return };
-        let [(Binary::Coalesce, Node::Literal(Value::Number(default), _))] = &**rest else { return };
+        let [(Binary::Coalesce, Node::Literal(Value::Number(default), _))] = &**rest else {
+            return;
+        };
         let bounds = default.as_f64().map(|it| Bounds { least: it, most: it });
         let is_mixed = own.text.is_some() && own.number == bounds && !own.is_any();
         if !is_mixed || !other.is_any() && other.number.is_none() {
@@ -219,7 +221,8 @@ impl Infer<'_> {
         let message = format!("`{}` is text, and `{default}` is a number", self.shown(first));
         let label = "null whenever it is there";
         if let Some(it) = self.report(here, Rule::NeverCompare, first.span(), message, label) {
-            it.help = Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
+            it.help =
+                Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
         }
     }
 
@@ -322,7 +325,9 @@ fn level_holds(operator: Binary, left: &Node, right: &Node, level: Priority) -> 
     if matches!(operator, Binary::In | Binary::NotIn) {
         let wanted = valued(left)?;
         let found = match right {
-            Node::Literal(Value::Array(items), _) => items.iter().any(|it| parsed(it) == Some(wanted)),
+            Node::Literal(Value::Array(items), _) => {
+                items.iter().any(|it| parsed(it) == Some(wanted))
+            }
             Node::List(items) if items.iter().all(|it| valued(it).is_some()) => {
                 items.iter().any(|it| valued(it) == Some(wanted))
             }

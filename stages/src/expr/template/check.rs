@@ -79,7 +79,9 @@ impl NotJson {
             span: self.span,
             message: "this body is not JSON".to_owned(),
             label: self.reason,
-            help: Some("JSON has double quotes around names and texts, and no comma at the end".into()),
+            help: Some(
+                "JSON has double quotes around names and texts, and no comma at the end".into(),
+            ),
             origin: None,
         })
     }
@@ -118,8 +120,7 @@ fn filled(template: &Template, bare: &str) -> Result<bool, NotJson> {
     };
     let before = filled.split_inclusive('\n').take(fault.line().saturating_sub(1));
     let byte = before.map(str::len).sum::<usize>() + fault.column().saturating_sub(1);
-    let (from, place) =
-        places.iter().rev().find(|it| it.0 <= byte).copied().unwrap_or_default();
+    let (from, place) = places.iter().rev().find(|it| it.0 <= byte).copied().unwrap_or_default();
     let start = (place + byte - from.min(byte)).min(template.text.len());
     let start = (0..=start).rev().find(|it| template.text.is_char_boundary(*it)).unwrap_or(0);
     let width = template.text[start..].chars().next().map_or(0, char::len_utf8);
@@ -171,8 +172,10 @@ fn whole_text(parts: &[Part], index: usize) -> Option<String> {
     let written = pieces.join(" + ");
     match written.contains(['\\', '\n']) || 120 < written.len() {
         true => Some(by_stage()),
-        false => Some(format!("write the whole text as one value, without quotes around it: \
-                               `{{{{ {written} | json }}}}`")),
+        false => Some(format!(
+            "write the whole text as one value, without quotes around it: \
+                               `{{{{ {written} | json }}}}`"
+        )),
     }
 }
 

@@ -1,8 +1,8 @@
 //! One value against its type.
 
 use super::super::host::ServedHost;
-use super::super::setting::{bad_reference, is_variable, reference};
 use super::super::place::{annotation_span, value_span, value_text_span, written};
+use super::super::setting::{bad_reference, is_variable, reference};
 use super::super::table::Type;
 use super::super::told::write_bytes;
 use super::super::value::{
@@ -70,7 +70,9 @@ pub(super) fn check(
         // One that could be replaced is no longer here; this one was reported.
         return;
     }
-    if let (Type::Secret | Type::Topic, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
+    if let (Type::Secret | Type::Topic, None, Some(text)) =
+        (ty, entry.ty(), entry.value().as_string())
+    {
         diagnostics.hide(value_text_span(entry, 0..text.len()));
     }
     let span = value_span(entry);
@@ -95,9 +97,7 @@ impl Place<'_> {
     /// Whether the annotation may stand here.
     fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
         let is_right = match annotation {
-            "env" => {
-                (ty.takes_outside() || ty.takes_variable()) && self.entry.value().is_string()
-            }
+            "env" => (ty.takes_outside() || ty.takes_variable()) && self.entry.value().is_string(),
             "file" => ty.takes_outside() && self.entry.value().is_string(),
             "duration" => matches!(ty, Type::Duration(..)),
             unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
