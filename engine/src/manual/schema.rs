@@ -20,6 +20,7 @@ pub fn json_schema(language: Language<'_>) -> Value {
     let mut defs = Definitions { known: Map::new() };
     defs.known.insert("value.param".to_owned(), annotated(&["param"]));
     defs.known.insert("value.outside".to_owned(), annotated(&["env", "file"]));
+    defs.known.insert("value.variable".to_owned(), annotated(&["env"]));
     for row in language.top {
         let Some((_, kinds)) = language.role(row) else {
             let schema = defs.node(row, row.name);
@@ -193,8 +194,10 @@ fn text(pattern: &str) -> Value {
 /// What a value may be. In place of any value there may be a parameter of the file.
 fn value(ty: Type) -> Value {
     let mut forms = own(ty);
-    if ty.takes_outside() || ty.takes_variable() {
+    if ty.takes_outside() {
         forms.push(reference("value.outside"));
+    } else if ty.takes_variable() {
+        forms.push(reference("value.variable"));
     }
     forms.push(reference("value.param"));
     json!({"description": ty.told(), "anyOf": forms})

@@ -128,10 +128,9 @@ rules! {
     UnknownPriority = "E0103",
     /// A path at which nothing can ever stand.
     /// No schema of the events that get there lists it, no stage adds it, no `param` has its name: it
-    /// would always be null. A schema that lists `properties` and does not say
-    /// `"additionalProperties": false` allows others: there, only a name that looks like a slip of a
-    /// listed one, or that is listed elsewhere, is an error. `get(data, 'name')` reads a field that
-    /// nothing declares.
+    /// would always be null. An object that lists `properties` is closed for this check, unless it says
+    /// `additionalProperties` or `patternProperties` itself. `data['name']` reads a field that such an
+    /// object may have without listing it, and `get(data, 'name')` one that nothing declares at all.
     UnknownPath = "E0104",
     /// A template that cannot be read.
     /// An expression stands between `{{` and `}}`, and filters follow it behind `|`.

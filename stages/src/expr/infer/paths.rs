@@ -78,7 +78,7 @@ impl Infer<'_> {
             }
             return;
         }
-        if self.may_be_there(steps, missing) {
+        if self.may_be_there(&shown, steps, missing) {
             return;
         }
         let message = match root {
@@ -100,15 +100,17 @@ impl Infer<'_> {
 }
 
 impl Infer<'_> {
-    /// Whether a field that no schema lists may be meant all the same: the schema does not say that
-    /// there are no others, and the name is neither a slip nor one that stands elsewhere.
-    fn may_be_there(&self, steps: &[Step], missing: &[Missing]) -> bool {
+    /// Whether a field that no schema lists is meant all the same: it is written as `data['name']`,
+    /// the schema does not say that there are no others, and the name is neither a slip nor one that
+    /// stands elsewhere.
+    fn may_be_there(&self, shown: &str, steps: &[Step], missing: &[Missing]) -> bool {
         let depth = missing.iter().map(|it| it.depth).max().unwrap_or(0);
-        let mut loose = missing.iter().filter(|it| it.at.is_loose());
-        let Some(Step::Name(name)) = steps.get(depth) else { return loose.next().is_some() };
+        let Some(Step::Name(name)) = steps.get(depth) else { return false };
+        let is_quoted = ['\'', '"'].iter().any(|it| shown.contains(&format!("[{it}{name}{it}]")));
+        let is_loose = missing.iter().any(|it| it.at.is_loose());
         let is_slip = |it: &Missing| nearest(name, it.at.names()).is_some();
-        let is_elsewhere = self.known.all.iter().any(|it| it.data.knows(name, NAMES_DEEP));
-        loose.next().is_some() && !missing.iter().any(is_slip) && !is_elsewhere
+        let is_elsewhere = || self.known.all.iter().any(|it| it.data.knows(name, NAMES_DEEP));
+        is_quoted && is_loose && !missing.iter().any(is_slip) && !is_elsewhere()
     }
 }
 
