@@ -30,6 +30,7 @@ mod privacy;
 mod reload;
 mod reports;
 mod retry;
+mod right;
 mod safety;
 mod supervisor;
 mod support;

@@ -51,6 +51,8 @@ pub enum Claim {
     },
     /// A file that is written.
     File(PathBuf),
+    /// A file that whole lines are appended to, so that several stages may share it.
+    Appended(PathBuf),
 }
 
 /// What every kind has.

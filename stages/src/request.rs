@@ -56,14 +56,6 @@ impl Ready {
             Ready::Template(template) => template.render(scope),
         }
     }
-
-    /// Every inserted value is percent-encoded.
-    pub(crate) fn render_url(&self, scope: &Scope<'_>) -> String {
-        match self {
-            Ready::Fixed(text) => text.clone(),
-            Ready::Template(template) => template.render_url(scope),
-        }
-    }
 }
 
 /// The value of a setting; what is missing is a fault for good.
@@ -106,6 +98,8 @@ pub(crate) fn render_headers(
 /// be the host; what an event brings may not.
 pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
     let Some(url) = text.setting.value.outline() else { return true };
+    // What cannot be read as a template was reported as one.
+    let url = Template::parse(&url, Roots::EVENT).map_or(url, |it| it.with_fixed(stand_in));
     let span = text.setting.span.clone();
     let Some(rest) = after_scheme(&url) else {
         // What begins with a variable may have scheme and host from it.
@@ -163,42 +157,56 @@ fn is_authority(text: &str) -> bool {
         && !host.starts_with(':')
 }
 
+/// What stands for a value of the file itself: a whole beginning where there is none yet.
+fn stand_in(before: &str) -> &'static str {
+    if before.is_empty() { "http://v" } else { "v" }
+}
+
+/// Whether the host of a URL may go on behind what there is of it.
+fn is_open(url: &str) -> bool {
+    after_scheme(url).is_none_or(|it| authority_of(it).len() == it.len())
+}
+
 /// A URL that may take parts from an event, but never its scheme, user, host or port.
 #[derive(Debug, Clone)]
-pub(crate) struct UrlText {
-    text: Ready,
-    /// Everything up to the end of the authority; `None` where all of it comes from outside.
-    fixed: Option<String>,
-}
+pub(crate) struct UrlText(Ready);
 
 impl UrlText {
     /// Looks at the parts that it takes from outside, which must leave the host fixed.
     pub(crate) fn open(text: &Text, services: &Services) -> Result<UrlText, Fault> {
         let text = text.open(services)?;
-        let Ready::Template(template) = &text else { return Ok(UrlText { text, fixed: None }) };
-        let prefix = template.literal_prefix();
-        let unfit = || Fault::permanent("the URL has no fixed host");
-        let authority = authority_of(after_scheme(prefix).ok_or_else(unfit)?);
-        let end = prefix.find("://").map_or(0, |it| it + 3) + authority.len();
-        let is_fixed = template.is_literal() || end < prefix.len();
-        if !is_fixed || !is_authority(authority) {
-            return Err(unfit());
+        if let Ready::Template(template) = &text {
+            fixed_host(&template.with_fixed(stand_in), "{{").ok_or_else(unfit)?;
         }
-        let fixed = Some(prefix[..end].to_owned());
-        Ok(UrlText { text, fixed })
+        Ok(UrlText(text))
     }
 
     /// The URL for one event, every inserted value percent-encoded.
     pub(crate) fn render(&self, scope: &Scope<'_>) -> Result<String, Fault> {
-        let url = self.text.render_url(scope);
-        if let Some(fixed) = &self.fixed {
-            let behind = url.strip_prefix(fixed.as_str());
-            if !behind.is_some_and(|it| it.is_empty() || it.starts_with(['/', '?', '#'])) {
-                return Err(Fault::permanent("the URL of this event would lead to another host"));
-            }
+        let template = match &self.0 {
+            Ready::Fixed(url) => return Ok(url.clone()),
+            Ready::Template(template) => template,
+        };
+        let (url, fixed) = template.render_url_of(scope, is_open);
+        let is_whole = fixed == url.len();
+        // Whatever the event gives, the host is over before it.
+        match fixed_host(&url[..fixed], "") {
+            Some(end) if is_whole || end < fixed => Ok(url),
+            _ => Err(unfit()),
         }
-        Ok(url)
     }
+}
+
+fn unfit() -> Fault {
+    Fault::permanent("the URL has no fixed host")
+}
+
+/// Where the host of a URL ends, which must not hold `sign`; `None` where there is no such host.
+fn fixed_host(url: &str, sign: &str) -> Option<usize> {
+    let behind = after_scheme(url)?;
+    let authority = authority_of(behind);
+    let is_free = sign.is_empty() || !authority.contains(sign);
+    (is_free && is_authority(authority)).then(|| url.len() - behind.len() + authority.len())
 }
 
 /// A header is there already, in any case.
@@ -233,6 +241,39 @@ mod tests {
     fn render(url: &str, event: &Event) -> Result<String, Fault> {
         let url = UrlText::open(&text(url), &testing::alone())?;
         url.render(&Scope::of(event, kernel::time::Timestamp(0)))
+    }
+
+    #[test]
+    fn what_the_file_itself_says_may_be_the_beginning() {
+        let mut event = testing::event(json!({ "x": "a/b" }));
+        event.globals = Arc::new(kernel::event::Globals {
+            param: json!({ "base": "http://ha:8123/x", "host": "ha", "bad": "ha b", "name": "a b" }),
+            server: json!({ "public_url": "http://door:8600" }),
+            ..Default::default()
+        });
+        for (url, rendered) in [
+            ("{{ server.public_url }}/e?s={{ data.x }}", "http://door:8600/e?s=a%2Fb"),
+            ("{{ param.base }}/{{ data.x }}", "http://ha:8123/x/a%2Fb"),
+            ("{{ param.base }}", "http://ha:8123/x"),
+            ("http://{{ param.host }}:80/{{ data.x }}", "http://ha:80/a%2Fb"),
+            ("http://{{ param.host }}/{{ param.name }}", "http://ha/a%20b"),
+        ] {
+            assert_eq!(found(url), Vec::<String>::new(), "{url}");
+            assert_eq!(render(url, &event).as_deref(), Ok(rendered));
+        }
+        for url in [
+            "{{ param.base }}{{ data.x }}",
+            "http://{{ param.host }}{{ data.x }}/",
+            "{{ param.base | lower }}/",
+            "{{ param }}/",
+        ] {
+            assert!(!found(url).is_empty(), "{url} passes the check");
+            assert!(render(url, &event).is_err(), "{url} is rendered");
+        }
+        for url in ["http://{{ param.bad }}/", "{{ param.none }}/{{ data.x }}", "{{ param.host }}/"]
+        {
+            assert!(render(url, &event).is_err(), "{url} is rendered");
+        }
     }
 
     const HOSTILE: &[&str] = &[

@@ -107,6 +107,29 @@ fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, 
     document.map(|it| (it, Some(meant)))
 }
 
+/// The paths that a text includes, as far as it can be read.
+pub fn included(text: &str) -> Vec<String> {
+    let (mut found, mut words) = (Vec::new(), Vec::new());
+    let (mut depth, mut end) = (0_usize, |words: &mut Vec<&str>| {
+        if words.first() == Some(&"include") {
+            let paths = words[1..].iter().filter(|it| !it.contains('='));
+            found.extend(paths.map(|it| it.trim_matches(['"', '#']).to_owned()));
+        }
+        words.clear();
+    });
+    for token in Lexer::new(text) {
+        match token.kind {
+            Kind::Open => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
+            Kind::Newline | Kind::Semicolon | Kind::Line => end(&mut words),
+            _ if depth == 0 => words.push(&text[token.span.clone()]),
+            _ => {}
+        }
+    }
+    end(&mut words);
+    found
+}
+
 /// The words behind each `/-` that switches a node off (role, kind, name), with their lines.
 pub fn commented_out(text: &str) -> Vec<(String, usize)> {
     lex::commented_out(text)

@@ -167,7 +167,7 @@ fn failing(role: &str) -> Option<Failing> {
 
 /// Whether a value is a secret: by its type, by its own name, or by the name before it.
 fn is_secret(node: &KdlNode, entry: &KdlEntry, ty: Option<Type>) -> bool {
-    if matches!(ty, Some(Type::Secret)) {
+    if matches!(ty, Some(Type::Secret | Type::Topic)) {
         return true;
     }
     if let Some(name) = entry.name() {

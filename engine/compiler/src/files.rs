@@ -6,9 +6,10 @@ mod exposure;
 
 pub use exposure::{FileExposure, file_exposure, report_exposure};
 
+use crate::document;
 use language::diagnostic::SourceText;
 use language::{Files, Unread};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -101,20 +102,43 @@ pub fn pipelines(paths: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// The pipeline files of a folder, sorted: `*.kdl`, but neither tests (`*.test.kdl`) nor what is
-/// hidden, and nothing of folders in it.
+/// The pipeline files of a folder and the folders below it, sorted: `*.kdl`, but neither tests
+/// (`*.test.kdl`), nor what is hidden, nor what another of them includes.
 pub fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_ours = name.ends_with(".kdl") && !name.ends_with(".test.kdl");
-        if is_ours && !name.starts_with('.') && path.is_file() {
-            files.push(path);
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') {
+                continue;
+            }
+            // A folder behind a link is left out, so that no circle is walked.
+            if entry.file_type()?.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".kdl") && !name.ends_with(".test.kdl") && path.is_file() {
+                files.push(path);
+            }
         }
     }
     files.sort();
+    let included: BTreeSet<PathBuf> = files
+        .iter()
+        .flat_map(|it| included_by(it))
+        .filter_map(|it| it.canonicalize().ok())
+        .collect();
+    files.retain(|it| it.canonicalize().map_or(true, |it| !included.contains(&it)));
     Ok(files)
+}
+
+/// The files that a file includes, as far as its text can be read.
+fn included_by(file: &Path) -> Vec<PathBuf> {
+    let is_small = file.metadata().is_ok_and(|it| it.len() <= SIZE_MAX);
+    let text = if is_small { std::fs::read_to_string(file).ok() } else { None };
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let names = text.map(|it| document::included(&it)).unwrap_or_default();
+    names.into_iter().map(|it| folder.join(it)).filter(|it| *it != file).collect()
 }
 
 /// The pipeline file that `NAME.test.kdl` belongs to.

@@ -369,10 +369,10 @@ const ROUTE: &[Node] = &[
 
 const NOTIFY: &[Node] = &[
     Node::new("title", "the headline")
-        .args(&[Arg::one("text", Type::Template(Roots::EVENT))])
+        .args(&[Arg::one("text", Type::OwnTemplate(Roots::EVENT))])
         .default("{{ event.type }}"),
     Node::new("message", "the text")
-        .args(&[Arg::one("text", Type::Template(Roots::EVENT))])
+        .args(&[Arg::one("text", Type::OwnTemplate(Roots::EVENT))])
         .default("{{ event.subject }}"),
     Node::new("cooldown", "at most one per key in this time")
         .args(&[Arg::one("duration", Type::Duration(Duration::from_secs(1), MS_DAY))])

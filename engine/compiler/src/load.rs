@@ -11,8 +11,9 @@ use crate::params;
 use crate::plan::{self, Plan, RunMode, Secrets};
 use crate::spec::{self, Spec};
 use crate::typing;
+use crate::variables;
 use kdl::KdlDocument;
-use language::diagnostic::{Diagnostic, Diagnostics, Severity, SourceText};
+use language::diagnostic::{Diagnostic, Diagnostics, Rule, Severity, SourceText};
 use language::{self, Context, Environment};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use stages::catalog::Catalog;
@@ -264,6 +265,14 @@ pub fn walk(
     let mut diagnostics = Diagnostics::new(texts.whole());
     let plan = document.and_then(|mut document| {
         params::apply(&mut document, &mut diagnostics);
+        let place_variables = |it: &mut KdlDocument, top, found: &mut Diagnostics| {
+            variables::apply(it, top, catalog, environment, found);
+        };
+        place_variables(&mut document, grammar::TOP, &mut diagnostics);
+        let tests = tests.map(|mut it| {
+            place_variables(&mut it, grammar::TEST_FILE, &mut diagnostics);
+            it
+        });
         language::check(&document, grammar::TOP, catalog, &mut diagnostics);
         if let Some(tests) = &tests {
             let whole = "a file of tests";
@@ -284,8 +293,11 @@ pub fn walk(
     if !diagnostics.found().is_empty() {
         document::secrets::hide(&texts.whole().text, &mut diagnostics);
     }
-    let further = diagnostics.sorted().into_iter().filter(|it| texts.is_worth_telling(it));
-    found.extend(further.map(|it| texts.placed(it)));
+    // What could not be included may well be the source.
+    let is_told = |it: &Diagnostic| is_sound || it.rule != Rule::NoSource;
+    let own = diagnostics.sorted().into_iter().filter(is_told);
+    let own = own.filter(|it| texts.is_worth_telling(it)).collect::<Vec<_>>();
+    found.extend(own.into_iter().map(|it| texts.placed(it)));
     let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
     let seen = opened.into_seen();
     let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));

@@ -42,7 +42,7 @@ fn replace(node: &mut KdlNode, params: &BTreeMap<String, KdlValue>, found: &mut 
 }
 
 /// The entry with another value; its text in the file stays what it is.
-fn with(entry: &KdlEntry, value: KdlValue) -> KdlEntry {
+pub(crate) fn with(entry: &KdlEntry, value: KdlValue) -> KdlEntry {
     let mut new = match entry.name() {
         Some(name) => KdlEntry::new_prop(name.clone(), value),
         None => KdlEntry::new(value),

@@ -308,12 +308,6 @@ fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     warn_of_raw(spec, diagnostics);
-    if let Some(route) = spec.route.as_ref().filter(|it| it.otherwise.is_none()) {
-        diagnostics
-            .push(Rule::NoOtherwise, "what fits no case of this route goes nowhere")
-            .at(route.name.span.clone(), "no `otherwise`")
-            .help("add `otherwise { to … }`");
-    }
     let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(_)));
     let stores = spec.sinks.iter().filter(|it| matches!(it.spec.shape(), Shape::Store(_)));
     let stores: Vec<&Name> = stores.map(|it| &it.name).collect();

@@ -7,6 +7,8 @@
 
 mod arrivals;
 mod cases;
+mod idle;
+mod overwritten;
 mod stages_known;
 mod tell;
 mod unused;
@@ -46,8 +48,10 @@ pub(crate) fn check(
     let passed = typing.filters(&Additions::of(spec, &world, &world.all, is_whole));
     let additions = Additions::of(spec, &world, &passed, is_whole);
     typing.stages(&additions, &passed);
+    overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
+    idle::check(document, spec, &sites, context.diagnostics);
     unused::params(document, &sites, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);
@@ -163,7 +167,7 @@ fn expr(site: &Site<'_>) -> Option<Expr> {
 
 /// The template of a place, when it is one.
 fn template(site: &Site<'_>) -> Option<Template> {
-    let Type::Template(roots) = site.ty else { return None };
+    let (Type::Template(roots) | Type::OwnTemplate(roots)) = site.ty else { return None };
     Template::parse(site.text, roots).ok()
 }
 

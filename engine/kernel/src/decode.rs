@@ -15,6 +15,10 @@ const VALUES_MAX: usize = 100_000;
 /// The longest text in a message, in bytes.
 const TEXT_MAX: usize = 256 << 10;
 
+/// How `serde_json` hands over a number with all of its digits: as a map with this key. A message
+/// that has the key itself is read as that number, or refused.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
 /// Why bytes are no message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
@@ -69,6 +73,16 @@ impl Strict<'_> {
             return Err(self.refuse(format_args!("nested deeper than {DEPTH_MAX} levels")));
         }
         Ok(Strict { depth: self.depth + 1, ..self })
+    }
+
+    /// A number keeps its digits. One that no reader could hold is none.
+    fn number<E: Error>(self, digits: &str) -> Result<Value, E> {
+        self.text(digits)?;
+        let number: Number = digits.parse().map_err(|_| E::custom("invalid number"))?;
+        match number.as_f64().filter(|it| it.is_finite()) {
+            Some(_) => Ok(Value::Number(number)),
+            None => Err(E::custom("number out of range")),
+        }
     }
 
     fn text<E: Error>(self, text: &str) -> Result<(), E> {
@@ -134,9 +148,13 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut next = entries.next_key::<String>()?;
+        if next.as_deref() == Some(NUMBER_KEY) {
+            return self.number(&entries.next_value::<String>()?);
+        }
         let inner = self.deeper()?;
         let mut map = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
+        while let Some(key) = next {
             self.text(&key)?;
             let value = entries.next_value_seed(inner)?;
             if map.contains_key(&key) {
@@ -144,6 +162,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 return Err(self.refuse(format_args!("the key `{shown}` stands twice")));
             }
             map.insert(key, value);
+            next = entries.next_key()?;
         }
         Ok(Value::Object(map))
     }

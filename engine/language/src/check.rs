@@ -4,6 +4,7 @@ mod habits;
 mod misplaced;
 mod repair;
 mod scalars;
+mod secrets;
 mod units;
 mod unknown;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 mod mask;
 mod rule;
 
-pub use mask::{is_secret_name, may_be_secret_name, secrets_in, without_secrets};
+pub use mask::{is_secret_name, literal_secrets, may_be_secret_name, secrets_in, without_secrets};
 pub use rule::Rule;
 
 /// How bad a finding is.

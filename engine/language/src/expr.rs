@@ -10,6 +10,7 @@
 //! compares by level. `docs/expressions.md` has the whole list.
 
 mod eval;
+mod exclude;
 mod function;
 mod infer;
 mod known;
@@ -193,6 +194,18 @@ impl Expr {
     /// Whether it reads anything of `root`.
     pub fn uses(&self, root: Root) -> bool {
         self.reads().iter().any(|it| it.root == root)
+    }
+
+    /// Whether it reads this field of `event`.
+    pub fn reads_event(&self, field: &str) -> bool {
+        let is_it =
+            |it: &Read| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
+        self.reads().iter().any(is_it)
+    }
+
+    /// Whether it and the other one never hold for the same event, as far as their texts tell.
+    pub fn excludes(&self, other: &Expr) -> bool {
+        exclude::excludes(&self.node, &other.node)
     }
 
     /// Literals that it may come to and that are no level, for places that take one.

@@ -1,6 +1,6 @@
 //! A text that the file gives directly, or by `(env)` or `(file)`.
 
-use crate::spanned::Spanned;
+use crate::spanned::{Span, Spanned};
 use kdl::{KdlNode, KdlValue};
 use std::fmt;
 use std::io;
@@ -109,8 +109,7 @@ impl fmt::Debug for Setting {
 impl Setting {
     /// A text of the file, with the variables inside it.
     pub fn of_text(text: &str) -> Setting {
-        // Text of several lines may well have `${X}` of its own: a script, a body.
-        match text.contains("${") && !text.contains('\n') {
+        match text.contains("${") {
             true => parts(text),
             false => Setting::Literal(text.to_owned()),
         }
@@ -198,6 +197,8 @@ fn variable(
 /// Why a variable has no value, if it has none.
 fn unset(name: &str, environment: &dyn Environment) -> Option<Unset> {
     match (environment.is_set(name), environment.is_empty(name)) {
+        // Not a name at all, which is reported where it stands.
+        (false, _) if !is_variable(name) => None,
         (false, _) => Some(Unset::Variable(name.to_owned())),
         (true, true) => Some(Unset::EmptyVariable(name.to_owned())),
         (true, false) => None,
@@ -252,6 +253,50 @@ pub(super) fn of(
         Some("file") => Some(Setting::File { path: folder.join(text), default }),
         Some(_) => None,
     }
+}
+
+/// What is wrong with a `${` in a text.
+pub(super) struct BadReference {
+    /// Where it is.
+    pub(super) span: Span,
+    /// What is wrong with it.
+    pub(super) label: &'static str,
+}
+
+/// Whether a text can be the name of a variable.
+pub(super) fn is_variable(text: &str) -> bool {
+    text.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+}
+
+/// The first `${` that cannot be replaced.
+pub(super) fn bad_reference(text: &str) -> Option<BadReference> {
+    let mut at = 0;
+    while let Some(start) = text[at..].find("${").map(|it| at + it) {
+        let Some(length) = text[start..].find('}') else {
+            return Some(BadReference { span: start..start + 2, label: "never closed" });
+        };
+        let inner = &text[start + 2..start + length];
+        at = start + length + 1;
+        if !is_variable(inner.split_once(":-").map_or(inner, |it| it.0)) {
+            return Some(BadReference { span: start..at, label: "not the name of a variable" });
+        }
+    }
+    None
+}
+
+/// The first `${NAME}` or `${NAME:-default}` of a text.
+pub(super) fn reference(text: &str) -> Option<Span> {
+    let mut at = 0;
+    while let Some(start) = text[at..].find("${").map(|it| at + it) {
+        at = start + 2;
+        let name = text[at..].split(['}', ':']).next().unwrap_or_default();
+        if is_variable(name) && at + name.len() < text.len() {
+            let end = text[at..].find('}').map_or(text.len(), |it| at + it + 1);
+            return Some(start..end);
+        }
+    }
+    None
 }
 
 /// Splits at `${NAME}` and `${NAME:-default}`; what is no variable stays as it stands.

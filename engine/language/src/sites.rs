@@ -107,7 +107,8 @@ impl<'d> Walk<'d, '_> {
             else {
                 continue;
             };
-            if matches!(ty, Type::Expr(_) | Type::Template(_) | Type::Field) {
+            if matches!(ty, Type::Expr(_) | Type::Template(_) | Type::OwnTemplate(_) | Type::Field)
+            {
                 let inside = self.inside.clone();
                 self.sites.push(Site { top: self.top, inside, name, ty, text, entry });
             }

@@ -182,6 +182,8 @@ pub enum Type {
     Expr(Roots),
     /// A template over these roots; may come from `(env)` or `(file)`.
     Template(Roots),
+    /// A template over these roots, of the file itself.
+    OwnTemplate(Roots),
     /// A duration between these bounds.
     Duration(Duration, Duration),
     /// A size in bytes between these bounds.
@@ -196,6 +198,9 @@ pub enum Type {
     Url,
     /// A secret: best from `(env)` or `(file)`, never printed.
     Secret,
+    /// A name that is as good as a password where anybody may use it: never printed, and its kind
+    /// says where a literal is a mistake.
+    Topic,
     /// Text; may come from `(env)` or `(file)`.
     Text,
     /// `HOST:PORT`; may come from `(env)`.

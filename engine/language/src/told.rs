@@ -15,7 +15,9 @@ impl Type {
                 format!("one or more of {}, in one string with blanks between", quoted(words))
             }
             Type::Expr(roots) => format!("an expression{}", over(roots)),
-            Type::Template(roots) => format!("a template{}", over(roots)),
+            Type::Template(roots) | Type::OwnTemplate(roots) => {
+                format!("a template{}", over(roots))
+            }
             Type::Duration(least, most) => {
                 format!("a duration from {} to {}", write_duration(least), write_duration(most))
             }
@@ -26,6 +28,7 @@ impl Type {
             Type::Path => "a path, relative to the file".into(),
             Type::Glob => "a pattern, in which `*` is any run of characters".into(),
             Type::Url => "a URL".into(),
+            Type::Topic => "text, also from `(env)` or `(file)`; it is never printed".into(),
             Type::Secret => "a secret, best from `(env)` or `(file)`; it is never printed".into(),
             Type::Text => "text".into(),
             Type::Socket => "an address: `HOST:PORT`".into(),
@@ -53,9 +56,31 @@ impl Type {
                 | Type::Path
                 | Type::Url
                 | Type::Secret
+                | Type::Topic
                 | Type::Text
                 | Type::Socket
                 | Type::Host
+        )
+    }
+
+    /// Whether a value may come from a variable, by `(env)`, which is read with the file.
+    pub fn takes_variable(self) -> bool {
+        matches!(
+            self,
+            Type::Int(..)
+                | Type::Number(..)
+                | Type::Duration(..)
+                | Type::Bytes(..)
+                | Type::Rate
+                | Type::Bool
+        )
+    }
+
+    /// Whether `${NAME}` in a text is replaced.
+    pub(super) fn takes_references(self) -> bool {
+        matches!(
+            self,
+            Type::Template(_) | Type::Url | Type::Secret | Type::Topic | Type::Socket | Type::Host
         )
     }
 }

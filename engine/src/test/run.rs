@@ -5,17 +5,22 @@ use super::doors::{add_doors, door_of};
 use super::outside::{Doors, World};
 use super::seen::{Arrived, Commits, Ledger, Seen, Watch};
 use super::{Suite, Variables, expect, timeline};
-use crate::engine::{Arrival, Engine, Outbox, Unavailable};
+use crate::engine::{Answer, Arrival, Engine, Outbox, Unavailable};
+use crate::intake::Refusal;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use compiler::cases::{Act, Content, Given, Test};
 use compiler::plan::Plan;
+use kernel::event::Event;
 use kernel::fault::Fault;
+use kernel::time::Timestamp;
 use language::diagnostic::{Diagnostic, Diagnostics, Rule};
 use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
+use stages::contract::Route;
+use stages::signature::Signed;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -217,10 +222,20 @@ impl Trial {
             Content::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
         };
         let keeps_unreadable = http.is_none();
+        let is_message = matches!(given.content, Content::Message(_));
+        let signed = match route.filter(|_| is_message) {
+            Some(route) => shown(route, &headers, &bytes, self.simulation.env.clock.wall()),
+            None => Ok(Signed::default()),
+        };
+        let at = self.simulation.env.clock.wall();
+        let signed = match signed {
+            Ok(signed) => signed,
+            Err(refusal) => return self.arrive(given, at, Ok(Answer::Refused(refusal)), None),
+        };
+        let id = id.or(signed.id);
         let arrival = Arrival { bytes, http, id, ..Arrival::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
         self.probe.noted().taken = None;
-        let at = self.simulation.env.clock.wall();
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
         });
@@ -228,6 +243,17 @@ impl Trial {
         let answer = answer.unwrap_or(Err(stuck));
         let answer = answer.map(|mut it| it.remove(0));
         let event = self.probe.noted().taken.take();
+        self.arrive(given, at, answer, event);
+    }
+
+    /// Notes how a message was answered.
+    fn arrive(
+        &self,
+        given: &Given,
+        at: Timestamp,
+        answer: Result<Answer, Unavailable>,
+        event: Option<Event>,
+    ) {
         let source = given.source.clone();
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         let list = Arc::get_mut(&mut arrived).expect("nobody looks while a message arrives");
@@ -289,4 +315,34 @@ fn settings(plan: &Plan) -> Settings {
         backlog_rows: 1_000_000,
         backlog_bytes: 256 << 20,
     }
+}
+
+/// What a message shows of who sent it, checked as the engine does it. A test that shows nothing
+/// speaks for a sender that may send.
+fn shown(
+    route: &Route,
+    headers: &serde_json::Map<String, Value>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Signed, Refusal> {
+    let header = |name: &str| headers.get(&name.to_ascii_lowercase())?.as_str();
+    let refused = |detail: String| Refusal {
+        status: 401,
+        detail,
+        violations: Vec::new(),
+        is_kept: false,
+        source: None,
+        id: None,
+        stage: "intake".into(),
+    };
+    if let Some(signature) = route.signature.as_ref().filter(|it| it.is_given(&header)) {
+        return signature.check(&header, body, now).map_err(|it| refused(it.to_string()));
+    }
+    if let (Some(bearer), Some(given)) = (&route.bearer, header("authorization")) {
+        let token = given.split_once(' ').filter(|it| it.0.eq_ignore_ascii_case("bearer"));
+        if token.is_none_or(|it| it.1.trim() != bearer.trim()) {
+            return Err(refused("the token is not known".to_owned()));
+        }
+    }
+    Ok(Signed::default())
 }

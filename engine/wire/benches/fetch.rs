@@ -4,7 +4,6 @@
 //! The service is a second process. `cargo bench -p stages --bench fetch` runs it.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
-use crate::{Fetch, FetchRequest, Wire};
 use kernel::env::Env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use wire::{Fetch, FetchRequest, Wire};
 
 /// Requests of each row.
 const REQUESTS: usize = 30_000;

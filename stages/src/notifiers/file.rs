@@ -38,7 +38,7 @@ impl Kind for File {
     }
 
     fn claims(settings: &Spanned<PathBuf>) -> Vec<Spanned<Claim>> {
-        vec![settings.clone().map(Claim::File)]
+        vec![settings.clone().map(Claim::Appended)]
     }
 }
 

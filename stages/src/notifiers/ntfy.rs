@@ -7,6 +7,7 @@ use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Ready, Text, check_url, resolve};
 use kernel::event::Priority;
 use kernel::fault::Fault;
+use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Roots, Scope};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, Node, Prop, Setting, Type};
@@ -22,8 +23,8 @@ const NODES: &[Node] = &[
     Node::new("url", "the ntfy server")
         .args(&[Arg::one("url", Type::Url)])
         .default("https://ntfy.sh"),
-    Node::new("topic", "who subscribes to it is told")
-        .args(&[Arg::one("topic", Type::Secret)])
+    Node::new("topic", "the topic that phones subscribe to")
+        .args(&[Arg::one("topic", Type::Topic)])
         .required(),
     Node::new("token", "the access token").args(&[Arg::one("token", Type::Secret)]).default("none"),
     Node::new("click", "the URL that a tap opens")
@@ -88,12 +89,28 @@ impl Kind for Ntfy {
             None => Level::Priority,
         };
         let topic = text("topic")?;
+        check_topic(&url, &topic, context.diagnostics);
         is_http.then(|| Settings { url, topic, token: text("token"), click: text("click"), level })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = [&settings.url, &settings.topic].into_iter();
         given.chain(&settings.token).chain(&settings.click).map(Text::needed).collect()
+    }
+}
+
+/// On the public server a topic is as good as a password; on one's own it is a name.
+fn check_topic(url: &Text, topic: &Text, diagnostics: &mut Diagnostics) {
+    let is_public = url.setting.value.literal().is_some_and(|it| {
+        let host = it.split("://").nth(1).unwrap_or_default();
+        let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default();
+        host.eq_ignore_ascii_case("ntfy.sh") || host.to_ascii_lowercase().ends_with(".ntfy.sh")
+    });
+    if is_public && topic.setting.value.literal().is_some_and(|it| !it.is_empty()) {
+        diagnostics
+            .push(Rule::LiteralSecret, "on ntfy.sh, a topic is as good as a password")
+            .at(topic.setting.span.clone(), "committed with the file")
+            .help("write `(env)\"NTFY_TOPIC\"`");
     }
 }
 
@@ -223,7 +240,7 @@ mod tests {
     fn the_level_is_fixed_computed_or_the_priority_s() {
         let priority = |level: &str| {
             let fetch = FakeFetch::answering(200, &[], "");
-            tell(&format!("topic \"t\"\n{level}"), &fetch).unwrap();
+            tell(&format!("url \"http://h:1\"\ntopic \"t\"\n{level}"), &fetch).unwrap();
             let body: Value = serde_json::from_slice(&fetch.only_request().body.unwrap()).unwrap();
             body["priority"].clone()
         };
@@ -234,10 +251,20 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_is_a_secret_only_where_anybody_may_read_it() {
+        let found = |url: &str| testing::findings::<Ntfy>(&format!("{url}topic \"door\""));
+        let secret = ["W0401 on ntfy.sh, a topic is as good as a password"];
+        assert_eq!(found(""), secret);
+        assert_eq!(found("url \"https://ntfy.sh/\"\n"), secret);
+        assert_eq!(found("url \"https://ntfy.example.org\"\n"), Vec::<String>::new());
+        assert_eq!(found("url (env)\"NTFY\"\n"), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_server_that_is_busy_may_be_asked_again() {
         let fetch = FakeFetch::answering(429, &[("retry-after", "30")], "");
-        assert!(tell("topic \"t\"", &fetch).unwrap_err().is_transient());
+        assert!(tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
         let fetch = FakeFetch::answering(403, &[], "");
-        assert!(!tell("topic \"t\"", &fetch).unwrap_err().is_transient());
+        assert!(!tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
     }
 }

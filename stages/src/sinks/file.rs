@@ -22,7 +22,7 @@ const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 const NODES: &[Node] = &[
     Node::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one a day")
-        .args(&[Arg::one("path", Type::Template(Roots::EVENT))])
+        .args(&[Arg::one("path", Type::OwnTemplate(Roots::EVENT))])
         .required(),
     Node::new("rotate", "when to set the file aside and begin another")
         .props(&[

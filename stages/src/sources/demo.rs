@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DATA: &[Node] = &[Node::new("data", "the payload: JSON once it is rendered")
-    .args(&[Arg::one("json", Type::Template(Roots::DEMO))])
+    .args(&[Arg::one("json", Type::OwnTemplate(Roots::DEMO))])
     .default("{}")];
 
 const NODES: &[Node] = &[

@@ -9,7 +9,7 @@ use language::{Arg, Context, Fields, Node, Type, field_path};
 use std::sync::Arc;
 
 const NODES: &[Node] = &[Node::new("set", "one value, at a path below `enrich`")
-    .args(&[Arg::one("path", Type::Field), Arg::one("value", Type::Template(Roots::EVENT))])
+    .args(&[Arg::one("path", Type::Field), Arg::one("value", Type::OwnTemplate(Roots::EVENT))])
     .repeated()
     .required()];
 

@@ -20,6 +20,7 @@ pub fn json_schema(language: Language<'_>) -> Value {
     let mut defs = Definitions { known: Map::new() };
     defs.known.insert("value.param".to_owned(), annotated(&["param"]));
     defs.known.insert("value.outside".to_owned(), annotated(&["env", "file"]));
+    defs.known.insert("value.variable".to_owned(), annotated(&["env"]));
     for row in language.top {
         let Some((_, kinds)) = language.role(row) else {
             let schema = defs.node(row, row.name);
@@ -130,7 +131,7 @@ fn properties(row: &Node) -> Value {
     let types = row.args.iter().map(|it| it.ty).chain(row.props.iter().map(|it| it.ty));
     let mut known: Map<String, Value> =
         row.props.iter().map(|it: &Prop| (it.name.to_owned(), value(it.ty))).collect();
-    if types.chain(row.open).any(Type::takes_outside) {
+    if types.chain(row.open).any(|it| it.takes_outside() || it.takes_variable()) {
         known.entry("default").or_insert_with(|| json!({"type": "string"}));
         known.entry("optional").or_insert_with(|| json!({"type": "boolean"}));
     }
@@ -195,6 +196,8 @@ fn value(ty: Type) -> Value {
     let mut forms = own(ty);
     if ty.takes_outside() {
         forms.push(reference("value.outside"));
+    } else if ty.takes_variable() {
+        forms.push(reference("value.variable"));
     }
     forms.push(reference("value.param"));
     json!({"description": ty.told(), "anyOf": forms})

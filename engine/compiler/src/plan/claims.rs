@@ -25,7 +25,7 @@ impl<'a> Taken<'a> {
     fn of(claim: &'a Claim) -> Self {
         match claim {
             Claim::Route { path, .. } => Taken::Path(path),
-            Claim::File(path) => Taken::File(path),
+            Claim::File(path) | Claim::Appended(path) => Taken::File(path),
         }
     }
 }
@@ -35,21 +35,27 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sinks = spec.sinks.iter().map(|it| it.spec.claims());
     let notifiers = spec.notifiers.iter().map(|it| it.spec.claims());
     let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
-    let mut firsts: HashMap<Taken<'_>, (usize, &Span)> = HashMap::new();
+    let mut firsts: HashMap<Taken<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
     for (node, claims) in nodes.iter().enumerate() {
         for claim in claims {
             let taken = Taken::of(&claim.value);
             match firsts.get(&taken) {
                 // One node may want a path for several methods.
                 Some((first, _)) if *first == node => continue,
-                Some((_, first)) => already_taken(claim, first, diagnostics),
+                Some((_, first)) if share(&first.value, &claim.value) => continue,
+                Some((_, first)) => already_taken(claim, &first.span, diagnostics),
                 None => {
                     check_reserved(claim, diagnostics);
-                    firsts.insert(taken, (node, &claim.span));
+                    firsts.insert(taken, (node, claim));
                 }
             }
         }
     }
+}
+
+/// Whether two nodes may want the same.
+fn share(one: &Claim, other: &Claim) -> bool {
+    matches!((one, other), (Claim::Appended(_), Claim::Appended(_)))
 }
 
 fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnostics) {
@@ -58,7 +64,7 @@ fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnos
             "path",
             "give each its own `path`; one source can take several methods: `method GET POST`",
         ),
-        Claim::File(_) => ("file", "give each its own `path`"),
+        Claim::File(_) | Claim::Appended(_) => ("file", "give each its own `path`"),
     };
     diagnostics
         .push(Rule::SameRoute, format!("this {what} is already taken"))

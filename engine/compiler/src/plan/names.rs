@@ -58,7 +58,6 @@ struct Check<'a> {
 pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
     duplicates(spec, diagnostics);
     circles(spec, diagnostics);
-    paths(spec, diagnostics);
     let mut check = Check::new(text, diagnostics);
     check.knows(spec);
     check.stages(spec);
@@ -248,19 +247,6 @@ fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
                 .at(last.span.clone(), "one too many")
                 .help(format!("allowed: {POLICIES_DEEP} policies one on the other"));
         }
-    }
-}
-
-fn paths(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let mut first = BTreeMap::new();
-    for stage in &spec.enrichments {
-        let Some(earlier) = first.insert(&stage.into.value, &stage.into) else { continue };
-        let path = format!("enrich.{}", stage.into.value.join("."));
-        diagnostics
-            .push(Rule::SamePath, format!("two stages write `{path}`"))
-            .at(stage.into.span.clone(), "again")
-            .at(earlier.span.clone(), "first, here")
-            .help("give one of them another `into`");
     }
 }
 

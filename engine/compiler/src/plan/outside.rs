@@ -3,7 +3,7 @@
 use crate::spec::{Name, Server, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;
-use language::{Context, Setting, Unset, nearest};
+use language::{Context, Environment, Setting, Unset, nearest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -29,12 +29,12 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
         if needed.is_optional {
             off.0.insert(name.value.clone(), unset.to_string());
         } else {
-            report(&needed.setting, &unset, context);
+            report(&needed.setting, &unset, context.environment, context.diagnostics);
         }
     }
     for setting in spec.server.settings() {
         if let Some(unset) = setting.value.missing(context.environment) {
-            report(setting, &unset, context);
+            report(setting, &unset, context.environment, context.diagnostics);
         }
     }
     off
@@ -47,10 +47,15 @@ pub fn required(spec: &Spec) -> Vec<Setting> {
     needed.map(|it| it.1.setting.value).chain(server).collect()
 }
 
-fn report(setting: &Spanned<Setting>, unset: &Unset, context: &mut Context<'_>) {
+pub(crate) fn report(
+    setting: &Spanned<Setting>,
+    unset: &Unset,
+    environment: &dyn Environment,
+    diagnostics: &mut Diagnostics,
+) {
     let near = match unset {
         Unset::Variable(name) => {
-            let names = context.environment.names();
+            let names = environment.names();
             nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
         }
         _ => None,
@@ -65,8 +70,7 @@ fn report(setting: &Spanned<Setting>, unset: &Unset, context: &mut Context<'_>) 
         }
         Unset::File(..) => "write the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
     };
-    context
-        .diagnostics
+    diagnostics
         .push(Rule::MissingVariable, unset.to_string())
         .at(setting.span.clone(), "needed here")
         .help(help);

@@ -1,7 +1,10 @@
 //! JSON Schemas: read inside the pipeline's root, compiled once, asked by event type.
 
+mod beside;
+mod formats;
+
 use crate::spec::{Name, Validate};
-use jsonschema::{Retrieve, Uri, Validator};
+use jsonschema::Validator;
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Rule, SourceText};
 use language::{Context, nearest};
@@ -145,28 +148,116 @@ fn compile(
             return None;
         }
     };
+    if let Some(number) = too_large(&parsed) {
+        frame(broken(file, of, &format!("the number {number} is too large"), context), &source, "");
+        return None;
+    }
+    let beside = beside::read(&file.value, &parsed, &source, context);
+    if let Some(unread) = &beside.unread {
+        let reason = format!("cannot follow `{}`: {}", unread.reference, unread.reason);
+        let (reference, source) = (unread.reference.clone(), unread.source.clone());
+        frame(broken(file, of, &reason, context), &source, &reference);
+        return None;
+    }
+    if asserts_formats {
+        warn_of_formats(file, &parsed, &source, context);
+    }
+    let mut hasher = SipHasher13::new();
+    let sources = [&source].into_iter().chain(&beside.sources);
+    sources.for_each(|it| hasher.write(it.text.as_bytes()));
+    hasher.write_u8(u8::from(asserts_formats));
+    let fingerprint = hasher.finish128().as_u128();
     // `$schema` decides the draft; without it, 2020-12.
     let built = jsonschema::options()
         .should_validate_formats(asserts_formats)
-        .with_retriever(NoRetriever)
+        .with_base_uri(beside.base.clone())
+        .with_retriever(beside)
         .with_pattern_options(jsonschema::PatternOptions::regex())
         .build(&parsed);
     match built {
-        Ok(validator) => {
-            let mut hasher = SipHasher13::new();
-            hasher.write(source.text.as_bytes());
-            hasher.write_u8(u8::from(asserts_formats));
-            let fingerprint = hasher.finish128().as_u128();
-            Some(CompiledSchema { validator: Arc::new(validator), fingerprint })
-        }
+        Ok(validator) => Some(CompiledSchema { validator: Arc::new(validator), fingerprint }),
         Err(fault) => {
-            let reason = format!("it is no JSON Schema: {fault}");
-            let found = broken(file, of, &reason, context);
-            let place = fault.instance_path().to_string();
-            let key = place.rsplit('/').next().unwrap_or_default();
-            frame_key(found, &source, key);
+            unusable(file, of, &source, &fault, context);
             None
         }
+    }
+}
+
+/// A number of a schema that nothing could be compared with.
+fn too_large(schema: &Value) -> Option<String> {
+    match schema {
+        Value::Number(it) if it.as_f64().is_none_or(|it| !it.is_finite()) => Some(it.to_string()),
+        Value::Array(items) => items.iter().find_map(too_large),
+        Value::Object(entries) => entries.values().find_map(too_large),
+        _ => None,
+    }
+}
+
+/// A schema that cannot be compiled.
+fn unusable(
+    file: &Name,
+    of: &str,
+    source: &Arc<SourceText>,
+    fault: &jsonschema::ValidationError<'_>,
+    context: &mut Context<'_>,
+) {
+    let pattern = fault.instance().as_str().unwrap_or_default().to_owned();
+    if let Some(what) = looks_around(&pattern) {
+        let reason = format!("the pattern `{pattern}` has {what}, which is not supported");
+        let found = broken(file, of, &reason, context);
+        found.help(
+            "patterns are matched in linear time; say the rest with `not`, `allOf` or a `rule` of \
+             `validate`",
+        );
+        frame(found, source, &serde_json::Value::from(pattern).to_string().replace('"', ""));
+        return;
+    }
+    let found = broken(file, of, &format!("it is not a valid JSON Schema: {fault}"), context);
+    let place = fault.instance_path().to_string();
+    frame(found, source, place.rsplit('/').next().unwrap_or_default());
+}
+
+/// What a pattern asks that cannot be answered in linear time.
+fn looks_around(pattern: &str) -> Option<&'static str> {
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['\\', '(']) {
+        let here = &rest[at..];
+        if let Some(escaped) = here.strip_prefix('\\') {
+            let is_number = escaped.starts_with(|it: char| ('1'..='9').contains(&it));
+            if is_number || escaped.starts_with("k<") {
+                return Some("a back-reference");
+            }
+            rest = escaped.get(escaped.chars().next().map_or(0, char::len_utf8)..).unwrap_or("");
+            continue;
+        }
+        for (sign, what) in [
+            ("(?=", "a look-ahead"),
+            ("(?!", "a look-ahead"),
+            ("(?<=", "a look-behind"),
+            ("(?<!", "a look-behind"),
+        ] {
+            if here.starts_with(sign) {
+                return Some(what);
+            }
+        }
+        rest = &here[1..];
+    }
+    None
+}
+
+fn warn_of_formats(
+    file: &Name,
+    schema: &Value,
+    source: &Arc<SourceText>,
+    context: &mut Context<'_>,
+) {
+    for format in formats::unchecked(schema) {
+        let message = format!("nothing checks the format `{format}`");
+        let found = context.diagnostics.push(Rule::UncheckedFormat, message);
+        found
+            .at(file.span.clone(), "in this schema")
+            .help("say it with a `pattern`, or remove the `format`");
+        frame(found, source, &format);
     }
 }
 
@@ -181,12 +272,13 @@ fn broken<'a>(
         .diagnostics
         .push(Rule::BadSchema, message)
         .at(file.span.clone(), "this file")
-        .help("put it right in that file: a schema is JSON Schema, in JSON without comments")
+        .help("correct that file: a schema is JSON Schema, in JSON without comments")
 }
 
-fn frame_key(found: &mut language::diagnostic::Diagnostic, source: &Arc<SourceText>, key: &str) {
-    let quoted = format!("\"{key}\"");
-    if let Some(at) = source.text.find(&quoted).filter(|_| !key.is_empty()) {
+/// Shows a quoted text of a schema.
+fn frame(found: &mut language::diagnostic::Diagnostic, source: &Arc<SourceText>, text: &str) {
+    let quoted = format!("\"{text}\"");
+    if let Some(at) = source.text.find(&quoted).filter(|_| !text.is_empty()) {
         found.frame(source.clone(), at..at + quoted.len(), "here");
     }
 }
@@ -222,16 +314,4 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
         at -= 1;
     }
     at
-}
-
-/// References lead nowhere but into the schema itself: no file, no network.
-struct NoRetriever;
-
-impl Retrieve for NoRetriever {
-    fn retrieve(
-        &self,
-        uri: &Uri<String>,
-    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        Err(format!("`{uri}` lies outside the schema; references stay inside one file").into())
-    }
 }

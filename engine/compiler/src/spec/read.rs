@@ -72,7 +72,9 @@ fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
     for site in sites(document, grammar::TOP, catalog) {
         let reads = match site.ty {
             Type::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
-            Type::Template(roots) => Template::parse(site.text, roots).ok().map(|it| it.reads()),
+            Type::Template(roots) | Type::OwnTemplate(roots) => {
+                Template::parse(site.text, roots).ok().map(|it| it.reads())
+            }
             _ => None,
         };
         let mut reads = reads.into_iter().flatten();

@@ -78,6 +78,7 @@ impl World {
             is_message: false,
             roots,
             later: later.into(),
+            level: None,
         }
     }
 
@@ -157,7 +158,7 @@ fn message(
     let file = [("path", Shape::text()), ("line", Shape::number()), ("offset", Shape::number())];
     roots.push((Root::File, Shape::map(file.map(|(name, shape)| (name, shape.or_null())))));
     let here: Arrivals = Arc::new([Arrival { kind: "".into(), data: message }]);
-    Known { all: here.clone(), here, is_message: true, roots, later: Arc::default() }
+    Known { all: here.clone(), here, is_message: true, roots, ..Known::default() }
 }
 
 /// The types that a source can send, when they are known by name.

@@ -2,12 +2,60 @@
 
 use super::stages_known::Additions;
 use super::{Typing, expr};
+use crate::spec::Route;
+use kernel::event::Priority;
 use language::Site;
 use language::diagnostic::Rule;
 use language::expr::{Arrivals, Expr, Known, union};
 use std::collections::BTreeMap;
 
-impl<'a> Typing<'a, '_> {
+/// What cases leave and take.
+struct Outcome<'s> {
+    /// The types that each case takes.
+    taken: Vec<Arrivals>,
+    /// The types that none takes.
+    rest: Arrivals,
+    /// The first case that takes every event, whatever it is.
+    takes_every: Option<&'s Site<'s>>,
+}
+
+/// What earlier cases leave, for the events of each priority apart: levels are compared, so that
+/// `>= 'high'` leaves nothing for `== 'critical'`.
+struct Left {
+    known: Vec<Known>,
+}
+
+impl Left {
+    /// Nothing is taken yet. Where no case asks for the priority, all are one.
+    fn of(known: &Known, sites: &[&Site<'_>]) -> Left {
+        let reads = |it: &&Site<'_>| expr(it).is_some_and(|it| it.reads_event("priority"));
+        let levels: Vec<Option<Priority>> = match sites.iter().any(reads) {
+            true => Priority::ALL.map(Some).to_vec(),
+            false => vec![None],
+        };
+        Left { known: levels.into_iter().map(|it| known.at_level(it)).collect() }
+    }
+
+    /// The types of which some event is left.
+    fn types(&self) -> Arrivals {
+        self.known.iter().fold(Arrivals::default(), |all, it| union(&all, &it.here))
+    }
+
+    /// The types that an expression takes of what is left.
+    fn taken_by(&self, expr: &Expr) -> Arrivals {
+        let holds = self.known.iter().map(|it| it.check(expr).holds);
+        holds.fold(Arrivals::default(), |all, it| union(&all, &it))
+    }
+
+    /// Goes on with what the expression does not take.
+    fn without(&mut self, expr: &Expr) {
+        for known in &mut self.known {
+            known.here = known.check(expr).fails;
+        }
+    }
+}
+
+impl<'a, 'd> Typing<'a, 'd> {
     /// Levels and routes; the types that each sink and notifier gets.
     pub(super) fn cases(
         &mut self,
@@ -24,8 +72,9 @@ impl<'a> Typing<'a, '_> {
         let Some(route) = &self.spec.route else {
             return reached;
         };
-        let (taken, rest) = self.in_turn(&sites, known, !route.takes_all, "case");
-        for (case, here) in route.cases.iter().zip(&taken) {
+        let outcome = self.in_turn(&sites, known, !route.takes_all, "case");
+        self.the_rest(route, &outcome);
+        for (case, here) in route.cases.iter().zip(&outcome.taken) {
             for name in &case.to {
                 let all = reached.entry(name.value.as_str()).or_insert_with(Arrivals::default);
                 *all = union(all, here);
@@ -33,7 +82,7 @@ impl<'a> Typing<'a, '_> {
         }
         for name in route.otherwise.iter().flatten() {
             let all = reached.entry(name.value.as_str()).or_insert_with(Arrivals::default);
-            *all = union(all, &rest);
+            *all = union(all, &outcome.rest);
         }
         // What gets nothing was told; its own texts are looked at all the same.
         reached.retain(|_, here| !here.is_empty());
@@ -44,42 +93,75 @@ impl<'a> Typing<'a, '_> {
         reached
     }
 
+    /// What fits no case: it needs an `otherwise`, unless nothing is left for one.
+    fn the_rest(&mut self, route: &Route, outcome: &Outcome<'_>) {
+        match (&route.otherwise, outcome.takes_every) {
+            (None, _) if !outcome.rest.is_empty() => {
+                self.tell
+                    .diagnostics
+                    .push(Rule::NoOtherwise, "events that fit no case of this route are dropped")
+                    .at(route.name.span.clone(), "no `otherwise`")
+                    .help("add `otherwise { to … }`");
+            }
+            (Some(targets), Some(every)) => {
+                let Some(target) = targets.first() else { return };
+                self.tell
+                    .diagnostics
+                    .push(Rule::DeadCase, "no event ever reaches `otherwise`")
+                    .at(target.span.clone(), "never reached")
+                    .at(every.span(), "this case takes every event")
+                    .help("remove `otherwise`, or this case");
+            }
+            _ => {}
+        }
+    }
+
     /// Looks at each condition for what the earlier ones leave; which types each takes, and which
     /// none does.
-    fn in_turn(
+    fn in_turn<'s>(
         &mut self,
-        sites: &[&Site<'_>],
+        sites: &[&'s Site<'d>],
         known: &Known,
         is_first_only: bool,
         word: &str,
-    ) -> (Vec<Arrivals>, Arrivals) {
-        let mut rest = known.here.clone();
-        let mut taken = Vec::new();
+    ) -> Outcome<'s>
+    where
+        'd: 's,
+    {
+        let mut left = Left::of(known, sites);
+        let mut outcome =
+            Outcome { taken: Vec::new(), rest: Arrivals::default(), takes_every: None };
         let mut earlier: Vec<(Expr, &Site<'_>)> = Vec::new();
         for site in sites {
             let Some(expr) = expr(site) else {
-                taken.push(rest.clone());
+                outcome.taken.push(left.types());
                 continue;
             };
-            let narrowed = known.narrowed(&rest);
             let same = earlier.iter().find(|it| it.0 == expr && is_first_only);
             let is_dead = is_first_only
-                && narrowed.check(&expr).holds.is_empty()
-                && !known.check(&expr).holds.is_empty();
+                && left.taken_by(&expr).is_empty()
+                && !Left::of(known, sites).taken_by(&expr).is_empty();
             if same.is_some() || is_dead {
                 self.dead(site, same.map(|it| it.1), word);
                 self.tell.site(site, known);
-                taken.push(known.check(&expr).holds);
+                outcome.taken.push(known.check(&expr).holds);
                 continue;
             }
-            let known = if is_first_only { &narrowed } else { known };
-            self.tell.site(site, known);
-            let checked = known.check(&expr);
-            taken.push(checked.holds);
-            rest = narrowed.check(&expr).fails;
+            match is_first_only {
+                true => self.tell.site(site, &known.narrowed(&left.types())),
+                false => self.tell.site(site, known),
+            }
+            let whole = Left::of(known, sites);
+            outcome.taken.push(if is_first_only { &left } else { &whole }.taken_by(&expr));
+            let is_constant = expr.reads().is_empty() && known.check(&expr).fails.is_empty();
+            if is_constant && outcome.takes_every.is_none() {
+                outcome.takes_every = Some(site);
+            }
+            left.without(&expr);
             earlier.push((expr, site));
         }
-        (taken, rest)
+        outcome.rest = left.types();
+        outcome
     }
 
     fn dead(&mut self, site: &Site<'_>, same: Option<&Site<'_>>, word: &str) {

@@ -19,6 +19,8 @@ pub(super) struct Additions {
     pub(super) behind: Known,
     /// What each stage adds, in file order; nothing when a stage could not be read.
     added: Vec<Added>,
+    /// What each stage waits for, in file order.
+    waits: Vec<BTreeSet<usize>>,
 }
 
 /// Paths below `enrich`, and what stands there.
@@ -58,7 +60,7 @@ impl Additions {
         }
         let all = shape_of(added.iter().flatten().chain(&tags));
         let behind = world.known(passed, all, Vec::new());
-        Additions { at, behind, added }
+        Additions { at, behind, added, waits }
     }
 
     /// Nothing is said of what stages add.
@@ -68,12 +70,17 @@ impl Additions {
             let here = stage.when.as_ref().map(|it| behind.check(&it.value).holds);
             (stage.name.value.clone(), behind.narrowed(here.as_ref().unwrap_or(passed)))
         });
-        Additions { at: at.collect(), behind, added: Vec::new() }
+        Additions { at: at.collect(), behind, added: Vec::new(), waits: Vec::new() }
     }
 
     /// The paths that the stage of this place in the file writes; none where that is not known.
     pub(super) fn paths(&self, index: usize) -> impl Iterator<Item = &[String]> {
         self.added.get(index).into_iter().flatten().map(|it| it.0.as_slice())
+    }
+
+    /// Whether the stage of this place in the file waits for the other one.
+    pub(super) fn waits(&self, index: usize, other: usize) -> bool {
+        self.waits.get(index).is_some_and(|it| it.contains(&other))
     }
 
     /// What is known before any stage has run: where filters stand.

@@ -1,6 +1,7 @@
 //! Findings of expressions as findings of the file.
 
 use super::{expr, is_condition, template};
+use kdl::KdlDocument;
 use kernel::decode;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
@@ -23,11 +24,11 @@ impl Tell<'_> {
                 };
                 self.findings(site, findings);
             }
-            Type::Template(_) => {
+            Type::Template(_) | Type::OwnTemplate(_) => {
                 let Some(template) = template(site) else { return };
                 self.findings(site, known.check_template(&template).1);
                 if site.node() == "body" {
-                    self.findings(site, known.check_json_body(&template));
+                    self.findings(site, known.check_json_body(&template, says_json(site)));
                 }
             }
             Type::Field if is_read(site) => self.field(site, known),
@@ -78,6 +79,17 @@ impl Tell<'_> {
             found.at(site.part(it.span), "no level").help(it.help.unwrap_or(levels));
         }
     }
+}
+
+/// Whether a header beside a body says that it is JSON.
+fn says_json(site: &Site<'_>) -> bool {
+    let children = site.top.children().map(KdlDocument::nodes).unwrap_or_default();
+    let mut headers = children.iter().filter(|it| it.name().value() == "header");
+    headers.any(|it| {
+        let text = |index: usize| it.entries().get(index).and_then(|it| it.value().as_string());
+        let is_type = text(0).is_some_and(|it| it.eq_ignore_ascii_case("content-type"));
+        is_type && text(1).is_some_and(|it| it.to_ascii_lowercase().contains("json"))
+    })
 }
 
 /// Whether a path of the table is one that is read: enrichments name where they write.

@@ -58,7 +58,7 @@ fn unquoted(
                 .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"))
                 .fix(span, format!("\"{inner}\""));
         }
-        Type::Text | Type::Literal | Type::Template(_) | Type::Path => {
+        Type::Text | Type::Literal | Type::Template(_) | Type::OwnTemplate(_) | Type::Path => {
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
                 .at(span.clone(), "several words are several values")

@@ -2,10 +2,12 @@
 
 use super::super::host::ServedHost;
 use super::super::place::{annotation_span, value_span, value_text_span, written};
+use super::super::setting::{bad_reference, is_variable, reference};
 use super::super::table::Type;
 use super::super::told::write_bytes;
 use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
 use super::super::words::{nearest, respelled};
+use super::secrets;
 use super::units::{is_clear_rate, is_clear_size, meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, Problem, Roots, Template};
@@ -67,7 +69,9 @@ pub(super) fn check(
         // One that could be replaced is no longer here; this one was reported.
         return;
     }
-    if let (Type::Secret, None, Some(text)) = (ty, entry.ty(), entry.value().as_string()) {
+    if let (Type::Secret | Type::Topic, None, Some(text)) =
+        (ty, entry.ty(), entry.value().as_string())
+    {
         diagnostics.hide(value_text_span(entry, 0..text.len()));
     }
     let span = value_span(entry);
@@ -81,19 +85,24 @@ pub(super) fn check(
     if is_outside {
         return;
     }
+    if let Some(text) = entry.value().as_string() {
+        place.references(ty, text);
+    }
     place.value(node, ty);
+    secrets::check(diagnostics, node, entry, ty);
 }
 
 impl Place<'_> {
     /// Whether the annotation may stand here.
     fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
         let is_right = match annotation {
-            "env" | "file" => ty.takes_outside() && self.entry.value().is_string(),
+            "env" => (ty.takes_outside() || ty.takes_variable()) && self.entry.value().is_string(),
+            "file" => ty.takes_outside() && self.entry.value().is_string(),
             "duration" => matches!(ty, Type::Duration(..)),
             unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
         };
         if is_right {
-            return true;
+            return annotation != "env" || self.variable();
         }
         let near = nearest(annotation, ["env", "file", "param"])
             .filter(|_| !value::is_unit(annotation) && annotation != "duration");
@@ -110,6 +119,45 @@ impl Place<'_> {
             .at(place, "not for this value")
             .help(help);
         false
+    }
+
+    /// Whether `(env)` names a variable.
+    fn variable(&mut self) -> bool {
+        let name = self.entry.value().as_string().unwrap_or_default().to_owned();
+        if is_variable(&name) {
+            return true;
+        }
+        let meant = name.trim_start_matches('$').trim_matches(['{', '}', ' ']);
+        let help = match is_variable(meant) {
+            true => format!("write `(env)\"{meant}\"`"),
+            false => "names are letters, digits and `_`: `(env)\"NTFY_TOPIC\"`".to_owned(),
+        };
+        let message = format!("`{name}` cannot be the name of a variable");
+        self.report(Rule::BadAnnotation, message, "not a name", &help);
+        false
+    }
+
+    /// `${NAME}` in a text: replaced where the value may come from outside, else a mistake.
+    fn references(&mut self, ty: Type, text: &str) {
+        if !text.contains("${") || matches!(ty, Type::Literal | Type::Json) {
+            return;
+        }
+        let (span, message, label, help) = if ty.takes_references() {
+            let Some(bad) = bad_reference(text) else { return };
+            let message = "this `${` cannot be replaced";
+            let help = "write `${NAME}` or `${NAME:-default}`; in a template, `{{ '$' }}{` is a plain \
+                        `${`";
+            (bad.span, message.to_owned(), bad.label, help)
+        } else {
+            let Some(span) = reference(text) else { return };
+            let message = format!("`{}` is not replaced here", &text[span.clone()]);
+            let help = "variables are replaced in addresses, URLs, headers, bodies and secrets; in \
+                        other texts, use a `param`";
+            (span, message, "would stay as it is", help)
+        };
+        let whole = std::mem::replace(&mut self.span, value_text_span(self.entry, span));
+        self.report(Rule::BadAnnotation, message, label, help);
+        self.span = whole;
     }
 
     /// Whether the value stands elsewhere, in a `param`.
@@ -162,7 +210,7 @@ impl Place<'_> {
         let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
         let value = self.entry.value();
         match ty {
-            Type::Any => {}
+            Type::Any => self.fits(),
             Type::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
             Type::Bool => {}
             Type::Int(least, most) => self.int(least, most),
@@ -192,6 +240,21 @@ impl Place<'_> {
                 }
                 None => self.wrong("text"),
             },
+        }
+    }
+
+    /// A number that JSON and expressions can hold.
+    fn fits(&mut self) {
+        let fits = match self.entry.value() {
+            KdlValue::Integer(it) => i64::try_from(*it).is_ok(),
+            KdlValue::Float(it) => it.is_finite(),
+            _ => true,
+        };
+        if !fits {
+            let message = format!("the {} of {} does not fit", self.name, self.whole);
+            let help = "whole numbers go up to 9223372036854775807, others up to 1.7e308; longer ones, \
+                        such as ids, are written as text, in quotes";
+            self.report(Rule::OutOfRange, message, "too large", help);
         }
     }
 
@@ -341,7 +404,7 @@ impl Place<'_> {
                     self.problems(Rule::BadExpression, problems);
                 }
             }
-            Type::Template(roots) => {
+            Type::Template(roots) | Type::OwnTemplate(roots) => {
                 if let Err(problems) = Template::parse(text, roots) {
                     self.problems(Rule::BadTemplate, problems);
                 }
@@ -362,6 +425,9 @@ impl Place<'_> {
             Type::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
                 self.bad_host(text)
             }
+            Type::Url if text.contains("{{") => {
+                self.wrong("a fixed URL: it is the same for every event")
+            }
             Type::Url if !text.contains("${") && !is_url(text) => {
                 self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
             }
@@ -374,12 +440,6 @@ impl Place<'_> {
                 }
             }
             Type::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
-            Type::Secret if !text.is_empty() && !text.contains("${") => self.report(
-                Rule::LiteralSecret,
-                "this looks like a secret",
-                "committed with the file",
-                &format!("write `(env)\"{}\"`", self.name.to_uppercase().replace('-', "_")),
-            ),
             _ => {}
         }
     }

@@ -333,7 +333,7 @@ fn is_enabled(word: &str) -> bool {
 }
 
 fn takes_secret(child: &Node) -> bool {
-    child.args.iter().any(|it| matches!(it.ty, Type::Secret))
+    child.args.iter().any(|it| matches!(it.ty, Type::Secret | Type::Topic))
 }
 
 /// A child with this value: `disabled` for `disabled=#true`. A secret is not repeated.

@@ -74,6 +74,39 @@ pub fn may_be_secret_name(name: &str) -> bool {
             && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(it)))
 }
 
+/// Shapes that no text of a right file has by chance. The first group that takes part is the
+/// secret.
+static SURE: LazyLock<Vec<Regex>> = LazyLock::new(|| {
+    let patterns = [
+        r"(?i)^bearer\s+([A-Za-z0-9._~+/=-]{6,})$",
+        // The password of `scheme://user:password@host`.
+        r#"[a-z]://[^/?#\s"'@{}:]*:([^/?#\s"'@{}]+)@"#,
+        concat!(
+            r"\b((?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_|whsec_|AKIA",
+            r"|ASIA|AIza|ya29\.|SG\.|hf_|npm_|dop_v1_|shpat_|pypi-|sk-)[A-Za-z0-9_./+=-]{12,})"
+        ),
+        r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)",
+        r"(?i)\bntfy\.sh/([A-Za-z0-9_-]+)",
+        concat!(
+            r"(?i)\b(?:hooks\.slack\.com/(?:services|workflows|triggers)",
+            r#"|discord(?:app)?\.com/api/webhooks|maker\.ifttt\.com/trigger"#,
+            r#"|api\.telegram\.org/bot)/?([^\s"'?#{}$]{6,})"#
+        ),
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----END|\z)",
+    ];
+    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+});
+
+/// Where a value of a right file has a literal secret, by its shape.
+pub fn literal_secrets(text: &str) -> Vec<Span> {
+    // Every shape has one of these, and most values have none.
+    if !text.contains(['/', '_', '-', '.', ' ']) && !text.contains("A") {
+        return Vec::new();
+    }
+    let found = SURE.iter().flat_map(|it| it.captures_iter(text));
+    merged(found.filter_map(|it| it.get(1).map(|it| it.range())).collect())
+}
+
 /// Where something that looks like a secret is, in order and without overlap.
 pub fn secrets_in(text: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = SHAPES

@@ -129,8 +129,8 @@ rules! {
     /// A path at which nothing can ever stand.
     /// No schema of the events that get there lists it, no stage adds it, no `param` has its name: it
     /// would always be null. An object that lists `properties` is closed for this check, unless it says
-    /// `additionalProperties` or `patternProperties` itself; `get(data, 'name')` reads a field that
-    /// nothing declares.
+    /// `additionalProperties` or `patternProperties` itself. `data['name']` reads a field that such an
+    /// object may have without listing it, and `get(data, 'name')` one that nothing declares at all.
     UnknownPath = "E0104",
     /// A template that cannot be read.
     /// An expression stands between `{{` and `}}`, and filters follow it behind `|`.
@@ -166,8 +166,9 @@ rules! {
     /// Stages that do not wait for each other run side by side, so it would be null.
     NotYetThere = "E0210",
     /// A schema file that is missing or broken.
-    /// Schemas are read with the file and relative to it; each stands alone, references to other
-    /// files are not followed.
+    /// Schemas are read with the file and relative to it. A `$ref` may lead to another file, relative to
+    /// the schema and inside the pipeline's root; nothing is ever fetched from a network. Patterns are
+    /// matched in linear time, so that look-around and back-references are not supported.
     BadSchema = "E0301",
     /// An environment variable that is not set.
     /// The engine would not start. `default=` gives a value for this case, `optional=#true`
@@ -229,6 +230,15 @@ rules! {
     /// A store, a stream, a file and a webhook without a body of its own take the whole event and read
     /// everything; where there is none of them, only expressions do.
     UnreadAddition = "W0209",
+    /// A sink or notifier that no case of the route names.
+    /// With a `route`, an event goes only where a case or `otherwise` sends it.
+    Unrouted = "W0211",
+    /// A pipeline without a source.
+    /// Events come from a `source` and from nowhere else.
+    NoSource = "W0212",
+    /// A setting that changes nothing in this place.
+    /// Usually it belongs to another node, or is left over from an earlier version of the file.
+    NoEffect = "W0213",
     /// A stage, or stages one behind the other, that may try longer than an event may live.
     /// The longest is every attempt with its timeout and every wait between; what has not ended
     /// after `event-timeout` is timed out, and its `on-error` decides.
@@ -237,6 +247,9 @@ rules! {
     /// The sources say which types they send: by the `enum` of their schema, by their `map`, or by what
     /// they make up.
     UnusedType = "W0304",
+    /// A `format` that nothing checks, although the file says `formats assert`.
+    /// Only the formats of the schema's own draft are checked; `pattern` can say the others.
+    UncheckedFormat = "W0305",
     /// A literal where a secret belongs.
     /// Files are committed and shared; take the secret from `(env)` or `(file)` instead.
     LiteralSecret = "W0401",

@@ -26,6 +26,10 @@ pub(super) fn eval<'a>(node: &'a Node, scope: &Scope<'a>) -> Val<'a> {
         Node::Negate(inner) => match eval(inner, scope) {
             Val::Int(it) => it.checked_neg().map_or(Val::Null, Val::Int),
             Val::Float(it) => Val::Float(-it),
+            Val::Long(it) => Val::Long(Cow::Owned(match it.strip_prefix('-') {
+                Some(digits) => digits.to_owned(),
+                None => format!("-{it}"),
+            })),
             Val::Span(it) => it.checked_neg().map_or(Val::Null, Val::Span),
             _ => Val::Null,
         },

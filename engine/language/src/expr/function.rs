@@ -14,8 +14,9 @@ use std::borrow::Cow;
 use std::hash::Hasher;
 use std::ops::Range;
 
-/// The largest compiled regular expression, in bytes.
-const REGEX_MAX: usize = 64 << 10;
+/// The largest compiled regular expression, in bytes. `\w` and `\d` know every script, so that an
+/// everyday pattern of ten of them takes half a megabyte.
+const REGEX_MAX: usize = 1 << 20;
 
 type Body = for<'a> fn(&[Val<'a>], &Scope<'a>) -> Val<'a>;
 
@@ -344,6 +345,7 @@ fn absolute<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
     match &values[0] {
         Val::Int(it) => it.checked_abs().map_or(Val::Null, Val::Int),
         Val::Float(it) => Val::Float(it.abs()),
+        Val::Long(it) => Val::Long(Cow::Owned(it.trim_start_matches('-').to_owned())),
         Val::Span(it) => it.checked_abs().map_or(Val::Null, Val::Span),
         _ => Val::Null,
     }
@@ -356,7 +358,7 @@ fn round<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
         Some(_) => return Val::Null,
     };
     match &values[0] {
-        Val::Int(it) => Val::Int(*it),
+        Val::Int(_) | Val::Long(_) => values[0].clone(),
         Val::Float(it) if digits == 0 && it.abs() < 9e15 => Val::Int(it.round() as i64),
         Val::Float(it) => {
             let scale = 10_f64.powi(digits);

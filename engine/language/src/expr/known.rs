@@ -4,6 +4,7 @@ use super::infer::Declared;
 use super::shape::{Origin, Shape};
 use super::{Expr, Read, Root};
 use crate::diagnostic::Rule;
+use kernel::event::Priority;
 use kernel::pattern::glob_fits;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -52,6 +53,8 @@ pub struct Known {
     pub roots: Vec<(Root, Shape)>,
     /// What is added only behind this place, or beside it.
     pub later: Arc<[Later]>,
+    /// The priority that events have here, where only those of one are looked at.
+    pub level: Option<Priority>,
 }
 
 /// Something that is wrong with an expression for what is known.
@@ -121,6 +124,12 @@ impl Known {
     #[must_use]
     pub fn narrowed(&self, here: &Arrivals) -> Known {
         Known { here: here.clone(), ..self.clone() }
+    }
+
+    /// The same for events of one priority.
+    #[must_use]
+    pub fn at_level(&self, level: Option<Priority>) -> Known {
+        Known { level, ..self.clone() }
     }
 
     /// What may stand at a path of a root that does not depend on the types of events.

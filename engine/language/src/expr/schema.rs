@@ -61,7 +61,7 @@ impl<'s> Reader<'s> {
                 let values =
                     if word == "enum" { values } else { &Value::Array(vec![values.clone()]) };
                 let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
-                let values = values.iter().map(Shape::of_value).fold(Shape::never(), Shape::or);
+                let values = Shape::of_values(values);
                 shape = shape.and(&values, &mut self.work);
             }
         }
@@ -211,6 +211,11 @@ impl<'s> Reader<'s> {
         fields.has_more |= says("additionalProperties")
             || says("unevaluatedProperties")
             || schema.contains_key("patternProperties");
+        let is_false = |word: &str| schema.get(word) == Some(&Value::Bool(false));
+        let is_closed = is_false("additionalProperties")
+            || is_false("unevaluatedProperties")
+            || base.is_listed && !base.is_loose;
+        fields.is_loose = !is_closed;
         let listed = schema.get("properties").and_then(Value::as_object);
         for (name, part) in listed.into_iter().flatten() {
             fields.is_listed = true;

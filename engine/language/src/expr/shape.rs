@@ -10,6 +10,9 @@ use crate::diagnostic::SourceText;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// Most texts of an `enum` that are told apart; of a longer one, only the type is known.
+const WORDS_MAX: usize = 4096;
+
 /// Everything that a value may be; a union of sorts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Shape {
@@ -53,6 +56,8 @@ pub(super) struct Fields {
     pub(super) is_listed: bool,
     /// Whether it says that there may be more.
     pub(super) has_more: bool,
+    /// Whether it is a JSON Schema that lists fields and does not say that there are no others.
+    pub(super) is_loose: bool,
 }
 
 impl Fields {
@@ -141,7 +146,7 @@ impl Shape {
     pub fn map<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Shape)>) -> Self {
         let field = |(name, shape): (N, Shape)| (name.into(), Field { shape, origin: None });
         let names = fields.into_iter().map(field).collect();
-        Shape::of_fields(Fields { names, is_listed: true, has_more: false })
+        Shape::of_fields(Fields { names, is_listed: true, ..Fields::default() })
     }
 
     /// A map in which nothing stands.
@@ -191,6 +196,31 @@ impl Shape {
                 entries.iter().map(|(name, it)| (Arc::from(name.as_str()), Shape::of_value(it))),
             ),
         }
+    }
+
+    /// One of these values. More texts than [`WORDS_MAX`] are not told apart.
+    pub(super) fn of_values(values: &[serde_json::Value]) -> Self {
+        let texts: BTreeSet<Arc<str>> =
+            values.iter().filter_map(|it| it.as_str()).map(Arc::from).collect();
+        let text = match texts.len() {
+            0 => None,
+            few if few <= WORDS_MAX => Some(Words::OneOf(texts)),
+            _ => Some(Words::Any),
+        };
+        let mut others: Vec<&serde_json::Value> =
+            values.iter().filter(|it| !it.is_string()).collect();
+        let numbers = others.iter().filter_map(|it| it.as_f64());
+        let number = numbers.fold(None, |bounds: Option<Bounds>, it| {
+            let bounds = bounds.unwrap_or(Bounds { least: it, most: it });
+            Some(Bounds { least: bounds.least.min(it), most: bounds.most.max(it) })
+        });
+        others.retain(|it| !it.is_number());
+        let is_many = WORDS_MAX < others.len();
+        let others = match is_many {
+            true => Shape::any(),
+            false => others.into_iter().map(Shape::of_value).fold(Shape::never(), Shape::or),
+        };
+        others.or(Shape { text, number, ..Shape::default() })
     }
 
     /// The same, or null.
@@ -253,6 +283,19 @@ impl Shape {
     /// The names of its fields.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.map.iter().flat_map(|it| it.names.keys()).map(|it| &**it)
+    }
+
+    /// Whether a field that it does not list may well be there, for all that JSON Schema says.
+    pub(super) fn is_loose(&self) -> bool {
+        self.map.as_ref().is_some_and(|it| it.is_loose)
+    }
+
+    /// Whether a field of this name is declared in it, or `depth` levels below.
+    pub(super) fn knows(&self, name: &str, depth: usize) -> bool {
+        let below = |it: &Shape| 0 < depth && it.knows(name, depth - 1);
+        let fields = self.map.iter().flat_map(|it| it.names.iter());
+        let mut in_fields = fields.map(|(own, it)| **own == *name || below(&it.shape));
+        in_fields.any(|it| it) || self.list.as_ref().is_some_and(|it| below(it))
     }
 
     /// The texts that it may be, when it may be no others.

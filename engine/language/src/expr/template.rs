@@ -6,7 +6,7 @@ use super::function::time;
 use super::lex::quoted_length;
 use super::problem::Problem;
 use super::value::Val;
-use super::{Expr, Read, Roots, SIZE_MAX, Scope};
+use super::{Expr, Read, Root, Roots, SIZE_MAX, Scope};
 use crate::nearest;
 use jiff::tz::TimeZone;
 use kernel::time::Timestamp;
@@ -61,6 +61,18 @@ pub(super) const FILTERS: &[&str] = &[
     "lower",
     "join",
 ];
+
+impl Part {
+    /// Whether it is the same for every event: a path of the file's own, as it stands.
+    fn is_fixed(&self) -> bool {
+        let Part::Value { expr, filters, .. } = self else { return true };
+        let path = expr.plain_path();
+        let is_ours = |it: &(Root, Vec<String>)| {
+            matches!(it.0, Root::Param | Root::Server | Root::Pipeline) && !it.1.is_empty()
+        };
+        filters.is_empty() && path.as_ref().is_some_and(is_ours)
+    }
+}
 
 impl Template {
     /// Compiles `text`; spans of problems are bytes of it.
@@ -117,6 +129,48 @@ impl Template {
         }
     }
 
+    /// The text with every leading expression that is the same for all events (`param.x`,
+    /// `server.public_url`) replaced by a stand-in; the rest as written. The stand-in is given what
+    /// stands before it.
+    pub fn with_fixed(&self, stand_in: impl Fn(&str) -> &'static str) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                part if part.is_fixed() => text.push_str(stand_in(&text)),
+                Part::Value { start, .. } => {
+                    text.push_str(&self.text[start - 2..]);
+                    break;
+                }
+            }
+        }
+        text
+    }
+
+    /// The rendered URL, and how many bytes of it come before the first value that an event gives.
+    /// Every inserted value is percent-encoded, but for those that are the same for all events while
+    /// `is_open` says that the host is not over.
+    pub fn render_url_of(
+        &self,
+        scope: &Scope<'_>,
+        is_open: impl Fn(&str) -> bool,
+    ) -> (String, usize) {
+        let (mut rendered, mut rest) = (String::new(), &self.parts[..]);
+        while let Some((part, behind)) = rest.split_first() {
+            match part {
+                Part::Text(text) => rendered.push_str(text),
+                Part::Value { expr, .. } if part.is_fixed() && is_open(&rendered) => {
+                    rendered.push_str(&expr.eval(scope).text());
+                }
+                Part::Value { .. } => break,
+            }
+            rest = behind;
+        }
+        let fixed = rendered.len();
+        render_parts(rest, scope, true, &mut rendered);
+        (rendered, fixed)
+    }
+
     /// The rendered text; null is nothing. At most 1 MiB.
     pub fn render(&self, scope: &Scope<'_>) -> String {
         self.render_by(scope, false)
@@ -129,23 +183,7 @@ impl Template {
 
     fn render_by(&self, scope: &Scope<'_>, is_url: bool) -> String {
         let mut rendered = String::new();
-        for part in &self.parts {
-            match part {
-                Part::Text(text) => rendered.push_str(text),
-                Part::Value { expr, filters, .. } => {
-                    let value = filtered(expr.eval(scope), filters, scope).text();
-                    if is_url && !filters.contains(&Filter::UrlEncode) {
-                        rendered.push_str(&percent_encoded(&value));
-                    } else {
-                        rendered.push_str(&value);
-                    }
-                }
-            }
-            if RENDERED_MAX < rendered.len() {
-                cut(&mut rendered, RENDERED_MAX);
-                break;
-            }
-        }
+        render_parts(&self.parts, scope, is_url, &mut rendered);
         rendered
     }
 
@@ -381,6 +419,26 @@ fn apply<'a>(filter: &'a Filter, value: Val<'a>, scope: &Scope<'a>) -> Val<'a> {
             }
             None => value,
         },
+    }
+}
+
+fn render_parts(parts: &[Part], scope: &Scope<'_>, is_url: bool, rendered: &mut String) {
+    for part in parts {
+        match part {
+            Part::Text(text) => rendered.push_str(text),
+            Part::Value { expr, filters, .. } => {
+                let value = filtered(expr.eval(scope), filters, scope).text();
+                if is_url && !filters.contains(&Filter::UrlEncode) {
+                    rendered.push_str(&percent_encoded(&value));
+                } else {
+                    rendered.push_str(&value);
+                }
+            }
+        }
+        if RENDERED_MAX < rendered.len() {
+            cut(rendered, RENDERED_MAX);
+            break;
+        }
     }
 }
 

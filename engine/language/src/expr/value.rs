@@ -17,6 +17,8 @@ pub enum Val<'a> {
     Int(i64),
     /// Any other number; never NaN.
     Float(f64),
+    /// A whole number that does not fit [`Val::Int`], with all of its digits.
+    Long(Cow<'a, str>),
     /// Text.
     Text(Cow<'a, str>),
     /// A point in time.
@@ -46,15 +48,25 @@ impl<'a> Val<'a> {
         match value {
             Value::Null => Val::Null,
             Value::Bool(it) => Val::Bool(it),
-            Value::Number(it) => Val::from_number(&it),
+            Value::Number(it) => match Val::from_number(&it) {
+                Val::Long(digits) => Val::Long(Cow::Owned(digits.into_owned())),
+                Val::Int(it) => Val::Int(it),
+                Val::Float(it) => Val::Float(it),
+                _ => Val::Null,
+            },
             Value::String(it) => Val::Text(Cow::Owned(it)),
             other => Val::Owned(other),
         }
     }
 
-    fn from_number(number: &Number) -> Val<'static> {
+    fn from_number(number: &Number) -> Val<'_> {
+        let digits = number.as_str();
         match number.as_i64() {
+            Some(0) if digits.starts_with('-') => Val::Float(-0.0),
             Some(int) => Val::Int(int),
+            None if digits.bytes().all(|it| it.is_ascii_digit() || it == b'-') => {
+                Val::Long(Cow::Borrowed(digits))
+            }
             None => number.as_f64().map_or(Val::Null, Val::Float),
         }
     }
@@ -82,6 +94,7 @@ impl<'a> Val<'a> {
         match self {
             Val::Int(it) => Some(*it as f64),
             Val::Float(it) => Some(*it),
+            Val::Long(it) => it.parse().ok(),
             _ => None,
         }
     }
@@ -102,6 +115,7 @@ impl<'a> Val<'a> {
             Val::Bool(it) => Value::Bool(*it),
             Val::Int(it) => Value::from(*it),
             Val::Float(it) => Value::from(*it),
+            Val::Long(it) => it.parse().map_or(Value::Null, Value::Number),
             Val::Text(it) => Value::String(it.as_ref().to_owned()),
             Val::Time(_) | Val::Span(_) => Value::String(self.text()),
             Val::Json(it) => (*it).clone(),
@@ -125,7 +139,7 @@ impl<'a> Val<'a> {
             Val::Bool(it) => it.to_string(),
             Val::Int(it) => it.to_string(),
             Val::Float(it) => float_text(*it),
-            Val::Text(it) => it.as_ref().to_owned(),
+            Val::Text(it) | Val::Long(it) => it.as_ref().to_owned(),
             Val::Time(it) => it.to_string(),
             Val::Span(it) => span_text(*it),
             Val::Json(it) => it.to_string(),
@@ -153,6 +167,12 @@ impl<'a> Val<'a> {
             (Val::Int(a), Val::Float(b)) => compare_mixed(*a, *b),
             (Val::Float(a), Val::Int(b)) => compare_mixed(*b, *a).map(Ordering::reverse),
             (Val::Float(a), Val::Float(b)) => a.partial_cmp(b),
+            (Val::Long(a), Val::Long(b)) => Some(compare_digits(a, b)),
+            // Whatever fits is nearer to zero than what does not.
+            (Val::Long(a), Val::Int(_)) => Some(away(a)),
+            (Val::Int(_), Val::Long(b)) => Some(away(b).reverse()),
+            (Val::Long(_), Val::Float(b)) => self.as_f64()?.partial_cmp(b),
+            (Val::Float(a), Val::Long(_)) => a.partial_cmp(&other.as_f64()?),
             (Val::Text(a), Val::Text(b)) => Some(a.as_ref().cmp(b.as_ref())),
             (Val::Time(a), Val::Time(b)) => Some(a.cmp(b)),
             (Val::Time(a), Val::Text(b)) => Some(a.cmp(&Timestamp::parse(b)?)),
@@ -167,6 +187,22 @@ impl<'a> Val<'a> {
 /// As CEL does it: the whole number as the nearest float, which beyond 2^53 may be another number.
 fn compare_mixed(int: i64, float: f64) -> Option<Ordering> {
     (int as f64).partial_cmp(&float)
+}
+
+/// On which side of every [`Val::Int`] a longer number is.
+fn away(digits: &str) -> Ordering {
+    if digits.starts_with('-') { Ordering::Less } else { Ordering::Greater }
+}
+
+/// The order of two whole numbers by their digits; JSON has no zeros before them.
+fn compare_digits(a: &str, b: &str) -> Ordering {
+    let by_size = |a: &str, b: &str| a.len().cmp(&b.len()).then_with(|| a.cmp(b));
+    match (a.starts_with('-'), b.starts_with('-')) {
+        (false, false) => by_size(a, b),
+        (true, true) => by_size(b, a),
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+    }
 }
 
 fn json_equals(a: &Value, b: &Value) -> bool {

@@ -88,7 +88,13 @@ impl Inputs {
             Ok(files) if files.is_empty() => {
                 self.unread.push(format!("there is no pipeline file in {}", folder.display()));
             }
-            Ok(files) => files.into_iter().for_each(|it| self.add(it)),
+            Ok(files) => {
+                for file in files {
+                    let beside = file.parent().unwrap_or(folder).join("*.kdl");
+                    self.seen.insert(beside);
+                    self.add(file);
+                }
+            }
             Err(fault) => self.unread.push(format!("cannot read {}: {fault}", folder.display())),
         }
     }
@@ -106,8 +112,13 @@ mod tests {
             std::fs::write(at(name), "").expect("it writes");
         }
         std::fs::create_dir(at("common.kdl")).expect("it makes a folder");
+        let below =
+            [("common.kdl/c.kdl", ""), ("b.kdl", "include \"common.kdl/c.kdl\" optional=#true")];
+        for (name, text) in below.into_iter().chain([("common.kdl/d.kdl", "")]) {
+            std::fs::write(at(name), text).expect("it writes");
+        }
         let inputs = of(&[at("b.kdl"), folder.path().to_owned()], None);
-        let expected = [Input::File(at("b.kdl")), Input::File(at("a.kdl"))];
+        let expected = ["b.kdl", "a.kdl", "common.kdl/d.kdl"].map(|it| Input::File(at(it)));
         assert_eq!(inputs.found, expected);
         assert_eq!(inputs.unread, Vec::<String>::new());
     }

@@ -2,7 +2,9 @@
 
 use kernel::fault::{Cause, Fault, FaultClass};
 use kernel::time::Timestamp;
+use siphasher::sip::SipHasher13;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::{Hash, Hasher};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -17,21 +19,25 @@ pub(crate) struct Rotate {
     pub(crate) size: Option<u64>,
 }
 
-/// Appends to one file at a time; several callers take turns.
+/// Whose turn it is to append to a file. Several stages may share one, and a line that failed half
+/// way is cut off again, which must not take a line of another stage with it. Files share places;
+/// those that do wait for each other for nothing, which does no harm.
+static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
+
+/// Appends to one file at a time; all callers take turns.
 #[derive(Debug)]
 pub(crate) struct Writer {
     rotate: Rotate,
-    turn: Mutex<()>,
 }
 
 impl Writer {
     pub(crate) fn new(rotate: Rotate) -> Self {
-        Writer { rotate, turn: Mutex::new(()) }
+        Writer { rotate }
     }
 
     /// Blocks until the line is on disk.
     pub(crate) fn append(&self, path: &Path, line: &[u8], now: Timestamp) -> Result<(), Fault> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = turn_of(path).lock().unwrap_or_else(PoisonError::into_inner);
         self.try_append(path, line, now).map_err(|it| fault_of(path, &it))
     }
 
@@ -71,6 +77,12 @@ impl Writer {
         });
         is_full || is_old
     }
+}
+
+fn turn_of(path: &Path) -> &'static Mutex<()> {
+    let mut hasher = SipHasher13::new();
+    path.hash(&mut hasher);
+    &TURNS[hasher.finish() as usize % TURNS.len()]
 }
 
 /// Opens a file to append to; a new one is for its owner alone.

@@ -5,6 +5,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use std::fmt;
 
+/// How `serde_json` hands over a number with all of its digits: as a map with this key.
+const NUMBER_KEY: &str = "$serde_json::private::Number";
+
 /// A value of such JSON.
 pub(super) struct UniqueJson(pub(super) Value);
 
@@ -58,6 +61,14 @@ impl<'de> Visitor<'de> for UniqueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
+            if map.is_empty() && name == NUMBER_KEY {
+                let digits: String = entries.next_value()?;
+                let number: Number = digits.parse().map_err(A::Error::custom)?;
+                return match number.as_f64().filter(|it| it.is_finite()) {
+                    Some(_) => Ok(Value::Number(number)),
+                    None => Err(A::Error::custom("number out of range")),
+                };
+            }
             if map.contains_key(&name) {
                 return Err(A::Error::custom(format_args!(
                     "the name `{name}` occurs twice in an object"

@@ -3,11 +3,12 @@
 use super::super::known::{Arrival, Arrivals, split};
 use super::super::names;
 use super::super::node::{Binary, Field, Node};
-use super::super::shape::Shape;
+use super::super::shape::{Bounds, Shape};
 use super::sorts::{can_compare, compared, sort};
 use super::{Infer, Seen, paths};
 use crate::diagnostic::Rule;
 use crate::nearest;
+use kernel::event::Priority;
 use serde_json::Value;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ impl Infer<'_> {
         let (a, b) = (self.see(left, here).shape, self.see(right, here).shape);
         let is_field = |it: &Node, wanted| matches!(it, Node::Field(field, _) if *field == wanted);
         if is_field(left, Field::Priority) || is_field(right, Field::Priority) {
-            return Seen::of(Shape::bool().or_null(), here);
+            return self.levels(operator, left, right, here);
         }
         let literals = |it: &Node| {
             let mut found = Vec::new();
@@ -61,6 +62,10 @@ impl Infer<'_> {
             _ => {}
         }
         let is_constant = is_literal(left) && is_literal(right);
+        if !is_equality {
+            self.text_for_number(left, (&a, &b), here);
+            self.text_for_number(right, (&b, &a), here);
+        }
         let shape = if is_in {
             self.membership(left, right, (&a, &b), span, here)
         } else {
@@ -71,6 +76,16 @@ impl Infer<'_> {
             shape
         };
         Seen::of(shape, here)
+    }
+
+    /// `event.priority` against literals: decided where events of one priority are looked at.
+    fn levels(&self, operator: Binary, left: &Node, right: &Node, here: &Arrivals) -> Seen {
+        let holds = self.known.level.and_then(|it| level_holds(operator, left, right, it));
+        match holds {
+            None => Seen::of(Shape::bool().or_null(), here),
+            Some(true) => Seen::condition(here.clone(), Arc::default(), Arc::default()),
+            Some(false) => Seen::condition(Arc::default(), here.clone(), Arc::default()),
+        }
     }
 
     /// `event.type` against literals: which types fit.
@@ -191,6 +206,26 @@ impl Infer<'_> {
         result
     }
 
+    /// `enrich.row.limit ?? 60 < data.n`: the default is a number, and what it stands in for is
+    /// always text, as in a CSV table.
+    fn text_for_number(&mut self, node: &Node, (own, other): (&Shape, &Shape), here: &Arrivals) {
+        let Node::Run(first, rest) = node else { return };
+        let [(Binary::Coalesce, Node::Literal(Value::Number(default), _))] = &**rest else {
+            return;
+        };
+        let bounds = default.as_f64().map(|it| Bounds { least: it, most: it });
+        let is_mixed = own.text.is_some() && own.number == bounds && !own.is_any();
+        if !is_mixed || !other.is_any() && other.number.is_none() {
+            return;
+        }
+        let message = format!("`{}` is text, and `{default}` is a number", self.shown(first));
+        let label = "null whenever it is there";
+        if let Some(it) = self.report(here, Rule::NeverCompare, first.span(), message, label) {
+            it.help =
+                Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
+        }
+    }
+
     /// What can never be equal, or never in order.
     fn tell(
         &mut self,
@@ -274,6 +309,41 @@ impl Infer<'_> {
             }
         }
         Seen::condition(holds, fails, Arc::default())
+    }
+}
+
+/// Whether a comparison of `event.priority` with literals holds for a level; `None` where that
+/// cannot be told before there is an event.
+fn level_holds(operator: Binary, left: &Node, right: &Node, level: Priority) -> Option<bool> {
+    let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
+    let parsed = |it: &Value| it.as_str().and_then(Priority::parse);
+    let valued = |it: &Node| match it {
+        Node::Literal(value, _) => parsed(value),
+        it if is_priority(it) => Some(level),
+        _ => None,
+    };
+    if matches!(operator, Binary::In | Binary::NotIn) {
+        let wanted = valued(left)?;
+        let found = match right {
+            Node::Literal(Value::Array(items), _) => {
+                items.iter().any(|it| parsed(it) == Some(wanted))
+            }
+            Node::List(items) if items.iter().all(|it| valued(it).is_some()) => {
+                items.iter().any(|it| valued(it) == Some(wanted))
+            }
+            _ => return None,
+        };
+        return Some(found == (operator == Binary::In));
+    }
+    let order = valued(left)?.cmp(&valued(right)?);
+    match operator {
+        Binary::Equal => Some(order.is_eq()),
+        Binary::Unequal => Some(order.is_ne()),
+        Binary::Less => Some(order.is_lt()),
+        Binary::LessEqual => Some(order.is_le()),
+        Binary::Greater => Some(order.is_gt()),
+        Binary::GreaterEqual => Some(order.is_ge()),
+        _ => None,
     }
 }
 

@@ -13,6 +13,9 @@ use std::sync::Arc;
 /// The most types that are named one by one.
 const TYPES_TOLD: usize = 3;
 
+/// How deep a name is looked for that may have been meant.
+const NAMES_DEEP: usize = 4;
+
 /// Whether something stands at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Declared {
@@ -75,6 +78,9 @@ impl Infer<'_> {
             }
             return;
         }
+        if self.may_be_there(&shown, steps, missing) {
+            return;
+        }
         let message = match root {
             Root::Data if self.known.is_message => {
                 format!("`{shown}` is not in the schema of the message")
@@ -90,6 +96,21 @@ impl Infer<'_> {
         if let Some(it) = self.report(here, Rule::UnknownPath, span, message, label) {
             (it.help, it.origin) = (Some(help), origin);
         }
+    }
+}
+
+impl Infer<'_> {
+    /// Whether a field that no schema lists is meant all the same: it is written as `data['name']`,
+    /// the schema does not say that there are no others, and the name is neither a slip nor one that
+    /// stands elsewhere.
+    fn may_be_there(&self, shown: &str, steps: &[Step], missing: &[Missing]) -> bool {
+        let depth = missing.iter().map(|it| it.depth).max().unwrap_or(0);
+        let Some(Step::Name(name)) = steps.get(depth) else { return false };
+        let is_quoted = ['\'', '"'].iter().any(|it| shown.contains(&format!("[{it}{name}{it}]")));
+        let is_loose = missing.iter().any(|it| it.at.is_loose());
+        let is_slip = |it: &Missing| nearest(name, it.at.names()).is_some();
+        let is_elsewhere = || self.known.all.iter().any(|it| it.data.knows(name, NAMES_DEEP));
+        is_quoted && is_loose && !missing.iter().any(is_slip) && !is_elsewhere()
     }
 }
 

@@ -48,7 +48,7 @@ fn known() -> Known {
         why: "not yet".to_owned(),
         help: "wait".to_owned(),
     };
-    Known { here: all.clone(), all, is_message: false, roots, later: [later].into() }
+    Known { here: all.clone(), all, roots, later: [later].into(), ..Known::default() }
 }
 
 /// Without the types that may hold anything.
@@ -338,7 +338,7 @@ fn templates_and_bodies_are_looked_at_value_by_value() {
     assert_eq!(shape("{{ data.score | default('none') }}"), "number 0–1 or `none`");
     assert_eq!(shape("x {{ data.score }}"), "text");
     let body = |text: &str| {
-        let found = closed().check_json_body(&template(text));
+        let found = closed().check_json_body(&template(text), false);
         found
             .iter()
             .map(|it| format!("{} {}", &text[it.span.clone()], it.message))
@@ -362,6 +362,48 @@ fn templates_and_bodies_are_looked_at_value_by_value() {
         "data.name `| json` brings its own quotes",
     ];
     assert_eq!(body(plain), expected);
+}
+
+#[test]
+fn a_body_that_is_sent_as_json_is_json() {
+    let template = |text: &str| Template::parse(text, Roots::EVENT).expect("it parses");
+    let body = |text: &str, says_json: bool| {
+        let found = closed().check_json_body(&template(text), says_json);
+        let told = |it: &crate::expr::Finding| {
+            let help = it.help.clone().unwrap_or_default();
+            format!("{} [{}] {} · {help}", it.message, &text[it.span.clone()], it.label)
+        };
+        found.iter().map(told).collect::<Vec<_>>().join("; ")
+    };
+    let bad = "JSON has double quotes around names and texts, and no comma at the end";
+    let comma = r#"{ "a": {{ data.name | json }}, }"#;
+    assert_eq!(body(comma, false), format!("this body is not JSON [}}] trailing comma · {bad}"));
+    let single = "{ 'a': 1 }";
+    assert!(body(single, false).starts_with("this body is not JSON ['] key must be a string"));
+    assert!(body("ring at {{ data.name }}", true).starts_with("this body is not JSON [r]"));
+    assert_eq!(body("ring at {{ data.name }}", false), "");
+    assert_eq!(body("[{{ event.type }}] {{ data.name }}", false), "");
+    // What a variable gives is not known.
+    assert_eq!(body(r#"{ "n": ${N}, "t": "${T:-x}" }"#, true), "");
+    assert_eq!(
+        body(r#"{ "text": "At {{ data.name }}, {{ data.name ?? 'x' }}!" }"#, true),
+        [
+            "`data.name` is put into JSON as it is [data.name] inside quotes of the body",
+            "`data.name ?? 'x'` is put into JSON as it is [data.name ?? 'x'] inside quotes of the \
+             body",
+        ]
+        .map(|it| {
+            format!(
+                "{it} · write the whole text as one value, without quotes around it: `{{{{ 'At ' + \
+                 data.name + ', ' + (data.name ?? 'x') + '!' | json }}}}`"
+            )
+        })
+        .join("; ")
+    );
+    assert!(
+        body(r#"{ "text": "{{ data.name }}" }"#, true).contains("without the quotes around it")
+    );
+    assert!(body(r#"{ "t": "a\n{{ data.name }}" }"#, true).contains("`enrich set` stage"));
 }
 
 #[test]

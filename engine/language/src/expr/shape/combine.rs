@@ -136,7 +136,8 @@ impl Fields {
             };
             names.insert(name, joined);
         }
-        Fields { names, is_listed, has_more }
+        let is_loose = self.is_loose || other.is_loose;
+        Fields { names, is_listed, has_more, is_loose }
     }
 
     /// The fields that two parts of one schema list.
@@ -153,6 +154,8 @@ impl Fields {
             };
             all.names.insert(name.clone(), met);
         }
+        let is_loose = |it: &Fields| it.is_loose || !it.is_listed;
+        all.is_loose = is_loose(&all) && is_loose(other);
         all.is_listed |= other.is_listed;
         all.has_more |= other.has_more;
         all

@@ -25,18 +25,34 @@ impl Known {
         }
     }
 
-    /// Values that a JSON body takes as they are, though they may hold anything. Nothing is said
-    /// of a text that is no JSON.
-    pub fn check_json_body(&self, template: &Template) -> Vec<Finding> {
+    /// Values that a JSON body takes as they are, though they may hold anything, and where a body
+    /// that is sent as JSON stops being it. `says_json` is whether a header says so; without one,
+    /// a text that begins like a list or map counts.
+    pub fn check_json_body(&self, template: &Template, says_json: bool) -> Vec<Finding> {
+        // A value outside of quotes may be a number, a text with its quotes, or nothing.
+        let filled = ["0", "\"\"", ""].map(|it| filled(template, it));
+        if filled.iter().all(Result::is_err) {
+            let [first, ..] = filled;
+            let fault = first.err().and_then(|it| it.finding(template, says_json));
+            return fault.into_iter().collect();
+        }
+        if !filled[..2].iter().any(|it| matches!(it, Ok(true))) {
+            return Vec::new();
+        }
         let mut findings = Vec::new();
         let mut quotes = Quotes::default();
-        for part in template.parts.iter().filter(|_| is_json(&template.parts)) {
+        for (index, part) in template.parts.iter().enumerate() {
             match part {
                 Part::Text(text) => quotes.pass(text),
                 Part::Value { expr, start, filters } => {
                     let shape = self.check(expr).shape;
                     let span = *start..start + expr.text().len();
-                    findings.extend(unquoted(expr.text(), span, &shape, filters, quotes.is_open));
+                    let found = unquoted(expr.text(), span, &shape, filters, quotes.is_open);
+                    let whole = whole_text(&template.parts, index);
+                    findings.extend(found.map(|it| match (quotes.is_open, whole) {
+                        (true, Some(whole)) => Finding { help: Some(whole), ..it },
+                        _ => it,
+                    }));
                 }
             }
         }
@@ -44,23 +60,129 @@ impl Known {
     }
 }
 
-/// Whether a template is a list or map of JSON once values stand in it.
-fn is_json(parts: &[Part]) -> bool {
-    let mut filled = String::new();
-    let mut quotes = Quotes::default();
-    for part in parts {
+/// Where a body stops being JSON.
+struct NotJson {
+    /// Bytes of the template.
+    span: Range<usize>,
+    reason: String,
+}
+
+impl NotJson {
+    fn finding(self, template: &Template, says_json: bool) -> Option<Finding> {
+        let begins = template.text.trim_start();
+        // `[ring] somebody` and `{{ event.type }}: …` are texts.
+        let is_map = begins.starts_with('{') && !begins.starts_with("{{");
+        let is_list = begins.starts_with('[') && begins.trim_end().ends_with(']');
+        let looks = is_map && begins.trim_end().ends_with('}') || is_list && begins.contains('"');
+        (says_json || looks).then(|| Finding {
+            rule: Rule::NotJson,
+            span: self.span,
+            message: "this body is not JSON".to_owned(),
+            label: self.reason,
+            help: Some(
+                "JSON has double quotes around names and texts, and no comma at the end".into(),
+            ),
+            origin: None,
+        })
+    }
+}
+
+/// Whether the body is a list or map, with stand-ins: `bare` for a value outside of quotes that may
+/// be any text.
+fn filled(template: &Template, bare: &str) -> Result<bool, NotJson> {
+    let (mut filled, mut places) = (String::new(), Vec::new());
+    let (mut quotes, mut at) = (Quotes::default(), 0);
+    for part in &template.parts {
         match part {
             Part::Text(text) => {
+                at += template.text[at..].find(text.as_str()).unwrap_or(0);
+                places.push((filled.len(), at));
+                filled.push_str(&without_references(text));
                 quotes.pass(text);
-                filled.push_str(text);
+                at += text.len();
             }
-            Part::Value { filters, .. }
-                if quotes.is_open && filters.last() == Some(&Filter::Json) => {}
-            Part::Value { .. } => filled.push('0'),
+            Part::Value { filters, start, expr } => {
+                places.push((filled.len(), *start));
+                at = start + expr.text().len();
+                let is_json = filters.last() == Some(&Filter::Json);
+                match quotes.is_open {
+                    true if is_json => {}
+                    true => filled.push('0'),
+                    false if is_json => filled.push('0'),
+                    false => filled.push_str(bare),
+                }
+            }
         }
     }
-    let value = serde_json::from_str::<Value>(&filled);
-    value.is_ok_and(|it| it.is_array() || it.is_object())
+    let fault = match serde_json::from_str::<Value>(&filled) {
+        Ok(value) => return Ok(value.is_array() || value.is_object()),
+        Err(fault) => fault,
+    };
+    let before = filled.split_inclusive('\n').take(fault.line().saturating_sub(1));
+    let byte = before.map(str::len).sum::<usize>() + fault.column().saturating_sub(1);
+    let (from, place) = places.iter().rev().find(|it| it.0 <= byte).copied().unwrap_or_default();
+    let start = (place + byte - from.min(byte)).min(template.text.len());
+    let start = (0..=start).rev().find(|it| template.text.is_char_boundary(*it)).unwrap_or(0);
+    let width = template.text[start..].chars().next().map_or(0, char::len_utf8);
+    let reason = fault.to_string();
+    let reason = reason.split(" at line").next().unwrap_or_default().to_owned();
+    Err(NotJson { span: start..start + width, reason })
+}
+
+/// A number as long as each `${NAME}`, so that places stay what they are.
+fn without_references(text: &str) -> String {
+    let (mut replaced, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("${") {
+        let Some(end) = behind.find('}') else { break };
+        replaced.push_str(before);
+        replaced.push_str(&format!("{:<1$}", 0, end + 3));
+        rest = &behind[end + 1..];
+    }
+    replaced + rest
+}
+
+/// What to write where a value is a part of a longer text in quotes: the text as one value.
+fn whole_text(parts: &[Part], index: usize) -> Option<String> {
+    let is_text = |it: &&Part| matches!(it, Part::Text(text) if text.contains('"'));
+    let first = parts[..index].iter().rposition(|it| is_text(&it))?;
+    let last = index + parts[index..].iter().position(|it| is_text(&it))?;
+    let (Part::Text(before), Part::Text(behind)) = (&parts[first], &parts[last]) else {
+        return None;
+    };
+    let before = before.rsplit('"').next().unwrap_or_default();
+    let behind = behind.split('"').next().unwrap_or_default();
+    if before.is_empty() && behind.is_empty() && last - first == 2 {
+        return None;
+    }
+    let mut pieces = vec![format!("'{before}'")];
+    for part in &parts[first + 1..last] {
+        match part {
+            Part::Text(text) => pieces.push(format!("'{text}'")),
+            Part::Value { expr, filters, .. } if filters.is_empty() => {
+                let text = expr.text().trim();
+                let is_one = text.chars().all(|it| it.is_alphanumeric() || "._".contains(it));
+                pieces.push(if is_one { text.to_owned() } else { format!("({text})") });
+            }
+            Part::Value { .. } => return Some(by_stage()),
+        }
+    }
+    if !behind.is_empty() {
+        pieces.push(format!("'{behind}'"));
+    }
+    let written = pieces.join(" + ");
+    match written.contains(['\\', '\n']) || 120 < written.len() {
+        true => Some(by_stage()),
+        false => Some(format!(
+            "write the whole text as one value, without quotes around it: \
+                               `{{{{ {written} | json }}}}`"
+        )),
+    }
+}
+
+fn by_stage() -> String {
+    "put the whole text together in an `enrich set` stage, and write `{{ enrich.NAME | json }}` \
+     without quotes around it"
+        .to_owned()
 }
 
 /// Whether a text in JSON is open.

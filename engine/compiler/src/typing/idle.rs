@@ -1,0 +1,179 @@
+//! What a file says without effect: targets that nothing is sent to, settings that nothing reads.
+//!
+//! Accepted means that it has an effect; what has none is usually a slip, or left over.
+
+use crate::spec::{Enrichment, Name, Spec};
+use kdl::{KdlDocument, KdlNode};
+use language::Site;
+use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Read, Root};
+use language::spanned::Span;
+use stages::contract::Shape;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Failure handling, by the names of its nodes.
+const FAILURE: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency", "policy"];
+
+pub(super) fn check(
+    document: &KdlDocument,
+    spec: &Spec,
+    sites: &[Site<'_>],
+    diagnostics: &mut Diagnostics,
+) {
+    twice(spec, diagnostics);
+    unrouted(spec, diagnostics);
+    settings(document, spec, diagnostics);
+    scopes(document, diagnostics);
+    calls_at_once(document, spec, diagnostics);
+    fields(sites, diagnostics);
+    // A source that could not be read is not missing.
+    if !diagnostics.has_errors() && spec.sources.is_empty() {
+        diagnostics
+            .push(Rule::NoSource, "no event can arrive")
+            .at(spec.name.span.clone(), "this pipeline has no source")
+            .help("add `source http NAME { path \"/events\" }`");
+    }
+}
+
+/// Types that have two schemas: only one would be asked.
+fn twice(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let mut first: BTreeMap<&str, &Name> = BTreeMap::new();
+    for (kind, _) in &spec.validate.schemas {
+        let Some(earlier) = first.insert(&kind.value, kind) else { continue };
+        diagnostics
+            .push(Rule::RepeatedNode, format!("`{}` has two schemas", kind.value))
+            .at(kind.span.clone(), "again")
+            .at(earlier.span.clone(), "first, here")
+            .help("remove one of them; `allOf` in a schema joins two");
+    }
+}
+
+/// Sinks and notifiers that the route never names. The store also holds what waits for the others,
+/// so that it is of use without a route to it.
+fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let Some(route) = &spec.route else { return };
+    // The name that was meant may be the one that is missing here.
+    if diagnostics.found().iter().any(|it| it.rule == Rule::UnknownTarget) {
+        return;
+    }
+    let cases = route.cases.iter().flat_map(|it| &it.to);
+    let named: BTreeSet<&str> =
+        cases.chain(route.otherwise.iter().flatten()).map(|it| it.value.as_str()).collect();
+    let is_store = |it: &crate::spec::Sink| matches!(it.spec.shape(), Shape::Store(_));
+    let sinks = spec.sinks.iter().filter(|it| !it.is_disabled && !is_store(it));
+    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled);
+    let names = sinks.map(|it| &it.name).chain(notifiers.map(|it| &it.name));
+    for name in names.filter(|it| !named.contains(it.value.as_str())) {
+        diagnostics
+            .push(Rule::Unrouted, format!("no event is ever sent to `{}`", name.value))
+            .at(name.span.clone(), "no case of the route names it")
+            .help(format!("add `to {}` to a case of the route, or remove the node", name.value));
+    }
+}
+
+/// Failure handling of what is never called from outside the engine.
+fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) {
+    for node in document.nodes() {
+        let name = named(node);
+        let sink = spec.sinks.iter().find(|it| it.name.value == name);
+        let stage = spec.enrichments.iter().find(|it| it.name.value == name);
+        let why = match node.name().value() {
+            "sink" => sink.and_then(|it| match it.spec.shape() {
+                Shape::Store(_) => Some("the store is written in the engine itself"),
+                Shape::Stream(_) => Some("a stream waits for nobody"),
+                Shape::Outside => None,
+            }),
+            "enrich" => stage
+                .filter(|it| !it.spec.is_remote())
+                .map(|_| "this stage calls nothing outside the engine"),
+            _ => None,
+        };
+        let Some(why) = why else { continue };
+        let has_backlog = node.name().value() == "sink";
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        for child in children {
+            let word = child.name().value();
+            if FAILURE.contains(&word) || has_backlog && word == "backlog" {
+                no_effect(diagnostics, word, &span_of(child), why, "remove it");
+            }
+        }
+    }
+}
+
+/// Scopes that no request needs.
+fn scopes(document: &KdlDocument, diagnostics: &mut Diagnostics) {
+    let children = |it: &KdlNode| it.children().map(|it| it.nodes().to_vec()).unwrap_or_default();
+    let servers = document.nodes().iter().filter(|it| it.name().value() == "server");
+    let auth = servers.flat_map(children).filter(|it| it.name().value() == "auth");
+    for token in auth.flat_map(|it| children(&it)) {
+        let Some(entry) = token.entry("scope") else { continue };
+        let words = entry.value().as_string().unwrap_or_default();
+        if words.split_whitespace().any(|it| it == "reload") {
+            let span = entry.span().offset()..entry.span().offset() + entry.span().len();
+            let why = "a reload is started by saving the file or by SIGHUP, never by a request";
+            no_effect(diagnostics, "reload", &span, why, "remove the word");
+        }
+    }
+}
+
+/// More calls at once than events can have a stage running.
+fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) {
+    let most = spec.limits.concurrency;
+    let is_over = |it: &&Enrichment| {
+        it.spec.is_remote() && it.failure.concurrency.is_some_and(|calls| most < calls)
+    };
+    for stage in spec.enrichments.iter().filter(is_over) {
+        let node = document
+            .nodes()
+            .iter()
+            .find(|it| it.name().value() == "enrich" && named(it) == stage.name.value);
+        let children = node.and_then(KdlNode::children).map(KdlDocument::nodes).unwrap_or_default();
+        let Some(child) = children.iter().find(|it| it.name().value() == "concurrency") else {
+            continue;
+        };
+        diagnostics
+            .push(Rule::NoEffect, format!("never more than {most} calls run at once"))
+            .at(span_of(child), "more than that")
+            .help(format!(
+                "write `concurrency {most}`, or raise `concurrency` of `limits`, which bounds the \
+                 events that have a stage running"
+            ));
+    }
+}
+
+/// Fields of `event` that nothing sets.
+fn fields(sites: &[Site<'_>], diagnostics: &mut Diagnostics) {
+    for site in sites {
+        let reads = super::expr(site).map(|it| it.reads());
+        let reads = reads.or_else(|| super::template(site).map(|it| it.reads()));
+        let is_unset = |it: &Read| {
+            let name = it.path.first().map_or("", String::as_str);
+            it.root == Root::Event && matches!(name, "attempt" | "lifecycle")
+        };
+        for read in reads.into_iter().flatten().filter(is_unset) {
+            let name = format!("event.{}", read.path[0]);
+            diagnostics
+                .push(Rule::NoEffect, format!("`{name}` is always null"))
+                .at(site.part(read.span), "no stage sets it")
+                .help("remove it");
+        }
+    }
+}
+
+fn no_effect(diagnostics: &mut Diagnostics, word: &str, span: &Span, why: &str, help: &str) {
+    diagnostics
+        .push(Rule::NoEffect, format!("`{word}` has no effect here"))
+        .at(span.clone(), why)
+        .help(help);
+}
+
+/// The name that a stage gives itself: `journal` of `sink sqlite journal`.
+fn named(node: &KdlNode) -> &str {
+    let arguments = node.entries().iter().filter(|it| it.name().is_none());
+    arguments.filter_map(|it| it.value().as_string()).nth(1).unwrap_or_default()
+}
+
+fn span_of(node: &KdlNode) -> Span {
+    let span = node.name().span();
+    span.offset()..span.offset() + span.len()
+}

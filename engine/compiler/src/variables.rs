@@ -1,0 +1,103 @@
+//! `(env)` where the table expects a number, a duration, a size, a rate or a flag: the value is put
+//! in before anything is checked, so that it is checked like one that the file gives.
+//!
+//! Texts are not touched: they may be secrets, and are looked up by the stage that needs them.
+
+use crate::params::with;
+use crate::plan::outside;
+use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
+use language::diagnostic::Diagnostics;
+use language::spanned::Spanned;
+use language::{Environment, Kinds, Node, Role, Setting, Type};
+
+/// What is needed on the way down.
+struct Reader<'a> {
+    environment: &'a dyn Environment,
+    diagnostics: &'a mut Diagnostics,
+}
+
+/// Replaces every such `(env)`; a variable that is missing is reported.
+pub(crate) fn apply(
+    document: &mut KdlDocument,
+    top: &'static [Node],
+    kinds: &dyn Kinds,
+    environment: &dyn Environment,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut reader = Reader { environment, diagnostics };
+    for node in document.nodes_mut() {
+        let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
+        let mut groups = row.children.to_vec();
+        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == row.name) {
+            let word = node.entries().iter().find(|it| it.name().is_none());
+            let word = word.and_then(|it| it.value().as_string());
+            let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
+            groups.extend(kind.iter().flat_map(|it| it.nodes));
+        }
+        reader.node(node, row, &groups);
+    }
+}
+
+impl Reader<'_> {
+    fn node(&mut self, node: &mut KdlNode, row: &Node, groups: &[&'static [Node]]) {
+        self.entries(node, row);
+        let children = node.children_mut().as_mut();
+        for child in children.into_iter().flat_map(KdlDocument::nodes_mut) {
+            let name = child.name().value().to_owned();
+            let row = groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name);
+            if let Some(row) = row {
+                self.node(child, row, row.children);
+            }
+        }
+    }
+
+    fn entries(&mut self, node: &mut KdlNode, row: &Node) {
+        let default = node.get("default").and_then(KdlValue::as_string).map(str::to_owned);
+        let (mut index, mut is_replaced) = (0, false);
+        for entry in node.entries_mut() {
+            let ty = match entry.name() {
+                Some(name) => row.props.iter().find(|it| it.name == name.value()).map(|it| it.ty),
+                None => {
+                    index += 1;
+                    row.args.get(index - 1).or(row.args.last()).map(|it| it.ty)
+                }
+            };
+            let is_env = entry.ty().is_some_and(|it| it.value() == "env");
+            let Some(ty) = ty.filter(|it| is_env && it.takes_variable()) else { continue };
+            if let Some(value) = self.value(entry, default.as_deref()) {
+                *entry = with(entry, typed(&value, ty));
+                is_replaced = true;
+            }
+        }
+        // `default=` belongs to the variable, which is gone.
+        if is_replaced && !row.props.iter().any(|it| it.name == "default") {
+            node.entries_mut().retain(|it| it.name().is_none_or(|it| it.value() != "default"));
+        }
+    }
+
+    /// What the variable holds. `None` where it is not known here, or missing, which is reported.
+    fn value(&mut self, entry: &KdlEntry, default: Option<&str>) -> Option<String> {
+        let name = entry.value().as_string()?.to_owned();
+        let given = self.environment.value(&name).filter(|it| !it.is_empty());
+        if let Some(value) = given.or_else(|| default.map(str::to_owned)) {
+            return Some(value);
+        }
+        let setting = Setting::Variable { name, default: None };
+        let unset = setting.missing(self.environment)?;
+        let span = entry.span().offset()..entry.span().offset() + entry.span().len();
+        outside::report(&Spanned::new(setting, span), &unset, self.environment, self.diagnostics);
+        None
+    }
+}
+
+/// A text as a value of the type; what is none stays a text, and is reported where it stands.
+fn typed(text: &str, ty: Type) -> KdlValue {
+    let text = text.trim();
+    let parsed = match ty {
+        Type::Int(..) => text.parse().ok().map(KdlValue::Integer),
+        Type::Number(..) => text.parse().ok().map(KdlValue::Float),
+        Type::Bool => text.parse().ok().map(KdlValue::Bool),
+        _ => None,
+    };
+    parsed.unwrap_or_else(|| KdlValue::String(text.to_owned()))
+}

@@ -1,0 +1,294 @@
+//! No false alarm: right files made along the language's table check clean. Each kind of each role
+//! comes with each of its optional children and properties alone, and the top nodes with theirs.
+
+use compiler::files::Place;
+use compiler::{grammar, load};
+use language::diagnostic::SourceText;
+use language::{Arity, Environment, Kinds, Node, Role, Type};
+use stages::catalog::Catalog;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every variable is set, to something that fits no number.
+struct Set;
+
+impl Environment for Set {
+    fn is_set(&self, _: &str) -> bool {
+        true
+    }
+
+    fn value(&self, _: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Nodes whose right values do not follow from their types, by the path to them.
+const WRITTEN: &[(&str, &str)] = &[
+    ("source.http.path", "path \"/x\""),
+    ("source.http.auth", "auth bearer=(env)\"TOKEN\""),
+    ("source.http.idempotency", "idempotency header=\"X-Id\""),
+    ("source.file.path", "path \"in.ndjson\""),
+    ("source.demo.rate", "rate \"10/min\""),
+    ("source.demo.emit", "emit \"ring\""),
+    ("source.demo.emit.data", "data \"[{{ random.int(1, 9) }}]\""),
+    ("source.map", "map { type \"'ring'\" }"),
+    ("map.type", "type \"'ring'\""),
+    ("map.id", "id \"'1'\""),
+    ("map.source", "source \"'bell'\""),
+    ("map.subject", "subject \"'door'\""),
+    ("map.time", "time \"now()\""),
+    ("map.data", "data \"{ 'n': 1 }\""),
+    ("map.priority", "priority \"'high'\""),
+    ("map.correlation-id", "correlation-id \"'1'\""),
+    ("map.parent-id", "parent-id \"'1'\""),
+    ("source.schema", "schema file=\"ring.json\""),
+    ("enrich.http.get", "get \"http://127.0.0.1:1/{{ data.id }}\""),
+    ("enrich.http.post", "post \"http://127.0.0.1:1/{{ data.id }}\""),
+    ("enrich.http.body", "post \"http://127.0.0.1:1/\"; body \"{{ data.id }}\""),
+    ("enrich.lookup.table", "table \"people.csv\" key=id"),
+    ("enrich.lookup.match", "match \"data.id\""),
+    ("enrich.lookup.select", "select name"),
+    ("enrich.lookup.on-miss", "on-miss drop"),
+    ("enrich.set.set", "set \"title\" \"{{ event.type }}\""),
+    ("enrich.after", "after first"),
+    ("enrich.needs", "needs first"),
+    ("enrich.into", "into \"enrich.other\""),
+    ("enrich.on-error", "on-error drop reason=\"no answer\""),
+    ("sink.sqlite.path", "path \"data/other.db\""),
+    ("sink.sqlite.synchronous", "synchronous full"),
+    ("sink.sqlite.retention.keep", "keep \"30d\""),
+    ("sink.sse.path", "path \"/other\""),
+    ("sink.file.path", "path \"data/{{ event.type }}.jsonl\""),
+    ("sink.redact", "redact \"data.name\""),
+    ("notify.file.path", "path \"data/told.jsonl\""),
+    ("notify.ntfy.topic", "topic (env)\"TOPIC\""),
+    ("policy", "policy patient"),
+    ("retry", "retry 2"),
+    ("retry.backoff", "backoff exponential base=\"1s\" max=\"5s\""),
+    ("rate", "rate \"10/min\" burst=2"),
+    ("breaker.trip", "trip after=3 within=\"30s\""),
+];
+
+/// Properties that belong to a longer text, and what that is.
+const WITH: &[(&str, &str)] = &[
+    ("enrich.lookup.on-miss.set", "on-miss set=\"{ 'name': 'nobody' }\""),
+    ("breaker.trip.ratio", "trip ratio=0.5"),
+    ("breaker.trip.min", "trip ratio=0.5 min=4"),
+    ("retry.backoff.factor", "backoff exponential factor=3.0"),
+    ("source.http.auth.hmac", "auth hmac=(env)\"KEY\" scheme=github"),
+    ("source.http.auth.scheme", "auth hmac=(env)\"KEY\" scheme=stripe"),
+    ("source.http.auth.header", "auth hmac=(env)\"KEY\" scheme=hex header=\"X-Sum\""),
+    ("source.http.auth.tolerance", "auth hmac=(env)\"KEY\" scheme=stripe tolerance=\"1m\""),
+    ("source.http.auth.replay", "auth hmac=(env)\"KEY\" scheme=github replay=allow"),
+    ("notify.cooldown.except", "cooldown \"1m\" except=\"event.priority == 'critical'\""),
+    ("sink.sqlite.retention.keep.type", "keep \"7d\" type=\"ring\"; keep \"30d\""),
+    ("sink.sqlite.retention.keep.priority", "keep \"7d\" priority=low; keep \"30d\""),
+];
+
+/// What has no effect in its place, so that it is warned of: `sink.sqlite.retry` and the like.
+fn has_effect(place: &str, name: &str) -> bool {
+    let is_failure =
+        ["timeout", "retry", "breaker", "rate", "concurrency", "policy"].contains(&name);
+    let inside = ["sink.sqlite", "sink.sse", "enrich.lookup", "enrich.metadata", "enrich.set"];
+    let is_inside = inside.contains(&place);
+    !(is_inside && (is_failure || name == "backlog"))
+}
+
+/// A value that is right for a type.
+fn value(ty: Type) -> String {
+    let lasts = |least: Duration, most: Duration| Duration::from_secs(30).clamp(least, most);
+    match ty {
+        Type::Ident | Type::Ref => "other".to_owned(),
+        Type::Word(words) | Type::Words(words) => words[0].to_owned(),
+        Type::Expr(_) => "\"data.id != null\"".to_owned(),
+        Type::Template(_) | Type::OwnTemplate(_) => "\"{{ event.type }}\"".to_owned(),
+        Type::Duration(least, most) => format!("\"{}ms\"", lasts(least, most).as_millis()),
+        Type::Bytes(least, most) => format!("\"{}B\"", (1_u64 << 20).clamp(least, most)),
+        Type::Rate => "\"10/min\"".to_owned(),
+        Type::Path => "\"other\"".to_owned(),
+        Type::Glob => "ring".to_owned(),
+        Type::Url => "\"http://127.0.0.1:1/x\"".to_owned(),
+        Type::Secret | Type::Topic => "(env)\"HUSH\"".to_owned(),
+        Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        Type::Host => "engine.lan".to_owned(),
+        Type::Bool => "#true".to_owned(),
+        Type::Int(least, most) => 2_i64.clamp(least, most).to_string(),
+        Type::Number(least, most) => format!("{:?}", 2_f64.clamp(least, most)),
+        Type::Field => "\"data.name\"".to_owned(),
+        Type::Pointer => "\"/id\"".to_owned(),
+        Type::Statuses => "\"2xx 404\"".to_owned(),
+        Type::Zone => "\"Europe/Berlin\"".to_owned(),
+        Type::Text | Type::Literal => "\"some text\"".to_owned(),
+        Type::Json => "#\"{}\"#".to_owned(),
+        Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        Type::Any => "1".to_owned(),
+    }
+}
+
+fn written(table: &[(&str, &str)], places: &[String]) -> Option<String> {
+    let found = places.iter().find_map(|place| table.iter().find(|it| it.0 == place));
+    found.map(|it| it.1.to_owned())
+}
+
+/// Where a node is in the table, from the closest name to the widest: `sink.sse.redact`,
+/// `sink.redact`, `redact`.
+fn places(place: &str, name: &str) -> Vec<String> {
+    let mut parts: Vec<&str> = place.split('.').filter(|it| !it.is_empty()).collect();
+    let mut found = vec![parts.iter().chain(&[name]).copied().collect::<Vec<_>>().join(".")];
+    if 1 < parts.len() {
+        let without: Vec<&str> =
+            parts.iter().enumerate().filter(|it| it.0 != 1).map(|it| *it.1).collect();
+        found.push(without.iter().chain(&[name]).copied().collect::<Vec<_>>().join("."));
+    }
+    while !parts.is_empty() {
+        parts.remove(0);
+        found.push(parts.iter().chain(&[name]).copied().collect::<Vec<_>>().join("."));
+    }
+    found
+}
+
+/// The node with what it must have.
+fn plain(place: &str, row: &Node) -> String {
+    if let Some(text) = written(WRITTEN, &places(place, row.name)) {
+        return text;
+    }
+    let mut text = row.name.to_owned();
+    let args = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
+    args.for_each(|it| text.push_str(&format!(" {}", value(it.ty))));
+    let props = row.props.iter().filter(|it| it.required);
+    props.for_each(|it| text.push_str(&format!(" {}={}", it.name, value(it.ty))));
+    let inside = format!("{place}.{}", row.name);
+    let children: Vec<String> = row
+        .children
+        .iter()
+        .flat_map(|it| it.iter())
+        .filter(|it| it.required)
+        .map(|it| plain(&inside, it))
+        .collect();
+    if !children.is_empty() {
+        text.push_str(&format!(" {{ {} }}", children.join("; ")));
+    }
+    text
+}
+
+/// The node as it is, with each optional argument and property, and with each optional child.
+fn forms(place: &str, row: &Node) -> Vec<String> {
+    let mut found = vec![plain(place, row)];
+    let has_own = written(WRITTEN, &places(place, row.name)).is_some();
+    for prop in row.props.iter().filter(|it| !it.required) {
+        let name = format!("{}.{}", row.name, prop.name);
+        match written(WITH, &places(place, &name)) {
+            Some(text) => found.push(text),
+            None if has_own && plain(place, row).contains(&format!("{}=", prop.name)) => {}
+            None if plain(place, row).ends_with('}') => {}
+            None => found.push(format!("{} {}={}", plain(place, row), prop.name, value(prop.ty))),
+        }
+    }
+    if let Some(arg) = row.args.iter().find(|it| it.arity == Arity::Optional && !has_own) {
+        found.push(format!("{} {}", plain(place, row), value(arg.ty)));
+    }
+    let inside = format!("{place}.{}", row.name);
+    let inside = inside.trim_start_matches('.');
+    for child in row.children.iter().flat_map(|it| it.iter()) {
+        let before = plain(place, row);
+        let required: Vec<String> = row
+            .children
+            .iter()
+            .flat_map(|it| it.iter())
+            .filter(|it| it.required && it.name != child.name)
+            .map(|it| plain(inside, it))
+            .collect();
+        let head = before.split(" {").next().unwrap_or_default();
+        for form in forms(inside, child) {
+            let block: Vec<String> = required.iter().cloned().chain([form]).collect();
+            found.push(format!("{head} {{ {} }}", block.join("; ")));
+        }
+    }
+    found
+}
+
+/// What every file has: a source, a stage to wait for, and a store with everything in order.
+const WHOLE: &str = r#"
+pipeline right schema-version=1
+policy patient { retry 3 }
+source http bell { path "/bell" }
+enrich http first { get "http://127.0.0.1:1/first" }
+sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
+"#;
+
+/// Files that have one node in one form each.
+fn files(catalog: &Catalog) -> Vec<String> {
+    let mut files = Vec::new();
+    for role in Role::ALL {
+        let top = grammar::TOP.iter().find(|it| it.name == role.word()).expect("a row");
+        for kind in catalog.kinds(role) {
+            let place = format!("{}.{}", role.word(), kind.word);
+            let rows = || {
+                let groups = kind.nodes.iter().chain(top.children);
+                groups.flat_map(|it| it.iter()).filter(|it| has_effect(&place, it.name))
+            };
+            let needed = |but: &str| {
+                let required = rows().filter(|it| it.required && it.name != but);
+                let mut needed: Vec<String> = required.map(|it| plain(&place, it)).collect();
+                if place == "enrich.http" && !["get", "post", "body"].contains(&but) {
+                    needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
+                }
+                needed
+            };
+            for row in rows() {
+                for form in forms(&place, row) {
+                    let block = [needed(row.name), vec![form]].concat().join("\n    ");
+                    let node = format!("{} {} other {{\n    {block}\n}}\n", role.word(), kind.word);
+                    // There is one store.
+                    files.push(match kind.word {
+                        "sqlite" if !block.contains("retention") => {
+                            let block = format!("{block}\n    retention {{ keep \"30d\" }}");
+                            let whole = WHOLE.replace("sink sqlite journal", "//");
+                            format!("{whole}sink sqlite other {{\n    {block}\n}}\n")
+                        }
+                        "sqlite" => format!("{}{node}", WHOLE.replace("sink sqlite journal", "//")),
+                        _ => format!("{WHOLE}{node}"),
+                    });
+                }
+            }
+        }
+    }
+    for name in ["server", "limits", "dead-letter", "filter", "dedupe", "throttle", "validate"] {
+        let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
+        files.extend(forms("", row).iter().map(|it| format!("{WHOLE}{it}\n")));
+    }
+    files
+}
+
+fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
+    let name = folder.join("right.kdl");
+    let source = SourceText { name: name.display().to_string(), text: text.to_owned() };
+    let place = Place::of(&name, Some(folder), None);
+    let loaded = load::check(&Arc::new(source), &place, &[], catalog, &Set);
+    loaded.diagnostics.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect()
+}
+
+#[test]
+fn right_files_of_every_kind_and_child_check_clean() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("it writes");
+    };
+    write("people.csv", "id,name\n1,Ines\n");
+    write("ring.json", r#"{ "type": "object" }"#);
+    write("other", r#"{ "type": "object" }"#);
+    write("in.ndjson", "");
+    let catalog = Catalog::built_in();
+    let files = files(&catalog);
+    assert!(120 <= files.len(), "{} files", files.len());
+    let alarms: Vec<String> = files
+        .iter()
+        .filter_map(|text| {
+            let found = check(text, folder.path(), &catalog);
+            let own = text.strip_prefix(WHOLE).unwrap_or(text);
+            (!found.is_empty()).then(|| format!("{own}{}", found.join("\n")))
+        })
+        .collect();
+    assert!(alarms.is_empty(), "{} of {}:\n{}", alarms.len(), files.len(), alarms.join("\n\n"));
+}
