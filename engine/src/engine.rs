@@ -4,7 +4,7 @@
 //! is recorded at once; one with a remote stage due is accepted first, then run, then finished.
 
 mod admission;
-mod finishing;
+mod backlog;
 mod ingest;
 mod outbox;
 mod redrive;
@@ -15,7 +15,7 @@ pub use redrive::Redriven;
 use crate::intake::{Refusal, Taken};
 use crate::metrics::{Fate, Metrics, RunTally};
 use crate::run::Generation;
-use crate::run::walk::{Verdict, Walk};
+use crate::run::enrich::{Verdict, Walk};
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
 use kernel::env::Env;

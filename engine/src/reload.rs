@@ -23,7 +23,7 @@ use crate::supervisor::Supervisor;
 use compiler::files::{Place, report_exposure};
 use compiler::load::{self, Loaded};
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
-use compiler::plan::{Plan, RunMode, outside};
+use compiler::plan::{Plan, RunMode, environment};
 use kernel::env::within;
 use kernel::fault::Fault;
 use kernel::health::{PartRole, Problem};
@@ -141,7 +141,7 @@ impl Reloader {
         reloader.record(&generation, "start", String::new(), None).await;
         reloader.fit(&diff, sources, surface).await;
         let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
-        reloader.engine.spawn(reloader.engine.clone().pump());
+        reloader.engine.spawn(reloader.engine.clone().drain_inbox());
         reloader.server.serving = Some(port.serve(executor, site));
         Ok(reloader)
     }
@@ -390,7 +390,7 @@ async fn bind(
 ) -> Result<Box<dyn Port>, Fault> {
     let listen = plan.server.listen.value.resolve(&*context.environment);
     let listen = listen.map_err(|unset| Fault::permanent(format!("`server.listen`: {unset}")))?;
-    if !plan.server.has_auth && !outside::is_loopback(&listen) {
+    if !plan.server.has_auth && !environment::is_loopback(&listen) {
         let reason = format!("{listen} is open to the network; add `auth` to `server`");
         return Err(Fault::permanent(reason));
     }

@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod cache;
 pub mod condition;
 pub mod deliver;
+pub mod enrich;
 pub mod keys;
 pub mod limits;
 pub mod open;
@@ -21,7 +22,6 @@ pub mod stop;
 pub mod target;
 pub mod target_pace;
 pub mod task;
-pub mod walk;
 
 pub use open::{GenerationTag, OpenContext, Opened, OpenedSource, Outside, open};
 pub use target::Target;

@@ -474,17 +474,17 @@ pub struct Notice {
 /// Tells someone.
 pub trait Notify: Send + Sync + 'static {
     /// May be called again for the same key.
-    fn tell(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// The boxed twin of [`Notify`].
 pub trait DynNotify: Send + Sync {
-    /// See [`Notify::tell`].
-    fn tell<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>>;
+    /// See [`Notify::notify`].
+    fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>>;
 }
 
 impl<T: Notify> DynNotify for T {
-    fn tell<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>> {
-        Box::pin(Notify::tell(self, notice))
+    fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>> {
+        Box::pin(Notify::notify(self, notice))
     }
 }

@@ -4,16 +4,16 @@
 //! our own tokens, and a text with open strings or stray braces is mended before it is parsed.
 
 mod blocks;
+mod hints;
 pub(crate) mod lex;
-mod mend;
+mod recovery;
 pub(crate) mod secrets;
-mod tutor;
 mod words;
 
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Rule, SourceText};
 use lex::{Kind, Lexer};
-pub(crate) use mend::Meant;
+pub(crate) use recovery::Meant;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -89,14 +89,14 @@ fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> 
 
 fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, Option<Meant>)> {
     let is_sound = limits(text, diagnostics)?;
-    if tutor::is_foreign(text, diagnostics) {
+    if hints::is_foreign(text, diagnostics) {
         return None;
     }
     if is_sound && let Ok(document) = on_deep_stack(text) {
         return Some((document, None));
     }
     let before = diagnostics.found().len();
-    let (document, meant) = tutor::explain(text, diagnostics);
+    let (document, meant) = hints::explain(text, diagnostics);
     if diagnostics.found().len() == before {
         return document.map(|it| (it, None));
     }
@@ -184,7 +184,7 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
             Kind::Slashdash => is_dashed = true,
             Kind::Newline | Kind::Semicolon if !is_start => is_dashed = false,
             Kind::Hash | Kind::Bracket | Kind::BracketClose => is_sound = false,
-            Kind::Text => is_sound &= tutor::bad_escape(&text[token.span.clone()]).is_none(),
+            Kind::Text => is_sound &= hints::bad_escape(&text[token.span.clone()]).is_none(),
             _ => {}
         }
         is_sound &= token.is_closed;

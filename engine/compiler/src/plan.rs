@@ -5,14 +5,14 @@
 
 mod claims;
 pub mod diff;
+pub mod environment;
 pub(crate) mod names;
 mod order;
 pub mod outline;
-pub mod outside;
 mod policy;
 mod schemas;
 mod secrets;
-mod worst;
+mod worst_case;
 
 pub use diff::Diff;
 pub use outline::Outline;
@@ -262,14 +262,14 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     names::check(&spec, text, context.diagnostics);
     let order = order::of(&spec.enrichments, context.diagnostics);
     claims::check(&spec, context.diagnostics);
-    outside::check_listen(&spec.server, context.diagnostics);
-    let off = outside::missing(&spec, context);
+    environment::check_listen(&spec.server, context.diagnostics);
+    let off = environment::missing(&spec, context);
     let message_schemas: Vec<_> =
         spec.sources.iter().map(|it| schemas::of_message(it.schema.as_ref(), context)).collect();
     let schemas = schemas::of_data(&spec.validate, context);
     warn(&spec, context.diagnostics);
     let order = order?;
-    worst::check(&spec, &order, context.diagnostics);
+    worst_case::check(&spec, &order, context.diagnostics);
     if context.diagnostics.has_errors() {
         return None;
     }
@@ -330,7 +330,7 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
 fn assemble(
     spec: Spec,
     order: &[usize],
-    off: outside::Off,
+    off: environment::Off,
     message_schemas: Vec<Option<CompiledSchema>>,
     schemas: Schemas,
 ) -> Plan {
@@ -410,7 +410,7 @@ fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
     order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
 }
 
-fn sink(it: &Sink, spec: &Spec, off: &outside::Off) -> SinkPlan {
+fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
     SinkPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
@@ -421,7 +421,7 @@ fn sink(it: &Sink, spec: &Spec, off: &outside::Off) -> SinkPlan {
     }
 }
 
-fn notifier(it: &Notifier, spec: &Spec, off: &outside::Off) -> NotifierPlan {
+fn notifier(it: &Notifier, spec: &Spec, off: &environment::Off) -> NotifierPlan {
     NotifierPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),

@@ -9,8 +9,8 @@ mod arrivals;
 mod cases;
 mod idle;
 mod overwritten;
+mod report;
 mod stages_known;
-mod tell;
 mod unused;
 
 use crate::grammar;
@@ -19,10 +19,10 @@ use arrivals::World;
 use kdl::KdlDocument;
 use language::expr::{Arrivals, Expr, Known, Shape, Template, union};
 use language::{Context, Site, Type, sites};
+use report::Tell;
 use stages::catalog::Catalog;
 use stages_known::Additions;
 use std::collections::BTreeMap;
-use tell::Tell;
 
 /// Looks at every expression of a file. `main` is how long the pipeline file's own text is:
 /// behind it stand the texts that it includes.

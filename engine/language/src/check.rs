@@ -1,6 +1,6 @@
 //! Every word, argument and property of a file against the table, all findings at once.
 
-mod habits;
+mod foreign_syntax;
 mod misplaced;
 mod repair;
 mod scalars;
@@ -10,7 +10,7 @@ mod unknown;
 
 pub use scalars::{as_name, is_name};
 
-use super::place::{entry_span, name_span, value_span};
+use super::offsets::{entry_span, name_span, value_span};
 use super::table::{Arity, KindRow, Node, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::spanned::Span;
@@ -201,12 +201,12 @@ impl Walk<'_> {
         let arguments: Vec<&KdlEntry> =
             node.entries().iter().filter(|it| it.name().is_none()).collect();
         if self.two_on_one_line(node, row, &arguments)
-            || habits::open_expression(self.diagnostics, row, node)
+            || foreign_syntax::open_expression(self.diagnostics, row, node)
         {
             return;
         }
         let told = self.diagnostics.found().len();
-        if !habits::arguments(self.diagnostics, row, node, &arguments)
+        if !foreign_syntax::arguments(self.diagnostics, row, node, &arguments)
             && !self.as_required_property(node, row, &arguments)
             && !self.name_as_property(node, row, &arguments)
         {
@@ -228,7 +228,7 @@ impl Walk<'_> {
             } else {
                 seen.push((name.value(), entry));
             }
-            if habits::quotes_of_property(self.diagnostics, entry) {
+            if foreign_syntax::quotes_of_property(self.diagnostics, entry) {
                 continue;
             }
             // A name that was told of, as in `header Accept="…"`, is no property.

@@ -13,24 +13,24 @@ mod eval;
 mod exclude;
 mod function;
 mod infer;
-mod known;
 mod lex;
 mod names;
 mod node;
 mod parse;
 mod problem;
 mod schema;
-mod shape;
 mod template;
+mod type_env;
 mod value;
+mod value_type;
 
 pub use infer::Declared;
-pub use known::{Arrival, Arrivals, Checked, Finding, Known, Later, union};
 pub use problem::{Problem, ProblemKind};
 pub use schema::of_schema;
-pub use shape::{Origin, Shape};
 pub use template::Template;
+pub use type_env::{Arrival, Arrivals, Checked, Finding, Known, Later, union};
 pub use value::Val;
+pub use value_type::{Origin, Shape};
 
 use kernel::env::Random;
 use kernel::event::Event;

@@ -5,28 +5,28 @@
 //! exist.
 
 mod check;
+mod describe;
 pub mod diagnostic;
 pub mod expr;
 mod fields;
 mod host;
 pub mod literal;
-mod place;
+mod offsets;
 mod scalar;
 mod setting;
 mod sites;
 pub mod spanned;
 mod table;
-mod told;
 mod value;
 mod words;
 
 pub use check::{Kinds, Role, as_name, check, check_file, is_name, usage};
+pub use describe::write_bytes;
 pub use fields::{Context, Fields, Files, Scalar, Unread};
 pub use host::ServedHost;
-pub use place::value_text_span;
+pub use offsets::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
 pub use sites::{Site, sites};
 pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
-pub use told::write_bytes;
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};
 pub use words::{Foreign, foreign_kinds, foreign_words, nearest};

@@ -1,6 +1,6 @@
 //! One argument or property, read as what its place asks for.
 
-use super::place::value_span;
+use super::offsets::value_span;
 use super::setting::{self, Setting};
 use super::value::{self, Rate, parse_rate};
 use crate::expr::{Expr, Roots, Template};

@@ -2,7 +2,7 @@
 //! along the table: whatever a kind declares is seen, without the kind doing anything for it.
 
 use super::check::{Kinds, Role};
-use super::place::{value_span, value_text_span};
+use super::offsets::{value_span, value_text_span};
 use super::table::{Node, Type};
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlNode};

@@ -1,9 +1,9 @@
 //! What the user may have meant: slips of the finger, and words of other tools.
 
-mod foreign;
+mod synonyms;
 
-pub use foreign::{Foreign, foreign_kinds, foreign_words};
-pub(super) use foreign::{KINDS, WORDS};
+pub use synonyms::{Foreign, foreign_kinds, foreign_words};
+pub(super) use synonyms::{KINDS, WORDS};
 
 /// The nearest of `known` to `word`: at most two slips, or a third of the word's length.
 ///

@@ -22,7 +22,7 @@ pub(super) struct Admitted<'a> {
 
 impl Engine {
     /// Room for some messages, waited for where the file says `overflow block`.
-    pub(super) async fn let_in(
+    pub(super) async fn admit_or_wait(
         &self,
         events: usize,
         bytes: usize,

@@ -5,8 +5,8 @@ use super::{Answer, Arrival, Engine, Unavailable};
 use crate::intake::{self, Incoming, Refusal, Taken};
 use crate::metrics::{Fate, RunTally};
 use crate::run::Generation;
+use crate::run::enrich::{Verdict, Walk};
 use crate::run::keys::Reservation;
-use crate::run::walk::{Verdict, Walk};
 use compiler::plan::SourcePlan;
 use compiler::spec::Overflow;
 use kernel::event::{Event, Priority};
@@ -25,7 +25,7 @@ impl Engine {
         keeps_unreadable: bool,
     ) -> Result<Vec<Answer>, Unavailable> {
         let bytes: usize = arrivals.iter().map(|it| it.bytes.len()).sum();
-        let _permit = match self.let_in(arrivals.len(), bytes).await {
+        let _permit = match self.admit_or_wait(arrivals.len(), bytes).await {
             Ok(permit) => permit,
             Err(unavailable) => {
                 self.metrics.count(Fate::Shed, arrivals.len() as u64);
@@ -86,7 +86,7 @@ impl Engine {
                 self.start(generation, *event, batch);
                 (batch.once, batch.conflict) = (None, None);
             }
-            Taken::Discarded(event, name) => self.let_go(&event, name, batch),
+            Taken::Discarded(event, name) => self.discard(&event, name, batch),
             Taken::Refused(mut refusal) => {
                 refusal.is_kept |= batch.is_unheard;
                 let letter = letter_of(&refusal, &plan.name, &arrival, generation, received);
@@ -125,7 +125,7 @@ impl Engine {
             }
             Verdict::Discarded(event, reason) => {
                 self.count_run(&tally, received);
-                self.let_go(&event, reason, batch);
+                self.discard(&event, reason, batch);
             }
             Verdict::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
@@ -135,7 +135,7 @@ impl Engine {
         }
     }
 
-    fn let_go(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
+    fn discard(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
         self.store.count(Tally::of(event, "discarded"));
         self.metrics.count(Fate::Accepted, 1);
         self.metrics.discarded(&name);
@@ -226,7 +226,7 @@ impl Engine {
                 match then {
                     Then::Run(mut walk) => {
                         walk.accepted(seq);
-                        self.launch(seq, *walk);
+                        self.spawn_run(seq, *walk);
                     }
                     Then::Count { tally, received, fate } => {
                         self.count_run(&tally, received);

@@ -58,7 +58,7 @@ impl Engine {
         let Some(plan) = generation.plan.sources.iter().find(|it| it.name == *source) else {
             return Ok(Redriven::Untried(format!("the file has no source `{source}`")));
         };
-        let _permit = self.let_in(1, letter.body.len()).await?;
+        let _permit = self.admit_or_wait(1, letter.body.len()).await?;
         self.metrics.received(&plan.name, 1);
         let mut batch = Submission::of_letter(letter.id);
         self.take(&generation, plan, arrival_of(&letter), &mut batch);

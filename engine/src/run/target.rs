@@ -44,7 +44,7 @@ impl Target {
                 let now = self.services.env.clock.wall();
                 let scope = Scope::of(&outgoing.event, now);
                 let (title, message) = (title.render(&scope), message.render(&scope));
-                notifier.tell(&Notice { outgoing, title, message }).await
+                notifier.notify(&Notice { outgoing, title, message }).await
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::seen::Seen;
 use crate::intake::Taken;
-use crate::run::walk::{Verdict, WHEN_IS_FALSE};
+use crate::run::enrich::{Verdict, WHEN_IS_FALSE};
 use compiler::include::Texts;
 use compiler::plan::Plan;
 use compiler::spec::Spec;

@@ -160,9 +160,9 @@ impl Deliver for Door {
 }
 
 impl Notify for Door {
-    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         match &self.real {
-            Some(real) => real.tell(notice).await?,
+            Some(real) => real.notify(notice).await?,
             None => {
                 let answer = self.world.answer(&self.name).await?;
                 wire::settled(&answer, self.world.clock.wall())?;

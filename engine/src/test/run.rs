@@ -129,7 +129,7 @@ impl Trial {
         );
         let probe = Watch::new(generation.clone(), env.clock);
         engine.observe(probe.clone());
-        engine.spawn(engine.clone().pump());
+        engine.spawn(engine.clone().drain_inbox());
         for target in generation.targets.values() {
             let worker = DeliveryWorker::new(engine.clone(), target.clone());
             let running = engine.clone();

@@ -4,7 +4,7 @@ use super::coverage;
 use super::outside::Told;
 use crate::engine::{Answer, Outbox, Probe, Unavailable};
 use crate::intake::Taken;
-use crate::run::{Generation, walk};
+use crate::run::{Generation, enrich};
 use kernel::env::Clock;
 use kernel::event::Globals;
 use kernel::event::{Event, StageResult};
@@ -124,15 +124,15 @@ impl Probe for Watch {
         };
     }
 
-    fn ended(&self, results: &[StageResult], verdict: &walk::Verdict, by: Option<&Arc<str>>) {
+    fn ended(&self, results: &[StageResult], verdict: &enrich::Verdict, by: Option<&Arc<str>>) {
         let now = self.clock.wall();
         let mut noted = self.noted();
         let plan = &self.generation.plan;
         coverage::ended(plan, results, verdict, now, &mut noted.exercised);
         let (event, reason, is_dead) = match verdict {
-            walk::Verdict::Finished(_) => return,
-            walk::Verdict::Discarded(event, reason) => (event, reason.to_string(), false),
-            walk::Verdict::Dead(event, _, _, reason) => (event, reason.clone(), true),
+            enrich::Verdict::Finished(_) => return,
+            enrich::Verdict::Discarded(event, reason) => (event, reason.to_string(), false),
+            enrich::Verdict::Dead(event, _, _, reason) => (event, reason.clone(), true),
         };
         let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
         noted.ended.push(Ended { event, results, by, reason, is_dead });

@@ -1,7 +1,7 @@
 //! The variables of a test: those that it sets, and stand-ins for those that the file cannot be
 //! without.
 
-use compiler::plan::outside;
+use compiler::plan::environment;
 use compiler::spec::Spec;
 use language::{Environment, Unset};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ impl Variables {
     /// Sets what `spec` cannot be without, each variable to its own name. What is optional stays
     /// off.
     pub fn complete(&self, spec: &Spec) {
-        for setting in outside::required(spec) {
+        for setting in environment::required(spec) {
             while let Some(Unset::Variable(name)) = setting.missing(self) {
                 let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
                 stand_ins.insert(name.clone(), name);

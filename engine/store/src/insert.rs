@@ -74,7 +74,7 @@ impl Batch<'_> {
                 self.rollups.add(&Tally::of(event, "discarded"));
                 Ok(Receipt::Done)
             }
-            Entry::Bury { event, letter } => self.bury(event, letter, hash),
+            Entry::Bury { event, letter } => self.dead_letter(event, letter, hash),
             Entry::Once { entry, .. } => self.once(entry, hash),
             Entry::Refuse(letter) => {
                 self.letter(letter)?;
@@ -308,7 +308,7 @@ impl Batch<'_> {
         Ok(text)
     }
 
-    fn bury(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {
+    fn dead_letter(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {
         let (seq, message_hash) = if event.seq == 0 {
             match self.claim(hash.claim, event)? {
                 Ok(seq) => (seq, RowHash::of(hash, event).message),

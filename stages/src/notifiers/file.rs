@@ -53,7 +53,7 @@ impl NotifyKind for File {
 }
 
 impl Notify for File {
-    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let now = self.services.env.clock.wall();
         let envelope = &notice.outgoing.event.envelope;
         let mut line = json!({
@@ -89,7 +89,7 @@ mod tests {
             title: "Ring".to_owned(),
             message: "two\nlines".to_owned(),
         };
-        smol::block_on(notifier.tell(&notice)).unwrap();
+        smol::block_on(notifier.notify(&notice)).unwrap();
         let written = std::fs::read_to_string(folder.path().join("n/told.jsonl")).unwrap();
         assert_eq!(written.matches('\n').count(), 1);
         let expected = json!({

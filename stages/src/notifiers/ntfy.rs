@@ -145,7 +145,7 @@ impl NotifyKind for Ntfy {
 }
 
 impl Notify for Ntfy {
-    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let answer = self.services.fetch.fetch(self.request(notice)).await?;
         answer::settled(&answer, self.services.env.clock.wall())
     }
@@ -217,7 +217,7 @@ mod tests {
             title: "Tür".to_owned(),
             message: "läutet".to_owned(),
         };
-        smol::block_on(notifier.tell(&notice))
+        smol::block_on(notifier.notify(&notice))
     }
 
     #[test]

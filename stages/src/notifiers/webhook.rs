@@ -91,7 +91,7 @@ impl NotifyKind for Webhook {
 }
 
 impl Notify for Webhook {
-    async fn tell(&self, notice: &Notice) -> Result<(), Fault> {
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let answer = self.services.fetch.fetch(self.request(notice)).await?;
         answer::settled(&answer, self.services.env.clock.wall())
     }
@@ -139,7 +139,7 @@ mod tests {
         let notifier = smol::block_on(Webhook::open(settings, services)).unwrap();
         let outgoing = testing::outgoing(json!({ "n": 2 }));
         let notice = Notice { outgoing, title: "t".to_owned(), message: "m".to_owned() };
-        (smol::block_on(notifier.tell(&notice)), fetch.only_request())
+        (smol::block_on(notifier.notify(&notice)), fetch.only_request())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Braces that have no partner.
 
 use super::lex::{Kind, Token};
-use super::mend::Mended;
+use super::recovery::Mended;
 use language::diagnostic::{Diagnostics, Rule};
 
 struct Line {

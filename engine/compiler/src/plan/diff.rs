@@ -9,7 +9,7 @@ mod same;
 mod text;
 
 use super::outline::{self, SettingChange};
-use super::{Plan, outside};
+use super::{Plan, environment};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -277,7 +277,7 @@ fn rejections(old: &Plan, new: &Plan) -> Vec<String> {
         found.push("`server.auth` is removed, which would open the API".to_owned());
     }
     let is_exposed = |plan: &Plan| {
-        plan.server.listen.value.literal().is_some_and(|it| !outside::is_loopback(it))
+        plan.server.listen.value.literal().is_some_and(|it| !environment::is_loopback(it))
     };
     if is_exposed(new) && !is_exposed(old) {
         found.push("`server.listen` leaves this machine, which would expose the API".to_owned());

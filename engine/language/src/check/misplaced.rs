@@ -1,7 +1,7 @@
 //! What stands in the wrong form in its place: properties in a block, names as properties, two
 //! nodes on one line.
 
-use super::super::place::{entry_span, is_bare, name_span, value_span};
+use super::super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::super::table::{Arity, Node, Type};
 use super::{Groups, Role, Walk, find, scalars, unknown};
 use crate::diagnostic::{Rule, may_be_secret_name};

@@ -1,6 +1,6 @@
 //! What `--fix` writes where an entry of a node stands in the wrong place.
 
-use super::super::place::{entry_span, value_span};
+use super::super::offsets::{entry_span, value_span};
 use crate::diagnostic::Edit;
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlNode};

@@ -1,10 +1,10 @@
 //! One value against its type.
 
+use super::super::describe::write_bytes;
 use super::super::host::ServedHost;
-use super::super::place::{annotation_span, value_span, value_text_span, written};
+use super::super::offsets::{annotation_span, value_span, value_text_span, written};
 use super::super::setting::{bad_reference, is_variable, reference};
 use super::super::table::Type;
-use super::super::told::write_bytes;
 use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
 use super::super::words::{nearest, respelled};
 use super::secrets;

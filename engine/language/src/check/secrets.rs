@@ -1,7 +1,7 @@
 //! Secrets that a file gives as literals: where the table expects one, and where a value has the
 //! shape of one.
 
-use super::super::place::{value_span, value_text_span};
+use super::super::offsets::{value_span, value_text_span};
 use super::super::table::Type;
 use crate::diagnostic::{Diagnostics, Rule, is_secret_name, literal_secrets};
 use crate::spanned::Span;

@@ -1,9 +1,9 @@
 //! What is said about words that do not exist in their place.
 
-use super::super::place::{name_span, value_span, written};
+use super::super::offsets::{name_span, value_span, written};
 use super::super::table::{KindRow, Node, Type};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
-use super::{Groups, Known, Role, Walk, find, habits, names, repair, scalars, short_usage};
+use super::{Groups, Known, Role, Walk, find, foreign_syntax, names, repair, scalars, short_usage};
 use crate::diagnostic::{Edit, Rule};
 use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
@@ -252,7 +252,7 @@ impl Walk<'_> {
         let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
         let own = meant(word, &known, WORDS);
         if let Some(first) =
-            habits::first_argument(row, it.node, it.entry).filter(|_| own.is_none())
+            foreign_syntax::first_argument(row, it.node, it.entry).filter(|_| own.is_none())
         {
             let message = format!("{} takes its {first} first", it.whole);
             let value = repair::as_value(it.entry, text);

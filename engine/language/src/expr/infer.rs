@@ -13,9 +13,9 @@ pub use paths::Declared;
 pub(super) use paths::declared;
 
 use super::function::Function;
-use super::known::{Arrivals, Checked, Finding, Known, common, union};
 use super::node::{Binary, Field, Node};
-use super::shape::{Bounds, Shape};
+use super::type_env::{Arrivals, Checked, Finding, Known, common, union};
+use super::value_type::{Bounds, Shape};
 use crate::diagnostic::Rule;
 use kernel::event::Priority;
 use serde_json::Value;

@@ -5,7 +5,7 @@
 //! whole. What is not understood (`not`, references that lead elsewhere) is left out, which only
 //! makes the shape wider.
 
-use super::shape::{Bounds, Field, Fields, Origin, Shape};
+use super::value_type::{Bounds, Field, Fields, Origin, Shape};
 use crate::diagnostic::SourceText;
 use serde_json::{Map, Value};
 use std::sync::Arc;

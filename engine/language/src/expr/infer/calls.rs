@@ -1,9 +1,9 @@
 //! What functions give for what they are given.
 
 use super::super::function::{Function, wanted};
-use super::super::known::Arrivals;
 use super::super::node::{Field, Node};
-use super::super::shape::{Shape, Words};
+use super::super::type_env::Arrivals;
+use super::super::value_type::{Shape, Words};
 use super::{Infer, Seen, name_of};
 use crate::diagnostic::Rule;
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! Comparisons: what is never equal, and never in order.
 
-use super::super::known::{Arrival, Arrivals, split};
 use super::super::names;
 use super::super::node::{Binary, Field, Node};
-use super::super::shape::{Bounds, Shape};
+use super::super::type_env::{Arrival, Arrivals, split};
+use super::super::value_type::{Bounds, Shape};
 use super::sorts::{can_compare, compared, sort};
 use super::{Infer, Seen, paths};
 use crate::diagnostic::Rule;

@@ -1,8 +1,8 @@
 //! Paths: whether anything ever stands at their end.
 
-use super::super::known::{Arrivals, Known, Later};
 use super::super::node::Step;
-use super::super::shape::{Origin, Shape};
+use super::super::type_env::{Arrivals, Known, Later};
+use super::super::value_type::{Origin, Shape};
 use super::super::{Read, Root};
 use super::Infer;
 use crate::diagnostic::Rule;

@@ -1,7 +1,7 @@
 //! Two sorts of values: whether they can be compared, and what an operator makes of them.
 
 use super::super::node::Binary;
-use super::super::shape::{Bounds, Shape, Words};
+use super::super::value_type::{Bounds, Shape, Words};
 use kernel::time::Timestamp;
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-use super::super::known::{Arrival, Later};
+use super::super::type_env::{Arrival, Later};
 use super::super::{Expr, Read, Root, Roots, Template, of_schema};
 use super::*;
 use crate::diagnostic::SourceText;

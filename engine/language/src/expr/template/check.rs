@@ -1,7 +1,7 @@
 //! Templates for what is known of their values.
 
-use super::super::known::{Finding, Known};
-use super::super::shape::Shape;
+use super::super::type_env::{Finding, Known};
+use super::super::value_type::Shape;
 use super::{Filter, Part, Template};
 use crate::diagnostic::Rule;
 use serde_json::Value;

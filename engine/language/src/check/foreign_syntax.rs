@@ -1,7 +1,7 @@
 //! Habits from other formats that KDL takes for words: commas, single quotes, colons, and text
 //! or expressions without quotes.
 
-use super::super::place::{is_bare, value_span, written};
+use super::super::offsets::{is_bare, value_span, written};
 use super::super::table::{Arity, Node, Type};
 use super::super::value::{bytes_of, duration_of, number};
 use super::units::{meant_duration, meant_size};

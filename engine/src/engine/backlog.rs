@@ -3,7 +3,7 @@
 
 use super::Engine;
 use crate::metrics::Fate;
-use crate::run::walk::{KeptStage, Verdict, Walk};
+use crate::run::enrich::{KeptStage, Verdict, Walk};
 use kernel::event::Event;
 use serde_json::Value;
 use std::sync::{Arc, PoisonError};
@@ -12,7 +12,7 @@ use store::{Entry, InboxRow, Receipt, StoreFault};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
-    pub(super) fn launch(self: &Arc<Self>, seq: u64, walk: Walk) {
+    pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, walk: Walk) {
         match self.held.try_acquire_arc() {
             Some(held) => {
                 // The pump may have found its row first.
@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Takes up what the inbox holds and memory does not: after a start, and after an overflow.
-    pub async fn pump(self: Arc<Self>) {
+    pub async fn drain_inbox(self: Arc<Self>) {
         loop {
             let told = self.outbox.listen_inbox();
             if self.outbox.take_unclaimed()

@@ -1,7 +1,7 @@
 //! What is known of the values at a place of the file, before there is an event.
 
 use super::infer::Declared;
-use super::shape::{Origin, Shape};
+use super::value_type::{Origin, Shape};
 use super::{Expr, Read, Root};
 use crate::diagnostic::Rule;
 use kernel::event::Priority;

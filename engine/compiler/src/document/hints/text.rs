@@ -3,7 +3,7 @@
 use super::super::lex::Kind;
 use super::super::words;
 use super::phrase;
-use super::slip::Statement;
+use super::statement_hints::Statement;
 use language::diagnostic::{Edit, Rule};
 use std::ops::Range;
 

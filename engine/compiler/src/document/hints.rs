@@ -1,15 +1,15 @@
 //! Explains what is no KDL: the usual slips by name, the rest at the parser's place in our words.
 
 mod phrase;
-mod slip;
+mod statement_hints;
 mod text;
 
 use super::lex::{Kind, Lexer, Token};
-use super::mend::{Meant, Mended};
+use super::recovery::{Meant, Mended};
 use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Rule};
-use slip::Statement;
+use statement_hints::Statement;
 use std::collections::BTreeSet;
 
 /// How often a text is mended and parsed again for one more finding, by its length.

@@ -4,7 +4,7 @@
 //! known it is [`Shape::any`], and whoever asks it stays silent.
 
 mod combine;
-mod told;
+mod describe;
 
 use crate::diagnostic::SourceText;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,7 @@
 //! The usual slips in one node's line, each with what to write instead.
 
 use super::super::lex::{Kind, Token};
-use super::super::mend::Mended;
+use super::super::recovery::Mended;
 use super::super::words;
 use super::phrase;
 use language::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
