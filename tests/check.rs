@@ -3,9 +3,9 @@
 //! `UPDATE_CASES=1 cargo test` writes the texts anew.
 
 use crate::support::{Bare, root};
-use compiler::files::Place;
-use compiler::load::{self, FileInputs, Given, Loaded};
-use compiler::report::{self, Checked};
+use compiler::files::PipelinePath;
+use compiler::load::{self, FileInputs, Loaded, PipelineTexts};
+use compiler::report::{self, CheckedFile};
 use language::Environment;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use stages::catalog::Catalog;
@@ -27,7 +27,7 @@ fn cases() -> Vec<PathBuf> {
 
 /// The finding's names are relative to the project, so that texts are the same everywhere.
 fn loaded(file: &Path) -> Loaded {
-    let place = Place::of(file, None, None);
+    let place = PipelinePath::of(file, None, None);
     let name = file.strip_prefix(root()).expect("it lies in the project").display().to_string();
     let bytes = std::fs::read(file).expect("it reads");
     let catalog = Catalog::built_in();
@@ -37,7 +37,9 @@ fn loaded(file: &Path) -> Loaded {
         Arc::new(SourceText { name, text })
     });
     match compiler::document::text(&bytes, &name) {
-        Ok(source) => load::check_with_tests(&Given { source, beside }, &place, &catalog, &Bare),
+        Ok(source) => {
+            load::check_with_tests(&PipelineTexts { source, beside }, &place, &catalog, &Bare)
+        }
         Err(found) => Loaded {
             plan: None,
             diagnostics: found.sorted(),
@@ -49,19 +51,19 @@ fn loaded(file: &Path) -> Loaded {
 }
 
 /// Every case with what is found in it.
-pub(crate) fn every_case() -> Vec<Checked> {
+pub(crate) fn every_case() -> Vec<CheckedFile> {
     let checked = |it: &PathBuf| {
         let found = loaded(it).diagnostics;
-        Checked { name: it.display().to_string(), found }
+        CheckedFile { name: it.display().to_string(), found }
     };
     cases().iter().map(checked).collect()
 }
 
 /// What the terminal shows of a text, as if it lay in `pipelines/`.
 pub(crate) fn complaints(name: &str, text: &str, environment: &dyn Environment) -> String {
-    let place = Place::of(&root().join("pipelines/shown.kdl"), None, None);
+    let place = PipelinePath::of(&root().join("pipelines/shown.kdl"), None, None);
     let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
-    let given = Given { source, beside: None };
+    let given = PipelineTexts { source, beside: None };
     let found = load::check_with_tests(&given, &place, &Catalog::built_in(), environment);
     report::human(&found.diagnostics, false, 100)
 }
@@ -126,7 +128,7 @@ fn edited(text: &str, edits: &[Edit]) -> Option<String> {
 fn repaired(case: &Path, text: String) -> Vec<Diagnostic> {
     let name = case.file_name().expect("a name").to_string_lossy().into_owned();
     let source = Arc::new(SourceText { name, text });
-    let place = Place::of(case, None, None);
+    let place = PipelinePath::of(case, None, None);
     load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics
 }
 
@@ -178,7 +180,7 @@ fn the_shipped_pipelines_have_nothing_to_complain_about() {
 fn no_part_of_a_shipped_file_aborts_the_check() {
     let file = root().join("pipelines/doorbell.kdl");
     let text = std::fs::read_to_string(&file).expect("it reads");
-    let place = Place::of(&file, None, None);
+    let place = PipelinePath::of(&file, None, None);
     let catalog = Catalog::built_in();
     let words: Vec<(usize, &str)> = text
         .match_indices(|it: char| it.is_whitespace())

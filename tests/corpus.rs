@@ -8,11 +8,11 @@
 mod words;
 
 use crate::support::{Bare, root};
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::grammar;
 use compiler::load;
 use language::diagnostic::Diagnostic;
-use language::{Kinds, Node, Role, foreign_kinds, foreign_words};
+use language::{Kinds, NodeRole, NodeRow, foreign_kinds, foreign_words};
 use stages::catalog::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -36,7 +36,7 @@ impl File {
     }
 
     fn found(&self, text: &str) -> Vec<Diagnostic> {
-        let place = Place::of(&self.path, Some(&root()), None);
+        let place = PipelinePath::of(&self.path, Some(&root()), None);
         let loaded = load::load_with_tests(&place, Some(text.as_bytes()), &self.catalog, &Bare);
         loaded.expect("it reads").diagnostics
     }
@@ -189,7 +189,7 @@ fn the_corpus_has_every_word_and_no_mistake() {
     let file = File::read(FILES[0]);
     let used: BTreeSet<String> = words::of(&file.text, &file.catalog)
         .into_iter()
-        .filter(|it| matches!(it.sort, Sort::Node | Sort::Property | Sort::Kind))
+        .filter(|it| matches!(it.sort, Sort::NodeRow | Sort::Property | Sort::Kind))
         .map(|it| words::short(&it.place))
         .collect();
     let all: BTreeSet<String> =
@@ -202,10 +202,10 @@ fn the_corpus_has_every_word_and_no_mistake() {
 fn blocks(catalog: &Catalog) -> Vec<(String, Vec<&'static str>)> {
     fn within(
         header: &str,
-        groups: &[&'static [Node]],
+        groups: &[&'static [NodeRow]],
         blocks: &mut Vec<(String, Vec<&'static str>)>,
     ) {
-        let rows: Vec<&Node> = groups.iter().flat_map(|it| it.iter()).collect();
+        let rows: Vec<&NodeRow> = groups.iter().flat_map(|it| it.iter()).collect();
         if !rows.is_empty() {
             blocks.push((header.to_owned(), rows.iter().map(|it| it.name).collect()));
         }
@@ -215,7 +215,7 @@ fn blocks(catalog: &Catalog) -> Vec<(String, Vec<&'static str>)> {
     }
     let mut blocks = vec![(String::new(), grammar::TOP.iter().map(|it| it.name).collect())];
     for row in grammar::TOP {
-        match Role::ALL.into_iter().find(|it| it.word() == row.name) {
+        match NodeRole::ALL.into_iter().find(|it| it.word() == row.name) {
             None => within(row.name, row.children, &mut blocks),
             Some(role) => {
                 for kind in catalog.kinds(role) {
@@ -268,7 +268,7 @@ fn every_word_of_another_tool_leads_somewhere() {
         }
     }
     let kinds: BTreeSet<&str> =
-        Role::ALL.into_iter().flat_map(|it| catalog.kinds(it)).map(|it| it.word).collect();
+        NodeRole::ALL.into_iter().flat_map(|it| catalog.kinds(it)).map(|it| it.word).collect();
     for row in foreign_kinds() {
         for ours in row.ours {
             assert!(kinds.contains(ours), "`{}`: there is no kind `{ours}`", row.word);
@@ -279,7 +279,7 @@ fn every_word_of_another_tool_leads_somewhere() {
 #[test]
 fn kinds_of_other_tools_lead_to_ours() {
     let file = File::read(FILES[0]);
-    for role in Role::ALL {
+    for role in NodeRole::ALL {
         let known: Vec<&str> = file.catalog.kinds(role).iter().map(|it| it.word).collect();
         for row in foreign_kinds().iter().filter(|it| !known.contains(&it.word)) {
             let Some(ours) = row.ours.iter().find(|it| known.contains(it)) else { continue };

@@ -2,7 +2,7 @@
 //! serves on.
 
 use crate::support::world::{Behaviour, World};
-use engine::engine::Arrival;
+use engine::engine::ReceivedMessage;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -121,7 +121,7 @@ fn a_dropped_message_is_stored_once_or_not_at_all() {
         let polls = drop_everywhere(&world, |world, polls| {
             let engine = world.engine.clone();
             let bytes = body(polls).into_bytes().into();
-            let arrival = Arrival { bytes, ..Arrival::default() };
+            let arrival = ReceivedMessage { bytes, ..ReceivedMessage::default() };
             async move { engine.ingest("bell", vec![arrival], Vec::new(), false).await }
         });
         for number in 0..=polls {

@@ -4,7 +4,7 @@
 //! `UPDATE_CASES=1 cargo test` writes the outputs anew.
 
 use crate::support::{engine, root};
-use compiler::report::{self, Checked};
+use compiler::report::{self, CheckedFile};
 use serde_json::Value;
 
 /// Each format, where its output stands, and its exit code.
@@ -54,7 +54,7 @@ fn every_log_is_sarif_by_the_schema_of_the_standard() {
         language.and_then(Value::as_object_mut).expect("it is there").remove("pattern");
     }
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
-    let files: Vec<Checked> = crate::check::every_case();
+    let files: Vec<CheckedFile> = crate::check::every_case();
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.fix.is_empty())));
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.related.is_empty())));
     for unread in [vec![], vec!["cannot read x.kdl: there is no such file".to_owned()]] {

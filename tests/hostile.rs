@@ -1,8 +1,8 @@
 //! Any bytes as a pipeline file: findings or a plan, in bounded time, never a panic.
 
 use crate::support::{Bare, root};
-use compiler::files::Place;
-use compiler::report::{self, Checked};
+use compiler::files::PipelinePath;
+use compiler::report::{self, CheckedFile};
 use compiler::{document, load};
 use language::diagnostic::{Diagnostic, SourceText};
 use proptest::prelude::*;
@@ -18,13 +18,13 @@ static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// The findings of any bytes, each of which can be shown.
 fn found(bytes: &[u8]) -> Vec<Diagnostic> {
-    let place = Place::of(&root().join("pipelines/hostile.kdl"), None, None);
+    let place = PipelinePath::of(&root().join("pipelines/hostile.kdl"), None, None);
     let found = match document::text(bytes, "hostile.kdl") {
         Ok(source) => load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics,
         Err(found) => found.sorted(),
     };
     report::human(&found, false, 80);
-    report::json(&[Checked { name: "hostile.kdl".to_owned(), found: found.clone() }]);
+    report::json(&[CheckedFile { name: "hostile.kdl".to_owned(), found: found.clone() }]);
     for it in &found {
         assert!(it.help.is_some(), "{it:?}");
         for span in it.labels.iter().map(|it| &it.span).chain(it.fix.iter().map(|it| &it.span)) {
@@ -114,7 +114,7 @@ fn thousands_of_stages_keep_their_order() {
             _ => format!("enrich metadata s{it} {{ after s{}; }}\n", it + 1),
         })
         .collect();
-    let place = Place::of(&root().join("pipelines/hostile.kdl"), None, None);
+    let place = PipelinePath::of(&root().join("pipelines/hostile.kdl"), None, None);
     let source = SourceText { name: "hostile.kdl".to_owned(), text: around(&stages) };
     let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
     let plan = loaded.plan.expect("a plan");

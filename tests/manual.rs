@@ -6,7 +6,7 @@
 use crate::support::{engine, root};
 use compiler::grammar;
 use compiler::manual::{self, Example, Language};
-use compiler::report::{self, Checked};
+use compiler::report::{self, CheckedFile};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::Rule;
 use serde_json::{Map, Value, json};
@@ -149,7 +149,7 @@ fn the_schema_refuses_what_the_check_refuses_for_its_form() {
     ];
     let mut cases = crate::check::every_case();
     cases.extend(crate::test::every_case());
-    let is_valid = |case: &Checked| {
+    let is_valid = |case: &CheckedFile| {
         let text = std::fs::read(&case.name).expect("it reads");
         let document = KdlDocument::parse_v2(&String::from_utf8_lossy(&text)).ok()?;
         Some(validator.is_valid(&as_json(&document)))

@@ -8,7 +8,7 @@ mod made;
 
 use crate::support::{Full, root};
 use compiler::expand;
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::load;
 use compiler::report;
 use language::diagnostic::{Diagnostic, SourceText};
@@ -74,14 +74,14 @@ impl Folder {
 
 fn found(path: &Path, text: &str) -> Vec<Diagnostic> {
     let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
-    let place = Place::of(path, None, None);
+    let place = PipelinePath::of(path, None, None);
     load::check(&source, &place, &[], &Catalog::built_in(), &Full).diagnostics
 }
 
 /// What a text comes to, where nothing is wrong with it.
 fn expanded(path: &Path, text: &str) -> Option<String> {
     let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
-    let (place, catalog) = (Place::of(path, None, None), Catalog::built_in());
+    let (place, catalog) = (PipelinePath::of(path, None, None), Catalog::built_in());
     let (loaded, read) = load::read(&source, &place, &[], &catalog, &Full);
     read.filter(|_| loaded.diagnostics.is_empty()).map(|it| expand::expand(&it, &catalog).kdl())
 }

@@ -5,8 +5,8 @@
 //! taken out of it.
 
 use crate::support::root;
-use compiler::files::Place;
-use compiler::load::Given;
+use compiler::files::PipelinePath;
+use compiler::load::PipelineTexts;
 use engine::test::{self, Coverage};
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::SourceText;
@@ -174,9 +174,10 @@ fn changed(value: &KdlValue, change: i128) -> Option<KdlValue> {
 /// Whether the pipeline's own tests see that something is broken.
 fn is_seen(mutant: &Mutant, file: &str, tests: &Arc<SourceText>, catalog: &Catalog) -> bool {
     let name = format!("pipelines/{file}.kdl");
-    let place = Place::of(&root().join(&name), None, None);
+    let place = PipelinePath::of(&root().join(&name), None, None);
     let source = Arc::new(SourceText { name, text: mutant.text.clone() });
-    let mut suite = test::of(Given { source, beside: Some(tests.clone()) }, &place, catalog);
+    let mut suite =
+        test::of(PipelineTexts { source, beside: Some(tests.clone()) }, &place, catalog);
     if !suite.is_sound() {
         return true;
     }

@@ -28,7 +28,7 @@ sink sqlite db {{ path "never.db"; retention {{ keep "1d" }} }}
     }
     let stored = machine.run().len();
     let answered = *answered.lock().expect("no test panics");
-    (answered, stored, engine.metrics.of(engine::metrics::Fate::Shed))
+    (answered, stored, engine.metrics.of(engine::metrics::EventCounter::Shed))
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use crate::support::Bare;
 use crate::support::world::settings;
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::load;
-use engine::engine::{Arrival, Engine, Outbox};
+use engine::engine::{Engine, Outbox, ReceivedMessage};
 use engine::run::{self, GenerationTag, OpenContext};
 use engine::simulate::Simulation;
 use kernel::env::{Clock, Pending};
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{self, Policy, Stored, Watcher};
+use store::{self, RetentionPolicy, Stored, Watcher};
 use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Events of one run.
@@ -129,10 +129,10 @@ pub(crate) fn run_pipeline(
 }
 
 /// The event of this number.
-pub(crate) fn arrival(number: usize) -> Arrival {
+pub(crate) fn arrival(number: usize) -> ReceivedMessage {
     let body = format!(r#"{{"id":"e-{number}","type":"ring","number":{number}}}"#);
     let bytes = body.into_bytes().into();
-    Arrival { bytes, ..Arrival::default() }
+    ReceivedMessage { bytes, ..ReceivedMessage::default() }
 }
 
 /// An engine on the virtual clock, its store in memory.
@@ -149,7 +149,7 @@ impl Machine {
         let simulation = Simulation::new(Timestamp(1_767_225_600_000_000), 7);
         let env = simulation.env.clone();
         let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
-        let place = Place::of(Path::new("retry.kdl"), None, None);
+        let place = PipelinePath::of(Path::new("retry.kdl"), None, None);
         let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
         let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let outside = Outside { clock: env.clock.clone(), answers };
@@ -161,8 +161,12 @@ impl Machine {
             outside: None,
         };
         let seen = Seen { clock: env.clock.clone(), stored: Arc::default() };
-        let opened =
-            store::open(settings(), Policy::default(), env.clone(), Box::new(seen.clone()));
+        let opened = store::open(
+            settings(),
+            RetentionPolicy::default(),
+            env.clone(),
+            Box::new(seen.clone()),
+        );
         let (store, writer) = opened.expect("a store in memory opens");
         let executor = simulation.executor.clone();
         executor.spawn(writer.run_as_task()).detach();

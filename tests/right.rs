@@ -1,10 +1,10 @@
 //! No false alarm: right files made along the language's table check clean. Each kind of each role
 //! comes with each of its optional children and properties alone, and the top nodes with theirs.
 
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::{grammar, load};
 use language::diagnostic::SourceText;
-use language::{Arity, Environment, Kinds, Node, Role, Type};
+use language::{Arity, Environment, Kinds, NodeRole, NodeRow, ValueKind};
 use stages::catalog::Catalog;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,33 +96,33 @@ fn has_effect(place: &str, name: &str) -> bool {
 }
 
 /// A value that is right for a type.
-fn value(ty: Type) -> String {
+fn value(ty: ValueKind) -> String {
     let lasts = |least: Duration, most: Duration| Duration::from_secs(30).clamp(least, most);
     match ty {
-        Type::Ident | Type::Ref => "other".to_owned(),
-        Type::Word(words) | Type::Words(words) => words[0].to_owned(),
-        Type::Expr(_) => "\"data.id != null\"".to_owned(),
-        Type::Template(_) | Type::OwnTemplate(_) => "\"{{ event.type }}\"".to_owned(),
-        Type::Duration(least, most) => format!("\"{}ms\"", lasts(least, most).as_millis()),
-        Type::Bytes(least, most) => format!("\"{}B\"", (1_u64 << 20).clamp(least, most)),
-        Type::Rate => "\"10/min\"".to_owned(),
-        Type::Path => "\"other\"".to_owned(),
-        Type::Glob => "ring".to_owned(),
-        Type::Url => "\"http://127.0.0.1:1/x\"".to_owned(),
-        Type::Secret | Type::Topic => "(env)\"HUSH\"".to_owned(),
-        Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
-        Type::Host => "engine.lan".to_owned(),
-        Type::Bool => "#true".to_owned(),
-        Type::Int(least, most) => 2_i64.clamp(least, most).to_string(),
-        Type::Number(least, most) => format!("{:?}", 2_f64.clamp(least, most)),
-        Type::Field => "\"data.name\"".to_owned(),
-        Type::Pointer => "\"/id\"".to_owned(),
-        Type::Statuses => "\"2xx 404\"".to_owned(),
-        Type::Zone => "\"Europe/Berlin\"".to_owned(),
-        Type::Text | Type::Literal => "\"some text\"".to_owned(),
-        Type::Json => "#\"{}\"#".to_owned(),
-        Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
-        Type::Any => "1".to_owned(),
+        ValueKind::Ident | ValueKind::Ref => "other".to_owned(),
+        ValueKind::Word(words) | ValueKind::Words(words) => words[0].to_owned(),
+        ValueKind::Expr(_) => "\"data.id != null\"".to_owned(),
+        ValueKind::Template(_) | ValueKind::OwnTemplate(_) => "\"{{ event.type }}\"".to_owned(),
+        ValueKind::Duration(least, most) => format!("\"{}ms\"", lasts(least, most).as_millis()),
+        ValueKind::Bytes(least, most) => format!("\"{}B\"", (1_u64 << 20).clamp(least, most)),
+        ValueKind::Rate => "\"10/min\"".to_owned(),
+        ValueKind::Path => "\"other\"".to_owned(),
+        ValueKind::Glob => "ring".to_owned(),
+        ValueKind::Url => "\"http://127.0.0.1:1/x\"".to_owned(),
+        ValueKind::Secret | ValueKind::Topic => "(env)\"HUSH\"".to_owned(),
+        ValueKind::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        ValueKind::Host => "engine.lan".to_owned(),
+        ValueKind::Bool => "#true".to_owned(),
+        ValueKind::Int(least, most) => 2_i64.clamp(least, most).to_string(),
+        ValueKind::Number(least, most) => format!("{:?}", 2_f64.clamp(least, most)),
+        ValueKind::Field => "\"data.name\"".to_owned(),
+        ValueKind::Pointer => "\"/id\"".to_owned(),
+        ValueKind::Statuses => "\"2xx 404\"".to_owned(),
+        ValueKind::Zone => "\"Europe/Berlin\"".to_owned(),
+        ValueKind::Text | ValueKind::Literal => "\"some text\"".to_owned(),
+        ValueKind::Json => "#\"{}\"#".to_owned(),
+        ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        ValueKind::Any => "1".to_owned(),
     }
 }
 
@@ -149,7 +149,7 @@ fn places(place: &str, name: &str) -> Vec<String> {
 }
 
 /// The node with what it must have.
-fn plain(place: &str, row: &Node) -> String {
+fn plain(place: &str, row: &NodeRow) -> String {
     if let Some(text) = written(WRITTEN, &places(place, row.name)) {
         return text;
     }
@@ -173,7 +173,7 @@ fn plain(place: &str, row: &Node) -> String {
 }
 
 /// The node as it is, with each optional argument and property, and with each optional child.
-fn forms(place: &str, row: &Node) -> Vec<String> {
+fn forms(place: &str, row: &NodeRow) -> Vec<String> {
     let mut found = vec![plain(place, row)];
     let has_own = written(WRITTEN, &places(place, row.name)).is_some();
     for prop in row.props.iter().filter(|it| !it.required) {
@@ -220,7 +220,7 @@ sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
 /// Files that have one node in one form each.
 fn files(catalog: &Catalog) -> Vec<String> {
     let mut files = Vec::new();
-    for role in Role::ALL {
+    for role in NodeRole::ALL {
         let top = grammar::TOP.iter().find(|it| it.name == role.word()).expect("a row");
         for kind in catalog.kinds(role) {
             let place = format!("{}.{}", role.word(), kind.word);
@@ -264,7 +264,7 @@ fn files(catalog: &Catalog) -> Vec<String> {
 fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
     let name = folder.join("right.kdl");
     let source = SourceText { name: name.display().to_string(), text: text.to_owned() };
-    let place = Place::of(&name, Some(folder), None);
+    let place = PipelinePath::of(&name, Some(folder), None);
     let loaded = load::check(&Arc::new(source), &place, &[], catalog, &Set);
     loaded.diagnostics.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect()
 }

@@ -4,8 +4,8 @@
 //! `UPDATE_CASES=1 cargo test` writes the outputs anew.
 
 use crate::support::root;
-use compiler::files::Place;
-use compiler::report::Checked;
+use compiler::files::PipelinePath;
+use compiler::report::CheckedFile;
 use engine::test;
 use language::diagnostic::Rule;
 use stages::catalog::Catalog;
@@ -48,18 +48,18 @@ fn cases() -> Vec<PathBuf> {
 }
 
 /// Every case with what its tests find.
-pub(crate) fn every_case() -> Vec<Checked> {
+pub(crate) fn every_case() -> Vec<CheckedFile> {
     let catalog = Catalog::built_in();
     let checked = |it: &PathBuf| {
         let name = it.display().to_string();
-        let mut suite = test::load(&Place::of(it, None, None), &catalog).expect("it reads");
+        let mut suite = test::load(&PipelinePath::of(it, None, None), &catalog).expect("it reads");
         let mut found = suite.diagnostics.clone();
         if suite.is_sound() {
             let ran = test::run_all(&mut suite, &name, "", &catalog);
             let failed = ran.tests.into_iter().filter_map(|it| it.1.failed);
             found.extend(failed.flat_map(|it| it.diagnostics));
         }
-        Checked { name, found }
+        CheckedFile { name, found }
     };
     cases().iter().map(checked).collect()
 }

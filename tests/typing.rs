@@ -6,7 +6,7 @@
 //! path or a name, at the very place. What it cannot find is listed, with the reason.
 
 use crate::support::{Bare, root};
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::load;
 use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
@@ -143,7 +143,7 @@ fn literals(text: &str) -> Vec<Range<usize>> {
 struct Pipeline {
     text: String,
     bare: String,
-    place: Place,
+    place: PipelinePath,
     catalog: Catalog,
 }
 
@@ -155,7 +155,7 @@ impl Pipeline {
     fn at(path: &str) -> Self {
         let file = root().join(path);
         let text = std::fs::read_to_string(&file).expect("it reads");
-        let place = Place::of(&file, None, None);
+        let place = PipelinePath::of(&file, None, None);
         let bare = without_comments(&text);
         Pipeline { text, bare, place, catalog: Catalog::built_in() }
     }

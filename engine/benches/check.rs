@@ -2,8 +2,8 @@
 //! this one. Each figure is the best of several, with the limit that it must keep.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
-use compiler::files::Place;
-use compiler::report::{self, Checked};
+use compiler::files::PipelinePath;
+use compiler::report::{self, CheckedFile};
 use compiler::{document, load};
 use language::Environment;
 use language::diagnostic::Diagnostic;
@@ -43,7 +43,7 @@ fn root() -> PathBuf {
 }
 
 fn check(bytes: &[u8]) -> Vec<Diagnostic> {
-    let place = Place::of(&root().join("pipelines/made.kdl"), None, None);
+    let place = PipelinePath::of(&root().join("pipelines/made.kdl"), None, None);
     match document::text(bytes, "made.kdl") {
         Ok(source) => load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics,
         Err(found) => found.sorted(),
@@ -190,7 +190,7 @@ fn main() {
         let took = best(3, || check(text.as_bytes()));
         show(name, took, Duration::from_secs(1), found.len());
         let told = best(1, || report::human(&found, false, 100).len());
-        let checked = [Checked { name: "made.kdl".to_owned(), found: found.clone() }];
+        let checked = [CheckedFile { name: "made.kdl".to_owned(), found: found.clone() }];
         let json = best(1, || report::json(&checked).len());
         if 100 < (told + json).as_millis() {
             show("  …and its report", told, Duration::from_millis(500), found.len());

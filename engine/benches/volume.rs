@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use store::{
-    self, DeliveryState, DueLimits, Entry, Finished, Keep, NewDelivery, Place, Policy, Settings,
-    Settlement, Store, Stored, Synchronous, Watcher,
+    self, DeliveryState, DueLimits, Entry, Finished, KeepRule, NewDelivery, RetentionPolicy,
+    Settings, Settlement, Store, StoreLocation, Stored, Synchronous, Watcher,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -50,9 +50,9 @@ struct Opened {
     writer: thread::JoinHandle<()>,
 }
 
-fn open(folder: &Path, policy: Policy) -> Result<Opened> {
+fn open(folder: &Path, policy: RetentionPolicy) -> Result<Opened> {
     let settings = Settings {
-        place: Place::File(folder.join("a.db")),
+        place: StoreLocation::File(folder.join("a.db")),
         synchronous: Synchronous::Full,
         batch: 1024,
         linger: Duration::ZERO,
@@ -165,13 +165,17 @@ fn show(what: &str, took: &[Duration]) {
 
 fn sweep(count: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let opened = open(folder.path(), Policy { reload_grace: Duration::ZERO, ..Policy::default() })?;
+    let opened = open(
+        folder.path(),
+        RetentionPolicy { reload_grace: Duration::ZERO, ..RetentionPolicy::default() },
+    )?;
     let old = opened.env.clock.wall().minus(Duration::from_secs(90_000));
     fill(&opened, count, old, None)?;
     let calm_end = now() + Duration::from_secs(10);
     show("without a sweep", &clients(&opened, count, || calm_end < now()));
-    let keep = vec![Keep { age: Duration::from_secs(86_400), priority: None, kind: None }];
-    let policy = Policy { keep, reload_grace: Duration::ZERO, ..Policy::default() };
+    let keep = vec![KeepRule { age: Duration::from_secs(86_400), priority: None, kind: None }];
+    let policy =
+        RetentionPolicy { keep, reload_grace: Duration::ZERO, ..RetentionPolicy::default() };
     smol::block_on(opened.store.set_policy(policy));
     let (start, store) = (now(), opened.store.clone());
     let deleted = || {
@@ -193,7 +197,7 @@ fn sweep(count: usize) -> Result<()> {
 
 fn outbox(count: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut policy = Policy::default();
+    let mut policy = RetentionPolicy::default();
     policy.outbox.rows = 2 * count as u64;
     policy.outbox.bytes = 1 << 40;
     let opened = open(folder.path(), policy.clone())?;

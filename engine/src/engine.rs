@@ -12,10 +12,10 @@ mod redrive;
 pub use outbox::{Outbox, OutboxSeat};
 pub use redrive::Redriven;
 
-use crate::intake::{Refusal, Taken};
-use crate::metrics::{Fate, Metrics, RunTally};
+use crate::intake::{Intake, Rejection};
+use crate::metrics::{EventCounter, Metrics, RunTally};
 use crate::run::Generation;
-use crate::run::enrich::{Verdict, Walk};
+use crate::run::enrich::{Disposition, EventRun};
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
 use kernel::env::Env;
@@ -35,7 +35,7 @@ const HELD_MAX: usize = 4096;
 
 /// A message at the engine's door.
 #[derive(Debug, Clone, Default)]
-pub struct Arrival {
+pub struct ReceivedMessage {
     /// The bytes of one event.
     pub bytes: Arc<[u8]>,
     /// The request that brought it.
@@ -55,7 +55,7 @@ pub struct Arrival {
 
 /// What became of a message, after the commit.
 #[derive(Debug)]
-pub enum Answer {
+pub enum IngestResult {
     /// Durable.
     Accepted {
         /// Its id.
@@ -85,34 +85,34 @@ pub enum Answer {
         name: Arc<str>,
     },
     /// Refused.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
-impl Answer {
+impl IngestResult {
     /// The answer's word in reports.
     pub fn word(&self) -> &'static str {
         match self {
-            Answer::Accepted { .. } => "accepted",
-            Answer::Duplicate { .. } => "duplicate",
-            Answer::Conflict { .. } => "conflict",
-            Answer::Discarded { .. } => "discarded",
-            Answer::Refused(_) => "rejected",
+            IngestResult::Accepted { .. } => "accepted",
+            IngestResult::Duplicate { .. } => "duplicate",
+            IngestResult::Conflict { .. } => "conflict",
+            IngestResult::Discarded { .. } => "discarded",
+            IngestResult::Refused(_) => "rejected",
         }
     }
 }
 
 /// Why nothing of a submission was taken; worth trying again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unavailable {
+pub struct Overloaded {
     /// A short code: `queue`, `backlog`, `wal`, `stopping`, or what the store's trouble says.
     pub code: &'static str,
     /// In words.
     pub reason: String,
 }
 
-impl From<StoreFault> for Unavailable {
+impl From<StoreFault> for Overloaded {
     fn from(fault: StoreFault) -> Self {
-        Unavailable { code: fault.class.code(), reason: fault.reason }
+        Overloaded { code: fault.class.code(), reason: fault.reason }
     }
 }
 
@@ -144,10 +144,10 @@ pub struct Engine {
 /// Sees what becomes of events, for who tests a pipeline.
 pub trait Probe: Send + Sync {
     /// The intake has decided on a message.
-    fn taken(&self, taken: &Taken);
+    fn taken(&self, taken: &Intake);
     /// The stages of an event have ended like this, and it comes to `verdict`; `by` is the stage
     /// that let it go or set it aside.
-    fn ended(&self, results: &[StageResult], verdict: &Verdict, by: Option<&Arc<str>>);
+    fn ended(&self, results: &[StageResult], verdict: &Disposition, by: Option<&Arc<str>>);
 }
 
 impl Engine {
@@ -162,7 +162,7 @@ impl Engine {
         let places = Semaphore::new(generation.plan.limits.concurrency);
         let pending = store.figures().pending.load(Ordering::Relaxed);
         let metrics = Metrics::default();
-        metrics.count(Fate::Accepted, pending);
+        metrics.count(EventCounter::Accepted, pending);
         metrics.register(&generation.plan);
         outbox.leave_in_inbox();
         Arc::new(Engine {
@@ -209,7 +209,7 @@ impl Engine {
     }
 
     /// What the stages made of an event.
-    fn conclude(&self, walk: Walk) -> (Verdict, RunTally) {
+    fn conclude(&self, walk: EventRun) -> (Disposition, RunTally) {
         let tally = walk.tally();
         let Some(probe) = self.probe.get() else { return (walk.finish(), tally) };
         let results: Vec<StageResult> = walk.results().cloned().collect();

@@ -13,7 +13,7 @@ use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
-use compiler::files::{Place, report_exposure};
+use compiler::files::{PipelinePath, report_exposure};
 use compiler::load::{self, Loaded, ProcessEnvironment};
 use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
@@ -36,7 +36,7 @@ const BROKEN_GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the file is.
-    pub place: Place,
+    pub place: PipelinePath,
     /// Whether demo sources run, on a store of their own, and whether it ends with its sources.
     pub mode: RunMode,
     /// With `--once`: whether dead letters are a failure.
@@ -51,19 +51,19 @@ pub struct Options {
 
 /// Why a run ended other than well: the exit code and what to say.
 #[derive(Debug)]
-pub struct Failure {
+pub struct RunFailure {
     /// See the interfaces.
     pub code: u8,
     /// For people; empty when everything was said.
     pub message: String,
 }
 
-fn failure(code: u8, message: impl Into<String>) -> Failure {
-    Failure { code, message: message.into() }
+fn failure(code: u8, message: impl Into<String>) -> RunFailure {
+    RunFailure { code, message: message.into() }
 }
 
 /// Runs a pipeline until it is told to stop.
-pub fn run(mut options: Options) -> Result<(), Failure> {
+pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     resources::ensure(cores).map_err(|reason| failure(3, reason))?;
     // First of all: a signal from here on is an orderly stop.
@@ -118,7 +118,7 @@ pub fn run(mut options: Options) -> Result<(), Failure> {
 }
 
 /// The store takes nothing before a restart: its exit code, and what to do.
-fn broken(fault: &StoreFault) -> Failure {
+fn broken(fault: &StoreFault) -> RunFailure {
     let code = if fault.class == StoreTrouble::Corrupt { 65 } else { 74 };
     failure(code, fault.reason.clone())
 }
@@ -137,7 +137,7 @@ async fn live(
     start: Start,
     options: &Options,
     signals: &SignalWatch,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     let orderly = async {
         let grace = start.plan.limits.shutdown_grace;
         let reloader = Reloader::start(parts, start.plan, start.hash).await;
@@ -180,7 +180,7 @@ async fn live(
     smol::future::or(orderly, again).await
 }
 
-fn start_failure(fault: &Fault) -> Failure {
+fn start_failure(fault: &Fault) -> RunFailure {
     failure(3, fault.reason.clone())
 }
 
@@ -238,7 +238,7 @@ async fn until_end(
     live_sources: &LiveSources,
     options: &Options,
     signals: &SignalWatch,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     let done = async {
         if !options.mode.is_once {
             smol::future::pending::<()>().await;
@@ -262,7 +262,7 @@ async fn once_result(
     engine: &Arc<Engine>,
     faults: Vec<(Arc<str>, Fault)>,
     fails_on_dead: bool,
-) -> Result<(), Failure> {
+) -> Result<(), RunFailure> {
     let store = &engine.store;
     loop {
         store.tick().await;
@@ -294,7 +294,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(store: Store, writer: store::Writer, cores: usize) -> Result<Self, Failure> {
+    fn start(store: Store, writer: store::Writer, cores: usize) -> Result<Self, RunFailure> {
         let no_thread =
             |what: &str, fault: std::io::Error| failure(3, format!("cannot start {what}: {fault}"));
         let writer = std::thread::Builder::new()
@@ -323,7 +323,7 @@ impl Threads {
     }
 
     /// Closes the store and waits for every thread.
-    fn end(self) -> Result<(), Failure> {
+    fn end(self) -> Result<(), RunFailure> {
         smol::block_on(self.store.close());
         drop(self.end);
         self.workers.into_iter().for_each(|thread| drop(thread.join()));
@@ -357,7 +357,7 @@ impl Watcher for Bridge {
 
 fn store_settings(plan: &Plan) -> Settings {
     let base = Settings {
-        place: store::Place::Memory,
+        place: store::StoreLocation::Memory,
         synchronous: Synchronous::Full,
         batch: 1024,
         linger: Duration::ZERO,
@@ -368,7 +368,7 @@ fn store_settings(plan: &Plan) -> Settings {
     match &plan.store {
         None => base,
         Some((name, shape)) => Settings {
-            place: store::Place::File(shape.path.clone()),
+            place: store::StoreLocation::File(shape.path.clone()),
             synchronous: shape.synchronous,
             batch: shape.batch,
             linger: shape.linger,

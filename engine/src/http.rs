@@ -33,12 +33,12 @@ pub mod wire;
 #[cfg(test)]
 mod testing;
 
-pub use limits::Limits;
-pub use listener::Server;
-pub use problem::Problem;
-pub use service::{Service, Site};
+pub use limits::ServerLimits;
+pub use listener::HttpServer;
+pub use problem::ProblemDetails;
+pub use service::{ServerContext, Service};
 pub use wire::body::BodyError;
 pub use wire::head::{Head, Method, Version};
 pub use wire::hosts::Hosts;
 pub use wire::request::Request;
-pub use wire::response::{Content, Feed, Reply};
+pub use wire::response::{BodyContent, Feed, Reply};

@@ -26,7 +26,7 @@ const WORD_MAX: usize = 256;
 const TEXT_MAX: usize = 1024;
 
 /// A message on its way in.
-pub struct Incoming<'a> {
+pub struct IncomingMessage<'a> {
     /// The bytes of one event.
     pub bytes: Arc<[u8]>,
     /// The source that brought it.
@@ -53,18 +53,18 @@ pub struct Incoming<'a> {
 
 /// What a message comes to.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Intake {
     /// An event, and what is to be forgotten if it is not stored.
     Event(Box<Event>, Vec<Reservation>),
     /// Let go by a rule of the file, of this name.
     Discarded(Box<Event>, Arc<str>),
     /// Refused.
-    Refused(Refusal),
+    Refused(Rejection),
 }
 
 /// Why a message is refused.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct Rejection {
     /// 400, 413 or 422.
     pub status: u16,
     /// In one sentence.
@@ -82,7 +82,7 @@ pub struct Refusal {
 }
 
 /// Reads one message.
-pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
+pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Intake {
     let size_max = plan.limits.event_size_max;
     if size_max < incoming.bytes.len() as u64 {
         let detail = format!(
@@ -91,13 +91,13 @@ pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
             incoming.bytes.len(),
             write_bytes(size_max),
         );
-        return Taken::Refused(Refusal::plain(413, detail, false));
+        return Intake::Refused(Rejection::plain(413, detail, false));
     }
     let message = match incoming.decoded.cloned().map_or_else(|| decode::parse(&incoming.bytes), Ok)
     {
         Ok(message) => message,
         Err(Unreadable::NotJson(reason)) => {
-            return Taken::Refused(Refusal::plain(400, format!("not JSON: {reason}"), false));
+            return Intake::Refused(Rejection::plain(400, format!("not JSON: {reason}"), false));
         }
         Err(Unreadable::Refused(reason)) => {
             let violation = Violation {
@@ -105,9 +105,9 @@ pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
                 schema: String::new(),
                 message: reason.clone(),
             };
-            let mut refusal = Refusal::plain(422, reason, true);
+            let mut refusal = Rejection::plain(422, reason, true);
             refusal.violations.push(violation);
-            return Taken::Refused(refusal);
+            return Intake::Refused(refusal);
         }
     };
     let mut reading = Reading { plan, incoming, random, message, wrong: Vec::new() };
@@ -115,9 +115,9 @@ pub fn take(plan: &Plan, incoming: Incoming<'_>, random: &Random) -> Taken {
     reading.event()
 }
 
-impl Refusal {
+impl Rejection {
     fn plain(status: u16, detail: String, is_kept: bool) -> Self {
-        Refusal {
+        Rejection {
             status,
             detail,
             violations: Vec::new(),
@@ -140,7 +140,7 @@ impl Refusal {
 
 struct Reading<'a> {
     plan: &'a Plan,
-    incoming: Incoming<'a>,
+    incoming: IncomingMessage<'a>,
     random: &'a Random,
     message: Value,
     wrong: Vec<Violation>,
@@ -156,7 +156,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn event(mut self) -> Taken {
+    fn event(mut self) -> Intake {
         let source = self.incoming.source;
         let map = &source.map;
         let received = self.incoming.received;
@@ -316,7 +316,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The schema and rules of the event's type, then the filters.
-    fn judge(mut self, mut event: Event, prefix: &str) -> Taken {
+    fn judge(mut self, mut event: Event, prefix: &str) -> Intake {
         let validate = &self.plan.validate;
         let kind = event.envelope.kind.clone();
         let mut unknown = None;
@@ -334,7 +334,7 @@ impl<'a> Reading<'a> {
         let type_at = place_of(self.incoming.source.map.kind.as_ref(), "/type");
         match unknown {
             Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
-                return Taken::Discarded(Box::new(event), "validate".into());
+                return Intake::Discarded(Box::new(event), "validate".into());
             }
             Some(OnUnknownType::Reject | OnUnknownType::DeadLetter) => {
                 let known = self.wrong.len();
@@ -349,7 +349,7 @@ impl<'a> Reading<'a> {
         let only_unknown = self.wrong.len() == 1 && self.wrong[0].schema == "validate";
         match validate.on_invalid {
             OnInvalid::Drop if !only_unknown => {
-                Taken::Discarded(Box::new(event), "validate".into())
+                Intake::Discarded(Box::new(event), "validate".into())
             }
             OnInvalid::Tag if !only_unknown => {
                 let told: Vec<Value> = self.wrong.iter().map(Violation::json).collect();
@@ -363,22 +363,22 @@ impl<'a> Reading<'a> {
                 } else {
                     on_invalid == OnInvalid::DeadLetter
                 };
-                Taken::Refused(self.refusal(&event, is_kept))
+                Intake::Refused(self.refusal(&event, is_kept))
             }
         }
     }
 
-    fn refusal(self, event: &Event, is_kept: bool) -> Refusal {
+    fn refusal(self, event: &Event, is_kept: bool) -> Rejection {
         let count = self.wrong.len();
         let detail = match count {
             1 => "one part of the event cannot be taken".to_owned(),
             _ => format!("{count} parts of the event cannot be taken"),
         };
-        Refusal {
+        Rejection {
             violations: self.wrong,
             source: Some(event.envelope.source.to_string()),
             id: Some(event.envelope.id.to_string()),
-            ..Refusal::plain(422, detail, is_kept)
+            ..Rejection::plain(422, detail, is_kept)
         }
     }
 
@@ -396,7 +396,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn filter(self, mut event: Event) -> Taken {
+    fn filter(self, mut event: Event) -> Intake {
         let plan = self.plan;
         event.envelope.priority = level(plan, &event, self.incoming.received);
         let mut noted = Vec::new();
@@ -407,8 +407,8 @@ impl<'a> Reading<'a> {
             let name: Arc<str> = filter.name.value.as_str().into();
             let detail = filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
             let end = match filter.on_drop {
-                OnDrop::Drop => Taken::Discarded(Box::new(event), name),
-                OnDrop::DeadLetter => Taken::Refused(Refusal::by_filter(&event, name, detail)),
+                OnDrop::Drop => Intake::Discarded(Box::new(event), name),
+                OnDrop::DeadLetter => Intake::Refused(Rejection::by_filter(&event, name, detail)),
                 OnDrop::Tag => {
                     event.enrich.insert(spec::tag_of(&name), json!({ "dropped": detail }));
                     continue;
@@ -418,7 +418,7 @@ impl<'a> Reading<'a> {
             noted.into_iter().for_each(Reservation::keep);
             return end;
         }
-        Taken::Event(Box::new(event), noted)
+        Intake::Event(Box::new(event), noted)
     }
 
     fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Reservation>) -> bool {
@@ -443,19 +443,19 @@ impl<'a> Reading<'a> {
     }
 }
 
-impl Refusal {
+impl Rejection {
     fn by_filter(event: &Event, name: Arc<str>, detail: String) -> Self {
         let violation = Violation {
             instance: String::new(),
             schema: format!("filter {name}"),
             message: detail.clone(),
         };
-        Refusal {
+        Rejection {
             violations: vec![violation],
             source: Some(event.envelope.source.to_string()),
             id: Some(event.envelope.id.to_string()),
             stage: name,
-            ..Refusal::plain(422, detail, true)
+            ..Rejection::plain(422, detail, true)
         }
     }
 }

@@ -17,7 +17,7 @@ use store::{DeadLetterWhat, DeliveryState};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum EventCounter {
     /// Durable and answered.
     Accepted,
     /// Came before.
@@ -34,15 +34,15 @@ pub enum Fate {
     Dead,
 }
 
-impl Fate {
-    const ALL: [(Fate, &'static str); 7] = [
-        (Fate::Accepted, "accepted"),
-        (Fate::Duplicate, "duplicate"),
-        (Fate::Rejected, "rejected"),
-        (Fate::Shed, "shed"),
-        (Fate::Stored, "stored"),
-        (Fate::Discarded, "discarded"),
-        (Fate::Dead, "dead"),
+impl EventCounter {
+    const ALL: [(EventCounter, &'static str); 7] = [
+        (EventCounter::Accepted, "accepted"),
+        (EventCounter::Duplicate, "duplicate"),
+        (EventCounter::Rejected, "rejected"),
+        (EventCounter::Shed, "shed"),
+        (EventCounter::Stored, "stored"),
+        (EventCounter::Discarded, "discarded"),
+        (EventCounter::Dead, "dead"),
     ];
 }
 
@@ -111,12 +111,12 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counts events with one fate.
-    pub fn count(&self, fate: Fate, events: u64) {
+    pub fn count(&self, fate: EventCounter, events: u64) {
         self.fates[fate as usize].fetch_add(events, Ordering::Relaxed);
     }
 
     /// How many events had this fate.
-    pub fn of(&self, fate: Fate) -> u64 {
+    pub fn of(&self, fate: EventCounter) -> u64 {
         self.fates[fate as usize].load(Ordering::Relaxed)
     }
 
@@ -217,7 +217,7 @@ impl Metrics {
 
     /// Counts an event that was let go, by the rule or the reason.
     pub fn discarded(&self, by: &Arc<str>) {
-        self.count(Fate::Discarded, 1);
+        self.count(EventCounter::Discarded, 1);
         *self.stages().discarded.entry(by.clone()).or_default() += 1;
     }
 
@@ -233,7 +233,7 @@ impl Metrics {
             out.sample("engine_events_received_total", &[("source", source)], *count as f64);
         }
         out.family("engine_events_total", "counter", "Events by what became of them");
-        for (fate, word) in Fate::ALL {
+        for (fate, word) in EventCounter::ALL {
             out.sample("engine_events_total", &[("outcome", word)], self.of(fate) as f64);
         }
         self.write_redriven(out);

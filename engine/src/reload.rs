@@ -13,20 +13,20 @@ mod status;
 pub use status::Status;
 
 use crate::engine::{Engine, Outbox};
-use crate::http::Limits;
+use crate::http::ServerLimits;
 use crate::http::app::{App, Hubs, Surface};
 use crate::http::ports::{Port, Ports, Serving};
-use crate::http::service::Site;
-use crate::run::open::Opened;
+use crate::http::service::ServerContext;
+use crate::run::open::OpenedParts;
 use crate::run::{self, Generation, GenerationTag, OpenContext};
 use crate::supervisor::Supervisor;
-use compiler::files::{Place, report_exposure};
+use compiler::files::{PipelinePath, report_exposure};
 use compiler::load::{self, Loaded};
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
 use compiler::plan::{Plan, RunMode, environment};
 use kernel::env::within;
 use kernel::fault::Fault;
-use kernel::health::{PartRole, Problem};
+use kernel::health::{HealthProblem, PartRole};
 use language::diagnostic::Diagnostic;
 use serde_json::json;
 use smol::Executor;
@@ -36,7 +36,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Entry, Policy, ReloadRecord, Store};
+use store::{Entry, ReloadRecord, RetentionPolicy, Store};
 
 /// The longest that opening a generation may take.
 const OPEN_MAX: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ const REJECTED: &str = "rejected";
 #[derive(Clone)]
 pub struct PipelineFile {
     /// Where the file is.
-    pub place: Place,
+    pub place: PipelinePath,
     /// What `--set` gave.
     pub overrides: Vec<(String, String)>,
     /// Every kind.
@@ -100,13 +100,13 @@ type FileVersion = (String, u64);
 
 struct RunningServer {
     serving: Option<Box<dyn Serving>>,
-    site: Arc<Site>,
+    site: Arc<ServerContext>,
     address: SocketAddr,
 }
 
 /// A next generation with everything around it, before anything is changed.
 struct Prepared {
-    opened: Opened,
+    opened: OpenedParts,
     surface: Surface,
     /// The new address, where the server moves.
     port: Option<Box<dyn Port>>,
@@ -125,7 +125,7 @@ impl Reloader {
         };
         let port = bind(&*ports, &plan, &context).await?;
         let opened = open(plan, GenerationTag { number, hash }, &context, None).await?;
-        let Opened { generation, diff, sources } = opened;
+        let OpenedParts { generation, diff, sources } = opened;
         let generation = Arc::new(generation);
         let env = context.env.clone();
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
@@ -254,7 +254,8 @@ impl Reloader {
 
     /// The next generation takes the place of the running one; nothing here can fail.
     async fn swap(&mut self, prepared: Prepared) {
-        let Prepared { opened: Opened { generation, diff, sources }, surface, port } = prepared;
+        let Prepared { opened: OpenedParts { generation, diff, sources }, surface, port } =
+            prepared;
         let generation = Arc::new(generation);
         let earlier = self.engine.generation();
         self.engine.swap(generation.clone());
@@ -338,7 +339,7 @@ impl Reloader {
         let reason = format!("reload rejected, generation {number} keeps running: {headline}");
         let advice = "correct the file; `engine check` shows every mistake at its place";
         self.config_health().clear_all();
-        self.config_health().report(Problem::degraded(REJECTED, reason).advise(advice));
+        self.config_health().report(HealthProblem::degraded(REJECTED, reason).advise(advice));
         self.record(&generation, "refused", String::new(), Some(findings)).await;
     }
 
@@ -373,7 +374,7 @@ async fn open(
     tag: GenerationTag,
     context: &OpenContext,
     earlier: Option<&Generation>,
-) -> Result<Opened, Fault> {
+) -> Result<OpenedParts, Fault> {
     let opening = run::open(plan, tag, context, earlier);
     within(&*context.env.clock, OPEN_MAX, opening).await.unwrap_or_else(|| {
         let shown = kernel::time::write_duration(OPEN_MAX);
@@ -397,15 +398,15 @@ async fn bind(
     ports.bind(listen).await
 }
 
-fn site_of(app: &App, context: &OpenContext) -> Arc<Site> {
+fn site_of(app: &App, context: &OpenContext) -> Arc<ServerContext> {
     let (state, clock) = (app.state.clone(), context.env.clock.clone());
-    Arc::new(Site::new(app.service(), state, Limits::default(), clock))
+    Arc::new(ServerContext::new(app.service(), state, ServerLimits::default(), clock))
 }
 
 /// The store's retention as the plan has it.
-pub fn policy(plan: &Plan) -> Policy {
+pub fn policy(plan: &Plan) -> RetentionPolicy {
     let base = plan.store.as_ref().map(|it| it.1.policy.clone()).unwrap_or_default();
-    Policy {
+    RetentionPolicy {
         dead_keep: plan.dead_letter.keep,
         dead_max: plan.dead_letter.entries_max,
         outbox: plan.outbox(),

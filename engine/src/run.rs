@@ -23,17 +23,17 @@ pub mod target;
 pub mod target_pace;
 pub mod task;
 
-pub use open::{GenerationTag, OpenContext, Opened, OpenedSource, Outside, open};
+pub use open::{GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open};
 pub use target::Target;
 
-use cache::Cache;
+use cache::AnswerCache;
 use compiler::plan::Plan;
 use kernel::health::PartHealth;
 use kernel::time::Timestamp;
 use keys::KeyMemory;
 use limits::CallLimits;
 use smol::lock::Semaphore;
-use stages::contract::{Enricher, Route};
+use stages::contract::{Enricher, HttpRoute};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub struct Generation {
     /// What delivers to the outside, by name.
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
     /// Sources that the HTTP server serves: index of the source, and its route.
-    pub routes: Vec<(usize, Route)>,
+    pub routes: Vec<(usize, HttpRoute)>,
 }
 
 /// An enrichment, opened.
@@ -68,7 +68,7 @@ pub struct OpenStage {
     /// Whether and how often it may be called.
     pub limits: CallLimits,
     /// Answers that are kept.
-    pub cache: Option<Arc<Cache>>,
+    pub cache: Option<Arc<AnswerCache>>,
     /// Where it says what does not work.
     pub health: PartHealth,
 }

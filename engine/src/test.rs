@@ -21,5 +21,5 @@ mod variables;
 pub use coverage::Coverage;
 pub use load::{Suite, load, of};
 pub use report::{Ran, Report, run_all};
-pub use run::{Failed, Verdict, run};
+pub use run::{Failed, TestVerdict, run};
 pub use variables::Variables;

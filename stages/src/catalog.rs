@@ -2,24 +2,24 @@
 
 use crate::contract::{
     Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
-    Services, Shape, SinkKind, SourceKind,
+    Services, SinkKind, SinkRole, SourceKind,
 };
 use kernel::env::Pending;
 use kernel::fault::Fault;
-use language::expr::Known;
+use language::expr::TypeEnv;
 use language::spanned::Spanned;
-use language::{Context, Fields, KindRow, Kinds, Needed, Role};
+use language::{Context, Fields, KindRow, Kinds, Needed, NodeRole};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-type Read<T> = fn(&Fields<'_>, &mut Context<'_>) -> Option<Arc<T>>;
+type ReadFn<T> = fn(&Fields<'_>, &mut Context<'_>) -> Option<Arc<T>>;
 
 struct Entry<T: ?Sized> {
     row: KindRow,
-    read: Read<T>,
+    read: ReadFn<T>,
 }
 
 /// Every kind there is, by role and word.
@@ -32,7 +32,7 @@ pub struct Catalog {
 }
 
 /// What the settings of any kind can do, whatever the kind.
-pub trait Spec: Debug + Send + Sync + 'static {
+pub trait StageSettings: Debug + Send + Sync + 'static {
     /// The kind's word.
     fn word(&self) -> &'static str;
     /// What it needs for itself.
@@ -41,12 +41,12 @@ pub trait Spec: Debug + Send + Sync + 'static {
     fn needed(&self) -> Vec<Needed>;
     /// Whether another stage of the same role has the same kind and equal settings.
     fn same(&self, other: &dyn Any) -> bool;
-    /// For [`Spec::same`].
+    /// For [`StageSettings::same`].
     fn as_any(&self) -> &dyn Any;
 }
 
 /// The settings of a source.
-pub trait SourceSpec: Spec {
+pub trait SourceSpec: StageSettings {
     /// See [`SourceKind::ends`].
     fn ends(&self) -> bool;
     /// See [`SourceKind::IS_DEMO`].
@@ -60,11 +60,11 @@ pub trait SourceSpec: Spec {
 }
 
 /// The settings of an enrichment.
-pub trait EnrichSpec: Spec {
+pub trait EnrichSpec: StageSettings {
     /// See [`EnrichKind::IS_REMOTE`].
     fn is_remote(&self) -> bool;
     /// See [`EnrichKind::adds`].
-    fn adds(&self, known: &Known) -> Adds;
+    fn adds(&self, known: &TypeEnv) -> Adds;
     /// See [`EnrichKind::decides`].
     fn decides(&self) -> bool;
     /// See [`EnrichKind::open`].
@@ -72,15 +72,15 @@ pub trait EnrichSpec: Spec {
 }
 
 /// The settings of a sink.
-pub trait SinkSpec: Spec {
+pub trait SinkSpec: StageSettings {
     /// See [`SinkKind::shape`].
-    fn shape(&self) -> Shape;
+    fn shape(&self) -> SinkRole;
     /// See [`SinkKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynDeliver>, Fault>>;
 }
 
 /// The settings of a notifier.
-pub trait NotifySpec: Spec {
+pub trait NotifySpec: StageSettings {
     /// See [`NotifyKind::is_remote`].
     fn is_remote(&self) -> bool;
     /// See [`NotifyKind::sends_event`].
@@ -90,25 +90,25 @@ pub trait NotifySpec: Spec {
 }
 
 /// Settings together with the kind that they belong to.
-struct Bound<K: Kind> {
+struct KindSettings<K: Kind> {
     settings: K::Settings,
     kind: PhantomData<fn() -> K>,
 }
 
-impl<K: Kind> Bound<K> {
+impl<K: Kind> KindSettings<K> {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
         let settings = K::read(fields, context)?;
-        Some(Bound { settings, kind: PhantomData })
+        Some(KindSettings { settings, kind: PhantomData })
     }
 }
 
-impl<K: Kind> Debug for Bound<K> {
+impl<K: Kind> Debug for KindSettings<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple(K::WORD).field(&self.settings).finish()
     }
 }
 
-impl<K: Kind> Spec for Bound<K> {
+impl<K: Kind> StageSettings for KindSettings<K> {
     fn word(&self) -> &'static str {
         K::WORD
     }
@@ -130,7 +130,7 @@ impl<K: Kind> Spec for Bound<K> {
     }
 }
 
-impl<K: SourceKind> SourceSpec for Bound<K> {
+impl<K: SourceKind> SourceSpec for KindSettings<K> {
     fn ends(&self) -> bool {
         K::ends(&self.settings)
     }
@@ -152,12 +152,12 @@ impl<K: SourceKind> SourceSpec for Bound<K> {
     }
 }
 
-impl<K: EnrichKind> EnrichSpec for Bound<K> {
+impl<K: EnrichKind> EnrichSpec for KindSettings<K> {
     fn is_remote(&self) -> bool {
         K::IS_REMOTE
     }
 
-    fn adds(&self, known: &Known) -> Adds {
+    fn adds(&self, known: &TypeEnv) -> Adds {
         K::adds(&self.settings, known)
     }
 
@@ -170,8 +170,8 @@ impl<K: EnrichKind> EnrichSpec for Bound<K> {
     }
 }
 
-impl<K: SinkKind> SinkSpec for Bound<K> {
-    fn shape(&self) -> Shape {
+impl<K: SinkKind> SinkSpec for KindSettings<K> {
+    fn shape(&self) -> SinkRole {
         K::shape(&self.settings)
     }
 
@@ -180,7 +180,7 @@ impl<K: SinkKind> SinkSpec for Bound<K> {
     }
 }
 
-impl<K: NotifyKind> NotifySpec for Bound<K> {
+impl<K: NotifyKind> NotifySpec for KindSettings<K> {
     fn is_remote(&self) -> bool {
         K::is_remote(&self.settings)
     }
@@ -198,7 +198,7 @@ fn row<K: Kind>() -> KindRow {
     KindRow { word: K::WORD, summary: K::SUMMARY, nodes: K::NODES }
 }
 
-fn add<T: ?Sized>(entries: &mut BTreeMap<&'static str, Entry<T>>, row: KindRow, read: Read<T>) {
+fn add<T: ?Sized>(entries: &mut BTreeMap<&'static str, Entry<T>>, row: KindRow, read: ReadFn<T>) {
     let earlier = entries.insert(row.word, Entry { row, read });
     assert!(earlier.is_none(), "two kinds of one role have the word `{}`", row.word);
 }
@@ -216,7 +216,7 @@ impl Catalog {
     #[must_use]
     pub fn source<K: SourceKind>(mut self) -> Self {
         add(&mut self.sources, row::<K>(), |fields, context| {
-            Some(Arc::new(Bound::<K>::read(fields, context)?))
+            Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
     }
@@ -225,7 +225,7 @@ impl Catalog {
     #[must_use]
     pub fn enrich<K: EnrichKind>(mut self) -> Self {
         add(&mut self.enrichments, row::<K>(), |fields, context| {
-            Some(Arc::new(Bound::<K>::read(fields, context)?))
+            Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
     }
@@ -234,7 +234,7 @@ impl Catalog {
     #[must_use]
     pub fn sink<K: SinkKind>(mut self) -> Self {
         add(&mut self.sinks, row::<K>(), |fields, context| {
-            Some(Arc::new(Bound::<K>::read(fields, context)?))
+            Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
     }
@@ -243,7 +243,7 @@ impl Catalog {
     #[must_use]
     pub fn notify<K: NotifyKind>(mut self) -> Self {
         add(&mut self.notifiers, row::<K>(), |fields, context| {
-            Some(Arc::new(Bound::<K>::read(fields, context)?))
+            Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
     }
@@ -290,12 +290,12 @@ impl Catalog {
 }
 
 impl Kinds for Catalog {
-    fn kinds(&self, role: Role) -> Vec<KindRow> {
+    fn kinds(&self, role: NodeRole) -> Vec<KindRow> {
         match role {
-            Role::Source => self.sources.values().map(|it| it.row).collect(),
-            Role::Enrich => self.enrichments.values().map(|it| it.row).collect(),
-            Role::Sink => self.sinks.values().map(|it| it.row).collect(),
-            Role::Notify => self.notifiers.values().map(|it| it.row).collect(),
+            NodeRole::Source => self.sources.values().map(|it| it.row).collect(),
+            NodeRole::Enrich => self.enrichments.values().map(|it| it.row).collect(),
+            NodeRole::Sink => self.sinks.values().map(|it| it.row).collect(),
+            NodeRole::Notify => self.notifiers.values().map(|it| it.row).collect(),
         }
     }
 }

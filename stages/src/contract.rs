@@ -11,9 +11,9 @@ use kernel::event::Event;
 use kernel::event::Globals;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
-use language::expr::{self, Known};
+use language::expr::{self, TypeEnv};
 use language::spanned::Spanned;
-use language::{Context, Environment, Fields, Needed, Node};
+use language::{Context, Environment, Fields, Needed, NodeRow};
 use serde_json::Value;
 use std::fmt::{self, Debug};
 use std::future::Future;
@@ -62,7 +62,7 @@ pub trait Kind: Send + Sync + 'static {
     /// What it does, one line.
     const SUMMARY: &'static str;
     /// The children of its own.
-    const NODES: &'static [&'static [Node]];
+    const NODES: &'static [&'static [NodeRow]];
     /// What the file says, read. Equal settings mean an equal stage, so a reload keeps it.
     type Settings: Debug + Clone + PartialEq + Send + Sync + 'static;
 
@@ -84,7 +84,7 @@ pub trait Kind: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct Brings {
     /// What its messages may be.
-    pub message: expr::Shape,
+    pub message: expr::ValueType,
     /// The type that they have when `map` gives none.
     pub kind: Option<Arc<str>>,
 }
@@ -93,7 +93,7 @@ pub struct Brings {
 pub trait SourceKind: Kind {
     /// What its messages are known to be; whatever a `schema` says besides.
     fn brings(_settings: &Self::Settings) -> Brings {
-        Brings { message: expr::Shape::any(), kind: None }
+        Brings { message: expr::ValueType::any(), kind: None }
     }
     /// Whether it ends by itself, so that `--once` may start it.
     fn ends(settings: &Self::Settings) -> bool;
@@ -101,7 +101,7 @@ pub trait SourceKind: Kind {
     const IS_DEMO: bool = false;
     /// Whether the engine's HTTP server serves it.
     const IS_SERVED: bool = false;
-    /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
+    /// Opens it: an [`OpenSource::HttpRoute`] exactly when `IS_SERVED`. A fault here rejects the start
     /// or the reload, so what can be known to fail should fail here.
     fn open(
         settings: Self::Settings,
@@ -112,7 +112,7 @@ pub trait SourceKind: Kind {
 /// A source, opened.
 pub enum OpenSource {
     /// The engine's HTTP server serves it.
-    Route(Route),
+    Route(HttpRoute),
     /// It runs by itself.
     Task(Box<dyn DynSource>),
 }
@@ -143,7 +143,7 @@ impl BodyForm {
 
 /// What the HTTP server must know of a source that it serves.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Route {
+pub struct HttpRoute {
     /// The path, exact.
     pub path: String,
     /// The methods taken.
@@ -160,10 +160,10 @@ pub struct Route {
     pub body_max: Option<u64>,
 }
 
-impl Route {
+impl HttpRoute {
     /// A path that takes POST of the usual bodies from whom the server trusts.
     pub fn at(path: impl Into<String>) -> Self {
-        Route {
+        HttpRoute {
             path: path.into(),
             methods: vec!["POST".to_owned()],
             accepts: BodyForm::USUAL.to_vec(),
@@ -261,17 +261,17 @@ pub trait Emit: Send + Sync {
 #[derive(Debug, Clone)]
 pub enum Adds {
     /// Something of this shape at the stage's `into`.
-    Value(expr::Shape),
+    Value(expr::ValueType),
     /// Something at these paths below `enrich`.
-    At(Vec<(Arc<[String]>, expr::Shape)>),
+    At(Vec<(Arc<[String]>, expr::ValueType)>),
 }
 
 /// A kind of enrichment.
 pub trait EnrichKind: Kind {
     /// What it adds for what is known at its place. Never narrower than the truth: where the kind
-    /// cannot know, [`Shape::any`](expr::Shape::any).
-    fn adds(_settings: &Self::Settings, _known: &Known) -> Adds {
-        Adds::Value(expr::Shape::any())
+    /// cannot know, [`SinkRole::any`](expr::Shape::any).
+    fn adds(_settings: &Self::Settings, _known: &TypeEnv) -> Adds {
+        Adds::Value(expr::ValueType::any())
     }
     /// Whether it may let an event go or set it aside, so that it is of use even where nothing
     /// reads what it adds.
@@ -363,8 +363,8 @@ impl<T: Remote> DynRemote for T {
 /// A kind of sink.
 pub trait SinkKind: Kind {
     /// What the engine has to do with such a sink.
-    fn shape(settings: &Self::Settings) -> Shape;
-    /// Opens a [`Shape::Outside`]; the engine never calls it for the others.
+    fn shape(settings: &Self::Settings) -> SinkRole;
+    /// Opens a [`SinkRole::Outside`]; the engine never calls it for the others.
     fn open(
         settings: Self::Settings,
         services: Services,
@@ -373,7 +373,7 @@ pub trait SinkKind: Kind {
 
 /// What the engine has to do with a sink.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shape {
+pub enum SinkRole {
     /// It is a store; the first of the file is the pipeline's own.
     Store(StoreShape),
     /// A live stream over HTTP, fed by the hub.
@@ -394,7 +394,7 @@ pub struct StoreShape {
     /// How hard a commit is.
     pub synchronous: store::Synchronous,
     /// Retention.
-    pub policy: store::Policy,
+    pub policy: store::RetentionPolicy,
     /// Whether it keeps messages as they were received, also where `map` takes a part of them.
     pub keeps_raw: bool,
 }

@@ -7,20 +7,22 @@ mod set;
 
 use crate::catalog::Catalog;
 use language::expr::Roots;
-use language::{Arg, Node, Prop, Type};
+use language::{Arg, NodeRow, Prop, ValueKind};
 use std::time::Duration;
 
-const AGE: Type = Type::Duration(Duration::from_millis(10), Duration::from_secs(30 * 86_400));
+const AGE: ValueKind =
+    ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(30 * 86_400));
 
 /// For kinds whose answers may be kept; the engine keeps them.
-const CACHE: &[Node] = &[Node::new("cache", "keeps answers and asks no more while they are fresh")
-    .args(&[Arg::one("duration", AGE)])
-    .props(&[
-        Prop::new("key", Type::Expr(Roots::EVENT)),
-        Prop::new("stale-if-error", AGE),
-        Prop::new("max", Type::Int(1, 1_000_000)),
-    ])
-    .default("off; the key is the request, max=1000")];
+const CACHE: &[NodeRow] =
+    &[NodeRow::new("cache", "keeps answers and asks no more while they are fresh")
+        .args(&[Arg::one("duration", AGE)])
+        .props(&[
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("stale-if-error", AGE),
+            Prop::new("max", ValueKind::Int(1, 1_000_000)),
+        ])
+        .default("off; the key is the request, max=1000")];
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog

@@ -2,7 +2,7 @@
 
 use compiler::grammar;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
-use language::{Arity, Kinds, Node, Role, Type, value_text_span};
+use language::{Arity, Kinds, NodeRole, NodeRow, ValueKind, value_text_span};
 use stages::catalog::Catalog;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use std::ops::Range;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Sort {
     /// The name of a node.
-    Node,
+    NodeRow,
     /// The name of a property.
     Property,
     /// `(env)`, `(param)`.
@@ -52,7 +52,7 @@ pub(super) struct Word {
 
 /// Every name of a node and a property of the table, with its place.
 pub(super) fn all(catalog: &Catalog) -> Vec<String> {
-    fn within(place: &str, rows: &[Node], all: &mut Vec<String>) {
+    fn within(place: &str, rows: &[NodeRow], all: &mut Vec<String>) {
         for row in rows {
             let place = format!("{place} {}", row.name).trim().to_owned();
             all.extend(row.props.iter().map(|it| format!("{place} {}", it.name)));
@@ -62,7 +62,7 @@ pub(super) fn all(catalog: &Catalog) -> Vec<String> {
     }
     let mut all = Vec::new();
     within("", grammar::TOP, &mut all);
-    for role in Role::ALL {
+    for role in NodeRole::ALL {
         for kind in catalog.kinds(role) {
             let place = format!("{} {}", role.word(), kind.word);
             kind.nodes.iter().for_each(|it| within(&place, it, &mut all));
@@ -112,7 +112,7 @@ pub(super) fn of(text: &str, catalog: &Catalog) -> Vec<Word> {
     walk.words
 }
 
-type Groups = [(String, &'static [Node])];
+type Groups = [(String, &'static [NodeRow])];
 
 struct Walk<'a> {
     text: &'a str,
@@ -142,15 +142,15 @@ impl Walk<'_> {
             let place = format!("{place} {name}").trim().to_owned();
             let span = node.name().span();
             let span = span.offset()..span.offset() + span.len();
-            self.add(span, Sort::Node, &place, all.clone());
+            self.add(span, Sort::NodeRow, &place, all.clone());
             self.node(node, row, &place);
         }
     }
 
-    fn node(&mut self, node: &KdlNode, row: &'static Node, place: &str) {
+    fn node(&mut self, node: &KdlNode, row: &'static NodeRow, place: &str) {
         let is_top = !place.contains(' ');
-        let role = Role::ALL.into_iter().find(|it| is_top && it.word() == row.name);
-        let mut groups: Vec<(String, &'static [Node])> =
+        let role = NodeRole::ALL.into_iter().find(|it| is_top && it.word() == row.name);
+        let mut groups: Vec<(String, &'static [NodeRow])> =
             row.children.iter().map(|it| (place.to_owned(), *it)).collect();
         let props: Vec<String> = row.props.iter().map(|it| it.name.to_owned()).collect();
         let mut index = 0;
@@ -167,7 +167,7 @@ impl Walk<'_> {
                     }
                     None if matches!(name.value(), "default" | "optional") => {
                         self.add(span, Sort::Property, &own, Vec::new());
-                        self.value(entry, Type::Any, &own);
+                        self.value(entry, ValueKind::Any, &own);
                     }
                     None => {}
                 }
@@ -187,7 +187,7 @@ impl Walk<'_> {
                     let words = kinds.iter().map(|it| it.word.to_owned()).collect();
                     self.add(value_span(entry), Sort::Kind, &own, words);
                 }
-                _ if matches!(arg.ty, Type::Ident) => {
+                _ if matches!(arg.ty, ValueKind::Ident) => {
                     let span = value_span(entry);
                     self.names.push((span.clone(), self.text[span].to_owned()));
                 }
@@ -210,7 +210,7 @@ impl Walk<'_> {
         }
     }
 
-    fn value(&mut self, entry: &KdlEntry, ty: Type, place: &str) {
+    fn value(&mut self, entry: &KdlEntry, ty: ValueKind, place: &str) {
         if matches!(entry.value(), KdlValue::Bool(_)) {
             // The sign before it stays.
             let span = value_span(entry);
@@ -220,24 +220,24 @@ impl Walk<'_> {
         let Some(text) = entry.value().as_string().filter(|_| entry.ty().is_none()) else { return };
         let part = |span: Range<usize>| value_text_span(entry, span);
         match ty {
-            Type::Word(words) => {
+            ValueKind::Word(words) => {
                 let known = words.iter().map(|it| (*it).to_owned()).collect();
                 self.add(part(0..text.len()), Sort::Choice, place, known);
             }
-            Type::Words(words) => {
+            ValueKind::Words(words) => {
                 for word in text.split_whitespace() {
                     let start = word.as_ptr() as usize - text.as_ptr() as usize;
                     let known = words.iter().map(|it| (*it).to_owned()).collect();
                     self.add(part(start..start + word.len()), Sort::Choice, place, known);
                 }
             }
-            Type::Ref => self.add(part(0..text.len()), Sort::Reference, place, Vec::new()),
-            Type::Expr(_) => {
+            ValueKind::Ref => self.add(part(0..text.len()), Sort::Reference, place, Vec::new()),
+            ValueKind::Expr(_) => {
                 for (span, sort) in expression(text, 0, false) {
                     self.add(part(span), sort, place, known_names(sort));
                 }
             }
-            Type::Template(_) => {
+            ValueKind::Template(_) => {
                 let mut at = 0;
                 while let Some(start) = text[at..].find("{{").map(|it| at + it + 2) {
                     let end = text[start..].find("}}").map_or(text.len(), |it| start + it);

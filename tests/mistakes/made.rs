@@ -2,7 +2,7 @@
 
 use compiler::grammar::TOP;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
-use language::{Arity, Kinds, Node, Role, Type, nearest};
+use language::{Arity, Kinds, NodeRole, NodeRow, ValueKind, nearest};
 use stages::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -153,7 +153,7 @@ impl Maker<'_> {
         self.made.entry(sort).or_default().push(mistake);
     }
 
-    fn node(&mut self, node: &KdlNode, groups: &[&'static [Node]], above: Option<&KdlNode>) {
+    fn node(&mut self, node: &KdlNode, groups: &[&'static [NodeRow]], above: Option<&KdlNode>) {
         let name = range(node.name().span());
         let rows = || groups.iter().flat_map(|it| it.iter());
         let Some(row) = rows().find(|it| it.name == node.name().value()) else { return };
@@ -162,8 +162,8 @@ impl Maker<'_> {
             self.make("a name of a node with a slip", name.clone(), name.clone(), it);
         }
         self.make("a colon behind a name", name.clone(), name.end..name.end, ":");
-        let mut inside: Vec<&'static [Node]> = row.children.to_vec();
-        let role = Role::ALL.into_iter().find(|it| above.is_none() && it.word() == row.name);
+        let mut inside: Vec<&'static [NodeRow]> = row.children.to_vec();
+        let role = NodeRole::ALL.into_iter().find(|it| above.is_none() && it.word() == row.name);
         if let Some(role) = role {
             inside.extend(self.role(node, role));
         }
@@ -208,7 +208,7 @@ impl Maker<'_> {
     }
 
     /// The nodes of the kind; its mistakes.
-    fn role(&mut self, node: &KdlNode, role: Role) -> Vec<&'static [Node]> {
+    fn role(&mut self, node: &KdlNode, role: NodeRole) -> Vec<&'static [NodeRow]> {
         let kinds = self.catalog.kinds(role);
         let [kind, name, ..] = node.entries() else { return Vec::new() };
         let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
@@ -226,7 +226,7 @@ impl Maker<'_> {
         kinds.iter().find(|it| it.word == word).map(|it| it.nodes.to_vec()).unwrap_or_default()
     }
 
-    fn property(&mut self, node: &KdlNode, entry: &KdlEntry, row: &Node, is_required: bool) {
+    fn property(&mut self, node: &KdlNode, entry: &KdlEntry, row: &NodeRow, is_required: bool) {
         let Some(name) = entry.name() else { return };
         let span = range(name.span());
         let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
@@ -246,7 +246,7 @@ impl Maker<'_> {
         self.make("a colon in a property", span.clone(), span.end..span.end + 1, ": ");
     }
 
-    fn arguments(&mut self, node: &KdlNode, row: &Node, given: &[&KdlEntry]) {
+    fn arguments(&mut self, node: &KdlNode, row: &NodeRow, given: &[&KdlEntry]) {
         let name = range(node.name().span());
         let Some(last) = given.last().map(|it| range(it.span())) else { return };
         let takes_more =
@@ -279,7 +279,7 @@ impl Maker<'_> {
         }
     }
 
-    fn whole(&mut self, node: &KdlNode, row: &Node, above: Option<&KdlNode>) {
+    fn whole(&mut self, node: &KdlNode, row: &NodeRow, above: Option<&KdlNode>) {
         let (name, whole) = (range(node.name().span()), range(node.span()));
         let written = self.text[whole.clone()].trim_end().to_owned();
         let end = whole.start + written.len();
@@ -331,7 +331,7 @@ impl Maker<'_> {
         }
     }
 
-    fn value(&mut self, entry: &KdlEntry, ty: Type, row: &Node) {
+    fn value(&mut self, entry: &KdlEntry, ty: ValueKind, row: &NodeRow) {
         if let Some(annotation) = entry.ty() {
             let span = range(annotation.span());
             if let Some(it) = slip(annotation.value(), &["env", "file", "param"]) {
@@ -348,24 +348,24 @@ impl Maker<'_> {
         let inner = written.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
         let inner = inner.filter(|it| !it.contains(['\n', '"', '\\']) && !it.is_empty());
         match (ty, entry.value()) {
-            (Type::Word(words), KdlValue::String(word)) => {
+            (ValueKind::Word(words), KdlValue::String(word)) => {
                 if let Some(it) = slip(word, words) {
                     self.make("a word with a slip", span.clone(), span.clone(), it);
                 }
                 let upper = word.to_uppercase();
                 self.make("a word in capitals", span.clone(), span.clone(), upper);
             }
-            (Type::Zone, KdlValue::String(word)) => {
+            (ValueKind::Zone, KdlValue::String(word)) => {
                 let other = word.replace("Berlin", "Berlni");
                 self.make("a zone with a slip", span.clone(), span.clone(), format!("\"{other}\""));
             }
-            (Type::Bool, KdlValue::Bool(it)) => {
+            (ValueKind::Bool, KdlValue::Bool(it)) => {
                 self.make("a bare true or false", span.clone(), span.clone(), it.to_string());
             }
-            (Type::Ref, KdlValue::String(word)) => {
+            (ValueKind::Ref, KdlValue::String(word)) => {
                 self.make("an unknown name", span.clone(), span.clone(), format!("{word}-x"));
             }
-            (Type::Int(least, _), KdlValue::Integer(it)) => {
+            (ValueKind::Int(least, _), KdlValue::Integer(it)) => {
                 self.make("a number in quotes", span.clone(), span.clone(), format!("\"{it}\""));
                 self.make("a word for a number", span.clone(), span.clone(), "many");
                 if 0 <= least {
@@ -397,11 +397,14 @@ impl Maker<'_> {
         &mut self,
         span: &Range<usize>,
         value: &KdlValue,
-        (ty, row): (Type, &Node),
+        (ty, row): (ValueKind, &NodeRow),
         is_plain: bool,
     ) {
         match (ty, value) {
-            (Type::Duration(..) | Type::Bytes(..) | Type::Rate, KdlValue::String(it)) => {
+            (
+                ValueKind::Duration(..) | ValueKind::Bytes(..) | ValueKind::Rate,
+                KdlValue::String(it),
+            ) => {
                 self.make(
                     "a number with a unit and no quotes",
                     span.clone(),
@@ -411,7 +414,7 @@ impl Maker<'_> {
                 self.make("an unknown unit", span.clone(), span.clone(), "\"5 parsecs\"");
                 let digits: String = it.chars().take_while(char::is_ascii_digit).collect();
                 self.make("a number without a unit", span.clone(), span.clone(), digits.clone());
-                if matches!(ty, Type::Duration(..)) {
+                if matches!(ty, ValueKind::Duration(..)) {
                     self.make(
                         "an ambiguous unit",
                         span.clone(),
@@ -426,9 +429,11 @@ impl Maker<'_> {
                     }
                 }
             }
-            (Type::Expr(_), KdlValue::String(it)) if is_plain => self.expression(span, it),
-            (Type::Template(_), KdlValue::String(it)) if is_plain => self.template(span, it),
-            (Type::Path | Type::Url | Type::Socket, KdlValue::String(it)) if is_plain => {
+            (ValueKind::Expr(_), KdlValue::String(it)) if is_plain => self.expression(span, it),
+            (ValueKind::Template(_), KdlValue::String(it)) if is_plain => self.template(span, it),
+            (ValueKind::Path | ValueKind::Url | ValueKind::Socket, KdlValue::String(it))
+                if is_plain =>
+            {
                 if let Some(name) = it.strip_suffix(".json") {
                     self.make(
                         "a file that is not there",
@@ -550,15 +555,17 @@ impl Maker<'_> {
     }
 }
 
-fn rows_of(groups: &[&'static [Node]], name: &str) -> Option<&'static Node> {
+fn rows_of(groups: &[&'static [NodeRow]], name: &str) -> Option<&'static NodeRow> {
     groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
 }
 
 fn is_role(node: &KdlNode) -> bool {
-    Role::ALL.iter().any(|it| it.word() == node.name().value())
+    NodeRole::ALL.iter().any(|it| it.word() == node.name().value())
 }
 
 /// What stands behind a text would be more of it.
-fn last_is_text(row: &Node) -> bool {
-    row.args.last().is_some_and(|it| matches!(it.ty, Type::Text | Type::Template(_) | Type::Any))
+fn last_is_text(row: &NodeRow) -> bool {
+    row.args.last().is_some_and(|it| {
+        matches!(it.ty, ValueKind::Text | ValueKind::Template(_) | ValueKind::Any)
+    })
 }

@@ -2,13 +2,13 @@
 //! how to answer. Everything that happens is noted with the time since the start.
 
 use super::Bare;
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::load;
 use compiler::plan::RunMode;
-use engine::engine::{Answer, Arrival, Engine, Outbox, Unavailable};
+use engine::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use engine::http::app::Hubs;
 use engine::http::ports::{Port, Ports, Serving};
-use engine::http::{Content, Head, Hosts, Limits, Request, Site};
+use engine::http::{BodyContent, Head, Hosts, Request, ServerContext, ServerLimits};
 use engine::reload::{self, EngineParts, PipelineFile, Reloader};
 use engine::run::OpenContext;
 use engine::simulate::Simulation;
@@ -180,7 +180,11 @@ impl Port for NotedPort {
         self.1
     }
 
-    fn serve(self: Box<Self>, _: Arc<Executor<'static>>, _: Arc<Site>) -> Box<dyn Serving> {
+    fn serve(
+        self: Box<Self>,
+        _: Arc<Executor<'static>>,
+        _: Arc<ServerContext>,
+    ) -> Box<dyn Serving> {
         self.0.journal.note(&*self.0.clock, &format!("{} served", self.1));
         self
     }
@@ -253,7 +257,7 @@ impl World {
         let ports = Arc::new(NotedPorts { clock: clock.clone(), journal: journal.clone(), taken });
         let path = folder.path().join("pipeline.kdl");
         std::fs::write(&path, text).expect("it writes");
-        let place = Place::of(&path, None, None);
+        let place = PipelinePath::of(&path, None, None);
         let (catalog, mode) = (Arc::new(Catalog::built_in()), RunMode::default());
         let loaded = load::load(&place, &[], &catalog, &Bare, mode).expect("it reads");
         let plan = loaded.plan.ok_or_else(|| compiler::report::headline(&loaded.diagnostics))?;
@@ -345,9 +349,10 @@ impl World {
 
     /// One message to a source; how it is answered, in a word.
     pub(crate) fn post(&self, source: &str, body: &str) -> String {
-        let arrival = Arrival { bytes: body.as_bytes().into(), ..Arrival::default() };
+        let arrival =
+            ReceivedMessage { bytes: body.as_bytes().into(), ..ReceivedMessage::default() };
         let (engine, source) = (self.engine.clone(), source.to_owned());
-        let answers: Option<Result<Vec<Answer>, Unavailable>> =
+        let answers: Option<Result<Vec<IngestResult>, Overloaded>> =
             self.simulation.complete(async move {
                 engine.ingest(&source, vec![arrival], Vec::new(), false).await
             });
@@ -377,14 +382,16 @@ impl World {
             size => format!("\r\nContent-Length: {size}"),
         };
         let head = format!("{head}\r\n{fields}{size}\r\n\r\n");
-        let head = Head::parse(head.as_bytes(), &Limits::default(), &Hosts::default(), None);
+        let head = Head::parse(head.as_bytes(), &ServerLimits::default(), &Hosts::default(), None);
         let (head, mut body) = (head.expect("a head of ours"), body.as_bytes().to_vec());
         let running = self.running.clone();
         async move {
             let service = running.lock().await.app().service();
             let reply = service.respond(&mut Request::unconnected(head, &mut body)).await;
             let status = reply.status();
-            let Content::Full(bytes) = reply.into_content() else { return (status, Value::Null) };
+            let BodyContent::Full(bytes) = reply.into_content() else {
+                return (status, Value::Null);
+            };
             (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
         }
     }
@@ -404,7 +411,7 @@ impl World {
     ) -> impl Future<Output = ()> + Send + 'static {
         let id = last_id.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{id}\r\n");
-        let head = Head::parse(head.as_bytes(), &Limits::default(), &Hosts::default(), None);
+        let head = Head::parse(head.as_bytes(), &ServerLimits::default(), &Hosts::default(), None);
         let head = head.expect("a head of ours");
         let (running, journal) = (self.running.clone(), self.journal.clone());
         let (clock, name) = (self.simulation.env.clock.clone(), name.to_owned());
@@ -413,7 +420,7 @@ impl World {
             let mut body = Vec::new();
             let reply = service.respond(&mut Request::unconnected(head, &mut body)).await;
             let status = reply.status();
-            let Content::Stream(mut feed) = reply.into_content() else {
+            let BodyContent::Stream(mut feed) = reply.into_content() else {
                 return journal.note(&*clock, &format!("{name} is answered {status}"));
             };
             let mut has_more = true;
@@ -494,7 +501,7 @@ impl World {
 /// A store in memory under the name `db`.
 pub(crate) fn settings() -> Settings {
     Settings {
-        place: store::Place::Memory,
+        place: store::StoreLocation::Memory,
         synchronous: Synchronous::Full,
         batch: 64,
         linger: Duration::ZERO,

@@ -40,7 +40,7 @@ pub enum Act {
     /// Answers for the outside from here on.
     Mock(Mock),
     /// Messages arrive, one after the other.
-    Give(Vec<Given>),
+    Give(Vec<TestInput>),
     /// Time passes.
     Advance(Duration),
     /// Something must have come out.
@@ -80,20 +80,20 @@ pub enum MockAnswer {
 
 /// A message that arrives.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub struct TestInput {
     /// The source node.
     pub source: Arc<str>,
     /// The type, whatever `map` says.
     pub kind: Option<String>,
     /// What is given.
-    pub content: Content,
+    pub content: InputContent,
     /// Headers of the request, names in lower case.
     pub headers: Vec<(String, String)>,
 }
 
 /// What is given.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum InputContent {
     /// The message as received: it passes the source's schema and map.
     Message(Arc<[u8]>),
     /// The event's data, behind a map that takes it out of the message: JSON text.

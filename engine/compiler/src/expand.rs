@@ -7,12 +7,12 @@ mod failure;
 mod shown;
 
 use crate::grammar;
-use crate::load::Read;
+use crate::load::LoadedFile;
 use crate::plan::Outline;
-use crate::plan::Role as Failing;
+use crate::plan::PolicyRole;
 use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
 use language::diagnostic::{is_secret_name, without_secrets};
-use language::{Kinds, Node, Role, Type};
+use language::{Kinds, NodeRole, NodeRow, ValueKind};
 use serde_json::Value;
 use shown::Shown;
 use stages::catalog::Catalog;
@@ -66,8 +66,8 @@ impl Expanded {
 }
 
 /// Expands a file that was checked.
-pub fn expand(read: &Read, catalog: &Catalog) -> Expanded {
-    let walk = Walk { read, catalog };
+pub fn expand(read: &LoadedFile, catalog: &Catalog) -> Expanded {
+    let walk = Expander { read, catalog };
     let nodes = read.document.nodes().iter();
     // Their work is done: what they said stands where it takes effect.
     let is_done =
@@ -76,21 +76,21 @@ pub fn expand(read: &Read, catalog: &Catalog) -> Expanded {
     Expanded(shown.collect())
 }
 
-struct Walk<'a> {
-    read: &'a Read,
+struct Expander<'a> {
+    read: &'a LoadedFile,
     catalog: &'a Catalog,
 }
 
-type Groups = Vec<&'static [Node]>;
+type Groups = Vec<&'static [NodeRow]>;
 
-impl Walk<'_> {
+impl Expander<'_> {
     fn top(&self, node: &KdlNode) -> Shown {
         let name = node.name().value();
         let row = grammar::TOP.iter().find(|it| it.name == name);
         let mut groups: Groups = row.map(|it| it.children.to_vec()).unwrap_or_default();
         let texts: Vec<&str> =
             node.entries().iter().filter_map(|it| it.value().as_string()).collect();
-        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == name) {
+        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == name) {
             let kinds = self.catalog.kinds(role);
             let kind = kinds.iter().find(|it| Some(&it.word) == texts.first());
             groups.extend(kind.map(|it| it.nodes.to_vec()).unwrap_or_default());
@@ -110,7 +110,7 @@ impl Walk<'_> {
         (!is_own).then(|| self.read.texts.line(at))
     }
 
-    fn node(&self, node: &KdlNode, row: Option<&Node>, groups: &Groups) -> Shown {
+    fn node(&self, node: &KdlNode, row: Option<&NodeRow>, groups: &Groups) -> Shown {
         let mut shown = Shown::new(node.name().value());
         let mut index = 0;
         for entry in node.entries() {
@@ -156,22 +156,23 @@ impl Walk<'_> {
     }
 }
 
-fn failing(role: &str) -> Option<Failing> {
+fn failing(role: &str) -> Option<PolicyRole> {
     Some(match role {
-        "enrich" => Failing::Enrich,
-        "sink" => Failing::Sink,
-        "notify" => Failing::Notify,
+        "enrich" => PolicyRole::Enrich,
+        "sink" => PolicyRole::Sink,
+        "notify" => PolicyRole::Notify,
         _ => return None,
     })
 }
 
 /// Whether a value is a secret: by its type, by its own name, or by the name before it.
-fn is_secret(node: &KdlNode, entry: &KdlEntry, ty: Option<Type>) -> bool {
-    if matches!(ty, Some(Type::Secret | Type::Topic)) {
+fn is_secret(node: &KdlNode, entry: &KdlEntry, ty: Option<ValueKind>) -> bool {
+    if matches!(ty, Some(ValueKind::Secret | ValueKind::Topic)) {
         return true;
     }
     if let Some(name) = entry.name() {
-        return is_secret_name(name.value()) && matches!(ty, Some(Type::Text | Type::Literal));
+        return is_secret_name(name.value())
+            && matches!(ty, Some(ValueKind::Text | ValueKind::Literal));
     }
     let before = node.entries().iter().take_while(|it| !std::ptr::eq(*it, entry));
     let title =
@@ -180,9 +181,9 @@ fn is_secret(node: &KdlNode, entry: &KdlEntry, ty: Option<Type>) -> bool {
 }
 
 /// A value as it is written, a literal secret masked, and what looks like one inside a text.
-fn value(entry: &KdlEntry, ty: Option<Type>, is_secret: bool) -> KdlEntry {
+fn value(entry: &KdlEntry, ty: Option<ValueKind>, is_secret: bool) -> KdlEntry {
     let is_literal = entry.ty().is_none();
-    let is_name = matches!(ty, Some(Type::Ident | Type::Ref | Type::Word(_)));
+    let is_name = matches!(ty, Some(ValueKind::Ident | ValueKind::Ref | ValueKind::Word(_)));
     let mut plain = match entry.value().as_string() {
         Some(_) if is_literal && is_secret => quoted(MASK),
         Some(text) if is_literal && !is_name => quoted(&without_secrets(text)),

@@ -8,7 +8,7 @@ pub use exposure::{FileExposure, file_exposure, report_exposure};
 
 use crate::document;
 use language::diagnostic::SourceText;
-use language::{Files, Unread};
+use language::{FileFault, Files};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -19,7 +19,7 @@ const SIZE_MAX: u64 = 10 << 20;
 
 /// Where a pipeline file lies and what it may open.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct PipelinePath {
     /// The pipeline file as the user wrote it.
     pub file: PathBuf,
     /// Its folder.
@@ -33,7 +33,7 @@ pub struct Place {
     pub instead: BTreeMap<PathBuf, String>,
 }
 
-impl Place {
+impl PipelinePath {
     /// The root is the folder that holds `pipelines/`, or the file's own folder.
     pub fn of(file: &Path, root: Option<&Path>, data: Option<&Path>) -> Self {
         let folder = match file.parent() {
@@ -47,7 +47,7 @@ impl Place {
         };
         let root = root.map_or(around, |it| it.canonicalize().unwrap_or_else(|_| it.to_owned()));
         let (file, data) = (file.to_owned(), data.map(Path::to_owned));
-        Place { file, folder, root, data, instead: BTreeMap::new() }
+        PipelinePath { file, folder, root, data, instead: BTreeMap::new() }
     }
 
     /// Where a path that the engine writes leads.
@@ -165,18 +165,18 @@ fn tidy(path: &Path) -> PathBuf {
 
 /// What was read so far, by path as written in the file.
 #[derive(Debug)]
-pub struct Opened {
-    place: Place,
+pub struct OpenedFiles {
+    place: PipelinePath,
     /// Every file that was asked for, also the missing ones.
     seen: BTreeMap<PathBuf, Option<Arc<SourceText>>>,
     /// Tables by their path in the file, with what is wrong with them.
     tables: BTreeMap<Arc<str>, Option<String>>,
 }
 
-impl Opened {
+impl OpenedFiles {
     /// Nothing read yet.
-    pub fn new(place: Place) -> Self {
-        Opened { place, seen: BTreeMap::new(), tables: BTreeMap::new() }
+    pub fn new(place: PipelinePath) -> Self {
+        OpenedFiles { place, seen: BTreeMap::new(), tables: BTreeMap::new() }
     }
 
     /// Every table that was asked for, with what is wrong with it.
@@ -189,14 +189,14 @@ impl Opened {
         self.seen
     }
 
-    fn open(&self, path: &Path) -> Result<Arc<SourceText>, Unread> {
+    fn open(&self, path: &Path) -> Result<Arc<SourceText>, FileFault> {
         let full = path.canonicalize().map_err(|it| in_words(&it))?;
         if !full.starts_with(&self.place.root) {
             // The name alone: a full path would say more of the machine than of the mistake.
             let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
             let root = root.to_string_lossy();
             let reason = format!("it lies outside `{root}/`, the root of this pipeline");
-            return Err(Unread { is_outside: true, reason });
+            return Err(FileFault { is_outside: true, reason });
         }
         let size = full.metadata().map_err(|it| in_words(&it))?.len();
         if SIZE_MAX < size {
@@ -214,11 +214,11 @@ impl Opened {
     }
 }
 
-fn unread(reason: impl Into<String>) -> Unread {
-    Unread { is_outside: false, reason: reason.into() }
+fn unread(reason: impl Into<String>) -> FileFault {
+    FileFault { is_outside: false, reason: reason.into() }
 }
 
-fn in_words(fault: &std::io::Error) -> Unread {
+fn in_words(fault: &std::io::Error) -> FileFault {
     match fault.kind() {
         std::io::ErrorKind::NotFound => unread("there is no such file"),
         std::io::ErrorKind::PermissionDenied => unread("reading it is not permitted"),
@@ -226,8 +226,8 @@ fn in_words(fault: &std::io::Error) -> Unread {
     }
 }
 
-impl Files for Opened {
-    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, Unread> {
+impl Files for OpenedFiles {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, FileFault> {
         let joined = tidy(&self.place.folder.join(path));
         let read = self.open(&joined);
         self.seen.insert(joined, read.as_ref().ok().cloned());
@@ -276,7 +276,7 @@ pub fn based(prefix: &str, path: &str) -> String {
 }
 
 impl Files for Based<'_> {
-    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, Unread> {
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, FileFault> {
         self.files.read(&based(self.prefix, path))
     }
 
@@ -299,7 +299,7 @@ mod tests {
 
     #[track_caller]
     fn check(data: Option<&str>, path: &str, expected: &str) {
-        let place = Place::of(Path::new("some/pipelines/a.kdl"), None, data.map(Path::new));
+        let place = PipelinePath::of(Path::new("some/pipelines/a.kdl"), None, data.map(Path::new));
         assert_eq!(place.written(path), Path::new(expected));
     }
 

@@ -68,7 +68,7 @@ impl Phase {
 
 /// Something that events come through.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct GraphNode {
     /// Where on the way.
     pub phase: Phase,
     /// The word that its node begins with in the file: mostly the phase's, or `dedupe`, `notify`.
@@ -81,7 +81,7 @@ pub struct Node {
     pub off: Option<String>,
 }
 
-impl Node {
+impl GraphNode {
     /// The lines of its box below a word for its phase: title, notes, and why it is off.
     fn lines(&self) -> Vec<String> {
         let role = if self.role == self.phase.word() { "" } else { self.role };
@@ -122,14 +122,14 @@ pub struct Graph {
     /// What it is for.
     pub description: String,
     /// Phase by phase; every node stands behind those that lead to it.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<GraphNode>,
     /// What leads where.
     pub edges: Vec<Edge>,
 }
 
 impl Graph {
     /// The nodes of a phase, with their places.
-    pub fn of_phase(&self, phase: Phase) -> impl Iterator<Item = (usize, &Node)> {
+    pub fn of_phase(&self, phase: Phase) -> impl Iterator<Item = (usize, &GraphNode)> {
         self.nodes.iter().enumerate().filter(move |it| it.1.phase == phase)
     }
 }

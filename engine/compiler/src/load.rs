@@ -3,10 +3,10 @@
 use crate::cases;
 use crate::document;
 use crate::expand;
-use crate::files::{self, Opened, Place};
+use crate::files::{self, OpenedFiles, PipelinePath};
 use crate::follow_ups;
 use crate::grammar;
-use crate::include::{self, Parsed, Texts};
+use crate::include::{self, Parsed, SourceMap};
 use crate::params;
 use crate::plan::{self, Plan, RunMode, Secrets};
 use crate::spec::{self, Spec};
@@ -50,7 +50,7 @@ pub struct FileInputs {
 /// fingerprints of its secrets, so that it can be compared with the next one. The error is that
 /// the file itself cannot be read.
 pub fn load(
-    place: &Place,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
@@ -88,7 +88,7 @@ fn unreadable(found: &Diagnostics, bytes: &[u8]) -> Loaded {
 /// Checks bytes as if they were what the file at `place` holds.
 pub fn load_bytes(
     bytes: &[u8],
-    place: &Place,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
@@ -105,12 +105,12 @@ pub fn load_bytes(
 /// Reads and checks a pipeline file together with its tests: those that stand in it, and those of
 /// `NAME.test.kdl` beside `NAME.kdl`. `place` is of either; `bytes` stand for what it holds.
 pub fn load_with_tests(
-    place: &Place,
+    place: &PipelinePath,
     bytes: Option<&[u8]>,
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> std::io::Result<Loaded> {
-    let given = match Given::read(place, bytes)? {
+    let given = match PipelineTexts::read(place, bytes)? {
         Ok(given) => given,
         Err(refused) => return Ok(refused),
     };
@@ -123,30 +123,33 @@ pub fn load_with_tests(
 
 /// The same for texts as if they lay at `place`.
 pub fn check_with_tests(
-    given: &Given,
-    place: &Place,
+    given: &PipelineTexts,
+    place: &PipelinePath,
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> Loaded {
     let mut look_at =
-        |spec: &Spec, documents: &[&KdlDocument], texts: &Texts, it: &mut Context<'_>| {
+        |spec: &Spec, documents: &[&KdlDocument], texts: &SourceMap, it: &mut Context<'_>| {
             cases::read(documents, spec, texts, it);
         };
     walk(given, place, &[], catalog, environment, &mut look_at).0
 }
 
 /// The texts that a pipeline begins with.
-pub struct Given {
+pub struct PipelineTexts {
     /// The pipeline file.
     pub source: Arc<SourceText>,
     /// The file of tests beside it.
     pub beside: Option<Arc<SourceText>>,
 }
 
-impl Given {
+impl PipelineTexts {
     /// Reads the pipeline file that `place` is or tests, and the file of tests beside it where
     /// there is one. The inner error is a file that is no text.
-    pub fn read(place: &Place, bytes: Option<&[u8]>) -> std::io::Result<Result<Given, Loaded>> {
+    pub fn read(
+        place: &PipelinePath,
+        bytes: Option<&[u8]>,
+    ) -> std::io::Result<Result<PipelineTexts, Loaded>> {
         let read = |file: &Path| match (bytes.filter(|_| file == place.file), place) {
             (Some(bytes), _) => Ok(bytes.to_vec()),
             (None, place) if place.instead.contains_key(file) => {
@@ -176,16 +179,16 @@ impl Given {
             Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => None,
             Err(fault) => return Err(fault),
         };
-        Ok(Ok(Given { source, beside }))
+        Ok(Ok(PipelineTexts { source, beside }))
     }
 }
 
 /// A file that was read, for what shows it again.
-pub struct Read {
+pub struct LoadedFile {
     /// The document with everything that is included and every parameter in its place.
     pub document: KdlDocument,
     /// Where its parts come from.
-    pub texts: Texts,
+    pub texts: SourceMap,
     /// What it says.
     pub spec: Spec,
 }
@@ -194,23 +197,23 @@ pub struct Read {
 /// the files that the text names, inside the pipeline's root.
 pub fn check(
     source: &Arc<SourceText>,
-    place: &Place,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
 ) -> Loaded {
-    let given = Given { source: source.clone(), beside: None };
+    let given = PipelineTexts { source: source.clone(), beside: None };
     walk(&given, place, overrides, catalog, environment, &mut |_, _, _, _| ()).0
 }
 
 /// The same, and what was read when nothing is wrong with it.
 pub fn read(
     source: &Arc<SourceText>,
-    place: &Place,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
-) -> (Loaded, Option<Read>) {
+) -> (Loaded, Option<LoadedFile>) {
     let (loaded, read) = read_anyway(source, place, overrides, catalog, environment);
     let read = read.filter(|_| loaded.plan.is_some());
     (loaded, read)
@@ -219,36 +222,36 @@ pub fn read(
 /// The same, and what was read also when something is wrong with it.
 fn read_anyway(
     source: &Arc<SourceText>,
-    place: &Place,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
-) -> (Loaded, Option<Read>) {
-    let given = Given { source: source.clone(), beside: None };
+) -> (Loaded, Option<LoadedFile>) {
+    let given = PipelineTexts { source: source.clone(), beside: None };
     let mut kept = None;
-    let mut keep = |spec: &Spec, documents: &[&KdlDocument], _: &Texts, _: &mut Context<'_>| {
+    let mut keep = |spec: &Spec, documents: &[&KdlDocument], _: &SourceMap, _: &mut Context<'_>| {
         kept = documents.first().map(|it| ((*it).clone(), spec.clone()));
     };
     let (loaded, texts) = walk(&given, place, overrides, catalog, environment, &mut keep);
-    (loaded, kept.map(|(document, spec)| Read { document, texts, spec }))
+    (loaded, kept.map(|(document, spec)| LoadedFile { document, texts, spec }))
 }
 
 /// Sees a spec before its plan is built, with every document that `test` may stand in; the
 /// pipeline's own is the first.
-pub type LookAt<'a> = dyn FnMut(&Spec, &[&KdlDocument], &Texts, &mut Context<'_>) + 'a;
+pub type LookAt<'a> = dyn FnMut(&Spec, &[&KdlDocument], &SourceMap, &mut Context<'_>) + 'a;
 
 /// The whole road, with a look at the spec on the way.
 pub fn walk(
-    given: &Given,
-    place: &Place,
+    given: &PipelineTexts,
+    place: &PipelinePath,
     overrides: &[(String, String)],
     catalog: &Catalog,
     environment: &dyn Environment,
     look_at: &mut LookAt<'_>,
-) -> (Loaded, Texts) {
+) -> (Loaded, SourceMap) {
     let source = &given.source;
-    let mut opened = Opened::new(place.clone());
-    let mut texts = Texts::new(source.clone(), &place.folder);
+    let mut opened = OpenedFiles::new(place.clone());
+    let mut texts = SourceMap::new(source.clone(), &place.folder);
     let mut found = Vec::new();
     // The parser takes most of the time of a check, so the two files are parsed side by side.
     let (document, tests) = std::thread::scope(|scope| {

@@ -13,26 +13,26 @@ pub use explain::{explain, similar};
 pub use reference::reference;
 pub use schema::json_schema;
 
-use language::{KindRow, Kinds, Node, Role};
+use language::{KindRow, Kinds, NodeRole, NodeRow};
 
 /// The whole table: the nodes at the top of a file, and the kinds of the roles.
 #[derive(Clone, Copy)]
 pub struct Language<'a> {
     /// What may stand at the top.
-    pub top: &'static [Node],
+    pub top: &'static [NodeRow],
     /// Knows the kinds.
     pub kinds: &'a dyn Kinds,
 }
 
 impl Language<'_> {
     /// The role that a node at the top stands for, with its kinds.
-    fn role(&self, row: &Node) -> Option<(Role, Vec<KindRow>)> {
-        let role = Role::ALL.into_iter().find(|it| it.word() == row.name)?;
+    fn role(&self, row: &NodeRow) -> Option<(NodeRole, Vec<KindRow>)> {
+        let role = NodeRole::ALL.into_iter().find(|it| it.word() == row.name)?;
         Some((role, self.kinds.kinds(role)))
     }
 }
 
 /// The rows of groups, one behind the other.
-fn rows(groups: &'static [&'static [Node]]) -> impl Iterator<Item = &'static Node> {
+fn rows(groups: &'static [&'static [NodeRow]]) -> impl Iterator<Item = &'static NodeRow> {
     groups.iter().flat_map(|it| it.iter())
 }

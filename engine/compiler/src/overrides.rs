@@ -1,6 +1,6 @@
 //! `--set PATH=VALUE`: a scalar of the file, replaced before it is checked.
 
-use crate::include::Texts;
+use crate::include::SourceMap;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::{Diagnostic, Diagnostics, Rule, SourceText};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub fn apply(
     document: &mut KdlDocument,
     overrides: &[(String, String)],
-    texts: &mut Texts,
+    texts: &mut SourceMap,
     found: &mut Vec<Diagnostic>,
 ) {
     for (path, value) in overrides {

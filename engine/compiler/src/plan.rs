@@ -16,15 +16,15 @@ mod worst_case;
 
 pub use diff::Diff;
 pub use outline::Outline;
-pub use policy::{Layer, Policy, Role, WISH_MAX, layers, resolve};
+pub use policy::{CallPolicy, Layer, PolicyRole, WISH_MAX, layers, resolve};
 pub use schemas::{CompiledSchema, Schemas, Violation, violations};
 pub use secrets::Secrets;
 pub(crate) use secrets::{secret_files, secret_inputs};
 
 use crate::load::FileInputs;
 use crate::spec::{
-    Case, CheckRule, Cooldown, Filter, Limits, Map, Name, Notifier, OnError, OnInvalid,
-    OnUnknownType, PriorityRules, Server, Sink, Spec,
+    Case, CheckRule, CooldownNode, Filter, Map, Name, Notifier, OnError, OnInvalid, OnUnknownType,
+    PipelineLimits, PriorityRules, ServerSettings, Sink, Spec,
 };
 use kernel::event::Globals;
 use language::Context;
@@ -32,7 +32,7 @@ use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Template};
 use language::spanned::Span;
 use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
-use stages::contract::{Shape, StoreShape, StreamShape};
+use stages::contract::{SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,9 +50,9 @@ pub struct Plan {
     /// The roots that are the same for every event.
     pub globals: Arc<Globals>,
     /// The HTTP server.
-    pub server: Server,
+    pub server: ServerSettings,
     /// Bounds of the whole pipeline.
-    pub limits: Limits,
+    pub limits: PipelineLimits,
     /// How urgent events are.
     pub priority: PriorityRules,
     /// Whether a case of `priority` or `route` reads what enrichments added, so that the level
@@ -154,9 +154,9 @@ pub struct StagePlan {
     /// What becomes of the event when it gives up.
     pub on_error: OnError,
     /// Its failure handling.
-    pub policy: Policy,
+    pub policy: CallPolicy,
     /// Answers that are kept.
-    pub cache: Option<crate::spec::Cache>,
+    pub cache: Option<crate::spec::CacheSettings>,
     /// Why it is off: `disabled`, or what is not there.
     pub off: Option<String>,
 }
@@ -180,9 +180,9 @@ pub struct SinkPlan {
     /// Its kind and settings.
     pub spec: Arc<dyn SinkSpec>,
     /// What the engine has to do with it.
-    pub shape: Shape,
+    pub shape: SinkRole,
     /// Its failure handling.
-    pub policy: Policy,
+    pub policy: CallPolicy,
     /// What may wait for it.
     pub backlog: BacklogLimit,
     /// Why it is off.
@@ -201,9 +201,9 @@ pub struct NotifierPlan {
     /// The text.
     pub message: Template,
     /// How often it may speak.
-    pub cooldown: Option<Cooldown>,
+    pub cooldown: Option<CooldownNode>,
     /// Its failure handling.
-    pub policy: Policy,
+    pub policy: CallPolicy,
     /// What may wait for it.
     pub backlog: BacklogLimit,
     /// Why it is off.
@@ -214,7 +214,7 @@ impl Plan {
     /// The live streams with their names.
     pub fn streams(&self) -> impl Iterator<Item = (&Arc<str>, &StreamShape)> {
         self.sinks.iter().filter_map(|it| match &it.shape {
-            Shape::Stream(shape) if it.off.is_none() => Some((&it.name, shape)),
+            SinkRole::Stream(shape) if it.off.is_none() => Some((&it.name, shape)),
             _ => None,
         })
     }
@@ -223,7 +223,7 @@ impl Plan {
     pub fn outside(&self) -> Vec<Arc<str>> {
         let own = self.store.as_ref().map(|it| &it.0);
         let sinks = self.sinks.iter().filter(|it| {
-            it.off.is_none() && !matches!(it.shape, Shape::Stream(_)) && Some(&it.name) != own
+            it.off.is_none() && !matches!(it.shape, SinkRole::Stream(_)) && Some(&it.name) != own
         });
         let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
         sinks.map(|it| it.name.clone()).chain(notifiers.map(|it| it.name.clone())).collect()
@@ -278,7 +278,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
 
 /// Whether the store is to keep messages as they were received.
 fn keeps_raw(spec: &Spec) -> bool {
-    spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(shape) if shape.keeps_raw))
+    spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(shape) if shape.keeps_raw))
 }
 
 /// The first place that reads `raw` of an event that is stored already.
@@ -292,7 +292,7 @@ fn late_reader(spec: &Spec) -> Option<&Span> {
 /// `map` takes a part of a message, and something makes the store keep all of it.
 fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
     let mapped = spec.sources.iter().find_map(|it| it.map.data.as_ref());
-    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(_)));
+    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
     let (Some(reader), Some(mapped), true) = (late_reader(spec), mapped, has_store) else {
         return;
     };
@@ -308,8 +308,8 @@ fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     warn_of_raw(spec, diagnostics);
-    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), Shape::Store(_)));
-    let stores = spec.sinks.iter().filter(|it| matches!(it.spec.shape(), Shape::Store(_)));
+    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
+    let stores = spec.sinks.iter().filter(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
     let stores: Vec<&Name> = stores.map(|it| &it.name).collect();
     if let [first, second, ..] = stores[..] {
         diagnostics
@@ -355,7 +355,7 @@ fn assemble(
             when: it.when.clone().map(|it| it.value),
             into: it.into.value.clone(),
             on_error: it.on_error.clone(),
-            policy: policy::resolve(&spec, Role::Enrich, it.policy.as_ref(), &it.failure),
+            policy: policy::resolve(&spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
             cache: it.cache.clone(),
             off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
         }
@@ -374,7 +374,7 @@ fn assemble(
         keeps_message: late_reader(&spec).is_some() || keeps_raw(&spec),
         route: route(&spec, &sinks, &notifiers),
         store: sinks.iter().find_map(|it| match &it.shape {
-            Shape::Store(shape) if it.off.is_none() => Some((it.name.clone(), shape.clone())),
+            SinkRole::Store(shape) if it.off.is_none() => Some((it.name.clone(), shape.clone())),
             _ => None,
         }),
         validate: ValidatePlan {
@@ -415,7 +415,7 @@ fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
         shape: it.spec.shape(),
-        policy: policy::resolve(spec, Role::Sink, it.policy.as_ref(), &it.failure),
+        policy: policy::resolve(spec, PolicyRole::Sink, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     }
@@ -428,7 +428,7 @@ fn notifier(it: &Notifier, spec: &Spec, off: &environment::Off) -> NotifierPlan 
         title: it.title.clone(),
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
-        policy: policy::resolve(spec, Role::Notify, it.policy.as_ref(), &it.failure),
+        policy: policy::resolve(spec, PolicyRole::Notify, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
     }

@@ -20,7 +20,7 @@ use std::ops::Range;
 
 /// A file and what was found in it and in what it names.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckedFile {
     /// The path as the user wrote it.
     pub name: String,
     /// What was found, by position.
@@ -28,11 +28,11 @@ pub struct Checked {
 }
 
 /// How many findings of this severity there are.
-pub fn count(files: &[Checked], severity: Severity) -> usize {
+pub fn count(files: &[CheckedFile], severity: Severity) -> usize {
     all(files).filter(|it| it.severity == severity).count()
 }
 
-fn all(files: &[Checked]) -> impl Iterator<Item = &Diagnostic> {
+fn all(files: &[CheckedFile]) -> impl Iterator<Item = &Diagnostic> {
     files.iter().flat_map(|it| &it.found)
 }
 
@@ -112,7 +112,7 @@ mod testing {
     }
 
     /// An error with a letter of two bytes and a repair, and a warning with a frame elsewhere.
-    pub(super) fn found() -> Vec<Checked> {
+    pub(super) fn found() -> Vec<CheckedFile> {
         let mut found = Diagnostics::new(source("a.kdl", "ä: 1\nb {\n}\n"));
         found
             .push(Rule::YamlColon, "no node is called `ä:`")
@@ -125,8 +125,8 @@ mod testing {
             "and here",
         );
         vec![
-            Checked { name: "a.kdl".to_owned(), found: found.sorted() },
-            Checked { name: "fine.kdl".to_owned(), found: Vec::new() },
+            CheckedFile { name: "a.kdl".to_owned(), found: found.sorted() },
+            CheckedFile { name: "fine.kdl".to_owned(), found: Vec::new() },
         ]
     }
 }

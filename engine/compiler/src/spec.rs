@@ -5,7 +5,9 @@
 mod failure;
 mod read;
 
-pub use failure::{Backoff, Breaker, Curve, Defaults, Failure, Pace, PolicyNode, Retry, Trip};
+pub use failure::{
+    Backoff, Breaker, Curve, Defaults, FailureHandling, PolicyNode, RateLimit, Retry, Trip,
+};
 pub use read::read;
 
 use kernel::event::Priority;
@@ -35,9 +37,9 @@ pub struct Spec {
     /// `param`, as expressions read them (`min-score` is `min_score`).
     pub params: Vec<(Name, serde_json::Value)>,
     /// The HTTP server.
-    pub server: Server,
+    pub server: ServerSettings,
     /// Bounds of the whole pipeline.
-    pub limits: Limits,
+    pub limits: PipelineLimits,
     /// How urgent events are.
     pub priority: PriorityRules,
     /// Failure handling by name.
@@ -53,7 +55,7 @@ pub struct Spec {
     /// What is added.
     pub enrichments: Vec<Enrichment>,
     /// Where events go.
-    pub route: Option<Route>,
+    pub route: Option<RouteNode>,
     /// What takes events out.
     pub sinks: Vec<Sink>,
     /// What tells people.
@@ -61,7 +63,7 @@ pub struct Spec {
     /// What was set aside.
     pub dead_letter: DeadLetters,
     /// Nodes that could not be read, which was reported: references to them are not wrong too.
-    pub unread: Unread,
+    pub unread: UnreadNodes,
     /// What reads the message as received.
     pub raw: RawReaders,
 }
@@ -83,7 +85,7 @@ pub struct RawReaders {
 
 /// The HTTP server.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Server {
+pub struct ServerSettings {
     /// `HOST:PORT`.
     pub listen: Spanned<Setting>,
     /// How others reach it.
@@ -93,12 +95,12 @@ pub struct Server {
     /// The largest request body, in bytes.
     pub body_max: u64,
     /// Bearer tokens; empty where there is no `auth`.
-    pub tokens: Vec<Token>,
+    pub tokens: Vec<TokenNode>,
     /// Whether `auth` stands.
     pub has_auth: bool,
 }
 
-impl Server {
+impl ServerSettings {
     /// Everything that may come from outside the file: the address first.
     pub fn settings(&self) -> impl Iterator<Item = &Spanned<Setting>> {
         let address = [Some(&self.listen), self.public_url.as_ref()];
@@ -108,7 +110,7 @@ impl Server {
 
 /// A bearer token.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Token {
+pub struct TokenNode {
     /// Whose.
     pub name: Name,
     /// The secret.
@@ -119,7 +121,7 @@ pub struct Token {
 
 /// Bounds of the whole pipeline.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Limits {
+pub struct PipelineLimits {
     /// Events that may wait for their first commit.
     pub queue: usize,
     /// What becomes of what finds no room to wait.
@@ -288,7 +290,7 @@ pub enum Passing {
         /// A null key passes; without a key all events are one.
         key: Option<Spanned<Expr>>,
         /// How often.
-        pace: Pace,
+        pace: RateLimit,
         /// Keys that are remembered.
         keys_max: usize,
     },
@@ -337,16 +339,16 @@ pub struct Enrichment {
     /// The policy to begin with.
     pub policy: Option<Name>,
     /// What it says itself.
-    pub failure: Failure,
+    pub failure: FailureHandling,
     /// Answers that are kept.
-    pub cache: Option<Cache>,
+    pub cache: Option<CacheSettings>,
     /// Whether it is switched off.
     pub is_disabled: bool,
 }
 
 /// Answers of a remote stage that are kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cache {
+pub struct CacheSettings {
     /// How long one is as good as new.
     pub keep: Duration,
     /// What tells questions apart; without it, the request itself.
@@ -370,7 +372,7 @@ pub enum OnError {
 
 /// Where events go.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Route {
+pub struct RouteNode {
     /// Where it stands.
     pub name: Name,
     /// Whether every case that holds counts, or the first.
@@ -402,7 +404,7 @@ pub struct Sink {
     /// The policy to begin with.
     pub policy: Option<Name>,
     /// What it says itself.
-    pub failure: Failure,
+    pub failure: FailureHandling,
     /// What may wait for it.
     pub backlog: BacklogLimit,
     /// Whether it is switched off.
@@ -421,11 +423,11 @@ pub struct Notifier {
     /// The text.
     pub message: Template,
     /// How often it may speak.
-    pub cooldown: Option<Cooldown>,
+    pub cooldown: Option<CooldownNode>,
     /// The policy to begin with.
     pub policy: Option<Name>,
     /// What it says itself.
-    pub failure: Failure,
+    pub failure: FailureHandling,
     /// What may wait for it.
     pub backlog: BacklogLimit,
     /// Whether it is switched off.
@@ -434,7 +436,7 @@ pub struct Notifier {
 
 /// How often a notifier may speak.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cooldown {
+pub struct CooldownNode {
     /// Once in this time per key.
     pub window: Duration,
     /// What is told apart; without it, everything is one.
@@ -445,7 +447,7 @@ pub struct Cooldown {
 
 /// Names of nodes that could not be read.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Unread {
+pub struct UnreadNodes {
     /// Stages.
     pub stages: Vec<Name>,
     /// Sinks and notifiers.

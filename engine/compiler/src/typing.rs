@@ -15,10 +15,10 @@ mod unused;
 
 use crate::grammar;
 use crate::spec::{Filter, OnDrop, Passing, Spec};
-use arrivals::World;
+use arrivals::ProgramInputs;
 use kdl::KdlDocument;
-use language::expr::{Arrivals, Expr, Known, Shape, Template, union};
-use language::{Context, Site, Type, sites};
+use language::expr::{EventTypes, Expr, Template, TypeEnv, ValueType, union};
+use language::{Context, ExprSite, ValueKind, sites};
 use report::Tell;
 use stages::catalog::Catalog;
 use stages_known::Additions;
@@ -34,7 +34,7 @@ pub(crate) fn check(
     context: &mut Context<'_>,
 ) {
     let sites = sites(document, grammar::TOP, catalog);
-    let world = World::of(spec, context);
+    let world = ProgramInputs::of(spec, context);
     let mut typing = Typing {
         spec,
         world: &world,
@@ -63,14 +63,14 @@ fn count(document: &KdlDocument, name: &str) -> usize {
 
 struct Typing<'a, 'd> {
     spec: &'a Spec,
-    world: &'a World,
-    sites: &'a [Site<'d>],
+    world: &'a ProgramInputs,
+    sites: &'a [ExprSite<'d>],
     tell: Tell<'a>,
 }
 
 impl<'a, 'd> Typing<'a, 'd> {
     /// The places of the top nodes of this name.
-    fn of(&self, top: &str) -> impl Iterator<Item = &'a Site<'d>> + use<'a, 'd> {
+    fn of(&self, top: &str) -> impl Iterator<Item = &'a ExprSite<'d>> + use<'a, 'd> {
         let top = top.to_owned();
         self.sites.iter().filter(move |it| it.top.name().value() == top)
     }
@@ -93,13 +93,13 @@ impl<'a, 'd> Typing<'a, 'd> {
             let glob = site.inside.last().and_then(|it| it.entries().first());
             let glob = glob.and_then(|it| it.value().as_string()).unwrap_or("*");
             let here = self.world.fitting(glob);
-            let known = self.world.known(&here, Shape::never(), Vec::new());
+            let known = self.world.known(&here, ValueType::never(), Vec::new());
             self.tell.site(site, &known);
         }
     }
 
     /// The types that pass every filter.
-    fn filters(&mut self, additions: &Additions) -> Arrivals {
+    fn filters(&mut self, additions: &Additions) -> EventTypes {
         let mut here = self.world.all.clone();
         for filter in &self.spec.filters {
             let known = additions.before(self.spec, self.world, &here);
@@ -119,7 +119,7 @@ impl<'a, 'd> Typing<'a, 'd> {
         here
     }
 
-    fn stages(&mut self, additions: &Additions, passed: &Arrivals) {
+    fn stages(&mut self, additions: &Additions, passed: &EventTypes) {
         for site in self.of("enrich") {
             let name = site.owner(1).unwrap_or_default();
             let Some(known) = additions.at.get(name) else { continue };
@@ -130,7 +130,7 @@ impl<'a, 'd> Typing<'a, 'd> {
     }
 
     /// Titles, texts, bodies and paths of sinks and notifiers, for the events that are sent there.
-    fn ends(&mut self, additions: &Additions, reached: &BTreeMap<&str, Arrivals>) {
+    fn ends(&mut self, additions: &Additions, reached: &BTreeMap<&str, EventTypes>) {
         for role in ["sink", "notify"] {
             for site in self.of(role) {
                 let name = site.owner(1).unwrap_or_default();
@@ -143,7 +143,7 @@ impl<'a, 'd> Typing<'a, 'd> {
 }
 
 /// The types that a filter lets through.
-fn passed(filter: &Filter, known: &Known) -> Arrivals {
+fn passed(filter: &Filter, known: &TypeEnv) -> EventTypes {
     let Passing::Keep(keep) = &filter.rule else { return known.here.clone() };
     if filter.is_disabled || filter.on_drop == OnDrop::Tag {
         return known.here.clone();
@@ -151,7 +151,7 @@ fn passed(filter: &Filter, known: &Known) -> Arrivals {
     let asked = filter.when.as_ref().map(|it| known.check(&it.value));
     let (mut kept, rest) = match asked {
         Some(asked) => (asked.holds, asked.fails),
-        None => (known.here.clone(), Arrivals::default()),
+        None => (known.here.clone(), EventTypes::default()),
     };
     for it in keep {
         kept = known.narrowed(&kept).check(&it.value).holds;
@@ -160,18 +160,18 @@ fn passed(filter: &Filter, known: &Known) -> Arrivals {
 }
 
 /// The expression of a place, when it is one.
-fn expr(site: &Site<'_>) -> Option<Expr> {
-    let Type::Expr(roots) = site.ty else { return None };
+fn expr(site: &ExprSite<'_>) -> Option<Expr> {
+    let ValueKind::Expr(roots) = site.ty else { return None };
     Expr::parse(site.text, roots).ok()
 }
 
 /// The template of a place, when it is one.
-fn template(site: &Site<'_>) -> Option<Template> {
-    let (Type::Template(roots) | Type::OwnTemplate(roots)) = site.ty else { return None };
+fn template(site: &ExprSite<'_>) -> Option<Template> {
+    let (ValueKind::Template(roots) | ValueKind::OwnTemplate(roots)) = site.ty else { return None };
     Template::parse(site.text, roots).ok()
 }
 
 /// Whether nothing but `true` does something at this place.
-fn is_condition(site: &Site<'_>) -> bool {
+fn is_condition(site: &ExprSite<'_>) -> bool {
     matches!(site.name, "when" | "check" | "except" | "condition")
 }

@@ -4,11 +4,11 @@
 //! Texts are not touched: they may be secrets, and are looked up by the stage that needs them.
 
 use crate::params::with;
-use crate::plan::outside;
+use crate::plan::environment;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::Diagnostics;
 use language::spanned::Spanned;
-use language::{Environment, Kinds, Node, Role, Setting, Type};
+use language::{Environment, Kinds, NodeRole, NodeRow, Setting, ValueKind};
 
 /// What is needed on the way down.
 struct Reader<'a> {
@@ -19,7 +19,7 @@ struct Reader<'a> {
 /// Replaces every such `(env)`; a variable that is missing is reported.
 pub(crate) fn apply(
     document: &mut KdlDocument,
-    top: &'static [Node],
+    top: &'static [NodeRow],
     kinds: &dyn Kinds,
     environment: &dyn Environment,
     diagnostics: &mut Diagnostics,
@@ -28,7 +28,7 @@ pub(crate) fn apply(
     for node in document.nodes_mut() {
         let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
         let mut groups = row.children.to_vec();
-        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == row.name) {
+        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == row.name) {
             let word = node.entries().iter().find(|it| it.name().is_none());
             let word = word.and_then(|it| it.value().as_string());
             let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
@@ -39,7 +39,7 @@ pub(crate) fn apply(
 }
 
 impl Reader<'_> {
-    fn node(&mut self, node: &mut KdlNode, row: &Node, groups: &[&'static [Node]]) {
+    fn node(&mut self, node: &mut KdlNode, row: &NodeRow, groups: &[&'static [NodeRow]]) {
         self.entries(node, row);
         let children = node.children_mut().as_mut();
         for child in children.into_iter().flat_map(KdlDocument::nodes_mut) {
@@ -51,7 +51,7 @@ impl Reader<'_> {
         }
     }
 
-    fn entries(&mut self, node: &mut KdlNode, row: &Node) {
+    fn entries(&mut self, node: &mut KdlNode, row: &NodeRow) {
         let default = node.get("default").and_then(KdlValue::as_string).map(str::to_owned);
         let (mut index, mut is_replaced) = (0, false);
         for entry in node.entries_mut() {
@@ -85,18 +85,18 @@ impl Reader<'_> {
         let setting = Setting::Variable { name, default: None };
         let unset = setting.missing(self.environment)?;
         let span = entry.span().offset()..entry.span().offset() + entry.span().len();
-        outside::report(&Spanned::new(setting, span), &unset, self.environment, self.diagnostics);
+        environment::report(&Spanned::new(setting, span), &unset, self.environment, self.diagnostics);
         None
     }
 }
 
 /// A text as a value of the type; what is none stays a text, and is reported where it stands.
-fn typed(text: &str, ty: Type) -> KdlValue {
+fn typed(text: &str, ty: ValueKind) -> KdlValue {
     let text = text.trim();
     let parsed = match ty {
-        Type::Int(..) => text.parse().ok().map(KdlValue::Integer),
-        Type::Number(..) => text.parse().ok().map(KdlValue::Float),
-        Type::Bool => text.parse().ok().map(KdlValue::Bool),
+        ValueKind::Int(..) => text.parse().ok().map(KdlValue::Integer),
+        ValueKind::Number(..) => text.parse().ok().map(KdlValue::Float),
+        ValueKind::Bool => text.parse().ok().map(KdlValue::Bool),
         _ => None,
     };
     parsed.unwrap_or_else(|| KdlValue::String(text.to_owned()))

@@ -36,7 +36,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
     };
     let text =
         std::str::from_utf8(bytes).map_err(|it| not_json(format!("not UTF-8 text: {it}")))?;
-    let limits = Limits { values: Cell::new(0), refused: Cell::new(false) };
+    let limits = DecodeLimits { values: Cell::new(0), refused: Cell::new(false) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth: 0, limits: &limits }
         .deserialize(&mut deserializer)
@@ -51,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
     })
 }
 
-struct Limits {
+struct DecodeLimits {
     values: Cell<usize>,
     refused: Cell<bool>,
 }
@@ -59,7 +59,7 @@ struct Limits {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
-    limits: &'a Limits,
+    limits: &'a DecodeLimits,
 }
 
 impl Strict<'_> {

@@ -100,7 +100,7 @@ impl HealthState {
 
 /// Something that is wrong with a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct HealthProblem {
     /// A short code for programs, such as `disk-full`.
     pub code: &'static str,
     /// What exactly is concerned, such as one file of many; empty when it is the whole part.
@@ -113,20 +113,20 @@ pub struct Problem {
     pub advice: String,
 }
 
-impl Problem {
+impl HealthProblem {
     /// The part does less than it should.
     pub fn degraded(code: &'static str, reason: impl Into<String>) -> Self {
-        Problem::new(HealthState::Degraded, code, reason.into())
+        HealthProblem::new(HealthState::Degraded, code, reason.into())
     }
 
     /// The part does nothing.
     pub fn failed(code: &'static str, reason: impl Into<String>) -> Self {
-        Problem::new(HealthState::Failed, code, reason.into())
+        HealthProblem::new(HealthState::Failed, code, reason.into())
     }
 
     fn new(state: HealthState, code: &'static str, reason: String) -> Self {
         let (subject, advice) = ("".into(), String::new());
-        Problem { code, subject, state, reason, advice }
+        HealthProblem { code, subject, state, reason, advice }
     }
 
     /// Only this of the part is concerned.
@@ -148,7 +148,7 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenProblem {
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: HealthProblem,
     /// When it began.
     pub since: Timestamp,
     /// When it was last seen.
@@ -310,7 +310,7 @@ impl PartHealth {
     }
 
     /// The problem is there, or still there.
-    pub fn report(&self, mut problem: Problem) {
+    pub fn report(&self, mut problem: HealthProblem) {
         assert_ne!(problem.state, HealthState::Ok, "a problem is no good state");
         problem.reason = printable(&problem.reason, REASON_MAX);
         let (now, wall) = (self.health.clock.monotonic(), self.health.clock.wall());
@@ -393,7 +393,7 @@ fn report_of(part: &HealthPart, it: &Part) -> PartReport {
 
 fn tell_begun(part: &HealthPart, tracked: &mut Tracked, now: Duration) {
     (tracked.told, tracked.told_count, tracked.is_told) = (now, tracked.open.count, true);
-    let Problem { code, state, reason, advice, .. } = &tracked.open.problem;
+    let HealthProblem { code, state, reason, advice, .. } = &tracked.open.problem;
     match state {
         HealthState::Failed => {
             tracing::error!(part = %part, state = "failed", code, advice, "{part} failed: {reason}");
@@ -415,7 +415,7 @@ fn tell_over(part: &HealthPart, open: &OpenProblem, now: Timestamp) {
 fn tell_ongoing(part: &HealthPart, tracked: &mut Tracked) {
     let more = tracked.open.count - tracked.told_count;
     tracked.told_count = tracked.open.count;
-    let Problem { code, state, reason, .. } = &tracked.open.problem;
+    let HealthProblem { code, state, reason, .. } = &tracked.open.problem;
     let (state, since) = (state.word(), tracked.open.since.to_string());
     tracing::warn!(part = %part, state, code, since, more, "{part} is still {state}: {reason}");
 }
@@ -468,8 +468,8 @@ mod tests {
         let source = health.part(PartRole::Source, "door");
         health.part(PartRole::Store, "");
         assert_eq!(states(&health), ["store ok", "source door ok"]);
-        source.report(Problem::degraded("file-unreadable", "no").about("a.log"));
-        source.report(Problem::failed("stopped", "gone"));
+        source.report(HealthProblem::degraded("file-unreadable", "no").about("a.log"));
+        source.report(HealthProblem::failed("stopped", "gone"));
         assert_eq!(states(&health), ["store ok", "source door failed"]);
         assert_eq!(health.worst(PartRole::Source), HealthState::Failed);
         source.clear("stopped");
@@ -488,7 +488,7 @@ mod tests {
         let target = health.part(PartRole::Target, "phone");
         let began = clock.wall();
         for reason in ["first", "second"] {
-            target.report(Problem::degraded("unreachable", reason).advise("look"));
+            target.report(HealthProblem::degraded("unreachable", reason).advise("look"));
             clock.pass(Duration::from_secs(5));
         }
         let report = health.of(target.part()).unwrap();
@@ -503,11 +503,12 @@ mod tests {
         let (_, health) = health();
         let source = health.part(PartRole::Source, "logs");
         for number in 0..1000 {
-            let problem = Problem::degraded("file-unreadable", "no").about(number.to_string());
+            let problem =
+                HealthProblem::degraded("file-unreadable", "no").about(number.to_string());
             source.report(problem);
         }
         assert_eq!(health.of(source.part()).unwrap().problems.len(), PROBLEMS_MAX);
-        source.report(Problem::failed("stopped", "gone"));
+        source.report(HealthProblem::failed("stopped", "gone"));
         let report = health.of(source.part()).unwrap();
         assert_eq!(report.state, HealthState::Failed, "the whole part is always told");
         let seen: u64 = report.problems.iter().map(|it| it.count).sum();
@@ -521,7 +522,7 @@ mod tests {
         let log = CountedLog::default();
         let lines = || std::mem::take(&mut *log.0.lock().unwrap());
         let guard = tracing::subscriber::set_default(log.clone());
-        let refused = || target.report(Problem::degraded("unreachable", "refused"));
+        let refused = || target.report(HealthProblem::degraded("unreachable", "refused"));
         for _ in 0..9 {
             refused();
             clock.pass(Duration::from_secs(1));
@@ -554,7 +555,7 @@ mod tests {
         let guard = tracing::subscriber::set_default(log.clone());
         for number in 0..1000 {
             let about = number.to_string();
-            source.report(Problem::degraded("file-unreadable", "no").about(about.as_str()));
+            source.report(HealthProblem::degraded("file-unreadable", "no").about(about.as_str()));
             source.clear_about("file-unreadable", &about);
         }
         let remembered = health.lock()[source.part()].recent.len();

@@ -11,7 +11,7 @@ mod unknown;
 pub use scalars::{as_name, is_name};
 
 use super::offsets::{entry_span, name_span, value_span};
-use super::table::{Arity, KindRow, Node, Prop};
+use super::table::{Arity, KindRow, NodeRow, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
@@ -20,7 +20,7 @@ use unknown::Misplaced;
 
 /// The roles that have kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Role {
+pub enum NodeRole {
     /// Makes events.
     Source,
     /// Adds to events.
@@ -31,30 +31,31 @@ pub enum Role {
     Notify,
 }
 
-impl Role {
+impl NodeRole {
     /// Every role.
-    pub const ALL: [Role; 4] = [Role::Source, Role::Enrich, Role::Sink, Role::Notify];
+    pub const ALL: [NodeRole; 4] =
+        [NodeRole::Source, NodeRole::Enrich, NodeRole::Sink, NodeRole::Notify];
 
     /// The role's word in the file.
     pub fn word(self) -> &'static str {
         ["source", "enrich", "sink", "notify"][self as usize]
     }
 
-    fn of(word: &str) -> Option<Role> {
-        Role::ALL.into_iter().find(|it| it.word() == word)
+    fn of(word: &str) -> Option<NodeRole> {
+        NodeRole::ALL.into_iter().find(|it| it.word() == word)
     }
 }
 
 /// Knows the kinds of a role.
 pub trait Kinds {
     /// Every kind of this role, in the order of its word.
-    fn kinds(&self, role: Role) -> Vec<KindRow>;
+    fn kinds(&self, role: NodeRole) -> Vec<KindRow>;
 }
 
 /// Checks a document against the table: `top` are the nodes that may stand at its top.
 pub fn check(
     document: &KdlDocument,
-    top: &'static [Node],
+    top: &'static [NodeRow],
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) {
@@ -64,12 +65,12 @@ pub fn check(
 /// The same for a file of another sort; `whole` is what such a file is called.
 pub fn check_file(
     document: &KdlDocument,
-    top: &'static [Node],
+    top: &'static [NodeRow],
     whole: &str,
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut walk = Walk { top, kinds, diagnostics, beside: Vec::new(), joined: Vec::new() };
+    let mut walk = Checker { top, kinds, diagnostics, beside: Vec::new(), joined: Vec::new() };
     // What is missing in a file is missing at its beginning.
     let start = document.span().offset();
     let first = document.nodes().first().map(|it| name_span(it.name()));
@@ -77,31 +78,31 @@ pub fn check_file(
     walk.block(document.nodes(), (&[top], &[]), whole, place);
 }
 
-struct Walk<'a> {
-    top: &'static [Node],
+struct Checker<'a> {
+    top: &'static [NodeRow],
     kinds: &'a dyn Kinds,
     diagnostics: &'a mut Diagnostics,
     /// What may stand beside the node that is looked at.
-    beside: Vec<&'static [Node]>,
+    beside: Vec<&'static [NodeRow]>,
     /// Nodes that stand on the line of the one before them, as its arguments.
     joined: Vec<&'static str>,
 }
 
-type Groups = [&'static [Node]];
+type Groups = [&'static [NodeRow]];
 /// What may stand in a block, and the properties of the node that it belongs to.
-type Known<'a> = (&'a Groups, &'static [Prop]);
+type AllowedNodes<'a> = (&'a Groups, &'static [Prop]);
 
 fn names(groups: &Groups) -> Vec<&'static str> {
     groups.iter().flat_map(|it| it.iter()).map(|it| it.name).collect()
 }
 
-fn find(groups: &Groups, name: &str) -> Option<&'static Node> {
+fn find(groups: &Groups, name: &str) -> Option<&'static NodeRow> {
     groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
 }
 
-impl Walk<'_> {
+impl Checker<'_> {
     /// `whole` says whose block it is; `place` is blamed when something is missing in it.
-    fn block(&mut self, nodes: &[KdlNode], known: Known<'_>, whole: &str, place: Span) {
+    fn block(&mut self, nodes: &[KdlNode], known: AllowedNodes<'_>, whole: &str, place: Span) {
         self.block_with(nodes, known, whole, place, Vec::new());
     }
 
@@ -109,7 +110,7 @@ impl Walk<'_> {
     fn block_with(
         &mut self,
         nodes: &[KdlNode],
-        known: Known<'_>,
+        known: AllowedNodes<'_>,
         whole: &str,
         place: Span,
         mut slips: Vec<&'static str>,
@@ -145,9 +146,9 @@ impl Walk<'_> {
         }
     }
 
-    fn node(&mut self, node: &KdlNode, row: &'static Node) {
-        let role = Role::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
-        let mut groups: Vec<&'static [Node]> = row.children.to_vec();
+    fn node(&mut self, node: &KdlNode, row: &'static NodeRow) {
+        let role = NodeRole::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
+        let mut groups: Vec<&'static [NodeRow]> = row.children.to_vec();
         let mut whole = format!("`{}`", row.name);
         if let Some(role) = role
             && let Some(kind) = self.kind(node, role)
@@ -181,12 +182,12 @@ impl Walk<'_> {
         self.joined = joined;
     }
 
-    fn top_row(&self, name: &str) -> *const Node {
+    fn top_row(&self, name: &str) -> *const NodeRow {
         self.top.iter().find(|it| it.name == name).map_or(std::ptr::null(), std::ptr::from_ref)
     }
 
     /// The kind that a node of this role names.
-    fn kind(&mut self, node: &KdlNode, role: Role) -> Option<KindRow> {
+    fn kind(&mut self, node: &KdlNode, role: NodeRole) -> Option<KindRow> {
         let entry = node.entries().iter().find(|it| it.name().is_none())?;
         let word = entry.value().as_string()?;
         let kinds = self.kinds.kinds(role);
@@ -197,7 +198,7 @@ impl Walk<'_> {
         None
     }
 
-    fn entries(&mut self, node: &KdlNode, row: &'static Node, groups: &Groups, whole: &str) {
+    fn entries(&mut self, node: &KdlNode, row: &'static NodeRow, groups: &Groups, whole: &str) {
         let arguments: Vec<&KdlEntry> =
             node.entries().iter().filter(|it| it.name().is_none()).collect();
         if self.two_on_one_line(node, row, &arguments)
@@ -253,7 +254,13 @@ impl Walk<'_> {
         }
     }
 
-    fn arguments(&mut self, node: &KdlNode, row: &'static Node, given: &[&KdlEntry], whole: &str) {
+    fn arguments(
+        &mut self,
+        node: &KdlNode,
+        row: &'static NodeRow,
+        given: &[&KdlEntry],
+        whole: &str,
+    ) {
         for (index, entry) in given.iter().enumerate() {
             let arg = match row.args.get(index) {
                 Some(arg) => arg,
@@ -285,7 +292,7 @@ impl Walk<'_> {
         node: &KdlNode,
         entry: &KdlEntry,
         name: &KdlIdentifier,
-        row: &'static Node,
+        row: &'static NodeRow,
         groups: &Groups,
         whole: &str,
     ) {
@@ -311,7 +318,7 @@ impl Walk<'_> {
 }
 
 /// What to add where a node is missing.
-fn missing_help(row: &Node) -> String {
+fn missing_help(row: &NodeRow) -> String {
     match row.name {
         "pipeline" => "begin the file with `pipeline NAME schema-version=1`".to_owned(),
         "expect" => {
@@ -325,17 +332,17 @@ fn missing_help(row: &Node) -> String {
 const USAGE_MAX: usize = 4;
 
 /// How a node is written: `retry [ATTEMPTS] [on=…]`.
-pub fn usage(row: &Node) -> String {
+pub fn usage(row: &NodeRow) -> String {
     written(row, usize::MAX)
 }
 
 /// The same in a report, where a long list of what may be left out says nothing.
-fn short_usage(row: &Node) -> String {
+fn short_usage(row: &NodeRow) -> String {
     written(row, USAGE_MAX)
 }
 
 /// With the properties that may be left out only where they are no more than `most`.
-fn written(row: &Node, most: usize) -> String {
+fn written(row: &NodeRow, most: usize) -> String {
     let mut text = row.name.to_owned();
     for arg in row.args {
         let shown = scalars::example(arg.ty, arg.name);

@@ -25,17 +25,17 @@ mod value;
 mod value_type;
 
 pub use infer::Declared;
-pub use problem::{Problem, ProblemKind};
+pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;
 pub use template::Template;
-pub use type_env::{Arrival, Arrivals, Checked, Finding, Known, Later, union};
+pub use type_env::{EventType, EventTypes, Finding, NotYetSet, TypeEnv, TypedExpr, union};
 pub use value::Val;
-pub use value_type::{Origin, Shape};
+pub use value_type::{Origin, ValueType};
 
 use kernel::env::Random;
 use kernel::event::Event;
 use kernel::time::Timestamp;
-use node::Node;
+use node::ExprNode;
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -148,12 +148,12 @@ impl Roots {
 #[derive(Debug, Clone)]
 pub struct Expr {
     text: String,
-    node: Node,
+    node: ExprNode,
 }
 
 /// A static path that an expression reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct PathRead {
     /// Where it begins.
     pub root: Root,
     /// The names behind it, up to the first computed step.
@@ -164,7 +164,7 @@ pub struct Read {
 
 impl Expr {
     /// Compiles `text`. The error lists every problem that could be told apart.
-    pub fn parse(text: &str, roots: Roots) -> Result<Expr, Vec<Problem>> {
+    pub fn parse(text: &str, roots: Roots) -> Result<Expr, Vec<ExprProblem>> {
         let node = parse::parse(text, roots)?;
         Ok(Expr { text: text.to_owned(), node })
     }
@@ -185,7 +185,7 @@ impl Expr {
     }
 
     /// Every static path that it reads, in order.
-    pub fn reads(&self) -> Vec<Read> {
+    pub fn reads(&self) -> Vec<PathRead> {
         let mut reads = Vec::new();
         self.node.reads(&mut reads);
         reads
@@ -199,7 +199,7 @@ impl Expr {
     /// Whether it reads this field of `event`.
     pub fn reads_event(&self, field: &str) -> bool {
         let is_it =
-            |it: &Read| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
+            |it: &PathRead| it.root == Root::Event && it.path.first().is_some_and(|it| it == field);
         self.reads().iter().any(is_it)
     }
 
@@ -209,7 +209,7 @@ impl Expr {
     }
 
     /// Literals that it may come to and that are no level, for places that take one.
-    pub fn bad_levels(&self) -> Vec<Problem> {
+    pub fn bad_levels(&self) -> Vec<ExprProblem> {
         let mut found = Vec::new();
         names::alternatives(&self.node, &self.text, &mut found);
         found.iter().filter_map(|(it, span)| names::bad_level(it, span)).collect()

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// missing ones) for the watcher.
 pub trait Files {
     /// The text of a file, its path relative to the pipeline file.
-    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, Unread>;
+    fn read(&mut self, path: &str) -> Result<Arc<SourceText>, FileFault>;
     /// Where a path leads that the engine will write: relative to the pipeline file or to
     /// the data folder that was asked for.
     fn place(&self, path: &str) -> PathBuf;
@@ -27,14 +27,14 @@ pub trait Files {
 
 /// Why a file that a pipeline names was not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
+pub struct FileFault {
     /// Whether it lies outside the pipeline's root.
     pub is_outside: bool,
     /// In words that fit behind "cannot read it:".
     pub reason: String,
 }
 
-impl Unread {
+impl FileFault {
     /// The rule that it breaks: `otherwise`, unless it lies outside the root.
     pub fn rule(&self, otherwise: Rule) -> Rule {
         if self.is_outside { Rule::OutsideRoot } else { otherwise }

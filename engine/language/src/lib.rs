@@ -20,13 +20,13 @@ mod table;
 mod value;
 mod words;
 
-pub use check::{Kinds, Role, as_name, check, check_file, is_name, usage};
+pub use check::{Kinds, NodeRole, as_name, check, check_file, is_name, usage};
 pub use describe::write_bytes;
-pub use fields::{Context, Fields, Files, Scalar, Unread};
+pub use fields::{Context, Fields, FileFault, Files, Scalar};
 pub use host::ServedHost;
 pub use offsets::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
-pub use sites::{Site, sites};
-pub use table::{Arg, Arity, KindRow, Node, Prop, Type};
+pub use sites::{ExprSite, sites};
+pub use table::{Arg, Arity, KindRow, NodeRow, Prop, ValueKind};
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};
 pub use words::{Foreign, foreign_kinds, foreign_words, nearest};

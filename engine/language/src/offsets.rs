@@ -81,7 +81,7 @@ fn last_width(value: &str, end: usize) -> usize {
 fn offsets(written: &str, value: &str) -> Option<Vec<usize>> {
     let hashes = written.len() - written.trim_start_matches('#').len();
     let inner = written.get(hashes..written.len().checked_sub(hashes)?)?;
-    let mut walk = Walk { written, offsets: Vec::new(), text: String::new(), raw: 0 < hashes };
+    let mut walk = OffsetMap { written, offsets: Vec::new(), text: String::new(), raw: 0 < hashes };
     if let Some(body) = inner.strip_prefix("\"\"\"").filter(|it| 3 <= it.len()) {
         walk.lines(hashes + 3, body.strip_suffix("\"\"\"")?)?;
     } else if inner.starts_with('"') && 2 <= inner.len() {
@@ -93,14 +93,14 @@ fn offsets(written: &str, value: &str) -> Option<Vec<usize>> {
     (walk.text == value).then_some(walk.offsets)
 }
 
-struct Walk<'a> {
+struct OffsetMap<'a> {
     written: &'a str,
     offsets: Vec<usize>,
     text: String,
     raw: bool,
 }
 
-impl Walk<'_> {
+impl OffsetMap<'_> {
     fn lines(&mut self, start: usize, body: &str) -> Option<()> {
         let body_end = body.rfind('\n')?;
         let indent = &body[body_end + 1..];

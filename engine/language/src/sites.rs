@@ -1,15 +1,15 @@
 //! Every place of a file where an expression, a template or a path into the event stands, found
 //! along the table: whatever a kind declares is seen, without the kind doing anything for it.
 
-use super::check::{Kinds, Role};
+use super::check::{Kinds, NodeRole};
 use super::offsets::{value_span, value_text_span};
-use super::table::{Node, Type};
+use super::table::{NodeRow, ValueKind};
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlNode};
 
 /// A place where an expression, a template or a path into the event stands.
 #[derive(Debug)]
-pub struct Site<'d> {
+pub struct ExprSite<'d> {
     /// The node at the top of the file that it belongs to.
     pub top: &'d KdlNode,
     /// The nodes below that one, down to the one that holds it.
@@ -17,13 +17,13 @@ pub struct Site<'d> {
     /// What its argument or property is called in the table.
     pub name: &'static str,
     /// What it is.
-    pub ty: Type,
+    pub ty: ValueKind,
     /// Its text.
     pub text: &'d str,
     entry: &'d KdlEntry,
 }
 
-impl Site<'_> {
+impl ExprSite<'_> {
     /// The name of the node that holds it.
     pub fn node(&self) -> &str {
         self.inside.last().unwrap_or(&self.top).name().value()
@@ -49,34 +49,34 @@ impl Site<'_> {
 /// Every such place, in file order. What the table does not know is passed over.
 pub fn sites<'d>(
     document: &'d KdlDocument,
-    top: &'static [Node],
+    top: &'static [NodeRow],
     kinds: &dyn Kinds,
-) -> Vec<Site<'d>> {
+) -> Vec<ExprSite<'d>> {
     let mut sites = Vec::new();
     for node in document.nodes() {
         let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
         let mut groups = row.children.to_vec();
-        if let Some(role) = Role::ALL.into_iter().find(|it| it.word() == row.name) {
+        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == row.name) {
             let word = node.entries().iter().find(|it| it.name().is_none());
             let word = word.and_then(|it| it.value().as_string());
             let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
             groups.extend(kind.iter().flat_map(|it| it.nodes));
         }
-        let mut walk = Walk { top: node, inside: Vec::new(), sites: &mut sites };
+        let mut walk = SiteFinder { top: node, inside: Vec::new(), sites: &mut sites };
         walk.entries(node, row);
         walk.block(node, &groups);
     }
     sites
 }
 
-struct Walk<'d, 's> {
+struct SiteFinder<'d, 's> {
     top: &'d KdlNode,
     inside: Vec<&'d KdlNode>,
-    sites: &'s mut Vec<Site<'d>>,
+    sites: &'s mut Vec<ExprSite<'d>>,
 }
 
-impl<'d> Walk<'d, '_> {
-    fn block(&mut self, node: &'d KdlNode, groups: &[&'static [Node]]) {
+impl<'d> SiteFinder<'d, '_> {
+    fn block(&mut self, node: &'d KdlNode, groups: &[&'static [NodeRow]]) {
         for child in node.children().map(KdlDocument::nodes).unwrap_or_default() {
             let rows = groups.iter().flat_map(|it| it.iter());
             let Some(row) = rows.clone().find(|it| it.name == child.name().value()) else {
@@ -89,7 +89,7 @@ impl<'d> Walk<'d, '_> {
         }
     }
 
-    fn entries(&mut self, node: &'d KdlNode, row: &'static Node) {
+    fn entries(&mut self, node: &'d KdlNode, row: &'static NodeRow) {
         let mut index = 0;
         for entry in node.entries() {
             let found = match entry.name() {
@@ -107,10 +107,15 @@ impl<'d> Walk<'d, '_> {
             else {
                 continue;
             };
-            if matches!(ty, Type::Expr(_) | Type::Template(_) | Type::OwnTemplate(_) | Type::Field)
-            {
+            if matches!(
+                ty,
+                ValueKind::Expr(_)
+                    | ValueKind::Template(_)
+                    | ValueKind::OwnTemplate(_)
+                    | ValueKind::Field
+            ) {
                 let inside = self.inside.clone();
-                self.sites.push(Site { top: self.top, inside, name, ty, text, entry });
+                self.sites.push(ExprSite { top: self.top, inside, name, ty, text, entry });
             }
         }
     }
@@ -120,26 +125,28 @@ impl<'d> Walk<'d, '_> {
 mod tests {
     use super::*;
     use crate::expr::Roots;
-    use crate::{Arg, KindRow, Prop, Role};
+    use crate::{Arg, KindRow, NodeRole, Prop};
 
-    const TOP: &[Node] = &[
-        Node::new("priority", "").children(&[&[Node::new("case", "")
-            .props(&[Prop::new("when", Type::Expr(Roots::EVENT))])
+    const TOP: &[NodeRow] = &[
+        NodeRow::new("priority", "").children(&[&[NodeRow::new("case", "")
+            .props(&[Prop::new("when", ValueKind::Expr(Roots::EVENT))])
             .repeated()]]),
-        Node::new("sink", "").args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)]),
+        NodeRow::new("sink", "")
+            .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)]),
     ];
 
     /// One kind of sink.
     struct OneKind;
 
     impl Kinds for OneKind {
-        fn kinds(&self, role: Role) -> Vec<KindRow> {
-            const NODES: &[&[Node]] = &[&[
-                Node::new("path", "").args(&[Arg::one("path", Type::Template(Roots::EVENT))]),
-                Node::new("redact", "").args(&[Arg::some("path", Type::Field)]),
+        fn kinds(&self, role: NodeRole) -> Vec<KindRow> {
+            const NODES: &[&[NodeRow]] = &[&[
+                NodeRow::new("path", "")
+                    .args(&[Arg::one("path", ValueKind::Template(Roots::EVENT))]),
+                NodeRow::new("redact", "").args(&[Arg::some("path", ValueKind::Field)]),
             ]];
             let kind = KindRow { word: "file", summary: "", nodes: NODES };
-            if role == Role::Sink { vec![kind] } else { Vec::new() }
+            if role == NodeRole::Sink { vec![kind] } else { Vec::new() }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A node of the language.
 #[derive(Debug, Clone, Copy)]
-pub struct Node {
+pub struct NodeRow {
     /// Its name in the file.
     pub name: &'static str,
     /// What it says, one line.
@@ -15,9 +15,9 @@ pub struct Node {
     /// Its properties.
     pub props: &'static [Prop],
     /// The type of any further property, where the file chooses the names (`labels site=home`).
-    pub open: Option<Type>,
+    pub open: Option<ValueKind>,
     /// Groups of children that may stand in its block.
-    pub children: &'static [&'static [Node]],
+    pub children: &'static [&'static [NodeRow]],
     /// Whether it may stand more than once.
     pub repeated: bool,
     /// Whether it must stand.
@@ -26,10 +26,10 @@ pub struct Node {
     pub default: &'static str,
 }
 
-impl Node {
+impl NodeRow {
     /// A node without arguments, properties or children, that may stand once.
     pub const fn new(name: &'static str, note: &'static str) -> Self {
-        Node {
+        NodeRow {
             name,
             note,
             args: &[],
@@ -44,8 +44,8 @@ impl Node {
 
     /// A flag: `name`, `name #true` or `name #false`.
     pub const fn flag(name: &'static str, note: &'static str) -> Self {
-        const FLAG: &[Arg] = &[Arg::optional("on", Type::Bool)];
-        Node::new(name, note).args(FLAG).default("#false")
+        const FLAG: &[Arg] = &[Arg::optional("on", ValueKind::Bool)];
+        NodeRow::new(name, note).args(FLAG).default("#false")
     }
 
     /// With these arguments.
@@ -64,14 +64,14 @@ impl Node {
 
     /// With any further properties of this type.
     #[must_use]
-    pub const fn open(mut self, ty: Type) -> Self {
+    pub const fn open(mut self, ty: ValueKind) -> Self {
         self.open = Some(ty);
         self
     }
 
     /// With these groups of children.
     #[must_use]
-    pub const fn children(mut self, children: &'static [&'static [Node]]) -> Self {
+    pub const fn children(mut self, children: &'static [&'static [NodeRow]]) -> Self {
         self.children = children;
         self
     }
@@ -104,7 +104,7 @@ pub struct Arg {
     /// What it is called in messages.
     pub name: &'static str,
     /// What it may be.
-    pub ty: Type,
+    pub ty: ValueKind,
     /// How often.
     pub arity: Arity,
 }
@@ -124,22 +124,22 @@ pub enum Arity {
 
 impl Arg {
     /// An argument that must stand.
-    pub const fn one(name: &'static str, ty: Type) -> Self {
+    pub const fn one(name: &'static str, ty: ValueKind) -> Self {
         Arg { name, ty, arity: Arity::One }
     }
 
     /// An argument that may stand.
-    pub const fn optional(name: &'static str, ty: Type) -> Self {
+    pub const fn optional(name: &'static str, ty: ValueKind) -> Self {
         Arg { name, ty, arity: Arity::Optional }
     }
 
     /// One argument or more.
-    pub const fn some(name: &'static str, ty: Type) -> Self {
+    pub const fn some(name: &'static str, ty: ValueKind) -> Self {
         Arg { name, ty, arity: Arity::Some }
     }
 
     /// Any number of arguments.
-    pub const fn any(name: &'static str, ty: Type) -> Self {
+    pub const fn any(name: &'static str, ty: ValueKind) -> Self {
         Arg { name, ty, arity: Arity::Any }
     }
 }
@@ -150,26 +150,26 @@ pub struct Prop {
     /// Its name.
     pub name: &'static str,
     /// What it may be.
-    pub ty: Type,
+    pub ty: ValueKind,
     /// Whether it must stand.
     pub required: bool,
 }
 
 impl Prop {
     /// A property that may stand.
-    pub const fn new(name: &'static str, ty: Type) -> Self {
+    pub const fn new(name: &'static str, ty: ValueKind) -> Self {
         Prop { name, ty, required: false }
     }
 
     /// A property that must stand.
-    pub const fn required(name: &'static str, ty: Type) -> Self {
+    pub const fn required(name: &'static str, ty: ValueKind) -> Self {
         Prop { name, ty, required: true }
     }
 }
 
 /// What a value may be.
 #[derive(Debug, Clone, Copy)]
-pub enum Type {
+pub enum ValueKind {
     /// A name: `[a-z][a-z0-9-]{0,62}`.
     Ident,
     /// The name of another node; resolved by the plan.
@@ -239,5 +239,5 @@ pub struct KindRow {
     /// What it does, one line.
     pub summary: &'static str,
     /// Groups of children of its own.
-    pub nodes: &'static [&'static [Node]],
+    pub nodes: &'static [&'static [NodeRow]],
 }

@@ -9,7 +9,7 @@ use crate::terminal;
 use crate::terminal::Colour;
 use clap::{Args, ValueEnum};
 use compiler::load::{self, Loaded, ProcessEnvironment};
-use compiler::report::{self, Checked};
+use compiler::report::{self, CheckedFile};
 use input::Input;
 use language::Environment;
 use language::diagnostic::{Rule, Severity};
@@ -140,7 +140,7 @@ impl Environment for AllSet {
 
 /// One check of everything that was asked for.
 struct Round {
-    files: Vec<Checked>,
+    files: Vec<CheckedFile>,
     /// What could not be read, in words.
     unread: Vec<String>,
     /// What repairs did, a line each.
@@ -165,7 +165,7 @@ impl Round {
             };
             match loaded {
                 Ok(loaded) => {
-                    files.push(Checked { name: input.name(), found: loaded.diagnostics });
+                    files.push(CheckedFile { name: input.name(), found: loaded.diagnostics });
                     inputs.seen.extend(loaded.files);
                     hashes.push(loaded.hash);
                 }

@@ -2,8 +2,8 @@
 
 use crate::terminal;
 use compiler::document;
-use compiler::files::Place;
-use compiler::load::{self, ProcessEnvironment, Read};
+use compiler::files::PipelinePath;
+use compiler::load::{self, LoadedFile, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::report;
 use language::diagnostic::Diagnostic;
@@ -16,14 +16,14 @@ pub(super) fn read(
     root: Option<&Path>,
     overrides: &[(String, String)],
     catalog: &Catalog,
-) -> Result<(Plan, Read), u8> {
+) -> Result<(Plan, LoadedFile), u8> {
     let bytes = std::fs::read(file).map_err(|fault| {
         terminal::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
         2
     })?;
     let source = document::text(&bytes, &file.display().to_string())
         .map_err(|found| tell(&found.sorted()))?;
-    let place = Place::of(file, root, None);
+    let place = PipelinePath::of(file, root, None);
     let (loaded, read) = load::read(&source, &place, overrides, catalog, &ProcessEnvironment);
     loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))
 }

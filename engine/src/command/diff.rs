@@ -5,7 +5,7 @@ use crate::terminal;
 use clap::{Args, ValueEnum};
 use compiler::document;
 use compiler::expand;
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::load::{self, ProcessEnvironment};
 use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
@@ -119,7 +119,7 @@ fn plan_of_text(
     let name = format!("{} as it takes effect", file.display());
     let source =
         document::text(text.as_bytes(), &name).map_err(|found| checked::tell(&found.sorted()))?;
-    let place = Place::of(file, root, None);
+    let place = PipelinePath::of(file, root, None);
     let (loaded, read) = load::read(&source, &place, &[], catalog, &ProcessEnvironment);
     let (mut plan, read) =
         loaded.plan.zip(read).ok_or_else(|| checked::tell(&loaded.diagnostics))?;

@@ -7,7 +7,7 @@ use clap::Args;
 use compiler::report;
 use kernel::env::{Clock, Random, SystemClock};
 use language::diagnostic::{Diagnostics, Rule, SourceText};
-use language::expr::{Expr, Problem, Roots, Scope, Template};
+use language::expr::{Expr, ExprProblem, Roots, Scope, Template};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub(super) fn eval(args: &EvalArgs) -> u8 {
     }
 }
 
-fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<Problem>> {
+fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<ExprProblem>> {
     if args.template {
         let template = Template::parse(&args.text, Roots::EVENT)?;
         return Ok(template.value(scope).to_json());
@@ -57,7 +57,7 @@ fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<Problem>> {
     Ok(expr.eval(scope).to_json())
 }
 
-fn tell(args: &EvalArgs, problems: Vec<Problem>) {
+fn tell(args: &EvalArgs, problems: Vec<ExprProblem>) {
     let (name, unreadable) = match args.template {
         true => ("<template>", Rule::BadTemplate),
         false => ("<expression>", Rule::BadExpression),

@@ -3,7 +3,7 @@
 use crate::host::{self, Options};
 use crate::log::{self, LogFormat};
 use clap::{Args, ValueEnum};
-use compiler::files::Place;
+use compiler::files::PipelinePath;
 use compiler::plan::RunMode;
 use std::path::PathBuf;
 use tracing::Level;
@@ -101,7 +101,7 @@ pub(super) fn run(args: RunArgs) -> u8 {
         return 2;
     }
     let options = Options {
-        place: Place::of(&args.file, args.root.as_deref(), args.data.as_deref()),
+        place: PipelinePath::of(&args.file, args.root.as_deref(), args.data.as_deref()),
         mode: RunMode { is_demo: args.demo, is_once: args.once },
         fails_on_dead: args.fail_on_dead,
         is_watched: args.watch == Watching::Auto,

@@ -3,7 +3,7 @@
 use crate::terminal;
 use crate::test::{self, Report};
 use clap::Args;
-use compiler::files::{self, Place};
+use compiler::files::{self, PipelinePath};
 use compiler::report;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ pub(super) fn test(args: &TestArgs) -> u8 {
 
 /// The tests of one file, shown as they end. `None` when the file itself is not in order.
 fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Option<test::Ran>> {
-    let place = Place::of(file, args.root.as_deref(), None);
+    let place = PipelinePath::of(file, args.root.as_deref(), None);
     let mut suite = test::load(&place, catalog)?;
     let (colour, width) = (terminal::has_colour(), terminal::width());
     if !suite.is_sound() {

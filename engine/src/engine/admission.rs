@@ -1,6 +1,6 @@
 //! Who gets in: what waits for its first commit is bounded, in number and in bytes.
 
-use super::{Engine, Unavailable};
+use super::{Engine, Overloaded};
 use compiler::spec::Overflow;
 use language::write_bytes;
 use std::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ impl Engine {
         &self,
         events: usize,
         bytes: usize,
-    ) -> Result<Admitted<'_>, Unavailable> {
+    ) -> Result<Admitted<'_>, Overloaded> {
         match self.admit(events, bytes) {
             Err(full)
                 if full.code == "queue"
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     /// Waits for room, in no order, at most [`ROOM_MAX`].
-    async fn admit_later(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
+    async fn admit_later(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
         let waiting = async {
             loop {
                 let freed = self.room.listen();
@@ -54,13 +54,13 @@ impl Engine {
             let waited = ROOM_MAX.as_secs();
             let reason =
                 format!("there was no room within {waited} seconds: {}", self.queue_full());
-            Err(Unavailable { code: "queue", reason })
+            Err(Overloaded { code: "queue", reason })
         })
     }
 
     /// A message that waits for its first commit holds its bytes; how much may wait is bounded.
-    fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Unavailable> {
-        let refuse = |code, reason: &str| Err(Unavailable { code, reason: reason.to_owned() });
+    fn admit(&self, events: usize, bytes: usize) -> Result<Admitted<'_>, Overloaded> {
+        let refuse = |code, reason: &str| Err(Overloaded { code, reason: reason.to_owned() });
         let backlog = || {
             let (rows, bytes) = (BACKLOG_ROWS, write_bytes(BACKLOG_BYTES));
             format!("accepted events that are not finished reached {rows}, or {bytes}")

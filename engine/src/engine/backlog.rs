@@ -2,8 +2,8 @@
 //! start or an overflow left in the inbox.
 
 use super::Engine;
-use crate::metrics::Fate;
-use crate::run::enrich::{KeptStage, Verdict, Walk};
+use crate::metrics::EventCounter;
+use crate::run::enrich::{Disposition, EventRun, KeptStage};
 use kernel::event::Event;
 use serde_json::Value;
 use std::sync::{Arc, PoisonError};
@@ -12,7 +12,7 @@ use store::{Entry, InboxRow, Receipt, StoreFault};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
-    pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, walk: Walk) {
+    pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, walk: EventRun) {
         match self.held.try_acquire_arc() {
             Some(held) => {
                 // The pump may have found its row first.
@@ -34,19 +34,19 @@ impl Engine {
     }
 
     /// The remote road to its end: one transaction finishes the event.
-    async fn finish(self: &Arc<Self>, mut walk: Walk) {
+    async fn finish(self: &Arc<Self>, mut walk: EventRun) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner).clone();
         walk.run(&places, &|stage, output| self.keep(stage, output)).await;
         let received = walk.event().envelope.received;
         let (verdict, tally) = self.conclude(walk);
         let (entry, fate) = match verdict {
-            Verdict::Finished(finished) => (Entry::Finish(finished), Fate::Stored),
-            Verdict::Discarded(event, reason) => {
-                (Entry::Discard { event, reason }, Fate::Discarded)
+            Disposition::Finished(finished) => (Entry::Finish(finished), EventCounter::Stored),
+            Disposition::Discarded(event, reason) => {
+                (Entry::Discard { event, reason }, EventCounter::Discarded)
             }
-            Verdict::Dead(event, stage, attempts, reason) => {
+            Disposition::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
-                (Entry::Bury { event, letter }, Fate::Dead)
+                (Entry::Bury { event, letter }, EventCounter::Dead)
             }
         };
         // A store that is full or busy is asked again; the event is safe in the inbox meanwhile.
@@ -143,7 +143,7 @@ impl Engine {
 
     /// An accepted event again, from its bytes; its stages run from the start, the intake is
     /// behind it.
-    fn resume(&self, row: InboxRow, results: Vec<(String, String)>) -> Option<Walk> {
+    fn resume(&self, row: InboxRow, results: Vec<(String, String)>) -> Option<EventRun> {
         let generation = self.generation();
         let data: Value = serde_json::from_str(row.body.data_text()).ok()?;
         let message = row.body.message().filter(|_| generation.plan.reads_raw);
@@ -160,6 +160,6 @@ impl Engine {
         };
         let parsed = |it: (String, String)| Some((it.0, serde_json::from_str(&it.1).ok()?));
         let known = results.into_iter().filter_map(parsed).collect();
-        Some(Walk::resume(generation, event, self.env.clone(), known))
+        Some(EventRun::resume(generation, event, self.env.clone(), known))
     }
 }

@@ -1,11 +1,11 @@
 //! Messages to answers: every message of a call in one transaction, every answer behind it.
 
 use super::redrive::context_of;
-use super::{Answer, Arrival, Engine, Unavailable};
-use crate::intake::{self, Incoming, Refusal, Taken};
-use crate::metrics::{Fate, RunTally};
+use super::{Engine, IngestResult, Overloaded, ReceivedMessage};
+use crate::intake::{self, IncomingMessage, Intake, Rejection};
+use crate::metrics::{EventCounter, RunTally};
 use crate::run::Generation;
-use crate::run::enrich::{Verdict, Walk};
+use crate::run::enrich::{Disposition, EventRun};
 use crate::run::keys::Reservation;
 use compiler::plan::SourcePlan;
 use compiler::spec::Overflow;
@@ -20,15 +20,15 @@ impl Engine {
     pub async fn ingest(
         self: &Arc<Self>,
         source: &str,
-        arrivals: Vec<Arrival>,
+        arrivals: Vec<ReceivedMessage>,
         remember: Vec<(String, String)>,
         keeps_unreadable: bool,
-    ) -> Result<Vec<Answer>, Unavailable> {
+    ) -> Result<Vec<IngestResult>, Overloaded> {
         let bytes: usize = arrivals.iter().map(|it| it.bytes.len()).sum();
         let _permit = match self.admit_or_wait(arrivals.len(), bytes).await {
             Ok(permit) => permit,
             Err(unavailable) => {
-                self.metrics.count(Fate::Shed, arrivals.len() as u64);
+                self.metrics.count(EventCounter::Shed, arrivals.len() as u64);
                 let overflow = self.generation().plan.limits.overflow;
                 let lets_go = unavailable.code == "queue" && overflow == Overflow::DropNewest;
                 if !lets_go || !keeps_unreadable {
@@ -40,7 +40,7 @@ impl Engine {
         };
         let generation = self.generation();
         let Some(plan) = generation.plan.sources.iter().find(|it| *it.name == *source) else {
-            return Err(Unavailable { code: "stopping", reason: "the source is gone".to_owned() });
+            return Err(Overloaded { code: "stopping", reason: "the source is gone".to_owned() });
         };
         self.metrics.received(&plan.name, arrivals.len() as u64);
         let mut batch = Submission { is_unheard: keeps_unreadable, ..Submission::default() };
@@ -56,11 +56,11 @@ impl Engine {
         &self,
         generation: &Arc<Generation>,
         plan: &SourcePlan,
-        arrival: Arrival,
+        arrival: ReceivedMessage,
         batch: &mut Submission,
     ) {
         let received = self.env.clock.wall();
-        let incoming = Incoming {
+        let incoming = IncomingMessage {
             bytes: arrival.bytes.clone(),
             source: plan,
             http: arrival.http.as_deref(),
@@ -76,7 +76,7 @@ impl Engine {
         let taken = intake::take(&generation.plan, incoming, &self.env.random);
         self.probe.get().inspect(|it| it.taken(&taken));
         match taken {
-            Taken::Event(event, noted) => {
+            Intake::Event(event, noted) => {
                 batch.noted.extend(noted);
                 if batch.is_unheard {
                     let letter = letter_of_conflict(&event, plan, &arrival);
@@ -86,8 +86,8 @@ impl Engine {
                 self.start(generation, *event, batch);
                 (batch.once, batch.conflict) = (None, None);
             }
-            Taken::Discarded(event, name) => self.discard(&event, name, batch),
-            Taken::Refused(mut refusal) => {
+            Intake::Discarded(event, name) => self.discard(&event, name, batch),
+            Intake::Refused(mut refusal) => {
                 refusal.is_kept |= batch.is_unheard;
                 let letter = letter_of(&refusal, &plan.name, &arrival, generation, received);
                 self.refuse(refusal, letter, batch);
@@ -99,58 +99,58 @@ impl Engine {
         &self,
         source: &str,
         remember: Vec<(String, String)>,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<(), Overloaded> {
         let entries: Vec<Entry> = saves(&Arc::from(source), remember).collect();
         if entries.is_empty() {
             return Ok(());
         }
         let saved = self.store.submit(entries).await;
-        saved.map(|_| ()).map_err(Unavailable::from)
+        saved.map(|_| ()).map_err(Overloaded::from)
     }
 
     /// Runs the local stages and chooses the road.
     fn start(&self, generation: &Arc<Generation>, event: Event, batch: &mut Submission) {
-        let walk = Walk::start(generation.clone(), event, self.env.clone());
+        let walk = EventRun::start(generation.clone(), event, self.env.clone());
         let (id, received) = (walk.event().envelope.id.clone(), walk.event().envelope.received);
         if walk.is_remote() {
             let entry = Entry::Accept(walk.event().clone());
             let then = Then::Run(Box::new(walk));
-            return batch.push(entry, Slot::Claimed { id, then });
+            return batch.push(entry, PendingAnswer::Claimed { id, then });
         }
         let (verdict, tally) = self.conclude(walk);
         match verdict {
-            Verdict::Finished(finished) => {
-                let then = Then::Count { tally, received, fate: Fate::Stored };
-                batch.push(Entry::Record(finished), Slot::Claimed { id, then });
+            Disposition::Finished(finished) => {
+                let then = Then::Count { tally, received, fate: EventCounter::Stored };
+                batch.push(Entry::Record(finished), PendingAnswer::Claimed { id, then });
             }
-            Verdict::Discarded(event, reason) => {
+            Disposition::Discarded(event, reason) => {
                 self.count_run(&tally, received);
                 self.discard(&event, reason, batch);
             }
-            Verdict::Dead(event, stage, attempts, reason) => {
+            Disposition::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
-                let then = Then::Count { tally, received, fate: Fate::Dead };
-                batch.push(Entry::Bury { event, letter }, Slot::Claimed { id, then });
+                let then = Then::Count { tally, received, fate: EventCounter::Dead };
+                batch.push(Entry::Bury { event, letter }, PendingAnswer::Claimed { id, then });
             }
         }
     }
 
     fn discard(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
         self.store.count(Tally::of(event, "discarded"));
-        self.metrics.count(Fate::Accepted, 1);
+        self.metrics.count(EventCounter::Accepted, 1);
         self.metrics.discarded(&name);
         let id = event.envelope.id.clone();
-        batch.slots.push(Slot::Settled(Answer::Discarded { id, name }));
+        batch.slots.push(PendingAnswer::Settled(IngestResult::Discarded { id, name }));
     }
 
-    fn refuse(&self, refusal: Refusal, letter: DeadLetter, batch: &mut Submission) {
-        self.metrics.count(Fate::Rejected, 1);
+    fn refuse(&self, refusal: Rejection, letter: DeadLetter, batch: &mut Submission) {
+        self.metrics.count(EventCounter::Rejected, 1);
         if batch.letter.is_some() {
             // Its letter stays; another one would be a copy.
-            return batch.slots.push(Slot::Settled(Answer::Refused(refusal)));
+            return batch.slots.push(PendingAnswer::Settled(IngestResult::Refused(refusal)));
         }
         if refusal.is_kept {
-            batch.push(Entry::Refuse(letter), Slot::Refused(refusal));
+            batch.push(Entry::Refuse(letter), PendingAnswer::Refused(refusal));
             return;
         }
         self.store.count(Tally {
@@ -160,21 +160,21 @@ impl Engine {
             priority: Priority::Normal,
             outcome: "rejected",
         });
-        batch.slots.push(Slot::Settled(Answer::Refused(refusal)));
+        batch.slots.push(PendingAnswer::Settled(IngestResult::Refused(refusal)));
     }
 
     /// Writes a batch and turns receipts into answers.
-    async fn settle(self: &Arc<Self>, batch: Submission) -> Result<Vec<Answer>, Unavailable> {
+    async fn settle(self: &Arc<Self>, batch: Submission) -> Result<Vec<IngestResult>, Overloaded> {
         let receipts = self.commit(batch.entries, batch.slots.len()).await?;
         batch.noted.into_iter().for_each(Reservation::keep);
         let mut receipts = receipts.into_iter();
         let answers = batch.slots.into_iter().map(|slot| match slot {
-            Slot::Settled(answer) => answer,
-            Slot::Refused(refusal) => {
+            PendingAnswer::Settled(answer) => answer,
+            PendingAnswer::Refused(refusal) => {
                 receipts.next();
-                Answer::Refused(refusal)
+                IngestResult::Refused(refusal)
             }
-            Slot::Claimed { id, then } => {
+            PendingAnswer::Claimed { id, then } => {
                 let receipt = receipts.next().expect("the store answers every entry");
                 self.answer(id, receipt, then)
             }
@@ -186,7 +186,7 @@ impl Engine {
     pub(super) async fn settle_one(
         self: &Arc<Self>,
         mut batch: Submission,
-    ) -> Result<Option<Answer>, Unavailable> {
+    ) -> Result<Option<IngestResult>, Overloaded> {
         assert_eq!((batch.slots.len(), batch.letter.is_some()), (1, true), "one letter");
         let receipt = self.commit(batch.entries, 1).await?.pop();
         if receipt == Some(Receipt::Gone) {
@@ -194,16 +194,16 @@ impl Engine {
         }
         batch.noted.into_iter().for_each(Reservation::keep);
         Ok(match (batch.slots.pop(), receipt) {
-            (Some(Slot::Claimed { id, then }), Some(receipt)) => {
+            (Some(PendingAnswer::Claimed { id, then }), Some(receipt)) => {
                 Some(self.answer(id, receipt, then))
             }
-            (Some(Slot::Settled(answer)), _) => Some(answer),
+            (Some(PendingAnswer::Settled(answer)), _) => Some(answer),
             _ => unreachable!("no letter is written for a letter"),
         })
     }
 
     /// Writes entries; `count` messages are shed when that fails.
-    async fn commit(&self, entries: Vec<Entry>, count: usize) -> Result<Vec<Receipt>, Unavailable> {
+    async fn commit(&self, entries: Vec<Entry>, count: usize) -> Result<Vec<Receipt>, Overloaded> {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -212,17 +212,17 @@ impl Engine {
         let receipts = self.store.submit(entries).await;
         abandoned.cancel();
         receipts.map_err(|fault| {
-            self.metrics.count(Fate::Shed, count as u64);
-            Unavailable::from(fault)
+            self.metrics.count(EventCounter::Shed, count as u64);
+            Overloaded::from(fault)
         })
     }
 
     /// The answer for an event that claimed its id. What the stages did counts only for the one
     /// that came first.
-    fn answer(self: &Arc<Self>, id: Arc<str>, receipt: Receipt, then: Then) -> Answer {
+    fn answer(self: &Arc<Self>, id: Arc<str>, receipt: Receipt, then: Then) -> IngestResult {
         match receipt {
             Receipt::Stored { seq, .. } | Receipt::Accepted { seq } => {
-                self.metrics.count(Fate::Accepted, 1);
+                self.metrics.count(EventCounter::Accepted, 1);
                 match then {
                     Then::Run(mut walk) => {
                         walk.accepted(seq);
@@ -233,15 +233,15 @@ impl Engine {
                         self.metrics.count(fate, 1);
                     }
                 }
-                Answer::Accepted { id, seq }
+                IngestResult::Accepted { id, seq }
             }
             Receipt::Duplicate { seq } => {
-                self.metrics.count(Fate::Duplicate, 1);
-                Answer::Duplicate { id, seq }
+                self.metrics.count(EventCounter::Duplicate, 1);
+                IngestResult::Duplicate { id, seq }
             }
             Receipt::Conflict { seq } => {
-                self.metrics.count(Fate::Rejected, 1);
-                Answer::Conflict { id, seq }
+                self.metrics.count(EventCounter::Rejected, 1);
+                IngestResult::Conflict { id, seq }
             }
             Receipt::Done | Receipt::Gone => {
                 unreachable!("what claims an id is answered with a number")
@@ -263,7 +263,7 @@ fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Ite
 #[derive(Default)]
 pub(super) struct Submission {
     entries: Vec<Entry>,
-    slots: Vec<Slot>,
+    slots: Vec<PendingAnswer>,
     /// What is to be forgotten when nothing of it is stored.
     noted: Vec<Reservation>,
     /// What the next event claims besides its id.
@@ -276,18 +276,18 @@ pub(super) struct Submission {
     conflict: Option<Box<DeadLetter>>,
 }
 
-enum Slot {
-    Settled(Answer),
-    Refused(Refusal),
+enum PendingAnswer {
+    Settled(IngestResult),
+    Refused(Rejection),
     Claimed { id: Arc<str>, then: Then },
 }
 
 /// What follows once an event that claims its id is durable.
 enum Then {
     /// Its remote stages run.
-    Run(Box<Walk>),
+    Run(Box<EventRun>),
     /// It has ended like this.
-    Count { tally: RunTally, received: Timestamp, fate: Fate },
+    Count { tally: RunTally, received: Timestamp, fate: EventCounter },
 }
 
 impl Submission {
@@ -296,7 +296,7 @@ impl Submission {
         Submission { letter: Some(letter), ..Submission::default() }
     }
 
-    fn push(&mut self, mut entry: Entry, slot: Slot) {
+    fn push(&mut self, mut entry: Entry, slot: PendingAnswer) {
         if let Some((owner, key)) = self.once.take() {
             entry = Entry::Once { owner, key, entry: Box::new(entry) };
         }
@@ -334,9 +334,9 @@ impl<F: FnMut()> Drop for CallOnDrop<F> {
 
 /// What is kept of a message that is refused.
 fn letter_of(
-    refusal: &Refusal,
+    refusal: &Rejection,
     source: &Arc<str>,
-    arrival: &Arrival,
+    arrival: &ReceivedMessage,
     generation: &Generation,
     now: Timestamp,
 ) -> DeadLetter {
@@ -350,7 +350,7 @@ fn letter_of(
 }
 
 /// What is kept of an event that nobody hears is in conflict with another one.
-fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &Arrival) -> DeadLetter {
+fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &ReceivedMessage) -> DeadLetter {
     let envelope = &event.envelope;
     DeadLetter {
         source: Some(envelope.source.to_string()),
@@ -364,7 +364,7 @@ fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &Arrival) -> 
 /// A message that is not taken, with how it came in; why not is still to be said.
 fn rejected(
     source: &Arc<str>,
-    arrival: &Arrival,
+    arrival: &ReceivedMessage,
     generation: u64,
     received: Timestamp,
 ) -> DeadLetter {

@@ -2,7 +2,7 @@
 //! stage on, a dead delivery from its first attempt on.
 
 use super::ingest::Submission;
-use super::{Answer, Arrival, Engine, Unavailable};
+use super::{Engine, IngestResult, Overloaded, ReceivedMessage};
 use kernel::event::Event;
 use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
@@ -40,7 +40,7 @@ impl Redriven {
 impl Engine {
     /// Tries a dead letter again. It goes in the commit that makes durable what it holds: a
     /// message as accepted, an event in the inbox, a delivery as owed. Otherwise it stays.
-    pub async fn redrive(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+    pub async fn redrive(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let what = letter.what;
         let redriven = match what {
             DeadLetterWhat::Rejected => self.retry(letter).await?,
@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// A refused message comes in again by its source, under the running generation.
-    async fn retry(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+    async fn retry(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let generation = self.generation();
         let source = &letter.source_node;
         let Some(plan) = generation.plan.sources.iter().find(|it| it.name == *source) else {
@@ -64,10 +64,12 @@ impl Engine {
         self.take(&generation, plan, arrival_of(&letter), &mut batch);
         let Some(answer) = self.settle_one(batch).await? else { return Ok(Redriven::Gone) };
         let reason = match answer {
-            Answer::Accepted { .. } | Answer::Duplicate { .. } => return Ok(Redriven::Taken),
-            Answer::Refused(refusal) => refusal.reason(),
-            Answer::Conflict { id, seq } => conflict(&id, seq),
-            Answer::Discarded { name, .. } => format!("`{name}` lets it go"),
+            IngestResult::Accepted { .. } | IngestResult::Duplicate { .. } => {
+                return Ok(Redriven::Taken);
+            }
+            IngestResult::Refused(refusal) => refusal.reason(),
+            IngestResult::Conflict { id, seq } => conflict(&id, seq),
+            IngestResult::Discarded { name, .. } => format!("`{name}` lets it go"),
         };
         let keep = Entry::KeepLetter { letter: letter.id, reason: reason.clone() };
         self.written(vec![keep]).await?;
@@ -75,7 +77,7 @@ impl Engine {
     }
 
     /// A dead event goes back into the inbox, under its own number.
-    async fn reopen(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+    async fn reopen(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let Some((seq, (envelope, body))) = letter.seq.zip(letter.event()) else {
             let reason = "an earlier version wrote it, without what is needed to run it again";
             return Ok(Redriven::Untried(reason.to_owned()));
@@ -103,7 +105,7 @@ impl Engine {
     }
 
     /// A dead delivery is owed again.
-    async fn redeliver(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Unavailable> {
+    async fn redeliver(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let target = &letter.stage;
         if !self.generation().targets.contains_key(target) {
             let reason = format!("the file has no sink and no notifier `{target}`");
@@ -111,7 +113,7 @@ impl Engine {
         }
         let seq = letter.seq.unwrap_or_default();
         let event = self.store.read(move |it| it.by_seq(&[seq])).await;
-        let event = event.map_err(Unavailable::from)?;
+        let event = event.map_err(Overloaded::from)?;
         if event.is_empty() {
             let reason = "its event is no longer in the store";
             return Ok(Redriven::Untried(reason.to_owned()));
@@ -122,9 +124,9 @@ impl Engine {
         }
     }
 
-    async fn written(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, Unavailable> {
+    async fn written(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, Overloaded> {
         let written = self.store.submit(entries).await;
-        written.map_err(Unavailable::from)
+        written.map_err(Overloaded::from)
     }
 }
 
@@ -135,7 +137,7 @@ pub(super) fn conflict(id: &str, seq: u64) -> String {
 
 /// How a message came in, as JSON for its letter: everything that `map` may ask for when it is
 /// taken in again, but for what is named like a secret.
-pub(super) fn context_of(arrival: &Arrival) -> Option<Arc<Value>> {
+pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
     let mut context = Map::new();
     if let Some(http) = &arrival.http {
         context.insert("http".to_owned(), without_secrets(http));
@@ -171,12 +173,12 @@ fn without_secrets(http: &Value) -> Value {
 }
 
 /// The message of a letter, as it came in.
-fn arrival_of(letter: &DeadLetter) -> Arrival {
+fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
     let context = letter.context.as_deref().cloned().unwrap_or(json!({}));
     let text = |key: &str| context[key].as_str().map(str::to_owned);
     let whole_text = || Value::String(String::from_utf8_lossy(&letter.body).into_owned());
     let is_text = context["is_text"] == true;
-    Arrival {
+    ReceivedMessage {
         bytes: letter.body.clone(),
         http: context.get("http").cloned().map(Arc::new),
         file: context.get("file").cloned().map(Arc::new),

@@ -1,7 +1,7 @@
 //! What a run says about itself: what the last one left, what it leaves, and what `--once` did.
 
 use crate::engine::Engine;
-use crate::metrics::Fate;
+use crate::metrics::EventCounter;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -75,11 +75,11 @@ pub(super) fn after_once(engine: &Engine, took: Duration) {
     ));
     tracing::info!(
         received = metrics.received_total(),
-        stored = metrics.of(Fate::Stored),
-        duplicate = metrics.of(Fate::Duplicate),
-        rejected = metrics.of(Fate::Rejected),
-        discarded = metrics.of(Fate::Discarded),
-        dead = metrics.of(Fate::Dead),
+        stored = metrics.of(EventCounter::Stored),
+        duplicate = metrics.of(EventCounter::Duplicate),
+        rejected = metrics.of(EventCounter::Rejected),
+        discarded = metrics.of(EventCounter::Discarded),
+        dead = metrics.of(EventCounter::Dead),
         delivered = metrics.deliveries("done"),
         "everything is read and settled after {took}:"
     );

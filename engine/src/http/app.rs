@@ -14,12 +14,12 @@ use crate::reload::Status;
 use crate::run::Generation;
 use compiler::plan::SourcePlan;
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
-use compiler::spec::Server;
+use compiler::spec::ServerSettings;
 use kernel::fault::Fault;
-use kernel::health::{HealthPart, PartRole, Problem};
+use kernel::health::{HealthPart, HealthProblem, PartRole};
 use language::{Environment, ServedHost};
 use smol::lock::Semaphore;
-use stages::contract::{Route, StreamShape};
+use stages::contract::{HttpRoute, StreamShape};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -59,7 +59,7 @@ pub struct Surface {
     /// What a variable gave as a host and is none.
     bad_hosts: Vec<String>,
     /// Routes with the sources whose they are.
-    routes: Vec<(SourcePlan, Route)>,
+    routes: Vec<(SourcePlan, HttpRoute)>,
     /// The largest body of a request, in bytes.
     pub(super) body_max: u64,
     tokens: Tokens,
@@ -211,7 +211,7 @@ impl App {
         let health = self.engine.env.health.part(PartRole::Server, "");
         health.clear("bad-host");
         for host in hosts {
-            let problem = Problem::degraded("bad-host", format!("`{host}` is not a host"));
+            let problem = HealthProblem::degraded("bad-host", format!("`{host}` is not a host"));
             let advice = "correct what `server { hosts }` takes from outside the file";
             health.report(problem.about(host.clone()).advise(advice));
         }
@@ -284,7 +284,7 @@ impl App {
 
 impl Surface {
     /// The source that takes what is sent to a path.
-    pub(super) fn source(&self, path: &str) -> Option<&(SourcePlan, Route)> {
+    pub(super) fn source(&self, path: &str) -> Option<&(SourcePlan, HttpRoute)> {
         self.routes.iter().find(|it| it.1.path == path)
     }
 
@@ -312,7 +312,7 @@ impl Surface {
 
 /// The hosts that requests may be addressed to, and what comes from outside the file and is no
 /// host.
-fn hosts_of(server: &Server, environment: &dyn Environment) -> (Hosts, Vec<String>) {
+fn hosts_of(server: &ServerSettings, environment: &dyn Environment) -> (Hosts, Vec<String>) {
     let given = server.hosts.iter().filter_map(|it| it.value.resolve(environment).ok());
     let (mut served, mut bad) = (Vec::new(), Vec::new());
     for text in given {

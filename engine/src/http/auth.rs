@@ -1,6 +1,6 @@
 //! Bearer tokens and what they allow.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -69,7 +69,7 @@ impl Denied {
 impl From<Denied> for Reply {
     fn from(denied: Denied) -> Reply {
         let unknown = |detail| {
-            let reply = Reply::from(Problem::new(401, detail));
+            let reply = Reply::from(ProblemDetails::new(401, detail));
             reply.with("www-authenticate", "Bearer realm=\"engine\"")
         };
         match denied {
@@ -78,7 +78,7 @@ impl From<Denied> for Reply {
             Denied::Scope(scope) => {
                 let word = scope.word();
                 let detail = format!("this token lacks the scope `{word}`; add it to its `scope=`");
-                Problem::new(403, detail).into()
+                ProblemDetails::new(403, detail).into()
             }
         }
     }
@@ -86,7 +86,7 @@ impl From<Denied> for Reply {
 
 /// One token; its text is not kept.
 #[derive(Clone)]
-pub struct Token {
+pub struct BearerToken {
     /// For logs and messages.
     pub name: String,
     digest: u128,
@@ -94,7 +94,7 @@ pub struct Token {
     pub scopes: Vec<Scope>,
 }
 
-impl fmt::Debug for Token {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Token").field("name", &self.name).field("scopes", &self.scopes).finish()
     }
@@ -109,7 +109,7 @@ impl fmt::Debug for Token {
 #[derive(Clone)]
 pub struct Tokens {
     key: (u64, u64),
-    entries: Vec<Token>,
+    entries: Vec<BearerToken>,
 }
 
 impl fmt::Debug for Tokens {
@@ -130,7 +130,7 @@ impl Tokens {
     /// One more token. Two of one name are two tokens, for rotation.
     pub fn add(&mut self, name: impl Into<String>, secret: &str, scopes: Vec<Scope>) {
         let digest = self.digest(secret);
-        self.entries.push(Token { name: name.into(), digest, scopes });
+        self.entries.push(BearerToken { name: name.into(), digest, scopes });
     }
 
     /// There is none, and everything is allowed.
@@ -147,7 +147,7 @@ impl Tokens {
         let Some(secret) = bearer(request) else { return Err(Denied::Missing) };
         let digest = self.digest(secret);
         // Every entry is looked at, so that the time says nothing about the place of a match.
-        let same = |it: &Token| (it.digest ^ digest) == 0;
+        let same = |it: &BearerToken| (it.digest ^ digest) == 0;
         let (known, allowed) = self.entries.iter().fold((false, false), |(known, allowed), it| {
             let hit = same(it);
             (known | hit, allowed | (hit & it.scopes.contains(&scope)))

@@ -5,7 +5,7 @@
 //! `Sec-Fetch-Site`. Pages of our own address may use the engine; other pages may only be followed
 //! to it by a link. What is not a browser sends neither header and is not concerned.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::wire::head::{Head, Method};
 use crate::http::wire::hosts::Hosts;
 
@@ -24,7 +24,7 @@ pub(crate) enum PathKind {
 }
 
 /// Refuses what a foreign page has a browser send.
-pub(crate) fn check(head: &Head, hosts: &Hosts, kind: PathKind) -> Result<(), Problem> {
+pub(crate) fn check(head: &Head, hosts: &Hosts, kind: PathKind) -> Result<(), ProblemDetails> {
     check_origin(head, hosts)?;
     let site = match sole(head, "sec-fetch-site") {
         Sole::None => return Ok(()),
@@ -38,7 +38,7 @@ pub(crate) fn check(head: &Head, hosts: &Hosts, kind: PathKind) -> Result<(), Pr
     Err(foreign("a page of another address"))
 }
 
-fn check_origin(head: &Head, hosts: &Hosts) -> Result<(), Problem> {
+fn check_origin(head: &Head, hosts: &Hosts) -> Result<(), ProblemDetails> {
     match sole(head, "origin") {
         Sole::None => Ok(()),
         Sole::One(origin) if hosts.is_own_page(origin, head.host()) => Ok(()),
@@ -59,8 +59,8 @@ fn is_link(head: &Head, kind: PathKind) -> bool {
         && sole(head, "sec-fetch-dest") == Sole::One("document")
 }
 
-fn foreign(who: &str) -> Problem {
-    Problem::new(
+fn foreign(who: &str) -> ProblemDetails {
+    ProblemDetails::new(
         403,
         format!(
             "{who} may not use this engine, only pages of its own address; if that page is the \

@@ -3,9 +3,9 @@
 //! `http-types` panics on header values outside ASCII when asked the easy way, and takes its URL
 //! from `Host` as it comes. Here every step may fail, and what is not ASCII stays outside.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::wire::head::{Head, Method, Version};
-use crate::http::wire::response::{Content, Reply};
+use crate::http::wire::response::{BodyContent, Reply};
 use tide::http::headers::{HeaderName, HeaderValue};
 use tide::http::{self, Url};
 
@@ -28,11 +28,11 @@ where
     S: Clone + Send + Sync + 'static,
 {
     let Some(request) = request(head, body) else {
-        return Problem::new(400, "the target is not a URL").into();
+        return ProblemDetails::new(400, "the target is not a URL").into();
     };
     match server.respond::<http::Request, http::Response>(request).await {
         Ok(response) => reply(response).await,
-        Err(error) => Problem::new(u16::from(error.status()), error.to_string()).into(),
+        Err(error) => ProblemDetails::new(u16::from(error.status()), error.to_string()).into(),
     }
 }
 
@@ -75,13 +75,13 @@ fn method(method: Method) -> http::Method {
 async fn reply(mut response: http::Response) -> Reply {
     let status = u16::from(response.status());
     let Ok(body) = response.take_body().into_bytes().await else {
-        return Problem::new(500, "the answer could not be read").into();
+        return ProblemDetails::new(500, "the answer could not be read").into();
     };
     if body.is_empty() && 400 <= status {
         // The router's own refusals say nothing.
-        return kept(&response, Problem::new(status, said_by_status(status)).into(), false);
+        return kept(&response, ProblemDetails::new(status, said_by_status(status)).into(), false);
     }
-    kept(&response, Reply::bare(status, Content::Full(body)), true)
+    kept(&response, Reply::bare(status, BodyContent::Full(body)), true)
 }
 
 /// The reply with the fields of the response.

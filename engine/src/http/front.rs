@@ -13,7 +13,7 @@ use crate::http::ingest;
 use crate::http::listener::counted_address;
 use crate::http::paths;
 use crate::http::places::{Seat, SeatPhase};
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::service::{Service, count};
 use crate::http::sse::Stream;
 use crate::http::wire::head::Method;
@@ -22,7 +22,7 @@ use crate::http::wire::response::Reply;
 use compiler::plan::SourcePlan;
 use kernel::env::Pending;
 use language::nearest;
-use stages::contract::Route;
+use stages::contract::HttpRoute;
 
 /// The largest body of a request that is no event.
 const BODY_MAX: usize = 1 << 16;
@@ -36,7 +36,7 @@ pub(super) struct Front {
 
 /// What a path leads to.
 enum Target<'s> {
-    Source(&'s SourcePlan, &'s Route),
+    Source(&'s SourcePlan, &'s HttpRoute),
     Stream(&'s Stream),
     Page,
 }
@@ -76,7 +76,7 @@ impl Front {
     async fn source(
         &self,
         request: &mut Request<'_>,
-        route: &Route,
+        route: &HttpRoute,
         source: &SourcePlan,
         surface: &Surface,
     ) -> Reply {
@@ -145,7 +145,7 @@ impl Front {
             _ if !methods.contains(&method.word()) => return wrong_method(method, methods),
             Method::Post if !is_json(request) => {
                 let detail = "send the header `Content-Type: application/json`";
-                return Problem::new(415, detail).into();
+                return ProblemDetails::new(415, detail).into();
             }
             _ => {}
         }
@@ -223,7 +223,7 @@ fn is_json(request: &Request<'_>) -> bool {
 fn wrong_method(method: Method, methods: &[&str]) -> Reply {
     let methods = methods.join(", ");
     let detail = format!("this path does not take {method}, it takes {methods}");
-    Reply::from(Problem::new(405, detail)).with("allow", methods)
+    Reply::from(ProblemDetails::new(405, detail)).with("allow", methods)
 }
 
 /// Longest path that is repeated to the client.
@@ -247,5 +247,5 @@ fn unknown_path(path: &str, own: &[String]) -> Reply {
             format!("there is {}and `/api/…`", listed.collect::<String>())
         }
     };
-    Problem::new(404, format!("nothing is at `{shown}`; {help}")).into()
+    ProblemDetails::new(404, format!("nothing is at `{shown}`; {help}")).into()
 }

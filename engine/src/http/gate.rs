@@ -1,6 +1,6 @@
 //! How many requests may read the store at once, and how many may wait to.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,13 +31,13 @@ impl Default for QueryGate {
 
 impl QueryGate {
     /// Waits for a turn, if `path` reads the store.
-    pub(crate) async fn enter(&self, path: &str) -> Result<QueryPermit, Problem> {
+    pub(crate) async fn enter(&self, path: &str) -> Result<QueryPermit, ProblemDetails> {
         if !path.starts_with("/api/") || path == "/api/pipeline" {
             return Ok(QueryPermit { _permit: None });
         }
         let Some(_waiting) = Waiting::begin(&self.waiting) else {
             let detail = format!("{WAITING_MAX} requests already wait to read the store");
-            return Err(Problem::new(503, detail).retry_after(1));
+            return Err(ProblemDetails::new(503, detail).retry_after(1));
         };
         Ok(QueryPermit { _permit: Some(self.reading.acquire_arc().await) })
     }

@@ -196,11 +196,11 @@ impl Hub {
     }
 
     /// A place for one client, if there are fewer than `most`.
-    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Place> {
+    pub fn enter(self: &Arc<Self>, most: usize) -> Option<ClientSlot> {
         let clients = &self.counters.clients;
         let more = |now: u64| (now < most as u64).then_some(now + 1);
         match clients.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-            Ok(_) => Some(Place { hub: self.clone() }),
+            Ok(_) => Some(ClientSlot { hub: self.clone() }),
             Err(_) => {
                 self.counters.refused.fetch_add(1, Ordering::Relaxed);
                 None
@@ -275,18 +275,18 @@ impl Ring {
 }
 
 /// A client's place; dropping it frees it.
-pub struct Place {
+pub struct ClientSlot {
     hub: Arc<Hub>,
 }
 
-impl Place {
+impl ClientSlot {
     /// Where it is.
     pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientSlot {
     fn drop(&mut self) {
         self.hub.counters.clients.fetch_sub(1, Ordering::AcqRel);
     }

@@ -2,21 +2,21 @@
 
 mod forms;
 
-use crate::engine::{Answer, Arrival, Engine, Unavailable};
+use crate::engine::{Engine, IngestResult, Overloaded, ReceivedMessage};
 use crate::http::app::App;
 use crate::http::places::Seat;
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::query;
 use crate::http::service::Counters;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
-use crate::intake::Refusal;
+use crate::intake::Rejection;
 use compiler::plan::{SourcePlan, Violation};
 use forms::{Form, ITEMS_MAX};
 use language::write_bytes;
 use serde_json::{Map, Value, json};
-use stages::contract::Route;
+use stages::contract::HttpRoute;
 use stages::signature::{Signature, Signed, Unsigned};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(super) async fn answer(
     app: &App,
     request: &mut Request<'_>,
-    route: &Route,
+    route: &HttpRoute,
     source: &SourcePlan,
     body_max: u64,
 ) -> Reply {
@@ -61,7 +61,7 @@ pub(super) async fn answer(
         Form::Lines => forms::lines(&body),
         Form::Json if is_array => match forms::array(&body) {
             Ok(items) => items,
-            Err(reason) => return Problem::new(400, reason).into(),
+            Err(reason) => return ProblemDetails::new(400, reason).into(),
         },
         Form::Json => return sender.one(body, id).await,
     };
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     drop(body);
     if ITEMS_MAX < items.len() {
         let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
-        return Problem::new(413, detail).into();
+        return ProblemDetails::new(413, detail).into();
     }
     sender.many(items).await
 }
@@ -80,7 +80,7 @@ fn too_large(body_max: u64) -> Reply {
         "the body is larger than {most}; write `server {{ max-body \"…\" }}` in the pipeline \
          file to take larger ones"
     );
-    Problem::new(413, detail).into()
+    ProblemDetails::new(413, detail).into()
 }
 
 /// Whether a request carries a signature at all, before its body is read.
@@ -122,7 +122,7 @@ fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
 }
 
 fn unsigned(why: Unsigned) -> Reply {
-    Problem::new(401, why.to_string()).into()
+    ProblemDetails::new(401, why.to_string()).into()
 }
 
 /// The request for expressions: `http.header('X-…')`, `http.query('…')`, `http.path`.
@@ -151,9 +151,9 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn arrival(&self, bytes: Vec<u8>, id: Option<String>, once: Option<String>) -> Arrival {
+    fn arrival(&self, bytes: Vec<u8>, id: Option<String>, once: Option<String>) -> ReceivedMessage {
         let http = Some(self.http.clone());
-        Arrival { bytes: bytes.into(), http, id, once, ..Arrival::default() }
+        ReceivedMessage { bytes: bytes.into(), http, id, once, ..ReceivedMessage::default() }
     }
 
     async fn one(&mut self, body: Vec<u8>, id: Option<String>) -> Reply {
@@ -178,22 +178,23 @@ impl Sender<'_> {
             Err(unavailable) => return later(&unavailable),
         };
         let results: Vec<Value> = answers.iter().map(item).collect();
-        let is_taken =
-            |it: &Answer| matches!(it, Answer::Accepted { .. } | Answer::Duplicate { .. });
+        let is_taken = |it: &IngestResult| {
+            matches!(it, IngestResult::Accepted { .. } | IngestResult::Duplicate { .. })
+        };
         let status = if answers.iter().all(is_taken) { 202 } else { 207 };
         Reply::json(status, &json!({ "results": results }))
     }
 }
 
-fn later(unavailable: &Unavailable) -> Reply {
+fn later(unavailable: &Overloaded) -> Reply {
     let detail = format!("{}: {}", unavailable.code, unavailable.reason);
-    Problem::new(503, detail).retry_after(1).into()
+    ProblemDetails::new(503, detail).retry_after(1).into()
 }
 
-fn single(answer: Answer) -> Reply {
+fn single(answer: IngestResult) -> Reply {
     match answer {
-        Answer::Refused(refusal) => problem(&refusal).into(),
-        Answer::Conflict { seq, .. } => conflict(seq).into(),
+        IngestResult::Refused(refusal) => problem(&refusal).into(),
+        IngestResult::Conflict { seq, .. } => conflict(seq).into(),
         taken => {
             let (status, body) = taken_body(&taken);
             Reply::json(status, &body)
@@ -201,40 +202,45 @@ fn single(answer: Answer) -> Reply {
     }
 }
 
-fn taken_body(answer: &Answer) -> (u16, Value) {
+fn taken_body(answer: &IngestResult) -> (u16, Value) {
     match answer {
-        Answer::Accepted { id, seq } => {
+        IngestResult::Accepted { id, seq } => {
             (202, json!({ "id": &**id, "seq": seq, "duplicate": false }))
         }
-        Answer::Duplicate { id, seq } => {
+        IngestResult::Duplicate { id, seq } => {
             (200, json!({ "id": &**id, "seq": seq, "duplicate": true }))
         }
-        Answer::Discarded { id, name } => {
+        IngestResult::Discarded { id, name } => {
             let body =
                 json!({ "id": &**id, "seq": null, "duplicate": false, "discarded": &**name });
             (202, body)
         }
-        Answer::Refused(_) | Answer::Conflict { .. } => unreachable!("told as a problem"),
+        IngestResult::Refused(_) | IngestResult::Conflict { .. } => {
+            unreachable!("told as a problem")
+        }
     }
 }
 
-fn conflict(seq: u64) -> Problem {
-    Problem::new(409, format!("this id was already accepted with a different body, as event {seq}"))
+fn conflict(seq: u64) -> ProblemDetails {
+    ProblemDetails::new(
+        409,
+        format!("this id was already accepted with a different body, as event {seq}"),
+    )
 }
 
-fn problem(refusal: &Refusal) -> Problem {
+fn problem(refusal: &Rejection) -> ProblemDetails {
     let errors = refusal.violations.iter().map(Violation::json).collect();
-    Problem::new(refusal.status, refusal.detail.clone()).with_errors(errors)
+    ProblemDetails::new(refusal.status, refusal.detail.clone()).with_errors(errors)
 }
 
 /// What the item would be answered alone.
-fn item(answer: &Answer) -> Value {
+fn item(answer: &IngestResult) -> Value {
     let (status, mut body) = match answer {
-        Answer::Refused(refusal) => {
+        IngestResult::Refused(refusal) => {
             let it = problem(refusal);
             (it.status, json!({ "detail": it.detail, "errors": it.errors }))
         }
-        Answer::Conflict { seq, .. } => (409, json!({ "detail": conflict(*seq).detail })),
+        IngestResult::Conflict { seq, .. } => (409, json!({ "detail": conflict(*seq).detail })),
         taken => taken_body(taken),
     };
     body["status"] = json!(status);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// What a connection may take and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub struct ServerLimits {
     /// Size of request line and header fields together; beyond it 431.
     pub head_bytes: usize,
     /// Number of header fields; beyond it 431. No more than 100.
@@ -13,7 +13,7 @@ pub struct Limits {
     pub target_bytes: usize,
     /// From the first byte of a head to its last; beyond it 408.
     pub head_time: Duration,
-    /// For a body, to which each [`Limits::body_rate`] bytes received add a second; beyond it 408.
+    /// For a body, to which each [`ServerLimits::body_rate`] bytes received add a second; beyond it 408.
     pub body_time: Duration,
     /// Bytes a second that buy a slow body more time.
     pub body_rate: u64,
@@ -36,9 +36,9 @@ pub struct Limits {
     pub connections_per_ip: usize,
 }
 
-impl Default for Limits {
+impl Default for ServerLimits {
     fn default() -> Self {
-        Limits {
+        ServerLimits {
             head_bytes: 16 * 1024,
             headers_max: 100,
             target_bytes: 8 * 1024,

@@ -1,7 +1,7 @@
 //! Takes connections, a limited number of them, and lets them end in order.
 
 use crate::http::places::{NoSeat, Seat};
-use crate::http::service::{Counters, Site, count};
+use crate::http::service::{Counters, ServerContext, count};
 use crate::http::wire::{self, Ends};
 use futures_util::FutureExt;
 use kernel::env::within;
@@ -21,17 +21,21 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// A listener at work. Dropping it closes the listener and every connection at once.
-pub struct Server {
-    site: Arc<Site>,
+pub struct HttpServer {
+    site: Arc<ServerContext>,
     accepting: Option<Task<()>>,
 }
 
-impl Server {
+impl HttpServer {
     /// Takes connections from `listener` until it is told otherwise.
-    pub fn start(listener: TcpListener, executor: Arc<Executor<'static>>, site: Arc<Site>) -> Self {
-        let door = Door { site: site.clone(), executor: executor.clone() };
+    pub fn start(
+        listener: TcpListener,
+        executor: Arc<Executor<'static>>,
+        site: Arc<ServerContext>,
+    ) -> Self {
+        let door = Acceptor { site: site.clone(), executor: executor.clone() };
         let accepting = Some(executor.spawn(async move { door.accept(listener).await }));
-        Server { site, accepting }
+        HttpServer { site, accepting }
     }
 
     /// What happened.
@@ -51,7 +55,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         // Each connection holds the list that holds it, so the list does not go by itself.
         self.site.places.clear();
@@ -59,12 +63,12 @@ impl Drop for Server {
 }
 
 /// What the accepting task holds.
-struct Door {
-    site: Arc<Site>,
+struct Acceptor {
+    site: Arc<ServerContext>,
     executor: Arc<Executor<'static>>,
 }
 
-impl Door {
+impl Acceptor {
     async fn accept(self, listener: TcpListener) {
         let mut pause = PAUSE_FIRST;
         loop {
@@ -107,7 +111,7 @@ impl Door {
 }
 
 /// One connection; its panic is its own end and nobody else's.
-async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<Site>) {
+async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<ServerContext>) {
     // Without it small answers wait for the other side's acknowledgement; failing is harmless.
     stream.set_nodelay(true).unwrap_or_default();
     let local = stream.local_addr().ok().map(|it| it.ip());
@@ -140,7 +144,7 @@ pub(crate) fn counted_address(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::limits::Limits;
+    use crate::http::limits::ServerLimits;
     use crate::http::service::ServerState;
     use crate::http::testing::{Echo, ManualClock};
     use smol::io::{AsyncReadExt, AsyncWriteExt};
@@ -149,14 +153,14 @@ mod tests {
 
     async fn start(
         executor: &Arc<Executor<'static>>,
-        limits: Limits,
-    ) -> (Server, SocketAddr, Arc<ManualClock>) {
+        limits: ServerLimits,
+    ) -> (HttpServer, SocketAddr, Arc<ManualClock>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let clock = ManualClock::new();
         let service = Arc::new(Echo::default());
-        let site = Site::new(service, ServerState::default(), limits, clock.clone());
-        (Server::start(listener, executor.clone(), Arc::new(site)), address, clock)
+        let site = ServerContext::new(service, ServerState::default(), limits, clock.clone());
+        (HttpServer::start(listener, executor.clone(), Arc::new(site)), address, clock)
     }
 
     async fn ask(stream: &mut TcpStream) -> String {
@@ -167,7 +171,7 @@ mod tests {
     }
 
     /// Waits until the server has taken so many requests.
-    async fn until_asked(server: &Server, requests: u64) {
+    async fn until_asked(server: &HttpServer, requests: u64) {
         while server.counters().requests.load(Ordering::Relaxed) < requests {
             smol::future::yield_now().await;
         }
@@ -177,7 +181,7 @@ mod tests {
     fn over_the_cap_an_idle_connection_leaves_and_a_busy_one_stays() {
         let executor = Arc::new(Executor::new());
         smol::block_on(executor.clone().run(async move {
-            let limits = Limits { connections_per_ip: 1, ..Limits::default() };
+            let limits = ServerLimits { connections_per_ip: 1, ..ServerLimits::default() };
             let (server, address, _clock) = start(&executor, limits).await;
             let mut idle = TcpStream::connect(address).await.unwrap();
             assert!(ask(&mut idle).await.starts_with("HTTP/1.1 200 OK\r\n"));
@@ -196,7 +200,7 @@ mod tests {
     fn draining_ends_idle_connections_and_frees_the_port() {
         let executor = Arc::new(Executor::new());
         smol::block_on(executor.clone().run(async move {
-            let (server, address, _clock) = start(&executor, Limits::default()).await;
+            let (server, address, _clock) = start(&executor, ServerLimits::default()).await;
             let mut stream = TcpStream::connect(address).await.unwrap();
             ask(&mut stream).await;
             assert!(server.drain(Duration::from_secs(5)).await);
@@ -209,7 +213,7 @@ mod tests {
     fn what_does_not_end_in_time_is_closed() {
         let executor = Arc::new(Executor::new());
         smol::block_on(executor.clone().run(async move {
-            let (server, address, clock) = start(&executor, Limits::default()).await;
+            let (server, address, clock) = start(&executor, ServerLimits::default()).await;
             let mut stream = TcpStream::connect(address).await.unwrap();
             ask(&mut stream).await;
             stream.write_all(b"GET /never HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();

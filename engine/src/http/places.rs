@@ -12,7 +12,7 @@ mod seat;
 
 pub(crate) use seat::{Seat, SeatPhase};
 
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use event_listener::Event;
 use smol::Task;
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl Places {
     pub(crate) fn admit(
         &self,
         address: IpAddr,
-        limits: &Limits,
+        limits: &ServerLimits,
         now: Duration,
     ) -> Result<Seated, NoSeat> {
         let mut table = self.lock();
@@ -162,7 +162,7 @@ impl Places {
         &self,
         seat: &Arc<Seat>,
         more: usize,
-        limits: &Limits,
+        limits: &ServerLimits,
         now: Duration,
     ) -> bool {
         loop {
@@ -208,7 +208,7 @@ impl Places {
 impl PlaceTable {
     /// Whether there is a free seat and the address may have it. The fuller it is, the more an
     /// address has to share with the others.
-    fn room_for(&self, address: IpAddr, limits: &Limits) -> Result<(), NoSeat> {
+    fn room_for(&self, address: IpAddr, limits: &ServerLimits) -> Result<(), NoSeat> {
         let taken = self.entries.len();
         let own = self.seats_of(address);
         let addresses = self.addresses.len() + usize::from(own == 0);

@@ -1,7 +1,7 @@
 //! Where the HTTP server listens: real sockets, or whatever a simulation has in their place.
 
-use crate::http::listener::Server;
-use crate::http::service::Site;
+use crate::http::listener::HttpServer;
+use crate::http::service::ServerContext;
 use kernel::env::Pending;
 use kernel::fault::{Cause, Fault};
 use smol::Executor;
@@ -25,7 +25,7 @@ pub trait Port: Send + Sync {
     fn serve(
         self: Box<Self>,
         executor: Arc<Executor<'static>>,
-        site: Arc<Site>,
+        site: Arc<ServerContext>,
     ) -> Box<dyn Serving>;
 }
 
@@ -65,16 +65,16 @@ impl Port for BoundListener {
     fn serve(
         self: Box<Self>,
         executor: Arc<Executor<'static>>,
-        site: Arc<Site>,
+        site: Arc<ServerContext>,
     ) -> Box<dyn Serving> {
-        Box::new(Server::start(self.listener, executor, site))
+        Box::new(HttpServer::start(self.listener, executor, site))
     }
 }
 
-impl Serving for Server {
+impl Serving for HttpServer {
     fn drain(self: Box<Self>, grace: Duration) -> Pending<'static, ()> {
         Box::pin(async move {
-            Server::drain(*self, grace).await;
+            HttpServer::drain(*self, grace).await;
         })
     }
 }

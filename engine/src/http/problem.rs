@@ -1,11 +1,11 @@
 //! Bad news as RFC 9457 problem details.
 
-use crate::http::wire::response::{Content, Reply, reason};
+use crate::http::wire::response::{BodyContent, Reply, reason};
 use serde_json::{Value, json};
 
 /// Why a request was not done, for programs and people.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// The status.
     pub status: u16,
     /// What is wrong with this request.
@@ -16,10 +16,10 @@ pub struct Problem {
     pub retry_after: Option<u64>,
 }
 
-impl Problem {
+impl ProblemDetails {
     /// A problem of a kind; its title is the status in words.
     pub fn new(status: u16, detail: impl Into<String>) -> Self {
-        Problem { status, detail: detail.into(), errors: Vec::new(), retry_after: None }
+        ProblemDetails { status, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// With each fault.
@@ -37,8 +37,8 @@ impl Problem {
     }
 }
 
-impl From<Problem> for Reply {
-    fn from(problem: Problem) -> Reply {
+impl From<ProblemDetails> for Reply {
+    fn from(problem: ProblemDetails) -> Reply {
         let title = reason(problem.status);
         let mut body = json!({
             "type": "about:blank", "title": title, "status": problem.status,
@@ -47,7 +47,7 @@ impl From<Problem> for Reply {
         if !problem.errors.is_empty() {
             body["errors"] = Value::Array(problem.errors);
         }
-        let content = Content::Full(body.to_string().into_bytes());
+        let content = BodyContent::Full(body.to_string().into_bytes());
         let reply = Reply::new(problem.status, "application/problem+json", content);
         match problem.retry_after {
             Some(seconds) => reply.with("retry-after", seconds.to_string()),

@@ -1,6 +1,6 @@
 //! What the rest of the engine plugs in, and what all connections share.
 
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use crate::http::places::Places;
 use crate::http::wire::hosts::HostList;
 use crate::http::wire::request::Request;
@@ -19,12 +19,12 @@ pub trait Service: Send + Sync + 'static {
 
 /// Tells connections that it is time to end.
 #[derive(Debug, Default)]
-pub struct Stop {
+pub struct ShutdownSignal {
     stopped: AtomicBool,
     told: Event,
 }
 
-impl Stop {
+impl ShutdownSignal {
     /// From now on every connection ends with the request under way.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
@@ -106,38 +106,38 @@ pub struct ServerState {
 }
 
 /// What all connections of one listener share.
-pub struct Site {
+pub struct ServerContext {
     /// Answers.
     pub service: Arc<dyn Service>,
     /// Whom requests may be addressed to.
     pub hosts: Arc<HostList>,
     /// Bounds.
-    pub limits: Limits,
+    pub limits: ServerLimits,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// The end.
-    pub stop: Stop,
+    pub stop: ShutdownSignal,
     /// What happened.
     pub counters: Arc<Counters>,
     pub(crate) places: Arc<Places>,
     date: Mutex<(i64, [u8; 29])>,
 }
 
-impl Site {
+impl ServerContext {
     /// From its parts.
     pub fn new(
         service: Arc<dyn Service>,
         state: ServerState,
-        limits: Limits,
+        limits: ServerLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let ServerState { hosts, counters, places } = state;
-        Site {
+        ServerContext {
             service,
             hosts,
             limits,
             clock,
-            stop: Stop::default(),
+            stop: ShutdownSignal::default(),
             counters,
             places,
             date: Mutex::new((i64::MIN, [0; 29])),

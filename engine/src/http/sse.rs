@@ -1,11 +1,11 @@
 //! Server-sent events: a client is a cursor into the hub's ring or, before that, the store.
 
-use crate::http::hub::{Found, Framed, Hub, Place, Serialise};
-use crate::http::problem::Problem;
+use crate::http::hub::{ClientSlot, Found, Framed, Hub, Serialise};
+use crate::http::problem::ProblemDetails;
 use crate::http::query;
 use crate::http::timer::Timer;
 use crate::http::wire::request::Request;
-use crate::http::wire::response::{Content, Feed, Reply};
+use crate::http::wire::response::{BodyContent, Feed, Reply};
 use kernel::env::{Clock, Pending};
 use kernel::event::Priority;
 use kernel::health::{self, PartHealth};
@@ -107,27 +107,27 @@ impl Stream {
         let query = request.head().query().unwrap_or_default();
         let asked = match Asked::read(query, request) {
             Ok(asked) => asked,
-            Err(detail) => return Problem::new(400, detail).into(),
+            Err(detail) => return ProblemDetails::new(400, detail).into(),
         };
         let Some(place) = self.hub.enter(self.settings.clients_max) else {
             let seconds = self.settings.retry.as_secs().max(1);
             let most = self.settings.clients_max;
             let reason = format!("all {most} places are taken; further clients are turned away");
             let advice = "write a larger `max-clients` in its sink";
-            self.health.report(health::Problem::degraded(FULL, reason).advise(advice));
+            self.health.report(health::HealthProblem::degraded(FULL, reason).advise(advice));
             let detail = format!(
                 "{most} clients are connected, the most for this stream; write a larger \
                  `max-clients {most}` in its sink"
             );
-            return Problem::new(503, detail).retry_after(seconds).into();
+            return ProblemDetails::new(503, detail).retry_after(seconds).into();
         };
         let client = self.client(asked, place);
-        Reply::new(200, "text/event-stream", Content::Stream(Box::new(client)))
+        Reply::new(200, "text/event-stream", BodyContent::Stream(Box::new(client)))
             .with("cache-control", "no-store, no-transform")
             .with("x-accel-buffering", "no")
     }
 
-    fn client(&self, asked: Asked, place: Place) -> Client {
+    fn client(&self, asked: Asked, place: ClientSlot) -> Client {
         let hub = place.hub();
         let (after, to) = hub.range();
         let mut first = format!("retry: {}\n\n", self.settings.retry.as_millis()).into_bytes();
@@ -250,7 +250,7 @@ impl Filter {
 
 /// A connected client. It holds a position and nothing that grows.
 struct Client {
-    place: Place,
+    place: ClientSlot,
     backlog: Arc<dyn Backlog>,
     turns: Arc<Semaphore>,
     health: PartHealth,

@@ -1,8 +1,8 @@
 //! What the tests of this surface share: a clock that is moved by hand, a pipe in memory, and a
 //! conversation with one connection, driven until nothing moves.
 
-use crate::http::limits::Limits;
-use crate::http::service::{ServerState, Service, Site};
+use crate::http::limits::ServerLimits;
+use crate::http::service::{ServerContext, ServerState, Service};
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::response::Reply;
 use crate::http::wire::{self, Ends};
@@ -140,7 +140,7 @@ impl Drop for Wire {
 pub(crate) struct Talk {
     executor: smol::Executor<'static>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) site: Arc<Site>,
+    pub(crate) site: Arc<ServerContext>,
     input: Arc<Mutex<Pipe>>,
     output: Arc<Mutex<Pipe>>,
     task: smol::Task<()>,
@@ -152,12 +152,16 @@ impl Talk {
     }
 
     pub(crate) fn clocked(clock: Arc<ManualClock>, service: impl Service) -> Self {
-        let site =
-            Site::new(Arc::new(service), ServerState::default(), Limits::default(), clock.clone());
+        let site = ServerContext::new(
+            Arc::new(service),
+            ServerState::default(),
+            ServerLimits::default(),
+            clock.clone(),
+        );
         Self::on(Arc::new(site), clock)
     }
 
-    pub(crate) fn on(site: Arc<Site>, clock: Arc<ManualClock>) -> Self {
+    pub(crate) fn on(site: Arc<ServerContext>, clock: Arc<ManualClock>) -> Self {
         let input = Arc::new(Mutex::new(Pipe { capacity: usize::MAX, ..Pipe::default() }));
         let output = Arc::new(Mutex::new(Pipe { capacity: 1 << 20, ..Pipe::default() }));
         let executor = smol::Executor::new();
@@ -260,6 +264,6 @@ impl Service for Echo {
 
 /// A head read under the default limits.
 pub(crate) fn request_head(text: &str) -> crate::http::Head {
-    let (limits, hosts) = (Limits::default(), Hosts::default());
+    let (limits, hosts) = (ServerLimits::default(), Hosts::default());
     crate::http::Head::parse(text.as_bytes(), &limits, &hosts, None).unwrap()
 }

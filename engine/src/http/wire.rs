@@ -17,18 +17,18 @@ pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use crate::http::places::{Seat, SeatPhase};
-use crate::http::problem::Problem;
-use crate::http::service::{Site, count};
+use crate::http::problem::ProblemDetails;
+use crate::http::service::{ServerContext, count};
 use crate::http::timer::Timer;
 use futures_util::FutureExt;
 use head::{Head, Method, Version};
 use io::{Io, Lost};
 use reader::Reader;
-use refusal::Refusal;
+use refusal::RequestRefusal;
 use request::Request;
-use response::{Content, Feed, Frame, Reply};
+use response::{BodyContent, Feed, Frame, Reply};
 use smol::io::{AsyncRead, AsyncWrite};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -61,7 +61,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
     stream: S,
     ends: Ends,
     seat: &Arc<Seat>,
-    site: &Site,
+    site: &ServerContext,
 ) {
     let io = Io::new(stream, site.limits.head_bytes, site.clock.clone(), &site.stop);
     let total = Timer::new(site.clock.clone());
@@ -85,7 +85,7 @@ struct Connection<'s, S> {
     io: Io<'s, S>,
     /// Of the request under way.
     total: Timer,
-    site: &'s Site,
+    site: &'s ServerContext,
     seat: &'s Arc<Seat>,
     ends: Ends,
     out: Vec<u8>,
@@ -93,12 +93,12 @@ struct Connection<'s, S> {
 
 /// Why there is no request to answer.
 enum NoHead {
-    Refused(Refusal),
+    Refused(RequestRefusal),
     Gone,
 }
 
-impl From<Refusal> for NoHead {
-    fn from(refusal: Refusal) -> Self {
+impl From<RequestRefusal> for NoHead {
+    fn from(refusal: RequestRefusal) -> Self {
         NoHead::Refused(refusal)
     }
 }
@@ -226,21 +226,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Some(Ok(reply)) => (reply, whole),
             Some(Err(_)) => {
                 count(&site.counters.panics);
-                (Problem::new(500, "the answer could not be made").into(), false)
+                (ProblemDetails::new(500, "the answer could not be made").into(), false)
             }
             None => {
                 count(&site.counters.timeouts);
-                (Problem::new(408, "the request took too long").into(), false)
+                (ProblemDetails::new(408, "the request took too long").into(), false)
             }
         }
     }
 
     /// Tells why, and ends.
-    async fn refuse(&mut self, refusal: Refusal) {
+    async fn refuse(&mut self, refusal: RequestRefusal) {
         let counters = &self.site.counters;
         let late = refusal.status == 408;
         count(if late { &counters.timeouts } else { &counters.refused_requests });
-        let reply = Problem::new(refusal.status, refusal.detail).into();
+        let reply = ProblemDetails::new(refusal.status, refusal.detail).into();
         self.total.set(self.site.limits.write_time);
         if self.answer(reply, Method::Get, Version::Http11, false).await.is_ok() {
             self.linger().await;
@@ -261,10 +261,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let bare = method == Method::Head || !reply.may_have_body();
         match reply.into_content() {
             _ if bare => self.write_rest(&[]).await,
-            Content::Full(bytes) => self.write_rest(&bytes).await,
-            Content::Shared(bytes) => self.write_rest(&bytes).await,
-            Content::Static(bytes) => self.write_rest(bytes).await,
-            Content::Stream(feed) => self.stream(feed, frame.chunks()).await,
+            BodyContent::Full(bytes) => self.write_rest(&bytes).await,
+            BodyContent::Shared(bytes) => self.write_rest(&bytes).await,
+            BodyContent::Static(bytes) => self.write_rest(bytes).await,
+            BodyContent::Stream(feed) => self.stream(feed, frame.chunks()).await,
         }
     }
 
@@ -333,14 +333,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
 }
 
 /// What is too long about a head that does not end.
-fn too_long(bytes: &[u8], limits: &Limits) -> Refusal {
+fn too_long(bytes: &[u8], limits: &ServerLimits) -> RequestRefusal {
     match bytes.contains(&b'\n') {
-        true => Refusal::long_head(limits),
-        false => Refusal::long_target(limits),
+        true => RequestRefusal::long_head(limits),
+        false => RequestRefusal::long_target(limits),
     }
 }
 
-fn late_head(limits: &Limits) -> Refusal {
+fn late_head(limits: &ServerLimits) -> RequestRefusal {
     let seconds = limits.head_time.as_secs();
-    Refusal::new(408, format!("the request head was not complete within {seconds} seconds"))
+    RequestRefusal::new(408, format!("the request head was not complete within {seconds} seconds"))
 }

@@ -4,7 +4,7 @@
 //! nothing would say which file it is about, nor that it is whole again.
 
 use compiler::load::FileInputs;
-use kernel::health::{Health, HealthPart, PartRole, Problem};
+use kernel::health::{Health, HealthPart, HealthProblem, PartRole};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) fn note(health: &Arc<Health>, inputs: &FileInputs, generation: u64) {
             };
             let advice =
                 format!("correct the file; generation {generation} keeps the {what} it has");
-            part.report(Problem::degraded(UNUSABLE, reason.clone()).advise(advice));
+            part.report(HealthProblem::degraded(UNUSABLE, reason.clone()).advise(advice));
         }
     }
 }

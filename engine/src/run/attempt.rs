@@ -1,7 +1,7 @@
 //! One call of a remote stage, with its tries. Waiting for a try holds no worker, no slot of the
 //! stage and no place of another event: it is a timer in the event's own future.
 
-use super::cache::Cache;
+use super::cache::AnswerCache;
 use super::{OpenStage, condition};
 use compiler::plan::StagePlan;
 use kernel::env::{Env, within};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// How a stage ended for one event.
 #[derive(Debug)]
-pub struct Ended {
+pub struct CallOutcome {
     /// How.
     pub outcome: Outcome,
     /// Tries.
@@ -39,7 +39,7 @@ pub async fn ask(
     event: Event,
     places: &Semaphore,
     env: &Env,
-) -> Ended {
+) -> CallOutcome {
     let (began, started) = (env.clock.monotonic(), env.clock.wall());
     let key = stage.cache.as_ref().and_then(|it| key_of(it, &stage, &event, env));
     let kept = stage.cache.as_ref().zip(key);
@@ -56,7 +56,7 @@ pub async fn ask(
                 cache.keep(key, value.clone(), env.clock.monotonic());
             }
             let (micros, addition) = (micros(env), Some(addition));
-            Ended { outcome, attempts, started, micros, addition, error: None }
+            CallOutcome { outcome, attempts, started, micros, addition, error: None }
         }
         (Err(reason), kept) => {
             let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
@@ -64,7 +64,7 @@ pub async fn ask(
                 Some(addition) => cached(attempts, started, micros(env), addition, Some(reason)),
                 None => {
                     let (micros, error) = (micros(env), Some(reason));
-                    Ended { outcome, attempts, started, micros, addition: None, error }
+                    CallOutcome { outcome, attempts, started, micros, addition: None, error }
                 }
             }
         }
@@ -77,13 +77,13 @@ fn cached(
     micros: u64,
     addition: Addition,
     error: Option<String>,
-) -> Ended {
+) -> CallOutcome {
     let addition = Some(addition);
-    Ended { outcome: Outcome::Cached, attempts, started, micros, addition, error }
+    CallOutcome { outcome: Outcome::Cached, attempts, started, micros, addition, error }
 }
 
 /// What tells this question from others; a null key is never kept.
-fn key_of(cache: &Cache, stage: &OpenStage, event: &Event, env: &Env) -> Option<String> {
+fn key_of(cache: &AnswerCache, stage: &OpenStage, event: &Event, env: &Env) -> Option<String> {
     match (&cache.settings().key, &*stage.enricher) {
         (Some(key), _) => {
             let scope = Scope::of(event, env.clock.wall());

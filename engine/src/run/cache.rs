@@ -12,14 +12,14 @@ const BYTES_MAX: usize = 16 << 20;
 
 /// The cache of one stage. Times are of the monotonic clock.
 #[derive(Debug)]
-pub struct Cache {
-    settings: spec::Cache,
+pub struct AnswerCache {
+    settings: spec::CacheSettings,
     kept: Mutex<Kept>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    answers: HashMap<String, Answer>,
+    answers: HashMap<String, CachedAnswer>,
     /// Keys by age; the oldest goes first.
     ages: BTreeMap<(Duration, u64), String>,
     count: u64,
@@ -27,20 +27,20 @@ struct Kept {
 }
 
 #[derive(Debug)]
-struct Answer {
+struct CachedAnswer {
     value: Value,
     bytes: usize,
     age: (Duration, u64),
 }
 
-impl Cache {
+impl AnswerCache {
     /// An empty one.
-    pub fn new(settings: spec::Cache) -> Self {
-        Cache { settings, kept: Mutex::new(Kept::default()) }
+    pub fn new(settings: spec::CacheSettings) -> Self {
+        AnswerCache { settings, kept: Mutex::new(Kept::default()) }
     }
 
     /// What it was made from.
-    pub fn settings(&self) -> &spec::Cache {
+    pub fn settings(&self) -> &spec::CacheSettings {
         &self.settings
     }
 
@@ -69,7 +69,7 @@ impl Cache {
         let age = (now, kept.count);
         kept.remove(&key);
         kept.bytes += bytes;
-        kept.answers.insert(key.clone(), Answer { value, bytes, age });
+        kept.answers.insert(key.clone(), CachedAnswer { value, bytes, age });
         kept.ages.insert(age, key);
         while self.settings.entries_max < kept.answers.len() || BYTES_MAX < kept.bytes {
             let Some((_, oldest)) = kept.ages.pop_first() else { return };
@@ -92,8 +92,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn cache(entries_max: usize) -> Cache {
-        Cache::new(spec::Cache {
+    fn cache(entries_max: usize) -> AnswerCache {
+        AnswerCache::new(spec::CacheSettings {
             keep: Duration::from_secs(10),
             key: None,
             stale_if_error: Some(Duration::from_secs(60)),

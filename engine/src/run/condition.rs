@@ -1,7 +1,7 @@
 //! What the end of a call says about the health of the stage or target that made it.
 
 use kernel::fault::{Fault, FaultClass};
-use kernel::health::{PartHealth, Problem};
+use kernel::health::{HealthProblem, PartHealth};
 
 /// The code of a part whose credentials are rejected.
 pub const UNAUTHORIZED: &str = "unauthorized";
@@ -34,11 +34,11 @@ pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
     health.report(problem(fault).advise(advice));
 }
 
-fn problem(fault: &Fault) -> Problem {
+fn problem(fault: &Fault) -> HealthProblem {
     let reason = fault.reason.clone();
     match fault.class {
-        FaultClass::Configuration => Problem::failed(UNAUTHORIZED, reason),
-        FaultClass::Transient => Problem::degraded(fault.cause.code(), reason),
-        FaultClass::Permanent => Problem::degraded(REJECTED, reason),
+        FaultClass::Configuration => HealthProblem::failed(UNAUTHORIZED, reason),
+        FaultClass::Transient => HealthProblem::degraded(fault.cause.code(), reason),
+        FaultClass::Permanent => HealthProblem::degraded(REJECTED, reason),
     }
 }

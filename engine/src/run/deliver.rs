@@ -10,7 +10,7 @@ use super::stop::StopSignal;
 use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
 use super::{Target, condition};
 use crate::engine::{Engine, OutboxSeat};
-use compiler::plan::{Policy, WISH_MAX};
+use compiler::plan::{CallPolicy, WISH_MAX};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Pending, within};
@@ -248,7 +248,7 @@ async fn attempt(
 }
 
 /// What the end of a call says about the target.
-fn end_of(policy: &Policy, result: &Result<(), Fault>) -> CallEnd {
+fn end_of(policy: &CallPolicy, result: &Result<(), Fault>) -> CallEnd {
     match result {
         Err(fault) if policy.pauses_for(fault) => CallEnd::Rejected,
         // The other side's wish is honoured up to an hour.

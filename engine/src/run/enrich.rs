@@ -6,7 +6,7 @@
 //! future per event.
 
 use super::Generation;
-use super::attempt::{self, Ended};
+use super::attempt::{self, CallOutcome};
 use crate::intake;
 use crate::metrics::{RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
@@ -23,14 +23,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Cooldown, Finished, NewDelivery};
+use store::{CooldownClaim, Finished, NewDelivery};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` does not hold";
 
 /// What the stages made of an event.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Disposition {
     /// To be stored and sent on.
     Finished(Finished),
     /// Let go, for this reason.
@@ -44,11 +44,11 @@ enum State {
     Waiting,
     Asked,
     Succeeded,
-    Ended,
+    CallOutcome,
 }
 
 /// An event between its stages.
-pub struct Walk {
+pub struct EventRun {
     generation: Arc<Generation>,
     env: Env,
     event: Event,
@@ -58,7 +58,7 @@ pub struct Walk {
     ready: Vec<usize>,
     /// What remote stages answered before a crash, by name.
     known: BTreeMap<String, Value>,
-    fate: Option<Fate>,
+    fate: Option<StageEnd>,
     /// The stage that ended last.
     last: usize,
 }
@@ -74,17 +74,17 @@ pub struct KeptStage<'a> {
 }
 
 /// Keeps the answer of a remote stage.
-pub type Keep<'a> = dyn Fn(&KeptStage<'_>, &Value) + Send + Sync + 'a;
+pub type KeepResult<'a> = dyn Fn(&KeptStage<'_>, &Value) + Send + Sync + 'a;
 
-enum Fate {
+enum StageEnd {
     Dropped(Arc<str>),
     Dead(Arc<str>, u32, String),
 }
 
-impl Walk {
+impl EventRun {
     /// Runs every local stage that waits for no remote one.
     pub fn start(generation: Arc<Generation>, event: Event, env: Env) -> Self {
-        Walk::resume(generation, event, env, BTreeMap::new())
+        EventRun::resume(generation, event, env, BTreeMap::new())
     }
 
     /// The same for an event that was under way when the engine ended: `known` is what remote
@@ -96,7 +96,7 @@ impl Walk {
         known: BTreeMap<String, Value>,
     ) -> Self {
         let count = generation.plan.stages.len();
-        let mut walk = Walk {
+        let mut walk = EventRun {
             generation,
             env,
             event,
@@ -149,7 +149,7 @@ impl Walk {
     }
 
     /// Asks what is remote, to the end or until the event's time is over.
-    pub async fn run(&mut self, places: &Semaphore, keep: &Keep<'_>) {
+    pub async fn run(&mut self, places: &Semaphore, keep: &KeepResult<'_>) {
         let limit = self.generation.plan.limits.event_timeout.value;
         let clock = self.env.clock.clone();
         let in_time = kernel::env::within(&*clock, limit, self.ask_all(places, keep)).await;
@@ -158,9 +158,10 @@ impl Walk {
         }
     }
 
-    async fn ask_all(&mut self, places: &Semaphore, keep: &Keep<'_>) {
+    async fn ask_all(&mut self, places: &Semaphore, keep: &KeepResult<'_>) {
         let generation = self.generation.clone();
-        let mut asked: FuturesUnordered<Pending<'_, (usize, Ended)>> = FuturesUnordered::new();
+        let mut asked: FuturesUnordered<Pending<'_, (usize, CallOutcome)>> =
+            FuturesUnordered::new();
         loop {
             for index in std::mem::take(&mut self.ready) {
                 let plan = &generation.plan.stages[index];
@@ -196,7 +197,7 @@ impl Walk {
         let reason = format!("the event's {limit:?} were over");
         for index in 0..self.states.len() {
             if matches!(self.states[index], State::Waiting | State::Asked) && self.fate.is_none() {
-                let ended = Ended {
+                let ended = CallOutcome {
                     outcome: Outcome::TimedOut,
                     attempts: u32::from(self.states[index] == State::Asked),
                     started: self.env.clock.wall(),
@@ -239,7 +240,8 @@ impl Walk {
                         Ok(addition) => (Outcome::Ok, Some(addition), None),
                         Err(fault) => (Outcome::Failed, None, Some(fault.reason)),
                     };
-                    let ended = Ended { outcome, attempts: 1, started, micros, addition, error };
+                    let ended =
+                        CallOutcome { outcome, attempts: 1, started, micros, addition, error };
                     self.take(index, ended);
                     if self.fate.is_some() {
                         return;
@@ -249,8 +251,8 @@ impl Walk {
         }
     }
 
-    fn remembered(&self, value: Value) -> Ended {
-        Ended {
+    fn remembered(&self, value: Value) -> CallOutcome {
+        CallOutcome {
             outcome: Outcome::Ok,
             attempts: 1,
             started: self.event.envelope.received,
@@ -262,7 +264,8 @@ impl Walk {
 
     /// Whether everything that a stage waits for has ended.
     fn is_free(&self, plan: &StagePlan) -> bool {
-        let has_ended = |it: &usize| matches!(self.states[*it], State::Succeeded | State::Ended);
+        let has_ended =
+            |it: &usize| matches!(self.states[*it], State::Succeeded | State::CallOutcome);
         plan.after.iter().chain(&plan.needs).all(has_ended)
     }
 
@@ -282,7 +285,7 @@ impl Walk {
     }
 
     fn skip(&mut self, index: usize, plan: &StagePlan, reason: String) {
-        self.states[index] = State::Ended;
+        self.states[index] = State::CallOutcome;
         self.results[index] = Some(StageResult {
             stage: plan.name.clone(),
             kind: plan.kind.clone(),
@@ -295,18 +298,20 @@ impl Walk {
     }
 
     /// A stage has ended: its addition goes in, or its `on-error` speaks.
-    fn take(&mut self, index: usize, ended: Ended) {
+    fn take(&mut self, index: usize, ended: CallOutcome) {
         self.last = index;
         let generation = self.generation.clone();
         let plan = &generation.plan.stages[index];
         let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);
-        self.states[index] = if has_succeeded { State::Succeeded } else { State::Ended };
+        self.states[index] = if has_succeeded { State::Succeeded } else { State::CallOutcome };
         if !has_succeeded {
             let reason = ended.error.clone().unwrap_or_default();
             self.fate = match &plan.on_error {
                 OnError::Continue => None,
-                OnError::DeadLetter => Some(Fate::Dead(plan.name.clone(), ended.attempts, reason)),
-                OnError::Drop(why) => Some(Fate::Dropped(why.as_str().into())),
+                OnError::DeadLetter => {
+                    Some(StageEnd::Dead(plan.name.clone(), ended.attempts, reason))
+                }
+                OnError::Drop(why) => Some(StageEnd::Dropped(why.as_str().into())),
             };
         }
         match ended.addition {
@@ -317,9 +322,9 @@ impl Walk {
                     put(&mut self.event.enrich, &path, value);
                 }
             }
-            Some(Addition::Drop(why)) => self.fate = Some(Fate::Dropped(why.into())),
+            Some(Addition::Drop(why)) => self.fate = Some(StageEnd::Dropped(why.into())),
             Some(Addition::DeadLetter(why)) => {
-                self.fate = Some(Fate::Dead(plan.name.clone(), ended.attempts, why));
+                self.fate = Some(StageEnd::Dead(plan.name.clone(), ended.attempts, why));
             }
         }
         self.results[index] = Some(StageResult {
@@ -334,11 +339,11 @@ impl Walk {
     }
 
     /// The end: the level is computed again where it reads additions, and the route decides.
-    pub fn finish(mut self) -> Verdict {
+    pub fn finish(mut self) -> Disposition {
         match self.fate {
-            Some(Fate::Dropped(reason)) => return Verdict::Discarded(self.event, reason),
-            Some(Fate::Dead(stage, attempts, reason)) => {
-                return Verdict::Dead(self.event, stage, attempts, reason);
+            Some(StageEnd::Dropped(reason)) => return Disposition::Discarded(self.event, reason),
+            Some(StageEnd::Dead(stage, attempts, reason)) => {
+                return Disposition::Dead(self.event, stage, attempts, reason);
             }
             None => {}
         }
@@ -350,7 +355,7 @@ impl Walk {
         let scope = Scope::of(&self.event, now);
         let targets = targets(plan, &scope);
         if targets.is_empty() {
-            return Verdict::Discarded(self.event, "unrouted".into());
+            return Disposition::Discarded(self.event, "unrouted".into());
         }
         let deliveries = targets
             .iter()
@@ -358,7 +363,7 @@ impl Walk {
             .map(|it| delivery(plan, it, &scope))
             .collect();
         let stages = self.results.into_iter().flatten().collect();
-        Verdict::Finished(Finished { event: self.event, stages, targets, deliveries })
+        Disposition::Finished(Finished { event: self.event, stages, targets, deliveries })
     }
 }
 
@@ -391,7 +396,7 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
             None => language::expr::Val::Text("".into()),
         };
         // A null key is told apart from nothing: it bypasses the cooldown.
-        (!key.is_null()).then(|| Cooldown { key: key.text(), window: it.window })
+        (!key.is_null()).then(|| CooldownClaim { key: key.text(), window: it.window })
     });
     NewDelivery { sink: target.clone(), cooldown, suppressed: None }
 }

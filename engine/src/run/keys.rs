@@ -16,18 +16,18 @@ use std::time::Duration;
 pub struct KeyMemory {
     rule: Rule,
     keys_max: usize,
-    known: Mutex<Known>,
+    known: Mutex<RememberedKey>,
     evicted: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Rule {
     Once(Duration),
-    Paced(spec::Pace),
+    Paced(spec::RateLimit),
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct RememberedKey {
     keys: HashMap<String, Key>,
     /// Keys by age.
     ages: BTreeMap<(Duration, u64), String>,
@@ -80,11 +80,11 @@ impl KeyMemory {
             Passing::Once { window, keys_max, .. } => (Rule::Once(*window), *keys_max),
             Passing::Paced { pace, keys_max, .. } => (Rule::Paced(*pace), *keys_max),
         };
-        let known = Mutex::new(Known::default());
+        let known = Mutex::new(RememberedKey::default());
         Some(KeyMemory { rule, keys_max, known, evicted: AtomicU64::new(0) })
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, RememberedKey> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,7 +131,7 @@ impl KeyMemory {
         Some(Reservation { memory: self.clone(), key, holder, is_kept: false })
     }
 
-    fn make_room(&self, known: &mut Known) {
+    fn make_room(&self, known: &mut RememberedKey) {
         while self.keys_max < known.keys.len() {
             let Some((_, oldest)) = known.ages.pop_first() else { return };
             known.keys.remove(&oldest);
@@ -140,7 +140,7 @@ impl KeyMemory {
     }
 }
 
-impl Known {
+impl RememberedKey {
     fn insert(&mut self, key: String, holder: u64, pace: Option<RateLimiter>, now: Duration) {
         self.remove(&key);
         self.count += 1;
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept_by_key() {
-        let pace = spec::Pace { rate: parse_rate("1/s").expect("a rate"), burst: 2 };
+        let pace = spec::RateLimit { rate: parse_rate("1/s").expect("a rate"), burst: 2 };
         let rule = Passing::Paced { key: None, pace, keys_max: 10 };
         let limiter = Arc::new(KeyMemory::of(&rule).expect("it remembers"));
         for (id, key, at, passes) in [

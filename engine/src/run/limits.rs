@@ -2,7 +2,7 @@
 
 use super::breaker::CircuitBreaker;
 use super::rate::RateLimiter;
-use compiler::plan::Policy;
+use compiler::plan::CallPolicy;
 use kernel::env::Clock;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub struct KeptLimits<'a> {
 
 impl CallLimits {
     /// As the policy says.
-    pub fn new(policy: &Policy, kept: Option<KeptLimits<'_>>) -> Self {
+    pub fn new(policy: &CallPolicy, kept: Option<KeptLimits<'_>>) -> Self {
         let breaker = kept.filter(|it| it.breaker).and_then(|it| it.earlier.breaker.clone());
         let rate = kept.filter(|it| it.rate).and_then(|it| it.earlier.rate.clone());
         let new_breaker = || policy.breaker.clone().map(|it| Arc::new(CircuitBreaker::new(it)));

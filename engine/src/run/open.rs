@@ -1,7 +1,7 @@
 //! From a plan to a generation: everything that can fail is opened here, before anything that
 //! runs is touched.
 
-use super::cache::Cache;
+use super::cache::AnswerCache;
 use super::keys::KeyMemory;
 use super::limits::{CallLimits, KeptLimits};
 use super::target::{Target, TargetKind};
@@ -15,7 +15,7 @@ use language::Environment;
 use smol::lock::Semaphore;
 use stages::catalog::SourceSpec;
 use stages::contract::{
-    DynDeliver, DynNotify, DynSource, Enricher, OpenSource, Route, Services, Shape,
+    DynDeliver, DynNotify, DynSource, Enricher, HttpRoute, OpenSource, Services, SinkRole,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -66,7 +66,7 @@ impl OpenContext {
 }
 
 /// A generation that is ready to run, with the sources that will start with it.
-pub struct Opened {
+pub struct OpenedParts {
     /// The generation.
     pub generation: Generation,
     /// What changes against the one before.
@@ -101,12 +101,12 @@ pub async fn open(
     tag: GenerationTag,
     context: &OpenContext,
     earlier: Option<&Generation>,
-) -> Result<Opened, Fault> {
+) -> Result<OpenedParts, Fault> {
     let diff = match earlier {
         Some(earlier) => Diff::between(&earlier.plan, &plan),
         None => Diff::opening(&plan),
     };
-    let opening = Opening { plan: &plan, diff: &diff, context, earlier };
+    let opening = StageOpener { plan: &plan, diff: &diff, context, earlier };
     let keys = opening.keys();
     let stages = opening.stages().await?;
     let targets = opening.targets().await?;
@@ -114,20 +114,20 @@ pub async fn open(
     let loaded = context.env.clock.wall();
     let GenerationTag { number, hash } = tag;
     let generation = Generation { number, hash, loaded, plan, stages, keys, targets, routes };
-    Ok(Opened { generation, diff, sources })
+    Ok(OpenedParts { generation, diff, sources })
 }
 
 /// One opening.
-struct Opening<'a> {
+struct StageOpener<'a> {
     plan: &'a Plan,
     diff: &'a Diff,
     context: &'a OpenContext,
     earlier: Option<&'a Generation>,
 }
 
-type Sources = (Vec<(usize, Route)>, Vec<OpenedSource>);
+type Sources = (Vec<(usize, HttpRoute)>, Vec<OpenedSource>);
 
-impl Opening<'_> {
+impl StageOpener<'_> {
     /// What an earlier generation has, where the diff keeps it.
     fn kept<T>(
         &self,
@@ -185,7 +185,7 @@ impl Opening<'_> {
         let is_remote = matches!(*enricher, Enricher::Remote(_));
         assert_eq!(is_remote, stage.spec.is_remote(), "`{name}` opens as its kind says");
         let cache = earlier.filter(|_| self.diff.keeps(role, name, PartState::Cache));
-        let new_cache = || stage.cache.clone().map(|it| Arc::new(Cache::new(it)));
+        let new_cache = || stage.cache.clone().map(|it| Arc::new(AnswerCache::new(it)));
         // Shared while the limit is the same, or each reload would add as many calls at once.
         let is_as_many = |it: &&Arc<OpenStage>| it.concurrency == stage.policy.concurrency;
         let slots = earlier.filter(is_as_many).map(|it| it.slots.clone());
@@ -207,7 +207,7 @@ impl Opening<'_> {
     async fn targets(&self) -> Result<BTreeMap<Arc<str>, Arc<Target>>, Fault> {
         let mut targets = BTreeMap::new();
         for sink in self.plan.sinks.iter().filter(|it| it.off.is_none()) {
-            if sink.shape == Shape::Outside {
+            if sink.shape == SinkRole::Outside {
                 targets.insert(sink.name.clone(), self.sink(sink).await?);
             }
         }
@@ -271,7 +271,7 @@ impl Opening<'_> {
         &self,
         role: PlanRole,
         name: &Arc<str>,
-        policy: &compiler::plan::Policy,
+        policy: &compiler::plan::CallPolicy,
     ) -> CallLimits {
         let earlier = self.earlier.and_then(|it| it.targets.get(name));
         CallLimits::new(policy, earlier.map(|it| self.limits(role, name, &it.limits)))

@@ -18,7 +18,7 @@ pub struct RateLimiter {
 
 impl RateLimiter {
     /// Nothing has happened yet.
-    pub fn new(settings: spec::Pace) -> Self {
+    pub fn new(settings: spec::RateLimit) -> Self {
         let interval = settings.rate.per.div_f64(settings.rate.count.max(f64::MIN_POSITIVE));
         let tolerance = interval * settings.burst.saturating_sub(1);
         RateLimiter { interval, tolerance, next: Mutex::new(Duration::ZERO) }
@@ -61,7 +61,7 @@ mod tests {
     use language::parse_rate;
 
     fn pace(rate: &str, burst: u32) -> RateLimiter {
-        RateLimiter::new(spec::Pace { rate: parse_rate(rate).expect("a rate"), burst })
+        RateLimiter::new(spec::RateLimit { rate: parse_rate(rate).expect("a rate"), burst })
     }
 
     fn millis(number: u64) -> Duration {

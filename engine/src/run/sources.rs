@@ -1,7 +1,7 @@
 //! What sources hand their messages to.
 
 use super::stop::StopSignal;
-use crate::engine::{Arrival, Engine};
+use crate::engine::{Engine, ReceivedMessage};
 use kernel::env::Pending;
 use kernel::event::Globals;
 use serde_json::{Value, json};
@@ -36,14 +36,14 @@ impl Emit for SourceEmitter {
         messages: Vec<Message>,
         remember: Vec<(String, String)>,
     ) -> Pending<'a, Result<(), Closed>> {
-        let arrivals: Vec<Arrival> = messages
+        let arrivals: Vec<ReceivedMessage> = messages
             .into_iter()
-            .map(|message| Arrival {
+            .map(|message| ReceivedMessage {
                 bytes: message.body.into(),
                 kind: message.kind,
                 decoded: message.decoded,
                 file: message.origin.map(|origin| Arc::new(file_of(&origin))),
-                ..Arrival::default()
+                ..ReceivedMessage::default()
             })
             .collect();
         Box::pin(async move {

@@ -1,7 +1,7 @@
 //! A sink or notifier that delivers to the outside, opened.
 
 use super::limits::CallLimits;
-use compiler::plan::Policy;
+use compiler::plan::CallPolicy;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
 use language::expr::{Scope, Template};
@@ -13,7 +13,7 @@ pub struct Target {
     /// Its name.
     pub name: Arc<str>,
     /// Its failure handling.
-    pub policy: Policy,
+    pub policy: CallPolicy,
     /// Whether and how often it may be called.
     pub limits: CallLimits,
     /// What delivers.

@@ -5,7 +5,7 @@ use compiler::spec::Backoff;
 use futures_util::FutureExt;
 use kernel::env::{Clock, Env, within};
 use kernel::fault::{Fault, FaultClass};
-use kernel::health::{PartHealth, Problem};
+use kernel::health::{HealthProblem, PartHealth};
 use smol::{Executor, Task};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -91,14 +91,14 @@ impl Restarts {
                 return Ok(());
             }
             if self.gives_up && fault.class == FaultClass::Permanent {
-                self.health.report(Problem::failed(STOPPED, fault.reason.clone()));
+                self.health.report(HealthProblem::failed(STOPPED, fault.reason.clone()));
                 return Err(fault);
             }
             failures = if clock.monotonic() - began < STEADY { failures + 1 } else { 1 };
             let wait = self.backoff.wait(failures, self.env.random.ratio());
             let shown = kernel::time::write_duration(wait);
             let reason = format!("{}; it starts again in {shown}", fault.reason);
-            self.health.report(Problem::failed(STOPPED, reason));
+            self.health.report(HealthProblem::failed(STOPPED, reason));
             smol::future::or(clock.sleep(wait), stop.raised()).await;
             if stop.is_raised() {
                 return Ok(());

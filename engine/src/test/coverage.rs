@@ -1,9 +1,9 @@
 //! What tests exercise of a pipeline, and what they do not.
 
-use super::seen::Seen;
-use crate::intake::Taken;
-use crate::run::enrich::{Verdict, WHEN_IS_FALSE};
-use compiler::include::Texts;
+use super::seen::TestRecord;
+use crate::intake::Intake;
+use crate::run::enrich::{Disposition, WHEN_IS_FALSE};
+use compiler::include::SourceMap;
 use compiler::plan::Plan;
 use compiler::spec::Spec;
 use compiler::spec::tag_of;
@@ -76,11 +76,11 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
 }
 
 /// Notes what the intake of a message exercised.
-pub(super) fn taken(plan: &Plan, taken: &Taken, now: Timestamp, exercised: &mut BTreeSet<String>) {
+pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut BTreeSet<String>) {
     let (event, stopped_by) = match taken {
-        Taken::Event(event, _) => (event, None),
-        Taken::Discarded(event, name) => (event, Some(name)),
-        Taken::Refused(refusal) => {
+        Intake::Event(event, _) => (event, None),
+        Intake::Discarded(event, name) => (event, Some(name)),
+        Intake::Refused(refusal) => {
             for (index, rule) in plan.validate.rules.iter().enumerate() {
                 let is_it = |it: &compiler::plan::Violation| {
                     it.instance == rule.at && it.message == rule.message
@@ -122,7 +122,7 @@ fn priority(plan: &Plan, event: &Event, now: Timestamp, exercised: &mut BTreeSet
 pub(super) fn ended(
     plan: &Plan,
     results: &[StageResult],
-    verdict: &Verdict,
+    verdict: &Disposition,
     now: Timestamp,
     exercised: &mut BTreeSet<String>,
 ) {
@@ -135,7 +135,7 @@ pub(super) fn ended(
             _ => false,
         };
     }
-    let Verdict::Finished(finished) = verdict else { return };
+    let Disposition::Finished(finished) = verdict else { return };
     priority(plan, &finished.event, now, exercised);
     let scope = Scope::of(&finished.event, now);
     let mut is_taken = false;
@@ -161,7 +161,7 @@ impl Coverage {
         self.exercised.extend(exercised.iter().cloned());
     }
 
-    pub(super) fn add_deliveries(&mut self, seen: &Seen) {
+    pub(super) fn add_deliveries(&mut self, seen: &TestRecord) {
         for told in &seen.told {
             self.exercised.insert(format!("notify {}", told.by));
         }
@@ -171,7 +171,7 @@ impl Coverage {
     }
 
     /// How much there is to exercise, and a line with its place for each part that was not.
-    pub(super) fn missed(&self, items: &[Item], texts: &Texts) -> (usize, Vec<String>) {
+    pub(super) fn missed(&self, items: &[Item], texts: &SourceMap) -> (usize, Vec<String>) {
         let missed = items.iter().filter(|it| !self.exercised.contains(&it.key));
         let line = |it: &Item| format!("{}: {}", texts.line(it.span.start), it.missed);
         (items.len(), missed.map(line).collect())

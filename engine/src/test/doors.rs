@@ -1,14 +1,14 @@
 //! Ways into a pipeline behind a source's map: a source of its own for each message that takes one.
 
-use compiler::cases::{Act, Content, Given, Test};
+use compiler::cases::{Act, InputContent, Test, TestInput};
 use compiler::plan::{Plan, SourcePlan};
 use compiler::spec::Map;
 use language::expr::{Expr, Roots};
 use language::spanned::Spanned;
 
 /// The name of the source that a message is given to: its own, or one made for it.
-pub(super) fn door_of(given: &Given, number: usize) -> String {
-    if given.kind.is_none() && matches!(given.content, Content::Message(_)) {
+pub(super) fn door_of(given: &TestInput, number: usize) -> String {
+    if given.kind.is_none() && matches!(given.content, InputContent::Message(_)) {
         return given.source.to_string();
     }
     format!("{} #{number}", given.source)
@@ -30,7 +30,7 @@ pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
         let own = text_of(&source.name);
         let kind = given.kind.as_deref().and_then(text_of);
         let (map, schema) = match &given.content {
-            Content::Message(_) => {
+            InputContent::Message(_) => {
                 let map = Map {
                     kind: kind.or_else(|| source.map.kind.clone()),
                     source: source.map.source.clone().or(own),
@@ -38,7 +38,7 @@ pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
                 };
                 (map, source.schema.clone())
             }
-            Content::Data(_) => {
+            InputContent::Data(_) => {
                 let data = expression("data.data");
                 (Map { kind, source: own, data, ..Map::default() }, None)
             }

@@ -1,9 +1,9 @@
 //! Expected against got.
 
-use super::seen::{Arrived, Seen};
+use super::seen::{Arrived, TestRecord};
 use super::timeline::lasting;
-use crate::engine::Answer;
-use crate::intake::Refusal;
+use crate::engine::IngestResult;
+use crate::intake::Rejection;
 use crate::run::deliver::event_of;
 use compiler::cases::{Expect, Subject};
 use compiler::spec::tag_of;
@@ -27,7 +27,7 @@ pub(super) struct Miss {
 }
 
 /// Why an expectation does not hold; `None` when it does.
-pub(super) fn miss(expect: &Expect, seen: &Seen) -> Option<Miss> {
+pub(super) fn miss(expect: &Expect, seen: &TestRecord) -> Option<Miss> {
     match &expect.subject {
         Subject::Status(status) => answered(expect, *status, seen),
         Subject::DeadLetter(count) => letters(expect, *count, seen),
@@ -44,7 +44,12 @@ struct Candidate {
 }
 
 /// Compares numbers: what fits, and what was let go.
-fn compare(expect: &Expect, candidates: &[Candidate], dropped: u64, seen: &Seen) -> Option<Miss> {
+fn compare(
+    expect: &Expect,
+    candidates: &[Candidate],
+    dropped: u64,
+    seen: &TestRecord,
+) -> Option<Miss> {
     let got = candidates.iter().filter(|it| it.fits).count() as u64;
     let what = expect.subject.written();
     let wants_some = expect.count.is_none() && expect.dropped.is_none();
@@ -87,7 +92,7 @@ fn cut(line: &str) -> String {
 }
 
 /// Whether `where` holds, and the values that it reads.
-fn condition(expect: &Expect, event: &Event, seen: &Seen) -> (bool, String) {
+fn condition(expect: &Expect, event: &Event, seen: &TestRecord) -> (bool, String) {
     let Some(condition) = &expect.condition else { return (true, String::new()) };
     let scope = Scope::of(event, seen.now);
     let mut shown: Vec<String> = Vec::new();
@@ -115,7 +120,7 @@ fn contains(expect: &Expect, texts: &[&str]) -> bool {
     expect.contains.as_ref().is_none_or(|part| texts.iter().any(|it| it.contains(part.as_str())))
 }
 
-fn stored(expect: &Expect, seen: &Seen) -> Option<Miss> {
+fn stored(expect: &Expect, seen: &TestRecord) -> Option<Miss> {
     let is_meant = |it: &Stored| match &expect.subject {
         Subject::Sink(name) => it.targets.contains(name) && has_left(it, name, seen),
         Subject::Event(pattern) => glob_fits(pattern, &it.envelope.kind),
@@ -134,7 +139,7 @@ fn stored(expect: &Expect, seen: &Seen) -> Option<Miss> {
 }
 
 /// What goes to an outside sink has left only when it was taken there.
-fn has_left(stored: &Stored, name: &Arc<str>, seen: &Seen) -> bool {
+fn has_left(stored: &Stored, name: &Arc<str>, seen: &TestRecord) -> bool {
     if !seen.generation.targets.contains_key(name) {
         return true;
     }
@@ -147,7 +152,7 @@ fn json_of(stored: &Stored) -> String {
     text
 }
 
-fn staged(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
     if seen.generation.plan.filters.iter().any(|it| *it.name.value == **name) {
         return filtered(expect, name, seen);
     }
@@ -170,7 +175,7 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
 }
 
 /// A filter has no results of its own: what became of each message says what it did.
-fn filtered(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+fn filtered(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
     let (mut candidates, mut dropped) = (Vec::new(), 0);
     for arrived in seen.arrived.iter() {
         let Some(word) = at_filter(arrived, name, seen) else { continue };
@@ -186,13 +191,13 @@ fn filtered(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
 const KEPT: &str = "kept";
 
 /// What a filter did with a message; `None` when it never saw it.
-fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &Seen) -> Option<&'static str> {
+fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'static str> {
     let filters = &seen.generation.plan.filters;
     let place = |name: &str| filters.iter().position(|it| it.name.value == name);
     let by = match &arrived.answer {
-        Ok(Answer::Discarded { name, .. }) => Some((name, "dropped")),
-        Ok(Answer::Refused(it)) => Some((&it.stage, "refused")),
-        Ok(Answer::Accepted { .. }) => None,
+        Ok(IngestResult::Discarded { name, .. }) => Some((name, "dropped")),
+        Ok(IngestResult::Refused(it)) => Some((&it.stage, "refused")),
+        Ok(IngestResult::Accepted { .. }) => None,
         _ => return None,
     };
     if let Some((by, word)) = by {
@@ -235,7 +240,7 @@ pub(super) fn shown_result(result: &StageResult) -> String {
     format!("{}{attempts}{took}{error}", result.outcome.word())
 }
 
-fn told(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
+fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
     let notices = seen.told.iter().filter(|it| it.by == *name);
     let candidates: Vec<Candidate> = notices
         .map(|it| {
@@ -251,7 +256,7 @@ fn told(expect: &Expect, name: &Arc<str>, seen: &Seen) -> Option<Miss> {
     compare(expect, &candidates, held, seen)
 }
 
-fn letters(expect: &Expect, count: u64, seen: &Seen) -> Option<Miss> {
+fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<Miss> {
     let fits = |it: &&store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
     let got = seen.letters.iter().filter(fits).count() as u64;
     if got == count {
@@ -274,10 +279,10 @@ fn letters(expect: &Expect, count: u64, seen: &Seen) -> Option<Miss> {
 /// The HTTP status that an answer has.
 pub(super) fn status_of(arrived: &Arrived) -> u16 {
     match &arrived.answer {
-        Ok(Answer::Accepted { .. } | Answer::Discarded { .. }) => 202,
-        Ok(Answer::Duplicate { .. }) => 200,
-        Ok(Answer::Conflict { .. }) => 409,
-        Ok(Answer::Refused(refusal)) => refusal.status,
+        Ok(IngestResult::Accepted { .. } | IngestResult::Discarded { .. }) => 202,
+        Ok(IngestResult::Duplicate { .. }) => 200,
+        Ok(IngestResult::Conflict { .. }) => 409,
+        Ok(IngestResult::Refused(refusal)) => refusal.status,
         Err(_) => 503,
     }
 }
@@ -285,23 +290,23 @@ pub(super) fn status_of(arrived: &Arrived) -> u16 {
 /// The answer in words.
 pub(super) fn words_of(arrived: &Arrived) -> String {
     match &arrived.answer {
-        Ok(Answer::Accepted { .. }) => "accepted".to_owned(),
-        Ok(Answer::Discarded { name, .. }) => format!("let go by {name}"),
-        Ok(Answer::Duplicate { seq, .. }) => format!("a duplicate of {seq}"),
-        Ok(Answer::Conflict { seq, .. }) => format!("another body came before, as {seq}"),
-        Ok(Answer::Refused(refusal)) => refused(refusal),
+        Ok(IngestResult::Accepted { .. }) => "accepted".to_owned(),
+        Ok(IngestResult::Discarded { name, .. }) => format!("let go by {name}"),
+        Ok(IngestResult::Duplicate { seq, .. }) => format!("a duplicate of {seq}"),
+        Ok(IngestResult::Conflict { seq, .. }) => format!("another body came before, as {seq}"),
+        Ok(IngestResult::Refused(refusal)) => refused(refusal),
         Err(unavailable) => unavailable.reason.clone(),
     }
 }
 
-fn refused(refusal: &Refusal) -> String {
+fn refused(refusal: &Rejection) -> String {
     let line = |it: &compiler::plan::Violation| format!("{}: {}", it.instance, it.message);
     let mut lines = vec![refusal.detail.clone()];
     lines.extend(refusal.violations.iter().map(line));
     lines.join("\n")
 }
 
-fn answered(expect: &Expect, status: u16, seen: &Seen) -> Option<Miss> {
+fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
     let Some(last) = seen.arrived.last() else {
         return Some(Miss {
             message: format!("expected the answer {status}, and nothing was given"),

@@ -3,9 +3,9 @@
 use super::Variables;
 use super::coverage::{self, Item};
 use compiler::cases::{self, Test};
-use compiler::files::Place;
-use compiler::include::Texts;
-use compiler::load::{self, Given, Loaded, LookAt};
+use compiler::files::PipelinePath;
+use compiler::include::SourceMap;
+use compiler::load::{self, Loaded, LookAt, PipelineTexts};
 use compiler::plan::Plan;
 use compiler::spec::Spec;
 use kdl::KdlDocument;
@@ -22,11 +22,11 @@ pub struct Suite {
     /// In the order of the files.
     pub tests: Vec<Test>,
     /// The texts that the spans of tests lie in.
-    pub texts: Texts,
+    pub texts: SourceMap,
     /// What tests can exercise.
     pub(super) items: Vec<Item>,
-    given: Given,
-    place: Place,
+    given: PipelineTexts,
+    place: PipelinePath,
     /// By the variables that are set.
     plans: BTreeMap<BTreeMap<String, String>, Planned>,
 }
@@ -35,17 +35,17 @@ pub struct Suite {
 type Planned = (Plan, Arc<Variables>);
 
 /// Reads the pipeline file at `place` with its tests.
-pub fn load(place: &Place, catalog: &Catalog) -> std::io::Result<Suite> {
-    Ok(match Given::read(place, None)? {
+pub fn load(place: &PipelinePath, catalog: &Catalog) -> std::io::Result<Suite> {
+    Ok(match PipelineTexts::read(place, None)? {
         Ok(given) => of(given, place, catalog),
         Err(refused) => {
             let text = SourceText { name: String::new(), text: String::new() };
             Suite {
                 diagnostics: refused.diagnostics,
                 tests: Vec::new(),
-                texts: Texts::new(Arc::new(text.clone()), &place.folder),
+                texts: SourceMap::new(Arc::new(text.clone()), &place.folder),
                 items: Vec::new(),
-                given: Given { source: Arc::new(text), beside: None },
+                given: PipelineTexts { source: Arc::new(text), beside: None },
                 place: place.clone(),
                 plans: BTreeMap::new(),
             }
@@ -54,11 +54,11 @@ pub fn load(place: &Place, catalog: &Catalog) -> std::io::Result<Suite> {
 }
 
 /// The same for texts as if they lay at `place`.
-pub fn of(given: Given, place: &Place, catalog: &Catalog) -> Suite {
+pub fn of(given: PipelineTexts, place: &PipelinePath, catalog: &Catalog) -> Suite {
     let (mut tests, mut items) = (Vec::new(), Vec::new());
     let variables = Variables::default();
     let mut look_at =
-        |spec: &Spec, documents: &[&KdlDocument], texts: &Texts, it: &mut Context<'_>| {
+        |spec: &Spec, documents: &[&KdlDocument], texts: &SourceMap, it: &mut Context<'_>| {
             variables.complete(spec);
             tests = cases::read(documents, spec, texts, it);
             items = coverage::items(spec);
@@ -80,12 +80,12 @@ pub fn of(given: Given, place: &Place, catalog: &Catalog) -> Suite {
 }
 
 fn walk(
-    given: &Given,
-    place: &Place,
+    given: &PipelineTexts,
+    place: &PipelinePath,
     catalog: &Catalog,
     variables: &Variables,
     look_at: &mut LookAt<'_>,
-) -> (Loaded, Texts) {
+) -> (Loaded, SourceMap) {
     load::walk(given, place, &[], catalog, variables, look_at)
 }
 
@@ -101,7 +101,7 @@ impl Suite {
             return Ok((plan.clone(), variables.clone()));
         }
         let variables = Arc::new(Variables::new(test.variables.clone()));
-        let mut look_at = |spec: &Spec, _: &[&KdlDocument], _: &Texts, _: &mut Context<'_>| {
+        let mut look_at = |spec: &Spec, _: &[&KdlDocument], _: &SourceMap, _: &mut Context<'_>| {
             variables.complete(spec);
         };
         let (loaded, _) = walk(&self.given, &self.place, catalog, &variables, &mut look_at);

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::{Fetch, FetchRequest, FetchResponse};
 
 /// Everything behind the pipeline's last stage.
-pub(super) struct World {
+pub(super) struct MockWorld {
     clock: Arc<dyn Clock>,
     /// Whoever tells or takes is answered well without a mock; whoever asks is not.
     askers: BTreeSet<Arc<str>>,
@@ -45,10 +45,10 @@ pub(super) struct Told {
     pub(super) sent: String,
 }
 
-impl World {
+impl MockWorld {
     /// An outside in which nothing is answered yet; `askers` are the stages that need an answer.
     pub(super) fn new(clock: Arc<dyn Clock>, askers: BTreeSet<Arc<str>>) -> Arc<Self> {
-        Arc::new(World { clock, askers, state: Mutex::default() })
+        Arc::new(MockWorld { clock, askers, state: Mutex::default() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -131,14 +131,14 @@ impl World {
 }
 
 /// The door of one stage, sink or notifier.
-struct Door {
+struct MockTarget {
     name: Arc<str>,
-    world: Arc<World>,
+    world: Arc<MockWorld>,
     /// The notifier itself, where it makes a request.
     real: Option<Box<dyn DynNotify>>,
 }
 
-impl Fetch for Door {
+impl Fetch for MockTarget {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
         let (name, world) = (self.name.clone(), self.world.clone());
         let is_key = |it: &&(String, String)| it.0.eq_ignore_ascii_case("idempotency-key");
@@ -150,7 +150,7 @@ impl Fetch for Door {
     }
 }
 
-impl Deliver for Door {
+impl Deliver for MockTarget {
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
         let answer = self.world.answer(&self.name).await?;
         wire::settled(&answer, self.world.clock.wall())?;
@@ -159,7 +159,7 @@ impl Deliver for Door {
     }
 }
 
-impl Notify for Door {
+impl Notify for MockTarget {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         match &self.real {
             Some(real) => real.notify(notice).await?,
@@ -174,11 +174,11 @@ impl Notify for Door {
 }
 
 /// The world as the engine opens stages with it.
-pub(super) struct Doors(pub(super) Arc<World>);
+pub(super) struct Doors(pub(super) Arc<MockWorld>);
 
 impl Doors {
-    fn door(&self, name: &Arc<str>, real: Option<Box<dyn DynNotify>>) -> Door {
-        Door { name: name.clone(), world: self.0.clone(), real }
+    fn door(&self, name: &Arc<str>, real: Option<Box<dyn DynNotify>>) -> MockTarget {
+        MockTarget { name: name.clone(), world: self.0.clone(), real }
     }
 }
 

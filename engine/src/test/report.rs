@@ -1,7 +1,7 @@
 //! The tests of several pipelines, and what is said about them.
 
 use super::coverage::Coverage;
-use super::{Suite, Verdict, run};
+use super::{Suite, TestVerdict, run};
 use compiler::report::{self, escaped};
 use stages::catalog::Catalog;
 
@@ -18,7 +18,7 @@ pub struct Ran {
     /// The file as the user wrote it.
     pub file: String,
     /// Each test by its name.
-    pub tests: Vec<(String, Verdict)>,
+    pub tests: Vec<(String, TestVerdict)>,
     /// How much there is to exercise, and a line for each part that no test did.
     pub coverage: (usize, Vec<String>),
 }

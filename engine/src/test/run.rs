@@ -2,15 +2,15 @@
 
 use super::coverage::Coverage;
 use super::doors::{add_doors, door_of};
-use super::outside::{Doors, World};
-use super::seen::{Arrived, Commits, Ledger, Seen, Watch};
+use super::outside::{Doors, MockWorld};
+use super::seen::{Arrived, Commits, Ledger, TestRecord, Watch};
 use super::{Suite, Variables, expect, timeline};
-use crate::engine::{Answer, Arrival, Engine, Outbox, Unavailable};
-use crate::intake::Refusal;
+use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
+use crate::intake::Rejection;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
-use compiler::cases::{Act, Content, Given, Test};
+use compiler::cases::{Act, InputContent, Test, TestInput};
 use compiler::plan::Plan;
 use kernel::event::Event;
 use kernel::fault::Fault;
@@ -19,12 +19,14 @@ use language::diagnostic::{Diagnostic, Diagnostics, Rule};
 use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
-use stages::contract::Route;
+use stages::contract::HttpRoute;
 use stages::signature::Signed;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::{self, Delivery, LetterFilter, LetterOrder, Policy, Settings, Store, Synchronous};
+use store::{
+    self, Delivery, LetterFilter, LetterOrder, RetentionPolicy, Settings, Store, Synchronous,
+};
 
 /// The dice of every test fall alike.
 const SEED: u64 = 1;
@@ -35,7 +37,7 @@ const LETTERS_MAX: usize = 1000;
 
 /// How a test ended.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub struct TestVerdict {
     /// Why it failed; nothing when it did not.
     pub failed: Option<Failed>,
     /// What happened, for people.
@@ -50,11 +52,16 @@ pub struct Failed {
 }
 
 /// Runs one test; what it exercises is added to `coverage`.
-pub fn run(suite: &mut Suite, test: &Test, catalog: &Catalog, coverage: &mut Coverage) -> Verdict {
+pub fn run(
+    suite: &mut Suite,
+    test: &Test,
+    catalog: &Catalog,
+    coverage: &mut Coverage,
+) -> TestVerdict {
     let (plan, variables) = match suite.plan(test, catalog) {
         Ok(it) => it,
         Err(diagnostics) => {
-            return Verdict { failed: Some(Failed { diagnostics }), timeline: String::new() };
+            return TestVerdict { failed: Some(Failed { diagnostics }), timeline: String::new() };
         }
     };
     let mut found = Diagnostics::new(suite.texts.whole());
@@ -78,13 +85,13 @@ pub fn run(suite: &mut Suite, test: &Test, catalog: &Catalog, coverage: &mut Cov
     let diagnostics: Vec<Diagnostic> =
         found.sorted().into_iter().map(|it| suite.texts.placed(it)).collect();
     let failed = (!diagnostics.is_empty()).then_some(Failed { diagnostics });
-    Verdict { failed, timeline: shown }
+    TestVerdict { failed, timeline: shown }
 }
 
 /// A pipeline in a world of its own.
 struct Trial {
     simulation: Simulation,
-    world: Arc<World>,
+    world: Arc<MockWorld>,
     engine: Arc<Engine>,
     store: Store,
     stored: Arc<Commits>,
@@ -98,11 +105,11 @@ impl Trial {
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
         let remote = plan.stages.iter().filter(|it| it.spec.is_remote());
-        let world = World::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
+        let world = MockWorld::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
         let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
         let ledger =
             Ledger { clock: env.clock.clone(), stored: stored.clone(), outbox: outbox.clone() };
-        let policy = Policy { outbox: plan.outbox(), ..Policy::default() };
+        let policy = RetentionPolicy { outbox: plan.outbox(), ..RetentionPolicy::default() };
         let opened = store::open(settings(&plan), policy, env.clone(), Box::new(ledger));
         let (store, writer) = opened.map_err(|it| Fault::permanent(it.to_string()))?;
         simulation.executor.spawn(writer.run_as_task()).detach();
@@ -176,7 +183,7 @@ impl Trial {
     }
 
     /// A source that is off takes nothing; a message for it is a slip of the test.
-    fn note_off(&self, messages: &[Given], place: &Span, found: &mut Diagnostics) -> bool {
+    fn note_off(&self, messages: &[TestInput], place: &Span, found: &mut Diagnostics) -> bool {
         let generation = self.engine.generation();
         let Some(first) = messages.first() else { return false };
         let source = generation.plan.sources.iter().find(|it| it.name == first.source);
@@ -202,7 +209,7 @@ impl Trial {
     }
 
     /// One message, up to its answer and everything that takes no time behind it.
-    fn give(&self, given: &Given, door: &str) {
+    fn give(&self, given: &TestInput, door: &str) {
         let plan = &self.engine.generation().plan;
         let source = plan.sources.iter().position(|it| it.name == given.source);
         let route = self.engine.generation();
@@ -218,11 +225,11 @@ impl Trial {
             Arc::new(json!({ "headers": headers, "query": {}, "method": method, "path": it.path }))
         });
         let bytes: Arc<[u8]> = match &given.content {
-            Content::Message(bytes) => bytes.clone(),
-            Content::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
+            InputContent::Message(bytes) => bytes.clone(),
+            InputContent::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
         };
         let keeps_unreadable = http.is_none();
-        let is_message = matches!(given.content, Content::Message(_));
+        let is_message = matches!(given.content, InputContent::Message(_));
         let signed = match route.filter(|_| is_message) {
             Some(route) => shown(route, &headers, &bytes, self.simulation.env.clock.wall()),
             None => Ok(Signed::default()),
@@ -230,16 +237,18 @@ impl Trial {
         let at = self.simulation.env.clock.wall();
         let signed = match signed {
             Ok(signed) => signed,
-            Err(refusal) => return self.arrive(given, at, Ok(Answer::Refused(refusal)), None),
+            Err(refusal) => {
+                return self.arrive(given, at, Ok(IngestResult::Refused(refusal)), None);
+            }
         };
         let id = id.or(signed.id);
-        let arrival = Arrival { bytes, http, id, ..Arrival::default() };
+        let arrival = ReceivedMessage { bytes, http, id, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
         self.probe.noted().taken = None;
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
         });
-        let stuck = Unavailable { code: "store", reason: "the answer does not come".to_owned() };
+        let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
         let answer = answer.map(|mut it| it.remove(0));
         let event = self.probe.noted().taken.take();
@@ -249,9 +258,9 @@ impl Trial {
     /// Notes how a message was answered.
     fn arrive(
         &self,
-        given: &Given,
+        given: &TestInput,
         at: Timestamp,
-        answer: Result<Answer, Unavailable>,
+        answer: Result<IngestResult, Overloaded>,
         event: Option<Event>,
     ) {
         let source = given.source.clone();
@@ -260,7 +269,7 @@ impl Trial {
         list.push(Arrived { at, source, answer, event });
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self) -> TestRecord {
         let stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let seqs: Vec<u64> = stored.iter().map(|it| it.1.seq).collect();
         let store = self.store.clone();
@@ -281,7 +290,7 @@ impl Trial {
         });
         let (deliveries, letters, pending) =
             read.and_then(Result::ok).expect("a store in memory is read at once");
-        Seen {
+        TestRecord {
             now: self.simulation.env.clock.wall(),
             arrived: self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             stored,
@@ -307,7 +316,7 @@ impl Trial {
 
 fn settings(plan: &Plan) -> Settings {
     Settings {
-        place: store::Place::Memory,
+        place: store::StoreLocation::Memory,
         synchronous: Synchronous::Full,
         batch: 1024,
         linger: Duration::ZERO,
@@ -320,13 +329,13 @@ fn settings(plan: &Plan) -> Settings {
 /// What a message shows of who sent it, checked as the engine does it. A test that shows nothing
 /// speaks for a sender that may send.
 fn shown(
-    route: &Route,
+    route: &HttpRoute,
     headers: &serde_json::Map<String, Value>,
     body: &[u8],
     now: Timestamp,
-) -> Result<Signed, Refusal> {
+) -> Result<Signed, Rejection> {
     let header = |name: &str| headers.get(&name.to_ascii_lowercase())?.as_str();
-    let refused = |detail: String| Refusal {
+    let refused = |detail: String| Rejection {
         status: 401,
         detail,
         violations: Vec::new(),

@@ -2,8 +2,8 @@
 
 use super::coverage;
 use super::outside::Told;
-use crate::engine::{Answer, Outbox, Probe, Unavailable};
-use crate::intake::Taken;
+use crate::engine::{IngestResult, Outbox, Overloaded, Probe};
+use crate::intake::Intake;
 use crate::run::{Generation, enrich};
 use kernel::env::Clock;
 use kernel::event::Globals;
@@ -18,14 +18,14 @@ use store::{DeadLetter, Delivery, Stored, Watcher};
 pub(super) struct Arrived {
     pub(super) at: Timestamp,
     pub(super) source: Arc<str>,
-    pub(super) answer: Result<Answer, Unavailable>,
+    pub(super) answer: Result<IngestResult, Overloaded>,
     /// What the intake made of it.
     pub(super) event: Option<Event>,
 }
 
 /// An event that its stages let go or set aside.
 #[derive(Debug, Clone)]
-pub(super) struct Ended {
+pub(super) struct EndedEvent {
     pub(super) event: Event,
     pub(super) results: Vec<StageResult>,
     /// The stage that decided so.
@@ -36,11 +36,11 @@ pub(super) struct Ended {
 }
 
 /// Everything that came out so far.
-pub(super) struct Seen {
+pub(super) struct TestRecord {
     pub(super) now: Timestamp,
     pub(super) arrived: Arc<Vec<Arrived>>,
     pub(super) stored: Vec<(Timestamp, Arc<Stored>)>,
-    pub(super) ended: Vec<Ended>,
+    pub(super) ended: Vec<EndedEvent>,
     pub(super) told: Vec<Told>,
     pub(super) deliveries: Vec<Delivery>,
     /// The newest last.
@@ -50,7 +50,7 @@ pub(super) struct Seen {
     pub(super) generation: Arc<Generation>,
 }
 
-impl Seen {
+impl TestRecord {
     /// What expressions read besides an event.
     pub(super) fn globals(&self) -> Arc<Globals> {
         self.generation.plan.globals.clone()
@@ -87,10 +87,10 @@ impl Watcher for Ledger {
 
 /// What the probe has seen.
 #[derive(Default)]
-pub(super) struct Noted {
+pub(super) struct NotedDelivery {
     /// What the intake made of the last message.
     pub(super) taken: Option<Event>,
-    pub(super) ended: Vec<Ended>,
+    pub(super) ended: Vec<EndedEvent>,
     pub(super) exercised: BTreeSet<String>,
 }
 
@@ -98,7 +98,7 @@ pub(super) struct Noted {
 pub(super) struct Watch {
     generation: Arc<Generation>,
     clock: Arc<dyn Clock>,
-    noted: Mutex<Noted>,
+    noted: Mutex<NotedDelivery>,
 }
 
 impl Watch {
@@ -108,33 +108,33 @@ impl Watch {
     }
 
     /// What it has seen.
-    pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
+    pub(super) fn noted(&self) -> MutexGuard<'_, NotedDelivery> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Probe for Watch {
-    fn taken(&self, taken: &Taken) {
+    fn taken(&self, taken: &Intake) {
         let now = self.clock.wall();
         let mut noted = self.noted();
         coverage::taken(&self.generation.plan, taken, now, &mut noted.exercised);
         noted.taken = match taken {
-            Taken::Event(event, _) | Taken::Discarded(event, _) => Some((**event).clone()),
-            Taken::Refused(_) => None,
+            Intake::Event(event, _) | Intake::Discarded(event, _) => Some((**event).clone()),
+            Intake::Refused(_) => None,
         };
     }
 
-    fn ended(&self, results: &[StageResult], verdict: &enrich::Verdict, by: Option<&Arc<str>>) {
+    fn ended(&self, results: &[StageResult], verdict: &enrich::Disposition, by: Option<&Arc<str>>) {
         let now = self.clock.wall();
         let mut noted = self.noted();
         let plan = &self.generation.plan;
         coverage::ended(plan, results, verdict, now, &mut noted.exercised);
         let (event, reason, is_dead) = match verdict {
-            enrich::Verdict::Finished(_) => return,
-            enrich::Verdict::Discarded(event, reason) => (event, reason.to_string(), false),
-            enrich::Verdict::Dead(event, _, _, reason) => (event, reason.clone(), true),
+            enrich::Disposition::Finished(_) => return,
+            enrich::Disposition::Discarded(event, reason) => (event, reason.to_string(), false),
+            enrich::Disposition::Dead(event, _, _, reason) => (event, reason.clone(), true),
         };
         let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
-        noted.ended.push(Ended { event, results, by, reason, is_dead });
+        noted.ended.push(EndedEvent { event, results, by, reason, is_dead });
     }
 }

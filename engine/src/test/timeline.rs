@@ -1,8 +1,8 @@
 //! What happened in a test, message by message, in virtual time.
 
 use super::expect::{shown_result, status_of, words_of};
-use super::seen::{Arrived, Seen};
-use crate::engine::Answer;
+use super::seen::{Arrived, TestRecord};
+use crate::engine::IngestResult;
 use kernel::event::StageResult;
 use kernel::time::Timestamp;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use store::{DeliveryState, Stored};
 const MESSAGES_MAX: usize = 20;
 
 /// The lines of a timeline; times count from `start`.
-pub(super) fn of(seen: &Seen, start: Timestamp) -> String {
+pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
     let mut text = String::new();
     let earlier = seen.arrived.len().saturating_sub(MESSAGES_MAX);
     if 0 < earlier {
@@ -29,7 +29,10 @@ pub(super) fn of(seen: &Seen, start: Timestamp) -> String {
             &at,
             &format!("{} ◀ {kind}: {}, {words}", arrived.source, status_of(arrived)),
         );
-        if matches!(arrived.answer, Ok(Answer::Accepted { .. } | Answer::Discarded { .. })) {
+        if matches!(
+            arrived.answer,
+            Ok(IngestResult::Accepted { .. } | IngestResult::Discarded { .. })
+        ) {
             event(&mut text, arrived, seen, start);
         }
     }
@@ -40,7 +43,7 @@ fn line(text: &mut String, indent: usize, at: &str, words: &str) {
     writeln!(text, "{:indent$}{at:<8} {words}", "").expect("writing into a text does not fail");
 }
 
-fn event(text: &mut String, arrived: &Arrived, seen: &Seen, start: Timestamp) {
+fn event(text: &mut String, arrived: &Arrived, seen: &TestRecord, start: Timestamp) {
     let Some(event) = &arrived.event else { return };
     let is_it =
         |source: &str, id: &str| *source == *event.envelope.source && *id == *event.envelope.id;
@@ -60,7 +63,7 @@ fn event(text: &mut String, arrived: &Arrived, seen: &Seen, start: Timestamp) {
         let by = ended.by.as_ref().map_or(String::new(), |it| format!(" by {it}"));
         line(text, 2, "", &format!("{end}{by}: {}", ended.reason));
     }
-    let is_accepted = matches!(arrived.answer, Ok(Answer::Accepted { .. }));
+    let is_accepted = matches!(arrived.answer, Ok(IngestResult::Accepted { .. }));
     if stored.is_none() && ended.is_none() && is_accepted {
         line(text, 2, "", "still under way");
     }
@@ -71,7 +74,7 @@ fn stage(text: &mut String, result: &StageResult, start: Timestamp) {
     line(text, 2, &at, &format!("{} {}", result.stage, shown_result(result)));
 }
 
-fn deliveries(text: &mut String, stored: &Stored, seen: &Seen, start: Timestamp) {
+fn deliveries(text: &mut String, stored: &Stored, seen: &TestRecord, start: Timestamp) {
     for delivery in seen.deliveries.iter().filter(|it| it.seq == stored.seq) {
         let told = seen.told.iter().find(|it| it.by == delivery.sink && it.event.seq == stored.seq);
         let at = match (told, delivery.state) {

@@ -10,7 +10,7 @@ use super::record::{Entry, Finished};
 use super::submission::Submission;
 use super::writer::Writer;
 use super::{StoreFault, StoreTrouble};
-use kernel::health::{PartRole, Problem};
+use kernel::health::{HealthProblem, PartRole};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Writer {
             OnFull::DeadLetter => "new deliveries become dead letters",
             OnFull::DropOldest => "the oldest deliveries are dropped",
         };
-        let problem = Problem::degraded("outbox-full", format!("{reason}; {consequence}"));
+        let problem = HealthProblem::degraded("outbox-full", format!("{reason}; {consequence}"));
         let advice = "see why deliveries fail; `backlog` of the sink says how much may wait for it \
                       and what happens beyond that";
         let part = self.env.health.part(PartRole::Target, target.clone());

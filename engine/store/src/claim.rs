@@ -48,7 +48,7 @@ impl EntryHash {
 
 /// What a claim came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ClaimResult {
     New,
     Duplicate(u64),
     Conflict(u64),
@@ -190,16 +190,20 @@ impl Claims {
         connection: &Connection,
         claim: Claim,
         event: &Event,
-    ) -> Result<Verdict, StoreFault> {
+    ) -> Result<ClaimResult, StoreFault> {
         let Some((seq, body)) = self.lookup(connection, claim.id)? else {
-            return Ok(Verdict::New);
+            return Ok(ClaimResult::New);
         };
         if let Some((source, id)) = super::rows::id_of(connection, seq)?
             && (source != *event.envelope.source || id != *event.envelope.id)
         {
-            return Ok(Verdict::Collision);
+            return Ok(ClaimResult::Collision);
         }
-        Ok(if body == claim.body { Verdict::Duplicate(seq) } else { Verdict::Conflict(seq) })
+        Ok(if body == claim.body {
+            ClaimResult::Duplicate(seq)
+        } else {
+            ClaimResult::Conflict(seq)
+        })
     }
 
     /// Whether an event with this (source, id) came before. A fault is told by the transaction
@@ -213,12 +217,12 @@ impl Claims {
         &self,
         connection: &Connection,
         claim: Claim,
-    ) -> Result<Option<Verdict>, StoreFault> {
+    ) -> Result<Option<ClaimResult>, StoreFault> {
         let Some(once) = claim.once else { return Ok(None) };
         let known = self.lookup(connection, once)?;
         Ok(known.map(|(seq, body)| match body == claim.body {
-            true => Verdict::Duplicate(seq),
-            false => Verdict::Conflict(seq),
+            true => ClaimResult::Duplicate(seq),
+            false => ClaimResult::Conflict(seq),
         }))
     }
 

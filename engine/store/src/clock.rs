@@ -6,7 +6,7 @@
 
 use super::{StoreFault, rows};
 use kernel::env::{BootTime, Clock};
-use kernel::health::{PartHealth, Problem};
+use kernel::health::{HealthProblem, PartHealth};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
 use std::time::Duration;
@@ -209,7 +209,7 @@ impl ClockWatch {
         if wall < SET_SINCE {
             let reason = format!("the clock shows {wall}, so it was never set; nothing is deleted");
             let advice = "set the clock, or wait until the network has set it";
-            self.health.report(Problem::degraded("clock-unset", reason).advise(advice));
+            self.health.report(HealthProblem::degraded("clock-unset", reason).advise(advice));
         } else {
             self.health.clear("clock-unset");
         }
@@ -222,7 +222,7 @@ impl ClockWatch {
             let end = wall.plus(left);
             let reason = format!("the clock went {how}; retention deletes nothing before {end}");
             let advice = "check the date of this machine; if it is right, there is nothing to do";
-            self.health.report(Problem::degraded("clock-jumped", reason).advise(advice));
+            self.health.report(HealthProblem::degraded("clock-jumped", reason).advise(advice));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Connections to the database: how they are set up, and how its tables are brought up to date.
 
 use super::files::StoreFiles;
-use super::open::{Place, Settings};
+use super::open::{Settings, StoreLocation};
 use super::{OpenError, StoreFault, rows};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
@@ -126,7 +126,7 @@ fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreFault> {
 }
 
 /// A connection for queries. It never touches a file, not even by closing it.
-pub(super) fn reader(uri: &str, place: &Place) -> Result<Connection, OpenFault> {
+pub(super) fn reader(uri: &str, place: &StoreLocation) -> Result<Connection, OpenFault> {
     // Read-only by pragma instead of by flag: a reader must be able to make the shared memory
     // of the log when it comes first after a crash.
     let connection = connect(uri, place)?;
@@ -139,12 +139,12 @@ pub(super) fn reader(uri: &str, place: &Place) -> Result<Connection, OpenFault> 
     Ok(connection)
 }
 
-fn connect(uri: &str, place: &Place) -> Result<Connection, StoreFault> {
+fn connect(uri: &str, place: &StoreLocation) -> Result<Connection, StoreFault> {
     // The file is there, with the lock on it: a database that went missing is not made again.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let flags = match place {
-        Place::File(_) => flags,
-        Place::Memory => flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
+        StoreLocation::File(_) => flags,
+        StoreLocation::Memory => flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_CREATE,
     };
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

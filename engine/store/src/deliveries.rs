@@ -5,7 +5,7 @@
 use super::StoreFault;
 use super::insert::{Batch, Written};
 use super::outbox::OnFull;
-use super::record::{Cooldown, DeliveryState, NewDelivery, Receipt, Settlement};
+use super::record::{CooldownClaim, DeliveryState, NewDelivery, Receipt, Settlement};
 use kernel::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const DROPPED_MAX: usize = 16;
 pub(super) const AT_ONCE: Timestamp = Timestamp(0);
 
 /// What becomes of a new delivery.
-enum Fate {
+enum DeliveryFate {
     Pending,
     /// Parked: the event ran under a file that still had the target.
     Parked,
@@ -35,13 +35,13 @@ impl Batch<'_> {
     ) -> Result<(), StoreFault> {
         let sink = &delivery.sink;
         let (state, reason) = match self.fate_of(delivery, bytes)? {
-            Fate::Pending => (DeliveryState::Pending, None),
-            Fate::Parked => (DeliveryState::Parked, None),
-            Fate::Suppressed(label, reason) => {
+            DeliveryFate::Pending => (DeliveryState::Pending, None),
+            DeliveryFate::Parked => (DeliveryState::Parked, None),
+            DeliveryFate::Suppressed(label, reason) => {
                 self.count_suppressed(sink, label);
                 (DeliveryState::Suppressed, Some(reason))
             }
-            Fate::Dead(reason) => {
+            DeliveryFate::Dead(reason) => {
                 self.letter_of_delivery(sink, seq, reason.clone())?;
                 (DeliveryState::Dead, Some(reason))
             }
@@ -64,38 +64,38 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn fate_of(&mut self, delivery: &NewDelivery, bytes: u64) -> Result<Fate, StoreFault> {
+    fn fate_of(&mut self, delivery: &NewDelivery, bytes: u64) -> Result<DeliveryFate, StoreFault> {
         let sink = &delivery.sink;
         if let Some(reason) = &delivery.suppressed {
-            return Ok(Fate::Suppressed("rule", reason.clone()));
+            return Ok(DeliveryFate::Suppressed("rule", reason.clone()));
         }
         if let Some(cooldown) = &delivery.cooldown
             && self.is_cooling(sink, cooldown)?
         {
-            return Ok(Fate::Suppressed("cooldown", "cooldown".to_owned()));
+            return Ok(DeliveryFate::Suppressed("cooldown", "cooldown".to_owned()));
         }
         if !self.is_target(sink) {
-            return Ok(Fate::Parked);
+            return Ok(DeliveryFate::Parked);
         }
         let on_full = self.limits.on_full(sink);
         if on_full == OnFull::Reject {
             // Without room the event was not let in, unless it had been accepted before; then it
             // is owed its delivery.
-            return Ok(Fate::Pending);
+            return Ok(DeliveryFate::Pending);
         }
         for _ in 0..DROPPED_MAX {
             let Some(shortage) = self.limits.shortage(&self.holdings.outbox, sink, bytes) else {
-                return Ok(Fate::Pending);
+                return Ok(DeliveryFate::Pending);
             };
             self.effects.full.insert(sink.clone(), shortage.to_string());
             if on_full == OnFull::DeadLetter {
-                return Ok(Fate::Dead(shortage.to_string()));
+                return Ok(DeliveryFate::Dead(shortage.to_string()));
             }
             if !self.drop_oldest(sink, &shortage.to_string())? {
-                return Ok(Fate::Suppressed("backlog", shortage.to_string()));
+                return Ok(DeliveryFate::Suppressed("backlog", shortage.to_string()));
             }
         }
-        Ok(Fate::Pending)
+        Ok(DeliveryFate::Pending)
     }
 
     /// Suppresses the oldest delivery that waits for this target. False when none does.
@@ -149,7 +149,11 @@ impl Batch<'_> {
 
     /// Whether the key was told within its window. Judged in commit order and undone with the
     /// transaction.
-    fn is_cooling(&mut self, sink: &Arc<str>, cooldown: &Cooldown) -> Result<bool, StoreFault> {
+    fn is_cooling(
+        &mut self,
+        sink: &Arc<str>,
+        cooldown: &CooldownClaim,
+    ) -> Result<bool, StoreFault> {
         let sql = "SELECT expires FROM state WHERE owner = ? AND key = ?";
         let expires: Option<i64> = self
             .connection
@@ -161,7 +165,11 @@ impl Batch<'_> {
         Ok(expires.is_some_and(|it| self.now.0 < it && it <= until))
     }
 
-    fn begin_cooldown(&mut self, sink: &Arc<str>, cooldown: &Cooldown) -> Result<(), StoreFault> {
+    fn begin_cooldown(
+        &mut self,
+        sink: &Arc<str>,
+        cooldown: &CooldownClaim,
+    ) -> Result<(), StoreFault> {
         let until = self.now.plus(cooldown.window).0;
         self.run(
             "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, '', ?)",
@@ -200,6 +208,6 @@ impl Batch<'_> {
     }
 }
 
-fn key_of(cooldown: &Cooldown) -> String {
+fn key_of(cooldown: &CooldownClaim) -> String {
     format!("cooldown:{}", cooldown.key)
 }

@@ -8,13 +8,13 @@
 
 use super::deleted::grouped;
 use super::evict::database_part;
-use super::policy::Policy;
+use super::policy::RetentionPolicy;
 use super::rules::RetentionRules;
 use super::sweep::{Slice, SliceResult, scan};
 use super::upkeep::SweepStage;
 use super::writer::Writer;
 use super::{StoreFault, names};
-use kernel::health::Problem;
+use kernel::health::HealthProblem;
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Writer {
 
     /// Takes a policy. Its rules are in force at once where they delete little more than those
     /// before them.
-    pub(super) fn adopt(&mut self, policy: Policy) {
+    pub(super) fn adopt(&mut self, policy: RetentionPolicy) {
         let wanted = RetentionRules::of(&policy);
         self.policy = policy;
         if self.pending.as_ref().is_some_and(|it| it.rules == wanted) {
@@ -180,7 +180,8 @@ impl Writer {
         }
         let until = self.env.clock.wall().plus(grace);
         let reason = format!("the new `retention` would {}; it waits", losses.join(", and "));
-        let problem = Problem::degraded("retention-pending", format!("{reason} until {until}"));
+        let problem =
+            HealthProblem::degraded("retention-pending", format!("{reason} until {until}"));
         let advice = "change the file back before then if that is not meant";
         self.store_health().report(problem.advise(advice));
         let until = self.env.clock.monotonic() + grace;

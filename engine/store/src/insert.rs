@@ -2,7 +2,7 @@
 
 use super::StoreFault;
 use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
-use super::claim::{Claim, Claims, EntryHash, Keys, Verdict};
+use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
 use super::holdings::StoreHoldings;
 use super::names::{Names, Sort};
 use super::outbox::OutboxLimits;
@@ -116,14 +116,14 @@ impl Batch<'_> {
     ) -> Result<Result<u64, Receipt>, StoreFault> {
         let claim = claim.expect("what is recorded or accepted claims its id");
         Ok(match self.claims.judge(self.connection, claim, event)? {
-            Verdict::New => {
+            ClaimResult::New => {
                 let seq = self.next();
                 self.claims.take(claim, seq);
                 Ok(seq)
             }
-            Verdict::Collision => Ok(self.next()),
-            Verdict::Duplicate(seq) => Err(Receipt::Duplicate { seq }),
-            Verdict::Conflict(seq) => Err(Receipt::Conflict { seq }),
+            ClaimResult::Collision => Ok(self.next()),
+            ClaimResult::Duplicate(seq) => Err(Receipt::Duplicate { seq }),
+            ClaimResult::Conflict(seq) => Err(Receipt::Conflict { seq }),
         })
     }
 
@@ -131,9 +131,9 @@ impl Batch<'_> {
     fn once(&mut self, entry: &Entry, hash: EntryHash) -> Written {
         let claim = hash.claim.expect("what is to happen once claims its id");
         match self.claims.judge_once(self.connection, claim)? {
-            Some(Verdict::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
-            Some(Verdict::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
-            Some(Verdict::New | Verdict::Collision) | None => {}
+            Some(ClaimResult::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
+            Some(ClaimResult::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
+            Some(ClaimResult::New | ClaimResult::Collision) | None => {}
         }
         let receipt = self.write(entry, hash)?;
         if let Receipt::Stored { seq, .. } | Receipt::Accepted { seq } = receipt {

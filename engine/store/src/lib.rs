@@ -55,15 +55,15 @@ mod writer;
 pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
-pub use open::{Place, Settings, open};
+pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
-pub use policy::{Evict, Keep, Policy, Synchronous};
+pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};
 pub use record::{
-    AuditRecord, Cooldown, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry, Finished,
-    InboxRow, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
+    AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
+    Finished, InboxRow, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
 };
 pub use rollup::Tally;
 pub use writer::{Watcher, Writer};
@@ -234,8 +234,8 @@ impl Store {
     }
 
     /// Changes retention.
-    pub async fn set_policy(&self, policy: Policy) {
-        self.shared.commands.send(Command::Policy(Box::new(policy))).await.ok();
+    pub async fn set_policy(&self, policy: RetentionPolicy) {
+        self.shared.commands.send(Command::RetentionPolicy(Box::new(policy))).await.ok();
     }
 
     /// Writes what is waiting, merges, checkpoints, and ends the writer.

@@ -8,7 +8,7 @@ use super::files::StoreFiles;
 use super::guard::Guard;
 use super::holdings::StoreHoldings;
 use super::names::Names;
-use super::policy::{Policy, Synchronous};
+use super::policy::{RetentionPolicy, Synchronous};
 use super::readers::{READERS, ReaderGate, ReaderPool};
 use super::rules::RetentionRules;
 use super::scrub::Scrub;
@@ -39,7 +39,7 @@ const IN_MEMORY: &str = "the store in memory";
 
 /// Where the store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum StoreLocation {
     /// A database file; its folder is made when it is missing.
     File(PathBuf),
     /// Nowhere: gone with the process.
@@ -50,7 +50,7 @@ pub enum Place {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it is.
-    pub place: Place,
+    pub place: StoreLocation,
     /// How hard a commit is.
     pub synchronous: Synchronous,
     /// Most events in one transaction.
@@ -69,7 +69,7 @@ pub struct Settings {
 /// is answered. What a first start made is gone again when it fails.
 pub fn open(
     settings: Settings,
-    policy: Policy,
+    policy: RetentionPolicy,
     env: Env,
     watcher: Box<dyn Watcher>,
 ) -> Result<(Store, Writer), OpenError> {
@@ -79,8 +79,8 @@ pub fn open(
         rusqlite::version()
     );
     let files = match &settings.place {
-        Place::File(path) => Some(Arc::new(StoreFiles::take(path)?)),
-        Place::Memory => None,
+        StoreLocation::File(path) => Some(Arc::new(StoreFiles::take(path)?)),
+        StoreLocation::Memory => None,
     };
     open_owned(settings, policy, env, watcher, files.clone()).map_err(|fault| {
         let path = files.as_ref().map_or(Path::new(IN_MEMORY), |it| it.path()).to_owned();
@@ -109,7 +109,7 @@ fn looked_into(fault: StoreFault, files: &StoreFiles) -> StoreFault {
 
 fn open_owned(
     settings: Settings,
-    policy: Policy,
+    policy: RetentionPolicy,
     env: Env,
     watcher: Box<dyn Watcher>,
     files: Option<Arc<StoreFiles>>,

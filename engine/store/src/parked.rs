@@ -9,7 +9,7 @@ use super::insert::{Batch, Written};
 use super::outbox::BacklogSize;
 use super::record::{DeliveryState, Receipt};
 use super::writer::Writer;
-use kernel::health::{PartRole, Problem};
+use kernel::health::{HealthProblem, PartRole};
 use kernel::time::Timestamp;
 use rusqlite::{OptionalExtension, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,7 +96,7 @@ impl Writer {
             let reason = format!("{what}: the file has no target of this name");
             let advice = "they are kept; a sink or notifier with this name in the file gets them";
             let part = self.env.health.part(PartRole::Target, target.clone());
-            part.report(Problem::degraded(PARKED, reason).advise(advice));
+            part.report(HealthProblem::degraded(PARKED, reason).advise(advice));
         }
         *known = now;
     }

@@ -25,7 +25,7 @@ impl Synchronous {
 
 /// One rule of retention.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Keep {
+pub struct KeepRule {
     /// How long, counted from `received`.
     pub age: Duration,
     /// Only events of this priority.
@@ -46,9 +46,9 @@ pub enum Evict {
 
 /// Retention: what stays how long. May change while the store is open.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
+pub struct RetentionPolicy {
     /// Tried in order, the first that fits rules; what fits none stays.
-    pub keep: Vec<Keep>,
+    pub keep: Vec<KeepRule>,
     /// The largest that database and log may grow on the disk, in bytes.
     pub size_max: Option<u64>,
     /// What goes first beyond it.
@@ -70,9 +70,9 @@ pub struct Policy {
     pub outbox: OutboxLimits,
 }
 
-impl Default for Policy {
+impl Default for RetentionPolicy {
     fn default() -> Self {
-        Policy {
+        RetentionPolicy {
             keep: Vec::new(),
             size_max: None,
             evict: Evict::Oldest,

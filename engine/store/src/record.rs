@@ -200,14 +200,14 @@ pub struct NewDelivery {
     /// The sink or notifier.
     pub sink: Arc<str>,
     /// Holds it back when the same key was told recently; judged in commit order.
-    pub cooldown: Option<Cooldown>,
+    pub cooldown: Option<CooldownClaim>,
     /// Why it is suppressed at once, when it is.
     pub suppressed: Option<String>,
 }
 
 /// At most one delivery per key in a window.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cooldown {
+pub struct CooldownClaim {
     /// What is told apart.
     pub key: String,
     /// For how long the first one silences the rest.

@@ -1,6 +1,6 @@
 //! The part of a policy that deletes: what it keeps, in words and as the store remembers it.
 
-use super::policy::{Evict, Keep, Policy};
+use super::policy::{Evict, KeepRule, RetentionPolicy};
 use kernel::event::Priority;
 use kernel::pattern::glob_fits;
 use kernel::time::Timestamp;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What is deleted when, as the file says it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RetentionRules {
-    pub(super) keep: Vec<Keep>,
+    pub(super) keep: Vec<KeepRule>,
     pub(super) size_max: Option<u64>,
     pub(super) evict: Evict,
     pub(super) dead_keep: Duration,
@@ -22,7 +22,7 @@ pub(super) struct RetentionRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RuleOfEvent {
     /// The one with this index.
-    Keep(usize),
+    KeepRule(usize),
     /// It was not sent to the store, and passes through.
     Passing,
     /// None: it stays.
@@ -41,7 +41,7 @@ impl RetentionRules {
         }
     }
 
-    pub(super) fn of(policy: &Policy) -> Self {
+    pub(super) fn of(policy: &RetentionPolicy) -> Self {
         RetentionRules {
             keep: policy.keep.clone(),
             size_max: policy.size_max,
@@ -51,7 +51,7 @@ impl RetentionRules {
         }
     }
 
-    pub(super) fn put_into(&self, policy: &mut Policy) {
+    pub(super) fn put_into(&self, policy: &mut RetentionPolicy) {
         policy.keep = self.keep.clone();
         (policy.size_max, policy.evict) = (self.size_max, self.evict);
         (policy.dead_keep, policy.dead_max) = (self.dead_keep, self.dead_max);
@@ -71,7 +71,7 @@ impl RetentionRules {
     /// The rule for a visible event.
     pub(super) fn rule_of(&self, priority: Priority, kind: &str) -> RuleOfEvent {
         let rule = self.keep.iter().position(|it| fits(it, priority, kind));
-        rule.map_or(RuleOfEvent::None, RuleOfEvent::Keep)
+        rule.map_or(RuleOfEvent::None, RuleOfEvent::KeepRule)
     }
 
     /// Whether a visible event is too old.
@@ -83,14 +83,14 @@ impl RetentionRules {
         now: Timestamp,
     ) -> bool {
         match self.rule_of(priority, kind) {
-            RuleOfEvent::Keep(rule) => received < now.minus(self.keep[rule].age).0,
+            RuleOfEvent::KeepRule(rule) => received < now.minus(self.keep[rule].age).0,
             _ => false,
         }
     }
 
     /// Whether it keeps everything by age that `other` keeps, so far as the rules alone tell.
     pub(super) fn keeps_all_of(&self, other: &RetentionRules) -> bool {
-        let is_longer = |(own, other): (&Keep, &Keep)| {
+        let is_longer = |(own, other): (&KeepRule, &KeepRule)| {
             own.priority == other.priority && own.kind == other.kind && other.age <= own.age
         };
         self.keep.is_empty()
@@ -124,7 +124,7 @@ impl RetentionRules {
         let value: Value = serde_json::from_str(text).ok()?;
         let age = |it: &Value| it.as_u64().map(Duration::from_micros);
         let keep = value["keep"].as_array()?.iter().map(|it| {
-            Some(Keep {
+            Some(KeepRule {
                 age: age(&it["micros"])?,
                 priority: it["priority"].as_str().and_then(Priority::parse),
                 kind: it["type"].as_str().map(str::to_owned),
@@ -143,13 +143,13 @@ impl RetentionRules {
     }
 }
 
-fn fits(keep: &Keep, priority: Priority, kind: &str) -> bool {
+fn fits(keep: &KeepRule, priority: Priority, kind: &str) -> bool {
     keep.priority.is_none_or(|it| it == priority)
         && keep.kind.as_ref().is_none_or(|it| glob_fits(it, kind))
 }
 
 /// A rule as the file writes it: `keep "7d" priority=low`.
-pub(super) fn rule_text(keep: &Keep) -> String {
+pub(super) fn rule_text(keep: &KeepRule) -> String {
     let mut text = format!("keep \"{}\"", write_duration(keep.age));
     if let Some(priority) = keep.priority {
         text.push_str(&format!(" priority={priority}"));
@@ -164,13 +164,13 @@ pub(super) fn rule_text(keep: &Keep) -> String {
 mod tests {
     use super::*;
 
-    fn keep(days: u64, priority: Option<Priority>, kind: Option<&str>) -> Keep {
+    fn keep(days: u64, priority: Option<Priority>, kind: Option<&str>) -> KeepRule {
         let age = Duration::from_secs(days * 86_400);
-        Keep { age, priority, kind: kind.map(str::to_owned) }
+        KeepRule { age, priority, kind: kind.map(str::to_owned) }
     }
 
-    fn rules(keep: Vec<Keep>) -> RetentionRules {
-        RetentionRules { keep, ..RetentionRules::of(&Policy::default()) }
+    fn rules(keep: Vec<KeepRule>) -> RetentionRules {
+        RetentionRules { keep, ..RetentionRules::of(&RetentionPolicy::default()) }
     }
 
     #[test]

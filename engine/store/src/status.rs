@@ -4,7 +4,7 @@
 use super::open_error::{REPAIR, damaged};
 use super::{StoreFault, StoreTrouble};
 use event_listener::Event as Signal;
-use kernel::health::{Health, PartHealth, PartRole, Problem};
+use kernel::health::{Health, HealthProblem, PartHealth, PartRole};
 use kernel::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,7 +159,7 @@ impl StoreStatus {
         assert!(class.is_final(), "what may pass does not end the store");
         let fault = StoreFault::new(class, format!("{reason}; {advice}"));
         if self.broken.set(fault).is_ok() {
-            self.store.report(Problem::failed(code, reason).advise(advice));
+            self.store.report(HealthProblem::failed(code, reason).advise(advice));
             self.ended.notify(usize::MAX);
         }
     }
@@ -169,14 +169,14 @@ impl StoreStatus {
         let fault = StoreFault::new(StoreTrouble::Corrupt, damaged(&self.label, reason));
         if self.broken.set(fault).is_ok() {
             let reason = format!("{} is damaged: {reason}", self.label);
-            self.store.report(Problem::failed("store-corrupt", reason).advise(REPAIR));
+            self.store.report(HealthProblem::failed("store-corrupt", reason).advise(REPAIR));
             self.ended.notify(usize::MAX);
         }
     }
 
     /// Nothing is taken until [`StoreStatus::unblock`].
     pub(super) fn block(&self, obstacle: Obstacle, reason: &str) {
-        let problem = Problem::failed(obstacle.code(), reason).advise(obstacle.advice());
+        let problem = HealthProblem::failed(obstacle.code(), reason).advise(obstacle.advice());
         self.part(obstacle).report(problem);
         self.stop_intake(obstacle);
     }
@@ -223,7 +223,8 @@ impl StoreStatus {
             StoreTrouble::Io => {
                 let reason = format!("a part of {} cannot be read: {fault}", self.label);
                 let advice = "look in the kernel's log for a failing disk, and save a copy";
-                self.store.report(Problem::degraded("store-unreadable", reason).advise(advice));
+                self.store
+                    .report(HealthProblem::degraded("store-unreadable", reason).advise(advice));
             }
             _ => {}
         }
@@ -239,7 +240,7 @@ impl StoreStatus {
         damaged.insert(subject.to_owned(), DamagedRow { pos, is_old: false });
         let count = damaged.len();
         drop(damaged);
-        let problem = Problem::degraded("store-corrupt", format!("{}: {fault}", self.label));
+        let problem = HealthProblem::degraded("store-corrupt", format!("{}: {fault}", self.label));
         self.store.report(problem.about(subject).advise(REPAIR));
         if DAMAGED_MAX < count {
             self.fail_damaged("more than a thousand rows are not what was written");

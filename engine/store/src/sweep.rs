@@ -201,7 +201,7 @@ impl Writer {
     ) -> Result<SliceResult, StoreFault> {
         let now = self.env.clock.wall();
         let age = match rule {
-            RuleOfEvent::Keep(index) => self.policy.keep[index].age,
+            RuleOfEvent::KeepRule(index) => self.policy.keep[index].age,
             RuleOfEvent::Passing => self.policy.passing_keep,
             RuleOfEvent::None => return Ok(SliceResult { deleted: 0, is_done: true }),
         };
@@ -230,7 +230,7 @@ impl Writer {
 
     pub(super) fn note_deleted(&mut self, rule: RuleOfEvent, count: u64) {
         let (what, name) = match rule {
-            RuleOfEvent::Keep(index) => (Deleted::Event, rule_text(&self.policy.keep[index])),
+            RuleOfEvent::KeepRule(index) => (Deleted::Event, rule_text(&self.policy.keep[index])),
             _ => (Deleted::Passing, "passing".to_owned()),
         };
         self.deletions.note(what, &name, count, &self.figures);
@@ -255,7 +255,7 @@ impl Writer {
             let Some(row) = row else { continue };
             let rule = self.rule_of(&row)?;
             let age = match rule {
-                RuleOfEvent::Keep(index) => self.policy.keep[index].age,
+                RuleOfEvent::KeepRule(index) => self.policy.keep[index].age,
                 RuleOfEvent::Passing => self.policy.passing_keep,
                 RuleOfEvent::None => continue,
             };

@@ -56,7 +56,7 @@ struct Bench {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-fn settings(place: Place) -> Settings {
+fn settings(place: StoreLocation) -> Settings {
     Settings {
         place,
         synchronous: Synchronous::Full,
@@ -68,7 +68,7 @@ fn settings(place: Place) -> Settings {
     }
 }
 
-fn bench(place: Place, policy: Policy) -> Bench {
+fn bench(place: StoreLocation, policy: RetentionPolicy) -> Bench {
     let clock = Arc::new(Still(AtomicU64::new(0)));
     let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
     let (seen, health) = (Seen::default(), env.health.clone());
@@ -80,7 +80,7 @@ fn bench(place: Place, policy: Policy) -> Bench {
 
 impl Bench {
     fn at(path: &Path) -> Bench {
-        bench(Place::File(path.to_owned()), Policy::default())
+        bench(StoreLocation::File(path.to_owned()), RetentionPolicy::default())
     }
 
     /// One round of housekeeping, a second later.
@@ -161,14 +161,14 @@ fn record(id: &str, body: &str) -> Entry {
 }
 
 fn told(id: &str, window: u64) -> Entry {
-    let cooldown = Cooldown { key: "k".to_owned(), window: Duration::from_secs(window) };
+    let cooldown = CooldownClaim { key: "k".to_owned(), window: Duration::from_secs(window) };
     let delivery = NewDelivery { sink: "phone".into(), cooldown: Some(cooldown), suppressed: None };
     Entry::Record(Finished { deliveries: vec![delivery], ..finished(event(id, "{}")) })
 }
 
 #[test]
 fn two_copies_in_one_batch_are_one_event() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let receipts = bench.submit(vec![record("a", "{}"), record("a", "{}"), record("a", "[]")]);
     assert_eq!(
         receipts,
@@ -202,7 +202,7 @@ fn a_duplicate_is_known_after_a_crash_and_after_a_clean_stop() {
 
 #[test]
 fn what_finishes_late_becomes_visible_late() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let accepted = bench.submit(vec![Entry::Accept(event("slow", "{}"))]);
     assert_eq!(accepted, [Receipt::Accepted { seq: 1 }]);
     bench.submit(vec![record("quick", "{}")]);
@@ -219,7 +219,7 @@ fn what_finishes_late_becomes_visible_late() {
 
 #[test]
 fn an_accepted_event_ends_once_and_takes_its_results_with_it() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![Entry::Accept(event("a", "{}"))]);
     let result =
         || Entry::Result { seq: 1, stage: "weather".into(), generation: 1, output: "7".to_owned() };
@@ -235,7 +235,7 @@ fn an_accepted_event_ends_once_and_takes_its_results_with_it() {
 
 #[test]
 fn a_cooldown_holds_back_in_commit_order() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![told("a", 60), told("b", 60)]);
     bench.clock.0.store(61_000_000, Ordering::Relaxed);
     bench.submit(vec![told("c", 60)]);
@@ -252,12 +252,12 @@ fn a_cooldown_holds_back_in_commit_order() {
 
 #[test]
 fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
-    let keep = |secs, priority| Keep { age: Duration::from_secs(secs), priority, kind: None };
-    let policy = Policy {
+    let keep = |secs, priority| KeepRule { age: Duration::from_secs(secs), priority, kind: None };
+    let policy = RetentionPolicy {
         keep: vec![keep(1000, Some(Priority::Critical)), keep(100, None)],
-        ..Policy::default()
+        ..RetentionPolicy::default()
     };
-    let bench = bench(Place::Memory, policy);
+    let bench = bench(StoreLocation::Memory, policy);
     let mut critical = event("critical", "{}");
     critical.envelope.priority = Priority::Critical;
     bench.submit(vec![Entry::Record(finished(critical)), told("waits", 60), record("old", "{}")]);
@@ -284,7 +284,7 @@ fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
 
 #[test]
 fn pages_neither_skip_nor_repeat_events_of_one_time() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let entries = (0..25).map(|it| record(&format!("e{it:02}"), "{}")).collect();
     bench.submit(entries);
     let (mut ids, mut cursor) = (Vec::new(), None);
@@ -304,7 +304,7 @@ fn pages_neither_skip_nor_repeat_events_of_one_time() {
 
 #[test]
 fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let large = format!("\"{}\"", "x".repeat(10_000));
     let bodies = (0..20).map(|it| if it % 3 == 0 { large.as_str() } else { "{}" });
     bench.submit(bodies.enumerate().map(|it| record(&format!("e{:02}", it.0), it.1)).collect());
@@ -341,7 +341,7 @@ fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
 
 #[test]
 fn dead_letters_are_paged_by_number_and_bytes() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let letter = |size: usize| {
         let (now, body) = (Timestamp(0), vec![b'x'; size].into());
         Entry::Refuse(DeadLetter {
@@ -451,7 +451,7 @@ fn a_key_of_a_failed_transaction_is_free() {
 
 #[test]
 fn filters_find_by_every_part() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let mut other = event("other", "{}");
     other.envelope.kind = "MOTION".into();
     other.envelope.source = "yard".into();
@@ -494,8 +494,8 @@ fn a_second_engine_and_a_newer_store_are_refused() {
     let path = folder.path().join("deep/a.db");
     let first = Bench::at(&path);
     let again = |path: &Path| {
-        let place = Place::File(path.to_owned());
-        open(settings(place), Policy::default(), Env::system(), Box::new(Seen::default()))
+        let place = StoreLocation::File(path.to_owned());
+        open(settings(place), RetentionPolicy::default(), Env::system(), Box::new(Seen::default()))
             .map(|_| ())
             .expect_err("it is refused")
             .exit_code()
@@ -562,7 +562,7 @@ fn with(id: &str, change: impl FnOnce(&mut Envelope)) -> Entry {
 
 #[test]
 fn a_filter_holds_however_many_sources_there_are() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let entries = (0..250).map(|it| {
         with(&format!("e{it}"), |envelope| {
             envelope.source = format!("s{it}").into();
@@ -577,7 +577,7 @@ fn a_filter_holds_however_many_sources_there_are() {
 
 #[test]
 fn what_is_asked_for_twice_is_listed_once() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![record("a", "{}")]);
     let twice = |text: &str| vec![text.to_owned(), text.to_owned()];
     let types = EventQuery { types: twice("RING"), ..EventQuery::default() };
@@ -595,8 +595,9 @@ fn a_page_may_end_before_1970() {
 
 #[test]
 fn what_waits_for_its_delivery_does_not_keep_what_is_behind_it() {
-    let keep = vec![Keep { age: Duration::from_secs(100), priority: None, kind: None }];
-    let bench = bench(Place::Memory, Policy { keep, ..Policy::default() });
+    let keep = vec![KeepRule { age: Duration::from_secs(100), priority: None, kind: None }];
+    let bench =
+        bench(StoreLocation::Memory, RetentionPolicy { keep, ..RetentionPolicy::default() });
     for chunk in 0..6 {
         let ids = chunk * 100..(chunk + 1) * 100;
         bench.submit(ids.map(|it| waiting(&format!("w{it}"))).collect());
@@ -612,8 +613,8 @@ fn what_waits_for_its_delivery_does_not_keep_what_is_behind_it() {
 
 #[test]
 fn a_full_store_passes_by_what_waits_for_its_delivery() {
-    let policy = Policy { size_max: Some(400_000), ..Policy::default() };
-    let bench = bench(Place::Memory, policy);
+    let policy = RetentionPolicy { size_max: Some(400_000), ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::Memory, policy);
     bench.submit((0..600).map(|it| waiting(&format!("w{it}"))).collect());
     let body = format!("{{\"x\":\"{}\"}}", "x".repeat(1000));
     bench.submit((0..600).map(|it| record(&format!("d{it}"), &body)).collect());
@@ -626,7 +627,7 @@ fn a_full_store_passes_by_what_waits_for_its_delivery() {
 
 #[test]
 fn what_was_not_sent_to_the_store_goes_after_a_while() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let elsewhere = Finished { targets: ["live".into()].into(), ..finished(event("live", "{}")) };
     bench.submit(vec![Entry::Record(elsewhere), record("kept", "{}")]);
     let ids = |bench: &Bench| -> Vec<String> {
@@ -644,7 +645,7 @@ fn what_was_not_sent_to_the_store_goes_after_a_while() {
 
 #[test]
 fn an_event_that_finishes_twice_is_stored_once() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![Entry::Accept(event("a", "{}"))]);
     let done =
         Finished { event: Event { seq: 1, ..event("a", "{}") }, ..finished(event("a", "{}")) };
@@ -700,7 +701,7 @@ fn a_buried_event_is_known_after_a_crash_whatever_its_letter_says() {
 
 #[test]
 fn what_is_refused_teaches_the_store_no_names() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, Some("made up")))]);
     assert_eq!(bench.read(|it| it.sources()), ["door"]);
     bench.close();
@@ -737,8 +738,8 @@ fn a_newer_store_keeps_even_its_log() {
     let bytes = || ["", "-wal"].map(|it| std::fs::read(format!("{}{it}", copy.display())).ok());
     let before = bytes();
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
-    let place = Place::File(copy.clone());
-    let refused = open(settings(place), Policy::default(), env, Box::new(Seen::default()));
+    let place = StoreLocation::File(copy.clone());
+    let refused = open(settings(place), RetentionPolicy::default(), env, Box::new(Seen::default()));
     assert_eq!(refused.err().map(|it| it.exit_code()), Some(78));
     assert!(before == bytes(), "the files have changed");
 }
@@ -764,16 +765,21 @@ fn a_damaged_page_is_found_at_the_start_after_a_crash() {
     bytes[(root - 1) * 8192..(root - 1) * 8192 + 200].fill(0xA5);
     std::fs::write(&copy, bytes).expect("it is damaged");
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
-    let opened =
-        open(settings(Place::File(copy)), Policy::default(), env, Box::new(Seen::default()));
+    let opened = open(
+        settings(StoreLocation::File(copy)),
+        RetentionPolicy::default(),
+        env,
+        Box::new(Seen::default()),
+    );
     assert_eq!(opened.err().map(|it| it.exit_code()), Some(65));
 }
 
 #[test]
 fn ids_are_forgotten_only_long_after_their_events() {
     // Longer than the day for which every id is remembered.
-    let keep = vec![Keep { age: Duration::from_secs(100_000), priority: None, kind: None }];
-    let bench = bench(Place::Memory, Policy { keep, ..Policy::default() });
+    let keep = vec![KeepRule { age: Duration::from_secs(100_000), priority: None, kind: None }];
+    let bench =
+        bench(StoreLocation::Memory, RetentionPolicy { keep, ..RetentionPolicy::default() });
     let later = |id: &str, thousands: i64| {
         with(id, move |it| it.received = Timestamp(it.received.0 + thousands * 1_000_000_000))
     };
@@ -813,9 +819,13 @@ fn the_id_of_a_dropped_letter_stays_taken_over_a_crash() {
 #[test]
 fn after_a_failed_disk_nothing_is_answered_for() {
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
-    let (store, mut writer) =
-        open(settings(Place::Memory), Policy::default(), env, Box::new(Seen::default()))
-            .expect("it opens");
+    let (store, mut writer) = open(
+        settings(StoreLocation::Memory),
+        RetentionPolicy::default(),
+        env,
+        Box::new(Seen::default()),
+    )
+    .expect("it opens");
     writer.note(&StoreFault { class: StoreTrouble::Io, reason: "sync failed".to_owned() });
     let thread = std::thread::spawn(|| writer.run());
     let refused = smol::block_on(store.submit(vec![record("a", "{}")]));
@@ -829,7 +839,7 @@ fn after_a_failed_disk_nothing_is_answered_for() {
 
 #[test]
 fn a_read_that_is_dropped_gives_its_connection_back_and_ends() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     // Longer than anybody waits: it ends because nobody does.
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
                    SELECT count(*) FROM n";

@@ -12,7 +12,7 @@ use super::submission::Submission;
 use super::sweep::{Slice, SliceResult};
 use super::writer::Writer;
 use super::{StoreFault, StoreTrouble};
-use kernel::health::Problem;
+use kernel::health::HealthProblem;
 use rusqlite::params;
 use std::time::Duration;
 
@@ -149,7 +149,7 @@ impl Writer {
         self.note(fault);
         self.sweep.rests_until = self.env.clock.monotonic() + REST;
         let reason = format!("what is too old cannot be deleted: {fault}");
-        let problem = Problem::degraded("retention-failed", reason);
+        let problem = HealthProblem::degraded("retention-failed", reason);
         self.store_health().report(problem.advise("it is tried again every few seconds"));
     }
 
@@ -194,7 +194,7 @@ impl Writer {
         let result = match stage {
             SweepStage::Resting => return Ok(None),
             SweepStage::Rules(rule) if rule < self.policy.keep.len() => {
-                self.sweep_rule(RuleOfEvent::Keep(rule), slice)?
+                self.sweep_rule(RuleOfEvent::KeepRule(rule), slice)?
             }
             SweepStage::Rules(_) => NOTHING,
             SweepStage::Letters => self.sweep_letters()?,

@@ -9,7 +9,7 @@
 
 use super::writer::Writer;
 use super::{Figures, StoreFault};
-use kernel::health::{PartHealth, PartRole, Problem};
+use kernel::health::{HealthProblem, PartHealth, PartRole};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -207,9 +207,9 @@ impl Writer {
         let problem = match is_full {
             true => {
                 let reason = format!("{reason}, more than {most} MiB; events are rejected");
-                Problem::failed("wal-large", reason)
+                HealthProblem::failed("wal-large", reason)
             }
-            false => Problem::degraded("wal-large", reason),
+            false => HealthProblem::degraded("wal-large", reason),
         };
         let advice = format!("end the other program's query; above {most} MiB events are rejected");
         self.store_health().report(problem.advise(advice));
@@ -244,7 +244,7 @@ impl Writer {
             Err(fault) => {
                 let fault = StoreFault::from(fault);
                 let reason = format!("the log cannot be copied into the database: {fault}");
-                let problem = Problem::degraded("checkpoint-failed", reason);
+                let problem = HealthProblem::degraded("checkpoint-failed", reason);
                 self.store_health().report(problem.advise("make room on the disk"));
                 self.note(&fault);
                 false

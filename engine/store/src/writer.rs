@@ -14,7 +14,7 @@ use super::insert::Batch;
 use super::names::Names;
 use super::open::Settings;
 use super::parked::KnownTargets;
-use super::policy::Policy;
+use super::policy::RetentionPolicy;
 use super::readers::ReaderGate;
 use super::record::{Receipt, Stored};
 use super::retention::Sweep;
@@ -41,7 +41,7 @@ const TICK_MAX: Duration = Duration::from_millis(300);
 pub(super) enum Command {
     Write(Submission),
     Find { hashes: Vec<i64>, reply: async_channel::Sender<Result<Vec<u64>, StoreFault>> },
-    Policy(Box<Policy>),
+    RetentionPolicy(Box<RetentionPolicy>),
     Tick { reply: async_channel::Sender<()> },
     Sweep { reply: async_channel::Sender<()> },
     Close { reply: async_channel::Sender<()> },
@@ -62,7 +62,7 @@ pub struct Writer {
     pub(super) connection: Connection,
     pub(super) commands: async_channel::Receiver<Command>,
     pub(super) settings: Settings,
-    pub(super) policy: Policy,
+    pub(super) policy: RetentionPolicy,
     pub(super) env: Env,
     pub(super) watcher: Box<dyn Watcher>,
     pub(super) figures: Arc<Figures>,
@@ -123,7 +123,7 @@ impl Writer {
                 Command::Find { hashes, reply } => {
                     reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
                 }
-                Command::Policy(policy) => self.adopt(*policy),
+                Command::RetentionPolicy(policy) => self.adopt(*policy),
                 Command::Tick { reply } => {
                     self.housekeep();
                     reply.try_send(()).ok();

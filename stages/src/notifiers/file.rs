@@ -5,13 +5,14 @@ use crate::sinks::file::writer::{Rotate, Writer};
 use kernel::fault::Fault;
 use language::literal::literal;
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Node, Type};
+use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-const NODES: &[Node] =
-    &[Node::new("path", "the file to append to").args(&[Arg::one("path", Type::Path)]).required()];
+const NODES: &[NodeRow] = &[NodeRow::new("path", "the file to append to")
+    .args(&[Arg::one("path", ValueKind::Path)])
+    .required()];
 
 /// The kind `file`.
 pub(super) struct File {
@@ -29,7 +30,7 @@ impl File {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each notification as a line of JSON to a file";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Spanned<PathBuf>;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Spanned<PathBuf>> {

@@ -10,7 +10,7 @@ use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Roots, Scope};
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Needed, Node, Prop, Setting, Type};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Setting, ValueKind};
 use serde_json::json;
 use wire::{FetchRequest, answer};
 
@@ -19,20 +19,22 @@ const LEVELS: &[&str] = &["min", "low", "default", "high", "max"];
 /// The answer to a published message is short; more is not looked at.
 const ANSWER_MAX: usize = 64 << 10;
 
-const NODES: &[Node] = &[
-    Node::new("url", "the ntfy server")
-        .args(&[Arg::one("url", Type::Url)])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("url", "the ntfy server")
+        .args(&[Arg::one("url", ValueKind::Url)])
         .default("https://ntfy.sh"),
-    Node::new("topic", "the topic that phones subscribe to")
-        .args(&[Arg::one("topic", Type::Topic)])
+    NodeRow::new("topic", "the topic that phones subscribe to")
+        .args(&[Arg::one("topic", ValueKind::Topic)])
         .required(),
-    Node::new("token", "the access token").args(&[Arg::one("token", Type::Secret)]).default("none"),
-    Node::new("click", "the URL that a tap opens")
-        .args(&[Arg::one("url", Type::Template(Roots::EVENT))])
+    NodeRow::new("token", "the access token")
+        .args(&[Arg::one("token", ValueKind::Secret)])
+        .default("none"),
+    NodeRow::new("click", "the URL that a tap opens")
+        .args(&[Arg::one("url", ValueKind::Template(Roots::EVENT))])
         .default("the event's page"),
-    Node::new("level", "how urgent the phone takes it")
-        .args(&[Arg::optional("level", Type::Word(LEVELS))])
-        .props(&[Prop::new("from", Type::Expr(Roots::EVENT))])
+    NodeRow::new("level", "how urgent the phone takes it")
+        .args(&[Arg::optional("level", ValueKind::Word(LEVELS))])
+        .props(&[Prop::new("from", ValueKind::Expr(Roots::EVENT))])
         .default("from the event's priority"),
 ];
 
@@ -66,7 +68,7 @@ enum Level {
 impl Kind for Ntfy {
     const WORD: &'static str = "ntfy";
     const SUMMARY: &'static str = "tells phones by an ntfy server";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {

@@ -4,24 +4,24 @@ use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{self, Ready, Text};
 use kernel::fault::Fault;
 use language::expr::{Roots, Scope};
-use language::{Arg, Context, Fields, Needed, Node, Type};
+use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
 use store::write_event;
 use wire::{FetchRequest, answer};
 
-const TEMPLATE: Type = Type::Template(Roots::EVENT);
+const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
 
 /// The answer is not looked at beyond its status.
 const ANSWER_MAX: usize = 1 << 20;
 
-const NODES: &[Node] = &[
-    Node::new("url", "where to send it").args(&[Arg::one("url", Type::Url)]).required(),
-    Node::new("method", "how to send it")
-        .args(&[Arg::one("method", Type::Word(&["POST", "PUT", "PATCH"]))])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("url", "where to send it").args(&[Arg::one("url", ValueKind::Url)]).required(),
+    NodeRow::new("method", "how to send it")
+        .args(&[Arg::one("method", ValueKind::Word(&["POST", "PUT", "PATCH"]))])
         .default("POST"),
-    Node::new("header", "a header of the request")
-        .args(&[Arg::one("name", Type::Text), Arg::one("value", TEMPLATE)])
+    NodeRow::new("header", "a header of the request")
+        .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
-    Node::new("body", "what to send")
+    NodeRow::new("body", "what to send")
         .args(&[Arg::one("text", TEMPLATE)])
         .default("the event as JSON"),
 ];
@@ -47,7 +47,7 @@ pub(super) struct Settings {
 impl Kind for Webhook {
     const WORD: &'static str = "webhook";
     const SUMMARY: &'static str = "tells another program by an HTTP request";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {

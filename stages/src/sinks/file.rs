@@ -5,12 +5,12 @@
 
 pub(crate) mod writer;
 
-use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, Shape, SinkKind};
+use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
 use language::expr::{Roots, Scope, Template};
 use language::literal::literal;
-use language::{Arg, Context, Fields, Node, Prop, Type};
+use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ use writer::{Rotate, Writer};
 
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-const NODES: &[Node] = &[
-    Node::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one a day")
-        .args(&[Arg::one("path", Type::OwnTemplate(Roots::EVENT))])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one a day")
+        .args(&[Arg::one("path", ValueKind::OwnTemplate(Roots::EVENT))])
         .required(),
-    Node::new("rotate", "when to set the file aside and begin another")
+    NodeRow::new("rotate", "when to set the file aside and begin another")
         .props(&[
-            Prop::new("every", Type::Duration(Duration::from_secs(60), YEAR)),
-            Prop::new("size", Type::Bytes(1024, 1 << 50)),
+            Prop::new("every", ValueKind::Duration(Duration::from_secs(60), YEAR)),
+            Prop::new("size", ValueKind::Bytes(1024, 1 << 50)),
         ])
         .default("never"),
-    Node::new("redact", "paths that never leave")
-        .args(&[Arg::some("path", Type::Field)])
+    NodeRow::new("redact", "paths that never leave")
+        .args(&[Arg::some("path", ValueKind::Field)])
         .default("none"),
 ];
 
@@ -54,7 +54,7 @@ pub(super) struct Settings {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each event as a line of JSON to a file";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -103,8 +103,8 @@ fn parts_of(path: &str) -> Vec<String> {
 }
 
 impl SinkKind for File {
-    fn shape(_: &Settings) -> Shape {
-        Shape::Outside
+    fn shape(_: &Settings) -> SinkRole {
+        SinkRole::Outside
     }
 
     async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynDeliver>, Fault> {

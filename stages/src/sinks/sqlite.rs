@@ -1,16 +1,16 @@
 //! Keeps events in a SQLite file. The engine runs the store; this says how.
 
-use crate::contract::{Claim, DynDeliver, Kind, Services, Shape, SinkKind, StoreShape};
+use crate::contract::{Claim, DynDeliver, Kind, Services, SinkKind, SinkRole, StoreShape};
 use kernel::event::Priority;
 use kernel::fault::Fault;
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostics, Rule};
 use language::literal::literal;
 use language::spanned::{Span, Spanned};
-use language::{Arg, Context, Fields, Node, Prop, Type};
+use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Evict, Keep, Policy, Synchronous};
+use store::{Evict, KeepRule, RetentionPolicy, Synchronous};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
@@ -19,42 +19,42 @@ const DECADES: Duration = Duration::from_secs(100 * 366 * 86_400);
 const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
 
-const RETENTION: &[Node] = &[
-    Node::new("keep", "how long events stay; the first rule that fits an event rules")
-        .args(&[Arg::one("age", Type::Duration(Duration::from_secs(1), DECADES))])
+const RETENTION: &[NodeRow] = &[
+    NodeRow::new("keep", "how long events stay; the first rule that fits an event rules")
+        .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
         .props(&[
-            Prop::new("priority", Type::Word(&["low", "normal", "high", "critical"])),
-            Prop::new("type", Type::Glob),
+            Prop::new("priority", ValueKind::Word(&["low", "normal", "high", "critical"])),
+            Prop::new("type", ValueKind::Glob),
         ])
         .repeated(),
-    Node::new("max-size", "how large database and log may grow on the disk together")
-        .args(&[Arg::one("size", Type::Bytes(1 << 20, 1 << 50))])
-        .props(&[Prop::new("evict", Type::Word(EVICT))])
+    NodeRow::new("max-size", "how large database and log may grow on the disk together")
+        .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
+        .props(&[Prop::new("evict", ValueKind::Word(EVICT))])
         .default("no limit"),
-    Node::new("sweep", "how often what is too old is deleted")
+    NodeRow::new("sweep", "how often what is too old is deleted")
         .props(&[
-            Prop::new("every", Type::Duration(Duration::from_secs(1), YEAR)),
-            Prop::new("vacuum", Type::Word(&["incremental", "none"])),
+            Prop::new("every", ValueKind::Duration(Duration::from_secs(1), YEAR)),
+            Prop::new("vacuum", ValueKind::Word(&["incremental", "none"])),
         ])
         .default("every a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
-    Node::new("reload-grace", "how long a change waits that would delete more than half")
-        .args(&[Arg::one("duration", Type::Duration(Duration::ZERO, DAY))])
+    NodeRow::new("reload-grace", "how long a change waits that would delete more than half")
+        .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
         .default("1m"),
 ];
 
-const NODES: &[Node] = &[
-    Node::new("path", "the database file").args(&[Arg::one("path", Type::Path)]).required(),
-    Node::new("batch", "most events in one transaction")
-        .args(&[Arg::one("n", Type::Int(1, 100_000))])
-        .props(&[Prop::new("linger", Type::Duration(Duration::ZERO, Duration::from_secs(10)))])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("path", "the database file").args(&[Arg::one("path", ValueKind::Path)]).required(),
+    NodeRow::new("batch", "most events in one transaction")
+        .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
+        .props(&[Prop::new("linger", ValueKind::Duration(Duration::ZERO, Duration::from_secs(10)))])
         .default("1024 linger=\"0ms\""),
-    Node::new("synchronous", "how hard a commit is")
-        .args(&[Arg::one("mode", Type::Word(&["off", "normal", "full"]))])
+    NodeRow::new("synchronous", "how hard a commit is")
+        .args(&[Arg::one("mode", ValueKind::Word(&["off", "normal", "full"]))])
         .default("full"),
-    Node::new("store", "what it keeps beside the event: `raw` is the message as received")
-        .args(&[Arg::one("what", Type::Word(&["raw"]))])
+    NodeRow::new("store", "what it keeps beside the event: `raw` is the message as received")
+        .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
         .default("the data that `map` takes, and no more of the message"),
-    Node::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
+    NodeRow::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
 ];
 
 /// The kind `sqlite`.
@@ -70,7 +70,7 @@ pub(super) struct Settings {
 impl Kind for Sqlite {
     const WORD: &'static str = "sqlite";
     const SUMMARY: &'static str = "keeps events in a SQLite file";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -100,8 +100,8 @@ impl Kind for Sqlite {
 }
 
 impl SinkKind for Sqlite {
-    fn shape(settings: &Settings) -> Shape {
-        Shape::Store(settings.shape.clone())
+    fn shape(settings: &Settings) -> SinkRole {
+        SinkRole::Store(settings.shape.clone())
     }
 
     async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
@@ -125,8 +125,8 @@ fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Optio
     Some(mode)
 }
 
-fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Policy> {
-    let mut policy = Policy::default();
+fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<RetentionPolicy> {
+    let mut policy = RetentionPolicy::default();
     let Some(node) = fields.child("retention") else {
         diagnostics
             .push(Rule::NoRetention, "this store grows for ever")
@@ -134,7 +134,8 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Pol
             .help("add `retention { keep \"30d\" }`");
         return Some(policy);
     };
-    let rules: Option<Vec<(Keep, Span)>> = node.children("keep").map(|it| keep_of(&it)).collect();
+    let rules: Option<Vec<(KeepRule, Span)>> =
+        node.children("keep").map(|it| keep_of(&it)).collect();
     let rules = rules?;
     report_hidden(&rules, diagnostics);
     policy.keep = rules.into_iter().map(|it| it.0).collect();
@@ -160,7 +161,7 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Pol
     Some(policy)
 }
 
-fn keep_of(node: &Fields<'_>) -> Option<(Keep, Span)> {
+fn keep_of(node: &Fields<'_>) -> Option<(KeepRule, Span)> {
     let age = node.arg(0)?.duration()?;
     let priority = match node.prop("priority") {
         Some(it) => Some(it.text()?),
@@ -172,7 +173,7 @@ fn keep_of(node: &Fields<'_>) -> Option<(Keep, Span)> {
     };
     let ends = [Some(age.span.end), priority.as_ref().map(|it| it.span.end)];
     let end = ends.into_iter().flatten().chain(kind.as_ref().map(|it| it.span.end)).max()?;
-    let keep = Keep {
+    let keep = KeepRule {
         age: age.value,
         priority: priority.and_then(|it| Priority::parse(&it.value)),
         kind: kind.map(|it| it.value),
@@ -181,7 +182,7 @@ fn keep_of(node: &Fields<'_>) -> Option<(Keep, Span)> {
 }
 
 /// Every rule that an earlier one hides.
-fn report_hidden(rules: &[(Keep, Span)], diagnostics: &mut Diagnostics) {
+fn report_hidden(rules: &[(KeepRule, Span)], diagnostics: &mut Diagnostics) {
     let source = diagnostics.source().clone();
     let text = &source.text;
     for (index, (rule, span)) in rules.iter().enumerate() {
@@ -220,7 +221,7 @@ fn report_hidden(rules: &[(Keep, Span)], diagnostics: &mut Diagnostics) {
     }
 }
 
-fn hides(earlier: &Keep, later: &Keep) -> bool {
+fn hides(earlier: &KeepRule, later: &KeepRule) -> bool {
     let by_priority = earlier.priority.is_none() || earlier.priority == later.priority;
     let by_kind = match (&earlier.kind, &later.kind) {
         (None, _) => true,
@@ -262,7 +263,7 @@ mod tests {
                 reload-grace "5m"
             }"#,
         );
-        let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
+        let SinkRole::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
         assert_eq!((shape.batch, shape.linger), (7, Duration::from_millis(5)));
         assert!(shape.keeps_raw);
         assert_eq!(shape.policy.keep.len(), 3);
@@ -280,7 +281,7 @@ mod tests {
         let every = |rules: &str| {
             let text = format!("path \"e.db\"\nretention {{ {rules} }}");
             let settings = testing::settings::<Sqlite>(&text);
-            let Shape::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
+            let SinkRole::Store(shape) = Sqlite::shape(&settings) else { panic!("it is a store") };
             shape.policy.sweep_every.as_secs()
         };
         assert_eq!(every("keep \"1d\" priority=low; keep \"30d\""), 3600);

@@ -1,28 +1,30 @@
 //! Streams events to browsers. The engine serves the stream; this says how.
 
-use crate::contract::{Claim, DynDeliver, Kind, Services, Shape, SinkKind, StreamShape};
+use crate::contract::{Claim, DynDeliver, Kind, Services, SinkKind, SinkRole, StreamShape};
 use kernel::fault::Fault;
 use language::literal::literal;
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Node, Type, field_path};
+use language::{Arg, Context, Fields, NodeRow, ValueKind, field_path};
 use std::time::Duration;
 
-const NODES: &[Node] = &[
-    Node::new("path", "the route of the stream").args(&[Arg::one("path", Type::Text)]).required(),
-    Node::new("max-clients", "most clients at once")
-        .args(&[Arg::one("n", Type::Int(1, 100_000))])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("path", "the route of the stream")
+        .args(&[Arg::one("path", ValueKind::Text)])
+        .required(),
+    NodeRow::new("max-clients", "most clients at once")
+        .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .default("50"),
-    Node::new("replay", "events kept in memory for new clients")
-        .args(&[Arg::one("n", Type::Int(0, 100_000))])
+    NodeRow::new("replay", "events kept in memory for new clients")
+        .args(&[Arg::one("n", ValueKind::Int(0, 100_000))])
         .default("100"),
-    Node::new("heartbeat", "time between comments that keep a quiet stream open")
+    NodeRow::new("heartbeat", "time between comments that keep a quiet stream open")
         .args(&[Arg::one(
             "every",
-            Type::Duration(Duration::from_secs(5), Duration::from_secs(120)),
+            ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(120)),
         )])
         .default("15s"),
-    Node::new("redact", "paths that never leave")
-        .args(&[Arg::some("path", Type::Field)])
+    NodeRow::new("redact", "paths that never leave")
+        .args(&[Arg::some("path", ValueKind::Field)])
         .default("none"),
 ];
 
@@ -39,7 +41,7 @@ pub(super) struct Settings {
 impl Kind for Sse {
     const WORD: &'static str = "sse";
     const SUMMARY: &'static str = "streams events to browsers";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -73,8 +75,8 @@ pub(super) fn read_redact(fields: &Fields<'_>) -> Vec<Vec<String>> {
 }
 
 impl SinkKind for Sse {
-    fn shape(settings: &Settings) -> Shape {
-        Shape::Stream(settings.shape.clone())
+    fn shape(settings: &Settings) -> SinkRole {
+        SinkRole::Stream(settings.shape.clone())
     }
 
     async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
@@ -89,7 +91,7 @@ mod tests {
 
     fn shape(text: &str) -> StreamShape {
         match Sse::shape(&testing::settings::<Sse>(text)) {
-            Shape::Stream(shape) => shape,
+            SinkRole::Stream(shape) => shape,
             other => panic!("{other:?}"),
         }
     }

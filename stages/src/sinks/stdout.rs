@@ -1,8 +1,8 @@
 //! Writes each event as one line of JSON on standard output.
 
-use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, Shape, SinkKind};
+use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use kernel::fault::{Cause, Fault};
-use language::{Context, Fields, Node};
+use language::{Context, Fields, NodeRow};
 use std::io::Write;
 
 /// The kind `stdout`.
@@ -13,7 +13,7 @@ pub(super) struct Stdout {
 impl Kind for Stdout {
     const WORD: &'static str = "stdout";
     const SUMMARY: &'static str = "writes each event as a line of JSON on standard output";
-    const NODES: &'static [&'static [Node]] = &[];
+    const NODES: &'static [&'static [NodeRow]] = &[];
     type Settings = ();
 
     fn read(_: &Fields<'_>, _: &mut Context<'_>) -> Option<()> {
@@ -22,8 +22,8 @@ impl Kind for Stdout {
 }
 
 impl SinkKind for Stdout {
-    fn shape((): &()) -> Shape {
-        Shape::Outside
+    fn shape((): &()) -> SinkRole {
+        SinkRole::Outside
     }
 
     async fn open((): (), services: Services) -> Result<Box<dyn DynDeliver>, Fault> {

@@ -7,28 +7,30 @@ use kernel::event::Globals;
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Known, Roots, Scope, Shape, Template};
+use language::expr::{Roots, Scope, Template, TypeEnv, ValueType};
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Node, Prop, Type};
+use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const DATA: &[Node] = &[Node::new("data", "the payload: JSON once it is rendered")
-    .args(&[Arg::one("json", Type::OwnTemplate(Roots::DEMO))])
+const DATA: &[NodeRow] = &[NodeRow::new("data", "the payload: JSON once it is rendered")
+    .args(&[Arg::one("json", ValueKind::OwnTemplate(Roots::DEMO))])
     .default("{}")];
 
-const NODES: &[Node] = &[
-    Node::new("rate", "how many events").args(&[Arg::one("rate", Type::Rate)]).default("2/s"),
-    Node::new("seed", "the same seed makes the same events")
-        .args(&[Arg::one("n", Type::Int(0, i64::MAX))])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("rate", "how many events")
+        .args(&[Arg::one("rate", ValueKind::Rate)])
+        .default("2/s"),
+    NodeRow::new("seed", "the same seed makes the same events")
+        .args(&[Arg::one("n", ValueKind::Int(0, i64::MAX))])
         .default("random"),
-    Node::new("count", "ends after so many events")
-        .args(&[Arg::one("n", Type::Int(1, i64::MAX))])
+    NodeRow::new("count", "ends after so many events")
+        .args(&[Arg::one("n", ValueKind::Int(1, i64::MAX))])
         .default("endless"),
-    Node::new("emit", "one sort of event")
-        .args(&[Arg::one("type", Type::Text)])
-        .props(&[Prop::new("weight", Type::Int(1, 1_000_000))])
+    NodeRow::new("emit", "one sort of event")
+        .args(&[Arg::one("type", ValueKind::Text)])
+        .props(&[Prop::new("weight", ValueKind::Int(1, 1_000_000))])
         .children(&[DATA])
         .repeated()
         .required(),
@@ -73,7 +75,7 @@ enum Data {
 impl Kind for Demo {
     const WORD: &'static str = "demo";
     const SUMMARY: &'static str = "makes events up";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -150,19 +152,19 @@ impl Data {
         })
     }
 
-    fn shape(&self, known: &Known) -> Shape {
+    fn shape(&self, known: &TypeEnv) -> ValueType {
         match self {
-            Data::Fixed(value) => Shape::of_value(value),
+            Data::Fixed(value) => ValueType::of_value(value),
             Data::Text(template) => known.check_template(template).0,
             Data::List(items) => {
                 let items = items.iter().map(|it| it.shape(known));
-                Shape::list(items.fold(Shape::never(), Shape::or))
+                ValueType::list(items.fold(ValueType::never(), ValueType::or))
             }
             Data::Map(entries) => {
                 let entries = entries.iter();
-                Shape::map(entries.map(|(name, it)| (name.as_str(), it.shape(known))))
+                ValueType::map(entries.map(|(name, it)| (name.as_str(), it.shape(known))))
             }
-            Data::Whole(_) => Shape::any(),
+            Data::Whole(_) => ValueType::any(),
         }
     }
 
@@ -185,12 +187,12 @@ impl SourceKind for Demo {
     const IS_DEMO: bool = true;
 
     fn brings(settings: &Settings) -> Brings {
-        let nothing = Known::default();
+        let nothing = TypeEnv::default();
         let data = settings.sorts.iter().map(|it| it.data.shape(&nothing));
         let kinds = settings.sorts.iter().map(|it| &*it.kind);
-        let message = Shape::map([
-            ("type", Shape::one_of(kinds)),
-            ("data", data.fold(Shape::never(), Shape::or)),
+        let message = ValueType::map([
+            ("type", ValueType::one_of(kinds)),
+            ("data", data.fold(ValueType::never(), ValueType::or)),
         ]);
         Brings { message, kind: None }
     }

@@ -57,10 +57,10 @@ use crate::contract::{
 };
 use kernel::env::{Env, NoThread};
 use kernel::fault::{Cause, Fault};
-use kernel::health::Problem;
-use language::expr::Shape;
+use kernel::health::HealthProblem;
+use language::expr::ValueType;
 use language::literal::literal;
-use language::{Arg, Context, Fields, Node, Type};
+use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use place::FilePlace;
 use read::ReadSettings;
 use roster::FileRoster;
@@ -79,14 +79,17 @@ const LOOK_SHARE: u32 = 100;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const NO_ANSWER: &str = "no-answer";
 
-const NODES: &[Node] = &[
-    Node::new("path", "the files, `*` for any run of characters; read in the order of their names")
-        .args(&[Arg::one("path", Type::Glob)])
-        .required(),
-    Node::flag("follow", "waits for more, like tail -F"),
+const NODES: &[NodeRow] = &[
+    NodeRow::new(
+        "path",
+        "the files, `*` for any run of characters; read in the order of their names",
+    )
+    .args(&[Arg::one("path", ValueKind::Glob)])
+    .required(),
+    NodeRow::flag("follow", "waits for more, like tail -F"),
     DECODE,
-    Node::new("type", "the type of every event, where `map` gives none")
-        .args(&[Arg::one("type", Type::Text)]),
+    NodeRow::new("type", "the type of every event, where `map` gives none")
+        .args(&[Arg::one("type", ValueKind::Text)]),
 ];
 
 /// The kind `file`.
@@ -106,7 +109,7 @@ pub(super) struct Settings {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "reads events out of files";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -132,7 +135,7 @@ impl Kind for File {
 
 impl SourceKind for File {
     fn brings(settings: &Settings) -> Brings {
-        Brings { message: Shape::any(), kind: settings.read.kind.clone() }
+        Brings { message: ValueType::any(), kind: settings.read.kind.clone() }
     }
 
     fn ends(settings: &Settings) -> bool {
@@ -151,20 +154,20 @@ impl SourceKind for File {
 
 /// Why a run ends early.
 #[derive(Debug)]
-enum Stop {
+enum ReadStop {
     Closed,
     Fault(Fault),
 }
 
-impl From<Closed> for Stop {
+impl From<Closed> for ReadStop {
     fn from(_: Closed) -> Self {
-        Stop::Closed
+        ReadStop::Closed
     }
 }
 
-impl From<NoThread> for Stop {
+impl From<NoThread> for ReadStop {
     fn from(fault: NoThread) -> Self {
-        Stop::Fault(fault.into())
+        ReadStop::Fault(fault.into())
     }
 }
 
@@ -177,8 +180,8 @@ impl Source for File {
             FileRun::new(&self.settings, &self.services, emit, &rows).run().await
         };
         match run.await {
-            Ok(()) | Err(Stop::Closed) => Ok(()),
-            Err(Stop::Fault(fault)) => Err(fault),
+            Ok(()) | Err(ReadStop::Closed) => Ok(()),
+            Err(ReadStop::Fault(fault)) => Err(fault),
         }
     }
 }
@@ -213,7 +216,7 @@ impl<'a> FileRun<'a> {
         FileRun { services, emit, is_follow: follow, roster, next_look: Duration::ZERO }
     }
 
-    async fn run(&mut self) -> Result<(), Stop> {
+    async fn run(&mut self) -> Result<(), ReadStop> {
         loop {
             self.look().await?;
             while let Some(step) = self.work(next_step).await? {
@@ -226,14 +229,14 @@ impl<'a> FileRun<'a> {
             if !self.is_follow
                 && let Some(result) = self.work(|roster, _| end_of(roster)).await?
             {
-                return result.map_err(Stop::Fault);
+                return result.map_err(ReadStop::Fault);
             }
             self.pause().await?;
         }
     }
 
     /// Looks which files there are. Looks are rarer where they take long.
-    async fn look(&mut self) -> Result<(), Stop> {
+    async fn look(&mut self) -> Result<(), ReadStop> {
         let clock = self.services.env.clock.clone();
         let took = self.work(move |roster, now| {
             roster.look(now);
@@ -245,7 +248,7 @@ impl<'a> FileRun<'a> {
     }
 
     /// Hands on, and looks while the store takes its time: files are rotated meanwhile.
-    async fn hand_on(&mut self, step: FileStep) -> Result<(), Stop> {
+    async fn hand_on(&mut self, step: FileStep) -> Result<(), ReadStop> {
         let mut emission = self.emit.emit(step.messages, step.rows);
         loop {
             let taken = async { Some((&mut emission).await) };
@@ -267,10 +270,10 @@ impl<'a> FileRun<'a> {
         Ok(())
     }
 
-    async fn pause(&self) -> Result<(), Stop> {
+    async fn pause(&self) -> Result<(), ReadStop> {
         let closed = async {
             self.emit.closed().await;
-            Err(Stop::Closed)
+            Err(ReadStop::Closed)
         };
         let over = async {
             self.until_look().await;
@@ -292,7 +295,7 @@ impl<'a> FileRun<'a> {
     async fn work<T: Send + 'static>(
         &mut self,
         job: impl FnOnce(&mut FileRoster, Duration) -> T + Send + 'static,
-    ) -> Result<T, Stop> {
+    ) -> Result<T, ReadStop> {
         let mut roster = self.roster.take().expect("it is lent to one job at a time");
         let Env { clock, pools, .. } = self.services.env.clone();
         let job = async {
@@ -304,7 +307,7 @@ impl<'a> FileRun<'a> {
         };
         let closed = async {
             self.emit.closed().await;
-            Err(Stop::Closed)
+            Err(ReadStop::Closed)
         };
         let (roster, output) = or(job, or(closed, self.complain())).await?;
         self.services.health.clear(NO_ANSWER);
@@ -313,10 +316,10 @@ impl<'a> FileRun<'a> {
     }
 
     /// Says so when the file system does not answer. Never ends.
-    async fn complain<T>(&self) -> Result<T, Stop> {
+    async fn complain<T>(&self) -> Result<T, ReadStop> {
         self.services.env.clock.sleep(ANSWER_MAX).await;
         let reason = format!("the file system has not answered for {} s", ANSWER_MAX.as_secs());
-        let problem = Problem::failed(NO_ANSWER, reason);
+        let problem = HealthProblem::failed(NO_ANSWER, reason);
         self.services.health.report(problem.advise("check the disk or the network share"));
         std::future::pending().await
     }

@@ -1,13 +1,13 @@
 //! Takes events over HTTP. The engine's server serves the route; this says how.
 
-use crate::contract::{BodyForm, Claim, Kind, OpenSource, Route, Services, SourceKind};
+use crate::contract::{BodyForm, Claim, HttpRoute, Kind, OpenSource, Services, SourceKind};
 use crate::request::{Text, resolve};
 use crate::signature::{Scheme, Signature};
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::literal::literal;
 use language::spanned::{Span, Spanned};
-use language::{Arg, Context, Fields, Needed, Node, Prop, Type};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,33 +16,34 @@ const METHODS: &[&str] = &["POST", "PUT", "GET"];
 /// What becomes of a signed request that comes again, with whatever id.
 const REPLAY: &[&str] = &["refuse", "allow"];
 
-const TOLERANCE: Type = Type::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
+const TOLERANCE: ValueKind =
+    ValueKind::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
 
-const NODES: &[Node] = &[
-    Node::new("path", "the route, unique per server")
-        .args(&[Arg::one("path", Type::Text)])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("path", "the route, unique per server")
+        .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
-    Node::new("method", "the methods taken")
-        .args(&[Arg::some("method", Type::Word(METHODS))])
+    NodeRow::new("method", "the methods taken")
+        .args(&[Arg::some("method", ValueKind::Word(METHODS))])
         .default("POST"),
-    Node::new(
+    NodeRow::new(
         "accept",
         "the types of bodies taken; `text` is JSON as `text/plain` or without a type",
     )
-    .args(&[Arg::some("form", Type::Word(BodyForm::WORDS))])
+    .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
-    Node::new("auth", "the token that senders must show, or how they sign")
+    NodeRow::new("auth", "the token that senders must show, or how they sign")
         .props(&[
-            Prop::new("bearer", Type::Secret),
-            Prop::new("hmac", Type::Secret),
-            Prop::new("scheme", Type::Word(Scheme::WORDS)),
-            Prop::new("header", Type::Text),
+            Prop::new("bearer", ValueKind::Secret),
+            Prop::new("hmac", ValueKind::Secret),
+            Prop::new("scheme", ValueKind::Word(Scheme::WORDS)),
+            Prop::new("header", ValueKind::Text),
             Prop::new("tolerance", TOLERANCE),
-            Prop::new("replay", Type::Word(REPLAY)),
+            Prop::new("replay", ValueKind::Word(REPLAY)),
         ])
         .default("the server's `auth`, scope send"),
-    Node::new("idempotency", "where the id comes from when `map` gives none")
-        .props(&[Prop::required("header", Type::Text)])
+    NodeRow::new("idempotency", "where the id comes from when `map` gives none")
+        .props(&[Prop::required("header", ValueKind::Text)])
         .default("off"),
 ];
 
@@ -131,7 +132,7 @@ impl Auth {
 impl Kind for Http {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "takes events over HTTP";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -195,7 +196,7 @@ impl SourceKind for Http {
                 }
             }
         }
-        Ok(OpenSource::Route(Route {
+        Ok(OpenSource::Route(HttpRoute {
             path: settings.path.value,
             methods: settings.methods,
             accepts: settings.accepts,
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn route(text: &str) -> Result<Route, Fault> {
+    fn route(text: &str) -> Result<HttpRoute, Fault> {
         let settings = testing::settings::<Http>(text);
         match smol::block_on(Http::open(settings, testing::alone()))? {
             OpenSource::Route(route) => Ok(route),

@@ -1,7 +1,7 @@
 //! How bytes of a file or of standard input become messages.
 
 use crate::contract::Message;
-use language::{Arg, Fields, Node, Type};
+use language::{Arg, Fields, NodeRow, ValueKind};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ pub(super) const MESSAGE_MAX: usize = 1 << 20;
 pub(super) const BATCH_MAX: usize = 512;
 
 /// The child `decode`.
-pub(super) const DECODE: Node = Node::new("decode", "what an event is: a line or all of it")
-    .args(&[Arg::one("codec", Type::Word(&["ndjson", "json", "text", "raw"]))])
+pub(super) const DECODE: NodeRow = NodeRow::new("decode", "what an event is: a line or all of it")
+    .args(&[Arg::one("codec", ValueKind::Word(&["ndjson", "json", "text", "raw"]))])
     .default("ndjson");
 
 /// What one message is.

@@ -6,14 +6,14 @@ use crate::contract::{
 };
 use kernel::env::ThreadPool;
 use kernel::fault::{Cause, Fault};
-use language::{Context, Fields, Node};
+use language::{Context, Fields, NodeRow};
 use std::io::Read;
 use std::sync::Arc;
 
 /// Bytes asked for at once; what is there is handed on at once.
 const PIECE: usize = 64 << 10;
 
-const NODES: &[Node] = &[DECODE];
+const NODES: &[NodeRow] = &[DECODE];
 
 /// The kind `stdin`.
 pub(super) struct Stdin<R = std::io::Stdin> {
@@ -29,7 +29,7 @@ pub(super) struct Stdin<R = std::io::Stdin> {
 impl Kind for Stdin {
     const WORD: &'static str = "stdin";
     const SUMMARY: &'static str = "reads events from standard input";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Codec;
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Codec> {

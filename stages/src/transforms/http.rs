@@ -5,33 +5,33 @@ use crate::request::{self, Ready, Text, UrlText};
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
-use language::expr::{Expr, Known, Roots, Scope, Shape};
-use language::{Arg, Context, Fields, Needed, Node, Prop, Type, statuses};
+use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind, statuses};
 use serde_json::{Map, Value, json};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use wire::{FetchRequest, FetchResponse, answer};
 
-const TEMPLATE: Type = Type::Template(Roots::EVENT);
+const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
 
-const NODES: &[Node] = &[
-    Node::new("get", "the URL to GET").args(&[Arg::one("url", TEMPLATE)]),
-    Node::new("post", "the URL to POST to").args(&[Arg::one("url", TEMPLATE)]),
-    Node::new("header", "a header of the request")
-        .args(&[Arg::one("name", Type::Text), Arg::one("value", TEMPLATE)])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("get", "the URL to GET").args(&[Arg::one("url", TEMPLATE)]),
+    NodeRow::new("post", "the URL to POST to").args(&[Arg::one("url", TEMPLATE)]),
+    NodeRow::new("header", "a header of the request")
+        .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
-    Node::new("body", "the body of a POST")
+    NodeRow::new("body", "the body of a POST")
         .args(&[Arg::one("text", TEMPLATE)])
         .default("the event as CloudEvents JSON"),
-    Node::new("expect", "which answers are good")
+    NodeRow::new("expect", "which answers are good")
         .props(&[
-            Prop::new("status", Type::Statuses),
-            Prop::new("max-body", Type::Bytes(1, 16 << 20)),
-            Prop::new("content-type", Type::Text),
+            Prop::new("status", ValueKind::Statuses),
+            Prop::new("max-body", ValueKind::Bytes(1, 16 << 20)),
+            Prop::new("content-type", ValueKind::Text),
         ])
         .default("status=\"2xx\" max-body=\"1MiB\""),
-    Node::new("select", "what of the answer to add")
-        .args(&[Arg::one("expression", Type::Expr(Roots::RESPONSE))])
+    NodeRow::new("select", "what of the answer to add")
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::RESPONSE))])
         .default("the whole body"),
 ];
 
@@ -60,7 +60,7 @@ pub(super) struct Settings {
 impl Kind for Http {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "asks an HTTP service and adds its answer";
-    const NODES: &'static [&'static [Node]] = &[NODES, super::CACHE];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, super::CACHE];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -132,9 +132,9 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
 impl EnrichKind for Http {
     const IS_REMOTE: bool = true;
 
-    fn adds(settings: &Settings, known: &Known) -> Adds {
+    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
         let select = settings.select.as_ref();
-        Adds::Value(select.map_or_else(Shape::any, |it| known.check(it).shape))
+        Adds::Value(select.map_or_else(ValueType::any, |it| known.check(it).shape))
     }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {

@@ -10,26 +10,26 @@ use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Service
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
-use language::expr::{Expr, Known, Roots, Scope};
+use language::expr::{Expr, Roots, Scope, TypeEnv};
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Node, Prop, Type};
+use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use std::sync::Arc;
 use table::Table;
 
-const NODES: &[Node] = &[
-    Node::new("table", "a csv, json or jsonl file, and the column that rows are found by")
-        .args(&[Arg::one("file", Type::Path)])
-        .props(&[Prop::required("key", Type::Text)])
+const NODES: &[NodeRow] = &[
+    NodeRow::new("table", "a csv, json or jsonl file, and the column that rows are found by")
+        .args(&[Arg::one("file", ValueKind::Path)])
+        .props(&[Prop::required("key", ValueKind::Text)])
         .required(),
-    Node::new("match", "what to look for in the key column")
-        .args(&[Arg::one("expression", Type::Expr(Roots::EVENT))])
+    NodeRow::new("match", "what to look for in the key column")
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
-    Node::new("select", "the columns to add")
-        .args(&[Arg::some("column", Type::Text)])
+    NodeRow::new("select", "the columns to add")
+        .args(&[Arg::some("column", ValueKind::Text)])
         .default("the whole row"),
-    Node::new("on-miss", "what to do when no row fits")
-        .args(&[Arg::optional("mode", Type::Word(&["continue", "drop", "dead-letter"]))])
-        .props(&[Prop::new("set", Type::Expr(Roots::EVENT))])
+    NodeRow::new("on-miss", "what to do when no row fits")
+        .args(&[Arg::optional("mode", ValueKind::Word(&["continue", "drop", "dead-letter"]))])
+        .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
 ];
 
@@ -58,7 +58,7 @@ enum OnMiss {
 impl Kind for Lookup {
     const WORD: &'static str = "lookup";
     const SUMMARY: &'static str = "adds the row of a table that fits";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -146,7 +146,7 @@ impl EnrichKind for Lookup {
         matches!(settings.on_miss, OnMiss::Drop | OnMiss::DeadLetter)
     }
 
-    fn adds(settings: &Settings, known: &Known) -> Adds {
+    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
         let row = settings.table.shape().clone();
         Adds::Value(match &settings.on_miss {
             OnMiss::Set(expr) => row.or(known.check(expr).shape),
@@ -197,7 +197,7 @@ mod tests {
         let (settings, found) = read(rest, name, table);
         assert_eq!(found, Vec::<String>::new());
         let settings = settings.unwrap();
-        let adds = Lookup::adds(&settings, &Known::default());
+        let adds = Lookup::adds(&settings, &TypeEnv::default());
         let opened = smol::block_on(Lookup::open(settings, testing::alone()));
         let Enricher::Local(lookup) = opened.unwrap() else { panic!("it is local") };
         let added = lookup.enrich(&testing::event(data)).unwrap();
@@ -250,7 +250,7 @@ mod tests {
     fn it_adds_the_columns_that_it_says() {
         let told = |rest: &str, name: &str, table: &str| {
             let settings = read(rest, name, table).0.expect("it reads");
-            match Lookup::adds(&settings, &Known::default()) {
+            match Lookup::adds(&settings, &TypeEnv::default()) {
                 Adds::Value(shape) => ["id", "name", "n"].map(|it| shape.has_field(it)),
                 Adds::At(_) => panic!("it adds at its own place"),
             }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(told("", "f.jsonl", "{\"id\":1,\"n\":2}\n"), [true, false, true]);
         // Without a row there is nothing to go by, so nothing is declared and all is open.
         let settings = read("", "f.csv", "id,name\n").0.expect("it reads");
-        let Adds::Value(shape) = Lookup::adds(&settings, &Known::default()) else { panic!() };
+        let Adds::Value(shape) = Lookup::adds(&settings, &TypeEnv::default()) else { panic!() };
         assert!(shape.admits(&json!({ "id": "1", "later": "x" })));
     }
 

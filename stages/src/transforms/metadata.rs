@@ -3,14 +3,14 @@
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
 use kernel::event::{Event, Priority};
 use kernel::fault::Fault;
-use language::expr::{Known, Root, Shape};
-use language::{Arg, Context, Fields, Node, Type};
+use language::expr::{Root, TypeEnv, ValueType};
+use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use serde_json::{Map, Value, json};
 
 const WORDS: &[&str] = &["timestamps", "host", "event-age", "relations", "labels", "processing"];
 
-const NODES: &[Node] = &[Node::new("include-fields", "which groups of fields to add")
-    .args(&[Arg::some("field", Type::Word(WORDS))])
+const NODES: &[NodeRow] = &[NodeRow::new("include-fields", "which groups of fields to add")
+    .args(&[Arg::some("field", ValueKind::Word(WORDS))])
     .default("timestamps event-age relations")];
 
 /// The kind `metadata`.
@@ -33,7 +33,7 @@ impl Settings {
 impl Kind for Metadata {
     const WORD: &'static str = "metadata";
     const SUMMARY: &'static str = "adds times, age, relations, host or labels";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<Settings> {
@@ -53,35 +53,35 @@ impl Kind for Metadata {
 impl EnrichKind for Metadata {
     const IS_REMOTE: bool = false;
 
-    fn adds(settings: &Settings, known: &Known) -> Adds {
-        let (text, number) = (Shape::text, Shape::number);
+    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+        let (text, number) = (ValueType::text, ValueType::number);
         let words = settings.0.iter().map(|word| match word.as_str() {
             "timestamps" => {
                 let times = ["event_time", "processed_at"].map(|it| (it, text()));
                 let seconds = ["event_unix_time", "processed_unix_time"].map(|it| (it, number()));
-                ("timestamps", Shape::map(times.into_iter().chain(seconds)))
+                ("timestamps", ValueType::map(times.into_iter().chain(seconds)))
             }
             "event-age" => ("age_seconds", number()),
             "relations" => {
                 let ids = ["parent_id", "correlation_id"].map(|it| (it, text().or_null()));
-                let fields = ids.into_iter().chain([("has_parent", Shape::bool())]);
-                ("relations", Shape::map(fields))
+                let fields = ids.into_iter().chain([("has_parent", ValueType::bool())]);
+                ("relations", ValueType::map(fields))
             }
             "host" => {
                 let names = ["hostname", "platform", "architecture"];
-                ("host", Shape::map(names.map(|it| (it, text().or_null()))))
+                ("host", ValueType::map(names.map(|it| (it, text().or_null()))))
             }
             "labels" => ("labels", known.at(Root::Pipeline, &["labels"])),
             _ => {
                 let texts = ["engine", "version", "pipeline", "type", "source"];
                 let fields = texts.map(|it| (it, text())).into_iter().chain([
                     ("generation", number()),
-                    ("priority", Shape::one_of(Priority::ALL.map(Priority::word))),
+                    ("priority", ValueType::one_of(Priority::ALL.map(Priority::word))),
                 ]);
-                ("processing", Shape::map(fields))
+                ("processing", ValueType::map(fields))
             }
         });
-        Adds::Value(Shape::map(words))
+        Adds::Value(ValueType::map(words))
     }
 
     async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
@@ -168,7 +168,7 @@ mod tests {
     /// What it adds; it must be what it said.
     fn added(text: &str) -> Value {
         let settings = testing::settings::<Metadata>(text);
-        let Adds::Value(shape) = Metadata::adds(&settings, &Known::default()) else {
+        let Adds::Value(shape) = Metadata::adds(&settings, &TypeEnv::default()) else {
             panic!("it adds at its own place")
         };
         let Enricher::Local(metadata) =

@@ -4,12 +4,15 @@ use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Service
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
-use language::expr::{Known, Roots, Scope, Template};
-use language::{Arg, Context, Fields, Node, Type, field_path};
+use language::expr::{Roots, Scope, Template, TypeEnv};
+use language::{Arg, Context, Fields, NodeRow, ValueKind, field_path};
 use std::sync::Arc;
 
-const NODES: &[Node] = &[Node::new("set", "one value, at a path below `enrich`")
-    .args(&[Arg::one("path", Type::Field), Arg::one("value", Type::OwnTemplate(Roots::EVENT))])
+const NODES: &[NodeRow] = &[NodeRow::new("set", "one value, at a path below `enrich`")
+    .args(&[
+        Arg::one("path", ValueKind::Field),
+        Arg::one("value", ValueKind::OwnTemplate(Roots::EVENT)),
+    ])
     .repeated()
     .required()];
 
@@ -25,7 +28,7 @@ pub(super) type Settings = Vec<(Arc<[String]>, Template)>;
 impl Kind for Set {
     const WORD: &'static str = "set";
     const SUMMARY: &'static str = "adds values made by templates";
-    const NODES: &'static [&'static [Node]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -59,7 +62,7 @@ impl Kind for Set {
 impl EnrichKind for Set {
     const IS_REMOTE: bool = false;
 
-    fn adds(settings: &Settings, known: &Known) -> Adds {
+    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
         let added = |(path, value): &(Arc<[String]>, Template)| {
             (path.clone(), known.check_template(value).0)
         };
@@ -89,7 +92,7 @@ mod tests {
 
     fn added(text: &str) -> Vec<(String, serde_json::Value)> {
         let settings = testing::settings::<Set>(text);
-        let Adds::At(told) = Set::adds(&settings, &Known::default()) else {
+        let Adds::At(told) = Set::adds(&settings, &TypeEnv::default()) else {
             panic!("it adds at paths")
         };
         let opened = smol::block_on(Set::open(settings, testing::alone()));

@@ -1,9 +1,9 @@
 //! KDL to [`Test`]s. The table has checked words and types; names, samples and steps that say two
 //! things at once are reported here.
 
-use super::{Act, Content, Expect, Given, Mock, MockAnswer, Step, Subject, Test};
+use super::{Act, Expect, InputContent, Mock, MockAnswer, Step, Subject, Test, TestInput};
 use crate::files::based;
-use crate::include::Texts;
+use crate::include::SourceMap;
 use crate::plan::names::unknown;
 use crate::spec::{Name, Spec};
 use kdl::KdlDocument;
@@ -13,7 +13,7 @@ use language::diagnostic::{Diagnostic, Rule};
 use language::expr::Roots;
 use language::spanned::{Span, Spanned};
 use language::{Context, Fields, Scalar, nearest};
-use stages::contract::Shape;
+use stages::contract::SinkRole;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ const START: Timestamp = Timestamp(1_767_225_600_000_000);
 pub fn read(
     documents: &[&KdlDocument],
     spec: &Spec,
-    texts: &Texts,
+    texts: &SourceMap,
     context: &mut Context<'_>,
 ) -> Vec<Test> {
     let text = texts.main().text.clone();
-    let mut read = Read { spec, texts, text, context };
+    let mut read = CaseReader { spec, texts, text, context };
     let nodes = documents.iter().flat_map(|it| it.nodes());
     let nodes = nodes.filter(|it| it.name().value() == "test");
     let mut tests: Vec<Test> = Vec::new();
@@ -46,9 +46,9 @@ pub fn read(
     tests
 }
 
-struct Read<'a, 'c> {
+struct CaseReader<'a, 'c> {
     spec: &'a Spec,
-    texts: &'a Texts,
+    texts: &'a SourceMap,
     text: String,
     context: &'a mut Context<'c>,
 }
@@ -65,7 +65,7 @@ fn asked_of(word: &str) -> &'static [&'static str] {
 
 const SUBJECTS: &[&str] = &["stage", "sink", "notify", "event", "dead-letter", "status"];
 
-impl Read<'_, '_> {
+impl CaseReader<'_, '_> {
     fn report(
         &mut self,
         rule: Rule,
@@ -144,7 +144,7 @@ impl Read<'_, '_> {
         let stage = self.spec.enrichments.iter().find(|it| it.name.value == name);
         let sink = self.spec.sinks.iter().find(|it| it.name.value == name);
         stage.is_none_or(|it| it.spec.is_remote())
-            && sink.is_none_or(|it| matches!(it.spec.shape(), Shape::Outside))
+            && sink.is_none_or(|it| matches!(it.spec.shape(), SinkRole::Outside))
     }
 
     fn mock(&mut self, fields: &Fields<'_>) -> Option<Mock> {
@@ -191,7 +191,7 @@ impl Read<'_, '_> {
         })
     }
 
-    fn given(&mut self, fields: &Fields<'_>) -> Option<Given> {
+    fn given(&mut self, fields: &Fields<'_>) -> Option<TestInput> {
         let source = self.source(fields);
         let kind = fields.prop("type").and_then(|it| it.text());
         let text = |name: &str| fields.child(name).and_then(|it| it.arg(0)?.text());
@@ -210,7 +210,7 @@ impl Read<'_, '_> {
         });
         let is_behind_map = map.is_some_and(|it| it.data.is_some());
         let content = match (body, data, file) {
-            (Some(body), ..) => Content::Message(body.value.into_bytes().into()),
+            (Some(body), ..) => InputContent::Message(body.value.into_bytes().into()),
             (_, Some(data), _) => {
                 if is_behind_map && kind.is_none() {
                     let message = "`data` alone says no type";
@@ -223,27 +223,27 @@ impl Read<'_, '_> {
                     .help("add `type=`, or give the whole message as `body`");
                 }
                 let is_message = !is_behind_map;
-                let message = || Content::Message(data.value.clone().into_bytes().into());
-                if is_message { message() } else { Content::Data(data.value.clone()) }
+                let message = || InputContent::Message(data.value.clone().into_bytes().into());
+                if is_message { message() } else { InputContent::Data(data.value.clone()) }
             }
-            (_, _, file) => Content::Message(self.file(&file?)?.trim_end().as_bytes().into()),
+            (_, _, file) => InputContent::Message(self.file(&file?)?.trim_end().as_bytes().into()),
         };
         let header = |it: Fields<'_>| {
             Some((it.arg(0)?.text()?.value.to_ascii_lowercase(), it.arg(1)?.text()?.value))
         };
         let headers = fields.children("header").filter_map(header).collect();
-        Some(Given { source: source?, kind: kind.map(|it| it.value), content, headers })
+        Some(TestInput { source: source?, kind: kind.map(|it| it.value), content, headers })
     }
 
-    fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<Given>> {
+    fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<TestInput>> {
         let source = self.source(fields);
         let text = self.file(&fields.prop("file")?.text()?)?;
         let source = source?;
         let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
-        let given = |line: &str| Given {
+        let given = |line: &str| TestInput {
             source: source.clone(),
             kind: None,
-            content: Content::Message(line.as_bytes().into()),
+            content: InputContent::Message(line.as_bytes().into()),
             headers: Vec::new(),
         };
         Some(lines.map(given).collect())

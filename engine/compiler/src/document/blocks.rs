@@ -1,6 +1,6 @@
 //! Braces that have no partner.
 
-use super::lex::{Kind, Token};
+use super::lex::{Kind, LexToken};
 use super::recovery::Mended;
 use language::diagnostic::{Diagnostics, Rule};
 
@@ -13,7 +13,7 @@ struct Line {
 /// Reports blocks that are never closed and braces that close nothing.
 pub(super) fn explain(
     text: &str,
-    tokens: &[Token],
+    tokens: &[LexToken],
     mended: &mut Mended,
     diagnostics: &mut Diagnostics,
 ) {
@@ -33,7 +33,7 @@ pub(super) fn explain(
                     mended.blank(token.span.clone());
                     // The one too many stands anywhere in the last block at the margin.
                     let is_outer =
-                        |it: &&Token| it.kind == Kind::Open && line(text, it).indent == 0;
+                        |it: &&LexToken| it.kind == Kind::Open && line(text, it).indent == 0;
                     let before = tokens.iter().take_while(|it| it.span.start < token.span.start);
                     let start = before.filter(is_outer).last().map_or(0, |it| line(text, it).start);
                     mended.is_unclear(start..token.span.end);
@@ -64,8 +64,8 @@ pub(super) fn explain(
 /// Reports a block, and gives the byte before which it seems to end.
 fn unclosed(
     text: &str,
-    tokens: &[Token],
-    opened: &Token,
+    tokens: &[LexToken],
+    opened: &LexToken,
     diagnostics: &mut Diagnostics,
 ) -> Option<usize> {
     let home = line(text, opened);
@@ -97,7 +97,7 @@ fn unclosed(
     }
 }
 
-fn line(text: &str, token: &Token) -> Line {
+fn line(text: &str, token: &LexToken) -> Line {
     let before = &text[..token.span.start];
     let start = before.rfind('\n').map_or(0, |it| it + 1);
     let body = &text[start..];

@@ -4,7 +4,7 @@ mod phrase;
 mod statement_hints;
 mod text;
 
-use super::lex::{Kind, Lexer, Token};
+use super::lex::{Kind, LexToken, Lexer};
 use super::recovery::{Meant, Mended};
 use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
@@ -37,7 +37,7 @@ pub(super) fn explain(
     for found in &diagnostics.found()[before..] {
         lines.extend(found.labels.iter().map(|it| line_of(text, it.span.start)));
     }
-    let tokens: Vec<Token> = tokens
+    let tokens: Vec<LexToken> = tokens
         .into_iter()
         .filter(|it| !(it.is_closed && matches!(it.kind, Kind::Line | Kind::Block)))
         .collect();
@@ -62,14 +62,14 @@ pub(super) fn explain(
 }
 
 /// From the first token to the last.
-fn whole_line(statement: &[Token]) -> std::ops::Range<usize> {
+fn whole_line(statement: &[LexToken]) -> std::ops::Range<usize> {
     let start = statement.first().map_or(0, |it| it.span.start);
     start..statement.last().map_or(start, |it| it.span.end)
 }
 
 /// The tokens with each template that has no quotes as one word: its braces are no blocks.
-fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
-    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+fn with_templates(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
+    let mut joined: Vec<LexToken> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
     while let Some(token) = rest.next() {
         let is_value = joined.last().is_some_and(|it| {
@@ -95,7 +95,7 @@ fn with_templates(text: &str, tokens: Vec<Token>) -> Vec<Token> {
             joined.pop();
         }
         while rest.next_if(|it| it.span.start < end).is_some() {}
-        joined.push(Token { kind: Kind::Template, span: start..end, ..token });
+        joined.push(LexToken { kind: Kind::Template, span: start..end, ..token });
     }
     joined
 }
@@ -239,7 +239,7 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 /// The tokens of each node's own line. Line ends inside brackets do not end it.
-fn statements(tokens: &[Token]) -> Vec<&[Token]> {
+fn statements(tokens: &[LexToken]) -> Vec<&[LexToken]> {
     let (mut found, mut start, mut brackets, mut is_continued) = (Vec::new(), 0, 0_usize, false);
     for (index, token) in tokens.iter().enumerate() {
         let is_end = match token.kind {

@@ -47,7 +47,7 @@ pub(crate) enum Kind {
 
 /// A piece of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Token {
+pub(crate) struct LexToken {
     pub(crate) kind: Kind,
     pub(crate) span: Range<usize>,
     /// Whether a string or comment has its end.
@@ -71,17 +71,17 @@ impl<'a> Lexer<'a> {
         &self.text[self.at..]
     }
 
-    fn token(&mut self, kind: Kind, length: usize) -> Token {
+    fn token(&mut self, kind: Kind, length: usize) -> LexToken {
         let start = self.at;
         self.at += length;
-        Token { kind, span: start..self.at, is_closed: true, depth: 0 }
+        LexToken { kind, span: start..self.at, is_closed: true, depth: 0 }
     }
 
-    fn open_token(&mut self, kind: Kind, length: usize) -> Token {
-        Token { is_closed: false, ..self.token(kind, length) }
+    fn open_token(&mut self, kind: Kind, length: usize) -> LexToken {
+        LexToken { is_closed: false, ..self.token(kind, length) }
     }
 
-    fn comment(&mut self) -> Token {
+    fn comment(&mut self) -> LexToken {
         let rest = self.rest();
         let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
         while at < rest.len() {
@@ -94,13 +94,13 @@ impl<'a> Lexer<'a> {
             depth = depth.saturating_add_signed(change);
             deepest = deepest.max(depth);
             if depth == 0 {
-                return Token { depth: deepest, ..self.token(Kind::Block, at) };
+                return LexToken { depth: deepest, ..self.token(Kind::Block, at) };
             }
         }
-        Token { depth: deepest, ..self.open_token(Kind::Block, at) }
+        LexToken { depth: deepest, ..self.open_token(Kind::Block, at) }
     }
 
-    fn hash(&mut self) -> Token {
+    fn hash(&mut self) -> LexToken {
         let rest = self.rest();
         let hashes = rest.len() - rest.trim_start_matches('#').len();
         let behind = &rest[hashes..];
@@ -114,7 +114,7 @@ impl<'a> Lexer<'a> {
         self.token(Kind::Hash, line_length(rest))
     }
 
-    fn raw(&mut self, hashes: usize) -> Token {
+    fn raw(&mut self, hashes: usize) -> LexToken {
         let rest = self.rest();
         let is_long = rest[hashes..].starts_with("\"\"\"") && {
             let behind = &rest[hashes + 3..];
@@ -130,7 +130,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn quoted(&mut self) -> Token {
+    fn quoted(&mut self) -> LexToken {
         let rest = self.rest();
         let is_long = rest.starts_with("\"\"\"");
         let quotes = if is_long { 3 } else { 1 };
@@ -152,7 +152,7 @@ impl<'a> Lexer<'a> {
 
     /// A `"` that its line does not close: up to a line with one more quote, if it comes before
     /// anything that looks like another node's block, else up to the line's end.
-    fn over_lines(&mut self, line_end: usize) -> Token {
+    fn over_lines(&mut self, line_end: usize) -> LexToken {
         let rest = self.rest();
         let mut start = line_end;
         for line in rest[line_end..].split_inclusive('\n').skip(1).take(30) {
@@ -174,9 +174,9 @@ impl<'a> Lexer<'a> {
 }
 
 impl Iterator for Lexer<'_> {
-    type Item = Token;
+    type Item = LexToken;
 
-    fn next(&mut self) -> Option<Token> {
+    fn next(&mut self) -> Option<LexToken> {
         loop {
             let rest = self.rest();
             let first = rest.chars().next()?;
@@ -257,7 +257,7 @@ fn escape_length(behind: &str, is_long: bool) -> usize {
 
 /// The words behind each `/-` that stands before a node, with their lines.
 pub(super) fn commented_out(text: &str) -> Vec<(String, usize)> {
-    let tokens: Vec<Token> =
+    let tokens: Vec<LexToken> =
         Lexer::new(text).filter(|it| !matches!(it.kind, Kind::Line | Kind::Block)).collect();
     let mut found = Vec::new();
     for (index, token) in tokens.iter().enumerate() {

@@ -3,7 +3,7 @@
 //! A report shows the lines around a mistake, also of a file that could not be read, so the names
 //! beside the values decide here and not the table.
 
-use super::lex::{Kind, Lexer, Token};
+use super::lex::{Kind, LexToken, Lexer};
 use language::diagnostic::{Diagnostics, may_be_secret_name};
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ fn inner<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
     text[span.clone()].trim_matches(|it: char| matches!(it, '"' | '#' | '\'' | ':' | ','))
 }
 
-fn of_node(text: &str, tokens: &[Token], diagnostics: &mut Diagnostics) {
+fn of_node(text: &str, tokens: &[LexToken], diagnostics: &mut Diagnostics) {
     let (properties, arguments): (Vec<Value>, Vec<Value>) =
         values(text, tokens).into_iter().partition(|it| it.name.is_some());
     let named = |it: &&Value| it.name.as_ref().is_some_and(|it| is_secret(text, it));
@@ -72,7 +72,7 @@ impl Value {
     }
 }
 
-fn values(text: &str, tokens: &[Token]) -> Vec<Value> {
+fn values(text: &str, tokens: &[LexToken]) -> Vec<Value> {
     let mut values: Vec<Value> = Vec::new();
     let (mut is_outside, mut property) = (false, None);
     let mut rest = tokens.iter().peekable();

@@ -1,8 +1,8 @@
 //! Failure handling in the effective file: the value that wins, and the layer that it is from.
 
 use super::shown::Shown;
-use crate::plan::{Layer, Policy, Role, layers, resolve};
-use crate::spec::{Backoff, Breaker, Curve, Failure, Name, Pace, Spec, Trip};
+use crate::plan::{CallPolicy, Layer, PolicyRole, layers, resolve};
+use crate::spec::{Backoff, Breaker, Curve, FailureHandling, Name, RateLimit, Spec, Trip};
 use kdl::{KdlEntry, KdlValue};
 use kernel::time::write_duration;
 
@@ -14,7 +14,7 @@ pub(super) fn is_part(name: &str) -> bool {
 }
 
 /// Puts the resolved failure handling of a stage, sink or notifier into its node.
-pub(super) fn apply(shown: &mut Shown, spec: &Spec, role: Role, title: &str) {
+pub(super) fn apply(shown: &mut Shown, spec: &Spec, role: PolicyRole, title: &str) {
     let Some((named, own)) = find(spec, role, title) else { return };
     let policy = resolve(spec, role, named, own);
     let layers = layers(spec, role, named, own);
@@ -22,18 +22,22 @@ pub(super) fn apply(shown: &mut Shown, spec: &Spec, role: Role, title: &str) {
     shown.children.extend(nodes(&policy, &layers));
 }
 
-fn find<'a>(spec: &'a Spec, role: Role, title: &str) -> Option<(Option<&'a Name>, &'a Failure)> {
+fn find<'a>(
+    spec: &'a Spec,
+    role: PolicyRole,
+    title: &str,
+) -> Option<(Option<&'a Name>, &'a FailureHandling)> {
     let is_it = |name: &Name| name.value == title;
     match role {
-        Role::Enrich => {
+        PolicyRole::Enrich => {
             let it = spec.enrichments.iter().find(|it| is_it(&it.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
-        Role::Sink => {
+        PolicyRole::Sink => {
             let it = spec.sinks.iter().find(|it| is_it(&it.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
-        Role::Notify => {
+        PolicyRole::Notify => {
             let it = spec.notifiers.iter().find(|it| is_it(&it.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
@@ -41,7 +45,7 @@ fn find<'a>(spec: &'a Spec, role: Role, title: &str) -> Option<(Option<&'a Name>
 }
 
 /// The layer that says something; none for the node itself.
-fn origin(layers: &[Layer<'_>], says: impl Fn(&Failure) -> bool) -> Option<String> {
+fn origin(layers: &[Layer<'_>], says: impl Fn(&FailureHandling) -> bool) -> Option<String> {
     let layer = layers.iter().find(|it| says(it.failure));
     match layer.map(|it| it.origin) {
         None => Some("built-in".to_owned()),
@@ -51,7 +55,7 @@ fn origin(layers: &[Layer<'_>], says: impl Fn(&Failure) -> bool) -> Option<Strin
     }
 }
 
-fn nodes(policy: &Policy, layers: &[Layer<'_>]) -> Vec<Shown> {
+fn nodes(policy: &CallPolicy, layers: &[Layer<'_>]) -> Vec<Shown> {
     let mut timeout = with("timeout", [text(write_duration(policy.timeout))]);
     timeout.origin = origin(layers, |it| it.timeout.is_some());
     let mut concurrency = with("concurrency", [number(policy.concurrency)]);
@@ -62,7 +66,7 @@ fn nodes(policy: &Policy, layers: &[Layer<'_>]) -> Vec<Shown> {
         node.origin = origin(layers, |it| it.breaker.is_some());
         nodes.push(node);
     }
-    if let Some(Pace { rate, burst }) = policy.rate {
+    if let Some(RateLimit { rate, burst }) = policy.rate {
         let mut node = with("rate", [text(rate.to_string())]);
         node.entry(Some("burst"), number(burst as usize));
         node.origin = origin(layers, |it| it.rate.is_some());
@@ -72,7 +76,7 @@ fn nodes(policy: &Policy, layers: &[Layer<'_>]) -> Vec<Shown> {
     nodes
 }
 
-fn retry(policy: &Policy, layers: &[Layer<'_>]) -> Shown {
+fn retry(policy: &CallPolicy, layers: &[Layer<'_>]) -> Shown {
     let mut node = with("retry", policy.retries.map(|it| number(it as usize)));
     if !policy.on.is_empty() {
         node.entry(Some("on"), text(policy.on.join(" ")));
@@ -80,7 +84,7 @@ fn retry(policy: &Policy, layers: &[Layer<'_>]) -> Shown {
     node.entry(Some("give-up"), text(write_duration(policy.give_up)));
     node.origin = origin(layers, |it| it.retry.is_some());
     let mut curve = backoff(&policy.backoff);
-    let says = |it: &Failure| it.retry.as_ref().is_some_and(|it| it.backoff.is_some());
+    let says = |it: &FailureHandling| it.retry.as_ref().is_some_and(|it| it.backoff.is_some());
     curve.origin = origin(layers, says);
     node.children.push(curve);
     node

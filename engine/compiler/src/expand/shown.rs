@@ -2,7 +2,7 @@
 
 use crate::plan::Outline;
 use kdl::{KdlEntry, KdlIdentifier, KdlValue};
-use language::Role;
+use language::NodeRole;
 use serde_json::{Map, Value, json};
 
 /// A node with where it comes from.
@@ -76,7 +76,7 @@ impl Shown {
     pub(super) fn outline(&self, outline: &mut Outline) {
         let title = self.title().unwrap_or_default();
         let has_kind = self.arguments().count() == 2;
-        let (name, own) = match Role::ALL.iter().any(|role| role.word() == self.name) {
+        let (name, own) = match NodeRole::ALL.iter().any(|role| role.word() == self.name) {
             true => (title, if has_kind { "kind" } else { "" }),
             false if matches!(&*self.name, "filter" | "dedupe" | "throttle") => (title, ""),
             false => ("", &*self.name),

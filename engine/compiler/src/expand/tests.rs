@@ -1,5 +1,5 @@
 use super::*;
-use crate::files::Place;
+use crate::files::PipelinePath;
 use crate::load;
 use language::Environment;
 use language::diagnostic::SourceText;
@@ -21,7 +21,7 @@ impl Environment for Everything {
 #[track_caller]
 fn expanded(folder: &Path, text: &str) -> Expanded {
     let source = SourceText { name: "main.kdl".to_owned(), text: text.to_owned() };
-    let place = Place::of(&folder.join("main.kdl"), None, None);
+    let place = PipelinePath::of(&folder.join("main.kdl"), None, None);
     let catalog = Catalog::built_in();
     let (loaded, read) = load::read(&Arc::new(source), &place, &[], &catalog, &Everything);
     let told = crate::report::human(&loaded.diagnostics, false, 100);

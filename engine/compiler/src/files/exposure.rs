@@ -1,6 +1,6 @@
 //! Files that more people may read or change than a pipeline's secrets and rules are meant for.
 
-use kernel::health::{Health, PartHealth, PartRole, Problem};
+use kernel::health::{Health, HealthProblem, PartHealth, PartRole};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
@@ -85,7 +85,7 @@ fn report<'a>(
     for (path, is_secret) in files {
         let Some(exposure) = file_exposure(path, is_secret) else { continue };
         let name = path.display().to_string();
-        let problem = Problem::degraded(code, format!("{name}: {exposure}"));
+        let problem = HealthProblem::degraded(code, format!("{name}: {exposure}"));
         part.report(problem.about(name.as_str()).advise(exposure.advice(&name)));
         open.insert(name);
     }

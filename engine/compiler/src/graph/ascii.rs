@@ -1,7 +1,7 @@
 //! The graph for a terminal: phases from top to bottom, dependencies and routes as rails beside
 //! the names.
 
-use super::{Bond, Edge, Graph, Node, Phase, cut};
+use super::{Bond, Edge, Graph, GraphNode, Phase, cut};
 
 /// How far the phases' words reach.
 const MARGIN: usize = 10;
@@ -23,7 +23,7 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
     drawn.push(String::new());
     let mut lines: Vec<Line> = Vec::new();
     for phase in Phase::ALL {
-        let nodes: Vec<(usize, &Node)> = graph.of_phase(phase).collect();
+        let nodes: Vec<(usize, &GraphNode)> = graph.of_phase(phase).collect();
         let section = match phase {
             Phase::Enrich => enrichments(graph, &nodes),
             Phase::Priority => nodes.iter().flat_map(|it| levels(it.1)).collect(),
@@ -58,12 +58,12 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
     drawn.join("\n")
 }
 
-fn symbol(node: &Node) -> String {
+fn symbol(node: &GraphNode) -> String {
     if node.off.is_some() { "○ " } else { "● " }.to_owned()
 }
 
 /// A node behind what stands left of it, with its notes and what else there is to say.
-fn line(before: &str, node: &Node, first: &[String]) -> Line {
+fn line(before: &str, node: &GraphNode, first: &[String]) -> Line {
     let off = node.off.as_ref().map(|it| format!("off: {it}"));
     // Why it is off comes first, for long notes are cut.
     let notes: Vec<&str> = off.iter().chain(first).chain(&node.notes).map(String::as_str).collect();
@@ -73,7 +73,7 @@ fn line(before: &str, node: &Node, first: &[String]) -> Line {
     Line { text: format!("{before}{role}{}", node.title), notes: notes.join(" · ") }
 }
 
-fn levels(node: &Node) -> Vec<Line> {
+fn levels(node: &GraphNode) -> Vec<Line> {
     let level = |note: &String| match note.split_once(' ') {
         Some((level, rest)) => Line { text: level.to_owned(), notes: rest.to_owned() },
         None => Line { text: note.clone(), notes: String::new() },
@@ -89,7 +89,7 @@ struct Rail {
 }
 
 /// Each stage in a line, and a rail from each stage that others wait for.
-fn enrichments(graph: &Graph, nodes: &[(usize, &Node)]) -> Vec<Line> {
+fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<Line> {
     let within = |it: &&Edge| it.bond != Bond::Flow;
     let mut rails: Vec<Option<Rail>> = Vec::new();
     let mut rows: Vec<(Vec<Option<Rail>>, usize)> = Vec::new();
@@ -129,7 +129,7 @@ fn enrichments(graph: &Graph, nodes: &[(usize, &Node)]) -> Vec<Line> {
 }
 
 /// The last word of a title.
-fn name(node: &Node) -> &str {
+fn name(node: &GraphNode) -> &str {
     node.title.rsplit(' ').next().unwrap_or_default()
 }
 
@@ -177,8 +177,8 @@ fn departing(rails: &[Option<Rail>], own: usize, columns: usize) -> String {
 }
 
 /// The cases above, what events leave by below, and a rail for each of those.
-fn routes(graph: &Graph, cases: &[(usize, &Node)]) -> Vec<Line> {
-    let outside: Vec<(usize, &Node)> = graph.of_phase(Phase::Sink).collect();
+fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<Line> {
+    let outside: Vec<(usize, &GraphNode)> = graph.of_phase(Phase::Sink).collect();
     let leads =
         |case: usize, to: usize| graph.edges.iter().any(|it| it.from == case && it.to == to);
     // Where no event goes there is no rail.
@@ -215,6 +215,6 @@ fn routes(graph: &Graph, cases: &[(usize, &Node)]) -> Vec<Line> {
     lines
 }
 
-fn rail(node: &Node) -> char {
+fn rail(node: &GraphNode) -> char {
     if node.off.is_some() { '┆' } else { '│' }
 }

@@ -1,6 +1,6 @@
 //! The graph out of a plan and its spec.
 
-use super::{Bond, Edge, Graph, Node, Phase, printable};
+use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
 use crate::plan::Plan;
 use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, Spec};
 use kernel::time::write_duration;
@@ -22,7 +22,7 @@ impl Graph {
         };
         let notes = notes.iter().map(|it| printable(it)).collect();
         let off = off.map(printable);
-        self.nodes.push(Node { phase, role, title: printable(title), notes, off });
+        self.nodes.push(GraphNode { phase, role, title: printable(title), notes, off });
         self.nodes.len() - 1
     }
 

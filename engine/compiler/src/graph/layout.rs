@@ -13,7 +13,7 @@ const SWEEPS: usize = 8;
 
 /// A rectangle; `x` is its centre, `y` its top.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub(super) struct Position {
     pub(super) x: f64,
     pub(super) y: f64,
     pub(super) width: f64,
@@ -24,9 +24,9 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Layout {
     /// By the nodes of the graph.
-    pub(super) nodes: Vec<Place>,
+    pub(super) nodes: Vec<Position>,
     /// By the edges of the graph: the lanes between its ends, from top to bottom.
-    pub(super) lanes: Vec<Vec<Place>>,
+    pub(super) lanes: Vec<Vec<Position>>,
     /// Width and height of the whole.
     pub(super) size: (f64, f64),
 }
@@ -34,7 +34,7 @@ pub(super) struct Layout {
 /// A node, or a lane in a layer that an edge passes.
 struct Cell {
     layer: usize,
-    place: Place,
+    place: Position,
     above: Vec<usize>,
     below: Vec<usize>,
 }
@@ -46,7 +46,7 @@ pub(super) fn layout(graph: &Graph, sizes: &[(f64, f64)]) -> Layout {
         .zip(sizes)
         .map(|(layer, (width, height))| Cell {
             layer,
-            place: Place { x: 0.0, y: 0.0, width: *width, height: *height },
+            place: Position { x: 0.0, y: 0.0, width: *width, height: *height },
             above: Vec::new(),
             below: Vec::new(),
         })
@@ -56,7 +56,7 @@ pub(super) fn layout(graph: &Graph, sizes: &[(f64, f64)]) -> Layout {
         let mut way = Vec::new();
         let mut last = edge.from;
         for layer in cells[edge.from].layer + 1..cells[edge.to].layer {
-            let place = Place { x: 0.0, y: 0.0, width: LANE, height: 0.0 };
+            let place = Position { x: 0.0, y: 0.0, width: LANE, height: 0.0 };
             cells.push(Cell { layer, place, above: Vec::new(), below: Vec::new() });
             way.push(cells.len() - 1);
             link(&mut cells, last, way[way.len() - 1]);

@@ -1,6 +1,6 @@
 //! A flowchart for Mermaid, as GitHub and many editors draw it.
 
-use super::{Bond, Graph, Node, Phase};
+use super::{Bond, Graph, GraphNode, Phase};
 use std::fmt::Write;
 
 /// The text of a flowchart from top to bottom, a box for each phase.
@@ -35,7 +35,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn label(node: &Node) -> String {
+fn label(node: &GraphNode) -> String {
     node.lines().iter().map(|it| escaped(it)).collect::<Vec<_>>().join("<br/>")
 }
 

@@ -1,7 +1,7 @@
 //! A picture: one SVG without scripts or anything from elsewhere, for light and dark pages.
 
-use super::layout::{Layout, Place, layout};
-use super::{Bond, Graph, Node, cut};
+use super::layout::{Layout, Position, layout};
+use super::{Bond, Graph, GraphNode, cut};
 use std::fmt::Write;
 
 /// Characters of a line in a box; the whole text is in the box's tooltip.
@@ -33,7 +33,7 @@ pub fn svg(graph: &Graph) -> String {
 }
 
 /// The phase, and what the box says.
-fn lines(node: &Node) -> Vec<String> {
+fn lines(node: &GraphNode) -> Vec<String> {
     let all = [node.phase.word().to_owned()].into_iter().chain(node.lines());
     all.map(|it| cut(&it, LINE_MAX)).collect()
 }
@@ -86,7 +86,7 @@ fn written(
 }
 
 /// From the bottom of one box to the top of another, straight along the lanes between them.
-fn curve(from: &Place, lanes: &[Place], to: &Place) -> String {
+fn curve(from: &Position, lanes: &[Position], to: &Position) -> String {
     let mut way = format!("M{:.1} {:.1}", from.x, from.y + from.height);
     let mut last = (from.x, from.y + from.height);
     for lane in lanes.iter().chain([to]) {
@@ -106,7 +106,12 @@ fn curve(from: &Place, lanes: &[Place], to: &Place) -> String {
     way
 }
 
-fn boxed(node: &Node, lines: &[String], place: &Place, text: &mut String) -> std::fmt::Result {
+fn boxed(
+    node: &GraphNode,
+    lines: &[String],
+    place: &Position,
+    text: &mut String,
+) -> std::fmt::Result {
     let (x, y) = (place.x - place.width / 2.0, place.y);
     writeln!(text, "<g{}>", if node.off.is_some() { " class=\"off\"" } else { "" })?;
     writeln!(text, "<title>{}</title>", escaped(&node.lines().join("\n")))?;

@@ -13,7 +13,7 @@ fn stages(waits: &[(Vec<usize>, Vec<usize>)]) -> Graph {
         edges: Vec::new(),
     };
     for (index, (needs, after)) in waits.iter().enumerate() {
-        let node = Node {
+        let node = GraphNode {
             phase: Phase::Enrich,
             role: "enrich",
             title: format!("set s{index}"),

@@ -1,12 +1,12 @@
 //! Reads included files and puts their nodes where `include` stands.
 
-use super::texts::{Texts, with_chain};
+use super::texts::{SourceMap, with_chain};
 use crate::document::{self, Meant};
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostic, Diagnostics, Rule, SourceText};
 use language::spanned::Span;
-use language::{Files, Unread, nearest};
+use language::{FileFault, Files, nearest};
 use miette::SourceSpan;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const FILES_MAX: usize = 64;
 /// Findings about texts that are no KDL, and about includes, go to `found`, each in its own
 /// file. Of a text that is no KDL the document is what was meant by it; `found` says so then.
 pub fn read(
-    texts: &mut Texts,
+    texts: &mut SourceMap,
     source: &Arc<SourceText>,
     files: &mut dyn Files,
     found: &mut Vec<Diagnostic>,
@@ -53,7 +53,7 @@ impl Parsed {
     }
 
     /// Lays it behind the other texts, its spans moved there. Nothing is included in it.
-    pub fn beside(self, texts: &mut Texts, found: &mut Vec<Diagnostic>) -> Option<KdlDocument> {
+    pub fn beside(self, texts: &mut SourceMap, found: &mut Vec<Diagnostic>) -> Option<KdlDocument> {
         found.extend(self.found);
         let folder = texts.home(0).folder.to_owned();
         let start = texts.add(self.source, String::new(), folder, Vec::new());
@@ -67,7 +67,7 @@ impl Parsed {
 }
 
 struct Splice<'a> {
-    texts: &'a mut Texts,
+    texts: &'a mut SourceMap,
     files: &'a mut dyn Files,
     found: &'a mut Vec<Diagnostic>,
     /// Whether every text so far could be read, be it as it was meant.
@@ -197,7 +197,7 @@ impl Splice<'_> {
         document.nodes_mut().retain(|it| it.name().value() != "pipeline");
     }
 
-    fn unread(&mut self, wanted: &Wanted, why: &Unread) {
+    fn unread(&mut self, wanted: &Wanted, why: &FileFault) {
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
         let neighbours = self.files.neighbours(&wanted.path);
         let near = nearest(name, neighbours.iter().map(String::as_str));

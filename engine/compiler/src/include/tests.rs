@@ -1,5 +1,5 @@
 use super::*;
-use crate::files::Place;
+use crate::files::PipelinePath;
 use crate::load;
 use crate::plan::RunMode;
 use crate::report;
@@ -42,7 +42,7 @@ impl Case {
 
     fn load(&self) -> load::Loaded {
         let file = self.folder.path().join("pipelines/main.kdl");
-        let place = Place::of(&file, None, None);
+        let place = PipelinePath::of(&file, None, None);
         load::load(&place, &[], &Catalog::built_in(), &Nothing, RunMode::default())
             .expect("it reads")
     }
@@ -184,7 +184,7 @@ fn places_in_one_text_lead_back_into_their_files() {
     let source = |name: &str, text: &str| {
         Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() })
     };
-    let mut texts = Texts::new(source("a", "one\ntwo"), Path::new("/x"));
+    let mut texts = SourceMap::new(source("a", "one\ntwo"), Path::new("/x"));
     let start = texts.add(source("b/c", "three\nfour"), "b/".into(), "/x/b".into(), vec![]);
     assert_eq!(texts.line(4), "a:2");
     assert_eq!((texts.line(start), texts.line(start + 6)), ("b/c:1".into(), "b/c:2".into()));

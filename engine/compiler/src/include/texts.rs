@@ -48,7 +48,7 @@ impl File {
 
 /// Where relative paths of a file begin.
 #[derive(Debug, Clone, Copy)]
-pub struct Home<'a> {
+pub struct BasePath<'a> {
     /// In front of paths that are relative to the pipeline file: `""` or `common/`.
     pub prefix: &'a str,
     /// The folder itself.
@@ -57,19 +57,19 @@ pub struct Home<'a> {
 
 /// The pipeline file and everything that it includes.
 #[derive(Debug)]
-pub struct Texts {
+pub struct SourceMap {
     files: Vec<File>,
     folders: Vec<PathBuf>,
     whole: String,
 }
 
-impl Texts {
+impl SourceMap {
     /// The pipeline file alone; `folder` is where it lies.
     pub fn new(source: Arc<SourceText>, folder: &Path) -> Self {
         let whole = source.text.clone();
         let file =
             File { source, start: 0, prefix: String::new(), chain: Vec::new(), written: None };
-        Texts { files: vec![file], folders: vec![folder.to_owned()], whole }
+        SourceMap { files: vec![file], folders: vec![folder.to_owned()], whole }
     }
 
     /// Lays a text behind the others; where it begins.
@@ -135,9 +135,9 @@ impl Texts {
     }
 
     /// Where the paths begin that stand at this byte of the long text.
-    pub fn home(&self, at: usize) -> Home<'_> {
+    pub fn home(&self, at: usize) -> BasePath<'_> {
         let index = self.index(at);
-        Home { prefix: &self.files[index].prefix, folder: &self.folders[index] }
+        BasePath { prefix: &self.files[index].prefix, folder: &self.folders[index] }
     }
 
     /// The file and line of a byte of the long text: `pipelines/doorbell.kdl:12`.

@@ -2,7 +2,7 @@
 
 use super::{Language, reference, rows};
 use language::diagnostic::Rule;
-use language::{KindRow, Node, nearest};
+use language::{KindRow, NodeRow, nearest};
 
 /// The manual's pages of codes, as far as they were written when this was built.
 const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
@@ -56,7 +56,7 @@ fn plain(page: &str) -> String {
 }
 
 /// Where something stands, from the top of a file on.
-struct Place {
+struct TablePath {
     path: Vec<&'static str>,
     what: What,
     /// Found also without the kind in its path; told only where the kind is asked for.
@@ -64,22 +64,22 @@ struct Place {
 }
 
 enum What {
-    Top(&'static Node, String),
-    Kind(&'static Node, KindRow),
-    Node(&'static Node),
+    Top(&'static NodeRow, String),
+    Kind(&'static NodeRow, KindRow),
+    NodeRow(&'static NodeRow),
 }
 
-fn places(language: Language<'_>) -> Vec<Place> {
+fn places(language: Language<'_>) -> Vec<TablePath> {
     let mut places = Vec::new();
     for row in language.top {
         let path = vec![row.name];
         let what = What::Top(row, reference::top(language, row));
-        places.push(Place { path: path.clone(), what, is_common: false });
+        places.push(TablePath { path: path.clone(), what, is_common: false });
         below(&mut places, &path, row.children, false);
         for kind in language.role(row).map(|it| it.1).unwrap_or_default() {
             let path = vec![row.name, kind.word];
             let what = What::Kind(row, kind);
-            places.push(Place { path: path.clone(), what, is_common: false });
+            places.push(TablePath { path: path.clone(), what, is_common: false });
             below(&mut places, &path, kind.nodes, false);
             below(&mut places, &path, row.children, true);
         }
@@ -90,19 +90,19 @@ fn places(language: Language<'_>) -> Vec<Place> {
 }
 
 fn below(
-    places: &mut Vec<Place>,
+    places: &mut Vec<TablePath>,
     path: &[&'static str],
-    groups: &'static [&'static [Node]],
+    groups: &'static [&'static [NodeRow]],
     is_common: bool,
 ) {
     for row in rows(groups) {
         let path = [path, &[row.name]].concat();
-        places.push(Place { path: path.clone(), what: What::Node(row), is_common });
+        places.push(TablePath { path: path.clone(), what: What::NodeRow(row), is_common });
         below(places, &path, row.children, is_common);
     }
 }
 
-impl Place {
+impl TablePath {
     /// Whether `asked` names this place: its end, or its whole path with steps left out.
     fn is_at(&self, asked: &[&str]) -> bool {
         let is_end = self.path.ends_with(asked) && !self.is_common;
@@ -118,7 +118,7 @@ impl Place {
     }
 
     fn has_value(&self, word: &str) -> bool {
-        let (What::Top(row, _) | What::Node(row)) = &self.what else { return false };
+        let (What::Top(row, _) | What::NodeRow(row)) = &self.what else { return false };
         let names = row.props.iter().map(|it| it.name).chain(row.args.iter().map(|it| it.name));
         !self.is_common && names.into_iter().any(|it| it == word)
     }
@@ -127,13 +127,13 @@ impl Place {
         match &self.what {
             What::Top(_, text) => text.clone(),
             What::Kind(row, kind) => reference::of_kind(row, kind),
-            What::Node(row) => reference::node(row),
+            What::NodeRow(row) => reference::node(row),
         }
     }
 }
 
 /// The places with what is said of them; what is said of several is said once.
-fn grouped<'p>(places: impl Iterator<Item = &'p Place>) -> String {
+fn grouped<'p>(places: impl Iterator<Item = &'p TablePath>) -> String {
     let mut groups: Vec<(Vec<String>, String)> = Vec::new();
     for place in places {
         let (name, told) = (place.path.join(" "), place.told());
@@ -150,7 +150,7 @@ fn grouped<'p>(places: impl Iterator<Item = &'p Place>) -> String {
 mod tests {
     use super::*;
     use crate::grammar;
-    use language::{Kinds, Role};
+    use language::{Kinds, NodeRole};
     use stages::catalog::Catalog;
 
     fn told(words: &str) -> String {
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_found_by_its_word_and_takes_what_its_role_takes() {
-        for row in Catalog::built_in().kinds(Role::Notify) {
+        for row in Catalog::built_in().kinds(NodeRole::Notify) {
             begins(&format!("notify {}", row.word), &format!("notify {}\n", row.word));
             let cooldown = format!("notify {} cooldown", row.word);
             begins(&cooldown, &format!("{cooldown}\n\n- `cooldown "));

@@ -2,7 +2,7 @@
 
 use super::{Language, rows};
 use language::expr::Roots;
-use language::{Arity, KindRow, Node, Type, usage};
+use language::{Arity, KindRow, NodeRow, ValueKind, usage};
 use std::collections::BTreeMap;
 
 const HEAD: &str = "# Reference
@@ -17,7 +17,7 @@ How values such as durations are written is told in the [guide](guide.md#values)
 
 /// Rows with blocks that stood in an earlier section, by everything that they say.
 #[derive(Default)]
-struct Seen {
+struct SeenRows {
     section: &'static str,
     told: BTreeMap<String, &'static str>,
 }
@@ -28,7 +28,7 @@ pub fn reference(language: Language<'_>) -> String {
     let roots =
         format!("An expression or template reads {}, unless said otherwise.\n", roots.join(" "));
     let mut text = format!("{HEAD}{roots}");
-    let mut seen = Seen::default();
+    let mut seen = SeenRows::default();
     for row in language.top {
         seen.section = row.name;
         text.push_str(&format!("\n## {}\n\n", row.name));
@@ -42,11 +42,11 @@ pub fn reference(language: Language<'_>) -> String {
 }
 
 /// A node at the top, without its kinds.
-pub(super) fn top(language: Language<'_>, row: &'static Node) -> String {
-    top_in(language, row, &mut Seen::default())
+pub(super) fn top(language: Language<'_>, row: &'static NodeRow) -> String {
+    top_in(language, row, &mut SeenRows::default())
 }
 
-fn top_in(language: Language<'_>, row: &'static Node, seen: &mut Seen) -> String {
+fn top_in(language: Language<'_>, row: &'static NodeRow, seen: &mut SeenRows) -> String {
     let mut text = format!("`{}`\n\n", written(row, language.role(row).is_some()));
     text.push_str(&format!("{}\n", sentence(row.note)));
     text.extend(facts(row).map(|it| format!("{it}\n")));
@@ -67,11 +67,11 @@ fn top_in(language: Language<'_>, row: &'static Node, seen: &mut Seen) -> String
 }
 
 /// A kind: what it does, and what may stand in its block besides what any of its role takes.
-pub(super) fn of_kind(row: &Node, kind: &KindRow) -> String {
-    of_kind_in(row, kind, &mut Seen::default())
+pub(super) fn of_kind(row: &NodeRow, kind: &KindRow) -> String {
+    of_kind_in(row, kind, &mut SeenRows::default())
 }
 
-fn of_kind_in(row: &Node, kind: &KindRow, seen: &mut Seen) -> String {
+fn of_kind_in(row: &NodeRow, kind: &KindRow, seen: &mut SeenRows) -> String {
     let name =
         row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
     let text =
@@ -80,21 +80,21 @@ fn of_kind_in(row: &Node, kind: &KindRow, seen: &mut Seen) -> String {
     text + &block(&heading, kind.nodes, seen)
 }
 
-fn block(heading: &str, groups: &'static [&'static [Node]], seen: &mut Seen) -> String {
+fn block(heading: &str, groups: &'static [&'static [NodeRow]], seen: &mut SeenRows) -> String {
     let mut list = String::new();
     rows(groups).for_each(|it| node_in(&mut list, it, 0, seen));
     if list.is_empty() { list } else { format!("\n{heading}\n\n{list}") }
 }
 
 /// A node as an item of a list, with everything below it.
-pub(super) fn node(row: &'static Node) -> String {
+pub(super) fn node(row: &'static NodeRow) -> String {
     let mut text = String::new();
-    node_in(&mut text, row, 0, &mut Seen::default());
+    node_in(&mut text, row, 0, &mut SeenRows::default());
     text
 }
 
 /// A node that was told in an earlier section, block and all, is not told again.
-fn node_in(text: &mut String, row: &'static Node, depth: usize, seen: &mut Seen) {
+fn node_in(text: &mut String, row: &'static NodeRow, depth: usize, seen: &mut SeenRows) {
     let indent = "  ".repeat(depth);
     text.push_str(&format!("{indent}- `{}`: {}\n", written(row, false), row.note));
     if !row.children.is_empty() {
@@ -114,9 +114,9 @@ fn node_in(text: &mut String, row: &'static Node, depth: usize, seen: &mut Seen)
     rows(row.children).for_each(|it| node_in(text, it, depth + 1, seen));
 }
 
-fn values(text: &mut String, row: &Node, depth: usize) {
+fn values(text: &mut String, row: &NodeRow, depth: usize) {
     // A flag says everything by its form.
-    let is_flag = matches!(row.args, [arg] if matches!(arg.ty, Type::Bool));
+    let is_flag = matches!(row.args, [arg] if matches!(arg.ty, ValueKind::Bool));
     for arg in row.args.iter().filter(|_| !is_flag) {
         let more = match arg.arity {
             Arity::Some | Arity::Any => ", and more of them",
@@ -134,17 +134,17 @@ fn values(text: &mut String, row: &Node, depth: usize) {
     }
 }
 
-fn value(text: &mut String, name: &str, ty: Type, more: &str, depth: usize) {
+fn value(text: &mut String, name: &str, ty: ValueKind, more: &str, depth: usize) {
     text.push_str(&format!("{}- *{name}*: {}{more}\n", "  ".repeat(depth), ty.told()));
 }
 
 /// How a node is written, with its block.
-fn written(row: &Node, is_role: bool) -> String {
+fn written(row: &NodeRow, is_role: bool) -> String {
     let block = if is_role || !row.children.is_empty() { " { … }" } else { "" };
     format!("{}{block}", usage(row))
 }
 
-fn facts(row: &Node) -> impl Iterator<Item = String> {
+fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
     let must = row.required.then(|| "It must stand.".to_owned());
     let again = row.repeated.then(|| "It may stand again.".to_owned());
     let default = (!row.default.is_empty()).then(|| format!("Without it: {}.", row.default));

@@ -6,7 +6,7 @@
 //! value stands for itself.
 
 use super::{Language, rows};
-use language::{Arg, Arity, KindRow, Node, Prop, Type, usage};
+use language::{Arg, Arity, KindRow, NodeRow, Prop, ValueKind, usage};
 use serde_json::{Map, Value, json};
 
 const FORM: &str = "A pipeline file as JSON: a list of nodes. A node is \
@@ -35,7 +35,8 @@ pub fn json_schema(language: Language<'_>) -> Value {
         let kinds = kinds.iter().map(|it| reference(&format!("kind.{}.{}", row.name, it.word)));
         defs.known.insert(row.name.to_owned(), json!({"anyOf": kinds.collect::<Vec<_>>()}));
     }
-    let top: Vec<(&Node, Value)> = language.top.iter().map(|it| (it, reference(it.name))).collect();
+    let top: Vec<(&NodeRow, Value)> =
+        language.top.iter().map(|it| (it, reference(it.name))).collect();
     let mut schema = list(&top);
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Pipeline file");
@@ -52,9 +53,9 @@ impl Definitions {
     /// The rows of a block with where each is defined.
     fn rows(
         &mut self,
-        groups: &'static [&'static [Node]],
+        groups: &'static [&'static [NodeRow]],
         path: &str,
-    ) -> Vec<(&'static Node, Value)> {
+    ) -> Vec<(&'static NodeRow, Value)> {
         let mut found = Vec::new();
         for row in rows(groups) {
             let path = format!("{path}.{}", row.name);
@@ -70,13 +71,18 @@ impl Definitions {
         found
     }
 
-    fn node(&mut self, row: &Node, path: &str) -> Value {
+    fn node(&mut self, row: &NodeRow, path: &str) -> Value {
         let children = self.rows(row.children, path);
         let args: Vec<Value> = row.args.iter().map(|it| value(it.ty)).collect();
         object(row, &format!("{}: {}", usage(row), row.note), &args, &children)
     }
 
-    fn kind(&mut self, row: &Node, kind: &KindRow, common: &[(&'static Node, Value)]) -> Value {
+    fn kind(
+        &mut self,
+        row: &NodeRow,
+        kind: &KindRow,
+        common: &[(&'static NodeRow, Value)],
+    ) -> Value {
         let mut children = common.to_vec();
         children.extend(self.rows(kind.nodes, &format!("kind.{}.{}", row.name, kind.word)));
         let first = json!({"const": kind.word});
@@ -90,7 +96,7 @@ fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
-fn object(row: &Node, told: &str, args: &[Value], children: &[(&Node, Value)]) -> Value {
+fn object(row: &NodeRow, told: &str, args: &[Value], children: &[(&NodeRow, Value)]) -> Value {
     let arguments = arguments(row.args, args);
     let needs_args = arguments["minItems"] != 0;
     let needs_props = row.props.iter().any(|it| it.required);
@@ -127,7 +133,7 @@ fn arguments(rows: &[Arg], values: &[Value]) -> Value {
     schema
 }
 
-fn properties(row: &Node) -> Value {
+fn properties(row: &NodeRow) -> Value {
     let types = row.args.iter().map(|it| it.ty).chain(row.props.iter().map(|it| it.ty));
     let mut known: Map<String, Value> =
         row.props.iter().map(|it: &Prop| (it.name.to_owned(), value(it.ty))).collect();
@@ -145,7 +151,7 @@ fn properties(row: &Node) -> Value {
 }
 
 /// A list of nodes: only these, and each as often as it may stand.
-fn list(rows: &[(&Node, Value)]) -> Value {
+fn list(rows: &[(&NodeRow, Value)]) -> Value {
     let mut schema = json!({"type": "array"});
     if rows.is_empty() {
         schema["items"] = Value::Bool(false);
@@ -159,7 +165,7 @@ fn list(rows: &[(&Node, Value)]) -> Value {
     schema
 }
 
-fn count(row: &Node) -> Option<Value> {
+fn count(row: &NodeRow) -> Option<Value> {
     let contains = json!({"properties": {"node": {"const": row.name}}, "required": ["node"]});
     let mut schema = json!({"contains": contains, "minContains": u8::from(row.required)});
     if !row.repeated {
@@ -192,7 +198,7 @@ fn text(pattern: &str) -> Value {
 }
 
 /// What a value may be. In place of any value there may be a parameter of the file.
-fn value(ty: Type) -> Value {
+fn value(ty: ValueKind) -> Value {
     let mut forms = own(ty);
     if ty.takes_outside() {
         forms.push(reference("value.outside"));
@@ -203,15 +209,15 @@ fn value(ty: Type) -> Value {
     json!({"description": ty.told(), "anyOf": forms})
 }
 
-fn own(ty: Type) -> Vec<Value> {
+fn own(ty: ValueKind) -> Vec<Value> {
     let one = match ty {
-        Type::Ident => text("^[a-z][a-z0-9-]{0,62}$"),
-        Type::Word(words) => json!({"enum": words}),
-        Type::Words(words) => {
+        ValueKind::Ident => text("^[a-z][a-z0-9-]{0,62}$"),
+        ValueKind::Word(words) => json!({"enum": words}),
+        ValueKind::Words(words) => {
             let word = words.iter().map(|it| escaped(it)).collect::<Vec<_>>().join("|");
             text(&format!("^ *({word})( +({word}))* *$"))
         }
-        Type::Duration(..) => {
+        ValueKind::Duration(..) => {
             let units = ["ms", "min", "s", "m", "h", "d", "w"];
             let iso = json!({
                 "type": "object",
@@ -222,17 +228,21 @@ fn own(ty: Type) -> Vec<Value> {
             let plain = text("^([0-9]+(\\.[0-9]+)?(ms|min|s|m|h|d|w))+$");
             return vec![plain, in_units(&units), iso];
         }
-        Type::Bytes(..) => {
+        ValueKind::Bytes(..) => {
             let units = ["B", "KiB", "MiB", "GiB", "kB", "KB", "MB", "GB"];
             let plain = text("^[0-9]+(\\.[0-9]+)?(B|KiB|MiB|GiB|kB|KB|MB|GB)$");
             return vec![plain, in_units(&units)];
         }
-        Type::Rate => text("^ *[0-9.]+ */ *(s|m|min|h|d) *$"),
-        Type::Bool => json!({"type": "boolean"}),
-        Type::Int(least, i64::MAX) => json!({"type": "integer", "minimum": least}),
-        Type::Int(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
-        Type::Number(least, most) => json!({"type": "number", "minimum": least, "maximum": most}),
-        Type::Any => json!({"type": ["string", "number", "boolean", "null"]}),
+        ValueKind::Rate => text("^ *[0-9.]+ */ *(s|m|min|h|d) *$"),
+        ValueKind::Bool => json!({"type": "boolean"}),
+        ValueKind::Int(least, i64::MAX) => json!({"type": "integer", "minimum": least}),
+        ValueKind::Int(least, most) => {
+            json!({"type": "integer", "minimum": least, "maximum": most})
+        }
+        ValueKind::Number(least, most) => {
+            json!({"type": "number", "minimum": least, "maximum": most})
+        }
+        ValueKind::Any => json!({"type": ["string", "number", "boolean", "null"]}),
         _ => json!({"type": "string"}),
     };
     vec![one]

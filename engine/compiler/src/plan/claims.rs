@@ -16,16 +16,16 @@ const RESERVED_BELOW: &[&str] = &["/api/"];
 /// What only one node can have. A path is one thing whatever the method: who asks for it by another
 /// method is answered by the same node.
 #[derive(PartialEq, Eq, Hash)]
-enum Taken<'a> {
+enum TakenClaim<'a> {
     Path(&'a str),
     File(&'a Path),
 }
 
-impl<'a> Taken<'a> {
+impl<'a> TakenClaim<'a> {
     fn of(claim: &'a Claim) -> Self {
         match claim {
-            Claim::Route { path, .. } => Taken::Path(path),
-            Claim::File(path) | Claim::Appended(path) => Taken::File(path),
+            Claim::Route { path, .. } => TakenClaim::Path(path),
+            Claim::File(path) | Claim::Appended(path) => TakenClaim::File(path),
         }
     }
 }
@@ -35,10 +35,10 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sinks = spec.sinks.iter().map(|it| it.spec.claims());
     let notifiers = spec.notifiers.iter().map(|it| it.spec.claims());
     let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
-    let mut firsts: HashMap<Taken<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
+    let mut firsts: HashMap<TakenClaim<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
     for (node, claims) in nodes.iter().enumerate() {
         for claim in claims {
-            let taken = Taken::of(&claim.value);
+            let taken = TakenClaim::of(&claim.value);
             match firsts.get(&taken) {
                 // One node may want a path for several methods.
                 Some((first, _)) if *first == node => continue,

@@ -1,6 +1,6 @@
 //! What the file takes from outside: variables that must be set, the address to listen on.
 
-use crate::spec::{Name, Server, Spec};
+use crate::spec::{Name, ServerSettings, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;
 use language::{Context, Environment, Setting, Unset, nearest};
@@ -77,7 +77,7 @@ pub(crate) fn report(
 }
 
 /// An address that others can reach needs `auth`.
-pub(super) fn check_listen(server: &Server, diagnostics: &mut Diagnostics) {
+pub(super) fn check_listen(server: &ServerSettings, diagnostics: &mut Diagnostics) {
     let Some(address) = server.listen.value.literal() else { return };
     if server.has_auth || is_loopback(address) {
         return;

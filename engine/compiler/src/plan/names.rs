@@ -11,7 +11,7 @@ pub(super) const POLICIES_DEEP: usize = 16;
 const LISTED_MAX: usize = 20;
 
 /// Names that a reference may mean.
-struct Known<'a> {
+struct KnownNames<'a> {
     names: Vec<&'a str>,
     set: BTreeSet<&'a str>,
     /// What they are called together.
@@ -20,13 +20,13 @@ struct Known<'a> {
     label: &'a str,
 }
 
-impl<'a> Known<'a> {
+impl<'a> KnownNames<'a> {
     fn new(names: impl Iterator<Item = &'a Name>, what: &'a str, label: &'a str) -> Self {
-        Known::of(names.map(|it| it.value.as_str()).collect(), what, label)
+        KnownNames::of(names.map(|it| it.value.as_str()).collect(), what, label)
     }
 
     fn of(names: Vec<&'a str>, what: &'a str, label: &'a str) -> Self {
-        Known { set: names.iter().copied().collect(), names, what, label }
+        KnownNames { set: names.iter().copied().collect(), names, what, label }
     }
 
     fn has(&self, name: &Name) -> bool {
@@ -92,7 +92,7 @@ impl<'a> Check<'a> {
     }
 
     /// The name of the only known node of the kind that is meant by a word.
-    fn by_kind(&self, word: &str, known: &Known<'_>) -> Option<&str> {
+    fn by_kind(&self, word: &str, known: &KnownNames<'_>) -> Option<&str> {
         let kinds = self.kinds.iter().filter(|it| known.set.contains(it.1.as_str()));
         let kind = nearest(word, kinds.clone().map(|it| it.0.as_str()))?;
         let mut of_kind = kinds.filter(|it| it.0 == kind);
@@ -101,7 +101,7 @@ impl<'a> Check<'a> {
 
     fn stages(&mut self, spec: &Spec) {
         let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
-        let known = Known::new(names, "stages", "no stage has this name");
+        let known = KnownNames::new(names, "stages", "no stage has this name");
         for stage in &spec.enrichments {
             let of = &stage.name.value;
             for name in stage.after.iter().filter(|it| !known.has(it)) {
@@ -118,7 +118,7 @@ impl<'a> Check<'a> {
 
     fn policies(&mut self, spec: &Spec) {
         let names = spec.policies.iter().map(|it| &it.name);
-        let known = Known::new(names, "policies", "no policy has this name");
+        let known = KnownNames::new(names, "policies", "no policy has this name");
         let stages = spec.enrichments.iter().map(|it| &it.policy);
         let sinks = spec.sinks.iter().map(|it| &it.policy);
         let notifiers = spec.notifiers.iter().map(|it| &it.policy);
@@ -135,7 +135,8 @@ impl<'a> Check<'a> {
         let sinks = spec.sinks.iter().map(|it| &it.name);
         let names = sinks.chain(spec.notifiers.iter().map(|it| &it.name));
         let names = names.chain(&spec.unread.targets);
-        let known = Known::new(names, "sinks and notifiers", "no sink or notifier has this name");
+        let known =
+            KnownNames::new(names, "sinks and notifiers", "no sink or notifier has this name");
         let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
         let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
         for (place, names) in cases.chain(otherwise) {
@@ -149,7 +150,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn unknown(&mut self, rule: Rule, message: String, name: &Name, known: &Known<'_>) {
+    fn unknown(&mut self, rule: Rule, message: String, name: &Name, known: &KnownNames<'_>) {
         let (what, all) = (known.what, known.all());
         let near = nearest(&name.value, known.names.iter().copied());
         let near = near.or_else(|| self.by_kind(&name.value, known));
@@ -260,7 +261,7 @@ pub(crate) fn unknown(
     text: &str,
     what: &str,
 ) {
-    let known = Known::of(known.to_vec(), what, "nothing has this name");
+    let known = KnownNames::of(known.to_vec(), what, "nothing has this name");
     Check::new(text, diagnostics).unknown(rule, message, name, &known);
 }
 
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn a_long_list_of_names_is_cut() {
         let names: Vec<Name> = (0..25).map(|it| Spanned::new(format!("n{it}"), 0..0)).collect();
-        let known = Known::new(names.iter(), "stages", "");
+        let known = KnownNames::new(names.iter(), "stages", "");
         assert!(known.all().ends_with("n19 and 5 more"), "{}", known.all());
         assert!(known.has(&names[24]));
     }

@@ -1,6 +1,6 @@
 //! Failure handling with every value known.
 
-use crate::spec::{Backoff, Breaker, Curve, Failure, Name, Pace, PolicyNode, Spec};
+use crate::spec::{Backoff, Breaker, Curve, FailureHandling, Name, PolicyNode, RateLimit, Spec};
 use kernel::fault::{Cause, Fault, FaultClass};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const WISH_MAX: Duration = Duration::from_secs(3600);
 
 /// Failure handling with every value known.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
+pub struct CallPolicy {
     /// Per attempt.
     pub timeout: Duration,
     /// Most further tries; `None` is until `give_up`.
@@ -24,12 +24,12 @@ pub struct Policy {
     /// Stops asking what does not answer.
     pub breaker: Option<Breaker>,
     /// How often it is asked.
-    pub rate: Option<Pace>,
+    pub rate: Option<RateLimit>,
     /// Calls at once.
     pub concurrency: usize,
 }
 
-impl Policy {
+impl CallPolicy {
     /// How long to wait before the next try, if there is to be one after `attempts` tries.
     pub fn wait_after(&self, fault: &Fault, attempts: u32, ratio: f64) -> Option<Duration> {
         if !self.retries_after(fault) || self.retries.is_some_and(|most| most < attempts) {
@@ -67,7 +67,7 @@ impl Policy {
 
 /// A role that has failure handling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum PolicyRole {
     /// `enrich`.
     Enrich,
     /// `sink`.
@@ -76,13 +76,13 @@ pub enum Role {
     Notify,
 }
 
-impl Role {
+impl PolicyRole {
     /// What `defaults` says for this role.
-    pub fn defaults(self, spec: &Spec) -> &Failure {
+    pub fn defaults(self, spec: &Spec) -> &FailureHandling {
         match self {
-            Role::Enrich => &spec.defaults.enrich,
-            Role::Sink => &spec.defaults.sink,
-            Role::Notify => &spec.defaults.notify,
+            PolicyRole::Enrich => &spec.defaults.enrich,
+            PolicyRole::Sink => &spec.defaults.sink,
+            PolicyRole::Notify => &spec.defaults.notify,
         }
     }
 
@@ -90,8 +90,8 @@ impl Role {
     /// the machine must outlive a night's outage, so its tries end by time.
     fn built_in(self) -> (Duration, Option<u32>, usize) {
         match self {
-            Role::Enrich => (Duration::from_secs(2), Some(0), 8),
-            Role::Sink | Role::Notify => (Duration::from_secs(10), None, 1),
+            PolicyRole::Enrich => (Duration::from_secs(2), Some(0), 8),
+            PolicyRole::Sink | PolicyRole::Notify => (Duration::from_secs(10), None, 1),
         }
     }
 }
@@ -102,15 +102,15 @@ pub struct Layer<'a> {
     /// `policy lan`, `defaults`; empty for the node itself.
     pub origin: &'a str,
     /// What it says.
-    pub failure: &'a Failure,
+    pub failure: &'a FailureHandling,
 }
 
 /// The node's own word first, then its policy and what that builds on, then `defaults`.
 pub fn layers<'a>(
     spec: &'a Spec,
-    role: Role,
+    role: PolicyRole,
     named: Option<&Name>,
-    own: &'a Failure,
+    own: &'a FailureHandling,
 ) -> Vec<Layer<'a>> {
     let mut layers = vec![Layer { origin: "", failure: own }];
     let mut next = named.and_then(|it| find(&spec.policies, it));
@@ -129,12 +129,17 @@ fn find<'a>(policies: &'a [PolicyNode], name: &Name) -> Option<&'a PolicyNode> {
 }
 
 /// What the layers come to.
-pub fn resolve(spec: &Spec, role: Role, named: Option<&Name>, own: &Failure) -> Policy {
+pub fn resolve(
+    spec: &Spec,
+    role: PolicyRole,
+    named: Option<&Name>,
+    own: &FailureHandling,
+) -> CallPolicy {
     let layers = layers(spec, role, named, own);
-    let said = layers.iter().fold(Failure::default(), |above, it| above.over(it.failure));
+    let said = layers.iter().fold(FailureHandling::default(), |above, it| above.over(it.failure));
     let (timeout, retries, concurrency) = role.built_in();
     let retry = said.retry;
-    Policy {
+    CallPolicy {
         timeout: said.timeout.unwrap_or(timeout),
         retries: retry.as_ref().map_or(retries, |it| it.attempts),
         on: retry.as_ref().and_then(|it| it.on.clone()).unwrap_or_default(),
@@ -167,8 +172,8 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    fn policy(on: &str) -> Policy {
-        Policy {
+    fn policy(on: &str) -> CallPolicy {
+        CallPolicy {
             timeout: Duration::from_secs(1),
             retries: Some(1),
             on: on.split_whitespace().map(str::to_owned).collect(),

@@ -3,7 +3,7 @@
 //! Only stages that ask something outside take time that is worth counting; stages that do not
 //! wait for each other run side by side.
 
-use super::policy::{self, Policy, Role};
+use super::policy::{self, CallPolicy, PolicyRole};
 use crate::spec::{Enrichment, Name, Spec};
 use kernel::time::write_duration;
 use language::diagnostic::{Diagnostics, Rule};
@@ -26,21 +26,22 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
 
 struct Timed<'a> {
     name: &'a Name,
-    policy: Policy,
+    policy: CallPolicy,
     /// The longest from its first try to its last fault.
     worst: Duration,
 }
 
 impl<'a> Timed<'a> {
     fn of(spec: &'a Spec, stage: &'a Enrichment) -> Self {
-        let policy = policy::resolve(spec, Role::Enrich, stage.policy.as_ref(), &stage.failure);
+        let policy =
+            policy::resolve(spec, PolicyRole::Enrich, stage.policy.as_ref(), &stage.failure);
         let waits = stage.spec.is_remote() && !stage.is_disabled;
         let worst = if waits { policy.worst(policy.retries) } else { Duration::ZERO };
         Timed { name: &stage.name, policy, worst }
     }
 }
 
-impl Policy {
+impl CallPolicy {
     /// The longest from the first try to the last fault with so many further tries; what another
     /// side asks for by `Retry-After` is not counted.
     fn worst(&self, retries: Option<u32>) -> Duration {
@@ -193,8 +194,8 @@ mod tests {
     use super::*;
     use crate::spec::Backoff;
 
-    fn policy(timeout: u64, retries: Option<u32>, give_up: u64) -> Policy {
-        Policy {
+    fn policy(timeout: u64, retries: Option<u32>, give_up: u64) -> CallPolicy {
+        CallPolicy {
             timeout: Duration::from_secs(timeout),
             retries,
             on: Vec::new(),

@@ -1,13 +1,13 @@
 //! Findings as annotations of a GitHub workflow, errors first.
 
-use super::{Checked, all, count, primary, word};
+use super::{CheckedFile, all, count, primary, word};
 use language::diagnostic::{Diagnostic, Severity};
 
 /// GitHub shows so many errors and so many warnings of one step, and drops the rest silently.
 const SHOWN_MAX: usize = 10;
 
 /// One workflow command a finding, and a notice of how many will not be shown.
-pub fn github(files: &[Checked]) -> String {
+pub fn github(files: &[CheckedFile]) -> String {
     let mut text = String::new();
     for severity in [Severity::Error, Severity::Warning] {
         for it in all(files).filter(|it| it.severity == severity) {
@@ -69,7 +69,7 @@ mod tests {
             found.push(Rule::NoStore, "no store").at(0..text.len(), label).help("add one\nor not");
         }
         found.push(Rule::Cycle, "a cycle").at(0..1, "here");
-        github(&[Checked { name: name.to_owned(), found: found.sorted() }])
+        github(&[CheckedFile { name: name.to_owned(), found: found.sorted() }])
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! Findings as one JSON object. `format_version` names its shape: a minor version only adds.
 
-use super::{Checked, all, count, range, word};
+use super::{CheckedFile, all, count, range, word};
 use language::diagnostic::{Diagnostic, Edit, Severity, SourceText};
 use serde_json::{Value, json};
 use std::ops::Range;
 
 /// Findings as one JSON object on one line.
-pub fn json(files: &[Checked]) -> String {
+pub fn json(files: &[CheckedFile]) -> String {
     let errors = count(files, Severity::Error);
     let object = json!({
         "format_version": "1.0",

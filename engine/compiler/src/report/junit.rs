@@ -1,11 +1,11 @@
 //! Findings as a JUnit report: a suite a file, a failure an error.
 
-use super::{Checked, count, place};
+use super::{CheckedFile, count, place};
 use language::diagnostic::{Diagnostic, Severity};
 
 /// One `testsuite` a file. Errors are failures, warnings the output of a case that passes, and a
 /// file without findings is one case that passes.
-pub fn junit(files: &[Checked]) -> String {
+pub fn junit(files: &[CheckedFile]) -> String {
     let tests: usize = files.iter().map(|it| it.found.len().max(1)).sum();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -17,7 +17,7 @@ pub fn junit(files: &[Checked]) -> String {
     text
 }
 
-fn suite(text: &mut String, file: &Checked) {
+fn suite(text: &mut String, file: &CheckedFile) {
     let failures = count(std::slice::from_ref(file), Severity::Error);
     let (name, tests) = (escaped(&file.name), file.found.len().max(1));
     text.push_str(&format!(

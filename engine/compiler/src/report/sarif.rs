@@ -1,6 +1,6 @@
 //! Findings as SARIF 2.1.0, for services that show them beside the code.
 
-use super::{Checked, Position, all, further, primary, range, word};
+use super::{CheckedFile, Position, all, further, primary, range, word};
 use crate::manual;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 
 /// Findings as one SARIF log. Paths below `folder` become relative to it; `unread` are files that
 /// could not be read, in words.
-pub fn sarif(files: &[Checked], folder: &Path, unread: &[String]) -> String {
+pub fn sarif(files: &[CheckedFile], folder: &Path, unread: &[String]) -> String {
     let mut rules: Vec<Rule> = all(files).map(|it| it.rule).collect();
     rules.sort_by_key(|it| it.code());
     rules.dedup();
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
     use language::diagnostic::Diagnostics;
 
-    fn log(files: &[Checked], unread: &[String]) -> Value {
+    fn log(files: &[CheckedFile], unread: &[String]) -> Value {
         serde_json::from_str(&sarif(files, Path::new("/project"), unread)).expect("JSON")
     }
 
@@ -198,7 +198,7 @@ mod tests {
             for at in [before.len(), before.len() + 2] {
                 found.push(Rule::UnknownNode, "no `x` here").at(at..at + 1, "unknown");
             }
-            let log = log(&[Checked { name: "a.kdl".to_owned(), found: found.sorted() }], &[]);
+            let log = log(&[CheckedFile { name: "a.kdl".to_owned(), found: found.sorted() }], &[]);
             let print = |index: usize| {
                 log["runs"][0]["results"][index]["partialFingerprints"]["codeAndMessage/v1"].clone()
             };

@@ -1,9 +1,9 @@
 //! Findings as one line each, for editors and `grep`.
 
-use super::{Checked, all, place};
+use super::{CheckedFile, all, place};
 
 /// One line a finding: `a.kdl:4:9: E0201 message`.
-pub fn short(files: &[Checked]) -> String {
+pub fn short(files: &[CheckedFile]) -> String {
     let line = |it| {
         let message: &language::diagnostic::Diagnostic = it;
         let text = message.message.replace('\n', " ");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// What one layer says; what is `None` comes from the layer below.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Failure {
+pub struct FailureHandling {
     /// Per attempt.
     pub timeout: Option<Duration>,
     /// After a transient fault.
@@ -15,7 +15,7 @@ pub struct Failure {
     /// Stops asking what does not answer; `Some(None)` switches one off that a lower layer has.
     pub breaker: Option<Option<Breaker>>,
     /// How often it is asked.
-    pub rate: Option<Pace>,
+    pub rate: Option<RateLimit>,
     /// Calls at once.
     pub concurrency: Option<usize>,
 }
@@ -28,18 +28,18 @@ pub struct PolicyNode {
     /// The policy that it builds on.
     pub base: Option<Name>,
     /// What it says itself.
-    pub failure: Failure,
+    pub failure: FailureHandling,
 }
 
 /// The layer below every policy, by role.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Defaults {
     /// For `enrich`.
-    pub enrich: Failure,
+    pub enrich: FailureHandling,
     /// For `sink`.
-    pub sink: Failure,
+    pub sink: FailureHandling,
     /// For `notify`.
-    pub notify: Failure,
+    pub notify: FailureHandling,
 }
 
 /// Further tries.
@@ -105,7 +105,7 @@ pub enum Trip {
 
 /// How often something may happen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct RateLimit {
     /// In the long run.
     pub rate: Rate,
     /// At once.
@@ -135,15 +135,15 @@ impl Default for Breaker {
     }
 }
 
-impl Failure {
+impl FailureHandling {
     /// This layer over `below`.
     #[must_use]
-    pub fn over(&self, below: &Failure) -> Failure {
+    pub fn over(&self, below: &FailureHandling) -> FailureHandling {
         let retry = match (&self.retry, &below.retry) {
             (Some(own), Some(below)) => Some(own.over(below)),
             (own, below) => own.as_ref().or(below.as_ref()).cloned(),
         };
-        Failure {
+        FailureHandling {
             timeout: self.timeout.or(below.timeout),
             retry,
             breaker: self.breaker.clone().or_else(|| below.breaker.clone()),
@@ -176,12 +176,13 @@ mod tests {
 
     #[test]
     fn a_layer_fills_what_the_one_above_leaves_open() {
-        let own = Failure { retry: Some(retry(Some(5), None)), ..Failure::default() };
+        let own =
+            FailureHandling { retry: Some(retry(Some(5), None)), ..FailureHandling::default() };
         let base = Retry { on: Some(vec!["5xx".into()]), ..retry(Some(3), Some(60)) };
-        let base = Failure {
+        let base = FailureHandling {
             timeout: Some(Duration::from_secs(1)),
             retry: Some(base),
-            ..Failure::default()
+            ..FailureHandling::default()
         };
         let both = own.over(&base);
         let retry = both.retry.expect("a retry");
@@ -200,9 +201,12 @@ mod tests {
 
     #[test]
     fn a_breaker_from_below_can_be_switched_off() {
-        let below = Failure { breaker: Some(Some(Breaker::default())), ..Failure::default() };
-        let off = Failure { breaker: Some(None), ..Failure::default() };
+        let below = FailureHandling {
+            breaker: Some(Some(Breaker::default())),
+            ..FailureHandling::default()
+        };
+        let off = FailureHandling { breaker: Some(None), ..FailureHandling::default() };
         assert_eq!(off.over(&below).breaker, Some(None));
-        assert_eq!(Failure::default().over(&below).breaker, Some(Some(Breaker::default())));
+        assert_eq!(FailureHandling::default().over(&below).breaker, Some(Some(Breaker::default())));
     }
 }

@@ -6,13 +6,13 @@ mod failure;
 use super::*;
 use crate::files::{Based, based};
 use crate::grammar;
-use crate::include::Texts;
+use crate::include::SourceMap;
 use kdl::{KdlDocument, KdlNode};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots};
-use language::{Context, Fields, Kinds, Role, Scalar, Type, sites};
+use language::{Context, Fields, Kinds, NodeRole, Scalar, ValueKind, sites};
 use stages::catalog::Catalog;
-use stages::contract::Shape;
+use stages::contract::SinkRole;
 use std::collections::BTreeSet;
 use store::OnFull;
 
@@ -21,17 +21,17 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Reads a checked document; `texts` knows where the relative paths of each file begin.
 pub fn read(
     document: &KdlDocument,
-    texts: &Texts,
+    texts: &SourceMap,
     catalog: &Catalog,
     context: &mut Context<'_>,
 ) -> Option<Spec> {
-    let reader = Read { document, texts, catalog };
+    let reader = SpecReader { document, texts, catalog };
     let pipeline = reader.one("pipeline")?;
     check_version(&pipeline, context);
     let server = reader.server();
     let enrichments = reader.enrichments(context);
     let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(context));
-    let unread = Unread {
+    let unread = UnreadNodes {
         stages: reader.unread(&["enrich"], enrichments.iter().map(|it| &it.name)),
         targets: reader.unread(
             &["sink", "notify"],
@@ -71,8 +71,8 @@ fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
     let mut readers = RawReaders::default();
     for site in sites(document, grammar::TOP, catalog) {
         let reads = match site.ty {
-            Type::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
-            Type::Template(roots) | Type::OwnTemplate(roots) => {
+            ValueKind::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
+            ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
                 Template::parse(site.text, roots).ok().map(|it| it.reads())
             }
             _ => None,
@@ -108,9 +108,9 @@ fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
 /// Every event carries them.
 const LABELS_MAX: usize = 16;
 
-struct Read<'a> {
+struct SpecReader<'a> {
     document: &'a KdlDocument,
-    texts: &'a Texts,
+    texts: &'a SourceMap,
     catalog: &'a Catalog,
 }
 
@@ -152,7 +152,7 @@ fn labels(pipeline: &Fields<'_>, context: &mut Context<'_>) -> BTreeMap<String, 
     labels.into_iter().map(|(name, it)| (name.to_owned(), it.value)).collect()
 }
 
-impl<'a> Read<'a> {
+impl<'a> SpecReader<'a> {
     fn one(&self, name: &str) -> Option<Fields<'a>> {
         self.all(name).next()
     }
@@ -198,7 +198,7 @@ impl<'a> Read<'a> {
         let nodes = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
         // Where the kind is none, the two may be swapped, or the kind left out.
         let kinds: Vec<&str> =
-            Role::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
+            NodeRole::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
         let both = nodes.flat_map(|it| [it.arg(1), it.arg(0)]).flatten();
         let names = both.filter_map(|it| it.text());
         let names = names.filter(|it| !kinds.contains(&it.value.as_str()));
@@ -210,7 +210,7 @@ impl<'a> Read<'a> {
         self.all("param").filter_map(read).collect()
     }
 
-    fn server(&self) -> Server {
+    fn server(&self) -> ServerSettings {
         let node = self.one("server");
         let child = |name: &str| node.as_ref().and_then(|it| it.child(name));
         let setting = |name: &str| child(name).and_then(|it| it.arg(0)?.setting());
@@ -218,14 +218,14 @@ impl<'a> Read<'a> {
         let auth = child("auth");
         let token = |it: Fields<'a>| {
             let scopes = it.prop("scope").map(|it| it.words());
-            Some(Token {
+            Some(TokenNode {
                 name: it.arg(0)?.text()?,
                 value: it.arg(1)?.setting()?,
                 scopes: scopes.unwrap_or_else(|| vec!["read".to_owned()]),
             })
         };
         let tokens = auth.as_ref().map(|it| it.children("token").filter_map(token).collect());
-        Server {
+        ServerSettings {
             listen: setting("listen").unwrap_or_else(|| Spanned::new(default, 0..0)),
             public_url: setting("public-url"),
             hosts: child("hosts")
@@ -237,11 +237,11 @@ impl<'a> Read<'a> {
         }
     }
 
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> PipelineLimits {
         let node = self.one("limits");
         let count = |name: &str| node.as_ref().and_then(|it| count_of(it, name));
         let time = |name: &str| node.as_ref().and_then(|it| duration_of(it, name));
-        Limits {
+        PipelineLimits {
             queue: count("queue").unwrap_or(4096),
             overflow: match node.as_ref().and_then(|it| text_of(it, "overflow")).as_deref() {
                 Some("block") => Overflow::Block,
@@ -368,7 +368,7 @@ impl<'a> Read<'a> {
         enrichments
     }
 
-    fn route(&self) -> Option<Route> {
+    fn route(&self) -> Option<RouteNode> {
         let node = self.one("route")?;
         let case = |it: Fields<'a>| {
             Some(Case {
@@ -378,7 +378,7 @@ impl<'a> Read<'a> {
             })
         };
         let name = node.name();
-        Some(Route {
+        Some(RouteNode {
             name: Spanned::new(name.value.to_owned(), name.span),
             takes_all: node
                 .prop("mode")
@@ -397,7 +397,7 @@ impl<'a> Read<'a> {
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
             let is_disabled = fields.is_on("disabled");
-            if !matches!(spec.shape(), Shape::Outside) {
+            if !matches!(spec.shape(), SinkRole::Outside) {
                 report_backlog(&fields, context);
             }
             sinks.push(Sink {
@@ -538,9 +538,9 @@ fn into(fields: &Fields<'_>, name: &Name) -> Spanned<Vec<String>> {
     }
 }
 
-fn cache(fields: &Fields<'_>) -> Option<Cache> {
+fn cache(fields: &Fields<'_>) -> Option<CacheSettings> {
     let entries = fields.prop("max").and_then(|it| it.int());
-    Some(Cache {
+    Some(CacheSettings {
         keep: fields.arg(0)?.duration()?.value,
         key: expr_of(fields.prop("key"), Roots::EVENT),
         stale_if_error: fields.prop("stale-if-error").and_then(|it| Some(it.duration()?.value)),
@@ -574,8 +574,8 @@ fn template(fields: &Fields<'_>, child: &str, default: &str) -> Template {
     )
 }
 
-fn cooldown(fields: &Fields<'_>) -> Option<Cooldown> {
-    Some(Cooldown {
+fn cooldown(fields: &Fields<'_>) -> Option<CooldownNode> {
+    Some(CooldownNode {
         window: fields.arg(0)?.duration()?.value,
         key: expr_of(fields.prop("key"), Roots::EVENT),
         except: expr_of(fields.prop("except"), Roots::EVENT),

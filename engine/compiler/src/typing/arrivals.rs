@@ -3,7 +3,7 @@
 use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec};
 use kernel::pattern::glob_fits;
 use language::Context;
-use language::expr::{Arrival, Arrivals, Known, Later, Root, Shape, of_schema};
+use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use std::sync::Arc;
 const TYPES_MAX: usize = 1000;
 
 /// What comes in.
-pub(super) struct World {
+pub(super) struct ProgramInputs {
     /// Every type that is accepted, a name before the patterns that it fits.
-    pub(super) all: Arrivals,
+    pub(super) all: EventTypes,
     /// Whether the sources can send no other types than the named ones.
     pub(super) sent: Option<Vec<Arc<str>>>,
     /// What is known in the `map` of a source, by its name.
-    pub(super) messages: BTreeMap<String, Known>,
+    pub(super) messages: BTreeMap<String, TypeEnv>,
     /// Roots that are the same for every event.
-    globals: Vec<(Root, Shape)>,
+    globals: Vec<(Root, ValueType)>,
     /// Whether events are accepted that do not fit their schema.
     accepts_invalid: bool,
 }
 
-impl World {
-    pub(super) fn of(spec: &Spec, context: &mut Context<'_>) -> World {
+impl ProgramInputs {
+    pub(super) fn of(spec: &Spec, context: &mut Context<'_>) -> ProgramInputs {
         let accepts_invalid = spec.validate.on_invalid == OnInvalid::Tag;
         let globals = globals(spec);
         let mut files = Files { read: BTreeMap::new() };
         let mut messages = BTreeMap::new();
         let mut sent = Some(Vec::new());
-        let mut data = Shape::never();
-        let mut raw = Shape::never();
+        let mut data = ValueType::never();
+        let mut raw = ValueType::never();
         for source in &spec.sources {
             let known = message(source, &globals, &mut files, context);
             let own = match accepts_invalid {
@@ -54,25 +54,31 @@ impl World {
         }
         let sent = sent.filter(|it| it.len() <= TYPES_MAX);
         let mut globals = globals;
-        let loose = |it: Shape| if accepts_invalid { it.unchecked() } else { it };
-        globals.push((Root::Raw, if spec.sources.is_empty() { Shape::any() } else { loose(raw) }));
+        let loose = |it: ValueType| if accepts_invalid { it.unchecked() } else { it };
+        globals
+            .push((Root::Raw, if spec.sources.is_empty() { ValueType::any() } else { loose(raw) }));
         let covered = covered(spec, &mut files, context).into_iter();
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
-        let data = if spec.sources.is_empty() { Shape::any() } else { loose(data) };
+        let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        World { all, sent, messages, globals, accepts_invalid }
+        ProgramInputs { all, sent, messages, globals, accepts_invalid }
     }
 
     /// What is known where these types are, with these additions.
-    pub(super) fn known(&self, here: &Arrivals, mut enrich: Shape, later: Vec<Later>) -> Known {
+    pub(super) fn known(
+        &self,
+        here: &EventTypes,
+        mut enrich: ValueType,
+        later: Vec<NotYetSet>,
+    ) -> TypeEnv {
         if self.accepts_invalid {
-            enrich.put(&["validate".to_owned()], Shape::any());
+            enrich.put(&["validate".to_owned()], ValueType::any());
         }
-        let enrich = if enrich == Shape::never() { Shape::empty_map() } else { enrich };
+        let enrich = if enrich == ValueType::never() { ValueType::empty_map() } else { enrich };
         let mut roots = self.globals.clone();
         roots.push((Root::Enrich, enrich));
-        roots.push((Root::Status, Shape::number()));
-        Known {
+        roots.push((Root::Status, ValueType::number()));
+        TypeEnv {
             all: self.all.clone(),
             here: here.clone(),
             is_message: false,
@@ -83,8 +89,8 @@ impl World {
     }
 
     /// The types that a pattern of the file may mean.
-    pub(super) fn fitting(&self, glob: &str) -> Arrivals {
-        let fits = |it: &&Arrival| glob_fits(glob, &it.kind) || may_overlap(glob, &it.kind);
+    pub(super) fn fitting(&self, glob: &str) -> EventTypes {
+        let fits = |it: &&EventType| glob_fits(glob, &it.kind) || may_overlap(glob, &it.kind);
         self.all.iter().filter(fits).cloned().collect()
     }
 }
@@ -98,33 +104,36 @@ fn may_overlap(one: &str, other: &str) -> bool {
     }
 }
 
-fn globals(spec: &Spec) -> Vec<(Root, Shape)> {
+fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
     // Parameters are there to be changed, so only their sort is known.
     let sort = |value: &Value| match value {
-        Value::Bool(_) => Shape::bool(),
-        Value::Number(_) => Shape::number(),
-        Value::String(_) => Shape::text(),
-        _ => Shape::any(),
+        Value::Bool(_) => ValueType::bool(),
+        Value::Number(_) => ValueType::number(),
+        Value::String(_) => ValueType::text(),
+        _ => ValueType::any(),
     };
     let params = spec.params.iter();
     let params = params.map(|(name, it)| (Arc::from(name.value.replace('-', "_")), sort(it)));
-    let labels = spec.labels.keys().map(|it| (Arc::from(it.as_str()), Shape::text()));
-    let labels: Vec<(Arc<str>, Shape)> = labels.collect();
+    let labels = spec.labels.keys().map(|it| (Arc::from(it.as_str()), ValueType::text()));
+    let labels: Vec<(Arc<str>, ValueType)> = labels.collect();
     vec![
-        (Root::Param, Shape::map::<Arc<str>>(params)),
-        (Root::Server, Shape::map([("public_url", Shape::text().or_null())])),
-        (Root::Pipeline, Shape::map([("name", Shape::text()), ("labels", Shape::map(labels))])),
+        (Root::Param, ValueType::map::<Arc<str>>(params)),
+        (Root::Server, ValueType::map([("public_url", ValueType::text().or_null())])),
+        (
+            Root::Pipeline,
+            ValueType::map([("name", ValueType::text()), ("labels", ValueType::map(labels))]),
+        ),
     ]
 }
 
 /// Schemas by path, each read once.
 struct Files {
-    read: BTreeMap<String, Arc<Shape>>,
+    read: BTreeMap<String, Arc<ValueType>>,
 }
 
 impl Files {
     /// What fits the schema at `path`. What is wrong with the file is told where it is compiled.
-    fn shape(&mut self, path: &Name, context: &mut Context<'_>) -> Arc<Shape> {
+    fn shape(&mut self, path: &Name, context: &mut Context<'_>) -> Arc<ValueType> {
         if let Some(known) = self.read.get(&path.value) {
             return known.clone();
         }
@@ -132,7 +141,7 @@ impl Files {
             let schema: Value = serde_json::from_str(&source.text).ok()?;
             Some(of_schema(&schema, &source))
         });
-        let shape = Arc::new(shape.unwrap_or_else(Shape::any));
+        let shape = Arc::new(shape.unwrap_or_else(ValueType::any));
         self.read.insert(path.value.clone(), shape.clone());
         shape
     }
@@ -141,28 +150,32 @@ impl Files {
 /// What is known in the `map` of a source.
 fn message(
     source: &SourceNode,
-    globals: &[(Root, Shape)],
+    globals: &[(Root, ValueType)],
     files: &mut Files,
     context: &mut Context<'_>,
-) -> Known {
+) -> TypeEnv {
     let message = match &source.schema {
         Some(path) => files.shape(path, context),
         None => Arc::new(source.spec.brings().message),
     };
     let mut roots = globals.to_vec();
     roots.push((Root::Raw, (*message).clone()));
-    let request = [("method", Shape::text()), ("path", Shape::text())];
+    let request = [("method", ValueType::text()), ("path", ValueType::text())];
     let request = request.map(|(name, it)| (name, it.or_null()));
-    let open = ["headers", "query"].map(|it| (it, Shape::open_map().or_null()));
-    roots.push((Root::Http, Shape::map(request.into_iter().chain(open))));
-    let file = [("path", Shape::text()), ("line", Shape::number()), ("offset", Shape::number())];
-    roots.push((Root::File, Shape::map(file.map(|(name, shape)| (name, shape.or_null())))));
-    let here: Arrivals = Arc::new([Arrival { kind: "".into(), data: message }]);
-    Known { all: here.clone(), here, is_message: true, roots, ..Known::default() }
+    let open = ["headers", "query"].map(|it| (it, ValueType::open_map().or_null()));
+    roots.push((Root::Http, ValueType::map(request.into_iter().chain(open))));
+    let file = [
+        ("path", ValueType::text()),
+        ("line", ValueType::number()),
+        ("offset", ValueType::number()),
+    ];
+    roots.push((Root::File, ValueType::map(file.map(|(name, shape)| (name, shape.or_null())))));
+    let here: EventTypes = Arc::new([EventType { kind: "".into(), data: message }]);
+    TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() }
 }
 
 /// The types that a source can send, when they are known by name.
-fn types(source: &SourceNode, known: &Known) -> Option<Vec<Arc<str>>> {
+fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
     let brings = source.spec.brings();
     let shape = match &source.map.kind {
         Some(expr) => known.check(&expr.value).shape,
@@ -175,9 +188,13 @@ fn types(source: &SourceNode, known: &Known) -> Option<Vec<Arc<str>>> {
 
 /// The schemas of `data`, by name or pattern: names first, then longer patterns before shorter
 /// ones, as they are asked when events arrive.
-fn covered(spec: &Spec, files: &mut Files, context: &mut Context<'_>) -> Vec<(String, Arc<Shape>)> {
+fn covered(
+    spec: &Spec,
+    files: &mut Files,
+    context: &mut Context<'_>,
+) -> Vec<(String, Arc<ValueType>)> {
     let schemas = spec.validate.schemas.iter();
-    let mut covered: Vec<(String, Arc<Shape>)> =
+    let mut covered: Vec<(String, Arc<ValueType>)> =
         schemas.map(|(kind, file)| (kind.value.clone(), files.shape(file, context))).collect();
     covered.sort_by_key(|it| match it.0.find('*') {
         None => (0, 0),
@@ -190,28 +207,28 @@ fn covered(spec: &Spec, files: &mut Files, context: &mut Context<'_>) -> Vec<(St
 fn accepted(
     spec: &Spec,
     sent: Option<&[Arc<str>]>,
-    covered: Vec<(String, Arc<Shape>)>,
-    data: Shape,
-) -> Arrivals {
+    covered: Vec<(String, Arc<ValueType>)>,
+    data: ValueType,
+) -> EventTypes {
     let data = Arc::new(data);
     let takes_others = spec.validate.on_unknown_type == OnUnknownType::Accept;
-    let other = |kind: Arc<str>| Arrival { kind, data: data.clone() };
+    let other = |kind: Arc<str>| EventType { kind, data: data.clone() };
     match sent {
         Some(names) => names
             .iter()
             .filter_map(|name| {
                 let schema = covered.iter().find(|it| glob_fits(&it.0, name));
                 match schema {
-                    Some((_, shape)) => Some(Arrival { kind: name.clone(), data: shape.clone() }),
+                    Some((_, shape)) => Some(EventType { kind: name.clone(), data: shape.clone() }),
                     None => takes_others.then(|| other(name.clone())),
                 }
             })
             .collect(),
         None => {
             let known = covered.into_iter();
-            let known = known.map(|(kind, data)| Arrival { kind: kind.into(), data });
+            let known = known.map(|(kind, data)| EventType { kind: kind.into(), data });
             let rest = takes_others.then(|| other("*".into()));
-            let mut all: Vec<Arrival> = Vec::new();
+            let mut all: Vec<EventType> = Vec::new();
             for it in known.chain(rest) {
                 if !all.iter().any(|known| known.kind == it.kind) {
                     all.push(it);

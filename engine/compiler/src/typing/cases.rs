@@ -2,33 +2,33 @@
 
 use super::stages_known::Additions;
 use super::{Typing, expr};
-use crate::spec::Route;
+use crate::spec::RouteNode;
 use kernel::event::Priority;
-use language::Site;
+use language::ExprSite;
 use language::diagnostic::Rule;
-use language::expr::{Arrivals, Expr, Known, union};
+use language::expr::{EventTypes, Expr, TypeEnv, union};
 use std::collections::BTreeMap;
 
 /// What cases leave and take.
 struct Outcome<'s> {
     /// The types that each case takes.
-    taken: Vec<Arrivals>,
+    taken: Vec<EventTypes>,
     /// The types that none takes.
-    rest: Arrivals,
+    rest: EventTypes,
     /// The first case that takes every event, whatever it is.
-    takes_every: Option<&'s Site<'s>>,
+    takes_every: Option<&'s ExprSite<'s>>,
 }
 
 /// What earlier cases leave, for the events of each priority apart: levels are compared, so that
 /// `>= 'high'` leaves nothing for `== 'critical'`.
 struct Left {
-    known: Vec<Known>,
+    known: Vec<TypeEnv>,
 }
 
 impl Left {
     /// Nothing is taken yet. Where no case asks for the priority, all are one.
-    fn of(known: &Known, sites: &[&Site<'_>]) -> Left {
-        let reads = |it: &&Site<'_>| expr(it).is_some_and(|it| it.reads_event("priority"));
+    fn of(known: &TypeEnv, sites: &[&ExprSite<'_>]) -> Left {
+        let reads = |it: &&ExprSite<'_>| expr(it).is_some_and(|it| it.reads_event("priority"));
         let levels: Vec<Option<Priority>> = match sites.iter().any(reads) {
             true => Priority::ALL.map(Some).to_vec(),
             false => vec![None],
@@ -37,14 +37,14 @@ impl Left {
     }
 
     /// The types of which some event is left.
-    fn types(&self) -> Arrivals {
-        self.known.iter().fold(Arrivals::default(), |all, it| union(&all, &it.here))
+    fn types(&self) -> EventTypes {
+        self.known.iter().fold(EventTypes::default(), |all, it| union(&all, &it.here))
     }
 
     /// The types that an expression takes of what is left.
-    fn taken_by(&self, expr: &Expr) -> Arrivals {
+    fn taken_by(&self, expr: &Expr) -> EventTypes {
         let holds = self.known.iter().map(|it| it.check(expr).holds);
-        holds.fold(Arrivals::default(), |all, it| union(&all, &it))
+        holds.fold(EventTypes::default(), |all, it| union(&all, &it))
     }
 
     /// Goes on with what the expression does not take.
@@ -60,8 +60,8 @@ impl<'a, 'd> Typing<'a, 'd> {
     pub(super) fn cases(
         &mut self,
         additions: &Additions,
-        passed: &Arrivals,
-    ) -> BTreeMap<&'a str, Arrivals> {
+        passed: &EventTypes,
+    ) -> BTreeMap<&'a str, EventTypes> {
         // A level is given before the filters, and again behind the stages.
         let known = additions.behind.narrowed(&self.world.all);
         let sites: Vec<_> = self.of("priority").collect();
@@ -76,12 +76,12 @@ impl<'a, 'd> Typing<'a, 'd> {
         self.the_rest(route, &outcome);
         for (case, here) in route.cases.iter().zip(&outcome.taken) {
             for name in &case.to {
-                let all = reached.entry(name.value.as_str()).or_insert_with(Arrivals::default);
+                let all = reached.entry(name.value.as_str()).or_insert_with(EventTypes::default);
                 *all = union(all, here);
             }
         }
         for name in route.otherwise.iter().flatten() {
-            let all = reached.entry(name.value.as_str()).or_insert_with(Arrivals::default);
+            let all = reached.entry(name.value.as_str()).or_insert_with(EventTypes::default);
             *all = union(all, &outcome.rest);
         }
         // What gets nothing was told; its own texts are looked at all the same.
@@ -94,7 +94,7 @@ impl<'a, 'd> Typing<'a, 'd> {
     }
 
     /// What fits no case: it needs an `otherwise`, unless nothing is left for one.
-    fn the_rest(&mut self, route: &Route, outcome: &Outcome<'_>) {
+    fn the_rest(&mut self, route: &RouteNode, outcome: &Outcome<'_>) {
         match (&route.otherwise, outcome.takes_every) {
             (None, _) if !outcome.rest.is_empty() => {
                 self.tell
@@ -120,8 +120,8 @@ impl<'a, 'd> Typing<'a, 'd> {
     /// none does.
     fn in_turn<'s>(
         &mut self,
-        sites: &[&'s Site<'d>],
-        known: &Known,
+        sites: &[&'s ExprSite<'d>],
+        known: &TypeEnv,
         is_first_only: bool,
         word: &str,
     ) -> Outcome<'s>
@@ -130,8 +130,8 @@ impl<'a, 'd> Typing<'a, 'd> {
     {
         let mut left = Left::of(known, sites);
         let mut outcome =
-            Outcome { taken: Vec::new(), rest: Arrivals::default(), takes_every: None };
-        let mut earlier: Vec<(Expr, &Site<'_>)> = Vec::new();
+            Outcome { taken: Vec::new(), rest: EventTypes::default(), takes_every: None };
+        let mut earlier: Vec<(Expr, &ExprSite<'_>)> = Vec::new();
         for site in sites {
             let Some(expr) = expr(site) else {
                 outcome.taken.push(left.types());
@@ -164,7 +164,7 @@ impl<'a, 'd> Typing<'a, 'd> {
         outcome
     }
 
-    fn dead(&mut self, site: &Site<'_>, same: Option<&Site<'_>>, word: &str) {
+    fn dead(&mut self, site: &ExprSite<'_>, same: Option<&ExprSite<'_>>, word: &str) {
         let name = site.inside.last().and_then(|it| it.entries().first());
         let name = name.and_then(|it| it.value().as_string()).unwrap_or_default();
         let message = format!("no event ever gets to {word} `{name}`");

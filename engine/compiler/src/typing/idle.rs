@@ -4,11 +4,11 @@
 
 use crate::spec::{Enrichment, Name, Spec};
 use kdl::{KdlDocument, KdlNode};
-use language::Site;
+use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Read, Root};
+use language::expr::{PathRead, Root};
 use language::spanned::Span;
-use stages::contract::Shape;
+use stages::contract::SinkRole;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Failure handling, by the names of its nodes.
@@ -17,7 +17,7 @@ const FAILURE: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency",
 pub(super) fn check(
     document: &KdlDocument,
     spec: &Spec,
-    sites: &[Site<'_>],
+    sites: &[ExprSite<'_>],
     diagnostics: &mut Diagnostics,
 ) {
     twice(spec, diagnostics);
@@ -59,7 +59,7 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
     let cases = route.cases.iter().flat_map(|it| &it.to);
     let named: BTreeSet<&str> =
         cases.chain(route.otherwise.iter().flatten()).map(|it| it.value.as_str()).collect();
-    let is_store = |it: &crate::spec::Sink| matches!(it.spec.shape(), Shape::Store(_));
+    let is_store = |it: &crate::spec::Sink| matches!(it.spec.shape(), SinkRole::Store(_));
     let sinks = spec.sinks.iter().filter(|it| !it.is_disabled && !is_store(it));
     let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled);
     let names = sinks.map(|it| &it.name).chain(notifiers.map(|it| &it.name));
@@ -79,9 +79,9 @@ fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) 
         let stage = spec.enrichments.iter().find(|it| it.name.value == name);
         let why = match node.name().value() {
             "sink" => sink.and_then(|it| match it.spec.shape() {
-                Shape::Store(_) => Some("the store is written in the engine itself"),
-                Shape::Stream(_) => Some("a stream waits for nobody"),
-                Shape::Outside => None,
+                SinkRole::Store(_) => Some("the store is written in the engine itself"),
+                SinkRole::Stream(_) => Some("a stream waits for nobody"),
+                SinkRole::Outside => None,
             }),
             "enrich" => stage
                 .filter(|it| !it.spec.is_remote())
@@ -142,11 +142,11 @@ fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnost
 }
 
 /// Fields of `event` that nothing sets.
-fn fields(sites: &[Site<'_>], diagnostics: &mut Diagnostics) {
+fn fields(sites: &[ExprSite<'_>], diagnostics: &mut Diagnostics) {
     for site in sites {
         let reads = super::expr(site).map(|it| it.reads());
         let reads = reads.or_else(|| super::template(site).map(|it| it.reads()));
-        let is_unset = |it: &Read| {
+        let is_unset = |it: &PathRead| {
             let name = it.path.first().map_or("", String::as_str);
             it.root == Root::Event && matches!(name, "attempt" | "lifecycle")
         };

@@ -5,7 +5,7 @@ use crate::spec::{Enrichment, Spec};
 use kernel::event::Priority;
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::Arrival;
+use language::expr::EventType;
 use std::collections::BTreeMap;
 
 /// What one stage writes.
@@ -54,7 +54,7 @@ fn never_both(one: &Enrichment, other: &Enrichment, additions: &Additions) -> bo
     let known = |it: &Enrichment| additions.at.get(&it.name.value);
     let (Some(here), Some(there)) = (known(one), known(other)) else { return false };
     let fits =
-        |a: &Arrival, b: &Arrival| glob_fits(&a.kind, &b.kind) || glob_fits(&b.kind, &a.kind);
+        |a: &EventType, b: &EventType| glob_fits(&a.kind, &b.kind) || glob_fits(&b.kind, &a.kind);
     // A level each: what holds for none of the four in both holds for no event.
     !Priority::ALL.iter().any(|level| {
         let a = here.at_level(Some(*level)).check(&when.value).holds;

@@ -4,9 +4,9 @@ use super::{expr, is_condition, template};
 use kdl::KdlDocument;
 use kernel::decode;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Declared, Expr, Finding, Known, Origin, Read, Root};
+use language::expr::{Declared, Expr, Finding, Origin, PathRead, Root, TypeEnv};
 use language::spanned::Span;
-use language::{Site, Type, field_path};
+use language::{ExprSite, ValueKind, field_path};
 
 pub(super) struct Tell<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
@@ -14,9 +14,9 @@ pub(super) struct Tell<'a> {
 
 impl Tell<'_> {
     /// What is wrong at a place, for what is known there.
-    pub(super) fn site(&mut self, site: &Site<'_>, known: &Known) {
+    pub(super) fn site(&mut self, site: &ExprSite<'_>, known: &TypeEnv) {
         match site.ty {
-            Type::Expr(_) => {
+            ValueKind::Expr(_) => {
                 let Some(expr) = expr(site) else { return };
                 let findings = match is_condition(site) {
                     true => known.check_condition(&expr).findings,
@@ -24,19 +24,19 @@ impl Tell<'_> {
                 };
                 self.findings(site, findings);
             }
-            Type::Template(_) | Type::OwnTemplate(_) => {
+            ValueKind::Template(_) | ValueKind::OwnTemplate(_) => {
                 let Some(template) = template(site) else { return };
                 self.findings(site, known.check_template(&template).1);
                 if site.node() == "body" {
                     self.findings(site, known.check_json_body(&template, says_json(site)));
                 }
             }
-            Type::Field if is_read(site) => self.field(site, known),
+            ValueKind::Field if is_read(site) => self.field(site, known),
             _ => {}
         }
     }
 
-    fn findings(&mut self, site: &Site<'_>, findings: Vec<Finding>) {
+    fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {
         for it in findings {
             let help = it.help.unwrap_or_else(|| match it.rule {
                 Rule::AlwaysSame => "ask something that differs, or take this out".to_owned(),
@@ -51,14 +51,14 @@ impl Tell<'_> {
     }
 
     /// A dotted path into the event, such as one of `redact`.
-    fn field(&mut self, site: &Site<'_>, known: &Known) {
+    fn field(&mut self, site: &ExprSite<'_>, known: &TypeEnv) {
         let Some(mut path) = field_path(site.text) else { return };
         let root = match path.remove(0).as_str() {
             "data" => Root::Data,
             "enrich" => Root::Enrich,
             _ => return,
         };
-        let read = Read { root, path, span: 0..site.text.len() };
+        let read = PathRead { root, path, span: 0..site.text.len() };
         let (rule, label, help) = match known.declared(&read) {
             Declared::Yes => return,
             Declared::Open(help) => (Rule::UndeclaredPath, "may never be there", help),
@@ -72,7 +72,7 @@ impl Tell<'_> {
     }
 
     /// The levels that `map { priority … }` may come to.
-    pub(super) fn levels(&mut self, site: &Site<'_>, expr: &Expr) {
+    pub(super) fn levels(&mut self, site: &ExprSite<'_>, expr: &Expr) {
         for it in expr.bad_levels() {
             let found = self.diagnostics.push(Rule::UnknownPriority, it.message);
             let levels = "the levels are low, normal, high and critical".to_owned();
@@ -82,7 +82,7 @@ impl Tell<'_> {
 }
 
 /// Whether a header beside a body says that it is JSON.
-fn says_json(site: &Site<'_>) -> bool {
+fn says_json(site: &ExprSite<'_>) -> bool {
     let children = site.top.children().map(KdlDocument::nodes).unwrap_or_default();
     let mut headers = children.iter().filter(|it| it.name().value() == "header");
     headers.any(|it| {
@@ -93,7 +93,7 @@ fn says_json(site: &Site<'_>) -> bool {
 }
 
 /// Whether a path of the table is one that is read: enrichments name where they write.
-fn is_read(site: &Site<'_>) -> bool {
+fn is_read(site: &ExprSite<'_>) -> bool {
     matches!(site.top.name().value(), "sink" | "notify")
 }
 

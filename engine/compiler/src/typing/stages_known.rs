@@ -1,9 +1,9 @@
 //! What enrichments add, and what of it is there when another one runs.
 
-use super::arrivals::World;
+use super::arrivals::ProgramInputs;
 
 use crate::spec::{Enrichment, OnDrop, Spec};
-use language::expr::{Arrivals, Known, Later, Root, Shape};
+use language::expr::{EventTypes, NotYetSet, Root, TypeEnv, ValueType};
 use stages::contract::Adds;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,9 +14,9 @@ const STAGES_MAX: usize = 256;
 /// What is known behind and between the stages.
 pub(super) struct Additions {
     /// Where a stage runs, by its name: for the events that it runs for.
-    pub(super) at: BTreeMap<String, Known>,
+    pub(super) at: BTreeMap<String, TypeEnv>,
     /// Behind all of them.
-    pub(super) behind: Known,
+    pub(super) behind: TypeEnv,
     /// What each stage adds, in file order; nothing when a stage could not be read.
     added: Vec<Added>,
     /// What each stage waits for, in file order.
@@ -24,11 +24,16 @@ pub(super) struct Additions {
 }
 
 /// Paths below `enrich`, and what stands there.
-type Added = Vec<(Vec<String>, Shape)>;
+type Added = Vec<(Vec<String>, ValueType)>;
 
 impl Additions {
     /// `is_whole` says that every stage of the file could be read.
-    pub(super) fn of(spec: &Spec, world: &World, passed: &Arrivals, is_whole: bool) -> Additions {
+    pub(super) fn of(
+        spec: &Spec,
+        world: &ProgramInputs,
+        passed: &EventTypes,
+        is_whole: bool,
+    ) -> Additions {
         let stages = &spec.enrichments;
         if !is_whole || STAGES_MAX < stages.len() {
             return Additions::unknown(spec, world, passed);
@@ -64,8 +69,8 @@ impl Additions {
     }
 
     /// Nothing is said of what stages add.
-    fn unknown(spec: &Spec, world: &World, passed: &Arrivals) -> Additions {
-        let behind = loosened(world.known(passed, Shape::any(), Vec::new()));
+    fn unknown(spec: &Spec, world: &ProgramInputs, passed: &EventTypes) -> Additions {
+        let behind = loosened(world.known(passed, ValueType::any(), Vec::new()));
         let at = spec.enrichments.iter().map(|stage| {
             let here = stage.when.as_ref().map(|it| behind.check(&it.value).holds);
             (stage.name.value.clone(), behind.narrowed(here.as_ref().unwrap_or(passed)))
@@ -84,10 +89,10 @@ impl Additions {
     }
 
     /// What is known before any stage has run: where filters stand.
-    pub(super) fn before(&self, spec: &Spec, world: &World, here: &Arrivals) -> Known {
+    pub(super) fn before(&self, spec: &Spec, world: &ProgramInputs, here: &EventTypes) -> TypeEnv {
         let mut later = Vec::new();
         for (stage, added) in spec.enrichments.iter().zip(&self.added) {
-            later.extend(added.iter().map(|(path, _)| Later {
+            later.extend(added.iter().map(|(path, _)| NotYetSet {
                 path: path.clone(),
                 why: format!("stage `{}` adds this, and runs behind the filters", stage.name.value),
                 help: "ask `event` or `data` here, or let a `route` decide".to_owned(),
@@ -100,7 +105,7 @@ impl Additions {
 }
 
 /// Says nothing of `enrich`: a stage could not be read, or there are too many.
-fn loosened(mut known: Known) -> Known {
+fn loosened(mut known: TypeEnv) -> TypeEnv {
     known.roots.retain(|it| it.0 != Root::Enrich);
     known
 }
@@ -109,11 +114,11 @@ fn loosened(mut known: Known) -> Known {
 fn tags(spec: &Spec) -> Added {
     let tagging = spec.filters.iter().filter(|it| it.on_drop == OnDrop::Tag);
     let path = |it: &crate::spec::Filter| vec![crate::spec::tag_of(&it.name.value)];
-    tagging.map(|it| (path(it), Shape::map([("dropped", Shape::text())]))).collect()
+    tagging.map(|it| (path(it), ValueType::map([("dropped", ValueType::text())]))).collect()
 }
 
-fn shape_of<'p>(added: impl IntoIterator<Item = &'p (Vec<String>, Shape)>) -> Shape {
-    let mut all = Shape::empty_map();
+fn shape_of<'p>(added: impl IntoIterator<Item = &'p (Vec<String>, ValueType)>) -> ValueType {
+    let mut all = ValueType::empty_map();
     for (path, shape) in added {
         all.put(path, shape.clone());
     }
@@ -152,7 +157,7 @@ fn later(
     stages: &[Enrichment],
     added: &[Added],
     waits: &[BTreeSet<usize>],
-) -> Vec<Later> {
+) -> Vec<NotYetSet> {
     let name = &stages[index].name.value;
     let others = (0..stages.len()).filter(|it| !waits[index].contains(it));
     let entry = |other: usize| {
@@ -171,7 +176,7 @@ fn later(
                 format!("write `after {them}` in `{name}`"),
             ),
         };
-        added[other].iter().map(move |(path, _)| Later {
+        added[other].iter().map(move |(path, _)| NotYetSet {
             path: path.clone(),
             why: why.clone(),
             help: help.clone(),

@@ -1,12 +1,12 @@
 //! Parameters and additions that nothing reads, and schemas and rules for what never arrives.
 
-use super::arrivals::World;
+use super::arrivals::ProgramInputs;
 use super::stages_known::Additions;
 use super::{expr, template};
 use crate::spec::{OnError, Spec};
 use kdl::{KdlDocument, KdlNode};
 use kernel::pattern::glob_fits;
-use language::Site;
+use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::Root;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// well give more than one pipeline needs.
 pub(super) fn params(
     document: &KdlDocument,
-    sites: &[Site<'_>],
+    sites: &[ExprSite<'_>],
     main: usize,
     diagnostics: &mut Diagnostics,
 ) {
@@ -78,7 +78,7 @@ pub(super) fn params(
 /// whole events.
 pub(super) fn stages(
     spec: &Spec,
-    sites: &[Site<'_>],
+    sites: &[ExprSite<'_>],
     additions: &Additions,
     diagnostics: &mut Diagnostics,
 ) {
@@ -113,7 +113,7 @@ pub(super) fn stages(
 }
 
 /// The paths below `enrich` that a place reads, with the name of the stage that it belongs to.
-fn reads_of<'s>(site: &'s Site<'_>) -> Vec<(&'s str, Vec<String>)> {
+fn reads_of<'s>(site: &'s ExprSite<'_>) -> Vec<(&'s str, Vec<String>)> {
     let owner = if site.top.name().value() == "enrich" { site.owner(1) } else { None };
     let reads = expr(site).map(|it| it.reads());
     let reads = reads.or_else(|| template(site).map(|it| it.reads())).unwrap_or_default();
@@ -137,7 +137,7 @@ fn put_in(node: &KdlNode, read: &mut BTreeSet<String>) {
 }
 
 /// Warns of patterns of `validate` that no event fits, where the types that are sent are known.
-pub(super) fn types(spec: &Spec, world: &World, diagnostics: &mut Diagnostics) {
+pub(super) fn types(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagnostics) {
     let Some(sent) = &world.sent else { return };
     let schemas = spec.validate.schemas.iter().map(|it| &it.0);
     for kind in schemas.chain(spec.validate.rules.iter().map(|it| &it.kind)) {

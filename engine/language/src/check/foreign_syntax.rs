@@ -2,7 +2,7 @@
 //! or expressions without quotes.
 
 use super::super::offsets::{is_bare, value_span, written};
-use super::super::table::{Arity, Node, Type};
+use super::super::table::{Arity, NodeRow, ValueKind};
 use super::super::value::{bytes_of, duration_of, number};
 use super::units::{meant_duration, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
@@ -11,7 +11,7 @@ use kdl::{KdlEntry, KdlNode, KdlValue};
 /// Reports the first habit in a node's arguments. What stands behind it is not looked at.
 pub(super) fn arguments(
     diagnostics: &mut Diagnostics,
-    row: &Node,
+    row: &NodeRow,
     node: &KdlNode,
     given: &[&KdlEntry],
 ) -> bool {
@@ -29,7 +29,7 @@ pub(super) fn arguments(
 /// `when a < b`: words that make one value together.
 fn unquoted(
     diagnostics: &mut Diagnostics,
-    row: &Node,
+    row: &NodeRow,
     node: &KdlNode,
     given: &[&KdlEntry],
 ) -> bool {
@@ -51,14 +51,18 @@ fn unquoted(
     let (name, inner) = (row.name, text.replace('"', "'"));
     let before: String = given[..index].iter().map(|it| format!(" {}", written(it))).collect();
     match arg.ty {
-        Type::Expr(_) => {
+        ValueKind::Expr(_) => {
             diagnostics
                 .push(Rule::UnquotedExpression, "an expression must be one quoted string")
                 .at(span.clone(), "quote from here to the end of the line")
                 .help(format!("write `{name}{before} \"{inner}\"`: single quotes inside"))
                 .fix(span, format!("\"{inner}\""));
         }
-        Type::Text | Type::Literal | Type::Template(_) | Type::OwnTemplate(_) | Type::Path => {
+        ValueKind::Text
+        | ValueKind::Literal
+        | ValueKind::Template(_)
+        | ValueKind::OwnTemplate(_)
+        | ValueKind::Path => {
             diagnostics
                 .push(Rule::WrongArgument, format!("the text of `{name}` must be in quotes"))
                 .at(span.clone(), "several words are several values")
@@ -71,12 +75,12 @@ fn unquoted(
 }
 
 /// `cooldown 5 min`.
-fn number_and_unit(diagnostics: &mut Diagnostics, row: &Node, given: &[&KdlEntry]) -> bool {
+fn number_and_unit(diagnostics: &mut Diagnostics, row: &NodeRow, given: &[&KdlEntry]) -> bool {
     let Some((index, arg)) = row.args.iter().enumerate().next_back() else { return false };
     let [number, unit] = given.get(index..).unwrap_or_default() else { return false };
     let (what, rule) = match arg.ty {
-        Type::Duration(..) => ("a duration", Rule::BadDuration),
-        Type::Bytes(..) => ("a size", Rule::BadSize),
+        ValueKind::Duration(..) => ("a duration", Rule::BadDuration),
+        ValueKind::Bytes(..) => ("a size", Rule::BadSize),
         _ => return false,
     };
     let is_pair = matches!(number.value(), KdlValue::Integer(_)) && is_bare(unit);
@@ -104,12 +108,17 @@ fn number_and_unit(diagnostics: &mut Diagnostics, row: &Node, given: &[&KdlEntry
 
 /// `when=event.type != "motion"`, `when event.type != "x"`: an expression without quotes of which
 /// KDL made several values and properties.
-pub(super) fn open_expression(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode) -> bool {
+pub(super) fn open_expression(
+    diagnostics: &mut Diagnostics,
+    row: &NodeRow,
+    node: &KdlNode,
+) -> bool {
     let takes_expr = |entry: &KdlEntry| match entry.name() {
-        Some(name) => {
-            row.props.iter().any(|it| it.name == name.value() && matches!(it.ty, Type::Expr(_)))
-        }
-        None => row.args.last().is_some_and(|it| matches!(it.ty, Type::Expr(_))),
+        Some(name) => row
+            .props
+            .iter()
+            .any(|it| it.name == name.value() && matches!(it.ty, ValueKind::Expr(_))),
+        None => row.args.last().is_some_and(|it| matches!(it.ty, ValueKind::Expr(_))),
     };
     let entries = node.entries();
     let first = entries.iter().position(|it| {
@@ -240,7 +249,7 @@ fn comma(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -
 }
 
 /// `days: sat` in the middle of a line, and `http://…` without quotes.
-fn colon(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode, entry: &KdlEntry) -> bool {
+fn colon(diagnostics: &mut Diagnostics, row: &NodeRow, node: &KdlNode, entry: &KdlEntry) -> bool {
     let span = value_span(entry);
     let word = written(entry);
     let Some(name) = word.strip_suffix(':') else { return false };
@@ -272,15 +281,19 @@ fn colon(diagnostics: &mut Diagnostics, row: &Node, node: &KdlNode, entry: &KdlE
 
 /// What the first argument is, when a property's value would do as one and none is given:
 /// `retry max=3`.
-pub(super) fn first_argument(row: &Node, node: &KdlNode, entry: &KdlEntry) -> Option<&'static str> {
+pub(super) fn first_argument(
+    row: &NodeRow,
+    node: &KdlNode,
+    entry: &KdlEntry,
+) -> Option<&'static str> {
     let is_given = node.entries().iter().any(|it| it.name().is_none());
     let annotation = entry.ty().map(kdl::KdlIdentifier::value);
     let arg = row.args.first().filter(|_| !is_given)?;
     let (fits, what) = match arg.ty {
-        Type::Int(..) => (matches!(entry.value(), KdlValue::Integer(_)), "number"),
-        Type::Number(..) => (number(entry.value()).is_some(), "number"),
-        Type::Duration(..) => (duration_of(entry.value(), annotation).is_some(), "duration"),
-        Type::Bytes(..) => (bytes_of(entry.value(), annotation).is_some(), "size"),
+        ValueKind::Int(..) => (matches!(entry.value(), KdlValue::Integer(_)), "number"),
+        ValueKind::Number(..) => (number(entry.value()).is_some(), "number"),
+        ValueKind::Duration(..) => (duration_of(entry.value(), annotation).is_some(), "duration"),
+        ValueKind::Bytes(..) => (bytes_of(entry.value(), annotation).is_some(), "size"),
         _ => (false, ""),
     };
     fits.then_some(what)

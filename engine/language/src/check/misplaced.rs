@@ -2,17 +2,17 @@
 //! nodes on one line.
 
 use super::super::offsets::{entry_span, is_bare, name_span, value_span};
-use super::super::table::{Arity, Node, Type};
-use super::{Groups, Role, Walk, find, scalars, unknown};
+use super::super::table::{Arity, NodeRow, ValueKind};
+use super::{Checker, Groups, NodeRole, find, scalars, unknown};
 use crate::diagnostic::{Rule, may_be_secret_name};
 use kdl::{KdlEntry, KdlNode};
 
-impl Walk<'_> {
+impl Checker<'_> {
     /// `table "x" { key identity }`: a block of nothing but properties. Answers whether it was.
     pub(super) fn block_of_properties(
         &mut self,
         node: &KdlNode,
-        row: &'static Node,
+        row: &'static NodeRow,
         groups: &Groups,
         whole: &str,
     ) -> bool {
@@ -66,7 +66,7 @@ impl Walk<'_> {
     pub(super) fn written_as_properties(
         &self,
         node: &KdlNode,
-        row: &Node,
+        row: &NodeRow,
         groups: &Groups,
     ) -> Vec<&'static str> {
         let names = super::names(groups);
@@ -79,7 +79,7 @@ impl Walk<'_> {
     pub(super) fn as_required_property(
         &mut self,
         node: &KdlNode,
-        row: &Node,
+        row: &NodeRow,
         given: &[&KdlEntry],
     ) -> bool {
         let mut required = row.props.iter().filter(|it| it.required);
@@ -105,7 +105,7 @@ impl Walk<'_> {
     pub(super) fn name_as_property(
         &mut self,
         node: &KdlNode,
-        row: &Node,
+        row: &NodeRow,
         given: &[&KdlEntry],
     ) -> bool {
         let two = matches!(row.args, [first, second]
@@ -142,7 +142,7 @@ impl Walk<'_> {
     pub(super) fn two_on_one_line(
         &mut self,
         node: &KdlNode,
-        row: &'static Node,
+        row: &'static NodeRow,
         given: &[&KdlEntry],
     ) -> bool {
         let takes_more =
@@ -175,8 +175,8 @@ impl Walk<'_> {
     }
 
     /// Whether the kind of a node was told of, so that what is missing behind it is not.
-    pub(super) fn is_of_unknown_kind(&self, node: &KdlNode, row: &'static Node) -> bool {
-        let role = Role::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
+    pub(super) fn is_of_unknown_kind(&self, node: &KdlNode, row: &'static NodeRow) -> bool {
+        let role = NodeRole::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
         let first = node.entries().iter().find(|it| it.name().is_none());
         let word = first.and_then(|it| it.value().as_string());
         role.zip(word)
@@ -184,6 +184,9 @@ impl Walk<'_> {
     }
 }
 
-fn takes_word(ty: Type) -> bool {
-    matches!(ty, Type::Text | Type::Literal | Type::Ident | Type::Field | Type::Any)
+fn takes_word(ty: ValueKind) -> bool {
+    matches!(
+        ty,
+        ValueKind::Text | ValueKind::Literal | ValueKind::Ident | ValueKind::Field | ValueKind::Any
+    )
 }

@@ -4,13 +4,13 @@ use super::super::describe::write_bytes;
 use super::super::host::ServedHost;
 use super::super::offsets::{annotation_span, value_span, value_text_span, written};
 use super::super::setting::{bad_reference, is_variable, reference};
-use super::super::table::Type;
+use super::super::table::ValueKind;
 use super::super::value::{self, bytes_of, duration_of, field_path, parse_rate, statuses};
 use super::super::words::{nearest, respelled};
 use super::secrets;
 use super::units::{is_clear_rate, is_clear_size, meant_duration, meant_rate, meant_size};
 use crate::diagnostic::{Diagnostics, Rule};
-use crate::expr::{Expr, Problem, Roots, Template};
+use crate::expr::{Expr, ExprProblem, Roots, Template};
 use crate::spanned::Span;
 use kdl::{KdlEntry, KdlNode, KdlValue};
 use kernel::time::Timestamp;
@@ -23,23 +23,23 @@ pub(super) fn has_outside(node: &KdlNode) -> bool {
 }
 
 /// How a value of this type is written, for help texts.
-pub(super) fn example(ty: Type, name: &str) -> String {
+pub(super) fn example(ty: ValueKind, name: &str) -> String {
     match ty {
-        Type::Duration(..) => "\"30s\"".to_owned(),
-        Type::Bytes(..) => "\"256KiB\"".to_owned(),
-        Type::Rate => "\"10/min\"".to_owned(),
-        Type::Expr(_) => "\"event.type == '…'\"".to_owned(),
-        Type::Word(words) => words.join("|"),
-        Type::Words(words) => format!("\"{}\"", words.join(" ")),
-        Type::Bool => "#true|#false".to_owned(),
-        Type::Int(..) | Type::Number(..) => name.to_uppercase(),
-        Type::Ident | Type::Ref => name.to_uppercase(),
-        Type::Socket => "\"127.0.0.1:8600\"".to_owned(),
-        Type::Host => "\"engine.lan\"".to_owned(),
-        Type::Pointer => "\"/data/count\"".to_owned(),
-        Type::Field => "\"data.field\"".to_owned(),
-        Type::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
-        Type::Json => "#\"{ … }\"#".to_owned(),
+        ValueKind::Duration(..) => "\"30s\"".to_owned(),
+        ValueKind::Bytes(..) => "\"256KiB\"".to_owned(),
+        ValueKind::Rate => "\"10/min\"".to_owned(),
+        ValueKind::Expr(_) => "\"event.type == '…'\"".to_owned(),
+        ValueKind::Word(words) => words.join("|"),
+        ValueKind::Words(words) => format!("\"{}\"", words.join(" ")),
+        ValueKind::Bool => "#true|#false".to_owned(),
+        ValueKind::Int(..) | ValueKind::Number(..) => name.to_uppercase(),
+        ValueKind::Ident | ValueKind::Ref => name.to_uppercase(),
+        ValueKind::Socket => "\"127.0.0.1:8600\"".to_owned(),
+        ValueKind::Host => "\"engine.lan\"".to_owned(),
+        ValueKind::Pointer => "\"/data/count\"".to_owned(),
+        ValueKind::Field => "\"data.field\"".to_owned(),
+        ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        ValueKind::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
     }
 }
@@ -47,7 +47,7 @@ pub(super) fn example(ty: Type, name: &str) -> String {
 /// What is kept for less is asked about.
 const HISTORY_LEAST: Duration = Duration::from_secs(3600);
 
-struct Place<'a> {
+struct ValueCheck<'a> {
     diagnostics: &'a mut Diagnostics,
     entry: &'a KdlEntry,
     span: Span,
@@ -60,7 +60,7 @@ pub(super) fn check(
     diagnostics: &mut Diagnostics,
     node: &KdlNode,
     entry: &KdlEntry,
-    ty: Type,
+    ty: ValueKind,
     name: &str,
     whole: &str,
 ) {
@@ -69,13 +69,13 @@ pub(super) fn check(
         // One that could be replaced is no longer here; this one was reported.
         return;
     }
-    if let (Type::Secret | Type::Topic, None, Some(text)) =
+    if let (ValueKind::Secret | ValueKind::Topic, None, Some(text)) =
         (ty, entry.ty(), entry.value().as_string())
     {
         diagnostics.hide(value_text_span(entry, 0..text.len()));
     }
     let span = value_span(entry);
-    let mut place = Place { diagnostics, entry, span, name, whole };
+    let mut place = ValueCheck { diagnostics, entry, span, name, whole };
     if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
         && !place.annotation(annotation, ty)
     {
@@ -92,14 +92,16 @@ pub(super) fn check(
     secrets::check(diagnostics, node, entry, ty);
 }
 
-impl Place<'_> {
+impl ValueCheck<'_> {
     /// Whether the annotation may stand here.
-    fn annotation(&mut self, annotation: &str, ty: Type) -> bool {
+    fn annotation(&mut self, annotation: &str, ty: ValueKind) -> bool {
         let is_right = match annotation {
             "env" => (ty.takes_outside() || ty.takes_variable()) && self.entry.value().is_string(),
             "file" => ty.takes_outside() && self.entry.value().is_string(),
-            "duration" => matches!(ty, Type::Duration(..)),
-            unit => value::is_unit(unit) && matches!(ty, Type::Duration(..) | Type::Bytes(..)),
+            "duration" => matches!(ty, ValueKind::Duration(..)),
+            unit => {
+                value::is_unit(unit) && matches!(ty, ValueKind::Duration(..) | ValueKind::Bytes(..))
+            }
         };
         if is_right {
             return annotation != "env" || self.variable();
@@ -138,8 +140,8 @@ impl Place<'_> {
     }
 
     /// `${NAME}` in a text: replaced where the value may come from outside, else a mistake.
-    fn references(&mut self, ty: Type, text: &str) {
-        if !text.contains("${") || matches!(ty, Type::Literal | Type::Json) {
+    fn references(&mut self, ty: ValueKind, text: &str) {
+        if !text.contains("${") || matches!(ty, ValueKind::Literal | ValueKind::Json) {
             return;
         }
         let (span, message, label, help) = if ty.takes_references() {
@@ -206,16 +208,16 @@ impl Place<'_> {
         self.report(Rule::WrongArgument, message, &label, &help);
     }
 
-    fn value(&mut self, node: &KdlNode, ty: Type) {
+    fn value(&mut self, node: &KdlNode, ty: ValueKind) {
         let annotation = self.entry.ty().map(kdl::KdlIdentifier::value);
         let value = self.entry.value();
         match ty {
-            Type::Any => self.fits(),
-            Type::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
-            Type::Bool => {}
-            Type::Int(least, most) => self.int(least, most),
-            Type::Number(least, most) => self.number(least, most),
-            Type::Duration(least, most) => match duration_of(value, annotation) {
+            ValueKind::Any => self.fits(),
+            ValueKind::Bool if !value.is_bool() => self.wrong("`#true` or `#false`"),
+            ValueKind::Bool => {}
+            ValueKind::Int(least, most) => self.int(least, most),
+            ValueKind::Number(least, most) => self.number(least, most),
+            ValueKind::Duration(least, most) => match duration_of(value, annotation) {
                 Some(it) => {
                     self.duration_range(it, least, most);
                     self.minutes_of_history(node, it);
@@ -223,7 +225,7 @@ impl Place<'_> {
                 None if node.name().value() == "keep" => self.bad_retention(),
                 None => self.bad_duration(),
             },
-            Type::Bytes(least, most) => match bytes_of(value, annotation) {
+            ValueKind::Bytes(least, most) => match bytes_of(value, annotation) {
                 Some(it) if it < least || most < it => {
                     self.out_of_range(&format!("{} to {}", write_bytes(least), write_bytes(most)));
                 }
@@ -235,7 +237,7 @@ impl Place<'_> {
                     let text = text.to_owned();
                     self.text(ty, &text);
                 }
-                None if matches!(ty, Type::Socket) && self.port().is_some() => {
+                None if matches!(ty, ValueKind::Socket) && self.port().is_some() => {
                     self.wrong("an address such as `\"127.0.0.1:8600\"`");
                 }
                 None => self.wrong("text"),
@@ -379,16 +381,16 @@ impl Place<'_> {
         );
     }
 
-    fn text(&mut self, ty: Type, text: &str) {
+    fn text(&mut self, ty: ValueKind, text: &str) {
         match ty {
-            Type::Ident if !is_name(text) => self.report(
+            ValueKind::Ident if !is_name(text) => self.report(
                 Rule::BadName,
                 format!("`{text}` cannot be a name"),
                 "not a name",
                 &format!("names are lower case letters, digits and dashes: `{}`", as_name(text)),
             ),
-            Type::Word(words) => self.word(text, words),
-            Type::Words(words) => {
+            ValueKind::Word(words) => self.word(text, words),
+            ValueKind::Words(words) => {
                 let whole = self.span.clone();
                 for word in text.split_whitespace() {
                     let start = word.as_ptr() as usize - text.as_ptr() as usize;
@@ -397,49 +399,49 @@ impl Place<'_> {
                 }
                 self.span = whole;
             }
-            Type::Expr(roots) => {
+            ValueKind::Expr(roots) => {
                 if let Err(problems) = Expr::parse(text, roots)
                     && !self.template_for_expression(text, roots)
                 {
                     self.problems(Rule::BadExpression, problems);
                 }
             }
-            Type::Template(roots) | Type::OwnTemplate(roots) => {
+            ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
                 if let Err(problems) = Template::parse(text, roots) {
                     self.problems(Rule::BadTemplate, problems);
                 }
             }
-            Type::Rate if parse_rate(text).is_none() => self.bad_rate(text),
-            Type::Field if field_path(text).is_none() => {
+            ValueKind::Rate if parse_rate(text).is_none() => self.bad_rate(text),
+            ValueKind::Field if field_path(text).is_none() => {
                 self.wrong("a dotted path such as `data.person`")
             }
-            Type::Pointer if !text.starts_with('/') => {
+            ValueKind::Pointer if !text.starts_with('/') => {
                 self.wrong("a JSON pointer such as `/data/count`")
             }
-            Type::Statuses if statuses(text).is_none() => {
+            ValueKind::Statuses if statuses(text).is_none() => {
                 self.wrong("HTTP statuses such as `\"2xx 404\"`")
             }
-            Type::Socket if !text.contains("${") && !is_socket(text) => {
+            ValueKind::Socket if !text.contains("${") && !is_socket(text) => {
                 self.wrong("an address such as `\"127.0.0.1:8600\"`");
             }
-            Type::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
+            ValueKind::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
                 self.bad_host(text)
             }
-            Type::Url if text.contains("{{") => {
+            ValueKind::Url if text.contains("{{") => {
                 self.wrong("a fixed URL: it is the same for every event")
             }
-            Type::Url if !text.contains("${") && !is_url(text) => {
+            ValueKind::Url if !text.contains("${") && !is_url(text) => {
                 self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
             }
-            Type::Moment if Timestamp::parse(text).is_none() => {
+            ValueKind::Moment if Timestamp::parse(text).is_none() => {
                 self.wrong("a time such as `\"2026-01-01T12:00:00Z\"`");
             }
-            Type::Json => {
+            ValueKind::Json => {
                 if let Err(fault) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
                     self.json(text, &fault);
                 }
             }
-            Type::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
+            ValueKind::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
             _ => {}
         }
     }
@@ -560,7 +562,7 @@ impl Place<'_> {
         );
     }
 
-    fn problems(&mut self, rule: Rule, problems: Vec<Problem>) {
+    fn problems(&mut self, rule: Rule, problems: Vec<ExprProblem>) {
         for problem in problems {
             let rule = problem.kind.rule(rule);
             let span = value_text_span(self.entry, problem.span.clone());

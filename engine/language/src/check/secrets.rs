@@ -2,21 +2,29 @@
 //! shape of one.
 
 use super::super::offsets::{value_span, value_text_span};
-use super::super::table::Type;
+use super::super::table::ValueKind;
 use crate::diagnostic::{Diagnostics, Rule, is_secret_name, literal_secrets};
 use crate::spanned::Span;
 use kdl::{KdlEntry, KdlNode};
 
 /// Warns of a literal secret. A value from `(env)` or `(file)` is none, and neither is a text that
 /// takes the secret from a variable or a template.
-pub(super) fn check(diagnostics: &mut Diagnostics, node: &KdlNode, entry: &KdlEntry, ty: Type) {
+pub(super) fn check(
+    diagnostics: &mut Diagnostics,
+    node: &KdlNode,
+    entry: &KdlEntry,
+    ty: ValueKind,
+) {
     let Some(text) = entry.value().as_string() else { return };
     // What tests give is made up.
-    let is_made_up = matches!(ty, Type::Literal | Type::Json | Type::Word(_) | Type::Words(_));
+    let is_made_up = matches!(
+        ty,
+        ValueKind::Literal | ValueKind::Json | ValueKind::Word(_) | ValueKind::Words(_)
+    );
     if entry.ty().is_some() || is_made_up {
         return;
     }
-    let is_whole = matches!(ty, Type::Secret) || is_header_of_secret(node, entry);
+    let is_whole = matches!(ty, ValueKind::Secret) || is_header_of_secret(node, entry);
     if is_whole {
         let is_elsewhere = text.contains("${") || text.contains("{{");
         if !text.is_empty() && !is_elsewhere {

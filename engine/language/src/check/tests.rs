@@ -1,46 +1,46 @@
 use super::*;
 use crate::diagnostic::SourceText;
 use crate::expr::Roots;
-use crate::{Arg, Type};
+use crate::{Arg, ValueKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-const SHORT: Type = Type::Duration(Duration::from_millis(10), Duration::from_secs(600));
+const SHORT: ValueKind = ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(600));
 
-const COMMON: &[Node] = &[
-    Node::new("when", "whether it runs").args(&[Arg::one("e", Type::Expr(Roots::EVENT))]),
-    Node::new("needs", "what must have succeeded").args(&[Arg::some("stage", Type::Ref)]),
-    Node::new("timeout", "how long").args(&[Arg::one("d", SHORT)]),
-    Node::new("retry", "how often")
-        .args(&[Arg::optional("number", Type::Int(0, 200))])
-        .props(&[Prop::new("on", Type::Words(&["timeout", "connect", "5xx"]))])
-        .children(&[&[Node::new("backoff", "how long between")
-            .args(&[Arg::one("curve", Type::Word(&["exponential", "linear"]))])
+const COMMON: &[NodeRow] = &[
+    NodeRow::new("when", "whether it runs").args(&[Arg::one("e", ValueKind::Expr(Roots::EVENT))]),
+    NodeRow::new("needs", "what must have succeeded").args(&[Arg::some("stage", ValueKind::Ref)]),
+    NodeRow::new("timeout", "how long").args(&[Arg::one("d", SHORT)]),
+    NodeRow::new("retry", "how often")
+        .args(&[Arg::optional("number", ValueKind::Int(0, 200))])
+        .props(&[Prop::new("on", ValueKind::Words(&["timeout", "connect", "5xx"]))])
+        .children(&[&[NodeRow::new("backoff", "how long between")
+            .args(&[Arg::one("curve", ValueKind::Word(&["exponential", "linear"]))])
             .props(&[Prop::new("base", SHORT)])]]),
-    Node::flag("disabled", "off"),
+    NodeRow::flag("disabled", "off"),
 ];
 
-const NTFY: &[Node] = &[
-    Node::new("url", "where").args(&[Arg::one("url", Type::Url)]).required(),
-    Node::new("token", "who").args(&[Arg::one("token", Type::Secret)]),
-    Node::new("title", "what").args(&[Arg::one("text", Type::Template(Roots::EVENT))]),
-    Node::new("cooldown", "rest").args(&[Arg::one("d", SHORT)]),
-    Node::new("rate", "how fast").args(&[Arg::one("r", Type::Rate)]),
-    Node::new("size", "how large").args(&[Arg::one("size", Type::Bytes(1024, 1 << 20))]),
-    Node::new("labels", "names").open(Type::Text),
+const NTFY: &[NodeRow] = &[
+    NodeRow::new("url", "where").args(&[Arg::one("url", ValueKind::Url)]).required(),
+    NodeRow::new("token", "who").args(&[Arg::one("token", ValueKind::Secret)]),
+    NodeRow::new("title", "what").args(&[Arg::one("text", ValueKind::Template(Roots::EVENT))]),
+    NodeRow::new("cooldown", "rest").args(&[Arg::one("d", SHORT)]),
+    NodeRow::new("rate", "how fast").args(&[Arg::one("r", ValueKind::Rate)]),
+    NodeRow::new("size", "how large").args(&[Arg::one("size", ValueKind::Bytes(1024, 1 << 20))]),
+    NodeRow::new("labels", "names").open(ValueKind::Text),
 ];
 
-const TOP: &[Node] = &[Node::new("notify", "tells")
-    .args(&[Arg::one("kind", Type::Ident), Arg::one("name", Type::Ident)])
+const TOP: &[NodeRow] = &[NodeRow::new("notify", "tells")
+    .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
     .children(&[COMMON])
     .repeated()];
 
 struct Ntfy;
 
 impl Kinds for Ntfy {
-    fn kinds(&self, role: Role) -> Vec<KindRow> {
+    fn kinds(&self, role: NodeRole) -> Vec<KindRow> {
         let row = |word| KindRow { word, summary: "", nodes: &[NTFY] };
-        if role == Role::Notify { vec![row("file"), row("ntfy")] } else { Vec::new() }
+        if role == NodeRole::Notify { vec![row("file"), row("ntfy")] } else { Vec::new() }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What is said about words that do not exist in their place.
 
 use super::super::offsets::{name_span, value_span, written};
-use super::super::table::{KindRow, Node, Type};
+use super::super::table::{KindRow, NodeRow, ValueKind};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
-use super::{Groups, Known, Role, Walk, find, foreign_syntax, names, repair, scalars, short_usage};
+use super::{
+    AllowedNodes, Checker, Groups, NodeRole, find, foreign_syntax, names, repair, scalars,
+    short_usage,
+};
 use crate::diagnostic::{Edit, Rule};
 use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
@@ -15,17 +18,17 @@ pub(super) struct Misplaced<'a> {
     pub(super) node: &'a KdlNode,
     pub(super) entry: &'a KdlEntry,
     pub(super) name: &'a KdlIdentifier,
-    pub(super) row: &'static Node,
+    pub(super) row: &'static NodeRow,
     pub(super) groups: &'a Groups,
     pub(super) whole: &'a str,
 }
 
-impl Walk<'_> {
+impl Checker<'_> {
     pub(super) fn unknown_kind(
         &mut self,
         node: &KdlNode,
         entry: &KdlEntry,
-        role: Role,
+        role: NodeRole,
         kinds: &[KindRow],
     ) {
         let word = entry.value().as_string().unwrap_or_default();
@@ -67,7 +70,7 @@ impl Walk<'_> {
     pub(super) fn unknown_node(
         &mut self,
         node: &KdlNode,
-        (groups, props): Known<'_>,
+        (groups, props): AllowedNodes<'_>,
         whole: &str,
     ) -> Option<&'static str> {
         let bare = node.name().value().trim_end_matches([':', '=']);
@@ -75,7 +78,12 @@ impl Walk<'_> {
         meant_name(bare, &names(groups))
     }
 
-    fn tell_unknown_node(&mut self, node: &KdlNode, (groups, props): Known<'_>, whole: &str) {
+    fn tell_unknown_node(
+        &mut self,
+        node: &KdlNode,
+        (groups, props): AllowedNodes<'_>,
+        whole: &str,
+    ) {
         let (name, span) = (node.name().value(), name_span(node.name()));
         if props.iter().any(|it| it.name == name) {
             let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
@@ -191,12 +199,12 @@ impl Walk<'_> {
         nearest(name, own.chain(of_kinds))
     }
 
-    fn kinds_of(&self, row: &Node) -> Vec<KindRow> {
-        Role::of(row.name).map(|it| self.kinds.kinds(it)).unwrap_or_default()
+    fn kinds_of(&self, row: &NodeRow) -> Vec<KindRow> {
+        NodeRole::of(row.name).map(|it| self.kinds.kinds(it)).unwrap_or_default()
     }
 
     /// A property that is a child in truth.
-    pub(super) fn child_as_property(&mut self, it: &Misplaced<'_>, child: &Node) {
+    pub(super) fn child_as_property(&mut self, it: &Misplaced<'_>, child: &NodeRow) {
         self.hide(it, child);
         let (word, text) = (it.name.value(), &self.diagnostics.source().text);
         let value = text.get(value_span(it.entry)).unwrap_or_default();
@@ -219,7 +227,7 @@ impl Walk<'_> {
     }
 
     /// A secret that stands as a property is no less one.
-    fn hide(&mut self, it: &Misplaced<'_>, child: &Node) {
+    fn hide(&mut self, it: &Misplaced<'_>, child: &NodeRow) {
         if takes_secret(child) {
             self.diagnostics.hide(value_span(it.entry));
         }
@@ -332,12 +340,12 @@ fn is_enabled(word: &str) -> bool {
     matches!(word.to_ascii_lowercase().as_str(), "enabled" | "enable" | "active")
 }
 
-fn takes_secret(child: &Node) -> bool {
-    child.args.iter().any(|it| matches!(it.ty, Type::Secret | Type::Topic))
+fn takes_secret(child: &NodeRow) -> bool {
+    child.args.iter().any(|it| matches!(it.ty, ValueKind::Secret | ValueKind::Topic))
 }
 
 /// A child with this value: `disabled` for `disabled=#true`. A secret is not repeated.
-fn as_child(child: &Node, entry: &KdlEntry, value: &str) -> String {
+fn as_child(child: &NodeRow, entry: &KdlEntry, value: &str) -> String {
     if takes_secret(child) && entry.ty().is_none() {
         return format!("{} (env)\"NAME\"", child.name);
     }

@@ -1,7 +1,7 @@
 //! Evaluates the tree straight on the event.
 
 use super::function;
-use super::node::{Binary, Field, Node, Step};
+use super::node::{Binary, ExprNode, Field, Step};
 use super::value::Val;
 use super::{Root, Scope};
 use kernel::event::{Event, Priority};
@@ -13,17 +13,17 @@ use std::cmp::Ordering;
 /// The most bytes of text, list or map that an expression makes; beyond it, the result is null.
 const MADE_MAX: usize = 1 << 20;
 
-pub(super) fn eval<'a>(node: &'a Node, scope: &Scope<'a>) -> Val<'a> {
+pub(super) fn eval<'a>(node: &'a ExprNode, scope: &Scope<'a>) -> Val<'a> {
     match node {
-        Node::Literal(value, _) => Val::from_json(value),
-        Node::Field(field, _) => scope.event.map_or(Val::Null, |it| event_field(*field, it)),
-        Node::Path(root, steps, _) => path(*root, steps, scope),
-        Node::Index(parts) => indexed(eval(&parts[0], scope), &eval(&parts[1], scope)),
-        Node::Not(inner) => match eval(inner, scope) {
+        ExprNode::Literal(value, _) => Val::from_json(value),
+        ExprNode::Field(field, _) => scope.event.map_or(Val::Null, |it| event_field(*field, it)),
+        ExprNode::Path(root, steps, _) => path(*root, steps, scope),
+        ExprNode::Index(parts) => indexed(eval(&parts[0], scope), &eval(&parts[1], scope)),
+        ExprNode::Not(inner) => match eval(inner, scope) {
             Val::Bool(it) => Val::Bool(!it),
             _ => Val::Null,
         },
-        Node::Negate(inner) => match eval(inner, scope) {
+        ExprNode::Negate(inner) => match eval(inner, scope) {
             Val::Int(it) => it.checked_neg().map_or(Val::Null, Val::Int),
             Val::Float(it) => Val::Float(-it),
             Val::Long(it) => Val::Long(Cow::Owned(match it.strip_prefix('-') {
@@ -33,15 +33,15 @@ pub(super) fn eval<'a>(node: &'a Node, scope: &Scope<'a>) -> Val<'a> {
             Val::Span(it) => it.checked_neg().map_or(Val::Null, Val::Span),
             _ => Val::Null,
         },
-        Node::Compare(operator, parts) => compared(*operator, &parts[0], &parts[1], scope),
-        Node::Run(first, rest) => run(first, rest, scope),
-        Node::Choice(parts) => match eval(&parts[0], scope) {
+        ExprNode::Compare(operator, parts) => compared(*operator, &parts[0], &parts[1], scope),
+        ExprNode::Run(first, rest) => run(first, rest, scope),
+        ExprNode::Choice(parts) => match eval(&parts[0], scope) {
             Val::Bool(true) => eval(&parts[1], scope),
             _ => eval(&parts[2], scope),
         },
-        Node::List(items) => list(items, scope),
-        Node::Map(entries) => map(entries, scope),
-        Node::Call(function, arguments, _) => function::call(function, arguments, scope),
+        ExprNode::List(items) => list(items, scope),
+        ExprNode::Map(entries) => map(entries, scope),
+        ExprNode::Call(function, arguments, _) => function::call(function, arguments, scope),
     }
 }
 
@@ -127,7 +127,7 @@ fn indexed<'a>(base: Val<'a>, index: &Val<'_>) -> Val<'a> {
 }
 
 /// Operators that bind alike, from the left.
-fn run<'a>(first: &'a Node, rest: &'a [(Binary, Node)], scope: &Scope<'a>) -> Val<'a> {
+fn run<'a>(first: &'a ExprNode, rest: &'a [(Binary, ExprNode)], scope: &Scope<'a>) -> Val<'a> {
     let mut value = eval(first, scope);
     for (operator, right) in rest {
         value = match (operator, value) {
@@ -142,7 +142,12 @@ fn run<'a>(first: &'a Node, rest: &'a [(Binary, Node)], scope: &Scope<'a>) -> Va
     value
 }
 
-fn compared<'a>(operator: Binary, left: &'a Node, right: &'a Node, scope: &Scope<'a>) -> Val<'a> {
+fn compared<'a>(
+    operator: Binary,
+    left: &'a ExprNode,
+    right: &'a ExprNode,
+    scope: &Scope<'a>,
+) -> Val<'a> {
     if is_priority(left) || is_priority(right) {
         return levels(operator, left, right, scope);
     }
@@ -150,7 +155,7 @@ fn compared<'a>(operator: Binary, left: &'a Node, right: &'a Node, scope: &Scope
 }
 
 /// CEL's commutative logic with null for its errors: what decides, decides from either side.
-fn logic<'a>(first: &Val<'_>, right: &'a Node, scope: &Scope<'a>, decides: bool) -> Val<'a> {
+fn logic<'a>(first: &Val<'_>, right: &'a ExprNode, scope: &Scope<'a>, decides: bool) -> Val<'a> {
     if matches!(first, Val::Bool(it) if *it == decides) {
         return Val::Bool(decides);
     }
@@ -161,7 +166,7 @@ fn logic<'a>(first: &Val<'_>, right: &'a Node, scope: &Scope<'a>, decides: bool)
     }
 }
 
-fn list<'a>(items: &'a [Node], scope: &Scope<'a>) -> Val<'a> {
+fn list<'a>(items: &'a [ExprNode], scope: &Scope<'a>) -> Val<'a> {
     let mut budget = MADE_MAX;
     let mut made = Vec::with_capacity(items.len());
     for item in items {
@@ -174,7 +179,7 @@ fn list<'a>(items: &'a [Node], scope: &Scope<'a>) -> Val<'a> {
     Val::Owned(Value::Array(made))
 }
 
-fn map<'a>(entries: &'a [(Node, Node)], scope: &Scope<'a>) -> Val<'a> {
+fn map<'a>(entries: &'a [(ExprNode, ExprNode)], scope: &Scope<'a>) -> Val<'a> {
     let mut budget = MADE_MAX;
     let mut made = Map::new();
     for (key, value) in entries {
@@ -210,12 +215,17 @@ fn charged(budget: Option<usize>, value: &Value) -> Option<usize> {
     }
 }
 
-fn is_priority(node: &Node) -> bool {
-    matches!(node, Node::Field(Field::Priority, _))
+fn is_priority(node: &ExprNode) -> bool {
+    matches!(node, ExprNode::Field(Field::Priority, _))
 }
 
 /// Comparisons with `event.priority` compare levels.
-fn levels<'a>(operator: Binary, left: &'a Node, right: &'a Node, scope: &Scope<'a>) -> Val<'a> {
+fn levels<'a>(
+    operator: Binary,
+    left: &'a ExprNode,
+    right: &'a ExprNode,
+    scope: &Scope<'a>,
+) -> Val<'a> {
     fn level<'v>(value: Val<'v>) -> Val<'v> {
         match value.as_str().and_then(Priority::parse) {
             Some(level) => Val::Int(level as i64),

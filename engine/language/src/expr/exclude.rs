@@ -1,6 +1,6 @@
 //! Whether two conditions can both hold for one event, as far as their texts tell.
 
-use super::node::{Binary, Field, Node, Step};
+use super::node::{Binary, ExprNode, Field, Step};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 const PARTS_MAX: usize = 64;
 
 /// Whether the two never hold together. `false` where that cannot be told.
-pub(super) fn excludes(one: &Node, other: &Node) -> bool {
+pub(super) fn excludes(one: &ExprNode, other: &ExprNode) -> bool {
     let (a, b) = (alternatives(one), alternatives(other));
     a.len() * b.len() <= PARTS_MAX
         && a.iter().all(|a| {
@@ -17,18 +17,18 @@ pub(super) fn excludes(one: &Node, other: &Node) -> bool {
 }
 
 /// What `||` joins: one of them holds where the whole does.
-fn alternatives(node: &Node) -> Vec<&Node> {
+fn alternatives(node: &ExprNode) -> Vec<&ExprNode> {
     joined(node, Binary::Or)
 }
 
 /// What `&&` joins: all of them hold where the whole does.
-fn parts<'n>(node: &&'n Node) -> Vec<&'n Node> {
+fn parts<'n>(node: &&'n ExprNode) -> Vec<&'n ExprNode> {
     joined(node, Binary::And)
 }
 
-fn joined(node: &Node, by: Binary) -> Vec<&Node> {
+fn joined(node: &ExprNode, by: Binary) -> Vec<&ExprNode> {
     match node {
-        Node::Run(first, rest) if rest.iter().all(|it| it.0 == by) => {
+        ExprNode::Run(first, rest) if rest.iter().all(|it| it.0 == by) => {
             let rest = rest.iter().flat_map(|it| joined(&it.1, by));
             joined(first, by).into_iter().chain(rest).collect()
         }
@@ -46,8 +46,8 @@ enum Asked<'n> {
     Order(Binary, f64),
 }
 
-fn never_both(one: &Node, other: &Node) -> bool {
-    let opposite = |a: &Node, b: &Node| matches!(a, Node::Not(inner) if same(inner, b));
+fn never_both(one: &ExprNode, other: &ExprNode) -> bool {
+    let opposite = |a: &ExprNode, b: &ExprNode| matches!(a, ExprNode::Not(inner) if same(inner, b));
     if opposite(one, other) || opposite(other, one) {
         return true;
     }
@@ -57,12 +57,12 @@ fn never_both(one: &Node, other: &Node) -> bool {
     }
 }
 
-fn asked(node: &Node) -> Option<(&Node, Asked<'_>)> {
+fn asked(node: &ExprNode) -> Option<(&ExprNode, Asked<'_>)> {
     const TRUE: &Value = &Value::Bool(true);
     const FALSE: &Value = &Value::Bool(false);
-    let Node::Compare(operator, sides) = node else {
+    let ExprNode::Compare(operator, sides) = node else {
         return match node {
-            Node::Not(inner) if is_value(inner) => Some((inner, Asked::In(vec![FALSE]))),
+            ExprNode::Not(inner) if is_value(inner) => Some((inner, Asked::In(vec![FALSE]))),
             node if is_value(node) => Some((node, Asked::In(vec![TRUE]))),
             _ => None,
         };
@@ -87,17 +87,17 @@ fn asked(node: &Node) -> Option<(&Node, Asked<'_>)> {
     }
 }
 
-fn literal(node: &Node) -> Option<&Value> {
+fn literal(node: &ExprNode) -> Option<&Value> {
     match node {
-        Node::Literal(value, _) => Some(value),
+        ExprNode::Literal(value, _) => Some(value),
         _ => None,
     }
 }
 
-fn listed(node: &Node) -> Option<Vec<&Value>> {
+fn listed(node: &ExprNode) -> Option<Vec<&Value>> {
     match node {
-        Node::Literal(Value::Array(items), _) => Some(items.iter().collect()),
-        Node::List(items) => items.iter().map(literal).collect(),
+        ExprNode::Literal(Value::Array(items), _) => Some(items.iter().collect()),
+        ExprNode::List(items) => items.iter().map(literal).collect(),
         _ => None,
     }
 }
@@ -152,20 +152,22 @@ fn apart((a, x): (Binary, f64), (b, y): (Binary, f64)) -> bool {
     most < least || most == least && !touches
 }
 
-fn is_value(node: &Node) -> bool {
-    matches!(node, Node::Path(..) | Node::Field(..))
+fn is_value(node: &ExprNode) -> bool {
+    matches!(node, ExprNode::Path(..) | ExprNode::Field(..))
 }
 
 /// Whether two parts read the same value. What is not a plain path may come out differently.
-fn same(one: &Node, other: &Node) -> bool {
+fn same(one: &ExprNode, other: &ExprNode) -> bool {
     let is_same = |a: &[Step], b: &[Step]| a == b;
     match (one, other) {
-        (Node::Path(a, steps, _), Node::Path(b, others, _)) => a == b && is_same(steps, others),
+        (ExprNode::Path(a, steps, _), ExprNode::Path(b, others, _)) => {
+            a == b && is_same(steps, others)
+        }
         // Words of priorities are levels in any case; typing compares those.
-        (Node::Field(a, _), Node::Field(b, _)) => a == b && *a != Field::Priority,
-        (Node::Literal(a, _), Node::Literal(b, _)) => a == b,
-        (Node::Not(a), Node::Not(b)) => same(a, b),
-        (Node::Compare(a, x), Node::Compare(b, y)) => {
+        (ExprNode::Field(a, _), ExprNode::Field(b, _)) => a == b && *a != Field::Priority,
+        (ExprNode::Literal(a, _), ExprNode::Literal(b, _)) => a == b,
+        (ExprNode::Not(a), ExprNode::Not(b)) => same(a, b),
+        (ExprNode::Compare(a, x), ExprNode::Compare(b, y)) => {
             a == b && same(&x[0], &y[0]) && same(&x[1], &y[1])
         }
         _ => false,

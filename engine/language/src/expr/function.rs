@@ -1,8 +1,8 @@
 //! The functions, each with its name, arity and meaning in one row.
 
 use super::eval::eval;
-use super::node::Node;
-use super::problem::Problem;
+use super::node::ExprNode;
+use super::problem::ExprProblem;
 use super::value::Val;
 use super::{Roots, Scope};
 use crate::{nearest, parse_duration};
@@ -133,9 +133,9 @@ pub(super) fn resolve(
     name: &str,
     at: &Range<usize>,
     whole: Range<usize>,
-    arguments: Vec<Node>,
+    arguments: Vec<ExprNode>,
     roots: Roots,
-) -> Result<Node, Problem> {
+) -> Result<ExprNode, ExprProblem> {
     if name == "matches" || name == "regex_capture" {
         return regex(name, whole, arguments);
     }
@@ -148,7 +148,7 @@ pub(super) fn resolve(
         return Err(arity(name, whole, row.arity, arguments.len()));
     }
     check_literals(name, &whole, &arguments)?;
-    Ok(Node::Call(Function::Plain(row), arguments.into(), whole))
+    Ok(ExprNode::Call(Function::Plain(row), arguments.into(), whole))
 }
 
 /// What the arguments of a function must be, where they are all of one sort.
@@ -162,10 +162,14 @@ pub(super) fn wanted(name: &str) -> &'static str {
 }
 
 /// Literals of the wrong sort would make the call null for ever.
-fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Result<(), Problem> {
+fn check_literals(
+    name: &str,
+    whole: &Range<usize>,
+    arguments: &[ExprNode],
+) -> Result<(), ExprProblem> {
     let wanted = wanted(name);
     for argument in arguments {
-        let Node::Literal(literal, _) = argument else { continue };
+        let ExprNode::Literal(literal, _) = argument else { continue };
         let fits = match wanted {
             "text" => literal.is_string(),
             "a number" => literal.is_number(),
@@ -177,10 +181,10 @@ fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Resul
                 "text" => "text stands in single quotes; what is read is a path: `data.name`",
                 _ => "numbers stand without quotes; what is read is a path: `data.count`",
             };
-            return Err(Problem::syntax(whole.clone(), message).help(help));
+            return Err(ExprProblem::syntax(whole.clone(), message).help(help));
         }
     }
-    let Some(Node::Literal(Value::String(text), _)) = arguments.first() else { return Ok(()) };
+    let Some(ExprNode::Literal(Value::String(text), _)) = arguments.first() else { return Ok(()) };
     let help = match name {
         "duration" if parse_duration(text).is_none() => {
             "write `duration('5m')`; units: ms s m h d w"
@@ -191,7 +195,7 @@ fn check_literals(name: &str, whole: &Range<usize>, arguments: &[Node]) -> Resul
         _ => return Ok(()),
     };
     let what = if name == "duration" { "duration" } else { "time" };
-    Err(Problem::syntax(whole.clone(), format!("`'{text}'` is no {what}")).help(help))
+    Err(ExprProblem::syntax(whole.clone(), format!("`'{text}'` is no {what}")).help(help))
 }
 
 fn shown(literal: &Value) -> String {
@@ -201,7 +205,12 @@ fn shown(literal: &Value) -> String {
     }
 }
 
-fn arity(name: &str, whole: Range<usize>, (least, most): (usize, usize), given: usize) -> Problem {
+fn arity(
+    name: &str,
+    whole: Range<usize>,
+    (least, most): (usize, usize),
+    given: usize,
+) -> ExprProblem {
     let wanted = match (least, most) {
         (least, most) if least == most => least.to_string(),
         (least, most) => format!("{least} to {most}"),
@@ -211,7 +220,7 @@ fn arity(name: &str, whole: Range<usize>, (least, most): (usize, usize), given: 
         0 => format!("write `{name}()`"),
         _ => format!("write `{name}({})`", ["a", "b", "c", "d"][..least.clamp(1, 4)].join(", ")),
     };
-    Problem::syntax(whole, format!("`{name}` takes {wanted} argument{plural}, not {given}"))
+    ExprProblem::syntax(whole, format!("`{name}` takes {wanted} argument{plural}, not {given}"))
         .help(help)
 }
 
@@ -224,56 +233,60 @@ pub(super) fn names(roots: Roots) -> Vec<&'static str> {
         .collect()
 }
 
-fn unknown(name: &str, at: Range<usize>, roots: Roots) -> Problem {
+fn unknown(name: &str, at: Range<usize>, roots: Roots) -> ExprProblem {
     let names = names(roots);
     let foreign = FOREIGN.iter().find(|it| it.0 == name).map(|it| it.1);
     let help = match foreign.or_else(|| nearest(name, names.iter().copied())) {
         Some(it) => format!("did you mean `{it}`?"),
         None => format!("there are: {}", names.join(", ")),
     };
-    Problem::unknown(at, format!("there is no function `{name}`"), Some(help))
+    ExprProblem::unknown(at, format!("there is no function `{name}`"), Some(help))
 }
 
-fn regex(name: &str, whole: Range<usize>, mut arguments: Vec<Node>) -> Result<Node, Problem> {
+fn regex(
+    name: &str,
+    whole: Range<usize>,
+    mut arguments: Vec<ExprNode>,
+) -> Result<ExprNode, ExprProblem> {
     let most = if name == "matches" { 2 } else { 3 };
     if arguments.len() < 2 || most < arguments.len() {
         return Err(arity(name, whole, (2, most), arguments.len()));
     }
-    let Node::Literal(Value::String(pattern), _) = arguments.remove(1) else {
-        let problem = Problem::syntax(whole, "a pattern must be a text in quotes");
+    let ExprNode::Literal(Value::String(pattern), _) = arguments.remove(1) else {
+        let problem = ExprProblem::syntax(whole, "a pattern must be a text in quotes");
         return Err(problem.help("patterns are compiled when the file is read"));
     };
     let compiled = regex::RegexBuilder::new(&pattern).size_limit(REGEX_MAX).build();
     let regex = compiled.map_err(|fault| bad_pattern(&pattern, &whole, &fault))?;
-    if let Some(Node::Literal(group, _)) = arguments.get(1)
+    if let Some(ExprNode::Literal(group, _)) = arguments.get(1)
         && group.as_u64().is_none_or(|it| regex.captures_len() as u64 <= it)
     {
         let groups = regex.captures_len() - 1;
         let message = format!("`{pattern}` has no group `{}`", shown(group));
-        return Err(Problem::syntax(whole, message)
+        return Err(ExprProblem::syntax(whole, message)
             .help(format!("0 is the whole match; the groups go up to {groups}")));
     }
     let function =
         if name == "matches" { Function::Matches(regex) } else { Function::Capture(regex) };
-    Ok(Node::Call(function, arguments.into(), whole))
+    Ok(ExprNode::Call(function, arguments.into(), whole))
 }
 
-fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> Problem {
+fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> ExprProblem {
     if matches!(fault, regex::Error::CompiledTooBig(_)) {
         let message = format!("`{pattern}` is larger than {} KiB when compiled", REGEX_MAX >> 10);
-        return Problem::too_large(whole.clone(), message).help(
+        return ExprProblem::too_large(whole.clone(), message).help(
             r"`\w` and `\d` stand for every script; `[A-Za-z0-9_]` and `[0-9]` are much smaller",
         );
     }
     let full = fault.to_string();
     let reason = full.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    Problem::syntax(whole.clone(), format!("`{pattern}` is no pattern: {reason}"))
+    ExprProblem::syntax(whole.clone(), format!("`{pattern}` is no pattern: {reason}"))
         .help(r"signs that stand for themselves need a backslash, written twice: `'\\.'`")
 }
 
 pub(super) fn call<'a>(
     function: &'a Function,
-    arguments: &'a [Node],
+    arguments: &'a [ExprNode],
     scope: &Scope<'a>,
 ) -> Val<'a> {
     let values: Vec<Val<'a>> = arguments.iter().map(|it| eval(it, scope)).collect();

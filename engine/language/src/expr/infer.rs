@@ -13,44 +13,44 @@ pub use paths::Declared;
 pub(super) use paths::declared;
 
 use super::function::Function;
-use super::node::{Binary, Field, Node};
-use super::type_env::{Arrivals, Checked, Finding, Known, common, union};
-use super::value_type::{Bounds, Shape};
+use super::node::{Binary, ExprNode, Field};
+use super::type_env::{EventTypes, Finding, TypeEnv, TypedExpr, common, union};
+use super::value_type::{Bounds, ValueType};
 use crate::diagnostic::Rule;
 use kernel::event::Priority;
 use serde_json::Value;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(super) fn check(node: &Node, text: &str, known: &Known) -> Checked {
+pub(super) fn check(node: &ExprNode, text: &str, known: &TypeEnv) -> TypedExpr {
     let mut infer = Infer { known, text, findings: Vec::new() };
     let here = known.here.clone();
     let seen = infer.see(node, &here);
     let fails = union(&seen.fails, &seen.nulls);
-    Checked { shape: seen.shape, findings: infer.findings, holds: seen.holds, fails }
+    TypedExpr { shape: seen.shape, findings: infer.findings, holds: seen.holds, fails }
 }
 
 struct Infer<'k> {
-    known: &'k Known,
+    known: &'k TypeEnv,
     /// The expression's.
     text: &'k str,
     findings: Vec<Finding>,
 }
 
 /// What a part may be, and for which types of events it may be true, false or neither.
-struct Seen {
-    shape: Shape,
-    holds: Arrivals,
-    fails: Arrivals,
-    nulls: Arrivals,
+struct SeenPaths {
+    shape: ValueType,
+    holds: EventTypes,
+    fails: EventTypes,
+    nulls: EventTypes,
 }
 
-impl Seen {
+impl SeenPaths {
     /// A value that does not depend on the type of the event.
-    fn of(shape: Shape, here: &Arrivals) -> Seen {
+    fn of(shape: ValueType, here: &EventTypes) -> SeenPaths {
         let part = |may_be: bool| if may_be { here.clone() } else { Arc::default() };
         let is_other = shape.is_any() || shape.has_value() && !shape.is_truth();
-        Seen {
+        SeenPaths {
             holds: part(shape.may_hold()),
             fails: part(shape.is_any() || shape.truth[0]),
             nulls: part(shape.null || is_other),
@@ -59,13 +59,13 @@ impl Seen {
     }
 
     /// A condition.
-    fn condition(holds: Arrivals, fails: Arrivals, nulls: Arrivals) -> Seen {
-        let shape = Shape {
+    fn condition(holds: EventTypes, fails: EventTypes, nulls: EventTypes) -> SeenPaths {
+        let shape = ValueType {
             truth: [!fails.is_empty(), !holds.is_empty()],
             null: !nulls.is_empty(),
-            ..Shape::never()
+            ..ValueType::never()
         };
-        Seen { shape, holds, fails, nulls }
+        SeenPaths { shape, holds, fails, nulls }
     }
 }
 
@@ -73,7 +73,7 @@ impl Infer<'_> {
     /// Something wrong that events of `here` would meet.
     fn report(
         &mut self,
-        here: &Arrivals,
+        here: &EventTypes,
         rule: Rule,
         span: Range<usize>,
         message: String,
@@ -88,18 +88,18 @@ impl Infer<'_> {
     }
 
     /// The part's text.
-    fn shown(&self, node: &Node) -> &str {
+    fn shown(&self, node: &ExprNode) -> &str {
         self.text.get(node.span()).unwrap_or_default()
     }
 
-    fn see(&mut self, node: &Node, here: &Arrivals) -> Seen {
+    fn see(&mut self, node: &ExprNode, here: &EventTypes) -> SeenPaths {
         match node {
-            Node::Literal(value, _) => Seen::of(Shape::of_value(value), here),
-            Node::Field(field, _) => Seen::of(self.field(*field, here), here),
-            Node::Path(root, steps, span) => {
-                Seen::of(self.path(*root, steps, span.clone(), here), here)
+            ExprNode::Literal(value, _) => SeenPaths::of(ValueType::of_value(value), here),
+            ExprNode::Field(field, _) => SeenPaths::of(self.field(*field, here), here),
+            ExprNode::Path(root, steps, span) => {
+                SeenPaths::of(self.path(*root, steps, span.clone(), here), here)
             }
-            Node::Index(parts) => {
+            ExprNode::Index(parts) => {
                 let (base, index) = (self.see(&parts[0], here), self.see(&parts[1], here));
                 let is_plain = !base.shape.is_any() && base.shape.has_value();
                 if is_plain && base.shape.map.is_none() && base.shape.list.is_none() {
@@ -115,17 +115,17 @@ impl Infer<'_> {
                     }
                 }
                 let item = base.shape.item().filter(|_| index.shape.number.is_some());
-                Seen::of(item.unwrap_or_else(Shape::any), here)
+                SeenPaths::of(item.unwrap_or_else(ValueType::any), here)
             }
-            Node::Not(inner) => {
+            ExprNode::Not(inner) => {
                 let seen = self.see(inner, here);
                 self.expect_condition(inner, &seen.shape, here);
                 match seen.shape.is_any() {
-                    true => Seen::of(Shape::any(), here),
-                    false => Seen::condition(seen.fails, seen.holds, seen.nulls),
+                    true => SeenPaths::of(ValueType::any(), here),
+                    false => SeenPaths::condition(seen.fails, seen.holds, seen.nulls),
                 }
             }
-            Node::Negate(inner) => {
+            ExprNode::Negate(inner) => {
                 let seen = self.see(inner, here).shape;
                 let has_sign = seen.is_any() || seen.number.is_some() || seen.span;
                 if seen.has_value() && !has_sign {
@@ -135,56 +135,63 @@ impl Infer<'_> {
                     self.report(here, Rule::NeverCompare, node.span(), message, label);
                 }
                 let number = seen.number.map(|_| Bounds::ALL);
-                let shape = Shape { number, span: seen.span, null: true, ..Shape::never() };
+                let shape = ValueType { number, span: seen.span, null: true, ..ValueType::never() };
                 let is_known = has_sign && !seen.is_any();
-                Seen::of(if is_known { shape } else { Shape::any() }, here)
+                SeenPaths::of(if is_known { shape } else { ValueType::any() }, here)
             }
-            Node::Compare(operator, parts) => self.compare(*operator, &parts[0], &parts[1], here),
-            Node::Run(first, rest) => self.run(first, rest, here),
-            Node::Choice(parts) => self.choice(parts, here),
-            Node::List(items) => {
+            ExprNode::Compare(operator, parts) => {
+                self.compare(*operator, &parts[0], &parts[1], here)
+            }
+            ExprNode::Run(first, rest) => self.run(first, rest, here),
+            ExprNode::Choice(parts) => self.choice(parts, here),
+            ExprNode::List(items) => {
                 let items = items.iter().map(|it| self.see(it, here).shape);
-                Seen::of(Shape::list(items.fold(Shape::never(), Shape::or)).or_null(), here)
+                SeenPaths::of(
+                    ValueType::list(items.fold(ValueType::never(), ValueType::or)).or_null(),
+                    here,
+                )
             }
-            Node::Map(entries) => Seen::of(self.map(entries, here), here),
-            Node::Call(function, arguments, span) => {
+            ExprNode::Map(entries) => SeenPaths::of(self.map(entries, here), here),
+            ExprNode::Call(function, arguments, span) => {
                 self.call(function, arguments, span.clone(), here)
             }
         }
     }
 
-    fn field(&self, field: Field, here: &Arrivals) -> Shape {
+    fn field(&self, field: Field, here: &EventTypes) -> ValueType {
         match field {
             Field::Kind if here.iter().all(|it| !it.kind.contains('*')) => {
-                Shape::one_of(here.iter().map(|it| &*it.kind))
+                ValueType::one_of(here.iter().map(|it| &*it.kind))
             }
-            Field::Kind | Field::Id | Field::Key | Field::Source | Field::Subject => Shape::text(),
-            Field::Seq => Shape::number().or_null(),
-            Field::Generation => Shape::number(),
-            Field::Time | Field::Received => Shape::time(),
-            Field::Priority => Shape::one_of(Priority::ALL.map(Priority::word)),
-            Field::CorrelationId | Field::ParentId => Shape::text().or_null(),
-            Field::Lifecycle | Field::Attempt => Shape::any(),
+            Field::Kind | Field::Id | Field::Key | Field::Source | Field::Subject => {
+                ValueType::text()
+            }
+            Field::Seq => ValueType::number().or_null(),
+            Field::Generation => ValueType::number(),
+            Field::Time | Field::Received => ValueType::time(),
+            Field::Priority => ValueType::one_of(Priority::ALL.map(Priority::word)),
+            Field::CorrelationId | Field::ParentId => ValueType::text().or_null(),
+            Field::Lifecycle | Field::Attempt => ValueType::any(),
         }
     }
 
-    fn map(&mut self, entries: &[(Node, Node)], here: &Arrivals) -> Shape {
+    fn map(&mut self, entries: &[(ExprNode, ExprNode)], here: &EventTypes) -> ValueType {
         let mut fields = Vec::new();
         let mut is_open = false;
         for (key, value) in entries {
             let shape = self.see(value, here).shape;
             match key {
-                Node::Literal(Value::String(name), _) => fields.push((name.clone(), shape)),
+                ExprNode::Literal(Value::String(name), _) => fields.push((name.clone(), shape)),
                 key => {
                     self.see(key, here);
                     is_open = true;
                 }
             }
         }
-        if is_open { Shape::open_map().or_null() } else { Shape::map(fields).or_null() }
+        if is_open { ValueType::open_map().or_null() } else { ValueType::map(fields).or_null() }
     }
 
-    fn choice(&mut self, parts: &[Node; 3], here: &Arrivals) -> Seen {
+    fn choice(&mut self, parts: &[ExprNode; 3], here: &EventTypes) -> SeenPaths {
         let condition = self.see(&parts[0], here);
         self.expect_condition(&parts[0], &condition.shape, here);
         let otherwise = union(&condition.fails, &condition.nulls);
@@ -195,7 +202,7 @@ impl Infer<'_> {
             (false, true) => yes.shape,
             _ => yes.shape.or(no.shape),
         };
-        Seen {
+        SeenPaths {
             shape,
             holds: union(&yes.holds, &no.holds),
             fails: union(&yes.fails, &no.fails),
@@ -204,7 +211,12 @@ impl Infer<'_> {
     }
 
     /// Operators that bind alike, from the left.
-    fn run(&mut self, first: &Node, rest: &[(Binary, Node)], here: &Arrivals) -> Seen {
+    fn run(
+        &mut self,
+        first: &ExprNode,
+        rest: &[(Binary, ExprNode)],
+        here: &EventTypes,
+    ) -> SeenPaths {
         let mut seen = self.see(first, here);
         let mut left = first.span();
         for (index, (operator, right)) in rest.iter().enumerate() {
@@ -218,14 +230,14 @@ impl Infer<'_> {
                 }
                 Binary::Coalesce => {
                     let behind = self.see(right, &seen.nulls);
-                    let shape = Shape { null: false, ..seen.shape.clone() };
+                    let shape = ValueType { null: false, ..seen.shape.clone() };
                     let shape = match seen.shape.null {
-                        true if seen.shape.is_any() => Shape::any(),
+                        true if seen.shape.is_any() => ValueType::any(),
                         true => shape.or(behind.shape),
                         false => shape,
                     };
                     // What is no condition counts as null in a condition, and stays what it is.
-                    Seen {
+                    SeenPaths {
                         holds: union(&seen.holds, &behind.holds),
                         fails: union(&seen.fails, &behind.fails),
                         nulls: if shape.is_truth() { behind.nulls } else { seen.nulls },
@@ -242,8 +254,8 @@ impl Infer<'_> {
                         self.report(here, Rule::NeverCompare, span, message, label);
                     }
                     // What is null for a reason that was told says nothing more.
-                    let made = if made.has_value() { made } else { Shape::any() };
-                    Seen::of(made, here)
+                    let made = if made.has_value() { made } else { ValueType::any() };
+                    SeenPaths::of(made, here)
                 }
             };
             left = span;
@@ -252,19 +264,25 @@ impl Infer<'_> {
     }
 
     /// `&&` and `||`: the right side is seen by what the left side leaves open.
-    fn logic(&mut self, is_and: bool, left: Seen, right: &Node, here: &Arrivals) -> Seen {
+    fn logic(
+        &mut self,
+        is_and: bool,
+        left: SeenPaths,
+        right: &ExprNode,
+        here: &EventTypes,
+    ) -> SeenPaths {
         let open = if is_and { &left.holds } else { &left.fails };
         let open = union(open, &left.nulls);
         let seen = self.see(right, &open);
         self.expect_condition(right, &seen.shape, here);
         let nulls = union(&left.nulls, &seen.nulls);
         match is_and {
-            true => Seen::condition(
+            true => SeenPaths::condition(
                 common(&seen.holds, &left.holds),
                 union(&left.fails, &seen.fails),
                 nulls,
             ),
-            false => Seen::condition(
+            false => SeenPaths::condition(
                 union(&left.holds, &seen.holds),
                 common(&seen.fails, &left.fails),
                 nulls,
@@ -273,7 +291,7 @@ impl Infer<'_> {
     }
 
     /// Something that is neither true nor false where a condition stands.
-    fn expect_condition(&mut self, node: &Node, shape: &Shape, here: &Arrivals) {
+    fn expect_condition(&mut self, node: &ExprNode, shape: &ValueType, here: &EventTypes) {
         if let Some(finding) = no_condition(shape, self.shown(node)) {
             let (message, help) = finding;
             let label = "never true, never false";
@@ -285,7 +303,7 @@ impl Infer<'_> {
 }
 
 /// What is wrong with a shape that can be neither true nor false, where a condition stands.
-pub(super) fn no_condition(shape: &Shape, shown: &str) -> Option<(String, String)> {
+pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, String)> {
     let is_one = shape.is_any() || shape.truth != [false; 2] || !shape.has_value();
     (!is_one).then(|| {
         let message = format!("`{shown}` is {}, no condition", shape.told_in_a_sentence());

@@ -1,12 +1,12 @@
 //! Text to tokens, each with its place.
 
-use super::problem::Problem;
+use super::problem::ExprProblem;
 use crate::parse_duration;
 use std::ops::Range;
 
 /// A word, literal or sign.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token {
+pub(super) enum ExprToken {
     Name(String),
     Text(String),
     Int(i64),
@@ -39,8 +39,8 @@ const FOREIGN: &[(&str, &str)] = &[
 ];
 
 /// Tokens with their places; the last one is `End`.
-pub(super) fn lex(text: &str) -> Result<Vec<(Token, Range<usize>)>, Problem> {
-    let mut tokens: Vec<(Token, Range<usize>)> = Vec::new();
+pub(super) fn lex(text: &str) -> Result<Vec<(ExprToken, Range<usize>)>, ExprProblem> {
+    let mut tokens: Vec<(ExprToken, Range<usize>)> = Vec::new();
     let mut at = 0;
     while at < text.len() {
         let rest = &text[at..];
@@ -60,53 +60,53 @@ pub(super) fn lex(text: &str) -> Result<Vec<(Token, Range<usize>)>, Problem> {
             _ => sign(text, at, first)?,
         };
         let mut start = at;
-        if token == Token::Int(i64::MIN) {
+        if token == ExprToken::Int(i64::MIN) {
             // Its own sign is a part of it.
             start = tokens.pop().map_or(at, |it| it.1.start);
         }
         at += length;
         tokens.push((token, start..at));
     }
-    tokens.push((Token::End, text.len()..text.len()));
+    tokens.push((ExprToken::End, text.len()..text.len()));
     Ok(tokens)
 }
 
 /// Whether what follows continues an expression instead of beginning one.
-fn ends_value(token: &Token) -> bool {
+fn ends_value(token: &ExprToken) -> bool {
     match token {
-        Token::Sign(it) => matches!(*it, ")" | "]" | "}"),
-        Token::Name(it) => it != "in",
+        ExprToken::Sign(it) => matches!(*it, ")" | "]" | "}"),
+        ExprToken::Name(it) => it != "in",
         _ => true,
     }
 }
 
 /// Whether a `-` with nothing to subtract from stands at the end.
-fn is_negated(tokens: &[(Token, Range<usize>)]) -> bool {
+fn is_negated(tokens: &[(ExprToken, Range<usize>)]) -> bool {
     match tokens {
-        [rest @ .., (Token::Sign("-"), _)] => rest.last().is_none_or(|it| !ends_value(&it.0)),
+        [rest @ .., (ExprToken::Sign("-"), _)] => rest.last().is_none_or(|it| !ends_value(&it.0)),
         _ => false,
     }
 }
 
-fn word(rest: &str) -> (Token, usize) {
+fn word(rest: &str) -> (ExprToken, usize) {
     let length =
         rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
-    (Token::Name(rest[..length].to_owned()), length)
+    (ExprToken::Name(rest[..length].to_owned()), length)
 }
 
-fn sign(text: &str, at: usize, first: char) -> Result<(Token, usize), Problem> {
+fn sign(text: &str, at: usize, first: char) -> Result<(ExprToken, usize), ExprProblem> {
     let rest = &text[at..];
     let known = SIGNS.iter().find(|it| rest.starts_with(**it));
     let foreign = FOREIGN.iter().find(|it| rest.starts_with(it.0));
     if let Some(sign) = known
         && foreign.is_none_or(|it| it.0.len() <= sign.len())
     {
-        return Ok((Token::Sign(sign), sign.len()));
+        return Ok((ExprToken::Sign(sign), sign.len()));
     }
     let length = foreign.map_or(first.len_utf8(), |it| it.0.len());
     let found = &rest[..length];
     let problem =
-        Problem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
+        ExprProblem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
     Err(match (foreign, first) {
         (Some(("|", meant)), _) => match super::names::filter(text, at) {
             Some(call) => problem.help(format!("write `{call}`: a function takes its value first")),
@@ -124,7 +124,7 @@ fn sign(text: &str, at: usize, first: char) -> Result<(Token, usize), Problem> {
 
 /// A number as CEL writes it. The least whole number has no positive counterpart, so it is
 /// understood only behind its sign.
-fn number(text: &str, at: usize, is_negated: bool) -> Result<(Token, usize), Problem> {
+fn number(text: &str, at: usize, is_negated: bool) -> Result<(ExprToken, usize), ExprProblem> {
     let rest = &text.as_bytes()[at..];
     let digits = |from: usize| rest[from..].iter().take_while(|it| it.is_ascii_digit()).count();
     let mut length = digits(0);
@@ -164,7 +164,7 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(Token, usize), Pro
             }
             None => format!("text stands in single quotes: `'{word}'`"),
         };
-        return Err(Problem::syntax(span, "a number ends in a letter").help(help));
+        return Err(ExprProblem::syntax(span, "a number ends in a letter").help(help));
     }
     let sign = if is_negated { "-" } else { "" };
     let whole = match hex {
@@ -172,13 +172,13 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(Token, usize), Pro
         _ => i64::from_str_radix(&format!("{sign}{}", &shown[2..]), 16).ok(),
     };
     match (is_float, whole, shown.parse::<f64>()) {
-        (false, Some(i64::MIN), _) => Ok((Token::Int(i64::MIN), length)),
-        (false, Some(int), _) => Ok((Token::Int(int.abs()), length)),
-        (true, _, Ok(float)) if float.is_finite() => Ok((Token::Float(float), length)),
-        (false, ..) => Err(Problem::syntax(at..at + length, "this number is too large").help(
+        (false, Some(i64::MIN), _) => Ok((ExprToken::Int(i64::MIN), length)),
+        (false, Some(int), _) => Ok((ExprToken::Int(int.abs()), length)),
+        (true, _, Ok(float)) if float.is_finite() => Ok((ExprToken::Float(float), length)),
+        (false, ..) => Err(ExprProblem::syntax(at..at + length, "this number is too large").help(
             format!("whole numbers go up to {}; with `.0` behind it, it is a decimal", i64::MAX),
         )),
-        _ => Err(Problem::syntax(at..at + length, "this number is too large")
+        _ => Err(ExprProblem::syntax(at..at + length, "this number is too large")
             .help("decimals go up to about 1.8e308")),
     }
 }
@@ -206,13 +206,13 @@ pub(super) fn quoted_length(rest: &str) -> Option<usize> {
     Some(rest.len())
 }
 
-fn quoted(text: &str, at: usize) -> Result<(Token, usize), Problem> {
+fn quoted(text: &str, at: usize) -> Result<(ExprToken, usize), ExprProblem> {
     let (is_raw, quotes) = opening(&text[at..]).expect("it was seen");
     let mut value = String::new();
     let mut here = at + usize::from(is_raw) + quotes.len();
     while let Some(it) = text[here..].chars().next() {
         if text[here..].starts_with(quotes) {
-            return Ok((Token::Text(value), here + quotes.len() - at));
+            return Ok((ExprToken::Text(value), here + quotes.len() - at));
         }
         let (made, length) = if it == '\\' && !is_raw {
             escape(&text[here + 1..]).ok_or_else(|| unknown_escape(text, here..here + 2))?
@@ -222,7 +222,7 @@ fn quoted(text: &str, at: usize) -> Result<(Token, usize), Problem> {
         value.push(made);
         here += length;
     }
-    let mut problem = Problem::syntax(at..text.len(), "this text is never closed");
+    let mut problem = ExprProblem::syntax(at..text.len(), "this text is never closed");
     problem.help = Some(format!("put a {quotes} at its end"));
     Err(problem)
 }
@@ -265,11 +265,11 @@ fn halves(rest: &str) -> Option<(char, usize)> {
     Some((code, 12))
 }
 
-fn unknown_escape(text: &str, span: Range<usize>) -> Problem {
+fn unknown_escape(text: &str, span: Range<usize>) -> ExprProblem {
     let mut end = span.end.min(text.len());
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    Problem::syntax(span.start..end, "not an escape that text knows")
+    ExprProblem::syntax(span.start..end, "not an escape that text knows")
         .help(r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'")
 }

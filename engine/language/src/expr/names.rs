@@ -1,8 +1,8 @@
 //! Checks the names and levels in an expression, and says what was probably meant.
 
-use super::lex::{Token, lex};
-use super::node::{FIELDS, Field, Node};
-use super::problem::{Problem, ProblemKind};
+use super::lex::{ExprToken, lex};
+use super::node::{ExprNode, FIELDS, Field};
+use super::problem::{ExprProblem, ProblemKind};
 use super::{Root, Roots};
 use crate::nearest;
 use kernel::event::Priority;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::ops::Range;
 
 /// The field of `event` with this name.
-pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, Problem> {
+pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProblem> {
     if let Some((_, field)) = FIELDS.iter().find(|it| it.0 == name) {
         return Ok(*field);
     }
@@ -19,11 +19,16 @@ pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, Problem> 
         || format!("an event has: {}", names.join(", ")),
         |it| format!("did you mean `event.{it}`?"),
     );
-    Err(Problem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
+    Err(ExprProblem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
 }
 
 /// A name at the beginning of a path that is no root here. `before` is the text up to it.
-pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: Roots) -> Problem {
+pub(super) fn unknown_root(
+    name: &str,
+    span: Range<usize>,
+    before: &str,
+    roots: Roots,
+) -> ExprProblem {
     let names = roots.names();
     let exists = Root::ALL.iter().any(|it| it.1 == name);
     let message = if exists {
@@ -53,7 +58,7 @@ pub(super) fn unknown_root(name: &str, span: Range<usize>, before: &str, roots: 
             format!("text stands in single quotes; a path begins with {}", names.join(", "))
         }
     };
-    Problem::unknown(span, message, Some(help))
+    ExprProblem::unknown(span, message, Some(help))
 }
 
 /// `event.type | lower` as a call, where a filter of that name is a function here.
@@ -96,8 +101,13 @@ pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
 
 /// Comparisons with `event.priority` compare levels, so their literals must be levels.
 /// `text` is the expression's.
-pub(super) fn check_levels(left: &Node, right: &Node, text: &str, problems: &mut Vec<Problem>) {
-    let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
+pub(super) fn check_levels(
+    left: &ExprNode,
+    right: &ExprNode,
+    text: &str,
+    problems: &mut Vec<ExprProblem>,
+) {
+    let is_priority = |it: &ExprNode| matches!(it, ExprNode::Field(Field::Priority, _));
     let mut literals = Vec::new();
     if is_priority(left) {
         alternatives(right, text, &mut literals);
@@ -108,7 +118,7 @@ pub(super) fn check_levels(left: &Node, right: &Node, text: &str, problems: &mut
 }
 
 /// What is wrong with a literal that stands where a priority should.
-pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<Problem> {
+pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<ExprProblem> {
     let word = literal.as_str().unwrap_or_default();
     if literal.is_null() || Priority::parse(word).is_some() {
         return None;
@@ -119,7 +129,7 @@ pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<Problem>
         |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
     );
     let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
-    Some(Problem {
+    Some(ExprProblem {
         span: span.clone(),
         message: format!("`{shown}` is not a priority"),
         label: "never equal".to_owned(),
@@ -129,16 +139,16 @@ pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<Problem>
 }
 
 /// The literals that a value may turn out to be, each with its place; of a list, its items.
-pub(super) fn alternatives(node: &Node, text: &str, found: &mut Vec<(Value, Range<usize>)>) {
+pub(super) fn alternatives(node: &ExprNode, text: &str, found: &mut Vec<(Value, Range<usize>)>) {
     match node {
-        Node::Literal(Value::Array(items), span) => {
+        ExprNode::Literal(Value::Array(items), span) => {
             let places = item_spans(text, span, items);
             found.extend(items.iter().cloned().zip(places));
         }
-        Node::Literal(literal, span) => found.push((literal.clone(), span.clone())),
-        Node::List(items) => items.iter().for_each(|it| alternatives(it, text, found)),
-        Node::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, text, found)),
-        Node::Run(_, rest) => {
+        ExprNode::Literal(literal, span) => found.push((literal.clone(), span.clone())),
+        ExprNode::List(items) => items.iter().for_each(|it| alternatives(it, text, found)),
+        ExprNode::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, text, found)),
+        ExprNode::Run(_, rest) => {
             let defaults = rest.iter().filter(|it| it.0 == super::node::Binary::Coalesce);
             defaults.for_each(|it| alternatives(&it.1, text, found));
         }
@@ -151,11 +161,11 @@ pub(super) fn item_spans(text: &str, span: &Range<usize>, items: &[Value]) -> Ve
     let tokens = lex(text.get(span.clone()).unwrap_or_default()).unwrap_or_default();
     let mut at = 0;
     let place = |item: &Value| {
-        let is_it = |token: &Token| match (token, item) {
-            (Token::Text(text), Value::String(item)) => text == item,
-            (Token::Int(int), Value::Number(_)) => item.as_i64() == Some(*int),
-            (Token::Float(float), Value::Number(_)) => item.as_f64() == Some(*float),
-            (Token::Name(name), Value::Bool(item)) => *name == item.to_string(),
+        let is_it = |token: &ExprToken| match (token, item) {
+            (ExprToken::Text(text), Value::String(item)) => text == item,
+            (ExprToken::Int(int), Value::Number(_)) => item.as_i64() == Some(*int),
+            (ExprToken::Float(float), Value::Number(_)) => item.as_f64() == Some(*float),
+            (ExprToken::Name(name), Value::Bool(item)) => *name == item.to_string(),
             _ => false,
         };
         let found = tokens.iter().enumerate().skip(at).find(|it| is_it(&it.1.0));

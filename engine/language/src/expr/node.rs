@@ -1,7 +1,7 @@
 //! The tree that the parser makes and evaluation walks.
 
 use super::function::Function;
-use super::{Read, Root};
+use super::{PathRead, Root};
 use serde_json::Value;
 use std::ops::Range;
 
@@ -89,35 +89,35 @@ pub(super) enum Step {
 /// The tree. A run of operators that bind alike is one node, so that `a + b + …` is no deeper
 /// than `a + b`.
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+pub(super) enum ExprNode {
     Literal(Value, Range<usize>),
     Field(Field, Range<usize>),
     Path(Root, Box<[Step]>, Range<usize>),
-    Index(Box<[Node; 2]>),
-    Not(Box<Node>),
-    Negate(Box<Node>),
-    Compare(Binary, Box<[Node; 2]>),
-    Run(Box<Node>, Box<[(Binary, Node)]>),
-    Choice(Box<[Node; 3]>),
-    List(Box<[Node]>),
-    Map(Box<[(Node, Node)]>),
-    Call(Function, Box<[Node]>, Range<usize>),
+    Index(Box<[ExprNode; 2]>),
+    Not(Box<ExprNode>),
+    Negate(Box<ExprNode>),
+    Compare(Binary, Box<[ExprNode; 2]>),
+    Run(Box<ExprNode>, Box<[(Binary, ExprNode)]>),
+    Choice(Box<[ExprNode; 3]>),
+    List(Box<[ExprNode]>),
+    Map(Box<[(ExprNode, ExprNode)]>),
+    Call(Function, Box<[ExprNode]>, Range<usize>),
 }
 
-impl Node {
-    pub(super) fn reads(&self, reads: &mut Vec<Read>) {
+impl ExprNode {
+    pub(super) fn reads(&self, reads: &mut Vec<PathRead>) {
         match self {
-            Node::Field(field, span) => {
+            ExprNode::Field(field, span) => {
                 let name = FIELDS.iter().find(|it| it.1 == *field).map_or("", |it| it.0);
                 let path = vec![name.to_owned()];
-                reads.push(Read { root: Root::Event, path, span: span.clone() });
+                reads.push(PathRead { root: Root::Event, path, span: span.clone() });
             }
-            Node::Path(root, steps, span) => {
+            ExprNode::Path(root, steps, span) => {
                 let names = steps.iter().map_while(|it| match it {
                     Step::Name(name) => Some(name.clone()),
                     Step::Index(_) => None,
                 });
-                reads.push(Read { root: *root, path: names.collect(), span: span.clone() });
+                reads.push(PathRead { root: *root, path: names.collect(), span: span.clone() });
             }
             _ => self.each_child(&mut |it| it.reads(reads)),
         }
@@ -125,14 +125,16 @@ impl Node {
 
     pub(super) fn plain_path(&self) -> Option<(Root, Vec<String>)> {
         match self {
-            Node::Path(root, steps, _) => {
+            ExprNode::Path(root, steps, _) => {
                 let names = steps.iter().map(|it| match it {
                     Step::Name(name) => Some(name.clone()),
                     Step::Index(_) => None,
                 });
                 Some((*root, names.collect::<Option<_>>()?))
             }
-            Node::Run(path, rest) if matches!(**rest, [(Binary::Coalesce, Node::Literal(..))]) => {
+            ExprNode::Run(path, rest)
+                if matches!(**rest, [(Binary::Coalesce, ExprNode::Literal(..))]) =>
+            {
                 path.plain_path()
             }
             _ => None,
@@ -142,10 +144,10 @@ impl Node {
     /// From its first operand to its last one; a call and a literal stand as a whole.
     pub(super) fn span(&self) -> Range<usize> {
         match self {
-            Node::Literal(_, span)
-            | Node::Field(_, span)
-            | Node::Path(_, _, span)
-            | Node::Call(_, _, span) => span.clone(),
+            ExprNode::Literal(_, span)
+            | ExprNode::Field(_, span)
+            | ExprNode::Path(_, _, span)
+            | ExprNode::Call(_, _, span) => span.clone(),
             _ => {
                 let mut whole: Option<Range<usize>> = None;
                 self.each_child(&mut |it| {
@@ -167,18 +169,18 @@ impl Node {
         tallest + 1
     }
 
-    fn each_child(&self, visit: &mut dyn FnMut(&Node)) {
+    fn each_child(&self, visit: &mut dyn FnMut(&ExprNode)) {
         match self {
-            Node::Literal(..) | Node::Field(..) | Node::Path(..) => {}
-            Node::Not(it) | Node::Negate(it) => visit(it),
-            Node::Index(parts) | Node::Compare(_, parts) => parts.iter().for_each(visit),
-            Node::Choice(parts) => parts.iter().for_each(visit),
-            Node::List(items) | Node::Call(_, items, _) => items.iter().for_each(visit),
-            Node::Run(first, rest) => {
+            ExprNode::Literal(..) | ExprNode::Field(..) | ExprNode::Path(..) => {}
+            ExprNode::Not(it) | ExprNode::Negate(it) => visit(it),
+            ExprNode::Index(parts) | ExprNode::Compare(_, parts) => parts.iter().for_each(visit),
+            ExprNode::Choice(parts) => parts.iter().for_each(visit),
+            ExprNode::List(items) | ExprNode::Call(_, items, _) => items.iter().for_each(visit),
+            ExprNode::Run(first, rest) => {
                 visit(first);
                 rest.iter().for_each(|it| visit(&it.1));
             }
-            Node::Map(entries) => entries.iter().for_each(|(key, value)| {
+            ExprNode::Map(entries) => entries.iter().for_each(|(key, value)| {
                 visit(key);
                 visit(value);
             }),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 /// What is wrong with an expression, and where in its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ExprProblem {
     /// Bytes of the expression's text.
     pub span: Range<usize>,
     /// What is wrong.
@@ -42,19 +42,25 @@ impl ProblemKind {
     }
 }
 
-impl Problem {
+impl ExprProblem {
     pub(super) fn syntax(span: Range<usize>, message: impl Into<String>) -> Self {
         let message = message.into();
-        Problem { span, label: "here".to_owned(), message, help: None, kind: ProblemKind::Syntax }
+        ExprProblem {
+            span,
+            label: "here".to_owned(),
+            message,
+            help: None,
+            kind: ProblemKind::Syntax,
+        }
     }
 
     pub(super) fn too_large(span: Range<usize>, message: impl Into<String>) -> Self {
-        Problem { kind: ProblemKind::TooLarge, ..Problem::syntax(span, message) }
+        ExprProblem { kind: ProblemKind::TooLarge, ..ExprProblem::syntax(span, message) }
     }
 
     pub(super) fn unknown(span: Range<usize>, message: String, help: Option<String>) -> Self {
         let label = "unknown".to_owned();
-        Problem { span, message, label, help, kind: ProblemKind::UnknownName }
+        ExprProblem { span, message, label, help, kind: ProblemKind::UnknownName }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {

@@ -1,11 +1,11 @@
-//! A JSON Schema as a [`Shape`]: what a value that fits it may be.
+//! A JSON Schema as a [`ValueType`]: what a value that fits it may be.
 //!
 //! Bounded, however hostile the schema: every subschema that is looked at and every part that is
 //! laid over another costs some of [`WORK_MAX`]; where that does not do, nothing is known of the
 //! whole. What is not understood (`not`, references that lead elsewhere) is left out, which only
 //! makes the shape wider.
 
-use super::value_type::{Bounds, Field, Fields, Origin, Shape};
+use super::value_type::{Bounds, Field, Fields, Origin, ValueType};
 use crate::diagnostic::SourceText;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ const WORK_MAX: usize = 50_000;
 const DEPTH_MAX: usize = 32;
 
 /// The shape of what fits `schema`, which was read from `source`.
-pub fn of_schema(schema: &Value, source: &Arc<SourceText>) -> Shape {
+pub fn of_schema(schema: &Value, source: &Arc<SourceText>) -> ValueType {
     let draft = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
     let mut reader = Reader {
         root: schema,
@@ -25,8 +25,8 @@ pub fn of_schema(schema: &Value, source: &Arc<SourceText>) -> Shape {
         refs: Vec::new(),
         refs_stand_alone: draft.contains("/draft-0"),
     };
-    let shape = reader.narrow(Shape::any(), schema, "", 0);
-    if reader.work == 0 { Shape::any() } else { shape }
+    let shape = reader.narrow(ValueType::any(), schema, "", 0);
+    if reader.work == 0 { ValueType::any() } else { shape }
 }
 
 struct Reader<'s> {
@@ -42,26 +42,26 @@ struct Reader<'s> {
 
 impl<'s> Reader<'s> {
     /// What fits `schema` and has the shape `base`. `at` is the schema's JSON pointer.
-    fn narrow(&mut self, base: Shape, schema: &Value, at: &str, depth: usize) -> Shape {
+    fn narrow(&mut self, base: ValueType, schema: &Value, at: &str, depth: usize) -> ValueType {
         self.work = self.work.saturating_sub(1);
         let Value::Object(schema) = schema else {
-            return if *schema == Value::Bool(false) { Shape::null() } else { base };
+            return if *schema == Value::Bool(false) { ValueType::null() } else { base };
         };
         let is_elsewhere = 0 < depth && schema.contains_key("$id");
         if self.work == 0 || DEPTH_MAX < depth || is_elsewhere || schema.is_empty() {
-            return if schema.is_empty() { base } else { Shape::any() };
+            return if schema.is_empty() { base } else { ValueType::any() };
         }
         if self.refs_stand_alone && schema.contains_key("$ref") {
             return self.referred(base, schema, depth);
         }
-        let base = if base.is_any() { Shape::json() } else { base };
+        let base = if base.is_any() { ValueType::json() } else { base };
         let mut shape = typed(base.clone(), schema.get("type"));
         for word in ["enum", "const"] {
             if let Some(values) = schema.get(word) {
                 let values =
                     if word == "enum" { values } else { &Value::Array(vec![values.clone()]) };
                 let values = values.as_array().map(Vec::as_slice).unwrap_or_default();
-                let values = Shape::of_values(values);
+                let values = ValueType::of_values(values);
                 shape = shape.and(&values, &mut self.work);
             }
         }
@@ -77,25 +77,30 @@ impl<'s> Reader<'s> {
         shape = self.combined(shape, schema, at, depth);
         // A contradiction says more of the schema than of the value.
         let is_contradiction = !shape.has_value() && !shape.null;
-        if shape == Shape::json() || is_contradiction { Shape::any() } else { shape }
+        if shape == ValueType::json() || is_contradiction { ValueType::any() } else { shape }
     }
 
     /// Pays for going through the fields of a shape.
-    fn charge(&mut self, shape: &Shape) {
+    fn charge(&mut self, shape: &ValueType) {
         let names = shape.map.as_ref().map_or(0, |it| it.names.len());
         self.work = self.work.saturating_sub(names);
     }
 
-    fn referred(&mut self, base: Shape, schema: &Map<String, Value>, depth: usize) -> Shape {
+    fn referred(
+        &mut self,
+        base: ValueType,
+        schema: &Map<String, Value>,
+        depth: usize,
+    ) -> ValueType {
         if schema.contains_key("$dynamicRef") || schema.contains_key("$recursiveRef") {
-            return Shape::any();
+            return ValueType::any();
         }
         let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { return base };
         // Round and round says nothing new.
         if self.refs.iter().any(|it| it == reference) {
             return base;
         }
-        let Some((target, pointer)) = self.target(reference) else { return Shape::any() };
+        let Some((target, pointer)) = self.target(reference) else { return ValueType::any() };
         self.refs.push(reference.to_owned());
         let shape = self.narrow(base, target, &pointer, depth + 1);
         self.refs.pop();
@@ -124,11 +129,11 @@ impl<'s> Reader<'s> {
     /// rest of the schema says, so that nothing of the rest is lost in another one.
     fn combined(
         &mut self,
-        base: Shape,
+        base: ValueType,
         schema: &Map<String, Value>,
         at: &str,
         depth: usize,
-    ) -> Shape {
+    ) -> ValueType {
         let mut shape = base;
         let list = |word: &str| schema.get(word).and_then(Value::as_array);
         let has_choice = |it: &&(usize, &Value)| {
@@ -141,10 +146,10 @@ impl<'s> Reader<'s> {
         }
         for word in ["anyOf", "oneOf"] {
             let Some(parts) = list(word).filter(|it| !it.is_empty()) else { continue };
-            let mut either = Shape::never();
+            let mut either = ValueType::never();
             for (index, part) in parts.iter().enumerate() {
                 if self.work == 0 || either.is_any() {
-                    return Shape::any();
+                    return ValueType::any();
                 }
                 self.charge(&either);
                 let at = format!("{at}/{word}/{index}");
@@ -173,11 +178,11 @@ impl<'s> Reader<'s> {
 
     fn items(
         &mut self,
-        base: Arc<Shape>,
+        base: Arc<ValueType>,
         schema: &Map<String, Value>,
         at: &str,
         depth: usize,
-    ) -> Arc<Shape> {
+    ) -> Arc<ValueType> {
         let tuple = schema.get("prefixItems").or_else(|| schema.get("items"));
         let tuple = tuple.and_then(Value::as_array);
         let rest = match schema.get("items") {
@@ -189,7 +194,7 @@ impl<'s> Reader<'s> {
         }
         let mut items = match rest {
             Some(rest) => self.narrow((*base).clone(), rest, &format!("{at}/items"), depth + 1),
-            None => return Arc::new(Shape::any()),
+            None => return Arc::new(ValueType::any()),
         };
         for (index, part) in tuple.into_iter().flatten().enumerate() {
             let at = format!("{at}/prefixItems/{index}");
@@ -221,7 +226,7 @@ impl<'s> Reader<'s> {
             fields.is_listed = true;
             let pointer = format!("{at}/properties/{}", escaped(name));
             let own = fields.names.remove(name.as_str());
-            let (before, origin) = own.map_or((Shape::any(), None), |it| (it.shape, it.origin));
+            let (before, origin) = own.map_or((ValueType::any(), None), |it| (it.shape, it.origin));
             let shape = self.narrow(before, part, &pointer, depth + 1);
             let here =
                 || Arc::new(Origin { source: self.source.clone(), pointer: pointer.clone() });
@@ -233,7 +238,7 @@ impl<'s> Reader<'s> {
         let depending = schema.get("dependentRequired").and_then(Value::as_object);
         let depending = depending.into_iter().flatten().filter_map(|it| it.1.as_array()).flatten();
         for name in needed.chain(depending).filter_map(Value::as_str) {
-            let unknown = || Field { shape: Shape::any(), origin: None };
+            let unknown = || Field { shape: ValueType::any(), origin: None };
             fields.names.entry(name.into()).or_insert_with(unknown);
         }
         fields
@@ -241,7 +246,7 @@ impl<'s> Reader<'s> {
 }
 
 /// What of `shape` the word or words of `type` leave.
-fn typed(shape: Shape, types: Option<&Value>) -> Shape {
+fn typed(shape: ValueType, types: Option<&Value>) -> ValueType {
     let words: Vec<&str> = match types {
         Some(Value::String(word)) => vec![word],
         Some(Value::Array(words)) => words.iter().filter_map(Value::as_str).collect(),
@@ -249,7 +254,7 @@ fn typed(shape: Shape, types: Option<&Value>) -> Shape {
     };
     let has = |word: &str| words.contains(&word);
     let has_number = has("number") || has("integer");
-    Shape {
+    ValueType {
         null: shape.null && has("null"),
         truth: shape.truth.map(|it| it && has("boolean")),
         number: shape.number.filter(|_| has_number),
@@ -270,7 +275,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn shape(schema: &Value) -> Shape {
+    fn shape(schema: &Value) -> ValueType {
         let source = SourceText { name: "s.json".to_owned(), text: schema.to_string() };
         of_schema(schema, &Arc::new(source))
     }
@@ -429,7 +434,7 @@ mod tests {
             refs: Vec::new(),
             refs_stand_alone: false,
         };
-        reader.narrow(Shape::any(), schema, "", 0);
+        reader.narrow(ValueType::any(), schema, "", 0);
         WORK_MAX - reader.work
     }
 

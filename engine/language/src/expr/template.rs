@@ -4,9 +4,9 @@ mod check;
 
 use super::function::time;
 use super::lex::quoted_length;
-use super::problem::Problem;
+use super::problem::ExprProblem;
 use super::value::Val;
-use super::{Expr, Read, Root, Roots, SIZE_MAX, Scope};
+use super::{Expr, PathRead, Root, Roots, SIZE_MAX, Scope};
 use crate::nearest;
 use jiff::tz::TimeZone;
 use kernel::time::Timestamp;
@@ -76,11 +76,11 @@ impl Part {
 
 impl Template {
     /// Compiles `text`; spans of problems are bytes of it.
-    pub fn parse(text: &str, roots: Roots) -> Result<Template, Vec<Problem>> {
+    pub fn parse(text: &str, roots: Roots) -> Result<Template, Vec<ExprProblem>> {
         if TEMPLATE_MAX < text.len() {
             let message = format!("a template of more than {} KiB", TEMPLATE_MAX >> 10);
             let help = "move a part of the text into an `enrich set` stage";
-            return Err(vec![Problem::too_large(0..0, message).help(help)]);
+            return Err(vec![ExprProblem::too_large(0..0, message).help(help)]);
         }
         let (mut parts, mut problems, mut at) = (Vec::new(), Vec::new(), 0);
         while let Some(offset) = text[at..].find("{{") {
@@ -89,7 +89,7 @@ impl Template {
                 parts.push(Part::Text(text[at..at + offset].to_owned()));
             }
             let Some(length) = inner_length(&text[start..]) else {
-                let mut problem = Problem::syntax(start - 2..start, "`{{` is never closed");
+                let mut problem = ExprProblem::syntax(start - 2..start, "`{{` is never closed");
                 problem.help = Some("put `}}` behind the expression".to_owned());
                 problems.push(problem);
                 at = text.len();
@@ -196,12 +196,14 @@ impl Template {
     }
 
     /// Every static path that it reads, its place in bytes of the template.
-    pub fn reads(&self) -> Vec<Read> {
+    pub fn reads(&self) -> Vec<PathRead> {
         let mut reads = Vec::new();
         for part in &self.parts {
             if let Part::Value { expr, start, .. } = part {
-                let moved =
-                    |it: Read| Read { span: it.span.start + start..it.span.end + start, ..it };
+                let moved = |it: PathRead| PathRead {
+                    span: it.span.start + start..it.span.end + start,
+                    ..it
+                };
                 reads.extend(expr.reads().into_iter().map(moved));
             }
         }
@@ -249,7 +251,7 @@ fn outside_quotes(text: &str) -> impl Iterator<Item = (usize, char)> + '_ {
 }
 
 /// One `{{ … }}`: an expression and the filters behind single `|`s.
-fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<Problem>> {
+fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<ExprProblem>> {
     let mut cuts = vec![0];
     let bytes = inner.as_bytes();
     for (at, it) in outside_quotes(inner) {
@@ -259,7 +261,7 @@ fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<Problem>> 
         }
     }
     let end = |index: usize| cuts.get(index + 1).map_or(inner.len(), |it| it - 1);
-    let moved = |mut it: Problem, by: usize| {
+    let moved = |mut it: ExprProblem, by: usize| {
         it.span = it.span.start + by..it.span.end + by;
         it
     };
@@ -279,7 +281,7 @@ fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<Problem>> 
     }
 }
 
-fn filter(text: &str) -> Result<Filter, Problem> {
+fn filter(text: &str) -> Result<Filter, ExprProblem> {
     let lead = text.len() - text.trim_start().len();
     let trimmed = text.trim();
     let (name, rest) = trimmed.split_at(trimmed.find('(').unwrap_or(trimmed.len()));
@@ -293,7 +295,7 @@ fn filter(text: &str) -> Result<Filter, Problem> {
     let wrong = |wanted: &str| {
         let message = format!("`{name}` {wanted}");
         let at = if place.is_empty() { span.clone() } else { place.clone() };
-        Problem::syntax(at, message)
+        ExprProblem::syntax(at, message)
     };
     Ok(match (name, given) {
         ("default", Some(it)) => Filter::Default(it),
@@ -336,31 +338,31 @@ fn filter(text: &str) -> Result<Filter, Problem> {
     })
 }
 
-fn unknown_filter(name: &str, span: Range<usize>) -> Problem {
+fn unknown_filter(name: &str, span: Range<usize>) -> ExprProblem {
     let all = || format!("the filters are {}", FILTERS.join(", "));
     if name.is_empty() {
-        return Problem::syntax(span, "a filter is missing behind `|`").help(all());
+        return ExprProblem::syntax(span, "a filter is missing behind `|`").help(all());
     }
     let near = nearest(name, FILTERS.iter().copied());
     let help = near.map_or_else(all, |it| format!("did you mean `{it}`?"));
-    Problem::unknown(span, format!("there is no filter `{name}`"), Some(help))
+    ExprProblem::unknown(span, format!("there is no filter `{name}`"), Some(help))
 }
 
 /// A pattern whose letters all mean something.
-fn pattern(text: String, place: &Range<usize>) -> Result<String, Problem> {
+fn pattern(text: String, place: &Range<usize>) -> Result<String, ExprProblem> {
     let rest = PLACES.iter().fold(text.clone(), |rest, (name, _)| rest.replace(name, ""));
     match rest.chars().find(|it| it.is_alphabetic()) {
         None => Ok(text),
         Some(letter) => {
             let message = format!("`{letter}` means nothing in the pattern `{text}`");
-            Err(Problem::syntax(place.clone(), message)
+            Err(ExprProblem::syntax(place.clone(), message)
                 .help("a pattern is made of yyyy MM dd HH mm ss and signs between them"))
         }
     }
 }
 
 /// The literal in brackets behind a filter's name.
-fn argument(text: &str, at: usize) -> Result<Option<Value>, Problem> {
+fn argument(text: &str, at: usize) -> Result<Option<Value>, ExprProblem> {
     let text = text.trim();
     if text.is_empty() {
         return Ok(None);
@@ -372,7 +374,7 @@ fn argument(text: &str, at: usize) -> Result<Option<Value>, Problem> {
     });
     match literal {
         Some(value) => Ok(Some(value)),
-        None => Err(Problem::syntax(at..at + text.len(), "a filter takes one number or text")
+        None => Err(ExprProblem::syntax(at..at + text.len(), "a filter takes one number or text")
             .help("write `default('?')` or `truncate(80)`")),
     }
 }

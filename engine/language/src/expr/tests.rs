@@ -490,7 +490,7 @@ fn any_expression() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "\\PC{0,80}") {
-        let spans = |found: Vec<Problem>| found.into_iter().map(|it| it.span).collect::<Vec<_>>();
+        let spans = |found: Vec<ExprProblem>| found.into_iter().map(|it| it.span).collect::<Vec<_>>();
         let expr = Expr::parse(&text, Roots::EVENT).map_or_else(spans, |_| Vec::new());
         let template = Template::parse(&text, Roots::EVENT).map_or_else(spans, |_| Vec::new());
         for span in expr.into_iter().chain(template) {

@@ -1,8 +1,8 @@
 //! What is known of the values at a place of the file, before there is an event.
 
 use super::infer::Declared;
-use super::value_type::{Origin, Shape};
-use super::{Expr, Read, Root};
+use super::value_type::{Origin, ValueType};
+use super::{Expr, PathRead, Root};
 use crate::diagnostic::Rule;
 use kernel::event::Priority;
 use kernel::pattern::glob_fits;
@@ -12,17 +12,17 @@ use std::sync::Arc;
 
 /// A type of event that may be at a place.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Arrival {
+pub struct EventType {
     /// Its name; a pattern with `*` where the names are not known.
     pub kind: Arc<str>,
     /// What its `data` may be.
-    pub data: Arc<Shape>,
+    pub data: Arc<ValueType>,
 }
 
 /// Types of events, each once.
-pub type Arrivals = Arc<[Arrival]>;
+pub type EventTypes = Arc<[EventType]>;
 
-impl Arrival {
+impl EventType {
     fn is_pattern(&self) -> bool {
         self.kind.contains('*')
     }
@@ -30,7 +30,7 @@ impl Arrival {
 
 /// Something that a stage adds and that is not there yet.
 #[derive(Debug, Clone)]
-pub struct Later {
+pub struct NotYetSet {
     /// The path below `enrich`.
     pub path: Vec<String>,
     /// What to say about it: "stage `faces` adds it, and does not end before this".
@@ -41,18 +41,18 @@ pub struct Later {
 
 /// What is known of the values at a place.
 #[derive(Debug, Clone, Default)]
-pub struct Known {
+pub struct TypeEnv {
     /// Every type that can be there at all. A name stands before the patterns that it fits, a
     /// longer pattern before a shorter one.
-    pub all: Arrivals,
+    pub all: EventTypes,
     /// The types that can be at this place.
-    pub here: Arrivals,
+    pub here: EventTypes,
     /// Whether `data` is a message that is no event yet.
     pub is_message: bool,
     /// The roots of which something is known; the others may hold anything.
-    pub roots: Vec<(Root, Shape)>,
+    pub roots: Vec<(Root, ValueType)>,
     /// What is added only behind this place, or beside it.
-    pub later: Arc<[Later]>,
+    pub later: Arc<[NotYetSet]>,
     /// The priority that events have here, where only those of one are looked at.
     pub level: Option<Priority>,
 }
@@ -76,25 +76,25 @@ pub struct Finding {
 
 /// What an expression comes to, for what is known.
 #[derive(Debug, Clone)]
-pub struct Checked {
+pub struct TypedExpr {
     /// What its value may be.
-    pub shape: Shape,
+    pub shape: ValueType,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
     /// The types of events for which it may be `true`.
-    pub holds: Arrivals,
+    pub holds: EventTypes,
     /// The types of events for which it may be anything else.
-    pub fails: Arrivals,
+    pub fails: EventTypes,
 }
 
-impl Known {
+impl TypeEnv {
     /// Looks at an expression for what is known here.
-    pub fn check(&self, expr: &Expr) -> Checked {
+    pub fn check(&self, expr: &Expr) -> TypedExpr {
         super::infer::check(&expr.node, &expr.text, self)
     }
 
     /// Looks at an expression of which nothing but `true` counts.
-    pub fn check_condition(&self, expr: &Expr) -> Checked {
+    pub fn check_condition(&self, expr: &Expr) -> TypedExpr {
         let mut checked = self.check(expr);
         let whole = 0..expr.text().len();
         if self.here.is_empty() || !checked.findings.is_empty() {
@@ -116,56 +116,56 @@ impl Known {
     }
 
     /// Whether something stands at a dotted path. Lists are passed through.
-    pub fn declared(&self, path: &Read) -> Declared {
+    pub fn declared(&self, path: &PathRead) -> Declared {
         super::infer::declared(self, path)
     }
 
     /// The same for other types of events.
     #[must_use]
-    pub fn narrowed(&self, here: &Arrivals) -> Known {
-        Known { here: here.clone(), ..self.clone() }
+    pub fn narrowed(&self, here: &EventTypes) -> TypeEnv {
+        TypeEnv { here: here.clone(), ..self.clone() }
     }
 
     /// The same for events of one priority.
     #[must_use]
-    pub fn at_level(&self, level: Option<Priority>) -> Known {
-        Known { level, ..self.clone() }
+    pub fn at_level(&self, level: Option<Priority>) -> TypeEnv {
+        TypeEnv { level, ..self.clone() }
     }
 
     /// What may stand at a path of a root that does not depend on the types of events.
-    pub fn at(&self, root: Root, names: &[&str]) -> Shape {
-        let base = self.root(root).cloned().unwrap_or_else(Shape::any);
-        let step = |at: Shape, name: &&str| at.field(name).map(|it| it.0);
-        names.iter().try_fold(base, step).unwrap_or_else(Shape::any)
+    pub fn at(&self, root: Root, names: &[&str]) -> ValueType {
+        let base = self.root(root).cloned().unwrap_or_else(ValueType::any);
+        let step = |at: ValueType, name: &&str| at.field(name).map(|it| it.0);
+        names.iter().try_fold(base, step).unwrap_or_else(ValueType::any)
     }
 
     /// What is known of a root; `data` and `event` depend on the types of events.
-    pub(super) fn root(&self, root: Root) -> Option<&Shape> {
+    pub(super) fn root(&self, root: Root) -> Option<&ValueType> {
         self.roots.iter().find(|it| it.0 == root).map(|it| &it.1)
     }
 
     /// The type with this name among those that can be there at all.
-    pub(super) fn known_type(&self, name: &str) -> Option<&Arrival> {
+    pub(super) fn known_type(&self, name: &str) -> Option<&EventType> {
         self.all.iter().find(|it| glob_fits(&it.kind, name))
     }
 
     /// The type with this name, when it can be among `here`.
-    pub(super) fn fitting(&self, name: &str, here: &Arrivals) -> Option<Arrival> {
+    pub(super) fn fitting(&self, name: &str, here: &EventTypes) -> Option<EventType> {
         let covered = self.known_type(name)?;
-        let is_here = |it: &&Arrival| *it.kind == *name || it.kind == covered.kind;
+        let is_here = |it: &&EventType| *it.kind == *name || it.kind == covered.kind;
         let found = here.iter().find(is_here)?;
-        Some(Arrival { kind: name.into(), data: found.data.clone() })
+        Some(EventType { kind: name.into(), data: found.data.clone() })
     }
 }
 
 /// What is in one set or the other.
-pub fn union(one: &Arrivals, other: &Arrivals) -> Arrivals {
+pub fn union(one: &EventTypes, other: &EventTypes) -> EventTypes {
     if one.is_empty() || Arc::ptr_eq(one, other) {
         return other.clone();
     }
     let known: HashSet<&str> = one.iter().map(|it| &*it.kind).collect();
-    let is_new = |it: &&Arrival| !known.contains(&*it.kind);
-    let more: Vec<&Arrival> = other.iter().filter(is_new).collect();
+    let is_new = |it: &&EventType| !known.contains(&*it.kind);
+    let more: Vec<&EventType> = other.iter().filter(is_new).collect();
     if more.is_empty() {
         return one.clone();
     }
@@ -173,13 +173,13 @@ pub fn union(one: &Arrivals, other: &Arrivals) -> Arrivals {
 }
 
 /// What is in both sets.
-pub(super) fn common(one: &Arrivals, other: &Arrivals) -> Arrivals {
+pub(super) fn common(one: &EventTypes, other: &EventTypes) -> EventTypes {
     if Arc::ptr_eq(one, other) {
         return one.clone();
     }
     let names: HashSet<&str> = other.iter().map(|it| &*it.kind).collect();
-    let patterns: Vec<&Arrival> = other.iter().filter(|it| it.is_pattern()).collect();
-    let mut found: Vec<Arrival> = Vec::new();
+    let patterns: Vec<&EventType> = other.iter().filter(|it| it.is_pattern()).collect();
+    let mut found: Vec<EventType> = Vec::new();
     for it in one.iter() {
         let is_named = names.contains(&*it.kind);
         if is_named || patterns.iter().any(|them| glob_fits(&them.kind, &it.kind)) {
@@ -193,8 +193,8 @@ pub(super) fn common(one: &Arrivals, other: &Arrivals) -> Arrivals {
 
 /// The types of `here` for which a question about their name may be answered yes, and no. A
 /// pattern may be both.
-pub(super) fn split(here: &Arrivals, asks: impl Fn(&str) -> bool) -> (Arrivals, Arrivals) {
-    let may_be = |it: &&Arrival, wanted| it.is_pattern() || asks(&it.kind) == wanted;
+pub(super) fn split(here: &EventTypes, asks: impl Fn(&str) -> bool) -> (EventTypes, EventTypes) {
+    let may_be = |it: &&EventType, wanted| it.is_pattern() || asks(&it.kind) == wanted;
     let part = |wanted| here.iter().filter(|it| may_be(it, wanted)).cloned().collect();
     (part(true), part(false))
 }

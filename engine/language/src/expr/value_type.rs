@@ -1,7 +1,7 @@
 //! What is known of a value before there is one: its shape.
 //!
 //! A shape says what a value *may* be. It is never narrower than the truth: where nothing is
-//! known it is [`Shape::any`], and whoever asks it stays silent.
+//! known it is [`ValueType::any`], and whoever asks it stays silent.
 
 mod combine;
 mod describe;
@@ -15,7 +15,7 @@ const WORDS_MAX: usize = 4096;
 
 /// Everything that a value may be; a union of sorts.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Shape {
+pub struct ValueType {
     /// Nothing is known: it may be whatever there is.
     pub(super) is_any: bool,
     /// It may be null or missing.
@@ -26,7 +26,7 @@ pub struct Shape {
     pub(super) text: Option<Words>,
     pub(super) time: bool,
     pub(super) span: bool,
-    pub(super) list: Option<Arc<Shape>>,
+    pub(super) list: Option<Arc<ValueType>>,
     pub(super) map: Option<Arc<Fields>>,
 }
 
@@ -70,7 +70,7 @@ impl Fields {
 /// A field of a map.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Field {
-    pub(super) shape: Shape,
+    pub(super) shape: ValueType,
     /// Where it is declared, when that is a schema.
     pub(super) origin: Option<Arc<Origin>>,
 }
@@ -85,83 +85,83 @@ pub struct Origin {
 }
 
 /// The constructors.
-impl Shape {
+impl ValueType {
     /// Nothing at all: the shape of what cannot be.
     pub fn never() -> Self {
-        Shape::default()
+        ValueType::default()
     }
 
     /// Whatever there is.
     pub fn any() -> Self {
-        Shape { is_any: true, null: true, ..Shape::default() }
+        ValueType { is_any: true, null: true, ..ValueType::default() }
     }
 
     /// Null.
     pub fn null() -> Self {
-        Shape { null: true, ..Shape::default() }
+        ValueType { null: true, ..ValueType::default() }
     }
 
     /// `true` or `false`.
     pub fn bool() -> Self {
-        Shape { truth: [true, true], ..Shape::default() }
+        ValueType { truth: [true, true], ..ValueType::default() }
     }
 
     /// A number.
     pub fn number() -> Self {
-        Shape { number: Some(Bounds::ALL), ..Shape::default() }
+        ValueType { number: Some(Bounds::ALL), ..ValueType::default() }
     }
 
     /// A number between these, both included.
     pub fn between(least: f64, most: f64) -> Self {
-        Shape { number: Some(Bounds { least, most }), ..Shape::default() }
+        ValueType { number: Some(Bounds { least, most }), ..ValueType::default() }
     }
 
     /// A text.
     pub fn text() -> Self {
-        Shape { text: Some(Words::Any), ..Shape::default() }
+        ValueType { text: Some(Words::Any), ..ValueType::default() }
     }
 
     /// One of these texts.
     pub fn one_of<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
         let words = words.into_iter().map(Arc::from).collect();
-        Shape { text: Some(Words::OneOf(words)), ..Shape::default() }
+        ValueType { text: Some(Words::OneOf(words)), ..ValueType::default() }
     }
 
     /// A point in time.
     pub fn time() -> Self {
-        Shape { time: true, ..Shape::default() }
+        ValueType { time: true, ..ValueType::default() }
     }
 
     /// A duration.
     pub fn span() -> Self {
-        Shape { span: true, ..Shape::default() }
+        ValueType { span: true, ..ValueType::default() }
     }
 
     /// A list of such items.
-    pub fn list(items: Shape) -> Self {
-        Shape { list: Some(Arc::new(items)), ..Shape::default() }
+    pub fn list(items: ValueType) -> Self {
+        ValueType { list: Some(Arc::new(items)), ..ValueType::default() }
     }
 
     /// A map with these fields and no others.
-    pub fn map<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, Shape)>) -> Self {
-        let field = |(name, shape): (N, Shape)| (name.into(), Field { shape, origin: None });
+    pub fn map<N: Into<Arc<str>>>(fields: impl IntoIterator<Item = (N, ValueType)>) -> Self {
+        let field = |(name, shape): (N, ValueType)| (name.into(), Field { shape, origin: None });
         let names = fields.into_iter().map(field).collect();
-        Shape::of_fields(Fields { names, is_listed: true, ..Fields::default() })
+        ValueType::of_fields(Fields { names, is_listed: true, ..Fields::default() })
     }
 
     /// A map in which nothing stands.
     pub fn empty_map() -> Self {
-        Shape::of_fields(Fields { is_listed: true, ..Fields::default() })
+        ValueType::of_fields(Fields { is_listed: true, ..Fields::default() })
     }
 
     /// A map of which no field is known.
     pub fn open_map() -> Self {
-        Shape::of_fields(Fields::default())
+        ValueType::of_fields(Fields::default())
     }
 
     /// Whatever JSON can say, sort by sort.
     pub(super) fn json() -> Self {
-        Shape {
+        ValueType {
             is_any: false,
             null: true,
             truth: [true, true],
@@ -169,31 +169,33 @@ impl Shape {
             text: Some(Words::Any),
             time: false,
             span: false,
-            list: Some(Arc::new(Shape::any())),
+            list: Some(Arc::new(ValueType::any())),
             map: Some(Arc::default()),
         }
     }
 
     pub(super) fn of_fields(fields: Fields) -> Self {
-        Shape { map: Some(Arc::new(fields)), ..Shape::default() }
+        ValueType { map: Some(Arc::new(fields)), ..ValueType::default() }
     }
 
     /// Exactly this value, as far as shapes tell values apart.
     pub fn of_value(value: &serde_json::Value) -> Self {
         use serde_json::Value;
         match value {
-            Value::Null => Shape::null(),
-            Value::Bool(it) => Shape { truth: [!it, *it], ..Shape::default() },
+            Value::Null => ValueType::null(),
+            Value::Bool(it) => ValueType { truth: [!it, *it], ..ValueType::default() },
             Value::Number(it) => {
-                it.as_f64().map_or_else(Shape::number, |it| Shape::between(it, it))
+                it.as_f64().map_or_else(ValueType::number, |it| ValueType::between(it, it))
             }
-            Value::String(it) => Shape::one_of([it.as_str()]),
+            Value::String(it) => ValueType::one_of([it.as_str()]),
             Value::Array(items) => {
-                let items = items.iter().map(Shape::of_value);
-                Shape::list(items.fold(Shape::never(), Shape::or))
+                let items = items.iter().map(ValueType::of_value);
+                ValueType::list(items.fold(ValueType::never(), ValueType::or))
             }
-            Value::Object(entries) => Shape::map(
-                entries.iter().map(|(name, it)| (Arc::from(name.as_str()), Shape::of_value(it))),
+            Value::Object(entries) => ValueType::map(
+                entries
+                    .iter()
+                    .map(|(name, it)| (Arc::from(name.as_str()), ValueType::of_value(it))),
             ),
         }
     }
@@ -217,10 +219,12 @@ impl Shape {
         others.retain(|it| !it.is_number());
         let is_many = WORDS_MAX < others.len();
         let others = match is_many {
-            true => Shape::any(),
-            false => others.into_iter().map(Shape::of_value).fold(Shape::never(), Shape::or),
+            true => ValueType::any(),
+            false => {
+                others.into_iter().map(ValueType::of_value).fold(ValueType::never(), ValueType::or)
+            }
         };
-        others.or(Shape { text, number, ..Shape::default() })
+        others.or(ValueType { text, number, ..ValueType::default() })
     }
 
     /// The same, or null.
@@ -232,7 +236,7 @@ impl Shape {
 }
 
 /// The questions.
-impl Shape {
+impl ValueType {
     /// Whether nothing is known.
     pub fn is_any(&self) -> bool {
         self.is_any
@@ -245,31 +249,31 @@ impl Shape {
 
     /// Whether it is true, false or null, and nothing else.
     pub(super) fn is_truth(&self) -> bool {
-        let rest = Shape { truth: [false; 2], ..self.clone() };
+        let rest = ValueType { truth: [false; 2], ..self.clone() };
         !rest.has_value()
     }
 
     /// Whether it may be anything but null.
     pub(super) fn has_value(&self) -> bool {
-        self.is_any || *self != Shape { null: self.null, ..Shape::default() }
+        self.is_any || *self != ValueType { null: self.null, ..ValueType::default() }
     }
 
     /// What stands in the field of this name; `None` when nothing ever does.
-    pub(super) fn field(&self, name: &str) -> Option<(Shape, Option<Arc<Origin>>)> {
+    pub(super) fn field(&self, name: &str) -> Option<(ValueType, Option<Arc<Origin>>)> {
         if self.is_any {
-            return Some((Shape::any(), None));
+            return Some((ValueType::any(), None));
         }
         let map = self.map.as_ref()?;
         match map.names.get(name) {
             Some(field) => Some((field.shape.clone().or_null(), field.origin.clone())),
-            None => map.is_open().then(|| (Shape::any(), None)),
+            None => map.is_open().then(|| (ValueType::any(), None)),
         }
     }
 
     /// What stands at an index; `None` when nothing ever does.
-    pub(super) fn item(&self) -> Option<Shape> {
+    pub(super) fn item(&self) -> Option<ValueType> {
         match &self.list {
-            _ if self.is_any => Some(Shape::any()),
+            _ if self.is_any => Some(ValueType::any()),
             Some(items) => Some((**items).clone().or_null()),
             None => None,
         }
@@ -292,7 +296,7 @@ impl Shape {
 
     /// Whether a field of this name is declared in it, or `depth` levels below.
     pub(super) fn knows(&self, name: &str, depth: usize) -> bool {
-        let below = |it: &Shape| 0 < depth && it.knows(name, depth - 1);
+        let below = |it: &ValueType| 0 < depth && it.knows(name, depth - 1);
         let fields = self.map.iter().flat_map(|it| it.names.iter());
         let mut in_fields = fields.map(|(own, it)| **own == *name || below(&it.shape));
         in_fields.any(|it| it) || self.list.as_ref().is_some_and(|it| below(it))
@@ -308,28 +312,28 @@ impl Shape {
 
     /// Whether it may be something other than a text or null.
     pub fn is_only_text(&self) -> bool {
-        let rest = Shape { text: None, null: false, ..self.clone() };
+        let rest = ValueType { text: None, null: false, ..self.clone() };
         self.text.is_some() && !rest.has_value()
     }
 
     /// Whether its text in a template is JSON as it stands: `12`, `true`.
     pub(super) fn is_plain_json(&self) -> bool {
-        let rest = Shape { number: None, truth: [false; 2], ..self.clone() };
+        let rest = ValueType { number: None, truth: [false; 2], ..self.clone() };
         !self.null && !rest.has_value()
     }
 
     /// Whether its text may stand in quotes as it is.
     pub(super) fn is_safe_word(&self) -> bool {
         let is_safe = |it: &str| !it.chars().any(|it| it.is_control() || it == '"' || it == '\\');
-        let rest = Shape { number: None, truth: [false; 2], text: None, ..self.clone() };
+        let rest = ValueType { number: None, truth: [false; 2], text: None, ..self.clone() };
         let is_known = self.text.is_none() || self.words().is_some_and(|mut it| it.all(is_safe));
-        is_known && !Shape { null: false, time: false, ..rest }.has_value()
+        is_known && !ValueType { null: false, time: false, ..rest }.has_value()
     }
 }
 
 /// For tests of what a kind says of its additions.
 #[cfg(any(test, feature = "testing"))]
-impl Shape {
+impl ValueType {
     /// Whether a value is one that the shape speaks of.
     pub fn admits(&self, value: &serde_json::Value) -> bool {
         use serde_json::Value;
@@ -363,43 +367,43 @@ mod tests {
     use serde_json::json;
 
     #[track_caller]
-    fn told(shape: &Shape, expected: &str) {
+    fn told(shape: &ValueType, expected: &str) {
         assert_eq!(shape.told(), expected);
     }
 
     #[test]
     fn shapes_are_told_in_words() {
-        told(&Shape::between(0.0, 1.0).or_null(), "number 0–1");
-        told(&Shape::between(3.0, 3.0), "number 3");
-        told(&Shape::one_of(["a"]).or(Shape::one_of(["b"])), "one of: a, b");
-        told(&Shape::one_of(["a"]).or(Shape::text()), "text");
-        told(&Shape::of_value(&json!([1, "x"])).or(Shape::bool()), "true or false or list");
-        told(&Shape::time().or(Shape::any()), "anything");
-        told(&Shape::null(), "null");
+        told(&ValueType::between(0.0, 1.0).or_null(), "number 0–1");
+        told(&ValueType::between(3.0, 3.0), "number 3");
+        told(&ValueType::one_of(["a"]).or(ValueType::one_of(["b"])), "one of: a, b");
+        told(&ValueType::one_of(["a"]).or(ValueType::text()), "text");
+        told(&ValueType::of_value(&json!([1, "x"])).or(ValueType::bool()), "true or false or list");
+        told(&ValueType::time().or(ValueType::any()), "anything");
+        told(&ValueType::null(), "null");
     }
 
     #[test]
     fn a_map_is_open_only_where_no_side_lists_its_fields() {
-        let listed = Shape::map([("a", Shape::text())]);
-        let either = listed.clone().or(Shape::open_map());
+        let listed = ValueType::map([("a", ValueType::text())]);
+        let either = listed.clone().or(ValueType::open_map());
         assert!(either.map.expect("a map").is_open());
-        let both = listed.and(&Shape::open_map(), &mut 9);
+        let both = listed.and(&ValueType::open_map(), &mut 9);
         assert!(!both.map.expect("a map").is_open());
     }
 
     #[test]
     fn what_is_put_at_a_path_stands_beside_what_was_there() {
         let path = |it: &str| it.split('.').map(str::to_owned).collect::<Vec<_>>();
-        let mut shape = Shape::never();
-        shape.put(&path("a.b"), Shape::text());
-        shape.put(&path("a.c"), Shape::number());
-        let inner = Shape::map([("b", Shape::text()), ("c", Shape::number())]);
-        assert_eq!(shape, Shape::map([("a", inner)]));
+        let mut shape = ValueType::never();
+        shape.put(&path("a.b"), ValueType::text());
+        shape.put(&path("a.c"), ValueType::number());
+        let inner = ValueType::map([("b", ValueType::text()), ("c", ValueType::number())]);
+        assert_eq!(shape, ValueType::map([("a", inner)]));
     }
 
     #[test]
     fn an_intersection_that_costs_too_much_is_anything() {
-        let deep = (0..50).fold(Shape::text(), |it, _| Shape::list(it));
+        let deep = (0..50).fold(ValueType::text(), |it, _| ValueType::list(it));
         assert_eq!(deep.and(&deep, &mut 1000), deep);
         let cut = deep.and(&deep, &mut 10);
         assert!(cut.told() == "list" && cut != deep);

@@ -1,7 +1,7 @@
 //! What is checked: files, the files of folders, standard input.
 
 use compiler::document;
-use compiler::files::{self, Place};
+use compiler::files::{self, PipelinePath};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ impl Input {
         }
     }
 
-    pub(super) fn place(&self, root: Option<&Path>) -> Place {
+    pub(super) fn place(&self, root: Option<&Path>) -> PipelinePath {
         match self {
-            Input::File(file) | Input::Text { file, .. } => Place::of(file, root, None),
+            Input::File(file) | Input::Text { file, .. } => PipelinePath::of(file, root, None),
         }
     }
 }

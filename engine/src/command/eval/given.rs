@@ -34,14 +34,14 @@ const MEMBERS: &[&str] = &[
 
 /// What was given to try an expression on. Nothing of what is missing reads as anything.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct EvalInput {
     event: Option<Event>,
     /// Without an event: its `data`, which is the whole message then.
     data: Option<Value>,
     pipeline: Option<Value>,
 }
 
-impl Given {
+impl EvalInput {
     pub(super) fn scope(&self, now: Timestamp) -> Scope<'_> {
         let scope = match &self.event {
             Some(event) => Scope::of(event, now),
@@ -52,7 +52,7 @@ impl Given {
 }
 
 /// Reads the argument of `--event`. The error says what is wrong with it.
-pub(super) fn read(argument: &str, now: Timestamp) -> Result<Given, String> {
+pub(super) fn read(argument: &str, now: Timestamp) -> Result<EvalInput, String> {
     let bytes = match argument.strip_prefix('@') {
         None => argument.as_bytes().to_vec(),
         Some("-") => all(std::io::stdin().lock(), "standard input")?,
@@ -67,7 +67,7 @@ pub(super) fn read(argument: &str, now: Timestamp) -> Result<Given, String> {
     })?;
     match value {
         Value::Object(members) if is_event(&members) => event(members, now),
-        data => Ok(Given { data: Some(data), ..Given::default() }),
+        data => Ok(EvalInput { data: Some(data), ..EvalInput::default() }),
     }
 }
 
@@ -88,7 +88,7 @@ fn is_event(members: &Map<String, Value>) -> bool {
 
 /// What the JSON leaves out is as in an event that brought nothing: texts are empty, the times
 /// are now.
-fn event(mut members: Map<String, Value>, now: Timestamp) -> Result<Given, String> {
+fn event(mut members: Map<String, Value>, now: Timestamp) -> Result<EvalInput, String> {
     let data = members.remove("data").unwrap_or_default();
     let enrich = match members.remove("enrich") {
         None | Some(Value::Null) => Map::new(),
@@ -120,7 +120,7 @@ fn event(mut members: Map<String, Value>, now: Timestamp) -> Result<Given, Strin
     };
     let name = members.text("pipeline")?;
     let pipeline = name.map(|it| serde_json::json!({ "name": &*it }));
-    Ok(Given { event: Some(event), data: None, pipeline })
+    Ok(EvalInput { event: Some(event), data: None, pipeline })
 }
 
 /// The members of an event, which may be missing or null but not of another type.

@@ -2,7 +2,7 @@
 
 use super::events::time;
 use super::{Answer, PAGE_BYTES, failed, json_text, problem};
-use crate::engine::{Redriven, Unavailable};
+use crate::engine::{Overloaded, Redriven};
 use crate::http::app::App;
 use crate::http::query;
 use futures_util::future::join_all;
@@ -306,7 +306,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
 async fn redrive_all(
     app: &App,
     letters: Vec<DeadLetter>,
-) -> (Vec<(u64, Redriven)>, Option<Unavailable>) {
+) -> (Vec<(u64, Redriven)>, Option<Overloaded>) {
     let mut results = Vec::with_capacity(letters.len());
     let mut letters = letters.into_iter();
     loop {

@@ -5,7 +5,7 @@ use crate::http::hub::{Hub, Serialise};
 use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::testing::{poll_once, request_head};
 use crate::http::wire::request::Request;
-use crate::http::wire::response::{Content, Feed};
+use crate::http::wire::response::{BodyContent, Feed};
 use kernel::env::Env;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::health::PartRole;
@@ -13,7 +13,9 @@ use kernel::time::Timestamp;
 use smol::lock::Semaphore;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use store::{self, Entry, Finished, Place, Policy, Settings, Stored, Synchronous, Watcher};
+use store::{
+    self, Entry, Finished, RetentionPolicy, Settings, StoreLocation, Stored, Synchronous, Watcher,
+};
 
 struct ToHub(Arc<Hub>);
 
@@ -37,7 +39,7 @@ impl House {
         let serialise: Serialise = Arc::new(|it| it.body.data_text().to_owned());
         let hub = Arc::new(Hub::new("live".into(), 3, 0, serialise));
         let settings = Settings {
-            place: Place::Memory,
+            place: StoreLocation::Memory,
             synchronous: Synchronous::Full,
             batch: 64,
             linger: Duration::ZERO,
@@ -46,9 +48,13 @@ impl House {
             backlog_bytes: 1 << 20,
         };
         let env = Env::system();
-        let (store, writer) =
-            store::open(settings, Policy::default(), env.clone(), Box::new(ToHub(hub.clone())))
-                .expect("it opens");
+        let (store, writer) = store::open(
+            settings,
+            RetentionPolicy::default(),
+            env.clone(),
+            Box::new(ToHub(hub.clone())),
+        )
+        .expect("it opens");
         let writer = Some(std::thread::spawn(|| writer.run()));
         let entries = (0..count).map(|it| record(it, size)).collect();
         smol::block_on(store.submit(entries)).expect("it is written");
@@ -68,7 +74,7 @@ impl House {
         let mut body = Vec::new();
         let request = Request::new(request_head(head), None, &mut body);
         match self.stream.open(&request).into_content() {
-            Content::Stream(feed) => feed,
+            BodyContent::Stream(feed) => feed,
             _ => panic!("it is a stream"),
         }
     }

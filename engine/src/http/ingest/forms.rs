@@ -1,6 +1,6 @@
 //! What a body is, by what the request says about it, and how it falls into messages.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::query;
 use crate::http::wire::head::{Framing, Head};
 use crate::http::wire::response::Reply;
@@ -9,7 +9,7 @@ use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use stages::contract::{BodyForm, Route};
+use stages::contract::{BodyForm, HttpRoute};
 use std::fmt;
 
 /// Most items of one request.
@@ -27,7 +27,7 @@ pub(super) enum Form {
 }
 
 /// How the body is to be read, or why it will not be.
-pub(super) fn form_of(head: &Head, route: &Route, source: &str) -> Result<Form, Reply> {
+pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<Form, Reply> {
     if matches!(head.framing(), Framing::Empty | Framing::Length(0)) {
         return Ok(Form::Nothing);
     }
@@ -59,7 +59,7 @@ pub(super) fn form_of(head: &Head, route: &Route, source: &str) -> Result<Form, 
 }
 
 /// What was sent and what to send instead.
-fn told(kind: &str, route: &Route) -> String {
+fn told(kind: &str, route: &HttpRoute) -> String {
     let shown: String = kind.chars().take(100).collect();
     let given = match kind {
         "" => "the body has no `Content-Type`".to_owned(),
@@ -77,7 +77,7 @@ fn told(kind: &str, route: &Route) -> String {
 }
 
 fn unsupported(detail: String) -> Reply {
-    Problem::new(415, detail).into()
+    ProblemDetails::new(415, detail).into()
 }
 
 /// Refuses a body that is compressed.
@@ -98,11 +98,11 @@ fn plain_coding(head: &Head) -> Result<(), Reply> {
 
 /// What stands for a body that is not there: the query of a GET, and an empty object where the
 /// source reads nothing of a message.
-pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, Problem> {
+pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, ProblemDetails> {
     if head.method().word() == "GET" {
         let pairs = query::pairs(head.query().unwrap_or_default());
-        let pairs =
-            pairs.ok_or_else(|| Problem::new(400, "the query is not percent-encoded text"))?;
+        let pairs = pairs
+            .ok_or_else(|| ProblemDetails::new(400, "the query is not percent-encoded text"))?;
         let mut message = json!({});
         for (name, value) in pairs {
             let value = Value::String(value);
@@ -115,7 +115,7 @@ pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, Problem> {
         return Ok(message.to_string().into_bytes());
     }
     if reads_message(map) {
-        return Err(Problem::new(400, "the body is empty; send one JSON object"));
+        return Err(ProblemDetails::new(400, "the body is empty; send one JSON object"));
     }
     Ok(b"{}".to_vec())
 }
@@ -179,8 +179,8 @@ mod tests {
     use super::*;
     use crate::http::testing::request_head;
 
-    fn route(accepts: &[BodyForm]) -> Route {
-        Route { accepts: accepts.to_vec(), ..Route::at("/e") }
+    fn route(accepts: &[BodyForm]) -> HttpRoute {
+        HttpRoute { accepts: accepts.to_vec(), ..HttpRoute::at("/e") }
     }
 
     /// The form, or the status and the detail.

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limits(seats: usize, per_address: usize, bytes: usize) -> Limits {
-    Limits {
+fn limits(seats: usize, per_address: usize, bytes: usize) -> ServerLimits {
+    ServerLimits {
         connections_max: seats,
         connections_per_ip: per_address,
         held_bytes: bytes,
-        ..Limits::default()
+        ..ServerLimits::default()
     }
 }
 
@@ -21,14 +21,14 @@ fn address(number: u8) -> IpAddr {
 /// A crowd and the time.
 struct Crowd {
     places: Places,
-    limits: Limits,
+    limits: ServerLimits,
     now: Duration,
     /// Seats that somebody sits on as far as we know.
     seats: Vec<Arc<Seat>>,
 }
 
 impl Crowd {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: ServerLimits) -> Self {
         Crowd { places: Places::default(), limits, now: SECOND, seats: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! Finds the end of a body, and gives it out under limits.
 
-use crate::http::problem::Problem;
+use crate::http::problem::ProblemDetails;
 use crate::http::wire::head::Framing;
 use crate::http::wire::response::Reply;
 use language::write_bytes;
@@ -25,26 +25,31 @@ impl From<BodyError> for Reply {
         let problem = match error {
             BodyError::TooLarge(limit) => {
                 let most = write_bytes(limit as u64);
-                Problem::new(413, format!("the body is larger than {most}, the most for this path"))
+                ProblemDetails::new(
+                    413,
+                    format!("the body is larger than {most}, the most for this path"),
+                )
             }
             BodyError::Timeout(seconds) => {
                 let rule = "and one more for each KiB received";
                 let detail = format!("the body came too slowly: it had {seconds} seconds, {rule}");
-                Problem::new(408, detail)
+                ProblemDetails::new(408, detail)
             }
             BodyError::NoMemory(limit) => no_memory(limit),
-            BodyError::Malformed => Problem::new(400, "the body's chunks are not well formed"),
-            BodyError::Closed => Problem::new(400, "the body has no end"),
+            BodyError::Malformed => {
+                ProblemDetails::new(400, "the body's chunks are not well formed")
+            }
+            BodyError::Closed => ProblemDetails::new(400, "the body has no end"),
         };
         Reply::from(problem).closing()
     }
 }
 
 /// There is no memory for one more body or answer now.
-pub(crate) fn no_memory(limit: usize) -> Problem {
+pub(crate) fn no_memory(limit: usize) -> ProblemDetails {
     let most = write_bytes(limit as u64);
     let detail = format!("requests and answers under way already hold {most}, the most together");
-    Problem::new(503, detail).retry_after(1)
+    ProblemDetails::new(503, detail).retry_after(1)
 }
 
 /// The most digits of a chunk's size: 4 GiB, beyond every limit and far from overflow.

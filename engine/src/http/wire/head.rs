@@ -1,15 +1,15 @@
 //! Reads a request head, strictly: what two readers could read differently is refused.
 
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use crate::http::wire::hosts::Hosts;
-use crate::http::wire::refusal::Refusal;
+use crate::http::wire::refusal::RequestRefusal;
 use crate::http::wire::target::{self, Target};
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::ops::Range;
 
-/// The most fields that a head may have, whatever [`Limits`] says.
+/// The most fields that a head may have, whatever [`ServerLimits`] says.
 const FIELDS_MAX: usize = 100;
 
 /// The methods that we know.
@@ -31,7 +31,7 @@ impl Method {
         ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"][self as usize]
     }
 
-    fn parse(text: &str) -> Result<Self, Refusal> {
+    fn parse(text: &str) -> Result<Self, RequestRefusal> {
         Ok(match text {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -40,8 +40,10 @@ impl Method {
             "PATCH" => Method::Patch,
             "DELETE" => Method::Delete,
             "OPTIONS" => Method::Options,
-            "CONNECT" | "TRACE" => return Err(Refusal::new(405, "this method is never answered")),
-            _ => return Err(Refusal::new(501, "this method is not known")),
+            "CONNECT" | "TRACE" => {
+                return Err(RequestRefusal::new(405, "this method is never answered"));
+            }
+            _ => return Err(RequestRefusal::new(501, "this method is not known")),
         })
     }
 }
@@ -99,12 +101,12 @@ struct Field {
 ///
 /// A line feed without its carriage return is told at once: waiting for the end of a head that
 /// has no end in our reading would leave it to the clock.
-pub fn end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, Refusal> {
+pub fn end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, RequestRefusal> {
     let mut from = scanned;
     while let Some(at) = bytes[from..].iter().position(|it| *it == b'\n') {
         let feed = from + at;
         if feed == 0 || bytes[feed - 1] != b'\r' {
-            return Err(Refusal::bad("a line ends without CR"));
+            return Err(RequestRefusal::bad("a line ends without CR"));
         }
         if 3 <= feed && bytes[feed - 3] == b'\r' && bytes[feed - 2] == b'\n' {
             return Ok(Some(feed + 1));
@@ -119,33 +121,33 @@ impl Head {
     /// connection was made to.
     pub fn parse(
         bytes: &[u8],
-        limits: &Limits,
+        limits: &ServerLimits,
         hosts: &Hosts,
         local: Option<IpAddr>,
-    ) -> Result<Head, Refusal> {
+    ) -> Result<Head, RequestRefusal> {
         let mut space = [const { MaybeUninit::uninit() }; FIELDS_MAX];
         let space = &mut space[..limits.headers_max.min(FIELDS_MAX)];
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(bytes, space) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-            Ok(_) => return Err(Refusal::bad("the head is not one head")),
+            Ok(_) => return Err(RequestRefusal::bad("the head is not one head")),
             Err(error) => return Err(refusal(error, bytes, limits)),
         }
         let (Some(method), Some(target), Some(version)) =
             (parsed.method, parsed.path, parsed.version)
         else {
-            return Err(Refusal::bad("the request line is not complete"));
+            return Err(RequestRefusal::bad("the request line is not complete"));
         };
         if limits.target_bytes < target.len() {
-            return Err(Refusal::long_target(limits));
+            return Err(RequestRefusal::long_target(limits));
         }
         let version = if version == 0 { Version::Http10 } else { Version::Http11 };
         let method = Method::parse(method)?;
-        let seen = Seen::of(parsed.headers)?;
+        let seen = SeenHeaders::of(parsed.headers)?;
         let (target, authority) = Target::parse(target, method)?;
         let host = host(&seen, version, authority)?;
         if let Some(host) = host.filter(|it| !hosts.allow(it, local)) {
-            return Err(Refusal::misdirected(host));
+            return Err(RequestRefusal::misdirected(host));
         }
         Ok(Head {
             fields: fields(bytes, parsed.headers),
@@ -226,20 +228,23 @@ impl Head {
     }
 }
 
-fn refusal(error: httparse::Error, bytes: &[u8], limits: &Limits) -> Refusal {
+fn refusal(error: httparse::Error, bytes: &[u8], limits: &ServerLimits) -> RequestRefusal {
     match error {
         httparse::Error::TooManyHeaders => {
             let most = limits.headers_max.min(FIELDS_MAX);
-            Refusal::new(431, format!("more than {most} header fields, the most that are read"))
+            RequestRefusal::new(
+                431,
+                format!("more than {most} header fields, the most that are read"),
+            )
         }
         httparse::Error::Version if names_a_version(bytes) => {
-            Refusal::new(505, "only HTTP 1.1 and 1.0 are spoken here")
+            RequestRefusal::new(505, "only HTTP 1.1 and 1.0 are spoken here")
         }
-        httparse::Error::Version => Refusal::bad("the request line is not well formed"),
-        httparse::Error::Token => Refusal::bad("the request line is not well formed"),
-        httparse::Error::HeaderName => Refusal::bad("a header name is not well formed"),
-        httparse::Error::HeaderValue => Refusal::bad("a header value is not well formed"),
-        _ => Refusal::bad("the head is not well formed"),
+        httparse::Error::Version => RequestRefusal::bad("the request line is not well formed"),
+        httparse::Error::Token => RequestRefusal::bad("the request line is not well formed"),
+        httparse::Error::HeaderName => RequestRefusal::bad("a header name is not well formed"),
+        httparse::Error::HeaderValue => RequestRefusal::bad("a header value is not well formed"),
+        _ => RequestRefusal::bad("the head is not well formed"),
     }
 }
 
@@ -270,7 +275,7 @@ fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<Field> {
 
 /// The fields that decide where the request ends and whom it is for.
 #[derive(Default)]
-struct Seen<'b> {
+struct SeenHeaders<'b> {
     host: Option<&'b [u8]>,
     length: Option<&'b [u8]>,
     encoding: Option<&'b [u8]>,
@@ -278,9 +283,9 @@ struct Seen<'b> {
     closes: bool,
 }
 
-impl<'b> Seen<'b> {
-    fn of(headers: &[httparse::Header<'b>]) -> Result<Self, Refusal> {
-        let mut seen = Seen::default();
+impl<'b> SeenHeaders<'b> {
+    fn of(headers: &[httparse::Header<'b>]) -> Result<Self, RequestRefusal> {
+        let mut seen = SeenHeaders::default();
         for header in headers {
             let name = header.name;
             let (slot, twice) = if name.eq_ignore_ascii_case("host") {
@@ -299,35 +304,35 @@ impl<'b> Seen<'b> {
                 continue;
             };
             if slot.replace(header.value).is_some() {
-                return Err(Refusal::bad(twice));
+                return Err(RequestRefusal::bad(twice));
             }
         }
         Ok(seen)
     }
 
-    fn framing(&self, version: Version) -> Result<Framing, Refusal> {
+    fn framing(&self, version: Version) -> Result<Framing, RequestRefusal> {
         match (self.length, self.encoding) {
             (None, None) => Ok(Framing::Empty),
             (Some(_), Some(_)) => {
-                Err(Refusal::bad("both Content-Length and Transfer-Encoding are given"))
+                Err(RequestRefusal::bad("both Content-Length and Transfer-Encoding are given"))
             }
             (None, Some(_)) if version == Version::Http10 => {
-                Err(Refusal::bad("HTTP/1.0 has no Transfer-Encoding"))
+                Err(RequestRefusal::bad("HTTP/1.0 has no Transfer-Encoding"))
             }
             (None, Some(value)) if value.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-            (None, Some(_)) => Err(Refusal::bad("the only Transfer-Encoding is `chunked`")),
+            (None, Some(_)) => Err(RequestRefusal::bad("the only Transfer-Encoding is `chunked`")),
             (Some(value), None) => length(value)
                 .map(Framing::Length)
-                .ok_or_else(|| Refusal::bad("Content-Length is not a number")),
+                .ok_or_else(|| RequestRefusal::bad("Content-Length is not a number")),
         }
     }
 
-    fn expects_continue(&self, version: Version) -> Result<bool, Refusal> {
+    fn expects_continue(&self, version: Version) -> Result<bool, RequestRefusal> {
         match self.expect {
             Some(value) if value.eq_ignore_ascii_case(b"100-continue") => {
                 Ok(version == Version::Http11)
             }
-            Some(_) => Err(Refusal::new(417, "the only expectation is `100-continue`")),
+            Some(_) => Err(RequestRefusal::new(417, "the only expectation is `100-continue`")),
             None => Ok(false),
         }
     }
@@ -339,23 +344,23 @@ fn length(value: &[u8]) -> Option<u64> {
 }
 
 fn host<'b>(
-    seen: &Seen<'b>,
+    seen: &SeenHeaders<'b>,
     version: Version,
     authority: Option<&'b str>,
-) -> Result<Option<&'b str>, Refusal> {
+) -> Result<Option<&'b str>, RequestRefusal> {
     let Some(value) = seen.host else {
         return match version {
             Version::Http10 => Ok(authority),
-            Version::Http11 => Err(Refusal::bad("no Host is given")),
+            Version::Http11 => Err(RequestRefusal::bad("no Host is given")),
         };
     };
     let value = std::str::from_utf8(value).unwrap_or_default();
     if !target::is_authority(value) {
-        return Err(Refusal::bad("Host is not a name or address with an optional port"));
+        return Err(RequestRefusal::bad("Host is not a name or address with an optional port"));
     }
     match authority {
         Some(other) if !other.eq_ignore_ascii_case(value) => {
-            Err(Refusal::new(421, "the target names another host than Host"))
+            Err(RequestRefusal::new(421, "the target names another host than Host"))
         }
         _ => Ok(Some(value)),
     }

@@ -1,6 +1,6 @@
 //! The bytes of one connection, each wait for them bounded.
 
-use crate::http::service::Stop;
+use crate::http::service::ShutdownSignal;
 use crate::http::timer::Timer;
 use event_listener::EventListener;
 use kernel::env::Clock;
@@ -29,12 +29,17 @@ pub(crate) struct Io<'s, S> {
     start: usize,
     end: usize,
     pub(crate) timer: Timer,
-    stop: &'s Stop,
+    stop: &'s ShutdownSignal,
     told: EventListener,
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin> Io<'s, S> {
-    pub(crate) fn new(stream: S, capacity: usize, clock: Arc<dyn Clock>, stop: &'s Stop) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        stop: &'s ShutdownSignal,
+    ) -> Self {
         let buffer = vec![0; capacity].into_boxed_slice();
         let told = stop.listen();
         Io { stream, buffer, start: 0, end: 0, timer: Timer::new(clock), stop, told }

@@ -1,7 +1,7 @@
 //! Reads the body of the request under way from its connection.
 
 use crate::http::places::{Seat, SeatPhase};
-use crate::http::service::{Site, count};
+use crate::http::service::{ServerContext, count};
 use crate::http::wire::body::{BodyError, Decoder};
 use crate::http::wire::head::Head;
 use crate::http::wire::io::{Io, Lost};
@@ -22,7 +22,7 @@ pub(crate) struct Reader<'c, 's, S> {
     continue_due: bool,
     failed: Option<BodyError>,
     seat: &'s Arc<Seat>,
-    site: &'s Site,
+    site: &'s ServerContext,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Reader<'_, '_, S> {
@@ -57,7 +57,7 @@ impl<'c, 's, S: AsyncRead + AsyncWrite + Unpin + Send> Reader<'c, 's, S> {
         head: &Head,
         io: &'c mut Io<'s, S>,
         seat: &'s Arc<Seat>,
-        site: &'s Site,
+        site: &'s ServerContext,
     ) -> Self {
         let decoder = Decoder::new(head.framing());
         Reader { io, decoder, continue_due: head.expects_continue(), failed: None, seat, site }

@@ -1,6 +1,6 @@
 //! Why a request is refused before anybody sees it.
 
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use crate::http::wire::target;
 use language::write_bytes;
 use std::borrow::Cow;
@@ -10,33 +10,36 @@ const HOST_SHOWN: usize = 64;
 
 /// Why a head is not answered by the service. The connection closes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RequestRefusal {
     /// The status to answer with.
     pub status: u16,
     /// Why, in words.
     pub detail: Cow<'static, str>,
 }
 
-impl Refusal {
+impl RequestRefusal {
     pub(crate) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Self {
-        Refusal { status, detail: detail.into() }
+        RequestRefusal { status, detail: detail.into() }
     }
 
     pub(crate) fn bad(detail: &'static str) -> Self {
-        Refusal::new(400, detail)
+        RequestRefusal::new(400, detail)
     }
 
-    pub(crate) fn long_target(limits: &Limits) -> Self {
+    pub(crate) fn long_target(limits: &ServerLimits) -> Self {
         let most = write_bytes(limits.target_bytes as u64);
-        Refusal::new(
+        RequestRefusal::new(
             414,
             format!("the request target is longer than {most}, the most that is read"),
         )
     }
 
-    pub(crate) fn long_head(limits: &Limits) -> Self {
+    pub(crate) fn long_head(limits: &ServerLimits) -> Self {
         let most = write_bytes(limits.head_bytes as u64);
-        Refusal::new(431, format!("the request head is longer than {most}, the most that is read"))
+        RequestRefusal::new(
+            431,
+            format!("the request head is longer than {most}, the most that is read"),
+        )
     }
 
     /// The host is shown as it was sent: it holds letters of a host and nothing else.
@@ -47,6 +50,6 @@ impl Refusal {
             "no `public-url` or `hosts` names this host; to be reached as `{shown}`, \
              write `server {{ hosts \"{name}\" }}` in the pipeline file"
         );
-        Refusal::new(421, detail)
+        RequestRefusal::new(421, detail)
     }
 }

@@ -30,7 +30,7 @@ impl Feed for Receiver<Arc<[u8]>> {
 }
 
 /// What an answer carries.
-pub enum Content {
+pub enum BodyContent {
     /// Bytes of its own; none for an empty body.
     Full(Vec<u8>),
     /// Bytes that others hold too.
@@ -41,22 +41,22 @@ pub enum Content {
     Stream(Box<dyn Feed>),
 }
 
-impl Content {
+impl BodyContent {
     /// Bytes that are held for this answer alone.
     pub(crate) fn own_size(&self) -> usize {
         match self {
-            Content::Full(bytes) => bytes.len(),
-            Content::Shared(_) | Content::Static(_) | Content::Stream(_) => 0,
+            BodyContent::Full(bytes) => bytes.len(),
+            BodyContent::Shared(_) | BodyContent::Static(_) | BodyContent::Stream(_) => 0,
         }
     }
 
     /// The bytes, unless it is a stream.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Content::Full(bytes) => Some(bytes),
-            Content::Shared(bytes) => Some(bytes),
-            Content::Static(bytes) => Some(bytes),
-            Content::Stream(_) => None,
+            BodyContent::Full(bytes) => Some(bytes),
+            BodyContent::Shared(bytes) => Some(bytes),
+            BodyContent::Static(bytes) => Some(bytes),
+            BodyContent::Stream(_) => None,
         }
     }
 }
@@ -65,29 +65,29 @@ impl Content {
 pub struct Reply {
     status: u16,
     headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    content: Content,
+    content: BodyContent,
     closes: bool,
 }
 
 impl Reply {
     /// A status and a body of a type.
-    pub fn new(status: u16, kind: &'static str, content: Content) -> Self {
+    pub fn new(status: u16, kind: &'static str, content: BodyContent) -> Self {
         Reply::bare(status, content).with("content-type", kind)
     }
 
     /// A status and a body that says nothing about itself yet.
-    pub fn bare(status: u16, content: Content) -> Self {
+    pub fn bare(status: u16, content: BodyContent) -> Self {
         Reply { status, headers: Vec::new(), content, closes: false }
     }
 
     /// A status and nothing else.
     pub fn empty(status: u16) -> Self {
-        Reply::bare(status, Content::Full(Vec::new()))
+        Reply::bare(status, BodyContent::Full(Vec::new()))
     }
 
     /// Text in UTF-8.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
-        let content = Content::Full(text.into().into_bytes());
+        let content = BodyContent::Full(text.into().into_bytes());
         Reply::new(status, "text/plain; charset=utf-8", content)
     }
 
@@ -98,11 +98,11 @@ impl Reply {
 
     /// Text that is JSON already.
     pub fn json_text(status: u16, text: impl Into<String>) -> Self {
-        Reply::new(status, "application/json", Content::Full(text.into().into_bytes()))
+        Reply::new(status, "application/json", BodyContent::Full(text.into().into_bytes()))
     }
 
     /// A page; it is given the content security policy.
-    pub fn html(content: Content) -> Self {
+    pub fn html(content: BodyContent) -> Self {
         Reply::new(200, "text/html; charset=utf-8", content)
     }
 
@@ -144,17 +144,17 @@ impl Reply {
     }
 
     /// What it carries.
-    pub fn content(&self) -> &Content {
+    pub fn content(&self) -> &BodyContent {
         &self.content
     }
 
     /// What it carries, for who sends it on.
-    pub fn into_content(self) -> Content {
+    pub fn into_content(self) -> BodyContent {
         self.content
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.content, Content::Stream(_))
+        matches!(self.content, BodyContent::Stream(_))
     }
 
     pub(crate) fn closes(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Reads a request target, and the authority in it or in `Host`.
 
 use crate::http::wire::head::Method;
-use crate::http::wire::refusal::Refusal;
+use crate::http::wire::refusal::RequestRefusal;
 use std::net::Ipv6Addr;
 
 /// A target without scheme and authority.
@@ -14,9 +14,14 @@ pub(crate) struct Target {
 
 impl Target {
     /// The target, and the authority if it had one.
-    pub(crate) fn parse(text: &str, method: Method) -> Result<(Target, Option<&str>), Refusal> {
+    pub(crate) fn parse(
+        text: &str,
+        method: Method,
+    ) -> Result<(Target, Option<&str>), RequestRefusal> {
         if !text.is_ascii() || text.contains('#') {
-            return Err(Refusal::bad("the target has characters that must be percent-encoded"));
+            return Err(RequestRefusal::bad(
+                "the target has characters that must be percent-encoded",
+            ));
         }
         if text == "*" && method == Method::Options {
             return Ok((Target { text: text.into(), path_end: 1, decoded: None }, None));
@@ -26,7 +31,7 @@ impl Target {
         let decoded = decode(&rest[..path_end])?;
         let shown = decoded.as_deref().unwrap_or(&rest[..path_end]);
         if shown.contains('\\') || shown.split('/').any(|it| it == "." || it == "..") {
-            return Err(Refusal::bad("the path has dot segments or backslashes"));
+            return Err(RequestRefusal::bad("the path has dot segments or backslashes"));
         }
         let text = if rest.starts_with('/') { rest.into() } else { format!("/{rest}").into() };
         // An absolute target may leave the path out; then one slash was put before.
@@ -52,25 +57,25 @@ impl Target {
 }
 
 /// Authority and rest.
-fn split(text: &str) -> Result<(Option<&str>, &str), Refusal> {
+fn split(text: &str) -> Result<(Option<&str>, &str), RequestRefusal> {
     if text.starts_with('/') {
         return Ok((None, text));
     }
     let scheme = text.get(..7).filter(|it| it.eq_ignore_ascii_case("http://"));
     if scheme.is_none() {
-        return Err(Refusal::bad("the target is neither a path nor an http URL"));
+        return Err(RequestRefusal::bad("the target is neither a path nor an http URL"));
     }
     let rest = &text[7..];
     let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if is_authority(authority) {
         Ok((Some(authority), rest))
     } else {
-        Err(Refusal::bad("the authority is not a name or address with an optional port"))
+        Err(RequestRefusal::bad("the authority is not a name or address with an optional port"))
     }
 }
 
 /// `None` when there is nothing to decode.
-fn decode(path: &str) -> Result<Option<Box<str>>, Refusal> {
+fn decode(path: &str) -> Result<Option<Box<str>>, RequestRefusal> {
     if !path.contains('%') {
         return Ok(None);
     }
@@ -78,7 +83,7 @@ fn decode(path: &str) -> Result<Option<Box<str>>, Refusal> {
     let text = bytes.and_then(|it| String::from_utf8(it).ok());
     match text {
         Some(text) if !text.chars().any(char::is_control) => Ok(Some(text.into())),
-        _ => Err(Refusal::bad("the path is not percent-encoded text")),
+        _ => Err(RequestRefusal::bad("the path is not percent-encoded text")),
     }
 }
 

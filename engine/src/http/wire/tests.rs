@@ -1,7 +1,7 @@
 //! Hostile and honest bytes, whole and in pieces, on a clock that is moved by hand.
 
 use super::*;
-use crate::http::limits::Limits;
+use crate::http::limits::ServerLimits;
 use crate::http::service::ServerState;
 use crate::http::testing::{Echo, ManualClock, Talk, request_head};
 use crate::http::wire::hosts::Hosts;
@@ -369,8 +369,8 @@ fn the_word_to_go_on_is_said_only_when_the_body_is_wanted() {
 /// Connections to one server, whose bodies and answers may hold so many bytes together.
 fn crowd(service: impl crate::http::Service, held_bytes: usize) -> impl Fn() -> Talk {
     let clock = ManualClock::new();
-    let limits = Limits { held_bytes, ..Limits::default() };
-    let site = Site::new(Arc::new(service), ServerState::default(), limits, clock.clone());
+    let limits = ServerLimits { held_bytes, ..ServerLimits::default() };
+    let site = ServerContext::new(Arc::new(service), ServerState::default(), limits, clock.clone());
     let site = Arc::new(site);
     move || Talk::on(site.clone(), clock.clone())
 }
@@ -530,7 +530,9 @@ fn configured_names_and_our_own_address_are_served() {
     let parse = |host: &str| {
         let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let local = Some("192.0.2.7".parse().unwrap());
-        Head::parse(text.as_bytes(), &Limits::default(), &hosts, local).err().map(|it| it.status)
+        Head::parse(text.as_bytes(), &ServerLimits::default(), &hosts, local)
+            .err()
+            .map(|it| it.status)
     };
     assert_eq!(parse("door.example:8443"), None);
     assert_eq!(parse("192.0.2.7"), None);
@@ -604,7 +606,7 @@ proptest! {
     ) {
         let bytes = [&bytes[..], b"\r\n\r\n"].concat();
         if let Ok(Some(end)) = head::end(&bytes, 0) {
-            let (limits, hosts) = (Limits::default(), Hosts::default());
+            let (limits, hosts) = (ServerLimits::default(), Hosts::default());
             if let Ok(head) = Head::parse(&bytes[..end], &limits, &hosts, None) {
                 prop_assert!(head.headers().all(|(name, _)| !name.is_empty()));
                 prop_assert!(head.target().starts_with(head.path_raw()));
@@ -615,7 +617,7 @@ proptest! {
     #[test]
     fn no_target_makes_the_reader_panic(target in "[ -~é]{0,30}") {
         let text = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        let (limits, hosts) = (Limits::default(), Hosts::default());
+        let (limits, hosts) = (ServerLimits::default(), Hosts::default());
         if let Ok(head) = Head::parse(text.as_bytes(), &limits, &hosts, None) {
             prop_assert!(!head.path().split('/').any(|it| it == ".."));
         }

@@ -17,8 +17,11 @@ fn reopened(path: &Path, difference: i64) -> Bench {
 }
 
 fn keeping_a_day(path: &Path) -> Bench {
-    let keep = vec![Keep { age: Duration::from_secs(86_400), priority: None, kind: None }];
-    bench(Place::File(path.to_owned()), Policy { keep, ..Policy::default() })
+    let keep = vec![KeepRule { age: Duration::from_secs(86_400), priority: None, kind: None }];
+    bench(
+        StoreLocation::File(path.to_owned()),
+        RetentionPolicy { keep, ..RetentionPolicy::default() },
+    )
 }
 
 /// An event that arrived so long before the clock's time now.

@@ -176,8 +176,8 @@ fn a_letter_from_before_there_were_checksums_gets_none_by_being_kept() {
 fn a_damaged_row_keeps_nothing_else_from_being_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
-    let policy = Policy { dead_max: 1, ..Policy::default() };
-    let bench = bench(Place::File(path.clone()), policy);
+    let policy = RetentionPolicy { dead_max: 1, ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::File(path.clone()), policy);
     let refused = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
     bench.submit(vec![waiting("a"), refused()]);
     change(
@@ -355,9 +355,10 @@ fn missing(bench: &Bench, known: &BTreeMap<String, String>) -> Vec<String> {
 /// One store with damage: opened, read, looked through, written to. How it ended.
 fn survive(path: &Path, known: &BTreeMap<String, String>) -> &'static str {
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
-    let place = Place::File(path.to_owned());
+    let place = StoreLocation::File(path.to_owned());
     let seen = Seen::default();
-    let opened = open(settings(place), Policy::default(), env.clone(), Box::new(seen.clone()));
+    let opened =
+        open(settings(place), RetentionPolicy::default(), env.clone(), Box::new(seen.clone()));
     let (store, writer) = match opened {
         Ok(pair) => pair,
         Err(refused) => {

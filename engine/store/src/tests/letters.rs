@@ -52,7 +52,7 @@ impl Bench {
 
 #[test]
 fn the_letter_of_a_message_goes_when_the_message_is_durable_and_only_then() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit((0..4).map(|_| Entry::Refuse(refused("{}"))).collect());
     bench.submit(vec![record("known", "{}")]);
     assert_eq!(
@@ -125,7 +125,7 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
 
 #[test]
 fn a_dead_delivery_is_owed_again_as_if_it_were_new() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook", "mail"])]);
     bench.submit(vec![dead("hook", 1), dead("hook", 2), settled("mail", 2, DeliveryState::Done)]);
     let letters = bench.letters(10);
@@ -152,7 +152,7 @@ fn a_dead_delivery_is_owed_again_as_if_it_were_new() {
 
 #[test]
 fn what_conflicts_is_kept_where_nobody_hears_the_answer() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let line = |body: &str| {
         let context = Some(Arc::new(json!({ "file": "a.log", "line": 7 })));
         let letter = DeadLetter { context, class: "conflict", ..refused(body) };
@@ -169,7 +169,7 @@ fn what_conflicts_is_kept_where_nobody_hears_the_answer() {
 
 #[test]
 fn letters_are_found_by_what_they_say() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let late = Timestamp(1_767_225_600_000_000 + 60_000_000);
     bench.submit(vec![
         Entry::Refuse(refused("{}")),
@@ -195,7 +195,7 @@ fn letters_are_found_by_what_they_say() {
 
 #[test]
 fn the_audit_forgets_its_oldest_rows() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let row = |number: u64| {
         let (subject, outcome) = (json!({ "id": number }), json!({ "taken": 1 }));
         Entry::Audit(AuditRecord { who: "admin".to_owned(), action: "redrive", subject, outcome })
@@ -227,7 +227,7 @@ impl Bench {
 #[test]
 fn nothing_disappears_and_nothing_is_doubled_by_a_redrive() {
     for seed in 0..20 {
-        let bench = bench(Place::Memory, Policy::default());
+        let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
         let mut random = fastrand::Rng::with_seed(seed);
         let (mut made, mut dropped) = (0_u64, 0_u64);
         for _ in 0..200 {

@@ -25,10 +25,10 @@ pub(super) fn settled(sink: &str, seq: u64, state: DeliveryState) -> Entry {
     })
 }
 
-fn limited(rows: u64, targets: &[(&str, BacklogLimit)]) -> Policy {
+fn limited(rows: u64, targets: &[(&str, BacklogLimit)]) -> RetentionPolicy {
     let targets = targets.iter().map(|(name, limit)| (Arc::from(*name), limit.clone()));
     let outbox = OutboxLimits { rows, targets: targets.collect(), ..OutboxLimits::default() };
-    Policy { outbox, ..Policy::default() }
+    RetentionPolicy { outbox, ..RetentionPolicy::default() }
 }
 
 fn backlog(rows: u64, on_full: OnFull) -> BacklogLimit {
@@ -74,7 +74,7 @@ pub(super) const SOME: DueLimits = DueLimits { first: 3, again: 3, bytes: 1 << 2
 
 #[test]
 fn what_is_due_comes_in_the_order_of_its_events() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit((0..6).map(|it| to(&format!("e{it}"), &["hook", "mail"])).collect());
     assert_eq!(bench.due("hook", SOME), [1, 2, 3]);
     // Tried, and due again at the start of the clock.
@@ -93,7 +93,7 @@ fn what_is_due_comes_in_the_order_of_its_events() {
 
 #[test]
 fn a_delivery_leaves_the_outbox_once() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook"])]);
     let dead = |seq| {
         let Entry::Settle(settlement) = settled("hook", seq, DeliveryState::Dead) else {
@@ -112,7 +112,7 @@ fn a_delivery_leaves_the_outbox_once() {
 
 #[test]
 fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![to("a", &["hook"])]);
     bench.submit(vec![Entry::Park { sinks: Vec::new() }]);
     bench.submit(vec![settled("hook", 1, DeliveryState::Pending)]);
@@ -124,7 +124,7 @@ fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
 
 #[test]
 fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let park =
         |sinks: &[&str]| Entry::Park { sinks: sinks.iter().map(|it| (*it).into()).collect() };
     // Before the first parking any target may be one of the file.
@@ -147,7 +147,7 @@ fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
 
 #[test]
 fn a_letter_of_a_target_that_is_gone_is_parked_when_it_is_tried_again() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let target = Entry::Park { sinks: vec!["hook".into()] };
     bench.submit(vec![target, to("a", &["hook"])]);
     let Entry::Settle(settlement) = settled("hook", 1, DeliveryState::Dead) else {
@@ -164,7 +164,7 @@ fn a_letter_of_a_target_that_is_gone_is_parked_when_it_is_tried_again() {
 
 #[test]
 fn the_oldest_that_waits_is_known_for_each_target() {
-    let bench = bench(Place::Memory, Policy::default());
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let began = bench.clock.wall();
     bench.submit(vec![to("a", &["hook"])]);
     bench.clock.0.store(5_000_000, Ordering::Relaxed);
@@ -185,7 +185,7 @@ fn the_oldest_that_waits_is_known_for_each_target() {
 #[test]
 fn only_events_for_a_full_target_are_turned_away() {
     let targets = [("hook", backlog(2, OnFull::Reject)), ("mail", BacklogLimit::default())];
-    let bench = bench(Place::Memory, limited(1000, &targets));
+    let bench = bench(StoreLocation::Memory, limited(1000, &targets));
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook", "mail"])]);
     let reason = "`hook` has no room: its `backlog` (2) is full";
     assert_eq!(bench.refused(to("c", &["hook"])), reason);
@@ -207,7 +207,8 @@ fn only_events_for_a_full_target_are_turned_away() {
 
 #[test]
 fn a_submission_is_turned_away_whole() {
-    let bench = bench(Place::Memory, limited(1000, &[("hook", backlog(2, OnFull::Reject))]));
+    let bench =
+        bench(StoreLocation::Memory, limited(1000, &[("hook", backlog(2, OnFull::Reject))]));
     let batch = |ids: &[&str]| ids.iter().map(|it| to(it, &["hook"])).collect::<Vec<_>>();
     let refused = smol::block_on(bench.store.submit(batch(&["a", "b", "c"])));
     assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::NoRoom));
@@ -218,7 +219,8 @@ fn a_submission_is_turned_away_whole() {
 
 #[test]
 fn what_was_accepted_is_delivered_whatever_waits() {
-    let bench = bench(Place::Memory, limited(1000, &[("hook", backlog(1, OnFull::Reject))]));
+    let bench =
+        bench(StoreLocation::Memory, limited(1000, &[("hook", backlog(1, OnFull::Reject))]));
     bench.submit(vec![Entry::Accept(event("a", "{}"))]);
     bench.submit(vec![to("b", &["hook"])]);
     let Entry::Record(done) = to("a", &["hook"]) else { unreachable!("it records") };
@@ -232,7 +234,7 @@ fn what_was_accepted_is_delivered_whatever_waits() {
 fn a_target_may_drop_its_oldest_or_make_dead_letters_of_the_newest() {
     let targets =
         [("hook", backlog(2, OnFull::DropOldest)), ("mail", backlog(2, OnFull::DeadLetter))];
-    let bench = bench(Place::Memory, limited(1000, &targets));
+    let bench = bench(StoreLocation::Memory, limited(1000, &targets));
     bench.submit((0..4).map(|it| to(&format!("e{it}"), &["hook", "mail"])).collect());
     let hook = [(1, "suppressed"), (2, "suppressed"), (3, "pending"), (4, "pending")];
     assert_eq!(bench.states("hook"), hook);
@@ -253,7 +255,8 @@ fn a_target_may_drop_its_oldest_or_make_dead_letters_of_the_newest() {
 
 #[test]
 fn a_delivery_that_is_not_made_begins_no_cooldown() {
-    let bench = bench(Place::Memory, limited(1000, &[("phone", backlog(1, OnFull::DeadLetter))]));
+    let bench =
+        bench(StoreLocation::Memory, limited(1000, &[("phone", backlog(1, OnFull::DeadLetter))]));
     bench.submit(vec![to("a", &["phone"]), told("b", 60)]);
     bench.submit(vec![settled("phone", 1, DeliveryState::Done), told("c", 60), told("d", 60)]);
     let expected = [(1, "done"), (2, "dead"), (3, "pending"), (4, "suppressed")];
@@ -265,8 +268,8 @@ fn a_delivery_that_is_not_made_begins_no_cooldown() {
 fn letters_are_kept_to_their_number_in_the_commit_that_brings_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
-    let policy = Policy { dead_max: 10, ..Policy::default() };
-    let bench = bench(Place::File(path.clone()), policy);
+    let policy = RetentionPolicy { dead_max: 10, ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::File(path.clone()), policy);
     let bury = |id: String| {
         let letter = letter(DeadLetterWhat::Event, None);
         Entry::Bury { event: event(&id, "{}"), letter }
@@ -325,8 +328,8 @@ fn what_waits_is_counted_as_it_changes() {
             ("mail", backlog(5, OnFull::DeadLetter)),
             ("slow", backlog(5, OnFull::Reject)),
         ];
-        let policy = Policy { dead_max: 8, ..limited(12, &targets) };
-        let bench = bench(Place::Memory, policy);
+        let policy = RetentionPolicy { dead_max: 8, ..limited(12, &targets) };
+        let bench = bench(StoreLocation::Memory, policy);
         for step in 0..150 {
             let entry = any_entry(&mut random, step);
             if let Err(fault) = smol::block_on(bench.store.submit(entry)) {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 fn try_open(path: &Path) -> Result<(), OpenError> {
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
-    let place = Place::File(path.to_owned());
-    open(settings(place), Policy::default(), env, Box::new(Seen::default())).map(|_| ())
+    let place = StoreLocation::File(path.to_owned());
+    open(settings(place), RetentionPolicy::default(), env, Box::new(Seen::default())).map(|_| ())
 }
 
 /// Every file of a folder with its bytes.

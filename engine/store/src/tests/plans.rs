@@ -94,9 +94,15 @@ fn nothing_that_runs_all_the_time_scans_a_table() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let evict = Evict::OldestLowestPriority;
-    let keep = vec![Keep { age: Duration::from_secs(10), priority: None, kind: None }];
-    let policy = Policy { keep, size_max: Some(1 << 20), evict, dead_max: 1, ..Policy::default() };
-    let mut hand = ByHand::new(Place::File(path.clone()), policy);
+    let keep = vec![KeepRule { age: Duration::from_secs(10), priority: None, kind: None }];
+    let policy = RetentionPolicy {
+        keep,
+        size_max: Some(1 << 20),
+        evict,
+        dead_max: 1,
+        ..RetentionPolicy::default()
+    };
+    let mut hand = ByHand::new(StoreLocation::File(path.clone()), policy);
     let seen = Statements::default();
     trace(&mut hand.writer.connection, &seen);
     write(&mut hand);

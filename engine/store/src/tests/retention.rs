@@ -6,12 +6,12 @@ use kernel::health::PartRole;
 
 const SECOND: u64 = 1_000_000;
 
-fn keep(secs: u64, priority: Option<Priority>) -> Keep {
-    Keep { age: Duration::from_secs(secs), priority, kind: None }
+fn keep(secs: u64, priority: Option<Priority>) -> KeepRule {
+    KeepRule { age: Duration::from_secs(secs), priority, kind: None }
 }
 
-fn keeping(keep: Vec<Keep>) -> Policy {
-    Policy { keep, ..Policy::default() }
+fn keeping(keep: Vec<KeepRule>) -> RetentionPolicy {
+    RetentionPolicy { keep, ..RetentionPolicy::default() }
 }
 
 /// An event that arrived so many seconds after the start of the clock.
@@ -29,7 +29,7 @@ impl Bench {
         smol::block_on(self.store.tick());
     }
 
-    fn adopt(&self, policy: Policy) {
+    fn adopt(&self, policy: RetentionPolicy) {
         smol::block_on(self.store.set_policy(policy));
         self.keep_house();
     }
@@ -64,7 +64,7 @@ pub(super) struct ByHand {
 }
 
 impl ByHand {
-    pub(super) fn new(place: Place, policy: Policy) -> ByHand {
+    pub(super) fn new(place: StoreLocation, policy: RetentionPolicy) -> ByHand {
         let clock = Arc::new(Still(AtomicU64::new(0)));
         let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
         let settings = Settings { batch: 1, ..settings(place) };
@@ -114,7 +114,7 @@ impl ByHand {
 
 #[test]
 fn as_many_are_deleted_as_arrive_however_busy_the_writer_is() {
-    let mut hand = ByHand::new(Place::Memory, keeping(vec![keep(10, None)]));
+    let mut hand = ByHand::new(StoreLocation::Memory, keeping(vec![keep(10, None)]));
     let old = (0..3000).map(|it| record(&format!("old{it}"), "{}")).collect::<Vec<_>>();
     let store = hand.store.clone();
     hand.send(async move { drop(store.submit(old).await) });
@@ -137,7 +137,7 @@ fn as_many_are_deleted_as_arrive_however_busy_the_writer_is() {
 fn a_sweep_takes_small_transactions_and_leaves_a_small_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
-    let mut hand = ByHand::new(Place::File(path.clone()), keeping(vec![keep(10, None)]));
+    let mut hand = ByHand::new(StoreLocation::File(path.clone()), keeping(vec![keep(10, None)]));
     for batch in 0..20 {
         let body = format!("\"{}\"", "x".repeat(2000));
         let old = (0..1000).map(|it| record(&format!("{batch}-{it}"), &body)).collect::<Vec<_>>();
@@ -166,8 +166,8 @@ fn a_store_is_no_larger_on_the_disk_than_it_may_be() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let most = 8 << 20;
-    let policy = Policy { size_max: Some(most), ..Policy::default() };
-    let bench = bench(Place::File(path.clone()), policy);
+    let policy = RetentionPolicy { size_max: Some(most), ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::File(path.clone()), policy);
     let body = format!("\"{}\"", "x".repeat(20_000));
     let (mut newest, mut largest) = (0, 0);
     for round in 0..30 {
@@ -194,8 +194,8 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
     let evict = Evict::OldestLowestPriority;
-    let policy = Policy { size_max: Some(4 << 20), evict, ..Policy::default() };
-    let bench = bench(Place::File(path), policy);
+    let policy = RetentionPolicy { size_max: Some(4 << 20), evict, ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::File(path), policy);
     let body = format!("\"{}\"", "x".repeat(10_000));
     let event = |id: String, priority| {
         let mut event = event(&id, &body);
@@ -218,8 +218,8 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
 
 #[test]
 fn what_was_deleted_is_counted_by_rule() {
-    let low = Keep { age: Duration::from_secs(10), priority: Some(Priority::Low), kind: None };
-    let bench = bench(Place::Memory, keeping(vec![low, keep(50, None)]));
+    let low = KeepRule { age: Duration::from_secs(10), priority: Some(Priority::Low), kind: None };
+    let bench = bench(StoreLocation::Memory, keeping(vec![low, keep(50, None)]));
     let lower = (0..3).map(|it| with(&format!("l{it}"), |it| it.priority = Priority::Low));
     bench.submit(lower.chain([record("h", "{}")]).collect());
     bench.at_second(20);
@@ -233,8 +233,8 @@ fn what_was_deleted_is_counted_by_rule() {
 
 #[test]
 fn what_only_passes_through_goes_with_its_last_delivery() {
-    let policy = Policy { passing_keep: Duration::ZERO, ..Policy::default() };
-    let bench = bench(Place::Memory, policy);
+    let policy = RetentionPolicy { passing_keep: Duration::ZERO, ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::Memory, policy);
     let delivery = NewDelivery { sink: "hook".into(), cooldown: None, suppressed: None };
     let passing = |id: &str| {
         Entry::Record(Finished {
@@ -266,8 +266,8 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
 
 #[test]
 fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
-    let policy = Policy { passing_keep: Duration::ZERO, ..Policy::default() };
-    let bench = bench(Place::Memory, policy);
+    let policy = RetentionPolicy { passing_keep: Duration::ZERO, ..RetentionPolicy::default() };
+    let bench = bench(StoreLocation::Memory, policy);
     let delivery = NewDelivery { sink: "hook".into(), cooldown: None, suppressed: None };
     bench.submit(vec![Entry::Record(Finished {
         targets: ["hook".into()].into(),
@@ -295,7 +295,7 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
 
 #[test]
 fn a_clock_that_was_ahead_keeps_nothing_behind_it() {
-    let bench = bench(Place::Memory, keeping(vec![keep(10, None)]));
+    let bench = bench(StoreLocation::Memory, keeping(vec![keep(10, None)]));
     let years = 10 * 366 * 86_400;
     bench.submit(vec![record("a", "{}"), arrived("ahead", years), record("b", "{}")]);
     bench.at_second(100);
@@ -306,7 +306,7 @@ fn a_clock_that_was_ahead_keeps_nothing_behind_it() {
 
 #[test]
 fn a_change_that_deletes_more_than_half_waits_and_can_be_taken_back() {
-    let bench = bench(Place::Memory, keeping(vec![keep(1000, None)]));
+    let bench = bench(StoreLocation::Memory, keeping(vec![keep(1000, None)]));
     bench.submit((0..10).map(|it| arrived(&format!("e{it}"), it)).collect());
     bench.at_second(100);
     bench.keep_house();
@@ -334,7 +334,7 @@ fn a_change_that_deletes_more_than_half_waits_and_can_be_taken_back() {
 
 #[test]
 fn a_change_that_deletes_less_than_half_is_in_force_at_once() {
-    let bench = bench(Place::Memory, keeping(vec![keep(1000, None)]));
+    let bench = bench(StoreLocation::Memory, keeping(vec![keep(1000, None)]));
     bench.submit((0..10).map(|it| arrived(&format!("e{it}"), it)).collect());
     bench.at_second(100);
     bench.adopt(keeping(vec![keep(96, None)]));
@@ -345,7 +345,7 @@ fn a_change_that_deletes_less_than_half_is_in_force_at_once() {
 
 #[test]
 fn what_the_old_rules_deleted_anyway_does_not_count_and_goes_on() {
-    let bench = bench(Place::Memory, keeping(vec![keep(50, None)]));
+    let bench = bench(StoreLocation::Memory, keeping(vec![keep(50, None)]));
     bench.submit((0..10).map(|it| arrived(&format!("old{it}"), 0)).collect());
     bench.submit((0..4).map(|it| arrived(&format!("new{it}"), 90)).collect());
     bench.at_second(100);
@@ -362,7 +362,7 @@ fn what_the_old_rules_deleted_anyway_does_not_count_and_goes_on() {
 fn a_start_is_judged_like_a_reload() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("a.db");
-    let open = |policy: Policy| bench(Place::File(path.clone()), policy);
+    let open = |policy: RetentionPolicy| bench(StoreLocation::File(path.clone()), policy);
     let bench = open(keeping(vec![keep(1000, None)]));
     bench.submit((0..10).map(|it| record(&format!("e{it}"), "{}")).collect());
     bench.close();
@@ -399,7 +399,7 @@ fn a_store_without_a_memory_of_its_rules_is_not_emptied_at_once() {
     let raw = Connection::open(&path).expect("it opens");
     raw.execute_batch("DELETE FROM meta WHERE key = 'retention'").expect("it is forgotten");
     drop(raw);
-    let bench = super::bench(Place::File(path), keeping(vec![keep(10, None)]));
+    let bench = super::bench(StoreLocation::File(path), keeping(vec![keep(10, None)]));
     bench.at_second(20);
     bench.keep_house();
     assert_eq!((bench.pending_rules().len(), bench.stored()), (1, 10));
@@ -415,12 +415,12 @@ fn a_size_and_a_number_of_letters_may_be_wrong_too() {
     bench.submit((0..100).map(|it| record(&format!("e{it}"), &body)).collect());
     let refuse = || Entry::Refuse(letter(DeadLetterWhat::Rejected, None));
     bench.submit((0..100).map(|_| refuse()).collect());
-    bench.adopt(Policy { size_max: Some(2 << 20), ..Policy::default() });
+    bench.adopt(RetentionPolicy { size_max: Some(2 << 20), ..RetentionPolicy::default() });
     let told = "retention-pending: the new `retention` would shrink the database from 5 to 1 MiB; \
                 it waits until 2026-01-01T00:01:00.000Z";
     assert_eq!(bench.pending_rules(), [told]);
     assert_eq!(bench.stored(), 100);
-    bench.adopt(Policy { dead_max: 10, ..Policy::default() });
+    bench.adopt(RetentionPolicy { dead_max: 10, ..RetentionPolicy::default() });
     let told = "retention-pending: the new `retention` would leave 10 of 100 dead letters; \
                 it waits until 2026-01-01T00:01:00.000Z";
     assert_eq!(bench.pending_rules(), [told]);
@@ -442,9 +442,9 @@ fn a_store_that_is_renamed_keeps_its_events() {
     bench.close();
     let clock = Arc::new(Still(AtomicU64::new(0)));
     let env = Env::new(clock.clone(), Random::seeded(1), Pools::system());
-    let settings = Settings { name: "archive".into(), ..settings(Place::File(path)) };
+    let settings = Settings { name: "archive".into(), ..settings(StoreLocation::File(path)) };
     let (seen, health) = (Seen::default(), env.health.clone());
-    let opened = open(settings, Policy::default(), env, Box::new(seen.clone()));
+    let opened = open(settings, RetentionPolicy::default(), env, Box::new(seen.clone()));
     let (store, writer) = opened.expect("it opens");
     let thread = Some(std::thread::spawn(|| writer.run()));
     let bench = Bench { store, clock, health, seen, thread };
@@ -459,7 +459,7 @@ fn a_store_that_is_renamed_keeps_its_events() {
 fn a_crash_in_the_middle_of_a_merge_forgets_no_id() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
-    let mut hand = ByHand::new(Place::File(path.clone()), Policy::default());
+    let mut hand = ByHand::new(StoreLocation::File(path.clone()), RetentionPolicy::default());
     let ids = |it: usize| record(&format!("e{it}"), "{}");
     let store = hand.store.clone();
     let first = (0..500).map(ids).collect();
@@ -482,7 +482,7 @@ fn a_crash_in_the_middle_of_a_merge_forgets_no_id() {
 
 #[test]
 fn a_large_outbox_is_parked_step_by_step() {
-    let mut hand = ByHand::new(Place::Memory, Policy::default());
+    let mut hand = ByHand::new(StoreLocation::Memory, RetentionPolicy::default());
     let store = hand.store.clone();
     let many = (0..12_000).map(|it| waiting(&format!("w{it}"))).collect();
     hand.send(async move { drop(store.submit(many).await) });

@@ -196,9 +196,13 @@ fn a_database_that_is_taken_away_is_saved_beside_it_and_not_made_again() {
     let saved = rescued(folder.path()).expect("it is saved");
     assert!(reason.contains(&saved.display().to_string()), "{reason}");
     assert_eq!(ids_in(&saved), ["a", "b"]);
-    let place = || Place::File(path.clone());
-    let refused =
-        open(settings(place()), Policy::default(), Env::system(), Box::new(Seen::default()));
+    let place = || StoreLocation::File(path.clone());
+    let refused = open(
+        settings(place()),
+        RetentionPolicy::default(),
+        Env::system(),
+        Box::new(Seen::default()),
+    );
     let refused = refused.err().expect("an empty store would hide the loss");
     assert_eq!(refused.exit_code(), 74);
     assert!(refused.to_string().contains("is missing"), "{refused}");
@@ -286,7 +290,8 @@ impl Watcher for Faulty {
 fn a_writer_that_panics_ends_the_store_and_not_in_silence() {
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::system());
     let (store, writer) =
-        open(settings(Place::Memory), Policy::default(), env, Box::new(Faulty)).expect("it opens");
+        open(settings(StoreLocation::Memory), RetentionPolicy::default(), env, Box::new(Faulty))
+            .expect("it opens");
     let thread = std::thread::spawn(|| writer.run());
     let refused = smol::block_on(store.submit(vec![record("a", "{}")]));
     assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::Io));
@@ -311,9 +316,13 @@ fn serve<T>(writer: &mut Writer, work: impl Future<Output = T>) -> T {
 #[test]
 fn a_full_disk_still_finishes_what_was_accepted() {
     let env = Env::new(Arc::new(Still(AtomicU64::new(0))), Random::seeded(1), Pools::inline());
-    let (store, mut writer) =
-        open(settings(Place::Memory), Policy::default(), env, Box::new(Seen::default()))
-            .expect("it opens");
+    let (store, mut writer) = open(
+        settings(StoreLocation::Memory),
+        RetentionPolicy::default(),
+        env,
+        Box::new(Seen::default()),
+    )
+    .expect("it opens");
     let accept = vec![Entry::Accept(event("slow", "{}"))];
     serve(&mut writer, store.submit(accept)).expect("it is written");
     // As full as a disk: no page more than there are.

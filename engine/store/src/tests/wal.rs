@@ -7,8 +7,8 @@ const MIB: u64 = 1 << 20;
 
 /// A store whose log is begun again beyond 2 MiB.
 fn small(path: &Path) -> Bench {
-    let policy = Policy { size_max: Some(8 * MIB), ..Policy::default() };
-    bench(Place::File(path.to_owned()), policy)
+    let policy = RetentionPolicy { size_max: Some(8 * MIB), ..RetentionPolicy::default() };
+    bench(StoreLocation::File(path.to_owned()), policy)
 }
 
 fn log_bytes(path: &Path) -> u64 {

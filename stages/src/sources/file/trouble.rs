@@ -2,7 +2,7 @@
 
 use super::identity::is_out_of_descriptors;
 use super::walk::WalkFault;
-use kernel::health::{PartHealth, Problem};
+use kernel::health::{HealthProblem, PartHealth};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -93,7 +93,8 @@ impl FileTroubles {
 
     fn note_short(&mut self, fault: &io::Error) {
         self.is_short = true;
-        let problem = Problem::degraded(DESCRIPTORS, format!("cannot open more files: {fault}"));
+        let problem =
+            HealthProblem::degraded(DESCRIPTORS, format!("cannot open more files: {fault}"));
         self.health.report(problem.advise(
             "raise the limit of open files (`ulimit -n`, `LimitNOFILE=`); files are read in turn \
              meanwhile",
@@ -158,7 +159,7 @@ impl FileTroubles {
             0 => format!("skips a compressed file, {}", first.display()),
             more => format!("skips compressed files, {} and {more} more", first.display()),
         };
-        self.health.report(Problem::degraded(COMPRESSED, reason).advise(
+        self.health.report(HealthProblem::degraded(COMPRESSED, reason).advise(
             "what was read before it was compressed is stored already; make the pattern narrower, \
              or decompress files that were never read (`zcat FILE | engine run` with `source stdin`)",
         ));
@@ -170,7 +171,7 @@ impl FileTroubles {
             Some(path) => {
                 self.is_missing = true;
                 let reason = format!("there is no {} yet", path.display());
-                let problem = Problem::degraded(MISSING, reason);
+                let problem = HealthProblem::degraded(MISSING, reason);
                 let problem = problem.about(path.display().to_string());
                 self.health.report(problem.advise("check the path; it is read once it is there"));
             }
@@ -187,7 +188,7 @@ impl FileTroubles {
         let Some(files_max) = files_max else { return self.health.clear(TOO_MANY) };
         let reason =
             format!("the pattern leads to more than {files_max} files; the rest is not read");
-        let problem = Problem::degraded(TOO_MANY, reason);
+        let problem = HealthProblem::degraded(TOO_MANY, reason);
         self.health.report(problem.advise("make the pattern narrower, or use several sources"));
     }
 
@@ -195,7 +196,7 @@ impl FileTroubles {
     pub(super) fn note_hole(&self, path: &Path, offset: u64, length: u64) {
         let file = path.display();
         let reason = format!("passed {length} NUL bytes at byte {offset} of {file}");
-        let problem = Problem::degraded(HOLE, reason).about(file.to_string());
+        let problem = HealthProblem::degraded(HOLE, reason).about(file.to_string());
         self.health.report(problem.advise(
             "the program writes at its own place after a truncation: let it append (O_APPEND, `>>`), \
              or rotate with `create` instead of `copytruncate`",
@@ -205,7 +206,7 @@ impl FileTroubles {
     /// A file is not UTF-8.
     pub(super) fn note_utf16(&self, path: &Path) {
         let reason = format!("{} is UTF-16 text, its lines are rejected", path.display());
-        let problem = Problem::degraded(UTF16, reason).about(path.display().to_string());
+        let problem = HealthProblem::degraded(UTF16, reason).about(path.display().to_string());
         let advice = "let the program write UTF-8, or convert the file with `iconv -f UTF-16`";
         self.health.report(problem.advise(advice));
     }
@@ -235,7 +236,7 @@ fn report(health: &PartHealth, code: &'static str, path: &Path, reason: &str, fa
         _ if fault.raw_os_error().is_none() => "name a file, or a pattern that leads to files",
         _ => "check the file and its file system; it is tried again by itself",
     };
-    let problem = Problem::degraded(code, reason).about(path.display().to_string());
+    let problem = HealthProblem::degraded(code, reason).about(path.display().to_string());
     health.report(problem.advise(advice));
 }
 

@@ -2,7 +2,7 @@
 
 use super::unique::UniqueJson;
 use language::diagnostic::{Diagnostics, Rule, SourceText};
-use language::expr::Shape;
+use language::expr::ValueType;
 use language::nearest;
 use language::spanned::{Span, Spanned};
 use serde_json::{Map, Value};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) struct Table {
     rows: HashMap<String, Value>,
     /// What a row may be.
-    shape: Shape,
+    shape: ValueType,
 }
 
 /// A row and where it stands in the file, where that is known.
@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// What a row may be.
-    pub(super) fn shape(&self) -> &Shape {
+    pub(super) fn shape(&self) -> &ValueType {
         &self.shape
     }
 
@@ -85,22 +85,22 @@ impl Table {
 
 /// The columns and the sorts of what stands in them: what a table holds today may stand
 /// differently tomorrow, so single values are not remembered. One without rows may have any.
-fn shape_of(rows: &HashMap<String, Value>) -> Shape {
-    let mut columns: BTreeMap<&str, Shape> = BTreeMap::new();
+fn shape_of(rows: &HashMap<String, Value>) -> ValueType {
+    let mut columns: BTreeMap<&str, ValueType> = BTreeMap::new();
     for (name, value) in rows.values().filter_map(Value::as_object).flatten() {
-        let column = columns.entry(name).or_insert_with(Shape::never);
+        let column = columns.entry(name).or_insert_with(ValueType::never);
         let sort = match value {
-            Value::Null => Shape::null(),
-            Value::Bool(_) => Shape::bool(),
-            Value::Number(_) => Shape::number(),
-            Value::String(_) => Shape::text(),
-            Value::Array(_) | Value::Object(_) => Shape::any(),
+            Value::Null => ValueType::null(),
+            Value::Bool(_) => ValueType::bool(),
+            Value::Number(_) => ValueType::number(),
+            Value::String(_) => ValueType::text(),
+            Value::Array(_) | Value::Object(_) => ValueType::any(),
         };
         *column = std::mem::take(column).or(sort);
     }
     match columns.is_empty() {
-        true => Shape::open_map(),
-        false => Shape::map(columns),
+        true => ValueType::open_map(),
+        false => ValueType::map(columns),
     }
 }
 

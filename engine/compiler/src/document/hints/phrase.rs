@@ -1,6 +1,6 @@
 //! Pieces of a line, put as they should have been written.
 
-use super::super::lex::{Kind, Token};
+use super::super::lex::{Kind, LexToken};
 
 /// Nodes whose value is an expression.
 const NODES: &[&str] = &["when", "keep", "match", "key", "check", "value", "subject"];
@@ -8,13 +8,13 @@ const NODES: &[&str] = &["when", "keep", "match", "key", "check", "value", "subj
 const PROPERTIES: &[&str] = &["when", "key", "check", "where", "except", "allow", "from"];
 
 /// The index of the token where an unquoted expression begins.
-pub(super) fn expression(text: &str, tokens: &[Token]) -> Option<usize> {
-    let word = |it: &Token| &text[it.span.clone()];
+pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
+    let word = |it: &LexToken| &text[it.span.clone()];
     let behind_node = tokens.first().is_some_and(|it| NODES.contains(&word(it)))
         && tokens.get(1).is_some_and(|it| it.kind != Kind::Equals)
         && !is_property(tokens, 1);
     // Nothing but an expression has these signs, whatever the node is called.
-    let compares = |it: &[Token]| match (it[0].kind, it[1].kind) {
+    let compares = |it: &[LexToken]| match (it[0].kind, it[1].kind) {
         (Kind::Equals, Kind::Equals) => true,
         (Kind::Word, Kind::Equals) => matches!(word(&it[0]), "!" | "<" | ">"),
         _ => false,
@@ -32,7 +32,7 @@ pub(super) fn expression(text: &str, tokens: &[Token]) -> Option<usize> {
             .position(|it| it[1].kind == Kind::Equals && PROPERTIES.contains(&word(&it[0])))?
     };
     let rest = tokens.get(start..).filter(|it| !it.is_empty())?;
-    let operator = |pair: &[Token]| {
+    let operator = |pair: &[LexToken]| {
         let glued = pair[0].span.end == pair[1].span.start;
         match (pair[0].kind, pair[1].kind) {
             (Kind::Equals, Kind::Equals) => true,
@@ -45,7 +45,7 @@ pub(super) fn expression(text: &str, tokens: &[Token]) -> Option<usize> {
     rest.windows(2).any(operator).then_some(start)
 }
 
-fn is_property(tokens: &[Token], at: usize) -> bool {
+fn is_property(tokens: &[LexToken], at: usize) -> bool {
     let kinds: Vec<Kind> = tokens.iter().skip(at).take(3).map(|it| it.kind).collect();
     matches!(kinds[..], [Kind::Word, Kind::Equals, kind] if kind != Kind::Equals)
         || matches!(kinds[..], [Kind::Word, Kind::Equals])
@@ -62,7 +62,7 @@ pub(super) fn quoted_expression(written: &str) -> String {
 }
 
 /// Whether a property stands among the tokens: a name, one `=`, a value.
-pub(super) fn has_property(text: &str, tokens: &[Token]) -> bool {
+pub(super) fn has_property(text: &str, tokens: &[LexToken]) -> bool {
     let is_equals = |at: Option<usize>| {
         at.and_then(|it| tokens.get(it)).is_some_and(|it| it.kind == Kind::Equals)
     };
@@ -104,7 +104,7 @@ pub(super) fn is_raw_alike(written: &str) -> bool {
 }
 
 /// The words of a bracketed list, without commas; each quoted only where it must be.
-pub(super) fn items(text: &str, tokens: &[Token]) -> Vec<String> {
+pub(super) fn items(text: &str, tokens: &[LexToken]) -> Vec<String> {
     let words = tokens.iter().filter(|it| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw));
     words
         .flat_map(|it| {

@@ -1,6 +1,6 @@
 //! The usual slips in one node's line, each with what to write instead.
 
-use super::super::lex::{Kind, Token};
+use super::super::lex::{Kind, LexToken};
 use super::super::recovery::Mended;
 use super::super::words;
 use super::phrase;
@@ -9,7 +9,7 @@ use std::ops::Range;
 
 pub(super) struct Statement<'a> {
     pub(super) text: &'a str,
-    pub(super) tokens: &'a [Token],
+    pub(super) tokens: &'a [LexToken],
     pub(super) mended: &'a mut Mended,
     pub(super) diagnostics: &'a mut Diagnostics,
     /// What was meant, for every finding that knows it.
@@ -26,7 +26,7 @@ impl<'a> Statement<'a> {
     /// Reports what is wrong, and mends it. Gives what was meant, where every finding knows it.
     pub(super) fn explained(
         text: &'a str,
-        tokens: &'a [Token],
+        tokens: &'a [LexToken],
         mended: &'a mut Mended,
         diagnostics: &'a mut Diagnostics,
     ) -> Option<Vec<Edit>> {
@@ -398,7 +398,7 @@ impl<'a> Statement<'a> {
             return false;
         };
         let list = &rest[1..close];
-        let is_word = |it: &Token| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw);
+        let is_word = |it: &LexToken| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw);
         let items = phrase::items(self.text, list);
         let is_list = list.iter().all(|it| is_word(it) && it.is_closed) && 1 < items.len();
         let first = list.first().map_or("", |it| &self.text[it.span.clone()]);
@@ -605,6 +605,6 @@ fn words_exactly(word: &str) -> bool {
     matches!(word, "true" | "false" | "null" | "inf" | "-inf" | "nan")
 }
 
-fn retold(text: &str) -> Vec<Token> {
+fn retold(text: &str) -> Vec<LexToken> {
     super::super::lex::Lexer::new(text).collect()
 }

@@ -3,8 +3,8 @@
 use super::{PartState, PlanRole};
 use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
 use crate::spec::{Filter, Passing};
-use stages::catalog::Spec;
-use stages::contract::Shape;
+use stages::catalog::StageSettings;
+use stages::contract::SinkRole;
 use std::sync::Arc;
 
 /// A part of a plan, as far as a diff needs it.
@@ -64,9 +64,9 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
     });
     let sinks = plan.sinks.iter().map(|it| {
         let state = match it.shape {
-            Shape::Outside => TARGET_STATE,
-            Shape::Stream(_) => &[PartState::Clients],
-            Shape::Store(_) => &[],
+            SinkRole::Outside => TARGET_STATE,
+            SinkRole::Stream(_) => &[PartState::Clients],
+            SinkRole::Store(_) => &[],
         };
         part(PlanRole::Sink, &it.name, &it.off, state)
     });
@@ -121,14 +121,14 @@ pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> boo
     let is_around = is_surrounding_equal(old, new, name);
     match role {
         PlanRole::Source => sources(old, new, name)
-            .is_some_and(|it| is_around && it.old.spec.same(Spec::as_any(&*it.new.spec))),
+            .is_some_and(|it| is_around && it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
         PlanRole::Enrich => stages(old, new, name)
-            .is_some_and(|it| is_around && it.old.spec.same(Spec::as_any(&*it.new.spec))),
+            .is_some_and(|it| is_around && it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
         PlanRole::Sink => sinks(old, new, name).is_some_and(|it| is_sink_equal(&it, is_around)),
         PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
             let texts = |it: &NotifierPlan| (it.title.clone(), it.message.clone());
             is_around
-                && it.old.spec.same(Spec::as_any(&*it.new.spec))
+                && it.old.spec.same(StageSettings::as_any(&*it.new.spec))
                 && texts(it.old) == texts(it.new)
                 && it.old.policy == it.new.policy
         }),
@@ -148,11 +148,11 @@ fn is_surrounding_equal(old: &Plan, new: &Plan, name: &str) -> bool {
 fn is_sink_equal(it: &Pair<'_, SinkPlan>, is_around: bool) -> bool {
     match (&it.old.shape, &it.new.shape) {
         // The store stays open: what cannot change while it is, is rejected.
-        (Shape::Store(_), Shape::Store(_)) => true,
-        (Shape::Stream(old), Shape::Stream(new)) => old == new,
-        (Shape::Outside, Shape::Outside) => {
+        (SinkRole::Store(_), SinkRole::Store(_)) => true,
+        (SinkRole::Stream(old), SinkRole::Stream(new)) => old == new,
+        (SinkRole::Outside, SinkRole::Outside) => {
             is_around
-                && it.old.spec.same(Spec::as_any(&*it.new.spec))
+                && it.old.spec.same(StageSettings::as_any(&*it.new.spec))
                 && it.old.policy == it.new.policy
         }
         _ => false,
@@ -171,7 +171,7 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
         }),
         PlanRole::Enrich => stages(old, new, name).is_some_and(|it| is_stage_equal(&it, old, new)),
         PlanRole::Sink => sinks(old, new, name).is_some_and(|it| {
-            it.old.spec.same(Spec::as_any(&*it.new.spec)) && it.old.off == it.new.off
+            it.old.spec.same(StageSettings::as_any(&*it.new.spec)) && it.old.off == it.new.off
         }),
         PlanRole::Notify => notifiers(old, new, name)
             .is_some_and(|it| it.old.cooldown == it.new.cooldown && it.old.off == it.new.off),
@@ -244,11 +244,11 @@ fn service_calls(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
     is_surrounding_equal(old, new, name)
         && match role {
             PlanRole::Enrich => stages(old, new, name)
-                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
             PlanRole::Sink => sinks(old, new, name)
-                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
             PlanRole::Notify => notifiers(old, new, name)
-                .is_some_and(|it| it.old.spec.same(Spec::as_any(&*it.new.spec))),
+                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
             _ => false,
         }
 }

@@ -1,13 +1,13 @@
 //! The nodes of failure handling.
 
-use crate::spec::{Backoff, Breaker, Curve, Failure, Pace, Retry, Trip};
+use crate::spec::{Backoff, Breaker, Curve, FailureHandling, RateLimit, Retry, Trip};
 use language::diagnostic::Rule;
 use language::{Context, Fields};
 use std::time::Duration;
 
 /// What a node says about failures; what cannot be right is reported.
-pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Failure {
-    Failure {
+pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHandling {
+    FailureHandling {
         timeout: super::duration_of(fields, "timeout"),
         retry: fields.child("retry").map(|it| retry(&it, context)),
         breaker: fields.child("breaker").map(|it| breaker(&it, context)),
@@ -25,10 +25,10 @@ fn count(fields: &Fields<'_>, name: &str) -> Option<usize> {
 }
 
 /// A rate of a node: `rate "10/min" burst=3`.
-pub(super) fn pace(fields: &Fields<'_>) -> Option<Pace> {
+pub(super) fn pace(fields: &Fields<'_>) -> Option<RateLimit> {
     let rate = fields.arg(0)?.rate()?.value;
     let burst = count(fields, "burst").and_then(|it| u32::try_from(it).ok());
-    Some(Pace { rate, burst: burst.unwrap_or(1) })
+    Some(RateLimit { rate, burst: burst.unwrap_or(1) })
 }
 
 fn retry(fields: &Fields<'_>, context: &mut Context<'_>) -> Retry {

@@ -1,10 +1,10 @@
 //! What functions give for what they are given.
 
 use super::super::function::{Function, wanted};
-use super::super::node::{Field, Node};
-use super::super::type_env::Arrivals;
-use super::super::value_type::{Shape, Words};
-use super::{Infer, Seen, name_of};
+use super::super::node::{ExprNode, Field};
+use super::super::type_env::EventTypes;
+use super::super::value_type::{ValueType, Words};
+use super::{Infer, SeenPaths, name_of};
 use crate::diagnostic::Rule;
 use serde_json::Value;
 use std::ops::Range;
@@ -13,13 +13,13 @@ impl Infer<'_> {
     pub(super) fn call(
         &mut self,
         function: &Function,
-        arguments: &[Node],
+        arguments: &[ExprNode],
         span: Range<usize>,
-        here: &Arrivals,
-    ) -> Seen {
-        let shapes: Vec<Shape> = arguments.iter().map(|it| self.see(it, here).shape).collect();
+        here: &EventTypes,
+    ) -> SeenPaths {
+        let shapes: Vec<ValueType> = arguments.iter().map(|it| self.see(it, here).shape).collect();
         let name = name_of(function);
-        if let [Node::Field(Field::Kind, _), rest @ ..] = arguments
+        if let [ExprNode::Field(Field::Kind, _), rest @ ..] = arguments
             && let Some(asks) = question(function, name, rest)
         {
             return self.asked(&*asks, span, here);
@@ -30,11 +30,17 @@ impl Infer<'_> {
         if let ("contains", [list, item]) = (name, arguments) {
             self.looked_for(list, &shapes[0], item, here);
         }
-        Seen::of(gives(name, arguments, &shapes), here)
+        SeenPaths::of(gives(name, arguments, &shapes), here)
     }
 
     /// An argument of the wrong sort makes the call null.
-    fn expect_argument(&mut self, name: &str, argument: &Node, shape: &Shape, here: &Arrivals) {
+    fn expect_argument(
+        &mut self,
+        name: &str,
+        argument: &ExprNode,
+        shape: &ValueType,
+        here: &EventTypes,
+    ) {
         let (fits, wanted) = match wanted(name) {
             "text" => (shape.text.is_some(), "text"),
             "a number" => {
@@ -82,11 +88,11 @@ impl Infer<'_> {
 type Question<'f> = Box<dyn Fn(&str) -> bool + 'f>;
 
 /// A question about a text whose other side is a literal.
-fn question<'f>(function: &'f Function, name: &str, rest: &'f [Node]) -> Option<Question<'f>> {
+fn question<'f>(function: &'f Function, name: &str, rest: &'f [ExprNode]) -> Option<Question<'f>> {
     if let Function::Matches(regex) = function {
         return Some(Box::new(|it| regex.is_match(it)));
     }
-    let [Node::Literal(Value::String(part), _)] = rest else { return None };
+    let [ExprNode::Literal(Value::String(part), _)] = rest else { return None };
     Some(match name {
         "starts_with" => Box::new(move |it| it.starts_with(part.as_str())),
         "ends_with" => Box::new(move |it| it.ends_with(part.as_str())),
@@ -95,43 +101,46 @@ fn question<'f>(function: &'f Function, name: &str, rest: &'f [Node]) -> Option<
     })
 }
 
-fn gives(name: &str, arguments: &[Node], shapes: &[Shape]) -> Shape {
-    let either = || shapes.iter().cloned().fold(Shape::never(), Shape::or);
+fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType {
+    let either = || shapes.iter().cloned().fold(ValueType::never(), ValueType::or);
     match name {
         "get" => {
-            let default = shapes.get(2).cloned().unwrap_or_else(Shape::null);
+            let default = shapes.get(2).cloned().unwrap_or_else(ValueType::null);
             let known = match arguments.get(1) {
-                Some(Node::Literal(Value::String(key), _)) => {
+                Some(ExprNode::Literal(Value::String(key), _)) => {
                     shapes[0].field(key).filter(|_| shapes[0].names().any(|it| it == key))
                 }
                 _ => None,
             };
-            known.map_or_else(Shape::any, |(shape, _)| shape.or(default))
+            known.map_or_else(ValueType::any, |(shape, _)| shape.or(default))
         }
-        "now" => Shape::time(),
-        "time" => Shape::time().or_null(),
-        "len" | "count" => Shape::between(0.0, f64::INFINITY).or_null(),
+        "now" => ValueType::time(),
+        "time" => ValueType::time().or_null(),
+        "len" | "count" => ValueType::between(0.0, f64::INFINITY).or_null(),
         "lower" => changed(&shapes[0], str::to_lowercase),
         "upper" => changed(&shapes[0], str::to_uppercase),
         "trim" => changed(&shapes[0], |it| it.trim().to_owned()),
-        "contains" | "starts_with" | "ends_with" | "matches" => Shape::bool().or_null(),
-        "abs" => Shape { span: shapes[0].span || shapes[0].is_any(), ..Shape::number().or_null() },
-        "round" | "geo_distance" => Shape::number().or_null(),
+        "contains" | "starts_with" | "ends_with" | "matches" => ValueType::bool().or_null(),
+        "abs" => ValueType {
+            span: shapes[0].span || shapes[0].is_any(),
+            ..ValueType::number().or_null()
+        },
+        "round" | "geo_distance" => ValueType::number().or_null(),
         "min" | "max" | "coalesce" | "random.pick" => either().or_null(),
         "hash" | "date" | "regex_capture" | "http.header" | "http.query" | "uuid" => {
-            Shape::text().or_null()
+            ValueType::text().or_null()
         }
-        "duration" => Shape::span().or_null(),
-        "random.float" | "random.int" => Shape::number().or_null(),
-        _ => Shape::any(),
+        "duration" => ValueType::span().or_null(),
+        "random.float" | "random.int" => ValueType::number().or_null(),
+        _ => ValueType::any(),
     }
 }
 
-fn changed(shape: &Shape, change: fn(&str) -> String) -> Shape {
+fn changed(shape: &ValueType, change: fn(&str) -> String) -> ValueType {
     let words = shape.words().filter(|_| shape.is_only_text());
     let text = match words {
         Some(words) => Words::OneOf(words.map(|it| change(it).into()).collect()),
         None => Words::Any,
     };
-    Shape { text: Some(text), null: true, ..Shape::never() }
+    ValueType { text: Some(text), null: true, ..ValueType::never() }
 }

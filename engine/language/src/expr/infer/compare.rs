@@ -1,11 +1,11 @@
 //! Comparisons: what is never equal, and never in order.
 
 use super::super::names;
-use super::super::node::{Binary, Field, Node};
-use super::super::type_env::{Arrival, Arrivals, split};
-use super::super::value_type::{Bounds, Shape};
+use super::super::node::{Binary, ExprNode, Field};
+use super::super::type_env::{EventType, EventTypes, split};
+use super::super::value_type::{Bounds, ValueType};
 use super::sorts::{can_compare, compared, sort};
-use super::{Infer, Seen, paths};
+use super::{Infer, SeenPaths, paths};
 use crate::diagnostic::Rule;
 use crate::nearest;
 use kernel::event::Priority;
@@ -20,16 +20,17 @@ impl Infer<'_> {
     pub(super) fn compare(
         &mut self,
         operator: Binary,
-        left: &Node,
-        right: &Node,
-        here: &Arrivals,
-    ) -> Seen {
+        left: &ExprNode,
+        right: &ExprNode,
+        here: &EventTypes,
+    ) -> SeenPaths {
         let (a, b) = (self.see(left, here).shape, self.see(right, here).shape);
-        let is_field = |it: &Node, wanted| matches!(it, Node::Field(field, _) if *field == wanted);
+        let is_field =
+            |it: &ExprNode, wanted| matches!(it, ExprNode::Field(field, _) if *field == wanted);
         if is_field(left, Field::Priority) || is_field(right, Field::Priority) {
             return self.levels(operator, left, right, here);
         }
-        let literals = |it: &Node| {
+        let literals = |it: &ExprNode| {
             let mut found = Vec::new();
             names::alternatives(it, self.text, &mut found);
             found
@@ -39,7 +40,8 @@ impl Infer<'_> {
         let is_in = matches!(operator, Binary::In | Binary::NotIn);
         let is_equality = is_in || matches!(operator, Binary::Equal | Binary::Unequal);
         let negates = matches!(operator, Binary::NotIn | Binary::Unequal);
-        let is_list = |it: &Node| matches!(it, Node::List(_) | Node::Literal(Value::Array(_), _));
+        let is_list =
+            |it: &ExprNode| matches!(it, ExprNode::List(_) | ExprNode::Literal(Value::Array(_), _));
         if is_equality
             && is_in == is_list(right)
             && is_field(left, Field::Kind)
@@ -56,7 +58,7 @@ impl Infer<'_> {
             (false, true) if is_equality => self.words_of(left, &a, &right_given, here),
             (true, false) if !is_in && is_equality => self.words_of(right, &b, &left_given, here),
             (true, false) if is_in => {
-                let items = b.item().unwrap_or_else(Shape::any);
+                let items = b.item().unwrap_or_else(ValueType::any);
                 self.words_of(right, &items, &left_given, here);
             }
             _ => {}
@@ -75,22 +77,28 @@ impl Infer<'_> {
             }
             shape
         };
-        Seen::of(shape, here)
+        SeenPaths::of(shape, here)
     }
 
     /// `event.priority` against literals: decided where events of one priority are looked at.
-    fn levels(&self, operator: Binary, left: &Node, right: &Node, here: &Arrivals) -> Seen {
+    fn levels(
+        &self,
+        operator: Binary,
+        left: &ExprNode,
+        right: &ExprNode,
+        here: &EventTypes,
+    ) -> SeenPaths {
         let holds = self.known.level.and_then(|it| level_holds(operator, left, right, it));
         match holds {
-            None => Seen::of(Shape::bool().or_null(), here),
-            Some(true) => Seen::condition(here.clone(), Arc::default(), Arc::default()),
-            Some(false) => Seen::condition(Arc::default(), here.clone(), Arc::default()),
+            None => SeenPaths::of(ValueType::bool().or_null(), here),
+            Some(true) => SeenPaths::condition(here.clone(), Arc::default(), Arc::default()),
+            Some(false) => SeenPaths::condition(Arc::default(), here.clone(), Arc::default()),
         }
     }
 
     /// `event.type` against literals: which types fit.
-    fn types(&mut self, words: &[Literal], negates: bool, here: &Arrivals) -> Seen {
-        let mut found: Vec<Arrival> = Vec::new();
+    fn types(&mut self, words: &[Literal], negates: bool, here: &EventTypes) -> SeenPaths {
+        let mut found: Vec<EventType> = Vec::new();
         let mut is_told = false;
         for (literal, span) in words {
             let word = literal.as_str().unwrap_or_default();
@@ -111,15 +119,15 @@ impl Infer<'_> {
             }
         }
         let is_named = |name: &str| words.iter().any(|it| it.0.as_str() == Some(name));
-        let rest: Arrivals = here.iter().filter(|it| !is_named(&it.kind)).cloned().collect();
-        let found: Arrivals = found.into();
+        let rest: EventTypes = here.iter().filter(|it| !is_named(&it.kind)).cloned().collect();
+        let found: EventTypes = found.into();
         match negates {
-            false => Seen::condition(found, rest, Arc::default()),
-            true => Seen::condition(rest, found, Arc::default()),
+            false => SeenPaths::condition(found, rest, Arc::default()),
+            true => SeenPaths::condition(rest, found, Arc::default()),
         }
     }
 
-    fn no_such_type(&mut self, literal: &Value, span: Range<usize>, here: &Arrivals) {
+    fn no_such_type(&mut self, literal: &Value, span: Range<usize>, here: &EventTypes) {
         let Some(word) = literal.as_str() else {
             let message = format!("`{literal}` is no type of event");
             self.report(here, Rule::NeverCompare, span, message, "a type is a text");
@@ -140,7 +148,13 @@ impl Infer<'_> {
     }
 
     /// A literal that is looked for in a list of words: `contains(data.tags, 'a')`.
-    pub(super) fn looked_for(&mut self, list: &Node, shape: &Shape, item: &Node, here: &Arrivals) {
+    pub(super) fn looked_for(
+        &mut self,
+        list: &ExprNode,
+        shape: &ValueType,
+        item: &ExprNode,
+        here: &EventTypes,
+    ) {
         let is_list = shape.list.is_some() && shape.text.is_none();
         if let (true, true, Some(items)) = (is_list, is_literal(item), shape.item()) {
             let mut given = Vec::new();
@@ -150,7 +164,13 @@ impl Infer<'_> {
     }
 
     /// Literals against something that has words of its own.
-    fn words_of(&mut self, node: &Node, shape: &Shape, given: &[Literal], here: &Arrivals) {
+    fn words_of(
+        &mut self,
+        node: &ExprNode,
+        shape: &ValueType,
+        given: &[Literal],
+        here: &EventTypes,
+    ) {
         let Some(words) = shape.words().filter(|_| shape.is_only_text()) else { return };
         let words: Vec<String> = words.map(str::to_owned).collect();
         for (literal, span) in given {
@@ -173,13 +193,13 @@ impl Infer<'_> {
 
     fn membership(
         &mut self,
-        left: &Node,
-        right: &Node,
-        (a, b): (&Shape, &Shape),
+        left: &ExprNode,
+        right: &ExprNode,
+        (a, b): (&ValueType, &ValueType),
         span: Range<usize>,
-        here: &Arrivals,
-    ) -> Shape {
-        let result = Shape::bool().or_null();
+        here: &EventTypes,
+    ) -> ValueType {
+        let result = ValueType::bool().or_null();
         if b.is_any() || !b.has_value() {
             return result;
         }
@@ -208,9 +228,14 @@ impl Infer<'_> {
 
     /// `enrich.row.limit ?? 60 < data.n`: the default is a number, and what it stands in for is
     /// always text, as in a CSV table.
-    fn text_for_number(&mut self, node: &Node, (own, other): (&Shape, &Shape), here: &Arrivals) {
-        let Node::Run(first, rest) = node else { return };
-        let [(Binary::Coalesce, Node::Literal(Value::Number(default), _))] = &**rest else {
+    fn text_for_number(
+        &mut self,
+        node: &ExprNode,
+        (own, other): (&ValueType, &ValueType),
+        here: &EventTypes,
+    ) {
+        let ExprNode::Run(first, rest) = node else { return };
+        let [(Binary::Coalesce, ExprNode::Literal(Value::Number(default), _))] = &**rest else {
             return;
         };
         let bounds = default.as_f64().map(|it| Bounds { least: it, most: it });
@@ -230,11 +255,11 @@ impl Infer<'_> {
     fn tell(
         &mut self,
         operator: Binary,
-        nodes: (&Node, &Node),
-        (a, b): (&Shape, &Shape),
-        result: &Shape,
+        nodes: (&ExprNode, &ExprNode),
+        (a, b): (&ValueType, &ValueType),
+        result: &ValueType,
         span: Range<usize>,
-        here: &Arrivals,
+        here: &EventTypes,
     ) {
         let is_equality = matches!(operator, Binary::Equal | Binary::Unequal);
         let negates = operator == Binary::Unequal;
@@ -295,8 +320,8 @@ impl Infer<'_> {
         &mut self,
         asks: &dyn Fn(&str) -> bool,
         span: Range<usize>,
-        here: &Arrivals,
-    ) -> Seen {
+        here: &EventTypes,
+    ) -> SeenPaths {
         let (holds, fails) = split(here, asks);
         if holds.is_empty() {
             let is_known = !split(&self.known.all, asks).0.is_empty();
@@ -308,27 +333,32 @@ impl Infer<'_> {
                 it.help = Some(format!("only {} can be here", paths::told(here)));
             }
         }
-        Seen::condition(holds, fails, Arc::default())
+        SeenPaths::condition(holds, fails, Arc::default())
     }
 }
 
 /// Whether a comparison of `event.priority` with literals holds for a level; `None` where that
 /// cannot be told before there is an event.
-fn level_holds(operator: Binary, left: &Node, right: &Node, level: Priority) -> Option<bool> {
-    let is_priority = |it: &Node| matches!(it, Node::Field(Field::Priority, _));
+fn level_holds(
+    operator: Binary,
+    left: &ExprNode,
+    right: &ExprNode,
+    level: Priority,
+) -> Option<bool> {
+    let is_priority = |it: &ExprNode| matches!(it, ExprNode::Field(Field::Priority, _));
     let parsed = |it: &Value| it.as_str().and_then(Priority::parse);
-    let valued = |it: &Node| match it {
-        Node::Literal(value, _) => parsed(value),
+    let valued = |it: &ExprNode| match it {
+        ExprNode::Literal(value, _) => parsed(value),
         it if is_priority(it) => Some(level),
         _ => None,
     };
     if matches!(operator, Binary::In | Binary::NotIn) {
         let wanted = valued(left)?;
         let found = match right {
-            Node::Literal(Value::Array(items), _) => {
+            ExprNode::Literal(Value::Array(items), _) => {
                 items.iter().any(|it| parsed(it) == Some(wanted))
             }
-            Node::List(items) if items.iter().all(|it| valued(it).is_some()) => {
+            ExprNode::List(items) if items.iter().all(|it| valued(it).is_some()) => {
                 items.iter().any(|it| valued(it) == Some(wanted))
             }
             _ => return None,
@@ -352,19 +382,19 @@ fn shown(literal: &Value) -> String {
 }
 
 /// Whether every value that it may come to stands in the expression.
-fn is_literal(node: &Node) -> bool {
+fn is_literal(node: &ExprNode) -> bool {
     match node {
-        Node::Literal(..) => true,
-        Node::List(items) => items.iter().all(is_literal),
-        Node::Choice(parts) => parts[1..].iter().all(is_literal),
+        ExprNode::Literal(..) => true,
+        ExprNode::List(items) => items.iter().all(is_literal),
+        ExprNode::Choice(parts) => parts[1..].iter().all(is_literal),
         _ => false,
     }
 }
 
 /// What to write where a number stands in quotes.
-fn other_sort(nodes: (&Node, &Node), shapes: (&Shape, &Shape)) -> Option<String> {
+fn other_sort(nodes: (&ExprNode, &ExprNode), shapes: (&ValueType, &ValueType)) -> Option<String> {
     for (node, other) in [(nodes.0, shapes.1), (nodes.1, shapes.0)] {
-        let Node::Literal(literal, _) = node else { continue };
+        let ExprNode::Literal(literal, _) = node else { continue };
         let bare = match literal {
             Value::String(text) if text.parse::<f64>().is_ok() => other.number.is_some(),
             Value::String(text) if matches!(text.as_str(), "true" | "false") => {

@@ -1,9 +1,9 @@
 //! Paths: whether anything ever stands at their end.
 
 use super::super::node::Step;
-use super::super::type_env::{Arrivals, Known, Later};
-use super::super::value_type::{Origin, Shape};
-use super::super::{Read, Root};
+use super::super::type_env::{EventTypes, NotYetSet, TypeEnv};
+use super::super::value_type::{Origin, ValueType};
+use super::super::{PathRead, Root};
 use super::Infer;
 use crate::diagnostic::Rule;
 use crate::nearest;
@@ -30,7 +30,7 @@ pub enum Declared {
 /// Where a path leads nowhere: how many of its steps do lead somewhere, and to what.
 struct Missing {
     depth: usize,
-    at: Shape,
+    at: ValueType,
 }
 
 impl Infer<'_> {
@@ -39,10 +39,10 @@ impl Infer<'_> {
         root: Root,
         steps: &[Step],
         span: Range<usize>,
-        here: &Arrivals,
-    ) -> Shape {
+        here: &EventTypes,
+    ) -> ValueType {
         let bases = bases(self.known, root, here);
-        let mut found: Option<Shape> = None;
+        let mut found: Option<ValueType> = None;
         let mut missing: Vec<Missing> = Vec::new();
         for base in &bases {
             match walk(base, steps) {
@@ -53,10 +53,10 @@ impl Infer<'_> {
         match found {
             // Where one type has it and another has not, it may be missing; so may any path.
             Some(found) => found,
-            None if missing.is_empty() => Shape::any(),
+            None if missing.is_empty() => ValueType::any(),
             None => {
                 self.unknown(root, steps, span, &missing, here);
-                Shape::any()
+                ValueType::any()
             }
         }
     }
@@ -67,7 +67,7 @@ impl Infer<'_> {
         steps: &[Step],
         span: Range<usize>,
         missing: &[Missing],
-        here: &Arrivals,
+        here: &EventTypes,
     ) {
         let shown = self.text.get(span.clone()).unwrap_or_default().to_owned();
         if let Some(later) = later(self.known, root, steps) {
@@ -115,11 +115,11 @@ impl Infer<'_> {
 }
 
 /// What the root may be; for `data`, once for each schema of the types that are here.
-fn bases<'k>(known: &'k Known, root: Root, here: &'k Arrivals) -> Vec<&'k Shape> {
+fn bases<'k>(known: &'k TypeEnv, root: Root, here: &'k EventTypes) -> Vec<&'k ValueType> {
     if root != Root::Data {
         return known.root(root).into_iter().collect();
     }
-    let mut bases: Vec<&Arc<Shape>> = Vec::new();
+    let mut bases: Vec<&Arc<ValueType>> = Vec::new();
     for it in here.iter() {
         if !bases.iter().any(|known| Arc::ptr_eq(known, &it.data)) {
             bases.push(&it.data);
@@ -128,7 +128,7 @@ fn bases<'k>(known: &'k Known, root: Root, here: &'k Arrivals) -> Vec<&'k Shape>
     bases.into_iter().map(|it| &**it).collect()
 }
 
-fn walk(base: &Shape, steps: &[Step]) -> Result<Shape, Missing> {
+fn walk(base: &ValueType, steps: &[Step]) -> Result<ValueType, Missing> {
     let mut at = base.clone();
     for (depth, step) in steps.iter().enumerate() {
         let next = match step {
@@ -141,7 +141,7 @@ fn walk(base: &Shape, steps: &[Step]) -> Result<Shape, Missing> {
 }
 
 /// A path of plain names, for places that are no expressions: lists are passed through.
-pub(in crate::expr) fn declared(known: &Known, read: &Read) -> Declared {
+pub(in crate::expr) fn declared(known: &TypeEnv, read: &PathRead) -> Declared {
     let mut missing = Vec::new();
     let mut is_open = false;
     for base in bases(known, read.root, &known.here) {
@@ -178,7 +178,7 @@ fn root_name(root: Root) -> &'static str {
 }
 
 /// What is added later at this path, or above or below it.
-fn later<'k>(known: &'k Known, root: Root, steps: &[Step]) -> Option<&'k Later> {
+fn later<'k>(known: &'k TypeEnv, root: Root, steps: &[Step]) -> Option<&'k NotYetSet> {
     if root != Root::Enrich {
         return None;
     }
@@ -193,7 +193,7 @@ fn later<'k>(known: &'k Known, root: Root, steps: &[Step]) -> Option<&'k Later> 
 }
 
 /// The types in words: `a`, `b` and `c`, or how many.
-pub(super) fn told(here: &Arrivals) -> String {
+pub(super) fn told(here: &EventTypes) -> String {
     let names: Vec<String> = here.iter().map(|it| format!("`{}`", it.kind)).collect();
     match names.as_slice() {
         [] => "any event".to_owned(),
@@ -211,10 +211,10 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
     let deepest = || missing.iter().filter(|it| it.depth == depth).map(|it| &it.at);
     let before = shown(root, &steps[..depth]);
     let Some(Step::Name(name)) = steps.get(depth) else {
-        let sort = deepest().next().map(Shape::told_in_a_sentence).unwrap_or_default();
+        let sort = deepest().next().map(ValueType::told_in_a_sentence).unwrap_or_default();
         return (format!("`{before}` is {sort}, no list"), None);
     };
-    let names: Vec<&str> = deepest().flat_map(Shape::names).collect();
+    let names: Vec<&str> = deepest().flat_map(ValueType::names).collect();
     let opts_out = match root {
         Root::Data | Root::Raw | Root::Enrich => {
             format!(". `get({before}, '{name}')` reads what nothing declares")
@@ -224,7 +224,7 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
     if let Some(near) = nearest(name, names.iter().copied()) {
         let field =
             deepest().find_map(|it| it.field(near).filter(|_| it.names().any(|it| it == near)));
-        let (shape, origin) = field.unwrap_or((Shape::any(), None));
+        let (shape, origin) = field.unwrap_or((ValueType::any(), None));
         // The frame below has the whole path; here it would only break the line.
         let from = origin.as_ref().map(|it| {
             let name = it.source.name.rsplit('/').next().unwrap_or_default();
@@ -247,7 +247,7 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
             "nothing is added before this place".to_owned()
         }
         true => {
-            let sort = deepest().next().map(Shape::told_in_a_sentence).unwrap_or_default();
+            let sort = deepest().next().map(ValueType::told_in_a_sentence).unwrap_or_default();
             format!("`{before}` is {sort}: nothing stands in it")
         }
         false => {

@@ -1,13 +1,13 @@
 //! Two sorts of values: whether they can be compared, and what an operator makes of them.
 
 use super::super::node::Binary;
-use super::super::value_type::{Bounds, Shape, Words};
+use super::super::value_type::{Bounds, ValueType, Words};
 use kernel::time::Timestamp;
 use std::sync::Arc;
 
 /// A shape in the words of its sort alone: of a single word or number, that it is one.
-pub(super) fn sort(shape: &Shape) -> String {
-    let wide = Shape {
+pub(super) fn sort(shape: &ValueType) -> String {
+    let wide = ValueType {
         number: shape.number.map(|_| Bounds::ALL),
         text: shape.text.as_ref().map(|_| Words::Any),
         ..shape.clone()
@@ -16,13 +16,13 @@ pub(super) fn sort(shape: &Shape) -> String {
 }
 
 /// Whether some value of one can be compared with some value of the other.
-pub(super) fn can_compare(a: &Shape, b: &Shape, is_equality: bool) -> bool {
-    let is_time = |it: &Shape| match &it.text {
+pub(super) fn can_compare(a: &ValueType, b: &ValueType, is_equality: bool) -> bool {
+    let is_time = |it: &ValueType| match &it.text {
         Some(Words::OneOf(words)) => words.iter().any(|it| Timestamp::parse(it).is_some()),
         Some(Words::Any) => true,
         None => false,
     };
-    let both = |has: fn(&Shape) -> bool| has(a) && has(b);
+    let both = |has: fn(&ValueType) -> bool| has(a) && has(b);
     a.is_any()
         || b.is_any()
         || both(|it| it.number.is_some())
@@ -36,9 +36,9 @@ pub(super) fn can_compare(a: &Shape, b: &Shape, is_equality: bool) -> bool {
 }
 
 /// What a comparison of two values comes to.
-pub(super) fn compared(operator: Binary, a: &Shape, b: &Shape) -> Shape {
+pub(super) fn compared(operator: Binary, a: &ValueType, b: &ValueType) -> ValueType {
     if a.is_any() || b.is_any() {
-        return Shape::bool().or_null();
+        return ValueType::bool().or_null();
     }
     let truth = match operator {
         Binary::Equal | Binary::Unequal => {
@@ -46,7 +46,7 @@ pub(super) fn compared(operator: Binary, a: &Shape, b: &Shape) -> Shape {
             let unequal = a.has_value() || b.has_value();
             let (yes, no) =
                 if operator == Binary::Equal { (equal, unequal) } else { (unequal, equal) };
-            return Shape { truth: [no, yes], ..Shape::never() };
+            return ValueType { truth: [no, yes], ..ValueType::never() };
         }
         _ if !can_compare(a, b, false) => [false, false],
         _ => match (a.number, b.number, only_numbers(a) && only_numbers(b)) {
@@ -55,15 +55,15 @@ pub(super) fn compared(operator: Binary, a: &Shape, b: &Shape) -> Shape {
         },
     };
     let is_same_sort = only_numbers(a) && only_numbers(b) || a.is_only_text() && b.is_only_text();
-    Shape { truth, null: a.null || b.null || !is_same_sort, ..Shape::never() }
+    ValueType { truth, null: a.null || b.null || !is_same_sort, ..ValueType::never() }
 }
 
-fn only_numbers(shape: &Shape) -> bool {
-    let rest = Shape { number: None, null: false, ..shape.clone() };
+fn only_numbers(shape: &ValueType) -> bool {
+    let rest = ValueType { number: None, null: false, ..shape.clone() };
     shape.number.is_some() && !rest.has_value()
 }
 
-fn may_be_equal(a: &Shape, b: &Shape) -> bool {
+fn may_be_equal(a: &ValueType, b: &ValueType) -> bool {
     if !can_compare(a, b, true) {
         return false;
     }
@@ -87,9 +87,9 @@ fn in_order(operator: Binary, a: Bounds, b: Bounds) -> [bool; 2] {
 }
 
 /// What an operator makes of two values.
-pub(super) fn made(operator: Binary, a: &Shape, b: &Shape) -> Shape {
+pub(super) fn made(operator: Binary, a: &ValueType, b: &ValueType) -> ValueType {
     if a.is_any() || b.is_any() {
-        return Shape::any();
+        return ValueType::any();
     }
     let is_plus = operator == Binary::Add;
     let is_minus = operator == Binary::Subtract;
@@ -98,19 +98,19 @@ pub(super) fn made(operator: Binary, a: &Shape, b: &Shape) -> Shape {
         (Some(a), Some(b)) if is_plus => Some(Arc::new((**a).clone().or((**b).clone()))),
         _ => None,
     };
-    Shape {
+    ValueType {
         null: !(is_joined && a.is_only_text() && b.is_only_text() && !a.null && !b.null),
         number: (a.number.is_some() && b.number.is_some()).then_some(Bounds::ALL),
         text: is_joined.then_some(Words::Any),
         time: is_plus && (a.time && b.span || a.span && b.time) || is_minus && a.time && b.span,
         span: (is_plus || is_minus) && a.span && b.span || is_minus && a.time && b.time,
         list,
-        ..Shape::never()
+        ..ValueType::never()
     }
 }
 
 /// What to say of an operator that makes nothing of two sorts.
-pub(super) fn makes_nothing(operator: Binary, a: &Shape, b: &Shape) -> String {
+pub(super) fn makes_nothing(operator: Binary, a: &ValueType, b: &ValueType) -> String {
     let sign = match operator {
         Binary::Add => "+",
         Binary::Subtract => "-",

@@ -1,16 +1,16 @@
-use super::super::type_env::{Arrival, Later};
-use super::super::{Expr, Read, Root, Roots, Template, of_schema};
+use super::super::type_env::{EventType, NotYetSet};
+use super::super::{Expr, PathRead, Root, Roots, Template, of_schema};
 use super::*;
 use crate::diagnostic::SourceText;
 use serde_json::json;
 
-fn data(schema: &Value) -> Arc<Shape> {
+fn data(schema: &Value) -> Arc<ValueType> {
     let source = SourceText { name: "schemas/s.json".to_owned(), text: schema.to_string() };
     Arc::new(of_schema(schema, &Arc::new(source)))
 }
 
 /// Two types of motion, one of faces, and whatever begins with `X_`.
-fn known() -> Known {
+fn known() -> TypeEnv {
     let motion = data(&json!({
         "type": "object",
         "properties": {
@@ -28,38 +28,39 @@ fn known() -> Known {
         },
     }));
     let open = data(&json!({ "type": "object" }));
-    let arrival = |kind: &str, data: &Arc<Shape>| Arrival { kind: kind.into(), data: data.clone() };
-    let all: Arrivals = Arc::new([
+    let arrival =
+        |kind: &str, data: &Arc<ValueType>| EventType { kind: kind.into(), data: data.clone() };
+    let all: EventTypes = Arc::new([
         arrival("motion.on", &motion),
         arrival("motion.off", &motion),
         arrival("face", &face),
         arrival("X_*", &open),
     ]);
-    let person = Shape::map([("name", Shape::text())]);
+    let person = ValueType::map([("name", ValueType::text())]);
     let roots = vec![
         (
             Root::Enrich,
-            Shape::map([("person", person), ("state", Shape::one_of(["red", "green"]))]),
+            ValueType::map([("person", person), ("state", ValueType::one_of(["red", "green"]))]),
         ),
-        (Root::Param, Shape::map([("limit", Shape::number())])),
+        (Root::Param, ValueType::map([("limit", ValueType::number())])),
     ];
-    let later = Later {
+    let later = NotYetSet {
         path: vec!["weather".to_owned()],
         why: "not yet".to_owned(),
         help: "wait".to_owned(),
     };
-    Known { here: all.clone(), all, roots, later: [later].into(), ..Known::default() }
+    TypeEnv { here: all.clone(), all, roots, later: [later].into(), ..TypeEnv::default() }
 }
 
 /// Without the types that may hold anything.
-fn closed() -> Known {
+fn closed() -> TypeEnv {
     let known = known();
     let here = known.all[..3].into();
-    Known { all: here, ..known }.narrowed(&known.all[..3].into())
+    TypeEnv { all: here, ..known }.narrowed(&known.all[..3].into())
 }
 
 #[track_caller]
-fn told_by(known: &Known, text: &str) -> Vec<String> {
+fn told_by(known: &TypeEnv, text: &str) -> Vec<String> {
     let expr = Expr::parse(text, Roots::EVENT).expect("it can be read");
     let found = known.check(&expr).findings;
     found
@@ -308,7 +309,7 @@ fn a_condition_says_whom_it_lets_through() {
     let names = |text: &str| {
         let checked = known.check(&Expr::parse(text, Roots::EVENT).expect("it can be read"));
         let names =
-            |it: &Arrivals| it.iter().map(|it| it.kind.to_string()).collect::<Vec<_>>().join(" ");
+            |it: &EventTypes| it.iter().map(|it| it.kind.to_string()).collect::<Vec<_>>().join(" ");
         (names(&checked.holds), names(&checked.fails))
     };
     let owned = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -410,7 +411,7 @@ fn a_body_that_is_sent_as_json_is_json() {
 fn a_plain_path_passes_through_lists() {
     let told = |path: &str| {
         let path = path.split('.').map(str::to_owned).collect();
-        let read = Read { root: Root::Data, path, span: 0..0 };
+        let read = PathRead { root: Root::Data, path, span: 0..0 };
         (closed().declared(&read), known().declared(&read))
     };
     assert_eq!(told("boxes.width"), (Declared::Yes, Declared::Yes));

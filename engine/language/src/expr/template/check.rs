@@ -1,18 +1,18 @@
 //! Templates for what is known of their values.
 
-use super::super::type_env::{Finding, Known};
-use super::super::value_type::Shape;
+use super::super::type_env::{Finding, TypeEnv};
+use super::super::value_type::ValueType;
 use super::{Filter, Part, Template};
 use crate::diagnostic::Rule;
 use serde_json::Value;
 use std::ops::Range;
 
-impl Known {
+impl TypeEnv {
     /// Looks at a template: its shape, and what is wrong with its expressions. Spans are bytes of
     /// the template.
-    pub fn check_template(&self, template: &Template) -> (Shape, Vec<Finding>) {
+    pub fn check_template(&self, template: &Template) -> (ValueType, Vec<Finding>) {
         let mut findings = Vec::new();
-        let mut shape = Shape::text();
+        let mut shape = ValueType::text();
         for part in &template.parts {
             let Part::Value { expr, start, filters } = part else { continue };
             let checked = self.check(expr);
@@ -21,7 +21,7 @@ impl Known {
         }
         match template.parts.as_slice() {
             [Part::Value { .. }] => (shape, findings),
-            _ => (Shape::text(), findings),
+            _ => (ValueType::text(), findings),
         }
     }
 
@@ -208,7 +208,7 @@ impl Quotes {
 fn unquoted(
     text: &str,
     span: Range<usize>,
-    shape: &Shape,
+    shape: &ValueType,
     filters: &[Filter],
     is_in_quotes: bool,
 ) -> Option<Finding> {
@@ -242,13 +242,13 @@ fn unquoted(
     Some(Finding { rule: Rule::NotJson, span, message, label, help, origin })
 }
 
-fn filtered(shape: Shape, filter: &Filter) -> Shape {
+fn filtered(shape: ValueType, filter: &Filter) -> ValueType {
     match filter {
         Filter::Default(_) if shape.is_any() => shape,
-        Filter::Default(value) => Shape { null: false, ..shape }.or(Shape::of_value(value)),
-        Filter::Json => Shape::text(),
-        Filter::Round(_) | Filter::Join(_) => Shape::any(),
-        _ => Shape::text().or_null(),
+        Filter::Default(value) => ValueType { null: false, ..shape }.or(ValueType::of_value(value)),
+        Filter::Json => ValueType::text(),
+        Filter::Round(_) | Filter::Join(_) => ValueType::any(),
+        _ => ValueType::text().or_null(),
     }
 }
 

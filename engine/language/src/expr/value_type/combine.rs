@@ -1,17 +1,17 @@
 //! What is one shape or another, both at once, or one inside of another.
 
-use super::{Bounds, Field, Fields, Shape, Words};
+use super::{Bounds, Field, Fields, ValueType, Words};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-impl Shape {
+impl ValueType {
     /// What is one or the other.
     #[must_use]
-    pub fn or(self, other: Shape) -> Shape {
+    pub fn or(self, other: ValueType) -> ValueType {
         if self.is_any || other.is_any {
-            return Shape::any();
+            return ValueType::any();
         }
-        Shape {
+        ValueType {
             is_any: false,
             null: self.null || other.null,
             truth: [self.truth[0] || other.truth[0], self.truth[1] || other.truth[1]],
@@ -39,15 +39,15 @@ impl Shape {
     }
 
     /// What is both at once. `budget` counts the work; when it is used up, nothing is known.
-    pub(in crate::expr) fn and(&self, other: &Shape, budget: &mut usize) -> Shape {
+    pub(in crate::expr) fn and(&self, other: &ValueType, budget: &mut usize) -> ValueType {
         if self.is_any || other.is_any {
             return if self.is_any { other.clone() } else { self.clone() };
         }
         if *budget == 0 {
-            return Shape::any();
+            return ValueType::any();
         }
         *budget -= 1;
-        Shape {
+        ValueType {
             is_any: false,
             null: self.null && other.null,
             truth: [self.truth[0] && other.truth[0], self.truth[1] && other.truth[1]],
@@ -71,7 +71,7 @@ impl Shape {
     }
 
     /// Puts `shape` at `path`, beside what is there already.
-    pub fn put(&mut self, path: &[String], shape: Shape) {
+    pub fn put(&mut self, path: &[String], shape: ValueType) {
         let Some((name, rest)) = path.split_first() else {
             *self = if self.has_value() { std::mem::take(self).or(shape) } else { shape };
             return;
@@ -81,7 +81,7 @@ impl Shape {
         }
         let listed = || Arc::new(Fields { is_listed: true, ..Fields::default() });
         let fields = Arc::make_mut(self.map.get_or_insert_with(listed));
-        let unknown = || Field { shape: Shape::never(), origin: None };
+        let unknown = || Field { shape: ValueType::never(), origin: None };
         let field = fields.names.entry(name.as_str().into()).or_insert_with(unknown);
         field.origin = None;
         field.shape.put(rest, shape);
@@ -89,14 +89,14 @@ impl Shape {
 
     /// The same fields, and nothing known of what stands in them: for values that nobody checked.
     #[must_use]
-    pub fn unchecked(&self) -> Shape {
-        let Some(map) = self.map.as_ref().filter(|_| !self.is_any) else { return Shape::any() };
+    pub fn unchecked(&self) -> ValueType {
+        let Some(map) = self.map.as_ref().filter(|_| !self.is_any) else { return ValueType::any() };
         let unchecked = |(name, field): (&Arc<str>, &Field)| {
             let (shape, origin) = (field.shape.unchecked(), field.origin.clone());
             (name.clone(), Field { shape, origin })
         };
         let names = map.names.iter().map(unchecked).collect();
-        Shape::of_fields(Fields { names, ..**map }).or_null()
+        ValueType::of_fields(Fields { names, ..**map }).or_null()
     }
 }
 
@@ -123,7 +123,7 @@ impl Fields {
             let only_here = |it: &&Arc<str>| !other.names.contains_key(*it);
             let alone: Vec<Arc<str>> = names.keys().filter(only_here).cloned().collect();
             for name in alone {
-                names.entry(name).and_modify(|it| it.shape = Shape::any());
+                names.entry(name).and_modify(|it| it.shape = ValueType::any());
             }
         }
         for (name, field) in other.names {
@@ -131,7 +131,7 @@ impl Fields {
                 Some(own) => {
                     Field { shape: own.shape.or(field.shape), origin: own.origin.or(field.origin) }
                 }
-                None if is_open => Field { shape: Shape::any(), ..field },
+                None if is_open => Field { shape: ValueType::any(), ..field },
                 None => field,
             };
             names.insert(name, joined);

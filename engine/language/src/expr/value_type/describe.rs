@@ -1,13 +1,13 @@
 //! Shapes in words.
 
-use super::{Bounds, Shape, Words};
+use super::{Bounds, ValueType, Words};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most words of an enumeration that are told one by one.
 const WORDS_TOLD: usize = 8;
 
-impl Shape {
+impl ValueType {
     /// What it is, in words: `number 0–1`, `text`, `one of: a, b`.
     pub fn told(&self) -> String {
         self.told_with("")
