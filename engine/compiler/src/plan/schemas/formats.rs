@@ -51,7 +51,6 @@ mod tests {
             "date-time",
             "duration",
             "email",
-            "idn-email",
             "hostname",
             "idn-hostname",
             "ipv4",
