@@ -147,7 +147,10 @@ impl Checker<'_> {
     ) -> bool {
         let takes_more =
             row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
-        if takes_more {
+        // `retry on: timeout` is a property of YAML.
+        let has_colon =
+            given.iter().any(|it| it.value().as_string().is_some_and(|it| it.ends_with(':')));
+        if takes_more || has_colon {
             return false;
         }
         let mut further = given.iter().enumerate().skip(row.args.len().max(1));

@@ -216,12 +216,7 @@ fn habits_from_other_languages_are_understood() {
         "`‘` means nothing in an expression",
         "text stands in straight quotes: `'text'`",
     );
-    refused(
-        "data.name.lower()",
-        "(",
-        "the expression should end here",
-        "a function is called as `lower(data.name)`",
-    );
+    refused("data.name.lower()", "lower", "`lower` is not a method", "write `lower(data.name)`");
     refused("data.list.0", "0", "a number is no name", "an item of a list is read as `[0]`");
     refused("(data.n", "(", "`(` has no `)`", "put a `)` where it ends");
     refused(

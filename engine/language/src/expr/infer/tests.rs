@@ -243,7 +243,8 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "lower(data.score) == 'x'",
-        "E0109 [data.score] `lower` takes text; `data.score` is a number 0–1 · always null · ",
+        "E0109 [data.score] `lower` takes text; `data.score` is a number 0–1 · always null · \
+         give `lower` text, such as `event.subject` or `'text'`",
     );
     wrong(
         "data.name in data.score",
