@@ -43,6 +43,8 @@ struct Mistakes<'d> {
     has_bad_stage: bool,
     /// How long a stage may take is not known.
     has_wrong_limits: bool,
+    /// Where events go is not known.
+    has_wrong_route: bool,
 }
 
 impl<'d> Mistakes<'d> {
@@ -78,6 +80,7 @@ impl<'d> Mistakes<'d> {
                 || found.iter().any(|it| it.rule == Rule::BadSchema),
             has_bad_stage: wrong_roles.iter().any(|it| !ends.contains(it)),
             has_wrong_limits: has(&["limits", "policy", "defaults"]),
+            has_wrong_route: has(&["route"]),
         }
     }
 
@@ -95,6 +98,7 @@ impl<'d> Mistakes<'d> {
         let is_wrong = holds(&self.wrong_tops, top);
         match found.rule {
             Rule::TooSlow => self.has_wrong_limits || is_wrong,
+            Rule::Unrouted => self.has_wrong_route,
             Rule::MissingNode | Rule::MissingArgument => {
                 is_wrong && self.slips.iter().any(|it| is_named(it, &found.message))
             }
