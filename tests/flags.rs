@@ -196,3 +196,35 @@ fn every_repair_takes_away_what_it_repairs() {
     }
     assert!(0 < repaired, "no case can be repaired");
 }
+
+#[test]
+fn every_command_has_examples_and_takes_the_flags_of_all() {
+    let help = engine(&root(), &["--help"], "").output;
+    let listed = help.split("Commands:").nth(1).and_then(|it| it.split("\n\n").next());
+    let commands: Vec<&str> = listed
+        .expect("a list of commands")
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|it| *it != "help")
+        .collect();
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in commands {
+        let help = engine(&root(), &[command, "--color", "never", "--help"], "").output;
+        assert!(help.contains(&format!("Examples:\n  engine {command}")), "{command}: {help}");
+        for flag in ["--color <WHEN>", "--quiet", "--verbose"] {
+            assert!(help.contains(flag), "{command} {flag}: {help}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_an_option_is_shown_in_the_option() {
+    let file = "pipelines/doorbell.kdl";
+    let answer = engine(&root(), &["graph", file, "--set", "server.lisen=127.0.0.1:0"], "");
+    assert_eq!(answer.code, 1);
+    for part in ["╭─[--set:1:8]", "server.lisen=127.0.0.1:0", "did you mean `listen`?"] {
+        assert!(answer.error.contains(part), "{part}: {}", answer.error);
+    }
+    let answer = engine(&root(), &["graph", file, "--set", "server.listen=here", "-q"], "");
+    assert!(answer.error.contains("╭─[--set:1:15]"), "{}", answer.error);
+}

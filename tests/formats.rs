@@ -4,7 +4,7 @@
 //! `UPDATE_CASES=1 cargo test` writes the outputs anew.
 
 use crate::support::{engine, root};
-use compiler::report::{self, CheckedFile};
+use compiler::report::{self, CheckedFile, RepositoryPaths};
 use serde_json::Value;
 
 /// Each format, where its output stands, and its exit code.
@@ -19,9 +19,17 @@ const FORMATS: &[(&str, &str, i32)] = &[
 #[test]
 fn every_format_says_exactly_this() {
     let folder = root().join("tests/formats");
+    // A repository whose root is above: GitHub and SARIF name files from there.
+    let repository = tempfile::tempdir().expect("a folder");
+    let inside = repository.path().join("home/pipelines");
+    std::fs::create_dir_all(&inside).expect("folders");
+    std::fs::create_dir(repository.path().join(".git")).expect("a repository");
+    for name in ["door.kdl", "fine.kdl"] {
+        std::fs::copy(folder.join(name), inside.join(name)).expect("it copies");
+    }
     let mut wrong = Vec::new();
     for (format, ending, code) in FORMATS {
-        let answer = engine(&folder, &["check", "door.kdl", "fine.kdl", "--format", format], "");
+        let answer = engine(&inside, &["check", "door.kdl", "fine.kdl", "--format", format], "");
         assert_eq!(answer.code, *code, "{format}: {}", answer.error);
         let file = folder.join(format!("expected.{ending}"));
         if std::env::var_os("UPDATE_CASES").is_some() {
@@ -58,7 +66,7 @@ fn every_log_is_sarif_by_the_schema_of_the_standard() {
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.fix.is_empty())));
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.related.is_empty())));
     for unread in [vec![], vec!["cannot read x.kdl: there is no such file".to_owned()]] {
-        let log = report::sarif(&files, &root(), &unread);
+        let log = report::sarif(&files, &RepositoryPaths::around(&root()), &unread);
         let log: Value = serde_json::from_str(&log).expect("the log is JSON");
         let wrong: Vec<String> =
             validator.iter_errors(&log).map(|it| format!("{}: {it}", it.instance_path())).collect();

@@ -66,7 +66,7 @@ fn what_no_editor_would_save_is_told() {
     refused(around("param x \"a\0b\"").as_bytes(), "E0002");
     refused(around("param x\u{202E} 1").as_bytes(), "E0002");
     refused(around(&"a {".repeat(65)).as_bytes(), "E0009");
-    refused(around(&"/- a {".repeat(60)).as_bytes(), "E0009");
+    refused(around(&"/- a {".repeat(65)).as_bytes(), "E0009");
     refused(around(&"a\n".repeat(10_000)).as_bytes(), "E0009");
     refused(around(&format!("a {}", "1 ".repeat(6000))).as_bytes(), "E0009");
     refused(&vec![b'x'; document::SIZE_MAX + 1], "E0009");

@@ -16,6 +16,7 @@ mod run;
 mod schema;
 mod test;
 
+use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
 
 /// A declarative event-pipeline engine: one KDL file in, durable events out.
@@ -24,6 +25,15 @@ use clap::{Parser, Subcommand};
 pub struct Line {
     #[command(subcommand)]
     command: Command,
+    /// Whether reports are coloured; `auto` heeds `NO_COLOR` and whether it is a terminal.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Colour,
+    /// Errors and results only: no warnings in passing, no summaries, no lists of files.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also the warnings of a file that is only used; with `run`, every step in the log.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,6 +68,12 @@ enum Command {
 
 /// Does what the command line says; the exit code.
 pub fn main(line: Line) -> u8 {
+    let volume = match (line.quiet, line.verbose) {
+        (true, _) => Volume::Quiet,
+        (_, true) => Volume::Verbose,
+        _ => Volume::Normal,
+    };
+    terminal::choose(OutputChoice { colour: line.color, volume });
     match line.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),

@@ -1,8 +1,10 @@
 //! What the two streams are, and writing to them.
 
 use clap::ValueEnum;
+use kernel::health::is_unprintable;
 use std::env::var_os;
 use std::io::{IsTerminal, Write as _};
+use std::sync::OnceLock;
 
 /// Whether reports are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,21 +40,100 @@ fn from(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -> bool {
     is_terminal && variable("CLICOLOR").is_none_or(|it| it != "0")
 }
 
-/// Whether standard error takes colour.
-pub(crate) fn has_colour() -> bool {
-    Colour::Auto.is_wanted(std::io::stderr().is_terminal())
+/// What the command line says about the output of every command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OutputChoice {
+    /// Whether it is coloured.
+    pub(crate) colour: Colour,
+    /// How much is said.
+    pub(crate) volume: Volume,
 }
 
-/// How wide reports are.
+/// How much a command says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Volume {
+    /// Errors and results.
+    Quiet,
+    /// Also warnings and summaries, where they are what was asked for.
+    Normal,
+    /// Also the warnings of a file that a command only uses.
+    Verbose,
+}
+
+static CHOICE: OnceLock<OutputChoice> = OnceLock::new();
+
+/// Keeps the choice for the whole process; the first one counts.
+pub(crate) fn choose(choice: OutputChoice) {
+    CHOICE.set(choice).ok();
+}
+
+fn choice() -> OutputChoice {
+    let default = OutputChoice { colour: Colour::Auto, volume: Volume::Normal };
+    CHOICE.get().copied().unwrap_or(default)
+}
+
+/// How much is said.
+pub(crate) fn volume() -> Volume {
+    choice().volume
+}
+
+/// Whether standard error takes colour.
+pub(crate) fn has_colour() -> bool {
+    choice().colour.is_wanted(std::io::stderr().is_terminal())
+}
+
+/// Whether standard output takes colour.
+pub(crate) fn output_has_colour() -> bool {
+    choice().colour.is_wanted(std::io::stdout().is_terminal())
+}
+
+/// How wide reports are: as `COLUMNS` says, or as wide as the terminal.
 pub(crate) fn width() -> usize {
     let columns = std::env::var("COLUMNS").ok().and_then(|it| it.parse().ok());
-    columns.unwrap_or(100).clamp(40, 160)
+    let asked = || {
+        let size = [
+            rustix::termios::tcgetwinsize(std::io::stderr()).ok(),
+            rustix::termios::tcgetwinsize(std::io::stdout()).ok(),
+        ];
+        let mut columns = size.into_iter().flatten().map(|size| usize::from(size.ws_col));
+        columns.find(|columns| 0 < *columns)
+    };
+    columns.or_else(asked).unwrap_or(100).clamp(40, 160)
 }
 
 /// Writes to standard error, where everything but results goes.
 pub(crate) fn to_terminal(text: &str) {
     // A closed terminal must not stop the engine.
-    std::io::stderr().lock().write_all(text.as_bytes()).ok();
+    std::io::stderr().lock().write_all(harmless(text).as_bytes()).ok();
+}
+
+/// A text with what is not printable escaped, except for our own colours.
+fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let colour = colour_length(rest);
+        if 0 < colour {
+            shown.push_str(&rest[..colour]);
+            rest = &rest[colour..];
+            continue;
+        }
+        if is_unprintable(letter) && !matches!(letter, '\n' | '\t') {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+        rest = &rest[letter.len_utf8()..];
+    }
+    shown
+}
+
+/// How long the colour is that a text begins with.
+fn colour_length(text: &str) -> usize {
+    let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
+    let digits =
+        codes.len() - codes.trim_start_matches(|it: char| it.is_ascii_digit() || it == ';').len();
+    if codes[digits..].starts_with('m') { digits + 3 } else { 0 }
 }
 
 /// Writes a result to standard output. Answers whether someone took it.
@@ -85,6 +166,13 @@ mod tests {
         check(&[("CLICOLOR", "0")], true, false);
         check(&[("CLICOLOR_FORCE", "1"), ("CLICOLOR", "0")], false, true);
         check(&[("TERM", "dumb")], true, false);
+    }
+
+    #[test]
+    fn nothing_but_a_colour_commands_the_terminal() {
+        let shown = harmless("\x1b[1;31mé\x1b[0m \x1b]0;x\x07 \x1b[2J\u{9b}\n\t");
+        let expected = "\x1b[1;31mé\x1b[0m \\u{1b}]0;x\\u{7} \\u{1b}[2J\\u{9b}\n\t";
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! How the text of a file becomes a KDL document, or findings that say why not.
 //!
-//! Never: the parser sees a text that could exhaust its stack. The limits are asked first, on
-//! our own tokens, and a text with open strings or stray braces is mended before it is parsed.
+//! Never: a text takes longer than its length allows, or exhausts the stack. The limits are
+//! asked first, on our own tokens, and the parser reads each of these once.
 
 mod blocks;
 mod hints;
 pub(crate) mod lex;
+mod parse;
 mod recovery;
 pub(crate) mod secrets;
 mod words;
@@ -14,7 +15,6 @@ use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Rule, SourceText};
 use lex::{Kind, Lexer};
 pub(crate) use recovery::Meant;
-use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -26,11 +26,6 @@ pub const DEPTH_MAX: usize = 64;
 pub const NODES_MAX: usize = 10_000;
 /// The most arguments and properties of one node.
 pub const ENTRIES_MAX: usize = 1000;
-/// The deepest nesting of blocks below a `/-`, which the parser reads more than once.
-const DASHED_MAX: usize = 4;
-/// The most `*` and `/` inside a comment that the parser sees: it recurses at each of them.
-const COMMENT_SIGNS_MAX: usize = 1000;
-const STACK_BYTES: usize = 16 << 20;
 
 /// The text of a file, from its bytes.
 ///
@@ -39,7 +34,7 @@ pub fn text(bytes: &[u8], name: &str) -> Result<Arc<SourceText>, Box<Diagnostics
     let source = |text: String| Arc::new(SourceText { name: name.to_owned(), text });
     if bytes.len() > SIZE_MAX {
         let mut found = Diagnostics::new(source(String::new()));
-        too_large(&mut found, &format!("{} bytes", bytes.len()), 0..0, "1 MiB");
+        too_large(&mut found, "more than 1 MiB", 0..0, "1 MiB");
         return Err(Box::new(found));
     }
     match std::str::from_utf8(bytes) {
@@ -88,11 +83,11 @@ fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> 
 }
 
 fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, Option<Meant>)> {
-    let is_sound = limits(text, diagnostics)?;
+    limits(text, diagnostics)?;
     if hints::is_foreign(text, diagnostics) {
         return None;
     }
-    if is_sound && let Ok(document) = on_deep_stack(text) {
+    if let Ok(document) = parse::document(text) {
         return Some((document, None));
     }
     let before = diagnostics.found().len();
@@ -102,8 +97,8 @@ fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, 
     }
     let meant = meant?;
     let mut over = Diagnostics::new(diagnostics.source().clone());
-    let is_sound = limits(&meant.text, &mut over)?;
-    let document = if is_sound { on_deep_stack(&meant.text).ok() } else { None };
+    limits(&meant.text, &mut over)?;
+    let document = parse::document(&meant.text).ok();
     document.map(|it| (it, Some(meant)))
 }
 
@@ -157,37 +152,19 @@ pub fn block_behind(text: &str, at: usize) -> &str {
     ""
 }
 
-/// Whether the tokens are whole, so that the parser sees what was counted here; `None` when
-/// the text is over a limit.
-fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
+/// `None` when the text is over a limit.
+fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<()> {
     if SIZE_MAX < text.len() {
         too_large(diagnostics, &format!("{} bytes", text.len()), 0..0, "1 MiB");
         return None;
     }
-    let (mut depth, mut nodes, mut is_start, mut is_sound) = (0_usize, 0, true, true);
-    let mut words = 0;
-    let mut dashed: Vec<usize> = Vec::new();
-    let mut is_dashed = false;
+    let (mut depth, mut nodes, mut is_start, mut words) = (0_usize, 0, true, 0);
     for token in Lexer::new(text) {
         match token.kind {
-            Kind::Open => {
-                depth += 1;
-                if std::mem::take(&mut is_dashed) {
-                    dashed.push(depth);
-                }
-            }
-            Kind::Close => {
-                is_sound &= 0 < depth;
-                dashed.retain(|it| *it < depth);
-                depth = depth.saturating_sub(1);
-            }
-            Kind::Slashdash => is_dashed = true,
-            Kind::Newline | Kind::Semicolon if !is_start => is_dashed = false,
-            Kind::Hash | Kind::Bracket | Kind::BracketClose => is_sound = false,
-            Kind::Text => is_sound &= hints::bad_escape(&text[token.span.clone()]).is_none(),
+            Kind::Open => depth += 1,
+            Kind::Close => depth = depth.saturating_sub(1),
             _ => {}
         }
-        is_sound &= token.is_closed;
         match token.kind {
             // Nodes without a name are no KDL, and as slow to refuse as nodes are to read.
             Kind::Semicolon if is_start => nodes += 1,
@@ -201,13 +178,8 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
             too_large(diagnostics, "too many values", token.span, "1,000 values of one node");
             return None;
         }
-        let deepest = depth.max(token.depth);
-        if DEPTH_MAX < deepest {
+        if DEPTH_MAX < depth.max(token.depth) {
             too_large(diagnostics, "too deep", token.span, "64 levels");
-            return None;
-        }
-        if DASHED_MAX < dashed.len() {
-            too_large(diagnostics, "too deep", token.span, "4 levels of `/-` inside `/-`");
             return None;
         }
         if NODES_MAX < nodes {
@@ -215,7 +187,7 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
             return None;
         }
     }
-    Some(is_sound && depth == 0)
+    Some(())
 }
 
 fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, limit: &str) {
@@ -223,46 +195,6 @@ fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, lim
         .push(Rule::TooLarge, format!("the file is too large to be read: {what}"))
         .at(place, format!("more than {limit}"))
         .help("split the pipeline into several files, or take the large part out");
-}
-
-/// The text with blanks in comments on which the parser would exhaust its stack.
-fn calm(text: &str) -> Cow<'_, str> {
-    let signs = |it: &str| it.bytes().filter(|it| matches!(it, b'*' | b'/')).count();
-    let loud: Vec<Range<usize>> = Lexer::new(text)
-        .filter(|it| it.kind == Kind::Block && it.is_closed)
-        .map(|it| it.span)
-        .filter(|it| COMMENT_SIGNS_MAX < signs(&text[it.clone()]))
-        .collect();
-    if loud.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = text.as_bytes().to_vec();
-    for span in loud {
-        let inner = &mut bytes[span.start + 2..span.end - 2];
-        inner.iter_mut().filter(|it| !matches!(**it, b'\n' | b'\r')).for_each(|it| *it = b' ');
-    }
-    // Whole comments were replaced, so whole characters.
-    String::from_utf8(bytes).map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
-/// The document, or the places that the parser does not understand.
-fn on_deep_stack(text: &str) -> Result<KdlDocument, Vec<Range<usize>>> {
-    let text = calm(text);
-    let parse = || KdlDocument::parse_v2(&text);
-    let parsed = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-        let running = thread.spawn_scoped(scope, parse).ok()?;
-        running.join().ok()
-    });
-    match parsed {
-        Some(Ok(document)) => Ok(document),
-        Some(Err(fault)) => Err(fault
-            .diagnostics
-            .iter()
-            .map(|it| it.span.offset()..it.span.offset() + it.span.len())
-            .collect()),
-        None => Err(Vec::new()),
-    }
 }
 
 #[cfg(test)]

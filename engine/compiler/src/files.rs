@@ -7,6 +7,7 @@ mod exposure;
 pub use exposure::{FileExposure, file_exposure, report_exposure};
 
 use crate::document;
+use kernel::regular_file;
 use language::diagnostic::SourceText;
 use language::{FileFault, Files};
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +85,12 @@ pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
         std::fs::remove_file(&beside).ok();
     }
     written
+}
+
+/// The bytes of a pipeline file. Of one that is too large there are enough for
+/// [`document::text`](crate::document::text) to say so.
+pub fn read_pipeline(path: &Path) -> std::io::Result<Vec<u8>> {
+    regular_file::read_start(path, document::SIZE_MAX as u64 + 1)
 }
 
 /// The pipeline files that `paths` name: a folder stands for those in it, in the order of their
@@ -198,17 +205,13 @@ impl OpenedFiles {
             let reason = format!("it lies outside `{root}/`, the root of this pipeline");
             return Err(FileFault { is_outside: true, reason });
         }
-        let size = full.metadata().map_err(|it| in_words(&it))?.len();
-        if SIZE_MAX < size {
-            return Err(unread(format!("it has {size} bytes; at most {SIZE_MAX} are read")));
-        }
         if let Some(text) = self.place.instead.get(path) {
             return Ok(Arc::new(SourceText {
                 name: path.display().to_string(),
                 text: text.clone(),
             }));
         }
-        let bytes = std::fs::read(&full).map_err(|it| in_words(&it))?;
+        let bytes = regular_file::read(&full, SIZE_MAX).map_err(|it| in_words(&it))?;
         let text = String::from_utf8(bytes).map_err(|_| unread("it is not UTF-8 text"))?;
         Ok(Arc::new(SourceText { name: path.display().to_string(), text }))
     }
@@ -257,6 +260,8 @@ impl Files for OpenedFiles {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut names: Vec<String> =
             entries.filter_map(|it| it.file_name().into_string().ok()).take(1000).collect();
+        // One that is there and cannot be read is no advice.
+        names.retain(|name| joined.file_name().is_none_or(|own| own != name.as_str()));
         names.sort();
         names
     }

@@ -56,7 +56,7 @@ pub fn load(
     environment: &dyn Environment,
     mode: RunMode,
 ) -> std::io::Result<Loaded> {
-    let bytes = std::fs::read(&place.file)?;
+    let bytes = files::read_pipeline(&place.file)?;
     let name = place.file.display().to_string();
     let (mut loaded, read) = match document::text(&bytes, &name) {
         Ok(source) => read_anyway(&source, place, overrides, catalog, environment),
@@ -155,7 +155,7 @@ impl PipelineTexts {
             (None, place) if place.instead.contains_key(file) => {
                 Ok(place.instead[file].clone().into_bytes())
             }
-            (None, _) => std::fs::read(file),
+            (None, _) => files::read_pipeline(file),
         };
         let refused = |bytes: &[u8], found: Box<Diagnostics>, file: &Path| Loaded {
             plan: None,

@@ -4,17 +4,21 @@ mod github;
 mod human;
 mod json;
 mod junit;
+mod repository;
 mod sarif;
 mod short;
+mod view;
 
 pub use github::github;
 pub use human::human;
 pub use json::json;
 pub use junit::escaped;
 pub use junit::junit;
+pub use repository::RepositoryPaths;
 pub use sarif::sarif;
 pub use short::short;
 
+use kernel::health::printable;
 use language::diagnostic::{Diagnostic, Label, Severity, SourceText};
 use std::ops::Range;
 
@@ -96,7 +100,7 @@ pub fn headline(diagnostics: &[Diagnostic]) -> String {
 /// `a.kdl:4:9`.
 pub fn place(it: &Diagnostic) -> String {
     let (start, _) = primary(it);
-    format!("{}:{}:{}", it.source.name, start.line, start.column)
+    format!("{}:{}:{}", printable(&it.source.name, usize::MAX), start.line, start.column)
 }
 
 #[cfg(test)]

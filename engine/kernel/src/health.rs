@@ -442,8 +442,26 @@ pub fn printable(text: &str, length_max: usize) -> String {
     shown
 }
 
+/// JSON in which every control character is written as an escape: it allows most of them as they
+/// are inside of a text, and a terminal would obey them. Line ends are those of the layout.
+pub fn printable_json(json: String) -> String {
+    let is_obeyed = |letter| letter != '\n' && is_unprintable(letter);
+    if !json.contains(is_obeyed) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for letter in json.chars() {
+        if is_obeyed(letter) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(letter)));
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// Control characters, and those that change the direction of what follows.
-fn is_unprintable(letter: char) -> bool {
+pub fn is_unprintable(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -460,6 +478,16 @@ mod tests {
 
     fn states(health: &Health) -> Vec<String> {
         health.report().iter().map(|it| format!("{} {}", it.part, it.state.word())).collect()
+    }
+
+    #[test]
+    fn json_keeps_its_value_and_commands_nothing() {
+        let value = serde_json::json!({ "a": "\u{9b}x\u{202e}\u{7f}\n\u{1b}ä" });
+        let json = serde_json::to_string_pretty(&value).expect("it is JSON");
+        assert!(json.contains('\u{9b}'));
+        let shown = printable_json(json);
+        assert!(!shown.chars().any(|it| it != '\n' && is_unprintable(it)), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
     }
 
     #[test]

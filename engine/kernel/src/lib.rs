@@ -9,6 +9,7 @@ pub mod event;
 pub mod fault;
 pub mod health;
 pub mod pattern;
+pub mod regular_file;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;

@@ -165,7 +165,9 @@ impl Checker<'_> {
         let as_properties = self.written_as_properties(node, row, &groups);
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         let is_known_kind = role.is_none() || whole.contains(' ');
-        if groups.is_empty() && !children.is_empty() {
+        if groups.is_empty() && self.properties_in_block(node, row) {
+            // Said.
+        } else if groups.is_empty() && !children.is_empty() {
             self.diagnostics
                 .push(Rule::UnknownNode, format!("{whole} takes no block"))
                 .at(name_span(children[0].name()), "nothing may stand here")

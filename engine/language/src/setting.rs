@@ -2,6 +2,7 @@
 
 use crate::spanned::{Span, Spanned};
 use kdl::{KdlNode, KdlValue};
+use kernel::regular_file;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -209,28 +210,17 @@ fn unset(name: &str, environment: &dyn Environment) -> Option<Unset> {
 /// else in it is one that is just being written, or was emptied.
 fn file_text(path: &Path) -> io::Result<String> {
     let fault = |kind, reason: &str| Err(io::Error::new(kind, reason));
-    let metadata = match path.metadata() {
+    let bytes = match regular_file::read(path, FILE_MAX) {
         Err(it) if it.kind() == io::ErrorKind::NotFound => {
             return fault(it.kind(), "there is no such file");
         }
-        other => other?,
-    };
-    // Opening a named pipe would wait for whoever writes to it.
-    if !metadata.is_file() {
-        return fault(io::ErrorKind::InvalidInput, "it is not a regular file");
-    }
-    if FILE_MAX < metadata.len() {
-        let reason = format!("it has {} bytes; at most {FILE_MAX} are read", metadata.len());
-        return fault(io::ErrorKind::InvalidInput, &reason);
-    }
-    let text = match std::fs::read_to_string(path) {
         Err(it) if it.kind() == io::ErrorKind::PermissionDenied => {
             return fault(it.kind(), "reading it is not permitted");
         }
-        Err(it) if it.kind() == io::ErrorKind::InvalidData => {
-            return fault(it.kind(), "it is not UTF-8 text");
-        }
         other => other?,
+    };
+    let Ok(text) = String::from_utf8(bytes) else {
+        return fault(io::ErrorKind::InvalidData, "it is not UTF-8 text");
     };
     match text.trim_end_matches(['\r', '\n']) {
         blank if blank.trim().is_empty() => fault(io::ErrorKind::InvalidInput, "it is empty"),
@@ -398,7 +388,7 @@ mod tests {
         check(Err("it has 65537 bytes; at most 65536 are read"));
         std::fs::remove_file(&path).expect("it is there");
         std::fs::create_dir(&path).expect("it makes a folder");
-        check(Err("it is not a regular file"));
+        check(Err("it is a folder, not a regular file"));
     }
 
     #[test]

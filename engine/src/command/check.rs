@@ -5,21 +5,23 @@ mod follow;
 mod input;
 mod level;
 
-use crate::terminal;
-use crate::terminal::Colour;
+use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
 use compiler::load::{self, Loaded, ProcessEnvironment};
-use compiler::report::{self, CheckedFile};
+use compiler::report::{self, CheckedFile, RepositoryPaths};
 use input::Input;
 use language::Environment;
 use language::diagnostic::{Rule, Severity};
 use level::{Denied, Levels};
 use stages::catalog::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine check pipelines/
+  engine check pipelines/home.kdl --fix
+  engine check pipelines/ --deny warnings --format github"#)]
 pub(super) struct CheckArgs {
     /// Pipeline files, each with its tests beside it; folders of them; or `-` for standard input.
     #[arg(required = true)]
@@ -51,12 +53,6 @@ pub(super) struct CheckArgs {
     /// Nothing outside of this folder is read.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Whether reports are coloured.
-    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
-    color: Colour,
-    /// Findings and nothing else: no summary, no list of repairs.
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -180,24 +176,25 @@ impl Round {
         for line in &self.unread {
             terminal::to_terminal(&format!("engine: {line}\n"));
         }
-        for line in self.repaired.iter().filter(|_| !args.quiet) {
+        for line in self.repaired.iter().filter(|_| terminal::volume() != Volume::Quiet) {
             terminal::to_terminal(&format!("{line}\n"));
         }
         let text = match args.format {
             Format::Human => {
-                let human = self.human(args.color.is_wanted(std::io::stdout().is_terminal()));
-                human + &self.summary(args)
+                let human = self.human(terminal::output_has_colour());
+                human + &self.summary()
             }
             Format::Short => report::short(&self.files),
             Format::Json => format!("{}\n", report::json(&self.files)),
             Format::Sarif => {
                 let folder = std::env::current_dir().unwrap_or_default();
-                report::sarif(&self.files, &folder, &self.unread)
+                report::sarif(&self.files, &RepositoryPaths::around(&folder), &self.unread)
             }
             Format::Github => {
-                let colour = args.color.is_wanted(std::io::stderr().is_terminal());
-                terminal::to_terminal(&(self.human(colour) + &self.summary(args)));
-                report::github(&self.files)
+                let colour = terminal::has_colour();
+                terminal::to_terminal(&(self.human(colour) + &self.summary()));
+                let folder = std::env::current_dir().unwrap_or_default();
+                report::github(&self.files, &RepositoryPaths::around(&folder))
             }
             Format::Junit => report::junit(&self.files),
         };
@@ -209,8 +206,8 @@ impl Round {
         self.files.iter().map(|it| report::human(&it.found, colour, width)).collect()
     }
 
-    fn summary(&self, args: &CheckArgs) -> String {
-        if args.quiet || self.files.is_empty() {
+    fn summary(&self) -> String {
+        if terminal::volume() == Volume::Quiet || self.files.is_empty() {
             return String::new();
         }
         let count = |number: usize, word: &str| match number {

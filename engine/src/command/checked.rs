@@ -1,12 +1,12 @@
 //! A pipeline file that a command shows: it is read and checked first.
 
-use crate::terminal;
+use crate::terminal::{self, Volume};
 use compiler::document;
-use compiler::files::PipelinePath;
+use compiler::files::{self, PipelinePath};
 use compiler::load::{self, LoadedFile, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::report;
-use language::diagnostic::Diagnostic;
+use language::diagnostic::{Diagnostic, Severity};
 use stages::catalog::Catalog;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(super) fn read(
     overrides: &[(String, String)],
     catalog: &Catalog,
 ) -> Result<(Plan, LoadedFile), u8> {
-    let bytes = std::fs::read(file).map_err(|fault| {
+    let bytes = files::read_pipeline(file).map_err(|fault| {
         terminal::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
         2
     })?;
@@ -25,10 +25,17 @@ pub(super) fn read(
         .map_err(|found| tell(&found.sorted()))?;
     let place = PipelinePath::of(file, root, None);
     let (loaded, read) = load::read(&source, &place, overrides, catalog, &ProcessEnvironment);
-    loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))
+    let (plan, read) = loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))?;
+    if terminal::volume() == Volume::Verbose {
+        tell(&loaded.diagnostics);
+    }
+    Ok((plan, read))
 }
 
 pub(super) fn tell(found: &[Diagnostic]) -> u8 {
+    let is_error = |it: &&Diagnostic| it.severity == Severity::Error;
+    let errors: Vec<Diagnostic> = found.iter().filter(is_error).cloned().collect();
+    let found = if terminal::volume() == Volume::Quiet { &errors } else { found };
     terminal::to_terminal(&report::human(found, terminal::has_colour(), terminal::width()));
     1
 }

@@ -6,6 +6,8 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine completions bash > ~/.local/share/bash-completion/completions/engine"#)]
 pub(super) struct CompletionsArgs {
     /// The shell that reads it.
     shell: Shell,

@@ -9,6 +9,7 @@ use compiler::files::PipelinePath;
 use compiler::load::{self, ProcessEnvironment};
 use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
+use kernel::regular_file;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -150,12 +151,15 @@ fn fetch_running(url: &str, token: Option<&str>) -> Result<String, String> {
     }
 }
 
+/// The largest file of a token.
+const TOKEN_MAX: u64 = 64 << 10;
+
 /// A token from `env:NAME` or `file:PATH`, so that none appears on a command line.
 fn token_at(place: &str) -> Result<String, String> {
     match place.split_once(':') {
         Some(("env", name)) => std::env::var(name).map_err(|_| format!("`{name}` is not set")),
-        Some(("file", path)) => std::fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
+        Some(("file", path)) => regular_file::read(Path::new(path), TOKEN_MAX)
+            .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
             .map_err(|fault| format!("cannot read {path}: {fault}")),
         _ => Err("write `--token env:NAME` or `--token file:PATH`".to_owned()),
     }

@@ -12,6 +12,9 @@ use serde_json::Value;
 use std::sync::Arc;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine eval "1 + 2"
+  engine eval "event.type == 'ring'" --event '{"type": "ring", "data": {}}'"#)]
 pub(super) struct EvalArgs {
     /// The expression; with --template, text with `{{ … }}` inside.
     #[arg(allow_hyphen_values = true)]

@@ -8,6 +8,9 @@ use stages::catalog::Catalog;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine expand pipelines/home.kdl
+  engine expand pipelines/home.kdl --format json"#)]
 pub(super) struct ExpandArgs {
     /// The pipeline file.
     file: PathBuf,

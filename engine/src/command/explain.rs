@@ -8,6 +8,10 @@ use language::diagnostic::Rule;
 use stages::catalog::Catalog;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine explain E0203
+  engine explain enrich http
+  engine explain retry"#)]
 pub(super) struct ExplainArgs {
     /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), or a word of one (`retry`).
     #[arg(required_unless_present = "list", value_name = "CODE|NODE|WORD")]

@@ -1,6 +1,6 @@
 //! `engine fmt`: pipeline files in one layout.
 
-use crate::terminal;
+use crate::terminal::{self, Volume};
 use clap::Args;
 use compiler::files;
 use compiler::format::{self, Unformatted};
@@ -10,6 +10,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine fmt pipelines/
+  engine fmt pipelines/ --check
+  engine fmt pipelines/home.kdl --diff"#)]
 pub(super) struct FmtArgs {
     /// Files, folders of `.kdl` files, or `-` for standard input to standard output.
     #[arg(required = true)]
@@ -98,7 +102,7 @@ fn standard_input(args: &FmtArgs) -> Ending {
 
 fn file(path: &Path, args: &FmtArgs) -> Ending {
     let name = path.display().to_string();
-    let bytes = match std::fs::read(path) {
+    let bytes = match files::read_pipeline(path) {
         Ok(bytes) => bytes,
         Err(fault) => return failed(&format!("cannot read {name}: {fault}")),
     };
@@ -107,7 +111,9 @@ fn file(path: &Path, args: &FmtArgs) -> Ending {
         Ok((before, after)) if args.check || args.diff => shown(&name, &before, &after, args),
         Ok((_, after)) => match files::replace(path, &after) {
             Ok(()) => {
-                terminal::to_output(&format!("{name}\n"));
+                if terminal::volume() != Volume::Quiet {
+                    terminal::to_output(&format!("{name}\n"));
+                }
                 Ending::Fine
             }
             Err(fault) => failed(&format!("cannot write {name}: {fault}")),
@@ -134,6 +140,21 @@ fn told(found: &[language::diagnostic::Diagnostic]) -> Ending {
     Ending::Found
 }
 
+/// A diff in the colours of `git diff`.
+fn coloured(diff: &str) -> String {
+    let paint = |line: &str| {
+        let colour = match line.as_bytes() {
+            [b'@', ..] => "36",
+            [b'+', b'+', b'+', ..] | [b'-', b'-', b'-', ..] => "1",
+            [b'+', ..] => "32",
+            [b'-', ..] => "31",
+            _ => return format!("{line}\n"),
+        };
+        format!("\x1b[{colour}m{line}\x1b[0m\n")
+    };
+    diff.lines().map(paint).collect()
+}
+
 /// Says what would change; `--diff` alone finds nothing wrong in it.
 fn shown(name: &str, before: &str, after: &str, args: &FmtArgs) -> Ending {
     if before == after {
@@ -141,7 +162,9 @@ fn shown(name: &str, before: &str, after: &str, args: &FmtArgs) -> Ending {
     }
     if args.diff {
         let diff = TextDiff::from_lines(before, after);
-        terminal::to_output(&diff.unified_diff().header(name, name).to_string());
+        let plain = diff.unified_diff().header(name, name).to_string();
+        let is_coloured = terminal::output_has_colour();
+        terminal::to_output(&if is_coloured { coloured(&plain) } else { plain });
     } else {
         terminal::to_output(&format!("{name}\n"));
     }

@@ -8,6 +8,9 @@ use stages::catalog::Catalog;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine graph pipelines/home.kdl
+  engine graph pipelines/home.kdl --format svg > home.svg"#)]
 pub(super) struct GraphArgs {
     /// The pipeline file.
     file: PathBuf,

@@ -6,6 +6,9 @@ use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine man | man -l -
+  engine man run | man -l -"#)]
 pub(super) struct ManArgs {
     /// The command; without one, the page of the whole program.
     command: Option<String>,

@@ -13,6 +13,8 @@ use std::path::Path;
 use templates::Template;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine new home"#)]
 pub(super) struct NewArgs {
     /// Its name: lower case letters, digits and dashes.
     name: String,

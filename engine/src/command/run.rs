@@ -2,6 +2,7 @@
 
 use crate::host::{self, Options};
 use crate::log::{self, LogFormat};
+use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
 use compiler::files::PipelinePath;
 use compiler::plan::RunMode;
@@ -9,6 +10,10 @@ use std::path::PathBuf;
 use tracing::Level;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine run pipelines/home.kdl
+  engine run pipelines/home.kdl --demo
+  engine run pipelines/home.kdl --set server.listen=127.0.0.1:0 --verbose"#)]
 pub(super) struct RunArgs {
     /// The pipeline file.
     file: PathBuf,
@@ -37,14 +42,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
     /// The least urgent events of the log; `RUST_LOG` overrides it.
-    #[arg(long, value_enum, default_value = "info", value_name = "LEVEL")]
-    log_level: LogLevel,
-    /// Only warnings and errors; the same as `--log-level warn`.
-    #[arg(short, long, conflicts_with_all = ["verbose", "log_level"])]
-    quiet: bool,
-    /// Every step; the same as `--log-level debug`.
-    #[arg(short, long, conflicts_with = "log_level")]
-    verbose: bool,
+    /// Without it: `warn` with --quiet, `debug` with --verbose, else `info`.
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,12 +74,12 @@ enum LogLevel {
 
 impl RunArgs {
     fn level(&self) -> Level {
-        match (self.quiet, self.verbose, self.log_level) {
-            (true, _, _) | (_, _, LogLevel::Warn) => Level::WARN,
-            (_, true, _) | (_, _, LogLevel::Debug) => Level::DEBUG,
-            (_, _, LogLevel::Error) => Level::ERROR,
-            (_, _, LogLevel::Info) => Level::INFO,
-            (_, _, LogLevel::Trace) => Level::TRACE,
+        match (self.log_level, terminal::volume()) {
+            (Some(LogLevel::Error), _) => Level::ERROR,
+            (Some(LogLevel::Warn), _) | (None, Volume::Quiet) => Level::WARN,
+            (Some(LogLevel::Info), _) | (None, Volume::Normal) => Level::INFO,
+            (Some(LogLevel::Debug), _) | (None, Volume::Verbose) => Level::DEBUG,
+            (Some(LogLevel::Trace), _) => Level::TRACE,
         }
     }
 }

@@ -7,6 +7,8 @@ use compiler::manual::{self, Language};
 use stages::catalog::Catalog;
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine schema --format json-schema > pipeline.schema.json"#)]
 pub(super) struct SchemaArgs {
     /// How it is written.
     #[arg(long, value_enum)]

@@ -1,6 +1,6 @@
 //! `engine test`: the tests that pipelines carry.
 
-use crate::terminal;
+use crate::terminal::{self, Volume};
 use crate::test::{self, Report};
 use clap::Args;
 use compiler::files::{self, PipelinePath};
@@ -9,6 +9,10 @@ use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine test pipelines/
+  engine test pipelines/home.kdl --filter ring --show-timeline
+  engine test pipelines/ --junit results.xml"#)]
 pub(super) struct TestArgs {
     /// Pipeline files, files of tests, or folders of them.
     #[arg(required = true)]
@@ -52,7 +56,9 @@ pub(super) fn test(args: &TestArgs) -> u8 {
         terminal::to_output(&text);
     }
     if 0 < all || 0 < broken {
-        terminal::to_output(&summary(all, failed, broken));
+        if terminal::volume() != Volume::Quiet {
+            terminal::to_output(&summary(all, failed, broken));
+        }
     } else if is_whole {
         let which = if args.filter.is_empty() { "no test" } else { "no test of that name" };
         terminal::to_terminal(&format!("engine: there is {which}\n"));
@@ -75,15 +81,19 @@ pub(super) fn test(args: &TestArgs) -> u8 {
 fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Option<test::Ran>> {
     let place = PipelinePath::of(file, args.root.as_deref(), None);
     let mut suite = test::load(&place, catalog)?;
-    let (colour, width) = (terminal::has_colour(), terminal::width());
+    let (colour, width) = (terminal::output_has_colour(), terminal::width());
     if !suite.is_sound() {
         terminal::to_output(&report::human(&suite.diagnostics, colour, width));
         return Ok(None);
     }
     let name = file.display().to_string();
     let ran = test::run_all(&mut suite, &name, &args.filter, catalog);
-    if !ran.tests.is_empty() {
-        terminal::to_output(&ran.human(args.show_timeline, colour, width));
+    if !ran.tests.is_empty() && (terminal::volume() != Volume::Quiet || 0 < ran.failed()) {
+        terminal::to_output(&ran.human(
+            args.show_timeline || terminal::volume() == Volume::Verbose,
+            colour,
+            width,
+        ));
     }
     Ok(Some(ran))
 }

@@ -3,6 +3,7 @@
 use super::coverage::Coverage;
 use super::{Suite, TestVerdict, run};
 use compiler::report::{self, escaped};
+use kernel::health::printable;
 use stages::catalog::Catalog;
 
 /// What ran.
@@ -44,8 +45,13 @@ impl Ran {
     pub fn human(&self, shows_timeline: bool, colour: bool, width: usize) -> String {
         let mut text = format!("{}\n", self.file);
         for (name, verdict) in &self.tests {
-            let word = if verdict.failed.is_some() { "FAILED" } else { "ok" };
-            text.push_str(&format!("  {word:<7} {name}\n"));
+            let (word, code) = if verdict.failed.is_some() { ("FAILED", 31) } else { ("ok", 32) };
+            let (on, off) = match colour {
+                true => (format!("\x1b[{code}m"), "\x1b[0m"),
+                false => (String::new(), ""),
+            };
+            let name = printable(name, usize::MAX);
+            text.push_str(&format!("  {on}{word:<7}{off} {name}\n"));
             if let Some(failed) = &verdict.failed {
                 text.push('\n');
                 text.push_str(&report::human(&failed.diagnostics, colour, width));

@@ -124,6 +124,8 @@ impl Auth {
                 let help = "keep the one that the sender knows";
                 wrong(bearer.span(), "`bearer` and `hmac` exclude each other", help)
             }
+            // Properties that were written as children have been reported.
+            (None, None) if fields.block().next().is_some() => None,
             (None, None) => wrong(fields.name().span, "`auth` needs `bearer=` or `hmac=`", signed),
         }
     }

@@ -4,11 +4,12 @@ mod phrase;
 mod statement_hints;
 mod text;
 
+use super::blocks;
 use super::lex::{Kind, LexToken, Lexer};
+use super::parse::{self, FaultKind};
 use super::recovery::{Meant, Mended};
-use super::{blocks, on_deep_stack};
 use kdl::KdlDocument;
-use language::diagnostic::{Diagnostics, Rule};
+use language::diagnostic::{Diagnostics, Edit, Rule};
 use statement_hints::Statement;
 use std::collections::BTreeSet;
 
@@ -185,16 +186,26 @@ fn rest(
 ) -> Option<KdlDocument> {
     let rounds = if LONG < text.len() { ROUNDS_LONG } else { ROUNDS };
     for _ in 0..rounds {
-        let faults = match on_deep_stack(mended.text()?) {
+        let fault = match parse::document(mended.text()?) {
             Ok(document) => return Some(document),
-            Err(faults) => faults,
+            Err(fault) => fault,
         };
-        let Some(fault) = faults.into_iter().min_by_key(|it| it.start) else { break };
         // Of a text that it gives up on altogether the parser blames the beginning.
-        if fault.start == 0 && !diagnostics.found().is_empty() {
+        if fault.span.start == 0 && !diagnostics.found().is_empty() {
             return None;
         }
-        let span = visible(text, mended.clip(fault));
+        match fault.kind {
+            FaultKind::SecondNode(end) if text.get(..end).is_some_and(|it| it.ends_with('}')) => {
+                if !second_node(text, end, mended, diagnostics) {
+                    let line = text[end..].find('\n').map_or(text.len(), |it| end + it);
+                    mended.hollow(end..line);
+                    mended.is_unclear(end..line);
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let span = visible(text, mended.clip(fault.span));
         if lines.insert(line_of(text, span.start)) {
             diagnostics
                 .push(Rule::Syntax, "this part of the file cannot be read")
@@ -216,6 +227,23 @@ fn rest(
             .help("a node is `name value property=value { … }`");
     }
     None
+}
+
+/// `a { } b`: between the two nodes a sign is missing. Answers whether it could be put there.
+fn second_node(text: &str, end: usize, mended: &mut Mended, diagnostics: &mut Diagnostics) -> bool {
+    let message = "two nodes on one line need a `;` between them";
+    diagnostics
+        .push(Rule::Syntax, message)
+        .at(end - 1..end, "another node begins after this")
+        .help("write `};`, or begin a new line")
+        .fix(end..end, ";");
+    let is_apart = text[end..].starts_with([' ', '\t']);
+    if is_apart {
+        mended.end_node(end);
+        let edit = Edit { span: end..end, text: ";".to_owned() };
+        mended.means(end..end + 1, vec![edit]);
+    }
+    is_apart
 }
 
 /// The part of a span that is worth a label: its first line, without blanks around it.

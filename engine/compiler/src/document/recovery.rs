@@ -78,6 +78,11 @@ impl Mended {
         }
     }
 
+    /// Ends a node at a blank.
+    pub(super) fn end_node(&mut self, at: usize) {
+        self.bytes[at] = b';';
+    }
+
     /// Says that no mending makes sense of the rest.
     pub(super) fn give_up(&mut self) {
         self.is_lost = true;

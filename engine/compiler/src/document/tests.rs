@@ -88,6 +88,8 @@ const SLIPS: &[&str] = &[
     "n \"\"\"\n  a\n b\n  \"\"\"\nm true\n",
     "(x n 1\n",
     "a=1\n",
+    "a { b { c 1 } d 2 }; e {} \"f\" {} /- g\n",
+    "a {}b\nc {} /* x */ d\n",
 ];
 
 #[test]
@@ -108,7 +110,7 @@ fn mistakes_that_have_nothing_to_do_with_each_other_come_in_one_run() {
 
 #[test]
 fn what_is_too_large_is_refused_before_it_is_parsed() {
-    let started = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+    let started = now();
     for bomb in [
         "a {".repeat(100_000),
         "a {\n".repeat(100_000),
@@ -125,8 +127,7 @@ fn what_is_too_large_is_refused_before_it_is_parsed() {
     ] {
         assert!(told(&bomb).starts_with("E0009"), "{}", &bomb[..10]);
     }
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
-    assert!((now - started).as_secs() < 5);
+    assert!((now() - started).as_secs() < 5);
 }
 
 #[test]
@@ -161,6 +162,50 @@ fn the_sample_is_valid() {
     check(SAMPLE, "");
 }
 
+fn now() -> std::time::Duration {
+    std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock")
+}
+
+/// A small text whose blocks are switched off at every level, alone and beside each other.
+#[test]
+fn the_time_does_not_double_with_each_level() {
+    let started = now();
+    let units = [
+        "a /-{#true",
+        "a /-{ true\n",
+        "a /-{\n",
+        "/- a {\n b\n",
+        "/- a /-{\n b\n",
+        "a /-b {\n",
+        "a /-b /-{ c /-{}\n",
+        "/-a {}\n/-b {",
+        "a {} /-{",
+        "a (/-{",
+        "a \"/-{",
+        "{/-",
+        "/-{",
+        "a /-(b)c=1 /-{ (",
+        "/*/-{*/ /-a {",
+        "a b=/-{",
+        "a \\\n /-{",
+        "[/-{",
+        "a /-/*x*/{",
+        "; /-{",
+        "a /-b=#\"x\"# {/-\n",
+        "}{/-",
+        "a /-{}/-{}/-{",
+        "// /-{\n/-a{",
+    ];
+    for unit in units {
+        for close in ["", "}", "\n}", "} /-{}"] {
+            let text = format!("{}{}", unit.repeat(40), close.repeat(40));
+            told(&text);
+            told(&text[..text.len().min(190)]);
+        }
+    }
+    assert!((now() - started).as_secs() < 20);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 64, ..Default::default() })]
 
@@ -176,6 +221,15 @@ proptest::proptest! {
         text in r#"([a-z]{1,3}|[ \n;={}()\[\]\\/#"',:]|/-|"""|//|/\*|\*/|#true|5s|ä){0,60}"#
     ) {
         crate::report::human(&found(&text), false, 80);
+    }
+
+    #[test]
+    fn no_soup_of_blocks_that_are_off_takes_long(
+        text in r#"([ab]|[ \n;={}()\\#"]|/-|/-\{|\{|#true|/-a \{){0,120}"#
+    ) {
+        let started = now();
+        found(&text);
+        proptest::prop_assert!((now() - started).as_secs() < 2);
     }
 
     #[test]

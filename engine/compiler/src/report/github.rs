@@ -1,17 +1,18 @@
 //! Findings as annotations of a GitHub workflow, errors first.
 
-use super::{CheckedFile, all, count, primary, word};
+use super::{CheckedFile, RepositoryPaths, all, count, primary, word};
+use kernel::health::printable;
 use language::diagnostic::{Diagnostic, Severity};
 
 /// GitHub shows so many errors and so many warnings of one step, and drops the rest silently.
 const SHOWN_MAX: usize = 10;
 
 /// One workflow command a finding, and a notice of how many will not be shown.
-pub fn github(files: &[CheckedFile]) -> String {
+pub fn github(files: &[CheckedFile], paths: &RepositoryPaths) -> String {
     let mut text = String::new();
     for severity in [Severity::Error, Severity::Warning] {
         for it in all(files).filter(|it| it.severity == severity) {
-            text.push_str(&annotation(it));
+            text.push_str(&annotation(it, paths));
         }
     }
     let hidden = |severity| count(files, severity).saturating_sub(SHOWN_MAX);
@@ -25,11 +26,10 @@ pub fn github(files: &[CheckedFile]) -> String {
     text
 }
 
-fn annotation(it: &Diagnostic) -> String {
+fn annotation(it: &Diagnostic, paths: &RepositoryPaths) -> String {
     let (start, end) = primary(it);
-    // Files are named as the repository names them.
-    let file = it.source.name.trim_start_matches("./");
-    let mut place = format!("file={},line={}", property(file), start.line);
+    let file = paths.name(&it.source.name);
+    let mut place = format!("file={},line={}", property(&file.to_string_lossy()), start.line);
     // Columns are for places within one line; with others the annotation is refused.
     if start.line == end.line {
         place.push_str(&format!(",col={},endColumn={}", start.column, end.column));
@@ -49,7 +49,8 @@ fn annotation(it: &Diagnostic) -> String {
 
 /// A message as workflow commands take it.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    printable(&text, usize::MAX)
 }
 
 /// A property as workflow commands take it.
@@ -62,6 +63,7 @@ mod tests {
     use super::super::testing::source;
     use super::*;
     use language::diagnostic::{Diagnostics, Rule};
+    use std::path::Path;
 
     fn shown(name: &str, text: &str, count: usize, label: &str) -> String {
         let mut found = Diagnostics::new(source(name, text));
@@ -69,7 +71,8 @@ mod tests {
             found.push(Rule::NoStore, "no store").at(0..text.len(), label).help("add one\nor not");
         }
         found.push(Rule::Cycle, "a cycle").at(0..1, "here");
-        github(&[CheckedFile { name: name.to_owned(), found: found.sorted() }])
+        let paths = RepositoryPaths::around(Path::new("/project"));
+        github(&[CheckedFile { name: name.to_owned(), found: found.sorted() }], &paths)
     }
 
     #[test]

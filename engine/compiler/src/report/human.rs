@@ -1,6 +1,8 @@
 //! Findings as the terminal shows them: each with its lines and what to do.
 
 use super::place;
+use super::view::FindingView;
+use kernel::health::printable;
 use language::diagnostic::{Diagnostic, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use std::fmt::Write;
@@ -15,10 +17,11 @@ pub fn human(found: &[Diagnostic], colour: bool, width: usize) -> String {
     let mut text = String::new();
     for it in shown(found) {
         let start = text.len();
-        if handler.render_report(&mut text, it).is_err() {
+        if handler.render_report(&mut text, &FindingView::new(it, width)).is_err() {
             // A place lies outside of its text.
             text.truncate(start);
-            writeln!(text, "{} {} {}", it.rule.code(), place(it), it.message)
+            let message = printable(&it.message, 1000);
+            writeln!(text, "{} {} {message}", it.rule.code(), place(it))
                 .expect("writing into a text does not fail");
         }
         text.push('\n');

@@ -1,6 +1,7 @@
 //! Findings as one JSON object. `format_version` names its shape: a minor version only adds.
 
 use super::{CheckedFile, all, count, range, word};
+use kernel::health::printable_json;
 use language::diagnostic::{Diagnostic, Edit, Severity, SourceText};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -15,7 +16,7 @@ pub fn json(files: &[CheckedFile]) -> String {
         "warning_count": count(files, Severity::Warning),
         "diagnostics": all(files).map(object).collect::<Vec<_>>(),
     });
-    object.to_string()
+    printable_json(object.to_string())
 }
 
 fn object(it: &Diagnostic) -> Value {

@@ -1,6 +1,7 @@
 //! Findings as a JUnit report: a suite a file, a failure an error.
 
 use super::{CheckedFile, count, place};
+use kernel::health::is_unprintable;
 use language::diagnostic::{Diagnostic, Severity};
 
 /// One `testsuite` a file. Errors are failures, warnings the output of a case that passes, and a
@@ -66,6 +67,7 @@ pub fn escaped(text: &str) -> String {
             '\n' | '\t' => escaped.push(it),
             '\r' => escaped.push_str("&#13;"),
             '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            it if is_unprintable(it) => escaped.push_str(&format!("&#{};", u32::from(it))),
             _ => escaped.push(it),
         }
     }

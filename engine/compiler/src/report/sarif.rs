@@ -1,7 +1,8 @@
 //! Findings as SARIF 2.1.0, for services that show them beside the code.
 
-use super::{CheckedFile, Position, all, further, primary, range, word};
+use super::{CheckedFile, Position, RepositoryPaths, all, further, primary, range, word};
 use crate::manual;
+use kernel::health::printable_json;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use serde_json::{Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -9,15 +10,15 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::path::{Component, Path};
 
-/// Findings as one SARIF log. Paths below `folder` become relative to it; `unread` are files that
+/// Findings as one SARIF log. Files are named from the root of their repository; `unread` are files that
 /// could not be read, in words.
-pub fn sarif(files: &[CheckedFile], folder: &Path, unread: &[String]) -> String {
+pub fn sarif(files: &[CheckedFile], paths: &RepositoryPaths, unread: &[String]) -> String {
     let mut rules: Vec<Rule> = all(files).map(|it| it.rule).collect();
     rules.sort_by_key(|it| it.code());
     rules.dedup();
     let mut seen = BTreeMap::new();
     let results: Vec<Value> =
-        all(files).map(|it| Log { folder, rules: &rules }.result(it, &mut seen)).collect();
+        all(files).map(|it| Log { paths, rules: &rules }.result(it, &mut seen)).collect();
     let notes: Vec<Value> =
         unread.iter().map(|it| json!({"level": "error", "message": {"text": it}})).collect();
     let log = json!({
@@ -37,7 +38,7 @@ pub fn sarif(files: &[CheckedFile], folder: &Path, unread: &[String]) -> String 
             "results": results,
         }],
     });
-    format!("{log:#}\n")
+    printable_json(format!("{log:#}\n"))
 }
 
 fn descriptor(rule: Rule) -> Value {
@@ -54,7 +55,7 @@ fn descriptor(rule: Rule) -> Value {
 }
 
 struct Log<'a> {
-    folder: &'a Path,
+    paths: &'a RepositoryPaths,
     rules: &'a [Rule],
 }
 
@@ -94,7 +95,7 @@ impl Log<'_> {
         text: Option<&String>,
     ) -> Value {
         let mut location = json!({"physicalLocation": {
-            "artifactLocation": {"uri": uri(&source.name, self.folder)},
+            "artifactLocation": {"uri": uri(&self.paths.name(&source.name))},
             "region": region(place),
         }});
         if let Some(text) = text {
@@ -113,7 +114,7 @@ impl Log<'_> {
         json!({
             "description": {"text": it.help.as_ref().unwrap_or(&it.message)},
             "artifactChanges": [{
-                "artifactLocation": {"uri": uri(&it.source.name, self.folder)},
+                "artifactLocation": {"uri": uri(&self.paths.name(&it.source.name))},
                 "replacements": it.fix.iter().map(replacement).collect::<Vec<_>>(),
             }],
         })
@@ -137,10 +138,8 @@ fn fingerprint(it: &Diagnostic) -> String {
     format!("{:032x}", hasher.finish128().as_u128())
 }
 
-/// A path as a URI: relative to `folder` where it lies below, and with slashes on every system.
-fn uri(name: &str, folder: &Path) -> String {
-    let path = Path::new(name);
-    let path = path.strip_prefix(folder).unwrap_or(path);
+/// A path as a URI, with slashes on every system.
+fn uri(path: &Path) -> String {
     let parts: Vec<String> = path
         .components()
         .filter_map(|it| match it {
@@ -171,7 +170,8 @@ mod tests {
     use language::diagnostic::Diagnostics;
 
     fn log(files: &[CheckedFile], unread: &[String]) -> Value {
-        serde_json::from_str(&sarif(files, Path::new("/project"), unread)).expect("JSON")
+        serde_json::from_str(&sarif(files, &RepositoryPaths::around(Path::new("/project")), unread))
+            .expect("JSON")
     }
 
     #[test]
@@ -220,7 +220,8 @@ mod tests {
 
     #[track_caller]
     fn becomes(name: &str, expected: &str) {
-        assert_eq!(uri(name, Path::new("/project")), expected);
+        let paths = RepositoryPaths::around(Path::new("/project"));
+        assert_eq!(uri(&paths.name(name)), expected);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Findings as one line each, for editors and `grep`.
 
 use super::{CheckedFile, all, place};
+use kernel::health::printable;
 
 /// One line a finding: `a.kdl:4:9: E0201 message`.
 pub fn short(files: &[CheckedFile]) -> String {
     let line = |it| {
         let message: &language::diagnostic::Diagnostic = it;
-        let text = message.message.replace('\n', " ");
+        let text = printable(&message.message.replace('\n', " "), usize::MAX);
         format!("{}: {} {text}\n", place(message), message.rule.code())
     };
     all(files).map(line).collect()

@@ -1,14 +1,14 @@
 //! What is said about words that do not exist in their place.
 
-use super::super::offsets::{name_span, value_span, written};
-use super::super::table::{KindRow, NodeRow, ValueKind};
+use super::super::offsets::{name_span, value_span};
+use super::super::table::{KindRow, NodeRow, Prop, ValueKind};
 use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
 use super::{
     AllowedNodes, Checker, Groups, NodeRole, find, foreign_syntax, names, repair, scalars,
     short_usage,
 };
 use crate::diagnostic::{Edit, Rule};
-use kdl::{KdlEntry, KdlIdentifier, KdlNode, KdlValue};
+use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
 const ON_BY_DEFAULT: &str =
     "stages are on by default; delete this, or write `disabled` to switch one off";
@@ -86,11 +86,11 @@ impl Checker<'_> {
     ) {
         let (name, span) = (node.name().value(), name_span(node.name()));
         if props.iter().any(|it| it.name == name) {
-            let value = node.entries().first().map_or_else(|| "VALUE".to_owned(), written);
+            let property = self.as_property(node, props);
             self.diagnostics
                 .push(Rule::ChildAsProperty, format!("`{name}` is a property, not a child"))
                 .at(span, "move it out of the block")
-                .help(format!("write `{name}={value}` behind {whole}"));
+                .help(format!("write `{property}` after {whole}"));
             return;
         }
         if name == "-" {
@@ -116,6 +116,54 @@ impl Checker<'_> {
             .at(span, "unknown here")
             .help(help);
         found.fix.extend(fix);
+    }
+
+    /// Properties in the block of a node that takes none, as one finding with the line that was
+    /// meant. Answers whether the block is nothing else.
+    pub(super) fn properties_in_block(&mut self, node: &KdlNode, row: &'static NodeRow) -> bool {
+        let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
+        let is_property =
+            |child: &KdlNode| row.props.iter().any(|it| it.name == child.name().value());
+        if children.is_empty() || !children.iter().all(is_property) {
+            return false;
+        }
+        let secrets = row.props.iter().filter(|it| matches!(it.ty, ValueKind::Secret));
+        let secrets: Vec<&str> = secrets.map(|it| it.name).collect();
+        let own = node.entries().iter().map(|entry| match entry.name() {
+            Some(name) if entry.ty().is_none() && secrets.contains(&name.value()) => {
+                format!("{}=(env)\"NAME\"", name.value())
+            }
+            _ => entry.to_string().trim().to_owned(),
+        });
+        let mut meant: Vec<String> = std::iter::once(row.name.to_owned()).chain(own).collect();
+        meant.extend(children.iter().map(|child| self.as_property(child, row.props)));
+        let names: Vec<String> =
+            children.iter().map(|it| format!("`{}`", it.name().value())).collect();
+        let message = match names.as_slice() {
+            [name] => format!("{name} is a property, not a child"),
+            _ => format!("{} are properties, not children", names.join(", ")),
+        };
+        self.diagnostics
+            .push(Rule::ChildAsProperty, message)
+            .at(name_span(children[0].name()), "move it out of the block")
+            .help(format!("write `{}`", meant.join(" ")));
+        true
+    }
+
+    /// `name=value` for a child that is a property. A secret is not repeated.
+    fn as_property(&mut self, child: &KdlNode, props: &[Prop]) -> String {
+        let name = child.name().value();
+        let is_secret =
+            props.iter().any(|it| it.name == name && matches!(it.ty, ValueKind::Secret));
+        let value = match child.entries().iter().find(|it| it.name().is_none()) {
+            Some(entry) if is_secret && entry.ty().is_none() => {
+                self.diagnostics.hide(value_span(entry));
+                "(env)\"NAME\"".to_owned()
+            }
+            Some(entry) => entry.to_string().trim().to_owned(),
+            None => "VALUE".to_owned(),
+        };
+        format!("{name}={value}")
     }
 
     /// What to say about an unknown child, and what it surely is.
@@ -209,7 +257,7 @@ impl Checker<'_> {
         let (word, text) = (it.name.value(), &self.diagnostics.source().text);
         let value = text.get(value_span(it.entry)).unwrap_or_default();
         let written = as_child(child, it.entry, value);
-        let block = it.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
+        let block = it.node.children().map(KdlDocument::nodes).unwrap_or_default();
         let stands = block.iter().any(|it| it.name().value() == child.name);
         let is_fixed = !child.args.is_empty() && !takes_secret(child) && !stands;
         let fix = if !is_fixed || scalars::has_outside(it.node) {
@@ -311,6 +359,11 @@ impl Checker<'_> {
             None if find(&self.beside, word).is_some() => {
                 let value = text.get(value_span(it.entry)).unwrap_or_default();
                 let help = format!("`{word}` is a node of its own: write `; {word} {value}`");
+                (no_such, help, Vec::new())
+            }
+            None if known.is_empty() && !children.is_empty() => {
+                let help =
+                    format!("its block `{} {{ … }}` takes: {}", row.name, children.join(", "));
                 (no_such, help, Vec::new())
             }
             None if known.is_empty() => {

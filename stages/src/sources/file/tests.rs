@@ -597,7 +597,7 @@ fn a_file_that_may_not_be_read_is_in_trouble_while_the_one_before_it_is_read() {
         let mut following = world.follow("app.log");
         world.rename("app.log", "app.log.1");
         world.write("app.log", "3\n");
-        fs::set_permissions(world.at("app.log"), PermissionsExt::from_mode(0)).unwrap();
+        fs::set_permissions(world.at("app.log"), PermissionsExt::from_mode(0o0)).unwrap();
         let named = "file-unreadable: cannot read /app.log: Permission denied (os error 13)";
         following.looks(1);
         for _ in 0..10 {
