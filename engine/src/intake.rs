@@ -41,7 +41,7 @@ pub struct IncomingMessage<'a> {
     pub kind: Option<&'a Arc<str>>,
     /// Something that stands for the message when it is not JSON.
     pub decoded: Option<&'a Value>,
-    /// When it arrived.
+    /// The time of arrival.
     pub received: Timestamp,
     /// The same on the monotonic clock.
     pub arrived: Duration,

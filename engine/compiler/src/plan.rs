@@ -43,7 +43,7 @@ use store::{BacklogLimit, OutboxLimits};
 pub struct Plan {
     /// The pipeline's name.
     pub name: Arc<str>,
-    /// What it is for.
+    /// A description.
     pub description: String,
     /// The IANA zone of times in templates.
     pub timezone: Arc<str>,
@@ -51,7 +51,7 @@ pub struct Plan {
     pub globals: Arc<Globals>,
     /// The HTTP server.
     pub server: ServerSettings,
-    /// Bounds of the whole pipeline.
+    /// Limits of the whole pipeline.
     pub limits: PipelineLimits,
     /// How urgent events are.
     pub priority: PriorityRules,
@@ -128,7 +128,7 @@ pub struct ValidatePlan {
     pub schemas: Schemas,
     /// What a schema cannot say.
     pub rules: Vec<CheckRule>,
-    /// What becomes of what is refused.
+    /// What to do with a message that is not valid.
     pub on_invalid: OnInvalid,
     /// What becomes of a type without a schema.
     pub on_unknown_type: OnUnknownType,
@@ -149,7 +149,7 @@ pub struct StagePlan {
     pub needs: Vec<usize>,
     /// Runs only for these.
     pub when: Option<Expr>,
-    /// Where the addition goes, below `enrich`.
+    /// Where to put the result, below `enrich`.
     pub into: Vec<String>,
     /// What becomes of the event when it gives up.
     pub on_error: OnError,

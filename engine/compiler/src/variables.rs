@@ -85,7 +85,12 @@ impl Reader<'_> {
         let setting = Setting::Variable { name, default: None };
         let unset = setting.missing(self.environment)?;
         let span = entry.span().offset()..entry.span().offset() + entry.span().len();
-        environment::report(&Spanned::new(setting, span), &unset, self.environment, self.diagnostics);
+        environment::report(
+            &Spanned::new(setting, span),
+            &unset,
+            self.environment,
+            self.diagnostics,
+        );
         None
     }
 }

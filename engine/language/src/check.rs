@@ -21,11 +21,11 @@ use unknown::Misplaced;
 /// The roles that have kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NodeRole {
-    /// Makes events.
+    /// Produces events.
     Source,
-    /// Adds to events.
+    /// Adds fields to events.
     Enrich,
-    /// Takes events out.
+    /// Delivers events.
     Sink,
     /// Tells people.
     Notify,

@@ -20,41 +20,44 @@ const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
 
 const RETENTION: &[NodeRow] = &[
-    NodeRow::new("keep", "how long events stay; the first rule that fits an event rules")
+    NodeRow::new("keep", "how long events are kept; the first matching rule decides")
         .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
         .props(&[
             Prop::new("priority", ValueKind::Word(&["low", "normal", "high", "critical"])),
             Prop::new("type", ValueKind::Glob),
         ])
         .repeated(),
-    NodeRow::new("max-size", "how large database and log may grow on the disk together")
+    NodeRow::new("max-size", "the largest size of the database and its log together")
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
         .props(&[Prop::new("evict", ValueKind::Word(EVICT))])
         .default("no limit"),
-    NodeRow::new("sweep", "how often what is too old is deleted")
+    NodeRow::new("sweep", "how often old events are deleted")
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(1), YEAR)),
             Prop::new("vacuum", ValueKind::Word(&["incremental", "none"])),
         ])
-        .default("every a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
-    NodeRow::new("reload-grace", "how long a change waits that would delete more than half")
-        .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
-        .default("1m"),
+        .default("every = a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
+    NodeRow::new(
+        "reload-grace",
+        "how long a reload waits before it deletes more than half of the events",
+    )
+    .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
+    .default("1m"),
 ];
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the database file").args(&[Arg::one("path", ValueKind::Path)]).required(),
-    NodeRow::new("batch", "most events in one transaction")
+    NodeRow::new("batch", "the most events in one transaction")
         .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .props(&[Prop::new("linger", ValueKind::Duration(Duration::ZERO, Duration::from_secs(10)))])
         .default("1024 linger=\"0ms\""),
-    NodeRow::new("synchronous", "how hard a commit is")
+    NodeRow::new("synchronous", "commit durability")
         .args(&[Arg::one("mode", ValueKind::Word(&["off", "normal", "full"]))])
         .default("full"),
-    NodeRow::new("store", "what it keeps beside the event: `raw` is the message as received")
+    NodeRow::new("store", "what else to store with the event: `raw` is the message as received")
         .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
-        .default("the data that `map` takes, and no more of the message"),
-    NodeRow::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
+        .default("only the data that `map` selects"),
+    NodeRow::new("retention", "how long events are kept").children(&[RETENTION]).default("forever"),
 ];
 
 /// The kind `sqlite`.

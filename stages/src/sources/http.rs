@@ -1,4 +1,4 @@
-//! Takes events over HTTP. The engine's server serves the route; this says how.
+//! Receives events over HTTP. The engine's server serves the route; this says how.
 
 use crate::contract::{BodyForm, Claim, HttpRoute, Kind, OpenSource, Services, SourceKind};
 use crate::request::{Text, resolve};
@@ -23,16 +23,16 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route, unique per server")
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
-    NodeRow::new("method", "the methods taken")
+    NodeRow::new("method", "the methods accepted")
         .args(&[Arg::some("method", ValueKind::Word(METHODS))])
         .default("POST"),
     NodeRow::new(
         "accept",
-        "the types of bodies taken; `text` is JSON as `text/plain` or without a type",
+        "the body types accepted; `text` is JSON sent as `text/plain` or without a type",
     )
     .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
-    NodeRow::new("auth", "the token that senders must show, or how they sign")
+    NodeRow::new("auth", "the token that senders must send, or how they sign")
         .props(&[
             Prop::new("bearer", ValueKind::Secret),
             Prop::new("hmac", ValueKind::Secret),
@@ -41,8 +41,8 @@ const NODES: &[NodeRow] = &[
             Prop::new("tolerance", TOLERANCE),
             Prop::new("replay", ValueKind::Word(REPLAY)),
         ])
-        .default("the server's `auth`, scope send"),
-    NodeRow::new("idempotency", "where the id comes from when `map` gives none")
+        .default("the server's `auth` with scope `send`"),
+    NodeRow::new("idempotency", "the header with the id, when `map` sets none")
         .props(&[Prop::required("header", ValueKind::Text)])
         .default("off"),
 ];
@@ -131,7 +131,7 @@ impl Auth {
 
 impl Kind for Http {
     const WORD: &'static str = "http";
-    const SUMMARY: &'static str = "takes events over HTTP";
+    const SUMMARY: &'static str = "receives events over HTTP";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -1,4 +1,4 @@
-//! Asks an HTTP service and adds its answer.
+//! Calls an HTTP service and adds its response.
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Remote, Services};
 use crate::request::{self, Ready, Text, UrlText};
@@ -23,14 +23,14 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("body", "the body of a POST")
         .args(&[Arg::one("text", TEMPLATE)])
         .default("the event as CloudEvents JSON"),
-    NodeRow::new("expect", "which answers are good")
+    NodeRow::new("expect", "which responses are successful")
         .props(&[
             Prop::new("status", ValueKind::Statuses),
             Prop::new("max-body", ValueKind::Bytes(1, 16 << 20)),
             Prop::new("content-type", ValueKind::Text),
         ])
         .default("status=\"2xx\" max-body=\"1MiB\""),
-    NodeRow::new("select", "what of the answer to add")
+    NodeRow::new("select", "the part of the response to add")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::RESPONSE))])
         .default("the whole body"),
 ];
@@ -59,7 +59,7 @@ pub(super) struct Settings {
 
 impl Kind for Http {
     const WORD: &'static str = "http";
-    const SUMMARY: &'static str = "asks an HTTP service and adds its answer";
+    const SUMMARY: &'static str = "calls an HTTP service and adds its response";
     const NODES: &'static [&'static [NodeRow]] = &[NODES, super::CACHE];
     type Settings = Settings;
 

@@ -1,4 +1,4 @@
-//! Adds the row of a table that fits the event.
+//! Adds the matching row of a table the event.
 //!
 //! The table is read with the file, so `engine check` finds what is wrong in it; a reload reads
 //! it again. How a table file becomes rows stands in [`table`].
@@ -17,17 +17,17 @@ use std::sync::Arc;
 use table::Table;
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("table", "a csv, json or jsonl file, and the column that rows are found by")
+    NodeRow::new("table", "a CSV, JSON or JSONL file, and its key column")
         .args(&[Arg::one("file", ValueKind::Path)])
         .props(&[Prop::required("key", ValueKind::Text)])
         .required(),
-    NodeRow::new("match", "what to look for in the key column")
+    NodeRow::new("match", "the value to find in the key column")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
     NodeRow::new("select", "the columns to add")
         .args(&[Arg::some("column", ValueKind::Text)])
         .default("the whole row"),
-    NodeRow::new("on-miss", "what to do when no row fits")
+    NodeRow::new("on-miss", "what to do when no row matches")
         .args(&[Arg::optional("mode", ValueKind::Word(&["continue", "drop", "dead-letter"]))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
@@ -57,7 +57,7 @@ enum OnMiss {
 
 impl Kind for Lookup {
     const WORD: &'static str = "lookup";
-    const SUMMARY: &'static str = "adds the row of a table that fits";
+    const SUMMARY: &'static str = "adds the matching row of a table";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -27,7 +27,7 @@ pub(super) type Settings = Vec<(Arc<[String]>, Template)>;
 
 impl Kind for Set {
     const WORD: &'static str = "set";
-    const SUMMARY: &'static str = "adds values made by templates";
+    const SUMMARY: &'static str = "adds values rendered from templates";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -99,7 +99,7 @@ impl<'a, 'd> Typing<'a, 'd> {
             (None, _) if !outcome.rest.is_empty() => {
                 self.tell
                     .diagnostics
-                    .push(Rule::NoOtherwise, "events that fit no case of this route are dropped")
+                    .push(Rule::NoOtherwise, "events that match no case of this route are dropped")
                     .at(route.name.span.clone(), "no `otherwise`")
                     .help("add `otherwise { to … }`");
             }
