@@ -359,8 +359,8 @@ fn what_others_may_read_or_change_is_told_at_the_start() {
     std::fs::set_permissions(place.file(), PermissionsExt::from_mode(0o646)).expect("it is set");
     let mut engine = place.spawn();
     let file = engine.wait_for("file-exposed");
-    assert!(file.contains("safety.kdl: anybody on this machine may change it"), "{file}");
+    assert!(file.contains("safety.kdl: anybody on this machine can change it"), "{file}");
     let secret = engine.wait_for("secret-exposed");
-    assert!(secret.contains("token: others than its owner may read it"), "{secret}");
+    assert!(secret.contains("token: users other than its owner can read it"), "{secret}");
     engine.kill();
 }

@@ -29,7 +29,7 @@ pub(crate) fn route_of(
         return Some(path);
     }
     diagnostics
-        .push(Rule::WrongArgument, format!("`{}` is no path of a URL", path.value))
+        .push(Rule::WrongArgument, format!("`{}` is not a URL path", path.value))
         .at(path.span, "begins with `/`, without blanks, `?`, `#`, `.` and `..`")
         .help(format!("write `path \"/{}\"`", path.value.trim_start_matches('/')));
     None

@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// The shell that reads it.
+    /// The shell.
     shell: Shell,
 }
 

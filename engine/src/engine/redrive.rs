@@ -69,7 +69,7 @@ impl Engine {
             }
             IngestResult::Refused(refusal) => refusal.reason(),
             IngestResult::Conflict { id, seq } => conflict(&id, seq),
-            IngestResult::Discarded { name, .. } => format!("`{name}` lets it go"),
+            IngestResult::Discarded { name, .. } => format!("`{name}` drops it"),
         };
         let keep = Entry::KeepLetter { letter: letter.id, reason: reason.clone() };
         self.written(vec![keep]).await?;

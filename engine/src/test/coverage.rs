@@ -66,9 +66,9 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
     }
     for notifier in spec.notifiers.iter().filter(|it| !it.is_disabled) {
         let (name, span) = (&notifier.name.value, &notifier.name.span);
-        add(format!("notify {name}"), span, format!("notify {name}: never tells anything"));
+        add(format!("notify {name}"), span, format!("notify {name}: never sends anything"));
         if notifier.cooldown.is_some() {
-            let missed = format!("notify {name}: its cooldown never holds anything back");
+            let missed = format!("notify {name}: its cooldown never suppresses anything");
             add(format!("notify {name} cooldown"), span, missed);
         }
     }

@@ -40,7 +40,7 @@ impl Obstacle {
             Obstacle::Full => (StoreTrouble::Full, "the disk of the store is full"),
             Obstacle::Low => (StoreTrouble::Full, "the disk of the store is almost full"),
             Obstacle::ReadOnly => (StoreTrouble::ReadOnly, "the disk of the store is read-only"),
-            Obstacle::Leaving => (StoreTrouble::Io, "the files of the store were taken away"),
+            Obstacle::Leaving => (StoreTrouble::Io, "the files of the store were removed"),
         };
         StoreFault::new(class, reason)
     }
@@ -117,8 +117,8 @@ impl StoreStatus {
     pub(super) fn broken(&self) -> Option<StoreFault> {
         let class = self.broken.get()?.class;
         let reason = match class {
-            StoreTrouble::Corrupt => "the store is damaged and takes nothing more",
-            _ => "the store failed and takes nothing more",
+            StoreTrouble::Corrupt => "the store is damaged and accepts nothing more",
+            _ => "the store failed and accepts nothing more",
         };
         Some(StoreFault::new(class, reason))
     }
@@ -309,7 +309,7 @@ impl Drop for WriterAlarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let reason = "the thread that writes the store panicked".to_owned();
-            let advice = "start the engine again; what was accepted is on disk";
+            let advice = "restart the engine; accepted events are on disk";
             self.0.fail(StoreTrouble::Io, "store-panicked", reason, advice);
         }
     }

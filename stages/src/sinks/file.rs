@@ -70,7 +70,7 @@ impl Kind for File {
                 .diagnostics
                 .push(Rule::BadTemplate, "a part of this path cannot be read as a template")
                 .at(path.span, "here")
-                .help("an expression in `{{ }}` stands whole in one part: `data/{{ event.type }}.jsonl`");
+                .help("an expression in `{{ }}` must be within one part: `data/{{ event.type }}.jsonl`");
         }
         let rotate = fields.child("rotate");
         let rotate = Rotate {

@@ -117,14 +117,14 @@ fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Optio
     let word = node.arg(0)?.text()?;
     let (mode, loss) = match word.value.as_str() {
         "full" => return Some(Synchronous::Full),
-        "normal" => (Synchronous::Normal, "the last moments may go with the power"),
-        "off" => (Synchronous::Off, "a power cut may break the whole store"),
+        "normal" => (Synchronous::Normal, "the last moments before a power failure may be lost"),
+        "off" => (Synchronous::Off, "a power failure may corrupt the whole store"),
         _ => return None,
     };
     diagnostics
-        .push(Rule::WeakDurability, "what was acknowledged may be lost with the power")
+        .push(Rule::WeakDurability, "acknowledged events may be lost in a power failure")
         .at(word.span, loss)
-        .help("take this line out: `full` is the default");
+        .help("remove this line: `full` is the default");
     Some(mode)
 }
 
@@ -132,7 +132,7 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Ret
     let mut policy = RetentionPolicy::default();
     let Some(node) = fields.child("retention") else {
         diagnostics
-            .push(Rule::NoRetention, "this store grows for ever")
+            .push(Rule::NoRetention, "this store grows without limit")
             .at(fields.name().span, "has no `retention`")
             .help("add `retention { keep \"30d\" }`");
         return Some(policy);
@@ -298,8 +298,8 @@ mod tests {
     fn what_may_be_regretted_is_warned_about() {
         let found = testing::findings::<Sqlite>("path \"e.db\"\nsynchronous normal");
         let expected = [
-            "W0503 this store grows for ever",
-            "W0505 what was acknowledged may be lost with the power",
+            "W0503 this store grows without limit",
+            "W0505 acknowledged events may be lost in a power failure",
         ];
         assert_eq!(found, expected);
     }

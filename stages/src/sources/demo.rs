@@ -118,8 +118,8 @@ fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Sort> {
 
 fn report_data(text: Spanned<String>, diagnostics: &mut Diagnostics) {
     diagnostics
-        .push(Rule::BadTemplate, "this is not JSON, not even once it is rendered")
-        .at(text.span, "the payload of a made-up event")
+        .push(Rule::BadTemplate, "this is not JSON, even after rendering")
+        .at(text.span, "the payload of a sample event")
         .help("write JSON, with templates in its strings: { \"score\": \"{{ random.float(0, 1) }}\" }");
 }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_payload_that_is_not_json_is_found() {
         let found = testing::findings::<Demo>("emit a { data \"{ x: 1 }\" }");
-        assert_eq!(found, ["E0106 this is not JSON, not even once it is rendered"]);
+        assert_eq!(found, ["E0106 this is not JSON, even after rendering"]);
         assert!(!Demo::ends(&testing::settings::<Demo>("emit a")));
         assert!(Demo::ends(&testing::settings::<Demo>("count 1\nemit a")));
     }

@@ -95,7 +95,7 @@ impl Auth {
             (Some(bearer), None) => {
                 let others = ["scheme", "header", "tolerance", "replay"];
                 match others.iter().find_map(|it| fields.prop(it)) {
-                    Some(other) => wrong(other.span(), "this belongs to `hmac`", signed),
+                    Some(other) => wrong(other.span(), "this works only with `hmac`", signed),
                     None => Some(Auth::Bearer(Text::read(&bearer)?)),
                 }
             }
@@ -121,8 +121,8 @@ impl Auth {
                 }))
             }
             (Some(bearer), Some(_)) => {
-                let help = "keep the one that the sender knows";
-                wrong(bearer.span(), "`bearer` and `hmac` exclude each other", help)
+                let help = "keep the one that the sender uses";
+                wrong(bearer.span(), "`bearer` and `hmac` cannot be combined", help)
             }
             (None, None) => wrong(fields.name().span, "`auth` needs `bearer=` or `hmac=`", signed),
         }
@@ -247,9 +247,9 @@ mod tests {
         let hex = found("auth hmac=(env)\"T\" scheme=hex");
         assert_eq!(hex, ["E0016 `scheme=hex` needs `header=`"]);
         let both = found("auth hmac=(env)\"T\" bearer=(env)\"T\" scheme=github");
-        assert_eq!(both, ["E0016 `bearer` and `hmac` exclude each other"]);
+        assert_eq!(both, ["E0016 `bearer` and `hmac` cannot be combined"]);
         let other = found("auth bearer=(env)\"T\" scheme=github");
-        assert_eq!(other, ["E0016 this belongs to `hmac`"]);
+        assert_eq!(other, ["E0016 this works only with `hmac`"]);
         assert_eq!(found("auth"), ["E0016 `auth` needs `bearer=` or `hmac=`"]);
     }
 
@@ -258,6 +258,6 @@ mod tests {
         let settings = testing::settings::<Http>("path \"/e\"\nmethod GET POST");
         assert_eq!(Http::claims(&settings).len(), 2);
         let found = testing::findings::<Http>("path \"events here\"");
-        assert_eq!(found, ["E0016 `events here` is no path of a URL"]);
+        assert_eq!(found, ["E0016 `events here` is not a URL path"]);
     }
 }

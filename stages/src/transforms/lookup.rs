@@ -76,8 +76,8 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let Some(path) = file.text() else {
         context
             .diagnostics
-            .push(Rule::BadAnnotation, "the path of a table stands in the file itself")
-            .at(file.span(), "taken from elsewhere")
+            .push(Rule::BadAnnotation, "the path of a table must be a literal in the file")
+            .at(file.span(), "not a literal")
             .help("write its path: `table \"tables/people.csv\" key=NAME`");
         return None;
     };
@@ -169,7 +169,7 @@ impl Local for Lookup {
         {
             return Ok(Addition::Value(row.clone()));
         }
-        let why = || format!("no row of the table fits `{}`", wanted.text());
+        let why = || format!("no row of the table matches `{}`", wanted.text());
         Ok(match &self.settings.on_miss {
             OnMiss::Continue => Addition::Nothing,
             OnMiss::Drop => Addition::Drop(why()),
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(unnamed, Addition::Value(json!({ "id": "p-1", "name": "Anna" })));
         let miss = |rest| ask(rest, "f.csv", FACES, json!({ "who": "p-9" }));
         assert_eq!(miss(""), Addition::Nothing);
-        let why = "no row of the table fits `p-9`".to_owned();
+        let why = "no row of the table matches `p-9`".to_owned();
         assert_eq!(miss("on-miss drop"), Addition::Drop(why.clone()));
         assert_eq!(miss("on-miss dead-letter"), Addition::DeadLetter(why));
         let set = "on-miss set=\"{ 'name': 'Unknown' }\"";
@@ -291,6 +291,6 @@ mod tests {
         let keys = "E0303 the table is not JSON: the name `a` occurs twice in an object";
         assert!(twice("f.json", r#"{"a":{"n":1},"a":{"n":2}}"#).starts_with(keys));
         let missing = testing::findings::<Lookup>("table \"g.csv\" key=id\nmatch \"data.who\"");
-        assert_eq!(missing, ["E0303 cannot read the table: there is no such file"]);
+        assert_eq!(missing, ["E0303 cannot read the table: file not found"]);
     }
 }

@@ -40,8 +40,8 @@ impl Kind for Set {
                 if child.arg(1)?.text().is_none() {
                     context
                         .diagnostics
-                        .push(Rule::BadAnnotation, "a template stands in the file itself")
-                        .at(child.arg(1)?.span(), "taken from elsewhere")
+                        .push(Rule::BadAnnotation, "a template must be a literal in the file")
+                        .at(child.arg(1)?.span(), "not a literal")
                         .help("write it here: `set \"title\" \"{{ event.type }}\"`");
                 }
                 return None;
