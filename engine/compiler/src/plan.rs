@@ -251,7 +251,7 @@ impl Plan {
             if source.is_disabled && !is_started_by_demo {
                 source.off = Some("disabled".to_owned());
             } else if mode.is_once && !source.spec.ends() && !source.spec.is_served() {
-                source.off = Some("it does not end, and `--once` waits for the end".to_owned());
+                source.off = Some("it never ends, so `--once` would wait forever".to_owned());
             }
         }
     }
@@ -302,7 +302,7 @@ fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
     diagnostics
         .push(Rule::KeepsMessage, "the whole message is stored, because `raw` is read here")
         .at(reader.clone(), "read after the event is stored")
-        .at(mapped.span.clone(), "takes a part of the message")
+        .at(mapped.span.clone(), "selects a part of the message")
         .help("read the value in `map` instead, or write `store raw` in the sqlite sink");
 }
 
@@ -321,7 +321,7 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     // A store that could not be read is not missing.
     if !has_store && !diagnostics.has_errors() {
         diagnostics
-            .push(Rule::NoStore, "nothing of this pipeline survives a restart")
+            .push(Rule::NoStore, "this pipeline keeps nothing across a restart")
             .at(spec.name.span.clone(), "this pipeline has no store")
             .help("add `sink sqlite events-db { path \"../data/events.db\" }`");
     }

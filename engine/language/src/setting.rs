@@ -211,7 +211,7 @@ fn file_text(path: &Path) -> io::Result<String> {
     let fault = |kind, reason: &str| Err(io::Error::new(kind, reason));
     let metadata = match path.metadata() {
         Err(it) if it.kind() == io::ErrorKind::NotFound => {
-            return fault(it.kind(), "there is no such file");
+            return fault(it.kind(), "file not found");
         }
         other => other?,
     };
@@ -225,7 +225,7 @@ fn file_text(path: &Path) -> io::Result<String> {
     }
     let text = match std::fs::read_to_string(path) {
         Err(it) if it.kind() == io::ErrorKind::PermissionDenied => {
-            return fault(it.kind(), "reading it is not permitted");
+            return fault(it.kind(), "permission denied");
         }
         Err(it) if it.kind() == io::ErrorKind::InvalidData => {
             return fault(it.kind(), "it is not UTF-8 text");
@@ -383,7 +383,7 @@ mod tests {
             assert_eq!(setting(Some("d")).resolve(&One), expected.or(Ok("d".to_owned())));
             assert_eq!(setting(Some("d")).missing(&One), None);
         };
-        check(Err("there is no such file"));
+        check(Err("file not found"));
         for empty in ["", "\n", "\r\n", " \n\n"] {
             std::fs::write(&path, empty).expect("it writes");
             check(Err("it is empty"));

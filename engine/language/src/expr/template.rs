@@ -90,7 +90,7 @@ impl Template {
             }
             let Some(length) = inner_length(&text[start..]) else {
                 let mut problem = ExprProblem::syntax(start - 2..start, "`{{` is never closed");
-                problem.help = Some("put `}}` behind the expression".to_owned());
+                problem.help = Some("put `}}` after the expression".to_owned());
                 problems.push(problem);
                 at = text.len();
                 break;
@@ -327,7 +327,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
             }
         }
         (_, Some(_)) => {
-            return Err(wrong("takes nothing in brackets").help(format!("write `| {name}`")));
+            return Err(wrong("takes no argument").help(format!("write `| {name}`")));
         }
         ("json", None) => Filter::Json,
         ("urlencode", None) => Filter::UrlEncode,
@@ -341,7 +341,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
 fn unknown_filter(name: &str, span: Range<usize>) -> ExprProblem {
     let all = || format!("the filters are {}", FILTERS.join(", "));
     if name.is_empty() {
-        return ExprProblem::syntax(span, "a filter is missing behind `|`").help(all());
+        return ExprProblem::syntax(span, "a filter is missing after `|`").help(all());
     }
     let near = nearest(name, FILTERS.iter().copied());
     let help = near.map_or_else(all, |it| format!("did you mean `{it}`?"));
@@ -356,7 +356,7 @@ fn pattern(text: String, place: &Range<usize>) -> Result<String, ExprProblem> {
         Some(letter) => {
             let message = format!("`{letter}` means nothing in the pattern `{text}`");
             Err(ExprProblem::syntax(place.clone(), message)
-                .help("a pattern is made of yyyy MM dd HH mm ss and signs between them"))
+                .help("a pattern is made of yyyy MM dd HH mm ss and separators"))
         }
     }
 }
