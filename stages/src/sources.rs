@@ -30,7 +30,7 @@ pub(crate) fn route_of(
     }
     diagnostics
         .push(Rule::WrongArgument, format!("`{}` is not a URL path", path.value))
-        .at(path.span, "begins with `/`, without blanks, `?`, `#`, `.` and `..`")
+        .at(path.span, "must begin with `/`, without spaces, `?`, `#`, `.` and `..`")
         .help(format!("write `path \"/{}\"`", path.value.trim_start_matches('/')));
     None
 }

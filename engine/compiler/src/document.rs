@@ -220,7 +220,7 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<bool> {
 
 fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, limit: &str) {
     diagnostics
-        .push(Rule::TooLarge, format!("the file is too large to be read: {what}"))
+        .push(Rule::TooLarge, format!("the file is too large: {what}"))
         .at(place, format!("more than {limit}"))
         .help("split the pipeline into several files, or remove the large part");
 }

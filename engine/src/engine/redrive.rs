@@ -79,7 +79,7 @@ impl Engine {
     /// A dead event goes back into the inbox, under its own number.
     async fn reopen(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let Some((seq, (envelope, body))) = letter.seq.zip(letter.event()) else {
-            let reason = "an earlier version wrote it, without what is needed to run it again";
+            let reason = "an earlier version wrote it without the data needed to run it again";
             return Ok(Redriven::Untried(reason.to_owned()));
         };
         let generation = self.generation();

@@ -56,11 +56,11 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
     }
     if let Some(route) = &spec.route {
         for (index, case) in route.cases.iter().enumerate() {
-            let missed = format!("route case {}: never taken", case.name.value);
+            let missed = format!("route case {}: never used", case.name.value);
             add(format!("route {index}"), &case.name.span, missed);
         }
         if route.otherwise.is_some() {
-            let missed = "route otherwise: never taken".to_owned();
+            let missed = "route otherwise: never used".to_owned();
             add("route otherwise".to_owned(), &route.name.span, missed);
         }
     }

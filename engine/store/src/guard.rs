@@ -217,7 +217,7 @@ impl Writer {
         let reason = format!("{}: {}", self.status.label(), fault.reason);
         match fault.class {
             StoreTrouble::Full => {
-                self.status.block(Obstacle::Full, &format!("no room for {reason}"))
+                self.status.block(Obstacle::Full, &format!("no space for {reason}"))
             }
             StoreTrouble::ReadOnly => self.status.block(Obstacle::ReadOnly, &reason),
             StoreTrouble::Io | StoreTrouble::Unwritten => {

@@ -49,8 +49,8 @@ impl Obstacle {
         match self {
             Obstacle::Locked => "close the other program, or end its transaction",
             Obstacle::Full | Obstacle::Low => {
-                "make room on the disk, raise the limit that was reached, or shorten `retention`; \
-                 events are accepted again as soon as there is room"
+                "free some space on the disk, raise the limit that was reached, or shorten `retention`; \
+                 events are accepted again as soon as there is space"
             }
             Obstacle::ReadOnly => {
                 "mount the file system for writing; if the system made it read-only, look in the \
@@ -243,7 +243,7 @@ impl StoreStatus {
         let problem = HealthProblem::degraded("store-corrupt", format!("{}: {fault}", self.label));
         self.store.report(problem.about(subject).advise(REPAIR));
         if DAMAGED_MAX < count {
-            self.fail_damaged("more than a thousand rows are not what was written");
+            self.fail_damaged("more than a thousand rows differ from what was written");
         }
     }
 

@@ -245,7 +245,7 @@ impl Splice<'_> {
                 None => {
                     let (role, name) = identity(&node);
                     let what = name.map_or(role.to_owned(), |it| format!("{role} {it}"));
-                    let message = format!("nothing before this is called `{what}`");
+                    let message = format!("nothing before this has the name `{what}`");
                     self.report(span_of(given.span()), &message, "overrides nothing")
                         .help("delete `override=#true`, or include the other file before this");
                     nodes.push(node);

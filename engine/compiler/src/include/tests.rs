@@ -165,7 +165,7 @@ fn a_later_node_may_take_an_earlier_ones_place_when_it_says_so() {
     let main = main.replace("override=#true ", "");
     Case::new(&[("main.kdl", &main), included]).says(&["two nodes have the name `s`"]);
     let main = format!("{HEAD}source demo s override=#true {{ emit b }}\n{STORE}");
-    Case::new(&[("main.kdl", &main)]).says(&["nothing before this is called `source s`"]);
+    Case::new(&[("main.kdl", &main)]).says(&["nothing before this has the name `source s`"]);
 }
 
 #[test]

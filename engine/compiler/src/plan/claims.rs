@@ -67,7 +67,7 @@ fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnos
         Claim::File(_) | Claim::Appended(_) => ("file", "give each its own `path`"),
     };
     diagnostics
-        .push(Rule::SameRoute, format!("this {what} is already taken"))
+        .push(Rule::SameRoute, format!("this {what} is already in use"))
         .at(claim.span.clone(), "second")
         .at(first.clone(), "first, here")
         .help(help);

@@ -162,7 +162,7 @@ impl<'a> Check<'a> {
             let (message, help) = match what {
                 "stages" => (
                     format!("`{name}` is a {other}; a stage cannot wait for one"),
-                    format!("`after` and `needs` take stages: {all}"),
+                    format!("`after` and `needs` only accept stages: {all}"),
                 ),
                 "policies" => (
                     format!("`{name}` is a {other}, not a policy"),

@@ -309,7 +309,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
         ("join", None) => Filter::Join(", ".to_owned()),
         ("join", Some(Value::String(it))) => Filter::Join(it),
         ("join", Some(_)) => {
-            return Err(wrong("takes the text to put between").help("write `join(', ')`"));
+            return Err(wrong("takes the separator text").help("write `join(', ')`"));
         }
         ("round", None) => Filter::Round(0),
         ("round" | "truncate", given) => {
@@ -318,7 +318,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
             match (name, number) {
                 ("round", Some(it @ 0..=15)) => Filter::Round(it),
                 ("round", _) => {
-                    return Err(wrong("takes how many digits, 0 to 15").help("write `round(2)`"));
+                    return Err(wrong("takes a number of digits, 0 to 15").help("write `round(2)`"));
                 }
                 (_, Some(it)) => Filter::Truncate(it),
                 (_, None) => {

@@ -53,7 +53,7 @@ const LOG: &str = "the log is set on the command line: `engine run --help`";
 const CAMERA: &str = "cameras are not named in the file: their events come to a `source`, and \
     expressions read `event.source`";
 const BROKER: &str = "events arrive through `source http`; there is no broker to configure";
-const COMMAND: &str = "the file says what happens to events; it starts no programs";
+const COMMAND: &str = "the file says what happens to events; it does not start programs";
 
 /// Words of other tools, for names of nodes and properties.
 pub(in super::super) const WORDS: &[Foreign] = &[

@@ -403,7 +403,7 @@ async fn audit(
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
     let record = AuditRecord { who, action, subject, outcome };
     if let Err(fault) = app.engine.store.submit(vec![Entry::Audit(record)]).await {
-        tracing::warn!(reason = %fault, "what was done with dead letters could not be recorded");
+        tracing::warn!(reason = %fault, "the action on dead letters could not be recorded");
     }
 }
 

@@ -31,7 +31,7 @@ impl From<BodyError> for Reply {
                 )
             }
             BodyError::Timeout(seconds) => {
-                let rule = "and one more for each KiB received";
+                let rule = "plus one for each KiB received";
                 let detail = format!("the body came too slowly: it had {seconds} seconds, {rule}");
                 ProblemDetails::new(408, detail)
             }

@@ -160,7 +160,7 @@ impl FileTroubles {
             more => format!("skips compressed files, {} and {more} more", first.display()),
         };
         self.health.report(HealthProblem::degraded(COMPRESSED, reason).advise(
-            "what was read before it was compressed is stored already; make the pattern narrower, \
+            "everything read before the compression is already stored; make the pattern narrower, \
              or decompress files that were never read (`zcat FILE | engine run` with `source stdin`)",
         ));
     }
