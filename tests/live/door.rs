@@ -168,7 +168,7 @@ fn every_path_says_which_methods_it_takes() {
                 continue;
             }
             let reply = send(&engine.address, method, path, JSON, b"{}");
-            refused(&reply, 405, &format!("does not take {method}, it takes {methods}"));
+            refused(&reply, 405, &format!("does not support {method}, only {methods}"));
             assert!(reply.head.contains(&allow), "{method} {path}: {}", reply.head);
         }
         if methods.contains("GET") && path != "/live" && path != "/button" {

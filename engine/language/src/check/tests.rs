@@ -176,7 +176,7 @@ fn durations_and_sizes_that_cannot_be_read_are_put_right() {
     let text = "E0019 `timeout` must be between 10ms and 10m [\"2h\"] out of range · \
         allowed: 10ms to 10m";
     inside("timeout \"2h\"", text);
-    let text = "E0025 `(s)` cannot stand here [(s)] not for this value · \
+    let text = "E0025 `(s)` is not allowed here [(s)] not for this value · \
         there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`";
     inside("retry (s)5", text);
 }
@@ -188,7 +188,7 @@ fn what_is_missing_or_twice_is_named() {
     whole("notify ntfy phone\n", text);
     let text = "E0017 `timeout` appears twice in `notify ntfy` [timeout] again · keep one of them";
     inside("timeout \"1s\"; timeout \"2s\"", text);
-    let text = "W0012 `on` stands twice [on] this one wins · delete one of them";
+    let text = "W0012 `on` appears twice [on] this one wins · delete one of them";
     inside("retry 1 on=timeout on=connect", text);
 }
 
