@@ -262,7 +262,7 @@ fn every_word_of_another_tool_leads_somewhere() {
     let mut words = BTreeSet::new();
     for row in foreign_words() {
         assert!(!row.ours.is_empty() || !row.elsewhere.is_empty(), "`{}` leads nowhere", row.word);
-        assert!(words.insert(row.word), "`{}` stands twice", row.word);
+        assert!(words.insert(row.word), "`{}` appears twice", row.word);
         for ours in row.ours {
             assert!(names.contains(ours), "`{}`: there is no `{ours}`", row.word);
         }

@@ -105,7 +105,7 @@ fn a_mistake_is_shown_at_its_place() {
    ·   ─┬
    ·    ╰── here
    ╰────
-  help: put `}}` behind the expression
+  help: put `}}` after the expression
 
 ";
     refused(&["--template", "a {{ data.x"], 1, error);

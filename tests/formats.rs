@@ -65,7 +65,7 @@ fn every_log_is_sarif_by_the_schema_of_the_standard() {
     let files: Vec<CheckedFile> = crate::check::every_case();
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.fix.is_empty())));
     assert!(files.iter().any(|it| it.found.iter().any(|it| !it.related.is_empty())));
-    for unread in [vec![], vec!["cannot read x.kdl: there is no such file".to_owned()]] {
+    for unread in [vec![], vec!["cannot read x.kdl: file not found".to_owned()]] {
         let log = report::sarif(&files, &RepositoryPaths::around(&root()), &unread);
         let log: Value = serde_json::from_str(&log).expect("the log is JSON");
         let wrong: Vec<String> =

@@ -62,7 +62,7 @@ fn a_table_that_cannot_be_used_is_named_until_it_can() {
     let broken = "table people.csv is degraded: line 2 of the table has 1 field, not 2";
     assert_eq!(look(&mut world), [broken]);
     std::fs::remove_file(&path).expect("it is there");
-    let missing = "table people.csv is degraded: cannot read the table: there is no such file";
+    let missing = "table people.csv is degraded: cannot read the table: file not found";
     assert_eq!(look(&mut world), [missing]);
     assert_eq!(world.engine.generation().number, 1, "it keeps the rows that it has");
     std::fs::write(&path, "id,name\na,Anne\n").expect("it writes");
@@ -79,7 +79,7 @@ fn a_table_that_cannot_be_used_is_named_until_it_can() {
     let without: String = PIPELINE.replace("enrich lookup who", "enrich lookup other");
     world.reload(&without.replace("people.csv", "others.csv"));
     assert!(world.health_changes().contains(
-        &"table others.csv is degraded: cannot read the table: there is no such file".to_owned()
+        &"table others.csv is degraded: cannot read the table: file not found".to_owned()
     ));
     std::fs::write(world.path("others.csv"), "id,name\n").expect("it writes");
     world.reload(&without.replace("people.csv", "others.csv"));
@@ -97,7 +97,7 @@ fn a_secret_that_vanishes_is_named_until_it_is_back_and_a_rotated_one_is_taken()
     let mut world = world();
     let path = world.path("token");
     std::fs::remove_file(&path).expect("it is there");
-    assert_eq!(look(&mut world), ["secret token is degraded: there is no such file"]);
+    assert_eq!(look(&mut world), ["secret token is degraded: file not found"]);
     write_secret(&path, "\n");
     assert_eq!(look(&mut world), ["secret token is degraded: it is empty"]);
     assert_eq!(world.engine.generation().number, 1, "it keeps the secret that it has");

@@ -135,7 +135,7 @@ fn a_rule_that_lets_a_message_go_keeps_its_letter() {
     world.reload(&with_filter);
     let (status, body) = world.redrive(json!({ "id": 1 }));
     assert_eq!((status, &body["taken"]), (200, &json!(false)), "{body}");
-    assert_eq!(body["reason"], "`calm` lets it go");
+    assert_eq!(body["reason"], "`calm` drops it");
     assert_eq!(world.lines(), ["1 rejected validate a"]);
     world.close();
 }

@@ -59,7 +59,7 @@ fn each_line_is_json_where_json_is_asked_for() {
     let as_json = "--log-format=json";
     let broken = GOOD.replace("path \"in.jsonl\"", "pth \"in.jsonl\"");
     for (text, arguments, filter, code, word) in [
-        (GOOD, &["--once", as_json][..], "", 0, "everything is read and settled"),
+        (GOOD, &["--once", as_json][..], "", 0, "everything was read and settled"),
         (&*broken, &["--once", as_json], "", 1, "pth"),
         ("\u{0}", &["--once", as_json], "", 1, ""),
         (GOOD, &["--log-format", "json", "--wach", "off"], "", 2, "--wach"),
@@ -115,7 +115,7 @@ fn a_running_engine_writes_json_until_it_has_stopped() {
 
 #[test]
 fn levels_and_filters_leave_out_what_nobody_waits_for() {
-    let words = ["ready http://", "everything is read"];
+    let words = ["ready http://", "everything was read"];
     let said = |arguments: &[&str], filter: &str| {
         let (code, lines) = run(GOOD, &[&["--once"], arguments].concat(), filter);
         assert_eq!(code, 0, "{lines:?}");

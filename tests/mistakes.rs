@@ -78,7 +78,7 @@ fn found(path: &Path, text: &str) -> Vec<Diagnostic> {
     load::check(&source, &place, &[], &Catalog::built_in(), &Full).diagnostics
 }
 
-/// What a text comes to, where nothing is wrong with it.
+/// What a text comes to, where no problems found with it.
 fn expanded(path: &Path, text: &str) -> Option<String> {
     let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
     let (place, catalog) = (PipelinePath::of(path, None, None), Catalog::built_in());

@@ -42,7 +42,7 @@ fn every_template_checks_clean_and_is_in_our_layout() {
             let text = fs::read_to_string(folder.path().join(path)).expect("it reads");
             assert!(!text.contains("my-pipeline") && !path.contains("my-pipeline"), "{path}");
         }
-        let clean = "1 file checked, nothing to complain about\n".to_owned();
+        let clean = "1 file checked, no problems found\n".to_owned();
         let checked = run(&["check", "pipelines/my-house.kdl"]);
         assert_eq!(checked, (0, clean, String::new()), "{template}");
         let laid_out = run(&["fmt", "--check", "pipelines"]);
@@ -85,7 +85,7 @@ fn what_is_already_there_is_left_and_nothing_else_is_written() {
     fs::create_dir(folder.path().join("samples")).expect("it makes a folder");
     fs::write(folder.path().join("samples/notes.json"), "mine").expect("it writes");
     let answer = engine(folder.path(), &["new", "notes"], "");
-    let error = "engine: samples/notes.json is already there; nothing was written\n";
+    let error = "engine: samples/notes.json already exists; nothing was written\n";
     assert_eq!((answer.code, answer.output.as_str(), answer.error.as_str()), (2, "", error));
     assert_eq!(files(folder.path()), ["samples/notes.json"]);
     let text = fs::read_to_string(folder.path().join("samples/notes.json")).expect("it reads");

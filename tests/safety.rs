@@ -105,8 +105,8 @@ fn a_limit_on_the_size_of_files_is_a_full_disk_and_passes() {
     let detail = body["detail"].as_str().expect("a detail");
     assert_eq!((status, detail.starts_with("storage_full: ")), (503, true), "{body}");
     let line = engine.wait_for("disk-full");
-    assert!(line.contains("make room"), "{line}");
-    assert!(not_ready(&engine).contains("no room for"));
+    assert!(line.contains("free some space"), "{line}");
+    assert!(not_ready(&engine).contains("no space for"));
     let pid = rustix::process::Pid::from_raw(engine.pid().try_into().expect("a pid"));
     let unlimited = rustix::process::Rlimit { current: None, maximum: None };
     rustix::process::prlimit(pid, rustix::process::Resource::Fsize, unlimited).expect("it is set");
@@ -122,14 +122,14 @@ fn a_start_without_room_says_what_to_do_and_changes_nothing() {
     let start_without_room =
         || Engine::spawn_limited("ulimit -S -f 4", &place.file(), &place.data()).end();
     let (code, said) = start_without_room();
-    assert_eq!((code, said.contains("make room on its disk")), (73, true), "{said}");
+    assert_eq!((code, said.contains("free some space on its disk")), (73, true), "{said}");
     let left = std::fs::read_dir(place.data()).expect("a folder").count();
     assert_eq!(left, 0, "the next start is a first one");
     let mut engine = place.start();
     assert_eq!(engine.post(&event("a", 1)).0, 202);
     assert_eq!(engine.stop(), 0);
     let (code, said) = start_without_room();
-    assert_eq!((code, said.contains("make room on its disk")), (74, true), "{said}");
+    assert_eq!((code, said.contains("free some space on its disk")), (74, true), "{said}");
     assert_eq!(place.ids(), ["a"]);
 }
 
@@ -359,8 +359,8 @@ fn what_others_may_read_or_change_is_told_at_the_start() {
     std::fs::set_permissions(place.file(), PermissionsExt::from_mode(0o646)).expect("it is set");
     let mut engine = place.spawn();
     let file = engine.wait_for("file-exposed");
-    assert!(file.contains("safety.kdl: anybody on this machine may change it"), "{file}");
+    assert!(file.contains("safety.kdl: anybody on this machine can change it"), "{file}");
     let secret = engine.wait_for("secret-exposed");
-    assert!(secret.contains("token: others than its owner may read it"), "{secret}");
+    assert!(secret.contains("token: users other than its owner can read it"), "{secret}");
     engine.kill();
 }

@@ -145,9 +145,9 @@ fn machines_read_the_results_as_junit() {
 <testsuites name="engine test" tests="2" failures="1">
   <testsuite name="tests/test/filter.kdl" tests="2" failures="1">
     <testcase classname="tests/test/filter.kdl" name="a step fails">
-      <failure type="E0701" message="expected the answer 500, got 202">E0701
+      <failure type="E0701" message="expected the response 500, got 202">E0701
 
-  × expected the answer 500, got 202
+  × expected the response 500, got 202
     ╭─[tests/test/filter.kdl:10:5]
   9 │     given source=front { body #&quot;{ &quot;type&quot;: &quot;step&quot; }&quot;# }
  10 │     expect status=500

@@ -197,3 +197,124 @@ fn migrations_that_were_released_stay_as_they_are() {
     let known = ["0001-store.sql", "0002-checksums.sql", "0003-volume.sql", "0004-letters.sql"];
     assert_eq!(names, known);
 }
+
+/// Words that read as a translation, each with what to write instead.
+const BANNED: &[(&str, &str)] = &[
+    ("stand", "be, appear"),
+    ("stands", "is, appears"),
+    ("is no", "is not a"),
+    ("is told", "is notified, is reported"),
+    ("are told", "are notified, are reported"),
+    ("for ever", "forever, without limit"),
+    ("anew", "again"),
+    ("one behind the other", "in sequence"),
+    ("behind", "after"),
+    ("goes on", "continues, keeps running"),
+    ("let go", "dropped"),
+    ("lets it go", "drops it"),
+    ("taken over", "reloaded"),
+    ("takes over", "is loaded"),
+    ("taken in", "ingested"),
+    ("takes in", "ingests"),
+    ("asked", "called"),
+    ("asks", "calls"),
+    ("sort of", "type of"),
+    ("sorts of", "types of"),
+];
+
+/// Phrases with such a word that are good English, each with the reason.
+const ALLOWED: &[(&str, &str)] = &[
+    ("there is no", "says that something is missing"),
+    ("is no longer", "says that something has ended"),
+    ("behind a proxy", "the usual word of networks"),
+    ("look behind", "the name of a part of patterns"),
+];
+
+/// The lower-case words of a text, one blank around each; what a program fills in is left out.
+fn words(text: &str) -> String {
+    let mut depth = 0;
+    let own = text.replace("\\n", " ").chars().fold(String::new(), |mut own, letter| {
+        depth += i32::from(letter == '{');
+        own.push(if depth == 0 && letter.is_alphanumeric() { letter } else { ' ' });
+        depth = (depth - i32::from(letter == '}')).max(0);
+        own
+    });
+    let words: Vec<&str> = own.split_whitespace().collect();
+    format!(" {} ", words.join(" ").to_lowercase())
+}
+
+/// The texts in double quotes of a source file, without its tests and comments.
+fn literals(code: &str) -> Vec<String> {
+    let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let (mut rest, mut found) = (code, Vec::new());
+    while let Some(at) = rest.find(['"', '/', '\'', 'r']) {
+        let from = &rest[at..];
+        let hashes = from[1..].len() - from[1..].trim_start_matches('#').len();
+        let is_raw = from.starts_with('r') && from[1 + hashes..].starts_with('"');
+        let (open, close) = match from {
+            _ if is_raw => (hashes + 2, format!("\"{}", "#".repeat(hashes))),
+            _ if from.starts_with("//") => (2, "\n".to_owned()),
+            _ if from.starts_with('"') => (1, "\"".to_owned()),
+            // A quote as a single letter opens no text.
+            _ if from.starts_with("'\"'") => (2, "'".to_owned()),
+            _ if from.starts_with("'\\\"'") => (3, "'".to_owned()),
+            _ => (1, String::new()),
+        };
+        let body = &from[open..];
+        let is_escaped = |end: usize| {
+            let before = &body[..end];
+            (before.len() - before.trim_end_matches('\\').len()) % 2 == 1
+        };
+        let mut ends = body.match_indices(&close).map(|it| it.0);
+        let end = ends.find(|it| !from.starts_with('"') || !is_escaped(*it));
+        let end = end.unwrap_or(body.len());
+        if from.starts_with('"') || is_raw {
+            found.push(body[..end].replace("\\\n", ""));
+        }
+        rest = &body[(end + close.len()).min(body.len())..];
+    }
+    found
+}
+
+/// A page without its blocks of code, in paragraphs.
+fn paragraphs(page: &str) -> Vec<String> {
+    let prose = page.split("\n```").step_by(2);
+    prose.flat_map(|it| it.split("\n\n")).map(str::to_owned).collect()
+}
+
+#[test]
+fn texts_for_users_are_in_plain_english() {
+    let pages =
+        documents().into_iter().filter(|it| it.0 == "README.md" || it.0.starts_with("docs/"));
+    let mut texts: Vec<(String, String)> = pages
+        .flat_map(|(name, page)| paragraphs(&page).into_iter().map(move |it| (name.clone(), it)))
+        .collect();
+    for file in ["engine", "stages"].map(|it| files(it, "rs")).concat() {
+        let path = file.strip_prefix(root()).expect("it is there").display().to_string();
+        let is_of_tests = ["test", "benches", "against_cel", "model.rs"];
+        if path.contains("/src/test/") || !is_of_tests.iter().any(|it| path.contains(it)) {
+            texts.extend(literals(&text(&file)).into_iter().map(|it| (path.clone(), it)));
+        }
+    }
+    assert!(3000 < texts.len(), "only {} texts were found", texts.len());
+    let mut found = Vec::new();
+    for (name, whole) in texts {
+        let mut own = words(&whole);
+        for (phrase, _) in ALLOWED {
+            own = own.replace(&format!(" {phrase} "), " … ");
+        }
+        for (word, natural) in BANNED.iter().filter(|it| own.contains(&format!(" {} ", it.0))) {
+            found.push(format!("{name}: write \"{natural}\" for \"{word}\": {own}"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_banned_word_is_seen_in_a_text_and_not_in_a_comment() {
+    let code =
+        "// it stands\nlet a = '\"'; f(\"it \\\"stands\\\" \\\n there {stands}\", r#\"an\"ew\"#);";
+    let found: Vec<String> = literals(code).iter().map(|it| words(it)).collect();
+    assert_eq!(found, [" it stands there ", " an ew "]);
+    assert_eq!(paragraphs("a\n\nb\n```kdl\nstands\n```\nc"), ["a", "b", "\nc"]);
+}

@@ -98,7 +98,7 @@ fn graphs() -> Vec<(&'static str, String)> {
             }) + "policy p { retry 2; }\n",
         ),
         (
-            "1,600 policies one on the other",
+            "1,600 nested policies",
             stages(1600, |it| format!("policy p{it} {{ policy p{}; timeout \"1s\"; }}\n", it + 1)),
         ),
     ]

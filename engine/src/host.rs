@@ -45,7 +45,7 @@ pub struct Options {
     pub is_watched: bool,
     /// What `--set` gave.
     pub overrides: Vec<(String, String)>,
-    /// How the log is written.
+    /// The log format.
     pub log: LogFormat,
 }
 

@@ -41,7 +41,7 @@ pub struct IncomingMessage<'a> {
     pub kind: Option<&'a Arc<str>>,
     /// Something that stands for the message when it is not JSON.
     pub decoded: Option<&'a Value>,
-    /// When it arrived.
+    /// The time of arrival.
     pub received: Timestamp,
     /// The same on the monotonic clock.
     pub arrived: Duration,
@@ -87,7 +87,7 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
     if size_max < incoming.bytes.len() as u64 {
         let detail = format!(
             "the event has {} bytes, more than {}; write `limits {{ max-event-size \"…\" }}` in \
-             the pipeline file to take larger ones",
+             the pipeline file to accept larger ones",
             incoming.bytes.len(),
             write_bytes(size_max),
         );
@@ -371,8 +371,8 @@ impl<'a> Reading<'a> {
     fn refusal(self, event: &Event, is_kept: bool) -> Rejection {
         let count = self.wrong.len();
         let detail = match count {
-            1 => "one part of the event cannot be taken".to_owned(),
-            _ => format!("{count} parts of the event cannot be taken"),
+            1 => "one part of the event is not valid".to_owned(),
+            _ => format!("{count} parts of the event are not valid"),
         };
         Rejection {
             violations: self.wrong,

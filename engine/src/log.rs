@@ -184,7 +184,7 @@ fn json_line(time: &str, level: Level, said: LogFields) -> Value {
     Value::Object(line)
 }
 
-/// `14:54:18 WARN  target phone failed: the answer is 401 (unauthorized)` and, on its own line,
+/// `14:54:18 WARN  target phone failed: the response is 401 (unauthorized)` and, on its own line,
 /// what to do. A part and its state are in the message already.
 fn text_line(time: &str, level: Level, mut said: LogFields, is_coloured: bool) -> String {
     let colour = match level {
@@ -226,14 +226,14 @@ mod tests {
             ("count", json!(3)),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect();
-        LogFields { message: "target phone failed: the answer is 401".to_owned(), fields }
+        LogFields { message: "target phone failed: the response is 401".to_owned(), fields }
     }
 
     #[test]
     fn a_line_for_people_says_what_is_wrong_and_what_to_do() {
         assert_eq!(
             text_line("2026-01-01 10:00:00", Level::ERROR, said(), false),
-            "2026-01-01 10:00:00 ERROR target phone failed: the answer is 401 (unauthorized) \
+            "2026-01-01 10:00:00 ERROR target phone failed: the response is 401 (unauthorized) \
              count=3; correct the token"
         );
         let coloured = text_line("10:00:00", Level::WARN, LogFields::default(), true);
@@ -245,7 +245,7 @@ mod tests {
         let line = json_line("2026-01-01T10:00:00.000Z", Level::ERROR, said());
         let expected = json!({
             "time": "2026-01-01T10:00:00.000Z", "level": "error",
-            "message": "target phone failed: the answer is 401", "part": "target phone",
+            "message": "target phone failed: the response is 401", "part": "target phone",
             "state": "failed", "code": "unauthorized", "advice": "correct the token", "count": 3,
         });
         assert_eq!(line, expected);

@@ -125,7 +125,7 @@ impl Metrics {
         self.received.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
-    /// Attempts at deliveries, to any target, that ended in this state.
+    /// Delivery attempts, to any target, that ended in this state.
     pub fn deliveries(&self, state: &str) -> u64 {
         self.stages().deliveries.iter().filter(|it| it.0.1 == state).map(|it| it.1).sum()
     }
@@ -150,7 +150,7 @@ impl Metrics {
     fn write_redriven(&self, out: &mut MetricsText) {
         let redriven = self.redriven.lock().unwrap_or_else(PoisonError::into_inner);
         let family = "engine_dead_letters_redriven_total";
-        out.family(family, "counter", "Dead letters that were tried again");
+        out.family(family, "counter", "Dead letters that were retried");
         for what in DeadLetterWhat::ALL {
             for outcome in Redriven::OUTCOMES {
                 let count = redriven.get(&(what.word(), outcome)).copied().unwrap_or_default();
@@ -232,13 +232,13 @@ impl Metrics {
         for (source, count) in &*self.received.lock().unwrap_or_else(PoisonError::into_inner) {
             out.sample("engine_events_received_total", &[("source", source)], *count as f64);
         }
-        out.family("engine_events_total", "counter", "Events by what became of them");
+        out.family("engine_events_total", "counter", "Events by outcome");
         for (fate, word) in EventCounter::ALL {
             out.sample("engine_events_total", &[("outcome", word)], self.of(fate) as f64);
         }
         self.write_redriven(out);
         let stages = self.stages();
-        out.family("engine_events_discarded_total", "counter", "Events let go, by rule or reason");
+        out.family("engine_events_discarded_total", "counter", "Events dropped, by rule or reason");
         for (by, count) in &stages.discarded {
             out.sample("engine_events_discarded_total", &[("by", by)], *count as f64);
         }
@@ -247,7 +247,7 @@ impl Metrics {
             let labels = [("stage", &**stage), ("kind", &**kind), ("outcome", *outcome)];
             out.sample("engine_stage_events_total", &labels, *count as f64);
         }
-        out.family("engine_stage_retries_total", "counter", "Further tries by stage");
+        out.family("engine_stage_retries_total", "counter", "Retries by stage");
         for (stage, count) in &stages.retries {
             out.sample("engine_stage_retries_total", &[("stage", stage)], *count as f64);
         }
@@ -258,7 +258,7 @@ impl Metrics {
         }
         out.family("engine_event_duration_seconds", "histogram", "Arrival to routing");
         stages.events.write(out, "engine_event_duration_seconds", &[]);
-        out.family("engine_deliveries_total", "counter", "Attempts at deliveries");
+        out.family("engine_deliveries_total", "counter", "Delivery attempts");
         for ((sink, outcome), count) in &stages.deliveries {
             let labels = [("sink", &**sink), ("outcome", *outcome)];
             out.sample("engine_deliveries_total", &labels, *count as f64);

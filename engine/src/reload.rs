@@ -337,7 +337,7 @@ impl Reloader {
         self.app.status.set(Some(findings.clone()), last);
         self.engine.metrics.reloaded("refused");
         let reason = format!("reload rejected, generation {number} keeps running: {headline}");
-        let advice = "correct the file; `engine check` shows every mistake at its place";
+        let advice = "correct the file; `engine check` shows every mistake and where it is";
         self.config_health().clear_all();
         self.config_health().report(HealthProblem::degraded(REJECTED, reason).advise(advice));
         self.record(&generation, "refused", String::new(), Some(findings)).await;
@@ -364,7 +364,7 @@ impl Reloader {
             diagnostics,
         };
         if let Err(fault) = self.engine.store.submit(vec![Entry::Reload(record)]).await {
-            tracing::warn!(reason = %fault, "the history of reloads could not be written");
+            tracing::warn!(reason = %fault, "the reload history could not be written");
         }
     }
 }

@@ -36,7 +36,7 @@ fn ensure_threads(count: usize) -> Result<(), String> {
     threads.into_iter().for_each(|it| drop(it.join()));
     refused.map_or(Ok(()), |fault| {
         Err(format!(
-            "the system gives only {given} of the {count} threads that a start needs: {fault}; raise \
+            "the system provides only {given} of the {count} threads needed at startup: {fault}; raise \
              the limit of processes (ulimit -u, or TasksMax of the service)"
         ))
     })
@@ -51,7 +51,7 @@ fn ensure_descriptors(count: usize) -> Result<(), String> {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(fault) => {
                 return Err(format!(
-                    "the system gives only {given} of the {count} open files that a start needs: \
+                    "the system provides only {given} of the {count} open files needed at startup: \
                      {fault}; raise the limit (ulimit -n, or LimitNOFILE of the service)"
                 ));
             }

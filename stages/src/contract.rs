@@ -146,7 +146,7 @@ impl BodyForm {
 pub struct HttpRoute {
     /// The path, exact.
     pub path: String,
-    /// The methods taken.
+    /// The methods accepted.
     pub methods: Vec<String>,
     /// What bodies may be.
     pub accepts: Vec<BodyForm>,
@@ -175,7 +175,7 @@ impl HttpRoute {
     }
 }
 
-/// Makes events.
+/// Produces events.
 pub trait Source: Send + 'static {
     /// Runs until it has no more or `emit` says [`Closed`].
     ///
@@ -387,11 +387,11 @@ pub enum SinkRole {
 pub struct StoreShape {
     /// The database file.
     pub path: PathBuf,
-    /// Most events in one transaction.
+    /// The most events in one transaction.
     pub batch: usize,
     /// How long a transaction waits for more.
     pub linger: Duration,
-    /// How hard a commit is.
+    /// Commit durability.
     pub synchronous: store::Synchronous,
     /// Retention.
     pub policy: store::RetentionPolicy,
@@ -404,13 +404,13 @@ pub struct StoreShape {
 pub struct StreamShape {
     /// Its route.
     pub path: String,
-    /// Most clients at once.
+    /// The most clients at once.
     pub clients_max: usize,
     /// Events kept in memory for new clients.
     pub replay: usize,
     /// Time between comments.
     pub heartbeat: Duration,
-    /// Paths that never leave.
+    /// Paths that are removed before anything is sent.
     pub redact: Vec<Vec<String>>,
 }
 
@@ -427,7 +427,7 @@ pub struct Outgoing {
     pub timeout: Duration,
 }
 
-/// Takes events out.
+/// Delivers events.
 pub trait Deliver: Send + Sync + 'static {
     /// May be called again for the same `key`, since an attempt's end may be unknown.
     fn deliver(&self, outgoing: &Outgoing) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -463,7 +463,7 @@ pub trait NotifyKind: Kind {
 /// Something to tell someone.
 #[derive(Debug, Clone)]
 pub struct Notice {
-    /// What it is about.
+    /// What the event is about.
     pub outgoing: Outgoing,
     /// Rendered.
     pub title: String,
@@ -471,7 +471,7 @@ pub struct Notice {
     pub message: String,
 }
 
-/// Tells someone.
+/// Sends notifications.
 pub trait Notify: Send + Sync + 'static {
     /// May be called again for the same key.
     fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;

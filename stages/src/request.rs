@@ -37,7 +37,7 @@ impl Text {
             Setting::Variable { .. } | Setting::File { .. } => Ok(Ready::Fixed(text)),
             Setting::Literal(_) | Setting::Parts(_) => {
                 let template = Template::parse(&text, Roots::EVENT)
-                    .map_err(|_| Fault::permanent("a text of the request is no template"))?;
+                    .map_err(|_| Fault::permanent("a text of the request is not a template"))?;
                 Ok(Ready::Template(template))
             }
         }
@@ -111,8 +111,8 @@ pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
             return chosen_by_event(span, diagnostics);
         }
         diagnostics
-            .push(Rule::WrongArgument, "this is no HTTP URL")
-            .at(span, "begins with neither `http://` nor `https://`")
+            .push(Rule::WrongArgument, "this is not an HTTP URL")
+            .at(span, "does not start with `http://` or `https://`")
             .help("write the whole URL, such as \"http://127.0.0.1:8700/weather\"");
         return false;
     };
@@ -122,7 +122,7 @@ pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
     }
     if !is_authority(authority) {
         diagnostics
-            .push(Rule::WrongArgument, "this URL has no host that can be asked")
+            .push(Rule::WrongArgument, "this URL has no host")
             .at(span, "no host and port between `//` and the first `/`")
             .help("write the whole URL, such as \"http://127.0.0.1:8700/weather\"");
         return false;
@@ -132,9 +132,11 @@ pub(crate) fn check_url(text: &Text, diagnostics: &mut Diagnostics) -> bool {
 
 fn chosen_by_event(span: Span, diagnostics: &mut Diagnostics) -> bool {
     diagnostics
-        .push(Rule::BadTemplate, "the host of a URL must stand in the file")
+        .push(Rule::BadTemplate, "the host of a URL must be a literal in the file")
         .at(span, "an event could send the request anywhere")
-        .help("put a `/` between the host and the first `{{ … }}`, or take the whole URL by (env)");
+        .help(
+            "put a `/` between the host and the first `{{ … }}`, or take the whole URL from (env)",
+        );
     false
 }
 

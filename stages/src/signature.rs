@@ -107,7 +107,7 @@ impl fmt::Display for Unsigned {
         f.write_str(match self {
             Unsigned::Missing => "a signature is needed",
             Unsigned::Old => "the signature is too old",
-            Unsigned::Wrong => "the signature does not fit",
+            Unsigned::Wrong => "the signature does not match",
         })
     }
 }

@@ -29,8 +29,8 @@ pub(crate) fn route_of(
         return Some(path);
     }
     diagnostics
-        .push(Rule::WrongArgument, format!("`{}` is no path of a URL", path.value))
-        .at(path.span, "begins with `/`, without blanks, `?`, `#`, `.` and `..`")
+        .push(Rule::WrongArgument, format!("`{}` is not a URL path", path.value))
+        .at(path.span, "must begin with `/`, without spaces, `?`, `#`, `.` and `..`")
         .help(format!("write `path \"/{}\"`", path.value.trim_start_matches('/')));
     None
 }

@@ -70,7 +70,7 @@ struct FakeFiles<'a>(&'a [(&'a str, &'a str)], &'a Path);
 impl Files for FakeFiles<'_> {
     fn read(&mut self, path: &str) -> Result<Arc<SourceText>, language::FileFault> {
         let found = self.0.iter().find(|it| it.0 == path).ok_or_else(|| {
-            let reason = "there is no such file".to_owned();
+            let reason = "file not found".to_owned();
             language::FileFault { is_outside: false, reason }
         })?;
         Ok(Arc::new(SourceText { name: path.to_owned(), text: found.1.to_owned() }))

@@ -14,15 +14,14 @@ const AGE: ValueKind =
     ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(30 * 86_400));
 
 /// For kinds whose answers may be kept; the engine keeps them.
-const CACHE: &[NodeRow] =
-    &[NodeRow::new("cache", "keeps answers and asks no more while they are fresh")
-        .args(&[Arg::one("duration", AGE)])
-        .props(&[
-            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
-            Prop::new("stale-if-error", AGE),
-            Prop::new("max", ValueKind::Int(1, 1_000_000)),
-        ])
-        .default("off; the key is the request, max=1000")];
+const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they are fresh")
+    .args(&[Arg::one("duration", AGE)])
+    .props(&[
+        Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+        Prop::new("stale-if-error", AGE),
+        Prop::new("max", ValueKind::Int(1, 1_000_000)),
+    ])
+    .default("off; the key is the request, max=1000")];
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog

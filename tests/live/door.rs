@@ -109,7 +109,7 @@ fn a_body_that_is_not_json_is_named_for_what_it_is() {
     let plain = format!("{JSON}Content-Encoding: identity\r\n");
     assert_eq!(post(&engine, "/events", &plain, br#"{"type":"a"}"#).status, 202);
     let curl = "Content-Type: application/x-www-form-urlencoded\r\n";
-    let told = "is a form, which is not taken; send JSON with `Content-Type: application/json`";
+    let told = "is a form, which is not accepted; send JSON with `Content-Type: application/json`";
     refused(&post(&engine, "/events", curl, br#"{"type":"a"}"#), 415, told);
     let told = "no `Content-Type`; send JSON with `Content-Type: application/json`";
     refused(&post(&engine, "/events", "", br#"{"type":"a"}"#), 415, told);
@@ -168,7 +168,7 @@ fn every_path_says_which_methods_it_takes() {
                 continue;
             }
             let reply = send(&engine.address, method, path, JSON, b"{}");
-            refused(&reply, 405, &format!("does not take {method}, it takes {methods}"));
+            refused(&reply, 405, &format!("does not support {method}, only {methods}"));
             assert!(reply.head.contains(&allow), "{method} {path}: {}", reply.head);
         }
         if methods.contains("GET") && path != "/live" && path != "/button" {

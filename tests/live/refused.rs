@@ -89,7 +89,7 @@ fn what_is_no_event_is_refused_and_says_why() {
     let twice = r#"{"event_type":"HEALTH_CHECK","data":{"a":1,"a":2}}"#;
     let (status, answer) = engine.post(twice);
     assert_eq!(status, 422);
-    assert!(answer.to_string().contains("`a` stands twice"), "{answer}");
+    assert!(answer.to_string().contains("`a` appears twice"), "{answer}");
     let deep = format!(
         r#"{{"event_type":"HEALTH_CHECK","data":{{"a":{}{}}}}}"#,
         "[".repeat(100),

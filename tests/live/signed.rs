@@ -68,10 +68,10 @@ fn only_what_the_secret_signed_is_let_in() {
         (String::new(), body, "a signature is needed"),
         (token, body, "a signature is needed"),
         (twice, body, "a signature is needed"),
-        (signature("another secret", body), body, "the signature does not fit"),
-        (signature(SECRET, body), other, "the signature does not fit"),
+        (signature("another secret", body), body, "the signature does not match"),
+        (signature(SECRET, body), other, "the signature does not match"),
         // It is not parsed: what no JSON is would be answered 400.
-        (signature("another secret", "no"), "no", "the signature does not fit"),
+        (signature("another secret", "no"), "no", "the signature does not match"),
     ] {
         let (status, answer) = post(&engine, &head, body);
         assert_eq!(status, 401, "{head}: {answer}");

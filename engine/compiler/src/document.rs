@@ -48,7 +48,7 @@ pub fn text(bytes: &[u8], name: &str) -> Result<Arc<SourceText>, Box<Diagnostics
             let shown = bytes.get(at).copied().unwrap_or_default();
             found
                 .push(Rule::Syntax, "the file is not UTF-8 text")
-                .at(at..at + '\u{FFFD}'.len_utf8(), format!("the byte 0x{shown:02X} is no text"))
+                .at(at..at + '\u{FFFD}'.len_utf8(), format!("the byte 0x{shown:02X} is not text"))
                 .help("save the file as UTF-8");
             Err(Box::new(found))
         }
@@ -192,9 +192,9 @@ fn limits(text: &str, diagnostics: &mut Diagnostics) -> Option<()> {
 
 fn too_large(diagnostics: &mut Diagnostics, what: &str, place: Range<usize>, limit: &str) {
     diagnostics
-        .push(Rule::TooLarge, format!("the file is too large to be read: {what}"))
+        .push(Rule::TooLarge, format!("the file is too large: {what}"))
         .at(place, format!("more than {limit}"))
-        .help("split the pipeline into several files, or take the large part out");
+        .help("split the pipeline into several files, or remove the large part");
 }
 
 #[cfg(test)]

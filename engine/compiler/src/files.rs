@@ -202,7 +202,7 @@ impl OpenedFiles {
             // The name alone: a full path would say more of the machine than of the mistake.
             let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
             let root = root.to_string_lossy();
-            let reason = format!("it lies outside `{root}/`, the root of this pipeline");
+            let reason = format!("it is outside `{root}/`, the root of this pipeline");
             return Err(FileFault { is_outside: true, reason });
         }
         if let Some(text) = self.place.instead.get(path) {
@@ -223,8 +223,8 @@ fn unread(reason: impl Into<String>) -> FileFault {
 
 fn in_words(fault: &std::io::Error) -> FileFault {
     match fault.kind() {
-        std::io::ErrorKind::NotFound => unread("there is no such file"),
-        std::io::ErrorKind::PermissionDenied => unread("reading it is not permitted"),
+        std::io::ErrorKind::NotFound => unread("file not found"),
+        std::io::ErrorKind::PermissionDenied => unread("permission denied"),
         _ => unread(fault.to_string()),
     }
 }

@@ -34,12 +34,12 @@ const LABEL_TEXT: ValueKind = ValueKind::Text;
 
 /// Every node that may stand at the top of a file.
 pub const TOP: &[NodeRow] = &[
-    NodeRow::new("pipeline", "names the pipeline; the first node of the file")
+    NodeRow::new("pipeline", "names the pipeline; must be the first node of the file")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .props(&[Prop::required("schema-version", ValueKind::Int(1, i64::MAX))])
         .children(&[PIPELINE])
         .required(),
-    NodeRow::new("include", "reads other files as if they stood here")
+    NodeRow::new("include", "inserts other files at this place")
         .args(&[Arg::some("path", ValueKind::Path)])
         .props(&[Prop::new("optional", ValueKind::Bool)])
         .repeated(),
@@ -47,56 +47,59 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("value", ValueKind::Any)])
         .repeated(),
     NodeRow::new("server", "the HTTP server").children(&[SERVER]),
-    NodeRow::new("limits", "bounds of the whole pipeline").children(&[LIMITS]),
-    NodeRow::new("priority", "how urgent an event is; the first case that holds wins")
+    NodeRow::new("limits", "limits of the whole pipeline").children(&[LIMITS]),
+    NodeRow::new("priority", "how urgent an event is; the first matching case wins")
         .props(&[Prop::new("default", ValueKind::Word(LEVELS))])
-        .children(&[&[NodeRow::new("case", "gives this level to events for which `when` holds")
+        .children(&[&[NodeRow::new("case", "gives this level to events that match `when`")
             .args(&[Arg::one("level", ValueKind::Word(LEVELS))])
             .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
             .repeated()]])
         .default("normal"),
-    NodeRow::new("policy", "failure handling, to be named by stages")
+    NodeRow::new("policy", "named failure handling that stages can use")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("defaults", "failure handling where neither node nor policy says anything")
+    NodeRow::new("defaults", "failure handling where neither the node nor its policy sets it")
         .children(&[DEFAULTS]),
-    NodeRow::new("source", "makes events")
+    NodeRow::new("source", "produces events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[SOURCE])
         .repeated(),
-    NodeRow::new("validate", "JSON Schemas and rules of `data`, by event type")
+    NodeRow::new("validate", "JSON Schemas and rules for `data`, by event type")
         .children(&[VALIDATE]),
-    NodeRow::new("filter", "keeps the events for which `keep` holds")
+    NodeRow::new("filter", "keeps the events that match `keep` and drops the others")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[FILTER, PASSING])
         .repeated(),
-    NodeRow::new("dedupe", "lets the first event of a key through, and no other for a while")
-        .args(&[Arg::one("name", ValueKind::Ident)])
-        .children(&[DEDUPE, PASSING])
-        .repeated(),
-    NodeRow::new("throttle", "lets events of a key through at a rate")
+    NodeRow::new(
+        "dedupe",
+        "keeps the first event of each key and drops repeats within a time window",
+    )
+    .args(&[Arg::one("name", ValueKind::Ident)])
+    .children(&[DEDUPE, PASSING])
+    .repeated(),
+    NodeRow::new("throttle", "limits the rate of events, per key")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[THROTTLE, PASSING])
         .repeated(),
-    NodeRow::new("enrich", "adds to events")
+    NodeRow::new("enrich", "adds fields to events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[STAGE, ENRICH, POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("route", "which sinks and notifiers an event goes to")
+    NodeRow::new("route", "chooses the sinks and notifiers of an event")
         .args(&[Arg::optional("name", ValueKind::Ident)])
         .props(&[Prop::new("mode", ValueKind::Word(&["first", "all"]))])
         .children(&[ROUTE])
         .default("every event to every sink and notifier"),
-    NodeRow::new("sink", "takes events out")
+    NodeRow::new("sink", "delivers events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[DISABLED, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("notify", "tells someone")
+    NodeRow::new("notify", "sends notifications")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[DISABLED, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("dead-letter", "how long what was set aside is kept").children(&[DEAD_LETTER]),
+    NodeRow::new("dead-letter", "how long dead letters are kept").children(&[DEAD_LETTER]),
     TEST,
 ];
 
@@ -104,33 +107,33 @@ pub const TOP: &[NodeRow] = &[
 pub const TEST_FILE: &[NodeRow] = &[TEST];
 
 const TEST: NodeRow =
-    NodeRow::new("test", "what goes in and what must come out; `engine test` runs it")
+    NodeRow::new("test", "a test with its input and the expected results; run by `engine test`")
         .args(&[Arg::one("name", ValueKind::Literal)])
         .children(&[TESTS])
         .repeated();
 
 const PIPELINE: &[NodeRow] = &[
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Text)]),
-    NodeRow::new("timezone", "the zone of times in templates")
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::new("timezone", "the time zone used in templates")
         .args(&[Arg::one("zone", ValueKind::Zone)])
         .default("UTC"),
-    NodeRow::new("labels", "names and values of your own").open(LABEL_TEXT),
+    NodeRow::new("labels", "your own names and values").open(LABEL_TEXT),
 ];
 
 const SERVER: &[NodeRow] = &[
-    NodeRow::new("listen", "the address; loopback unless `auth` is set")
+    NodeRow::new("listen", "the address to listen on; must be loopback unless `auth` is set")
         .args(&[Arg::one("address", ValueKind::Socket)])
         .default("127.0.0.1:8600"),
-    NodeRow::new("public-url", "how others reach it: its host is served, pages of it may use the API, and templates read `server.public_url`")
+    NodeRow::new("public-url", "the URL that others use: requests to its host are accepted, its pages may use the API, and templates read it as `server.public_url`")
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("from `listen`"),
-    NodeRow::new("hosts", "further names and addresses that requests may be addressed to")
+    NodeRow::new("hosts", "more host names and addresses that requests may be sent to")
         .args(&[Arg::some("host", ValueKind::Host)])
         .default("`localhost`, the address of the connection, and the host of `public-url`"),
     NodeRow::new("max-body", "the largest request body")
         .args(&[Arg::one("size", BODY)])
         .default("1MiB"),
-    NodeRow::new("auth", "who may do what").children(&[&[NodeRow::new("token", "a bearer token")
+    NodeRow::new("auth", "the tokens and what each may do").children(&[&[NodeRow::new("token", "a bearer token")
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("value", ValueKind::Secret)])
         .props(&[Prop::new("scope", ValueKind::Words(SCOPES))])
         .repeated()
@@ -138,23 +141,23 @@ const SERVER: &[NodeRow] = &[
 ];
 
 const LIMITS: &[NodeRow] = &[
-    NodeRow::new("queue", "events that may wait for their first commit")
+    NodeRow::new("queue", "how many events may wait for their first commit")
         .args(&[Arg::one("events", ValueKind::Int(1, 1_000_000))])
         .default("4096"),
-    NodeRow::new("overflow", "what becomes of a message that finds no room in `queue`")
+    NodeRow::new("overflow", "what to do with a message when `queue` is full")
         .args(&[Arg::one("mode", ValueKind::Word(&["block", "reject", "drop-newest"]))])
         .default("reject"),
-    NodeRow::new("outbox", "deliveries that may wait, for all sinks and notifiers together")
+    NodeRow::new("outbox", "how many deliveries may wait, for all sinks and notifiers together")
         .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
         .props(&[Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50))])
         .default("1000000 max-bytes=\"1GiB\""),
-    NodeRow::new("concurrency", "accepted events that have a stage running")
+    NodeRow::new("concurrency", "how many events are enriched at once")
         .args(&[Arg::one("events", ValueKind::Int(1, 10_000))])
         .default("100"),
-    NodeRow::new("event-timeout", "from the start of an event's stages to its routing")
+    NodeRow::new("event-timeout", "the longest an event may spend in its stages")
         .args(&[Arg::one("duration", AGE)])
         .default("60s"),
-    NodeRow::new("shutdown-grace", "how long a stop waits for what is running")
+    NodeRow::new("shutdown-grace", "how long a shutdown waits for running work")
         .args(&[Arg::one(
             "duration",
             ValueKind::Duration(Duration::ZERO, Duration::from_secs(600)),
@@ -166,59 +169,61 @@ const LIMITS: &[NodeRow] = &[
 ];
 
 const DISABLED: &[NodeRow] = &[
-    NodeRow::flag("disabled", "keeps the node in the file without running it"),
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the node off"),
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 /// What happens to a delivery for which there is no room.
 pub const ON_FULL: &[&str] = &["reject", "dead-letter", "drop-oldest"];
 
-const BACKLOG: &[NodeRow] =
-    &[NodeRow::new("backlog", "deliveries that may wait for it, and what happens beyond that")
-        .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
-        .props(&[
-            Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50)),
-            Prop::new("on-full", ValueKind::Word(ON_FULL)),
-        ])
-        .default("as many as `outbox` of `limits` has room for, on-full=reject")];
+const BACKLOG: &[NodeRow] = &[NodeRow::new(
+    "backlog",
+    "how many deliveries may wait for it, and what happens when there are more",
+)
+.args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
+.props(&[
+    Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50)),
+    Prop::new("on-full", ValueKind::Word(ON_FULL)),
+])
+.default("the `outbox` limit, on-full=reject")];
 
 const STAGE: &[NodeRow] = &[
-    NodeRow::new("after", "runs after these have ended, however they ended")
+    NodeRow::new("after", "runs after these stages, whether or not they succeeded")
         .args(&[Arg::some("stage", ValueKind::Ref)])
         .repeated(),
-    NodeRow::new("needs", "runs after these, and only if they succeeded")
+    NodeRow::new("needs", "runs after these stages, and only if they succeeded")
         .args(&[Arg::some("stage", ValueKind::Ref)])
         .repeated(),
-    NodeRow::new("when", "runs only for events for which this holds")
+    NodeRow::new("when", "runs only for events that match")
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
-    NodeRow::flag("disabled", "keeps the stage in the graph without running it"),
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the stage off; it stays in the graph"),
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const ENRICH: &[NodeRow] = &[
-    NodeRow::new("into", "where the addition goes")
+    NodeRow::new("into", "where to put the result")
         .args(&[Arg::one("path", ValueKind::Field)])
         .default("enrich.NAME"),
-    NodeRow::new("on-error", "what becomes of an event when the stage gives up")
+    NodeRow::new("on-error", "what happens to an event when the stage fails")
         .args(&[Arg::one("mode", ValueKind::Word(&["continue", "dead-letter", "drop"]))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("continue"),
 ];
 
-const POLICY_REF: &[NodeRow] = &[NodeRow::new("policy", "the failure handling to begin with")
-    .args(&[Arg::one("name", ValueKind::Ref)])];
+const POLICY_REF: &[NodeRow] =
+    &[NodeRow::new("policy", "the policy to start from").args(&[Arg::one("name", ValueKind::Ref)])];
 
 const FAILURE: &[NodeRow] = &[
     NodeRow::new("timeout", "the longest one attempt may take")
         .args(&[Arg::one("duration", SHORT)])
         .default("2s for enrich, 10s for sink and notify"),
-    NodeRow::new("retry", "further tries after a transient fault")
+    NodeRow::new("retry", "retries after a transient failure")
         .args(&[Arg::optional("attempts", ValueKind::Int(0, 200))])
         .props(&[
             Prop::new("on", ValueKind::Words(CAUSES)),
             Prop::new("give-up", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ])
-        .children(&[&[NodeRow::new("backoff", "the wait between tries")
+        .children(&[&[NodeRow::new("backoff", "the wait between attempts")
             .args(&[Arg::one("curve", ValueKind::Word(&["exponential", "linear", "constant"]))])
             .props(&[
                 Prop::new("base", WAIT),
@@ -228,15 +233,15 @@ const FAILURE: &[NodeRow] = &[
             ])
             .default("exponential base=\"200ms\" max=\"30s\" factor=2.0 jitter=full")]])
         .default("0 for enrich, give-up=\"24h\" for sink and notify"),
-    NodeRow::new("breaker", "stops asking what does not answer; an open one is asked nothing")
+    NodeRow::new("breaker", "circuit breaker: stops calling a service that keeps failing")
         .args(&[Arg::optional("on", ValueKind::Bool)])
         .children(&[BREAKER])
         .default("off"),
-    NodeRow::new("rate", "how often it is asked; more calls wait")
+    NodeRow::new("rate", "how often it is called; further calls wait")
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .props(&[Prop::new("burst", ValueKind::Int(1, 10_000))])
         .default("unlimited"),
-    NodeRow::new("concurrency", "calls at once")
+    NodeRow::new("concurrency", "how many calls run at once")
         .args(&[Arg::one("calls", ValueKind::Int(1, 1000))])
         .default("8 for enrich, 1 for sink and notify"),
 ];
@@ -250,16 +255,16 @@ const BREAKER: &[NodeRow] = &[
             Prop::new("min", ValueKind::Int(1, 1000)),
         ])
         .default("after=5 within=\"30s\""),
-    NodeRow::new("open-for", "how long nothing is asked")
+    NodeRow::new("open-for", "how long no calls are made")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .default("20s"),
-    NodeRow::new("probes", "good answers after that time until it closes")
+    NodeRow::new("probes", "successful calls needed after that time before it closes")
         .args(&[Arg::one("answers", ValueKind::Int(1, 100))])
         .default("1"),
 ];
 
 const DEFAULTS: &[NodeRow] = &[
-    NodeRow::new("enrich", "for every enrichment").children(&[FAILURE]),
+    NodeRow::new("enrich", "for every enrich stage").children(&[FAILURE]),
     NodeRow::new("sink", "for every sink").children(&[FAILURE]),
     NodeRow::new("notify", "for every notifier").children(&[FAILURE]),
 ];
@@ -267,11 +272,11 @@ const DEFAULTS: &[NodeRow] = &[
 const MS_DAY: Duration = Duration::from_secs(30 * DAY);
 
 const SOURCE: &[NodeRow] = &[
-    NodeRow::flag("disabled", "keeps the source in the file without starting it"),
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the source off"),
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
     NodeRow::new("schema", "JSON Schema of the message as received")
         .props(&[Prop::required("file", ValueKind::Path)]),
-    NodeRow::new("map", "where the parts of an event stand in a message").children(&[MAP]),
+    NodeRow::new("map", "where to find each event field in the message").children(&[MAP]),
 ];
 
 const fn mapped(name: &'static str, note: &'static str, default: &'static str) -> NodeRow {
@@ -281,14 +286,14 @@ const fn mapped(name: &'static str, note: &'static str, default: &'static str) -
 
 const MAP: &[NodeRow] = &[
     mapped("type", "the event's type", "`type` of the message"),
-    mapped("id", "what makes it unique within its source", "a new UUID"),
-    mapped("source", "who says so", "the name of the source node"),
-    mapped("subject", "what it is about", "empty"),
-    mapped("time", "Unix seconds or RFC 3339", "when it arrived"),
+    mapped("id", "the id, unique within its source", "a new UUID"),
+    mapped("source", "where the event comes from", "the name of the source node"),
+    mapped("subject", "what the event is about", "empty"),
+    mapped("time", "Unix seconds or RFC 3339", "the time of arrival"),
     mapped("data", "the payload", "the whole message"),
-    mapped("priority", "a level in any case", "from `priority`"),
-    mapped("correlation-id", "what groups it with others", "none"),
-    mapped("parent-id", "the event it came from", "none"),
+    mapped("priority", "a priority level, in upper or lower case", "from `priority`"),
+    mapped("correlation-id", "an id that groups related events", "none"),
+    mapped("parent-id", "the id of the event that caused it", "none"),
 ];
 
 const VALIDATE: &[NodeRow] = &[
@@ -296,18 +301,21 @@ const VALIDATE: &[NodeRow] = &[
         .args(&[Arg::one("type", ValueKind::Glob)])
         .props(&[Prop::required("file", ValueKind::Path)])
         .repeated(),
-    NodeRow::new("rule", "what a schema cannot say; false is a violation, null passes")
-        .args(&[Arg::one("type", ValueKind::Glob)])
-        .props(&[
-            Prop::required("check", ValueKind::Expr(Roots::RULE)),
-            Prop::new("at", ValueKind::Pointer),
-            Prop::new("message", ValueKind::Text),
-        ])
-        .repeated(),
-    NodeRow::new("on-invalid", "what becomes of what is refused")
+    NodeRow::new(
+        "rule",
+        "a condition that a schema cannot express; false is a violation, null passes",
+    )
+    .args(&[Arg::one("type", ValueKind::Glob)])
+    .props(&[
+        Prop::required("check", ValueKind::Expr(Roots::RULE)),
+        Prop::new("at", ValueKind::Pointer),
+        Prop::new("message", ValueKind::Text),
+    ])
+    .repeated(),
+    NodeRow::new("on-invalid", "what to do with a message that is not valid")
         .args(&[Arg::one("mode", ValueKind::Word(&["dead-letter", "reject", "drop", "tag"]))])
         .default("dead-letter"),
-    NodeRow::new("on-unknown-type", "what becomes of a type that no schema covers")
+    NodeRow::new("on-unknown-type", "what to do with an event type that no schema covers")
         .args(&[Arg::one("mode", ValueKind::Word(&["accept", "drop", "reject", "dead-letter"]))])
         .default("accept"),
     NodeRow::new("formats", "whether `format` in a schema is checked")
@@ -315,7 +323,7 @@ const VALIDATE: &[NodeRow] = &[
         .default("annotate"),
 ];
 
-const FILTER: &[NodeRow] = &[NodeRow::new("keep", "lets the event pass when this holds")
+const FILTER: &[NodeRow] = &[NodeRow::new("keep", "keeps events that match")
     .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
     .required()
     .repeated()];
@@ -323,39 +331,39 @@ const FILTER: &[NodeRow] = &[NodeRow::new("keep", "lets the event pass when this
 const KEYS: ValueKind = ValueKind::Int(1, 1_000_000);
 
 const DEDUPE: &[NodeRow] = &[
-    NodeRow::new("key", "what makes two events the same; null passes")
+    NodeRow::new("key", "events with the same key are repeats; an event whose key is null passes")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
-    NodeRow::new("window", "how long no other passes, from the first on")
+    NodeRow::new("window", "how long repeats are dropped, counted from the first event")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .required(),
-    NodeRow::new("max-keys", "keys that are remembered; the oldest go first")
+    NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
         .args(&[Arg::one("keys", KEYS)])
         .default("10000"),
 ];
 
 const THROTTLE: &[NodeRow] = &[
-    NodeRow::new("key", "what is counted apart; null passes")
+    NodeRow::new("key", "the rate is counted per key; an event whose key is null passes")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
-        .default("all events are one"),
-    NodeRow::new("rate", "how many pass")
+        .default("one rate for all events"),
+    NodeRow::new("rate", "how many events pass")
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .props(&[Prop::new("burst", ValueKind::Int(1, 10_000))])
         .required(),
-    NodeRow::new("max-keys", "keys that are remembered; the oldest go first")
+    NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
         .args(&[Arg::one("keys", KEYS)])
         .default("10000"),
 ];
 
 const PASSING: &[NodeRow] = &[
-    NodeRow::new("when", "asks only events for which this holds")
+    NodeRow::new("when", "applies only to events that match; the others pass")
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
-    NodeRow::new("on-drop", "what becomes of what does not pass")
+    NodeRow::new("on-drop", "what to do with an event that does not pass")
         .args(&[Arg::one("mode", ValueKind::Word(&["drop", "dead-letter", "tag"]))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("drop"),
-    NodeRow::flag("disabled", "keeps the node in the file and lets everything pass"),
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the node off; every event passes"),
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const TO: &[NodeRow] = &[NodeRow::new("to", "the sinks and notifiers")
@@ -364,12 +372,12 @@ const TO: &[NodeRow] = &[NodeRow::new("to", "the sinks and notifiers")
     .repeated()];
 
 const ROUTE: &[NodeRow] = &[
-    NodeRow::new("case", "events for which `when` holds")
+    NodeRow::new("case", "events that match `when`")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
         .children(&[TO])
         .repeated(),
-    NodeRow::new("otherwise", "events that fit no case").children(&[TO]),
+    NodeRow::new("otherwise", "events that match no case").children(&[TO]),
 ];
 
 const NOTIFY: &[NodeRow] = &[
@@ -379,7 +387,7 @@ const NOTIFY: &[NodeRow] = &[
     NodeRow::new("message", "the text")
         .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
         .default("{{ event.subject }}"),
-    NodeRow::new("cooldown", "at most one per key in this time")
+    NodeRow::new("cooldown", "sends at most one per key in this time")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .props(&[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
@@ -389,19 +397,20 @@ const NOTIFY: &[NodeRow] = &[
 
 const DEAD_LETTER: &[NodeRow] = &[
     NodeRow::new("keep", "how long").args(&[Arg::one("duration", AGE)]).default("7d"),
-    NodeRow::new("max-entries", "how many; the oldest go first")
+    NodeRow::new("max-entries", "how many are kept; the oldest are deleted first")
         .args(&[Arg::one("entries", ValueKind::Int(1, 10_000_000))])
         .default("10000"),
 ];
 
 /// In the order of their effect: each step begins where the one before it has ended.
 const TESTS: &[NodeRow] = &[
-    NodeRow::new("description", "what it is for").args(&[Arg::one("text", ValueKind::Literal)]),
-    NodeRow::new("at", "the time at which the test begins")
+    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Literal)]),
+    NodeRow::new("at", "the time at which the test starts")
         .args(&[Arg::one("time", ValueKind::Moment)])
         .default("2026-01-01T00:00:00Z"),
-    NodeRow::new("env", "variables that are set; no other is").open(ValueKind::Literal),
-    NodeRow::new("mock", "answers for the outside; several in a row answer one after the other")
+    NodeRow::new("env", "the environment variables of the test; no others are set")
+        .open(ValueKind::Literal),
+    NodeRow::new("mock", "the response of an outside service; several in a row are used in order")
         .args(&[Arg::one("role", ValueKind::Word(MOCKED)), Arg::one("stage", ValueKind::Ref)])
         .props(&[
             Prop::new("status", ValueKind::Int(100, 599)),
@@ -419,7 +428,7 @@ const TESTS: &[NodeRow] = &[
         ])
         .children(&[GIVEN])
         .repeated(),
-    NodeRow::new("replay", "messages arrive one after the other, one a line of a file")
+    NodeRow::new("replay", "messages arrive in order, one per line of a file")
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
@@ -428,7 +437,7 @@ const TESTS: &[NodeRow] = &[
     NodeRow::new("advance", "time passes")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_millis(1), YEAR))])
         .repeated(),
-    NodeRow::new("expect", "what must have come out by now")
+    NodeRow::new("expect", "the result expected at this point")
         .props(&[
             Prop::new("stage", ValueKind::Ref),
             Prop::new("sink", ValueKind::Ref),
@@ -453,7 +462,7 @@ const YEAR: Duration = Duration::from_secs(366 * DAY);
 const GIVEN: &[NodeRow] = &[
     NodeRow::new("body", "the message as it is received")
         .args(&[Arg::one("text", ValueKind::Literal)]),
-    NodeRow::new("data", "the event's data, behind `map`")
+    NodeRow::new("data", "the event's data, after `map`")
         .args(&[Arg::one("json", ValueKind::Json)]),
     NodeRow::new("header", "a header of the request")
         .args(&[Arg::one("name", ValueKind::Literal), Arg::one("value", ValueKind::Literal)])

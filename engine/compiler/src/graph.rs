@@ -119,7 +119,7 @@ pub struct Edge {
 pub struct Graph {
     /// The pipeline's name.
     pub name: String,
-    /// What it is for.
+    /// A description.
     pub description: String,
     /// Phase by phase; every node stands behind those that lead to it.
     pub nodes: Vec<GraphNode>,

@@ -29,7 +29,10 @@ pub fn apply(
         if parts.len() < 2 || !set(document, &parts, &value) {
             let mut diagnostics = Diagnostics::new(source);
             diagnostics
-                .push(Rule::UnknownNode, format!("`--set {path}` names nothing in this file"))
+                .push(
+                    Rule::UnknownNode,
+                    format!("`--set {path}` does not match anything in this file"),
+                )
                 .at(6..6 + path.len(), "not found in this file")
                 .help("write `--set server.listen=127.0.0.1:0` or `--set sink.NAME.path=x.db`");
             found.extend(diagnostics.sorted());

@@ -77,8 +77,8 @@ fn unknown(
     let (end, length) = (entry.span().offset() + entry.span().len(), name.len());
     let written = entry.format().map_or(length, |it| it.value_repr.len());
     found
-        .push(Rule::UnknownParam, format!("there is no parameter `{name}`"))
-        .at(end.saturating_sub(written)..end, "nothing has this name")
+        .push(Rule::UnknownParam, format!("unknown parameter `{name}`"))
+        .at(end.saturating_sub(written)..end, "not found")
         .help(help);
 }
 

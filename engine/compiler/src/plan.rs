@@ -43,7 +43,7 @@ use store::{BacklogLimit, OutboxLimits};
 pub struct Plan {
     /// The pipeline's name.
     pub name: Arc<str>,
-    /// What it is for.
+    /// A description.
     pub description: String,
     /// The IANA zone of times in templates.
     pub timezone: Arc<str>,
@@ -51,7 +51,7 @@ pub struct Plan {
     pub globals: Arc<Globals>,
     /// The HTTP server.
     pub server: ServerSettings,
-    /// Bounds of the whole pipeline.
+    /// Limits of the whole pipeline.
     pub limits: PipelineLimits,
     /// How urgent events are.
     pub priority: PriorityRules,
@@ -128,7 +128,7 @@ pub struct ValidatePlan {
     pub schemas: Schemas,
     /// What a schema cannot say.
     pub rules: Vec<CheckRule>,
-    /// What becomes of what is refused.
+    /// What to do with a message that is not valid.
     pub on_invalid: OnInvalid,
     /// What becomes of a type without a schema.
     pub on_unknown_type: OnUnknownType,
@@ -149,7 +149,7 @@ pub struct StagePlan {
     pub needs: Vec<usize>,
     /// Runs only for these.
     pub when: Option<Expr>,
-    /// Where the addition goes, below `enrich`.
+    /// Where to put the result, below `enrich`.
     pub into: Vec<String>,
     /// What becomes of the event when it gives up.
     pub on_error: OnError,
@@ -251,7 +251,7 @@ impl Plan {
             if source.is_disabled && !is_started_by_demo {
                 source.off = Some("disabled".to_owned());
             } else if mode.is_once && !source.spec.ends() && !source.spec.is_served() {
-                source.off = Some("it does not end, and `--once` waits for the end".to_owned());
+                source.off = Some("it never ends, so `--once` would wait forever".to_owned());
             }
         }
     }
@@ -302,7 +302,7 @@ fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
     diagnostics
         .push(Rule::KeepsMessage, "the whole message is stored, because `raw` is read here")
         .at(reader.clone(), "read after the event is stored")
-        .at(mapped.span.clone(), "takes a part of the message")
+        .at(mapped.span.clone(), "selects a part of the message")
         .help("read the value in `map` instead, or write `store raw` in the sqlite sink");
 }
 
@@ -321,7 +321,7 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     // A store that could not be read is not missing.
     if !has_store && !diagnostics.has_errors() {
         diagnostics
-            .push(Rule::NoStore, "nothing of this pipeline survives a restart")
+            .push(Rule::NoStore, "this pipeline keeps nothing across a restart")
             .at(spec.name.span.clone(), "this pipeline has no store")
             .help("add `sink sqlite events-db { path \"../data/events.db\" }`");
     }

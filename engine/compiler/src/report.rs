@@ -89,7 +89,7 @@ fn further(it: &Diagnostic) -> impl Iterator<Item = (&SourceText, &Label)> {
 /// The errors in one line: how many, and the first with its place.
 pub fn headline(diagnostics: &[Diagnostic]) -> String {
     let errors = || diagnostics.iter().filter(|it| it.severity == Severity::Error);
-    let Some(first) = errors().next() else { return "nothing is wrong".to_owned() };
+    let Some(first) = errors().next() else { return "no problems found".to_owned() };
     let (count, place) = (errors().count(), place(first));
     match count {
         1 => format!("{place}: {}", first.message),
@@ -120,7 +120,7 @@ mod testing {
         let mut found = Diagnostics::new(source("a.kdl", "ä: 1\nb {\n}\n"));
         found
             .push(Rule::YamlColon, "no node is called `ä:`")
-            .at(0..3, "the colon belongs to YAML")
+            .at(0..3, "this colon is YAML")
             .help("write `ä 1`")
             .fix(2..3, "");
         found.push(Rule::LiteralSecret, "this looks like a secret").at(6..7, "here").frame(

@@ -28,7 +28,7 @@ pub type Name = Spanned<String>;
 pub struct Spec {
     /// The pipeline's name.
     pub name: Name,
-    /// What it is for.
+    /// A description.
     pub description: String,
     /// The IANA zone of times in templates.
     pub timezone: String,
@@ -38,7 +38,7 @@ pub struct Spec {
     pub params: Vec<(Name, serde_json::Value)>,
     /// The HTTP server.
     pub server: ServerSettings,
-    /// Bounds of the whole pipeline.
+    /// Limits of the whole pipeline.
     pub limits: PipelineLimits,
     /// How urgent events are.
     pub priority: PriorityRules,
@@ -119,10 +119,10 @@ pub struct TokenNode {
     pub scopes: Vec<String>,
 }
 
-/// Bounds of the whole pipeline.
+/// Limits of the whole pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PipelineLimits {
-    /// Events that may wait for their first commit.
+    /// How many events may wait for their first commit.
     pub queue: usize,
     /// What becomes of what finds no room to wait.
     pub overflow: Overflow,
@@ -130,11 +130,11 @@ pub struct PipelineLimits {
     pub outbox_rows: u64,
     /// Most bytes of them.
     pub outbox_bytes: u64,
-    /// Accepted events that have a stage running.
+    /// How many events are enriched at once.
     pub concurrency: usize,
-    /// From the start of an event's stages to its routing.
+    /// The longest an event may spend in its stages.
     pub event_timeout: Spanned<Duration>,
-    /// How long a stop waits for what is running.
+    /// How long a shutdown waits for running work.
     pub shutdown_grace: Duration,
     /// The largest single event, in bytes.
     pub event_size_max: u64,
@@ -177,16 +177,16 @@ pub struct SourceNode {
     pub map: Map,
 }
 
-/// Where the parts of an event stand in a message.
+/// Where to find each event field in the message.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Map {
     /// The type.
     pub kind: Option<Spanned<Expr>>,
     /// The id.
     pub id: Option<Spanned<Expr>>,
-    /// Who says so.
+    /// Where the event comes from.
     pub source: Option<Spanned<Expr>>,
-    /// What it is about.
+    /// What the event is about.
     pub subject: Option<Spanned<Expr>>,
     /// When it happened.
     pub time: Option<Spanned<Expr>>,
@@ -194,7 +194,7 @@ pub struct Map {
     pub data: Option<Spanned<Expr>>,
     /// How urgent it is.
     pub priority: Option<Spanned<Expr>>,
-    /// What groups it with others.
+    /// An id that groups related events.
     pub correlation_id: Option<Spanned<Expr>>,
     /// What it came from.
     pub parent_id: Option<Spanned<Expr>>,
@@ -207,9 +207,9 @@ pub struct Validate {
     pub schemas: Vec<(Name, Name)>,
     /// What a schema cannot say.
     pub rules: Vec<CheckRule>,
-    /// What becomes of what is refused.
+    /// What to do with a message that is not valid.
     pub on_invalid: OnInvalid,
-    /// What becomes of a type that no schema covers.
+    /// What to do with an event type that no schema covers.
     pub on_unknown_type: OnUnknownType,
     /// Whether `format` is checked.
     pub asserts_formats: bool,
@@ -282,12 +282,12 @@ pub enum Passing {
         key: Spanned<Expr>,
         /// From the first event on.
         window: Duration,
-        /// Keys that are remembered; the oldest go first.
+        /// How many keys are remembered; the oldest are forgotten first.
         keys_max: usize,
     },
     /// Events of a key at a rate.
     Paced {
-        /// A null key passes; without a key all events are one.
+        /// A null key passes; without a key, one rate applies to all events.
         key: Option<Spanned<Expr>>,
         /// How often.
         pace: RateLimit,
@@ -332,7 +332,7 @@ pub struct Enrichment {
     pub needs: Vec<Name>,
     /// Runs only for these.
     pub when: Option<Spanned<Expr>>,
-    /// Where the addition goes, below `enrich`.
+    /// Where to put the result, below `enrich`.
     pub into: Spanned<Vec<String>>,
     /// What becomes of the event when it gives up.
     pub on_error: OnError,

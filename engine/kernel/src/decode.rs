@@ -159,7 +159,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             let value = entries.next_value_seed(inner)?;
             if map.contains_key(&key) {
                 let shown: String = key.chars().take(64).collect();
-                return Err(self.refuse(format_args!("the key `{shown}` stands twice")));
+                return Err(self.refuse(format_args!("the key `{shown}` appears twice")));
             }
             map.insert(key, value);
             next = entries.next_key()?;
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn what_two_readers_could_read_differently_is_refused() {
-        refused(r#"{"a": 1, "a": 2}"#, "the key `a` stands twice");
+        refused(r#"{"a": 1, "a": 2}"#, "the key `a` appears twice");
         refused(
             &format!("{}1{}", "[".repeat(100), "]".repeat(100)),
             "nested deeper than 64 levels",

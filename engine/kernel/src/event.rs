@@ -30,7 +30,7 @@ impl Priority {
         ["low", "normal", "high", "critical"][self as usize]
     }
 
-    /// Reads a level in any case (`HIGH` is `high`).
+    /// Reads a priority level, in upper or lower case (`HIGH` is `high`).
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.word().eq_ignore_ascii_case(text))
     }
@@ -54,7 +54,7 @@ pub struct Envelope {
     pub id: Arc<str>,
     /// The event's type, such as `DOORBELL_PRESSED`.
     pub kind: Arc<str>,
-    /// Who says so.
+    /// Where the event comes from.
     pub source: Arc<str>,
     /// What it is about; empty when nothing was said.
     pub subject: Arc<str>,
@@ -64,7 +64,7 @@ pub struct Envelope {
     pub received: Timestamp,
     /// How urgent it is.
     pub priority: Priority,
-    /// What groups it with others.
+    /// An id that groups related events.
     pub correlation_id: Option<Arc<str>>,
     /// The event that it came from.
     pub parent_id: Option<Arc<str>>,
@@ -237,6 +237,6 @@ pub struct Globals {
     pub server: Value,
     /// `pipeline`.
     pub pipeline: Value,
-    /// The zone of times in templates; UTC when there is none.
+    /// The time zone used in templates; UTC when there is none.
     pub zone: Option<jiff::tz::TimeZone>,
 }

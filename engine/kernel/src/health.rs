@@ -258,7 +258,7 @@ impl Health {
                 let is_over = flapping.since + FLAP_WINDOW <= now;
                 if is_over && 0 < flapping.unseen {
                     let (code, times) = (key.0, flapping.unseen);
-                    tracing::warn!(part = %part, code, "{part}: {code} {times} more times");
+                    tracing::warn!(part = %part, code, "{part}: {code} repeated {times} times");
                 }
                 !is_over
             });
@@ -311,7 +311,7 @@ impl PartHealth {
 
     /// The problem is there, or still there.
     pub fn report(&self, mut problem: HealthProblem) {
-        assert_ne!(problem.state, HealthState::Ok, "a problem is no good state");
+        assert_ne!(problem.state, HealthState::Ok, "a problem is not a good state");
         problem.reason = printable(&problem.reason, REASON_MAX);
         let (now, wall) = (self.health.clock.monotonic(), self.health.clock.wall());
         let mut parts = self.health.lock();
@@ -569,7 +569,7 @@ mod tests {
         assert_eq!(lines().len(), 2 * FLAP_LINES as usize, "a beginning and an end each");
         clock.pass(FLAP_WINDOW);
         health.summarise();
-        assert_eq!(lines(), ["target phone: unreachable 6 more times"]);
+        assert_eq!(lines(), ["target phone: unreachable repeated 6 times"]);
         health.summarise();
         assert_eq!(lines(), [""; 0]);
         drop(guard);
@@ -594,7 +594,7 @@ mod tests {
         health.summarise();
         let rest = 1000 - RECENT_MAX - FLAP_LINES as usize;
         let lines = std::mem::take(&mut *log.0.lock().unwrap());
-        assert_eq!(lines, [format!("source logs: file-unreadable {rest} more times")]);
+        assert_eq!(lines, [format!("source logs: file-unreadable repeated {rest} times")]);
         assert_eq!(health.lock()[source.part()].recent.len(), 0);
         drop(guard);
     }

@@ -21,11 +21,11 @@ use unknown::Misplaced;
 /// The roles that have kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum NodeRole {
-    /// Makes events.
+    /// Produces events.
     Source,
-    /// Adds to events.
+    /// Adds fields to events.
     Enrich,
-    /// Takes events out.
+    /// Delivers events.
     Sink,
     /// Tells people.
     Notify,
@@ -126,7 +126,7 @@ impl Checker<'_> {
             let first = *firsts.entry(name).or_insert(node);
             if !row.repeated && !std::ptr::eq(first, node) {
                 self.diagnostics
-                    .push(Rule::RepeatedNode, format!("`{name}` stands twice in {whole}"))
+                    .push(Rule::RepeatedNode, format!("`{name}` appears twice in {whole}"))
                     .at(name_span(node.name()), "again")
                     .at(name_span(first.name()), "first, here")
                     .help("keep one of them");
@@ -169,8 +169,8 @@ impl Checker<'_> {
             // Said.
         } else if groups.is_empty() && !children.is_empty() {
             self.diagnostics
-                .push(Rule::UnknownNode, format!("{whole} takes no block"))
-                .at(name_span(children[0].name()), "nothing may stand here")
+                .push(Rule::UnknownNode, format!("{whole} does not take a block"))
+                .at(name_span(children[0].name()), "no block is allowed here")
                 .help(format!("write `{}`", short_usage(row)));
         } else if is_known_kind {
             self.block_with(
@@ -222,7 +222,7 @@ impl Checker<'_> {
             if let Some(earlier) = seen.iter_mut().find(|it| it.0 == name.value()) {
                 let lost = repair::removed(&self.diagnostics.source().text, earlier.1);
                 self.diagnostics
-                    .push(Rule::DuplicateProperty, format!("`{}` stands twice", name.value()))
+                    .push(Rule::DuplicateProperty, format!("`{}` appears twice", name.value()))
                     .at(name_span(name), "this one wins")
                     .at(entry_span(earlier.1), "has no effect")
                     .help("delete one of them")
@@ -270,7 +270,10 @@ impl Checker<'_> {
                     Some(arg) if matches!(arg.arity, Arity::Some | Arity::Any) => arg,
                     _ => {
                         self.diagnostics
-                            .push(Rule::WrongArgument, format!("{whole} takes no such argument"))
+                            .push(
+                                Rule::WrongArgument,
+                                format!("{whole} does not take this argument"),
+                            )
                             .at(value_span(entry), "one too many")
                             .help(format!("write `{}`", short_usage(row)));
                         return;
@@ -284,7 +287,7 @@ impl Checker<'_> {
         if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
-                .at(name_span(node.name()), format!("the {} is missing behind this", missing.name))
+                .at(name_span(node.name()), format!("the {} is missing after this", missing.name))
                 .help(format!("write `{}`", short_usage(row)));
         }
     }
@@ -323,9 +326,7 @@ impl Checker<'_> {
 fn missing_help(row: &NodeRow) -> String {
     match row.name {
         "pipeline" => "begin the file with `pipeline NAME schema-version=1`".to_owned(),
-        "expect" => {
-            "add `expect sink=NAME count=1`, or what else should come of the event".to_owned()
-        }
+        "expect" => "add `expect sink=NAME count=1`, or another expected result".to_owned(),
         _ => format!("add `{}` — {}", short_usage(row), row.note),
     }
 }

@@ -14,7 +14,7 @@ impl ValueKind {
             ValueKind::Ref => "the name of another node".into(),
             ValueKind::Word(words) => format!("one of {}", quoted(words)),
             ValueKind::Words(words) => {
-                format!("one or more of {}, in one string with blanks between", quoted(words))
+                format!("one or more of {}, in one string, separated by spaces", quoted(words))
             }
             ValueKind::Expr(roots) => format!("an expression{}", over(roots)),
             ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {

@@ -217,9 +217,8 @@ impl Diagnostics {
                 related: Vec::new(),
                 ..last
             };
-            last.message = format!("{} more findings in this file", self.further);
-            last.at(place, "the last of them")
-                .help("put those before right first, and check again");
+            last.message = format!("{} more problems in this file", self.further);
+            last.at(place, "the last of them").help("fix the earlier ones first, and check again");
             self.found.push(last);
         }
         if !self.found.is_empty() {
@@ -368,7 +367,7 @@ mod tests {
         assert!(found.has_errors(), "also of those that are not kept");
         let sorted = found.sorted();
         assert_eq!(sorted.len(), 1001);
-        assert_eq!(sorted[1000].message, "301 more findings in this file");
+        assert_eq!(sorted[1000].message, "301 more problems in this file");
         assert_eq!(sorted[1000].labels[0].span, 4000..4001);
         assert_eq!(sorted[1000].rule.severity(), Severity::Error);
     }

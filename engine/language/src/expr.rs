@@ -259,7 +259,7 @@ pub struct Scope<'a> {
     pub headers: Option<&'a Value>,
     /// For `random.…` and `uuid()`.
     pub random: Option<&'a Random>,
-    /// The zone of times in templates; UTC when there is none.
+    /// The time zone used in templates; UTC when there is none.
     pub zone: Option<&'a jiff::tz::TimeZone>,
 }
 

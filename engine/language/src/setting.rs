@@ -212,10 +212,10 @@ fn file_text(path: &Path) -> io::Result<String> {
     let fault = |kind, reason: &str| Err(io::Error::new(kind, reason));
     let bytes = match regular_file::read(path, FILE_MAX) {
         Err(it) if it.kind() == io::ErrorKind::NotFound => {
-            return fault(it.kind(), "there is no such file");
+            return fault(it.kind(), "file not found");
         }
         Err(it) if it.kind() == io::ErrorKind::PermissionDenied => {
-            return fault(it.kind(), "reading it is not permitted");
+            return fault(it.kind(), "permission denied");
         }
         other => other?,
     };
@@ -373,7 +373,7 @@ mod tests {
             assert_eq!(setting(Some("d")).resolve(&One), expected.or(Ok("d".to_owned())));
             assert_eq!(setting(Some("d")).missing(&One), None);
         };
-        check(Err("there is no such file"));
+        check(Err("file not found"));
         for empty in ["", "\n", "\r\n", " \n\n"] {
             std::fs::write(&path, empty).expect("it writes");
             check(Err("it is empty"));

@@ -23,34 +23,34 @@ use std::path::PathBuf;
   engine check pipelines/home.kdl --fix
   engine check pipelines/ --deny warnings --format github"#)]
 pub(super) struct CheckArgs {
-    /// Pipeline files, each with its tests beside it; folders of them; or `-` for standard input.
+    /// Pipeline files (each with the tests next to it), folders of them, or `-` for standard input.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// How findings are written.
+    /// The output format.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
-    /// Make warnings errors: all of them with `warnings`, or one code. May stand again.
+    /// Turn warnings into errors: all of them with `warnings`, or one code. Can be repeated.
     #[arg(long, value_name = "warnings|CODE", value_parser = level::denied)]
     deny: Vec<Denied>,
-    /// Leave out the warnings of one code, also where they are denied. May stand again.
+    /// Hide the warnings of one code, even if they are denied. Can be repeated.
     #[arg(long, value_name = "CODE", value_parser = level::allowed)]
     allow: Vec<Rule>,
-    /// Take variables that are not set as set, as on a machine that only checks.
+    /// Treat unset variables as set, for machines that only check.
     #[arg(long)]
     allow_missing_env: bool,
-    /// Write the repairs that cannot be wrong into the files, then check what is left.
+    /// Apply the fixes that are certain to be right, then check again.
     #[arg(long, conflicts_with = "watch")]
     fix: bool,
     /// Check again whenever a file changes, until Ctrl-C.
     #[arg(long)]
     watch: bool,
-    /// What standard input is called, and where relative paths in it begin.
+    /// The file name of standard input; relative paths in it start from there.
     #[arg(long, value_name = "NAME")]
     stdin_filename: Option<PathBuf>,
     /// With --format sarif: exit 1 for errors, too.
     #[arg(long)]
     exit_code: bool,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -63,11 +63,11 @@ enum Format {
     Short,
     /// One object.
     Json,
-    /// SARIF 2.1.0; findings exit 0, so that the step that sends it on runs.
+    /// SARIF 2.1.0; exits 0 even with findings, so that the upload step runs.
     Sarif,
     /// Annotations of a GitHub workflow, and the human report on standard error.
     Github,
-    /// JUnit XML, a suite a file.
+    /// JUnit XML, one suite per file.
     Junit,
 }
 
@@ -90,13 +90,13 @@ impl CheckArgs {
         let inputs = self.paths.iter().filter(|it| input::is_standard(it)).count();
         match inputs {
             0 if self.stdin_filename.is_some() => {
-                Some("--stdin-filename names what `-` reads, and there is no `-`")
+                Some("--stdin-filename names what `-` reads, but there is no `-`")
             }
             0 => None,
-            1 if self.fix => Some("--fix writes files; `-` is none"),
-            1 if self.watch => Some("--watch follows files; `-` is none"),
+            1 if self.fix => Some("--fix writes files; `-` is not a file"),
+            1 if self.watch => Some("--watch watches files; `-` is not a file"),
             1 => None,
-            _ => Some("standard input can be read once"),
+            _ => Some("standard input can be read only once"),
         }
     }
 
@@ -218,7 +218,7 @@ impl Round {
         let errors = report::count(&self.files, Severity::Error);
         let warnings = report::count(&self.files, Severity::Warning);
         match (errors, warnings) {
-            (0, 0) => format!("{files} checked, nothing to complain about\n"),
+            (0, 0) => format!("{files} checked, no problems found\n"),
             _ => format!(
                 "{files} checked: {}, {}\n",
                 count(errors, "error"),

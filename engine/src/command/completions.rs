@@ -9,7 +9,7 @@ use clap_complete::Shell;
 #[command(after_help = r#"Examples:
   engine completions bash > ~/.local/share/bash-completion/completions/engine"#)]
 pub(super) struct CompletionsArgs {
-    /// The shell that reads it.
+    /// The shell.
     shell: Shell,
 }
 

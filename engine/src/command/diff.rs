@@ -44,7 +44,7 @@ pub(super) struct DiffArgs {
     /// Exit 0 when nothing changes, 1 for an error, 2 when something changes.
     #[arg(long)]
     detailed_exitcode: bool,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -92,7 +92,7 @@ fn compare(args: &DiffArgs) -> Result<Diff, u8> {
             let new = plan_of_text(&next, &args.old, root, &catalog)?;
             Ok(Diff::between(&old, &new))
         }
-        (None, None) => unreachable!("the command line asks for one of them"),
+        (None, None) => unreachable!("give one of them"),
     }
 }
 
@@ -143,10 +143,10 @@ fn fetch_running(url: &str, token: Option<&str>) -> Result<String, String> {
         body_max: LIVE_MAX,
     };
     let answer = smol::block_on(Wire::new(&Env::system()).fetch(request))
-        .map_err(|fault| format!("the engine at {url} does not answer: {}", fault.reason))?;
+        .map_err(|fault| format!("the engine at {url} does not respond: {}", fault.reason))?;
     match answer.status {
-        200 => String::from_utf8(answer.body).map_err(|_| "the answer is not text".to_owned()),
-        401 | 403 => Err(format!("the engine at {url} wants a token; use `--token env:NAME`")),
+        200 => String::from_utf8(answer.body).map_err(|_| "the response is not text".to_owned()),
+        401 | 403 => Err(format!("the engine at {url} requires a token; use `--token env:NAME`")),
         status => Err(format!("the engine at {url} answers {status}")),
     }
 }

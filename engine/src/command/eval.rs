@@ -19,10 +19,10 @@ pub(super) struct EvalArgs {
     /// The expression; with --template, text with `{{ … }}` inside.
     #[arg(allow_hyphen_values = true)]
     text: String,
-    /// The event as the engine shows it, or only its `data`: JSON, @FILE, or @- for standard input.
+    /// The event, or only its `data`: JSON, @FILE, or @- for standard input.
     #[arg(long, value_name = "JSON|@FILE")]
     event: Option<String>,
-    /// Read the text as a template.
+    /// Treat the text as a template.
     #[arg(long)]
     template: bool,
 }

@@ -14,13 +14,13 @@ use std::path::PathBuf;
 pub(super) struct ExpandArgs {
     /// The pipeline file.
     file: PathBuf,
-    /// How it is written.
+    /// The output format.
     #[arg(long, value_enum, default_value = "kdl")]
     format: Format,
     /// Only the node of this name, or the nodes of this role.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
@@ -46,7 +46,7 @@ pub(super) fn expand(args: &ExpandArgs) -> u8 {
     if let Some(only) = &args.only {
         expanded = expanded.only(only);
         if expanded.is_empty() {
-            terminal::to_terminal(&format!("engine: nothing in the file is called `{only}`\n"));
+            terminal::to_terminal(&format!("engine: the file has no node named `{only}`\n"));
             return 2;
         }
     }

@@ -16,7 +16,7 @@ pub(super) struct ExplainArgs {
     /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), or a word of one (`retry`).
     #[arg(required_unless_present = "list", value_name = "CODE|NODE|WORD")]
     words: Vec<String>,
-    /// List every code with what it says.
+    /// List every code with its meaning.
     #[arg(long, conflicts_with = "words")]
     list: bool,
 }
@@ -37,6 +37,6 @@ pub(super) fn explain(args: &ExplainArgs) -> u8 {
     }
     let help = manual::similar(language, &words)
         .map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
-    terminal::to_terminal(&format!("engine: nothing is called `{words}`{help}\n"));
+    terminal::to_terminal(&format!("engine: unknown word `{words}`{help}\n"));
     2
 }

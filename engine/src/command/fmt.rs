@@ -18,7 +18,7 @@ pub(super) struct FmtArgs {
     /// Files, folders of `.kdl` files, or `-` for standard input to standard output.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Write nothing, name what would change, and exit 1 when anything would.
+    /// Write nothing; list the files that would change, and exit 1 if there are any.
     #[arg(long)]
     check: bool,
     /// Write nothing and show what would change.
@@ -129,7 +129,7 @@ fn formatted(bytes: &[u8], name: &str) -> Result<(String, String), Ending> {
         Ok(after) => Ok((source.text.clone(), after)),
         Err(Unformatted::Findings(found)) => Err(told(&found)),
         Err(Unformatted::Altered) => Err(failed(&format!(
-            "{name} is left as it is: formatting would change what it says, which is a fault of \
+            "{name} is left as it is: formatting would change what it says, which is a bug in \
              `engine fmt`"
         ))),
     }

@@ -14,10 +14,10 @@ use std::path::PathBuf;
 pub(super) struct GraphArgs {
     /// The pipeline file.
     file: PathBuf,
-    /// How it is drawn.
+    /// The output format.
     #[arg(long, value_enum, default_value = "ascii")]
     format: Format,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
@@ -29,13 +29,13 @@ pub(super) struct GraphArgs {
 enum Format {
     /// For a terminal.
     Ascii,
-    /// A Mermaid flowchart, which many pages of Markdown draw.
+    /// A Mermaid flowchart, for Markdown pages.
     Mermaid,
     /// For Graphviz.
     Dot,
-    /// A picture.
+    /// An SVG image.
     Svg,
-    /// For programs; as `/api/pipeline` says it.
+    /// JSON for programs, the same as `/api/pipeline`.
     Json,
 }
 

@@ -16,9 +16,9 @@ use templates::Template;
 #[command(after_help = r#"Examples:
   engine new home"#)]
 pub(super) struct NewArgs {
-    /// Its name: lower case letters, digits and dashes.
+    /// The name of the pipeline: lower case letters, digits and dashes.
     name: String,
-    /// What it begins as.
+    /// The template to start from.
     #[arg(long, value_enum, default_value = "minimal")]
     template: Template,
 }
@@ -42,7 +42,7 @@ pub(super) fn new(args: &NewArgs) -> u8 {
                 std::fs::remove_file(path).ok();
             }
             return failed(&match fault.kind() {
-                ErrorKind::AlreadyExists => format!("{path} is already there; nothing was written"),
+                ErrorKind::AlreadyExists => format!("{path} already exists; nothing was written"),
                 _ => format!("cannot write {path}: {fault}"),
             });
         }

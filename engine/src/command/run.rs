@@ -17,19 +17,19 @@ use tracing::Level;
 pub(super) struct RunArgs {
     /// The pipeline file.
     file: PathBuf,
-    /// Start the demo sources, on a store of their own below `data/demo/`.
+    /// Start the demo sources, with a separate store under `data/demo/`.
     #[arg(long)]
     demo: bool,
     /// Exit once all finite sources are exhausted and every delivery is settled.
     #[arg(long)]
     once: bool,
-    /// With --once: exit 1 when anything became a dead letter.
+    /// With --once: exit 1 if there are any dead letters.
     #[arg(long, requires = "once")]
     fail_on_dead: bool,
-    /// Use this folder in place of `data/` beside `pipelines/`.
+    /// Use this folder instead of `data/` next to `pipelines/`.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Replace a value of the file, such as `server.listen=127.0.0.1:0`.
@@ -38,11 +38,11 @@ pub(super) struct RunArgs {
     /// Whether to reload when the file changes.
     #[arg(long, value_enum, default_value = "auto")]
     watch: Watching,
-    /// How the log is written.
+    /// The log format.
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
-    /// The least urgent events of the log; `RUST_LOG` overrides it.
-    /// Without it: `warn` with --quiet, `debug` with --verbose, else `info`.
+    /// The lowest level to log; `RUST_LOG` overrides it.
+    /// Default: `warn` with --quiet, `debug` with --verbose, otherwise `info`.
     #[arg(long, value_enum, value_name = "LEVEL")]
     log_level: Option<LogLevel>,
 }
@@ -51,7 +51,7 @@ pub(super) struct RunArgs {
 enum Watching {
     /// Reload when the file changes; uses file-system events, with slow polling as a fallback.
     Auto,
-    /// Do not follow the file; SIGHUP still reloads.
+    /// Do not watch the file; SIGHUP still reloads.
     Off,
 }
 
@@ -59,7 +59,7 @@ enum Watching {
 enum Format {
     /// A line for people, with the local time.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -10,14 +10,14 @@ use stages::catalog::Catalog;
 #[command(after_help = r#"Examples:
   engine schema --format json-schema > pipeline.schema.json"#)]
 pub(super) struct SchemaArgs {
-    /// How it is written.
+    /// The output format.
     #[arg(long, value_enum)]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// A JSON Schema of pipeline files in their JSON form, which its description tells.
+    /// A JSON Schema of pipeline files in their JSON form (described in the schema).
     JsonSchema,
     /// The reference of every node.
     Markdown,

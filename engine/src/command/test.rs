@@ -29,7 +29,7 @@ pub(super) struct TestArgs {
     /// Show what happened in every test, not only in those that fail.
     #[arg(long)]
     show_timeline: bool,
-    /// Nothing outside of this folder is read.
+    /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

@@ -52,8 +52,7 @@ impl Engine {
         let in_time = kernel::env::within(&*self.env.clock, ROOM_MAX, waiting).await;
         in_time.unwrap_or_else(|| {
             let waited = ROOM_MAX.as_secs();
-            let reason =
-                format!("there was no room within {waited} seconds: {}", self.queue_full());
+            let reason = format!("no capacity within {waited} seconds: {}", self.queue_full());
             Err(Overloaded { code: "queue", reason })
         })
     }

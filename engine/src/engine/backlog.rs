@@ -55,7 +55,7 @@ impl Engine {
                 Ok(receipts) => break receipts,
                 Err(_) if self.store.is_broken() => return,
                 Err(fault) => {
-                    tracing::debug!(reason = %fault, "a finished event was not stored; trying again");
+                    tracing::debug!(reason = %fault, "a finished event was not stored; retrying");
                     self.env.clock.sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -92,7 +92,7 @@ impl Engine {
             if self.outbox.take_unclaimed()
                 && let Err(fault) = self.pump_once().await
             {
-                tracing::warn!(reason = %fault, "the inbox could not be read; trying again");
+                tracing::warn!(reason = %fault, "the inbox could not be read; retrying");
                 self.outbox.leave_in_inbox();
                 self.env.clock.sleep(Duration::from_secs(1)).await;
                 continue;

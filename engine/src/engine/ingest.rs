@@ -244,7 +244,7 @@ impl Engine {
                 IngestResult::Conflict { id, seq }
             }
             Receipt::Done | Receipt::Gone => {
-                unreachable!("what claims an id is answered with a number")
+                unreachable!("an entry with an id gets a number")
             }
         }
     }

@@ -69,7 +69,7 @@ impl Engine {
             }
             IngestResult::Refused(refusal) => refusal.reason(),
             IngestResult::Conflict { id, seq } => conflict(&id, seq),
-            IngestResult::Discarded { name, .. } => format!("`{name}` lets it go"),
+            IngestResult::Discarded { name, .. } => format!("`{name}` drops it"),
         };
         let keep = Entry::KeepLetter { letter: letter.id, reason: reason.clone() };
         self.written(vec![keep]).await?;
@@ -79,7 +79,7 @@ impl Engine {
     /// A dead event goes back into the inbox, under its own number.
     async fn reopen(self: &Arc<Self>, letter: DeadLetter) -> Result<Redriven, Overloaded> {
         let Some((seq, (envelope, body))) = letter.seq.zip(letter.event()) else {
-            let reason = "an earlier version wrote it, without what is needed to run it again";
+            let reason = "an earlier version wrote it without the data needed to run it again";
             return Ok(Redriven::Untried(reason.to_owned()));
         };
         let generation = self.generation();

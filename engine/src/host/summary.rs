@@ -62,7 +62,7 @@ pub(super) async fn at_start(engine: &Engine) {
 /// Says what is left for the next run, if anything.
 pub(super) async fn at_stop(engine: &Engine) {
     match Waiting::of(engine).await.in_words() {
-        Some(waiting) => tracing::info!("stopped; kept for the next start: {waiting}"),
+        Some(waiting) => tracing::info!("stopped; left for the next start: {waiting}"),
         None => tracing::info!("stopped; nothing is pending"),
     }
 }
@@ -81,7 +81,7 @@ pub(super) fn after_once(engine: &Engine, took: Duration) {
         discarded = metrics.of(EventCounter::Discarded),
         dead = metrics.of(EventCounter::Dead),
         delivered = metrics.deliveries("done"),
-        "everything is read and settled after {took}:"
+        "everything was read and settled after {took}:"
     );
 }
 

@@ -212,7 +212,7 @@ impl App {
         health.clear("bad-host");
         for host in hosts {
             let problem = HealthProblem::degraded("bad-host", format!("`{host}` is not a host"));
-            let advice = "correct what `server { hosts }` takes from outside the file";
+            let advice = "correct the variables and files that `server { hosts }` uses";
             health.report(problem.about(host.clone()).advise(advice));
         }
     }

@@ -74,7 +74,7 @@ impl From<Denied> for Reply {
         };
         match denied {
             Denied::Missing => unknown("send a token: `Authorization: Bearer TOKEN`"),
-            Denied::Unknown => unknown("this token is not known here"),
+            Denied::Unknown => unknown("unknown token"),
             Denied::Scope(scope) => {
                 let word = scope.word();
                 let detail = format!("this token lacks the scope `{word}`; add it to its `scope=`");

@@ -47,7 +47,7 @@ fn check_origin(head: &Head, hosts: &Hosts) -> Result<(), ProblemDetails> {
             let shown = shown.get(..ORIGIN_SHOWN).unwrap_or(&shown);
             Err(foreign(&format!("a page of `{shown}`")))
         }
-        Sole::Unclear => Err(foreign("a page of no clear origin")),
+        Sole::Unclear => Err(foreign("a page without a clear origin")),
     }
 }
 
@@ -63,7 +63,7 @@ fn foreign(who: &str) -> ProblemDetails {
     ProblemDetails::new(
         403,
         format!(
-            "{who} may not use this engine, only pages of its own address; if that page is the \
+            "{who} may not use this engine; only pages of its own address may; if that page is the \
              engine's own behind a proxy, write its address as `server {{ public-url \"…\" }}`"
         ),
     )

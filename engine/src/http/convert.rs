@@ -75,7 +75,7 @@ fn method(method: Method) -> http::Method {
 async fn reply(mut response: http::Response) -> Reply {
     let status = u16::from(response.status());
     let Ok(body) = response.take_body().into_bytes().await else {
-        return ProblemDetails::new(500, "the answer could not be read").into();
+        return ProblemDetails::new(500, "the response could not be read").into();
     };
     if body.is_empty() && 400 <= status {
         // The router's own refusals say nothing.
@@ -100,9 +100,9 @@ fn kept(response: &http::Response, reply: Reply, content_type: bool) -> Reply {
 
 fn said_by_status(status: u16) -> &'static str {
     match status {
-        404 => "there is nothing at this path",
-        405 => "this path does not take this method",
-        _ => "the request was not done",
+        404 => "nothing is at this path",
+        405 => "this path does not support this method",
+        _ => "the request was not processed",
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
     fn what_the_router_does_not_know_is_a_problem_in_words() {
         let (status, reply, text) = ask("GET /nowhere", "", "");
         assert_eq!((status, reply.header("content-type")), (404, Some("application/problem+json")));
-        assert!(text.contains("there is nothing at this path"), "{text}");
+        assert!(text.contains("nothing is at this path"), "{text}");
         assert_eq!(ask("DELETE /events", "", "").0, 405);
     }
 }

@@ -11,11 +11,11 @@ pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries
     let open = state.places.len() as f64;
     text.gauge("engine_http_open_connections", "Open connections", open);
     let held = state.places.bytes() as f64;
-    text.gauge("engine_http_held_bytes", "Memory of requests and answers under way", held);
+    text.gauge("engine_http_held_bytes", "Memory of requests and responses in progress", held);
     let waiting = waiting_queries as f64;
     text.gauge("engine_http_queries_waiting", "Requests that wait to read the store", waiting);
     let family = "engine_http_connections_total";
-    text.family(family, "counter", "Connections by what became of them");
+    text.family(family, "counter", "Connections by outcome");
     for (outcome, count) in [
         ("accepted", &counters.accepted),
         ("refused", &counters.refused_total),
@@ -24,10 +24,10 @@ pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries
     ] {
         text.sample(family, &[("outcome", outcome)], load(count));
     }
-    text.family("engine_http_requests_total", "counter", "Requests that were understood");
+    text.family("engine_http_requests_total", "counter", "Requests that were parsed");
     text.sample("engine_http_requests_total", &[], load(&counters.requests));
     let family = "engine_http_refused_total";
-    text.family(family, "counter", "Requests that the server refused or cut off, by reason");
+    text.family(family, "counter", "Requests that the server rejected or cut off, by reason");
     for (reason, count) in [
         ("malformed", &counters.refused_requests),
         ("foreign-page", &counters.foreign_pages),
@@ -38,7 +38,7 @@ pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries
         text.sample(family, &[("reason", reason)], load(count));
     }
     let family = "engine_auth_failures_total";
-    text.family(family, "counter", "Requests without a right token or signature");
+    text.family(family, "counter", "Requests without a valid token or signature");
     for (reason, count) in counters.auth_failures.all() {
         text.sample(family, &[("reason", reason)], count as f64);
     }

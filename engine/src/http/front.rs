@@ -188,7 +188,7 @@ impl Front {
         let clock = &self.app.engine.env.clock;
         let hold = self.guesses.note(counted_address(peer), clock.monotonic());
         if hold.is_first {
-            tracing::warn!(%peer, "wrong tokens keep coming from one address; its answers are delayed");
+            tracing::warn!(%peer, "wrong tokens keep coming from one address; its responses are delayed");
         }
         if hold.time.is_zero() {
             return;
@@ -222,7 +222,7 @@ fn is_json(request: &Request<'_>) -> bool {
 
 fn wrong_method(method: Method, methods: &[&str]) -> Reply {
     let methods = methods.join(", ");
-    let detail = format!("this path does not take {method}, it takes {methods}");
+    let detail = format!("this path does not support {method}, only {methods}");
     Reply::from(ProblemDetails::new(405, detail)).with("allow", methods)
 }
 

@@ -223,7 +223,7 @@ pub struct OlderEvents {
 impl OlderEvents {
     /// Takes what follows, in the order of positions, up to and including `to`.
     pub fn push(&mut self, events: &[Arc<Stored>], to: u64) {
-        assert!(self.ring.to < to, "each read goes on from the one before");
+        assert!(self.ring.to < to, "each read continues from the one before");
         self.ring.publish(events, &self.name);
         self.ring.to = to;
         self.ring.shrink(self.capacity);

@@ -78,7 +78,7 @@ fn too_large(body_max: u64) -> Reply {
     let most = write_bytes(body_max);
     let detail = format!(
         "the body is larger than {most}; write `server {{ max-body \"…\" }}` in the pipeline \
-         file to take larger ones"
+         file to accept larger ones"
     );
     ProblemDetails::new(413, detail).into()
 }

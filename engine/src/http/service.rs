@@ -64,7 +64,7 @@ pub struct Counters {
     pub refused_requests: AtomicU64,
     /// Requests that a page of another address had a browser send.
     pub foreign_pages: AtomicU64,
-    /// Requests without a right token or signature.
+    /// Requests without a valid token or signature.
     pub auth_failures: AuthFailures,
     /// Requests cut off by the clock.
     pub timeouts: AtomicU64,

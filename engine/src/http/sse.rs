@@ -112,7 +112,7 @@ impl Stream {
         let Some(place) = self.hub.enter(self.settings.clients_max) else {
             let seconds = self.settings.retry.as_secs().max(1);
             let most = self.settings.clients_max;
-            let reason = format!("all {most} places are taken; further clients are turned away");
+            let reason = format!("all {most} places are in use; more clients are rejected");
             let advice = "write a larger `max-clients` in its sink";
             self.health.report(health::HealthProblem::degraded(FULL, reason).advise(advice));
             let detail = format!(
@@ -213,7 +213,7 @@ impl Asked {
                 }
                 _ => {
                     let known = "type, source, priority, last_event_id and replay";
-                    return Err(format!("there is no parameter `{name}`, only {known}"));
+                    return Err(format!("unknown parameter `{name}`, only {known}"));
                 }
             }
         }

@@ -226,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
             Some(Ok(reply)) => (reply, whole),
             Some(Err(_)) => {
                 count(&site.counters.panics);
-                (ProblemDetails::new(500, "the answer could not be made").into(), false)
+                (ProblemDetails::new(500, "the response could not be produced").into(), false)
             }
             None => {
                 count(&site.counters.timeouts);

@@ -114,7 +114,7 @@ async fn tries(
             let pass = match admitted.transpose() {
                 Ok(pass) => pass,
                 Err(wait) => {
-                    let reason = format!("not asked: its breaker is open for another {wait:?}");
+                    let reason = format!("not called: its breaker is open for another {wait:?}");
                     return (attempts, Outcome::CircuitOpen, Err(reason));
                 }
             };
@@ -160,6 +160,6 @@ async fn once(
     match within(&*env.clock, timeout, caught).await {
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Fault::permanent("the stage panicked")),
-        None => Err(Fault::transient(Cause::Timeout, format!("no answer within {timeout:?}"))),
+        None => Err(Fault::transient(Cause::Timeout, format!("no response within {timeout:?}"))),
     }
 }

@@ -13,11 +13,11 @@ pub fn of_target(health: &PartHealth, result: Result<(), &Fault>) {
     let Err(fault) = result else { return health.clear_all() };
     let advice = match fault.class {
         FaultClass::Configuration => {
-            "its deliveries wait: correct the token or the permission; it is tried again by itself"
+            "its deliveries wait: correct the token or the permission; it is retried automatically"
         }
-        FaultClass::Transient => "deliveries are retried as the policy says",
+        FaultClass::Transient => "deliveries are retried according to the policy",
         FaultClass::Permanent => {
-            "the delivery is a dead letter; redrive it once the cause is removed"
+            "the delivery is a dead letter; redrive it when the cause is fixed"
         }
     };
     health.report(problem(fault).advise(advice));
@@ -28,8 +28,8 @@ pub fn of_stage(health: &PartHealth, result: Result<(), &Fault>) {
     let Err(fault) = result else { return health.clear_all() };
     let advice = match fault.class {
         FaultClass::Configuration => "correct the token or the permission",
-        FaultClass::Transient => "calls are retried as the policy says",
-        FaultClass::Permanent => "`on-error` decides what becomes of the event",
+        FaultClass::Transient => "calls are retried according to the policy",
+        FaultClass::Permanent => "`on-error` decides what happens to the event",
     };
     health.report(problem(fault).advise(advice));
 }

@@ -72,7 +72,7 @@ impl DeliveryWorker {
                 LOOK_EVERY
             } else {
                 self.begin(&mut attempts).await.unwrap_or_else(|fault| {
-                    tracing::debug!(target = &*self.target.name, reason = %fault, "outbox not read");
+                    tracing::debug!(target = &*self.target.name, reason = %fault, "the outbox could not be read");
                     STORE_PAUSE
                 })
             };
@@ -226,7 +226,7 @@ async fn attempt(
             ticket.end(end_of(&target.policy, &result), clock.monotonic(), backoff);
             result
         }
-        None => Err(Fault::permanent("the event is gone or damaged")),
+        None => Err(Fault::permanent("the event is missing or damaged")),
     };
     if let Some(permit) = permit {
         permit.end(clock.monotonic(), result.as_ref().is_err_and(Fault::is_transient));
@@ -268,7 +268,7 @@ async fn call(engine: &Engine, target: &Target, outgoing: Outgoing) -> Result<()
         Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
         None => {
             let shown = kernel::time::write_duration(timeout);
-            Err(Fault::transient(Cause::Timeout, format!("no answer within {shown}")))
+            Err(Fault::transient(Cause::Timeout, format!("no response within {shown}")))
         }
     }
 }

@@ -26,7 +26,7 @@ use std::time::Duration;
 use store::{CooldownClaim, Finished, NewDelivery};
 
 /// Why a stage was skipped whose condition is not true.
-pub const WHEN_IS_FALSE: &str = "`when` does not hold";
+pub const WHEN_IS_FALSE: &str = "`when` is not met";
 
 /// What the stages made of an event.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl EventRun {
     /// What has not ended when the event's time is over is timed out, each stage by its own
     /// `on-error`.
     fn time_out(&mut self, limit: Duration) {
-        let reason = format!("the event's {limit:?} were over");
+        let reason = format!("the event's {limit:?} were used up");
         for index in 0..self.states.len() {
             if matches!(self.states[index], State::Waiting | State::Asked) && self.fate.is_none() {
                 let ended = CallOutcome {

@@ -97,7 +97,7 @@ impl Restarts {
             failures = if clock.monotonic() - began < STEADY { failures + 1 } else { 1 };
             let wait = self.backoff.wait(failures, self.env.random.ratio());
             let shown = kernel::time::write_duration(wait);
-            let reason = format!("{}; it starts again in {shown}", fault.reason);
+            let reason = format!("{}; it restarts in {shown}", fault.reason);
             self.health.report(HealthProblem::failed(STOPPED, reason));
             smol::future::or(clock.sleep(wait), stop.raised()).await;
             if stop.is_raised() {

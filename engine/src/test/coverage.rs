@@ -56,19 +56,19 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
     }
     if let Some(route) = &spec.route {
         for (index, case) in route.cases.iter().enumerate() {
-            let missed = format!("route case {}: never taken", case.name.value);
+            let missed = format!("route case {}: never used", case.name.value);
             add(format!("route {index}"), &case.name.span, missed);
         }
         if route.otherwise.is_some() {
-            let missed = "route otherwise: never taken".to_owned();
+            let missed = "route otherwise: never used".to_owned();
             add("route otherwise".to_owned(), &route.name.span, missed);
         }
     }
     for notifier in spec.notifiers.iter().filter(|it| !it.is_disabled) {
         let (name, span) = (&notifier.name.value, &notifier.name.span);
-        add(format!("notify {name}"), span, format!("notify {name}: never tells anything"));
+        add(format!("notify {name}"), span, format!("notify {name}: never sends anything"));
         if notifier.cooldown.is_some() {
-            let missed = format!("notify {name}: its cooldown never holds anything back");
+            let missed = format!("notify {name}: its cooldown never suppresses anything");
             add(format!("notify {name} cooldown"), span, missed);
         }
     }

@@ -291,9 +291,11 @@ pub(super) fn status_of(arrived: &Arrived) -> u16 {
 pub(super) fn words_of(arrived: &Arrived) -> String {
     match &arrived.answer {
         Ok(IngestResult::Accepted { .. }) => "accepted".to_owned(),
-        Ok(IngestResult::Discarded { name, .. }) => format!("let go by {name}"),
+        Ok(IngestResult::Discarded { name, .. }) => format!("dropped by {name}"),
         Ok(IngestResult::Duplicate { seq, .. }) => format!("a duplicate of {seq}"),
-        Ok(IngestResult::Conflict { seq, .. }) => format!("another body came before, as {seq}"),
+        Ok(IngestResult::Conflict { seq, .. }) => {
+            format!("already accepted with a different body, as {seq}")
+        }
         Ok(IngestResult::Refused(refusal)) => refused(refusal),
         Err(unavailable) => unavailable.reason.clone(),
     }
@@ -309,9 +311,9 @@ fn refused(refusal: &Rejection) -> String {
 fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
     let Some(last) = seen.arrived.last() else {
         return Some(Miss {
-            message: format!("expected the answer {status}, and nothing was given"),
-            label: "no answer yet".to_owned(),
-            help: "put a `given` in front of it".to_owned(),
+            message: format!("expected the response {status}, but there was no `given`"),
+            label: "no response yet".to_owned(),
+            help: "put a `given` before it".to_owned(),
         });
     };
     let (got, words) = (status_of(last), words_of(last));
@@ -319,8 +321,8 @@ fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
         return None;
     }
     let message = match (got == status, &expect.contains) {
-        (true, Some(part)) => format!("the answer {got} says nothing of `{part}`"),
-        _ => format!("expected the answer {status}, got {got}"),
+        (true, Some(part)) => format!("the response {got} does not mention `{part}`"),
+        _ => format!("expected the response {status}, got {got}"),
     };
     let lines: Vec<String> = words.lines().take(LISTED_MAX + 1).map(cut).collect();
     Some(Miss { message, label: format!("got {got}"), help: lines.join("\n") })

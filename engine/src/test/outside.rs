@@ -110,7 +110,7 @@ impl MockWorld {
         }
         match &mock.answer {
             MockAnswer::Response { status, body } => Ok(response(*status, body)),
-            MockAnswer::Timeout => Err(Fault::transient(Cause::Timeout, "no answer in time")),
+            MockAnswer::Timeout => Err(Fault::transient(Cause::Timeout, "no response in time")),
             MockAnswer::Connect => Err(Fault::transient(Cause::Connect, "the connection failed")),
             MockAnswer::Permanent => Err(Fault::permanent("the mock fails")),
         }

@@ -200,11 +200,9 @@ impl Trial {
     fn note_unanswered(&self, place: &Span, found: &mut Diagnostics) {
         for name in self.world.take_unanswered() {
             found
-                .push(Rule::NoMock, format!("`{name}` asks the outside, and nothing answers"))
-                .at(place.clone(), "asked here")
-                .help(format!(
-                    "put `mock enrich {name} status=200 body=#\"{{ … }}\"#` in front of it"
-                ));
+                .push(Rule::NoMock, format!("`{name}` calls an outside service that has no mock"))
+                .at(place.clone(), "called here")
+                .help(format!("put `mock enrich {name} status=200 body=#\"{{ … }}\"#` before it"));
         }
     }
 

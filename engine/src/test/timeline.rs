@@ -59,7 +59,7 @@ fn event(text: &mut String, arrived: &Arrived, seen: &TestRecord, start: Timesta
         seen.ended.iter().find(|it| is_it(&it.event.envelope.source, &it.event.envelope.id));
     if let Some(ended) = ended {
         ended.results.iter().for_each(|it| stage(text, it, start));
-        let end = if ended.is_dead { "set aside" } else { "let go" };
+        let end = if ended.is_dead { "dead letter" } else { "dropped" };
         let by = ended.by.as_ref().map_or(String::new(), |it| format!(" by {it}"));
         line(text, 2, "", &format!("{end}{by}: {}", ended.reason));
     }

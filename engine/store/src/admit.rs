@@ -102,7 +102,7 @@ impl Writer {
             OnFull::DropOldest => "the oldest deliveries are dropped",
         };
         let problem = HealthProblem::degraded("outbox-full", format!("{reason}; {consequence}"));
-        let advice = "see why deliveries fail; `backlog` of the sink says how much may wait for it \
+        let advice = "find out why deliveries fail; `backlog` of the sink sets how much may wait \
                       and what happens beyond that";
         let part = self.env.health.part(PartRole::Target, target.clone());
         part.report(problem.advise(advice));

@@ -208,7 +208,7 @@ impl ClockWatch {
     fn tell(&mut self, wall: Timestamp, monotonic: Duration) {
         if wall < SET_SINCE {
             let reason = format!("the clock shows {wall}, so it was never set; nothing is deleted");
-            let advice = "set the clock, or wait until the network has set it";
+            let advice = "set the clock, or wait until the network sets it";
             self.health.report(HealthProblem::degraded("clock-unset", reason).advise(advice));
         } else {
             self.health.clear("clock-unset");
@@ -220,7 +220,7 @@ impl ClockWatch {
         } else if let Some(how) = &self.jump {
             let left = Duration::from_secs((self.until - monotonic).as_secs().max(1));
             let end = wall.plus(left);
-            let reason = format!("the clock went {how}; retention deletes nothing before {end}");
+            let reason = format!("the clock jumped {how}; retention deletes nothing before {end}");
             let advice = "check the date of this machine; if it is right, there is nothing to do";
             self.health.report(HealthProblem::degraded("clock-jumped", reason).advise(advice));
         }

@@ -102,7 +102,7 @@ fn refuse_log_elsewhere(connection: &Connection, files: &StoreFiles) -> Result<(
         None => Ok(()),
         Some(name) => Err(OpenFault::Open(OpenError::Io(format!(
             "the log of {} is beside its other name {}; start the engine with that path once, or \
-             move the log away to do without what is in it",
+             move the log away to discard its content",
             files.path().display(),
             name.display()
         )))),

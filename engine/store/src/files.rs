@@ -282,7 +282,7 @@ fn real_path(given: &Path) -> Result<PathBuf, OpenError> {
             Err(_) => return Ok(path),
         }
     }
-    Err(OpenError::Create(format!("{} leads to no file", given.display())))
+    Err(OpenError::Create(format!("{} does not lead to a file", given.display())))
 }
 
 fn make_folder(folder: &Path) -> std::io::Result<()> {
@@ -393,7 +393,7 @@ pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
         )),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             OpenError::Create(format!(
-                "there is no room for {path}: {fault}; make room on its disk"
+                "there is no space for {path}: {fault}; free some space on its disk"
             ))
         }
         _ => OpenError::Create(format!("{path} cannot be opened: {fault}")),
@@ -416,8 +416,8 @@ mod tests {
     fn what_cannot_be_opened_says_what_to_do() {
         check(ErrorKind::PermissionDenied, 77, "change its owner or mode");
         check(ErrorKind::ReadOnlyFilesystem, 73, "mount it for writing");
-        check(ErrorKind::StorageFull, 73, "make room");
-        check(ErrorKind::QuotaExceeded, 73, "make room");
+        check(ErrorKind::StorageFull, 73, "free some space");
+        check(ErrorKind::QuotaExceeded, 73, "free some space");
         check(ErrorKind::NotADirectory, 73, "x.db cannot be opened");
     }
 }

@@ -179,10 +179,10 @@ impl Writer {
             return self.put_in_force();
         }
         let until = self.env.clock.wall().plus(grace);
-        let reason = format!("the new `retention` would {}; it waits", losses.join(", and "));
+        let reason = format!("the new `retention` would {}; waiting", losses.join(", and "));
         let problem =
             HealthProblem::degraded("retention-pending", format!("{reason} until {until}"));
-        let advice = "change the file back before then if that is not meant";
+        let advice = "change the file back before then if this is not intended";
         self.store_health().report(problem.advise(advice));
         let until = self.env.clock.monotonic() + grace;
         if let Some(pending) = &mut self.pending {

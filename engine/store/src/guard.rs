@@ -77,7 +77,7 @@ impl Writer {
     }
 
     /// Looks at the files unless that was done within `every`. A store that lost them saves what
-    /// it can, and takes nothing more.
+    /// it can, and accepts nothing more.
     fn has_its_files(&mut self, every: Duration) -> bool {
         if self.status.broken().is_some() {
             return false;
@@ -135,7 +135,7 @@ impl Writer {
             let (free, reserve) = (space::mebibytes(space.free), space::mebibytes(space.reserve()));
             let reason = format!(
                 "the disk is almost full: {free} are free on the disk of {}; nothing new is \
-                 accepted below {reserve}, and what was accepted is still delivered",
+                 accepted below {reserve}, and accepted events are still delivered",
                 self.status.label()
             );
             self.status.block(Obstacle::Low, &reason);
@@ -217,12 +217,12 @@ impl Writer {
         let reason = format!("{}: {}", self.status.label(), fault.reason);
         match fault.class {
             StoreTrouble::Full => {
-                self.status.block(Obstacle::Full, &format!("no room for {reason}"))
+                self.status.block(Obstacle::Full, &format!("no space for {reason}"))
             }
             StoreTrouble::ReadOnly => self.status.block(Obstacle::ReadOnly, &reason),
             StoreTrouble::Io | StoreTrouble::Unwritten => {
                 let advice = "look in the kernel's log for a failing disk; the next start recovers \
-                              everything that was acknowledged";
+                              all acknowledged events";
                 self.status.fail(StoreTrouble::Io, "store-io", reason, advice);
             }
             StoreTrouble::Corrupt => self.status.fail_damaged(&fault.reason),

@@ -11,7 +11,7 @@ const TEXT_MAX: usize = 8 << 10;
 /// Data shorter than this can hold neither; it is spliced as it stands.
 const PLAIN_MAX: usize = 2 * NUMBERS_MAX;
 
-/// Paths that never leave, such as `data.embedding`; lists on the way are looked through.
+/// Paths that are removed, such as `data.embedding`; lists on the way are looked through.
 pub type Redact = [Vec<String>];
 
 /// Writes the event as one line of JSON.

@@ -51,9 +51,9 @@ pub enum StoreLocation {
 pub struct Settings {
     /// Where it is.
     pub place: StoreLocation,
-    /// How hard a commit is.
+    /// Commit durability.
     pub synchronous: Synchronous,
-    /// Most events in one transaction.
+    /// The most events in one transaction.
     pub batch: usize,
     /// How long a transaction waits for more.
     pub linger: Duration,

@@ -52,7 +52,8 @@ impl OpenError {
     }
 
     fn of_room(path: &dyn fmt::Display, reason: &str, is_new: bool) -> Self {
-        let message = format!("there is no room for {path}; make room on its disk ({reason})");
+        let message =
+            format!("there is no space for {path}; free some space on its disk ({reason})");
         if is_new { OpenError::Create(message) } else { OpenError::Io(message) }
     }
 }

@@ -4,7 +4,7 @@ use super::outbox::OutboxLimits;
 use kernel::event::Priority;
 use std::time::Duration;
 
-/// How hard a commit is.
+/// Commit durability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Synchronous {
     /// The operating system decides; a power cut may corrupt.
@@ -44,7 +44,7 @@ pub enum Evict {
     OldestLowestPriority,
 }
 
-/// Retention: what stays how long. May change while the store is open.
+/// Retention: how long events are kept. May change while the store is open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetentionPolicy {
     /// Tried in order, the first that fits rules; what fits none stays.
@@ -55,7 +55,7 @@ pub struct RetentionPolicy {
     pub evict: Evict,
     /// Time between sweeps.
     pub sweep_every: Duration,
-    /// How long a change waits that would delete more than half of what is kept.
+    /// How long a reload waits before it deletes more than half of the events.
     pub reload_grace: Duration,
     /// Whether freed space is given back to the file system.
     pub vacuum: bool,

@@ -376,7 +376,7 @@ pub enum DeliveryState {
     Dead,
     /// Its sink is no longer in the file.
     Parked,
-    /// Held back by a rule of the file.
+    /// Suppressed by a rule of the file.
     Suppressed,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn save(
         }
         // What is read out of it now is nothing, and would be written over pages that are right.
         FileChange::LogTruncated => Rescued {
-            outcome: "what was accepted since the last checkpoint is lost".to_owned(),
+            outcome: "everything accepted since the last checkpoint is lost".to_owned(),
             advice: "compare with the senders, then start the engine again".to_owned(),
         },
     }
@@ -63,7 +63,7 @@ fn save_log(connection: &Connection, files: &StoreFiles) -> Rescued {
         },
         Err(fault) => Rescued {
             outcome: format!("the log could not be saved ({fault})"),
-            advice: "what was accepted since the last checkpoint may be lost: compare with the \
+            advice: "everything accepted since the last checkpoint may be lost: compare with the \
                      senders, then start the engine again"
                 .to_owned(),
         },
@@ -122,7 +122,7 @@ fn save_database(connection: &Connection, files: &StoreFiles, now: Timestamp) ->
             }
         }
     };
-    files.note_loss(&format!("it was taken away while an engine used it; {}", rescued.outcome));
+    files.note_loss(&format!("it was removed while an engine used it; {}", rescued.outcome));
     rescued
 }
 

@@ -15,7 +15,7 @@ const HOUR: i64 = 3_600_000_000;
 /// Something to count.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
-    /// When it arrived.
+    /// The time of arrival.
     pub received: Timestamp,
     /// The event's type; empty where none could be read.
     pub kind: Arc<str>,

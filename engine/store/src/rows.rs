@@ -195,14 +195,14 @@ pub(super) fn body(
             let range = start..start.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
             let text = bytes.get(range.clone()).and_then(|it| std::str::from_utf8(it).ok());
             if text.is_none() {
-                return Err(damage("its data is no part of its bytes"));
+                return Err(damage("its data is not part of its bytes"));
             }
             DataAt::Slice(range)
         }
         _ => match row.get::<_, Option<String>>(own)? {
             Some(text) => DataAt::Own(text.into()),
             None if std::str::from_utf8(&bytes).is_err() => {
-                return Err(damage("its data is no text"));
+                return Err(damage("its data is not text"));
             }
             None => DataAt::Alone(None),
         },

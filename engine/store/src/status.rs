@@ -40,7 +40,7 @@ impl Obstacle {
             Obstacle::Full => (StoreTrouble::Full, "the disk of the store is full"),
             Obstacle::Low => (StoreTrouble::Full, "the disk of the store is almost full"),
             Obstacle::ReadOnly => (StoreTrouble::ReadOnly, "the disk of the store is read-only"),
-            Obstacle::Leaving => (StoreTrouble::Io, "the files of the store were taken away"),
+            Obstacle::Leaving => (StoreTrouble::Io, "the files of the store were removed"),
         };
         StoreFault::new(class, reason)
     }
@@ -49,8 +49,8 @@ impl Obstacle {
         match self {
             Obstacle::Locked => "close the other program, or end its transaction",
             Obstacle::Full | Obstacle::Low => {
-                "make room on the disk, raise the limit that was reached, or shorten `retention`; \
-                 events are accepted again as soon as there is room"
+                "free some space on the disk, raise the limit that was reached, or shorten `retention`; \
+                 events are accepted again as soon as there is space"
             }
             Obstacle::ReadOnly => {
                 "mount the file system for writing; if the system made it read-only, look in the \
@@ -117,8 +117,8 @@ impl StoreStatus {
     pub(super) fn broken(&self) -> Option<StoreFault> {
         let class = self.broken.get()?.class;
         let reason = match class {
-            StoreTrouble::Corrupt => "the store is damaged and takes nothing more",
-            _ => "the store failed and takes nothing more",
+            StoreTrouble::Corrupt => "the store is damaged and accepts nothing more",
+            _ => "the store failed and accepts nothing more",
         };
         Some(StoreFault::new(class, reason))
     }
@@ -243,7 +243,7 @@ impl StoreStatus {
         let problem = HealthProblem::degraded("store-corrupt", format!("{}: {fault}", self.label));
         self.store.report(problem.about(subject).advise(REPAIR));
         if DAMAGED_MAX < count {
-            self.fail_damaged("more than a thousand rows are not what was written");
+            self.fail_damaged("more than a thousand rows differ from what was written");
         }
     }
 
@@ -309,7 +309,7 @@ impl Drop for WriterAlarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let reason = "the thread that writes the store panicked".to_owned();
-            let advice = "start the engine again; what was accepted is on disk";
+            let advice = "restart the engine; accepted events are on disk";
             self.0.fail(StoreTrouble::Io, "store-panicked", reason, advice);
         }
     }

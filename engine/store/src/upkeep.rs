@@ -148,9 +148,9 @@ impl Writer {
     fn upkeep_failed(&mut self, fault: &StoreFault) {
         self.note(fault);
         self.sweep.rests_until = self.env.clock.monotonic() + REST;
-        let reason = format!("what is too old cannot be deleted: {fault}");
+        let reason = format!("old events cannot be deleted: {fault}");
         let problem = HealthProblem::degraded("retention-failed", reason);
-        self.store_health().report(problem.advise("it is tried again every few seconds"));
+        self.store_health().report(problem.advise("it is retried every few seconds"));
     }
 
     /// `None` when there is nothing to do.

@@ -245,7 +245,7 @@ impl Writer {
                 let fault = StoreFault::from(fault);
                 let reason = format!("the log cannot be copied into the database: {fault}");
                 let problem = HealthProblem::degraded("checkpoint-failed", reason);
-                self.store_health().report(problem.advise("make room on the disk"));
+                self.store_health().report(problem.advise("free some space on the disk"));
                 self.note(&fault);
                 false
             }

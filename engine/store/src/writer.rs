@@ -385,7 +385,7 @@ impl Writer {
 
     pub(super) fn merge_all(&mut self) {
         if let Err(fault) = self.claims.merge_all(&mut self.connection) {
-            tracing::debug!(reason = %fault, "ids could not be merged; tried again later");
+            tracing::debug!(reason = %fault, "ids could not be merged; will retry later");
             self.note(&fault);
         }
     }

@@ -20,8 +20,8 @@ pub fn settled(response: &FetchResponse, now: Timestamp) -> Result<(), Fault> {
 pub fn fault_of(response: &FetchResponse, now: Timestamp) -> Fault {
     let status = response.status;
     let reason = match status {
-        300..=399 => format!("the answer is {status}, a redirect, and those are not followed"),
-        _ => format!("the answer is {status}"),
+        300..=399 => format!("the response is {status}, a redirect, and those are not followed"),
+        _ => format!("the response is {status}"),
     };
     let retry_after = header(response, "retry-after").and_then(|it| wait_of(it, now));
     Fault { class: class_of(status), reason, cause: Cause::Status(status), retry_after }

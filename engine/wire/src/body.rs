@@ -65,7 +65,7 @@ impl<'a, S: Connection> BodyReader<'a, S> {
                 let is_whole = is_until_close || self.call.is_ended_chunked();
                 return match is_whole {
                     true => Ok((body, true)),
-                    false => Err(closed_fault("in the middle of the answer")),
+                    false => Err(closed_fault("in the middle of the response")),
                 };
             }
         }

@@ -207,7 +207,7 @@ impl<S: Connection> HttpExchange<'_, S> {
             }
             self.interim += 1;
             if INTERIM_MAX < self.interim {
-                return Err(malformed("too many interim answers"));
+                return Err(malformed("too many interim responses"));
             }
         }
         Ok(())
@@ -216,8 +216,8 @@ impl<S: Connection> HttpExchange<'_, S> {
     fn no_answer(&mut self) -> Fault {
         match self.fault.take() {
             Some(fault) if !is_close(&fault) => broken_fault(&fault),
-            _ if self.input.is_untouched() => closed_fault("without an answer"),
-            _ => closed_fault("in the middle of the answer"),
+            _ if self.input.is_untouched() => closed_fault("without a response"),
+            _ => closed_fault("in the middle of the response"),
         }
     }
 

@@ -25,8 +25,8 @@ const TOO_LATE: [&str; 7] = [
     "no connection in time",
     "the TLS handshake did not end in time",
     "the request was not sent in time",
-    "no answer in time",
-    "the answer did not end in time",
+    "no response in time",
+    "the response did not end in time",
 ];
 
 /// The phase of one call, for whoever finds that its time is up.
@@ -64,7 +64,7 @@ pub(super) fn connect_fault(error: &io::Error) -> Fault {
 /// The connection broke after it had been made.
 pub(super) fn broken_fault(error: &io::Error) -> Fault {
     if error.kind() == io::ErrorKind::TimedOut {
-        return Fault::transient(Cause::Timeout, "the connection broke: no sign of life in time");
+        return Fault::transient(Cause::Timeout, "the connection broke: no data in time");
     }
     let words = tls_words(error).unwrap_or_else(|| system_words(error));
     Fault::transient(Cause::Connect, format!("the connection broke: {words}"))
@@ -81,7 +81,7 @@ pub(super) fn name_fault(words: &str) -> Fault {
 
 /// The answer breaks the rules of HTTP, so that nothing after it can be trusted either.
 pub(super) fn malformed(what: impl std::fmt::Display) -> Fault {
-    Fault::transient(Cause::Other, format!("the answer is not valid HTTP: {what}"))
+    Fault::transient(Cause::Other, format!("the response is not valid HTTP: {what}"))
 }
 
 pub(super) fn protocol_fault(error: ProtocolError) -> Fault {
@@ -98,7 +98,7 @@ pub(super) fn is_close(fault: &io::Error) -> bool {
 }
 
 pub(super) fn too_long(length_max: usize) -> Fault {
-    Fault::permanent(format!("the answer is longer than {length_max} bytes"))
+    Fault::permanent(format!("the response is longer than {length_max} bytes"))
 }
 
 pub(super) fn handshake_fault(error: &io::Error) -> Fault {

@@ -1,4 +1,4 @@
-//! Tells phones by an ntfy server.
+//! Sends push notifications to phones through an ntfy server.
 //!
 //! Publishes JSON to the server's own address: the title may be any text, and the topic, which
 //! is as good as a password, stands in no URL.
@@ -32,7 +32,7 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("click", "the URL that a tap opens")
         .args(&[Arg::one("url", ValueKind::Template(Roots::EVENT))])
         .default("the event's page"),
-    NodeRow::new("level", "how urgent the phone takes it")
+    NodeRow::new("level", "the ntfy priority")
         .args(&[Arg::optional("level", ValueKind::Word(LEVELS))])
         .props(&[Prop::new("from", ValueKind::Expr(Roots::EVENT))])
         .default("from the event's priority"),
@@ -67,7 +67,7 @@ enum Level {
 
 impl Kind for Ntfy {
     const WORD: &'static str = "ntfy";
-    const SUMMARY: &'static str = "tells phones by an ntfy server";
+    const SUMMARY: &'static str = "sends push notifications to phones through an ntfy server";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -1,4 +1,4 @@
-//! Tells another program by an HTTP request.
+//! Sends an HTTP request to another program.
 
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{self, Ready, Text};
@@ -14,8 +14,10 @@ const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
 const ANSWER_MAX: usize = 1 << 20;
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("url", "where to send it").args(&[Arg::one("url", ValueKind::Url)]).required(),
-    NodeRow::new("method", "how to send it")
+    NodeRow::new("url", "the URL to send it to")
+        .args(&[Arg::one("url", ValueKind::Url)])
+        .required(),
+    NodeRow::new("method", "the HTTP method")
         .args(&[Arg::one("method", ValueKind::Word(&["POST", "PUT", "PATCH"]))])
         .default("POST"),
     NodeRow::new("header", "a header of the request")
@@ -46,7 +48,7 @@ pub(super) struct Settings {
 
 impl Kind for Webhook {
     const WORD: &'static str = "webhook";
-    const SUMMARY: &'static str = "tells another program by an HTTP request";
+    const SUMMARY: &'static str = "sends an HTTP request to another program";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -21,16 +21,16 @@ use writer::{Rotate, Writer};
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one a day")
+    NodeRow::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one per day")
         .args(&[Arg::one("path", ValueKind::OwnTemplate(Roots::EVENT))])
         .required(),
-    NodeRow::new("rotate", "when to set the file aside and begin another")
+    NodeRow::new("rotate", "when to rename the file and start a new one")
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(60), YEAR)),
             Prop::new("size", ValueKind::Bytes(1024, 1 << 50)),
         ])
         .default("never"),
-    NodeRow::new("redact", "paths that never leave")
+    NodeRow::new("redact", "paths that are removed before anything is sent")
         .args(&[Arg::some("path", ValueKind::Field)])
         .default("none"),
 ];
@@ -70,7 +70,7 @@ impl Kind for File {
                 .diagnostics
                 .push(Rule::BadTemplate, "a part of this path cannot be read as a template")
                 .at(path.span, "here")
-                .help("an expression in `{{ }}` stands whole in one part: `data/{{ event.type }}.jsonl`");
+                .help("an expression in `{{ }}` must be within one part: `data/{{ event.type }}.jsonl`");
         }
         let rotate = fields.child("rotate");
         let rotate = Rotate {

@@ -20,41 +20,44 @@ const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
 
 const RETENTION: &[NodeRow] = &[
-    NodeRow::new("keep", "how long events stay; the first rule that fits an event rules")
+    NodeRow::new("keep", "how long events are kept; the first matching rule decides")
         .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
         .props(&[
             Prop::new("priority", ValueKind::Word(&["low", "normal", "high", "critical"])),
             Prop::new("type", ValueKind::Glob),
         ])
         .repeated(),
-    NodeRow::new("max-size", "how large database and log may grow on the disk together")
+    NodeRow::new("max-size", "the largest size of the database and its log together")
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
         .props(&[Prop::new("evict", ValueKind::Word(EVICT))])
         .default("no limit"),
-    NodeRow::new("sweep", "how often what is too old is deleted")
+    NodeRow::new("sweep", "how often old events are deleted")
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(1), YEAR)),
             Prop::new("vacuum", ValueKind::Word(&["incremental", "none"])),
         ])
-        .default("every a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
-    NodeRow::new("reload-grace", "how long a change waits that would delete more than half")
-        .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
-        .default("1m"),
+        .default("every = a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
+    NodeRow::new(
+        "reload-grace",
+        "how long a reload waits before it deletes more than half of the events",
+    )
+    .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
+    .default("1m"),
 ];
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the database file").args(&[Arg::one("path", ValueKind::Path)]).required(),
-    NodeRow::new("batch", "most events in one transaction")
+    NodeRow::new("batch", "the most events in one transaction")
         .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .props(&[Prop::new("linger", ValueKind::Duration(Duration::ZERO, Duration::from_secs(10)))])
         .default("1024 linger=\"0ms\""),
-    NodeRow::new("synchronous", "how hard a commit is")
+    NodeRow::new("synchronous", "commit durability")
         .args(&[Arg::one("mode", ValueKind::Word(&["off", "normal", "full"]))])
         .default("full"),
-    NodeRow::new("store", "what it keeps beside the event: `raw` is the message as received")
+    NodeRow::new("store", "what else to store with the event: `raw` is the message as received")
         .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
-        .default("the data that `map` takes, and no more of the message"),
-    NodeRow::new("retention", "what stays how long").children(&[RETENTION]).default("for ever"),
+        .default("only the data that `map` selects"),
+    NodeRow::new("retention", "how long events are kept").children(&[RETENTION]).default("forever"),
 ];
 
 /// The kind `sqlite`.
@@ -114,14 +117,14 @@ fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Optio
     let word = node.arg(0)?.text()?;
     let (mode, loss) = match word.value.as_str() {
         "full" => return Some(Synchronous::Full),
-        "normal" => (Synchronous::Normal, "the last moments may go with the power"),
-        "off" => (Synchronous::Off, "a power cut may break the whole store"),
+        "normal" => (Synchronous::Normal, "the last moments before a power failure may be lost"),
+        "off" => (Synchronous::Off, "a power failure may corrupt the whole store"),
         _ => return None,
     };
     diagnostics
-        .push(Rule::WeakDurability, "what was acknowledged may be lost with the power")
+        .push(Rule::WeakDurability, "acknowledged events may be lost in a power failure")
         .at(word.span, loss)
-        .help("take this line out: `full` is the default");
+        .help("remove this line: `full` is the default");
     Some(mode)
 }
 
@@ -129,7 +132,7 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Ret
     let mut policy = RetentionPolicy::default();
     let Some(node) = fields.child("retention") else {
         diagnostics
-            .push(Rule::NoRetention, "this store grows for ever")
+            .push(Rule::NoRetention, "this store grows without limit")
             .at(fields.name().span, "has no `retention`")
             .help("add `retention { keep \"30d\" }`");
         return Some(policy);
@@ -295,8 +298,8 @@ mod tests {
     fn what_may_be_regretted_is_warned_about() {
         let found = testing::findings::<Sqlite>("path \"e.db\"\nsynchronous normal");
         let expected = [
-            "W0503 this store grows for ever",
-            "W0505 what was acknowledged may be lost with the power",
+            "W0503 this store grows without limit",
+            "W0505 acknowledged events may be lost in a power failure",
         ];
         assert_eq!(found, expected);
     }

@@ -11,7 +11,7 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route of the stream")
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
-    NodeRow::new("max-clients", "most clients at once")
+    NodeRow::new("max-clients", "the most clients at once")
         .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .default("50"),
     NodeRow::new("replay", "events kept in memory for new clients")
@@ -23,7 +23,7 @@ const NODES: &[NodeRow] = &[
             ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(120)),
         )])
         .default("15s"),
-    NodeRow::new("redact", "paths that never leave")
+    NodeRow::new("redact", "paths that are removed before anything is sent")
         .args(&[Arg::some("path", ValueKind::Field)])
         .default("none"),
 ];

@@ -1,4 +1,4 @@
-//! Makes events up: the same seed makes the same ones.
+//! Generates sample events: the same seed makes the same ones.
 
 use super::lines::BATCH_MAX;
 use crate::contract::{Brings, Emit, Kind, Message, OpenSource, Services, Source, SourceKind};
@@ -14,21 +14,21 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
-const DATA: &[NodeRow] = &[NodeRow::new("data", "the payload: JSON once it is rendered")
+const DATA: &[NodeRow] = &[NodeRow::new("data", "the payload: a template that renders JSON")
     .args(&[Arg::one("json", ValueKind::OwnTemplate(Roots::DEMO))])
     .default("{}")];
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("rate", "how many events")
+    NodeRow::new("rate", "how many events per time")
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .default("2/s"),
     NodeRow::new("seed", "the same seed makes the same events")
         .args(&[Arg::one("n", ValueKind::Int(0, i64::MAX))])
         .default("random"),
-    NodeRow::new("count", "ends after so many events")
+    NodeRow::new("count", "stops after this many events")
         .args(&[Arg::one("n", ValueKind::Int(1, i64::MAX))])
         .default("endless"),
-    NodeRow::new("emit", "one sort of event")
+    NodeRow::new("emit", "one type of event")
         .args(&[Arg::one("type", ValueKind::Text)])
         .props(&[Prop::new("weight", ValueKind::Int(1, 1_000_000))])
         .children(&[DATA])
@@ -74,7 +74,7 @@ enum Data {
 
 impl Kind for Demo {
     const WORD: &'static str = "demo";
-    const SUMMARY: &'static str = "makes events up";
+    const SUMMARY: &'static str = "generates sample events";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
@@ -118,8 +118,8 @@ fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Sort> {
 
 fn report_data(text: Spanned<String>, diagnostics: &mut Diagnostics) {
     diagnostics
-        .push(Rule::BadTemplate, "this is not JSON, not even once it is rendered")
-        .at(text.span, "the payload of a made-up event")
+        .push(Rule::BadTemplate, "this is not JSON, even after rendering")
+        .at(text.span, "the payload of a sample event")
         .help("write JSON, with templates in its strings: { \"score\": \"{{ random.float(0, 1) }}\" }");
 }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn a_payload_that_is_not_json_is_found() {
         let found = testing::findings::<Demo>("emit a { data \"{ x: 1 }\" }");
-        assert_eq!(found, ["E0106 this is not JSON, not even once it is rendered"]);
+        assert_eq!(found, ["E0106 this is not JSON, even after rendering"]);
         assert!(!Demo::ends(&testing::settings::<Demo>("emit a")));
         assert!(Demo::ends(&testing::settings::<Demo>("count 1\nemit a")));
     }

@@ -1,4 +1,4 @@
-//! Reads events out of files and remembers how far, so that each complete line is an event once.
+//! Reads events from files and remembers how far, so that each complete line is an event once.
 //!
 //! Files are looked at several times a second: the pattern is walked, and what has changed is read.
 //! Polling misses nothing and works on every file system; hints of the kernel would need it as a
@@ -82,13 +82,13 @@ const NO_ANSWER: &str = "no-answer";
 const NODES: &[NodeRow] = &[
     NodeRow::new(
         "path",
-        "the files, `*` for any run of characters; read in the order of their names",
+        "the files, where `*` matches any characters; read in the order of their names",
     )
     .args(&[Arg::one("path", ValueKind::Glob)])
     .required(),
-    NodeRow::flag("follow", "waits for more, like tail -F"),
+    NodeRow::flag("follow", "keeps reading as the files grow, like `tail -F`"),
     DECODE,
-    NodeRow::new("type", "the type of every event, where `map` gives none")
+    NodeRow::new("type", "the type of every event, unless `map` sets one")
         .args(&[Arg::one("type", ValueKind::Text)]),
 ];
 
@@ -108,7 +108,7 @@ pub(super) struct Settings {
 
 impl Kind for File {
     const WORD: &'static str = "file";
-    const SUMMARY: &'static str = "reads events out of files";
+    const SUMMARY: &'static str = "reads events from files";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

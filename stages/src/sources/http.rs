@@ -1,4 +1,4 @@
-//! Takes events over HTTP. The engine's server serves the route; this says how.
+//! Receives events over HTTP. The engine's server serves the route; this says how.
 
 use crate::contract::{BodyForm, Claim, HttpRoute, Kind, OpenSource, Services, SourceKind};
 use crate::request::{Text, resolve};
@@ -23,16 +23,16 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route, unique per server")
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
-    NodeRow::new("method", "the methods taken")
+    NodeRow::new("method", "the methods accepted")
         .args(&[Arg::some("method", ValueKind::Word(METHODS))])
         .default("POST"),
     NodeRow::new(
         "accept",
-        "the types of bodies taken; `text` is JSON as `text/plain` or without a type",
+        "the body types accepted; `text` is JSON sent as `text/plain` or without a type",
     )
     .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
-    NodeRow::new("auth", "the token that senders must show, or how they sign")
+    NodeRow::new("auth", "the token that senders must send, or how they sign")
         .props(&[
             Prop::new("bearer", ValueKind::Secret),
             Prop::new("hmac", ValueKind::Secret),
@@ -41,8 +41,8 @@ const NODES: &[NodeRow] = &[
             Prop::new("tolerance", TOLERANCE),
             Prop::new("replay", ValueKind::Word(REPLAY)),
         ])
-        .default("the server's `auth`, scope send"),
-    NodeRow::new("idempotency", "where the id comes from when `map` gives none")
+        .default("the server's `auth` with scope `send`"),
+    NodeRow::new("idempotency", "the header with the id, when `map` sets none")
         .props(&[Prop::required("header", ValueKind::Text)])
         .default("off"),
 ];
@@ -95,7 +95,7 @@ impl Auth {
             (Some(bearer), None) => {
                 let others = ["scheme", "header", "tolerance", "replay"];
                 match others.iter().find_map(|it| fields.prop(it)) {
-                    Some(other) => wrong(other.span(), "this belongs to `hmac`", signed),
+                    Some(other) => wrong(other.span(), "this works only with `hmac`", signed),
                     None => Some(Auth::Bearer(Text::read(&bearer)?)),
                 }
             }
@@ -121,8 +121,8 @@ impl Auth {
                 }))
             }
             (Some(bearer), Some(_)) => {
-                let help = "keep the one that the sender knows";
-                wrong(bearer.span(), "`bearer` and `hmac` exclude each other", help)
+                let help = "keep the one that the sender uses";
+                wrong(bearer.span(), "`bearer` and `hmac` cannot be combined", help)
             }
             // Properties that were written as children have been reported.
             (None, None) if fields.block().next().is_some() => None,
@@ -133,7 +133,7 @@ impl Auth {
 
 impl Kind for Http {
     const WORD: &'static str = "http";
-    const SUMMARY: &'static str = "takes events over HTTP";
+    const SUMMARY: &'static str = "receives events over HTTP";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
@@ -249,9 +249,9 @@ mod tests {
         let hex = found("auth hmac=(env)\"T\" scheme=hex");
         assert_eq!(hex, ["E0016 `scheme=hex` needs `header=`"]);
         let both = found("auth hmac=(env)\"T\" bearer=(env)\"T\" scheme=github");
-        assert_eq!(both, ["E0016 `bearer` and `hmac` exclude each other"]);
+        assert_eq!(both, ["E0016 `bearer` and `hmac` cannot be combined"]);
         let other = found("auth bearer=(env)\"T\" scheme=github");
-        assert_eq!(other, ["E0016 this belongs to `hmac`"]);
+        assert_eq!(other, ["E0016 this works only with `hmac`"]);
         assert_eq!(found("auth"), ["E0016 `auth` needs `bearer=` or `hmac=`"]);
     }
 
@@ -260,6 +260,6 @@ mod tests {
         let settings = testing::settings::<Http>("path \"/e\"\nmethod GET POST");
         assert_eq!(Http::claims(&settings).len(), 2);
         let found = testing::findings::<Http>("path \"events here\"");
-        assert_eq!(found, ["E0016 `events here` is no path of a URL"]);
+        assert_eq!(found, ["E0016 `events here` is not a URL path"]);
     }
 }

@@ -11,9 +11,10 @@ pub(super) const MESSAGE_MAX: usize = 1 << 20;
 pub(super) const BATCH_MAX: usize = 512;
 
 /// The child `decode`.
-pub(super) const DECODE: NodeRow = NodeRow::new("decode", "what an event is: a line or all of it")
-    .args(&[Arg::one("codec", ValueKind::Word(&["ndjson", "json", "text", "raw"]))])
-    .default("ndjson");
+pub(super) const DECODE: NodeRow =
+    NodeRow::new("decode", "what one event is: a line or the whole input")
+        .args(&[Arg::one("codec", ValueKind::Word(&["ndjson", "json", "text", "raw"]))])
+        .default("ndjson");
 
 /// What one message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Asks an HTTP service and adds its answer.
+//! Calls an HTTP service and adds its response.
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Remote, Services};
 use crate::request::{self, Ready, Text, UrlText};
@@ -23,14 +23,14 @@ const NODES: &[NodeRow] = &[
     NodeRow::new("body", "the body of a POST")
         .args(&[Arg::one("text", TEMPLATE)])
         .default("the event as CloudEvents JSON"),
-    NodeRow::new("expect", "which answers are good")
+    NodeRow::new("expect", "which responses are successful")
         .props(&[
             Prop::new("status", ValueKind::Statuses),
             Prop::new("max-body", ValueKind::Bytes(1, 16 << 20)),
             Prop::new("content-type", ValueKind::Text),
         ])
         .default("status=\"2xx\" max-body=\"1MiB\""),
-    NodeRow::new("select", "what of the answer to add")
+    NodeRow::new("select", "the part of the response to add")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::RESPONSE))])
         .default("the whole body"),
 ];
@@ -59,7 +59,7 @@ pub(super) struct Settings {
 
 impl Kind for Http {
     const WORD: &'static str = "http";
-    const SUMMARY: &'static str = "asks an HTTP service and adds its answer";
+    const SUMMARY: &'static str = "calls an HTTP service and adds its response";
     const NODES: &'static [&'static [NodeRow]] = &[NODES, super::CACHE];
     type Settings = Settings;
 
@@ -77,7 +77,7 @@ impl Kind for Http {
                 .diagnostics
                 .push(Rule::WrongArgument, "a GET has no body")
                 .at(span, "never sent")
-                .help("use `post`, or take `body` out");
+                .help("use `post`, or remove `body`");
         }
         let default = || Some(vec![200..=299]);
         let expected = prop("status").map_or_else(default, |it| statuses(&it.text()?.value));
@@ -112,7 +112,7 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
         (None, Some(node)) => ("POST", node),
         (get, post) => {
             let message = match &get {
-                Some(_) => "`get` and `post` exclude each other",
+                Some(_) => "`get` and `post` cannot be combined",
                 None => "an `enrich http` needs `get` or `post`",
             };
             let rule = if get.is_some() { Rule::RepeatedNode } else { Rule::MissingNode };
@@ -206,14 +206,14 @@ impl Http {
             let given = answer::header(answer, "content-type").unwrap_or_default();
             let given = given.split(';').next().unwrap_or_default().trim();
             if !given.eq_ignore_ascii_case(wanted) {
-                return Err(Fault::permanent(format!("the answer is `{given}`, not `{wanted}`")));
+                return Err(Fault::permanent(format!("the response is `{given}`, not `{wanted}`")));
             }
         }
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&answer.body)
-            .map_err(|it| Fault::permanent(format!("the answer is not JSON: {it}")))
+            .map_err(|it| Fault::permanent(format!("the response is not JSON: {it}")))
     }
 }
 
@@ -289,10 +289,10 @@ mod tests {
     #[test]
     fn an_event_cannot_choose_the_host() {
         let found = testing::findings::<Http>("get \"http://{{ data.host }}/x\"");
-        assert_eq!(found, ["E0106 the host of a URL must stand in the file"]);
+        assert_eq!(found, ["E0106 the host of a URL must be a literal in the file"]);
         assert_eq!(testing::findings::<Http>("get \"ftp://x\"").len(), 1);
         let both = testing::findings::<Http>("get \"http://h\"\npost \"http://h\"");
-        assert_eq!(both, ["E0017 `get` and `post` exclude each other"]);
+        assert_eq!(both, ["E0017 `get` and `post` cannot be combined"]);
         assert_eq!(testing::findings::<Http>(""), ["E0018 an `enrich http` needs `get` or `post`"]);
     }
 

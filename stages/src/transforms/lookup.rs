@@ -1,4 +1,4 @@
-//! Adds the row of a table that fits the event.
+//! Adds the matching row of a table the event.
 //!
 //! The table is read with the file, so `engine check` finds what is wrong in it; a reload reads
 //! it again. How a table file becomes rows stands in [`table`].
@@ -17,17 +17,17 @@ use std::sync::Arc;
 use table::Table;
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("table", "a csv, json or jsonl file, and the column that rows are found by")
+    NodeRow::new("table", "a CSV, JSON or JSONL file, and its key column")
         .args(&[Arg::one("file", ValueKind::Path)])
         .props(&[Prop::required("key", ValueKind::Text)])
         .required(),
-    NodeRow::new("match", "what to look for in the key column")
+    NodeRow::new("match", "the value to find in the key column")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
     NodeRow::new("select", "the columns to add")
         .args(&[Arg::some("column", ValueKind::Text)])
         .default("the whole row"),
-    NodeRow::new("on-miss", "what to do when no row fits")
+    NodeRow::new("on-miss", "what to do when no row matches")
         .args(&[Arg::optional("mode", ValueKind::Word(&["continue", "drop", "dead-letter"]))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
@@ -57,7 +57,7 @@ enum OnMiss {
 
 impl Kind for Lookup {
     const WORD: &'static str = "lookup";
-    const SUMMARY: &'static str = "adds the row of a table that fits";
+    const SUMMARY: &'static str = "adds the matching row of a table";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
@@ -76,8 +76,8 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let Some(path) = file.text() else {
         context
             .diagnostics
-            .push(Rule::BadAnnotation, "the path of a table stands in the file itself")
-            .at(file.span(), "taken from elsewhere")
+            .push(Rule::BadAnnotation, "the path of a table must be a literal in the file")
+            .at(file.span(), "not a literal")
             .help("write its path: `table \"tables/people.csv\" key=NAME`");
         return None;
     };
@@ -169,7 +169,7 @@ impl Local for Lookup {
         {
             return Ok(Addition::Value(row.clone()));
         }
-        let why = || format!("no row of the table fits `{}`", wanted.text());
+        let why = || format!("no row of the table matches `{}`", wanted.text());
         Ok(match &self.settings.on_miss {
             OnMiss::Continue => Addition::Nothing,
             OnMiss::Drop => Addition::Drop(why()),
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(unnamed, Addition::Value(json!({ "id": "p-1", "name": "Anna" })));
         let miss = |rest| ask(rest, "f.csv", FACES, json!({ "who": "p-9" }));
         assert_eq!(miss(""), Addition::Nothing);
-        let why = "no row of the table fits `p-9`".to_owned();
+        let why = "no row of the table matches `p-9`".to_owned();
         assert_eq!(miss("on-miss drop"), Addition::Drop(why.clone()));
         assert_eq!(miss("on-miss dead-letter"), Addition::DeadLetter(why));
         let set = "on-miss set=\"{ 'name': 'Unknown' }\"";
@@ -291,6 +291,6 @@ mod tests {
         let keys = "E0303 the table is not JSON: the name `a` occurs twice in an object";
         assert!(twice("f.json", r#"{"a":{"n":1},"a":{"n":2}}"#).starts_with(keys));
         let missing = testing::findings::<Lookup>("table \"g.csv\" key=id\nmatch \"data.who\"");
-        assert_eq!(missing, ["E0303 cannot read the table: there is no such file"]);
+        assert_eq!(missing, ["E0303 cannot read the table: file not found"]);
     }
 }

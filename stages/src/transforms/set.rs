@@ -27,7 +27,7 @@ pub(super) type Settings = Vec<(Arc<[String]>, Template)>;
 
 impl Kind for Set {
     const WORD: &'static str = "set";
-    const SUMMARY: &'static str = "adds values made by templates";
+    const SUMMARY: &'static str = "adds values rendered from templates";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
@@ -40,8 +40,8 @@ impl Kind for Set {
                 if child.arg(1)?.text().is_none() {
                     context
                         .diagnostics
-                        .push(Rule::BadAnnotation, "a template stands in the file itself")
-                        .at(child.arg(1)?.span(), "taken from elsewhere")
+                        .push(Rule::BadAnnotation, "a template must be a literal in the file")
+                        .at(child.arg(1)?.span(), "not a literal")
                         .help("write it here: `set \"title\" \"{{ event.type }}\"`");
                 }
                 return None;

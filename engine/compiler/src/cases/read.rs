@@ -37,9 +37,9 @@ pub fn read(
         let Some(test) = read.test(&fields) else { continue };
         if let Some(earlier) = tests.iter().find(|it| it.name == test.name) {
             let (again, first) = (test.name.span.clone(), earlier.name.span.clone());
-            read.report(Rule::DuplicateName, "two tests have one name", again, "again")
+            read.report(Rule::DuplicateName, "two tests have the same name", again, "again")
                 .at(first, "first, here")
-                .help("give one of them another name");
+                .help("rename one of them");
         }
         tests.push(test);
     }
@@ -104,7 +104,7 @@ impl CaseReader<'_, '_> {
         if known.contains(&name.value.as_str()) {
             return Some(name.value.as_str().into());
         }
-        let message = format!("the test asks for `{}`, which does not exist", name.value);
+        let message = format!("the test uses `{}`, which does not exist", name.value);
         unknown(self.context.diagnostics, rule, message, name, known, &self.text, what);
         None
     }
@@ -156,8 +156,8 @@ impl CaseReader<'_, '_> {
             _ => None,
         };
         if stage.is_some() && !self.asks(&name.value) {
-            let message = format!("`{}` never asks the outside", name.value);
-            self.report(Rule::UnclearStep, message, name.span.clone(), "never answered")
+            let message = format!("`{}` never calls an outside service", name.value);
+            self.report(Rule::UnclearStep, message, name.span.clone(), "never called")
                 .help("delete this `mock`");
         }
         let status = fields.prop("status").and_then(|it| it.int());
@@ -166,9 +166,14 @@ impl CaseReader<'_, '_> {
         if let Some(error) = &error
             && (status.is_some() || body.is_some())
         {
-            let message = "a mock answers or fails";
-            self.report(Rule::UnclearStep, message, error.span.clone(), "and no answer at all")
-                .help("delete `error=`, or `status=` and `body=`");
+            let message = "a mock returns a response or an error, not both";
+            self.report(
+                Rule::UnclearStep,
+                message,
+                error.span.clone(),
+                "with an error there is no response",
+            )
+            .help("delete `error=`, or `status=` and `body=`");
         }
         let answer = match error.as_ref().map(|it| it.value.as_str()) {
             Some("timeout") => MockAnswer::Timeout,
@@ -199,8 +204,12 @@ impl CaseReader<'_, '_> {
         let file = fields.prop("file").and_then(|it| it.text());
         let count = [&body, &data, &file].iter().filter(|it| it.is_some()).count();
         if count != 1 {
-            let message = if count == 0 { "nothing is given" } else { "two things are given" };
-            self.report(Rule::UnclearStep, message, fields.head(), "one message, said once")
+            let message = if count == 0 {
+                "`given` has no message"
+            } else {
+                "`given` has more than one message"
+            };
+            self.report(Rule::UnclearStep, message, fields.head(), "give exactly one message")
                 .help("write one of `file=\"sample.json\"`, `body #\"{ … }\"#` and, with `type=`, `data #\"{ … }\"#`");
             return None;
         }
@@ -213,14 +222,9 @@ impl CaseReader<'_, '_> {
             (Some(body), ..) => InputContent::Message(body.value.into_bytes().into()),
             (_, Some(data), _) => {
                 if is_behind_map && kind.is_none() {
-                    let message = "`data` alone says no type";
-                    self.report(
-                        Rule::UnclearStep,
-                        message,
-                        fields.head(),
-                        "an event of which type?",
-                    )
-                    .help("add `type=`, or give the whole message as `body`");
+                    let message = "`data` alone has no type";
+                    self.report(Rule::UnclearStep, message, fields.head(), "which event type?")
+                        .help("add `type=`, or give the whole message as `body`");
                 }
                 let is_message = !is_behind_map;
                 let message = || InputContent::Message(data.value.clone().into_bytes().into());
@@ -274,11 +278,11 @@ impl CaseReader<'_, '_> {
             fields.props().filter(|it| SUBJECTS.contains(&it.0)).collect();
         let [(word, subject)] = &named[..] else {
             let message = if named.is_empty() {
-                "this expects nothing in particular"
+                "this `expect` checks nothing"
             } else {
-                "this expects two things at once"
+                "this `expect` checks two things at once"
             };
-            self.report(Rule::UnclearStep, message, fields.head(), "one thing, please").help(
+            self.report(Rule::UnclearStep, message, fields.head(), "keep one of them").help(
                 "name one of `stage=`, `sink=`, `notify=`, `event=`, `dead-letter=` and `status=`",
             );
             return None;
@@ -286,9 +290,9 @@ impl CaseReader<'_, '_> {
         let allowed = asked_of(word);
         for (name, it) in fields.props().filter(|it| !SUBJECTS.contains(&it.0)) {
             if !allowed.contains(&name) {
-                let message = format!("`{name}` cannot be asked of `{word}=`");
+                let message = format!("`{name}` cannot be checked with `{word}=`");
                 let list: Vec<String> = allowed.iter().map(|it| format!("`{it}=`")).collect();
-                self.report(Rule::UnclearStep, message, it.span(), "says nothing here")
+                self.report(Rule::UnclearStep, message, it.span(), "has no effect here")
                     .help(format!("of `{word}=` there are {}", list.join(", ")));
             }
         }

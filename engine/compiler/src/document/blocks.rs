@@ -38,9 +38,9 @@ pub(super) fn explain(
                     let start = before.filter(is_outer).last().map_or(0, |it| line(text, it).start);
                     mended.is_unclear(start..token.span.end);
                     diagnostics
-                        .push(Rule::Syntax, "this `}` closes nothing")
+                        .push(Rule::Syntax, "unmatched `}`")
                         .at(token.span.clone(), "no block is open here")
-                        .help("delete it, or look for another `}` too many above");
+                        .help("delete it, or look for an extra `}` above");
                 }
             },
             _ => {}
@@ -84,7 +84,7 @@ fn unclosed(
         .at(opened.span.clone(), "opened here");
     match outside {
         Some((token, line)) => {
-            found.at(token.span.clone(), "this seems to stand outside of it").help(format!(
+            found.at(token.span.clone(), "this seems to be outside of it").help(format!(
                 "add `}}` before line {} (guessed from the indentation)",
                 line.number
             ));

@@ -143,7 +143,7 @@ pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
     diagnostics
         .push(Rule::Syntax, format!("this is {format}, and a pipeline file is KDL"))
         .at(start..start + first.len(), format!("{format} begins here"))
-        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` says more");
+        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` explains it");
     true
 }
 
@@ -152,7 +152,7 @@ fn json(text: &str, diagnostics: &mut Diagnostics) {
     diagnostics
         .push(Rule::Syntax, "this is JSON, and a pipeline file is KDL")
         .at(start..start + 1, "JSON begins here")
-        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` says more");
+        .help("begin with `pipeline NAME schema-version=1`; `engine explain pipeline` explains it");
 }
 
 /// Characters that KDL refuses because nobody sees them: control and direction characters.
@@ -170,7 +170,7 @@ fn invisible(text: &str, mended: &mut Mended, diagnostics: &mut Diagnostics) {
         // A run of them, as in a binary file, is one mistake.
         if before.replace(span.end).is_none_or(|before| text[before..at].contains('\n')) {
             diagnostics
-                .push(Rule::Syntax, "an invisible character cannot stand here")
+                .push(Rule::Syntax, "an invisible character is not allowed here")
                 .at(span, format!("U+{:04X}", u32::from(it)))
                 .help(format!("delete it, or write it as `\\u{{{:x}}}` in text", u32::from(it)));
         }
@@ -208,11 +208,11 @@ fn rest(
         let span = visible(text, mended.clip(fault.span));
         if lines.insert(line_of(text, span.start)) {
             diagnostics
-                .push(Rule::Syntax, "this part of the file cannot be read")
-                .at(span.clone(), "not understood from here")
+                .push(Rule::Syntax, "this part of the file cannot be parsed")
+                .at(span.clone(), "cannot be parsed from here")
                 .help(
-                    "a node is `name value property=value { … }`: text stands in double quotes, \
-                     values are separated by blanks",
+                    "a node is `name value property=value { … }`: use double quotes for text, \
+                     separate values with spaces",
                 );
         }
         let start = text[..span.start].rfind('\n').map_or(0, |it| it + 1);
@@ -222,7 +222,7 @@ fn rest(
     }
     if diagnostics.found().is_empty() {
         diagnostics
-            .push(Rule::Syntax, "the file cannot be read")
+            .push(Rule::Syntax, "the file cannot be parsed")
             .at(0..0, "not KDL version 2")
             .help("a node is `name value property=value { … }`");
     }

@@ -28,11 +28,11 @@ pub enum FileExposure {
 impl fmt::Display for FileExposure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            FileExposure::Writable => "anybody on this machine may change it",
+            FileExposure::Writable => "anybody on this machine can change it",
             FileExposure::Replaceable => {
-                "anybody on this machine may replace it: its folder is writable"
+                "anybody on this machine can replace it: its folder is writable"
             }
-            FileExposure::Readable => "others than its owner may read it",
+            FileExposure::Readable => "users other than its owner can read it",
         })
     }
 }

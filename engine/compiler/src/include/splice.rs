@@ -132,7 +132,7 @@ impl Splice<'_> {
             // Asked for, so that a file that comes later is seen.
             self.files.read(&path).ok();
             if names.is_empty() && !is_optional {
-                self.report(span, "no file fits this pattern", "nothing here")
+                self.report(span, "no file matches this pattern", "no match here")
                     .help("only the last part of a path takes `*`; add `optional=#true` if there may be none");
                 continue;
             }
@@ -166,8 +166,8 @@ impl Splice<'_> {
             return None;
         }
         if document::SIZE_MAX < self.texts.size() + source.text.len() {
-            self.report(wanted.span.clone(), "the files are too large together", "over 1 MiB")
-                .help("all texts of a pipeline together have at most 1 MiB");
+            self.report(wanted.span.clone(), "the files together are too large", "over 1 MiB")
+                .help("all files of a pipeline together may have at most 1 MiB");
             return None;
         }
         let mut chain = vec![self.texts.line(at)];
@@ -191,8 +191,12 @@ impl Splice<'_> {
     fn refuse_header(&mut self, document: &mut KdlDocument) {
         for node in document.nodes().iter().filter(|it| it.name().value() == "pipeline") {
             let span = span_of(node.name().span());
-            self.report(span, "an included file has no `pipeline` of its own", "a second header")
-                .help("delete it; the file that includes this one is the pipeline");
+            self.report(
+                span,
+                "an included file must not have its own `pipeline`",
+                "a second header",
+            )
+            .help("delete it; the including file is the pipeline");
         }
         document.nodes_mut().retain(|it| it.name().value() != "pipeline");
     }
@@ -241,7 +245,7 @@ impl Splice<'_> {
                 None => {
                     let (role, name) = identity(&node);
                     let what = name.map_or(role.to_owned(), |it| format!("{role} {it}"));
-                    let message = format!("nothing before this is called `{what}`");
+                    let message = format!("nothing before this has the name `{what}`");
                     self.report(span_of(given.span()), &message, "overrides nothing")
                         .help("delete `override=#true`, or include the other file before this");
                     nodes.push(node);

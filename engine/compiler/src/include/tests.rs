@@ -95,7 +95,7 @@ fn a_mistake_is_shown_in_its_own_file_with_the_way_to_it() {
         "[pipelines/more/b.kdl:3:1]",
         "did you mean `source`?",
         "included from pipelines/more/a.kdl:2, included from pipelines/main.kdl:4",
-        "two nodes are called `db`",
+        "two nodes have the name `db`",
         "[pipelines/main.kdl:2:13]",
     ]);
 }
@@ -144,12 +144,12 @@ fn a_circle_a_missing_file_and_a_second_header_are_refused() {
         ("main.kdl", &format!("{HEAD}include \"polices.kdl\"\n{STORE}")),
         ("policies.kdl", "pipeline q schema-version=1\n"),
     ])
-    .says(&["there is no such file", "did you mean `policies.kdl`?"]);
+    .says(&["file not found", "did you mean `policies.kdl`?"]);
     Case::new(&[
         ("main.kdl", &format!("{HEAD}include \"a.kdl\"\n{STORE}")),
         ("a.kdl", "pipeline q schema-version=1\n"),
     ])
-    .says(&["an included file has no `pipeline` of its own"]);
+    .says(&["an included file must not have its own `pipeline`"]);
     Case::new(&[("main.kdl", &format!("{HEAD}include \"../../a.kdl\"\n{STORE}"))])
         .says(&["cannot read the included file"]);
 }
@@ -163,9 +163,9 @@ fn a_later_node_may_take_an_earlier_ones_place_when_it_says_so() {
     assert_eq!(case.told(), "");
     assert_eq!(case.load().plan.expect("a plan").sources[0].spec.word(), "demo");
     let main = main.replace("override=#true ", "");
-    Case::new(&[("main.kdl", &main), included]).says(&["two nodes are called `s`"]);
+    Case::new(&[("main.kdl", &main), included]).says(&["two nodes have the name `s`"]);
     let main = format!("{HEAD}source demo s override=#true {{ emit b }}\n{STORE}");
-    Case::new(&[("main.kdl", &main)]).says(&["nothing before this is called `source s`"]);
+    Case::new(&[("main.kdl", &main)]).says(&["nothing before this has the name `source s`"]);
 }
 
 #[test]

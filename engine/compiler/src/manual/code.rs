@@ -30,14 +30,14 @@ pub fn page(rule: Rule, example: &Example<'_>) -> String {
         Severity::Error => "This is an error: the file does not run.".to_owned(),
         Severity::Warning => format!(
             "This is a warning: the file runs.\n`engine check --deny {code}` makes it an error, \
-             `--allow {code}` leaves it out."
+             and `--allow {code}` hides it."
         ),
     };
     let (command, mark) = if rule.is_of_running() { ("test", "") } else { ("check", " must-fail") };
     let file = if example.text.lines().count() <= LINES_MAX {
         format!("```kdl{mark}\n{}\n```\n", example.text.trim_end())
     } else {
-        "The file is long; the report shows the place.\n".to_owned()
+        "The file is long; the report shows where.\n".to_owned()
     };
     format!(
         "# {code}\n\n{}\n{consequence}\n\n## An example\n\n`{}`:\n\n{file}\n\
@@ -55,10 +55,10 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
     helps.dedup();
     // What came out instead of what was expected is no repair.
     helps.retain(|_| rule != Rule::FailedExpectation);
-    let mut text = String::from("\n## The repair\n\n");
+    let mut text = String::from("\n## The fix\n\n");
     text.extend(helps.iter().map(|it| format!("- {}\n", it.replace('\n', "\n  "))));
     if found.iter().any(|it| !it.fix.is_empty()) {
-        text.push_str("\n`engine check --fix` writes it.\n");
+        text.push_str("\n`engine check --fix` applies it.\n");
     }
     if helps.is_empty() { String::new() } else { text }
 }
@@ -66,8 +66,8 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
 /// The list of all codes, as Markdown.
 pub fn index() -> String {
     let mut text = String::from(
-        "# Codes\n\nEvery code that a finding has, each with a page.\nA code is never given \
-         twice: what an old log says still means the same.\n\n| code | what it says |\n|---|---|\n",
+        "# Codes\n\nEvery diagnostic code, each with a page.\nCodes are never \
+         reused: a code in an old log still means the same.\n\n| code | meaning |\n|---|---|\n",
     );
     for rule in Rule::ALL {
         let (code, line) = (rule.code(), first_line(*rule).replace('|', "\\|"));

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 const HEAD: &str = "# Reference
 
-Every node that a pipeline file may have, out of the table by which files are checked and read.
-`engine schema --format markdown` writes this page, `engine explain WORD` a part of it.
+Every node of a pipeline file, generated from the same table that files are checked against.
+`engine schema --format markdown` prints this page, and `engine explain WORD` prints one part of it.
 
-What stands in `[…]` may be left out, and `…` behind a value says that more may follow.
+Parts in `[…]` are optional, and `…` after a value means that more values may follow.
 A node with `{ … }` takes a block.
-How values such as durations are written is told in the [guide](guide.md#values).
+The [guide](guide.md#values) shows how to write values such as durations.
 ";
 
 /// Rows with blocks that stood in an earlier section, by everything that they say.
@@ -26,7 +26,7 @@ struct SeenRows {
 pub fn reference(language: Language<'_>) -> String {
     let roots: Vec<String> = Roots::EVENT.names().iter().map(|it| format!("`{it}`")).collect();
     let roots =
-        format!("An expression or template reads {}, unless said otherwise.\n", roots.join(" "));
+        format!("An expression or template reads {}, unless noted otherwise.\n", roots.join(" "));
     let mut text = format!("{HEAD}{roots}");
     let mut seen = SeenRows::default();
     for row in language.top {
@@ -56,7 +56,7 @@ fn top_in(language: Language<'_>, row: &'static NodeRow, seen: &mut SeenRows) ->
         list.push_str(&format!("- *kind*: one of {}\n", words.join(" ")));
         row.args.iter().skip(1).for_each(|it| value(&mut list, it.name, it.ty, "", 0));
         text.push_str(&format!("\n{list}"));
-        let heading = format!("In the block of any `{}`:", role.word());
+        let heading = format!("In the block of every `{}`:", role.word());
         return text + &block(&heading, row.children, seen);
     }
     values(&mut list, row, 0);
@@ -76,7 +76,7 @@ fn of_kind_in(row: &NodeRow, kind: &KindRow, seen: &mut SeenRows) -> String {
         row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
     let text =
         format!("`{} {}{name} {{ … }}`\n\n{}\n", row.name, kind.word, sentence(kind.summary));
-    let heading = format!("In its block, besides what any `{}` takes:", row.name);
+    let heading = format!("In its block, in addition to the nodes of every `{}`:", row.name);
     text + &block(&heading, kind.nodes, seen)
 }
 
@@ -101,7 +101,7 @@ fn node_in(text: &mut String, row: &'static NodeRow, depth: usize, seen: &mut Se
         let told = format!("{row:?}");
         match seen.told.get(&told) {
             Some(section) if *section != seen.section => {
-                text.push_str(&format!("{indent}  All of it as in [{section}](#{section}).\n"));
+                text.push_str(&format!("{indent}  Same as [{section}](#{section}).\n"));
                 return;
             }
             _ => {
@@ -119,14 +119,14 @@ fn values(text: &mut String, row: &NodeRow, depth: usize) {
     let is_flag = matches!(row.args, [arg] if matches!(arg.ty, ValueKind::Bool));
     for arg in row.args.iter().filter(|_| !is_flag) {
         let more = match arg.arity {
-            Arity::Some | Arity::Any => ", and more of them",
+            Arity::Some | Arity::Any => ", one or more",
             Arity::One | Arity::Optional => "",
         };
         value(text, arg.name, arg.ty, more, depth);
     }
     let indent = "  ".repeat(depth);
     for prop in row.props {
-        let must = if prop.required { ", must stand" } else { "" };
+        let must = if prop.required { ", required" } else { "" };
         text.push_str(&format!("{indent}- `{}=`: {}{must}\n", prop.name, prop.ty.told()));
     }
     if let Some(ty) = row.open {
@@ -145,9 +145,9 @@ fn written(row: &NodeRow, is_role: bool) -> String {
 }
 
 fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
-    let must = row.required.then(|| "It must stand.".to_owned());
-    let again = row.repeated.then(|| "It may stand again.".to_owned());
-    let default = (!row.default.is_empty()).then(|| format!("Without it: {}.", row.default));
+    let must = row.required.then(|| "Required.".to_owned());
+    let again = row.repeated.then(|| "Repeatable.".to_owned());
+    let default = (!row.default.is_empty()).then(|| format!("Default: {}.", row.default));
     must.into_iter().chain(again).chain(default)
 }
 

@@ -10,9 +10,9 @@ use language::{Arg, Arity, KindRow, NodeRow, Prop, ValueKind, usage};
 use serde_json::{Map, Value, json};
 
 const FORM: &str = "A pipeline file as JSON: a list of nodes. A node is \
-    {\"node\": NAME, \"args\": [...], \"props\": {...}, \"children\": [...]}, in which what is \
-    empty may be left out. An annotated value such as (env)\"X\" is {\"type\": \"env\", \
-    \"value\": \"X\"}; any other value stands for itself. What a schema cannot say (bounds of \
+    {\"node\": NAME, \"args\": [...], \"props\": {...}, \"children\": [...]}, in which empty \
+    parts are optional. An annotated value such as (env)\"X\" is {\"type\": \"env\", \
+    \"value\": \"X\"}; any other value is written directly. What a schema cannot express (bounds of \
     durations and sizes, names, expressions, what a name refers to) is left to `engine check`.";
 
 /// The schema of pipeline files in their JSON form.

@@ -62,12 +62,12 @@ fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnos
     let (what, help) = match &claim.value {
         Claim::Route { .. } => (
             "path",
-            "give each its own `path`; one source can take several methods: `method GET POST`",
+            "give each its own `path`; one source can accept several methods: `method GET POST`",
         ),
         Claim::File(_) | Claim::Appended(_) => ("file", "give each its own `path`"),
     };
     diagnostics
-        .push(Rule::SameRoute, format!("this {what} is already taken"))
+        .push(Rule::SameRoute, format!("this {what} is already in use"))
         .at(claim.span.clone(), "second")
         .at(first.clone(), "first, here")
         .help(help);
@@ -79,8 +79,8 @@ fn check_reserved(claim: &Spanned<Claim>, diagnostics: &mut Diagnostics) {
         RESERVED.contains(&path.as_str()) || RESERVED_BELOW.iter().any(|it| path.starts_with(it));
     if is_reserved {
         diagnostics
-            .push(Rule::SameRoute, format!("the engine itself answers `{path}`"))
+            .push(Rule::SameRoute, format!("the engine itself serves `{path}`"))
             .at(claim.span.clone(), "reserved")
-            .help("choose a path outside of `/api/`, such as `/events`");
+            .help("choose a path outside `/api/`, such as `/events`");
     }
 }

@@ -101,7 +101,7 @@ impl<'a> Check<'a> {
 
     fn stages(&mut self, spec: &Spec) {
         let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
-        let known = KnownNames::new(names, "stages", "no stage has this name");
+        let known = KnownNames::new(names, "stages", "no stage with this name");
         for stage in &spec.enrichments {
             let of = &stage.name.value;
             for name in stage.after.iter().filter(|it| !known.has(it)) {
@@ -118,7 +118,7 @@ impl<'a> Check<'a> {
 
     fn policies(&mut self, spec: &Spec) {
         let names = spec.policies.iter().map(|it| &it.name);
-        let known = KnownNames::new(names, "policies", "no policy has this name");
+        let known = KnownNames::new(names, "policies", "no policy with this name");
         let stages = spec.enrichments.iter().map(|it| &it.policy);
         let sinks = spec.sinks.iter().map(|it| &it.policy);
         let notifiers = spec.notifiers.iter().map(|it| &it.policy);
@@ -136,13 +136,13 @@ impl<'a> Check<'a> {
         let names = sinks.chain(spec.notifiers.iter().map(|it| &it.name));
         let names = names.chain(&spec.unread.targets);
         let known =
-            KnownNames::new(names, "sinks and notifiers", "no sink or notifier has this name");
+            KnownNames::new(names, "sinks and notifiers", "no sink or notifier with this name");
         let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
         let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
         for (place, names) in cases.chain(otherwise) {
             for name in names.iter().filter(|it| !known.has(it)) {
                 let message = format!(
-                    "route {place} sends to `{}`, which is no sink or notifier",
+                    "route {place} sends to `{}`, which is not a sink or notifier",
                     name.value
                 );
                 self.unknown(Rule::UnknownTarget, message, name, &known);
@@ -162,7 +162,7 @@ impl<'a> Check<'a> {
             let (message, help) = match what {
                 "stages" => (
                     format!("`{name}` is a {other}; a stage cannot wait for one"),
-                    format!("`after` and `needs` take stages: {all}"),
+                    format!("`after` and `needs` only accept stages: {all}"),
                 ),
                 "policies" => (
                     format!("`{name}` is a {other}, not a policy"),
@@ -205,10 +205,10 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
         for name in group {
             let Some(earlier) = first.insert(&name.value, name) else { continue };
             diagnostics
-                .push(Rule::DuplicateName, format!("two nodes are called `{}`", name.value))
+                .push(Rule::DuplicateName, format!("two nodes have the name `{}`", name.value))
                 .at(name.span.clone(), "again")
                 .at(earlier.span.clone(), "first, here")
-                .help("give one of them another name");
+                .help("rename one of them");
         }
     }
 }
@@ -238,7 +238,7 @@ fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
             diagnostics
                 .push(Rule::Cycle, "this policy builds on itself")
                 .at(policy.name.span.clone(), "begins here")
-                .at(last.span.clone(), "and comes back here")
+                .at(last.span.clone(), "and returns here")
                 .help(format!("cycle: {circle}. Remove one of these `policy`"));
         } else if POLICIES_DEEP < way.len() {
             told.extend(&way);
@@ -246,7 +246,7 @@ fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
                 .push(Rule::OutOfRange, "these policies build on each other too deeply")
                 .at(policy.name.span.clone(), "begins here")
                 .at(last.span.clone(), "one too many")
-                .help(format!("allowed: {POLICIES_DEEP} policies one on the other"));
+                .help(format!("allowed: {POLICIES_DEEP} nested policies"));
         }
     }
 }
@@ -261,7 +261,7 @@ pub(crate) fn unknown(
     text: &str,
     what: &str,
 ) {
-    let known = KnownNames::of(known.to_vec(), what, "nothing has this name");
+    let known = KnownNames::of(known.to_vec(), what, "not found");
     Check::new(text, diagnostics).unknown(rule, message, name, &known);
 }
 

@@ -103,7 +103,7 @@ fn report(
             let edge = blocked(one);
             let (stage, other) = (name(one), name(edge.to));
             format!(
-                "Drop `{} {other}` of `{stage}`, which reads nothing that `{other}` adds",
+                "Drop `{} {other}` of `{stage}`, which does not read what `{other}` adds",
                 edge.word
             )
         }

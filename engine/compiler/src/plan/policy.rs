@@ -19,13 +19,13 @@ pub struct CallPolicy {
     pub on: Vec<String>,
     /// The longest time from the first try.
     pub give_up: Duration,
-    /// The wait between tries.
+    /// The wait between attempts.
     pub backoff: Backoff,
     /// Stops asking what does not answer.
     pub breaker: Option<Breaker>,
     /// How often it is asked.
     pub rate: Option<RateLimit>,
-    /// Calls at once.
+    /// How many calls run at once.
     pub concurrency: usize,
 }
 

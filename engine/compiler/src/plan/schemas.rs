@@ -203,10 +203,10 @@ fn unusable(
 ) {
     let pattern = fault.instance().as_str().unwrap_or_default().to_owned();
     if let Some(what) = looks_around(&pattern) {
-        let reason = format!("the pattern `{pattern}` has {what}, which is not supported");
+        let reason = format!("the pattern `{pattern}` uses {what}, which is not supported");
         let found = broken(file, of, &reason, context);
         found.help(
-            "patterns are matched in linear time; say the rest with `not`, `allOf` or a `rule` of \
+            "patterns are matched in linear time; express the rest with `not`, `allOf` or a `rule` of \
              `validate`",
         );
         frame(found, source, &serde_json::Value::from(pattern).to_string().replace('"', ""));
@@ -252,11 +252,11 @@ fn warn_of_formats(
     context: &mut Context<'_>,
 ) {
     for format in formats::unchecked(schema) {
-        let message = format!("nothing checks the format `{format}`");
+        let message = format!("unknown format `{format}`");
         let found = context.diagnostics.push(Rule::UncheckedFormat, message);
         found
             .at(file.span.clone(), "in this schema")
-            .help("say it with a `pattern`, or remove the `format`");
+            .help("use a `pattern`, or remove the `format`");
         frame(found, source, &format);
     }
 }

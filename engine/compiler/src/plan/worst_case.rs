@@ -74,14 +74,14 @@ impl CallPolicy {
                 lasting(self.timeout),
                 lasting(self.waiting(retries))
             ),
-            None => format!("it tries for {}", lasting(self.give_up)),
+            None => format!("it retries for up to {}", lasting(self.give_up)),
         }
     }
 }
 
 fn alone(spec: &Spec, stage: &Timed<'_>, limit: Duration, diagnostics: &mut Diagnostics) {
     let message = format!(
-        "this stage can take {} but an event may live only {}",
+        "this stage can take {} but `event-timeout` is {}",
         lasting(stage.worst),
         lasting(limit)
     );
@@ -108,16 +108,14 @@ fn together(spec: &Spec, chain: &[&Timed<'_>], limit: Duration, diagnostics: &mu
     // Rounded, the two may look the same.
     let can = if can == may { format!("{:.1}s", whole.as_secs_f64()) } else { can };
     let names: Vec<&str> = chain.iter().map(|it| it.name.value.as_str()).collect();
-    let message = format!(
-        "these stages can take {can} one behind the other, but an event may live only {may}"
-    );
+    let message = format!("these stages can take {can} in sequence, but `event-timeout` is {may}");
     let found = diagnostics.push(Rule::TooSlow, message);
     // The last one first: it is the one that would be cut off.
     for stage in chain.iter().rev() {
         found.at(stage.name.span.clone(), format!("up to {}", lasting(stage.worst)));
     }
     found.help(format!(
-        "{}: use fewer tries or a shorter `timeout`, drop an `after` that is not needed, or raise \
+        "{}: use fewer attempts or a shorter `timeout`, drop an `after` that is not needed, or raise \
          `event-timeout` to \"{}\"",
         names.join(" → "),
         short(whole.saturating_add(Duration::from_millis(999)))

@@ -19,8 +19,8 @@ pub fn github(files: &[CheckedFile], paths: &RepositoryPaths) -> String {
     let (errors, warnings) = (hidden(Severity::Error), hidden(Severity::Warning));
     if 0 < errors + warnings {
         text.push_str(&format!(
-            "::notice title=engine check::{errors} errors and {warnings} warnings more are not \
-             shown here; the log of this step has them all\n"
+            "::notice title=engine check::{errors} more errors and {warnings} more warnings are \
+             not shown here; the log of this step has them all\n"
         ));
     }
     text

@@ -57,7 +57,7 @@ mod tests {
    ╭─[a.kdl:1:1]
  1 │ ä: 1
    · ─┬
-   ·  ╰── the colon belongs to YAML
+   ·  ╰── this colon is YAML
  2 │ b {
    ╰────
   help: write `ä 1`

@@ -49,7 +49,7 @@ fn descriptor(rule: Rule) -> Value {
         "name": format!("{rule:?}"),
         "shortDescription": {"text": manual::first_line(rule)},
         "fullDescription": {"text": text},
-        "help": {"text": format!("{text}\n\n`engine explain {}` says more.", rule.code())},
+        "help": {"text": format!("{text}\n\n`engine explain {}` explains it.", rule.code())},
         "defaultConfiguration": {"level": word(rule.severity())},
     })
 }

@@ -16,7 +16,7 @@ pub struct FailureHandling {
     pub breaker: Option<Option<Breaker>>,
     /// How often it is asked.
     pub rate: Option<RateLimit>,
-    /// Calls at once.
+    /// How many calls run at once.
     pub concurrency: Option<usize>,
 }
 
@@ -51,11 +51,11 @@ pub struct Retry {
     pub on: Option<Vec<String>>,
     /// The longest time from the first try.
     pub give_up: Option<Duration>,
-    /// The wait between tries.
+    /// The wait between attempts.
     pub backoff: Option<Backoff>,
 }
 
-/// The wait between tries.
+/// The wait between attempts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
     /// How the wait grows.
@@ -88,7 +88,7 @@ pub struct Breaker {
     pub trip: Trip,
     /// Faults older than this are forgotten.
     pub within: Duration,
-    /// How long nothing is asked.
+    /// How long no calls are made.
     pub open_for: Duration,
     /// Answers after that time until it is closed again.
     pub probes: u32,

@@ -100,7 +100,7 @@ fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
         context
             .diagnostics
             .push(Rule::UnknownVersion, format!("version {} of the language", version.value))
-            .at(version.span, "this engine knows version 1")
+            .at(version.span, "this engine supports version 1")
             .help("use a newer engine, or write `schema-version=1`");
     }
 }
@@ -464,7 +464,7 @@ fn report_backlog(fields: &Fields<'_>, context: &mut Context<'_>) {
     context
         .diagnostics
         .push(Rule::UnknownNode, "`backlog` has no effect on this sink")
-        .at(node.name().span, "nothing waits for this sink")
+        .at(node.name().span, "this sink has no backlog")
         .help("remove this line; `backlog` is for sinks and notifiers that deliver to the outside");
 }
 
@@ -523,7 +523,7 @@ fn check_rule(fields: &Fields<'_>) -> Option<CheckRule> {
     let at = fields.prop("at").and_then(|it| it.text()).map_or("/data".to_owned(), |it| it.value);
     let message = fields.prop("message").and_then(|it| it.text());
     let message =
-        message.map_or_else(|| format!("`{}` does not hold", check.value.text()), |it| it.value);
+        message.map_or_else(|| format!("`{}` is not met", check.value.text()), |it| it.value);
     Some(CheckRule { kind, check, at, message })
 }
 
@@ -557,7 +557,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {
         Some("drop") => OnError::Drop(reason.unwrap_or_else(|| {
             context
                 .diagnostics
-                .push(Rule::MissingArgument, "an event is dropped only for a reason")
+                .push(Rule::MissingArgument, "dropping an event needs a reason")
                 .at(node.name().span, "`reason=` is missing")
                 .help("write `on-error drop reason=\"…\"`");
             String::new()

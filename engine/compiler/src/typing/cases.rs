@@ -99,7 +99,7 @@ impl<'a, 'd> Typing<'a, 'd> {
             (None, _) if !outcome.rest.is_empty() => {
                 self.tell
                     .diagnostics
-                    .push(Rule::NoOtherwise, "events that fit no case of this route are dropped")
+                    .push(Rule::NoOtherwise, "events that match no case of this route are dropped")
                     .at(route.name.span.clone(), "no `otherwise`")
                     .help("add `otherwise { to … }`");
             }
@@ -109,7 +109,7 @@ impl<'a, 'd> Typing<'a, 'd> {
                     .diagnostics
                     .push(Rule::DeadCase, "no event ever reaches `otherwise`")
                     .at(target.span.clone(), "never reached")
-                    .at(every.span(), "this case takes every event")
+                    .at(every.span(), "this case matches every event")
                     .help("remove `otherwise`, or this case");
             }
             _ => {}
@@ -167,16 +167,16 @@ impl<'a, 'd> Typing<'a, 'd> {
     fn dead(&mut self, site: &ExprSite<'_>, same: Option<&ExprSite<'_>>, word: &str) {
         let name = site.inside.last().and_then(|it| it.entries().first());
         let name = name.and_then(|it| it.value().as_string()).unwrap_or_default();
-        let message = format!("no event ever gets to {word} `{name}`");
+        let message = format!("no event ever reaches {word} `{name}`");
         let found = self.tell.diagnostics.push(Rule::DeadCase, message);
         match same {
             Some(same) => found
-                .at(site.span(), "asks the same again")
-                .at(same.span(), "this one takes every event that fits")
-                .help("the first case that holds wins: change one of them, or take one out"),
+                .at(site.span(), "same condition again")
+                .at(same.span(), "this one matches all of these events")
+                .help("the first matching case wins: change or remove one of them"),
             None => found
-                .at(site.span(), "earlier cases take every event that fits")
-                .help("the first case that holds wins: move this one up, or take it out"),
+                .at(site.span(), "earlier cases match all of these events")
+                .help("the first matching case wins: move this one up, or remove it"),
         };
     }
 }

@@ -80,7 +80,7 @@ fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) 
         let why = match node.name().value() {
             "sink" => sink.and_then(|it| match it.spec.shape() {
                 SinkRole::Store(_) => Some("the store is written in the engine itself"),
-                SinkRole::Stream(_) => Some("a stream waits for nobody"),
+                SinkRole::Stream(_) => Some("a stream never waits for its clients"),
                 SinkRole::Outside => None,
             }),
             "enrich" => stage
@@ -135,8 +135,8 @@ fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnost
             .push(Rule::NoEffect, format!("never more than {most} calls run at once"))
             .at(span_of(child), "more than that")
             .help(format!(
-                "write `concurrency {most}`, or raise `concurrency` of `limits`, which bounds the \
-                 events that have a stage running"
+                "write `concurrency {most}`, or raise `concurrency` of `limits`, which limits how \
+                 many events are enriched at once"
             ));
     }
 }

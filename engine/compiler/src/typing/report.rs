@@ -39,8 +39,8 @@ impl Tell<'_> {
     fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {
         for it in findings {
             let help = it.help.unwrap_or_else(|| match it.rule {
-                Rule::AlwaysSame => "ask something that differs, or take this out".to_owned(),
-                _ => "both sides must be of one sort: text, numbers, times or lists".to_owned(),
+                Rule::AlwaysSame => "change the condition, or remove it".to_owned(),
+                _ => "both sides must have the same type: text, number, time or list".to_owned(),
             });
             let found = self.diagnostics.push(it.rule, it.message);
             found.at(site.part(it.span), it.label).help(help);
@@ -61,8 +61,8 @@ impl Tell<'_> {
         let read = PathRead { root, path, span: 0..site.text.len() };
         let (rule, label, help) = match known.declared(&read) {
             Declared::Yes => return,
-            Declared::Open(help) => (Rule::UndeclaredPath, "may never be there", help),
-            Declared::Never(help) => (Rule::UnknownPath, "is never there", help),
+            Declared::Open(help) => (Rule::UndeclaredPath, "may never have a value", help),
+            Declared::Never(help) => (Rule::UnknownPath, "never has a value", help),
         };
         let message = match root {
             Root::Enrich => format!("no stage adds `{}`", site.text),
@@ -76,7 +76,7 @@ impl Tell<'_> {
         for it in expr.bad_levels() {
             let found = self.diagnostics.push(Rule::UnknownPriority, it.message);
             let levels = "the levels are low, normal, high and critical".to_owned();
-            found.at(site.part(it.span), "no level").help(it.help.unwrap_or(levels));
+            found.at(site.part(it.span), "not a level").help(it.help.unwrap_or(levels));
         }
     }
 }

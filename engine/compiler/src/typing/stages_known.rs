@@ -94,8 +94,8 @@ impl Additions {
         for (stage, added) in spec.enrichments.iter().zip(&self.added) {
             later.extend(added.iter().map(|(path, _)| NotYetSet {
                 path: path.clone(),
-                why: format!("stage `{}` adds this, and runs behind the filters", stage.name.value),
-                help: "ask `event` or `data` here, or let a `route` decide".to_owned(),
+                why: format!("stage `{}` adds this, and runs after the filters", stage.name.value),
+                help: "use `event` or `data` here, or let a `route` decide".to_owned(),
             }));
         }
         let known = world.known(here, shape_of(&tags(spec)), later);
@@ -165,11 +165,11 @@ fn later(
         let (why, help) = match (other == index, waits[other].contains(&index)) {
             (true, _) => (
                 format!("stage `{name}` adds this itself"),
-                "read it behind the stage; within one stage nothing is there yet".to_owned(),
+                "read it after the stage; within the stage it does not exist yet".to_owned(),
             ),
             (_, true) => (
                 format!("stage `{them}` adds this, and itself waits for `{name}`"),
-                "one of the two must go first".to_owned(),
+                "one of the two must run first".to_owned(),
             ),
             _ => (
                 format!("stage `{them}` adds this, and `{name}` does not wait for it"),

@@ -66,8 +66,8 @@ pub(super) fn params(
                 .push(Rule::UnusedParam, format!("nothing reads the parameter `{name}`"))
                 .at(span.offset()..span.offset() + span.len(), "never read")
                 .help(format!(
-                    "read it as `param.{}` in an expression or `(param){name}` as a value, or take \
-                     it out",
+                    "read it as `param.{}` in an expression or `(param){name}` as a value, or remove \
+                     it",
                     name.replace('-', "_")
                 ));
         }
@@ -102,10 +102,10 @@ pub(super) fn stages(
         if paths.peek().is_some() && !paths.any(overlaps) {
             diagnostics
                 .push(Rule::UnreadAddition, format!("nothing reads what `{name}` adds"))
-                .at(stage.name.span.clone(), "for nothing")
+                .at(stage.name.span.clone(), "never used")
                 .help(format!(
-                    "read it as `enrich.{}`, add a sink that takes whole events, or take the \
-                     stage out",
+                    "read it as `enrich.{}`, add a sink that uses whole events, or remove the \
+                     stage",
                     stage.into.value.join(".")
                 ));
         }
@@ -147,11 +147,11 @@ pub(super) fn types(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagno
         let near = language::nearest(&kind.value, sent.iter().map(|it| &**it));
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "no source of this file sends such a type".to_owned(),
+            None => "no source of this file sends this type".to_owned(),
         };
         diagnostics
             .push(Rule::UnusedType, format!("no event of type `{}` can arrive", kind.value))
-            .at(kind.span.clone(), "for nothing")
+            .at(kind.span.clone(), "never used")
             .help(help);
     }
 }

@@ -50,7 +50,7 @@ pub struct NoThread(std::io::Error);
 
 impl fmt::Display for NoThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the system gives no thread: {}", self.0)
+        write!(f, "the system cannot create a thread: {}", self.0)
     }
 }
 
@@ -80,7 +80,7 @@ impl fmt::Debug for ThreadPool {
 impl ThreadPool {
     /// At most `limit` threads, which are started when there is work for them.
     pub fn new(name: &'static str, limit: usize) -> Self {
-        assert!(0 < limit, "a pool without threads would wait for ever");
+        assert!(0 < limit, "a pool without threads would wait forever");
         let threads = Threads {
             limit,
             permits: Arc::new(Semaphore::new(limit)),

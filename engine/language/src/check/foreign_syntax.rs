@@ -100,8 +100,8 @@ fn number_and_unit(diagnostics: &mut Diagnostics, row: &NodeRow, given: &[&KdlEn
         None => "256KiB".to_owned(),
     };
     diagnostics
-        .push(rule, format!("{what} is one text in quotes"))
-        .at(value_span(number).start..value_span(unit).end, "a number and a unit without a blank")
+        .push(rule, format!("{what} is written as one text in quotes"))
+        .at(value_span(number).start..value_span(unit).end, "a number and a unit without a space")
         .help(format!("write `{} \"{meant}\"`", row.name));
     true
 }
@@ -198,7 +198,7 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
     let text = diagnostics.source().text.get(start..last).unwrap_or(&word);
     let inner = text.trim_matches('\'').to_owned();
     let found = diagnostics
-        .push(Rule::Syntax, "text stands in double quotes")
+        .push(Rule::Syntax, "use double quotes for text")
         .at(start..last, "these quotes are for expressions")
         .help(format!("write `\"{inner}\"`"));
     if !inner.contains(['"', '\\', '\'']) {
@@ -237,7 +237,7 @@ fn comma(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -
         return false;
     }
     let found = diagnostics
-        .push(Rule::Syntax, "values are separated by blanks")
+        .push(Rule::Syntax, "separate values with spaces")
         .at(end - 1..end, "no comma here")
         .help(format!("write `{}` without the comma", word.trim_end_matches(',')));
     // A list of several is one mistake.
@@ -271,7 +271,7 @@ fn colon(diagnostics: &mut Diagnostics, row: &NodeRow, node: &KdlNode, entry: &K
     let value = next.map_or_else(|| "VALUE".to_owned(), written);
     let found = diagnostics
         .push(Rule::YamlColon, format!("a property is written `{name}=`"))
-        .at(span.clone(), "the colon belongs to YAML")
+        .at(span.clone(), "this colon is YAML")
         .help(format!("write `{name}={value}`"));
     if let Some(next) = next.filter(|it| it.name().is_none()) {
         found.fix(span.start..value_span(next).start, format!("{name}="));

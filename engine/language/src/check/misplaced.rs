@@ -48,7 +48,7 @@ impl Checker<'_> {
                 format!("`{}` is a property, not a child", first.name().value()),
             )
             .at(name_span(first.name()), "move it out of the block")
-            .help(format!("write `{shown}` behind {whole}"));
+            .help(format!("write `{shown}` after {whole}"));
         if let Some(close) = close.filter(|_| is_sure) {
             found.fix(end..close, format!(" {shown}"));
         }
@@ -132,7 +132,7 @@ impl Checker<'_> {
         };
         self.diagnostics
             .push(Rule::UnknownProperty, format!("`{word}` is a name, not a property"))
-            .at(start.clone(), "no `=` behind it")
+            .at(start.clone(), "no `=` after it")
             .help(format!("write `{} {word} {value}`", row.name))
             .fix(start.end..end, " ");
         true

@@ -109,12 +109,12 @@ impl ValueCheck<'_> {
         let near = nearest(annotation, ["env", "file", "param"])
             .filter(|_| !value::is_unit(annotation) && annotation != "duration");
         let help = match (annotation, near) {
-            ("env" | "file", _) => format!("the {} is given in the file itself", self.name),
+            ("env" | "file", _) => format!("{} must be a literal here", self.subject()),
             (_, Some(near)) => format!("did you mean `({near})`?"),
             _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`"
                 .to_owned(),
         };
-        let message = format!("`({annotation})` cannot stand here");
+        let message = format!("`({annotation})` is not allowed here");
         let place = annotation_span(self.entry);
         self.diagnostics
             .push(Rule::BadAnnotation, message)
@@ -155,7 +155,7 @@ impl ValueCheck<'_> {
             let message = format!("`{}` is not replaced here", &text[span.clone()]);
             let help = "variables are replaced in addresses, URLs, headers, bodies and secrets; in \
                         other texts, use a `param`";
-            (span, message, "would stay as it is", help)
+            (span, message, "would not be replaced", help)
         };
         let whole = std::mem::replace(&mut self.span, value_text_span(self.entry, span));
         self.report(Rule::BadAnnotation, message, label, help);
@@ -180,8 +180,16 @@ impl ValueCheck<'_> {
         }
     }
 
+    /// What a message is about: the property, or the node of the argument.
+    fn subject(&self) -> String {
+        match self.entry.name() {
+            Some(_) => format!("`{}` of {}", self.name, self.whole),
+            None => self.whole.to_owned(),
+        }
+    }
+
     fn wrong(&mut self, wanted: &str) {
-        let message = format!("the {} of {} must be {wanted}", self.name, self.whole);
+        let message = format!("{} must be {wanted}", self.subject());
         if let Some(port) = self.port().filter(|_| wanted.contains("127.0.0.1:")) {
             let help = format!("write `\"127.0.0.1:{port}\"`");
             self.report(Rule::WrongArgument, message, "an address and a port", &help);
@@ -200,9 +208,9 @@ impl ValueCheck<'_> {
                 ("this is a number".to_owned(), format!("write `\"{it}\"`"))
             }
             KdlValue::Bool(it) if wanted == "text" => {
-                ("this is no text".to_owned(), format!("write `\"{it}\"`"))
+                ("this is not text".to_owned(), format!("write `\"{it}\"`"))
             }
-            KdlValue::Null => ("nothing is given".to_owned(), format!("give {wanted}")),
+            KdlValue::Null => ("no value".to_owned(), format!("give {wanted}")),
             _ => (format!("not {wanted}"), format!("give {wanted}")),
         };
         self.report(Rule::WrongArgument, message, &label, &help);
@@ -253,7 +261,7 @@ impl ValueCheck<'_> {
             _ => true,
         };
         if !fits {
-            let message = format!("the {} of {} does not fit", self.name, self.whole);
+            let message = format!("{} is too large", self.subject());
             let help = "whole numbers go up to 9223372036854775807, others up to 1.7e308; longer ones, \
                         such as ids, are written as text, in quotes";
             self.report(Rule::OutOfRange, message, "too large", help);
@@ -286,7 +294,11 @@ impl ValueCheck<'_> {
     }
 
     fn out_of_range(&mut self, range: &str) {
-        let message = format!("the {} of {} is out of range", self.name, self.whole);
+        let bounds = match range.split_once(" to ") {
+            Some((least, most)) => format!("between {least} and {most}"),
+            None => range.to_owned(),
+        };
+        let message = format!("{} must be {bounds}", self.subject());
         self.report(Rule::OutOfRange, message, "out of range", &format!("allowed: {range}"));
     }
 
@@ -315,7 +327,7 @@ impl ValueCheck<'_> {
         let (span, is_param) = (self.span.clone(), self.is_param());
         let found = self
             .diagnostics
-            .push(Rule::BadDuration, "cannot read a duration here")
+            .push(Rule::BadDuration, "not a valid duration")
             .at(span.clone(), "expected a number and a unit such as `d`")
             .help(help);
         if is_sure && !is_param {
@@ -335,12 +347,12 @@ impl ValueCheck<'_> {
         let (span, is_param) = (self.span.clone(), self.is_param());
         let has_blank = self.entry.value().as_string().is_some_and(|it| it.contains(' '));
         let label = match has_blank {
-            true => "expected a number and a unit without a blank",
+            true => "expected a number and a unit without a space",
             false => "expected a number and a unit",
         };
         let found = self
             .diagnostics
-            .push(rule, format!("cannot read a {what} here"))
+            .push(rule, format!("not a valid {what}"))
             .at(span.clone(), label)
             .help(format!("write `\"{}\"`; units: {units}", meant.0));
         // A parameter is put right where it stands.
@@ -354,7 +366,7 @@ impl ValueCheck<'_> {
         let (span, shown) = (self.span.clone(), meant.as_deref().unwrap_or("10/min"));
         let found = self
             .diagnostics
-            .push(Rule::BadRate, "cannot read a rate here")
+            .push(Rule::BadRate, "not a valid rate")
             .at(span.clone(), "expected a number, a slash and a unit")
             .help(format!("write `\"{shown}\"`; units: s min h d"));
         if meant.is_some() && is_clear_rate(text) && !is_param {
@@ -375,8 +387,8 @@ impl ValueCheck<'_> {
             format!("{count} minutes of history?"),
             "kept for less than an hour",
             &format!(
-                "months are not a unit: write `\"30d\"` for days, or `\"{count}min\"` where minutes \
-                 are meant"
+                "months are not a unit: write `\"30d\"` for days, or `\"{count}min\"` if you \
+                 mean minutes"
             ),
         );
     }
@@ -472,7 +484,7 @@ impl ValueCheck<'_> {
         let found = self
             .diagnostics
             .push(Rule::BadExpression, "an expression has no `{{ }}`")
-            .at(first, "these braces belong to texts")
+            .at(first, "braces are for texts")
             .help(format!("write `{bare}`"));
         if !is_param {
             for it in braces {
@@ -489,7 +501,8 @@ impl ValueCheck<'_> {
         let help = match ServedHost::parse(inside) {
             Some(host) => format!("write `\"{host}\"`"),
             None if text.contains('*') => {
-                "write out each name: a pattern would let in names that others choose".to_owned()
+                "write out each name: a pattern would also allow names that others choose"
+                    .to_owned()
             }
             None if !text.is_ascii() => {
                 "write the name as it is in DNS, such as `\"xn--tre-hoa.example\"`".to_owned()
@@ -512,7 +525,7 @@ impl ValueCheck<'_> {
             };
             zones.iter().find(city).map(String::as_str)
         });
-        let message = format!("there is no time zone `{text}`");
+        let message = format!("unknown time zone `{text}`");
         let help = match near {
             Some(it) => format!("did you mean `\"{it}\"`?"),
             None => "give a time zone such as `\"Europe/Berlin\"`".to_owned(),
@@ -532,10 +545,7 @@ impl ValueCheck<'_> {
         let span = self.span.clone();
         let found = self
             .diagnostics
-            .push(
-                Rule::UnknownWord,
-                format!("`{}` of {} cannot be `{word}`", self.name, self.whole),
-            )
+            .push(Rule::UnknownWord, format!("`{word}` is not a valid value of {}", self.subject()))
             .at(span.clone(), "unknown word")
             .help(format!("{help}The words are: {}", words.join(", ")));
         // Inside quotes the span is the word's own, alone it is the whole value: both take it.
@@ -553,12 +563,12 @@ impl ValueCheck<'_> {
         let reason = fault.to_string();
         let reason = reason.split(" at line").next().unwrap_or_default().to_owned();
         self.span = value_text_span(self.entry, at..at + width);
-        let message = format!("the {} of {} is not JSON", self.name, self.whole);
+        let message = format!("{} is not valid JSON", self.subject());
         self.report(
             Rule::BadSample,
             message,
             &reason,
-            "JSON has quotes around every name and text",
+            "JSON needs double quotes around every name and text",
         );
     }
 

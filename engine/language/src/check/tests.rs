@@ -90,14 +90,14 @@ fn unknown_words_have_a_neighbour() {
     let text = "E0012 there is no kind `nfty` of notify [nfty] unknown kind · \
         did you mean `ntfy`? The kinds are: file, ntfy";
     whole("notify nfty phone\n", text);
-    let text = "E0023 `on` of `retry` cannot be `5x` [5x] unknown word · \
+    let text = "E0023 `5x` is not a valid value of `on` of `retry` [5x] unknown word · \
         did you mean `5xx`? The words are: timeout, connect, 5xx";
     inside("retry 3 on=\"timeout 5x\"", text);
 }
 
 #[test]
 fn a_value_in_the_wrong_form_is_told_in_the_right_one() {
-    let text = "E0011 no node is called `timeout:` [timeout:] the colon belongs to YAML · \
+    let text = "E0011 no node is called `timeout:` [timeout:] this colon is YAML · \
         write `timeout \"5s\"`";
     inside("timeout: \"5s\"", text);
     let text = "E0013 `timeout` is a child, not a property [timeout] move it into the block · \
@@ -109,7 +109,7 @@ fn a_value_in_the_wrong_form_is_told_in_the_right_one() {
     let text = "E0014 `retry` takes its number first [max] unknown property `max` · \
         write `retry 3`";
     inside("retry max=3", text);
-    let text = "E0016 the number of `retry` must be a whole number [\"3\"] this is text · \
+    let text = "E0016 `retry` must be a whole number [\"3\"] this is text · \
         write `3` without quotes";
     inside("retry \"3\"", text);
 }
@@ -135,20 +135,20 @@ fn habits_of_other_formats_are_known() {
         quote from here to the end of the line · \
         write `when \"data.a < 5\"`: single quotes inside";
     inside("when data.a < 5", text);
-    let text = "E0002 text stands in double quotes ['a b'] these quotes are for expressions · \
+    let text = "E0002 use double quotes for text ['a b'] these quotes are for expressions · \
         write `\"a b\"`";
     inside("title 'a b'", text);
-    let text = "E0002 values are separated by blanks [,] no comma here · \
+    let text = "E0002 separate values with spaces [,] no comma here · \
         write `a` without the comma";
     inside("needs a, b", text);
     let text = "E0016 the text of `title` must be in quotes [at the door] \
         several words are several values · write `title \"at the door\"`";
     inside("title at the door", text);
-    let text = "E0011 a property is written `on=` [on:] the colon belongs to YAML · \
+    let text = "E0011 a property is written `on=` [on:] this colon is YAML · \
         write `on=timeout`";
     inside("retry on: timeout", text);
-    let text = "E0002 KDL has no lists with `-` [-] this dash belongs to YAML · \
-        several values stand behind one name, separated by blanks";
+    let text = "E0002 KDL has no lists with `-` [-] this dash is YAML · \
+        write several values after one name, separated by spaces";
     inside("- a", text);
 }
 
@@ -161,22 +161,22 @@ fn a_url_without_quotes_is_half_a_comment() {
 
 #[test]
 fn durations_and_sizes_that_cannot_be_read_are_put_right() {
-    let text = "E0020 cannot read a duration here [\"30 days\"] \
-        expected a number and a unit without a blank · write `\"30d\"`; units: ms s m h d w";
+    let text = "E0020 not a valid duration [\"30 days\"] \
+        expected a number and a unit without a space · write `\"30d\"`; units: ms s m h d w";
     inside("cooldown \"30 days\"", text);
-    let text = "E0020 cannot read a duration here [3] \
+    let text = "E0020 not a valid duration [3] \
         expected a number and a unit · write `\"3s\"`; units: ms s m h d w";
     inside("cooldown 3", text);
-    let text = "E0021 cannot read a size here [\"10mb\"] expected a number and a unit · \
+    let text = "E0021 not a valid size [\"10mb\"] expected a number and a unit · \
         write `\"10MB\"`; units: B KiB MiB GiB kB MB GB";
     inside("size \"10mb\"", text);
-    let text = "E0022 cannot read a rate here [\"2 per second\"] \
+    let text = "E0022 not a valid rate [\"2 per second\"] \
         expected a number, a slash and a unit · write `\"2/s\"`; units: s min h d";
     inside("rate \"2 per second\"", text);
-    let text = "E0019 the d of `timeout` is out of range [\"2h\"] out of range · \
+    let text = "E0019 `timeout` must be between 10ms and 10m [\"2h\"] out of range · \
         allowed: 10ms to 10m";
     inside("timeout \"2h\"", text);
-    let text = "E0025 `(s)` cannot stand here [(s)] not for this value · \
+    let text = "E0025 `(s)` is not allowed here [(s)] not for this value · \
         there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`";
     inside("retry (s)5", text);
 }
@@ -186,9 +186,9 @@ fn what_is_missing_or_twice_is_named() {
     let text = "E0018 `notify ntfy` needs `url` [notify] `url` is missing · \
         add `url \"url\"` — where";
     whole("notify ntfy phone\n", text);
-    let text = "E0017 `timeout` stands twice in `notify ntfy` [timeout] again · keep one of them";
+    let text = "E0017 `timeout` appears twice in `notify ntfy` [timeout] again · keep one of them";
     inside("timeout \"1s\"; timeout \"2s\"", text);
-    let text = "W0012 `on` stands twice [on] this one wins · delete one of them";
+    let text = "W0012 `on` appears twice [on] this one wins · delete one of them";
     inside("retry 1 on=timeout on=connect", text);
 }
 

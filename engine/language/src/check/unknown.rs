@@ -11,7 +11,7 @@ use crate::diagnostic::{Edit, Rule};
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode, KdlValue};
 
 const ON_BY_DEFAULT: &str =
-    "stages are on by default; delete this, or write `disabled` to switch one off";
+    "stages are on by default; delete this, or write `disabled` to turn one off";
 
 /// A property, where it stands, and what may stand there.
 pub(super) struct Misplaced<'a> {
@@ -96,8 +96,8 @@ impl Checker<'_> {
         if name == "-" {
             self.diagnostics
                 .push(Rule::Syntax, "KDL has no lists with `-`")
-                .at(span, "this dash belongs to YAML")
-                .help("several values stand behind one name, separated by blanks");
+                .at(span, "this dash is YAML")
+                .help("write several values after one name, separated by spaces");
             return;
         }
         let known = names(groups);
@@ -105,7 +105,7 @@ impl Checker<'_> {
         if bare != name && known.contains(&bare) {
             self.diagnostics
                 .push(Rule::YamlColon, format!("no node is called `{name}`"))
-                .at(span, "the colon belongs to YAML")
+                .at(span, "this colon is YAML")
                 .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()));
             return;
         }
@@ -180,7 +180,9 @@ impl Checker<'_> {
                 let places = self.places_of(name);
                 let is_top = self.top.iter().any(|it| it.name == name);
                 let help = match other {
-                    _ if is_top => format!("`{name}` stands at the top of the file, in no block"),
+                    _ if is_top => {
+                        format!("`{name}` belongs at the top of the file, not in a block")
+                    }
                     _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
                     Some(Meant::Elsewhere(text)) => text.to_owned(),
                     _ => match self.nearest_elsewhere(name) {
@@ -302,7 +304,7 @@ impl Checker<'_> {
         let (row, text) = (it.row, &self.diagnostics.source().text);
         let no_such = format!("{} has no property `{word}`", it.whole);
         if matches!(word, "default" | "optional") {
-            let help = "it stands only with `(env)\"NAME\"` or `(file)\"path\"`: delete it";
+            let help = "it works only with `(env)\"NAME\"` or `(file)\"path\"`: delete it";
             return (no_such, help.to_owned(), Vec::new());
         }
         let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
@@ -352,7 +354,7 @@ impl Checker<'_> {
                 (no_such, help, fix)
             }
             Some(Meant::Probably(name)) => {
-                let help = format!("did you mean the child `{name}`? It stands in the block");
+                let help = format!("did you mean the child `{name}`? It belongs in the block");
                 (no_such, help, Vec::new())
             }
             Some(Meant::Elsewhere(text)) => (no_such, text.to_owned(), Vec::new()),

@@ -178,8 +178,8 @@ fn check_literals(
         if !fits {
             let message = format!("`{name}` takes {wanted}, not `{}`", shown(literal));
             let help = match wanted {
-                "text" => "text stands in single quotes; what is read is a path: `data.name`",
-                _ => "numbers stand without quotes; what is read is a path: `data.count`",
+                "text" => "use single quotes for text; a path has no quotes: `data.name`",
+                _ => "write numbers without quotes, and paths without quotes: `data.count`",
             };
             return Err(ExprProblem::syntax(whole.clone(), message).help(help));
         }
@@ -195,7 +195,7 @@ fn check_literals(
         _ => return Ok(()),
     };
     let what = if name == "duration" { "duration" } else { "time" };
-    Err(ExprProblem::syntax(whole.clone(), format!("`'{text}'` is no {what}")).help(help))
+    Err(ExprProblem::syntax(whole.clone(), format!("`'{text}'` is not a {what}")).help(help))
 }
 
 fn shown(literal: &Value) -> String {
@@ -253,7 +253,7 @@ fn regex(
         return Err(arity(name, whole, (2, most), arguments.len()));
     }
     let ExprNode::Literal(Value::String(pattern), _) = arguments.remove(1) else {
-        let problem = ExprProblem::syntax(whole, "a pattern must be a text in quotes");
+        let problem = ExprProblem::syntax(whole, "a pattern must be a quoted text");
         return Err(problem.help("patterns are compiled when the file is read"));
     };
     let compiled = regex::RegexBuilder::new(&pattern).size_limit(REGEX_MAX).build();
@@ -275,13 +275,13 @@ fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> Exp
     if matches!(fault, regex::Error::CompiledTooBig(_)) {
         let message = format!("`{pattern}` is larger than {} KiB when compiled", REGEX_MAX >> 10);
         return ExprProblem::too_large(whole.clone(), message).help(
-            r"`\w` and `\d` stand for every script; `[A-Za-z0-9_]` and `[0-9]` are much smaller",
+            r"`\w` and `\d` match every script; `[A-Za-z0-9_]` and `[0-9]` are much smaller",
         );
     }
     let full = fault.to_string();
     let reason = full.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    ExprProblem::syntax(whole.clone(), format!("`{pattern}` is no pattern: {reason}"))
-        .help(r"signs that stand for themselves need a backslash, written twice: `'\\.'`")
+    ExprProblem::syntax(whole.clone(), format!("`{pattern}` is not a valid pattern: {reason}"))
+        .help(r"escape special characters with a backslash, written twice: `'\\.'`")
 }
 
 pub(super) fn call<'a>(

@@ -131,7 +131,7 @@ impl Infer<'_> {
                 if seen.has_value() && !has_sign {
                     let message =
                         format!("`{}` is {}", self.shown(inner), seen.told_in_a_sentence());
-                    let label = "has no opposite, so this is always null";
+                    let label = "cannot be negated, so this is always null";
                     self.report(here, Rule::NeverCompare, node.span(), message, label);
                 }
                 let number = seen.number.map(|_| Bounds::ALL);
@@ -294,7 +294,7 @@ impl Infer<'_> {
     fn expect_condition(&mut self, node: &ExprNode, shape: &ValueType, here: &EventTypes) {
         if let Some(finding) = no_condition(shape, self.shown(node)) {
             let (message, help) = finding;
-            let label = "never true, never false";
+            let label = "neither true nor false";
             if let Some(it) = self.report(here, Rule::NeverCompare, node.span(), message, label) {
                 it.help = Some(help);
             }
@@ -306,7 +306,7 @@ impl Infer<'_> {
 pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, String)> {
     let is_one = shape.is_any() || shape.truth != [false; 2] || !shape.has_value();
     (!is_one).then(|| {
-        let message = format!("`{shown}` is {}, no condition", shape.told_in_a_sentence());
+        let message = format!("`{shown}` is {}, not a condition", shape.told_in_a_sentence());
         (message, format!("compare it, such as `{shown} != null`"))
     })
 }

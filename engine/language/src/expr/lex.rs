@@ -28,14 +28,14 @@ const FOREIGN: &[(&str, &str)] = &[
     ("<>", "`!=` compares"),
     ("=<", "`<=` compares"),
     ("=>", "`>=` compares"),
-    ("?.", "write `.`: what is missing is null, at any depth"),
-    ("**", "there is no power; multiply by `*`"),
+    ("?.", "write `.`: a missing value is null, at any depth"),
+    ("**", "there is no power operator; multiply with `*`"),
     ("=", "`==` compares"),
     ("&", "`&&` means and"),
     ("|", "`||` means or"),
     (";", "an expression is one value"),
-    ("`", "text stands in single quotes"),
-    ("$", "a path begins with a name, such as `data`"),
+    ("`", "use single quotes for text"),
+    ("$", "a path starts with a name, such as `data`"),
 ];
 
 /// Tokens with their places; the last one is `End`.
@@ -114,10 +114,10 @@ fn sign(text: &str, at: usize, first: char) -> Result<(ExprToken, usize), ExprPr
         },
         (Some((_, meant)), _) => problem.help(*meant),
         (None, '‘' | '’' | '“' | '”' | '„' | '«' | '»') => {
-            problem.help("text stands in straight quotes: `'text'`")
+            problem.help("use straight quotes for text: `'text'`")
         }
         (None, _) if first.is_alphabetic() => problem
-            .help(format!("a name with other letters stands in brackets: `data['{first}…']`")),
+            .help(format!("write a name with other characters in brackets: `data['{first}…']`")),
         (None, _) => problem.help("delete it, or put text into single quotes: `'text'`"),
     })
 }
@@ -160,9 +160,9 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(ExprToken, usize),
         let help = match parse_duration(word) {
             Some(_) => format!("a duration is `duration('{word}')`, a text `'{word}'`"),
             None if matches!(&tail[..letters], "u" | "U") => {
-                format!("there is one sort of whole number: `{shown}`")
+                format!("there is only one integer type: `{shown}`")
             }
-            None => format!("text stands in single quotes: `'{word}'`"),
+            None => format!("use single quotes for text: `'{word}'`"),
         };
         return Err(ExprProblem::syntax(span, "a number ends in a letter").help(help));
     }
@@ -175,9 +175,8 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(ExprToken, usize),
         (false, Some(i64::MIN), _) => Ok((ExprToken::Int(i64::MIN), length)),
         (false, Some(int), _) => Ok((ExprToken::Int(int.abs()), length)),
         (true, _, Ok(float)) if float.is_finite() => Ok((ExprToken::Float(float), length)),
-        (false, ..) => Err(ExprProblem::syntax(at..at + length, "this number is too large").help(
-            format!("whole numbers go up to {}; with `.0` behind it, it is a decimal", i64::MAX),
-        )),
+        (false, ..) => Err(ExprProblem::syntax(at..at + length, "this number is too large")
+            .help(format!("whole numbers go up to {}; add `.0` for a decimal", i64::MAX))),
         _ => Err(ExprProblem::syntax(at..at + length, "this number is too large")
             .help("decimals go up to about 1.8e308")),
     }
@@ -270,6 +269,6 @@ fn unknown_escape(text: &str, span: Range<usize>) -> ExprProblem {
     while !text.is_char_boundary(end) {
         end += 1;
     }
-    ExprProblem::syntax(span.start..end, "not an escape that text knows")
+    ExprProblem::syntax(span.start..end, "not a supported escape")
         .help(r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'")
 }

@@ -32,7 +32,7 @@ pub(super) fn unknown_root(
     let names = roots.names();
     let exists = Root::ALL.iter().any(|it| it.1 == name);
     let message = if exists {
-        format!("`{name}` cannot be read in this place")
+        format!("`{name}` is not available here")
     } else {
         format!("`{name}` is unknown")
     };
@@ -47,15 +47,15 @@ pub(super) fn unknown_root(
         ("False" | "FALSE", _) => "write `false`".to_owned(),
         ("random", _) => "`random.…` is a function of `demo`".to_owned(),
         (_, _) if behind_hyphen => {
-            "a name with a hyphen stands in brackets: `data['front-door']`; a parameter is read \
+            "write a name with a hyphen in brackets: `data['front-door']`; a parameter is read \
              with `_`: `param.min_score`"
                 .to_owned()
         }
         (_, Some(it)) => format!("did you mean `{it}`?"),
-        (_, None) if exists => format!("here a path begins with {}", names.join(", ")),
-        (_, None) if names.is_empty() => "text stands in single quotes".to_owned(),
+        (_, None) if exists => format!("here a path starts with {}", names.join(", ")),
+        (_, None) if names.is_empty() => "use single quotes for text".to_owned(),
         (_, None) => {
-            format!("text stands in single quotes; a path begins with {}", names.join(", "))
+            format!("use single quotes for text; a path starts with {}", names.join(", "))
         }
     };
     ExprProblem::unknown(span, message, Some(help))

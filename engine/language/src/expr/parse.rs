@@ -88,10 +88,11 @@ impl Parser<'_> {
                 ExprProblem::syntax(self.span(), format!("`{found}` is not an operator"))
                     .help(word.unwrap_or_default())
             }
-            _ => {
-                ExprProblem::syntax(self.span(), format!("`{found}` stands where `{sign}` should"))
-                    .help(format!("`{opener}` needs a `{sign}`"))
-            }
+            _ => ExprProblem::syntax(
+                self.span(),
+                format!("`{found}` is in the place of `{sign}` should"),
+            )
+            .help(format!("`{opener}` needs a `{sign}`")),
         }
     }
 
@@ -135,20 +136,20 @@ impl Parser<'_> {
 
     /// What stands here where the expression, or a part in brackets, should end.
     fn trailing(&self) -> ExprProblem {
-        let problem = ExprProblem::syntax(self.span(), "the expression should end here")
-            .label("what is this?");
+        let problem =
+            ExprProblem::syntax(self.span(), "the expression should end here").label("unexpected");
         match self.token() {
             ExprToken::Name(word) if names::foreign_operator(word).is_some() => {
                 problem.help(names::foreign_operator(word).unwrap_or_default())
             }
             ExprToken::Name(_) | ExprToken::Text(_) | ExprToken::Int(_) | ExprToken::Float(_) => {
-                problem.help("join two values by an operator such as `==`, `&&` or `+`")
+                problem.help("join two values with an operator such as `==`, `&&` or `+`")
             }
             ExprToken::Sign("(") => problem.help("a function is called as `lower(data.name)`"),
             ExprToken::Sign(it @ (")" | "]" | "}")) => {
-                problem.help(format!("nothing is open that this `{it}` could close"))
+                problem.help(format!("nothing is open for this `{it}` to close"))
             }
-            _ => problem.help("join two values by an operator such as `==`, `&&` or `+`"),
+            _ => problem.help("join two values with an operator such as `==`, `&&` or `+`"),
         }
     }
 
@@ -244,7 +245,8 @@ impl Parser<'_> {
             ExprToken::Name(word) if word == "not" => match self.tokens.get(self.at + 1) {
                 Some((ExprToken::Name(next), _)) if next == "in" => Ok(Some(Binary::NotIn)),
                 _ => {
-                    let problem = ExprProblem::syntax(self.span(), "`not` stands only before `in`");
+                    let problem =
+                        ExprProblem::syntax(self.span(), "`not` is allowed only before `in`");
                     Err(problem.help("`!` negates").into())
                 }
             },
@@ -368,12 +370,12 @@ impl Parser<'_> {
                 Ok(name)
             }
             ExprToken::Int(it) => {
-                let problem = ExprProblem::syntax(self.span(), "a number is no name");
+                let problem = ExprProblem::syntax(self.span(), "a number is not a name");
                 Err(problem.help(format!("an item of a list is read as `[{it}]`")).into())
             }
             _ => {
-                let problem = ExprProblem::syntax(self.here(), "a name is missing behind the dot");
-                Err(problem.help("other names stand in brackets: `data['my name']`").into())
+                let problem = ExprProblem::syntax(self.here(), "a name is missing after the dot");
+                Err(problem.help("write other names in brackets: `data['my name']`").into())
             }
         }
     }
@@ -399,17 +401,17 @@ impl Parser<'_> {
             ExprToken::End => {
                 let problem = ExprProblem::syntax(self.here(), "the expression ends too early");
                 return Err(problem
-                    .label("a value is missing behind this")
-                    .help("put a value there, such as `data.name`, `'text'` or `5`")
+                    .label("a value is missing after this")
+                    .help("add a value, such as `data.name`, `'text'` or `5`")
                     .into());
             }
             ExprToken::Sign(sign) => {
                 let message = format!("a value is missing before `{sign}`");
                 let help = match sign {
                     "*" | "/" | "%" | "<" | ">" | "==" | "!=" => {
-                        "operators stand between two values, as in `data.a == data.b`"
+                        "operators go between two values, as in `data.a == data.b`"
                     }
-                    _ => "put a value there, such as `data.name` or `'text'`, or delete the sign",
+                    _ => "add a value, such as `data.name` or `'text'`, or delete the sign",
                 };
                 return Err(ExprProblem::syntax(span, message).help(help).into());
             }
@@ -489,7 +491,7 @@ impl Parser<'_> {
             "false" => return Ok(ExprNode::Literal(Value::Bool(false), span)),
             "null" => return Ok(ExprNode::Literal(Value::Null, span)),
             "not" if !self.is("(") => {
-                let problem = ExprProblem::syntax(span, "`not` stands only before `in`");
+                let problem = ExprProblem::syntax(span, "`not` is allowed only before `in`");
                 return Err(problem.help("`!` negates").into());
             }
             _ => {}

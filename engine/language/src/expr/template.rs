@@ -90,7 +90,7 @@ impl Template {
             }
             let Some(length) = inner_length(&text[start..]) else {
                 let mut problem = ExprProblem::syntax(start - 2..start, "`{{` is never closed");
-                problem.help = Some("put `}}` behind the expression".to_owned());
+                problem.help = Some("put `}}` after the expression".to_owned());
                 problems.push(problem);
                 at = text.len();
                 break;
@@ -309,7 +309,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
         ("join", None) => Filter::Join(", ".to_owned()),
         ("join", Some(Value::String(it))) => Filter::Join(it),
         ("join", Some(_)) => {
-            return Err(wrong("takes the text to put between").help("write `join(', ')`"));
+            return Err(wrong("takes the separator text").help("write `join(', ')`"));
         }
         ("round", None) => Filter::Round(0),
         ("round" | "truncate", given) => {
@@ -318,7 +318,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
             match (name, number) {
                 ("round", Some(it @ 0..=15)) => Filter::Round(it),
                 ("round", _) => {
-                    return Err(wrong("takes how many digits, 0 to 15").help("write `round(2)`"));
+                    return Err(wrong("takes a number of digits, 0 to 15").help("write `round(2)`"));
                 }
                 (_, Some(it)) => Filter::Truncate(it),
                 (_, None) => {
@@ -327,7 +327,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
             }
         }
         (_, Some(_)) => {
-            return Err(wrong("takes nothing in brackets").help(format!("write `| {name}`")));
+            return Err(wrong("takes no argument").help(format!("write `| {name}`")));
         }
         ("json", None) => Filter::Json,
         ("urlencode", None) => Filter::UrlEncode,
@@ -341,7 +341,7 @@ fn filter(text: &str) -> Result<Filter, ExprProblem> {
 fn unknown_filter(name: &str, span: Range<usize>) -> ExprProblem {
     let all = || format!("the filters are {}", FILTERS.join(", "));
     if name.is_empty() {
-        return ExprProblem::syntax(span, "a filter is missing behind `|`").help(all());
+        return ExprProblem::syntax(span, "a filter is missing after `|`").help(all());
     }
     let near = nearest(name, FILTERS.iter().copied());
     let help = near.map_or_else(all, |it| format!("did you mean `{it}`?"));
@@ -356,7 +356,7 @@ fn pattern(text: String, place: &Range<usize>) -> Result<String, ExprProblem> {
         Some(letter) => {
             let message = format!("`{letter}` means nothing in the pattern `{text}`");
             Err(ExprProblem::syntax(place.clone(), message)
-                .help("a pattern is made of yyyy MM dd HH mm ss and signs between them"))
+                .help("a pattern is made of yyyy MM dd HH mm ss and separators"))
         }
     }
 }

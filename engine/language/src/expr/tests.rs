@@ -110,7 +110,7 @@ fn problems_name_the_place_and_the_remedy() {
         "a < 1 && b < 2",
         "a",
         "`a` is unknown",
-        "text stands in single quotes; a path begins with event, data, raw, enrich, param, server, pipeline",
+        "use single quotes for text; a path starts with event, data, raw, enrich, param, server, pipeline",
     );
     refused("1 < 2 < 3", "<", "comparisons cannot be chained", "write `a < b && b < c`");
 }
@@ -206,7 +206,7 @@ fn what_an_expression_makes_is_limited() {
 
 #[test]
 fn habits_from_other_languages_are_understood() {
-    refused("not data.yes", "not", "`not` stands only before `in`", "`!` negates");
+    refused("not data.yes", "not", "`not` is allowed only before `in`", "`!` negates");
     refused("(data.yes or data.n)", "or", "`or` is not an operator", "`||` means or");
     refused("data.n === 3", "===", "`===` means nothing in an expression", "`==` compares");
     refused("data.n <> 3", "<>", "`<>` means nothing in an expression", "`!=` compares");
@@ -214,10 +214,10 @@ fn habits_from_other_languages_are_understood() {
         "‘a’",
         "‘",
         "`‘` means nothing in an expression",
-        "text stands in straight quotes: `'text'`",
+        "use straight quotes for text: `'text'`",
     );
     refused("data.name.lower()", "lower", "`lower` is not a method", "write `lower(data.name)`");
-    refused("data.list.0", "0", "a number is no name", "an item of a list is read as `[0]`");
+    refused("data.list.0", "0", "a number is not a name", "an item of a list is read as `[0]`");
     refused("(data.n", "(", "`(` has no `)`", "put a `)` where it ends");
     refused(
         "data.n > 5m",
@@ -229,7 +229,7 @@ fn habits_from_other_languages_are_understood() {
         "data.front-door",
         "door",
         "`door` is unknown",
-        "a name with a hyphen stands in brackets: `data['front-door']`; a parameter is read with `_`: `param.min_score`",
+        "write a name with a hyphen in brackets: `data['front-door']`; a parameter is read with `_`: `param.min_score`",
     );
 }
 
@@ -239,13 +239,13 @@ fn what_could_never_have_an_answer_is_refused() {
         "lower(5)",
         "lower(5)",
         "`lower` takes text, not `5`",
-        "text stands in single quotes; what is read is a path: `data.name`",
+        "use single quotes for text; a path has no quotes: `data.name`",
     );
     refused(
         "round('x')",
         "round('x')",
         "`round` takes a number, not `'x'`",
-        "numbers stand without quotes; what is read is a path: `data.count`",
+        "write numbers without quotes, and paths without quotes: `data.count`",
     );
     refused(
         "event.time.year",
@@ -292,9 +292,9 @@ fn literals_are_written_as_in_cel() {
         "9223372036854775808",
         "9223372036854775808",
         "this number is too large",
-        "whole numbers go up to 9223372036854775807; with `.0` behind it, it is a decimal",
+        "whole numbers go up to 9223372036854775807; add `.0` for a decimal",
     );
-    refused("7u", "7u", "a number ends in a letter", "there is one sort of whole number: `7`");
+    refused("7u", "7u", "a number ends in a letter", "there is only one integer type: `7`");
     refused("{1: 2}", "1", "a key is text, not `1`", "write `'1'`");
     refused("{'a': 1, 'a': 2}", "'a'", "`'a'` is given twice", "");
 }
@@ -312,7 +312,7 @@ fn text_may_hold_any_character() {
     refused(
         r"'\ud83d'",
         r"\u",
-        "not an escape that text knows",
+        "not a supported escape",
         r"there are \\ \' \n \t \r and \uXXXX; a pattern's backslash is written twice: '\\d'",
     );
 }
@@ -421,13 +421,13 @@ fn filters_are_checked_before_they_run() {
         "('H:mm')",
         "`H` means nothing in the pattern `H:mm`",
     );
-    refused_template("{{ data.n | upper(3) }}", "(3)", "`upper` takes nothing in brackets");
+    refused_template("{{ data.n | upper(3) }}", "(3)", "`upper` takes no argument");
     refused_template(
         "{{ data.n | truncate }}",
         "truncate",
         "`truncate` needs a number of characters",
     );
-    refused_template("{{ data.n | }}", "", "a filter is missing behind `|`");
+    refused_template("{{ data.n | }}", "", "a filter is missing after `|`");
     refused_template("{{ data.n", "{{", "`{{` is never closed");
 }
 

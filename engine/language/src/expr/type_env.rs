@@ -105,11 +105,12 @@ impl TypeEnv {
             Finding { rule, span, message, label, help: Some(help), origin: None }
         };
         if let Some((message, help)) = super::infer::no_condition(&checked.shape, expr.text()) {
-            let label = "never true, never false";
+            let label = "neither true nor false";
             checked.findings.push(finding(Rule::NeverCompare, message, label, help));
         } else if checked.holds.is_empty() && !expr.reads().is_empty() {
-            let message = "this condition never holds".to_owned();
-            let help = "its parts exclude each other for every event that gets here".to_owned();
+            let message = "this condition is never true".to_owned();
+            let help =
+                "its parts contradict each other for every event that arrives here".to_owned();
             checked.findings.push(finding(Rule::AlwaysSame, message, "never true", help));
         }
         checked

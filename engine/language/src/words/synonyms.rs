@@ -30,30 +30,30 @@ const fn like(
     Foreign { word, ours, is_same: false, elsewhere }
 }
 
-const EDGES: &str = "stages name what they wait for with `after` and `needs`; what goes to a sink \
-    is said in `route { case … { to NAME } }`";
-const KIND: &str = "the kind is the first word behind the role: `sink sqlite NAME`";
+const EDGES: &str = "use `after` and `needs` to wait for other stages; send events to a sink \
+    with `route { case … { to NAME } }`";
+const KIND: &str = "the kind is the first word after the role: `sink sqlite NAME`";
 const CONDITION: &str = "conditions are `when \"…\"` of a stage, `keep when=\"…\"` of a `filter` and \
     `case NAME when=\"…\"` of `route`";
 const SOURCES: &str = "every source is a node of its own: `source KIND NAME { … }`";
 const SINKS: &str = "every sink is a node of its own: `sink KIND NAME { … }`";
 const STAGES: &str = "every stage is a node of its own: `enrich KIND NAME { … }`";
-const QUEUE: &str = "what may wait is bounded by `limits { queue N }`";
-const ANSWER: &str = "a source answers when the event is committed; there is nothing to switch on";
-const HEALTH: &str = "`/healthz` and `/readyz` always answer; there is nothing to write";
-const STATE: &str = "what is kept lies in the `path` of `sink sqlite`";
-const AGAIN: &str = "after a fault, `retry N` of the stage tries again";
-const EXTERNAL: &str = "values come from outside as `(env)\"NAME\"`, where they are used";
+const QUEUE: &str = "limit waiting events with `limits { queue N }`";
+const ANSWER: &str = "a source responds after the commit; there is nothing to turn on";
+const HEALTH: &str = "`/healthz` and `/readyz` are always available; there is nothing to configure";
+const STATE: &str = "the database file is the `path` of `sink sqlite`";
+const AGAIN: &str = "use `retry N` in the stage to retry after a failure";
+const EXTERNAL: &str = "reference variables as `(env)\"NAME\"`, where they are used";
 const ADDRESS: &str = "the address is `server { listen \"HOST:PORT\" }`";
-const OFF: &str = "a node that may be off takes `disabled` in its block; `/-` in front of a node \
-    takes it out of the file";
+const OFF: &str = "write `disabled` in the block of a node to turn it off; `/-` before a node \
+    comments it out";
 const RETENTION: &str =
-    "how long events stay is said in `sink sqlite`: `retention { keep \"30d\" }`";
-const LOG: &str = "the log is chosen where the engine is started: `engine run --help`";
+    "set how long events are kept in `sink sqlite`: `retention { keep \"30d\" }`";
+const LOG: &str = "the log is set on the command line: `engine run --help`";
 const CAMERA: &str = "cameras are not named in the file: their events come to a `source`, and \
     expressions read `event.source`";
-const BROKER: &str = "events come in by `source http`; there is no broker to be named";
-const COMMAND: &str = "the file says what happens to events; it starts no programs";
+const BROKER: &str = "events arrive through `source http`; there is no broker to configure";
+const COMMAND: &str = "the file says what happens to events; it does not start programs";
 
 /// Words of other tools, for names of nodes and properties.
 pub(in super::super) const WORDS: &[Foreign] = &[
@@ -79,9 +79,9 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("check", &["when"], CONDITION),
     like("where", &["when"], CONDITION),
     like("unless", &["when"], "write `when \"!(…)\"`"),
-    like("else", &["otherwise"], "what fits no case is `otherwise { to … }` of `route`"),
-    like("switch", &["route"], "cases stand in `route` and in `priority`"),
-    like("choose", &["route"], "cases stand in `route` and in `priority`"),
+    like("else", &["otherwise"], "events that match no case go to `otherwise { to … }` of `route`"),
+    like("switch", &["route"], "cases belong in `route` and in `priority`"),
+    like("choose", &["route"], "cases belong in `route` and in `priority`"),
     // Roles.
     like("source", &["source"], SOURCES),
     like("sources", &["source"], SOURCES),
@@ -96,19 +96,19 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("jobs", &["enrich"], STAGES),
     like("nodes", &["enrich"], STAGES),
     like("function", &["enrich"], STAGES),
-    like("mapping", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
-    like("remap", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
-    like("bloblang", &["map", "enrich"], "`map` stands in a `source`; `enrich set` adds values"),
+    like("mapping", &["map", "enrich"], "`map` belongs in a `source`; `enrich set` adds values"),
+    like("remap", &["map", "enrich"], "`map` belongs in a `source`; `enrich set` adds values"),
+    like("bloblang", &["map", "enrich"], "`map` belongs in a `source`; `enrich set` adds values"),
     like("output", &["sink"], SINKS),
     like("outputs", &["sink"], SINKS),
     like("sinks", &["sink"], SINKS),
     like("store", &["sink"], "events are kept by `sink sqlite NAME { path \"…\" }`"),
     like("database", &["sink"], "events are kept by `sink sqlite NAME { path \"…\" }`"),
-    like("notification", &["notify"], "`notify KIND NAME { … }` tells someone"),
-    like("notifications", &["notify"], "`notify KIND NAME { … }` tells someone"),
-    like("notifier", &["notify"], "`notify KIND NAME { … }` tells someone"),
-    like("alert", &["notify"], "`notify KIND NAME { … }` tells someone"),
-    like("alerts", &["notify"], "`notify KIND NAME { … }` tells someone"),
+    like("notification", &["notify"], "`notify KIND NAME { … }` sends notifications"),
+    like("notifications", &["notify"], "`notify KIND NAME { … }` sends notifications"),
+    like("notifier", &["notify"], "`notify KIND NAME { … }` sends notifications"),
+    like("alert", &["notify"], "`notify KIND NAME { … }` sends notifications"),
+    like("alerts", &["notify"], "`notify KIND NAME { … }` sends notifications"),
     like("action", &["notify", "to"], "`route` sends events to sinks and notifiers"),
     like("actions", &["notify", "to"], "`route` sends events to sinks and notifiers"),
     like("routes", &["route"], EDGES),
@@ -123,31 +123,31 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("http", &["server"], ADDRESS),
     like("api", &["server"], "the API is always there, at the address of `server { listen … }`"),
     // Names and texts.
-    like("alias", &["description"], "the name stands behind the kind: `enrich http NAME`"),
-    like("label", &["description"], "the name stands behind the kind: `enrich http NAME`"),
-    like("id", &["description"], "the name stands behind the kind: `enrich http NAME`"),
+    like("alias", &["description"], "the name comes after the kind: `enrich http NAME`"),
+    like("label", &["description"], "the name comes after the kind: `enrich http NAME`"),
+    like("id", &["description"], "the name comes after the kind: `enrich http NAME`"),
     like(
         "name",
         &["description"],
-        "the name stands behind the role and the kind: `sink sqlite NAME`",
+        "the name comes after the role and the kind: `sink sqlite NAME`",
     ),
-    like("import", &["include"], "other files are read by `include \"PATH\"` at the top"),
-    like("imports", &["include"], "other files are read by `include \"PATH\"` at the top"),
+    like("import", &["include"], "include other files with `include \"PATH\"` at the top"),
+    like("imports", &["include"], "include other files with `include \"PATH\"` at the top"),
     like(
         "extends",
         &["policy", "include"],
-        "other files are read by `include \"PATH\"` at the top",
+        "include other files with `include \"PATH\"` at the top",
     ),
-    same("comment", &["description"], "comments begin with `//`"),
-    same("notes", &["description"], "comments begin with `//`"),
+    same("comment", &["description"], "comments start with `//`"),
+    same("notes", &["description"], "comments start with `//`"),
     like("text", &["message"], ""),
     like("content", &["message", "body"], ""),
     like("payload", &["body", "data"], ""),
     like("summary", &["title"], ""),
     like("headline", &["title"], ""),
     like("subject_line", &["title"], ""),
-    like("tags", &["labels"], "`labels` stand in `pipeline`"),
-    like("version", &["schema-version"], "`pipeline NAME schema-version=1` says the version"),
+    like("tags", &["labels"], "`labels` belong in `pipeline`"),
+    like("version", &["schema-version"], "`pipeline NAME schema-version=1` sets the version"),
     // Kinds.
     like("type", &[], KIND),
     like("kind", &[], KIND),
@@ -155,16 +155,16 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("uses", &["policy"], KIND),
     like("plugin", &[], KIND),
     like("driver", &[], KIND),
-    like("with", &[], "settings stand straight in the block of their node"),
-    like("options", &[], "settings stand straight in the block of their node"),
-    like("config", &[], "settings stand straight in the block of their node"),
-    like("params", &["param"], "`param NAME VALUE` stands at the top of the file"),
-    like("vars", &["param"], "`param NAME VALUE` stands at the top of the file"),
-    like("variables", &["param"], "`param NAME VALUE` stands at the top of the file"),
+    like("with", &[], "write settings directly in the block of their node"),
+    like("options", &[], "write settings directly in the block of their node"),
+    like("config", &[], "write settings directly in the block of their node"),
+    like("params", &["param"], "`param NAME VALUE` belongs at the top of the file"),
+    like("vars", &["param"], "`param NAME VALUE` belongs at the top of the file"),
+    like("variables", &["param"], "`param NAME VALUE` belongs at the top of the file"),
     like("env", &["param"], EXTERNAL),
     like("environment", &["param"], EXTERNAL),
     like("secrets", &[], EXTERNAL),
-    like("resources", &["policy"], "failure handling with a name is `policy NAME { … }`"),
+    like("resources", &["policy"], "named failure handling is `policy NAME { … }`"),
     // Addresses.
     like("address", &["listen", "url", "path"], ADDRESS),
     like("bind", &["listen"], ADDRESS),
@@ -206,22 +206,30 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     same("retry_attempts", &["retry"], AGAIN),
     same("attempts", &["retry"], AGAIN),
     like("restart", &["retry"], AGAIN),
-    like("backoff", &["retry"], "`backoff` stands in `retry N { … }`"),
+    like("backoff", &["retry"], "`backoff` belongs in `retry N { … }`"),
     like("continue-on-error", &["on-error"], "write `on-error continue`"),
     like("continue_on_error", &["on-error"], "write `on-error continue`"),
-    like("catch", &["on-error"], "`on-error` of a stage says what becomes of the event"),
+    like("catch", &["on-error"], "`on-error` of a stage says what happens to the event"),
     like("drop_on_error", &["on-error"], "write `on-error drop reason=\"…\"`"),
-    like("fallback", &["on-error", "otherwise"], "`on-error continue` goes on without the stage"),
+    like(
+        "fallback",
+        &["on-error", "otherwise"],
+        "`on-error continue` continues without the stage's result",
+    ),
     like("try", &["retry"], AGAIN),
-    like("dlq", &["dead-letter"], "what is set aside is kept by `dead-letter { keep … }`"),
-    like("deadletter", &["dead-letter"], "what is set aside is kept by `dead-letter { keep … }`"),
+    like("dlq", &["dead-letter"], "dead letters are kept by `dead-letter { keep … }`"),
+    like("deadletter", &["dead-letter"], "dead letters are kept by `dead-letter { keep … }`"),
     // Limits.
     like("circuit_breaker", &["breaker"], ""),
     like("circuit-breaker", &["breaker"], ""),
     like("distinct", &["dedupe"], ""),
     like("unique", &["dedupe"], ""),
-    like("when_full", &["overflow"], "`limits { overflow … }` says what becomes of too much"),
-    like("on_full", &["overflow"], "`limits { overflow … }` says what becomes of too much"),
+    like(
+        "when_full",
+        &["overflow"],
+        "`limits { overflow … }` says what to do with excess messages",
+    ),
+    like("on_full", &["overflow"], "`limits { overflow … }` says what to do with excess messages"),
     like("buffer", &["batch", "queue"], QUEUE),
     like("buffers", &["batch", "queue"], QUEUE),
     like("queue_size", &["queue"], QUEUE),
@@ -269,32 +277,32 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like(
         "encoding",
         &["body"],
-        "what a sink sends or writes is JSON; `body` of a notifier says it \
-        otherwise",
+        "sinks write JSON; `body` of a notifier sets \
+        another format",
     ),
     like(
         "codec",
         &["body"],
-        "what a sink sends or writes is JSON; `body` of a notifier says it \
-        otherwise",
+        "sinks write JSON; `body` of a notifier sets \
+        another format",
     ),
     like(
         "format",
         &["body"],
-        "what a sink sends or writes is JSON; `body` of a notifier says it \
-        otherwise",
+        "sinks write JSON; `body` of a notifier sets \
+        another format",
     ),
-    like("decoding", &["map"], "a source reads JSON; `map` says where the parts of an event stand"),
-    like("parser", &["map"], "a source reads JSON; `map` says where the parts of an event stand"),
+    like("decoding", &["map"], "a source reads JSON; `map` says where to find each event field"),
+    like("parser", &["map"], "a source reads JSON; `map` says where to find each event field"),
     like("query", &["match"], ""),
     like("lookup", &["match"], ""),
     same("fields", &["select", "include-fields"], ""),
     same("columns", &["select"], ""),
     like("target", &["into", "to"], ""),
     like("result_map", &["into"], ""),
-    like("schemas", &["schema"], "`schema TYPE file=\"…\"` stands in `validate`"),
-    like("json_schema", &["schema"], "`schema TYPE file=\"…\"` stands in `validate`"),
-    like("deduplicate", &["dedupe"], "`idempotency` of `source http` tells what was sent twice"),
+    like("schemas", &["schema"], "`schema TYPE file=\"…\"` belongs in `validate`"),
+    like("json_schema", &["schema"], "`schema TYPE file=\"…\"` belongs in `validate`"),
+    like("deduplicate", &["dedupe"], "`idempotency` of `source http` detects duplicates"),
     like("exclude", &["redact", "filter"], ""),
     like("mask", &["redact"], ""),
     like("hide", &["redact"], ""),

@@ -27,13 +27,13 @@ fn warning(code: &str) -> Result<Rule, String> {
     let rule = Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(code));
     match rule {
         Some(rule) if rule.severity() == Severity::Warning => Ok(*rule),
-        Some(rule) => Err(format!("{} is an error and stays one", rule.code())),
+        Some(rule) => Err(format!("{} is an error and cannot be allowed", rule.code())),
         None => {
             let warnings = Rule::ALL.iter().filter(|it| it.severity() == Severity::Warning);
             let near = nearest(code, warnings.map(|it| it.code()));
             Err(near.map_or_else(
-                || "there is no such code; `engine explain --list` lists them".to_owned(),
-                |it| format!("there is no such code; did you mean {it}?"),
+                || "unknown code; `engine explain --list` lists them".to_owned(),
+                |it| format!("unknown code; did you mean {it}?"),
             ))
         }
     }
@@ -67,8 +67,8 @@ mod tests {
         assert_eq!(denied("warnings"), Ok(Denied::Warnings));
         assert_eq!(allowed("w0506"), Ok(Rule::NoStore));
         let reason = denied("W0560").expect_err("no such code");
-        assert_eq!(reason, "there is no such code; did you mean W0506?");
-        assert!(allowed("E0203").expect_err("an error").contains("stays one"));
+        assert_eq!(reason, "unknown code; did you mean W0506?");
+        assert!(allowed("E0203").expect_err("an error").contains("cannot be allowed"));
         assert!(allowed("everything").expect_err("no code").contains("--list"));
     }
 }

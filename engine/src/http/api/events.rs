@@ -43,8 +43,8 @@ fn event_query(text: &str, now: Timestamp) -> Result<EventQuery, String> {
                 query.cursor =
                     Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
             }
-            "q" => return Err("`q` needs full text, which this pipeline has not".to_owned()),
-            _ => return Err(format!("`{name}` is no parameter of this list")),
+            "q" => return Err("`q` needs full text, which this pipeline does not have".to_owned()),
+            _ => return Err(format!("`{name}` is not a parameter of this list")),
         }
     }
     let lists = [&query.types, &query.sources, &query.subjects, &query.correlation_ids];

@@ -120,11 +120,11 @@ pub(super) async fn list(request: Request<App>) -> Answer {
 pub(super) async fn one(request: Request<App>) -> Answer {
     let app = request.state();
     let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
-        return Ok(problem(404, "there is no such dead letter"));
+        return Ok(problem(404, "dead letter not found"));
     };
     match app.engine.store.read(move |it| it.dead_letter(id)).await {
         Ok(Some(it)) => Ok(json_text(letter(&it, it.body.len()).to_string())),
-        Ok(None) => Ok(problem(404, "there is no such dead letter")),
+        Ok(None) => Ok(problem(404, "dead letter not found")),
         Err(fault) => Ok(failed(&fault)),
     }
 }
@@ -200,7 +200,7 @@ impl RedriveOrder {
             wanted.push(Wanted::Fitting(filter));
         }
         let (1, Some(wanted)) = (wanted.len(), wanted.pop()) else {
-            return Err(format!("say once which letters: {WAYS}"));
+            return Err(format!("select the letters in one way: {WAYS}"));
         };
         Ok(RedriveOrder { wanted, is_dry, limit, after })
     }
@@ -271,7 +271,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
         Err(fault) => return Ok(failed(&fault)),
     };
     if page.letters.is_empty() && !matches!(order.wanted, Wanted::Fitting(_)) {
-        return Ok(problem(404, "there is no such dead letter"));
+        return Ok(problem(404, "dead letter not found"));
     }
     if order.is_dry {
         let shown: Vec<Value> = page.letters.iter().map(preview).collect();
@@ -352,13 +352,13 @@ fn result(id: u64, redriven: &Redriven) -> Value {
         Redriven::Kept(reason) | Redriven::Untried(reason) => {
             json!({ "id": id, "taken": false, "reason": reason })
         }
-        Redriven::Gone => json!({ "id": id, "taken": false, "reason": "it is gone already" }),
+        Redriven::Gone => json!({ "id": id, "taken": false, "reason": "it no longer exists" }),
     }
 }
 
 fn single(id: u64, redriven: &Redriven) -> Response {
     match redriven {
-        Redriven::Gone => problem(404, "there is no such dead letter"),
+        Redriven::Gone => problem(404, "dead letter not found"),
         Redriven::Untried(reason) => problem(409, reason),
         tried => json_text(result(id, tried).to_string()),
     }
@@ -367,13 +367,13 @@ fn single(id: u64, redriven: &Redriven) -> Response {
 pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     let app = request.state();
     let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
-        return Ok(problem(404, "there is no such dead letter"));
+        return Ok(problem(404, "dead letter not found"));
     };
     let known = match app.engine.store.read(move |it| it.dead_letter(id)).await {
         Ok(known) => known,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let Some(letter) = known else { return Ok(problem(404, "there is no such dead letter")) };
+    let Some(letter) = known else { return Ok(problem(404, "dead letter not found")) };
     if let Err(fault) = app.engine.store.submit(vec![Entry::DropLetter { id }]).await {
         return Ok(failed(&fault));
     }
@@ -403,7 +403,7 @@ async fn audit(
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
     let record = AuditRecord { who, action, subject, outcome };
     if let Err(fault) = app.engine.store.submit(vec![Entry::Audit(record)]).await {
-        tracing::warn!(reason = %fault, "what was done with dead letters could not be noted");
+        tracing::warn!(reason = %fault, "the action on dead letters could not be recorded");
     }
 }
 

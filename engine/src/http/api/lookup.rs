@@ -35,11 +35,11 @@ pub(super) async fn event(request: Request<App>) -> Answer {
     let pipeline = &generation.plan.name;
     let (text, state) = match find(&app.engine.store, id, source, own).await {
         Err(fault) => return Ok(failed(&fault)),
-        Ok(Found::Nowhere) => return Ok(problem(404, "there is no such event")),
+        Ok(Found::Nowhere) => return Ok(problem(404, "event not found")),
         Ok(Found::Refused(letter)) => {
             let detail = format!(
-                "there is no such event; dead letter {} has a message with this id, which was \
-                 refused: {}",
+                "event not found; dead letter {} has a message with this id, which was \
+                 rejected: {}",
                 letter.id, letter.reason
             );
             return Ok(problem(404, &detail));

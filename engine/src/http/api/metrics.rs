@@ -59,7 +59,7 @@ fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures, no
         text.sample(family, &waiting_labels(sink, &parked), size.bytes as f64);
     }
     let family = "engine_outbox_oldest_seconds";
-    text.family(family, "gauge", "Age of the oldest delivery that waits; 0 where none does");
+    text.family(family, "gauge", "Age of the oldest waiting delivery; 0 if there is none");
     for (sink, size) in &waiting {
         let since = oldest.get(sink).filter(|_| 0 < size.rows);
         let age = since.map_or(0.0, |it| now.since(*it).as_secs_f64());
@@ -81,14 +81,14 @@ fn health(text: &mut MetricsText, reports: &[PartReport]) {
         [("role", it.part.role.word().to_owned()), ("name", it.part.name.to_string())]
     };
     let family = "engine_health";
-    text.family(family, "gauge", "How each part is: 0 ok, 1 degraded, 2 failed");
+    text.family(family, "gauge", "Health of each part: 0 ok, 1 degraded, 2 failed");
     for report in reports {
         let labels = labels(report);
         let labels = labels.each_ref().map(|it| (it.0, it.1.as_str()));
         text.sample(family, &labels, f64::from(report.state as u8));
     }
     let family = "engine_health_problems";
-    text.family(family, "gauge", "What is wrong with each part, by the code of the problem");
+    text.family(family, "gauge", "Problems of each part, by problem code");
     for report in reports {
         let mut codes: BTreeMap<&str, u32> = BTreeMap::new();
         report.problems.iter().for_each(|it| *codes.entry(it.problem.code).or_default() += 1);
@@ -104,7 +104,7 @@ fn health(text: &mut MetricsText, reports: &[PartReport]) {
 fn pools(text: &mut MetricsText, app: &App) {
     let engine = &app.engine;
     let free = engine.store.free_readers() as f64;
-    text.gauge("engine_store_readers_free", "Connections that no query of the store uses", free);
+    text.gauge("engine_store_readers_free", "Connections to the store that are free", free);
     text.gauge("engine_store_readers", "Connections for queries", Store::READERS as f64);
     let pools = &engine.env.pools;
     let mut used: Vec<(&str, PoolUse)> =
@@ -123,7 +123,7 @@ fn pools(text: &mut MetricsText, app: &App) {
     }
     type Figure = fn(&PoolUse) -> usize;
     let figures: [(&str, &str, Figure); 3] = [
-        ("engine_pool_limit", "Most threads or sockets of a pool", |it| it.limit),
+        ("engine_pool_limit", "Maximum threads or sockets of a pool", |it| it.limit),
         ("engine_pool_busy", "Threads or sockets of a pool in use", |it| it.busy),
         ("engine_pool_waiting", "Work that waits for a thread or socket", |it| it.waiting),
     ];
@@ -177,7 +177,7 @@ fn streams(text: &mut MetricsText, app: &App) {
 /// Notifications held back, by target and by what held them back; from zero.
 fn suppressed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
     let family = "engine_notifications_suppressed_total";
-    text.family(family, "counter", "Held back by a rule");
+    text.family(family, "counter", "Suppressed by a rule");
     let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
     for sink in generation.targets.keys() {
         counts.extend(SUPPRESSED_BY.map(|reason| ((sink.clone(), reason), 0)));
@@ -201,12 +201,12 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     let generation = engine.generation();
     text.gauge("engine_config_generation", "The running generation", generation.number as f64);
     let is_stale = f64::from(u8::from(app.status.stale().is_some()));
-    text.gauge("engine_config_stale", "Whether the file on disk is not what runs", is_stale);
+    text.gauge("engine_config_stale", "Whether the file on disk differs from what runs", is_stale);
     health(&mut text, &engine.env.health.report());
     engine.metrics.write(&mut text);
     store(&mut text, figures);
     let damaged = engine.store.damaged_count() as f64;
-    text.gauge("engine_store_damaged_rows", "Rows that are not what was written", damaged);
+    text.gauge("engine_store_damaged_rows", "Rows that differ from what was written", damaged);
     outbox(&mut text, &generation, figures, engine.env.clock.wall());
     deleted(&mut text, figures);
     pools(&mut text, app);

@@ -64,9 +64,9 @@ fn told(kind: &str, route: &HttpRoute) -> String {
     let given = match kind {
         "" => "the body has no `Content-Type`".to_owned(),
         "application/x-www-form-urlencoded" | "multipart/form-data" => {
-            format!("`{shown}` is a form, which is not taken")
+            format!("`{shown}` is a form, which is not accepted")
         }
-        _ => format!("`{shown}` is not taken"),
+        _ => format!("`{shown}` is not accepted"),
     };
     let kinds = route.accepts.iter().filter_map(|it| match it {
         BodyForm::Json => Some("`Content-Type: application/json`"),
@@ -218,12 +218,12 @@ mod tests {
         let text = "; or write `accept json text` in `source http bell`";
         for (fields, told) in [
             ("", format!("the body has no `Content-Type`; {send}{text}")),
-            ("Content-Type: text/plain\r\n", format!("`text/plain` is not taken; {send}{text}")),
-            ("Content-Type: image/png\r\n", format!("`image/png` is not taken; {send}")),
+            ("Content-Type: text/plain\r\n", format!("`text/plain` is not accepted; {send}{text}")),
+            ("Content-Type: image/png\r\n", format!("`image/png` is not accepted; {send}")),
             (
                 "Content-Type: application/x-www-form-urlencoded\r\n",
                 format!(
-                    "`application/x-www-form-urlencoded` is a form, which is not taken; {send}"
+                    "`application/x-www-form-urlencoded` is a form, which is not accepted; {send}"
                 ),
             ),
         ] {
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!(form("", accepts), Ok(Form::Json));
         assert_eq!(form("Content-Type: text/plain; charset=UTF-8\r\n", accepts), Ok(Form::Json));
         let lines = form("Content-Type: application/x-ndjson\r\n", accepts);
-        let told = "`application/x-ndjson` is not taken; send JSON with `Content-Type: \
+        let told = "`application/x-ndjson` is not accepted; send JSON with `Content-Type: \
                     application/json`";
         assert_eq!(lines, Err(told.to_owned()));
     }

@@ -295,7 +295,7 @@ fn over_the_cap_is_503_and_a_client_that_leaves_makes_room_at_once() {
     let report = health(&room);
     assert_eq!(report.part.to_string(), "stream live");
     let [open] = &report.problems[..] else { panic!("{report:?}") };
-    let reason = "all 2 places are taken; further clients are turned away";
+    let reason = "all 2 places are in use; more clients are rejected";
     assert_eq!((open.problem.code, &*open.problem.reason), ("full", reason));
     first.hang_up();
     assert_eq!(health(&room).problems, []);

@@ -31,7 +31,7 @@ impl From<BodyError> for Reply {
                 )
             }
             BodyError::Timeout(seconds) => {
-                let rule = "and one more for each KiB received";
+                let rule = "plus one for each KiB received";
                 let detail = format!("the body came too slowly: it had {seconds} seconds, {rule}");
                 ProblemDetails::new(408, detail)
             }
@@ -39,7 +39,7 @@ impl From<BodyError> for Reply {
             BodyError::Malformed => {
                 ProblemDetails::new(400, "the body's chunks are not well formed")
             }
-            BodyError::Closed => ProblemDetails::new(400, "the body has no end"),
+            BodyError::Closed => ProblemDetails::new(400, "the body is incomplete"),
         };
         Reply::from(problem).closing()
     }
@@ -48,7 +48,7 @@ impl From<BodyError> for Reply {
 /// There is no memory for one more body or answer now.
 pub(crate) fn no_memory(limit: usize) -> ProblemDetails {
     let most = write_bytes(limit as u64);
-    let detail = format!("requests and answers under way already hold {most}, the most together");
+    let detail = format!("requests and responses in progress already hold {most}, the maximum");
     ProblemDetails::new(503, detail).retry_after(1)
 }
 

@@ -41,7 +41,7 @@ impl Method {
             "DELETE" => Method::Delete,
             "OPTIONS" => Method::Options,
             "CONNECT" | "TRACE" => {
-                return Err(RequestRefusal::new(405, "this method is never answered"));
+                return Err(RequestRefusal::new(405, "this method is not supported"));
             }
             _ => return Err(RequestRefusal::new(501, "this method is not known")),
         })
@@ -130,7 +130,7 @@ impl Head {
         let mut parsed = httparse::Request::new(&mut []);
         match parsed.parse_with_uninit_headers(bytes, space) {
             Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
-            Ok(_) => return Err(RequestRefusal::bad("the head is not one head")),
+            Ok(_) => return Err(RequestRefusal::bad("the head is not a single head")),
             Err(error) => return Err(refusal(error, bytes, limits)),
         }
         let (Some(method), Some(target), Some(version)) =
@@ -238,7 +238,7 @@ fn refusal(error: httparse::Error, bytes: &[u8], limits: &ServerLimits) -> Reque
             )
         }
         httparse::Error::Version if names_a_version(bytes) => {
-            RequestRefusal::new(505, "only HTTP 1.1 and 1.0 are spoken here")
+            RequestRefusal::new(505, "only HTTP 1.1 and 1.0 are supported")
         }
         httparse::Error::Version => RequestRefusal::bad("the request line is not well formed"),
         httparse::Error::Token => RequestRefusal::bad("the request line is not well formed"),

@@ -120,7 +120,7 @@ impl Reply {
         if good_name && good_value {
             self.headers.push((name, value));
         } else {
-            tracing::error!(%name, "an answer's header field is not fit to send");
+            tracing::error!(%name, "a response header field is not valid");
         }
         self
     }

@@ -388,7 +388,7 @@ fn bodies_under_way_are_bounded_together_and_grow_with_what_arrives() {
     let refused = announced[2].received();
     assert_eq!(statuses(&refused), ["HTTP/1.1 503 Service Unavailable"]);
     assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
-    assert!(refused.contains("already hold 2000B, the most together"), "{refused}");
+    assert!(refused.contains("already hold 2000B, the maximum"), "{refused}");
     assert!(announced[0].site.places.bytes() <= 2000);
     announced[0].send(&[b'a'; 100]);
     assert_eq!(statuses(&announced[0].received()), ["HTTP/1.1 200 OK"]);

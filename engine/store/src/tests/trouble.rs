@@ -168,7 +168,7 @@ fn a_log_that_is_cut_short_is_never_written_over_the_database() {
             std::fs::File::options().write(true).open(beside(path, "-wal")).expect("it opens");
         log.set_len(0).expect("it is cut");
     });
-    assert!(reason.contains("what was accepted since the last checkpoint is lost"), "{reason}");
+    assert!(reason.contains("everything accepted since the last checkpoint is lost"), "{reason}");
     bench.close();
     let again = Bench::at(&path);
     assert_eq!(again.listed(EventQuery::default()), ["old"]);

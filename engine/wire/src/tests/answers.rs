@@ -105,14 +105,17 @@ fn interim_answers_are_passed_over() {
     check(&format!("HTTP/1.1 100 Continue\r\n\r\n{OK}Content-Length: 2\r\n\r\nok"), "200 ok+");
     check(&format!("HTTP/1.1 100 C\r\nA: b\r\n\r\n{OK}Content-Length: 2\r\n\r\nok"), "200 ok+");
     check(&format!("{interim}{interim}{OK}Content-Length: 2\r\n\r\nok"), "200 ok+");
-    check(&interim.repeat(40), "transient: the answer is not valid HTTP: too many interim answers");
-    check(interim, "transient: the connection was closed in the middle of the answer");
+    check(
+        &interim.repeat(40),
+        "transient: the response is not valid HTTP: too many interim responses",
+    );
+    check(interim, "transient: the connection was closed in the middle of the response");
 }
 
 #[test]
 fn an_answer_that_breaks_off_is_no_answer() {
-    let middle = "transient: the connection was closed in the middle of the answer";
-    check("", "transient: the connection was closed without an answer");
+    let middle = "transient: the connection was closed in the middle of the response";
+    check("", "transient: the connection was closed without a response");
     check("H", middle);
     check("HTTP/1.1 200 OK\r\nContent-Le", middle);
     check(&format!("{OK}Content-Length: 3\r\n\r\nok"), middle);
@@ -123,7 +126,7 @@ fn an_answer_that_breaks_off_is_no_answer() {
 
 #[test]
 fn an_answer_that_can_be_read_in_two_ways_is_refused() {
-    let refused = |what: &str| format!("transient: the answer is not valid HTTP: {what}");
+    let refused = |what: &str| format!("transient: the response is not valid HTTP: {what}");
     check(
         &format!("{OK}Content-Length: 2\r\nContent-Length: 3\r\n\r\nok"),
         &refused("conflicting content-length headers"),
@@ -150,7 +153,7 @@ fn an_answer_that_can_be_read_in_two_ways_is_refused() {
 
 #[test]
 fn garbage_is_called_so() {
-    let refused = |what: &str| format!("transient: the answer is not valid HTTP: {what}");
+    let refused = |what: &str| format!("transient: the response is not valid HTTP: {what}");
     for garbage in ["SSH-2.0-OpenSSH\r\n", "\r\nHTTP/1.1 200 OK\r\n\r\n", "\u{16}\u{3}\u{1}"] {
         check(garbage, &refused("it does not begin with HTTP/1"));
     }
@@ -166,7 +169,7 @@ fn garbage_is_called_so() {
 
 #[test]
 fn a_body_may_be_as_long_as_allowed_and_no_longer() {
-    let too_long = "permanent: the answer is longer than 8 bytes";
+    let too_long = "permanent: the response is longer than 8 bytes";
     check(&format!("{OK}Content-Length: 8\r\n\r\n12345678"), "200 12345678+");
     check(&format!("{OK}Content-Length: 9\r\n\r\n"), too_long);
     check(&format!("{OK}Content-Length: 18446744073709551615\r\n\r\n"), too_long);
@@ -182,7 +185,7 @@ fn a_body_may_be_as_long_as_allowed_and_no_longer() {
     let ask = |length| outcome(&mut ScriptedStream::of([answer(length)]), &none);
     assert_eq!(
         (ask(0).as_str(), ask(1).as_str()),
-        ("200 ", "permanent: the answer is longer than 0 bytes")
+        ("200 ", "permanent: the response is longer than 0 bytes")
     );
 }
 
@@ -193,7 +196,7 @@ fn a_head_chunk_lengths_and_trailers_without_end_are_cut() {
         let stream = [start.as_bytes().to_vec()].into_iter().chain(lines);
         outcome(&mut ScriptedStream::of(stream), &with_method("GET"))
     };
-    let refused = |what: &str| format!("transient: the answer is not valid HTTP: {what}");
+    let refused = |what: &str| format!("transient: the response is not valid HTTP: {what}");
     assert_eq!(endless(OK, "A: b\r\n"), refused("it has too many headers"));
     assert_eq!(endless(&format!("{OK}A: "), "b"), refused("its head is too long"));
     assert_eq!(endless("HTTP/1.1 200 ", "b"), refused("its head is too long"));

@@ -133,7 +133,7 @@ fn a_close_that_crosses_a_request_is_made_good_once_if_repeating_it_is_safe() {
             (is_repeated, 1 + usize::from(is_repeated))
         );
         if let Err(fault) = second {
-            assert_eq!(fault.reason, "the connection was closed without an answer");
+            assert_eq!(fault.reason, "the connection was closed without a response");
             assert_eq!(fault.cause, Cause::Connect);
         }
     }
@@ -144,12 +144,12 @@ fn a_close_is_made_good_neither_twice_nor_after_a_byte_of_an_answer() {
     let (world, service) = (ClientWorld::new(), crossing("", false));
     world.fetch(get(&service.url)).unwrap();
     let fault = world.fetch(get(&service.url)).unwrap_err();
-    assert_eq!(fault.reason, "the connection was closed without an answer");
+    assert_eq!(fault.reason, "the connection was closed without a response");
     assert_eq!(service.connections(), 2);
     let (world, service) = (ClientWorld::new(), crossing("HTTP/1.1 20", true));
     world.fetch(get(&service.url)).unwrap();
     let fault = world.fetch(get(&service.url)).unwrap_err();
-    assert_eq!(fault.reason, "the connection was closed in the middle of the answer");
+    assert_eq!(fault.reason, "the connection was closed in the middle of the response");
     assert_eq!((service.connections(), world.usage()), (1, (0, 0, 0)));
 }
 

@@ -31,14 +31,18 @@ fn a_call_ends_in_its_time_wherever_it_hangs() {
         visitor.request();
         visitor.hang();
     });
-    assert_eq!(too_late(&world, get(&silent.url), &silent), "no answer in time");
+    assert_eq!(too_late(&world, get(&silent.url), &silent), "no response in time");
     for half in ["H", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 103 Early\r\n\r\n"] {
         let service = TestService::start(move |visitor| {
             visitor.request();
             visitor.answer(half);
             visitor.hang();
         });
-        assert_eq!(too_late(&world, get(&service.url), &service), "no answer in time", "{half:?}");
+        assert_eq!(
+            too_late(&world, get(&service.url), &service),
+            "no response in time",
+            "{half:?}"
+        );
     }
     for half in ["Content-Length: 3\r\n\r\nok", "\r\nok", "Transfer-Encoding: chunked\r\n\r\n2"] {
         let service = TestService::start(move |visitor| {
@@ -47,7 +51,7 @@ fn a_call_ends_in_its_time_wherever_it_hangs() {
             visitor.hang();
         });
         let reason = too_late(&world, get(&service.url), &service);
-        assert_eq!(reason, "the answer did not end in time", "{half:?}");
+        assert_eq!(reason, "the response did not end in time", "{half:?}");
     }
     let unread = TestService::start(|visitor| {
         visitor.first_bytes();
@@ -212,7 +216,7 @@ fn a_body_without_end_is_cut_off_at_its_limit() {
     });
     let world = ClientWorld::new();
     let fault = world.fetch(get(&service.url)).unwrap_err();
-    assert_eq!(fault.reason, "the answer is longer than 1024 bytes");
+    assert_eq!(fault.reason, "the response is longer than 1024 bytes");
     assert!(!fault.is_transient());
     assert_eq!(service.next(), "cut off");
 }

@@ -92,7 +92,7 @@ fn tls_to_a_plain_service_and_the_other_way_round_is_called_so() {
     let mut request = get(&format!("http://localhost:{}/", secure.port));
     request.timeout = Duration::from_secs(5);
     let fault = world.fetch(request).unwrap_err();
-    assert_eq!(fault.reason, "the answer is not valid HTTP: it does not begin with HTTP/1");
+    assert_eq!(fault.reason, "the response is not valid HTTP: it does not begin with HTTP/1");
 }
 
 #[test]

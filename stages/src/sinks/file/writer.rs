@@ -106,7 +106,7 @@ fn fault_of(path: &Path, error: &io::Error) -> Fault {
     let is_for_good = match error.kind() {
         ErrorKind::IsADirectory => Some(reason("it is a folder")),
         ErrorKind::InvalidFilename | ErrorKind::InvalidInput => {
-            Some(format!("the system takes no such name ({error})"))
+            Some(format!("the system does not accept this name ({error})"))
         }
         _ => None,
     };

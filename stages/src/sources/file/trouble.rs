@@ -160,7 +160,7 @@ impl FileTroubles {
             more => format!("skips compressed files, {} and {more} more", first.display()),
         };
         self.health.report(HealthProblem::degraded(COMPRESSED, reason).advise(
-            "what was read before it was compressed is stored already; make the pattern narrower, \
+            "everything read before the compression is already stored; make the pattern narrower, \
              or decompress files that were never read (`zcat FILE | engine run` with `source stdin`)",
         ));
     }
@@ -187,7 +187,7 @@ impl FileTroubles {
     pub(super) fn note_too_many(&mut self, files_max: Option<usize>) {
         let Some(files_max) = files_max else { return self.health.clear(TOO_MANY) };
         let reason =
-            format!("the pattern leads to more than {files_max} files; the rest is not read");
+            format!("the pattern matches more than {files_max} files; the rest is not read");
         let problem = HealthProblem::degraded(TOO_MANY, reason);
         self.health.report(problem.advise("make the pattern narrower, or use several sources"));
     }
@@ -198,7 +198,7 @@ impl FileTroubles {
         let reason = format!("passed {length} NUL bytes at byte {offset} of {file}");
         let problem = HealthProblem::degraded(HOLE, reason).about(file.to_string());
         self.health.report(problem.advise(
-            "the program writes at its own place after a truncation: let it append (O_APPEND, `>>`), \
+            "the program writes at its old offset after a truncation: let it append (O_APPEND, `>>`), \
              or rotate with `create` instead of `copytruncate`",
         ));
     }
@@ -233,8 +233,8 @@ fn report(health: &PartHealth, code: &'static str, path: &Path, reason: &str, fa
         io::ErrorKind::PermissionDenied => {
             "let the engine's user read it; for logrotate, `create 0640 USER GROUP`"
         }
-        _ if fault.raw_os_error().is_none() => "name a file, or a pattern that leads to files",
-        _ => "check the file and its file system; it is tried again by itself",
+        _ if fault.raw_os_error().is_none() => "name a file, or a pattern that matches files",
+        _ => "check the file and its file system; it is retried automatically",
     };
     let problem = HealthProblem::degraded(code, reason).about(path.display().to_string());
     health.report(problem.advise(advice));

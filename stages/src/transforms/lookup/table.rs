@@ -55,7 +55,7 @@ impl Table {
                 diagnostics
                     .push(Rule::BadTable, message)
                     .at(path.span.clone(), "in this table")
-                    .help("put it right in that file; it is read anew when it is saved")
+                    .help("correct that file; it is reloaded when you save it")
                     .frame(source.clone(), span, label);
                 return None;
             }

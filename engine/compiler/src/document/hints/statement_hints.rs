@@ -117,8 +117,13 @@ impl<'a> Statement<'a> {
         let is_node = !above.is_empty() && !above.ends_with(['{', '}', ';']);
         if is_node && !above.contains("//") {
             self.mended.blank(before.len()..span.start);
-            self.report(Rule::Syntax, "this block belongs to no node", span, "a line of its own")
-                .help(format!("write `{above} {{` on one line"));
+            self.report(
+                Rule::Syntax,
+                "this block does not belong to a node",
+                span,
+                "on a line of its own",
+            )
+            .help(format!("write `{above} {{` on one line"));
             self.mean(Vec::new());
             return true;
         }
@@ -136,11 +141,12 @@ impl<'a> Statement<'a> {
         let span = self.tokens[0].span.clone();
         let item = self.text[self.tail(1)].trim().to_owned();
         self.mended.blank(span.clone());
-        self.report(Rule::Syntax, "KDL has no lists with `-`", span, "this dash belongs to YAML")
-            .help(format!(
-                "several values stand behind one name: `NAME {}`",
+        self.report(Rule::Syntax, "KDL has no lists with `-`", span, "this dash is YAML").help(
+            format!(
+                "write several values after one name: `NAME {}`",
                 phrase::items(&item, &retold(&item)).join(" ")
-            ));
+            ),
+        );
         true
     }
 
@@ -163,7 +169,7 @@ impl<'a> Statement<'a> {
         self.mended.blank(tail);
         self.mended.word(span.clone());
         // Never a repair: how YAML takes the rest of the line is not how KDL does.
-        self.report(Rule::YamlColon, message, span, "the colon belongs to YAML")
+        self.report(Rule::YamlColon, message, span, "this colon is YAML")
             .help(format!("write `{}`", meant.trim()));
         if has_value {
             self.means(line, meant.trim());
@@ -268,7 +274,7 @@ impl<'a> Statement<'a> {
         };
         self.mended.word(span.clone());
         let message = "KDL has no lists in brackets";
-        let label = "several words are just separated by blanks";
+        let label = "separate several words with spaces";
         let found =
             self.report(Rule::Brackets, message, span, label).help(format!("write `{help}`"));
         if is_plain {
@@ -324,7 +330,7 @@ impl<'a> Statement<'a> {
             self.mended.word(span.clone());
             let message = match words::keyword(first) {
                 Some(_) => format!("`#{first}` is written in lower case"),
-                None => format!("there is no word `#{first}`"),
+                None => format!("unknown keyword `#{first}`"),
             };
             self.report(Rule::BareKeyword, message, span.clone(), format!("write `{keyword}`"))
                 .help(format!("write `{keyword}`"))
@@ -344,7 +350,7 @@ impl<'a> Statement<'a> {
         let label = "`#` begins a raw string or a keyword";
         let found = self
             .report(Rule::HashComment, "comments start with `//`", sign.clone(), label)
-            .help("`//` for a line, `/* */` for a part, `/-` to switch a node off");
+            .help("`//` for a line, `/* */` for a part, `/-` to comment out a node");
         // Without a blank behind it, it may as well be a value: `colour #ff0000`.
         if !is_hash_line(word) && !word.starts_with("#!") {
             return;
@@ -376,7 +382,7 @@ impl<'a> Statement<'a> {
         let name = self.word(index + 1);
         let help = match name {
             "env" | "file" | "param" => format!("write `({name})\"…\"`"),
-            _ => "parentheses hold one word, as in `(env)\"NAME\"`".to_owned(),
+            _ => "parentheses contain one word, as in `(env)\"NAME\"`".to_owned(),
         };
         let label = "one word and `)` must follow";
         let is_closed = self.kind(index + 2) == Some(Kind::Text)
@@ -384,7 +390,7 @@ impl<'a> Statement<'a> {
             && self.tokens.len() == index + 4;
         let value = format!("({name}){}", self.word(index + 2));
         self.mended.word(span.clone());
-        self.report(Rule::Syntax, "this annotation cannot be read", start, label).help(help);
+        self.report(Rule::Syntax, "this annotation cannot be parsed", start, label).help(help);
         if is_closed {
             self.means(span, value);
         }
@@ -411,7 +417,7 @@ impl<'a> Statement<'a> {
         let help = format!("write `{}`", self.shown(index, &values));
         self.mended.word(span.clone());
         self.told = span.end;
-        let label = "several words are just separated by blanks";
+        let label = "separate several words with spaces";
         self.report(Rule::Brackets, "KDL has no lists in parentheses", span.clone(), label)
             .help(help)
             .fix(span.clone(), &*values);
@@ -427,7 +433,7 @@ impl<'a> Statement<'a> {
         let tail = self.tail(index);
         self.mended.blank(tail);
         let label = "it continues a node on the next line";
-        self.report(Rule::Syntax, "a `\\` can only end a line", span, label)
+        self.report(Rule::Syntax, "a `\\` is allowed only at the end of a line", span, label)
             .help("delete it, or put the text into quotes: `#\"a\\b\"#`");
         true
     }
@@ -439,7 +445,7 @@ impl<'a> Statement<'a> {
             self.mended.word(span.clone());
             let fix = self.enabled(index, keyword);
             let help = match &fix {
-                Some(_) => "stages are on by default; delete this, or write `disabled` to switch \
+                Some(_) => "stages are on by default; delete this, or write `disabled` to turn \
                             one off"
                     .to_owned(),
                 None if keyword == "#null" => "give a value, or leave it out".to_owned(),
@@ -546,7 +552,7 @@ impl<'a> Statement<'a> {
         let message = format!("`{name}` has no value");
         let help = format!("write `{name}=VALUE`, or delete it");
         self.mended.blank(span.clone());
-        self.report(Rule::Syntax, message, span, "the value is missing behind `=`").help(help);
+        self.report(Rule::Syntax, message, span, "the value is missing after `=`").help(help);
         true
     }
 

@@ -28,14 +28,17 @@ impl Statement<'_> {
         let end = format!("{}{}", "\"".repeat(quotes), "#".repeat(hashes));
         let is_long = word.contains('\n') && quotes == 1;
         let help = if is_long {
-            "text of several lines stands between `\"\"\"`, each on a line of its own".to_owned()
+            "write text of several lines between `\"\"\"`, each on a line of its own".to_owned()
         } else if quotes == 3 {
             format!("add `{end}` on a line of its own")
         } else {
             format!("write `{}`", self.shown(index, &format!("{}{end}", word.trim_end())))
         };
-        let message =
-            if is_long { "text in `\"` ends on its own line" } else { "this text is never closed" };
+        let message = if is_long {
+            "text in `\"` must end on the same line"
+        } else {
+            "this text is never closed"
+        };
         self.report(Rule::Unclosed, message, start..start + hashes + quotes, "opened here")
             .help(help);
         if !is_long && quotes == 1 {
@@ -80,8 +83,13 @@ impl Statement<'_> {
             let comma = span.start..span.start + 1;
             self.comma(comma, if word == "," { "" } else { " " });
         } else {
-            self.report(Rule::Syntax, "a blank is missing behind this text", span, "sticks to it")
-                .help("put a blank between them; a `\"` inside text is written `\\\"`");
+            self.report(
+                Rule::Syntax,
+                "a space is missing after this text",
+                span,
+                "directly attached",
+            )
+            .help("put a space between them; a `\"` inside text is written `\\\"`");
         }
         true
     }
@@ -97,7 +105,7 @@ impl Statement<'_> {
             return;
         }
         self.commas = Some(self.diagnostics.found().len());
-        let message = "values are separated by blanks";
+        let message = "separate values with spaces";
         self.report(Rule::Syntax, message, place.clone(), "no comma here")
             .help("delete the comma")
             .fix(place.clone(), instead);
@@ -116,15 +124,15 @@ impl Statement<'_> {
         let quotes = span.start..span.start + 3;
         let (message, place, label, help) = if !first.is_empty() || !body.contains('\n') {
             let help = "begin the text on the next line, and end it with `\"\"\"` on its own line";
-            ("nothing can stand on the line of `\"\"\"`", quotes, "opened here", help)
+            ("nothing may follow on the line of `\"\"\"`", quotes, "opened here", help)
         } else if !indent.trim().is_empty() {
             let end = span.end - 3..span.end;
-            ("`\"\"\"` ends a text on a line of its own", end, "text before it", "move it down")
+            ("`\"\"\"` must be on a line of its own", end, "text before it", "move it down")
         } else if let Some(line) = lines.find(is_left) {
             let start = line.as_ptr() as usize - self.text.as_ptr() as usize;
             let place = start..start + line.trim_end().len();
             let help = "indent every line at least like the closing `\"\"\"`";
-            ("this line stands left of the closing `\"\"\"`", place, "indented less", help)
+            ("this line is indented less than the closing `\"\"\"`", place, "indented less", help)
         } else {
             self.escape(index);
             return self.behind_text(index);
@@ -152,9 +160,8 @@ impl Statement<'_> {
                 .next()
                 .is_none_or(|it| it.is_whitespace() || it == ';');
         let label = "these quotes are for expressions";
-        let found = self
-            .report(Rule::Syntax, "text stands in double quotes", span.clone(), label)
-            .help(help);
+        let found =
+            self.report(Rule::Syntax, "use double quotes for text", span.clone(), label).help(help);
         if is_sure {
             found.fix(span.clone(), &*fix);
         }
@@ -188,7 +195,7 @@ impl Statement<'_> {
         self.mended.word(whole.clone());
         self.report(
             Rule::Unclosed,
-            "this text has one quote",
+            "this text has only one quote",
             end.start..end.start + 1,
             "ends here",
         )

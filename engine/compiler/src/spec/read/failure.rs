@@ -85,7 +85,7 @@ fn breaker(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Breaker> {
     if let (Some(ratio), Some(_)) = (prop("ratio"), prop("after")) {
         context
             .diagnostics
-            .push(Rule::WrongArgument, "`after` and `ratio` exclude each other")
+            .push(Rule::WrongArgument, "`after` and `ratio` cannot be combined")
             .at(ratio.span(), "one of the two")
             .help("write `trip after=5 within=\"30s\"` or `trip ratio=0.5 min=10 within=\"30s\"`");
     }
@@ -94,7 +94,7 @@ fn breaker(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Breaker> {
     if let (None, Some(min)) = (&ratio, prop("min")) {
         context
             .diagnostics
-            .push(Rule::WrongArgument, "`min` belongs to `ratio`")
+            .push(Rule::WrongArgument, "`min` only works with `ratio`")
             .at(min.span(), "there is no `ratio`")
             .help("write `trip ratio=0.5 min=10`, or delete `min`");
     }

@@ -113,9 +113,9 @@ impl Infer<'_> {
         }
         if let (true, false, Some((word, span))) = (found.is_empty(), is_told, words.first()) {
             let label = if negates { "always true" } else { "never true" };
-            let message = format!("no event that gets here is of type `{}`", shown(word));
+            let message = format!("no event here can have type `{}`", shown(word));
             if let Some(it) = self.report(here, Rule::AlwaysSame, span.clone(), message, label) {
-                it.help = Some(format!("only {} can be here", paths::told(here)));
+                it.help = Some(format!("only {} can arrive here", paths::told(here)));
             }
         }
         let is_named = |name: &str| words.iter().any(|it| it.0.as_str() == Some(name));
@@ -129,8 +129,8 @@ impl Infer<'_> {
 
     fn no_such_type(&mut self, literal: &Value, span: Range<usize>, here: &EventTypes) {
         let Some(word) = literal.as_str() else {
-            let message = format!("`{literal}` is no type of event");
-            self.report(here, Rule::NeverCompare, span, message, "a type is a text");
+            let message = format!("`{literal}` is not an event type");
+            self.report(here, Rule::NeverCompare, span, message, "an event type is text");
             return;
         };
         let known: Vec<&str> = self.known.all.iter().map(|it| &*it.kind).collect();
@@ -204,9 +204,11 @@ impl Infer<'_> {
             return result;
         }
         if b.list.is_none() && b.map.is_none() {
-            let message = format!("`{}` is {}, no list", self.shown(right), b.told_in_a_sentence());
+            let message =
+                format!("`{}` is {}, not a list", self.shown(right), b.told_in_a_sentence());
             if let Some(it) = self.report(here, Rule::NeverCompare, span, message, "always null") {
-                it.help = Some("`in` asks a list or a map; `contains` asks a text".to_owned());
+                it.help =
+                    Some("use `in` with a list or a map, and `contains` with a text".to_owned());
             }
             return result;
         }
@@ -244,7 +246,7 @@ impl Infer<'_> {
             return;
         }
         let message = format!("`{}` is text, and `{default}` is a number", self.shown(first));
-        let label = "null whenever it is there";
+        let label = "null whenever it has a value";
         if let Some(it) = self.report(here, Rule::NeverCompare, first.span(), message, label) {
             it.help =
                 Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
@@ -311,7 +313,7 @@ impl Infer<'_> {
             ),
         };
         if let Some(it) = self.report(here, Rule::AlwaysSame, span, message, label) {
-            it.help = Some("compare with something else, or take this out".to_owned());
+            it.help = Some("compare with something else, or remove this".to_owned());
         }
     }
 
@@ -326,11 +328,11 @@ impl Infer<'_> {
         if holds.is_empty() {
             let is_known = !split(&self.known.all, asks).0.is_empty();
             let (rule, message) = match is_known {
-                true => (Rule::AlwaysSame, "no event that gets here has such a type"),
-                false => (Rule::NotOneOf, "no event that can arrive has such a type"),
+                true => (Rule::AlwaysSame, "no event here has this type"),
+                false => (Rule::NotOneOf, "no event that can arrive has this type"),
             };
             if let Some(it) = self.report(here, rule, span, message.to_owned(), "never true") {
-                it.help = Some(format!("only {} can be here", paths::told(here)));
+                it.help = Some(format!("only {} can arrive here", paths::told(here)));
             }
         }
         SeenPaths::condition(holds, fails, Arc::default())

@@ -72,7 +72,7 @@ impl Infer<'_> {
         let shown = self.text.get(span.clone()).unwrap_or_default().to_owned();
         if let Some(later) = later(self.known, root, steps) {
             let (message, help) = (later.why.clone(), later.help.clone());
-            let label = "not there yet: it would be null";
+            let label = "not available yet: it would be null";
             if let Some(it) = self.report(here, Rule::NotYetThere, span, message, label) {
                 it.help = Some(help);
             }
@@ -201,7 +201,7 @@ pub(super) fn told(here: &EventTypes) -> String {
         [first @ .., last] if names.len() <= TYPES_TOLD => {
             format!("{} and {last}", first.join(", "))
         }
-        all => format!("the {} types of events that get here", all.len()),
+        all => format!("the {} event types that arrive here", all.len()),
     }
 }
 
@@ -212,12 +212,12 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
     let before = shown(root, &steps[..depth]);
     let Some(Step::Name(name)) = steps.get(depth) else {
         let sort = deepest().next().map(ValueType::told_in_a_sentence).unwrap_or_default();
-        return (format!("`{before}` is {sort}, no list"), None);
+        return (format!("`{before}` is {sort}, not a list"), None);
     };
     let names: Vec<&str> = deepest().flat_map(ValueType::names).collect();
     let opts_out = match root {
         Root::Data | Root::Raw | Root::Enrich => {
-            format!(". `get({before}, '{name}')` reads what nothing declares")
+            format!(". `get({before}, '{name}')` reads an undeclared field")
         }
         _ => String::new(),
     };
@@ -243,12 +243,10 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
             format!("`{before}` is a list: `{before}[0].{name}` reads its first item")
         }
         true if root == Root::Param => format!("add `param {} VALUE`", name.replace('_', "-")),
-        true if root == Root::Enrich && depth == 0 => {
-            "nothing is added before this place".to_owned()
-        }
+        true if root == Root::Enrich && depth == 0 => "no stage runs before this place".to_owned(),
         true => {
             let sort = deepest().next().map(ValueType::told_in_a_sentence).unwrap_or_default();
-            format!("`{before}` is {sort}: nothing stands in it")
+            format!("`{before}` is {sort}: it has no fields")
         }
         false => {
             let mut names = names;

@@ -109,14 +109,14 @@ pub(super) fn made(operator: Binary, a: &ValueType, b: &ValueType) -> ValueType 
     }
 }
 
-/// What to say of an operator that makes nothing of two sorts.
+/// Why an operator has no result for two types.
 pub(super) fn makes_nothing(operator: Binary, a: &ValueType, b: &ValueType) -> String {
-    let sign = match operator {
-        Binary::Add => "+",
-        Binary::Subtract => "-",
-        Binary::Multiply => "*",
-        Binary::Divide => "/",
-        _ => "%",
-    };
-    format!("`{sign}` makes nothing of {} and {}", sort(a), sort(b))
+    let (a, b) = (sort(a), sort(b));
+    match operator {
+        Binary::Add => format!("cannot add {a} and {b}"),
+        Binary::Subtract => format!("cannot subtract {b} from {a}"),
+        Binary::Multiply => format!("cannot multiply {a} by {b}"),
+        Binary::Divide => format!("cannot divide {a} by {b}"),
+        _ => format!("cannot take the remainder of {a} by {b}"),
+    }
 }

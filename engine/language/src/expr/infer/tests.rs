@@ -90,14 +90,14 @@ fn a_path_that_no_schema_lists_is_unknown() {
         "data.scor > 0.5",
         "E0104 [data.scor] `data.scor` is in none of the schemas for `motion.on`, `motion.off` and \
          `face` · it would always be null · did you mean `data.score`? (number 0–1; from \
-         s.json). `get(data, 'scor')` reads what nothing declares",
+         s.json). `get(data, 'scor')` reads an undeclared field",
     );
     wrong(
         "data.boxes[0].with == 1",
         "E0104 [data.boxes[0].with] `data.boxes[0].with` is in none of the schemas for \
          `motion.on`, `motion.off` and `face` · it would always be null · did you mean \
          `data.boxes[0].width`? (number; from s.json). `get(data.boxes[0], 'with')` reads \
-         what nothing declares",
+         an undeclared field",
     );
     wrong(
         "data.boxes.width == 1",
@@ -108,7 +108,7 @@ fn a_path_that_no_schema_lists_is_unknown() {
     wrong(
         "enrich.persn.name == 'x'",
         "E0104 [enrich.persn.name] no stage adds `enrich.persn.name` · it would always be null · \
-         did you mean `enrich.person`? (map). `get(enrich, 'persn')` reads what nothing declares",
+         did you mean `enrich.person`? (map). `get(enrich, 'persn')` reads an undeclared field",
     );
     wrong(
         "data.score > param.limt",
@@ -117,7 +117,7 @@ fn a_path_that_no_schema_lists_is_unknown() {
     );
     wrong(
         "enrich.weather.sun == 1",
-        "E0210 [enrich.weather.sun] not yet · not there yet: it would be null · wait",
+        "E0210 [enrich.weather.sun] not yet · not available yet: it would be null · wait",
     );
 }
 
@@ -230,16 +230,16 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "'n: ' + data.score == 'x'",
-        "E0109 ['n: ' + data.score] `+` makes nothing of text and a number · always null · ",
+        "E0109 ['n: ' + data.score] cannot add text and a number · always null · ",
     );
     wrong(
         "data.name && data.is_known",
-        "E0109 [data.name] `data.name` is text, no condition · never true, never false · compare \
+        "E0109 [data.name] `data.name` is text, not a condition · neither true nor false · compare \
          it, such as `data.name != null`",
     );
     wrong(
         "-data.name == 1",
-        "E0109 [data.name] `data.name` is text · has no opposite, so this is always null · ",
+        "E0109 [data.name] `data.name` is text · cannot be negated, so this is always null · ",
     );
     wrong(
         "lower(data.score) == 'x'",
@@ -248,8 +248,8 @@ fn sorts_that_never_meet_are_told() {
     );
     wrong(
         "data.name in data.score",
-        "E0109 [data.name in data.score] `data.score` is a number 0–1, no list · always null · `in` \
-         asks a list or a map; `contains` asks a text",
+        "E0109 [data.name in data.score] `data.score` is a number 0–1, not a list · always null · use \
+         `in` with a list or a map, and `contains` with a text",
     );
     wrong(
         "data.score in ['a', 'b']",
@@ -263,22 +263,22 @@ fn what_is_always_the_same_is_told() {
     wrong(
         "data.score > 1",
         "W0109 [data.score > 1] `data.score` is a number 0–1 · never true · compare with something \
-         else, or take this out",
+         else, or remove this",
     );
     wrong(
         "event.subject == null",
         "W0109 [event.subject == null] `event.subject` is never null · never true · compare with \
-         something else, or take this out",
+         something else, or remove this",
     );
     wrong(
         "event.type == 'face' && event.type == 'motion.on'",
-        "W0109 ['motion.on'] no event that gets here is of type `motion.on` · never true · only \
-         `face` can be here",
+        "W0109 ['motion.on'] no event here can have type `motion.on` · never true · only \
+         `face` can arrive here",
     );
     wrong(
         "starts_with(event.type, 'q')",
-        "E0108 [starts_with(event.type, 'q')] no event that can arrive has such a type · never \
-         true · only `motion.on`, `motion.off` and `face` can be here",
+        "E0108 [starts_with(event.type, 'q')] no event that can arrive has this type · never \
+         true · only `motion.on`, `motion.off` and `face` can arrive here",
     );
 }
 
@@ -359,9 +359,9 @@ fn templates_and_bodies_are_looked_at_value_by_value() {
     assert_eq!(body("[{{ event.type }}] {{ data.name }}"), none);
     let plain = r#"["{{ data.name }}", {{ data.score }}, "{{ data.name | json }}"]"#;
     let expected = [
-        "data.name `data.name` is put into JSON as it is",
-        "data.score `data.score` is put into JSON as it is",
-        "data.name `| json` brings its own quotes",
+        "data.name `data.name` is inserted into JSON unescaped",
+        "data.score `data.score` is inserted into JSON unescaped",
+        "data.name `| json` adds its own quotes",
     ];
     assert_eq!(body(plain), expected);
 }
@@ -377,7 +377,7 @@ fn a_body_that_is_sent_as_json_is_json() {
         };
         found.iter().map(told).collect::<Vec<_>>().join("; ")
     };
-    let bad = "JSON has double quotes around names and texts, and no comma at the end";
+    let bad = "JSON needs double quotes around names and texts, and no trailing comma";
     let comma = r#"{ "a": {{ data.name | json }}, }"#;
     assert_eq!(body(comma, false), format!("this body is not JSON [}}] trailing comma · {bad}"));
     let single = "{ 'a': 1 }";
@@ -390,8 +390,8 @@ fn a_body_that_is_sent_as_json_is_json() {
     assert_eq!(
         body(r#"{ "text": "At {{ data.name }}, {{ data.name ?? 'x' }}!" }"#, true),
         [
-            "`data.name` is put into JSON as it is [data.name] inside quotes of the body",
-            "`data.name ?? 'x'` is put into JSON as it is [data.name ?? 'x'] inside quotes of the \
+            "`data.name` is inserted into JSON unescaped [data.name] inside quotes of the body",
+            "`data.name ?? 'x'` is inserted into JSON unescaped [data.name ?? 'x'] inside quotes of the \
              body",
         ]
         .map(|it| {

@@ -80,7 +80,7 @@ impl NotJson {
             message: "this body is not JSON".to_owned(),
             label: self.reason,
             help: Some(
-                "JSON has double quotes around names and texts, and no comma at the end".into(),
+                "JSON needs double quotes around names and texts, and no trailing comma".into(),
             ),
             origin: None,
         })
@@ -234,8 +234,8 @@ fn unquoted(
     };
     let lead = text.len() - text.trim_start().len();
     let message = match is_in_quotes && is_json {
-        true => "`| json` brings its own quotes".to_owned(),
-        false => format!("`{trimmed}` is put into JSON as it is"),
+        true => "`| json` adds its own quotes".to_owned(),
+        false => format!("`{trimmed}` is inserted into JSON unescaped"),
     };
     let span = span.start + lead..span.start + lead + trimmed.len();
     let (label, help, origin) = (label.to_owned(), Some(help), None);
