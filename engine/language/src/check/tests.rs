@@ -104,7 +104,7 @@ fn a_value_in_the_wrong_form_is_told_in_the_right_one() {
         write `{ timeout \"5s\" }`";
     whole("notify ntfy phone timeout=\"5s\" { url \"http://h\"; }\n", text);
     let text = "E0013 `on` is a property, not a child [on] move it out of the block · \
-        write `on=timeout` behind `retry`";
+        write `on=timeout` after `retry`";
     inside("retry 3 { on timeout; }", text);
     let text = "E0014 `retry` takes its number first [max] unknown property `max` · \
         write `retry 3`";
