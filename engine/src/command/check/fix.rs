@@ -5,7 +5,7 @@
 
 use compiler::files;
 use compiler::load::Loaded;
-use language::diagnostic::{Diagnostic, Edit, Severity, SourceText};
+use language::diagnostic::{Diagnostic, Edit, Rule, Severity, SourceText};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -110,14 +110,16 @@ fn tried<'f>(
 /// Whether what was repaired is no longer found, and nothing else is.
 fn is_better(before: &[Diagnostic], after: &[Diagnostic], repaired: &[&Diagnostic]) -> bool {
     let mut left: BTreeMap<_, isize> = BTreeMap::new();
-    before.iter().for_each(|it| *left.entry(identity(it)).or_default() += 1);
+    let before_all = before.iter().filter(|it| it.rule != Rule::MissingVariable);
+    before_all.for_each(|it| *left.entry(identity(it)).or_default() += 1);
     repaired.iter().for_each(|it| *left.entry(identity(it)).or_default() -= 1);
     let lines: BTreeSet<&str> = before.iter().flat_map(|it| it.source.text.lines()).collect();
     // Some warnings are only given of a file without errors: one on a line that was not touched
     // has nothing to do with the repair.
     let is_late =
         |it: &&Diagnostic| it.rule.severity() == Severity::Warning && lines.contains(line_of(it));
-    for it in after {
+    // A variable that is missing here was not read before, and says nothing of the repair.
+    for it in after.iter().filter(|it| it.rule != Rule::MissingVariable) {
         let count = left.entry(identity(it)).or_default();
         if 0 < *count || !is_late(&it) {
             *count -= 1;
