@@ -358,20 +358,25 @@ impl Checker<'_> {
                 (no_such, help, Vec::new())
             }
             Some(Meant::Elsewhere(text)) => (no_such, text.to_owned(), Vec::new()),
-            None if find(&self.beside, word).is_some() => {
-                let value = text.get(value_span(it.entry)).unwrap_or_default();
-                let help = format!("`{word}` is a node of its own: write `; {word} {value}`");
-                (no_such, help, Vec::new())
+            None => (no_such, self.other_properties(it, word), Vec::new()),
+        }
+    }
+
+    /// What could be written instead of a property that is like nothing that is known.
+    fn other_properties(&self, it: &Misplaced<'_>, word: &str) -> String {
+        let (row, children) = (it.row, names(it.groups));
+        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        if find(&self.beside, word).is_some() {
+            let text = &self.diagnostics.source().text;
+            let value = text.get(value_span(it.entry)).unwrap_or_default();
+            return format!("`{word}` is a node of its own: write `; {word} {value}`");
+        }
+        match (known.is_empty(), children.is_empty()) {
+            (true, false) => {
+                format!("its block `{} {{ … }}` takes: {}", row.name, children.join(", "))
             }
-            None if known.is_empty() && !children.is_empty() => {
-                let help =
-                    format!("its block `{} {{ … }}` takes: {}", row.name, children.join(", "));
-                (no_such, help, Vec::new())
-            }
-            None if known.is_empty() => {
-                (no_such, format!("write `{}`", short_usage(row)), Vec::new())
-            }
-            None => (no_such, format!("the properties are {}", known.join(", ")), Vec::new()),
+            (true, true) => format!("write `{}`", short_usage(row)),
+            (false, _) => format!("the properties are {}", known.join(", ")),
         }
     }
 }
