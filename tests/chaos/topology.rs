@@ -90,7 +90,9 @@ notify webhook hook {{
         for name in ["amber", "birch", "cedar", "delta"] {
             let rest = if random.bool() { "when \"data.tell == true\"" } else { "" };
             match random.u8(0..6) {
-                0 => add(format!("enrich set {name} {{ set \"n\" \"{{{{ data.n }}}}\"; {rest} }}")),
+                0 => add(format!(
+                    "enrich set {name} {{ set \"{name}\" \"{{{{ data.n }}}}\"; {rest} }}"
+                )),
                 1 => add(format!("enrich metadata {name} {{ include-fields timestamps; {rest} }}")),
                 2 => add(format!(
                     "enrich lookup {name} {{ table \"people.csv\" key=id; match \"data.n\"; {rest} }}"

@@ -79,11 +79,11 @@ fn a_webhook_that_refuses_is_given_up_after_one_try_and_kept() {
     assert_eq!(engine.post(r#"{"id":"e-1","type":"ring"}"#).0, 202);
     outside.next().answer(400, "{}");
     let event = delivered(&engine, "e-1", "dead");
-    let chat = json!({ "sink": "chat", "state": "dead", "attempts": 1, "last_error": "the answer is 400" });
+    let chat = json!({ "sink": "chat", "state": "dead", "attempts": 1, "last_error": "the response is 400" });
     assert_eq!(event["deliveries"], json!([chat]));
     let data = folder.path().join("data");
     let query = "SELECT what, seq, stage, class, reason, attempts FROM dead_letters";
-    let expected = ["delivery 1 chat permanent the answer is 400 1"];
+    let expected = ["delivery 1 chat permanent the response is 400 1"];
     assert_eq!(rows(&data, "events.db", query), expected);
     assert!(!outside.was_asked());
     // The event itself is stored: only its delivery ended here.
@@ -105,7 +105,7 @@ fn an_event_that_waits_for_its_next_try_holds_no_other_up() {
     asked.answer(200, "{}");
     delivered(&engine, "e-2", "done");
     let waits = json!({
-        "sink": "chat", "state": "pending", "attempts": 1, "last_error": "the answer is 503",
+        "sink": "chat", "state": "pending", "attempts": 1, "last_error": "the response is 503",
     });
     assert_eq!(state("e-1"), waits);
     let query = "SELECT seq FROM deliveries
