@@ -39,7 +39,7 @@
 //!                                  └─ a stage must wait ───▶ accept ─▶ walk ─▶ finish ─▶ the same
 //! ```
 //!
-//! [`intake`] reads a message by the source's map, schema and rules. [`run::walk`] runs the
+//! [`intake`] reads a message by the source's map, schema and rules. [`run::enrich`] runs the
 //! enrichment graph of one event. [`engine`] chooses the road and answers: behind the commit,
 //! always. [`run::deliver`] works off the outbox. [`http`] is the only module that knows how any of
 //! it looks from a socket.

@@ -101,7 +101,7 @@ pub trait SourceKind: Kind {
     const IS_DEMO: bool = false;
     /// Whether the engine's HTTP server serves it.
     const IS_SERVED: bool = false;
-    /// Opens it: an [`OpenSource::HttpRoute`] exactly when `IS_SERVED`. A fault here rejects the start
+    /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
     /// or the reload, so what can be known to fail should fail here.
     fn open(
         settings: Self::Settings,
@@ -269,7 +269,7 @@ pub enum Adds {
 /// A kind of enrichment.
 pub trait EnrichKind: Kind {
     /// What it adds for what is known at its place. Never narrower than the truth: where the kind
-    /// cannot know, [`SinkRole::any`](expr::Shape::any).
+    /// cannot know, [`ValueType::any`](expr::ValueType::any).
     fn adds(_settings: &Self::Settings, _known: &TypeEnv) -> Adds {
         Adds::Value(expr::ValueType::any())
     }

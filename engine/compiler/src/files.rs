@@ -88,7 +88,7 @@ pub fn replace(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// The bytes of a pipeline file. Of one that is too large there are enough for
-/// [`document::text`](crate::document::text) to say so.
+/// [`document::text`] to say so.
 pub fn read_pipeline(path: &Path) -> std::io::Result<Vec<u8>> {
     regular_file::read_start(path, document::SIZE_MAX as u64 + 1)
 }
