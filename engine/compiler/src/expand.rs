@@ -12,7 +12,7 @@ use crate::plan::Outline;
 use crate::plan::PolicyRole;
 use kdl::{KdlDocument, KdlEntry, KdlEntryFormat, KdlNode, KdlValue};
 use language::diagnostic::{is_secret_name, without_secrets};
-use language::{Kinds, NodeRole, NodeRow, ValueKind};
+use language::{NodeRow, ValueKind};
 use serde_json::Value;
 use shown::Shown;
 use stages::catalog::Catalog;
@@ -87,14 +87,10 @@ impl Expander<'_> {
     fn top(&self, node: &KdlNode) -> Shown {
         let name = node.name().value();
         let row = grammar::TOP.iter().find(|it| it.name == name);
-        let mut groups: Groups = row.map(|it| it.children.to_vec()).unwrap_or_default();
+        let groups = row.map(|it| language::child_groups(node, it, self.catalog));
+        let groups: Groups = groups.unwrap_or_default();
         let texts: Vec<&str> =
             node.entries().iter().filter_map(|it| it.value().as_string()).collect();
-        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == name) {
-            let kinds = self.catalog.kinds(role);
-            let kind = kinds.iter().find(|it| Some(&it.word) == texts.first());
-            groups.extend(kind.map(|it| it.nodes.to_vec()).unwrap_or_default());
-        }
         let mut shown = self.node(node, row, &groups);
         shown.origin = self.origin(node);
         if let (Some(failing), Some(title)) = (failing(name), texts.get(1)) {

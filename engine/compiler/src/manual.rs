@@ -27,7 +27,7 @@ pub struct Language<'a> {
 impl Language<'_> {
     /// The role that a node at the top stands for, with its kinds.
     fn role(&self, row: &NodeRow) -> Option<(NodeRole, Vec<KindRow>)> {
-        let role = NodeRole::ALL.into_iter().find(|it| it.word() == row.name)?;
+        let role = NodeRole::of(row.name)?;
         Some((role, self.kinds.kinds(role)))
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::environment;
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 use language::diagnostic::Diagnostics;
 use language::spanned::Spanned;
-use language::{Environment, Kinds, NodeRole, NodeRow, Setting, ValueKind};
+use language::{Environment, Kinds, NodeRow, Setting, ValueKind};
 
 /// What is needed on the way down.
 struct Reader<'a> {
@@ -27,13 +27,7 @@ pub(crate) fn apply(
     let mut reader = Reader { environment, diagnostics };
     for node in document.nodes_mut() {
         let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
-        let mut groups = row.children.to_vec();
-        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == row.name) {
-            let word = node.entries().iter().find(|it| it.name().is_none());
-            let word = word.and_then(|it| it.value().as_string());
-            let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
-            groups.extend(kind.iter().flat_map(|it| it.nodes));
-        }
+        let groups = language::child_groups(node, row, kinds);
         reader.node(node, row, &groups);
     }
 }

@@ -41,7 +41,8 @@ impl NodeRole {
         ["source", "enrich", "sink", "notify"][self as usize]
     }
 
-    fn of(word: &str) -> Option<NodeRole> {
+    /// The role of this word.
+    pub fn of(word: &str) -> Option<NodeRole> {
         NodeRole::ALL.into_iter().find(|it| it.word() == word)
     }
 }
@@ -50,6 +51,19 @@ impl NodeRole {
 pub trait Kinds {
     /// Every kind of this role, in the order of its word.
     fn kinds(&self, role: NodeRole) -> Vec<KindRow>;
+}
+
+/// The groups of children that a top node takes: those of its row, and those of the kind that it
+/// names.
+pub fn child_groups(node: &KdlNode, row: &NodeRow, kinds: &dyn Kinds) -> Vec<&'static [NodeRow]> {
+    let mut groups = row.children.to_vec();
+    if let Some(role) = NodeRole::of(row.name) {
+        let word = node.entries().iter().find(|it| it.name().is_none());
+        let word = word.and_then(|it| it.value().as_string());
+        let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
+        groups.extend(kind.iter().flat_map(|it| it.nodes));
+    }
+    groups
 }
 
 /// Checks a document against the table: `top` are the nodes that may stand at its top.

@@ -20,7 +20,7 @@ mod table;
 mod value;
 mod words;
 
-pub use check::{Kinds, NodeRole, as_name, check, check_file, is_name, usage};
+pub use check::{Kinds, NodeRole, as_name, check, check_file, child_groups, is_name, usage};
 pub use describe::write_bytes;
 pub use fields::{Context, Fields, FileFault, Files, Scalar};
 pub use host::ServedHost;

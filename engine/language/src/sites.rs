@@ -1,7 +1,7 @@
 //! Every place of a file where an expression, a template or a path into the event stands, found
 //! along the table: whatever a kind declares is seen, without the kind doing anything for it.
 
-use super::check::{Kinds, NodeRole};
+use super::check::{Kinds, child_groups};
 use super::offsets::{value_span, value_text_span};
 use super::table::{NodeRow, ValueKind};
 use crate::spanned::Span;
@@ -55,13 +55,7 @@ pub fn sites<'d>(
     let mut sites = Vec::new();
     for node in document.nodes() {
         let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
-        let mut groups = row.children.to_vec();
-        if let Some(role) = NodeRole::ALL.into_iter().find(|it| it.word() == row.name) {
-            let word = node.entries().iter().find(|it| it.name().is_none());
-            let word = word.and_then(|it| it.value().as_string());
-            let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
-            groups.extend(kind.iter().flat_map(|it| it.nodes));
-        }
+        let groups = child_groups(node, row, kinds);
         let mut walk = SiteFinder { top: node, inside: Vec::new(), sites: &mut sites };
         walk.entries(node, row);
         walk.block(node, &groups);
