@@ -194,16 +194,15 @@ fn rest(
         if fault.span.start == 0 && !diagnostics.found().is_empty() {
             return None;
         }
-        match fault.kind {
-            FaultKind::SecondNode(end) if text.get(..end).is_some_and(|it| it.ends_with('}')) => {
-                if !second_node(text, end, mended, diagnostics) {
-                    let line = text[end..].find('\n').map_or(text.len(), |it| end + it);
-                    mended.hollow(end..line);
-                    mended.is_unclear(end..line);
-                }
-                continue;
+        if let FaultKind::SecondNode(end) = fault.kind
+            && text.get(..end).is_some_and(|it| it.ends_with('}'))
+        {
+            if !second_node(text, end, mended, diagnostics) {
+                let line = text[end..].find('\n').map_or(text.len(), |it| end + it);
+                mended.hollow(end..line);
+                mended.is_unclear(end..line);
             }
-            _ => {}
+            continue;
         }
         let span = visible(text, mended.clip(fault.span));
         if lines.insert(line_of(text, span.start)) {
