@@ -45,7 +45,7 @@ pub(super) fn repair(
     }
     for (path, text) in &texts {
         // What someone else has changed since it was read is not ours to overwrite.
-        if std::fs::read_to_string(path)? != originals[path] {
+        if files::read_pipeline(path)? != originals[path].as_bytes() {
             done.remove(path);
             continue;
         }
