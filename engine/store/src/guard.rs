@@ -16,8 +16,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// What a batch waits for a lock of another program at most.
-pub(super) const LOCK_WAIT: Duration = Duration::from_secs(3);
+/// What a batch waits for a lock of another program at most. With the look of once a second it
+/// keeps the time until the lock is said at two seconds.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// What it waits once that was in vain.
 const LOCK_PROBE: Duration = Duration::from_millis(200);
 /// The files are looked at this often while there is something to answer.

@@ -54,12 +54,10 @@ fn a_lock_is_noticed_and_forgotten_while_nothing_is_submitted() {
     bench.tick();
     let other = other(&path);
     begin(&other);
-    for seconds in 0..3 {
-        bench.tick();
-        assert_eq!(bench.codes(), [""; 0], "after {seconds} s");
-    }
     bench.tick();
-    assert_eq!(bench.codes(), ["store-locked"]);
+    assert_eq!(bench.codes(), [""; 0], "it may be short");
+    bench.tick();
+    assert_eq!(bench.codes(), ["store-locked"], "a second later");
     other.execute_batch("ROLLBACK").expect("it ends");
     bench.tick();
     assert_eq!(bench.codes(), [""; 0]);
