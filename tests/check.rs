@@ -2,14 +2,14 @@
 //!
 //! `UPDATE_CASES=1 cargo test` writes the texts anew.
 
-use crate::support::{Bare, root};
+use crate::support::{Bare, checked, root};
 use compiler::files::PipelinePath;
-use compiler::load::{self, FileInputs, Loaded, PipelineTexts};
+use compiler::load::{Loaded, Loader, PipelineTexts};
 use compiler::report::{self, CheckedFile};
 use language::Environment;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
 use stages::catalog::Catalog;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn cases() -> Vec<PathBuf> {
 
 /// The finding's names are relative to the project, so that texts are the same everywhere.
 fn loaded(file: &Path) -> Loaded {
-    let place = PipelinePath::of(file, None, None);
+    let place = &PipelinePath::of(file, None, None);
     let name = file.strip_prefix(root()).expect("it lies in the project").display().to_string();
     let bytes = std::fs::read(file).expect("it reads");
     let catalog = Catalog::built_in();
@@ -36,18 +36,9 @@ fn loaded(file: &Path) -> Loaded {
         let name = tests.strip_prefix(root()).expect("it lies beside").display().to_string();
         Arc::new(SourceText { name, text })
     });
-    match compiler::document::text(&bytes, &name) {
-        Ok(source) => {
-            load::check_with_tests(&PipelineTexts { source, beside }, &place, &catalog, &Bare)
-        }
-        Err(found) => Loaded {
-            plan: None,
-            diagnostics: found.sorted(),
-            files: BTreeSet::new(),
-            hash: String::new(),
-            inputs: FileInputs::default(),
-        },
-    }
+    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Bare };
+    let given = PipelineTexts::of(&bytes, Path::new(&name));
+    given.map_or_else(|it| *it, |given| loader.check(&PipelineTexts { beside, ..given }))
 }
 
 /// Every case with what is found in it.
@@ -61,11 +52,10 @@ pub(crate) fn every_case() -> Vec<CheckedFile> {
 
 /// What the terminal shows of a text, as if it lay in `pipelines/`.
 pub(crate) fn complaints(name: &str, text: &str, environment: &dyn Environment) -> String {
-    let place = PipelinePath::of(&root().join("pipelines/shown.kdl"), None, None);
-    let source = Arc::new(SourceText { name: name.to_owned(), text: text.to_owned() });
-    let given = PipelineTexts { source, beside: None };
-    let found = load::check_with_tests(&given, &place, &Catalog::built_in(), environment);
-    report::human(&found.diagnostics, false, 100)
+    let place = &PipelinePath::of(&root().join("pipelines/shown.kdl"), None, None);
+    let given = PipelineTexts::of(text.as_bytes(), Path::new(name)).expect("it is text");
+    let loader = Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
+    report::human(&loader.check(&given).diagnostics, false, 100)
 }
 
 fn shown(file: &Path) -> String {
@@ -127,9 +117,7 @@ fn edited(text: &str, edits: &[Edit]) -> Option<String> {
 /// The findings of a case's text with edits made.
 fn repaired(case: &Path, text: String) -> Vec<Diagnostic> {
     let name = case.file_name().expect("a name").to_string_lossy().into_owned();
-    let source = Arc::new(SourceText { name, text });
-    let place = PipelinePath::of(case, None, None);
-    load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics
+    checked(case, &name, text.as_bytes(), &Bare).diagnostics
 }
 
 #[test]
@@ -180,8 +168,6 @@ fn the_shipped_pipelines_have_nothing_to_complain_about() {
 fn no_part_of_a_shipped_file_aborts_the_check() {
     let file = root().join("pipelines/doorbell.kdl");
     let text = std::fs::read_to_string(&file).expect("it reads");
-    let place = PipelinePath::of(&file, None, None);
-    let catalog = Catalog::built_in();
     let words: Vec<(usize, &str)> = text
         .match_indices(|it: char| it.is_whitespace())
         .map(|it| it.0 + 1)
@@ -190,7 +176,6 @@ fn no_part_of_a_shipped_file_aborts_the_check() {
     for (at, word) in words.iter().step_by(31) {
         let mut changed = text.clone();
         changed.replace_range(*at..(at + word.len()).min(text.len()), "");
-        let source = Arc::new(SourceText { name: "doorbell.kdl".to_owned(), text: changed });
-        load::check(&source, &place, &[], &catalog, &Bare);
+        checked(&file, "doorbell.kdl", changed.as_bytes(), &Bare);
     }
 }

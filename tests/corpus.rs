@@ -10,7 +10,7 @@ mod words;
 use crate::support::{Bare, root};
 use compiler::files::PipelinePath;
 use compiler::grammar;
-use compiler::load;
+use compiler::load::{Loader, PipelineTexts};
 use language::diagnostic::Diagnostic;
 use language::{Kinds, NodeRole, NodeRow, foreign_kinds, foreign_words};
 use stages::catalog::Catalog;
@@ -36,9 +36,10 @@ impl File {
     }
 
     fn found(&self, text: &str) -> Vec<Diagnostic> {
-        let place = PipelinePath::of(&self.path, Some(&root()), None);
-        let loaded = load::load_with_tests(&place, Some(text.as_bytes()), &self.catalog, &Bare);
-        loaded.expect("it reads").diagnostics
+        let place = &PipelinePath::of(&self.path, Some(&root()), None);
+        let loader = Loader { place, overrides: &[], catalog: &self.catalog, environment: &Bare };
+        let given = PipelineTexts::read(place, Some(text.as_bytes())).expect("it reads");
+        given.map_or_else(|it| *it, |given| loader.check(&given)).diagnostics
     }
 
     fn edited(&self, word: &Word, new: &str) -> String {

@@ -1,14 +1,13 @@
 //! Any bytes as a pipeline file: findings or a plan, in bounded time, never a panic.
 
-use crate::support::{Bare, root};
-use compiler::files::PipelinePath;
+use crate::support::{Bare, checked, root};
+use compiler::document;
+use compiler::load::Loaded;
 use compiler::report::{self, CheckedFile};
-use compiler::{document, load};
-use language::diagnostic::{Diagnostic, SourceText};
+use language::diagnostic::Diagnostic;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use stages::catalog::Catalog;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {
     ["pipelines/doorbell.kdl", "pipelines/ci-alerts.kdl", "tests/corpus/every-word.kdl"]
@@ -16,13 +15,14 @@ static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {
         .to_vec()
 });
 
+/// What any bytes come to.
+fn hostile(bytes: &[u8]) -> Loaded {
+    checked(&root().join("pipelines/hostile.kdl"), "hostile.kdl", bytes, &Bare)
+}
+
 /// The findings of any bytes, each of which can be shown.
 fn found(bytes: &[u8]) -> Vec<Diagnostic> {
-    let place = PipelinePath::of(&root().join("pipelines/hostile.kdl"), None, None);
-    let found = match document::text(bytes, "hostile.kdl") {
-        Ok(source) => load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics,
-        Err(found) => found.sorted(),
-    };
+    let found = hostile(bytes).diagnostics;
     report::human(&found, false, 80);
     report::json(&[CheckedFile { name: "hostile.kdl".to_owned(), found: found.clone() }]);
     for it in &found {
@@ -114,10 +114,7 @@ fn thousands_of_stages_keep_their_order() {
             _ => format!("enrich metadata s{it} {{ after s{}; }}\n", it + 1),
         })
         .collect();
-    let place = PipelinePath::of(&root().join("pipelines/hostile.kdl"), None, None);
-    let source = SourceText { name: "hostile.kdl".to_owned(), text: around(&stages) };
-    let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
-    let plan = loaded.plan.expect("a plan");
+    let plan = hostile(around(&stages).as_bytes()).plan.expect("a plan");
     let names: Vec<&str> = plan.stages.iter().map(|it| &*it.name).collect();
     assert_eq!((names.len(), names[0], names[1999]), (2000, "s1999", "s0"));
     let circle = found(around(&stages.replace("s1999\n", "s1999 { after s0; }\n")).as_bytes());

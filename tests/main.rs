@@ -3,6 +3,7 @@
 mod chaos;
 mod check;
 mod corpus;
+mod defaults;
 mod deliveries;
 mod diff;
 mod dropped;

@@ -6,19 +6,19 @@
 
 mod made;
 
-use crate::support::{Full, root};
+use crate::support::{Full, checked, root};
 use compiler::expand;
 use compiler::files::PipelinePath;
-use compiler::load;
+use compiler::load::{Loader, PipelineTexts};
 use compiler::report;
-use language::diagnostic::{Diagnostic, SourceText};
+use language::diagnostic::Diagnostic;
 use made::{Mistake, every_mistake};
 use stages::catalog::Catalog;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 /// How many are made.
 const COUNT: usize = 300;
@@ -73,16 +73,15 @@ impl Folder {
 }
 
 fn found(path: &Path, text: &str) -> Vec<Diagnostic> {
-    let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
-    let place = PipelinePath::of(path, None, None);
-    load::check(&source, &place, &[], &Catalog::built_in(), &Full).diagnostics
+    checked(path, "a.kdl", text.as_bytes(), &Full).diagnostics
 }
 
 /// What a text comes to, where no problems found with it.
 fn expanded(path: &Path, text: &str) -> Option<String> {
-    let source = Arc::new(SourceText { name: "a.kdl".to_owned(), text: text.to_owned() });
-    let (place, catalog) = (PipelinePath::of(path, None, None), Catalog::built_in());
-    let (loaded, read) = load::read(&source, &place, &[], &catalog, &Full);
+    let (place, catalog) = (&PipelinePath::of(path, None, None), Catalog::built_in());
+    let given = PipelineTexts::of(text.as_bytes(), Path::new("a.kdl")).expect("it is text");
+    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Full };
+    let (loaded, read) = loader.read(&given).plan();
     read.filter(|_| loaded.diagnostics.is_empty()).map(|it| expand::expand(&it, &catalog).kdl())
 }
 

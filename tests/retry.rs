@@ -1,9 +1,7 @@
 //! Retries on a virtual clock: who waits for another try holds nobody else up.
 
-use crate::support::Bare;
 use crate::support::world::settings;
-use compiler::files::PipelinePath;
-use compiler::load;
+use crate::support::{Bare, checked};
 use engine::engine::{Engine, Outbox, ReceivedMessage};
 use engine::run::{self, GenerationTag, OpenContext};
 use engine::simulate::Simulation;
@@ -11,8 +9,6 @@ use kernel::env::{Clock, Pending};
 use kernel::event::Outcome;
 use kernel::fault::{Cause, Fault};
 use kernel::time::Timestamp;
-use language::diagnostic::SourceText;
-use stages::catalog::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -148,9 +144,7 @@ impl Machine {
     pub(crate) fn new(pipeline: &str, answers: Arc<Answers>) -> Machine {
         let simulation = Simulation::new(Timestamp(1_767_225_600_000_000), 7);
         let env = simulation.env.clone();
-        let source = SourceText { name: "retry.kdl".to_owned(), text: pipeline.to_owned() };
-        let place = PipelinePath::of(Path::new("retry.kdl"), None, None);
-        let loaded = load::check(&Arc::new(source), &place, &[], &Catalog::built_in(), &Bare);
+        let loaded = checked(Path::new("retry.kdl"), "retry.kdl", pipeline.as_bytes(), &Bare);
         let plan = loaded.plan.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
         let outside = Outside { clock: env.clock.clone(), answers };
         let context = OpenContext {

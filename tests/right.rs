@@ -2,12 +2,11 @@
 //! comes with each of its optional children and properties alone, and the top nodes with theirs.
 
 use compiler::files::PipelinePath;
-use compiler::{grammar, load};
-use language::diagnostic::SourceText;
+use compiler::grammar;
+use compiler::load::{Loader, PipelineTexts};
 use language::{Arity, Environment, Kinds, NodeRole, NodeRow, ValueKind};
 use stages::catalog::Catalog;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Every variable is set, to something that fits no number.
@@ -263,9 +262,9 @@ fn files(catalog: &Catalog) -> Vec<String> {
 
 fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
     let name = folder.join("right.kdl");
-    let source = SourceText { name: name.display().to_string(), text: text.to_owned() };
-    let place = PipelinePath::of(&name, Some(folder), None);
-    let loaded = load::check(&Arc::new(source), &place, &[], catalog, &Set);
+    let given = PipelineTexts::of(text.as_bytes(), &name).expect("it is text");
+    let place = &PipelinePath::of(&name, Some(folder), None);
+    let loaded = Loader { place, overrides: &[], catalog, environment: &Set }.check(&given);
     loaded.diagnostics.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect()
 }
 

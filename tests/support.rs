@@ -3,15 +3,31 @@
 pub(crate) mod load;
 pub(crate) mod world;
 
+use compiler::files::PipelinePath;
+use compiler::load::{Loaded, Loader, PipelineTexts};
 use language::Environment;
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use stages::catalog::Catalog;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// What bytes come to, as if they lay at `path`; findings call the file `name`.
+pub(crate) fn checked(
+    path: &Path,
+    name: &str,
+    bytes: &[u8],
+    environment: &dyn Environment,
+) -> Loaded {
+    let place = &PipelinePath::of(path, None, None);
+    let loader = Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
+    let given = PipelineTexts::of(bytes, Path::new(name));
+    given.map_or_else(|it| *it, |given| loader.check(&given))
+}
 
 /// An environment in which no variable is set.
 pub(crate) struct Bare;

@@ -5,13 +5,11 @@
 //! of event, a word that is compared with words of a schema. The check must find an error; of a
 //! path or a name, at the very place. What it cannot find is listed, with the reason.
 
-use crate::support::{Bare, root};
+use crate::support::{Bare, checked, root};
 use compiler::files::PipelinePath;
-use compiler::load;
-use language::diagnostic::{Diagnostic, Severity, SourceText};
+use language::diagnostic::{Diagnostic, Severity};
 use stages::catalog::Catalog;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Literals that no schema limits, and what they are.
 const FREE: &[(&str, &str)] = &[
@@ -144,7 +142,6 @@ struct Pipeline {
     text: String,
     bare: String,
     place: PipelinePath,
-    catalog: Catalog,
 }
 
 impl Pipeline {
@@ -157,7 +154,7 @@ impl Pipeline {
         let text = std::fs::read_to_string(&file).expect("it reads");
         let place = PipelinePath::of(&file, None, None);
         let bare = without_comments(&text);
-        Pipeline { text, bare, place, catalog: Catalog::built_in() }
+        Pipeline { text, bare, place }
     }
 
     /// What the check finds when a word is replaced; `wanted` is asked with the place of the
@@ -166,8 +163,7 @@ impl Pipeline {
         let mut text = self.text.clone();
         text.replace_range(place.clone(), NOTHING);
         let changed = place.start..place.start + NOTHING.len();
-        let source = Arc::new(SourceText { name: "changed.kdl".to_owned(), text });
-        let found = load::check(&source, &self.place, &[], &self.catalog, &Bare);
+        let found = checked(&self.place.file, "changed.kdl", text.as_bytes(), &Bare);
         found.diagnostics.iter().any(|it| wanted(it, &changed))
     }
 

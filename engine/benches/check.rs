@@ -2,9 +2,10 @@
 //! this one. Each figure is the best of several, with the limit that it must keep.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
+use compiler::document;
 use compiler::files::PipelinePath;
+use compiler::load::{Loader, PipelineTexts};
 use compiler::report::{self, CheckedFile};
-use compiler::{document, load};
 use language::Environment;
 use language::diagnostic::Diagnostic;
 use stages::catalog::Catalog;
@@ -43,11 +44,11 @@ fn root() -> PathBuf {
 }
 
 fn check(bytes: &[u8]) -> Vec<Diagnostic> {
-    let place = PipelinePath::of(&root().join("pipelines/made.kdl"), None, None);
-    match document::text(bytes, "made.kdl") {
-        Ok(source) => load::check(&source, &place, &[], &Catalog::built_in(), &Bare).diagnostics,
-        Err(found) => found.sorted(),
-    }
+    let place = &PipelinePath::of(&root().join("pipelines/made.kdl"), None, None);
+    let loader =
+        Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment: &Bare };
+    let given = PipelineTexts::of(bytes, Path::new("made.kdl"));
+    given.map_or_else(|it| *it, |given| loader.check(&given)).diagnostics
 }
 
 fn show(name: &str, took: Duration, limit: Duration, findings: usize) {

@@ -14,7 +14,7 @@ use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
 use compiler::files::{PipelinePath, report_exposure};
-use compiler::load::{self, Loaded, ProcessEnvironment};
+use compiler::load::{Loaded, Loader, ProcessEnvironment};
 use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
 use kernel::fault::Fault;
@@ -76,8 +76,9 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
             options.place.data.take().unwrap_or_else(|| options.place.folder.join("../data"));
         options.place.data = Some(data.join("demo"));
     }
-    let (place, overrides, mode) = (&options.place, &options.overrides, options.mode);
-    let loaded = load::load(place, overrides, &catalog, &*environment, mode)
+    let (place, overrides) = (&options.place, &options.overrides);
+    let loaded = Loader { place, overrides, catalog: &catalog, environment: &*environment }
+        .load(options.mode)
         .map_err(|fault| failure(2, format!("cannot read {}: {fault}", place.file.display())))?;
     log::findings(options.log, &loaded.diagnostics);
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
@@ -108,7 +109,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
             place: options.place.clone(),
             overrides: options.overrides.clone(),
             catalog,
-            mode,
+            mode: options.mode,
         },
         show: Arc::new(move |diagnostics| log::findings(log, diagnostics)),
     };

@@ -21,7 +21,7 @@ use crate::run::open::OpenedParts;
 use crate::run::{self, Generation, GenerationTag, OpenContext};
 use crate::supervisor::Supervisor;
 use compiler::files::{PipelinePath, report_exposure};
-use compiler::load::{self, Loaded};
+use compiler::load::{Loaded, Loader};
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
 use compiler::plan::{Plan, RunMode, environment};
 use kernel::env::within;
@@ -171,7 +171,10 @@ impl Reloader {
     pub async fn reload(&mut self) -> Option<BTreeSet<PathBuf>> {
         let (file, environment) = (self.file.clone(), self.context.environment.clone());
         let load = move || {
-            load::load(&file.place, &file.overrides, &file.catalog, &*environment, file.mode)
+            let (place, overrides) = (&file.place, &file.overrides);
+            let loader =
+                Loader { place, overrides, catalog: &file.catalog, environment: &*environment };
+            loader.load(file.mode)
         };
         let loaded = match self.engine.env.pools.reload.run(load).await {
             Ok(Ok(loaded)) => loaded,

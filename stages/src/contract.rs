@@ -6,6 +6,7 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
+use kernel::choice;
 use kernel::env::{Env, Pending};
 use kernel::event::Event;
 use kernel::event::Globals;
@@ -117,27 +118,15 @@ pub enum OpenSource {
     Task(Box<dyn DynSource>),
 }
 
-/// What a body may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyForm {
-    /// `application/json` and types that end in `+json`: one event, or an array of them.
-    Json,
-    /// `application/x-ndjson`: one event a line.
-    Lines,
-    /// The same as [`BodyForm::Json`], sent as `text/plain` or without a type.
-    Text,
-}
-
-impl BodyForm {
-    /// Every word in the file.
-    pub const WORDS: &'static [&'static str] = &["json", "ndjson", "text"];
-    /// What is taken where the file says nothing.
-    pub const USUAL: &'static [BodyForm] = &[BodyForm::Json, BodyForm::Lines];
-
-    /// Reads its word.
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = [BodyForm::Json, BodyForm::Lines, BodyForm::Text];
-        all.into_iter().zip(Self::WORDS).find(|it| *it.1 == word).map(|it| it.0)
+choice! {
+    /// What a body may be.
+    pub enum BodyForm {
+        /// `application/json` and types that end in `+json`: one event, or an array of them.
+        Json = "json",
+        /// `application/x-ndjson`: one event a line.
+        Lines = "ndjson",
+        /// The same as [`BodyForm::Json`], sent as `text/plain` or without a type.
+        Text = "text",
     }
 }
 
@@ -161,12 +150,12 @@ pub struct HttpRoute {
 }
 
 impl HttpRoute {
-    /// A path that takes POST of the usual bodies from whom the server trusts.
+    /// A path that takes POST of JSON and NDJSON from whom the server trusts.
     pub fn at(path: impl Into<String>) -> Self {
         HttpRoute {
             path: path.into(),
             methods: vec!["POST".to_owned()],
-            accepts: BodyForm::USUAL.to_vec(),
+            accepts: vec![BodyForm::Json, BodyForm::Lines],
             bearer: None,
             signature: None,
             idempotency_header: None,

@@ -99,7 +99,7 @@ pub(crate) fn read_in<K: Kind>(text: &str, folder: &Path, files: &[(&str, &str)]
         files: &mut FakeFiles(files, folder),
         environment: &Variables(BTreeMap::new()),
     };
-    let settings = K::read(&Fields::new(&document.nodes()[0], folder), &mut context);
+    let settings = K::read(&Fields::of_kind(&document.nodes()[0], K::NODES, folder), &mut context);
     let found = diagnostics.sorted();
     (settings, found.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect())
 }

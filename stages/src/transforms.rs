@@ -19,9 +19,9 @@ const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they a
     .props(&[
         Prop::new("key", ValueKind::Expr(Roots::EVENT)),
         Prop::new("stale-if-error", AGE),
-        Prop::new("max", ValueKind::Int(1, 1_000_000)),
+        Prop::new("max", ValueKind::Int(1, 1_000_000)).default("1000"),
     ])
-    .default("off; the key is the request, max=1000")];
+    .otherwise("off; the key is the request")];
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog

@@ -3,7 +3,7 @@
 
 use super::Bare;
 use compiler::files::PipelinePath;
-use compiler::load;
+use compiler::load::Loader;
 use compiler::plan::RunMode;
 use engine::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use engine::http::app::Hubs;
@@ -259,7 +259,9 @@ impl World {
         std::fs::write(&path, text).expect("it writes");
         let place = PipelinePath::of(&path, None, None);
         let (catalog, mode) = (Arc::new(Catalog::built_in()), RunMode::default());
-        let loaded = load::load(&place, &[], &catalog, &Bare, mode).expect("it reads");
+        let loader =
+            Loader { place: &place, overrides: &[], catalog: &catalog, environment: &Bare };
+        let loaded = loader.load(mode).expect("it reads");
         let plan = loaded.plan.ok_or_else(|| compiler::report::headline(&loaded.diagnostics))?;
         let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());
         let stored = Arc::<Mutex<Vec<Arc<Stored>>>>::default();

@@ -144,9 +144,10 @@ impl Expander<'_> {
             return;
         }
         let rows = groups.iter().flat_map(|it| it.iter());
-        for row in rows.filter(|it| !it.default.is_empty() && !failure::is_part(it.name)) {
+        for row in rows.filter(|it| !failure::is_part(it.name)) {
+            let Some(default) = row.default.text() else { continue };
             if !shown.children.iter().any(|it| it.name == row.name) {
-                shown.remarks.push(format!("{}: {} (built-in)", row.name, row.default));
+                shown.remarks.push(format!("{}: {default} (built-in)", row.name));
             }
         }
     }

@@ -1,8 +1,14 @@
 //! The rows of the language that belong to the engine: everything that is not of one kind.
 
+use crate::spec::{
+    Curve, Formats, Jitter, OnDrop, OnErrorMode, OnInvalid, OnUnknownType, Overflow, RouteMode,
+};
+use kernel::choice::Choice;
+use kernel::event::Priority;
 use language::expr::Roots;
 use language::{Arg, NodeRow, Prop, ValueKind};
 use std::time::Duration;
+use store::OnFull;
 
 const DAY: u64 = 86_400;
 const SHORT: ValueKind = ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(600));
@@ -11,7 +17,7 @@ const AGE: ValueKind =
 const WAIT: ValueKind = ValueKind::Duration(Duration::from_millis(1), Duration::from_secs(3600));
 
 /// The words of the four priorities.
-pub const LEVELS: &[&str] = &["low", "normal", "high", "critical"];
+pub const LEVELS: &[&str] = Priority::WORDS;
 /// What a token may do.
 pub const SCOPES: &[&str] = &["read", "send", "redrive", "reload"];
 /// What `retry on=` knows.
@@ -49,12 +55,11 @@ pub const TOP: &[NodeRow] = &[
     NodeRow::new("server", "the HTTP server").children(&[SERVER]),
     NodeRow::new("limits", "limits of the whole pipeline").children(&[LIMITS]),
     NodeRow::new("priority", "how urgent an event is; the first matching case wins")
-        .props(&[Prop::new("default", ValueKind::Word(LEVELS))])
+        .props(&[Prop::new("default", ValueKind::Word(LEVELS)).default("normal")])
         .children(&[&[NodeRow::new("case", "gives this level to events that match `when`")
             .args(&[Arg::one("level", ValueKind::Word(LEVELS))])
             .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
-            .repeated()]])
-        .default("normal"),
+            .repeated()]]),
     NodeRow::new("policy", "named failure handling that stages can use")
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[POLICY_REF, FAILURE])
@@ -88,9 +93,9 @@ pub const TOP: &[NodeRow] = &[
         .repeated(),
     NodeRow::new("route", "chooses the sinks and notifiers of an event")
         .args(&[Arg::optional("name", ValueKind::Ident)])
-        .props(&[Prop::new("mode", ValueKind::Word(&["first", "all"]))])
+        .props(&[Prop::new("mode", ValueKind::Word(RouteMode::WORDS)).default("first")])
         .children(&[ROUTE])
-        .default("every event to every sink and notifier"),
+        .otherwise("every event to every sink and notifier"),
     NodeRow::new("sink", "delivers events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[DISABLED, BACKLOG, POLICY_REF, FAILURE])
@@ -123,19 +128,19 @@ const PIPELINE: &[NodeRow] = &[
 const SERVER: &[NodeRow] = &[
     NodeRow::new("listen", "the address to listen on; must be loopback unless `auth` is set")
         .args(&[Arg::one("address", ValueKind::Socket)])
-        .default("127.0.0.1:8600"),
+        .default("\"127.0.0.1:8600\""),
     NodeRow::new("public-url", "the URL that others use: requests to its host are accepted, its pages may use the API, and templates read it as `server.public_url`")
         .args(&[Arg::one("url", ValueKind::Url)])
-        .default("from `listen`"),
+        .otherwise("from `listen`"),
     NodeRow::new("hosts", "more host names and addresses that requests may be sent to")
         .args(&[Arg::some("host", ValueKind::Host)])
-        .default("`localhost`, the address of the connection, and the host of `public-url`"),
+        .otherwise("`localhost`, the address of the connection, and the host of `public-url`"),
     NodeRow::new("max-body", "the largest request body")
         .args(&[Arg::one("size", BODY)])
-        .default("1MiB"),
+        .default("\"1MiB\""),
     NodeRow::new("auth", "the tokens and what each may do").children(&[&[NodeRow::new("token", "a bearer token")
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("value", ValueKind::Secret)])
-        .props(&[Prop::new("scope", ValueKind::Words(SCOPES))])
+        .props(&[Prop::new("scope", ValueKind::Words(SCOPES)).default("read")])
         .repeated()
         .required()]]),
 ];
@@ -145,7 +150,7 @@ const LIMITS: &[NodeRow] = &[
         .args(&[Arg::one("events", ValueKind::Int(1, 1_000_000))])
         .default("4096"),
     NodeRow::new("overflow", "what to do with a message when `queue` is full")
-        .args(&[Arg::one("mode", ValueKind::Word(&["block", "reject", "drop-newest"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(Overflow::WORDS))])
         .default("reject"),
     NodeRow::new("outbox", "how many deliveries may wait, for all sinks and notifiers together")
         .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
@@ -156,25 +161,22 @@ const LIMITS: &[NodeRow] = &[
         .default("100"),
     NodeRow::new("event-timeout", "the longest an event may spend in its stages")
         .args(&[Arg::one("duration", AGE)])
-        .default("60s"),
+        .default("\"60s\""),
     NodeRow::new("shutdown-grace", "how long a shutdown waits for running work")
         .args(&[Arg::one(
             "duration",
             ValueKind::Duration(Duration::ZERO, Duration::from_secs(600)),
         )])
-        .default("10s"),
+        .default("\"10s\""),
     NodeRow::new("max-event-size", "the largest single event")
         .args(&[Arg::one("size", BODY)])
-        .default("256KiB"),
+        .default("\"256KiB\""),
 ];
 
 const DISABLED: &[NodeRow] = &[
     NodeRow::flag("disabled", "turns the node off"),
     NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
 ];
-
-/// What happens to a delivery for which there is no room.
-pub const ON_FULL: &[&str] = &["reject", "dead-letter", "drop-oldest"];
 
 const BACKLOG: &[NodeRow] = &[NodeRow::new(
     "backlog",
@@ -183,9 +185,9 @@ const BACKLOG: &[NodeRow] = &[NodeRow::new(
 .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
 .props(&[
     Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50)),
-    Prop::new("on-full", ValueKind::Word(ON_FULL)),
+    Prop::new("on-full", ValueKind::Word(OnFull::WORDS)).default("reject"),
 ])
-.default("the `outbox` limit, on-full=reject")];
+.otherwise("the `outbox` limit")];
 
 const STAGE: &[NodeRow] = &[
     NodeRow::new("after", "runs after these stages, whether or not they succeeded")
@@ -203,9 +205,9 @@ const STAGE: &[NodeRow] = &[
 const ENRICH: &[NodeRow] = &[
     NodeRow::new("into", "where to put the result")
         .args(&[Arg::one("path", ValueKind::Field)])
-        .default("enrich.NAME"),
+        .otherwise("enrich.NAME"),
     NodeRow::new("on-error", "what happens to an event when the stage fails")
-        .args(&[Arg::one("mode", ValueKind::Word(&["continue", "dead-letter", "drop"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(OnErrorMode::WORDS))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("continue"),
 ];
@@ -216,48 +218,55 @@ const POLICY_REF: &[NodeRow] =
 const FAILURE: &[NodeRow] = &[
     NodeRow::new("timeout", "the longest one attempt may take")
         .args(&[Arg::one("duration", SHORT)])
-        .default("2s for enrich, 10s for sink and notify"),
+        .otherwise("2s for enrich, 10s for sink and notify"),
     NodeRow::new("retry", "retries after a transient failure")
         .args(&[Arg::optional("attempts", ValueKind::Int(0, 200))])
         .props(&[
             Prop::new("on", ValueKind::Words(CAUSES)),
             Prop::new("give-up", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ])
-        .children(&[&[NodeRow::new("backoff", "the wait between attempts")
-            .args(&[Arg::one("curve", ValueKind::Word(&["exponential", "linear", "constant"]))])
-            .props(&[
-                Prop::new("base", WAIT),
-                Prop::new("max", WAIT),
-                Prop::new("factor", ValueKind::Number(1.0, 100.0)),
-                Prop::new("jitter", ValueKind::Word(&["full", "none"])),
-            ])
-            .default("exponential base=\"200ms\" max=\"30s\" factor=2.0 jitter=full")]])
-        .default("0 for enrich, give-up=\"24h\" for sink and notify"),
-    NodeRow::new("breaker", "circuit breaker: stops calling a service that keeps failing")
-        .args(&[Arg::optional("on", ValueKind::Bool)])
-        .children(&[BREAKER])
-        .default("off"),
+        .children(&[&[BACKOFF]])
+        .otherwise("0 for enrich, give-up=\"24h\" for sink and notify"),
+    BREAKER,
     NodeRow::new("rate", "how often it is called; further calls wait")
         .args(&[Arg::one("rate", ValueKind::Rate)])
-        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000))])
-        .default("unlimited"),
+        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
+        .otherwise("unlimited"),
     NodeRow::new("concurrency", "how many calls run at once")
         .args(&[Arg::one("calls", ValueKind::Int(1, 1000))])
-        .default("8 for enrich, 1 for sink and notify"),
+        .otherwise("8 for enrich, 1 for sink and notify"),
 ];
 
-const BREAKER: &[NodeRow] = &[
+/// What stands for a backoff that the file does not describe.
+pub const BACKOFF: NodeRow = NodeRow::new("backoff", "the wait between attempts")
+    .args(&[Arg::one("curve", ValueKind::Word(Curve::WORDS))])
+    .props(&[
+        Prop::new("base", WAIT),
+        Prop::new("max", WAIT),
+        Prop::new("factor", ValueKind::Number(1.0, 100.0)),
+        Prop::new("jitter", ValueKind::Word(Jitter::WORDS)),
+    ])
+    .default("exponential base=\"200ms\" max=\"30s\" factor=2.0 jitter=full");
+
+/// The same of a breaker.
+pub const BREAKER: NodeRow =
+    NodeRow::new("breaker", "circuit breaker: stops calling a service that keeps failing")
+        .args(&[Arg::optional("on", ValueKind::Bool)])
+        .children(&[BREAKER_CHILDREN])
+        .otherwise("off");
+
+const BREAKER_CHILDREN: &[NodeRow] = &[
     NodeRow::new("trip", "when it opens")
         .props(&[
             Prop::new("after", ValueKind::Int(1, 1000)),
             Prop::new("within", WAIT),
             Prop::new("ratio", ValueKind::Number(0.01, 1.0)),
-            Prop::new("min", ValueKind::Int(1, 1000)),
+            Prop::new("min", ValueKind::Int(1, 1000)).default("10"),
         ])
         .default("after=5 within=\"30s\""),
     NodeRow::new("open-for", "how long no calls are made")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
-        .default("20s"),
+        .default("\"20s\""),
     NodeRow::new("probes", "successful calls needed after that time before it closes")
         .args(&[Arg::one("answers", ValueKind::Int(1, 100))])
         .default("1"),
@@ -281,7 +290,7 @@ const SOURCE: &[NodeRow] = &[
 
 const fn mapped(name: &'static str, note: &'static str, default: &'static str) -> NodeRow {
     const ARGS: &[Arg] = &[Arg::one("expression", ValueKind::Expr(Roots::MAP))];
-    NodeRow::new(name, note).args(ARGS).default(default)
+    NodeRow::new(name, note).args(ARGS).otherwise(default)
 }
 
 const MAP: &[NodeRow] = &[
@@ -308,18 +317,18 @@ const VALIDATE: &[NodeRow] = &[
     .args(&[Arg::one("type", ValueKind::Glob)])
     .props(&[
         Prop::required("check", ValueKind::Expr(Roots::RULE)),
-        Prop::new("at", ValueKind::Pointer),
+        Prop::new("at", ValueKind::Pointer).default("\"/data\""),
         Prop::new("message", ValueKind::Text),
     ])
     .repeated(),
     NodeRow::new("on-invalid", "what to do with a message that is not valid")
-        .args(&[Arg::one("mode", ValueKind::Word(&["dead-letter", "reject", "drop", "tag"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(OnInvalid::WORDS))])
         .default("dead-letter"),
     NodeRow::new("on-unknown-type", "what to do with an event type that no schema covers")
-        .args(&[Arg::one("mode", ValueKind::Word(&["accept", "drop", "reject", "dead-letter"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(OnUnknownType::WORDS))])
         .default("accept"),
     NodeRow::new("formats", "whether `format` in a schema is checked")
-        .args(&[Arg::one("mode", ValueKind::Word(&["annotate", "assert"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(Formats::WORDS))])
         .default("annotate"),
 ];
 
@@ -345,10 +354,10 @@ const DEDUPE: &[NodeRow] = &[
 const THROTTLE: &[NodeRow] = &[
     NodeRow::new("key", "the rate is counted per key; an event whose key is null passes")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
-        .default("one rate for all events"),
+        .otherwise("one rate for all events"),
     NodeRow::new("rate", "how many events pass")
         .args(&[Arg::one("rate", ValueKind::Rate)])
-        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000))])
+        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
         .required(),
     NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
         .args(&[Arg::one("keys", KEYS)])
@@ -359,7 +368,7 @@ const PASSING: &[NodeRow] = &[
     NodeRow::new("when", "applies only to events that match; the others pass")
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
     NodeRow::new("on-drop", "what to do with an event that does not pass")
-        .args(&[Arg::one("mode", ValueKind::Word(&["drop", "dead-letter", "tag"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(OnDrop::WORDS))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("drop"),
     NodeRow::flag("disabled", "turns the node off; every event passes"),
@@ -383,10 +392,10 @@ const ROUTE: &[NodeRow] = &[
 const NOTIFY: &[NodeRow] = &[
     NodeRow::new("title", "the headline")
         .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
-        .default("{{ event.type }}"),
+        .default("\"{{ event.type }}\""),
     NodeRow::new("message", "the text")
         .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
-        .default("{{ event.subject }}"),
+        .default("\"{{ event.subject }}\""),
     NodeRow::new("cooldown", "sends at most one per key in this time")
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .props(&[
@@ -396,7 +405,7 @@ const NOTIFY: &[NodeRow] = &[
 ];
 
 const DEAD_LETTER: &[NodeRow] = &[
-    NodeRow::new("keep", "how long").args(&[Arg::one("duration", AGE)]).default("7d"),
+    NodeRow::new("keep", "how long").args(&[Arg::one("duration", AGE)]).default("\"7d\""),
     NodeRow::new("max-entries", "how many are kept; the oldest are deleted first")
         .args(&[Arg::one("entries", ValueKind::Int(1, 10_000_000))])
         .default("10000"),
@@ -407,7 +416,7 @@ const TESTS: &[NodeRow] = &[
     NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Literal)]),
     NodeRow::new("at", "the time at which the test starts")
         .args(&[Arg::one("time", ValueKind::Moment)])
-        .default("2026-01-01T00:00:00Z"),
+        .default("\"2026-01-01T00:00:00Z\""),
     NodeRow::new("env", "the environment variables of the test; no others are set")
         .open(ValueKind::Literal),
     NodeRow::new("mock", "the response of an outside service; several in a row are used in order")

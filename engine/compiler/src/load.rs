@@ -1,6 +1,6 @@
 //! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
-use crate::cases;
+use crate::cases::{self, Test};
 use crate::document;
 use crate::expand;
 use crate::files::{self, OpenedFiles, PipelinePath};
@@ -46,93 +46,196 @@ pub struct FileInputs {
     pub secrets: BTreeMap<Arc<str>, Option<String>>,
 }
 
-/// Reads and checks a pipeline file to run it: the plan also knows what each node says and has
-/// fingerprints of its secrets, so that it can be compared with the next one. The error is that
-/// the file itself cannot be read.
-pub fn load(
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-    mode: RunMode,
-) -> std::io::Result<Loaded> {
-    let bytes = files::read_pipeline(&place.file)?;
-    let name = place.file.display().to_string();
-    let (mut loaded, read) = match document::text(&bytes, &name) {
-        Ok(source) => read_anyway(&source, place, overrides, catalog, environment),
-        Err(found) => (unreadable(&found, &bytes), None),
-    };
-    loaded.files.insert(place.file.clone());
-    let Some(read) = read else { return Ok(loaded) };
-    // Also of a file that is rejected: it may be for one of them, and waits for its return.
-    loaded.files.extend(plan::secret_files(&read.spec));
-    loaded.inputs.secrets = plan::secret_inputs(&read.spec, environment);
-    if let Some(plan) = &mut loaded.plan {
-        plan.select(mode);
-        let expanded = expand::expand(&read, catalog);
-        plan.outline = expanded.outline();
-        plan.effective = expanded.kdl().into();
-        plan.secrets = Secrets::of(&read.spec, environment);
-        plan.inputs = loaded.inputs.clone();
-    }
-    Ok(loaded)
+/// What every file is read with: where it lies, what was set from outside, and the kinds.
+#[derive(Clone, Copy)]
+pub struct Loader<'a> {
+    /// Where the pipeline file lies.
+    pub place: &'a PipelinePath,
+    /// Paths of settings and their values, as `--set` gives them.
+    pub overrides: &'a [(String, String)],
+    /// The kinds.
+    pub catalog: &'a Catalog,
+    /// Where variables come from.
+    pub environment: &'a dyn Environment,
 }
 
-/// What a file comes to that is no text.
-fn unreadable(found: &Diagnostics, bytes: &[u8]) -> Loaded {
-    let diagnostics = found.clone().sorted();
-    let (files, inputs) = (BTreeSet::new(), FileInputs::default());
-    Loaded { plan: None, diagnostics, files, hash: hash([bytes]), inputs }
-}
-
-/// Checks bytes as if they were what the file at `place` holds.
-pub fn load_bytes(
-    bytes: &[u8],
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> Loaded {
-    let name = place.file.display().to_string();
-    let mut loaded = match document::text(bytes, &name) {
-        Ok(source) => check(&source, place, overrides, catalog, environment),
-        Err(found) => unreadable(&found, bytes),
-    };
-    loaded.files.insert(place.file.clone());
-    loaded
-}
-
-/// Reads and checks a pipeline file together with its tests: those that stand in it, and those of
-/// `NAME.test.kdl` beside `NAME.kdl`. `place` is of either; `bytes` stand for what it holds.
-pub fn load_with_tests(
-    place: &PipelinePath,
-    bytes: Option<&[u8]>,
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> std::io::Result<Loaded> {
-    let given = match PipelineTexts::read(place, bytes)? {
-        Ok(given) => given,
-        Err(refused) => return Ok(refused),
-    };
-    let mut loaded = check_with_tests(&given, place, catalog, environment);
-    loaded.files.insert(place.file.clone());
-    loaded.files.insert(given.source.name.clone().into());
-    loaded.files.extend(given.beside.map(|it| it.name.clone().into()));
-    Ok(loaded)
-}
-
-/// The same for texts as if they lay at `place`.
-pub fn check_with_tests(
-    given: &PipelineTexts,
-    place: &PipelinePath,
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> Loaded {
-    let mut look_at =
-        |spec: &Spec, documents: &[&KdlDocument], texts: &SourceMap, it: &mut Context<'_>| {
-            cases::read(documents, spec, texts, it);
+impl<'a> Loader<'a> {
+    /// Reads and checks the pipeline file to run it: the plan also knows what each node says and
+    /// has fingerprints of its secrets, so that it can be compared with the next one. The error is
+    /// that the file itself cannot be read.
+    pub fn load(&self, mode: RunMode) -> std::io::Result<Loaded> {
+        let file = &self.place.file;
+        let bytes = files::read_pipeline(file)?;
+        let given = match PipelineTexts::of(&bytes, file) {
+            Ok(given) => given,
+            Err(refused) => return Ok(*refused),
         };
-    walk(given, place, &[], catalog, environment, &mut look_at).0
+        let (mut loaded, read) = self.read(&given).plan();
+        loaded.files.insert(file.clone());
+        let Some(read) = read else { return Ok(loaded) };
+        // Also of a file that is rejected: it may be for one of them, and waits for its return.
+        loaded.files.extend(plan::secret_files(&read.spec));
+        loaded.inputs.secrets = plan::secret_inputs(&read.spec, self.environment);
+        if let Some(plan) = &mut loaded.plan {
+            plan.select(mode);
+            let expanded = expand::expand(&read, self.catalog);
+            plan.outline = expanded.outline();
+            plan.effective = expanded.kdl().into();
+            plan.secrets = Secrets::of(&read.spec, self.environment);
+            plan.inputs = loaded.inputs.clone();
+        }
+        Ok(loaded)
+    }
+
+    /// Checks texts with their tests.
+    pub fn check(&self, given: &PipelineTexts) -> Loaded {
+        let mut reading = self.read(given);
+        reading.tests();
+        let mut loaded = reading.plan().0;
+        loaded.files.insert(given.source.name.clone().into());
+        loaded.files.extend(given.beside.iter().map(|it| it.name.clone().into()));
+        loaded
+    }
+
+    /// Text to document to spec. Pure but for the files that the text names, inside the
+    /// pipeline's root.
+    pub fn read<'t>(&self, given: &'t PipelineTexts) -> Reading<'a, 't> {
+        let source = &given.source;
+        let mut opened = OpenedFiles::new(self.place.clone());
+        let mut texts = SourceMap::new(source.clone(), &self.place.folder);
+        let mut found = Vec::new();
+        // The parser takes most of the time of a check, so the two files are parsed side by side.
+        let (document, tests) = std::thread::scope(|scope| {
+            let tests = given.beside.as_ref().map(|it| scope.spawn(|| Parsed::of(it)));
+            let document = include::read(&mut texts, source, &mut opened, &mut found);
+            (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
+        });
+        let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
+        let document = document.map(|mut it| {
+            crate::overrides::apply(&mut it, self.overrides, &mut texts, &mut found);
+            it
+        });
+        let mut diagnostics = Diagnostics::new(texts.whole());
+        let document = document.map(|it| self.checked(it, tests, &mut diagnostics));
+        let told = diagnostics.found().len();
+        let mut context = Context {
+            diagnostics: &mut diagnostics,
+            files: &mut opened,
+            environment: self.environment,
+        };
+        let spec = document
+            .as_ref()
+            .and_then(|it| spec::read(&it.pipeline, &texts, self.catalog, &mut context));
+        Reading { loader: *self, given, texts, opened, document, spec, found, diagnostics, told }
+    }
+
+    /// The documents with every value in its place, checked along the table.
+    fn checked(
+        &self,
+        mut pipeline: KdlDocument,
+        mut tests: Option<KdlDocument>,
+        diagnostics: &mut Diagnostics,
+    ) -> Documents {
+        params::apply(&mut pipeline, diagnostics);
+        let (catalog, environment) = (self.catalog, self.environment);
+        variables::apply(&mut pipeline, grammar::TOP, catalog, environment, diagnostics);
+        if let Some(tests) = &mut tests {
+            variables::apply(tests, grammar::TEST_FILE, catalog, environment, diagnostics);
+        }
+        language::check(&pipeline, grammar::TOP, catalog, diagnostics);
+        if let Some(tests) = &tests {
+            let whole = "a file of tests";
+            language::check_file(tests, grammar::TEST_FILE, whole, catalog, diagnostics);
+        }
+        Documents { pipeline, tests }
+    }
+}
+
+/// What the texts of a pipeline came to.
+struct Documents {
+    pipeline: KdlDocument,
+    tests: Option<KdlDocument>,
+}
+
+/// A pipeline that was read, and is no plan yet.
+pub struct Reading<'a, 't> {
+    loader: Loader<'a>,
+    given: &'t PipelineTexts,
+    texts: SourceMap,
+    opened: OpenedFiles,
+    document: Option<Documents>,
+    spec: Option<Spec>,
+    /// What was found in the texts, each in its own file.
+    found: Vec<Diagnostic>,
+    /// What was found since, in all texts as one.
+    diagnostics: Diagnostics,
+    /// How much of it the table found.
+    told: usize,
+}
+
+impl Reading<'_, '_> {
+    /// What the pipeline says, when it could be read.
+    pub fn spec(&self) -> Option<&Spec> {
+        self.spec.as_ref()
+    }
+
+    /// Where its parts come from.
+    pub fn texts(&self) -> &SourceMap {
+        &self.texts
+    }
+
+    /// Reads the tests: those that stand in the pipeline, and those of the file beside it.
+    pub fn tests(&mut self) -> Vec<Test> {
+        let (Some(documents), Some(spec)) = (&self.document, &self.spec) else { return Vec::new() };
+        let both: Vec<&KdlDocument> =
+            [&documents.pipeline].into_iter().chain(&documents.tests).collect();
+        let mut context = Context {
+            diagnostics: &mut self.diagnostics,
+            files: &mut self.opened,
+            environment: self.loader.environment,
+        };
+        cases::read(&both, spec, &self.texts, self.loader.catalog, &mut context)
+    }
+
+    /// Spec to plan. What was read comes back too, also when there is no plan of it.
+    pub fn plan(mut self) -> (Loaded, Option<LoadedFile>) {
+        let is_sound = !self.found.iter().any(|it| it.rule.severity() == Severity::Error);
+        let plan = self.build().filter(|_| is_sound);
+        let Reading { given, loader, texts, opened, mut diagnostics, mut found, .. } = self;
+        if !diagnostics.found().is_empty() {
+            document::secrets::hide(&texts.whole().text, &mut diagnostics);
+        }
+        // What could not be included may well be the source.
+        let is_told = |it: &Diagnostic| is_sound || it.rule != Rule::NoSource;
+        let own = diagnostics.sorted().into_iter().filter(is_told);
+        let own = own.filter(|it| texts.is_worth_telling(it)).collect::<Vec<_>>();
+        found.extend(own.into_iter().map(|it| texts.placed(it)));
+        let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
+        let seen = opened.into_seen();
+        let hash = given.hash(&seen, loader.overrides);
+        let files = seen.into_keys().collect();
+        let read = self.document.zip(self.spec).map(|(documents, spec)| LoadedFile {
+            document: documents.pipeline,
+            texts,
+            spec,
+        });
+        (Loaded { plan, diagnostics: found, files, hash, inputs }, read)
+    }
+
+    fn build(&mut self) -> Option<Plan> {
+        let (Some(documents), Some(spec)) = (&self.document, &self.spec) else { return None };
+        let (document, catalog) = (&documents.pipeline, self.loader.catalog);
+        let mut context = Context {
+            diagnostics: &mut self.diagnostics,
+            files: &mut self.opened,
+            environment: self.loader.environment,
+        };
+        let main = self.texts.main().text.as_str();
+        let plan = plan::build(spec.clone(), main, &mut context);
+        typing::check(document, spec, main.len(), catalog, &mut context);
+        follow_ups::drop(document, self.told, context.diagnostics);
+        plan.filter(|_| !context.diagnostics.has_errors())
+    }
 }
 
 /// The texts that a pipeline begins with.
@@ -144,12 +247,18 @@ pub struct PipelineTexts {
 }
 
 impl PipelineTexts {
+    /// The bytes of a pipeline file alone. The error is what a file comes to that is no text.
+    pub fn of(bytes: &[u8], file: &Path) -> Result<PipelineTexts, Box<Loaded>> {
+        text(bytes, file).map(|source| PipelineTexts { source, beside: None })
+    }
+
     /// Reads the pipeline file that `place` is or tests, and the file of tests beside it where
-    /// there is one. The inner error is a file that is no text.
+    /// there is one; `bytes` stand for what `place` holds. The inner error is a file that is no
+    /// text.
     pub fn read(
         place: &PipelinePath,
         bytes: Option<&[u8]>,
-    ) -> std::io::Result<Result<PipelineTexts, Loaded>> {
+    ) -> std::io::Result<Result<PipelineTexts, Box<Loaded>>> {
         let read = |file: &Path| match (bytes.filter(|_| file == place.file), place) {
             (Some(bytes), _) => Ok(bytes.to_vec()),
             (None, place) if place.instead.contains_key(file) => {
@@ -157,30 +266,46 @@ impl PipelineTexts {
             }
             (None, _) => files::read_pipeline(file),
         };
-        let refused = |bytes: &[u8], found: Box<Diagnostics>, file: &Path| Loaded {
+        let file = files::tested_by(&place.file).unwrap_or_else(|| place.file.clone());
+        let mut given = match PipelineTexts::of(&read(&file)?, &file) {
+            Ok(given) => given,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let tests = file.with_extension("test.kdl");
+        given.beside = match read(&tests) {
+            Ok(bytes) => match text(&bytes, &tests) {
+                Ok(beside) => Some(beside),
+                Err(refused) => return Ok(Err(refused)),
+            },
+            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => None,
+            Err(fault) => return Err(fault),
+        };
+        Ok(Ok(given))
+    }
+
+    /// The hash of everything that was read.
+    fn hash(
+        &self,
+        seen: &BTreeMap<PathBuf, Option<Arc<SourceText>>>,
+        overrides: &[(String, String)],
+    ) -> String {
+        let read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
+        let beside = self.beside.iter().map(|it| it.text.as_bytes());
+        let set = overrides.iter().map(|it| it.1.as_bytes());
+        hash([self.source.text.as_bytes()].into_iter().chain(read).chain(set).chain(beside))
+    }
+}
+
+fn text(bytes: &[u8], file: &Path) -> Result<Arc<SourceText>, Box<Loaded>> {
+    document::text(bytes, &file.display().to_string()).map_err(|found| {
+        Box::new(Loaded {
             plan: None,
             diagnostics: found.sorted(),
             files: BTreeSet::from([file.to_owned()]),
             hash: hash([bytes]),
             inputs: FileInputs::default(),
-        };
-        let file = files::tested_by(&place.file).unwrap_or_else(|| place.file.clone());
-        let bytes = read(&file)?;
-        let source = match document::text(&bytes, &file.display().to_string()) {
-            Ok(source) => source,
-            Err(found) => return Ok(Err(refused(&bytes, found, &file))),
-        };
-        let tests = file.with_extension("test.kdl");
-        let beside = match read(&tests) {
-            Ok(bytes) => match document::text(&bytes, &tests.display().to_string()) {
-                Ok(beside) => Some(beside),
-                Err(found) => return Ok(Err(refused(&bytes, found, &tests))),
-            },
-            Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => None,
-            Err(fault) => return Err(fault),
-        };
-        Ok(Ok(PipelineTexts { source, beside }))
-    }
+        })
+    })
 }
 
 /// A file that was read, for what shows it again.
@@ -191,126 +316,6 @@ pub struct LoadedFile {
     pub texts: SourceMap,
     /// What it says.
     pub spec: Spec,
-}
-
-/// Checks a text as if it were the file at `place`; its tests are not looked into. Pure but for
-/// the files that the text names, inside the pipeline's root.
-pub fn check(
-    source: &Arc<SourceText>,
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> Loaded {
-    let given = PipelineTexts { source: source.clone(), beside: None };
-    walk(&given, place, overrides, catalog, environment, &mut |_, _, _, _| ()).0
-}
-
-/// The same, and what was read when nothing is wrong with it.
-pub fn read(
-    source: &Arc<SourceText>,
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> (Loaded, Option<LoadedFile>) {
-    let (loaded, read) = read_anyway(source, place, overrides, catalog, environment);
-    let read = read.filter(|_| loaded.plan.is_some());
-    (loaded, read)
-}
-
-/// The same, and what was read also when something is wrong with it.
-fn read_anyway(
-    source: &Arc<SourceText>,
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-) -> (Loaded, Option<LoadedFile>) {
-    let given = PipelineTexts { source: source.clone(), beside: None };
-    let mut kept = None;
-    let mut keep = |spec: &Spec, documents: &[&KdlDocument], _: &SourceMap, _: &mut Context<'_>| {
-        kept = documents.first().map(|it| ((*it).clone(), spec.clone()));
-    };
-    let (loaded, texts) = walk(&given, place, overrides, catalog, environment, &mut keep);
-    (loaded, kept.map(|(document, spec)| LoadedFile { document, texts, spec }))
-}
-
-/// Sees a spec before its plan is built, with every document that `test` may stand in; the
-/// pipeline's own is the first.
-pub type LookAt<'a> = dyn FnMut(&Spec, &[&KdlDocument], &SourceMap, &mut Context<'_>) + 'a;
-
-/// The whole road, with a look at the spec on the way.
-pub fn walk(
-    given: &PipelineTexts,
-    place: &PipelinePath,
-    overrides: &[(String, String)],
-    catalog: &Catalog,
-    environment: &dyn Environment,
-    look_at: &mut LookAt<'_>,
-) -> (Loaded, SourceMap) {
-    let source = &given.source;
-    let mut opened = OpenedFiles::new(place.clone());
-    let mut texts = SourceMap::new(source.clone(), &place.folder);
-    let mut found = Vec::new();
-    // The parser takes most of the time of a check, so the two files are parsed side by side.
-    let (document, tests) = std::thread::scope(|scope| {
-        let tests = given.beside.as_ref().map(|it| scope.spawn(|| Parsed::of(it)));
-        let document = include::read(&mut texts, source, &mut opened, &mut found);
-        (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
-    });
-    let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
-    let document = document.map(|mut it| {
-        crate::overrides::apply(&mut it, overrides, &mut texts, &mut found);
-        it
-    });
-    let is_sound = !found.iter().any(|it| it.rule.severity() == Severity::Error);
-    let mut diagnostics = Diagnostics::new(texts.whole());
-    let plan = document.and_then(|mut document| {
-        params::apply(&mut document, &mut diagnostics);
-        let place_variables = |it: &mut KdlDocument, top, found: &mut Diagnostics| {
-            variables::apply(it, top, catalog, environment, found);
-        };
-        place_variables(&mut document, grammar::TOP, &mut diagnostics);
-        let tests = tests.map(|mut it| {
-            place_variables(&mut it, grammar::TEST_FILE, &mut diagnostics);
-            it
-        });
-        language::check(&document, grammar::TOP, catalog, &mut diagnostics);
-        if let Some(tests) = &tests {
-            let whole = "a file of tests";
-            language::check_file(tests, grammar::TEST_FILE, whole, catalog, &mut diagnostics);
-        }
-        let told = diagnostics.found().len();
-        let mut context =
-            Context { diagnostics: &mut diagnostics, files: &mut opened, environment };
-        let spec = spec::read(&document, &texts, catalog, &mut context)?;
-        let documents: Vec<&KdlDocument> = [&document].into_iter().chain(&tests).collect();
-        look_at(&spec, &documents, &texts, &mut context);
-        let main = texts.main().text.as_str();
-        let plan = plan::build(spec.clone(), main, &mut context);
-        typing::check(&document, &spec, main.len(), catalog, &mut context);
-        follow_ups::drop(&document, told, context.diagnostics);
-        plan.filter(|_| !context.diagnostics.has_errors())
-    });
-    if !diagnostics.found().is_empty() {
-        document::secrets::hide(&texts.whole().text, &mut diagnostics);
-    }
-    // What could not be included may well be the source.
-    let is_told = |it: &Diagnostic| is_sound || it.rule != Rule::NoSource;
-    let own = diagnostics.sorted().into_iter().filter(is_told);
-    let own = own.filter(|it| texts.is_worth_telling(it)).collect::<Vec<_>>();
-    found.extend(own.into_iter().map(|it| texts.placed(it)));
-    let inputs = FileInputs { tables: opened.tables(), ..FileInputs::default() };
-    let seen = opened.into_seen();
-    let texts_read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
-    let beside = given.beside.iter().map(|it| it.text.as_bytes());
-    let set = overrides.iter().map(|it| it.1.as_bytes());
-    let hash =
-        hash([source.text.as_bytes()].into_iter().chain(texts_read).chain(set).chain(beside));
-    let plan = plan.filter(|_| is_sound);
-    let files = seen.into_keys().collect();
-    (Loaded { plan, diagnostics: found, files, hash, inputs }, texts)
 }
 
 fn hash<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -24,7 +24,7 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 use crate::load::FileInputs;
 use crate::spec::{
     Case, CheckRule, CooldownNode, Filter, Map, Name, Notifier, OnError, OnInvalid, OnUnknownType,
-    PipelineLimits, PriorityRules, ServerSettings, Sink, Spec,
+    PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec,
 };
 use kernel::event::Globals;
 use language::Context;
@@ -457,7 +457,7 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
     let targets = |names: &[Name]| names.iter().filter(|it| is_on(it)).map(arc).collect::<Vec<_>>();
     match &spec.route {
         Some(route) => RoutePlan {
-            takes_all: route.takes_all,
+            takes_all: route.mode == RouteMode::All,
             cases: route
                 .cases
                 .iter()

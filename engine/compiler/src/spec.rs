@@ -6,10 +6,11 @@ mod failure;
 mod read;
 
 pub use failure::{
-    Backoff, Breaker, Curve, Defaults, FailureHandling, PolicyNode, RateLimit, Retry, Trip,
+    Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
 pub use read::read;
 
+use kernel::choice;
 use kernel::event::Priority;
 use language::expr::{Expr, Template};
 use language::spanned::{Span, Spanned};
@@ -140,17 +141,17 @@ pub struct PipelineLimits {
     pub event_size_max: u64,
 }
 
-/// What becomes of a message that finds the queue full. None was accepted, so none is lost that
-/// anybody was promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Overflow {
-    /// A request waits for room; the client feels it.
-    Block,
-    /// A request is answered 503; a source that nobody waits for offers it again.
-    #[default]
-    Reject,
-    /// The same for a request; a source that nobody waits for lets it go.
-    DropNewest,
+choice! {
+    /// What becomes of a message that finds the queue full. None was accepted, so none is lost that
+    /// anybody was promised.
+    pub enum Overflow {
+        /// A request waits for room; the client feels it.
+        Block = "block",
+        /// A request is answered 503; a source that nobody waits for offers it again.
+        Reject = "reject",
+        /// The same for a request; a source that nobody waits for lets it go.
+        DropNewest = "drop-newest",
+    }
 }
 
 /// How urgent events are.
@@ -212,7 +213,17 @@ pub struct Validate {
     /// What to do with an event type that no schema covers.
     pub on_unknown_type: OnUnknownType,
     /// Whether `format` is checked.
-    pub asserts_formats: bool,
+    pub formats: Formats,
+}
+
+choice! {
+    /// What `format` does in a schema.
+    pub enum Formats {
+        /// It is a note for readers.
+        Annotate = "annotate",
+        /// A value that is not of its format is not valid.
+        Assert = "assert",
+    }
 }
 
 /// What a schema cannot say.
@@ -228,30 +239,32 @@ pub struct CheckRule {
     pub message: String,
 }
 
-/// What becomes of an event that validation refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnInvalid {
-    /// Refused and kept.
-    DeadLetter,
-    /// Refused.
-    Reject,
-    /// Let go without a complaint.
-    Drop,
-    /// Accepted, the violations under `enrich.validate`.
-    Tag,
+choice! {
+    /// What becomes of an event that validation refuses.
+    pub enum OnInvalid {
+        /// Refused and kept.
+        DeadLetter = "dead-letter",
+        /// Refused.
+        Reject = "reject",
+        /// Let go without a complaint.
+        Drop = "drop",
+        /// Accepted, the violations under `enrich.validate`.
+        Tag = "tag",
+    }
 }
 
-/// What becomes of an event whose type no schema covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnUnknownType {
-    /// Accepted unchecked.
-    Accept,
-    /// Let go.
-    Drop,
-    /// Refused.
-    Reject,
-    /// Refused and kept.
-    DeadLetter,
+choice! {
+    /// What becomes of an event whose type no schema covers.
+    pub enum OnUnknownType {
+        /// Accepted unchecked.
+        Accept = "accept",
+        /// Let go.
+        Drop = "drop",
+        /// Refused.
+        Reject = "reject",
+        /// Refused and kept.
+        DeadLetter = "dead-letter",
+    }
 }
 
 /// What passes: a `filter`, `dedupe` or `throttle`.
@@ -296,15 +309,21 @@ pub enum Passing {
     },
 }
 
-/// What becomes of an event that a filter does not let through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnDrop {
-    /// Let go.
-    Drop,
-    /// Refused and kept.
-    DeadLetter,
-    /// It passes, the reason under `enrich`.
-    Tag,
+choice! {
+    /// What becomes of an event that a filter does not let through.
+    pub enum OnDrop {
+        /// Let go.
+        Drop = "drop",
+        /// Refused and kept.
+        DeadLetter = "dead-letter",
+        /// It passes, the reason under `enrich`.
+        Tag = "tag",
+    }
+}
+
+impl Passing {
+    /// The nodes that say what passes.
+    pub const WORDS: &[&str] = &["filter", "dedupe", "throttle"];
 }
 
 impl Filter {
@@ -359,6 +378,18 @@ pub struct CacheSettings {
     pub entries_max: usize,
 }
 
+choice! {
+    /// What becomes of an event when a stage gives up, without its reason.
+    pub enum OnErrorMode {
+        /// It goes on.
+        Continue = "continue",
+        /// It is set aside.
+        DeadLetter = "dead-letter",
+        /// It is let go.
+        Drop = "drop",
+    }
+}
+
 /// What becomes of an event when a stage gives up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnError {
@@ -370,13 +401,23 @@ pub enum OnError {
     Drop(String),
 }
 
+choice! {
+    /// Which of the cases that hold count.
+    pub enum RouteMode {
+        /// The first.
+        First = "first",
+        /// All of them.
+        All = "all",
+    }
+}
+
 /// Where events go.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouteNode {
     /// Where it stands.
     pub name: Name,
-    /// Whether every case that holds counts, or the first.
-    pub takes_all: bool,
+    /// How many of its cases count.
+    pub mode: RouteMode,
     /// In file order.
     pub cases: Vec<Case>,
     /// For what fits no case.

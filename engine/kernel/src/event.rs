@@ -1,5 +1,6 @@
 //! What travels: an event, immutable once emitted but for its growing additions.
 
+use crate::choice::Choice;
 use crate::time::Timestamp;
 use serde_json::{Map, Value};
 use std::fmt;
@@ -27,7 +28,7 @@ impl Priority {
 
     /// The level's word: `low`, `normal`, `high` or `critical`.
     pub fn word(self) -> &'static str {
-        ["low", "normal", "high", "critical"][self as usize]
+        Self::WORDS[self as usize]
     }
 
     /// Reads a priority level, in upper or lower case (`HIGH` is `high`).
@@ -39,6 +40,11 @@ impl Priority {
     pub fn from_index(index: usize) -> Option<Self> {
         Self::ALL.get(index).copied()
     }
+}
+
+impl Choice for Priority {
+    const ALL: &'static [Self] = &Priority::ALL;
+    const WORDS: &'static [&'static str] = &["low", "normal", "high", "critical"];
 }
 
 impl fmt::Display for Priority {

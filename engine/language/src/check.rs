@@ -56,14 +56,20 @@ pub trait Kinds {
 /// The groups of children that a top node takes: those of its row, and those of the kind that it
 /// names.
 pub fn child_groups(node: &KdlNode, row: &NodeRow, kinds: &dyn Kinds) -> Vec<&'static [NodeRow]> {
-    let mut groups = row.children.to_vec();
-    if let Some(role) = NodeRole::of(row.name) {
-        let word = node.entries().iter().find(|it| it.name().is_none());
-        let word = word.and_then(|it| it.value().as_string());
-        let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
-        groups.extend(kind.iter().flat_map(|it| it.nodes));
-    }
-    groups
+    row.children.iter().chain(kind_groups(node, row, kinds)).copied().collect()
+}
+
+/// Those of its kind alone.
+pub(super) fn kind_groups(
+    node: &KdlNode,
+    row: &NodeRow,
+    kinds: &dyn Kinds,
+) -> &'static [&'static [NodeRow]] {
+    let Some(role) = NodeRole::of(row.name) else { return &[] };
+    let word = node.entries().iter().find(|it| it.name().is_none());
+    let word = word.and_then(|it| it.value().as_string());
+    let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
+    kind.map_or(&[], |it| it.nodes)
 }
 
 /// Checks a document against the table: `top` are the nodes that may stand at its top.

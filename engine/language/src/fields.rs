@@ -3,11 +3,14 @@
 //! Nothing here reports: what is missing or wrong was reported by [`check`](super::check), so
 //! every reader answers `None` and the caller goes on to the next one.
 
+use super::check::{Kinds, kind_groups};
+use super::defaults;
 pub use super::scalar::Scalar;
 use super::setting::Environment;
+use super::table::NodeRow;
 use crate::diagnostic::{Diagnostics, Rule, SourceText};
 use crate::spanned::{Span, Spanned};
-use kdl::KdlNode;
+use kdl::{KdlEntry, KdlNode};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,17 +54,41 @@ pub struct Context<'a> {
     pub environment: &'a dyn Environment,
 }
 
-/// A node, read by name.
+/// A node, read by name along its row of the table.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
     node: &'a KdlNode,
+    row: &'static NodeRow,
+    /// Children that its kind adds to those of its row.
+    of_kind: &'static [&'static [NodeRow]],
     folder: &'a Path,
 }
 
 impl<'a> Fields<'a> {
-    /// A node of a file that lies in `folder`.
-    pub fn new(node: &'a KdlNode, folder: &'a Path) -> Self {
-        Fields { node, folder }
+    /// A node at the top of a file that lies in `folder`; `None` when the table has no such node.
+    pub fn top(
+        node: &'a KdlNode,
+        top: &'static [NodeRow],
+        kinds: &dyn Kinds,
+        folder: &'a Path,
+    ) -> Option<Self> {
+        let row = top.iter().find(|it| it.name == node.name().value())?;
+        Some(Fields { node, row, of_kind: kind_groups(node, row, kinds), folder })
+    }
+
+    /// A node of a kind, whatever its role.
+    pub fn of_kind(
+        node: &'a KdlNode,
+        of_kind: &'static [&'static [NodeRow]],
+        folder: &'a Path,
+    ) -> Self {
+        const NO_ROLE: &NodeRow = &NodeRow::new("node", "");
+        Fields { node, row: NO_ROLE, of_kind, folder }
+    }
+
+    /// A node that does not stand in the file.
+    pub fn absent(row: &'static NodeRow) -> Fields<'static> {
+        Fields { node: defaults::empty(row), row, of_kind: &[], folder: Path::new("") }
     }
 
     /// The node's name and its place.
@@ -90,19 +117,47 @@ impl<'a> Fields<'a> {
 
     /// All children of this name, in file order.
     pub fn children(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
-        let (folder, name) = (self.folder, name.to_owned());
-        let nodes = self.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
-        nodes
-            .iter()
-            .filter(move |it| it.name().value() == name)
-            .map(move |node| Fields { node, folder })
+        let row = self.row_of(name);
+        let (folder, of_kind) = (self.folder, &[][..]);
+        self.nodes().filter(move |it| it.name().value() == row.name).map(move |node| Fields {
+            node,
+            row,
+            of_kind,
+            folder,
+        })
     }
 
-    /// Every child, in file order.
+    /// Whether anything stands in its block, right or wrong.
+    pub fn has_block(&self) -> bool {
+        self.nodes().next().is_some()
+    }
+
+    /// Every child that the table knows, in file order.
     pub fn block(&self) -> impl Iterator<Item = Fields<'a>> + use<'a> {
-        let folder = self.folder;
-        let nodes = self.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default();
-        nodes.iter().map(move |node| Fields { node, folder })
+        let (of_this, folder, of_kind) = (*self, self.folder, &[][..]);
+        self.nodes().filter_map(move |node| {
+            let row = of_this.find_row(node.name().value())?;
+            Some(Fields { node, row, of_kind, folder })
+        })
+    }
+
+    /// Whether the table knows such a child here: some belong to some kinds only.
+    pub fn takes(&self, name: &str) -> bool {
+        self.find_row(name).is_some()
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &'a KdlNode> + use<'a> {
+        self.node.children().map(kdl::KdlDocument::nodes).unwrap_or_default().iter()
+    }
+
+    fn find_row(&self, name: &str) -> Option<&'static NodeRow> {
+        let groups = self.row.children.iter().chain(self.of_kind);
+        groups.flat_map(|it| it.iter()).find(|it| it.name == name)
+    }
+
+    fn row_of(&self, name: &str) -> &'static NodeRow {
+        let row = self.find_row(name);
+        row.unwrap_or_else(|| panic!("the table has no `{name}` in `{}`", self.row.name))
     }
 
     /// The argument at `index`, counted from 0.
@@ -113,20 +168,12 @@ impl<'a> Fields<'a> {
     /// All arguments.
     pub fn args(&self) -> impl Iterator<Item = Scalar<'a>> + use<'a> {
         let (node, folder) = (self.node, self.folder);
-        node.entries()
-            .iter()
-            .filter(|it| it.name().is_none())
-            .map(move |entry| Scalar::of(entry, node, folder))
+        arguments(node).map(move |entry| Scalar::of(entry, node, folder))
     }
 
     /// The property of this name; of several, the last, as KDL has it.
     pub fn prop(&self, name: &str) -> Option<Scalar<'a>> {
-        let (node, folder) = (self.node, self.folder);
-        node.entries()
-            .iter()
-            .rev()
-            .find(|it| it.name().is_some_and(|it| it.value() == name))
-            .map(move |entry| Scalar::of(entry, node, folder))
+        property(self.node, name).map(|entry| Scalar::of(entry, self.node, self.folder))
     }
 
     /// Every property with its name.
@@ -141,4 +188,66 @@ impl<'a> Fields<'a> {
     pub fn is_on(&self, name: &str) -> bool {
         self.child(name).is_some_and(|it| it.arg(0).is_none_or(|on| on.boolean() != Some(false)))
     }
+
+    /// This node, with what its row says where it says nothing.
+    pub fn filled(&self) -> Filled<'a> {
+        Filled { written: Some(*self), row: self.row }
+    }
+
+    /// The child of this name, with what its row says where it says nothing or is absent.
+    pub fn setting(&self, name: &str) -> Filled<'a> {
+        Filled { written: self.child(name), row: self.row_of(name) }
+    }
+}
+
+/// A node that says everything: what is not written, or cannot be read, comes from its row.
+#[derive(Clone, Copy)]
+pub struct Filled<'a> {
+    written: Option<Fields<'a>>,
+    row: &'static NodeRow,
+}
+
+impl<'a> Filled<'a> {
+    /// The argument at `index`. Its row has it.
+    pub fn arg<T>(&self, index: usize, read: impl Fn(&Scalar<'a>) -> Option<T>) -> T {
+        let written = self.written.and_then(|it| it.arg(index)).and_then(|it| read(&it));
+        written.unwrap_or_else(|| {
+            let node = defaults::node_of(self.row);
+            let entry = arguments(node).nth(index);
+            let value = entry.and_then(|it| read(&Scalar::by_default(it, node)));
+            value.unwrap_or_else(|| panic!("`{}` has no default number {index}", self.row.name))
+        })
+    }
+
+    /// Every argument, or else those of its row.
+    pub fn args<T>(&self, read: impl Fn(&Scalar<'a>) -> Option<T>) -> Vec<T> {
+        let written = self.written.iter().flat_map(Fields::args);
+        let written: Vec<T> = written.filter_map(|it| read(&it)).collect();
+        if !written.is_empty() {
+            return written;
+        }
+        let node = defaults::node_of(self.row);
+        arguments(node).filter_map(|it| read(&Scalar::by_default(it, node))).collect()
+    }
+
+    /// The property of this name. Its row has it.
+    pub fn prop<T>(&self, name: &str, read: impl Fn(&Scalar<'a>) -> Option<T>) -> T {
+        let written = self.written.and_then(|it| it.prop(name)).and_then(|it| read(&it));
+        written.unwrap_or_else(|| {
+            let row = self.row.props.iter().find(|it| it.name == name);
+            let of_prop = row.and_then(defaults::node_of_prop);
+            let node = of_prop.unwrap_or_else(|| defaults::node_of(self.row));
+            let value = property(node, name).and_then(|it| read(&Scalar::by_default(it, node)));
+            value.unwrap_or_else(|| panic!("`{}` has no default for `{name}`", self.row.name))
+        })
+    }
+}
+
+fn arguments(node: &KdlNode) -> impl Iterator<Item = &KdlEntry> {
+    node.entries().iter().filter(|it| it.name().is_none())
+}
+
+fn property<'a>(node: &'a KdlNode, name: &str) -> Option<&'a KdlEntry> {
+    let mut entries = node.entries().iter().rev();
+    entries.find(|it| it.name().is_some_and(|it| it.value() == name))
 }

@@ -5,6 +5,7 @@
 //! exist.
 
 mod check;
+mod defaults;
 mod describe;
 pub mod diagnostic;
 pub mod expr;
@@ -22,11 +23,11 @@ mod words;
 
 pub use check::{Kinds, NodeRole, as_name, check, check_file, child_groups, is_name, usage};
 pub use describe::write_bytes;
-pub use fields::{Context, Fields, FileFault, Files, Scalar};
+pub use fields::{Context, Fields, FileFault, Files, Filled, Scalar};
 pub use host::ServedHost;
 pub use offsets::value_text_span;
 pub use setting::{Environment, Needed, Setting, Unset};
 pub use sites::{ExprSite, sites};
-pub use table::{Arg, Arity, KindRow, NodeRow, Prop, ValueKind};
+pub use table::{Arg, Arity, DefaultValue, KindRow, NodeRow, Prop, ValueKind};
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};
 pub use words::{Foreign, foreign_kinds, foreign_words, nearest};

@@ -6,6 +6,7 @@ use super::value::{self, Rate, parse_rate};
 use crate::expr::{Expr, Roots, Template};
 use crate::spanned::{Span, Spanned};
 use kdl::{KdlEntry, KdlNode, KdlValue};
+use kernel::choice::Choice;
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +28,11 @@ impl<'a> Scalar<'a> {
         Scalar { value: entry.value(), annotation, span, node, folder }
     }
 
+    /// A value that stands in no file.
+    pub(super) fn by_default(entry: &'static KdlEntry, node: &'static KdlNode) -> Scalar<'static> {
+        Scalar { span: 0..0, ..Scalar::of(entry, node, Path::new("")) }
+    }
+
     /// Where the value stands (without a property's name).
     pub fn span(&self) -> Span {
         self.span.clone()
@@ -36,6 +42,11 @@ impl<'a> Scalar<'a> {
     pub fn text(&self) -> Option<Spanned<String>> {
         let text = self.value.as_string()?;
         self.annotation.is_none().then(|| Spanned::new(text.to_owned(), self.span()))
+    }
+
+    /// One of several words.
+    pub fn choice<T: Choice>(&self) -> Option<T> {
+        T::of_word(self.value.as_string()?)
     }
 
     /// `#true` or `#false`.

@@ -22,8 +22,29 @@ pub struct NodeRow {
     pub repeated: bool,
     /// Whether it must stand.
     pub required: bool,
-    /// What holds when it is absent, in words.
-    pub default: &'static str,
+    /// What holds when it is absent.
+    pub default: DefaultValue,
+}
+
+/// What holds where the file says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// Nothing.
+    None,
+    /// What would be written behind the node's name. [`Fields`](crate::Fields) reads it from here.
+    Value(&'static str),
+    /// What no value says, in words.
+    Words(&'static str),
+}
+
+impl DefaultValue {
+    /// For readers.
+    pub fn text(self) -> Option<&'static str> {
+        match self {
+            DefaultValue::None => None,
+            DefaultValue::Value(text) | DefaultValue::Words(text) => Some(text),
+        }
+    }
 }
 
 impl NodeRow {
@@ -38,7 +59,7 @@ impl NodeRow {
             children: &[],
             repeated: false,
             required: false,
-            default: "",
+            default: DefaultValue::None,
         }
     }
 
@@ -90,10 +111,17 @@ impl NodeRow {
         self
     }
 
-    /// What holds when it is absent.
+    /// Where it is absent, it stands like this: `default("1024 linger=\"0ms\"")`.
     #[must_use]
-    pub const fn default(mut self, text: &'static str) -> Self {
-        self.default = text;
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = DefaultValue::Value(value);
+        self
+    }
+
+    /// What holds when it is absent, in words.
+    #[must_use]
+    pub const fn otherwise(mut self, words: &'static str) -> Self {
+        self.default = DefaultValue::Words(words);
         self
     }
 }
@@ -153,17 +181,26 @@ pub struct Prop {
     pub ty: ValueKind,
     /// Whether it must stand.
     pub required: bool,
+    /// What holds when it is absent from a node that stands.
+    pub default: DefaultValue,
 }
 
 impl Prop {
     /// A property that may stand.
     pub const fn new(name: &'static str, ty: ValueKind) -> Self {
-        Prop { name, ty, required: false }
+        Prop { name, ty, required: false, default: DefaultValue::None }
     }
 
     /// A property that must stand.
     pub const fn required(name: &'static str, ty: ValueKind) -> Self {
-        Prop { name, ty, required: true }
+        Prop { required: true, ..Prop::new(name, ty) }
+    }
+
+    /// With this value where it is absent.
+    #[must_use]
+    pub const fn default(mut self, value: &'static str) -> Self {
+        self.default = DefaultValue::Value(value);
+        self
     }
 }
 

@@ -7,7 +7,7 @@ mod level;
 
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
-use compiler::load::{self, Loaded, ProcessEnvironment};
+use compiler::load::{Loaded, Loader, PipelineTexts, ProcessEnvironment};
 use compiler::report::{self, CheckedFile, RepositoryPaths};
 use input::Input;
 use language::Environment;
@@ -115,7 +115,11 @@ impl CheckArgs {
             Input::File(_) => None,
             Input::Text { bytes, .. } => Some(bytes.as_slice()),
         };
-        let mut loaded = load::load_with_tests(&place, bytes, catalog, environment)?;
+        let loader = Loader { place: &place, overrides: &[], catalog, environment };
+        let mut loaded = match PipelineTexts::read(&place, bytes)? {
+            Ok(given) => loader.check(&given),
+            Err(refused) => *refused,
+        };
         Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
         Ok(loaded)
     }

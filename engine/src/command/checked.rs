@@ -1,9 +1,8 @@
 //! A pipeline file that a command shows: it is read and checked first.
 
 use crate::terminal::{self, Volume};
-use compiler::document;
 use compiler::files::{self, PipelinePath};
-use compiler::load::{self, LoadedFile, ProcessEnvironment};
+use compiler::load::{LoadedFile, Loader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::report;
 use language::diagnostic::{Diagnostic, Severity};
@@ -21,10 +20,10 @@ pub(super) fn read(
         terminal::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
         2
     })?;
-    let source = document::text(&bytes, &file.display().to_string())
-        .map_err(|found| tell(&found.sorted()))?;
-    let place = PipelinePath::of(file, root, None);
-    let (loaded, read) = load::read(&source, &place, overrides, catalog, &ProcessEnvironment);
+    let given = PipelineTexts::of(&bytes, file).map_err(|it| tell(&it.diagnostics))?;
+    let place = &PipelinePath::of(file, root, None);
+    let loader = Loader { place, overrides, catalog, environment: &ProcessEnvironment };
+    let (loaded, read) = loader.read(&given).plan();
     let (plan, read) = loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))?;
     if terminal::volume() == Volume::Verbose {
         tell(&loaded.diagnostics);

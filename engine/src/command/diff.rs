@@ -3,10 +3,9 @@
 use super::checked;
 use crate::terminal;
 use clap::{Args, ValueEnum};
-use compiler::document;
 use compiler::expand;
 use compiler::files::PipelinePath;
-use compiler::load::{self, ProcessEnvironment};
+use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
 use kernel::regular_file;
@@ -118,10 +117,11 @@ fn plan_of_text(
     catalog: &Catalog,
 ) -> Result<Plan, u8> {
     let name = format!("{} as it takes effect", file.display());
-    let source =
-        document::text(text.as_bytes(), &name).map_err(|found| checked::tell(&found.sorted()))?;
-    let place = PipelinePath::of(file, root, None);
-    let (loaded, read) = load::read(&source, &place, &[], catalog, &ProcessEnvironment);
+    let given = PipelineTexts::of(text.as_bytes(), Path::new(&name))
+        .map_err(|it| checked::tell(&it.diagnostics))?;
+    let place = &PipelinePath::of(file, root, None);
+    let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
+    let (loaded, read) = loader.read(&given).plan();
     let (mut plan, read) =
         loaded.plan.zip(read).ok_or_else(|| checked::tell(&loaded.diagnostics))?;
     plan.outline = expand::expand(&read, catalog).outline();

@@ -123,6 +123,7 @@ impl Restarts {
 mod tests {
     use super::*;
     use crate::simulate::Simulation;
+    use compiler::spec::Jitter;
     use kernel::fault::Cause;
     use kernel::health::{Health, HealthState, PartRole};
     use kernel::time::Timestamp;
@@ -130,7 +131,7 @@ mod tests {
 
     fn restarts(env: &Env, gives_up: bool) -> Restarts {
         let health = env.health.part(PartRole::Source, "logs");
-        let backoff = Backoff { has_jitter: false, ..Backoff::default() };
+        let backoff = Backoff { jitter: Jitter::None, ..Backoff::default() };
         Restarts { env: env.clone(), health, backoff, gives_up }
     }
 

@@ -2,14 +2,11 @@
 
 use super::Variables;
 use super::coverage::{self, Item};
-use compiler::cases::{self, Test};
+use compiler::cases::Test;
 use compiler::files::PipelinePath;
 use compiler::include::SourceMap;
-use compiler::load::{self, Loaded, LookAt, PipelineTexts};
+use compiler::load::{Loader, PipelineTexts};
 use compiler::plan::Plan;
-use compiler::spec::Spec;
-use kdl::KdlDocument;
-use language::Context;
 use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
 use std::collections::BTreeMap;
@@ -55,20 +52,19 @@ pub fn load(place: &PipelinePath, catalog: &Catalog) -> std::io::Result<Suite> {
 
 /// The same for texts as if they lay at `place`.
 pub fn of(given: PipelineTexts, place: &PipelinePath, catalog: &Catalog) -> Suite {
-    let (mut tests, mut items) = (Vec::new(), Vec::new());
     let variables = Variables::default();
-    let mut look_at =
-        |spec: &Spec, documents: &[&KdlDocument], texts: &SourceMap, it: &mut Context<'_>| {
-            variables.complete(spec);
-            tests = cases::read(documents, spec, texts, it);
-            items = coverage::items(spec);
-        };
-    let (loaded, texts) = walk(&given, place, catalog, &variables, &mut look_at);
+    let mut reading = loader(place, catalog, &variables).read(&given);
+    let items = reading.spec().map(|spec| {
+        variables.complete(spec);
+        coverage::items(spec)
+    });
+    let (tests, texts) = (reading.tests(), reading.texts().clone());
+    let loaded = reading.plan().0;
     let mut suite = Suite {
         diagnostics: loaded.diagnostics,
         tests,
         texts,
-        items,
+        items: items.unwrap_or_default(),
         given,
         place: place.clone(),
         plans: BTreeMap::new(),
@@ -79,14 +75,12 @@ pub fn of(given: PipelineTexts, place: &PipelinePath, catalog: &Catalog) -> Suit
     suite
 }
 
-fn walk(
-    given: &PipelineTexts,
-    place: &PipelinePath,
-    catalog: &Catalog,
-    variables: &Variables,
-    look_at: &mut LookAt<'_>,
-) -> (Loaded, SourceMap) {
-    load::walk(given, place, &[], catalog, variables, look_at)
+fn loader<'a>(
+    place: &'a PipelinePath,
+    catalog: &'a Catalog,
+    environment: &'a Variables,
+) -> Loader<'a> {
+    Loader { place, overrides: &[], catalog, environment }
 }
 
 impl Suite {
@@ -101,10 +95,9 @@ impl Suite {
             return Ok((plan.clone(), variables.clone()));
         }
         let variables = Arc::new(Variables::new(test.variables.clone()));
-        let mut look_at = |spec: &Spec, _: &[&KdlDocument], _: &SourceMap, _: &mut Context<'_>| {
-            variables.complete(spec);
-        };
-        let (loaded, _) = walk(&self.given, &self.place, catalog, &variables, &mut look_at);
+        let reading = loader(&self.place, catalog, &variables).read(&self.given);
+        reading.spec().inspect(|spec| variables.complete(spec));
+        let loaded = reading.plan().0;
         let plan = loaded.plan.ok_or(loaded.diagnostics)?;
         self.plans.insert(test.variables.clone(), (plan.clone(), variables.clone()));
         Ok((plan, variables))

@@ -3,6 +3,7 @@
 use super::files::StoreFiles;
 use super::open::{Settings, StoreLocation};
 use super::{OpenError, StoreFault, rows};
+use kernel::choice::Choice;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@
 //! whose free pages are used again before it grows.
 
 use super::StoreFault;
-use super::policy::Evict;
+use super::policy::{Evict, Vacuum};
 use super::sweep::{ScannedRow, Slice, SliceResult, scan};
 use super::wal::LogLimits;
 use super::writer::Writer;
@@ -58,12 +58,16 @@ impl Writer {
         Ok((size.pages - size.free) * size.page_bytes)
     }
 
+    fn gives_back(&self) -> bool {
+        self.policy.vacuum == Vacuum::Incremental
+    }
+
     /// Whether the database is larger than it may be, or so full that it will be.
     pub(super) fn is_over_size(&self) -> Result<bool, StoreFault> {
         let Some(size_max) = self.policy.size_max else { return Ok(false) };
         let size = self.database_size()?;
         let most = database_part(size_max) / size.page_bytes;
-        let gives_back = self.policy.vacuum && most < size.pages && 0 < size.free;
+        let gives_back = self.gives_back() && most < size.pages && 0 < size.free;
         Ok(gives_back || most < (size.pages - size.free) + spare_of(most))
     }
 
@@ -74,7 +78,7 @@ impl Writer {
         };
         let size = self.database_size()?;
         let most = database_part(size_max) / size.page_bytes;
-        if self.policy.vacuum && most < size.pages && 0 < size.free {
+        if self.gives_back() && most < size.pages && 0 < size.free {
             self.give_back((size.pages - most).min(size.free), slice)?;
             return Ok(SliceResult { deleted: 0, is_done: false });
         }
@@ -142,7 +146,7 @@ impl Writer {
         let size = self.database_size()?;
         let spare = spare_of(size.pages - size.free);
         let more = size.free.saturating_sub(spare);
-        if !self.policy.vacuum || more == 0 {
+        if !self.gives_back() || more == 0 {
             return Ok(SliceResult { deleted: 0, is_done: true });
         }
         self.give_back(more, slice)?;

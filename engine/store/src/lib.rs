@@ -58,7 +58,7 @@ pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
-pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous};
+pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};
 pub use record::{

@@ -34,16 +34,18 @@ impl BacklogSize {
     }
 }
 
-/// What becomes of a delivery whose target has no room for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnFull {
-    /// The event is not accepted; its sender is answered 503 and tries again.
-    #[default]
-    Reject,
-    /// The event is stored, and the delivery becomes a dead letter at once.
-    DeadLetter,
-    /// The oldest delivery that waits for this target is suppressed instead.
-    DropOldest,
+kernel::choice! {
+    /// What becomes of a delivery whose target has no room for it.
+    #[derive(Default)]
+    pub enum OnFull {
+        /// The event is not accepted; its sender is answered 503 and tries again.
+        #[default]
+        Reject = "reject",
+        /// The event is stored, and the delivery becomes a dead letter at once.
+        DeadLetter = "dead-letter",
+        /// The oldest delivery that waits for this target is suppressed instead.
+        DropOldest = "drop-oldest",
+    }
 }
 
 /// The limits of one target.

@@ -4,22 +4,17 @@ use super::outbox::OutboxLimits;
 use kernel::event::Priority;
 use std::time::Duration;
 
-/// Commit durability.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Synchronous {
-    /// The operating system decides; a power cut may corrupt.
-    Off,
-    /// A power cut may take the last moments.
-    Normal,
-    /// Nothing acknowledged is ever lost.
-    #[default]
-    Full,
-}
-
-impl Synchronous {
-    /// SQLite's word.
-    pub fn word(self) -> &'static str {
-        ["OFF", "NORMAL", "FULL"][self as usize]
+kernel::choice! {
+    /// Commit durability; the words are SQLite's.
+    #[derive(Default)]
+    pub enum Synchronous {
+        /// The operating system decides; a power cut may corrupt.
+        Off = "off",
+        /// A power cut may take the last moments.
+        Normal = "normal",
+        /// Nothing acknowledged is ever lost.
+        #[default]
+        Full = "full",
     }
 }
 
@@ -34,14 +29,28 @@ pub struct KeepRule {
     pub kind: Option<String>,
 }
 
-/// What goes first when the store is too large.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Evict {
-    /// The oldest.
-    #[default]
-    Oldest,
-    /// The oldest of the lowest priority there is.
-    OldestLowestPriority,
+kernel::choice! {
+    /// What goes first when the store is too large.
+    #[derive(Default)]
+    pub enum Evict {
+        /// The oldest.
+        #[default]
+        Oldest = "oldest",
+        /// The oldest of the lowest priority there is.
+        OldestLowestPriority = "oldest-lowest-priority",
+    }
+}
+
+kernel::choice! {
+    /// What becomes of the room that deleted events leave.
+    #[derive(Default)]
+    pub enum Vacuum {
+        /// It goes back to the disk, step by step.
+        #[default]
+        Incremental = "incremental",
+        /// It stays in the database, for what comes next.
+        None = "none",
+    }
 }
 
 /// Retention: how long events are kept. May change while the store is open.
@@ -58,7 +67,7 @@ pub struct RetentionPolicy {
     /// How long a reload waits before it deletes more than half of the events.
     pub reload_grace: Duration,
     /// Whether freed space is given back to the file system.
-    pub vacuum: bool,
+    pub vacuum: Vacuum,
     /// How long dead letters stay.
     pub dead_keep: Duration,
     /// Most dead letters.
@@ -78,7 +87,7 @@ impl Default for RetentionPolicy {
             evict: Evict::Oldest,
             sweep_every: Duration::from_secs(3600),
             reload_grace: Duration::from_secs(60),
-            vacuum: true,
+            vacuum: Vacuum::default(),
             dead_keep: Duration::from_secs(7 * 86_400),
             dead_max: 10_000,
             passing_keep: Duration::from_secs(3600),

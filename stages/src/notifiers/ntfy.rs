@@ -9,8 +9,7 @@ use kernel::event::Priority;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Roots, Scope};
-use language::spanned::Spanned;
-use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Setting, ValueKind};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
 use serde_json::json;
 use wire::{FetchRequest, answer};
 
@@ -22,20 +21,20 @@ const ANSWER_MAX: usize = 64 << 10;
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the ntfy server")
         .args(&[Arg::one("url", ValueKind::Url)])
-        .default("https://ntfy.sh"),
+        .default("\"https://ntfy.sh\""),
     NodeRow::new("topic", "the topic that phones subscribe to")
         .args(&[Arg::one("topic", ValueKind::Topic)])
         .required(),
     NodeRow::new("token", "the access token")
         .args(&[Arg::one("token", ValueKind::Secret)])
-        .default("none"),
+        .otherwise("none"),
     NodeRow::new("click", "the URL that a tap opens")
         .args(&[Arg::one("url", ValueKind::Template(Roots::EVENT))])
-        .default("the event's page"),
+        .otherwise("the event's page"),
     NodeRow::new("level", "the ntfy priority")
         .args(&[Arg::optional("level", ValueKind::Word(LEVELS))])
         .props(&[Prop::new("from", ValueKind::Expr(Roots::EVENT))])
-        .default("from the event's priority"),
+        .otherwise("from the event's priority"),
 ];
 
 /// The kind `ntfy`.
@@ -73,14 +72,7 @@ impl Kind for Ntfy {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let text = |name: &str| Text::read(&fields.child(name)?.arg(0)?);
-        let url = match fields.child("url") {
-            Some(_) => text("url")?,
-            None => {
-                let setting = Setting::Literal("https://ntfy.sh".to_owned());
-                let setting = Spanned::new(setting, fields.name().span);
-                Text { setting, is_optional: false }
-            }
-        };
+        let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context.diagnostics);
         let level = match fields.child("level") {
             Some(it) => match (it.arg(0), it.prop("from")) {

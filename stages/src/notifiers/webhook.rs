@@ -2,9 +2,11 @@
 
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{self, Ready, Text};
+use kernel::choice;
+use kernel::choice::Choice;
 use kernel::fault::Fault;
 use language::expr::{Roots, Scope};
-use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
+use language::{Arg, Context, Fields, Needed, NodeRow, Scalar, ValueKind};
 use store::write_event;
 use wire::{FetchRequest, answer};
 
@@ -18,20 +20,32 @@ const NODES: &[NodeRow] = &[
         .args(&[Arg::one("url", ValueKind::Url)])
         .required(),
     NodeRow::new("method", "the HTTP method")
-        .args(&[Arg::one("method", ValueKind::Word(&["POST", "PUT", "PATCH"]))])
+        .args(&[Arg::one("method", ValueKind::Word(Method::WORDS))])
         .default("POST"),
     NodeRow::new("header", "a header of the request")
         .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
     NodeRow::new("body", "what to send")
         .args(&[Arg::one("text", TEMPLATE)])
-        .default("the event as JSON"),
+        .otherwise("the event as JSON"),
 ];
+
+choice! {
+    /// How it is sent.
+    enum Method {
+        /// The usual one.
+        Post = "POST",
+        /// For services that want it.
+        Put = "PUT",
+        /// For services that want it.
+        Patch = "PATCH",
+    }
+}
 
 /// The kind `webhook`.
 pub(super) struct Webhook {
     url: String,
-    method: &'static str,
+    method: Method,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
     services: Services,
@@ -41,7 +55,7 @@ pub(super) struct Webhook {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     url: Text,
-    method: &'static str,
+    method: Method,
     headers: Vec<(String, Text)>,
     body: Option<Text>,
 }
@@ -54,12 +68,7 @@ impl Kind for Webhook {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let url = fields.child("url").and_then(|it| Text::read(&it.arg(0)?));
-        let word = fields.child("method").and_then(|it| it.arg(0)?.text());
-        let method = match word.as_ref().map(|it| it.value.as_str()) {
-            Some("PUT") => "PUT",
-            Some("PATCH") => "PATCH",
-            _ => "POST",
-        };
+        let method = fields.setting("method").arg(0, Scalar::choice);
         let url = url.filter(|it| request::check_url(it, context.diagnostics))?;
         let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
         Some(Settings { url, method, headers: request::read_headers(fields), body })
@@ -118,7 +127,7 @@ impl Webhook {
             }
         };
         FetchRequest {
-            method: self.method,
+            method: self.method.word(),
             url: self.url.clone(),
             headers,
             body: Some(body.into_bytes()),

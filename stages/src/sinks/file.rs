@@ -29,10 +29,10 @@ const NODES: &[NodeRow] = &[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(60), YEAR)),
             Prop::new("size", ValueKind::Bytes(1024, 1 << 50)),
         ])
-        .default("never"),
+        .otherwise("never"),
     NodeRow::new("redact", "paths that are removed before anything is sent")
         .args(&[Arg::some("path", ValueKind::Field)])
-        .default("none"),
+        .otherwise("none"),
 ];
 
 /// The kind `file`.

@@ -1,48 +1,48 @@
 //! Keeps events in a SQLite file. The engine runs the store; this says how.
 
 use crate::contract::{Claim, DynDeliver, Kind, Services, SinkKind, SinkRole, StoreShape};
+use kernel::choice::Choice;
 use kernel::event::Priority;
 use kernel::fault::Fault;
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostics, Rule};
 use language::literal::literal;
 use language::spanned::{Span, Spanned};
-use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Evict, KeepRule, RetentionPolicy, Synchronous};
+use store::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 const DECADES: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// Without a word of the file a sweep comes no more and no less often than this.
 const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
-const EVICT: &[&str] = &["oldest", "oldest-lowest-priority"];
 
 const RETENTION: &[NodeRow] = &[
     NodeRow::new("keep", "how long events are kept; the first matching rule decides")
         .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
         .props(&[
-            Prop::new("priority", ValueKind::Word(&["low", "normal", "high", "critical"])),
+            Prop::new("priority", ValueKind::Word(Priority::WORDS)),
             Prop::new("type", ValueKind::Glob),
         ])
         .repeated(),
     NodeRow::new("max-size", "the largest size of the database and its log together")
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
-        .props(&[Prop::new("evict", ValueKind::Word(EVICT))])
-        .default("no limit"),
+        .props(&[Prop::new("evict", ValueKind::Word(Evict::WORDS)).default("oldest")])
+        .otherwise("no limit"),
     NodeRow::new("sweep", "how often old events are deleted")
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(1), YEAR)),
-            Prop::new("vacuum", ValueKind::Word(&["incremental", "none"])),
+            Prop::new("vacuum", ValueKind::Word(Vacuum::WORDS)).default("incremental"),
         ])
-        .default("every = a tenth of the shortest `keep`, from 1s to 1h; vacuum=incremental"),
+        .otherwise("every = a tenth of the shortest `keep`, from 1s to 1h"),
     NodeRow::new(
         "reload-grace",
         "how long a reload waits before it deletes more than half of the events",
     )
     .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
-    .default("1m"),
+    .default("\"1m\""),
 ];
 
 const NODES: &[NodeRow] = &[
@@ -52,12 +52,14 @@ const NODES: &[NodeRow] = &[
         .props(&[Prop::new("linger", ValueKind::Duration(Duration::ZERO, Duration::from_secs(10)))])
         .default("1024 linger=\"0ms\""),
     NodeRow::new("synchronous", "commit durability")
-        .args(&[Arg::one("mode", ValueKind::Word(&["off", "normal", "full"]))])
+        .args(&[Arg::one("mode", ValueKind::Word(Synchronous::WORDS))])
         .default("full"),
     NodeRow::new("store", "what else to store with the event: `raw` is the message as received")
         .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
-        .default("only the data that `map` selects"),
-    NodeRow::new("retention", "how long events are kept").children(&[RETENTION]).default("forever"),
+        .otherwise("only the data that `map` selects"),
+    NodeRow::new("retention", "how long events are kept")
+        .children(&[RETENTION])
+        .otherwise("forever"),
 ];
 
 /// The kind `sqlite`.
@@ -80,17 +82,13 @@ impl Kind for Sqlite {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let synchronous = read_synchronous(fields, context.diagnostics);
         let policy = read_policy(fields, context.diagnostics);
-        let batch = match fields.child("batch") {
-            Some(it) => it.arg(0)?.int()?.value as usize,
-            None => 1024,
-        };
-        let linger = fields.child("batch").and_then(|it| it.prop("linger")?.duration());
+        let batch = fields.setting("batch");
         let place = path?.map(|it| context.files.place(&it));
         let shape = StoreShape {
             path: place.value.clone(),
-            batch,
-            linger: linger.map_or(Duration::ZERO, |it| it.value),
-            synchronous: synchronous?,
+            batch: batch.arg(0, |it| usize::try_from(it.int()?.value).ok()),
+            linger: batch.prop("linger", |it| Some(it.duration()?.value)),
+            synchronous,
             policy: policy?,
             keeps_raw: fields.child("store").is_some(),
         };
@@ -112,20 +110,19 @@ impl SinkKind for Sqlite {
     }
 }
 
-fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Synchronous> {
-    let Some(node) = fields.child("synchronous") else { return Some(Synchronous::Full) };
-    let word = node.arg(0)?.text()?;
-    let (mode, loss) = match word.value.as_str() {
-        "full" => return Some(Synchronous::Full),
-        "normal" => (Synchronous::Normal, "the last moments before a power failure may be lost"),
-        "off" => (Synchronous::Off, "a power failure may corrupt the whole store"),
-        _ => return None,
+fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Synchronous {
+    let mode = fields.setting("synchronous").arg(0, Scalar::choice);
+    let loss = match mode {
+        Synchronous::Full => return mode,
+        Synchronous::Normal => "the last moments before a power failure may be lost",
+        Synchronous::Off => "a power failure may corrupt the whole store",
     };
+    let word = fields.child("synchronous").and_then(|it| it.arg(0));
     diagnostics
         .push(Rule::WeakDurability, "acknowledged events may be lost in a power failure")
-        .at(word.span, loss)
+        .at(word.expect("it is not what the table says").span(), loss)
         .help("remove this line: `full` is the default");
-    Some(mode)
+    mode
 }
 
 fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<RetentionPolicy> {
@@ -144,22 +141,17 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Ret
     policy.keep = rules.into_iter().map(|it| it.0).collect();
     if let Some(size) = node.child("max-size") {
         policy.size_max = Some(size.arg(0)?.bytes()?.value);
-        if size.prop("evict").and_then(|it| it.text()).is_some_and(|it| it.value == EVICT[1]) {
-            policy.evict = Evict::OldestLowestPriority;
-        }
+        policy.evict = size.filled().prop("evict", Scalar::choice);
     }
     if let Some(shortest) = policy.keep.iter().map(|it| it.age).min() {
         policy.sweep_every = (shortest / 10).clamp(SWEEP.0, SWEEP.1);
     }
-    if let Some(grace) = node.child("reload-grace") {
-        policy.reload_grace = grace.arg(0)?.duration()?.value;
-    }
+    policy.reload_grace = node.setting("reload-grace").arg(0, |it| Some(it.duration()?.value));
     if let Some(sweep) = node.child("sweep") {
         if let Some(every) = sweep.prop("every") {
             policy.sweep_every = every.duration()?.value;
         }
-        let vacuum = sweep.prop("vacuum").and_then(|it| it.text());
-        policy.vacuum = vacuum.is_none_or(|it| it.value != "none");
+        policy.vacuum = sweep.filled().prop("vacuum", Scalar::choice);
     }
     Some(policy)
 }
@@ -274,7 +266,7 @@ mod tests {
         assert_eq!(shape.policy.keep[1].kind.as_deref(), Some("motion.*"));
         assert_eq!(shape.policy.size_max, Some(2 << 30));
         assert_eq!(shape.policy.evict, Evict::OldestLowestPriority);
-        assert_eq!((shape.policy.sweep_every.as_secs(), shape.policy.vacuum), (7200, false));
+        assert_eq!((shape.policy.sweep_every.as_secs(), shape.policy.vacuum), (7200, Vacuum::None));
         assert_eq!(shape.policy.reload_grace, Duration::from_secs(300));
         assert_eq!(shape.path, PathBuf::from("/nowhere/e.db"));
     }

@@ -4,7 +4,7 @@ use crate::contract::{Claim, DynDeliver, Kind, Services, SinkKind, SinkRole, Str
 use kernel::fault::Fault;
 use language::literal::literal;
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, NodeRow, ValueKind, field_path};
+use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind, field_path};
 use std::time::Duration;
 
 const NODES: &[NodeRow] = &[
@@ -22,10 +22,10 @@ const NODES: &[NodeRow] = &[
             "every",
             ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(120)),
         )])
-        .default("15s"),
+        .default("\"15s\""),
     NodeRow::new("redact", "paths that are removed before anything is sent")
         .args(&[Arg::some("path", ValueKind::Field)])
-        .default("none"),
+        .otherwise("none"),
 ];
 
 /// The kind `sse`.
@@ -47,16 +47,12 @@ impl Kind for Sse {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = crate::sources::route_of(path?, context.diagnostics)?;
-        let count = |name: &str, default: usize| match fields.child(name) {
-            Some(it) => Some(it.arg(0)?.int()?.value as usize),
-            None => Some(default),
-        };
-        let heartbeat = fields.child("heartbeat").and_then(|it| it.arg(0)?.duration());
+        let count = |it: &Scalar<'_>| usize::try_from(it.int()?.value).ok();
         let shape = StreamShape {
             path: path.value.clone(),
-            clients_max: count("max-clients", 50)?,
-            replay: count("replay", 100)?,
-            heartbeat: heartbeat.map_or(Duration::from_secs(15), |it| it.value),
+            clients_max: fields.setting("max-clients").arg(0, count),
+            replay: fields.setting("replay").arg(0, count),
+            heartbeat: fields.setting("heartbeat").arg(0, |it| Some(it.duration()?.value)),
             redact: read_redact(fields),
         };
         Some(Settings { shape, path })

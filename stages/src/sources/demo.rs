@@ -16,21 +16,21 @@ use std::time::Duration;
 
 const DATA: &[NodeRow] = &[NodeRow::new("data", "the payload: a template that renders JSON")
     .args(&[Arg::one("json", ValueKind::OwnTemplate(Roots::DEMO))])
-    .default("{}")];
+    .default("\"{}\"")];
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("rate", "how many events per time")
         .args(&[Arg::one("rate", ValueKind::Rate)])
-        .default("2/s"),
+        .default("\"2/s\""),
     NodeRow::new("seed", "the same seed makes the same events")
         .args(&[Arg::one("n", ValueKind::Int(0, i64::MAX))])
-        .default("random"),
+        .otherwise("random"),
     NodeRow::new("count", "stops after this many events")
         .args(&[Arg::one("n", ValueKind::Int(1, i64::MAX))])
-        .default("endless"),
+        .otherwise("endless"),
     NodeRow::new("emit", "one type of event")
         .args(&[Arg::one("type", ValueKind::Text)])
-        .props(&[Prop::new("weight", ValueKind::Int(1, 1_000_000))])
+        .props(&[Prop::new("weight", ValueKind::Int(1, 1_000_000)).default("1")])
         .children(&[DATA])
         .repeated()
         .required(),
@@ -83,13 +83,8 @@ impl Kind for Demo {
             Some(it) => Some(Some(it.arg(0)?.int()?.value.unsigned_abs())),
             None => Some(None),
         };
-        let every = match fields.child("rate") {
-            Some(it) => {
-                let rate = it.arg(0)?.rate()?.value;
-                Duration::try_from_secs_f64(rate.per.as_secs_f64() / rate.count).ok()?
-            }
-            None => Duration::from_millis(500),
-        };
+        let rate = fields.setting("rate").arg(0, |it| Some(it.rate()?.value));
+        let every = Duration::try_from_secs_f64(rate.per.as_secs_f64() / rate.count).ok()?;
         let sorts: Vec<Option<Sort>> =
             fields.children("emit").map(|it| sort_of(&it, context.diagnostics)).collect();
         let sorts = sorts.into_iter().collect::<Option<Vec<Sort>>>()?;

@@ -126,7 +126,7 @@ impl Kind for File {
                 return None;
             }
         };
-        let codec = Codec::read(fields)?;
+        let codec = Codec::read(fields);
         let kind = kind.map(|it| it.value.into());
         let read = ReadSettings { codec, kind };
         Some(Settings { pattern, follow: fields.is_on("follow"), read })

@@ -3,18 +3,27 @@
 use crate::contract::{BodyForm, Claim, HttpRoute, Kind, OpenSource, Services, SourceKind};
 use crate::request::{Text, resolve};
 use crate::signature::{Scheme, Signature};
+use kernel::choice;
+use kernel::choice::Choice;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::literal::literal;
 use language::spanned::{Span, Spanned};
-use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
 use std::time::Duration;
 
 const METHODS: &[&str] = &["POST", "PUT", "GET"];
 
-/// What becomes of a signed request that comes again, with whatever id.
-const REPLAY: &[&str] = &["refuse", "allow"];
+choice! {
+    /// What becomes of a signed request that comes again, with whatever id.
+    enum Replay {
+        /// It is refused.
+        Refuse = "refuse",
+        /// It is taken.
+        Allow = "allow",
+    }
+}
 
 const TOLERANCE: ValueKind =
     ValueKind::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
@@ -38,13 +47,13 @@ const NODES: &[NodeRow] = &[
             Prop::new("hmac", ValueKind::Secret),
             Prop::new("scheme", ValueKind::Word(Scheme::WORDS)),
             Prop::new("header", ValueKind::Text),
-            Prop::new("tolerance", TOLERANCE),
-            Prop::new("replay", ValueKind::Word(REPLAY)),
+            Prop::new("tolerance", TOLERANCE).default("\"5m\""),
+            Prop::new("replay", ValueKind::Word(Replay::WORDS)).default("refuse"),
         ])
-        .default("the server's `auth` with scope `send`"),
+        .otherwise("the server's `auth` with scope `send`"),
     NodeRow::new("idempotency", "the header with the id, when `map` sets none")
         .props(&[Prop::required("header", ValueKind::Text)])
-        .default("off"),
+        .otherwise("off"),
 ];
 
 /// The kind `http`.
@@ -74,7 +83,7 @@ struct SignedAuth {
     scheme: Scheme,
     header: String,
     tolerance: Duration,
-    allows_replay: bool,
+    replay: Replay,
 }
 
 impl Auth {
@@ -110,14 +119,13 @@ impl Auth {
                     let help = "write `header=\"X-Signature\"`";
                     return wrong(hmac.span(), "`scheme=hex` needs `header=`", help);
                 };
-                let tolerance = fields.prop("tolerance").and_then(|it| it.duration());
-                let replay = fields.prop("replay").and_then(|it| it.text());
+                let signed = fields.filled();
                 Some(Auth::Signed(SignedAuth {
                     secret: Text::read(&hmac)?,
                     scheme,
                     header: header.to_ascii_lowercase(),
-                    tolerance: tolerance.map_or(Duration::from_secs(300), |it| it.value),
-                    allows_replay: replay.is_some_and(|it| it.value == "allow"),
+                    tolerance: signed.prop("tolerance", |it| Some(it.duration()?.value)),
+                    replay: signed.prop("replay", Scalar::choice),
                 }))
             }
             (Some(bearer), Some(_)) => {
@@ -125,7 +133,7 @@ impl Auth {
                 wrong(bearer.span(), "`bearer` and `hmac` cannot be combined", help)
             }
             // Properties that were written as children have been reported.
-            (None, None) if fields.block().next().is_some() => None,
+            (None, None) if fields.has_block() => None,
             (None, None) => wrong(fields.name().span, "`auth` needs `bearer=` or `hmac=`", signed),
         }
     }
@@ -148,14 +156,8 @@ impl Kind for Http {
             Some(it) => Some(Auth::read(&it, context.diagnostics)?),
             None => None,
         };
-        let methods: Vec<String> = match fields.child("method") {
-            Some(it) => it.args().filter_map(|it| Some(it.text()?.value)).collect(),
-            None => vec!["POST".to_owned()],
-        };
-        let accepts: Vec<BodyForm> = match fields.child("accept") {
-            Some(it) => it.args().filter_map(|it| BodyForm::parse(&it.text()?.value)).collect(),
-            None => BodyForm::USUAL.to_vec(),
-        };
+        let methods = fields.setting("method").args(|it| Some(it.text()?.value));
+        let accepts = fields.setting("accept").args(Scalar::choice);
         Some(Settings { path: path?, methods, accepts, auth, idempotency_header: header })
     }
 
@@ -190,10 +192,10 @@ impl SourceKind for Http {
             match auth {
                 Auth::Bearer(_) => bearer = Some(secret),
                 Auth::Signed(signed) => {
-                    let SignedAuth { scheme, header, tolerance, allows_replay, .. } = signed;
+                    let SignedAuth { scheme, header, tolerance, replay, .. } = signed;
                     let checks = Signature::new(scheme, header, tolerance, secret);
                     let unfit = || Fault::permanent("the secret of `auth` is not base64");
-                    let checks = checks.ok_or_else(unfit)?.allowing_replay(allows_replay);
+                    let checks = checks.ok_or_else(unfit)?.allowing_replay(replay == Replay::Allow);
                     signature = Some(Arc::new(checks));
                 }
             }

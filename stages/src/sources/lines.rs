@@ -1,7 +1,9 @@
 //! How bytes of a file or of standard input become messages.
 
 use crate::contract::Message;
-use language::{Arg, Fields, NodeRow, ValueKind};
+use kernel::choice;
+use kernel::choice::Choice;
+use language::{Arg, Fields, NodeRow, Scalar, ValueKind};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -13,32 +15,26 @@ pub(super) const BATCH_MAX: usize = 512;
 /// The child `decode`.
 pub(super) const DECODE: NodeRow =
     NodeRow::new("decode", "what one event is: a line or the whole input")
-        .args(&[Arg::one("codec", ValueKind::Word(&["ndjson", "json", "text", "raw"]))])
+        .args(&[Arg::one("codec", ValueKind::Word(Codec::WORDS))])
         .default("ndjson");
 
-/// What one message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Codec {
-    /// A line of JSON.
-    Ndjson,
-    /// All of it, one JSON value.
-    Json,
-    /// A line of text.
-    Text,
-    /// All of it, as text.
-    Raw,
+choice! {
+    /// What one message is.
+    pub(super) enum Codec {
+        /// A line of JSON.
+        Ndjson = "ndjson",
+        /// All of it, one JSON value.
+        Json = "json",
+        /// A line of text.
+        Text = "text",
+        /// All of it, as text.
+        Raw = "raw",
+    }
 }
 
 impl Codec {
-    pub(super) fn read(fields: &Fields<'_>) -> Option<Codec> {
-        let Some(node) = fields.child("decode") else { return Some(Codec::Ndjson) };
-        match node.arg(0)?.text()?.value.as_str() {
-            "ndjson" => Some(Codec::Ndjson),
-            "json" => Some(Codec::Json),
-            "text" => Some(Codec::Text),
-            "raw" => Some(Codec::Raw),
-            _ => None,
-        }
+    pub(super) fn read(fields: &Fields<'_>) -> Codec {
+        fields.setting("decode").arg(0, Scalar::choice)
     }
 
     /// Whether each line is a message.

@@ -33,7 +33,7 @@ impl Kind for Stdin {
     type Settings = Codec;
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Codec> {
-        Codec::read(fields)
+        Some(Codec::read(fields))
     }
 }
 

@@ -22,7 +22,7 @@ const NODES: &[NodeRow] = &[
         .repeated(),
     NodeRow::new("body", "the body of a POST")
         .args(&[Arg::one("text", TEMPLATE)])
-        .default("the event as CloudEvents JSON"),
+        .otherwise("the event as CloudEvents JSON"),
     NodeRow::new("expect", "which responses are successful")
         .props(&[
             Prop::new("status", ValueKind::Statuses),
@@ -32,7 +32,7 @@ const NODES: &[NodeRow] = &[
         .default("status=\"2xx\" max-body=\"1MiB\""),
     NodeRow::new("select", "the part of the response to add")
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::RESPONSE))])
-        .default("the whole body"),
+        .otherwise("the whole body"),
 ];
 
 /// The kind `http`.
@@ -65,8 +65,7 @@ impl Kind for Http {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let asked = read_url(fields, context);
-        let expect = fields.child("expect");
-        let prop = |name: &str| expect.as_ref()?.prop(name);
+        let expect = fields.setting("expect");
         let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
         let (method, url) = asked?;
         if method == "GET"
@@ -79,8 +78,6 @@ impl Kind for Http {
                 .at(span, "never sent")
                 .help("use `post`, or remove `body`");
         }
-        let default = || Some(vec![200..=299]);
-        let expected = prop("status").map_or_else(default, |it| statuses(&it.text()?.value));
         let select = match fields.child("select") {
             Some(it) => Some(it.arg(0)?.expr(Roots::RESPONSE)?.value),
             None => None,
@@ -90,10 +87,12 @@ impl Kind for Http {
             url,
             headers: request::read_headers(fields),
             body,
-            statuses: expected?,
-            body_max: prop("max-body").and_then(|it| it.bytes()).map_or(1 << 20, |it| it.value)
-                as usize,
-            content_type: prop("content-type").and_then(|it| Some(it.text()?.value)),
+            statuses: expect.prop("status", |it| statuses(&it.text()?.value)),
+            body_max: expect.prop("max-body", |it| usize::try_from(it.bytes()?.value).ok()),
+            content_type: fields
+                .child("expect")
+                .and_then(|it| it.prop("content-type")?.text())
+                .map(|it| it.value),
             select,
         })
     }

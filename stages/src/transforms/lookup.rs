@@ -7,12 +7,14 @@ mod table;
 mod unique;
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
+use kernel::choice;
+use kernel::choice::Choice;
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
 use language::expr::{Expr, Roots, Scope, TypeEnv};
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
 use table::Table;
 
@@ -26,9 +28,9 @@ const NODES: &[NodeRow] = &[
         .required(),
     NodeRow::new("select", "the columns to add")
         .args(&[Arg::some("column", ValueKind::Text)])
-        .default("the whole row"),
+        .otherwise("the whole row"),
     NodeRow::new("on-miss", "what to do when no row matches")
-        .args(&[Arg::optional("mode", ValueKind::Word(&["continue", "drop", "dead-letter"]))])
+        .args(&[Arg::optional("mode", ValueKind::Word(Miss::WORDS))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
 ];
@@ -47,11 +49,21 @@ pub(super) struct Settings {
     on_miss: OnMiss,
 }
 
+choice! {
+    /// What becomes of an event for which there is no row.
+    enum Miss {
+        /// It goes on.
+        Continue = "continue",
+        /// It is let go.
+        Drop = "drop",
+        /// It is set aside.
+        DeadLetter = "dead-letter",
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum OnMiss {
-    Continue,
-    Drop,
-    DeadLetter,
+    End(Miss),
     Set(Expr),
 }
 
@@ -118,14 +130,11 @@ fn open_table(
 }
 
 fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss> {
-    let Some(node) = fields.child("on-miss") else { return Some(OnMiss::Continue) };
+    let Some(node) = fields.child("on-miss") else {
+        return Some(OnMiss::End(fields.setting("on-miss").arg(0, Scalar::choice)));
+    };
     match (node.arg(0), node.prop("set")) {
-        (Some(mode), None) => match mode.text()?.value.as_str() {
-            "continue" => Some(OnMiss::Continue),
-            "drop" => Some(OnMiss::Drop),
-            "dead-letter" => Some(OnMiss::DeadLetter),
-            _ => None,
-        },
+        (Some(mode), None) => Some(OnMiss::End(mode.choice()?)),
         (None, Some(set)) => Some(OnMiss::Set(set.expr(Roots::EVENT)?.value)),
         (mode, _) => {
             let span = mode.map_or_else(|| node.name().span, |it| it.span());
@@ -143,14 +152,16 @@ impl EnrichKind for Lookup {
     const IS_REMOTE: bool = false;
 
     fn decides(settings: &Settings) -> bool {
-        matches!(settings.on_miss, OnMiss::Drop | OnMiss::DeadLetter)
+        matches!(settings.on_miss, OnMiss::End(Miss::Drop | Miss::DeadLetter))
     }
 
     fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
         let row = settings.table.shape().clone();
         Adds::Value(match &settings.on_miss {
             OnMiss::Set(expr) => row.or(known.check(expr).shape),
-            OnMiss::Continue | OnMiss::Drop | OnMiss::DeadLetter => row,
+            OnMiss::End(Miss::Continue)
+            | OnMiss::End(Miss::Drop)
+            | OnMiss::End(Miss::DeadLetter) => row,
         })
     }
 
@@ -171,9 +182,9 @@ impl Local for Lookup {
         }
         let why = || format!("no row of the table matches `{}`", wanted.text());
         Ok(match &self.settings.on_miss {
-            OnMiss::Continue => Addition::Nothing,
-            OnMiss::Drop => Addition::Drop(why()),
-            OnMiss::DeadLetter => Addition::DeadLetter(why()),
+            OnMiss::End(Miss::Continue) => Addition::Nothing,
+            OnMiss::End(Miss::Drop) => Addition::Drop(why()),
+            OnMiss::End(Miss::DeadLetter) => Addition::DeadLetter(why()),
             OnMiss::Set(expr) => Addition::Value(expr.eval(&scope).to_json()),
         })
     }

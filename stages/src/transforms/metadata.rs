@@ -37,13 +37,7 @@ impl Kind for Metadata {
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<Settings> {
-        let Some(node) = fields.child("include-fields") else {
-            return Some(Settings(
-                ["timestamps", "event-age", "relations"].map(str::to_owned).into(),
-            ));
-        };
-        let words: Option<Vec<String>> = node.args().map(|it| Some(it.text()?.value)).collect();
-        let mut words = words?;
+        let mut words = fields.setting("include-fields").args(|it| Some(it.text()?.value));
         words.sort();
         words.dedup();
         Some(Settings(words))

@@ -3,6 +3,7 @@
 
 use super::{Act, Expect, InputContent, Mock, MockAnswer, Step, Subject, Test, TestInput};
 use crate::files::based;
+use crate::grammar;
 use crate::include::SourceMap;
 use crate::plan::names::unknown;
 use crate::spec::{Name, Spec};
@@ -13,18 +14,17 @@ use language::diagnostic::{Diagnostic, Rule};
 use language::expr::Roots;
 use language::spanned::{Span, Spanned};
 use language::{Context, Fields, Scalar, nearest};
+use stages::catalog::Catalog;
 use stages::contract::SinkRole;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// 2026-01-01T00:00:00Z.
-const START: Timestamp = Timestamp(1_767_225_600_000_000);
 
 /// Reads the `test` nodes of a pipeline's documents.
 pub fn read(
     documents: &[&KdlDocument],
     spec: &Spec,
     texts: &SourceMap,
+    catalog: &Catalog,
     context: &mut Context<'_>,
 ) -> Vec<Test> {
     let text = texts.main().text.clone();
@@ -33,7 +33,8 @@ pub fn read(
     let nodes = nodes.filter(|it| it.name().value() == "test");
     let mut tests: Vec<Test> = Vec::new();
     for node in nodes {
-        let fields = Fields::new(node, texts.home(node.span().offset()).folder);
+        let folder = texts.home(node.span().offset()).folder;
+        let fields = Fields::top(node, grammar::TEST_FILE, catalog, folder).expect("a test");
         let Some(test) = read.test(&fields) else { continue };
         if let Some(earlier) = tests.iter().find(|it| it.name == test.name) {
             let (again, first) = (test.name.span.clone(), earlier.name.span.clone());
@@ -77,7 +78,7 @@ impl CaseReader<'_, '_> {
     }
 
     fn test(&mut self, fields: &Fields<'_>) -> Option<Test> {
-        let at = fields.child("at").and_then(|it| Timestamp::parse(&it.arg(0)?.text()?.value));
+        let at = fields.setting("at").arg(0, |it| Timestamp::parse(&it.text()?.value));
         let variables = fields.child("env").map(|it| {
             let value = |(name, it): (&str, Scalar<'_>)| Some((name.to_owned(), it.text()?.value));
             it.props().filter_map(value).collect::<BTreeMap<_, _>>()
@@ -96,7 +97,7 @@ impl CaseReader<'_, '_> {
         }
         let name = fields.arg(0)?.text()?;
         let variables = variables.unwrap_or_default();
-        Some(Test { name, at: at.unwrap_or(START), variables, steps })
+        Some(Test { name, at, variables, steps })
     }
 
     /// The name, when one of `known` has it.

@@ -2,8 +2,9 @@
 
 use super::shown::Shown;
 use crate::plan::{CallPolicy, Layer, PolicyRole, layers, resolve};
-use crate::spec::{Backoff, Breaker, Curve, FailureHandling, Name, RateLimit, Spec, Trip};
+use crate::spec::{Backoff, Breaker, FailureHandling, Name, RateLimit, Spec, Trip};
 use kdl::{KdlEntry, KdlValue};
+use kernel::choice::Choice;
 use kernel::time::write_duration;
 
 const PARTS: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency"];
@@ -91,16 +92,12 @@ fn retry(policy: &CallPolicy, layers: &[Layer<'_>]) -> Shown {
 }
 
 fn backoff(settings: &Backoff) -> Shown {
-    let curve = match settings.curve {
-        Curve::Exponential => "exponential",
-        Curve::Linear => "linear",
-        Curve::Constant => "constant",
-    };
-    let mut node = with("backoff", [KdlEntry::new(KdlValue::String(curve.to_owned()))]);
+    let curve = settings.curve.word().to_owned();
+    let mut node = with("backoff", [KdlEntry::new(KdlValue::String(curve))]);
     node.entry(Some("base"), text(write_duration(settings.base)));
     node.entry(Some("max"), text(write_duration(settings.max)));
     node.entry(Some("factor"), KdlEntry::new(KdlValue::Float(settings.factor)));
-    let jitter = if settings.has_jitter { "full" } else { "none" };
+    let jitter = settings.jitter.word();
     node.entry(Some("jitter"), KdlEntry::new(KdlValue::String(jitter.to_owned())));
     node
 }

@@ -1,10 +1,8 @@
 use super::*;
 use crate::files::PipelinePath;
-use crate::load;
+use crate::load::{Loader, PipelineTexts};
 use language::Environment;
-use language::diagnostic::SourceText;
 use std::path::Path;
-use std::sync::Arc;
 
 struct Everything;
 
@@ -20,10 +18,12 @@ impl Environment for Everything {
 
 #[track_caller]
 fn expanded(folder: &Path, text: &str) -> Expanded {
-    let source = SourceText { name: "main.kdl".to_owned(), text: text.to_owned() };
-    let place = PipelinePath::of(&folder.join("main.kdl"), None, None);
+    let place = &PipelinePath::of(&folder.join("main.kdl"), None, None);
     let catalog = Catalog::built_in();
-    let (loaded, read) = load::read(&Arc::new(source), &place, &[], &catalog, &Everything);
+    let given = PipelineTexts::of(text.as_bytes(), Path::new("main.kdl")).expect("text");
+    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Everything };
+    let (loaded, read) = loader.read(&given).plan();
+    let read = read.filter(|_| loaded.plan.is_some());
     let told = crate::report::human(&loaded.diagnostics, false, 100);
     expand(&read.unwrap_or_else(|| panic!("{told}")), &catalog)
 }
@@ -66,7 +66,7 @@ server {
     }
     // public-url: from `listen` (built-in)
     // hosts: `localhost`, the address of the connection, and the host of `public-url` (built-in)
-    // max-body: 1MiB (built-in)
+    // max-body: "1MiB" (built-in)
 }
 
 enrich http weather {

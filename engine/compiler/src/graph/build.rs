@@ -2,7 +2,7 @@
 
 use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
 use crate::plan::Plan;
-use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, Spec};
+use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec};
 use kernel::time::write_duration;
 use std::collections::BTreeMap;
 
@@ -164,7 +164,7 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
             for case in &route.cases {
                 let to = case.to.iter().map(|it| it.value.as_str()).collect();
                 let mut notes = vec![format!("when {}", case.when.value.text())];
-                if route.takes_all {
+                if route.mode == RouteMode::All {
                     notes.push("and further cases".to_owned());
                 }
                 cases.push((case.name.value.clone(), notes, to));

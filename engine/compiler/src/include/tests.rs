@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::PipelinePath;
-use crate::load;
+use crate::load::{self, Loader};
 use crate::plan::RunMode;
 use crate::report;
 use language::Environment;
@@ -43,8 +43,9 @@ impl Case {
     fn load(&self) -> load::Loaded {
         let file = self.folder.path().join("pipelines/main.kdl");
         let place = PipelinePath::of(&file, None, None);
-        load::load(&place, &[], &Catalog::built_in(), &Nothing, RunMode::default())
-            .expect("it reads")
+        let (place, catalog) = (&place, &Catalog::built_in());
+        let loader = Loader { place, overrides: &[], catalog, environment: &Nothing };
+        loader.load(RunMode::default()).expect("it reads")
     }
 
     fn told(&self) -> String {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file in the long text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct File {
     source: Arc<SourceText>,
     /// Its first byte in the long text.
@@ -56,7 +56,7 @@ pub struct BasePath<'a> {
 }
 
 /// The pipeline file and everything that it includes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SourceMap {
     files: Vec<File>,
     folders: Vec<PathBuf>,

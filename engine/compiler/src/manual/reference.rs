@@ -2,7 +2,7 @@
 
 use super::{Language, rows};
 use language::expr::Roots;
-use language::{Arity, KindRow, NodeRow, ValueKind, usage};
+use language::{Arity, DefaultValue, KindRow, NodeRow, ValueKind, usage};
 use std::collections::BTreeMap;
 
 const HEAD: &str = "# Reference
@@ -127,7 +127,9 @@ fn values(text: &mut String, row: &NodeRow, depth: usize) {
     let indent = "  ".repeat(depth);
     for prop in row.props {
         let must = if prop.required { ", required" } else { "" };
-        text.push_str(&format!("{indent}- `{}=`: {}{must}\n", prop.name, prop.ty.told()));
+        let default = prop.default.text().map(|it| format!(", by default `{it}`"));
+        let default = default.unwrap_or_default();
+        text.push_str(&format!("{indent}- `{}=`: {}{must}{default}\n", prop.name, prop.ty.told()));
     }
     if let Some(ty) = row.open {
         text.push_str(&format!("{indent}- properties of any name: {}\n", ty.told()));
@@ -147,7 +149,11 @@ fn written(row: &NodeRow, is_role: bool) -> String {
 fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
     let must = row.required.then(|| "Required.".to_owned());
     let again = row.repeated.then(|| "Repeatable.".to_owned());
-    let default = (!row.default.is_empty()).then(|| format!("Default: {}.", row.default));
+    let default = match row.default {
+        DefaultValue::None => None,
+        DefaultValue::Value(value) => Some(format!("Default: `{value}`.")),
+        DefaultValue::Words(words) => Some(format!("Default: {words}.")),
+    };
     must.into_iter().chain(again).chain(default)
 }
 

@@ -1,6 +1,8 @@
 //! Failure handling with every value known.
 
-use crate::spec::{Backoff, Breaker, Curve, FailureHandling, Name, PolicyNode, RateLimit, Spec};
+use crate::spec::{
+    Backoff, Breaker, Curve, FailureHandling, Jitter, Name, PolicyNode, RateLimit, Spec,
+};
 use kernel::fault::{Cause, Fault, FaultClass};
 use std::time::Duration;
 
@@ -164,7 +166,10 @@ impl Backoff {
             }
         };
         let capped = grown.min(self.max.as_secs_f64());
-        Duration::from_secs_f64(if self.has_jitter { capped * ratio } else { capped })
+        Duration::from_secs_f64(match self.jitter {
+            Jitter::Full => capped * ratio,
+            Jitter::None => capped,
+        })
     }
 }
 
@@ -178,7 +183,7 @@ mod tests {
             retries: Some(1),
             on: on.split_whitespace().map(str::to_owned).collect(),
             give_up: Duration::from_secs(60),
-            backoff: Backoff { has_jitter: false, ..Backoff::default() },
+            backoff: Backoff { jitter: Jitter::None, ..Backoff::default() },
             breaker: None,
             rate: None,
             concurrency: 1,

@@ -3,7 +3,7 @@
 mod beside;
 mod formats;
 
-use crate::spec::{Name, Validate};
+use crate::spec::{Formats, Name, Validate};
 use jsonschema::Validator;
 use kernel::pattern::glob_fits;
 use language::diagnostic::{Rule, SourceText};
@@ -97,7 +97,7 @@ pub(super) fn of_data(validate: &Validate, context: &mut Context<'_>) -> Schemas
     // Several types may share a file; it is compiled once.
     let mut compiled: HashMap<&str, CompiledSchema> = HashMap::new();
     for (kind, file) in &validate.schemas {
-        let asserts = validate.asserts_formats;
+        let asserts = validate.formats == Formats::Assert;
         let of = format!("`{}`", kind.value);
         let known = compiled.get(&*file.value).cloned();
         let Some(schema) = known.or_else(|| compile(file, asserts, &of, context)) else {

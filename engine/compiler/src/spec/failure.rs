@@ -2,6 +2,10 @@
 //! policy, then from `defaults`, then from the engine.
 
 use super::Name;
+use super::read::failure as read;
+use crate::grammar;
+use kernel::choice;
+use language::Fields;
 use language::Rate;
 use std::time::Duration;
 
@@ -66,19 +70,30 @@ pub struct Backoff {
     pub max: Duration,
     /// Growth per try, of the exponential curve.
     pub factor: f64,
-    /// Whether a wait is drawn between nothing and its full length.
-    pub has_jitter: bool,
+    /// How it is spread.
+    pub jitter: Jitter,
 }
 
-/// How a wait grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Curve {
-    /// By a factor.
-    Exponential,
-    /// By `base`.
-    Linear,
-    /// Not at all.
-    Constant,
+choice! {
+    /// How a wait grows.
+    pub enum Curve {
+        /// By a factor.
+        Exponential = "exponential",
+        /// By `base`.
+        Linear = "linear",
+        /// Not at all.
+        Constant = "constant",
+    }
+}
+
+choice! {
+    /// How a wait is spread.
+    pub enum Jitter {
+        /// It is drawn between nothing and its full length.
+        Full = "full",
+        /// It is what the curve says.
+        None = "none",
+    }
 }
 
 /// Stops asking what does not answer.
@@ -114,24 +129,13 @@ pub struct RateLimit {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Backoff {
-            curve: Curve::Exponential,
-            base: Duration::from_millis(200),
-            max: Duration::from_secs(30),
-            factor: 2.0,
-            has_jitter: true,
-        }
+        read::backoff(&Fields::absent(&grammar::BACKOFF))
     }
 }
 
 impl Default for Breaker {
     fn default() -> Self {
-        Breaker {
-            trip: Trip::After(5),
-            within: Duration::from_secs(30),
-            open_for: Duration::from_secs(20),
-            probes: 1,
-        }
+        read::breaker(&Fields::absent(&grammar::BREAKER))
     }
 }
 

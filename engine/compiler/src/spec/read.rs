@@ -1,7 +1,7 @@
 //! KDL document to [`Spec`]. What is wrong was reported by the table's check or is reported here;
 //! whatever could be read goes on.
 
-mod failure;
+pub(super) mod failure;
 
 use super::*;
 use crate::files::{Based, based};
@@ -14,9 +14,6 @@ use language::{Context, Fields, Kinds, NodeRole, Scalar, ValueKind, sites};
 use stages::catalog::Catalog;
 use stages::contract::SinkRole;
 use std::collections::BTreeSet;
-use store::OnFull;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Reads a checked document; `texts` knows where the relative paths of each file begin.
 pub fn read(
@@ -44,7 +41,7 @@ pub fn read(
     Some(Spec {
         name: pipeline.arg(0)?.text()?,
         description: text_of(&pipeline, "description").unwrap_or_default(),
-        timezone: text_of(&pipeline, "timezone").unwrap_or_else(|| "UTC".to_owned()),
+        timezone: pipeline.setting("timezone").arg(0, text),
         labels: labels(&pipeline, context),
         params: reader.params(),
         server,
@@ -123,11 +120,23 @@ fn duration_of(fields: &Fields<'_>, child: &str) -> Option<Duration> {
 }
 
 fn count_of(fields: &Fields<'_>, child: &str) -> Option<usize> {
-    usize::try_from(fields.child(child)?.arg(0)?.int()?.value).ok()
+    count(&fields.child(child)?.arg(0)?)
 }
 
-fn bytes_of(fields: &Fields<'_>, child: &str) -> Option<u64> {
-    Some(fields.child(child)?.arg(0)?.bytes()?.value)
+fn text(scalar: &Scalar<'_>) -> Option<String> {
+    Some(scalar.text()?.value)
+}
+
+fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
+    Some(scalar.duration()?.value)
+}
+
+fn bytes(scalar: &Scalar<'_>) -> Option<u64> {
+    Some(scalar.bytes()?.value)
+}
+
+fn count<T: TryFrom<i64>>(scalar: &Scalar<'_>) -> Option<T> {
+    T::try_from(scalar.int()?.value).ok()
 }
 
 fn expr_of(scalar: Option<Scalar<'_>>, roots: Roots) -> Option<Spanned<Expr>> {
@@ -157,12 +166,25 @@ impl<'a> SpecReader<'a> {
         self.all(name).next()
     }
 
+    /// What a node says that may be absent: the table says the rest.
+    fn one_or_absent(&self, name: &'static str) -> Fields<'a> {
+        let row = grammar::TOP.iter().find(|it| it.name == name);
+        let absent = || Fields::absent(row.expect("a node of the table"));
+        self.one(name).unwrap_or_else(absent)
+    }
+
     fn all(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
-        let (texts, name) = (self.texts, name.to_owned());
-        let nodes = self.document.nodes().iter();
-        nodes
-            .filter(move |it| it.name().value() == name)
-            .map(move |it| Fields::new(it, texts.home(it.span().offset()).folder))
+        let name = name.to_owned();
+        self.nodes().filter(move |it| it.name().value == name)
+    }
+
+    /// Every node that the table knows, in file order.
+    fn nodes(&self) -> impl Iterator<Item = Fields<'a>> + use<'a> {
+        let (texts, catalog) = (self.texts, self.catalog);
+        self.document.nodes().iter().filter_map(move |node| {
+            let folder = texts.home(node.span().offset()).folder;
+            Fields::top(node, grammar::TOP, catalog, folder)
+        })
     }
 
     /// What a kind reads with: its paths begin at the file that the node stands in.
@@ -195,7 +217,8 @@ impl<'a> SpecReader<'a> {
             .nodes()
             .iter()
             .filter(|it| !is_known(it) || roles.contains(&it.name().value()));
-        let nodes = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
+        let nodes =
+            nodes.map(|it| Fields::of_kind(it, &[], self.texts.home(it.span().offset()).folder));
         // Where the kind is none, the two may be swapped, or the kind left out.
         let kinds: Vec<&str> =
             NodeRole::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
@@ -211,70 +234,51 @@ impl<'a> SpecReader<'a> {
     }
 
     fn server(&self) -> ServerSettings {
-        let node = self.one("server");
-        let child = |name: &str| node.as_ref().and_then(|it| it.child(name));
-        let setting = |name: &str| child(name).and_then(|it| it.arg(0)?.setting());
-        let default = Setting::Literal("127.0.0.1:8600".to_owned());
-        let auth = child("auth");
+        let node = self.one_or_absent("server");
+        let auth = node.child("auth");
         let token = |it: Fields<'a>| {
-            let scopes = it.prop("scope").map(|it| it.words());
             Some(TokenNode {
                 name: it.arg(0)?.text()?,
                 value: it.arg(1)?.setting()?,
-                scopes: scopes.unwrap_or_else(|| vec!["read".to_owned()]),
+                scopes: it.filled().prop("scope", |it| Some(it.words())),
             })
         };
         let tokens = auth.as_ref().map(|it| it.children("token").filter_map(token).collect());
         ServerSettings {
-            listen: setting("listen").unwrap_or_else(|| Spanned::new(default, 0..0)),
-            public_url: setting("public-url"),
-            hosts: child("hosts")
+            listen: node.setting("listen").arg(0, Scalar::setting),
+            public_url: node.child("public-url").and_then(|it| it.arg(0)?.setting()),
+            hosts: node
+                .child("hosts")
                 .map(|it| it.args().filter_map(|it| it.setting()).collect())
                 .unwrap_or_default(),
-            body_max: node.and_then(|it| bytes_of(&it, "max-body")).unwrap_or(1 << 20),
+            body_max: node.setting("max-body").arg(0, bytes),
             has_auth: auth.is_some(),
             tokens: tokens.unwrap_or_default(),
         }
     }
 
     fn limits(&self) -> PipelineLimits {
-        let node = self.one("limits");
-        let count = |name: &str| node.as_ref().and_then(|it| count_of(it, name));
-        let time = |name: &str| node.as_ref().and_then(|it| duration_of(it, name));
+        let node = self.one_or_absent("limits");
+        let outbox = node.setting("outbox");
         PipelineLimits {
-            queue: count("queue").unwrap_or(4096),
-            overflow: match node.as_ref().and_then(|it| text_of(it, "overflow")).as_deref() {
-                Some("block") => Overflow::Block,
-                Some("drop-newest") => Overflow::DropNewest,
-                _ => Overflow::Reject,
-            },
-            outbox_rows: count("outbox").unwrap_or(1_000_000) as u64,
-            outbox_bytes: node
-                .as_ref()
-                .and_then(|it| it.child("outbox")?.prop("max-bytes")?.bytes())
-                .map_or(1 << 30, |it| it.value),
-            concurrency: count("concurrency").unwrap_or(100),
-            event_timeout: node
-                .as_ref()
-                .and_then(|it| it.child("event-timeout")?.arg(0)?.duration())
-                .unwrap_or_else(|| Spanned::new(Duration::from_secs(60), 0..0)),
-            shutdown_grace: time("shutdown-grace").unwrap_or(Duration::from_secs(10)),
-            event_size_max: node
-                .as_ref()
-                .and_then(|it| bytes_of(it, "max-event-size"))
-                .unwrap_or(256 << 10),
+            queue: node.setting("queue").arg(0, count),
+            overflow: node.setting("overflow").arg(0, Scalar::choice),
+            outbox_rows: outbox.arg(0, count),
+            outbox_bytes: outbox.prop("max-bytes", bytes),
+            concurrency: node.setting("concurrency").arg(0, count),
+            event_timeout: node.setting("event-timeout").arg(0, Scalar::duration),
+            shutdown_grace: node.setting("shutdown-grace").arg(0, duration),
+            event_size_max: node.setting("max-event-size").arg(0, bytes),
         }
     }
 
     fn priority(&self) -> PriorityRules {
-        let node = self.one("priority");
-        let level = |it: Scalar<'_>| Priority::parse(&it.text()?.value);
+        let node = self.one_or_absent("priority");
         let case =
-            |it: Fields<'a>| Some((level(it.arg(0)?)?, expr_of(it.prop("when"), Roots::EVENT)?));
-        let cases = node.as_ref().map(|it| it.children("case").filter_map(case).collect());
+            |it: Fields<'a>| Some((it.arg(0)?.choice()?, expr_of(it.prop("when"), Roots::EVENT)?));
         PriorityRules {
-            default: node.and_then(|it| level(it.prop("default")?)).unwrap_or_default(),
-            cases: cases.unwrap_or_default(),
+            default: node.filled().prop("default", Scalar::choice),
+            cases: node.children("case").filter_map(case).collect(),
         }
     }
 
@@ -311,38 +315,21 @@ impl<'a> SpecReader<'a> {
     }
 
     fn validate(&self) -> Validate {
-        let node = self.one("validate");
-        let word = |name: &str| node.as_ref().and_then(|it| text_of(it, name));
+        let node = self.one_or_absent("validate");
         let schema = |it: Fields<'a>| Some((it.arg(0)?.text()?, self.path(it.prop("file")?)?));
-        let children = |name: &str| {
-            node.as_ref().map(|it| it.children(name).collect::<Vec<_>>()).unwrap_or_default()
-        };
         Validate {
-            schemas: children("schema").into_iter().filter_map(schema).collect(),
-            rules: children("rule").into_iter().filter_map(|it| check_rule(&it)).collect(),
-            on_invalid: match word("on-invalid").as_deref() {
-                Some("reject") => OnInvalid::Reject,
-                Some("drop") => OnInvalid::Drop,
-                Some("tag") => OnInvalid::Tag,
-                _ => OnInvalid::DeadLetter,
-            },
-            on_unknown_type: match word("on-unknown-type").as_deref() {
-                Some("drop") => OnUnknownType::Drop,
-                Some("reject") => OnUnknownType::Reject,
-                Some("dead-letter") => OnUnknownType::DeadLetter,
-                _ => OnUnknownType::Accept,
-            },
-            asserts_formats: word("formats").as_deref() == Some("assert"),
+            schemas: node.children("schema").filter_map(schema).collect(),
+            rules: node.children("rule").filter_map(|it| check_rule(&it)).collect(),
+            on_invalid: node.setting("on-invalid").arg(0, Scalar::choice),
+            on_unknown_type: node.setting("on-unknown-type").arg(0, Scalar::choice),
+            formats: node.setting("formats").arg(0, Scalar::choice),
         }
     }
 
     /// `filter`, `dedupe` and `throttle`, in file order.
     fn filters(&self) -> Vec<Filter> {
-        let nodes = self.document.nodes().iter();
-        let nodes =
-            nodes.filter(|it| matches!(it.name().value(), "filter" | "dedupe" | "throttle"));
-        let fields = nodes.map(|it| Fields::new(it, self.texts.home(it.span().offset()).folder));
-        fields.filter_map(|it| filter(&it)).collect()
+        let is_filter = |it: &Fields<'_>| Passing::WORDS.contains(&it.name().value);
+        self.nodes().filter(is_filter).filter_map(|it| filter(&it)).collect()
     }
 
     fn enrichments(&self, context: &mut Context<'_>) -> Vec<Enrichment> {
@@ -359,7 +346,7 @@ impl<'a> SpecReader<'a> {
                 on_error: on_error(&fields, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
-                cache: fields.child("cache").and_then(|it| cache(&it)),
+                cache: cache(&fields),
                 is_disabled: fields.is_on("disabled"),
                 name,
                 spec,
@@ -380,10 +367,7 @@ impl<'a> SpecReader<'a> {
         let name = node.name();
         Some(RouteNode {
             name: Spanned::new(name.value.to_owned(), name.span),
-            takes_all: node
-                .prop("mode")
-                .and_then(|it| it.text())
-                .is_some_and(|it| it.value == "all"),
+            mode: node.filled().prop("mode", Scalar::choice),
             cases: node.children("case").filter_map(case).collect(),
             otherwise: node.child("otherwise").map(|it| names_of(&it, "to")),
         })
@@ -421,8 +405,8 @@ impl<'a> SpecReader<'a> {
             notifiers.push(Notifier {
                 name,
                 spec,
-                title: template(&fields, "title", "{{ event.type }}"),
-                message: template(&fields, "message", "{{ event.subject }}"),
+                title: fields.setting("title").arg(0, template),
+                message: fields.setting("message").arg(0, template),
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
@@ -434,27 +418,20 @@ impl<'a> SpecReader<'a> {
     }
 
     fn dead_letter(&self) -> DeadLetters {
-        let node = self.one("dead-letter");
-        let keep = node.as_ref().and_then(|it| duration_of(it, "keep"));
-        let entries = node.as_ref().and_then(|it| count_of(it, "max-entries"));
+        let node = self.one_or_absent("dead-letter");
         DeadLetters {
-            keep: keep.unwrap_or(7 * DAY),
-            entries_max: entries.map_or(10_000, |it| it as u64),
+            keep: node.setting("keep").arg(0, duration),
+            entries_max: node.setting("max-entries").arg(0, count),
         }
     }
 }
 
 fn backlog(fields: &Fields<'_>) -> BacklogLimit {
     let Some(node) = fields.child("backlog") else { return BacklogLimit::default() };
-    let on_full = node.prop("on-full").and_then(|it| it.text());
     BacklogLimit {
-        rows: node.arg(0).and_then(|it| it.int()).map(|it| it.value as u64),
-        bytes: node.prop("max-bytes").and_then(|it| it.bytes()).map(|it| it.value),
-        on_full: match on_full.as_ref().map(|it| it.value.as_str()) {
-            Some("dead-letter") => OnFull::DeadLetter,
-            Some("drop-oldest") => OnFull::DropOldest,
-            _ => OnFull::Reject,
-        },
+        rows: node.arg(0).and_then(|it| count(&it)),
+        bytes: node.prop("max-bytes").and_then(|it| bytes(&it)),
+        on_full: node.filled().prop("on-full", Scalar::choice),
     }
 }
 
@@ -470,28 +447,26 @@ fn report_backlog(fields: &Fields<'_>, context: &mut Context<'_>) {
 
 fn filter(fields: &Fields<'_>) -> Option<Filter> {
     let on_drop = fields.child("on-drop");
-    let word = on_drop.as_ref().and_then(|it| it.arg(0)?.text());
     let key = || expr_of(fields.child("key").and_then(|it| it.arg(0)), Roots::EVENT);
-    let keys_max = count_of(fields, "max-keys").unwrap_or(10_000);
+    let keys_max = || fields.setting("max-keys").arg(0, count);
     let kept = |it: Fields<'_>| expr_of(it.prop("when"), Roots::EVENT);
     Some(Filter {
         name: fields.arg(0)?.text()?,
         when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
         rule: match fields.name().value {
-            "dedupe" => {
-                Passing::Once { key: key()?, window: duration_of(fields, "window")?, keys_max }
-            }
+            "filter" => Passing::Keep(fields.children("keep").filter_map(kept).collect()),
+            "dedupe" => Passing::Once {
+                key: key()?,
+                window: duration_of(fields, "window")?,
+                keys_max: keys_max(),
+            },
             "throttle" => {
                 let pace = failure::pace(&fields.child("rate")?)?;
-                Passing::Paced { key: key(), pace, keys_max }
+                Passing::Paced { key: key(), pace, keys_max: keys_max() }
             }
-            _ => Passing::Keep(fields.children("keep").filter_map(kept).collect()),
+            other => unreachable!("`{other}` does not filter"),
         },
-        on_drop: match word.as_ref().map(|it| it.value.as_str()) {
-            Some("dead-letter") => OnDrop::DeadLetter,
-            Some("tag") => OnDrop::Tag,
-            _ => OnDrop::Drop,
-        },
+        on_drop: fields.setting("on-drop").arg(0, Scalar::choice),
         reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
         is_disabled: fields.is_on("disabled"),
     })
@@ -520,10 +495,9 @@ fn map(fields: &Fields<'_>) -> Map {
 fn check_rule(fields: &Fields<'_>) -> Option<CheckRule> {
     let kind = fields.arg(0)?.text()?;
     let check = expr_of(fields.prop("check"), Roots::RULE)?;
-    let at = fields.prop("at").and_then(|it| it.text()).map_or("/data".to_owned(), |it| it.value);
-    let message = fields.prop("message").and_then(|it| it.text());
-    let message =
-        message.map_or_else(|| format!("`{}` is not met", check.value.text()), |it| it.value);
+    let at = fields.filled().prop("at", text);
+    let message = fields.prop("message").and_then(|it| text(&it));
+    let message = message.unwrap_or_else(|| format!("`{}` is not met", check.value.text()));
     Some(CheckRule { kind, check, at, message })
 }
 
@@ -538,40 +512,38 @@ fn into(fields: &Fields<'_>, name: &Name) -> Spanned<Vec<String>> {
     }
 }
 
-fn cache(fields: &Fields<'_>) -> Option<CacheSettings> {
-    let entries = fields.prop("max").and_then(|it| it.int());
+/// Only kinds that ask the outside have one.
+fn cache(stage: &Fields<'_>) -> Option<CacheSettings> {
+    let fields = stage.takes("cache").then(|| stage.child("cache"))??;
     Some(CacheSettings {
         keep: fields.arg(0)?.duration()?.value,
         key: expr_of(fields.prop("key"), Roots::EVENT),
         stale_if_error: fields.prop("stale-if-error").and_then(|it| Some(it.duration()?.value)),
-        entries_max: entries.and_then(|it| usize::try_from(it.value).ok()).unwrap_or(1000),
+        entries_max: fields.filled().prop("max", count),
     })
 }
 
 fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {
-    let Some(node) = fields.child("on-error") else { return OnError::Continue };
-    let reason = node.prop("reason").and_then(|it| it.text()).map(|it| it.value);
-    let mode = node.arg(0).and_then(|it| it.text());
-    match mode.as_ref().map(|it| it.value.as_str()) {
-        Some("dead-letter") => OnError::DeadLetter,
-        Some("drop") => OnError::Drop(reason.unwrap_or_else(|| {
-            context
-                .diagnostics
-                .push(Rule::MissingArgument, "dropping an event needs a reason")
-                .at(node.name().span, "`reason=` is missing")
-                .help("write `on-error drop reason=\"…\"`");
-            String::new()
-        })),
-        _ => OnError::Continue,
+    match fields.setting("on-error").arg(0, Scalar::choice) {
+        OnErrorMode::Continue => OnError::Continue,
+        OnErrorMode::DeadLetter => OnError::DeadLetter,
+        OnErrorMode::Drop => {
+            let node = fields.child("on-error").expect("it is not what the table says");
+            let reason = node.prop("reason").and_then(|it| text(&it));
+            OnError::Drop(reason.unwrap_or_else(|| {
+                context
+                    .diagnostics
+                    .push(Rule::MissingArgument, "dropping an event needs a reason")
+                    .at(node.name().span, "`reason=` is missing")
+                    .help("write `on-error drop reason=\"…\"`");
+                String::new()
+            }))
+        }
     }
 }
 
-fn template(fields: &Fields<'_>, child: &str, default: &str) -> Template {
-    let written = fields.child(child).and_then(|it| it.arg(0)?.template(Roots::EVENT));
-    written.map_or_else(
-        || Template::parse(default, Roots::EVENT).expect("the default is a template"),
-        |it| it.value,
-    )
+fn template(scalar: &Scalar<'_>) -> Option<Template> {
+    Some(scalar.template(Roots::EVENT)?.value)
 }
 
 fn cooldown(fields: &Fields<'_>) -> Option<CooldownNode> {

@@ -2,7 +2,7 @@
 
 use super::stages_known::Additions;
 use super::{Typing, expr};
-use crate::spec::RouteNode;
+use crate::spec::{RouteMode, RouteNode};
 use kernel::event::Priority;
 use language::ExprSite;
 use language::diagnostic::Rule;
@@ -72,7 +72,7 @@ impl<'a, 'd> Typing<'a, 'd> {
         let Some(route) = &self.spec.route else {
             return reached;
         };
-        let outcome = self.in_turn(&sites, known, !route.takes_all, "case");
+        let outcome = self.in_turn(&sites, known, route.mode == RouteMode::First, "case");
         self.the_rest(route, &outcome);
         for (case, here) in route.cases.iter().zip(&outcome.taken) {
             for name in &case.to {

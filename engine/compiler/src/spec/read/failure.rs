@@ -1,8 +1,8 @@
 //! The nodes of failure handling.
 
-use crate::spec::{Backoff, Breaker, Curve, FailureHandling, RateLimit, Retry, Trip};
+use crate::spec::{Backoff, Breaker, FailureHandling, RateLimit, Retry, Trip};
 use language::diagnostic::Rule;
-use language::{Context, Fields};
+use language::{Context, Fields, Scalar};
 use std::time::Duration;
 
 /// What a node says about failures; what cannot be right is reported.
@@ -10,103 +10,105 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHan
     FailureHandling {
         timeout: super::duration_of(fields, "timeout"),
         retry: fields.child("retry").map(|it| retry(&it, context)),
-        breaker: fields.child("breaker").map(|it| breaker(&it, context)),
+        breaker: fields.child("breaker").map(|it| {
+            report_trip(&it, context);
+            let is_off = it.arg(0).and_then(|it| it.boolean()) == Some(false);
+            (!is_off).then(|| breaker(&it))
+        }),
         rate: fields.child("rate").and_then(|it| pace(&it)),
         concurrency: super::count_of(fields, "concurrency"),
     }
 }
 
-fn duration(fields: &Fields<'_>, name: &str) -> Option<Duration> {
-    Some(fields.prop(name)?.duration()?.value)
+fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
+    Some(scalar.duration()?.value)
 }
 
-fn count(fields: &Fields<'_>, name: &str) -> Option<usize> {
-    usize::try_from(fields.prop(name)?.int()?.value).ok()
+fn count<T: TryFrom<i64>>(scalar: &Scalar<'_>) -> Option<T> {
+    T::try_from(scalar.int()?.value).ok()
 }
 
 /// A rate of a node: `rate "10/min" burst=3`.
 pub(super) fn pace(fields: &Fields<'_>) -> Option<RateLimit> {
     let rate = fields.arg(0)?.rate()?.value;
-    let burst = count(fields, "burst").and_then(|it| u32::try_from(it).ok());
-    Some(RateLimit { rate, burst: burst.unwrap_or(1) })
+    Some(RateLimit { rate, burst: fields.filled().prop("burst", count) })
 }
 
 fn retry(fields: &Fields<'_>, context: &mut Context<'_>) -> Retry {
-    let attempts = fields.arg(0).and_then(|it| it.int());
     Retry {
-        attempts: attempts.and_then(|it| u32::try_from(it.value).ok()),
+        attempts: fields.arg(0).and_then(|it| count(&it)),
         on: fields.prop("on").map(|it| it.words()),
-        give_up: duration(fields, "give-up"),
-        backoff: fields.child("backoff").map(|it| backoff(&it, context)),
+        give_up: fields.prop("give-up").and_then(|it| duration(&it)),
+        backoff: fields.child("backoff").map(|it| {
+            report_backoff(&it, context);
+            backoff(&it)
+        }),
     }
 }
 
-fn backoff(fields: &Fields<'_>, context: &mut Context<'_>) -> Backoff {
-    let default = Backoff::default();
-    let curve = fields.arg(0).and_then(|it| it.text()).map(|it| it.value);
-    let jitter = fields.prop("jitter").and_then(|it| it.text());
-    let base = duration(fields, "base").unwrap_or(default.base);
-    let max = duration(fields, "max");
-    if let (Some(longest), Some(place)) = (max, fields.prop("max"))
-        && longest < base
-    {
-        let first = fields.prop("base").map(|it| it.span());
-        let found = context
-            .diagnostics
-            .push(Rule::OutOfRange, "the longest wait is shorter than the first one")
-            .at(place.span(), "the longest wait");
-        match first {
-            Some(first) => found.at(first, "the first wait"),
-            None => found,
-        }
-        .help(format!("the first wait is {base:?}; make `max` larger, or `base` smaller"));
+fn report_backoff(fields: &Fields<'_>, context: &mut Context<'_>) {
+    let base = fields.filled().prop("base", duration);
+    let Some(place) = fields.prop("max") else { return };
+    if duration(&place).is_none_or(|longest| base <= longest) {
+        return;
     }
+    let first = fields.prop("base").map(|it| it.span());
+    let found = context
+        .diagnostics
+        .push(Rule::OutOfRange, "the longest wait is shorter than the first one")
+        .at(place.span(), "the longest wait");
+    match first {
+        Some(first) => found.at(first, "the first wait"),
+        None => found,
+    }
+    .help(format!("the first wait is {base:?}; make `max` larger, or `base` smaller"));
+}
+
+/// What a `backoff` says, and the table where it does not. A first wait that is longer than the
+/// longest of the table is the longest.
+pub(in crate::spec) fn backoff(fields: &Fields<'_>) -> Backoff {
+    let node = fields.filled();
+    let base = node.prop("base", duration);
+    let max = node.prop("max", duration);
+    let is_chosen = fields.prop("max").is_some();
     Backoff {
-        curve: match curve.as_deref() {
-            Some("linear") => Curve::Linear,
-            Some("constant") => Curve::Constant,
-            _ => Curve::Exponential,
-        },
+        curve: node.arg(0, Scalar::choice),
         base,
-        max: max.unwrap_or(default.max.max(base)),
-        factor: fields.prop("factor").and_then(|it| it.number()).map_or(2.0, |it| it.value),
-        has_jitter: jitter.is_none_or(|it| it.value != "none"),
+        max: if is_chosen { max } else { max.max(base) },
+        factor: node.prop("factor", |it| Some(it.number()?.value)),
+        jitter: node.prop("jitter", Scalar::choice),
     }
 }
 
-/// `None` for `breaker #false`.
-fn breaker(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Breaker> {
-    if fields.arg(0).and_then(|it| it.boolean()) == Some(false) {
-        return None;
-    }
-    let default = Breaker::default();
-    let trip = fields.child("trip");
-    let prop = |name: &str| trip.as_ref()?.prop(name);
-    if let (Some(ratio), Some(_)) = (prop("ratio"), prop("after")) {
+fn report_trip(breaker: &Fields<'_>, context: &mut Context<'_>) {
+    let Some(trip) = breaker.child("trip") else { return };
+    if let (Some(ratio), Some(_)) = (trip.prop("ratio"), trip.prop("after")) {
         context
             .diagnostics
             .push(Rule::WrongArgument, "`after` and `ratio` cannot be combined")
             .at(ratio.span(), "one of the two")
             .help("write `trip after=5 within=\"30s\"` or `trip ratio=0.5 min=10 within=\"30s\"`");
     }
-    let number = |name: &str| trip.as_ref().and_then(|it| count(it, name));
-    let ratio = prop("ratio").and_then(|it| it.number());
-    if let (None, Some(min)) = (&ratio, prop("min")) {
+    if let (None, Some(min)) = (trip.prop("ratio"), trip.prop("min")) {
         context
             .diagnostics
             .push(Rule::WrongArgument, "`min` only works with `ratio`")
             .at(min.span(), "there is no `ratio`")
             .help("write `trip ratio=0.5 min=10`, or delete `min`");
     }
-    let open_for = fields.child("open-for").and_then(|it| it.arg(0)?.duration());
-    let probes = super::count_of(fields, "probes").and_then(|it| u32::try_from(it).ok());
-    Some(Breaker {
+}
+
+/// What a `breaker` says, and the table where it does not.
+pub(in crate::spec) fn breaker(fields: &Fields<'_>) -> Breaker {
+    let trip = fields.setting("trip");
+    let ratio = fields.child("trip").and_then(|it| it.prop("ratio")?.number());
+    Breaker {
         trip: match ratio {
-            Some(ratio) => Trip::Ratio(ratio.value, number("min").unwrap_or(10)),
-            None => Trip::After(number("after").unwrap_or(5)),
+            Some(ratio) => Trip::Ratio(ratio.value, trip.prop("min", count)),
+            None => Trip::After(trip.prop("after", count)),
         },
-        within: trip.as_ref().and_then(|it| duration(it, "within")).unwrap_or(default.within),
-        open_for: open_for.map_or(default.open_for, |it| it.value),
-        probes: probes.unwrap_or(default.probes),
-    })
+        within: trip.prop("within", duration),
+        open_for: fields.setting("open-for").arg(0, duration),
+        probes: fields.setting("probes").arg(0, count),
+    }
 }
