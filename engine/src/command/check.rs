@@ -194,7 +194,7 @@ impl Round {
                 let colour = terminal::has_colour();
                 terminal::to_terminal(&(self.human(colour) + &self.summary()));
                 let folder = std::env::current_dir().unwrap_or_default();
-                report::github(&self.files, &RepositoryPaths::around(&folder))
+                report::github("check", &self.files, &RepositoryPaths::around(&folder))
             }
             Format::Junit => report::junit(&self.files),
         };
