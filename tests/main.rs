@@ -32,6 +32,7 @@ mod reports;
 mod retry;
 mod right;
 mod safety;
+mod shell;
 mod supervisor;
 mod support;
 mod test;

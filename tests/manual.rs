@@ -140,6 +140,26 @@ fn the_schema_takes_the_shipped_pipelines() {
 }
 
 #[test]
+fn what_is_expanded_is_in_the_form_that_the_schema_describes() {
+    let validator = validator();
+    let mut expanded = crate::right::every_expanded();
+    for name in ["doorbell.kdl", "ci-alerts.kdl"] {
+        let file = format!("pipelines/{name}");
+        let answer = engine(&root(), &["expand", &file, "--format", "json"], "");
+        let json = serde_json::from_str(&answer.output);
+        expanded.push((file, json.unwrap_or_else(|it| panic!("{it}: {}", answer.error))));
+    }
+    let with = |part: &str| expanded.iter().any(|it| it.1.to_string().contains(part));
+    assert!(with("\"origin\"") && with("\"built_in\"") && with("\"type\":\"env\""));
+    let mut wrong = Vec::new();
+    for (text, json) in &expanded {
+        let found = validator.iter_errors(json).map(|it| format!("{}: {it}", it.instance_path()));
+        wrong.extend(found.map(|it| format!("{text}\n{it:.300}")));
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
 fn the_schema_refuses_what_the_check_refuses_for_its_form() {
     let validator = validator();
     // What a schema sees: words, arguments, properties and how often a node stands.

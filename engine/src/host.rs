@@ -13,7 +13,7 @@ use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
-use compiler::files::{PipelinePath, report_exposure};
+use compiler::files::{PipelinePath, cannot_read, report_exposure};
 use compiler::load::{self, Loaded, ProcessEnvironment};
 use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
@@ -78,7 +78,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     }
     let (place, overrides, mode) = (&options.place, &options.overrides, options.mode);
     let loaded = load::load(place, overrides, &catalog, &*environment, mode)
-        .map_err(|fault| failure(2, format!("cannot read {}: {fault}", place.file.display())))?;
+        .map_err(|fault| failure(2, cannot_read(&place.file, &fault)))?;
     log::findings(options.log, &loaded.diagnostics);
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));

@@ -15,7 +15,7 @@ fn main() -> ExitCode {
                 log::start(LogFormat::Json, tracing::Level::INFO).ok();
                 log::failure(LogFormat::Json, &error.render().to_string());
             } else {
-                error.print().ok();
+                command::show(&error, std::env::args_os());
             }
             return ExitCode::from(code);
         }

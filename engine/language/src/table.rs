@@ -24,6 +24,8 @@ pub struct NodeRow {
     pub required: bool,
     /// What holds when it is absent, in words.
     pub default: &'static str,
+    /// How it is written: together they show every argument and property.
+    pub examples: &'static [&'static str],
 }
 
 impl NodeRow {
@@ -39,6 +41,7 @@ impl NodeRow {
             repeated: false,
             required: false,
             default: "",
+            examples: &[],
         }
     }
 
@@ -87,6 +90,13 @@ impl NodeRow {
     #[must_use]
     pub const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Written like this, for example.
+    #[must_use]
+    pub const fn examples(mut self, texts: &'static [&'static str]) -> Self {
+        self.examples = texts;
         self
     }
 
@@ -238,6 +248,8 @@ pub struct KindRow {
     pub word: &'static str,
     /// What it does, one line.
     pub summary: &'static str,
+    /// A whole node of the kind.
+    pub example: &'static str,
     /// Groups of children of its own.
     pub nodes: &'static [&'static [NodeRow]],
 }

@@ -75,8 +75,8 @@ pub(super) fn test(args: &TestArgs) -> u8 {
             Ok(ran) => report.pipelines.push(ran),
             Err(fault) => {
                 is_whole = false;
-                let text = format!("engine: cannot read {}: {fault}\n", file.display());
-                terminal::to_terminal(&text);
+                let text = files::cannot_read(&file, &fault);
+                terminal::to_terminal(&format!("engine: {text}\n"));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The reference of every node, as Markdown.
 
-use super::{Language, rows};
+use super::{Language, failures, rows};
 use language::expr::Roots;
 use language::{Arity, KindRow, NodeRow, ValueKind, usage};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub fn reference(language: Language<'_>) -> String {
             text.push_str(&of_kind_in(row, &kind, &mut seen));
         }
     }
-    text
+    text + &failures::section()
 }
 
 /// A node at the top, without its kinds.
@@ -74,8 +74,13 @@ pub(super) fn of_kind(row: &NodeRow, kind: &KindRow) -> String {
 fn of_kind_in(row: &NodeRow, kind: &KindRow, seen: &mut SeenRows) -> String {
     let name =
         row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
-    let text =
-        format!("`{} {}{name} {{ … }}`\n\n{}\n", row.name, kind.word, sentence(kind.summary));
+    let text = format!(
+        "`{} {}{name} {{ … }}`\n\n{}\nExample: `{}`.\n",
+        row.name,
+        kind.word,
+        sentence(kind.summary),
+        kind.example
+    );
     let heading = format!("In its block, in addition to the nodes of every `{}`:", row.name);
     text + &block(&heading, kind.nodes, seen)
 }
@@ -148,7 +153,16 @@ fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
     let must = row.required.then(|| "Required.".to_owned());
     let again = row.repeated.then(|| "Repeatable.".to_owned());
     let default = (!row.default.is_empty()).then(|| format!("Default: {}.", row.default));
-    must.into_iter().chain(again).chain(default)
+    must.into_iter().chain(again).chain(default).chain(examples(row))
+}
+
+fn examples(row: &NodeRow) -> Option<String> {
+    let texts: Vec<String> = row.examples.iter().map(|it| format!("`{it}`")).collect();
+    match &texts[..] {
+        [] => None,
+        [one] => Some(format!("Example: {one}.")),
+        _ => Some(format!("Examples: {}.", texts.join(", "))),
+    }
 }
 
 /// A note as a sentence.

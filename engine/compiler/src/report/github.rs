@@ -94,7 +94,12 @@ mod tests {
     fn what_github_drops_is_counted() {
         assert!(!shown("a.kdl", "x", 10, "here").contains("::notice"));
         let text = shown("a.kdl", "x", 13, "here");
-        assert!(text.contains("title=engine check::0 more errors and 3 more warnings are not shown here"), "{text}");
+        assert!(
+            text.contains(
+                "title=engine check::0 more errors and 3 more warnings are not shown here"
+            ),
+            "{text}"
+        );
         assert_eq!(text.matches("::warning").count(), 13);
     }
 }
