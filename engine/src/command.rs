@@ -20,7 +20,7 @@ mod test;
 use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
 
-pub use help::show;
+pub use help::{show, words};
 
 /// A declarative event-pipeline engine: one KDL file in, durable events out.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@ use engine::log::{self, LogFormat};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let line = match Line::try_parse() {
+    let line = match Line::try_parse_from(command::words(std::env::args_os())) {
         Ok(line) => line,
         Err(error) => {
             // Help and version are asked for; everything else is a mistake of the caller.

@@ -17,6 +17,27 @@ pub fn show(error: &clap::Error, arguments: impl Iterator<Item = OsString>) {
     }
 }
 
+/// The words of a command line as they are read: those that every command takes come before
+/// `help`, which takes nothing but names of commands.
+pub fn words(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let arguments: Vec<OsString> = arguments.collect();
+    if arguments.get(1).is_none_or(|word| word != "help") {
+        return arguments;
+    }
+    let (mut first, mut others) = (vec![arguments[0].clone()], Vec::new());
+    let mut rest = arguments.into_iter().skip(1);
+    while let Some(word) = rest.next() {
+        match word.to_str() {
+            Some("--color") => first.extend([Some(word), rest.next()].into_iter().flatten()),
+            Some("-q" | "--quiet" | "-v" | "--verbose") => first.push(word),
+            Some(text) if text.starts_with("--color=") => first.push(word),
+            _ => others.push(word),
+        }
+    }
+    first.append(&mut others);
+    first
+}
+
 /// What `--color` says on a command line that is not read any further.
 fn colour_of(arguments: impl Iterator<Item = OsString>) -> Colour {
     let words: Vec<String> = arguments.map(|word| word.to_string_lossy().into_owned()).collect();
@@ -64,6 +85,17 @@ mod tests {
         assert_eq!(choice("engine --color always --help"), Colour::Always);
         assert_eq!(choice("engine --color=never --help"), Colour::Never);
         assert_eq!(choice("engine --color sometimes"), Colour::Auto);
+    }
+
+    #[test]
+    fn help_takes_the_flags_of_all() {
+        let words = |line: &str| {
+            let words = words(line.split(' ').map(OsString::from));
+            words.iter().filter_map(|it| it.to_str()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words("engine help run --color always -q"), "engine --color always -q help run");
+        assert_eq!(words("engine help --color"), "engine --color help");
+        assert_eq!(words("engine run help --color never"), "engine run help --color never");
     }
 
     #[test]

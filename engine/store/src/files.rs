@@ -396,17 +396,20 @@ fn in_the_way(path: &Path) -> Option<&Path> {
 
 /// Why a file cannot be had, and what to do.
 pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
-    let file = in_the_way(path);
+    let is_blocked = matches!(fault.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists);
+    if let Some(file) = in_the_way(path).filter(|_| is_blocked) {
+        return OpenError::Create(format!(
+            "{} cannot be created: {} is a file, not a folder; choose another `path` for the \
+             store, or another --data",
+            path.display(),
+            file.display()
+        ));
+    }
     let path = path.display();
     match fault.kind() {
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists if file.is_some() => {
-            let file = file.map(Path::display).into_iter().map(|it| it.to_string());
-            OpenError::Create(format!(
-                "{path} cannot be created: {} is a file, not a folder; choose another `path` for \
-                 the store, or another --data",
-                file.collect::<String>()
-            ))
-        }
+        ErrorKind::IsADirectory => OpenError::Create(format!(
+            "{path} is a folder, and the store needs a file of this name; move it away"
+        )),
         ErrorKind::PermissionDenied => OpenError::Permission(format!(
             "{path} cannot be written: {fault}; change its owner or mode, or run as its owner"
         )),
@@ -441,5 +444,6 @@ mod tests {
         check(ErrorKind::StorageFull, 73, "free some space");
         check(ErrorKind::QuotaExceeded, 73, "free some space");
         check(ErrorKind::NotADirectory, 73, "x.db cannot be opened");
+        check(ErrorKind::IsADirectory, 73, "x.db is a folder");
     }
 }

@@ -1,6 +1,6 @@
 //! What a word means: a code, a node, a kind, a property.
 
-use super::{Language, reference, rows, words};
+use super::{Language, failures, reference, rows, words};
 use language::diagnostic::Rule;
 use language::expr;
 use language::{KindRow, NodeRow, nearest};
@@ -14,6 +14,9 @@ pub fn explain(language: Language<'_>, asked: &str) -> Option<String> {
     let asked = asked.trim();
     if let Some(rule) = Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(asked)) {
         return Some(code(*rule));
+    }
+    if let Some(told) = asked.parse().ok().and_then(failures::told) {
+        return Some(told);
     }
     let path: Vec<&str> = asked.split([' ', '.', '/']).filter(|it| !it.is_empty()).collect();
     let places = places(language);
@@ -243,6 +246,14 @@ mod tests {
             assert!(text.contains(&format!("{name} (")), "{name}:\n{text}");
         }
         assert!(40 < words::names().len(), "{:?}", words::names());
+    }
+
+    #[test]
+    fn a_status_is_explained_by_its_class() {
+        begins("429", "429\n\nA call that gets this status is a transient failure: it is retried");
+        begins("403", "403\n\nA call that gets this status is a configuration failure: ");
+        begins("200", "200\n\nA call that gets this status has succeeded");
+        assert_eq!(told("99"), "");
     }
 
     #[test]

@@ -14,11 +14,11 @@ pub(super) fn section() -> String {
         (FaultClass::Configuration, "status "),
         (FaultClass::Permanent, "status "),
     ];
-    let mut text = format!(
+    let mut text = String::from(
         "\n## Failed calls\n\n\
          What a failed call means, and what happens next. \
          With `retry on=`, exactly the causes that it names are retried, whatever their class.\n\n\
-         | failure | class | what happens |\n|---|---|---|\n"
+         | failure | class | what happens |\n|---|---|---|\n",
     );
     for (class, beginning) in rows {
         let statuses = ranges(|status| FaultClass::of_status(status) == class);
@@ -32,6 +32,23 @@ pub(super) fn section() -> String {
         words.join(" ")
     ));
     text
+}
+
+/// What a status means for the call that gets it.
+pub(super) fn told(status: u16) -> Option<String> {
+    let is = match status {
+        200..=299 => "has succeeded".to_owned(),
+        300..=599 => {
+            let class = FaultClass::of_status(status);
+            let word = class.word();
+            format!(
+                "is a {word} failure: {}.\n`retry on=` that names it retries it in any case",
+                consequence(class)
+            )
+        }
+        _ => return None,
+    };
+    Some(format!("{status}\n\nA call that gets this status {is}.\n"))
 }
 
 fn consequence(class: FaultClass) -> &'static str {

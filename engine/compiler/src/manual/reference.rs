@@ -52,6 +52,8 @@ fn top_in(language: Language<'_>, row: &'static NodeRow, seen: &mut SeenRows) ->
     text.extend(facts(row).map(|it| format!("{it}\n")));
     let mut list = String::new();
     if let Some((role, kinds)) = language.role(row) {
+        let shown: Vec<&str> = kinds.iter().map(|kind| kind.example).collect();
+        text.extend(examples(&shown).map(|it| format!("{it}\n")));
         let words: Vec<String> = kinds.iter().map(|it| format!("`{}`", it.word)).collect();
         list.push_str(&format!("- *kind*: one of {}\n", words.join(" ")));
         row.args.iter().skip(1).for_each(|it| value(&mut list, it.name, it.ty, "", 0));
@@ -153,11 +155,11 @@ fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
     let must = row.required.then(|| "Required.".to_owned());
     let again = row.repeated.then(|| "Repeatable.".to_owned());
     let default = (!row.default.is_empty()).then(|| format!("Default: {}.", row.default));
-    must.into_iter().chain(again).chain(default).chain(examples(row))
+    must.into_iter().chain(again).chain(default).chain(examples(row.examples))
 }
 
-fn examples(row: &NodeRow) -> Option<String> {
-    let texts: Vec<String> = row.examples.iter().map(|it| format!("`{it}`")).collect();
+fn examples(texts: &[&str]) -> Option<String> {
+    let texts: Vec<String> = texts.iter().map(|it| format!("`{it}`")).collect();
     match &texts[..] {
         [] => None,
         [one] => Some(format!("Example: {one}.")),
