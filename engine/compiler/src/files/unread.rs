@@ -52,8 +52,8 @@ fn listed(beginning: &str, folder: &Path) -> Option<String> {
     if found.is_empty() {
         return Some("`engine new NAME` begins a pipeline".to_owned());
     }
-    let mut names: Vec<String> =
-        found.iter().take(LISTED_MAX).map(|it| it.display().to_string()).collect();
+    let short = |it: &Path| it.strip_prefix(".").unwrap_or(it).display().to_string();
+    let mut names: Vec<String> = found.iter().take(LISTED_MAX).map(|it| short(it)).collect();
     if LISTED_MAX < found.len() {
         names.push("…".to_owned());
     }

@@ -16,7 +16,7 @@ pub(super) fn section() -> String {
     ];
     let mut text = String::from(
         "\n## Failed calls\n\n\
-         What a failed call means, and what happens next. \
+         What a failed call means, and what happens next.\n\
          With `retry on=`, exactly the causes that it names are retried, whatever their class.\n\n\
          | failure | class | what happens |\n|---|---|---|\n",
     );
