@@ -208,6 +208,7 @@ fn every_command_has_examples_and_takes_the_flags_of_all() {
         .filter(|it| *it != "help")
         .collect();
     assert!(commands.len() > 10, "{commands:?}");
+    assert!(help.contains("Examples:\n  engine "), "{help}");
     for command in commands {
         let help = engine(&root(), &[command, "--color", "never", "--help"], "").output;
         assert!(help.contains(&format!("Examples:\n  engine {command}")), "{command}: {help}");
@@ -229,4 +230,94 @@ fn a_mistake_in_an_option_is_shown_in_the_option() {
     }
     let answer = engine(&root(), &["graph", file, "--set", "server.listen=here", "-q"], "");
     assert!(answer.error.contains("╭─[the command line:1:21]"), "{}", answer.error);
+}
+
+#[test]
+fn every_command_that_people_read_is_coloured_as_it_is_told() {
+    let folder = folder(&[
+        (
+            "a.kdl",
+            "pipeline a schema-version=1\nsource http bell { path \"/rings\";   disabled }\nsink sse live { path \"/live\" }\ntest \"one\" { expect sink=live count=0 }\n",
+        ),
+        ("wrong.kdl", WRONG),
+    ]);
+    let ask = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_engine"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .expect("the binary starts");
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8(text).expect("it is text")
+    };
+    for (command, colour) in [
+        (&["graph", "a.kdl"][..], "\u{1b}[33m○ "),
+        (&["help"], "\u{1b}[1mCommands:"),
+        (&["help", "run"], "\u{1b}[1mUsage:"),
+        (&["run", "--help"], "\u{1b}[36m--demo"),
+        (&["--help"], "\u{1b}[36m-q, --quiet"),
+        (&["chek"], "\u{1b}[1;31merror:"),
+        (&["fmt", "a.kdl", "--diff"], "\u{1b}[32m+"),
+        (&["test", "a.kdl"], "\u{1b}[32mok"),
+        (&["check", "wrong.kdl"], "\u{1b}["),
+        (&["expand", "wrong.kdl"], "\u{1b}["),
+        (&["eval", "1 +"], "\u{1b}["),
+    ] {
+        let with = |choice: &'static str| [command, &["--color", choice]].concat();
+        let always = ask(&with("always"), &[("NO_COLOR", "1")]);
+        assert!(always.contains(colour), "{command:?}: {always:?}");
+        for (arguments, variables) in [
+            (command.to_vec(), &[][..]),
+            (with("never"), &[("CLICOLOR_FORCE", "1")]),
+            (command.to_vec(), &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]),
+        ] {
+            let plain = ask(&arguments, variables);
+            assert!(!plain.contains('\u{1b}'), "{arguments:?}: {plain:?}");
+        }
+        let forced = ask(command, &[("CLICOLOR_FORCE", "1")]);
+        assert_eq!(forced, always, "{command:?}");
+    }
+}
+
+#[test]
+fn quiet_says_less_and_verbose_says_more() {
+    let laid_out = "pipeline b schema-version=1\n\nsource http bell {\n    path \"/rings\"\n}\n\n\
+                    sink sse live {\n    path \"/live\"\n}\n";
+    let tests = "test \"one\" {\n    expect sink=live count=0\n}\n";
+    let folder = folder(&[("b.kdl", laid_out), ("b.test.kdl", tests), ("loose.kdl", WARNED)]);
+    let ask = |arguments: &[&str]| engine(folder.path(), arguments, "");
+    let quiet = |arguments: &[&str]| ask(&[arguments, &["-q"]].concat());
+    let verbose = |arguments: &[&str]| ask(&[arguments, &["-v"]].concat());
+    let check = ["check", "b.kdl", "--allow", "W0506"];
+    assert_eq!(quiet(&check).output, "");
+    assert_eq!(verbose(&check).error, "checked b.kdl; it reads b.kdl, b.test.kdl\n");
+    assert_eq!(quiet(&["test", "b.kdl"]).output, "");
+    assert!(verbose(&["test", "b.kdl"]).output.starts_with("b.kdl\n  ok      one\n"));
+    assert_eq!(verbose(&["fmt", "b.kdl"]).error, "b.kdl is left as it is\n");
+    assert_eq!(quiet(&["fmt", "loose.kdl"]).output, "");
+    assert!(
+        verbose(&["eval", "data.n", "--event", "{\"n\": 1}"])
+            .error
+            .ends_with("with `data` {\"n\":1}\n")
+    );
+    assert_eq!(quiet(&["eval", "1"]).output, "1\n");
+    for command in [&["graph", "b.kdl"][..], &["expand", "b.kdl"], &["diff", "b.kdl", "b.kdl"]] {
+        assert_eq!(ask(command).error, "", "{command:?}");
+        assert!(verbose(command).error.contains("W0506"), "{command:?}");
+        assert_eq!(quiet(command).error, "", "{command:?}");
+    }
+    assert_ne!(ask(&["new", "one"]).error, "");
+    assert_eq!(quiet(&["new", "two"]).error, "");
+    for command in [
+        &["explain", "E0203"][..],
+        &["schema", "--format", "markdown"],
+        &["man"],
+        &["completions", "bash"],
+    ] {
+        assert_eq!(quiet(command).output, verbose(command).output, "{command:?} is all result");
+    }
+    assert_eq!(ask(&["check", "b.kdl", "-q", "-v"]).code, 2);
 }

@@ -163,7 +163,7 @@ fn what_does_not_parse_is_told_and_left_and_the_rest_is_formatted() {
 fn what_cannot_be_read_is_told_and_exits_with_two() {
     let folder = folder(&[("a.kdl", "a  1\n"), ("empty/notes.txt", "")]);
     let answer = engine(folder.path(), &["fmt", "none.kdl", "empty", "a.kdl"], "");
-    let error = "engine: cannot read none.kdl: No such file or directory (os error 2)\n\
+    let error = "engine: cannot read none.kdl: there is no such file; the folder has: a.kdl\n\
                  engine: there is no .kdl file in empty\n";
     expect(&answer, 2, "a.kdl\n", error);
     let answer = engine(folder.path(), &["fmt"], "");

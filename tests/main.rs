@@ -33,6 +33,7 @@ mod reports;
 mod retry;
 mod right;
 mod safety;
+mod shell;
 mod supervisor;
 mod support;
 mod test;

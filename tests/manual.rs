@@ -139,6 +139,48 @@ fn the_schema_takes_the_shipped_pipelines() {
     }
 }
 
+/// Values with an annotation in every form.
+const WITH_UNITS: &str = r#"
+pipeline units schema-version=1
+param patience "5s"
+limits { event-timeout (min)2; shutdown-grace (duration)"PT5S"; max-event-size (MiB)1; queue (env)"QUEUE" default="100" }
+source http front { path "/events"; disabled (env)"OFF" default="false" }
+enrich http weather { get (env)"WEATHER" default="http://127.0.0.1:1/"; timeout (param)patience; rate (env)"RATE" default="5/s" }
+sink sqlite journal { path "events.db"; retention { keep (d)30; max-size (GiB)2 } }
+notify webhook chat { url (env)"CHAT" optional=#true; retry (env)"TRIES" default="3" }
+"#;
+
+#[test]
+fn what_is_expanded_is_in_the_form_that_the_schema_describes() {
+    let validator = validator();
+    let mut expanded = crate::right::every_expanded();
+    let folder = tempfile::tempdir().expect("a folder");
+    let units = folder.path().join("units.kdl");
+    std::fs::write(&units, WITH_UNITS).expect("it writes");
+    let units = units.display().to_string();
+    for file in
+        ["pipelines/doorbell.kdl", "pipelines/ci-alerts.kdl", "tests/corpus/every-word.kdl", &units]
+    {
+        let place = if file == units { folder.path().to_owned() } else { root() };
+        let place = place.display().to_string();
+        let arguments = ["expand", file, "--format", "json", "--root", &place];
+        let answer = engine(&root(), &arguments, "");
+        let json = serde_json::from_str(&answer.output);
+        let json = json.unwrap_or_else(|it| panic!("{file}: {it}: {}", answer.error));
+        expanded.push((file.to_owned(), json));
+    }
+    let with = |part: &str| expanded.iter().any(|it| it.1.to_string().contains(part));
+    for part in ["\"origin\"", "\"built_in\"", "\"type\":\"env\"", "\"type\":\"MiB\""] {
+        assert!(with(part), "{part} is in none");
+    }
+    let mut wrong = Vec::new();
+    for (text, json) in &expanded {
+        let found = validator.iter_errors(json).map(|it| format!("{}: {it}", it.instance_path()));
+        wrong.extend(found.map(|it| format!("{text}\n{it:.300}")));
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn the_schema_refuses_what_the_check_refuses_for_its_form() {
     let validator = validator();

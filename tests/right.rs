@@ -2,12 +2,14 @@
 //! comes with each of its optional children and properties alone, and the top nodes with theirs.
 
 use compiler::files::PipelinePath;
-use compiler::grammar;
 use compiler::load::{Loader, PipelineTexts};
-use language::{Arity, Environment, Kinds, NodeRole, NodeRow, ValueKind};
+use compiler::{expand, grammar};
+use language::{Arity, Environment, KindRow, Kinds, NodeRole, NodeRow, ValueKind};
+use serde_json::Value;
 use stages::catalog::Catalog;
 use std::path::Path;
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// Every variable is set, to something that fits no number.
 struct Set;
@@ -29,7 +31,11 @@ const WRITTEN: &[(&str, &str)] = &[
     ("source.http.idempotency", "idempotency header=\"X-Id\""),
     ("source.file.path", "path \"in.ndjson\""),
     ("source.demo.rate", "rate \"10/min\""),
-    ("source.demo.emit", "emit \"ring\""),
+    // With all that the examples of `map` read.
+    (
+        "source.demo.emit",
+        r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c" }"# }"##,
+    ),
     ("source.demo.emit.data", "data \"[{{ random.int(1, 9) }}]\""),
     ("source.map", "map { type \"'ring'\" }"),
     ("map.type", "type \"'ring'\""),
@@ -50,8 +56,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ("enrich.lookup.select", "select name"),
     ("enrich.lookup.on-miss", "on-miss drop"),
     ("enrich.set.set", "set \"title\" \"{{ event.type }}\""),
-    ("enrich.after", "after first"),
-    ("enrich.needs", "needs first"),
+    ("enrich.after", "after weather"),
+    ("enrich.needs", "needs weather"),
     ("enrich.into", "into \"enrich.other\""),
     ("enrich.on-error", "on-error drop reason=\"no answer\""),
     ("sink.sqlite.path", "path \"data/other.db\""),
@@ -174,6 +180,7 @@ fn plain(place: &str, row: &NodeRow) -> String {
 /// The node as it is, with each optional argument and property, and with each optional child.
 fn forms(place: &str, row: &NodeRow) -> Vec<String> {
     let mut found = vec![plain(place, row)];
+    found.extend(row.examples.iter().map(|it| (*it).to_owned()));
     let has_own = written(WRITTEN, &places(place, row.name)).is_some();
     for prop in row.props.iter().filter(|it| !it.required) {
         let name = format!("{}.{}", row.name, prop.name);
@@ -207,13 +214,15 @@ fn forms(place: &str, row: &NodeRow) -> Vec<String> {
     found
 }
 
-/// What every file has: a source, a stage to wait for, and a store with everything in order.
+/// What every file has: a source, a stage to wait for, a store with everything in order, and a
+/// notifier. The examples of the table know these names.
 const WHOLE: &str = r#"
 pipeline right schema-version=1
 policy patient { retry 3 }
 source http bell { path "/bell" }
-enrich http first { get "http://127.0.0.1:1/first" }
+enrich http weather { get "http://127.0.0.1:1/weather" }
 sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
+notify webhook phone { url "http://127.0.0.1:1/phone" }
 "#;
 
 /// Files that have one node in one form each.
@@ -237,6 +246,14 @@ fn files(catalog: &Catalog) -> Vec<String> {
             };
             for row in rows() {
                 for form in forms(&place, row) {
+                    let form = match (&*place, row.name) {
+                        // What it emits is in the `data` of its messages.
+                        ("source.demo", "map") => form.replace("data.", "data.data."),
+                        ("enrich.http", "body") if !form.contains("post ") => {
+                            format!("post \"http://127.0.0.1:1/\"; {form}")
+                        }
+                        _ => form,
+                    };
                     let block = [needed(row.name), vec![form]].concat().join("\n    ");
                     let node = format!("{} {} other {{\n    {block}\n}}\n", role.word(), kind.word);
                     // There is one store.
@@ -257,7 +274,118 @@ fn files(catalog: &Catalog) -> Vec<String> {
         let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
         files.extend(forms("", row).iter().map(|it| format!("{WHOLE}{it}\n")));
     }
+    files.extend(kinds(catalog).iter().map(|it| whole_with(it.example)));
+    files.extend(examples_at_the_top());
     files
+}
+
+/// Every kind of every role.
+fn kinds(catalog: &Catalog) -> Vec<KindRow> {
+    NodeRole::ALL.iter().flat_map(|role| catalog.kinds(*role)).collect()
+}
+
+/// The whole file with one more node; there is one store, and one beginning.
+fn whole_with(node: &str) -> String {
+    let rest = match node.split(' ').take(2).collect::<Vec<_>>()[..] {
+        ["sink", "sqlite"] => WHOLE.replace("sink sqlite journal", "//"),
+        ["pipeline", _] => WHOLE.replace("pipeline right schema-version=1", node),
+        _ => WHOLE.to_owned(),
+    };
+    if node.starts_with("pipeline ") { rest } else { format!("{rest}{node}\n") }
+}
+
+/// The examples of the nodes whose other forms are not made here, and of what is in their blocks.
+fn examples_at_the_top() -> Vec<String> {
+    let mut files = Vec::new();
+    for name in ["pipeline", "include", "param", "priority", "policy", "defaults", "route", "test"]
+    {
+        let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
+        files.extend(row.examples.iter().map(|it| {
+            let reader = "filter reader { keep when=\"param.min_score != null\" }\n";
+            whole_with(it) + if name == "param" { reader } else { "" }
+        }));
+        let head = match name {
+            "pipeline" => "pipeline right schema-version=1",
+            "policy" => "policy other",
+            "test" => "test \"other\"",
+            _ => name,
+        };
+        let below = row.children.iter().flat_map(|it| it.iter());
+        files.extend(below.flat_map(inside).map(|it| {
+            let case = "case other when=\"event.type == 'other'\" { to phone }";
+            let inside = match name {
+                // A header alone is no message.
+                "test" => {
+                    let it = it.replace("{ header", "{ body \"{}\"; header");
+                    format!("{it}; expect status=202")
+                }
+                "route" if it.starts_with("otherwise") => format!("{case}; {it}"),
+                "route" => format!("{it}; otherwise {{ to journal phone }}"),
+                _ => it,
+            };
+            whole_with(&format!("{head} {{ {inside} }}"))
+        }));
+    }
+    files
+}
+
+/// The examples of a node, and those of what is in its block, in it.
+fn inside(row: &NodeRow) -> Vec<String> {
+    let own = row.examples.iter().map(|it| (*it).to_owned());
+    let head = row.examples.first().and_then(|it| it.split(" {").next()).unwrap_or(row.name);
+    let below = row.children.iter().flat_map(|it| it.iter()).flat_map(inside);
+    own.chain(below.map(|it| format!("{head} {{ {it} }}"))).collect()
+}
+
+/// Every row of the table with its place.
+fn rows(
+    place: &str,
+    rows: &'static [&'static [NodeRow]],
+    found: &mut Vec<(String, &'static NodeRow)>,
+) {
+    for row in rows.iter().flat_map(|it| it.iter()) {
+        let place = format!("{place} {}", row.name);
+        self::rows(&place, row.children, found);
+        found.push((place, row));
+    }
+}
+
+#[test]
+fn every_field_of_the_language_has_an_example_with_all_that_it_takes() {
+    let catalog = Catalog::built_in();
+    let mut found = Vec::new();
+    for row in grammar::TOP {
+        rows(row.name, row.children, &mut found);
+        let Some(role) = NodeRole::of(row.name) else {
+            found.push((row.name.to_owned(), row));
+            continue;
+        };
+        for kind in catalog.kinds(role) {
+            let name = format!("{} {}", row.name, kind.word);
+            assert!(kind.example.starts_with(&format!("{name} ")), "{name}: {}", kind.example);
+            rows(&name, kind.nodes, &mut found);
+        }
+    }
+    let mut missing = Vec::new();
+    for (place, row) in &found {
+        let head = |it: &str| it.split(" {").next().unwrap_or_default().to_owned();
+        let shown: Vec<String> = row.examples.iter().map(|it| head(it)).collect();
+        if shown.is_empty() || !shown.iter().all(|it| it.split(' ').next() == Some(row.name)) {
+            missing.push(place.clone());
+        }
+        for prop in row.props {
+            if !shown.iter().any(|it| it.contains(&format!(" {}=", prop.name))) {
+                missing.push(format!("{place} {}=", prop.name));
+            }
+        }
+        let values = |it: &String| it.split(' ').skip(1).filter(|it| !it.contains('=')).count();
+        let most = shown.iter().map(values).max().unwrap_or_default();
+        if most < row.args.len() && row.name != "breaker" {
+            missing.push(format!("{place}: {} values", row.args.len()));
+        }
+    }
+    assert!(150 < found.len(), "only {} fields", found.len());
+    assert!(missing.is_empty(), "without an example:\n{}", missing.join("\n"));
 }
 
 fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
@@ -268,16 +396,45 @@ fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
     loaded.diagnostics.iter().map(|it| format!("{} {}", it.rule.code(), it.message)).collect()
 }
 
-#[test]
-fn right_files_of_every_kind_and_child_check_clean() {
+/// A folder with everything that the files name.
+fn surroundings() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).expect("it writes");
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+        std::fs::write(path, text).expect("it writes");
     };
-    write("people.csv", "id,name\n1,Ines\n");
-    write("ring.json", r#"{ "type": "object" }"#);
-    write("other", r#"{ "type": "object" }"#);
+    write("people.csv", "id,name,role\n1,Ines,host\n");
+    write("tables/people.csv", "id,name,role\n1,Ines,host\n");
+    for name in ["ring.json", "schemas/ring.json", "other"] {
+        write(name, r#"{ "type": "object" }"#);
+    }
     write("in.ndjson", "");
+    write("rings.jsonl", "{ \"type\": \"ring\" }\n");
+    write("shared/policies.kdl", "policy fast { timeout \"1s\" }\n");
+    write("shared/people.kdl", "param hosts 2\n");
+    folder
+}
+
+/// The expanded form of every right file, as JSON.
+pub(crate) fn every_expanded() -> Vec<(String, Value)> {
+    let folder = surroundings();
+    let catalog = Catalog::built_in();
+    let name = folder.path().join("right.kdl");
+    let place = PipelinePath::of(&name, Some(folder.path()), None);
+    let expanded = |text: String| {
+        let given = PipelineTexts::of(text.as_bytes(), &name).expect("it is text");
+        let loader = Loader { place: &place, overrides: &[], catalog: &catalog, environment: &Set };
+        let (_, read) = loader.read(&given).plan();
+        let json = expand::expand(&read.expect("it is right"), &catalog).json();
+        (text, json)
+    };
+    files(&catalog).into_iter().map(expanded).collect()
+}
+
+#[test]
+fn right_files_of_every_kind_and_child_check_clean() {
+    let folder = surroundings();
     let catalog = Catalog::built_in();
     let files = files(&catalog);
     assert!(120 <= files.len(), "{} files", files.len());

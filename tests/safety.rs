@@ -364,3 +364,85 @@ fn what_others_may_read_or_change_is_told_at_the_start() {
     assert!(secret.contains("token: users other than its owner can read it"), "{secret}");
     engine.kill();
 }
+
+/// What a start that fails says last, with the folder taken out, and its exit code.
+fn refused(place: &Place, more: &[&str]) -> (i32, String) {
+    let mut engine = Engine::spawn(&place.file(), &place.data(), more);
+    let (code, said) = engine.end();
+    let last = said.lines().last().unwrap_or_default();
+    (code, last.replace(&format!("{}/", place.folder.path().display()), ""))
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_says_what_is_wrong_and_what_to_do() {
+    let place = Place::new(PLAIN);
+    // A folder that is missing is made.
+    assert_eq!(place.start().stop(), 0);
+    std::fs::remove_dir_all(place.data()).expect("it is ours");
+    std::fs::create_dir_all(place.database()).expect("a folder");
+    let told = "engine: data/events.db is a folder; name a file in it, such as \
+                data/events.db/events.db";
+    assert_eq!(refused(&place, &[]), (73, told.to_owned()));
+    std::fs::remove_dir_all(place.data()).expect("it is ours");
+    std::fs::write(place.data(), "not a folder").expect("it is written");
+    let told = "engine: data/events.db cannot be created: data is a file, not a folder; choose \
+                another `path` for the store, or another --data";
+    let (code, said) = refused(&place, &[]);
+    let data = place.data().display().to_string();
+    assert_eq!((code, said.replace(&data, "data")), (73, told.to_owned()));
+    std::fs::remove_file(place.data()).expect("it is ours");
+    std::fs::create_dir(place.data()).expect("a folder");
+    std::fs::write(place.database(), "a letter to my bank, and no database at all").expect("ok");
+    let next = "if it belongs to another program, choose another `path` for the store; if it was a \
+                store, keep a copy of it and of its -wal; then restore a backup, or save what can \
+                be read: sqlite3 OLD .recover | sqlite3 NEW";
+    let told = format!(
+        "engine: data/events.db is not a store: it is not a SQLite database, or its first page is \
+         damaged; {next}"
+    );
+    assert_eq!(refused(&place, &[]), (65, told));
+    let kept = std::fs::read_to_string(place.database()).expect("it reads");
+    assert_eq!(kept, "a letter to my bank, and no database at all");
+    std::fs::remove_file(place.database()).expect("it is ours");
+    Connection::open(place.database())
+        .and_then(|it| it.execute_batch("CREATE TABLE letters (a)"))
+        .expect("sql");
+    let told = format!(
+        "engine: data/events.db is not a store: it is a database of another program, or its first \
+         page is damaged; {next}"
+    );
+    assert_eq!(refused(&place, &[]), (65, told));
+}
+
+#[test]
+fn a_start_that_fails_outside_the_store_says_what_to_do() {
+    let place = Place::new(PLAIN);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    let listen = format!("server.listen=127.0.0.1:{port}");
+    let told = format!(
+        "engine: cannot listen on 127.0.0.1:{port}: another program uses this port; stop it, or \
+         choose another port with `listen \"127.0.0.1:{}\"` in `server`",
+        port + 1
+    );
+    assert_eq!(refused(&place, &["--set", &listen]), (3, told));
+    let run = |file: &str| support::engine(place.folder.path(), &["run", file], "");
+    let missing = run("pipelines/safty.kdl");
+    let told = "engine: cannot read pipelines/safty.kdl: there is no such file; did you mean \
+                pipelines/safety.kdl?\n";
+    assert_eq!((missing.code, &*missing.error), (2, told));
+    let folder = run("pipelines");
+    let told = "engine: cannot read pipelines: it is a folder; name a file in it: \
+                pipelines/safety.kdl\n";
+    assert_eq!((folder.code, &*folder.error), (2, told));
+    let nowhere = run("pipeline/safety.kdl");
+    let told =
+        "engine: cannot read pipeline/safety.kdl: pipeline does not exist; correct the path\n";
+    assert_eq!((nowhere.code, &*nowhere.error), (2, told));
+    let schema = format!("{PLAIN}validate {{ schema \"t\" file=\"../schemas/t.json\" }}\n");
+    std::fs::write(place.file(), schema).expect("it is written");
+    let missing = run("pipelines/safety.kdl");
+    assert_eq!(missing.code, 1);
+    let told = "cannot read the schema for `t`: the folder `schemas` does not exist";
+    assert!(missing.error.contains(told), "{}", missing.error);
+}

@@ -7,6 +7,7 @@ use crate::support::root;
 use compiler::files::PipelinePath;
 use compiler::report::CheckedFile;
 use engine::test;
+use kernel::env::SystemClock;
 use language::diagnostic::Rule;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
@@ -55,8 +56,8 @@ pub(crate) fn every_case() -> Vec<CheckedFile> {
         let mut suite = test::load(&PipelinePath::of(it, None, None), &catalog).expect("it reads");
         let mut found = suite.diagnostics.clone();
         if suite.is_sound() {
-            let ran = test::run_all(&mut suite, &name, "", &catalog);
-            let failed = ran.tests.into_iter().filter_map(|it| it.1.failed);
+            let ran = test::run_all(&mut suite, &name, "", &catalog, &SystemClock::default());
+            let failed = ran.tests.into_iter().filter_map(|it| it.verdict.failed);
             found.extend(failed.flat_map(|it| it.diagnostics));
         }
         CheckedFile { name, found }
@@ -134,6 +135,83 @@ fn what_is_not_there_is_no_success() {
     assert_eq!(said, "engine: there is no test\nexit code 2\n");
 }
 
+/// The report with `N` for every time, each of which is seconds with three decimals.
+fn without_times(report: &str) -> String {
+    let mut parts = report.split("time=\"");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (time, rest) = part.split_once('"').expect("a value ends");
+        let (whole, decimals) = time.split_once('.').expect("it has decimals");
+        assert!(whole.parse::<u32>().is_ok() && decimals.len() == 3, "{time}");
+        text.push_str(&format!("time=\"N\"{rest}"));
+    }
+    text
+}
+
+/// A repository with a pipeline in a folder of it, and what `engine test` says in that folder.
+fn in_repository(files: &[(&str, &str)], more: &[&str]) -> (Output, tempfile::TempDir) {
+    let repository = tempfile::tempdir().expect("a folder can be made");
+    let inside = repository.path().join("home");
+    std::fs::create_dir_all(&inside).expect("a folder");
+    std::fs::create_dir(repository.path().join(".git")).expect("a repository");
+    for (name, text) in files {
+        std::fs::write(inside.join(name), text).expect("it writes");
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_engine"))
+        .current_dir(&inside)
+        .args(["test", "."])
+        .args(more)
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100")
+        .output()
+        .expect("the binary starts");
+    (output, repository)
+}
+
+const DOOR: &str = "pipeline door schema-version=1\n\
+    source http front { path \"/events\" }\n\
+    sink sse live { path \"/live\" }\n";
+const DOOR_TEST: &str = "test \"a ring, 100%\" {\n    \
+    given source=front { body #\"{ \"type\": \"ring\" }\"# }\n    \
+    expect status=500\n}\n";
+
+#[test]
+fn failures_are_annotations_of_the_file_that_the_test_is_in() {
+    let files =
+        [("door.kdl", DOOR), ("door.test.kdl", DOOR_TEST), ("wrong.kdl", "pipeline wrong\n")];
+    let (output, _folder) = in_repository(&files, &["--format", "github"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    let lines: Vec<&str> = lines.lines().collect();
+    let expected = "::error file=home/door.test.kdl,line=3,col=5,endColumn=22,title=E0701::\
+                    a ring, 100%25: expected the response 500, got 202: got 202%0Ahelp: accepted";
+    assert!(lines.contains(&expected), "{lines:#?}");
+    let broken = lines.iter().filter(|it| it.starts_with("::error file=home/wrong.kdl,line=1"));
+    assert_eq!(broken.count() + 1, lines.iter().filter(|it| it.starts_with("::error")).count());
+    assert!(lines.iter().all(|it| it.starts_with("::")), "{lines:#?}");
+    let human = text(&output.stderr);
+    assert!(human.contains("  FAILED  a ring, 100%\n"), "{human}");
+    assert!(human.ends_with("1 test: 1 failed; 1 file with errors\n"), "{human}");
+}
+
+#[test]
+fn junit_names_files_from_the_root_and_has_what_could_not_run() {
+    let files =
+        [("door.kdl", DOOR), ("door.test.kdl", DOOR_TEST), ("wrong.kdl", "pipeline wrong\n")];
+    let (output, folder) = in_repository(&files, &["--junit", "results.xml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report = folder.path().join("home/results.xml");
+    let report = without_times(&std::fs::read_to_string(report).expect("it is written"));
+    for part in [
+        "tests=\"2\" failures=\"1\" errors=\"1\" time=\"N\">\n",
+        "name=\"./door.kdl\" file=\"home/door.kdl\" tests=\"1\" failures=\"1\" errors=\"0\"",
+        "name=\"a ring, 100%\" file=\"home/door.test.kdl\" time=\"N\">\n      <failure type=\"E0701\"",
+        "name=\"check\" file=\"home/wrong.kdl\" time=\"N\">\n      <error message=\"",
+    ] {
+        assert!(report.contains(part), "{part}:\n{report}");
+    }
+}
+
 #[test]
 fn machines_read_the_results_as_junit() {
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -142,9 +220,9 @@ fn machines_read_the_results_as_junit() {
     let output = engine(&["test", "tests/test/filter.kdl", "--junit", &name]);
     assert_eq!(output.status.code(), Some(1));
     let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
-<testsuites name="engine test" tests="2" failures="1">
-  <testsuite name="tests/test/filter.kdl" tests="2" failures="1">
-    <testcase classname="tests/test/filter.kdl" name="a step fails">
+<testsuites name="engine test" tests="2" failures="1" errors="0" time="N">
+  <testsuite name="tests/test/filter.kdl" file="tests/test/filter.kdl" tests="2" failures="1" errors="0" time="N">
+    <testcase classname="tests/test/filter.kdl" name="a step fails" file="tests/test/filter.kdl" time="N">
       <failure type="E0701" message="expected the response 500, got 202">E0701
 
   × expected the response 500, got 202
@@ -161,11 +239,12 @@ fn machines_read_the_results_as_junit() {
   +0s      stored as normal, for events-db
 </failure>
     </testcase>
-    <testcase classname="tests/test/filter.kdl" name="a ring is stored"/>
+    <testcase classname="tests/test/filter.kdl" name="a ring is stored" file="tests/test/filter.kdl" time="N"/>
   </testsuite>
 </testsuites>
 "#;
-    assert_eq!(std::fs::read_to_string(&file).expect("it is written"), expected);
+    let written = std::fs::read_to_string(&file).expect("it is written");
+    assert_eq!(without_times(&written), expected);
     let missing = folder.path().join("none/results.xml").display().to_string();
     let output = engine(&["test", "tests/test/filter.kdl", "--junit", &missing]);
     assert_eq!(output.status.code(), Some(2));

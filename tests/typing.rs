@@ -8,7 +8,6 @@
 use crate::support::{Bare, checked, root};
 use compiler::files::PipelinePath;
 use language::diagnostic::{Diagnostic, Severity};
-use stages::catalog::Catalog;
 use std::ops::Range;
 
 /// Literals that no schema limits, and what they are.

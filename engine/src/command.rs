@@ -10,6 +10,7 @@ mod expand;
 mod explain;
 mod fmt;
 mod graph;
+mod help;
 mod man;
 mod new;
 mod run;
@@ -19,19 +20,27 @@ mod test;
 use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
 
+pub use help::{show, words};
+
 /// A declarative event-pipeline engine: one KDL file in, durable events out.
 #[derive(Debug, Parser)]
 #[command(name = "engine", version, about)]
+#[command(after_help = r#"Examples:
+  engine new home
+  engine check pipelines/
+  engine run pipelines/home.kdl
+  engine help run"#)]
 pub struct Line {
     #[command(subcommand)]
     command: Command,
     /// Whether reports are coloured; `auto` heeds `NO_COLOR` and whether it is a terminal.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Colour,
-    /// Errors and results only: no warnings in passing, no summaries, no lists of files.
+    /// Errors and results only: no warnings in passing, no summaries, no lists of files, no hints.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also the warnings of a file that is only used; with `run`, every step in the log.
+    /// Also what is read and left as it is, and the warnings of a file that is only used; with
+    /// `run`, every step in the log; with `test`, what happened in every test.
     #[arg(short, long, global = true)]
     verbose: bool,
 }

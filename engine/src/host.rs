@@ -13,7 +13,7 @@ use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
-use compiler::files::{PipelinePath, report_exposure};
+use compiler::files::{PipelinePath, cannot_read, report_exposure};
 use compiler::load::{Loaded, Loader, ProcessEnvironment};
 use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
@@ -79,7 +79,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let (place, overrides) = (&options.place, &options.overrides);
     let loaded = Loader { place, overrides, catalog: &catalog, environment: &*environment }
         .load(options.mode)
-        .map_err(|fault| failure(2, format!("cannot read {}: {fault}", place.file.display())))?;
+        .map_err(|fault| failure(2, cannot_read(&place.file, &fault)))?;
     log::findings(options.log, &loaded.diagnostics);
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));

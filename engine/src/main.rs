@@ -6,7 +6,7 @@ use engine::log::{self, LogFormat};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let line = match Line::try_parse() {
+    let line = match Line::try_parse_from(command::words(std::env::args_os())) {
         Ok(line) => line,
         Err(error) => {
             // Help and version are asked for; everything else is a mistake of the caller.
@@ -15,7 +15,7 @@ fn main() -> ExitCode {
                 log::start(LogFormat::Json, tracing::Level::INFO).ok();
                 log::failure(LogFormat::Json, &error.render().to_string());
             } else {
-                error.print().ok();
+                command::show(&error, std::env::args_os());
             }
             return ExitCode::from(code);
         }

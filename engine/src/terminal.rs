@@ -56,7 +56,7 @@ pub(crate) enum Volume {
     Quiet,
     /// Also warnings and summaries, where they are what was asked for.
     Normal,
-    /// Also the warnings of a file that a command only uses.
+    /// Also what was read or left as it is, and the warnings of a file that a command only uses.
     Verbose,
 }
 
@@ -77,14 +77,31 @@ pub(crate) fn volume() -> Volume {
     choice().volume
 }
 
+/// Whether standard error is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn is_output_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
 /// Whether standard error takes colour.
 pub(crate) fn has_colour() -> bool {
-    choice().colour.is_wanted(std::io::stderr().is_terminal())
+    choice().colour.is_wanted(is_terminal())
 }
 
 /// Whether standard output takes colour.
 pub(crate) fn output_has_colour() -> bool {
-    choice().colour.is_wanted(std::io::stdout().is_terminal())
+    choice().colour.is_wanted(is_output_terminal())
+}
+
+/// Writes a remark to standard error, where the user wants to hear more.
+pub(crate) fn remark(text: &str) {
+    if volume() == Volume::Verbose {
+        to_terminal(&format!("{text}\n"));
+    }
 }
 
 /// How wide reports are: as `COLUMNS` says, or as wide as the terminal.

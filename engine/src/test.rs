@@ -20,6 +20,6 @@ mod variables;
 
 pub use coverage::Coverage;
 pub use load::{Suite, load, of};
-pub use report::{Ran, Report, run_all};
+pub use report::{Ran, Report, TestResult, run_all};
 pub use run::{Failed, TestVerdict, run};
 pub use variables::Variables;

@@ -195,7 +195,7 @@ impl<K: NotifyKind> NotifySpec for KindSettings<K> {
 }
 
 fn row<K: Kind>() -> KindRow {
-    KindRow { word: K::WORD, summary: K::SUMMARY, nodes: K::NODES }
+    KindRow { word: K::WORD, summary: K::SUMMARY, example: K::EXAMPLE, nodes: K::NODES }
 }
 
 fn add<T: ?Sized>(entries: &mut BTreeMap<&'static str, Entry<T>>, row: KindRow, read: ReadFn<T>) {

@@ -62,6 +62,8 @@ pub trait Kind: Send + Sync + 'static {
     const WORD: &'static str;
     /// What it does, one line.
     const SUMMARY: &'static str;
+    /// A whole node of it as a file has it, for the reference.
+    const EXAMPLE: &'static str;
     /// The children of its own.
     const NODES: &'static [&'static [NodeRow]];
     /// What the file says, read. Equal settings mean an equal stage, so a reload keeps it.

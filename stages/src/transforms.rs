@@ -15,6 +15,7 @@ const AGE: ValueKind =
 
 /// For kinds whose answers may be kept; the engine keeps them.
 const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they are fresh")
+    .examples(&[r#"cache "10m""#, r#"cache "10m" key="data.zip" stale-if-error="1d" max=500"#])
     .args(&[Arg::one("duration", AGE)])
     .props(&[
         Prop::new("key", ValueKind::Expr(Roots::EVENT)),

@@ -36,7 +36,7 @@ impl Expanded {
         text
     }
 
-    /// As JSON: nodes with `name`, `arguments`, `properties`, `children` and `origin`.
+    /// As JSON, in the form that the JSON Schema of the language describes.
     pub fn json(&self) -> Value {
         self.0.iter().map(Shown::json).collect()
     }

@@ -3,8 +3,10 @@
 //! Never: a read outside the pipeline's root, whatever the path in the file says.
 
 mod exposure;
+mod unread;
 
 pub use exposure::{FileExposure, file_exposure, report_exposure};
+pub use unread::cannot_read;
 
 use crate::document;
 use kernel::regular_file;
@@ -197,7 +199,7 @@ impl OpenedFiles {
     }
 
     fn open(&self, path: &Path) -> Result<Arc<SourceText>, FileFault> {
-        let full = path.canonicalize().map_err(|it| in_words(&it))?;
+        let full = path.canonicalize().map_err(|it| missing(path, &it))?;
         if !full.starts_with(&self.place.root) {
             // The name alone: a full path would say more of the machine than of the mistake.
             let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
@@ -219,6 +221,17 @@ impl OpenedFiles {
 
 fn unread(reason: impl Into<String>) -> FileFault {
     FileFault { is_outside: false, reason: reason.into() }
+}
+
+/// Why there is nothing at a path: the file is missing, or already a folder that leads to it.
+fn missing(path: &Path, fault: &std::io::Error) -> FileFault {
+    let folders = path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty());
+    let gone = folders.filter(|it| !it.exists()).last().and_then(Path::file_name);
+    match gone.filter(|_| fault.kind() == std::io::ErrorKind::NotFound) {
+        // The name alone: a full path would say more of the machine than of the mistake.
+        Some(gone) => unread(format!("the folder `{}` does not exist", gone.to_string_lossy())),
+        None => in_words(fault),
+    }
 }
 
 fn in_words(fault: &std::io::Error) -> FileFault {

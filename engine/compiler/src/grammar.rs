@@ -40,50 +40,50 @@ const LABEL_TEXT: ValueKind = ValueKind::Text;
 
 /// Every node that may stand at the top of a file.
 pub const TOP: &[NodeRow] = &[
-    NodeRow::new("pipeline", "names the pipeline; must be the first node of the file")
+    NodeRow::new("pipeline", "names the pipeline; must be the first node of the file").examples(&["pipeline home schema-version=1", r#"pipeline home schema-version=1 { timezone "Europe/Berlin" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .props(&[Prop::required("schema-version", ValueKind::Int(1, i64::MAX))])
         .children(&[PIPELINE])
         .required(),
-    NodeRow::new("include", "inserts other files at this place")
+    NodeRow::new("include", "inserts other files at this place").examples(&[r#"include "shared/policies.kdl" "shared/people.kdl""#, r#"include "local.kdl" optional=#true"#])
         .args(&[Arg::some("path", ValueKind::Path)])
         .props(&[Prop::new("optional", ValueKind::Bool)])
         .repeated(),
-    NodeRow::new("param", "a value that expressions read as `param.NAME`")
+    NodeRow::new("param", "a value that expressions read as `param.NAME`").examples(&["param min-score 0.8"])
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("value", ValueKind::Any)])
         .repeated(),
-    NodeRow::new("server", "the HTTP server").children(&[SERVER]),
-    NodeRow::new("limits", "limits of the whole pipeline").children(&[LIMITS]),
-    NodeRow::new("priority", "how urgent an event is; the first matching case wins")
+    NodeRow::new("server", "the HTTP server").examples(&[r#"server { listen "127.0.0.1:8600" }"#]).children(&[SERVER]),
+    NodeRow::new("limits", "limits of the whole pipeline").examples(&["limits { queue 10000; overflow block }"]).children(&[LIMITS]),
+    NodeRow::new("priority", "how urgent an event is; the first matching case wins").examples(&[r#"priority default=low { case critical when="event.type == 'fire'" }"#])
         .props(&[Prop::new("default", ValueKind::Word(LEVELS)).default("normal")])
-        .children(&[&[NodeRow::new("case", "gives this level to events that match `when`")
+        .children(&[&[NodeRow::new("case", "gives this level to events that match `when`").examples(&[r#"case high when="event.type in ['ring', 'alarm']""#])
             .args(&[Arg::one("level", ValueKind::Word(LEVELS))])
             .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
             .repeated()]]),
-    NodeRow::new("policy", "named failure handling that stages can use")
+    NodeRow::new("policy", "named failure handling that stages can use").examples(&[r#"policy gentle { retry 5; rate "1/s" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("defaults", "failure handling where neither the node nor its policy sets it")
+    NodeRow::new("defaults", "failure handling where neither the node nor its policy sets it").examples(&[r#"defaults { enrich { timeout "1s" } }"#])
         .children(&[DEFAULTS]),
     NodeRow::new("source", "produces events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[SOURCE])
         .repeated(),
-    NodeRow::new("validate", "JSON Schemas and rules for `data`, by event type")
+    NodeRow::new("validate", "JSON Schemas and rules for `data`, by event type").examples(&[r#"validate { schema "ring" file="schemas/ring.json" }"#])
         .children(&[VALIDATE]),
-    NodeRow::new("filter", "keeps the events that match `keep` and drops the others")
+    NodeRow::new("filter", "keeps the events that match `keep` and drops the others").examples(&[r#"filter sure { keep when="data.score > 0.8" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[FILTER, PASSING])
         .repeated(),
     NodeRow::new(
         "dedupe",
         "keeps the first event of each key and drops repeats within a time window",
-    )
+    ).examples(&[r#"dedupe once { key "data.id"; window "10m" }"#])
     .args(&[Arg::one("name", ValueKind::Ident)])
     .children(&[DEDUPE, PASSING])
     .repeated(),
-    NodeRow::new("throttle", "limits the rate of events, per key")
+    NodeRow::new("throttle", "limits the rate of events, per key").examples(&[r#"throttle calm { key "event.source"; rate "10/min" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[THROTTLE, PASSING])
         .repeated(),
@@ -91,7 +91,7 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[STAGE, ENRICH, POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("route", "chooses the sinks and notifiers of an event")
+    NodeRow::new("route", "chooses the sinks and notifiers of an event").examples(&[r#"route { case urgent when="event.priority >= 'high'" { to journal phone }; otherwise { to journal } }"#, r#"route delivery mode=all { case every when="true" { to journal }; case loud when="event.type == 'alarm'" { to phone } }"#])
         .args(&[Arg::optional("name", ValueKind::Ident)])
         .props(&[Prop::new("mode", ValueKind::Word(RouteMode::WORDS)).default("first")])
         .children(&[ROUTE])
@@ -104,7 +104,7 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[DISABLED, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
-    NodeRow::new("dead-letter", "how long dead letters are kept").children(&[DEAD_LETTER]),
+    NodeRow::new("dead-letter", "how long dead letters are kept").examples(&[r#"dead-letter { keep "30d" }"#]).children(&[DEAD_LETTER]),
     TEST,
 ];
 
@@ -112,33 +112,38 @@ pub const TOP: &[NodeRow] = &[
 pub const TEST_FILE: &[NodeRow] = &[TEST];
 
 const TEST: NodeRow =
-    NodeRow::new("test", "a test with its input and the expected results; run by `engine test`")
+    NodeRow::new("test", "a test with its input and the expected results; run by `engine test`").examples(&[r##"test "a ring is stored" { given source=bell { body #"{ "type": "ring" }"# }; expect sink=journal count=1 }"##])
         .args(&[Arg::one("name", ValueKind::Literal)])
         .children(&[TESTS])
         .repeated();
 
 const PIPELINE: &[NodeRow] = &[
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "who is at the door""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
     NodeRow::new("timezone", "the time zone used in templates")
+        .examples(&[r#"timezone "Europe/Berlin""#])
         .args(&[Arg::one("zone", ValueKind::Zone)])
         .default("UTC"),
-    NodeRow::new("labels", "your own names and values").open(LABEL_TEXT),
+    NodeRow::new("labels", "your own names and values")
+        .examples(&[r#"labels site=home floor="2""#])
+        .open(LABEL_TEXT),
 ];
 
 const SERVER: &[NodeRow] = &[
-    NodeRow::new("listen", "the address to listen on; must be loopback unless `auth` is set")
+    NodeRow::new("listen", "the address to listen on; must be loopback unless `auth` is set").examples(&[r#"listen "127.0.0.1:8600""#, r#"listen (env)"LISTEN" default="127.0.0.1:8600""#])
         .args(&[Arg::one("address", ValueKind::Socket)])
         .default("\"127.0.0.1:8600\""),
-    NodeRow::new("public-url", "the URL that others use: requests to its host are accepted, its pages may use the API, and templates read it as `server.public_url`")
+    NodeRow::new("public-url", "the URL that others use: requests to its host are accepted, its pages may use the API, and templates read it as `server.public_url`").examples(&[r#"public-url "https://events.example.org""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .otherwise("from `listen`"),
-    NodeRow::new("hosts", "more host names and addresses that requests may be sent to")
+    NodeRow::new("hosts", "more host names and addresses that requests may be sent to").examples(&[r#"hosts "events.example.org" "192.168.1.20:8600""#])
         .args(&[Arg::some("host", ValueKind::Host)])
         .otherwise("`localhost`, the address of the connection, and the host of `public-url`"),
-    NodeRow::new("max-body", "the largest request body")
+    NodeRow::new("max-body", "the largest request body").examples(&[r#"max-body "4MiB""#])
         .args(&[Arg::one("size", BODY)])
         .default("\"1MiB\""),
-    NodeRow::new("auth", "the tokens and what each may do").children(&[&[NodeRow::new("token", "a bearer token")
+    NodeRow::new("auth", "the tokens and what each may do").examples(&[r#"auth { token phone (env)"PHONE_TOKEN" scope="read" }"#]).children(&[&[NodeRow::new("token", "a bearer token").examples(&[r#"token camera (env)"CAMERA_TOKEN" scope="send""#])
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("value", ValueKind::Secret)])
         .props(&[Prop::new("scope", ValueKind::Words(SCOPES)).default("read")])
         .repeated()
@@ -147,41 +152,51 @@ const SERVER: &[NodeRow] = &[
 
 const LIMITS: &[NodeRow] = &[
     NodeRow::new("queue", "how many events may wait for their first commit")
+        .examples(&["queue 10000"])
         .args(&[Arg::one("events", ValueKind::Int(1, 1_000_000))])
         .default("4096"),
     NodeRow::new("overflow", "what to do with a message when `queue` is full")
+        .examples(&["overflow block"])
         .args(&[Arg::one("mode", ValueKind::Word(Overflow::WORDS))])
         .default("reject"),
     NodeRow::new("outbox", "how many deliveries may wait, for all sinks and notifiers together")
+        .examples(&[r#"outbox 200000 max-bytes="512MiB""#])
         .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
         .props(&[Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50))])
         .default("1000000 max-bytes=\"1GiB\""),
     NodeRow::new("concurrency", "how many events are enriched at once")
+        .examples(&["concurrency 50"])
         .args(&[Arg::one("events", ValueKind::Int(1, 10_000))])
         .default("100"),
     NodeRow::new("event-timeout", "the longest an event may spend in its stages")
+        .examples(&[r#"event-timeout "30s""#])
         .args(&[Arg::one("duration", AGE)])
         .default("\"60s\""),
     NodeRow::new("shutdown-grace", "how long a shutdown waits for running work")
+        .examples(&[r#"shutdown-grace "20s""#])
         .args(&[Arg::one(
             "duration",
             ValueKind::Duration(Duration::ZERO, Duration::from_secs(600)),
         )])
         .default("\"10s\""),
     NodeRow::new("max-event-size", "the largest single event")
+        .examples(&[r#"max-event-size "1MiB""#])
         .args(&[Arg::one("size", BODY)])
         .default("\"256KiB\""),
 ];
 
 const DISABLED: &[NodeRow] = &[
-    NodeRow::flag("disabled", "turns the node off"),
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the node off").examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "for the tablet in the kitchen""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const BACKLOG: &[NodeRow] = &[NodeRow::new(
     "backlog",
     "how many deliveries may wait for it, and what happens when there are more",
 )
+.examples(&[r#"backlog 1000 max-bytes="64MiB" on-full=drop-oldest"#])
 .args(&[Arg::optional("deliveries", ValueKind::Int(1, 100_000_000))])
 .props(&[
     Prop::new("max-bytes", ValueKind::Bytes(1 << 10, 1 << 50)),
@@ -191,35 +206,50 @@ const BACKLOG: &[NodeRow] = &[NodeRow::new(
 
 const STAGE: &[NodeRow] = &[
     NodeRow::new("after", "runs after these stages, whether or not they succeeded")
+        .examples(&["after weather"])
         .args(&[Arg::some("stage", ValueKind::Ref)])
         .repeated(),
     NodeRow::new("needs", "runs after these stages, and only if they succeeded")
+        .examples(&["needs weather"])
         .args(&[Arg::some("stage", ValueKind::Ref)])
         .repeated(),
     NodeRow::new("when", "runs only for events that match")
+        .examples(&[r#"when "event.type == 'ring'""#])
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
-    NodeRow::flag("disabled", "turns the stage off; it stays in the graph"),
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the stage off; it stays in the graph")
+        .examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "what the weather is at the door""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const ENRICH: &[NodeRow] = &[
     NodeRow::new("into", "where to put the result")
+        .examples(&[r#"into "enrich.outside""#])
         .args(&[Arg::one("path", ValueKind::Field)])
         .otherwise("enrich.NAME"),
     NodeRow::new("on-error", "what happens to an event when the stage fails")
+        .examples(&["on-error dead-letter", r#"on-error drop reason="no answer""#])
         .args(&[Arg::one("mode", ValueKind::Word(OnErrorMode::WORDS))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("continue"),
 ];
 
-const POLICY_REF: &[NodeRow] =
-    &[NodeRow::new("policy", "the policy to start from").args(&[Arg::one("name", ValueKind::Ref)])];
+const POLICY_REF: &[NodeRow] = &[NodeRow::new("policy", "the policy to start from")
+    .examples(&["policy patient"])
+    .args(&[Arg::one("name", ValueKind::Ref)])];
 
 const FAILURE: &[NodeRow] = &[
     NodeRow::new("timeout", "the longest one attempt may take")
+        .examples(&[r#"timeout "5s""#])
         .args(&[Arg::one("duration", SHORT)])
         .otherwise("2s for enrich, 10s for sink and notify"),
     NodeRow::new("retry", "retries after a transient failure")
+        .examples(&[
+            r#"retry 3 on="timeout connect 5xx""#,
+            r#"retry give-up="30s""#,
+            r#"retry 5 { backoff exponential base="1s" max="1m" }"#,
+        ])
         .args(&[Arg::optional("attempts", ValueKind::Int(0, 200))])
         .props(&[
             Prop::new("on", ValueKind::Words(CAUSES)),
@@ -229,16 +259,22 @@ const FAILURE: &[NodeRow] = &[
         .otherwise("0 for enrich, give-up=\"24h\" for sink and notify"),
     BREAKER,
     NodeRow::new("rate", "how often it is called; further calls wait")
+        .examples(&[r#"rate "10/min" burst=3"#])
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
         .otherwise("unlimited"),
     NodeRow::new("concurrency", "how many calls run at once")
+        .examples(&["concurrency 4"])
         .args(&[Arg::one("calls", ValueKind::Int(1, 1000))])
         .otherwise("8 for enrich, 1 for sink and notify"),
 ];
 
 /// What stands for a backoff that the file does not describe.
 pub const BACKOFF: NodeRow = NodeRow::new("backoff", "the wait between attempts")
+    .examples(&[
+        r#"backoff exponential base="1s" max="1m" factor=3.0"#,
+        r#"backoff constant base="5s" jitter=none"#,
+    ])
     .args(&[Arg::one("curve", ValueKind::Word(Curve::WORDS))])
     .props(&[
         Prop::new("base", WAIT),
@@ -251,12 +287,18 @@ pub const BACKOFF: NodeRow = NodeRow::new("backoff", "the wait between attempts"
 /// The same of a breaker.
 pub const BREAKER: NodeRow =
     NodeRow::new("breaker", "circuit breaker: stops calling a service that keeps failing")
+        .examples(&[
+            "breaker",
+            r#"breaker { trip after=3 within="10s"; open-for "1m" }"#,
+            "breaker #false",
+        ])
         .args(&[Arg::optional("on", ValueKind::Bool)])
         .children(&[BREAKER_CHILDREN])
         .otherwise("off");
 
 const BREAKER_CHILDREN: &[NodeRow] = &[
     NodeRow::new("trip", "when it opens")
+        .examples(&[r#"trip after=3 within="10s""#, r#"trip ratio=0.5 min=10 within="1m""#])
         .props(&[
             Prop::new("after", ValueKind::Int(1, 1000)),
             Prop::new("within", WAIT),
@@ -265,48 +307,92 @@ const BREAKER_CHILDREN: &[NodeRow] = &[
         ])
         .default("after=5 within=\"30s\""),
     NodeRow::new("open-for", "how long no calls are made")
+        .examples(&[r#"open-for "1m""#])
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .default("\"20s\""),
     NodeRow::new("probes", "successful calls needed after that time before it closes")
+        .examples(&["probes 2"])
         .args(&[Arg::one("answers", ValueKind::Int(1, 100))])
         .default("1"),
 ];
 
 const DEFAULTS: &[NodeRow] = &[
-    NodeRow::new("enrich", "for every enrich stage").children(&[FAILURE]),
-    NodeRow::new("sink", "for every sink").children(&[FAILURE]),
-    NodeRow::new("notify", "for every notifier").children(&[FAILURE]),
+    NodeRow::new("enrich", "for every enrich stage")
+        .examples(&[r#"enrich { timeout "1s"; retry 2 }"#])
+        .children(&[FAILURE]),
+    NodeRow::new("sink", "for every sink")
+        .examples(&[r#"sink { retry give-up="2d" }"#])
+        .children(&[FAILURE]),
+    NodeRow::new("notify", "for every notifier")
+        .examples(&[r#"notify { rate "1/s" }"#])
+        .children(&[FAILURE]),
 ];
 
 const MS_DAY: Duration = Duration::from_secs(30 * DAY);
 
 const SOURCE: &[NodeRow] = &[
-    NodeRow::flag("disabled", "turns the source off"),
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the source off").examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "the button at the gate""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
     NodeRow::new("schema", "JSON Schema of the message as received")
+        .examples(&[r#"schema file="schemas/ring.json""#])
         .props(&[Prop::required("file", ValueKind::Path)]),
-    NodeRow::new("map", "where to find each event field in the message").children(&[MAP]),
+    NodeRow::new("map", "where to find each event field in the message")
+        .examples(&[r#"map { type "'ring'"; id "data.uuid" }"#])
+        .children(&[MAP]),
 ];
 
-const fn mapped(name: &'static str, note: &'static str, default: &'static str) -> NodeRow {
+const fn mapped(
+    name: &'static str,
+    note: &'static str,
+    default: &'static str,
+    examples: &'static [&'static str],
+) -> NodeRow {
     const ARGS: &[Arg] = &[Arg::one("expression", ValueKind::Expr(Roots::MAP))];
-    NodeRow::new(name, note).args(ARGS).otherwise(default)
+    NodeRow::new(name, note).args(ARGS).otherwise(default).examples(examples)
 }
 
 const MAP: &[NodeRow] = &[
-    mapped("type", "the event's type", "`type` of the message"),
-    mapped("id", "the id, unique within its source", "a new UUID"),
-    mapped("source", "where the event comes from", "the name of the source node"),
-    mapped("subject", "what the event is about", "empty"),
-    mapped("time", "Unix seconds or RFC 3339", "the time of arrival"),
-    mapped("data", "the payload", "the whole message"),
-    mapped("priority", "a priority level, in upper or lower case", "from `priority`"),
-    mapped("correlation-id", "an id that groups related events", "none"),
-    mapped("parent-id", "the id of the event that caused it", "none"),
+    mapped(
+        "type",
+        "the event's type",
+        "`type` of the message",
+        &[r#"type "'camera.' + data.kind""#],
+    ),
+    mapped("id", "the id, unique within its source", "a new UUID", &[r#"id "data.uuid""#]),
+    mapped(
+        "source",
+        "where the event comes from",
+        "the name of the source node",
+        &[r#"source "data.camera""#],
+    ),
+    mapped("subject", "what the event is about", "empty", &[r#"subject "data.camera""#]),
+    mapped("time", "Unix seconds or RFC 3339", "the time of arrival", &[r#"time "data.seen_at""#]),
+    mapped("data", "the payload", "the whole message", &[r#"data "data.payload""#]),
+    mapped(
+        "priority",
+        "a priority level, in upper or lower case",
+        "from `priority`",
+        &[r#"priority "data.urgent ? 'high' : 'normal'""#],
+    ),
+    mapped(
+        "correlation-id",
+        "an id that groups related events",
+        "none",
+        &[r#"correlation-id "data.visit""#],
+    ),
+    mapped(
+        "parent-id",
+        "the id of the event that caused it",
+        "none",
+        &[r#"parent-id "data.cause""#],
+    ),
 ];
 
 const VALIDATE: &[NodeRow] = &[
     NodeRow::new("schema", "the schema of `data` for these event types")
+        .examples(&[r#"schema "ring" file="schemas/ring.json""#])
         .args(&[Arg::one("type", ValueKind::Glob)])
         .props(&[Prop::required("file", ValueKind::Path)])
         .repeated(),
@@ -314,6 +400,9 @@ const VALIDATE: &[NodeRow] = &[
         "rule",
         "a condition that a schema cannot express; false is a violation, null passes",
     )
+    .examples(&[
+        r#"rule "ring" check="data.score <= 1.0" at="/score" message="a score is at most 1""#,
+    ])
     .args(&[Arg::one("type", ValueKind::Glob)])
     .props(&[
         Prop::required("check", ValueKind::Expr(Roots::RULE)),
@@ -322,17 +411,21 @@ const VALIDATE: &[NodeRow] = &[
     ])
     .repeated(),
     NodeRow::new("on-invalid", "what to do with a message that is not valid")
+        .examples(&["on-invalid reject"])
         .args(&[Arg::one("mode", ValueKind::Word(OnInvalid::WORDS))])
         .default("dead-letter"),
     NodeRow::new("on-unknown-type", "what to do with an event type that no schema covers")
+        .examples(&["on-unknown-type drop"])
         .args(&[Arg::one("mode", ValueKind::Word(OnUnknownType::WORDS))])
         .default("accept"),
     NodeRow::new("formats", "whether `format` in a schema is checked")
+        .examples(&["formats assert"])
         .args(&[Arg::one("mode", ValueKind::Word(Formats::WORDS))])
         .default("annotate"),
 ];
 
 const FILTER: &[NodeRow] = &[NodeRow::new("keep", "keeps events that match")
+    .examples(&[r#"keep when="data.score > 0.8""#])
     .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
     .required()
     .repeated()];
@@ -341,62 +434,83 @@ const KEYS: ValueKind = ValueKind::Int(1, 1_000_000);
 
 const DEDUPE: &[NodeRow] = &[
     NodeRow::new("key", "events with the same key are repeats; an event whose key is null passes")
+        .examples(&[r#"key "data.id""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
     NodeRow::new("window", "how long repeats are dropped, counted from the first event")
+        .examples(&[r#"window "10m""#])
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .required(),
     NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
+        .examples(&["max-keys 50000"])
         .args(&[Arg::one("keys", KEYS)])
         .default("10000"),
 ];
 
 const THROTTLE: &[NodeRow] = &[
     NodeRow::new("key", "the rate is counted per key; an event whose key is null passes")
+        .examples(&[r#"key "event.source""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("one rate for all events"),
     NodeRow::new("rate", "how many events pass")
+        .examples(&[r#"rate "10/min" burst=3"#])
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
         .required(),
     NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
+        .examples(&["max-keys 50000"])
         .args(&[Arg::one("keys", KEYS)])
         .default("10000"),
 ];
 
 const PASSING: &[NodeRow] = &[
     NodeRow::new("when", "applies only to events that match; the others pass")
+        .examples(&[r#"when "event.type == 'ring'""#])
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
     NodeRow::new("on-drop", "what to do with an event that does not pass")
+        .examples(&["on-drop tag", r#"on-drop dead-letter reason="seen before""#])
         .args(&[Arg::one("mode", ValueKind::Word(OnDrop::WORDS))])
         .props(&[Prop::new("reason", ValueKind::Text)])
         .default("drop"),
-    NodeRow::flag("disabled", "turns the node off; every event passes"),
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::flag("disabled", "turns the node off; every event passes")
+        .examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "drops what the camera is unsure of""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const TO: &[NodeRow] = &[NodeRow::new("to", "the sinks and notifiers")
+    .examples(&["to journal phone"])
     .args(&[Arg::some("target", ValueKind::Ref)])
     .required()
     .repeated()];
 
 const ROUTE: &[NodeRow] = &[
     NodeRow::new("case", "events that match `when`")
+        .examples(&[r#"case urgent when="event.priority >= 'high'" { to journal phone }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
         .props(&[Prop::required("when", ValueKind::Expr(Roots::EVENT))])
         .children(&[TO])
         .repeated(),
-    NodeRow::new("otherwise", "events that match no case").children(&[TO]),
+    NodeRow::new("otherwise", "events that match no case")
+        .examples(&["otherwise { to journal }"])
+        .children(&[TO]),
 ];
 
 const NOTIFY: &[NodeRow] = &[
     NodeRow::new("title", "the headline")
+        .examples(&[r#"title "{{ event.type }} at {{ event.subject }}""#])
         .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
         .default("\"{{ event.type }}\""),
     NodeRow::new("message", "the text")
+        .examples(&[r#"message "{{ data.name ?? 'somebody' }} rings""#])
         .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
         .default("\"{{ event.subject }}\""),
     NodeRow::new("cooldown", "sends at most one per key in this time")
+        .examples(&[
+            r#"cooldown "5m""#,
+            r#"cooldown "5m" key="event.subject" except="event.priority == 'critical'""#,
+        ])
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
         .props(&[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
@@ -405,21 +519,34 @@ const NOTIFY: &[NodeRow] = &[
 ];
 
 const DEAD_LETTER: &[NodeRow] = &[
-    NodeRow::new("keep", "how long").args(&[Arg::one("duration", AGE)]).default("\"7d\""),
+    NodeRow::new("keep", "how long")
+        .examples(&[r#"keep "30d""#])
+        .args(&[Arg::one("duration", AGE)])
+        .default("\"7d\""),
     NodeRow::new("max-entries", "how many are kept; the oldest are deleted first")
+        .examples(&["max-entries 50000"])
         .args(&[Arg::one("entries", ValueKind::Int(1, 10_000_000))])
         .default("10000"),
 ];
 
 /// In the order of their effect: each step begins where the one before it has ended.
 const TESTS: &[NodeRow] = &[
-    NodeRow::new("description", "a description").args(&[Arg::one("text", ValueKind::Literal)]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "what the night shift relies on""#])
+        .args(&[Arg::one("text", ValueKind::Literal)]),
     NodeRow::new("at", "the time at which the test starts")
+        .examples(&[r#"at "2026-06-01T22:00:00+02:00""#])
         .args(&[Arg::one("time", ValueKind::Moment)])
         .default("\"2026-01-01T00:00:00Z\""),
     NodeRow::new("env", "the environment variables of the test; no others are set")
+        .examples(&[r#"env WEATHER_TOKEN="a-token""#])
         .open(ValueKind::Literal),
     NodeRow::new("mock", "the response of an outside service; several in a row are used in order")
+        .examples(&[
+            r##"mock enrich weather status=200 body=#"{ "temperature": 21 }"#"##,
+            "mock enrich weather error=timeout times=2",
+            r#"mock notify phone status=503 delay="2s""#,
+        ])
         .args(&[Arg::one("role", ValueKind::Word(MOCKED)), Arg::one("stage", ValueKind::Ref)])
         .props(&[
             Prop::new("status", ValueKind::Int(100, 599)),
@@ -430,6 +557,11 @@ const TESTS: &[NodeRow] = &[
         ])
         .repeated(),
     NodeRow::new("given", "a message arrives")
+        .examples(&[
+            r##"given source=bell { body #"{ "type": "ring" }"# }"##,
+            r##"given source=bell type="ring" { data #"{ "id": 1 }"# }"##,
+            r#"given source=bell file="ring.json""#,
+        ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::new("type", ValueKind::Literal),
@@ -438,15 +570,26 @@ const TESTS: &[NodeRow] = &[
         .children(&[GIVEN])
         .repeated(),
     NodeRow::new("replay", "messages arrive in order, one per line of a file")
+        .examples(&[r#"replay source=bell file="rings.jsonl""#])
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
         ])
         .repeated(),
     NodeRow::new("advance", "time passes")
+        .examples(&[r#"advance "5m""#])
         .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_millis(1), YEAR))])
         .repeated(),
     NodeRow::new("expect", "the result expected at this point")
+        .examples(&[
+            "expect status=202",
+            "expect sink=journal count=1",
+            r#"expect notify=phone title="ring" contains="door""#,
+            "expect stage=weather outcome=failed attempts=2",
+            r#"expect event="ring" where="data.id == 1""#,
+            "expect dead-letter=0",
+            "expect stage=weather dropped=1",
+        ])
         .props(&[
             Prop::new("stage", ValueKind::Ref),
             Prop::new("sink", ValueKind::Ref),
@@ -470,10 +613,13 @@ const YEAR: Duration = Duration::from_secs(366 * DAY);
 
 const GIVEN: &[NodeRow] = &[
     NodeRow::new("body", "the message as it is received")
+        .examples(&[r##"body #"{ "type": "ring" }"#"##])
         .args(&[Arg::one("text", ValueKind::Literal)]),
     NodeRow::new("data", "the event's data, after `map`")
+        .examples(&[r##"data #"{ "id": 1 }"#"##])
         .args(&[Arg::one("json", ValueKind::Json)]),
     NodeRow::new("header", "a header of the request")
+        .examples(&[r#"header "X-Request-Id" "7""#])
         .args(&[Arg::one("name", ValueKind::Literal), Arg::one("value", ValueKind::Literal)])
         .repeated(),
 ];

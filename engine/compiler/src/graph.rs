@@ -12,7 +12,7 @@ mod mermaid;
 mod plain;
 mod svg;
 
-pub use ascii::ascii;
+pub use ascii::{ascii, coloured};
 pub use build::of;
 pub use dot::dot;
 pub use mermaid::mermaid;

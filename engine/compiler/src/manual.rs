@@ -5,8 +5,10 @@
 
 mod code;
 mod explain;
+mod failures;
 mod reference;
 mod schema;
+mod words;
 
 pub use code::{Example, first_line, index, page};
 pub use explain::{explain, similar};

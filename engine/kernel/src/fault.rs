@@ -73,6 +73,16 @@ impl Fault {
 }
 
 impl FaultClass {
+    /// What an HTTP status says about trying again, where `retry on=` says nothing else.
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 | 407 => FaultClass::Configuration,
+            501 | 505 => FaultClass::Permanent,
+            408 | 425 | 429 | 500..=599 => FaultClass::Transient,
+            _ => FaultClass::Permanent,
+        }
+    }
+
     /// Its word in dead letters, the log and the API.
     pub fn word(self) -> &'static str {
         ["transient", "permanent", "configuration"][self as usize]

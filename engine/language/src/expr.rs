@@ -24,6 +24,7 @@ mod type_env;
 mod value;
 mod value_type;
 
+pub use function::meant as meant_function;
 pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;

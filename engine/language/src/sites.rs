@@ -139,7 +139,7 @@ mod tests {
                     .args(&[Arg::one("path", ValueKind::Template(Roots::EVENT))]),
                 NodeRow::new("redact", "").args(&[Arg::some("path", ValueKind::Field)]),
             ]];
-            let kind = KindRow { word: "file", summary: "", nodes: NODES };
+            let kind = KindRow { word: "file", summary: "", example: "", nodes: NODES };
             if role == NodeRole::Sink { vec![kind] } else { Vec::new() }
         }
     }

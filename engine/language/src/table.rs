@@ -24,6 +24,8 @@ pub struct NodeRow {
     pub required: bool,
     /// What holds when it is absent.
     pub default: DefaultValue,
+    /// How it is written: together they show every argument and property.
+    pub examples: &'static [&'static str],
 }
 
 /// What holds where the file says nothing.
@@ -60,6 +62,7 @@ impl NodeRow {
             repeated: false,
             required: false,
             default: DefaultValue::None,
+            examples: &[],
         }
     }
 
@@ -108,6 +111,13 @@ impl NodeRow {
     #[must_use]
     pub const fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Written like this, for example.
+    #[must_use]
+    pub const fn examples(mut self, texts: &'static [&'static str]) -> Self {
+        self.examples = texts;
         self
     }
 
@@ -275,6 +285,8 @@ pub struct KindRow {
     pub word: &'static str,
     /// What it does, one line.
     pub summary: &'static str,
+    /// A whole node of the kind.
+    pub example: &'static str,
     /// Groups of children of its own.
     pub nodes: &'static [&'static [NodeRow]],
 }

@@ -7,6 +7,7 @@ mod level;
 
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
+use compiler::files;
 use compiler::load::{Loaded, Loader, PipelineTexts, ProcessEnvironment};
 use compiler::report::{self, CheckedFile, RepositoryPaths};
 use input::Input;
@@ -15,7 +16,7 @@ use language::diagnostic::{Rule, Severity};
 use level::{Denied, Levels};
 use stages::catalog::Catalog;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = r#"Examples:
@@ -165,11 +166,16 @@ impl Round {
             };
             match loaded {
                 Ok(loaded) => {
+                    let read = loaded.files.iter().map(|it| it.display().to_string());
+                    let read = read.collect::<Vec<_>>().join(", ");
+                    terminal::remark(&format!("checked {}; it reads {read}", input.name()));
                     files.push(CheckedFile { name: input.name(), found: loaded.diagnostics });
                     inputs.seen.extend(loaded.files);
                     hashes.push(loaded.hash);
                 }
-                Err(fault) => inputs.unread.push(format!("cannot read {}: {fault}", input.name())),
+                Err(fault) => {
+                    inputs.unread.push(files::cannot_read(Path::new(&input.name()), &fault));
+                }
             }
         }
         Round { files, unread: inputs.unread, repaired, seen: inputs.seen, hashes }
@@ -198,7 +204,7 @@ impl Round {
                 let colour = terminal::has_colour();
                 terminal::to_terminal(&(self.human(colour) + &self.summary()));
                 let folder = std::env::current_dir().unwrap_or_default();
-                report::github(&self.files, &RepositoryPaths::around(&folder))
+                report::github("check", &self.files, &RepositoryPaths::around(&folder))
             }
             Format::Junit => report::junit(&self.files),
         };

@@ -17,7 +17,7 @@ pub(super) fn read(
     catalog: &Catalog,
 ) -> Result<(Plan, LoadedFile), u8> {
     let bytes = files::read_pipeline(file).map_err(|fault| {
-        terminal::to_terminal(&format!("engine: cannot read {}: {fault}\n", file.display()));
+        terminal::to_terminal(&format!("engine: {}\n", files::cannot_read(file, &fault)));
         2
     })?;
     let given = PipelineTexts::of(&bytes, file).map_err(|it| tell(&it.diagnostics))?;

@@ -39,6 +39,8 @@ pub(super) fn eval(args: &EvalArgs) -> u8 {
     };
     let random = Random::from_entropy();
     let scope = Scope { random: Some(&random), ..given.scope(now) };
+    let data = Expr::parse("data", Roots::EVENT).map(|it| it.eval(&scope).to_json());
+    terminal::remark(&format!("at {now}, with `data` {}", data.unwrap_or_default()));
     match value(args, &scope) {
         Ok(value) => {
             terminal::to_output(&format!("{value}\n"));

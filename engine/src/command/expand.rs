@@ -30,7 +30,9 @@ pub(super) struct ExpandArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
+    /// A pipeline file, with the origins as comments.
     Kdl,
+    /// The JSON form that `engine schema --format json-schema` describes.
     Json,
 }
 

@@ -11,9 +11,12 @@ use stages::catalog::Catalog;
 #[command(after_help = r#"Examples:
   engine explain E0203
   engine explain enrich http
-  engine explain retry"#)]
+  engine explain retry
+  engine explain upper
+  engine explain 429"#)]
 pub(super) struct ExplainArgs {
-    /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), or a word of one (`retry`).
+    /// A code (`E0203`), a node (`enrich http`, `notify.cooldown`), a word of one (`retry`), a
+    /// function, filter or root of expressions (`upper`, `event`), or the status of a call (`429`).
     #[arg(required_unless_present = "list", value_name = "CODE|NODE|WORD")]
     words: Vec<String>,
     /// List every code with its meaning.

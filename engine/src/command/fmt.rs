@@ -45,7 +45,7 @@ pub(super) fn fmt(args: &FmtArgs) -> u8 {
                 failed(&format!("there is no .kdl file in {}", path.display()))
             }
             Ok(found) => found.iter().map(|it| file(it, args)).max().unwrap_or(Ending::Fine),
-            Err(fault) => failed(&format!("cannot read {}: {fault}", path.display())),
+            Err(fault) => failed(&files::cannot_read(path, &fault)),
         }
     });
     endings.max().unwrap_or(Ending::Fine) as u8
@@ -104,10 +104,13 @@ fn file(path: &Path, args: &FmtArgs) -> Ending {
     let name = path.display().to_string();
     let bytes = match files::read_pipeline(path) {
         Ok(bytes) => bytes,
-        Err(fault) => return failed(&format!("cannot read {name}: {fault}")),
+        Err(fault) => return failed(&files::cannot_read(path, &fault)),
     };
     match formatted(&bytes, &name) {
-        Ok((before, after)) if before == after => Ending::Fine,
+        Ok((before, after)) if before == after => {
+            terminal::remark(&format!("{name} is left as it is"));
+            Ending::Fine
+        }
         Ok((before, after)) if args.check || args.diff => shown(&name, &before, &after, args),
         Ok((_, after)) => match files::replace(path, &after) {
             Ok(()) => {

@@ -49,7 +49,10 @@ pub(super) fn graph(args: &GraphArgs) -> u8 {
     };
     let drawn = graph::of(&plan, &read.spec);
     terminal::to_output(&match args.format {
-        Format::Ascii => graph::ascii(&drawn, terminal::width()),
+        Format::Ascii => {
+            let plain = graph::ascii(&drawn, terminal::width());
+            if terminal::output_has_colour() { graph::coloured(&plain) } else { plain }
+        }
         Format::Mermaid => graph::mermaid(&drawn),
         Format::Dot => graph::dot(&drawn),
         Format::Svg => graph::svg(&drawn),

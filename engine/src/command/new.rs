@@ -4,7 +4,7 @@
 
 mod templates;
 
-use crate::terminal;
+use crate::terminal::{self, Volume};
 use clap::Args;
 use language::{as_name, is_name};
 use std::fs::File;
@@ -51,7 +51,9 @@ pub(super) fn new(args: &NewArgs) -> u8 {
     for path in written {
         terminal::to_output(&format!("{path}\n"));
     }
-    terminal::to_terminal(&args.template.next(name));
+    if terminal::volume() != Volume::Quiet {
+        terminal::to_terminal(&args.template.next(name));
+    }
     0
 }
 

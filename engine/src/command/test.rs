@@ -2,9 +2,10 @@
 
 use crate::terminal::{self, Volume};
 use crate::test::{self, Report};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use compiler::files::{self, PipelinePath};
-use compiler::report;
+use compiler::report::{self, RepositoryPaths};
+use kernel::env::SystemClock;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +13,14 @@ use std::path::{Path, PathBuf};
 #[command(after_help = r#"Examples:
   engine test pipelines/
   engine test pipelines/home.kdl --filter ring --show-timeline
-  engine test pipelines/ --junit results.xml"#)]
+  engine test pipelines/ --format github --junit results.xml"#)]
 pub(super) struct TestArgs {
     /// Pipeline files, files of tests, or folders of them.
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+    /// The output format.
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
     /// Only tests whose name contains this.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
@@ -34,42 +38,64 @@ pub(super) struct TestArgs {
     root: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Each test as it ends, for people.
+    Human,
+    /// Annotations of a GitHub workflow, and the human report on standard error.
+    Github,
+}
+
+impl TestArgs {
+    /// Writes what people read: where annotations are the result, to standard error.
+    fn tell(&self, text: &str) {
+        match self.format {
+            Format::Human => {
+                terminal::to_output(text);
+            }
+            Format::Github => terminal::to_terminal(text),
+        }
+    }
+
+    fn has_colour(&self) -> bool {
+        match self.format {
+            Format::Human => terminal::output_has_colour(),
+            Format::Github => terminal::has_colour(),
+        }
+    }
+}
+
 /// Tests; the exit code.
 pub(super) fn test(args: &TestArgs) -> u8 {
     let catalog = Catalog::built_in();
     let mut report = Report::default();
-    let (mut broken, mut is_whole) = (0, true);
+    let mut is_whole = true;
     for file in files::pipelines(&args.paths) {
         match one(&file, args, &catalog) {
-            Ok(Some(ran)) => report.pipelines.push(ran),
-            Ok(None) => broken += 1,
+            Ok(ran) => report.pipelines.push(ran),
             Err(fault) => {
                 is_whole = false;
-                let text = format!("engine: cannot read {}: {fault}\n", file.display());
-                terminal::to_terminal(&text);
+                let text = files::cannot_read(&file, &fault);
+                terminal::to_terminal(&format!("engine: {text}\n"));
             }
         }
     }
     let (all, failed) = report.counts();
+    let broken = report.pipelines.iter().filter(|ran| !ran.broken.is_empty()).count();
     if args.coverage {
-        let text: String = report.pipelines.iter().map(test::Ran::human_coverage).collect();
-        terminal::to_output(&text);
+        let sound = report.pipelines.iter().filter(|ran| ran.broken.is_empty());
+        args.tell(&sound.map(test::Ran::human_coverage).collect::<String>());
     }
     if 0 < all || 0 < broken {
         if terminal::volume() != Volume::Quiet {
-            terminal::to_output(&summary(all, failed, broken));
+            args.tell(&summary(all, failed, broken));
         }
     } else if is_whole {
         let which = if args.filter.is_empty() { "no test" } else { "no test of that name" };
         terminal::to_terminal(&format!("engine: there is {which}\n"));
         is_whole = false;
     }
-    if let Some(path) = &args.junit
-        && let Err(fault) = std::fs::write(path, report.junit())
-    {
-        terminal::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
-        is_whole = false;
-    }
+    is_whole &= write_results(&report, args);
     match (is_whole, 0 < broken + failed) {
         (false, _) => 2,
         (true, true) => 1,
@@ -77,25 +103,38 @@ pub(super) fn test(args: &TestArgs) -> u8 {
     }
 }
 
-/// The tests of one file, shown as they end. `None` when the file itself is not in order.
-fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<Option<test::Ran>> {
+/// Writes the results for programs. Answers whether that worked.
+fn write_results(report: &Report, args: &TestArgs) -> bool {
+    let paths = RepositoryPaths::around(&std::env::current_dir().unwrap_or_default());
+    if args.format == Format::Github {
+        terminal::to_output(&report.github(&paths));
+    }
+    let Some(path) = &args.junit else { return true };
+    match std::fs::write(path, report.junit(&paths)) {
+        Ok(()) => true,
+        Err(fault) => {
+            terminal::to_terminal(&format!("engine: cannot write {}: {fault}\n", path.display()));
+            false
+        }
+    }
+}
+
+/// The tests of one file, shown as they end.
+fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<test::Ran> {
     let place = PipelinePath::of(file, args.root.as_deref(), None);
     let mut suite = test::load(&place, catalog)?;
-    let (colour, width) = (terminal::output_has_colour(), terminal::width());
-    if !suite.is_sound() {
-        terminal::to_output(&report::human(&suite.diagnostics, colour, width));
-        return Ok(None);
-    }
+    let (colour, width) = (args.has_colour(), terminal::width());
     let name = file.display().to_string();
-    let ran = test::run_all(&mut suite, &name, &args.filter, catalog);
-    if !ran.tests.is_empty() && (terminal::volume() != Volume::Quiet || 0 < ran.failed()) {
-        terminal::to_output(&ran.human(
-            args.show_timeline || terminal::volume() == Volume::Verbose,
-            colour,
-            width,
-        ));
+    if !suite.is_sound() {
+        args.tell(&report::human(&suite.diagnostics, colour, width));
+        return Ok(test::Ran::broken(&name, suite.diagnostics));
     }
-    Ok(Some(ran))
+    let ran = test::run_all(&mut suite, &name, &args.filter, catalog, &SystemClock::default());
+    if !ran.tests.is_empty() && (terminal::volume() != Volume::Quiet || 0 < ran.failed()) {
+        let shows_timeline = args.show_timeline || terminal::volume() == Volume::Verbose;
+        args.tell(&ran.human(shows_timeline, colour, width));
+    }
+    Ok(ran)
 }
 
 fn summary(all: usize, failed: usize, broken: usize) -> String {

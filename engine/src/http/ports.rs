@@ -6,6 +6,7 @@ use kernel::env::Pending;
 use kernel::fault::{Cause, Fault};
 use smol::Executor;
 use smol::net::TcpListener;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,13 +48,34 @@ struct BoundListener {
 impl Ports for NetworkPorts {
     fn bind(&self, address: String) -> Pending<'static, Result<Box<dyn Port>, Fault>> {
         Box::pin(async move {
-            let refused = |error: std::io::Error| {
-                Fault::transient(Cause::Other, format!("cannot listen on {address}: {error}"))
-            };
+            let refused =
+                |error: std::io::Error| Fault::transient(Cause::Other, unbound(&address, &error));
             let listener = TcpListener::bind(&address).await.map_err(refused)?;
             let address = listener.local_addr().map_err(refused)?;
             Ok(Box::new(BoundListener { listener, address }) as Box<dyn Port>)
         })
+    }
+}
+
+/// Why an address cannot be listened on, and what to do.
+fn unbound(address: &str, error: &std::io::Error) -> String {
+    let port = address.rsplit(':').next().and_then(|it| it.parse::<u16>().ok()).unwrap_or(8600);
+    let other = port.checked_add(1).unwrap_or(8600).max(1024);
+    let other = format!("`listen \"127.0.0.1:{other}\"` in `server`");
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "cannot listen on {address}: another program uses this port; stop it, or choose \
+             another port with {other}"
+        ),
+        ErrorKind::AddrNotAvailable => format!(
+            "cannot listen on {address}: this machine does not have that address; choose another \
+             one with {other}"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "cannot listen on {address}: permission denied; ports below 1024 need privileges, so \
+             choose another port with {other}"
+        ),
+        _ => format!("cannot listen on {address}: {error}; set the address with {other}"),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::files::StoreFiles;
 use super::open::{Settings, StoreLocation};
+use super::open_error::OTHER_PROGRAM;
 use super::{OpenError, StoreFault, rows};
 use kernel::choice::Choice;
 use rusqlite::config::DbConfig;
@@ -157,8 +158,7 @@ fn set_up(connection: &Connection, settings: &Settings) -> Result<(), OpenFault>
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |it| it.get(0))?;
     if application != APPLICATION_ID && 0 < tables {
-        let reason = "it is a database of another program, or its first page is damaged";
-        return Err(StoreFault::damaged_database(reason).into());
+        return Err(StoreFault::damaged_database(OTHER_PROGRAM).into());
     }
     refuse_newer(connection)?;
     if tables == 0 {

@@ -325,7 +325,7 @@ fn note_of(lock: &Path) -> String {
 
 fn open_database(path: &Path) -> Result<(File, bool), OpenError> {
     if path.metadata().is_ok_and(|it| !it.is_file()) {
-        return Err(OpenError::Create(format!("{} is not a file", path.display())));
+        return Err(OpenError::Create(not_a_file(path)));
     }
     let mut options = File::options();
     let options = options.read(true).write(true);
@@ -381,10 +381,35 @@ fn refuse_network(_: &File, _: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+fn not_a_file(path: &Path) -> String {
+    let name = path.display();
+    if path.is_dir() {
+        return format!("{name} is a folder; name a file in it, such as {name}/events.db");
+    }
+    format!("{name} is not a regular file; choose another `path` for the store")
+}
+
+/// What is a file where the path to the store has a folder.
+fn in_the_way(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find(|it| it.is_file())
+}
+
 /// Why a file cannot be had, and what to do.
 pub(super) fn refused(path: &Path, fault: &std::io::Error) -> OpenError {
+    let is_blocked = matches!(fault.kind(), ErrorKind::NotADirectory | ErrorKind::AlreadyExists);
+    if let Some(file) = in_the_way(path).filter(|_| is_blocked) {
+        return OpenError::Create(format!(
+            "{} cannot be created: {} is a file, not a folder; choose another `path` for the \
+             store, or another --data",
+            path.display(),
+            file.display()
+        ));
+    }
     let path = path.display();
     match fault.kind() {
+        ErrorKind::IsADirectory => OpenError::Create(format!(
+            "{path} is a folder, and the store needs a file of this name; move it away"
+        )),
         ErrorKind::PermissionDenied => OpenError::Permission(format!(
             "{path} cannot be written: {fault}; change its owner or mode, or run as its owner"
         )),
@@ -419,5 +444,6 @@ mod tests {
         check(ErrorKind::StorageFull, 73, "free some space");
         check(ErrorKind::QuotaExceeded, 73, "free some space");
         check(ErrorKind::NotADirectory, 73, "x.db cannot be opened");
+        check(ErrorKind::IsADirectory, 73, "x.db is a folder");
     }
 }

@@ -47,6 +47,12 @@ impl OpenError {
                 OpenError::Io(format!("{path} cannot be read or written: {reason}"))
             }
             _ if is_new => OpenError::Create(format!("{path} cannot be made: {reason}")),
+            // It may never have been a store, so that a backup is not the first thing to look for.
+            _ if reason.ends_with(NO_DATABASE) => OpenError::Corrupt(foreign(
+                &path,
+                "it is not a SQLite database, or its first page is damaged",
+            )),
+            _ if reason == OTHER_PROGRAM => OpenError::Corrupt(foreign(&path, &reason)),
             _ => OpenError::Corrupt(damaged(&path, &reason)),
         }
     }
@@ -74,6 +80,19 @@ impl fmt::Display for OpenError {
 /// What to do with a damaged database, for people.
 pub(super) const REPAIR: &str = "keep a copy of it and of its -wal; then restore a backup, or \
      save what can be read: sqlite3 OLD .recover | sqlite3 NEW";
+
+/// What SQLite says of a file that does not begin as a database does.
+const NO_DATABASE: &str = "file is not a database";
+/// Why a database is not a store.
+pub(super) const OTHER_PROGRAM: &str =
+    "it is a database of another program, or its first page is damaged";
+
+fn foreign(path: &dyn fmt::Display, reason: &str) -> String {
+    format!(
+        "{path} is not a store: {reason}; if it belongs to another program, choose another \
+         `path` for the store; if it was a store, {REPAIR}"
+    )
+}
 
 /// A sentence that says so and what to do.
 pub(super) fn damaged(path: &dyn fmt::Display, reason: &str) -> String {

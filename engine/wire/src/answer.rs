@@ -24,22 +24,17 @@ pub fn fault_of(response: &FetchResponse, now: Timestamp) -> Fault {
         _ => format!("the response is {status}"),
     };
     let retry_after = header(response, "retry-after").and_then(|it| wait_of(it, now));
-    Fault { class: class_of(status), reason, cause: Cause::Status(status), retry_after }
+    Fault {
+        class: FaultClass::of_status(status),
+        reason,
+        cause: Cause::Status(status),
+        retry_after,
+    }
 }
 
 /// The value of the first header with this name, given in lower case.
 pub fn header<'a>(response: &'a FetchResponse, name: &str) -> Option<&'a str> {
     response.headers.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str())
-}
-
-/// What a status says about trying again, where `retry on=` says nothing else.
-fn class_of(status: u16) -> FaultClass {
-    match status {
-        401 | 403 | 407 => FaultClass::Configuration,
-        501 | 505 => FaultClass::Permanent,
-        408 | 425 | 429 | 500..=599 => FaultClass::Transient,
-        _ => FaultClass::Permanent,
-    }
 }
 
 fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
@@ -64,7 +59,9 @@ mod tests {
 
     #[test]
     fn only_some_statuses_are_worth_another_try() {
-        let of = |class| (100..600).filter(|it| class_of(*it) == class).collect::<Vec<u16>>();
+        let of = |class| {
+            (100..600).filter(|it| FaultClass::of_status(*it) == class).collect::<Vec<u16>>()
+        };
         let tried = of(FaultClass::Transient);
         assert!([408, 425, 429, 500, 502, 503, 504, 599].iter().all(|it| tried.contains(it)));
         assert!(![400, 401, 404, 409, 501, 505, 301].iter().any(|it| tried.contains(it)));

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 const NODES: &[NodeRow] = &[NodeRow::new("path", "the file to append to")
+    .examples(&[r#"path "data/told.jsonl""#])
     .args(&[Arg::one("path", ValueKind::Path)])
     .required()];
 
@@ -30,6 +31,7 @@ impl File {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each notification as a line of JSON to a file";
+    const EXAMPLE: &'static str = r#"notify file told { path "data/told.jsonl" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Spanned<PathBuf>;
 

@@ -20,18 +20,23 @@ const ANSWER_MAX: usize = 64 << 10;
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the ntfy server")
+        .examples(&[r#"url "https://ntfy.example.org""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("\"https://ntfy.sh\""),
     NodeRow::new("topic", "the topic that phones subscribe to")
+        .examples(&[r#"topic (env)"NTFY_TOPIC""#])
         .args(&[Arg::one("topic", ValueKind::Topic)])
         .required(),
     NodeRow::new("token", "the access token")
+        .examples(&[r#"token (env)"NTFY_TOKEN""#])
         .args(&[Arg::one("token", ValueKind::Secret)])
         .otherwise("none"),
     NodeRow::new("click", "the URL that a tap opens")
+        .examples(&[r#"click "{{ server.public_url }}/""#])
         .args(&[Arg::one("url", ValueKind::Template(Roots::EVENT))])
         .otherwise("the event's page"),
     NodeRow::new("level", "the ntfy priority")
+        .examples(&["level high", r#"level from="event.priority == 'critical' ? 'max' : 'low'""#])
         .args(&[Arg::optional("level", ValueKind::Word(LEVELS))])
         .props(&[Prop::new("from", ValueKind::Expr(Roots::EVENT))])
         .otherwise("from the event's priority"),
@@ -67,6 +72,8 @@ enum Level {
 impl Kind for Ntfy {
     const WORD: &'static str = "ntfy";
     const SUMMARY: &'static str = "sends push notifications to phones through an ntfy server";
+    const EXAMPLE: &'static str =
+        r#"notify ntfy family { topic (env)"NTFY_TOPIC"; title "Someone rings" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

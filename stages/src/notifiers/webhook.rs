@@ -17,15 +17,19 @@ const ANSWER_MAX: usize = 1 << 20;
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the URL to send it to")
+        .examples(&[r#"url (env)"CHAT_URL""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .required(),
     NodeRow::new("method", "the HTTP method")
+        .examples(&["method PUT"])
         .args(&[Arg::one("method", ValueKind::Word(Method::WORDS))])
         .default("POST"),
     NodeRow::new("header", "a header of the request")
+        .examples(&[r#"header "X-Event" "{{ event.type }}""#])
         .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
     NodeRow::new("body", "what to send")
+        .examples(&[r##"body #"{ "text": {{ event.type | json }} }"#"##])
         .args(&[Arg::one("text", TEMPLATE)])
         .otherwise("the event as JSON"),
 ];
@@ -63,6 +67,7 @@ pub(super) struct Settings {
 impl Kind for Webhook {
     const WORD: &'static str = "webhook";
     const SUMMARY: &'static str = "sends an HTTP request to another program";
+    const EXAMPLE: &'static str = r#"notify webhook chat { url (env)"CHAT_URL" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -22,15 +22,18 @@ const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the file; `{{ event.time | date('yyyy-MM-dd') }}` makes one per day")
+        .examples(&[r#"path "data/{{ event.time | date('yyyy-MM-dd') }}.jsonl""#])
         .args(&[Arg::one("path", ValueKind::OwnTemplate(Roots::EVENT))])
         .required(),
     NodeRow::new("rotate", "when to rename the file and start a new one")
+        .examples(&[r#"rotate every="1d""#, r#"rotate size="10MiB""#])
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(60), YEAR)),
             Prop::new("size", ValueKind::Bytes(1024, 1 << 50)),
         ])
         .otherwise("never"),
     NodeRow::new("redact", "paths that are removed before anything is sent")
+        .examples(&[r#"redact "data.name" "enrich.weather""#])
         .args(&[Arg::some("path", ValueKind::Field)])
         .otherwise("none"),
 ];
@@ -54,6 +57,8 @@ pub(super) struct Settings {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each event as a line of JSON to a file";
+    const EXAMPLE: &'static str =
+        r#"sink file archive { path "data/archive.jsonl"; rotate every="1d" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

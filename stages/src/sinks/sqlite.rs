@@ -21,6 +21,7 @@ const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 const RETENTION: &[NodeRow] = &[
     NodeRow::new("keep", "how long events are kept; the first matching rule decides")
+        .examples(&[r#"keep "365d" type="alarm""#, r#"keep "90d" priority=high"#, r#"keep "30d""#])
         .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
         .props(&[
             Prop::new("priority", ValueKind::Word(Priority::WORDS)),
@@ -28,10 +29,12 @@ const RETENTION: &[NodeRow] = &[
         ])
         .repeated(),
     NodeRow::new("max-size", "the largest size of the database and its log together")
+        .examples(&[r#"max-size "2GiB" evict=oldest"#])
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
         .props(&[Prop::new("evict", ValueKind::Word(Evict::WORDS)).default("oldest")])
         .otherwise("no limit"),
     NodeRow::new("sweep", "how often old events are deleted")
+        .examples(&[r#"sweep every="1h" vacuum=none"#])
         .props(&[
             Prop::new("every", ValueKind::Duration(Duration::from_secs(1), YEAR)),
             Prop::new("vacuum", ValueKind::Word(Vacuum::WORDS)).default("incremental"),
@@ -41,23 +44,31 @@ const RETENTION: &[NodeRow] = &[
         "reload-grace",
         "how long a reload waits before it deletes more than half of the events",
     )
+    .examples(&[r#"reload-grace "10m""#])
     .args(&[Arg::one("duration", ValueKind::Duration(Duration::ZERO, DAY))])
     .default("\"1m\""),
 ];
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("path", "the database file").args(&[Arg::one("path", ValueKind::Path)]).required(),
+    NodeRow::new("path", "the database file")
+        .examples(&[r#"path "data/events.db""#])
+        .args(&[Arg::one("path", ValueKind::Path)])
+        .required(),
     NodeRow::new("batch", "the most events in one transaction")
+        .examples(&[r#"batch 256 linger="5ms""#])
         .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .props(&[Prop::new("linger", ValueKind::Duration(Duration::ZERO, Duration::from_secs(10)))])
         .default("1024 linger=\"0ms\""),
     NodeRow::new("synchronous", "commit durability")
+        .examples(&["synchronous full"])
         .args(&[Arg::one("mode", ValueKind::Word(Synchronous::WORDS))])
         .default("full"),
     NodeRow::new("store", "what else to store with the event: `raw` is the message as received")
+        .examples(&["store raw"])
         .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
         .otherwise("only the data that `map` selects"),
     NodeRow::new("retention", "how long events are kept")
+        .examples(&[r#"retention { keep "365d" type="alarm"; keep "30d" }"#])
         .children(&[RETENTION])
         .otherwise("forever"),
 ];
@@ -75,6 +86,8 @@ pub(super) struct Settings {
 impl Kind for Sqlite {
     const WORD: &'static str = "sqlite";
     const SUMMARY: &'static str = "keeps events in a SQLite file";
+    const EXAMPLE: &'static str =
+        r#"sink sqlite journal { path "data/events.db"; retention { keep "30d" } }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -9,21 +9,26 @@ use std::time::Duration;
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route of the stream")
+        .examples(&[r#"path "/live""#])
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
     NodeRow::new("max-clients", "the most clients at once")
+        .examples(&["max-clients 200"])
         .args(&[Arg::one("n", ValueKind::Int(1, 100_000))])
         .default("50"),
     NodeRow::new("replay", "events kept in memory for new clients")
+        .examples(&["replay 500"])
         .args(&[Arg::one("n", ValueKind::Int(0, 100_000))])
         .default("100"),
     NodeRow::new("heartbeat", "time between comments that keep a quiet stream open")
+        .examples(&[r#"heartbeat "30s""#])
         .args(&[Arg::one(
             "every",
             ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(120)),
         )])
         .default("\"15s\""),
     NodeRow::new("redact", "paths that are removed before anything is sent")
+        .examples(&[r#"redact "data.name""#])
         .args(&[Arg::some("path", ValueKind::Field)])
         .otherwise("none"),
 ];
@@ -41,6 +46,7 @@ pub(super) struct Settings {
 impl Kind for Sse {
     const WORD: &'static str = "sse";
     const SUMMARY: &'static str = "streams events to browsers";
+    const EXAMPLE: &'static str = r#"sink sse live { path "/live" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

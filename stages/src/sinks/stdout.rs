@@ -13,6 +13,7 @@ pub(super) struct Stdout {
 impl Kind for Stdout {
     const WORD: &'static str = "stdout";
     const SUMMARY: &'static str = "writes each event as a line of JSON on standard output";
+    const EXAMPLE: &'static str = "sink stdout seen";
     const NODES: &'static [&'static [NodeRow]] = &[];
     type Settings = ();
 

@@ -15,20 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DATA: &[NodeRow] = &[NodeRow::new("data", "the payload: a template that renders JSON")
+    .examples(&[r##"data #"{ "score": {{ random.float(0.5, 1.0) }} }"#"##])
     .args(&[Arg::one("json", ValueKind::OwnTemplate(Roots::DEMO))])
     .default("\"{}\"")];
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("rate", "how many events per time")
+    NodeRow::new("rate", "how many events per time").examples(&[r#"rate "10/min""#])
         .args(&[Arg::one("rate", ValueKind::Rate)])
         .default("\"2/s\""),
-    NodeRow::new("seed", "the same seed makes the same events")
+    NodeRow::new("seed", "the same seed makes the same events").examples(&["seed 7"])
         .args(&[Arg::one("n", ValueKind::Int(0, i64::MAX))])
         .otherwise("random"),
-    NodeRow::new("count", "stops after this many events")
+    NodeRow::new("count", "stops after this many events").examples(&["count 100"])
         .args(&[Arg::one("n", ValueKind::Int(1, i64::MAX))])
         .otherwise("endless"),
-    NodeRow::new("emit", "one type of event")
+    NodeRow::new("emit", "one type of event").examples(&[r#"emit "ring""#, r##"emit "motion" weight=5 { data #"{ "zone": {{ random.pick('door', 'path') | json }} }"# }"##])
         .args(&[Arg::one("type", ValueKind::Text)])
         .props(&[Prop::new("weight", ValueKind::Int(1, 1_000_000)).default("1")])
         .children(&[DATA])
@@ -75,6 +76,7 @@ enum Data {
 impl Kind for Demo {
     const WORD: &'static str = "demo";
     const SUMMARY: &'static str = "generates sample events";
+    const EXAMPLE: &'static str = r#"source demo made { rate "10/min"; emit "ring" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -84,11 +84,14 @@ const NODES: &[NodeRow] = &[
         "path",
         "the files, where `*` matches any characters; read in the order of their names",
     )
+    .examples(&[r#"path "inbox/*.ndjson""#])
     .args(&[Arg::one("path", ValueKind::Glob)])
     .required(),
-    NodeRow::flag("follow", "keeps reading as the files grow, like `tail -F`"),
+    NodeRow::flag("follow", "keeps reading as the files grow, like `tail -F`")
+        .examples(&["follow", "follow #false"]),
     DECODE,
     NodeRow::new("type", "the type of every event, unless `map` sets one")
+        .examples(&[r#"type "log.line""#])
         .args(&[Arg::one("type", ValueKind::Text)]),
 ];
 
@@ -109,6 +112,7 @@ pub(super) struct Settings {
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "reads events from files";
+    const EXAMPLE: &'static str = r#"source file log { path "inbox/*.ndjson"; follow }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

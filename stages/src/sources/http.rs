@@ -30,18 +30,27 @@ const TOLERANCE: ValueKind =
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route, unique per server")
+        .examples(&[r#"path "/rings""#])
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
     NodeRow::new("method", "the methods accepted")
+        .examples(&["method POST PUT"])
         .args(&[Arg::some("method", ValueKind::Word(METHODS))])
         .default("POST"),
     NodeRow::new(
         "accept",
         "the body types accepted; `text` is JSON sent as `text/plain` or without a type",
     )
+    .examples(&["accept json text"])
     .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
     NodeRow::new("auth", "the token that senders must send, or how they sign")
+        .examples(&[
+            r#"auth bearer=(env)"BELL_TOKEN""#,
+            r#"auth hmac=(env)"HOOK_SECRET" scheme=github replay=allow"#,
+            r#"auth hmac=(env)"HOOK_SECRET" scheme=stripe tolerance="10m""#,
+            r#"auth hmac=(env)"HOOK_SECRET" scheme=hex header="X-Signature""#,
+        ])
         .props(&[
             Prop::new("bearer", ValueKind::Secret),
             Prop::new("hmac", ValueKind::Secret),
@@ -52,6 +61,7 @@ const NODES: &[NodeRow] = &[
         ])
         .otherwise("the server's `auth` with scope `send`"),
     NodeRow::new("idempotency", "the header with the id, when `map` sets none")
+        .examples(&[r#"idempotency header="X-Request-Id""#])
         .props(&[Prop::required("header", ValueKind::Text)])
         .otherwise("off"),
 ];
@@ -142,6 +152,7 @@ impl Auth {
 impl Kind for Http {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "receives events over HTTP";
+    const EXAMPLE: &'static str = r#"source http gate { path "/gate" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -15,6 +15,7 @@ pub(super) const BATCH_MAX: usize = 512;
 /// The child `decode`.
 pub(super) const DECODE: NodeRow =
     NodeRow::new("decode", "what one event is: a line or the whole input")
+        .examples(&["decode json"])
         .args(&[Arg::one("codec", ValueKind::Word(Codec::WORDS))])
         .default("ndjson");
 

@@ -29,6 +29,7 @@ pub(super) struct Stdin<R = std::io::Stdin> {
 impl Kind for Stdin {
     const WORD: &'static str = "stdin";
     const SUMMARY: &'static str = "reads events from standard input";
+    const EXAMPLE: &'static str = "source stdin piped { decode ndjson }";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Codec;
 

@@ -15,15 +15,22 @@ use wire::{FetchRequest, FetchResponse, answer};
 const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
 
 const NODES: &[NodeRow] = &[
-    NodeRow::new("get", "the URL to GET").args(&[Arg::one("url", TEMPLATE)]),
-    NodeRow::new("post", "the URL to POST to").args(&[Arg::one("url", TEMPLATE)]),
+    NodeRow::new("get", "the URL to GET")
+        .examples(&[r#"get "http://127.0.0.1:8700/weather?at={{ data.zip }}""#])
+        .args(&[Arg::one("url", TEMPLATE)]),
+    NodeRow::new("post", "the URL to POST to")
+        .examples(&[r#"post "http://127.0.0.1:8700/faces""#])
+        .args(&[Arg::one("url", TEMPLATE)]),
     NodeRow::new("header", "a header of the request")
+        .examples(&[r#"header "X-Camera" "{{ event.source }}""#])
         .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
     NodeRow::new("body", "the body of a POST")
+        .examples(&[r##"body #"{ "id": {{ data.id | json }} }"#"##])
         .args(&[Arg::one("text", TEMPLATE)])
         .otherwise("the event as CloudEvents JSON"),
     NodeRow::new("expect", "which responses are successful")
+        .examples(&[r#"expect status="2xx 404" max-body="64KiB" content-type="application/json""#])
         .props(&[
             Prop::new("status", ValueKind::Statuses),
             Prop::new("max-body", ValueKind::Bytes(1, 16 << 20)),
@@ -31,6 +38,7 @@ const NODES: &[NodeRow] = &[
         ])
         .default("status=\"2xx\" max-body=\"1MiB\""),
     NodeRow::new("select", "the part of the response to add")
+        .examples(&[r#"select "body.current.temperature""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::RESPONSE))])
         .otherwise("the whole body"),
 ];
@@ -60,6 +68,8 @@ pub(super) struct Settings {
 impl Kind for Http {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "calls an HTTP service and adds its response";
+    const EXAMPLE: &'static str =
+        r#"enrich http traffic { get "http://127.0.0.1:8700/traffic"; cache "10m" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, super::CACHE];
     type Settings = Settings;
 

@@ -20,16 +20,20 @@ use table::Table;
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("table", "a CSV, JSON or JSONL file, and its key column")
+        .examples(&[r#"table "tables/people.csv" key=id"#])
         .args(&[Arg::one("file", ValueKind::Path)])
         .props(&[Prop::required("key", ValueKind::Text)])
         .required(),
     NodeRow::new("match", "the value to find in the key column")
+        .examples(&[r#"match "data.person""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .required(),
     NodeRow::new("select", "the columns to add")
+        .examples(&["select name role"])
         .args(&[Arg::some("column", ValueKind::Text)])
         .otherwise("the whole row"),
     NodeRow::new("on-miss", "what to do when no row matches")
+        .examples(&["on-miss drop", r#"on-miss set="{ 'name': 'nobody' }""#])
         .args(&[Arg::optional("mode", ValueKind::Word(Miss::WORDS))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
@@ -70,6 +74,8 @@ enum OnMiss {
 impl Kind for Lookup {
     const WORD: &'static str = "lookup";
     const SUMMARY: &'static str = "adds the matching row of a table";
+    const EXAMPLE: &'static str =
+        r#"enrich lookup person { table "tables/people.csv" key=id; match "data.person" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

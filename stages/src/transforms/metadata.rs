@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 const WORDS: &[&str] = &["timestamps", "host", "event-age", "relations", "labels", "processing"];
 
 const NODES: &[NodeRow] = &[NodeRow::new("include-fields", "which groups of fields to add")
+    .examples(&["include-fields timestamps host labels"])
     .args(&[Arg::some("field", ValueKind::Word(WORDS))])
     .default("timestamps event-age relations")];
 
@@ -33,6 +34,7 @@ impl Settings {
 impl Kind for Metadata {
     const WORD: &'static str = "metadata";
     const SUMMARY: &'static str = "adds times, age, relations, host or labels";
+    const EXAMPLE: &'static str = "enrich metadata meta { include-fields timestamps host }";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

@@ -9,6 +9,7 @@ use language::{Arg, Context, Fields, NodeRow, ValueKind, field_path};
 use std::sync::Arc;
 
 const NODES: &[NodeRow] = &[NodeRow::new("set", "one value, at a path below `enrich`")
+    .examples(&[r#"set "title" "{{ data.name }} at {{ event.subject }}""#])
     .args(&[
         Arg::one("path", ValueKind::Field),
         Arg::one("value", ValueKind::OwnTemplate(Roots::EVENT)),
@@ -28,6 +29,7 @@ pub(super) type Settings = Vec<(Arc<[String]>, Template)>;
 impl Kind for Set {
     const WORD: &'static str = "set";
     const SUMMARY: &'static str = "adds values rendered from templates";
+    const EXAMPLE: &'static str = r#"enrich set words { set "title" "{{ data.name }} rings" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 

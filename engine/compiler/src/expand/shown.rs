@@ -114,20 +114,27 @@ impl Shown {
         Shown { children: children.collect(), ..bare }.write(text, depth);
     }
 
+    /// The node in the form that the JSON Schema of the language describes.
     pub(super) fn json(&self) -> Value {
         let arguments: Vec<Value> =
             self.entries.iter().filter(|it| it.0.is_none()).map(|it| value(&it.1)).collect();
         let properties: Map<String, Value> =
             self.entries.iter().filter_map(|it| Some((it.0.clone()?, value(&it.1)))).collect();
         let children: Vec<Value> = self.children.iter().map(Shown::json).collect();
-        json!({
-            "name": self.name, "arguments": arguments, "properties": properties,
-            "children": children, "origin": self.origin, "built_in": self.remarks,
-        })
+        let mut node = json!({
+            "node": self.name, "args": arguments, "props": properties, "children": children,
+        });
+        if let Some(origin) = &self.origin {
+            node["origin"] = json!(origin);
+        }
+        if !self.remarks.is_empty() {
+            node["built_in"] = json!(self.remarks);
+        }
+        node
     }
 }
 
-/// A value; one from outside as `{"env": "X"}`.
+/// A value; one from outside as `{"type": "env", "value": "X"}`.
 fn value(entry: &KdlEntry) -> Value {
     let plain = match entry.value() {
         KdlValue::String(it) => json!(it),
@@ -137,7 +144,7 @@ fn value(entry: &KdlEntry) -> Value {
         KdlValue::Null => Value::Null,
     };
     match entry.ty() {
-        Some(ty) => json!({ ty.value(): plain }),
+        Some(ty) => json!({ "type": ty.value(), "value": plain }),
         None => plain,
     }
 }

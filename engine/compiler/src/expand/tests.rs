@@ -114,14 +114,12 @@ fn one_node_can_be_asked_for_and_json_tells_the_same() {
         .expect("it writes");
     let json = expanded(folder.path(), TEXT).only("weather").json();
     let timeout = &json[0]["children"][1];
-    assert_eq!((&timeout["name"], &timeout["arguments"][0]), (&"timeout".into(), &"5s".into()));
+    assert_eq!((&timeout["node"], &timeout["args"][0]), (&"timeout".into(), &"5s".into()));
     let retry = &json[0]["children"][2];
-    assert_eq!(
-        (&retry["origin"], &retry["properties"]["on"]),
-        (&"policy base".into(), &"5xx".into())
-    );
+    assert_eq!((&retry["origin"], &retry["props"]["on"]), (&"policy base".into(), &"5xx".into()));
     let server = expanded(folder.path(), TEXT).only("server").json();
-    assert_eq!(server[0]["children"][1]["children"][1]["arguments"][1]["env"], "OTHER");
+    let token = &server[0]["children"][1]["children"][1]["args"][1];
+    assert_eq!(token, &serde_json::json!({ "type": "env", "value": "OTHER" }));
     assert!(expanded(folder.path(), TEXT).only("nothing").is_empty());
 }
 

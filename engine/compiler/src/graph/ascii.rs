@@ -58,6 +58,36 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
     drawn.join("\n")
 }
 
+/// The drawing in colour: its name bold, the words of the phases in cyan, what is on in green and
+/// what is off in yellow.
+pub fn coloured(drawn: &str) -> String {
+    let mut is_head = true;
+    let paint = |(index, line): (usize, &str)| {
+        is_head &= !line.is_empty();
+        match (index, is_head) {
+            (0, _) => format!("\x1b[1m{line}\x1b[0m\n"),
+            (_, true) => format!("{line}\n"),
+            (_, false) => format!("{}\n", painted(line)),
+        }
+    };
+    drawn.lines().enumerate().map(paint).collect()
+}
+
+fn painted(line: &str) -> String {
+    let end = line.char_indices().nth(MARGIN).map_or(line.len(), |it| it.0);
+    let (word, rest) = line.split_at(end);
+    let is_phase = Phase::ALL.iter().any(|phase| phase.word() == word.trim_end());
+    let word = if is_phase { format!("\x1b[36m{word}\x1b[0m") } else { word.to_owned() };
+    let symbol = rest.char_indices().find(|(_, letter)| matches!(letter, '●' | '○'));
+    let Some((at, symbol)) = symbol else { return word + rest };
+    let (before, rest) = (&rest[..at], &rest[at + symbol.len_utf8()..]);
+    // The rest of what is off is a note that says why.
+    match symbol {
+        '●' => format!("{word}{before}\x1b[32m{symbol}\x1b[0m{rest}"),
+        _ => format!("{word}{before}\x1b[33m{symbol}{rest}\x1b[0m"),
+    }
+}
+
 fn symbol(node: &GraphNode) -> String {
     if node.off.is_some() { "○ " } else { "● " }.to_owned()
 }

@@ -149,6 +149,11 @@ impl SourceMap {
         format!("{}:{line}", file.source.name)
     }
 
+    /// The name of the file that a byte of the long text lies in.
+    pub fn file(&self, at: usize) -> &str {
+        &self.files[self.index(at)].source.name
+    }
+
     /// Whether a byte of the long text stands in the pipeline file itself.
     pub fn is_first(&self, at: usize) -> bool {
         self.index(at) == 0

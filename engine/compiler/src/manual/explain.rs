@@ -1,36 +1,49 @@
 //! What a word means: a code, a node, a kind, a property.
 
-use super::{Language, reference, rows};
+use super::{Language, failures, reference, rows, words};
 use language::diagnostic::Rule;
+use language::expr;
 use language::{KindRow, NodeRow, nearest};
 
 /// The manual's pages of codes, as far as they were written when this was built.
 const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
-/// What is meant by `E0203`, `enrich http`, `notify.cooldown`, `retry`; `None` when it is nothing.
-pub fn explain(language: Language<'_>, words: &str) -> Option<String> {
-    let words = words.trim();
-    if let Some(rule) = Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(words)) {
+/// What is meant by `E0203`, `enrich http`, `notify.cooldown`, `retry`, `upper`, `event.type`;
+/// `None` when it is nothing.
+pub fn explain(language: Language<'_>, asked: &str) -> Option<String> {
+    let asked = asked.trim();
+    if let Some(rule) = Rule::ALL.iter().find(|it| it.code().eq_ignore_ascii_case(asked)) {
         return Some(code(*rule));
     }
-    let path: Vec<&str> = words.split([' ', '.', '/']).filter(|it| !it.is_empty()).collect();
-    let places = places(language);
-    let named = places.iter().filter(|it| it.is_at(&path));
-    let told = grouped(named);
-    if !told.is_empty() {
+    if let Some(told) = asked.parse().ok().and_then(failures::told) {
         return Some(told);
     }
-    let [word] = path[..] else { return None };
-    let with_value = places.iter().filter(|it| it.has_value(word.trim_end_matches('=')));
-    Some(grouped(with_value)).filter(|it| !it.is_empty())
+    let path: Vec<&str> = asked.split([' ', '.', '/']).filter(|it| !it.is_empty()).collect();
+    let places = places(language);
+    let named = places.iter().filter(|it| it.is_at(&path));
+    let mut told = grouped(named);
+    if let ([word], true) = (&path[..], told.is_empty()) {
+        told = grouped(places.iter().filter(|it| it.has_value(word.trim_end_matches('='))));
+    }
+    let parts = [told, words::told(asked)].into_iter().filter(|it| !it.is_empty());
+    Some(parts.collect::<Vec<_>>().join("\n")).filter(|it| !it.is_empty())
 }
 
 /// What may have been meant by a word that is nothing.
-pub fn similar(language: Language<'_>, words: &str) -> Option<String> {
-    let last = words.split([' ', '.', '/']).rfind(|it| !it.is_empty())?;
-    let places = places(language);
+pub fn similar(language: Language<'_>, asked: &str) -> Option<String> {
+    let field = words::similar_field(asked);
+    if field.is_some() {
+        return field;
+    }
+    let asked = asked.split('(').next().unwrap_or_default();
+    let last = asked.split([' ', '.', '/']).rfind(|it| !it.is_empty())?;
+    let (places, words) = (places(language), words::names());
     let names = places.iter().filter_map(|it| it.path.last().copied());
-    nearest(last, names.chain(Rule::ALL.iter().map(|it| it.code()))).map(str::to_owned)
+    let codes = Rule::ALL.iter().map(|it| it.code());
+    let known = || names.clone().chain(codes.clone()).chain(words.iter().map(String::as_str));
+    let whole = nearest(asked, words.iter().map(String::as_str).filter(|it| it.contains('.')));
+    let elsewhere = || expr::meant_function(last);
+    whole.or_else(|| nearest(last, known())).or_else(elsewhere).map(str::to_owned)
 }
 
 fn code(rule: Rule) -> String {
@@ -208,6 +221,57 @@ mod tests {
     #[test]
     fn a_property_leads_to_its_node() {
         assert!(told("jitter").contains("- `jitter=`: one of `full` `none`"));
+    }
+
+    #[test]
+    fn functions_filters_and_roots_are_found_by_name() {
+        begins("now", "now (function)\n\n`now()`: the current time\nExample: `now()` → ");
+        begins("now()", "now (function)\n");
+        begins("http.query", "http.query (function)\n\n`http.query(name)`: ");
+        // A node of this path comes first.
+        let header = "\nhttp.header (function)\n\n`http.header(name)`: ";
+        assert!(told("http.header").contains(header), "{}", told("http.header"));
+        begins("file.line", "file (root)\n");
+        let upper = told("upper");
+        assert!(upper.contains("upper (function)\n\n`upper(text)`"), "{upper}");
+        assert!(upper.contains("upper (filter)\n\n`upper`"), "{upper}");
+        let fields = "Fields: `seq` `id` `type` ";
+        assert!(told("event").contains(fields), "{}", told("event"));
+        assert!(told("event.type").contains("Example: `event.type` → "), "{}", told("event.type"));
+        // A node of this name comes first.
+        begins("param", "param\n");
+        assert!(told("param").contains("param (root)\n\n`param`: "), "{}", told("param"));
+        for name in words::names() {
+            let text = told(&name);
+            assert!(text.contains(&format!("{name} (")), "{name}:\n{text}");
+        }
+        assert!(40 < words::names().len(), "{:?}", words::names());
+    }
+
+    #[test]
+    fn a_status_is_explained_by_its_class() {
+        begins("429", "429\n\nA call that gets this status is a transient failure: it is retried");
+        begins("403", "403\n\nA call that gets this status is a configuration failure: ");
+        begins("200", "200\n\nA call that gets this status has succeeded");
+        assert_eq!(told("99"), "");
+    }
+
+    #[test]
+    fn a_wrong_name_of_an_expression_leads_to_the_right_one() {
+        let catalog = Catalog::built_in();
+        let language = Language { top: grammar::TOP, kinds: &catalog };
+        for (wrong, right) in [
+            ("uper", "upper"),
+            ("startsWith", "starts_with"),
+            ("humanise", "humanize"),
+            ("evnt", "event"),
+            ("event.typ", "event.type"),
+            ("http.heade", "http.header"),
+            ("geo_distanc(1)", "geo_distance"),
+        ] {
+            assert_eq!(told(wrong), "", "{wrong}");
+            assert_eq!(similar(language, wrong).as_deref(), Some(right), "{wrong}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The reference of every node, as Markdown.
 
-use super::{Language, rows};
+use super::{Language, failures, rows};
 use language::expr::Roots;
 use language::{Arity, DefaultValue, KindRow, NodeRow, ValueKind, usage};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub fn reference(language: Language<'_>) -> String {
             text.push_str(&of_kind_in(row, &kind, &mut seen));
         }
     }
-    text
+    text + &failures::section()
 }
 
 /// A node at the top, without its kinds.
@@ -52,6 +52,8 @@ fn top_in(language: Language<'_>, row: &'static NodeRow, seen: &mut SeenRows) ->
     text.extend(facts(row).map(|it| format!("{it}\n")));
     let mut list = String::new();
     if let Some((role, kinds)) = language.role(row) {
+        let shown: Vec<&str> = kinds.iter().map(|kind| kind.example).collect();
+        text.extend(examples(&shown).map(|it| format!("{it}\n")));
         let words: Vec<String> = kinds.iter().map(|it| format!("`{}`", it.word)).collect();
         list.push_str(&format!("- *kind*: one of {}\n", words.join(" ")));
         row.args.iter().skip(1).for_each(|it| value(&mut list, it.name, it.ty, "", 0));
@@ -74,8 +76,13 @@ pub(super) fn of_kind(row: &NodeRow, kind: &KindRow) -> String {
 fn of_kind_in(row: &NodeRow, kind: &KindRow, seen: &mut SeenRows) -> String {
     let name =
         row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
-    let text =
-        format!("`{} {}{name} {{ … }}`\n\n{}\n", row.name, kind.word, sentence(kind.summary));
+    let text = format!(
+        "`{} {}{name} {{ … }}`\n\n{}\nExample: `{}`.\n",
+        row.name,
+        kind.word,
+        sentence(kind.summary),
+        kind.example
+    );
     let heading = format!("In its block, in addition to the nodes of every `{}`:", row.name);
     text + &block(&heading, kind.nodes, seen)
 }
@@ -154,7 +161,16 @@ fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
         DefaultValue::Value(value) => Some(format!("Default: `{value}`.")),
         DefaultValue::Words(words) => Some(format!("Default: {words}.")),
     };
-    must.into_iter().chain(again).chain(default)
+    must.into_iter().chain(again).chain(default).chain(examples(row.examples))
+}
+
+fn examples(texts: &[&str]) -> Option<String> {
+    let texts: Vec<String> = texts.iter().map(|it| format!("`{it}`")).collect();
+    match &texts[..] {
+        [] => None,
+        [one] => Some(format!("Example: {one}.")),
+        _ => Some(format!("Examples: {}.", texts.join(", "))),
+    }
 }
 
 /// A note as a sentence.

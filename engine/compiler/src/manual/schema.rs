@@ -2,7 +2,8 @@
 //!
 //! A document in JSON is a list of nodes, and a node
 //! `{"node": NAME, "args": […], "props": {…}, "children": […]}`, in which what is empty may be
-//! left out. An annotated value such as `(env)"X"` is `{"type": "env", "value": "X"}`; any other
+//! left out. `engine expand --format json` writes this form, with `origin` and `built_in` besides.
+//! An annotated value such as `(env)"X"` is `{"type": "env", "value": "X"}`; any other
 //! value stands for itself.
 
 use super::{Language, rows};
@@ -12,7 +13,8 @@ use serde_json::{Map, Value, json};
 const FORM: &str = "A pipeline file as JSON: a list of nodes. A node is \
     {\"node\": NAME, \"args\": [...], \"props\": {...}, \"children\": [...]}, in which empty \
     parts are optional. An annotated value such as (env)\"X\" is {\"type\": \"env\", \
-    \"value\": \"X\"}; any other value is written directly. What a schema cannot express (bounds of \
+    \"value\": \"X\"}; any other value is written directly. `engine expand` adds where a node \
+    comes from (origin) and which settings hold without being written (built_in). What a schema cannot express (bounds of \
     durations and sizes, names, expressions, what a name refers to) is left to `engine check`.";
 
 /// The schema of pipeline files in their JSON form.
@@ -112,6 +114,8 @@ fn object(row: &NodeRow, told: &str, args: &[Value], children: &[(&NodeRow, Valu
             "args": arguments,
             "props": properties(row),
             "children": list(children),
+            "origin": {"type": "string"},
+            "built_in": {"type": "array", "items": {"type": "string"}},
         },
         "required": required,
         "additionalProperties": false,

@@ -7,8 +7,9 @@ use language::diagnostic::{Diagnostic, Severity};
 /// GitHub shows so many errors and so many warnings of one step, and drops the rest silently.
 const SHOWN_MAX: usize = 10;
 
-/// One workflow command a finding, and a notice of how many will not be shown.
-pub fn github(files: &[CheckedFile], paths: &RepositoryPaths) -> String {
+/// One workflow command a finding, and a notice in the name of `command` of how many will not be
+/// shown.
+pub fn github(command: &str, files: &[CheckedFile], paths: &RepositoryPaths) -> String {
     let mut text = String::new();
     for severity in [Severity::Error, Severity::Warning] {
         for it in all(files).filter(|it| it.severity == severity) {
@@ -19,7 +20,7 @@ pub fn github(files: &[CheckedFile], paths: &RepositoryPaths) -> String {
     let (errors, warnings) = (hidden(Severity::Error), hidden(Severity::Warning));
     if 0 < errors + warnings {
         text.push_str(&format!(
-            "::notice title=engine check::{errors} more errors and {warnings} more warnings are \
+            "::notice title=engine {command}::{errors} more errors and {warnings} more warnings are \
              not shown here; the log of this step has them all\n"
         ));
     }
@@ -72,7 +73,7 @@ mod tests {
         }
         found.push(Rule::Cycle, "a cycle").at(0..1, "here");
         let paths = RepositoryPaths::around(Path::new("/project"));
-        github(&[CheckedFile { name: name.to_owned(), found: found.sorted() }], &paths)
+        github("check", &[CheckedFile { name: name.to_owned(), found: found.sorted() }], &paths)
     }
 
     #[test]
@@ -93,7 +94,12 @@ mod tests {
     fn what_github_drops_is_counted() {
         assert!(!shown("a.kdl", "x", 10, "here").contains("::notice"));
         let text = shown("a.kdl", "x", 13, "here");
-        assert!(text.contains("::0 more errors and 3 more warnings are not shown here"), "{text}");
+        assert!(
+            text.contains(
+                "title=engine check::0 more errors and 3 more warnings are not shown here"
+            ),
+            "{text}"
+        );
         assert_eq!(text.matches("::warning").count(), 13);
     }
 }

@@ -18,7 +18,7 @@ impl RepositoryPaths {
     }
 
     /// A file by its path from the root; one outside keeps the path that it was given.
-    pub(super) fn name(&self, file: &str) -> PathBuf {
+    pub fn name(&self, file: &str) -> PathBuf {
         let mut whole = PathBuf::new();
         for part in self.folder.join(file).components() {
             match part {

@@ -39,7 +39,7 @@ struct Ntfy;
 
 impl Kinds for Ntfy {
     fn kinds(&self, role: NodeRole) -> Vec<KindRow> {
-        let row = |word| KindRow { word, summary: "", nodes: &[NTFY] };
+        let row = |word| KindRow { word, summary: "", example: "", nodes: &[NTFY] };
         if role == NodeRole::Notify { vec![row("file"), row("ntfy")] } else { Vec::new() }
     }
 }

@@ -121,7 +121,7 @@ const FOREIGN: &[(&str, &str)] = &[
 ];
 
 /// The function that is meant by a name, where it may be called anywhere.
-pub(super) fn meant(name: &str) -> Option<&'static str> {
+pub fn meant(name: &str) -> Option<&'static str> {
     let names = names(Roots::EVENT);
     let known = names.iter().find(|it| **it == name).copied();
     let foreign = || FOREIGN.iter().find(|it| it.0.eq_ignore_ascii_case(name)).map(|it| it.1);

@@ -12,7 +12,11 @@ use std::path::Path;
 const EXAMPLES_MIN: usize = 90;
 
 fn page() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/expressions.md");
+    document("expressions.md")
+}
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
     fs::read_to_string(path).expect("the page is there")
 }
 
@@ -125,4 +129,23 @@ fn every_function_filter_root_and_field_is_on_the_page_with_an_example() {
     for (name, _) in node::FIELDS {
         assert!(mentions(name) || mentions(&format!("event.{name}")), "`event.{name}` is missing");
     }
+}
+
+#[test]
+fn the_guide_lists_every_function_filter_and_root() {
+    let guide = document("guide.md");
+    let listed = |what: &str| {
+        let row = guide.lines().find_map(|it| it.strip_prefix(&format!("| {what} | ")));
+        let row = row.unwrap_or_else(|| panic!("no row of {what}"));
+        let mut names: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        names.sort_unstable();
+        names
+    };
+    let sorted = |mut names: Vec<&'static str>| {
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(listed("roots"), sorted(Root::ALL.iter().map(|it| it.1).collect()));
+    assert_eq!(listed("functions"), sorted(function::names(Roots(Roots::EVENT.0 | Roots::DEMO.0))));
+    assert_eq!(listed("filters"), sorted(template::FILTERS.to_vec()));
 }

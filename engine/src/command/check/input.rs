@@ -86,7 +86,10 @@ impl Inputs {
         self.seen.insert(folder.join("*.kdl"));
         match files::in_folder(folder) {
             Ok(files) if files.is_empty() => {
-                self.unread.push(format!("there is no pipeline file in {}", folder.display()));
+                self.unread.push(format!(
+                    "there is no pipeline file in {}; `engine new NAME` begins one",
+                    folder.display()
+                ));
             }
             Ok(files) => {
                 for file in files {
@@ -95,7 +98,7 @@ impl Inputs {
                     self.add(file);
                 }
             }
-            Err(fault) => self.unread.push(format!("cannot read {}: {fault}", folder.display())),
+            Err(fault) => self.unread.push(files::cannot_read(folder, &fault)),
         }
     }
 }

@@ -171,7 +171,10 @@ fn a_first_start_that_fails_leaves_nothing_behind() {
     assert!(!path.exists(), "a partial database");
     std::fs::create_dir(folder.path().join("b.db")).expect("a folder");
     let refused = try_open(&folder.path().join("b.db")).expect_err("it cannot");
-    assert_eq!((refused.exit_code(), refused.to_string().contains("not a file")), (73, true));
+    assert_eq!(
+        (refused.exit_code(), refused.to_string().contains("is a folder; name a file in it")),
+        (73, true)
+    );
 }
 
 #[test]
