@@ -6,6 +6,7 @@
 //! never too narrow, so a finding is always one.
 
 mod arrivals;
+mod backlog;
 mod cases;
 mod idle;
 mod overwritten;
@@ -52,6 +53,7 @@ pub(crate) fn check(
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
     idle::check(document, spec, &sites, context.diagnostics);
+    backlog::check(spec, context.diagnostics);
     unused::params(document, &sites, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);
