@@ -277,12 +277,12 @@ impl CaseReader<'_, '_> {
         let named: Vec<(&str, Scalar<'_>)> =
             fields.props().filter(|it| SUBJECTS.contains(&it.0)).collect();
         let [(word, subject)] = &named[..] else {
-            let message = if named.is_empty() {
-                "this `expect` checks nothing"
+            let (message, label) = if named.is_empty() {
+                ("this `expect` checks nothing", "says nothing about a result")
             } else {
-                "this `expect` checks two things at once"
+                ("this `expect` checks two things at once", "keep one of them")
             };
-            self.report(Rule::UnclearStep, message, fields.head(), "keep one of them").help(
+            self.report(Rule::UnclearStep, message, fields.head(), label).help(
                 "name one of `stage=`, `sink=`, `notify=`, `event=`, `dead-letter=` and `status=`",
             );
             return None;

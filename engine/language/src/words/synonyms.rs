@@ -72,6 +72,12 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     same("targets", &["to"], EDGES),
     like("destination", &["to"], EDGES),
     like("destinations", &["to"], EDGES),
+    // Tests.
+    like("send", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
+    like("inject", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
+    like("assert", &["expect"], "`expect sink=NAME count=1` asserts a result"),
+    like("sleep", &["advance"], "`advance \"5s\"` moves the clock of a test"),
+    like("wait", &["advance"], "`advance \"5s\"` moves the clock of a test"),
     // Conditions.
     same("if", &["when"], CONDITION),
     same("condition", &["when"], CONDITION),
