@@ -149,6 +149,11 @@ impl Checker<'_> {
             self.node(node, row);
             slips.append(&mut self.joined);
         }
+        // Where only one thing is taken, whatever else is there was meant for it.
+        let takes_one = groups.iter().map(|it| it.len()).sum::<usize>() == 1;
+        if takes_one && firsts.is_empty() && !nodes.is_empty() {
+            return;
+        }
         for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
             // One that is misspelled, or written as a property, was told.
             if !firsts.contains_key(row.name) && !slips.contains(&row.name) {

@@ -210,6 +210,11 @@ impl Expr {
         exclude::excludes(&self.node, &other.node)
     }
 
+    /// Whether it holds for no event, because its own parts exclude each other.
+    pub fn never_holds(&self) -> bool {
+        exclude::never_holds(&self.node)
+    }
+
     /// The places of those of the others that leave no event for this one, as far as their texts
     /// tell.
     pub fn covered_by(&self, others: &[&Expr]) -> Option<BTreeSet<usize>> {

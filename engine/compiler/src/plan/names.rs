@@ -293,6 +293,10 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
         let mut first: BTreeMap<&str, &Name> = BTreeMap::new();
         for name in group {
             let Some(earlier) = first.insert(&name.value, name) else { continue };
+            // What could not be read may be taken for a stage and for a target.
+            if earlier.span == name.span {
+                continue;
+            }
             diagnostics
                 .push(Rule::DuplicateName, format!("two nodes have the name `{}`", name.value))
                 .at(name.span.clone(), "again")

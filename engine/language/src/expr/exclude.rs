@@ -16,6 +16,20 @@ pub(super) fn excludes(one: &ExprNode, other: &ExprNode) -> bool {
         })
 }
 
+/// Whether each alternative has two parts that never hold together.
+pub(super) fn never_holds(node: &ExprNode) -> bool {
+    let all = alternatives(node);
+    all.len() <= PARTS_MAX
+        && all.iter().all(|it| {
+            let parts = parts(it);
+            parts.len() <= PARTS_MAX
+                && parts
+                    .iter()
+                    .enumerate()
+                    .any(|(at, one)| parts[..at].iter().any(|other| never_both(one, other)))
+        })
+}
+
 /// What `||` joins: one of them holds where the whole does.
 pub(super) fn alternatives(node: &ExprNode) -> Vec<&ExprNode> {
     joined(node, Binary::Or)
@@ -184,6 +198,17 @@ mod tests {
         let parsed = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses");
         assert_eq!(parsed(one).excludes(&parsed(other)), expected, "{one} / {other}");
         assert_eq!(parsed(other).excludes(&parsed(one)), expected, "{other} / {one}");
+    }
+
+    #[test]
+    fn a_condition_whose_parts_exclude_each_other_never_holds() {
+        let never = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses").never_holds();
+        assert!(never("data.n > 10 && data.n < 5"));
+        assert!(never("data.a == 'x' && data.b && data.a == 'y'"));
+        assert!(never("data.n > 10 && data.n < 5 || data.a && !data.a"));
+        assert!(!never("data.n > 5 && data.n < 10"));
+        assert!(!never("data.n > 10 && data.n < 5 || data.a"));
+        assert!(!never("data.a"));
     }
 
     #[test]
