@@ -425,6 +425,7 @@ const TESTS: &[NodeRow] = &[
             Prop::required("source", ValueKind::Ref),
             Prop::new("type", ValueKind::Literal),
             Prop::new("file", ValueKind::Literal),
+            Prop::new("authenticated", ValueKind::Bool),
         ])
         .children(&[GIVEN])
         .repeated(),
@@ -432,6 +433,7 @@ const TESTS: &[NodeRow] = &[
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
+            Prop::new("authenticated", ValueKind::Bool),
         ])
         .repeated(),
     NodeRow::new("advance", "time passes")
