@@ -25,6 +25,20 @@ impl Mistake {
         self.top != other.top && !self.is_alone && !other.is_alone
     }
 
+    /// Whether both are in one top node, on lines of their own.
+    pub(super) fn goes_beside(&self, other: &Mistake, right: &str) -> bool {
+        let lines = |it: &Mistake| {
+            let edits = it.edits.iter().map(|it| &it.0).chain([&it.place]);
+            let (start, end) =
+                edits.fold((usize::MAX, 0), |all, it| (all.0.min(it.start), all.1.max(it.end)));
+            let line = |at: usize| right[..at.min(right.len())].matches('\n').count();
+            line(start)..=line(end)
+        };
+        let (own, others) = (lines(self), lines(other));
+        let is_apart = own.end() < others.start() || others.end() < own.start();
+        self.top == other.top && is_apart && !self.is_alone && !other.is_alone
+    }
+
     /// The lines of its place in the text with these mistakes.
     pub(super) fn lines(&self, right: &str, all: &[&Mistake]) -> Range<usize> {
         let line = |at: usize| {
