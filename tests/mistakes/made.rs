@@ -77,27 +77,37 @@ pub(super) fn undone(fixed: &str, wrong: &str, right: &str, mistakes: &[&Mistake
         let others: Vec<&Mistake> =
             mistakes.iter().copied().filter(|it| it.what != mistake.what).collect();
         let without = with(right, &others);
-        let (own, meant) = apart(wrong, &without);
-        if !own.is_empty() && text.matches(own).count() == 1 {
-            text = text.replace(own, meant);
+        // The others beside it may have been put right or not.
+        let alone = with(right, &[mistake]);
+        let ways = [
+            apart(wrong, &without, 2),
+            apart(&alone, right, 2),
+            apart(wrong, &without, 0),
+            apart(&alone, right, 0),
+        ];
+        for (own, meant) in ways {
+            if !own.is_empty() && own != meant && text.matches(own).count() == 1 {
+                text = text.replace(own, meant);
+                break;
+            }
         }
     }
     text
 }
 
-/// The lines in which two texts differ, in each.
-fn apart<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
+/// The lines in which two texts differ, in each, with so many lines before and behind, so that they
+/// are found again.
+fn apart<'t>(one: &'t str, other: &'t str, around: usize) -> (&'t str, &'t str) {
     let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let start = one[..(0..=same).rev().find(|it| one.is_char_boundary(*it)).unwrap_or(0)]
         .rfind('\n')
         .map_or(0, |it| it + 1);
-    // With two lines before and behind, so that it is found again.
-    let start =
-        (0..2).fold(start, |at, _| one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1));
+    let start = (0..around)
+        .fold(start, |at, _| one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1));
     let (one, other) = (&one[start..], &other[start..]);
     let same = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     let end = one.len() - same;
-    let end = (0..3).fold(end, |at, _| {
+    let end = (0..=around).fold(end, |at, _| {
         one[(at + 1).min(one.len())..].find('\n').map_or(one.len(), |it| at + 1 + it)
     });
     (&one[..end], &other[..other.len() - (one.len() - end)])

@@ -135,6 +135,13 @@ impl Checker<'_> {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
                 slips.extend(self.unknown_node(node, known, whole));
+                // `sink: file log { … }` is that node, and its block is checked as one.
+                let named = name.strip_suffix(':').and_then(|it| find(groups, it));
+                if let Some(row) = named.filter(|_| node.children().is_some()) {
+                    self.beside = groups.to_vec();
+                    self.node(node, row);
+                    slips.append(&mut self.joined);
+                }
                 continue;
             };
             let first = *firsts.entry(name).or_insert(node);
@@ -215,8 +222,9 @@ impl Checker<'_> {
         if let Some(kind) = kinds.iter().find(|it| it.word == word) {
             return Some(*kind);
         }
-        self.unknown_kind(node, entry, role, &kinds);
-        None
+        // What is in its block is checked as that of the kind that was surely meant.
+        let meant = self.unknown_kind(node, entry, role, &kinds);
+        kinds.iter().find(|it| Some(it.word) == meant.as_deref()).copied()
     }
 
     fn entries(&mut self, node: &KdlNode, row: &'static NodeRow, groups: &Groups, whole: &str) {
