@@ -107,9 +107,8 @@ fn apart<'t>(one: &'t str, other: &'t str, around: usize) -> (&'t str, &'t str) 
     let (one, other) = (&one[start..], &other[start..]);
     let same = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     let end = one.len() - same;
-    let end = (0..=around).fold(end, |at, _| {
-        one[(at + 1).min(one.len())..].find('\n').map_or(one.len(), |it| at + 1 + it)
-    });
+    let behind = |at: usize| one[at..].find('\n').map_or(one.len(), |it| at + it + 1);
+    let end = (0..=around).fold(end, |at, _| behind(at));
     (&one[..end], &other[..other.len() - (one.len() - end)])
 }
 

@@ -6,9 +6,9 @@ use crate::spec::{Enrichment, Name, Spec};
 use kdl::{KdlDocument, KdlNode};
 use language::ExprSite;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{PathRead, Root, TypeEnv};
+use language::expr::{PathRead, Root};
 use language::spanned::Span;
-use stages::contract::{Adds, SinkRole};
+use stages::contract::SinkRole;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Failure handling, by the names of its nodes.
@@ -24,7 +24,6 @@ pub(super) fn check(
     unrouted(spec, diagnostics);
     targets_twice(spec, diagnostics);
     settings(document, spec, diagnostics);
-    places(document, spec, diagnostics);
     scopes(document, diagnostics);
     calls_at_once(document, spec, diagnostics);
     fields(sites, diagnostics);
@@ -112,21 +111,6 @@ fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) 
             if FAILURE.contains(&word) || has_backlog && word == "backlog" {
                 no_effect(diagnostics, word, &span_of(child), why, "remove it");
             }
-        }
-    }
-}
-
-/// Where a stage writes, of one that names each path by itself.
-fn places(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) {
-    let known = TypeEnv::default();
-    let names_paths = |it: &&Enrichment| matches!(it.spec.adds(&known), Adds::At(_));
-    for stage in spec.enrichments.iter().filter(names_paths) {
-        let is_it = |it: &&KdlNode| it.name().value() == "enrich" && named(it) == stage.name.value;
-        let node = document.nodes().iter().find(is_it);
-        let children = node.and_then(KdlNode::children).map(KdlDocument::nodes).unwrap_or_default();
-        for child in children.iter().filter(|it| it.name().value() == "into") {
-            let why = format!("`{}` names the whole path of each value", stage.spec.word());
-            no_effect(diagnostics, "into", &span_of(child), &why, "write the path in each value");
         }
     }
 }

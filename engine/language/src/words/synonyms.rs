@@ -98,8 +98,6 @@ pub(in super::super) const WORDS: &[Foreign] = &[
         &["filter"],
         "leave `otherwise` out to drop what matches no case; `filter` drops earlier",
     ),
-    like("log", &[], LOG),
-    like("logs", &[], LOG),
     like("metrics", &[], "`/metrics` is always available; there is nothing to configure"),
     like("kafka", &[], BROKER),
     like("nats", &[], BROKER),
