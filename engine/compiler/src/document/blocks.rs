@@ -99,8 +99,11 @@ fn look(layout: &mut Layout<'_>, mended: &mut Mended, diagnostics: &mut Diagnost
     let (mut open, mut suspect) = (Vec::new(), None);
     // Where the last block at the margin begins: one brace too many may be anywhere in it.
     let mut outer = 0;
+    // A run of braces too many is one mistake.
+    let mut is_in_run = false;
     for (index, placed) in layout.tokens.iter().enumerate() {
         let own = layout.line(index);
+        is_in_run &= matches!(placed.token.kind, Kind::Close | Kind::Newline);
         match placed.token.kind {
             Kind::Open => {
                 if own.indent == 0 {
@@ -118,6 +121,9 @@ fn look(layout: &mut Layout<'_>, mended: &mut Mended, diagnostics: &mut Diagnost
                 None => {
                     let span = placed.token.span.clone();
                     mended.blank(span.clone());
+                    if std::mem::replace(&mut is_in_run, true) {
+                        continue;
+                    }
                     mended.is_unclear(outer..span.end);
                     diagnostics
                         .push(Rule::Syntax, "unmatched `}`")
