@@ -224,6 +224,7 @@ impl Checker<'_> {
         }
         // What is in its block is checked as that of the kind that was surely meant.
         let meant = self.unknown_kind(node, entry, role, &kinds);
+        let meant = meant.filter(|_| node.children().is_some());
         kinds.iter().find(|it| Some(it.word) == meant.as_deref()).copied()
     }
 
