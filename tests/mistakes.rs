@@ -92,7 +92,7 @@ struct Case<'r> {
 }
 
 impl<'r> Case<'r> {
-    /// Every third has two, in different top nodes.
+    /// Every third has two in different top nodes, and the one after it two in one.
     fn made(all: &'r [Right], dice: &mut fastrand::Rng, index: usize) -> Self {
         let right = &all[dice.usize(..all.len())];
         let pick = |dice: &mut fastrand::Rng| {
@@ -103,6 +103,11 @@ impl<'r> Case<'r> {
         let mut mistakes = vec![pick(dice)];
         if index.is_multiple_of(3) {
             let other = (0..50).map(|_| pick(dice)).find(|it| it.goes_with(mistakes[0]));
+            mistakes.extend(other);
+        }
+        if index % 3 == 1 {
+            let beside = |it: &&Mistake| it.goes_beside(mistakes[0], &right.text);
+            let other = (0..200).map(|_| pick(dice)).find(beside);
             mistakes.extend(other);
         }
         Case { right, mistakes }

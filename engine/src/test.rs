@@ -8,6 +8,7 @@
 //! Never: a test reads a variable of the process, waits for real time, or writes a file.
 
 mod coverage;
+mod credentials;
 mod doors;
 mod expect;
 mod load;

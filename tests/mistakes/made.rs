@@ -25,6 +25,20 @@ impl Mistake {
         self.top != other.top && !self.is_alone && !other.is_alone
     }
 
+    /// Whether both are in one top node, on lines of their own.
+    pub(super) fn goes_beside(&self, other: &Mistake, right: &str) -> bool {
+        let lines = |it: &Mistake| {
+            let edits = it.edits.iter().map(|it| &it.0).chain([&it.place]);
+            let (start, end) =
+                edits.fold((usize::MAX, 0), |all, it| (all.0.min(it.start), all.1.max(it.end)));
+            let line = |at: usize| right[..at.min(right.len())].matches('\n').count();
+            line(start)..=line(end)
+        };
+        let (own, others) = (lines(self), lines(other));
+        let is_apart = own.end() < others.start() || others.end() < own.start();
+        self.top == other.top && is_apart && !self.is_alone && !other.is_alone
+    }
+
     /// The lines of its place in the text with these mistakes.
     pub(super) fn lines(&self, right: &str, all: &[&Mistake]) -> Range<usize> {
         let line = |at: usize| {
@@ -63,29 +77,38 @@ pub(super) fn undone(fixed: &str, wrong: &str, right: &str, mistakes: &[&Mistake
         let others: Vec<&Mistake> =
             mistakes.iter().copied().filter(|it| it.what != mistake.what).collect();
         let without = with(right, &others);
-        let (own, meant) = apart(wrong, &without);
-        if !own.is_empty() && text.matches(own).count() == 1 {
-            text = text.replace(own, meant);
+        // The others beside it may have been put right or not.
+        let alone = with(right, &[mistake]);
+        let ways = [
+            apart(wrong, &without, 2),
+            apart(&alone, right, 2),
+            apart(wrong, &without, 0),
+            apart(&alone, right, 0),
+        ];
+        for (own, meant) in ways {
+            if !own.is_empty() && own != meant && text.matches(own).count() == 1 {
+                text = text.replace(own, meant);
+                break;
+            }
         }
     }
     text
 }
 
-/// The lines in which two texts differ, in each.
-fn apart<'t>(one: &'t str, other: &'t str) -> (&'t str, &'t str) {
+/// The lines in which two texts differ, in each, with so many lines before and behind, so that they
+/// are found again.
+fn apart<'t>(one: &'t str, other: &'t str, around: usize) -> (&'t str, &'t str) {
     let same = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
     let start = one[..(0..=same).rev().find(|it| one.is_char_boundary(*it)).unwrap_or(0)]
         .rfind('\n')
         .map_or(0, |it| it + 1);
-    // With two lines before and behind, so that it is found again.
-    let start =
-        (0..2).fold(start, |at, _| one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1));
+    let start = (0..around)
+        .fold(start, |at, _| one[..at.saturating_sub(1)].rfind('\n').map_or(0, |it| it + 1));
     let (one, other) = (&one[start..], &other[start..]);
     let same = one.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
     let end = one.len() - same;
-    let end = (0..3).fold(end, |at, _| {
-        one[(at + 1).min(one.len())..].find('\n').map_or(one.len(), |it| at + 1 + it)
-    });
+    let behind = |at: usize| one[at..].find('\n').map_or(one.len(), |it| at + it + 1);
+    let end = (0..=around).fold(end, |at, _| behind(at));
     (&one[..end], &other[..other.len() - (one.len() - end)])
 }
 

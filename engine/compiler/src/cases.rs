@@ -89,6 +89,8 @@ pub struct TestInput {
     pub content: InputContent,
     /// Headers of the request, names in lower case.
     pub headers: Vec<(String, String)>,
+    /// Whether its sender has the credential that the source asks for.
+    pub is_authenticated: bool,
 }
 
 /// What is given.

@@ -127,17 +127,22 @@ fn is_of_typing(rule: Rule) -> bool {
     matches!(rule.code(), "E0104" | "E0108" | "E0109" | "W0104" | "W0109" | "W0304")
 }
 
-/// Whether a finding misses a parameter that a misspelled node gives.
+/// Whether a finding misses a parameter or a policy that a misspelled node gives.
 fn is_given(document: &KdlDocument, found: &Diagnostic) -> bool {
+    let (what, is_it) = match found.rule {
+        Rule::UnknownParam | Rule::UnknownPath => ("param", true),
+        Rule::UnknownStage => ("policy", found.message.starts_with("there is no policy")),
+        _ => return false,
+    };
     let unknown = document.nodes().iter().filter(|it| {
         let name = it.name().value();
-        !grammar::TOP.iter().any(|row| row.name == name)
-            && nearest(name.trim_end_matches(':'), ["param"]).is_some()
+        is_it
+            && !grammar::TOP.iter().any(|row| row.name == name)
+            && nearest(name.trim_end_matches(':'), [what]).is_some()
     });
     let names = unknown.filter_map(|it| it.entries().first()?.value().as_string());
     let has = |name: &str| found.message.contains(&name.replace('-', "_"));
-    matches!(found.rule, Rule::UnknownParam | Rule::UnknownPath)
-        && names.into_iter().any(|it| has(it) || found.message.contains(it))
+    names.into_iter().any(|it| has(it) || found.message.contains(it))
 }
 
 /// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.

@@ -566,6 +566,7 @@ const TESTS: &[NodeRow] = &[
             Prop::required("source", ValueKind::Ref),
             Prop::new("type", ValueKind::Literal),
             Prop::new("file", ValueKind::Literal),
+            Prop::new("authenticated", ValueKind::Bool),
         ])
         .children(&[GIVEN])
         .repeated(),
@@ -574,6 +575,7 @@ const TESTS: &[NodeRow] = &[
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
+            Prop::new("authenticated", ValueKind::Bool),
         ])
         .repeated(),
     NodeRow::new("advance", "time passes")

@@ -6,14 +6,17 @@
 //! never too narrow, so a finding is always one.
 
 mod arrivals;
+mod backlog;
 mod cases;
 mod idle;
 mod overwritten;
 mod report;
 mod stages_known;
 mod unused;
+mod urls;
 
 use crate::grammar;
+use crate::plan::names;
 use crate::spec::{Filter, OnDrop, Passing, Spec};
 use arrivals::ProgramInputs;
 use kdl::KdlDocument;
@@ -51,7 +54,11 @@ pub(crate) fn check(
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
+    urls::check(spec, &sites, typing.tell.diagnostics);
+    let text = context.diagnostics.source().clone();
+    names::check_unread(document, spec, &text.text, context.diagnostics);
     idle::check(document, spec, &sites, context.diagnostics);
+    backlog::check(spec, context.diagnostics);
     unused::params(document, &sites, main, context.diagnostics);
     unused::types(spec, &world, context.diagnostics);
     unused::stages(spec, &sites, &additions, context.diagnostics);

@@ -46,7 +46,7 @@ impl Reader<'_> {
     }
 
     fn entries(&mut self, node: &mut KdlNode, row: &NodeRow) {
-        let default = node.get("default").and_then(KdlValue::as_string).map(str::to_owned);
+        let default = language::default_of(node);
         let (mut index, mut is_replaced) = (0, false);
         for entry in node.entries_mut() {
             let ty = match entry.name() {

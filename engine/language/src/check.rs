@@ -141,6 +141,13 @@ impl Checker<'_> {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
                 slips.extend(self.unknown_node(node, known, whole));
+                // `sink: file log { … }` is that node, and its block is checked as one.
+                let named = name.strip_suffix(':').and_then(|it| find(groups, it));
+                if let Some(row) = named.filter(|_| node.children().is_some()) {
+                    self.beside = groups.to_vec();
+                    self.node(node, row);
+                    slips.append(&mut self.joined);
+                }
                 continue;
             };
             let first = *firsts.entry(name).or_insert(node);
@@ -154,6 +161,11 @@ impl Checker<'_> {
             self.beside = groups.to_vec();
             self.node(node, row);
             slips.append(&mut self.joined);
+        }
+        // Where only one thing is taken, whatever else is there was meant for it.
+        let takes_one = groups.iter().map(|it| it.len()).sum::<usize>() == 1;
+        if takes_one && firsts.is_empty() && !nodes.is_empty() {
+            return;
         }
         for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
             // One that is misspelled, or written as a property, was told.
@@ -216,8 +228,10 @@ impl Checker<'_> {
         if let Some(kind) = kinds.iter().find(|it| it.word == word) {
             return Some(*kind);
         }
-        self.unknown_kind(node, entry, role, &kinds);
-        None
+        // What is in its block is checked as that of the kind that was surely meant.
+        let meant = self.unknown_kind(node, entry, role, &kinds);
+        let meant = meant.filter(|_| node.children().is_some());
+        kinds.iter().find(|it| Some(it.word) == meant.as_deref()).copied()
     }
 
     fn entries(&mut self, node: &KdlNode, row: &'static NodeRow, groups: &Groups, whole: &str) {

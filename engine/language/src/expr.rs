@@ -9,6 +9,7 @@
 //! number that is not finite; `??` gives a default, `not in` negates `in`, and `event.priority`
 //! compares by level. `docs/expressions.md` has the whole list.
 
+mod covers;
 mod eval;
 mod exclude;
 mod function;
@@ -38,6 +39,7 @@ use kernel::event::Event;
 use kernel::time::Timestamp;
 use node::ExprNode;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// The longest source text of an expression, in bytes.
@@ -207,6 +209,18 @@ impl Expr {
     /// Whether it and the other one never hold for the same event, as far as their texts tell.
     pub fn excludes(&self, other: &Expr) -> bool {
         exclude::excludes(&self.node, &other.node)
+    }
+
+    /// Whether it holds for no event, because its own parts exclude each other.
+    pub fn never_holds(&self) -> bool {
+        exclude::never_holds(&self.node)
+    }
+
+    /// The places of those of the others that leave no event for this one, as far as their texts
+    /// tell.
+    pub fn covered_by(&self, others: &[&Expr]) -> Option<BTreeSet<usize>> {
+        let others: Vec<&ExprNode> = others.iter().map(|it| &it.node).collect();
+        covers::covered_by(&self.node, &others)
     }
 
     /// Literals that it may come to and that are no level, for places that take one.

@@ -228,6 +228,15 @@ fn file_text(path: &Path) -> io::Result<String> {
     }
 }
 
+/// The text that `default=` of a node gives; a number or truth may stand without quotes.
+pub fn default_of(node: &KdlNode) -> Option<String> {
+    match node.get("default")? {
+        KdlValue::String(text) => Some(text.clone()),
+        KdlValue::Null => None,
+        value => Some(value.to_string().trim_start_matches('#').to_owned()),
+    }
+}
+
 /// Reads a value that may come from outside. `None` for an annotation that is none of ours.
 pub(super) fn of(
     value: &KdlValue,
@@ -236,7 +245,7 @@ pub(super) fn of(
     folder: &Path,
 ) -> Option<Setting> {
     let text = value.as_string()?;
-    let default = node.get("default").and_then(KdlValue::as_string).map(str::to_owned);
+    let default = default_of(node);
     match annotation {
         None => Some(Setting::of_text(text)),
         Some("env") => Some(Setting::Variable { name: text.to_owned(), default }),

@@ -16,12 +16,36 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         return None;
     }
     let allowed = if length < 5 { 1 } else { (length / 3).clamp(2, 4) };
+    let known: Vec<&str> = known.into_iter().collect();
+    let near = closest(&lower, allowed, known.iter().copied());
+    near.or_else(|| by_beginning(&lower, &known))
+}
+
+/// The only name that begins like the word: `meta` for `metadta`, `temperature` for `temp`.
+fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    const SHORTEST: usize = 4;
+    let begins = |long: &str, short: &str| {
+        SHORTEST <= short.len() && long.starts_with(short) && long.len() <= 3 * short.len()
+    };
+    let is_like = |it: &&&str| {
+        let name = it.to_lowercase();
+        name != word && (begins(&name, word) || begins(word, &name))
+    };
+    let mut like = known.iter().filter(is_like);
+    like.next().filter(|first| like.all(|it| it == *first)).copied()
+}
+
+fn closest<'a>(
+    lower: &str,
+    allowed: usize,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let length = lower.chars().count();
     known
-        .into_iter()
         .filter(|it| it.chars().count().abs_diff(length) <= allowed)
-        .map(|it| (strsim::damerau_levenshtein(&lower, &it.to_lowercase()), it))
+        .map(|it| (strsim::damerau_levenshtein(lower, &it.to_lowercase()), it))
         .filter(|(slips, it)| *slips <= allowed && *slips < it.len())
-        .min_by_key(|(slips, it)| (*slips, unlike(&lower, it)))
+        .min_by_key(|(slips, it)| (*slips, unlike(lower, it)))
         .map(|it| it.1)
 }
 

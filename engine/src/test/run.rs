@@ -1,12 +1,12 @@
 //! One test: a world is opened, the steps happen in it, and it is closed again.
 
 use super::coverage::Coverage;
+use super::credentials::{self, SenderTokens};
 use super::doors::{add_doors, door_of};
 use super::outside::{Doors, MockWorld};
 use super::seen::{Arrived, Commits, Ledger, TestRecord, Watch};
 use super::{Suite, Variables, expect, timeline};
 use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
-use crate::intake::Rejection;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
@@ -19,7 +19,6 @@ use language::diagnostic::{Diagnostic, Diagnostics, Rule};
 use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
-use stages::contract::HttpRoute;
 use stages::signature::Signed;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -97,6 +96,7 @@ struct Trial {
     stored: Arc<Commits>,
     probe: Arc<Watch>,
     arrived: Mutex<Arc<Vec<Arrived>>>,
+    tokens: SenderTokens,
 }
 
 impl Trial {
@@ -104,6 +104,7 @@ impl Trial {
         let simulation = Simulation::new(test.at, SEED);
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
+        let tokens = SenderTokens::of(&plan, &*variables);
         let remote = plan.stages.iter().filter(|it| it.spec.is_remote());
         let world = MockWorld::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
         let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
@@ -144,7 +145,7 @@ impl Trial {
         }
         simulation.settle();
         let arrived = Mutex::default();
-        Ok(Trial { simulation, world, engine, store, stored, probe, arrived })
+        Ok(Trial { simulation, world, engine, store, stored, probe, arrived, tokens })
     }
 
     fn play(&self, test: &Test, found: &mut Diagnostics) {
@@ -160,6 +161,7 @@ impl Trial {
                 Act::Mock(_) => {}
                 Act::Give(messages) => {
                     let is_off = self.note_off(messages, &step.span, found);
+                    self.note_unasked(messages, &step.span, found);
                     for given in messages {
                         if !is_off {
                             self.give(given, &door_of(given, number));
@@ -197,6 +199,21 @@ impl Trial {
         off.is_some()
     }
 
+    /// A credential for a source that asks for none is a slip of the test.
+    fn note_unasked(&self, messages: &[TestInput], place: &Span, found: &mut Diagnostics) {
+        let generation = self.engine.generation();
+        let Some(first) = messages.first().filter(|it| it.is_authenticated) else { return };
+        let source = generation.plan.sources.iter().position(|it| it.name == first.source);
+        let route = generation.routes.iter().find(|it| Some(it.0) == source).map(|it| &it.1);
+        let is_message = matches!(first.content, InputContent::Message(_));
+        if !is_message || route.is_none_or(|it| !credentials::are_asked(it, &self.tokens)) {
+            found
+                .push(Rule::UnclearStep, "`authenticated` has no effect here")
+                .at(place.clone(), "no credential is checked for this message")
+                .help("remove it");
+        }
+    }
+
     fn note_unanswered(&self, place: &Span, found: &mut Diagnostics) {
         for name in self.world.take_unanswered() {
             found
@@ -228,8 +245,12 @@ impl Trial {
         };
         let keeps_unreadable = http.is_none();
         let is_message = matches!(given.content, InputContent::Message(_));
-        let signed = match route.filter(|_| is_message) {
-            Some(route) => shown(route, &headers, &bytes, self.simulation.env.clock.wall()),
+        let asked = route.filter(|_| is_message && !given.is_authenticated);
+        let signed = match asked {
+            Some(route) => {
+                let now = self.simulation.env.clock.wall();
+                credentials::check(route, &self.tokens, &headers, &bytes, now)
+            }
             None => Ok(Signed::default()),
         };
         let at = self.simulation.env.clock.wall();
@@ -322,34 +343,4 @@ fn settings(plan: &Plan) -> Settings {
         backlog_rows: 1_000_000,
         backlog_bytes: 256 << 20,
     }
-}
-
-/// What a message shows of who sent it, checked as the engine does it. A test that shows nothing
-/// speaks for a sender that may send.
-fn shown(
-    route: &HttpRoute,
-    headers: &serde_json::Map<String, Value>,
-    body: &[u8],
-    now: Timestamp,
-) -> Result<Signed, Rejection> {
-    let header = |name: &str| headers.get(&name.to_ascii_lowercase())?.as_str();
-    let refused = |detail: String| Rejection {
-        status: 401,
-        detail,
-        violations: Vec::new(),
-        is_kept: false,
-        source: None,
-        id: None,
-        stage: "intake".into(),
-    };
-    if let Some(signature) = route.signature.as_ref().filter(|it| it.is_given(&header)) {
-        return signature.check(&header, body, now).map_err(|it| refused(it.to_string()));
-    }
-    if let (Some(bearer), Some(given)) = (&route.bearer, header("authorization")) {
-        let token = given.split_once(' ').filter(|it| it.0.eq_ignore_ascii_case("bearer"));
-        if token.is_none_or(|it| it.1.trim() != bearer.trim()) {
-            return Err(refused("the token is not known".to_owned()));
-        }
-    }
-    Ok(Signed::default())
 }

@@ -52,8 +52,21 @@ impl Kind for Set {
                 context
                     .diagnostics
                     .push(Rule::SamePath, format!("`{}` is set twice", path.value))
-                    .at(path.span, "the second one")
+                    .at(path.span.clone(), "the second one")
                     .help("keep one of the two");
+            }
+            // One of two such paths would lie inside the value of the other.
+            let is_inside = |it: &(Arc<[String]>, Template)| {
+                it.0.len() != names.len() && it.0.iter().zip(names.iter()).all(|(a, b)| a == b)
+            };
+            if let Some((other, _)) = values.iter().find(|it| is_inside(it)) {
+                let message =
+                    format!("`{}` and `{}` overwrite each other", other.join("."), path.value);
+                context
+                    .diagnostics
+                    .push(Rule::SamePath, message)
+                    .at(path.span, "the second one")
+                    .help("give one of them another path");
             }
             values.push((names, value.value));
         }

@@ -237,7 +237,13 @@ impl CaseReader<'_, '_> {
             Some((it.arg(0)?.text()?.value.to_ascii_lowercase(), it.arg(1)?.text()?.value))
         };
         let headers = fields.children("header").filter_map(header).collect();
-        Some(TestInput { source: source?, kind: kind.map(|it| it.value), content, headers })
+        Some(TestInput {
+            source: source?,
+            kind: kind.map(|it| it.value),
+            content,
+            headers,
+            is_authenticated: is_authenticated(fields),
+        })
     }
 
     fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<TestInput>> {
@@ -245,11 +251,13 @@ impl CaseReader<'_, '_> {
         let text = self.file(&fields.prop("file")?.text()?)?;
         let source = source?;
         let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
+        let is_authenticated = is_authenticated(fields);
         let given = |line: &str| TestInput {
             source: source.clone(),
             kind: None,
             content: InputContent::Message(line.as_bytes().into()),
             headers: Vec::new(),
+            is_authenticated,
         };
         Some(lines.map(given).collect())
     }
@@ -278,12 +286,12 @@ impl CaseReader<'_, '_> {
         let named: Vec<(&str, Scalar<'_>)> =
             fields.props().filter(|it| SUBJECTS.contains(&it.0)).collect();
         let [(word, subject)] = &named[..] else {
-            let message = if named.is_empty() {
-                "this `expect` checks nothing"
+            let (message, label) = if named.is_empty() {
+                ("this `expect` checks nothing", "says nothing about a result")
             } else {
-                "this `expect` checks two things at once"
+                ("this `expect` checks two things at once", "keep one of them")
             };
-            self.report(Rule::UnclearStep, message, fields.head(), "keep one of them").help(
+            self.report(Rule::UnclearStep, message, fields.head(), label).help(
                 "name one of `stage=`, `sink=`, `notify=`, `event=`, `dead-letter=` and `status=`",
             );
             return None;
@@ -323,6 +331,11 @@ impl CaseReader<'_, '_> {
             _ => Subject::Notify(self.notifier(&value.text()?)?),
         })
     }
+}
+
+/// Whether a message says that its sender has the credential that the source asks for.
+fn is_authenticated(fields: &Fields<'_>) -> bool {
+    fields.prop("authenticated").and_then(|it| it.boolean()) == Some(true)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub(super) fn explain(
     let tokens = with_templates(text, Lexer::new(text).collect());
     let mut mended = Mended::new(text);
     let mut lines = BTreeSet::new();
+    let ends: Vec<usize> = text.match_indices('\n').map(|it| it.0).collect();
     if text.trim_start().starts_with(['{', '[']) {
         json(text, diagnostics);
         return (None, None);
@@ -36,7 +37,7 @@ pub(super) fn explain(
     invisible(text, &mut mended, diagnostics);
     blocks::explain(text, &tokens, &mut mended, diagnostics);
     for found in &diagnostics.found()[before..] {
-        lines.extend(found.labels.iter().map(|it| line_of(text, it.span.start)));
+        lines.extend(found.labels.iter().map(|it| line_of(&ends, it.span.start)));
     }
     let tokens: Vec<LexToken> = tokens
         .into_iter()
@@ -55,10 +56,10 @@ pub(super) fn explain(
         for found in &diagnostics.found()[known..] {
             let Some(label) = found.labels.first() else { continue };
             let last = label.span.end.max(label.span.start + 1) - 1;
-            lines.extend(line_of(text, label.span.start)..=line_of(text, last));
+            lines.extend(line_of(&ends, label.span.start)..=line_of(&ends, last));
         }
     }
-    let document = rest(text, &mut mended, &mut lines, diagnostics);
+    let document = rest(text, &ends, &mut mended, &mut lines, diagnostics);
     (document, mended.into_meant(text))
 }
 
@@ -72,17 +73,24 @@ fn whole_line(statement: &[LexToken]) -> std::ops::Range<usize> {
 fn with_templates(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
     let mut joined: Vec<LexToken> = Vec::with_capacity(tokens.len());
     let mut rest = tokens.into_iter().peekable();
+    // The end of the line that was looked at last, and of its last `}}`: each line is read once.
+    let mut seen = (0, None);
     while let Some(token) = rest.next() {
         let is_value = joined.last().is_some_and(|it| {
             matches!(it.kind, Kind::Word | Kind::Equals | Kind::Text | Kind::Raw)
         });
-        let behind = &text[token.span.start..];
-        let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
-        let is_begin = line.starts_with("{{") && is_value;
-        let Some(end) = line.rfind("}}").filter(|_| is_begin).map(|it| it + 2) else {
+        let start = token.span.start;
+        let behind = &text[start..];
+        let is_begin = behind.starts_with("{{") && is_value;
+        if is_begin && seen.0 <= start {
+            let line = &behind[..behind.find(super::lex::is_newline).unwrap_or(behind.len())];
+            seen = (start + line.len(), line.rfind("}}").map(|it| start + it + 2));
+        }
+        let Some(end) = seen.1.filter(|it| is_begin && start < *it).map(|it| it - start) else {
             joined.push(token);
             continue;
         };
+        let line = &text[start..seen.0];
         // The words around it are of the same text: `title Bell {{ x }} rang`.
         let after = &line[end..];
         let is_plain = !after.contains(['{', '}', ';', '"', '=']) && !after.contains("//");
@@ -180,6 +188,7 @@ fn invisible(text: &str, mended: &mut Mended, diagnostics: &mut Diagnostics) {
 /// What the parser still finds in the mended text, line by line.
 fn rest(
     text: &str,
+    ends: &[usize],
     mended: &mut Mended,
     lines: &mut BTreeSet<usize>,
     diagnostics: &mut Diagnostics,
@@ -205,7 +214,7 @@ fn rest(
             continue;
         }
         let span = visible(text, mended.clip(fault.span));
-        if lines.insert(line_of(text, span.start)) {
+        if lines.insert(line_of(ends, span.start)) {
             diagnostics
                 .push(Rule::Syntax, "this part of the file cannot be parsed")
                 .at(span.clone(), "cannot be parsed from here")
@@ -261,8 +270,9 @@ fn visible(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
     start..start + shown.max(least)
 }
 
-fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes()[..at.min(text.len())].iter().filter(|it| **it == b'\n').count()
+/// The number of the line, from the places where lines end.
+fn line_of(ends: &[usize], at: usize) -> usize {
+    ends.partition_point(|it| *it < at)
 }
 
 /// The tokens of each node's own line. Line ends inside brackets do not end it.

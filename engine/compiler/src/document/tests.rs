@@ -127,7 +127,8 @@ fn what_is_too_large_is_refused_before_it_is_parsed() {
     ] {
         assert!(told(&bomb).starts_with("E0009"), "{}", &bomb[..10]);
     }
-    assert!((now() - started).as_secs() < 5);
+    // What is read to its end would take minutes; a loaded machine takes seconds for the rest.
+    assert!((now() - started).as_secs() < 30);
 }
 
 #[test]

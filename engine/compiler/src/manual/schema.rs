@@ -142,7 +142,7 @@ fn properties(row: &NodeRow) -> Value {
     let mut known: Map<String, Value> =
         row.props.iter().map(|it: &Prop| (it.name.to_owned(), value(it.ty))).collect();
     if types.chain(row.open).any(|it| it.takes_outside() || it.takes_variable()) {
-        known.entry("default").or_insert_with(|| json!({"type": "string"}));
+        known.entry("default").or_insert_with(|| json!({"type": ["string", "number", "boolean"]}));
         known.entry("optional").or_insert_with(|| json!({"type": "boolean"}));
     }
     let required: Vec<&str> = row.props.iter().filter(|it| it.required).map(|it| it.name).collect();

@@ -1,6 +1,7 @@
 //! Every name stands for one thing, and every reference for a name.
 
 use crate::spec::{Name, Spec};
+use kdl::{KdlDocument, KdlNode};
 use language::diagnostic::{Diagnostics, Rule};
 use language::nearest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,52 +101,55 @@ impl<'a> Check<'a> {
     }
 
     fn stages(&mut self, spec: &Spec) {
-        let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
-        let known = KnownNames::new(names, "stages", "no stage with this name");
+        let known = stages_of(spec);
         for stage in &spec.enrichments {
             let of = &stage.name.value;
             for name in stage.after.iter().filter(|it| !known.has(it)) {
-                let message =
-                    format!("stage `{of}` waits for `{}`, which does not exist", name.value);
-                self.unknown(Rule::UnknownStage, message, name, &known);
+                self.waiting(of, "after", name, &known);
             }
             for name in stage.needs.iter().filter(|it| !known.has(it)) {
-                let message = format!("stage `{of}` needs `{}`, which does not exist", name.value);
-                self.unknown(Rule::UnknownStage, message, name, &known);
+                self.waiting(of, "needs", name, &known);
             }
         }
     }
 
     fn policies(&mut self, spec: &Spec) {
-        let names = spec.policies.iter().map(|it| &it.name);
-        let known = KnownNames::new(names, "policies", "no policy with this name");
+        let known = policies_of(spec);
         let stages = spec.enrichments.iter().map(|it| &it.policy);
         let sinks = spec.sinks.iter().map(|it| &it.policy);
         let notifiers = spec.notifiers.iter().map(|it| &it.policy);
         let bases = spec.policies.iter().map(|it| &it.base);
         let named = stages.chain(sinks).chain(notifiers).chain(bases).flatten();
         for name in named.filter(|it| !known.has(it)) {
-            let message = format!("there is no policy `{}`", name.value);
-            self.unknown(Rule::UnknownStage, message, name, &known);
+            self.policy(name, &known);
         }
+    }
+
+    fn policy(&mut self, name: &Name, known: &KnownNames<'_>) {
+        let message = format!("there is no policy `{}`", name.value);
+        self.unknown(Rule::UnknownStage, message, name, known);
+    }
+
+    fn waiting(&mut self, of: &str, word: &str, name: &Name, known: &KnownNames<'_>) {
+        let verb = if word == "needs" { "needs" } else { "waits for" };
+        let message = format!("stage `{of}` {verb} `{}`, which does not exist", name.value);
+        self.unknown(Rule::UnknownStage, message, name, known);
+    }
+
+    fn target(&mut self, place: &str, name: &Name, known: &KnownNames<'_>) {
+        let message =
+            format!("route {place} sends to `{}`, which is not a sink or notifier", name.value);
+        self.unknown(Rule::UnknownTarget, message, name, known);
     }
 
     fn targets(&mut self, spec: &Spec) {
         let Some(route) = &spec.route else { return };
-        let sinks = spec.sinks.iter().map(|it| &it.name);
-        let names = sinks.chain(spec.notifiers.iter().map(|it| &it.name));
-        let names = names.chain(&spec.unread.targets);
-        let known =
-            KnownNames::new(names, "sinks and notifiers", "no sink or notifier with this name");
+        let known = targets_of(spec);
         let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
         let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
         for (place, names) in cases.chain(otherwise) {
             for name in names.iter().filter(|it| !known.has(it)) {
-                let message = format!(
-                    "route {place} sends to `{}`, which is not a sink or notifier",
-                    name.value
-                );
-                self.unknown(Rule::UnknownTarget, message, name, &known);
+                self.target(&place, name, &known);
             }
         }
     }
@@ -189,12 +193,97 @@ impl<'a> Check<'a> {
     }
 }
 
+/// Reports references that lead nowhere and stand in nodes and cases that could not be read, so
+/// that another mistake in the same place does not hide them.
+pub(crate) fn check_unread(
+    document: &KdlDocument,
+    spec: &Spec,
+    text: &str,
+    diagnostics: &mut Diagnostics,
+) {
+    let mut check = Check::new(text, diagnostics);
+    check.knows(spec);
+    let read: BTreeSet<usize> = spec
+        .enrichments
+        .iter()
+        .map(|it| &it.name)
+        .chain(spec.sinks.iter().map(|it| &it.name))
+        .chain(spec.notifiers.iter().map(|it| &it.name))
+        .chain(spec.route.iter().flat_map(|it| it.cases.iter().map(|it| &it.name)))
+        .map(|it| it.span.start)
+        .collect();
+    let is_read = |it: &KdlNode| names_in(it).any(|it| read.contains(&it.span.start));
+    let (stages, policies, targets) = (stages_of(spec), policies_of(spec), targets_of(spec));
+    for node in document.nodes() {
+        let role = node.name().value();
+        match role {
+            "route" if spec.route.is_some() => {
+                let lost = inside(node).filter(|it| it.name().value() == "case" && !is_read(it));
+                for (case, name) in lost.flat_map(|it| references(it, "to").map(move |to| (it, to)))
+                {
+                    let place = names_in(case).next().map_or_else(String::new, |it| it.value);
+                    if !targets.has(&name) {
+                        check.target(&format!("case `{place}`"), &name, &targets);
+                    }
+                }
+            }
+            "enrich" | "sink" | "notify" if !is_read(node) => {
+                let own = names_in(node).nth(1).map_or_else(String::new, |it| it.value);
+                for word in ["after", "needs"].into_iter().filter(|_| role == "enrich") {
+                    for name in references(node, word).filter(|it| !stages.has(it)) {
+                        check.waiting(&own, word, &name, &stages);
+                    }
+                }
+                for name in references(node, "policy").filter(|it| !policies.has(it)) {
+                    check.policy(&name, &policies);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn inside(node: &KdlNode) -> impl Iterator<Item = &KdlNode> {
+    node.children().into_iter().flat_map(KdlDocument::nodes)
+}
+
+/// The arguments of a node that are plain text.
+fn names_in(node: &KdlNode) -> impl Iterator<Item = Name> + '_ {
+    let plain = node.entries().iter().filter(|it| it.name().is_none() && it.ty().is_none());
+    plain.filter_map(|it| {
+        let span = it.span().offset()..it.span().offset() + it.span().len();
+        Some(Name::new(it.value().as_string()?.to_owned(), span))
+    })
+}
+
+/// What the children of this word name.
+fn references<'d>(node: &'d KdlNode, word: &'d str) -> impl Iterator<Item = Name> + 'd {
+    inside(node).filter(move |it| it.name().value() == word).flat_map(names_in)
+}
+
+fn stages_of(spec: &Spec) -> KnownNames<'_> {
+    let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
+    KnownNames::new(names, "stages", "no stage with this name")
+}
+
+fn policies_of(spec: &Spec) -> KnownNames<'_> {
+    let names = spec.policies.iter().map(|it| &it.name);
+    KnownNames::new(names, "policies", "no policy with this name")
+}
+
+fn targets_of(spec: &Spec) -> KnownNames<'_> {
+    let names = spec.sinks.iter().map(|it| &it.name);
+    let names = names.chain(spec.notifiers.iter().map(|it| &it.name)).chain(&spec.unread.targets);
+    KnownNames::new(names, "sinks and notifiers", "no sink or notifier with this name")
+}
+
 fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
     let stages = spec.enrichments.iter().map(|it| &it.name);
     let nodes = spec.filters.iter().map(|it| &it.name).chain(stages);
     let ends = spec.sinks.iter().map(|it| &it.name).chain(spec.notifiers.iter().map(|it| &it.name));
+    let unread = spec.unread.stages.iter().chain(&spec.unread.targets);
     let groups: [Vec<&Name>; 5] = [
-        spec.sources.iter().map(|it| &it.name).chain(nodes).chain(ends).collect(),
+        spec.sources.iter().map(|it| &it.name).chain(nodes).chain(ends).chain(unread).collect(),
         spec.policies.iter().map(|it| &it.name).collect(),
         spec.params.iter().map(|it| &it.0).collect(),
         spec.server.tokens.iter().map(|it| &it.name).collect(),
@@ -204,6 +293,10 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
         let mut first: BTreeMap<&str, &Name> = BTreeMap::new();
         for name in group {
             let Some(earlier) = first.insert(&name.value, name) else { continue };
+            // What could not be read may be taken for a stage and for a target.
+            if earlier.span == name.span {
+                continue;
+            }
             diagnostics
                 .push(Rule::DuplicateName, format!("two nodes have the name `{}`", name.value))
                 .at(name.span.clone(), "again")

@@ -137,12 +137,17 @@ impl<'a, 'd> Typing<'a, 'd> {
                 outcome.taken.push(left.types());
                 continue;
             };
-            let same = earlier.iter().find(|it| it.0 == expr && is_first_only);
+            let others: Vec<&Expr> = earlier.iter().map(|it| &it.0).collect();
+            let same = earlier.iter().position(|it| it.0 == expr).filter(|_| is_first_only);
+            let wider = expr.covered_by(&others).filter(|_| is_first_only);
             let is_dead = is_first_only
                 && left.taken_by(&expr).is_empty()
                 && !Left::of(known, sites).taken_by(&expr).is_empty();
-            if same.is_some() || is_dead {
-                self.dead(site, same.map(|it| it.1), word);
+            if same.is_some() || wider.is_some() || is_dead {
+                let label = if same.is_some() { "same condition again" } else { "never reached" };
+                // Several that take all of it together are not named one by one.
+                let alone = wider.filter(|it| it.len() == 1).and_then(|it| it.first().copied());
+                self.dead(site, same.or(alone).map(|it| (label, earlier[it].1)), word);
                 self.tell.site(site, known);
                 outcome.taken.push(known.check(&expr).holds);
                 continue;
@@ -164,16 +169,16 @@ impl<'a, 'd> Typing<'a, 'd> {
         outcome
     }
 
-    fn dead(&mut self, site: &ExprSite<'_>, same: Option<&ExprSite<'_>>, word: &str) {
+    fn dead(&mut self, site: &ExprSite<'_>, wider: Option<(&str, &ExprSite<'_>)>, word: &str) {
         let name = site.inside.last().and_then(|it| it.entries().first());
         let name = name.and_then(|it| it.value().as_string()).unwrap_or_default();
         let message = format!("no event ever reaches {word} `{name}`");
         let found = self.tell.diagnostics.push(Rule::DeadCase, message);
-        match same {
-            Some(same) => found
-                .at(site.span(), "same condition again")
-                .at(same.span(), "this one matches all of these events")
-                .help("the first matching case wins: change or remove one of them"),
+        match wider {
+            Some((label, wider)) => found
+                .at(site.span(), label)
+                .at(wider.span(), "this one matches all of these events")
+                .help("the first matching case wins: change, move or remove one of them"),
             None => found
                 .at(site.span(), "earlier cases match all of these events")
                 .help("the first matching case wins: move this one up, or remove it"),

@@ -22,6 +22,7 @@ pub(super) fn check(
 ) {
     twice(spec, diagnostics);
     unrouted(spec, diagnostics);
+    targets_twice(spec, diagnostics);
     settings(document, spec, diagnostics);
     scopes(document, diagnostics);
     calls_at_once(document, spec, diagnostics);
@@ -68,6 +69,20 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
             .push(Rule::Unrouted, format!("no event is ever sent to `{}`", name.value))
             .at(name.span.clone(), "no case of the route names it")
             .help(format!("add `to {}` to a case of the route, or remove the node", name.value));
+    }
+}
+
+/// A target that one case names twice: it gets each event once.
+fn targets_twice(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let Some(route) = &spec.route else { return };
+    let cases = route.cases.iter().map(|it| &it.to);
+    for names in cases.chain(&route.otherwise) {
+        for (at, name) in names.iter().enumerate() {
+            if names[..at].iter().any(|it| it.value == name.value) {
+                let why = "the case already sends to it, and each event goes there once";
+                no_effect(diagnostics, &name.value, &name.span, why, "remove it");
+            }
+        }
     }
 }
 

@@ -22,7 +22,14 @@ impl Tell<'_> {
                     true => known.check_condition(&expr).findings,
                     false => known.check(&expr).findings,
                 };
+                let is_silent = findings.is_empty();
                 self.findings(site, findings);
+                if is_silent && is_condition(site) && expr.never_holds() {
+                    self.diagnostics
+                        .push(Rule::AlwaysSame, "this condition is never true")
+                        .at(site.span(), "its parts exclude each other")
+                        .help("change one of them; `||` means or");
+                }
             }
             ValueKind::Template(_) | ValueKind::OwnTemplate(_) => {
                 let Some(template) = template(site) else { return };

@@ -38,7 +38,13 @@ fn unquoted(
     let words = given.get(index..).unwrap_or_default();
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
     // Only what stands in one piece: no property between the words.
-    let is_run = words.len() > 1 && !words.iter().any(|it| it.ty().is_some());
+    let is_property = |it: &&KdlEntry| {
+        let name = written(it).strip_suffix(':').map(str::to_owned);
+        name.is_some_and(|name| row.props.iter().any(|it| it.name == name))
+    };
+    let is_run = words.len() > 1
+        && !words.iter().any(|it| it.ty().is_some())
+        && !words.iter().any(is_property);
     let is_quoted = written(first).starts_with(|it| it == '\'' || is_printed_quote(it));
     let is_plain = is_bare(first) && !is_quoted && is_run && is_single;
     let span = value_span(first).start..value_span(last).end;

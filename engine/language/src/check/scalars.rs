@@ -32,6 +32,8 @@ pub(super) fn example(ty: ValueKind, name: &str) -> String {
         ValueKind::Word(words) => words.join("|"),
         ValueKind::Words(words) => format!("\"{}\"", words.join(" ")),
         ValueKind::Bool => "#true|#false".to_owned(),
+        ValueKind::Int(least, most) if least == most => least.to_string(),
+        ValueKind::Int(..) if name == "schema-version" => "1".to_owned(),
         ValueKind::Int(..) | ValueKind::Number(..) => name.to_uppercase(),
         ValueKind::Ident | ValueKind::Ref => name.to_uppercase(),
         ValueKind::Socket => "\"127.0.0.1:8600\"".to_owned(),
@@ -248,6 +250,7 @@ impl ValueCheck<'_> {
                 None if matches!(ty, ValueKind::Socket) && self.port().is_some() => {
                     self.wrong("an address such as `\"127.0.0.1:8600\"`");
                 }
+                None if matches!(ty, ValueKind::Rate) => self.bad_rate(&value.to_string()),
                 None => self.wrong("text"),
             },
         }

@@ -24,13 +24,14 @@ pub(super) struct Misplaced<'a> {
 }
 
 impl Checker<'_> {
+    /// Reports a kind that the role does not have; answers the one that was meant.
     pub(super) fn unknown_kind(
         &mut self,
         node: &KdlNode,
         entry: &KdlEntry,
         role: NodeRole,
         kinds: &[KindRow],
-    ) {
+    ) -> Option<String> {
         let word = entry.value().as_string().unwrap_or_default();
         let second = node.entries().iter().filter(|it| it.name().is_none()).nth(1);
         let kind = second.and_then(|it| it.value().as_string());
@@ -46,7 +47,7 @@ impl Checker<'_> {
                 .help(format!("write `{} {kind} {word}`", role.word()))
                 .fix(one, kind)
                 .fix(other, word);
-            return;
+            return Some(kind.to_owned());
         }
         let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
         let all = format!("The kinds are: {}", words.join(", "));
@@ -64,6 +65,8 @@ impl Checker<'_> {
         if let Some(it) = is_sure {
             found.fix(value_span(entry), it);
         }
+        // A slip of the pen is not repaired, and its block is that of the kind all the same.
+        is_sure.or_else(|| nearest(word, words)).map(str::to_owned)
     }
 
     /// Reports a node that may not stand here; answers what it should be.

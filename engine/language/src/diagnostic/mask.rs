@@ -7,32 +7,65 @@ use crate::spanned::Span;
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// What a known key begins with, and whether no name of a right file begins so.
+const KEY_PREFIXES: &[(&str, bool)] = &[
+    ("gh[opsur]_", true),
+    ("github_pat_", true),
+    ("glpat-", true),
+    ("xox[abeprs]-", true),
+    ("[sr]k_(?:live|test)_", true),
+    ("whsec_", true),
+    ("AKIA", true),
+    ("ASIA", true),
+    ("AIza", true),
+    (r"ya29\.", true),
+    (r"SG\.", true),
+    ("hf_", true),
+    ("npm_", true),
+    ("dop_v1_", true),
+    ("shpat_", true),
+    ("pypi-", true),
+    ("sk-", true),
+    // Short enough for a name of one's own.
+    ("tk_", false),
+];
+
+/// Addresses that are as good as a password: what comes before the secret part.
+const HOOKS: &str = concat!(
+    r"(?i)\b(?:hooks\.slack\.com/(?:services|workflows|triggers)",
+    r"|discord(?:app)?\.com/api/webhooks|maker\.ifttt\.com/trigger|api\.telegram\.org/bot)/?"
+);
+const NTFY_TOPIC: &str = r"(?i)\bntfy\.sh/([A-Za-z0-9_-]+)";
+const PRIVATE_KEY: &str = r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----END|\z)";
+
+/// Keys that begin with a known prefix and have at least `rest` more characters.
+fn keys(is_listed: impl Fn(&(&str, bool)) -> bool, rest: usize) -> String {
+    let prefixes = KEY_PREFIXES.iter().filter(|it| is_listed(it)).map(|it| it.0);
+    let prefixes = prefixes.collect::<Vec<_>>().join("|");
+    format!(r"\b((?:{prefixes})[A-Za-z0-9_./+=-]{{{rest},}})")
+}
+
+fn compiled(patterns: &[&str]) -> Vec<Regex> {
+    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+}
+
 /// Shapes of secrets. The first group that takes part is what is hidden.
 static SHAPES: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let patterns = [
+    compiled(&[
         // `Authorization: Bearer …`.
         r"(?i)\b(?:bearer|basic)\s+([A-Za-z0-9._~+/=-]{6,})",
         // `scheme://user:password@host`.
         r#"://([^/?#\s"'@{}]+)@"#,
-        // Keys that say whose they are.
-        concat!(
-            r"\b((?:tk_|gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_|whsec_|AKIA",
-            r"|ASIA|AIza|ya29\.|SG\.|hf_|npm_|dop_v1_|shpat_|pypi-|sk-)[A-Za-z0-9_./+=-]{6,})"
-        ),
+        &keys(|_| true, 6),
         r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?)",
-        // Addresses that are as good as a password.
-        r"(?i)\bntfy\.sh/([A-Za-z0-9_-]+)",
-        concat!(
-            r"(?i)\b(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks",
-            r#"|maker\.ifttt\.com/trigger|api\.telegram\.org/bot)/?([^\s"'?#]+)"#
-        ),
+        NTFY_TOPIC,
+        &format!(r#"{HOOKS}([^\s"'?#]+)"#),
         concat!(
             r"(?i)[?&](?:[a-z0-9_-]*(?:token|secret|password|passwd|api_?key|auth|sig|signature)",
             r#"|key|pwd)=([^&\s"'#{}]+)"#
         ),
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----END|\z)",
-    ];
-    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+        PRIVATE_KEY,
+    ])
 });
 
 /// A run of letters and digits that nobody would choose as a name.
@@ -77,24 +110,16 @@ pub fn may_be_secret_name(name: &str) -> bool {
 /// Shapes that no text of a right file has by chance. The first group that takes part is the
 /// secret.
 static SURE: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let patterns = [
+    compiled(&[
         r"(?i)^bearer\s+([A-Za-z0-9._~+/=-]{6,})$",
         // The password of `scheme://user:password@host`.
         r#"[a-z]://[^/?#\s"'@{}:]*:([^/?#\s"'@{}]+)@"#,
-        concat!(
-            r"\b((?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|[sr]k_(?:live|test)_|whsec_|AKIA",
-            r"|ASIA|AIza|ya29\.|SG\.|hf_|npm_|dop_v1_|shpat_|pypi-|sk-)[A-Za-z0-9_./+=-]{12,})"
-        ),
+        &keys(|it| it.1, 12),
         r"\b(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*)",
-        r"(?i)\bntfy\.sh/([A-Za-z0-9_-]+)",
-        concat!(
-            r"(?i)\b(?:hooks\.slack\.com/(?:services|workflows|triggers)",
-            r#"|discord(?:app)?\.com/api/webhooks|maker\.ifttt\.com/trigger"#,
-            r#"|api\.telegram\.org/bot)/?([^\s"'?#{}$]{6,})"#
-        ),
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----END|\z)",
-    ];
-    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+        NTFY_TOPIC,
+        &format!(r#"{HOOKS}([^\s"'?#{{}}$]{{6,}})"#),
+        PRIVATE_KEY,
+    ])
 });
 
 /// Where a value of a right file has a literal secret, by its shape.
@@ -173,6 +198,22 @@ mod tests {
             ),
         ] {
             assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn every_shape_compiles_and_every_known_key_is_hidden() {
+        assert_eq!((SHAPES.len(), SURE.len()), (8, 7), "a pattern does not compile");
+        for (prefix, is_sure) in KEY_PREFIXES {
+            let sample = prefix
+                .replace("[opsur]", "p")
+                .replace("[abeprs]", "b")
+                .replace("[sr]", "s")
+                .replace("(?:live|test)", "live")
+                .replace('\\', "");
+            let key = format!("{sample}0123456789abcdef");
+            assert_eq!(without_secrets(&key), "…", "{prefix}");
+            assert_eq!(!literal_secrets(&key).is_empty(), *is_sure, "{prefix}");
         }
     }
 

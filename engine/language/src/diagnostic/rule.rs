@@ -240,6 +240,10 @@ rules! {
     /// A setting that has no effect here.
     /// It usually belongs to another node, or is left over from an earlier version of the file.
     NoEffect = "W0213",
+    /// A `dedupe` or `throttle` that counts by arrival, over events that are read long after they happened.
+    /// A source without `follow` reads its file at once, so that hours of events arrive within a second and
+    /// repeat each other. Add the time to `key`, or leave the source out with `when`.
+    CountsArrival = "W0214",
     /// A stage, or a chain of stages, that may take longer than `event-timeout`.
     /// The worst case is every attempt with its full timeout plus every wait between attempts. A stage that
     /// has not finished by then is timed out, and its `on-error` decides.

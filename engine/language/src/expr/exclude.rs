@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::cmp::Ordering;
 
 /// Conditions with more parts than this are not compared part by part.
-const PARTS_MAX: usize = 64;
+pub(super) const PARTS_MAX: usize = 64;
 
 /// Whether the two never hold together. `false` where that cannot be told.
 pub(super) fn excludes(one: &ExprNode, other: &ExprNode) -> bool {
@@ -16,13 +16,27 @@ pub(super) fn excludes(one: &ExprNode, other: &ExprNode) -> bool {
         })
 }
 
+/// Whether each alternative has two parts that never hold together.
+pub(super) fn never_holds(node: &ExprNode) -> bool {
+    let all = alternatives(node);
+    all.len() <= PARTS_MAX
+        && all.iter().all(|it| {
+            let parts = parts(it);
+            parts.len() <= PARTS_MAX
+                && parts
+                    .iter()
+                    .enumerate()
+                    .any(|(at, one)| parts[..at].iter().any(|other| never_both(one, other)))
+        })
+}
+
 /// What `||` joins: one of them holds where the whole does.
-fn alternatives(node: &ExprNode) -> Vec<&ExprNode> {
+pub(super) fn alternatives(node: &ExprNode) -> Vec<&ExprNode> {
     joined(node, Binary::Or)
 }
 
 /// What `&&` joins: all of them hold where the whole does.
-fn parts<'n>(node: &&'n ExprNode) -> Vec<&'n ExprNode> {
+pub(super) fn parts(node: &ExprNode) -> Vec<&ExprNode> {
     joined(node, Binary::And)
 }
 
@@ -37,7 +51,8 @@ fn joined(node: &ExprNode, by: Binary) -> Vec<&ExprNode> {
 }
 
 /// A question about one value.
-enum Asked<'n> {
+#[derive(Clone)]
+pub(super) enum Asked<'n> {
     /// It is among these.
     In(Vec<&'n Value>),
     /// It is not among these.
@@ -57,7 +72,7 @@ fn never_both(one: &ExprNode, other: &ExprNode) -> bool {
     }
 }
 
-fn asked(node: &ExprNode) -> Option<(&ExprNode, Asked<'_>)> {
+pub(super) fn asked(node: &ExprNode) -> Option<(&ExprNode, Asked<'_>)> {
     const TRUE: &Value = &Value::Bool(true);
     const FALSE: &Value = &Value::Bool(false);
     let ExprNode::Compare(operator, sides) = node else {
@@ -127,7 +142,7 @@ fn contradict(one: &Asked<'_>, other: &Asked<'_>) -> bool {
     }
 }
 
-fn equals(a: &Value, b: &Value) -> bool {
+pub(super) fn equals(a: &Value, b: &Value) -> bool {
     a == b || matches!((a.as_f64(), b.as_f64()), (Some(a), Some(b)) if a == b)
 }
 
@@ -157,7 +172,7 @@ fn is_value(node: &ExprNode) -> bool {
 }
 
 /// Whether two parts read the same value. What is not a plain path may come out differently.
-fn same(one: &ExprNode, other: &ExprNode) -> bool {
+pub(super) fn same(one: &ExprNode, other: &ExprNode) -> bool {
     let is_same = |a: &[Step], b: &[Step]| a == b;
     match (one, other) {
         (ExprNode::Path(a, steps, _), ExprNode::Path(b, others, _)) => {
@@ -183,6 +198,17 @@ mod tests {
         let parsed = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses");
         assert_eq!(parsed(one).excludes(&parsed(other)), expected, "{one} / {other}");
         assert_eq!(parsed(other).excludes(&parsed(one)), expected, "{other} / {one}");
+    }
+
+    #[test]
+    fn a_condition_whose_parts_exclude_each_other_never_holds() {
+        let never = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses").never_holds();
+        assert!(never("data.n > 10 && data.n < 5"));
+        assert!(never("data.a == 'x' && data.b && data.a == 'y'"));
+        assert!(never("data.n > 10 && data.n < 5 || data.a && !data.a"));
+        assert!(!never("data.n > 5 && data.n < 10"));
+        assert!(!never("data.n > 10 && data.n < 5 || data.a"));
+        assert!(!never("data.a"));
     }
 
     #[test]

@@ -235,6 +235,19 @@ pub(super) fn names(roots: Roots) -> Vec<&'static str> {
 
 fn unknown(name: &str, at: Range<usize>, roots: Roots) -> ExprProblem {
     let names = names(roots);
+    let other = match name {
+        "exists" | "isset" | "defined" | "present" | "is_null" | "isNull" | "empty" | "isEmpty" => {
+            Some("compare with null: `data.name != null`")
+        }
+        "if" | "iff" | "ternary" => Some("write `condition ? one : other`"),
+        "not" => Some("`!` negates"),
+        "env" | "getenv" => Some("use a `param`, or write `${NAME}` in a header, a body or a URL"),
+        _ => None,
+    };
+    if let Some(help) = other {
+        let message = format!("there is no function `{name}`");
+        return ExprProblem::unknown(at, message, Some(help.to_owned()));
+    }
     let foreign = FOREIGN.iter().find(|it| it.0 == name).map(|it| it.1);
     let help = match foreign.or_else(|| nearest(name, names.iter().copied())) {
         Some(it) => format!("did you mean `{it}`?"),

@@ -306,7 +306,11 @@ impl Infer<'_> {
 pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, String)> {
     let is_one = shape.is_any() || shape.truth != [false; 2] || !shape.has_value();
     (!is_one).then(|| {
-        let message = format!("`{shown}` is {}, not a condition", shape.told_in_a_sentence());
+        let told = match shape.is_only_text() {
+            true => "text".to_owned(),
+            false => shape.told_in_a_sentence(),
+        };
+        let message = format!("`{shown}` is {told}, not a condition");
         (message, format!("compare it, such as `{shown} != null`"))
     })
 }

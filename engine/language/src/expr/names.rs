@@ -15,6 +15,11 @@ pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProbl
         return Ok(*field);
     }
     let names: Vec<&str> = FIELDS.iter().map(|it| it.0).collect();
+    if matches!(name, "data" | "payload" | "body" | "json") {
+        let help = "what the message holds is `data`, without `event.`".to_owned();
+        let message = format!("an event has no `{name}`");
+        return Err(ExprProblem::unknown(whole.clone(), message, Some(help)));
+    }
     let help = nearest(name, names.iter().copied()).map_or_else(
         || format!("an event has: {}", names.join(", ")),
         |it| format!("did you mean `event.{it}`?"),
@@ -45,6 +50,16 @@ pub(super) fn unknown_root(
         ("None" | "nil" | "undefined", _) => "nothing is written `null`".to_owned(),
         ("True" | "TRUE", _) => "write `true`".to_owned(),
         ("False" | "FALSE", _) => "write `false`".to_owned(),
+        ("payload" | "msg" | "message" | "body" | "json" | "record" | "this" | "root", _)
+            if !exists && names.contains(&"data") =>
+        {
+            "the message's own fields are below `data`".to_owned()
+        }
+        ("env" | "ENV" | "secrets" | "vars", _) if !exists => {
+            "an expression reads no variables: use a `param`, or write `${NAME}` in a header, a body \
+             or a URL"
+                .to_owned()
+        }
         ("random", _) => "`random.…` is a function of `demo`".to_owned(),
         (_, _) if behind_hyphen => {
             "write a name with a hyphen in brackets: `data['front-door']`; a parameter is read \
@@ -87,6 +102,10 @@ pub(super) fn foreign_operator(word: &str) -> Option<&'static str> {
         "and" | "AND" => "`&&` means and",
         "or" | "OR" => "`||` means or",
         "is" | "eq" | "equals" => "`==` compares",
+        "gt" | "lt" | "ge" | "le" | "gte" | "lte" => "`<`, `<=`, `>` and `>=` compare",
+        "between" => "write `1 <= data.a && data.a <= 5`",
+        "like" | "ilike" | "regex" => "write `matches(text, 'pattern')`",
+        "then" | "else" => "write `condition ? one : other`",
         "ne" => "`!=` compares",
         "contains" => "write `contains(text, 'part')`",
         "matches" => "write `matches(text, 'pattern')`",

@@ -88,11 +88,12 @@ impl Parser<'_> {
                 ExprProblem::syntax(self.span(), format!("`{found}` is not an operator"))
                     .help(word.unwrap_or_default())
             }
-            _ => ExprProblem::syntax(
-                self.span(),
-                format!("`{found}` is in the place of `{sign}` should"),
-            )
-            .help(format!("`{opener}` needs a `{sign}`")),
+            _ if sign == "]" && opener == "[" => {
+                ExprProblem::syntax(self.span(), format!("expected `,` or `]` before `{found}`"))
+                    .help("separate the items of a list with commas")
+            }
+            _ => ExprProblem::syntax(self.span(), format!("expected `{sign}` before `{found}`"))
+                .help(format!("`{opener}` needs a `{sign}`")),
         }
     }
 

@@ -147,6 +147,27 @@ impl Template {
         text
     }
 
+    /// The text up to the first expression that is not the same for all events or that `value` does
+    /// not know.
+    pub fn fixed_beginning(
+        &self,
+        mut value: impl FnMut(Root, &[String]) -> Option<String>,
+    ) -> String {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Value { expr, .. } if part.is_fixed() => {
+                    let Some((root, path)) = expr.plain_path() else { break };
+                    let Some(known) = value(root, &path) else { break };
+                    text.push_str(&known);
+                }
+                Part::Value { .. } => break,
+            }
+        }
+        text
+    }
+
     /// The rendered URL, and how many bytes of it come before the first value that an event gives.
     /// Every inserted value is percent-encoded, but for those that are the same for all events while
     /// `is_open` says that the host is not over.

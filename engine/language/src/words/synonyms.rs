@@ -72,6 +72,12 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     same("targets", &["to"], EDGES),
     like("destination", &["to"], EDGES),
     like("destinations", &["to"], EDGES),
+    // Tests.
+    like("send", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
+    like("inject", &["given"], "`given SOURCE data=\"{…}\"` sends an event in a test"),
+    like("assert", &["expect"], "`expect sink=NAME count=1` asserts a result"),
+    like("sleep", &["advance"], "`advance \"5s\"` moves the clock of a test"),
+    like("wait", &["advance"], "`advance \"5s\"` moves the clock of a test"),
     // Conditions.
     same("if", &["when"], CONDITION),
     same("condition", &["when"], CONDITION),
@@ -80,6 +86,23 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("where", &["when"], CONDITION),
     like("unless", &["when"], "write `when \"!(…)\"`"),
     like("else", &["otherwise"], "events that match no case go to `otherwise { to … }` of `route`"),
+    like(
+        "default",
+        &["otherwise"],
+        "events that match no case go to `otherwise { to … }` of `route`",
+    ),
+    like("--", &[], "comments start with `//`"),
+    like("<!--", &[], "comments start with `//`"),
+    like(
+        "drop",
+        &["filter"],
+        "leave `otherwise` out to drop what matches no case; `filter` drops earlier",
+    ),
+    like("metrics", &[], "`/metrics` is always available; there is nothing to configure"),
+    like("kafka", &[], BROKER),
+    like("nats", &[], BROKER),
+    like("rabbitmq", &[], BROKER),
+    like("amqp", &[], BROKER),
     like("switch", &["route"], "cases belong in `route` and in `priority`"),
     like("choose", &["route"], "cases belong in `route` and in `priority`"),
     // Roles.

@@ -69,6 +69,15 @@ impl Statement<'_> {
         }
     }
 
+    /// Whether a node seems to begin there: a word with a value of its own, or a block.
+    fn is_node(&self, index: usize) -> bool {
+        let Some(Kind::Word) = self.kind(index) else { return false };
+        match self.kind(index + 1) {
+            Some(kind) => matches!(kind, Kind::Text | Kind::Raw),
+            None => self.text[self.tokens[index].span.end..].trim_start().starts_with('{'),
+        }
+    }
+
     /// What sticks to the end of a string.
     pub(super) fn behind_text(&mut self, index: usize) -> bool {
         let sticks = matches!(self.kind(index + 1), Some(Kind::Word | Kind::Text | Kind::Raw));
@@ -77,6 +86,15 @@ impl Statement<'_> {
         }
         let span = self.tokens[index + 1].span.clone();
         let word = self.word(index + 1);
+        if word == "," && self.is_node(index + 2) {
+            self.mended.end_node(span.start);
+            let message = "two nodes on one line need a `;` between them";
+            self.report(Rule::Syntax, message, span.clone(), "no comma here")
+                .help("write `;`, or begin a new line")
+                .fix(span.clone(), ";");
+            self.means(span, ";");
+            return true;
+        }
         let tail = self.tail(index + 1);
         self.mended.blank(tail);
         if word.starts_with(',') {

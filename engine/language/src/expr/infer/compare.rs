@@ -204,8 +204,11 @@ impl Infer<'_> {
             return result;
         }
         if b.list.is_none() && b.map.is_none() {
-            let message =
-                format!("`{}` is {}, not a list", self.shown(right), b.told_in_a_sentence());
+            let told = match b.is_only_text() {
+                true => "text".to_owned(),
+                false => b.told_in_a_sentence(),
+            };
+            let message = format!("`{}` is {told}, not a list", self.shown(right));
             if let Some(it) = self.report(here, Rule::NeverCompare, span, message, "always null") {
                 it.help =
                     Some("use `in` with a list or a map, and `contains` with a text".to_owned());

@@ -89,7 +89,18 @@ fn in_order(operator: Binary, a: Bounds, b: Bounds) -> [bool; 2] {
 /// What an operator makes of two values.
 pub(super) fn made(operator: Binary, a: &ValueType, b: &ValueType) -> ValueType {
     if a.is_any() || b.is_any() {
-        return ValueType::any();
+        let is_minus = operator == Binary::Subtract;
+        // Whatever it takes, arithmetic never makes a truth, a text or a map.
+        return match operator {
+            Binary::Subtract | Binary::Multiply | Binary::Divide | Binary::Remainder => ValueType {
+                null: true,
+                number: Some(Bounds::ALL),
+                time: is_minus,
+                span: is_minus,
+                ..ValueType::never()
+            },
+            _ => ValueType::any(),
+        };
     }
     let is_plus = operator == Binary::Add;
     let is_minus = operator == Binary::Subtract;
