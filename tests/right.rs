@@ -220,6 +220,7 @@ const WHOLE: &str = r#"
 pipeline right schema-version=1
 policy patient { retry 3 }
 source http bell { path "/bell" }
+source http porch { path "/porch"; auth bearer=(env)"GATE_TOKEN" }
 enrich http weather { get "http://127.0.0.1:1/weather" }
 sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
 notify webhook phone { url "http://127.0.0.1:1/phone" }

@@ -561,6 +561,7 @@ const TESTS: &[NodeRow] = &[
             r##"given source=bell { body #"{ "type": "ring" }"# }"##,
             r##"given source=bell type="ring" { data #"{ "id": 1 }"# }"##,
             r#"given source=bell file="ring.json""#,
+            r##"given source=porch authenticated=#true { body #"{ "type": "ring" }"# }"##,
         ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
@@ -571,7 +572,10 @@ const TESTS: &[NodeRow] = &[
         .children(&[GIVEN])
         .repeated(),
     NodeRow::new("replay", "messages arrive in order, one per line of a file")
-        .examples(&[r#"replay source=bell file="rings.jsonl""#])
+        .examples(&[
+            r#"replay source=bell file="rings.jsonl""#,
+            r#"replay source=porch file="rings.jsonl" authenticated=#true"#,
+        ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
