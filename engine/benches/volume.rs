@@ -4,9 +4,8 @@
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
 use kernel::env::Env;
-use kernel::event::{Body, DataAt, Envelope, Event, Priority};
+use kernel::event::{Body, DataAt, EndedEvent, Envelope, Priority};
 use kernel::time::Timestamp;
-use serde_json::{Map, json};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
@@ -76,7 +75,7 @@ impl Opened {
 fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> Entry {
     let text = format!("{{\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(500));
     Entry::Record(Finished {
-        event: Event {
+        event: EndedEvent {
             seq: 0,
             generation: 1,
             envelope: Envelope {
@@ -91,12 +90,9 @@ fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> En
                 parent_id: None,
             },
             body: Body { bytes: text.as_bytes().into(), data: DataAt::Slice(0..text.len()) },
-            data: Arc::new(json!({})),
-            raw: None,
-            globals: Arc::default(),
-            enrich: Map::new(),
+            enrich: "{}".into(),
         },
-        stages: Vec::new(),
+        stages: [].into(),
         targets: ["db".into()].into(),
         deliveries,
     })

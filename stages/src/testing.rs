@@ -142,7 +142,7 @@ pub(crate) fn outgoing(data: Value) -> Outgoing {
         envelope: event.envelope.clone(),
         body: event.body.clone(),
         enrich: "{}".into(),
-        stages: Vec::new(),
+        stages: [].into(),
         targets: Arc::new([]),
     };
     Outgoing {

@@ -158,7 +158,7 @@ pub struct StagePlan {
     /// Answers that are kept.
     pub cache: Option<crate::spec::CacheSettings>,
     /// Why it is off: `disabled`, or what is not there.
-    pub off: Option<String>,
+    pub off: Option<Arc<str>>,
 }
 
 /// Where events go, by the names of sinks and notifiers.
@@ -357,7 +357,11 @@ fn assemble(
             on_error: it.on_error.clone(),
             policy: policy::resolve(&spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
             cache: it.cache.clone(),
-            off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
+            off: it
+                .is_disabled
+                .then(|| "disabled".to_owned())
+                .or_else(|| off.of(&it.name))
+                .map(Arc::from),
         }
     });
     let sinks = spec.sinks.iter().map(|it| sink(it, &spec, &off));

@@ -181,6 +181,33 @@ pub struct Event {
     pub globals: Arc<Globals>,
 }
 
+/// An event whose stages have ended: all that is left of it is to be stored.
+#[derive(Debug, Clone)]
+pub struct EndedEvent {
+    /// The number given in the commit that accepted it; 0 when it was not accepted before.
+    pub seq: u64,
+    /// The generation that it ran under.
+    pub generation: u64,
+    /// What it says about itself.
+    pub envelope: Envelope,
+    /// Its bytes.
+    pub body: Body,
+    /// What the enrichments added, as one JSON object.
+    pub enrich: Arc<str>,
+}
+
+impl From<Event> for EndedEvent {
+    /// Here, and not where it is stored: trees are freed by the thread that made them.
+    fn from(event: Event) -> Self {
+        let Event { seq, generation, envelope, body, enrich, .. } = event;
+        let enrich = match enrich.is_empty() {
+            true => "{}".into(),
+            false => serde_json::to_string(&enrich).expect("a JSON map serialises").into(),
+        };
+        EndedEvent { seq, generation, envelope, body, enrich }
+    }
+}
+
 /// How a stage ended for one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -231,7 +258,7 @@ pub struct StageResult {
     /// How long it took, retries and their waits included, in microseconds.
     pub micros: u64,
     /// Why it did not succeed.
-    pub error: Option<String>,
+    pub error: Option<Arc<str>>,
 }
 
 /// The roots that are the same for every event of a generation.

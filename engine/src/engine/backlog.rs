@@ -40,7 +40,9 @@ impl Engine {
         let received = walk.event().envelope.received;
         let (verdict, tally) = self.conclude(walk);
         let (entry, fate) = match verdict {
-            Disposition::Finished(finished) => (Entry::Finish(finished), EventCounter::Stored),
+            Disposition::Finished(finished) => {
+                (Entry::Finish(finished.stored()), EventCounter::Stored)
+            }
             Disposition::Discarded(event, reason) => {
                 (Entry::Discard { event, reason }, EventCounter::Discarded)
             }

@@ -12,7 +12,7 @@ use compiler::spec::Overflow;
 use kernel::event::{Event, Priority};
 use kernel::time::Timestamp;
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Entry, Receipt, Tally};
+use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Receipt, Tally};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.
@@ -78,11 +78,10 @@ impl Engine {
         match taken {
             Intake::Event(event, noted) => {
                 batch.noted.extend(noted);
+                batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
                 if batch.is_unheard {
-                    let letter = letter_of_conflict(&event, plan, &arrival);
-                    batch.conflict = Some(Box::new(letter));
+                    batch.conflict = Some(letter_of_conflict(&event, plan, arrival));
                 }
-                batch.once = arrival.once.map(|key| (plan.name.clone(), key));
                 self.start(generation, *event, batch);
                 (batch.once, batch.conflict) = (None, None);
             }
@@ -121,7 +120,7 @@ impl Engine {
         match verdict {
             Disposition::Finished(finished) => {
                 let then = Then::Count { tally, received, fate: EventCounter::Stored };
-                batch.push(Entry::Record(finished), PendingAnswer::Claimed { id, then });
+                batch.push(Entry::Record(finished.stored()), PendingAnswer::Claimed { id, then });
             }
             Disposition::Discarded(event, reason) => {
                 self.count_run(&tally, received);
@@ -136,7 +135,7 @@ impl Engine {
     }
 
     fn discard(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
-        self.store.count(Tally::of(event, "discarded"));
+        self.store.count(Tally::of(&event.envelope, "discarded"));
         self.metrics.count(EventCounter::Accepted, 1);
         self.metrics.discarded(&name);
         let id = event.envelope.id.clone();
@@ -273,7 +272,7 @@ pub(super) struct Submission {
     /// Nobody hears the answers: what is refused is kept, whatever the file says.
     is_unheard: bool,
     /// What is kept of the next event when it conflicts with another one.
-    conflict: Option<Box<DeadLetter>>,
+    conflict: Option<LetterMaker>,
 }
 
 enum PendingAnswer {
@@ -350,15 +349,16 @@ fn letter_of(
 }
 
 /// What is kept of an event that nobody hears is in conflict with another one.
-fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: &ReceivedMessage) -> DeadLetter {
-    let envelope = &event.envelope;
-    DeadLetter {
+fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: ReceivedMessage) -> LetterMaker {
+    let (envelope, node, generation) =
+        (event.envelope.clone(), source.name.clone(), event.generation);
+    LetterMaker::new(move || DeadLetter {
         source: Some(envelope.source.to_string()),
         event_id: Some(envelope.id.to_string()),
         class: "conflict",
         reason: format!("its id `{}` was already accepted with a different body", envelope.id),
-        ..rejected(&source.name, arrival, event.generation, envelope.received)
-    }
+        ..rejected(&node, &arrival, generation, envelope.received)
+    })
 }
 
 /// A message that is not taken, with how it came in; why not is still to be said.

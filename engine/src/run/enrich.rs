@@ -21,22 +21,43 @@ use smol::lock::Semaphore;
 use stages::contract::{Addition, Enricher};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use store::{CooldownClaim, Finished, NewDelivery};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` is not met";
 
+/// The same, to be shared by the events that it is said of.
+static WHEN_SAID: LazyLock<Arc<str>> = LazyLock::new(|| WHEN_IS_FALSE.into());
+
 /// What the stages made of an event.
 #[derive(Debug)]
 pub enum Disposition {
     /// To be stored and sent on.
-    Finished(Finished),
+    Finished(RoutedEvent),
     /// Let go, for this reason.
     Discarded(Event, Arc<str>),
     /// Set aside: the stage that gave up, its tries, and why.
     Dead(Event, Arc<str>, u32, String),
+}
+
+/// An event that has passed its stages, and where it goes.
+#[derive(Debug)]
+pub struct RoutedEvent {
+    /// The event with everything that was added.
+    pub event: Event,
+    stages: Arc<[StageResult]>,
+    targets: Arc<[Arc<str>]>,
+    deliveries: Vec<NewDelivery>,
+}
+
+impl RoutedEvent {
+    /// What is stored of it.
+    pub fn stored(self) -> Finished {
+        let RoutedEvent { event, stages, targets, deliveries } = self;
+        Finished { event: event.into(), stages, targets, deliveries }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,21 +291,21 @@ impl EventRun {
     }
 
     /// Why a stage that is free does not run.
-    fn obstacle(&self, plan: &Plan, stage: &StagePlan) -> Option<String> {
+    fn obstacle(&self, plan: &Plan, stage: &StagePlan) -> Option<Arc<str>> {
         if let Some(off) = &stage.off {
             return Some(off.clone());
         }
         if let Some(missed) = stage.needs.iter().find(|it| self.states[**it] != State::Succeeded) {
             let result = self.results[*missed].as_ref();
             let outcome = result.map_or("skipped", |it| it.outcome.word());
-            return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name));
+            return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name).into());
         }
         let when = stage.when.as_ref()?;
         let scope = Scope::of(&self.event, self.env.clock.wall());
-        (!when.is_true(&scope)).then(|| WHEN_IS_FALSE.to_owned())
+        (!when.is_true(&scope)).then(|| WHEN_SAID.clone())
     }
 
-    fn skip(&mut self, index: usize, plan: &StagePlan, reason: String) {
+    fn skip(&mut self, index: usize, plan: &StagePlan, reason: Arc<str>) {
         self.states[index] = State::CallOutcome;
         self.results[index] = Some(StageResult {
             stage: plan.name.clone(),
@@ -334,7 +355,7 @@ impl EventRun {
             attempts: ended.attempts,
             started: ended.started,
             micros: ended.micros,
-            error: ended.error,
+            error: ended.error.map(Arc::from),
         });
     }
 
@@ -363,7 +384,7 @@ impl EventRun {
             .map(|it| delivery(plan, it, &scope))
             .collect();
         let stages = self.results.into_iter().flatten().collect();
-        Disposition::Finished(Finished { event: self.event, stages, targets, deliveries })
+        Disposition::Finished(RoutedEvent { event: self.event, stages, targets, deliveries })
     }
 }
 

@@ -159,7 +159,7 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
     let finished = seen
         .stored
         .iter()
-        .filter_map(|it| Some((event_of(&it.1, seen.globals())?, it.1.stages.clone())));
+        .filter_map(|it| Some((event_of(&it.1, seen.globals())?, it.1.stages.to_vec())));
     let ended = seen.ended.iter().map(|it| (it.event.clone(), it.results.clone()));
     let mut candidates = Vec::new();
     for (event, results) in finished.chain(ended) {

@@ -32,7 +32,7 @@ impl Writer {
                 None => admitted.push(submission),
                 Some(shortage) => {
                     let reason = shortage.to_string();
-                    submission.answer(Err(StoreFault::new(StoreTrouble::NoRoom, reason)));
+                    submission.fail(StoreFault::new(StoreTrouble::NoRoom, reason));
                     full.push(shortage);
                 }
             }

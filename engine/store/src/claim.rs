@@ -7,7 +7,7 @@
 use super::StoreFault;
 use super::merge::RunningMerge;
 use super::record::Entry;
-use kernel::event::Event;
+use kernel::event::{Body, Envelope};
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
 use std::collections::HashMap;
@@ -109,24 +109,24 @@ impl Keys {
         SipHasher13::new_with_keys(self.0, self.1)
     }
 
-    fn of(self, event: &Event) -> EntryHash {
-        let id = self.id_hash(&event.envelope.source, &event.envelope.id);
-        let received = self.body_hash(event.body.received());
+    fn of(self, envelope: &Envelope, body: &Body) -> EntryHash {
+        let id = self.id_hash(&envelope.source, &envelope.id);
+        let received = self.body_hash(body.received());
         // Most often they are the same bytes.
-        let body = match event.body.message() {
+        let stored = match body.message() {
             Some(_) => received,
-            None => self.body_hash(&event.body.bytes),
+            None => self.body_hash(&body.bytes),
         };
-        EntryHash { claim: Some(Claim { id, body: received, once: None }), body }
+        EntryHash { claim: Some(Claim { id, body: received, once: None }), body: stored }
     }
 
     /// What an entry claims, if it claims anything and has not before, and the hash of its bytes.
     pub(super) fn hash_of(self, entry: &Entry) -> EntryHash {
         let only_body = |bytes| EntryHash { claim: None, body: self.body_hash(bytes) };
         match entry {
-            Entry::Record(finished) => self.of(&finished.event),
-            Entry::Accept(event) => self.of(event),
-            Entry::Bury { event, .. } if event.seq == 0 => self.of(event),
+            Entry::Record(it) => self.of(&it.event.envelope, &it.event.body),
+            Entry::Accept(event) => self.of(&event.envelope, &event.body),
+            Entry::Bury { event, .. } if event.seq == 0 => self.of(&event.envelope, &event.body),
             Entry::Finish(finished) => only_body(&finished.event.body.bytes),
             Entry::Reopen { event, .. } => only_body(&event.body.bytes),
             Entry::Once { owner, key, entry } => {
@@ -189,13 +189,13 @@ impl Claims {
         &self,
         connection: &Connection,
         claim: Claim,
-        event: &Event,
+        envelope: &Envelope,
     ) -> Result<ClaimResult, StoreFault> {
         let Some((seq, body)) = self.lookup(connection, claim.id)? else {
             return Ok(ClaimResult::New);
         };
         if let Some((source, id)) = super::rows::id_of(connection, seq)?
-            && (source != *event.envelope.source || id != *event.envelope.id)
+            && (source != *envelope.source || id != *envelope.id)
         {
             return Ok(ClaimResult::Collision);
         }

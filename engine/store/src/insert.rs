@@ -11,7 +11,7 @@ use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRec
 use super::rollup::{Rollups, Tally};
 use super::submission::Submission;
 use super::writer::Effects;
-use kernel::event::{DataAt, Event, StageResult};
+use kernel::event::{Body, DataAt, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -51,16 +51,16 @@ impl Batch<'_> {
     pub(super) fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
         let claim = hash.claim;
         match entry {
-            Entry::Record(finished) => match self.claim(claim, &finished.event)? {
-                Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event)),
+            Entry::Record(finished) => match self.claim(claim, &finished.event.envelope)? {
+                Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event.body)),
                 Err(known) => Ok(known),
             },
-            Entry::Accept(event) => match self.claim(claim, event)? {
-                Ok(seq) => self.accept(event, seq, RowHash::of(hash, event)),
+            Entry::Accept(event) => match self.claim(claim, &event.envelope)? {
+                Ok(seq) => self.accept(event, seq, RowHash::of(hash, &event.body)),
                 Err(known) => Ok(known),
             },
             Entry::Finish(finished) => {
-                let Some(left) = self.leave_inbox(&finished.event)? else {
+                let Some(left) = self.leave_inbox(finished.event.seq)? else {
                     return Ok(Receipt::Duplicate { seq: finished.event.seq });
                 };
                 let pos = self.next();
@@ -68,10 +68,10 @@ impl Batch<'_> {
                 self.store(finished, finished.event.seq, pos, hash)
             }
             Entry::Discard { event, .. } => {
-                if self.leave_inbox(event)?.is_none() {
+                if self.leave_inbox(event.seq)?.is_none() {
                     return Ok(Receipt::Duplicate { seq: event.seq });
                 }
-                self.rollups.add(&Tally::of(event, "discarded"));
+                self.rollups.add(&Tally::of(&event.envelope, "discarded"));
                 Ok(Receipt::Done)
             }
             Entry::Bury { event, letter } => self.dead_letter(event, letter, hash),
@@ -112,10 +112,10 @@ impl Batch<'_> {
     fn claim(
         &mut self,
         claim: Option<Claim>,
-        event: &Event,
+        envelope: &Envelope,
     ) -> Result<Result<u64, Receipt>, StoreFault> {
         let claim = claim.expect("what is recorded or accepted claims its id");
-        Ok(match self.claims.judge(self.connection, claim, event)? {
+        Ok(match self.claims.judge(self.connection, claim, envelope)? {
             ClaimResult::New => {
                 let seq = self.next();
                 self.claims.take(claim, seq);
@@ -143,7 +143,7 @@ impl Batch<'_> {
     }
 
     pub(super) fn accept(&mut self, event: &Event, seq: u64, hash: RowHash) -> Written {
-        let (from, size, own) = data_columns(event);
+        let (from, size, own) = data_columns(&event.body);
         let envelope = &event.envelope;
         let bytes = &*event.body.bytes;
         insert(
@@ -196,8 +196,8 @@ impl Batch<'_> {
 
     /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
     /// once.
-    fn leave_inbox(&mut self, event: &Event) -> Result<Option<LeftInbox>, StoreFault> {
-        let seq = event.seq as i64;
+    fn leave_inbox(&mut self, seq: u64) -> Result<Option<LeftInbox>, StoreFault> {
+        let seq = seq as i64;
         let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body), message_hash";
         let mut delete = self.connection.prepare_cached(sql)?;
         let left = delete.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
@@ -209,13 +209,12 @@ impl Batch<'_> {
 
     fn store(&mut self, finished: &Finished, seq: u64, pos: u64, hash: RowHash) -> Written {
         let event = &finished.event;
-        let enrich = enrich_text(event);
-        self.insert_row(finished, (seq, pos), &enrich, hash)?;
-        let bytes = event.body.size() + enrich.len() as u64;
+        self.insert_row(finished, (seq, pos), hash)?;
+        let bytes = event.body.size() + event.enrich.len() as u64;
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq, bytes)?;
         }
-        self.rollups.add(&Tally::of(event, "stored"));
+        self.rollups.add(&Tally::of(&event.envelope, "stored"));
         self.rollups.add_stages(&finished.stages);
         self.effects.stored.push(Arc::new(Stored {
             pos,
@@ -223,7 +222,7 @@ impl Batch<'_> {
             generation: event.generation,
             envelope: event.envelope.clone(),
             body: event.body.clone().claimed(),
-            enrich,
+            enrich: event.enrich.clone(),
             stages: finished.stages.clone(),
             targets: finished.targets.clone(),
         }));
@@ -234,7 +233,6 @@ impl Batch<'_> {
         &mut self,
         finished: &Finished,
         (seq, pos): (u64, u64),
-        enrich: &str,
         hash: RowHash,
     ) -> Result<(), StoreFault> {
         let event = &finished.event;
@@ -246,7 +244,7 @@ impl Batch<'_> {
         let sort = if is_kept { Sort::Targets } else { Sort::Passing };
         let targets = self.names.cell(self.connection, sort, &joined)?;
         let stages = self.stages_text(&finished.stages, envelope.received)?;
-        let (from, size, own) = data_columns(event);
+        let (from, size, own) = data_columns(&event.body);
         let own_seq = (seq != pos).then_some(seq as i64);
         insert(
             self.connection,
@@ -272,7 +270,7 @@ impl Batch<'_> {
                 text(&envelope.subject),
                 maybe_text(envelope.correlation_id.as_deref()),
                 maybe_text(envelope.parent_id.as_deref()),
-                text(enrich),
+                text(&event.enrich),
                 text(&stages),
                 maybe_text(own),
                 maybe_number(hash.message),
@@ -310,11 +308,11 @@ impl Batch<'_> {
 
     fn dead_letter(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {
         let (seq, message_hash) = if event.seq == 0 {
-            match self.claim(hash.claim, event)? {
-                Ok(seq) => (seq, RowHash::of(hash, event).message),
+            match self.claim(hash.claim, &event.envelope)? {
+                Ok(seq) => (seq, RowHash::of(hash, &event.body).message),
                 Err(known) => return Ok(known),
             }
-        } else if let Some(left) = self.leave_inbox(event)? {
+        } else if let Some(left) = self.leave_inbox(event.seq)? {
             (event.seq, left.message_hash)
         } else {
             return Ok(Receipt::Duplicate { seq: event.seq });
@@ -332,7 +330,7 @@ impl Batch<'_> {
             ..letter.clone()
         };
         self.letter_with(&letter, message_hash)?;
-        self.rollups.add(&Tally::of(event, "dead"));
+        self.rollups.add(&Tally::of(&event.envelope, "dead"));
         Ok(Receipt::Accepted { seq })
     }
 
@@ -377,22 +375,14 @@ pub(super) struct RowHash {
 }
 
 impl RowHash {
-    fn of(hash: EntryHash, event: &Event) -> Self {
-        let claim = hash.claim.filter(|_| event.body.message().is_none());
+    fn of(hash: EntryHash, body: &Body) -> Self {
+        let claim = hash.claim.filter(|_| body.message().is_none());
         RowHash { body: hash.body, message: claim.map(Claim::body_hash) }
     }
 }
 
-/// The additions as one JSON object; serialised once, here.
-fn enrich_text(event: &Event) -> Arc<str> {
-    if event.enrich.is_empty() {
-        return "{}".into();
-    }
-    serde_json::to_string(&event.enrich).expect("a JSON map serialises").into()
-}
-
-fn data_columns(event: &Event) -> (Option<i64>, Option<i64>, Option<&str>) {
-    match &event.body.data {
+fn data_columns(body: &Body) -> (Option<i64>, Option<i64>, Option<&str>) {
+    match &body.data {
         DataAt::Slice(range) => (Some(range.start as i64), Some(range.len() as i64), None),
         DataAt::Alone(_) => (None, None, None),
         DataAt::Own(text) => (None, None, Some(text)),

@@ -45,7 +45,7 @@ pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries
             json!({
                 "stage": &*it.stage, "kind": &*it.kind, "outcome": it.outcome.word(),
                 "attempts": it.attempts, "started": it.started.to_string(), "micros": it.micros,
-                "error": it.error,
+                "error": it.error.as_deref(),
             })
         })
         .collect();

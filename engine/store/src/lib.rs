@@ -63,7 +63,8 @@ pub use query::{Cursor, EventQuery, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
-    Finished, InboxRow, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement, Stored,
+    Finished, InboxRow, LetterMaker, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement,
+    Stored,
 };
 pub use rollup::Tally;
 pub use writer::{Watcher, Writer};
@@ -159,7 +160,8 @@ impl Store {
         let hashes = entries.iter().map(|it| self.shared.keys.hash_of(it)).collect();
         let command = Command::Write(Submission { entries, hashes, reply: Some(reply) });
         self.shared.commands.send(command).await.map_err(|_| self.gone())?;
-        answer.recv().await.map_err(|_| self.gone())?
+        let committed = answer.recv().await.map_err(|_| self.gone())??;
+        Ok(committed.receipts)
     }
 
     /// Nobody writes any more: the store was closed, or the reason why not.

@@ -1,8 +1,9 @@
 //! What goes into the store and what comes out of it.
 
-use kernel::event::{Body, DataAt, Envelope, Event, StageResult};
+use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
 use serde_json::Value;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ pub enum Entry {
         /// The entry.
         entry: Box<Entry>,
         /// The letter.
-        letter: Box<DeadLetter>,
+        letter: LetterMaker,
     },
     /// What somebody did by hand.
     Audit(AuditRecord),
@@ -183,10 +184,10 @@ pub enum Receipt {
 /// An event whose stages have all ended.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// The event; its `seq` is 0 when it was not accepted before.
-    pub event: Event,
+    /// The event.
+    pub event: EndedEvent,
     /// How each stage ended.
-    pub stages: Vec<StageResult>,
+    pub stages: Arc<[StageResult]>,
     /// The sinks and notifiers that it was routed to, by name, the store's own name included
     /// when a case sends it there.
     pub targets: Arc<[Arc<str>]>,
@@ -230,7 +231,7 @@ pub struct Stored {
     /// The additions as one JSON object.
     pub enrich: Arc<str>,
     /// How each stage ended.
-    pub stages: Vec<StageResult>,
+    pub stages: Arc<[StageResult]>,
     /// Where it was routed.
     pub targets: Arc<[Arc<str>]>,
 }
@@ -325,6 +326,27 @@ impl DeadLetter {
     pub fn event(&self) -> Option<(Envelope, Body)> {
         let MappedEvent { envelope, data } = (**self.mapped.as_ref()?).clone();
         Some((envelope, Body { bytes: self.body.clone(), data }))
+    }
+}
+
+/// Makes a dead letter once it is known that one is needed: most often none is.
+#[derive(Clone)]
+pub struct LetterMaker(Arc<dyn Fn() -> DeadLetter + Send + Sync>);
+
+impl LetterMaker {
+    /// From a function that makes it.
+    pub fn new(make: impl Fn() -> DeadLetter + Send + Sync + 'static) -> Self {
+        LetterMaker(Arc::new(make))
+    }
+
+    pub(super) fn make(&self) -> DeadLetter {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for LetterMaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LetterMaker")
     }
 }
 

@@ -8,7 +8,7 @@ use super::claim::EntryHash;
 use super::deliveries::AT_ONCE;
 use super::insert::{Batch, RowHash, Written};
 use super::letter_query::{LETTER, LETTER_BODY};
-use super::record::{AuditRecord, DeadLetter, DeliveryState, Entry, Receipt};
+use super::record::{AuditRecord, DeadLetter, DeliveryState, Entry, LetterMaker, Receipt};
 use super::rollup::Tally;
 use kernel::event::Event;
 use rusqlite::{OptionalExtension, Row, params};
@@ -115,13 +115,14 @@ impl Batch<'_> {
     pub(super) fn or_letter(
         &mut self,
         entry: &Entry,
-        letter: &DeadLetter,
+        letter: &LetterMaker,
         hash: EntryHash,
     ) -> Written {
         let receipt = self.write(entry, hash)?;
         if let Receipt::Conflict { .. } = receipt {
-            self.letter(letter)?;
-            self.rollups.add(&Tally::of_letter(letter));
+            let letter = letter.make();
+            self.letter(&letter)?;
+            self.rollups.add(&Tally::of_letter(&letter));
         }
         Ok(receipt)
     }

@@ -4,7 +4,7 @@
 use super::StoreFault;
 use super::names::{Names, Sort};
 use super::record::DeadLetter;
-use kernel::event::{Event, Priority, StageResult};
+use kernel::event::{Envelope, Priority, StageResult};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
@@ -29,12 +29,12 @@ pub struct Tally {
 
 impl Tally {
     /// An event and what became of it.
-    pub fn of(event: &Event, outcome: &'static str) -> Self {
+    pub fn of(envelope: &Envelope, outcome: &'static str) -> Self {
         Tally {
-            received: event.envelope.received,
-            kind: event.envelope.kind.clone(),
-            source: event.envelope.source.clone(),
-            priority: event.envelope.priority,
+            received: envelope.received,
+            kind: envelope.kind.clone(),
+            source: envelope.source.clone(),
+            priority: envelope.priority,
             outcome,
         }
     }

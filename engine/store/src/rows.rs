@@ -103,7 +103,7 @@ impl<'a> EventRows<'a> {
             pos: pos as u64,
             seq: seq.unwrap_or(pos) as u64,
             generation: row.get::<_, i64>(8)? as u64,
-            stages: self.stage_results(&stages, envelope.received)?,
+            stages: self.stage_results(&stages, envelope.received)?.into(),
             envelope,
             body: body(row, 9, 17, is_verified)?,
             enrich: enrich.into(),
@@ -156,7 +156,7 @@ impl<'a> EventRows<'a> {
                 attempts: u32::try_from(number(3)).unwrap_or(0),
                 started: Timestamp(received.0.saturating_add(number(4))),
                 micros: u64::try_from(number(5)).unwrap_or(0),
-                error: row.get(6).and_then(Value::as_str).map(str::to_owned),
+                error: row.get(6).and_then(Value::as_str).map(Arc::from),
             });
         }
         Ok(results)

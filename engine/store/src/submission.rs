@@ -4,7 +4,15 @@ use super::StoreFault;
 use super::claim::EntryHash;
 use super::record::{Entry, Receipt};
 
-pub(super) type Answer = Result<Vec<Receipt>, StoreFault>;
+pub(super) type Answer = Result<Committed, StoreFault>;
+
+/// What was written, with a receipt for each entry.
+pub(super) struct Committed {
+    pub(super) receipts: Vec<Receipt>,
+    /// Back to whoever made them, to be freed there: the writer has better things to do.
+    #[expect(dead_code, reason = "only carried")]
+    entries: Vec<Entry>,
+}
 
 /// Entries that are written together or not at all.
 pub(super) struct Submission {
@@ -38,9 +46,16 @@ impl Submission {
         self.entries.iter().any(Entry::is_intake)
     }
 
-    /// Whether anyone waits for the answer. Whoever asked may have gone; what was committed stays.
-    pub(super) fn answer(&self, answer: Answer) -> bool {
-        self.reply.as_ref().is_none_or(|it| it.try_send(answer).is_ok())
+    /// Answers a submission that was written. False when nobody waits for the answer: whoever
+    /// asked may have gone; what was committed stays.
+    pub(super) fn succeed(self, receipts: Vec<Receipt>) -> bool {
+        let Submission { entries, reply, .. } = self;
+        reply.is_none_or(|it| it.try_send(Ok(Committed { receipts, entries })).is_ok())
+    }
+
+    /// Answers one that was not.
+    pub(super) fn fail(&self, fault: StoreFault) {
+        self.reply.as_ref().map(|it| it.try_send(Err(fault)));
     }
 }
 

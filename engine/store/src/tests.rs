@@ -153,7 +153,8 @@ fn event(id: &str, body: &str) -> Event {
 }
 
 fn finished(event: Event) -> Finished {
-    Finished { event, stages: Vec::new(), targets: ["db".into()].into(), deliveries: Vec::new() }
+    let targets = ["db".into()].into();
+    Finished { event: event.into(), stages: [].into(), targets, deliveries: Vec::new() }
 }
 
 fn record(id: &str, body: &str) -> Entry {
@@ -528,7 +529,7 @@ fn the_documented_views_show_words() {
         micros: 12,
         error: None,
     };
-    bench.submit(vec![Entry::Record(Finished { stages: vec![stage], ..finished(enriched) })]);
+    bench.submit(vec![Entry::Record(Finished { stages: [stage].into(), ..finished(enriched) })]);
     bench.close();
     let raw = rusqlite::Connection::open(&path).expect("it opens");
     let row: String = raw
@@ -647,8 +648,7 @@ fn what_was_not_sent_to_the_store_goes_after_a_while() {
 fn an_event_that_finishes_twice_is_stored_once() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![Entry::Accept(event("a", "{}"))]);
-    let done =
-        Finished { event: Event { seq: 1, ..event("a", "{}") }, ..finished(event("a", "{}")) };
+    let done = finished(Event { seq: 1, ..event("a", "{}") });
     bench.submit(vec![Entry::Finish(done.clone())]);
     assert_eq!(bench.submit(vec![Entry::Finish(done)]), [Receipt::Duplicate { seq: 1 }]);
     assert_eq!(bench.listed(EventQuery::default()), ["a"]);

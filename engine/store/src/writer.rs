@@ -197,7 +197,7 @@ impl Writer {
         let (started, before) = (self.env.clock.monotonic(), self.counter);
         match self.commit(&batch, self.lock_wait()) {
             Ok(receipts) => {
-                for (submission, receipts) in batch.iter().zip(receipts) {
+                for (submission, receipts) in batch.into_iter().zip(receipts) {
                     self.report(submission, receipts);
                 }
             }
@@ -223,31 +223,31 @@ impl Writer {
         };
         let (failed, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(fails);
         for submission in &failed {
-            submission.answer(Err(fault.clone()));
+            submission.fail(fault.clone());
         }
-        self.write_each(&others);
+        self.write_each(others);
     }
 
-    fn write_each(&mut self, submissions: &[Submission]) {
+    fn write_each(&mut self, submissions: Vec<Submission>) {
         let mut ended = None;
         for submission in submissions {
             let outcome = match &ended {
                 Some(fault) => Err(StoreFault::clone(fault)),
-                None => self.commit(std::slice::from_ref(submission), LOCK_SHORT),
+                None => self.commit(std::slice::from_ref(&submission), LOCK_SHORT),
             };
             match outcome {
                 Ok(mut receipts) => self.report(submission, receipts.remove(0)),
                 Err(fault) => {
                     ended = fault.class.is_general().then(|| fault.clone());
-                    submission.answer(Err(fault));
+                    submission.fail(fault);
                 }
             }
         }
     }
 
-    fn report(&mut self, submission: &Submission, receipts: Vec<Receipt>) {
+    fn report(&mut self, submission: Submission, receipts: Vec<Receipt>) {
         let has_accepted = receipts.iter().any(|it| matches!(it, Receipt::Accepted { .. }));
-        if !submission.answer(Ok(receipts)) && has_accepted {
+        if !submission.succeed(receipts) && has_accepted {
             self.watcher.unclaimed();
         }
     }

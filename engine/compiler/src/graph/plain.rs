@@ -13,7 +13,7 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
     let stages = plan.stages.iter().map(|it| {
         let names = |of: &[usize]| of.iter().map(|it| &*plan.stages[*it].name).collect::<Vec<_>>();
         json!({
-            "name": &*it.name, "kind": &*it.kind, "off": it.off, "after": names(&it.after),
+            "name": &*it.name, "kind": &*it.kind, "off": it.off.as_deref(), "after": names(&it.after),
             "needs": names(&it.needs), "when": it.when.as_ref().map(|it| it.text()),
         })
     });

@@ -127,7 +127,7 @@ fn unfinished(seq: u64, generation: u64, envelope: Envelope, body: Body) -> Stor
         envelope,
         body,
         enrich: "{}".into(),
-        stages: Vec::new(),
+        stages: [].into(),
         targets: [].into(),
     }
 }

@@ -122,7 +122,8 @@ fn record(number: usize, size: usize) -> Entry {
         enrich: serde_json::Map::new(),
     };
     let targets = ["db".into(), "live".into()].into();
-    Entry::Record(Finished { event, stages: Vec::new(), targets, deliveries: Vec::new() })
+    let (event, stages) = (event.into(), [].into());
+    Entry::Record(Finished { event, stages, targets, deliveries: Vec::new() })
 }
 
 fn events(piece: &[u8]) -> usize {

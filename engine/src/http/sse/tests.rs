@@ -61,7 +61,7 @@ fn stored(pos: u64, kind: &str, target: &str) -> Arc<Stored> {
         envelope,
         body,
         enrich: "{}".into(),
-        stages: Vec::new(),
+        stages: [].into(),
         targets: Arc::from([Arc::from(target)]),
     })
 }

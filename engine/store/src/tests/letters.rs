@@ -156,7 +156,10 @@ fn what_conflicts_is_kept_where_nobody_hears_the_answer() {
     let line = |body: &str| {
         let context = Some(Arc::new(json!({ "file": "a.log", "line": 7 })));
         let letter = DeadLetter { context, class: "conflict", ..refused(body) };
-        Entry::OrLetter { entry: Box::new(record("a", body)), letter: Box::new(letter) }
+        Entry::OrLetter {
+            entry: Box::new(record("a", body)),
+            letter: LetterMaker::new(move || letter.clone()),
+        }
     };
     let receipts = bench.submit(vec![line("{}"), line("{}"), line("[]")]);
     assert_eq!(receipts[1..], [Receipt::Duplicate { seq: 1 }, Receipt::Conflict { seq: 1 }]);

@@ -1,6 +1,7 @@
 //! The outbox: what is due, what is full, what is counted.
 
 use super::*;
+use kernel::event::EndedEvent;
 use kernel::health::{HealthState, PartRole};
 
 /// An event with a delivery to each of `sinks`.
@@ -224,7 +225,7 @@ fn what_was_accepted_is_delivered_whatever_waits() {
     bench.submit(vec![Entry::Accept(event("a", "{}"))]);
     bench.submit(vec![to("b", &["hook"])]);
     let Entry::Record(done) = to("a", &["hook"]) else { unreachable!("it records") };
-    let done = Finished { event: Event { seq: 1, ..done.event }, ..done };
+    let done = Finished { event: EndedEvent { seq: 1, ..done.event }, ..done };
     bench.submit(vec![Entry::Finish(done)]);
     assert_eq!(bench.states("hook"), [(1, "pending"), (2, "pending")]);
     bench.close();

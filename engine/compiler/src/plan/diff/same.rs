@@ -37,22 +37,22 @@ const TARGET_STATE: &[PartState] =
 
 /// Every part of a plan, in the order of roles and then of the file.
 pub(super) fn parts(plan: &Plan) -> Vec<Part> {
-    let part = |role, name: &Arc<str>, off: &Option<String>, state| Part {
+    let part = |role, name: &Arc<str>, off: Option<&str>, state| Part {
         role,
         name: name.clone(),
-        off: off.clone(),
+        off: off.map(str::to_owned),
         state,
     };
-    let sections = SECTIONS.into_iter().map(|role| part(role, &"".into(), &None, &[]));
+    let sections = SECTIONS.into_iter().map(|role| part(role, &"".into(), None, &[]));
     let sources = plan
         .sources
         .iter()
-        .map(|it| part(PlanRole::Source, &it.name, &it.off, &[PartState::Position]));
+        .map(|it| part(PlanRole::Source, &it.name, it.off.as_deref(), &[PartState::Position]));
     let filters = plan.filters.iter().map(|it| {
         let off = it.is_disabled.then(|| "disabled".to_owned());
         let state: &[PartState] =
             if filter_role(it) == PlanRole::Filter { &[] } else { &[PartState::Keys] };
-        part(filter_role(it), &it.name.value.as_str().into(), &off, state)
+        part(filter_role(it), &it.name.value.as_str().into(), off.as_deref(), state)
     });
     let stages = plan.stages.iter().map(|it| {
         let state = if it.spec.is_remote() {
@@ -60,7 +60,7 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         } else {
             &[]
         };
-        part(PlanRole::Enrich, &it.name, &it.off, state)
+        part(PlanRole::Enrich, &it.name, it.off.as_deref(), state)
     });
     let sinks = plan.sinks.iter().map(|it| {
         let state = match it.shape {
@@ -68,10 +68,12 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
             SinkRole::Stream(_) => &[PartState::Clients],
             SinkRole::Store(_) => &[],
         };
-        part(PlanRole::Sink, &it.name, &it.off, state)
+        part(PlanRole::Sink, &it.name, it.off.as_deref(), state)
     });
-    let notifiers =
-        plan.notifiers.iter().map(|it| part(PlanRole::Notify, &it.name, &it.off, TARGET_STATE));
+    let notifiers = plan
+        .notifiers
+        .iter()
+        .map(|it| part(PlanRole::Notify, &it.name, it.off.as_deref(), TARGET_STATE));
     sections.chain(sources).chain(filters).chain(stages).chain(sinks).chain(notifiers).collect()
 }
 
