@@ -420,19 +420,44 @@ pub struct Outgoing {
 
 /// Delivers events.
 pub trait Deliver: Send + Sync + 'static {
+    /// The most events that are handed over at once: more than one where many cost hardly more
+    /// than one.
+    const BATCH_MAX: usize = 1;
+
     /// May be called again for the same `key`, since an attempt's end may be unknown.
     fn deliver(&self, outgoing: &Outgoing) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Delivers several in their order; how each of them ended, in the same order. All of them
+    /// together have the time of one.
+    fn deliver_all(
+        &self,
+        batch: &[Outgoing],
+    ) -> impl Future<Output = Vec<Result<(), Fault>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(batch.len());
+            for outgoing in batch {
+                results.push(self.deliver(outgoing).await);
+            }
+            results
+        }
+    }
 }
 
 /// The boxed twin of [`Deliver`].
 pub trait DynDeliver: Send + Sync {
-    /// See [`Deliver::deliver`].
-    fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Pending<'a, Result<(), Fault>>;
+    /// See [`Deliver::BATCH_MAX`].
+    fn batch_max(&self) -> usize;
+    /// See [`Deliver::deliver_all`].
+    fn deliver_all<'a>(&'a self, batch: &'a [Outgoing]) -> Pending<'a, Vec<Result<(), Fault>>>;
 }
 
 impl<T: Deliver> DynDeliver for T {
-    fn deliver<'a>(&'a self, outgoing: &'a Outgoing) -> Pending<'a, Result<(), Fault>> {
-        Box::pin(Deliver::deliver(self, outgoing))
+    fn batch_max(&self) -> usize {
+        T::BATCH_MAX
+    }
+
+    fn deliver_all<'a>(&'a self, batch: &'a [Outgoing]) -> Pending<'a, Vec<Result<(), Fault>>> {
+        Box::pin(Deliver::deliver_all(self, batch))
     }
 }
 

@@ -23,10 +23,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Delivery, DueLimits, Entry, StoreFault, Stored};
+use store::{Delivery, DueLimits, Entry, Settlement, StoreFault, Stored};
 
 /// Deliveries taken out of the outbox at once.
-const CHUNK: DueLimits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
+const CHUNK: DueLimits = DueLimits { first: 256, again: 64, bytes: 4 << 20 };
 /// The same for a target that fails: one, and another in place of the one that failed last.
 const PROBE: DueLimits = DueLimits { first: 2, again: 2, bytes: 4 << 20 };
 /// A worker with nothing to do looks again after this, as a net under the signals.
@@ -40,16 +40,19 @@ pub struct DeliveryWorker {
     target: Arc<Target>,
     seat: OutboxSeat,
     /// Due deliveries that were read and not begun.
-    queue: VecDeque<(Delivery, Option<Stored>)>,
+    queue: VecDeque<DueDelivery>,
     /// Numbers of the events whose delivery is under way.
     under_way: BTreeSet<u64>,
     pace: Arc<TargetPace>,
 }
 
+/// A delivery with its event, unless that is missing or damaged.
+type DueDelivery = (Delivery, Option<Stored>);
+
 /// What a worker waits for.
 enum Wake {
-    /// The attempt at the delivery of this event has ended.
-    Ended(u64),
+    /// The attempt at the deliveries of these events has ended.
+    Ended(Vec<u64>),
     /// Something may be due.
     Look,
     Stop,
@@ -65,7 +68,7 @@ impl DeliveryWorker {
 
     /// Delivers until it is time to stop; then the attempts under way end first.
     pub async fn run(mut self, stop: &StopSignal) -> Result<(), Fault> {
-        let mut attempts: FuturesUnordered<Pending<'_, u64>> = FuturesUnordered::new();
+        let mut attempts: FuturesUnordered<Pending<'_, Vec<u64>>> = FuturesUnordered::new();
         loop {
             let news = self.seat.listen();
             let wait = if stop.is_raised() {
@@ -82,7 +85,7 @@ impl DeliveryWorker {
             };
             let ended = async {
                 match attempts.next().await {
-                    Some(seq) => Wake::Ended(seq),
+                    Some(seqs) => Wake::Ended(seqs),
                     None if stop.is_raised() => Wake::Stop,
                     None => smol::future::pending().await,
                 }
@@ -95,9 +98,11 @@ impl DeliveryWorker {
                 Wake::Stop
             };
             match smol::future::or(ended, smol::future::or(stopped, look)).await {
-                Wake::Ended(seq) => {
-                    let was_under_way = self.under_way.remove(&seq);
-                    assert!(was_under_way, "only what is under way ends");
+                Wake::Ended(seqs) => {
+                    for seq in seqs {
+                        let was_under_way = self.under_way.remove(&seq);
+                        assert!(was_under_way, "only what is under way ends");
+                    }
                 }
                 Wake::Look => {}
                 Wake::Stop if attempts.is_empty() => return Ok(()),
@@ -119,10 +124,10 @@ impl DeliveryWorker {
     /// Begins what is due and allowed; how long to wait for more.
     async fn begin(
         &mut self,
-        attempts: &mut FuturesUnordered<Pending<'_, u64>>,
+        attempts: &mut FuturesUnordered<Pending<'_, Vec<u64>>>,
     ) -> Result<Duration, StoreFault> {
         let clock = self.engine.env.clock.clone();
-        while self.under_way.len() < self.target.policy.concurrency {
+        while attempts.len() < self.target.policy.concurrency {
             let now = clock.monotonic();
             let breaker = self.target.limits.breaker.as_ref();
             if let Some(wait) = breaker.and_then(|it| it.open_for(now)) {
@@ -143,23 +148,40 @@ impl DeliveryWorker {
             {
                 return Ok(wait);
             }
-            let rate = self.target.limits.rate.as_ref();
-            if let Some(rate) = rate.filter(|it| !it.take(clock.monotonic())) {
+            let batch = self.take();
+            if batch.is_empty() {
+                let rate = self.target.limits.rate.as_ref().expect("only a rate holds it back");
                 return Ok(rate.wait(clock.monotonic()).max(Duration::from_millis(1)));
             }
-            let (delivery, stored) = self.queue.pop_front().expect("it was filled just now");
-            let (seq, now) = (delivery.seq, clock.monotonic());
+            let (first, now) = (batch[0].0.seq, clock.monotonic());
+            let is_retry = batch.iter().any(|it| it.0.is_retry());
             // It may have begun to fail while the outbox was read.
-            let Some(ticket) = self.pace.begin(seq, delivery.is_retry(), now) else { continue };
-            let is_new = self.under_way.insert(seq);
-            assert!(is_new, "a delivery is under way once");
+            let Some(ticket) = self.pace.begin(first, is_retry, now) else { continue };
+            let seqs: Vec<u64> = batch.iter().map(|it| it.0.seq).collect();
+            for seq in &seqs {
+                let is_new = self.under_way.insert(*seq);
+                assert!(is_new, "a delivery is under way once");
+            }
             let (engine, target) = (self.engine.clone(), self.target.clone());
             attempts.push(Box::pin(async move {
-                attempt(&engine, &target, ticket, delivery, stored).await;
-                seq
+                attempt(&engine, &target, ticket, batch).await;
+                seqs
             }));
         }
         Ok(LOOK_EVERY)
+    }
+
+    /// Takes out of the queue what one call takes and the rate allows now.
+    fn take(&mut self) -> Vec<DueDelivery> {
+        let (now, rate) = (self.engine.env.clock.monotonic(), self.target.limits.rate.as_ref());
+        let mut batch = Vec::new();
+        while batch.len() < self.target.batch_max()
+            && !self.queue.is_empty()
+            && rate.is_none_or(|it| it.take(now))
+        {
+            batch.extend(self.queue.pop_front());
+        }
+        batch
     }
 
     /// Reads what is due; how long until something is, where nothing is now.
@@ -206,53 +228,67 @@ impl DeliveryWorker {
     }
 }
 
-/// One attempt, up to the commit that settles it. Where it is not made, or a stop comes before its
-/// end is stored, the delivery is as it was, and the key of the next attempt tells the other side
-/// that it is the same.
-async fn attempt(
-    engine: &Engine,
-    target: &Target,
-    ticket: PaceTicket,
-    delivery: Delivery,
-    stored: Option<Stored>,
-) {
+/// One call, up to the commit that settles what it delivered. Where it is not made, or a stop comes
+/// before its end is stored, the deliveries are as they were, and the key of the next attempt tells
+/// the other side that it is the same.
+async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Vec<DueDelivery>) {
     let clock = &*engine.env.clock;
     let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
-    let result = match stored.and_then(|stored| outgoing(engine, target, stored)) {
-        Some(outgoing) => {
-            let result = call(engine, target, outgoing).await;
-            let backoff = |count| target.policy.backoff.wait(count, engine.env.random.ratio());
-            ticket.end(end_of(&target.policy, &result), clock.monotonic(), backoff);
-            result
+    let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
+    for (delivery, stored) in batch {
+        match stored.and_then(|stored| outgoing(engine, target, stored)) {
+            Some(outgoing) => {
+                called.push(delivery);
+                calls.push(outgoing);
+            }
+            None => ended.push((delivery, Err(missing()))),
         }
-        None => Err(Fault::permanent("the event is missing or damaged")),
-    };
+    }
+    if !calls.is_empty() {
+        let results = call(engine, target, calls).await;
+        let backoff = |count| target.policy.backoff.wait(count, engine.env.random.ratio());
+        ticket.end(end_of(&target.policy, &results), clock.monotonic(), backoff);
+        ended.extend(called.into_iter().zip(results));
+    }
+    let fault = ended.iter().find_map(|it| it.1.as_ref().err());
     if let Some(permit) = permit {
-        permit.end(clock.monotonic(), result.as_ref().is_err_and(Fault::is_transient));
+        permit.end(clock.monotonic(), fault.is_some_and(Fault::is_transient));
     }
-    condition::of_target(target.health(), result.as_ref().copied());
-    if engine.is_stopping() && result.is_err() {
-        // A stop changes no delivery's state: what did not finish stays pending.
-        return;
+    condition::of_target(target.health(), fault.map_or(Ok(()), Err));
+    // A stop changes no delivery's state: what did not finish stays pending.
+    ended.retain(|it| it.1.is_ok() || !engine.is_stopping());
+    let settled = |(delivery, result)| settle::settlement(engine, target, &delivery, result);
+    let settlements: Vec<Settlement> = ended.into_iter().map(settled).collect();
+    for settlement in &settlements {
+        engine.metrics.delivered(&target.name, settlement.state.word());
     }
-    let settlement = settle::settlement(engine, target, &delivery, result);
-    engine.metrics.delivered(&target.name, settlement.state.word());
-    // However long the store takes: until it is noted, the call would be made again.
-    while engine.store.submit(vec![Entry::Settle(settlement.clone())]).await.is_err() {
+    note(engine, &settlements).await;
+}
+
+/// However long the store takes: until it is noted, the call would be made again.
+async fn note(engine: &Engine, settlements: &[Settlement]) {
+    let entries = || settlements.iter().cloned().map(Entry::Settle).collect();
+    while !settlements.is_empty() && engine.store.submit(entries()).await.is_err() {
         if engine.is_stopping() || engine.store.is_broken() {
             return;
         }
-        clock.sleep(STORE_PAUSE).await;
+        engine.env.clock.sleep(STORE_PAUSE).await;
     }
 }
 
+fn missing() -> Fault {
+    Fault::permanent("the event is missing or damaged")
+}
+
 /// What the end of a call says about the target.
-fn end_of(policy: &CallPolicy, result: &Result<(), Fault>) -> CallEnd {
-    match result {
-        Err(fault) if policy.pauses_for(fault) => CallEnd::Rejected,
+fn end_of(policy: &CallPolicy, results: &[Result<(), Fault>]) -> CallEnd {
+    // Whoever takes one of a batch works.
+    let is_answered = results.iter().any(Result::is_ok);
+    match results.last().filter(|_| !is_answered) {
+        Some(Err(fault)) if policy.pauses_for(fault) => CallEnd::Rejected,
         // The other side's wish is honoured up to an hour.
-        Err(fault) if fault.is_transient() => {
+        Some(Err(fault)) if fault.is_transient() => {
             CallEnd::Fault { retry_after: fault.retry_after.map(|it| it.min(WISH_MAX)) }
         }
         _ => CallEnd::Answered,
@@ -260,17 +296,21 @@ fn end_of(policy: &CallPolicy, result: &Result<(), Fault>) -> CallEnd {
 }
 
 /// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
-async fn call(engine: &Engine, target: &Target, outgoing: Outgoing) -> Result<(), Fault> {
-    let timeout = target.policy.timeout;
-    let call = AssertUnwindSafe(target.deliver(outgoing)).catch_unwind();
-    match within(&*engine.env.clock, timeout, call).await {
-        Some(Ok(result)) => result,
-        Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
+async fn call(engine: &Engine, target: &Target, batch: Vec<Outgoing>) -> Vec<Result<(), Fault>> {
+    let (timeout, count) = (target.policy.timeout, batch.len());
+    let call = AssertUnwindSafe(target.deliver(batch)).catch_unwind();
+    let fault = match within(&*engine.env.clock, timeout, call).await {
+        Some(Ok(results)) => {
+            assert_eq!(results.len(), count, "each delivery has an end");
+            return results;
+        }
+        Some(Err(_)) => Fault::permanent(format!("`{}` panicked", target.name)),
         None => {
             let shown = kernel::time::write_duration(timeout);
-            Err(Fault::transient(Cause::Timeout, format!("no response within {shown}")))
+            Fault::transient(Cause::Timeout, format!("no response within {shown}"))
         }
-    }
+    };
+    vec![Err(fault); count]
 }
 
 fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Option<Outgoing> {

@@ -36,15 +36,28 @@ impl Target {
         &self.services.health
     }
 
-    /// One attempt.
-    pub async fn deliver(&self, outgoing: Outgoing) -> Result<(), Fault> {
+    /// How many deliveries one call takes.
+    pub fn batch_max(&self) -> usize {
         match &self.kind {
-            TargetKind::Sink(sink) => sink.deliver(&outgoing).await,
+            TargetKind::Sink(sink) => sink.batch_max(),
+            TargetKind::Notifier { .. } => 1,
+        }
+    }
+
+    /// One call; how each delivery ended, in their order.
+    pub async fn deliver(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Fault>> {
+        match &self.kind {
+            TargetKind::Sink(sink) => sink.deliver_all(&batch).await,
             TargetKind::Notifier { notifier, title, message } => {
-                let now = self.services.env.clock.wall();
-                let scope = Scope::of(&outgoing.event, now);
-                let (title, message) = (title.render(&scope), message.render(&scope));
-                notifier.notify(&Notice { outgoing, title, message }).await
+                let mut results = Vec::with_capacity(batch.len());
+                for outgoing in batch {
+                    let now = self.services.env.clock.wall();
+                    let scope = Scope::of(&outgoing.event, now);
+                    let (title, message) = (title.render(&scope), message.render(&scope));
+                    let notice = Notice { outgoing, title, message };
+                    results.push(notifier.notify(&notice).await);
+                }
+                results
             }
         }
     }

@@ -70,7 +70,7 @@ impl Notify for File {
         .to_string();
         line.push('\n');
         let (path, writer) = (self.path.clone(), self.writer.clone());
-        let append = move || writer.append(&path, line.as_bytes(), now);
+        let append = move || writer.append(&path, &[line.into_bytes()], now).remove(0);
         self.services.env.pools.outside.run(append).await?
     }
 }

@@ -12,6 +12,7 @@ use language::expr::{Roots, Scope, Template};
 use language::literal::literal;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,13 +120,35 @@ impl SinkKind for File {
 }
 
 impl Deliver for File {
+    /// Most of the work is the sync, and it is one for all lines of a file.
+    const BATCH_MAX: usize = 256;
+
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
+        Deliver::deliver_all(self, std::slice::from_ref(outgoing)).await.remove(0)
+    }
+
+    async fn deliver_all(&self, batch: &[Outgoing]) -> Vec<Result<(), Fault>> {
         let now = self.services.env.clock.wall();
-        let scope = Scope::of(&outgoing.event, now);
-        let path = path_of(&self.settings.parts, &scope);
-        let line = line_of(outgoing, &self.services.pipeline, &self.settings.redact);
-        let writer = self.writer.clone();
-        self.services.env.pools.outside.run(move || writer.append(&path, &line, now)).await?
+        // The lines of each file, and which of the batch they are.
+        let mut files: BTreeMap<PathBuf, (Vec<Vec<u8>>, Vec<usize>)> = BTreeMap::new();
+        for (index, outgoing) in batch.iter().enumerate() {
+            let path = path_of(&self.settings.parts, &Scope::of(&outgoing.event, now));
+            let (lines, places) = files.entry(path).or_default();
+            lines.push(line_of(outgoing, &self.services.pipeline, &self.settings.redact));
+            places.push(index);
+        }
+        let (writer, count) = (self.writer.clone(), batch.len());
+        let append = move || {
+            let mut results = vec![Ok(()); count];
+            for (path, (lines, places)) in files {
+                for (place, result) in places.into_iter().zip(writer.append(&path, &lines, now)) {
+                    results[place] = result;
+                }
+            }
+            results
+        };
+        let appended = self.services.env.pools.outside.run(append).await;
+        appended.unwrap_or_else(|it| vec![Err(it.into()); count])
     }
 }
 
@@ -186,8 +209,30 @@ mod tests {
         assert_eq!(found, Vec::<String>::new());
         let sink = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
         for data in data {
-            smol::block_on(sink.deliver(&testing::outgoing(data.clone()))).unwrap();
+            let alone = [testing::outgoing(data.clone())];
+            assert_eq!(smol::block_on(sink.deliver_all(&alone)), [Ok(())]);
         }
+    }
+
+    #[test]
+    fn a_batch_goes_to_its_files_in_order_and_fails_only_where_it_must() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("b")).unwrap();
+        let (settings, _) = testing::read_in::<File>("path \"{{ data.to }}\"", folder.path(), &[]);
+        let sink = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
+        let event = |(index, to): (usize, &str)| testing::outgoing(json!({ "to": to, "n": index }));
+        let batch: Vec<Outgoing> =
+            ["a", "b", "c", "a", "b", "a"].into_iter().enumerate().map(event).collect();
+        let results = smol::block_on(sink.deliver_all(&batch));
+        let failed: Vec<bool> = results.iter().map(Result::is_err).collect();
+        assert_eq!(failed, [false, true, false, false, true, false], "a folder is no file");
+        let written = |name: &str| {
+            let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+            let number =
+                |line: &str| serde_json::from_str::<Value>(line).unwrap()["data"]["n"].as_u64();
+            text.lines().filter_map(number).collect::<Vec<_>>()
+        };
+        assert_eq!((written("a"), written("c")), (vec![0, 3, 5], vec![2]));
     }
 
     #[test]

@@ -35,15 +35,44 @@ impl Writer {
         Writer { rotate }
     }
 
-    /// Blocks until the line is on disk.
-    pub(crate) fn append(&self, path: &Path, line: &[u8], now: Timestamp) -> Result<(), Fault> {
+    /// Blocks until the lines are on disk; how each ended. Those that go into one file are written
+    /// and synced together, so they are there together or not at all.
+    pub(crate) fn append(
+        &self,
+        path: &Path,
+        lines: &[Vec<u8>],
+        now: Timestamp,
+    ) -> Vec<Result<(), Fault>> {
         let _turn = turn_of(path).lock().unwrap_or_else(PoisonError::into_inner);
-        self.try_append(path, line, now).map_err(|it| fault_of(path, &it))
+        let mut results = Vec::with_capacity(lines.len());
+        while results.len() < lines.len() {
+            let together = self.fitting(path, &lines[results.len()..], now);
+            let written = self.try_append(path, &together.concat(), now);
+            let fault = written.map_err(|it| fault_of(path, &it)).err();
+            // What follows goes to the same place.
+            let count = if fault.is_some() { lines.len() - results.len() } else { together.len() };
+            results.extend(std::iter::repeat_n(fault.map_or(Ok(()), Err), count));
+        }
+        results
     }
 
-    fn try_append(&self, path: &Path, line: &[u8], now: Timestamp) -> io::Result<()> {
+    /// The first lines, up to the one that would have to go into another file.
+    fn fitting<'l>(&self, path: &Path, lines: &'l [Vec<u8>], now: Timestamp) -> &'l [Vec<u8>] {
+        let Some(max) = self.rotate.size else { return lines };
+        let begins_anew = self.is_due(path, lines[0].len() as u64, now);
+        let is = path.metadata().map_or(0, |it| it.len());
+        let mut size = if begins_anew { 0 } else { is };
+        let fits = |line: &&Vec<u8>| {
+            size += line.len() as u64;
+            size <= max
+        };
+        let count = lines.iter().take_while(fits).count();
+        &lines[..count.max(1)]
+    }
+
+    fn try_append(&self, path: &Path, lines: &[u8], now: Timestamp) -> io::Result<()> {
         let mut permissions = None;
-        if self.is_due(path, line.len() as u64, now) {
+        if self.is_due(path, lines.len() as u64, now) {
             permissions = path.metadata().ok().map(|it| it.permissions());
             std::fs::rename(path, aside(path, now))?;
         }
@@ -55,7 +84,7 @@ impl Writer {
             file.set_permissions(permissions)?;
         }
         let length = file.metadata()?.len();
-        let written = file.write_all(line).and_then(|()| file.sync_data()).and_then(|()| {
+        let written = file.write_all(lines).and_then(|()| file.sync_data()).and_then(|()| {
             // The name of a new file must be on disk too.
             if length == 0 { File::open(folder)?.sync_all() } else { Ok(()) }
         });
@@ -157,6 +186,10 @@ fn make_folder(folder: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn one(writer: &Writer, path: &Path, line: &[u8], now: Timestamp) -> Result<(), Fault> {
+        writer.append(path, &[line.to_vec()], now).remove(0)
+    }
+
     fn names(folder: &Path) -> Vec<String> {
         let names = std::fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
@@ -172,10 +205,40 @@ mod tests {
         let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
         let path = folder.path().join("new/f");
         for _ in 0..3 {
-            writer.append(&path, b"12345\n", now).unwrap();
+            one(&writer, &path, b"12345\n", now).unwrap();
         }
         let expected = ["f", "f.20260101T100000.000Z", "f.20260101T100000.000Z-1"];
         assert_eq!(names(&folder.path().join("new")), expected);
+    }
+
+    /// What stands in the files, from the first that was set aside to the one that is written.
+    fn contents(folder: &Path) -> Vec<String> {
+        let mut names = names(folder);
+        // The one that is written has the shortest name, and the numbers come after none.
+        names.sort_by_key(|it| (it == "f", it.len(), it.clone()));
+        names.iter().map(|it| std::fs::read_to_string(folder.join(it)).unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_that_come_together_stand_where_they_would_stand_one_by_one() {
+        let mut dice = fastrand::Rng::with_seed(7);
+        for round in 0..60 {
+            let (alone, together) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let writer = Writer::new(Rotate { size: Some(dice.u64(1..60)), every: None });
+            let line = |it: usize| format!("{it}{}\n", "-".repeat(it % 17)).into_bytes();
+            let lines: Vec<Vec<u8>> = (0..dice.usize(1..9)).map(|it| line(round + it)).collect();
+            for line in &lines {
+                one(&writer, &alone.path().join("f"), line, Timestamp(0)).unwrap();
+            }
+            let mut rest = &lines[..];
+            while !rest.is_empty() {
+                let (batch, later) = rest.split_at(dice.usize(1..=rest.len()));
+                let results = writer.append(&together.path().join("f"), batch, Timestamp(0));
+                assert_eq!(results, vec![Ok(()); batch.len()]);
+                rest = later;
+            }
+            assert_eq!(contents(together.path()), contents(alone.path()), "round {round}");
+        }
     }
 
     #[test]
@@ -185,10 +248,10 @@ mod tests {
         let writer = Writer::new(Rotate { size: None, every });
         let path = folder.path().join("f");
         let early = Timestamp(0);
-        writer.append(&path, b"1\n", early).unwrap();
-        writer.append(&path, b"2\n", early).unwrap();
+        one(&writer, &path, b"1\n", early).unwrap();
+        one(&writer, &path, b"2\n", early).unwrap();
         assert_eq!(names(folder.path()).len(), 1);
-        writer.append(&path, b"3\n", Timestamp::parse("2999-01-01T00:00:00Z").unwrap()).unwrap();
+        one(&writer, &path, b"3\n", Timestamp::parse("2999-01-01T00:00:00Z").unwrap()).unwrap();
         assert_eq!(std::fs::read_to_string(path).unwrap(), "3\n");
         assert_eq!(names(folder.path()).len(), 2);
     }
@@ -200,7 +263,7 @@ mod tests {
         std::fs::create_dir(at("folder")).unwrap();
         std::fs::write(at("file"), "x").unwrap();
         let writer = Writer::new(Rotate::default());
-        let class = |path: &Path| writer.append(path, b"1\n", Timestamp(0)).unwrap_err().class;
+        let class = |path: &Path| one(&writer, path, b"1\n", Timestamp(0)).unwrap_err().class;
         for path in [at("folder"), at(&"n".repeat(300))] {
             assert_eq!(class(&path), FaultClass::Permanent, "{}", path.display());
         }
@@ -208,7 +271,7 @@ mod tests {
             assert_eq!(class(&path), FaultClass::Configuration, "{}", path.display());
         }
         std::fs::remove_file(at("file")).unwrap();
-        writer.append(&at("file/below"), b"1\n", Timestamp(0)).unwrap();
+        one(&writer, &at("file/below"), b"1\n", Timestamp(0)).unwrap();
         let of = |kind: ErrorKind| fault_of(&at("f"), &kind.into()).class;
         assert_eq!(of(ErrorKind::StorageFull), FaultClass::Transient);
         assert_eq!(of(ErrorKind::NotFound), FaultClass::Transient);
@@ -242,10 +305,10 @@ mod tests {
         let now = Timestamp::parse("2026-01-01T10:00:00Z").unwrap();
         let path = folder.path().join("f");
         let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
-        writer.append(&path, b"12345\n", now).unwrap();
+        one(&writer, &path, b"12345\n", now).unwrap();
         assert_eq!(mode(), 0o600);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-        writer.append(&path, b"12345\n", now).unwrap();
+        one(&writer, &path, b"12345\n", now).unwrap();
         assert_eq!((mode(), names(folder.path()).len()), (0o644, 2), "set aside");
     }
 }
