@@ -100,11 +100,20 @@ pub fn is_secret_name(name: &str) -> bool {
 /// The same for a name that may be misspelt.
 pub fn may_be_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let is_slip = |it: &str| 4 < it.len() && strsim::damerau_levenshtein(it, &lower) == 1;
+    // The distance is worked out only for what can be one slip away: most names are not.
+    let is_near = |it: &str| it.len().abs_diff(lower.len()) <= 1 && shares_an_end(it, &lower);
+    let is_slip =
+        |it: &str| 4 < it.len() && is_near(it) && strsim::damerau_levenshtein(it, &lower) == 1;
     is_secret_name(name)
         || (3 < lower.len()
             && lower.len() < 20
             && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(it)))
+}
+
+/// Whether two words begin or end alike: one slip leaves the first or the last letter as it is.
+fn shares_an_end(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    one.first() == other.first() || one.last() == other.last()
 }
 
 /// Shapes that no text of a right file has by chance. The first group that takes part is the

@@ -110,4 +110,19 @@ proptest::proptest! {
             proptest::prop_assert_eq!(told(&ours), told(&theirs));
         }
     }
+
+    /// What is read without the crate, too, and its place and spelling with it.
+    #[test]
+    fn a_value_is_what_the_crate_reads(
+        written in r#"([a-c][a-c0-9_.-]{0,4}|true|null|inf|0?[0-9_]{1,20}|-?[0-9.e]{1,5}|"[ -~]{0,5}"|[ -~]{1,5})"#
+    ) {
+        let theirs = KdlEntry::parse(&written).ok().filter(|it| it.name().is_none());
+        let is_one = theirs.as_ref().is_some_and(|it| it.ty().is_none() && it.to_string() == written);
+        if let Some(theirs) = theirs.filter(|_| is_one) {
+            proptest::prop_assert_eq!(value_of(&written), Some(theirs.value().clone()));
+        }
+        if let Ok(theirs) = KdlIdentifier::parse(&written) {
+            proptest::prop_assert_eq!(name_of(&written), Some(theirs));
+        }
+    }
 }
