@@ -309,7 +309,10 @@ impl Checker<'_> {
                                 format!("{whole} does not take this argument"),
                             )
                             .at(value_span(entry), "one too many")
-                            .help(format!("write `{}`", short_usage(row)));
+                            .help(match block_of(row) {
+                                Some(block) => format!("it takes a block, such as `{block}`"),
+                                None => format!("write `{}`", short_usage(row)),
+                            });
                         return;
                     }
                 },
@@ -376,6 +379,12 @@ pub fn usage(row: &NodeRow) -> String {
 /// The same in a report, where a long list of what may be left out says nothing.
 fn short_usage(row: &NodeRow) -> String {
     written(row, USAGE_MAX)
+}
+
+/// How a node is written that says everything in its block.
+fn block_of(row: &NodeRow) -> Option<&'static str> {
+    let has_block_only = row.args.is_empty() && !row.children.is_empty();
+    row.examples.iter().copied().find(|it| has_block_only && it.contains('{'))
 }
 
 /// With the properties that may be left out only where they are no more than `most`.

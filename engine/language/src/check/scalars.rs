@@ -113,6 +113,9 @@ impl ValueCheck<'_> {
         let help = match (annotation, near) {
             ("env" | "file", _) => format!("{} must be a literal here", self.subject()),
             (_, Some(near)) => format!("did you mean `({near})`?"),
+            _ if value::is_unit(annotation) => {
+                format!("remove `({annotation})`: units are for durations and sizes")
+            }
             _ => "there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`"
                 .to_owned(),
         };

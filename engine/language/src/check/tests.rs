@@ -177,8 +177,11 @@ fn durations_and_sizes_that_cannot_be_read_are_put_right() {
         allowed: 10ms to 10m";
     inside("timeout \"2h\"", text);
     let text = "E0025 `(s)` is not allowed here [(s)] not for this value · \
-        there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`";
+        remove `(s)`: units are for durations and sizes";
     inside("retry (s)5", text);
+    let text = "E0025 `(sec)` is not allowed here [(sec)] not for this value · \
+        there are `(env)`, `(file)`, `(param)`, and units such as `(s)5` or `(MiB)10`";
+    inside("timeout (sec)5", text);
 }
 
 #[test]

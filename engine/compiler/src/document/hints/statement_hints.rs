@@ -4,6 +4,7 @@ use super::super::lex::{Kind, LexToken};
 use super::super::recovery::Mended;
 use super::super::words;
 use super::phrase;
+use language::NodeRole;
 use language::diagnostic::{Diagnostic, Diagnostics, Edit, Rule};
 use std::ops::Range;
 
@@ -568,6 +569,8 @@ impl<'a> Statement<'a> {
         let inner = inner.trim_matches(['"', '\'']);
         let value = if matches!(name, "env" | "file" | "param") {
             format!("({name})\"{inner}\"")
+        } else if NodeRole::of(name).is_some() {
+            format!("{name} {inner}")
         } else {
             format!("\"{}\"", self.text[span.clone()].replace('"', "'"))
         };
