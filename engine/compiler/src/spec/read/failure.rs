@@ -1,9 +1,9 @@
 //! The nodes of failure handling.
 
+use super::{count, duration};
 use crate::spec::{Backoff, Breaker, FailureHandling, RateLimit, Retry, Trip};
 use language::diagnostic::Rule;
 use language::{Context, Fields, Scalar};
-use std::time::Duration;
 
 /// What a node says about failures; what cannot be right is reported.
 pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHandling {
@@ -18,14 +18,6 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHan
         rate: fields.child("rate").and_then(|it| pace(&it)),
         concurrency: super::count_of(fields, "concurrency"),
     }
-}
-
-fn duration(scalar: &Scalar<'_>) -> Option<Duration> {
-    Some(scalar.duration()?.value)
-}
-
-fn count<T: TryFrom<i64>>(scalar: &Scalar<'_>) -> Option<T> {
-    T::try_from(scalar.int()?.value).ok()
 }
 
 /// A rate of a node: `rate "10/min" burst=3`.
