@@ -64,22 +64,29 @@ impl Denied {
             Denied::Scope(_) => "scope",
         }
     }
+
+    /// The status of the answer, and what it says.
+    pub(crate) fn told(self) -> (u16, String) {
+        match self {
+            Denied::Missing => (401, "send a token: `Authorization: Bearer TOKEN`".to_owned()),
+            Denied::Unknown => (401, "unknown token".to_owned()),
+            Denied::Scope(scope) => {
+                let word = scope.word();
+                (403, format!("this token lacks the scope `{word}`; add it to its `scope=`"))
+            }
+        }
+    }
 }
 
 impl From<Denied> for Reply {
     fn from(denied: Denied) -> Reply {
-        let unknown = |detail| {
-            let reply = Reply::from(ProblemDetails::new(401, detail));
-            reply.with("www-authenticate", "Bearer realm=\"engine\"")
-        };
+        let (status, detail) = denied.told();
+        let reply = Reply::from(ProblemDetails::new(status, detail));
         match denied {
-            Denied::Missing => unknown("send a token: `Authorization: Bearer TOKEN`"),
-            Denied::Unknown => unknown("unknown token"),
-            Denied::Scope(scope) => {
-                let word = scope.word();
-                let detail = format!("this token lacks the scope `{word}`; add it to its `scope=`");
-                ProblemDetails::new(403, detail).into()
+            Denied::Missing | Denied::Unknown => {
+                reply.with("www-authenticate", "Bearer realm=\"engine\"")
             }
+            Denied::Scope(_) => reply,
         }
     }
 }
@@ -141,10 +148,23 @@ impl Tokens {
     /// Whether the request may do what `scope` is for, before any of its body is read. Only
     /// `Authorization: Bearer` counts: a token in a URL ends in logs.
     pub fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
+        self.allow_secret(bearer(request), scope)
+    }
+
+    /// The same for what the field `Authorization` says, where it stands.
+    pub(crate) fn allow_field(
+        &self,
+        authorization: Option<&str>,
+        scope: Scope,
+    ) -> Result<Access, Denied> {
+        self.allow_secret(authorization.and_then(secret_of), scope)
+    }
+
+    fn allow_secret(&self, secret: Option<&str>, scope: Scope) -> Result<Access, Denied> {
         if self.entries.is_empty() {
             return Ok(Access::Open);
         }
-        let Some(secret) = bearer(request) else { return Err(Denied::Missing) };
+        let Some(secret) = secret else { return Err(Denied::Missing) };
         let digest = self.digest(secret);
         // Every entry is looked at, so that the time says nothing about the place of a match.
         let same = |it: &BearerToken| (it.digest ^ digest) == 0;

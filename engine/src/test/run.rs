@@ -1,12 +1,13 @@
 //! One test: a world is opened, the steps happen in it, and it is closed again.
 
 use super::coverage::Coverage;
-use super::credentials::{self, SenderTokens};
+use super::credentials;
 use super::doors::{add_doors, door_of};
 use super::outside::{Doors, MockWorld};
 use super::seen::{Arrived, Commits, Ledger, TestRecord, Watch};
 use super::{Suite, Variables, expect, timeline};
 use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
+use crate::http::auth::Tokens;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
@@ -96,7 +97,7 @@ struct Trial {
     stored: Arc<Commits>,
     probe: Arc<Watch>,
     arrived: Mutex<Arc<Vec<Arrived>>>,
-    tokens: SenderTokens,
+    tokens: Tokens,
 }
 
 impl Trial {
@@ -104,7 +105,7 @@ impl Trial {
         let simulation = Simulation::new(test.at, SEED);
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
-        let tokens = SenderTokens::of(&plan, &*variables);
+        let tokens = credentials::tokens_of(&plan, &*variables);
         let remote = plan.stages.iter().filter(|it| it.spec.is_remote());
         let world = MockWorld::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
         let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
