@@ -291,11 +291,7 @@ fn observe_copy(
         return Ok(None);
     }
     let (fate, size) = (fate_of_original(other), track.size());
-    let content = match fate {
-        FileFate::Gone => Some(other.place.compare(track.open()?, size)?),
-        _ => compare_files(track, other)?,
-    };
-    let Some(content) = content else { return Ok(None) };
+    let Some(content) = compare_with(track, other)? else { return Ok(None) };
     track.compared = compared;
     let is_copy = matches!(content, ContentMatch::Shorter | ContentMatch::Equal);
     let alike = size.min(other.place.offset);
@@ -318,6 +314,19 @@ fn as_copy_of_lost(copy: &mut FileTrack, place: &FilePlace) -> FileDecision {
         Ok((content, cut)) => decide(&FileObservation { content, fate, proof, cut, ..unrelated() }),
         // It cannot be read at the moment. Reading compares it again.
         Err(_) => FileDecision::Continue,
+    }
+}
+
+/// Compares a file with what was read of another one; `None` when the other one is there and does
+/// not hold it any more.
+pub(super) fn compare_with(
+    track: &mut FileTrack,
+    other: &mut FileTrack,
+) -> io::Result<Option<ContentMatch>> {
+    let size = track.size();
+    match fate_of_original(other) {
+        FileFate::Gone => other.place.compare(track.open()?, size).map(Some),
+        _ => compare_files(track, other),
     }
 }
 

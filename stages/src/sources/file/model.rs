@@ -201,7 +201,8 @@ impl Model<'_> {
 
     /// Of two files that are both new nobody can tell that one is a copy.
     fn be_seen(&mut self, log: usize) {
-        if !self.logs[log].is_seen {
+        // What is appended may still go to the renamed file.
+        while !self.logs[log].is_seen {
             self.append(log);
             self.append(log);
             self.restart();
@@ -253,7 +254,7 @@ impl Model<'_> {
         self.say("rename", log);
         let to = self.rotated(log, 1);
         fs::rename(self.path(log), &to).unwrap();
-        self.logs[log].file += 1;
+        (self.logs[log].file, self.logs[log].is_seen) = (self.logs[log].file + 1, false);
         self.logs[log].late = (self.logs[log].half.is_some() || self.rng.bool()).then_some(to);
         if self.rng.bool() {
             let path = self.path(log);
@@ -271,15 +272,24 @@ impl Model<'_> {
         self.before_rotation(log);
         self.say("copy", log);
         let (path, to) = (self.path(log), self.rotated(log, 1));
-        fs::copy(&path, &to).unwrap();
-        self.stamp(&to);
-        if self.rng.bool() {
-            self.look(2);
-        }
+        self.copy_in_pieces(&path, &to);
         self.say("truncate", log);
         self.write(&path, "", true);
         self.logs[log].file += 1;
         (self.logs[log].banner, self.logs[log].is_seen) = ("", false);
+    }
+
+    /// A copy is empty at first and grows; a look may come at any point of it.
+    fn copy_in_pieces(&mut self, from: &PathBuf, to: &PathBuf) {
+        let text = fs::read_to_string(from).unwrap();
+        let (begin, end) = text.split_at(self.rng.usize(..text.len()));
+        for piece in ["", begin, end] {
+            self.write(to, piece, false);
+            if self.rng.bool() {
+                let looks = self.rng.usize(1..3);
+                self.look(looks);
+            }
+        }
     }
 
     /// An editor that makes a new file leaves the old one to who else has a name for it; then there

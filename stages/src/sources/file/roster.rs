@@ -9,6 +9,7 @@
 //! *Invariant:* a look changes no place, so it may run while what was read is being stored.
 
 use super::identity::{FileId, bytes_at, is_out_of_descriptors, open_regular};
+use super::judge::compare_with;
 use super::names::{is_backup, is_compressed, names_before};
 use super::place::{ContentMatch, FilePlace};
 use super::read::ReadSettings;
@@ -316,17 +317,18 @@ impl FileRoster {
 
     /// Whether a file may be a copy of another one, as far as that was read.
     fn may_be_copy(&mut self, track: &mut FileTrack, of: u64) -> bool {
-        let Some(other) = self.tracks.get(&of) else { return false };
-        if other.phase == TrackPhase::Changed {
-            // What it holds now is not known yet.
+        let Some(other) = self.tracks.get_mut(&of) else { return false };
+        // What it holds now is not known yet; or a copy was just made, and is empty.
+        if other.phase == TrackPhase::Changed || track.size() == 0 {
             return true;
         }
-        let size = track.size();
-        let Ok(file) = track.open() else { return false };
-        match other.place.compare(file, size) {
-            Ok(ContentMatch::Equal | ContentMatch::Shorter) => true,
-            Ok(ContentMatch::Nothing) => 0 < other.size(),
-            Ok(ContentMatch::Other) | Err(_) => false,
+        let other_size = other.size();
+        match compare_with(track, other) {
+            Ok(Some(ContentMatch::Equal | ContentMatch::Shorter)) => true,
+            Ok(Some(ContentMatch::Nothing)) => 0 < other_size,
+            // The other one does not hold it any more, which shows when that is read.
+            Ok(None) => true,
+            Ok(Some(ContentMatch::Other)) | Err(_) => false,
         }
     }
 
