@@ -64,7 +64,7 @@ fn what_is_opened_is_replaced_and_what_is_read_at_each_event_is_changed() {
         "changed source log; keeps position",
     );
     check("path \"/rings\"", "path \"/bells\"", "replaced source bell; keeps position");
-    check("window \"30s\"", "window \"60s\"", "changed dedupe once; loses keys");
+    check("window \"30s\"", "window \"60s\"", "changed dedupe once; keeps keys");
     check(
         "key \"event.subject\"",
         "key \"event.subject\"; on-drop tag",

@@ -167,6 +167,8 @@ impl Machine {
         let tag = GenerationTag { number: 1, hash: String::new() };
         let opened = smol::block_on(run::open(plan, tag, &context, None));
         let generation = Arc::new(opened.expect("nothing to open fails").generation);
+        let (remembering, remember) = (store.clone(), generation.remember());
+        executor.spawn(async move { remembering.submit(vec![remember]).await }).detach();
         let engine =
             Engine::new(env.clone(), store, executor, Arc::new(Outbox::default()), generation);
         Machine { engine, simulation, seen }

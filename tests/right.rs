@@ -95,7 +95,14 @@ const WITH: &[(&str, &str)] = &[
 fn has_effect(place: &str, name: &str) -> bool {
     let is_failure =
         ["timeout", "retry", "breaker", "rate", "concurrency", "policy"].contains(&name);
-    let inside = ["sink.sqlite", "sink.sse", "enrich.lookup", "enrich.metadata", "enrich.set"];
+    let inside = [
+        "sink.sqlite",
+        "sink.sse",
+        "enrich.lookup",
+        "enrich.metadata",
+        "enrich.previous",
+        "enrich.set",
+    ];
     let is_inside = inside.contains(&place);
     !(is_inside && (is_failure || name == "backlog"))
 }

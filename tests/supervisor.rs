@@ -138,10 +138,11 @@ struct Model {
 impl Model {
     /// Whether an event of this subject passes now.
     fn passes(&mut self, rule: Option<u64>, subject: &str, now: Duration) -> bool {
-        if self.rule != rule {
+        // What is remembered is kept while the rule is there, whatever its window.
+        if self.rule.is_some() != rule.is_some() {
             self.passed.clear();
-            self.rule = rule;
         }
+        self.rule = rule;
         let Some(window) = rule else { return true };
         let is_held =
             self.passed.get(subject).is_some_and(|at| now < *at + Duration::from_secs(window));
@@ -298,8 +299,7 @@ impl Play {
             assert_state(&before, &after);
         }
         // The keys of a rule that is gone are gone.
-        if choices.dedupe != self.choices.dedupe {
-            self.model.passes(choices.dedupe, "", Duration::ZERO);
+        if choices.dedupe.is_none() {
             self.model.passed.clear();
         }
         self.choices = choices;
@@ -393,9 +393,10 @@ fn assert_state(before: &Generation, after: &Generation) {
         let fate = diff.fate(role, name);
         assert_eq!(is_kept, fate == compiler::plan::diff::PartFate::Kept, "{name}");
     }
-    for (name, new) in &after.keys {
+    for (name, new) in &after.memories {
         let keeps = diff.keeps(PlanRole::Dedupe, name, PartState::Keys);
-        let is_kept = before.keys.get(name).is_some_and(|old| Arc::ptr_eq(old, new));
+        let old = before.memories.get(name).map(|it| &it.node.figures);
+        let is_kept = old.is_some_and(|old| Arc::ptr_eq(old, &new.node.figures));
         assert_eq!(is_kept, keeps, "the keys of {name}");
     }
     for new in after.stages.iter().flatten() {

@@ -354,6 +354,14 @@ impl Watcher for Bridge {
     fn unclaimed(&mut self) {
         self.outbox.leave_in_inbox();
     }
+
+    fn emitted(&mut self, seqs: &[u64]) {
+        self.outbox.emitted(seqs);
+    }
+
+    fn wakes(&mut self, _: kernel::time::Timestamp) {
+        self.outbox.wake_timers();
+    }
 }
 
 fn store_settings(plan: &Plan) -> Settings {

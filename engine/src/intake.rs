@@ -1,12 +1,12 @@
 //! A message as received to an event, or to the reasons why not.
 //!
-//! Nothing waits and nothing is written; `dedupe` and `throttle` remember in memory. The checks of
-//! the message, of what `map` takes from it and of its data all speak, so one answer names
-//! everything that is wrong.
+//! Nothing waits and nothing is written; what a filter that remembers has to know is noted, and
+//! judged when the event is stored. The checks of the message, of what `map` takes from it and of
+//! its data all speak, so one answer names everything that is wrong.
 
-use crate::run::keys::{KeyMemory, Reservation};
+use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
-use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
+use compiler::spec::{self, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
 use kernel::decode::{self, Unreadable};
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
@@ -16,9 +16,7 @@ use language::expr::{Expr, Root, Scope, Val};
 use language::spanned::Spanned;
 use language::write_bytes;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The longest id, type or source, in bytes.
 const WORD_MAX: usize = 256;
@@ -43,10 +41,8 @@ pub struct IncomingMessage<'a> {
     pub decoded: Option<&'a Value>,
     /// The time of arrival.
     pub received: Timestamp,
-    /// The same on the monotonic clock.
-    pub arrived: Duration,
-    /// What `dedupe` and `throttle` remember.
-    pub keys: &'a BTreeMap<Arc<str>, Arc<KeyMemory>>,
+    /// What remembers.
+    pub memories: &'a OpenedMemories,
     /// The running generation.
     pub generation: u64,
 }
@@ -54,10 +50,10 @@ pub struct IncomingMessage<'a> {
 /// What a message comes to.
 #[derive(Debug)]
 pub enum Intake {
-    /// An event, and what is to be forgotten if it is not stored.
-    Event(Box<Event>, Vec<Reservation>),
-    /// Let go by a rule of the file, of this name.
-    Discarded(Box<Event>, Arc<str>),
+    /// An event, and what filters noted about it.
+    Event(Box<Event>, Vec<FilterNote>),
+    /// Let go by a rule of the file, of this name, after those that noted this.
+    Discarded(Box<Event>, Arc<str>, Vec<FilterNote>),
     /// Refused.
     Refused(Rejection),
 }
@@ -77,8 +73,10 @@ pub struct Rejection {
     pub source: Option<String>,
     /// The id it names.
     pub id: Option<String>,
-    /// The event, where a filter refused one that was read.
+    /// `validate`, or the filter.
     pub stage: Arc<str>,
+    /// The event, where a filter refused one that was read.
+    pub event: Option<Box<Event>>,
 }
 
 /// Reads one message.
@@ -125,6 +123,7 @@ impl Rejection {
             source: None,
             id: None,
             stage: "validate".into(),
+            event: None,
         }
     }
 
@@ -334,7 +333,7 @@ impl<'a> Reading<'a> {
         let type_at = place_of(self.incoming.source.map.kind.as_ref(), "/type");
         match unknown {
             Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
-                return Intake::Discarded(Box::new(event), "validate".into());
+                return Intake::Discarded(Box::new(event), "validate".into(), Vec::new());
             }
             Some(OnUnknownType::Reject | OnUnknownType::DeadLetter) => {
                 let known = self.wrong.len();
@@ -349,7 +348,7 @@ impl<'a> Reading<'a> {
         let only_unknown = self.wrong.len() == 1 && self.wrong[0].schema == "validate";
         match validate.on_invalid {
             OnInvalid::Drop if !only_unknown => {
-                Intake::Discarded(Box::new(event), "validate".into())
+                Intake::Discarded(Box::new(event), "validate".into(), Vec::new())
             }
             OnInvalid::Tag if !only_unknown => {
                 let told: Vec<Value> = self.wrong.iter().map(Violation::json).collect();
@@ -396,51 +395,56 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn filter(self, mut event: Event) -> Intake {
-        let plan = self.plan;
-        event.envelope.priority = level(plan, &event, self.incoming.received);
-        let mut noted = Vec::new();
-        for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
-            if self.passes(filter, &event, &mut noted) {
+    fn filter(self, event: Event) -> Intake {
+        filter(self.plan, event, self.incoming.memories)
+    }
+}
+
+/// Asks the filters about an event. One that remembers only notes what it read: whether the event
+/// passes is decided when it is stored.
+pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intake {
+    let now = event.envelope.received;
+    event.envelope.priority = level(plan, &event, now);
+    let mut notes = Vec::new();
+    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+        let name: Arc<str> = filter.name.value.as_str().into();
+        let detail = || filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
+        let scope = Scope::of(&event, now);
+        if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
+            continue;
+        }
+        let tag = || json!({ "dropped": detail() });
+        let keep = match &filter.rule {
+            Passing::Keep(keep) => keep,
+            Passing::Remembers(_) => {
+                let memory = memories.get(&name).expect("everything that remembers is opened");
+                let Some((key, noted)) = memory.read(&event, now) else { continue };
+                let otherwise = match filter.on_drop {
+                    OnDrop::Drop => NotPassing::Dropped,
+                    OnDrop::Tag => NotPassing::Tagged(tag().to_string().into()),
+                    OnDrop::DeadLetter => {
+                        let refusal = Rejection::by_filter(&event, name.clone(), detail());
+                        NotPassing::Refused(Box::new(refusal))
+                    }
+                };
+                notes.push(FilterNote { memory: memory.clone(), key, noted, otherwise });
                 continue;
             }
-            let name: Arc<str> = filter.name.value.as_str().into();
-            let detail = filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
-            let end = match filter.on_drop {
-                OnDrop::Drop => Intake::Discarded(Box::new(event), name),
-                OnDrop::DeadLetter => Intake::Refused(Rejection::by_filter(&event, name, detail)),
-                OnDrop::Tag => {
-                    event.enrich.insert(spec::tag_of(&name), json!({ "dropped": detail }));
-                    continue;
-                }
-            };
-            // Its way ends here, after the rules that it passed.
-            noted.into_iter().for_each(Reservation::keep);
-            return end;
-        }
-        Intake::Event(Box::new(event), noted)
-    }
-
-    fn passes(&self, filter: &Filter, event: &Event, noted: &mut Vec<Reservation>) -> bool {
-        let scope = Scope::of(event, self.incoming.received);
-        if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
-            return true;
-        }
-        let key = match &filter.rule {
-            Passing::Keep(keep) => return keep.iter().all(|it| it.value.is_true(&scope)),
-            Passing::Once { key, .. } => Some(key),
-            Passing::Paced { key, .. } => key.as_ref(),
         };
-        let key = key.map_or(Val::Text("".into()), |it| it.value.eval(&scope));
-        let Some(memory) = self.incoming.keys.get(&*filter.name.value) else { return true };
-        if key.is_null() {
-            return true;
+        if keep.iter().all(|it| it.value.is_true(&scope)) {
+            continue;
         }
-        let passed = memory.passes(key.text(), &event.envelope, self.incoming.arrived);
-        let passes = passed.is_some();
-        noted.extend(passed);
-        passes
+        match filter.on_drop {
+            OnDrop::Drop => return Intake::Discarded(Box::new(event), name, notes),
+            OnDrop::DeadLetter => {
+                return Intake::Refused(Rejection::by_filter(&event, name.clone(), detail()));
+            }
+            OnDrop::Tag => {
+                event.enrich.insert(spec::tag_of(&name), tag());
+            }
+        }
     }
+    Intake::Event(Box::new(event), notes)
 }
 
 impl Rejection {
@@ -455,6 +459,7 @@ impl Rejection {
             source: Some(event.envelope.source.to_string()),
             id: Some(event.envelope.id.to_string()),
             stage: name,
+            event: Some(Box::new(event.clone())),
             ..Rejection::plain(422, detail, true)
         }
     }

@@ -142,6 +142,7 @@ impl Reloader {
         reloader.fit(&diff, sources, surface).await;
         let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
         reloader.engine.spawn(reloader.engine.clone().drain_inbox());
+        reloader.engine.spawn(reloader.engine.clone().wake_memories());
         reloader.server.serving = Some(port.serve(executor, site));
         Ok(reloader)
     }
@@ -294,7 +295,7 @@ impl Reloader {
         store.set_policy(policy(&generation.plan)).await;
         self.supervisor.close_targets(diff).await;
         let sinks = generation.plan.outside();
-        if let Err(fault) = store.submit(vec![Entry::Park { sinks }]).await {
+        if let Err(fault) = store.submit(vec![generation.remember(), Entry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");
         }
         self.supervisor.apply(diff, sources).await;

@@ -12,8 +12,8 @@ pub mod cache;
 pub mod condition;
 pub mod deliver;
 pub mod enrich;
-pub mod keys;
 pub mod limits;
+pub mod memories;
 pub mod open;
 pub mod rate;
 pub mod retry_budget;
@@ -30,12 +30,13 @@ use cache::AnswerCache;
 use compiler::plan::Plan;
 use kernel::health::PartHealth;
 use kernel::time::Timestamp;
-use keys::KeyMemory;
 use limits::CallLimits;
+use memories::OpenedMemories;
 use smol::lock::Semaphore;
 use stages::contract::{Enricher, HttpRoute};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use store::Entry;
 
 /// One running instance of a plan.
 pub struct Generation {
@@ -49,8 +50,8 @@ pub struct Generation {
     pub plan: Plan,
     /// The opened stages, in the order of the plan; `None` where a stage is off.
     pub stages: Vec<Option<Arc<OpenStage>>>,
-    /// What `dedupe` and `throttle` remember, by name.
-    pub keys: BTreeMap<Arc<str>, Arc<KeyMemory>>,
+    /// What remembers, by name.
+    pub memories: OpenedMemories,
     /// What delivers to the outside, by name.
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
     /// Sources that the HTTP server serves: index of the source, and its route.
@@ -74,6 +75,12 @@ pub struct OpenStage {
 }
 
 impl Generation {
+    /// Tells the store who remembers from now on; what others remembered is forgotten.
+    pub fn remember(&self) -> Entry {
+        let nodes = self.memories.values().map(|it| it.node.clone()).collect();
+        Entry::Remember { generation: self.number, nodes }
+    }
+
     /// An opened stage by its name.
     pub fn stage(&self, name: &str) -> Option<&Arc<OpenStage>> {
         let at = self.plan.stages.iter().position(|it| *it.name == *name)?;

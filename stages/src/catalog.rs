@@ -4,9 +4,10 @@ use crate::contract::{
     Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
     Services, SinkKind, SinkRole, SourceKind,
 };
+use crate::memory::{MemoryKind, MemoryPlace, MemoryShape, OpenMemory};
 use kernel::env::Pending;
 use kernel::fault::Fault;
-use language::expr::TypeEnv;
+use language::expr::{TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Context, Fields, KindRow, Kinds, Needed, NodeRole};
 use std::any::Any;
@@ -29,6 +30,7 @@ pub struct Catalog {
     enrichments: BTreeMap<&'static str, Entry<dyn EnrichSpec>>,
     sinks: BTreeMap<&'static str, Entry<dyn SinkSpec>>,
     notifiers: BTreeMap<&'static str, Entry<dyn NotifySpec>>,
+    memories: BTreeMap<&'static str, Entry<dyn MemorySpec>>,
 }
 
 /// What the settings of any kind can do, whatever the kind.
@@ -67,6 +69,8 @@ pub trait EnrichSpec: StageSettings {
     fn adds(&self, known: &TypeEnv) -> Adds;
     /// See [`EnrichKind::decides`].
     fn decides(&self) -> bool;
+    /// See [`EnrichKind::memory`].
+    fn memory(&self) -> Option<MemoryShape>;
     /// See [`EnrichKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>>;
 }
@@ -87,6 +91,30 @@ pub trait NotifySpec: StageSettings {
     fn sends_event(&self) -> bool;
     /// See [`NotifyKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>>;
+}
+
+/// The settings of a kind that remembers and stands at the top of a file.
+pub trait MemorySpec: StageSettings {
+    /// See [`MemoryKind::PLACE`].
+    fn place(&self) -> MemoryPlace;
+    /// See [`MemoryKind::shape`].
+    fn shape(&self) -> MemoryShape;
+    /// See [`MemoryKind::says`].
+    fn says(&self) -> String;
+    /// See [`MemoryShape::print`].
+    fn print(&self) -> String {
+        self.shape().print(self.word())
+    }
+    /// See [`MemoryKind::emits`].
+    fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)>;
+    /// See [`MemoryKind::open`].
+    fn open(&self, services: Services) -> OpenMemory;
+}
+
+impl PartialEq for dyn MemorySpec {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other.as_any())
+    }
 }
 
 /// Settings together with the kind that they belong to.
@@ -165,6 +193,10 @@ impl<K: EnrichKind> EnrichSpec for KindSettings<K> {
         K::decides(&self.settings)
     }
 
+    fn memory(&self) -> Option<MemoryShape> {
+        K::memory(&self.settings)
+    }
+
     fn open(&self, services: Services) -> Pending<'static, Result<Enricher, Fault>> {
         Box::pin(K::open(self.settings.clone(), services))
     }
@@ -194,6 +226,28 @@ impl<K: NotifyKind> NotifySpec for KindSettings<K> {
     }
 }
 
+impl<K: MemoryKind> MemorySpec for KindSettings<K> {
+    fn place(&self) -> MemoryPlace {
+        K::PLACE
+    }
+
+    fn shape(&self) -> MemoryShape {
+        K::shape(&self.settings)
+    }
+
+    fn says(&self) -> String {
+        K::says(&self.settings)
+    }
+
+    fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+        K::emits(&self.settings, known)
+    }
+
+    fn open(&self, services: Services) -> OpenMemory {
+        K::open(self.settings.clone(), services)
+    }
+}
+
 fn row<K: Kind>() -> KindRow {
     KindRow { word: K::WORD, summary: K::SUMMARY, example: K::EXAMPLE, nodes: K::NODES }
 }
@@ -209,7 +263,8 @@ impl Catalog {
         let catalog = crate::sources::all(Catalog::default());
         let catalog = crate::transforms::all(catalog);
         let catalog = crate::sinks::all(catalog);
-        crate::notifiers::all(catalog)
+        let catalog = crate::notifiers::all(catalog);
+        crate::memories::all(catalog)
     }
 
     /// Adds a kind of source.
@@ -246,6 +301,30 @@ impl Catalog {
             Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
+    }
+
+    /// Adds a kind that remembers and stands at the top of a file.
+    #[must_use]
+    pub fn memory<K: MemoryKind>(mut self) -> Self {
+        add(&mut self.memories, row::<K>(), |fields, context| {
+            Some(Arc::new(KindSettings::<K>::read(fields, context)?))
+        });
+        self
+    }
+
+    /// The words of the kinds that remember and stand at the top of a file.
+    pub fn memory_words(&self) -> impl Iterator<Item = &'static str> {
+        self.memories.keys().copied()
+    }
+
+    /// Reads the settings of a kind that remembers.
+    pub fn read_memory(
+        &self,
+        word: &str,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn MemorySpec>> {
+        (self.memories.get(word)?.read)(fields, context)
     }
 
     /// Reads the settings of a source of this kind.

@@ -6,6 +6,7 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
+use crate::memory::{MemoryShape, OpenMemory};
 use kernel::choice;
 use kernel::env::{Env, Pending};
 use kernel::event::Event;
@@ -272,7 +273,12 @@ pub trait EnrichKind: Kind {
     /// Whether it may wait or has effects outside. Such a stage runs only after its event was
     /// accepted durably.
     const IS_REMOTE: bool;
-    /// Opens it: a [`Enricher::Remote`] exactly when `IS_REMOTE`.
+    /// What it is to the engine where it remembers something for each key.
+    fn memory(_settings: &Self::Settings) -> Option<MemoryShape> {
+        None
+    }
+    /// Opens it: a [`Enricher::Remote`] exactly when `IS_REMOTE`, an [`Enricher::Memory`] exactly
+    /// when it is a [`EnrichKind::memory`].
     fn open(
         settings: Self::Settings,
         services: Services,
@@ -285,6 +291,8 @@ pub enum Enricher {
     Local(Box<dyn Local>),
     /// May wait.
     Remote(Box<dyn DynRemote>),
+    /// Remembers.
+    Memory(OpenMemory),
 }
 
 /// What an enrichment yields.

@@ -31,6 +31,8 @@
 
 pub mod catalog;
 pub mod contract;
+pub mod memories;
+pub mod memory;
 mod notifiers;
 mod request;
 pub mod signature;

@@ -7,6 +7,7 @@ use kernel::fault::Fault;
 use kernel::health::PartRole;
 use kernel::testing::StillClock;
 pub(crate) use kernel::testing::{event, globals};
+use kernel::time::Timestamp;
 use language::diagnostic::{Diagnostics, SourceText};
 use language::{Context, Environment, Fields, Files};
 use serde_json::Value;
@@ -212,5 +213,70 @@ impl Emit for Inbox {
             return Box::pin(async {});
         }
         Box::pin(std::future::pending())
+    }
+}
+
+/// A kind that remembers, with what it keeps, and the events that it sent.
+pub(crate) struct Memorised {
+    open: crate::memory::OpenMemory,
+    rows: BTreeMap<String, (String, Option<Timestamp>)>,
+    watermark: Timestamp,
+    pub(crate) sent: Vec<store::Emission>,
+}
+
+impl Memorised {
+    pub(crate) fn new(kind: impl crate::memory::Remember) -> Self {
+        Memorised {
+            open: crate::memory::OpenMemory::of(kind),
+            rows: BTreeMap::new(),
+            watermark: Timestamp(i64::MIN),
+            sent: Vec::new(),
+        }
+    }
+
+    /// An event with this data happens at this second; `None` where it does not concern the kind.
+    pub(crate) fn event(&mut self, second: i64, data: Value) -> Option<store::Step> {
+        self.typed("door.bell", second, data)
+    }
+
+    pub(crate) fn typed(&mut self, kind: &str, second: i64, data: Value) -> Option<store::Step> {
+        let time = Timestamp(second * 1_000_000);
+        self.pass(time);
+        let mut event = event(data);
+        (event.envelope.time, event.envelope.kind) = (time, kind.into());
+        let (key, noted) = self.open.reader.note(&event, time)?;
+        let kept = self.rows.get(&key).map(|it| it.0.clone());
+        let moment = store::Moment { key: &key, time, watermark: self.watermark, id: "e-1" };
+        let step = self.open.memory.step(kept.as_deref(), &noted, &moment);
+        self.keep(key, &step);
+        self.watermark = self.watermark.max(time);
+        Some(step)
+    }
+
+    /// Time passes, and whoever wanted to look again by then, does.
+    pub(crate) fn pass(&mut self, time: Timestamp) {
+        loop {
+            let due = self.rows.iter().filter_map(|(key, it)| Some((it.1?, key.clone())));
+            let Some((due, key)) = due.min().filter(|it| it.0 <= time) else { return };
+            let kept = self.rows[&key].0.clone();
+            self.watermark = self.watermark.max(due);
+            let moment = store::Moment { key: &key, time: due, watermark: self.watermark, id: "" };
+            let step = self.open.memory.wake(&kept, &moment);
+            self.keep(key, &step);
+        }
+    }
+
+    fn keep(&mut self, key: String, step: &store::Step) {
+        self.sent.extend(step.emits.iter().cloned());
+        match &step.kept {
+            Some(kept) => self.rows.insert(key, (kept.clone(), step.due)),
+            None => self.rows.remove(&key),
+        };
+    }
+
+    /// What was sent since the last call: type, second, data.
+    pub(crate) fn told(&mut self) -> Vec<(String, i64, Value)> {
+        let sent = self.sent.drain(..);
+        sent.map(|it| (it.kind.to_string(), it.time.0 / 1_000_000, it.data)).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod http;
 mod lookup;
 mod metadata;
+mod previous;
 mod set;
 
 use crate::catalog::Catalog;
@@ -29,5 +30,6 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .enrich::<http::Http>()
         .enrich::<lookup::Lookup>()
         .enrich::<metadata::Metadata>()
+        .enrich::<previous::Previous>()
         .enrich::<set::Set>()
 }

@@ -7,6 +7,7 @@ use kernel::choice::Choice;
 use kernel::event::Priority;
 use language::expr::Roots;
 use language::{Arg, NodeRow, Prop, ValueKind};
+use stages::memories;
 use std::time::Duration;
 use store::OnFull;
 
@@ -81,11 +82,23 @@ pub const TOP: &[NodeRow] = &[
         "keeps the first event of each key and drops repeats within a time window",
     ).examples(&[r#"dedupe once { key "data.id"; window "10m" }"#])
     .args(&[Arg::one("name", ValueKind::Ident)])
-    .children(&[DEDUPE, PASSING])
+    .children(&[memories::DEDUPE, PASSING])
     .repeated(),
     NodeRow::new("throttle", "limits the rate of events, per key").examples(&[r#"throttle calm { key "event.source"; rate "10/min" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
-        .children(&[THROTTLE, PASSING])
+        .children(&[memories::THROTTLE, PASSING])
+        .repeated(),
+    NodeRow::new("changes", "keeps events whose value differs from the last one of their key").examples(&[r#"changes state { key "event.subject"; value "data.state" }"#, r#"changes warmth { key "event.subject"; value "data.celsius"; by 0.5 }"#])
+        .args(&[Arg::one("name", ValueKind::Ident)])
+        .children(&[memories::CHANGES, PASSING])
+        .repeated(),
+    NodeRow::new("watch", "sends an event when something holds for a while, or nothing comes").examples(&[r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m" again="10m"; emit door.left-open }"#, r#"watch sensors { when "event.type == 'reading'"; key "event.subject"; silent "5m"; emit sensor.silent back=sensor.back }"#])
+        .args(&[Arg::one("name", ValueKind::Ident)])
+        .children(&[memories::WATCH, WATCHING])
+        .repeated(),
+    NodeRow::new("join", "sends an event when two events of a key belong together").examples(&[r#"join visit { key "event.subject"; first "event.type == 'motion'"; then "event.type == 'face'" within="30s"; emit visit.recognised missed=visit.unknown }"#])
+        .args(&[Arg::one("name", ValueKind::Ident)])
+        .children(&[memories::JOIN, WATCHING])
         .repeated(),
     NodeRow::new("enrich", "adds fields to events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
@@ -430,37 +443,15 @@ const FILTER: &[NodeRow] = &[NodeRow::new("keep", "keeps events that match")
     .required()
     .repeated()];
 
-const KEYS: ValueKind = ValueKind::Int(1, 1_000_000);
-
-const DEDUPE: &[NodeRow] = &[
-    NodeRow::new("key", "events with the same key are repeats; an event whose key is null passes")
-        .examples(&[r#"key "data.id""#])
-        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
-        .required(),
-    NodeRow::new("window", "how long repeats are dropped, counted from the first event")
-        .examples(&[r#"window "10m""#])
-        .args(&[Arg::one("duration", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
-        .required(),
-    NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
-        .examples(&["max-keys 50000"])
-        .args(&[Arg::one("keys", KEYS)])
-        .default("10000"),
-];
-
-const THROTTLE: &[NodeRow] = &[
-    NodeRow::new("key", "the rate is counted per key; an event whose key is null passes")
-        .examples(&[r#"key "event.source""#])
-        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
-        .otherwise("one rate for all events"),
-    NodeRow::new("rate", "how many events pass")
-        .examples(&[r#"rate "10/min" burst=3"#])
-        .args(&[Arg::one("rate", ValueKind::Rate)])
-        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
-        .required(),
-    NodeRow::new("max-keys", "how many keys are remembered; the oldest are forgotten first")
-        .examples(&["max-keys 50000"])
-        .args(&[Arg::one("keys", KEYS)])
-        .default("10000"),
+const WATCHING: &[NodeRow] = &[
+    NodeRow::new("when", "looks only at events that match")
+        .examples(&[r#"when "event.type == 'reading'""#])
+        .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
+    NodeRow::flag("disabled", "turns the node off; what it remembers stays")
+        .examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description")
+        .examples(&[r#"description "tells of doors that were left open""#])
+        .args(&[Arg::one("text", ValueKind::Text)]),
 ];
 
 const PASSING: &[NodeRow] = &[

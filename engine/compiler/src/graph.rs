@@ -30,6 +30,8 @@ pub enum Phase {
     Validate,
     /// It may be let go.
     Filter,
+    /// Somebody looks on, and may send events of its own.
+    Watch,
     /// Something is added.
     Enrich,
     /// Its level is told.
@@ -42,10 +44,11 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order of an event's way.
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Source,
         Phase::Validate,
         Phase::Filter,
+        Phase::Watch,
         Phase::Enrich,
         Phase::Priority,
         Phase::Route,
@@ -58,6 +61,7 @@ impl Phase {
             Phase::Source => "source",
             Phase::Validate => "validate",
             Phase::Filter => "filter",
+            Phase::Watch => "watch",
             Phase::Enrich => "enrich",
             Phase::Priority => "priority",
             Phase::Route => "route",

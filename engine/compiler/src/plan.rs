@@ -24,14 +24,14 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 use crate::load::FileInputs;
 use crate::spec::{
     Case, CheckRule, CooldownNode, Filter, Map, Name, Notifier, OnError, OnInvalid, OnUnknownType,
-    PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec,
+    Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec, Watcher,
 };
 use kernel::event::Globals;
 use language::Context;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Template};
 use language::spanned::Span;
-use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
+use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ pub struct Plan {
     pub validate: ValidatePlan,
     /// What passes, in file order.
     pub filters: Vec<Filter>,
+    /// What looks on, in file order.
+    pub watchers: Vec<Watcher>,
     /// What is added; each stage stands behind what it waits for.
     pub stages: Vec<StagePlan>,
     /// Where events go.
@@ -161,6 +163,13 @@ pub struct StagePlan {
     pub off: Option<Arc<str>>,
 }
 
+impl StagePlan {
+    /// What is to stay if what it remembers is to be kept; `None` where it remembers nothing.
+    pub fn memory_print(&self) -> Option<String> {
+        Some(self.spec.memory()?.print(&self.kind))
+    }
+}
+
 /// Where events go, by the names of sinks and notifiers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RoutePlan {
@@ -211,6 +220,15 @@ pub struct NotifierPlan {
 }
 
 impl Plan {
+    /// What remembers and stands at the top of the file, by name.
+    pub fn memories(&self) -> impl Iterator<Item = (&str, &Arc<dyn MemorySpec>)> {
+        let filters = self.filters.iter().filter_map(|it| match &it.rule {
+            Passing::Remembers(spec) => Some((it.name.value.as_str(), spec)),
+            Passing::Keep(_) => None,
+        });
+        filters.chain(self.watchers.iter().map(|it| (it.name.value.as_str(), &it.spec)))
+    }
+
     /// The live streams with their names.
     pub fn streams(&self) -> impl Iterator<Item = (&Arc<str>, &StreamShape)> {
         self.sinks.iter().filter_map(|it| match &it.shape {
@@ -392,6 +410,7 @@ fn assemble(
         limits: spec.limits,
         priority: spec.priority,
         filters: spec.filters,
+        watchers: spec.watchers,
         dead_letter: spec.dead_letter,
         off: off.lines(),
         outline: Outline::default(),

@@ -15,7 +15,7 @@ use kernel::event::Priority;
 use language::expr::{Expr, Template};
 use language::spanned::{Span, Spanned};
 use language::{Needed, Setting};
-use stages::catalog::{EnrichSpec, NotifySpec, SinkSpec, SourceSpec};
+use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub struct Spec {
     pub validate: Validate,
     /// What passes, in file order.
     pub filters: Vec<Filter>,
+    /// What looks on, in file order.
+    pub watchers: Vec<Watcher>,
     /// What is added.
     pub enrichments: Vec<Enrichment>,
     /// Where events go.
@@ -267,7 +269,25 @@ choice! {
     }
 }
 
-/// What passes: a `filter`, `dedupe` or `throttle`.
+/// What looks on and sends events of its own, such as a `watch`.
+#[derive(Debug, Clone)]
+pub struct Watcher {
+    /// Its name.
+    pub name: Name,
+    /// Looks only at these.
+    pub when: Option<Spanned<Expr>>,
+    /// Its kind and settings.
+    pub spec: Arc<dyn MemorySpec>,
+    /// Whether it is switched off.
+    pub is_disabled: bool,
+}
+
+impl Watcher {
+    /// The nodes that look on.
+    pub const WORDS: &[&str] = &["watch", "join"];
+}
+
+/// What passes: a `filter`, `dedupe`, `throttle` or `changes`.
 #[derive(Debug, Clone)]
 pub struct Filter {
     /// Its name.
@@ -289,24 +309,8 @@ pub struct Filter {
 pub enum Passing {
     /// Events for which all of these hold.
     Keep(Vec<Spanned<Expr>>),
-    /// The first event of a key in a window.
-    Once {
-        /// A null key passes.
-        key: Spanned<Expr>,
-        /// From the first event on.
-        window: Duration,
-        /// How many keys are remembered; the oldest are forgotten first.
-        keys_max: usize,
-    },
-    /// Events of a key at a rate.
-    Paced {
-        /// A null key passes; without a key, one rate applies to all events.
-        key: Option<Spanned<Expr>>,
-        /// How often.
-        pace: RateLimit,
-        /// Keys that are remembered.
-        keys_max: usize,
-    },
+    /// What a kind that remembers lets through.
+    Remembers(Arc<dyn MemorySpec>),
 }
 
 choice! {
@@ -323,7 +327,7 @@ choice! {
 
 impl Passing {
     /// The nodes that say what passes.
-    pub const WORDS: &[&str] = &["filter", "dedupe", "throttle"];
+    pub const WORDS: &[&str] = &["filter", "dedupe", "throttle", "changes"];
 }
 
 impl Filter {
@@ -331,8 +335,7 @@ impl Filter {
     pub fn expressions(&self) -> Vec<&Spanned<Expr>> {
         let rule: Vec<&Spanned<Expr>> = match &self.rule {
             Passing::Keep(keep) => keep.iter().collect(),
-            Passing::Once { key, .. } => vec![key],
-            Passing::Paced { key, .. } => key.iter().collect(),
+            Passing::Remembers(_) => Vec::new(),
         };
         self.when.iter().chain(rule).collect()
     }

@@ -17,7 +17,7 @@ mod urls;
 
 use crate::grammar;
 use crate::plan::names;
-use crate::spec::{Filter, OnDrop, Passing, Spec};
+use crate::spec::{Filter, OnDrop, Passing, Spec, Watcher};
 use arrivals::ProgramInputs;
 use kdl::KdlDocument;
 use language::expr::{EventTypes, Expr, Template, TypeEnv, ValueType, union};
@@ -51,6 +51,7 @@ pub(crate) fn check(
     let passed = typing.filters(&Additions::of(spec, &world, &world.all, is_whole));
     let additions = Additions::of(spec, &world, &passed, is_whole);
     typing.stages(&additions, &passed);
+    typing.watchers(&additions, &passed);
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
@@ -112,7 +113,7 @@ impl<'a, 'd> Typing<'a, 'd> {
             let known = additions.before(self.spec, self.world, &here);
             let name = filter.name.value.as_str();
             let own = self.sites.iter().filter(|it| {
-                let is_passing = matches!(it.top.name().value(), "filter" | "dedupe" | "throttle");
+                let is_passing = Passing::WORDS.contains(&it.top.name().value());
                 is_passing && it.owner(0) == Some(name)
             });
             let asked = filter.when.as_ref().map(|it| known.check(&it.value).holds);
@@ -133,6 +134,23 @@ impl<'a, 'd> Typing<'a, 'd> {
             let is_when = site.node() == "when" && site.inside.len() == 1;
             let wide = known.narrowed(passed);
             self.tell.site(site, if is_when { &wide } else { known });
+        }
+    }
+
+    /// What those read that look on: an event as it comes in, before any service is called.
+    fn watchers(&mut self, additions: &Additions, passed: &EventTypes) {
+        let known = additions.at_intake(self.spec, self.world, passed);
+        for watcher in &self.spec.watchers {
+            let asked = watcher.when.as_ref().map(|it| known.check(&it.value).holds);
+            let asked = known.narrowed(&asked.unwrap_or_else(|| passed.clone()));
+            let name = watcher.name.value.as_str();
+            let own = self.sites.iter().filter(|it| {
+                Watcher::WORDS.contains(&it.top.name().value()) && it.owner(0) == Some(name)
+            });
+            for site in own {
+                let known = if site.node() == "when" { &known } else { &asked };
+                self.tell.site(site, known);
+            }
         }
     }
 

@@ -2,13 +2,17 @@
 //! start or an overflow left in the inbox.
 
 use super::Engine;
+use crate::intake::{self, Intake};
 use crate::metrics::EventCounter;
 use crate::run::enrich::{Disposition, EventRun, KeptStage};
+use crate::run::memories::{FilterNote, Notebook};
 use kernel::event::Event;
+use kernel::time::Timestamp;
 use serde_json::Value;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use store::{Entry, InboxRow, Receipt, StoreFault};
+use store::{Entry, InboxRow, LetterMaker, Notes, Receipt, StoreFault};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
@@ -37,6 +41,12 @@ impl Engine {
     async fn finish(self: &Arc<Self>, mut walk: EventRun) {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner).clone();
         walk.run(&places, &|stage, output| self.keep(stage, output)).await;
+        self.end(walk, None).await;
+    }
+
+    /// Its stages have ended, and what it comes to is written; with what was noted about it, where
+    /// that was not judged before.
+    async fn end(self: &Arc<Self>, walk: EventRun, notes: Option<Notes>) {
         let received = walk.event().envelope.received;
         let (verdict, tally) = self.conclude(walk);
         let (entry, fate) = match verdict {
@@ -51,24 +61,123 @@ impl Engine {
                 (Entry::Bury { event, letter }, EventCounter::Dead)
             }
         };
-        // A store that is full or busy is asked again; the event is safe in the inbox meanwhile.
-        let receipts = loop {
+        let Some(receipt) = self.settle_accepted(entry.clone(), notes).await else { return };
+        match (receipt, entry) {
+            (Receipt::Duplicate { .. }, _) => {}
+            (Receipt::Dropped { node }, _) => self.metrics.discarded(&node),
+            (_, Entry::Discard { reason, .. }) => {
+                self.count_run(&tally, received);
+                self.metrics.discarded(&reason);
+            }
+            _ => {
+                self.count_run(&tally, received);
+                self.metrics.count(fate, 1);
+            }
+        }
+    }
+
+    /// Writes how an accepted event goes on. A store that is full or busy is asked again; the event
+    /// is safe in the inbox meanwhile. `None` when the store takes nothing any more.
+    async fn settle_accepted(&self, entry: Entry, notes: Option<Notes>) -> Option<Receipt> {
+        let entry = match notes {
+            Some(notes) => Entry::Judged { notes, entry: Box::new(entry) },
+            None => entry,
+        };
+        loop {
             match self.store.submit(vec![entry.clone()]).await {
-                Ok(receipts) => break receipts,
-                Err(_) if self.store.is_broken() => return,
+                Ok(mut receipts) => return receipts.pop(),
+                Err(_) if self.store.is_broken() => return None,
                 Err(fault) => {
                     tracing::debug!(reason = %fault, "a finished event was not stored; retrying");
                     self.env.clock.sleep(Duration::from_secs(1)).await;
                 }
             }
-        };
-        if matches!(receipts[..], [Receipt::Duplicate { .. }]) {
-            return;
         }
-        self.count_run(&tally, received);
-        match entry {
-            Entry::Discard { reason, .. } => self.metrics.discarded(&reason),
-            _ => self.metrics.count(fate, 1),
+    }
+
+    /// An event that a stage sent goes the way of one that came in, from the filters on.
+    async fn take_emitted(self: &Arc<Self>, event: Event, lane: Arc<str>) {
+        let generation = self.generation();
+        self.metrics.count(EventCounter::Accepted, 1);
+        let taken = intake::filter(&generation.plan, event, &generation.memories);
+        self.probe.get().inspect(|it| it.taken(&taken));
+        match taken {
+            Intake::Event(event, filters) => {
+                let mut walk = EventRun::start(generation, *event, self.env.clone());
+                let (notes, answers) =
+                    self.notes_of(lane, walk.event(), filters, |it| walk.note(it));
+                if !walk.is_remote() && !answers {
+                    return self.end(walk, Some(notes)).await;
+                }
+                let take = Entry::Take(walk.event().clone());
+                match self.settle_accepted(take, Some(notes)).await {
+                    Some(Receipt::Judged { outputs, .. }) => walk.judged(&outputs),
+                    Some(Receipt::Dropped { node }) => return self.metrics.discarded(&node),
+                    Some(Receipt::Accepted { .. }) => walk.judged(&[]),
+                    _ => return,
+                }
+                self.finish(walk).await;
+            }
+            Intake::Discarded(event, reason, filters) => {
+                let (notes, _) = self.notes_of(lane, &event, filters, |_| {});
+                let entry = Entry::Discard { event: *event, reason: reason.clone() };
+                if self.settle_accepted(entry, Some(notes)).await.is_some() {
+                    self.metrics.discarded(&reason);
+                }
+            }
+            Intake::Refused(refusal) => {
+                let event = refusal.event.clone().expect("a filter refuses an event");
+                let letter = self.letter(&event, refusal.stage.clone(), 0, refusal.reason());
+                let notes = self.notes_of(lane, &event, Vec::new(), |_| {}).0;
+                let entry = Entry::Bury { event: *event, letter };
+                if self.settle_accepted(entry, Some(notes)).await.is_some() {
+                    self.metrics.count(EventCounter::Dead, 1);
+                }
+            }
+        }
+    }
+
+    fn notes_of(
+        &self,
+        lane: Arc<str>,
+        event: &Event,
+        filters: Vec<FilterNote>,
+        more: impl FnOnce(&mut Notebook<'_>),
+    ) -> (Notes, bool) {
+        let mut notebook = Notebook::new(lane, event);
+        notebook.add_filters(filters, |refusal| {
+            let letter = self.letter(event, refusal.stage.clone(), 0, refusal.reason());
+            Some(LetterMaker::new(move || letter.clone()))
+        });
+        more(&mut notebook);
+        let answers = notebook.answers();
+        (notebook.close(), answers)
+    }
+
+    /// Lets stages look again at what they remember when the time comes that they asked for.
+    pub async fn wake_memories(self: Arc<Self>) {
+        // A wall clock may be set; so it is looked at now and then.
+        const LONGEST: Duration = Duration::from_secs(60);
+        while !self.is_stopping() {
+            let told = self.outbox.listen_timers();
+            let wake = self.store.figures().wake.load(Ordering::Relaxed);
+            let now = self.env.clock.wall();
+            let is_set = wake != 0 && wake != i64::MAX;
+            if is_set && wake <= now.0 {
+                if self.store.submit(vec![Entry::Wake]).await.is_err() {
+                    let pause = self.env.clock.sleep(Duration::from_secs(1));
+                    smol::future::or(pause, self.when_stopped()).await;
+                }
+                continue;
+            }
+            let changed = smol::future::or(told, self.when_stopped());
+            match is_set {
+                true => {
+                    let left = Timestamp(wake).since(now).min(LONGEST);
+                    smol::future::or(self.env.clock.sleep(left), changed).await;
+                }
+                false => changed.await,
+            }
         }
     }
 
@@ -91,6 +200,11 @@ impl Engine {
     pub async fn drain_inbox(self: Arc<Self>) {
         loop {
             let told = self.outbox.listen_inbox();
+            for seq in self.outbox.take_emitted() {
+                if self.take_up(seq).await.is_err() {
+                    self.outbox.leave_in_inbox();
+                }
+            }
             if self.outbox.take_unclaimed()
                 && let Err(fault) = self.pump_once().await
             {
@@ -116,41 +230,44 @@ impl Engine {
                 if self.in_flight().contains(&row.seq) {
                     continue;
                 }
-                let held = self.held.acquire_arc().await;
-                let seq = row.seq;
-                // It may have been finished while this waited for a place.
-                let is_there = self
-                    .store
-                    .read(move |it| {
-                        Ok(it.inbox(seq - 1, 1)?.first().is_some_and(|it| it.seq == seq))
-                    })
-                    .await?;
-                if !is_there || !self.in_flight().insert(seq) {
-                    continue;
-                }
-                let results = self.store.read(move |it| it.results(seq)).await?;
-                let walk = self.resume(row, results);
-                let engine = self.clone();
-                self.spawn(async move {
-                    match walk {
-                        Some(walk) => engine.finish(walk).await,
-                        None => tracing::error!(seq, "an event of the inbox cannot be read"),
-                    }
-                    engine.in_flight().remove(&seq);
-                    drop(held);
-                });
+                self.take_up(row.seq).await?;
             }
         }
     }
 
-    /// An accepted event again, from its bytes; its stages run from the start, the intake is
-    /// behind it.
-    fn resume(&self, row: InboxRow, results: Vec<(String, String)>) -> Option<EventRun> {
+    /// Runs one event of the inbox, once there is a place for it.
+    async fn take_up(self: &Arc<Self>, seq: u64) -> Result<(), StoreFault> {
+        let held = self.held.acquire_arc().await;
+        // It may have been finished while this waited for a place.
+        let found = self.store.read(move |it| {
+            let row = it.inbox(seq - 1, 1)?.pop().filter(|it| it.seq == seq);
+            Ok((row, it.results(seq)?, it.emitted(seq)?))
+        });
+        let (Some(row), results, lane) = found.await? else { return Ok(()) };
+        if !self.in_flight().insert(seq) {
+            return Ok(());
+        }
+        let event = self.event_of(row);
+        let engine = self.clone();
+        self.spawn(async move {
+            match (event, lane) {
+                (Some(event), Some(lane)) => engine.take_emitted(event, lane).await,
+                (Some(event), None) => engine.finish(engine.resume(event, results)).await,
+                (None, _) => tracing::error!(seq, "an event of the inbox cannot be read"),
+            }
+            engine.in_flight().remove(&seq);
+            drop(held);
+        });
+        Ok(())
+    }
+
+    /// An accepted event again, from its bytes.
+    fn event_of(&self, row: InboxRow) -> Option<Event> {
         let generation = self.generation();
         let data: Value = serde_json::from_str(row.body.data_text()).ok()?;
         let message = row.body.message().filter(|_| generation.plan.reads_raw);
         let raw = message.map(|it| serde_json::from_slice(it).ok());
-        let event = Event {
+        Some(Event {
             seq: row.seq,
             generation: generation.number,
             envelope: row.envelope,
@@ -159,9 +276,13 @@ impl Engine {
             raw: raw.flatten().map(Arc::new),
             enrich: serde_json::Map::new(),
             globals: generation.plan.globals.clone(),
-        };
+        })
+    }
+
+    /// Its stages run from the start; the intake is behind it.
+    fn resume(&self, event: Event, results: Vec<(String, String)>) -> EventRun {
         let parsed = |it: (String, String)| Some((it.0, serde_json::from_str(&it.1).ok()?));
         let known = results.into_iter().filter_map(parsed).collect();
-        Some(EventRun::resume(generation, event, self.env.clone(), known))
+        EventRun::resume(self.generation(), event, self.env.clone(), known)
     }
 }

@@ -6,13 +6,13 @@ use crate::intake::{self, IncomingMessage, Intake, Rejection};
 use crate::metrics::{EventCounter, RunTally};
 use crate::run::Generation;
 use crate::run::enrich::{Disposition, EventRun};
-use crate::run::keys::Reservation;
+use crate::run::memories::{FilterNote, Notebook};
 use compiler::plan::SourcePlan;
 use compiler::spec::Overflow;
 use kernel::event::{Event, Priority};
 use kernel::time::Timestamp;
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Receipt, Tally};
+use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Notes, Receipt, Tally};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.
@@ -69,23 +69,25 @@ impl Engine {
             kind: arrival.kind.as_ref(),
             decoded: arrival.decoded.as_ref(),
             received,
-            arrived: self.env.clock.monotonic(),
-            keys: &generation.keys,
+            memories: &generation.memories,
             generation: generation.number,
         };
         let taken = intake::take(&generation.plan, incoming, &self.env.random);
         self.probe.get().inspect(|it| it.taken(&taken));
         match taken {
-            Intake::Event(event, noted) => {
-                batch.noted.extend(noted);
+            Intake::Event(event, notes) => {
                 batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
+                let arrived = Arrived { generation, plan, arrival: &arrival, received };
                 if batch.is_unheard {
-                    batch.conflict = Some(letter_of_conflict(&event, plan, arrival));
+                    batch.conflict = Some(letter_of_conflict(&event, plan, arrival.clone()));
                 }
-                self.start(generation, *event, batch);
+                self.start(&arrived, *event, notes, batch);
                 (batch.once, batch.conflict) = (None, None);
             }
-            Intake::Discarded(event, name) => self.discard(&event, name, batch),
+            Intake::Discarded(event, name, notes) => {
+                let arrived = Arrived { generation, plan, arrival: &arrival, received };
+                self.let_go(&arrived, &event, name, notes, batch);
+            }
             Intake::Refused(mut refusal) => {
                 refusal.is_kept |= batch.is_unheard;
                 let letter = letter_of(&refusal, &plan.name, &arrival, generation, received);
@@ -108,38 +110,59 @@ impl Engine {
     }
 
     /// Runs the local stages and chooses the road.
-    fn start(&self, generation: &Arc<Generation>, event: Event, batch: &mut Submission) {
-        let walk = EventRun::start(generation.clone(), event, self.env.clone());
+    fn start(
+        &self,
+        arrived: &Arrived<'_>,
+        event: Event,
+        filters: Vec<FilterNote>,
+        batch: &mut Submission,
+    ) {
+        let walk = EventRun::start(arrived.generation.clone(), event, self.env.clone());
         let (id, received) = (walk.event().envelope.id.clone(), walk.event().envelope.received);
-        if walk.is_remote() {
+        let noted = arrived.notes(walk.event(), filters, batch, |it| walk.note(it));
+        if walk.is_remote() || noted.as_ref().is_some_and(|it| it.answers) {
             let entry = Entry::Accept(walk.event().clone());
             let then = Then::Run(Box::new(walk));
-            return batch.push(entry, PendingAnswer::Claimed { id, then });
+            return batch.push_noted(entry, noted, id, then);
         }
         let (verdict, tally) = self.conclude(walk);
         match verdict {
             Disposition::Finished(finished) => {
                 let then = Then::Count { tally, received, fate: EventCounter::Stored };
-                batch.push(Entry::Record(finished.stored()), PendingAnswer::Claimed { id, then });
+                batch.push_noted(Entry::Record(finished.stored()), noted, id, then);
             }
             Disposition::Discarded(event, reason) => {
                 self.count_run(&tally, received);
-                self.discard(&event, reason, batch);
+                self.count_discarded(&event, &reason);
+                let answer = IngestResult::Discarded { id: id.clone(), name: reason };
+                batch.push_answered(answer, noted);
             }
             Disposition::Dead(event, stage, attempts, reason) => {
                 let letter = self.letter(&event, stage, attempts, reason);
                 let then = Then::Count { tally, received, fate: EventCounter::Dead };
-                batch.push(Entry::Bury { event, letter }, PendingAnswer::Claimed { id, then });
+                batch.push_noted(Entry::Bury { event, letter }, noted, id, then);
             }
         }
     }
 
-    fn discard(&self, event: &Event, name: Arc<str>, batch: &mut Submission) {
+    /// A rule of the file lets an event go, after others have noted something about it.
+    fn let_go(
+        &self,
+        arrived: &Arrived<'_>,
+        event: &Event,
+        name: Arc<str>,
+        filters: Vec<FilterNote>,
+        batch: &mut Submission,
+    ) {
+        let noted = arrived.notes(event, filters, batch, |_| {});
+        self.count_discarded(event, &name);
+        batch.push_answered(IngestResult::Discarded { id: event.envelope.id.clone(), name }, noted);
+    }
+
+    fn count_discarded(&self, event: &Event, name: &Arc<str>) {
         self.store.count(Tally::of(&event.envelope, "discarded"));
         self.metrics.count(EventCounter::Accepted, 1);
-        self.metrics.discarded(&name);
-        let id = event.envelope.id.clone();
-        batch.slots.push(PendingAnswer::Settled(IngestResult::Discarded { id, name }));
+        self.metrics.discarded(name);
     }
 
     fn refuse(&self, refusal: Rejection, letter: DeadLetter, batch: &mut Submission) {
@@ -165,7 +188,6 @@ impl Engine {
     /// Writes a batch and turns receipts into answers.
     async fn settle(self: &Arc<Self>, batch: Submission) -> Result<Vec<IngestResult>, Overloaded> {
         let receipts = self.commit(batch.entries, batch.slots.len()).await?;
-        batch.noted.into_iter().for_each(Reservation::keep);
         let mut receipts = receipts.into_iter();
         let answers = batch.slots.into_iter().map(|slot| match slot {
             PendingAnswer::Settled(answer) => answer,
@@ -173,9 +195,13 @@ impl Engine {
                 receipts.next();
                 IngestResult::Refused(refusal)
             }
-            PendingAnswer::Claimed { id, then } => {
+            PendingAnswer::Noted(answer) => {
+                receipts.next();
+                answer
+            }
+            PendingAnswer::Claimed(claimed) => {
                 let receipt = receipts.next().expect("the store answers every entry");
-                self.answer(id, receipt, then)
+                self.answer(claimed, receipt)
             }
         });
         Ok(answers.collect())
@@ -191,12 +217,13 @@ impl Engine {
         if receipt == Some(Receipt::Gone) {
             return Ok(None);
         }
-        batch.noted.into_iter().for_each(Reservation::keep);
         Ok(match (batch.slots.pop(), receipt) {
-            (Some(PendingAnswer::Claimed { id, then }), Some(receipt)) => {
-                Some(self.answer(id, receipt, then))
+            (Some(PendingAnswer::Claimed(claimed)), Some(receipt)) => {
+                Some(self.answer(claimed, receipt))
             }
-            (Some(PendingAnswer::Settled(answer)), _) => Some(answer),
+            (Some(PendingAnswer::Settled(answer) | PendingAnswer::Noted(answer)), _) => {
+                Some(answer)
+            }
             _ => unreachable!("no letter is written for a letter"),
         })
     }
@@ -218,34 +245,105 @@ impl Engine {
 
     /// The answer for an event that claimed its id. What the stages did counts only for the one
     /// that came first.
-    fn answer(self: &Arc<Self>, id: Arc<str>, receipt: Receipt, then: Then) -> IngestResult {
-        match receipt {
-            Receipt::Stored { seq, .. } | Receipt::Accepted { seq } => {
-                self.metrics.count(EventCounter::Accepted, 1);
-                match then {
-                    Then::Run(mut walk) => {
-                        walk.accepted(seq);
-                        self.spawn_run(seq, *walk);
-                    }
-                    Then::Count { tally, received, fate } => {
-                        self.count_run(&tally, received);
-                        self.metrics.count(fate, 1);
-                    }
-                }
-                IngestResult::Accepted { id, seq }
-            }
+    fn answer(self: &Arc<Self>, claimed: ClaimedAnswer, receipt: Receipt) -> IngestResult {
+        let ClaimedAnswer { id, then, refusals } = claimed;
+        let (seq, outputs) = match receipt {
+            Receipt::Stored { seq, .. } | Receipt::Accepted { seq } => (seq, Vec::new()),
+            Receipt::Judged { seq, outputs } => (seq, outputs),
+            Receipt::Dropped { node } => return self.answer_dropped(id, node, refusals),
             Receipt::Duplicate { seq } => {
                 self.metrics.count(EventCounter::Duplicate, 1);
-                IngestResult::Duplicate { id, seq }
+                return IngestResult::Duplicate { id, seq };
             }
             Receipt::Conflict { seq } => {
                 self.metrics.count(EventCounter::Rejected, 1);
-                IngestResult::Conflict { id, seq }
+                return IngestResult::Conflict { id, seq };
             }
             Receipt::Done | Receipt::Gone => {
                 unreachable!("an entry with an id gets a number")
             }
+        };
+        self.metrics.count(EventCounter::Accepted, 1);
+        match then {
+            Then::Run(mut walk) => {
+                walk.accepted(seq);
+                walk.judged(&outputs);
+                self.spawn_run(seq, *walk);
+            }
+            Then::Count { tally, received, fate } => {
+                self.count_run(&tally, received);
+                self.metrics.count(fate, 1);
+            }
         }
+        IngestResult::Accepted { id, seq }
+    }
+
+    /// A filter that remembers did not let it pass.
+    fn answer_dropped(
+        &self,
+        id: Arc<str>,
+        node: Arc<str>,
+        refusals: Vec<(Arc<str>, Rejection)>,
+    ) -> IngestResult {
+        match refusals.into_iter().find(|it| it.0 == node) {
+            Some((_, refusal)) => {
+                self.metrics.count(EventCounter::Rejected, 1);
+                IngestResult::Refused(refusal)
+            }
+            None => {
+                self.metrics.count(EventCounter::Accepted, 1);
+                self.metrics.discarded(&node);
+                IngestResult::Discarded { id, name: node }
+            }
+        }
+    }
+}
+
+/// A message that has become an event, and how it came.
+struct Arrived<'a> {
+    generation: &'a Arc<Generation>,
+    plan: &'a SourcePlan,
+    arrival: &'a ReceivedMessage,
+    received: Timestamp,
+}
+
+/// What stages noted about an event, and what is answered where one of them refuses it.
+struct NotedEvent {
+    notes: Notes,
+    answers: bool,
+    refusals: Vec<(Arc<str>, Rejection)>,
+}
+
+impl Arrived<'_> {
+    /// Everything noted about an event; `None` where nothing in the file remembers.
+    fn notes(
+        &self,
+        event: &Event,
+        filters: Vec<FilterNote>,
+        batch: &Submission,
+        more: impl FnOnce(&mut Notebook<'_>),
+    ) -> Option<NotedEvent> {
+        if self.generation.memories.is_empty() {
+            return None;
+        }
+        let mut notebook = Notebook::new(self.plan.name.clone(), event);
+        let refusals = notebook.add_filters(filters, |refusal| {
+            // The letter that the message is taken from stays; another one would be a copy.
+            let is_kept = batch.letter.is_none();
+            is_kept.then(|| {
+                let letter = letter_of(
+                    refusal,
+                    &self.plan.name,
+                    self.arrival,
+                    self.generation,
+                    self.received,
+                );
+                LetterMaker::new(move || letter.clone())
+            })
+        });
+        more(&mut notebook);
+        let answers = notebook.answers();
+        Some(NotedEvent { notes: notebook.close(), answers, refusals })
     }
 }
 
@@ -263,8 +361,6 @@ fn saves(owner: &Arc<str>, remember: Vec<(String, String)>) -> impl Iterator<Ite
 pub(super) struct Submission {
     entries: Vec<Entry>,
     slots: Vec<PendingAnswer>,
-    /// What is to be forgotten when nothing of it is stored.
-    noted: Vec<Reservation>,
     /// What the next event claims besides its id.
     once: Option<(Arc<str>, String)>,
     /// The dead letter that the message is taken from.
@@ -278,7 +374,16 @@ pub(super) struct Submission {
 enum PendingAnswer {
     Settled(IngestResult),
     Refused(Rejection),
-    Claimed { id: Arc<str>, then: Then },
+    /// Of an event that was let go, when what was noted about it is written.
+    Noted(IngestResult),
+    Claimed(ClaimedAnswer),
+}
+
+struct ClaimedAnswer {
+    id: Arc<str>,
+    then: Then,
+    /// By filter: what is answered where it does not let the event pass.
+    refusals: Vec<(Arc<str>, Rejection)>,
 }
 
 /// What follows once an event that claims its id is durable.
@@ -293,6 +398,29 @@ impl Submission {
     /// Of the message of a dead letter.
     pub(super) fn of_letter(letter: u64) -> Self {
         Submission { letter: Some(letter), ..Submission::default() }
+    }
+
+    /// An entry that claims an id, with what was noted about its event.
+    fn push_noted(&mut self, entry: Entry, noted: Option<NotedEvent>, id: Arc<str>, then: Then) {
+        let (entry, refusals) = match noted {
+            Some(NotedEvent { notes, refusals, .. }) => {
+                (Entry::Judged { notes, entry: Box::new(entry) }, refusals)
+            }
+            None => (entry, Vec::new()),
+        };
+        self.push(entry, PendingAnswer::Claimed(ClaimedAnswer { id, then, refusals }));
+    }
+
+    /// Nothing is stored of an event; what was noted about it is.
+    fn push_answered(&mut self, answer: IngestResult, noted: Option<NotedEvent>) {
+        let is_noted = |it: &NotedEvent| !it.notes.all.is_empty();
+        match noted.filter(is_noted).filter(|_| self.letter.is_none()) {
+            Some(NotedEvent { notes, .. }) => {
+                self.entries.push(Entry::Judged { notes, entry: Box::new(Entry::Nothing) });
+                self.slots.push(PendingAnswer::Noted(answer));
+            }
+            None => self.slots.push(PendingAnswer::Settled(answer)),
+        }
     }
 
     fn push(&mut self, mut entry: Entry, slot: PendingAnswer) {

@@ -13,6 +13,10 @@ pub struct Outbox {
     /// Whether the inbox holds events that nobody runs.
     has_unclaimed: AtomicBool,
     inbox: Signal,
+    /// Events that stages sent and nobody has taken up.
+    emitted: Mutex<Vec<u64>>,
+    /// The time has changed at which stages want to look again.
+    timers: Signal,
 }
 
 /// A worker's place in the outbox. There is one for each target; it is free again when this is
@@ -45,6 +49,27 @@ impl Outbox {
     pub fn leave_in_inbox(&self) {
         self.has_unclaimed.store(true, Ordering::SeqCst);
         self.inbox.notify(usize::MAX);
+    }
+
+    /// Stages have sent events of these numbers.
+    pub fn emitted(&self, seqs: &[u64]) {
+        self.emitted.lock().unwrap_or_else(PoisonError::into_inner).extend(seqs);
+        self.inbox.notify(usize::MAX);
+    }
+
+    /// The events that were sent since the last look.
+    pub(super) fn take_emitted(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.emitted.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The time has changed at which stages want to look again.
+    pub fn wake_timers(&self) {
+        self.timers.notify(usize::MAX);
+    }
+
+    /// Ends when that time has changed. To be made before looking.
+    pub(super) fn listen_timers(&self) -> EventListener {
+        self.timers.listen()
     }
 
     /// Whether the inbox held such events since the last look.

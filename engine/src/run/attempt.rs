@@ -91,7 +91,7 @@ fn key_of(cache: &AnswerCache, stage: &OpenStage, event: &Event, env: &Env) -> O
             (!value.is_null()).then(|| value.text())
         }
         (None, Enricher::Remote(remote)) => remote.question(event),
-        (None, Enricher::Local(_)) => None,
+        (None, Enricher::Local(_) | Enricher::Memory(_)) => None,
     }
 }
 

@@ -7,10 +7,11 @@
 
 use super::Generation;
 use super::attempt::{self, CallOutcome};
+use super::memories::Notebook;
 use crate::intake;
 use crate::metrics::{RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
-use compiler::spec::OnError;
+use compiler::spec::{self, OnError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use store::{CooldownClaim, Finished, NewDelivery};
+use store::{CooldownClaim, Finished, NewDelivery, NoteRole, Noted};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` is not met";
@@ -82,6 +83,10 @@ pub struct EventRun {
     fate: Option<StageEnd>,
     /// The stage that ended last.
     last: usize,
+    /// Stages that remember and wait for what is decided, with what they noted.
+    noted: Vec<(usize, String, Noted)>,
+    /// Whether it was decided.
+    is_judged: bool,
 }
 
 /// A remote stage whose answer is worth keeping.
@@ -105,7 +110,7 @@ enum StageEnd {
 impl EventRun {
     /// Runs every local stage that waits for no remote one.
     pub fn start(generation: Arc<Generation>, event: Event, env: Env) -> Self {
-        EventRun::resume(generation, event, env, BTreeMap::new())
+        EventRun::of(generation, event, env, BTreeMap::new(), false)
     }
 
     /// The same for an event that was under way when the engine ended: `known` is what remote
@@ -115,6 +120,16 @@ impl EventRun {
         event: Event,
         env: Env,
         known: BTreeMap<String, Value>,
+    ) -> Self {
+        EventRun::of(generation, event, env, known, true)
+    }
+
+    fn of(
+        generation: Arc<Generation>,
+        event: Event,
+        env: Env,
+        known: BTreeMap<String, Value>,
+        is_judged: bool,
     ) -> Self {
         let count = generation.plan.stages.len();
         let mut walk = EventRun {
@@ -127,14 +142,56 @@ impl EventRun {
             known,
             fate: None,
             last: 0,
+            noted: Vec::new(),
+            is_judged,
         };
+        walk.put_tags();
         walk.advance();
         walk
     }
 
     /// Whether a remote stage is due, so that the event must be accepted before it goes on.
     pub fn is_remote(&self) -> bool {
-        self.fate.is_none() && !self.ready.is_empty()
+        self.fate.is_none() && !(self.ready.is_empty() && self.noted.is_empty())
+    }
+
+    /// Adds what its stages noted, and what those see that look on; an event that was let go is
+    /// seen by nobody.
+    pub fn note(&self, notebook: &mut Notebook<'_>) {
+        if self.fate.is_some() {
+            return;
+        }
+        for (index, key, noted) in &self.noted {
+            let name = &self.generation.plan.stages[*index].name;
+            let memory = self.generation.memories.get(name).expect("it was opened");
+            notebook.add(memory, key.clone(), noted.clone(), NoteRole::Adds);
+        }
+        notebook.add_watchers(&self.generation, self.env.clock.wall());
+    }
+
+    /// It was decided: this is what stages that remember add, and what filters say that would have
+    /// let the event go.
+    pub fn judged(&mut self, outputs: &[(Arc<str>, Arc<str>)]) {
+        let parsed = outputs.iter().filter_map(|(name, text)| {
+            Some((name.to_string(), serde_json::from_str::<Value>(text).ok()?))
+        });
+        self.known.extend(parsed);
+        self.is_judged = true;
+        self.put_tags();
+        for (index, ..) in std::mem::take(&mut self.noted) {
+            self.states[index] = State::Waiting;
+        }
+        self.advance();
+    }
+
+    /// What filters say goes under `enrich` at once.
+    fn put_tags(&mut self) {
+        let generation = self.generation.clone();
+        for filter in &generation.plan.filters {
+            if let Some(tag) = self.known.remove(&filter.name.value) {
+                put(&mut self.event.enrich, &[spec::tag_of(&filter.name.value)], tag);
+            }
+        }
     }
 
     /// The event as it is now.
@@ -251,6 +308,7 @@ impl EventRun {
                         self.ready.push(index);
                     }
                 },
+                Enricher::Memory(_) => self.ask_memory(index, plan),
                 Enricher::Local(local) => {
                     let (began, started) = (self.env.clock.monotonic(), self.env.clock.wall());
                     let event = &self.event;
@@ -268,6 +326,29 @@ impl EventRun {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// A stage that remembers notes what it reads, and waits for what is decided.
+    fn ask_memory(&mut self, index: usize, plan: &StagePlan) {
+        if self.is_judged {
+            let ended = match self.known.remove(&*plan.name) {
+                Some(value) => self.remembered(value),
+                None => CallOutcome { addition: None, ..self.remembered(Value::Null) },
+            };
+            return self.take(index, ended);
+        }
+        let memory = self.generation.memories.get(&plan.name).expect("it was opened");
+        match memory.read(&self.event, self.env.clock.wall()) {
+            Some((key, noted)) => {
+                self.states[index] = State::Asked;
+                self.noted.push((index, key, noted));
+            }
+            // A null key: there is nothing to remember.
+            None => {
+                let ended = CallOutcome { addition: None, ..self.remembered(Value::Null) };
+                self.take(index, ended);
             }
         }
     }

@@ -2,7 +2,6 @@
 //! runs is touched.
 
 use super::cache::AnswerCache;
-use super::keys::KeyMemory;
 use super::limits::{CallLimits, KeptLimits};
 use super::target::{Target, TargetKind};
 use super::{Generation, OpenStage};
@@ -107,13 +106,15 @@ pub async fn open(
         None => Diff::opening(&plan),
     };
     let opening = StageOpener { plan: &plan, diff: &diff, context, earlier };
-    let keys = opening.keys();
     let stages = opening.stages().await?;
+    let services = |name: &str| context.services(&plan, PartRole::Stage, &name.into());
+    let mut memories = super::memories::open(&plan, earlier, services);
+    memories.extend(super::memories::of_stages(&plan, &stages, earlier));
     let targets = opening.targets().await?;
     let (routes, sources) = opening.sources().await?;
     let loaded = context.env.clock.wall();
     let GenerationTag { number, hash } = tag;
-    let generation = Generation { number, hash, loaded, plan, stages, keys, targets, routes };
+    let generation = Generation { number, hash, loaded, plan, stages, memories, targets, routes };
     Ok(OpenedParts { generation, diff, sources })
 }
 
@@ -139,22 +140,6 @@ impl StageOpener<'_> {
         let kept = find(earlier);
         assert!(kept.is_some(), "{} {name} is kept and was not there", role.word());
         kept
-    }
-
-    /// The memory of each `dedupe` and `throttle`; a rule that did not change keeps its own.
-    fn keys(&self) -> BTreeMap<Arc<str>, Arc<KeyMemory>> {
-        let mut memories = BTreeMap::new();
-        for filter in self.plan.filters.iter().filter(|it| !it.is_disabled) {
-            let name = filter.name.value.as_str();
-            let keeps = [PlanRole::Dedupe, PlanRole::Throttle]
-                .iter()
-                .any(|role| self.diff.keeps(*role, name, PartState::Keys));
-            let earlier = self.earlier.filter(|_| keeps);
-            let kept = earlier.and_then(|it| it.keys.get(name).cloned());
-            let memory = kept.or_else(|| KeyMemory::of(&filter.rule).map(Arc::new));
-            memories.extend(memory.map(|it| (Arc::from(name), it)));
-        }
-        memories
     }
 
     async fn stages(&self) -> Result<Vec<Option<Arc<OpenStage>>>, Fault> {

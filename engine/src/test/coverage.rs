@@ -5,8 +5,7 @@ use crate::intake::Intake;
 use crate::run::enrich::{Disposition, WHEN_IS_FALSE};
 use compiler::include::SourceMap;
 use compiler::plan::Plan;
-use compiler::spec::Spec;
-use compiler::spec::tag_of;
+use compiler::spec::{Filter, Passing, Spec, tag_of};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::time::Timestamp;
 use language::expr::Scope;
@@ -79,7 +78,7 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
 pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut BTreeSet<String>) {
     let (event, stopped_by) = match taken {
         Intake::Event(event, _) => (event, None),
-        Intake::Discarded(event, name) => (event, Some(name)),
+        Intake::Discarded(event, name, _) => (event, Some(name)),
         Intake::Refused(refusal) => {
             for (index, rule) in plan.validate.rules.iter().enumerate() {
                 let is_it = |it: &compiler::plan::Violation| {
@@ -94,7 +93,8 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
         }
     };
     let scope = Scope::of(event, now);
-    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+    let is_judged_now = |it: &&Filter| matches!(it.rule, Passing::Keep(_)) && !it.is_disabled;
+    for filter in plan.filters.iter().filter(is_judged_now) {
         let name = &filter.name.value;
         if stopped_by.is_some_and(|it| **it == **name) {
             exercised.insert(format!("filter {name} drops"));
@@ -109,6 +109,31 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
         exercised.insert(format!("filter {name} {verdict}"));
     }
     priority(plan, event, now, exercised);
+}
+
+/// Notes what the filters did that remember: they decide when an event is stored.
+pub(super) fn judged(
+    plan: &Plan,
+    event: &Event,
+    stopped_by: Option<&str>,
+    exercised: &mut BTreeSet<String>,
+) {
+    let scope = Scope::of(event, event.envelope.received);
+    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+        let name = &filter.name.value;
+        let is_asked = filter.when.as_ref().is_none_or(|it| it.value.is_true(&scope));
+        let verdict = match stopped_by {
+            Some(by) if *by == **name => "drops",
+            _ if is_asked => "keeps",
+            _ => "passes by",
+        };
+        if matches!(filter.rule, Passing::Remembers(_)) {
+            exercised.insert(format!("filter {name} {verdict}"));
+        }
+        if verdict == "drops" {
+            return;
+        }
+    }
 }
 
 fn priority(plan: &Plan, event: &Event, now: Timestamp, exercised: &mut BTreeSet<String>) {
@@ -136,6 +161,11 @@ pub(super) fn ended(
         };
     }
     let Disposition::Finished(finished) = verdict else { return };
+    for filter in &plan.filters {
+        if finished.event.enrich.contains_key(&tag_of(&filter.name.value)) {
+            exercised.insert(format!("filter {} drops", filter.name.value));
+        }
+    }
     priority(plan, &finished.event, now, exercised);
     let scope = Scope::of(&finished.event, now);
     let mut is_taken = false;

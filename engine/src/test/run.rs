@@ -138,7 +138,10 @@ impl Trial {
         );
         let probe = Watch::new(generation.clone(), env.clock);
         engine.observe(probe.clone());
+        let (remembering, remember) = (store.clone(), generation.remember());
+        simulation.complete(async move { remembering.submit(vec![remember]).await });
         engine.spawn(engine.clone().drain_inbox());
+        engine.spawn(engine.clone().wake_memories());
         for target in generation.targets.values() {
             let worker = DeliveryWorker::new(engine.clone(), target.clone());
             let running = engine.clone();
@@ -272,6 +275,15 @@ impl Trial {
         let answer = answer.unwrap_or(Err(stuck));
         let answer = answer.map(|mut it| it.remove(0));
         let event = self.probe.noted().taken.take();
+        if let Some(event) = &event {
+            let stopped_by = match &answer {
+                Ok(IngestResult::Discarded { name, .. }) => Some(&**name),
+                Ok(IngestResult::Refused(it)) => Some(&*it.stage),
+                _ => None,
+            };
+            let exercised = &mut self.probe.noted().exercised;
+            super::coverage::judged(plan, event, stopped_by, exercised);
+        }
         self.arrive(given, at, answer, event);
     }
 

@@ -83,6 +83,14 @@ impl Watcher for Ledger {
     fn unclaimed(&mut self) {
         self.outbox.leave_in_inbox();
     }
+
+    fn emitted(&mut self, seqs: &[u64]) {
+        self.outbox.emitted(seqs);
+    }
+
+    fn wakes(&mut self, _: Timestamp) {
+        self.outbox.wake_timers();
+    }
 }
 
 /// What the probe has seen.
@@ -119,7 +127,7 @@ impl Probe for Watch {
         let mut noted = self.noted();
         coverage::taken(&self.generation.plan, taken, now, &mut noted.exercised);
         noted.taken = match taken {
-            Intake::Event(event, _) | Intake::Discarded(event, _) => Some((**event).clone()),
+            Intake::Event(event, _) | Intake::Discarded(event, ..) => Some((**event).clone()),
             Intake::Refused(_) => None,
         };
     }

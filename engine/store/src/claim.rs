@@ -109,7 +109,7 @@ impl Keys {
         SipHasher13::new_with_keys(self.0, self.1)
     }
 
-    fn of(self, envelope: &Envelope, body: &Body) -> EntryHash {
+    pub(super) fn of(self, envelope: &Envelope, body: &Body) -> EntryHash {
         let id = self.id_hash(&envelope.source, &envelope.id);
         let received = self.body_hash(body.received());
         // Most often they are the same bytes.
@@ -134,7 +134,9 @@ impl Keys {
                 let once = Some(self.once_hash(owner, key));
                 EntryHash { claim: hash.claim.map(|it| Claim { once, ..it }), ..hash }
             }
-            Entry::Retry { entry, .. } | Entry::OrLetter { entry, .. } => self.hash_of(entry),
+            Entry::Retry { entry, .. }
+            | Entry::OrLetter { entry, .. }
+            | Entry::Judged { entry, .. } => self.hash_of(entry),
             _ => EntryHash::NONE,
         }
     }

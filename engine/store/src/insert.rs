@@ -4,6 +4,7 @@ use super::StoreFault;
 use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
 use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
 use super::holdings::StoreHoldings;
+use super::keyed::Memories;
 use super::names::{Names, Sort};
 use super::outbox::OutboxLimits;
 use super::parked::KnownTargets;
@@ -27,6 +28,7 @@ pub(super) struct Batch<'a> {
     pub(super) counter: &'a mut u64,
     pub(super) holdings: &'a mut StoreHoldings,
     pub(super) targets: &'a mut KnownTargets,
+    pub(super) memories: &'a mut Memories,
     pub(super) limits: &'a OutboxLimits,
     /// The sink's name of the store.
     pub(super) store: &'a str,
@@ -93,6 +95,11 @@ impl Batch<'_> {
             Entry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
             Entry::Redeliver { letter } => self.redeliver(*letter as i64),
             Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),
+            Entry::Judged { notes, entry } => self.judged(notes, entry, hash),
+            Entry::Take(event) => Ok(Receipt::Accepted { seq: event.seq }),
+            Entry::Nothing => Ok(Receipt::Done),
+            Entry::Remember { generation, nodes } => self.remember(*generation, nodes),
+            Entry::Wake => self.wake(),
             Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
             Entry::Audit(audit) => self.audit(audit),
         }
@@ -103,7 +110,7 @@ impl Batch<'_> {
         Ok(Receipt::Done)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         *self.counter += 1;
         *self.counter
     }
@@ -136,7 +143,10 @@ impl Batch<'_> {
             Some(ClaimResult::New | ClaimResult::Collision) | None => {}
         }
         let receipt = self.write(entry, hash)?;
-        if let Receipt::Stored { seq, .. } | Receipt::Accepted { seq } = receipt {
+        if let Receipt::Stored { seq, .. }
+        | Receipt::Accepted { seq }
+        | Receipt::Judged { seq, .. } = receipt
+        {
             Claims::take_once(self.connection, claim, seq)?;
         }
         Ok(receipt)
@@ -178,7 +188,13 @@ impl Batch<'_> {
     }
 
     /// Only while the event is under way: it may have ended meanwhile.
-    fn keep_result(&mut self, seq: u64, stage: &str, generation: u64, output: &str) -> Written {
+    pub(super) fn keep_result(
+        &mut self,
+        seq: u64,
+        stage: &str,
+        generation: u64,
+        output: &str,
+    ) -> Written {
         let sql = "SELECT 1 FROM inbox WHERE seq = ?";
         if self.connection.prepare_cached(sql)?.exists([seq as i64])? {
             insert(
@@ -196,7 +212,7 @@ impl Batch<'_> {
 
     /// Takes the event out of the inbox; `None` when it was there no more: an accepted event ends
     /// once.
-    fn leave_inbox(&mut self, seq: u64) -> Result<Option<LeftInbox>, StoreFault> {
+    pub(super) fn leave_inbox(&mut self, seq: u64) -> Result<Option<LeftInbox>, StoreFault> {
         let seq = seq as i64;
         let sql = "DELETE FROM inbox WHERE seq = ? RETURNING octet_length(body), message_hash";
         let mut delete = self.connection.prepare_cached(sql)?;
@@ -204,6 +220,9 @@ impl Batch<'_> {
         let Some((bytes, message_hash)) = left.optional()? else { return Ok(None) };
         self.holdings.inbox.take(bytes as u64);
         self.run("DELETE FROM results WHERE seq = ?", [seq])?;
+        if !self.memories.is_empty() {
+            self.run("DELETE FROM emitted WHERE seq = ?", [seq])?;
+        }
         Ok(Some(LeftInbox { message_hash }))
     }
 
@@ -361,7 +380,7 @@ impl Batch<'_> {
 }
 
 /// What an accepted event leaves behind in the inbox.
-struct LeftInbox {
+pub(super) struct LeftInbox {
     message_hash: Option<i64>,
 }
 
@@ -375,7 +394,7 @@ pub(super) struct RowHash {
 }
 
 impl RowHash {
-    fn of(hash: EntryHash, body: &Body) -> Self {
+    pub(super) fn of(hash: EntryHash, body: &Body) -> Self {
         let claim = hash.claim.filter(|_| body.message().is_none());
         RowHash { body: hash.body, message: claim.map(Claim::body_hash) }
     }

@@ -23,8 +23,10 @@ mod holder;
 mod holdings;
 mod insert;
 mod json;
+mod keyed;
 mod letter_query;
 mod letters;
+mod memory;
 mod merge;
 mod names;
 mod open;
@@ -55,6 +57,9 @@ mod writer;
 pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
+pub use memory::{
+    Emission, Memory, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Noted, Notes, Step,
+};
 pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
@@ -76,7 +81,7 @@ use readers::ReaderPool;
 use scrub::Scrub;
 use status::StoreStatus;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use submission::Submission;
@@ -126,6 +131,8 @@ pub struct Figures {
     pub wal_bytes: AtomicU64,
     /// Whether the log is so large that no more events may be taken.
     pub is_log_full: AtomicBool,
+    /// When stages want to look again at what they remember, in microseconds since 1970.
+    pub wake: AtomicI64,
     /// Bytes that are free on the store's disk; 0 for a store in memory.
     pub free_bytes: AtomicU64,
 }

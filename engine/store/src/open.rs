@@ -7,6 +7,7 @@ use super::deleted::Deletions;
 use super::files::StoreFiles;
 use super::guard::Guard;
 use super::holdings::StoreHoldings;
+use super::keyed::Memories;
 use super::names::Names;
 use super::policy::{RetentionPolicy, Synchronous};
 use super::readers::{READERS, ReaderGate, ReaderPool};
@@ -173,6 +174,7 @@ fn open_owned(
         share: UpkeepShare::default(),
         parking: None,
         targets: None,
+        memories: Memories::default(),
         guard: Guard::new(files, clock),
         alarm: WriterAlarm(status.clone()),
         status,

@@ -270,6 +270,16 @@ impl<'a> Reader<'a> {
         Ok(results)
     }
 
+    /// Where the cause of an event came from that a stage sent and that has still to pass the
+    /// filters; `None` for any other.
+    pub fn emitted(&self, seq: u64) -> Result<Option<Arc<str>>, StoreFault> {
+        let sql = "SELECT l.name FROM emitted AS e JOIN lanes AS l ON l.code = e.lane
+                   WHERE e.seq = ?";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let lane: Option<String> = statement.query_row([seq as i64], |it| it.get(0)).optional()?;
+        Ok(lane.map(Arc::from))
+    }
+
     /// Everything that a stage or source remembers, by key.
     pub fn states(&self, owner: &str) -> Result<Vec<(String, String)>, StoreFault> {
         let sql = "SELECT key, value FROM state WHERE owner = ? ORDER BY key";

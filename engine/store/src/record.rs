@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out of it.
 
+use super::memory::{MemoryNode, Notes};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
 use serde_json::Value;
@@ -45,6 +46,30 @@ pub enum Entry {
         /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`].
         entry: Box<Entry>,
     },
+    /// An entry about an event, with what stages noted about it. Judged only where the event is
+    /// new; a stage that lets it go keeps it from being written. Answered [`Receipt::Dropped`]
+    /// then, [`Receipt::Judged`] where the event is accepted, else as the entry is.
+    Judged {
+        /// What they noted.
+        notes: Notes,
+        /// [`Entry::Record`], [`Entry::Accept`] or [`Entry::Bury`] of a new event;
+        /// [`Entry::Take`], [`Entry::Finish`], [`Entry::Discard`] or [`Entry::Bury`] of one that a
+        /// stage sent; [`Entry::Nothing`] for one that a filter lets go.
+        entry: Box<Entry>,
+    },
+    /// An event that a stage sent has passed the filters and waits for a remote stage.
+    Take(Event),
+    /// Nothing.
+    Nothing,
+    /// The stages that remember something, from now on.
+    Remember {
+        /// The generation that they belong to.
+        generation: u64,
+        /// All of them.
+        nodes: Vec<Arc<MemoryNode>>,
+    },
+    /// Stages that wanted to look again by now, do.
+    Wake,
     /// Something that validation refused and the file keeps. Claims nothing.
     Refuse(DeadLetter),
     /// State of a stage or source, such as a file offset.
@@ -131,6 +156,7 @@ impl Entry {
     pub(super) fn bare(&self) -> &Entry {
         match self {
             Entry::Once { entry, .. } | Entry::Retry { entry, .. } => entry.bare(),
+            Entry::Judged { entry, .. } => entry.bare(),
             Entry::OrLetter { entry, .. } => entry.bare(),
             entry => entry,
         }
@@ -174,6 +200,18 @@ pub enum Receipt {
     Conflict {
         /// The first one's number.
         seq: u64,
+    },
+    /// In the inbox, with what stages that remember add to it: by name, as JSON.
+    Judged {
+        /// The event's number.
+        seq: u64,
+        /// What they add.
+        outputs: Vec<(Arc<str>, Arc<str>)>,
+    },
+    /// A stage let it go; nothing is stored.
+    Dropped {
+        /// The stage.
+        node: Arc<str>,
     },
     /// Written; there is nothing to tell.
     Done,

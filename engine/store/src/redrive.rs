@@ -26,11 +26,15 @@ impl Batch<'_> {
         }
         let receipt = self.write(entry, hash)?;
         match receipt {
-            Receipt::Stored { .. } | Receipt::Accepted { .. } | Receipt::Duplicate { .. } => {
+            Receipt::Stored { .. }
+            | Receipt::Accepted { .. }
+            | Receipt::Judged { .. }
+            | Receipt::Duplicate { .. } => {
                 self.drop_letter(letter)?;
             }
-            // Its id belongs to another event: the letter is the only copy of this one.
-            Receipt::Conflict { .. } => {}
+            // Its id belongs to another event: the letter is the only copy of this one. So it is of
+            // what a stage lets go.
+            Receipt::Conflict { .. } | Receipt::Dropped { .. } => {}
             Receipt::Done | Receipt::Gone => unreachable!("the entry claims an id"),
         }
         Ok(receipt)

@@ -11,6 +11,7 @@ use super::grace::PendingRules;
 use super::guard::Guard;
 use super::holdings::StoreHoldings;
 use super::insert::Batch;
+use super::keyed::Memories;
 use super::names::Names;
 use super::open::Settings;
 use super::parked::KnownTargets;
@@ -26,6 +27,7 @@ use super::submission::Submission;
 use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use kernel::env::{Env, within};
+use kernel::time::Timestamp;
 use rusqlite::{Connection, TransactionBehavior};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -53,6 +55,11 @@ pub trait Watcher: Send {
     fn committed(&mut self, batch: &[Arc<Stored>]);
     /// There is new work in the outbox for these.
     fn deliveries(&mut self, sinks: &BTreeSet<Arc<str>>);
+    /// Events of this number were sent by stages: they are in the inbox, and have still to pass the
+    /// filters.
+    fn emitted(&mut self, _seqs: &[u64]) {}
+    /// The next time at which [`Entry::Wake`](super::Entry::Wake) has something to do.
+    fn wakes(&mut self, _at: Timestamp) {}
     /// An event was accepted whose sender no longer waits for the answer.
     fn unclaimed(&mut self) {}
 }
@@ -87,6 +94,8 @@ pub struct Writer {
     /// Targets of the file, while not all that is to be parked or woken is.
     pub(super) parking: Option<Vec<Arc<str>>>,
     pub(super) targets: KnownTargets,
+    /// What stages remember.
+    pub(super) memories: Memories,
     pub(super) guard: Guard,
     pub(super) status: Arc<StoreStatus>,
     /// Dropped with the writer, also by a panic.
@@ -264,7 +273,7 @@ impl Writer {
         }
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
-        let targets = self.targets.clone();
+        let (targets, memories) = (self.targets.clone(), self.memories.clone());
         let tallies = std::mem::take(&mut *self.lock_tallies());
         let outcome = self.transact(batch, &tallies, wait);
         self.connection.busy_timeout(LOCK_SHORT).ok();
@@ -285,6 +294,7 @@ impl Writer {
             }
             Err(fault) => {
                 (self.counter, self.holdings, self.targets) = (counter, holdings, targets);
+                self.memories = memories;
                 self.claims.undo();
                 self.names.undo();
                 self.lock_tallies().extend(tallies);
@@ -325,6 +335,7 @@ impl Writer {
             counter: &mut self.counter,
             holdings: &mut self.holdings,
             targets: &mut self.targets,
+            memories: &mut self.memories,
             limits: &self.policy.outbox,
             store: &self.settings.name,
             now: self.env.clock.wall(),
@@ -339,6 +350,7 @@ impl Writer {
         for tally in tallies {
             work.rollups.add(tally);
         }
+        work.memories.write_lanes(&transaction)?;
         let rollups = std::mem::take(&mut work.rollups);
         rollups.write(&transaction, work.names)?;
         let effects = work.effects;
@@ -380,6 +392,22 @@ impl Writer {
         }
         if !effects.sinks.is_empty() {
             self.watcher.deliveries(&effects.sinks);
+        }
+        if !effects.emitted.is_empty() {
+            self.watcher.emitted(&effects.emitted);
+        }
+        self.publish_memories();
+    }
+
+    /// Says when somebody has to ask again.
+    fn publish_memories(&mut self) {
+        if self.memories.is_empty() {
+            return;
+        }
+        self.memories.publish();
+        let wake = self.memories.wake();
+        if self.figures.wake.swap(wake, Ordering::Relaxed) != wake {
+            self.watcher.wakes(Timestamp(wake));
         }
     }
 
@@ -487,6 +515,8 @@ impl Figures {
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) stored: Vec<Arc<Stored>>,
+    /// Events that stages sent.
+    pub(super) emitted: Vec<u64>,
     pub(super) sinks: BTreeSet<Arc<str>>,
     /// Letters that it brought, and the oldest that it took away.
     pub(super) letters: u64,

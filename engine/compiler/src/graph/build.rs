@@ -3,7 +3,6 @@
 use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
 use crate::plan::Plan;
 use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec};
-use kernel::time::write_duration;
 use std::collections::BTreeMap;
 
 impl Graph {
@@ -16,7 +15,8 @@ impl Graph {
         off: Option<&str>,
     ) -> usize {
         let phase = match role {
-            "dedupe" | "throttle" => Phase::Filter,
+            "dedupe" | "throttle" | "changes" => Phase::Filter,
+            "watch" | "join" | "window" | "lifecycle" => Phase::Watch,
             "notify" => Phase::Sink,
             _ => Phase::ALL.into_iter().find(|it| it.word() == role).unwrap_or(Phase::Sink),
         };
@@ -57,6 +57,14 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         let node = graph.add(word, &filter.name.value, notes, off);
         graph.join(&[last], node, Bond::Flow);
         last = node;
+    }
+    for watcher in &plan.watchers {
+        let mut notes: Vec<String> =
+            watcher.when.iter().map(|it| format!("when {}", it.value.text())).collect();
+        notes.push(watcher.spec.says());
+        let off = watcher.is_disabled.then_some("disabled");
+        let node = graph.add(watcher.spec.word(), &watcher.name.value, notes, off);
+        graph.join(&[last], node, Bond::Flow);
     }
     let enriched = add_enrichments(&mut graph, plan, last);
     let mut levels: Vec<String> = spec
@@ -111,14 +119,9 @@ pub(super) fn filtering(filter: &Filter) -> (&'static str, Vec<String>) {
             notes.extend(keep.iter().map(|it| format!("keep when {}", it.value.text())));
             "filter"
         }
-        Passing::Once { key, window, .. } => {
-            notes.push(format!("once in {} for {}", write_duration(*window), key.value.text()));
-            "dedupe"
-        }
-        Passing::Paced { key, pace, .. } => {
-            let of = key.as_ref().map(|it| format!(" for {}", it.value.text())).unwrap_or_default();
-            notes.push(format!("at most {}{of}", pace.rate));
-            "throttle"
+        Passing::Remembers(spec) => {
+            notes.push(spec.says());
+            spec.word()
         }
     };
     (word, notes)

@@ -28,6 +28,10 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         let off = it.is_disabled.then_some("disabled");
         json!({ "name": it.name.value, "kind": word, "off": off, "passes": notes })
     });
+    let watchers = plan.watchers.iter().map(|it| {
+        let off = it.is_disabled.then_some("disabled");
+        json!({ "name": it.name.value, "kind": it.spec.word(), "off": off, "does": it.spec.says() })
+    });
     let levels = plan.priority.cases.iter();
     let levels = levels.map(|it| json!({ "level": it.0.word(), "when": it.1.value.text() }));
     let routes = plan.route.cases.iter();
@@ -41,6 +45,7 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         "description": plan.description,
         "sources": sources.collect::<Vec<_>>(),
         "filters": filters.collect::<Vec<_>>(),
+        "watchers": watchers.collect::<Vec<_>>(),
         "stages": stages.collect::<Vec<_>>(),
         "priority": {
             "default": plan.priority.default.word(), "cases": levels.collect::<Vec<_>>(),

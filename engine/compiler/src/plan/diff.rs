@@ -32,6 +32,12 @@ pub enum PlanRole {
     Dedupe,
     /// `throttle`.
     Throttle,
+    /// `changes`.
+    Changes,
+    /// `watch`.
+    Watch,
+    /// `join`.
+    Join,
     /// `enrich`.
     Enrich,
     /// `priority`.
@@ -47,6 +53,16 @@ pub enum PlanRole {
 }
 
 impl PlanRole {
+    /// The roles whose kinds remember.
+    pub const REMEMBERING: [PlanRole; 5] =
+        [PlanRole::Dedupe, PlanRole::Throttle, PlanRole::Changes, PlanRole::Watch, PlanRole::Join];
+
+    /// The role of a kind that remembers, by its word.
+    pub(super) fn remembering(word: &str) -> PlanRole {
+        let found = PlanRole::REMEMBERING.into_iter().find(|it| it.word() == word);
+        found.expect("every kind that remembers has a role of its word")
+    }
+
     /// Its word in the file.
     pub fn word(self) -> &'static str {
         [
@@ -58,6 +74,9 @@ impl PlanRole {
             "filter",
             "dedupe",
             "throttle",
+            "changes",
+            "watch",
+            "join",
             "enrich",
             "priority",
             "route",
@@ -93,7 +112,7 @@ impl PartFate {
 pub enum PartState {
     /// How far a source has read.
     Position,
-    /// The keys that `dedupe` and `throttle` remember.
+    /// What is remembered by key.
     Keys,
     /// Answers of a stage.
     Cache,

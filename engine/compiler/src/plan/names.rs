@@ -80,6 +80,7 @@ impl<'a> Check<'a> {
         };
         all(spec.sources.iter().map(|it| &it.name).collect(), "source");
         all(spec.filters.iter().map(|it| &it.name).collect(), "filter");
+        all(spec.watchers.iter().map(|it| &it.name).collect(), "watcher");
         all(spec.policies.iter().map(|it| &it.name).collect(), "policy");
         all(spec.enrichments.iter().map(|it| &it.name).collect(), "stage");
         all(spec.sinks.iter().map(|it| &it.name).collect(), "sink");
@@ -279,7 +280,8 @@ fn targets_of(spec: &Spec) -> KnownNames<'_> {
 
 fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
     let stages = spec.enrichments.iter().map(|it| &it.name);
-    let nodes = spec.filters.iter().map(|it| &it.name).chain(stages);
+    let watchers = spec.watchers.iter().map(|it| &it.name);
+    let nodes = spec.filters.iter().map(|it| &it.name).chain(watchers).chain(stages);
     let ends = spec.sinks.iter().map(|it| &it.name).chain(spec.notifiers.iter().map(|it| &it.name));
     let unread = spec.unread.stages.iter().chain(&spec.unread.targets);
     let groups: [Vec<&Name>; 5] = [

@@ -51,7 +51,8 @@ pub fn read(
         defaults: reader.defaults(context),
         sources: reader.sources(context),
         validate: reader.validate(),
-        filters: reader.filters(),
+        filters: reader.filters(context),
+        watchers: reader.watchers(context),
         enrichments,
         route: reader.route(),
         sinks,
@@ -326,10 +327,41 @@ impl<'a> SpecReader<'a> {
         }
     }
 
-    /// `filter`, `dedupe` and `throttle`, in file order.
-    fn filters(&self) -> Vec<Filter> {
+    /// What passes, in file order.
+    fn filters(&self, context: &mut Context<'_>) -> Vec<Filter> {
         let is_filter = |it: &Fields<'_>| Passing::WORDS.contains(&it.name().value);
-        self.nodes().filter(is_filter).filter_map(|it| filter(&it)).collect()
+        let read = |it: Fields<'a>| {
+            let kept = |it: Fields<'_>| expr_of(it.prop("when"), Roots::EVENT);
+            let rule = match it.name().value {
+                "filter" => Passing::Keep(it.children("keep").filter_map(kept).collect()),
+                _ => Passing::Remembers(self.memory(&it, context)?),
+            };
+            filter(&it, rule)
+        };
+        self.nodes().filter(is_filter).filter_map(read).collect()
+    }
+
+    fn memory(
+        &self,
+        fields: &Fields<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<Arc<dyn MemorySpec>> {
+        let word = fields.name().value;
+        self.at_home(fields, context, |it| self.catalog.read_memory(word, fields, it))
+    }
+
+    /// What looks on, in file order.
+    fn watchers(&self, context: &mut Context<'_>) -> Vec<Watcher> {
+        let is_watcher = |it: &Fields<'_>| Watcher::WORDS.contains(&it.name().value);
+        let read = |it: Fields<'a>| {
+            Some(Watcher {
+                spec: self.memory(&it, context)?,
+                name: it.arg(0)?.text()?,
+                when: expr_of(it.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+                is_disabled: it.is_on("disabled"),
+            })
+        };
+        self.nodes().filter(is_watcher).filter_map(read).collect()
     }
 
     fn enrichments(&self, context: &mut Context<'_>) -> Vec<Enrichment> {
@@ -445,27 +477,12 @@ fn report_backlog(fields: &Fields<'_>, context: &mut Context<'_>) {
         .help("remove this line; `backlog` is for sinks and notifiers that deliver to the outside");
 }
 
-fn filter(fields: &Fields<'_>) -> Option<Filter> {
+fn filter(fields: &Fields<'_>, rule: Passing) -> Option<Filter> {
     let on_drop = fields.child("on-drop");
-    let key = || expr_of(fields.child("key").and_then(|it| it.arg(0)), Roots::EVENT);
-    let keys_max = || fields.setting("max-keys").arg(0, count);
-    let kept = |it: Fields<'_>| expr_of(it.prop("when"), Roots::EVENT);
     Some(Filter {
         name: fields.arg(0)?.text()?,
         when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
-        rule: match fields.name().value {
-            "filter" => Passing::Keep(fields.children("keep").filter_map(kept).collect()),
-            "dedupe" => Passing::Once {
-                key: key()?,
-                window: duration_of(fields, "window")?,
-                keys_max: keys_max(),
-            },
-            "throttle" => {
-                let pace = failure::pace(&fields.child("rate")?)?;
-                Passing::Paced { key: key(), pace, keys_max: keys_max() }
-            }
-            other => unreachable!("`{other}` does not filter"),
-        },
+        rule,
         on_drop: fields.setting("on-drop").arg(0, Scalar::choice),
         reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
         is_disabled: fields.is_on("disabled"),

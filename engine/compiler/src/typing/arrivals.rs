@@ -61,7 +61,32 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        ProgramInputs { all, sent, messages, globals, accepts_invalid }
+        let world = ProgramInputs { all, sent, messages, globals, accepts_invalid };
+        world.with_emitted(spec)
+    }
+
+    /// With what stages send. What one sends another may see, and send again.
+    fn with_emitted(mut self, spec: &Spec) -> ProgramInputs {
+        const ROUNDS: usize = 2;
+        let accepted = self.all.clone();
+        for _ in 0..ROUNDS {
+            let mut all: Vec<EventType> = accepted.to_vec();
+            for watcher in spec.watchers.iter().filter(|it| !it.is_disabled) {
+                let known = self.known(&self.all, ValueType::any(), Vec::new());
+                let asked = watcher.when.as_ref().map(|it| known.check(&it.value).holds);
+                let known = known.narrowed(&asked.unwrap_or_else(|| self.all.clone()));
+                for (kind, data) in watcher.spec.emits(&known) {
+                    add_type(&mut all, &kind.value, data);
+                }
+            }
+            self.all = all.into();
+        }
+        if let Some(sent) = &mut self.sent {
+            let emitted =
+                self.all.iter().filter(|it| !accepted.iter().any(|known| known.kind == it.kind));
+            sent.extend(emitted.map(|it| it.kind.clone()));
+        }
+        self
     }
 
     /// What is known where these types are, with these additions.
@@ -201,6 +226,18 @@ fn covered(
         Some(at) => (1, usize::MAX - at),
     });
     covered
+}
+
+/// Adds a type that a stage sends, or widens one that comes in as well.
+fn add_type(all: &mut Vec<EventType>, kind: &str, data: ValueType) {
+    match all.iter_mut().find(|it| &*it.kind == kind) {
+        Some(known) => known.data = Arc::new((*known.data).clone().or(data)),
+        None => {
+            // A name stands before the patterns that it fits.
+            let at = all.iter().position(|it| it.kind.contains('*')).unwrap_or(all.len());
+            all.insert(at, EventType { kind: kind.into(), data: Arc::new(data) });
+        }
+    }
 }
 
 /// Every type that is accepted, with its `data`.

@@ -1,10 +1,10 @@
-//! Windows and rates over events that are read long after they happened.
+//! Memories by arrival over events that are read long after they happened.
 
 use crate::spec::{Filter, Passing, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 
-/// Reports a `dedupe` or `throttle` over a source that reads all its events at once although they
-/// have times of their own: windows and rates count by arrival, so that hours pass in an instant.
+/// Reports a node that counts by arrival over a source that reads all its events at once although
+/// they have times of their own: hours pass in an instant.
 pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let past = spec.sources.iter().find_map(|it| {
         let time = it.map.time.as_ref().filter(|_| it.spec.ends() && !it.is_disabled)?;
@@ -12,24 +12,24 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     });
     let Some((source, time)) = past else { return };
     for filter in spec.filters.iter().filter(|it| !it.is_disabled && !chooses_source(it)) {
-        let what = match filter.rule {
-            Passing::Keep(_) => continue,
-            Passing::Once { ref key, .. } if key.value.reads_event("time") => continue,
-            Passing::Paced { key: Some(ref key), .. } if key.value.reads_event("time") => continue,
-            Passing::Once { .. } => "`window`",
-            Passing::Paced { .. } => "`rate`",
-        };
+        let Passing::Remembers(spec) = &filter.rule else { continue };
+        if !spec.shape().by_arrival {
+            continue;
+        }
         let name = &filter.name;
         diagnostics
             .push(
                 Rule::CountsArrival,
-                format!("{what} counts by arrival, and `{source}` reads all its events at once"),
+                format!(
+                    "`{}` counts by arrival, and `{source}` reads all its events at once",
+                    spec.word()
+                ),
             )
             .at(name.span.clone(), "not by the time of the event")
             .at(time.span.clone(), "the events have a time of their own")
             .help(format!(
-                "add `date(event.time)` to `key`, so that each day counts by itself, or leave the \
-                 source out: `when \"event.source != '{source}'\"`"
+                "remove `by=arrival`, so that the time of the events counts, or leave the source \
+                 out: `when \"event.source != '{source}'\"`"
             ));
     }
 }

@@ -88,6 +88,38 @@ impl Additions {
         self.waits.get(index).is_some_and(|it| it.contains(&other))
     }
 
+    /// What is known where an event is looked at as it comes in: behind the stages that call nobody
+    /// and wait for nobody who does.
+    pub(super) fn at_intake(
+        &self,
+        spec: &Spec,
+        world: &ProgramInputs,
+        here: &EventTypes,
+    ) -> TypeEnv {
+        let stages = &spec.enrichments;
+        if self.added.len() != stages.len() {
+            return loosened(world.known(here, ValueType::any(), Vec::new()));
+        }
+        let is_late = |it: usize| stages[it].spec.is_remote() || stages[it].spec.memory().is_some();
+        let is_early = |at: usize| !is_late(at) && !self.waits[at].iter().any(|it| is_late(*it));
+        let (early, late): (Vec<usize>, Vec<usize>) =
+            (0..stages.len()).partition(|it| is_early(*it));
+        let later = late.into_iter().flat_map(|at| {
+            let name = &stages[at].name.value;
+            self.added[at].iter().map(move |(path, _)| NotYetSet {
+                path: path.clone(),
+                why: format!(
+                    "stage `{name}` adds this, and an event is looked at here before it runs"
+                ),
+                help: "read what the event itself says, or what a stage adds that calls no service"
+                    .to_owned(),
+            })
+        });
+        let tags = tags(spec);
+        let added = early.iter().flat_map(|at| &self.added[*at]);
+        world.known(here, shape_of(added.chain(&tags)), later.collect())
+    }
+
     /// What is known before any stage has run: where filters stand.
     pub(super) fn before(&self, spec: &Spec, world: &ProgramInputs, here: &EventTypes) -> TypeEnv {
         let mut later = Vec::new();

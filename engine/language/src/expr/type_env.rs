@@ -140,6 +140,24 @@ impl TypeEnv {
         names.iter().try_fold(base, step).unwrap_or_else(ValueType::any)
     }
 
+    /// What `data` may be in the events that are here.
+    pub fn data(&self) -> ValueType {
+        let shapes = self.here.iter().map(|it| (*it.data).clone());
+        shapes.fold(ValueType::never(), ValueType::or)
+    }
+
+    /// The same for events of one type.
+    pub fn data_of(&self, kind: &str) -> ValueType {
+        let found = self.known_type(kind).map(|it| (*it.data).clone());
+        found.unwrap_or_else(ValueType::any)
+    }
+
+    /// The same for those that a condition holds for.
+    pub fn data_where(&self, condition: &Expr) -> ValueType {
+        let here = self.check(condition).holds;
+        self.narrowed(&here).data()
+    }
+
     /// What is known of a root; `data` and `event` depend on the types of events.
     pub(super) fn root(&self, root: Root) -> Option<&ValueType> {
         self.roots.iter().find(|it| it.0 == root).map(|it| &it.1)

@@ -215,14 +215,42 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     text.family("engine_queue_capacity", "gauge", "Events that may wait");
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
-    text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
-    for (name, memory) in &generation.keys {
-        let evicted = memory.evicted() as f64;
-        text.sample("engine_filter_evictions_total", &[("filter", name)], evicted);
-    }
+    memories(&mut text, &generation);
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     streams(&mut text, app);
     suppressed(&mut text, &generation, figures);
     write_process(&mut text);
     Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())
+}
+
+/// What stages remember. The evictions of filters have had a name of their own for longer.
+fn memories(text: &mut MetricsText, generation: &Generation) {
+    let count = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    let nodes = || generation.memories.iter().map(|(name, it)| (&**name, &it.node.figures));
+    text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
+    for filter in &generation.plan.filters {
+        if let Some(memory) = generation.memories.get(&*filter.name.value) {
+            let evicted = count(&memory.node.figures.evicted);
+            text.sample(
+                "engine_filter_evictions_total",
+                &[("filter", &filter.name.value)],
+                evicted,
+            );
+        }
+    }
+    text.family("engine_memory_keys", "gauge", "Keys that a stage remembers");
+    nodes().for_each(|(name, it)| {
+        text.sample("engine_memory_keys", &[("stage", name)], count(&it.keys))
+    });
+    for (family, help, read) in [
+        ("engine_memory_evictions_total", "Keys forgotten to make room", 0),
+        ("engine_memory_emitted_total", "Events that a stage sent", 1),
+        ("engine_memory_late_total", "Events that came too late to count", 2),
+    ] {
+        text.family(family, "counter", help);
+        for (name, it) in nodes() {
+            let value = count([&it.evicted, &it.emitted, &it.late][read]);
+            text.sample(family, &[("stage", name)], value);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{PartState, PlanRole};
 use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
-use crate::spec::{Filter, Passing};
+use crate::spec::{Filter, Passing, Watcher};
 use stages::catalog::StageSettings;
 use stages::contract::SinkRole;
 use std::sync::Arc;
@@ -54,11 +54,16 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
             if filter_role(it) == PlanRole::Filter { &[] } else { &[PartState::Keys] };
         part(filter_role(it), &it.name.value.as_str().into(), off.as_deref(), state)
     });
+    let watchers = plan.watchers.iter().map(|it| {
+        let off = it.is_disabled.then(|| "disabled".to_owned());
+        let role = PlanRole::remembering(it.spec.word());
+        part(role, &it.name.value.as_str().into(), off.as_deref(), &[PartState::Keys])
+    });
     let stages = plan.stages.iter().map(|it| {
-        let state = if it.spec.is_remote() {
-            &[PartState::Cache, PartState::Breaker, PartState::Rate][..]
-        } else {
-            &[]
+        let state: &[PartState] = match it.spec.memory() {
+            Some(_) => &[PartState::Keys],
+            None if it.spec.is_remote() => &[PartState::Cache, PartState::Breaker, PartState::Rate],
+            None => &[],
         };
         part(PlanRole::Enrich, &it.name, it.off.as_deref(), state)
     });
@@ -74,14 +79,14 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         .notifiers
         .iter()
         .map(|it| part(PlanRole::Notify, &it.name, it.off.as_deref(), TARGET_STATE));
-    sections.chain(sources).chain(filters).chain(stages).chain(sinks).chain(notifiers).collect()
+    let passing = filters.chain(watchers);
+    sections.chain(sources).chain(passing).chain(stages).chain(sinks).chain(notifiers).collect()
 }
 
 fn filter_role(filter: &Filter) -> PlanRole {
-    match filter.rule {
+    match &filter.rule {
         Passing::Keep(_) => PlanRole::Filter,
-        Passing::Once { .. } => PlanRole::Dedupe,
-        Passing::Paced { .. } => PlanRole::Throttle,
+        Passing::Remembers(spec) => PlanRole::remembering(spec.word()),
     }
 }
 
@@ -115,6 +120,10 @@ fn notifiers<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, No
 
 fn filters<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Filter>> {
     pair(&old.filters, &new.filters, |it| it.name.value == name)
+}
+
+fn watchers<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Watcher>> {
+    pair(&old.watchers, &new.watchers, |it| it.name.value == name)
 }
 
 /// Whether what was opened for a part serves on: its kind and settings are equal, and so is what
@@ -177,12 +186,17 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
         }),
         PlanRole::Notify => notifiers(old, new, name)
             .is_some_and(|it| it.old.cooldown == it.new.cooldown && it.old.off == it.new.off),
-        PlanRole::Filter | PlanRole::Dedupe | PlanRole::Throttle => filters(old, new, name)
-            .is_some_and(|it| {
+        PlanRole::Filter | PlanRole::Dedupe | PlanRole::Throttle | PlanRole::Changes => {
+            filters(old, new, name).is_some_and(|it| {
                 let read =
                     |it: &Filter| (it.when.clone(), it.on_drop, it.reason.clone(), it.is_disabled);
                 it.old.rule == it.new.rule && read(it.old) == read(it.new)
-            }),
+            })
+        }
+        PlanRole::Watch | PlanRole::Join => watchers(old, new, name).is_some_and(|it| {
+            let read = |it: &Watcher| (it.when.clone(), it.is_disabled);
+            *it.old.spec == *it.new.spec && read(it.old) == read(it.new)
+        }),
         PlanRole::Pipeline => {
             old.globals == new.globals
                 && old.timezone == new.timezone
@@ -224,7 +238,15 @@ pub(super) fn state(old: &Plan, new: &Plan, role: PlanRole, name: &str, state: P
             sources(old, new, name).is_some_and(|it| it.old.spec.word() == it.new.spec.word())
         }
         PartState::Deliveries | PartState::Cooldown => true,
-        PartState::Keys => filters(old, new, name).is_some_and(|it| it.old.rule == it.new.rule),
+        PartState::Keys => match role {
+            PlanRole::Enrich => stages(old, new, name).is_some_and(|it| {
+                it.old.memory_print().is_some() && it.old.memory_print() == it.new.memory_print()
+            }),
+            _ => {
+                let print = |plan: &Plan| Some(plan.memories().find(|it| it.0 == name)?.1.print());
+                print(old).is_some() && print(old) == print(new)
+            }
+        },
         PartState::Cache => {
             service(old, new, role, name)
                 && stages(old, new, name).is_some_and(|it| it.old.cache == it.new.cache)

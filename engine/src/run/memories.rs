@@ -1,0 +1,209 @@
+//! Stages that remember, opened: who reads an event for them, and what they noted.
+
+use super::Generation;
+use crate::intake::Rejection;
+use compiler::plan::Plan;
+use kernel::event::Event;
+use kernel::time::Timestamp;
+use language::expr::Scope;
+use stages::contract::{Enricher, Services};
+use stages::memory::{MemoryShape, OpenMemory, ReadKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use store::{LetterMaker, MemoryFigures, MemoryNode, Note, NoteRole, Noted, Notes};
+
+/// Where time is that of arrival, whoever brought the event.
+const ARRIVALS: &str = " arrivals";
+
+/// A stage that remembers.
+#[derive(Debug)]
+pub struct OpenedMemory {
+    /// What the store knows of it.
+    pub node: Arc<MemoryNode>,
+    reader: Reader,
+    by_arrival: bool,
+}
+
+/// Hides what cannot be shown.
+struct Reader(Arc<dyn ReadKey>);
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reader")
+    }
+}
+
+/// The stages that remember, by name.
+pub type OpenedMemories = BTreeMap<Arc<str>, Arc<OpenedMemory>>;
+
+impl OpenedMemory {
+    /// Of an opened kind. What was counted before goes on, where it is the same stage.
+    pub fn new(
+        name: &str,
+        print: String,
+        shape: &MemoryShape,
+        open: &OpenMemory,
+        plan: &Plan,
+        earlier: Option<Arc<MemoryFigures>>,
+    ) -> Self {
+        OpenedMemory {
+            node: Arc::new(MemoryNode {
+                name: name.into(),
+                print,
+                keys_max: shape.keys_max,
+                priority: plan.priority.default,
+                memory: open.memory.clone(),
+                figures: earlier.unwrap_or_default(),
+            }),
+            reader: Reader(open.reader.clone()),
+            by_arrival: shape.by_arrival,
+        }
+    }
+
+    /// The key of an event and what is read off it; `None` where it bypasses the stage.
+    pub fn read(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+        self.reader.0.note(event, now)
+    }
+}
+
+/// Opens everything that remembers and stands at the top of the file. Nothing outside is touched.
+pub fn open(
+    plan: &Plan,
+    earlier: Option<&Generation>,
+    services: impl Fn(&str) -> Services,
+) -> OpenedMemories {
+    let known = |name: &str, print: &str| {
+        let node = &earlier?.memories.get(name)?.node;
+        (node.print == print).then(|| node.figures.clone())
+    };
+    let memories = plan.memories().map(|(name, spec)| {
+        let (print, shape) = (spec.print(), spec.shape());
+        let figures = known(name, &print);
+        let open = spec.open(services(name));
+        let opened = OpenedMemory::new(name, print, &shape, &open, plan, figures);
+        (Arc::from(name), Arc::new(opened))
+    });
+    memories.collect()
+}
+
+/// The same for the enrichments that remember, once they are opened.
+pub fn of_stages(
+    plan: &Plan,
+    stages: &[Option<Arc<super::OpenStage>>],
+    earlier: Option<&Generation>,
+) -> OpenedMemories {
+    let mut memories = OpenedMemories::new();
+    for (stage, opened) in plan.stages.iter().zip(stages) {
+        let (Some(shape), Some(print)) = (stage.spec.memory(), stage.memory_print()) else {
+            continue;
+        };
+        let Some(Enricher::Memory(open)) = opened.as_ref().map(|it| &*it.enricher) else {
+            continue;
+        };
+        let before = earlier.and_then(|it| it.memories.get(&stage.name));
+        let figures = before.filter(|it| it.node.print == print).map(|it| it.node.figures.clone());
+        let opened = OpenedMemory::new(&stage.name, print, &shape, open, plan, figures);
+        memories.insert(stage.name.clone(), Arc::new(opened));
+    }
+    memories
+}
+
+/// What a filter that remembers noted.
+#[derive(Debug)]
+pub struct FilterNote {
+    /// The filter.
+    pub memory: Arc<OpenedMemory>,
+    /// The key.
+    pub key: String,
+    /// What it read.
+    pub noted: Noted,
+    /// What becomes of an event that does not pass.
+    pub otherwise: NotPassing,
+}
+
+/// What becomes of an event that a filter does not let pass.
+#[derive(Debug)]
+pub enum NotPassing {
+    /// It is let go.
+    Dropped,
+    /// It is refused and kept.
+    Refused(Box<Rejection>),
+    /// It goes on with this under `enrich`, as JSON.
+    Tagged(Arc<str>),
+}
+
+/// Gathers what is noted about one event.
+pub struct Notebook<'a> {
+    event: &'a Event,
+    notes: Notes,
+}
+
+impl<'a> Notebook<'a> {
+    /// About an event that `lane` brought or caused.
+    pub fn new(lane: Arc<str>, event: &'a Event) -> Self {
+        // A clock that is ahead must not make everything that waits due.
+        let time = event.envelope.time.min(event.envelope.received);
+        Notebook { event, notes: Notes { lanes: vec![(lane, time)], all: Vec::new() } }
+    }
+
+    /// Adds a note of a stage.
+    pub fn add(&mut self, memory: &OpenedMemory, key: String, noted: Noted, role: NoteRole) {
+        let lane = if memory.by_arrival { self.arrivals() } else { 0 };
+        self.notes.all.push(Note { node: memory.node.clone(), key, noted, lane, role });
+    }
+
+    fn arrivals(&mut self) -> usize {
+        if self.notes.lanes.len() == 1 {
+            let received = self.event.envelope.received;
+            self.notes.lanes.push((ARRIVALS.into(), received));
+        }
+        1
+    }
+
+    /// Adds what filters noted. `letter` makes a dead letter of a refusal, where one is to be kept.
+    pub fn add_filters(
+        &mut self,
+        filters: Vec<FilterNote>,
+        letter: impl Fn(&Rejection) -> Option<LetterMaker>,
+    ) -> Vec<(Arc<str>, Rejection)> {
+        let mut refusals = Vec::new();
+        for FilterNote { memory, key, noted, otherwise } in filters {
+            let role = match otherwise {
+                NotPassing::Dropped => NoteRole::Passes,
+                NotPassing::Tagged(tag) => NoteRole::PassesOrTag(tag),
+                NotPassing::Refused(refusal) => {
+                    let maker = letter(&refusal);
+                    refusals.push((memory.node.name.clone(), *refusal));
+                    maker.map_or(NoteRole::Passes, NoteRole::PassesOrLetter)
+                }
+            };
+            self.add(&memory, key, noted, role);
+        }
+        refusals
+    }
+
+    /// Adds what those see that look on.
+    pub fn add_watchers(&mut self, generation: &Generation, now: Timestamp) {
+        let scope = Scope::of(self.event, now);
+        for watcher in generation.plan.watchers.iter().filter(|it| !it.is_disabled) {
+            if watcher.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
+                continue;
+            }
+            let memory = generation.memories.get(&*watcher.name.value);
+            let memory = memory.expect("everything that remembers is opened");
+            if let Some((key, noted)) = memory.read(self.event, now) {
+                self.add(memory, key, noted, NoteRole::Watches);
+            }
+        }
+    }
+
+    /// Whether the event has to wait for what is decided.
+    pub fn answers(&self) -> bool {
+        self.notes.all.iter().any(|it| it.role.answers())
+    }
+
+    /// Everything that was noted.
+    pub fn close(self) -> Notes {
+        self.notes
+    }
+}

@@ -1,0 +1,523 @@
+//! What stages remember, in the writer's transaction.
+//!
+//! *Invariant:* the tables are all there is. Whatever stands here besides is derived from them, and
+//! is restored when a transaction fails.
+
+use super::StoreFault;
+use super::claim::EntryHash;
+use super::insert::{Batch, RowHash, Written};
+use super::memory::{Emission, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Notes, Step};
+use super::record::{Entry, Receipt};
+use super::rollup::Tally;
+use kernel::event::{Body, DataAt, Envelope, Event};
+use kernel::time::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How many events may be sent because of one another.
+const DEPTH_MAX: u32 = 16;
+/// Most stages that look again before one event, and in one transaction of their own.
+const DUE_MAX: usize = 4096;
+/// Of the keys beyond the limit, this part of it is forgotten at once.
+const EVICTED_PART: u64 = 16;
+/// What is remembered is not written again only to say that it was looked at, within this time.
+const TOUCH_MICROS: i64 = 60_000_000;
+/// No time at all.
+const NEVER: i64 = i64::MAX;
+
+/// What is known of the tables without looking.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Memories {
+    /// The stages of the running generation, by code.
+    nodes: BTreeMap<i64, Arc<MemoryNode>>,
+    codes: HashMap<Arc<str>, i64>,
+    keys: HashMap<i64, u64>,
+    lanes: HashMap<Arc<str>, LaneState>,
+    generation: u64,
+    /// When the first one wants to look again by the wall clock, where that is known.
+    wake: Option<i64>,
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, Copy)]
+struct LaneState {
+    code: i64,
+    watermark: i64,
+    /// Nothing is due before this.
+    due: i64,
+    is_dirty: bool,
+}
+
+/// A row of `remembered`.
+struct RememberedRow {
+    kept: String,
+    due: Option<i64>,
+    touched: i64,
+}
+
+/// What is judged.
+struct JudgedKey<'a> {
+    code: i64,
+    node: &'a Arc<MemoryNode>,
+    key: &'a str,
+    lane: &'a Arc<str>,
+    parent_depth: u32,
+}
+
+impl Memories {
+    /// Whether any stage remembers anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// When somebody has to ask again, by the wall clock; `i64::MAX` where nobody has.
+    pub(super) fn wake(&self) -> i64 {
+        self.wake.unwrap_or(NEVER)
+    }
+
+    /// Shows how many keys each has.
+    pub(super) fn publish(&self) {
+        for (code, node) in &self.nodes {
+            let keys = self.keys.get(code).copied().unwrap_or(0);
+            node.figures.keys.store(keys, Ordering::Relaxed);
+        }
+    }
+
+    /// What was seen of a lane is written once a transaction.
+    pub(super) fn write_lanes(&mut self, connection: &Connection) -> Result<(), StoreFault> {
+        for lane in self.lanes.values_mut().filter(|it| it.is_dirty) {
+            let sql = "UPDATE lanes SET watermark = ? WHERE code = ?";
+            connection.prepare_cached(sql)?.execute([lane.watermark, lane.code])?;
+            lane.is_dirty = false;
+        }
+        if self.wake.is_none() && !self.is_empty() {
+            let sql = "SELECT min(wake) FROM remembered WHERE wake IS NOT NULL";
+            let first: Option<i64> =
+                connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
+            self.wake = Some(first.unwrap_or(NEVER));
+        }
+        Ok(())
+    }
+
+    fn lane(
+        &mut self,
+        connection: &Connection,
+        name: &Arc<str>,
+    ) -> Result<&mut LaneState, StoreFault> {
+        if !self.lanes.contains_key(name) {
+            let sql = "SELECT code, watermark FROM lanes WHERE name = ?";
+            let known: Option<(i64, i64)> = connection
+                .prepare_cached(sql)?
+                .query_row([&**name], |it| Ok((it.get(0)?, it.get(1)?)))
+                .optional()?;
+            let (code, watermark) = match known {
+                Some(known) => known,
+                None => {
+                    let sql = "INSERT INTO lanes (name, watermark) VALUES (?, ?)";
+                    connection.prepare_cached(sql)?.execute(params![&**name, i64::MIN])?;
+                    (connection.last_insert_rowid(), i64::MIN)
+                }
+            };
+            let lane = LaneState { code, watermark, due: i64::MIN, is_dirty: false };
+            self.lanes.insert(name.clone(), lane);
+        }
+        Ok(self.lanes.get_mut(name).expect("it was just put there"))
+    }
+}
+
+impl Batch<'_> {
+    /// The stages that remember from now on. What others remembered is forgotten.
+    pub(super) fn remember(&mut self, generation: u64, nodes: &[Arc<MemoryNode>]) -> Written {
+        let sql = "SELECT code, name, print FROM memories";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let known: Vec<(i64, String, String)> = select
+            .query_map([], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut memories = Memories { generation, ..Memories::default() };
+        std::mem::swap(&mut memories.lanes, &mut self.memories.lanes);
+        for (code, name, print) in known {
+            let same = nodes.iter().find(|it| *it.name == *name && it.print == print);
+            match same {
+                Some(node) => {
+                    memories.codes.insert(node.name.clone(), code);
+                }
+                None => {
+                    self.run("DELETE FROM remembered WHERE memory = ?", [code])?;
+                    self.run("DELETE FROM memories WHERE code = ?", [code])?;
+                }
+            }
+        }
+        for node in nodes {
+            let code = match memories.codes.get(&node.name) {
+                Some(code) => *code,
+                None => {
+                    let sql = "INSERT INTO memories (name, print) VALUES (?, ?)";
+                    self.run(sql, params![&*node.name, node.print])?;
+                    self.connection.last_insert_rowid()
+                }
+            };
+            let sql = "SELECT count(*) FROM remembered WHERE memory = ?";
+            let keys: i64 =
+                self.connection.prepare_cached(sql)?.query_row([code], |it| it.get(0))?;
+            memories.codes.insert(node.name.clone(), code);
+            memories.keys.insert(code, keys as u64);
+            memories.nodes.insert(code, node.clone());
+        }
+        memories.lanes.values_mut().for_each(|it| it.due = i64::MIN);
+        *self.memories = memories;
+        Ok(Receipt::Done)
+    }
+
+    /// An event with what stages noted about it: judged only when it is new.
+    pub(super) fn judged(&mut self, notes: &Notes, entry: &Entry, hash: EntryHash) -> Written {
+        let seq = seq_of(entry);
+        let depth = match (hash.claim, seq) {
+            (Some(claim), _) => match self.known(claim, entry)? {
+                Some(known) => return Ok(known),
+                None => 0,
+            },
+            (None, Some(seq)) => match self.take_emitted(seq)? {
+                Some(depth) => depth,
+                None => return Ok(Receipt::Duplicate { seq }),
+            },
+            (None, None) => 0,
+        };
+        self.pass_time(notes)?;
+        let id = envelope_of(entry).map_or("", |it| &*it.id);
+        let mut outputs = Vec::new();
+        let (passing, others): (Vec<&Note>, Vec<&Note>) =
+            notes.all.iter().partition(|it| it.role.is_passing());
+        for note in passing {
+            let Some(step) = self.step(note, notes, id, depth)? else { continue };
+            match &note.role {
+                _ if !step.is_dropped => {}
+                NoteRole::PassesOrTag(tag) => outputs.push((note.node.name.clone(), tag.clone())),
+                role => {
+                    if let NoteRole::PassesOrLetter(letter) = role {
+                        self.letter(&letter.make())?;
+                    }
+                    return self.dropped(entry, note);
+                }
+            }
+        }
+        let receipt = self.write(entry, hash)?;
+        for note in others {
+            let step = self.step(note, notes, id, depth)?;
+            if let Some(output) = step.and_then(|it| it.output) {
+                outputs.push((note.node.name.clone(), output.into()));
+            }
+        }
+        let Receipt::Accepted { seq } = receipt else { return Ok(receipt) };
+        let generation = self.memories.generation;
+        for (stage, output) in &outputs {
+            self.keep_result(seq, stage, generation, output)?;
+        }
+        Ok(Receipt::Judged { seq, outputs })
+    }
+
+    /// Who came first with this id, or with the key that is put around it.
+    fn known(
+        &self,
+        claim: super::claim::Claim,
+        entry: &Entry,
+    ) -> Result<Option<Receipt>, StoreFault> {
+        let Some(envelope) = envelope_of(entry) else { return Ok(None) };
+        use super::claim::ClaimResult;
+        Ok(match self.claims.judge(self.connection, claim, envelope)? {
+            ClaimResult::Duplicate(seq) => Some(Receipt::Duplicate { seq }),
+            ClaimResult::Conflict(seq) => Some(Receipt::Conflict { seq }),
+            ClaimResult::New | ClaimResult::Collision => None,
+        })
+    }
+
+    fn dropped(&mut self, entry: &Entry, note: &Note) -> Written {
+        if let Some(seq) = seq_of(entry) {
+            self.leave_inbox(seq)?;
+        }
+        if let Some(envelope) = envelope_of(entry) {
+            self.rollups.add(&Tally::of(envelope, "discarded"));
+        }
+        Ok(Receipt::Dropped { node: note.node.name.clone() })
+    }
+
+    /// An event that a stage sent goes on its way; how many were sent before it because of one
+    /// another.
+    fn take_emitted(&self, seq: u64) -> Result<Option<u32>, StoreFault> {
+        let sql = "DELETE FROM emitted WHERE seq = ? RETURNING depth";
+        let mut delete = self.connection.prepare_cached(sql)?;
+        Ok(delete.query_row([seq as i64], |it| it.get(0)).optional()?)
+    }
+
+    /// The time of an event has come: whoever wanted to look again by then, does.
+    fn pass_time(&mut self, notes: &Notes) -> Result<(), StoreFault> {
+        for (lane, time) in &notes.lanes {
+            let state = *self.memories.lane(self.connection, lane)?;
+            if state.due <= time.0 {
+                self.look_again(lane, state.code, time.0)?;
+            }
+            let state = self.memories.lane(self.connection, lane)?;
+            if state.watermark < time.0 {
+                (state.watermark, state.is_dirty) = (time.0, true);
+            }
+        }
+        Ok(())
+    }
+
+    fn look_again(&mut self, lane: &Arc<str>, code: i64, until: i64) -> Result<(), StoreFault> {
+        let sql = "SELECT memory, key, due FROM remembered WHERE lane = ?1 AND due <= ?2
+                   ORDER BY due, memory, key LIMIT ?3";
+        for _ in 0..DUE_MAX {
+            // One after the other: a step may set the next time of its own key.
+            let first: Option<(i64, String, i64)> = self
+                .connection
+                .prepare_cached(sql)?
+                .query_row(params![code, until, 1], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))
+                .optional()?;
+            let Some((memory, key, due)) = first else { break };
+            self.wake_key(memory, &key, due, lane)?;
+        }
+        let sql = "SELECT min(due) FROM remembered WHERE lane = ? AND due IS NOT NULL";
+        let next: Option<i64> =
+            self.connection.prepare_cached(sql)?.query_row([code], |it| it.get(0))?;
+        self.memories.lane(self.connection, lane)?.due = next.unwrap_or(NEVER);
+        Ok(())
+    }
+
+    /// Whoever wanted to look again by now, by the wall clock, does.
+    pub(super) fn wake(&mut self) -> Written {
+        let sql = "SELECT r.memory, r.key, r.due, l.name FROM remembered AS r
+                   JOIN lanes AS l ON l.code = r.lane
+                   WHERE r.wake <= ? ORDER BY r.wake, r.due, r.memory, r.key LIMIT 1";
+        self.memories.wake = None;
+        for _ in 0..DUE_MAX {
+            let first: Option<(i64, String, i64, String)> = self
+                .connection
+                .prepare_cached(sql)?
+                .query_row([self.now.0], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?, it.get(3)?)))
+                .optional()?;
+            let Some((memory, key, due, lane)) = first else { break };
+            let lane: Arc<str> = lane.into();
+            let state = self.memories.lane(self.connection, &lane)?;
+            if state.watermark < due {
+                (state.watermark, state.is_dirty) = (due, true);
+            }
+            self.wake_key(memory, &key, due, &lane)?;
+        }
+        Ok(Receipt::Done)
+    }
+
+    fn wake_key(
+        &mut self,
+        code: i64,
+        key: &str,
+        due: i64,
+        lane: &Arc<str>,
+    ) -> Result<(), StoreFault> {
+        let row = self.row(code, key)?;
+        let (Some(node), Some(row)) = (self.memories.nodes.get(&code).cloned(), row) else {
+            // Nobody remembers any more what it was about.
+            self.run("DELETE FROM remembered WHERE memory = ? AND key = ?", params![code, key])?;
+            return Ok(());
+        };
+        let watermark = self.memories.lane(self.connection, lane)?.watermark;
+        let time = Timestamp(due);
+        let moment = Moment { key, time, watermark: Timestamp(watermark), id: "" };
+        let step = node.memory.wake(&row.kept, &moment);
+        let judged = JudgedKey { code, node: &node, key, lane, parent_depth: 0 };
+        self.keep_step(&judged, Some(&row), &step, time)
+    }
+
+    /// Lets a stage judge what it noted; `None` where the stage is gone by now.
+    fn step(
+        &mut self,
+        note: &Note,
+        notes: &Notes,
+        id: &str,
+        depth: u32,
+    ) -> Result<Option<Step>, StoreFault> {
+        let node = &note.node;
+        let Some(code) = self.memories.codes.get(&node.name).copied() else { return Ok(None) };
+        if self.memories.nodes.get(&code).is_none_or(|it| it.print != node.print) {
+            return Ok(None);
+        }
+        let (lane, time) = &notes.lanes[note.lane];
+        let watermark = self.memories.lane(self.connection, lane)?.watermark;
+        let row = self.row(code, &note.key)?;
+        let moment = Moment { key: &note.key, time: *time, watermark: Timestamp(watermark), id };
+        let step = node.memory.step(row.as_ref().map(|it| &*it.kept), &note.noted, &moment);
+        let judged = JudgedKey { code, node, key: &note.key, lane, parent_depth: depth };
+        self.keep_step(&judged, row.as_ref(), &step, *time)?;
+        Ok(Some(step))
+    }
+
+    fn row(&self, code: i64, key: &str) -> Result<Option<RememberedRow>, StoreFault> {
+        let sql = "SELECT kept, due, touched FROM remembered WHERE memory = ? AND key = ?";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let row = select.query_row(params![code, key], |it| {
+            Ok(RememberedRow { kept: it.get(0)?, due: it.get(1)?, touched: it.get(2)? })
+        });
+        Ok(row.optional()?)
+    }
+
+    /// Writes what a step left, and what it sends.
+    fn keep_step(
+        &mut self,
+        judged: &JudgedKey<'_>,
+        row: Option<&RememberedRow>,
+        step: &Step,
+        time: Timestamp,
+    ) -> Result<(), StoreFault> {
+        let figures = &judged.node.figures;
+        MemoryFigures::add(&figures.late, u64::from(step.is_late));
+        match &step.kept {
+            Some(kept) => self.keep_row(judged, row, kept, step.due, time)?,
+            None if row.is_some() => {
+                let sql = "DELETE FROM remembered WHERE memory = ? AND key = ?";
+                self.run(sql, params![judged.code, judged.key])?;
+                if let Some(keys) = self.memories.keys.get_mut(&judged.code) {
+                    *keys = keys.saturating_sub(1);
+                }
+                if row.is_some_and(|it| it.due.is_some()) {
+                    self.memories.wake = None;
+                }
+            }
+            None => {}
+        }
+        for emission in &step.emits {
+            self.emit(judged, emission)?;
+        }
+        Ok(())
+    }
+
+    fn keep_row(
+        &mut self,
+        judged: &JudgedKey<'_>,
+        row: Option<&RememberedRow>,
+        kept: &str,
+        due: Option<Timestamp>,
+        time: Timestamp,
+    ) -> Result<(), StoreFault> {
+        let (due, now) = (due.map(|it| it.0), self.now.0);
+        let is_same = row
+            .is_some_and(|it| it.kept == kept && it.due == due && now - it.touched < TOUCH_MICROS);
+        if is_same {
+            return Ok(());
+        }
+        // Where the time of events stands still, the wall clock stands in for it: as long after
+        // the arrival as it would have been after the event.
+        let wake = due.map(|due| now.saturating_add(due.saturating_sub(time.0).max(0)));
+        let lane = self.memories.lane(self.connection, judged.lane)?;
+        lane.due = lane.due.min(due.unwrap_or(NEVER));
+        let lane = lane.code;
+        self.run(
+            "INSERT OR REPLACE INTO remembered (memory, key, lane, touched, due, wake, kept)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            params![judged.code, judged.key, lane, now, due, wake, kept],
+        )?;
+        match wake {
+            Some(wake) if self.memories.wake.is_some_and(|it| wake < it) => {
+                self.memories.wake = Some(wake);
+            }
+            None if row.is_some_and(|it| it.due.is_some()) => self.memories.wake = None,
+            _ => {}
+        }
+        if row.is_none() {
+            self.make_room(judged)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the keys that had no event for the longest time.
+    fn make_room(&mut self, judged: &JudgedKey<'_>) -> Result<(), StoreFault> {
+        let keys = self.memories.keys.entry(judged.code).or_default();
+        *keys += 1;
+        let keys_max = judged.node.keys_max;
+        if *keys <= keys_max {
+            return Ok(());
+        }
+        let surplus = (*keys - keys_max).max(keys_max / EVICTED_PART);
+        let sql = "DELETE FROM remembered WHERE memory = ?1 AND key IN
+                   (SELECT key FROM remembered WHERE memory = ?1 AND key != ?2
+                    ORDER BY touched, key LIMIT ?3)";
+        let gone = self.connection.prepare_cached(sql)?.execute(params![
+            judged.code,
+            judged.key,
+            surplus as i64
+        ])?;
+        let keys = self.memories.keys.entry(judged.code).or_default();
+        *keys = keys.saturating_sub(gone as u64);
+        self.memories.wake = None;
+        MemoryFigures::add(&judged.node.figures.evicted, gone as u64);
+        Ok(())
+    }
+
+    /// An event of a stage's own: accepted like one that came in, in this transaction.
+    fn emit(&mut self, judged: &JudgedKey<'_>, emission: &Emission) -> Result<(), StoreFault> {
+        let depth = judged.parent_depth + 1;
+        if DEPTH_MAX < depth {
+            tracing::warn!(stage = %judged.node.name, "an event was not sent: {DEPTH_MAX} events were already sent because of one another");
+            return Ok(());
+        }
+        let seq = self.next();
+        let lane = self.memories.lane(self.connection, judged.lane)?.code;
+        let envelope = Envelope {
+            id: format!("{}-{seq}", judged.node.name).into(),
+            kind: emission.kind.clone(),
+            source: judged.node.name.clone(),
+            subject: emission.subject.clone(),
+            time: emission.time,
+            received: self.now,
+            priority: judged.node.priority,
+            correlation_id: None,
+            parent_id: emission.parent_id.clone(),
+        };
+        let body = Body {
+            bytes: emission.data.to_string().into_bytes().into(),
+            data: DataAt::Alone(None),
+        };
+        let hash = self.keys.of(&envelope, &body);
+        self.claims.take(hash.claim.expect("an event claims its id"), seq);
+        let hash = RowHash::of(hash, &body);
+        let event = Event {
+            seq,
+            generation: self.memories.generation,
+            envelope,
+            body,
+            data: Arc::default(),
+            raw: None,
+            enrich: serde_json::Map::new(),
+            globals: Arc::default(),
+        };
+        self.accept(&event, seq, hash)?;
+        self.run(
+            "INSERT INTO emitted (seq, depth, lane) VALUES (?, ?, ?)",
+            params![seq as i64, depth, lane],
+        )?;
+        self.effects.emitted.push(seq);
+        MemoryFigures::add(&judged.node.figures.emitted, 1);
+        Ok(())
+    }
+}
+
+/// The number of an event that was accepted before.
+fn seq_of(entry: &Entry) -> Option<u64> {
+    match entry.bare() {
+        Entry::Finish(it) => Some(it.event.seq),
+        Entry::Discard { event, .. } | Entry::Take(event) => Some(event.seq),
+        Entry::Bury { event, .. } if event.seq != 0 => Some(event.seq),
+        _ => None,
+    }
+}
+
+fn envelope_of(entry: &Entry) -> Option<&Envelope> {
+    match entry.bare() {
+        Entry::Record(it) | Entry::Finish(it) => Some(&it.event.envelope),
+        Entry::Accept(event)
+        | Entry::Take(event)
+        | Entry::Discard { event, .. }
+        | Entry::Bury { event, .. } => Some(&event.envelope),
+        _ => None,
+    }
+}

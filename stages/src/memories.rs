@@ -1,0 +1,111 @@
+//! The list of kinds that remember and stand at the top of a file. Adding one: a file here, a
+//! `mod` line, a line in `all`, and its row in the grammar.
+
+mod changes;
+mod dedupe;
+mod join;
+mod throttle;
+mod watch;
+
+use crate::catalog::Catalog;
+use crate::memory::MemoryShape;
+use kernel::event::Event;
+use kernel::time::Timestamp;
+use language::expr::{Expr, Roots, ValueType};
+use language::spanned::Spanned;
+use language::{Arg, Fields, NodeRow, Prop, ValueKind};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+
+pub use changes::NODES as CHANGES;
+pub use dedupe::NODES as DEDUPE;
+pub use join::NODES as JOIN;
+pub use throttle::NODES as THROTTLE;
+pub use watch::NODES as WATCH;
+
+/// How many keys a stage may be asked to remember.
+const KEYS: ValueKind = ValueKind::Int(1, 10_000_000);
+/// How long something may last that is measured by the time of events.
+pub(crate) const SPAN: ValueKind =
+    ValueKind::Duration(Duration::from_millis(1), Duration::from_secs(366 * 86_400));
+
+pub(crate) const MAX_KEYS: NodeRow = NodeRow::new(
+    "max-keys",
+    "how many keys are remembered; those without an event for the longest time are forgotten first",
+)
+.examples(&["max-keys 50000"])
+.args(&[Arg::one("keys", KEYS)])
+.default("10000");
+
+/// The words of `by`.
+const CLOCKS: &[&str] = &["time", "arrival"];
+
+/// Which time counts: `event.time`, which gives the same for a backlog as for live events, or the
+/// time of arrival.
+const BY: Prop = Prop::new("by", ValueKind::Word(CLOCKS)).default("time");
+
+pub(crate) fn all(catalog: Catalog) -> Catalog {
+    catalog
+        .memory::<changes::Changes>()
+        .memory::<dedupe::Dedupe>()
+        .memory::<join::Join>()
+        .memory::<throttle::Throttle>()
+        .memory::<watch::Watch>()
+}
+
+/// The key of a node that has one.
+pub(crate) fn read_key(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
+    fields.child("key")?.arg(0)?.expr(Roots::EVENT)
+}
+
+/// What every one of them says. `clock` is the child that says which time counts.
+pub(crate) fn shape_of(fields: &Fields<'_>, clock: Option<&str>) -> MemoryShape {
+    let key = read_key(fields).map(|it| it.value.text().to_owned());
+    let by = clock.and_then(|it| fields.child(it)?.prop("by")?.text());
+    MemoryShape {
+        key: key.unwrap_or_default(),
+        keys_max: fields.setting("max-keys").arg(0, |it| u64::try_from(it.int()?.value).ok()),
+        by_arrival: by.is_some_and(|it| it.value == CLOCKS[1]),
+    }
+}
+
+/// An event as others are told of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EventSummary {
+    pub(crate) id: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) time: i64,
+    pub(crate) data: Value,
+}
+
+impl EventSummary {
+    pub(crate) fn of(event: &Event) -> Self {
+        EventSummary {
+            id: event.envelope.id.to_string(),
+            kind: event.envelope.kind.to_string(),
+            time: event.envelope.time.0,
+            data: (*event.data).clone(),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::json!({
+            "id": self.id,
+            "type": self.kind,
+            "time": Timestamp(self.time).to_string(),
+            "data": self.data,
+        })
+    }
+
+    /// What [`EventSummary::json`] is known to be.
+    pub(crate) fn shape(data: ValueType) -> ValueType {
+        ValueType::map([
+            ("id", ValueType::text()),
+            ("type", ValueType::text()),
+            ("time", ValueType::text()),
+            ("data", data),
+        ])
+    }
+}

@@ -1,0 +1,145 @@
+//! Lets an event pass when a value differs from the last one of its key that passed.
+
+use super::{MAX_KEYS, read_key, shape_of};
+use crate::contract::{Kind, Services};
+use crate::memory::{
+    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
+};
+use kernel::event::Event;
+use kernel::time::Timestamp;
+use language::expr::{Expr, Roots, Scope};
+use language::{Arg, Context, Fields, NodeRow, ValueKind};
+use serde_json::Value;
+use store::Moment;
+
+/// The children of its own.
+pub const NODES: &[NodeRow] = &[
+    NodeRow::new("key", "values are compared per key; an event whose key is null passes")
+        .examples(&[r#"key "event.subject""#])
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+        .otherwise("one value for all events"),
+    NodeRow::new("value", "an event passes when this differs from the last one that passed")
+        .examples(&[r#"value "data.state""#])
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+        .required(),
+    NodeRow::new("by", "by how much a number has to differ")
+        .examples(&["by 0.5"])
+        .args(&[Arg::one("difference", ValueKind::Number(0.0, 1e15))])
+        .otherwise("any difference"),
+    MAX_KEYS,
+];
+
+/// The kind `changes`.
+pub(super) struct Changes(Settings);
+
+/// What is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    key: Option<Expr>,
+    value: Expr,
+    step: f64,
+    shape: MemoryShape,
+}
+
+impl Kind for Changes {
+    const WORD: &'static str = "changes";
+    const SUMMARY: &'static str = "keeps events whose value differs from the last one of their key";
+    const EXAMPLE: &'static str = r#"changes state { key "event.subject"; value "data.state" }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+        let step = fields.child("by").and_then(|it| it.arg(0)?.number());
+        Some(Settings {
+            key: read_key(fields).map(|it| it.value),
+            value: fields.child("value")?.arg(0)?.expr(Roots::EVENT)?.value,
+            step: step.map_or(0.0, |it| it.value),
+            shape: shape_of(fields, None),
+        })
+    }
+}
+
+impl MemoryKind for Changes {
+    const PLACE: MemoryPlace = MemoryPlace::Passes;
+
+    fn shape(settings: &Settings) -> MemoryShape {
+        settings.shape.clone()
+    }
+
+    fn says(settings: &Settings) -> String {
+        let by = if 0.0 < settings.step { format!(" by {}", settings.step) } else { String::new() };
+        format!("when {} changes{by}{}", settings.value.text(), for_key(settings.key.as_ref()))
+    }
+
+    fn open(settings: Settings, _: Services) -> OpenMemory {
+        OpenMemory::of(Changes(settings))
+    }
+}
+
+impl Remember for Changes {
+    /// The last value that passed.
+    type Kept = Value;
+    type Noted = Value;
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Value)> {
+        let scope = Scope::of(event, now);
+        let key = match &self.0.key {
+            Some(key) => key_of(key, &scope)?,
+            None => String::new(),
+        };
+        Some((key, self.0.value.eval(&scope).to_json()))
+    }
+
+    fn step(&self, kept: Option<Value>, value: &Value, _: &Moment<'_>) -> Change<Value> {
+        match kept.filter(|last| !self.differs(last, value)) {
+            Some(last) => Change::keep(last).dropping(true),
+            None => Change::keep(value.clone()),
+        }
+    }
+}
+
+impl Changes {
+    fn differs(&self, last: &Value, value: &Value) -> bool {
+        match (last.as_f64(), value.as_f64()) {
+            // Rounding must not make a difference of exactly one step too small.
+            (Some(last), Some(value)) if 0.0 < self.0.step => {
+                let rounding = f64::EPSILON * last.abs().max(value.abs());
+                self.0.step <= (value - last).abs() + rounding
+            }
+            (Some(last), Some(value)) => last != value,
+            _ => last != value,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Memorised};
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(text: &str, rows: &[(Value, bool)]) {
+        let mut world = Memorised::new(Changes(testing::settings::<Changes>(text)));
+        for (value, passes) in rows {
+            let step = world.event(0, json!({ "v": value })).expect("it has a key");
+            assert_eq!(!step.is_dropped, *passes, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_as_before_is_dropped() {
+        let rows = [json!("on"), json!("on"), json!("off"), json!(null), json!(null), json!("on")];
+        let passes = [true, false, true, true, false, true];
+        check("value \"data.v\"", &rows.into_iter().zip(passes).collect::<Vec<_>>());
+        check("value \"data.v\"", &[(json!(1), true), (json!(1.0), false), (json!("1"), true)]);
+    }
+
+    #[test]
+    fn a_number_is_compared_with_the_last_one_that_passed() {
+        let rows = [(20.0, true), (20.4, false), (20.5, true), (20.1, false), (20.0, true)];
+        let rows: Vec<_> = rows.into_iter().map(|(value, it)| (json!(value), it)).collect();
+        check("value \"data.v\"\nby 0.5", &rows);
+        check("value \"data.v\"\nby 0.1", &[(json!(0.2), true), (json!(0.3), true)]);
+    }
+}

@@ -1,0 +1,127 @@
+//! Lets events of a key pass at a rate: the generic cell rate algorithm (ITU-T I.371), which is a
+//! token bucket that needs one number.
+
+use super::{BY, MAX_KEYS, read_key, shape_of};
+use crate::contract::{Kind, Services};
+use crate::memory::{
+    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
+};
+use kernel::event::Event;
+use kernel::time::Timestamp;
+use language::expr::{Expr, Roots, Scope};
+use language::{Arg, Context, Fields, NodeRow, Prop, Rate, ValueKind};
+use std::time::Duration;
+use store::Moment;
+
+/// The children of its own.
+pub const NODES: &[NodeRow] = &[
+    NodeRow::new("key", "the rate is counted per key; an event whose key is null passes")
+        .examples(&[r#"key "event.source""#])
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+        .otherwise("one rate for all events"),
+    NodeRow::new("rate", "how many events pass")
+        .examples(&[r#"rate "10/min" burst=3"#, r#"rate "10/min" by=arrival"#])
+        .args(&[Arg::one("rate", ValueKind::Rate)])
+        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1"), BY])
+        .required(),
+    MAX_KEYS,
+];
+
+/// The kind `throttle`.
+pub(super) struct Throttle(Settings);
+
+/// The key and its rate.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    key: Option<Expr>,
+    rate: Rate,
+    burst: u32,
+    shape: MemoryShape,
+}
+
+impl Kind for Throttle {
+    const WORD: &'static str = "throttle";
+    const SUMMARY: &'static str = "limits the rate of events, per key";
+    const EXAMPLE: &'static str = r#"throttle calm { key "event.source"; rate "10/min" }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+        let rate = fields.child("rate")?;
+        Some(Settings {
+            key: read_key(fields).map(|it| it.value),
+            rate: rate.arg(0)?.rate()?.value,
+            burst: rate.filled().prop("burst", |it| u32::try_from(it.int()?.value).ok()),
+            shape: shape_of(fields, Some("rate")),
+        })
+    }
+}
+
+impl MemoryKind for Throttle {
+    const PLACE: MemoryPlace = MemoryPlace::Passes;
+
+    fn shape(settings: &Settings) -> MemoryShape {
+        settings.shape.clone()
+    }
+
+    fn says(settings: &Settings) -> String {
+        format!("at most {}{}", settings.rate, for_key(settings.key.as_ref()))
+    }
+
+    fn open(settings: Settings, _: Services) -> OpenMemory {
+        OpenMemory::of(Throttle(settings))
+    }
+}
+
+impl Remember for Throttle {
+    /// When the next event would be due at an even rate, in microseconds since 1970.
+    type Kept = i64;
+    type Noted = ();
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, ())> {
+        let key = match &self.0.key {
+            Some(key) => key_of(key, &Scope::of(event, now))?,
+            None => String::new(),
+        };
+        Some((key, ()))
+    }
+
+    fn step(&self, kept: Option<i64>, (): &(), moment: &Moment<'_>) -> Change<i64> {
+        let time = moment.time;
+        let interval = self.0.rate.per.div_f64(self.0.rate.count.max(f64::MIN_POSITIVE));
+        let tolerance = interval * self.0.burst.saturating_sub(1);
+        let latest = time.plus(tolerance + interval);
+        // What lies further ahead is of a clock that was put back since.
+        let next = kept.filter(|it| *it <= latest.0).unwrap_or(time.0).max(time.0);
+        match Timestamp(next).minus(tolerance) <= time {
+            true => Change::keep(Timestamp(next).plus(interval.max(Duration::from_micros(1))).0),
+            false => Change::keep(next).dropping(true),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Memorised};
+    use serde_json::json;
+
+    #[test]
+    fn a_rate_is_kept_by_key() {
+        let text = "key \"data.id\"\nrate \"1/s\" burst=2";
+        let mut world = Memorised::new(Throttle(testing::settings::<Throttle>(text)));
+        for (id, at, passes) in [
+            ("a", 1000, true),
+            ("a", 1000, true),
+            ("a", 1000, false),
+            ("b", 1000, true),
+            ("a", 1001, true),
+            ("a", 1001, false),
+            // The clock was put back.
+            ("a", 10, true),
+        ] {
+            let step = world.event(at, json!({ "id": id })).expect("it has a key");
+            assert_eq!(!step.is_dropped, passes, "{id} at {at}");
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! Something holds for a while, or nothing comes for a while.
+
+use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use crate::contract::{Kind, Services};
+use crate::memory::{
+    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
+};
+use kernel::event::Event;
+use kernel::time::{Timestamp, write_duration};
+use language::diagnostic::Rule;
+use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::time::Duration;
+use store::{Emission, Moment};
+
+/// The children of its own.
+pub const NODES: &[NodeRow] = &[
+    NodeRow::new("key", "what is watched, one by one; an event whose key is null does not count")
+        .examples(&[r#"key "event.subject""#])
+        .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+        .otherwise("all events together"),
+    NodeRow::new("hold", "sends an event when this holds for so long: from the first event that says so, until one says otherwise")
+        .examples(&[
+            r#"hold "event.type == 'open'" for="10m" again="10m""#,
+            r#"hold "data.power < 5" for="60s" once-after="data.power > 10""#,
+            r#"hold "data.power < 5" for="60s" by=arrival"#,
+        ])
+        .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])
+        .props(&[
+            Prop::required("for", SPAN),
+            Prop::new("again", SPAN),
+            Prop::new("once-after", ValueKind::Expr(Roots::EVENT)),
+            BY,
+        ]),
+    NodeRow::new("silent", "sends an event when none comes for so long")
+        .examples(&[r#"silent "5m""#, r#"silent "5m" again="1h" by=arrival"#])
+        .args(&[Arg::one("duration", SPAN)])
+        .props(&[Prop::new("again", SPAN), BY]),
+    NodeRow::new("emit", "the type of the event that is sent, and of the one that is sent when it is over")
+        .examples(&["emit door.left-open", "emit sensor.silent back=sensor.back"])
+        .args(&[Arg::one("type", ValueKind::Literal)])
+        .props(&[Prop::new("back", ValueKind::Literal)])
+        .required(),
+    MAX_KEYS,
+];
+
+/// The kind `watch`.
+pub(super) struct Watch(Settings);
+
+/// What is watched, and what is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    key: Option<Expr>,
+    what: Watched,
+    span: Duration,
+    again: Option<Duration>,
+    emit: Spanned<String>,
+    back: Option<Spanned<String>>,
+    shape: MemoryShape,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Watched {
+    Hold { condition: Expr, armed_by: Option<Expr> },
+    Silence,
+}
+
+impl Kind for Watch {
+    const WORD: &'static str = "watch";
+    const SUMMARY: &'static str =
+        "sends an event when something holds for a while, or nothing comes";
+    const EXAMPLE: &'static str = r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m"; emit door.left-open }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let (hold, silent) = (fields.child("hold"), fields.child("silent"));
+        let node = match (&hold, &silent) {
+            (Some(hold), None) => hold,
+            (None, Some(silent)) => silent,
+            (Some(_), Some(second)) => {
+                context
+                    .diagnostics
+                    .push(Rule::RepeatedNode, "a watch has either `hold` or `silent`")
+                    .at(second.name().span, "a second condition")
+                    .help("write a second `watch` for it");
+                return None;
+            }
+            (None, None) => {
+                context
+                    .diagnostics
+                    .push(Rule::MissingNode, "a watch needs `hold` or `silent`")
+                    .at(fields.head(), "nothing says what to watch for")
+                    .help("write `hold \"data.power < 5\" for=\"60s\"` or `silent \"5m\"`");
+                return None;
+            }
+        };
+        let emit = fields.child("emit")?;
+        let what = match &hold {
+            Some(hold) => Watched::Hold {
+                condition: hold.arg(0)?.expr(Roots::EVENT)?.value,
+                armed_by: hold
+                    .prop("once-after")
+                    .and_then(|it| it.expr(Roots::EVENT))
+                    .map(|it| it.value),
+            },
+            None => Watched::Silence,
+        };
+        let span = match &hold {
+            Some(hold) => hold.prop("for"),
+            None => node.arg(0),
+        };
+        Some(Settings {
+            key: read_key(fields).map(|it| it.value),
+            what,
+            span: span?.duration()?.value,
+            again: node.prop("again").and_then(|it| it.duration()).map(|it| it.value),
+            emit: emit.arg(0)?.text()?,
+            back: emit.prop("back").and_then(|it| it.text()),
+            shape: shape_of(fields, Some(node.name().value)),
+        })
+    }
+}
+
+impl MemoryKind for Watch {
+    const PLACE: MemoryPlace = MemoryPlace::Watches;
+
+    fn shape(settings: &Settings) -> MemoryShape {
+        settings.shape.clone()
+    }
+
+    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+        let data = match &settings.what {
+            Watched::Hold { condition, .. } => known.data_where(condition),
+            Watched::Silence => known.data(),
+        };
+        let shape = ValueType::map([
+            ("since", ValueType::text()),
+            ("seconds", ValueType::number()),
+            ("last", EventSummary::shape(data)),
+        ]);
+        let kinds = std::iter::once(&settings.emit).chain(&settings.back);
+        kinds.map(|kind| (kind.clone(), shape.clone())).collect()
+    }
+
+    fn says(settings: &Settings) -> String {
+        let (span, key) = (write_duration(settings.span), for_key(settings.key.as_ref()));
+        match &settings.what {
+            Watched::Hold { condition, .. } => format!("{} for {span}{key}", condition.text()),
+            Watched::Silence => format!("silent for {span}{key}"),
+        }
+    }
+
+    fn open(settings: Settings, _: Services) -> OpenMemory {
+        OpenMemory::of(Watch(settings))
+    }
+}
+
+/// What an event says.
+pub(super) struct Noted {
+    holds: bool,
+    arms: bool,
+    event: EventSummary,
+}
+
+/// What is known of one key.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Since when it holds, or nothing came; none while it does not hold.
+    since: Option<i64>,
+    /// Whether that was told.
+    is_told: bool,
+    /// Whether it may be told again.
+    is_armed: bool,
+    last: EventSummary,
+}
+
+impl Remember for Watch {
+    type Kept = Kept;
+    type Noted = Noted;
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+        let scope = Scope::of(event, now);
+        let key = match &self.0.key {
+            Some(key) => key_of(key, &scope)?,
+            None => String::new(),
+        };
+        let (holds, arms) = match &self.0.what {
+            Watched::Hold { condition, armed_by } => {
+                let arms = armed_by.as_ref().map(|it| it.is_true(&scope));
+                let holds = condition.is_true(&scope);
+                (holds, arms.unwrap_or(!holds))
+            }
+            Watched::Silence => (true, true),
+        };
+        Some((key, Noted { holds, arms, event: EventSummary::of(event) }))
+    }
+
+    fn step(&self, kept: Option<Kept>, noted: &Noted, moment: &Moment<'_>) -> Change<Kept> {
+        let before = kept.as_ref();
+        // An event out of order says nothing of what holds now.
+        if before.is_some_and(|it| moment.time.0 < it.last.time) {
+            let kept = kept.expect("there is one");
+            let due = self.due(&kept, moment);
+            return Change { due, ..Change::keep(kept) };
+        }
+        let back = before.filter(|it| it.is_told && self.is_over(noted)).and_then(|it| {
+            let kind = self.0.back.as_ref()?;
+            Some(self.emission(kind, it, moment))
+        });
+        let is_silence = self.0.what == Watched::Silence;
+        let needs_arming = matches!(&self.0.what, Watched::Hold { armed_by: Some(_), .. });
+        let is_armed = noted.arms || before.map_or(!needs_arming, |it| it.is_armed);
+        let since = match before {
+            _ if is_silence => Some(moment.time.0),
+            _ if !noted.holds => None,
+            Some(before) => before.since.or(Some(moment.time.0)),
+            None => Some(moment.time.0),
+        };
+        let was_told = before.is_some_and(|it| it.is_told);
+        let kept = Kept {
+            since,
+            is_told: was_told && !self.is_over(noted),
+            is_armed,
+            last: EventSummary { time: moment.time.0, ..noted.event.clone() },
+        };
+        let due = match since {
+            Some(_) if kept.is_told => self.due(&kept, moment),
+            Some(since) if is_armed => Some(Timestamp(since).plus(self.0.span)),
+            _ => None,
+        };
+        // Nothing is to be known of what does not hold, and never did.
+        let is_of_use = since.is_some() || needs_arming;
+        Change {
+            kept: is_of_use.then_some(kept),
+            due,
+            emits: back.into_iter().collect(),
+            ..Change::forget()
+        }
+    }
+
+    fn wake(&self, kept: Kept, moment: &Moment<'_>) -> Change<Kept> {
+        let emission = self.emission(&self.0.emit, &kept, moment);
+        let kept = Kept { is_told: true, is_armed: false, ..kept };
+        let due = self.0.again.map(|again| moment.time.plus(again));
+        Change { due, emits: vec![emission], ..Change::keep(kept) }
+    }
+}
+
+impl Watch {
+    /// Whether an event ends what was told.
+    fn is_over(&self, noted: &Noted) -> bool {
+        match &self.0.what {
+            Watched::Hold { .. } => !noted.holds,
+            Watched::Silence => true,
+        }
+    }
+
+    /// The next time to tell of what goes on.
+    fn due(&self, kept: &Kept, moment: &Moment<'_>) -> Option<Timestamp> {
+        let since = Timestamp(kept.since?);
+        let first = since.plus(self.0.span);
+        if !kept.is_told {
+            return kept.is_armed.then_some(first);
+        }
+        let again = self.0.again?.as_micros().max(1) as i64;
+        let passed = moment.time.0.saturating_sub(first.0).max(0) / again;
+        Some(Timestamp(first.0.saturating_add((passed + 1).saturating_mul(again))))
+    }
+
+    fn emission(&self, kind: &Spanned<String>, kept: &Kept, moment: &Moment<'_>) -> Emission {
+        let since = Timestamp(kept.since.unwrap_or(moment.time.0));
+        Emission {
+            kind: kind.value.as_str().into(),
+            subject: moment.key.into(),
+            time: moment.time,
+            parent_id: Some(kept.last.id.as_str().into()),
+            data: json!({
+                "since": since.to_string(),
+                "seconds": moment.time.since(since).as_secs_f64(),
+                "last": kept.last.json(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Memorised};
+    use serde_json::{Value, json};
+
+    #[track_caller]
+    fn check(text: &str, rows: &[(i64, Value)], until: i64, expected: &[(&str, i64, f64)]) {
+        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        for (at, power) in rows {
+            world.event(*at, json!({ "p": power }));
+        }
+        world.pass(Timestamp(until * 1_000_000));
+        let told = world.told().into_iter();
+        let told: Vec<_> = told.map(|it| (it.0, it.1, it.2["seconds"].as_f64().unwrap())).collect();
+        let expected: Vec<_> = expected.iter().map(|it| (it.0.to_owned(), it.1, it.2)).collect();
+        assert_eq!(told, expected);
+    }
+
+    fn powers(rows: &[(i64, i64)]) -> Vec<(i64, Value)> {
+        rows.iter().map(|(at, power)| (*at, json!(power))).collect()
+    }
+
+    #[test]
+    fn what_holds_long_enough_is_told_once() {
+        let text = "hold \"data.p < 5\" for=\"60s\"\nemit done";
+        check(text, &powers(&[(0, 1), (30, 2), (59, 3)]), 60, &[("done", 60, 60.0)]);
+        check(text, &powers(&[(0, 1), (30, 9), (40, 1)]), 99, &[]);
+        check(text, &powers(&[(0, 1), (30, 9), (40, 1)]), 500, &[("done", 100, 60.0)]);
+        let twice = [("done", 60, 60.0), ("done", 160, 60.0)];
+        check(text, &powers(&[(0, 1), (90, 9), (100, 1)]), 500, &twice);
+        // Exactly when it is due, the time comes before the event.
+        check(text, &powers(&[(0, 1), (60, 9)]), 60, &[("done", 60, 60.0)]);
+        check(text, &powers(&[(0, 9)]), 500, &[]);
+    }
+
+    #[test]
+    fn it_is_told_again_and_when_it_is_over() {
+        let text = "hold \"data.p < 5\" for=\"60s\" again=\"20s\"\nemit long back=over";
+        let expected =
+            [("long", 60, 60.0), ("long", 80, 80.0), ("over", 90, 90.0), ("long", 160, 60.0)];
+        check(text, &powers(&[(0, 1), (70, 2), (90, 9), (100, 1)]), 170, &expected);
+    }
+
+    #[test]
+    fn what_must_be_armed_waits_for_it() {
+        let text = "hold \"data.p < 5\" for=\"60s\" once-after=\"data.p > 10\"\nemit done";
+        check(text, &powers(&[(0, 1)]), 500, &[]);
+        let rows = powers(&[(0, 1), (100, 20), (110, 1), (200, 7), (210, 1)]);
+        check(text, &rows, 900, &[("done", 170, 60.0)]);
+    }
+
+    #[test]
+    fn silence_is_told_and_its_end() {
+        let text = "silent \"5m\"\nemit quiet back=here";
+        let expected = [("quiet", 310, 300.0), ("here", 1000, 990.0), ("quiet", 1300, 300.0)];
+        check(text, &powers(&[(0, 1), (10, 1), (1000, 1)]), 2000, &expected);
+    }
+
+    #[test]
+    fn a_watch_is_for_one_thing() {
+        let found = testing::findings::<Watch>("emit a");
+        assert_eq!(found, ["E0018 a watch needs `hold` or `silent`"]);
+        let both = "hold \"true\" for=\"1s\"\nsilent \"1s\"\nemit a";
+        assert_eq!(
+            testing::findings::<Watch>(both),
+            ["E0017 a watch has either `hold` or `silent`"]
+        );
+    }
+}

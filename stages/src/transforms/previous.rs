@@ -1,0 +1,222 @@
+//! Adds the last event of a key before this one.
+
+use crate::contract::{Adds, EnrichKind, Enricher, Kind, Services};
+use crate::memories::{EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use crate::memory::{Change, MemoryShape, OpenMemory, Remember, key_of};
+use kernel::choice;
+use kernel::choice::Choice;
+use kernel::event::Event;
+use kernel::fault::Fault;
+use kernel::time::Timestamp;
+use language::diagnostic::Rule;
+use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::{Arg, Context, Fields, NodeRow, ValueKind};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use store::Moment;
+
+const NODES: &[NodeRow] = &[
+    NodeRow::new(
+        "key",
+        "the last event with the same key is added; an event whose key is null has none",
+    )
+    .examples(&[r#"key "event.subject""#])
+    .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+    .required(),
+    NodeRow::new("type", "of which types the earlier event may be")
+        .examples(&["type warm cold"])
+        .args(&[Arg::some("type", ValueKind::Literal)])
+        .otherwise("the type of the event itself"),
+    NodeRow::new("within", "how old the earlier event may be")
+        .examples(&[r#"within "5m""#])
+        .args(&[Arg::one("duration", SPAN)])
+        .otherwise("any age"),
+    NodeRow::new("select", "what to add of the earlier event; `age` is in seconds")
+        .examples(&["select time age"])
+        .args(&[Arg::some("part", ValueKind::Word(Part::WORDS))])
+        .otherwise("everything"),
+    MAX_KEYS,
+];
+
+/// The kind `previous`.
+pub(super) struct Previous(Settings);
+
+/// Which event, and what of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    key: Expr,
+    kinds: Vec<String>,
+    within: Option<Duration>,
+    select: Vec<Part>,
+    shape: MemoryShape,
+}
+
+choice! {
+    /// A part of the earlier event.
+    enum Part {
+        /// Its id.
+        Id = "id",
+        /// Its type.
+        Type = "type",
+        /// When it happened.
+        Time = "time",
+        /// How many seconds before.
+        Age = "age",
+        /// What it said.
+        Data = "data",
+    }
+}
+
+impl Kind for Previous {
+    const WORD: &'static str = "previous";
+    const SUMMARY: &'static str = "adds the last event of the same key";
+    const EXAMPLE: &'static str =
+        r#"enrich previous before { key "event.subject"; within "5m"; select time data }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let select = fields.child("select");
+        let mut parts = Vec::new();
+        for scalar in select.iter().flat_map(Fields::args) {
+            let part: Part = scalar.choice()?;
+            if parts.contains(&part) {
+                context
+                    .diagnostics
+                    .push(Rule::SamePath, format!("`{}` is selected twice", part.word()))
+                    .at(scalar.span(), "the second one")
+                    .help("keep one of the two");
+            }
+            parts.push(part);
+        }
+        let kinds = fields.child("type");
+        let kinds = kinds.iter().flat_map(Fields::args).filter_map(|it| it.text());
+        let within = fields.child("within").and_then(|it| it.arg(0)?.duration());
+        Some(Settings {
+            key: read_key(fields)?.value,
+            kinds: kinds.map(|it| it.value).collect(),
+            within: within.map(|it| it.value),
+            select: if parts.is_empty() { Part::ALL.to_vec() } else { parts },
+            shape: shape_of(fields, None),
+        })
+    }
+}
+
+impl EnrichKind for Previous {
+    const IS_REMOTE: bool = false;
+
+    fn memory(settings: &Settings) -> Option<MemoryShape> {
+        Some(settings.shape.clone())
+    }
+
+    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+        let kinds = settings.kinds.iter();
+        let data = match settings.kinds.is_empty() {
+            true => known.data(),
+            false => kinds.map(|it| known.data_of(it)).fold(ValueType::never(), ValueType::or),
+        };
+        let part = |part: &Part| {
+            let shape = match part {
+                Part::Id | Part::Type | Part::Time => ValueType::text(),
+                Part::Age => ValueType::number(),
+                Part::Data => data.clone(),
+            };
+            (part.word(), shape)
+        };
+        Adds::Value(ValueType::map(settings.select.iter().map(part)).or_null())
+    }
+
+    async fn open(settings: Settings, _: Services) -> Result<Enricher, Fault> {
+        Ok(Enricher::Memory(OpenMemory::of(Previous(settings))))
+    }
+}
+
+/// The event as the next one will see it, where the next one may.
+pub(super) struct Noted {
+    event: Option<EventSummary>,
+}
+
+impl Remember for Previous {
+    /// The last event.
+    type Kept = EventSummary;
+    type Noted = Noted;
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+        let key = key_of(&self.0.key, &Scope::of(event, now))?;
+        let kind = &*event.envelope.kind;
+        let (key, counts) = match self.0.kinds.is_empty() {
+            true => (format!("{kind}\n{key}"), true),
+            false => (key, self.0.kinds.iter().any(|it| it == kind)),
+        };
+        Some((key, Noted { event: counts.then(|| self.summary(event)) }))
+    }
+
+    fn step(
+        &self,
+        kept: Option<EventSummary>,
+        noted: &Noted,
+        moment: &Moment<'_>,
+    ) -> Change<EventSummary> {
+        let age = |it: &EventSummary| moment.time.since(Timestamp(it.time));
+        let is_near = |it: &&EventSummary| self.0.within.is_none_or(|within| age(it) <= within);
+        let output = match kept.as_ref().filter(is_near) {
+            Some(last) => self.selected(last, age(last)),
+            None => Value::Null,
+        };
+        let own = noted.event.clone().map(|it| EventSummary { time: moment.time.0, ..it });
+        Change { kept: own.or(kept), output: Some(output), ..Change::forget() }
+    }
+}
+
+impl Previous {
+    /// Data that nobody asks for is not kept.
+    fn summary(&self, event: &Event) -> EventSummary {
+        let summary = EventSummary::of(event);
+        match self.0.select.contains(&Part::Data) {
+            true => summary,
+            false => EventSummary { data: Value::Null, ..summary },
+        }
+    }
+
+    fn selected(&self, last: &EventSummary, age: Duration) -> Value {
+        let Value::Object(mut all) = last.json() else { unreachable!("it is an object") };
+        all.insert(Part::Age.word().to_owned(), age.as_secs_f64().into());
+        let parts = self.0.select.iter().map(|it| it.word());
+        let parts = parts.filter_map(|it| Some((it.to_owned(), all.remove(it)?)));
+        Value::Object(parts.collect::<Map<_, _>>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Memorised};
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(text: &str, rows: &[(&str, i64, i64)], expected: &[Value]) {
+        let mut world = Memorised::new(Previous(testing::settings::<Previous>(text)));
+        let output = |(kind, at, n): &(&str, i64, i64)| {
+            let step = world.typed(kind, *at, json!({ "n": n })).expect("it has a key");
+            serde_json::from_str::<Value>(&step.output.expect("it adds")).expect("JSON")
+        };
+        assert_eq!(rows.iter().map(output).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_last_event_of_the_same_type_is_added() {
+        let rows = [("warm", 0, 1), ("cold", 1, 2), ("warm", 5, 3), ("warm", 99, 4)];
+        let (none, first) = (Value::Null, json!({ "age": 5.0, "data": { "n": 1 } }));
+        let text = "key \"event.subject\"\nwithin \"10s\"\nselect age data";
+        check(text, &rows, &[none.clone(), none.clone(), first, none]);
+    }
+
+    #[test]
+    fn of_given_types_the_last_one_counts() {
+        let rows = [("warm", 0, 1), ("other", 1, 2), ("cold", 2, 3), ("other", 3, 4)];
+        let kinds = ["warm", "warm", "cold"].map(|it| json!({ "type": it }));
+        let [first, second, third] = kinds;
+        let text = "key \"event.subject\"\ntype warm cold\nselect type";
+        check(text, &rows, &[Value::Null, first, second, third]);
+    }
+}
