@@ -279,6 +279,12 @@ impl ValueType {
         }
     }
 
+    /// Whether one of its fields is declared in a schema.
+    pub(super) fn has_origin(&self) -> bool {
+        let fields = self.map.iter().flat_map(|it| it.names.values());
+        fields.into_iter().any(|it| it.origin.is_some())
+    }
+
     /// Whether a field of this name is declared.
     pub fn has_field(&self, name: &str) -> bool {
         self.names().any(|it| it == name)

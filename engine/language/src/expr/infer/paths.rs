@@ -166,6 +166,13 @@ pub(in crate::expr) fn declared(known: &TypeEnv, read: &PathRead) -> Declared {
     if missing.iter().all(|it| it.at.names().next().is_none() && it.depth == 0) {
         return Declared::Yes;
     }
+    // What comes from outside is open, and only what is made here is known.
+    let is_of_schema = |it: &Missing| 0 < it.depth || it.at.has_origin();
+    let is_unknown = |base: &&ValueType| base.names().next().is_none();
+    let has_unknown = bases(known, read.root, &known.here).iter().any(is_unknown);
+    if has_unknown && !missing.iter().any(is_of_schema) {
+        return Declared::Yes;
+    }
     let steps: Vec<Step> = read.path.iter().cloned().map(Step::Name).collect();
     let (help, _) = help(read.root, &steps, &missing);
     // There is no `get` in a plain path.
