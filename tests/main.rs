@@ -22,6 +22,7 @@ mod letters;
 mod live;
 mod log;
 mod manual;
+mod memory;
 mod mistakes;
 mod mutation;
 mod new;

@@ -223,6 +223,14 @@ impl Watcher for Commits {
     fn unclaimed(&mut self) {
         self.outbox.leave_in_inbox();
     }
+
+    fn emitted(&mut self, seqs: &[u64]) {
+        self.outbox.emitted(seqs);
+    }
+
+    fn wakes(&mut self, _: Timestamp) {
+        self.outbox.wake_timers();
+    }
 }
 
 type Running = Arc<smol::lock::Mutex<Reloader>>;

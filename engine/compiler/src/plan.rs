@@ -5,6 +5,7 @@
 
 mod claims;
 pub mod diff;
+mod early;
 pub mod environment;
 pub(crate) mod names;
 mod order;
@@ -288,6 +289,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     warn(&spec, context.diagnostics);
     let order = order?;
     worst_case::check(&spec, &order, context.diagnostics);
+    early::check(&spec, context.diagnostics);
     if context.diagnostics.has_errors() {
         return None;
     }

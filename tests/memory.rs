@@ -1,0 +1,288 @@
+//! What stages remember: random events, late and doubled, and reloads, against closed formulas of
+//! what is to be told; the same as a backlog; and over a kill of the real binary.
+
+use crate::support::world::World;
+use crate::support::{Engine, until};
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const SEQUENCES: u64 = 60;
+const EVENTS: usize = 40;
+const DOORS: [&str; 3] = ["front", "back", "side"];
+/// 2026-01-01T00:00:00Z, where the virtual clock begins.
+const START: i64 = 1_767_225_600;
+
+const HOLD: i64 = 600;
+const AGAIN: i64 = 400;
+const WITHIN: i64 = 30;
+const SILENT: i64 = 900;
+const WINDOW: i64 = 60;
+
+fn pipeline(comment: &str) -> String {
+    format!(
+        r#"
+// {comment}
+pipeline memory schema-version=1
+source http hook {{
+    path "/hook"
+    map {{ id "data.id"; type "data.type"; time "get(data, 'at')"; subject "data.door" }}
+}}
+dedupe rings {{ when "event.type == 'ring'"; key "event.subject"; window "{WINDOW}s" }}
+changes lamps {{ when "event.type == 'lamp'"; key "event.subject"; value "data.n % 2" }}
+watch open {{
+    when "event.type in ['open', 'shut']"
+    key "event.subject"
+    hold "event.type == 'open'" for="{HOLD}s" again="{AGAIN}s"
+    emit left-open back=shut-again
+}}
+watch quiet {{
+    when "event.type in ['open', 'shut', 'motion', 'face', 'lamp', 'ring']"
+    key "event.subject"
+    silent "{SILENT}s"
+    emit quiet back=loud
+}}
+join visit {{
+    key "event.subject"
+    first "event.type == 'motion'"
+    then "event.type == 'face'" within="{WITHIN}s"
+    emit known missed=unknown
+}}
+sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
+"#
+    )
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: i64,
+    kind: &'static str,
+    door: &'static str,
+    number: usize,
+}
+
+impl Sent {
+    /// The same event again has the same bytes.
+    fn text(&self) -> String {
+        let Sent { at, kind, door, number } = self;
+        let at = START + at;
+        format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
+    }
+}
+
+fn draw(random: &mut Rng) -> Vec<Sent> {
+    let mut at = 1;
+    let draw = |number| {
+        at += *random.choice(&[1, 7, 29, 30, 31, 120, 600, 900, 2000]).expect("not empty");
+        let kinds = ["open", "shut", "motion", "face", "lamp", "ring"];
+        let kind = random.choice(kinds).expect("not empty");
+        let door = random.choice(DOORS).expect("not empty");
+        Sent { at, kind, door, number }
+    };
+    (0..EVENTS).map(draw).collect()
+}
+
+/// What is to be in the store, by type, door and second: how often.
+type Told = BTreeMap<(String, String, i64), usize>;
+
+/// Worked out from the whole of the events, and not step by step.
+fn expected(sent: &[Sent], end: i64) -> Told {
+    let mut told = Told::new();
+    for door in DOORS {
+        let all: Vec<&Sent> = sent.iter().filter(|it| it.door == door).collect();
+        let mut tell = |kind: &str, at: i64| {
+            *told.entry((kind.to_owned(), door.to_owned(), at)).or_default() += 1;
+        };
+        held(&all, end, &mut tell);
+        paired(&all, end, &mut tell);
+        let stored = passed(&all, &mut tell);
+        silences(&stored, end, &mut tell);
+    }
+    told
+}
+
+fn held(all: &[&Sent], end: i64, tell: &mut impl FnMut(&str, i64)) {
+    let mut since: Option<i64> = None;
+    let states = all.iter().filter(|it| matches!(it.kind, "open" | "shut"));
+    let states = states.map(|it| (it.at, it.kind == "open")).chain([(end, false)]);
+    for (at, is_open) in states {
+        match since {
+            None if is_open => since = Some(at),
+            Some(from) if !is_open => {
+                let tells: Vec<i64> =
+                    (0..).map(|n| from + HOLD + n * AGAIN).take_while(|it| *it <= at).collect();
+                tells.iter().for_each(|at| tell("left-open", *at));
+                if !tells.is_empty() && at != end {
+                    tell("shut-again", at);
+                }
+                since = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn paired(all: &[&Sent], end: i64, tell: &mut impl FnMut(&str, i64)) {
+    let mut next = 0;
+    while let Some(first) = all[next..].iter().position(|it| it.kind == "motion") {
+        let (at, until) = (all[next + first].at, all[next + first].at + WITHIN);
+        let rest = &all[next + first + 1..];
+        // At the very end the time comes before the event.
+        let then = rest.iter().position(|it| it.kind == "face").filter(|it| rest[*it].at < until);
+        match then {
+            Some(then) => {
+                tell("known", rest[then].at);
+                next += first + 2 + then;
+            }
+            None => {
+                if until <= end {
+                    tell("unknown", until);
+                }
+                next += first + 1 + rest.iter().take_while(|it| it.at < until).count();
+            }
+        }
+        debug_assert!(at <= until);
+    }
+}
+
+/// Events that the filters let pass.
+fn passed<'a>(all: &[&'a Sent], tell: &mut impl FnMut(&str, i64)) -> Vec<&'a Sent> {
+    let (mut ring, mut lamp) = (None, None);
+    let mut passed = Vec::new();
+    for it in all {
+        let passes = match it.kind {
+            "ring" => {
+                let passes = ring.is_none_or(|first| first + WINDOW <= it.at);
+                ring = if passes { Some(it.at) } else { ring };
+                passes
+            }
+            "lamp" => lamp.replace(it.number % 2) != Some(it.number % 2),
+            _ => true,
+        };
+        if passes {
+            tell(it.kind, it.at);
+            passed.push(*it);
+        }
+    }
+    passed
+}
+
+fn silences(all: &[&Sent], end: i64, tell: &mut impl FnMut(&str, i64)) {
+    let next = all.iter().skip(1).map(|it| it.at).chain([end]);
+    for (it, next) in all.iter().zip(next) {
+        if it.at + SILENT <= next {
+            tell("quiet", it.at + SILENT);
+            if next != end {
+                tell("loud", next);
+            }
+        }
+    }
+}
+
+fn told(world: &World) -> Told {
+    let mut told = Told::new();
+    for it in world.stored.lock().expect("no panic").iter() {
+        let envelope = &it.envelope;
+        let at = envelope.time.0 / 1_000_000 - START;
+        let key = (envelope.kind.to_string(), envelope.subject.to_string(), at);
+        *told.entry(key).or_default() += 1;
+    }
+    told
+}
+
+fn play(seed: u64, is_live: bool) -> (Vec<Sent>, Told, Told) {
+    let mut random = Rng::with_seed(seed);
+    let sent = draw(&mut random);
+    let end = sent.last().expect("some").at + 10_000;
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::start(folder, &pipeline("first"), seed).expect("it starts");
+    if !is_live {
+        world.simulation.advance(Duration::from_secs(end as u64));
+    }
+    let mut now = 0;
+    for event in &sent {
+        if is_live {
+            world.simulation.advance(Duration::from_secs((event.at - now) as u64));
+            now = event.at;
+        }
+        if random.u8(..8) == 0 {
+            world.reload(&pipeline(&format!("before {}", event.number)));
+        }
+        world.post("hook", &event.text());
+        if random.u8(..4) == 0 {
+            assert_ne!(world.post("hook", &event.text()), "accepted", "it is the same again");
+        }
+        world.simulation.settle();
+    }
+    world.simulation.advance(Duration::from_secs(10_000));
+    let found = told(&world);
+    world.close();
+    (sent.clone(), expected(&sent, end), found)
+}
+
+#[track_caller]
+fn check(is_live: bool) {
+    let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let first = given("SEED").unwrap_or(0);
+    for seed in first..first + given("SEQUENCES").unwrap_or(SEQUENCES) {
+        let (sent, expected, found) = play(seed, is_live);
+        let wrong: Vec<_> = expected
+            .iter()
+            .filter(|it| found.get(it.0) != Some(it.1))
+            .map(|it| ("missing", it))
+            .chain(
+                found
+                    .iter()
+                    .filter(|it| expected.get(it.0) != Some(it.1))
+                    .map(|it| ("unexpected", it)),
+            )
+            .collect();
+        assert!(wrong.is_empty(), "SEED={seed}: {wrong:#?}\n{sent:#?}");
+    }
+}
+
+#[test]
+fn what_is_told_live_is_what_the_events_come_to() {
+    check(true);
+}
+
+#[test]
+fn a_backlog_tells_the_same_as_the_same_events_live() {
+    check(false);
+}
+
+#[test]
+fn what_is_remembered_survives_a_kill_and_is_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    let text = r#"
+pipeline memory schema-version=1
+server { listen "127.0.0.1:0" }
+source http hook { path "/events"; map { id "data.id"; type "data.type"; subject "data.door" } }
+dedupe rings { when "event.type == 'ring'"; key "event.subject"; window "1h" }
+watch open { key "event.subject"; hold "event.type == 'open'" for="2s"; emit left-open }
+sink sqlite journal { path "data/journal.db"; retention { keep "1d" } }
+"#;
+    std::fs::write(&file, text).expect("it is written");
+    let data = folder.path().join("data");
+    let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+    let event = |id: &str, kind: &str| {
+        let door = if kind == "ring" { "back" } else { "front" };
+        format!(r#"{{"id":"{id}","type":"{kind}","door":"{door}"}}"#)
+    };
+    assert_eq!(engine.post(&event("1", "open")).0, 202);
+    assert_eq!(engine.post(&event("2", "ring")).0, 202);
+    engine.kill();
+    let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+    let count = |engine: &Engine, kind: &str| {
+        let page = engine.get(&format!("/api/events?type={kind}"));
+        page["events"].as_array().expect("a list").len()
+    };
+    until("the time comes that was asked for before the kill", || count(&engine, "left-open") == 1);
+    assert_eq!(engine.post(&event("3", "ring")).1["status"], "discarded");
+    engine.kill();
+    let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+    assert_eq!(engine.post(&event("4", "shut")).0, 202);
+    assert_eq!((count(&engine, "left-open"), count(&engine, "ring")), (1, 1));
+    assert_eq!(engine.stop(), 0);
+}
