@@ -358,7 +358,7 @@ impl<'a> Reader<'a> {
         }))
     }
 
-    fn many<T>(
+    pub(super) fn many<T>(
         &self,
         sql: &str,
         values: impl Params,

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 mod letters;
+mod memory;
 mod outbox;
 mod plans;
 mod retention;
