@@ -75,8 +75,6 @@ pub struct Rejection {
     pub id: Option<String>,
     /// `validate`, or the filter.
     pub stage: Arc<str>,
-    /// The event, where a filter refused one that was read.
-    pub event: Option<Box<Event>>,
 }
 
 /// Reads one message.
@@ -123,7 +121,6 @@ impl Rejection {
             source: None,
             id: None,
             stage: "validate".into(),
-            event: None,
         }
     }
 
@@ -459,7 +456,6 @@ impl Rejection {
             source: Some(event.envelope.source.to_string()),
             id: Some(event.envelope.id.to_string()),
             stage: name,
-            event: Some(Box::new(event.clone())),
             ..Rejection::plain(422, detail, true)
         }
     }

@@ -99,6 +99,7 @@ impl Engine {
     async fn take_emitted(self: &Arc<Self>, event: Event, lane: Arc<str>) {
         let generation = self.generation();
         self.metrics.count(EventCounter::Accepted, 1);
+        let as_sent = event.clone();
         let taken = intake::filter(&generation.plan, event, &generation.memories);
         self.probe.get().inspect(|it| it.taken(&taken));
         match taken {
@@ -126,10 +127,9 @@ impl Engine {
                 }
             }
             Intake::Refused(refusal) => {
-                let event = refusal.event.clone().expect("a filter refuses an event");
-                let letter = self.letter(&event, refusal.stage.clone(), 0, refusal.reason());
-                let notes = self.notes_of(lane, &event, Vec::new(), |_| {}).0;
-                let entry = Entry::Bury { event: *event, letter };
+                let letter = self.letter(&as_sent, refusal.stage.clone(), 0, refusal.reason());
+                let notes = self.notes_of(lane, &as_sent, Vec::new(), |_| {}).0;
+                let entry = Entry::Bury { event: as_sent, letter };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
                     self.metrics.count(EventCounter::Dead, 1);
                 }

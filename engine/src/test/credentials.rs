@@ -52,7 +52,6 @@ pub(super) fn check(
 
 fn refused(status: u16, detail: String) -> Rejection {
     Rejection {
-        event: None,
         status,
         detail,
         violations: Vec::new(),
