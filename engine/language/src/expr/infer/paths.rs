@@ -140,6 +140,11 @@ fn walk(base: &ValueType, steps: &[Step]) -> Result<ValueType, Missing> {
     Ok(at)
 }
 
+/// What stands at a path, or how many steps lead somewhere, and to what.
+pub(super) fn walked(base: &ValueType, steps: &[Step]) -> Result<ValueType, (usize, ValueType)> {
+    walk(base, steps).map_err(|it| (it.depth, it.at))
+}
+
 /// A path of plain names, for places that are no expressions: lists are passed through.
 pub(in crate::expr) fn declared(known: &TypeEnv, read: &PathRead) -> Declared {
     let mut missing = Vec::new();
