@@ -85,10 +85,14 @@ pub enum Root {
     Status,
     /// The headers of a response.
     Headers,
+    /// The rendered headline of a notification.
+    Title,
+    /// The rendered text of a notification.
+    Message,
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 12] = [
+    const ALL: [(Root, &'static str); 14] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -101,6 +105,8 @@ impl Root {
         (Root::Body, "body"),
         (Root::Status, "status"),
         (Root::Headers, "headers"),
+        (Root::Title, "title"),
+        (Root::Message, "message"),
     ];
 }
 
@@ -129,6 +135,8 @@ impl Roots {
     /// Where a response is at hand.
     pub const RESPONSE: Roots =
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
+    /// In what a notifier sends besides its title and message.
+    pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
     /// In `demo` templates, where `random.…` may be called.
     pub const DEMO: Roots = Roots(RANDOM | Roots::of(&[Root::Param]).0);
 
@@ -307,6 +315,10 @@ pub struct Scope<'a> {
     pub status: Option<u16>,
     /// `headers`.
     pub headers: Option<&'a Value>,
+    /// `title`.
+    pub title: Option<&'a str>,
+    /// `message`.
+    pub message: Option<&'a str>,
     /// For `random.…` and `uuid()`.
     pub random: Option<&'a Random>,
     /// The time zone used in templates; UTC when there is none.
@@ -376,6 +388,8 @@ impl<'a> Scope<'a> {
             body: None,
             status: None,
             headers: None,
+            title: None,
+            message: None,
             random: None,
             zone: None,
             loops: Loops::default(),

@@ -85,7 +85,11 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Status if steps.is_empty() => {
             return scope.status.map_or(Val::Null, |it| Val::Int(i64::from(it)));
         }
-        Root::Status => None,
+        Root::Title | Root::Message if steps.is_empty() => {
+            let text = if root == Root::Title { scope.title } else { scope.message };
+            return text.map_or(Val::Null, |it| Val::Text(Cow::Borrowed(it)));
+        }
+        Root::Status | Root::Title | Root::Message => None,
     };
     base.map_or(Val::Null, |it| walk(it, steps))
 }

@@ -41,6 +41,9 @@ impl Infer<'_> {
         span: Range<usize>,
         here: &EventTypes,
     ) -> ValueType {
+        if matches!(root, Root::Title | Root::Message) && steps.is_empty() {
+            return ValueType::text();
+        }
         let bases = bases(self.known, root, here);
         let mut found: Option<ValueType> = None;
         let mut missing: Vec<Missing> = Vec::new();
