@@ -156,8 +156,9 @@ impl<'a> Reading<'a> {
         let source = self.incoming.source;
         let map = &source.map;
         let received = self.incoming.received;
-        let fallback = self.incoming.kind.cloned();
-        let kind = match self.word(map.kind.as_ref(), &["type"], WORD_MAX) {
+        let fallback = source.kind.clone().or_else(|| self.incoming.kind.cloned());
+        let constant = source.kind.clone().filter(|_| map.kind.is_none());
+        let kind = match constant.or_else(|| self.word(map.kind.as_ref(), &["type"], WORD_MAX)) {
             Some(kind) => kind,
             None => fallback.unwrap_or_else(|| {
                 let at = place_of(map.kind.as_ref(), "/type");

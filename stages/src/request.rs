@@ -36,7 +36,7 @@ impl Text {
         match &self.setting.value {
             Setting::Variable { .. } | Setting::File { .. } => Ok(Ready::Fixed(text)),
             Setting::Literal(_) | Setting::Parts(_) => {
-                let template = Template::parse(&text, Roots::EVENT)
+                let template = Template::parse(&text, Roots::NOTICE)
                     .map_err(|_| Fault::permanent("a text of the request is not a template"))?;
                 Ok(Ready::Template(template))
             }

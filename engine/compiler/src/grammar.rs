@@ -111,11 +111,11 @@ pub const TOP: &[NodeRow] = &[
         .otherwise("every event to every sink and notifier"),
     NodeRow::new("sink", "delivers events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
-        .children(&[DISABLED, BACKLOG, POLICY_REF, FAILURE])
+        .children(&[DISABLED, ONLY, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
     NodeRow::new("notify", "sends notifications")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
-        .children(&[DISABLED, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
+        .children(&[DISABLED, ONLY, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
         .repeated(),
     NodeRow::new("dead-letter", "how long dead letters are kept").examples(&[r#"dead-letter { keep "30d" }"#]).children(&[DEAD_LETTER]),
     TEST,
@@ -204,6 +204,13 @@ const DISABLED: &[NodeRow] = &[
         .examples(&[r#"description "for the tablet in the kitchen""#])
         .args(&[Arg::one("text", ValueKind::Text)]),
 ];
+
+const ONLY: &[NodeRow] = &[NodeRow::new(
+    "when",
+    "gets only events that match, of those that a route sends to it; of all events if no route names it",
+)
+.examples(&[r#"when "event.priority >= 'high'""#])
+.args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])];
 
 const BACKLOG: &[NodeRow] = &[NodeRow::new(
     "backlog",
@@ -348,6 +355,9 @@ const SOURCE: &[NodeRow] = &[
     NodeRow::new("description", "a description")
         .examples(&[r#"description "the button at the gate""#])
         .args(&[Arg::one("text", ValueKind::Text)]),
+    NodeRow::new("type", "the type of every event, unless `map` sets one")
+        .examples(&["type ring", r#"type "log.line""#])
+        .args(&[Arg::one("type", ValueKind::Text)]),
     NodeRow::new("schema", "JSON Schema of the message as received")
         .examples(&[r#"schema file="schemas/ring.json""#])
         .props(&[Prop::required("file", ValueKind::Path)]),
@@ -370,7 +380,7 @@ const MAP: &[NodeRow] = &[
     mapped(
         "type",
         "the event's type",
-        "`type` of the message",
+        "the source's `type`, or `type` of the message",
         &[r#"type "'camera.' + data.kind""#],
     ),
     mapped("id", "the id, unique within its source", "a new UUID", &[r#"id "data.uuid""#]),

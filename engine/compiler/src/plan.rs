@@ -116,6 +116,8 @@ pub struct SourcePlan {
     pub spec: Arc<dyn SourceSpec>,
     /// The schema of the message as received.
     pub schema: Option<CompiledSchema>,
+    /// The type of every event, where `map` gives none.
+    pub kind: Option<Arc<str>>,
     /// Where the parts of an event stand.
     pub map: Map,
     /// Whether the file switches it off.
@@ -180,6 +182,21 @@ pub struct RoutePlan {
     pub cases: Vec<(Arc<str>, Expr, Vec<Arc<str>>)>,
     /// For what fits no case.
     pub otherwise: Vec<Arc<str>>,
+    /// Targets with a condition of their own.
+    pub only: Vec<OnlyWhen>,
+}
+
+/// A target that gets only some events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OnlyWhen {
+    /// Its name.
+    pub target: Arc<str>,
+    /// Which.
+    pub when: Expr,
+    /// Whether what it does not get is recorded, as a delivery that is suppressed.
+    pub is_outside: bool,
+    /// Whether the route sends events to it; otherwise, it gets all that match.
+    pub is_routed: bool,
 }
 
 /// What takes events out.
@@ -191,6 +208,8 @@ pub struct SinkPlan {
     pub spec: Arc<dyn SinkSpec>,
     /// What the engine has to do with it.
     pub shape: SinkRole,
+    /// Gets only these.
+    pub when: Option<Expr>,
     /// Its failure handling.
     pub policy: CallPolicy,
     /// What may wait for it.
@@ -212,6 +231,8 @@ pub struct NotifierPlan {
     pub message: Template,
     /// How often it may speak.
     pub cooldown: Option<CooldownNode>,
+    /// Gets only these.
+    pub when: Option<Expr>,
     /// Its failure handling.
     pub policy: CallPolicy,
     /// What may wait for it.
@@ -358,6 +379,7 @@ fn assemble(
         name: arc(&it.name),
         spec: it.spec.clone(),
         schema,
+        kind: it.kind.as_ref().map(arc),
         map: it.map.clone(),
         is_disabled: it.is_disabled,
         off: off.of(&it.name),
@@ -440,6 +462,7 @@ fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
         shape: it.spec.shape(),
+        when: it.when.as_ref().map(|it| it.value.clone()),
         policy: policy::resolve(spec, PolicyRole::Sink, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
@@ -453,6 +476,7 @@ fn notifier(it: &Notifier, spec: &Spec, off: &environment::Off) -> NotifierPlan 
         title: it.title.clone(),
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
+        when: it.when.as_ref().map(|it| it.value.clone()),
         policy: policy::resolve(spec, PolicyRole::Notify, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
@@ -480,6 +504,18 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
             || notifiers.iter().any(|it| *it.name == *name.value && it.off.is_none())
     };
     let targets = |names: &[Name]| names.iter().filter(|it| is_on(it)).map(arc).collect::<Vec<_>>();
+    let sinks = sinks.iter().filter(|it| it.off.is_none()).filter_map(|it| {
+        Some((&it.name, it.when.as_ref()?, matches!(it.shape, SinkRole::Outside)))
+    });
+    let notifiers = notifiers.iter().filter(|it| it.off.is_none());
+    let notifiers = notifiers.filter_map(|it| Some((&it.name, it.when.as_ref()?, true)));
+    let only = sinks.chain(notifiers).map(|(name, when, is_outside)| OnlyWhen {
+        target: name.clone(),
+        when: when.clone(),
+        is_outside,
+        is_routed: spec.route.as_ref().is_none_or(|it| it.names(name)),
+    });
+    let only = only.collect();
     match &spec.route {
         Some(route) => RoutePlan {
             takes_all: route.mode == RouteMode::All,
@@ -489,12 +525,13 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
                 .map(|it: &Case| (arc(&it.name), it.when.value.clone(), targets(&it.to)))
                 .collect(),
             otherwise: route.otherwise.as_deref().map(targets).unwrap_or_default(),
+            only,
         },
         None => {
             let names = spec.sinks.iter().map(|it| it.name.clone());
             let names: Vec<Name> =
                 names.chain(spec.notifiers.iter().map(|it| it.name.clone())).collect();
-            RoutePlan { otherwise: targets(&names), ..RoutePlan::default() }
+            RoutePlan { otherwise: targets(&names), only, ..RoutePlan::default() }
         }
     }
 }

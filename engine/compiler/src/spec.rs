@@ -176,6 +176,8 @@ pub struct SourceNode {
     pub is_disabled: bool,
     /// The schema of the message as received: the path as written.
     pub schema: Option<Name>,
+    /// The type of every event, where `map` gives none.
+    pub kind: Option<Name>,
     /// Where the parts of an event stand.
     pub map: Map,
 }
@@ -427,6 +429,14 @@ pub struct RouteNode {
     pub otherwise: Option<Vec<Name>>,
 }
 
+impl RouteNode {
+    /// Whether a case sends to this target.
+    pub fn names(&self, target: &str) -> bool {
+        let cases = self.cases.iter().flat_map(|it| &it.to);
+        cases.chain(self.otherwise.iter().flatten()).any(|it| it.value == target)
+    }
+}
+
 /// One case of a route.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
@@ -445,6 +455,8 @@ pub struct Sink {
     pub name: Name,
     /// Its kind and settings.
     pub spec: Arc<dyn SinkSpec>,
+    /// Gets only these.
+    pub when: Option<Spanned<Expr>>,
     /// The policy to begin with.
     pub policy: Option<Name>,
     /// What it says itself.
@@ -462,6 +474,8 @@ pub struct Notifier {
     pub name: Name,
     /// Its kind and settings.
     pub spec: Arc<dyn NotifySpec>,
+    /// Gets only these.
+    pub when: Option<Spanned<Expr>>,
     /// The headline.
     pub title: Template,
     /// The text.
@@ -510,6 +524,12 @@ pub struct DeadLetters {
 }
 
 impl Spec {
+    /// The sinks and notifiers, each with the condition that it has of its own.
+    pub fn targets(&self) -> impl Iterator<Item = (&Name, Option<&Spanned<Expr>>)> {
+        let sinks = self.sinks.iter().map(|it| (&it.name, it.when.as_ref()));
+        sinks.chain(self.notifiers.iter().map(|it| (&it.name, it.when.as_ref())))
+    }
+
     /// Every value that the file takes from outside, with the name of the node that needs it.
     pub fn needed(&self) -> Vec<(&Name, Needed)> {
         let sources = self.sources.iter().map(|it| (&it.name, it.spec.needed()));

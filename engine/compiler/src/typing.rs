@@ -161,7 +161,15 @@ impl<'a, 'd> Typing<'a, 'd> {
                 let name = site.owner(1).unwrap_or_default();
                 let here = reached.get(name).unwrap_or(&self.world.all);
                 let known = additions.behind.narrowed(here);
-                self.tell.site(site, &known);
+                let is_when = |it: &ExprSite<'_>| it.node() == "when" && it.inside.len() == 1;
+                let own = self.spec.targets().find(|it| it.0.value == name);
+                let only = own.and_then(|it| it.1).filter(|_| !is_when(site));
+                let only = only.map(|it| known.check(&it.value).holds);
+                // What gets nothing was told; its own texts are looked at all the same.
+                match only.filter(|it| !it.is_empty()) {
+                    Some(only) => self.tell.site(site, &known.narrowed(&only)),
+                    None => self.tell.site(site, &known),
+                }
             }
         }
     }

@@ -41,11 +41,22 @@ use node::ExprNode;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 /// The longest source text of an expression, in bytes.
 pub const SIZE_MAX: usize = 4096;
 /// The deepest nesting of brackets and operators.
 pub const DEPTH_MAX: usize = 32;
+
+/// The most items of a list that macros and functions over lists go through.
+pub const ITEMS_MAX: usize = 1000;
+/// The most macros inside each other.
+pub const LOOPS_MAX: usize = 2;
+/// The most steps of an evaluation: each item costs one for every value, operator and call in the
+/// macro's expression.
+pub const STEPS_MAX: u32 = 100_000;
+/// The code that the log gives for an evaluation that met one of these limits.
+pub const TOO_MUCH_WORK: &str = "R0101";
 
 /// Where a path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -74,10 +85,14 @@ pub enum Root {
     Status,
     /// The headers of a response.
     Headers,
+    /// The rendered headline of a notification.
+    Title,
+    /// The rendered text of a notification.
+    Message,
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 12] = [
+    const ALL: [(Root, &'static str); 14] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -90,6 +105,8 @@ impl Root {
         (Root::Body, "body"),
         (Root::Status, "status"),
         (Root::Headers, "headers"),
+        (Root::Title, "title"),
+        (Root::Message, "message"),
     ];
 }
 
@@ -118,6 +135,8 @@ impl Roots {
     /// Where a response is at hand.
     pub const RESPONSE: Roots =
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
+    /// In what a notifier sends besides its title and message.
+    pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
     /// In `demo` templates, where `random.…` may be called.
     pub const DEMO: Roots = Roots(RANDOM | Roots::of(&[Root::Param]).0);
 
@@ -152,6 +171,8 @@ impl Roots {
 pub struct Expr {
     text: String,
     node: ExprNode,
+    /// Whether it goes through the items of lists, so that its steps are counted.
+    has_loops: bool,
 }
 
 /// A static path that an expression reads.
@@ -168,8 +189,12 @@ pub struct PathRead {
 impl Expr {
     /// Compiles `text`. The error lists every problem that could be told apart.
     pub fn parse(text: &str, roots: Roots) -> Result<Expr, Vec<ExprProblem>> {
-        let node = parse::parse(text, roots)?;
-        Ok(Expr { text: text.to_owned(), node })
+        Ok(Expr::of(text, parse::parse(text, roots)?))
+    }
+
+    fn of(text: &str, node: ExprNode) -> Expr {
+        let has_loops = node.has_loops();
+        Expr { text: text.to_owned(), node, has_loops }
     }
 
     /// As written.
@@ -179,7 +204,25 @@ impl Expr {
 
     /// The value for what `scope` holds.
     pub fn eval<'a>(&'a self, scope: &Scope<'a>) -> Val<'a> {
-        eval::eval(&self.node, scope)
+        if !self.has_loops {
+            return eval::eval(&self.node, scope);
+        }
+        let work = Work::default();
+        let value = self.counted(scope, &work);
+        work.report(&self.text, scope.now);
+        value
+    }
+
+    /// The value, and whether a limit on work made some part of it null.
+    pub fn eval_limited<'a>(&'a self, scope: &Scope<'a>) -> (Val<'a>, bool) {
+        let work = Work::default();
+        let value = self.counted(scope, &work);
+        (value, work.is_exceeded())
+    }
+
+    fn counted(&self, scope: &Scope<'_>, work: &Work) -> Val<'static> {
+        let loops = Loops { work: Some(work), ..scope.loops };
+        eval::eval(&self.node, &Scope { loops, ..*scope }).into_owned()
     }
 
     /// Whether it holds: only `true` does.
@@ -272,10 +315,60 @@ pub struct Scope<'a> {
     pub status: Option<u16>,
     /// `headers`.
     pub headers: Option<&'a Value>,
+    /// `title`.
+    pub title: Option<&'a str>,
+    /// `message`.
+    pub message: Option<&'a str>,
     /// For `random.…` and `uuid()`.
     pub random: Option<&'a Random>,
     /// The time zone used in templates; UTC when there is none.
     pub zone: Option<&'a jiff::tz::TimeZone>,
+    /// What goes through lists here; nothing where an evaluation begins.
+    pub loops: Loops<'a>,
+}
+
+/// What the evaluation that a scope is for has done and is in the middle of.
+#[derive(Clone, Copy, Default)]
+pub struct Loops<'a> {
+    /// What the variables of macros hold.
+    items: [Option<&'a Value>; LOOPS_MAX],
+    work: Option<&'a Work>,
+}
+
+/// What an evaluation has done so far. Atomic, since a scope may be held while its task moves to
+/// another thread.
+#[derive(Debug, Default)]
+struct Work {
+    steps: AtomicU32,
+    /// Whether it met a limit.
+    is_exceeded: AtomicBool,
+}
+
+/// When the last report of too much work was written, in seconds.
+static REPORTED: AtomicI64 = AtomicI64::new(i64::MIN);
+
+impl Work {
+    fn is_exceeded(&self) -> bool {
+        self.is_exceeded.load(Ordering::Relaxed)
+    }
+
+    /// Says so in the log, at most once a minute: every event may meet the same limit.
+    fn report(&self, text: &str, now: Timestamp) {
+        let seconds = now.0 / 1_000_000;
+        if !self.is_exceeded() {
+            return;
+        }
+        let last = REPORTED.load(Ordering::Relaxed);
+        if last.saturating_add(60) <= seconds || seconds < last {
+            REPORTED.store(seconds, Ordering::Relaxed);
+            tracing::warn!(
+                code = TOO_MUCH_WORK,
+                expression = text,
+                "an expression goes through more than {ITEMS_MAX} items or {STEPS_MAX} steps; \
+                 it is null"
+            );
+        }
+    }
 }
 
 impl<'a> Scope<'a> {
@@ -295,8 +388,11 @@ impl<'a> Scope<'a> {
             body: None,
             status: None,
             headers: None,
+            title: None,
+            message: None,
             random: None,
             zone: None,
+            loops: Loops::default(),
         }
     }
 
@@ -309,6 +405,25 @@ impl<'a> Scope<'a> {
             raw: event.raw.as_deref(),
             enrich: Some(&event.enrich),
             ..scope
+        }
+    }
+
+    /// Takes steps from what the evaluation may still do; false when there are not so many left.
+    fn spend(&self, steps: u32) -> bool {
+        let Some(work) = self.loops.work else { return true };
+        let done = work.steps.load(Ordering::Relaxed).saturating_add(steps);
+        work.steps.store(done, Ordering::Relaxed);
+        if STEPS_MAX < done {
+            self.exceed();
+            return false;
+        }
+        true
+    }
+
+    /// Notes that a limit was met.
+    fn exceed(&self) {
+        if let Some(work) = self.loops.work {
+            work.is_exceeded.store(true, Ordering::Relaxed);
         }
     }
 

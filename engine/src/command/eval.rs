@@ -7,7 +7,9 @@ use clap::Args;
 use compiler::report;
 use kernel::env::{Clock, Random, SystemClock};
 use language::diagnostic::{Diagnostics, Rule, SourceText};
-use language::expr::{Expr, ExprProblem, Roots, Scope, Template};
+use language::expr::{
+    Expr, ExprProblem, ITEMS_MAX, Roots, STEPS_MAX, Scope, TOO_MUCH_WORK, Template,
+};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -59,7 +61,13 @@ fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<ExprProblem>> 
         return Ok(template.value(scope).to_json());
     }
     let expr = Expr::parse(&args.text, Roots::EVENT)?;
-    Ok(expr.eval(scope).to_json())
+    let (value, is_exceeded) = expr.eval_limited(scope);
+    if is_exceeded {
+        terminal::remark(&format!(
+            "{TOO_MUCH_WORK}: more than {ITEMS_MAX} items or {STEPS_MAX} steps, so a part is null"
+        ));
+    }
+    Ok(value.to_json())
 }
 
 fn tell(args: &EvalArgs, problems: Vec<ExprProblem>) {

@@ -455,14 +455,23 @@ impl EventRun {
             self.event.envelope.priority = intake::level(plan, &self.event, now);
         }
         let scope = Scope::of(&self.event, now);
-        let targets = targets(plan, &scope);
+        let routed = targets(plan, &scope);
+        let (targets, suppressed) = judged(plan, &routed, &scope);
         if targets.is_empty() {
-            return Disposition::Discarded(self.event, "unrouted".into());
+            let reason = if routed.is_empty() { "unrouted" } else { "when" };
+            return Disposition::Discarded(self.event, reason.into());
         }
         let deliveries = targets
             .iter()
             .filter(|it| self.generation.targets.contains_key(*it))
-            .map(|it| delivery(plan, it, &scope))
+            .map(|it| match suppressed.contains(it) {
+                true => NewDelivery {
+                    sink: it.clone(),
+                    cooldown: None,
+                    suppressed: Some("when".to_owned()),
+                },
+                false => delivery(plan, it, &scope),
+            })
             .collect();
         let stages = self.results.into_iter().flatten().collect();
         Disposition::Finished(RoutedEvent { event: self.event, stages, targets, deliveries })
@@ -485,6 +494,31 @@ fn targets(plan: &Plan, scope: &Scope<'_>) -> Arc<[Arc<str>]> {
         }
     }
     if targets.is_empty() { plan.route.otherwise.as_slice().into() } else { targets.into() }
+}
+
+/// The same with the conditions that targets have of their own, and which of them suppress a
+/// delivery. A store or stream that an event does not match is left out: nothing is delivered
+/// there that could be recorded. So is a target that no route names.
+fn judged(
+    plan: &Plan,
+    routed: &Arc<[Arc<str>]>,
+    scope: &Scope<'_>,
+) -> (Arc<[Arc<str>]>, Vec<Arc<str>>) {
+    if plan.route.only.is_empty() {
+        return (routed.clone(), Vec::new());
+    }
+    let (mut targets, mut suppressed) = (routed.to_vec(), Vec::new());
+    for only in &plan.route.only {
+        let is_met = only.when.is_true(scope);
+        let is_there = targets.contains(&only.target);
+        match (is_met, only.is_routed) {
+            (true, false) if !is_there => targets.push(only.target.clone()),
+            (false, true) if is_there && only.is_outside => suppressed.push(only.target.clone()),
+            (false, _) => targets.retain(|it| *it != only.target),
+            (true, _) => {}
+        }
+    }
+    (targets.into(), suppressed)
 }
 
 fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {

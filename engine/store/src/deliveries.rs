@@ -67,7 +67,7 @@ impl Batch<'_> {
     fn fate_of(&mut self, delivery: &NewDelivery, bytes: u64) -> Result<DeliveryFate, StoreFault> {
         let sink = &delivery.sink;
         if let Some(reason) = &delivery.suppressed {
-            return Ok(DeliveryFate::Suppressed("rule", reason.clone()));
+            return Ok(DeliveryFate::Suppressed("when", reason.clone()));
         }
         if let Some(cooldown) = &delivery.cooldown
             && self.is_cooling(sink, cooldown)?

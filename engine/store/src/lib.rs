@@ -121,7 +121,7 @@ pub struct Figures {
     /// Time spent in commits, in microseconds.
     pub commit_micros: AtomicU64,
     /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
-    /// `rule`.
+    /// `when`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,

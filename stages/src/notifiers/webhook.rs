@@ -10,7 +10,7 @@ use language::{Arg, Context, Fields, Needed, NodeRow, Scalar, ValueKind};
 use store::write_event;
 use wire::{FetchRequest, answer};
 
-const TEMPLATE: ValueKind = ValueKind::Template(Roots::EVENT);
+const TEMPLATE: ValueKind = ValueKind::Template(Roots::NOTICE);
 
 /// The answer is not looked at beyond its status.
 const ANSWER_MAX: usize = 1 << 20;
@@ -29,9 +29,9 @@ const NODES: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Text), Arg::one("value", TEMPLATE)])
         .repeated(),
     NodeRow::new("body", "what to send")
-        .examples(&[r##"body #"{ "text": {{ event.type | json }} }"#"##])
+        .examples(&[r##"body #"{ "text": {{ title | json }} }"#"##])
         .args(&[Arg::one("text", TEMPLATE)])
-        .otherwise("the event as JSON"),
+        .otherwise("the event as JSON, with `title` and `message`"),
 ];
 
 choice! {
@@ -117,7 +117,11 @@ impl Webhook {
     fn request(&self, notice: &Notice) -> FetchRequest {
         let outgoing = &notice.outgoing;
         let now = self.services.env.clock.wall();
-        let scope = Scope::of(&outgoing.event, now);
+        let scope = Scope {
+            title: Some(&notice.title),
+            message: Some(&notice.message),
+            ..Scope::of(&outgoing.event, now)
+        };
         let mut headers = request::render_headers(&self.headers, &scope);
         if !request::has_header(&headers, "content-type") {
             headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
@@ -128,7 +132,7 @@ impl Webhook {
             None => {
                 let mut body = String::new();
                 write_event(&mut body, &outgoing.stored, &self.services.pipeline);
-                body
+                with_texts(&body, notice)
             }
         };
         FetchRequest {
@@ -140,6 +144,14 @@ impl Webhook {
             body_max: ANSWER_MAX,
         }
     }
+}
+
+/// The event as JSON with the texts of the notification before its own fields.
+fn with_texts(event: &str, notice: &Notice) -> String {
+    let text = |it: &str| serde_json::Value::from(it).to_string();
+    let (title, message) = (text(&notice.title), text(&notice.message));
+    let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
+    format!("{{\"title\":{title},\"message\":{message},{fields}")
 }
 
 #[cfg(test)]
@@ -163,6 +175,7 @@ mod tests {
         let (told, asked) = tell("url (env)\"URL\"", 200);
         assert_eq!((told, asked.method, asked.url.as_str()), (Ok(()), "POST", "http://u/x"));
         let body: Value = serde_json::from_slice(&asked.body.unwrap()).unwrap();
+        assert_eq!((&body["title"], &body["message"]), (&json!("t"), &json!("m")));
         assert_eq!((&body["id"], &body["data"]), (&json!("e-1"), &json!({ "n": 2 })));
         let key = ("Idempotency-Key".to_owned(), "e-1/out".to_owned());
         assert!(asked.headers.contains(&key), "{:?}", asked.headers);
@@ -175,10 +188,13 @@ mod tests {
             method PUT
             header content-type "text/plain"
             header X-Kind "{{ event.type }}"
-            body "n is {{ data.n }}""#,
+            body "n is {{ data.n }}, {{ title }} {{ message | json }}""#,
             200,
         );
-        assert_eq!((asked.method, asked.body.as_deref()), ("PUT", Some(b"n is 2".as_slice())));
+        assert_eq!(
+            (asked.method, asked.body.as_deref()),
+            ("PUT", Some(b"n is 2, t \"m\"".as_slice()))
+        );
         let headers: Vec<_> = asked.headers.iter().map(|it| (&*it.0, &*it.1)).collect();
         assert_eq!(headers[..2], [("content-type", "text/plain"), ("X-Kind", "door.bell")]);
         assert_eq!(headers.len(), 3);

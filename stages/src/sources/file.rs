@@ -52,13 +52,10 @@ mod walk;
 mod work;
 
 use super::lines::{Codec, DECODE};
-use crate::contract::{
-    Brings, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
-};
+use crate::contract::{Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind};
 use kernel::env::{Env, NoThread};
 use kernel::fault::{Cause, Fault};
 use kernel::health::HealthProblem;
-use language::expr::ValueType;
 use language::literal::literal;
 use language::{Arg, Context, Fields, NodeRow, ValueKind};
 use place::FilePlace;
@@ -90,9 +87,6 @@ const NODES: &[NodeRow] = &[
     NodeRow::flag("follow", "keeps reading as the files grow, like `tail -F`")
         .examples(&["follow", "follow #false"]),
     DECODE,
-    NodeRow::new("type", "the type of every event, unless `map` sets one")
-        .examples(&[r#"type "log.line""#])
-        .args(&[Arg::one("type", ValueKind::Text)]),
 ];
 
 /// The kind `file`.
@@ -118,7 +112,6 @@ impl Kind for File {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
-        let kind = fields.child("type").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = path?;
         let pattern = match PathPattern::new(fields.folder(), &path.value) {
             Ok(pattern) => pattern,
@@ -131,17 +124,12 @@ impl Kind for File {
             }
         };
         let codec = Codec::read(fields);
-        let kind = kind.map(|it| it.value.into());
-        let read = ReadSettings { codec, kind };
+        let read = ReadSettings { codec };
         Some(Settings { pattern, follow: fields.is_on("follow"), read })
     }
 }
 
 impl SourceKind for File {
-    fn brings(settings: &Settings) -> Brings {
-        Brings { message: ValueType::any(), kind: settings.read.kind.clone() }
-    }
-
     fn ends(settings: &Settings) -> bool {
         !settings.follow
     }

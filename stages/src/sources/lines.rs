@@ -5,7 +5,6 @@ use kernel::choice;
 use kernel::choice::Choice;
 use language::{Arg, Fields, NodeRow, Scalar, ValueKind};
 use serde_json::Value;
-use std::sync::Arc;
 
 /// A longer line, or file that is one message, is cut here, and so refused by validation.
 pub(super) const MESSAGE_MAX: usize = 1 << 20;
@@ -45,12 +44,7 @@ impl Codec {
 
     /// The message in `bytes`, without its line end; `None` for a blank line. What was cut stays
     /// without a decoded form: half a text must not pass for a whole one.
-    pub(super) fn message(
-        self,
-        bytes: &[u8],
-        is_cut: bool,
-        kind: Option<&Arc<str>>,
-    ) -> Option<Message> {
+    pub(super) fn message(self, bytes: &[u8], is_cut: bool) -> Option<Message> {
         let bytes = match self.is_by_line() {
             true => bytes.strip_suffix(b"\r").unwrap_or(bytes),
             false => bytes,
@@ -60,7 +54,7 @@ impl Codec {
         }
         let decoded = (matches!(self, Codec::Text | Codec::Raw) && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        Some(Message { body: bytes.to_vec(), kind: kind.cloned(), decoded, origin: None })
+        Some(Message { body: bytes.to_vec(), kind: None, decoded, origin: None })
     }
 }
 
@@ -160,9 +154,9 @@ mod tests {
 
     #[test]
     fn a_cut_text_has_no_decoded_form() {
-        let message = Codec::Text.message(b"hi\r", false, None).unwrap();
+        let message = Codec::Text.message(b"hi\r", false).unwrap();
         assert_eq!(message.decoded, Some(Value::from("hi")));
-        assert_eq!(Codec::Text.message(b"hi", true, None).unwrap().decoded, None);
-        assert!(Codec::Ndjson.message(b" \r", false, None).is_none());
+        assert_eq!(Codec::Text.message(b"hi", true).unwrap().decoded, None);
+        assert!(Codec::Ndjson.message(b" \r", false).is_none());
     }
 }

@@ -98,7 +98,7 @@ impl<R> Stdin<R> {
 
     fn message(&self, line: &SplitLine<'_>) -> Option<Message> {
         let is_undecodable = line.is_cut || is_utf16(line.text);
-        let mut message = self.codec.message(line.text, is_undecodable, None)?;
+        let mut message = self.codec.message(line.text, is_undecodable)?;
         message.origin = Some(MessageOrigin {
             name: self.name.clone(),
             line: self.codec.is_by_line().then_some(line.number),

@@ -16,13 +16,17 @@ use language::expr::{Expr, Roots, Scope, TypeEnv};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
-use table::Table;
+use table::{Columns, Table};
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("table", "a CSV, JSON or JSONL file, and its key column")
-        .examples(&[r#"table "tables/people.csv" key=id"#])
+        .examples(&[
+            r#"table "tables/people.csv" key=id"#,
+            r#"table "tables/rooms.csv" key=id { number limit; flag is-inside }"#,
+        ])
         .args(&[Arg::one("file", ValueKind::Path)])
         .props(&[Prop::required("key", ValueKind::Text)])
+        .children(&[COLUMNS])
         .required(),
     NodeRow::new("match", "the value to find in the key column")
         .examples(&[r#"match "data.person""#])
@@ -37,6 +41,21 @@ const NODES: &[NodeRow] = &[
         .args(&[Arg::optional("mode", ValueKind::Word(Miss::WORDS))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
+];
+
+const COLUMNS: &[NodeRow] = &[
+    NodeRow::new("number", "columns that hold numbers; an empty cell is null")
+        .examples(&["number limit price"])
+        .args(&[Arg::some("column", ValueKind::Text)])
+        .repeated()
+        .otherwise("a column of a CSV table, other than the key, in which every cell is a number"),
+    NodeRow::new(
+        "flag",
+        "columns that hold `true` or `false`, `yes` or `no`, `1` or `0`; an empty cell is null",
+    )
+    .examples(&["flag is-inside"])
+    .args(&[Arg::some("column", ValueKind::Text)])
+    .repeated(),
 ];
 
 /// The kind `lookup`.
@@ -102,8 +121,12 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let select: Vec<_> = fields
         .child("select")
         .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
+    let columns = |kind: &str| -> Vec<_> {
+        node.children(kind).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
+    };
+    let columns = Columns { select, numbers: columns("number"), flags: columns("flag") };
     let found_before = context.diagnostics.found().len();
-    let table = open_table(&path, &key, &select, context);
+    let table = open_table(&path, &key, &columns, context);
     let found = &context.diagnostics.found()[found_before..];
     let fault = found.first().map(|finding| finding.message.clone());
     context.files.note_table(&path.value, fault);
@@ -113,11 +136,11 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
 fn open_table(
     path: &Spanned<String>,
     key: &Spanned<String>,
-    select: &[Spanned<String>],
+    columns: &Columns,
     context: &mut Context<'_>,
 ) -> Option<Table> {
     match context.files.read(&path.value) {
-        Ok(source) => Table::read(&source, path, key, select, context.diagnostics),
+        Ok(source) => Table::read(&source, path, key, columns, context.diagnostics),
         Err(why) => {
             let neighbours = context.files.neighbours(&path.value);
             let name = path.value.rsplit('/').next().unwrap_or_default();
@@ -234,6 +257,39 @@ mod tests {
         assert_eq!(ask("select name", "f.csv", FACES, anna), name);
         let ben = Addition::Value(json!({ "name": "Ben" }));
         assert_eq!(ask("select name", "f.csv", FACES, json!({ "who": 7 })), ben);
+    }
+
+    #[test]
+    fn columns_of_numbers_and_flags_have_their_types() {
+        let table = "id,limit,zip,tag,in\n1,60,01099,7,yes\n2,-1.5,80331,,0\n3,0,10115,8,\n";
+        let row = |rest: &str, who: &str| ask(rest, "f.csv", table, json!({ "who": who }));
+        // The key, a column with an empty cell and one with leading zeros stay text.
+        let plain = json!({ "id": "1", "limit": 60, "zip": "01099", "tag": "7", "in": "yes" });
+        assert_eq!(row("", "1"), Addition::Value(plain));
+        let read = |columns: &str, name: &str, table: &str| {
+            let text = format!("table \"{name}\" key=id {{ {columns} }}\nmatch \"data.who\"");
+            testing::read_in::<Lookup>(&text, Path::new("/x"), &[(name, table)])
+        };
+        let (settings, found) = read("number tag; flag in", "f.csv", table);
+        assert_eq!(found, Vec::<String>::new());
+        let rows = settings.unwrap().table;
+        assert_eq!(rows.row("1").unwrap()["tag"], json!(7));
+        assert_eq!(rows.row("1").unwrap()["in"], json!(true));
+        assert_eq!(rows.row("2").unwrap()["tag"], json!(null));
+        assert_eq!(rows.row("2").unwrap()["in"], json!(false));
+        assert_eq!(rows.row("3").unwrap()["in"], json!(null));
+        let wrong = |columns: &str, table: &str| read(columns, "f.csv", table).1.join("; ");
+        assert_eq!(
+            wrong("number n", "id,n\na,1\nb,many\n"),
+            "E0303 `many` in the column `n` is not a number"
+        );
+        assert_eq!(
+            wrong("flag n", "id,n\na,maybe\n"),
+            "E0303 `maybe` in the column `n` is not `true` or `false`"
+        );
+        assert_eq!(wrong("flag m", "id,n\na,1\n"), "E0303 the table has no column `m`");
+        let typed = read("number n", "f.json", r#"[{"id":"a","n":"1"},{"id":"b","n":2}]"#);
+        assert_eq!(typed.0.unwrap().table.row("a").unwrap()["n"], json!(1));
     }
 
     #[test]

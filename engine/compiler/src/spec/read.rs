@@ -10,6 +10,7 @@ use crate::include::SourceMap;
 use kdl::{KdlDocument, KdlNode};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots};
+use language::literal::literal;
 use language::{Context, Fields, Kinds, NodeRole, Scalar, ValueKind, sites};
 use stages::catalog::Catalog;
 use stages::contract::SinkRole;
@@ -79,6 +80,8 @@ fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
         let Some(read) = reads.find(|it| it.root == Root::Raw) else { continue };
         let first = match site.top.name().value() {
             "source" | "test" => continue,
+            // Their conditions are judged where the route is.
+            "sink" | "notify" if site.node() == "when" => Some(&mut readers.running),
             "sink" | "notify" => Some(&mut readers.delivering),
             "enrich" | "route" => Some(&mut readers.running),
             "priority" => Some(&mut readers.ranking),
@@ -310,7 +313,8 @@ impl<'a> SpecReader<'a> {
             let schema = fields.child("schema").and_then(|it| self.path(it.prop("file")?));
             let map = fields.child("map").map(|it| map(&it)).unwrap_or_default();
             let is_disabled = fields.is_on("disabled");
-            sources.push(SourceNode { name, spec, is_disabled, schema, map });
+            let kind = constant_type(&fields, context);
+            sources.push(SourceNode { name, spec, is_disabled, schema, kind, map });
         }
         sources
     }
@@ -373,7 +377,7 @@ impl<'a> SpecReader<'a> {
             enrichments.push(Enrichment {
                 after: names_of(&fields, "after"),
                 needs: names_of(&fields, "needs"),
-                when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+                when: when(&fields),
                 into: into(&fields, &name),
                 on_error: on_error(&fields, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
@@ -417,6 +421,7 @@ impl<'a> SpecReader<'a> {
                 report_backlog(&fields, context);
             }
             sinks.push(Sink {
+                when: when(&fields),
                 name,
                 spec,
                 policy,
@@ -435,6 +440,7 @@ impl<'a> SpecReader<'a> {
             let read = |it: &mut Context<'_>| self.catalog.read_notify(&kind, &fields, it);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             notifiers.push(Notifier {
+                when: when(&fields),
                 name,
                 spec,
                 title: fields.setting("title").arg(0, template),
@@ -456,6 +462,11 @@ impl<'a> SpecReader<'a> {
             entries_max: node.setting("max-entries").arg(0, count),
         }
     }
+}
+
+/// The condition of a stage or target.
+fn when(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
+    expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT)
 }
 
 fn backlog(fields: &Fields<'_>) -> BacklogLimit {
@@ -481,7 +492,7 @@ fn filter(fields: &Fields<'_>, rule: Passing) -> Option<Filter> {
     let on_drop = fields.child("on-drop");
     Some(Filter {
         name: fields.arg(0)?.text()?,
-        when: expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+        when: when(fields),
         rule,
         on_drop: fields.setting("on-drop").arg(0, Scalar::choice),
         reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
@@ -492,6 +503,23 @@ fn filter(fields: &Fields<'_>, rule: Passing) -> Option<Filter> {
 fn kind_and_name(fields: &Fields<'_>) -> (Option<String>, Option<Name>) {
     let text = |index| fields.arg(index).and_then(|it| it.text());
     (text(0).map(|it| it.value), text(1))
+}
+
+/// The longest type of an event, in bytes.
+const TYPE_MAX: usize = 256;
+
+/// `type ring` of a source.
+fn constant_type(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Name> {
+    let kind = literal(&fields.child("type")?.arg(0)?, context.diagnostics)?;
+    if kind.value.is_empty() || TYPE_MAX < kind.value.len() {
+        context
+            .diagnostics
+            .push(Rule::WrongArgument, "this is not an event type")
+            .at(kind.span.clone(), format!("1 to {TYPE_MAX} bytes"))
+            .help("write `type ring`");
+        return None;
+    }
+    Some(kind)
 }
 
 fn map(fields: &Fields<'_>) -> Map {

@@ -204,11 +204,16 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
     let brings = source.spec.brings();
     let shape = match &source.map.kind {
         Some(expr) => known.check(&expr.value).shape,
-        None => known.at(Root::Raw, &["type"]),
+        None => match &source.kind {
+            Some(kind) => return Some(vec![kind.value.as_str().into()]),
+            None => known.at(Root::Raw, &["type"]),
+        },
     };
     let words = shape.words().filter(|_| shape.is_only_text())?;
     // Where the message gives none, the source's own counts.
-    Some(words.map(Arc::from).chain(brings.kind).collect())
+    let constant = source.kind.as_ref().filter(|_| shape.may_be_null()).map(|it| it.value.as_str());
+    let constant = constant.map(Arc::from);
+    Some(words.map(Arc::from).chain(constant).chain(brings.kind).collect())
 }
 
 /// The schemas of `data`, by name or pattern: names first, then longer patterns before shorter

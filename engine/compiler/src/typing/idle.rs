@@ -9,7 +9,7 @@ use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{PathRead, Root};
 use language::spanned::Span;
 use stages::contract::SinkRole;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Failure handling, by the names of its nodes.
 const FAILURE: &[&str] = &["timeout", "retry", "breaker", "rate", "concurrency", "policy"];
@@ -57,14 +57,14 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
     if diagnostics.found().iter().any(|it| it.rule == Rule::UnknownTarget) {
         return;
     }
-    let cases = route.cases.iter().flat_map(|it| &it.to);
-    let named: BTreeSet<&str> =
-        cases.chain(route.otherwise.iter().flatten()).map(|it| it.value.as_str()).collect();
     let is_store = |it: &crate::spec::Sink| matches!(it.spec.shape(), SinkRole::Store(_));
-    let sinks = spec.sinks.iter().filter(|it| !it.is_disabled && !is_store(it));
-    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled);
+    // What has a condition of its own gets what matches it.
+    let has_own = |it: &Option<_>| it.is_some();
+    let sinks = spec.sinks.iter();
+    let sinks = sinks.filter(|it| !it.is_disabled && !is_store(it) && !has_own(&it.when));
+    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled && !has_own(&it.when));
     let names = sinks.map(|it| &it.name).chain(notifiers.map(|it| &it.name));
-    for name in names.filter(|it| !named.contains(it.value.as_str())) {
+    for name in names.filter(|it| !route.names(&it.value)) {
         diagnostics
             .push(Rule::Unrouted, format!("no event is ever sent to `{}`", name.value))
             .at(name.span.clone(), "no case of the route names it")

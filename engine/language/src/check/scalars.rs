@@ -88,6 +88,10 @@ pub(super) fn check(
         return;
     }
     if let Some(text) = entry.value().as_string() {
+        let is_type = matches!(ty, ValueKind::Expr(Roots::MAP)) && node.name().value() == "type";
+        if is_type && place.plain_type(text) {
+            return;
+        }
         place.references(ty, text);
     }
     place.value(node, ty);
@@ -576,6 +580,24 @@ impl ValueCheck<'_> {
             &reason,
             "JSON needs double quotes around every name and text",
         );
+    }
+
+    /// `type "ring"` in `map`: a word that is no path, where an expression is expected.
+    fn plain_type(&mut self, word: &str) -> bool {
+        let is_word = |it: char| it.is_alphanumeric() || "._-".contains(it);
+        let root = word.split(['.', '-']).next().unwrap_or_default();
+        let is_plain = word.starts_with(char::is_alphabetic) && word.chars().all(is_word);
+        if !is_plain || Roots::MAP.names().contains(&root) {
+            return false;
+        }
+        self.diagnostics
+            .push(Rule::UnknownFunction, format!("`{word}` is not an expression"))
+            .at(self.span.clone(), "a path or a text in single quotes is expected")
+            .help(format!(
+                "write `type {word}` in the source, without `map`, if every event has this type; \
+                 or `type \"'{word}'\"` here"
+            ));
+        true
     }
 
     fn problems(&mut self, rule: Rule, problems: Vec<ExprProblem>) {

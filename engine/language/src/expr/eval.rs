@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// The most bytes of text, list or map that an expression makes; beyond it, the result is null.
-const MADE_MAX: usize = 1 << 20;
+pub(super) const MADE_MAX: usize = 1 << 20;
 
 pub(super) fn eval<'a>(node: &'a ExprNode, scope: &Scope<'a>) -> Val<'a> {
     match node {
@@ -42,6 +42,10 @@ pub(super) fn eval<'a>(node: &'a ExprNode, scope: &Scope<'a>) -> Val<'a> {
         ExprNode::List(items) => list(items, scope),
         ExprNode::Map(entries) => map(entries, scope),
         ExprNode::Call(function, arguments, _) => function::call(function, arguments, scope),
+        ExprNode::Item(slot, steps, _) => {
+            scope.loops.items[*slot].map_or(Val::Null, |it| walk(it, steps))
+        }
+        ExprNode::Macro(it) => function::evaluate(it, scope),
     }
 }
 
@@ -81,7 +85,11 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Status if steps.is_empty() => {
             return scope.status.map_or(Val::Null, |it| Val::Int(i64::from(it)));
         }
-        Root::Status => None,
+        Root::Title | Root::Message if steps.is_empty() => {
+            let text = if root == Root::Title { scope.title } else { scope.message };
+            return text.map_or(Val::Null, |it| Val::Text(Cow::Borrowed(it)));
+        }
+        Root::Status | Root::Title | Root::Message => None,
     };
     base.map_or(Val::Null, |it| walk(it, steps))
 }
@@ -194,7 +202,7 @@ fn map<'a>(entries: &'a [(ExprNode, ExprNode)], scope: &Scope<'a>) -> Val<'a> {
 }
 
 /// Takes the size of a value from the budget, before the value is copied.
-fn affords(budget: &mut usize, value: &Val<'_>) -> bool {
+pub(super) fn affords(budget: &mut usize, value: &Val<'_>) -> bool {
     let rest = match value.as_json() {
         Some(json) => charged(Some(*budget), json),
         None => budget.checked_sub(value.as_str().map_or(16, str::len)),
@@ -272,6 +280,11 @@ fn contains(item: &Val<'_>, all: &Val<'_>) -> Option<bool> {
         Value::Object(entries) => Some(item.as_str().is_some_and(|it| entries.contains_key(it))),
         _ => None,
     }
+}
+
+/// The sum of two numbers.
+pub(super) fn plus(left: &Val<'_>, right: &Val<'_>) -> Val<'static> {
+    number(left, right, i64::checked_add, |a, b| a + b)
 }
 
 fn add<'a>(left: &Val<'_>, right: &Val<'_>) -> Val<'a> {

@@ -1,7 +1,16 @@
-//! The functions, each with its name, arity and meaning in one row.
+//! The functions, each with its name, arity and meaning in one row. Filters are the same functions,
+//! given their first value by the `|` before them.
+
+mod lists;
+mod moment;
+mod texts;
+
+pub(super) use lists::evaluate;
+pub(super) use moment::DayRange;
+pub(super) use texts::percent_encoded;
 
 use super::eval::eval;
-use super::node::ExprNode;
+use super::node::{ExprNode, MacroKind};
 use super::problem::ExprProblem;
 use super::value::Val;
 use super::{Roots, Scope};
@@ -13,6 +22,7 @@ use siphasher::sip::SipHasher13;
 use std::borrow::Cow;
 use std::hash::Hasher;
 use std::ops::Range;
+use texts::join;
 
 /// The largest compiled regular expression, in bytes. `\w` and `\d` know every script, so that an
 /// everyday pattern of ten of them takes half a megabyte.
@@ -24,8 +34,22 @@ type Body = for<'a> fn(&[Val<'a>], &Scope<'a>) -> Val<'a>;
 #[derive(Debug, Clone)]
 pub(super) enum Function {
     Plain(&'static Row),
+    /// Behind a `|`: null stays null for most, and functions of texts take any value as its text.
+    Filter(&'static Row),
     Matches(Regex),
     Capture(Regex),
+    /// The map of a pattern's named groups.
+    Groups(Regex),
+    /// `time in '22:00-07:00'`, and whether `not in` was written.
+    Within(DayRange, bool),
+}
+
+impl Function {
+    /// Whether it goes through all items of a list, which has a limit.
+    pub(super) fn is_of_lists(&self) -> bool {
+        const OF_LISTS: [&str; 6] = ["sort", "sum", "min", "max", "distinct", "flatten"];
+        matches!(self, Function::Plain(row) | Function::Filter(row) if OF_LISTS.contains(&row.name))
+    }
 }
 
 /// A function: its name, what it takes and what it does.
@@ -35,10 +59,17 @@ pub(super) struct Row {
     /// Fewest and most arguments.
     arity: (usize, usize),
     body: Body,
+    /// What it does as a filter, where that is something else.
+    filter: Option<Body>,
 }
 
 const fn row(name: &'static str, least: usize, most: usize, body: Body) -> Row {
-    Row { name, arity: (least, most), body }
+    Row { name, arity: (least, most), body, filter: None }
+}
+
+/// A word that shows a value as a filter, and reads one as a function.
+const fn shows(row: Row, filter: Body) -> Row {
+    Row { filter: Some(filter), ..row }
 }
 
 const ROWS: &[Row] = &[
@@ -48,25 +79,62 @@ const ROWS: &[Row] = &[
     row("count", 1, 1, |it, _| length(&it[0])),
     row("lower", 1, 1, |it, _| text(&it[0], str::to_lowercase)),
     row("upper", 1, 1, |it, _| text(&it[0], str::to_uppercase)),
+    row("title", 1, 1, |it, _| text(&it[0], texts::title)),
     row("trim", 1, 1, |it, _| text(&it[0], |it| it.trim().to_owned())),
+    row("replace", 3, 3, |it, _| texts::replace(it)),
+    row("split", 1, 2, |it, _| texts::split(it)),
+    row("join", 1, 2, |it, _| lists::joined(it)),
+    row("slice", 2, 3, |it, _| texts::slice(it)),
+    row("pad", 2, 3, |it, _| texts::pad(it)),
+    row("truncate", 2, 2, |it, _| match &it[1] {
+        Val::Int(length) => {
+            let length = usize::try_from(*length).unwrap_or(0);
+            told(&it[0], |it| texts::truncate(it, length))
+        }
+        _ => Val::Null,
+    }),
+    row("slug", 1, 1, |it, _| told(&it[0], texts::slug)),
+    row("humanize", 1, 1, |it, _| told(&it[0], texts::humanized)),
+    row("urlencode", 1, 1, |it, _| told(&it[0], percent_encoded)),
+    row("base64", 1, 1, |it, _| text(&it[0], texts::base64)),
+    row("unbase64", 1, 1, |it, _| texts::unbase64(it)),
+    shows(
+        row("json", 1, 1, |it, _| {
+            let parsed = it[0].as_str().and_then(|it| serde_json::from_str(it).ok());
+            parsed.map_or(Val::Null, Val::from_owned)
+        }),
+        to_json,
+    ),
+    row("to_json", 1, 1, to_json),
     row("contains", 2, 2, contains),
     row("starts_with", 2, 2, |it, _| two(it, |a, b| a.starts_with(b))),
     row("ends_with", 2, 2, |it, _| two(it, |a, b| a.ends_with(b))),
+    row("number", 1, 1, |it, _| texts::number(&it[0])),
     row("abs", 1, 1, absolute),
-    row("round", 1, 2, round),
-    row("min", 1, 16, |it, _| extreme(it, std::cmp::Ordering::Less)),
-    row("max", 1, 16, |it, _| extreme(it, std::cmp::Ordering::Greater)),
+    shows(row("round", 1, 2, round), fixed),
+    row("fixed", 1, 2, fixed),
+    row("min", 1, 16, |it, scope| least_or_most(it, std::cmp::Ordering::Less, scope)),
+    row("max", 1, 16, |it, scope| least_or_most(it, std::cmp::Ordering::Greater, scope)),
+    row("sum", 1, 1, lists::sum),
+    row("sort", 1, 1, lists::sort),
+    row("distinct", 1, 1, lists::distinct),
+    row("flatten", 1, 1, lists::flatten),
+    row("first", 1, 1, |it, _| lists::end(&it[0], false)),
+    row("last", 1, 1, |it, _| lists::end(&it[0], true)),
     row("coalesce", 1, 16, |it, _| {
         it.iter().find(|it| !it.is_null()).cloned().unwrap_or(Val::Null)
     }),
+    row("default", 2, 2, |it, _| it[usize::from(it[0].is_null())].clone()),
     row("hash", 1, 1, hash),
     row("uuid", 0, 0, |_, scope| {
         scope.random.map_or(Val::Null, |it| owned(it.uuid(scope.now).to_string()))
     }),
-    row("time", 1, 1, |it, _| time(&it[0]).map_or(Val::Null, Val::Time)),
-    row("date", 1, 1, |it, _| {
-        time(&it[0]).map_or(Val::Null, |it| owned(it.to_string()[..10].to_owned()))
-    }),
+    shows(row("time", 1, 3, read_time), |it, scope| show_time(it, "HH:mm", scope)),
+    row("date", 1, 2, |it, scope| show_time(it, "yyyy-MM-dd", scope)),
+    row("hour", 1, 2, |it, scope| local(it, scope, jiff::Zoned::hour)),
+    row("minute", 1, 2, |it, scope| local(it, scope, jiff::Zoned::minute)),
+    row("day", 1, 2, |it, scope| local(it, scope, jiff::Zoned::day)),
+    row("weekday", 1, 2, |it, scope| local(it, scope, |it| it.weekday().to_monday_one_offset())),
     row("duration", 1, 1, |it, _| {
         let parsed = it[0].as_str().and_then(parse_duration);
         parsed.and_then(|it| i64::try_from(it.as_micros()).ok()).map_or(Val::Null, Val::Span)
@@ -108,7 +176,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("timestamp", "time"),
     ("downcase", "lower"),
     ("upcase", "upper"),
-    ("default", "coalesce"),
     ("match", "matches"),
     ("test", "matches"),
     ("includes", "contains"),
@@ -118,6 +185,22 @@ const FOREIGN: &[(&str, &str)] = &[
     ("uppercase", "upper"),
     ("ascii_downcase", "lower"),
     ("strip", "trim"),
+    ("int", "number"),
+    ("float", "number"),
+    ("double", "number"),
+    ("to_number", "number"),
+    ("toNumber", "number"),
+    ("capitalize", "title"),
+    ("substring", "slice"),
+    ("substr", "slice"),
+    ("unique", "distinct"),
+    ("uniq", "distinct"),
+    ("from_json", "json"),
+    ("tojson", "to_json"),
+    ("strftime", "time"),
+    ("any", "exists"),
+    ("every", "all"),
+    ("select", "filter"),
 ];
 
 /// The function that is meant by a name, where it may be called anywhere.
@@ -139,63 +222,241 @@ pub(super) fn resolve(
     if name == "matches" || name == "regex_capture" {
         return regex(name, whole, arguments);
     }
-    let allowed = |it: &&Row| roots.has_random() || !it.name.starts_with("random.");
-    let Some(row) = ROWS.iter().filter(allowed).find(|it| it.name == name) else {
+    let Some(row) = find(name, roots) else {
         return Err(unknown(name, at.clone(), roots));
     };
     let (least, most) = row.arity;
     if arguments.len() < least || most < arguments.len() {
         return Err(arity(name, whole, row.arity, arguments.len()));
     }
-    check_literals(name, &whole, &arguments)?;
+    check_literals(name, &whole, &arguments, false)?;
     Ok(ExprNode::Call(Function::Plain(row), arguments.into(), whole))
 }
 
-/// What the arguments of a function must be, where they are all of one sort.
-pub(super) fn wanted(name: &str) -> &'static str {
+fn find(name: &str, roots: Roots) -> Option<&'static Row> {
+    let allowed = |it: &&Row| roots.has_random() || !it.name.starts_with("random.");
+    ROWS.iter().filter(allowed).find(|it| it.name == name)
+}
+
+/// The same for a filter: the first argument is the value before its `|`, `at` the place of its
+/// name, and `place` that of its brackets.
+pub(super) fn resolve_filter(
+    name: &str,
+    at: &Range<usize>,
+    place: Range<usize>,
+    arguments: Vec<ExprNode>,
+    roots: Roots,
+) -> Result<ExprNode, ExprProblem> {
+    let whole = at.start..place.end;
+    if name == "matches" || name == "regex_capture" {
+        return regex(name, whole, arguments);
+    }
+    // What takes no value first is no filter.
+    let row = find(name, roots).filter(|it| 0 < it.arity.1);
+    let Some(row) = row else { return Err(unknown_filter(name, at.clone(), roots)) };
+    let (least, most) = match row.name {
+        "time" => (1, 2),
+        _ => row.arity,
+    };
+    let given = arguments.len();
+    if given < least || most < given {
+        let (message, help) = match (least, most) {
+            (_, 1) => (format!("`{name}` takes no argument"), format!("write `| {name}`")),
+            _ if given < least => (format!("`{name}` needs {}", needed(name)), example(name)),
+            _ => {
+                let most = most - 1;
+                let plural = if most == 1 { "" } else { "s" };
+                (format!("`{name}` takes at most {most} argument{plural}"), example(name))
+            }
+        };
+        let span = if place.is_empty() { at.clone() } else { place };
+        return Err(ExprProblem::syntax(span, message).help(help));
+    }
+    check_literals(name, &place, &arguments, true)?;
+    Ok(ExprNode::Call(Function::Filter(row), arguments.into(), whole))
+}
+
+/// What a filter needs behind its name.
+fn needed(name: &str) -> &'static str {
     match name {
-        "lower" | "upper" | "trim" | "starts_with" | "ends_with" | "duration" | "http.header"
-        | "http.query" => "text",
-        "abs" | "round" | "geo_distance" | "random.float" | "random.int" => "a number",
+        "default" | "contains" => "a value",
+        "truncate" => "a number of characters",
+        "pad" => "a length",
+        "slice" => "a place to begin at",
+        "replace" => "two texts",
+        "get" => "a name",
+        _ => "an argument",
+    }
+}
+
+fn example(name: &str) -> String {
+    let arguments = match name {
+        "default" => "'?'",
+        "truncate" => "80",
+        "time" => "'HH:mm'",
+        "date" => "'dd.MM.yyyy'",
+        "join" => "', '",
+        "replace" => "'_', ' '",
+        "split" => "','",
+        "pad" => "2, '0'",
+        "slice" => "0, 5",
+        "round" | "fixed" => "2",
+        _ => "'text'",
+    };
+    format!("write `{name}({arguments})`")
+}
+
+fn unknown_filter(name: &str, span: Range<usize>, roots: Roots) -> ExprProblem {
+    let names: Vec<&str> = names(roots).into_iter().filter(|it| !it.contains('.')).collect();
+    if name.is_empty() {
+        let help = "a function's name follows: `{{ data.name | upper }}`";
+        return ExprProblem::syntax(span, "a filter is missing after `|`").help(help);
+    }
+    let foreign = FOREIGN.iter().find(|it| it.0 == name).map(|it| it.1);
+    let near = foreign.or_else(|| nearest(name, names.iter().copied()));
+    let help = near.map_or_else(
+        || format!("the filters are {}", names.join(", ")),
+        |it| format!("did you mean `{it}`?"),
+    );
+    ExprProblem::unknown(span, format!("there is no filter `{name}`"), Some(help))
+}
+
+/// What an argument of a function must be, where it must be of one type.
+pub(super) fn wanted(name: &str, index: usize) -> &'static str {
+    match (name, index) {
+        (
+            "lower" | "upper" | "trim" | "title" | "starts_with" | "ends_with" | "duration"
+            | "http.header" | "http.query" | "replace" | "split" | "base64" | "unbase64",
+            _,
+        )
+        | ("json", 0)
+        | ("join" | "time" | "date" | "hour" | "minute" | "day" | "weekday", 1)
+        | ("pad" | "time", 2) => "text",
+        ("abs" | "round" | "geo_distance" | "random.float" | "random.int", _)
+        | ("slice", 1 | 2)
+        | ("pad" | "truncate" | "fixed", 1) => "a number",
+        ("sort" | "sum" | "distinct" | "flatten" | "first" | "last", _) | ("join", 0) => "a list",
+        ("date" | "hour" | "minute" | "day" | "weekday" | "in", 0) => "a time",
+        ("time", 0) => "a time",
+        ("len" | "count", _) => "a text, list or map",
+        ("slice", 0) => "a text or list",
         _ => "anything",
     }
 }
 
-/// Literals of the wrong sort would make the call null for ever.
+/// Literals of the wrong type would make every call null.
 fn check_literals(
     name: &str,
     whole: &Range<usize>,
     arguments: &[ExprNode],
+    is_filter: bool,
 ) -> Result<(), ExprProblem> {
-    let wanted = wanted(name);
-    for argument in arguments {
-        let ExprNode::Literal(literal, _) = argument else { continue };
+    for (index, argument) in arguments.iter().enumerate() {
+        let ExprNode::Literal(literal, span) = argument else { continue };
+        let wanted = wanted(name, index);
         let fits = match wanted {
             "text" => literal.is_string(),
             "a number" => literal.is_number(),
+            "a list" => literal.is_array(),
             _ => true,
         };
-        if !fits {
+        let is_value = is_filter && index == 0;
+        if !fits && !is_value {
             let message = format!("`{name}` takes {wanted}, not `{}`", shown(literal));
             let help = match wanted {
                 "text" => "use single quotes for text; a path has no quotes: `data.name`",
+                "a list" => "write a list in brackets: `[1, 2]`, or a path: `data.items`",
                 _ => "write numbers without quotes, and paths without quotes: `data.count`",
             };
-            return Err(ExprProblem::syntax(whole.clone(), message).help(help));
+            let span = if arguments.len() == 1 || is_filter { whole } else { span };
+            return Err(ExprProblem::syntax(span.clone(), message).help(help));
         }
+        check_moment(name, index, literal, span)?;
+        check_number(name, index, literal, span)?;
     }
-    let Some(ExprNode::Literal(Value::String(text), _)) = arguments.first() else { return Ok(()) };
+    let Some(ExprNode::Literal(Value::String(text), span)) = arguments.first() else {
+        return Ok(());
+    };
     let help = match name {
         "duration" if parse_duration(text).is_none() => {
             "write `duration('5m')`; units: ms s m h d w"
         }
-        "time" | "date" if Timestamp::parse(text).is_none() => {
+        "time" | "date" | "hour" | "minute" | "day" | "weekday"
+            if Timestamp::parse(text).is_none() && (arguments.len() == 1 || name != "time") =>
+        {
             "write `time('2026-01-01T09:30:00Z')`: RFC 3339, with `Z` or an offset"
         }
         _ => return Ok(()),
     };
     let what = if name == "duration" { "duration" } else { "time" };
-    Err(ExprProblem::syntax(whole.clone(), format!("`'{text}'` is not a {what}")).help(help))
+    let span = if is_filter { span } else { whole };
+    Err(ExprProblem::syntax(span.clone(), format!("`'{text}'` is not a {what}")).help(help))
+}
+
+/// A pattern or a zone that is none.
+fn check_moment(
+    name: &str,
+    index: usize,
+    literal: &Value,
+    span: &Range<usize>,
+) -> Result<(), ExprProblem> {
+    let Some(text) = literal.as_str() else { return Ok(()) };
+    let is_pattern = matches!((name, index), ("time", 1) | ("date", 1));
+    let is_zone =
+        matches!((name, index), ("time", 2) | ("hour" | "minute" | "day" | "weekday" | "date", 1));
+    if is_zone && kernel::time::zone(text).is_some() {
+        return Ok(());
+    }
+    if is_zone && (name != "date" || text.contains('/')) {
+        let near = jiff::tz::db().available().map(|it| it.as_str().to_owned());
+        let near: Vec<String> = near.collect();
+        let help = match nearest(text, near.iter().map(String::as_str)) {
+            Some(it) => format!("did you mean `'{it}'`?"),
+            None => "write a name such as `'Europe/Berlin'`".to_owned(),
+        };
+        let message = format!("`{text}` is not a time zone");
+        return Err(ExprProblem::syntax(span.clone(), message).help(help));
+    }
+    match moment::bad_letters(text).filter(|_| is_pattern) {
+        Some(letters) if letters == "'" => {
+            let message = format!("a quote in the pattern `{text}` is never closed");
+            Err(ExprProblem::syntax(span.clone(), message).help("write `''` for one quote"))
+        }
+        Some(letters) => {
+            let message = format!("`{letters}` means nothing in the pattern `{text}`");
+            let help = "a pattern is made of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, \
+                        and text in single quotes";
+            Err(ExprProblem::syntax(span.clone(), message).help(help))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A number of digits or characters that is none.
+fn check_number(
+    name: &str,
+    index: usize,
+    literal: &Value,
+    span: &Range<usize>,
+) -> Result<(), ExprProblem> {
+    let (wanted, fits) = match (name, index) {
+        ("round" | "fixed", 1) => {
+            ("a number of digits, 0 to 15", literal.as_u64().is_some_and(|it| it <= 15))
+        }
+        ("truncate", 1) => ("a number of characters", literal.is_u64()),
+        ("slice", 1 | 2) => ("whole numbers", literal.is_i64()),
+        ("pad", 1) => ("a whole number", literal.is_i64()),
+        ("pad", 2) => (
+            "one character to fill with",
+            literal.as_str().is_some_and(|it| it.chars().count() == 1),
+        ),
+        _ => return Ok(()),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(ExprProblem::syntax(span.clone(), format!("`{name}` takes {wanted}"))
+            .help(example(name))),
+    }
 }
 
 fn shown(literal: &Value) -> String {
@@ -229,6 +490,7 @@ pub(super) fn names(roots: Roots) -> Vec<&'static str> {
     ROWS.iter()
         .map(|it| it.name)
         .chain(["matches", "regex_capture"])
+        .chain(MacroKind::ALL.map(|it| it.0))
         .filter(|it| roots.has_random() || !it.starts_with("random."))
         .collect()
 }
@@ -236,7 +498,7 @@ pub(super) fn names(roots: Roots) -> Vec<&'static str> {
 fn unknown(name: &str, at: Range<usize>, roots: Roots) -> ExprProblem {
     let names = names(roots);
     let other = match name {
-        "exists" | "isset" | "defined" | "present" | "is_null" | "isNull" | "empty" | "isEmpty" => {
+        "isset" | "defined" | "present" | "is_null" | "isNull" | "empty" | "isEmpty" => {
             Some("compare with null: `data.name != null`")
         }
         "if" | "iff" | "ternary" => Some("write `condition ? one : other`"),
@@ -265,23 +527,44 @@ fn regex(
     if arguments.len() < 2 || most < arguments.len() {
         return Err(arity(name, whole, (2, most), arguments.len()));
     }
-    let ExprNode::Literal(Value::String(pattern), _) = arguments.remove(1) else {
+    let ExprNode::Literal(Value::String(pattern), place) = arguments.remove(1) else {
         let problem = ExprProblem::syntax(whole, "a pattern must be a quoted text");
         return Err(problem.help("patterns are compiled when the file is read"));
     };
     let compiled = regex::RegexBuilder::new(&pattern).size_limit(REGEX_MAX).build();
-    let regex = compiled.map_err(|fault| bad_pattern(&pattern, &whole, &fault))?;
-    if let Some(ExprNode::Literal(group, _)) = arguments.get(1)
+    let regex = compiled.map_err(|fault| bad_pattern(&pattern, &place, &fault))?;
+    let names: Vec<&str> = regex.capture_names().flatten().collect();
+    if let Some(ExprNode::Literal(Value::String(group), span)) = arguments.get(1) {
+        let Some(index) = regex.capture_names().position(|it| it == Some(group)) else {
+            let message = format!("`{pattern}` has no group `{group}`");
+            let help = match (nearest(group, names.iter().copied()), names.is_empty()) {
+                (Some(near), _) => format!("did you mean `'{near}'`?"),
+                (None, true) => "name a group with `(?<name>…)`".to_owned(),
+                (None, false) => format!("its groups are {}", names.join(", ")),
+            };
+            return Err(ExprProblem::syntax(span.clone(), message).help(help));
+        };
+        arguments[1] = ExprNode::Literal(Value::from(index), span.clone());
+    }
+    if let Some(ExprNode::Literal(group, span)) = arguments.get(1)
         && group.as_u64().is_none_or(|it| regex.captures_len() as u64 <= it)
     {
         let groups = regex.captures_len() - 1;
         let message = format!("`{pattern}` has no group `{}`", shown(group));
-        return Err(ExprProblem::syntax(whole, message)
+        return Err(ExprProblem::syntax(span.clone(), message)
             .help(format!("0 is the whole match; the groups go up to {groups}")));
     }
-    let function =
-        if name == "matches" { Function::Matches(regex) } else { Function::Capture(regex) };
+    let function = match (name, names.is_empty() || 1 < arguments.len()) {
+        ("matches", _) => Function::Matches(regex),
+        (_, true) => Function::Capture(regex),
+        (_, false) => Function::Groups(regex),
+    };
     Ok(ExprNode::Call(function, arguments.into(), whole))
+}
+
+/// Whether a time can be read by this pattern: it has a year, a month and a day.
+pub(super) fn has_date(pattern: &str) -> bool {
+    moment::has_date(pattern)
 }
 
 fn bad_pattern(pattern: &str, whole: &Range<usize>, fault: &regex::Error) -> ExprProblem {
@@ -302,9 +585,31 @@ pub(super) fn call<'a>(
     arguments: &'a [ExprNode],
     scope: &Scope<'a>,
 ) -> Val<'a> {
-    let values: Vec<Val<'a>> = arguments.iter().map(|it| eval(it, scope)).collect();
+    let mut values: Vec<Val<'a>> = arguments.iter().map(|it| eval(it, scope)).collect();
     match function {
         Function::Plain(row) => (row.body)(&values, scope),
+        Function::Filter(row) => {
+            let takes_null = matches!(row.name, "default" | "coalesce" | "json" | "to_json");
+            if values[0].is_null() && !takes_null && row.name != "hash" {
+                return Val::Null;
+            }
+            if wanted(row.name, 0) == "text" && row.filter.is_none() {
+                values[0] = owned(values[0].text());
+            }
+            (row.filter.unwrap_or(row.body))(&values, scope)
+        }
+        Function::Within(range, negates) => {
+            let zone = scope.zone.unwrap_or(&UTC);
+            let found = time(&values[0]).and_then(|it| range.has(it, zone));
+            found.map_or(Val::Null, |it| Val::Bool(it != *negates))
+        }
+        Function::Groups(regex) => {
+            let found = values[0].as_str().and_then(|it| regex.captures(it));
+            let Some(found) = found else { return Val::Null };
+            let groups = regex.capture_names().flatten();
+            let text = |name| found.name(name).map_or(Value::Null, |it| Value::from(it.as_str()));
+            Val::Owned(Value::Object(groups.map(|it| (it.to_owned(), text(it))).collect()))
+        }
         Function::Matches(regex) => {
             values[0].as_str().map_or(Val::Null, |it| Val::Bool(regex.is_match(it)))
         }
@@ -321,6 +626,84 @@ pub(super) fn call<'a>(
 
 fn owned(text: String) -> Val<'static> {
     Val::Text(Cow::Owned(text))
+}
+
+/// For scopes that have no zone.
+static UTC: jiff::tz::TimeZone = jiff::tz::TimeZone::UTC;
+
+/// The text of any value, changed.
+fn told<'a>(value: &Val<'a>, change: impl Fn(&str) -> String) -> Val<'a> {
+    if value.is_null() { Val::Null } else { owned(change(&value.text())) }
+}
+
+fn to_json<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
+    owned(values[0].to_json().to_string())
+}
+
+/// A number with so many digits behind the point, as text.
+fn fixed<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
+    let digits = match values.get(1) {
+        None => 0,
+        Some(Val::Int(it)) => usize::try_from((*it).clamp(0, 15)).unwrap_or(0),
+        Some(_) => return Val::Null,
+    };
+    match values[0].as_f64() {
+        Some(number) => owned(format!("{number:.digits$}")),
+        None => values[0].clone(),
+    }
+}
+
+/// Of several values, or of the items of the only one.
+fn least_or_most<'a>(values: &[Val<'a>], wanted: std::cmp::Ordering, scope: &Scope<'a>) -> Val<'a> {
+    match values {
+        [list] if list.as_json().is_some_and(Value::is_array) => {
+            lists::extreme_item(list, wanted, scope)
+        }
+        _ => extreme(values, wanted),
+    }
+}
+
+/// The zone that is named, or the pipeline's, or UTC.
+fn zone(name: Option<&Val<'_>>, scope: &Scope<'_>) -> Option<jiff::tz::TimeZone> {
+    match name {
+        None => Some(scope.zone.unwrap_or(&UTC).clone()),
+        Some(name) => kernel::time::zone(name.as_str()?),
+    }
+}
+
+/// A part of a time as the clocks and calendars of a zone show it.
+fn local<'a>(values: &[Val<'a>], scope: &Scope<'a>, part: fn(&jiff::Zoned) -> i8) -> Val<'a> {
+    let zone = zone(values.get(1), scope);
+    let at = time(&values[0]).zip(zone).and_then(|(time, zone)| moment::zoned(time, &zone));
+    at.map_or(Val::Null, |it| Val::Int(i64::from(part(&it))))
+}
+
+/// A time as text: the second value is a pattern or the name of a zone.
+fn show_time<'a>(values: &[Val<'a>], usual: &str, scope: &Scope<'a>) -> Val<'a> {
+    let given = values.get(1).map(|it| it.as_str().unwrap_or_default());
+    let named = given.and_then(kernel::time::zone);
+    let pattern = if named.is_some() { usual } else { given.unwrap_or(usual) };
+    let zone = named.as_ref().unwrap_or(scope.zone.unwrap_or(&UTC));
+    let text = time(&values[0]).and_then(|it| moment::shown(it, pattern, zone));
+    text.map_or(Val::Null, owned)
+}
+
+/// A time out of a value; a text is read by the pattern behind it. What is a time already is
+/// shown by the pattern, as by the filter.
+fn read_time<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
+    let Some(pattern) = values.get(1) else {
+        return time(&values[0]).map_or(Val::Null, Val::Time);
+    };
+    let (Some(pattern), Some(zone)) = (pattern.as_str(), zone(values.get(2), scope)) else {
+        return Val::Null;
+    };
+    match &values[0] {
+        Val::Text(text) => moment::read(text, pattern, &zone).map_or(Val::Null, Val::Time),
+        value => {
+            let text = time(value).and_then(|it| moment::shown(it, pattern, &zone));
+            text.map_or(Val::Null, owned)
+        }
+    }
 }
 
 fn text<'a>(value: &Val<'a>, change: fn(&str) -> String) -> Val<'a> {

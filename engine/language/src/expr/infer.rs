@@ -6,6 +6,7 @@
 
 mod calls;
 mod compare;
+mod items;
 mod paths;
 mod sorts;
 
@@ -23,7 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub(super) fn check(node: &ExprNode, text: &str, known: &TypeEnv) -> TypedExpr {
-    let mut infer = Infer { known, text, findings: Vec::new() };
+    let mut infer = Infer { known, text, variables: Vec::new(), findings: Vec::new() };
     let here = known.here.clone();
     let seen = infer.see(node, &here);
     let fails = union(&seen.fails, &seen.nulls);
@@ -34,6 +35,8 @@ struct Infer<'k> {
     known: &'k TypeEnv,
     /// The expression's.
     text: &'k str,
+    /// What the variables of the macros that are open may be.
+    variables: Vec<ValueType>,
     findings: Vec<Finding>,
 }
 
@@ -99,24 +102,7 @@ impl Infer<'_> {
             ExprNode::Path(root, steps, span) => {
                 SeenPaths::of(self.path(*root, steps, span.clone(), here), here)
             }
-            ExprNode::Index(parts) => {
-                let (base, index) = (self.see(&parts[0], here), self.see(&parts[1], here));
-                let is_plain = !base.shape.is_any() && base.shape.has_value();
-                if is_plain && base.shape.map.is_none() && base.shape.list.is_none() {
-                    let shown = self.shown(&parts[0]);
-                    let message = format!(
-                        "`{shown}` is {} and has no parts",
-                        base.shape.told_in_a_sentence()
-                    );
-                    let help = format!("write `{shown}` alone, or give it to a function");
-                    let (span, label) = (node.span(), "always null");
-                    if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
-                        it.help = Some(help);
-                    }
-                }
-                let item = base.shape.item().filter(|_| index.shape.number.is_some());
-                SeenPaths::of(item.unwrap_or_else(ValueType::any), here)
-            }
+            ExprNode::Index(parts) => self.indexed(parts, here),
             ExprNode::Not(inner) => {
                 let seen = self.see(inner, here);
                 self.expect_condition(inner, &seen.shape, here);
@@ -155,7 +141,35 @@ impl Infer<'_> {
             ExprNode::Call(function, arguments, span) => {
                 self.call(function, arguments, span.clone(), here)
             }
+            ExprNode::Item(slot, steps, span) => {
+                SeenPaths::of(self.item(*slot, steps, span.clone(), here), here)
+            }
+            ExprNode::Macro(it) => SeenPaths::of(self.macro_call(it, here), here),
         }
+    }
+
+    fn indexed(&mut self, parts: &[ExprNode; 2], here: &EventTypes) -> SeenPaths {
+        let (base, index) = (self.see(&parts[0], here), self.see(&parts[1], here));
+        let is_plain = !base.shape.is_any() && base.shape.has_value();
+        if is_plain && base.shape.map.is_none() && base.shape.list.is_none() {
+            let shown = self.shown(&parts[0]);
+            let message =
+                format!("`{shown}` is {} and has no parts", base.shape.told_in_a_sentence());
+            let help = format!("write `{shown}` alone, or give it to a function");
+            let (span, label) = (parts[0].span().start..parts[1].span().end, "always null");
+            if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+                it.help = Some(help);
+            }
+        }
+        if let ExprNode::Literal(Value::String(name), place) = &parts[1]
+            && !base.shape.is_any()
+            && base.shape.map.is_some()
+        {
+            let found = self.named(&base.shape, name, &parts[0], place.clone(), here);
+            return SeenPaths::of(found, here);
+        }
+        let item = base.shape.item().filter(|_| index.shape.number.is_some());
+        SeenPaths::of(item.unwrap_or_else(ValueType::any), here)
     }
 
     fn field(&self, field: Field, here: &EventTypes) -> ValueType {
@@ -318,9 +332,10 @@ pub(super) fn no_condition(shape: &ValueType, shown: &str) -> Option<(String, St
 /// The name of a function.
 fn name_of(function: &Function) -> &'static str {
     match function {
-        Function::Plain(row) => row.name,
+        Function::Plain(row) | Function::Filter(row) => row.name,
         Function::Matches(_) => "matches",
-        Function::Capture(_) => "regex_capture",
+        Function::Capture(_) | Function::Groups(_) => "regex_capture",
+        Function::Within(..) => "in",
     }
 }
 

@@ -1,6 +1,6 @@
 //! `docs/expressions.md` against the code: its examples, and that nothing is missing on it.
 
-use super::{Expr, Root, Roots, Scope, Template, function, node, template};
+use super::{Expr, Root, Roots, Scope, Template, function, node};
 use kernel::env::Random;
 use kernel::event::Priority;
 use kernel::time::Timestamp;
@@ -71,11 +71,13 @@ fn evaluated(text: &str, world: &Value) -> Value {
         body: Some(field("body")),
         status: field("status").as_u64().and_then(|it| u16::try_from(it).ok()),
         headers: Some(field("headers")),
+        title: field("title").as_str(),
+        message: field("message").as_str(),
         random: Some(&random),
         ..Scope::of(&event, Timestamp::parse("2026-01-01T10:00:00Z").expect("a time"))
     };
     // Every root at once; which place has which is the page's own table.
-    let roots = Roots(Roots::RESPONSE.0 | Roots::MAP.0 | Roots::DEMO.0);
+    let roots = Roots(Roots::RESPONSE.0 | Roots::MAP.0 | Roots::DEMO.0 | Roots::NOTICE.0);
     if text.contains("{{") {
         let template = Template::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
         template.value(&scope).to_json()
@@ -105,7 +107,7 @@ fn every_example_of_the_page_has_the_result_beside_it() {
 }
 
 #[test]
-fn every_function_filter_root_and_field_is_on_the_page_with_an_example() {
+fn every_function_root_and_field_is_on_the_page_with_an_example() {
     let page = page();
     let examples: Vec<String> = examples(&page).into_iter().map(|it| it.0).collect();
     let rows: Vec<String> =
@@ -114,13 +116,6 @@ fn every_function_filter_root_and_field_is_on_the_page_with_an_example() {
         let call = format!("{name}(");
         assert!(rows.iter().any(|it| it.starts_with(&format!("| `{call}"))), "no row: {name}");
         assert!(examples.iter().any(|it| it.contains(&call)), "no example: {name}");
-    }
-    for name in template::FILTERS {
-        let has_row = |it: &String| {
-            it.starts_with(&format!("| `{name}`")) || it.starts_with(&format!("| `{name}("))
-        };
-        assert!(rows.iter().any(has_row), "no row: {name}");
-        assert!(examples.iter().any(|it| it.contains(&format!("| {name}"))), "no example: {name}");
     }
     let mentions = |name: &str| page.contains(&format!("`{name}`"));
     for (_, name) in Root::ALL {
@@ -132,7 +127,7 @@ fn every_function_filter_root_and_field_is_on_the_page_with_an_example() {
 }
 
 #[test]
-fn the_guide_lists_every_function_filter_and_root() {
+fn the_guide_lists_every_function_and_root() {
     let guide = document("guide.md");
     let listed = |what: &str| {
         let row = guide.lines().find_map(|it| it.strip_prefix(&format!("| {what} | ")));
@@ -146,6 +141,7 @@ fn the_guide_lists_every_function_filter_and_root() {
         names
     };
     assert_eq!(listed("roots"), sorted(Root::ALL.iter().map(|it| it.1).collect()));
-    assert_eq!(listed("functions"), sorted(function::names(Roots(Roots::EVENT.0 | Roots::DEMO.0))));
-    assert_eq!(listed("filters"), sorted(template::FILTERS.to_vec()));
+    let mut functions = [listed("functions"), listed("functions of lists")].concat();
+    functions.sort_unstable();
+    assert_eq!(functions, sorted(function::names(Roots(Roots::EVENT.0 | Roots::DEMO.0))));
 }

@@ -102,6 +102,49 @@ pub(super) enum ExprNode {
     List(Box<[ExprNode]>),
     Map(Box<[(ExprNode, ExprNode)]>),
     Call(Function, Box<[ExprNode]>, Range<usize>),
+    /// What a macro's variable holds, and a path into it. The number says which macro's: the outer
+    /// one's is 0.
+    Item(usize, Box<[Step]>, Range<usize>),
+    Macro(Box<Macro>),
+}
+
+/// What is done with each item of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MacroKind {
+    Exists,
+    All,
+    Filter,
+    Map,
+}
+
+impl MacroKind {
+    pub(super) const ALL: [(&'static str, MacroKind); 4] = [
+        ("exists", MacroKind::Exists),
+        ("all", MacroKind::All),
+        ("filter", MacroKind::Filter),
+        ("map", MacroKind::Map),
+    ];
+
+    pub(super) fn of(name: &str) -> Option<MacroKind> {
+        MacroKind::ALL.iter().find(|it| it.0 == name).map(|it| it.1)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        MacroKind::ALL[self as usize].0
+    }
+}
+
+/// `list.exists(variable, body)`.
+#[derive(Debug, Clone)]
+pub(super) struct Macro {
+    pub(super) kind: MacroKind,
+    pub(super) list: ExprNode,
+    pub(super) body: ExprNode,
+    /// Which variable is its own.
+    pub(super) slot: usize,
+    /// How many steps one item costs.
+    pub(super) cost: u32,
+    pub(super) span: Range<usize>,
 }
 
 impl ExprNode {
@@ -147,7 +190,9 @@ impl ExprNode {
             ExprNode::Literal(_, span)
             | ExprNode::Field(_, span)
             | ExprNode::Path(_, _, span)
+            | ExprNode::Item(_, _, span)
             | ExprNode::Call(_, _, span) => span.clone(),
+            ExprNode::Macro(it) => it.span.clone(),
             _ => {
                 let mut whole: Option<Range<usize>> = None;
                 self.each_child(&mut |it| {
@@ -169,9 +214,31 @@ impl ExprNode {
         tallest + 1
     }
 
+    /// How many nodes it is made of.
+    pub(super) fn size(&self) -> u32 {
+        let mut size = 1_u32;
+        self.each_child(&mut |it| size = size.saturating_add(it.size()));
+        size
+    }
+
+    /// Whether it goes through the items of a list.
+    pub(super) fn has_loops(&self) -> bool {
+        let mut found = match self {
+            ExprNode::Macro(_) => true,
+            ExprNode::Call(function, ..) => function.is_of_lists(),
+            _ => false,
+        };
+        self.each_child(&mut |it| found |= it.has_loops());
+        found
+    }
+
     fn each_child(&self, visit: &mut dyn FnMut(&ExprNode)) {
         match self {
-            ExprNode::Literal(..) | ExprNode::Field(..) | ExprNode::Path(..) => {}
+            ExprNode::Literal(..)
+            | ExprNode::Field(..)
+            | ExprNode::Path(..)
+            | ExprNode::Item(..) => {}
+            ExprNode::Macro(it) => [&it.list, &it.body].into_iter().for_each(visit),
             ExprNode::Not(it) | ExprNode::Negate(it) => visit(it),
             ExprNode::Index(parts) | ExprNode::Compare(_, parts) => parts.iter().for_each(visit),
             ExprNode::Choice(parts) => parts.iter().for_each(visit),

@@ -1,11 +1,11 @@
 //! Tokens to a tree in which every path and literal is resolved.
 
-use super::function;
+use super::function::{self, DayRange, Function};
 use super::lex::{ExprToken, lex};
 use super::names;
-use super::node::{Binary, COMPARISON, ExprNode, Step};
+use super::node::{Binary, COMPARISON, ExprNode, Field, Macro, MacroKind, Step};
 use super::problem::ExprProblem;
-use super::{DEPTH_MAX, Root, Roots, SIZE_MAX};
+use super::{DEPTH_MAX, LOOPS_MAX, Root, Roots, SIZE_MAX};
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -19,15 +19,29 @@ pub(super) fn parse(text: &str, roots: Roots) -> Result<ExprNode, Vec<ExprProble
         return Err(vec![ExprProblem::too_large(0..0, message).help(TOO_LONG)]);
     }
     let tokens = lex(text).map_err(|it| vec![it])?;
-    let mut parser = Parser { text, tokens, at: 0, roots, depth: 0, problems: Vec::new() };
-    match parser.whole() {
-        Ok(node) if parser.problems.is_empty() => Ok(node),
-        Ok(_) => Err(parser.problems),
-        Err(problem) => {
-            parser.problems.push(*problem);
-            Err(parser.problems)
-        }
-    }
+    let mut parser = Parser::of(text, tokens, roots);
+    let parsed = parser.whole();
+    parser.ended(parsed)
+}
+
+/// A filter: `text` is the whole template expression, `piece` the place of the filter in it, and
+/// `value` what stands before its `|`.
+pub(super) fn parse_filter(
+    text: &str,
+    piece: Range<usize>,
+    value: ExprNode,
+    roots: Roots,
+) -> Result<(ExprNode, String), Vec<ExprProblem>> {
+    let moved = |it: Range<usize>| it.start + piece.start..it.end + piece.start;
+    let tokens = lex(&text[piece.clone()])
+        .map_err(|it| vec![ExprProblem { span: moved(it.span.clone()), ..it }])?;
+    let tokens = tokens.into_iter().map(|(token, span)| (token, moved(span))).collect();
+    let mut parser = Parser::of(text, tokens, roots);
+    let (parsed, name) = match parser.filter(value) {
+        Ok((node, name)) => (Ok(node), name),
+        Err(problem) => (Err(problem), String::new()),
+    };
+    parser.ended(parsed).map(|it| (it, name))
 }
 
 struct Parser<'t> {
@@ -36,12 +50,32 @@ struct Parser<'t> {
     at: usize,
     roots: Roots,
     depth: usize,
+    /// The variables of the macros that are open here.
+    variables: Vec<String>,
     /// Problems that do not stop the parser: names that do not exist.
     problems: Vec<ExprProblem>,
 }
 
 /// Boxed, because the parser recurses and its frames must stay small.
 type Parsed = Result<ExprNode, Box<ExprProblem>>;
+
+impl<'t> Parser<'t> {
+    fn of(text: &'t str, tokens: Vec<(ExprToken, Range<usize>)>, roots: Roots) -> Parser<'t> {
+        let (variables, problems) = (Vec::new(), Vec::new());
+        Parser { text, tokens, at: 0, roots, depth: 0, variables, problems }
+    }
+
+    fn ended(mut self, parsed: Parsed) -> Result<ExprNode, Vec<ExprProblem>> {
+        match parsed {
+            Ok(node) if self.problems.is_empty() => Ok(node),
+            Ok(_) => Err(self.problems),
+            Err(problem) => {
+                self.problems.push(*problem);
+                Err(self.problems)
+            }
+        }
+    }
+}
 
 impl Parser<'_> {
     fn token(&self) -> &ExprToken {
@@ -214,8 +248,35 @@ impl Parser<'_> {
             let problem = ExprProblem::syntax(again, "comparisons cannot be chained");
             return Err(problem.help("write `a < b && b < c`").into());
         }
+        if matches!(operator, Binary::In | Binary::NotIn)
+            && let ExprNode::Literal(Value::String(range), place) = &right
+            && (range.contains(':') || is_moment(&left))
+        {
+            let range = range.clone();
+            return Ok(self.within(operator == Binary::NotIn, left, &range, place.clone()));
+        }
         names::check_levels(&left, &right, self.text, &mut self.problems);
         Ok(ExprNode::Compare(operator, Box::new([left, right])))
+    }
+
+    /// `event.time in '22:00-07:00'`.
+    fn within(
+        &mut self,
+        negates: bool,
+        time: ExprNode,
+        range: &str,
+        place: Range<usize>,
+    ) -> ExprNode {
+        let span = time.span().start..place.end;
+        match DayRange::parse(range) {
+            Some(range) => ExprNode::Call(Function::Within(range, negates), Box::new([time]), span),
+            None => {
+                let message = format!("`{range}` is not a range of the time of day");
+                let help = "write `event.time in '22:00-07:00'`; the end is not included";
+                self.note(ExprProblem::syntax(place, message).help(help));
+                ExprNode::Literal(Value::Null, span)
+            }
+        }
     }
 
     /// The operator of two values that stands here.
@@ -295,7 +356,10 @@ impl Parser<'_> {
                 let span = self.span();
                 let name = self.name()?;
                 if self.is("(") {
-                    node = self.method(&node, &name, span)?;
+                    node = match MacroKind::of(&name) {
+                        Some(kind) => self.macro_call(kind, node)?,
+                        None => self.method(&node, &name, span)?,
+                    };
                     continue;
                 }
                 node = self.indexed(node, ExprNode::Literal(Value::String(name), span));
@@ -338,6 +402,95 @@ impl Parser<'_> {
         Ok(ExprNode::Literal(Value::Null, span.start..end))
     }
 
+    /// `(it, it.score > 0.5)` behind a list and a macro's name.
+    fn macro_call(&mut self, kind: MacroKind, list: ExprNode) -> Parsed {
+        let opened = self.span();
+        self.at += 1;
+        self.macro_tail(kind, list, &opened)
+    }
+
+    /// The variable, the expression and the closing bracket.
+    fn macro_tail(&mut self, kind: MacroKind, list: ExprNode, opened: &Range<usize>) -> Parsed {
+        let name = kind.name();
+        let usage = match kind {
+            MacroKind::Map => "write `data.items.map(it, it.name)`".to_owned(),
+            _ => format!("write `data.items.{name}(it, it.score > 5)`"),
+        };
+        let span = self.span();
+        let variable = match self.token().clone() {
+            ExprToken::Name(word) => word,
+            _ => {
+                let message = format!("`{name}` needs a name for an item of the list first");
+                return Err(ExprProblem::syntax(self.here(), message).help(usage).into());
+            }
+        };
+        self.at += 1;
+        if !self.is(",") {
+            let message = format!("`{name}` takes a name for an item, and what is done with it");
+            return Err(ExprProblem::syntax(span, message).help(usage).into());
+        }
+        self.at += 1;
+        let is_root = Root::ALL.iter().any(|it| it.1 == variable);
+        let is_word = matches!(&*variable, "true" | "false" | "null" | "in" | "not");
+        if is_root || is_word || self.variables.contains(&variable) {
+            let message = format!("`{variable}` means something else here already");
+            let problem = ExprProblem::syntax(span.clone(), message);
+            self.note(problem.help("give the item another name, such as `it`"));
+        }
+        let slot = self.variables.len();
+        if slot == LOOPS_MAX {
+            let message = format!("`{name}` inside of {LOOPS_MAX} others");
+            let help = "an `enrich set` stage gives the inner result a name";
+            return Err(ExprProblem::too_large(span, message).help(help).into());
+        }
+        self.variables.push(variable);
+        let body = self.choice();
+        self.variables.pop();
+        let body = body?;
+        self.expect(")", opened)?;
+        let cost = body.size();
+        let span = list.span().start..self.previous_end();
+        Ok(ExprNode::Macro(Box::new(Macro { kind, list, body, slot, cost, span })))
+    }
+
+    /// `name`, `name(arguments)`: a function of the value before it.
+    fn filter(&mut self, value: ExprNode) -> Result<(ExprNode, String), Box<ExprProblem>> {
+        let at = self.span();
+        let name = match self.token().clone() {
+            ExprToken::Name(name) => name,
+            ExprToken::End => String::new(),
+            _ => {
+                let found = self.text[at.clone()].to_owned();
+                let problem = ExprProblem::syntax(at, format!("`{found}` is not a filter"));
+                return Err(problem.help("a filter is a word: `{{ data.name | upper }}`").into());
+            }
+        };
+        self.at += usize::from(!name.is_empty());
+        let opened = self.span();
+        if let Some(kind) = MacroKind::of(&name)
+            && self.is("(")
+        {
+            return Ok((self.macro_call(kind, value)?, name));
+        }
+        let mut arguments = vec![value];
+        if self.take("(") {
+            arguments.extend(self.items(")", &opened)?);
+        }
+        let place = if opened.start < self.previous_end() && 1 < self.at {
+            opened.start..self.previous_end()
+        } else {
+            at.end..at.end
+        };
+        if !matches!(self.token(), ExprToken::End) {
+            return Err(self.trailing().into());
+        }
+        if !self.problems.is_empty() {
+            return Ok((ExprNode::Literal(Value::Null, at), name));
+        }
+        let node = function::resolve_filter(&name, &at, place, arguments, self.roots)?;
+        Ok((node, name))
+    }
+
     /// Extends a static path, or makes a computed one.
     fn indexed(&mut self, node: ExprNode, index: ExprNode) -> ExprNode {
         let end = self.previous_end();
@@ -352,6 +505,10 @@ impl Parser<'_> {
             (ExprNode::Path(root, steps, span), Some(step)) => {
                 let steps = steps.into_iter().chain([step]).collect();
                 ExprNode::Path(root, steps, span.start..end)
+            }
+            (ExprNode::Item(slot, steps, span), Some(step)) => {
+                let steps = steps.into_iter().chain([step]).collect();
+                ExprNode::Item(slot, steps, span.start..end)
             }
             (ExprNode::Field(_, span), _) => {
                 let field = &self.text[span.clone()];
@@ -506,6 +663,9 @@ impl Parser<'_> {
                 return call;
             }
         }
+        if let Some(slot) = self.variables.iter().position(|it| it == name) {
+            return Ok(ExprNode::Item(slot, Box::new([]), span));
+        }
         match Root::ALL.iter().find(|it| it.1 == name && self.roots.contains(it.0)) {
             Some((Root::Event, _)) => self.field(span),
             Some((root, _)) => Ok(ExprNode::Path(*root, Box::new([]), span)),
@@ -558,6 +718,29 @@ impl Parser<'_> {
         let opened = self.span();
         self.at += 1;
         let before = self.problems.len();
+        if let Some(kind) = MacroKind::of(name) {
+            let list = self.choice()?;
+            if !self.take(",") {
+                let message =
+                    format!("`{name}` takes a list, a name for an item and an expression");
+                let list = &self.text[list.span()];
+                let help = match kind {
+                    MacroKind::Exists => format!(
+                        "write `{list}.exists(it, it.score > 5)`; whether there is a value: \
+                         `{list} != null`"
+                    ),
+                    _ => format!("write `{list}.{name}(it, it.score > 5)`"),
+                };
+                return Err(ExprProblem::syntax(span, message).help(help).into());
+            }
+            return match self.macro_tail(kind, list, &opened)? {
+                ExprNode::Macro(it) => {
+                    let whole = span.start..self.previous_end();
+                    Ok(ExprNode::Macro(Box::new(Macro { span: whole, ..*it })))
+                }
+                other => Ok(other),
+            };
+        }
         let arguments = self.items(")", &opened)?;
         // What stands in for a bad argument would be blamed for not being what is wanted.
         let is_known = before == self.problems.len();
@@ -571,6 +754,15 @@ impl Parser<'_> {
                 Ok(ExprNode::Literal(Value::Null, whole))
             }
         }
+    }
+}
+
+/// Whether a time stands here, whatever the event is.
+fn is_moment(node: &ExprNode) -> bool {
+    match node {
+        ExprNode::Field(Field::Time | Field::Received, _) => true,
+        ExprNode::Call(Function::Plain(row), ..) => matches!(row.name, "now" | "time"),
+        _ => false,
     }
 }
 

@@ -268,7 +268,7 @@ fn what_could_never_have_an_answer_is_refused() {
     );
     refused(
         "regex_capture(data.name, '(a)', 2)",
-        "regex_capture(data.name, '(a)', 2)",
+        "2",
         "`(a)` has no group `2`",
         "0 is the whole match; the groups go up to 1",
     );
@@ -417,9 +417,9 @@ fn refused_template(text: &str, span: &str, message: &str) {
 #[test]
 fn filters_are_checked_before_they_run() {
     refused_template(
-        "{{ now() | time('H:mm') }}",
-        "('H:mm')",
-        "`H` means nothing in the pattern `H:mm`",
+        "{{ now() | time('Q:mm') }}",
+        "'Q:mm'",
+        "`Q` means nothing in the pattern `Q:mm`",
     );
     refused_template("{{ data.n | upper(3) }}", "(3)", "`upper` takes no argument");
     refused_template(
@@ -428,6 +428,14 @@ fn filters_are_checked_before_they_run() {
         "`truncate` needs a number of characters",
     );
     refused_template("{{ data.n | }}", "", "a filter is missing after `|`");
+    refused_template("{{ data.n | pad }}", "pad", "`pad` needs a length");
+    refused_template("{{ data.n | replace('a') }}", "('a')", "`replace` needs two texts");
+    refused_template("{{ data.n | now }}", "now", "there is no filter `now`");
+    refused_template("{{ data.n | upper lower }}", "lower", "the expression should end here");
+    refused_template("{{ data.n | 5 }}", "5", "`5` is not a filter");
+    refused_template("{{ data.n | default(dta.m) }}", "dta", "`dta` is unknown");
+    let many = format!("{{{{ data.n{} }}}}", " | upper".repeat(9));
+    refused_template(&many, &many[2..many.len() - 2], "more than 8 filters");
     refused_template("{{ data.n", "{{", "`{{` is never closed");
 }
 
@@ -437,6 +445,168 @@ fn template_problems_stand_at_their_bytes() {
     let problems = Template::parse(text, Roots::EVENT).expect_err("two mistakes");
     let places: Vec<&str> = problems.iter().map(|it| &text[it.span.clone()]).collect();
     assert_eq!(places, ["dta", "jsn"]);
+}
+
+#[test]
+fn every_function_is_a_filter_and_every_filter_a_function() {
+    let data = data();
+    let shown = |text: &str| {
+        let template =
+            Template::parse(text, Roots::EVENT).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+        template.value(&scope(&data)).to_json()
+    };
+    for (filter, call) in [
+        ("data.name | trim", "trim(data.name)"),
+        ("data.list | len", "len(data.list)"),
+        ("data.list | join('-')", "join(data.list, '-')"),
+        ("data.name | slug", "slug(data.name)"),
+        ("data.n | pad(3, '0')", "pad(data.n, 3, '0')"),
+        ("data.name | matches('^I')", "matches(data.name, '^I')"),
+        ("data.name | regex_capture('(.)')", "regex_capture(data.name, '(.)')"),
+        ("data.empty | default(data.n)", "default(data.empty, data.n)"),
+        ("data.list | filter(x, x == 1) | first", "first(filter(data.list, x, x == 1))"),
+        ("data.when | date", "date(data.when)"),
+    ] {
+        let expr = Expr::parse(call, Roots::EVENT).unwrap_or_else(|it| panic!("{call}: {it:?}"));
+        let expected = expr.eval(&scope(&data)).to_json();
+        assert!(!expected.is_null(), "{call}");
+        assert_eq!(shown(&format!("{{{{ {filter} }}}}")), expected, "{filter}");
+    }
+    assert_eq!(shown("{{ data.n | upper }}"), json!("3"), "a filter takes any value as its text");
+    assert_eq!(shown("{{ data.empty | upper }}"), json!(null));
+}
+
+#[test]
+fn texts_numbers_and_times_have_their_functions() {
+    check("number('12')", json!(12));
+    check("number('-1.5e2')", json!(-150.0));
+    check("number('007')", json!(7));
+    for none in ["'12 kg'", "''", "'inf'", "'NaN'", "'0x1f'", "'1e999'", "true", "data.list"] {
+        check(&format!("number({none})"), json!(null));
+    }
+    check("slice('häuser', 1, 3)", json!("äu"));
+    check("slice('abc', 2, 1)", json!(""));
+    check("slice('abc', -99, 99)", json!("abc"));
+    check("slice(data.list, -1)", json!(["x"]));
+    check("slice(data.list, 3, -3)", json!([]));
+    check("pad('ab', -4) + '|'", json!("ab  |"));
+    check("pad('x', 9000000)", json!(null));
+    check("replace('aaa', 'a', 'bb')", json!("bbbbbb"));
+    check("replace('aaa', '', 'b')", json!("aaa"));
+    check("split('')", json!([]));
+    check("split('a||b', '|')", json!(["a", "", "b"]));
+    check("unbase64('Zg')", json!("f"));
+    check("unbase64('_-')", json!(null));
+    check("unbase64(base64('häuser'))", json!("häuser"));
+    check("json('{')", json!(null));
+    check("json('[1]')[0] + 1", json!(2));
+    check("regex_capture('x', '(?<a>x)(?<b>y)?')", json!({"a": "x", "b": null}));
+    check("regex_capture('y', '(?<a>x)').a", json!(null));
+    check("regex_capture('x', '(?<a>x)', 'a')", json!("x"));
+    check("hour(time('2026-06-30T22:30:00Z'), 'Europe/Berlin')", json!(0));
+    check("day(time('2026-06-30T22:30:00Z'), 'Europe/Berlin')", json!(1));
+    check("weekday(data.when)", json!(4));
+    check("hour(data.when, data.name)", json!(null));
+    check("time('01.02.2026', 'dd.MM.yyyy')", json!("2026-02-01T00:00:00.000Z"));
+    check("data.when in '00:00-00:01'", json!(true));
+    check("data.name in '00:00-00:01'", json!(null));
+    check("'a' in 'abc'", json!(null));
+}
+
+#[test]
+fn literals_that_mean_nothing_are_refused_at_their_place() {
+    let is_bad = |text: &str, place: &str, message: &str| {
+        let problems = Expr::parse(text, Roots::EVENT).expect_err(text);
+        let first = &problems[0];
+        assert_eq!((&text[first.span.clone()], &*first.message), (place, message));
+    };
+    is_bad("matches(data.a, '(')", "'('", "`(` is not a valid pattern: unclosed group");
+    is_bad("hour(now(), 'Berln')", "'Berln'", "`Berln` is not a time zone");
+    is_bad("date(now(), 'Europe/Berln')", "'Europe/Berln'", "`Europe/Berln` is not a time zone");
+    is_bad("time(data.a, 'jjjj')", "'jjjj'", "`jjjj` means nothing in the pattern `jjjj`");
+    let unclosed = r"time(data.a, 'yyyy\'T')";
+    assert!(Expr::parse(unclosed, Roots::EVENT).is_err());
+    is_bad(
+        "event.time in '25:00-07:00'",
+        "'25:00-07:00'",
+        "`25:00-07:00` is not a range of the time of day",
+    );
+    is_bad("event.time in 'night'", "'night'", "`night` is not a range of the time of day");
+    is_bad("pad(data.n, 2, '00')", "'00'", "`pad` takes one character to fill with");
+    is_bad("slice(data.a, 1.5)", "1.5", "`slice` takes whole numbers");
+    is_bad("regex_capture(data.a, '(?<b>x)', 'c')", "'c'", "`(?<b>x)` has no group `c`");
+}
+
+/// The value, and whether a limit on work was met.
+fn limited(text: &str, data: &Value) -> (Value, bool) {
+    let expr = Expr::parse(text, Roots::EVENT).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+    let (value, is_exceeded) = expr.eval_limited(&scope(data));
+    let value = value.to_json();
+    assert_eq!(expr.eval(&scope(data)).to_json(), value, "{text}");
+    (value, is_exceeded)
+}
+
+#[test]
+fn macros_go_through_lists() {
+    check("data.deep.a.exists(it, it.b == 'c')", json!(true));
+    check("data.list.map(n, n * 2)", json!([2, 5.0, null]));
+    check("data.list.filter(n, n > 1)", json!([2.5]));
+    check("[null, 1].exists(n, n > 0)", json!(true));
+    check("[null].exists(n, n > 0)", json!(null));
+    check("[null, 0].all(n, n > 0)", json!(false));
+    check("[].all(n, n > 0)", json!(true));
+    check("data.name.exists(it, true)", json!(null));
+    check("[[1, 2], [3]].map(row, row.map(n, n + row[0]))", json!([[2, 3], [6]]));
+    check("[1, 2].map(n, data.list.filter(m, m == n))", json!([[1], []]));
+    check("sort(['b', null, 'a'])", json!(["a", "b", null]));
+    check("sort([2, 1.5])", json!([1.5, 2]));
+    check("sort([])", json!([]));
+    check("sum([1, 'a'])", json!(null));
+    check("min([null, 3, 2])", json!(2));
+    check("max([])", json!(null));
+    check(
+        "distinct([1, 1.0, [1], [1.0], {'a': 1, 'b': 2}, {'b': 2, 'a': 1}, null, null])",
+        json!([1, [1], {"a": 1, "b": 2}, null]),
+    );
+    check("flatten([[1, [2]], [], 3, null])", json!([1, [2], 3, null]));
+    check("last([])", json!(null));
+}
+
+#[test]
+fn macros_that_make_no_sense_are_refused() {
+    let is_bad = |text: &str, place: &str, message: &str| {
+        let problems = Expr::parse(text, Roots::EVENT).expect_err(text);
+        let first = &problems[0];
+        assert_eq!((&text[first.span.clone()], &*first.message), (place, message));
+    };
+    is_bad(
+        "data.a.exists(it.b)",
+        "it",
+        "`exists` takes a name for an item, and what is done with it",
+    );
+    is_bad("data.a.all('x', true)", "'x'", "`all` needs a name for an item of the list first");
+    is_bad("data.a.exists(data, data.b)", "data", "`data` means something else here already");
+    is_bad("data.a.map(it, it.map(it, it))", "it", "`it` means something else here already");
+    is_bad("data.a.map(x, x.map(y, y.map(z, z)))", "z", "`map` inside of 2 others");
+    is_bad("data.a.map(it, it.b) + it", "it", "`it` is unknown");
+}
+
+#[test]
+fn work_over_lists_is_limited_and_says_so() {
+    let items = |count: usize| json!({"items": vec![1; count], "rows": vec![vec![1; 500]; 500]});
+    let (thousand, more) = (items(1000), items(1_000_000));
+    assert_eq!(limited("data.items.all(n, n == 1)", &thousand), (json!(true), false));
+    assert_eq!(limited("data.items.all(n, n == 1)", &more), (json!(null), true));
+    assert_eq!(limited("sum(data.items) ?? 'none'", &more), (json!("none"), true));
+    assert_eq!(limited("first(data.items)", &more), (json!(1), false));
+    assert_eq!(limited("len(data.items)", &more), (json!(1_000_000), false));
+    let nested = "data.rows.all(row, row.all(n, n == 1))";
+    assert_eq!(limited(nested, &thousand), (json!(null), true));
+    // The steps are those of the whole evaluation, not of each macro.
+    let once = "data.items.all(n, n + 0 + 0 + 0 + 0 + 0 == 1)";
+    assert_eq!(limited(once, &thousand), (json!(true), false));
+    let often = vec![once; 13].join(" && ");
+    assert_eq!(limited(&often, &thousand), (json!(null), true));
 }
 
 /// Any JSON value, with the extremes that numbers have.
@@ -477,6 +647,10 @@ fn any_expression() -> impl Strategy<Value = String> {
             (functions, inner.clone()).prop_map(|(name, a)| format!("{name}({a})")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("get({a}, {b}, {b})[{a}].n")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} ? -{b} : !{a})")),
+            (inner.clone(), inner.clone())
+                .prop_map(|(a, b)| format!("({a}).map(v, v == {b} ? v.a : v)")),
+            (inner.clone(), "(sort|sum|min|distinct|flatten|first|number|slug|to_json|json)")
+                .prop_map(|(a, name)| format!("{name}([{a}, data.a])")),
             (inner.clone(), inner).prop_map(|(a, b)| format!("geo_distance({a}, {b}, {a}, {b})")),
         ]
     })

@@ -132,6 +132,22 @@ impl<'a> Val<'a> {
         }
     }
 
+    /// The same, without borrowing anything.
+    pub(super) fn into_owned(self) -> Val<'static> {
+        match self {
+            Val::Null => Val::Null,
+            Val::Bool(it) => Val::Bool(it),
+            Val::Int(it) => Val::Int(it),
+            Val::Float(it) => Val::Float(it),
+            Val::Long(it) => Val::Long(Cow::Owned(it.into_owned())),
+            Val::Text(it) => Val::Text(Cow::Owned(it.into_owned())),
+            Val::Time(it) => Val::Time(it),
+            Val::Span(it) => Val::Span(it),
+            Val::Json(it) => Val::Owned(it.clone()),
+            Val::Owned(it) => Val::Owned(it),
+        }
+    }
+
     /// As it stands in a text: nothing for null, JSON for lists and maps.
     pub fn text(&self) -> String {
         match self {

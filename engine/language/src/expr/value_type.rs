@@ -242,6 +242,11 @@ impl ValueType {
         self.is_any
     }
 
+    /// Whether it may be null.
+    pub fn may_be_null(&self) -> bool {
+        self.is_any || self.null
+    }
+
     /// Whether it may be `true`.
     pub fn may_hold(&self) -> bool {
         self.is_any || self.truth[1]

@@ -22,7 +22,6 @@ const BLOCK: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ReadSettings {
     pub(super) codec: Codec,
-    pub(super) kind: Option<Arc<str>>,
 }
 
 /// What was found while nothing could be handed on, so that it is not looked for again.
@@ -156,8 +155,7 @@ impl LineReader<'_> {
         }
         // Half of the letters must not pass for a text.
         let is_undecodable = is_cut || is_utf16;
-        let mut message =
-            self.settings.codec.message(text, is_undecodable, self.settings.kind.as_ref())?;
+        let mut message = self.settings.codec.message(text, is_undecodable)?;
         message.origin = Some(MessageOrigin {
             name: self.shown.clone(),
             line: at.line.map(|it| it + 1),
@@ -279,7 +277,7 @@ pub(super) fn read_whole(
     bytes.truncate(MESSAGE_MAX);
     let mark = mark_length(&bytes, true).unwrap_or(0);
     let is_undecodable = is_cut || is_utf16(&bytes);
-    let message = settings.codec.message(&bytes[mark..], is_undecodable, settings.kind.as_ref());
+    let message = settings.codec.message(&bytes[mark..], is_undecodable);
     let origin = MessageOrigin { name: shown.clone(), line: None, offset: 0 };
     let message = message.map(|it| Message { origin: Some(origin), ..it });
     Ok((message, hash))
@@ -325,7 +323,7 @@ mod tests {
                 file: &self.file,
                 place: &self.place,
                 scan: &mut self.scan,
-                settings: &ReadSettings { codec, kind: None },
+                settings: &ReadSettings { codec },
                 shown: &"f".into(),
                 is_final,
             };

@@ -17,6 +17,15 @@ pub(super) struct Table {
     shape: ValueType,
 }
 
+/// What the pipeline file says of columns.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// Only these; all where there are none.
+    pub(super) select: Vec<Spanned<String>>,
+    pub(super) numbers: Vec<Spanned<String>>,
+    pub(super) flags: Vec<Spanned<String>>,
+}
+
 /// A row and where it stands in the file, where that is known.
 struct Row {
     fields: Map<String, Value>,
@@ -36,17 +45,23 @@ impl Table {
         source: &Arc<SourceText>,
         path: &Spanned<String>,
         key: &Spanned<String>,
-        select: &[Spanned<String>],
+        wanted: &Columns,
         diagnostics: &mut Diagnostics,
     ) -> Option<Table> {
+        let is_csv = !matches!(path.value.rsplit('.').next(), Some("json" | "jsonl" | "ndjson"));
         let found = match path.value.rsplit('.').next() {
             Some("json") => read_json(&source.text, &key.value),
             Some("jsonl" | "ndjson") => read_lines(&source.text),
             _ => read_csv(&source.text),
         };
-        let keyed = found.and_then(|rows| {
+        let keyed = found.and_then(|mut rows| {
             let columns: BTreeSet<String> =
                 rows.iter().flat_map(|it| it.fields.keys().cloned()).collect();
+            if is_csv {
+                find_numbers(&mut rows, &columns, &key.value, wanted);
+            }
+            wanted.numbers.iter().try_for_each(|it| typed(&mut rows, &it.value, number))?;
+            wanted.flags.iter().try_for_each(|it| typed(&mut rows, &it.value, flag))?;
             Ok((by_key(rows, &key.value, &columns)?, columns))
         });
         let (rows, columns) = match keyed {
@@ -61,13 +76,14 @@ impl Table {
             }
         };
         let is_known = |it: &&Spanned<String>| columns.is_empty() || columns.contains(&it.value);
-        let mut wanted = select.iter().chain([key]);
-        if let Some(unknown) = wanted.find(|it| !is_known(it)) {
+        let typed = wanted.numbers.iter().chain(&wanted.flags);
+        let mut named = wanted.select.iter().chain([key]).chain(typed);
+        if let Some(unknown) = named.find(|it| !is_known(it)) {
             report_column(unknown, &columns, diagnostics);
             return None;
         }
         let rows: HashMap<String, Value> =
-            rows.into_iter().map(|(key, it)| (key, chosen(it, select))).collect();
+            rows.into_iter().map(|(key, it)| (key, chosen(it, &wanted.select))).collect();
         let shape = shape_of(&rows);
         Some(Table { rows, shape })
     }
@@ -80,6 +96,56 @@ impl Table {
     /// The row with this key.
     pub(super) fn row(&self, key: &str) -> Option<&Value> {
         self.rows.get(key)
+    }
+}
+
+/// A cell as a value of its column's type; the error is what it is not.
+type Convert = fn(&str) -> Result<Value, &'static str>;
+
+fn number(cell: &str) -> Result<Value, &'static str> {
+    cell.parse().map(Value::Number).map_err(|_| "a number")
+}
+
+fn flag(cell: &str) -> Result<Value, &'static str> {
+    match cell.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Ok(Value::Bool(true)),
+        "false" | "no" | "0" => Ok(Value::Bool(false)),
+        _ => Err("`true` or `false`"),
+    }
+}
+
+/// Turns the texts of a column into values of another type; an empty one is null.
+fn typed(rows: &mut [Row], column: &str, convert: Convert) -> Result<(), Trouble> {
+    for row in rows {
+        let Some(value) = row.fields.get_mut(column) else { continue };
+        let cell = match &*value {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Null | Value::Array(_) | Value::Object(_) => continue,
+            other => other.to_string(),
+        };
+        *value = match cell.as_str() {
+            "" => Value::Null,
+            cell => convert(cell).map_err(|what| {
+                let message = format!("`{cell}` in the column `{column}` is not {what}");
+                Trouble { message, span: row.span.clone(), label: "in this row" }
+            })?,
+        };
+    }
+    Ok(())
+}
+
+/// Columns in which every cell is a number become numbers. Not the key, which is looked for as
+/// text, and not what is written otherwise than JSON writes it: `007` may be a name.
+fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, key: &str, wanted: &Columns) {
+    let is_given = |name: &str| wanted.flags.iter().any(|it| it.value == name);
+    for column in columns.iter().filter(|it| **it != key && !is_given(it)) {
+        let is_number = |row: &Row| {
+            let cell = row.fields.get(column).and_then(Value::as_str);
+            cell.is_some_and(|it| number(it.trim()).is_ok())
+        };
+        if rows.iter().all(is_number) {
+            typed(rows, column, number).ok();
+        }
     }
 }
 

@@ -177,15 +177,18 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
     }
     match role {
         PlanRole::Source => sources(old, new, name).is_some_and(|it| {
-            let read = |it: &SourcePlan| (it.map.clone(), it.off.clone());
+            let read = |it: &SourcePlan| (it.kind.clone(), it.map.clone(), it.off.clone());
             read(it.old) == read(it.new) && it.old.schema == it.new.schema
         }),
         PlanRole::Enrich => stages(old, new, name).is_some_and(|it| is_stage_equal(&it, old, new)),
         PlanRole::Sink => sinks(old, new, name).is_some_and(|it| {
-            it.old.spec.same(StageSettings::as_any(&*it.new.spec)) && it.old.off == it.new.off
+            let read = |it: &SinkPlan| (it.when.clone(), it.off.clone());
+            it.old.spec.same(StageSettings::as_any(&*it.new.spec)) && read(it.old) == read(it.new)
         }),
-        PlanRole::Notify => notifiers(old, new, name)
-            .is_some_and(|it| it.old.cooldown == it.new.cooldown && it.old.off == it.new.off),
+        PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
+            let read = |it: &NotifierPlan| (it.cooldown.clone(), it.when.clone());
+            read(it.old) == read(it.new) && it.old.off == it.new.off
+        }),
         PlanRole::Filter | PlanRole::Dedupe | PlanRole::Throttle | PlanRole::Changes => {
             filters(old, new, name).is_some_and(|it| {
                 let read =

@@ -147,6 +147,45 @@ fn leaf(sort: Sort) -> AnyTerm {
     }
 }
 
+/// Something true or false of an item; the inner macro's own goes over what the outer one's holds.
+fn condition(item: &'static str) -> AnyTerm {
+    let compared = |other: AnyTerm, signs: &'static [&'static str]| {
+        (prop::sample::select(signs), other)
+            .prop_map(move |(sign, it)| Term::Binary(sign, Box::new([Term::Root(item), it])))
+    };
+    let plain = prop_oneof![
+        2 => compared(leaf(Sort::Whole), ORDER),
+        2 => compared(leaf(Sort::Whole), EQUALITY),
+        2 => compared(leaf(Sort::Text), EQUALITY),
+        1 => compared(leaf(Sort::List), &["in", "not in"]),
+        1 => leaf(Sort::Bool),
+    ];
+    let both = (plain.clone(), prop::sample::select(&["||", "&&"]), plain.clone())
+        .prop_map(|(a, sign, b)| Term::Binary(sign, Box::new([a, b])));
+    match item {
+        "x" => {
+            let inner = (prop::sample::select(&["exists", "all"]), condition("y"));
+            let inner = inner
+                .prop_map(|(name, body)| Term::Macro(name, Box::new([Term::Root("x"), body]), "y"));
+            prop_oneof![4 => plain, 1 => both, 1 => inner].boxed()
+        }
+        _ => prop_oneof![4 => plain, 1 => both].boxed(),
+    }
+}
+
+/// A value that is made of an item.
+fn made_of(item: &'static str) -> AnyTerm {
+    let doubled = prop_oneof![Just(Term::Root(item)), leaf(Sort::Whole), leaf(Sort::Text)];
+    prop_oneof![
+        1 => Just(Term::Root(item)),
+        2 => doubled.prop_map(move |it| Term::Binary("+", Box::new([Term::Root(item), it]))),
+        1 => condition(item),
+        1 => Just(Term::List(vec![Term::Root(item), Term::Root(item)])),
+        1 => "[abc]".prop_map(move |it| Term::Member(Box::new(Term::Root(item)), it)),
+    ]
+    .boxed()
+}
+
 /// Terms of one more level, for every sort.
 struct Below(Vec<AnyTerm>);
 
@@ -193,6 +232,16 @@ impl Below {
         let arguments: Vec<AnyTerm> = sorts.iter().map(|it| argument(it).boxed()).collect();
         (prop::sample::select(names), arguments)
             .prop_map(|(name, arguments)| Term::Call(name, arguments))
+            .boxed()
+    }
+
+    /// A macro over a list.
+    fn over(&self, names: &'static [&'static str]) -> AnyTerm {
+        (self.of(Sort::List), prop::sample::select(names), condition("x"), made_of("x"))
+            .prop_map(|(list, name, condition, value)| {
+                let body = if name == "map" { value } else { condition };
+                Term::Macro(name, Box::new([list, body]), "x")
+            })
             .boxed()
     }
 
@@ -253,6 +302,7 @@ fn made(sort: Sort, below: &Below) -> AnyTerm {
             1 => below.mixed(Sort::Text, &["in", "not in"], Sort::List),
             2 => below.mixed(Sort::Text, &["in", "not in"], Sort::Map),
             1 => below.choice(Sort::Bool),
+            3 => below.over(&["exists", "all"]),
             3 => below.call(&["contains", "starts_with", "ends_with"], &[Sort::Text, Sort::Text]),
             1 => (below.of(Sort::Text), prop::sample::select(&["a", "^[ab]+$", "b.", "\\\\"]))
                 .prop_map(|(text, pattern)| {
@@ -285,6 +335,7 @@ fn made(sort: Sort, below: &Below) -> AnyTerm {
             2 => below.list(Sort::Text),
             1 => below.list(Sort::Any),
             1 => below.two(Sort::List, &["+"]),
+            2 => below.over(&["filter", "map"]),
             1 => below.choice(Sort::List),
         ]
         .boxed(),

@@ -35,6 +35,8 @@ pub(super) enum Term {
     List(Vec<Term>),
     Map(Vec<(String, Term)>),
     Call(&'static str, Vec<Term>),
+    /// The list, the name of an item, and what is done with it.
+    Macro(&'static str, Box<[Term; 2]>, &'static str),
 }
 
 /// Everything that must take part in compared terms.
@@ -66,6 +68,11 @@ pub(super) const PARTS: &[&str] = &[
     "starts_with",
     "ends_with",
     "matches",
+    "exists",
+    "all",
+    "filter",
+    "map()",
+    "item",
 ];
 
 const CHOICE: usize = 0;
@@ -106,7 +113,9 @@ impl Term {
         match self {
             Term::Literal(..) | Term::Root(_) => Vec::new(),
             Term::Member(it, _) | Term::Unary(_, it) => vec![it],
-            Term::Index(parts) | Term::Binary(_, parts) => parts.iter().collect(),
+            Term::Index(parts) | Term::Binary(_, parts) | Term::Macro(_, parts, _) => {
+                parts.iter().collect()
+            }
             Term::Choice(parts) => parts.iter().collect(),
             Term::List(items) | Term::Call(_, items) => items.iter().collect(),
             Term::Map(entries) => entries.iter().map(|it| &it.1).collect(),
@@ -116,7 +125,10 @@ impl Term {
     /// Names of [`PARTS`], once for each time that it stands in the term.
     pub(super) fn parts(&self, visit: &mut dyn FnMut(&'static str)) {
         match self {
+            Term::Root("x" | "y") => visit("item"),
             Term::Literal(..) | Term::Root(_) => {}
+            Term::Macro("map", ..) => visit("map()"),
+            Term::Macro(name, ..) => visit(name),
             Term::Member(..) => visit("."),
             Term::Index(_) => visit("[]"),
             Term::Unary("-", _) => visit("negate"),
@@ -189,6 +201,12 @@ impl Term {
                     value.spell(dialect, CHOICE, text);
                 }
                 text.push_str(if entries.is_empty() { "{}" } else { "}" });
+            }
+            Term::Macro(name, parts, item) => {
+                parts[0].spell_base(dialect, text);
+                write!(text, ".{name}({item}, ").expect("text takes text");
+                parts[1].spell(dialect, CHOICE, text);
+                text.push(')');
             }
             Term::Call(name, arguments) => spell_call(name, arguments, dialect, text),
         }

@@ -1,6 +1,6 @@
 //! What functions give for what they are given.
 
-use super::super::function::{Function, wanted};
+use super::super::function::{Function, has_date, wanted};
 use super::super::node::{ExprNode, Field};
 use super::super::type_env::EventTypes;
 use super::super::value_type::{ValueType, Words};
@@ -24,37 +24,76 @@ impl Infer<'_> {
         {
             return self.asked(&*asks, span, here);
         }
-        for (argument, shape) in arguments.iter().zip(&shapes) {
-            self.expect_argument(name, argument, shape, here);
+        // A filter takes whatever value as its text.
+        let is_filter = matches!(function, Function::Filter(_));
+        let all = arguments.iter().zip(&shapes).enumerate();
+        for (index, (argument, shape)) in all.skip(usize::from(is_filter)) {
+            self.expect_argument(name, index, argument, shape, here);
+        }
+        if let ("time", false, [value, ExprNode::Literal(Value::String(pattern), place), ..]) =
+            (name, is_filter, arguments)
+        {
+            self.expect_date(value, &shapes[0], (pattern, place), here);
         }
         if let ("contains", [list, item]) = (name, arguments) {
             self.looked_for(list, &shapes[0], item, here);
         }
-        SeenPaths::of(gives(name, arguments, &shapes), here)
+        if let Function::Groups(regex) = function {
+            let text = || ValueType::text().or_null();
+            let groups = regex.capture_names().flatten().map(|it| (it, text()));
+            return SeenPaths::of(ValueType::map(groups).or_null(), here);
+        }
+        let shape = match is_filter {
+            true => shows(name, arguments, &shapes),
+            false => gives(name, arguments, &shapes),
+        };
+        SeenPaths::of(shape, here)
+    }
+
+    /// A pattern by which no time can be read, since it has no date.
+    fn expect_date(
+        &mut self,
+        value: &ExprNode,
+        shape: &ValueType,
+        (pattern, place): (&str, &Range<usize>),
+        here: &EventTypes,
+    ) {
+        let is_read = shape.text.is_some() && !shape.time && !shape.is_any();
+        if !is_read || has_date(pattern) {
+            return;
+        }
+        let message = format!("the pattern `{pattern}` has no year, month and day");
+        let shown = self.shown(value).to_owned();
+        let place = place.clone();
+        if let Some(it) = self.report(here, Rule::NeverCompare, place, message, "always null") {
+            it.help = Some(format!(
+                "a time is read from a whole date, such as `yyyy-MM-dd HH:mm`; to show one, write \
+                 `time(time({shown}), '{pattern}')`"
+            ));
+        }
     }
 
     /// An argument of the wrong sort makes the call null.
     fn expect_argument(
         &mut self,
         name: &str,
+        index: usize,
         argument: &ExprNode,
         shape: &ValueType,
         here: &EventTypes,
     ) {
-        let (fits, wanted) = match wanted(name) {
-            "text" => (shape.text.is_some(), "text"),
-            "a number" => {
-                let is_span = name == "abs" && shape.span;
-                (shape.number.is_some() || is_span, "a number")
-            }
-            _ if matches!(name, "matches" | "regex_capture") => (shape.text.is_some(), "text"),
-            _ if matches!(name, "time" | "date") => {
-                (shape.time || shape.text.is_some() || shape.number.is_some(), "a time")
-            }
-            _ if matches!(name, "len" | "count") => {
-                let has_length =
-                    shape.text.is_some() || shape.list.is_some() || shape.map.is_some();
-                (has_length, "a text, list or map")
+        let wanted = match name {
+            "matches" | "regex_capture" => "text",
+            _ => wanted(name, index),
+        };
+        let fits = match wanted {
+            "text" => shape.text.is_some(),
+            "a number" => shape.number.is_some() || name == "abs" && shape.span,
+            "a time" => shape.time || shape.text.is_some() || shape.number.is_some(),
+            "a list" => shape.list.is_some(),
+            "a text or list" => shape.text.is_some() || shape.list.is_some(),
+            "a text, list or map" => {
+                shape.text.is_some() || shape.list.is_some() || shape.map.is_some()
             }
             _ => return,
         };
@@ -74,6 +113,7 @@ impl Infer<'_> {
                 "text" => "`event.subject` or `'text'`",
                 "a number" => "`data.count` or `5`",
                 "a time" => "`event.time` or `time(data.at)`",
+                "a list" => "`data.items` or `[1, 2]`",
                 _ => "`event.subject` or `[1, 2]`",
             }
         );
@@ -115,25 +155,91 @@ fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
             known.map_or_else(ValueType::any, |(shape, _)| shape.or(default))
         }
         "now" => ValueType::time(),
-        "time" => ValueType::time().or_null(),
+        "time" if arguments.len() == 1 => ValueType::time().or_null(),
+        "time" => {
+            let is_any = shapes[0].is_any();
+            ValueType {
+                time: is_any || shapes[0].text.is_some(),
+                text: (is_any || shapes[0].time || shapes[0].number.is_some())
+                    .then_some(Words::Any),
+                null: true,
+                ..ValueType::never()
+            }
+        }
+        "hour" => ValueType::between(0.0, 23.0).or_null(),
+        "minute" => ValueType::between(0.0, 59.0).or_null(),
+        "weekday" => ValueType::between(1.0, 7.0).or_null(),
+        "day" => ValueType::between(1.0, 31.0).or_null(),
         "len" | "count" => ValueType::between(0.0, f64::INFINITY).or_null(),
         "lower" => changed(&shapes[0], str::to_lowercase),
         "upper" => changed(&shapes[0], str::to_uppercase),
         "trim" => changed(&shapes[0], |it| it.trim().to_owned()),
-        "contains" | "starts_with" | "ends_with" | "matches" => ValueType::bool().or_null(),
+        "contains" | "starts_with" | "ends_with" | "matches" | "in" => ValueType::bool().or_null(),
         "abs" => ValueType {
             span: shapes[0].span || shapes[0].is_any(),
             ..ValueType::number().or_null()
         },
-        "round" | "geo_distance" => ValueType::number().or_null(),
-        "min" | "max" | "coalesce" | "random.pick" => either().or_null(),
-        "hash" | "date" | "regex_capture" | "http.header" | "http.query" | "uuid" => {
-            ValueType::text().or_null()
-        }
+        "round" | "geo_distance" | "number" | "sum" => ValueType::number().or_null(),
+        "min" | "max" => match shapes {
+            [only] if only.is_any() => ValueType::any(),
+            [only] if only.list.is_some() => {
+                let rest = ValueType { list: None, ..only.clone() };
+                only.item().unwrap_or_else(ValueType::any).or(rest).or_null()
+            }
+            _ => either().or_null(),
+        },
+        "coalesce" | "random.pick" => either().or_null(),
+        "default" => ValueType { null: false, ..shapes[0].clone() }.or(shapes[1].clone()),
+        "first" | "last" | "sort" | "distinct" | "flatten" | "slice" => part(name, &shapes[0]),
+        "split" => ValueType::list(ValueType::text()).or_null(),
+        "to_json" => ValueType::text(),
+        "hash" | "date" | "regex_capture" | "http.header" | "http.query" | "uuid" | "title"
+        | "replace" | "join" | "pad" | "truncate" | "slug" | "humanize" | "urlencode"
+        | "base64" | "unbase64" => ValueType::text().or_null(),
         "duration" => ValueType::span().or_null(),
         "random.float" | "random.int" => ValueType::number().or_null(),
         _ => ValueType::any(),
     }
+}
+
+/// The same for filters, some of which show what functions read.
+fn shows(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType {
+    match name {
+        "default" if shapes[0].is_any() => ValueType::any(),
+        "json" | "to_json" => ValueType::text(),
+        "round" | "fixed" => ValueType::any(),
+        "time" | "lower" | "upper" | "trim" => ValueType::text().or_null(),
+        _ => gives(name, arguments, shapes),
+    }
+}
+
+/// A part of a list, or the same items in another way.
+fn part(name: &str, shape: &ValueType) -> ValueType {
+    match name {
+        "first" | "last" => shape.item().unwrap_or_else(ValueType::any),
+        "sort" | "distinct" => of_list(shape, |it| it),
+        "flatten" => of_list(shape, |it| match (&it.list, it.is_any()) {
+            (Some(inner), false) => ValueType { list: None, ..it.clone() }.or((**inner).clone()),
+            _ => it,
+        }),
+        "slice" => ValueType {
+            text: shape.text.as_ref().map(|_| Words::Any),
+            list: shape.list.clone(),
+            null: true,
+            is_any: shape.is_any(),
+            ..ValueType::never()
+        },
+        _ => ValueType::any(),
+    }
+}
+
+/// A list of other items.
+fn of_list(shape: &ValueType, change: fn(ValueType) -> ValueType) -> ValueType {
+    let items = match &shape.list {
+        Some(items) if !shape.is_any() => change((**items).clone()),
+        _ => ValueType::any(),
+    };
+    ValueType::list(items).or_null()
 }
 
 fn changed(shape: &ValueType, change: fn(&str) -> String) -> ValueType {

@@ -251,8 +251,11 @@ impl Infer<'_> {
         let message = format!("`{}` is text, and `{default}` is a number", self.shown(first));
         let label = "null whenever it has a value";
         if let Some(it) = self.report(here, Rule::NeverCompare, first.span(), message, label) {
-            it.help =
-                Some("a CSV table holds only text; a JSON table holds numbers too".to_owned());
+            it.help = Some(
+                "convert it with `number(…)`; a column of a table is declared as in \
+                 `table \"…\" key=… { number COLUMN }`"
+                    .to_owned(),
+            );
         }
     }
 

@@ -41,6 +41,9 @@ impl Infer<'_> {
         span: Range<usize>,
         here: &EventTypes,
     ) -> ValueType {
+        if matches!(root, Root::Title | Root::Message) && steps.is_empty() {
+            return ValueType::text();
+        }
         let bases = bases(self.known, root, here);
         let mut found: Option<ValueType> = None;
         let mut missing: Vec<Missing> = Vec::new();
@@ -138,6 +141,11 @@ fn walk(base: &ValueType, steps: &[Step]) -> Result<ValueType, Missing> {
         at = next.ok_or(Missing { depth, at })?;
     }
     Ok(at)
+}
+
+/// What stands at a path, or how many steps lead somewhere, and to what.
+pub(super) fn walked(base: &ValueType, steps: &[Step]) -> Result<ValueType, (usize, ValueType)> {
+    walk(base, steps).map_err(|it| (it.depth, it.at))
 }
 
 /// A path of plain names, for places that are no expressions: lists are passed through.

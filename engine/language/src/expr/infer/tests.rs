@@ -122,6 +122,64 @@ fn a_path_that_no_schema_lists_is_unknown() {
 }
 
 #[test]
+fn the_variable_of_a_macro_has_the_type_of_an_item() {
+    wrong(
+        "data.boxes.exists(it, it.with > 3)",
+        "E0104 [it.with] an item of the list has no `it.with` · it would always be null · did you \
+         mean `width`?",
+    );
+    wrong(
+        "max(data.boxes.map(it, it.width)) > 'a'",
+        "E0109 [max(data.boxes.map(it, it.width)) > 'a'] `max(data.boxes.map(it, it.width))` is a \
+         number, and `'a'` is text · always null · ",
+    );
+    wrong(
+        "data.tags.exists(tag, tag == 'c')",
+        "E0108 ['c'] `tag` is never `c` · never equal · the words are: a, b",
+    );
+    wrong(
+        "data.score.all(it, it > 1)",
+        "E0109 [data.score] `all` takes a list; `data.score` is a number · always null · give \
+         `all` a list, such as `data.items` or `[1, 2]`",
+    );
+    wrong(
+        "data.boxes.filter(it, it.width) == []",
+        "E0109 [it.width] `it.width` is a number, not a condition · neither true nor false · \
+         compare it, such as `it.width != null`",
+    );
+    right("data.boxes.exists(it, it.width > 3) && sum(data.boxes.map(b, b.width)) < 9");
+    right("first(data.tags) == 'a' && data.tags.filter(it, it != 'b') != []");
+}
+
+#[test]
+fn what_new_functions_give_is_known() {
+    wrong(
+        "regex_capture(data.name, '(?<first>.) (?<last>.)').lats == 'x'",
+        "E0104 [lats] `regex_capture(data.name, '(?<first>.) (?<last>.)')` has no `lats` · it \
+         would always be null · did you mean `last`?",
+    );
+    wrong(
+        "hour(event.time) > 24",
+        "W0109 [hour(event.time) > 24] `hour(event.time)` is a number 0–23 · never true · compare \
+         with something else, or remove this",
+    );
+    wrong(
+        "time(data.name, 'HH:mm') < now()",
+        "E0109 ['HH:mm'] the pattern `HH:mm` has no year, month and day · always null · a time is \
+         read from a whole date, such as `yyyy-MM-dd HH:mm`; to show one, write \
+         `time(time(data.name), 'HH:mm')`",
+    );
+    wrong(
+        "data.is_known in '22:00-07:00'",
+        "E0109 [data.is_known] `in` takes a time; `data.is_known` is true or false · always null · \
+         give `in` a time, such as `event.time` or `time(data.at)`",
+    );
+    right("number(data.name) > 3 && split(data.name, ' ')[0] == 'x'");
+    right("event.time not in '22:00-07:00' && time(data.name, 'yyyy-MM-dd') < now()");
+    right("default(data.name, 'nobody') == 'nobody' && slice(data.name, -2) == 'es'");
+}
+
+#[test]
 fn what_may_be_there_is_not_complained_about() {
     right("data.score > param.limit && data.name != null");
     right("get(data, 'scor') == 1 || get(data, 'scor', 2) == 'x'");

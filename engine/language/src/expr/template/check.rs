@@ -2,7 +2,7 @@
 
 use super::super::type_env::{Finding, TypeEnv};
 use super::super::value_type::ValueType;
-use super::{Filter, Part, Template};
+use super::{Part, Template};
 use crate::diagnostic::Rule;
 use serde_json::Value;
 use std::ops::Range;
@@ -14,9 +14,9 @@ impl TypeEnv {
         let mut findings = Vec::new();
         let mut shape = ValueType::text();
         for part in &template.parts {
-            let Part::Value { expr, start, filters } = part else { continue };
+            let Part::Value { expr, start, .. } = part else { continue };
             let checked = self.check(expr);
-            shape = filters.iter().fold(checked.shape, filtered);
+            shape = checked.shape;
             findings.extend(checked.findings.into_iter().map(|it| moved(it, *start)));
         }
         match template.parts.as_slice() {
@@ -44,10 +44,11 @@ impl TypeEnv {
         for (index, part) in template.parts.iter().enumerate() {
             match part {
                 Part::Text(text) => quotes.pass(text),
-                Part::Value { expr, start, filters } => {
+                Part::Value { expr, start, end, filters } => {
                     let shape = self.check(expr).shape;
-                    let span = *start..start + expr.text().len();
-                    let found = unquoted(expr.text(), span, &shape, filters, quotes.is_open);
+                    let text = &expr.text()[..*end];
+                    let span = *start..start + end;
+                    let found = unquoted(text, span, &shape, filters, quotes.is_open);
                     let whole = whole_text(&template.parts, index);
                     findings.extend(found.map(|it| match (quotes.is_open, whole) {
                         (true, Some(whole)) => Finding { help: Some(whole), ..it },
@@ -101,10 +102,10 @@ fn filled(template: &Template, bare: &str) -> Result<bool, NotJson> {
                 quotes.pass(text);
                 at += text.len();
             }
-            Part::Value { filters, start, expr } => {
+            Part::Value { filters, start, expr, .. } => {
                 places.push((filled.len(), *start));
                 at = start + expr.text().len();
-                let is_json = filters.last() == Some(&Filter::Json);
+                let is_json = is_json(filters);
                 match quotes.is_open {
                     true if is_json => {}
                     true => filled.push('0'),
@@ -158,8 +159,8 @@ fn whole_text(parts: &[Part], index: usize) -> Option<String> {
     for part in &parts[first + 1..last] {
         match part {
             Part::Text(text) => pieces.push(format!("'{text}'")),
-            Part::Value { expr, filters, .. } if filters.is_empty() => {
-                let text = expr.text().trim();
+            Part::Value { expr, end, filters, .. } if filters.is_empty() => {
+                let text = expr.text()[..*end].trim();
                 let is_one = text.chars().all(|it| it.is_alphanumeric() || "._".contains(it));
                 pieces.push(if is_one { text.to_owned() } else { format!("({text})") });
             }
@@ -209,16 +210,17 @@ fn unquoted(
     text: &str,
     span: Range<usize>,
     shape: &ValueType,
-    filters: &[Filter],
+    filters: &[String],
     is_in_quotes: bool,
 ) -> Option<Finding> {
-    let last = filters.last();
-    let is_json = last == Some(&Filter::Json);
+    let is_json = is_json(filters);
     let is_fine = match is_in_quotes {
         false => is_json || filters.is_empty() && shape.is_plain_json(),
         true => {
             let is_word = filters.is_empty() && shape.is_safe_word();
-            is_word || matches!(last, Some(Filter::UrlEncode | Filter::Slug | Filter::Time(_)))
+            let last = filters.last().map(String::as_str);
+            let is_plain = matches!(last, Some("urlencode" | "slug" | "time" | "date" | "base64"));
+            is_word || is_plain
         }
     };
     if is_fine {
@@ -242,14 +244,9 @@ fn unquoted(
     Some(Finding { rule: Rule::NotJson, span, message, label, help, origin })
 }
 
-fn filtered(shape: ValueType, filter: &Filter) -> ValueType {
-    match filter {
-        Filter::Default(_) if shape.is_any() => shape,
-        Filter::Default(value) => ValueType { null: false, ..shape }.or(ValueType::of_value(value)),
-        Filter::Json => ValueType::text(),
-        Filter::Round(_) | Filter::Join(_) => ValueType::any(),
-        _ => ValueType::text().or_null(),
-    }
+/// Whether what is rendered is JSON.
+fn is_json(filters: &[String]) -> bool {
+    filters.last().is_some_and(|it| it == "json" || it == "to_json")
 }
 
 fn moved(finding: Finding, by: usize) -> Finding {

@@ -1,0 +1,369 @@
+//! Times by patterns of Unicode's letters (LDML), and ranges of the time of day.
+
+use jiff::civil::Date;
+use jiff::tz::{Offset, TimeZone};
+use kernel::time::Timestamp;
+use std::fmt::Write;
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+/// The letters that mean something; a letter stands as often as a row says.
+const LETTERS: &[(char, &[usize])] = &[
+    ('y', &[1, 2, 4]),
+    ('M', &[1, 2, 3, 4]),
+    ('d', &[1, 2]),
+    ('E', &[1, 2, 3, 4]),
+    ('H', &[1, 2]),
+    ('h', &[1, 2]),
+    ('a', &[1]),
+    ('m', &[1, 2]),
+    ('s', &[1, 2]),
+    ('S', &[1, 2, 3, 4, 5, 6]),
+    ('Z', &[1, 2, 3, 5]),
+    ('X', &[1, 2, 3]),
+    ('x', &[1, 2, 3]),
+];
+
+/// A piece of a pattern.
+#[derive(Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Letters(char, usize),
+}
+
+/// The pieces of a pattern; the error is the letters that mean nothing. Text in single quotes
+/// stands for itself, and two of them for one.
+fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
+    let (mut pieces, mut text) = (Vec::new(), String::new());
+    let mut rest = pattern;
+    while let Some(first) = rest.chars().next() {
+        if let Some(behind) = rest.strip_prefix("''") {
+            text.push('\'');
+            rest = behind;
+        } else if let Some(behind) = rest.strip_prefix('\'') {
+            let Some((quoted, behind)) = behind.split_once('\'') else {
+                return Err("'".to_owned());
+            };
+            text.push_str(quoted);
+            rest = behind;
+        } else if first.is_ascii_alphabetic() {
+            let count = rest.chars().take_while(|it| *it == first).count();
+            if !LETTERS.iter().any(|it| it.0 == first && it.1.contains(&count)) {
+                return Err(rest[..count].to_owned());
+            }
+            if !text.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut text)));
+            }
+            pieces.push(Piece::Letters(first, count));
+            rest = &rest[count..];
+        } else {
+            text.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    if !text.is_empty() {
+        pieces.push(Piece::Text(text));
+    }
+    Ok(pieces)
+}
+
+/// What is wrong with a pattern: the letters that mean nothing.
+pub(super) fn bad_letters(pattern: &str) -> Option<String> {
+    pieces(pattern).err()
+}
+
+/// Whether a pattern names a whole date, so that a time can be read by it.
+pub(super) fn has_date(pattern: &str) -> bool {
+    let pieces = pieces(pattern).unwrap_or_default();
+    let has = |letter| pieces.iter().any(|it| matches!(it, Piece::Letters(it, _) if *it == letter));
+    has('y') && has('M') && has('d')
+}
+
+/// The time in a zone.
+pub(super) fn zoned(time: Timestamp, zone: &TimeZone) -> Option<jiff::Zoned> {
+    Some(jiff::Timestamp::from_microsecond(time.0).ok()?.to_zoned(zone.clone()))
+}
+
+/// The time as the pattern says.
+pub(super) fn shown(time: Timestamp, pattern: &str, zone: &TimeZone) -> Option<String> {
+    let at = zoned(time, zone)?;
+    let mut made = String::new();
+    for piece in pieces(pattern).ok()? {
+        let (letter, count) = match piece {
+            Piece::Text(text) => {
+                made.push_str(&text);
+                continue;
+            }
+            Piece::Letters(letter, count) => (letter, count),
+        };
+        let number = match letter {
+            'y' if count == 2 => i64::from(at.year().rem_euclid(100)),
+            'y' => i64::from(at.year()),
+            'M' => i64::from(at.month()),
+            'd' => i64::from(at.day()),
+            'H' => i64::from(at.hour()),
+            'h' => i64::from((at.hour() + 11) % 12 + 1),
+            'm' => i64::from(at.minute()),
+            's' => i64::from(at.second()),
+            _ => 0,
+        };
+        let word = match (letter, count) {
+            ('M', 3 | 4) => Some(MONTHS[at.month() as usize - 1]),
+            ('E', _) => Some(WEEKDAYS[at.weekday().to_monday_zero_offset() as usize]),
+            ('a', _) => Some(if at.hour() < 12 { "AM" } else { "PM" }),
+            _ => None,
+        };
+        match (letter, word) {
+            ('M' | 'E', Some(word)) if count < 4 => made.push_str(&word[..3]),
+            (_, Some(word)) => made.push_str(word),
+            ('S', _) => made.push_str(&format!("{:06}", at.subsec_nanosecond() / 1000)[..count]),
+            ('Z' | 'X' | 'x', _) => made.push_str(&offset_shown(at.offset(), letter, count)),
+            _ => write!(made, "{number:0count$}").expect("writing to a String cannot fail"),
+        }
+    }
+    Some(made)
+}
+
+/// `+0100`, `+01:00`, `+01` or `Z`.
+fn offset_shown(offset: Offset, letter: char, count: usize) -> String {
+    let seconds = offset.seconds();
+    let has_zulu = letter == 'X' || (letter, count) == ('Z', 5);
+    if seconds == 0 && has_zulu {
+        return "Z".to_owned();
+    }
+    let sign = if seconds < 0 { '-' } else { '+' };
+    let minutes = seconds.abs() / 60;
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    match (letter, count) {
+        ('X' | 'x', 1) if minutes == 0 => format!("{sign}{hours:02}"),
+        ('X' | 'x', 3) | ('Z', 5) => format!("{sign}{hours:02}:{minutes:02}"),
+        _ => format!("{sign}{hours:02}{minutes:02}"),
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Parts {
+    year: Option<i16>,
+    month: Option<i8>,
+    day: Option<i8>,
+    hour: i8,
+    is_afternoon: Option<bool>,
+    minute: i8,
+    second: i8,
+    nanos: i32,
+    offset: Option<Offset>,
+}
+
+/// The time that a text says by the pattern; the zone is for texts that name none.
+pub(super) fn read(text: &str, pattern: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let (mut rest, mut parts) = (text.trim(), Parts::default());
+    for piece in pieces(pattern).ok()? {
+        rest = match piece {
+            Piece::Text(expected) => rest.strip_prefix(&*expected)?,
+            Piece::Letters(letter, count) => read_piece(rest, letter, count, &mut parts)?,
+        };
+    }
+    let hour = match parts.is_afternoon {
+        None => parts.hour,
+        Some(_) if !(1..=12).contains(&parts.hour) => return None,
+        Some(is_afternoon) => parts.hour % 12 + if is_afternoon { 12 } else { 0 },
+    };
+    let date = Date::new(parts.year?, parts.month?, parts.day?).ok()?;
+    let time = jiff::civil::Time::new(hour, parts.minute, parts.second, parts.nanos).ok()?;
+    let at = date.to_datetime(time);
+    let at = match parts.offset {
+        Some(offset) => offset.to_timestamp(at).ok()?,
+        None => zone.to_timestamp(at).ok()?,
+    };
+    rest.is_empty().then_some(Timestamp(at.as_microsecond()))
+}
+
+fn read_piece<'t>(text: &'t str, letter: char, count: usize, parts: &mut Parts) -> Option<&'t str> {
+    let of = |names: &[&str]| {
+        let length = |it: &str| if count < 4 { 3 } else { it.len() };
+        let is_it = |it: &&str| {
+            let begin = text.get(..length(it));
+            begin.is_some_and(|begin| begin.eq_ignore_ascii_case(&it[..length(it)]))
+        };
+        let index = names.iter().position(is_it)?;
+        Some((index, &text[length(names[index])..]))
+    };
+    match (letter, count) {
+        ('M', 3 | 4) => {
+            let (index, rest) = of(&MONTHS)?;
+            parts.month = i8::try_from(index + 1).ok();
+            return Some(rest);
+        }
+        ('E', _) => return of(&WEEKDAYS).map(|it| it.1),
+        ('a', _) => {
+            let word = text.get(..2)?;
+            parts.is_afternoon = Some(word.eq_ignore_ascii_case("pm"));
+            let is_word = word.eq_ignore_ascii_case("am") || word.eq_ignore_ascii_case("pm");
+            return is_word.then_some(&text[2..]);
+        }
+        ('Z' | 'X' | 'x', _) => return read_offset(text, parts),
+        _ => {}
+    }
+    let most = match (letter, count) {
+        ('y', 2) => 2,
+        ('y', _) => 4,
+        ('S', _) => count,
+        _ => 2,
+    };
+    let digits = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
+    let least = if letter == 'y' || letter == 'S' { most } else { count };
+    if digits < least {
+        return None;
+    }
+    let number: i32 = text[..digits].parse().ok()?;
+    let small = i8::try_from(number).ok();
+    match letter {
+        // As Unix does: 69 is 1969, and 68 is 2068.
+        'y' if count == 2 => {
+            parts.year = i16::try_from(number + if number < 69 { 2000 } else { 1900 }).ok();
+        }
+        'y' => parts.year = i16::try_from(number).ok(),
+        'M' => parts.month = small,
+        'd' => parts.day = small,
+        'H' | 'h' => parts.hour = small?,
+        'm' => parts.minute = small?,
+        's' => parts.second = small?,
+        _ => parts.nanos = number * 10_i32.pow(9 - u32::try_from(digits).ok()?),
+    }
+    Some(&text[digits..])
+}
+
+/// `+0100`, `+01:00`, `+01` or `Z`, however many letters there are.
+fn read_offset<'t>(text: &'t str, parts: &mut Parts) -> Option<&'t str> {
+    if let Some(rest) = text.strip_prefix('Z') {
+        parts.offset = Some(Offset::UTC);
+        return Some(rest);
+    }
+    let sign = match text.bytes().next()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let two = |text: &str| {
+        let digits = text.get(..2).filter(|it| it.bytes().all(|it| it.is_ascii_digit()))?;
+        digits.parse::<i32>().ok()
+    };
+    let hours = two(&text[1..])?;
+    let rest = &text[3..];
+    let behind = rest.strip_prefix(':').unwrap_or(rest);
+    let (minutes, rest) = match two(behind) {
+        Some(minutes) => (minutes, &behind[2..]),
+        None => (0, rest),
+    };
+    parts.offset = Offset::from_seconds(sign * (hours * 3600 + minutes * 60)).ok();
+    parts.offset.and((minutes < 60).then_some(rest))
+}
+
+/// From one time of the day to another, in minutes; the end is not included. Across midnight
+/// where the end is before the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::expr) struct DayRange {
+    from: u16,
+    to: u16,
+}
+
+impl DayRange {
+    /// `22:00-07:00`.
+    pub(in crate::expr) fn parse(text: &str) -> Option<DayRange> {
+        let minute = |text: &str| {
+            let (hour, minute) = text.trim().split_once(':')?;
+            let all_digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
+            let is_time = matches!(hour.len(), 1 | 2) && minute.len() == 2;
+            let is_time = is_time && all_digits(hour) && all_digits(minute);
+            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+            (is_time && minute < 60 && hour * 60 + minute <= 24 * 60).then_some(hour * 60 + minute)
+        };
+        let (from, to) = text.split_once('-')?;
+        let range = DayRange { from: minute(from)?, to: minute(to)? };
+        (range.from != range.to && range.from < 24 * 60).then_some(range)
+    }
+
+    /// Whether the time is in it, by the clock of the zone.
+    pub(in crate::expr) fn has(self, time: Timestamp, zone: &TimeZone) -> Option<bool> {
+        let at = zoned(time, zone)?;
+        let minute = at.hour() as u16 * 60 + at.minute() as u16;
+        Some(match self.from < self.to {
+            true => (self.from..self.to).contains(&minute),
+            false => self.from <= minute || minute < self.to,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn reads(text: &str, pattern: &str, expected: Option<&str>) {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        let found = read(text, pattern, &zone).map(|it| it.to_string());
+        assert_eq!(found.as_deref(), expected, "{text} by {pattern}");
+    }
+
+    #[test]
+    fn a_text_is_read_by_the_letters_of_unicode() {
+        reads(
+            "10/Oct/2026:13:55:36 +0200",
+            "dd/MMM/yyyy:HH:mm:ss Z",
+            Some("2026-10-10T11:55:36.000Z"),
+        );
+        reads("2026-01-05 09:30", "yyyy-MM-dd HH:mm", Some("2026-01-05T08:30:00.000Z"));
+        reads("5.1.26 9:30 PM", "d.M.yy h:mm a", Some("2026-01-05T20:30:00.000Z"));
+        reads("Mon Jan 05 2026", "EEE MMM dd yyyy", Some("2026-01-04T23:00:00.000Z"));
+        reads(
+            "2026-01-05T09:30:00.25Z",
+            "yyyy-MM-dd'T'HH:mm:ss.SSX",
+            Some("2026-01-05T09:30:00.250Z"),
+        );
+        reads("2026-01-05T09:30-03:30", "yyyy-MM-dd'T'HH:mmXXX", Some("2026-01-05T13:00:00.000Z"));
+        reads("2026-02-30", "yyyy-MM-dd", None);
+        reads("2026-01-05 rest", "yyyy-MM-dd", None);
+        reads("0:30 PM 2026-01-05", "h:mm a yyyy-MM-dd", None);
+        reads("", "yyyy-MM-dd", None);
+        reads("é", "yyyy", None);
+        reads("+é", "Z", None);
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        let zone = TimeZone::get("America/New_York").expect("a zone");
+        let time = Timestamp::parse("2026-07-04T16:05:09.123456Z").expect("a time");
+        let pattern = "EEEE, d MMMM yyyy 'at' h:mm:ss.SSSSSS a xxx";
+        let text = shown(time, pattern, &zone).expect("it is shown");
+        assert_eq!(text, "Saturday, 4 July 2026 at 12:05:09.123456 PM -04:00");
+        assert_eq!(read(&text, pattern, &TimeZone::UTC), Some(time));
+    }
+
+    #[test]
+    fn a_range_goes_across_midnight() {
+        let night = DayRange::parse("22:00-7:00").expect("a range");
+        let at = |text| night.has(Timestamp::parse(text).expect("a time"), &TimeZone::UTC);
+        assert_eq!(at("2026-01-01T22:00:00Z"), Some(true));
+        assert_eq!(at("2026-01-01T06:59:59Z"), Some(true));
+        assert_eq!(at("2026-01-01T07:00:00Z"), Some(false));
+        for bad in ["", "22:00", "22:00-25:00", "22-7", "7:00-7:00", "24:00-7:00", "a:00-b:00"] {
+            assert_eq!(DayRange::parse(bad), None, "{bad}");
+        }
+        assert!(DayRange::parse("12:00-24:00").is_some());
+    }
+}
