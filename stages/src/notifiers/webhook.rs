@@ -117,7 +117,7 @@ impl Webhook {
     fn request(&self, notice: &Notice) -> FetchRequest {
         let outgoing = &notice.outgoing;
         let now = self.services.env.clock.wall();
-        let scope = Scope::of(&outgoing.event, now);
+        let scope = Scope::of(outgoing.event(), now);
         let mut headers = request::render_headers(&self.headers, &scope);
         if !request::has_header(&headers, "content-type") {
             headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
