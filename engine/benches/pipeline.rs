@@ -1,21 +1,21 @@
 //! The shipped doorbell pipeline from end to end, as the real binary: a file of events, single
-//! events over HTTP, what failing calls cost, and what reloads do. `EVENTS=50000 cargo bench` says
+//! events over HTTP, what each part costs, what failing calls cost, and what reloads do. `EVENTS=50000 cargo bench` says
 //! how many, `ENGINE=PATH cargo bench` measures another binary, to compare two.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
 mod mix;
 mod reloads;
 mod server;
+mod shares;
 
 use mix::{Mix, event};
 use nix::sys::resource::{UsageWho, getrusage};
-use server::{Server, engine, head, pipeline, post};
+use server::{Server, engine, head, pipeline, post, send_all};
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -31,8 +31,12 @@ const APART: Duration = Duration::from_millis(5);
 const ANSWER: Duration = Duration::from_millis(5);
 
 fn main() -> Result<()> {
+    if shares::is_echo()? {
+        return Ok(());
+    }
     let events = std::env::var("EVENTS").map_or(Ok(50_000), |it| it.parse())?;
     file_run(events)?;
+    shares::run(events)?;
     single_posts(events.min(20_000))?;
     latencies(0.0)?;
     latencies(0.05)?;
@@ -102,18 +106,8 @@ fn single_posts(count: usize) -> Result<()> {
     println!("  idle memory {:.1} MB", server.memory("VmRSS")? / 1024.0);
     let mut mix = Mix::new();
     let events: Vec<String> = (0..count).map(|it| mix.next(it)).collect();
-    let (next, cpu, start) = (AtomicUsize::new(0), server.cpu()?, now());
-    let send = || -> std::result::Result<(), String> {
-        let mut stream = server.connect().map_err(|it| it.to_string())?;
-        while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-            post(&mut stream, &server.1, event).map_err(|it| it.to_string())?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(send)).collect();
-        threads.into_iter().try_for_each(|it| it.join().expect("a sender does not panic"))
-    })?;
+    let (cpu, start) = (server.cpu()?, now());
+    send_all(&server, &events, CONNECTIONS)?;
     let (wall, cpu) = (start.elapsed().as_secs_f64(), server.cpu()? - cpu);
     println!("single posts: {count} over {CONNECTIONS} connections in {wall:.2} s");
     println!("  {:.0} posts/s, {:.0} posts/CPU-s", count as f64 / wall, count as f64 / cpu);

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// The shipped pipeline in a folder of its own, with `change` made to its text.
@@ -48,6 +49,11 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// One that was started otherwise.
+    pub(crate) fn of(child: Child, address: String) -> Server {
+        Server(child, address)
+    }
+
     /// Starts it and waits for the line that says that it is ready.
     pub(crate) fn start(root: &Path, file: &Path) -> Result<Server> {
         let mut child = engine(root, file, &[]).spawn()?;
@@ -97,6 +103,23 @@ impl Server {
         stream.set_nodelay(true)?;
         Ok(BufReader::new(stream))
     }
+}
+
+/// Posts every event once, the next one on whichever connection is free.
+pub(crate) fn send_all(server: &Server, events: &[String], connections: usize) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let send = || -> std::result::Result<(), String> {
+        let mut stream = server.connect().map_err(|it| it.to_string())?;
+        while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
+            post(&mut stream, &server.1, event).map_err(|it| it.to_string())?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(send)).collect();
+        threads.into_iter().try_for_each(|it| it.join().expect("a sender does not panic"))
+    })?;
+    Ok(())
 }
 
 pub(crate) fn post(stream: &mut BufReader<TcpStream>, address: &str, event: &str) -> Result<()> {

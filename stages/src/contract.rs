@@ -16,11 +16,11 @@ use kernel::health::PartHealth;
 use language::expr::{self, TypeEnv};
 use language::spanned::Spanned;
 use language::{Context, Environment, Fields, Needed, NodeRow};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Stored;
 use wire::Fetch;
@@ -416,14 +416,49 @@ pub struct StreamShape {
 /// An event on its way out.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// The event, for expressions.
-    pub event: Event,
+    /// Made when it is asked for: most files are written without it.
+    event: OnceLock<Event>,
+    globals: Arc<Globals>,
     /// The event as stored, for its JSON.
     pub stored: Arc<Stored>,
     /// `<event id>/<sink>`: the same for every attempt.
     pub key: String,
     /// What the engine allows this attempt.
     pub timeout: Duration,
+}
+
+impl Outgoing {
+    /// A stored event on its way to a target; `globals` is what expressions read besides it.
+    pub fn new(stored: Arc<Stored>, globals: Arc<Globals>, key: String, timeout: Duration) -> Self {
+        Outgoing { event: OnceLock::new(), globals, stored, key, timeout }
+    }
+
+    /// The event, for expressions.
+    ///
+    /// # Panics
+    ///
+    /// When what is stored is not JSON: no such row is read.
+    pub fn event(&self) -> &Event {
+        self.event.get_or_init(|| {
+            event_of(&self.stored, self.globals.clone()).expect("what is stored is JSON")
+        })
+    }
+}
+
+/// A stored event as expressions read it; `None` where it is not JSON.
+pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
+    let data: Value = serde_json::from_str(stored.body.data_text()).ok()?;
+    let enrich: Map<String, Value> = serde_json::from_str(&stored.enrich).ok()?;
+    Some(Event {
+        seq: stored.seq,
+        generation: stored.generation,
+        envelope: stored.envelope.clone(),
+        body: stored.body.clone(),
+        data: Arc::new(data),
+        raw: stored.body.message().and_then(|it| serde_json::from_slice(it).ok()).map(Arc::new),
+        enrich,
+        globals,
+    })
 }
 
 /// Delivers events.

@@ -146,12 +146,8 @@ pub(crate) fn outgoing(data: Value) -> Outgoing {
         stages: [].into(),
         targets: Arc::new([]),
     };
-    Outgoing {
-        event,
-        stored: Arc::new(stored),
-        key: "e-1/out".to_owned(),
-        timeout: Duration::from_secs(2),
-    }
+    let timeout = Duration::from_secs(2);
+    Outgoing::new(Arc::new(stored), event.globals, "e-1/out".to_owned(), timeout)
 }
 
 /// Keeps what was emitted, and closes after `batches_max` batches.

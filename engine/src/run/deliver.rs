@@ -14,10 +14,7 @@ use compiler::plan::{CallPolicy, WISH_MAX};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Pending, within};
-use kernel::event::Event;
-use kernel::event::Globals;
 use kernel::fault::{Cause, Fault};
-use serde_json::{Map, Value};
 use stages::contract::Outgoing;
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -237,10 +234,10 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
     let Ok(permit) = admitted.transpose() else { return };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
     for (delivery, stored) in batch {
-        match stored.and_then(|stored| outgoing(engine, target, stored)) {
-            Some(outgoing) => {
+        match stored {
+            Some(stored) => {
                 called.push(delivery);
-                calls.push(outgoing);
+                calls.push(outgoing(engine, target, stored));
             }
             None => ended.push((delivery, Err(missing()))),
         }
@@ -313,25 +310,8 @@ async fn call(engine: &Engine, target: &Target, batch: Vec<Outgoing>) -> Vec<Res
     vec![Err(fault); count]
 }
 
-fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Option<Outgoing> {
-    let event = event_of(&stored, engine.generation().plan.globals.clone())?;
+fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Outgoing {
     let key = format!("{}/{}", stored.envelope.id, target.name);
-    let timeout = target.policy.timeout;
-    Some(Outgoing { event, stored: Arc::new(stored), key, timeout })
-}
-
-/// A stored event as expressions read it.
-pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
-    let data: Value = serde_json::from_str(stored.body.data_text()).ok()?;
-    let enrich: Map<String, Value> = serde_json::from_str(&stored.enrich).ok()?;
-    Some(Event {
-        seq: stored.seq,
-        generation: stored.generation,
-        envelope: stored.envelope.clone(),
-        body: stored.body.clone(),
-        data: Arc::new(data),
-        raw: stored.body.message().and_then(|it| serde_json::from_slice(it).ok()).map(Arc::new),
-        enrich,
-        globals,
-    })
+    let globals = engine.generation().plan.globals.clone();
+    Outgoing::new(Arc::new(stored), globals, key, target.policy.timeout)
 }

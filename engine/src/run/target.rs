@@ -52,7 +52,7 @@ impl Target {
                 let mut results = Vec::with_capacity(batch.len());
                 for outgoing in batch {
                     let now = self.services.env.clock.wall();
-                    let scope = Scope::of(&outgoing.event, now);
+                    let scope = Scope::of(outgoing.event(), now);
                     let (title, message) = (title.render(&scope), message.render(&scope));
                     let notice = Notice { outgoing, title, message };
                     results.push(notifier.notify(&notice).await);

@@ -122,7 +122,7 @@ impl MockWorld {
         state.told.push(Told {
             at: self.clock.wall(),
             by: by.clone(),
-            event: outgoing.event.clone(),
+            event: outgoing.event().clone(),
             title: title.to_owned(),
             message: message.to_owned(),
             sent,

@@ -52,6 +52,7 @@ impl Batch<'_> {
     /// Writes one entry; `hash` is what its submitter worked out about it.
     pub(super) fn write(&mut self, entry: &Entry, hash: EntryHash) -> Written {
         let claim = hash.claim;
+        self.effects.frees_numbers |= frees_a_number(entry);
         match entry {
             Entry::Record(finished) => match self.claim(claim, &finished.event.envelope)? {
                 Ok(seq) => self.store(finished, seq, seq, RowHash::of(hash, &finished.event.body)),
@@ -233,8 +234,7 @@ impl Batch<'_> {
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq, bytes)?;
         }
-        self.rollups.add(&Tally::of(&event.envelope, "stored"));
-        self.rollups.add_stages(&finished.stages);
+        self.rollups.add_stored(&event.envelope, &finished.stages);
         self.effects.stored.push(Arc::new(Stored {
             pos,
             seq,
@@ -376,6 +376,37 @@ impl Batch<'_> {
                 reload.diagnostics,
             ],
         )
+    }
+}
+
+/// Whether it may delete the last row that has a number: a start would not find it again.
+fn frees_a_number(entry: &Entry) -> bool {
+    match entry {
+        Entry::Record(_)
+        | Entry::Accept(_)
+        | Entry::Finish(_)
+        | Entry::Bury { .. }
+        | Entry::Refuse(_)
+        | Entry::Save { .. }
+        | Entry::Settle(_)
+        | Entry::Result { .. }
+        | Entry::Reload(_)
+        | Entry::Park { .. }
+        | Entry::Audit(_)
+        | Entry::Take(_)
+        | Entry::Nothing
+        | Entry::Remember { .. }
+        | Entry::Wake
+        // What they hold is asked for itself.
+        | Entry::Once { .. }
+        | Entry::Judged { .. }
+        | Entry::OrLetter { .. } => false,
+        Entry::Discard { .. }
+        | Entry::DropLetter { .. }
+        | Entry::Retry { .. }
+        | Entry::Reopen { .. }
+        | Entry::Redeliver { .. }
+        | Entry::KeepLetter { .. } => true,
     }
 }
 

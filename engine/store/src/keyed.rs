@@ -235,6 +235,7 @@ impl Batch<'_> {
     fn dropped(&mut self, entry: &Entry, note: &Note) -> Written {
         if let Some(seq) = seq_of(entry) {
             self.leave_inbox(seq)?;
+            self.effects.frees_numbers = true;
         }
         if let Some(envelope) = envelope_of(entry) {
             self.rollups.add(&Tally::of(envelope, "discarded"));

@@ -242,6 +242,14 @@ impl Store {
         }
     }
 
+    /// Writes the counts that wait, so that [`Reader::stats`] shows all that was stored.
+    pub async fn write_counts(&self) {
+        let (reply, answer) = async_channel::bounded(1);
+        if self.shared.commands.send(Command::Count { reply }).await.is_ok() {
+            answer.recv().await.ok();
+        }
+    }
+
     /// Changes retention.
     pub async fn set_policy(&self, policy: RetentionPolicy) {
         self.shared.commands.send(Command::RetentionPolicy(Box::new(policy))).await.ok();

@@ -11,6 +11,7 @@ use super::keyed::Memories;
 use super::names::Names;
 use super::policy::{RetentionPolicy, Synchronous};
 use super::readers::{READERS, ReaderGate, ReaderPool};
+use super::rollup::Rollups;
 use super::rules::RetentionRules;
 use super::scrub::Scrub;
 use super::share::UpkeepShare;
@@ -33,6 +34,11 @@ const QUEUE: usize = 4096;
 
 /// In `meta`: when the last look at every row ended.
 pub(super) const PASSED: &str = "passed";
+/// In `meta`: no number above this was given.
+pub(super) const COUNTER: &str = "counter";
+/// In `meta`: the last number given when a row with a number was last deleted. What was given since
+/// is in some row.
+pub(super) const FLOOR: &str = "floor";
 /// Far beyond what any store comes to, and far from the end of what a number holds.
 const NUMBERS_END: u64 = 1 << 62;
 /// In place of a path.
@@ -129,7 +135,7 @@ fn open_owned(
     let keys = Keys::load(&connection)?;
     let claims = Claims::load(&connection, keys)?;
     let names = Names::load(&connection)?;
-    let counter = last_number(&connection)?;
+    let (counter, reserved) = (last_number(&connection)?, rows::meta(&connection, COUNTER)?);
     scrub::compare_names(&connection)?;
     let (last, now) = (GoodTime::load(&connection)?, ClockFace::of(&*env.clock));
     let clock = ClockWatch::start(env.health.part(PartRole::Clock, ""), last, now);
@@ -147,10 +153,11 @@ fn open_owned(
         status: status.clone(),
         scrub: Mutex::new(Scrub::due_in(now.monotonic, wait)),
     };
-    let holdings = StoreHoldings::load(&connection)?;
     super::grace::remember_name(&mut connection, &settings.name)?;
     let log = LogGuard::watch(&mut connection)?;
     let mut writer = Writer {
+        rollups: Rollups::load(&connection, keys, counter)?,
+        holdings: StoreHoldings::load(&connection)?,
         connection,
         commands,
         settings,
@@ -164,7 +171,8 @@ fn open_owned(
         claims,
         names,
         counter,
-        holdings,
+        reserved,
+        counts_written: now.monotonic,
         full: super::admit::FullTargets::default(),
         log,
         gate,
@@ -204,7 +212,7 @@ fn first_pass_in(
 
 /// The last number given. A lower one than some row has would give numbers twice.
 fn last_number(connection: &Connection) -> Result<u64, StoreFault> {
-    let counter = rows::meta(connection, "counter")?;
+    let counter = rows::meta(connection, COUNTER)?;
     let highest: i64 = connection.query_row(
         "SELECT max(
             (SELECT coalesce(max(pos), 0) FROM event_rows),
@@ -213,8 +221,14 @@ fn last_number(connection: &Connection) -> Result<u64, StoreFault> {
         [],
         |it| it.get(0),
     )?;
-    if u64::try_from(highest).is_ok_and(|it| it <= counter) && counter < NUMBERS_END {
-        return Ok(counter);
+    let is_reserved = |it: u64| it <= counter && counter < NUMBERS_END;
+    if let Some(highest) = u64::try_from(highest).ok().filter(|it| is_reserved(*it)) {
+        let mut known = connection.prepare("SELECT 1 FROM meta WHERE key = ?")?;
+        if !known.exists([FLOOR])? {
+            // Of before numbers were reserved: it is exact.
+            rows::set_meta(connection, FLOOR, counter)?;
+        }
+        return Ok(highest.max(rows::meta(connection, FLOOR)?));
     }
     let reason = format!("its last number is {counter}, but a row has {highest}");
     Err(StoreFault::damaged_database(&reason))

@@ -310,7 +310,9 @@ impl<'a> Reader<'a> {
         Ok(last.optional()?)
     }
 
-    /// Counts of the last `days`, from the rollups alone.
+    /// Counts of the last `days`, from the rollups alone: what [`Store::write_counts`] has written.
+    ///
+    /// [`Store::write_counts`]: crate::Store::write_counts
     pub fn stats(&self, days: u32, now: Timestamp) -> Result<Value, StoreFault> {
         let from = now.0.div_euclid(3_600_000_000) - i64::from(days) * 24;
         let group = |column: &str, only: &str| -> Result<Value, StoreFault> {

@@ -6,6 +6,7 @@
 
 use super::deleted::Deleted;
 use super::names::Sort;
+use super::open::FLOOR;
 use super::rules::{RuleOfEvent, rule_text};
 use super::writer::Writer;
 use super::{StoreFault, rows};
@@ -299,6 +300,8 @@ impl Writer {
         if doomed.is_empty() {
             return Ok(done);
         }
+        // What is gone could not be counted again.
+        self.write_counts()?;
         let (merged, mut held) = (self.claims.merged, Vec::new());
         let transaction = self.connection.transaction()?;
         let mut taken = rows::meta(&transaction, "taken")?;
@@ -334,6 +337,7 @@ impl Writer {
             }
         }
         rows::set_meta(&transaction, "taken", taken)?;
+        rows::set_meta(&transaction, FLOOR, self.counter)?;
         transaction.commit()?;
         self.figures.taken_pos.store(taken, Ordering::Relaxed);
         held.into_iter().for_each(|row| self.sweep.held.hold(row));

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+mod counts;
 mod letters;
 mod memory;
 mod outbox;

@@ -13,13 +13,13 @@ use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::keyed::Memories;
 use super::names::Names;
-use super::open::Settings;
+use super::open::{COUNTER, FLOOR, Settings};
 use super::parked::KnownTargets;
 use super::policy::RetentionPolicy;
 use super::readers::ReaderGate;
 use super::record::{Receipt, Stored};
 use super::retention::Sweep;
-use super::rollup::Tally;
+use super::rollup::{self, Rollups, Tally};
 use super::rules::RetentionRules;
 use super::share::UpkeepShare;
 use super::status::{StoreStatus, WriterAlarm};
@@ -28,7 +28,7 @@ use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use kernel::env::{Env, within};
 use kernel::time::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,15 +38,30 @@ use std::time::Duration;
 const BATCH_BYTES: usize = 4 << 20;
 /// Housekeeping stops after this long, so that commits wait for at most a third of a second.
 const TICK_MAX: Duration = Duration::from_millis(300);
+/// Numbers that are reserved ahead: so often a commit writes how far they have come.
+const RESERVE: u64 = 4096;
 
 /// What the writer is asked.
 pub(super) enum Command {
     Write(Submission),
-    Find { hashes: Vec<i64>, reply: async_channel::Sender<Result<Vec<u64>, StoreFault>> },
+    Find {
+        hashes: Vec<i64>,
+        reply: async_channel::Sender<Result<Vec<u64>, StoreFault>>,
+    },
     RetentionPolicy(Box<RetentionPolicy>),
-    Tick { reply: async_channel::Sender<()> },
-    Sweep { reply: async_channel::Sender<()> },
-    Close { reply: async_channel::Sender<()> },
+    Tick {
+        reply: async_channel::Sender<()>,
+    },
+    Sweep {
+        reply: async_channel::Sender<()>,
+    },
+    /// Writes the counts that wait.
+    Count {
+        reply: async_channel::Sender<()>,
+    },
+    Close {
+        reply: async_channel::Sender<()>,
+    },
 }
 
 /// Sees what was committed, on the writer's thread, before anyone is answered.
@@ -79,6 +94,11 @@ pub struct Writer {
     pub(super) names: Names,
     /// The last number given, of `seq` and `pos` together.
     pub(super) counter: u64,
+    /// How far numbers may be given before `meta` is told: a row with a higher one is damaged.
+    pub(super) reserved: u64,
+    /// What was counted since counts were last written, and when that was.
+    pub(super) rollups: Rollups,
+    pub(super) counts_written: Duration,
     /// What waits, as of the last commit.
     pub(super) holdings: StoreHoldings,
     pub(super) full: FullTargets,
@@ -139,6 +159,10 @@ impl Writer {
                 }
                 Command::Sweep { reply } => {
                     self.upkeep_fully();
+                    reply.try_send(()).ok();
+                }
+                Command::Count { reply } => {
+                    self.write_counts().ok();
                     reply.try_send(()).ok();
                 }
                 Command::Close { reply } => {
@@ -275,12 +299,20 @@ impl Writer {
         let (counter, holdings) = (self.counter, self.holdings.clone());
         let (targets, memories) = (self.targets.clone(), self.memories.clone());
         let tallies = std::mem::take(&mut *self.lock_tallies());
-        let outcome = self.transact(batch, &tallies, wait);
+        // An empty batch is there to write what waits.
+        let writes_counts = batch.is_empty() || self.counts_are_due(started);
+        let outcome = self.transact(batch, &tallies, writes_counts, wait);
         self.connection.busy_timeout(LOCK_SHORT).ok();
         // Also after a fault: it comes of the files, if they are not there any more.
         let may_answer = self.may_answer();
         match outcome {
-            Ok((receipts, effects)) => {
+            Ok((receipts, effects, counted)) => {
+                match counted {
+                    Counted::Written => {
+                        (self.rollups, self.counts_written) = (Rollups::default(), started);
+                    }
+                    Counted::Waits(rollups) => self.rollups.merge(rollups),
+                }
                 self.claims.keep();
                 self.names.keep();
                 if !may_answer {
@@ -317,18 +349,32 @@ impl Writer {
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the counts that wait go with the next commit.
+    fn counts_are_due(&self, now: Duration) -> bool {
+        let stored = self.rollups.stored();
+        rollup::WRITE_AT <= stored || self.counts_written + rollup::WRITE_EVERY <= now
+    }
+
+    /// Writes the counts that wait, if there are any.
+    pub(super) fn write_counts(&mut self) -> Result<(), StoreFault> {
+        match self.rollups.stored() {
+            0 => Ok(()),
+            _ => self.commit(&[], LOCK_SHORT).map(drop),
+        }
+    }
+
     fn transact(
         &mut self,
         batch: &[Submission],
         tallies: &[Tally],
+        writes_counts: bool,
         wait: Duration,
-    ) -> Result<(Vec<Vec<Receipt>>, Effects), StoreFault> {
+    ) -> Result<(Vec<Vec<Receipt>>, Effects, Counted), StoreFault> {
         let (stamp, passed) = (self.stamp(), self.status.take_passed());
         self.connection.busy_timeout(wait)?;
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = Transaction::begin(&self.connection)?;
         let mut work = Batch {
-            connection: &transaction,
+            connection: &self.connection,
             keys: self.keys,
             claims: &mut self.claims,
             names: &mut self.names,
@@ -340,7 +386,7 @@ impl Writer {
             store: &self.settings.name,
             now: self.env.clock.wall(),
             effects: Effects::default(),
-            rollups: super::rollup::Rollups::default(),
+            rollups: Rollups::default(),
         };
         let mut receipts = Vec::with_capacity(batch.len());
         for submission in batch {
@@ -350,20 +396,37 @@ impl Writer {
         for tally in tallies {
             work.rollups.add(tally);
         }
-        work.memories.write_lanes(&transaction)?;
-        let rollups = std::mem::take(&mut work.rollups);
-        rollups.write(&transaction, work.names)?;
-        let effects = work.effects;
-        rows::set_meta(&transaction, "counter", self.counter)?;
-        stamp.map_or(Ok(()), |it| it.store(&transaction))?;
+        work.memories.write_lanes(work.connection)?;
+        let (effects, rollups) = (work.effects, work.rollups);
+        let connection = &self.connection;
+        let counted = if writes_counts || rollups.is_urgent() {
+            // What waits goes too: `counted` is one number for all.
+            self.rollups.write(connection, &mut self.names, self.counter)?;
+            rollups.write(connection, &mut self.names, self.counter)?;
+            Counted::Written
+        } else {
+            Counted::Waits(rollups)
+        };
+        let reserved = match self.counter {
+            counter if counter <= self.reserved => self.reserved,
+            counter => counter + RESERVE,
+        };
+        if reserved != self.reserved {
+            rows::set_meta(connection, COUNTER, reserved)?;
+        }
+        if effects.frees_numbers || 0 < effects.trimmed {
+            rows::set_meta(connection, FLOOR, self.counter)?;
+        }
+        stamp.map_or(Ok(()), |it| it.store(connection))?;
         if let Some(passed) = passed {
-            rows::set_meta(&transaction, super::open::PASSED, passed.0 as u64)?;
+            rows::set_meta(connection, super::open::PASSED, passed.0 as u64)?;
         }
         transaction.commit()?;
+        self.reserved = reserved;
         if stamp.is_some() {
             self.guard.has_stamped(self.env.clock.monotonic());
         }
-        Ok((receipts, effects))
+        Ok((receipts, effects, counted))
     }
 
     /// Hands on what has become visible. The order of `pos` is the order of the batch.
@@ -423,7 +486,8 @@ impl Writer {
         if !self.look() {
             return;
         }
-        let has_tallies = !self.lock_tallies().is_empty();
+        let has_counts = 0 < self.rollups.stored() && self.counts_are_due(started);
+        let has_tallies = has_counts || !self.lock_tallies().is_empty();
         if self.status.is_blocked() {
             self.probe();
         } else if has_tallies || self.needs_stamp() {
@@ -511,6 +575,36 @@ impl Figures {
     }
 }
 
+/// What became of a transaction's counts.
+enum Counted {
+    Written,
+    Waits(Rollups),
+}
+
+/// A transaction whose statements are parsed once and not at each commit. Rolled back when it is
+/// dropped before its end.
+struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    fn begin(connection: &'a Connection) -> Result<Self, StoreFault> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Transaction(connection))
+    }
+
+    fn commit(self) -> Result<(), StoreFault> {
+        Ok(self.0.prepare_cached("COMMIT").and_then(|mut it| it.execute([])).map(drop)?)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        // After its commit, and where a fault has ended it, there is none.
+        if !self.0.is_autocommit() {
+            self.0.execute_batch("ROLLBACK").ok();
+        }
+    }
+}
+
 /// What a transaction did, told after its commit.
 #[derive(Default)]
 pub(super) struct Effects {
@@ -518,6 +612,8 @@ pub(super) struct Effects {
     /// Events that stages sent.
     pub(super) emitted: Vec<u64>,
     pub(super) sinks: BTreeSet<Arc<str>>,
+    /// Whether it deleted a row with a number.
+    pub(super) frees_numbers: bool,
     /// Letters that it brought, and the oldest that it took away.
     pub(super) letters: u64,
     pub(super) trimmed: u64,

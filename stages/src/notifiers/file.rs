@@ -58,7 +58,7 @@ impl NotifyKind for File {
 impl Notify for File {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let now = self.services.env.clock.wall();
-        let envelope = &notice.outgoing.event.envelope;
+        let envelope = &notice.outgoing.stored.envelope;
         let mut line = json!({
             "time": now.to_string(),
             "key": notice.outgoing.key,

@@ -154,7 +154,7 @@ impl Notify for Ntfy {
 
 impl Ntfy {
     fn request(&self, notice: &Notice) -> FetchRequest {
-        let event = &notice.outgoing.event;
+        let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let mut body = json!({
             "topic": self.topic,

@@ -120,7 +120,7 @@ impl Webhook {
         let scope = Scope {
             title: Some(&notice.title),
             message: Some(&notice.message),
-            ..Scope::of(&outgoing.event, now)
+            ..Scope::of(outgoing.event(), now)
         };
         let mut headers = request::render_headers(&self.headers, &scope);
         if !request::has_header(&headers, "content-type") {

@@ -131,8 +131,14 @@ impl Deliver for File {
         let now = self.services.env.clock.wall();
         // The lines of each file, and which of the batch they are.
         let mut files: BTreeMap<PathBuf, (Vec<Vec<u8>>, Vec<usize>)> = BTreeMap::new();
+        let parts = &self.settings.parts;
+        let fixed = parts.iter().all(Template::is_literal);
+        let fixed = fixed.then(|| path_of(parts, &Scope::at(now)));
         for (index, outgoing) in batch.iter().enumerate() {
-            let path = path_of(&self.settings.parts, &Scope::of(&outgoing.event, now));
+            let path = match &fixed {
+                Some(path) => path.clone(),
+                None => path_of(parts, &Scope::of(outgoing.event(), now)),
+            };
             let (lines, places) = files.entry(path).or_default();
             lines.push(line_of(outgoing, &self.services.pipeline, &self.settings.redact));
             places.push(index);

@@ -16,6 +16,7 @@ pub(super) async fn stats(request: Request<App>) -> Answer {
         return Ok(problem(400, "`days` must be 1 to 36500"));
     };
     let now = app.engine.env.clock.wall();
+    app.engine.store.write_counts().await;
     let mut stats = match app.engine.store.read(move |it| it.stats(days, now)).await {
         Ok(stats) => stats,
         Err(fault) => return Ok(failed(&fault)),
