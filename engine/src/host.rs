@@ -304,11 +304,8 @@ impl Threads {
             .map_err(|fault| no_thread("the thread that writes the store", fault))?;
         let executor = Arc::new(smol::Executor::new());
         let (end, ended) = async_channel::bounded::<()>(1);
-        // One core is the writer's. A thread less also means that a task which wakes another one
-        // seldom wakes a thread with it.
-        let count = (cores - 1).max(1);
-        let mut workers = Vec::with_capacity(count);
-        for index in 0..count {
+        let mut workers = Vec::with_capacity(cores);
+        for index in 0..cores {
             let (executor, ended) = (executor.clone(), ended.clone());
             let work = move || {
                 smol::block_on(executor.run(ended.recv())).ok();
