@@ -412,8 +412,11 @@ fn surroundings() -> TempDir {
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
         std::fs::write(path, text).expect("it writes");
     };
-    write("people.csv", "id,name,role\n1,Ines,host\n");
-    write("tables/people.csv", "id,name,role\n1,Ines,host\n");
+    // Every column that an example of a lookup names, and those of the samples.
+    let table = "id,name,role,limit,price,is-inside,some text\n1,Ines,host,40,2.5,yes,1\n";
+    for path in ["people.csv", "tables/people.csv", "tables/rooms.csv"] {
+        write(path, table);
+    }
     for name in ["ring.json", "schemas/ring.json", "other"] {
         write(name, r#"{ "type": "object" }"#);
     }

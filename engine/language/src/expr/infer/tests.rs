@@ -139,7 +139,7 @@ fn the_variable_of_a_macro_has_the_type_of_an_item() {
     );
     wrong(
         "data.score.all(it, it > 1)",
-        "E0109 [data.score] `all` takes a list; `data.score` is a number · always null · give \
+        "E0109 [data.score] `all` takes a list; `data.score` is a number 0–1 · always null · give \
          `all` a list, such as `data.items` or `[1, 2]`",
     );
     wrong(
