@@ -406,10 +406,9 @@ fn assemble(
                 .map(Arc::from),
         }
     });
-    let sinks = spec.sinks.iter().map(|it| sink(it, &spec, &off));
-    let notifiers = spec.notifiers.iter().map(|it| notifier(it, &spec, &off));
     let (sources, stages) = (sources.collect(), stages.collect());
-    let (sinks, notifiers) = (sinks.collect::<Vec<_>>(), notifiers.collect::<Vec<_>>());
+    let sinks: Vec<_> = spec.sinks.iter().map(|it| sink(it, &spec, &off)).collect();
+    let notifiers: Vec<_> = spec.notifiers.iter().map(|it| notifier(it, &spec, &off)).collect();
     Plan {
         secret_files: secret_files(&spec),
         name: arc(&spec.name),

@@ -133,8 +133,7 @@ fn open_owned(
     let label = path.map_or(IN_MEMORY.to_owned(), |it| it.display().to_string());
     let status = Arc::new(StoreStatus::new(label, &env.health));
     let keys = Keys::load(&connection)?;
-    let claims = Claims::load(&connection, keys)?;
-    let names = Names::load(&connection)?;
+    let (claims, names) = (Claims::load(&connection, keys)?, Names::load(&connection)?);
     let (counter, reserved) = (last_number(&connection)?, rows::meta(&connection, COUNTER)?);
     scrub::compare_names(&connection)?;
     let (last, now) = (GoodTime::load(&connection)?, ClockFace::of(&*env.clock));

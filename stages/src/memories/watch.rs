@@ -64,7 +64,7 @@ pub(super) struct Settings {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Watched {
-    Hold { condition: Expr, armed_by: Option<Expr> },
+    Hold { condition: Box<Expr>, armed_by: Option<Box<Expr>> },
     Silence,
 }
 
@@ -101,11 +101,11 @@ impl Kind for Watch {
         let emit = fields.child("emit")?;
         let what = match &hold {
             Some(hold) => Watched::Hold {
-                condition: hold.arg(0)?.expr(Roots::EVENT)?.value,
+                condition: Box::new(hold.arg(0)?.expr(Roots::EVENT)?.value),
                 armed_by: hold
                     .prop("once-after")
                     .and_then(|it| it.expr(Roots::EVENT))
-                    .map(|it| it.value),
+                    .map(|it| Box::new(it.value)),
             },
             None => Watched::Silence,
         };
