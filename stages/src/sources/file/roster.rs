@@ -322,10 +322,10 @@ impl FileRoster {
         if other.phase == TrackPhase::Changed || track.size() == 0 {
             return true;
         }
-        let other_size = other.size();
         match compare_with(track, other) {
             Ok(Some(ContentMatch::Equal | ContentMatch::Shorter)) => true,
-            Ok(Some(ContentMatch::Nothing)) => 0 < other_size,
+            // What was read of the other one may not be handed on yet.
+            Ok(Some(ContentMatch::Nothing)) => true,
             // The other one does not hold it any more, which shows when that is read.
             Ok(None) => true,
             Ok(Some(ContentMatch::Other)) | Err(_) => false,
