@@ -289,6 +289,54 @@ fn a_copy_that_is_truncated_after_is_read_where_it_was_left() {
 }
 
 #[test]
+fn a_copy_made_while_the_store_takes_its_time_is_known_for_one() {
+    let world = World::new();
+    let text = testing::settings::<File>("path \"*.log*\"\nfollow\ndecode text");
+    let pattern = PathPattern::new(world.folder.path(), "*.log*").unwrap();
+    let health = world.services.health.clone();
+    let mut roster = FileRoster::new(pattern, text.read, true, health, &[]);
+    let (mut lines, mut second) = (Vec::new(), 0);
+    let mut look = |roster: &mut FileRoster| {
+        second += 1;
+        roster.look(Duration::from_secs(second));
+        Duration::from_secs(second)
+    };
+    let mut take = |batch: &FileBatch| {
+        let bodies = batch.messages.iter().map(|it| String::from_utf8_lossy(&it.body).into_owned());
+        lines.extend(bodies);
+    };
+    // One was rotated already, so that the next copy takes the name of another file.
+    world.write("a.log.1", "1\n2\n");
+    world.write("a.log", "3\n4\n");
+    let mut now = look(&mut roster);
+    while let Some(batch) = roster.next(now) {
+        take(&batch);
+        if lines_are_handed_on(&batch, "3") {
+            // It is handed on, and the store has not answered.
+            world.rename("a.log.1", "a.log.2");
+            fs::copy(world.at("a.log"), world.at("a.log.1")).unwrap();
+            world.write("a.log", "");
+            now = look(&mut roster);
+        }
+        roster.commit(batch.number, batch.place);
+    }
+    world.write("a.log", "5\n6\n");
+    for _ in 0..20 {
+        now = look(&mut roster);
+        while let Some(batch) = roster.next(now) {
+            take(&batch);
+            roster.commit(batch.number, batch.place);
+        }
+    }
+    lines.sort();
+    assert_eq!(lines, ["1", "2", "3", "4", "5", "6"]);
+}
+
+fn lines_are_handed_on(batch: &FileBatch, first: &str) -> bool {
+    batch.messages.first().is_some_and(|it| it.body == first.as_bytes())
+}
+
+#[test]
 fn a_copy_made_while_the_source_was_stopped_is_read_where_it_was_left() {
     for pattern in ["app.log", "app.log*"] {
         let world = World::new();
