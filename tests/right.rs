@@ -104,7 +104,9 @@ fn has_effect(place: &str, name: &str) -> bool {
         "enrich.set",
     ];
     let is_inside = inside.contains(&place);
-    !(is_inside && (is_failure || name == "backlog"))
+    // What remembers is judged before any service is called.
+    let waits = place == "enrich.previous" && matches!(name, "after" | "needs");
+    !waits && !(is_inside && (is_failure || name == "backlog"))
 }
 
 /// A value that is right for a type.
