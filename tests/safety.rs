@@ -312,7 +312,10 @@ fn a_damaged_database_ends_with_what_to_do_whenever_it_is_met() {
     assert_eq!(engine.stop(), 0);
     let engine = place.start();
     damage(&place.database());
-    assert_eq!(engine.ask("GET", "/api/events", b"").0, 500);
+    // It may meet the damage by itself, and end before it answers.
+    if let Ok((status, _)) = engine.try_ask("GET", "/api/events", b"") {
+        assert_eq!(status, 500);
+    }
     let ends = |mut engine: Engine| {
         let (code, said) = engine.end();
         assert_eq!(code, 65, "{said}");
