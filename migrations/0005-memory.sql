@@ -8,11 +8,10 @@ CREATE TABLE memories (
     print TEXT NOT NULL
 );
 
--- Where events come from, and the latest time that was seen there, in microseconds since 1970.
+-- Where events come from: the time of each goes on by itself.
 CREATE TABLE lanes (
     code INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    watermark INTEGER NOT NULL
+    name TEXT NOT NULL UNIQUE
 );
 
 CREATE TABLE remembered (

@@ -4,7 +4,7 @@ use crate::contract::{
     Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
     Services, SinkKind, SinkRole, SourceKind,
 };
-use crate::memory::{MemoryKind, MemoryPlace, MemoryShape, OpenMemory};
+use crate::memory::{MemoryKind, MemoryShape, OpenMemory};
 use kernel::env::Pending;
 use kernel::fault::Fault;
 use language::expr::{TypeEnv, ValueType};
@@ -95,8 +95,6 @@ pub trait NotifySpec: StageSettings {
 
 /// The settings of a kind that remembers and stands at the top of a file.
 pub trait MemorySpec: StageSettings {
-    /// See [`MemoryKind::PLACE`].
-    fn place(&self) -> MemoryPlace;
     /// See [`MemoryKind::shape`].
     fn shape(&self) -> MemoryShape;
     /// See [`MemoryKind::says`].
@@ -227,10 +225,6 @@ impl<K: NotifyKind> NotifySpec for KindSettings<K> {
 }
 
 impl<K: MemoryKind> MemorySpec for KindSettings<K> {
-    fn place(&self) -> MemoryPlace {
-        K::PLACE
-    }
-
     fn shape(&self) -> MemoryShape {
         K::shape(&self.settings)
     }
@@ -310,11 +304,6 @@ impl Catalog {
             Some(Arc::new(KindSettings::<K>::read(fields, context)?))
         });
         self
-    }
-
-    /// The words of the kinds that remember and stand at the top of a file.
-    pub fn memory_words(&self) -> impl Iterator<Item = &'static str> {
-        self.memories.keys().copied()
     }
 
     /// Reads the settings of a kind that remembers.

@@ -17,6 +17,7 @@ use language::{Arg, Fields, NodeRow, Prop, ValueKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
+use store::{Emission, Moment};
 
 pub use changes::NODES as CHANGES;
 pub use dedupe::NODES as DEDUPE;
@@ -97,6 +98,17 @@ impl EventSummary {
             "time": Timestamp(self.time).to_string(),
             "data": self.data,
         })
+    }
+
+    /// An event that is sent because of this one.
+    fn causes(&self, kind: &Spanned<String>, moment: &Moment<'_>, data: Value) -> Emission {
+        Emission {
+            kind: kind.value.as_str().into(),
+            subject: moment.key.into(),
+            time: moment.time,
+            parent_id: Some(self.id.as_str().into()),
+            data,
+        }
     }
 
     /// What [`EventSummary::json`] is known to be.

@@ -59,21 +59,12 @@ pub struct Change<K> {
     pub output: Option<Value>,
     /// Events to send.
     pub emits: Vec<Emission>,
-    /// Whether the event came too late to count.
-    pub is_late: bool,
 }
 
 impl<K> Change<K> {
     /// Nothing is kept.
     pub fn forget() -> Self {
-        Change {
-            kept: None,
-            due: None,
-            is_dropped: false,
-            output: None,
-            emits: Vec::new(),
-            is_late: false,
-        }
+        Change { kept: None, due: None, is_dropped: false, output: None, emits: Vec::new() }
     }
 
     /// This is kept.
@@ -114,19 +105,8 @@ impl MemoryShape {
     }
 }
 
-/// What a kind that remembers may do to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MemoryPlace {
-    /// Let it go: it stands among the filters.
-    Passes,
-    /// Nothing: it looks on and sends events of its own.
-    Watches,
-}
-
 /// A kind that remembers and stands at the top of a file.
 pub trait MemoryKind: Kind {
-    /// What it may do.
-    const PLACE: MemoryPlace;
     /// What it is to the engine.
     fn shape(settings: &Self::Settings) -> MemoryShape;
     /// What it does with these settings, in a few words for the graph.
@@ -192,14 +172,13 @@ impl<R: Remember> Memory for Erased<R> {
 }
 
 fn written<K: Serialize>(change: Change<K>) -> Step {
-    let Change { kept, due, is_dropped, output, emits, is_late } = change;
+    let Change { kept, due, is_dropped, output, emits } = change;
     Step {
         kept: kept.map(|it| serde_json::to_string(&it).expect("what is kept becomes JSON")),
         due,
         is_dropped,
         output: output.map(|it| it.to_string()),
         emits,
-        is_late,
     }
 }
 
@@ -213,6 +192,11 @@ pub(crate) fn key_of(key: &Expr, scope: &Scope<'_>) -> Option<String> {
         Val::Text(text) => text.into_owned(),
         value => value.text(),
     }))
+}
+
+/// The same where all events have one key if the file says none.
+pub(crate) fn key_or_one(key: Option<&Expr>, scope: &Scope<'_>) -> Option<String> {
+    key.map_or(Some(String::new()), |it| key_of(it, scope))
 }
 
 fn shortened(text: String) -> String {

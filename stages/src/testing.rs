@@ -216,7 +216,6 @@ impl Emit for Inbox {
 pub(crate) struct Memorised {
     open: crate::memory::OpenMemory,
     rows: BTreeMap<String, (String, Option<Timestamp>)>,
-    watermark: Timestamp,
     pub(crate) sent: Vec<store::Emission>,
 }
 
@@ -225,7 +224,6 @@ impl Memorised {
         Memorised {
             open: crate::memory::OpenMemory::of(kind),
             rows: BTreeMap::new(),
-            watermark: Timestamp(i64::MIN),
             sent: Vec::new(),
         }
     }
@@ -242,10 +240,9 @@ impl Memorised {
         (event.envelope.time, event.envelope.kind) = (time, kind.into());
         let (key, noted) = self.open.reader.note(&event, time)?;
         let kept = self.rows.get(&key).map(|it| it.0.clone());
-        let moment = store::Moment { key: &key, time, watermark: self.watermark, id: "e-1" };
+        let moment = store::Moment { key: &key, time };
         let step = self.open.memory.step(kept.as_deref(), &noted, &moment);
         self.keep(key, &step);
-        self.watermark = self.watermark.max(time);
         Some(step)
     }
 
@@ -255,8 +252,7 @@ impl Memorised {
             let due = self.rows.iter().filter_map(|(key, it)| Some((it.1?, key.clone())));
             let Some((due, key)) = due.min().filter(|it| it.0 <= time) else { return };
             let kept = self.rows[&key].0.clone();
-            self.watermark = self.watermark.max(due);
-            let moment = store::Moment { key: &key, time: due, watermark: self.watermark, id: "" };
+            let moment = store::Moment { key: &key, time: due };
             let step = self.open.memory.wake(&kept, &moment);
             self.keep(key, &step);
         }

@@ -6,7 +6,7 @@
 
 use super::StoreFault;
 use super::merge::RunningMerge;
-use super::record::Entry;
+use super::record::{Entry, Receipt};
 use kernel::event::{Body, Envelope};
 use rusqlite::{Connection, OptionalExtension, params};
 use siphasher::sip::SipHasher13;
@@ -54,6 +54,17 @@ pub(super) enum ClaimResult {
     Conflict(u64),
     /// Another id has the same hash: let through, unclaimed.
     Collision,
+}
+
+impl ClaimResult {
+    /// The answer for what came before; `None` for what is new.
+    pub(super) fn known(self) -> Option<Receipt> {
+        match self {
+            ClaimResult::Duplicate(seq) => Some(Receipt::Duplicate { seq }),
+            ClaimResult::Conflict(seq) => Some(Receipt::Conflict { seq }),
+            ClaimResult::New | ClaimResult::Collision => None,
+        }
+    }
 }
 
 impl Keys {

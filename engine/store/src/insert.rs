@@ -138,10 +138,9 @@ impl Batch<'_> {
     /// The entry, unless another one claimed its key before.
     fn once(&mut self, entry: &Entry, hash: EntryHash) -> Written {
         let claim = hash.claim.expect("what is to happen once claims its id");
-        match self.claims.judge_once(self.connection, claim)? {
-            Some(ClaimResult::Duplicate(seq)) => return Ok(Receipt::Duplicate { seq }),
-            Some(ClaimResult::Conflict(seq)) => return Ok(Receipt::Conflict { seq }),
-            Some(ClaimResult::New | ClaimResult::Collision) | None => {}
+        let result = self.claims.judge_once(self.connection, claim)?;
+        if let Some(known) = result.and_then(ClaimResult::known) {
+            return Ok(known);
         }
         let receipt = self.write(entry, hash)?;
         if let Receipt::Stored { seq, .. }

@@ -4,7 +4,7 @@
 //! is restored when a transaction fails.
 
 use super::StoreFault;
-use super::claim::EntryHash;
+use super::claim::{Claim, EntryHash};
 use super::insert::{Batch, RowHash, Written};
 use super::memory::{Emission, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Notes, Step};
 use super::record::{Entry, Receipt};
@@ -44,10 +44,8 @@ pub(super) struct Memories {
 #[derive(Debug, Clone, Copy)]
 struct LaneState {
     code: i64,
-    watermark: i64,
     /// Nothing is due before this.
     due: i64,
-    is_dirty: bool,
 }
 
 /// A row of `remembered`.
@@ -85,13 +83,8 @@ impl Memories {
         }
     }
 
-    /// What was seen of a lane is written once a transaction.
-    pub(super) fn write_lanes(&mut self, connection: &Connection) -> Result<(), StoreFault> {
-        for lane in self.lanes.values_mut().filter(|it| it.is_dirty) {
-            let sql = "UPDATE lanes SET watermark = ? WHERE code = ?";
-            connection.prepare_cached(sql)?.execute([lane.watermark, lane.code])?;
-            lane.is_dirty = false;
-        }
+    /// Finds out when somebody has to ask again, where that is not known.
+    pub(super) fn find_wake(&mut self, connection: &Connection) -> Result<(), StoreFault> {
         if self.wake.is_none() && !self.is_empty() {
             let sql = "SELECT min(wake) FROM remembered WHERE wake IS NOT NULL";
             let first: Option<i64> =
@@ -107,21 +100,17 @@ impl Memories {
         name: &Arc<str>,
     ) -> Result<&mut LaneState, StoreFault> {
         if !self.lanes.contains_key(name) {
-            let sql = "SELECT code, watermark FROM lanes WHERE name = ?";
-            let known: Option<(i64, i64)> = connection
-                .prepare_cached(sql)?
-                .query_row([&**name], |it| Ok((it.get(0)?, it.get(1)?)))
-                .optional()?;
-            let (code, watermark) = match known {
-                Some(known) => known,
+            let sql = "SELECT code FROM lanes WHERE name = ?";
+            let mut select = connection.prepare_cached(sql)?;
+            let code = match select.query_row([&**name], |it| it.get(0)).optional()? {
+                Some(code) => code,
                 None => {
-                    let sql = "INSERT INTO lanes (name, watermark) VALUES (?, ?)";
-                    connection.prepare_cached(sql)?.execute(params![&**name, i64::MIN])?;
-                    (connection.last_insert_rowid(), i64::MIN)
+                    let sql = "INSERT INTO lanes (name) VALUES (?)";
+                    connection.prepare_cached(sql)?.execute([&**name])?;
+                    connection.last_insert_rowid()
                 }
             };
-            let lane = LaneState { code, watermark, due: i64::MIN, is_dirty: false };
-            self.lanes.insert(name.clone(), lane);
+            self.lanes.insert(name.clone(), LaneState { code, due: i64::MIN });
         }
         Ok(self.lanes.get_mut(name).expect("it was just put there"))
     }
@@ -185,12 +174,11 @@ impl Batch<'_> {
             (None, None) => 0,
         };
         self.pass_time(notes)?;
-        let id = envelope_of(entry).map_or("", |it| &*it.id);
         let mut outputs = Vec::new();
         let (passing, others): (Vec<&Note>, Vec<&Note>) =
             notes.all.iter().partition(|it| it.role.is_passing());
         for note in passing {
-            let Some(step) = self.step(note, notes, id, depth)? else { continue };
+            let Some(step) = self.step(note, notes, depth)? else { continue };
             match &note.role {
                 _ if !step.is_dropped => {}
                 NoteRole::PassesOrTag(tag) => outputs.push((note.node.name.clone(), tag.clone())),
@@ -204,7 +192,7 @@ impl Batch<'_> {
         }
         let receipt = self.write(entry, hash)?;
         for note in others {
-            let step = self.step(note, notes, id, depth)?;
+            let step = self.step(note, notes, depth)?;
             if let Some(output) = step.and_then(|it| it.output) {
                 outputs.push((note.node.name.clone(), output.into()));
             }
@@ -217,19 +205,10 @@ impl Batch<'_> {
         Ok(Receipt::Judged { seq, outputs })
     }
 
-    /// Who came first with this id, or with the key that is put around it.
-    fn known(
-        &self,
-        claim: super::claim::Claim,
-        entry: &Entry,
-    ) -> Result<Option<Receipt>, StoreFault> {
+    /// Who came first with this id.
+    fn known(&self, claim: Claim, entry: &Entry) -> Result<Option<Receipt>, StoreFault> {
         let Some(envelope) = envelope_of(entry) else { return Ok(None) };
-        use super::claim::ClaimResult;
-        Ok(match self.claims.judge(self.connection, claim, envelope)? {
-            ClaimResult::Duplicate(seq) => Some(Receipt::Duplicate { seq }),
-            ClaimResult::Conflict(seq) => Some(Receipt::Conflict { seq }),
-            ClaimResult::New | ClaimResult::Collision => None,
-        })
+        Ok(self.claims.judge(self.connection, claim, envelope)?.known())
     }
 
     fn dropped(&mut self, entry: &Entry, note: &Note) -> Written {
@@ -258,23 +237,19 @@ impl Batch<'_> {
             if state.due <= time.0 {
                 self.look_again(lane, state.code, time.0)?;
             }
-            let state = self.memories.lane(self.connection, lane)?;
-            if state.watermark < time.0 {
-                (state.watermark, state.is_dirty) = (time.0, true);
-            }
         }
         Ok(())
     }
 
     fn look_again(&mut self, lane: &Arc<str>, code: i64, until: i64) -> Result<(), StoreFault> {
         let sql = "SELECT memory, key, due FROM remembered WHERE lane = ?1 AND due <= ?2
-                   ORDER BY due, memory, key LIMIT ?3";
+                   ORDER BY due, memory, key LIMIT 1";
         for _ in 0..DUE_MAX {
             // One after the other: a step may set the next time of its own key.
             let first: Option<(i64, String, i64)> = self
                 .connection
                 .prepare_cached(sql)?
-                .query_row(params![code, until, 1], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))
+                .query_row([code, until], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))
                 .optional()?;
             let Some((memory, key, due)) = first else { break };
             self.wake_key(memory, &key, due, lane)?;
@@ -299,12 +274,7 @@ impl Batch<'_> {
                 .query_row([self.now.0], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?, it.get(3)?)))
                 .optional()?;
             let Some((memory, key, due, lane)) = first else { break };
-            let lane: Arc<str> = lane.into();
-            let state = self.memories.lane(self.connection, &lane)?;
-            if state.watermark < due {
-                (state.watermark, state.is_dirty) = (due, true);
-            }
-            self.wake_key(memory, &key, due, &lane)?;
+            self.wake_key(memory, &key, due, &lane.into())?;
         }
         Ok(Receipt::Done)
     }
@@ -319,34 +289,24 @@ impl Batch<'_> {
         let row = self.row(code, key)?;
         let (Some(node), Some(row)) = (self.memories.nodes.get(&code).cloned(), row) else {
             // Nobody remembers any more what it was about.
-            self.run("DELETE FROM remembered WHERE memory = ? AND key = ?", params![code, key])?;
-            return Ok(());
+            return self.forget_key(code, key);
         };
-        let watermark = self.memories.lane(self.connection, lane)?.watermark;
         let time = Timestamp(due);
-        let moment = Moment { key, time, watermark: Timestamp(watermark), id: "" };
-        let step = node.memory.wake(&row.kept, &moment);
+        let step = node.memory.wake(&row.kept, &Moment { key, time });
         let judged = JudgedKey { code, node: &node, key, lane, parent_depth: 0 };
         self.keep_step(&judged, Some(&row), &step, time)
     }
 
     /// Lets a stage judge what it noted; `None` where the stage is gone by now.
-    fn step(
-        &mut self,
-        note: &Note,
-        notes: &Notes,
-        id: &str,
-        depth: u32,
-    ) -> Result<Option<Step>, StoreFault> {
+    fn step(&mut self, note: &Note, notes: &Notes, depth: u32) -> Result<Option<Step>, StoreFault> {
         let node = &note.node;
         let Some(code) = self.memories.codes.get(&node.name).copied() else { return Ok(None) };
         if self.memories.nodes.get(&code).is_none_or(|it| it.print != node.print) {
             return Ok(None);
         }
         let (lane, time) = &notes.lanes[note.lane];
-        let watermark = self.memories.lane(self.connection, lane)?.watermark;
         let row = self.row(code, &note.key)?;
-        let moment = Moment { key: &note.key, time: *time, watermark: Timestamp(watermark), id };
+        let moment = Moment { key: &note.key, time: *time };
         let step = node.memory.step(row.as_ref().map(|it| &*it.kept), &note.noted, &moment);
         let judged = JudgedKey { code, node, key: &note.key, lane, parent_depth: depth };
         self.keep_step(&judged, row.as_ref(), &step, *time)?;
@@ -370,13 +330,10 @@ impl Batch<'_> {
         step: &Step,
         time: Timestamp,
     ) -> Result<(), StoreFault> {
-        let figures = &judged.node.figures;
-        MemoryFigures::add(&figures.late, u64::from(step.is_late));
         match &step.kept {
             Some(kept) => self.keep_row(judged, row, kept, step.due, time)?,
             None if row.is_some() => {
-                let sql = "DELETE FROM remembered WHERE memory = ? AND key = ?";
-                self.run(sql, params![judged.code, judged.key])?;
+                self.forget_key(judged.code, judged.key)?;
                 if let Some(keys) = self.memories.keys.get_mut(&judged.code) {
                     *keys = keys.saturating_sub(1);
                 }
@@ -390,6 +347,11 @@ impl Batch<'_> {
             self.emit(judged, emission)?;
         }
         Ok(())
+    }
+
+    fn forget_key(&self, code: i64, key: &str) -> Result<(), StoreFault> {
+        let sql = "DELETE FROM remembered WHERE memory = ? AND key = ?";
+        self.run(sql, params![code, key]).map(drop)
     }
 
     fn keep_row(

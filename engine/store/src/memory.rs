@@ -32,10 +32,6 @@ pub struct Moment<'a> {
     pub key: &'a str,
     /// When it happened: the event's time, or the time that was asked for.
     pub time: Timestamp,
-    /// The latest time that was seen before: an event with an earlier one is late.
-    pub watermark: Timestamp,
-    /// The event's id; empty where a time has come.
-    pub id: &'a str,
 }
 
 /// What a step comes to.
@@ -51,8 +47,6 @@ pub struct Step {
     pub output: Option<String>,
     /// Events that it sends.
     pub emits: Vec<Emission>,
-    /// The event came too late to count.
-    pub is_late: bool,
 }
 
 /// An event that a stage sends.
@@ -95,8 +89,6 @@ pub struct MemoryFigures {
     pub evicted: AtomicU64,
     /// Events that it sent.
     pub emitted: AtomicU64,
-    /// Events that came too late to count.
-    pub late: AtomicU64,
 }
 
 impl MemoryFigures {

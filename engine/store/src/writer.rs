@@ -396,7 +396,7 @@ impl Writer {
         for tally in tallies {
             work.rollups.add(tally);
         }
-        work.memories.write_lanes(work.connection)?;
+        work.memories.find_wake(work.connection)?;
         let (effects, rollups) = (work.effects, work.rollups);
         let connection = &self.connection;
         let counted = if writes_counts || rollups.is_urgent() {

@@ -2,9 +2,7 @@
 
 use super::{MAX_KEYS, read_key, shape_of};
 use crate::contract::{Kind, Services};
-use crate::memory::{
-    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
-};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use language::expr::{Expr, Roots, Scope};
@@ -60,8 +58,6 @@ impl Kind for Changes {
 }
 
 impl MemoryKind for Changes {
-    const PLACE: MemoryPlace = MemoryPlace::Passes;
-
     fn shape(settings: &Settings) -> MemoryShape {
         settings.shape.clone()
     }
@@ -83,10 +79,7 @@ impl Remember for Changes {
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Value)> {
         let scope = Scope::of(event, now);
-        let key = match &self.0.key {
-            Some(key) => key_of(key, &scope)?,
-            None => String::new(),
-        };
+        let key = key_or_one(self.0.key.as_ref(), &scope)?;
         Some((key, self.0.value.eval(&scope).to_json()))
     }
 

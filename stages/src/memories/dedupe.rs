@@ -2,9 +2,7 @@
 
 use super::{BY, MAX_KEYS, SPAN, read_key, shape_of};
 use crate::contract::{Kind, Services};
-use crate::memory::{
-    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
-};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_of};
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
 use language::expr::{Expr, Roots, Scope};
@@ -53,8 +51,6 @@ impl Kind for Dedupe {
 }
 
 impl MemoryKind for Dedupe {
-    const PLACE: MemoryPlace = MemoryPlace::Passes;
-
     fn shape(settings: &Settings) -> MemoryShape {
         settings.shape.clone()
     }

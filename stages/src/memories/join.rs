@@ -2,17 +2,15 @@
 
 use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
 use crate::contract::{Kind, Services};
-use crate::memory::{
-    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
-};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
 use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
-use serde_json::{Map, Value};
+use serde_json::json;
 use std::time::Duration;
-use store::{Emission, Moment};
+use store::Moment;
 
 /// The children of its own.
 pub const NODES: &[NodeRow] = &[
@@ -78,8 +76,6 @@ impl Kind for Join {
 }
 
 impl MemoryKind for Join {
-    const PLACE: MemoryPlace = MemoryPlace::Watches;
-
     fn shape(settings: &Settings) -> MemoryShape {
         settings.shape.clone()
     }
@@ -123,10 +119,7 @@ impl Remember for Join {
         if !is_first && !is_then {
             return None;
         }
-        let key = match &self.0.key {
-            Some(key) => key_of(key, &scope)?,
-            None => String::new(),
-        };
+        let key = key_or_one(self.0.key.as_ref(), &scope)?;
         Some((key, Noted { is_first, is_then, event: EventSummary::of(event) }))
     }
 
@@ -138,8 +131,8 @@ impl Remember for Join {
     ) -> Change<EventSummary> {
         match kept {
             Some(first) if noted.is_then && first.time <= moment.time.0 => {
-                let data = [("first", first.json()), ("then", noted.event.json())];
-                let emission = emission(&self.0.emit, moment, &noted.event, data);
+                let data = json!({ "first": first.json(), "then": noted.event.json() });
+                let emission = noted.event.causes(&self.0.emit, moment, data);
                 // What is the second event of one pair may be the first one of the next.
                 Change { emits: vec![emission], ..self.begun(noted, moment) }
             }
@@ -153,7 +146,8 @@ impl Remember for Join {
 
     fn wake(&self, first: EventSummary, moment: &Moment<'_>) -> Change<EventSummary> {
         let missed = self.0.missed.as_ref();
-        let emission = missed.map(|kind| emission(kind, moment, &first, [("first", first.json())]));
+        let data = || json!({ "first": first.json() });
+        let emission = missed.map(|kind| first.causes(kind, moment, data()));
         Change { emits: emission.into_iter().collect(), ..Change::forget() }
     }
 }
@@ -170,28 +164,10 @@ impl Join {
     }
 }
 
-fn emission<const N: usize>(
-    kind: &Spanned<String>,
-    moment: &Moment<'_>,
-    cause: &EventSummary,
-    data: [(&str, Value); N],
-) -> Emission {
-    let data: Map<String, Value> =
-        data.map(|(name, it)| (name.to_owned(), it)).into_iter().collect();
-    Emission {
-        kind: kind.value.as_str().into(),
-        subject: moment.key.into(),
-        time: moment.time,
-        parent_id: Some(cause.id.as_str().into()),
-        data: Value::Object(data),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::{self, Memorised};
-    use serde_json::json;
 
     const TEXT: &str = r#"key "data.cam"
 first "event.type == 'motion'"

@@ -3,9 +3,7 @@
 
 use super::{BY, MAX_KEYS, read_key, shape_of};
 use crate::contract::{Kind, Services};
-use crate::memory::{
-    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
-};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use language::expr::{Expr, Roots, Scope};
@@ -58,8 +56,6 @@ impl Kind for Throttle {
 }
 
 impl MemoryKind for Throttle {
-    const PLACE: MemoryPlace = MemoryPlace::Passes;
-
     fn shape(settings: &Settings) -> MemoryShape {
         settings.shape.clone()
     }
@@ -79,11 +75,7 @@ impl Remember for Throttle {
     type Noted = ();
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, ())> {
-        let key = match &self.0.key {
-            Some(key) => key_of(key, &Scope::of(event, now))?,
-            None => String::new(),
-        };
-        Some((key, ()))
+        Some((key_or_one(self.0.key.as_ref(), &Scope::of(event, now))?, ()))
     }
 
     fn step(&self, kept: Option<i64>, (): &(), moment: &Moment<'_>) -> Change<i64> {

@@ -2,9 +2,7 @@
 
 use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
 use crate::contract::{Kind, Services};
-use crate::memory::{
-    Change, MemoryKind, MemoryPlace, MemoryShape, OpenMemory, Remember, for_key, key_of,
-};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
 use language::diagnostic::Rule;
@@ -126,8 +124,6 @@ impl Kind for Watch {
 }
 
 impl MemoryKind for Watch {
-    const PLACE: MemoryPlace = MemoryPlace::Watches;
-
     fn shape(settings: &Settings) -> MemoryShape {
         settings.shape.clone()
     }
@@ -184,10 +180,7 @@ impl Remember for Watch {
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
         let scope = Scope::of(event, now);
-        let key = match &self.0.key {
-            Some(key) => key_of(key, &scope)?,
-            None => String::new(),
-        };
+        let key = key_or_one(self.0.key.as_ref(), &scope)?;
         let (holds, arms) = match &self.0.what {
             Watched::Hold { condition, armed_by } => {
                 let arms = armed_by.as_ref().map(|it| it.is_true(&scope));
@@ -273,17 +266,12 @@ impl Watch {
 
     fn emission(&self, kind: &Spanned<String>, kept: &Kept, moment: &Moment<'_>) -> Emission {
         let since = Timestamp(kept.since.unwrap_or(moment.time.0));
-        Emission {
-            kind: kind.value.as_str().into(),
-            subject: moment.key.into(),
-            time: moment.time,
-            parent_id: Some(kept.last.id.as_str().into()),
-            data: json!({
-                "since": since.to_string(),
-                "seconds": moment.time.since(since).as_secs_f64(),
-                "last": kept.last.json(),
-            }),
-        }
+        let data = json!({
+            "since": since.to_string(),
+            "seconds": moment.time.since(since).as_secs_f64(),
+            "last": kept.last.json(),
+        });
+        kept.last.causes(kind, moment, data)
     }
 }
 

@@ -10,7 +10,7 @@ use kernel::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use store::{BacklogSize, COMMIT_BUCKETS, Figures, Store, StoreTrouble};
+use store::{BacklogSize, COMMIT_BUCKETS, Figures, MemoryFigures, Store, StoreTrouble};
 use tide::{Request, Response};
 use wire::WireUse;
 
@@ -226,31 +226,27 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
 /// What stages remember. The evictions of filters have had a name of their own for longer.
 fn memories(text: &mut MetricsText, generation: &Generation) {
     let count = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
-    let nodes = || generation.memories.iter().map(|(name, it)| (&**name, &it.node.figures));
+    let figures = |name: &str| generation.memories.get(name).map(|it| &it.node.figures);
     text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
     for filter in &generation.plan.filters {
-        if let Some(memory) = generation.memories.get(&*filter.name.value) {
-            let evicted = count(&memory.node.figures.evicted);
-            text.sample(
-                "engine_filter_evictions_total",
-                &[("filter", &filter.name.value)],
-                evicted,
-            );
+        let name = filter.name.value.as_str();
+        if let Some(it) = figures(name) {
+            let labels = [("filter", name)];
+            text.sample("engine_filter_evictions_total", &labels, count(&it.evicted));
         }
     }
-    text.family("engine_memory_keys", "gauge", "Keys that a stage remembers");
-    nodes().for_each(|(name, it)| {
-        text.sample("engine_memory_keys", &[("stage", name)], count(&it.keys))
-    });
-    for (family, help, read) in [
-        ("engine_memory_evictions_total", "Keys forgotten to make room", 0),
-        ("engine_memory_emitted_total", "Events that a stage sent", 1),
-        ("engine_memory_late_total", "Events that came too late to count", 2),
-    ] {
-        text.family(family, "counter", help);
-        for (name, it) in nodes() {
-            let value = count([&it.evicted, &it.emitted, &it.late][read]);
-            text.sample(family, &[("stage", name)], value);
+    type Read = fn(&MemoryFigures) -> &AtomicU64;
+    let families: [(&str, &str, &str, Read); 3] = [
+        ("engine_memory_keys", "gauge", "Keys that a stage remembers", |it| &it.keys),
+        ("engine_memory_evictions_total", "counter", "Keys forgotten to make room", |it| {
+            &it.evicted
+        }),
+        ("engine_memory_emitted_total", "counter", "Events that a stage sent", |it| &it.emitted),
+    ];
+    for (family, kind, help, read) in families {
+        text.family(family, kind, help);
+        for (name, memory) in &generation.memories {
+            text.sample(family, &[("stage", name)], count(read(&memory.node.figures)));
         }
     }
 }
