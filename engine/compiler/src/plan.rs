@@ -310,7 +310,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     warn(&spec, context.diagnostics);
     let order = order?;
     worst_case::check(&spec, &order, context.diagnostics);
-    early::check(&spec, context.diagnostics);
+    early::check(&spec, &order, context.diagnostics);
     if context.diagnostics.has_errors() {
         return None;
     }

@@ -332,14 +332,11 @@ impl Passing {
     pub const WORDS: &[&str] = &["filter", "dedupe", "throttle", "changes"];
 }
 
-impl Filter {
-    /// Every expression that it asks.
-    pub fn expressions(&self) -> Vec<&Spanned<Expr>> {
-        let rule: Vec<&Spanned<Expr>> = match &self.rule {
-            Passing::Keep(keep) => keep.iter().collect(),
-            Passing::Remembers(_) => Vec::new(),
-        };
-        self.when.iter().chain(rule).collect()
+impl Enrichment {
+    /// Whether it runs only after its event was accepted: it calls a service, or is judged with
+    /// the event.
+    pub fn runs_late(&self) -> bool {
+        self.spec.is_remote() || self.spec.memory().is_some()
     }
 }
 

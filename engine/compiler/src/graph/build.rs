@@ -2,7 +2,7 @@
 
 use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
 use crate::plan::Plan;
-use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec};
+use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec, Watcher};
 use std::collections::BTreeMap;
 
 impl Graph {
@@ -15,8 +15,8 @@ impl Graph {
         off: Option<&str>,
     ) -> usize {
         let phase = match role {
-            "dedupe" | "throttle" | "changes" => Phase::Filter,
-            "watch" | "join" | "window" | "lifecycle" => Phase::Watch,
+            _ if Passing::WORDS.contains(&role) => Phase::Filter,
+            _ if Watcher::WORDS.contains(&role) => Phase::Watch,
             "notify" => Phase::Sink,
             _ => Phase::ALL.into_iter().find(|it| it.word() == role).unwrap_or(Phase::Sink),
         };

@@ -361,7 +361,7 @@ impl<'a> SpecReader<'a> {
             Some(Watcher {
                 spec: self.memory(&it, context)?,
                 name: it.arg(0)?.text()?,
-                when: expr_of(it.child("when").and_then(|it| it.arg(0)), Roots::EVENT),
+                when: when(&it),
                 is_disabled: it.is_on("disabled"),
             })
         };

@@ -100,8 +100,9 @@ impl Additions {
         if self.added.len() != stages.len() {
             return loosened(world.known(here, ValueType::any(), Vec::new()));
         }
-        let is_late = |it: usize| stages[it].spec.is_remote() || stages[it].spec.memory().is_some();
-        let is_early = |at: usize| !is_late(at) && !self.waits[at].iter().any(|it| is_late(*it));
+        let is_early = |at: usize| {
+            !stages[at].runs_late() && !self.waits[at].iter().any(|it| stages[*it].runs_late())
+        };
         let (early, late): (Vec<usize>, Vec<usize>) =
             (0..stages.len()).partition(|it| is_early(*it));
         let later = late.into_iter().flat_map(|at| {
