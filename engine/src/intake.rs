@@ -6,7 +6,7 @@
 
 use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
-use compiler::spec::{self, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
+use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
 use kernel::decode::{self, Unreadable};
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
@@ -52,7 +52,7 @@ pub struct IncomingMessage<'a> {
 pub enum Intake {
     /// An event, and what filters noted about it.
     Event(Box<Event>, Vec<FilterNote>),
-    /// Let go by a rule of the file, of this name, after those that noted this.
+    /// Dropped by the rule with this name; this is what the filters before it noted.
     Discarded(Box<Event>, Arc<str>, Vec<FilterNote>),
     /// Refused.
     Refused(Rejection),
@@ -405,44 +405,46 @@ pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intak
     event.envelope.priority = level(plan, &event, now);
     let mut notes = Vec::new();
     for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
-        let name: Arc<str> = filter.name.value.as_str().into();
-        let detail = || filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
         let scope = Scope::of(&event, now);
         if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
             continue;
         }
-        let tag = || json!({ "dropped": detail() });
-        let keep = match &filter.rule {
-            Passing::Keep(keep) => keep,
+        let name = filter.name.value.as_str();
+        match &filter.rule {
             Passing::Remembers(_) => {
-                let memory = memories.get(&name).expect("everything that remembers is opened");
-                let Some((key, noted)) = memory.read(&event, now) else { continue };
-                let otherwise = match filter.on_drop {
-                    OnDrop::Drop => NotPassing::Dropped,
-                    OnDrop::Tag => NotPassing::Tagged(tag().to_string().into()),
-                    OnDrop::DeadLetter => {
-                        let refusal = Rejection::by_filter(&event, name.clone(), detail());
-                        NotPassing::Refused(Box::new(refusal))
-                    }
-                };
-                notes.push(FilterNote { memory: memory.clone(), key, noted, otherwise });
-                continue;
+                let memory = memories.get(name).expect("everything that remembers is opened");
+                if let Some((key, noted)) = memory.read(&event, now) {
+                    let otherwise = not_passing(filter, &event);
+                    notes.push(FilterNote { memory: memory.clone(), key, noted, otherwise });
+                }
             }
-        };
-        if keep.iter().all(|it| it.value.is_true(&scope)) {
-            continue;
-        }
-        match filter.on_drop {
-            OnDrop::Drop => return Intake::Discarded(Box::new(event), name, notes),
-            OnDrop::DeadLetter => {
-                return Intake::Refused(Rejection::by_filter(&event, name.clone(), detail()));
-            }
-            OnDrop::Tag => {
-                event.enrich.insert(spec::tag_of(&name), tag());
-            }
+            Passing::Keep(keep) if keep.iter().all(|it| it.value.is_true(&scope)) => {}
+            Passing::Keep(_) => match not_passing(filter, &event) {
+                NotPassing::Dropped => {
+                    return Intake::Discarded(Box::new(event), name.into(), notes);
+                }
+                NotPassing::Refused(refusal) => return Intake::Refused(*refusal),
+                NotPassing::Tagged(tag) => {
+                    event.enrich.insert(spec::tag_of(name), tag);
+                }
+            },
         }
     }
     Intake::Event(Box::new(event), notes)
+}
+
+/// What becomes of an event that a filter does not let pass.
+fn not_passing(filter: &Filter, event: &Event) -> NotPassing {
+    let name = &filter.name.value;
+    let detail = || filter.reason.clone().unwrap_or_else(|| format!("not kept by `{name}`"));
+    match filter.on_drop {
+        OnDrop::Drop => NotPassing::Dropped,
+        OnDrop::Tag => NotPassing::Tagged(json!({ "dropped": detail() })),
+        OnDrop::DeadLetter => {
+            let refusal = Rejection::by_filter(event, name.as_str().into(), detail());
+            NotPassing::Refused(Box::new(refusal))
+        }
+    }
 }
 
 impl Rejection {

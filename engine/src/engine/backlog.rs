@@ -2,17 +2,17 @@
 //! start or an overflow left in the inbox.
 
 use super::Engine;
-use crate::intake::{self, Intake};
+use crate::intake::{self, Intake, Rejection};
 use crate::metrics::EventCounter;
 use crate::run::enrich::{Disposition, EventRun, KeptStage};
-use crate::run::memories::{FilterNote, Notebook};
+use crate::run::memories::{FilterNote, Notebook, NotedEvent};
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use store::{Entry, InboxRow, LetterMaker, Notes, Receipt, StoreFault};
+use store::{DeadLetter, Entry, InboxRow, Notes, Receipt, StoreFault};
 
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
@@ -105,8 +105,8 @@ impl Engine {
         match taken {
             Intake::Event(event, filters) => {
                 let mut walk = EventRun::start(generation, *event, self.env.clone());
-                let (notes, answers) =
-                    self.notes_of(lane, walk.event(), filters, |it| walk.note(it));
+                let NotedEvent { notes, answers, .. } =
+                    self.noted(lane, walk.event(), filters, |it| walk.note(it));
                 if !walk.is_remote() && !answers {
                     return self.end(walk, Some(notes)).await;
                 }
@@ -120,15 +120,15 @@ impl Engine {
                 self.finish(walk).await;
             }
             Intake::Discarded(event, reason, filters) => {
-                let (notes, _) = self.notes_of(lane, &event, filters, |_| {});
+                let notes = self.noted(lane, &event, filters, |_| {}).notes;
                 let entry = Entry::Discard { event: *event, reason: reason.clone() };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
                     self.metrics.discarded(&reason);
                 }
             }
             Intake::Refused(refusal) => {
-                let letter = self.letter(&as_sent, refusal.stage.clone(), 0, refusal.reason());
-                let notes = self.notes_of(lane, &as_sent, Vec::new(), |_| {}).0;
+                let letter = self.letter_of_filter(&as_sent, &refusal);
+                let notes = self.noted(lane, &as_sent, Vec::new(), |_| {}).notes;
                 let entry = Entry::Bury { event: as_sent, letter };
                 if self.settle_accepted(entry, Some(notes)).await.is_some() {
                     self.metrics.count(EventCounter::Dead, 1);
@@ -137,21 +137,19 @@ impl Engine {
         }
     }
 
-    fn notes_of(
+    fn noted(
         &self,
         lane: Arc<str>,
         event: &Event,
         filters: Vec<FilterNote>,
         more: impl FnOnce(&mut Notebook<'_>),
-    ) -> (Notes, bool) {
-        let mut notebook = Notebook::new(lane, event);
-        notebook.add_filters(filters, |refusal| {
-            let letter = self.letter(event, refusal.stage.clone(), 0, refusal.reason());
-            Some(LetterMaker::new(move || letter.clone()))
-        });
-        more(&mut notebook);
-        let answers = notebook.answers();
-        (notebook.close(), answers)
+    ) -> NotedEvent {
+        let letter = |refusal: &Rejection| Some(self.letter_of_filter(event, refusal));
+        NotedEvent::gather(lane, event, filters, letter, more)
+    }
+
+    fn letter_of_filter(&self, event: &Event, refusal: &Rejection) -> DeadLetter {
+        self.letter(event, refusal.stage.clone(), 0, refusal.reason())
     }
 
     /// Lets stages look again at what they remember when the time comes that they asked for.

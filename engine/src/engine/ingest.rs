@@ -6,13 +6,13 @@ use crate::intake::{self, IncomingMessage, Intake, Rejection};
 use crate::metrics::{EventCounter, RunTally};
 use crate::run::Generation;
 use crate::run::enrich::{Disposition, EventRun};
-use crate::run::memories::{FilterNote, Notebook};
+use crate::run::memories::{FilterNote, Notebook, NotedEvent};
 use compiler::plan::SourcePlan;
 use compiler::spec::Overflow;
 use kernel::event::{Event, Priority};
 use kernel::time::Timestamp;
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Notes, Receipt, Tally};
+use store::{DeadLetter, DeadLetterWhat, Entry, LetterMaker, Receipt, Tally};
 
 impl Engine {
     /// Takes messages of one source, all in one transaction, and answers after its commit.
@@ -77,6 +77,7 @@ impl Engine {
         match taken {
             Intake::Event(event, notes) => {
                 batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
+                let arrival = Arc::new(arrival);
                 let arrived = Arrived { generation, plan, arrival: &arrival, received };
                 if batch.is_unheard {
                     batch.conflict = Some(letter_of_conflict(&event, plan, arrival.clone()));
@@ -307,13 +308,6 @@ struct Arrived<'a> {
     received: Timestamp,
 }
 
-/// What stages noted about an event, and what is answered where one of them refuses it.
-struct NotedEvent {
-    notes: Notes,
-    answers: bool,
-    refusals: Vec<(Arc<str>, Rejection)>,
-}
-
 impl Arrived<'_> {
     /// Everything noted about an event; `None` where nothing in the file remembers.
     fn notes(
@@ -326,24 +320,16 @@ impl Arrived<'_> {
         if self.generation.memories.is_empty() {
             return None;
         }
-        let mut notebook = Notebook::new(self.plan.name.clone(), event);
-        let refusals = notebook.add_filters(filters, |refusal| {
-            // The letter that the message is taken from stays; another one would be a copy.
-            let is_kept = batch.letter.is_none();
+        let lane = self.plan.name.clone();
+        // The letter that the message is taken from stays; another one would be a copy.
+        let is_kept = batch.letter.is_none();
+        let letter = |refusal: &Rejection| {
             is_kept.then(|| {
-                let letter = letter_of(
-                    refusal,
-                    &self.plan.name,
-                    self.arrival,
-                    self.generation,
-                    self.received,
-                );
-                LetterMaker::new(move || letter.clone())
+                let (node, generation) = (&self.plan.name, self.generation);
+                letter_of(refusal, node, self.arrival, generation, self.received)
             })
-        });
-        more(&mut notebook);
-        let answers = notebook.answers();
-        Some(NotedEvent { notes: notebook.close(), answers, refusals })
+        };
+        Some(NotedEvent::gather(lane, event, filters, letter, more))
     }
 }
 
@@ -374,7 +360,7 @@ pub(super) struct Submission {
 enum PendingAnswer {
     Settled(IngestResult),
     Refused(Rejection),
-    /// Of an event that was let go, when what was noted about it is written.
+    /// The answer for an event that was dropped: nothing is stored of it but what stages noted.
     Noted(IngestResult),
     Claimed(ClaimedAnswer),
 }
@@ -477,7 +463,11 @@ fn letter_of(
 }
 
 /// What is kept of an event that nobody hears is in conflict with another one.
-fn letter_of_conflict(event: &Event, source: &SourcePlan, arrival: ReceivedMessage) -> LetterMaker {
+fn letter_of_conflict(
+    event: &Event,
+    source: &SourcePlan,
+    arrival: Arc<ReceivedMessage>,
+) -> LetterMaker {
     let (envelope, node, generation) =
         (event.envelope.clone(), source.name.clone(), event.generation);
     LetterMaker::new(move || DeadLetter {

@@ -186,6 +186,9 @@ impl EventRun {
 
     /// What filters say goes under `enrich` at once.
     fn put_tags(&mut self) {
+        if self.known.is_empty() {
+            return;
+        }
         let generation = self.generation.clone();
         for filter in &generation.plan.filters {
             if let Some(tag) = self.known.remove(&filter.name.value) {
@@ -333,10 +336,8 @@ impl EventRun {
     /// A stage that remembers notes what it reads, and waits for what is decided.
     fn ask_memory(&mut self, index: usize, plan: &StagePlan) {
         if self.is_judged {
-            let ended = match self.known.remove(&*plan.name) {
-                Some(value) => self.remembered(value),
-                None => CallOutcome { addition: None, ..self.remembered(Value::Null) },
-            };
+            let addition = self.known.remove(&*plan.name).map(Addition::Value);
+            let ended = CallOutcome { addition, ..self.remembered(Value::Null) };
             return self.take(index, ended);
         }
         let memory = self.generation.memories.get(&plan.name).expect("it was opened");
@@ -456,7 +457,7 @@ impl EventRun {
         }
         let scope = Scope::of(&self.event, now);
         let routed = targets(plan, &scope);
-        let (targets, suppressed) = judged(plan, &routed, &scope);
+        let (targets, suppressed) = with_conditions(plan, &routed, &scope);
         if targets.is_empty() {
             let reason = if routed.is_empty() { "unrouted" } else { "when" };
             return Disposition::Discarded(self.event, reason.into());
@@ -499,7 +500,7 @@ fn targets(plan: &Plan, scope: &Scope<'_>) -> Arc<[Arc<str>]> {
 /// The same with the conditions that targets have of their own, and which of them suppress a
 /// delivery. A store or stream that an event does not match is left out: nothing is delivered
 /// there that could be recorded. So is a target that no route names.
-fn judged(
+fn with_conditions(
     plan: &Plan,
     routed: &Arc<[Arc<str>]>,
     scope: &Scope<'_>,

@@ -6,11 +6,12 @@ use compiler::plan::Plan;
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use language::expr::Scope;
+use serde_json::Value;
 use stages::contract::{Enricher, Services};
 use stages::memory::{MemoryShape, OpenMemory, ReadKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use store::{LetterMaker, MemoryFigures, MemoryNode, Note, NoteRole, Noted, Notes};
+use store::{DeadLetter, LetterMaker, MemoryNode, Note, NoteRole, Noted, Notes};
 
 /// Where time is that of arrival, whoever brought the event.
 const ARRIVALS: &str = " arrivals";
@@ -44,8 +45,10 @@ impl OpenedMemory {
         shape: &MemoryShape,
         open: &OpenMemory,
         plan: &Plan,
-        earlier: Option<Arc<MemoryFigures>>,
+        earlier: Option<&Generation>,
     ) -> Self {
+        let before = earlier.and_then(|it| it.memories.get(name));
+        let figures = before.filter(|it| it.node.print == print).map(|it| it.node.figures.clone());
         OpenedMemory {
             node: Arc::new(MemoryNode {
                 name: name.into(),
@@ -53,7 +56,7 @@ impl OpenedMemory {
                 keys_max: shape.keys_max,
                 priority: plan.priority.default,
                 memory: open.memory.clone(),
-                figures: earlier.unwrap_or_default(),
+                figures: figures.unwrap_or_default(),
             }),
             reader: Reader(open.reader.clone()),
             by_arrival: shape.by_arrival,
@@ -72,15 +75,9 @@ pub fn open(
     earlier: Option<&Generation>,
     services: impl Fn(&str) -> Services,
 ) -> OpenedMemories {
-    let known = |name: &str, print: &str| {
-        let node = &earlier?.memories.get(name)?.node;
-        (node.print == print).then(|| node.figures.clone())
-    };
     let memories = plan.memories().map(|(name, spec)| {
-        let (print, shape) = (spec.print(), spec.shape());
-        let figures = known(name, &print);
         let open = spec.open(services(name));
-        let opened = OpenedMemory::new(name, print, &shape, &open, plan, figures);
+        let opened = OpenedMemory::new(name, spec.print(), &spec.shape(), &open, plan, earlier);
         (Arc::from(name), Arc::new(opened))
     });
     memories.collect()
@@ -100,9 +97,7 @@ pub fn of_stages(
         let Some(Enricher::Memory(open)) = opened.as_ref().map(|it| &*it.enricher) else {
             continue;
         };
-        let before = earlier.and_then(|it| it.memories.get(&stage.name));
-        let figures = before.filter(|it| it.node.print == print).map(|it| it.node.figures.clone());
-        let opened = OpenedMemory::new(&stage.name, print, &shape, open, plan, figures);
+        let opened = OpenedMemory::new(&stage.name, print, &shape, open, plan, earlier);
         memories.insert(stage.name.clone(), Arc::new(opened));
     }
     memories
@@ -128,8 +123,8 @@ pub enum NotPassing {
     Dropped,
     /// It is refused and kept.
     Refused(Box<Rejection>),
-    /// It goes on with this under `enrich`, as JSON.
-    Tagged(Arc<str>),
+    /// It goes on with this under `enrich`.
+    Tagged(Value),
 }
 
 /// Gathers what is noted about one event.
@@ -138,14 +133,39 @@ pub struct Notebook<'a> {
     notes: Notes,
 }
 
-impl<'a> Notebook<'a> {
-    /// About an event that `lane` brought or caused.
-    pub fn new(lane: Arc<str>, event: &'a Event) -> Self {
+/// Everything noted about one event.
+pub struct NotedEvent {
+    /// What is judged.
+    pub notes: Notes,
+    /// Whether the event has to wait for what is decided.
+    pub answers: bool,
+    /// By filter: why it refuses the event, where it does.
+    pub refusals: Vec<(Arc<str>, Rejection)>,
+}
+
+impl NotedEvent {
+    /// What filters noted about an event that `lane` brought or caused, and what `more` adds.
+    /// `letter` makes the dead letter of a refusal, where one is to be kept.
+    pub fn gather(
+        lane: Arc<str>,
+        event: &Event,
+        filters: Vec<FilterNote>,
+        letter: impl Fn(&Rejection) -> Option<DeadLetter>,
+        more: impl FnOnce(&mut Notebook<'_>),
+    ) -> Self {
         // A clock that is ahead must not make everything that waits due.
         let time = event.envelope.time.min(event.envelope.received);
-        Notebook { event, notes: Notes { lanes: vec![(lane, time)], all: Vec::new() } }
+        let notes = Notes { lanes: vec![(lane, time)], all: Vec::new() };
+        let mut notebook = Notebook { event, notes };
+        let refusals = notebook.add_filters(filters, letter);
+        more(&mut notebook);
+        let notes = notebook.notes;
+        let answers = notes.all.iter().any(|it| it.role.answers());
+        NotedEvent { notes, answers, refusals }
     }
+}
 
+impl Notebook<'_> {
     /// Adds a note of a stage.
     pub fn add(&mut self, memory: &OpenedMemory, key: String, noted: Noted, role: NoteRole) {
         let lane = if memory.by_arrival { self.arrivals() } else { 0 };
@@ -160,20 +180,20 @@ impl<'a> Notebook<'a> {
         1
     }
 
-    /// Adds what filters noted. `letter` makes a dead letter of a refusal, where one is to be kept.
-    pub fn add_filters(
+    fn add_filters(
         &mut self,
         filters: Vec<FilterNote>,
-        letter: impl Fn(&Rejection) -> Option<LetterMaker>,
+        letter: impl Fn(&Rejection) -> Option<DeadLetter>,
     ) -> Vec<(Arc<str>, Rejection)> {
         let mut refusals = Vec::new();
         for FilterNote { memory, key, noted, otherwise } in filters {
             let role = match otherwise {
                 NotPassing::Dropped => NoteRole::Passes,
-                NotPassing::Tagged(tag) => NoteRole::PassesOrTag(tag),
+                NotPassing::Tagged(tag) => NoteRole::PassesOrTag(tag.to_string().into()),
                 NotPassing::Refused(refusal) => {
-                    let maker = letter(&refusal);
+                    let letter = letter(&refusal);
                     refusals.push((memory.node.name.clone(), *refusal));
+                    let maker = letter.map(|it| LetterMaker::new(move || it.clone()));
                     maker.map_or(NoteRole::Passes, NoteRole::PassesOrLetter)
                 }
             };
@@ -195,15 +215,5 @@ impl<'a> Notebook<'a> {
                 self.add(memory, key, noted, NoteRole::Watches);
             }
         }
-    }
-
-    /// Whether the event has to wait for what is decided.
-    pub fn answers(&self) -> bool {
-        self.notes.all.iter().any(|it| it.role.answers())
-    }
-
-    /// Everything that was noted.
-    pub fn close(self) -> Notes {
-        self.notes
     }
 }
