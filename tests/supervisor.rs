@@ -394,7 +394,7 @@ fn assert_state(before: &Generation, after: &Generation) {
         assert_eq!(is_kept, fate == compiler::plan::diff::PartFate::Kept, "{name}");
     }
     for (name, new) in &after.memories {
-        let keeps = diff.keeps(PlanRole::Dedupe, name, PartState::Keys);
+        let keeps = diff.keeps(PlanRole::Passes("dedupe"), name, PartState::Keys);
         let old = before.memories.get(name).map(|it| &it.node.figures);
         let is_kept = old.is_some_and(|old| Arc::ptr_eq(old, &new.node.figures));
         assert_eq!(is_kept, keeps, "the keys of {name}");

@@ -36,6 +36,8 @@ pub struct Services {
     pub fetch: Arc<dyn Fetch>,
     /// The pipeline's name.
     pub pipeline: Arc<str>,
+    /// What expressions read besides an event.
+    pub globals: Arc<Globals>,
     /// Where this source, stage, sink or notifier says what does not work, while it does the rest
     /// of its work. What a call returns as a [`Fault`] the engine reports by itself.
     pub health: PartHealth,

@@ -6,6 +6,7 @@ mod dedupe;
 mod join;
 mod throttle;
 mod watch;
+mod window;
 
 use crate::catalog::Catalog;
 use crate::memory::MemoryShape;
@@ -24,6 +25,7 @@ pub use dedupe::NODES as DEDUPE;
 pub use join::NODES as JOIN;
 pub use throttle::NODES as THROTTLE;
 pub use watch::NODES as WATCH;
+pub use window::NODES as WINDOW;
 
 /// How many keys a stage may be asked to remember.
 const KEYS: ValueKind = ValueKind::Int(1, 10_000_000);
@@ -53,6 +55,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .memory::<join::Join>()
         .memory::<throttle::Throttle>()
         .memory::<watch::Watch>()
+        .memory::<window::Window>()
 }
 
 /// The key of a node that has one.
@@ -68,6 +71,7 @@ pub(crate) fn shape_of(fields: &Fields<'_>, clock: Option<&str>) -> MemoryShape 
         key: key.unwrap_or_default(),
         keys_max: fields.setting("max-keys").arg(0, |it| u64::try_from(it.int()?.value).ok()),
         by_arrival: by.is_some_and(|it| it.value == CLOCKS[1]),
+        form: String::new(),
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Change<K> {
     pub due: Option<Timestamp>,
     /// Whether the event is let go; only where the kind may.
     pub is_dropped: bool,
+    /// Whether the event came too late to count.
+    pub is_late: bool,
     /// What is added to the event; only where the kind may.
     pub output: Option<Value>,
     /// Events to send.
@@ -64,7 +66,14 @@ pub struct Change<K> {
 impl<K> Change<K> {
     /// Nothing is kept.
     pub fn forget() -> Self {
-        Change { kept: None, due: None, is_dropped: false, output: None, emits: Vec::new() }
+        Change {
+            kept: None,
+            due: None,
+            is_dropped: false,
+            is_late: false,
+            output: None,
+            emits: Vec::new(),
+        }
     }
 
     /// This is kept.
@@ -95,13 +104,16 @@ pub struct MemoryShape {
     pub keys_max: u64,
     /// Whether time is that of arrival, not the event's own.
     pub by_arrival: bool,
+    /// What else has to stay, because what is remembered has its form.
+    pub form: String,
 }
 
 impl MemoryShape {
     /// What is to stay if what is remembered is to be kept.
     pub fn print(&self, word: &str) -> String {
         let clock = if self.by_arrival { " by arrival" } else { "" };
-        format!("{word}{clock}\n{}", self.key)
+        let form = if self.form.is_empty() { String::new() } else { format!("\n{}", self.form) };
+        format!("{word}{clock}\n{}{form}", self.key)
     }
 }
 
@@ -172,11 +184,12 @@ impl<R: Remember> Memory for Erased<R> {
 }
 
 fn written<K: Serialize>(change: Change<K>) -> Step {
-    let Change { kept, due, is_dropped, output, emits } = change;
+    let Change { kept, due, is_dropped, is_late, output, emits } = change;
     Step {
         kept: kept.map(|it| serde_json::to_string(&it).expect("what is kept becomes JSON")),
         due,
         is_dropped,
+        is_late,
         output: output.map(|it| it.to_string()),
         emits,
     }

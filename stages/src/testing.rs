@@ -126,6 +126,7 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
         environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
         fetch,
         pipeline: "door".into(),
+        globals: globals(),
     }
 }
 
@@ -264,6 +265,11 @@ impl Memorised {
             Some(kept) => self.rows.insert(key, (kept.clone(), step.due)),
             None => self.rows.remove(&key),
         };
+    }
+
+    /// How many keys are kept.
+    pub(crate) fn keys(&self) -> usize {
+        self.rows.len()
     }
 
     /// What was sent since the last call: type, second, data.

@@ -100,6 +100,10 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[memories::JOIN, WATCHING])
         .repeated(),
+    NodeRow::new("window", "sends an event that sums up the events of a while").examples(&[r#"window five-minutes { when "event.type == 'reading'"; key "event.subject"; tumbling "5m"; aggregate mean="avg(data.celsius)"; emit reading.mean }"#, r#"window attack { when "event.type == 'ssh.failed'"; key "data.address"; sliding "1m"; aggregate n="count()" user="last(data.user)"; having "n > 5" once="10m"; emit ssh.attack }"#])
+        .args(&[Arg::one("name", ValueKind::Ident)])
+        .children(&[memories::WINDOW, WATCHING])
+        .repeated(),
     NodeRow::new("enrich", "adds fields to events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[STAGE, ENRICH, POLICY_REF, FAILURE])

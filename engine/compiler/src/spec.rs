@@ -286,7 +286,7 @@ pub struct Watcher {
 
 impl Watcher {
     /// The nodes that look on.
-    pub const WORDS: &[&str] = &["watch", "join"];
+    pub const WORDS: &[&str] = &["watch", "join", "window"];
 }
 
 /// What passes: a `filter`, `dedupe`, `throttle` or `changes`.

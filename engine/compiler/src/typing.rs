@@ -147,6 +147,8 @@ impl<'a, 'd> Typing<'a, 'd> {
             let own = self.sites.iter().filter(|it| {
                 Watcher::WORDS.contains(&it.top.name().value()) && it.owner(0) == Some(name)
             });
+            let sent = watcher.spec.emits(&asked);
+            let asked = asked.aggregated(sent.into_iter().next().map(|it| it.1));
             for site in own {
                 let known = if site.node() == "when" { &known } else { &asked };
                 self.tell.site(site, known);

@@ -80,6 +80,44 @@ impl fmt::Display for Timestamp {
     }
 }
 
+const DAY: i64 = 86_400_000_000;
+
+/// The stretch of the calendar that `time` falls into, where the calendar is cut into pieces of
+/// `span`: from its beginning up to its end, which is not part of it. Whole days begin at midnight
+/// of the zone (UTC where there is none), and shorter pieces are counted from there; several days are counted from
+/// 1970-01-01.
+///
+/// Where the clock is put forward or back, the pieces of that day are shorter or longer.
+pub fn calendar_span(
+    time: Timestamp,
+    span: Duration,
+    zone: Option<&jiff::tz::TimeZone>,
+) -> (Timestamp, Timestamp) {
+    const UTC: &jiff::tz::TimeZone = &jiff::tz::TimeZone::UTC;
+    let zone = zone.unwrap_or(UTC);
+    let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX).max(1);
+    let offset = |at: i64| {
+        let instant = jiff::Timestamp::from_microsecond(at).unwrap_or_default();
+        i64::from(zone.to_offset(instant).seconds()) * 1_000_000
+    };
+    let local = time.0.saturating_add(offset(time.0));
+    if span % DAY != 0 {
+        // Counted from midnight where whole pieces fill a day, else from 1970-01-01.
+        let begins = local.div_euclid(span).saturating_mul(span).saturating_sub(offset(time.0));
+        return (Timestamp(begins), Timestamp(begins.saturating_add(span)));
+    }
+    let begins = local.div_euclid(span).saturating_mul(span);
+    (midnight(begins, zone), midnight(begins.saturating_add(span), zone))
+}
+
+/// When a day begins in a zone; `local` is its midnight as if the zone were UTC.
+fn midnight(local: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
+    let utc =
+        |at| Some(jiff::Timestamp::from_microsecond(at).ok()?.to_zoned(jiff::tz::TimeZone::UTC));
+    let begins = utc(local).and_then(|it| it.date().to_zoned(zone.clone()).ok());
+    begins.map_or(Timestamp(local), |it| Timestamp(it.timestamp().as_microsecond()))
+}
+
 /// A duration as the file writes it, in the largest unit that fits: `"90s"`, `"2m"`.
 pub fn write_duration(duration: Duration) -> String {
     for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
@@ -106,6 +144,31 @@ mod tests {
         check("2024-02-29T23:59:59.999+01:00", "2024-02-29T22:59:59.999Z");
         check("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500Z");
         check("9999-12-30T00:00:00Z", "9999-12-30T00:00:00.000Z");
+    }
+
+    #[test]
+    fn the_calendar_is_cut_by_the_clock_on_the_wall() {
+        let check = |zone_name: &str, time: &str, span: u64, expected: [&str; 2]| {
+            let (time, zone) = (Timestamp::parse(time).unwrap(), zone(zone_name).unwrap());
+            let (begins, ends) = calendar_span(time, Duration::from_secs(span), Some(&zone));
+            assert!(begins <= time && time < ends);
+            assert_eq!([begins, ends].map(|it| it.to_string().replace(":00.000Z", "Z")), expected);
+        };
+        let day = 86_400;
+        check("UTC", "2026-01-01T10:07:00Z", 300, ["2026-01-01T10:05Z", "2026-01-01T10:10Z"]);
+        check(
+            "Asia/Kolkata",
+            "2026-01-01T10:07:00Z",
+            3600,
+            ["2026-01-01T09:30Z", "2026-01-01T10:30Z"],
+        );
+        // A day of 23 hours, and one of 25.
+        let berlin = "Europe/Berlin";
+        check(berlin, "2026-03-29T10:00:00Z", day, ["2026-03-28T23:00Z", "2026-03-29T22:00Z"]);
+        check(berlin, "2026-10-25T22:59:00Z", day, ["2026-10-24T22:00Z", "2026-10-25T23:00Z"]);
+        // A week is counted from 1970-01-01, a Thursday.
+        check("UTC", "2026-01-02T00:00:00Z", 7 * day, ["2026-01-01T00:00Z", "2026-01-08T00:00Z"]);
+        check("UTC", "1969-12-31T23:00:00Z", day, ["1969-12-31T00:00Z", "1970-01-01T00:00Z"]);
     }
 
     #[test]

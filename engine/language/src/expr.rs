@@ -9,6 +9,7 @@
 //! number that is not finite; `??` gives a default, `not in` negates `in`, and `event.priority`
 //! compares by level. `docs/expressions.md` has the whole list.
 
+mod aggregate;
 mod covers;
 mod eval;
 mod exclude;
@@ -25,6 +26,7 @@ mod type_env;
 mod value;
 mod value_type;
 
+pub use aggregate::Aggregate;
 pub use function::meant as meant_function;
 pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
@@ -34,6 +36,7 @@ pub use type_env::{EventType, EventTypes, Finding, NotYetSet, TypeEnv, TypedExpr
 pub use value::Val;
 pub use value_type::{Origin, ValueType};
 
+use function::Function;
 use kernel::env::Random;
 use kernel::event::Event;
 use kernel::time::Timestamp;
@@ -89,6 +92,8 @@ pub enum Root {
     Title,
     /// The rendered text of a notification.
     Message,
+    /// What a window made of its events. It has no name: whatever begins a path is one of them.
+    Aggregate,
 }
 
 impl Root {
@@ -112,10 +117,12 @@ impl Root {
 
 /// Which roots a place allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Roots(u16);
+pub struct Roots(u32);
 
 /// The bit that allows `random.…`.
-const RANDOM: u16 = 1 << 15;
+const RANDOM: u32 = 1 << 31;
+/// The bit that asks for an aggregate such as `max(data.score)`.
+const AGGREGATES: u32 = 1 << 30;
 
 impl Roots {
     /// In `map`: the message, and the request or the file that brought it.
@@ -137,6 +144,10 @@ impl Roots {
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
     /// In what a notifier sends besides its title and message.
     pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
+    /// In an aggregate: what is read off each event.
+    pub const AGGREGATE: Roots = Roots(AGGREGATES | Roots::EVENT.0);
+    /// Where aggregates are read by their names.
+    pub const AGGREGATED: Roots = Roots::of(&[Root::Aggregate, Root::Param]);
     /// In `demo` templates, where `random.…` may be called.
     pub const DEMO: Roots = Roots(RANDOM | Roots::of(&[Root::Param]).0);
 
@@ -153,6 +164,11 @@ impl Roots {
     /// Whether `root` is one of these.
     pub const fn contains(self, root: Root) -> bool {
         self.0 & (1 << root as u16) != 0
+    }
+
+    /// Whether the text is an aggregate.
+    const fn is_aggregate(self) -> bool {
+        self.0 & AGGREGATES != 0
     }
 
     /// Whether `random.…` may be called.
@@ -273,6 +289,15 @@ impl Expr {
         found.iter().filter_map(|(it, span)| names::bad_level(it, span)).collect()
     }
 
+    /// How values are put together, where it is an aggregate; [`Expr::eval`] gives the value of one
+    /// event.
+    pub fn aggregate(&self) -> Option<Aggregate> {
+        match &self.node {
+            ExprNode::Call(Function::Aggregate(aggregate), ..) => Some(*aggregate),
+            _ => None,
+        }
+    }
+
     /// The path, when the expression is nothing but `root.a.b`, or that with a literal default
     /// behind `??`.
     pub fn plain_path(&self) -> Option<(Root, Vec<String>)> {
@@ -319,6 +344,8 @@ pub struct Scope<'a> {
     pub title: Option<&'a str>,
     /// `message`.
     pub message: Option<&'a str>,
+    /// What a window made of its events, by name.
+    pub aggregated: Option<&'a Value>,
     /// For `random.…` and `uuid()`.
     pub random: Option<&'a Random>,
     /// The time zone used in templates; UTC when there is none.
@@ -390,6 +417,7 @@ impl<'a> Scope<'a> {
             headers: None,
             title: None,
             message: None,
+            aggregated: None,
             random: None,
             zone: None,
             loops: Loops::default(),

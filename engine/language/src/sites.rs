@@ -88,7 +88,8 @@ impl<'d> SiteFinder<'d, '_> {
         for entry in node.entries() {
             let found = match entry.name() {
                 Some(name) => {
-                    row.props.iter().find(|it| it.name == name.value()).map(|it| (it.name, it.ty))
+                    let prop = row.props.iter().find(|it| it.name == name.value());
+                    prop.map(|it| (it.name, it.ty)).or_else(|| Some((row.name, row.open?)))
                 }
                 None => {
                     let arg = row.args.get(index).or(row.args.last());

@@ -59,6 +59,7 @@ impl OpenContext {
             environment: self.environment.clone(),
             fetch,
             pipeline: plan.name.clone(),
+            globals: plan.globals.clone(),
             health: self.env.health.part(role, name.clone()),
         }
     }

@@ -343,6 +343,7 @@ impl Batch<'_> {
             }
             None => {}
         }
+        MemoryFigures::add(&judged.node.figures.late, u64::from(step.is_late));
         for emission in &step.emits {
             self.emit(judged, emission)?;
         }

@@ -43,6 +43,8 @@ pub struct Step {
     pub due: Option<Timestamp>,
     /// Whether the event is let go.
     pub is_dropped: bool,
+    /// Whether the event came too late to count.
+    pub is_late: bool,
     /// What the stage adds to the event, as JSON.
     pub output: Option<String>,
     /// Events that it sends.
@@ -89,6 +91,8 @@ pub struct MemoryFigures {
     pub evicted: AtomicU64,
     /// Events that it sent.
     pub emitted: AtomicU64,
+    /// Events that came too late to count.
+    pub late: AtomicU64,
 }
 
 impl MemoryFigures {

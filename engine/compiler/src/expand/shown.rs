@@ -1,7 +1,7 @@
 //! A node of the effective file, and how it is written.
 
 use crate::plan::Outline;
-use crate::plan::diff::PlanRole;
+use crate::spec::{Passing, Watcher};
 use kdl::{KdlEntry, KdlIdentifier, KdlValue};
 use language::NodeRole;
 use serde_json::{Map, Value, json};
@@ -79,10 +79,8 @@ impl Shown {
         let has_kind = self.arguments().count() == 2;
         let (name, own) = match NodeRole::ALL.iter().any(|role| role.word() == self.name) {
             true => (title, if has_kind { "kind" } else { "" }),
-            false if PlanRole::REMEMBERING.iter().any(|role| role.word() == self.name) => {
-                (title, "")
-            }
-            false if self.name == "filter" => (title, ""),
+            false if Passing::WORDS.contains(&&*self.name) => (title, ""),
+            false if Watcher::WORDS.contains(&&*self.name) => (title, ""),
             false => ("", &*self.name),
         };
         // `param` belongs to the pipeline, whose settings they are.

@@ -26,18 +26,10 @@ pub enum PlanRole {
     Source,
     /// `validate`, with the content of its schemas.
     Validate,
-    /// `filter`.
-    Filter,
-    /// `dedupe`.
-    Dedupe,
-    /// `throttle`.
-    Throttle,
-    /// `changes`.
-    Changes,
-    /// `watch`.
-    Watch,
-    /// `join`.
-    Join,
+    /// `filter`, or what remembers and lets events pass, by its word.
+    Passes(&'static str),
+    /// What looks on and sends events of its own, by its word.
+    Watches(&'static str),
     /// `enrich`.
     Enrich,
     /// `priority`.
@@ -53,37 +45,22 @@ pub enum PlanRole {
 }
 
 impl PlanRole {
-    /// The roles whose kinds remember.
-    pub const REMEMBERING: [PlanRole; 5] =
-        [PlanRole::Dedupe, PlanRole::Throttle, PlanRole::Changes, PlanRole::Watch, PlanRole::Join];
-
-    /// The role of a kind that remembers, by its word.
-    pub(super) fn remembering(word: &str) -> PlanRole {
-        let found = PlanRole::REMEMBERING.into_iter().find(|it| it.word() == word);
-        found.expect("every kind that remembers has a role of its word")
-    }
-
     /// Its word in the file.
     pub fn word(self) -> &'static str {
-        [
-            "pipeline",
-            "server",
-            "limits",
-            "source",
-            "validate",
-            "filter",
-            "dedupe",
-            "throttle",
-            "changes",
-            "watch",
-            "join",
-            "enrich",
-            "priority",
-            "route",
-            "sink",
-            "notify",
-            "dead-letter",
-        ][self as usize]
+        match self {
+            PlanRole::Pipeline => "pipeline",
+            PlanRole::Server => "server",
+            PlanRole::Limits => "limits",
+            PlanRole::Source => "source",
+            PlanRole::Validate => "validate",
+            PlanRole::Passes(word) | PlanRole::Watches(word) => word,
+            PlanRole::Enrich => "enrich",
+            PlanRole::Priority => "priority",
+            PlanRole::Route => "route",
+            PlanRole::Sink => "sink",
+            PlanRole::Notify => "notify",
+            PlanRole::DeadLetter => "dead-letter",
+        }
     }
 }
 

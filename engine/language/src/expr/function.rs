@@ -9,6 +9,7 @@ pub(super) use lists::evaluate;
 pub(super) use moment::DayRange;
 pub(super) use texts::percent_encoded;
 
+use super::aggregate::Aggregate;
 use super::eval::eval;
 use super::node::{ExprNode, MacroKind};
 use super::problem::ExprProblem;
@@ -42,6 +43,8 @@ pub(super) enum Function {
     Groups(Regex),
     /// `time in '22:00-07:00'`, and whether `not in` was written.
     Within(DayRange, bool),
+    /// The value that is counted of one event.
+    Aggregate(Aggregate),
 }
 
 impl Function {
@@ -621,6 +624,7 @@ pub(super) fn call<'a>(
             let found = values[0].as_str().and_then(|it| regex.captures(it)?.get(group));
             found.map_or(Val::Null, |it| owned(it.as_str().to_owned()))
         }
+        Function::Aggregate(_) => values.pop().unwrap_or(Val::Null),
     }
 }
 

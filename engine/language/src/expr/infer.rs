@@ -18,6 +18,7 @@ use super::node::{Binary, ExprNode, Field};
 use super::type_env::{EventTypes, Finding, TypeEnv, TypedExpr, common, union};
 use super::value_type::{Bounds, ValueType};
 use crate::diagnostic::Rule;
+use kernel::choice::Choice;
 use kernel::event::Priority;
 use serde_json::Value;
 use std::ops::Range;
@@ -336,6 +337,7 @@ fn name_of(function: &Function) -> &'static str {
         Function::Matches(_) => "matches",
         Function::Capture(_) | Function::Groups(_) => "regex_capture",
         Function::Within(..) => "in",
+        Function::Aggregate(aggregate) => aggregate.word(),
     }
 }
 

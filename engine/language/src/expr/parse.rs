@@ -1,11 +1,13 @@
 //! Tokens to a tree in which every path and literal is resolved.
 
+use super::aggregate::Aggregate;
 use super::function::{self, DayRange, Function};
 use super::lex::{ExprToken, lex};
 use super::names;
 use super::node::{Binary, COMPARISON, ExprNode, Field, Macro, MacroKind, Step};
 use super::problem::ExprProblem;
 use super::{DEPTH_MAX, LOOPS_MAX, Root, Roots, SIZE_MAX};
+use kernel::choice::Choice;
 use serde_json::{Map, Value};
 use std::ops::Range;
 
@@ -156,11 +158,53 @@ impl Parser<'_> {
             let example = "write a condition such as `event.type == 'ring'`";
             return Err(ExprProblem::syntax(0..0, "the expression is empty").help(example).into());
         }
-        let node = self.choice()?;
+        let node = if self.roots.is_aggregate() { self.aggregate()? } else { self.choice()? };
         if !matches!(self.token(), ExprToken::End) {
             return Err(self.trailing().into());
         }
         Ok(node)
+    }
+
+    /// `count()`, or `max(data.score)`.
+    fn aggregate(&mut self) -> Parsed {
+        let at = self.span();
+        let usage = || format!("write one of them around a value: {}", Aggregate::list());
+        let ExprToken::Name(name) = self.token().clone() else {
+            let problem = ExprProblem::syntax(self.here(), "an aggregate is missing");
+            return Err(problem.help(usage()).into());
+        };
+        self.at += 1;
+        let opened = self.span();
+        if !self.take("(") {
+            let whole = 0..self.text.len();
+            let message = "this is read off one event; what is made of many is missing";
+            return Err(ExprProblem::syntax(whole, message).help(usage()).into());
+        }
+        let Some(aggregate) = Aggregate::of_word(&name) else {
+            let help = match Aggregate::meant(&name) {
+                Some(meant) => format!("did you mean `{}`?", meant.word()),
+                None => usage(),
+            };
+            let message = format!("there is no aggregate `{name}`");
+            return Err(ExprProblem::unknown(at, message, Some(help)).into());
+        };
+        let arguments = self.items(")", &opened)?;
+        let whole = at.start..self.previous_end();
+        let wanted = usize::from(aggregate != Aggregate::Count);
+        if arguments.len() != wanted {
+            let help = match aggregate {
+                Aggregate::Count => {
+                    "write `count()`; `when` chooses the events that are counted".to_owned()
+                }
+                _ => format!("write `{name}(data.score)`"),
+            };
+            let message = match wanted {
+                0 => "`count` counts events and takes no value".to_owned(),
+                _ => format!("`{name}` takes one value"),
+            };
+            return Err(ExprProblem::syntax(whole, message).help(help).into());
+        }
+        Ok(ExprNode::Call(Function::Aggregate(aggregate), arguments.into(), whole))
     }
 
     fn note(&mut self, problem: ExprProblem) {
@@ -669,6 +713,10 @@ impl Parser<'_> {
         match Root::ALL.iter().find(|it| it.1 == name && self.roots.contains(it.0)) {
             Some((Root::Event, _)) => self.field(span),
             Some((root, _)) => Ok(ExprNode::Path(*root, Box::new([]), span)),
+            None if self.roots.contains(Root::Aggregate) => {
+                let step = Step::Name(name.to_owned());
+                Ok(ExprNode::Path(Root::Aggregate, Box::new([step]), span))
+            }
             None => {
                 if self.problems.len() < PROBLEMS_MAX {
                     let before = &self.text[..span.start];

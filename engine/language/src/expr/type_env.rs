@@ -127,6 +127,13 @@ impl TypeEnv {
         TypeEnv { here: here.clone(), ..self.clone() }
     }
 
+    /// The same where aggregates are read that a stage puts into what it sends.
+    #[must_use]
+    pub fn aggregated(mut self, sent: Option<ValueType>) -> TypeEnv {
+        self.roots.extend(sent.map(|it| (Root::Aggregate, it)));
+        self
+    }
+
     /// The same for events of one priority.
     #[must_use]
     pub fn at_level(&self, level: Option<Priority>) -> TypeEnv {

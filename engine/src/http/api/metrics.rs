@@ -236,12 +236,15 @@ fn memories(text: &mut MetricsText, generation: &Generation) {
         }
     }
     type Read = fn(&MemoryFigures) -> &AtomicU64;
-    let families: [(&str, &str, &str, Read); 3] = [
+    let families: [(&str, &str, &str, Read); 4] = [
         ("engine_memory_keys", "gauge", "Keys that a stage remembers", |it| &it.keys),
         ("engine_memory_evictions_total", "counter", "Keys forgotten to make room", |it| {
             &it.evicted
         }),
         ("engine_memory_emitted_total", "counter", "Events that a stage sent", |it| &it.emitted),
+        ("engine_memory_late_total", "counter", "Events that came too late to count", |it| {
+            &it.late
+        }),
     ];
     for (family, kind, help, read) in families {
         text.family(family, kind, help);

@@ -50,13 +50,15 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         .map(|it| part(PlanRole::Source, &it.name, it.off.as_deref(), &[PartState::Position]));
     let filters = plan.filters.iter().map(|it| {
         let off = it.is_disabled.then(|| "disabled".to_owned());
-        let state: &[PartState] =
-            if filter_role(it) == PlanRole::Filter { &[] } else { &[PartState::Keys] };
-        part(filter_role(it), &it.name.value.as_str().into(), off.as_deref(), state)
+        let (word, state): (_, &[PartState]) = match &it.rule {
+            Passing::Keep(_) => ("filter", &[]),
+            Passing::Remembers(spec) => (spec.word(), &[PartState::Keys]),
+        };
+        part(PlanRole::Passes(word), &it.name.value.as_str().into(), off.as_deref(), state)
     });
     let watchers = plan.watchers.iter().map(|it| {
         let off = it.is_disabled.then(|| "disabled".to_owned());
-        let role = PlanRole::remembering(it.spec.word());
+        let role = PlanRole::Watches(it.spec.word());
         part(role, &it.name.value.as_str().into(), off.as_deref(), &[PartState::Keys])
     });
     let stages = plan.stages.iter().map(|it| {
@@ -81,13 +83,6 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         .map(|it| part(PlanRole::Notify, &it.name, it.off.as_deref(), TARGET_STATE));
     let passing = filters.chain(watchers);
     sections.chain(sources).chain(passing).chain(stages).chain(sinks).chain(notifiers).collect()
-}
-
-fn filter_role(filter: &Filter) -> PlanRole {
-    match &filter.rule {
-        Passing::Keep(_) => PlanRole::Filter,
-        Passing::Remembers(spec) => PlanRole::remembering(spec.word()),
-    }
 }
 
 /// One part of each plan.
@@ -189,14 +184,12 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
             let read = |it: &NotifierPlan| (it.cooldown.clone(), it.when.clone());
             read(it.old) == read(it.new) && it.old.off == it.new.off
         }),
-        PlanRole::Filter | PlanRole::Dedupe | PlanRole::Throttle | PlanRole::Changes => {
-            filters(old, new, name).is_some_and(|it| {
-                let read =
-                    |it: &Filter| (it.when.clone(), it.on_drop, it.reason.clone(), it.is_disabled);
-                it.old.rule == it.new.rule && read(it.old) == read(it.new)
-            })
-        }
-        PlanRole::Watch | PlanRole::Join => watchers(old, new, name).is_some_and(|it| {
+        PlanRole::Passes(_) => filters(old, new, name).is_some_and(|it| {
+            let read =
+                |it: &Filter| (it.when.clone(), it.on_drop, it.reason.clone(), it.is_disabled);
+            it.old.rule == it.new.rule && read(it.old) == read(it.new)
+        }),
+        PlanRole::Watches(_) => watchers(old, new, name).is_some_and(|it| {
             let read = |it: &Watcher| (it.when.clone(), it.is_disabled);
             *it.old.spec == *it.new.spec && read(it.old) == read(it.new)
         }),

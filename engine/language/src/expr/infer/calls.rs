@@ -1,11 +1,13 @@
 //! What functions give for what they are given.
 
+use super::super::aggregate::Aggregate;
 use super::super::function::{Function, has_date, wanted};
 use super::super::node::{ExprNode, Field};
 use super::super::type_env::EventTypes;
 use super::super::value_type::{ValueType, Words};
 use super::{Infer, SeenPaths, name_of};
 use crate::diagnostic::Rule;
+use kernel::choice::Choice;
 use serde_json::Value;
 use std::ops::Range;
 
@@ -19,6 +21,9 @@ impl Infer<'_> {
     ) -> SeenPaths {
         let shapes: Vec<ValueType> = arguments.iter().map(|it| self.see(it, here).shape).collect();
         let name = name_of(function);
+        if let Function::Aggregate(aggregate) = function {
+            return SeenPaths::of(self.aggregated(*aggregate, arguments, &shapes, here), here);
+        }
         if let [ExprNode::Field(Field::Kind, _), rest @ ..] = arguments
             && let Some(asks) = question(function, name, rest)
         {
@@ -48,6 +53,39 @@ impl Infer<'_> {
             false => gives(name, arguments, &shapes),
         };
         SeenPaths::of(shape, here)
+    }
+
+    /// What is made of the values of many events.
+    fn aggregated(
+        &mut self,
+        aggregate: Aggregate,
+        arguments: &[ExprNode],
+        shapes: &[ValueType],
+        here: &EventTypes,
+    ) -> ValueType {
+        let value = || shapes.first().cloned().unwrap_or_else(ValueType::any);
+        match aggregate {
+            Aggregate::Count => ValueType::between(0.0, f64::INFINITY),
+            Aggregate::First | Aggregate::Last => value().or_null(),
+            Aggregate::Distinct => ValueType::list(ValueType { null: false, ..value() }),
+            _ => {
+                if let ([argument], [shape]) = (arguments, shapes)
+                    && !shape.is_any()
+                    && shape.has_value()
+                    && shape.number.is_none()
+                {
+                    let (word, shown) = (aggregate.word(), self.shown(argument).to_owned());
+                    let is = shape.told_in_a_sentence();
+                    let message = format!("`{word}` takes numbers; `{shown}` is {is}");
+                    let label = "no event has a number here";
+                    let span = argument.span();
+                    if let Some(it) = self.report(here, Rule::NeverCompare, span, message, label) {
+                        it.help = Some(format!("read a number: `{word}(number({shown}))`"));
+                    }
+                }
+                ValueType::number().or_null()
+            }
+        }
     }
 
     /// A pattern by which no time can be read, since it has no date.

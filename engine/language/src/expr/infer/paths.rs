@@ -92,6 +92,7 @@ impl Infer<'_> {
             Root::Raw => format!("`{shown}` is in none of the schemas of messages"),
             Root::Enrich => format!("no stage adds `{shown}`"),
             Root::Param => format!("there is no `{shown}` in this file"),
+            Root::Aggregate => format!("`{shown}` is not one of the aggregates"),
             _ => format!("there is no `{shown}`"),
         };
         let (help, origin) = help(root, steps, missing);
@@ -230,6 +231,9 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         return (format!("`{before}` is {sort}, not a list"), None);
     };
     let names: Vec<&str> = deepest().flat_map(ValueType::names).collect();
+    if root == Root::Aggregate && depth == 0 && nearest(name, names.iter().copied()).is_none() {
+        return (format!("the aggregates are: {}", names.join(", ")), None);
+    }
     let opts_out = match root {
         Root::Data | Root::Raw | Root::Enrich => {
             format!(". `get({before}, '{name}')` reads an undeclared field")
@@ -280,7 +284,7 @@ fn shown(root: Root, steps: &[Step]) -> String {
     for step in steps {
         match step {
             Step::Name(name) => {
-                text.push('.');
+                text.push_str(if text.is_empty() { "" } else { "." });
                 text.push_str(name);
             }
             Step::Index(index) => text.push_str(&format!("[{index}]")),
