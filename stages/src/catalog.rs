@@ -7,7 +7,7 @@ use crate::contract::{
 use crate::memory::{MemoryKind, MemoryShape, OpenMemory};
 use kernel::env::Pending;
 use kernel::fault::Fault;
-use language::expr::{TypeEnv, ValueType};
+use language::expr::{EventTypes, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Context, Fields, KindRow, Kinds, Needed, NodeRole};
 use std::any::Any;
@@ -105,6 +105,8 @@ pub trait MemorySpec: StageSettings {
     }
     /// See [`MemoryKind::emits`].
     fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)>;
+    /// See [`MemoryKind::causes`].
+    fn causes(&self, known: &TypeEnv) -> EventTypes;
     /// See [`MemoryKind::open`].
     fn open(&self, services: Services) -> OpenMemory;
 }
@@ -235,6 +237,10 @@ impl<K: MemoryKind> MemorySpec for KindSettings<K> {
 
     fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         K::emits(&self.settings, known)
+    }
+
+    fn causes(&self, known: &TypeEnv) -> EventTypes {
+        K::causes(&self.settings, known)
     }
 
     fn open(&self, services: Services) -> OpenMemory {

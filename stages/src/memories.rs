@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::memory::MemoryShape;
 use kernel::event::Event;
 use kernel::time::Timestamp;
-use language::expr::{Expr, Roots, ValueType};
+use language::expr::{Expr, Roots, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Arg, Fields, NodeRow, Prop, ValueKind};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,11 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
 /// The key of a node that has one.
 pub(crate) fn read_key(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
     fields.child("key")?.arg(0)?.expr(Roots::EVENT)
+}
+
+/// What is known where only events are seen that have a key.
+fn with_key(known: &TypeEnv, key: Option<&Expr>) -> TypeEnv {
+    key.map_or_else(|| known.clone(), |key| known.narrowed(&known.with_value(key)))
 }
 
 /// What every one of them says. `clock` is the child that says which time counts.

@@ -10,7 +10,7 @@
 use crate::contract::{Kind, Services};
 use kernel::event::Event;
 use kernel::time::Timestamp;
-use language::expr::{Expr, Scope, TypeEnv, Val, ValueType};
+use language::expr::{EventTypes, Expr, Scope, TypeEnv, Val, ValueType};
 use language::spanned::Spanned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -126,6 +126,10 @@ pub trait MemoryKind: Kind {
     /// The types that it sends, with what their `data` is known to be.
     fn emits(_settings: &Self::Settings, _known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         Vec::new()
+    }
+    /// Of the types that it sees, those of which each event with a key is a reason to send one.
+    fn causes(_settings: &Self::Settings, _known: &TypeEnv) -> EventTypes {
+        EventTypes::default()
     }
     /// Makes it. Nothing outside is touched.
     fn open(settings: Self::Settings, services: Services) -> OpenMemory;

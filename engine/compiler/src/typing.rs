@@ -8,6 +8,7 @@
 mod arrivals;
 mod backlog;
 mod cases;
+mod emitted;
 mod idle;
 mod overwritten;
 mod report;
@@ -55,6 +56,7 @@ pub(crate) fn check(
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
     typing.ends(&additions, &reached);
+    typing.emitted(&additions, &passed, &reached);
     urls::check(spec, &sites, typing.tell.diagnostics);
     let text = context.diagnostics.source().clone();
     names::check_unread(document, spec, &text.text, context.diagnostics);

@@ -202,10 +202,16 @@ impl Notebook<'_> {
         refusals
     }
 
-    /// Adds what those see that look on.
+    /// Adds what those see that look on. None sees what it sent itself: that would be a reason to
+    /// send it again.
     pub fn add_watchers(&mut self, generation: &Generation, now: Timestamp) {
         let scope = Scope::of(self.event, now);
+        // What comes from outside has no number yet.
+        let sender = (self.event.seq != 0).then_some(&*self.event.envelope.source);
         for watcher in generation.plan.watchers.iter().filter(|it| !it.is_disabled) {
+            if sender == Some(&*watcher.name.value) {
+                continue;
+            }
             if watcher.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
                 continue;
             }

@@ -1,12 +1,12 @@
 //! Something holds for a while, or nothing comes for a while.
 
-use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of, with_key};
 use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
 use language::diagnostic::Rule;
-use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::expr::{EventTypes, Expr, Roots, Scope, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,14 @@ impl MemoryKind for Watch {
         ]);
         let kinds = std::iter::once(&settings.emit).chain(&settings.back);
         kinds.map(|kind| (kind.clone(), shape.clone())).collect()
+    }
+
+    fn causes(settings: &Settings, known: &TypeEnv) -> EventTypes {
+        let known = with_key(known, settings.key.as_ref());
+        match &settings.what {
+            Watched::Hold { condition, .. } => known.always(condition),
+            Watched::Silence => known.here,
+        }
     }
 
     fn says(settings: &Settings) -> String {

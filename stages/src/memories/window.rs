@@ -3,13 +3,13 @@
 mod open;
 mod state;
 
-use super::{BY, MAX_KEYS, SPAN, read_key, shape_of};
+use super::{BY, MAX_KEYS, SPAN, read_key, shape_of, with_key};
 use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
 use kernel::event::{Event, Globals};
 use kernel::time::{Timestamp, calendar_span, write_duration};
 use language::diagnostic::Rule;
-use language::expr::{Aggregate, Expr, Roots, Scope, TypeEnv, ValueType};
+use language::expr::{Aggregate, EventTypes, Expr, Roots, Scope, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use open::{OpenWindow, OpenWindows};
@@ -245,6 +245,10 @@ impl MemoryKind for Window {
         let made = made.map(|it| (it.name.clone(), known.check(&it.value).shape));
         let unread = settings.unread.iter().map(|it| (it.clone(), ValueType::any()));
         vec![(settings.emit.clone(), ValueType::map(own.chain(made).chain(unread)))]
+    }
+
+    fn causes(settings: &Settings, known: &TypeEnv) -> EventTypes {
+        with_key(known, settings.key.as_ref()).here
     }
 
     fn says(settings: &Settings) -> String {

@@ -166,6 +166,10 @@ rules! {
     /// An expression that reads the result of a stage without waiting for that stage.
     /// Stages that do not wait for each other run in parallel, so the value would be null.
     NotYetThere = "E0210",
+    /// Stages that send events because of each other.
+    /// Each event that one sends is a reason for the next to send one, without end. A stage never sees what it
+    /// sends itself.
+    EmissionLoop = "E0211",
     /// A schema file that is missing or broken.
     /// Schema paths are relative to the file. A `$ref` may lead to another file, relative to
     /// the schema and inside the pipeline's root; nothing is ever fetched from a network. Patterns are
@@ -244,6 +248,9 @@ rules! {
     /// A source without `follow` reads its file at once, so that hours of events arrive within a second and
     /// repeat each other. Add the time to `key`, or leave the source out with `when`.
     CountsArrival = "W0214",
+    /// An event that a stage sends and that goes nowhere.
+    /// No sink or notifier gets events of its type, and no other stage acts on them.
+    EmittedNowhere = "W0215",
     /// A stage, or a chain of stages, that may take longer than `event-timeout`.
     /// The worst case is every attempt with its full timeout plus every wait between attempts. A stage that
     /// has not finished by then is timed out, and its `on-error` decides.

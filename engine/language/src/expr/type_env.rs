@@ -165,6 +165,25 @@ impl TypeEnv {
         self.narrowed(&here).data()
     }
 
+    /// The types for whose events a condition always holds.
+    pub fn always(&self, condition: &Expr) -> EventTypes {
+        self.each(condition, |checked| !checked.holds.is_empty() && checked.fails.is_empty())
+    }
+
+    /// The types for whose events an expression may have a value.
+    pub fn with_value(&self, expr: &Expr) -> EventTypes {
+        self.each(expr, |checked| {
+            let is_unknown = checked.findings.iter().any(|it| it.rule == Rule::UnknownPath);
+            checked.shape.has_value() && !is_unknown
+        })
+    }
+
+    /// The types for which what an expression comes to is as wanted.
+    fn each(&self, expr: &Expr, is_wanted: impl Fn(&TypedExpr) -> bool) -> EventTypes {
+        let alone = |it: &EventType| self.narrowed(&Arc::from([it.clone()]));
+        self.here.iter().filter(|it| is_wanted(&alone(it).check(expr))).cloned().collect()
+    }
+
     /// What is known of a root; `data` and `event` depend on the types of events.
     pub(super) fn root(&self, root: Root) -> Option<&ValueType> {
         self.roots.iter().find(|it| it.0 == root).map(|it| &it.1)

@@ -1,0 +1,158 @@
+//! The events that stages send: whether they come back to who sent them, and whether anybody gets
+//! them.
+
+use super::Typing;
+use super::stages_known::Additions;
+use crate::spec::Watcher;
+use language::diagnostic::Rule;
+use language::expr::{EventType, EventTypes, TypeEnv};
+use language::spanned::Spanned;
+use std::collections::BTreeMap;
+
+/// A type that a stage sends.
+struct Emitted {
+    /// Which of the stages sends it.
+    sender: usize,
+    kind: Spanned<String>,
+    /// The stages for which each event of it is a reason to send something.
+    causes: Vec<usize>,
+    /// Whether any stage sees events of it.
+    is_seen: bool,
+}
+
+impl Typing<'_, '_> {
+    /// Looks at each type that a stage sends.
+    pub(super) fn emitted(
+        &mut self,
+        additions: &Additions,
+        passed: &EventTypes,
+        reached: &BTreeMap<&str, EventTypes>,
+    ) {
+        let known = additions.at_intake(self.spec, self.world, passed);
+        let emitted = self.list_emitted(&known);
+        self.report_loops(&emitted);
+        for it in &emitted {
+            if !it.is_seen && !self.arrives(&it.kind.value, &additions.behind, reached) {
+                let name = &self.spec.watchers[it.sender].name.value;
+                self.tell
+                    .diagnostics
+                    .push(
+                        Rule::EmittedNowhere,
+                        format!(
+                            "no sink or notifier gets the `{}` that `{name}` sends",
+                            it.kind.value
+                        ),
+                    )
+                    .at(it.kind.span.clone(), "goes nowhere")
+                    .help("send it somewhere in the route, or remove what keeps it away");
+            }
+        }
+    }
+
+    fn list_emitted(&self, known: &TypeEnv) -> Vec<Emitted> {
+        let watchers = self.spec.watchers.iter().enumerate();
+        let mut all = Vec::new();
+        for (sender, watcher) in watchers.filter(|it| !it.1.is_disabled) {
+            for (kind, _) in watcher.spec.emits(&seen(watcher, known)) {
+                let others = self.spec.watchers.iter().enumerate();
+                let others = others.filter(|(index, it)| *index != sender && !it.is_disabled);
+                let here = known.narrowed(&only(&known.here, &kind.value));
+                let is_seen = others.clone().any(|(_, it)| !seen(it, &here).here.is_empty());
+                let causes = others.filter(|(_, it)| {
+                    let seen = seen_always(it, &here);
+                    !it.spec.causes(&seen).is_empty()
+                });
+                let causes = causes.map(|it| it.0).collect();
+                all.push(Emitted { sender, kind, causes, is_seen });
+            }
+        }
+        all
+    }
+
+    /// Reports each type by which a stage comes to be the reason for what it sends itself.
+    fn report_loops(&mut self, emitted: &[Emitted]) {
+        let mut told: Vec<usize> = Vec::new();
+        for it in emitted {
+            let Some(way) = way_back(emitted, it) else { continue };
+            // One of a loop tells of it.
+            if way.iter().any(|it| told.contains(it)) {
+                continue;
+            }
+            told.extend(&way);
+            let names =
+                way.iter().map(|index| format!("`{}`", self.spec.watchers[*index].name.value));
+            let names = names.collect::<Vec<_>>();
+            let next = &self.spec.watchers[way[1 % way.len()]];
+            let kind = &it.kind.value;
+            let condition = match &next.when {
+                Some(when) => format!("{} && event.type != '{kind}'", when.value.text()),
+                None => format!("event.type != '{kind}'"),
+            };
+            self.tell
+                .diagnostics
+                .push(
+                    Rule::EmissionLoop,
+                    format!("{} send events because of each other", names.join(" and ")),
+                )
+                .at(it.kind.span.clone(), format!("a reason for `{}` to send one", next.name.value))
+                .help(format!("in `{}`, write `when \"{condition}\"`", next.name.value));
+        }
+    }
+
+    /// Whether any sink or notifier gets events of this type.
+    fn arrives(&self, kind: &str, known: &TypeEnv, reached: &BTreeMap<&str, EventTypes>) -> bool {
+        let mut targets = self.spec.targets().peekable();
+        // Without any, the events stay in memory, where the API shows them.
+        if targets.peek().is_none() {
+            return true;
+        }
+        targets.any(|(name, when)| {
+            let here = reached.get(name.value.as_str()).unwrap_or(&self.world.all);
+            let known = known.narrowed(&only(here, kind));
+            !known.here.is_empty() && when.is_none_or(|it| !known.check(&it.value).holds.is_empty())
+        })
+    }
+}
+
+/// What a stage always sees of what is there. What hangs on the values of an event may end by
+/// itself, and is no mistake.
+fn seen_always(watcher: &Watcher, known: &TypeEnv) -> TypeEnv {
+    match &watcher.when {
+        Some(when) => known.narrowed(&known.always(&when.value)),
+        None => known.clone(),
+    }
+}
+
+/// What a stage may see of what is there.
+fn seen(watcher: &Watcher, known: &TypeEnv) -> TypeEnv {
+    match &watcher.when {
+        Some(when) => known.narrowed(&known.check(&when.value).holds),
+        None => known.clone(),
+    }
+}
+
+fn only(types: &EventTypes, kind: &str) -> EventTypes {
+    let own: Vec<EventType> = types.iter().filter(|it| *it.kind == *kind).cloned().collect();
+    own.into()
+}
+
+/// The stages from the sender of a type back to itself, where the type leads there.
+fn way_back(emitted: &[Emitted], first: &Emitted) -> Option<Vec<usize>> {
+    let mut ways: Vec<Vec<usize>> =
+        first.causes.iter().map(|next| vec![first.sender, *next]).collect();
+    let mut seen: Vec<usize> = Vec::new();
+    while let Some(way) = ways.pop() {
+        let at = *way.last().expect("a way has an end");
+        if seen.contains(&at) {
+            continue;
+        }
+        seen.push(at);
+        for next in emitted.iter().filter(|it| it.sender == at).flat_map(|it| &it.causes) {
+            if *next == first.sender {
+                return Some(way);
+            }
+            ways.push(way.iter().copied().chain([*next]).collect());
+        }
+    }
+    None
+}
