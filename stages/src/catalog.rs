@@ -103,6 +103,8 @@ pub trait MemorySpec: StageSettings {
     fn print(&self) -> String {
         self.shape().print(self.word())
     }
+    /// See [`MemoryKind::adds`].
+    fn adds(&self) -> Option<ValueType>;
     /// See [`MemoryKind::emits`].
     fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)>;
     /// See [`MemoryKind::causes`].
@@ -233,6 +235,10 @@ impl<K: MemoryKind> MemorySpec for KindSettings<K> {
 
     fn says(&self) -> String {
         K::says(&self.settings)
+    }
+
+    fn adds(&self) -> Option<ValueType> {
+        K::adds(&self.settings)
     }
 
     fn emits(&self, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {

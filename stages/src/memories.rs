@@ -4,6 +4,7 @@
 mod changes;
 mod dedupe;
 mod join;
+mod lifecycle;
 mod throttle;
 mod watch;
 mod window;
@@ -23,6 +24,7 @@ use store::{Emission, Moment};
 pub use changes::NODES as CHANGES;
 pub use dedupe::NODES as DEDUPE;
 pub use join::NODES as JOIN;
+pub use lifecycle::NODES as LIFECYCLE;
 pub use throttle::NODES as THROTTLE;
 pub use watch::NODES as WATCH;
 pub use window::NODES as WINDOW;
@@ -53,6 +55,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .memory::<changes::Changes>()
         .memory::<dedupe::Dedupe>()
         .memory::<join::Join>()
+        .memory::<lifecycle::Lifecycle>()
         .memory::<throttle::Throttle>()
         .memory::<watch::Watch>()
         .memory::<window::Window>()

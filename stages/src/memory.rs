@@ -123,6 +123,10 @@ pub trait MemoryKind: Kind {
     fn shape(settings: &Self::Settings) -> MemoryShape;
     /// What it does with these settings, in a few words for the graph.
     fn says(settings: &Self::Settings) -> String;
+    /// What it adds to an event that it lets pass, where it adds anything.
+    fn adds(_settings: &Self::Settings) -> Option<ValueType> {
+        None
+    }
     /// The types that it sends, with what their `data` is known to be.
     fn emits(_settings: &Self::Settings, _known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         Vec::new()

@@ -77,6 +77,9 @@ pub const TOP: &[NodeRow] = &[
         .args(&[Arg::one("name", ValueKind::Ident)])
         .children(&[FILTER, PASSING])
         .repeated(),
+    NodeRow::new("lifecycle", "groups the messages about one visit: where in it an event is, is `event.lifecycle`").examples(&[r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#])
+        .args(&[Arg::one("name", ValueKind::Ident)])
+        .children(&[memories::LIFECYCLE, WATCHING]),
     NodeRow::new(
         "dedupe",
         "keeps the first event of each key and drops repeats within a time window",

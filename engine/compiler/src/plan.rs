@@ -164,6 +164,8 @@ pub struct StagePlan {
     pub cache: Option<crate::spec::CacheSettings>,
     /// Why it is off: `disabled`, or what is not there.
     pub off: Option<Arc<str>>,
+    /// Whether it reads what a filter adds, which is decided with the event.
+    pub waits_for_filters: bool,
 }
 
 impl StagePlan {
@@ -399,6 +401,7 @@ fn assemble(
             on_error: it.on_error.clone(),
             policy: policy::resolve(&spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
             cache: it.cache.clone(),
+            waits_for_filters: it.waits_for_filters,
             off: it
                 .is_disabled
                 .then(|| "disabled".to_owned())
@@ -494,6 +497,7 @@ fn globals(spec: &Spec) -> Globals {
         server: serde_json::json!({ "public_url": public_url }),
         pipeline: serde_json::json!({ "name": spec.name.value, "labels": spec.labels }),
         zone: kernel::time::zone(&spec.timezone),
+        lifecycle: spec.lifecycle().map(|it| crate::spec::tag_of(&it.value)),
     }
 }
 
@@ -536,5 +540,6 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
 }
 
 fn reads_enrich(spec: &Spec) -> bool {
-    spec.priority.cases.iter().any(|it| it.1.value.uses(language::expr::Root::Enrich))
+    let mut cases = spec.priority.cases.iter().map(|it| &it.1.value);
+    cases.any(|it| it.uses(language::expr::Root::Enrich) || it.reads_event("lifecycle"))
 }

@@ -271,6 +271,17 @@ choice! {
     }
 }
 
+/// What remembers and stands at the top of the file.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryNode<'a> {
+    /// Its name.
+    pub name: &'a Name,
+    /// Which events it is for.
+    pub when: Option<&'a Spanned<Expr>>,
+    /// Its kind and settings.
+    pub spec: &'a Arc<dyn MemorySpec>,
+}
+
 /// What looks on and sends events of its own, such as a `watch`.
 #[derive(Debug, Clone)]
 pub struct Watcher {
@@ -329,14 +340,14 @@ choice! {
 
 impl Passing {
     /// The nodes that say what passes.
-    pub const WORDS: &[&str] = &["filter", "dedupe", "throttle", "changes"];
+    pub const WORDS: &[&str] = &["filter", "lifecycle", "dedupe", "throttle", "changes"];
 }
 
 impl Enrichment {
-    /// Whether it runs only after its event was accepted: it calls a service, or is judged with
-    /// the event.
+    /// Whether it runs only after its event was accepted: it calls a service, is judged with the
+    /// event, or reads what is.
     pub fn runs_late(&self) -> bool {
-        self.spec.is_remote() || self.spec.memory().is_some()
+        self.spec.is_remote() || self.spec.memory().is_some() || self.waits_for_filters
     }
 }
 
@@ -365,6 +376,8 @@ pub struct Enrichment {
     pub cache: Option<CacheSettings>,
     /// Whether it is switched off.
     pub is_disabled: bool,
+    /// Whether it reads what a filter adds, which is decided with the event.
+    pub waits_for_filters: bool,
 }
 
 /// Answers of a remote stage that are kept.
@@ -525,6 +538,30 @@ impl Spec {
     pub fn targets(&self) -> impl Iterator<Item = (&Name, Option<&Spanned<Expr>>)> {
         let sinks = self.sinks.iter().map(|it| (&it.name, it.when.as_ref()));
         sinks.chain(self.notifiers.iter().map(|it| (&it.name, it.when.as_ref())))
+    }
+
+    /// What remembers and stands at the top of the file: its name, which events it is for, and its
+    /// kind. What is switched off is left out.
+    pub fn memories(&self) -> impl Iterator<Item = MemoryNode<'_>> {
+        let filters = self.filters.iter().filter(|it| !it.is_disabled);
+        let filters = filters.filter_map(|it| match &it.rule {
+            Passing::Remembers(spec) => {
+                Some(MemoryNode { name: &it.name, when: it.when.as_ref(), spec })
+            }
+            Passing::Keep(_) => None,
+        });
+        let watchers = self.watchers.iter().filter(|it| !it.is_disabled);
+        let watchers = watchers.map(|Watcher { name, when, spec, .. }| MemoryNode {
+            name,
+            when: when.as_ref(),
+            spec,
+        });
+        filters.chain(watchers)
+    }
+
+    /// The filter that says where in a visit an event is.
+    pub fn lifecycle(&self) -> Option<&Name> {
+        self.memories().find(|it| it.spec.adds().is_some()).map(|it| it.name)
     }
 
     /// Every value that the file takes from outside, with the name of the node that needs it.

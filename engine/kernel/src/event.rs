@@ -272,4 +272,6 @@ pub struct Globals {
     pub pipeline: Value,
     /// The time zone used in templates; UTC when there is none.
     pub zone: Option<jiff::tz::TimeZone>,
+    /// Under which name below `enrich` it is said where in a visit an event is.
+    pub lifecycle: Option<String>,
 }

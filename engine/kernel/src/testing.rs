@@ -40,6 +40,7 @@ impl Clock for StillClock {
 pub fn globals() -> Arc<Globals> {
     Arc::new(Globals {
         zone: None,
+        lifecycle: None,
         param: json!({ "limit": 3 }),
         server: json!({ "public_url": "http://127.0.0.1:8600" }),
         pipeline: json!({ "name": "door", "labels": { "site": "home" } }),

@@ -152,7 +152,17 @@ impl EventRun {
 
     /// Whether a remote stage is due, so that the event must be accepted before it goes on.
     pub fn is_remote(&self) -> bool {
-        self.fate.is_none() && !(self.ready.is_empty() && self.noted.is_empty())
+        self.fate.is_none()
+            && (!self.ready.is_empty() || !self.noted.is_empty() || self.waits_for_filters())
+    }
+
+    /// Whether a stage reads what filters decide with the event.
+    fn waits_for_filters(&self) -> bool {
+        let stages = self.generation.plan.stages.iter().zip(&self.states);
+        !self.is_judged
+            && stages
+                .into_iter()
+                .any(|(it, state)| it.waits_for_filters && *state == State::Waiting)
     }
 
     /// Adds what its stages noted, and what those see that look on; an event that was let go is
@@ -296,6 +306,10 @@ impl EventRun {
         let generation = self.generation.clone();
         for (index, plan) in generation.plan.stages.iter().enumerate() {
             if self.states[index] != State::Waiting || !self.is_free(plan) {
+                continue;
+            }
+            // What it reads is decided with the event.
+            if plan.waits_for_filters && !self.is_judged {
                 continue;
             }
             if let Some(reason) = self.obstacle(&generation.plan, plan) {

@@ -23,6 +23,8 @@ pub struct OpenedMemory {
     pub node: Arc<MemoryNode>,
     reader: Reader,
     by_arrival: bool,
+    /// Whether it adds to the events that it lets pass.
+    adds: bool,
 }
 
 /// Hides what cannot be shown.
@@ -60,7 +62,13 @@ impl OpenedMemory {
             }),
             reader: Reader(open.reader.clone()),
             by_arrival: shape.by_arrival,
+            adds: false,
         }
+    }
+
+    /// It adds to the events that it lets pass, if `adds`.
+    fn adding(self, adds: bool) -> Self {
+        OpenedMemory { adds, ..self }
     }
 
     /// The key of an event and what is read off it; `None` where it bypasses the stage.
@@ -78,6 +86,7 @@ pub fn open(
     let memories = plan.memories().map(|(name, spec)| {
         let open = spec.open(services(name));
         let opened = OpenedMemory::new(name, spec.print(), &spec.shape(), &open, plan, earlier);
+        let opened = opened.adding(spec.adds().is_some());
         (Arc::from(name), Arc::new(opened))
     });
     memories.collect()
@@ -188,6 +197,7 @@ impl Notebook<'_> {
         let mut refusals = Vec::new();
         for FilterNote { memory, key, noted, otherwise } in filters {
             let role = match otherwise {
+                NotPassing::Dropped if memory.adds => NoteRole::PassesAndAdds,
                 NotPassing::Dropped => NoteRole::Passes,
                 NotPassing::Tagged(tag) => NoteRole::PassesOrTag(tag.to_string().into()),
                 NotPassing::Refused(refusal) => {

@@ -180,7 +180,10 @@ impl Batch<'_> {
         for note in passing {
             let Some(step) = self.step(note, notes, depth)? else { continue };
             match &note.role {
-                _ if !step.is_dropped => {}
+                _ if !step.is_dropped => {
+                    let output = step.output.map(|it| (note.node.name.clone(), it.into()));
+                    outputs.extend(output);
+                }
                 NoteRole::PassesOrTag(tag) => outputs.push((note.node.name.clone(), tag.clone())),
                 role => {
                     if let NoteRole::PassesOrLetter(letter) = role {

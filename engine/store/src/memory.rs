@@ -127,6 +127,8 @@ pub struct Note {
 pub enum NoteRole {
     /// It may let the event go, and nothing is kept of it.
     Passes,
+    /// It may let the event go, and adds to what passes.
+    PassesAndAdds,
     /// It may let the event go, which then is a dead letter.
     PassesOrLetter(LetterMaker),
     /// It may say that it would have let the event go; this is what is added then, as JSON.
@@ -144,7 +146,7 @@ impl NoteRole {
 
     /// Whether the event has to wait for what the writer decides.
     pub fn answers(&self) -> bool {
-        matches!(self, NoteRole::PassesOrTag(_) | NoteRole::Adds)
+        matches!(self, NoteRole::PassesAndAdds | NoteRole::PassesOrTag(_) | NoteRole::Adds)
     }
 }
 

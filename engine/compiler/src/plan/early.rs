@@ -17,9 +17,10 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
         let waits: Vec<_> = waits.collect();
         let remembers = stage.spec.memory().is_some() && !stage.is_disabled;
         for (name, other) in waits.iter().filter(|_| remembers) {
-            let why = match other.spec.is_remote() {
-                true => "calls a service",
-                false => "remembers as well",
+            let why = match (other.spec.is_remote(), other.waits_for_filters) {
+                (true, _) => "calls a service",
+                (_, true) => "reads where in a visit the event is",
+                _ => "remembers as well",
             };
             let own = &stage.name.value;
             diagnostics
@@ -29,6 +30,16 @@ pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics)
                 )
                 .at(name.span.clone(), format!("waits for `{}`, which {why}", other.name.value))
                 .help("remove this line; a stage that reads both can wait for both");
+        }
+        if remembers && stage.waits_for_filters {
+            let own = &stage.name.value;
+            diagnostics
+                .push(
+                    Rule::NotYetThere,
+                    format!("`{own}` is judged when an event comes in, and cannot wait"),
+                )
+                .at(stage.name.span.clone(), "reads where in a visit the event is")
+                .help("read the event itself; what both add can be read by a later stage");
         }
         let first = if stage.runs_late() { Some(stage) } else { waits.first().map(|it| it.1) };
         late.extend(first.map(|it| (stage.name.value.as_str(), it)));

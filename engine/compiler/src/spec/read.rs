@@ -9,9 +9,9 @@ use crate::grammar;
 use crate::include::SourceMap;
 use kdl::{KdlDocument, KdlNode};
 use language::diagnostic::Rule;
-use language::expr::{Root, Roots};
+use language::expr::{PathRead, Root, Roots};
 use language::literal::literal;
-use language::{Context, Fields, Kinds, NodeRole, Scalar, ValueKind, sites};
+use language::{Context, ExprSite, Fields, Kinds, NodeRole, Scalar, ValueKind, sites};
 use stages::catalog::Catalog;
 use stages::contract::SinkRole;
 use std::collections::BTreeSet;
@@ -27,7 +27,9 @@ pub fn read(
     let pipeline = reader.one("pipeline")?;
     check_version(&pipeline, context);
     let server = reader.server();
-    let enrichments = reader.enrichments(context);
+    let filters = reader.filters(context);
+    let mut enrichments = reader.enrichments(context);
+    mark_waiting(document, catalog, &filters, &mut enrichments);
     let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(context));
     let unread = UnreadNodes {
         stages: reader.unread(&["enrich"], enrichments.iter().map(|it| &it.name)),
@@ -52,7 +54,7 @@ pub fn read(
         defaults: reader.defaults(context),
         sources: reader.sources(context),
         validate: reader.validate(),
-        filters: reader.filters(context),
+        filters,
         watchers: reader.watchers(context),
         enrichments,
         route: reader.route(),
@@ -64,19 +66,52 @@ pub fn read(
     })
 }
 
+/// Marks the stages that read what a filter adds.
+fn mark_waiting(
+    document: &KdlDocument,
+    catalog: &Catalog,
+    filters: &[Filter],
+    enrichments: &mut [Enrichment],
+) {
+    let adds = |it: &&Filter| matches!(&it.rule, Passing::Remembers(it) if it.adds().is_some());
+    let names: Vec<String> = filters.iter().filter(adds).map(|it| tag_of(&it.name.value)).collect();
+    if names.is_empty() {
+        return;
+    }
+    let is_of_filter = |it: &PathRead| match (it.root, it.path.first()) {
+        (Root::Event, Some(field)) => field == "lifecycle",
+        (Root::Enrich, Some(name)) => names.contains(name),
+        // All that was added so far.
+        (Root::Enrich, None) => true,
+        _ => false,
+    };
+    for site in sites(document, grammar::TOP, catalog) {
+        let owner = Some(site.owner(1)).filter(|_| site.top.name().value() == "enrich").flatten();
+        if reads_of(&site).iter().any(is_of_filter) {
+            let own = enrichments.iter_mut().find(|it| Some(it.name.value.as_str()) == owner);
+            own.into_iter().for_each(|it| it.waits_for_filters = true);
+        }
+    }
+}
+
+/// The paths that an expression or template reads.
+fn reads_of(site: &ExprSite<'_>) -> Vec<PathRead> {
+    let reads = match site.ty {
+        ValueKind::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
+        ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
+            Template::parse(site.text, roots).ok().map(|it| it.reads())
+        }
+        _ => None,
+    };
+    reads.unwrap_or_default()
+}
+
 /// Looks for `raw` wherever the table has an expression or a template. `map` reads the message
 /// before anything is stored, and so do validation and filters.
 fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
     let mut readers = RawReaders::default();
     for site in sites(document, grammar::TOP, catalog) {
-        let reads = match site.ty {
-            ValueKind::Expr(roots) => Expr::parse(site.text, roots).ok().map(|it| it.reads()),
-            ValueKind::Template(roots) | ValueKind::OwnTemplate(roots) => {
-                Template::parse(site.text, roots).ok().map(|it| it.reads())
-            }
-            _ => None,
-        };
-        let mut reads = reads.into_iter().flatten();
+        let mut reads = reads_of(&site).into_iter();
         let Some(read) = reads.find(|it| it.root == Root::Raw) else { continue };
         let first = match site.top.name().value() {
             "source" | "test" => continue,
@@ -384,6 +419,7 @@ impl<'a> SpecReader<'a> {
                 failure: failure::read(&fields, context),
                 cache: cache(&fields),
                 is_disabled: fields.is_on("disabled"),
+                waits_for_filters: false,
                 name,
                 spec,
             });
@@ -489,13 +525,17 @@ fn report_backlog(fields: &Fields<'_>, context: &mut Context<'_>) {
 }
 
 fn filter(fields: &Fields<'_>, rule: Passing) -> Option<Filter> {
-    let on_drop = fields.child("on-drop");
+    // What adds to events says by that which of them it drops.
+    let has_choice = !matches!(&rule, Passing::Remembers(it) if it.adds().is_some());
+    let on_drop = Some(fields).filter(|_| has_choice);
+    let reason = on_drop.and_then(|it| it.child("on-drop")?.prop("reason")?.text());
+    let on_drop = on_drop.map(|it| it.setting("on-drop").arg(0, Scalar::choice));
     Some(Filter {
         name: fields.arg(0)?.text()?,
         when: when(fields),
         rule,
-        on_drop: fields.setting("on-drop").arg(0, Scalar::choice),
-        reason: on_drop.and_then(|it| it.prop("reason")?.text()).map(|it| it.value),
+        on_drop: on_drop.unwrap_or(OnDrop::Drop),
+        reason: reason.map(|it| it.value),
         is_disabled: fields.is_on("disabled"),
     })
 }

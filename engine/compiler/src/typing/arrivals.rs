@@ -1,6 +1,6 @@
 //! Which types of events can arrive, and what is known of their messages and their `data`.
 
-use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec};
+use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec, tag_of};
 use kernel::pattern::glob_fits;
 use language::Context;
 use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
@@ -23,6 +23,8 @@ pub(super) struct ProgramInputs {
     globals: Vec<(Root, ValueType)>,
     /// Whether events are accepted that do not fit their schema.
     accepts_invalid: bool,
+    /// The name below `enrich` of what says where in a visit an event is.
+    lifecycle: Option<Arc<str>>,
 }
 
 impl ProgramInputs {
@@ -61,7 +63,8 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        let world = ProgramInputs { all, sent, messages, globals, accepts_invalid };
+        let lifecycle = spec.lifecycle().map(|it| tag_of(&it.value).into());
+        let world = ProgramInputs { all, sent, messages, globals, accepts_invalid, lifecycle };
         world.with_emitted(spec)
     }
 
@@ -71,11 +74,11 @@ impl ProgramInputs {
         let accepted = self.all.clone();
         for _ in 0..ROUNDS {
             let mut all: Vec<EventType> = accepted.to_vec();
-            for watcher in spec.watchers.iter().filter(|it| !it.is_disabled) {
+            for memory in spec.memories() {
                 let known = self.known(&self.all, ValueType::any(), Vec::new());
-                let asked = watcher.when.as_ref().map(|it| known.check(&it.value).holds);
+                let asked = memory.when.map(|it| known.check(&it.value).holds);
                 let known = known.narrowed(&asked.unwrap_or_else(|| self.all.clone()));
-                for (kind, data) in watcher.spec.emits(&known) {
+                for (kind, data) in memory.spec.emits(&known) {
                     add_type(&mut all, &kind.value, data);
                 }
             }
@@ -110,6 +113,7 @@ impl ProgramInputs {
             roots,
             later: later.into(),
             level: None,
+            lifecycle: self.lifecycle.clone(),
         }
     }
 

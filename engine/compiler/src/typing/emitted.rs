@@ -3,7 +3,7 @@
 
 use super::Typing;
 use super::stages_known::Additions;
-use crate::spec::Watcher;
+use crate::spec::MemoryNode;
 use language::diagnostic::Rule;
 use language::expr::{EventType, EventTypes, TypeEnv};
 use language::spanned::Spanned;
@@ -29,11 +29,12 @@ impl Typing<'_, '_> {
         reached: &BTreeMap<&str, EventTypes>,
     ) {
         let known = additions.at_intake(self.spec, self.world, passed);
-        let emitted = self.list_emitted(&known);
-        self.report_loops(&emitted);
+        let memories: Vec<MemoryNode<'_>> = self.spec.memories().collect();
+        let emitted = list_emitted(&memories, &known);
+        self.report_loops(&memories, &emitted);
         for it in &emitted {
             if !it.is_seen && !self.arrives(&it.kind.value, &additions.behind, reached) {
-                let name = &self.spec.watchers[it.sender].name.value;
+                let name = &memories[it.sender].name.value;
                 self.tell
                     .diagnostics
                     .push(
@@ -49,28 +50,8 @@ impl Typing<'_, '_> {
         }
     }
 
-    fn list_emitted(&self, known: &TypeEnv) -> Vec<Emitted> {
-        let watchers = self.spec.watchers.iter().enumerate();
-        let mut all = Vec::new();
-        for (sender, watcher) in watchers.filter(|it| !it.1.is_disabled) {
-            for (kind, _) in watcher.spec.emits(&seen(watcher, known)) {
-                let others = self.spec.watchers.iter().enumerate();
-                let others = others.filter(|(index, it)| *index != sender && !it.is_disabled);
-                let here = known.narrowed(&only(&known.here, &kind.value));
-                let is_seen = others.clone().any(|(_, it)| !seen(it, &here).here.is_empty());
-                let causes = others.filter(|(_, it)| {
-                    let seen = seen_always(it, &here);
-                    !it.spec.causes(&seen).is_empty()
-                });
-                let causes = causes.map(|it| it.0).collect();
-                all.push(Emitted { sender, kind, causes, is_seen });
-            }
-        }
-        all
-    }
-
     /// Reports each type by which a stage comes to be the reason for what it sends itself.
-    fn report_loops(&mut self, emitted: &[Emitted]) {
+    fn report_loops(&mut self, memories: &[MemoryNode<'_>], emitted: &[Emitted]) {
         let mut told: Vec<usize> = Vec::new();
         for it in emitted {
             let Some(way) = way_back(emitted, it) else { continue };
@@ -79,12 +60,11 @@ impl Typing<'_, '_> {
                 continue;
             }
             told.extend(&way);
-            let names =
-                way.iter().map(|index| format!("`{}`", self.spec.watchers[*index].name.value));
+            let names = way.iter().map(|index| format!("`{}`", memories[*index].name.value));
             let names = names.collect::<Vec<_>>();
-            let next = &self.spec.watchers[way[1 % way.len()]];
+            let next = &memories[way[1 % way.len()]];
             let kind = &it.kind.value;
-            let condition = match &next.when {
+            let condition = match next.when {
                 Some(when) => format!("{} && event.type != '{kind}'", when.value.text()),
                 None => format!("event.type != '{kind}'"),
             };
@@ -114,18 +94,40 @@ impl Typing<'_, '_> {
     }
 }
 
+/// Every type that a stage sends.
+fn list_emitted(memories: &[MemoryNode<'_>], known: &TypeEnv) -> Vec<Emitted> {
+    let mut all = Vec::new();
+    for (sender, memory) in memories.iter().enumerate() {
+        for (kind, _) in memory.spec.emits(&seen(*memory, known)) {
+            let others = memories.iter().enumerate().filter(|it| it.0 != sender);
+            let here = known.narrowed(&only(&known.here, &kind.value));
+            // What only lets events pass gets nothing.
+            let acts = |it: &MemoryNode<'_>| !it.spec.emits(&here).is_empty();
+            let is_seen =
+                others.clone().any(|(_, it)| acts(it) && !seen(*it, &here).here.is_empty());
+            let causes = others.filter(|(_, it)| {
+                let seen = seen_always(**it, &here);
+                !it.spec.causes(&seen).is_empty()
+            });
+            let causes = causes.map(|it| it.0).collect();
+            all.push(Emitted { sender, kind, causes, is_seen });
+        }
+    }
+    all
+}
+
 /// What a stage always sees of what is there. What hangs on the values of an event may end by
 /// itself, and is no mistake.
-fn seen_always(watcher: &Watcher, known: &TypeEnv) -> TypeEnv {
-    match &watcher.when {
+fn seen_always(memory: MemoryNode<'_>, known: &TypeEnv) -> TypeEnv {
+    match memory.when {
         Some(when) => known.narrowed(&known.always(&when.value)),
         None => known.clone(),
     }
 }
 
 /// What a stage may see of what is there.
-fn seen(watcher: &Watcher, known: &TypeEnv) -> TypeEnv {
-    match &watcher.when {
+fn seen(memory: MemoryNode<'_>, known: &TypeEnv) -> TypeEnv {
+    match memory.when {
         Some(when) => known.narrowed(&known.check(&when.value).holds),
         None => known.clone(),
     }

@@ -26,7 +26,7 @@ pub(super) fn check(
     settings(document, spec, diagnostics);
     scopes(document, diagnostics);
     calls_at_once(document, spec, diagnostics);
-    fields(sites, diagnostics);
+    fields(sites, spec.lifecycle().is_some(), diagnostics);
     // A source that could not be read is not missing.
     if !diagnostics.has_errors() && spec.sources.is_empty() {
         diagnostics
@@ -157,20 +157,27 @@ fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnost
 }
 
 /// Fields of `event` that nothing sets.
-fn fields(sites: &[ExprSite<'_>], diagnostics: &mut Diagnostics) {
+fn fields(sites: &[ExprSite<'_>], has_lifecycle: bool, diagnostics: &mut Diagnostics) {
     for site in sites {
         let reads = super::expr(site).map(|it| it.reads());
         let reads = reads.or_else(|| super::template(site).map(|it| it.reads()));
         let is_unset = |it: &PathRead| {
             let name = it.path.first().map_or("", String::as_str);
-            it.root == Root::Event && matches!(name, "attempt" | "lifecycle")
+            let is_unset = name == "attempt" || name == "lifecycle" && !has_lifecycle;
+            it.root == Root::Event && is_unset
         };
         for read in reads.into_iter().flatten().filter(is_unset) {
             let name = format!("event.{}", read.path[0]);
+            let help = match read.path[0].as_str() {
+                "lifecycle" => {
+                    "add a `lifecycle` that says what starts and ends a visit, or remove it"
+                }
+                _ => "remove it",
+            };
             diagnostics
                 .push(Rule::NoEffect, format!("`{name}` is always null"))
                 .at(site.part(read.span), "no stage sets it")
-                .help("remove it");
+                .help(help);
         }
     }
 }

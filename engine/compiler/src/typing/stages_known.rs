@@ -2,7 +2,7 @@
 
 use super::arrivals::ProgramInputs;
 
-use crate::spec::{Enrichment, OnDrop, Spec};
+use crate::spec::{Enrichment, MemoryNode, OnDrop, Spec, tag_of};
 use language::expr::{EventTypes, NotYetSet, Root, TypeEnv, ValueType};
 use stages::contract::Adds;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -38,7 +38,8 @@ impl Additions {
         if !is_whole || STAGES_MAX < stages.len() {
             return Additions::unknown(spec, world, passed);
         }
-        let tags = tags(spec);
+        let mut tags = tags(spec);
+        tags.extend(decided(spec));
         let mut added: Vec<Option<Added>> = stages.iter().map(|_| None).collect();
         let mut at = BTreeMap::new();
         let waits = waits(stages);
@@ -116,6 +117,7 @@ impl Additions {
                     .to_owned(),
             })
         });
+        let later = later.chain(not_decided(spec));
         let tags = tags(spec);
         let added = early.iter().flat_map(|at| &self.added[*at]);
         world.known(here, shape_of(added.chain(&tags)), later.collect())
@@ -131,6 +133,7 @@ impl Additions {
                 help: "use `event` or `data` here, or let a `route` decide".to_owned(),
             }));
         }
+        later.extend(not_decided(spec));
         let known = world.known(here, shape_of(&tags(spec)), later);
         let is_known = self.added.len() == spec.enrichments.len();
         if is_known { known } else { loosened(known) }
@@ -148,6 +151,24 @@ fn tags(spec: &Spec) -> Added {
     let tagging = spec.filters.iter().filter(|it| it.on_drop == OnDrop::Tag);
     let path = |it: &crate::spec::Filter| vec![crate::spec::tag_of(&it.name.value)];
     tagging.map(|it| (path(it), ValueType::map([("dropped", ValueType::text())]))).collect()
+}
+
+/// What filters that remember add to the events that they let pass.
+fn decided(spec: &Spec) -> Added {
+    let path = |it: MemoryNode<'_>| Some((vec![tag_of(&it.name.value)], it.spec.adds()?));
+    spec.memories().filter_map(path).collect()
+}
+
+/// The same where it is not known yet.
+fn not_decided(spec: &Spec) -> impl Iterator<Item = NotYetSet> {
+    let adding = spec.memories().filter(|it| it.spec.adds().is_some());
+    adding.map(|it| NotYetSet {
+        path: vec![tag_of(&it.name.value)],
+        why: format!("`{}` adds this when the event is stored, after this is read", it.name.value),
+        help: "use it in a stage, in `priority`, in the route, or in the `when` of a sink or \
+               notifier"
+            .to_owned(),
+    })
 }
 
 fn shape_of<'p>(added: impl IntoIterator<Item = &'p (Vec<String>, ValueType)>) -> ValueType {

@@ -65,7 +65,11 @@ fn event_field(field: Field, event: &Event) -> Val<'_> {
         Field::CorrelationId => envelope.correlation_id.as_deref().map_or(Val::Null, text),
         Field::ParentId => envelope.parent_id.as_deref().map_or(Val::Null, text),
         Field::Generation => Val::Int(event.generation as i64),
-        Field::Lifecycle | Field::Attempt => Val::Null,
+        Field::Lifecycle => {
+            let visit = event.globals.lifecycle.as_ref().and_then(|name| event.enrich.get(name));
+            visit.and_then(|it| it.get("phase")).map_or(Val::Null, Val::from_json)
+        }
+        Field::Attempt => Val::Null,
     }
 }
 

@@ -13,8 +13,9 @@ mod sorts;
 pub use paths::Declared;
 pub(super) use paths::declared;
 
+use super::Root;
 use super::function::Function;
-use super::node::{Binary, ExprNode, Field};
+use super::node::{Binary, ExprNode, Field, Step};
 use super::type_env::{EventTypes, Finding, TypeEnv, TypedExpr, common, union};
 use super::value_type::{Bounds, ValueType};
 use crate::diagnostic::Rule;
@@ -99,6 +100,9 @@ impl Infer<'_> {
     fn see(&mut self, node: &ExprNode, here: &EventTypes) -> SeenPaths {
         match node {
             ExprNode::Literal(value, _) => SeenPaths::of(ValueType::of_value(value), here),
+            ExprNode::Field(Field::Lifecycle, span) => {
+                SeenPaths::of(self.lifecycle(span.clone(), here), here)
+            }
             ExprNode::Field(field, _) => SeenPaths::of(self.field(*field, here), here),
             ExprNode::Path(root, steps, span) => {
                 SeenPaths::of(self.path(*root, steps, span.clone(), here), here)
@@ -188,6 +192,13 @@ impl Infer<'_> {
             Field::CorrelationId | Field::ParentId => ValueType::text().or_null(),
             Field::Lifecycle | Field::Attempt => ValueType::any(),
         }
+    }
+
+    /// Where in a visit an event is: what the filter says that adds it.
+    fn lifecycle(&mut self, span: Range<usize>, here: &EventTypes) -> ValueType {
+        let Some(name) = self.known.lifecycle.clone() else { return ValueType::any() };
+        let steps = [name.to_string(), "phase".to_owned()].map(Step::Name);
+        self.path(Root::Enrich, &steps, span, here).or_null()
     }
 
     fn map(&mut self, entries: &[(ExprNode, ExprNode)], here: &EventTypes) -> ValueType {

@@ -55,6 +55,8 @@ pub struct TypeEnv {
     pub later: Arc<[NotYetSet]>,
     /// The priority that events have here, where only those of one are looked at.
     pub level: Option<Priority>,
+    /// The name below `enrich` of what says where in a visit an event is, where anything does.
+    pub lifecycle: Option<Arc<str>>,
 }
 
 /// Something that is wrong with an expression for what is known.

@@ -1,0 +1,333 @@
+//! Many messages about one thing that begins, goes on and ends.
+
+use super::{EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use crate::contract::{Kind, Services};
+use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_of};
+use kernel::choice;
+use kernel::choice::Choice;
+use kernel::event::Event;
+use kernel::time::{Timestamp, write_duration};
+use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::time::Duration;
+use store::Moment;
+
+const CONDITION: &[Prop] = &[Prop::required("when", ValueKind::Expr(Roots::EVENT))];
+
+/// The children of its own.
+pub const NODES: &[NodeRow] = &[
+    NodeRow::new(
+        "key",
+        "events with the same key are of the same visit; an event whose key is null is of none",
+    )
+    .examples(&[r#"key "data.id""#])
+    .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
+    .required(),
+    NodeRow::new("start", "which events start a visit")
+        .examples(&[r#"start when="event.type == 'object.new'""#])
+        .props(CONDITION)
+        .required(),
+    NodeRow::new(
+        "update",
+        "which other events are of a visit; one that comes before any `start` starts it",
+    )
+    .examples(&[r#"update when="event.type in ['object.update', 'face']""#])
+    .props(CONDITION)
+    .otherwise("every other event with the key"),
+    NodeRow::new("end", "which events end a visit")
+        .examples(&[r#"end when="event.type == 'object.end'""#])
+        .props(CONDITION)
+        .required(),
+    NodeRow::new(
+        "idle",
+        "ends a visit that nothing was heard of for so long, with an event of the type `NAME.end`",
+    )
+    .examples(&[r#"idle "90s""#])
+    .args(&[Arg::one("duration", SPAN)])
+    .default("\"2m\""),
+    NodeRow::new("emit", "the phases whose events travel on; the others are dropped")
+        .examples(&["emit start end"])
+        .args(&[Arg::some("phase", ValueKind::Word(Phase::WORDS))])
+        .default("start update end"),
+    MAX_KEYS,
+];
+
+choice! {
+    /// Where in a visit an event is.
+    enum Phase {
+        /// It is the first one.
+        Start = "start",
+        /// There was one before.
+        Update = "update",
+        /// It is the last one.
+        End = "end",
+    }
+}
+
+/// The kind `lifecycle`.
+pub(super) struct Lifecycle(Settings);
+
+/// What begins, goes on and ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    key: Expr,
+    start: Expr,
+    update: Option<Expr>,
+    end: Expr,
+    idle: Duration,
+    phases: Vec<Phase>,
+    /// The type of the event that ends a visit of which nothing was heard.
+    ended: Spanned<String>,
+    shape: MemoryShape,
+}
+
+impl Kind for Lifecycle {
+    const WORD: &'static str = "lifecycle";
+    const SUMMARY: &'static str = "groups the messages about one visit, and ends it";
+    const EXAMPLE: &'static str = r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+        let condition =
+            |name: &str| Some(fields.child(name)?.prop("when")?.expr(Roots::EVENT)?.value);
+        let name = fields.arg(0).and_then(|it| it.text());
+        let name = name.unwrap_or_else(|| Spanned::new("visit".to_owned(), fields.head()));
+        let phases = fields.child("emit");
+        let phases: Vec<Phase> =
+            phases.iter().flat_map(Fields::args).filter_map(|it| it.choice()).collect();
+        Some(Settings {
+            key: read_key(fields)?.value,
+            start: condition("start")?,
+            update: condition("update"),
+            end: condition("end")?,
+            idle: fields.setting("idle").arg(0, Scalar::duration).value,
+            phases: if phases.is_empty() { Phase::ALL.to_vec() } else { phases },
+            ended: name.map(|name| format!("{name}.end")),
+            shape: shape_of(fields, None),
+        })
+    }
+}
+
+impl MemoryKind for Lifecycle {
+    fn shape(settings: &Settings) -> MemoryShape {
+        settings.shape.clone()
+    }
+
+    fn adds(settings: &Settings) -> Option<ValueType> {
+        let visit = ValueType::map([
+            ("phase", ValueType::one_of(settings.phases.iter().map(|it| it.word()))),
+            ("id", ValueType::text()),
+            ("since", ValueType::text()),
+            ("events", ValueType::number()),
+            ("seconds", ValueType::number()),
+        ]);
+        Some(visit.or_null())
+    }
+
+    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+        let data = ValueType::map([
+            ("id", ValueType::text()),
+            ("since", ValueType::text()),
+            ("events", ValueType::number()),
+            ("seconds", ValueType::number()),
+            ("last", EventSummary::shape(known.data())),
+        ]);
+        let sends = settings.phases.contains(&Phase::End);
+        sends.then(|| (settings.ended.clone(), data)).into_iter().collect()
+    }
+
+    fn says(settings: &Settings) -> String {
+        let idle = write_duration(settings.idle);
+        format!("until {}, or {idle} idle{}", settings.end.text(), for_key(Some(&settings.key)))
+    }
+
+    fn open(settings: Settings, _: Services) -> OpenMemory {
+        OpenMemory::of(Lifecycle(settings))
+    }
+}
+
+/// What an event is to its visit.
+pub(super) enum Noted {
+    /// It starts or ends it, or is of it.
+    Of { ends: bool, event: EventSummary },
+    /// It says that the visit is over, and what it was.
+    Over(Value),
+}
+
+/// A visit that is not over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OpenVisit {
+    /// The id of its first event.
+    id: String,
+    since: i64,
+    events: u64,
+    last: EventSummary,
+}
+
+impl Remember for Lifecycle {
+    type Kept = OpenVisit;
+    type Noted = Noted;
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+        // Its own event has a number, since it is stored already.
+        if event.seq != 0 && *event.envelope.kind == *self.0.ended.value {
+            let key = event.envelope.subject.to_string();
+            return Some((key, Noted::Over((*event.data).clone())));
+        }
+        let scope = Scope::of(event, now);
+        let (starts, ends) = (self.0.start.is_true(&scope), self.0.end.is_true(&scope));
+        let updates = || self.0.update.as_ref().is_none_or(|it| it.is_true(&scope));
+        if !starts && !ends && !updates() {
+            return None;
+        }
+        let key = key_of(&self.0.key, &scope)?;
+        Some((key, Noted::Of { ends, event: EventSummary::of(event) }))
+    }
+
+    fn step(
+        &self,
+        kept: Option<OpenVisit>,
+        noted: &Noted,
+        moment: &Moment<'_>,
+    ) -> Change<OpenVisit> {
+        let (ends, event) = match noted {
+            Noted::Of { ends, event } => (*ends, event),
+            // Another visit may have begun since.
+            Noted::Over(visit) => {
+                let mut visit = visit.clone();
+                visit["phase"] = Phase::End.word().into();
+                return Change { output: Some(visit), ..self.waiting(kept) };
+            }
+        };
+        let phase = match (&kept, ends) {
+            (_, true) => Phase::End,
+            (None, false) => Phase::Start,
+            (Some(_), false) => Phase::Update,
+        };
+        let event = EventSummary { time: moment.time.0, ..event.clone() };
+        let visit = match kept {
+            Some(visit) => OpenVisit {
+                events: visit.events + 1,
+                since: visit.since.min(event.time),
+                // One out of order says nothing new.
+                last: if event.time < visit.last.time { visit.last } else { event },
+                id: visit.id,
+            },
+            None => OpenVisit { id: event.id.clone(), since: event.time, events: 1, last: event },
+        };
+        let mut output = visit.json();
+        output["phase"] = phase.word().into();
+        let is_dropped = !self.0.phases.contains(&phase);
+        let next = if ends { Change::forget() } else { self.waiting(Some(visit)) };
+        Change { output: Some(output), is_dropped, ..next }
+    }
+
+    fn wake(&self, visit: OpenVisit, moment: &Moment<'_>) -> Change<OpenVisit> {
+        let mut data = visit.json();
+        data["last"] = visit.last.json();
+        let sends = self.0.phases.contains(&Phase::End);
+        let emission = sends.then(|| visit.last.causes(&self.0.ended, moment, data));
+        Change { emits: emission.into_iter().collect(), ..Change::forget() }
+    }
+}
+
+impl Lifecycle {
+    /// A visit that is not over, until nothing is heard of it.
+    fn waiting(&self, visit: Option<OpenVisit>) -> Change<OpenVisit> {
+        let Some(visit) = visit else { return Change::forget() };
+        let due = Timestamp(visit.last.time).plus(self.0.idle);
+        Change::keep(visit).until(due)
+    }
+}
+
+impl OpenVisit {
+    fn json(&self) -> Value {
+        let since = Timestamp(self.since);
+        json!({
+            "id": self.id,
+            "since": since.to_string(),
+            "events": self.events,
+            "seconds": Timestamp(self.last.time).since(since).as_secs_f64(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Memorised};
+
+    const TEXT: &str = "key \"data.id\"
+start when=\"event.type == 'new'\"
+end when=\"event.type == 'end'\"
+idle \"60s\"";
+
+    /// The phase of each event, and how many there were; then what was sent.
+    #[track_caller]
+    fn check(text: &str, rows: &[(&str, i64)], expected: &[&str]) {
+        let mut world = Memorised::new(Lifecycle(testing::settings::<Lifecycle>(text)));
+        let mut told = Vec::new();
+        for (kind, at) in rows {
+            told.push(match world.typed(kind, *at, json!({ "id": "a" })) {
+                None => format!("{at} -"),
+                Some(step) if step.is_dropped => format!("{at} dropped"),
+                Some(step) => {
+                    let visit: Value = serde_json::from_str(&step.output.unwrap()).unwrap();
+                    let phase = visit["phase"].as_str().unwrap().to_owned();
+                    format!("{at} {phase} {} {}", visit["events"], visit["seconds"])
+                }
+            });
+            told.extend(
+                world.told().iter().map(|it| format!("{} {} {}", it.1, it.0, it.2["events"])),
+            );
+        }
+        world.pass(Timestamp(10_000_000_000));
+        told.extend(world.told().iter().map(|it| format!("{} {} {}", it.1, it.0, it.2["events"])));
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_visit_starts_goes_on_and_ends() {
+        let rows = [("new", 0), ("move", 5), ("new", 9), ("end", 20), ("move", 25)];
+        let expected = [
+            "0 start 1 0.0",
+            "5 update 2 5.0",
+            "9 update 3 9.0",
+            "20 end 4 20.0",
+            "25 start 1 0.0",
+            "85 visit.end 1",
+        ];
+        check(TEXT, &rows, &expected);
+    }
+
+    #[test]
+    fn what_nobody_ends_ends_by_itself() {
+        let rows = [("new", 0), ("move", 50), ("move", 200)];
+        let expected = [
+            "0 start 1 0.0",
+            "50 update 2 50.0",
+            "200 start 1 0.0",
+            "110 visit.end 2",
+            "260 visit.end 1",
+        ];
+        check(TEXT, &rows, &expected);
+        check(TEXT, &[("end", 3)], &["3 end 1 0.0"]);
+    }
+
+    #[test]
+    fn only_some_events_and_phases_count() {
+        let text = format!("{TEXT}\nupdate when=\"event.type == 'face'\"\nemit start end");
+        let rows = [("new", 0), ("move", 5), ("face", 9), ("end", 20)];
+        check(&text, &rows, &["0 start 1 0.0", "5 -", "9 dropped", "20 end 3 20.0"]);
+        let text = format!("{TEXT}\nemit start");
+        check(
+            &text,
+            &[("new", 0), ("end", 20), ("new", 30)],
+            &["0 start 1 0.0", "20 dropped", "30 start 1 0.0"],
+        );
+    }
+}
