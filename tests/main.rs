@@ -43,3 +43,4 @@ mod tidy;
 mod tooling;
 mod transcripts;
 mod typing;
+mod windows;

@@ -90,6 +90,8 @@ pub(crate) struct EventSummary {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) time: i64,
+    #[serde(default)]
+    pub(crate) subject: String,
     pub(crate) data: Value,
 }
 
@@ -99,6 +101,7 @@ impl EventSummary {
             id: event.envelope.id.to_string(),
             kind: event.envelope.kind.to_string(),
             time: event.envelope.time.0,
+            subject: event.envelope.subject.to_string(),
             data: (*event.data).clone(),
         }
     }

@@ -252,7 +252,36 @@ impl World {
     /// Starts the pipeline `text`; other files lie in `folder` already. The error is why it does
     /// not start.
     pub(crate) fn start(folder: TempDir, text: &str, seed: u64) -> Result<World, String> {
-        let simulation = Simulation::new(START, seed);
+        World::start_at(folder, text, Simulation::new(START, seed), settings())
+    }
+
+    /// The same with a store on disk, which survives [`World::crash`].
+    pub(crate) fn start_on_disk(folder: TempDir, text: &str, seed: u64) -> World {
+        let settings = on_disk(&folder);
+        let started = World::start_at(folder, text, Simulation::new(START, seed), settings);
+        started.expect("it starts")
+    }
+
+    /// Everything is gone at once, and starts again at the same moment: in a copy of the folder as
+    /// it is now.
+    pub(crate) fn crash(self, text: &str, seed: u64) -> World {
+        let now = self.simulation.env.clock.wall();
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["db.sqlite", "db.sqlite-wal"] {
+            std::fs::copy(self.path(name), folder.path().join(name)).expect("it is there");
+        }
+        self.close();
+        let settings = on_disk(&folder);
+        let started = World::start_at(folder, text, Simulation::new(now, seed), settings);
+        started.expect("it starts again")
+    }
+
+    fn start_at(
+        folder: TempDir,
+        text: &str,
+        simulation: Simulation,
+        settings: Settings,
+    ) -> Result<World, String> {
         let (env, journal) = (simulation.env.clone(), Arc::<Journal>::default());
         let clock = env.clock.clone();
         let outside = Arc::new(Outside {
@@ -280,8 +309,8 @@ impl World {
             outbox: outbox.clone(),
             stored: stored.clone(),
         };
-        let opened = store::open(settings(), reload::policy(&plan), env.clone(), Box::new(commits));
-        let (store, writer) = opened.expect("a store in memory opens");
+        let opened = store::open(settings, reload::policy(&plan), env.clone(), Box::new(commits));
+        let (store, writer) = opened.expect("the store opens");
         simulation.executor.spawn(writer.run_as_task()).detach();
         let parts = EngineParts {
             store,
@@ -506,6 +535,10 @@ impl World {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
+}
+
+fn on_disk(folder: &TempDir) -> Settings {
+    Settings { place: store::StoreLocation::File(folder.path().join("db.sqlite")), ..settings() }
 }
 
 /// A store in memory under the name `db`.

@@ -82,7 +82,7 @@ pub const TOP: &[NodeRow] = &[
         .children(&[memories::LIFECYCLE, WATCHING]),
     NodeRow::new(
         "dedupe",
-        "keeps the first event of each key and drops repeats within a time window",
+        "keeps one event of each key and drops repeats within a time window",
     ).examples(&[r#"dedupe once { key "data.id"; window "10m" }"#])
     .args(&[Arg::one("name", ValueKind::Ident)])
     .children(&[memories::DEDUPE, PASSING])

@@ -1,14 +1,20 @@
-//! Lets the first event of a key pass and drops its repetitions.
+//! Lets one event of a key pass in a while and drops its repetitions.
 
-use super::{BY, MAX_KEYS, SPAN, read_key, shape_of};
+use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
 use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_of};
+use kernel::choice;
+use kernel::choice::Choice;
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
-use language::expr::{Expr, Roots, Scope};
-use language::{Arg, Context, Fields, NodeRow, ValueKind};
+use language::expr::{Expr, Roots, Scope, TypeEnv, ValueType};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
-use store::Moment;
+use store::{Emission, Moment};
 
 /// The children of its own.
 pub const NODES: &[NodeRow] = &[
@@ -21,8 +27,24 @@ pub const NODES: &[NodeRow] = &[
         .args(&[Arg::one("duration", SPAN)])
         .props(&[BY])
         .required(),
+    NodeRow::new("mode", "which event passes: the first, at once; the last, when the window is over; or the first, and when the window is over an event of the type `NAME.repeats` that says how many repeats there were")
+        .examples(&["mode last", "mode count"])
+        .args(&[Arg::one("mode", ValueKind::Word(Mode::WORDS))])
+        .default("first"),
     MAX_KEYS,
 ];
+
+choice! {
+    /// Which event passes.
+    enum Mode {
+        /// The first.
+        First = "first",
+        /// The last.
+        Last = "last",
+        /// The first, and then how many repeated it.
+        Count = "count",
+    }
+}
 
 /// The kind `dedupe`.
 pub(super) struct Dedupe(Settings);
@@ -30,23 +52,40 @@ pub(super) struct Dedupe(Settings);
 /// What it compares, and for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
+    name: Arc<str>,
     key: Expr,
     window: Duration,
+    mode: Mode,
+    /// The type of the event that counts repeats.
+    repeats: Spanned<String>,
     shape: MemoryShape,
 }
 
 impl Kind for Dedupe {
     const WORD: &'static str = "dedupe";
     const SUMMARY: &'static str =
-        "keeps the first event of each key and drops repeats within a time window";
+        "keeps one event of each key and drops repeats within a time window";
     const EXAMPLE: &'static str = r#"dedupe once { key "data.id"; window "10m" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
         let window = fields.child("window").and_then(|it| it.arg(0)?.duration());
-        let key = read_key(fields)?.value;
-        Some(Settings { key, window: window?.value, shape: shape_of(fields, Some("window")) })
+        let name = fields.arg(0).and_then(|it| it.text());
+        let name = name.unwrap_or_else(|| Spanned::new("dedupe".to_owned(), fields.head()));
+        let mode: Mode = fields.setting("mode").arg(0, Scalar::choice);
+        let mut shape = shape_of(fields, Some("window"));
+        if mode != Mode::First {
+            shape.form = mode.word().to_owned();
+        }
+        Some(Settings {
+            name: name.value.as_str().into(),
+            key: read_key(fields)?.value,
+            window: window?.value,
+            mode,
+            repeats: name.map(|name| format!("{name}.repeats")),
+            shape,
+        })
     }
 }
 
@@ -55,9 +94,25 @@ impl MemoryKind for Dedupe {
         settings.shape.clone()
     }
 
+    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+        // The last event of a window is sent as it came: its type is not a new one.
+        let counts = settings.mode == Mode::Count;
+        let event = || EventSummary::shape(known.data());
+        let data = || {
+            let count = ("count", ValueType::number());
+            ValueType::map([count, ("first", event()), ("last", event())])
+        };
+        counts.then(|| (settings.repeats.clone(), data())).into_iter().collect()
+    }
+
     fn says(settings: &Settings) -> String {
         let window = write_duration(settings.window);
-        format!("once in {window}{}", for_key(Some(&settings.key)))
+        let what = match settings.mode {
+            Mode::First => "once",
+            Mode::Last => "the last one",
+            Mode::Count => "once, and how often it was repeated,",
+        };
+        format!("{what} in {window}{}", for_key(Some(&settings.key)))
     }
 
     fn open(settings: Settings, _: Services) -> OpenMemory {
@@ -65,23 +120,90 @@ impl MemoryKind for Dedupe {
     }
 }
 
-impl Remember for Dedupe {
-    /// When the first event of the window happened, in microseconds since 1970.
-    type Kept = i64;
-    type Noted = ();
+/// What is known of a window that is not over.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OpenWindow {
+    /// When its first event happened, in microseconds since 1970.
+    First(i64),
+    /// The first event and the last one, and how many there were.
+    Events { first: EventSummary, last: EventSummary, count: u64 },
+}
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, ())> {
-        Some((key_of(&self.0.key, &Scope::of(event, now))?, ()))
+impl OpenWindow {
+    fn begins(&self) -> i64 {
+        match self {
+            OpenWindow::First(time) => *time,
+            OpenWindow::Events { first, .. } => first.time,
+        }
+    }
+}
+
+impl Remember for Dedupe {
+    type Kept = OpenWindow;
+    /// The event, where more than its time is kept.
+    type Noted = Option<EventSummary>;
+
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Option<EventSummary>)> {
+        // What it sent itself has passed already. Only that has a number here.
+        if event.seq != 0 && event.envelope.source == self.0.name {
+            return None;
+        }
+        let key = key_of(&self.0.key, &Scope::of(event, now))?;
+        Some((key, (self.0.mode != Mode::First).then(|| EventSummary::of(event))))
     }
 
-    fn step(&self, kept: Option<i64>, (): &(), moment: &Moment<'_>) -> Change<i64> {
+    fn step(
+        &self,
+        kept: Option<OpenWindow>,
+        noted: &Option<EventSummary>,
+        moment: &Moment<'_>,
+    ) -> Change<OpenWindow> {
         let time = moment.time;
         // An event that comes out of order is a repetition as well.
         let apart = |first: i64| Timestamp(first.max(time.0)).since(Timestamp(first.min(time.0)));
-        match kept.filter(|first| apart(*first) < self.0.window) {
-            Some(first) => Change::keep(first).dropping(true),
-            None => Change::keep(time.0),
-        }
+        let known = kept.filter(|it| apart(it.begins()) < self.0.window);
+        let repeats = known.is_some();
+        let window = match (known, noted) {
+            // What was dropped is not known by its id any more, and may be sent again.
+            (Some(OpenWindow::Events { first, last, count }), Some(event))
+                if event.id == last.id || event.id == first.id =>
+            {
+                OpenWindow::Events { first, last, count }
+            }
+            (Some(OpenWindow::Events { first, last, count }), Some(event)) => {
+                let event = EventSummary { time: time.0, ..event.clone() };
+                let last = if event.time < last.time { last } else { event };
+                OpenWindow::Events { first, last, count: count + 1 }
+            }
+            (None, Some(event)) => {
+                let event = EventSummary { time: time.0, ..event.clone() };
+                OpenWindow::Events { first: event.clone(), last: event, count: 1 }
+            }
+            (known, _) => known.unwrap_or(OpenWindow::First(time.0)),
+        };
+        let due = noted.as_ref().map(|_| Timestamp(window.begins()).plus(self.0.window));
+        let change = Change::keep(window).dropping(repeats || self.0.mode == Mode::Last);
+        Change { due, ..change }
+    }
+
+    fn wake(&self, window: OpenWindow, moment: &Moment<'_>) -> Change<OpenWindow> {
+        let OpenWindow::Events { first, last, count } = window else { return Change::forget() };
+        let emission = match self.0.mode {
+            Mode::Last => Some(Emission {
+                kind: last.kind.as_str().into(),
+                subject: last.subject.as_str().into(),
+                time: moment.time,
+                parent_id: Some(last.id.as_str().into()),
+                data: last.data,
+            }),
+            _ if 1 < count => {
+                let data = json!({ "count": count, "first": first.json(), "last": last.json() });
+                Some(last.causes(&self.0.repeats, moment, data))
+            }
+            _ => None,
+        };
+        Change { emits: emission.into_iter().collect(), ..Change::forget() }
     }
 }
 
@@ -89,7 +211,7 @@ impl Remember for Dedupe {
 mod tests {
     use super::*;
     use crate::testing::{self, Memorised};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn the_first_of_a_window_passes() {
@@ -107,5 +229,34 @@ mod tests {
             assert_eq!(!step.is_dropped, passes, "{id} at {at}");
         }
         assert_eq!(world.event(60, json!({ "id": null })), None);
+    }
+
+    fn told(mode: &str, rows: &[(i64, i64)]) -> (Vec<bool>, Vec<(String, i64, Value)>) {
+        let text = format!("key \"data.id\"\nwindow \"30s\"\nmode {mode}");
+        let mut world = Memorised::new(Dedupe(testing::settings::<Dedupe>(&text)));
+        let event = |(at, n): &(i64, i64)| {
+            let step = world.event(*at, json!({ "id": "a", "n": n })).expect("it has a key");
+            !step.is_dropped
+        };
+        let passed = rows.iter().map(event).collect();
+        world.pass(Timestamp(1_000_000_000));
+        (passed, world.told())
+    }
+
+    #[test]
+    fn the_last_of_a_window_is_sent_when_it_is_over() {
+        let (passed, sent) = told("last", &[(0, 1), (29, 2), (10, 3), (30, 4)]);
+        assert_eq!(passed, [false; 4]);
+        let sent = sent.into_iter().map(|(kind, at, data)| (kind, at, data["n"].clone()));
+        let bell = || "door.bell".to_owned();
+        assert_eq!(sent.collect::<Vec<_>>(), [(bell(), 30, json!(2)), (bell(), 60, json!(4))]);
+    }
+
+    #[test]
+    fn repeats_are_counted_where_there_are_any() {
+        let (passed, sent) = told("count", &[(0, 1), (29, 2), (10, 3), (50, 4)]);
+        assert_eq!(passed, [true, false, false, true]);
+        let sent = sent.into_iter().map(|(kind, at, data)| (kind, at, data["count"].clone()));
+        assert_eq!(sent.collect::<Vec<_>>(), [("dedupe.repeats".to_owned(), 30, json!(3))]);
     }
 }

@@ -211,7 +211,8 @@ impl Remember for Lifecycle {
         let event = EventSummary { time: moment.time.0, ..event.clone() };
         let visit = match kept {
             Some(visit) => OpenVisit {
-                events: visit.events + 1,
+                // What was dropped is not known by its id any more, and may be sent again.
+                events: visit.events + u64::from(event.id != visit.last.id),
                 since: visit.since.min(event.time),
                 // One out of order says nothing new.
                 last: if event.time < visit.last.time { visit.last } else { event },

@@ -308,9 +308,8 @@ impl Remember for Window {
     }
 
     fn wake(&self, mut kept: OpenWindows, moment: &Moment<'_>) -> Change<OpenWindows> {
-        if let WindowForm::Sliding { span, .. } = &self.settings.form {
-            kept.samples.retain(|it| moment.time.0 < Timestamp(it.time).plus(*span).0);
-            kept.is_told &= !kept.samples.is_empty();
+        if matches!(self.settings.form, WindowForm::Sliding { .. }) {
+            (kept.samples, kept.is_told) = (Vec::new(), false);
             return self.kept(kept, moment);
         }
         let mut emits = Vec::new();
@@ -434,8 +433,10 @@ impl Window {
     /// What is kept from now on, and until when.
     fn kept(&self, kept: OpenWindows, moment: &Moment<'_>) -> Change<OpenWindows> {
         let over = match &self.settings.form {
+            // Which events count, hangs on the newest one alone. An event that comes late may still
+            // count those that are older than the window by now.
             WindowForm::Sliding { span, .. } => {
-                kept.samples.first().map(|it| Timestamp(it.time).plus(*span))
+                kept.samples.last().map(|it| Timestamp(it.time).plus(*span * 2))
             }
             _ => kept.windows.iter().map(|it| Timestamp(it.end).plus(self.lateness())).min(),
         };

@@ -1,0 +1,270 @@
+//! Windows, sessions, visits and counted repeats: random events, late, doubled and out of order,
+//! with reloads and crashes between them, against what they come to by definition.
+
+use crate::support::world::World;
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const SEQUENCES: u64 = 30;
+const EVENTS: usize = 60;
+const DOORS: [&str; 2] = ["front", "back"];
+/// 2026-01-01T00:00:00Z, where the virtual clock begins.
+const START: i64 = 1_767_225_600;
+
+const TUMBLING: i64 = 600;
+const SLIDING: i64 = 60;
+const GAP: i64 = 60;
+const IDLE: i64 = 300;
+const REPEATS: i64 = 90;
+/// By how much an event may come late: less than windows wait, and less than one slides.
+const LATE: i64 = 50;
+
+fn pipeline(comment: &str) -> String {
+    format!(
+        r#"
+// {comment}
+pipeline memory schema-version=1
+source http hook {{
+    path "/hook"
+    map {{ id "data.id"; type "data.type"; time "get(data, 'at')"; subject "data.door" }}
+}}
+lifecycle visit {{
+    key "event.subject"
+    start when="event.type == 'open'"
+    update when="event.type == 'face'"
+    end when="event.type == 'shut'"
+    idle "{IDLE}s"
+}}
+dedupe lamps {{
+    when "event.type == 'lamp'"
+    key "event.subject"
+    window "{REPEATS}s"
+    mode count
+}}
+window means {{
+    when "event.type == 'motion'"
+    key "event.subject"
+    tumbling "{TUMBLING}s" lateness="120s"
+    aggregate n="count()" top="max(data.n)" sum="sum(data.n)"
+    emit mean
+}}
+window bursts {{
+    when "event.type == 'ring'"
+    key "event.subject"
+    sliding "{SLIDING}s"
+    having "n > 2"
+    emit burst
+}}
+window walks {{
+    when "event.type == 'step'"
+    key "event.subject"
+    session gap="{GAP}s" lateness="120s"
+    emit walk
+}}
+sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
+"#
+    )
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// When it comes.
+    now: i64,
+    /// When it happened.
+    at: i64,
+    kind: &'static str,
+    door: &'static str,
+    number: usize,
+}
+
+impl Sent {
+    fn text(&self) -> String {
+        let Sent { at, kind, door, number, .. } = self;
+        let at = START + at;
+        format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
+    }
+}
+
+fn draw(random: &mut Rng) -> Vec<Sent> {
+    let mut now = 100;
+    let draw = |number| {
+        now += *random.choice(&[1, 7, 19, 30, 59, 60, 61, 120, 600]).expect("not empty");
+        let kinds = ["open", "face", "shut", "lamp", "motion", "ring", "step"];
+        let kind = *random.choice(&kinds).expect("not empty");
+        let late = match kind {
+            "motion" | "ring" | "step" => random.i64(0..=LATE),
+            _ => 0,
+        };
+        let door = random.choice(DOORS).expect("not empty");
+        Sent { now, at: now - late, kind, door, number }
+    };
+    (0..EVENTS).map(draw).collect()
+}
+
+/// What is in the store: type, door, second and what is said of it; how often.
+type Told = BTreeMap<(String, String, i64, String), usize>;
+
+fn expected(sent: &[Sent]) -> Told {
+    let mut told = Told::new();
+    for door in DOORS {
+        let of =
+            |kind: &'static str| sent.iter().filter(move |it| it.door == door && it.kind == kind);
+        let mut tell = |kind: &str, at: i64, text: String| {
+            *told.entry((kind.to_owned(), door.to_owned(), at, text)).or_default() += 1;
+        };
+        means(of("motion"), &mut tell);
+        bursts(of("ring"), &mut tell);
+        walks(of("step"), &mut tell);
+        let lamps: Vec<&Sent> = of("lamp").collect();
+        repeats(&lamps, &mut tell);
+        let visits = ["open", "face", "shut"];
+        let all = sent.iter().filter(|it| it.door == door && visits.contains(&it.kind));
+        self::visits(&all.collect::<Vec<_>>(), &mut tell);
+    }
+    told
+}
+
+fn means<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+    let mut windows: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+    for it in all {
+        windows.entry((START + it.at).div_euclid(TUMBLING)).or_default().push(it.number);
+        tell("motion", it.at, String::new());
+    }
+    for (window, numbers) in windows {
+        let (top, sum) = (numbers.iter().max().expect("some"), numbers.iter().sum::<usize>());
+        let end = (window + 1) * TUMBLING - START;
+        tell("mean", end, format!("{} {top} {sum}", numbers.len()));
+    }
+}
+
+fn bursts<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+    let (mut known, mut was_over) = (Vec::<i64>::new(), false);
+    for it in all {
+        tell("ring", it.at, String::new());
+        known.push(it.at);
+        let newest = *known.iter().max().expect("one was pushed");
+        let count = known.iter().filter(|at| newest - SLIDING < **at).count();
+        if 2 < count && !was_over {
+            tell("burst", it.at, count.to_string());
+        }
+        was_over = 2 < count;
+    }
+}
+
+fn walks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+    let mut times: Vec<i64> = all.map(|it| it.at).collect();
+    times.iter().for_each(|at| tell("step", *at, String::new()));
+    times.sort_unstable();
+    for walk in times.chunk_by(|one, next| next - one < GAP) {
+        tell("walk", walk[walk.len() - 1] + GAP, walk.len().to_string());
+    }
+}
+
+fn repeats(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+    let mut next = 0;
+    while let Some(first) = all.get(next) {
+        let count = all[next..].iter().take_while(|it| it.at < first.at + REPEATS).count();
+        tell("lamp", first.at, String::new());
+        if 1 < count {
+            tell("lamps.repeats", first.at + REPEATS, count.to_string());
+        }
+        next += count;
+    }
+}
+
+fn visits(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+    let mut open: Option<(i64, i64, usize)> = None;
+    let ends = |it: Option<(i64, i64, usize)>, by: i64| it.filter(|it| it.1 + IDLE <= by);
+    let far = Sent { now: 0, at: i64::MAX, kind: "", door: "", number: 0 };
+    for it in all.iter().copied().chain([&far]) {
+        if let Some((since, last, count)) = ends(open, it.at) {
+            tell("visit.end", last + IDLE, format!("end {count} {}", last - since));
+            open = None;
+        }
+        if it.at == i64::MAX {
+            return;
+        }
+        let (since, count) = open.map_or((it.at, 1), |it| (it.0, it.2 + 1));
+        let phase = match (it.kind, count) {
+            ("shut", _) => "end",
+            (_, 1) => "start",
+            _ => "update",
+        };
+        tell(it.kind, it.at, format!("{phase} {count} {}", it.at - since));
+        open = (phase != "end").then_some((since, it.at, count));
+    }
+}
+
+fn told(stored: &[std::sync::Arc<store::Stored>], told: &mut Told) {
+    for it in stored {
+        let data: serde_json::Value =
+            serde_json::from_str(it.body.data_text()).expect("it is JSON");
+        let enrich: serde_json::Value = serde_json::from_str(&it.enrich).expect("it is JSON");
+        let kind = it.envelope.kind.to_string();
+        let number = |at: &serde_json::Value| at.as_f64().expect("a number") as i64;
+        let text = match kind.as_str() {
+            "mean" => format!("{} {} {}", data["n"], data["top"], data["sum"]),
+            "burst" | "walk" => data["n"].to_string(),
+            "lamps.repeats" => data["count"].to_string(),
+            "open" | "face" | "shut" | "visit.end" => {
+                let visit = &enrich["visit"];
+                let phase = visit["phase"].as_str().expect("a phase");
+                format!("{phase} {} {}", visit["events"], number(&visit["seconds"]))
+            }
+            _ => String::new(),
+        };
+        let at = it.envelope.time.0 / 1_000_000 - START;
+        *told.entry((kind, it.envelope.subject.to_string(), at, text)).or_default() += 1;
+    }
+}
+
+fn play(seed: u64) {
+    let mut random = Rng::with_seed(seed);
+    let sent = draw(&mut random);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::start_on_disk(folder, &pipeline("first"), seed);
+    let (mut now, mut found) = (0, Told::new());
+    for event in &sent {
+        world.simulation.advance(Duration::from_secs((event.now - now) as u64));
+        now = event.now;
+        match random.u8(..12) {
+            0 => world.reload(&pipeline(&format!("before {}", event.number))),
+            1 => {
+                told(&world.stored.lock().expect("no panic"), &mut found);
+                world = world.crash(&pipeline("again"), seed + event.number as u64);
+            }
+            _ => {}
+        }
+        world.post("hook", &event.text());
+        if random.u8(..4) == 0 {
+            assert_ne!(world.post("hook", &event.text()), "accepted", "it is the same again");
+        }
+        if random.bool() {
+            world.simulation.settle();
+        }
+    }
+    world.simulation.advance(Duration::from_secs(10_000));
+    told(&world.stored.lock().expect("no panic"), &mut found);
+    world.close();
+    let expected = expected(&sent);
+    let wrong: Vec<_> = expected
+        .iter()
+        .filter(|it| found.get(it.0) != Some(it.1))
+        .map(|it| ("missing", it))
+        .chain(
+            found.iter().filter(|it| expected.get(it.0) != Some(it.1)).map(|it| ("unexpected", it)),
+        )
+        .collect();
+    let sent: Vec<String> = sent.iter().map(|it| format!("{it:?}")).collect();
+    assert!(wrong.is_empty(), "SEED={seed}: {wrong:?}\n{}", sent.join("\n"));
+}
+
+#[test]
+fn what_is_summed_up_is_what_the_events_come_to() {
+    let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+    let first = given("SEED").unwrap_or(0);
+    for seed in first..first + given("SEQUENCES").unwrap_or(SEQUENCES) {
+        play(seed);
+    }
+}
