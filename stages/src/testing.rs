@@ -217,6 +217,8 @@ impl Emit for Inbox {
 pub(crate) struct Memorised {
     open: crate::memory::OpenMemory,
     rows: BTreeMap<String, (String, Option<Timestamp>)>,
+    /// How many events there were.
+    count: usize,
     pub(crate) sent: Vec<store::Emission>,
 }
 
@@ -225,6 +227,7 @@ impl Memorised {
         Memorised {
             open: crate::memory::OpenMemory::of(kind),
             rows: BTreeMap::new(),
+            count: 0,
             sent: Vec::new(),
         }
     }
@@ -239,6 +242,8 @@ impl Memorised {
         self.pass(time);
         let mut event = event(data);
         (event.envelope.time, event.envelope.kind) = (time, kind.into());
+        self.count += 1;
+        event.envelope.id = format!("e-{}", self.count).into();
         let (key, noted) = self.open.reader.note(&event, time)?;
         let kept = self.rows.get(&key).map(|it| it.0.clone());
         let moment = store::Moment { key: &key, time };

@@ -24,8 +24,9 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 
 use crate::load::FileInputs;
 use crate::spec::{
-    Case, CheckRule, CooldownNode, Filter, Map, Name, Notifier, OnError, OnInvalid, OnUnknownType,
-    Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec, Watcher,
+    Case, CheckRule, CooldownNode, Enrichment, Filter, Map, Name, Notifier, OnError, OnInvalid,
+    OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec,
+    Watcher,
 };
 use kernel::event::Globals;
 use language::Context;
@@ -370,6 +371,29 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// One stage; `order` is in which order they all stand.
+fn stage(spec: &Spec, order: &[usize], it: &Enrichment, off: &environment::Off) -> StagePlan {
+    let places = |names: &[Name]| names.iter().filter_map(|it| place(spec, order, it)).collect();
+    StagePlan {
+        name: arc(&it.name),
+        kind: it.spec.word().into(),
+        spec: it.spec.clone(),
+        after: places(&it.after),
+        needs: places(&it.needs),
+        when: it.when.clone().map(|it| it.value),
+        into: it.into.value.clone(),
+        on_error: it.on_error.clone(),
+        policy: policy::resolve(spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
+        cache: it.cache.clone(),
+        waits_for_filters: it.waits_for_filters,
+        off: it
+            .is_disabled
+            .then(|| "disabled".to_owned())
+            .or_else(|| off.of(&it.name))
+            .map(Arc::from),
+    }
+}
+
 fn assemble(
     spec: Spec,
     order: &[usize],
@@ -386,29 +410,7 @@ fn assemble(
         is_disabled: it.is_disabled,
         off: off.of(&it.name),
     });
-    let stages = order.iter().map(|index| {
-        let it = &spec.enrichments[*index];
-        let places =
-            |names: &[Name]| names.iter().filter_map(|it| place(&spec, order, it)).collect();
-        StagePlan {
-            name: arc(&it.name),
-            kind: it.spec.word().into(),
-            spec: it.spec.clone(),
-            after: places(&it.after),
-            needs: places(&it.needs),
-            when: it.when.clone().map(|it| it.value),
-            into: it.into.value.clone(),
-            on_error: it.on_error.clone(),
-            policy: policy::resolve(&spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
-            cache: it.cache.clone(),
-            waits_for_filters: it.waits_for_filters,
-            off: it
-                .is_disabled
-                .then(|| "disabled".to_owned())
-                .or_else(|| off.of(&it.name))
-                .map(Arc::from),
-        }
-    });
+    let stages = order.iter().map(|index| stage(&spec, order, &spec.enrichments[*index], &off));
     let (sources, stages) = (sources.collect(), stages.collect());
     let sinks: Vec<_> = spec.sinks.iter().map(|it| sink(it, &spec, &off)).collect();
     let notifiers: Vec<_> = spec.notifiers.iter().map(|it| notifier(it, &spec, &off)).collect();

@@ -33,11 +33,32 @@ pub(super) struct Memories {
     /// The stages of the running generation, by code.
     nodes: BTreeMap<i64, Arc<MemoryNode>>,
     codes: HashMap<Arc<str>, i64>,
-    keys: HashMap<i64, u64>,
+    counts: HashMap<i64, KeyCounts>,
     lanes: HashMap<Arc<str>, LaneState>,
     generation: u64,
     /// When the first one wants to look again by the wall clock, where that is known.
     wake: Option<i64>,
+}
+
+/// Rows of one stage.
+#[derive(Debug, Clone, Copy, Default)]
+struct KeyCounts {
+    keys: u64,
+    /// Those that want to look again at some time.
+    timers: u64,
+}
+
+impl KeyCounts {
+    /// Counts a row that changes: whether it was there and had a time, and the same from now on.
+    fn change(&mut self, before: Option<bool>, after: Option<bool>) {
+        let count = |it: &mut u64, was: bool, is: bool| match (was, is) {
+            (false, true) => *it += 1,
+            (true, false) => *it = it.saturating_sub(1),
+            _ => {}
+        };
+        count(&mut self.keys, before.is_some(), after.is_some());
+        count(&mut self.timers, before == Some(true), after == Some(true));
+    }
 }
 
 /// Where events come from.
@@ -75,11 +96,12 @@ impl Memories {
         self.wake.unwrap_or(NEVER)
     }
 
-    /// Shows how many keys each has.
+    /// Shows how many keys and timers each has.
     pub(super) fn publish(&self) {
         for (code, node) in &self.nodes {
-            let keys = self.keys.get(code).copied().unwrap_or(0);
-            node.figures.keys.store(keys, Ordering::Relaxed);
+            let counts = self.counts.get(code).copied().unwrap_or_default();
+            node.figures.keys.store(counts.keys, Ordering::Relaxed);
+            node.figures.timers.store(counts.timers, Ordering::Relaxed);
         }
     }
 
@@ -147,11 +169,13 @@ impl Batch<'_> {
                     self.connection.last_insert_rowid()
                 }
             };
-            let sql = "SELECT count(*) FROM remembered WHERE memory = ?";
-            let keys: i64 =
-                self.connection.prepare_cached(sql)?.query_row([code], |it| it.get(0))?;
+            let sql = "SELECT count(*), count(due) FROM remembered WHERE memory = ?";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let (keys, timers): (i64, i64) =
+                select.query_row([code], |it| Ok((it.get(0)?, it.get(1)?)))?;
             memories.codes.insert(node.name.clone(), code);
-            memories.keys.insert(code, keys as u64);
+            let counts = KeyCounts { keys: keys as u64, timers: timers as u64 };
+            memories.counts.insert(code, counts);
             memories.nodes.insert(code, node.clone());
         }
         memories.lanes.values_mut().for_each(|it| it.due = i64::MIN);
@@ -333,14 +357,14 @@ impl Batch<'_> {
         step: &Step,
         time: Timestamp,
     ) -> Result<(), StoreFault> {
+        let before = row.map(|it| it.due.is_some());
+        let after = step.kept.as_ref().map(|_| step.due.is_some());
+        self.memories.counts.entry(judged.code).or_default().change(before, after);
         match &step.kept {
             Some(kept) => self.keep_row(judged, row, kept, step.due, time)?,
             None if row.is_some() => {
                 self.forget_key(judged.code, judged.key)?;
-                if let Some(keys) = self.memories.keys.get_mut(&judged.code) {
-                    *keys = keys.saturating_sub(1);
-                }
-                if row.is_some_and(|it| it.due.is_some()) {
+                if before == Some(true) {
                     self.memories.wake = None;
                 }
             }
@@ -398,25 +422,24 @@ impl Batch<'_> {
 
     /// Forgets the keys that had no event for the longest time.
     fn make_room(&mut self, judged: &JudgedKey<'_>) -> Result<(), StoreFault> {
-        let keys = self.memories.keys.entry(judged.code).or_default();
-        *keys += 1;
+        let counts = self.memories.counts.entry(judged.code).or_default();
         let keys_max = judged.node.keys_max;
-        if *keys <= keys_max {
+        if counts.keys <= keys_max {
             return Ok(());
         }
-        let surplus = (*keys - keys_max).max(keys_max / EVICTED_PART);
+        let surplus = (counts.keys - keys_max).max(keys_max / EVICTED_PART);
         let sql = "DELETE FROM remembered WHERE memory = ?1 AND key IN
                    (SELECT key FROM remembered WHERE memory = ?1 AND key != ?2
-                    ORDER BY touched, key LIMIT ?3)";
-        let gone = self.connection.prepare_cached(sql)?.execute(params![
-            judged.code,
-            judged.key,
-            surplus as i64
-        ])?;
-        let keys = self.memories.keys.entry(judged.code).or_default();
-        *keys = keys.saturating_sub(gone as u64);
+                    ORDER BY touched, key LIMIT ?3) RETURNING due IS NOT NULL";
+        let mut delete = self.connection.prepare_cached(sql)?;
+        let mut gone = delete.query(params![judged.code, judged.key, surplus as i64])?;
+        let mut evicted = 0;
+        while let Some(row) = gone.next()? {
+            counts.change(Some(row.get(0)?), None);
+            evicted += 1;
+        }
         self.memories.wake = None;
-        MemoryFigures::add(&judged.node.figures.evicted, gone as u64);
+        MemoryFigures::add(&judged.node.figures.evicted, evicted);
         Ok(())
     }
 

@@ -58,7 +58,8 @@ pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use memory::{
-    Emission, Memory, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Noted, Notes, Step,
+    Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,
+    Step,
 };
 pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;

@@ -87,6 +87,8 @@ pub struct MemoryNode {
 pub struct MemoryFigures {
     /// Keys that are remembered.
     pub keys: AtomicU64,
+    /// Those of them whose stage wants to look again at some time.
+    pub timers: AtomicU64,
     /// Keys that were forgotten to make room.
     pub evicted: AtomicU64,
     /// Events that it sent.
@@ -105,6 +107,17 @@ impl Debug for MemoryNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryNode").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A time at which a stage wants to look at a key again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryTimer {
+    /// The stage.
+    pub memory: String,
+    /// The key.
+    pub key: String,
+    /// When, by the time of events.
+    pub due: Timestamp,
 }
 
 /// What one stage noted about one event.

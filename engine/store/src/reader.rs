@@ -2,6 +2,7 @@
 
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
+use super::memory::MemoryTimer;
 use super::query::{self, EventQuery, Page, StreamChunk};
 use super::record::{Delivery, DeliveryState, InboxRow, Stored};
 use super::rows::{self, COLUMNS, EventRows};
@@ -278,6 +279,26 @@ impl<'a> Reader<'a> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let lane: Option<String> = statement.query_row([seq as i64], |it| it.get(0)).optional()?;
         Ok(lane.map(Arc::from))
+    }
+
+    /// The first times at which stages want to look again.
+    pub fn timers(&self, count: usize) -> Result<Vec<MemoryTimer>, StoreFault> {
+        let lanes: Vec<i64> = self.many("SELECT code FROM lanes", [], |row| row.get(0))?;
+        let sql = "SELECT m.name, r.key, r.due FROM remembered AS r
+                   JOIN memories AS m ON m.code = r.memory
+                   WHERE r.lane = ? AND r.due IS NOT NULL ORDER BY r.due, m.name, r.key LIMIT ?";
+        let mut timers = Vec::new();
+        for lane in lanes {
+            timers.extend(self.many(sql, params![lane, count as i64], |row| {
+                let due = Timestamp(row.get(2)?);
+                Ok(MemoryTimer { memory: row.get(0)?, key: row.get(1)?, due })
+            })?);
+        }
+        timers.sort_by(|one, other| {
+            (one.due, &one.memory, &one.key).cmp(&(other.due, &other.memory, &other.key))
+        });
+        timers.truncate(count);
+        Ok(timers)
     }
 
     /// Everything that a stage or source remembers, by key.

@@ -123,24 +123,43 @@ impl MemoryKind for Dedupe {
 /// What is known of a window that is not over.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum OpenWindow {
+pub(super) enum RepeatWindow {
     /// When its first event happened, in microseconds since 1970.
     First(i64),
-    /// The first event and the last one, and how many there were.
-    Events { first: EventSummary, last: EventSummary, count: u64 },
+    /// Its events, where more is told of them.
+    Events(Box<RepeatedEvents>),
 }
 
-impl OpenWindow {
+/// The first event and the last one, and how many there were.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RepeatedEvents {
+    first: EventSummary,
+    last: EventSummary,
+    count: u64,
+}
+
+impl RepeatWindow {
     fn begins(&self) -> i64 {
         match self {
-            OpenWindow::First(time) => *time,
-            OpenWindow::Events { first, .. } => first.time,
+            RepeatWindow::First(time) => *time,
+            RepeatWindow::Events(events) => events.first.time,
         }
     }
 }
 
+impl RepeatedEvents {
+    fn with(self, event: EventSummary) -> Self {
+        // What was dropped is not known by its id any more, and may be sent again.
+        if event.id == self.first.id || event.id == self.last.id {
+            return self;
+        }
+        let last = if event.time < self.last.time { self.last } else { event };
+        RepeatedEvents { last, count: self.count + 1, ..self }
+    }
+}
+
 impl Remember for Dedupe {
-    type Kept = OpenWindow;
+    type Kept = RepeatWindow;
     /// The event, where more than its time is kept.
     type Noted = Option<EventSummary>;
 
@@ -155,40 +174,35 @@ impl Remember for Dedupe {
 
     fn step(
         &self,
-        kept: Option<OpenWindow>,
+        kept: Option<RepeatWindow>,
         noted: &Option<EventSummary>,
         moment: &Moment<'_>,
-    ) -> Change<OpenWindow> {
+    ) -> Change<RepeatWindow> {
         let time = moment.time;
         // An event that comes out of order is a repetition as well.
         let apart = |first: i64| Timestamp(first.max(time.0)).since(Timestamp(first.min(time.0)));
         let known = kept.filter(|it| apart(it.begins()) < self.0.window);
         let repeats = known.is_some();
         let window = match (known, noted) {
-            // What was dropped is not known by its id any more, and may be sent again.
-            (Some(OpenWindow::Events { first, last, count }), Some(event))
-                if event.id == last.id || event.id == first.id =>
-            {
-                OpenWindow::Events { first, last, count }
-            }
-            (Some(OpenWindow::Events { first, last, count }), Some(event)) => {
+            (Some(RepeatWindow::Events(events)), Some(event)) => {
                 let event = EventSummary { time: time.0, ..event.clone() };
-                let last = if event.time < last.time { last } else { event };
-                OpenWindow::Events { first, last, count: count + 1 }
+                RepeatWindow::Events(Box::new(events.with(event)))
             }
             (None, Some(event)) => {
                 let event = EventSummary { time: time.0, ..event.clone() };
-                OpenWindow::Events { first: event.clone(), last: event, count: 1 }
+                let (first, last) = (event.clone(), event);
+                RepeatWindow::Events(Box::new(RepeatedEvents { first, last, count: 1 }))
             }
-            (known, _) => known.unwrap_or(OpenWindow::First(time.0)),
+            (known, _) => known.unwrap_or(RepeatWindow::First(time.0)),
         };
         let due = noted.as_ref().map(|_| Timestamp(window.begins()).plus(self.0.window));
         let change = Change::keep(window).dropping(repeats || self.0.mode == Mode::Last);
         Change { due, ..change }
     }
 
-    fn wake(&self, window: OpenWindow, moment: &Moment<'_>) -> Change<OpenWindow> {
-        let OpenWindow::Events { first, last, count } = window else { return Change::forget() };
+    fn wake(&self, window: RepeatWindow, moment: &Moment<'_>) -> Change<RepeatWindow> {
+        let RepeatWindow::Events(events) = window else { return Change::forget() };
+        let RepeatedEvents { first, last, count } = *events;
         let emission = match self.0.mode {
             Mode::Last => Some(Emission {
                 kind: last.kind.as_str().into(),

@@ -236,8 +236,11 @@ fn memories(text: &mut MetricsText, generation: &Generation) {
         }
     }
     type Read = fn(&MemoryFigures) -> &AtomicU64;
-    let families: [(&str, &str, &str, Read); 4] = [
+    let families: [(&str, &str, &str, Read); 5] = [
         ("engine_memory_keys", "gauge", "Keys that a stage remembers", |it| &it.keys),
+        ("engine_memory_timers", "gauge", "Keys that a stage looks at again later", |it| {
+            &it.timers
+        }),
         ("engine_memory_evictions_total", "counter", "Keys forgotten to make room", |it| {
             &it.evicted
         }),

@@ -3,10 +3,16 @@
 use super::health::condition;
 use super::{Answer, failed, json_text};
 use crate::http::app::App;
+use crate::run::Generation;
 use kernel::health::{PartReport, PartRole};
 use serde_json::{Map, Value, json};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::MemoryTimer;
 use tide::{Request, Response};
+
+/// Most times to look again that are listed, the first ones.
+const TIMERS_MAX: usize = 100;
 
 /// The plan as a graph.
 pub(super) async fn pipeline(request: Request<App>) -> Answer {
@@ -14,6 +20,10 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
     let generation = app.engine.generation();
     let mut body = compiler::graph::plain(&generation.plan);
     add_health(&mut body, app);
+    match app.engine.store.read(|it| it.timers(TIMERS_MAX)).await {
+        Ok(timers) => body.insert("memories".to_owned(), memories(&generation, &timers)),
+        Err(fault) => return Ok(failed(&fault)),
+    };
     let more = [
         ("generation", json!(generation.number)),
         ("loaded", json!(generation.loaded.to_string())),
@@ -24,6 +34,27 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
     ];
     body.extend(more.map(|(name, value)| (name.to_owned(), value)));
     Ok(json_text(Value::Object(body).to_string()))
+}
+
+/// What stages remember: figures, and the times at which they want to look again.
+fn memories(generation: &Generation, timers: &[MemoryTimer]) -> Value {
+    let memories = generation.memories.iter().map(|(name, memory)| {
+        let figures = &memory.node.figures;
+        let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
+        let own = timers.iter().filter(|it| it.memory == **name);
+        let next = own.map(|it| json!({ "key": it.key, "due": it.due.to_string() }));
+        json!({
+            "name": &**name,
+            "keys": count(&figures.keys),
+            "keys_max": memory.node.keys_max,
+            "evicted": count(&figures.evicted),
+            "emitted": count(&figures.emitted),
+            "late": count(&figures.late),
+            "timers": count(&figures.timers),
+            "next": next.collect::<Vec<_>>(),
+        })
+    });
+    memories.collect()
 }
 
 /// The effective file of the running generation, secrets masked.

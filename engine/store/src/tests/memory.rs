@@ -172,12 +172,17 @@ fn keys_are_bounded_and_stay_while_the_stage_is_the_same() {
     assert_eq!(bench.kept(), kept(&[("b", "1"), ("c", "1"), ("d", "1")]));
     let figures = |node: &MemoryNode| {
         let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
-        (count(&node.figures.keys), count(&node.figures.evicted))
+        (count(&node.figures.keys), count(&node.figures.evicted), count(&node.figures.timers))
     };
-    assert_eq!(figures(&first), (3, 1));
+    assert_eq!(figures(&first), (3, 1, 3));
     let second = node("a", 10);
     bench.submit(vec![remember(&second)]);
-    assert_eq!((bench.kept().len(), figures(&second)), (3, (3, 0)));
+    assert_eq!((bench.kept().len(), figures(&second)), (3, (3, 0, 3)));
+    // The time of `b` and `c` comes, and they do not ask for another one.
+    bench.submit(vec![watched(&second, "g", "d", 12)]);
+    assert_eq!(figures(&second), (3, 0, 1));
+    let timers = bench.read(|it| it.timers(10));
+    assert_eq!(timers.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["d"]);
     // Who noted something before the reload is still judged.
     bench.submit(vec![watched(&first, "e", "d", 10)]);
     assert_eq!(bench.kept()[2].1, "2");
