@@ -1,5 +1,6 @@
 //! Which types of events can arrive, and what is known of their messages and their `data`.
 
+use super::taking;
 use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec};
 use kernel::pattern::glob_fits;
 use language::Context;
@@ -41,10 +42,13 @@ impl ProgramInputs {
                 false => types(source, &known),
             };
             sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
-            let whole = known.at(Root::Raw, &[]);
+            let received = known.at(taking::unit(&source.map), &[]);
             let mapped = source.map.data.as_ref().map(|it| known.check(&it.value).shape);
-            data = data.or(mapped.unwrap_or_else(|| whole.clone()));
-            raw = raw.or(whole);
+            data = data.or(mapped.unwrap_or_else(|| match source.map.each {
+                Some(_) => received.clone(),
+                None => known.data(),
+            }));
+            raw = raw.or(received);
             messages.insert(source.name.value.clone(), known);
         }
         let mut sent: Option<Vec<Arc<str>>> = sent.filter(|_| !spec.sources.is_empty());
@@ -195,8 +199,15 @@ fn message(
         ("offset", ValueType::number()),
     ];
     roots.push((Root::File, ValueType::map(file.map(|(name, shape)| (name, shape.or_null())))));
-    let here: EventTypes = Arc::new([EventType { kind: "".into(), data: message }]);
-    TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() }
+    let data = taking::parsed(&source.map, &message);
+    let here: EventTypes = Arc::new([EventType { kind: "".into(), data }]);
+    let mut known =
+        TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() };
+    if let Some(each) = &source.map.each {
+        let items = taking::items(&each.value, &known);
+        known.roots.push((Root::Item, items));
+    }
+    known
 }
 
 /// The types that a source can send, when they are known by name.
@@ -206,7 +217,7 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
         Some(expr) => known.check(&expr.value).shape,
         None => match &source.kind {
             Some(kind) => return Some(vec![kind.value.as_str().into()]),
-            None => known.at(Root::Raw, &["type"]),
+            None => known.at(taking::unit(&source.map), &["type"]),
         },
     };
     let words = shape.words().filter(|_| shape.is_only_text())?;
