@@ -2,6 +2,7 @@
 //! item that is refused.
 
 use crate::support::world::World;
+use engine::engine::ReceivedMessage;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 
@@ -165,5 +166,47 @@ fn one_request_is_at_most_so_many_events() {
     assert_eq!((status, results.len()), (207, 1000));
     assert_eq!((&results[998]["status"], &results[999]["status"]), (&json!(413), &json!(202)));
     assert_eq!(world.events().len(), 999);
+    world.close();
+}
+
+const LINES: &str = r##"
+pipeline lines schema-version=1
+source file log {
+    path "*.log"
+    follow
+    type line
+    decode regex #"^(?<level>[A-Z]+) (?<at>[^ ]+) (?<text>.*)$"# { time at }
+}
+sink sqlite db { path "db.sqlite"; retention { keep "30d" } }
+"##;
+
+#[test]
+fn a_line_that_does_not_match_comes_in_again_by_the_pattern_of_then() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let world = World::start(folder, LINES, 1).expect("it starts");
+    for line in ["INFO 2026-01-01T01:00:00Z up", "warn 2026-01-01T02:00:00Z low"] {
+        let message = ReceivedMessage {
+            bytes: line.as_bytes().into(),
+            decoded: Some(line.into()),
+            ..ReceivedMessage::default()
+        };
+        let engine = world.engine.clone();
+        let answers = world.simulation.complete(async move {
+            engine.ingest("log", vec![message], Vec::new(), true).await.expect("there is room")
+        });
+        assert_eq!(answers.map(|it| it.len()), Some(1));
+    }
+    let times = || {
+        let stored = world.stored.lock().expect("no panic");
+        stored.iter().map(|it| it.envelope.time.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(times(), ["2026-01-01T01:00:00.000Z"]);
+    let letter = world.rejected().remove(0);
+    assert_eq!(letter["stage"], "decode");
+    let (taken, reason) = world.again(1);
+    assert!(!taken && reason.contains("does not match the pattern"), "{reason}");
+    world.reload(&LINES.replace("[A-Z]+", "[A-Za-z]+"));
+    assert_eq!(world.again(1), (true, String::new()));
+    assert_eq!(times(), ["2026-01-01T01:00:00.000Z", "2026-01-01T02:00:00.000Z"]);
     world.close();
 }

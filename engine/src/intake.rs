@@ -5,13 +5,15 @@
 //! its data all speak, so one answer names everything that is wrong.
 
 mod items;
+mod reading;
 
 pub use items::{ITEMS_MAX, ItemOrigin, WholeMessage, spread};
+pub(crate) use reading::is_before_filters;
 
 use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
 use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
-use kernel::decode::{self, Unreadable};
+use kernel::decode;
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::pattern::glob_fits;
@@ -19,6 +21,7 @@ use kernel::time::Timestamp;
 use language::expr::{Expr, Root, Scope, Val};
 use language::spanned::Spanned;
 use language::write_bytes;
+use reading::Unread;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -97,37 +100,29 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
         );
         return Intake::Refused(Rejection::plain(413, detail, false));
     }
-    let message = match message_of(&incoming.bytes, incoming.decoded) {
-        Ok(message) => message,
-        Err(refusal) => return Intake::Refused(refusal),
+    let arrived = (incoming.decoded, incoming.received);
+    let read = match reading::read(plan, incoming.source, &incoming.bytes, arrived) {
+        Ok(read) => read,
+        Err(Unread::Refused(refusal)) => return Intake::Refused(refusal),
+        Err(Unread::Dropped) => return reading::dropped(plan, &incoming, random),
     };
     // A letter of an item may come in again when the file takes nothing apart any more.
     let item_of = incoming.item_of.filter(|_| incoming.source.map.each.is_some());
-    let mut reading =
-        Reading { plan, incoming, item_of, random, message, raw: None, wrong: Vec::new() };
+    let time = item_of.map_or(read.time, |it| it.whole.time);
+    let mut reading = Reading {
+        plan,
+        incoming,
+        item_of,
+        random,
+        message: read.value,
+        time,
+        tag: read.tag,
+        raw: None,
+        wrong: Vec::new(),
+    };
     reading.check_message();
     reading.parse_texts();
     reading.event()
-}
-
-/// The message that bytes are, or what stands for it.
-fn message_of(bytes: &[u8], decoded: Option<&Value>) -> Result<Value, Rejection> {
-    match decoded.cloned().map_or_else(|| decode::parse(bytes), Ok) {
-        Ok(message) => Ok(message),
-        Err(Unreadable::NotJson(reason)) => {
-            Err(Rejection::plain(400, format!("not JSON: {reason}"), false))
-        }
-        Err(Unreadable::Refused(reason)) => {
-            let violation = Violation {
-                instance: String::new(),
-                schema: String::new(),
-                message: reason.clone(),
-            };
-            let mut refusal = Rejection::plain(422, reason, true);
-            refusal.violations.push(violation);
-            Err(refusal)
-        }
-    }
 }
 
 impl Rejection {
@@ -161,6 +156,10 @@ struct Reading<'a> {
     random: &'a Random,
     /// The item, or the message with what `json` has parsed.
     message: Value,
+    /// When it was written, where its line says so.
+    time: Option<Timestamp>,
+    /// What is noted of a line that is not what `decode` says.
+    tag: Option<Value>,
     /// The message as received, where `json` has changed it.
     raw: Option<Value>,
     wrong: Vec<Violation>,
@@ -210,7 +209,7 @@ impl<'a> Reading<'a> {
             kind,
             source: who.unwrap_or_else(|| source.name.clone()),
             subject: self.text(map.subject.as_ref()).unwrap_or_else(|| "".into()),
-            time: self.time(map.time.as_ref()).unwrap_or(received),
+            time: self.time(map.time.as_ref()).or(self.time).unwrap_or(received),
             received,
             priority: self.priority(map.priority.as_ref()).unwrap_or(self.plan.priority.default),
             correlation_id: self.text(map.correlation_id.as_ref()),
@@ -230,7 +229,12 @@ impl<'a> Reading<'a> {
             body,
             data: Arc::new(data),
             raw,
-            enrich: serde_json::Map::new(),
+            enrich: self
+                .tag
+                .take()
+                .map(|it| (reading::DECODE.to_owned(), it))
+                .into_iter()
+                .collect(),
             globals: self.plan.globals.clone(),
         };
         self.judge(event, &prefix)

@@ -26,6 +26,7 @@ mod value;
 mod value_type;
 
 pub use function::meant as meant_function;
+pub use function::{TimePattern, number_of};
 pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;

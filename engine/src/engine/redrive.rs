@@ -7,6 +7,7 @@ use crate::intake::{self, ITEMS_MAX, ItemOrigin, WholeMessage};
 use crate::run::Generation;
 use compiler::plan::SourcePlan;
 use kernel::event::Event;
+use kernel::time::Timestamp;
 use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -242,6 +243,7 @@ fn item_of(context: &Value) -> ItemOrigin {
     let whole = WholeMessage {
         data: context["data"].clone(),
         raw: context.get("raw").cloned(),
+        time: context["time"].as_str().and_then(Timestamp::parse),
         ..WholeMessage::default()
     };
     ItemOrigin {

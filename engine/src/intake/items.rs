@@ -3,11 +3,12 @@
 //! An item is a message like one of an array body: with an id, an answer and a dead letter of its
 //! own. The message around it is there for `map` alone, so nothing of it is stored with the item.
 
-use super::{Rejection, Unreadable, message_of, pointer_of};
+use super::reading::{self, Unread};
+use super::{Rejection, pointer_of};
 use crate::engine::ReceivedMessage;
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
 use compiler::spec::{Map, OnInvalid};
-use kernel::decode;
+use kernel::decode::{self, Unreadable};
 use kernel::env::Random;
 use kernel::time::Timestamp;
 use language::expr::{PathRead, Root, Scope};
@@ -31,11 +32,14 @@ pub struct ItemOrigin {
 pub struct WholeMessage {
     /// As `map` reads it below `data`.
     pub data: Value,
+    /// When it was written, where its line says so.
+    pub time: Option<Timestamp>,
     /// As received, where `json` has changed it.
     pub raw: Option<Value>,
     /// What is wrong with it, where the file lets that pass.
     pub wrong: Vec<Violation>,
-    /// What a dead letter of an item keeps of it: the parts of `data` and `raw` that `map` reads.
+    /// What a dead letter of an item keeps of it: the parts of `data` and `raw` that `map` reads,
+    /// and the time.
     pub around: serde_json::Map<String, Value>,
 }
 
@@ -57,7 +61,12 @@ pub fn spread(
 ) -> Result<Vec<ReceivedMessage>, Rejection> {
     let Some(each) = &source.map.each else { return Ok(vec![message.clone()]) };
     let each = &each.value;
-    let whole = whole_of(plan, source, message).map_err(Rejection::of_whole)?;
+    let whole = match whole_of(plan, source, message, now) {
+        Ok(whole) => whole,
+        Err(Unread::Refused(refusal)) => return Err(refusal.of_whole()),
+        // It is dropped where every line is.
+        Err(Unread::Dropped) => return Ok(vec![message.clone()]),
+    };
     let mut scope = Scope::at(now);
     scope.data = Some(&whole.data);
     scope.raw = Some(whole.raw());
@@ -110,8 +119,17 @@ fn whole_of(
     plan: &Plan,
     source: &SourcePlan,
     message: &ReceivedMessage,
-) -> Result<WholeMessage, Rejection> {
-    let mut data = message_of(&message.bytes, message.decoded.as_ref())?;
+    now: Timestamp,
+) -> Result<WholeMessage, Unread> {
+    let arrived = (message.decoded.as_ref(), now);
+    let read = reading::read(plan, source, &message.bytes, arrived)?;
+    if let Some(tag) = &read.tag {
+        let (instance, text) = (String::new(), tag["reason"].as_str().unwrap_or_default());
+        let violation =
+            Violation { instance, schema: reading::DECODE.to_owned(), message: text.to_owned() };
+        return Err(Unread::Refused(refused(plan, vec![violation])));
+    }
+    let (mut data, time) = (read.value, read.time);
     let schema = source.schema.as_ref();
     let mut wrong = schema.map_or_else(Vec::new, |it| violations(it.validator(), &data, ""));
     let raw = (!source.map.json.is_empty()).then(|| data.clone());
@@ -120,10 +138,11 @@ fn whole_of(
     if wrong.is_empty() || is_let_pass {
         let around = [("data", Some(&data)), ("raw", raw.as_ref())].into_iter();
         let around = around.filter_map(|(key, it)| Some((key, around_items(&source.map, it?))));
-        let around = around.map(|(key, it)| (key.to_owned(), it)).collect();
-        return Ok(WholeMessage { data, raw, wrong, around });
+        let shown = time.map(|it| ("time", Value::String(it.to_string())));
+        let around = around.chain(shown).map(|(key, it)| (key.to_owned(), it)).collect();
+        return Ok(WholeMessage { data, time, raw, wrong, around });
     }
-    Err(refused(plan, wrong))
+    Err(Unread::Refused(refused(plan, wrong)))
 }
 
 fn refused(plan: &Plan, wrong: Vec<Violation>) -> Rejection {

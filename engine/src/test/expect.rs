@@ -4,6 +4,7 @@ use super::seen::{Arrived, TestRecord};
 use super::timeline::lasting;
 use crate::engine::IngestResult;
 use crate::intake::Rejection;
+use crate::intake::is_before_filters;
 use compiler::cases::{Expect, Subject};
 use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
@@ -204,10 +205,10 @@ fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'
         if by == name {
             return Some(word);
         }
-        // Validation stands in front of every filter, a stage behind all of them.
+        // Decoding and validation come before every filter, a stage behind all of them.
         let is_behind = match place(by) {
             Some(at) => place(name)? < at,
-            None => **by != *"validate",
+            None => !is_before_filters(by),
         };
         if !is_behind {
             return None;

@@ -269,7 +269,11 @@ impl Trial {
             }
         };
         let id = id.or(signed.id);
-        let arrival = ReceivedMessage { bytes, http, id, ..ReceivedMessage::default() };
+        // A source of lines decodes text, as it reads it from its file.
+        let is_line =
+            is_message && source.is_some_and(|it| plan.sources[it].spec.decoder().is_some());
+        let decoded = is_line.then(|| Value::from(String::from_utf8_lossy(&bytes)));
+        let arrival = ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
         self.probe.noted().taken.clear();
         let answer = self.simulation.complete(async move {

@@ -6,6 +6,7 @@ use kernel::pattern::glob_fits;
 use language::Context;
 use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
 use serde_json::Value;
+use stages::decode::OnMismatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub(super) struct ProgramInputs {
     globals: Vec<(Root, ValueType)>,
     /// Whether events are accepted that do not fit their schema.
     accepts_invalid: bool,
+    /// Whether events are accepted whose line could not be decoded.
+    accepts_undecoded: bool,
 }
 
 impl ProgramInputs {
@@ -65,7 +68,10 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        let world = ProgramInputs { all, sent, messages, globals, accepts_invalid };
+        let decoders = spec.sources.iter().filter_map(|it| it.spec.decoder());
+        let accepts_undecoded = decoders.into_iter().any(|it| it.on_mismatch == OnMismatch::Tag);
+        let world =
+            ProgramInputs { all, sent, messages, globals, accepts_invalid, accepts_undecoded };
         world.with_emitted(spec)
     }
 
@@ -102,6 +108,10 @@ impl ProgramInputs {
     ) -> TypeEnv {
         if self.accepts_invalid {
             enrich.put(&["validate".to_owned()], ValueType::any());
+        }
+        if self.accepts_undecoded {
+            let tag = ["reason", "line"].map(|it| (it, ValueType::text()));
+            enrich.put(&["decode".to_owned()], ValueType::map(tag).or_null());
         }
         let enrich = if enrich == ValueType::never() { ValueType::empty_map() } else { enrich };
         let mut roots = self.globals.clone();
