@@ -12,7 +12,7 @@ mod redrive;
 pub use outbox::{Outbox, OutboxSeat};
 pub use redrive::Redriven;
 
-use crate::intake::{Intake, Rejection};
+use crate::intake::{Intake, ItemOrigin, Rejection};
 use crate::metrics::{EventCounter, Metrics, RunTally};
 use crate::run::Generation;
 use crate::run::enrich::{Disposition, EventRun};
@@ -51,6 +51,8 @@ pub struct ReceivedMessage {
     /// What only one message of its source may bring, whatever its id: the second one is a
     /// duplicate of the first.
     pub once: Option<String>,
+    /// What it is an item of, once a message was taken apart.
+    pub item_of: Option<ItemOrigin>,
 }
 
 /// What became of a message, after the commit.

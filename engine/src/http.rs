@@ -17,7 +17,7 @@ mod front;
 mod gate;
 mod guessing;
 pub mod hub;
-mod ingest;
+pub(crate) mod ingest;
 pub mod limits;
 pub mod listener;
 mod paths;

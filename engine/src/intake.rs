@@ -4,10 +4,16 @@
 //! judged when the event is stored. The checks of the message, of what `map` takes from it and of
 //! its data all speak, so one answer names everything that is wrong.
 
+mod items;
+mod reading;
+
+pub use items::{ITEMS_MAX, ItemOrigin, WholeMessage, spread};
+pub(crate) use reading::is_before_filters;
+
 use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
 use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
-use kernel::decode::{self, Unreadable};
+use kernel::decode;
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::pattern::glob_fits;
@@ -15,6 +21,7 @@ use kernel::time::Timestamp;
 use language::expr::{Expr, Root, Scope, Val};
 use language::spanned::Spanned;
 use language::write_bytes;
+use reading::Unread;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -39,6 +46,8 @@ pub struct IncomingMessage<'a> {
     pub kind: Option<&'a Arc<str>>,
     /// Something that stands for the message when it is not JSON.
     pub decoded: Option<&'a Value>,
+    /// What it is an item of.
+    pub item_of: Option<&'a ItemOrigin>,
     /// The time of arrival.
     pub received: Timestamp,
     /// What remembers.
@@ -75,6 +84,8 @@ pub struct Rejection {
     pub id: Option<String>,
     /// `validate`, or the filter.
     pub stage: Arc<str>,
+    /// Whether a message is refused as a whole that would have been many events.
+    pub is_whole: bool,
 }
 
 /// Reads one message.
@@ -89,25 +100,28 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
         );
         return Intake::Refused(Rejection::plain(413, detail, false));
     }
-    let message = match incoming.decoded.cloned().map_or_else(|| decode::parse(&incoming.bytes), Ok)
-    {
-        Ok(message) => message,
-        Err(Unreadable::NotJson(reason)) => {
-            return Intake::Refused(Rejection::plain(400, format!("not JSON: {reason}"), false));
-        }
-        Err(Unreadable::Refused(reason)) => {
-            let violation = Violation {
-                instance: String::new(),
-                schema: String::new(),
-                message: reason.clone(),
-            };
-            let mut refusal = Rejection::plain(422, reason, true);
-            refusal.violations.push(violation);
-            return Intake::Refused(refusal);
-        }
+    let arrived = (incoming.decoded, incoming.received);
+    let read = match reading::read(plan, incoming.source, &incoming.bytes, arrived) {
+        Ok(read) => read,
+        Err(Unread::Refused(refusal)) => return Intake::Refused(refusal),
+        Err(Unread::Dropped) => return reading::dropped(plan, &incoming, random),
     };
-    let mut reading = Reading { plan, incoming, random, message, wrong: Vec::new() };
+    // A letter of an item may come in again when the file takes nothing apart any more.
+    let item_of = incoming.item_of.filter(|_| incoming.source.map.each.is_some());
+    let time = item_of.map_or(read.time, |it| it.whole.time);
+    let mut reading = Reading {
+        plan,
+        incoming,
+        item_of,
+        random,
+        message: read.value,
+        time,
+        tag: read.tag,
+        raw: None,
+        wrong: Vec::new(),
+    };
     reading.check_message();
+    reading.parse_texts();
     reading.event()
 }
 
@@ -121,6 +135,7 @@ impl Rejection {
             source: None,
             id: None,
             stage: "validate".into(),
+            is_whole: false,
         }
     }
 
@@ -137,8 +152,16 @@ impl Rejection {
 struct Reading<'a> {
     plan: &'a Plan,
     incoming: IncomingMessage<'a>,
+    item_of: Option<&'a ItemOrigin>,
     random: &'a Random,
+    /// The item, or the message with what `json` has parsed.
     message: Value,
+    /// When it was written, where its line says so.
+    time: Option<Timestamp>,
+    /// What is noted of a line that is not what `decode` says.
+    tag: Option<Value>,
+    /// The message as received, where `json` has changed it.
+    raw: Option<Value>,
     wrong: Vec<Violation>,
 }
 
@@ -146,9 +169,20 @@ struct Reading<'a> {
 type Part<'a> = Option<&'a Spanned<Expr>>;
 
 impl<'a> Reading<'a> {
+    /// The schema is that of the whole message.
     fn check_message(&mut self) {
-        if let Some(schema) = &self.incoming.source.schema {
-            self.wrong = violations(schema.validator(), &self.message, "");
+        self.wrong = match (self.item_of, &self.incoming.source.schema) {
+            (Some(item), _) => item.whole.wrong.clone(),
+            (None, Some(schema)) => violations(schema.validator(), &self.message, ""),
+            (None, None) => Vec::new(),
+        };
+    }
+
+    fn parse_texts(&mut self) {
+        let map = &self.incoming.source.map;
+        if self.item_of.is_none() && !map.json.is_empty() {
+            self.raw = Some(self.message.clone());
+            items::parse_texts(map, &mut self.message, &mut self.wrong);
         }
     }
 
@@ -161,7 +195,7 @@ impl<'a> Reading<'a> {
         let kind = match constant.or_else(|| self.word(map.kind.as_ref(), &["type"], WORD_MAX)) {
             Some(kind) => kind,
             None => fallback.unwrap_or_else(|| {
-                let at = place_of(map.kind.as_ref(), "/type");
+                let at = self.place_of(map.kind.as_ref(), "/type");
                 self.complain(&at, "an event needs a type");
                 "".into()
             }),
@@ -175,13 +209,14 @@ impl<'a> Reading<'a> {
             kind,
             source: who.unwrap_or_else(|| source.name.clone()),
             subject: self.text(map.subject.as_ref()).unwrap_or_else(|| "".into()),
-            time: self.time(map.time.as_ref()).unwrap_or(received),
+            time: self.time(map.time.as_ref()).or(self.time).unwrap_or(received),
             received,
             priority: self.priority(map.priority.as_ref()).unwrap_or(self.plan.priority.default),
             correlation_id: self.text(map.correlation_id.as_ref()),
             parent_id: self.text(map.parent_id.as_ref()),
         };
-        let raw = self.plan.reads_raw.then(|| Arc::new(self.message.clone()));
+        let raw = || Arc::new(self.raw.as_ref().unwrap_or(&self.message).clone());
+        let raw = self.plan.reads_raw.then(raw);
         let (data, at, prefix) = self.data(map);
         let body = Body { bytes: self.incoming.bytes.clone(), data: at };
         // What the file leaves out of `data` it does not want to be kept.
@@ -194,7 +229,12 @@ impl<'a> Reading<'a> {
             body,
             data: Arc::new(data),
             raw,
-            enrich: serde_json::Map::new(),
+            enrich: self
+                .tag
+                .take()
+                .map(|it| (reading::DECODE.to_owned(), it))
+                .into_iter()
+                .collect(),
             globals: self.plan.globals.clone(),
         };
         self.judge(event, &prefix)
@@ -202,8 +242,17 @@ impl<'a> Reading<'a> {
 
     fn scope(&self) -> Scope<'_> {
         let mut scope = Scope::at(self.incoming.received);
-        scope.data = Some(&self.message);
-        scope.raw = Some(&self.message);
+        match self.item_of {
+            Some(item) => {
+                scope.data = Some(&item.whole.data);
+                scope.raw = Some(item.whole.raw());
+                scope.item = Some(&self.message);
+            }
+            None => {
+                scope.data = Some(&self.message);
+                scope.raw = self.raw.as_ref().or(Some(&self.message));
+            }
+        }
         scope.http = self.incoming.http;
         scope.file = self.incoming.file;
         scope.param = Some(&self.plan.globals.param);
@@ -224,11 +273,11 @@ impl<'a> Reading<'a> {
     /// A text that must not be empty; `own` is where it stands when `map` says nothing.
     fn word(&mut self, part: Part<'_>, own: &[&str], most: usize) -> Option<Arc<str>> {
         let (found, at) = match part {
-            Some(expr) => (owned(expr.value.eval(&self.scope())), place_of(part, "")),
+            Some(expr) => (owned(expr.value.eval(&self.scope())), self.place_of(part, "")),
             None => {
                 let key = own.first()?;
                 let value = self.message.get(*key).map_or(Value::Null, Value::clone);
-                (value, format!("/{key}"))
+                (value, self.place_of(None, &format!("/{key}")))
             }
         };
         match found {
@@ -249,7 +298,7 @@ impl<'a> Reading<'a> {
             Value::String(text) if text.len() <= TEXT_MAX => Some(text.into()),
             Value::Number(number) => Some(number.to_string().into()),
             _ => {
-                let at = place_of(part, "");
+                let at = self.place_of(part, "");
                 self.complain(&at, format!("must be a text of at most {TEXT_MAX} bytes"));
                 None
             }
@@ -265,7 +314,7 @@ impl<'a> Reading<'a> {
             other => (other.as_f64().and_then(Timestamp::from_unix_seconds), false),
         };
         if found.is_none() && !is_null {
-            let at = place_of(part, "");
+            let at = self.place_of(part, "");
             self.complain(&at, "must be a time: Unix seconds or RFC 3339 text");
         }
         found
@@ -279,7 +328,7 @@ impl<'a> Reading<'a> {
             _ => None,
         };
         if found.is_none() {
-            let at = place_of(part, "");
+            let at = self.place_of(part, "");
             self.complain(&at, "must be one of low, normal, high, critical");
         }
         found
@@ -290,18 +339,17 @@ impl<'a> Reading<'a> {
     fn data(&mut self, map: &Map) -> (Value, DataAt, String) {
         let plain = match &map.data {
             None => Some(Vec::new()),
-            Some(expr) => match expr.value.plain_path() {
-                Some((Root::Data | Root::Raw, path)) => Some(path),
-                _ => None,
-            },
+            Some(expr) => self.own_path(&expr.value),
         };
-        let is_text = self.incoming.decoded.is_none();
+        let own = |path: &[String]| format!("{}{}", self.pointer(), pointer_of(path));
+        let prefix = plain.as_deref().map(own).unwrap_or_default();
+        // What `json` has parsed is not in the bytes.
+        let is_text = self.incoming.decoded.is_none() && self.raw.is_none();
         if let Some(path) = plain.as_ref().filter(|_| is_text) {
             let slice = decode::range_of(&self.incoming.bytes, path);
-            let pointer = pointer_of(path);
-            let found = self.message.pointer_mut(&pointer).filter(|it| !it.is_null());
+            let found = self.message.pointer_mut(&pointer_of(path)).filter(|it| !it.is_null());
             if let (Some(slice), Some(found)) = (slice, found) {
-                return (found.take(), DataAt::Slice(slice), pointer);
+                return (found.take(), DataAt::Slice(slice), prefix);
             }
         }
         let value = match &map.data {
@@ -309,7 +357,33 @@ impl<'a> Reading<'a> {
             None => self.message.clone(),
         };
         let text = DataAt::Own(value.to_string().into());
-        (value, text, plain.map(|it| pointer_of(&it)).unwrap_or_default())
+        (value, text, prefix)
+    }
+
+    /// The path below what an event is made of, where an expression is nothing else.
+    fn own_path(&self, expr: &Expr) -> Option<Vec<String>> {
+        let (root, path) = expr.plain_path()?;
+        let is_own = match root {
+            Root::Item => self.item_of.is_some(),
+            Root::Data => self.item_of.is_none(),
+            Root::Raw => self.item_of.is_none() && self.raw.is_none(),
+            _ => false,
+        };
+        is_own.then_some(path)
+    }
+
+    /// Where the item is in its message.
+    fn pointer(&self) -> &str {
+        self.item_of.map_or("", |it| &it.pointer)
+    }
+
+    /// The JSON pointer of what an expression reads, when it reads one plain path.
+    fn place_of(&self, part: Part<'_>, default: &str) -> String {
+        match part.and_then(|it| it.value.plain_path()) {
+            Some((Root::Item, path)) => format!("{}{}", self.pointer(), pointer_of(&path)),
+            Some((Root::Data | Root::Raw, path)) => pointer_of(&path),
+            _ => format!("{}{default}", self.pointer()),
+        }
     }
 
     /// The schema and rules of the event's type, then the filters.
@@ -328,7 +402,7 @@ impl<'a> Reading<'a> {
             None => unknown = Some(validate.on_unknown_type),
         }
         self.check_rules(&event);
-        let type_at = place_of(self.incoming.source.map.kind.as_ref(), "/type");
+        let type_at = self.place_of(self.incoming.source.map.kind.as_ref(), "/type");
         match unknown {
             Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
                 return Intake::Discarded(Box::new(event), "validate".into(), Vec::new());
@@ -473,14 +547,6 @@ pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
 
 fn owned(value: Val<'_>) -> Value {
     value.to_json()
-}
-
-/// The JSON pointer of what an expression reads, when it reads one plain path.
-fn place_of(part: Part<'_>, default: &str) -> String {
-    match part.and_then(|it| it.value.plain_path()) {
-        Some((Root::Data | Root::Raw, path)) => pointer_of(&path),
-        _ => default.to_owned(),
-    }
 }
 
 fn pointer_of(path: &[String]) -> String {

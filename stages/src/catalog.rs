@@ -4,6 +4,7 @@ use crate::contract::{
     Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
     Services, SinkKind, SinkRole, SourceKind,
 };
+use crate::decode::LineDecoder;
 use crate::memory::{MemoryKind, MemoryShape, OpenMemory};
 use kernel::env::Pending;
 use kernel::fault::Fault;
@@ -57,6 +58,8 @@ pub trait SourceSpec: StageSettings {
     fn is_served(&self) -> bool;
     /// See [`SourceKind::brings`].
     fn brings(&self) -> Brings;
+    /// See [`SourceKind::decoder`].
+    fn decoder(&self) -> Option<&LineDecoder>;
     /// See [`SourceKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>>;
 }
@@ -175,6 +178,10 @@ impl<K: SourceKind> SourceSpec for KindSettings<K> {
 
     fn brings(&self) -> Brings {
         K::brings(&self.settings)
+    }
+
+    fn decoder(&self) -> Option<&LineDecoder> {
+        K::decoder(&self.settings)
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>> {

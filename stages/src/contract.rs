@@ -6,6 +6,7 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
+use crate::decode::LineDecoder;
 use crate::memory::{MemoryShape, OpenMemory};
 use kernel::choice;
 use kernel::env::{Env, Pending};
@@ -93,13 +94,27 @@ pub struct Brings {
     pub message: expr::ValueType,
     /// The type that they have when `map` gives none.
     pub kind: Option<Arc<str>>,
+    /// Whether they say when they were written, so that events have that time when `map` gives
+    /// none.
+    pub has_time: bool,
+}
+
+impl Brings {
+    /// Messages of which nothing is known but this.
+    pub fn message(message: expr::ValueType) -> Brings {
+        Brings { message, kind: None, has_time: false }
+    }
 }
 
 /// A kind of source.
 pub trait SourceKind: Kind {
     /// What its messages are known to be; whatever a `schema` says besides.
     fn brings(_settings: &Self::Settings) -> Brings {
-        Brings { message: expr::ValueType::any(), kind: None }
+        Brings::message(expr::ValueType::any())
+    }
+    /// What takes its lines apart, where its messages are lines of text.
+    fn decoder(_settings: &Self::Settings) -> Option<&LineDecoder> {
+        None
     }
     /// Whether it ends by itself, so that `--once` may start it.
     fn ends(settings: &Self::Settings) -> bool;

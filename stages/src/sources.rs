@@ -6,6 +6,10 @@ mod http;
 mod lines;
 mod stdin;
 
+pub(crate) use lines::Codec;
+#[cfg(test)]
+pub(crate) use stdin::Stdin;
+
 use crate::catalog::Catalog;
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;

@@ -5,7 +5,7 @@ use crate::spec::{
 };
 use kernel::choice::Choice;
 use kernel::event::Priority;
-use language::expr::Roots;
+use language::expr::{Root, Roots};
 use language::{Arg, NodeRow, Prop, ValueKind};
 use stages::memories;
 use std::time::Duration;
@@ -379,15 +379,31 @@ const fn mapped(
     default: &'static str,
     examples: &'static [&'static str],
 ) -> NodeRow {
-    const ARGS: &[Arg] = &[Arg::one("expression", ValueKind::Expr(Roots::MAP))];
+    const ARGS: &[Arg] = &[Arg::one("expression", ValueKind::Expr(Roots::MAP_ITEM))];
     NodeRow::new(name, note).args(ARGS).otherwise(default).examples(examples)
 }
 
+/// What `map { json … }` reads.
+pub const MESSAGE: Roots = Roots::of(&[Root::Data]);
+
 const MAP: &[NodeRow] = &[
+    NodeRow::new(
+        "json",
+        "text in the message that is JSON: the rest of `map` reads the parsed value in its place",
+    )
+    .examples(&[r#"json "data.Message""#])
+    .args(&[Arg::some("path", ValueKind::Expr(MESSAGE))]),
+    NodeRow::new(
+        "each",
+        "a list in the message, of which each item is an event; `item` is one of them in the rest of `map`",
+    )
+    .examples(&[r#"each "data.alerts""#])
+    .args(&[Arg::one("list", ValueKind::Expr(Roots::MAP))])
+    .otherwise("the message is one event"),
     mapped(
         "type",
         "the event's type",
-        "the source's `type`, or `type` of the message",
+        "the source's `type`, or `type` of the message or item",
         &[r#"type "'camera.' + data.kind""#],
     ),
     mapped("id", "the id, unique within its source", "a new UUID", &[r#"id "data.uuid""#]),
@@ -399,7 +415,7 @@ const MAP: &[NodeRow] = &[
     ),
     mapped("subject", "what the event is about", "empty", &[r#"subject "data.camera""#]),
     mapped("time", "Unix seconds or RFC 3339", "the time of arrival", &[r#"time "data.seen_at""#]),
-    mapped("data", "the payload", "the whole message", &[r#"data "data.payload""#]),
+    mapped("data", "the payload", "the item of `each`, or the whole message", &[r#"data "data.payload""#]),
     mapped(
         "priority",
         "a priority level, in upper or lower case",

@@ -185,6 +185,10 @@ pub struct SourceNode {
 /// Where to find each event field in the message.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Map {
+    /// Where text of the message is JSON that the rest of the map reads: paths below `data`.
+    pub json: Vec<Spanned<Expr>>,
+    /// A list of the message, of which each item is an event.
+    pub each: Option<Spanned<Expr>>,
     /// The type.
     pub kind: Option<Spanned<Expr>>,
     /// The id.
@@ -203,6 +207,25 @@ pub struct Map {
     pub correlation_id: Option<Spanned<Expr>>,
     /// What it came from.
     pub parent_id: Option<Spanned<Expr>>,
+}
+
+impl Map {
+    /// The parts of an event that it says, without `each` and `json`.
+    pub fn parts(&self) -> impl Iterator<Item = &Spanned<Expr>> {
+        [
+            &self.kind,
+            &self.id,
+            &self.source,
+            &self.subject,
+            &self.time,
+            &self.data,
+            &self.priority,
+            &self.correlation_id,
+            &self.parent_id,
+        ]
+        .into_iter()
+        .flatten()
+    }
 }
 
 /// What is accepted.

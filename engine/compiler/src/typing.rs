@@ -13,6 +13,7 @@ mod idle;
 mod overwritten;
 mod report;
 mod stages_known;
+mod taking;
 mod unused;
 mod urls;
 
@@ -88,8 +89,9 @@ impl<'a, 'd> Typing<'a, 'd> {
     fn sources(&mut self) {
         for site in self.of("source") {
             let name = site.owner(1).unwrap_or_default();
-            let Some(known) = self.world.messages.get(name) else { continue };
-            self.tell.site(site, known);
+            let source = self.spec.sources.iter().find(|it| it.name.value == name);
+            let Some(source) = source else { continue };
+            taking::check(site, source, self.world, &mut self.tell);
             if site.node() == "priority"
                 && let Some(expr) = expr(site)
             {

@@ -30,6 +30,12 @@ pub enum Unreadable {
 
 /// Parses one JSON value that fills `bytes`.
 pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
+    parse_below(bytes, 0)
+}
+
+/// The same of text in a message, `depth` levels below its top: the whole is no deeper than a
+/// message may be.
+pub fn parse_below(bytes: &[u8], depth: usize) -> Result<Value, Unreadable> {
     let not_json = |reason: String| match unlike::unlike_json(bytes) {
         Some(told) => Unreadable::NotJson(told.to_owned()),
         None => Unreadable::NotJson(reason),
@@ -38,7 +44,7 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Unreadable> {
         std::str::from_utf8(bytes).map_err(|it| not_json(format!("not UTF-8 text: {it}")))?;
     let limits = DecodeLimits { values: Cell::new(0), refused: Cell::new(false) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: 0, limits: &limits }
+    let value = Strict { depth, limits: &limits }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     value.map_err(|fault| {

@@ -28,6 +28,7 @@ mod value_type;
 
 pub use aggregate::Aggregate;
 pub use function::meant as meant_function;
+pub use function::{TimePattern, number_of};
 pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;
@@ -82,6 +83,8 @@ pub enum Root {
     Http,
     /// The file that the message was read from: `path`, `line`, `offset`.
     File,
+    /// One item of the message, in a `map` that has `each`.
+    Item,
     /// The body of a response.
     Body,
     /// The status of a response.
@@ -97,7 +100,7 @@ pub enum Root {
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 14] = [
+    const ALL: [(Root, &'static str); 15] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -107,6 +110,7 @@ impl Root {
         (Root::Pipeline, "pipeline"),
         (Root::Http, "http"),
         (Root::File, "file"),
+        (Root::Item, "item"),
         (Root::Body, "body"),
         (Root::Status, "status"),
         (Root::Headers, "headers"),
@@ -127,6 +131,8 @@ const AGGREGATES: u32 = 1 << 30;
 impl Roots {
     /// In `map`: the message, and the request or the file that brought it.
     pub const MAP: Roots = Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::File, Root::Param]);
+    /// The same with an item of the message, where `map` has `each`.
+    pub const MAP_ITEM: Roots = Roots(Roots::MAP.0 | Roots::of(&[Root::Item]).0);
     /// In rules of `validate`.
     pub const RULE: Roots = Roots::of(&[Root::Event, Root::Data, Root::Raw, Root::Param]);
     /// Behind the intake: the whole event.
@@ -155,7 +161,7 @@ impl Roots {
     pub const fn of(roots: &[Root]) -> Roots {
         let (mut bits, mut index) = (0, 0);
         while index < roots.len() {
-            bits |= 1 << roots[index] as u16;
+            bits |= 1 << roots[index] as u32;
             index += 1;
         }
         Roots(bits)
@@ -163,7 +169,7 @@ impl Roots {
 
     /// Whether `root` is one of these.
     pub const fn contains(self, root: Root) -> bool {
-        self.0 & (1 << root as u16) != 0
+        self.0 & (1 << root as u32) != 0
     }
 
     /// Whether the text is an aggregate.
@@ -334,6 +340,8 @@ pub struct Scope<'a> {
     pub http: Option<&'a Value>,
     /// `file`.
     pub file: Option<&'a Value>,
+    /// `item`.
+    pub item: Option<&'a Value>,
     /// `body`.
     pub body: Option<&'a Value>,
     /// `status`.
@@ -412,6 +420,7 @@ impl<'a> Scope<'a> {
             pipeline: None,
             http: None,
             file: None,
+            item: None,
             body: None,
             status: None,
             headers: None,

@@ -24,7 +24,8 @@ impl Engine {
         remember: Vec<(String, String)>,
         keeps_unreadable: bool,
     ) -> Result<Vec<IngestResult>, Overloaded> {
-        let bytes: usize = arrivals.iter().map(|it| it.bytes.len()).sum();
+        let arrivals = self.spread(source, arrivals, keeps_unreadable);
+        let bytes: usize = arrivals.iter().map(MessagePart::size).sum();
         let _permit = match self.admit_or_wait(arrivals.len(), bytes).await {
             Ok(permit) => permit,
             Err(unavailable) => {
@@ -45,10 +46,43 @@ impl Engine {
         self.metrics.received(&plan.name, arrivals.len() as u64);
         let mut batch = Submission { is_unheard: keeps_unreadable, ..Submission::default() };
         for arrival in arrivals {
-            self.take(&generation, plan, arrival, &mut batch);
+            match arrival {
+                MessagePart::Message(arrival) => self.take(&generation, plan, arrival, &mut batch),
+                MessagePart::Refused(arrival, refusal) => {
+                    self.reject(&generation, plan, &arrival, *refusal, &mut batch);
+                }
+            }
         }
         batch.entries.extend(saves(&plan.name, remember));
         self.settle(batch).await
+    }
+
+    /// Messages with each item of theirs that is an event in their place. A caller who waits for
+    /// answers brings at most [`intake::ITEMS_MAX`] at once.
+    fn spread(
+        &self,
+        source: &str,
+        arrivals: Vec<ReceivedMessage>,
+        is_unheard: bool,
+    ) -> Vec<MessagePart> {
+        let generation = self.generation();
+        let plan = generation.plan.sources.iter().find(|it| *it.name == *source);
+        let Some(plan) = plan.filter(|it| it.map.each.is_some()) else {
+            return arrivals.into_iter().map(MessagePart::Message).collect();
+        };
+        let now = (self.env.clock.wall(), &*self.env.random);
+        let mut parts = Vec::new();
+        for arrival in arrivals {
+            let taken = if is_unheard { 0 } else { parts.len() };
+            let most = intake::ITEMS_MAX.saturating_sub(taken);
+            match intake::spread(&generation.plan, plan, &arrival, now, most) {
+                Ok(items) => parts.extend(items.into_iter().map(MessagePart::Message)),
+                Err(refusal) => {
+                    parts.push(MessagePart::Refused(arrival, Box::new(refusal)));
+                }
+            }
+        }
+        parts
     }
 
     /// One message to an entry, or to an answer where nothing is to be written.
@@ -68,6 +102,7 @@ impl Engine {
             id: arrival.id.as_deref(),
             kind: arrival.kind.as_ref(),
             decoded: arrival.decoded.as_ref(),
+            item_of: arrival.item_of.as_ref(),
             received,
             memories: &generation.memories,
             generation: generation.number,
@@ -89,12 +124,23 @@ impl Engine {
                 let arrived = Arrived { generation, plan, arrival: &arrival, received };
                 self.let_go(&arrived, &event, name, notes, batch);
             }
-            Intake::Refused(mut refusal) => {
-                refusal.is_kept |= batch.is_unheard;
-                let letter = letter_of(&refusal, &plan.name, &arrival, generation, received);
-                self.refuse(refusal, letter, batch);
-            }
+            Intake::Refused(refusal) => self.reject(generation, plan, &arrival, refusal, batch),
         }
+    }
+
+    /// A message that is no event.
+    fn reject(
+        &self,
+        generation: &Generation,
+        plan: &SourcePlan,
+        arrival: &ReceivedMessage,
+        mut refusal: Rejection,
+        batch: &mut Submission,
+    ) {
+        refusal.is_kept |= batch.is_unheard;
+        let received = self.env.clock.wall();
+        let letter = letter_of(&refusal, &plan.name, arrival, generation, received);
+        self.refuse(refusal, letter, batch);
     }
 
     async fn remember(
@@ -229,6 +275,25 @@ impl Engine {
         })
     }
 
+    /// The same for the items of a dead letter's message; false when the letter was gone.
+    pub(super) async fn settle_items(
+        self: &Arc<Self>,
+        mut batch: Submission,
+        letter: u64,
+    ) -> Result<bool, Overloaded> {
+        batch.entries.push(Entry::DropLetter { id: letter });
+        let receipts = self.commit(batch.entries, batch.slots.len()).await?;
+        let is_gone = receipts.contains(&Receipt::Gone);
+        let mut receipts = receipts.into_iter();
+        for slot in batch.slots {
+            if let (PendingAnswer::Claimed(claimed), false) = (slot, is_gone) {
+                let receipt = receipts.next().expect("the store answers every entry");
+                self.answer(claimed, receipt);
+            }
+        }
+        Ok(!is_gone)
+    }
+
     /// Writes entries; `count` messages are shed when that fails.
     async fn commit(&self, entries: Vec<Entry>, count: usize) -> Result<Vec<Receipt>, Overloaded> {
         if entries.is_empty() {
@@ -351,10 +416,26 @@ pub(super) struct Submission {
     once: Option<(Arc<str>, String)>,
     /// The dead letter that the message is taken from.
     letter: Option<u64>,
+    /// The message of the letter is many events.
+    is_spread: bool,
     /// Nobody hears the answers: what is refused is kept, whatever the file says.
     is_unheard: bool,
     /// What is kept of the next event when it conflicts with another one.
     conflict: Option<LetterMaker>,
+}
+
+/// What came in, once it was taken apart.
+enum MessagePart {
+    Message(ReceivedMessage),
+    /// It could not be.
+    Refused(ReceivedMessage, Box<Rejection>),
+}
+
+impl MessagePart {
+    fn size(&self) -> usize {
+        let (MessagePart::Message(it) | MessagePart::Refused(it, _)) = self;
+        it.bytes.len()
+    }
 }
 
 enum PendingAnswer {
@@ -386,6 +467,20 @@ impl Submission {
         Submission { letter: Some(letter), ..Submission::default() }
     }
 
+    /// Of the items of a dead letter's message. One that conflicts with another event has a letter
+    /// of its own afterwards.
+    pub(super) fn of_items(letter: u64) -> Self {
+        Submission { is_spread: true, is_unheard: true, ..Submission::of_letter(letter) }
+    }
+
+    /// Why the first message that was refused was.
+    pub(super) fn refused(&self) -> Option<String> {
+        self.slots.iter().find_map(|it| match it {
+            PendingAnswer::Settled(IngestResult::Refused(refusal)) => Some(refusal.reason()),
+            _ => None,
+        })
+    }
+
     /// An entry that claims an id, with what was noted about its event.
     fn push_noted(&mut self, entry: Entry, noted: Option<NotedEvent>, id: Arc<str>, then: Then) {
         let (entry, refusals) = match noted {
@@ -414,7 +509,7 @@ impl Submission {
             entry = Entry::Once { owner, key, entry: Box::new(entry) };
         }
         if let Some(letter) = self.letter {
-            entry = Entry::Retry { letter, entry: Box::new(entry) };
+            entry = Entry::Retry { letter, entry: Box::new(entry), is_part: self.is_spread };
         }
         if let Some(letter) = self.conflict.take() {
             entry = Entry::OrLetter { entry: Box::new(entry), letter };

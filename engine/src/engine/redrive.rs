@@ -3,7 +3,11 @@
 
 use super::ingest::Submission;
 use super::{Engine, IngestResult, Overloaded, ReceivedMessage};
+use crate::intake::{self, ITEMS_MAX, ItemOrigin, WholeMessage};
+use crate::run::Generation;
+use compiler::plan::SourcePlan;
 use kernel::event::Event;
+use kernel::time::Timestamp;
 use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -58,10 +62,14 @@ impl Engine {
         let Some(plan) = generation.plan.sources.iter().find(|it| it.name == *source) else {
             return Ok(Redriven::Untried(format!("the file has no source `{source}`")));
         };
+        let arrival = arrival_of(&letter);
+        if plan.map.each.is_some() && arrival.item_of.is_none() {
+            return self.retry_items(&generation, plan, arrival, letter.id).await;
+        }
         let _permit = self.admit_or_wait(1, letter.body.len()).await?;
         self.metrics.received(&plan.name, 1);
         let mut batch = Submission::of_letter(letter.id);
-        self.take(&generation, plan, arrival_of(&letter), &mut batch);
+        self.take(&generation, plan, arrival, &mut batch);
         let Some(answer) = self.settle_one(batch).await? else { return Ok(Redriven::Gone) };
         let reason = match answer {
             IngestResult::Accepted { .. } | IngestResult::Duplicate { .. } => {
@@ -71,7 +79,42 @@ impl Engine {
             IngestResult::Conflict { id, seq } => conflict(&id, seq),
             IngestResult::Discarded { name, .. } => format!("`{name}` drops it"),
         };
-        let keep = Entry::KeepLetter { letter: letter.id, reason: reason.clone() };
+        self.keep_letter(letter.id, reason).await
+    }
+
+    /// A message that is many events: all of them are taken, or none.
+    async fn retry_items(
+        self: &Arc<Self>,
+        generation: &Arc<Generation>,
+        plan: &SourcePlan,
+        arrival: ReceivedMessage,
+        letter: u64,
+    ) -> Result<Redriven, Overloaded> {
+        let now = (self.env.clock.wall(), &*self.env.random);
+        let spread = intake::spread(&generation.plan, plan, &arrival, now, ITEMS_MAX);
+        let items = match spread {
+            Ok(items) => items,
+            Err(refusal) => return self.keep_letter(letter, refusal.reason()).await,
+        };
+        let bytes = items.iter().map(|it| it.bytes.len()).sum();
+        let _permit = self.admit_or_wait(items.len(), bytes).await?;
+        self.metrics.received(&plan.name, items.len() as u64);
+        let mut batch = Submission::of_items(letter);
+        for item in items {
+            self.take(generation, plan, item, &mut batch);
+        }
+        if let Some(reason) = batch.refused() {
+            return self.keep_letter(letter, reason).await;
+        }
+        Ok(match self.settle_items(batch, letter).await? {
+            true => Redriven::Taken,
+            false => Redriven::Gone,
+        })
+    }
+
+    /// A letter stays, for this reason.
+    async fn keep_letter(&self, letter: u64, reason: String) -> Result<Redriven, Overloaded> {
+        let keep = Entry::KeepLetter { letter, reason: reason.clone() };
         self.written(vec![keep]).await?;
         Ok(Redriven::Kept(reason))
     }
@@ -145,6 +188,11 @@ pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
     if let Some(file) = &arrival.file {
         context.insert("file".to_owned(), (**file).clone());
     }
+    if let Some(item) = &arrival.item_of {
+        let mut around = item.whole.around.clone();
+        around.insert("at".to_owned(), Value::from(item.pointer.as_str()));
+        context.insert("item_of".to_owned(), Value::Object(around));
+    }
     let mut text = |key: &str, value: Option<&str>| {
         value.map(|it| context.insert(key.to_owned(), Value::from(it)));
     };
@@ -186,5 +234,20 @@ fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
         kind: text("type").map(Arc::from),
         decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),
         once: text("once"),
+        item_of: context.get("item_of").map(item_of),
+    }
+}
+
+/// What the letter of an item keeps of the message around it.
+fn item_of(context: &Value) -> ItemOrigin {
+    let whole = WholeMessage {
+        data: context["data"].clone(),
+        raw: context.get("raw").cloned(),
+        time: context["time"].as_str().and_then(Timestamp::parse),
+        ..WholeMessage::default()
+    };
+    ItemOrigin {
+        whole: Arc::new(whole),
+        pointer: context["at"].as_str().unwrap_or_default().to_owned(),
     }
 }

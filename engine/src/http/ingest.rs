@@ -11,9 +11,9 @@ use crate::http::service::Counters;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
-use crate::intake::Rejection;
+use crate::intake::{ITEMS_MAX, Rejection};
 use compiler::plan::{SourcePlan, Violation};
-use forms::{Form, ITEMS_MAX};
+use forms::Form;
 use language::write_bytes;
 use serde_json::{Map, Value, json};
 use stages::contract::HttpRoute;
@@ -49,6 +49,7 @@ pub(super) async fn answer(
     let mut sender = Sender {
         engine: &app.engine,
         source: &source.name,
+        is_spread: source.map.each.is_some(),
         http: describe(request),
         once: signed.once,
     };
@@ -145,6 +146,8 @@ fn describe(request: &Request<'_>) -> Arc<Value> {
 struct Sender<'a> {
     engine: &'a Arc<Engine>,
     source: &'a str,
+    /// Whether one message may be any number of events.
+    is_spread: bool,
     http: Arc<Value>,
     /// What tells this request from every other one that was signed.
     once: Option<String>,
@@ -160,6 +163,7 @@ impl Sender<'_> {
         let once = self.once.take();
         let arrivals = vec![self.arrival(body, id, once)];
         match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
+            Ok(answers) if self.is_spread => items(answers),
             Ok(answers) => {
                 let answer = answers.into_iter().next().expect("one message has one answer");
                 single(answer)
@@ -177,12 +181,35 @@ impl Sender<'_> {
             Ok(answers) => answers,
             Err(unavailable) => return later(&unavailable),
         };
-        let results: Vec<Value> = answers.iter().map(item).collect();
-        let is_taken = |it: &IngestResult| {
-            matches!(it, IngestResult::Accepted { .. } | IngestResult::Duplicate { .. })
-        };
-        let status = if answers.iter().all(is_taken) { 202 } else { 207 };
-        Reply::json(status, &json!({ "results": results }))
+        several(&answers)
+    }
+}
+
+fn several(answers: &[IngestResult]) -> Reply {
+    let results: Vec<Value> = answers.iter().map(item).collect();
+    Reply::json(batch_status(answers), &json!({ "results": results }))
+}
+
+/// The status of an answer about the items of one message; `None` where the message is refused.
+pub(crate) fn items_status(answers: &[IngestResult]) -> Option<u16> {
+    match answers {
+        [IngestResult::Refused(refusal)] if refusal.is_whole => None,
+        answers => Some(batch_status(answers)),
+    }
+}
+
+fn batch_status(answers: &[IngestResult]) -> u16 {
+    let is_taken = |it: &IngestResult| {
+        matches!(it, IngestResult::Accepted { .. } | IngestResult::Duplicate { .. })
+    };
+    if answers.iter().all(is_taken) { 202 } else { 207 }
+}
+
+/// The items of one message. One that cannot be taken apart is refused as any other is.
+fn items(mut answers: Vec<IngestResult>) -> Reply {
+    match items_status(&answers) {
+        None => single(answers.remove(0)),
+        Some(_) => several(&answers),
     }
 }
 

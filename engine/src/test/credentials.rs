@@ -52,6 +52,7 @@ pub(super) fn check(
 
 fn refused(status: u16, detail: String) -> Rejection {
     Rejection {
+        is_whole: false,
         status,
         detail,
         violations: Vec::new(),

@@ -4,6 +4,7 @@ use super::seen::{Arrived, TestRecord};
 use super::timeline::lasting;
 use crate::engine::IngestResult;
 use crate::intake::Rejection;
+use crate::intake::is_before_filters;
 use compiler::cases::{Expect, Subject};
 use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
@@ -195,19 +196,19 @@ fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'
     let filters = &seen.generation.plan.filters;
     let place = |name: &str| filters.iter().position(|it| it.name.value == name);
     let by = match &arrived.answer {
-        Ok(IngestResult::Discarded { name, .. }) => Some((name, "dropped")),
-        Ok(IngestResult::Refused(it)) => Some((&it.stage, "refused")),
-        Ok(IngestResult::Accepted { .. }) => None,
+        Ok(Some(IngestResult::Discarded { name, .. })) => Some((name, "dropped")),
+        Ok(Some(IngestResult::Refused(it))) => Some((&it.stage, "refused")),
+        Ok(Some(IngestResult::Accepted { .. })) => None,
         _ => return None,
     };
     if let Some((by, word)) = by {
         if by == name {
             return Some(word);
         }
-        // Validation stands in front of every filter, a stage behind all of them.
+        // Decoding and validation come before every filter, a stage behind all of them.
         let is_behind = match place(by) {
             Some(at) => place(name)? < at,
-            None => **by != *"validate",
+            None => !is_before_filters(by),
         };
         if !is_behind {
             return None;
@@ -279,10 +280,11 @@ fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<Miss> {
 /// The HTTP status that an answer has.
 pub(super) fn status_of(arrived: &Arrived) -> u16 {
     match &arrived.answer {
-        Ok(IngestResult::Accepted { .. } | IngestResult::Discarded { .. }) => 202,
-        Ok(IngestResult::Duplicate { .. }) => 200,
-        Ok(IngestResult::Conflict { .. }) => 409,
-        Ok(IngestResult::Refused(refusal)) => refusal.status,
+        Ok(None) => 202,
+        Ok(Some(IngestResult::Accepted { .. } | IngestResult::Discarded { .. })) => 202,
+        Ok(Some(IngestResult::Duplicate { .. })) => 200,
+        Ok(Some(IngestResult::Conflict { .. })) => 409,
+        Ok(Some(IngestResult::Refused(refusal))) => refusal.status,
         Err(_) => 503,
     }
 }
@@ -290,13 +292,14 @@ pub(super) fn status_of(arrived: &Arrived) -> u16 {
 /// The answer in words.
 pub(super) fn words_of(arrived: &Arrived) -> String {
     match &arrived.answer {
-        Ok(IngestResult::Accepted { .. }) => "accepted".to_owned(),
-        Ok(IngestResult::Discarded { name, .. }) => format!("dropped by {name}"),
-        Ok(IngestResult::Duplicate { seq, .. }) => format!("a duplicate of {seq}"),
-        Ok(IngestResult::Conflict { seq, .. }) => {
+        Ok(None) => "no events".to_owned(),
+        Ok(Some(IngestResult::Accepted { .. })) => "accepted".to_owned(),
+        Ok(Some(IngestResult::Discarded { name, .. })) => format!("dropped by {name}"),
+        Ok(Some(IngestResult::Duplicate { seq, .. })) => format!("a duplicate of {seq}"),
+        Ok(Some(IngestResult::Conflict { seq, .. })) => {
             format!("already accepted with a different body, as {seq}")
         }
-        Ok(IngestResult::Refused(refusal)) => refused(refusal),
+        Ok(Some(IngestResult::Refused(refusal))) => refused(refusal),
         Err(unavailable) => unavailable.reason.clone(),
     }
 }
@@ -316,7 +319,9 @@ fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
             help: "put a `given` before it".to_owned(),
         });
     };
-    let (got, words) = (status_of(last), words_of(last));
+    let got = last.status.unwrap_or_else(|| status_of(last));
+    let message = seen.arrived.iter().filter(|it| it.number == last.number);
+    let words = message.map(words_of).collect::<Vec<_>>().join("\n");
     if got == status && contains(expect, &[&words]) {
         return None;
     }

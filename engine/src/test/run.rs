@@ -8,12 +8,12 @@ use super::seen::{Arrived, Commits, Ledger, TestRecord, Watch};
 use super::{Suite, Variables, expect, timeline};
 use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use crate::http::auth::Tokens;
+use crate::http::ingest::items_status;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use compiler::cases::{Act, InputContent, Test, TestInput};
 use compiler::plan::Plan;
-use kernel::event::Event;
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::diagnostic::{Diagnostic, Diagnostics, Rule};
@@ -261,44 +261,75 @@ impl Trial {
         let signed = match signed {
             Ok(signed) => signed,
             Err(refusal) => {
-                return self.arrive(given, at, Ok(IngestResult::Refused(refusal)), None);
+                let answer = Ok(Some(IngestResult::Refused(refusal)));
+                let number = self.next_number();
+                let source = given.source.clone();
+                let event = None;
+                return self.arrive(Arrived { at, source, answer, status: None, number, event });
             }
         };
         let id = id.or(signed.id);
-        let arrival = ReceivedMessage { bytes, http, id, ..ReceivedMessage::default() };
+        // A source of lines decodes text, as it reads it from its file.
+        let is_line =
+            is_message && source.is_some_and(|it| plan.sources[it].spec.decoder().is_some());
+        let decoded = is_line.then(|| Value::from(String::from_utf8_lossy(&bytes)));
+        let arrival = ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
-        self.probe.noted().taken = None;
+        self.probe.noted().taken.clear();
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
         });
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
-        let answer = answer.map(|mut it| it.remove(0));
-        let event = self.probe.noted().taken.take();
-        if let Some(event) = &event {
-            let stopped_by = match &answer {
-                Ok(IngestResult::Discarded { name, .. }) => Some(&**name),
-                Ok(IngestResult::Refused(it)) => Some(&*it.stage),
-                _ => None,
-            };
-            let exercised = &mut self.probe.noted().exercised;
-            super::coverage::judged(plan, event, stopped_by, exercised);
-        }
-        self.arrive(given, at, answer, event);
+        self.answered(given, at, answer);
     }
 
-    /// Notes how a message was answered.
-    fn arrive(
+    /// Notes how each event of a message was answered.
+    fn answered(
         &self,
         given: &TestInput,
         at: Timestamp,
-        answer: Result<IngestResult, Overloaded>,
-        event: Option<Event>,
+        answer: Result<Vec<IngestResult>, Overloaded>,
     ) {
-        let source = given.source.clone();
+        let plan = &self.engine.generation().plan;
+        let taken = std::mem::take(&mut self.probe.noted().taken);
+        let source = plan.sources.iter().find(|it| it.name == given.source);
+        let is_message = matches!(given.content, InputContent::Message(_));
+        let is_spread = is_message && source.is_some_and(|it| it.map.each.is_some());
+        let status = answer.as_ref().ok().filter(|_| is_spread).and_then(|it| items_status(it));
+        let answers = match answer {
+            Err(unavailable) => vec![Err(unavailable)],
+            Ok(answers) if answers.is_empty() => vec![Ok(None)],
+            Ok(answers) => answers.into_iter().map(|it| Ok(Some(it))).collect(),
+        };
+        let number = self.next_number();
+        let events = taken.into_iter().chain(std::iter::repeat(None));
+        for (answer, event) in answers.into_iter().zip(events) {
+            if let Some(event) = &event {
+                let stopped_by = match &answer {
+                    Ok(Some(IngestResult::Discarded { name, .. })) => Some(&**name),
+                    Ok(Some(IngestResult::Refused(it))) => Some(&*it.stage),
+                    _ => None,
+                };
+                let exercised = &mut self.probe.noted().exercised;
+                super::coverage::judged(plan, event, stopped_by, exercised);
+            }
+            let source = given.source.clone();
+            self.arrive(Arrived { at, source, answer, status, number, event });
+        }
+    }
+
+    /// The number of the next message.
+    fn next_number(&self) -> usize {
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.last().map_or(0, |it| it.number + 1)
+    }
+
+    /// Notes how an event was answered.
+    fn arrive(&self, it: Arrived) {
         let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         let list = Arc::get_mut(&mut arrived).expect("nobody looks while a message arrives");
-        list.push(Arrived { at, source, answer, event });
+        list.push(it);
     }
 
     fn seen(&self) -> TestRecord {

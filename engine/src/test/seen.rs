@@ -18,7 +18,12 @@ use store::{DeadLetter, Delivery, Stored, Watcher};
 pub(super) struct Arrived {
     pub(super) at: Timestamp,
     pub(super) source: Arc<str>,
-    pub(super) answer: Result<IngestResult, Overloaded>,
+    /// The answer for the event; nothing where the message was no events at all.
+    pub(super) answer: Result<Option<IngestResult>, Overloaded>,
+    /// The status of the whole answer, where the message may be several events.
+    pub(super) status: Option<u16>,
+    /// Which message it came in, in order.
+    pub(super) number: usize,
     /// What the intake made of it.
     pub(super) event: Option<Event>,
 }
@@ -96,8 +101,8 @@ impl Watcher for Ledger {
 /// What the probe has seen.
 #[derive(Default)]
 pub(super) struct NotedDelivery {
-    /// What the intake made of the last message.
-    pub(super) taken: Option<Event>,
+    /// What the intake made of each event of the last message.
+    pub(super) taken: Vec<Option<Event>>,
     pub(super) ended: Vec<EndedEvent>,
     pub(super) exercised: BTreeSet<String>,
 }
@@ -126,10 +131,10 @@ impl Probe for Watch {
         let now = self.clock.wall();
         let mut noted = self.noted();
         coverage::taken(&self.generation.plan, taken, now, &mut noted.exercised);
-        noted.taken = match taken {
+        noted.taken.push(match taken {
             Intake::Event(event, _) | Intake::Discarded(event, ..) => Some((**event).clone()),
             Intake::Refused(_) => None,
-        };
+        });
     }
 
     fn ended(&self, results: &[StageResult], verdict: &enrich::Disposition, by: Option<&Arc<str>>) {

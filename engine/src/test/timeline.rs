@@ -31,7 +31,7 @@ pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
         );
         if matches!(
             arrived.answer,
-            Ok(IngestResult::Accepted { .. } | IngestResult::Discarded { .. })
+            Ok(Some(IngestResult::Accepted { .. } | IngestResult::Discarded { .. }))
         ) {
             event(&mut text, arrived, seen, start);
         }
@@ -63,7 +63,7 @@ fn event(text: &mut String, arrived: &Arrived, seen: &TestRecord, start: Timesta
         let by = ended.by.as_ref().map_or(String::new(), |it| format!(" by {it}"));
         line(text, 2, "", &format!("{end}{by}: {}", ended.reason));
     }
-    let is_accepted = matches!(arrived.answer, Ok(IngestResult::Accepted { .. }));
+    let is_accepted = matches!(arrived.answer, Ok(Some(IngestResult::Accepted { .. })));
     if stored.is_none() && ended.is_none() && is_accepted {
         line(text, 2, "", "still under way");
     }

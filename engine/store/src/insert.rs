@@ -92,7 +92,9 @@ impl Batch<'_> {
             Entry::Reload(reload) => self.reload(reload),
             Entry::Park { sinks } => self.park(sinks),
             Entry::DropLetter { id } => self.drop_letter(*id as i64),
-            Entry::Retry { letter, entry } => self.retry(*letter as i64, entry, hash),
+            Entry::Retry { letter, entry, is_part } => {
+                self.retry(*letter as i64, entry, *is_part, hash)
+            }
             Entry::Reopen { letter, event } => self.reopen(*letter as i64, event, hash),
             Entry::Redeliver { letter } => self.redeliver(*letter as i64),
             Entry::KeepLetter { letter, reason } => self.keep_letter(*letter as i64, reason),

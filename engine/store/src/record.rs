@@ -116,6 +116,9 @@ pub enum Entry {
         /// [`Entry::Record`], [`Entry::Accept`], [`Entry::Bury`] or one of these in
         /// [`Entry::Once`].
         entry: Box<Entry>,
+        /// Whether the letter stays even then, because its message is many events: then
+        /// [`Entry::DropLetter`] follows in the same transaction.
+        is_part: bool,
     },
     /// The event of a dead letter goes back into the inbox, under its own number. Answered
     /// [`Receipt::Accepted`], or [`Receipt::Gone`].

@@ -19,13 +19,20 @@ const AUDIT_MAX: u64 = 10_000;
 
 impl Batch<'_> {
     /// The message of a letter, taken in again.
-    pub(super) fn retry(&mut self, letter: i64, entry: &Entry, hash: EntryHash) -> Written {
+    pub(super) fn retry(
+        &mut self,
+        letter: i64,
+        entry: &Entry,
+        is_part: bool,
+        hash: EntryHash,
+    ) -> Written {
         let sql = "SELECT 1 FROM dead_letters WHERE id = ? AND what = 'rejected'";
         if !self.connection.prepare_cached(sql)?.exists([letter])? {
             return Ok(Receipt::Gone);
         }
         let receipt = self.write(entry, hash)?;
         match receipt {
+            _ if is_part => {}
             Receipt::Stored { .. }
             | Receipt::Accepted { .. }
             | Receipt::Judged { .. }

@@ -191,7 +191,7 @@ impl SourceKind for Demo {
             ("type", ValueType::one_of(kinds)),
             ("data", data.fold(ValueType::never(), ValueType::or)),
         ]);
-        Brings { message, kind: None }
+        Brings::message(message)
     }
 
     fn ends(settings: &Settings) -> bool {

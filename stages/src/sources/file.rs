@@ -51,8 +51,11 @@ mod trouble;
 mod walk;
 mod work;
 
-use super::lines::{Codec, DECODE};
-use crate::contract::{Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind};
+use super::lines::{DECODE, Decoding};
+use crate::contract::{
+    Brings, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
+};
+use crate::decode::LineDecoder;
 use kernel::env::{Env, NoThread};
 use kernel::fault::{Cause, Fault};
 use kernel::health::HealthProblem;
@@ -100,7 +103,7 @@ pub(super) struct File {
 pub(super) struct Settings {
     pattern: PathPattern,
     follow: bool,
-    read: ReadSettings,
+    read: Decoding,
 }
 
 impl Kind for File {
@@ -111,6 +114,8 @@ impl Kind for File {
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        // Both are read before either is unwrapped, so one check reports both mistakes.
+        let decoding = Decoding::read(fields, context);
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = path?;
         let pattern = match PathPattern::new(fields.folder(), &path.value) {
@@ -123,13 +128,19 @@ impl Kind for File {
                 return None;
             }
         };
-        let codec = Codec::read(fields);
-        let read = ReadSettings { codec };
-        Some(Settings { pattern, follow: fields.is_on("follow"), read })
+        Some(Settings { pattern, follow: fields.is_on("follow"), read: decoding? })
     }
 }
 
 impl SourceKind for File {
+    fn brings(settings: &Settings) -> Brings {
+        settings.read.brings()
+    }
+
+    fn decoder(settings: &Settings) -> Option<&LineDecoder> {
+        settings.read.decoder.as_deref()
+    }
+
     fn ends(settings: &Settings) -> bool {
         !settings.follow
     }
@@ -203,6 +214,7 @@ impl<'a> FileRun<'a> {
         rows: &[(String, String)],
     ) -> Self {
         let Settings { pattern, follow, read } = settings.clone();
+        let read = ReadSettings::of(&read);
         let health = services.health.clone();
         let roster = Some(FileRoster::new(pattern, read, follow, health, rows));
         FileRun { services, emit, is_follow: follow, roster, next_look: Duration::ZERO }

@@ -1,10 +1,13 @@
 //! How bytes of a file or of standard input become messages.
 
-use crate::contract::Message;
+use crate::contract::{Brings, Message};
+use crate::decode::{self, LineDecoder};
 use kernel::choice;
 use kernel::choice::Choice;
-use language::{Arg, Fields, NodeRow, Scalar, ValueKind};
+use language::expr::ValueType;
+use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// A longer line, or file that is one message, is cut here, and so refused by validation.
 pub(super) const MESSAGE_MAX: usize = 1 << 20;
@@ -13,14 +16,24 @@ pub(super) const BATCH_MAX: usize = 512;
 
 /// The child `decode`.
 pub(super) const DECODE: NodeRow =
-    NodeRow::new("decode", "what one event is: a line or the whole input")
-        .examples(&["decode json"])
-        .args(&[Arg::one("codec", ValueKind::Word(Codec::WORDS))])
+    NodeRow::new("decode", "what one event is: a line or the whole input, and what is in it")
+        .examples(&[
+            "decode json",
+            r##"decode regex #"^(?<client>[^ ]+) (?<status>[0-9]+)$"# { number status }"##,
+            r#"decode csv { columns at user database; header; time at "yyyy-MM-dd HH:mm:ss" }"#,
+            "decode logfmt { number duration; time ts; on-mismatch tag }",
+            "decode syslog",
+        ])
+        .args(&[
+            Arg::one("codec", ValueKind::Word(Codec::WORDS)),
+            Arg::optional("pattern", ValueKind::Literal),
+        ])
+        .children(&[decode::FIELDS])
         .default("ndjson");
 
 choice! {
     /// What one message is.
-    pub(super) enum Codec {
+    pub(crate) enum Codec {
         /// A line of JSON.
         Ndjson = "ndjson",
         /// All of it, one JSON value.
@@ -29,17 +42,60 @@ choice! {
         Text = "text",
         /// All of it, as text.
         Raw = "raw",
+        /// A line of values that commas separate.
+        Csv = "csv",
+        /// A line of `key=value` pairs.
+        Logfmt = "logfmt",
+        /// A line with named groups.
+        Regex = "regex",
+        /// A line of syslog.
+        Syslog = "syslog",
+    }
+}
+
+/// What `decode` says.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Decoding {
+    pub(super) codec: Codec,
+    /// Whether the first line of each file is not a message.
+    pub(super) has_header: bool,
+    pub(crate) decoder: Option<Arc<LineDecoder>>,
+}
+
+impl Decoding {
+    /// Reads it from the block of a source; `None` when something is wrong with it.
+    pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Decoding> {
+        let codec = fields.setting("decode").arg(0, Scalar::choice);
+        let Some(decode) = fields.child("decode") else {
+            return Some(Decoding { codec, has_header: false, decoder: None });
+        };
+        let before = context.diagnostics.found().len();
+        let decoder = decode::read(codec, &decode, context).map(Arc::new);
+        let has_header = decode.is_on("header");
+        let is_right = context.diagnostics.found().len() == before;
+        is_right.then_some(Decoding { codec, has_header, decoder })
+    }
+
+    /// What its messages are known to be.
+    pub(super) fn brings(&self) -> Brings {
+        let text = || matches!(self.codec, Codec::Text | Codec::Raw).then(ValueType::text);
+        let message = self.decoder.as_ref().map(|it| it.shape()).or_else(text);
+        Brings {
+            has_time: self.decoder.as_ref().is_some_and(|it| it.has_time()),
+            ..Brings::message(message.unwrap_or_else(ValueType::any))
+        }
     }
 }
 
 impl Codec {
-    pub(super) fn read(fields: &Fields<'_>) -> Codec {
-        fields.setting("decode").arg(0, Scalar::choice)
-    }
-
     /// Whether each line is a message.
     pub(super) fn is_by_line(self) -> bool {
-        matches!(self, Codec::Ndjson | Codec::Text)
+        !matches!(self, Codec::Json | Codec::Raw)
+    }
+
+    /// Whether it knows fields in a line.
+    pub(crate) fn has_fields(self) -> bool {
+        matches!(self, Codec::Csv | Codec::Logfmt | Codec::Regex | Codec::Syslog)
     }
 
     /// The message in `bytes`, without its line end; `None` for a blank line. What was cut stays
@@ -52,7 +108,8 @@ impl Codec {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return None;
         }
-        let decoded = (matches!(self, Codec::Text | Codec::Raw) && !is_cut)
+        let is_text = !matches!(self, Codec::Ndjson | Codec::Json);
+        let decoded = (is_text && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
         Some(Message { body: bytes.to_vec(), kind: None, decoded, origin: None })
     }

@@ -1,9 +1,10 @@
 //! Reads events from standard input until it ends.
 
-use super::lines::{BATCH_MAX, Codec, DECODE, LineSplitter, SplitLine, is_utf16};
+use super::lines::{BATCH_MAX, DECODE, Decoding, LineSplitter, SplitLine, is_utf16};
 use crate::contract::{
-    Emit, Kind, Message, MessageOrigin, OpenSource, Services, Source, SourceKind,
+    Brings, Emit, Kind, Message, MessageOrigin, OpenSource, Services, Source, SourceKind,
 };
+use crate::decode::LineDecoder;
 use kernel::env::ThreadPool;
 use kernel::fault::{Cause, Fault};
 use language::{Context, Fields, NodeRow};
@@ -16,8 +17,8 @@ const PIECE: usize = 64 << 10;
 const NODES: &[NodeRow] = &[DECODE];
 
 /// The kind `stdin`.
-pub(super) struct Stdin<R = std::io::Stdin> {
-    codec: Codec,
+pub(crate) struct Stdin<R = std::io::Stdin> {
+    decoding: Decoding,
     /// Lent to the thread that reads.
     input: Option<R>,
     /// Its own: a read of standard input may never return.
@@ -31,20 +32,28 @@ impl Kind for Stdin {
     const SUMMARY: &'static str = "reads events from standard input";
     const EXAMPLE: &'static str = "source stdin piped { decode ndjson }";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Codec;
+    type Settings = Decoding;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Codec> {
-        Some(Codec::read(fields))
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Decoding> {
+        Decoding::read(fields, context)
     }
 }
 
 impl SourceKind for Stdin {
-    fn ends(_: &Codec) -> bool {
+    fn brings(decoding: &Decoding) -> Brings {
+        decoding.brings()
+    }
+
+    fn decoder(decoding: &Decoding) -> Option<&LineDecoder> {
+        decoding.decoder.as_deref()
+    }
+
+    fn ends(_: &Decoding) -> bool {
         true
     }
 
-    async fn open(codec: Codec, _: Services) -> Result<OpenSource, Fault> {
-        Ok(OpenSource::Task(Box::new(Stdin::new(codec, std::io::stdin()))))
+    async fn open(decoding: Decoding, _: Services) -> Result<OpenSource, Fault> {
+        Ok(OpenSource::Task(Box::new(Stdin::new(decoding, std::io::stdin()))))
     }
 }
 
@@ -79,16 +88,16 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
 }
 
 impl<R> Stdin<R> {
-    fn new(codec: Codec, input: R) -> Self {
+    fn new(decoding: Decoding, input: R) -> Self {
         let (thread, name) = (ThreadPool::new("stdin", 1), "standard input".into());
-        Stdin { codec, input: Some(input), thread, name }
+        Stdin { decoding, input: Some(input), thread, name }
     }
 
     /// What a piece completes; an empty one is the end.
     fn messages(&self, splitter: &mut LineSplitter, piece: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
         let take = |line: SplitLine<'_>| messages.extend(self.message(&line));
-        match (piece.is_empty(), self.codec.is_by_line()) {
+        match (piece.is_empty(), self.decoding.codec.is_by_line()) {
             (true, _) => splitter.finish(take),
             (false, true) => splitter.push(piece, take),
             (false, false) => splitter.push_whole(piece),
@@ -97,14 +106,16 @@ impl<R> Stdin<R> {
     }
 
     fn message(&self, line: &SplitLine<'_>) -> Option<Message> {
+        let is_header = self.decoding.has_header && line.number == 1;
+        let codec = self.decoding.codec;
         let is_undecodable = line.is_cut || is_utf16(line.text);
-        let mut message = self.codec.message(line.text, is_undecodable)?;
+        let mut message = codec.message(line.text, is_undecodable)?;
         message.origin = Some(MessageOrigin {
             name: self.name.clone(),
-            line: self.codec.is_by_line().then_some(line.number),
+            line: codec.is_by_line().then_some(line.number),
             offset: line.offset,
         });
-        Some(message)
+        (!is_header).then_some(message)
     }
 }
 
@@ -134,30 +145,37 @@ mod tests {
     use super::*;
     use crate::testing::{self, Inbox};
 
-    fn bodies(codec: Codec, input: &'static [u8]) -> Vec<String> {
+    fn bodies(decode: &str, input: &'static [u8]) -> Vec<String> {
         let inbox = Inbox::open();
-        let mut source = Stdin::new(codec, input);
+        let mut source = Stdin::new(testing::settings::<Stdin>(decode), input);
         smol::block_on(Source::run(&mut source, &inbox)).unwrap();
         inbox.bodies()
     }
 
     #[test]
     fn each_line_is_an_event_and_the_end_ends_the_last() {
-        assert_eq!(bodies(Codec::Ndjson, b"{\"a\":1}\n\n{\"a\":2}"), ["{\"a\":1}", "{\"a\":2}"]);
-        assert_eq!(bodies(Codec::Json, b"{\n\"a\":1}\n"), ["{\n\"a\":1}\n"]);
-        assert_eq!(bodies(Codec::Ndjson, b""), Vec::<String>::new());
+        assert_eq!(bodies("decode ndjson", b"{\"a\":1}\n\n{\"a\":2}"), ["{\"a\":1}", "{\"a\":2}"]);
+        assert_eq!(bodies("decode json", b"{\n\"a\":1}\n"), ["{\n\"a\":1}\n"]);
+        assert_eq!(bodies("decode ndjson", b""), Vec::<String>::new());
     }
 
     #[test]
     fn a_mark_is_skipped_and_each_line_knows_its_place() {
-        assert_eq!(bodies(Codec::Json, b"\xef\xbb\xbf{}"), ["{}"]);
+        assert_eq!(bodies("decode json", b"\xef\xbb\xbf{}"), ["{}"]);
         let inbox = Inbox::open();
-        let mut source = Stdin::new(Codec::Text, &b"\xef\xbb\xbfone\n\ntwo"[..]);
+        let mut source =
+            Stdin::new(testing::settings::<Stdin>("decode text"), &b"\xef\xbb\xbfone\n\ntwo"[..]);
         smol::block_on(Source::run(&mut source, &inbox)).unwrap();
         let batches = inbox.batches.lock().unwrap();
         let origins = batches.iter().flatten().map(|it| it.origin.as_ref().unwrap().to_string());
         let expected = ["standard input, line 1, byte 3", "standard input, line 3, byte 8"];
         assert_eq!(origins.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_header_is_not_a_message() {
+        let csv = "decode csv {\ncolumns a b\nheader\n}";
+        assert_eq!(bodies(csv, b"a,b\n1,2\na,b\n"), ["1,2", "a,b"]);
     }
 
     #[test]

@@ -563,8 +563,12 @@ fn constant_type(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Name>
 }
 
 fn map(fields: &Fields<'_>) -> Map {
-    let part = |name: &str| expr_of(fields.child(name).and_then(|it| it.arg(0)), Roots::MAP);
+    let of = |name: &str, roots| expr_of(fields.child(name).and_then(|it| it.arg(0)), roots);
+    let part = |name: &str| of(name, Roots::MAP_ITEM);
+    let json = fields.child("json").into_iter().flat_map(|it| it.args());
     Map {
+        json: json.filter_map(|it| it.expr(grammar::MESSAGE)).collect(),
+        each: of("each", Roots::MAP),
         kind: part("type"),
         id: part("id"),
         source: part("source"),

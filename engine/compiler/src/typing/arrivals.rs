@@ -1,10 +1,12 @@
 //! Which types of events can arrive, and what is known of their messages and their `data`.
 
+use super::taking;
 use crate::spec::{Name, OnInvalid, OnUnknownType, SourceNode, Spec, tag_of};
 use kernel::pattern::glob_fits;
 use language::Context;
 use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
 use serde_json::Value;
+use stages::decode::OnMismatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub(super) struct ProgramInputs {
     accepts_invalid: bool,
     /// The name below `enrich` of what says where in a visit an event is.
     lifecycle: Option<Arc<str>>,
+    /// Whether events are accepted whose line could not be decoded.
+    accepts_undecoded: bool,
 }
 
 impl ProgramInputs {
@@ -43,10 +47,13 @@ impl ProgramInputs {
                 false => types(source, &known),
             };
             sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
-            let whole = known.at(Root::Raw, &[]);
+            let received = known.at(taking::unit(&source.map), &[]);
             let mapped = source.map.data.as_ref().map(|it| known.check(&it.value).shape);
-            data = data.or(mapped.unwrap_or_else(|| whole.clone()));
-            raw = raw.or(whole);
+            data = data.or(mapped.unwrap_or_else(|| match source.map.each {
+                Some(_) => received.clone(),
+                None => known.data(),
+            }));
+            raw = raw.or(received);
             messages.insert(source.name.value.clone(), known);
         }
         let mut sent: Option<Vec<Arc<str>>> = sent.filter(|_| !spec.sources.is_empty());
@@ -63,8 +70,17 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        let lifecycle = spec.lifecycle().map(|it| tag_of(&it.value).into());
-        let world = ProgramInputs { all, sent, messages, globals, accepts_invalid, lifecycle };
+        let decoders = spec.sources.iter().filter_map(|it| it.spec.decoder());
+        let accepts_undecoded = decoders.into_iter().any(|it| it.on_mismatch == OnMismatch::Tag);
+        let world = ProgramInputs {
+            all,
+            sent,
+            messages,
+            globals,
+            accepts_invalid,
+            accepts_undecoded,
+            lifecycle: spec.lifecycle().map(|it| tag_of(&it.value).into()),
+        };
         world.with_emitted(spec)
     }
 
@@ -101,6 +117,10 @@ impl ProgramInputs {
     ) -> TypeEnv {
         if self.accepts_invalid {
             enrich.put(&["validate".to_owned()], ValueType::any());
+        }
+        if self.accepts_undecoded {
+            let tag = ["reason", "line"].map(|it| (it, ValueType::text()));
+            enrich.put(&["decode".to_owned()], ValueType::map(tag).or_null());
         }
         let enrich = if enrich == ValueType::never() { ValueType::empty_map() } else { enrich };
         let mut roots = self.globals.clone();
@@ -199,8 +219,15 @@ fn message(
         ("offset", ValueType::number()),
     ];
     roots.push((Root::File, ValueType::map(file.map(|(name, shape)| (name, shape.or_null())))));
-    let here: EventTypes = Arc::new([EventType { kind: "".into(), data: message }]);
-    TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() }
+    let data = taking::parsed(&source.map, &message);
+    let here: EventTypes = Arc::new([EventType { kind: "".into(), data }]);
+    let mut known =
+        TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() };
+    if let Some(each) = &source.map.each {
+        let items = taking::items(&each.value, &known);
+        known.roots.push((Root::Item, items));
+    }
+    known
 }
 
 /// The types that a source can send, when they are known by name.
@@ -210,7 +237,7 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
         Some(expr) => known.check(&expr.value).shape,
         None => match &source.kind {
             Some(kind) => return Some(vec![kind.value.as_str().into()]),
-            None => known.at(Root::Raw, &["type"]),
+            None => known.at(taking::unit(&source.map), &["type"]),
         },
     };
     let words = shape.words().filter(|_| shape.is_only_text())?;

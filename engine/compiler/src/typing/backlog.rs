@@ -7,8 +7,9 @@ use language::diagnostic::{Diagnostics, Rule};
 /// they have times of their own: hours pass in an instant.
 pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
     let past = spec.sources.iter().find_map(|it| {
-        let time = it.map.time.as_ref().filter(|_| it.spec.ends() && !it.is_disabled)?;
-        Some((&it.name.value, time))
+        let decoded = it.spec.brings().has_time.then_some(&it.name.span);
+        let time = it.map.time.as_ref().map(|it| &it.span).or(decoded);
+        Some((&it.name.value, time.filter(|_| it.spec.ends() && !it.is_disabled)?))
     });
     let Some((source, time)) = past else { return };
     for filter in spec.filters.iter().filter(|it| !it.is_disabled && !chooses_source(it)) {
@@ -26,7 +27,7 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
                 ),
             )
             .at(name.span.clone(), "not by the time of the event")
-            .at(time.span.clone(), "the events have a time of their own")
+            .at(time.clone(), "the events have a time of their own")
             .help(format!(
                 "remove `by=arrival`, so that the time of the events counts, or leave the source \
                  out: `when \"event.source != '{source}'\"`"

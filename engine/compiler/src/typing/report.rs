@@ -43,7 +43,7 @@ impl Tell<'_> {
         }
     }
 
-    fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {
+    pub(super) fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {
         for it in findings {
             let help = it.help.unwrap_or_else(|| match it.rule {
                 Rule::AlwaysSame => "change the condition, or remove it".to_owned(),

@@ -88,7 +88,8 @@ pub(super) fn check(
         return;
     }
     if let Some(text) = entry.value().as_string() {
-        let is_type = matches!(ty, ValueKind::Expr(Roots::MAP)) && node.name().value() == "type";
+        let is_type =
+            matches!(ty, ValueKind::Expr(Roots::MAP_ITEM)) && node.name().value() == "type";
         if is_type && place.plain_type(text) {
             return;
         }
@@ -587,7 +588,7 @@ impl ValueCheck<'_> {
         let is_word = |it: char| it.is_alphanumeric() || "._-".contains(it);
         let root = word.split(['.', '-']).next().unwrap_or_default();
         let is_plain = word.starts_with(char::is_alphabetic) && word.chars().all(is_word);
-        if !is_plain || Roots::MAP.names().contains(&root) {
+        if !is_plain || Roots::MAP_ITEM.names().contains(&root) {
             return false;
         }
         self.diagnostics

@@ -7,6 +7,8 @@ mod texts;
 
 pub(super) use lists::evaluate;
 pub(super) use moment::DayRange;
+pub use moment::TimePattern;
+pub use texts::number_of;
 pub(super) use texts::percent_encoded;
 
 use super::aggregate::Aggregate;
@@ -420,17 +422,8 @@ fn check_moment(
         let message = format!("`{text}` is not a time zone");
         return Err(ExprProblem::syntax(span.clone(), message).help(help));
     }
-    match moment::bad_letters(text).filter(|_| is_pattern) {
-        Some(letters) if letters == "'" => {
-            let message = format!("a quote in the pattern `{text}` is never closed");
-            Err(ExprProblem::syntax(span.clone(), message).help("write `''` for one quote"))
-        }
-        Some(letters) => {
-            let message = format!("`{letters}` means nothing in the pattern `{text}`");
-            let help = "a pattern is made of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, \
-                        and text in single quotes";
-            Err(ExprProblem::syntax(span.clone(), message).help(help))
-        }
+    match moment::pattern_problem(text, span).filter(|_| is_pattern) {
+        Some(problem) => Err(problem),
         None => Ok(()),
     }
 }

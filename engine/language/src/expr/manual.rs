@@ -68,6 +68,7 @@ fn evaluated(text: &str, world: &Value) -> Value {
         pipeline: Some(field("pipeline")),
         http: Some(field("http")),
         file: Some(field("file")),
+        item: Some(field("item")),
         body: Some(field("body")),
         status: field("status").as_u64().and_then(|it| u16::try_from(it).ok()),
         headers: Some(field("headers")),
@@ -77,7 +78,7 @@ fn evaluated(text: &str, world: &Value) -> Value {
         ..Scope::of(&event, Timestamp::parse("2026-01-01T10:00:00Z").expect("a time"))
     };
     // Every root at once; which place has which is the page's own table.
-    let roots = Roots(Roots::RESPONSE.0 | Roots::MAP.0 | Roots::DEMO.0 | Roots::NOTICE.0);
+    let roots = Roots(Roots::RESPONSE.0 | Roots::MAP_ITEM.0 | Roots::DEMO.0 | Roots::NOTICE.0);
     if text.contains("{{") {
         let template = Template::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
         template.value(&scope).to_json()

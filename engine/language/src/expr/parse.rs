@@ -474,7 +474,8 @@ impl Parser<'_> {
             return Err(ExprProblem::syntax(span, message).help(usage).into());
         }
         self.at += 1;
-        let is_root = Root::ALL.iter().any(|it| it.1 == variable);
+        // `item` is the usual name for an item, and means one everywhere.
+        let is_root = Root::ALL.iter().any(|it| it.1 == variable && it.0 != Root::Item);
         let is_word = matches!(&*variable, "true" | "false" | "null" | "in" | "not");
         if is_root || is_word || self.variables.contains(&variable) {
             let message = format!("`{variable}` means something else here already");

@@ -284,6 +284,19 @@ impl ValueType {
         }
     }
 
+    /// What the items of the list are that it may be; `None` when it is never a list.
+    pub fn items(&self) -> Option<ValueType> {
+        match &self.list {
+            _ if self.is_any => Some(ValueType::any()),
+            items => items.as_ref().map(|it| (**it).clone()),
+        }
+    }
+
+    /// Whether it may be a text.
+    pub fn may_be_text(&self) -> bool {
+        self.is_any || self.text.is_some()
+    }
+
     /// Whether one of its fields is declared in a schema.
     pub(super) fn has_origin(&self) -> bool {
         let fields = self.map.iter().flat_map(|it| it.names.values());

@@ -4,6 +4,7 @@ use crate::http::problem::ProblemDetails;
 use crate::http::query;
 use crate::http::wire::head::{Framing, Head};
 use crate::http::wire::response::Reply;
+use crate::intake::ITEMS_MAX;
 use compiler::spec::Map;
 use language::expr::{Expr, Root};
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
@@ -11,9 +12,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use stages::contract::{BodyForm, HttpRoute};
 use std::fmt;
-
-/// Most items of one request.
-pub(super) const ITEMS_MAX: usize = 1000;
 
 /// How a body is taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,19 +120,9 @@ pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, ProblemDet
 
 /// Whether any part of an event is taken from the message.
 fn reads_message(map: &Map) -> bool {
-    let parts = [
-        &map.kind,
-        &map.id,
-        &map.source,
-        &map.subject,
-        &map.time,
-        &map.data,
-        &map.priority,
-        &map.correlation_id,
-        &map.parent_id,
-    ];
     let reads = |it: &Expr| it.uses(Root::Data) || it.uses(Root::Raw);
-    map.kind.is_none() || parts.into_iter().flatten().any(|it| reads(&it.value))
+    let has_whole = map.kind.is_none() && map.each.is_none();
+    has_whole || map.parts().chain(&map.each).any(|it| reads(&it.value))
 }
 
 /// The messages of an array as they were received, white space around them cut; at most one more

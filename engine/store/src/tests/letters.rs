@@ -9,7 +9,7 @@ fn refused(body: &str) -> DeadLetter {
 }
 
 fn retry(letter: u64, entry: Entry) -> Entry {
-    Entry::Retry { letter, entry: Box::new(entry) }
+    Entry::Retry { letter, entry: Box::new(entry), is_part: false }
 }
 
 fn bury(id: &str, body: &str) -> Entry {

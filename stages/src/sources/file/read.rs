@@ -7,7 +7,7 @@ use super::encoding::{is_compressed, mark_length};
 use super::identity::bytes_at;
 use super::place::{FilePlace, HEAD_MAX, HeadMark, TailMark};
 use crate::contract::{Message, MessageOrigin};
-use crate::sources::lines::{BATCH_MAX, Codec, MESSAGE_MAX, is_utf16};
+use crate::sources::lines::{BATCH_MAX, Codec, Decoding, MESSAGE_MAX, is_utf16};
 use siphasher::sip::SipHasher13;
 use std::fs::File;
 use std::hash::Hasher as _;
@@ -22,6 +22,14 @@ const BLOCK: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ReadSettings {
     pub(super) codec: Codec,
+    /// Whether the first line of each file is not a message.
+    pub(super) has_header: bool,
+}
+
+impl ReadSettings {
+    pub(super) fn of(decoding: &Decoding) -> ReadSettings {
+        ReadSettings { codec: decoding.codec, has_header: decoding.has_header }
+    }
 }
 
 /// What was found while nothing could be handed on, so that it is not looked for again.
@@ -151,6 +159,9 @@ impl LineReader<'_> {
         at: &PlaceBuilder<'_>,
     ) -> Option<Message> {
         if is_utf16 && text.iter().all(|it| *it == 0 || it.is_ascii_whitespace()) {
+            return None;
+        }
+        if self.settings.has_header && at.line == Some(0) {
             return None;
         }
         // Half of the letters must not pass for a text.
@@ -305,12 +316,18 @@ mod tests {
         file: File,
         place: FilePlace,
         scan: ScanState,
+        has_header: bool,
     }
 
     impl Growing {
         fn new() -> Self {
             let file = tempfile::tempfile().unwrap();
-            Growing { file, place: FilePlace::start(), scan: ScanState::default() }
+            Growing {
+                file,
+                place: FilePlace::start(),
+                scan: ScanState::default(),
+                has_header: false,
+            }
         }
 
         fn grow(&mut self, bytes: &[u8]) {
@@ -323,7 +340,7 @@ mod tests {
                 file: &self.file,
                 place: &self.place,
                 scan: &mut self.scan,
-                settings: &ReadSettings { codec },
+                settings: &ReadSettings { codec, has_header: self.has_header },
                 shown: &"f".into(),
                 is_final,
             };
@@ -369,6 +386,19 @@ mod tests {
         file.grow(b"o\r\nthree");
         assert_eq!(file.lines(false), ["3@5 two"]);
         assert_eq!(file.lines(true), ["4@10 three"]);
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_may_be_a_header() {
+        let mut file = Growing { has_header: true, ..Growing::new() };
+        file.grow(b"\xef\xbb\xbfa,b\none\n");
+        assert_eq!(file.lines(false), ["2@7 one"]);
+        file.grow(b"two\n");
+        assert_eq!(file.lines(false), ["3@11 two"]);
+        let mut long = Growing { has_header: true, ..Growing::new() };
+        long.grow(&vec![b'x'; 2 * MESSAGE_MAX]);
+        long.grow(b"\none\n");
+        assert_eq!(long.lines(false), [format!("2@{} one", 2 * MESSAGE_MAX + 1)]);
     }
 
     #[test]

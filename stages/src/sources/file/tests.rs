@@ -294,7 +294,7 @@ fn a_copy_made_while_the_store_takes_its_time_is_known_for_one() {
     let text = testing::settings::<File>("path \"*.log*\"\nfollow\ndecode text");
     let pattern = PathPattern::new(world.folder.path(), "*.log*").unwrap();
     let health = world.services.health.clone();
-    let mut roster = FileRoster::new(pattern, text.read, true, health, &[]);
+    let mut roster = FileRoster::new(pattern, ReadSettings::of(&text.read), true, health, &[]);
     let (mut lines, mut second) = (Vec::new(), 0);
     let mut look = |roster: &mut FileRoster| {
         second += 1;

@@ -1,9 +1,11 @@
 //! Times by patterns of Unicode's letters (LDML), and ranges of the time of day.
 
+use crate::expr::problem::ExprProblem;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use kernel::time::Timestamp;
 use std::fmt::Write;
+use std::ops::Range;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -39,7 +41,7 @@ const LETTERS: &[(char, &[usize])] = &[
 ];
 
 /// A piece of a pattern.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Piece {
     Text(String),
     Letters(char, usize),
@@ -81,9 +83,44 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// What is wrong with a pattern: the letters that mean nothing.
-pub(super) fn bad_letters(pattern: &str) -> Option<String> {
-    pieces(pattern).err()
+/// What is wrong with a pattern: letters that mean nothing, or a quote that is not closed.
+pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<ExprProblem> {
+    let letters = pieces(pattern).err()?;
+    if letters == "'" {
+        let message = format!("a quote in the pattern `{pattern}` is never closed");
+        return Some(ExprProblem::syntax(span.clone(), message).help("write `''` for one quote"));
+    }
+    let message = format!("`{letters}` means nothing in the pattern `{pattern}`");
+    let help = "a pattern is made of yyyy MM MMM dd EEE HH hh a mm ss SSS Z XXX, separators, and \
+                text in single quotes";
+    Some(ExprProblem::syntax(span.clone(), message).help(help))
+}
+
+/// How a time is written, in Unicode's letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimePattern {
+    pieces: Vec<Piece>,
+}
+
+impl TimePattern {
+    /// The pattern `text`, by which a whole time can be read.
+    pub fn new(text: &str) -> Result<TimePattern, ExprProblem> {
+        let whole = 0..text.len();
+        if let Some(problem) = pattern_problem(text, &whole) {
+            return Err(problem);
+        }
+        if !has_date(text) {
+            let message = format!("no time can be read by `{text}`");
+            let help = "a pattern needs a year, a month and a day: `yyyy-MM-dd HH:mm:ss`";
+            return Err(ExprProblem::syntax(whole, message).help(help));
+        }
+        Ok(TimePattern { pieces: pieces(text).unwrap_or_default() })
+    }
+
+    /// The time that a text says; the zone, or else UTC, is for texts that name none.
+    pub fn read(&self, text: &str, zone: Option<&TimeZone>) -> Option<Timestamp> {
+        read_by(text, &self.pieces, zone.unwrap_or(&TimeZone::UTC))
+    }
 }
 
 /// Whether a pattern names a whole date, so that a time can be read by it.
@@ -171,11 +208,15 @@ struct Parts {
 
 /// The time that a text says by the pattern; the zone is for texts that name none.
 pub(super) fn read(text: &str, pattern: &str, zone: &TimeZone) -> Option<Timestamp> {
+    read_by(text, &pieces(pattern).ok()?, zone)
+}
+
+fn read_by(text: &str, pieces: &[Piece], zone: &TimeZone) -> Option<Timestamp> {
     let (mut rest, mut parts) = (text.trim(), Parts::default());
-    for piece in pieces(pattern).ok()? {
+    for piece in pieces {
         rest = match piece {
-            Piece::Text(expected) => rest.strip_prefix(&*expected)?,
-            Piece::Letters(letter, count) => read_piece(rest, letter, count, &mut parts)?,
+            Piece::Text(expected) => rest.strip_prefix(&**expected)?,
+            Piece::Letters(letter, count) => read_piece(rest, *letter, *count, &mut parts)?,
         };
     }
     let hour = match parts.is_afternoon {

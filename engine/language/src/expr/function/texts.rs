@@ -130,6 +130,12 @@ pub(super) fn unbase64<'a>(values: &[Val<'a>]) -> Val<'a> {
 }
 
 /// The number that a text says; null when it says none.
+/// The number that a text is, by itself.
+pub fn number_of(text: &str) -> Option<Value> {
+    let number = number(&Val::Text(text.into())).to_json();
+    Some(number).filter(|it| !it.is_null())
+}
+
 pub(super) fn number<'a>(value: &Val<'a>) -> Val<'a> {
     let text = match value {
         Val::Int(_) | Val::Float(_) | Val::Long(_) => return value.clone(),

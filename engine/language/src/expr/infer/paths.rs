@@ -85,7 +85,7 @@ impl Infer<'_> {
             return;
         }
         let message = match root {
-            Root::Data if self.known.is_message => {
+            Root::Data | Root::Item if self.known.is_message => {
                 format!("`{shown}` is not in the schema of the message")
             }
             Root::Data => format!("`{shown}` is in none of the schemas for {}", told(here)),
@@ -235,7 +235,7 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
         return (format!("the aggregates are: {}", names.join(", ")), None);
     }
     let opts_out = match root {
-        Root::Data | Root::Raw | Root::Enrich => {
+        Root::Data | Root::Raw | Root::Item | Root::Enrich => {
             format!(". `get({before}, '{name}')` reads an undeclared field")
         }
         _ => String::new(),

@@ -87,6 +87,15 @@ impl ValueType {
         field.shape.put(rest, shape);
     }
 
+    /// A map with the same fields that may have others, of which nothing is known.
+    #[must_use]
+    pub fn with_more(mut self) -> ValueType {
+        if let Some(map) = &mut self.map {
+            Arc::make_mut(map).has_more = true;
+        }
+        self
+    }
+
     /// The same fields, and nothing known of what stands in them: for values that nobody checked.
     #[must_use]
     pub fn unchecked(&self) -> ValueType {

@@ -14,7 +14,7 @@ impl ValueType {
     }
 
     /// The same for a sentence: `a number 0–1`, `text`.
-    pub(in crate::expr) fn told_in_a_sentence(&self) -> String {
+    pub fn told_in_a_sentence(&self) -> String {
         self.told_with("a ")
     }
 
