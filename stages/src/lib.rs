@@ -38,6 +38,7 @@ mod request;
 pub mod signature;
 mod sinks;
 mod sources;
+mod table;
 #[cfg(test)]
 mod testing;
 mod transforms;
