@@ -13,6 +13,7 @@ use kernel::event::Event;
 use kernel::event::Globals;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
+use kernel::time::Timestamp;
 use language::expr::{self, TypeEnv};
 use language::spanned::Spanned;
 use language::{Context, Environment, Fields, Needed, NodeRow};
@@ -203,6 +204,13 @@ pub struct Message {
     pub decoded: Option<Value>,
     /// Where it was read, for whoever has to find it again.
     pub origin: Option<MessageOrigin>,
+    /// The id to use when `map` gives none: the same for the same message, so that it is stored
+    /// once. A new one where it is `None`.
+    pub id: Option<String>,
+    /// The time to use when `map` gives none; that of arrival where it is `None`.
+    pub time: Option<Timestamp>,
+    /// The subject to use when `map` gives none.
+    pub subject: Option<Arc<str>>,
 }
 
 /// Where a message was read.

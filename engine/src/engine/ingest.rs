@@ -67,6 +67,8 @@ impl Engine {
             file: arrival.file.as_deref(),
             id: arrival.id.as_deref(),
             kind: arrival.kind.as_ref(),
+            time: arrival.time,
+            subject: arrival.subject.as_ref(),
             decoded: arrival.decoded.as_ref(),
             received,
             memories: &generation.memories,

@@ -4,6 +4,7 @@
 use super::ingest::Submission;
 use super::{Engine, IngestResult, Overloaded, ReceivedMessage};
 use kernel::event::Event;
+use kernel::time::Timestamp;
 use language::diagnostic::is_secret_name;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -151,6 +152,10 @@ pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
     text("id", arrival.id.as_deref());
     text("type", arrival.kind.as_deref());
     text("once", arrival.once.as_deref());
+    text("subject", arrival.subject.as_deref());
+    if let Some(time) = arrival.time {
+        context.insert("time".to_owned(), Value::from(time.0));
+    }
     match &arrival.decoded {
         // Most often the bytes say it all.
         Some(Value::String(text)) if text.as_bytes() == &*arrival.bytes => {
@@ -186,5 +191,7 @@ fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
         kind: text("type").map(Arc::from),
         decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),
         once: text("once"),
+        time: context["time"].as_i64().map(Timestamp),
+        subject: text("subject").map(Arc::from),
     }
 }

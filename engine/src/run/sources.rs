@@ -43,6 +43,9 @@ impl Emit for SourceEmitter {
                 kind: message.kind,
                 decoded: message.decoded,
                 file: message.origin.map(|origin| Arc::new(file_of(&origin))),
+                id: message.id,
+                time: message.time,
+                subject: message.subject,
                 ..ReceivedMessage::default()
             })
             .collect();

@@ -54,7 +54,7 @@ impl Codec {
         }
         let decoded = (matches!(self, Codec::Text | Codec::Raw) && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        Some(Message { body: bytes.to_vec(), kind: None, decoded, origin: None })
+        Some(Message { body: bytes.to_vec(), decoded, ..Message::default() })
     }
 }
 
