@@ -106,6 +106,12 @@ pub trait SourceKind: Kind {
     const IS_DEMO: bool = false;
     /// Whether the engine's HTTP server serves it.
     const IS_SERVED: bool = false;
+    /// Whether it needs nothing but the clock, so that a test may run it.
+    const IS_CLOCK: bool = false;
+    /// When or what it brings, in a few words; empty where the kind says it all.
+    fn says(_settings: &Self::Settings) -> String {
+        String::new()
+    }
     /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
     /// or the reload, so what can be known to fail should fail here.
     fn open(

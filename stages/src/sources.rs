@@ -5,6 +5,7 @@ mod file;
 mod http;
 mod lines;
 mod stdin;
+mod timer;
 
 use crate::catalog::Catalog;
 use language::diagnostic::{Diagnostics, Rule};
@@ -16,6 +17,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .source::<file::File>()
         .source::<http::Http>()
         .source::<stdin::Stdin>()
+        .source::<timer::Timer>()
 }
 
 /// A path that the HTTP server can serve; reports one that it cannot.

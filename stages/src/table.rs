@@ -192,6 +192,11 @@ impl Table {
     pub(crate) fn row(&self, key: &str) -> Option<&Value> {
         self.by_key.get(key).map(|at| &self.rows[*at].value)
     }
+
+    /// Every row, in the order of the file.
+    pub(crate) fn rows(&self) -> &[TableRow] {
+        &self.rows
+    }
 }
 
 /// A cell as a value of its column's type; the error is what it is not.
