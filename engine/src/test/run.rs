@@ -9,11 +9,12 @@ use super::{Suite, Variables, expect, timeline};
 use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use crate::http::auth::Tokens;
 use crate::run::deliver::DeliveryWorker;
+use crate::run::open::OpenedSource;
+use crate::run::sources::SourceEmitter;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use compiler::cases::{Act, InputContent, Test, TestInput};
 use compiler::plan::Plan;
-use kernel::event::Event;
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::diagnostic::{Diagnostic, Diagnostics, Rule};
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use stages::catalog::Catalog;
 use stages::signature::Signed;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{
     self, Delivery, LetterFilter, LetterOrder, RetentionPolicy, Settings, Store, Synchronous,
@@ -73,6 +74,7 @@ pub fn run(
             coverage.add(&trial.probe.noted().exercised);
             coverage.add_deliveries(&seen);
             shown = timeline::of(&seen, test.at);
+            drop(seen);
             trial.close();
         }
         Err(fault) => {
@@ -88,6 +90,61 @@ pub fn run(
     TestVerdict { failed, timeline: shown }
 }
 
+/// Every message that arrived, in order.
+struct Arrivals {
+    probe: Arc<Watch>,
+    list: Mutex<Arc<Vec<Arrived>>>,
+}
+
+impl Arrivals {
+    fn list(&self) -> MutexGuard<'_, Arc<Vec<Arrived>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how a message was answered.
+    fn note(
+        &self,
+        at: Timestamp,
+        source: &Arc<str>,
+        is_given: bool,
+        answer: Result<IngestResult, Overloaded>,
+    ) {
+        let mut noted = self.probe.noted();
+        let event = answer.as_ref().ok().and_then(|it| noted.take_event(it));
+        if let Some(event) = &event {
+            let stopped_by = match &answer {
+                Ok(IngestResult::Discarded { name, .. }) => Some(&**name),
+                Ok(IngestResult::Refused(it)) => Some(&*it.stage),
+                _ => None,
+            };
+            let plan = self.probe.plan();
+            super::coverage::judged(plan, event, stopped_by, &mut noted.exercised);
+        }
+        let source = source.clone();
+        let mut list = self.list();
+        let list = Arc::get_mut(&mut list).expect("nobody looks while a message arrives");
+        list.push(Arrived { is_given, at, source, answer, event });
+    }
+}
+
+/// Starts a source that reads nothing but the clock.
+fn start_source(engine: &Arc<Engine>, opened: OpenedSource, arrivals: &Arc<Arrivals>) {
+    let OpenedSource { name, mut source, .. } = opened;
+    let (clock, arrivals, from) = (engine.env.clock.clone(), arrivals.clone(), name.clone());
+    let observer = move |answers: Vec<IngestResult>| {
+        for answer in answers {
+            arrivals.note(clock.wall(), &from, false, Ok(answer));
+        }
+    };
+    let emitter = SourceEmitter::new(engine.clone(), name.clone(), Arc::default());
+    let emitter = emitter.observed(Arc::new(observer));
+    engine.spawn(async move {
+        if let Err(fault) = source.run(&emitter).await {
+            tracing::error!(source = %name, reason = %fault.reason, "a source of a test ended");
+        }
+    });
+}
+
 /// A pipeline in a world of its own.
 struct Trial {
     simulation: Simulation,
@@ -96,7 +153,7 @@ struct Trial {
     store: Store,
     stored: Arc<Commits>,
     probe: Arc<Watch>,
-    arrived: Mutex<Arc<Vec<Arrived>>>,
+    arrivals: Arc<Arrivals>,
     tokens: Tokens,
 }
 
@@ -129,6 +186,7 @@ impl Trial {
             .complete(open)
             .unwrap_or_else(|| Err(Fault::permanent("opening the stages takes time")))?;
         let generation = Arc::new(opened.generation);
+        let sources = opened.sources;
         let engine = Engine::new(
             env.clone(),
             store.clone(),
@@ -138,6 +196,7 @@ impl Trial {
         );
         let probe = Watch::new(generation.clone(), env.clock);
         engine.observe(probe.clone());
+        let arrivals = Arc::new(Arrivals { probe: probe.clone(), list: Mutex::default() });
         let (remembering, remember) = (store.clone(), generation.remember());
         simulation.complete(async move { remembering.submit(vec![remember]).await });
         engine.spawn(engine.clone().drain_inbox());
@@ -147,9 +206,9 @@ impl Trial {
             let running = engine.clone();
             engine.spawn(async move { worker.run_until(running.when_stopped()).await });
         }
+        sources.into_iter().for_each(|it| start_source(&engine, it, &arrivals));
         simulation.settle();
-        let arrived = Mutex::default();
-        Ok(Trial { simulation, world, engine, store, stored, probe, arrived, tokens })
+        Ok(Trial { simulation, world, engine, store, stored, probe, arrivals, tokens })
     }
 
     fn play(&self, test: &Test, found: &mut Diagnostics) {
@@ -261,44 +320,20 @@ impl Trial {
         let signed = match signed {
             Ok(signed) => signed,
             Err(refusal) => {
-                return self.arrive(given, at, Ok(IngestResult::Refused(refusal)), None);
+                let refused = Ok(IngestResult::Refused(refusal));
+                return self.arrivals.note(at, &given.source, true, refused);
             }
         };
         let id = id.or(signed.id);
         let arrival = ReceivedMessage { bytes, http, id, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
-        self.probe.noted().taken = None;
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
         });
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
         let answer = answer.map(|mut it| it.remove(0));
-        let event = self.probe.noted().taken.take();
-        if let Some(event) = &event {
-            let stopped_by = match &answer {
-                Ok(IngestResult::Discarded { name, .. }) => Some(&**name),
-                Ok(IngestResult::Refused(it)) => Some(&*it.stage),
-                _ => None,
-            };
-            let exercised = &mut self.probe.noted().exercised;
-            super::coverage::judged(plan, event, stopped_by, exercised);
-        }
-        self.arrive(given, at, answer, event);
-    }
-
-    /// Notes how a message was answered.
-    fn arrive(
-        &self,
-        given: &TestInput,
-        at: Timestamp,
-        answer: Result<IngestResult, Overloaded>,
-        event: Option<Event>,
-    ) {
-        let source = given.source.clone();
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = Arc::get_mut(&mut arrived).expect("nobody looks while a message arrives");
-        list.push(Arrived { at, source, answer, event });
+        self.arrivals.note(at, &given.source, true, answer);
     }
 
     fn seen(&self) -> TestRecord {
@@ -324,7 +359,7 @@ impl Trial {
             read.and_then(Result::ok).expect("a store in memory is read at once");
         TestRecord {
             now: self.simulation.env.clock.wall(),
-            arrived: self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            arrived: self.arrivals.list().clone(),
             stored,
             ended: self.probe.noted().ended.clone(),
             told: self.world.told(),
