@@ -3,6 +3,7 @@
 mod batches;
 mod chaos;
 mod check;
+mod clock;
 mod corpus;
 mod defaults;
 mod deliveries;

@@ -37,6 +37,9 @@ const WRITTEN: &[(&str, &str)] = &[
         r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c" }"# }"##,
     ),
     ("source.demo.emit.data", "data \"[{{ random.int(1, 9) }}]\""),
+    ("source.timer.cron", "cron \"30 7 * * *\""),
+    ("source.timer.every", "every \"10m\""),
+    ("source.timer.per", "per table=\"people.csv\" key=id"),
     ("source.map", "map { type \"'ring'\" }"),
     ("map.type", "type \"'ring'\""),
     ("map.id", "id \"'1'\""),
@@ -87,6 +90,8 @@ const WITH: &[(&str, &str)] = &[
     ("source.http.auth.tolerance", "auth hmac=(env)\"KEY\" scheme=stripe tolerance=\"1m\""),
     ("source.http.auth.replay", "auth hmac=(env)\"KEY\" scheme=github replay=allow"),
     ("notify.cooldown.except", "cooldown \"1m\" except=\"event.priority == 'critical'\""),
+    ("source.timer.every.jitter", "every \"10m\" jitter=\"5m\""),
+    ("source.timer.per.key", "per table=\"people.csv\" key=name"),
     ("sink.sqlite.retention.keep.type", "keep \"7d\" type=\"ring\"; keep \"30d\""),
     ("sink.sqlite.retention.keep.priority", "keep \"7d\" priority=low; keep \"30d\""),
 ];
@@ -249,6 +254,15 @@ fn files(catalog: &Catalog) -> Vec<String> {
             let needed = |but: &str| {
                 let required = rows().filter(|it| it.required && it.name != but);
                 let mut needed: Vec<String> = required.map(|it| plain(&place, it)).collect();
+                if place == "source.timer" {
+                    let is_other = |names: &[&str]| !names.contains(&but);
+                    let schedule = is_other(&["cron", "every"]).then_some("every \"1h\"");
+                    let kind = is_other(&["type"]).then_some("type tick");
+                    // A schema of the message is open, for all that the examples of `map` read.
+                    let schema = (but == "map").then_some("schema file=\"ring.json\"");
+                    needed
+                        .extend([schedule, kind, schema].into_iter().flatten().map(str::to_owned));
+                }
                 if place == "enrich.http" && !["get", "post", "body"].contains(&but) {
                     needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
                 }

@@ -223,7 +223,7 @@ fn play(seed: u64) {
     let mut random = Rng::with_seed(seed);
     let sent = draw(&mut random);
     let folder = tempfile::tempdir().expect("a folder");
-    let mut world = World::start_on_disk(folder, &pipeline("first"), seed);
+    let mut world = World::start_durable(folder, &pipeline("first"));
     let (mut now, mut found) = (0, Told::new());
     for event in &sent {
         world.simulation.advance(Duration::from_secs((event.now - now) as u64));
@@ -232,7 +232,7 @@ fn play(seed: u64) {
             0 => world.reload(&pipeline(&format!("before {}", event.number))),
             1 => {
                 told(&world.stored.lock().expect("no panic"), &mut found);
-                world = world.crash(&pipeline("again"), seed + event.number as u64);
+                world = world.kill(&pipeline("again"), Duration::ZERO);
             }
             _ => {}
         }

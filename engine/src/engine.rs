@@ -46,6 +46,10 @@ pub struct ReceivedMessage {
     pub id: Option<String>,
     /// The type to use when `map` gives none.
     pub kind: Option<Arc<str>>,
+    /// The time to use when `map` gives none.
+    pub time: Option<Timestamp>,
+    /// The subject to use when `map` gives none.
+    pub subject: Option<Arc<str>>,
     /// What stands for the message when it is not JSON.
     pub decoded: Option<Value>,
     /// What only one message of its source may bring, whatever its id: the second one is a

@@ -44,6 +44,10 @@ pub struct IncomingMessage<'a> {
     pub id: Option<&'a str>,
     /// The type to use when `map` gives none.
     pub kind: Option<&'a Arc<str>>,
+    /// The time to use when `map` gives none.
+    pub time: Option<Timestamp>,
+    /// The subject to use when `map` gives none.
+    pub subject: Option<&'a Arc<str>>,
     /// Something that stands for the message when it is not JSON.
     pub decoded: Option<&'a Value>,
     /// What it is an item of.
@@ -204,12 +208,17 @@ impl<'a> Reading<'a> {
         let given = self.incoming.id.map(Arc::from);
         let id = id.or(given).unwrap_or_else(|| self.random.uuid(received).to_string().into());
         let who = self.word(map.source.as_ref(), &[], WORD_MAX);
+        let subject = self.text(map.subject.as_ref()).or(self.incoming.subject.cloned());
         let envelope = Envelope {
             id,
             kind,
             source: who.unwrap_or_else(|| source.name.clone()),
-            subject: self.text(map.subject.as_ref()).unwrap_or_else(|| "".into()),
-            time: self.time(map.time.as_ref()).or(self.time).unwrap_or(received),
+            subject: subject.unwrap_or_else(|| "".into()),
+            time: self
+                .time(map.time.as_ref())
+                .or(self.time)
+                .or(self.incoming.time)
+                .unwrap_or(received),
             received,
             priority: self.priority(map.priority.as_ref()).unwrap_or(self.plan.priority.default),
             correlation_id: self.text(map.correlation_id.as_ref()),

@@ -20,6 +20,8 @@ pub struct VirtualClock {
 #[derive(Default)]
 struct Hands {
     now: Duration,
+    /// How far the wall clock was set, in microseconds.
+    set_by: i64,
     /// Tells sleepers apart that wait for one moment; the first to sleep is the first to wake.
     next: u64,
     sleepers: BTreeMap<(Duration, u64), Waker>,
@@ -59,7 +61,8 @@ impl Clock for VirtualClock {
     }
 
     fn wall(&self) -> Timestamp {
-        self.start.plus(self.monotonic())
+        let hands = lock(&self.hands);
+        Timestamp(self.start.plus(hands.now).0.saturating_add(hands.set_by))
     }
 
     fn sleep(&self, duration: Duration) -> Pending<'static, ()> {
@@ -121,9 +124,21 @@ impl Simulation {
         self.clock.monotonic()
     }
 
+    /// Sets the wall clock forward by so many seconds, or back; time passes as before.
+    pub fn set_wall(&self, seconds: i64) {
+        let mut hands = lock(&self.clock.hands);
+        hands.set_by = hands.set_by.saturating_add(seconds.saturating_mul(1_000_000));
+    }
+
     /// Runs until nothing can go on before time passes.
     pub fn settle(&self) {
         while self.executor.try_tick() {}
+    }
+
+    /// Lets time pass to the next moment that someone waits for, without running what it wakes.
+    /// False when nobody waits.
+    pub fn jump(&self) -> bool {
+        self.clock.jump(Duration::MAX)
     }
 
     /// Lets this much time pass, from one moment that someone waits for to the next.

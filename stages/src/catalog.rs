@@ -56,6 +56,10 @@ pub trait SourceSpec: StageSettings {
     fn is_demo(&self) -> bool;
     /// See [`SourceKind::IS_SERVED`].
     fn is_served(&self) -> bool;
+    /// See [`SourceKind::IS_CLOCK`].
+    fn is_clock(&self) -> bool;
+    /// See [`SourceKind::says`].
+    fn says(&self) -> String;
     /// See [`SourceKind::brings`].
     fn brings(&self) -> Brings;
     /// See [`SourceKind::decoder`].
@@ -174,6 +178,14 @@ impl<K: SourceKind> SourceSpec for KindSettings<K> {
 
     fn is_served(&self) -> bool {
         K::IS_SERVED
+    }
+
+    fn is_clock(&self) -> bool {
+        K::IS_CLOCK
+    }
+
+    fn says(&self) -> String {
+        K::says(&self.settings)
     }
 
     fn brings(&self) -> Brings {

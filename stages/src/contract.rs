@@ -14,6 +14,7 @@ use kernel::event::Event;
 use kernel::event::Globals;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
+use kernel::time::Timestamp;
 use language::expr::{self, TypeEnv};
 use language::spanned::Spanned;
 use language::{Context, Environment, Fields, Needed, NodeRow};
@@ -122,6 +123,12 @@ pub trait SourceKind: Kind {
     const IS_DEMO: bool = false;
     /// Whether the engine's HTTP server serves it.
     const IS_SERVED: bool = false;
+    /// Whether it needs nothing but the clock, so that a test may run it.
+    const IS_CLOCK: bool = false;
+    /// When or what it brings, in a few words; empty where the kind says it all.
+    fn says(_settings: &Self::Settings) -> String {
+        String::new()
+    }
     /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
     /// or the reload, so what can be known to fail should fail here.
     fn open(
@@ -220,6 +227,13 @@ pub struct Message {
     pub decoded: Option<Value>,
     /// Where it was read, for whoever has to find it again.
     pub origin: Option<MessageOrigin>,
+    /// The id to use when `map` gives none: the same for the same message, so that it is stored
+    /// once. A new one where it is `None`.
+    pub id: Option<String>,
+    /// The time to use when `map` gives none; that of arrival where it is `None`.
+    pub time: Option<Timestamp>,
+    /// The subject to use when `map` gives none.
+    pub subject: Option<Arc<str>>,
 }
 
 /// Where a message was read.

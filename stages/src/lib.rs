@@ -39,6 +39,7 @@ mod request;
 pub mod signature;
 mod sinks;
 mod sources;
+mod table;
 #[cfg(test)]
 mod testing;
 mod transforms;

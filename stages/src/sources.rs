@@ -5,6 +5,7 @@ mod file;
 mod http;
 mod lines;
 mod stdin;
+mod timer;
 
 pub(crate) use lines::Codec;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .source::<file::File>()
         .source::<http::Http>()
         .source::<stdin::Stdin>()
+        .source::<timer::Timer>()
 }
 
 /// A path that the HTTP server can serve; reports one that it cannot.

@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::{self, Settings, Stored, Synchronous, Watcher};
+use store::{self, Settings, StoreLocation, Stored, Synchronous, Watcher};
 use tempfile::TempDir;
 use wire::{Fetch, FetchRequest, FetchResponse};
 
@@ -246,41 +246,59 @@ pub(crate) struct World {
     ports: Arc<NotedPorts>,
     running: Running,
     health: BTreeMap<String, String>,
+    place: StoreLocation,
 }
+
+/// The store of a world that is started again.
+const STORE: &str = "db.sqlite";
 
 impl World {
     /// Starts the pipeline `text`; other files lie in `folder` already. The error is why it does
     /// not start.
     pub(crate) fn start(folder: TempDir, text: &str, seed: u64) -> Result<World, String> {
-        World::start_at(folder, text, Simulation::new(START, seed), settings())
+        World::open(folder, text, Simulation::new(START, seed), StoreLocation::Memory)
     }
 
-    /// The same with a store on disk, which survives [`World::crash`].
-    pub(crate) fn start_on_disk(folder: TempDir, text: &str, seed: u64) -> World {
-        let settings = on_disk(&folder);
-        let started = World::start_at(folder, text, Simulation::new(START, seed), settings);
-        started.expect("it starts")
+    /// The same with a store in `folder`, so that it can be started again.
+    pub(crate) fn start_durable(folder: TempDir, text: &str) -> World {
+        let place = StoreLocation::File(folder.path().join(STORE));
+        World::open(folder, text, Simulation::new(START, 1), place).expect("it starts")
     }
 
-    /// Everything is gone at once, and starts again at the same moment: in a copy of the folder as
-    /// it is now.
-    pub(crate) fn crash(self, text: &str, seed: u64) -> World {
-        let now = self.simulation.env.clock.wall();
-        let folder = tempfile::tempdir().expect("a folder");
-        for name in ["db.sqlite", "db.sqlite-wal"] {
-            std::fs::copy(self.path(name), folder.path().join(name)).expect("it is there");
+    /// Stops, and starts again so much later.
+    pub(crate) fn restart(self, text: &str, down: Duration) -> World {
+        self.stop();
+        self.start_again(text, down)
+    }
+
+    fn start_again(self, text: &str, down: Duration) -> World {
+        let simulation = Simulation::new(self.simulation.env.clock.wall().plus(down), 1);
+        let (folder, place) = self.into_files();
+        World::open(folder, text, simulation, place).expect("it starts again")
+    }
+
+    /// What is left when everything else is dropped, and with it the lock of the store.
+    fn into_files(self) -> (TempDir, StoreLocation) {
+        (self.folder, self.place)
+    }
+
+    /// Starts again so much later with the files as they are now, whatever is under way.
+    pub(crate) fn kill(self, text: &str, down: Duration) -> World {
+        let of_store = |ending: &str| self.path(&format!("{STORE}{ending}"));
+        let kept = ["", "-wal"].map(|it| (of_store(it), std::fs::read(of_store(it))));
+        self.stop();
+        std::fs::remove_file(of_store("-shm")).ok();
+        for (path, bytes) in kept {
+            std::fs::write(path, bytes.expect("it is there")).expect("it writes");
         }
-        self.close();
-        let settings = on_disk(&folder);
-        let started = World::start_at(folder, text, Simulation::new(now, seed), settings);
-        started.expect("it starts again")
+        self.start_again(text, down)
     }
 
-    fn start_at(
+    fn open(
         folder: TempDir,
         text: &str,
         simulation: Simulation,
-        settings: Settings,
+        location: StoreLocation,
     ) -> Result<World, String> {
         let (env, journal) = (simulation.env.clone(), Arc::<Journal>::default());
         let clock = env.clock.clone();
@@ -309,8 +327,9 @@ impl World {
             outbox: outbox.clone(),
             stored: stored.clone(),
         };
+        let settings = Settings { place: location.clone(), ..settings() };
         let opened = store::open(settings, reload::policy(&plan), env.clone(), Box::new(commits));
-        let (store, writer) = opened.expect("the store opens");
+        let (store, writer) = opened.expect("a store opens");
         simulation.executor.spawn(writer.run_as_task()).detach();
         let parts = EngineParts {
             store,
@@ -334,7 +353,19 @@ impl World {
         let running = Arc::new(smol::lock::Mutex::new(reloader));
         let health = BTreeMap::new();
         simulation.settle();
-        Ok(World { simulation, folder, journal, outside, engine, stored, ports, running, health })
+        let place = location;
+        Ok(World {
+            simulation,
+            folder,
+            journal,
+            outside,
+            engine,
+            stored,
+            ports,
+            running,
+            health,
+            place,
+        })
     }
 
     /// Somebody else has this address.
@@ -522,6 +553,10 @@ impl World {
 
     /// Ends everything.
     pub(crate) fn close(self) {
+        self.stop();
+    }
+
+    fn stop(&self) {
         let running = self.running.clone();
         let task = self.simulation.executor.spawn(async move {
             running.lock().await.close(Duration::from_secs(5)).await;
@@ -535,10 +570,6 @@ impl World {
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
-}
-
-fn on_disk(folder: &TempDir) -> Settings {
-    Settings { place: store::StoreLocation::File(folder.path().join("db.sqlite")), ..settings() }
 }
 
 /// A store in memory under the name `db`.

@@ -1,6 +1,6 @@
 //! One argument or property, read as what its place asks for.
 
-use super::offsets::value_span;
+use super::offsets::{value_span, value_text_span};
 use super::setting::{self, Setting};
 use super::value::{self, Rate, parse_rate};
 use crate::expr::{Expr, Roots, Template};
@@ -36,6 +36,12 @@ impl<'a> Scalar<'a> {
     /// Where the value stands (without a property's name).
     pub fn span(&self) -> Span {
         self.span.clone()
+    }
+
+    /// Where a part of the text is in the file, given its bytes in the text.
+    pub fn part_span(&self, part: Span) -> Span {
+        let entry = self.node.entries().iter().find(|it| value_span(it) == self.span);
+        entry.map_or_else(|| self.span(), |it| value_text_span(it, part))
     }
 
     /// The text as written; not for values that may come from outside.

@@ -101,6 +101,8 @@ impl Engine {
             file: arrival.file.as_deref(),
             id: arrival.id.as_deref(),
             kind: arrival.kind.as_ref(),
+            time: arrival.time,
+            subject: arrival.subject.as_ref(),
             decoded: arrival.decoded.as_ref(),
             item_of: arrival.item_of.as_ref(),
             received,

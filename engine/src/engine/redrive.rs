@@ -199,6 +199,10 @@ pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
     text("id", arrival.id.as_deref());
     text("type", arrival.kind.as_deref());
     text("once", arrival.once.as_deref());
+    text("subject", arrival.subject.as_deref());
+    if let Some(time) = arrival.time {
+        context.insert("time".to_owned(), Value::from(time.0));
+    }
     match &arrival.decoded {
         // Most often the bytes say it all.
         Some(Value::String(text)) if text.as_bytes() == &*arrival.bytes => {
@@ -235,6 +239,8 @@ fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
         decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),
         once: text("once"),
         item_of: context.get("item_of").map(item_of),
+        time: context["time"].as_i64().map(Timestamp),
+        subject: text("subject").map(Arc::from),
     }
 }
 

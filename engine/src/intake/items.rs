@@ -110,6 +110,8 @@ pub fn spread(
             whole: whole.clone(),
             pointer: place.as_ref().map(|it| format!("{it}/{index}")).unwrap_or_default(),
         }),
+        time: message.time,
+        subject: message.subject.clone(),
     };
     Ok(items.into_iter().enumerate().map(item).collect())
 }

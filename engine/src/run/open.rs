@@ -274,8 +274,8 @@ impl StageOpener<'_> {
         let (mut routes, mut tasks) = (Vec::new(), Vec::new());
         for (index, source) in self.plan.sources.iter().enumerate() {
             let is_kept = self.diff.fate(PlanRole::Source, &source.name) == PartFate::Kept;
-            // Without an outside there is nothing that a source could read by itself.
-            let is_idle = is_kept || self.context.outside.is_some();
+            // Without an outside there is nothing that a source could read but the clock.
+            let is_idle = is_kept || self.context.outside.is_some() && !source.spec.is_clock();
             if source.off.is_some() || (is_idle && !source.spec.is_served()) {
                 continue;
             }

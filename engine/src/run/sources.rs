@@ -1,7 +1,7 @@
 //! What sources hand their messages to.
 
 use super::stop::StopSignal;
-use crate::engine::{Engine, ReceivedMessage};
+use crate::engine::{Engine, IngestResult, ReceivedMessage};
 use kernel::env::Pending;
 use kernel::event::Globals;
 use serde_json::{Value, json};
@@ -17,12 +17,23 @@ pub struct SourceEmitter {
     engine: Arc<Engine>,
     name: Arc<str>,
     stop: Arc<StopSignal>,
+    observer: Option<Observer>,
 }
+
+/// Sees what became of messages, for who tests a pipeline.
+pub type Observer = Arc<dyn Fn(Vec<IngestResult>) + Send + Sync>;
 
 impl SourceEmitter {
     /// Closed as soon as `stop` is raised.
     pub fn new(engine: Arc<Engine>, name: Arc<str>, stop: Arc<StopSignal>) -> Self {
-        SourceEmitter { engine, name, stop }
+        SourceEmitter { engine, name, stop, observer: None }
+    }
+
+    /// From now on `observer` sees what becomes of messages.
+    #[must_use]
+    pub fn observed(mut self, observer: Observer) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     fn is_closed(&self) -> bool {
@@ -43,6 +54,9 @@ impl Emit for SourceEmitter {
                 kind: message.kind,
                 decoded: message.decoded,
                 file: message.origin.map(|origin| Arc::new(file_of(&origin))),
+                id: message.id,
+                time: message.time,
+                subject: message.subject,
                 ..ReceivedMessage::default()
             })
             .collect();
@@ -53,7 +67,10 @@ impl Emit for SourceEmitter {
                 }
                 let batch = (arrivals.clone(), remember.clone());
                 match self.engine.ingest(&self.name, batch.0, batch.1, true).await {
-                    Ok(_) => return Ok(()),
+                    Ok(answers) => {
+                        self.observer.as_ref().inspect(|observer| observer(answers));
+                        return Ok(());
+                    }
                     Err(_) => {
                         let pause = self.engine.env.clock.sleep(PAUSE);
                         smol::future::or(pause, self.closed()).await;

@@ -312,7 +312,7 @@ fn refused(refusal: &Rejection) -> String {
 }
 
 fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
-    let Some(last) = seen.arrived.last() else {
+    let Some(last) = seen.arrived.iter().rfind(|it| it.is_given) else {
         return Some(Miss {
             message: format!("expected the response {status}, but there was no `given`"),
             label: "no response yet".to_owned(),

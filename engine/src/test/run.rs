@@ -10,6 +10,8 @@ use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use crate::http::auth::Tokens;
 use crate::http::ingest::items_status;
 use crate::run::deliver::DeliveryWorker;
+use crate::run::open::OpenedSource;
+use crate::run::sources::SourceEmitter;
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use compiler::cases::{Act, InputContent, Test, TestInput};
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 use stages::catalog::Catalog;
 use stages::signature::Signed;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use store::{
     self, Delivery, LetterFilter, LetterOrder, RetentionPolicy, Settings, Store, Synchronous,
@@ -73,6 +75,7 @@ pub fn run(
             coverage.add(&trial.probe.noted().exercised);
             coverage.add_deliveries(&seen);
             shown = timeline::of(&seen, test.at);
+            drop(seen);
             trial.close();
         }
         Err(fault) => {
@@ -88,6 +91,71 @@ pub fn run(
     TestVerdict { failed, timeline: shown }
 }
 
+/// Every message that arrived, in order.
+struct Arrivals {
+    probe: Arc<Watch>,
+    list: Mutex<Arc<Vec<Arrived>>>,
+}
+
+impl Arrivals {
+    fn list(&self) -> MutexGuard<'_, Arc<Vec<Arrived>>> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how each event of a message was answered.
+    fn note(&self, source: &Arc<str>, message: AnsweredMessage) {
+        let AnsweredMessage { is_given, at, status, answers } = message;
+        let mut list = self.list();
+        let number = list.last().map_or(0, |it| it.number + 1);
+        let list = Arc::get_mut(&mut list).expect("nobody looks while a message arrives");
+        for answer in answers {
+            let mut noted = self.probe.noted();
+            let result = answer.as_ref().ok().and_then(Option::as_ref);
+            let event = result.and_then(|it| noted.take_event(it));
+            if let Some(event) = &event {
+                let stopped_by = match result {
+                    Some(IngestResult::Discarded { name, .. }) => Some(&**name),
+                    Some(IngestResult::Refused(it)) => Some(&*it.stage),
+                    _ => None,
+                };
+                let plan = self.probe.plan();
+                super::coverage::judged(plan, event, stopped_by, &mut noted.exercised);
+            }
+            let source = source.clone();
+            list.push(Arrived { is_given, at, source, answer, status, number, event });
+        }
+    }
+}
+
+/// A message, and how each of its events was answered.
+struct AnsweredMessage {
+    /// Whether a step of the test gave it.
+    is_given: bool,
+    at: Timestamp,
+    /// The status of the whole answer, where the message may be several events.
+    status: Option<u16>,
+    /// Nothing in place of an answer where the message was no events at all.
+    answers: Vec<Result<Option<IngestResult>, Overloaded>>,
+}
+
+/// Starts a source that reads nothing but the clock.
+fn start_source(engine: &Arc<Engine>, opened: OpenedSource, arrivals: &Arc<Arrivals>) {
+    let OpenedSource { name, mut source, .. } = opened;
+    let (clock, arrivals, from) = (engine.env.clock.clone(), arrivals.clone(), name.clone());
+    let observer = move |answers: Vec<IngestResult>| {
+        let answers = answers.into_iter().map(|it| Ok(Some(it))).collect();
+        let at = clock.wall();
+        arrivals.note(&from, AnsweredMessage { is_given: false, at, status: None, answers });
+    };
+    let emitter = SourceEmitter::new(engine.clone(), name.clone(), Arc::default());
+    let emitter = emitter.observed(Arc::new(observer));
+    engine.spawn(async move {
+        if let Err(fault) = source.run(&emitter).await {
+            tracing::error!(source = %name, reason = %fault.reason, "a source of a test ended");
+        }
+    });
+}
+
 /// A pipeline in a world of its own.
 struct Trial {
     simulation: Simulation,
@@ -96,7 +164,7 @@ struct Trial {
     store: Store,
     stored: Arc<Commits>,
     probe: Arc<Watch>,
-    arrived: Mutex<Arc<Vec<Arrived>>>,
+    arrivals: Arc<Arrivals>,
     tokens: Tokens,
 }
 
@@ -129,6 +197,7 @@ impl Trial {
             .complete(open)
             .unwrap_or_else(|| Err(Fault::permanent("opening the stages takes time")))?;
         let generation = Arc::new(opened.generation);
+        let sources = opened.sources;
         let engine = Engine::new(
             env.clone(),
             store.clone(),
@@ -138,6 +207,7 @@ impl Trial {
         );
         let probe = Watch::new(generation.clone(), env.clock);
         engine.observe(probe.clone());
+        let arrivals = Arc::new(Arrivals { probe: probe.clone(), list: Mutex::default() });
         let (remembering, remember) = (store.clone(), generation.remember());
         simulation.complete(async move { remembering.submit(vec![remember]).await });
         engine.spawn(engine.clone().drain_inbox());
@@ -147,9 +217,9 @@ impl Trial {
             let running = engine.clone();
             engine.spawn(async move { worker.run_until(running.when_stopped()).await });
         }
+        sources.into_iter().for_each(|it| start_source(&engine, it, &arrivals));
         simulation.settle();
-        let arrived = Mutex::default();
-        Ok(Trial { simulation, world, engine, store, stored, probe, arrived, tokens })
+        Ok(Trial { simulation, world, engine, store, stored, probe, arrivals, tokens })
     }
 
     fn play(&self, test: &Test, found: &mut Diagnostics) {
@@ -261,11 +331,9 @@ impl Trial {
         let signed = match signed {
             Ok(signed) => signed,
             Err(refusal) => {
-                let answer = Ok(Some(IngestResult::Refused(refusal)));
-                let number = self.next_number();
-                let source = given.source.clone();
-                let event = None;
-                return self.arrive(Arrived { at, source, answer, status: None, number, event });
+                let answers = vec![Ok(Some(IngestResult::Refused(refusal)))];
+                let message = AnsweredMessage { is_given: true, at, status: None, answers };
+                return self.arrivals.note(&given.source, message);
             }
         };
         let id = id.or(signed.id);
@@ -275,61 +343,20 @@ impl Trial {
         let decoded = is_line.then(|| Value::from(String::from_utf8_lossy(&bytes)));
         let arrival = ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
-        self.probe.noted().taken.clear();
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await
         });
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
-        self.answered(given, at, answer);
-    }
-
-    /// Notes how each event of a message was answered.
-    fn answered(
-        &self,
-        given: &TestInput,
-        at: Timestamp,
-        answer: Result<Vec<IngestResult>, Overloaded>,
-    ) {
-        let plan = &self.engine.generation().plan;
-        let taken = std::mem::take(&mut self.probe.noted().taken);
-        let source = plan.sources.iter().find(|it| it.name == given.source);
-        let is_message = matches!(given.content, InputContent::Message(_));
-        let is_spread = is_message && source.is_some_and(|it| it.map.each.is_some());
+        let is_spread = is_message && source.is_some_and(|it| plan.sources[it].map.each.is_some());
         let status = answer.as_ref().ok().filter(|_| is_spread).and_then(|it| items_status(it));
         let answers = match answer {
             Err(unavailable) => vec![Err(unavailable)],
             Ok(answers) if answers.is_empty() => vec![Ok(None)],
             Ok(answers) => answers.into_iter().map(|it| Ok(Some(it))).collect(),
         };
-        let number = self.next_number();
-        let events = taken.into_iter().chain(std::iter::repeat(None));
-        for (answer, event) in answers.into_iter().zip(events) {
-            if let Some(event) = &event {
-                let stopped_by = match &answer {
-                    Ok(Some(IngestResult::Discarded { name, .. })) => Some(&**name),
-                    Ok(Some(IngestResult::Refused(it))) => Some(&*it.stage),
-                    _ => None,
-                };
-                let exercised = &mut self.probe.noted().exercised;
-                super::coverage::judged(plan, event, stopped_by, exercised);
-            }
-            let source = given.source.clone();
-            self.arrive(Arrived { at, source, answer, status, number, event });
-        }
-    }
-
-    /// The number of the next message.
-    fn next_number(&self) -> usize {
-        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        arrived.last().map_or(0, |it| it.number + 1)
-    }
-
-    /// Notes how an event was answered.
-    fn arrive(&self, it: Arrived) {
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = Arc::get_mut(&mut arrived).expect("nobody looks while a message arrives");
-        list.push(it);
+        let message = AnsweredMessage { is_given: true, at, status, answers };
+        self.arrivals.note(&given.source, message);
     }
 
     fn seen(&self) -> TestRecord {
@@ -355,7 +382,7 @@ impl Trial {
             read.and_then(Result::ok).expect("a store in memory is read at once");
         TestRecord {
             now: self.simulation.env.clock.wall(),
-            arrived: self.arrived.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            arrived: self.arrivals.list().clone(),
             stored,
             ended: self.probe.noted().ended.clone(),
             told: self.world.told(),

@@ -5,6 +5,7 @@ use super::outside::Told;
 use crate::engine::{IngestResult, Outbox, Overloaded, Probe};
 use crate::intake::Intake;
 use crate::run::{Generation, enrich};
+use compiler::plan::Plan;
 use kernel::env::Clock;
 use kernel::event::Globals;
 use kernel::event::{Event, StageResult};
@@ -13,9 +14,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::{DeadLetter, Delivery, Stored, Watcher};
 
-/// A message that was given, and its answer.
+/// A message that was given or that a source sent, and its answer.
 #[derive(Debug)]
 pub(super) struct Arrived {
+    /// Whether a step of the test gave it.
+    pub(super) is_given: bool,
     pub(super) at: Timestamp,
     pub(super) source: Arc<str>,
     /// The answer for the event; nothing where the message was no events at all.
@@ -101,8 +104,8 @@ impl Watcher for Ledger {
 /// What the probe has seen.
 #[derive(Default)]
 pub(super) struct NotedDelivery {
-    /// What the intake made of each event of the last message.
-    pub(super) taken: Vec<Option<Event>>,
+    /// What the intake made of messages whose answers are not noted yet.
+    pub(super) taken: Vec<Event>,
     pub(super) ended: Vec<EndedEvent>,
     pub(super) exercised: BTreeSet<String>,
 }
@@ -120,9 +123,29 @@ impl Watch {
         Arc::new(Watch { generation, clock, noted: Mutex::default() })
     }
 
+    /// The plan of what it sees.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.generation.plan
+    }
+
     /// What it has seen.
     pub(super) fn noted(&self) -> MutexGuard<'_, NotedDelivery> {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NotedDelivery {
+    /// What the intake made of the message that has this answer.
+    pub(super) fn take_event(&mut self, answer: &IngestResult) -> Option<Event> {
+        let id = match answer {
+            IngestResult::Accepted { id, .. }
+            | IngestResult::Duplicate { id, .. }
+            | IngestResult::Conflict { id, .. }
+            | IngestResult::Discarded { id, .. } => Some(&**id),
+            IngestResult::Refused(refusal) => refusal.id.as_deref(),
+        };
+        let at = self.taken.iter().position(|event| Some(&*event.envelope.id) == id)?;
+        Some(self.taken.remove(at))
     }
 }
 
@@ -131,10 +154,12 @@ impl Probe for Watch {
         let now = self.clock.wall();
         let mut noted = self.noted();
         coverage::taken(&self.generation.plan, taken, now, &mut noted.exercised);
-        noted.taken.push(match taken {
-            Intake::Event(event, _) | Intake::Discarded(event, ..) => Some((**event).clone()),
-            Intake::Refused(_) => None,
-        });
+        match taken {
+            Intake::Event(event, _) | Intake::Discarded(event, ..) => {
+                noted.taken.push((**event).clone());
+            }
+            Intake::Refused(_) => {}
+        }
     }
 
     fn ended(&self, results: &[StageResult], verdict: &enrich::Disposition, by: Option<&Arc<str>>) {

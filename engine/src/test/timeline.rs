@@ -23,12 +23,12 @@ pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
         let at = since(arrived.at, start);
         let kind = arrived.event.as_ref().map_or("a message", |it| &it.envelope.kind);
         let words = words_of(arrived).replace('\n', "; ");
-        line(
-            &mut text,
-            0,
-            &at,
-            &format!("{} ◀ {kind}: {}, {words}", arrived.source, status_of(arrived)),
-        );
+        // Nobody hears a status where a source sends by itself.
+        let status = match arrived.is_given {
+            true => format!("{}, ", status_of(arrived)),
+            false => String::new(),
+        };
+        line(&mut text, 0, &at, &format!("{} ◀ {kind}: {status}{words}", arrived.source));
         if matches!(
             arrived.answer,
             Ok(Some(IngestResult::Accepted { .. } | IngestResult::Discarded { .. }))

@@ -111,7 +111,7 @@ impl Codec {
         let is_text = !matches!(self, Codec::Ndjson | Codec::Json);
         let decoded = (is_text && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
-        Some(Message { body: bytes.to_vec(), kind: None, decoded, origin: None })
+        Some(Message { body: bytes.to_vec(), decoded, ..Message::default() })
     }
 }
 

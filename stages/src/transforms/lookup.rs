@@ -1,22 +1,17 @@
 //! Adds the matching row of a table the event.
 //!
-//! The table is read with the file, so `engine check` finds what is wrong in it; a reload reads
-//! it again. How a table file becomes rows stands in [`table`].
-
-mod table;
-mod unique;
+//! How a table file becomes rows is in [`table`](crate::table).
 
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
+use crate::table::{COLUMNS, Table, TableNode};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::event::Event;
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
 use language::expr::{Expr, Roots, Scope, TypeEnv};
-use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
-use table::{Columns, Table};
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("table", "a CSV, JSON or JSONL file, and its key column")
@@ -41,21 +36,6 @@ const NODES: &[NodeRow] = &[
         .args(&[Arg::optional("mode", ValueKind::Word(Miss::WORDS))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
-];
-
-const COLUMNS: &[NodeRow] = &[
-    NodeRow::new("number", "columns that hold numbers; an empty cell is null")
-        .examples(&["number limit price"])
-        .args(&[Arg::some("column", ValueKind::Text)])
-        .repeated()
-        .otherwise("a column of a CSV table, other than the key, in which every cell is a number"),
-    NodeRow::new(
-        "flag",
-        "columns that hold `true` or `false`, `yes` or `no`, `1` or `0`; an empty cell is null",
-    )
-    .examples(&["flag is-inside"])
-    .args(&[Arg::some("column", ValueKind::Text)])
-    .repeated(),
 ];
 
 /// The kind `lookup`.
@@ -108,54 +88,11 @@ impl Kind for Lookup {
 
 fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let node = fields.child("table")?;
-    let file = node.arg(0)?;
-    let key = node.prop("key")?.text()?;
-    let Some(path) = file.text() else {
-        context
-            .diagnostics
-            .push(Rule::BadAnnotation, "the path of a table must be a literal in the file")
-            .at(file.span(), "not a literal")
-            .help("write its path: `table \"tables/people.csv\" key=NAME`");
-        return None;
-    };
-    let select: Vec<_> = fields
+    let (path, key) = (node.arg(0)?, node.prop("key")?.text()?);
+    let select = fields
         .child("select")
         .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
-    let columns = |kind: &str| -> Vec<_> {
-        node.children(kind).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
-    };
-    let columns = Columns { select, numbers: columns("number"), flags: columns("flag") };
-    let found_before = context.diagnostics.found().len();
-    let table = open_table(&path, &key, &columns, context);
-    let found = &context.diagnostics.found()[found_before..];
-    let fault = found.first().map(|finding| finding.message.clone());
-    context.files.note_table(&path.value, fault);
-    table
-}
-
-fn open_table(
-    path: &Spanned<String>,
-    key: &Spanned<String>,
-    columns: &Columns,
-    context: &mut Context<'_>,
-) -> Option<Table> {
-    match context.files.read(&path.value) {
-        Ok(source) => Table::read(&source, path, key, columns, context.diagnostics),
-        Err(why) => {
-            let neighbours = context.files.neighbours(&path.value);
-            let name = path.value.rsplit('/').next().unwrap_or_default();
-            let near = language::nearest(name, neighbours.iter().map(String::as_str));
-            let found = context
-                .diagnostics
-                .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))
-                .at(path.span.clone(), format!("looked for `{}`", path.value));
-            found.help(match near {
-                Some(near) => format!("did you mean `{near}`? Paths are relative to this file"),
-                None => "paths are relative to this file".to_owned(),
-            });
-            None
-        }
-    }
+    TableNode { node, path, key: Some(key), select }.open(context)
 }
 
 fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss> {

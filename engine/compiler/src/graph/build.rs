@@ -44,7 +44,9 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         .iter()
         .map(|it| {
             let off = it.off.as_deref().or(it.is_disabled.then_some("disabled"));
-            graph.add("source", &titled(it.spec.word(), &it.name), Vec::new(), off)
+            let says = Some(it.spec.says()).filter(|it| !it.is_empty());
+            let notes = says.into_iter().collect();
+            graph.add("source", &titled(it.spec.word(), &it.name), notes, off)
         })
         .collect();
     let (title, notes) = validation(spec);

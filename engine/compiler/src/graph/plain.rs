@@ -21,6 +21,10 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         let off = it.off.as_deref().or(it.is_disabled.then_some("disabled"));
         let mut source = part(&it.name, it.spec.word(), off);
         source["disabled"] = it.is_disabled.into();
+        let says = it.spec.says();
+        if !says.is_empty() {
+            source["does"] = says.into();
+        }
         source
     });
     let filters = plan.filters.iter().map(|it| {

@@ -1,29 +1,120 @@
-//! A table file, checked and turned into rows by key.
+//! A table file, checked and turned into rows.
+//!
+//! It is read with the pipeline file, so `engine check` finds what is wrong in it; a reload reads
+//! it again, and what runs keeps its rows while the file cannot be used.
 
-use super::unique::UniqueJson;
+mod unique;
+
 use language::diagnostic::{Diagnostics, Rule, SourceText};
 use language::expr::ValueType;
-use language::nearest;
 use language::spanned::{Span, Spanned};
+use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind, nearest};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use unique::UniqueJson;
 
-/// Rows by key, only with the columns that were asked for.
+/// The children of a node that names a table.
+pub(crate) const COLUMNS: &[NodeRow] = &[
+    NodeRow::new("number", "columns that hold numbers; an empty cell is null")
+        .examples(&["number limit price"])
+        .args(&[Arg::some("column", ValueKind::Text)])
+        .repeated()
+        .otherwise("a column of a CSV table, other than the key, in which every cell is a number"),
+    NodeRow::new(
+        "flag",
+        "columns that hold `true` or `false`, `yes` or `no`, `1` or `0`; an empty cell is null",
+    )
+    .examples(&["flag is-inside"])
+    .args(&[Arg::some("column", ValueKind::Text)])
+    .repeated(),
+];
+
+/// Rows in the order of the file, only with the columns that were selected.
 #[derive(Debug, PartialEq)]
-pub(super) struct Table {
-    rows: HashMap<String, Value>,
+pub(crate) struct Table {
+    rows: Vec<TableRow>,
+    by_key: HashMap<String, usize>,
     /// What a row may be.
     shape: ValueType,
 }
 
+/// A row as stages see it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct TableRow {
+    /// What is in the key column; `None` where the pipeline file names none.
+    pub(crate) key: Option<String>,
+    pub(crate) value: Value,
+}
+
+/// What the pipeline file says of a table.
+pub(crate) struct TableNode<'a> {
+    /// The node, with [`COLUMNS`] in its block.
+    pub(crate) node: Fields<'a>,
+    pub(crate) path: Scalar<'a>,
+    /// The name of the column that tells rows apart.
+    pub(crate) key: Option<Spanned<String>>,
+    /// Only these columns; all where there are none.
+    pub(crate) select: Vec<Spanned<String>>,
+}
+
+impl TableNode<'_> {
+    /// Reads the file; reports what is wrong with it, and notes it for the health of the table.
+    pub(crate) fn open(self, context: &mut Context<'_>) -> Option<Table> {
+        let Some(path) = self.path.text() else {
+            let written = self.node.name().value;
+            context
+                .diagnostics
+                .push(Rule::BadAnnotation, "the path of a table must be a literal in the file")
+                .at(self.path.span(), "not a literal")
+                .help(match written {
+                    "table" => "write its path: `table \"tables/people.csv\" key=NAME`",
+                    _ => "write its path: `table=\"tables/people.csv\"`",
+                });
+            return None;
+        };
+        let columns = |kind: &str| -> Vec<_> {
+            self.node.children(kind).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
+        };
+        let (numbers, flags) = (columns("number"), columns("flag"));
+        let wanted = Columns { key: self.key, select: self.select, numbers, flags };
+        let found_before = context.diagnostics.found().len();
+        let table = open(&path, &wanted, context);
+        let found = &context.diagnostics.found()[found_before..];
+        let fault = found.first().map(|finding| finding.message.clone());
+        context.files.note_table(&path.value, fault);
+        table
+    }
+}
+
+fn open(path: &Spanned<String>, wanted: &Columns, context: &mut Context<'_>) -> Option<Table> {
+    match context.files.read(&path.value) {
+        Ok(source) => Table::read(&source, path, wanted, context.diagnostics),
+        Err(why) => {
+            let neighbours = context.files.neighbours(&path.value);
+            let name = path.value.rsplit('/').next().unwrap_or_default();
+            let near = nearest(name, neighbours.iter().map(String::as_str));
+            let found = context
+                .diagnostics
+                .push(why.rule(Rule::BadTable), format!("cannot read the table: {}", why.reason))
+                .at(path.span.clone(), format!("looked for `{}`", path.value));
+            found.help(match near {
+                Some(near) => format!("did you mean `{near}`? Paths are relative to this file"),
+                None => "paths are relative to this file".to_owned(),
+            });
+            None
+        }
+    }
+}
+
 /// What the pipeline file says of columns.
 #[derive(Debug)]
-pub(super) struct Columns {
+struct Columns {
+    key: Option<Spanned<String>>,
     /// Only these; all where there are none.
-    pub(super) select: Vec<Spanned<String>>,
-    pub(super) numbers: Vec<Spanned<String>>,
-    pub(super) flags: Vec<Spanned<String>>,
+    select: Vec<Spanned<String>>,
+    numbers: Vec<Spanned<String>>,
+    flags: Vec<Spanned<String>>,
 }
 
 /// A row and where it stands in the file, where that is known.
@@ -41,30 +132,30 @@ struct Trouble {
 
 impl Table {
     /// Reads `source`; `path` is where the pipeline file names it.
-    pub(super) fn read(
+    fn read(
         source: &Arc<SourceText>,
         path: &Spanned<String>,
-        key: &Spanned<String>,
         wanted: &Columns,
         diagnostics: &mut Diagnostics,
     ) -> Option<Table> {
+        let key = wanted.key.as_ref().map(|it| it.value.as_str());
         let is_csv = !matches!(path.value.rsplit('.').next(), Some("json" | "jsonl" | "ndjson"));
         let found = match path.value.rsplit('.').next() {
-            Some("json") => read_json(&source.text, &key.value),
+            Some("json") => read_json(&source.text, key),
             Some("jsonl" | "ndjson") => read_lines(&source.text),
             _ => read_csv(&source.text),
         };
-        let keyed = found.and_then(|mut rows| {
+        let read = found.and_then(|mut rows| {
             let columns: BTreeSet<String> =
                 rows.iter().flat_map(|it| it.fields.keys().cloned()).collect();
             if is_csv {
-                find_numbers(&mut rows, &columns, &key.value, wanted);
+                find_numbers(&mut rows, &columns, wanted);
             }
             wanted.numbers.iter().try_for_each(|it| typed(&mut rows, &it.value, number))?;
             wanted.flags.iter().try_for_each(|it| typed(&mut rows, &it.value, flag))?;
-            Ok((by_key(rows, &key.value, &columns)?, columns))
+            Ok((keyed(rows, key, &columns)?, columns))
         });
-        let (rows, columns) = match keyed {
+        let (rows, columns) = match read {
             Ok(found) => found,
             Err(Trouble { message, span, label }) => {
                 diagnostics
@@ -77,25 +168,34 @@ impl Table {
         };
         let is_known = |it: &&Spanned<String>| columns.is_empty() || columns.contains(&it.value);
         let typed = wanted.numbers.iter().chain(&wanted.flags);
-        let mut named = wanted.select.iter().chain([key]).chain(typed);
+        let mut named = wanted.select.iter().chain(&wanted.key).chain(typed);
         if let Some(unknown) = named.find(|it| !is_known(it)) {
             report_column(unknown, &columns, diagnostics);
             return None;
         }
-        let rows: HashMap<String, Value> =
-            rows.into_iter().map(|(key, it)| (key, chosen(it, &wanted.select))).collect();
+        let rows = rows.into_iter();
+        let rows: Vec<TableRow> = rows
+            .map(|(key, fields)| TableRow { key, value: chosen(fields, &wanted.select) })
+            .collect();
+        let by_key = rows.iter().enumerate().filter_map(|(at, row)| Some((row.key.clone()?, at)));
+        let by_key = by_key.collect();
         let shape = shape_of(&rows);
-        Some(Table { rows, shape })
+        Some(Table { rows, by_key, shape })
     }
 
     /// What a row may be.
-    pub(super) fn shape(&self) -> &ValueType {
+    pub(crate) fn shape(&self) -> &ValueType {
         &self.shape
     }
 
     /// The row with this key.
-    pub(super) fn row(&self, key: &str) -> Option<&Value> {
-        self.rows.get(key)
+    pub(crate) fn row(&self, key: &str) -> Option<&Value> {
+        self.by_key.get(key).map(|at| &self.rows[*at].value)
+    }
+
+    /// Every row, in the order of the file.
+    pub(crate) fn rows(&self) -> &[TableRow] {
+        &self.rows
     }
 }
 
@@ -136,9 +236,9 @@ fn typed(rows: &mut [Row], column: &str, convert: Convert) -> Result<(), Trouble
 
 /// Columns in which every cell is a number become numbers. Not the key, which is looked for as
 /// text, and not what is written otherwise than JSON writes it: `007` may be a name.
-fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, key: &str, wanted: &Columns) {
-    let is_given = |name: &str| wanted.flags.iter().any(|it| it.value == name);
-    for column in columns.iter().filter(|it| **it != key && !is_given(it)) {
+fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, wanted: &Columns) {
+    let is_given = |name: &str| wanted.flags.iter().chain(&wanted.key).any(|it| it.value == name);
+    for column in columns.iter().filter(|it| !is_given(it)) {
         let is_number = |row: &Row| {
             let cell = row.fields.get(column).and_then(Value::as_str);
             cell.is_some_and(|it| number(it.trim()).is_ok())
@@ -151,9 +251,9 @@ fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, key: &str, wanted:
 
 /// The columns and the sorts of what stands in them: what a table holds today may stand
 /// differently tomorrow, so single values are not remembered. One without rows may have any.
-fn shape_of(rows: &HashMap<String, Value>) -> ValueType {
+fn shape_of(rows: &[TableRow]) -> ValueType {
     let mut columns: BTreeMap<&str, ValueType> = BTreeMap::new();
-    for (name, value) in rows.values().filter_map(Value::as_object).flatten() {
+    for (name, value) in rows.iter().filter_map(|it| it.value.as_object()).flatten() {
         let column = columns.entry(name).or_insert_with(ValueType::never);
         let sort = match value {
             Value::Null => ValueType::null(),
@@ -191,14 +291,21 @@ fn chosen(mut fields: Map<String, Value>, select: &[Spanned<String>]) -> Value {
     Value::Object(fields)
 }
 
-type Keyed = HashMap<String, Map<String, Value>>;
+type KeyedRow = (Option<String>, Map<String, Value>);
 
 /// A table without the key column is reported by the caller, once for the whole table.
-fn by_key(rows: Vec<Row>, key: &str, columns: &BTreeSet<String>) -> Result<Keyed, Trouble> {
-    let mut keyed = Keyed::with_capacity(rows.len());
+fn keyed(
+    rows: Vec<Row>,
+    key: Option<&str>,
+    columns: &BTreeSet<String>,
+) -> Result<Vec<KeyedRow>, Trouble> {
+    let Some(key) = key else {
+        return Ok(rows.into_iter().map(|row| (None, row.fields)).collect());
+    };
     if !columns.contains(key) {
-        return Ok(keyed);
+        return Ok(Vec::new());
     }
+    let (mut keyed, mut seen) = (Vec::with_capacity(rows.len()), BTreeSet::new());
     for row in rows {
         let text = match row.fields.get(key) {
             Some(Value::String(text)) => text.clone(),
@@ -208,11 +315,11 @@ fn by_key(rows: Vec<Row>, key: &str, columns: &BTreeSet<String>) -> Result<Keyed
                 return Err(Trouble { message, span: row.span, label: "this row" });
             }
         };
-        if keyed.contains_key(&text) {
+        if !seen.insert(text.clone()) {
             let message = format!("two rows of the table have the key `{text}`");
             return Err(Trouble { message, span: row.span, label: "the second one" });
         }
-        keyed.insert(text, row.fields);
+        keyed.push((Some(text), row.fields));
     }
     Ok(keyed)
 }
@@ -266,7 +373,7 @@ fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
 }
 
 /// A list of objects, or an object of objects: then the outer name is the key.
-fn read_json(text: &str, key: &str) -> Result<Vec<Row>, Trouble> {
+fn read_json(text: &str, key: Option<&str>) -> Result<Vec<Row>, Trouble> {
     let UniqueJson(value) = serde_json::from_str(text).map_err(|it| json_trouble(text, 0, &it))?;
     let rows: Option<Vec<Row>> = match value {
         Value::Array(items) => items.into_iter().map(row_of).collect(),
@@ -274,7 +381,9 @@ fn read_json(text: &str, key: &str) -> Result<Vec<Row>, Trouble> {
             .into_iter()
             .map(|(name, value)| {
                 let mut row = row_of(value)?;
-                row.fields.entry(key).or_insert(Value::String(name));
+                if let Some(key) = key {
+                    row.fields.entry(key).or_insert(Value::String(name));
+                }
                 Some(row)
             })
             .collect(),
