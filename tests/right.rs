@@ -34,13 +34,17 @@ const WRITTEN: &[(&str, &str)] = &[
     // With all that the examples of `map` read.
     (
         "source.demo.emit",
-        r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c" }"# }"##,
+        r##"emit "ring" { data #"{ "uuid": "u", "kind": "bell", "camera": "gate", "seen_at": 0, "payload": {}, "urgent": true, "visit": "v", "cause": "c", "text": "{}", "Message": "{}", "list": [1], "alerts": [{}] }"# }"##,
     ),
     ("source.demo.emit.data", "data \"[{{ random.int(1, 9) }}]\""),
     ("source.timer.cron", "cron \"30 7 * * *\""),
     ("source.timer.every", "every \"10m\""),
     ("source.timer.per", "per table=\"people.csv\" key=id"),
     ("source.map", "map { type \"'ring'\" }"),
+    ("map.json", "json \"data.text\""),
+    ("map.each", "each \"data.list\""),
+    ("source.decode", "decode ndjson"),
+    ("decode.time", "time at \"yyyy-MM-dd HH:mm\""),
     ("map.type", "type \"'ring'\""),
     ("map.id", "id \"'1'\""),
     ("map.source", "source \"'bell'\""),
@@ -273,6 +277,7 @@ fn files(catalog: &Catalog) -> Vec<String> {
                     let form = match (&*place, row.name) {
                         // What it emits is in the `data` of its messages.
                         ("source.demo", "map") => form.replace("data.", "data.data."),
+                        (_, "decode") => with_codec(&form),
                         ("enrich.http", "body") if !form.contains("post ") => {
                             format!("post \"http://127.0.0.1:1/\"; {form}")
                         }
@@ -301,6 +306,16 @@ fn files(catalog: &Catalog) -> Vec<String> {
     files.extend(kinds(catalog).iter().map(|it| whole_with(it.example)));
     files.extend(examples_at_the_top());
     files
+}
+
+/// What may be in the block of `decode` depends on the codec.
+fn with_codec(form: &str) -> String {
+    let Some(block) = form.strip_prefix("decode ndjson { ") else { return form.to_owned() };
+    match block.split(' ').next() {
+        Some("columns") => format!("decode csv {{ {block}"),
+        Some("header") => format!("decode csv {{ columns at; {block}"),
+        _ => format!("decode logfmt {{ {block}"),
+    }
 }
 
 /// Every kind of every role.

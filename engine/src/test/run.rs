@@ -34,6 +34,8 @@ use store::{
 const SEED: u64 = 1;
 /// What is under way when a test ends is given this much time to end.
 const AFTERWARDS: Duration = Duration::from_secs(366 * 86_400);
+/// Times to look again that a timeline shows.
+const TIMERS_MAX: usize = 10;
 /// Dead letters that a test looks at.
 const LETTERS_MAX: usize = 1000;
 
@@ -374,11 +376,12 @@ impl Trial {
                         it.dead_letters(&LetterFilter::default(), oldest, LETTERS_MAX, usize::MAX)?
                             .letters,
                         it.inbox(0, LETTERS_MAX)?.len(),
+                        it.timers(TIMERS_MAX)?,
                     ))
                 })
                 .await
         });
-        let (deliveries, letters, pending) =
+        let (deliveries, letters, pending, timers) =
             read.and_then(Result::ok).expect("a store in memory is read at once");
         TestRecord {
             now: self.simulation.env.clock.wall(),
@@ -389,6 +392,7 @@ impl Trial {
             deliveries,
             letters,
             pending: pending as u64,
+            timers,
             generation: self.engine.generation(),
         }
     }

@@ -12,7 +12,7 @@ use kernel::event::{Event, StageResult};
 use kernel::time::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use store::{DeadLetter, Delivery, Stored, Watcher};
+use store::{DeadLetter, Delivery, MemoryTimer, Stored, Watcher};
 
 /// A message that was given or that a source sent, and its answer.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ pub(super) struct TestRecord {
     pub(super) letters: Vec<DeadLetter>,
     /// Accepted events that are not finished.
     pub(super) pending: u64,
+    /// The first times at which stages want to look again.
+    pub(super) timers: Vec<MemoryTimer>,
     pub(super) generation: Arc<Generation>,
 }
 

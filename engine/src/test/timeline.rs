@@ -3,7 +3,7 @@
 use super::expect::{shown_result, status_of, words_of};
 use super::seen::{Arrived, TestRecord};
 use crate::engine::IngestResult;
-use kernel::event::StageResult;
+use kernel::event::{Envelope, StageResult};
 use kernel::time::Timestamp;
 use std::fmt::Write;
 use std::time::Duration;
@@ -15,39 +15,103 @@ const MESSAGES_MAX: usize = 20;
 /// The lines of a timeline; times count from `start`.
 pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
     let mut text = String::new();
-    let earlier = seen.arrived.len().saturating_sub(MESSAGES_MAX);
+    let entries = entries(seen);
+    let earlier = entries.len().saturating_sub(MESSAGES_MAX);
     if 0 < earlier {
         writeln!(text, "… {earlier} messages before that").expect("a text takes everything");
     }
-    for arrived in &seen.arrived[earlier..] {
-        let at = since(arrived.at, start);
-        let kind = arrived.event.as_ref().map_or("a message", |it| &it.envelope.kind);
-        let words = words_of(arrived).replace('\n', "; ");
-        // Nobody hears a status where a source sends by itself.
-        let status = match arrived.is_given {
-            true => format!("{}, ", status_of(arrived)),
-            false => String::new(),
-        };
-        line(&mut text, 0, &at, &format!("{} ◀ {kind}: {status}{words}", arrived.source));
-        if matches!(
-            arrived.answer,
-            Ok(Some(IngestResult::Accepted { .. } | IngestResult::Discarded { .. }))
-        ) {
-            event(&mut text, arrived, seen, start);
+    for (at, entry) in &entries[earlier..] {
+        let at = since(*at, start);
+        match entry {
+            Entry::Arrived(arrived) => message(&mut text, &at, arrived, seen, start),
+            Entry::Sent(envelope) => {
+                let (sender, kind) = (&envelope.source, &envelope.kind);
+                let about = match &*envelope.subject {
+                    "" => String::new(),
+                    subject => format!(" for {subject}"),
+                };
+                line(&mut text, 0, &at, &format!("{sender} ▶ {kind}{about}: sent"));
+                event(&mut text, envelope, true, seen, start);
+            }
         }
     }
+    for timer in &seen.timers {
+        let key = if timer.key.is_empty() { "every event" } else { &timer.key };
+        let words = format!("{} waits, for {key}", timer.memory);
+        line(&mut text, 0, &since(timer.due, start), &words);
+    }
     text
+}
+
+/// Something that a timeline begins with.
+enum Entry<'a> {
+    /// A message.
+    Arrived(&'a Arrived),
+    /// An event that a stage sent.
+    Sent(&'a Envelope),
+}
+
+/// What came in and what stages sent, in the order of time.
+fn entries(seen: &TestRecord) -> Vec<(Timestamp, Entry<'_>)> {
+    let came_in = |it: &Envelope| {
+        let mut events = seen.arrived.iter().filter_map(|it| it.event.as_ref());
+        events.any(|event| event.envelope.source == it.source && event.envelope.id == it.id)
+    };
+    let stored = seen.stored.iter().map(|it| (it.0, it.1.seq, &it.1.envelope));
+    let ended = seen.ended.iter().map(|it| &it.event);
+    let ended = ended.map(|it| (it.envelope.received, it.seq, &it.envelope));
+    let is_sent =
+        |it: &Envelope| seen.generation.memories.contains_key(&*it.source) && !came_in(it);
+    let mut sent: Vec<_> = stored.chain(ended).filter(|it| is_sent(it.2)).collect();
+    sent.sort_by_key(|it| (it.0, it.1));
+    let mut sent = sent.into_iter().peekable();
+    let mut entries: Vec<(Timestamp, Entry<'_>)> = Vec::new();
+    for arrived in seen.arrived.iter() {
+        let number = match &arrived.answer {
+            Ok(Some(IngestResult::Accepted { seq, .. })) => *seq,
+            _ => 0,
+        };
+        while let Some((at, _, it)) = sent.next_if(|it| (it.0, it.1) < (arrived.at, number)) {
+            entries.push((at, Entry::Sent(it)));
+        }
+        entries.push((arrived.at, Entry::Arrived(arrived)));
+    }
+    entries.extend(sent.map(|(at, _, it)| (at, Entry::Sent(it))));
+    entries
 }
 
 fn line(text: &mut String, indent: usize, at: &str, words: &str) {
     writeln!(text, "{:indent$}{at:<8} {words}", "").expect("writing into a text does not fail");
 }
 
-fn event(text: &mut String, arrived: &Arrived, seen: &TestRecord, start: Timestamp) {
-    let Some(event) = &arrived.event else { return };
-    let is_it =
-        |source: &str, id: &str| *source == *event.envelope.source && *id == *event.envelope.id;
-    let stored = seen.stored.iter().find(|it| is_it(&it.1.envelope.source, &it.1.envelope.id));
+fn message(text: &mut String, at: &str, arrived: &Arrived, seen: &TestRecord, start: Timestamp) {
+    let kind = arrived.event.as_ref().map_or("a message", |it| &it.envelope.kind);
+    let words = words_of(arrived).replace('\n', "; ");
+    // Nobody hears a status where a source sends by itself.
+    let status = match arrived.is_given {
+        true => format!("{}, ", status_of(arrived)),
+        false => String::new(),
+    };
+    line(text, 0, at, &format!("{} ◀ {kind}: {status}{words}", arrived.source));
+    let is_accepted = match &arrived.answer {
+        Ok(Some(IngestResult::Accepted { .. })) => true,
+        Ok(Some(IngestResult::Discarded { .. })) => false,
+        _ => return,
+    };
+    if let Some(it) = &arrived.event {
+        event(text, &it.envelope, is_accepted, seen, start);
+    }
+}
+
+fn event(
+    text: &mut String,
+    envelope: &Envelope,
+    is_accepted: bool,
+    seen: &TestRecord,
+    start: Timestamp,
+) {
+    let is_it = |it: &Envelope| it.source == envelope.source && it.id == envelope.id;
+    let stored = seen.stored.iter().find(|it| is_it(&it.1.envelope));
     if let Some((at, stored)) = stored {
         stored.stages.iter().for_each(|it| stage(text, it, start));
         let targets = stored.targets.join(" ");
@@ -55,15 +119,13 @@ fn event(text: &mut String, arrived: &Arrived, seen: &TestRecord, start: Timesta
         line(text, 2, &since(*at, start), &words);
         deliveries(text, stored, seen, start);
     }
-    let ended =
-        seen.ended.iter().find(|it| is_it(&it.event.envelope.source, &it.event.envelope.id));
+    let ended = seen.ended.iter().find(|it| is_it(&it.event.envelope));
     if let Some(ended) = ended {
         ended.results.iter().for_each(|it| stage(text, it, start));
         let end = if ended.is_dead { "dead letter" } else { "dropped" };
         let by = ended.by.as_ref().map_or(String::new(), |it| format!(" by {it}"));
         line(text, 2, "", &format!("{end}{by}: {}", ended.reason));
     }
-    let is_accepted = matches!(arrived.answer, Ok(Some(IngestResult::Accepted { .. })));
     if stored.is_none() && ended.is_none() && is_accepted {
         line(text, 2, "", "still under way");
     }
