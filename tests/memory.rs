@@ -286,3 +286,50 @@ sink sqlite journal { path "data/journal.db"; retention { keep "1d" } }
     assert_eq!((count(&engine, "left-open"), count(&engine, "ring")), (1, 1));
     assert_eq!(engine.stop(), 0);
 }
+
+#[test]
+fn what_never_comes_is_told_as_long_as_the_table_lists_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let table = |folder: &std::path::Path, rows: &str| {
+        std::fs::write(folder.join("sensors.csv"), format!("id,room\n{rows}")).expect("it writes");
+    };
+    let text = |comment: &str| {
+        format!(
+            r#"
+// {comment}
+pipeline sensors schema-version=1
+source http hook {{ path "/hook"; type reading; map {{ subject "data.sensor" }} }}
+watch sensors {{
+    when "event.type == 'reading'"
+    key "event.subject"
+    silent "5m"
+    keys table="sensors.csv" column=id
+    emit silent back=heard
+}}
+sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
+"#
+        )
+    };
+    table(folder.path(), "hall,a\nattic,b\ncellar,c\n");
+    let world = World::start_durable(folder, &text("first"));
+    let minutes = |it: u64| Duration::from_secs(it * 60);
+    world.simulation.advance(minutes(3));
+    world.post("hook", r#"{"sensor":"hall"}"#);
+    // The cellar goes, and a garden comes; what was known of the attic stays.
+    table(world.folder.path(), "hall,a\nattic,b\ngarden,d\n");
+    world.reload(&text("second"));
+    world.simulation.advance(minutes(2));
+    let mut found = told(&world);
+    let world = world.kill(&text("second"), Duration::ZERO);
+    world.simulation.advance(minutes(3));
+    world.post("hook", r#"{"sensor":"attic"}"#);
+    world.simulation.settle();
+    found.extend(told(&world));
+    world.close();
+    found.retain(|it, _| it.0 != "reading");
+    let found: Vec<String> =
+        found.into_iter().map(|((kind, key, at), n)| format!("{kind} {key} {at} {n}")).collect();
+    let expected =
+        ["heard attic 480 1", "silent attic 300 1", "silent garden 480 1", "silent hall 480 1"];
+    assert_eq!(found, expected);
+}

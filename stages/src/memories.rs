@@ -84,7 +84,7 @@ pub(crate) fn shape_of(fields: &Fields<'_>, clock: Option<&str>) -> MemoryShape 
 }
 
 /// An event as others are told of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EventSummary {
     pub(crate) id: String,
     #[serde(rename = "type")]

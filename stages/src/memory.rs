@@ -44,6 +44,16 @@ pub trait Remember: Send + Sync + 'static {
     fn wake(&self, _kept: Self::Kept, _moment: &Moment<'_>) -> Change<Self::Kept> {
         Change::forget()
     }
+
+    /// Keys of which something is kept although no event came.
+    fn expected(&self) -> &[String] {
+        &[]
+    }
+
+    /// What is kept of such a key until an event comes.
+    fn expect(&self, _moment: &Moment<'_>) -> Change<Self::Kept> {
+        Change::forget()
+    }
 }
 
 /// What a step comes to.
@@ -189,6 +199,14 @@ impl<R: Remember> Memory for Erased<R> {
             Err(_) => Step::default(),
         }
     }
+
+    fn expected(&self) -> &[String] {
+        self.0.expected()
+    }
+
+    fn expect(&self, moment: &Moment<'_>) -> Step {
+        written(self.0.expect(moment))
+    }
 }
 
 fn written<K: Serialize>(change: Change<K>) -> Step {
@@ -220,7 +238,8 @@ pub(crate) fn key_or_one(key: Option<&Expr>, scope: &Scope<'_>) -> Option<String
     key.map_or(Some(String::new()), |it| key_of(it, scope))
 }
 
-fn shortened(text: String) -> String {
+/// A key as it is kept: what is too long is told apart by its hash.
+pub(crate) fn shortened(text: String) -> String {
     if text.len() <= KEY_MAX {
         return text;
     }

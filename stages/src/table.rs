@@ -49,8 +49,10 @@ pub(crate) struct TableRow {
 
 /// What the pipeline file says of a table.
 pub(crate) struct TableNode<'a> {
-    /// The node, with [`COLUMNS`] in its block.
+    /// The node.
     pub(crate) node: Fields<'a>,
+    /// Whether it has [`COLUMNS`] in its block.
+    pub(crate) has_columns: bool,
     pub(crate) path: Scalar<'a>,
     /// The name of the column that tells rows apart.
     pub(crate) key: Option<Spanned<String>>,
@@ -74,7 +76,9 @@ impl TableNode<'_> {
             return None;
         };
         let columns = |kind: &str| -> Vec<_> {
-            self.node.children(kind).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
+            let nodes = Some(&self.node).filter(|_| self.has_columns).into_iter();
+            let columns = nodes.flat_map(|it| it.children(kind)).flat_map(|it| it.args());
+            columns.filter_map(|it| it.text()).collect()
         };
         let (numbers, flags) = (columns("number"), columns("flag"));
         let wanted = Columns { key: self.key, select: self.select, numbers, flags };

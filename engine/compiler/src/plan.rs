@@ -254,6 +254,12 @@ impl Plan {
         filters.chain(self.watchers.iter().map(|it| (it.name.value.as_str(), &it.spec)))
     }
 
+    /// Whether a filter or what looks on is `disabled`.
+    pub fn is_switched_off(&self, name: &str) -> bool {
+        self.filters.iter().any(|it| it.is_disabled && it.name.value == name)
+            || self.watchers.iter().any(|it| it.is_disabled && it.name.value == name)
+    }
+
     /// The live streams with their names.
     pub fn streams(&self) -> impl Iterator<Item = (&Arc<str>, &StreamShape)> {
         self.sinks.iter().filter_map(|it| match &it.shape {

@@ -56,6 +56,7 @@ impl OpenedMemory {
                 name: name.into(),
                 print,
                 keys_max: shape.keys_max,
+                is_on: !plan.is_switched_off(name),
                 priority: plan.priority.default,
                 memory: open.memory.clone(),
                 figures: figures.unwrap_or_default(),

@@ -12,7 +12,7 @@ use super::rollup::Tally;
 use kernel::event::{Body, DataAt, Envelope, Event};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -24,6 +24,8 @@ const DUE_MAX: usize = 4096;
 const EVICTED_PART: u64 = 16;
 /// What is remembered is not written again only to say that it was looked at, within this time.
 const TOUCH_MICROS: i64 = 60_000_000;
+/// Where keys come from of which no event came; the time of events never passes there.
+const EXPECTED: &str = " expected";
 /// No time at all.
 const NEVER: i64 = i64::MAX;
 
@@ -180,7 +182,43 @@ impl Batch<'_> {
         }
         memories.lanes.values_mut().for_each(|it| it.due = i64::MIN);
         *self.memories = memories;
+        for node in nodes.iter().filter(|it| it.is_on) {
+            self.expect(node)?;
+        }
         Ok(Receipt::Done)
+    }
+
+    /// Begins with the keys that a stage expects and of which nothing is known, and forgets those
+    /// that it does not expect any more and of which no event came.
+    fn expect(&mut self, node: &Arc<MemoryNode>) -> Result<(), StoreFault> {
+        let code = self.memories.codes[&node.name];
+        let lane: Arc<str> = EXPECTED.into();
+        let lane_code = self.memories.lane(self.connection, &lane)?.code;
+        let mut known = BTreeSet::new();
+        {
+            let sql = "SELECT key FROM remembered WHERE memory = ? AND lane = ?";
+            let mut select = self.connection.prepare_cached(sql)?;
+            let mut rows = select.query([code, lane_code])?;
+            while let Some(row) = rows.next()? {
+                known.insert(row.get::<_, String>(0)?);
+            }
+        }
+        let time = self.now;
+        for key in node.memory.expected() {
+            known.remove(key);
+            let row = self.row(code, key)?;
+            if row.is_none() {
+                let step = node.memory.expect(&Moment { key, time });
+                let judged = JudgedKey { code, node, key, lane: &lane, parent_depth: 0 };
+                self.keep_step(&judged, None, &step, time)?;
+            }
+        }
+        for key in known {
+            let row = self.row(code, &key)?;
+            let judged = JudgedKey { code, node, key: &key, lane: &lane, parent_depth: 0 };
+            self.keep_step(&judged, row.as_ref(), &Step::default(), time)?;
+        }
+        Ok(())
     }
 
     /// An event with what stages noted about it: judged only when it is new.
@@ -319,7 +357,10 @@ impl Batch<'_> {
             return self.forget_key(code, key);
         };
         let time = Timestamp(due);
-        let step = node.memory.wake(&row.kept, &Moment { key, time });
+        let step = match node.is_on {
+            true => node.memory.wake(&row.kept, &Moment { key, time }),
+            false => Step { kept: Some(row.kept.clone()), ..Step::default() },
+        };
         let judged = JudgedKey { code, node: &node, key, lane, parent_depth: 0 };
         self.keep_step(&judged, Some(&row), &step, time)
     }

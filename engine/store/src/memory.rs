@@ -23,6 +23,16 @@ pub trait Memory: Send + Sync + 'static {
 
     /// The time has come that the last step asked for.
     fn wake(&self, kept: &str, moment: &Moment<'_>) -> Step;
+
+    /// Keys of which something is kept although no event came.
+    fn expected(&self) -> &[String] {
+        &[]
+    }
+
+    /// What is kept of such a key until an event comes.
+    fn expect(&self, _moment: &Moment<'_>) -> Step {
+        Step::default()
+    }
 }
 
 /// The event that is judged, or the time that has come.
@@ -74,6 +84,8 @@ pub struct MemoryNode {
     pub print: String,
     /// The most keys; beyond, those without an event for the longest time are forgotten.
     pub keys_max: u64,
+    /// Whether it is switched on. While it is not, what it remembers stays as it is.
+    pub is_on: bool,
     /// The priority of what it sends, before the rules of the file.
     pub priority: Priority,
     /// Decides.

@@ -2,7 +2,10 @@
 
 use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of, with_key};
 use crate::contract::{Kind, Services};
-use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one};
+use crate::memory::{
+    Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_or_one, shortened,
+};
+use crate::table::TableNode;
 use kernel::event::Event;
 use kernel::time::{Timestamp, write_duration};
 use language::diagnostic::Rule;
@@ -10,7 +13,7 @@ use language::expr::{EventTypes, Expr, Roots, Scope, TypeEnv, ValueType};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use store::{Emission, Moment};
 
@@ -37,6 +40,12 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"silent "5m""#, r#"silent "5m" again="1h" by=arrival"#])
         .args(&[Arg::one("duration", SPAN)])
         .props(&[Prop::new("again", SPAN), BY]),
+    NodeRow::new("keys", "a table of keys that are watched from the start, so that `silent` also tells of those that never came")
+        .examples(&[r#"keys table="tables/sensors.csv" column=id"#])
+        .props(&[
+            Prop::required("table", ValueKind::Path),
+            Prop::required("column", ValueKind::Text),
+        ]),
     NodeRow::new("emit", "the type of the event that is sent, and of the one that is sent when it is over")
         .examples(&["emit door.left-open", "emit sensor.silent back=sensor.back"])
         .args(&[Arg::one("type", ValueKind::Literal)])
@@ -57,6 +66,8 @@ pub(super) struct Settings {
     again: Option<Duration>,
     emit: Spanned<String>,
     back: Option<Spanned<String>>,
+    /// Keys that are watched from the start.
+    expected: Vec<String>,
     shape: MemoryShape,
 }
 
@@ -111,16 +122,63 @@ impl Kind for Watch {
             Some(hold) => hold.prop("for"),
             None => node.arg(0),
         };
+        let shape = shape_of(fields, Some(node.name().value));
+        let expected = match fields.child("keys") {
+            Some(keys) => read_expected(&keys, &what, &shape, context)?,
+            None => Vec::new(),
+        };
         Some(Settings {
+            expected,
             key: read_key(fields).map(|it| it.value),
             what,
             span: span?.duration()?.value,
             again: node.prop("again").and_then(|it| it.duration()).map(|it| it.value),
             emit: emit.arg(0)?.text()?,
             back: emit.prop("back").and_then(|it| it.text()),
-            shape: shape_of(fields, Some(node.name().value)),
+            shape,
         })
     }
+}
+
+/// The keys of a table.
+fn read_expected(
+    keys: &Fields<'_>,
+    what: &Watched,
+    shape: &MemoryShape,
+    context: &mut Context<'_>,
+) -> Option<Vec<String>> {
+    let (path, column) = (keys.prop("table")?, keys.prop("column")?.text()?);
+    let problem = match what {
+        Watched::Hold { .. } => Some((
+            "`keys` has no effect on `hold`",
+            "remove it: what holds begins with an event; `silent` tells of keys that never came",
+        )),
+        Watched::Silence if shape.key.is_empty() => Some((
+            "`keys` needs a `key`",
+            "write which value of an event is such a key: `key \"event.subject\"`",
+        )),
+        Watched::Silence => None,
+    };
+    if let Some((message, help)) = problem {
+        let found = context.diagnostics.push(Rule::NoEffect, message);
+        found.at(keys.name().span, "no key is read from the table").help(help);
+        return Some(Vec::new());
+    }
+    let span = path.span();
+    let table =
+        TableNode { node: *keys, has_columns: false, path, key: Some(column), select: Vec::new() };
+    let table = table.open(context)?;
+    let expected = table.rows().iter().filter_map(|row| row.key.clone()).map(shortened);
+    let expected: Vec<String> = expected.collect();
+    if shape.keys_max < expected.len() as u64 {
+        let (count, most) = (expected.len(), shape.keys_max);
+        context
+            .diagnostics
+            .push(Rule::OutOfRange, format!("the table has {count} keys, more than `max-keys`"))
+            .at(span, format!("at most {most} are remembered"))
+            .help(format!("write `max-keys {count}`, or more if others come"));
+    }
+    Some(expected)
 }
 
 impl MemoryKind for Watch {
@@ -133,10 +191,11 @@ impl MemoryKind for Watch {
             Watched::Hold { condition, .. } => known.data_where(condition),
             Watched::Silence => known.data(),
         };
+        let last = EventSummary::shape(data);
         let shape = ValueType::map([
             ("since", ValueType::text()),
             ("seconds", ValueType::number()),
-            ("last", EventSummary::shape(data)),
+            ("last", if settings.expected.is_empty() { last } else { last.or_null() }),
         ]);
         let kinds = std::iter::once(&settings.emit).chain(&settings.back);
         kinds.map(|kind| (kind.clone(), shape.clone())).collect()
@@ -203,7 +262,7 @@ impl Remember for Watch {
     fn step(&self, kept: Option<Kept>, noted: &Noted, moment: &Moment<'_>) -> Change<Kept> {
         let before = kept.as_ref();
         // An event out of order says nothing of what holds now.
-        if before.is_some_and(|it| moment.time.0 < it.last.time) {
+        if before.is_some_and(|it| it.came() && moment.time.0 < it.last.time) {
             let kept = kept.expect("there is one");
             let due = self.due(&kept, moment);
             return Change { due, ..Change::keep(kept) };
@@ -249,6 +308,24 @@ impl Remember for Watch {
         let due = self.0.again.map(|again| moment.time.plus(again));
         Change { due, emits: vec![emission], ..Change::keep(kept) }
     }
+
+    fn expected(&self) -> &[String] {
+        &self.0.expected
+    }
+
+    fn expect(&self, moment: &Moment<'_>) -> Change<Kept> {
+        let last = EventSummary { time: moment.time.0, ..EventSummary::default() };
+        let since = Some(moment.time.0);
+        let kept = Kept { since, is_told: false, is_armed: true, last };
+        Change::keep(kept).until(moment.time.plus(self.0.span))
+    }
+}
+
+impl Kept {
+    /// Whether an event came at all.
+    fn came(&self) -> bool {
+        !self.last.id.is_empty()
+    }
 }
 
 impl Watch {
@@ -277,9 +354,10 @@ impl Watch {
         let data = json!({
             "since": since.to_string(),
             "seconds": moment.time.since(since).as_secs_f64(),
-            "last": kept.last.json(),
+            "last": if kept.came() { kept.last.json() } else { Value::Null },
         });
-        kept.last.causes(kind, moment, data)
+        let emission = kept.last.causes(kind, moment, data);
+        Emission { parent_id: emission.parent_id.filter(|_| kept.came()), ..emission }
     }
 }
 
@@ -287,7 +365,6 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::testing::{self, Memorised};
-    use serde_json::{Value, json};
 
     #[track_caller]
     fn check(text: &str, rows: &[(i64, Value)], until: i64, expected: &[(&str, i64, f64)]) {

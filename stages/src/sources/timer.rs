@@ -166,7 +166,8 @@ fn read_per(node: Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let path = node.prop("table")?;
     let key = node.prop("key").and_then(|it| it.text());
     let span = path.span();
-    let table = TableNode { node, path, key, select: Vec::new() }.open(context)?;
+    let table =
+        TableNode { node, has_columns: true, path, key, select: Vec::new() }.open(context)?;
     let rows = table.rows();
     let long = rows.iter().filter_map(|it| it.key.as_ref()).find(|it| KEY_MAX < it.len());
     let (message, help) = if ROWS_MAX < rows.len() {

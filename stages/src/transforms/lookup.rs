@@ -92,7 +92,7 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let select = fields
         .child("select")
         .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
-    TableNode { node, path, key: Some(key), select }.open(context)
+    TableNode { node, has_columns: true, path, key: Some(key), select }.open(context)
 }
 
 fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss> {

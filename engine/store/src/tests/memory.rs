@@ -36,6 +36,7 @@ fn node(print: &str, keys_max: u64) -> Arc<MemoryNode> {
         name: "counting".into(),
         print: print.to_owned(),
         keys_max,
+        is_on: true,
         priority: Priority::Normal,
         memory: Arc::new(Counting),
         figures: Arc::default(),
