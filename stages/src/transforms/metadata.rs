@@ -53,7 +53,7 @@ impl EnrichKind for Metadata {
         let (text, number) = (ValueType::text, ValueType::number);
         let words = settings.0.iter().map(|word| match word.as_str() {
             "timestamps" => {
-                let times = ["event_time", "processed_at"].map(|it| (it, text()));
+                let times = ["event_time", "processed_at", "timezone"].map(|it| (it, text()));
                 let seconds = ["event_unix_time", "processed_unix_time"].map(|it| (it, number()));
                 ("timestamps", ValueType::map(times.into_iter().chain(seconds)))
             }
@@ -64,12 +64,12 @@ impl EnrichKind for Metadata {
                 ("relations", ValueType::map(fields))
             }
             "host" => {
-                let names = ["hostname", "platform", "architecture"];
+                let names = ["hostname", "platform", "platform_version", "architecture"];
                 ("host", ValueType::map(names.map(|it| (it, text().or_null()))))
             }
             "labels" => ("labels", known.at(Root::Pipeline, &["labels"])),
             _ => {
-                let texts = ["engine", "version", "pipeline", "type", "source"];
+                let texts = ["engine", "version", "pipeline", "id", "type", "source"];
                 let fields = texts.map(|it| (it, text())).into_iter().chain([
                     ("generation", number()),
                     ("priority", ValueType::one_of(Priority::ALL.map(Priority::word))),
@@ -93,11 +93,14 @@ impl EnrichKind for Metadata {
 async fn host(services: &Services) -> Value {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = services.env.pools.files.run(kernel).await.ok().flatten();
+    let release = || std::fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    let release = services.env.pools.files.run(release).await.ok().flatten();
     let name = name.or_else(|| services.environment.value("HOSTNAME"));
     let name = name.map(|it| it.trim().to_owned());
     json!({
         "hostname": name,
         "platform": std::env::consts::OS,
+        "platform_version": release.map(|it| it.trim().to_owned()),
         "architecture": std::env::consts::ARCH,
     })
 }
@@ -113,6 +116,7 @@ impl Local for Metadata {
                 "event_unix_time": envelope.time.unix_seconds(),
                 "processed_at": now.to_string(),
                 "processed_unix_time": now.unix_seconds(),
+                "timezone": event.globals.zone.as_ref().and_then(|it| it.iana_name()).unwrap_or("UTC"),
             });
             added.insert("timestamps".to_owned(), times);
         }
@@ -149,6 +153,7 @@ impl Metadata {
             "version": env!("CARGO_PKG_VERSION"),
             "generation": event.generation,
             "pipeline": &*self.services.pipeline,
+            "id": &*event.envelope.id,
             "type": &*event.envelope.kind,
             "source": &*event.envelope.source,
             "priority": event.envelope.priority.word(),
@@ -190,6 +195,7 @@ mod tests {
             "timestamps": {
                 "event_time": "2026-01-01T09:59:55.000Z", "event_unix_time": 1_767_261_595.0,
                 "processed_at": "2026-01-01T10:00:00.000Z", "processed_unix_time": 1_767_261_600.0,
+                "timezone": "UTC",
             },
             "age_seconds": 5.0,
             "relations": { "has_parent": false, "parent_id": null, "correlation_id": "c-1" },
@@ -203,6 +209,9 @@ mod tests {
         assert_eq!(added["labels"], json!({ "site": "home" }));
         assert_eq!(added["host"]["platform"], json!(std::env::consts::OS));
         assert_eq!(added["processing"]["priority"], json!("high"));
+        assert_eq!(added["processing"]["id"], json!("e-1"));
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        assert_eq!(added["host"]["platform_version"], json!(release.trim()));
         assert_eq!(added.as_object().unwrap().len(), 3);
     }
 }
