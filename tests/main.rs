@@ -17,6 +17,7 @@ mod formats;
 mod graph;
 mod hostile;
 mod inputs;
+mod jobs;
 mod kill;
 mod letters;
 mod live;
