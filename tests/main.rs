@@ -18,6 +18,7 @@ mod formats;
 mod graph;
 mod hostile;
 mod inputs;
+mod jobs;
 mod kill;
 mod letters;
 mod live;
