@@ -485,6 +485,7 @@ impl<'a> Reading<'a> {
 /// passes is decided when it is stored.
 pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intake {
     let now = event.envelope.received;
+    let given = event.envelope.priority;
     event.envelope.priority = level(plan, &event, now);
     let mut notes = Vec::new();
     for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
@@ -512,6 +513,10 @@ pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intak
                 }
             },
         }
+    }
+    if plan.priority_reads_enrich {
+        // The cases are asked again after the stages, and where none holds then, this counts.
+        event.envelope.priority = given;
     }
     Intake::Event(Box::new(event), notes)
 }
