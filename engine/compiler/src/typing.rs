@@ -208,6 +208,11 @@ fn template(site: &ExprSite<'_>) -> Option<Template> {
     Template::parse(site.text, roots).ok()
 }
 
+/// Whether nothing but a number does something at this place.
+fn is_number(site: &ExprSite<'_>) -> bool {
+    site.name == "number"
+}
+
 /// Whether nothing but `true` does something at this place.
 fn is_condition(site: &ExprSite<'_>) -> bool {
     matches!(site.name, "when" | "check" | "except" | "condition")
