@@ -23,6 +23,7 @@ mod live;
 mod log;
 mod manual;
 mod memory;
+mod metrics;
 mod mistakes;
 mod mutation;
 mod new;

@@ -24,8 +24,9 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 
 use crate::load::FileInputs;
 use crate::spec::{
-    Case, CheckRule, CooldownNode, Filter, Map, Name, Notifier, OnError, OnInvalid, OnUnknownType,
-    Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec, Watcher,
+    Case, CheckRule, CooldownNode, Enrichment, Filter, Map, MetricNode, Name, Notifier, OnError,
+    OnInvalid, OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings,
+    Sink, Spec, Watcher,
 };
 use kernel::event::Globals;
 use language::Context;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub watchers: Vec<Watcher>,
     /// What is added; each stage stands behind what it waits for.
     pub stages: Vec<StagePlan>,
+    /// What is counted for the file itself.
+    pub metrics: Vec<MetricNode>,
     /// Where events go.
     pub route: RoutePlan,
     /// What takes events out.
@@ -386,29 +389,7 @@ fn assemble(
         is_disabled: it.is_disabled,
         off: off.of(&it.name),
     });
-    let stages = order.iter().map(|index| {
-        let it = &spec.enrichments[*index];
-        let places =
-            |names: &[Name]| names.iter().filter_map(|it| place(&spec, order, it)).collect();
-        StagePlan {
-            name: arc(&it.name),
-            kind: it.spec.word().into(),
-            spec: it.spec.clone(),
-            after: places(&it.after),
-            needs: places(&it.needs),
-            when: it.when.clone().map(|it| it.value),
-            into: it.into.value.clone(),
-            on_error: it.on_error.clone(),
-            policy: policy::resolve(&spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
-            cache: it.cache.clone(),
-            waits_for_filters: it.waits_for_filters,
-            off: it
-                .is_disabled
-                .then(|| "disabled".to_owned())
-                .or_else(|| off.of(&it.name))
-                .map(Arc::from),
-        }
-    });
+    let stages = order.iter().map(|index| stage(&spec.enrichments[*index], &spec, order, &off));
     let (sources, stages) = (sources.collect(), stages.collect());
     let sinks: Vec<_> = spec.sinks.iter().map(|it| sink(it, &spec, &off)).collect();
     let notifiers: Vec<_> = spec.notifiers.iter().map(|it| notifier(it, &spec, &off)).collect();
@@ -437,6 +418,7 @@ fn assemble(
         priority: spec.priority,
         filters: spec.filters,
         watchers: spec.watchers,
+        metrics: spec.metrics,
         dead_letter: spec.dead_letter,
         off: off.lines(),
         outline: Outline::default(),
@@ -457,6 +439,28 @@ fn arc(name: &Name) -> Arc<str> {
 /// Where a stage of this name stands in the order.
 fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
     order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
+}
+
+fn stage(it: &Enrichment, spec: &Spec, order: &[usize], off: &environment::Off) -> StagePlan {
+    let places = |names: &[Name]| names.iter().filter_map(|it| place(spec, order, it)).collect();
+    StagePlan {
+        name: arc(&it.name),
+        kind: it.spec.word().into(),
+        spec: it.spec.clone(),
+        after: places(&it.after),
+        needs: places(&it.needs),
+        when: it.when.clone().map(|it| it.value),
+        into: it.into.value.clone(),
+        on_error: it.on_error.clone(),
+        policy: policy::resolve(spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
+        cache: it.cache.clone(),
+        waits_for_filters: it.waits_for_filters,
+        off: it
+            .is_disabled
+            .then(|| "disabled".to_owned())
+            .or_else(|| off.of(&it.name))
+            .map(Arc::from),
+    }
 }
 
 fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {

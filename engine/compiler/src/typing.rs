@@ -18,7 +18,7 @@ mod urls;
 
 use crate::grammar;
 use crate::plan::names;
-use crate::spec::{Filter, OnDrop, Passing, Spec, Watcher};
+use crate::spec::{Filter, MetricNode, OnDrop, Passing, Spec, Watcher};
 use arrivals::ProgramInputs;
 use kdl::KdlDocument;
 use language::expr::{EventTypes, Expr, Template, TypeEnv, ValueType, union};
@@ -55,6 +55,7 @@ pub(crate) fn check(
     typing.watchers(&additions, &passed);
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
+    typing.metrics(&additions);
     typing.ends(&additions, &reached);
     typing.emitted(&additions, &passed, &reached);
     urls::check(spec, &sites, typing.tell.diagnostics);
@@ -154,6 +155,23 @@ impl<'a, 'd> Typing<'a, 'd> {
             for site in own {
                 let known = if site.node() == "when" { &known } else { &asked };
                 self.tell.site(site, known);
+            }
+        }
+    }
+
+    /// What metrics read: an event with all that was added to it.
+    fn metrics(&mut self, additions: &Additions) {
+        let known = &additions.behind;
+        for site in self.of("metric") {
+            let named = |it: &&MetricNode| Some(it.name.value.as_str()) == site.owner(0);
+            let metric = self.spec.metrics.iter().find(named);
+            let when = metric.and_then(|it| it.rule.when.as_ref());
+            let when = when.filter(|_| site.node() != "when");
+            let asked = when.map(|it| known.check(&it.value).holds);
+            // What counts nothing was told; the rest is looked at all the same.
+            match asked.filter(|it| !it.is_empty()) {
+                Some(asked) => self.tell.site(site, &known.narrowed(&asked)),
+                None => self.tell.site(site, known),
             }
         }
     }
