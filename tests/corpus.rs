@@ -19,8 +19,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use words::{Sort, Word};
 
-const FILES: [&str; 3] =
-    ["tests/corpus/every-word.kdl", "pipelines/doorbell.kdl", "pipelines/ci-alerts.kdl"];
+const FILES: [&str; 4] = [
+    "tests/corpus/every-word.kdl",
+    "pipelines/doorbell.kdl",
+    "pipelines/ci-alerts.kdl",
+    "pipelines/quiet-camera.kdl",
+];
 
 struct File {
     path: PathBuf,

@@ -14,6 +14,7 @@ validate { schema "ring" file="ring.json" }
 dedupe once { key "event.subject"; window "30s" }
 enrich http weather { policy lan; get "http://127.0.0.1:8700/"; cache "5m"; breaker }
 enrich lookup people { table "people.csv" key=id; match "data.person" }
+metric rings counter { by who="data.person" }
 sink sqlite db { path "door.db"; retention { keep "30d" } }
 sink sse live { path "/live" }
 sink file copy { path "copy.jsonl" }
@@ -70,6 +71,8 @@ fn what_is_opened_is_replaced_and_what_is_read_at_each_event_is_changed() {
         "key \"event.subject\"; on-drop tag",
         "changed dedupe once; keeps keys",
     );
+    check("{ by who=", "{ by whom=", "changed metric rings; loses counts");
+    check("{ by who=", "{ description \"All\"; by who=", "changed metric rings; keeps counts");
     check("8700/\"", "8701/\"", "replaced enrich weather; loses cache, breaker, rate");
     check(
         "cache \"5m\"",

@@ -11,8 +11,12 @@ use std::path::Path;
 const FORMATS: &[(&str, &str)] =
     &[("ascii", "txt"), ("mermaid", "mmd"), ("dot", "dot"), ("svg", "svg"), ("json", "json")];
 
-const FILES: &[&str] =
-    &["pipelines/doorbell.kdl", "pipelines/ci-alerts.kdl", "tests/graph/hostile.kdl"];
+const FILES: &[&str] = &[
+    "pipelines/doorbell.kdl",
+    "pipelines/ci-alerts.kdl",
+    "pipelines/quiet-camera.kdl",
+    "tests/graph/hostile.kdl",
+];
 
 fn drawn(file: &str, format: &str) -> String {
     let answer = engine(&root(), &["graph", file, "--format", format], "");

@@ -26,6 +26,7 @@ mod log;
 mod manual;
 mod memory;
 mod messages;
+mod metrics;
 mod mistakes;
 mod mutation;
 mod new;

@@ -333,3 +333,78 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
         ["heard attic 480 1", "silent attic 300 1", "silent garden 480 1", "silent hall 480 1"];
     assert_eq!(found, expected);
 }
+
+/// A mean that forgets by half in an hour, and more.
+fn with_baseline(method: &str, more: &str) -> String {
+    format!(
+        r#"
+pipeline warmth schema-version=1
+server {{ listen "127.0.0.1:0" }}
+source http hook {{ path "/events"; type reading; map {{ id "data.id"; subject "data.room"; time "data.at" }} }}
+enrich baseline usual {{ key "event.subject"; value "data.v"; method {method}; warm-up 2; {more} }}
+sink sqlite journal {{ path "data/journal.db"; retention {{ keep "30d" }} }}
+"#
+    )
+}
+
+/// A reading so many minutes after the first one.
+fn reading(id: u32, minute: i64, value: i64) -> String {
+    let at = START + 60 * minute;
+    format!(r#"{{"id":"{id}","room":"hall","v":{value},"at":{at}}}"#)
+}
+
+/// What was usual before this event, as stored with it.
+fn usual(world: &World, id: &str) -> serde_json::Value {
+    let stored = world.stored.lock().expect("no panic");
+    let event = stored.iter().find(|it| &*it.envelope.id == id).expect("it is stored");
+    let enrich: serde_json::Value = serde_json::from_str(&event.enrich).expect("JSON");
+    enrich["usual"].clone()
+}
+
+#[test]
+fn a_baseline_goes_on_over_a_reload_that_leaves_its_key_and_method() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ewma = "ewma half-life=\"1h\"";
+    let world = World::start(folder, &with_baseline(ewma, ""), 1).expect("it starts");
+    world.simulation.advance(Duration::from_secs(90_000));
+    let post = |id: u32, minute: i64, value: i64| {
+        assert_eq!(world.post("hook", &reading(id, minute, value)), "accepted");
+        world.simulation.settle();
+        let added = usual(&world, &id.to_string());
+        ["n", "mean", "score"].map(|it| added[it].as_f64().map(|it| it.round()))
+    };
+    assert_eq!(post(1, 0, 0), [Some(0.0), None, None]);
+    assert_eq!(post(2, 60, 3), [Some(1.0), Some(0.0), None]);
+    assert_eq!(world.post("hook", &reading(2, 60, 3)), "duplicate");
+    world.reload(&with_baseline(ewma, "band 2.0; max-keys 9"));
+    assert_eq!(post(3, 60, 2), [Some(2.0), Some(2.0), Some(0.0)]);
+    // Another half-life is another rate from now on, and forgets nothing.
+    world.reload(&with_baseline("ewma half-life=\"2h\"", ""));
+    assert_eq!(post(4, 60, 2)[0], Some(3.0));
+    world.reload(&with_baseline("mad window=5", ""));
+    assert_eq!(post(5, 70, 2), [Some(0.0), None, None]);
+    world.close();
+}
+
+#[test]
+fn a_baseline_survives_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    std::fs::write(&file, with_baseline("mad window=5", "")).expect("it is written");
+    let data = folder.path().join("data");
+    let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+    for (id, value) in [(1, 10), (2, 12), (3, 14)] {
+        assert_eq!(engine.post(&reading(id, i64::from(id), value)).0, 202);
+    }
+    engine.kill();
+    let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+    assert_eq!(engine.post(&reading(3, 3, 14)).0, 200, "it was learned before the kill");
+    assert_eq!(engine.post(&reading(4, 4, 12)).0, 202);
+    let mut added = serde_json::Value::Null;
+    until("the event is stored", || {
+        added = engine.get("/api/events/4")["enrich"]["usual"].clone();
+        !added.is_null()
+    });
+    assert_eq!((added["n"].as_u64(), added["mean"].as_f64()), (Some(3), Some(12.0)));
+    assert_eq!(engine.stop(), 0);
+}

@@ -55,6 +55,8 @@ const WRITTEN: &[(&str, &str)] = &[
     ("map.correlation-id", "correlation-id \"'1'\""),
     ("map.parent-id", "parent-id \"'1'\""),
     ("source.schema", "schema file=\"ring.json\""),
+    ("enrich.baseline.value", "value \"data.n\""),
+    ("enrich.baseline.method", "method mad"),
     ("enrich.http.get", "get \"http://127.0.0.1:1/{{ data.id }}\""),
     ("enrich.http.post", "post \"http://127.0.0.1:1/{{ data.id }}\""),
     ("enrich.http.body", "post \"http://127.0.0.1:1/\"; body \"{{ data.id }}\""),
@@ -84,6 +86,7 @@ const WRITTEN: &[(&str, &str)] = &[
 
 /// Properties that belong to a longer text, and what that is.
 const WITH: &[(&str, &str)] = &[
+    ("enrich.baseline.method.half-life", "method ewma half-life=\"1h\""),
     ("enrich.lookup.on-miss.set", "on-miss set=\"{ 'name': 'nobody' }\""),
     ("breaker.trip.ratio", "trip ratio=0.5"),
     ("breaker.trip.min", "trip ratio=0.5 min=4"),
@@ -107,6 +110,7 @@ fn has_effect(place: &str, name: &str) -> bool {
     let inside = [
         "sink.sqlite",
         "sink.sse",
+        "enrich.baseline",
         "enrich.lookup",
         "enrich.metadata",
         "enrich.previous",
@@ -114,7 +118,8 @@ fn has_effect(place: &str, name: &str) -> bool {
     ];
     let is_inside = inside.contains(&place);
     // What remembers is judged before any service is called.
-    let waits = place == "enrich.previous" && matches!(name, "after" | "needs");
+    let remembers = ["enrich.baseline", "enrich.previous"].contains(&place);
+    let waits = remembers && matches!(name, "after" | "needs");
     !waits && !(is_inside && (is_failure || name == "backlog"))
 }
 

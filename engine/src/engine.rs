@@ -216,12 +216,20 @@ impl Engine {
 
     /// What the stages made of an event.
     fn conclude(&self, walk: EventRun) -> (Disposition, RunTally) {
-        let tally = walk.tally();
-        let Some(probe) = self.probe.get() else { return (walk.finish(), tally) };
-        let results: Vec<StageResult> = walk.results().cloned().collect();
-        let by = walk.ended_by().cloned();
-        let verdict = walk.finish();
-        probe.ended(&results, &verdict, by.as_ref());
+        let mut tally = walk.tally();
+        let mut verdict = match self.probe.get() {
+            None => walk.finish(),
+            Some(probe) => {
+                let results: Vec<StageResult> = walk.results().cloned().collect();
+                let by = walk.ended_by().cloned();
+                let verdict = walk.finish();
+                probe.ended(&results, &verdict, by.as_ref());
+                verdict
+            }
+        };
+        if let Disposition::Finished(routed) = &mut verdict {
+            tally.measured = std::mem::take(&mut routed.measured);
+        }
         (verdict, tally)
     }
 

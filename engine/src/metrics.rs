@@ -1,8 +1,10 @@
 //! What the engine counts, as Prometheus shows it.
 
+mod own;
 mod process;
 mod text;
 
+pub use own::{Measurement, OwnMetric, measure, open_metrics, write_own};
 pub use process::write as write_process;
 pub use text::{MetricsForm, MetricsText};
 
@@ -85,6 +87,8 @@ pub struct RunTally {
     pub generation: Arc<Generation>,
     /// Its stages that have ended.
     pub stages: Vec<StageRun>,
+    /// What the file's own metrics count of it, if it is stored.
+    pub measured: Vec<Measurement>,
 }
 
 /// What one stage did for one event.
@@ -208,6 +212,8 @@ impl Metrics {
             }
         }
         stages.events.note(micros);
+        drop(stages);
+        own::count(&tally.generation.metrics, &tally.measured);
     }
 
     /// Counts an attempt at a delivery.

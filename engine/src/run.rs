@@ -26,6 +26,7 @@ pub mod task;
 pub use open::{GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open};
 pub use target::Target;
 
+use crate::metrics::OwnMetric;
 use cache::AnswerCache;
 use compiler::plan::Plan;
 use kernel::health::PartHealth;
@@ -52,6 +53,8 @@ pub struct Generation {
     pub stages: Vec<Option<Arc<OpenStage>>>,
     /// What remembers, by name.
     pub memories: OpenedMemories,
+    /// The metrics of the file, in the order of the plan.
+    pub metrics: Vec<OwnMetric>,
     /// What delivers to the outside, by name.
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
     /// Sources that the HTTP server serves: index of the source, and its route.

@@ -1,5 +1,6 @@
 //! The list of enrichments. Adding one: a file here, a `mod` line, a line in `all`.
 
+mod baseline;
 mod http;
 mod lookup;
 mod metadata;
@@ -27,6 +28,7 @@ const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they a
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
+        .enrich::<baseline::Baseline>()
         .enrich::<http::Http>()
         .enrich::<lookup::Lookup>()
         .enrich::<metadata::Metadata>()

@@ -1,7 +1,8 @@
 //! The rows of the language that belong to the engine: everything that is not of one kind.
 
 use crate::spec::{
-    Curve, Formats, Jitter, OnDrop, OnErrorMode, OnInvalid, OnUnknownType, Overflow, RouteMode,
+    Curve, Formats, Jitter, MetricType, OnDrop, OnErrorMode, OnInvalid, OnUnknownType, Overflow,
+    RouteMode,
 };
 use kernel::choice::Choice;
 use kernel::event::Priority;
@@ -110,6 +111,10 @@ pub const TOP: &[NodeRow] = &[
     NodeRow::new("enrich", "adds fields to events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[STAGE, ENRICH, POLICY_REF, FAILURE])
+        .repeated(),
+    NodeRow::new("metric", "a figure of your own in `/metrics`: `pipeline_NAME`, counted when an event is stored").examples(&[r#"metric requests counter { by status="data.status" }"#, r#"metric duration histogram { value "data.seconds"; buckets 0.1 0.5 1 5 }"#])
+        .args(&[Arg::one("name", ValueKind::Ident), Arg::one("type", ValueKind::Word(MetricType::WORDS))])
+        .children(&[METRIC])
         .repeated(),
     NodeRow::new("route", "chooses the sinks and notifiers of an event").examples(&[r#"route { case urgent when="event.priority >= 'high'" { to journal phone }; otherwise { to journal } }"#, r#"route delivery mode=all { case every when="true" { to journal }; case loud when="event.type == 'alarm'" { to phone } }"#])
         .args(&[Arg::optional("name", ValueKind::Ident)])
@@ -485,6 +490,40 @@ const WATCHING: &[NodeRow] = &[
     NodeRow::new("description", "a description")
         .examples(&[r#"description "tells of doors that were left open""#])
         .args(&[Arg::one("text", ValueKind::Text)]),
+];
+
+/// How far from zero the bound of a bucket may be.
+const BOUND: f64 = 1e15;
+
+const METRIC: &[NodeRow] = &[
+    NodeRow::new("when", "counts only events that match")
+        .examples(&[r#"when "event.type == 'request'""#])
+        .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))]),
+    NodeRow::new(
+        "value",
+        "the number: what a counter adds, a gauge shows, or a histogram sorts into buckets; an event without one is skipped",
+    )
+    .examples(&[r#"value "data.seconds""#])
+    .args(&[Arg::one("number", ValueKind::Expr(Roots::EVENT))])
+    .otherwise("1 for a counter; required for the others"),
+    NodeRow::new("by", "labels, each with its value; null is an empty label")
+        .examples(&[r#"by status="data.status" path="data.path""#])
+        .open(ValueKind::Expr(Roots::EVENT)),
+    NodeRow::new("buckets", "the upper bounds of a histogram's buckets, ascending")
+        .examples(&["buckets 0.1 0.5 1 5"])
+        .args(&[Arg::some("bound", ValueKind::Number(-BOUND, BOUND))])
+        .otherwise("for a histogram: 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1 2.5 5 10"),
+    NodeRow::new(
+        "max-series",
+        "how many combinations of labels are counted apart; the others are one series with the label `other=\"true\"`",
+    )
+    .examples(&["max-series 200"])
+    .args(&[Arg::one("series", ValueKind::Int(1, 10_000))])
+    .default("1000"),
+    NodeRow::flag("disabled", "turns the metric off").examples(&["disabled", "disabled #false"]),
+    NodeRow::new("description", "a description; `/metrics` shows it as help")
+        .examples(&[r#"description "Requests by status""#])
+        .args(&[Arg::one("text", ValueKind::Literal)]),
 ];
 
 const PASSING: &[NodeRow] = &[

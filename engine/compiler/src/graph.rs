@@ -36,6 +36,8 @@ pub enum Phase {
     Enrich,
     /// Its level is told.
     Priority,
+    /// It is counted for the file itself.
+    Metric,
     /// It is sent on.
     Route,
     /// It leaves.
@@ -44,13 +46,14 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase, in the order of an event's way.
-    pub const ALL: [Phase; 8] = [
+    pub const ALL: [Phase; 9] = [
         Phase::Source,
         Phase::Validate,
         Phase::Filter,
         Phase::Watch,
         Phase::Enrich,
         Phase::Priority,
+        Phase::Metric,
         Phase::Route,
         Phase::Sink,
     ];
@@ -64,6 +67,7 @@ impl Phase {
             Phase::Watch => "watch",
             Phase::Enrich => "enrich",
             Phase::Priority => "priority",
+            Phase::Metric => "metric",
             Phase::Route => "route",
             Phase::Sink => "sink",
         }

@@ -24,9 +24,9 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 
 use crate::load::FileInputs;
 use crate::spec::{
-    Case, CheckRule, CooldownNode, Enrichment, Filter, Map, Name, Notifier, OnError, OnInvalid,
-    OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings, Sink, Spec,
-    Watcher,
+    Case, CheckRule, CooldownNode, Enrichment, Filter, Map, MetricNode, Name, Notifier, OnError,
+    OnInvalid, OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings,
+    Sink, Spec, Watcher,
 };
 use kernel::event::Globals;
 use language::Context;
@@ -75,6 +75,8 @@ pub struct Plan {
     pub watchers: Vec<Watcher>,
     /// What is added; each stage stands behind what it waits for.
     pub stages: Vec<StagePlan>,
+    /// What is counted for the file itself.
+    pub metrics: Vec<MetricNode>,
     /// Where events go.
     pub route: RoutePlan,
     /// What takes events out.
@@ -445,6 +447,7 @@ fn assemble(
         priority: spec.priority,
         filters: spec.filters,
         watchers: spec.watchers,
+        metrics: spec.metrics,
         dead_letter: spec.dead_letter,
         off: off.lines(),
         outline: Outline::default(),

@@ -3,11 +3,13 @@
 //! Invariant: equality of specs ignores places, so a reload that only moves lines changes nothing.
 
 mod failure;
+mod metric;
 mod read;
 
 pub use failure::{
     Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
+pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;
 
 use kernel::choice;
@@ -57,6 +59,8 @@ pub struct Spec {
     pub watchers: Vec<Watcher>,
     /// What is added.
     pub enrichments: Vec<Enrichment>,
+    /// What is counted for the file itself.
+    pub metrics: Vec<MetricNode>,
     /// Where events go.
     pub route: Option<RouteNode>,
     /// What takes events out.

@@ -19,7 +19,7 @@ mod urls;
 
 use crate::grammar;
 use crate::plan::names;
-use crate::spec::{Filter, OnDrop, Passing, Spec, Watcher};
+use crate::spec::{Filter, MetricNode, OnDrop, Passing, Spec, Watcher};
 use arrivals::ProgramInputs;
 use kdl::KdlDocument;
 use language::expr::{EventTypes, Expr, Template, TypeEnv, ValueType, union};
@@ -56,6 +56,7 @@ pub(crate) fn check(
     typing.watchers(&additions, &passed);
     overwritten::check(spec, &additions, typing.tell.diagnostics);
     let reached = typing.cases(&additions, &passed);
+    typing.metrics(&additions);
     typing.ends(&additions, &reached);
     typing.emitted(&additions, &passed, &reached);
     urls::check(spec, &sites, typing.tell.diagnostics);
@@ -160,6 +161,23 @@ impl<'a, 'd> Typing<'a, 'd> {
         }
     }
 
+    /// What metrics read: an event with all that was added to it.
+    fn metrics(&mut self, additions: &Additions) {
+        let known = &additions.behind;
+        for site in self.of("metric") {
+            let named = |it: &&MetricNode| Some(it.name.value.as_str()) == site.owner(0);
+            let metric = self.spec.metrics.iter().find(named);
+            let when = metric.and_then(|it| it.rule.when.as_ref());
+            let when = when.filter(|_| site.node() != "when");
+            let asked = when.map(|it| known.check(&it.value).holds);
+            // What counts nothing was told; the rest is looked at all the same.
+            match asked.filter(|it| !it.is_empty()) {
+                Some(asked) => self.tell.site(site, &known.narrowed(&asked)),
+                None => self.tell.site(site, known),
+            }
+        }
+    }
+
     /// Titles, texts, bodies and paths of sinks and notifiers, for the events that are sent there.
     fn ends(&mut self, additions: &Additions, reached: &BTreeMap<&str, EventTypes>) {
         for role in ["sink", "notify"] {
@@ -208,6 +226,11 @@ fn expr(site: &ExprSite<'_>) -> Option<Expr> {
 fn template(site: &ExprSite<'_>) -> Option<Template> {
     let (ValueKind::Template(roots) | ValueKind::OwnTemplate(roots)) = site.ty else { return None };
     Template::parse(site.text, roots).ok()
+}
+
+/// Whether nothing but a number does something at this place.
+fn is_number(site: &ExprSite<'_>) -> bool {
+    site.name == "number"
 }
 
 /// Whether nothing but `true` does something at this place.

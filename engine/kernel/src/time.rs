@@ -110,6 +110,19 @@ pub fn calendar_span(
     (midnight(begins, zone), midnight(begins.saturating_add(span), zone))
 }
 
+/// The hour of the week in a zone (UTC where there is none): 0 begins on Monday at midnight, 167 ends
+/// on Sunday.
+pub fn hour_of_week(time: Timestamp, zone: Option<&jiff::tz::TimeZone>) -> u8 {
+    const HOUR: i64 = 3_600_000_000;
+    const WEEK: i64 = 7 * 24;
+    // 1970-01-01 was a Thursday.
+    const FIRST: i64 = 3 * 24;
+    let instant = jiff::Timestamp::from_microsecond(time.0).unwrap_or_default();
+    let offset = zone.map_or(0, |it| i64::from(it.to_offset(instant).seconds()) * 1_000_000);
+    let hours = time.0.saturating_add(offset).div_euclid(HOUR);
+    (hours + FIRST).rem_euclid(WEEK) as u8
+}
+
 /// When a day begins in a zone; `local` is its midnight as if the zone were UTC.
 fn midnight(local: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
     let utc =
@@ -169,6 +182,23 @@ mod tests {
         // A week is counted from 1970-01-01, a Thursday.
         check("UTC", "2026-01-02T00:00:00Z", 7 * day, ["2026-01-01T00:00Z", "2026-01-08T00:00Z"]);
         check("UTC", "1969-12-31T23:00:00Z", day, ["1969-12-31T00:00Z", "1970-01-01T00:00Z"]);
+    }
+
+    #[test]
+    fn a_week_has_its_hours_in_each_zone() {
+        let check = |zone_name: &str, time: &str, expected: u8| {
+            let (time, zone) = (Timestamp::parse(time).unwrap(), zone(zone_name).unwrap());
+            assert_eq!(hour_of_week(time, Some(&zone)), expected);
+        };
+        check("UTC", "2026-01-05T00:00:00Z", 0);
+        check("UTC", "2026-01-04T23:59:59Z", 167);
+        check("UTC", "1969-12-31T23:59:59Z", 2 * 24 + 23);
+        check("Asia/Kolkata", "2026-01-04T18:29:00Z", 167);
+        check("Asia/Kolkata", "2026-01-04T18:30:00Z", 0);
+        // The clock is put back: the hour from 2 to 3 is there twice.
+        check("Europe/Berlin", "2026-10-25T00:30:00Z", 6 * 24 + 2);
+        check("Europe/Berlin", "2026-10-25T01:30:00Z", 6 * 24 + 2);
+        assert_eq!(hour_of_week(Timestamp(0), None), 3 * 24);
     }
 
     #[test]

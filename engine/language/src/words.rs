@@ -109,6 +109,10 @@ pub(super) fn meant<'a>(
     match (ours, foreign) {
         (Some(it), Some(row)) if row.is_same => Some(Meant::Surely(it)),
         (Some(it), _) => Some(Meant::Probably(it)),
+        // A known word of other tools for which there is none here is no slip of a similar one.
+        (None, Some(row)) if row.ours.is_empty() && !row.elsewhere.is_empty() => {
+            Some(Meant::Elsewhere(row.elsewhere))
+        }
         (None, _) => match nearest(word, known.iter().copied()) {
             Some(it) => Some(Meant::Probably(it)),
             None => {

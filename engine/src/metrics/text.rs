@@ -62,6 +62,11 @@ impl MetricsText {
             (MetricsForm::OpenMetrics, "counter") => name.strip_suffix("_total").unwrap_or(name),
             _ => name,
         };
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        let help = match self.form {
+            MetricsForm::OpenMetrics => help.replace('"', "\\\""),
+            MetricsForm::Prometheus => help,
+        };
         self.line(format_args!("# HELP {name} {help}"));
         self.line(format_args!("# TYPE {name} {kind}"));
     }

@@ -9,7 +9,7 @@ use super::Generation;
 use super::attempt::{self, CallOutcome};
 use super::memories::Notebook;
 use crate::intake;
-use crate::metrics::{RunTally, StageRun};
+use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
 use compiler::spec::{self, OnError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -51,12 +51,14 @@ pub struct RoutedEvent {
     stages: Arc<[StageResult]>,
     targets: Arc<[Arc<str>]>,
     deliveries: Vec<NewDelivery>,
+    /// What the file's own metrics count of it.
+    pub measured: Vec<Measurement>,
 }
 
 impl RoutedEvent {
     /// What is stored of it.
     pub fn stored(self) -> Finished {
-        let RoutedEvent { event, stages, targets, deliveries } = self;
+        let RoutedEvent { event, stages, targets, deliveries, .. } = self;
         Finished { event: event.into(), stages, targets, deliveries }
     }
 }
@@ -226,7 +228,11 @@ impl EventRun {
             let (outcome, attempts, micros) = (result.outcome, result.attempts, result.micros);
             Some(StageRun { stage, outcome, attempts, micros })
         });
-        RunTally { generation: self.generation.clone(), stages: runs.collect() }
+        RunTally {
+            generation: self.generation.clone(),
+            stages: runs.collect(),
+            measured: Vec::new(),
+        }
     }
 
     /// How the stages have ended so far.
@@ -488,8 +494,10 @@ impl EventRun {
                 false => delivery(plan, it, &scope),
             })
             .collect();
+        let measured = metrics::measure(plan, &scope);
         let stages = self.results.into_iter().flatten().collect();
-        Disposition::Finished(RoutedEvent { event: self.event, stages, targets, deliveries })
+        let event = self.event;
+        Disposition::Finished(RoutedEvent { event, stages, targets, deliveries, measured })
     }
 }
 

@@ -5,6 +5,7 @@ use super::cache::AnswerCache;
 use super::limits::{CallLimits, KeptLimits};
 use super::target::{Target, TargetKind};
 use super::{Generation, OpenStage};
+use crate::metrics::open_metrics;
 use compiler::plan::diff::{Diff, PartFate, PartState, PlanRole};
 use compiler::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
 use kernel::env::Env;
@@ -115,7 +116,9 @@ pub async fn open(
     let (routes, sources) = opening.sources().await?;
     let loaded = context.env.clock.wall();
     let GenerationTag { number, hash } = tag;
-    let generation = Generation { number, hash, loaded, plan, stages, memories, targets, routes };
+    let metrics = open_metrics(&plan, earlier.map_or(&[], |it| &it.metrics));
+    let generation =
+        Generation { number, hash, loaded, plan, stages, memories, metrics, targets, routes };
     Ok(OpenedParts { generation, diff, sources })
 }
 

@@ -27,7 +27,7 @@ const OWN: [&str; 2] = ["start", "end"];
 /// Until when late events still count.
 const LATENESS: Prop =
     Prop::new("lateness", ValueKind::Duration(Duration::ZERO, Duration::from_secs(366 * 86_400)))
-        .default("0s");
+        .default("\"0s\"");
 
 /// The children of its own.
 pub const NODES: &[NodeRow] = &[

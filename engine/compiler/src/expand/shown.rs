@@ -77,8 +77,11 @@ impl Shown {
     pub(super) fn outline(&self, outline: &mut Outline) {
         let title = self.title().unwrap_or_default();
         let has_kind = self.arguments().count() == 2;
+        let first = self.arguments().next().and_then(|it| it.value().as_string());
         let (name, own) = match NodeRole::ALL.iter().any(|role| role.word() == self.name) {
             true => (title, if has_kind { "kind" } else { "" }),
+            // Its type comes after its name.
+            false if self.name == "metric" => (first.unwrap_or_default(), "type"),
             false if Passing::WORDS.contains(&&*self.name) => (title, ""),
             false if Watcher::WORDS.contains(&&*self.name) => (title, ""),
             false => ("", &*self.name),

@@ -3,6 +3,7 @@
 use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
 use crate::plan::Plan;
 use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec, Watcher};
+use kernel::choice::Choice;
 use std::collections::BTreeMap;
 
 impl Graph {
@@ -78,6 +79,14 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
     levels.push(format!("else its own, or {}", spec.priority.default));
     let priority = graph.add("priority", "", levels, None);
     graph.join(&enriched, priority, Bond::Flow);
+    for metric in &plan.metrics {
+        let when = metric.rule.when.iter().map(|it| format!("when {}", it.value.text()));
+        let notes = when.chain([metric.says()]).collect();
+        let off = metric.is_disabled.then_some("disabled");
+        let title = titled(metric.rule.what.word(), &metric.name.value);
+        let node = graph.add("metric", &title, notes, off);
+        graph.join(&[priority], node, Bond::Flow);
+    }
     add_routes(&mut graph, plan, spec, priority);
     graph
 }

@@ -3,6 +3,7 @@
 
 use super::build::filtering;
 use crate::plan::Plan;
+use kernel::choice::Choice;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -36,6 +37,11 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         let off = it.is_disabled.then_some("disabled");
         json!({ "name": it.name.value, "kind": it.spec.word(), "off": off, "does": it.spec.says() })
     });
+    let metrics = plan.metrics.iter().map(|it| {
+        let off = it.is_disabled.then_some("disabled");
+        let (kind, name) = (it.rule.what.word(), &it.name.value);
+        json!({ "name": name, "kind": kind, "off": off, "family": it.family(), "does": it.says() })
+    });
     let levels = plan.priority.cases.iter();
     let levels = levels.map(|it| json!({ "level": it.0.word(), "when": it.1.value.text() }));
     let routes = plan.route.cases.iter();
@@ -51,6 +57,7 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         "filters": filters.collect::<Vec<_>>(),
         "watchers": watchers.collect::<Vec<_>>(),
         "stages": stages.collect::<Vec<_>>(),
+        "metrics": metrics.collect::<Vec<_>>(),
         "priority": {
             "default": plan.priority.default.word(), "cases": levels.collect::<Vec<_>>(),
         },

@@ -32,6 +32,8 @@ pub enum PlanRole {
     Watches(&'static str),
     /// `enrich`.
     Enrich,
+    /// `metric`.
+    Metric,
     /// `priority`.
     Priority,
     /// `route`.
@@ -55,6 +57,7 @@ impl PlanRole {
             PlanRole::Validate => "validate",
             PlanRole::Passes(word) | PlanRole::Watches(word) => word,
             PlanRole::Enrich => "enrich",
+            PlanRole::Metric => "metric",
             PlanRole::Priority => "priority",
             PlanRole::Route => "route",
             PlanRole::Sink => "sink",
@@ -103,13 +106,24 @@ pub enum PartState {
     Cooldown,
     /// Connected clients of a stream.
     Clients,
+    /// What a metric has counted.
+    Counts,
 }
 
 impl PartState {
     /// Its word in the history and in `engine diff`.
     pub fn word(self) -> &'static str {
-        ["position", "keys", "cache", "breaker", "rate", "deliveries", "cooldown", "clients"]
-            [self as usize]
+        [
+            "position",
+            "keys",
+            "cache",
+            "breaker",
+            "rate",
+            "deliveries",
+            "cooldown",
+            "clients",
+            "counts",
+        ][self as usize]
     }
 }
 

@@ -81,6 +81,7 @@ impl<'a> Check<'a> {
         all(spec.sources.iter().map(|it| &it.name).collect(), "source");
         all(spec.filters.iter().map(|it| &it.name).collect(), "filter");
         all(spec.watchers.iter().map(|it| &it.name).collect(), "watcher");
+        all(spec.metrics.iter().map(|it| &it.name).collect(), "metric");
         all(spec.policies.iter().map(|it| &it.name).collect(), "policy");
         all(spec.enrichments.iter().map(|it| &it.name).collect(), "stage");
         all(spec.sinks.iter().map(|it| &it.name).collect(), "sink");
@@ -284,8 +285,9 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
     let nodes = spec.filters.iter().map(|it| &it.name).chain(watchers).chain(stages);
     let ends = spec.sinks.iter().map(|it| &it.name).chain(spec.notifiers.iter().map(|it| &it.name));
     let unread = spec.unread.stages.iter().chain(&spec.unread.targets);
-    let groups: [Vec<&Name>; 5] = [
+    let groups: [Vec<&Name>; 6] = [
         spec.sources.iter().map(|it| &it.name).chain(nodes).chain(ends).chain(unread).collect(),
+        spec.metrics.iter().map(|it| &it.name).collect(),
         spec.policies.iter().map(|it| &it.name).collect(),
         spec.params.iter().map(|it| &it.0).collect(),
         spec.server.tokens.iter().map(|it| &it.name).collect(),

@@ -2,6 +2,7 @@
 //! whatever could be read goes on.
 
 pub(super) mod failure;
+mod metric;
 
 use super::*;
 use crate::files::{Based, based};
@@ -57,6 +58,7 @@ pub fn read(
         filters,
         watchers: reader.watchers(context),
         enrichments,
+        metrics: reader.metrics(context),
         route: reader.route(),
         sinks,
         notifiers,
@@ -118,7 +120,7 @@ fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
             // Their conditions are judged where the route is.
             "sink" | "notify" if site.node() == "when" => Some(&mut readers.running),
             "sink" | "notify" => Some(&mut readers.delivering),
-            "enrich" | "route" => Some(&mut readers.running),
+            "enrich" | "metric" | "route" => Some(&mut readers.running),
             "priority" => Some(&mut readers.ranking),
             _ => None,
         };

@@ -1,6 +1,6 @@
 //! Findings of expressions as findings of the file.
 
-use super::{expr, is_condition, template};
+use super::{expr, is_condition, is_number, template};
 use kdl::KdlDocument;
 use kernel::decode;
 use language::diagnostic::{Diagnostics, Rule};
@@ -24,6 +24,9 @@ impl Tell<'_> {
                 };
                 let is_silent = findings.is_empty();
                 self.findings(site, findings);
+                if is_silent && is_number(site) {
+                    self.number(site, &expr, known);
+                }
                 if is_silent && is_condition(site) && expr.never_holds() {
                     self.diagnostics
                         .push(Rule::AlwaysSame, "this condition is never true")
@@ -41,6 +44,25 @@ impl Tell<'_> {
             ValueKind::Field if is_read(site) => self.field(site, known),
             _ => {}
         }
+    }
+
+    /// What is never a number where nothing else counts.
+    fn number(&mut self, site: &ExprSite<'_>, expr: &Expr, known: &TypeEnv) {
+        let shape = known.check(expr).shape;
+        if shape.may_be_number() {
+            return;
+        }
+        let help = match shape.is_only_text() {
+            true => format!("write `number({})`, or read another value", expr.text()),
+            false => "read a number".to_owned(),
+        };
+        self.diagnostics
+            .push(
+                Rule::NeverCompare,
+                format!("`{}` is {}, not a number", expr.text(), shape.told()),
+            )
+            .at(site.span(), "no event has a number here")
+            .help(help);
     }
 
     pub(super) fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {

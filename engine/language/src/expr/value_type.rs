@@ -252,6 +252,11 @@ impl ValueType {
         self.is_any || self.truth[1]
     }
 
+    /// Whether it may be a number. What is only null is missing, and that is told elsewhere.
+    pub fn may_be_number(&self) -> bool {
+        self.is_any || self.number.is_some() || !self.has_value()
+    }
+
     /// Whether it is true, false or null, and nothing else.
     pub(super) fn is_truth(&self) -> bool {
         let rest = ValueType { truth: [false; 2], ..self.clone() };

@@ -32,6 +32,8 @@ const fn like(
 
 const EDGES: &str = "use `after` and `needs` to wait for other stages; send events to a sink \
     with `route { case … { to NAME } }`";
+const METRICS: &str =
+    "`/metrics` is always available; `metric NAME counter` adds a figure of your own";
 const KIND: &str = "the kind is the first word after the role: `sink sqlite NAME`";
 const CONDITION: &str = "conditions are `when \"…\"` of a stage, `keep when=\"…\"` of a `filter` and \
     `case NAME when=\"…\"` of `route`";
@@ -98,7 +100,7 @@ pub(in super::super) const WORDS: &[Foreign] = &[
         &["filter"],
         "leave `otherwise` out to drop what matches no case; `filter` drops earlier",
     ),
-    like("metrics", &[], "`/metrics` is always available; there is nothing to configure"),
+    like("metrics", &[], METRICS),
     like("kafka", &[], BROKER),
     like("nats", &[], BROKER),
     like("rabbitmq", &[], BROKER),

@@ -2,7 +2,7 @@
 
 use super::Answer;
 use crate::http::app::App;
-use crate::metrics::{MetricsForm, MetricsText, write_process};
+use crate::metrics::{MetricsForm, MetricsText, write_own, write_process};
 use crate::run::Generation;
 use kernel::env::PoolUse;
 use kernel::health::PartReport;
@@ -219,6 +219,7 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     streams(&mut text, app);
     suppressed(&mut text, &generation, figures);
+    write_own(&mut text, &generation.metrics);
     write_process(&mut text);
     Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())
 }

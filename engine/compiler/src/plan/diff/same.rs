@@ -2,7 +2,7 @@
 
 use super::{PartState, PlanRole};
 use crate::plan::{NotifierPlan, Plan, SinkPlan, SourcePlan, StagePlan};
-use crate::spec::{Filter, Passing, Watcher};
+use crate::spec::{Filter, MetricNode, Passing, Watcher};
 use stages::catalog::StageSettings;
 use stages::contract::SinkRole;
 use std::sync::Arc;
@@ -69,6 +69,10 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         };
         part(PlanRole::Enrich, &it.name, it.off.as_deref(), state)
     });
+    let metrics = plan.metrics.iter().map(|it| {
+        let off = it.is_disabled.then_some("disabled");
+        part(PlanRole::Metric, &it.name.value.as_str().into(), off, &[PartState::Counts])
+    });
     let sinks = plan.sinks.iter().map(|it| {
         let state = match it.shape {
             SinkRole::Outside => TARGET_STATE,
@@ -82,6 +86,7 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         .iter()
         .map(|it| part(PlanRole::Notify, &it.name, it.off.as_deref(), TARGET_STATE));
     let passing = filters.chain(watchers);
+    let stages = stages.chain(metrics);
     sections.chain(sources).chain(passing).chain(stages).chain(sinks).chain(notifiers).collect()
 }
 
@@ -119,6 +124,10 @@ fn filters<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Filt
 
 fn watchers<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Watcher>> {
     pair(&old.watchers, &new.watchers, |it| it.name.value == name)
+}
+
+fn metrics<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, MetricNode>> {
+    pair(&old.metrics, &new.metrics, |it| it.name.value == name)
 }
 
 /// Whether what was opened for a part serves on: its kind and settings are equal, and so is what
@@ -193,6 +202,10 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
             let read = |it: &Watcher| (it.when.clone(), it.is_disabled);
             *it.old.spec == *it.new.spec && read(it.old) == read(it.new)
         }),
+        PlanRole::Metric => metrics(old, new, name).is_some_and(|it| {
+            let read = |it: &MetricNode| (it.description.clone(), it.is_disabled);
+            it.old.rule == it.new.rule && read(it.old) == read(it.new)
+        }),
         PlanRole::Pipeline => {
             old.globals == new.globals
                 && old.timezone == new.timezone
@@ -255,6 +268,7 @@ pub(super) fn state(old: &Plan, new: &Plan, role: PlanRole, name: &str, state: P
             service_calls(old, new, role, name)
                 && policies().is_some_and(|it| it.0.rate == it.1.rate)
         }
+        PartState::Counts => metrics(old, new, name).is_some_and(|it| it.old.rule == it.new.rule),
         PartState::Clients => service(old, new, role, name),
     }
 }
