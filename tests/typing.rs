@@ -282,3 +282,52 @@ fn every_free_literal_is_still_in_use() {
         assert!(texts.iter().any(|it| it.contains(&quoted)), "{quoted} is gone: {why}");
     }
 }
+
+/// The pipelines of the page of recipes and of the jobs, without their tests.
+fn recipes() -> Vec<(String, Pipeline)> {
+    let page = std::fs::read_to_string(root().join("docs/recipes.md")).expect("it reads");
+    let blocks = page.split("```kdl").skip(1).filter_map(|it| it.split("```").next());
+    let blocks = blocks.filter_map(|it| it.split_once('\n')).map(|it| it.1.to_owned());
+    let place = || PipelinePath::of(&root().join("pipelines/recipe.kdl"), None, None);
+    let mut all: Vec<(String, String, PipelinePath)> =
+        blocks.enumerate().map(|(at, text)| (format!("recipe {at}"), text, place())).collect();
+    let jobs = std::fs::read_dir(root().join("tests/jobs")).expect("the jobs are there");
+    for job in jobs {
+        let file = job.expect("an entry").path().join("pipeline.kdl");
+        let text = std::fs::read_to_string(&file).expect("it reads");
+        all.push((file.display().to_string(), text, PipelinePath::of(&file, None, None)));
+    }
+    let pipeline = |(name, text, place): (String, String, PipelinePath)| {
+        let bare = without_comments(&text);
+        let bare = bare.split("\ntest ").next().expect("there is a first part").to_owned();
+        (name, Pipeline { text, bare, place })
+    };
+    all.into_iter().map(pipeline).collect()
+}
+
+#[test]
+fn what_is_wrong_in_a_recipe_is_found() {
+    let mut counts = [0; 3];
+    for (name, pipeline) in recipes() {
+        let text = &pipeline.bare;
+        let names = ["after", "needs", "to", "policy"];
+        let aggregates = || {
+            let having = text.match_indices("having \"").map(|(at, it)| at + it.len());
+            having.map(|at| {
+                let length = text[at..].find(|it: char| !is_word(it)).expect("it ends");
+                at..at + length
+            })
+        };
+        let places = [
+            steps(text, "enrich"),
+            names.iter().flat_map(|it| arguments(text, it)).collect(),
+            aggregates().collect(),
+        ];
+        for (count, places) in counts.iter_mut().zip(&places) {
+            *count += places.len();
+            let survivors = pipeline.survivors(places, is_error_there);
+            assert!(survivors.is_empty(), "{name}, not found:\n{}", survivors.join("\n"));
+        }
+    }
+    assert!(counts.iter().zip([20, 5, 2]).all(|(is, least)| least <= *is), "{counts:?}");
+}

@@ -11,12 +11,18 @@ const EVENTS: usize = 60;
 const DOORS: [&str; 2] = ["front", "back"];
 /// 2026-01-01T00:00:00Z, where the virtual clock begins.
 const START: i64 = 1_767_225_600;
+/// Twelve hours before: when what a file holds began.
+const EARLIER: i64 = START - 12 * 3600;
 
 const TUMBLING: i64 = 600;
 const SLIDING: i64 = 60;
 const GAP: i64 = 60;
 const IDLE: i64 = 300;
 const REPEATS: i64 = 90;
+const SETTLED: i64 = 45;
+const NEAR: i64 = 300;
+/// A tick in so many seconds, and one more at once.
+const RATE: i64 = 30;
 /// By how much an event may come late: less than windows wait, and less than one slides.
 const LATE: i64 = 50;
 
@@ -29,12 +35,33 @@ source http hook {{
     path "/hook"
     map {{ id "data.id"; type "data.type"; time "get(data, 'at')"; subject "data.door" }}
 }}
+source file log {{
+    path "hours.ndjson"
+    map {{ id "data.id"; type "data.type"; time "get(data, 'at')"; subject "data.door" }}
+}}
 lifecycle visit {{
     key "event.subject"
     start when="event.type == 'open'"
     update when="event.type == 'face'"
     end when="event.type == 'shut'"
     idle "{IDLE}s"
+}}
+dedupe knobs {{
+    when "event.type == 'knob'"
+    key "event.subject"
+    window "{SETTLED}s"
+    mode last
+}}
+throttle ticks {{
+    when "event.type == 'tick'"
+    key "event.subject"
+    rate "2/min" burst=2
+}}
+enrich previous before {{
+    when "event.type == 'look'"
+    key "event.subject"
+    within "{NEAR}s"
+    select age
 }}
 dedupe lamps {{
     when "event.type == 'lamp'"
@@ -79,9 +106,9 @@ struct Sent {
 }
 
 impl Sent {
-    fn text(&self) -> String {
+    fn text(&self, start: i64) -> String {
         let Sent { at, kind, door, number, .. } = self;
-        let at = START + at;
+        let at = start + at;
         format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
     }
 }
@@ -90,7 +117,8 @@ fn draw(random: &mut Rng) -> Vec<Sent> {
     let mut now = 100;
     let draw = |number| {
         now += *random.choice(&[1, 7, 19, 30, 59, 60, 61, 120, 600]).expect("not empty");
-        let kinds = ["open", "face", "shut", "lamp", "motion", "ring", "step"];
+        let kinds =
+            ["open", "face", "shut", "lamp", "knob", "tick", "look", "motion", "ring", "step"];
         let kind = *random.choice(&kinds).expect("not empty");
         let late = match kind {
             "motion" | "ring" | "step" => random.i64(0..=LATE),
@@ -118,6 +146,10 @@ fn expected(sent: &[Sent]) -> Told {
         walks(of("step"), &mut tell);
         let lamps: Vec<&Sent> = of("lamp").collect();
         repeats(&lamps, &mut tell);
+        let knobs: Vec<&Sent> = of("knob").collect();
+        settled(&knobs, &mut tell);
+        ticks(of("tick"), &mut tell);
+        looks(of("look"), &mut tell);
         let visits = ["open", "face", "shut"];
         let all = sent.iter().filter(|it| it.door == door && visits.contains(&it.kind));
         self::visits(&all.collect::<Vec<_>>(), &mut tell);
@@ -173,6 +205,37 @@ fn repeats(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
     }
 }
 
+fn settled(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+    let mut next = 0;
+    while let Some(first) = all.get(next) {
+        let count = all[next..].iter().take_while(|it| it.at < first.at + SETTLED).count();
+        tell("knob", first.at + SETTLED, all[next + count - 1].number.to_string());
+        next += count;
+    }
+}
+
+/// A bucket of two that fills by one in `RATE`.
+fn ticks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+    let (mut level, mut last) = (2 * RATE, i64::MIN / 2);
+    for it in all {
+        level = (level + it.at.saturating_sub(last)).min(2 * RATE);
+        last = it.at;
+        if RATE <= level {
+            level -= RATE;
+            tell("tick", it.at, String::new());
+        }
+    }
+}
+
+fn looks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+    let mut last: Option<i64> = None;
+    for it in all {
+        let age = last.map(|last| it.at - last).filter(|age| *age <= NEAR);
+        tell("look", it.at, age.map_or("null".to_owned(), |age| age.to_string()));
+        last = Some(it.at);
+    }
+}
+
 fn visits(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
     let mut open: Option<(i64, i64, usize)> = None;
     let ends = |it: Option<(i64, i64, usize)>, by: i64| it.filter(|it| it.1 + IDLE <= by);
@@ -196,7 +259,7 @@ fn visits(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
     }
 }
 
-fn told(stored: &[std::sync::Arc<store::Stored>], told: &mut Told) {
+fn told(stored: &[std::sync::Arc<store::Stored>], start: i64, told: &mut Told) {
     for it in stored {
         let data: serde_json::Value =
             serde_json::from_str(it.body.data_text()).expect("it is JSON");
@@ -207,6 +270,11 @@ fn told(stored: &[std::sync::Arc<store::Stored>], told: &mut Told) {
             "mean" => format!("{} {} {}", data["n"], data["top"], data["sum"]),
             "burst" | "walk" => data["n"].to_string(),
             "lamps.repeats" => data["count"].to_string(),
+            "knob" => data["n"].to_string(),
+            "look" => match enrich["before"]["age"].as_f64() {
+                Some(age) => (age as i64).to_string(),
+                None => "null".to_owned(),
+            },
             "open" | "face" | "shut" | "visit.end" => {
                 let visit = &enrich["visit"];
                 let phase = visit["phase"].as_str().expect("a phase");
@@ -214,57 +282,78 @@ fn told(stored: &[std::sync::Arc<store::Stored>], told: &mut Told) {
             }
             _ => String::new(),
         };
-        let at = it.envelope.time.0 / 1_000_000 - START;
+        let at = it.envelope.time.0 / 1_000_000 - start;
         *told.entry((kind, it.envelope.subject.to_string(), at, text)).or_default() += 1;
     }
 }
 
-fn play(seed: u64) {
-    let mut random = Rng::with_seed(seed);
-    let sent = draw(&mut random);
+/// The events come one by one, in their own time.
+fn live(seed: u64, sent: &[Sent], random: &mut Rng) -> Told {
     let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
     let mut world = World::start_durable(folder, &pipeline("first"));
     let (mut now, mut found) = (0, Told::new());
-    for event in &sent {
+    for event in sent {
         world.simulation.advance(Duration::from_secs((event.now - now) as u64));
         now = event.now;
         match random.u8(..12) {
-            0 => world.reload(&pipeline(&format!("before {}", event.number))),
+            0 => world.reload(&pipeline(&format!("before {} of {seed}", event.number))),
             1 => {
-                told(&world.stored.lock().expect("no panic"), &mut found);
+                told(&world.stored.lock().expect("no panic"), START, &mut found);
                 world = world.kill(&pipeline("again"), Duration::ZERO);
             }
             _ => {}
         }
-        world.post("hook", &event.text());
+        world.post("hook", &event.text(START));
         if random.u8(..4) == 0 {
-            assert_ne!(world.post("hook", &event.text()), "accepted", "it is the same again");
+            let again = world.post("hook", &event.text(START));
+            assert_ne!(again, "accepted", "it is the same again");
         }
         if random.bool() {
             world.simulation.settle();
         }
     }
     world.simulation.advance(Duration::from_secs(10_000));
-    told(&world.stored.lock().expect("no panic"), &mut found);
+    told(&world.stored.lock().expect("no panic"), START, &mut found);
     world.close();
-    let expected = expected(&sent);
-    let wrong: Vec<_> = expected
-        .iter()
-        .filter(|it| found.get(it.0) != Some(it.1))
-        .map(|it| ("missing", it))
-        .chain(
-            found.iter().filter(|it| expected.get(it.0) != Some(it.1)).map(|it| ("unexpected", it)),
-        )
-        .collect();
+    found
+}
+
+/// The same events are read from a file, hours later.
+fn backlog(sent: &[Sent]) -> Told {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines: Vec<String> = sent.iter().map(|it| it.text(EARLIER)).collect();
+    std::fs::write(folder.path().join("hours.ndjson"), lines.join("\n")).expect("it writes");
+    let world = World::start_durable(folder, &pipeline("a backlog"));
+    world.simulation.advance(Duration::from_secs(10_000));
+    let mut found = Told::new();
+    told(&world.stored.lock().expect("no panic"), EARLIER, &mut found);
+    world.close();
+    found
+}
+
+#[track_caller]
+fn check(sent: &[Sent], expected: &Told, found: &Told, how: &str) {
+    let other = |one: &Told, other: &Told, word| -> Vec<String> {
+        let wrong = one.iter().filter(|it| other.get(it.0) != Some(it.1));
+        wrong.map(|it| format!("{word} {it:?}")).collect()
+    };
+    let mut wrong = other(expected, found, "missing");
+    wrong.extend(other(found, expected, "unexpected"));
     let sent: Vec<String> = sent.iter().map(|it| format!("{it:?}")).collect();
-    assert!(wrong.is_empty(), "SEED={seed}: {wrong:?}\n{}", sent.join("\n"));
+    assert!(wrong.is_empty(), "{how}\n{}\n{}", wrong.join("\n"), sent.join("\n"));
 }
 
 #[test]
-fn what_is_summed_up_is_what_the_events_come_to() {
+fn what_is_summed_up_is_what_the_events_come_to_live_and_out_of_a_file() {
     let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
     let first = given("SEED").unwrap_or(0);
     for seed in first..first + given("SEQUENCES").unwrap_or(SEQUENCES) {
-        play(seed);
+        let mut random = Rng::with_seed(seed);
+        let sent = draw(&mut random);
+        let expected = expected(&sent);
+        let found = live(seed, &sent, &mut random);
+        check(&sent, &expected, &found, &format!("live, SEED={seed}"));
+        check(&sent, &expected, &backlog(&sent), &format!("out of a file, SEED={seed}"));
     }
 }
