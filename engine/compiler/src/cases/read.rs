@@ -297,8 +297,10 @@ impl CaseReader<'_, '_> {
             return None;
         };
         let allowed = asked_of(word);
+        // What `expect` does not have at all was reported before.
+        let is_known = |name: &str| SUBJECTS.iter().any(|it| asked_of(it).contains(&name));
         for (name, it) in fields.props().filter(|it| !SUBJECTS.contains(&it.0)) {
-            if !allowed.contains(&name) {
+            if !allowed.contains(&name) && is_known(name) {
                 let message = format!("`{name}` cannot be checked with `{word}=`");
                 let list: Vec<String> = allowed.iter().map(|it| format!("`{it}=`")).collect();
                 self.report(Rule::UnclearStep, message, it.span(), "has no effect here")

@@ -62,6 +62,26 @@ pub(crate) struct Lexer<'a> {
     at: usize,
 }
 
+/// Where a raw text ends that its line does not close: within some lines, before anything that
+/// looks like another text.
+fn raw_over_lines(body: &str, end: &str) -> Option<usize> {
+    const LINES_MAX: usize = 100;
+    let begin: String = end.chars().rev().collect();
+    let mut at = 0;
+    for (index, line) in body.split_inclusive('\n').take(LINES_MAX).enumerate() {
+        let found = line.find(end);
+        let begins = line.find(&begin).filter(|_| 0 < index);
+        match found {
+            Some(place) if begins.is_none_or(|it| place <= it) => {
+                return Some(at + place + end.len());
+            }
+            _ if begins.is_some() => return None,
+            _ => at += line.len(),
+        }
+    }
+    None
+}
+
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a str) -> Self {
         Lexer { text, at: if text.starts_with('\u{FEFF}') { 3 } else { 0 } }
@@ -126,7 +146,10 @@ impl<'a> Lexer<'a> {
         let limit = if is_long { body.len() } else { line_length(body) };
         match body[..limit].find(&end) {
             Some(at) => self.token(Kind::Raw, hashes + quotes + at + end.len()),
-            None => self.open_token(Kind::Raw, hashes + quotes + limit),
+            None => {
+                let over = if is_long { None } else { raw_over_lines(body, &end) };
+                self.open_token(Kind::Raw, hashes + quotes + over.unwrap_or(limit))
+            }
         }
     }
 

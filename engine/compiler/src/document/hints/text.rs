@@ -27,7 +27,13 @@ impl Statement<'_> {
         let quotes = if word[hashes..].starts_with("\"\"\"") { 3 } else { 1 };
         let end = format!("{}{}", "\"".repeat(quotes), "#".repeat(hashes));
         let is_long = word.contains('\n') && quotes == 1;
-        let help = if is_long {
+        let help = if is_long && 0 < hashes {
+            let hashes = "#".repeat(hashes);
+            format!(
+                "write `{hashes}\"\"\"` and begin the text on the next line; end it with \
+                 `\"\"\"{hashes}` on a line of its own"
+            )
+        } else if is_long {
             "write text of several lines between `\"\"\"`, each on a line of its own".to_owned()
         } else if quotes == 3 {
             format!("add `{end}` on a line of its own")
@@ -35,9 +41,9 @@ impl Statement<'_> {
             format!("write `{}`", self.shown(index, &format!("{}{end}", word.trim_end())))
         };
         let message = if is_long {
-            "text in `\"` must end on the same line"
+            format!("text in `{}\"` must end on the same line", "#".repeat(hashes))
         } else {
-            "this text is never closed"
+            "this text is never closed".to_owned()
         };
         self.report(Rule::Unclosed, message, start..start + hashes + quotes, "opened here")
             .help(help);
