@@ -216,9 +216,24 @@ impl<'a> Statement<'a> {
         true
     }
 
+    /// Where a value begins that follows properties which are right.
+    fn behind_properties(&self, start: usize) -> usize {
+        let mut at = start;
+        let is_value = |at: usize| matches!(self.kind(at), Some(Kind::Text | Kind::Raw));
+        while is_value(at)
+            && self.kind(at + 1) == Some(Kind::Word)
+            && self.kind(at + 2) == Some(Kind::Equals)
+            && !matches!(self.kind(at + 3), None | Some(Kind::Equals))
+        {
+            at += 3;
+        }
+        at
+    }
+
     /// `when event.type == "x"`.
     fn expression(&mut self) -> bool {
         let Some(start) = phrase::expression(self.text, self.tokens) else { return false };
+        let start = self.behind_properties(start);
         if self.word(start).starts_with(words::is_quote) {
             return self.printed_quotes(start);
         }
