@@ -37,7 +37,7 @@ pub mod memory;
 mod notifiers;
 mod request;
 pub mod signature;
-mod sinks;
+pub mod sinks;
 mod sources;
 mod table;
 #[cfg(test)]

@@ -5,6 +5,11 @@ mod sqlite;
 mod sse;
 mod stdout;
 
+pub use sqlite::SHORTHAND as STORE;
+
+/// The kind of sink that is the store.
+pub const STORE_KIND: &str = <sqlite::Sqlite as crate::contract::Kind>::WORD;
+
 use crate::catalog::Catalog;
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {

@@ -9,6 +9,7 @@ use kernel::event::Priority;
 use language::expr::{Root, Roots};
 use language::{Arg, NodeRow, Prop, ValueKind};
 use stages::memories;
+use stages::sinks::STORE;
 use std::time::Duration;
 use store::OnFull;
 
@@ -121,6 +122,9 @@ pub const TOP: &[NodeRow] = &[
         .props(&[Prop::new("mode", ValueKind::Word(RouteMode::WORDS)).default("first")])
         .children(&[ROUTE])
         .otherwise("every event to every sink and notifier"),
+    NodeRow::new("store", "keeps every event in a SQLite file: the same as a `sink` for the store that is named `store`").examples(&[r#"store "data/events.db" { keep "30d" }"#, r#"store "data/events.db" { keep "365d" priority=high; keep "30d"; max-size "2GiB" }"#])
+        .args(&[Arg::one("path", ValueKind::Path)])
+        .children(&[STORE]),
     NodeRow::new("sink", "delivers events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
         .children(&[DISABLED, ONLY, BACKLOG, POLICY_REF, FAILURE])

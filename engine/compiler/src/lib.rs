@@ -15,6 +15,7 @@ pub mod overrides;
 pub mod params;
 pub mod plan;
 pub mod report;
+mod shorthand;
 pub mod spec;
 mod typing;
 mod variables;

@@ -147,6 +147,7 @@ impl<'a> Loader<'a> {
             let whole = "a file of tests";
             language::check_file(tests, grammar::TEST_FILE, whole, catalog, diagnostics);
         }
+        crate::shorthand::apply(&mut pipeline);
         Documents { pipeline, tests }
     }
 }

@@ -147,22 +147,26 @@ impl Batch<'_> {
         *self.effects.suppressed.entry((sink.clone(), label)).or_default() += 1;
     }
 
-    /// Whether the key was told within its window. Judged in commit order and undone with the
-    /// transaction.
+    /// Whether the key was told within its window, by the time of events: a backlog gives what it
+    /// would have given live. Judged in commit order and undone with the transaction.
     fn is_cooling(
         &mut self,
         sink: &Arc<str>,
         cooldown: &CooldownClaim,
     ) -> Result<bool, StoreFault> {
-        let sql = "SELECT expires FROM state WHERE owner = ? AND key = ?";
-        let expires: Option<i64> = self
+        let sql = "SELECT value, expires FROM state WHERE owner = ? AND key = ?";
+        let row: Option<(String, i64)> = self
             .connection
             .prepare_cached(sql)?
-            .query_row(params![&**sink, key_of(cooldown)], |row| row.get(0))
+            .query_row(params![&**sink, key_of(cooldown)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        // A wall clock that jumped back must not silence for longer than the window.
-        let until = self.now.plus(cooldown.window).0;
-        Ok(expires.is_some_and(|it| self.now.0 < it && it <= until))
+        let window = i64::try_from(cooldown.window.as_micros()).unwrap_or(i64::MAX);
+        Ok(row.is_some_and(|(began, expires)| {
+            // Older versions kept only when it ends, by the wall clock.
+            let began = began.parse().unwrap_or(expires.saturating_sub(window));
+            // Neither an event out of order nor a clock that was set silences for longer.
+            cooldown.time.0.saturating_sub(began).saturating_abs() < window
+        }))
     }
 
     fn begin_cooldown(
@@ -170,10 +174,10 @@ impl Batch<'_> {
         sink: &Arc<str>,
         cooldown: &CooldownClaim,
     ) -> Result<(), StoreFault> {
-        let until = self.now.plus(cooldown.window).0;
+        let (began, until) = (cooldown.time.0.to_string(), self.now.plus(cooldown.window).0);
         self.run(
-            "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, '', ?)",
-            params![&**sink, key_of(cooldown), until],
+            "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, ?, ?)",
+            params![&**sink, key_of(cooldown), began, until],
         )?;
         Ok(())
     }

@@ -252,6 +252,8 @@ pub struct NewDelivery {
 pub struct CooldownClaim {
     /// What is told apart.
     pub key: String,
+    /// When the event happened, at the latest when it arrived.
+    pub time: Timestamp,
     /// For how long the first one silences the rest.
     pub window: Duration,
 }

@@ -164,9 +164,17 @@ fn record(id: &str, body: &str) -> Entry {
 }
 
 fn told(id: &str, window: u64) -> Entry {
-    let cooldown = CooldownClaim { key: "k".to_owned(), window: Duration::from_secs(window) };
+    told_at(id, window, 0)
+}
+
+/// An event so many seconds after the first one.
+fn told_at(id: &str, window: u64, second: u64) -> Entry {
+    let mut event = event(id, "{}");
+    event.envelope.time = event.envelope.time.plus(Duration::from_secs(second));
+    let (key, time) = ("k".to_owned(), event.envelope.time);
+    let cooldown = CooldownClaim { key, time, window: Duration::from_secs(window) };
     let delivery = NewDelivery { sink: "phone".into(), cooldown: Some(cooldown), suppressed: None };
-    Entry::Record(Finished { deliveries: vec![delivery], ..finished(event(id, "{}")) })
+    Entry::Record(Finished { deliveries: vec![delivery], ..finished(event) })
 }
 
 #[test]
@@ -239,17 +247,16 @@ fn an_accepted_event_ends_once_and_takes_its_results_with_it() {
 #[test]
 fn a_cooldown_holds_back_in_commit_order() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    bench.submit(vec![told("a", 60), told("b", 60)]);
-    bench.clock.0.store(61_000_000, Ordering::Relaxed);
-    bench.submit(vec![told("c", 60)]);
+    bench.submit(vec![told("a", 60), told_at("b", 60, 59)]);
+    bench.submit(vec![told_at("c", 60, 60), told_at("late", 60, 58), told_at("other", 60, 500)]);
     let states = bench.read(|it| {
         let mut states = Vec::new();
-        for seq in 1..=3 {
+        for seq in 1..=5 {
             states.extend(it.deliveries_of(seq)?.into_iter().map(|it| it.state.word()));
         }
         Ok(states)
     });
-    assert_eq!(states, ["pending", "suppressed", "pending"]);
+    assert_eq!(states, ["pending", "suppressed", "pending", "suppressed", "pending"]);
     bench.close();
 }
 

@@ -19,7 +19,7 @@ const DECADES: Duration = Duration::from_secs(100 * 366 * 86_400);
 /// Without a word of the file a sweep comes no more and no less often than this.
 const SWEEP: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-const RETENTION: &[NodeRow] = &[
+const KEEP: NodeRow =
     NodeRow::new("keep", "how long events are kept; the first matching rule decides")
         .examples(&[r#"keep "365d" type="alarm""#, r#"keep "90d" priority=high"#, r#"keep "30d""#])
         .args(&[Arg::one("age", ValueKind::Duration(Duration::from_secs(1), DECADES))])
@@ -27,12 +27,21 @@ const RETENTION: &[NodeRow] = &[
             Prop::new("priority", ValueKind::Word(Priority::WORDS)),
             Prop::new("type", ValueKind::Glob),
         ])
-        .repeated(),
+        .repeated();
+
+const MAX_SIZE: NodeRow =
     NodeRow::new("max-size", "the largest size of the database and its log together")
         .examples(&[r#"max-size "2GiB" evict=oldest"#])
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 50))])
         .props(&[Prop::new("evict", ValueKind::Word(Evict::WORDS)).default("oldest")])
-        .otherwise("no limit"),
+        .otherwise("no limit");
+
+/// The children of the node that says the usual in short.
+pub const SHORTHAND: &[NodeRow] = &[KEEP.required(), MAX_SIZE];
+
+const RETENTION: &[NodeRow] = &[
+    KEEP,
+    MAX_SIZE,
     NodeRow::new("sweep", "how often old events are deleted")
         .examples(&[r#"sweep every="1h" vacuum=none"#])
         .props(&[
