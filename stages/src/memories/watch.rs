@@ -236,6 +236,9 @@ pub(super) struct Kept {
     since: Option<i64>,
     /// Whether that was told.
     is_told: bool,
+    /// When it was told last.
+    #[serde(default)]
+    told: Option<i64>,
     /// Whether it may be told again.
     is_armed: bool,
     last: EventSummary,
@@ -264,7 +267,7 @@ impl Remember for Watch {
         // An event out of order says nothing of what holds now.
         if before.is_some_and(|it| it.came() && moment.time.0 < it.last.time) {
             let kept = kept.expect("there is one");
-            let due = self.due(&kept, moment);
+            let due = self.due(&kept);
             return Change { due, ..Change::keep(kept) };
         }
         let back = before.filter(|it| it.is_told && self.is_over(noted)).and_then(|it| {
@@ -272,7 +275,7 @@ impl Remember for Watch {
             Some(self.emission(kind, it, moment))
         });
         let is_silence = self.0.what == Watched::Silence;
-        let needs_arming = matches!(&self.0.what, Watched::Hold { armed_by: Some(_), .. });
+        let needs_arming = self.needs_arming();
         let is_armed = noted.arms || before.map_or(!needs_arming, |it| it.is_armed);
         let since = match before {
             _ if is_silence => Some(moment.time.0),
@@ -284,28 +287,27 @@ impl Remember for Watch {
         let kept = Kept {
             since,
             is_told: was_told && !self.is_over(noted),
+            told: before.and_then(|it| it.told),
             is_armed,
             last: EventSummary { time: moment.time.0, ..noted.event.clone() },
         };
         let due = match since {
-            Some(_) if kept.is_told => self.due(&kept, moment),
+            Some(_) if kept.is_told => self.due(&kept),
             Some(since) if is_armed => Some(Timestamp(since).plus(self.0.span)),
-            _ => None,
+            Some(_) => None,
+            None => self.due(&kept),
         };
-        // Nothing is to be known of what does not hold, and never did.
-        let is_of_use = since.is_some() || needs_arming;
-        Change {
-            kept: is_of_use.then_some(kept),
-            due,
-            emits: back.into_iter().collect(),
-            ..Change::forget()
-        }
+        Change { kept: Some(kept), due, emits: back.into_iter().collect(), ..Change::forget() }
     }
 
     fn wake(&self, kept: Kept, moment: &Moment<'_>) -> Change<Kept> {
+        if kept.since.is_none() {
+            return Change::forget();
+        }
         let emission = self.emission(&self.0.emit, &kept, moment);
-        let kept = Kept { is_told: true, is_armed: false, ..kept };
-        let due = self.0.again.map(|again| moment.time.plus(again));
+        let told = Some(moment.time.0);
+        let kept = Kept { is_told: true, told, is_armed: false, ..kept };
+        let due = self.due(&kept);
         Change { due, emits: vec![emission], ..Change::keep(kept) }
     }
 
@@ -316,7 +318,7 @@ impl Remember for Watch {
     fn expect(&self, moment: &Moment<'_>) -> Change<Kept> {
         let last = EventSummary { time: moment.time.0, ..EventSummary::default() };
         let since = Some(moment.time.0);
-        let kept = Kept { since, is_told: false, is_armed: true, last };
+        let kept = Kept { since, is_told: false, told: None, is_armed: true, last };
         Change::keep(kept).until(moment.time.plus(self.0.span))
     }
 }
@@ -329,6 +331,11 @@ impl Kept {
 }
 
 impl Watch {
+    /// Whether something else has to come before it may be told.
+    fn needs_arming(&self) -> bool {
+        matches!(&self.0.what, Watched::Hold { armed_by: Some(_), .. })
+    }
+
     /// Whether an event ends what was told.
     fn is_over(&self, noted: &Noted) -> bool {
         match &self.0.what {
@@ -338,15 +345,18 @@ impl Watch {
     }
 
     /// The next time to tell of what goes on.
-    fn due(&self, kept: &Kept, moment: &Moment<'_>) -> Option<Timestamp> {
-        let since = Timestamp(kept.since?);
+    fn due(&self, kept: &Kept) -> Option<Timestamp> {
+        let Some(since) = kept.since.map(Timestamp) else {
+            // For a while it is known that it does not hold: an event may come out of order.
+            let forgets = !self.needs_arming();
+            return forgets.then(|| Timestamp(kept.last.time).plus(self.0.span));
+        };
         let first = since.plus(self.0.span);
         if !kept.is_told {
             return kept.is_armed.then_some(first);
         }
-        let again = self.0.again?.as_micros().max(1) as i64;
-        let passed = moment.time.0.saturating_sub(first.0).max(0) / again;
-        Some(Timestamp(first.0.saturating_add((passed + 1).saturating_mul(again))))
+        // Counted from what was told last: an event out of order must not have it told again.
+        Some(kept.told.map_or(first, Timestamp).plus(self.0.again?))
     }
 
     fn emission(&self, kind: &Spanned<String>, kept: &Kept, moment: &Moment<'_>) -> Emission {
@@ -394,6 +404,30 @@ mod tests {
         // Exactly when it is due, the time comes before the event.
         check(text, &powers(&[(0, 1), (60, 9)]), 60, &[("done", 60, 60.0)]);
         check(text, &powers(&[(0, 9)]), 500, &[]);
+    }
+
+    #[test]
+    fn an_event_out_of_order_says_nothing() {
+        let text = "hold \"data.p < 5\" for=\"60s\"\nemit done";
+        check(text, &powers(&[(0, 1), (30, 9), (20, 1)]), 500, &[]);
+        check(text, &powers(&[(0, 1), (30, 1), (20, 9)]), 60, &[("done", 60, 60.0)]);
+        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        world.event(0, json!({ "p": 9 }));
+        assert_eq!(world.keys(), 1);
+        world.pass(Timestamp(60_000_000));
+        assert_eq!((world.keys(), world.told().len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again_because_of_an_event_out_of_order() {
+        let text = "hold \"data.p < 5\" for=\"60s\" again=\"20s\"\nemit long";
+        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        world.event(0, json!({ "p": 1 }));
+        world.pass(Timestamp(85_000_000));
+        world.event(-5, json!({ "p": 9 }));
+        world.pass(Timestamp(100_000_000));
+        let told: Vec<i64> = world.told().into_iter().map(|it| it.1).collect();
+        assert_eq!(told, [60, 80, 100]);
     }
 
     #[test]
