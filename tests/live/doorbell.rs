@@ -113,7 +113,7 @@ fn a_second_press_within_the_minute_is_stored_and_not_told() {
     assert_eq!(engine.post(&sample("good-1")).0, 202);
     delivered(&engine, PRESS, "done");
     let again = r#"{"event_id":"again","event_type":"DOORBELL_PRESSED","source":"gpio_handler",
-        "priority":"HIGH","data":{"channel":18,"press_duration":0.1}}"#;
+        "timestamp":1767261034,"priority":"HIGH","data":{"channel":18,"press_duration":0.1}}"#;
     assert_eq!(engine.post(again).0, 202);
     delivered(&engine, "again", "suppressed");
     let told = std::fs::read_to_string(data.path().join("notifications.jsonl"));
@@ -170,7 +170,13 @@ fn the_api_filters_pages_and_shows_what_became_of_an_event() {
 fn assert_detail(event: &Value) {
     let stages = event["stages"].as_array().expect("a list");
     let stages: Vec<_> = stages.iter().map(|it| [&it["stage"], &it["outcome"]]).collect();
-    let expected = [["meta", "ok"], ["people", "ok"], ["weather", "skipped"], ["summary", "ok"]];
+    let expected = [
+        ["meta", "ok"],
+        ["people", "ok"],
+        ["weather", "skipped"],
+        ["recognition", "skipped"],
+        ["summary", "ok"],
+    ];
     assert_eq!(stages, expected);
     assert_eq!(event["data"], json!({ "channel": 18, "press_duration": 0.42 }));
     assert_eq!(event["correlation_id"], "visit-20260101-0007");
