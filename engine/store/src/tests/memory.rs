@@ -186,7 +186,7 @@ fn keys_are_bounded_and_stay_while_the_stage_is_the_same() {
     assert_eq!(timers.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["d"]);
     // Who noted something before the reload is still judged.
     bench.submit(vec![watched(&first, "e", "d", 10)]);
-    assert_eq!(bench.kept()[2].1, "2");
+    assert_eq!(bench.kept()[2].1, "3");
     bench.submit(vec![remember(&node("another key", 10))]);
     assert_eq!(bench.kept(), []);
     bench.submit(vec![watched(&first, "f", "d", 10)]);
