@@ -66,6 +66,12 @@ pub(crate) fn read_key(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
     fields.child("key")?.arg(0)?.expr(Roots::EVENT)
 }
 
+/// The name of a node at the top of a file; `otherwise` where its block is read alone.
+fn name_of(fields: &Fields<'_>, otherwise: &str) -> Spanned<String> {
+    let name = fields.arg(0).and_then(|it| it.text());
+    name.unwrap_or_else(|| Spanned::new(otherwise.to_owned(), fields.head()))
+}
+
 /// What is known where only events are seen that have a key.
 fn with_key(known: &TypeEnv, key: Option<&Expr>) -> TypeEnv {
     key.map_or_else(|| known.clone(), |key| known.narrowed(&known.with_value(key)))

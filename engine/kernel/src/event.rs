@@ -181,6 +181,20 @@ pub struct Event {
     pub globals: Arc<Globals>,
 }
 
+impl Event {
+    /// When it counts as having happened: at the latest when it arrived, since a clock that is
+    /// ahead must not make everything that waits due.
+    pub fn counts_at(&self) -> Timestamp {
+        self.envelope.time.min(self.envelope.received)
+    }
+
+    /// The stage that sent it; `None` where it came in. To be asked before the event has passed the
+    /// filters: until then only what a stage sent has a number.
+    pub fn sender(&self) -> Option<&str> {
+        (self.seq != 0).then_some(&*self.envelope.source)
+    }
+}
+
 /// An event whose stages have ended: all that is left of it is to be stored.
 #[derive(Debug, Clone)]
 pub struct EndedEvent {

@@ -555,8 +555,7 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
             None => language::expr::Val::Text("".into()),
         };
         // A null key is told apart from nothing: it bypasses the cooldown.
-        let envelope = &scope.event?.envelope;
-        let time = envelope.time.min(envelope.received);
+        let time = scope.event?.counts_at();
         (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: it.window })
     });
     NewDelivery { sink: target.clone(), cooldown, suppressed: None }

@@ -163,9 +163,7 @@ impl NotedEvent {
         letter: impl Fn(&Rejection) -> Option<DeadLetter>,
         more: impl FnOnce(&mut Notebook<'_>),
     ) -> Self {
-        // A clock that is ahead must not make everything that waits due.
-        let time = event.envelope.time.min(event.envelope.received);
-        let notes = Notes { lanes: vec![(lane, time)], all: Vec::new() };
+        let notes = Notes { lanes: vec![(lane, event.counts_at())], all: Vec::new() };
         let mut notebook = Notebook { event, notes };
         let refusals = notebook.add_filters(filters, letter);
         more(&mut notebook);
@@ -217,8 +215,7 @@ impl Notebook<'_> {
     /// send it again.
     pub fn add_watchers(&mut self, generation: &Generation, now: Timestamp) {
         let scope = Scope::of(self.event, now);
-        // What comes from outside has no number yet.
-        let sender = (self.event.seq != 0).then_some(&*self.event.envelope.source);
+        let sender = self.event.sender();
         for watcher in generation.plan.watchers.iter().filter(|it| !it.is_disabled) {
             if sender == Some(&*watcher.name.value) {
                 continue;

@@ -1,6 +1,6 @@
 //! Lets one event of a key pass in a while and drops its repetitions.
 
-use super::{BY, EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use super::{BY, EventSummary, MAX_KEYS, SPAN, name_of, read_key, shape_of};
 use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_of};
 use kernel::choice;
@@ -71,8 +71,7 @@ impl Kind for Dedupe {
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
         let window = fields.child("window").and_then(|it| it.arg(0)?.duration());
-        let name = fields.arg(0).and_then(|it| it.text());
-        let name = name.unwrap_or_else(|| Spanned::new("dedupe".to_owned(), fields.head()));
+        let name = name_of(fields, "dedupe");
         let mode: Mode = fields.setting("mode").arg(0, Scalar::choice);
         let mut shape = shape_of(fields, Some("window"));
         if mode != Mode::First {
@@ -164,8 +163,8 @@ impl Remember for Dedupe {
     type Noted = Option<EventSummary>;
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Option<EventSummary>)> {
-        // What it sent itself has passed already. Only that has a number here.
-        if event.seq != 0 && event.envelope.source == self.0.name {
+        // What it sent itself has passed already.
+        if event.sender() == Some(&*self.0.name) {
             return None;
         }
         let key = key_of(&self.0.key, &Scope::of(event, now))?;

@@ -1,6 +1,6 @@
 //! Many messages about one thing that begins, goes on and ends.
 
-use super::{EventSummary, MAX_KEYS, SPAN, read_key, shape_of};
+use super::{EventSummary, MAX_KEYS, SPAN, name_of, read_key, shape_of};
 use crate::contract::{Kind, Services};
 use crate::memory::{Change, MemoryKind, MemoryShape, OpenMemory, Remember, for_key, key_of};
 use kernel::choice;
@@ -12,6 +12,7 @@ use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 use store::Moment;
 
@@ -73,6 +74,7 @@ pub(super) struct Lifecycle(Settings);
 /// What begins, goes on and ends.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
+    name: Arc<str>,
     key: Expr,
     start: Expr,
     update: Option<Expr>,
@@ -94,12 +96,12 @@ impl Kind for Lifecycle {
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
         let condition =
             |name: &str| Some(fields.child(name)?.prop("when")?.expr(Roots::EVENT)?.value);
-        let name = fields.arg(0).and_then(|it| it.text());
-        let name = name.unwrap_or_else(|| Spanned::new("visit".to_owned(), fields.head()));
+        let name = name_of(fields, "visit");
         let phases = fields.child("emit");
         let phases: Vec<Phase> =
             phases.iter().flat_map(Fields::args).filter_map(|it| it.choice()).collect();
         Some(Settings {
+            name: name.value.as_str().into(),
             key: read_key(fields)?.value,
             start: condition("start")?,
             update: condition("update"),
@@ -173,8 +175,7 @@ impl Remember for Lifecycle {
     type Noted = Noted;
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
-        // Its own event has a number, since it is stored already.
-        if event.seq != 0 && *event.envelope.kind == *self.0.ended.value {
+        if event.sender() == Some(&*self.0.name) {
             let key = event.envelope.subject.to_string();
             return Some((key, Noted::Over((*event.data).clone())));
         }

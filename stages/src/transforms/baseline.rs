@@ -254,9 +254,10 @@ impl Remember for Baseline {
         let scope = Scope::of(event, now);
         let key = key_of(&self.0.key, &scope)?;
         let value = self.0.value.eval(&scope).as_f64().filter(|it| it.abs() <= VALUE_MAX)?;
-        let time = event.envelope.time.min(event.envelope.received);
         let hour = match self.0.method {
-            LearningMethod::Seasonal(_) => hour_of_week(time, event.globals.zone.as_ref()),
+            LearningMethod::Seasonal(_) => {
+                hour_of_week(event.counts_at(), event.globals.zone.as_ref())
+            }
             _ => 0,
         };
         Some((key, Noted { value, hour }))
