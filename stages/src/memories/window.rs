@@ -11,7 +11,7 @@ use kernel::time::{Timestamp, calendar_span, write_duration};
 use language::diagnostic::Rule;
 use language::expr::{Aggregate, EventTypes, Expr, Roots, Scope, TypeEnv, ValueType};
 use language::spanned::Spanned;
-use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
 use open::{OpenWindow, OpenWindows};
 use serde_json::{Map, Value};
 use state::AggregateState;
@@ -148,23 +148,21 @@ fn read_form(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(WindowFo
         return None;
     }
     let span = |it: &Fields<'_>| Some(it.arg(0)?.duration()?.value);
-    let lateness = node.prop("lateness").and_then(|it| it.duration());
+    let filled = node.filled();
+    let lateness = || filled.prop("lateness", Scalar::duration);
     let form = match name {
-        "tumbling" => WindowForm::Tumbling {
-            span: span(&node)?,
-            lateness: lateness.as_ref().map_or(Duration::ZERO, |it| it.value),
-        },
+        "tumbling" => WindowForm::Tumbling { span: span(&node)?, lateness: lateness().value },
         "sliding" => {
-            let most = node.prop("max-events").and_then(|it| it.int());
-            let events_max = most.and_then(|it| usize::try_from(it.value).ok()).unwrap_or(1000);
+            let events_max = filled.prop("max-events", |it| usize::try_from(it.int()?.value).ok());
             WindowForm::Sliding { span: span(&node)?, events_max }
         }
         _ => WindowForm::Session {
             gap: node.prop("gap")?.duration()?.value,
-            lateness: lateness.as_ref().map_or(Duration::ZERO, |it| it.value),
+            lateness: lateness().value,
         },
     };
-    if let (Some(lateness), Some(piece)) = (lateness, form.piece())
+    if let (Some(lateness), Some(piece)) =
+        (node.prop("lateness").and_then(|it| it.duration()), form.piece())
         && piece * OPEN_MAX < lateness.value
     {
         let most = write_duration(piece * OPEN_MAX);
@@ -350,11 +348,7 @@ impl Window {
         let is_late = kept.closed.is_some_and(|closed| end <= closed);
         if !is_late {
             let mut states = self.states();
-            for (state, (aggregate, value)) in
-                states.iter_mut().zip(self.settings.aggregates.iter().zip(&noted.values))
-            {
-                state.add(aggregate.how, value, moment.time.0);
-            }
+            self.add(&mut states, &noted.values, moment.time.0);
             let window =
                 OpenWindow { start, end, last: moment.time.0, id: noted.id.clone(), states };
             let joins = matches!(self.settings.form, WindowForm::Session { .. });
@@ -374,10 +368,7 @@ impl Window {
     ) -> Change<OpenWindows> {
         let mut states = self.states();
         for sample in &kept.samples {
-            let values = self.settings.aggregates.iter().zip(&sample.values);
-            for (state, (aggregate, value)) in states.iter_mut().zip(values) {
-                state.add(aggregate.how, value, sample.time);
-            }
+            self.add(&mut states, &sample.values, sample.time);
         }
         let end = kept.samples.last().map_or(moment.time, |it| Timestamp(it.time));
         let start = kept.samples.first().map_or(moment.time, |it| Timestamp(it.time));
@@ -398,6 +389,14 @@ impl Window {
 
     fn states(&self) -> Vec<AggregateState> {
         self.settings.aggregates.iter().map(|it| AggregateState::empty(it.how)).collect()
+    }
+
+    /// Counts the values of one event.
+    fn add(&self, states: &mut [AggregateState], values: &[Value], time: i64) {
+        let counted = self.settings.aggregates.iter().zip(values);
+        for (state, (aggregate, value)) in states.iter_mut().zip(counted) {
+            state.add(aggregate.how, value, time);
+        }
     }
 
     fn data(&self, states: Vec<AggregateState>, start: Timestamp, end: Timestamp) -> Value {
