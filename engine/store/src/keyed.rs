@@ -162,6 +162,7 @@ impl Batch<'_> {
                 }
             }
         }
+        let mut expecting = Vec::new();
         for node in nodes {
             let code = match memories.codes.get(&node.name) {
                 Some(code) => *code,
@@ -171,19 +172,26 @@ impl Batch<'_> {
                     self.connection.last_insert_rowid()
                 }
             };
-            let sql = "SELECT count(*), count(due) FROM remembered WHERE memory = ?";
+            let sql = "SELECT count(*), count(due), count(*) FILTER
+                         (WHERE lane = (SELECT code FROM lanes WHERE name = ?2))
+                       FROM remembered WHERE memory = ?1";
             let mut select = self.connection.prepare_cached(sql)?;
-            let (keys, timers): (i64, i64) =
-                select.query_row([code], |it| Ok((it.get(0)?, it.get(1)?)))?;
+            let (keys, timers, only_expected): (i64, i64, i64) = select
+                .query_row(params![code, EXPECTED], |it| {
+                    Ok((it.get(0)?, it.get(1)?, it.get(2)?))
+                })?;
             memories.codes.insert(node.name.clone(), code);
             let counts = KeyCounts { keys: keys as u64, timers: timers as u64 };
             memories.counts.insert(code, counts);
             memories.nodes.insert(code, node.clone());
+            if node.is_on && (0 < only_expected || !node.memory.expected().is_empty()) {
+                expecting.push(node.clone());
+            }
         }
         memories.lanes.values_mut().for_each(|it| it.due = i64::MIN);
         *self.memories = memories;
-        for node in nodes.iter().filter(|it| it.is_on) {
-            self.expect(node)?;
+        for node in expecting {
+            self.expect(&node)?;
         }
         Ok(Receipt::Done)
     }

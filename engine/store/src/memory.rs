@@ -121,15 +121,15 @@ impl Debug for MemoryNode {
     }
 }
 
-/// A time at which a stage wants to look at a key again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A time at which a stage wants to look at a key again; the first time is the least.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MemoryTimer {
+    /// When, by the time of events.
+    pub due: Timestamp,
     /// The stage.
     pub memory: String,
     /// The key.
     pub key: String,
-    /// When, by the time of events.
-    pub due: Timestamp,
 }
 
 /// What one stage noted about one event.

@@ -284,19 +284,17 @@ impl<'a> Reader<'a> {
     /// The first times at which stages want to look again.
     pub fn timers(&self, count: usize) -> Result<Vec<MemoryTimer>, StoreFault> {
         let lanes: Vec<i64> = self.many("SELECT code FROM lanes", [], |row| row.get(0))?;
-        let sql = "SELECT m.name, r.key, r.due FROM remembered AS r
+        let sql = "SELECT r.due, m.name, r.key FROM remembered AS r
                    JOIN memories AS m ON m.code = r.memory
                    WHERE r.lane = ? AND r.due IS NOT NULL ORDER BY r.due, m.name, r.key LIMIT ?";
         let mut timers = Vec::new();
         for lane in lanes {
             timers.extend(self.many(sql, params![lane, count as i64], |row| {
-                let due = Timestamp(row.get(2)?);
-                Ok(MemoryTimer { memory: row.get(0)?, key: row.get(1)?, due })
+                let due = Timestamp(row.get(0)?);
+                Ok(MemoryTimer { due, memory: row.get(1)?, key: row.get(2)? })
             })?);
         }
-        timers.sort_by(|one, other| {
-            (one.due, &one.memory, &one.key).cmp(&(other.due, &other.memory, &other.key))
-        });
+        timers.sort();
         timers.truncate(count);
         Ok(timers)
     }
