@@ -248,7 +248,7 @@ fn play(seed: u64, is_live: bool) -> (Vec<Sent>, Told, Told) {
             world.simulation.settle();
         }
     }
-    // Where no event comes any more, the clock stands in, and is later than events would be.
+    // When no more events come, timers follow the wall clock, which lags behind event time here.
     world.simulation.advance(Duration::from_secs(20_000));
     add_told(&world, &mut found);
     world.close();

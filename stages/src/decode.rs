@@ -36,7 +36,7 @@ choice! {
     }
 }
 
-/// What may stand in the block of `decode`.
+/// The nodes in the block of `decode`.
 pub(crate) const FIELDS: &[NodeRow] = &[
     NodeRow::new("columns", "csv: what the values of a line are called, in order")
         .examples(&["columns at user database"])
@@ -245,7 +245,7 @@ pub(crate) fn read(
     (context.diagnostics.found().len() == before).then_some(decoder)
 }
 
-/// What may stand in the block of which codec.
+/// Reports nodes that have no effect with this codec.
 fn report_useless(codec: Codec, decode: &Fields<'_>, context: &mut Context<'_>) {
     for node in decode.block() {
         let name = node.name();

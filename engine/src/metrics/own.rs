@@ -29,7 +29,7 @@ pub struct Measurement {
     value: Option<f64>,
 }
 
-/// Measures an event for every metric that it concerns.
+/// What an event says to each metric whose condition it meets.
 pub fn measure(plan: &Plan, scope: &Scope<'_>) -> Vec<Measurement> {
     let metrics = plan.metrics.iter().enumerate();
     let asked = metrics.filter(|(_, it)| {
