@@ -321,6 +321,12 @@ idle \"60s\"";
     }
 
     #[test]
+    fn an_event_of_the_same_type_that_another_stage_sent_is_one_of_the_visit() {
+        let rows = [("new", 0), ("visit.end", 5)];
+        check(TEXT, &rows, &["0 start 1 0.0", "5 update 2 5.0", "65 visit.end 2"]);
+    }
+
+    #[test]
     fn only_some_events_and_phases_count() {
         let text = format!("{TEXT}\nupdate when=\"event.type == 'face'\"\nemit start end");
         let rows = [("new", 0), ("move", 5), ("face", 9), ("end", 20)];
