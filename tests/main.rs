@@ -20,6 +20,7 @@ mod hostile;
 mod inputs;
 mod jobs;
 mod kill;
+mod late;
 mod letters;
 mod live;
 mod log;

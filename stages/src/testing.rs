@@ -217,6 +217,8 @@ impl Emit for Inbox {
 pub(crate) struct Memorised {
     open: crate::memory::OpenMemory,
     rows: BTreeMap<String, (String, Option<Timestamp>)>,
+    /// The wall clock: that of the newest event, until it is set.
+    pub(crate) now: Timestamp,
     /// How many events there were.
     count: usize,
     pub(crate) sent: Vec<store::Emission>,
@@ -227,6 +229,7 @@ impl Memorised {
         Memorised {
             open: crate::memory::OpenMemory::of(kind),
             rows: BTreeMap::new(),
+            now: Timestamp(i64::MIN),
             count: 0,
             sent: Vec::new(),
         }
@@ -246,7 +249,8 @@ impl Memorised {
         event.envelope.id = format!("e-{}", self.count).into();
         let (key, noted) = self.open.reader.note(&event, time)?;
         let kept = self.rows.get(&key).map(|it| it.0.clone());
-        let moment = store::Moment { key: &key, time };
+        self.now = self.now.max(time);
+        let moment = store::Moment { key: &key, time, now: self.now };
         let step = self.open.memory.step(kept.as_deref(), &noted, &moment);
         self.keep(key, &step);
         Some(step)
@@ -258,7 +262,7 @@ impl Memorised {
             let due = self.rows.iter().filter_map(|(key, it)| Some((it.1?, key.clone())));
             let Some((due, key)) = due.min().filter(|it| it.0 <= time) else { return };
             let kept = self.rows[&key].0.clone();
-            let moment = store::Moment { key: &key, time: due };
+            let moment = store::Moment { key: &key, time: due, now: self.now.max(due) };
             let step = self.open.memory.wake(&kept, &moment);
             self.keep(key, &step);
         }

@@ -121,7 +121,7 @@ impl ClockFace {
     }
 
     /// Microseconds that `wall` is ahead of the steady clock.
-    fn offset(&self, wall: Timestamp) -> i64 {
+    pub(super) fn offset(&self, wall: Timestamp) -> i64 {
         wall.0.saturating_sub(self.steady().as_micros() as i64)
     }
 }

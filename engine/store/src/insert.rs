@@ -33,6 +33,8 @@ pub(super) struct Batch<'a> {
     /// The sink's name of the store.
     pub(super) store: &'a str,
     pub(super) now: Timestamp,
+    /// All that the clocks show.
+    pub(super) clock: super::clock::ClockFace,
     pub(super) effects: Effects,
     pub(super) rollups: Rollups,
 }

@@ -40,6 +40,8 @@ pub(super) struct Memories {
     generation: u64,
     /// When the first one wants to look again by the wall clock, where that is known.
     wake: Option<i64>,
+    /// What the wall clock was ahead of the steady one, in microseconds, as of the last look.
+    pub(super) offset: Option<i64>,
 }
 
 /// Rows of one stage.
@@ -75,6 +77,7 @@ struct LaneState {
 struct RememberedRow {
     kept: String,
     due: Option<i64>,
+    wake: Option<i64>,
     touched: i64,
 }
 
@@ -105,6 +108,12 @@ impl Memories {
             node.figures.keys.store(counts.keys, Ordering::Relaxed);
             node.figures.timers.store(counts.timers, Ordering::Relaxed);
         }
+    }
+
+    /// Nothing is known of when somebody wants to look again.
+    pub(super) fn look_anew(&mut self) {
+        self.wake = None;
+        self.lanes.values_mut().for_each(|it| it.due = i64::MIN);
     }
 
     /// Finds out when somebody has to ask again, where that is not known.
@@ -148,7 +157,8 @@ impl Batch<'_> {
         let known: Vec<(i64, String, String)> = select
             .query_map([], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?
             .collect::<Result<_, _>>()?;
-        let mut memories = Memories { generation, ..Memories::default() };
+        let offset = self.memories.offset;
+        let mut memories = Memories { generation, offset, ..Memories::default() };
         std::mem::swap(&mut memories.lanes, &mut self.memories.lanes);
         for (code, name, print) in known {
             let same = nodes.iter().find(|it| *it.name == *name && it.print == print);
@@ -188,8 +198,9 @@ impl Batch<'_> {
                 expecting.push(node.clone());
             }
         }
-        memories.lanes.values_mut().for_each(|it| it.due = i64::MIN);
+        memories.look_anew();
         *self.memories = memories;
+        self.follow_clock()?;
         for node in expecting {
             self.expect(&node)?;
         }
@@ -216,7 +227,7 @@ impl Batch<'_> {
             known.remove(key);
             let row = self.row(code, key)?;
             if row.is_none() {
-                let step = node.memory.expect(&Moment { key, time });
+                let step = node.memory.expect(&Moment { key, time, now: time });
                 let judged = JudgedKey { code, node, key, lane: &lane, parent_depth: 0 };
                 self.keep_step(&judged, None, &step, time)?;
             }
@@ -366,7 +377,7 @@ impl Batch<'_> {
         };
         let time = Timestamp(due);
         let step = match node.is_on {
-            true => node.memory.wake(&row.kept, &Moment { key, time }),
+            true => node.memory.wake(&row.kept, &Moment { key, time, now: self.now }),
             false => Step { kept: Some(row.kept.clone()), ..Step::default() },
         };
         let judged = JudgedKey { code, node: &node, key, lane, parent_depth: 0 };
@@ -382,7 +393,7 @@ impl Batch<'_> {
         }
         let (lane, time) = &notes.lanes[note.lane];
         let row = self.row(code, &note.key)?;
-        let moment = Moment { key: &note.key, time: *time };
+        let moment = Moment { key: &note.key, time: *time, now: self.now };
         let step = node.memory.step(row.as_ref().map(|it| &*it.kept), &note.noted, &moment);
         let judged = JudgedKey { code, node, key: &note.key, lane, parent_depth: depth };
         self.keep_step(&judged, row.as_ref(), &step, *time)?;
@@ -390,10 +401,15 @@ impl Batch<'_> {
     }
 
     fn row(&self, code: i64, key: &str) -> Result<Option<RememberedRow>, StoreFault> {
-        let sql = "SELECT kept, due, touched FROM remembered WHERE memory = ? AND key = ?";
+        let sql = "SELECT kept, due, wake, touched FROM remembered WHERE memory = ? AND key = ?";
         let mut select = self.connection.prepare_cached(sql)?;
         let row = select.query_row(params![code, key], |it| {
-            Ok(RememberedRow { kept: it.get(0)?, due: it.get(1)?, touched: it.get(2)? })
+            Ok(RememberedRow {
+                kept: it.get(0)?,
+                due: it.get(1)?,
+                wake: it.get(2)?,
+                touched: it.get(3)?,
+            })
         });
         Ok(row.optional()?)
     }
@@ -440,14 +456,18 @@ impl Batch<'_> {
         time: Timestamp,
     ) -> Result<(), StoreFault> {
         let (due, now) = (due.map(|it| it.0), self.now.0);
-        let is_same = row
-            .is_some_and(|it| it.kept == kept && it.due == due && now - it.touched < TOUCH_MICROS);
-        if is_same {
+        let with_same_due = row.filter(|it| it.due == due);
+        let is_same = |it: &RememberedRow| {
+            it.kept == kept && now.abs_diff(it.touched) < TOUCH_MICROS.unsigned_abs()
+        };
+        if with_same_due.is_some_and(is_same) {
             return Ok(());
         }
         // Where the time of events stands still, the wall clock stands in for it: as long after
-        // the arrival as it would have been after the event.
+        // the arrival as it would have been after the event. One that comes late puts nothing off.
         let wake = due.map(|due| now.saturating_add(due.saturating_sub(time.0).max(0)));
+        let known = with_same_due.and_then(|it| it.wake);
+        let wake = wake.map(|wake| known.map_or(wake, |it| it.min(wake)));
         let lane = self.memories.lane(self.connection, judged.lane)?;
         lane.due = lane.due.min(due.unwrap_or(NEVER));
         let lane = lane.code;

@@ -10,6 +10,7 @@ mod admit;
 mod checksum;
 mod claim;
 mod clock;
+mod clock_set;
 mod connect;
 mod deleted;
 mod deliveries;

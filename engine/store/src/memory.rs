@@ -42,6 +42,8 @@ pub struct Moment<'a> {
     pub key: &'a str,
     /// When it happened: the event's time, or the time that was asked for.
     pub time: Timestamp,
+    /// The wall clock. What is remembered of a later time was noted before the clock was set back.
+    pub now: Timestamp,
 }
 
 /// What a step comes to.

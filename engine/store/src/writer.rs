@@ -5,6 +5,7 @@
 
 use super::admit::FullTargets;
 use super::claim::{Claims, Keys};
+use super::clock::ClockFace;
 use super::connect::LOCK_SHORT;
 use super::deleted::{Deleted, Deletions};
 use super::grace::PendingRules;
@@ -371,6 +372,7 @@ impl Writer {
         wait: Duration,
     ) -> Result<(Vec<Vec<Receipt>>, Effects, Counted), StoreFault> {
         let (stamp, passed) = (self.stamp(), self.status.take_passed());
+        let clock = ClockFace::of(&*self.env.clock);
         self.connection.busy_timeout(wait)?;
         let transaction = Transaction::begin(&self.connection)?;
         let mut work = Batch {
@@ -384,10 +386,12 @@ impl Writer {
             memories: &mut self.memories,
             limits: &self.policy.outbox,
             store: &self.settings.name,
-            now: self.env.clock.wall(),
+            now: clock.wall,
+            clock,
             effects: Effects::default(),
             rollups: Rollups::default(),
         };
+        work.follow_clock()?;
         let mut receipts = Vec::with_capacity(batch.len());
         for submission in batch {
             receipts.push(work.write_all(submission)?);
@@ -490,7 +494,7 @@ impl Writer {
         let has_tallies = has_counts || !self.lock_tallies().is_empty();
         if self.status.is_blocked() {
             self.probe();
-        } else if has_tallies || self.needs_stamp() {
+        } else if has_tallies || self.needs_stamp() || self.clock_was_set() {
             self.commit(&[], LOCK_SHORT).ok();
         } else {
             self.probe_lock();
@@ -511,6 +515,12 @@ impl Writer {
         if self.commands.is_empty() {
             self.tend_log_idle();
         }
+    }
+
+    /// Whether stages that wait for a time have to be told that the clock was set.
+    fn clock_was_set(&self) -> bool {
+        let clock = ClockFace::of(&*self.env.clock);
+        !self.memories.is_empty() && self.memories.clock_moved(&clock).is_some()
     }
 
     /// Refreshes the figures that are read off the database.

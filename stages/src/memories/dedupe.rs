@@ -134,6 +134,9 @@ pub(super) enum RepeatWindow {
 pub(super) struct RepeatedEvents {
     first: EventSummary,
     last: EventSummary,
+    /// The id of the one that was counted last, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted: Option<String>,
     count: u64,
 }
 
@@ -149,11 +152,15 @@ impl RepeatWindow {
 impl RepeatedEvents {
     fn with(self, event: EventSummary) -> Self {
         // What was dropped is not known by its id any more, and may be sent again.
-        if event.id == self.first.id || event.id == self.last.id {
+        let counted = [Some(&self.first.id), Some(&self.last.id), self.counted.as_ref()];
+        if counted.contains(&Some(&event.id)) {
             return self;
         }
-        let last = if event.time < self.last.time { self.last } else { event };
-        RepeatedEvents { last, count: self.count + 1, ..self }
+        let count = self.count + 1;
+        match event.time < self.last.time {
+            true => RepeatedEvents { counted: Some(event.id), count, ..self },
+            false => RepeatedEvents { last: event, counted: None, count, ..self },
+        }
     }
 }
 
@@ -178,9 +185,17 @@ impl Remember for Dedupe {
         moment: &Moment<'_>,
     ) -> Change<RepeatWindow> {
         let time = moment.time;
-        // An event that comes out of order is a repetition as well.
-        let apart = |first: i64| Timestamp(first.max(time.0)).since(Timestamp(first.min(time.0)));
-        let known = kept.filter(|it| apart(it.begins()) < self.0.window);
+        let known = kept.filter(|it| it.begins() <= moment.now.0);
+        let due =
+            |it: &RepeatWindow| noted.as_ref().map(|_| Timestamp(it.begins()).plus(self.0.window));
+        let known = match known {
+            // It passes, because nobody knows any more what was there at its time.
+            Some(window) if time.plus(self.0.window).0 <= window.begins() => {
+                return Change { due: due(&window), is_late: true, ..Change::keep(window) };
+            }
+            // An event that comes a little out of order is a repetition as well.
+            known => known.filter(|it| time < Timestamp(it.begins()).plus(self.0.window)),
+        };
         let repeats = known.is_some();
         let window = match (known, noted) {
             (Some(RepeatWindow::Events(events)), Some(event)) => {
@@ -190,18 +205,23 @@ impl Remember for Dedupe {
             (None, Some(event)) => {
                 let event = EventSummary { time: time.0, ..event.clone() };
                 let (first, last) = (event.clone(), event);
-                RepeatWindow::Events(Box::new(RepeatedEvents { first, last, count: 1 }))
+                RepeatWindow::Events(Box::new(RepeatedEvents {
+                    first,
+                    last,
+                    counted: None,
+                    count: 1,
+                }))
             }
             (known, _) => known.unwrap_or(RepeatWindow::First(time.0)),
         };
-        let due = noted.as_ref().map(|_| Timestamp(window.begins()).plus(self.0.window));
+        let due = due(&window);
         let change = Change::keep(window).dropping(repeats || self.0.mode == Mode::Last);
         Change { due, ..change }
     }
 
     fn wake(&self, window: RepeatWindow, moment: &Moment<'_>) -> Change<RepeatWindow> {
         let RepeatWindow::Events(events) = window else { return Change::forget() };
-        let RepeatedEvents { first, last, count } = *events;
+        let RepeatedEvents { first, last, count, .. } = *events;
         let emission = match self.0.mode {
             Mode::Last => Some(Emission {
                 kind: last.kind.as_str().into(),
@@ -236,7 +256,9 @@ mod tests {
             ("b", 29, true),
             ("a", 30, true),
             ("a", 28, false),
+            // What comes too late does not begin the window anew.
             ("a", 0, true),
+            ("a", 59, false),
         ] {
             let step = world.event(at, json!({ "id": id })).expect("it has a key");
             assert_eq!(!step.is_dropped, passes, "{id} at {at}");

@@ -18,7 +18,7 @@ pub const NODES: &[NodeRow] = &[
         .examples(&[r#"key "event.subject""#])
         .args(&[Arg::one("expression", ValueKind::Expr(Roots::EVENT))])
         .otherwise("all events"),
-    NodeRow::new("first", "what the first event is")
+    NodeRow::new("first", "what the first event is; it has to come first, too")
         .examples(&[r#"first "event.type == 'motion'""#])
         .args(&[Arg::one("condition", ValueKind::Expr(Roots::EVENT))])
         .required(),
@@ -129,7 +129,7 @@ impl Remember for Join {
         noted: &Noted,
         moment: &Moment<'_>,
     ) -> Change<EventSummary> {
-        match kept {
+        match kept.filter(|it| it.time <= moment.now.0) {
             Some(first) if noted.is_then && first.time <= moment.time.0 => {
                 let data = json!({ "first": first.json(), "then": noted.event.json() });
                 let emission = noted.event.causes(&self.0.emit, moment, data);

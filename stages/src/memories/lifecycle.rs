@@ -38,10 +38,13 @@ pub const NODES: &[NodeRow] = &[
     .examples(&[r#"update when="event.type in ['object.update', 'face']""#])
     .props(CONDITION)
     .otherwise("every other event with the key"),
-    NodeRow::new("end", "which events end a visit")
-        .examples(&[r#"end when="event.type == 'object.end'""#])
-        .props(CONDITION)
-        .required(),
+    NodeRow::new(
+        "end",
+        "which events end a visit; one that comes late and happened before is still of it",
+    )
+    .examples(&[r#"end when="event.type == 'object.end'""#])
+    .props(CONDITION)
+    .required(),
     NodeRow::new(
         "idle",
         "ends a visit that nothing was heard of for so long, with an event of the type `NAME.end`",
@@ -160,7 +163,7 @@ pub(super) enum Noted {
     Over(Value),
 }
 
-/// A visit that is not over.
+/// A visit that is not over, or not for long.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OpenVisit {
     /// The id of its first event.
@@ -168,6 +171,12 @@ pub(super) struct OpenVisit {
     since: i64,
     events: u64,
     last: EventSummary,
+    /// The id of the one that was counted last, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    counted: Option<String>,
+    /// When it ended. What happened before and comes late is of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<i64>,
 }
 
 impl Remember for Lifecycle {
@@ -204,49 +213,78 @@ impl Remember for Lifecycle {
                 return Change { output: Some(visit), ..self.waiting(kept) };
             }
         };
-        let phase = match (&kept, ends) {
-            (_, true) => Phase::End,
-            (None, false) => Phase::Start,
-            (Some(_), false) => Phase::Update,
+        let kept = kept.filter(|it| it.ended.is_none_or(|it| moment.time.0 <= it));
+        // Its own visit was over before this one began, and nobody knows any more what it was.
+        let is_late = kept.as_ref().is_some_and(|it| self.begins_long_after(it, moment));
+        if is_late {
+            return Change { is_late, ..self.waiting(kept) };
+        }
+        let phase = match &kept {
+            Some(visit) if visit.ended.is_some() => Phase::Update,
+            _ if ends => Phase::End,
+            Some(_) => Phase::Update,
+            None => Phase::Start,
         };
         let event = EventSummary { time: moment.time.0, ..event.clone() };
-        let visit = match kept {
-            Some(visit) => OpenVisit {
-                // What was dropped is not known by its id any more, and may be sent again.
-                events: visit.events + u64::from(event.id != visit.last.id),
-                since: visit.since.min(event.time),
-                // One out of order says nothing new.
-                last: if event.time < visit.last.time { visit.last } else { event },
-                id: visit.id,
-            },
-            None => OpenVisit { id: event.id.clone(), since: event.time, events: 1, last: event },
+        let mut visit = match kept {
+            Some(visit) => visit.with(event, moment),
+            None => OpenVisit::new(event),
         };
+        if phase == Phase::End {
+            visit.ended = Some(moment.time.0);
+        }
         let mut output = visit.json();
         output["phase"] = phase.word().into();
         let is_dropped = !self.0.phases.contains(&phase);
-        let next = if ends { Change::forget() } else { self.waiting(Some(visit)) };
-        Change { output: Some(output), is_dropped, ..next }
+        Change { output: Some(output), is_dropped, ..self.waiting(Some(visit)) }
     }
 
     fn wake(&self, visit: OpenVisit, moment: &Moment<'_>) -> Change<OpenVisit> {
+        if visit.ended.is_some() {
+            return Change::forget();
+        }
         let mut data = visit.json();
         data["last"] = visit.last.json();
         let sends = self.0.phases.contains(&Phase::End);
         let emission = sends.then(|| visit.last.causes(&self.0.ended, moment, data));
-        Change { emits: emission.into_iter().collect(), ..Change::forget() }
+        let visit = OpenVisit { ended: Some(moment.time.0), ..visit };
+        Change { emits: emission.into_iter().collect(), ..self.waiting(Some(visit)) }
     }
 }
 
 impl Lifecycle {
-    /// A visit that is not over, until nothing is heard of it.
+    /// A visit until nothing is heard of it; one that ended until what comes late is too late.
     fn waiting(&self, visit: Option<OpenVisit>) -> Change<OpenVisit> {
         let Some(visit) = visit else { return Change::forget() };
-        let due = Timestamp(visit.last.time).plus(self.0.idle);
-        Change::keep(visit).until(due)
+        let from = visit.ended.unwrap_or(visit.last.time);
+        Change::keep(visit).until(Timestamp(from).plus(self.0.idle))
+    }
+
+    /// Whether there were so many seconds between an event and the visit that it cannot be of it.
+    fn begins_long_after(&self, visit: &OpenVisit, moment: &Moment<'_>) -> bool {
+        moment.time.plus(self.0.idle).0 <= visit.since && visit.since <= moment.now.0
     }
 }
 
 impl OpenVisit {
+    fn new(event: EventSummary) -> Self {
+        let (id, since) = (event.id.clone(), event.time);
+        OpenVisit { id, since, events: 1, last: event, counted: None, ended: None }
+    }
+
+    fn with(self, event: EventSummary, moment: &Moment<'_>) -> Self {
+        // One out of order says nothing new.
+        let is_older = event.time < self.last.time && self.last.time <= moment.now.0;
+        // What was dropped is not known by its id any more, and may be sent again.
+        let is_counted = event.id == self.last.id || self.counted.as_ref() == Some(&event.id);
+        let events = self.events + u64::from(!is_counted);
+        let since = self.since.min(event.time);
+        match is_older {
+            true => OpenVisit { events, since, counted: Some(event.id), ..self },
+            false => OpenVisit { events, since, last: event, counted: None, ..self },
+        }
+    }
+
     fn json(&self) -> Value {
         let since = Timestamp(self.since);
         json!({
@@ -277,6 +315,7 @@ idle \"60s\"";
             told.push(match world.typed(kind, *at, json!({ "id": "a" })) {
                 None => format!("{at} -"),
                 Some(step) if step.is_dropped => format!("{at} dropped"),
+                Some(step) if step.output.is_none() => format!("{at} null"),
                 Some(step) => {
                     let visit: Value = serde_json::from_str(&step.output.unwrap()).unwrap();
                     let phase = visit["phase"].as_str().unwrap().to_owned();
@@ -318,6 +357,33 @@ idle \"60s\"";
         ];
         check(TEXT, &rows, &expected);
         check(TEXT, &[("end", 3)], &["3 end 1 0.0"]);
+    }
+
+    #[test]
+    fn what_comes_late_is_of_the_visit_in_which_it_happened() {
+        let rows = [("new", 100), ("end", 120), ("face", 110), ("end", 105), ("move", 121)];
+        let expected = [
+            "100 start 1 0.0",
+            "120 end 2 20.0",
+            "110 update 3 20.0",
+            "105 update 4 20.0",
+            "121 start 1 0.0",
+            "181 visit.end 1",
+        ];
+        check(TEXT, &rows, &expected);
+        // Ended by itself at 160.
+        let rows = [("new", 100), ("other", 170), ("move", 159), ("face", 30), ("move", 300)];
+        let text = format!("{TEXT}\nupdate when=\"event.type != 'other'\"");
+        let expected = [
+            "100 start 1 0.0",
+            "170 -",
+            "160 visit.end 1",
+            "159 update 2 59.0",
+            "30 null",
+            "300 start 1 0.0",
+            "360 visit.end 1",
+        ];
+        check(&text, &rows, &expected);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use kernel::event::Event;
 use kernel::time::Timestamp;
 use language::expr::{Expr, Roots, Scope};
 use language::{Arg, Context, Fields, NodeRow, Prop, Rate, ValueKind};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use store::Moment;
 
@@ -69,26 +70,39 @@ impl MemoryKind for Throttle {
     }
 }
 
+/// What is known of a rate.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct RateState {
+    /// The time of the newest event, in microseconds since 1970.
+    newest: i64,
+    /// When the next event would be due at an even rate.
+    next: i64,
+}
+
 impl Remember for Throttle {
-    /// When the next event would be due at an even rate, in microseconds since 1970.
-    type Kept = i64;
+    type Kept = RateState;
     type Noted = ();
 
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, ())> {
         Some((key_or_one(self.0.key.as_ref(), &Scope::of(event, now))?, ()))
     }
 
-    fn step(&self, kept: Option<i64>, (): &(), moment: &Moment<'_>) -> Change<i64> {
-        let time = moment.time;
+    fn step(&self, kept: Option<RateState>, (): &(), moment: &Moment<'_>) -> Change<RateState> {
+        let kept = kept.filter(|it| it.newest <= moment.now.0);
+        // A late event cannot use what an earlier time had left: others may have used it.
+        let time = Timestamp(kept.map_or(moment.time.0, |it| it.newest.max(moment.time.0)));
         let interval = self.0.rate.per.div_f64(self.0.rate.count.max(f64::MIN_POSITIVE));
         let tolerance = interval * self.0.burst.saturating_sub(1);
         let latest = time.plus(tolerance + interval);
-        // What lies further ahead is of a clock that was put back since.
-        let next = kept.filter(|it| *it <= latest.0).unwrap_or(time.0).max(time.0);
-        match Timestamp(next).minus(tolerance) <= time {
-            true => Change::keep(Timestamp(next).plus(interval.max(Duration::from_micros(1))).0),
-            false => Change::keep(next).dropping(true),
-        }
+        // What lies further ahead is of a slower rate, before a reload.
+        let next = kept.map(|it| Timestamp(it.next)).filter(|it| *it <= latest);
+        let next = next.unwrap_or(time).max(time);
+        let is_dropped = time < next.minus(tolerance);
+        let next = match is_dropped {
+            true => next,
+            false => next.plus(interval.max(Duration::from_micros(1))),
+        };
+        Change::keep(RateState { newest: time.0, next: next.0 }).dropping(is_dropped)
     }
 }
 
@@ -109,8 +123,10 @@ mod tests {
             ("b", 1000, true),
             ("a", 1001, true),
             ("a", 1001, false),
-            // The clock was put back.
-            ("a", 10, true),
+            // What comes late uses what there is now.
+            ("a", 10, false),
+            ("a", 1002, true),
+            ("a", 10, false),
         ] {
             let step = world.event(at, json!({ "id": id })).expect("it has a key");
             assert_eq!(!step.is_dropped, passes, "{id} at {at}");

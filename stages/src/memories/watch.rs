@@ -265,10 +265,11 @@ impl Remember for Watch {
     fn step(&self, kept: Option<Kept>, noted: &Noted, moment: &Moment<'_>) -> Change<Kept> {
         let before = kept.as_ref();
         // An event out of order says nothing of what holds now.
-        if before.is_some_and(|it| it.came() && moment.time.0 < it.last.time) {
+        let is_older = |it: &Kept| moment.time.0 < it.last.time && it.last.time <= moment.now.0;
+        if before.is_some_and(|it| it.came() && is_older(it)) {
             let kept = kept.expect("there is one");
             let due = self.due(&kept);
-            return Change { due, ..Change::keep(kept) };
+            return Change { due, is_late: true, ..Change::keep(kept) };
         }
         let back = before.filter(|it| it.is_told && self.is_over(noted)).and_then(|it| {
             let kind = self.0.back.as_ref()?;
@@ -280,8 +281,10 @@ impl Remember for Watch {
         let since = match before {
             _ if is_silence => Some(moment.time.0),
             _ if !noted.holds => None,
-            Some(before) => before.since.or(Some(moment.time.0)),
-            None => Some(moment.time.0),
+            _ => {
+                let since = before.and_then(|it| it.since).unwrap_or(moment.time.0);
+                Some(since.min(moment.time.0))
+            }
         };
         let was_told = before.is_some_and(|it| it.is_told);
         let kept = Kept {

@@ -286,6 +286,7 @@ impl Remember for Window {
         moment: &Moment<'_>,
     ) -> Change<OpenWindows> {
         let mut kept = kept.unwrap_or_default();
+        kept.forget_later(moment.now);
         match &self.settings.form {
             WindowForm::Sliding { span, events_max } => {
                 match kept.slide(moment.time, *span, *events_max, &noted.values) {

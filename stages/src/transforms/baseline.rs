@@ -268,11 +268,11 @@ impl Remember for Baseline {
         let output = self.judged(kept.usual(noted.hour), noted.value);
         match (&mut kept, &self.0.method) {
             (Kept::Faded(faded), LearningMethod::Ewma(half_life)) => {
-                faded.learn(noted.value, moment.time, *half_life);
+                faded.learn(noted.value, moment, *half_life);
             }
             (Kept::Hours(hours), LearningMethod::Seasonal(half_life)) => {
                 let faded = hours.entry(noted.hour).or_default();
-                faded.learn(noted.value, moment.time, *half_life);
+                faded.learn(noted.value, moment, *half_life);
             }
             (Kept::Values(values), LearningMethod::Mad(window)) => {
                 values.push(noted.value);
@@ -360,11 +360,10 @@ impl FadedMoments {
 
     /// With one more value. One that comes late has the weight that it would have by now, so that
     /// the order of arrival does not matter.
-    fn learn(&mut self, value: f64, time: Timestamp, half_life: Duration) {
+    fn learn(&mut self, value: f64, moment: &Moment<'_>, half_life: Duration) {
+        let time = moment.time;
         let faded = |micros: i64| (-(micros as f64) / half_life.as_micros() as f64).exp2();
-        if self.n == 0 {
-            self.time = time.0;
-        }
+        self.time = if self.n == 0 { time.0 } else { self.time.min(moment.now.0) };
         let passed = time.0.saturating_sub(self.time);
         let own = faded(passed.saturating_neg().max(0));
         if 0 < passed {

@@ -158,13 +158,16 @@ impl Remember for Previous {
         moment: &Moment<'_>,
     ) -> Change<EventSummary> {
         let age = |it: &EventSummary| moment.time.since(Timestamp(it.time));
+        let is_before = |it: &EventSummary| it.time <= moment.time.0;
         let is_near = |it: &&EventSummary| self.0.within.is_none_or(|within| age(it) <= within);
-        let output = match kept.as_ref().filter(is_near) {
+        let output = match kept.as_ref().filter(|it| is_before(it)).filter(is_near) {
             Some(last) => self.selected(last, age(last)),
             None => Value::Null,
         };
         let own = noted.event.clone().map(|it| EventSummary { time: moment.time.0, ..it });
-        Change { kept: own.or(kept), output: Some(output), ..Change::forget() }
+        // One that comes late is not the last one of the next.
+        let newer = kept.filter(|it| own.is_none() || !is_before(it) && it.time <= moment.now.0);
+        Change { kept: newer.or(own), output: Some(output), ..Change::forget() }
     }
 }
 

@@ -110,6 +110,14 @@ impl OpenWindows {
         true
     }
 
+    /// Forgets times that have not come: the clock was set back since. A window that ends later is
+    /// told when its end comes again.
+    pub(super) fn forget_later(&mut self, now: Timestamp) {
+        self.samples.retain(|it| it.time <= now.0);
+        self.told = self.told.filter(|it| *it <= now.0);
+        self.closed = self.closed.filter(|it| *it <= now.0);
+    }
+
     /// When nothing of what is kept matters any more, where no window is open.
     pub(super) fn forgotten(&self, once: Option<Duration>) -> Option<Timestamp> {
         let told = self.told.and_then(|told| Some(Timestamp(told).plus(once?)));
