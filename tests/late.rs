@@ -149,7 +149,7 @@ enum Kept {
         since: i64,
         last: i64,
         count: usize,
-        ended: Option<i64>,
+        ended: Option<Ended>,
     },
     /// Since when it holds, and when that was told last; the newest event.
     Held {
@@ -159,6 +159,9 @@ enum Kept {
     },
     Pair(i64),
 }
+
+/// When a visit was over, and whether an event ended it: then what happened at that time is of it.
+type Ended = (i64, bool);
 
 /// What every stage does with each event, in the words of the manual.
 struct Model {
@@ -222,7 +225,7 @@ impl Model {
             }
             Kept::Visit { since, last, count, ended: None } => {
                 self.tell("visit.end", door, due, format!("end {count} {}", last - since));
-                let kept = Kept::Visit { since, last, count, ended: Some(due) };
+                let kept = Kept::Visit { since, last, count, ended: Some((due, false)) };
                 self.put(key, kept, Some(due + IDLE), due, now);
             }
             Kept::Held { since: Some(since), last, .. } => {
@@ -349,7 +352,11 @@ impl Model {
     fn visit(&mut self, event: &Sent, now: i64) {
         let at = event.at;
         let known = match self.kept("visit", event) {
-            Some(Kept::Visit { ended: Some(ended), .. }) if ended < at => None,
+            Some(Kept::Visit { ended: Some((ended, by_event)), .. })
+                if ended < at || (ended == at && !by_event) =>
+            {
+                None
+            }
             Some(Kept::Visit { since, last, count, ended }) => Some((since, last, count, ended)),
             _ => None,
         };
@@ -357,14 +364,14 @@ impl Model {
             Some((since, last, count, ended)) => {
                 let ends = event.kind == "go" && ended.is_none();
                 let phase = if ends { "end" } else { "update" };
-                let ended = if ends { Some(at) } else { ended };
+                let ended = if ends { Some((at, true)) } else { ended };
                 (phase, since.min(at), last.max(at), count + 1, ended)
             }
-            None if event.kind == "go" => ("end", at, at, 1, Some(at)),
+            None if event.kind == "go" => ("end", at, at, 1, Some((at, true))),
             None => ("start", at, at, 1, None),
         };
         self.tell(event.kind, event.door, at, format!("{phase} {count} {}", last - since));
-        let due = ended.unwrap_or(last) + IDLE;
+        let due = ended.map_or(last, |it| it.0) + IDLE;
         let kept = Kept::Visit { since, last, count, ended };
         self.put(("visit", event.door), kept, Some(due), at, now);
     }

@@ -174,7 +174,7 @@ pub(super) struct OpenVisit {
     /// The id of the one that was counted last, where it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     counted: Option<String>,
-    /// When it ended. What happened before and comes late is of it.
+    /// When it was over. What happened before and comes late is of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ended: Option<i64>,
 }
@@ -213,7 +213,7 @@ impl Remember for Lifecycle {
                 return Change { output: Some(visit), ..self.waiting(kept) };
             }
         };
-        let kept = kept.filter(|it| it.ended.is_none_or(|it| moment.time.0 <= it));
+        let kept = kept.filter(|it| it.ended.is_none_or(|it| moment.time.0 < it));
         // Its own visit was over before this one began, and nobody knows any more what it was.
         let is_late = kept.as_ref().is_some_and(|it| self.begins_long_after(it, moment));
         if is_late {
@@ -231,7 +231,8 @@ impl Remember for Lifecycle {
             None => OpenVisit::new(event),
         };
         if phase == Phase::End {
-            visit.ended = Some(moment.time.0);
+            // What happened at the same time as the end, too.
+            visit.ended = Some(moment.time.0 + 1);
         }
         let mut output = visit.json();
         output["phase"] = phase.word().into();
