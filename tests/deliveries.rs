@@ -1,6 +1,6 @@
 //! Deliveries to a target that is down for a while, on the virtual clock.
 
-use crate::retry::{Machine, arrival, dark};
+use crate::retry::{Answers, Machine, arrival, dark};
 use engine::run::deliver::DeliveryWorker;
 use kernel::fault::{Cause, Fault};
 use std::collections::BTreeMap;
@@ -21,6 +21,20 @@ notify webhook hook {
 }
 "#;
 
+const FAMILY: &str = r#"
+pipeline deliveries schema-version=1
+source http front { path "/events"; map { id "data.id" } }
+sink sqlite db { path "never.db"; retention { keep "1d" } }
+notify ntfy family {
+    url "http://127.0.0.1:1/"
+    topic eva max
+    title "{{ event.id }}"
+    message "rings"
+    cooldown "1m" key="event.id"
+    retry { backoff exponential base="200ms" max="30s" }
+}
+"#;
+
 /// When each call was made, and for which event.
 type Calls = Vec<(Duration, String)>;
 
@@ -37,24 +51,63 @@ fn run(count: usize, fails: impl Fn(&str, Duration) -> bool + Send + Sync + 'sta
             false => dark(),
         }
     };
-    let machine = Machine::new(PIPELINE, Arc::new(answers));
+    deliver(PIPELINE, Arc::new(answers), count);
+    Arc::into_inner(calls).expect("all calls have ended").into_inner().expect("no call panics")
+}
+
+/// Delivers `count` events to all targets of a pipeline.
+fn deliver(text: &str, answers: Arc<Answers>, count: usize) {
+    let machine = Machine::new(text, answers);
     let engine = machine.engine.clone();
     machine.engine.spawn(async move {
         for number in 0..count {
             let taken = engine.ingest("front", vec![arrival(number)], Vec::new(), false).await;
             taken.expect("it is taken");
         }
-        let target = engine.generation().targets["hook"].clone();
-        let worker = DeliveryWorker::new(engine.clone(), target);
-        let stopped = engine.clone();
-        engine.spawn(async move { worker.run_until(stopped.when_stopped()).await });
+        for target in engine.generation().targets.values().cloned() {
+            let worker = DeliveryWorker::new(engine.clone(), target);
+            let stopped = engine.clone();
+            engine.spawn(async move { worker.run_until(stopped.when_stopped()).await });
+        }
         while 0 < engine.store.figures().outbox_rows.load(Ordering::Relaxed) {
             engine.env.clock.sleep(Duration::from_secs(1)).await;
         }
         engine.stop();
     });
     machine.run();
-    Arc::into_inner(calls).expect("all calls have ended").into_inner().expect("no call panics")
+}
+
+#[test]
+fn each_recipient_has_deliveries_of_its_own() {
+    let calls = Arc::new(Mutex::new(BTreeMap::<String, Vec<String>>::new()));
+    let noted = calls.clone();
+    let back = Duration::from_secs(600);
+    let answers = move |request: &FetchRequest, now: Duration| {
+        let body = request.body.as_deref().unwrap_or_default();
+        let body: serde_json::Value = serde_json::from_slice(body).expect("it is JSON");
+        let key = request.headers.iter().find(|it| it.0 == "Idempotency-Key").expect("a key");
+        if body["topic"] == "max" && now < back {
+            return Err(Fault::transient(Cause::Status(503), "down"));
+        }
+        let mut calls = noted.lock().expect("no call panics");
+        let topic = body["topic"].as_str().expect("a topic").to_owned();
+        calls.entry(topic).or_default().push(key.1.clone());
+        dark()
+    };
+    deliver(FAMILY, Arc::new(answers), 20);
+    let mut calls = calls.lock().expect("no call panics").clone();
+    let mut keys = |topic: &str| {
+        let mut keys = calls.remove(topic).expect("some");
+        keys.sort();
+        keys
+    };
+    let expected = |target: &str| {
+        let mut keys: Vec<String> = (0..20).map(|it| format!("e-{it}/{target}")).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys("eva"), expected("family"), "nobody is told twice because another is down");
+    assert_eq!(keys("max"), expected("family.2"));
 }
 
 #[test]

@@ -96,6 +96,8 @@ pub trait NotifySpec: StageSettings {
     fn is_remote(&self) -> bool;
     /// See [`NotifyKind::sends_event`].
     fn sends_event(&self) -> bool;
+    /// See [`NotifyKind::recipients`].
+    fn recipients(&self) -> Vec<Arc<dyn NotifySpec>>;
     /// See [`NotifyKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>>;
 }
@@ -240,6 +242,16 @@ impl<K: NotifyKind> NotifySpec for KindSettings<K> {
 
     fn sends_event(&self) -> bool {
         K::sends_event(&self.settings)
+    }
+
+    fn recipients(&self) -> Vec<Arc<dyn NotifySpec>> {
+        let each = K::recipients(&self.settings).into_iter();
+        each.map(|settings| {
+            let spec: Arc<dyn NotifySpec> =
+                Arc::new(KindSettings::<K> { settings, kind: PhantomData });
+            spec
+        })
+        .collect()
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynNotify>, Fault>> {

@@ -543,7 +543,12 @@ pub trait NotifyKind: Kind {
     fn sends_event(_settings: &Self::Settings) -> bool {
         false
     }
-    /// Opens it.
+    /// The same for each of several recipients: each gets a delivery of its own, so that one who
+    /// cannot be reached holds nobody up, and nobody is told twice.
+    fn recipients(settings: &Self::Settings) -> Vec<Self::Settings> {
+        vec![settings.clone()]
+    }
+    /// Opens it for one recipient.
     fn open(
         settings: Self::Settings,
         services: Services,

@@ -421,7 +421,8 @@ fn assemble(
     let stages = order.iter().map(|index| stage(&spec, order, &spec.enrichments[*index], &off));
     let (sources, stages) = (sources.collect(), stages.collect());
     let sinks: Vec<_> = spec.sinks.iter().map(|it| sink(it, &spec, &off)).collect();
-    let notifiers: Vec<_> = spec.notifiers.iter().map(|it| notifier(it, &spec, &off)).collect();
+    let notifiers = spec.notifiers.iter().flat_map(|it| recipients(it, &spec, &off));
+    let notifiers: Vec<_> = notifiers.collect();
     Plan {
         secret_files: secret_files(&spec),
         name: arc(&spec.name),
@@ -482,10 +483,36 @@ fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
     }
 }
 
-fn notifier(it: &Notifier, spec: &Spec, off: &environment::Off) -> NotifierPlan {
+/// One for each recipient: the first has the name of the node, the next ones that and a number.
+fn recipients<'a>(
+    it: &'a Notifier,
+    spec: &'a Spec,
+    off: &'a environment::Off,
+) -> impl Iterator<Item = NotifierPlan> + 'a {
+    let each = it.spec.recipients().into_iter().enumerate();
+    each.map(|(at, recipient)| {
+        let plan = notifier(it, recipient, spec, off);
+        match at {
+            0 => plan,
+            _ => NotifierPlan { name: format!("{}.{}", plan.name, at + 1).into(), ..plan },
+        }
+    })
+}
+
+/// The node of the file to which a target belongs: names of nodes have no dot.
+pub fn node_of(target: &str) -> &str {
+    target.split_once('.').map_or(target, |it| it.0)
+}
+
+fn notifier(
+    it: &Notifier,
+    recipient: Arc<dyn NotifySpec>,
+    spec: &Spec,
+    off: &environment::Off,
+) -> NotifierPlan {
     NotifierPlan {
         name: arc(&it.name),
-        spec: it.spec.clone(),
+        spec: recipient,
         title: it.title.clone(),
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
@@ -513,11 +540,17 @@ fn globals(spec: &Spec) -> Globals {
 }
 
 fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePlan {
-    let is_on = |name: &Name| {
-        sinks.iter().any(|it| *it.name == *name.value && it.off.is_none())
-            || notifiers.iter().any(|it| *it.name == *name.value && it.off.is_none())
+    let outside = notifiers.iter().map(|it| (&it.name, &it.off));
+    let all = sinks.iter().map(|it| (&it.name, &it.off)).chain(outside);
+    let on: Vec<&Arc<str>> = all.filter(|it| it.1.is_none()).map(|it| it.0).collect();
+    let targets = |names: &[Name]| {
+        let mut targets = Vec::new();
+        for name in names {
+            targets
+                .extend(on.iter().filter(|it| node_of(it) == name.value).map(|it| (*it).clone()));
+        }
+        targets
     };
-    let targets = |names: &[Name]| names.iter().filter(|it| is_on(it)).map(arc).collect::<Vec<_>>();
     let sinks = sinks.iter().filter(|it| it.off.is_none()).filter_map(|it| {
         Some((&it.name, it.when.as_ref()?, matches!(it.shape, SinkRole::Outside)))
     });
@@ -527,7 +560,7 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
         target: name.clone(),
         when: when.clone(),
         is_outside,
-        is_routed: spec.route.as_ref().is_none_or(|it| it.names(name)),
+        is_routed: spec.route.as_ref().is_none_or(|it| it.names(node_of(name))),
     });
     let only = only.collect();
     match &spec.route {

@@ -4,7 +4,7 @@ use super::seen::TestRecord;
 use crate::intake::Intake;
 use crate::run::enrich::{Disposition, WHEN_IS_FALSE};
 use compiler::include::SourceMap;
-use compiler::plan::Plan;
+use compiler::plan::{Plan, node_of};
 use compiler::spec::{Filter, Passing, Spec, tag_of};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::time::Timestamp;
@@ -193,10 +193,10 @@ impl Coverage {
 
     pub(super) fn add_deliveries(&mut self, seen: &TestRecord) {
         for told in &seen.told {
-            self.exercised.insert(format!("notify {}", told.by));
+            self.exercised.insert(format!("notify {}", node_of(&told.by)));
         }
         for held in seen.deliveries.iter().filter(|it| it.state == DeliveryState::Suppressed) {
-            self.exercised.insert(format!("notify {} cooldown", held.sink));
+            self.exercised.insert(format!("notify {} cooldown", node_of(&held.sink)));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::engine::IngestResult;
 use crate::intake::Rejection;
 use crate::intake::is_before_filters;
 use compiler::cases::{Expect, Subject};
+use compiler::plan::node_of;
 use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::pattern::glob_fits;
@@ -242,7 +243,7 @@ pub(super) fn shown_result(result: &StageResult) -> String {
 }
 
 fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
-    let notices = seen.told.iter().filter(|it| it.by == *name);
+    let notices = seen.told.iter().filter(|it| node_of(&it.by) == &**name);
     let candidates: Vec<Candidate> = notices
         .map(|it| {
             let (holds, values) = condition(expect, &it.event, seen);
@@ -252,7 +253,9 @@ fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
             Candidate { shown: joined(&[title, it.message.clone(), it.sent.clone(), values]), fits }
         })
         .collect();
-    let is_held = |it: &&store::Delivery| it.sink == *name && it.state == DeliveryState::Suppressed;
+    let is_held = |it: &&store::Delivery| {
+        node_of(&it.sink) == &**name && it.state == DeliveryState::Suppressed
+    };
     let held = seen.deliveries.iter().filter(is_held).count() as u64;
     compare(expect, &candidates, held, seen)
 }

@@ -2,6 +2,7 @@
 
 use crate::run::Outside;
 use compiler::cases::{Mock, MockAnswer};
+use compiler::plan::node_of;
 use kernel::env::{Clock, Pending};
 use kernel::event::Event;
 use kernel::fault::{Cause, Fault};
@@ -33,7 +34,7 @@ struct State {
 pub(super) struct Told {
     /// When.
     pub(super) at: Timestamp,
-    /// By which sink or notifier.
+    /// By which target.
     pub(super) by: Arc<str>,
     /// About which event.
     pub(super) event: Event,
@@ -78,7 +79,7 @@ impl MockWorld {
     /// The next answer for `name`: what it is, and how long it takes.
     fn next(&self, name: &Arc<str>) -> Option<Mock> {
         let mut state = self.state();
-        let mocks = state.mocks.entry(name.clone()).or_default();
+        let mocks = state.mocks.entry(node_of(name).into()).or_default();
         let mock = mocks.front_mut().map(|it| {
             it.times = it.times.map(|it| it.saturating_sub(1));
             it.clone()

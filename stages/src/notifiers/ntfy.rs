@@ -23,9 +23,9 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"url "https://ntfy.example.org""#])
         .args(&[Arg::one("url", ValueKind::Url)])
         .default("\"https://ntfy.sh\""),
-    NodeRow::new("topic", "the topic that phones subscribe to")
-        .examples(&[r#"topic (env)"NTFY_TOPIC""#])
-        .args(&[Arg::one("topic", ValueKind::Topic)])
+    NodeRow::new("topic", "the topics that phones subscribe to; each gets a delivery of its own")
+        .examples(&[r#"topic (env)"NTFY_TOPIC""#, r#"topic (env)"TOPIC_EVA" (env)"TOPIC_MAX""#])
+        .args(&[Arg::some("topic", ValueKind::Topic)])
         .required(),
     NodeRow::new("token", "the access token")
         .examples(&[r#"token (env)"NTFY_TOKEN""#])
@@ -56,7 +56,7 @@ pub(super) struct Ntfy {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Settings {
     url: Text,
-    topic: Text,
+    topics: Vec<Text>,
     token: Option<Text>,
     click: Option<Text>,
     level: Level,
@@ -89,25 +89,37 @@ impl Kind for Ntfy {
             },
             None => Level::Priority,
         };
-        let topic = text("topic")?;
-        check_topic(&url, &topic, context.diagnostics);
-        is_http.then(|| Settings { url, topic, token: text("token"), click: text("click"), level })
+        let topics: Option<Vec<Text>> =
+            fields.child("topic")?.args().map(|it| Text::read(&it)).collect();
+        let topics = topics?;
+        check_topics(&url, &topics, context.diagnostics);
+        is_http.then(|| Settings { url, topics, token: text("token"), click: text("click"), level })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
-        let given = [&settings.url, &settings.topic].into_iter();
+        let given = std::iter::once(&settings.url).chain(&settings.topics);
         given.chain(&settings.token).chain(&settings.click).map(Text::needed).collect()
     }
 }
 
 /// On the public server a topic is as good as a password; on one's own it is a name.
-fn check_topic(url: &Text, topic: &Text, diagnostics: &mut Diagnostics) {
+fn check_topics(url: &Text, topics: &[Text], diagnostics: &mut Diagnostics) {
+    for (at, topic) in topics.iter().enumerate() {
+        let (value, span) = (&topic.setting.value, &topic.setting.span);
+        if topics[..at].iter().any(|it| it.setting.value == *value) {
+            diagnostics
+                .push(Rule::SamePath, "this topic is given twice")
+                .at(span.clone(), "the second one")
+                .help("keep one of the two");
+        }
+    }
     let is_public = url.setting.value.literal().is_some_and(|it| {
         let host = it.split("://").nth(1).unwrap_or_default();
         let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default();
         host.eq_ignore_ascii_case("ntfy.sh") || host.to_ascii_lowercase().ends_with(".ntfy.sh")
     });
-    if is_public && topic.setting.value.literal().is_some_and(|it| !it.is_empty()) {
+    let is_literal = |it: &&Text| it.setting.value.literal().is_some_and(|topic| !topic.is_empty());
+    for topic in topics.iter().filter(is_literal).filter(|_| is_public) {
         diagnostics
             .push(Rule::LiteralSecret, "on ntfy.sh, a topic is as good as a password")
             .at(topic.setting.span.clone(), "committed with the file")
@@ -132,11 +144,17 @@ impl NotifyKind for Ntfy {
         true
     }
 
+    fn recipients(settings: &Settings) -> Vec<Settings> {
+        let topics = settings.topics.iter();
+        topics.map(|it| Settings { topics: vec![it.clone()], ..settings.clone() }).collect()
+    }
+
     async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        let [topic] = &settings.topics[..] else { unreachable!("it is opened for one recipient") };
         let token = settings.token.as_ref().map(|it| resolve(&it.setting.value, &services));
         Ok(Box::new(Ntfy {
             url: resolve(&settings.url.setting.value, &services)?,
-            topic: resolve(&settings.topic.setting.value, &services)?,
+            topic: resolve(&topic.setting.value, &services)?,
             token: token.transpose()?.unwrap_or_default(),
             click: settings.click.as_ref().map(|it| it.open(&services)).transpose()?,
             level: settings.level,
