@@ -142,10 +142,13 @@ impl<'a> Loader<'a> {
         if let Some(tests) = &mut tests {
             variables::apply(tests, grammar::TEST_FILE, catalog, environment, diagnostics);
         }
-        language::check(&pipeline, grammar::TOP, catalog, diagnostics);
-        if let Some(tests) = &tests {
+        let meant = language::check(&pipeline, grammar::TOP, catalog, diagnostics);
+        language::correct(&mut pipeline, &meant);
+        if let Some(tests) = &mut tests {
             let whole = "a file of tests";
-            language::check_file(tests, grammar::TEST_FILE, whole, catalog, diagnostics);
+            let file = grammar::TEST_FILE;
+            let meant = language::check_file(tests, file, whole, catalog, diagnostics);
+            language::correct(tests, &meant);
         }
         crate::shorthand::apply(&mut pipeline);
         Documents { pipeline, tests }

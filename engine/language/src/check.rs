@@ -10,9 +10,10 @@ mod unknown;
 
 pub use scalars::{as_name, is_name};
 
-use super::offsets::{entry_span, name_span, value_span};
+use super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::table::{Arity, KindRow, NodeRow, Prop};
 use crate::diagnostic::{Diagnostics, Rule};
+use crate::nearest;
 use crate::spanned::Span;
 use kdl::{KdlDocument, KdlEntry, KdlIdentifier, KdlNode};
 use std::collections::BTreeMap;
@@ -72,14 +73,15 @@ pub(super) fn kind_groups(
     kind.map_or(&[], |it| it.nodes)
 }
 
-/// Checks a document against the table: `top` are the nodes that may stand at its top.
+/// Checks a document against the table: `top` are the nodes that may stand at its top. What
+/// words should be is answered, for [`correct`].
 pub fn check(
     document: &KdlDocument,
     top: &'static [NodeRow],
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
-) {
-    check_file(document, top, "a pipeline file", kinds, diagnostics);
+) -> MeantWords {
+    check_file(document, top, "a pipeline file", kinds, diagnostics)
 }
 
 /// The same for a file of another sort; `whole` is what such a file is called.
@@ -89,13 +91,58 @@ pub fn check_file(
     whole: &str,
     kinds: &dyn Kinds,
     diagnostics: &mut Diagnostics,
-) {
-    let mut walk = Checker { top, kinds, diagnostics, beside: Vec::new(), joined: Vec::new() };
+) -> MeantWords {
+    let mut walk = Checker {
+        top,
+        kinds,
+        diagnostics,
+        beside: Vec::new(),
+        meant: MeantWords::new(),
+        joined: Vec::new(),
+    };
     // What is missing in a file is missing at its beginning.
     let start = document.span().offset();
     let first = document.nodes().first().map(|it| name_span(it.name()));
     let place = first.filter(|it| start <= it.start).unwrap_or(start..start);
     walk.block(document.nodes(), (&[top], &[]), whole, place);
+    walk.meant
+}
+
+/// What a block is with a slip or a colon in its name: `suorce http gate { … }` and
+/// `sink: file log { … }` are read as what they should be, so that one finding hides no others.
+fn misspelled(node: &KdlNode, meant: &str, groups: &Groups) -> Option<&'static NodeRow> {
+    node.children()?;
+    let bare = node.name().value().trim_end_matches(':');
+    let is_slip = bare == meant || nearest(bare, names(groups)) == Some(meant);
+    find(groups, meant).filter(|_| is_slip)
+}
+
+/// What a word of a file should be, by where it begins.
+pub type MeantWords = BTreeMap<usize, String>;
+
+/// Gives misspelled nodes and kinds the names that they should have, as far as [`check`] knows, and
+/// takes text out of single quotes.
+pub fn correct(document: &mut KdlDocument, meant: &MeantWords) {
+    for node in document.nodes_mut() {
+        if let Some(name) = meant.get(&name_span(node.name()).start) {
+            node.name_mut().set_value(name.as_str());
+        }
+        for entry in node.entries_mut().iter_mut().filter(|it| it.value().is_string()) {
+            let word = meant.get(&value_span(entry).start).cloned().or_else(|| unquoted(entry));
+            if let Some(word) = word {
+                entry.set_value(word);
+            }
+        }
+        if let Some(block) = node.children_mut() {
+            correct(block, meant);
+        }
+    }
+}
+
+/// The text of `'text'`, of which KDL makes a word with quotes in it.
+fn unquoted(entry: &KdlEntry) -> Option<String> {
+    let word = entry.value().as_string()?.strip_prefix('\'')?.strip_suffix('\'')?;
+    (is_bare(entry) && !word.contains('\'')).then(|| word.to_owned())
 }
 
 struct Checker<'a> {
@@ -104,6 +151,8 @@ struct Checker<'a> {
     diagnostics: &'a mut Diagnostics,
     /// What may stand beside the node that is looked at.
     beside: Vec<&'static [NodeRow]>,
+    /// What misspelled nodes and kinds should be.
+    meant: MeantWords,
     /// Nodes that stand on the line of the one before them, as its arguments.
     joined: Vec<&'static str>,
 }
@@ -140,10 +189,10 @@ impl Checker<'_> {
         for node in nodes {
             let name = node.name().value();
             let Some(row) = find(groups, name) else {
-                slips.extend(self.unknown_node(node, known, whole));
-                // `sink: file log { … }` is that node, and its block is checked as one.
-                let named = name.strip_suffix(':').and_then(|it| find(groups, it));
-                if let Some(row) = named.filter(|_| node.children().is_some()) {
+                let meant = self.unknown_node(node, known, whole);
+                slips.extend(meant);
+                if let Some(row) = meant.and_then(|it| misspelled(node, it, groups)) {
+                    self.meant.insert(name_span(node.name()).start, row.name.to_owned());
                     self.beside = groups.to_vec();
                     self.node(node, row);
                     slips.append(&mut self.joined);

@@ -21,7 +21,9 @@ mod table;
 mod value;
 mod words;
 
-pub use check::{Kinds, NodeRole, as_name, check, check_file, child_groups, is_name, usage};
+pub use check::{
+    Kinds, MeantWords, NodeRole, as_name, check, check_file, child_groups, correct, is_name, usage,
+};
 pub use describe::write_bytes;
 pub use fields::{Context, Fields, FileFault, Files, Filled, Scalar};
 pub use host::ServedHost;

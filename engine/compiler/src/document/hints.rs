@@ -8,6 +8,7 @@ use super::blocks;
 use super::lex::{Kind, LexToken, Lexer};
 use super::parse::{self, FaultKind};
 use super::recovery::{Meant, Mended};
+use super::words;
 use kdl::KdlDocument;
 use language::diagnostic::{Diagnostics, Edit, Rule};
 use statement_hints::Statement;
@@ -26,7 +27,7 @@ pub(super) fn explain(
     diagnostics: &mut Diagnostics,
 ) -> (Option<KdlDocument>, Option<Meant>) {
     let before = diagnostics.found().len();
-    let tokens = with_templates(text, Lexer::new(text).collect());
+    let tokens = with_templates(text, with_quotes(text, Lexer::new(text).collect()));
     let mut mended = Mended::new(text);
     let mut lines = BTreeSet::new();
     let ends: Vec<usize> = text.match_indices('\n').map(|it| it.0).collect();
@@ -67,6 +68,68 @@ pub(super) fn explain(
 fn whole_line(statement: &[LexToken]) -> std::ops::Range<usize> {
     let start = statement.first().map_or(0, |it| it.span.start);
     start..statement.last().map_or(start, |it| it.span.end)
+}
+
+/// The tokens with each text in single or printed quotes as one word: what it holds is no block, no
+/// comment and no other node.
+fn with_quotes(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
+    let mut joined: Vec<LexToken> = Vec::with_capacity(tokens.len());
+    let mut rest = tokens.into_iter().peekable();
+    // What was looked at already: each line is read once.
+    let mut seen = 0;
+    while let Some(token) = rest.next() {
+        let start = token.span.start;
+        let is_value = matches!(joined.last(), Some(it) if it.kind != Kind::Newline);
+        let is_begin = token.kind == Kind::Word && is_value && seen <= start;
+        let quote = text[start..].chars().next().filter(|it| *it == '\'' || words::is_quote(*it));
+        let Some(quote) = quote.filter(|_| is_begin) else {
+            joined.push(token);
+            continue;
+        };
+        let line = &text[start..];
+        let line = &line[..line.find(super::lex::is_newline).unwrap_or(line.len())];
+        let Some(end) = end_of_quotes(line, quote).map(|it| start + it) else {
+            seen = start + line.len();
+            joined.push(token);
+            continue;
+        };
+        seen = end;
+        let first = token.span.clone();
+        joined.push(token);
+        let mut last = first.end;
+        while let Some(it) = rest.next_if(|it| it.span.start < end) {
+            last = it.span.end;
+            joined.push(it);
+        }
+        let is_hidden = |it: &LexToken| {
+            matches!(it.kind, Kind::Open | Kind::Close | Kind::Semicolon | Kind::Line | Kind::Block)
+        };
+        let own = joined.iter().rposition(|it| it.span == first).expect("it was put there");
+        if joined[own..].iter().any(is_hidden) {
+            joined.truncate(own + 1);
+            joined[own].span.end = end;
+            // What a comment swallowed is read again.
+            if end < last {
+                let behind = Lexer::new(&text[end..last])
+                    .map(|it| LexToken { span: it.span.start + end..it.span.end + end, ..it });
+                joined.extend(behind);
+            }
+        }
+    }
+    joined
+}
+
+/// Where the text in quotes with which a line begins has its end: before a blank or a sign.
+fn end_of_quotes(line: &str, quote: char) -> Option<usize> {
+    let mut letters = line.char_indices().skip(1).peekable();
+    while let Some((at, it)) = letters.next() {
+        let is_quote = if quote == '\'' { it == '\'' } else { words::is_quote(it) || it == '"' };
+        let ends = |next: char| next.is_whitespace() || matches!(next, ';' | '}' | '{');
+        if is_quote && letters.peek().is_none_or(|next| ends(next.1)) {
+            return Some(at + it.len_utf8());
+        }
+    }
+    None
 }
 
 /// The tokens with each template that has no quotes as one word: its braces are no blocks.

@@ -200,7 +200,9 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
         .iter()
         .filter(|it| start <= value_span(it).start)
         .find(|it| written(it).len() > 1 && written(it).ends_with('\''))
-        .map_or(value_span(entry).end, |it| value_span(it).end);
+        .map(|it| value_span(it).end);
+    let last = last.or_else(|| end_in_comment(diagnostics, start));
+    let last = last.unwrap_or(value_span(entry).end);
     let text = diagnostics.source().text.get(start..last).unwrap_or(&word);
     let inner = text.trim_matches('\'').to_owned();
     let found = diagnostics
@@ -211,6 +213,15 @@ fn single_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &Kdl
         found.fix(start..last, format!("\"{inner}\""));
     }
     true
+}
+
+/// Where `'http://…'` ends, of which KDL takes the most part for a comment.
+fn end_in_comment(diagnostics: &Diagnostics, start: usize) -> Option<usize> {
+    let line = diagnostics.source().text.get(start..)?.lines().next()?;
+    let comment = line.find("//")?;
+    let end = comment + line[comment..].find('\'')? + 1;
+    let ends = |it: char| it.is_whitespace() || it == ';';
+    line[end..].chars().next().is_none_or(ends).then_some(start + end)
 }
 
 fn is_printed_quote(it: char) -> bool {

@@ -66,7 +66,9 @@ impl Checker<'_> {
             found.fix(value_span(entry), it);
         }
         // A slip of the pen is not repaired, and its block is that of the kind all the same.
-        is_sure.or_else(|| nearest(word, words)).map(str::to_owned)
+        let meant = is_sure.or_else(|| nearest(word, words)).map(str::to_owned);
+        self.meant.extend(meant.clone().map(|it| (value_span(entry).start, it)));
+        meant
     }
 
     /// Reports a node that may not stand here; answers what it should be.

@@ -190,7 +190,7 @@ impl Statement<'_> {
             found.fix(span.clone(), &*fix);
         }
         let is_last = start + end == self.tail(index).end;
-        if is_known && is_last {
+        if is_known && (is_last || is_sure) {
             self.means(span, fix);
         }
         true
@@ -257,12 +257,13 @@ impl Statement<'_> {
         let end = end.map_or(line.len(), |it| it.0 + it.1.len_utf8());
         let inner = line[..end].trim_matches(|it| words::is_quote(it) || it == '"').to_owned();
         let help = format!("write `{}`", self.shown(index, &format!("\"{inner}\"")));
-        let (span, is_last) = (start..start + end, end == line.len());
+        let is_whole = line[end..].chars().next().is_none_or(char::is_whitespace);
+        let span = start..start + end;
         let tail = self.tail(index);
         self.mended.word(tail);
         let message = "use straight double quotes for text";
         self.report(Rule::Syntax, message, span.clone(), "these are printed quotes").help(help);
-        if is_last && !inner.contains(['"', '\\']) {
+        if is_whole && !inner.contains(['"', '\\']) {
             self.means(span, format!("\"{inner}\""));
         }
         true
