@@ -570,16 +570,45 @@ pub struct Notice {
 pub trait Notify: Send + Sync + 'static {
     /// May be called again for the same key.
     fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// The most notices that are handed over at once.
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    /// Sends several in their order; how each of them ended, in the same order. All of them
+    /// together have the time of one.
+    fn notify_all(&self, batch: &[Notice]) -> impl Future<Output = Vec<Result<(), Fault>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(batch.len());
+            for notice in batch {
+                results.push(self.notify(notice).await);
+            }
+            results
+        }
+    }
 }
 
 /// The boxed twin of [`Notify`].
 pub trait DynNotify: Send + Sync {
     /// See [`Notify::notify`].
     fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>>;
+    /// See [`Notify::batch_max`].
+    fn batch_max(&self) -> usize;
+    /// See [`Notify::notify_all`].
+    fn notify_all<'a>(&'a self, batch: &'a [Notice]) -> Pending<'a, Vec<Result<(), Fault>>>;
 }
 
 impl<T: Notify> DynNotify for T {
     fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>> {
         Box::pin(Notify::notify(self, notice))
+    }
+
+    fn batch_max(&self) -> usize {
+        Notify::batch_max(self)
+    }
+
+    fn notify_all<'a>(&'a self, batch: &'a [Notice]) -> Pending<'a, Vec<Result<(), Fault>>> {
+        Box::pin(Notify::notify_all(self, batch))
     }
 }

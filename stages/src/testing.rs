@@ -23,6 +23,8 @@ use wire::{Fetch, FetchRequest, FetchResponse};
 pub(crate) struct FakeFetch {
     pub(crate) asked: Mutex<Vec<FetchRequest>>,
     pub(crate) answers: Mutex<VecDeque<Result<FetchResponse, Fault>>>,
+    /// The status by the request; 200 where it says none.
+    decides: Option<fn(&FetchRequest) -> Option<u16>>,
 }
 
 impl FakeFetch {
@@ -34,6 +36,10 @@ impl FakeFetch {
         Arc::new(fetch)
     }
 
+    pub(crate) fn deciding(decides: fn(&FetchRequest) -> Option<u16>) -> Arc<Self> {
+        Arc::new(FakeFetch { decides: Some(decides), ..FakeFetch::default() })
+    }
+
     pub(crate) fn only_request(&self) -> FetchRequest {
         let asked = self.asked.lock().unwrap();
         assert_eq!(asked.len(), 1, "{asked:?}");
@@ -43,8 +49,13 @@ impl FakeFetch {
 
 impl Fetch for FakeFetch {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
+        let decided = self.decides.map(|decides| {
+            let status = decides(&request).unwrap_or(200);
+            Ok(FetchResponse { status, headers: Vec::new(), body: Vec::new() })
+        });
         self.asked.lock().unwrap().push(request);
-        let answer = self.answers.lock().unwrap().pop_front().expect("no answer is left");
+        let next = || self.answers.lock().unwrap().pop_front().expect("no answer is left");
+        let answer = decided.unwrap_or_else(next);
         Box::pin(async move { answer })
     }
 }

@@ -40,7 +40,7 @@ impl Target {
     pub fn batch_max(&self) -> usize {
         match &self.kind {
             TargetKind::Sink(sink) => sink.batch_max(),
-            TargetKind::Notifier { .. } => 1,
+            TargetKind::Notifier { notifier, .. } => notifier.batch_max(),
         }
     }
 
@@ -49,15 +49,14 @@ impl Target {
         match &self.kind {
             TargetKind::Sink(sink) => sink.deliver_all(&batch).await,
             TargetKind::Notifier { notifier, title, message } => {
-                let mut results = Vec::with_capacity(batch.len());
-                for outgoing in batch {
-                    let now = self.services.env.clock.wall();
+                let now = self.services.env.clock.wall();
+                let notice = |outgoing: Outgoing| {
                     let scope = Scope::of(outgoing.event(), now);
                     let (title, message) = (title.render(&scope), message.render(&scope));
-                    let notice = Notice { outgoing, title, message };
-                    results.push(notifier.notify(&notice).await);
-                }
-                results
+                    Notice { outgoing, title, message }
+                };
+                let batch: Vec<Notice> = batch.into_iter().map(notice).collect();
+                notifier.notify_all(&batch).await
             }
         }
     }

@@ -5,8 +5,14 @@ use crate::request::{self, Ready, Text};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
-use language::expr::{Roots, Scope};
-use language::{Arg, Context, Fields, Needed, NodeRow, Scalar, ValueKind};
+use kernel::time::Timestamp;
+use language::diagnostic::Rule;
+use language::expr::{Root, Roots, Scope, Template};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
 use store::write_event;
 use wire::{FetchRequest, answer};
 
@@ -32,7 +38,22 @@ const NODES: &[NodeRow] = &[
         .examples(&[r##"body #"{ "text": {{ title | json }} }"#"##])
         .args(&[Arg::one("text", TEMPLATE)])
         .otherwise("the event as JSON, with `title` and `message`"),
+    NodeRow::new("batch", "how many events one request may hold; what waits is sent together, and nothing waits for more. One that the service rejects is sent in parts, until those that it takes are apart from the others")
+        .examples(&["batch 100", "batch 200 as=lines"])
+        .args(&[Arg::one("events", ValueKind::Int(2, 256))])
+        .props(&[Prop::new("as", ValueKind::Word(BatchForm::WORDS)).default("array")])
+        .otherwise("one request for each event"),
 ];
+
+choice! {
+    /// How several bodies are one.
+    enum BatchForm {
+        /// A JSON array.
+        Array = "array",
+        /// One to a line.
+        Lines = "lines",
+    }
+}
 
 choice! {
     /// How it is sent.
@@ -52,7 +73,15 @@ pub(super) struct Webhook {
     method: Method,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
+    batch: Option<Batch>,
     services: Services,
+}
+
+/// How many events one request holds, and in which form.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Batch {
+    events_max: usize,
+    form: BatchForm,
 }
 
 /// What to send where.
@@ -62,6 +91,7 @@ pub(super) struct Settings {
     method: Method,
     headers: Vec<(String, Text)>,
     body: Option<Text>,
+    batch: Option<Batch>,
 }
 
 impl Kind for Webhook {
@@ -76,13 +106,40 @@ impl Kind for Webhook {
         let method = fields.setting("method").arg(0, Scalar::choice);
         let url = url.filter(|it| request::check_url(it, context.diagnostics))?;
         let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
-        Some(Settings { url, method, headers: request::read_headers(fields), body })
+        let headers = request::read_headers(fields);
+        let batch = fields.child("batch").and_then(|it| {
+            let events_max = usize::try_from(it.arg(0)?.int()?.value).ok()?;
+            Some(Batch { events_max, form: it.filled().prop("as", Scalar::choice) })
+        });
+        if batch.is_some() {
+            check_headers(fields, &headers, context);
+        }
+        Some(Settings { url, method, headers, body, batch })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let headers = settings.headers.iter().map(|it| &it.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
         texts.map(Text::needed).collect()
+    }
+}
+
+/// A header is one for all events of a request.
+fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut Context<'_>) {
+    let own = [Root::Event, Root::Data, Root::Raw, Root::Enrich, Root::Title, Root::Message];
+    let reads_event = |text: &Text| {
+        let template = text.setting.value.literal().map(|it| Template::parse(it, Roots::NOTICE));
+        let template = template.and_then(Result::ok);
+        template.is_some_and(|it| it.reads().iter().any(|it| own.contains(&it.root)))
+    };
+    let batch = fields.child("batch").map_or_else(|| fields.head(), |it| it.head());
+    for (name, text) in headers.iter().filter(|it| reads_event(&it.1)) {
+        context
+            .diagnostics
+            .push(Rule::WrongArgument, format!("the header `{name}` reads one event of many"))
+            .at(text.setting.span.clone(), "a request has each header once")
+            .at(batch.clone(), "a request holds many events")
+            .help("move what it reads into `body`, or remove `batch`");
     }
 }
 
@@ -101,6 +158,7 @@ impl NotifyKind for Webhook {
             method: settings.method,
             headers: request::open_headers(&settings.headers, &services)?,
             body: settings.body.as_ref().map(|it| it.open(&services)).transpose()?,
+            batch: settings.batch,
             services,
         }))
     }
@@ -108,47 +166,112 @@ impl NotifyKind for Webhook {
 
 impl Notify for Webhook {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        answer::settled(&answer, self.services.env.clock.wall())
+        self.send(std::slice::from_ref(notice)).await
+    }
+
+    fn batch_max(&self) -> usize {
+        self.batch.map_or(1, |it| it.events_max)
+    }
+
+    async fn notify_all(&self, batch: &[Notice]) -> Vec<Result<(), Fault>> {
+        let mut results = Vec::with_capacity(batch.len());
+        // Parts that are still to be sent, the first one last.
+        let mut parts = vec![batch];
+        while let Some(part) = parts.pop() {
+            match self.send(part).await {
+                // One event that the service does not take must not cost the others.
+                Err(fault) if !fault.is_transient() && 1 < part.len() => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                result => results.extend(std::iter::repeat_n(result, part.len())),
+            }
+        }
+        results
     }
 }
 
 impl Webhook {
-    fn request(&self, notice: &Notice) -> FetchRequest {
-        let outgoing = &notice.outgoing;
+    async fn send(&self, notices: &[Notice]) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(self.request(notices)).await?;
+        answer::settled(&answer, self.services.env.clock.wall())
+    }
+
+    fn request(&self, notices: &[Notice]) -> FetchRequest {
+        let first = notices.first().expect("a request is about something");
         let now = self.services.env.clock.wall();
-        let scope = Scope {
-            title: Some(&notice.title),
-            message: Some(&notice.message),
-            ..Scope::of(outgoing.event(), now)
-        };
-        let mut headers = request::render_headers(&self.headers, &scope);
+        let mut headers = request::render_headers(&self.headers, &scope_of(first, now));
+        let is_lines = self.batch.is_some_and(|it| it.form == BatchForm::Lines);
         if !request::has_header(&headers, "content-type") {
-            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+            let form = if is_lines { "application/x-ndjson" } else { "application/json" };
+            headers.push(("Content-Type".to_owned(), form.to_owned()));
         }
-        headers.push(("Idempotency-Key".to_owned(), outgoing.key.clone()));
-        let body = match &self.body {
-            Some(body) => body.render(&scope),
-            None => {
-                let mut body = String::new();
-                write_event(&mut body, &outgoing.stored, &self.services.pipeline);
-                with_texts(&body, notice)
-            }
+        headers.push(("Idempotency-Key".to_owned(), key_of(notices)));
+        let bodies = notices.iter().map(|it| self.body(it, now));
+        let body = match self.batch {
+            None => bodies.collect(),
+            Some(_) if is_lines => bodies.map(|it| one_line(&it) + "\n").collect(),
+            Some(_) => format!("[{}]", bodies.map(as_json).collect::<Vec<_>>().join(",")),
         };
         FetchRequest {
             method: self.method.word(),
             url: self.url.clone(),
             headers,
             body: Some(body.into_bytes()),
-            timeout: outgoing.timeout,
+            timeout: first.outgoing.timeout,
             body_max: ANSWER_MAX,
+        }
+    }
+
+    fn body(&self, notice: &Notice, now: Timestamp) -> String {
+        match &self.body {
+            Some(body) => body.render(&scope_of(notice, now)),
+            None => {
+                let mut body = String::new();
+                write_event(&mut body, &notice.outgoing.stored, &self.services.pipeline);
+                with_texts(&body, notice)
+            }
         }
     }
 }
 
+fn scope_of(notice: &Notice, now: Timestamp) -> Scope<'_> {
+    Scope {
+        title: Some(&notice.title),
+        message: Some(&notice.message),
+        ..Scope::of(notice.outgoing.event(), now)
+    }
+}
+
+/// The same for every attempt with the same events, and for no other ones.
+fn key_of(notices: &[Notice]) -> String {
+    if let [notice] = notices {
+        return notice.outgoing.key.clone();
+    }
+    let mut hasher = SipHasher13::new();
+    for notice in notices {
+        hasher.write(notice.outgoing.key.as_bytes());
+        hasher.write_u8(0);
+    }
+    format!("batch-{:032x}", hasher.finish128().as_u128())
+}
+
+/// What is no JSON is a text in it.
+fn as_json(body: String) -> String {
+    match serde_json::from_str::<IgnoredAny>(&body) {
+        Ok(_) => body,
+        Err(_) => Value::String(body).to_string(),
+    }
+}
+
+/// JSON may have line ends between its parts, and nowhere else.
+fn one_line(body: &str) -> String {
+    body.trim().replace(['\r', '\n'], " ")
+}
+
 /// The event as JSON with the texts of the notification before its own fields.
 fn with_texts(event: &str, notice: &Notice) -> String {
-    let text = |it: &str| serde_json::Value::from(it).to_string();
+    let text = |it: &str| Value::from(it).to_string();
     let (title, message) = (text(&notice.title), text(&notice.message));
     let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
     format!("{{\"title\":{title},\"message\":{message},{fields}")
@@ -158,7 +281,7 @@ fn with_texts(event: &str, notice: &Notice) -> String {
 mod tests {
     use super::*;
     use crate::testing::{self, FakeFetch};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn tell(text: &str, status: u16) -> (Result<(), Fault>, FetchRequest) {
         let fetch = FakeFetch::answering(status, &[], "");
@@ -198,6 +321,69 @@ mod tests {
         let headers: Vec<_> = asked.headers.iter().map(|it| (&*it.0, &*it.1)).collect();
         assert_eq!(headers[..2], [("content-type", "text/plain"), ("X-Kind", "door.bell")]);
         assert_eq!(headers.len(), 3);
+    }
+
+    fn notices(count: usize) -> Vec<Notice> {
+        let notice = |n: usize| {
+            let mut outgoing = testing::outgoing(json!({ "n": n }));
+            outgoing.key = format!("e-{n}/out");
+            Notice { outgoing, title: "t".to_owned(), message: format!("m {n}") }
+        };
+        (0..count).map(notice).collect()
+    }
+
+    fn batched(text: &str, fetch: &std::sync::Arc<FakeFetch>, count: usize) -> Vec<bool> {
+        let services = testing::services(fetch.clone());
+        let settings = testing::settings::<Webhook>(text);
+        let notifier = smol::block_on(Webhook::open(settings, services)).unwrap();
+        assert_eq!(notifier.batch_max(), 100);
+        let results = smol::block_on(notifier.notify_all(&notices(count)));
+        results.iter().map(Result::is_ok).collect()
+    }
+
+    #[test]
+    fn many_events_go_in_one_request() {
+        let text = r#"url "http://h/"
+            batch 100
+            body "{ \"m\": {{ message | json }},\n \"n\": {{ data.n }} }""#;
+        let fetch = FakeFetch::answering(200, &[], "");
+        assert_eq!(batched(text, &fetch, 3), [true; 3]);
+        let asked = fetch.only_request();
+        let body: Value = serde_json::from_slice(asked.body.as_deref().unwrap()).unwrap();
+        let item = |n: usize| json!({ "m": format!("m {n}"), "n": n });
+        assert_eq!(body, json!([item(0), item(1), item(2)]));
+        assert_eq!(as_json("no \"JSON\"".to_owned()), r#""no \"JSON\"""#);
+        let fetch = FakeFetch::answering(200, &[], "");
+        assert_eq!(batched(&text.replace("100", "100 as=lines"), &fetch, 2), [true; 2]);
+        let asked = fetch.only_request();
+        let body = String::from_utf8(asked.body.unwrap()).unwrap();
+        assert_eq!(body, "{ \"m\": \"m 0\",  \"n\": 0 }\n{ \"m\": \"m 1\",  \"n\": 1 }\n");
+        let form = ("Content-Type".to_owned(), "application/x-ndjson".to_owned());
+        assert!(asked.headers.contains(&form), "{:?}", asked.headers);
+    }
+
+    #[test]
+    fn a_batch_has_a_key_of_its_own() {
+        let all = notices(3);
+        assert_eq!(key_of(&all[..1]), "e-0/out");
+        assert_eq!(key_of(&all[..2]), key_of(&notices(2)));
+        assert_ne!(key_of(&all[..2]), key_of(&all[1..]));
+    }
+
+    #[test]
+    fn what_the_service_does_not_take_is_told_apart_from_the_rest() {
+        let text = "url \"http://h/\"\nbatch 100\nbody \"{{ data.n }}\"";
+        let refuses = |it: &FetchRequest| {
+            let body: Vec<u64> = serde_json::from_slice(it.body.as_deref().unwrap()).unwrap();
+            body.contains(&5).then_some(422)
+        };
+        let fetch = FakeFetch::deciding(refuses);
+        let results = batched(text, &fetch, 12);
+        assert_eq!(results, (0..12).map(|it| it != 5).collect::<Vec<_>>());
+        // What may pass by itself is not asked in parts.
+        let fetch = FakeFetch::answering(503, &[], "");
+        assert_eq!(batched(text, &fetch, 12), [false; 12]);
+        fetch.only_request();
     }
 
     #[test]
