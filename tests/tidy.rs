@@ -200,6 +200,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0003-volume.sql",
         "0004-letters.sql",
         "0005-memory.sql",
+        "0006-reasons.sql",
     ];
     assert_eq!(names, known);
 }

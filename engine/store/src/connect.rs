@@ -35,6 +35,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0003-volume.sql"),
     include_str!("../../../migrations/0004-letters.sql"),
     include_str!("../../../migrations/0005-memory.sql"),
+    include_str!("../../../migrations/0006-reasons.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

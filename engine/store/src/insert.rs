@@ -12,7 +12,7 @@ use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRec
 use super::rollup::{Rollups, Tally};
 use super::submission::Submission;
 use super::writer::Effects;
-use kernel::event::{Body, DataAt, Envelope, Event, StageResult};
+use kernel::event::{Body, DataAt, Envelope, Event, Outcome, StageResult};
 use kernel::time::Timestamp;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -320,12 +320,20 @@ impl Batch<'_> {
                 .expect("writing to a String cannot fail");
             if let Some(error) = &it.error {
                 text.push(',');
-                text.push_str(&quoted(error));
+                text.push_str(&self.reason(it.outcome, error)?);
             }
             text.push(']');
         }
         text.push(']');
         Ok(text)
+    }
+
+    /// Why a stage added nothing. What a service answered may be different each time.
+    fn reason(&mut self, outcome: Outcome, error: &Arc<str>) -> Result<String, StoreFault> {
+        match outcome {
+            Outcome::Failed => Ok(quoted(error)),
+            _ => Ok(cell_text(&self.names.cell(self.connection, Sort::Reason, error)?)),
+        }
     }
 
     fn dead_letter(&mut self, event: &Event, letter: &DeadLetter, hash: EntryHash) -> Written {

@@ -20,13 +20,19 @@ pub(super) enum Sort {
     Kind,
     /// A list of targets without the store: the event only passes through.
     Passing,
+    /// Why a stage added nothing, where many events share the reason.
+    Reason,
+}
+
+impl Sort {
+    const COUNT: usize = Sort::Reason as usize + 1;
 }
 
 /// Codes known so far.
 #[derive(Default)]
 pub(super) struct Names {
     codes: HashMap<(Sort, Arc<str>), i64>,
-    counts: [usize; 6],
+    counts: [usize; Sort::COUNT],
     /// Made in the running transaction; forgotten when it fails.
     fresh: Vec<(Sort, Arc<str>)>,
 }

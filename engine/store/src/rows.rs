@@ -156,7 +156,7 @@ impl<'a> EventRows<'a> {
                 attempts: u32::try_from(number(3)).unwrap_or(0),
                 started: Timestamp(received.0.saturating_add(number(4))),
                 micros: u64::try_from(number(5)).unwrap_or(0),
-                error: row.get(6).and_then(Value::as_str).map(Arc::from),
+                error: row.get(6).map(|it| self.word_of_json(Some(it))).transpose()?,
             });
         }
         Ok(results)

@@ -529,16 +529,24 @@ fn the_documented_views_show_words() {
     let bench = Bench::at(&path);
     let mut enriched = event("a", r#"{"n": 1}"#);
     enriched.enrich.insert("meta".to_owned(), json!({"x": 1}));
-    let stage = kernel::event::StageResult {
-        stage: "meta".into(),
+    let stage = |name: &str, outcome, error: Option<&str>| kernel::event::StageResult {
+        stage: name.into(),
         kind: "metadata".into(),
-        outcome: kernel::event::Outcome::Ok,
+        outcome,
         attempts: 1,
         started: Timestamp(1_767_225_600_000_000),
         micros: 12,
-        error: None,
+        error: error.map(Into::into),
     };
-    bench.submit(vec![Entry::Record(Finished { stages: [stage].into(), ..finished(enriched) })]);
+    let stages: Arc<[_]> = [
+        stage("meta", kernel::event::Outcome::Ok, None),
+        stage("sky", kernel::event::Outcome::Skipped, Some("`SKY` is not set")),
+        stage("sun", kernel::event::Outcome::Failed, Some("7")),
+    ]
+    .into();
+    let record = Entry::Record(Finished { stages: stages.clone(), ..finished(enriched) });
+    bench.submit(vec![record]);
+    assert_eq!(bench.read(|it| it.intact_by_seq(&[1])).remove(0).stages, stages);
     bench.close();
     let raw = rusqlite::Connection::open(&path).expect("it opens");
     let row: String = raw
@@ -557,6 +565,12 @@ fn the_documented_views_show_words() {
         )
         .expect("a row");
     assert_eq!(row, r#"a meta ok {"x":1}"#);
+    let sql = "SELECT group_concat(outcome || ': ' || error, '; ') FROM event_enrichments";
+    let row: String = raw.query_row(sql, [], |it| it.get(0)).expect("a row");
+    assert_eq!(row, "skipped: `SKY` is not set; failed: 7");
+    let row: String =
+        raw.query_row("SELECT stages FROM event_rows", [], |it| it.get(0)).expect("a row");
+    assert!(!row.contains("SKY"), "a reason that repeats is a code: {row}");
 }
 
 fn waiting(id: &str) -> Entry {
