@@ -5,6 +5,7 @@
 
 mod admission;
 mod backlog;
+mod held;
 mod ingest;
 mod outbox;
 mod redrive;
@@ -18,6 +19,8 @@ use crate::run::Generation;
 use crate::run::enrich::{Disposition, EventRun};
 use event_listener::Event as Signal;
 use futures_util::FutureExt;
+pub use held::HeldCount;
+use held::HeldEvents;
 use kernel::env::Env;
 use kernel::event::{Event, StageResult};
 use kernel::time::Timestamp;
@@ -29,9 +32,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use store::{DeadLetter, DeadLetterWhat, Store, StoreFault};
-
-/// Accepted events that are held in memory; more wait in the inbox, on disk.
-const HELD_MAX: usize = 4096;
 
 /// A message at the engine's door.
 #[derive(Debug, Clone, Default)]
@@ -136,7 +136,7 @@ pub struct Engine {
     admitted_bytes: AtomicUsize,
     room: Signal,
     places: RwLock<Arc<Semaphore>>,
-    held: Arc<Semaphore>,
+    held: Arc<HeldEvents>,
     /// Accepted events that are in memory.
     in_flight: Mutex<HashSet<u64>>,
     tasks: AtomicUsize,
@@ -166,6 +166,7 @@ impl Engine {
         generation: Arc<Generation>,
     ) -> Arc<Self> {
         let places = Semaphore::new(generation.plan.limits.concurrency);
+        let held = HeldEvents::new(generation.plan.limits.concurrency);
         let pending = store.figures().pending.load(Ordering::Relaxed);
         let metrics = Metrics::default();
         metrics.count(EventCounter::Accepted, pending);
@@ -181,7 +182,7 @@ impl Engine {
             admitted_bytes: AtomicUsize::new(0),
             room: Signal::new(),
             places: RwLock::new(Arc::new(places)),
-            held: Arc::new(Semaphore::new(HELD_MAX)),
+            held,
             in_flight: Mutex::new(HashSet::new()),
             tasks: AtomicUsize::new(0),
             idle: Signal::new(),
@@ -205,6 +206,7 @@ impl Engine {
         if current.plan.limits.concurrency != concurrency {
             *self.places.write().unwrap_or_else(PoisonError::into_inner) =
                 Arc::new(Semaphore::new(concurrency));
+            self.held.resize(concurrency);
         }
         *current = generation;
     }
@@ -297,6 +299,11 @@ impl Engine {
     /// Accepted events that are in memory.
     pub fn in_flight_count(&self) -> usize {
         self.in_flight().len()
+    }
+
+    /// How much is held in memory of what was accepted.
+    pub fn held(&self) -> HeldCount {
+        self.held.count()
     }
 
     /// Whether it is time to stop.

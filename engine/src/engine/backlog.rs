@@ -17,7 +17,7 @@ use store::{DeadLetter, Entry, InboxRow, Notes, Receipt, StoreFault};
 impl Engine {
     /// Runs an accepted event now, or leaves it in the inbox when too many are held.
     pub(super) fn spawn_run(self: &Arc<Self>, seq: u64, walk: EventRun) {
-        match self.held.try_acquire_arc() {
+        match self.held.try_hold(walk.event().body.size()) {
             Some(held) => {
                 // The pump may have found its row first.
                 if !self.in_flight().insert(seq) {
@@ -199,7 +199,7 @@ impl Engine {
         loop {
             let told = self.outbox.listen_inbox();
             for seq in self.outbox.take_emitted() {
-                if self.take_up(seq).await.is_err() {
+                if self.take_up(seq, 0).await.is_err() {
                     self.outbox.leave_in_inbox();
                 }
             }
@@ -221,21 +221,20 @@ impl Engine {
     async fn pump_once(self: &Arc<Self>) -> Result<(), StoreFault> {
         let mut after = 0;
         loop {
-            let rows = self.store.read(move |it| it.inbox(after, 64)).await?;
-            let Some(last) = rows.last().map(|it| it.seq) else { return Ok(()) };
+            let waiting = self.store.read(move |it| it.waiting(after, 256)).await?;
+            let Some((last, _)) = waiting.last().copied() else { return Ok(()) };
             after = last;
-            for row in rows {
-                if self.in_flight().contains(&row.seq) {
-                    continue;
+            for (seq, bytes) in waiting {
+                if !self.in_flight().contains(&seq) {
+                    self.take_up(seq, bytes).await?;
                 }
-                self.take_up(row.seq).await?;
             }
         }
     }
 
     /// Runs one event of the inbox, once there is a place for it.
-    async fn take_up(self: &Arc<Self>, seq: u64) -> Result<(), StoreFault> {
-        let held = self.held.acquire_arc().await;
+    async fn take_up(self: &Arc<Self>, seq: u64, bytes: u64) -> Result<(), StoreFault> {
+        let held = self.held.hold(bytes).await;
         // It may have been finished while this waited for a place.
         let found = self.store.read(move |it| {
             let row = it.inbox(seq - 1, 1)?.pop().filter(|it| it.seq == seq);

@@ -36,7 +36,7 @@ pub struct CallOutcome {
 pub async fn ask(
     plan: &StagePlan,
     stage: Arc<OpenStage>,
-    event: Event,
+    event: Arc<Event>,
     places: &Semaphore,
     env: &Env,
 ) -> CallOutcome {

@@ -75,7 +75,8 @@ enum State {
 pub struct EventRun {
     generation: Arc<Generation>,
     env: Env,
-    event: Event,
+    /// Shared with the stages that are asked; what they add goes into a copy then.
+    event: Arc<Event>,
     states: Vec<State>,
     results: Vec<Option<StageResult>>,
     /// Remote stages that may be asked now.
@@ -137,7 +138,7 @@ impl EventRun {
         let mut walk = EventRun {
             generation,
             env,
-            event,
+            event: Arc::new(event),
             states: vec![State::Waiting; count],
             results: vec![None; count],
             ready: Vec::new(),
@@ -204,7 +205,11 @@ impl EventRun {
         let generation = self.generation.clone();
         for filter in &generation.plan.filters {
             if let Some(tag) = self.known.remove(&filter.name.value) {
-                put(&mut self.event.enrich, &[spec::tag_of(&filter.name.value)], tag);
+                put(
+                    &mut Arc::make_mut(&mut self.event).enrich,
+                    &[spec::tag_of(&filter.name.value)],
+                    tag,
+                );
             }
         }
     }
@@ -216,8 +221,9 @@ impl EventRun {
 
     /// The event was accepted under this number.
     pub fn accepted(&mut self, seq: u64) {
-        self.event.seq = seq;
-        self.event.body = self.event.body.clone().claimed();
+        let event = Arc::make_mut(&mut self.event);
+        event.seq = seq;
+        event.body = event.body.clone().claimed();
     }
 
     /// The same as numbers, to be counted.
@@ -439,10 +445,12 @@ impl EventRun {
         }
         match ended.addition {
             None | Some(Addition::Nothing) => {}
-            Some(Addition::Value(value)) => put(&mut self.event.enrich, &plan.into, value),
+            Some(Addition::Value(value)) => {
+                put(&mut Arc::make_mut(&mut self.event).enrich, &plan.into, value)
+            }
             Some(Addition::At(values)) => {
                 for (path, value) in values {
-                    put(&mut self.event.enrich, &path, value);
+                    put(&mut Arc::make_mut(&mut self.event).enrich, &path, value);
                 }
             }
             Some(Addition::Drop(why)) => self.fate = Some(StageEnd::Dropped(why.into())),
@@ -462,25 +470,27 @@ impl EventRun {
     }
 
     /// The end: the level is computed again where it reads additions, and the route decides.
-    pub fn finish(mut self) -> Disposition {
+    pub fn finish(self) -> Disposition {
+        // Nobody is asked any more.
+        let mut event = Arc::unwrap_or_clone(self.event);
         match self.fate {
-            Some(StageEnd::Dropped(reason)) => return Disposition::Discarded(self.event, reason),
+            Some(StageEnd::Dropped(reason)) => return Disposition::Discarded(event, reason),
             Some(StageEnd::Dead(stage, attempts, reason)) => {
-                return Disposition::Dead(self.event, stage, attempts, reason);
+                return Disposition::Dead(event, stage, attempts, reason);
             }
             None => {}
         }
         let plan = &self.generation.plan;
         let now = self.env.clock.wall();
         if plan.priority_reads_enrich {
-            self.event.envelope.priority = intake::level(plan, &self.event, now);
+            event.envelope.priority = intake::level(plan, &event, now);
         }
-        let scope = Scope::of(&self.event, now);
+        let scope = Scope::of(&event, now);
         let routed = targets(plan, &scope);
         let (targets, suppressed) = with_conditions(plan, &routed, &scope);
         if targets.is_empty() {
             let reason = if routed.is_empty() { "unrouted" } else { "when" };
-            return Disposition::Discarded(self.event, reason.into());
+            return Disposition::Discarded(event, reason.into());
         }
         let deliveries = targets
             .iter()
@@ -496,7 +506,6 @@ impl EventRun {
             .collect();
         let measured = metrics::measure(plan, &scope);
         let stages = self.results.into_iter().flatten().collect();
-        let event = self.event;
         Disposition::Finished(RoutedEvent { event, stages, targets, deliveries, measured })
     }
 }

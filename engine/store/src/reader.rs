@@ -255,6 +255,14 @@ impl<'a> Reader<'a> {
         Ok(rows)
     }
 
+    /// Accepted events behind `after`, in order: their numbers, and how large their bodies are.
+    pub fn waiting(&self, after: u64, limit: usize) -> Result<Vec<(u64, u64)>, StoreFault> {
+        let sql = "SELECT seq, octet_length(body) FROM inbox WHERE seq > ? ORDER BY seq LIMIT ?";
+        self.many(sql, params![after as i64, limit as i64], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        })
+    }
+
     /// What effectful stages answered for an accepted event: stage and JSON. A damaged answer is
     /// left out and reported, so its stage is called again.
     pub fn results(&self, seq: u64) -> Result<Vec<(String, String)>, StoreFault> {

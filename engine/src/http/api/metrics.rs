@@ -215,6 +215,10 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     text.family("engine_queue_capacity", "gauge", "Events that may wait");
     let queue = generation.plan.limits.queue as f64;
     text.sample("engine_queue_capacity", &[("stage", "inbox")], queue);
+    let held = engine.held();
+    let help = "Accepted events in memory; more wait in the inbox, on disk";
+    text.gauge("engine_held_events", help, held.events as f64);
+    text.gauge("engine_held_bytes", "Memory that they are taken to need", held.bytes as f64);
     memories(&mut text, &generation);
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     streams(&mut text, app);

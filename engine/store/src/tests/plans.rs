@@ -79,6 +79,7 @@ fn read(reader: &Reader<'_>) {
     reader.stream(0, 9, 9, usize::MAX).expect("events");
     reader.pos_before_newest(9).expect("a place");
     reader.inbox(0, 9).expect("rows");
+    reader.waiting(0, 9).expect("rows");
     reader.results(1).expect("results");
     reader.deliveries_of(1).expect("deliveries");
     reader.states("o").expect("state");
