@@ -3,6 +3,7 @@
 //! Below us threads and descriptors are taken as given, and a library that does not get one aborts
 //! the process. So it is found out first, where it can still be said.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
 use std::io;
 
@@ -15,8 +16,19 @@ const DESCRIPTORS: usize = 32;
 
 /// Whether the system gives what an engine needs to start; if not, what to raise.
 pub(crate) fn ensure(cores: usize) -> Result<(), String> {
+    raise_descriptors();
     ensure_threads(cores.min(EXECUTORS) + THREADS)?;
     ensure_descriptors(DESCRIPTORS)
+}
+
+/// Takes as many open files as the system allows without asking: the usual limit of 1,024 is for
+/// programs that call `select`, and each client of a stream needs one.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Without it there are as many as before.
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).ok();
+    }
 }
 
 fn ensure_threads(count: usize) -> Result<(), String> {

@@ -66,6 +66,8 @@ pub struct Surface {
     /// Tokens of sources that have their own, by path.
     senders: BTreeMap<String, Tokens>,
     streams: BTreeMap<String, LiveStream>,
+    /// How many clients all streams together may have.
+    stream_clients: usize,
 }
 
 /// A stream that clients may connect to, and its place among the hubs.
@@ -177,7 +179,9 @@ impl App {
         }
         let (hosts, bad_hosts) = hosts_of(&plan.server, environment);
         let body_max = plan.server.body_max;
-        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, senders, streams })
+        let clients = plan.streams().map(|it| it.1.clients_max);
+        let stream_clients = clients.fold(0, usize::saturating_add);
+        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, senders, streams, stream_clients })
     }
 
     /// Puts a surface in force. Streams that it does not share with the one before end, and their
@@ -186,6 +190,7 @@ impl App {
         let surface = Arc::new(surface);
         self.report_bad_hosts(&surface.bad_hosts);
         self.state.hosts.set(surface.hosts.clone());
+        self.state.places.make_room(surface.stream_clients);
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
         let earlier = std::mem::replace(&mut *current, surface.clone());
         drop(current);

@@ -40,6 +40,9 @@ pub(crate) enum NoSeat {
 /// Every open connection of a listener, and the memory that they hold.
 #[derive(Default)]
 pub(crate) struct Places {
+    /// Seats beside those of the limits: clients of streams keep theirs for days, and may all come
+    /// through one proxy.
+    for_streams: AtomicUsize,
     table: Mutex<PlaceTable>,
     bytes: AtomicUsize,
     ended: Event,
@@ -50,6 +53,13 @@ struct PlaceTable {
     next: u64,
     entries: HashMap<u64, Entry>,
     addresses: HashMap<IpAddr, AddressUse>,
+}
+
+/// How many seats there are, and how many of them one address may have while there are few.
+#[derive(Clone, Copy)]
+struct SeatRoom {
+    all: usize,
+    of_address: usize,
 }
 
 struct Entry {
@@ -73,6 +83,11 @@ pub(crate) struct Seated {
 }
 
 impl Places {
+    /// There is room for so many clients of streams from now on.
+    pub(crate) fn make_room(&self, for_streams: usize) {
+        self.for_streams.store(for_streams, Ordering::Relaxed);
+    }
+
     /// A seat for a connection from `address`.
     pub(crate) fn admit(
         &self,
@@ -80,8 +95,14 @@ impl Places {
         limits: &ServerLimits,
         now: Duration,
     ) -> Result<Seated, NoSeat> {
+        let for_streams = self.for_streams.load(Ordering::Relaxed);
+        let room = SeatRoom {
+            all: limits.connections_max.saturating_add(for_streams),
+            of_address: limits.connections_per_ip.saturating_add(for_streams),
+        };
         let mut table = self.lock();
-        let victim = match table.room_for(address, limits) {
+        let before = table.entries.len();
+        let victim = match table.room_for(address, room) {
             Ok(()) => None,
             Err(no_seat) => Some(table.victim(address, no_seat, now).ok_or(no_seat)?),
         };
@@ -91,7 +112,8 @@ impl Places {
         let seat = Arc::new(Seat::new(id, address, now));
         table.entries.insert(id, Entry { seat: seat.clone(), task: None });
         table.addresses.entry(address).or_default().seats += 1;
-        assert!(table.entries.len() <= limits.connections_max, "more connections than places");
+        // There may have been more room before a reload.
+        assert!(table.entries.len() <= room.all.max(before), "more connections than places");
         drop(table);
         let has_evicted = evicted.is_some();
         // Dropped after the lock, since a connection that ends takes it too.
@@ -208,18 +230,18 @@ impl Places {
 impl PlaceTable {
     /// Whether there is a free seat and the address may have it. The fuller it is, the more an
     /// address has to share with the others.
-    fn room_for(&self, address: IpAddr, limits: &ServerLimits) -> Result<(), NoSeat> {
+    fn room_for(&self, address: IpAddr, room: SeatRoom) -> Result<(), NoSeat> {
         let taken = self.entries.len();
         let own = self.seats_of(address);
         let addresses = self.addresses.len() + usize::from(own == 0);
-        let share = match taken * 2 < limits.connections_max {
-            true => limits.connections_per_ip,
-            false => limits.connections_per_ip.min(limits.connections_max / addresses),
+        let share = match taken * 2 < room.all {
+            true => room.of_address,
+            false => room.of_address.min(room.all / addresses),
         };
-        if share.max(SHARE_LEAST.min(limits.connections_per_ip)) <= own {
+        if share.max(SHARE_LEAST.min(room.of_address)) <= own {
             return Err(NoSeat::Share);
         }
-        if limits.connections_max <= taken { Err(NoSeat::Full) } else { Ok(()) }
+        if room.all <= taken { Err(NoSeat::Full) } else { Ok(()) }
     }
 
     fn seats_of(&self, address: IpAddr) -> usize {

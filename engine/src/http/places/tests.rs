@@ -53,6 +53,23 @@ impl Crowd {
 }
 
 #[test]
+fn clients_of_streams_have_seats_of_their_own_also_from_one_address() {
+    let mut crowd = Crowd::new(limits(4, 2, 1000));
+    crowd.places.make_room(10);
+    let is_let_in = |crowd: &mut Crowd, address: u8| {
+        let seat = crowd.arrive(address).ok();
+        seat.inspect(|it| it.enter(SeatPhase::Answering, crowd.now)).is_some()
+    };
+    let taken = (0..20).filter(|_| is_let_in(&mut crowd, 1)).count();
+    assert_eq!(taken, 12, "two of its own and ten of streams");
+    assert!(is_let_in(&mut crowd, 2), "others have room");
+    // Fewer after a reload: who is there stays, and nobody else comes.
+    crowd.places.make_room(0);
+    assert!(!is_let_in(&mut crowd, 2) && !is_let_in(&mut crowd, 1));
+    assert_eq!(crowd.seats_of(1), 12);
+}
+
+#[test]
 fn dripping_heads_from_a_few_addresses_keep_nobody_out() {
     let mut crowd = Crowd::new(limits(512, 128, 1000));
     for _ in 0..120 {
