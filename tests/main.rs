@@ -35,6 +35,7 @@ mod outbox;
 mod overflow;
 mod passing;
 mod privacy;
+mod queries;
 mod reload;
 mod reports;
 mod retry;

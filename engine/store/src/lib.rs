@@ -66,7 +66,7 @@ pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
-pub use query::{Cursor, EventQuery, Page, StreamChunk};
+pub use query::{Cursor, EventCount, EventQuery, EventTest, Page, StreamChunk};
 pub use reader::{DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,

@@ -9,12 +9,23 @@ use super::rows::{COLUMNS, EventRows};
 use kernel::event::Priority;
 use kernel::time::Timestamp;
 use rusqlite::types::Value as Cell;
-use rusqlite::{Connection, params, params_from_iter};
+use rusqlite::{Connection, Row, params, params_from_iter};
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::ControlFlow;
 
 /// More prefixes of an index than this are not merged; one index is scanned instead.
 const PREFIXES_MAX: usize = 200;
+
+/// Rows that are looked at for one page or count, where the index does not know whether they fit;
+/// reading them takes at most a fraction of a second.
+const SCAN_MAX: usize = if cfg!(test) { 400 } else { 50_000 };
+/// Rows that stretches of an index find for it, of which most are sorted away.
+const FIND_MAX: usize = 10 * SCAN_MAX;
+/// Most places that are found at once.
+const CHUNK_MAX: usize = 4096;
+/// Beyond it events are not counted.
+const COUNT_MAX: usize = 10_000;
 
 /// What was sent to the store. A list of targets that the dictionary had no room for stands in its
 /// row, and has the store's name in it.
@@ -45,6 +56,8 @@ pub struct EventQuery {
     pub bytes_max: Option<usize>,
     /// Behind this place.
     pub cursor: Option<Cursor>,
+    /// The oldest first, and not the newest.
+    pub is_oldest_first: bool,
 }
 
 /// A place in a list.
@@ -74,12 +87,23 @@ impl Cursor {
 }
 
 /// A part of a list.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Page {
     /// The events.
     pub rows: Vec<Stored>,
     /// Where the next page begins, when there is one.
     pub next: Option<Cursor>,
+    /// How many rows were looked at, where that were too many to go on to the end of the page.
+    pub looked_at: Option<usize>,
+}
+
+/// How many events there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventCount {
+    /// So many were counted.
+    pub events: usize,
+    /// Whether these are all.
+    pub is_exact: bool,
 }
 
 /// One equality that begins an index.
@@ -88,68 +112,165 @@ struct Prefix {
     values: Vec<Cell>,
 }
 
+/// Says whether an event that fits a query is wanted.
+pub type EventTest<'a> = &'a (dyn Fn(&Stored) -> bool + 'a);
+
 pub(super) fn events(
     connection: &Connection,
     keys: Keys,
     query: &EventQuery,
+    is_wanted: EventTest<'_>,
 ) -> Result<Page, StoreFault> {
-    // One moment for all of it: retention takes nothing between the two looks at the rows.
-    let _moment = connection.unchecked_transaction()?;
     let limit = query.limit.clamp(1, 1000);
-    let types = codes(connection, Sort::Type, &query.types)?;
-    let sources = codes(connection, Sort::Source, &query.sources)?;
-    let prefixes = prefixes(query, &types, &sources);
-    if prefixes.is_empty() {
-        return Ok(Page { rows: Vec::new(), next: None });
+    let mut page = Page { next: query.cursor, ..Page::default() };
+    let mut bytes = 0;
+    let rows = RowScan { connection, keys, query, first: limit + 1, reads_rows: true };
+    let ended = rows.run(|place, _, event| {
+        if let Some(event) = event.filter(|it| is_wanted(it)) {
+            let size = event.size();
+            let is_too_large =
+                !page.rows.is_empty() && query.bytes_max.is_some_and(|it| it < bytes + size);
+            if page.rows.len() == limit || is_too_large {
+                return ControlFlow::Break(());
+            }
+            bytes += size;
+            page.rows.push(event);
+        }
+        page.next = Some(place);
+        ControlFlow::Continue(())
+    })?;
+    match ended {
+        ScanEnd::AllSeen => page.next = None,
+        ScanEnd::Stopped => {}
+        ScanEnd::TooMany(looked_at) => page.looked_at = Some(looked_at),
     }
-    let (filter, filter_values) = filter(query, types, sources);
-    let mut sql = String::new();
-    let mut values = Vec::new();
-    for (index, prefix) in prefixes.into_iter().enumerate() {
-        let union = if index == 0 { "" } else { " UNION ALL " };
-        sql += &format!(
-            "{union}SELECT * FROM (SELECT pos, time FROM event_rows WHERE {} AND {filter}
-             ORDER BY time DESC, pos DESC LIMIT {})",
-            prefix.sql,
-            limit + 1
-        );
-        values.extend(prefix.values);
-        values.extend(filter_values.iter().cloned());
-    }
-    sql += &format!(" ORDER BY 2 DESC, 1 DESC LIMIT {}", limit + 1);
-    let found: Vec<i64> = connection
-        .prepare(&sql)?
-        .query_map(params_from_iter(values), |it| it.get(0))?
-        .collect::<Result<_, _>>()?;
-    let rows = by_pos(connection, keys, found.iter().take(limit), query.bytes_max)?;
-    let last = rows.last().filter(|_| rows.len() < found.len());
-    let next = last.map(|it| Cursor { time: it.envelope.time, pos: it.pos });
-    Ok(Page { rows, next })
+    Ok(page)
 }
 
-/// The events at these places, until they hold too many bytes. What sorts them saw only their
-/// places, so a page of large events costs no more memory than what it may hold.
-fn by_pos<'a>(
+/// How many events fit, up to a limit.
+pub(super) fn count(
     connection: &Connection,
     keys: Keys,
-    places: impl Iterator<Item = &'a i64>,
-    bytes_max: Option<usize>,
-) -> Result<Vec<Stored>, StoreFault> {
-    let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
-    let mut select = connection.prepare_cached(&sql)?;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    let mut events = EventRows::new(connection, keys);
-    for pos in places {
-        let mut found = select.query([pos])?;
-        let Some(row) = found.next()? else { continue };
-        let event = events.stored(row)?;
-        bytes += event.size();
-        if !rows.is_empty() && bytes_max.is_some_and(|it| it < bytes) {
-            break;
+    query: &EventQuery,
+    is_wanted: Option<EventTest<'_>>,
+) -> Result<EventCount, StoreFault> {
+    let query = &EventQuery { cursor: None, ..query.clone() };
+    let reads_rows = is_wanted.is_some();
+    let mut events = 0;
+    let rows = RowScan { connection, keys, query, first: 1000, reads_rows };
+    let ended = rows.run(|_, fits, event| {
+        let is_one = match (is_wanted, event) {
+            (Some(is_wanted), Some(event)) => is_wanted(&event),
+            _ => fits,
+        };
+        if is_one {
+            if events == COUNT_MAX {
+                return ControlFlow::Break(());
+            }
+            events += 1;
         }
-        rows.push(event);
+        ControlFlow::Continue(())
+    })?;
+    Ok(EventCount { events, is_exact: matches!(ended, ScanEnd::AllSeen) })
+}
+
+/// How a walk over the rows came to its end.
+enum ScanEnd {
+    AllSeen,
+    /// Nobody wanted more.
+    Stopped,
+    /// After so many rows, before the end.
+    TooMany(usize),
+}
+
+/// A walk over the rows in the order of a query.
+struct RowScan<'a> {
+    connection: &'a Connection,
+    keys: Keys,
+    query: &'a EventQuery,
+    /// How many rows are looked at first.
+    first: usize,
+    /// Whether rows that fit are read.
+    reads_rows: bool,
+}
+
+impl RowScan<'_> {
+    /// Walks part by part, with every place, whether the row there fits, and the event where it
+    /// does and is read.
+    fn run(
+        &self,
+        mut visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
+    ) -> Result<ScanEnd, StoreFault> {
+        let RowScan { connection, query, .. } = *self;
+        // One moment for all of it: retention takes nothing between the two looks at the rows.
+        let _moment = connection.unchecked_transaction()?;
+        let types = codes(connection, Sort::Type, &query.types)?;
+        let sources = codes(connection, Sort::Source, &query.sources)?;
+        let prefixes = prefixes(query, &types, &sources);
+        let filter = filter(query, types, sources);
+        let (mut cursor, mut part, mut looked_at, mut found) = (query.cursor, self.first, 0, 0);
+        let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
+        let mut select = connection.prepare_cached(&sql)?;
+        let mut events = EventRows::new(connection, self.keys);
+        while !prefixes.is_empty() {
+            let places = self.places(&prefixes, &filter, cursor, part)?;
+            for (place, fits) in &places {
+                let mut event = None;
+                if *fits && self.reads_rows {
+                    // What sorts them sees only their places, so a page of large events costs no
+                    // more memory than what it may hold.
+                    let mut rows = select.query([place.pos as i64])?;
+                    event = rows.next()?.map(|row| events.stored(row)).transpose()?;
+                }
+                if visit(*place, *fits, event).is_break() {
+                    return Ok(ScanEnd::Stopped);
+                }
+                cursor = Some(*place);
+            }
+            looked_at += places.len();
+            // Each stretch of an index finds as many as all of them together.
+            found += part * prefixes.len();
+            if places.len() < part {
+                break;
+            }
+            if SCAN_MAX <= looked_at || FIND_MAX <= found {
+                return Ok(ScanEnd::TooMany(looked_at));
+            }
+            part = part.max((CHUNK_MAX / prefixes.len()).min(4 * part));
+        }
+        Ok(ScanEnd::AllSeen)
     }
-    Ok(rows)
+
+    /// The next places in the order of the query, and whether what is there fits.
+    fn places(
+        &self,
+        prefixes: &[Prefix],
+        (filter, filter_values): &(String, Vec<Cell>),
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<(Cursor, bool)>, StoreFault> {
+        let (span, span_values) = span(self.query, cursor);
+        let way = if self.query.is_oldest_first { "ASC" } else { "DESC" };
+        let mut sql = String::new();
+        let mut values = Vec::new();
+        for (index, prefix) in prefixes.iter().enumerate() {
+            let union = if index == 0 { "" } else { " UNION ALL " };
+            sql += &format!(
+                "{union}SELECT * FROM (SELECT pos, time, ({filter}) FROM event_rows
+                 WHERE {}{span} ORDER BY time {way}, pos {way} LIMIT {limit})",
+                prefix.sql,
+            );
+            values.extend(filter_values.iter().chain(&prefix.values).chain(&span_values).cloned());
+        }
+        sql += &format!(" ORDER BY 2 {way}, 1 {way} LIMIT {limit}");
+        let place = |row: &Row<'_>| {
+            let (pos, time) = (row.get::<_, i64>(0)? as u64, Timestamp(row.get(1)?));
+            Ok((Cursor { time, pos }, row.get(2)?))
+        };
+        let mut select = self.connection.prepare(&sql)?;
+        let found = select.query_map(params_from_iter(values), place)?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
 }
 
 /// Events behind `after` up to and with `up_to`, in the order of `pos`, with a limit in number and
@@ -256,6 +377,13 @@ fn filter(query: &EventQuery, types: Vec<Cell>, sources: Vec<Cell>) -> (String, 
     if !query.sources.is_empty() {
         any_of("+source", sources);
     }
+    (sql, values)
+}
+
+/// The stretch of time, and what is behind the last page.
+fn span(query: &EventQuery, cursor: Option<Cursor>) -> (String, Vec<Cell>) {
+    let mut sql = String::new();
+    let mut values: Vec<Cell> = Vec::new();
     if let Some(since) = query.since {
         sql += " AND time >= ?";
         values.push(Cell::Integer(since.0));
@@ -264,8 +392,9 @@ fn filter(query: &EventQuery, types: Vec<Cell>, sources: Vec<Cell>) -> (String, 
         sql += " AND time <= ?";
         values.push(Cell::Integer(until.0));
     }
-    if let Some(cursor) = query.cursor {
-        sql += " AND time <= ? AND (time, pos) < (?, ?)";
+    if let Some(cursor) = cursor {
+        let sign = if query.is_oldest_first { ">" } else { "<" };
+        sql += &format!(" AND time {sign}= ? AND (time, pos) {sign} (?, ?)");
         let (time, pos) = (Cell::Integer(cursor.time.0), Cell::Integer(cursor.pos as i64));
         values.extend([time.clone(), time, pos]);
     }

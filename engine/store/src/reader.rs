@@ -3,7 +3,7 @@
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::memory::MemoryTimer;
-use super::query::{self, EventQuery, Page, StreamChunk};
+use super::query::{self, EventCount, EventQuery, EventTest, Page, StreamChunk};
 use super::record::{Delivery, DeliveryState, InboxRow, Stored};
 use super::rows::{self, COLUMNS, EventRows};
 use super::status::StoreStatus;
@@ -51,7 +51,25 @@ impl<'a> Reader<'a> {
 
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        query::events(self.connection, self.keys, query)
+        self.events_where(query, &|_| true)
+    }
+
+    /// The same, as far as a test wants them.
+    pub fn events_where(
+        &self,
+        query: &EventQuery,
+        is_wanted: EventTest<'_>,
+    ) -> Result<Page, StoreFault> {
+        query::events(self.connection, self.keys, query, is_wanted)
+    }
+
+    /// How many of these there are: exact up to 10,000.
+    pub fn count_events(
+        &self,
+        query: &EventQuery,
+        is_wanted: Option<EventTest<'_>>,
+    ) -> Result<EventCount, StoreFault> {
+        query::count(self.connection, self.keys, query, is_wanted)
     }
 
     /// Finished events with these numbers, in their order of `pos`.

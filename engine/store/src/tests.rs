@@ -19,6 +19,7 @@ mod letters;
 mod memory;
 mod outbox;
 mod plans;
+mod queries;
 mod retention;
 mod wal;
 

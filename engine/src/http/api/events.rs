@@ -5,53 +5,105 @@ use crate::http::app::App;
 use crate::http::query;
 use kernel::event::Priority;
 use kernel::time::Timestamp;
+use language::expr::{Expr, Roots, Scope};
 use language::parse_duration;
 use serde_json::json;
-use store::{Cursor, EventQuery, write_summary};
+use stages::contract::event_of;
+use store::{Cursor, EventCount, EventQuery, EventTest, Reader, Stored, write_summary};
 use tide::Request;
 
 /// Events of one page when nothing is said.
 const LIMIT: usize = 100;
 
-/// Reads `?…` into a query; the error says which parameter is wrong.
-fn event_query(text: &str, now: Timestamp) -> Result<EventQuery, String> {
+/// What is asked of the list.
+#[derive(Debug)]
+struct ListRequest {
+    query: EventQuery,
+    /// Wanted are only those that this holds for.
+    condition: Option<Expr>,
+    counts: bool,
+}
+
+/// Reads `?…`; the error says everything that is wrong with it.
+fn list_request(text: &str, now: Timestamp) -> Result<ListRequest, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
-    let mut query =
-        EventQuery { limit: LIMIT, bytes_max: Some(PAGE_BYTES), ..EventQuery::default() };
-    for (name, value) in pairs {
-        let wrong = |wanted: &str| format!("`{name}` must be {wanted}");
-        match name.as_str() {
-            "type" => query.types.push(value),
-            "source" => query.sources.push(value),
-            "subject" => query.subjects.push(value),
-            "correlation_id" => query.correlation_ids.push(value),
-            "priority" => {
-                let level = Priority::parse(&value);
-                query.priorities.push(level.ok_or_else(|| wrong("low, normal, high or critical"))?);
+    let query = EventQuery { limit: LIMIT, bytes_max: Some(PAGE_BYTES), ..EventQuery::default() };
+    let mut request = ListRequest { query, condition: None, counts: false };
+    let wrong: Vec<String> =
+        pairs.into_iter().filter_map(|it| parameter(&mut request, it, now).err()).collect();
+    let query = &request.query;
+    let lists = [&query.types, &query.sources, &query.subjects, &query.correlation_ids];
+    match wrong.is_empty() {
+        false => Err(wrong.join("; ")),
+        true if lists.iter().any(|it| 100 < it.len()) => {
+            Err("at most 100 values of one parameter".to_owned())
+        }
+        true => Ok(request),
+    }
+}
+
+/// Takes one parameter in; the error says what is allowed.
+fn parameter(
+    request: &mut ListRequest,
+    (name, value): (String, String),
+    now: Timestamp,
+) -> Result<(), String> {
+    let query = &mut request.query;
+    let wrong = |wanted: &str| format!("`{name}` must be {wanted}");
+    match name.as_str() {
+        "type" => query.types.push(value),
+        "source" => query.sources.push(value),
+        "subject" => query.subjects.push(value),
+        "correlation_id" => query.correlation_ids.push(value),
+        "priority" => {
+            let level = Priority::parse(&value);
+            query.priorities.push(level.ok_or_else(|| wrong("low, normal, high or critical"))?);
+        }
+        "since" => query.since = Some(time(&value, now).ok_or_else(|| wrong("RFC 3339 or -1h"))?),
+        "until" => query.until = Some(time(&value, now).ok_or_else(|| wrong("RFC 3339 or -1h"))?),
+        "limit" => {
+            let limit = value.parse().ok().filter(|it| (1..=1000).contains(it));
+            query.limit = limit.ok_or_else(|| wrong("1 to 1000"))?;
+        }
+        "order" => {
+            query.is_oldest_first = match value.as_str() {
+                "asc" => true,
+                "desc" => false,
+                _ => return Err(wrong("asc or desc")),
             }
-            "since" => {
-                query.since = Some(time(&value, now).ok_or_else(|| wrong("RFC 3339 or -1h"))?)
+        }
+        "count" => {
+            request.counts = match value.as_str() {
+                "true" | "" => true,
+                "false" => false,
+                _ => return Err(wrong("true or false")),
             }
-            "until" => {
-                query.until = Some(time(&value, now).ok_or_else(|| wrong("RFC 3339 or -1h"))?)
-            }
-            "limit" => {
-                let limit = value.parse().ok().filter(|it| (1..=1000).contains(it));
-                query.limit = limit.ok_or_else(|| wrong("1 to 1000"))?;
-            }
-            "cursor" => {
-                query.cursor =
-                    Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
-            }
-            "q" => return Err("`q` needs full text, which this pipeline does not have".to_owned()),
-            _ => return Err(format!("`{name}` is not a parameter of this list")),
+        }
+        "where" => request.condition = Some(condition(&value)?),
+        "cursor" => {
+            query.cursor = Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
+        }
+        "q" => return Err("`q` needs full text, which this pipeline does not have".to_owned()),
+        _ => {
+            return Err(format!(
+                "`{name}` is not a parameter of this list; there are type, source, priority, \
+                 subject, correlation_id, since, until, where, order, count, limit and cursor"
+            ));
         }
     }
-    let lists = [&query.types, &query.sources, &query.subjects, &query.correlation_ids];
-    if lists.iter().any(|it| 100 < it.len()) {
-        return Err("at most 100 values of one parameter".to_owned());
-    }
-    Ok(query)
+    Ok(())
+}
+
+/// An expression of the language; the error says every mistake in it.
+fn condition(text: &str) -> Result<Expr, String> {
+    Expr::parse(text, Roots::EVENT).map_err(|problems| {
+        let told = problems.iter().map(|it| {
+            let at = text.get(..it.span.start).map_or(0, |before| before.chars().count()) + 1;
+            let help = it.help.as_ref().map_or(String::new(), |it| format!(" ({it})"));
+            format!("`where`, character {at}: {}{help}", it.message)
+        });
+        told.collect::<Vec<_>>().join("; ")
+    })
 }
 
 /// RFC 3339, or `-1h` back from now.
@@ -62,27 +114,48 @@ pub(super) fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
-/// The newest events that the query names.
+/// The events that the query names, the newest first unless it says otherwise.
 pub(super) async fn events(request: Request<App>) -> Answer {
     let app = request.state();
     let now = app.engine.env.clock.wall();
-    let query = match event_query(request.url().query().unwrap_or_default(), now) {
-        Ok(query) => query,
+    let asked = match list_request(request.url().query().unwrap_or_default(), now) {
+        Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
-    let page = match app.engine.store.read(move |it| it.events(&query)).await {
-        Ok(page) => page,
+    let generation = app.engine.generation();
+    let globals = generation.plan.globals.clone();
+    let list = move |reader: &Reader<'_>| {
+        let ListRequest { query, condition, counts } = &asked;
+        let holds = |stored: &Stored| {
+            let event = event_of(stored, globals.clone());
+            event
+                .zip(condition.as_ref())
+                .is_some_and(|(event, condition)| condition.is_true(&Scope::of(&event, now)))
+        };
+        let test = condition.as_ref().map(|_| &holds as EventTest<'_>);
+        let page = reader.events_where(query, test.unwrap_or(&|_| true))?;
+        let count = counts.then(|| reader.count_events(query, test)).transpose()?;
+        Ok((page, count))
+    };
+    let (page, count) = match app.engine.store.read(list).await {
+        Ok(found) => found,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let pipeline = app.engine.generation().plan.name.clone();
     let mut body = String::from("{\"events\":[");
     for (index, row) in page.rows.iter().enumerate() {
         if 0 < index {
             body.push(',');
         }
-        write_summary(&mut body, row, &pipeline, &[]);
+        write_summary(&mut body, row, &generation.plan.name, &[]);
     }
     let next = page.next.map(|it| it.to_string());
-    body.push_str(&format!("],\"next\":{}}}", json!(next)));
+    body.push_str(&format!("],\"next\":{}", json!(next)));
+    if let Some(looked_at) = page.looked_at {
+        body.push_str(&format!(",\"looked_at\":{looked_at}"));
+    }
+    if let Some(EventCount { events, is_exact }) = count {
+        body.push_str(&format!(",\"count\":{}", json!({ "events": events, "is_exact": is_exact })));
+    }
+    body.push('}');
     Ok(json_text(body))
 }

@@ -1,0 +1,168 @@
+//! Lists and counts of events against a plain filter over the same events.
+
+use super::*;
+use crate::{Cursor, EventCount, EventTest};
+use fastrand::Rng;
+
+const EVENTS: usize = 1500;
+const TYPES: [&str; 4] = ["ring", "motion", "face", "rare"];
+const SOURCES: [&str; 3] = ["front", "back", "side"];
+const LEVELS: [Priority; 4] = Priority::ALL;
+
+/// What is known of an event, and its place.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    pos: u64,
+    envelope: Envelope,
+    is_visible: bool,
+}
+
+fn rows(random: &mut Rng) -> Vec<Row> {
+    let row = |at: usize| {
+        let kind = if random.u32(..200) == 0 { "rare" } else { TYPES[random.usize(..3)] };
+        let mut envelope = event(&format!("e{at}"), "{}").envelope;
+        envelope.kind = kind.into();
+        envelope.source = (*random.choice(&SOURCES).expect("some")).into();
+        envelope.priority = *random.choice(&LEVELS).expect("some");
+        envelope.subject = format!("s{}", random.u32(..300)).into();
+        envelope.time = Timestamp(random.i64(-50..50) * 1_000_000);
+        let visit = random.u32(..40);
+        envelope.correlation_id = (visit < 20).then(|| format!("v{visit}").into());
+        Row { pos: at as u64 + 1, envelope, is_visible: random.u32(..10) != 0 }
+    };
+    (0..EVENTS).map(row).collect()
+}
+
+fn entry(row: &Row) -> Entry {
+    let event = Event { envelope: row.envelope.clone(), ..event("", "{}") };
+    let targets = if row.is_visible { vec!["db".into()] } else { vec!["live".into()] };
+    Entry::Record(Finished { targets: targets.into(), ..finished(event) })
+}
+
+fn query(random: &mut Rng) -> EventQuery {
+    let mut query = EventQuery { limit: random.usize(1..=60), ..EventQuery::default() };
+    let mut one_in = |count: u32| random.u32(..count) == 0;
+    let asks = [one_in(3), one_in(3), one_in(4), one_in(5), one_in(8), one_in(3), one_in(3)];
+    let some = |random: &mut Rng, all: &[&str]| -> Vec<String> {
+        (0..random.usize(1..3)).map(|_| random.choice(all).expect("some").to_string()).collect()
+    };
+    if asks[0] {
+        query.types = some(random, &["ring", "motion", "face", "rare", "never"]);
+    }
+    if asks[1] {
+        query.sources = some(random, &SOURCES);
+    }
+    if asks[2] {
+        query.priorities = vec![*random.choice(&LEVELS).expect("some")];
+    }
+    if asks[3] {
+        query.subjects = vec![format!("s{}", random.u32(..320))];
+    }
+    if asks[4] {
+        query.correlation_ids = vec![format!("v{}", random.u32(..25))];
+    }
+    if asks[5] {
+        query.since = Some(Timestamp(random.i64(-60..60) * 1_000_000));
+    }
+    if asks[6] {
+        query.until = Some(Timestamp(random.i64(-60..60) * 1_000_000));
+    }
+    query.is_oldest_first = random.bool();
+    query
+}
+
+fn fits(query: &EventQuery, row: &Row) -> bool {
+    let it = &row.envelope;
+    let any = |wanted: &[String], text: &str| wanted.is_empty() || wanted.iter().any(|w| w == text);
+    row.is_visible
+        && any(&query.types, &it.kind)
+        && any(&query.sources, &it.source)
+        && any(&query.subjects, &it.subject)
+        && any(&query.correlation_ids, it.correlation_id.as_deref().unwrap_or(""))
+        && (query.priorities.is_empty() || query.priorities.contains(&it.priority))
+        && query.since.is_none_or(|since| since <= it.time)
+        && query.until.is_none_or(|until| it.time <= until)
+}
+
+fn is_even(event: &Stored) -> bool {
+    event.pos.is_multiple_of(2)
+}
+
+#[test]
+fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
+    let mut random = Rng::with_seed(10);
+    let rows = rows(&mut random);
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
+    for part in rows.chunks(100) {
+        bench.submit(part.iter().map(entry).collect());
+    }
+    for round in 0..600 {
+        let query = query(&mut random);
+        let tests_rows = random.u32(..4) == 0;
+        let is_wanted =
+            |row: &&Row| fits(&query, row) && (!tests_rows || row.pos.is_multiple_of(2));
+        let mut expected: Vec<&Row> = rows.iter().filter(is_wanted).collect();
+        expected.sort_by_key(|it| (it.envelope.time, it.pos));
+        if !query.is_oldest_first {
+            expected.reverse();
+        }
+        let expected: Vec<u64> = expected.iter().map(|it| it.pos).collect();
+        let (mut found, mut cursor, mut pages) = (Vec::new(), None::<Cursor>, 0);
+        loop {
+            let asked = EventQuery { cursor, ..query.clone() };
+            let page = bench.read(move |it| {
+                let test: EventTest<'_> = if tests_rows { &is_even } else { &|_| true };
+                it.events_where(&asked, test)
+            });
+            assert!(page.rows.len() <= query.limit);
+            let is_short = page.rows.len() < query.limit;
+            assert!(!is_short || page.next.is_none() || page.looked_at.is_some(), "{query:?}");
+            found.extend(page.rows.iter().map(|it| it.pos));
+            cursor = page.next;
+            pages += 1;
+            assert!(pages < 2000, "it comes to an end: {query:?}");
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{round}: {query:?}");
+        let asked = query.clone();
+        let count = bench.read(move |it| {
+            let test: EventTest<'_> = &is_even;
+            it.count_events(&asked, tests_rows.then_some(test))
+        });
+        match count.is_exact {
+            true => assert_eq!(count.events, expected.len(), "{round}: {query:?}"),
+            false => assert!(count.events <= expected.len(), "{round}: {query:?}"),
+        }
+    }
+    bench.close();
+}
+
+#[test]
+fn a_page_that_looks_at_too_many_rows_says_so_and_goes_on() {
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
+    let mut first = event("needle", "{}");
+    first.envelope.subject = "needle".into();
+    bench.submit(vec![Entry::Record(finished(first))]);
+    for part in 0..20 {
+        let id = |it: i32| format!("{part}-{it}");
+        bench.submit((0..50).map(|it| record(&id(it), "{}")).collect());
+    }
+    let query = EventQuery { subjects: vec!["needle".to_owned()], limit: 10, ..Default::default() };
+    let (mut cursor, mut looked_at) = (None, Vec::new());
+    let found = loop {
+        let asked = EventQuery { cursor, ..query.clone() };
+        let page = bench.read(move |it| it.events(&asked));
+        looked_at.extend(page.looked_at);
+        cursor = page.next;
+        if cursor.is_none() {
+            break page.rows.len();
+        }
+    };
+    assert_eq!(found, 1);
+    assert!(!looked_at.is_empty() && looked_at.iter().all(|it| 400 <= *it), "{looked_at:?}");
+    let count = bench.read(move |it| it.count_events(&EventQuery::default(), None));
+    assert_eq!(count, EventCount { events: 1000, is_exact: false });
+    bench.close();
+}

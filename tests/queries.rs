@@ -1,0 +1,81 @@
+//! The list of events over HTTP: what is asked, what is answered, and what is wrong with a query.
+
+use crate::support::{Engine, until};
+use serde_json::{Value, json};
+
+const PIPELINE: &str = r#"
+pipeline queries schema-version=1
+server { listen "127.0.0.1:0" }
+source http hook {
+    path "/events"
+    map { id "data.id"; type "data.type"; time "data.at"; subject "data.door" }
+}
+enrich set extra { set "double" "{{ data.n * 2 }}" }
+sink sqlite journal { path "data/journal.db"; retention { keep "1000d" } }
+"#;
+
+/// Twenty events, a second apart.
+fn started(folder: &tempfile::TempDir) -> Engine {
+    let file = folder.path().join("p.kdl");
+    std::fs::write(&file, PIPELINE).expect("it is written");
+    let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "off"]);
+    for n in 0..20 {
+        let (kind, door) = (["ring", "motion"][n % 2], ["front", "back", "side"][n % 3]);
+        let at = 1_767_225_600 + n;
+        let body =
+            json!({ "id": format!("e{n:02}"), "type": kind, "door": door, "n": n, "at": at });
+        assert_eq!(engine.post(&body.to_string()).0, 202);
+    }
+    until("all are stored", || ids(&engine.get("/api/events")).len() == 20);
+    engine
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    let events = page["events"].as_array().expect("a list");
+    events.iter().map(|it| it["id"].as_str().expect("an id")).collect()
+}
+
+#[test]
+fn a_list_is_narrowed_by_an_expression_ordered_and_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let page = engine.get("/api/events?where=data.n%20%3E%2016&type=ring&count=true");
+    assert_eq!(ids(&page), ["e18"]);
+    assert_eq!(page["count"], json!({ "events": 1, "is_exact": true }));
+    let page = engine.get("/api/events?where=enrich.double%20%3D%3D%2014&order=asc");
+    assert_eq!((ids(&page), &page["next"]), (vec!["e07"], &Value::Null));
+    let mut found = Vec::new();
+    let mut path = "/api/events?order=asc&subject=front&limit=3".to_owned();
+    loop {
+        let page = engine.get(&path);
+        found.extend(ids(&page).iter().map(|it| (*it).to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        path = format!("/api/events?order=asc&subject=front&limit=3&cursor={next}");
+    }
+    assert_eq!(found, ["e00", "e03", "e06", "e09", "e12", "e15", "e18"]);
+    let page = engine.get("/api/events?limit=1&count=true");
+    assert_eq!((ids(&page), page["count"]["events"].as_u64()), (vec!["e19"], Some(20)));
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_query_is_said_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let detail = |query: &str| {
+        let (status, body) = engine.ask("GET", &format!("/api/events?{query}"), b"");
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        (status, body["detail"].as_str().expect("a detail").to_owned())
+    };
+    let (status, told) = detail("limit=0&order=up&since=yesterday&where=data.n%20%3E");
+    assert_eq!(status, 400);
+    for part in [
+        "`limit` must be 1 to 1000",
+        "`order` must be asc or desc",
+        "`since` must be RFC 3339 or -1h",
+        "`where`, character 8: ",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(detail("colour=red").1.contains("there are type, source"), "names what there is");
+    assert_eq!(detail("cursor=1.2.3").0, 400);
+}
