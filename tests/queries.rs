@@ -79,3 +79,21 @@ fn everything_that_is_wrong_with_a_query_is_said_at_once() {
     assert!(detail("colour=red").1.contains("there are type, source"), "names what there is");
     assert_eq!(detail("cursor=1.2.3").0, 400);
 }
+
+#[test]
+fn counts_over_time_fill_their_gaps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let series = engine.get("/api/series?by=type&bucket=1h&since=-3h");
+    let times = series["times"].as_array().expect("times").len();
+    assert!((4..=5).contains(&times), "{series}");
+    for kind in ["ring", "motion"] {
+        let line = series["series"][kind].as_array().expect("a line");
+        let sum: u64 = line.iter().filter_map(Value::as_u64).sum();
+        assert_eq!((line.len(), sum), (times, 10), "{series}");
+    }
+    let days = engine.get("/api/series?by=stage&bucket=1d");
+    assert_eq!(days["times"].as_array().expect("times").len(), 31);
+    let (status, _) = engine.ask("GET", "/api/series?since=-9000h", b"");
+    assert_eq!(status, 400, "too many buckets");
+}

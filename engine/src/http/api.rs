@@ -7,6 +7,7 @@ mod lookup;
 mod metrics;
 mod page;
 mod pipeline;
+mod series;
 mod stats;
 
 pub(super) use health::ready;
@@ -29,6 +30,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/events").get(events::events);
     router.at("/api/events/*id").get(lookup::event);
     router.at("/api/stats").get(stats::stats);
+    router.at("/api/series").get(series::series);
     router.at("/api/pipeline").get(pipeline::pipeline);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
     router.at("/api/reloads").get(pipeline::reloads);

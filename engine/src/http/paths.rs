@@ -12,6 +12,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/api/events", READ),
     ("/api/events/*id", READ),
     ("/api/stats", READ),
+    ("/api/series", READ),
     ("/api/pipeline", READ),
     ("/api/pipeline/file", READ),
     ("/api/reloads", READ),

@@ -67,7 +67,7 @@ pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventCount, EventQuery, EventTest, Page, StreamChunk};
-pub use reader::{DueLimits, Reader};
+pub use reader::{CountBy, DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
     Finished, InboxRow, LetterMaker, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement,

@@ -375,8 +375,6 @@ impl<'a> Reader<'a> {
             )
         };
         let stored = "AND outcome = 'stored'";
-        let level = "CASE priority WHEN 0 THEN 'low' WHEN 1 THEN 'normal' WHEN 2 THEN 'high'
-                     ELSE 'critical' END";
         let outcomes = group("outcome", "")?;
         let total = outcomes.get("stored").cloned().unwrap_or_else(|| Value::from(0));
         let stages = self.many(
@@ -399,10 +397,36 @@ impl<'a> Reader<'a> {
             "total_events": total,
             "by_type": group(&word("type"), stored)?,
             "by_source": group(&word("source"), stored)?,
-            "by_priority": group(level, stored)?,
+            "by_priority": group(LEVEL, stored)?,
             "by_outcome": outcomes,
             "stages": stages,
         }))
+    }
+
+    /// Counts of some hours since 1970, from one to before the other: hour, name and how many.
+    pub fn counts(
+        &self,
+        by: CountBy,
+        from: i64,
+        to: i64,
+    ) -> Result<Vec<(i64, String, u64)>, StoreFault> {
+        let word = |column: &str| {
+            format!(
+                "coalesce((SELECT text FROM names WHERE code = rollups.{column}), {column}, '')"
+            )
+        };
+        let (table, name, only) = match by {
+            CountBy::Type => ("rollups", word("type"), "AND outcome = 'stored'"),
+            CountBy::Source => ("rollups", word("source"), "AND outcome = 'stored'"),
+            CountBy::Priority => ("rollups", LEVEL.to_owned(), "AND outcome = 'stored'"),
+            CountBy::Outcome => ("rollups", "outcome".to_owned(), ""),
+            CountBy::Stage => ("stage_rollups", "stage".to_owned(), ""),
+        };
+        let sql = format!(
+            "SELECT bucket, {name}, sum(n) FROM {table} WHERE bucket >= ? AND bucket < ? {only}
+             GROUP BY 1, 2 ORDER BY 1, 2"
+        );
+        self.many(&sql, [from, to], |it| Ok((it.get(0)?, it.get(1)?, it.get::<_, i64>(2)? as u64)))
     }
 
     pub(super) fn many<T>(
@@ -415,6 +439,25 @@ impl<'a> Reader<'a> {
         let rows = statement.query_map(values, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+}
+
+/// The word of a priority.
+const LEVEL: &str = "CASE priority WHEN 0 THEN 'low' WHEN 1 THEN 'normal' WHEN 2 THEN 'high'
+                     ELSE 'critical' END";
+
+/// What counts are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountBy {
+    /// The type of stored events.
+    Type,
+    /// Their source.
+    Source,
+    /// Their priority.
+    Priority,
+    /// What became of events.
+    Outcome,
+    /// The stages that ran.
+    Stage,
 }
 
 /// Rows of events, and those that are intact.
