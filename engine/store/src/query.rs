@@ -20,6 +20,8 @@ const PREFIXES_MAX: usize = 200;
 /// Rows that are looked at for one page or count, where the index does not know whether they fit;
 /// reading them takes at most a fraction of a second.
 const SCAN_MAX: usize = if cfg!(test) { 400 } else { 50_000 };
+/// Rows that are read and shown to a test for it: each costs several times as much.
+const READ_MAX: usize = SCAN_MAX / 5;
 /// Rows that stretches of an index find for it, of which most are sorted away.
 const FIND_MAX: usize = 10 * SCAN_MAX;
 /// Most places that are found at once.
@@ -208,7 +210,8 @@ impl RowScan<'_> {
         let sources = codes(connection, Sort::Source, &query.sources)?;
         let prefixes = prefixes(query, &types, &sources);
         let filter = filter(query, types, sources);
-        let (mut cursor, mut part, mut looked_at, mut found) = (query.cursor, self.first, 0, 0);
+        let (mut cursor, mut part) = (query.cursor, self.first);
+        let (mut looked_at, mut read, mut found) = (0, 0, 0);
         let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
         let mut select = connection.prepare_cached(&sql)?;
         let mut events = EventRows::new(connection, self.keys);
@@ -221,13 +224,16 @@ impl RowScan<'_> {
                     // more memory than what it may hold.
                     let mut rows = select.query([place.pos as i64])?;
                     event = rows.next()?.map(|row| events.stored(row)).transpose()?;
+                    read += 1;
                 }
                 if visit(*place, *fits, event).is_break() {
                     return Ok(ScanEnd::Stopped);
                 }
-                cursor = Some(*place);
+                (cursor, looked_at) = (Some(*place), looked_at + 1);
+                if READ_MAX <= read {
+                    return Ok(ScanEnd::TooMany(looked_at));
+                }
             }
-            looked_at += places.len();
             // Each stretch of an index finds as many as all of them together.
             found += part * prefixes.len();
             if places.len() < part {
