@@ -12,6 +12,8 @@ source http hook {
 }
 enrich set extra { set "double" "{{ data.n * 2 }}" }
 sink sqlite journal { path "data/journal.db"; retention { keep "1000d" } }
+notify file desk { path "data/desk.jsonl"; title "{{ event.id }}"; when "event.type == 'ring'" }
+notify file log { path "data/log.jsonl"; title "{{ event.id }}"; cooldown "1h" }
 "#;
 
 /// Twenty events, a second apart.
@@ -96,4 +98,30 @@ fn counts_over_time_fill_their_gaps() {
     assert_eq!(days["times"].as_array().expect("times").len(), 31);
     let (status, _) = engine.ask("GET", "/api/series?since=-9000h", b"");
     assert_eq!(status, 400, "too many buckets");
+}
+
+#[test]
+fn notifications_are_listed_with_what_became_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let list = |query: &str| engine.get(&format!("/api/notifications?{query}"));
+    let count = |page: &Value| page["notifications"].as_array().expect("a list").len();
+    until("all are settled", || count(&list("state=pending")) == 0);
+    let page = list("state=suppressed&notifier=desk&limit=1000");
+    assert_eq!((count(&page), &page["next"]), (10, &Value::Null));
+    let first = &page["notifications"][0];
+    assert_eq!(
+        [&first["event_id"], &first["type"], &first["reason"], &first["attempts"]],
+        [&json!("e19"), &json!("motion"), &json!("when"), &json!(0)]
+    );
+    let page = list("notifier=log&limit=5");
+    assert_eq!((count(&page), page["next"].is_string()), (5, true));
+    assert_eq!(page["notifications"][0]["reason"], "cooldown");
+    assert_eq!(count(&list("state=done")), 11, "ten at the desk, and one before the cooldown");
+    let (status, body) = engine.ask("GET", "/api/notifications?notifier=phone&state=lost", b"");
+    let body = String::from_utf8(body).expect("text");
+    assert_eq!(status, 400);
+    for part in ["there are: desk, log", "`state` must be pending, done"] {
+        assert!(body.contains(part), "{body}");
+    }
 }

@@ -5,6 +5,7 @@ mod health;
 mod letters;
 mod lookup;
 mod metrics;
+mod notifications;
 mod page;
 mod pipeline;
 mod series;
@@ -31,6 +32,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/events/*id").get(lookup::event);
     router.at("/api/stats").get(stats::stats);
     router.at("/api/series").get(series::series);
+    router.at("/api/notifications").get(notifications::notifications);
     router.at("/api/pipeline").get(pipeline::pipeline);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
     router.at("/api/reloads").get(pipeline::reloads);

@@ -13,6 +13,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/api/events/*id", READ),
     ("/api/stats", READ),
     ("/api/series", READ),
+    ("/api/notifications", READ),
     ("/api/pipeline", READ),
     ("/api/pipeline/file", READ),
     ("/api/reloads", READ),

@@ -14,6 +14,7 @@ mod clock_set;
 mod connect;
 mod deleted;
 mod deliveries;
+mod delivery_query;
 mod evict;
 mod fault;
 mod files;
@@ -55,6 +56,7 @@ mod upkeep;
 mod wal;
 mod writer;
 
+pub use delivery_query::{DeliveryCursor, DeliveryPage, DeliveryQuery};
 pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};

@@ -2,6 +2,7 @@
 
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
+use super::delivery_query::{self, DeliveryPage, DeliveryQuery};
 use super::memory::MemoryTimer;
 use super::query::{self, EventCount, EventQuery, EventTest, Page, StreamChunk};
 use super::record::{Delivery, DeliveryState, InboxRow, Stored};
@@ -25,7 +26,8 @@ pub struct DueLimits {
     pub bytes: u64,
 }
 
-const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes";
+pub(super) const DELIVERY: &str =
+    "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes";
 
 /// A read-only view of the store.
 ///
@@ -161,6 +163,11 @@ impl<'a> Reader<'a> {
     pub fn deliveries_of(&self, seq: u64) -> Result<Vec<Delivery>, StoreFault> {
         let sql = format!("{DELIVERY} FROM delivery_rows WHERE seq = ? ORDER BY sink");
         self.many(&sql, [seq as i64], delivery)
+    }
+
+    /// Deliveries to some targets, the newest event first.
+    pub fn delivery_page(&self, query: &DeliveryQuery) -> Result<DeliveryPage, StoreFault> {
+        delivery_query::page(self, query)
     }
 
     /// Pending deliveries to one target that are due, in the order of their events.

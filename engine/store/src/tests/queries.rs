@@ -1,7 +1,7 @@
 //! Lists and counts of events against a plain filter over the same events.
 
 use super::*;
-use crate::{Cursor, EventCount, EventTest};
+use crate::{Cursor, DeliveryCursor, DeliveryQuery, EventCount, EventTest};
 use fastrand::Rng;
 
 const EVENTS: usize = 1500;
@@ -164,5 +164,54 @@ fn a_page_that_looks_at_too_many_rows_says_so_and_goes_on() {
     assert!(!looked_at.is_empty() && looked_at.iter().all(|it| 400 <= *it), "{looked_at:?}");
     let count = bench.read(move |it| it.count_events(&EventQuery::default(), None));
     assert_eq!(count, EventCount { events: 1000, is_exact: false });
+    bench.close();
+}
+
+#[test]
+fn deliveries_are_listed_page_after_page() {
+    let mut random = Rng::with_seed(11);
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
+    let targets: [Arc<str>; 3] = ["chat".into(), "phone".into(), "phone.2".into()];
+    let mut expected = Vec::new();
+    for seq in 1..=300_u64 {
+        let mut finished = finished(event(&format!("e{seq}"), "{}"));
+        for sink in &targets {
+            let (is_sent, is_held) = (random.u32(..3) != 0, random.u32(..4) == 0);
+            if is_sent {
+                let suppressed = is_held.then(|| "when".to_owned());
+                expected.push((seq, sink.clone(), is_held));
+                finished.deliveries.push(NewDelivery {
+                    sink: sink.clone(),
+                    cooldown: None,
+                    suppressed,
+                });
+            }
+        }
+        bench.submit(vec![Entry::Record(finished)]);
+    }
+    expected.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+    for round in 0..60 {
+        let sinks: Vec<Arc<str>> =
+            targets.iter().filter(|_| random.u32(..3) != 0).cloned().collect();
+        let state = random.bool().then_some(DeliveryState::Suppressed);
+        let limit = random.usize(1..40);
+        let query = DeliveryQuery { sinks: sinks.clone(), state, limit, ..Default::default() };
+        let (mut found, mut cursor) = (Vec::new(), None);
+        for _ in 0..1000 {
+            let asked = DeliveryQuery { cursor: cursor.clone(), ..query.clone() };
+            let page = bench.read(move |it| it.delivery_page(&asked));
+            assert!(page.rows.len() <= limit);
+            found.extend(page.rows.iter().map(|it| (it.seq, it.sink.clone())));
+            cursor = page.next.and_then(|it| DeliveryCursor::parse(&it.to_string()));
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let is_wanted =
+            |it: &&(u64, Arc<str>, bool)| sinks.contains(&it.1) && (state.is_none() || it.2);
+        let expected: Vec<_> =
+            expected.iter().filter(is_wanted).map(|it| (it.0, it.1.clone())).collect();
+        assert_eq!(found, expected, "{round}: {query:?}");
+    }
     bench.close();
 }

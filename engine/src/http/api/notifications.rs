@@ -1,0 +1,110 @@
+//! Whom notifiers told of which event, and what they did not tell and why.
+
+use super::events::time;
+use super::{Answer, failed, json_text, problem};
+use crate::http::app::App;
+use crate::http::query;
+use kernel::time::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use store::{Delivery, DeliveryCursor, DeliveryQuery, DeliveryState, Stored};
+use tide::Request;
+
+/// Notifications of one page when nothing is said.
+const LIMIT: usize = 100;
+
+/// Reads `?…`; the error says everything that is wrong with it. `all` are the notifiers that there
+/// are.
+fn list_request(text: &str, all: &[Arc<str>], now: Timestamp) -> Result<DeliveryQuery, String> {
+    let pairs = query::pairs(text).ok_or("the query cannot be read")?;
+    let mut asked = DeliveryQuery { sinks: Vec::new(), limit: LIMIT, ..DeliveryQuery::default() };
+    let wrong: Vec<String> = pairs
+        .into_iter()
+        .filter_map(|(name, value)| parameter(&mut asked, &name, &value, all, now).err())
+        .collect();
+    if asked.sinks.is_empty() {
+        asked.sinks = all.to_vec();
+    }
+    if wrong.is_empty() { Ok(asked) } else { Err(wrong.join("; ")) }
+}
+
+fn parameter(
+    asked: &mut DeliveryQuery,
+    name: &str,
+    value: &str,
+    all: &[Arc<str>],
+    now: Timestamp,
+) -> Result<(), String> {
+    match name {
+        "notifier" => match all.iter().find(|it| ***it == *value) {
+            Some(it) => asked.sinks.push(it.clone()),
+            None => {
+                let known = all.join(", ");
+                return Err(format!("there is no notifier `{value}`; there are: {known}"));
+            }
+        },
+        "state" => {
+            let state = DeliveryState::ALL.into_iter().find(|it| it.word() == value);
+            let wanted = || "`state` must be pending, done, dead, parked or suppressed".to_owned();
+            asked.state = Some(state.ok_or_else(wanted)?);
+        }
+        "since" => {
+            let wanted = || "`since` must be RFC 3339 or -1h".to_owned();
+            asked.since = Some(time(value, now).ok_or_else(wanted)?);
+        }
+        "limit" => {
+            let limit = value.parse().ok().filter(|it| (1..=1000).contains(it));
+            asked.limit = limit.ok_or("`limit` must be 1 to 1000")?;
+        }
+        "cursor" => {
+            let cursor = DeliveryCursor::parse(value).ok_or("`cursor` must be a `next` of ours")?;
+            asked.cursor = Some(cursor);
+        }
+        _ => {
+            return Err(format!(
+                "`{name}` is not a parameter of this list; there are notifier, state, since, \
+                 limit and cursor"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The notifications that the query names, the newest event first.
+pub(super) async fn notifications(request: Request<App>) -> Answer {
+    let app = request.state();
+    let now = app.engine.env.clock.wall();
+    let generation = app.engine.generation();
+    let all: Vec<Arc<str>> = generation.plan.notifiers.iter().map(|it| it.name.clone()).collect();
+    let asked = match list_request(request.url().query().unwrap_or_default(), &all, now) {
+        Ok(asked) => asked,
+        Err(detail) => return Ok(problem(400, &detail)),
+    };
+    let list = app.engine.store.read(move |reader| {
+        let page = reader.delivery_page(&asked)?;
+        let seqs: Vec<u64> = page.rows.iter().map(|it| it.seq).collect();
+        Ok((page, reader.intact_by_seq(&seqs)?))
+    });
+    let (page, events) = match list.await {
+        Ok(found) => found,
+        Err(fault) => return Ok(failed(&fault)),
+    };
+    let shown: Vec<Value> = page.rows.iter().map(|it| shown(it, &events)).collect();
+    let next = page.next.map(|it| it.to_string());
+    Ok(json_text(json!({ "notifications": shown, "next": next }).to_string()))
+}
+
+fn shown(delivery: &Delivery, events: &[Stored]) -> Value {
+    let event = events.iter().find(|it| it.seq == delivery.seq).map(|it| &it.envelope);
+    json!({
+        "notifier": &*delivery.sink,
+        "state": delivery.state.word(),
+        "attempts": delivery.attempts,
+        "reason": delivery.last_error,
+        "created": delivery.created.to_string(),
+        "event_id": event.map(|it| &*it.id),
+        "type": event.map(|it| &*it.kind),
+        "subject": event.map(|it| &*it.subject),
+        "time": event.map(|it| it.time.to_string()),
+    })
+}
