@@ -1,6 +1,7 @@
 //! Events that come late: every kind that remembers, live and out of a file, against a model that
 //! is told each event once; and a wall clock that is set while stages wait.
 
+use crate::support::hours::{Hours, LONG, Sent, Told};
 use crate::support::world::World;
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -9,11 +10,6 @@ use std::time::Duration;
 const SEQUENCES: u64 = 30;
 const EVENTS: usize = 60;
 const DOORS: [&str; 2] = ["front", "back"];
-/// 2026-01-01T00:00:00Z, where the virtual clock begins.
-const START: i64 = 1_767_225_600;
-/// Twelve hours before: when what a file holds began.
-const EARLIER: i64 = START - 12 * 3600;
-
 const ONCE: i64 = 60;
 const LAST: i64 = 45;
 const COUNTED: i64 = 90;
@@ -83,25 +79,6 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
     )
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    /// When it comes.
-    now: i64,
-    /// When it happened.
-    at: i64,
-    kind: &'static str,
-    door: &'static str,
-    number: usize,
-}
-
-impl Sent {
-    fn text(&self, start: i64) -> String {
-        let Sent { at, kind, door, number, .. } = self;
-        let at = start + at;
-        format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
-    }
-}
-
 fn draw(random: &mut Rng) -> Vec<Sent> {
     let mut now = 100;
     let draw = |number| {
@@ -117,9 +94,6 @@ fn draw(random: &mut Rng) -> Vec<Sent> {
     };
     (0..EVENTS).map(draw).collect()
 }
-
-/// What is in the store: type, door, second and what is said of it; how often.
-type Told = BTreeMap<(String, String, i64, String), usize>;
 
 /// What is known of one key of one stage.
 #[derive(Debug, Clone)]
@@ -181,7 +155,7 @@ impl Model {
             model.pass(event.at, now);
             model.judge(event, now);
         }
-        model.wait(arrival + 9000);
+        model.wait(arrival + LONG.as_secs() as i64);
         model.told
     }
 
@@ -427,98 +401,31 @@ impl Model {
     }
 }
 
-fn told(stored: &[std::sync::Arc<store::Stored>], start: i64, told: &mut Told) {
-    for it in stored {
-        let data: serde_json::Value =
-            serde_json::from_str(it.body.data_text()).expect("it is JSON");
-        let enrich: serde_json::Value = serde_json::from_str(&it.enrich).expect("it is JSON");
-        let kind = it.envelope.kind.to_string();
-        let text = match kind.as_str() {
-            "bells.repeats" => data["count"].to_string(),
-            "knob" | "bell" => data["n"].to_string(),
-            "look" => match enrich["before"]["age"].as_f64() {
-                Some(age) => (age as i64).to_string(),
-                None => "null".to_owned(),
-            },
-            "come" | "stay" | "go" | "visit.end" => {
-                let visit = &enrich["visit"];
-                let phase = visit["phase"].as_str().unwrap_or("null");
-                format!("{phase} {} {}", visit["events"], visit["seconds"].as_f64().unwrap_or(-1.0))
-            }
-            _ => String::new(),
-        };
-        let at = it.envelope.time.0 / 1_000_000 - start;
-        *told.entry((kind, it.envelope.subject.to_string(), at, text)).or_default() += 1;
-    }
-}
-
-/// The events come one by one, in their own time.
-fn live(seed: u64, sent: &[Sent], random: &mut Rng) -> Told {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
-    let mut world = World::start_durable(folder, &pipeline("first"));
-    let (mut now, mut found) = (0, Told::new());
-    for event in sent {
-        world.simulation.advance(Duration::from_secs((event.now - now) as u64));
-        now = event.now;
-        match random.u8(..12) {
-            0 => world.reload(&pipeline(&format!("before {} of {seed}", event.number))),
-            1 => {
-                told(&world.stored.lock().expect("no panic"), START, &mut found);
-                world = world.kill(&pipeline("again"), Duration::ZERO);
-            }
-            _ => {}
+/// What is stored with an event beside its type, subject and time.
+fn said(stored: &store::Stored) -> String {
+    let data: serde_json::Value =
+        serde_json::from_str(stored.body.data_text()).expect("it is JSON");
+    let enrich: serde_json::Value = serde_json::from_str(&stored.enrich).expect("it is JSON");
+    match &*stored.envelope.kind {
+        "bells.repeats" => data["count"].to_string(),
+        "knob" | "bell" => data["n"].to_string(),
+        "look" => match enrich["before"]["age"].as_f64() {
+            Some(age) => (age as i64).to_string(),
+            None => "null".to_owned(),
+        },
+        "come" | "stay" | "go" | "visit.end" => {
+            let visit = &enrich["visit"];
+            let phase = visit["phase"].as_str().unwrap_or("null");
+            format!("{phase} {} {}", visit["events"], visit["seconds"].as_f64().unwrap_or(-1.0))
         }
-        world.post("hook", &event.text(START));
-        if random.u8(..4) == 0 {
-            let again = world.post("hook", &event.text(START));
-            assert_ne!(again, "accepted", "it is the same again");
-        }
-        world.simulation.settle();
+        _ => String::new(),
     }
-    world.simulation.advance(Duration::from_secs(9000));
-    told(&world.stored.lock().expect("no panic"), START, &mut found);
-    world.close();
-    found
-}
-
-/// The same events are read from a file, hours later.
-fn backlog(sent: &[Sent]) -> Told {
-    let folder = tempfile::tempdir().expect("a folder");
-    let lines: Vec<String> = sent.iter().map(|it| it.text(EARLIER)).collect();
-    std::fs::write(folder.path().join("hours.ndjson"), lines.join("\n")).expect("it writes");
-    let world = World::start_durable(folder, &pipeline("a backlog"));
-    world.simulation.advance(Duration::from_secs(9000));
-    let mut found = Told::new();
-    told(&world.stored.lock().expect("no panic"), EARLIER, &mut found);
-    world.close();
-    found
-}
-
-#[track_caller]
-fn check(sent: &[Sent], expected: &Told, found: &Told, how: &str) {
-    let other = |one: &Told, other: &Told, word| -> Vec<String> {
-        let wrong = one.iter().filter(|it| other.get(it.0) != Some(it.1));
-        wrong.map(|it| format!("{word} {it:?}")).collect()
-    };
-    let mut wrong = other(expected, found, "missing");
-    wrong.extend(other(found, expected, "unexpected"));
-    let sent: Vec<String> = sent.iter().map(|it| format!("{it:?}")).collect();
-    assert!(wrong.is_empty(), "{how}\n{}\n{}", wrong.join("\n"), sent.join("\n"));
 }
 
 #[test]
 fn late_events_count_as_the_manual_says_live_and_out_of_a_file() {
-    let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-    let first = given("SEED").unwrap_or(0);
-    for seed in first..first + given("SEQUENCES").unwrap_or(SEQUENCES) {
-        let mut random = Rng::with_seed(seed);
-        let sent = draw(&mut random);
-        let found = live(seed, &sent, &mut random);
-        check(&sent, &Model::play(&sent, true), &found, &format!("live, SEED={seed}"));
-        let found = backlog(&sent);
-        check(&sent, &Model::play(&sent, false), &found, &format!("out of a file, SEED={seed}"));
-    }
+    let hours = Hours { pipeline: &pipeline, said: &said };
+    hours.check(SEQUENCES, draw, Model::play);
 }
 
 fn door(kind: &str) -> String {
@@ -531,15 +438,25 @@ fn kinds(world: &World) -> Vec<String> {
     stored.iter().map(|it| it.envelope.kind.to_string()).collect()
 }
 
+/// Where events happen when they come.
+fn timeless() -> String {
+    pipeline("a clock that is set").replace(r#"time "get(data, 'at')"; "#, "")
+}
+
+/// A door is opened after some time.
+fn with_open_door() -> World {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
+    let world = World::start_durable(folder, &timeless());
+    world.simulation.advance(Duration::from_secs(90_000));
+    world.post("hook", &door("open"));
+    world
+}
+
 /// A door is opened; a minute later the clock is set by so many seconds. It is told of after two
 /// minutes, whatever the clock shows.
 fn hold_while_the_clock_is_set(seconds: i64) {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
-    let text = pipeline("a clock that is set").replace(r#"time "get(data, 'at')"; "#, "");
-    let world = World::start_durable(folder, &text);
-    world.simulation.advance(Duration::from_secs(90_000));
-    world.post("hook", &door("open"));
+    let world = with_open_door();
     world.simulation.advance(Duration::from_secs(60));
     world.simulation.set_wall(seconds);
     world.simulation.advance(Duration::from_secs(55));
@@ -564,12 +481,7 @@ fn what_is_waited_for_is_as_far_away_after_the_clock_was_set() {
 
 #[test]
 fn a_clock_that_is_set_is_seen_although_no_event_comes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
-    let text = pipeline("a clock that is set").replace(r#"time "get(data, 'at')"; "#, "");
-    let world = World::start_durable(folder, &text);
-    world.simulation.advance(Duration::from_secs(90_000));
-    world.post("hook", &door("open"));
+    let world = with_open_door();
     world.simulation.advance(Duration::from_secs(60));
     world.simulation.set_wall(-3600);
     let engine = world.engine.clone();
@@ -581,15 +493,10 @@ fn a_clock_that_is_set_is_seen_although_no_event_comes() {
 
 #[test]
 fn a_clock_that_is_set_back_during_a_restart_puts_nothing_off() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
-    let text = pipeline("a clock that is set").replace(r#"time "get(data, 'at')"; "#, "");
-    let world = World::start_durable(folder, &text);
-    world.simulation.advance(Duration::from_secs(90_000));
-    world.post("hook", &door("open"));
+    let world = with_open_door();
     world.simulation.settle();
     world.simulation.set_wall(-86_400);
-    let world = world.kill(&text, Duration::ZERO);
+    let world = world.kill(&timeless(), Duration::ZERO);
     world.simulation.advance(Duration::from_secs(125));
     assert_eq!(kinds(&world), ["left-open"]);
     world.post("hook", &door("shut"));

@@ -1,19 +1,13 @@
 //! Windows, sessions, visits and counted repeats: random events, late, doubled and out of order,
 //! with reloads and crashes between them, against what they come to by definition.
 
-use crate::support::world::World;
+use crate::support::hours::{Hours, START, Sent, Told};
 use fastrand::Rng;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 const SEQUENCES: u64 = 30;
 const EVENTS: usize = 60;
 const DOORS: [&str; 2] = ["front", "back"];
-/// 2026-01-01T00:00:00Z, where the virtual clock begins.
-const START: i64 = 1_767_225_600;
-/// Twelve hours before: when what a file holds began.
-const EARLIER: i64 = START - 12 * 3600;
-
 const TUMBLING: i64 = 600;
 const SLIDING: i64 = 60;
 const GAP: i64 = 60;
@@ -94,25 +88,6 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
     )
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    /// When it comes.
-    now: i64,
-    /// When it happened.
-    at: i64,
-    kind: &'static str,
-    door: &'static str,
-    number: usize,
-}
-
-impl Sent {
-    fn text(&self, start: i64) -> String {
-        let Sent { at, kind, door, number, .. } = self;
-        let at = start + at;
-        format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
-    }
-}
-
 fn draw(random: &mut Rng) -> Vec<Sent> {
     let mut now = 100;
     let draw = |number| {
@@ -129,9 +104,6 @@ fn draw(random: &mut Rng) -> Vec<Sent> {
     };
     (0..EVENTS).map(draw).collect()
 }
-
-/// What is in the store: type, door, second and what is said of it; how often.
-type Told = BTreeMap<(String, String, i64, String), usize>;
 
 fn expected(sent: &[Sent]) -> Told {
     let mut told = Told::new();
@@ -259,101 +231,32 @@ fn visits(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
     }
 }
 
-fn told(stored: &[std::sync::Arc<store::Stored>], start: i64, told: &mut Told) {
-    for it in stored {
-        let data: serde_json::Value =
-            serde_json::from_str(it.body.data_text()).expect("it is JSON");
-        let enrich: serde_json::Value = serde_json::from_str(&it.enrich).expect("it is JSON");
-        let kind = it.envelope.kind.to_string();
-        let number = |at: &serde_json::Value| at.as_f64().expect("a number") as i64;
-        let text = match kind.as_str() {
-            "mean" => format!("{} {} {}", data["n"], data["top"], data["sum"]),
-            "burst" | "walk" => data["n"].to_string(),
-            "lamps.repeats" => data["count"].to_string(),
-            "knob" => data["n"].to_string(),
-            "look" => match enrich["before"]["age"].as_f64() {
-                Some(age) => (age as i64).to_string(),
-                None => "null".to_owned(),
-            },
-            "open" | "face" | "shut" | "visit.end" => {
-                let visit = &enrich["visit"];
-                let phase = visit["phase"].as_str().expect("a phase");
-                format!("{phase} {} {}", visit["events"], number(&visit["seconds"]))
-            }
-            _ => String::new(),
-        };
-        let at = it.envelope.time.0 / 1_000_000 - start;
-        *told.entry((kind, it.envelope.subject.to_string(), at, text)).or_default() += 1;
+/// What is stored with an event beside its type, subject and time.
+fn said(stored: &store::Stored) -> String {
+    let data: serde_json::Value =
+        serde_json::from_str(stored.body.data_text()).expect("it is JSON");
+    let enrich: serde_json::Value = serde_json::from_str(&stored.enrich).expect("it is JSON");
+    let number = |at: &serde_json::Value| at.as_f64().expect("a number") as i64;
+    match &*stored.envelope.kind {
+        "mean" => format!("{} {} {}", data["n"], data["top"], data["sum"]),
+        "burst" | "walk" => data["n"].to_string(),
+        "lamps.repeats" => data["count"].to_string(),
+        "knob" => data["n"].to_string(),
+        "look" => match enrich["before"]["age"].as_f64() {
+            Some(age) => (age as i64).to_string(),
+            None => "null".to_owned(),
+        },
+        "open" | "face" | "shut" | "visit.end" => {
+            let visit = &enrich["visit"];
+            let phase = visit["phase"].as_str().expect("a phase");
+            format!("{phase} {} {}", visit["events"], number(&visit["seconds"]))
+        }
+        _ => String::new(),
     }
-}
-
-/// The events come one by one, in their own time.
-fn live(seed: u64, sent: &[Sent], random: &mut Rng) -> Told {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
-    let mut world = World::start_durable(folder, &pipeline("first"));
-    let (mut now, mut found) = (0, Told::new());
-    for event in sent {
-        world.simulation.advance(Duration::from_secs((event.now - now) as u64));
-        now = event.now;
-        match random.u8(..12) {
-            0 => world.reload(&pipeline(&format!("before {} of {seed}", event.number))),
-            1 => {
-                told(&world.stored.lock().expect("no panic"), START, &mut found);
-                world = world.kill(&pipeline("again"), Duration::ZERO);
-            }
-            _ => {}
-        }
-        world.post("hook", &event.text(START));
-        if random.u8(..4) == 0 {
-            let again = world.post("hook", &event.text(START));
-            assert_ne!(again, "accepted", "it is the same again");
-        }
-        if random.bool() {
-            world.simulation.settle();
-        }
-    }
-    world.simulation.advance(Duration::from_secs(10_000));
-    told(&world.stored.lock().expect("no panic"), START, &mut found);
-    world.close();
-    found
-}
-
-/// The same events are read from a file, hours later.
-fn backlog(sent: &[Sent]) -> Told {
-    let folder = tempfile::tempdir().expect("a folder");
-    let lines: Vec<String> = sent.iter().map(|it| it.text(EARLIER)).collect();
-    std::fs::write(folder.path().join("hours.ndjson"), lines.join("\n")).expect("it writes");
-    let world = World::start_durable(folder, &pipeline("a backlog"));
-    world.simulation.advance(Duration::from_secs(10_000));
-    let mut found = Told::new();
-    told(&world.stored.lock().expect("no panic"), EARLIER, &mut found);
-    world.close();
-    found
-}
-
-#[track_caller]
-fn check(sent: &[Sent], expected: &Told, found: &Told, how: &str) {
-    let other = |one: &Told, other: &Told, word| -> Vec<String> {
-        let wrong = one.iter().filter(|it| other.get(it.0) != Some(it.1));
-        wrong.map(|it| format!("{word} {it:?}")).collect()
-    };
-    let mut wrong = other(expected, found, "missing");
-    wrong.extend(other(found, expected, "unexpected"));
-    let sent: Vec<String> = sent.iter().map(|it| format!("{it:?}")).collect();
-    assert!(wrong.is_empty(), "{how}\n{}\n{}", wrong.join("\n"), sent.join("\n"));
 }
 
 #[test]
 fn what_is_summed_up_is_what_the_events_come_to_live_and_out_of_a_file() {
-    let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-    let first = given("SEED").unwrap_or(0);
-    for seed in first..first + given("SEQUENCES").unwrap_or(SEQUENCES) {
-        let mut random = Rng::with_seed(seed);
-        let sent = draw(&mut random);
-        let expected = expected(&sent);
-        let found = live(seed, &sent, &mut random);
-        check(&sent, &expected, &found, &format!("live, SEED={seed}"));
-        check(&sent, &expected, &backlog(&sent), &format!("out of a file, SEED={seed}"));
-    }
+    let hours = Hours { pipeline: &pipeline, said: &said };
+    hours.check(SEQUENCES, draw, |sent, _| expected(sent));
 }
