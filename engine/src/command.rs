@@ -6,6 +6,7 @@ mod checked;
 mod completions;
 mod diff;
 mod eval;
+mod events;
 mod expand;
 mod explain;
 mod fmt;
@@ -63,6 +64,8 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Show what a reload would change: what is opened, closed, replaced, and which state is kept.
     Diff(diff::DiffArgs),
+    /// List the events of a running engine, or show one with all that happened to it.
+    Events(Box<events::EventsArgs>),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -92,6 +95,7 @@ pub fn main(line: Line) -> u8 {
         Command::New(args) => new::new(&args),
         Command::Graph(args) => graph::graph(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Events(args) => events::events(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -56,6 +56,7 @@
 //! **Never:** this crate names a kind of stage. **Never:** an event changes after it was emitted.
 //! **Never:** `check` reads a file outside the pipeline's root, or a secret's value.
 
+mod client;
 pub mod command;
 pub mod engine;
 pub mod host;

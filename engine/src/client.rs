@@ -1,0 +1,193 @@
+//! What commands share that call a running engine: where it is, one request, and what its answer
+//! means.
+//!
+//! *Never:* a token on the command line, in a message or in a URL. *Never:* an answer of unlimited
+//! size or time.
+
+pub(crate) mod address;
+mod find;
+pub(crate) mod json;
+pub(crate) mod query;
+pub(crate) mod table;
+pub(crate) mod timeline;
+mod token;
+
+use clap::Args;
+use kernel::env::Env;
+use kernel::fault::{Cause, Fault};
+use kernel::health::printable;
+use language::parse_duration;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::path::PathBuf;
+use std::time::Duration;
+use wire::{Fetch, FetchRequest, FetchResponse, Wire, answer};
+
+pub(crate) use token::token_at;
+
+/// The longest answer that is read, in bytes. A page of events has at most 4 MiB and one event.
+const BODY_MAX: usize = 64 << 20;
+
+/// What is shown of a reason that the engine gives, in bytes.
+const REASON_MAX: usize = 2000;
+
+/// Which engine a command calls, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which engine")]
+pub(crate) struct EngineArgs {
+    /// The address of the running engine.
+    /// Default: that of --file, otherwise http://127.0.0.1:8600.
+    #[arg(long, value_name = "URL", conflicts_with = "file")]
+    url: Option<String>,
+    /// Find the engine that runs this pipeline file.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// With --file: the folder that `engine run` got as --data.
+    #[arg(long, value_name = "DIR", requires = "file")]
+    data: Option<PathBuf>,
+    /// Where the token is: `env:NAME` or `file:PATH`.
+    #[arg(long, value_name = "WHERE")]
+    token: Option<String>,
+    /// Stop waiting for a response after this long.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
+    timeout: Duration,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let wanted = || "write a duration from 1ms to 1h, such as 10s".to_owned();
+    let duration = parse_duration(text).ok_or_else(wanted)?;
+    let is_sensible = Duration::from_millis(1) <= duration && duration <= Duration::from_secs(3600);
+    is_sensible.then_some(duration).ok_or_else(wanted)
+}
+
+/// Why a command that calls an engine cannot go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClientFault {
+    /// The status of the engine's answer, where it gave one.
+    pub(crate) status: Option<u16>,
+    /// What is wrong and what to do, for people.
+    pub(crate) reason: String,
+}
+
+impl ClientFault {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        ClientFault { status: None, reason: reason.into() }
+    }
+
+    /// Says it on standard error; the exit code: 1 where the engine has no such thing, else 2.
+    pub(crate) fn tell(&self) -> u8 {
+        crate::terminal::to_terminal(&format!("engine: {}\n", self.reason));
+        if self.status == Some(404) { 1 } else { 2 }
+    }
+}
+
+/// A running engine to call.
+pub(crate) struct EngineClient {
+    /// Without a slash at its end.
+    url: String,
+    /// The file that the address was read from, which a crash may have left.
+    found_in: Option<PathBuf>,
+    token: Option<String>,
+    timeout: Duration,
+    wire: Wire,
+}
+
+impl EngineClient {
+    /// Finds the engine; nothing is sent yet.
+    pub(crate) fn find(args: &EngineArgs) -> Result<Self, ClientFault> {
+        let (url, found_in) = find::url(args)?;
+        let token = args.token.as_deref().map(token_at).transpose().map_err(ClientFault::new)?;
+        let wire = Wire::new(&Env::system());
+        Ok(EngineClient { url, found_in, token, timeout: args.timeout, wire })
+    }
+
+    /// The JSON that it answers to a GET, with digits and the order of members as they were sent.
+    pub(crate) fn get_text(&self, path: &str) -> Result<String, ClientFault> {
+        self.text(&self.request("GET", path, None))
+    }
+
+    /// What a request of this client looks like.
+    pub(crate) fn request(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> FetchRequest {
+        let mut headers = Vec::new();
+        if let Some(token) = &self.token {
+            headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
+        }
+        if body.is_some() {
+            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+        }
+        let (url, timeout) = (format!("{}{path}", self.url), self.timeout);
+        FetchRequest { method, url, headers, body, timeout, body_max: BODY_MAX }
+    }
+
+    /// The answer, whatever its status.
+    pub(crate) fn send(&self, request: &FetchRequest) -> Result<FetchResponse, ClientFault> {
+        smol::block_on(self.wire.fetch(request.clone())).map_err(|fault| self.unreachable(&fault))
+    }
+
+    fn text(&self, request: &FetchRequest) -> Result<String, ClientFault> {
+        let answer = self.send(request)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(self.refused(&answer));
+        }
+        let text = String::from_utf8(answer.body);
+        text.map_err(|_| self.no_engine("its response is not text"))
+    }
+
+    fn unreachable(&self, fault: &Fault) -> ClientFault {
+        let advice = match (&self.found_in, fault.cause) {
+            (_, Cause::Other) => "check --url".to_owned(),
+            (_, Cause::Timeout) => "it may be busy; give it longer with --timeout".to_owned(),
+            (Some(file), _) => {
+                format!(
+                    "an engine that was killed may have left {}; start it again",
+                    file.display()
+                )
+            }
+            (None, _) => {
+                "start it with `engine run FILE`, or give its address with --url".to_owned()
+            }
+        };
+        ClientFault::new(format!("no response from {}: {}; {advice}", self.url, fault.reason))
+    }
+
+    /// What an answer other than 2xx says.
+    pub(crate) fn refused(&self, answer: &FetchResponse) -> ClientFault {
+        let status = answer.status;
+        let is_problem = answer::header(answer, "content-type")
+            .is_some_and(|it| it.starts_with("application/problem+json"));
+        let problem: Option<Value> =
+            serde_json::from_slice(&answer.body).ok().filter(|_| is_problem);
+        let detail = problem.as_ref().and_then(|it| it["detail"].as_str());
+        let Some(detail) = detail.map(|it| printable(it, REASON_MAX)) else {
+            return self.no_engine(&format!("it responds with status {status}"));
+        };
+        let reason = match (status, &self.token) {
+            (401, None) => {
+                format!("{} requires a token; use --token env:NAME or --token file:PATH", self.url)
+            }
+            (401, Some(_)) => format!("{} does not accept this token: {detail}", self.url),
+            _ => detail,
+        };
+        ClientFault { status: Some(status), reason }
+    }
+
+    /// Something else listens there.
+    pub(crate) fn no_engine(&self, why: &str) -> ClientFault {
+        ClientFault::new(format!(
+            "{} does not respond as an engine does: {why}; check --url",
+            self.url
+        ))
+    }
+}
+
+/// A list of one page, its items as they were sent.
+#[derive(serde::Deserialize)]
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<Box<RawValue>>,
+    pub(crate) next: Option<String>,
+}
