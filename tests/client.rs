@@ -3,6 +3,7 @@
 
 mod address;
 mod events;
+mod send;
 
 use crate::support::{Answer, Engine, until};
 use std::fs;

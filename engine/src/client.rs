@@ -90,6 +90,7 @@ pub(crate) struct EngineClient {
     token: Option<String>,
     timeout: Duration,
     wire: Wire,
+    pub(crate) env: Env,
 }
 
 impl EngineClient {
@@ -97,11 +98,18 @@ impl EngineClient {
     pub(crate) fn find(args: &EngineArgs) -> Result<Self, ClientFault> {
         let (url, found_in) = find::url(args)?;
         let token = args.token.as_deref().map(token_at).transpose().map_err(ClientFault::new)?;
-        let wire = Wire::new(&Env::system());
-        Ok(EngineClient { url, found_in, token, timeout: args.timeout, wire })
+        let env = Env::system();
+        let wire = Wire::new(&env);
+        Ok(EngineClient { url, found_in, token, timeout: args.timeout, wire, env })
     }
 
-    /// The JSON that it answers to a GET, with digits and the order of members as they were sent.
+    /// The JSON that it answers to a GET.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, ClientFault> {
+        let text = self.get_text(path)?;
+        serde_json::from_str(&text).map_err(|_| self.no_engine("its response is not JSON"))
+    }
+
+    /// The same, with digits and the order of members as they were sent.
     pub(crate) fn get_text(&self, path: &str) -> Result<String, ClientFault> {
         self.text(&self.request("GET", path, None))
     }

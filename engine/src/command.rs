@@ -16,6 +16,7 @@ mod man;
 mod new;
 mod run;
 mod schema;
+mod send;
 mod test;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
@@ -66,6 +67,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// List the events of a running engine, or show one with all that happened to it.
     Events(Box<events::EventsArgs>),
+    /// Send one event to a running engine.
+    Send(Box<send::SendArgs>),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -96,6 +99,7 @@ pub fn main(line: Line) -> u8 {
         Command::Graph(args) => graph::graph(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Events(args) => events::events(&args),
+        Command::Send(args) => send::send(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -16,7 +16,7 @@ const REASON_MAX: usize = 1000;
 /// An event as `/api/events/{id}` has it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct EventDetail {
-    pub(crate) seq: u64,
+    seq: u64,
     pos: Option<u64>,
     id: String,
     #[serde(rename = "type")]
@@ -61,6 +61,13 @@ struct LetterRow {
     id: u64,
     stage: String,
     reason: String,
+}
+
+impl EventDetail {
+    /// Whether nothing more happens to it by itself.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.state != "pending" && self.deliveries.iter().all(|it| it.state != "pending")
+    }
 }
 
 /// The event with its timeline.
