@@ -4,6 +4,7 @@
 mod address;
 mod events;
 mod send;
+mod tail;
 
 use crate::support::{Answer, Engine, until};
 use std::fs;

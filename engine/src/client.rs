@@ -8,6 +8,7 @@ pub(crate) mod address;
 mod find;
 pub(crate) mod json;
 pub(crate) mod query;
+pub(crate) mod stream;
 pub(crate) mod table;
 pub(crate) mod timeline;
 mod token;
@@ -51,6 +52,13 @@ pub(crate) struct EngineArgs {
     /// Stop waiting for a response after this long.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
     timeout: Duration,
+}
+
+impl EngineArgs {
+    /// The longest wait for a response.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -137,6 +145,15 @@ impl EngineClient {
         smol::block_on(self.wire.fetch(request.clone())).map_err(|fault| self.unreachable(&fault))
     }
 
+    /// Takes an endless response part by part; see [`Wire::follow`].
+    pub(crate) fn follow(
+        &self,
+        request: &FetchRequest,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<FetchResponse, Fault> {
+        smol::block_on(self.wire.follow(request, take))
+    }
+
     fn text(&self, request: &FetchRequest) -> Result<String, ClientFault> {
         let answer = self.send(request)?;
         if !(200..300).contains(&answer.status) {
@@ -146,7 +163,7 @@ impl EngineClient {
         text.map_err(|_| self.no_engine("its response is not text"))
     }
 
-    fn unreachable(&self, fault: &Fault) -> ClientFault {
+    pub(crate) fn unreachable(&self, fault: &Fault) -> ClientFault {
         let advice = match (&self.found_in, fault.cause) {
             (_, Cause::Other) => "check --url".to_owned(),
             (_, Cause::Timeout) => "it may be busy; give it longer with --timeout".to_owned(),

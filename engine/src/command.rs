@@ -9,6 +9,7 @@ mod eval;
 mod events;
 mod expand;
 mod explain;
+mod expression;
 mod fmt;
 mod graph;
 mod help;
@@ -17,6 +18,7 @@ mod new;
 mod run;
 mod schema;
 mod send;
+mod tail;
 mod test;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
@@ -69,6 +71,8 @@ enum Command {
     Events(Box<events::EventsArgs>),
     /// Send one event to a running engine.
     Send(Box<send::SendArgs>),
+    /// Print events as they become visible.
+    Tail(Box<tail::TailArgs>),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -100,6 +104,7 @@ pub fn main(line: Line) -> u8 {
         Command::Diff(args) => diff::diff(&args),
         Command::Events(args) => events::events(&args),
         Command::Send(args) => send::send(&args),
+        Command::Tail(args) => tail::tail(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -113,7 +113,8 @@ enum ShowFormat {
     Json,
 }
 
-fn priority(text: &str) -> Result<Priority, String> {
+/// Reads a priority.
+pub(super) fn priority(text: &str) -> Result<Priority, String> {
     Priority::parse(text).ok_or_else(|| {
         let words = Priority::ALL.map(Priority::word).join(", ");
         format!("write one of {words}")
