@@ -2,6 +2,7 @@
 //! what goes to which stream.
 
 mod address;
+mod dlq;
 mod events;
 mod send;
 mod tail;

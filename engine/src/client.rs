@@ -122,6 +122,17 @@ impl EngineClient {
         self.text(&self.request("GET", path, None))
     }
 
+    /// The JSON that it answers to a POST of JSON.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientFault> {
+        let text = self.text(&self.request("POST", path, Some(body.to_string().into_bytes())))?;
+        serde_json::from_str(&text).map_err(|_| self.no_engine("its response is not JSON"))
+    }
+
+    /// Deletes what is at a path.
+    pub(crate) fn delete(&self, path: &str) -> Result<(), ClientFault> {
+        self.text(&self.request("DELETE", path, None)).map(|_| ())
+    }
+
     /// What a request of this client looks like.
     pub(crate) fn request(
         &self,

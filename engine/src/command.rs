@@ -5,6 +5,7 @@ mod check;
 mod checked;
 mod completions;
 mod diff;
+mod dlq;
 mod eval;
 mod events;
 mod expand;
@@ -73,6 +74,8 @@ enum Command {
     Send(Box<send::SendArgs>),
     /// Print events as they become visible.
     Tail(Box<tail::TailArgs>),
+    /// List, show, redrive, drop or export the dead letters of a running engine.
+    Dlq(dlq::DlqArgs),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -105,6 +108,7 @@ pub fn main(line: Line) -> u8 {
         Command::Events(args) => events::events(&args),
         Command::Send(args) => send::send(&args),
         Command::Tail(args) => tail::tail(&args),
+        Command::Dlq(args) => dlq::dlq(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -27,7 +27,6 @@ impl Column {
     }
 
     /// Numbers, which are not cut.
-    #[cfg(test)]
     pub(crate) const fn number(title: &'static str) -> Self {
         Column { title, is_number: true, least: usize::MAX, rank: 0 }
     }
