@@ -4,6 +4,7 @@
 mod address;
 mod dlq;
 mod events;
+mod figures;
 mod send;
 mod tail;
 

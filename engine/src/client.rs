@@ -5,8 +5,10 @@
 //! size or time.
 
 pub(crate) mod address;
+pub(crate) mod figures;
 mod find;
 pub(crate) mod json;
+pub(crate) mod metrics;
 pub(crate) mod query;
 pub(crate) mod stream;
 pub(crate) mod table;

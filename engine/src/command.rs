@@ -19,8 +19,10 @@ mod new;
 mod run;
 mod schema;
 mod send;
+mod stats;
 mod tail;
 mod test;
+mod top;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
@@ -76,6 +78,10 @@ enum Command {
     Tail(Box<tail::TailArgs>),
     /// List, show, redrive, drop or export the dead letters of a running engine.
     Dlq(dlq::DlqArgs),
+    /// Count the events of a running engine, with latencies and sizes.
+    Stats(Box<stats::StatsArgs>),
+    /// Show what each part of a running engine does, again and again.
+    Top(Box<top::TopArgs>),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -109,6 +115,8 @@ pub fn main(line: Line) -> u8 {
         Command::Send(args) => send::send(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Dlq(args) => dlq::dlq(&args),
+        Command::Stats(args) => stats::stats(&args),
+        Command::Top(args) => top::top(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

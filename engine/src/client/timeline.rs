@@ -1,5 +1,6 @@
 //! One event for people: what it is, what became of it and when, and what it holds.
 
+use super::figures::brief;
 use super::json;
 use super::table::cut;
 use crate::terminal;
@@ -165,24 +166,6 @@ pub(crate) fn local(time: &str) -> String {
     Timestamp::parse(time).map_or_else(|| time.to_owned(), Timestamp::local)
 }
 
-/// A duration to three digits: `0.21ms`, `14ms`, `1.25s`, `2m5s`.
-pub(crate) fn brief(duration: Duration) -> String {
-    let millis = duration.as_secs_f64() * 1000.0;
-    match millis {
-        _ if duration.is_zero() => "0ms".to_owned(),
-        it if it < 10.0 => format!("{it:.2}ms"),
-        it if it < 1000.0 => format!("{it:.0}ms"),
-        it if it < 60_000.0 => format!("{:.2}s", it / 1000.0),
-        _ => {
-            let seconds = duration.as_secs();
-            match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-                (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-                (hours, minutes, _) => format!("{hours}h{minutes}m"),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,12 +198,5 @@ mod tests {
         assert!(text.contains("number       41, visible as 43\n"), "{text}");
         assert!(text.ends_with("\ndata\n  {\n    \"z\": 1.50,\n    \"a\": 2\n  }\n"), "{text}");
         assert!(!text.contains("subject") && !text.contains("enrich"), "{text}");
-    }
-
-    #[test]
-    fn durations_have_three_digits() {
-        let shown = |micros| brief(Duration::from_micros(micros));
-        let of = [0, 210, 9_990, 14_200, 1_250_000, 125_000_000, 7_260_000_000].map(shown);
-        assert_eq!(of, ["0ms", "0.21ms", "9.99ms", "14ms", "1.25s", "2m5s", "2h1m"]);
     }
 }
