@@ -6,6 +6,7 @@ mod dlq;
 mod events;
 mod figures;
 mod send;
+mod sql;
 mod tail;
 
 use crate::support::{Answer, Engine, until};

@@ -6,7 +6,7 @@
 
 pub(crate) mod address;
 pub(crate) mod figures;
-mod find;
+pub(crate) mod find;
 pub(crate) mod json;
 pub(crate) mod metrics;
 pub(crate) mod query;

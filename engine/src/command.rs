@@ -19,6 +19,7 @@ mod new;
 mod run;
 mod schema;
 mod send;
+mod sql;
 mod stats;
 mod tail;
 mod test;
@@ -82,6 +83,8 @@ enum Command {
     Stats(Box<stats::StatsArgs>),
     /// Show what each part of a running engine does, again and again.
     Top(Box<top::TopArgs>),
+    /// Query a store with SQL; it is only read, and an engine may be running on it.
+    Sql(sql::SqlArgs),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -117,6 +120,7 @@ pub fn main(line: Line) -> u8 {
         Command::Dlq(args) => dlq::dlq(&args),
         Command::Stats(args) => stats::stats(&args),
         Command::Top(args) => top::top(&args),
+        Command::Sql(args) => sql::sql(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

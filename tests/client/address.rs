@@ -89,8 +89,7 @@ fn without_an_engine_a_command_says_what_to_do() {
     fs::write(folder.path().join("bad.kdl"), "pipeline bad\n").expect("it is written");
     says(
         &["events", "--file", "bad.kdl"],
-        "bad.kdl has errors, so its store is not known; run `engine check bad.kdl`, or give the \
-         address of the engine with --url",
+        "bad.kdl has errors, so its store is not known; run `engine check bad.kdl`",
     );
     fs::write(folder.path().join("memory.kdl"), "pipeline memory schema-version=1\n")
         .expect("it is written");

@@ -71,7 +71,7 @@ fn beside(file: &Path) -> PathBuf {
 }
 
 /// Where the store of a pipeline file is.
-pub(super) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
+pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
     let bytes = files::read_pipeline(file)
         .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
     let place = &PipelinePath::of(file, None, data);
@@ -82,14 +82,13 @@ pub(super) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, Clie
         PipelineTexts::of(&bytes, file).ok().and_then(|given| loader.read(&given).plan().0.plan);
     let Some(plan) = plan else {
         return Err(ClientFault::new(format!(
-            "{name} has errors, so its store is not known; run `engine check {name}`, or give the \
-             address of the engine with --url"
+            "{name} has errors, so its store is not known; run `engine check {name}`"
         )));
     };
     match plan.store {
         Some((_, shape)) => Ok(shape.path),
         None => Err(ClientFault::new(format!(
-            "{name} has no store on disk; give the address of its engine with --url"
+            "{name} has no store on disk, by which its engine could be found"
         ))),
     }
 }

@@ -41,17 +41,27 @@ impl Column {
 
 /// Rows under titles, fitted to the terminal. What a terminal would obey is escaped.
 pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
-    fitted(columns, rows, terminal::width(), terminal::output_has_colour())
+    let titles: Vec<String> = columns.iter().map(|it| it.title.to_owned()).collect();
+    titled(columns, &titles, rows)
 }
 
-fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize, is_coloured: bool) -> String {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|it| printable(it, CELL_MAX)).collect()).collect();
-    let widest = |index: usize, column: &Column| {
-        let cells = rows.iter().map(|row| width_of(&row[index]));
-        cells.chain([width_of(column.title)]).max().unwrap_or_default()
-    };
-    let natural: Vec<usize> = columns.iter().enumerate().map(|(i, it)| widest(i, it)).collect();
+/// The same with titles of its own.
+pub(crate) fn titled(columns: &[Column], titles: &[String], rows: &[Vec<String>]) -> String {
+    fitted(columns, titles, rows, terminal::width(), terminal::output_has_colour())
+}
+
+fn fitted(
+    columns: &[Column],
+    titles: &[String],
+    rows: &[Vec<String>],
+    width: usize,
+    is_coloured: bool,
+) -> String {
+    let shown = |row: &Vec<String>| row.iter().map(|it| printable(it, CELL_MAX)).collect();
+    let rows: Vec<Vec<String>> = std::iter::once(&titles.to_vec()).chain(rows).map(shown).collect();
+    let widest =
+        |index: usize| rows.iter().map(|row| width_of(&row[index])).max().unwrap_or_default();
+    let natural: Vec<usize> = (0..columns.len()).map(widest).collect();
     let least: Vec<usize> = columns.iter().zip(&natural).map(|(it, n)| it.least.min(*n)).collect();
     let mut kept: Vec<usize> = (0..columns.len()).collect();
     while width < total(kept.iter().map(|it| least[*it])) {
@@ -64,8 +74,7 @@ fn fitted(columns: &[Column], rows: &[Vec<String>], width: usize, is_coloured: b
     shrink(&mut widths, &bounds, width);
     shrink(&mut widths, &vec![1; kept.len()], width);
     let mut text = String::new();
-    let titles: Vec<String> = columns.iter().map(|it| it.title.to_owned()).collect();
-    for (index, row) in std::iter::once(&titles).chain(&rows).enumerate() {
+    for (index, row) in rows.iter().enumerate() {
         let cells = kept.iter().zip(&widths).map(|(column, width)| {
             let cell = cut(&row[*column], *width);
             let blanks = " ".repeat(width - width_of(&cell));
@@ -165,7 +174,8 @@ mod tests {
     fn shown(width: usize, rows: &[[&str; 3]]) -> String {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|it| (*it).to_owned()).collect()).collect();
-        fitted(&COLUMNS, &rows, width, false)
+        let titles = COLUMNS.map(|it| it.title.to_owned());
+        fitted(&COLUMNS, &titles, &rows, width, false)
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod outbox;
 mod parked;
 mod policy;
 mod query;
+mod question;
 mod reader;
 mod readers;
 mod record;
@@ -67,6 +68,7 @@ pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
+pub use question::{SqlAnswer, SqlLimits, SqlValue, ask};
 pub use reader::{DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
