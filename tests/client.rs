@@ -3,6 +3,7 @@
 
 mod address;
 mod dlq;
+mod doctor;
 mod events;
 mod figures;
 mod send;

@@ -56,7 +56,28 @@ pub(crate) struct EngineArgs {
     timeout: Duration,
 }
 
+/// The same where the file is not an option.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Which engine")]
+pub(crate) struct CallArgs {
+    /// The address of the running engine. Default: where the engine of FILE is.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Where the token is: `env:NAME` or `file:PATH`.
+    #[arg(long, value_name = "WHERE")]
+    token: Option<String>,
+    /// Stop waiting for a response after this long.
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
+    timeout: Duration,
+}
+
 impl EngineArgs {
+    /// For a command that takes the file as an argument of its own.
+    pub(crate) fn of_file(file: Option<PathBuf>, data: Option<PathBuf>, call: CallArgs) -> Self {
+        let CallArgs { url, token, timeout } = call;
+        EngineArgs { url, file, data, token, timeout }
+    }
+
     /// The longest wait for a response.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
@@ -153,6 +174,33 @@ impl EngineClient {
         FetchRequest { method, url, headers, body, timeout, body_max: BODY_MAX }
     }
 
+    /// Whether the engine is ready, and what it says about that. One that does not know the caller
+    /// says only whether it is.
+    pub(crate) fn readiness(&self) -> Result<Readiness, ClientFault> {
+        let answer = self.send(&self.request("GET", "/readyz", None))?;
+        let is_ready = answer.status == 200;
+        let text = String::from_utf8_lossy(&answer.body);
+        if !matches!(answer.status, 200 | 503) {
+            return Err(self.refused(&answer));
+        }
+        if matches!(&*text, "up\n" | "down\n") {
+            return Ok(Readiness { is_ready, ..Readiness::default() });
+        }
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        if body["ready"].as_bool() != Some(is_ready) {
+            return Err(self.no_engine("its response does not say whether it is ready"));
+        }
+        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
+        let problem = |it: &Value| (text(&it["part"]), text(&it["reason"]), text(&it["advice"]));
+        Ok(Readiness {
+            is_ready,
+            reasons: list("reasons").iter().map(text).collect(),
+            is_stale: body["config"] == "stale",
+            degraded: list("degraded").iter().map(problem).collect(),
+        })
+    }
+
     /// The answer, whatever its status.
     pub(crate) fn send(&self, request: &FetchRequest) -> Result<FetchResponse, ClientFault> {
         smol::block_on(self.wire.fetch(request.clone())).map_err(|fault| self.unreachable(&fault))
@@ -221,6 +269,18 @@ impl EngineClient {
             self.url
         ))
     }
+}
+
+/// What an engine says about whether it is ready.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    pub(crate) is_ready: bool,
+    /// Why it is not.
+    pub(crate) reasons: Vec<String>,
+    /// The file on disk is not the one that runs.
+    pub(crate) is_stale: bool,
+    /// What does not work: the part, the reason, and what to do.
+    pub(crate) degraded: Vec<(String, String, String)>,
 }
 
 /// A list of one page, its items as they were sent.

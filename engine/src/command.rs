@@ -6,6 +6,7 @@ mod checked;
 mod completions;
 mod diff;
 mod dlq;
+mod doctor;
 mod eval;
 mod events;
 mod expand;
@@ -85,6 +86,8 @@ enum Command {
     Top(Box<top::TopArgs>),
     /// Query a store with SQL; it is only read, and an engine may be running on it.
     Sql(sql::SqlArgs),
+    /// Look for what keeps an engine from working, or whether a running one works.
+    Doctor(doctor::DoctorArgs),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
@@ -121,6 +124,7 @@ pub fn main(line: Line) -> u8 {
         Command::Stats(args) => stats::stats(&args),
         Command::Top(args) => top::top(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

@@ -76,6 +76,7 @@ pub use record::{
     Stored,
 };
 pub use rollup::Tally;
+pub use space::disk_room;
 pub use writer::{Watcher, Writer};
 
 use claim::Keys;
@@ -316,6 +317,14 @@ impl Store {
         &self.shared.name
     }
 }
+
+/// The version of SQLite that is built in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The version of the tables that this engine knows; it opens older stores, and refuses newer ones.
+pub const STORE_VERSION: usize = connect::MIGRATIONS.len();
 
 /// How long a reader's statement may run.
 const READ_MAX: Duration = Duration::from_secs(2);
