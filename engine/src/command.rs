@@ -72,10 +72,14 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Show what a reload would change: what is opened, closed, replaced, and which state is kept.
     Diff(diff::DiffArgs),
-    /// List the events of a running engine, or show one with all that happened to it.
-    Events(Box<events::EventsArgs>),
+    /// Run the tests of pipeline files, on a virtual clock and without the outside.
+    Test(test::TestArgs),
+    /// Look for what keeps an engine from working, or whether a running one works.
+    Doctor(doctor::DoctorArgs),
     /// Send one event to a running engine.
     Send(Box<send::SendArgs>),
+    /// List the events of a running engine, or show one with all that happened to it.
+    Events(Box<events::EventsArgs>),
     /// Print events as they become visible.
     Tail(Box<tail::TailArgs>),
     /// List, show, redrive, drop or export the dead letters of a running engine.
@@ -86,10 +90,6 @@ enum Command {
     Top(Box<top::TopArgs>),
     /// Query a store with SQL; it is only read, and an engine may be running on it.
     Sql(sql::SqlArgs),
-    /// Look for what keeps an engine from working, or whether a running one works.
-    Doctor(doctor::DoctorArgs),
-    /// Run the tests of pipeline files, on a virtual clock and without the outside.
-    Test(test::TestArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.

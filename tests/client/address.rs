@@ -1,6 +1,7 @@
 //! How a command finds an engine, and what it says when it cannot.
 
 use super::{PIPELINE, Site, run};
+use crate::support::Engine;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -120,6 +121,19 @@ fn a_token_opens_the_engine_and_is_never_shown() {
         2,
         "engine: this token lacks the scope `read`; add it to its `scope=`\n",
     );
+}
+
+#[test]
+fn the_demo_is_found_beside_what_a_killed_engine_left() {
+    let mut site = Site::start();
+    site.engine.kill();
+    assert!(site.path("data/home.db.url").exists());
+    let (file, data) = (site.path("pipelines/home.kdl"), site.path("data"));
+    let _demo = Engine::start(&file, &data, &["--demo"]);
+    assert!(site.path("data/demo/home.db.url").exists());
+    let arguments = ["events", "--file", "pipelines/home.kdl", "--data", "data"];
+    let answer = run(site.folder.path(), &arguments, "");
+    assert_eq!((answer.code, &*answer.error), (0, "no events\n"));
 }
 
 /// Answers one request with these bytes; the address.

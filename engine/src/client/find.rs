@@ -6,10 +6,15 @@ use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
 use kernel::regular_file;
 use stages::catalog::Catalog;
 use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where an engine listens whose file does not say.
 const USUAL: &str = "http://127.0.0.1:8600";
+
+/// How long a connection to an engine of this machine may take.
+const CONNECT: Duration = Duration::from_secs(1);
 
 /// The longest address, in bytes.
 const ADDRESS_MAX: u64 = 4096;
@@ -46,11 +51,12 @@ fn of_file(file: &Path, data: Option<&Path>) -> Result<(String, PathBuf), Client
     let places = [Ok(store), store_of(file, Some(&demo))];
     let places: Vec<PathBuf> =
         places.into_iter().flatten().map(|store| address::beside(&store)).collect();
+    let mut found = Vec::new();
     for place in &places {
         match regular_file::read(place, ADDRESS_MAX) {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-                return Ok((given(&text)?, place.clone()));
+                found.push((given(&text)?, place.clone()));
             }
             Err(fault) if fault.kind() == ErrorKind::NotFound => {}
             Err(fault) => {
@@ -59,11 +65,22 @@ fn of_file(file: &Path, data: Option<&Path>) -> Result<(String, PathBuf), Client
             }
         }
     }
+    // One of them may have been left by an engine that was killed.
+    let at = found.iter().position(|(url, _)| found.len() == 1 || is_listening(url));
+    if !found.is_empty() {
+        return Ok(found.swap_remove(at.unwrap_or_default()));
+    }
     let (file, place) = (file.display(), places[0].display());
     Err(ClientFault::new(format!(
         "no engine runs {file}, as there is no {place}; start one with `engine run {file}`, name \
          the data folder of a running one with --data, or give its address with --url"
     )))
+}
+
+/// Whether somebody accepts connections at an address of this machine.
+fn is_listening(url: &str) -> bool {
+    let address = url.strip_prefix("http://").and_then(|it| it.parse::<SocketAddr>().ok());
+    address.is_some_and(|it| TcpStream::connect_timeout(&it, CONNECT).is_ok())
 }
 
 fn beside(file: &Path) -> PathBuf {
