@@ -177,7 +177,7 @@ fn timeless(text: &str) -> String {
 }
 
 fn is_duration(word: &str) -> bool {
-    let word = word.trim_start_matches('+').trim_end_matches([':', ',']);
+    let word = word.trim_start_matches(['+', '<']).trim_end_matches([':', ',']);
     let number = word.trim_end_matches("ms").trim_end_matches('s');
     number.len() < word.len() && number.parse::<f64>().is_ok()
 }

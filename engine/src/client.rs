@@ -34,33 +34,12 @@ const BODY_MAX: usize = 64 << 20;
 /// What is shown of a reason that the engine gives, in bytes.
 const REASON_MAX: usize = 2000;
 
-/// Which engine a command calls, and how.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Which engine")]
-pub(crate) struct EngineArgs {
-    /// The address of the running engine.
-    /// Default: that of --file, otherwise http://127.0.0.1:8600.
-    #[arg(long, value_name = "URL", conflicts_with = "file")]
-    url: Option<String>,
-    /// Find the engine that runs this pipeline file.
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// With --file: the folder that `engine run` got as --data.
-    #[arg(long, value_name = "DIR", requires = "file")]
-    data: Option<PathBuf>,
-    /// Where the token is: `env:NAME` or `file:PATH`.
-    #[arg(long, value_name = "WHERE")]
-    token: Option<String>,
-    /// Stop waiting for a response after this long.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = timeout)]
-    timeout: Duration,
-}
-
-/// The same where the file is not an option.
+/// How an engine is called.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Which engine")]
 pub(crate) struct CallArgs {
-    /// The address of the running engine. Default: where the engine of FILE is.
+    /// The address of the running engine.
+    /// Default: that of the engine that runs the file, otherwise http://127.0.0.1:8600.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Where the token is: `env:NAME` or `file:PATH`.
@@ -71,16 +50,29 @@ pub(crate) struct CallArgs {
     timeout: Duration,
 }
 
+/// Which engine a command calls, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which engine")]
+pub(crate) struct EngineArgs {
+    /// Find the engine that runs this pipeline file.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "url")]
+    file: Option<PathBuf>,
+    /// With --file: the folder that `engine run` got as --data.
+    #[arg(long, value_name = "DIR", requires = "file")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    call: CallArgs,
+}
+
 impl EngineArgs {
-    /// For a command that takes the file as an argument of its own.
+    /// For a command that takes the file as an argument of its own; an address goes before it.
     pub(crate) fn of_file(file: Option<PathBuf>, data: Option<PathBuf>, call: CallArgs) -> Self {
-        let CallArgs { url, token, timeout } = call;
-        EngineArgs { url, file, data, token, timeout }
+        EngineArgs { file, data, call }
     }
 
     /// The longest wait for a response.
     pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+        self.call.timeout
     }
 }
 
@@ -128,10 +120,11 @@ impl EngineClient {
     /// Finds the engine; nothing is sent yet.
     pub(crate) fn find(args: &EngineArgs) -> Result<Self, ClientFault> {
         let (url, found_in) = find::url(args)?;
-        let token = args.token.as_deref().map(token_at).transpose().map_err(ClientFault::new)?;
+        let token =
+            args.call.token.as_deref().map(token_at).transpose().map_err(ClientFault::new)?;
         let env = Env::system();
         let wire = Wire::new(&env);
-        Ok(EngineClient { url, found_in, token, timeout: args.timeout, wire, env })
+        Ok(EngineClient { url, found_in, token, timeout: args.call.timeout, wire, env })
     }
 
     /// The JSON that it answers to a GET.

@@ -14,7 +14,8 @@
 //!              kernel        events, time, faults, health, and the seam to clock and threads
 //! ```
 //!
-//! Arrows point down only; `tests/tidy.rs` holds them.
+//! Arrows point down only; `tests/tidy.rs` holds them. Within the engine, the commands that call a
+//! running one share `client`, which knows nothing of its inside but what HTTP answers.
 //!
 //! # The road
 //!

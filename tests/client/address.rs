@@ -124,6 +124,22 @@ fn a_token_opens_the_engine_and_is_never_shown() {
 }
 
 #[test]
+fn an_address_file_that_holds_no_address_is_said_to_be_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("pipelines")).expect("a folder");
+    fs::create_dir_all(folder.path().join("data/home.db.url")).expect("a folder");
+    fs::write(folder.path().join("pipelines/home.kdl"), PIPELINE).expect("it is written");
+    let arguments = ["events", "--file", "pipelines/home.kdl", "--data", "data"];
+    let error = || run(folder.path(), &arguments, "").error;
+    let is_folder = "engine: cannot read data/home.db.url: it is a folder, not a regular file\n";
+    assert_eq!(error(), is_folder);
+    fs::remove_dir(folder.path().join("data/home.db.url")).expect("it is removed");
+    fs::write(folder.path().join("data/home.db.url"), "\u{1b}[2J no").expect("it is written");
+    let shown = error();
+    assert!(shown.contains("the URL is not valid") && !shown.contains('\u{1b}'), "{shown:?}");
+}
+
+#[test]
 fn the_demo_is_found_beside_what_a_killed_engine_left() {
     let mut site = Site::start();
     site.engine.kill();

@@ -222,3 +222,23 @@ fn what_cannot_be_shown_is_said_to_be_wrong() {
     assert_eq!(answer.code, 1);
     assert!(answer.error.contains("dead letter 1 has a message with this id"), "{}", answer.error);
 }
+
+#[test]
+fn a_huge_event_is_shown_in_part_and_given_in_full() {
+    let site = Site::start();
+    let numbers: Vec<u32> = (0..20_000).collect();
+    let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    let event = format!(
+        r#"{{"id":"huge","type":"ring","data":{{"numbers":{},"text":"{}","deep":{deep}}}}}"#,
+        json!(numbers),
+        "é".repeat(20_000)
+    );
+    site.post(&event);
+    let shown = site.run(&["events", "show", "huge"]);
+    assert_eq!((shown.code, &*shown.error), (0, ""));
+    assert!(shown.output.contains(" more lines; see --format json\n"), "{}", shown.output);
+    assert!(shown.output.lines().count() < 150);
+    let whole = site.run(&["events", "show", "huge", "--format", "json"]).output;
+    let whole: Value = serde_json::from_str(&whole).expect("it is JSON");
+    assert_eq!(whole["data"]["numbers"].as_array().map(Vec::len), Some(20_000));
+}

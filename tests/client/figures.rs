@@ -12,6 +12,7 @@ fn ring(id: &str, kind: &str) -> String {
 /// A text without durations, and with single blanks.
 fn timeless(text: &str) -> String {
     let is_figure = |word: &str| {
+        let word = word.trim_start_matches('<');
         let number = |end: &str| word.strip_suffix(end).is_some_and(|it| it.parse::<f64>().is_ok());
         word == ">10s" || number("ms") || number("s")
     };

@@ -7,6 +7,7 @@ pub(crate) fn brief(duration: Duration) -> String {
     let millis = duration.as_secs_f64() * 1000.0;
     match millis {
         _ if duration.is_zero() => "0ms".to_owned(),
+        it if it < 0.005 => "<0.01ms".to_owned(),
         it if it < 10.0 => format!("{it:.2}ms"),
         it if it < 1000.0 => format!("{it:.0}ms"),
         it if it < 60_000.0 => format!("{:.2}s", it / 1000.0),
@@ -44,8 +45,8 @@ mod tests {
     #[test]
     fn durations_have_three_digits() {
         let shown = |micros| brief(Duration::from_micros(micros));
-        let of = [0, 210, 9_990, 14_200, 1_250_000, 125_000_000, 7_260_000_000].map(shown);
-        assert_eq!(of, ["0ms", "0.21ms", "9.99ms", "14ms", "1.25s", "2m5s", "2h1m"]);
+        let of = [0, 4, 210, 9_990, 14_200, 1_250_000, 125_000_000, 7_260_000_000].map(shown);
+        assert_eq!(of, ["0ms", "<0.01ms", "0.21ms", "9.99ms", "14ms", "1.25s", "2m5s", "2h1m"]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const ADDRESS_MAX: u64 = 4096;
 
 /// The address without a slash at its end, and the file that it was read from.
 pub(super) fn url(args: &EngineArgs) -> Result<(String, Option<PathBuf>), ClientFault> {
-    match (&args.url, &args.file) {
+    match (&args.call.url, &args.file) {
         (Some(url), _) => Ok((given(url)?, None)),
         (None, Some(file)) => {
             let (url, found_in) = of_file(file, args.data.as_deref())?;

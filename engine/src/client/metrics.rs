@@ -4,29 +4,29 @@ use std::collections::BTreeMap;
 
 /// One value with its labels.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sample {
+pub(crate) struct MetricSample {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) value: f64,
 }
 
 /// The samples of each name.
 #[derive(Debug, Default)]
-pub(crate) struct Samples(BTreeMap<String, Vec<Sample>>);
+pub(crate) struct MetricSamples(BTreeMap<String, Vec<MetricSample>>);
 
-impl Samples {
+impl MetricSamples {
     /// Reads Prometheus' text form. Lines that cannot be read are left out.
     pub(crate) fn read(text: &str) -> Self {
-        let mut samples: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
+        let mut samples: BTreeMap<String, Vec<MetricSample>> = BTreeMap::new();
         for line in text.lines().filter(|it| !it.starts_with('#')) {
             if let Some((name, sample)) = sample(line) {
                 samples.entry(name.to_owned()).or_default().push(sample);
             }
         }
-        Samples(samples)
+        MetricSamples(samples)
     }
 
     /// Those with this name.
-    pub(crate) fn of(&self, name: &str) -> &[Sample] {
+    pub(crate) fn of(&self, name: &str) -> &[MetricSample] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
@@ -45,7 +45,7 @@ impl Samples {
     /// buckets, so it is between two of their bounds. `None` where nothing was counted, and
     /// infinite where it is beyond the last bound.
     pub(crate) fn quantile(&self, name: &str, label: (&str, &str), share: f64) -> Option<f64> {
-        let bucket = |it: &Sample| {
+        let bucket = |it: &MetricSample| {
             let bound = match it.label("le") {
                 "+Inf" => f64::INFINITY,
                 bound => bound.parse().ok()?,
@@ -67,7 +67,7 @@ impl Samples {
     }
 }
 
-impl Sample {
+impl MetricSample {
     /// The value of a label; empty where there is none.
     pub(crate) fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
@@ -75,7 +75,7 @@ impl Sample {
 }
 
 /// `name{label="value"} 1`, and a time after it that is not read.
-fn sample(line: &str) -> Option<(&str, Sample)> {
+fn sample(line: &str) -> Option<(&str, MetricSample)> {
     let end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(end);
     let mut labels = BTreeMap::new();
@@ -92,7 +92,7 @@ fn sample(line: &str) -> Option<(&str, Sample)> {
         rest = rest.trim_start_matches(',').strip_prefix('}')?;
     }
     let value = rest.split_whitespace().next()?.parse().ok()?;
-    Some((name, Sample { labels, value }))
+    Some((name, MetricSample { labels, value }))
 }
 
 /// A text up to its closing quote, and what comes after that.
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn samples_are_read_with_their_labels() {
-        let samples = Samples::read(
+        let samples = MetricSamples::read(
             "# HELP a x\na 7\nb{of=\"x\\\"}\\n\\\\,\",to=\"y\"} 2.5 99\nb{of=\"z\"} 1\nb{of=\"z\"} 2\n\
              bad{\nbad{x=\"\nbad\n",
         );
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_quantile_is_between_the_bounds_of_its_bucket() {
-        let samples = Samples::read(
+        let samples = MetricSamples::read(
             "t_bucket{s=\"a\",le=\"0.1\"} 50\nt_bucket{s=\"a\",le=\"1\"} 90\n\
              t_bucket{s=\"a\",le=\"+Inf\"} 100\nt_bucket{s=\"b\",le=\"+Inf\"} 0\n",
         );

@@ -11,7 +11,7 @@ const GAP: usize = 2;
 
 /// How a column is fitted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Column {
+pub(crate) struct TableColumn {
     title: &'static str,
     is_number: bool,
     /// It is not made narrower than this while anything else helps.
@@ -20,15 +20,15 @@ pub(crate) struct Column {
     rank: u8,
 }
 
-impl Column {
+impl TableColumn {
     /// A text of which `least` letters should be seen.
     pub(crate) const fn text(title: &'static str, least: usize) -> Self {
-        Column { title, is_number: false, least, rank: 0 }
+        TableColumn { title, is_number: false, least, rank: 0 }
     }
 
     /// Numbers, which are not cut.
     pub(crate) const fn number(title: &'static str) -> Self {
-        Column { title, is_number: true, least: usize::MAX, rank: 0 }
+        TableColumn { title, is_number: true, least: usize::MAX, rank: 0 }
     }
 
     /// Left out where there is no room, and the higher the rank the sooner.
@@ -40,18 +40,18 @@ impl Column {
 }
 
 /// Rows under titles, fitted to the terminal. What a terminal would obey is escaped.
-pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(columns: &[TableColumn], rows: &[Vec<String>]) -> String {
     let titles: Vec<String> = columns.iter().map(|it| it.title.to_owned()).collect();
     titled(columns, &titles, rows)
 }
 
 /// The same with titles of its own.
-pub(crate) fn titled(columns: &[Column], titles: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn titled(columns: &[TableColumn], titles: &[String], rows: &[Vec<String>]) -> String {
     fitted(columns, titles, rows, terminal::width(), terminal::output_has_colour())
 }
 
 fn fitted(
-    columns: &[Column],
+    columns: &[TableColumn],
     titles: &[String],
     rows: &[Vec<String>],
     width: usize,
@@ -168,8 +168,11 @@ fn csv_cell(text: &str, is_shown: bool) -> String {
 mod tests {
     use super::*;
 
-    const COLUMNS: [Column; 3] =
-        [Column::text("TYPE", 4), Column::number("COUNT"), Column::text("SUBJECT", 5).rank(1)];
+    const COLUMNS: [TableColumn; 3] = [
+        TableColumn::text("TYPE", 4),
+        TableColumn::number("COUNT"),
+        TableColumn::text("SUBJECT", 5).rank(1),
+    ];
 
     fn shown(width: usize, rows: &[[&str; 3]]) -> String {
         let rows: Vec<Vec<String>> =

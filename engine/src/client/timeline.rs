@@ -35,7 +35,7 @@ pub(crate) struct EventDetail {
     stages: Vec<StageRow>,
     deliveries: Vec<DeliveryRow>,
     pub(crate) state: String,
-    dead_letter: Option<LetterRow>,
+    dead_letter: Option<LetterNote>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,7 +58,7 @@ struct DeliveryRow {
 }
 
 #[derive(Debug, Deserialize)]
-struct LetterRow {
+struct LetterNote {
     id: u64,
     stage: String,
     reason: String,

@@ -4,7 +4,7 @@ mod change;
 
 use super::events::moment;
 use crate::client::query::RequestPath;
-use crate::client::table::{Column, cut, table};
+use crate::client::table::{TableColumn, cut, table};
 use crate::client::timeline::local;
 use crate::client::{ClientFault, EngineArgs, EngineClient, json};
 use crate::terminal::{self, Volume};
@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 /// Letters of one request; the engine gives no more.
 const PAGE: u32 = 1000;
 
-/// What is shown of a text, in bytes.
+/// LetterWhat is shown of a text, in bytes.
 const TEXT_MAX: usize = 4096;
 
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ enum DlqCommand {
 struct LetterArgs {
     /// Only these: a message that was rejected, an event with a failed stage, a failed delivery.
     #[arg(long, value_enum)]
-    what: Option<What>,
+    what: Option<LetterWhat>,
     /// Only letters of this stage, sink or notifier.
     #[arg(long)]
     stage: Option<String>,
@@ -73,7 +73,7 @@ struct LetterArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
+enum LetterWhat {
     /// A message that was rejected on arrival.
     Rejected,
     /// An accepted event with a failed stage.
@@ -86,9 +86,9 @@ impl LetterArgs {
     /// The filters that are given, with their names in requests.
     fn given(&self) -> Vec<(&'static str, &str)> {
         let what = self.what.map(|it| match it {
-            What::Rejected => "rejected",
-            What::Event => "event",
-            What::Delivery => "delivery",
+            LetterWhat::Rejected => "rejected",
+            LetterWhat::Event => "event",
+            LetterWhat::Delivery => "delivery",
         });
         let filters = [
             ("what", what),
@@ -196,7 +196,7 @@ fn read_letter(client: &EngineClient, text: &str) -> Result<LetterRow, ClientFau
 }
 
 #[derive(Deserialize)]
-struct LetterPage {
+struct LetterList {
     dead_letters: Vec<Box<RawValue>>,
     next: Option<u64>,
 }
@@ -217,7 +217,7 @@ fn each_page(
         if let Some(before) = next {
             path = path.with("before", &before.to_string());
         }
-        let page: LetterPage = serde_json::from_str(&client.get_text(path.as_str())?)
+        let page: LetterList = serde_json::from_str(&client.get_text(path.as_str())?)
             .map_err(|_| client.no_engine("its response is not a list of dead letters"))?;
         let letters = &page.dead_letters[..page.dead_letters.len().min(left)];
         left -= letters.len();
@@ -229,14 +229,14 @@ fn each_page(
     }
 }
 
-const COLUMNS: [Column; 7] = [
-    Column::number("ID"),
-    Column::text("LAST", 19).rank(3),
-    Column::text("WHAT", 8),
-    Column::text("STAGE", 8),
-    Column::text("EVENT", 8).rank(2),
-    Column::number("TRIES").rank(1),
-    Column::text("REASON", 20),
+const COLUMNS: [TableColumn; 7] = [
+    TableColumn::number("ID"),
+    TableColumn::text("LAST", 19).rank(3),
+    TableColumn::text("WHAT", 8),
+    TableColumn::text("STAGE", 8),
+    TableColumn::text("EVENT", 8).rank(2),
+    TableColumn::number("TRIES").rank(1),
+    TableColumn::text("REASON", 20),
 ];
 
 fn list(args: &ListArgs) -> Result<(), ClientFault> {

@@ -6,7 +6,7 @@ mod examine;
 use crate::client::{CallArgs, ClientFault, EngineArgs, EngineClient};
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
-use examine::{Finding, Grade};
+use examine::{DoctorFinding, FindingGrade};
 use kernel::health::printable;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -55,8 +55,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
         return ClientFault::new(reason).tell();
     }
     let findings = examine::all(file, args.data.as_deref(), || running(args));
-    let count = |grade: Grade| findings.iter().filter(|it| it.grade == grade).count();
-    let (problems, warnings) = (count(Grade::Problem), count(Grade::Warning));
+    let count = |grade: FindingGrade| findings.iter().filter(|it| it.grade == grade).count();
+    let (problems, warnings) = (count(FindingGrade::Problem), count(FindingGrade::Warning));
     terminal::to_output(&match args.format {
         Format::Text => findings.iter().map(line).collect(),
         Format::Json => {
@@ -79,14 +79,14 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
     u8::from(0 < problems)
 }
 
-fn line(finding: &Finding) -> String {
-    if terminal::volume() == Volume::Quiet && finding.grade != Grade::Problem {
+fn line(finding: &DoctorFinding) -> String {
+    if terminal::volume() == Volume::Quiet && finding.grade != FindingGrade::Problem {
         return String::new();
     }
     let word = format!("{:<9}", finding.grade.word());
     let word = match (terminal::output_has_colour(), finding.grade) {
-        (true, Grade::Problem) => format!("\x1b[1;31m{word}\x1b[0m"),
-        (true, Grade::Warning) => format!("\x1b[33m{word}\x1b[0m"),
+        (true, FindingGrade::Problem) => format!("\x1b[1;31m{word}\x1b[0m"),
+        (true, FindingGrade::Warning) => format!("\x1b[33m{word}\x1b[0m"),
         _ => word,
     };
     let help = finding.help.as_deref().map(|it| printable(it, TEXT_MAX));
@@ -94,7 +94,7 @@ fn line(finding: &Finding) -> String {
     format!("{word}{}\n{help}", printable(&finding.text, TEXT_MAX))
 }
 
-fn as_json(finding: &Finding) -> Value {
+fn as_json(finding: &DoctorFinding) -> Value {
     let text = printable(&finding.text, TEXT_MAX);
     json!({ "state": finding.grade.word(), "about": finding.about, "message": text, "help": finding.help })
 }
@@ -107,8 +107,8 @@ fn client(args: &DoctorArgs) -> Result<EngineClient, ClientFault> {
 
 /// Whether the engine is ready; the exit code for a health check.
 fn quick(args: &DoctorArgs) -> u8 {
-    let asked = client(args).and_then(|client| client.readiness());
-    match asked {
+    let found = client(args).and_then(|client| client.readiness());
+    match found {
         Ok(readiness) if readiness.is_ready => {
             if terminal::volume() != Volume::Quiet {
                 terminal::to_output("ready\n");
@@ -129,7 +129,7 @@ fn quick(args: &DoctorArgs) -> u8 {
 }
 
 /// What the running engine says of itself; `None` where none runs.
-fn running(args: &DoctorArgs) -> Option<Vec<Finding>> {
+fn running(args: &DoctorArgs) -> Option<Vec<DoctorFinding>> {
     let client = client(args).ok()?;
     let readiness = match client.readiness() {
         Ok(readiness) => readiness,
@@ -137,20 +137,20 @@ fn running(args: &DoctorArgs) -> Option<Vec<Finding>> {
         Err(_) => return None,
     };
     let mut findings = vec![match readiness.is_ready {
-        true => Finding::ok("engine", "the engine runs and is ready"),
+        true => DoctorFinding::ok("engine", "the engine runs and is ready"),
         false => {
             let reasons = readiness.reasons.join("; ");
-            Finding::problem("engine", format!("the engine runs and is not ready: {reasons}"))
+            DoctorFinding::problem("engine", format!("the engine runs and is not ready: {reasons}"))
         }
     }];
     if readiness.is_stale {
         findings.push(
-            Finding::warning("engine", "the file on disk is not the one that runs")
+            DoctorFinding::warning("engine", "the file on disk is not the one that runs")
                 .help("run `engine check`, and look at /readyz"),
         );
     }
     for (part, reason, advice) in readiness.degraded {
-        let finding = Finding::warning("engine", format!("{part}: {reason}"));
+        let finding = DoctorFinding::warning("engine", format!("{part}: {reason}"));
         findings.push(if advice.is_empty() { finding } else { finding.help(advice) });
     }
     Some(findings)

@@ -1,7 +1,7 @@
 //! `engine events`: the stored events of a running engine, and one with all that became of it.
 
 use crate::client::query::{RequestPath, encoded};
-use crate::client::table::{Column, csv_row, table};
+use crate::client::table::{TableColumn, csv_row, table};
 use crate::client::timeline::{self, EventDetail};
 use crate::client::{ClientFault, EngineArgs, EngineClient, EventPage};
 use crate::terminal::{self, Volume};
@@ -272,14 +272,14 @@ impl EventRow {
     }
 }
 
-const COLUMNS: [Column; 6] = [
-    Column::text("TIME", 19).rank(1),
-    Column::text("TYPE", 12),
-    Column::text("PRIORITY", 8).rank(2),
-    Column::text("SOURCE", 8).rank(3),
-    Column::text("SUBJECT", 8).rank(4),
+const COLUMNS: [TableColumn; 6] = [
+    TableColumn::text("TIME", 19).rank(1),
+    TableColumn::text("TYPE", 12),
+    TableColumn::text("PRIORITY", 8).rank(2),
+    TableColumn::text("SOURCE", 8).rank(3),
+    TableColumn::text("SUBJECT", 8).rank(4),
     // Whole, so that it can be copied, as long as there is room.
-    Column::text("ID", 36),
+    TableColumn::text("ID", 36),
 ];
 
 fn table_rows(

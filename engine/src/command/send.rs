@@ -146,7 +146,7 @@ fn with_type(kind: &str, message: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// A source that receives messages over HTTP.
-struct Receiver {
+struct HttpReceiver {
     name: String,
     method: &'static str,
     path: String,
@@ -154,7 +154,7 @@ struct Receiver {
     off: Option<String>,
 }
 
-impl Receiver {
+impl HttpReceiver {
     fn read(source: &Value) -> Option<Self> {
         let routes = source["routes"].as_array()?;
         let by =
@@ -162,16 +162,16 @@ impl Receiver {
         let (method, route) = by("POST").or_else(|| by("PUT"))?;
         let text = |it: &Value| it.as_str().map(str::to_owned);
         let (name, path) = (text(&source["name"])?, text(&route["path"])?);
-        Some(Receiver { name, method, path, off: text(&source["off"]) })
+        Some(HttpReceiver { name, method, path, off: text(&source["off"]) })
     }
 }
 
 /// The source with this name, or the only one.
-fn receiver(client: &EngineClient, name: Option<&str>) -> Result<Receiver, ClientFault> {
+fn receiver(client: &EngineClient, name: Option<&str>) -> Result<HttpReceiver, ClientFault> {
     let plan = client.get("/api/pipeline")?;
     let sources = plan["sources"].as_array().ok_or_else(|| client.no_engine("it has no plan"))?;
-    let mut all: Vec<Receiver> = sources.iter().filter_map(Receiver::read).collect();
-    let is_open = |it: &&Receiver| it.off.is_none();
+    let mut all: Vec<HttpReceiver> = sources.iter().filter_map(HttpReceiver::read).collect();
+    let is_open = |it: &&HttpReceiver| it.off.is_none();
     let names: Vec<&str> = all.iter().filter(is_open).map(|it| &*it.name).collect();
     let known = names.join(", ");
     let wanted = match (name, &*names) {
@@ -188,7 +188,7 @@ fn receiver(client: &EngineClient, name: Option<&str>) -> Result<Receiver, Clien
         }
     };
     match all.iter().position(|it| it.name == wanted).map(|at| all.swap_remove(at)) {
-        Some(Receiver { off: Some(why), .. }) => {
+        Some(HttpReceiver { off: Some(why), .. }) => {
             let why = printable(&why, TEXT_MAX);
             Err(ClientFault::new(format!("the source `{wanted}` is off: {why}")))
         }

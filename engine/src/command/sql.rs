@@ -1,7 +1,7 @@
 //! `engine sql`: a query on a store, beside the engine that may be running on it.
 
 use crate::client::find::store_of;
-use crate::client::table::{Column, csv_row, titled};
+use crate::client::table::{TableColumn, csv_row, titled};
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
 use kernel::env::SystemClock;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{SqlAnswer, SqlLimits, SqlValue};
+use store::{SqlLimits, SqlResult, SqlValue};
 
 /// What a table shows of a value in bytes, in bytes.
 const BLOB_MAX: usize = 64;
@@ -77,7 +77,7 @@ pub(super) fn sql(args: &SqlArgs) -> u8 {
     }
 }
 
-fn query(args: &SqlArgs) -> Result<SqlAnswer, String> {
+fn query(args: &SqlArgs) -> Result<SqlResult, String> {
     let (path, sql) = match (&args.store, &args.second) {
         (Some(path), None) => (path.clone(), &args.first),
         (Some(_), Some(_)) => return Err("give FILE or --store, not both".to_owned()),
@@ -91,17 +91,17 @@ fn query(args: &SqlArgs) -> Result<SqlAnswer, String> {
     };
     let rows = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let limits = SqlLimits { time: args.timeout, rows };
-    store::ask(&path, sql, limits, Arc::new(SystemClock::default()))
+    store::read_sql(&path, sql, limits, Arc::new(SystemClock::default()))
 }
 
 /// The store is closed by now, so that whoever reads slowly holds up nobody.
-fn show(args: &SqlArgs, answer: &SqlAnswer) {
+fn show(args: &SqlArgs, answer: &SqlResult) {
     match args.format {
         Format::Table => {
-            let columns: Vec<Column> = (0..answer.columns.len())
+            let columns: Vec<TableColumn> = (0..answer.columns.len())
                 .map(|index| match answer.rows.iter().all(|row| is_number(&row[index])) {
-                    true if !answer.rows.is_empty() => Column::number(""),
-                    _ => Column::text("", 6),
+                    true if !answer.rows.is_empty() => TableColumn::number(""),
+                    _ => TableColumn::text("", 6),
                 })
                 .collect();
             let rows: Vec<Vec<String>> =

@@ -2,7 +2,7 @@
 
 use crate::client::figures::{brief, size};
 use crate::client::query::RequestPath;
-use crate::client::table::{Column, table};
+use crate::client::table::{TableColumn, table};
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal;
 use clap::{Args, ValueEnum};
@@ -83,10 +83,10 @@ fn counts(title: &'static str, counts: &Value) -> String {
         let count: u64 = counts[ROWS_MAX..].iter().map(|it| it.1).sum();
         rows.push(vec![format!("{rest} more"), count.to_string()]);
     }
-    shown(&[Column::text(title, 8), Column::number("EVENTS")], &rows)
+    shown(&[TableColumn::text(title, 8), TableColumn::number("EVENTS")], &rows)
 }
 
-fn shown(columns: &[Column], rows: &[Vec<String>]) -> String {
+fn shown(columns: &[TableColumn], rows: &[Vec<String>]) -> String {
     if rows.is_empty() { String::new() } else { table(columns, rows) }
 }
 
@@ -99,12 +99,12 @@ fn number(value: &Value) -> String {
 }
 
 fn stages(stages: &Value) -> String {
-    const COLUMNS: [Column; 5] = [
-        Column::text("STAGE", 8),
-        Column::text("RESULT", 8),
-        Column::number("EVENTS"),
-        Column::number("MEAN"),
-        Column::number("MAX"),
+    const COLUMNS: [TableColumn; 5] = [
+        TableColumn::text("STAGE", 8),
+        TableColumn::text("RESULT", 8),
+        TableColumn::number("EVENTS"),
+        TableColumn::number("MEAN"),
+        TableColumn::number("MAX"),
     ];
     let took = |value: &Value| brief(Duration::from_micros(value.as_u64().unwrap_or_default()));
     let row = |it: &Value| {
@@ -116,11 +116,11 @@ fn stages(stages: &Value) -> String {
 }
 
 fn streams(streams: &Value) -> String {
-    const COLUMNS: [Column; 4] = [
-        Column::text("STREAM", 8),
-        Column::number("CLIENTS"),
-        Column::number("MOST"),
-        Column::number("SENT"),
+    const COLUMNS: [TableColumn; 4] = [
+        TableColumn::text("STREAM", 8),
+        TableColumn::number("CLIENTS"),
+        TableColumn::number("MOST"),
+        TableColumn::number("SENT"),
     ];
     let row = |it: &Value| {
         let [clients, most, sent] = ["active_connections", "max_connections", "events_streamed"]

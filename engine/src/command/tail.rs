@@ -89,7 +89,7 @@ fn follow(args: &TailArgs, condition: Option<Expr>) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let path = path(&client, args)?;
     let clock = client.env.clock.clone();
-    let mut tail = Tail {
+    let mut tail = TailOutput {
         client: &client,
         condition,
         format: args.format,
@@ -173,7 +173,7 @@ fn path(client: &EngineClient, args: &TailArgs) -> Result<String, ClientFault> {
 }
 
 /// What is printed, and how much of it has been.
-struct Tail<'a> {
+struct TailOutput<'a> {
     client: &'a EngineClient,
     condition: Option<Expr>,
     format: Format,
@@ -185,7 +185,7 @@ struct Tail<'a> {
     fault: Option<ClientFault>,
 }
 
-impl Tail<'_> {
+impl TailOutput<'_> {
     /// Takes a part of the stream; whether more is wanted.
     fn take(&mut self, part: &[u8]) -> bool {
         let taken = match self.reader.read(part) {

@@ -1,8 +1,8 @@
 //! `engine top`: sources, stages and targets of a running engine, each with what it does now.
 
 use crate::client::figures::brief;
-use crate::client::metrics::Samples;
-use crate::client::table::{Column, table};
+use crate::client::metrics::MetricSamples;
+use crate::client::table::{TableColumn, table};
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal;
 use clap::{Args, ValueEnum};
@@ -29,13 +29,13 @@ pub(super) struct TopArgs {
     interval: Duration,
     /// What comes first.
     #[arg(long, value_enum, default_value = "part")]
-    sort: Sort,
+    sort: TopOrder,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Sort {
+enum TopOrder {
     /// Sources, then stages, then sinks and notifiers, by name.
     Part,
     /// The most events.
@@ -61,10 +61,10 @@ pub(super) fn top(args: &TopArgs) -> u8 {
 fn show(args: &TopArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let clock = client.env.clock.clone();
-    let mut before: Option<(Duration, Samples)> = None;
+    let mut before: Option<(Duration, MetricSamples)> = None;
     loop {
         let (now, text) = (clock.monotonic(), client.get_text("/metrics")?);
-        let samples = Samples::read(&text);
+        let samples = MetricSamples::read(&text);
         if samples.of("engine_build_info").is_empty() {
             return Err(client.no_engine("its metrics are not those of an engine"));
         }
@@ -81,7 +81,7 @@ fn show(args: &TopArgs) -> Result<(), ClientFault> {
     }
 }
 
-fn headline(samples: &Samples) -> String {
+fn headline(samples: &MetricSamples) -> String {
     let value = |name| samples.value(name);
     let of = |outcome| samples.sum("engine_events_total", ("outcome", outcome));
     let p95 = samples.quantile("engine_event_duration_seconds", ("", ""), 0.95);
@@ -97,7 +97,7 @@ fn headline(samples: &Samples) -> String {
 }
 
 /// One row: a source, a stage or a target, and what it counts.
-struct Part {
+struct PartRow {
     /// Where it is in the pipeline.
     place: u8,
     role: &'static str,
@@ -110,12 +110,12 @@ struct Part {
     p95: Option<f64>,
 }
 
-impl Part {
+impl PartRow {
     fn new(place: u8, name: &str, events: f64) -> Self {
         let role = ["source", "stage", "target"][usize::from(place)];
         let name = name.to_owned();
         let (failures, rate, retries, p50, p95) = (0.0, None, None, None, None);
-        Part { place, role, name, events, rate, failures, retries, p50, p95 }
+        PartRow { place, role, name, events, rate, failures, retries, p50, p95 }
     }
 
     fn row(&self) -> Vec<String> {
@@ -135,21 +135,21 @@ fn seconds(value: Option<f64>) -> String {
 }
 
 /// The names under a label, each once.
-fn names<'s>(samples: &'s Samples, metric: &str, label: &str) -> BTreeSet<&'s str> {
+fn names<'s>(samples: &'s MetricSamples, metric: &str, label: &str) -> BTreeSet<&'s str> {
     samples.of(metric).iter().map(|it| it.label(label)).collect()
 }
 
 /// Every part with its counts; without rates.
-fn counted(samples: &Samples) -> Vec<Part> {
+fn counted(samples: &MetricSamples) -> Vec<PartRow> {
     let mut parts = Vec::new();
     let received = "engine_events_received_total";
     for name in names(samples, received, "source") {
-        parts.push(Part::new(0, name, samples.sum(received, ("source", name))));
+        parts.push(PartRow::new(0, name, samples.sum(received, ("source", name))));
     }
     let (outcomes, took) = ("engine_stage_events_total", "engine_stage_duration_seconds");
     for name in names(samples, outcomes, "stage") {
         let label = ("stage", name);
-        let mut part = Part::new(1, name, samples.sum(outcomes, label));
+        let mut part = PartRow::new(1, name, samples.sum(outcomes, label));
         let of_stage = samples.of(outcomes).iter().filter(|it| it.label("stage") == name);
         let failed = of_stage.filter(|it| !FINE.contains(&it.label("outcome")));
         part.failures = failed.map(|it| it.value).sum();
@@ -164,44 +164,48 @@ fn counted(samples: &Samples) -> Vec<Part> {
             let of_sink = samples.of(deliveries).iter().filter(|it| it.label("sink") == name);
             of_sink.filter(|it| it.label("outcome") == outcome).map(|it| it.value).sum::<f64>()
         };
-        let mut part = Part::new(2, name, of("done"));
+        let mut part = PartRow::new(2, name, of("done"));
         (part.failures, part.retries) = (of("dead"), Some(of("pending")));
         parts.push(part);
     }
     parts
 }
 
-fn parts(samples: &Samples, before: Option<(Duration, &Samples)>, sort: Sort) -> String {
-    const COLUMNS: [Column; 8] = [
-        Column::text("PART", 6).rank(2),
-        Column::text("NAME", 8),
-        Column::number("EVENTS"),
-        Column::number("RATE"),
-        Column::number("FAILED"),
-        Column::number("RETRIED").rank(3),
-        Column::number("P50").rank(4),
-        Column::number("P95").rank(1),
+fn parts(
+    samples: &MetricSamples,
+    before: Option<(Duration, &MetricSamples)>,
+    sort: TopOrder,
+) -> String {
+    const COLUMNS: [TableColumn; 8] = [
+        TableColumn::text("PART", 6).rank(2),
+        TableColumn::text("NAME", 8),
+        TableColumn::number("EVENTS"),
+        TableColumn::number("RATE"),
+        TableColumn::number("FAILED"),
+        TableColumn::number("RETRIED").rank(3),
+        TableColumn::number("P50").rank(4),
+        TableColumn::number("P95").rank(1),
     ];
     let mut parts = counted(samples);
     if let Some((since, before)) = before {
         let before = counted(before);
         for part in &mut parts {
-            let same = |it: &&Part| it.place == part.place && it.name == part.name;
+            let same = |it: &&PartRow| it.place == part.place && it.name == part.name;
             let earlier = before.iter().find(same).map_or(0.0, |it| it.events);
             // An engine that was restarted counts from the beginning.
             let more = (part.events - earlier).max(0.0);
             part.rate = Some(more / since.as_secs_f64().max(f64::MIN_POSITIVE));
         }
     }
-    let key = |it: &Part| match sort {
-        Sort::Part => 0.0,
-        Sort::Events => it.events,
-        Sort::Failures => it.failures,
-        Sort::P95 => it.p95.unwrap_or(-1.0),
+    let key = |it: &PartRow| match sort {
+        TopOrder::Part => 0.0,
+        TopOrder::Events => it.events,
+        TopOrder::Failures => it.failures,
+        TopOrder::P95 => it.p95.unwrap_or(-1.0),
     };
     parts.sort_by(|one, other| {
         let by_key = key(other).total_cmp(&key(one));
         by_key.then_with(|| (one.place, &one.name).cmp(&(other.place, &other.name)))
     });
-    table(&COLUMNS, &parts.iter().map(Part::row).collect::<Vec<_>>())
+    table(&COLUMNS, &parts.iter().map(PartRow::row).collect::<Vec<_>>())
 }

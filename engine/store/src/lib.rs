@@ -36,7 +36,6 @@ mod outbox;
 mod parked;
 mod policy;
 mod query;
-mod question;
 mod reader;
 mod readers;
 mod record;
@@ -49,6 +48,7 @@ mod rules;
 mod scrub;
 mod share;
 mod space;
+mod sql;
 mod status;
 mod submission;
 mod sweep;
@@ -68,7 +68,6 @@ pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventQuery, Page, StreamChunk};
-pub use question::{SqlAnswer, SqlLimits, SqlValue, ask};
 pub use reader::{DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
@@ -77,6 +76,7 @@ pub use record::{
 };
 pub use rollup::Tally;
 pub use space::disk_room;
+pub use sql::{SqlLimits, SqlResult, SqlValue, read_sql};
 pub use writer::{Watcher, Writer};
 
 use claim::Keys;

@@ -38,7 +38,7 @@ pub use pool::WireUse;
 /// A request to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchRequest {
-    /// `GET`, `POST`, `PUT` or `PATCH`.
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: &'static str,
     /// Absolute URL.
     pub url: String,

@@ -1,7 +1,7 @@
 //! Dead letters that are tried again or deleted, by their numbers or by a filter.
 
 use super::{LetterArgs, TEXT_MAX, each_page, read_letter};
-use crate::client::table::{Column, table};
+use crate::client::table::{TableColumn, table};
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal;
 use clap::Args;
@@ -55,12 +55,12 @@ impl ChangeArgs {
     }
 }
 
-const COLUMNS: [Column; 5] = [
-    Column::number("ID"),
-    Column::text("WHAT", 8),
-    Column::text("STAGE", 8),
-    Column::text("EVENT", 8).rank(1),
-    Column::text("REASON", 20),
+const COLUMNS: [TableColumn; 5] = [
+    TableColumn::number("ID"),
+    TableColumn::text("WHAT", 8),
+    TableColumn::text("STAGE", 8),
+    TableColumn::text("EVENT", 8).rank(1),
+    TableColumn::text("REASON", 20),
 ];
 
 /// Rows of letters as a dry run lists them.

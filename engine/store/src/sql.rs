@@ -1,4 +1,4 @@
-//! Questions of people to a store, in SQL, beside an engine that may be running.
+//! Queries of people to a store, in SQL, beside an engine that may be running.
 //!
 //! *Invariant:* nothing is written, no other file is opened, and the database is held for a limited
 //! time: a reader that stays would keep the writer from beginning its log again.
@@ -39,9 +39,9 @@ pub enum SqlValue {
     Blob(Vec<u8>),
 }
 
-/// What a question is answered.
+/// What a query finds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SqlAnswer {
+pub struct SqlResult {
     /// The names of the columns, which may repeat.
     pub columns: Vec<String>,
     /// The rows, each with a value for every column.
@@ -50,7 +50,7 @@ pub struct SqlAnswer {
     pub is_cut: bool,
 }
 
-/// How much a question may take.
+/// How much a query may take.
 #[derive(Debug, Clone, Copy)]
 pub struct SqlLimits {
     /// How long it may run.
@@ -59,14 +59,14 @@ pub struct SqlLimits {
     pub rows: usize,
 }
 
-/// Asks the store at `path`. It is read-only, and sees what was committed before it began. The error
-/// says what is wrong with the question or the store.
-pub fn ask(
+/// Queries the store at `path`, read-only; it sees what was committed before it began. The error says
+/// what is wrong with the query or the store.
+pub fn read_sql(
     path: &Path,
     sql: &str,
     limits: SqlLimits,
     clock: Arc<dyn Clock>,
-) -> Result<SqlAnswer, String> {
+) -> Result<SqlResult, String> {
     let mut connection = open(path)?;
     let until = clock.monotonic() + limits.time;
     let is_over = move || until < clock.monotonic();
@@ -114,10 +114,10 @@ fn authorized(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-fn answer(statement: &mut Statement<'_>, rows_max: usize) -> Result<SqlAnswer, rusqlite::Error> {
+fn answer(statement: &mut Statement<'_>, rows_max: usize) -> Result<SqlResult, rusqlite::Error> {
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let (count, mut bytes) = (columns.len(), 0);
-    let mut answer = SqlAnswer { columns, rows: Vec::new(), is_cut: false };
+    let mut answer = SqlResult { columns, rows: Vec::new(), is_cut: false };
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if rows_max <= answer.rows.len() || BYTES_MAX <= bytes {
@@ -188,15 +188,15 @@ mod tests {
         path
     }
 
-    fn asked(path: &Path, sql: &str) -> Result<SqlAnswer, String> {
-        ask(path, sql, LIMITS, Arc::new(StillClock::default()))
+    fn found(path: &Path, sql: &str) -> Result<SqlResult, String> {
+        read_sql(path, sql, LIMITS, Arc::new(StillClock::default()))
     }
 
     #[test]
-    fn a_question_is_answered_with_every_type_up_to_its_limit() {
+    fn a_query_finds_every_type_up_to_its_limit() {
         let folder = tempfile::tempdir().unwrap();
         let path = store(folder.path());
-        let answer = asked(&path, "SELECT a, b, a FROM t").unwrap();
+        let answer = found(&path, "SELECT a, b, a FROM t").unwrap();
         assert_eq!(
             (answer.columns, answer.is_cut),
             (vec!["a".into(), "b".into(), "a".into()], false)
@@ -204,10 +204,10 @@ mod tests {
         let blob = SqlValue::Blob(vec![0, 255]);
         assert_eq!(answer.rows[1], [SqlValue::Real(2.5), blob, SqlValue::Real(2.5)]);
         assert_eq!(answer.rows[2][..2], [SqlValue::Null, SqlValue::Text(String::new())]);
-        let many = asked(&path, "SELECT 1 FROM t, t UNION ALL SELECT 2").unwrap();
+        let many = found(&path, "SELECT 1 FROM t, t UNION ALL SELECT 2").unwrap();
         assert_eq!((many.rows.len(), many.is_cut), (3, true));
-        assert!(asked(&path, "EXPLAIN QUERY PLAN SELECT * FROM t").is_ok());
-        assert_eq!(asked(&path, "PRAGMA table_info(t)").map(|it| it.rows.len()), Ok(2));
+        assert!(found(&path, "EXPLAIN QUERY PLAN SELECT * FROM t").is_ok());
+        assert_eq!(found(&path, "PRAGMA table_info(t)").map(|it| it.rows.len()), Ok(2));
     }
 
     #[test]
@@ -219,10 +219,10 @@ mod tests {
         for sql in
             ["DELETE FROM t", "CREATE TABLE u (a)", "PRAGMA query_only = OFF", &other, "VACUUM"]
         {
-            assert_eq!(asked(&path, sql), Err(denied.to_owned()), "{sql}");
+            assert_eq!(found(&path, sql), Err(denied.to_owned()), "{sql}");
         }
         assert!(!folder.path().join("b.db").exists());
-        let wrong = |sql: &str| asked(&path, sql).unwrap_err();
+        let wrong = |sql: &str| found(&path, sql).unwrap_err();
         assert_eq!(wrong("SELECT 1; SELECT 2"), "write one statement");
         assert_eq!(wrong("SELECT é FRO t"), "near \"t\": syntax error, at character 14");
         assert_eq!(wrong("SELECT n FROM t"), "no such column: n, at character 8");
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_not_a_store_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        let wrong = |name: &str| asked(&folder.path().join(name), "SELECT 1").unwrap_err();
+        let wrong = |name: &str| found(&folder.path().join(name), "SELECT 1").unwrap_err();
         assert!(wrong("none").starts_with("cannot read ") && !folder.path().join("none").exists());
         assert!(wrong("").ends_with(" is not a file"));
         std::fs::write(folder.path().join("text"), "x".repeat(5000)).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_ends_with_its_time() {
+    fn a_query_ends_with_its_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = store(folder.path());
         let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
@@ -253,11 +253,11 @@ mod tests {
         let clock = Arc::new(StillClock::default());
         let limits = SqlLimits { time: Duration::ZERO, ..LIMITS };
         let ended = std::thread::scope(|scope| {
-            let asked = scope.spawn(|| ask(&path, endless, limits, clock.clone()));
-            while !asked.is_finished() {
+            let asking = scope.spawn(|| read_sql(&path, endless, limits, clock.clone()));
+            while !asking.is_finished() {
                 clock.pass(Duration::from_secs(1));
             }
-            asked.join().unwrap()
+            asking.join().unwrap()
         });
         assert_eq!(ended, Err("the query takes longer than 0ms".to_owned()));
     }
