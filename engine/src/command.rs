@@ -108,7 +108,18 @@ pub fn main(line: Line) -> u8 {
         _ => Volume::Normal,
     };
     terminal::choose(OutputChoice { colour: line.color, volume });
-    match line.command {
+    let code = carry_out(line.command);
+    match terminal::output_fault() {
+        Some(fault) => {
+            terminal::to_terminal(&format!("engine: cannot write the result: {fault}\n"));
+            if code == 0 { 2 } else { code }
+        }
+        None => code,
+    }
+}
+
+fn carry_out(command: Command) -> u8 {
+    match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Expand(args) => expand::expand(&args),

@@ -1,6 +1,6 @@
 //! `engine dlq`.
 
-use super::Site;
+use super::{Site, command};
 use crate::support::until;
 use serde_json::Value;
 use std::fs;
@@ -184,4 +184,12 @@ fn an_export_has_all_of_every_letter() {
     let second = "{\"id\":\"b\",\"text\":\"\u{9b}2J<b>\"}";
     assert_eq!(bodies, [&*long, second, r#"{"id":"a","n":1.50}"#]);
     assert_eq!((answer.code, &*answer.error), (0, ""));
+    // Whoever drops what was exported relies on its being there.
+    let url = format!("http://{}", site.engine.address);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("it opens");
+    let mut export = command(site.folder.path(), &["dlq", "export", "--url", &url]);
+    let ended = export.stdout(full).output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(2));
+    let error = "engine: cannot write the result: No space left on device (os error 28)\n";
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), error);
 }
