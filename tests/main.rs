@@ -3,6 +3,7 @@
 mod batches;
 mod chaos;
 mod check;
+mod client;
 mod clock;
 mod corpus;
 mod defaults;

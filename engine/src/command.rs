@@ -5,9 +5,13 @@ mod check;
 mod checked;
 mod completions;
 mod diff;
+mod dlq;
+mod doctor;
 mod eval;
+mod events;
 mod expand;
 mod explain;
+mod expression;
 mod fmt;
 mod graph;
 mod help;
@@ -15,7 +19,12 @@ mod man;
 mod new;
 mod run;
 mod schema;
+mod send;
+mod sql;
+mod stats;
+mod tail;
 mod test;
+mod top;
 
 use crate::terminal::{self, Colour, OutputChoice, Volume};
 use clap::{Parser, Subcommand};
@@ -65,6 +74,22 @@ enum Command {
     Diff(diff::DiffArgs),
     /// Run the tests of pipeline files, on a virtual clock and without the outside.
     Test(test::TestArgs),
+    /// Look for what keeps an engine from working, or whether a running one works.
+    Doctor(doctor::DoctorArgs),
+    /// Send one event to a running engine.
+    Send(Box<send::SendArgs>),
+    /// List the events of a running engine, or show one with all that happened to it.
+    Events(Box<events::EventsArgs>),
+    /// Print events as they become visible.
+    Tail(Box<tail::TailArgs>),
+    /// List, show, redrive, drop or export the dead letters of a running engine.
+    Dlq(dlq::DlqArgs),
+    /// Count the events of a running engine, with latencies and sizes.
+    Stats(Box<stats::StatsArgs>),
+    /// Show what each part of a running engine does, again and again.
+    Top(Box<top::TopArgs>),
+    /// Query a store with SQL; it is only read, and an engine may be running on it.
+    Sql(sql::SqlArgs),
     /// Explain a code such as E0203, or a word of the language.
     Explain(explain::ExplainArgs),
     /// Describe the whole language.
@@ -83,7 +108,18 @@ pub fn main(line: Line) -> u8 {
         _ => Volume::Normal,
     };
     terminal::choose(OutputChoice { colour: line.color, volume });
-    match line.command {
+    let code = carry_out(line.command);
+    match terminal::output_fault() {
+        Some(fault) => {
+            terminal::to_terminal(&format!("engine: cannot write the result: {fault}\n"));
+            if code == 0 { 2 } else { code }
+        }
+        None => code,
+    }
+}
+
+fn carry_out(command: Command) -> u8 {
+    match command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::check(&args),
         Command::Expand(args) => expand::expand(&args),
@@ -92,6 +128,14 @@ pub fn main(line: Line) -> u8 {
         Command::New(args) => new::new(&args),
         Command::Graph(args) => graph::graph(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Events(args) => events::events(&args),
+        Command::Send(args) => send::send(&args),
+        Command::Tail(args) => tail::tail(&args),
+        Command::Dlq(args) => dlq::dlq(&args),
+        Command::Stats(args) => stats::stats(&args),
+        Command::Top(args) => top::top(&args),
+        Command::Sql(args) => sql::sql(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Test(args) => test::test(&args),
         Command::Explain(args) => explain::explain(&args),
         Command::Schema(args) => schema::schema(&args),

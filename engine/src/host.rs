@@ -3,6 +3,7 @@
 mod signals;
 mod summary;
 
+use crate::client::address::AddressFile;
 use crate::engine::{Engine, Outbox};
 use crate::http::app::Hubs;
 use crate::http::ports::NetworkPorts;
@@ -141,6 +142,7 @@ async fn live(
 ) -> Result<(), RunFailure> {
     let orderly = async {
         let grace = start.plan.limits.shutdown_grace;
+        let mut address_file = AddressFile::of(&start.plan);
         let reloader = Reloader::start(parts, start.plan, start.hash).await;
         let mut reloader = reloader.map_err(|fault| start_failure(&fault))?;
         let live_sources = reloader.supervisor().live_sources().clone();
@@ -155,16 +157,18 @@ async fn live(
         summary::at_start(&engine).await;
         engine.spawn(tick(engine.clone()));
         let (address, number) = (reloader.address(), engine.generation().number);
+        address_file.say(address);
         log::ready(options.log, address, number);
         let stop = StopSignal::default();
-        let following = follow(&mut reloader, start.files, options, signals, &stop);
+        let watched = WatchedFiles { files: start.files, address_file };
+        let following = follow(&mut reloader, watched, options, signals, &stop);
         let until_end = async {
             let result = until_end(&engine, &live_sources, options, signals).await;
             stop.raise();
             result
         };
         // A reload under way is finished, not dropped half-way.
-        let (_, ended) = smol::future::zip(following, until_end).await;
+        let (_address_file, ended) = smol::future::zip(following, until_end).await;
         // Nothing more can be stored, so there is nothing to wait for but answers that say so.
         let grace = if engine.store.is_broken() { grace.min(BROKEN_GRACE) } else { grace };
         reloader.close(grace).await;
@@ -201,14 +205,21 @@ fn context(
     }
 }
 
-/// Follows the file until it is time to stop.
+/// The files that a reload looks at, and the one that it may have to write.
+struct WatchedFiles {
+    files: BTreeSet<PathBuf>,
+    address_file: AddressFile,
+}
+
+/// Follows the file until it is time to stop. The engine can be found until the drain has ended.
 async fn follow(
     reloader: &mut Reloader,
-    files: BTreeSet<PathBuf>,
+    watched: WatchedFiles,
     options: &Options,
     signals: &SignalWatch,
     stop: &StopSignal,
-) {
+) -> AddressFile {
+    let WatchedFiles { files, mut address_file } = watched;
     let clock = reloader.engine().env.clock.clone();
     let mut watch = Watch::new();
     if options.is_watched {
@@ -223,14 +234,16 @@ async fn follow(
         };
         smol::future::or(stop.raised(), smol::future::or(signals.hangup(), changed)).await;
         if stop.is_raised() {
-            return;
+            break;
         }
         if let Some(files) = reloader.reload().await
             && options.is_watched
         {
             watch.follow(&files);
         }
+        address_file.say(reloader.address());
     }
+    address_file
 }
 
 /// Ends at a signal or, with `--once`, when the sources have ended and everything is settled.

@@ -14,7 +14,8 @@
 //!              kernel        events, time, faults, health, and the seam to clock and threads
 //! ```
 //!
-//! Arrows point down only; `tests/tidy.rs` holds them.
+//! Arrows point down only; `tests/tidy.rs` holds them. Within the engine, the commands that call a
+//! running one share `client`, which knows nothing of its inside but what HTTP answers.
 //!
 //! # The road
 //!
@@ -56,6 +57,7 @@
 //! **Never:** this crate names a kind of stage. **Never:** an event changes after it was emitted.
 //! **Never:** `check` reads a file outside the pipeline's root, or a secret's value.
 
+mod client;
 pub mod command;
 pub mod engine;
 pub mod host;

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use kernel::health::is_unprintable;
 use std::env::var_os;
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::sync::OnceLock;
 
 /// Whether reports are coloured.
@@ -153,10 +153,26 @@ fn colour_length(text: &str) -> usize {
     if codes[digits..].starts_with('m') { digits + 3 } else { 0 }
 }
 
+/// Why a result could not be written, other than that nobody reads it.
+static OUTPUT_FAULT: OnceLock<String> = OnceLock::new();
+
 /// Writes a result to standard output. Answers whether someone took it.
 pub(crate) fn to_output(text: &str) -> bool {
     let mut output = std::io::stdout().lock();
-    output.write_all(text.as_bytes()).and_then(|()| output.flush()).is_ok()
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => true,
+        // Whoever reads only the beginning has what was wanted.
+        Err(fault) if fault.kind() == ErrorKind::BrokenPipe => false,
+        Err(fault) => {
+            OUTPUT_FAULT.set(fault.to_string()).ok();
+            false
+        }
+    }
+}
+
+/// Why a result could not be written, where that was tried: a full disk, for example.
+pub(crate) fn output_fault() -> Option<&'static str> {
+    OUTPUT_FAULT.get().map(String::as_str)
 }
 
 #[cfg(test)]

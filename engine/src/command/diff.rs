@@ -1,6 +1,7 @@
 //! `engine diff`: what a reload would do, before it is done.
 
 use super::checked;
+use crate::client::token_at;
 use crate::terminal;
 use clap::{Args, ValueEnum};
 use compiler::expand;
@@ -8,7 +9,6 @@ use compiler::files::PipelinePath;
 use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
-use kernel::regular_file;
 use stages::catalog::Catalog;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -148,19 +148,5 @@ fn fetch_running(url: &str, token: Option<&str>) -> Result<String, String> {
         200 => String::from_utf8(answer.body).map_err(|_| "the response is not text".to_owned()),
         401 | 403 => Err(format!("the engine at {url} requires a token; use `--token env:NAME`")),
         status => Err(format!("the engine at {url} answers {status}")),
-    }
-}
-
-/// The largest file of a token.
-const TOKEN_MAX: u64 = 64 << 10;
-
-/// A token from `env:NAME` or `file:PATH`, so that none appears on a command line.
-fn token_at(place: &str) -> Result<String, String> {
-    match place.split_once(':') {
-        Some(("env", name)) => std::env::var(name).map_err(|_| format!("`{name}` is not set")),
-        Some(("file", path)) => regular_file::read(Path::new(path), TOKEN_MAX)
-            .map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned())
-            .map_err(|fault| format!("cannot read {path}: {fault}")),
-        _ => Err("write `--token env:NAME` or `--token file:PATH`".to_owned()),
     }
 }

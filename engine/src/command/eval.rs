@@ -1,17 +1,15 @@
 //! `engine eval`: one expression or template, tried on one event.
 
-mod given;
+pub(super) mod given;
 
+use super::expression;
 use crate::terminal;
 use clap::Args;
-use compiler::report;
 use kernel::env::{Clock, Random, SystemClock};
-use language::diagnostic::{Diagnostics, Rule, SourceText};
 use language::expr::{
     Expr, ExprProblem, ITEMS_MAX, Roots, STEPS_MAX, Scope, TOO_MUCH_WORK, Template,
 };
 use serde_json::Value;
-use std::sync::Arc;
 
 #[derive(Debug, Args)]
 #[command(after_help = r#"Examples:
@@ -49,7 +47,7 @@ pub(super) fn eval(args: &EvalArgs) -> u8 {
             0
         }
         Err(problems) => {
-            tell(args, problems);
+            expression::tell(&args.text, args.template, problems);
             1
         }
     }
@@ -68,22 +66,4 @@ fn value(args: &EvalArgs, scope: &Scope<'_>) -> Result<Value, Vec<ExprProblem>> 
         ));
     }
     Ok(value.to_json())
-}
-
-fn tell(args: &EvalArgs, problems: Vec<ExprProblem>) {
-    let (name, unreadable) = match args.template {
-        true => ("<template>", Rule::BadTemplate),
-        false => ("<expression>", Rule::BadExpression),
-    };
-    let source = SourceText { name: name.to_owned(), text: args.text.clone() };
-    let mut diagnostics = Diagnostics::new(Arc::new(source));
-    for problem in problems {
-        let rule = problem.kind.rule(unreadable);
-        let found = diagnostics.push(rule, problem.message).at(problem.span, problem.label);
-        if let Some(help) = problem.help {
-            found.help(help);
-        }
-    }
-    let found = diagnostics.sorted();
-    terminal::to_terminal(&report::human(&found, terminal::has_colour(), terminal::width()));
 }

@@ -29,7 +29,7 @@ pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
         let mut parts = path.split('/');
         for wanted in row.split('/') {
             match (wanted.as_bytes().first(), parts.next()) {
-                (Some(b'*'), Some(part)) => return !part.is_empty(),
+                (Some(b'*'), Some(part)) => return !part.is_empty() || parts.next().is_some(),
                 (Some(b':'), Some(part)) if !part.is_empty() => {}
                 (_, Some(part)) if part == wanted => {}
                 _ => return false,
@@ -56,6 +56,7 @@ mod tests {
             ("/api/events", Some("GET, HEAD, OPTIONS")),
             ("/api/events/a", Some("GET, HEAD, OPTIONS")),
             ("/api/events/a/b", Some("GET, HEAD, OPTIONS")),
+            ("/api/events//a", Some("GET, HEAD, OPTIONS")),
             ("/api/events/", None),
             ("/api/dead-letters/redrive", Some("POST, OPTIONS")),
             ("/api/dead-letters/7", Some("GET, HEAD, DELETE, OPTIONS")),

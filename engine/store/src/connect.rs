@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Marks the file as ours: "evng".
-const APPLICATION_ID: i64 = 0x6576_6e67;
+pub(super) const APPLICATION_ID: i64 = 0x6576_6e67;
 
 /// In `meta` while an engine has the store, and after it crashed.
 pub(super) const IS_OPEN: &str = "is_open";

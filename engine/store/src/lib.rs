@@ -49,6 +49,7 @@ mod rules;
 mod scrub;
 mod share;
 mod space;
+mod sql;
 mod status;
 mod submission;
 mod sweep;
@@ -76,6 +77,8 @@ pub use record::{
     Stored,
 };
 pub use rollup::Tally;
+pub use space::disk_room;
+pub use sql::{SqlLimits, SqlResult, SqlValue, read_sql};
 pub use writer::{Watcher, Writer};
 
 use claim::Keys;
@@ -316,6 +319,14 @@ impl Store {
         &self.shared.name
     }
 }
+
+/// The version of SQLite that is built in.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}
+
+/// The version of the tables that this engine knows; it opens older stores, and refuses newer ones.
+pub const STORE_VERSION: usize = connect::MIGRATIONS.len();
 
 /// How long a reader's statement may run.
 const READ_MAX: Duration = Duration::from_secs(2);

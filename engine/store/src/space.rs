@@ -45,6 +45,15 @@ impl DiskSpace {
     }
 }
 
+/// The free bytes of the disk of a folder, and how many of them a store leaves free. `None` where
+/// the system does not tell.
+pub fn disk_room(folder: &Path) -> Option<(u64, u64)> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    let space = DiskSpace { free: bytes(found.f_bavail), total: bytes(found.f_blocks) };
+    Some((space.free, space.reserve()))
+}
+
 /// Why a write failed: SQLite only says that it did. What cannot be told is the disk.
 pub(super) fn reason_of_failed_write(files: &StoreFiles) -> StoreFault {
     match try_to_write(files) {

@@ -29,6 +29,10 @@ pub(super) struct BodyReader<'a, S> {
     call: Call<RecvBody>,
     is_ended: bool,
     reads: usize,
+    /// Bytes of chunk lengths and trailers in a row.
+    framing: usize,
+    /// The body ended with the connection.
+    is_cut: bool,
 }
 
 impl<'a, S: Connection> BodyReader<'a, S> {
@@ -42,7 +46,7 @@ impl<'a, S: Connection> BodyReader<'a, S> {
         head: &Response<()>,
     ) -> Result<Self, Fault> {
         check_framing(head)?;
-        Ok(BodyReader { stream, input, call, is_ended, reads: 0 })
+        Ok(BodyReader { stream, input, call, is_ended, reads: 0, framing: 0, is_cut: false })
     }
 
     /// The body, and whether the connection must be closed after it.
@@ -53,28 +57,41 @@ impl<'a, S: Connection> BodyReader<'a, S> {
         {
             return Err(too_long(body_max));
         }
-        let is_until_close = mode == BodyMode::CloseDelimited;
-        let (mut body, mut framing) = (Vec::new(), 0);
-        while is_until_close || !self.call.can_proceed() {
-            let (used, made) = self.decode(&mut body, body_max)?;
-            framing = if 0 < made { 0 } else { framing + used };
-            if FRAMING_MAX < framing {
-                return Err(malformed("its chunk lengths or trailers are too long"));
-            }
-            if used == 0 && !self.fill().await? {
-                let is_whole = is_until_close || self.call.is_ended_chunked();
-                return match is_whole {
-                    true => Ok((body, true)),
-                    false => Err(closed_fault("in the middle of the response")),
-                };
-            }
-        }
+        let mut body = Vec::new();
+        while self.step(&mut body, body_max).await? {}
         let must_close = match self.call.proceed() {
+            _ if self.is_cut => true,
             Some(RecvBodyResult::Redirect(call)) => call.must_close_connection(),
             Some(RecvBodyResult::Cleanup(call)) => call.must_close_connection(),
             None => true,
         };
         Ok((body, must_close))
+    }
+
+    /// Moves what has arrived behind what `body` has, or waits for more to arrive; `false` at the
+    /// end. A body that comes to more than `body_max` bytes is a fault.
+    pub(super) async fn step(
+        &mut self,
+        body: &mut Vec<u8>,
+        body_max: usize,
+    ) -> Result<bool, Fault> {
+        let is_until_close = self.call.body_mode() == BodyMode::CloseDelimited;
+        if !is_until_close && self.call.can_proceed() {
+            return Ok(false);
+        }
+        let (used, made) = self.decode(body, body_max)?;
+        self.framing = if 0 < made { 0 } else { self.framing + used };
+        if FRAMING_MAX < self.framing {
+            return Err(malformed("its chunk lengths or trailers are too long"));
+        }
+        if used == 0 && !self.fill().await? {
+            self.is_cut = true;
+            return match is_until_close || self.call.is_ended_chunked() {
+                true => Ok(false),
+                false => Err(closed_fault("in the middle of the response")),
+            };
+        }
+        Ok(true)
     }
 
     /// Moves what has arrived into the body; how much was used, and how much it made.

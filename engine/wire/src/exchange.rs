@@ -11,6 +11,7 @@ use super::problem::{malformed, protocol_fault};
 use super::request::PreparedRequest;
 use super::stream::Connection;
 use crate::{FetchRequest, FetchResponse};
+use kernel::env::{Clock, within};
 use kernel::fault::Fault;
 use std::future::poll_fn;
 use std::io;
@@ -54,17 +55,7 @@ pub(super) async fn exchange<S: Connection>(
     request: &FetchRequest,
     progress: &CallProgress,
 ) -> Result<Exchanged, BrokenExchange> {
-    let mut exchange = HttpExchange {
-        stream,
-        input: InputBuffer::new(),
-        call: prepared.call,
-        head: None,
-        interim: 0,
-        sent: 0,
-        is_sent: false,
-        is_ended: false,
-        fault: None,
-    };
+    let mut exchange = HttpExchange::new(stream, prepared.call);
     let body = request.body.as_deref().filter(|_| !prepared.is_joined).unwrap_or_default();
     progress.enter(CallPhase::Sending);
     match exchange.head_of_answer([&prepared.start, body], progress).await {
@@ -77,6 +68,47 @@ pub(super) async fn exchange<S: Connection>(
             let is_unanswered = exchange.is_ended && exchange.input.is_untouched();
             Err(BrokenExchange { fault, is_unanswered })
         }
+    }
+}
+
+/// What takes the parts of a body as they come, and says whether it wants more.
+pub(super) type TakePart<'a> = &'a mut (dyn FnMut(&[u8]) -> bool + Send);
+
+/// The same for an answer that may never end: `take` gets the body of a 200 part by part, and
+/// that of any other status is read whole. The limit of time is for the head, for a body that is
+/// read whole, and for each silence between two parts.
+pub(super) async fn follow<S: Connection>(
+    stream: &mut S,
+    prepared: PreparedRequest,
+    request: &FetchRequest,
+    progress: &CallProgress,
+    clock: &dyn Clock,
+    take: TakePart<'_>,
+) -> Result<FetchResponse, Fault> {
+    let mut exchange = HttpExchange::new(stream, prepared.call);
+    let body = request.body.as_deref().filter(|_| !prepared.is_joined).unwrap_or_default();
+    progress.enter(CallPhase::Sending);
+    let head = exchange.head_of_answer([&prepared.start, body], progress);
+    let head = within(clock, request.timeout, head).await;
+    let head = head.unwrap_or_else(|| Err(progress.too_late()))?;
+    progress.enter(CallPhase::Reading);
+    if head.status().as_u16() != 200 {
+        let rest = within(clock, request.timeout, exchange.rest(head, request.body_max)).await;
+        return Ok(rest.unwrap_or_else(|| Err(progress.too_late()))?.response);
+    }
+    let HttpExchange { stream, mut input, call, is_ended, .. } = exchange;
+    let response =
+        FetchResponse { status: 200, headers: readable(head.headers()), body: Vec::new() };
+    let Some(RecvResponseResult::RecvBody(call)) = call.proceed() else { return Ok(response) };
+    let mut reader = BodyReader::new(stream, &mut input, call, is_ended, &head)?;
+    let mut part = Vec::new();
+    loop {
+        let step = within(clock, request.timeout, reader.step(&mut part, request.body_max)).await;
+        let has_more = step.unwrap_or_else(|| Err(progress.too_late()))?;
+        if !part.is_empty() && !take(&part) || !has_more {
+            return Ok(response);
+        }
+        part.clear();
     }
 }
 
@@ -102,7 +134,21 @@ enum Step {
     Read(io::Result<usize>),
 }
 
-impl<S: Connection> HttpExchange<'_, S> {
+impl<'a, S: Connection> HttpExchange<'a, S> {
+    fn new(stream: &'a mut S, call: Call<RecvResponse>) -> Self {
+        HttpExchange {
+            stream,
+            input: InputBuffer::new(),
+            call,
+            head: None,
+            interim: 0,
+            sent: 0,
+            is_sent: false,
+            is_ended: false,
+            fault: None,
+        }
+    }
+
     async fn head_of_answer(
         &mut self,
         parts: [&[u8]; 2],

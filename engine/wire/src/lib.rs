@@ -38,7 +38,7 @@ pub use pool::WireUse;
 /// A request to make.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FetchRequest {
-    /// `GET`, `POST`, `PUT` or `PATCH`.
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
     pub method: &'static str,
     /// Absolute URL.
     pub url: String,
@@ -111,6 +111,32 @@ impl Wire {
     /// How many sockets are open now, and how many calls wait for one.
     pub fn usage(&self) -> WireUse {
         self.shared.pool.usage()
+    }
+
+    /// Makes a request whose response may never end, such as a stream of events: `take` gets each
+    /// part of the body of a 200 as it comes, and says whether it wants more. The body of any other
+    /// status is read whole, as [`Fetch::fetch`] does.
+    ///
+    /// The request's `timeout` is for everything up to the head of the response, and again for each
+    /// silence between two parts; its `body_max` is for a body that is read whole.
+    pub async fn follow(
+        &self,
+        request: &FetchRequest,
+        take: &mut (dyn FnMut(&[u8]) -> bool + Send),
+    ) -> Result<FetchResponse, Fault> {
+        let (shared, progress) = (&self.shared, CallProgress::default());
+        let prepared = PreparedRequest::new(request)?;
+        let endpoint = prepared.endpoint.clone();
+        let connected = async {
+            let mut lease = shared.pool.acquire(&endpoint, &progress).await?;
+            // One that was used before may be closed any moment.
+            lease.connection = None;
+            shared.connector.connect(lease, &endpoint, &progress).await
+        };
+        let connected = within(&*shared.clock, request.timeout, connected).await;
+        let mut lease = connected.unwrap_or_else(|| Err(progress.too_late()))?;
+        let stream = lease.connection.as_mut().expect("a lease that was connected");
+        exchange::follow(stream, prepared, request, &progress, &*shared.clock, take).await
     }
 
     /// Closes connections that nothing has used for 15 seconds, for as long as it is polled;

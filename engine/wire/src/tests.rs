@@ -6,3 +6,4 @@ mod endings;
 mod names;
 mod places;
 mod secure;
+mod streams;

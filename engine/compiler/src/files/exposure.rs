@@ -38,7 +38,8 @@ impl fmt::Display for FileExposure {
 }
 
 impl FileExposure {
-    fn advice(self, name: &str) -> String {
+    /// The command that closes it, for a file of this name.
+    pub fn advice(self, name: &str) -> String {
         match self {
             FileExposure::Writable => format!("chmod o-w {name}"),
             FileExposure::Replaceable => format!("chmod o-w the folder of {name}"),

@@ -4,8 +4,23 @@
 use super::build::filtering;
 use crate::plan::Plan;
 use kernel::choice::Choice;
+use language::spanned::Spanned;
 use serde_json::{Map, Value, json};
+use stages::contract::Claim;
 use std::sync::Arc;
+
+/// A part with the routes that the server serves for it, if there are any.
+fn with_routes(mut part: Value, claims: Vec<Spanned<Claim>>) -> Value {
+    let route = |claim: Spanned<Claim>| match claim.value {
+        Claim::Route { method, path } => Some(json!({ "method": method, "path": path })),
+        Claim::File(_) | Claim::Appended(_) => None,
+    };
+    let routes: Vec<Value> = claims.into_iter().filter_map(route).collect();
+    if !routes.is_empty() {
+        part["routes"] = routes.into();
+    }
+    part
+}
 
 /// The plan by its parts. A name under `to`, `after` or `needs` is the name of another part.
 pub fn plain(plan: &Plan) -> Map<String, Value> {
@@ -26,7 +41,7 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         if !says.is_empty() {
             source["does"] = says.into();
         }
-        source
+        with_routes(source, it.spec.claims())
     });
     let filters = plan.filters.iter().map(|it| {
         let (word, notes) = filtering(it);
@@ -47,7 +62,10 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
     let routes = plan.route.cases.iter();
     let routes =
         routes.map(|it| json!({ "case": &*it.0, "when": it.1.text(), "to": texts(&it.2) }));
-    let sinks = plan.sinks.iter().map(|it| part(&it.name, it.spec.word(), it.off.as_deref()));
+    let sinks = plan.sinks.iter().map(|it| {
+        let sink = part(&it.name, it.spec.word(), it.off.as_deref());
+        with_routes(sink, it.spec.claims())
+    });
     let notifiers = plan.notifiers.iter();
     let notifiers = notifiers.map(|it| part(&it.name, it.spec.word(), it.off.as_deref()));
     let parts = json!({

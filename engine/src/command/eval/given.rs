@@ -34,7 +34,7 @@ const MEMBERS: &[&str] = &[
 
 /// What was given to try an expression on. Nothing of what is missing reads as anything.
 #[derive(Debug, Default)]
-pub(super) struct EvalInput {
+pub(in crate::command) struct EvalInput {
     event: Option<Event>,
     /// Without an event: its `data`, which is the whole message then.
     data: Option<Value>,
@@ -42,7 +42,7 @@ pub(super) struct EvalInput {
 }
 
 impl EvalInput {
-    pub(super) fn scope(&self, now: Timestamp) -> Scope<'_> {
+    pub(in crate::command) fn scope(&self, now: Timestamp) -> Scope<'_> {
         let scope = match &self.event {
             Some(event) => Scope::of(event, now),
             None => Scope { data: self.data.as_ref(), raw: self.data.as_ref(), ..Scope::at(now) },
@@ -86,9 +86,12 @@ fn is_event(members: &Map<String, Value>) -> bool {
     members.contains_key("data") && members.keys().all(|it| MEMBERS.contains(&it.as_str()))
 }
 
-/// What the JSON leaves out is as in an event that brought nothing: texts are empty, the times
-/// are now.
-fn event(mut members: Map<String, Value>, now: Timestamp) -> Result<EvalInput, String> {
+/// An event as the engine shows it; the error says which member is wrong. What the JSON leaves out
+/// is as in an event that brought nothing: texts are empty, the times are now.
+pub(in crate::command) fn event(
+    mut members: Map<String, Value>,
+    now: Timestamp,
+) -> Result<EvalInput, String> {
     let data = members.remove("data").unwrap_or_default();
     let enrich = match members.remove("enrich") {
         None | Some(Value::Null) => Map::new(),

@@ -1,0 +1,127 @@
+//! Where the engine is that a command calls.
+
+use super::{ClientFault, EngineArgs, address};
+use compiler::files::{self, PipelinePath};
+use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
+use kernel::regular_file;
+use stages::catalog::Catalog;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where an engine listens whose file does not say.
+const USUAL: &str = "http://127.0.0.1:8600";
+
+/// How long a connection to an engine of this machine may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// The longest address, in bytes.
+const ADDRESS_MAX: u64 = 4096;
+
+/// The address without a slash at its end, and the file that it was read from.
+pub(super) fn url(args: &EngineArgs) -> Result<(String, Option<PathBuf>), ClientFault> {
+    match (&args.call.url, &args.file) {
+        (Some(url), _) => Ok((given(url)?, None)),
+        (None, Some(file)) => {
+            let (url, found_in) = of_file(file, args.data.as_deref())?;
+            Ok((url, Some(found_in)))
+        }
+        (None, None) => Ok((USUAL.to_owned(), None)),
+    }
+}
+
+fn given(url: &str) -> Result<String, ClientFault> {
+    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let authority = url.split("://").nth(1).and_then(|it| it.split('/').next()).unwrap_or_default();
+    if authority.contains('@') {
+        let reason = "--url must not contain a name or password; use --token env:NAME";
+        return Err(ClientFault::new(reason));
+    }
+    if url.contains(['?', '#']) {
+        return Err(ClientFault::new("--url must end before `?` and `#`"));
+    }
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// The engine that runs a pipeline file, with its own store or with that of `--demo`.
+fn of_file(file: &Path, data: Option<&Path>) -> Result<(String, PathBuf), ClientFault> {
+    let store = store_of(file, data)?;
+    let demo = data.map_or_else(|| beside(file).join("../data/demo"), |it| it.join("demo"));
+    let places = [Ok(store), store_of(file, Some(&demo))];
+    let places: Vec<PathBuf> =
+        places.into_iter().flatten().map(|store| address::beside(&store)).collect();
+    let mut found = Vec::new();
+    for place in &places {
+        match regular_file::read(place, ADDRESS_MAX) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+                found.push((given(&text)?, place.clone()));
+            }
+            Err(fault) if fault.kind() == ErrorKind::NotFound => {}
+            Err(fault) => {
+                let reason = format!("cannot read {}: {fault}", place.display());
+                return Err(ClientFault::new(reason));
+            }
+        }
+    }
+    // One of them may have been left by an engine that was killed.
+    let at = found.iter().position(|(url, _)| found.len() == 1 || is_listening(url));
+    if !found.is_empty() {
+        return Ok(found.swap_remove(at.unwrap_or_default()));
+    }
+    let (file, place) = (file.display(), places[0].display());
+    Err(ClientFault::new(format!(
+        "no engine runs {file}, as there is no {place}; start one with `engine run {file}`, name \
+         the data folder of a running one with --data, or give its address with --url"
+    )))
+}
+
+/// Whether somebody accepts connections at an address of this machine.
+fn is_listening(url: &str) -> bool {
+    let address = url.strip_prefix("http://").and_then(|it| it.parse::<SocketAddr>().ok());
+    address.is_some_and(|it| TcpStream::connect_timeout(&it, CONNECT).is_ok())
+}
+
+fn beside(file: &Path) -> PathBuf {
+    PipelinePath::of(file, None, None).folder
+}
+
+/// Where the store of a pipeline file is.
+pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
+    let bytes = files::read_pipeline(file)
+        .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
+    let place = &PipelinePath::of(file, None, data);
+    let catalog = &Catalog::built_in();
+    let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
+    let name = file.display();
+    let plan =
+        PipelineTexts::of(&bytes, file).ok().and_then(|given| loader.read(&given).plan().0.plan);
+    let Some(plan) = plan else {
+        return Err(ClientFault::new(format!(
+            "{name} has errors, so its store is not known; run `engine check {name}`"
+        )));
+    };
+    match plan.store {
+        Some((_, shape)) => Ok(shape.path),
+        None => Err(ClientFault::new(format!(
+            "{name} has no store on disk, by which its engine could be found"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_short_and_holds_no_secret() {
+        let url = |text: &str| given(text).map_err(|it| it.reason);
+        assert_eq!(url("127.0.0.1:1"), Ok("http://127.0.0.1:1".to_owned()));
+        assert_eq!(url("https://h/base/"), Ok("https://h/base".to_owned()));
+        for secret in ["http://me:s3cret@h", "me:s3cret@h/x", "h?token=s3cret"] {
+            let told = url(secret).unwrap_err();
+            assert!(!told.contains("s3cret"), "{told}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! `engine send`: one message to an HTTP source of a running engine, and what became of it.
+
+use super::events::{detail, read_detail};
+use crate::client::timeline;
+use crate::client::{ClientFault, EngineArgs, EngineClient};
+use crate::terminal;
+use clap::{Args, ValueEnum};
+use kernel::health::{printable, printable_json};
+use kernel::time::write_duration;
+use language::parse_duration;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::time::Duration;
+use wire::FetchResponse;
+
+/// The most that is read of a message, in bytes.
+const SIZE_MAX: u64 = 64 << 20;
+
+/// Between two looks at an event that is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What is shown of a text of the engine, in bytes.
+const TEXT_MAX: usize = 1000;
+
+#[derive(Debug, Args)]
+#[command(after_help = r#"Examples:
+  engine send ring '{"by": "front door"}' --wait
+  engine send --source bell @message.json
+  generate-events | engine send -
+
+A message is sent as it is; a TYPE is put into its member `type` first. For a source whose `map`
+reads the type from somewhere else, leave TYPE out and send the whole message."#)]
+pub(super) struct SendArgs {
+    /// The type of the event, or the message where it needs none: JSON, @FILE, or - for standard
+    /// input.
+    #[arg(value_name = "TYPE|MESSAGE")]
+    first: String,
+    /// The message: JSON, @FILE, or - for standard input. Default: nothing but the type.
+    #[arg(value_name = "MESSAGE")]
+    second: Option<String>,
+    /// The source to send it to. Default: the only one that receives events over HTTP.
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Wait until the event is stored and delivered, at most 60s or this long, and show its
+    /// timeline.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true,
+          default_missing_value = "60s", value_parser = wait)]
+    wait: Option<Duration>,
+    /// The output format.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// What became of the event; with --wait, its timeline.
+    Text,
+    /// The engine's response, as it was sent; with --wait, the event.
+    Json,
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a duration such as 60s".to_owned())
+}
+
+/// Sends; the exit code: 1 where the engine rejects the message.
+pub(super) fn send(args: &SendArgs) -> u8 {
+    sent(args).unwrap_or_else(|fault| fault.tell())
+}
+
+fn sent(args: &SendArgs) -> Result<u8, ClientFault> {
+    let message = message(args).map_err(ClientFault::new)?;
+    let client = EngineClient::find(&args.engine)?;
+    let receiver = receiver(&client, args.source.as_deref())?;
+    let answer = client.send(&client.request(receiver.method, &receiver.path, Some(message)))?;
+    if !matches!(answer.status, 200 | 202 | 207) {
+        return rejected(&client, &answer);
+    }
+    let wrong = || client.no_engine("its response is not that of a source");
+    let text = String::from_utf8(answer.body).map_err(|_| wrong())?;
+    let body: Value = serde_json::from_str(&text).map_err(|_| wrong())?;
+    if let (Some(limit), Some(id)) = (args.wait, body["id"].as_str())
+        && body["discarded"].is_null()
+    {
+        return waited(&client, id, limit, args.format);
+    }
+    match args.format {
+        Format::Json => terminal::to_output(&(printable_json(text) + "\n")),
+        Format::Text => terminal::to_output(&outcomes(&body).ok_or_else(wrong)?),
+    };
+    let is_item_bad = |it: &Value| it["status"].as_u64().is_some_and(|it| 400 <= it);
+    let is_bad = body["results"].as_array().is_some_and(|it| it.iter().any(is_item_bad));
+    Ok(u8::from(is_bad))
+}
+
+/// The bytes to send; the error says what is wrong with the arguments.
+fn message(args: &SendArgs) -> Result<Vec<u8>, String> {
+    let is_message = |it: &str| it.starts_with(['{', '[', '@']) || it == "-";
+    match (&args.second, is_message(&args.first)) {
+        (None, true) => read(&args.first),
+        (Some(_), true) => Err("the type comes first, then the message".to_owned()),
+        (None, false) => with_type(&args.first, b"{}"),
+        (Some(message), false) => with_type(&args.first, &read(message)?),
+    }
+}
+
+fn read(argument: &str) -> Result<Vec<u8>, String> {
+    let cannot = |name: &str, fault: &std::io::Error| format!("cannot read {name}: {fault}");
+    let (name, bytes) = match argument.strip_prefix('@') {
+        None if argument == "-" => {
+            let (name, mut bytes) = ("standard input", Vec::new());
+            let read = std::io::stdin().lock().take(SIZE_MAX + 1).read_to_end(&mut bytes);
+            read.map_err(|fault| cannot(name, &fault))?;
+            (name, bytes)
+        }
+        None => return Ok(argument.as_bytes().to_vec()),
+        Some(path) => {
+            let read = kernel::regular_file::read_start(path.as_ref(), SIZE_MAX + 1);
+            (path, read.map_err(|fault| cannot(path, &fault))?)
+        }
+    };
+    match SIZE_MAX < bytes.len() as u64 {
+        true => Err(format!("{name} is larger than {} MiB", SIZE_MAX >> 20)),
+        false => Ok(bytes),
+    }
+}
+
+/// A message with its type, otherwise as it was written.
+fn with_type(kind: &str, message: &[u8]) -> Result<Vec<u8>, String> {
+    let found: Value =
+        serde_json::from_slice(message).map_err(|it| format!("the message is not JSON: {it}"))?;
+    let Value::Object(members) = found else {
+        return Err("a message with a type must be a JSON object".to_owned());
+    };
+    match members.get("type") {
+        Some(own) if *own == kind => return Ok(message.to_vec()),
+        Some(_) => return Err("the message has another `type`; give the type once".to_owned()),
+        None => {}
+    }
+    let text = String::from_utf8_lossy(message);
+    let rest = text.trim_start().strip_prefix('{').unwrap_or_default();
+    let comma = if members.is_empty() { "" } else { "," };
+    Ok(format!("{{\"type\":{}{comma}{rest}", json!(kind)).into_bytes())
+}
+
+/// A source that receives messages over HTTP.
+struct HttpReceiver {
+    name: String,
+    method: &'static str,
+    path: String,
+    /// Why it receives nothing now.
+    off: Option<String>,
+}
+
+impl HttpReceiver {
+    fn read(source: &Value) -> Option<Self> {
+        let routes = source["routes"].as_array()?;
+        let by =
+            |method: &'static str| Some((method, routes.iter().find(|it| it["method"] == method)?));
+        let (method, route) = by("POST").or_else(|| by("PUT"))?;
+        let text = |it: &Value| it.as_str().map(str::to_owned);
+        let (name, path) = (text(&source["name"])?, text(&route["path"])?);
+        Some(HttpReceiver { name, method, path, off: text(&source["off"]) })
+    }
+}
+
+/// The source with this name, or the only one.
+fn receiver(client: &EngineClient, name: Option<&str>) -> Result<HttpReceiver, ClientFault> {
+    let plan = client.get("/api/pipeline")?;
+    let sources = plan["sources"].as_array().ok_or_else(|| client.no_engine("it has no plan"))?;
+    let mut all: Vec<HttpReceiver> = sources.iter().filter_map(HttpReceiver::read).collect();
+    let is_open = |it: &&HttpReceiver| it.off.is_none();
+    let names: Vec<&str> = all.iter().filter(is_open).map(|it| &*it.name).collect();
+    let known = names.join(", ");
+    let wanted = match (name, &*names) {
+        (Some(name), _) => name.to_owned(),
+        (None, [only]) => (*only).to_owned(),
+        (None, []) => {
+            let reason = "no source of this pipeline receives events over HTTP";
+            return Err(ClientFault::new(reason));
+        }
+        (None, _) => {
+            let reason =
+                format!("several sources receive events; use --source with one of {known}");
+            return Err(ClientFault::new(reason));
+        }
+    };
+    match all.iter().position(|it| it.name == wanted).map(|at| all.swap_remove(at)) {
+        Some(HttpReceiver { off: Some(why), .. }) => {
+            let why = printable(&why, TEXT_MAX);
+            Err(ClientFault::new(format!("the source `{wanted}` is off: {why}")))
+        }
+        Some(receiver) => Ok(receiver),
+        None if known.is_empty() => {
+            Err(ClientFault::new(format!("no source `{wanted}` receives events over HTTP")))
+        }
+        None => Err(ClientFault::new(format!(
+            "no source `{wanted}` receives events over HTTP; use one of {known}"
+        ))),
+    }
+}
+
+/// What became of one message, or of each of several; `None` where no source says so.
+fn outcomes(body: &Value) -> Option<String> {
+    match body["results"].as_array() {
+        None => Some(outcome(body)? + "\n"),
+        Some(results) => {
+            let line = |item: &Value| match item["status"].as_u64()? {
+                status if status < 400 => Some(outcome(item)? + "\n"),
+                status => Some(format!("rejected with {status}: {}\n", detail_of(item))),
+            };
+            results.iter().map(line).collect()
+        }
+    }
+}
+
+fn outcome(body: &Value) -> Option<String> {
+    if let Some(rule) = body["discarded"].as_str() {
+        return Some(format!("dropped by {}", printable(rule, TEXT_MAX)));
+    }
+    let (id, number) = (printable(body["id"].as_str()?, TEXT_MAX), body["seq"].as_u64()?);
+    Some(match body["duplicate"].as_bool()? {
+        true => format!("duplicate of {id}, number {number}"),
+        false => format!("accepted {id}, number {number}"),
+    })
+}
+
+/// Why a message is rejected, with each violation on a line of its own.
+fn detail_of(problem: &Value) -> String {
+    let text = |it: &Value| printable(it.as_str().unwrap_or_default(), TEXT_MAX);
+    let errors = problem["errors"].as_array().into_iter().flatten();
+    let errors = errors.map(|it| {
+        let (place, message) = (text(&it["instance"]), text(&it["message"]));
+        format!("\n  {}: {message}", if place.is_empty() { "the message" } else { &place })
+    });
+    format!("{}{}", text(&problem["detail"]), errors.collect::<String>())
+}
+
+/// Says why the message is not accepted; the exit code.
+fn rejected(client: &EngineClient, answer: &FetchResponse) -> Result<u8, ClientFault> {
+    let fault = client.refused(answer);
+    let is_about_message = matches!(answer.status, 400 | 409 | 413 | 415 | 422);
+    if fault.status.is_none() || !is_about_message {
+        return Err(fault);
+    }
+    let problem = serde_json::from_slice(&answer.body).unwrap_or_default();
+    terminal::to_terminal(&format!("engine: the message is rejected: {}\n", detail_of(&problem)));
+    Ok(1)
+}
+
+/// Waits until an event is settled and shows it; the exit code.
+fn waited(
+    client: &EngineClient,
+    id: &str,
+    limit: Duration,
+    format: Format,
+) -> Result<u8, ClientFault> {
+    let clock = &client.env.clock;
+    let begin = clock.monotonic();
+    let text = loop {
+        let text = match detail(client, id, None) {
+            Err(fault) if fault.status == Some(404) => {
+                terminal::to_output("accepted, then dropped by a rule of the pipeline\n");
+                return Ok(0);
+            }
+            other => other?,
+        };
+        let is_late = limit <= clock.monotonic() - begin;
+        if is_late || read_detail(client, &text)?.is_settled() {
+            break text;
+        }
+        smol::block_on(clock.sleep(LOOK));
+    };
+    let event = read_detail(client, &text)?;
+    terminal::to_output(&match format {
+        Format::Json => printable_json(text) + "\n",
+        Format::Text => timeline::text(&event),
+    });
+    if !event.is_settled() {
+        terminal::to_terminal(&format!(
+            "not settled after {}; see `engine events show` later\n",
+            write_duration(limit)
+        ));
+    }
+    Ok(match &*event.state {
+        "stored" => 0,
+        "dead" => 1,
+        _ => 2,
+    })
+}
