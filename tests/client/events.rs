@@ -22,6 +22,25 @@ fn hostile() -> String {
 }
 
 #[test]
+fn a_wrong_expression_is_reported_as_in_a_file_and_nothing_is_asked() {
+    let site = Site::start();
+    let answer = site.run(&["events", "--where", "data.n >"]);
+    let report = "\
+E0101
+
+  × the expression ends too early
+   ╭─[<expression>:1:8]
+ 1 │ data.n >
+   ·        ┬
+   ·        ╰── a value is missing after this
+   ╰────
+  help: add a value, such as `data.name`, `'text'` or `5`
+
+";
+    assert_eq!((answer.code, &*answer.output, &*answer.error), (1, "", report));
+}
+
+#[test]
 fn a_list_is_a_table_that_fits_the_terminal() {
     let site = Site::start();
     let answer = site.run(&["events"]);
@@ -47,11 +66,13 @@ TIME                 TYPE  PRIORITY  SOURCE  SUBJECT     ID
 2026-01-01 09:50:04  ring  high      front   front door  r-1
 ";
     let all = ["--since", "2026-01-01T00:00:00Z", "--until", "2026-01-01T09:50:30Z"];
-    let filters: [&[&str]; 5] = [
+    let filters: [&[&str]; 7] = [
         &["--type", "ring", "--type", "no&such"],
         &["--priority", "high"],
         &["--subject", "front door"],
         &["--source", "front", "--until", "2026-01-01T09:50:04.318Z"],
+        &["--where", "data.z == 1.5 && event.priority >= 'high'"],
+        &["--first", "oldest", "--limit", "1", "--quiet"],
         &all,
     ];
     for filter in filters {

@@ -1,5 +1,6 @@
 //! `engine events`: the stored events of a running engine, and one with all that became of it.
 
+use super::expression;
 use crate::client::query::{RequestPath, encoded};
 use crate::client::table::{TableColumn, csv_row, table};
 use crate::client::timeline::{self, EventDetail};
@@ -21,6 +22,7 @@ const PAGE: usize = 1000;
 #[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = r#"Examples:
   engine events --since 1h --priority high
+  engine events --where "data.score > 0.8" --first oldest
   engine events --type ring --limit 1000 --format csv > rings.csv
   engine events show 01890a5d-ac96-774b-bcce-b302099a8057"#)]
 pub(super) struct EventsArgs {
@@ -40,10 +42,13 @@ enum EventsCommand {
 struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// The most events to list, the newest first.
+    /// The most events to list.
     #[arg(long, value_name = "N", default_value = "20",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
+    /// Which events come first.
+    #[arg(long, value_enum, default_value = "newest")]
+    first: ListOrder,
     /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     format: ListFormat,
@@ -69,6 +74,9 @@ struct FilterArgs {
     /// Only events of this priority. Can be repeated.
     #[arg(long = "priority", value_name = "PRIORITY", value_parser = priority)]
     priorities: Vec<Priority>,
+    /// Only events for which this expression is true.
+    #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
+    condition: Option<String>,
     /// Only events from this time on: `2h` ago, or 2026-01-01T09:50:04Z.
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<String>,
@@ -93,6 +101,14 @@ struct ShowArgs {
     format: ShowFormat,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ListOrder {
+    /// The newest, by their time.
+    Newest,
+    /// The oldest.
+    Oldest,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,6 +153,8 @@ pub(super) fn moment(text: &str) -> Result<String, String> {
 pub(super) fn events(args: &EventsArgs) -> u8 {
     let done = match &args.command {
         Some(EventsCommand::Show(args)) => show(args),
+        // As in a file, before anything is asked.
+        None if expression::of_event(args.list.filter.condition.as_deref()).is_err() => return 1,
         None => list(&args.list),
     };
     done.map_or_else(|fault| fault.tell(), |()| 0)
@@ -174,20 +192,26 @@ fn list(args: &ListArgs) -> Result<(), ClientFault> {
         if !rows.is_empty() {
             terminal::to_output(&table(&COLUMNS, &rows));
         }
-        tell_rest(rows.len(), next.is_some());
+        tell_rest(rows.len(), next.is_some(), args.first);
     }
     Ok(())
 }
 
-fn tell_rest(count: usize, is_more: bool) {
+fn tell_rest(count: usize, is_more: bool, first: ListOrder) {
     if terminal::volume() == Volume::Quiet {
         return;
     }
     match (count, is_more) {
         (0, _) => terminal::to_terminal("no events\n"),
-        (count, true) => terminal::to_terminal(&format!(
-            "the newest {count}; use --limit for more, or --until for older ones\n"
-        )),
+        (count, true) => {
+            let (these, option, others) = match first {
+                ListOrder::Newest => ("newest", "until", "older"),
+                ListOrder::Oldest => ("oldest", "since", "newer"),
+            };
+            terminal::to_terminal(&format!(
+                "the {these} {count}; use --limit for more, or --{option} for {others} ones\n"
+            ));
+        }
         (_, false) => {}
     }
 }
@@ -203,6 +227,9 @@ fn each_page(
     let mut next: Option<String> = None;
     loop {
         let mut path = args.filter.path().with("limit", &left.min(PAGE).to_string());
+        if args.first == ListOrder::Oldest {
+            path = path.with("order", "asc");
+        }
         if let Some(cursor) = &next {
             path = path.with("cursor", cursor);
         }
@@ -211,7 +238,8 @@ fn each_page(
             .map_err(|_| client.no_engine("its response is not a list of events"))?;
         let events = &page.events[..page.events.len().min(left)];
         left -= events.len();
-        let is_last = events.is_empty() || page.next.is_none() || left == 0;
+        // A page may be empty before the end: too many events did not match.
+        let is_last = page.next.is_none() || left == 0;
         next = page.next;
         if !take(events)? || is_last {
             return Ok(next);
@@ -224,6 +252,7 @@ impl FilterArgs {
         let priorities: Vec<&str> = self.priorities.iter().map(|it| it.word()).collect();
         let since: Vec<&String> = self.since.iter().collect();
         let until: Vec<&String> = self.until.iter().collect();
+        let condition: Vec<&String> = self.condition.iter().collect();
         RequestPath::new("/api/events")
             .with_all("type", &self.types)
             .with_all("source", &self.sources)
@@ -232,6 +261,7 @@ impl FilterArgs {
             .with_all("priority", &priorities)
             .with_all("since", &since)
             .with_all("until", &until)
+            .with_all("where", &condition)
     }
 }
 

@@ -3,8 +3,14 @@
 use crate::terminal;
 use compiler::report;
 use language::diagnostic::{Diagnostics, Rule, SourceText};
-use language::expr::ExprProblem;
+use language::expr::{Expr, ExprProblem, Roots};
 use std::sync::Arc;
+
+/// Reads an expression over a stored event; what is wrong with it is said.
+pub(super) fn of_event(text: Option<&str>) -> Result<Option<Expr>, ()> {
+    let parsed = text.map(|it| Expr::parse(it, Roots::EVENT)).transpose();
+    parsed.map_err(|problems| tell(text.unwrap_or_default(), false, problems))
+}
 
 /// Says what is wrong with an expression, or with a template.
 pub(super) fn tell(text: &str, is_template: bool, problems: Vec<ExprProblem>) {

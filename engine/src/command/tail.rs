@@ -12,7 +12,7 @@ use crate::terminal;
 use clap::{Args, ValueEnum};
 use kernel::event::Priority;
 use kernel::health::{printable, printable_json};
-use language::expr::{Expr, Roots};
+use language::expr::Expr;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -73,16 +73,10 @@ enum Format {
 
 /// Prints until it is stopped; the exit code.
 pub(super) fn tail(args: &TailArgs) -> u8 {
-    let condition = args.condition.as_deref().map(|it| Expr::parse(it, Roots::EVENT));
-    let condition = match condition.transpose() {
-        Ok(condition) => condition,
-        Err(problems) => {
-            let text = args.condition.as_deref().unwrap_or_default();
-            expression::tell(text, false, problems);
-            return 1;
-        }
-    };
-    follow(args, condition).map_or_else(|fault| fault.tell(), |()| 0)
+    match expression::of_event(args.condition.as_deref()) {
+        Ok(condition) => follow(args, condition).map_or_else(|fault| fault.tell(), |()| 0),
+        Err(()) => 1,
+    }
 }
 
 fn follow(args: &TailArgs, condition: Option<Expr>) -> Result<(), ClientFault> {
