@@ -34,6 +34,7 @@ mod mutation;
 mod new;
 mod outbox;
 mod overflow;
+mod page;
 mod passing;
 mod privacy;
 mod queries;

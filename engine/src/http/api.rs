@@ -12,6 +12,7 @@ mod series;
 mod stats;
 
 pub(super) use health::ready;
+pub(super) use page::is_file;
 
 use crate::http::app::App;
 use serde_json::json;
@@ -25,7 +26,9 @@ const PAGE_BYTES: usize = 4 << 20;
 /// The routes.
 pub(super) fn router(app: App) -> tide::Server<App> {
     let mut router = tide::with_state(app);
-    router.at("/").get(page::page);
+    for file in page::FILES {
+        router.at(file.path).get(page::file);
+    }
     router.at("/healthz").get(|_| async { Ok("ok\n") });
     router.at("/metrics").get(metrics::metrics);
     router.at("/api/events").get(events::events);

@@ -132,9 +132,8 @@ impl Front {
             let may_know = !is_probe && self.admitted(request, allowed).await.is_ok();
             return api::ready(&self.app, may_know);
         }
-        if path != "/healthz"
-            && let Err(refused) = self.admitted(request, allowed).await
-        {
+        let is_open = path == "/healthz" || api::is_file(path);
+        if !is_open && let Err(refused) = self.admitted(request, allowed).await {
             return refused;
         }
         let Some(methods) = paths::methods_of(path) else {

@@ -9,6 +9,8 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/healthz", READ),
     ("/readyz", READ),
     ("/metrics", READ),
+    ("/api/page/app.js", READ),
+    ("/api/page/style.css", READ),
     ("/api/events", READ),
     ("/api/events/*id", READ),
     ("/api/stats", READ),
@@ -40,9 +42,10 @@ pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
     PATHS.iter().find(|it| fits(it.0)).map(|it| it.1)
 }
 
-/// Every path of the router that has no changing part.
+/// Every path of the router that has no changing part and is of use to somebody.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    PATHS.iter().map(|it| it.0).filter(|it| !it.contains([':', '*']))
+    let is_useful = |it: &&str| !it.contains([':', '*']) && !it.starts_with("/api/page/");
+    PATHS.iter().map(|it| it.0).filter(is_useful)
 }
 
 #[cfg(test)]
