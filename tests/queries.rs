@@ -125,3 +125,19 @@ fn notifications_are_listed_with_what_became_of_them() {
         assert!(body.contains(part), "{body}");
     }
 }
+
+#[test]
+fn a_demo_is_shown_as_on_where_it_runs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    let demo = "source demo ticks { disabled; rate \"1/s\"; emit tick { data \"{}\" } }\n";
+    std::fs::write(&file, format!("{PIPELINE}{demo}")).expect("it is written");
+    for (more, off) in [(&["--demo"][..], Value::Null), (&[], json!("disabled"))] {
+        let mut engine = Engine::start(&file, &folder.path().join("data"), more);
+        let plan = engine.get("/api/pipeline");
+        let sources = plan["sources"].as_array().expect("a list");
+        let source = sources.iter().find(|it| it["name"] == "ticks").expect("it is there");
+        assert_eq!(source["off"], off, "{source}");
+        assert_eq!(engine.stop(), 0);
+    }
+}

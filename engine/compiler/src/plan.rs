@@ -299,7 +299,9 @@ impl Plan {
     pub fn select(&mut self, mode: RunMode) {
         for source in self.sources.iter_mut().filter(|it| it.off.is_none()) {
             let is_started_by_demo = mode.is_demo && source.spec.is_demo();
-            if source.is_disabled && !is_started_by_demo {
+            // Here it is on, whatever the file says of other runs.
+            source.is_disabled &= !is_started_by_demo;
+            if source.is_disabled {
                 source.off = Some("disabled".to_owned());
             } else if mode.is_once && !source.spec.ends() && !source.spec.is_served() {
                 source.off = Some("it never ends, so `--once` would wait forever".to_owned());
