@@ -6,6 +6,7 @@ mod dlq;
 mod doctor;
 mod events;
 mod figures;
+mod reload;
 mod send;
 mod sql;
 mod tail;

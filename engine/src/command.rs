@@ -17,6 +17,7 @@ mod graph;
 mod help;
 mod man;
 mod new;
+mod reload;
 mod run;
 mod schema;
 mod send;
@@ -86,6 +87,8 @@ enum Command {
     Dlq(dlq::DlqArgs),
     /// Count the events of a running engine, with latencies and sizes.
     Stats(Box<stats::StatsArgs>),
+    /// Let a running engine look at its file now.
+    Reload(Box<reload::ReloadArgs>),
     /// Show what each part of a running engine does, again and again.
     Top(Box<top::TopArgs>),
     /// Query a store with SQL; it is only read, and an engine may be running on it.
@@ -133,6 +136,7 @@ fn carry_out(command: Command) -> u8 {
         Command::Tail(args) => tail::tail(&args),
         Command::Dlq(args) => dlq::dlq(&args),
         Command::Stats(args) => stats::stats(&args),
+        Command::Reload(args) => reload::reload(&args),
         Command::Top(args) => top::top(&args),
         Command::Sql(args) => sql::sql(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -221,6 +221,7 @@ async fn follow(
 ) -> AddressFile {
     let WatchedFiles { files, mut address_file } = watched;
     let clock = reloader.engine().env.clock.clone();
+    let status = reloader.status();
     let mut watch = Watch::new();
     if options.is_watched {
         watch.follow(&files);
@@ -232,15 +233,18 @@ async fn follow(
             }
             watch.changed(&*clock).await;
         };
-        smol::future::or(stop.raised(), smol::future::or(signals.hangup(), changed)).await;
+        let by_hand = smol::future::or(signals.hangup(), status.asked());
+        smol::future::or(stop.raised(), smol::future::or(by_hand, changed)).await;
         if stop.is_raised() {
             break;
         }
+        let asked = status.asked_so_far();
         if let Some(files) = reloader.reload().await
             && options.is_watched
         {
             watch.follow(&files);
         }
+        status.has_looked(asked);
         address_file.say(reloader.address());
     }
     address_file

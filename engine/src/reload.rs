@@ -204,6 +204,11 @@ impl Reloader {
         Some(files)
     }
 
+    /// How the file on disk compares with what runs.
+    pub fn status(&self) -> Arc<Status> {
+        self.app.status.clone()
+    }
+
     /// Ends everything that runs: the server first, then sources and workers, each with `grace`
     /// for what is under way. What did not finish stays pending in the store.
     pub async fn close(&mut self, grace: Duration) {

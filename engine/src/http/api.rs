@@ -39,6 +39,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/pipeline").get(pipeline::pipeline);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
     router.at("/api/reloads").get(pipeline::reloads);
+    router.at("/api/reload").post(pipeline::reload);
     router.at("/api/audit").get(letters::audit_list);
     router.at("/api/dead-letters").get(letters::list);
     router.at("/api/dead-letters/redrive").post(letters::redrive);

@@ -123,7 +123,11 @@ impl Front {
             return Reply::empty(204).with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
         let is_by_hand = path.starts_with("/api/dead-letters") || path == "/api/audit";
-        let scope = if is_by_hand { Scope::Redrive } else { Scope::Read };
+        let scope = match path {
+            "/api/reload" => Scope::Reload,
+            _ if is_by_hand => Scope::Redrive,
+            _ => Scope::Read,
+        };
         let allowed = surface.allow(request, scope);
         let method = request.head().method();
         if path == "/readyz" && matches!(method, Method::Get | Method::Head) {

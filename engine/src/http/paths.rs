@@ -19,6 +19,7 @@ const PATHS: &[(&str, &[&str])] = &[
     ("/api/pipeline", READ),
     ("/api/pipeline/file", READ),
     ("/api/reloads", READ),
+    ("/api/reload", &["POST", "OPTIONS"]),
     ("/api/audit", READ),
     ("/api/dead-letters", READ),
     ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),

@@ -1,18 +1,22 @@
 //! The running plan and its history.
 
 use super::health::condition;
-use super::{Answer, failed, json_text};
+use super::{Answer, failed, json_text, problem};
 use crate::http::app::App;
 use crate::run::Generation;
+use kernel::env::within;
 use kernel::health::{PartReport, PartRole};
 use serde_json::{Map, Value, json};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use store::MemoryTimer;
 use tide::{Request, Response};
 
 /// Most times to look again that are listed, the first ones.
 const TIMERS_MAX: usize = 100;
+/// How long a request waits for a reload.
+const RELOAD_MAX: Duration = Duration::from_secs(60);
 
 /// The plan as a graph.
 pub(super) async fn pipeline(request: Request<App>) -> Answer {
@@ -61,6 +65,27 @@ fn memories(generation: &Generation, timers: &[MemoryTimer]) -> Value {
 pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
     let text = request.state().engine.generation().plan.effective.to_string();
     Ok(Response::builder(200).content_type("text/plain; charset=utf-8").body(text).build())
+}
+
+/// Looks at the file on disk now, and says what that came to.
+pub(super) async fn reload(request: Request<App>) -> Answer {
+    let app = request.state();
+    let before = app.engine.generation().number;
+    let asked = app.status.reload();
+    if within(&*app.engine.env.clock, RELOAD_MAX, asked).await.is_none() {
+        return Ok(problem(504, "the reload takes longer than 60 seconds; see /api/reloads"));
+    }
+    let (number, stale) = (app.engine.generation().number, app.status.stale());
+    let changes = (before < number).then(|| app.status.last()["changes"].clone());
+    Ok(json_text(
+        json!({
+            "generation": number,
+            "config": if stale.is_some() { "stale" } else { "current" },
+            "changes": changes,
+            "diagnostics": stale,
+        })
+        .to_string(),
+    ))
 }
 
 /// Starts and reloads, the newest first.
