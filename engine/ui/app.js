@@ -4,6 +4,8 @@
 
 /** Rows that the live list keeps. */
 const ROWS_MAX = 500;
+/** Events that one look takes: the newest. */
+const LOOK_MAX = 200;
 /** Between two looks, in milliseconds. */
 const LOOK_EVERY = 2000;
 const SVG = "http://www.w3.org/2000/svg";
@@ -171,6 +173,7 @@ async function live(main) {
   );
   let known = new Set();
   let waiting = [];
+  let skips = false;
   const paused = () => pause.getAttribute("aria-pressed") === "true";
   const show = () => {
     for (const event of waiting.splice(0)) {
@@ -184,17 +187,19 @@ async function live(main) {
   const tell = () => {
     const held = waiting.length > 0 ? `, ${waiting.length} waiting` : "";
     const none = body.childElementCount === 0 && waiting.length === 0;
-    const text = none ? "No event matches yet." : `${body.childElementCount} shown${held}`;
+    const missed = skips ? "; more come than are shown" : "";
+    const text = none ? "No event matches yet." : `${body.childElementCount} shown${held}${missed}`;
     if (count.textContent !== text) count.textContent = text;
   };
   const look = async () => {
     const where = filter.value.trim();
-    const query = new URLSearchParams({ limit: "100" });
+    const query = new URLSearchParams({ limit: String(LOOK_MAX) });
     if (where !== "") query.set("where", where);
     try {
       const page = await ask(`/api/events?${query}`);
       wrong.hidden = true;
       const fresh = page.events.filter((event) => !known.has(event.pos));
+      skips = known.size > 0 && fresh.length === LOOK_MAX;
       for (const event of fresh) known.add(event.pos);
       // A set keeps its order: the oldest go first.
       for (const pos of known) {

@@ -3,6 +3,7 @@
 
 use super::retention::ByHand;
 use super::*;
+use crate::{CountBy, Cursor, DeliveryQuery};
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 /// Statements that read a table in its own order, and no more of it than they say.
@@ -88,6 +89,42 @@ fn read(reader: &Reader<'_>) {
         reader.dead_letters(&LetterFilter::default(), order, 9, 9).expect("letters");
     }
     reader.letter_of_event(9).expect("a letter");
+    lists(reader);
+}
+
+/// What people ask: every filter of the list of events with every other one, in both orders; and
+/// counts and notifications.
+fn lists(reader: &Reader<'_>) {
+    for mask in 0..128_u32 {
+        let is_asked = |bit: u32| mask & (1 << bit) != 0;
+        let text = |bit: u32, text: &str| match is_asked(bit) {
+            true => vec![text.to_owned()],
+            false => Vec::new(),
+        };
+        let query = EventQuery {
+            types: text(0, "RING"),
+            sources: text(1, "door"),
+            priorities: if is_asked(2) { vec![Priority::High] } else { Vec::new() },
+            subjects: text(3, "front"),
+            correlation_ids: text(4, "visit"),
+            since: is_asked(5).then_some(Timestamp(1)),
+            until: is_asked(6).then_some(Timestamp(i64::MAX)),
+            limit: 9,
+            ..EventQuery::default()
+        };
+        for is_oldest_first in [false, true] {
+            let cursor = (mask % 2 == 0).then_some(Cursor { time: Timestamp(5), pos: 5 });
+            let query = EventQuery { is_oldest_first, cursor, ..query.clone() };
+            reader.events(&query).expect("events");
+            reader.count_events(&query, None).expect("a count");
+        }
+    }
+    for by in [CountBy::Type, CountBy::Source, CountBy::Priority, CountBy::Outcome, CountBy::Stage]
+    {
+        reader.counts(by, 0, 9).expect("counts");
+    }
+    let sinks = vec!["phone".into(), "hook".into()];
+    reader.delivery_page(&DeliveryQuery { sinks, limit: 9, ..Default::default() }).expect("a page");
 }
 
 #[test]
