@@ -141,3 +141,65 @@ fn a_demo_is_shown_as_on_where_it_runs() {
         assert_eq!(engine.stop(), 0);
     }
 }
+
+/// A right value for a parameter.
+fn sample(name: &str) -> &'static str {
+    match name {
+        "priority" => "high",
+        "since" | "until" => "-1h",
+        "where" => "data.n%20%3E%201",
+        "order" => "asc",
+        "count" => "true",
+        "limit" => "3",
+        "cursor" => "0.0",
+        "bucket" => "1h",
+        "by" => "type",
+        "notifier" => "desk",
+        "state" => "done",
+        "what" => "rejected",
+        "days" => "3",
+        "id" => "e01",
+        _ => "front",
+    }
+}
+
+#[test]
+fn what_the_description_lists_is_there_and_takes_its_parameters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = started(&folder);
+    let description = engine.get("/openapi.json");
+    assert_eq!(
+        (&description["openapi"], &description["info"]["title"]),
+        (&json!("3.1.0"), &json!("queries"))
+    );
+    let paths = description["paths"].as_object().expect("paths");
+    assert!(
+        paths.contains_key("/events") && paths["/events"]["post"]["responses"]["202"].is_object()
+    );
+    for (path, operations) in paths.iter().filter(|it| it.1["get"].is_object()) {
+        let get = &operations["get"];
+        let parameters: Vec<&Value> = get["parameters"].as_array().into_iter().flatten().collect();
+        let is_letter = path.starts_with("/api/dead-letters/");
+        let id = if is_letter { "1" } else { sample("id") };
+        let address = path.replace("{id}", id);
+        let status = |query: &str| engine.ask("GET", &format!("{address}{query}"), b"").0;
+        let expected = if is_letter { 404 } else { 200 };
+        assert_eq!(status(""), expected, "{path}");
+        for parameter in parameters.iter().filter(|it| it["in"] == "query") {
+            let name = parameter["name"].as_str().expect("a name");
+            // A cursor of this list has a name in it.
+            let value = if path == "/api/notifications" && name == "cursor" {
+                "9.desk"
+            } else {
+                sample(name)
+            };
+            let found = status(&format!("?{name}={value}"));
+            // No event of this id is from there.
+            let expected = if path == "/api/events/{id}" { 404 } else { expected };
+            assert_eq!(found, expected, "{path}?{name}={value}");
+        }
+        if get["responses"]["400"].is_object() && path != "/api/events/{id}" {
+            assert_eq!(status("?colour=red"), 400, "{path} says what it does not know");
+        }
+    }
+}

@@ -61,8 +61,10 @@ impl<'d> Mistakes<'d> {
             let nodes = places.filter_map(|it| innermost(document.nodes(), &it));
             nodes.map(std::ptr::from_ref).collect()
         };
+        // What was read as what it should be hides nothing.
+        let hiding = errors().filter(|it| !is_corrected(document, text, it));
         let wrong_roles: HashSet<&str> =
-            errors().filter_map(|it| top(document, &it)).map(|it| it.name().value()).collect();
+            hiding.filter_map(|it| top(document, &it)).map(|it| it.name().value()).collect();
         let has = |roles: &[&str]| roles.iter().any(|it| wrong_roles.contains(it));
         let waiting = found.iter().filter(|it| it.rule == Rule::UnknownStage);
         let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
@@ -148,6 +150,17 @@ fn is_given(document: &KdlDocument, found: &Diagnostic) -> bool {
 /// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.
 fn is_of_table(rule: Rule) -> bool {
     ("E0010".."E0027").contains(&rule.code())
+}
+
+/// Whether a word of the text is another one in the document: a slip that was put right.
+fn is_corrected(document: &KdlDocument, text: &str, place: &Span) -> bool {
+    let Some(node) = innermost(document.nodes(), place) else { return false };
+    let begins = |span: miette::SourceSpan| span.offset() == place.start;
+    let entries = node.entries().iter().filter(|it| it.name().is_none());
+    let words = entries.filter(|it| begins(it.span())).filter_map(|it| it.value().as_string());
+    let name = Some(node.name()).filter(|it| begins(it.span())).map(|it| it.value());
+    let written = text.get(place.clone()).filter(|it| !it.starts_with(['"', '#']));
+    words.chain(name).any(|word| written.is_some_and(|it| it != word))
 }
 
 /// Whether a misspelled name may be one that a message has in backticks.

@@ -6,6 +6,7 @@ mod letters;
 mod lookup;
 mod metrics;
 mod notifications;
+mod openapi;
 mod page;
 mod pipeline;
 mod series;
@@ -29,6 +30,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     for file in page::FILES {
         router.at(file.path).get(page::file);
     }
+    router.at("/openapi.json").get(openapi::openapi);
     router.at("/healthz").get(|_| async { Ok("ok\n") });
     router.at("/metrics").get(metrics::metrics);
     router.at("/api/events").get(events::events);

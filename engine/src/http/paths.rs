@@ -1,29 +1,142 @@
-//! The paths of the router with their methods, for answers about wrong ones.
+//! The paths of the router: their methods, for answers about wrong ones, and what they are for, for
+//! the description that programs read.
 
 const READ: &[&str] = &["GET", "HEAD", "OPTIONS"];
 
-/// Every path of the router with its methods. A part that begins with `:` is any text, `*` any
-/// further parts.
-const PATHS: &[(&str, &[&str])] = &[
-    ("/", READ),
-    ("/healthz", READ),
-    ("/readyz", READ),
-    ("/metrics", READ),
-    ("/api/page/app.js", READ),
-    ("/api/page/style.css", READ),
-    ("/api/events", READ),
-    ("/api/events/*id", READ),
-    ("/api/stats", READ),
-    ("/api/series", READ),
-    ("/api/notifications", READ),
-    ("/api/pipeline", READ),
-    ("/api/pipeline/file", READ),
-    ("/api/reloads", READ),
-    ("/api/reload", &["POST", "OPTIONS"]),
-    ("/api/audit", READ),
-    ("/api/dead-letters", READ),
-    ("/api/dead-letters/redrive", &["POST", "OPTIONS"]),
-    ("/api/dead-letters/:id", &["GET", "HEAD", "DELETE", "OPTIONS"]),
+/// A path of the router.
+pub(super) struct PathRow {
+    /// A part that begins with `:` is any text, `*` any further parts.
+    pub(super) path: &'static str,
+    pub(super) methods: &'static [&'static str],
+    /// What it is for; empty for files of the page, which are of use to nobody else.
+    pub(super) summary: &'static str,
+    /// Parameters of its query.
+    pub(super) parameters: &'static [PathParameter],
+    /// The type of its content.
+    pub(super) content: &'static str,
+}
+
+/// A parameter of a query.
+pub(super) struct PathParameter {
+    pub(super) name: &'static str,
+    pub(super) says: &'static str,
+    /// Whether it may be given several times.
+    pub(super) is_list: bool,
+}
+
+const fn one(name: &'static str, says: &'static str) -> PathParameter {
+    PathParameter { name, says, is_list: false }
+}
+
+const fn any_of(name: &'static str, says: &'static str) -> PathParameter {
+    PathParameter { name, says, is_list: true }
+}
+
+const SINCE: PathParameter = one("since", "from this time on: RFC 3339, or `-1h` for an hour ago");
+const UNTIL: PathParameter = one("until", "up to this time");
+const LIMIT: PathParameter = one("limit", "the most rows, 1 to 1000; 100 when it is not given");
+const CURSOR: PathParameter = one("cursor", "the `next` of the page before");
+
+const EVENTS: &[PathParameter] = &[
+    any_of("type", "only events of this type"),
+    any_of("source", "only events from this source"),
+    any_of("priority", "only events of this priority: low, normal, high or critical"),
+    any_of("subject", "only events about this subject"),
+    any_of("correlation_id", "only events with this correlation id"),
+    SINCE,
+    UNTIL,
+    one("where", "only events for which this expression is true"),
+    one("order", "`desc`, the newest first, or `asc`"),
+    one("count", "`true` adds how many there are, exact up to 10,000"),
+    LIMIT,
+    CURSOR,
+];
+
+const SERIES: &[PathParameter] = &[
+    one("bucket", "`1h` or `1d`"),
+    one("by", "type, source, priority, outcome or stage"),
+    SINCE,
+    UNTIL,
+];
+
+const NOTIFICATIONS: &[PathParameter] = &[
+    any_of("notifier", "only those of this notifier"),
+    one("state", "pending, done, dead, parked or suppressed"),
+    SINCE,
+    LIMIT,
+    CURSOR,
+];
+
+const LETTERS: &[PathParameter] = &[
+    one("what", "rejected, event or delivery"),
+    one("stage", "only letters of this stage"),
+    one("source", "only letters of events from this source"),
+    one("class", "only letters of this class of faults"),
+    one("event_id", "only letters of the event with this id"),
+    SINCE,
+    UNTIL,
+    LIMIT,
+];
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain";
+
+const fn row(
+    path: &'static str,
+    methods: &'static [&'static str],
+    content: &'static str,
+    summary: &'static str,
+    parameters: &'static [PathParameter],
+) -> PathRow {
+    PathRow { path, methods, summary, parameters, content }
+}
+
+/// Every path of the router.
+pub(super) const PATHS: &[PathRow] = &[
+    row("/", READ, "text/html", "The page", &[]),
+    row("/healthz", READ, TEXT, "Whether the process answers", &[]),
+    row("/readyz", READ, JSON, "Whether events are taken, and what is not well", &[]),
+    row("/metrics", READ, TEXT, "Figures for Prometheus", &[]),
+    row("/openapi.json", READ, JSON, "This description", &[]),
+    row("/api/page/app.js", READ, "text/javascript", "", &[]),
+    row("/api/page/style.css", READ, "text/css", "", &[]),
+    row("/api/events", READ, JSON, "Stored events", EVENTS),
+    row(
+        "/api/events/*id",
+        READ,
+        JSON,
+        "One event with its stages and deliveries, wherever it is",
+        &[one("source", "the event's source, where several use one id")],
+    ),
+    row(
+        "/api/stats",
+        READ,
+        JSON,
+        "Totals of some days, latencies of stages, and the size of the store",
+        &[one("days", "how many days back, 1 to 36500; 7 when it is not given")],
+    ),
+    row("/api/series", READ, JSON, "Counts over time", SERIES),
+    row("/api/notifications", READ, JSON, "What notifiers sent and did not send", NOTIFICATIONS),
+    row("/api/pipeline", READ, JSON, "The running plan, and how each part is", &[]),
+    row("/api/pipeline/file", READ, TEXT, "The file as it takes effect, secrets masked", &[]),
+    row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
+    row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
+    row("/api/audit", READ, JSON, "What was done by hand", &[]),
+    row("/api/dead-letters", READ, JSON, "Dead letters, the newest first", LETTERS),
+    row(
+        "/api/dead-letters/redrive",
+        &["POST", "OPTIONS"],
+        JSON,
+        "Takes dead letters in again; with `dry_run` it only lists them",
+        &[],
+    ),
+    row(
+        "/api/dead-letters/:id",
+        &["GET", "HEAD", "DELETE", "OPTIONS"],
+        JSON,
+        "One dead letter; DELETE drops it",
+        &[],
+    ),
 ];
 
 /// The methods that the router takes at a path; `None` where there is nothing.
@@ -40,13 +153,13 @@ pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
         }
         parts.next().is_none()
     };
-    PATHS.iter().find(|it| fits(it.0)).map(|it| it.1)
+    PATHS.iter().find(|it| fits(it.path)).map(|it| it.methods)
 }
 
 /// Every path of the router that has no changing part and is of use to somebody.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    let is_useful = |it: &&str| !it.contains([':', '*']) && !it.starts_with("/api/page/");
-    PATHS.iter().map(|it| it.0).filter(is_useful)
+    let useful = PATHS.iter().filter(|it| !it.summary.is_empty());
+    useful.map(|it| it.path).filter(|it| !it.contains([':', '*']))
 }
 
 #[cfg(test)]

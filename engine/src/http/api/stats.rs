@@ -7,13 +7,25 @@ use serde_json::json;
 use std::sync::atomic::Ordering;
 use tide::Request;
 
+/// How many days are asked for.
+fn days(text: &str) -> Result<u32, String> {
+    let mut days = 7;
+    for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
+        if name != "days" {
+            return Err(format!("`{name}` is not a parameter; there is only days"));
+        }
+        let given = value.parse().ok().filter(|it| (1..=36_500).contains(it));
+        days = given.ok_or("`days` must be 1 to 36500")?;
+    }
+    Ok(days)
+}
+
 /// Totals of some days, with figures of the store and the streams.
 pub(super) async fn stats(request: Request<App>) -> Answer {
     let app = request.state();
-    let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
-    let days = pairs.iter().find(|it| it.0 == "days").map_or(Some(7), |it| it.1.parse().ok());
-    let Some(days) = days.filter(|it| (1..=36_500).contains(it)) else {
-        return Ok(problem(400, "`days` must be 1 to 36500"));
+    let days = match days(request.url().query().unwrap_or_default()) {
+        Ok(days) => days,
+        Err(detail) => return Ok(problem(400, &detail)),
     };
     let now = app.engine.env.clock.wall();
     app.engine.store.write_counts().await;

@@ -1,0 +1,136 @@
+//! What there is to call, as OpenAPI 3.1: the paths of the router, and those that the file gives
+//! its sources and streams.
+
+use super::{Answer, json_text};
+use crate::http::app::App;
+use crate::http::paths::{PATHS, PathRow};
+use serde_json::{Map, Value, json};
+use tide::Request;
+
+/// The description.
+pub(super) async fn openapi(request: Request<App>) -> Answer {
+    let app = request.state();
+    let generation = app.engine.generation();
+    let plan = &generation.plan;
+    let mut paths = Map::new();
+    for row in PATHS.iter().filter(|it| !it.summary.is_empty()) {
+        paths.insert(templated(row.path), of_row(row));
+    }
+    for (index, route) in &generation.routes {
+        let source = &plan.sources[*index].name;
+        paths.insert(route.path.clone(), of_source(source, &route.methods));
+    }
+    for (name, shape) in plan.streams() {
+        let summary = format!("The stream `{name}`");
+        let answers = answers("text/event-stream", &[503]);
+        let get = json!({ "summary": summary, "responses": answers });
+        paths.insert(shape.path.clone(), json!({ "get": get }));
+    }
+    let mut document = json!({
+        "openapi": "3.1.0",
+        "info": { "title": &*plan.name, "version": env!("CARGO_PKG_VERSION") },
+        "paths": paths,
+        "components": { "schemas": { "Problem": problem() } },
+    });
+    if plan.server.has_auth {
+        let scheme = json!({ "type": "http", "scheme": "bearer" });
+        document["components"]["securitySchemes"] = json!({ "token": scheme });
+        document["security"] = json!([{ "token": [] }]);
+    }
+    Ok(json_text(document.to_string()))
+}
+
+/// `/api/events/{id}`.
+fn templated(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part.strip_prefix([':', '*']) {
+        Some(name) => format!("{{{name}}}"),
+        None => part.to_owned(),
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn of_row(row: &PathRow) -> Value {
+    let in_path = row.path.split('/').filter_map(|it| it.strip_prefix([':', '*'])).map(|name| {
+        json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
+    });
+    let in_query = row.parameters.iter().map(|it| {
+        let text = json!({ "type": "string" });
+        let schema = if it.is_list { json!({ "type": "array", "items": text }) } else { text };
+        json!({ "name": it.name, "in": "query", "description": it.says, "schema": schema })
+    });
+    let has_id = row.path.contains([':', '*']);
+    let mut parameters: Vec<Value> = in_path.collect();
+    parameters.extend(in_query);
+    let mut statuses = vec![503];
+    statuses.extend((!row.parameters.is_empty()).then_some(400));
+    statuses.extend(has_id.then_some(404));
+    let operations = row.methods.iter().filter(|it| !matches!(**it, "HEAD" | "OPTIONS"));
+    let operations = operations.map(|method| {
+        let mut statuses = statuses.clone();
+        if *method == "POST" {
+            statuses.extend([400, 409, 415]);
+        }
+        let mut operation =
+            json!({ "summary": row.summary, "responses": answers(row.content, &statuses) });
+        if !parameters.is_empty() {
+            operation["parameters"] = json!(parameters);
+        }
+        if *method == "POST" {
+            operation["requestBody"] = json!({ "content": { "application/json": {} } });
+        }
+        (method.to_lowercase(), operation)
+    });
+    Value::Object(operations.collect())
+}
+
+/// Messages of a source: taken, known, or why not.
+fn of_source(name: &str, methods: &[String]) -> Value {
+    let summary = format!("A message for the source `{name}`");
+    let mut answers = answers("application/json", &[400, 403, 409, 413, 415, 422, 503]);
+    answers.insert("202".to_owned(), json!({ "description": "accepted, and on disk" }));
+    answers["200"] = json!({ "description": "known already" });
+    let operation = json!({
+        "summary": summary,
+        "requestBody": { "content": { "application/json": {} } },
+        "responses": answers,
+    });
+    Value::Object(methods.iter().map(|it| (it.to_lowercase(), operation.clone())).collect())
+}
+
+/// Success with this content, and what else there may be.
+fn answers(content: &str, statuses: &[u16]) -> Map<String, Value> {
+    let said = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let problem = |description: &str| json!({ "description": description, "content": said });
+    let mut answers = Map::new();
+    answers.insert("200".to_owned(), json!({ "description": "done", "content": { content: {} } }));
+    for status in statuses {
+        let description = match status {
+            400 => "a parameter or the body is wrong",
+            403 => "this is not allowed",
+            404 => "there is no such thing",
+            409 => "this is not possible now, or differs from what is known",
+            413 => "too large",
+            415 => "not of a type that is accepted",
+            422 => "not valid",
+            _ => "not now; `Retry-After` says when",
+        };
+        answers.insert(status.to_string(), problem(description));
+    }
+    answers.insert("401".to_owned(), problem("a token is missing or wrong"));
+    answers.insert("default".to_owned(), problem("anything else that is wrong"));
+    answers
+}
+
+/// RFC 9457.
+fn problem() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+        },
+    })
+}
