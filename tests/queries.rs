@@ -142,6 +142,19 @@ fn a_demo_is_shown_as_on_where_it_runs() {
     }
 }
 
+#[test]
+fn a_wrong_path_is_answered_by_those_that_there_are_also_without_sources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    let text = "pipeline bare schema-version=1\nserver { listen \"127.0.0.1:0\" }\nsource timer ticks { every \"1h\"; type tick }\nsink sqlite db { path \"data/a.db\"; retention { keep \"1d\" } }\n";
+    std::fs::write(&file, text).expect("it is written");
+    let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "off"]);
+    let (status, body) = engine.ask("GET", "/somewhere", b"");
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    let expected = "nothing is at `/somewhere`; there is the page at `/`, and `/api/…`";
+    assert_eq!((status, &body["detail"]), (404, &json!(expected)));
+}
+
 /// A right value for a parameter.
 fn sample(name: &str) -> &'static str {
     match name {
