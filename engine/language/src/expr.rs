@@ -28,7 +28,7 @@ mod value_type;
 
 pub use aggregate::Aggregate;
 pub use function::meant as meant_function;
-pub use function::{TimePattern, number_of};
+pub use function::{TimePattern, number_of, percent_encoded};
 pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;

@@ -1,6 +1,6 @@
 //! Writes paths and queries of requests.
 
-use std::fmt::Write;
+use language::expr::percent_encoded;
 
 /// A path with a query, written pair by pair.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ impl RequestPath {
         self.has_query = true;
         self.text.push_str(name);
         self.text.push('=');
-        self.text.push_str(&encoded(value));
+        self.text.push_str(&percent_encoded(value));
         self
     }
 
@@ -35,20 +35,6 @@ impl RequestPath {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
-}
-
-/// A text as one segment of a path, or as a value of a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => write!(encoded, "%{byte:02X}").expect("writing to a String cannot fail"),
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -64,6 +50,6 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let expected = vec![pair("type", text), pair("id", ""), pair("id", "x")];
         assert_eq!(query::pairs(query), Some(expected));
-        assert_eq!(query::decoded(&encoded(text)).as_deref(), Some(text));
+        assert_eq!(query::decoded(&percent_encoded(text)).as_deref(), Some(text));
     }
 }

@@ -1,7 +1,7 @@
 //! `engine events`: the stored events of a running engine, and one with all that became of it.
 
 use super::expression;
-use crate::client::query::{RequestPath, encoded};
+use crate::client::query::RequestPath;
 use crate::client::table::{TableColumn, csv_row, table};
 use crate::client::timeline::{self, EventDetail};
 use crate::client::{ClientFault, EngineArgs, EngineClient, EventPage};
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use kernel::event::Priority;
 use kernel::health::printable_json;
 use kernel::time::Timestamp;
+use language::expr::percent_encoded;
 use language::parse_duration;
 use serde::Deserialize;
 use serde_json::json;
@@ -382,7 +383,7 @@ pub(super) fn detail(
         ));
     }
     let sources: Vec<&str> = source.into_iter().collect();
-    let path = format!("/api/events/{}", encoded(id));
+    let path = format!("/api/events/{}", percent_encoded(id));
     client.get_text(RequestPath::new(&path).with_all("source", &sources).as_str())
 }
 

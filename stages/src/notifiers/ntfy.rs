@@ -8,7 +8,7 @@ use crate::request::{Ready, Text, check_url, resolve};
 use kernel::event::Priority;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Expr, Roots, Scope};
+use language::expr::{Expr, Roots, Scope, percent_encoded};
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
 use serde_json::json;
 use wire::{FetchRequest, answer};
@@ -183,7 +183,7 @@ impl Ntfy {
         let page = event.globals.server.get("public_url").and_then(|it| it.as_str());
         let click = match &self.click {
             Some(click) => Some(click.render(&scope)),
-            None => page.map(|it| format!("{it}/events/{}", encoded(&event.envelope.id))),
+            None => page.map(|it| format!("{it}/events/{}", percent_encoded(&event.envelope.id))),
         };
         if let Some(click) = click.filter(|it| !it.is_empty()) {
             body["click"] = click.into();
@@ -213,13 +213,6 @@ impl Ntfy {
             Level::Priority => by_priority(),
         }
     }
-}
-
-/// An event's id as one part of a path.
-fn encoded(id: &str) -> String {
-    let keep = |it: u8| it.is_ascii_alphanumeric() || b"-._~".contains(&it);
-    let part = |it: u8| if keep(it) { char::from(it).to_string() } else { format!("%{it:02X}") };
-    id.bytes().map(part).collect()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{CheckedFile, Position, RepositoryPaths, all, further, primary, range
 use crate::manual;
 use kernel::health::printable_json;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
+use language::expr::percent_encoded;
 use serde_json::{Value, json};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::BTreeMap;
@@ -143,24 +144,13 @@ fn uri(path: &Path) -> String {
     let parts: Vec<String> = path
         .components()
         .filter_map(|it| match it {
-            Component::Normal(part) => Some(encoded(&part.to_string_lossy())),
+            Component::Normal(part) => Some(percent_encoded(&part.to_string_lossy())),
             Component::ParentDir => Some("..".to_owned()),
             _ => None,
         })
         .collect();
     let parts = parts.join("/");
     if path.is_absolute() { format!("file:///{parts}") } else { parts }
-}
-
-/// One part of a path with everything percent-encoded that a URI does not take.
-fn encoded(part: &str) -> String {
-    let byte = |it: u8| match it {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(it).to_string()
-        }
-        _ => format!("%{it:02X}"),
-    };
-    part.bytes().map(byte).collect()
 }
 
 #[cfg(test)]

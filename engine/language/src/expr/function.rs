@@ -8,8 +8,7 @@ mod texts;
 pub(super) use lists::evaluate;
 pub(super) use moment::DayRange;
 pub use moment::TimePattern;
-pub use texts::number_of;
-pub(super) use texts::percent_encoded;
+pub use texts::{number_of, percent_encoded};
 
 use super::aggregate::Aggregate;
 use super::eval::eval;

@@ -163,7 +163,9 @@ pub(super) fn truncate(whole: &str, length: usize) -> String {
     short
 }
 
-pub(in crate::expr) fn percent_encoded(text: &str) -> String {
+/// A text as one part of a path, or as a value of a query: everything but the unreserved characters
+/// of RFC 3986 is encoded.
+pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
