@@ -2,6 +2,7 @@
 
 use crate::terminal;
 use kernel::health::{is_unprintable, printable};
+use unicode_width::UnicodeWidthChar;
 
 /// What is kept of a cell before it is fitted, in bytes.
 const CELL_MAX: usize = 4096;
@@ -125,24 +126,9 @@ fn width_of(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }
 
-/// How many columns a terminal gives to a letter: none to marks on another one, two to those of
-/// East Asia and to pictures.
+/// How many columns a terminal gives to a letter.
 fn columns_of(letter: char) -> usize {
-    match letter {
-        '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200d}' | '\u{fe00}'..='\u{fe0f}' => 0,
-        '\u{1100}'..='\u{115f}'
-        | '\u{2e80}'..='\u{a4cf}'
-        | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}'
-        | '\u{fe30}'..='\u{fe6f}'
-        | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}'
-        | '\u{1f300}'..='\u{1f64f}'
-        | '\u{1f680}'..='\u{1f6ff}'
-        | '\u{1f900}'..='\u{1f9ff}'
-        | '\u{20000}'..='\u{3fffd}' => 2,
-        _ => 1,
-    }
+    letter.width().unwrap_or_default()
 }
 
 /// One row of comma-separated values (RFC 4180). On a terminal, what it would obey is escaped; a
