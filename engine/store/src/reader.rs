@@ -452,19 +452,20 @@ impl<'a> Reader<'a> {
 const LEVEL: &str = "CASE priority WHEN 0 THEN 'low' WHEN 1 THEN 'normal' WHEN 2 THEN 'high'
                      ELSE 'critical' END";
 
-/// What counts are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CountBy {
-    /// The type of stored events.
-    Type,
-    /// Their source.
-    Source,
-    /// Their priority.
-    Priority,
-    /// What became of events.
-    Outcome,
-    /// The stages that ran.
-    Stage,
+kernel::choice! {
+    /// What counts are told apart by.
+    pub enum CountBy {
+        /// The type of stored events.
+        Type = "type",
+        /// Their source.
+        Source = "source",
+        /// Their priority.
+        Priority = "priority",
+        /// What became of events.
+        Outcome = "outcome",
+        /// The stages that ran.
+        Stage = "stage",
+    }
 }
 
 /// Rows of events, and those that are intact.

@@ -17,7 +17,7 @@ const LIMIT: usize = 100;
 /// are.
 fn list_request(text: &str, all: &[Arc<str>], now: Timestamp) -> Result<DeliveryQuery, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
-    let mut asked = DeliveryQuery { sinks: Vec::new(), limit: LIMIT, ..DeliveryQuery::default() };
+    let mut asked = DeliveryQuery { limit: LIMIT, ..DeliveryQuery::default() };
     let wrong: Vec<String> = pairs
         .into_iter()
         .filter_map(|(name, value)| parameter(&mut asked, &name, &value, all, now).err())

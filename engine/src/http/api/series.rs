@@ -33,26 +33,10 @@ choice! {
     }
 }
 
-choice! {
-    /// What counts are told apart by.
-    enum Group {
-        /// The type of stored events.
-        Type = "type",
-        /// Their source.
-        Source = "source",
-        /// Their priority.
-        Priority = "priority",
-        /// What became of events.
-        Outcome = "outcome",
-        /// The stages that ran.
-        Stage = "stage",
-    }
-}
-
 /// What is asked for.
 struct SeriesRequest {
     bucket: Bucket,
-    by: Group,
+    by: CountBy,
     since: Option<Timestamp>,
     until: Timestamp,
 }
@@ -60,12 +44,12 @@ struct SeriesRequest {
 fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
     let mut request =
-        SeriesRequest { bucket: Bucket::Hour, by: Group::Outcome, since: None, until: now };
+        SeriesRequest { bucket: Bucket::Hour, by: CountBy::Outcome, since: None, until: now };
     let mut wrong = Vec::new();
     for (name, value) in pairs {
         let is_right = match name.as_str() {
             "bucket" => Bucket::of_word(&value).map(|it| request.bucket = it),
-            "by" => Group::of_word(&value).map(|it| request.by = it),
+            "by" => CountBy::of_word(&value).map(|it| request.by = it),
             "since" => time(&value, now).map(|it| request.since = Some(it)),
             "until" => time(&value, now).map(|it| request.until = it),
             _ => None,
@@ -114,14 +98,8 @@ pub(super) async fn series(request: Request<App>) -> Answer {
         return Ok(problem(400, &detail));
     }
     app.engine.store.write_counts().await;
+    let by = asked.by;
     let (from, to) = (edges[0].0.div_euclid(HOUR), edges[edges.len() - 1].0.div_euclid(HOUR));
-    let by = match asked.by {
-        Group::Type => CountBy::Type,
-        Group::Source => CountBy::Source,
-        Group::Priority => CountBy::Priority,
-        Group::Outcome => CountBy::Outcome,
-        Group::Stage => CountBy::Stage,
-    };
     let counts = match app.engine.store.read(move |it| it.counts(by, from, to)).await {
         Ok(counts) => counts,
         Err(fault) => return Ok(failed(&fault)),
@@ -130,7 +108,7 @@ pub(super) async fn series(request: Request<App>) -> Answer {
     Ok(json_text(
         json!({
             "bucket": asked.bucket.word(),
-            "by": asked.by.word(),
+            "by": by.word(),
             "times": starts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "series": lines(starts, counts),
         })
