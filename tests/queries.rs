@@ -165,6 +165,7 @@ fn sample(name: &str) -> &'static str {
         "count" => "true",
         "limit" => "3",
         "cursor" => "0.0",
+        "before" => "9",
         "bucket" => "1h",
         "by" => "type",
         "notifier" => "desk",

@@ -76,6 +76,7 @@ const LETTERS: &[PathParameter] = &[
     SINCE,
     UNTIL,
     LIMIT,
+    one("before", "the `next` of the page before"),
 ];
 
 const JSON: &str = "application/json";
