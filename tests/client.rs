@@ -65,6 +65,11 @@ impl Site {
     }
 
     fn of(text: &str) -> Site {
+        Site::with(text, &[])
+    }
+
+    /// The same with more for its command line.
+    fn with(text: &str, more: &[&str]) -> Site {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("pipelines/home.kdl");
         fs::create_dir(folder.path().join("pipelines")).expect("a folder");
@@ -72,7 +77,7 @@ impl Site {
         let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
         command.env("ADMIN", "s3cret").env("VIEWER", "viewer");
         let data = folder.path().join("data");
-        let engine = Engine::spawn_by(command, &file, &data, &[]).ready();
+        let engine = Engine::spawn_by(command, &file, &data, more).ready();
         Site { folder, engine }
     }
 

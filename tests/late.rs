@@ -1,7 +1,7 @@
 //! Events that come late: every kind that remembers, live and out of a file, against a model that
 //! is told each event once; and a wall clock that is set while stages wait.
 
-use crate::support::hours::{Hours, LONG, Sent, Told};
+use crate::support::hours::{EventHours, LONG, SentEvent, StoredCounts};
 use crate::support::world::World;
 use fastrand::Rng;
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
     )
 }
 
-fn draw(random: &mut Rng) -> Vec<Sent> {
+fn draw(random: &mut Rng) -> Vec<SentEvent> {
     let mut now = 100;
     let draw = |number| {
         now += *random.choice(&[0, 1, 7, 19, 30, 45, 60, 61, 120, 600]).expect("not empty");
@@ -90,7 +90,7 @@ fn draw(random: &mut Rng) -> Vec<Sent> {
             _ => 0,
         };
         let door = random.choice(DOORS).expect("not empty");
-        Sent { now, at: now - late, kind, door, number }
+        SentEvent { now, at: now - late, kind, door, number }
     };
     (0..EVENTS).map(draw).collect()
 }
@@ -140,12 +140,12 @@ type Ended = (i64, bool);
 /// What every stage does with each event, in the words of the manual.
 struct Model {
     rows: BTreeMap<(&'static str, &'static str), Row>,
-    told: Told,
+    told: StoredCounts,
 }
 
 impl Model {
-    fn play(sent: &[Sent], is_live: bool) -> Told {
-        let mut model = Model { rows: BTreeMap::new(), told: Told::new() };
+    fn play(sent: &[SentEvent], is_live: bool) -> StoredCounts {
+        let mut model = Model { rows: BTreeMap::new(), told: StoredCounts::new() };
         let arrival = sent.last().map_or(0, |it| it.now);
         for event in sent {
             let now = if is_live { event.now } else { arrival };
@@ -229,7 +229,7 @@ impl Model {
         self.rows.insert(key, Row { kept, due, wake });
     }
 
-    fn judge(&mut self, event: &Sent, now: i64) {
+    fn judge(&mut self, event: &SentEvent, now: i64) {
         match event.kind {
             "ring" => self.once(event, now),
             "knob" => self.repeats("knobs", LAST, event, now),
@@ -250,11 +250,11 @@ impl Model {
         }
     }
 
-    fn kept(&self, stage: &'static str, event: &Sent) -> Option<Kept> {
+    fn kept(&self, stage: &'static str, event: &SentEvent) -> Option<Kept> {
         self.rows.get(&(stage, event.door)).map(|it| it.kept.clone())
     }
 
-    fn once(&mut self, event: &Sent, now: i64) {
+    fn once(&mut self, event: &SentEvent, now: i64) {
         let first = match self.kept("rings", event) {
             Some(Kept::Once(first)) => Some(first),
             _ => None,
@@ -266,7 +266,7 @@ impl Model {
         }
     }
 
-    fn repeats(&mut self, stage: &'static str, window: i64, event: &Sent, now: i64) {
+    fn repeats(&mut self, stage: &'static str, window: i64, event: &SentEvent, now: i64) {
         let own = (event.at, event.number);
         let passes = stage == "bells";
         let (first, last, count) = match self.kept(stage, event) {
@@ -288,7 +288,7 @@ impl Model {
     }
 
     /// A bucket of two that fills by one in `RATE`.
-    fn tick(&mut self, event: &Sent, now: i64) {
+    fn tick(&mut self, event: &SentEvent, now: i64) {
         let (level, newest) = match self.kept("ticks", event) {
             Some(Kept::Bucket(level, newest)) => (level, newest),
             _ => (2 * RATE, event.at),
@@ -303,7 +303,7 @@ impl Model {
         self.put(("ticks", event.door), Kept::Bucket(level, at), None, event.at, now);
     }
 
-    fn look(&mut self, event: &Sent, now: i64) {
+    fn look(&mut self, event: &SentEvent, now: i64) {
         let newest = match self.kept("before", event) {
             Some(Kept::Look(newest)) => Some(newest),
             _ => None,
@@ -315,7 +315,7 @@ impl Model {
         self.put(("before", event.door), kept, None, event.at, now);
     }
 
-    fn lamp(&mut self, event: &Sent, now: i64) {
+    fn lamp(&mut self, event: &SentEvent, now: i64) {
         let value = event.number % 2;
         if !matches!(self.kept("lamps", event), Some(Kept::Lamp(last)) if last == value) {
             self.tell("lamp", event.door, event.at, "");
@@ -323,7 +323,7 @@ impl Model {
         }
     }
 
-    fn visit(&mut self, event: &Sent, now: i64) {
+    fn visit(&mut self, event: &SentEvent, now: i64) {
         let at = event.at;
         let known = match self.kept("visit", event) {
             Some(Kept::Visit { ended: Some((ended, by_event)), .. })
@@ -350,7 +350,7 @@ impl Model {
         self.put(("visit", event.door), kept, Some(due), at, now);
     }
 
-    fn held(&mut self, event: &Sent, now: i64) {
+    fn held(&mut self, event: &SentEvent, now: i64) {
         let known = match self.kept("held", event) {
             Some(Kept::Held { last, .. }) if event.at < last => return,
             Some(Kept::Held { since, told, .. }) => since.map(|since| (since, told)),
@@ -375,7 +375,7 @@ impl Model {
         }
     }
 
-    fn quiet(&mut self, event: &Sent, now: i64) {
+    fn quiet(&mut self, event: &SentEvent, now: i64) {
         match self.kept("quiet", event) {
             Some(Kept::Held { last, .. }) if event.at < last => return,
             Some(Kept::Held { told: Some(_), .. }) => self.tell("loud", event.door, event.at, ""),
@@ -385,7 +385,7 @@ impl Model {
         self.put(("quiet", event.door), kept, Some(event.at + SILENT), event.at, now);
     }
 
-    fn pair(&mut self, event: &Sent, now: i64) {
+    fn pair(&mut self, event: &SentEvent, now: i64) {
         let key = ("pair", event.door);
         match (self.kept("pair", event), event.kind) {
             (Some(Kept::Pair(first)), "face") if first <= event.at => {
@@ -424,7 +424,7 @@ fn said(stored: &store::Stored) -> String {
 
 #[test]
 fn late_events_count_as_the_manual_says_live_and_out_of_a_file() {
-    let hours = Hours { pipeline: &pipeline, said: &said };
+    let hours = EventHours { pipeline: &pipeline, said: &said };
     hours.check(SEQUENCES, draw, Model::play);
 }
 

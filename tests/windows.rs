@@ -1,7 +1,7 @@
 //! Windows, sessions, visits and counted repeats: random events, late, doubled and out of order,
 //! with reloads and crashes between them, against what they come to by definition.
 
-use crate::support::hours::{Hours, START, Sent, Told};
+use crate::support::hours::{EventHours, START, SentEvent, StoredCounts};
 use fastrand::Rng;
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
     )
 }
 
-fn draw(random: &mut Rng) -> Vec<Sent> {
+fn draw(random: &mut Rng) -> Vec<SentEvent> {
     let mut now = 100;
     let draw = |number| {
         now += *random.choice(&[1, 7, 19, 30, 59, 60, 61, 120, 600]).expect("not empty");
@@ -100,13 +100,13 @@ fn draw(random: &mut Rng) -> Vec<Sent> {
             _ => 0,
         };
         let door = random.choice(DOORS).expect("not empty");
-        Sent { now, at: now - late, kind, door, number }
+        SentEvent { now, at: now - late, kind, door, number }
     };
     (0..EVENTS).map(draw).collect()
 }
 
-fn expected(sent: &[Sent]) -> Told {
-    let mut told = Told::new();
+fn expected(sent: &[SentEvent]) -> StoredCounts {
+    let mut told = StoredCounts::new();
     for door in DOORS {
         let of =
             |kind: &'static str| sent.iter().filter(move |it| it.door == door && it.kind == kind);
@@ -116,9 +116,9 @@ fn expected(sent: &[Sent]) -> Told {
         means(of("motion"), &mut tell);
         bursts(of("ring"), &mut tell);
         walks(of("step"), &mut tell);
-        let lamps: Vec<&Sent> = of("lamp").collect();
+        let lamps: Vec<&SentEvent> = of("lamp").collect();
         repeats(&lamps, &mut tell);
-        let knobs: Vec<&Sent> = of("knob").collect();
+        let knobs: Vec<&SentEvent> = of("knob").collect();
         settled(&knobs, &mut tell);
         ticks(of("tick"), &mut tell);
         looks(of("look"), &mut tell);
@@ -129,7 +129,7 @@ fn expected(sent: &[Sent]) -> Told {
     told
 }
 
-fn means<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+fn means<'a>(all: impl Iterator<Item = &'a SentEvent>, tell: &mut impl FnMut(&str, i64, String)) {
     let mut windows: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for it in all {
         windows.entry((START + it.at).div_euclid(TUMBLING)).or_default().push(it.number);
@@ -142,7 +142,7 @@ fn means<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i6
     }
 }
 
-fn bursts<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+fn bursts<'a>(all: impl Iterator<Item = &'a SentEvent>, tell: &mut impl FnMut(&str, i64, String)) {
     let (mut known, mut was_over) = (Vec::<i64>::new(), false);
     for it in all {
         tell("ring", it.at, String::new());
@@ -156,7 +156,7 @@ fn bursts<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i
     }
 }
 
-fn walks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+fn walks<'a>(all: impl Iterator<Item = &'a SentEvent>, tell: &mut impl FnMut(&str, i64, String)) {
     let mut times: Vec<i64> = all.map(|it| it.at).collect();
     times.iter().for_each(|at| tell("step", *at, String::new()));
     times.sort_unstable();
@@ -165,7 +165,7 @@ fn walks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i6
     }
 }
 
-fn repeats(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+fn repeats(all: &[&SentEvent], tell: &mut impl FnMut(&str, i64, String)) {
     let mut next = 0;
     while let Some(first) = all.get(next) {
         let count = all[next..].iter().take_while(|it| it.at < first.at + REPEATS).count();
@@ -177,7 +177,7 @@ fn repeats(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
     }
 }
 
-fn settled(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+fn settled(all: &[&SentEvent], tell: &mut impl FnMut(&str, i64, String)) {
     let mut next = 0;
     while let Some(first) = all.get(next) {
         let count = all[next..].iter().take_while(|it| it.at < first.at + SETTLED).count();
@@ -187,7 +187,7 @@ fn settled(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
 }
 
 /// A bucket of two that fills by one in `RATE`.
-fn ticks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+fn ticks<'a>(all: impl Iterator<Item = &'a SentEvent>, tell: &mut impl FnMut(&str, i64, String)) {
     let (mut level, mut last) = (2 * RATE, i64::MIN / 2);
     for it in all {
         level = (level + it.at.saturating_sub(last)).min(2 * RATE);
@@ -199,7 +199,7 @@ fn ticks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i6
     }
 }
 
-fn looks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i64, String)) {
+fn looks<'a>(all: impl Iterator<Item = &'a SentEvent>, tell: &mut impl FnMut(&str, i64, String)) {
     let mut last: Option<i64> = None;
     for it in all {
         let age = last.map(|last| it.at - last).filter(|age| *age <= NEAR);
@@ -208,10 +208,10 @@ fn looks<'a>(all: impl Iterator<Item = &'a Sent>, tell: &mut impl FnMut(&str, i6
     }
 }
 
-fn visits(all: &[&Sent], tell: &mut impl FnMut(&str, i64, String)) {
+fn visits(all: &[&SentEvent], tell: &mut impl FnMut(&str, i64, String)) {
     let mut open: Option<(i64, i64, usize)> = None;
     let ends = |it: Option<(i64, i64, usize)>, by: i64| it.filter(|it| it.1 + IDLE <= by);
-    let far = Sent { now: 0, at: i64::MAX, kind: "", door: "", number: 0 };
+    let far = SentEvent { now: 0, at: i64::MAX, kind: "", door: "", number: 0 };
     for it in all.iter().copied().chain([&far]) {
         if let Some((since, last, count)) = ends(open, it.at) {
             tell("visit.end", last + IDLE, format!("end {count} {}", last - since));
@@ -257,6 +257,6 @@ fn said(stored: &store::Stored) -> String {
 
 #[test]
 fn what_is_summed_up_is_what_the_events_come_to_live_and_out_of_a_file() {
-    let hours = Hours { pipeline: &pipeline, said: &said };
+    let hours = EventHours { pipeline: &pipeline, said: &said };
     hours.check(SEQUENCES, draw, |sent, _| expected(sent));
 }

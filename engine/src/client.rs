@@ -169,7 +169,7 @@ impl EngineClient {
 
     /// Whether the engine is ready, and what it says about that. One that does not know the caller
     /// says only whether it is.
-    pub(crate) fn readiness(&self) -> Result<Readiness, ClientFault> {
+    pub(crate) fn readiness(&self) -> Result<EngineReadiness, ClientFault> {
         let answer = self.send(&self.request("GET", "/readyz", None))?;
         let is_ready = answer.status == 200;
         let text = String::from_utf8_lossy(&answer.body);
@@ -177,7 +177,7 @@ impl EngineClient {
             return Err(self.refused(&answer));
         }
         if matches!(&*text, "up\n" | "down\n") {
-            return Ok(Readiness { is_ready, ..Readiness::default() });
+            return Ok(EngineReadiness { is_ready, ..EngineReadiness::default() });
         }
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if body["ready"].as_bool() != Some(is_ready) {
@@ -186,7 +186,7 @@ impl EngineClient {
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
         let problem = |it: &Value| (text(&it["part"]), text(&it["reason"]), text(&it["advice"]));
-        Ok(Readiness {
+        Ok(EngineReadiness {
             is_ready,
             reasons: list("reasons").iter().map(text).collect(),
             is_stale: body["config"] == "stale",
@@ -266,7 +266,7 @@ impl EngineClient {
 
 /// What an engine says about whether it is ready.
 #[derive(Debug, Default)]
-pub(crate) struct Readiness {
+pub(crate) struct EngineReadiness {
     pub(crate) is_ready: bool,
     /// Why it is not.
     pub(crate) reasons: Vec<String>,

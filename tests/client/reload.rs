@@ -1,21 +1,11 @@
 //! `engine reload`.
 
 use super::{PIPELINE, Site, run};
-use crate::support::Engine;
 use std::fs;
-use std::process::Command;
 
 /// An engine that does not look at its file by itself.
 fn unwatched(text: &str) -> Site {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("pipelines/home.kdl");
-    fs::create_dir(folder.path().join("pipelines")).expect("a folder");
-    fs::write(&file, text).expect("it is written");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
-    command.env("ADMIN", "s3cret").env("VIEWER", "viewer");
-    let data = folder.path().join("data");
-    let engine = Engine::spawn_by(command, &file, &data, &["--watch", "off"]).ready();
-    Site { folder, engine }
+    Site::with(text, &["--watch", "off"])
 }
 
 #[test]

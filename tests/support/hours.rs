@@ -17,7 +17,7 @@ pub(crate) const LONG: Duration = Duration::from_secs(10_000);
 
 /// A message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
+pub(crate) struct SentEvent {
     /// When it comes, and when it happened; seconds since the beginning.
     pub(crate) now: i64,
     pub(crate) at: i64,
@@ -26,34 +26,34 @@ pub(crate) struct Sent {
     pub(crate) number: usize,
 }
 
-impl Sent {
+impl SentEvent {
     /// The same event again has the same bytes.
     pub(crate) fn text(&self, start: i64) -> String {
-        let Sent { at, kind, door, number, .. } = self;
+        let SentEvent { at, kind, door, number, .. } = self;
         let at = start + at;
         format!(r#"{{"id":"{number}","type":"{kind}","door":"{door}","n":{number},"at":{at}}}"#)
     }
 }
 
 /// What is in the store: type, door, second and what is said of it; how often.
-pub(crate) type Told = BTreeMap<(String, String, i64, String), usize>;
+pub(crate) type StoredCounts = BTreeMap<(String, String, i64, String), usize>;
 
 /// A pipeline with the sources `hook` (a POST to `/hook`) and `log` (the file `hours.ndjson`), and
 /// what is said of an event that it stored.
-pub(crate) struct Hours<'a> {
+pub(crate) struct EventHours<'a> {
     /// Its text, with a comment that makes a reload of it.
     pub(crate) pipeline: &'a dyn Fn(&str) -> String,
     pub(crate) said: &'a dyn Fn(&Stored) -> String,
 }
 
-impl Hours<'_> {
+impl EventHours<'_> {
     /// Compares what `expected` says, of live events and of a file, with what is stored.
     #[track_caller]
     pub(crate) fn check(
         &self,
         sequences: u64,
-        draw: impl Fn(&mut Rng) -> Vec<Sent>,
-        expected: impl Fn(&[Sent], bool) -> Told,
+        draw: impl Fn(&mut Rng) -> Vec<SentEvent>,
+        expected: impl Fn(&[SentEvent], bool) -> StoredCounts,
     ) {
         let given = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
         let first = given("SEED").unwrap_or(0);
@@ -69,11 +69,11 @@ impl Hours<'_> {
     }
 
     /// The events come one by one, in their own time.
-    fn live(&self, seed: u64, sent: &[Sent], random: &mut Rng) -> Told {
+    fn live(&self, seed: u64, sent: &[SentEvent], random: &mut Rng) -> StoredCounts {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("hours.ndjson"), "").expect("it writes");
         let mut world = World::start_durable(folder, &(self.pipeline)("first"));
-        let (mut now, mut found) = (0, Told::new());
+        let (mut now, mut found) = (0, StoredCounts::new());
         for event in sent {
             world.simulation.advance(Duration::from_secs((event.now - now) as u64));
             now = event.now;
@@ -101,19 +101,19 @@ impl Hours<'_> {
     }
 
     /// The same events are read from a file, hours later.
-    fn backlog(&self, sent: &[Sent]) -> Told {
+    fn backlog(&self, sent: &[SentEvent]) -> StoredCounts {
         let folder = tempfile::tempdir().expect("a folder");
         let lines: Vec<String> = sent.iter().map(|it| it.text(EARLIER)).collect();
         std::fs::write(folder.path().join("hours.ndjson"), lines.join("\n")).expect("it writes");
         let world = World::start_durable(folder, &(self.pipeline)("a backlog"));
         world.simulation.advance(LONG);
-        let mut found = Told::new();
+        let mut found = StoredCounts::new();
         self.add(&world, EARLIER, &mut found);
         world.close();
         found
     }
 
-    fn add(&self, world: &World, start: i64, told: &mut Told) {
+    fn add(&self, world: &World, start: i64, told: &mut StoredCounts) {
         let stored: Vec<Arc<Stored>> = world.stored.lock().expect("no panic").clone();
         for it in &stored {
             let envelope = &it.envelope;
@@ -125,8 +125,8 @@ impl Hours<'_> {
 }
 
 #[track_caller]
-fn compare(sent: &[Sent], expected: &Told, found: &Told, how: &str) {
-    let other = |one: &Told, other: &Told, word| -> Vec<String> {
+fn compare(sent: &[SentEvent], expected: &StoredCounts, found: &StoredCounts, how: &str) {
+    let other = |one: &StoredCounts, other: &StoredCounts, word| -> Vec<String> {
         let wrong = one.iter().filter(|it| other.get(it.0) != Some(it.1));
         wrong.map(|it| format!("{word} {it:?}")).collect()
     };
