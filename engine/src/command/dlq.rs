@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 /// Letters of one request; the engine gives no more.
 const PAGE: u32 = 1000;
 
-/// LetterWhat is shown of a text, in bytes.
+/// What is shown of a text, in bytes.
 const TEXT_MAX: usize = 4096;
 
 #[derive(Debug, Args)]

@@ -44,7 +44,7 @@ pub enum SqlValue {
 pub struct SqlResult {
     /// The names of the columns, which may repeat.
     pub columns: Vec<String>,
-    /// The rows, each with a value for every column.
+    /// The rows; each has one value per column.
     pub rows: Vec<Vec<SqlValue>>,
     /// Whether there are more rows.
     pub is_cut: bool,

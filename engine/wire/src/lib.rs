@@ -117,8 +117,8 @@ impl Wire {
     /// part of the body of a 200 as it comes, and says whether it wants more. The body of any other
     /// status is read whole, as [`Fetch::fetch`] does.
     ///
-    /// The request's `timeout` is for everything up to the head of the response, and again for each
-    /// silence between two parts; its `body_max` is for a body that is read whole.
+    /// The request's `timeout` limits the time up to the head of the response, and then each silence
+    /// between two parts; its `body_max` is for a body that is read whole.
     pub async fn follow(
         &self,
         request: &FetchRequest,

@@ -256,7 +256,7 @@ mod tests {
             ("b", 29, true),
             ("a", 30, true),
             ("a", 28, false),
-            // What comes too late does not begin the window anew.
+            // An event that is too late starts no new window.
             ("a", 0, true),
             ("a", 59, false),
         ] {

@@ -243,7 +243,7 @@ fn scope_of(notice: &Notice, now: Timestamp) -> Scope<'_> {
     }
 }
 
-/// The same for every attempt with the same events, and for no other ones.
+/// The idempotency key: the same for each attempt with exactly these events.
 fn key_of(notices: &[Notice]) -> String {
     if let [notice] = notices {
         return notice.outgoing.key.clone();
@@ -256,7 +256,7 @@ fn key_of(notices: &[Notice]) -> String {
     format!("batch-{:032x}", hasher.finish128().as_u128())
 }
 
-/// What is no JSON is a text in it.
+/// A body as an item of the array; one that is not JSON becomes a JSON text.
 fn as_json(body: String) -> String {
     match serde_json::from_str::<IgnoredAny>(&body) {
         Ok(_) => body,

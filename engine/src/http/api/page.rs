@@ -1,5 +1,5 @@
-//! The page: three files that are part of the program. They know nothing; whoever opens them asks
-//! for everything with a token of his own, where one is needed.
+//! The page: three files that are part of the program. They hold no data; whoever opens them needs
+//! a token to see any, where the file asks for one.
 
 use super::Answer;
 use crate::http::app::App;
