@@ -46,6 +46,7 @@ mod safety;
 mod shell;
 mod supervisor;
 mod support;
+mod telling;
 mod test;
 mod tidy;
 mod tooling;

@@ -2,6 +2,7 @@
 
 pub(crate) mod hours;
 pub(crate) mod load;
+pub(crate) mod receiver;
 pub(crate) mod world;
 
 use compiler::files::PipelinePath;

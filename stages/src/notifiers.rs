@@ -1,13 +1,32 @@
 //! The list of notifiers. Adding one: a file here, a `mod` line, a line in `all`.
 
+mod discord;
 mod file;
+mod gotify;
+mod level;
+mod link;
 mod ntfy;
+mod pushover;
+mod service;
+mod slack;
+mod telegram;
+#[cfg(test)]
+mod testing;
+mod text;
 mod webhook;
 
 use crate::catalog::Catalog;
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
-    catalog.notify::<file::File>().notify::<ntfy::Ntfy>().notify::<webhook::Webhook>()
+    catalog
+        .notify::<discord::Discord>()
+        .notify::<file::File>()
+        .notify::<gotify::Gotify>()
+        .notify::<ntfy::Ntfy>()
+        .notify::<pushover::Pushover>()
+        .notify::<slack::Slack>()
+        .notify::<telegram::Telegram>()
+        .notify::<webhook::Webhook>()
 }
 
 /// What `notify file` does, without a node in the file.

@@ -30,6 +30,16 @@ impl Text {
         Some(Text { setting: scalar.setting()?, is_optional: scalar.is_optional() })
     }
 
+    /// The value of the child of this name, where there is one.
+    pub(crate) fn read_child(fields: &Fields<'_>, name: &str) -> Option<Text> {
+        Text::read(&fields.child(name)?.arg(0)?)
+    }
+
+    /// Every value of the child of this name, which must be there.
+    pub(crate) fn read_all(fields: &Fields<'_>, name: &str) -> Option<Vec<Text>> {
+        fields.child(name)?.args().map(|it| Text::read(&it)).collect()
+    }
+
     /// Looks at the parts that it takes from outside.
     pub(crate) fn open(&self, services: &Services) -> Result<Ready, Fault> {
         let text = resolve(&self.setting.value, services)?;
@@ -69,6 +79,18 @@ pub(crate) fn resolve(setting: &Setting, services: &Services) -> Result<String, 
             }
         })
     })
+}
+
+/// Reports what is among the recipients twice: it would get everything twice.
+pub(crate) fn check_twice(texts: &[Text], what: &str, diagnostics: &mut Diagnostics) {
+    for (at, text) in texts.iter().enumerate() {
+        if texts[..at].iter().any(|it| it.setting.value == text.setting.value) {
+            diagnostics
+                .push(Rule::SamePath, format!("this {what} is given twice"))
+                .at(text.setting.span.clone(), "the second one")
+                .help("keep one of the two");
+        }
+    }
 }
 
 /// Every `header` child: name and text.

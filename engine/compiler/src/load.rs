@@ -78,6 +78,7 @@ impl<'a> Loader<'a> {
         loaded.inputs.secrets = plan::secret_inputs(&read.spec, self.environment);
         if let Some(plan) = &mut loaded.plan {
             plan.select(mode);
+            plan.look_outside(self.environment);
             let expanded = expand::expand(&read, self.catalog);
             plan.outline = expanded.outline();
             plan.effective = expanded.kdl().into();

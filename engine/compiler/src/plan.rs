@@ -29,10 +29,10 @@ use crate::spec::{
     Sink, Spec, Watcher,
 };
 use kernel::event::Globals;
-use language::Context;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Template};
 use language::spanned::Span;
+use language::{Context, Environment};
 use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,6 +295,16 @@ impl Plan {
 }
 
 impl Plan {
+    /// Looks at what templates read of the outside: the address that others use.
+    pub fn look_outside(&mut self, environment: &dyn Environment) {
+        let Some(url) = &self.server.public_url else { return };
+        let Ok(url) = url.value.resolve(environment) else { return };
+        let mut globals = Globals::clone(&self.globals);
+        globals.page = Some(url.trim_end_matches('/').to_owned());
+        globals.server["public_url"] = url.into();
+        self.globals = Arc::new(globals);
+    }
+
     /// Switches off the sources that this run does not start.
     pub fn select(&mut self, mode: RunMode) {
         for source in self.sources.iter_mut().filter(|it| it.off.is_none()) {
@@ -538,6 +548,7 @@ fn globals(spec: &Spec) -> Globals {
         pipeline: serde_json::json!({ "name": spec.name.value, "labels": spec.labels }),
         zone: kernel::time::zone(&spec.timezone),
         lifecycle: spec.lifecycle().map(|it| crate::spec::tag_of(&it.value)),
+        page: None,
     }
 }
 

@@ -288,4 +288,6 @@ pub struct Globals {
     pub zone: Option<jiff::tz::TimeZone>,
     /// Under which name below `enrich` it is said where in a visit an event is.
     pub lifecycle: Option<String>,
+    /// Where people elsewhere find the engine's page: `public-url` without a slash at its end.
+    pub page: Option<String>,
 }

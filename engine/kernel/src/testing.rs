@@ -41,6 +41,7 @@ pub fn globals() -> Arc<Globals> {
     Arc::new(Globals {
         zone: None,
         lifecycle: None,
+        page: Some("http://127.0.0.1:8600".to_owned()),
         param: json!({ "limit": 3 }),
         server: json!({ "public_url": "http://127.0.0.1:8600" }),
         pipeline: json!({ "name": "door", "labels": { "site": "home" } }),

@@ -100,6 +100,7 @@ fn plan_of(file: &Path, root: Option<&Path>, catalog: &Catalog) -> Result<Plan, 
     let (mut plan, read) = checked::read(file, root, &[], catalog)?;
     plan.outline = expand::expand(&read, catalog).outline();
     plan.secrets = Secrets::of(&read.spec, &ProcessEnvironment);
+    plan.look_outside(&ProcessEnvironment);
     Ok(plan)
 }
 

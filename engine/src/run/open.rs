@@ -98,11 +98,13 @@ pub struct GenerationTag {
 /// Opens what the diff to the `earlier` generation opens or replaces, and takes over what it
 /// keeps. A fault leaves nothing open and the earlier generation as it was.
 pub async fn open(
-    plan: Plan,
+    mut plan: Plan,
     tag: GenerationTag,
     context: &OpenContext,
     earlier: Option<&Generation>,
 ) -> Result<OpenedParts, Fault> {
+    // Where the plan was made of a text alone, this was not done yet.
+    plan.look_outside(&*context.environment);
     let diff = match earlier {
         Some(earlier) => Diff::between(&earlier.plan, &plan),
         None => Diff::opening(&plan),

@@ -6,7 +6,7 @@ use kernel::time::Timestamp;
 use std::time::Duration;
 
 /// A wish to be left alone for longer is cut to this.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// A response with a status outside 2xx is a fault.
 pub fn settled(response: &FetchResponse, now: Timestamp) -> Result<(), Fault> {

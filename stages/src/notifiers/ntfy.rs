@@ -3,20 +3,28 @@
 //! Publishes JSON to the server's own address: the title may be any text, and the topic, which
 //! is as good as a password, stands in no URL.
 
+use super::level::{LEVEL, Level, LevelSetting};
+use super::link::{self, CLICK, Link};
+use super::service::{AnswerForm, posting};
+use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
-use crate::request::{Ready, Text, check_url, resolve};
-use kernel::event::Priority;
+use crate::request::{Text, check_twice, check_url, resolve};
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Expr, Roots, Scope, percent_encoded};
-use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
-use serde_json::json;
-use wire::{FetchRequest, answer};
+use language::expr::Scope;
+use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
+use serde_json::{Value, json};
+use wire::FetchRequest;
 
-const LEVELS: &[&str] = &["min", "low", "default", "high", "max"];
+/// A longer message would become a file to download (ntfy's `message-size-limit`).
+const MESSAGE_LIMIT: TextLimit = TextLimit::bytes(4096);
+const TITLE_LIMIT: TextLimit = TextLimit::bytes(250);
+/// A longer body is refused: twice the size of a message.
+const BODY_LIMIT: TextLimit = TextLimit::json_bytes(8192);
 
-/// The answer to a published message is short; more is not looked at.
-const ANSWER_MAX: usize = 64 << 10;
+/// `{"code":40014,"http":400,"error":"…"}`.
+const ANSWERS: AnswerForm =
+    AnswerForm { reason: &["/error"], wait: "", is_setting: |status, _| status == 404 };
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the ntfy server")
@@ -31,15 +39,6 @@ const NODES: &[NodeRow] = &[
         .examples(&[r#"token (env)"NTFY_TOKEN""#])
         .args(&[Arg::one("token", ValueKind::Secret)])
         .otherwise("none"),
-    NodeRow::new("click", "the URL that a tap opens")
-        .examples(&[r#"click "{{ server.public_url }}/""#])
-        .args(&[Arg::one("url", ValueKind::Template(Roots::EVENT))])
-        .otherwise("the event's page"),
-    NodeRow::new("level", "the ntfy priority")
-        .examples(&["level high", r#"level from="event.priority == 'critical' ? 'max' : 'low'""#])
-        .args(&[Arg::optional("level", ValueKind::Word(LEVELS))])
-        .props(&[Prop::new("from", ValueKind::Expr(Roots::EVENT))])
-        .otherwise("from the event's priority"),
 ];
 
 /// The kind `ntfy`.
@@ -47,8 +46,8 @@ pub(super) struct Ntfy {
     url: String,
     topic: String,
     token: String,
-    click: Option<Ready>,
-    level: Level,
+    link: Link,
+    level: LevelSetting,
     services: Services,
 }
 
@@ -59,14 +58,7 @@ pub(super) struct Settings {
     topics: Vec<Text>,
     token: Option<Text>,
     click: Option<Text>,
-    level: Level,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Level {
-    Fixed(u8),
-    From(Expr),
-    Priority,
+    level: LevelSetting,
 }
 
 impl Kind for Ntfy {
@@ -74,26 +66,18 @@ impl Kind for Ntfy {
     const SUMMARY: &'static str = "sends push notifications to phones through an ntfy server";
     const EXAMPLE: &'static str =
         r#"notify ntfy family { topic (env)"NTFY_TOPIC"; title "Someone rings" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
-        let text = |name: &str| Text::read(&fields.child(name)?.arg(0)?);
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context.diagnostics);
-        let level = match fields.child("level") {
-            Some(it) => match (it.arg(0), it.prop("from")) {
-                (Some(word), _) => Level::Fixed(number_of(&word.text()?.value)?),
-                (None, Some(from)) => Level::From(from.expr(Roots::EVENT)?.value),
-                (None, None) => Level::Priority,
-            },
-            None => Level::Priority,
-        };
-        let topics: Option<Vec<Text>> =
-            fields.child("topic")?.args().map(|it| Text::read(&it)).collect();
-        let topics = topics?;
+        let level = LevelSetting::read(fields);
+        let topics = Text::read_all(fields, "topic")?;
+        check_twice(&topics, "topic", context.diagnostics);
         check_topics(&url, &topics, context.diagnostics);
-        is_http.then(|| Settings { url, topics, token: text("token"), click: text("click"), level })
+        let (token, click) = (Text::read_child(fields, "token"), link::read(fields));
+        is_http.then_some(Settings { url, topics, token, click, level: level? })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
@@ -104,15 +88,6 @@ impl Kind for Ntfy {
 
 /// On the public server a topic is as good as a password; on one's own it is a name.
 fn check_topics(url: &Text, topics: &[Text], diagnostics: &mut Diagnostics) {
-    for (at, topic) in topics.iter().enumerate() {
-        let (value, span) = (&topic.setting.value, &topic.setting.span);
-        if topics[..at].iter().any(|it| it.setting.value == *value) {
-            diagnostics
-                .push(Rule::SamePath, "this topic is given twice")
-                .at(span.clone(), "the second one")
-                .help("keep one of the two");
-        }
-    }
     let is_public = url.setting.value.literal().is_some_and(|it| {
         let host = it.split("://").nth(1).unwrap_or_default();
         let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default();
@@ -124,18 +99,6 @@ fn check_topics(url: &Text, topics: &[Text], diagnostics: &mut Diagnostics) {
             .push(Rule::LiteralSecret, "on ntfy.sh, a topic is as good as a password")
             .at(topic.setting.span.clone(), "committed with the file")
             .help("write `(env)\"NTFY_TOPIC\"`");
-    }
-}
-
-/// 1 to 5, as ntfy counts; of a priority's word too.
-fn number_of(word: &str) -> Option<u8> {
-    match word {
-        "min" => Some(1),
-        "low" => Some(2),
-        "default" | "normal" => Some(3),
-        "high" => Some(4),
-        "max" | "critical" => Some(5),
-        _ => None,
     }
 }
 
@@ -156,7 +119,7 @@ impl NotifyKind for Ntfy {
             url: resolve(&settings.url.setting.value, &services)?,
             topic: resolve(&topic.setting.value, &services)?,
             token: token.transpose()?.unwrap_or_default(),
-            click: settings.click.as_ref().map(|it| it.open(&services)).transpose()?,
+            link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             services,
         }))
@@ -166,53 +129,42 @@ impl NotifyKind for Ntfy {
 impl Notify for Ntfy {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        answer::settled(&answer, self.services.env.clock.wall())
+        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.topic]).map(drop)
     }
 }
 
 impl Ntfy {
     fn request(&self, notice: &Notice) -> FetchRequest {
-        let event = notice.outgoing.event();
-        let scope = Scope::of(event, self.services.env.clock.wall());
-        let mut body = json!({
-            "topic": self.topic,
-            "title": notice.title,
-            "message": notice.message,
-            "priority": self.level(event.envelope.priority, &scope),
-        });
-        let page = event.globals.server.get("public_url").and_then(|it| it.as_str());
-        let click = match &self.click {
-            Some(click) => Some(click.render(&scope)),
-            None => page.map(|it| format!("{it}/events/{}", percent_encoded(&event.envelope.id))),
-        };
-        if let Some(click) = click.filter(|it| !it.is_empty()) {
-            body["click"] = click.into();
-        }
-        let mut headers = vec![
-            ("Content-Type".to_owned(), "application/json".to_owned()),
-            ("Idempotency-Key".to_owned(), notice.outgoing.key.clone()),
-        ];
+        let mut request = posting(self.url.clone(), &self.body(notice), notice);
+        request.headers.push(("Idempotency-Key".to_owned(), notice.outgoing.key.clone()));
         if !self.token.is_empty() {
-            headers.push(("Authorization".to_owned(), format!("Bearer {}", self.token)));
+            let token = format!("Bearer {}", self.token);
+            request.headers.push(("Authorization".to_owned(), token));
         }
-        FetchRequest {
-            method: "POST",
-            url: self.url.clone(),
-            headers,
-            body: Some(body.to_string().into_bytes()),
-            timeout: notice.outgoing.timeout,
-            body_max: ANSWER_MAX,
-        }
+        request
     }
 
-    fn level(&self, priority: Priority, scope: &Scope<'_>) -> u8 {
-        let by_priority = || number_of(priority.word()).unwrap_or(3);
-        match &self.level {
-            Level::Fixed(number) => *number,
-            Level::From(expr) => number_of(&expr.eval(scope).text()).unwrap_or_else(by_priority),
-            Level::Priority => by_priority(),
+    fn body(&self, notice: &Notice) -> Value {
+        let event = notice.outgoing.event();
+        let scope = Scope::of(event, self.services.env.clock.wall());
+        let level = self.level.of(event.envelope.priority, &scope);
+        let text = MessageText::of(notice).cut(TITLE_LIMIT, MESSAGE_LIMIT);
+        let mut body = json!({ "topic": self.topic, "message": "", "priority": number_of(level) });
+        if !text.title.is_empty() {
+            body["title"] = text.title.into();
         }
+        if let Some(click) = self.link.of(event, &scope) {
+            body["click"] = click.into();
+        }
+        let rest = body.to_string();
+        body["message"] = BODY_LIMIT.beside(&rest).cut(&text.message).into();
+        body
     }
+}
+
+/// As ntfy counts.
+fn number_of(level: Level) -> u8 {
+    level as u8 + 1
 }
 
 #[cfg(test)]
@@ -241,7 +193,7 @@ mod tests {
         assert_eq!((asked.method, asked.url.as_str()), ("POST", "http://h:1"));
         let expected = json!({
             "topic": "door", "title": "Tür", "message": "läutet", "priority": 4,
-            "click": "http://127.0.0.1:8600/events/e-1",
+            "click": "http://127.0.0.1:8600/#/event/e-1",
         });
         assert_eq!(serde_json::from_slice::<Value>(&asked.body.unwrap()).unwrap(), expected);
         let has = |name: &str, value: &str| asked.headers.contains(&(name.into(), value.into()));

@@ -385,10 +385,9 @@ pub(in super::super) const KINDS: &[Foreign] = &[
     like("eventsource", &["sse"], ""),
     like("websocket", &["sse"], ""),
     like("websocket_server", &["sse"], ""),
-    like("slack", &["webhook"], ""),
-    like("discord", &["webhook"], ""),
     like("teams", &["webhook"], ""),
-    like("mattermost", &["webhook"], ""),
+    like("mattermost", &["slack"], ""),
+    like("rocketchat", &["slack"], ""),
     like("push", &["ntfy"], ""),
     like("log", &["file"], ""),
 ];

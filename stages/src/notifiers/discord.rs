@@ -1,0 +1,211 @@
+//! Sends messages to a channel through a webhook of Discord.
+//!
+//! *Never:* a mention, whatever an event says: `allowed_mentions` allows none.
+//!
+//! Limits and answers are those of <https://discord.com/developers/docs/resources/webhook>.
+
+use super::level::{LEVEL, Level, LevelSetting};
+use super::link::{self, CLICK, Link};
+use super::service::{AnswerForm, posting};
+use super::text::{MessageText, TextLimit};
+use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::request::{Text, check_twice, check_url, resolve};
+use kernel::fault::Fault;
+use language::expr::Scope;
+use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
+use serde_json::{Value, json};
+use wire::FetchRequest;
+
+const TITLE_LIMIT: TextLimit = TextLimit::utf16(256);
+const DESCRIPTION_LIMIT: TextLimit = TextLimit::utf16(4096);
+/// A message with this flag makes no sound.
+const SUPPRESS_NOTIFICATIONS: u32 = 1 << 12;
+
+/// `{"message":"You are being rate limited.","retry_after":0.3,"global":false}`.
+const ANSWERS: AnswerForm = AnswerForm {
+    reason: &["/message"],
+    wait: "/retry_after",
+    // The webhook was deleted.
+    is_setting: |status, _| status == 404,
+};
+
+const NODES: &[NodeRow] = &[NodeRow::new("url", "the URL of the channel's webhook, which is a secret; with several, each gets a delivery of its own")
+    .examples(&[r#"url (env)"DISCORD_URL""#, r#"url (env)"DISCORD_HOME" (env)"DISCORD_FAMILY""#])
+    .args(&[Arg::some("url", ValueKind::Secret)])
+    .required()];
+
+/// The kind `discord`.
+pub(super) struct Discord {
+    url: String,
+    link: Link,
+    level: LevelSetting,
+    services: Services,
+}
+
+/// Which webhooks.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Settings {
+    urls: Vec<Text>,
+    click: Option<Text>,
+    level: LevelSetting,
+}
+
+impl Kind for Discord {
+    const WORD: &'static str = "discord";
+    const SUMMARY: &'static str = "sends messages to a Discord channel";
+    const EXAMPLE: &'static str = r#"notify discord family { url (env)"DISCORD_URL" }"#;
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    type Settings = Settings;
+
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+        let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
+        let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
+        check_twice(&urls, "webhook", context.diagnostics);
+        let (click, level) = (link::read(fields), level?);
+        (bad == 0).then_some(Settings { urls, click, level })
+    }
+
+    fn needed(settings: &Settings) -> Vec<Needed> {
+        settings.urls.iter().chain(&settings.click).map(Text::needed).collect()
+    }
+}
+
+impl NotifyKind for Discord {
+    fn is_remote(_: &Settings) -> bool {
+        true
+    }
+
+    fn recipients(settings: &Settings) -> Vec<Settings> {
+        let urls = settings.urls.iter();
+        urls.map(|it| Settings { urls: vec![it.clone()], ..settings.clone() }).collect()
+    }
+
+    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        let [url] = &settings.urls[..] else { unreachable!("it is opened for one recipient") };
+        Ok(Box::new(Discord {
+            url: resolve(&url.setting.value, &services)?,
+            link: Link::open(settings.click.as_ref(), &services)?,
+            level: settings.level,
+            services,
+        }))
+    }
+}
+
+impl Notify for Discord {
+    async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(self.request(notice)).await?;
+        ANSWERS.settled(&answer, &self.services, &[&self.url]).map(drop)
+    }
+}
+
+impl Discord {
+    fn request(&self, notice: &Notice) -> FetchRequest {
+        posting(self.url.clone(), &self.body(notice), notice)
+    }
+
+    fn body(&self, notice: &Notice) -> Value {
+        let event = notice.outgoing.event();
+        let scope = Scope::of(event, self.services.env.clock.wall());
+        let level = self.level.of(event.envelope.priority, &scope);
+        let text = MessageText::of(notice);
+        let mut embed = json!({
+            "description": DESCRIPTION_LIMIT.cut_as(&text.message, escaped),
+            "color": colour_of(level),
+            "timestamp": event.envelope.time.to_string(),
+        });
+        if !text.title.is_empty() {
+            embed["title"] = TITLE_LIMIT.cut_as(&text.title, escaped).into();
+        }
+        if let Some(url) = self.link.web_of(event, &scope) {
+            embed["url"] = url.into();
+        }
+        let mut body = json!({ "embeds": [embed], "allowed_mentions": { "parse": [] } });
+        if level as u8 <= Level::Low as u8 {
+            body["flags"] = SUPPRESS_NOTIFICATIONS.into();
+        }
+        body
+    }
+}
+
+/// Grey, blue, green, orange, red.
+fn colour_of(level: Level) -> u32 {
+    [0x95_a5_a6, 0x34_98_db, 0x2e_cc_71, 0xe6_7e_22, 0xe7_4c_3c][level as usize]
+}
+
+/// Text without markup. A URL stays as it is, so that it can be opened.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        if word.starts_with("http://") || word.starts_with("https://") {
+            escaped.push_str(word);
+            continue;
+        }
+        for letter in word.chars() {
+            if matches!(letter, '\\' | '*' | '_' | '~' | '`' | '|' | '[' | ']' | '<' | '>' | '#') {
+                escaped.push('\\');
+            }
+            escaped.push(letter);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notifiers::testing::{body_of, notice, tell};
+    use crate::testing::{self, FakeFetch};
+    use kernel::fault::FaultClass;
+    use std::time::Duration;
+
+    #[test]
+    fn an_event_can_mention_nobody_and_bring_no_markup() {
+        let fetch = FakeFetch::answering(204, &[], "");
+        let message = "@everyone <@1> **loud** [x](http://evil) https://door/a_b_c";
+        assert_eq!(tell::<Discord>("url (env)\"URL\"", &notice("R_1", message), &fetch), Ok(()));
+        let asked = fetch.only_request();
+        assert_eq!((asked.method, asked.url.as_str()), ("POST", "http://u/x"));
+        let escaped = r"@everyone \<@1\> \*\*loud\*\* \[x\](http://evil) https://door/a_b_c";
+        let expected = json!({
+            "embeds": [{
+                "title": r"R\_1", "description": escaped, "color": 0xe6_7e_22,
+                "timestamp": "2026-01-01T09:59:55.000Z",
+                "url": "http://127.0.0.1:8600/#/event/e-1",
+            }],
+            "allowed_mentions": { "parse": [] },
+        });
+        assert_eq!(body_of(&asked), expected);
+    }
+
+    #[test]
+    fn a_long_text_fits_with_what_escapes_it() {
+        let fetch = FakeFetch::answering(204, &[], "");
+        let long = notice(&"*t".repeat(300), &"_m".repeat(4000));
+        assert_eq!(tell::<Discord>("url (env)\"URL\"\nlevel min", &long, &fetch), Ok(()));
+        let body = body_of(&fetch.only_request());
+        let size =
+            |name: &str| body["embeds"][0][name].as_str().map(|it| it.encode_utf16().count());
+        assert!(matches!(size("title"), Some(250..=256)), "{:?}", size("title"));
+        assert!(matches!(size("description"), Some(4080..=4096)), "{:?}", size("description"));
+        assert_eq!(body["flags"], 4096);
+    }
+
+    #[test]
+    fn it_waits_for_parts_of_a_second_and_a_deleted_webhook_costs_no_event() {
+        let fault = |status, body| {
+            let fetch = FakeFetch::answering(status, &[], body);
+            tell::<Discord>("url (env)\"URL\"", &notice("t", "m"), &fetch).unwrap_err()
+        };
+        let busy = fault(429, r#"{"message":"You are being rate limited.","retry_after":0.5}"#);
+        assert_eq!(busy.retry_after, Some(Duration::from_millis(500)));
+        let gone = fault(404, r#"{"message":"Unknown Webhook","code":10015}"#);
+        assert_eq!(gone.class, FaultClass::Configuration);
+        assert_eq!(gone.reason, "the response is 404: Unknown Webhook");
+    }
+
+    #[test]
+    fn every_url_is_checked() {
+        let found = testing::findings::<Discord>("url \"https://a\" \"b\" \"https://a\"");
+        assert_eq!(found, ["E0016 this is not an HTTP URL", "E0206 this webhook is given twice"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! How a service is called, and what its answers mean.
+
+use super::text::{TextLimit, one_line};
+use crate::contract::{Notice, Services};
+use kernel::fault::{Fault, FaultClass};
+use serde_json::Value;
+use std::time::Duration;
+use wire::{FetchRequest, FetchResponse, answer};
+
+/// The answer to a message is short; a longer one is a fault.
+pub(super) const ANSWER_MAX: usize = 64 << 10;
+
+/// What of a service's own words is shown.
+const REASON_LIMIT: TextLimit = TextLimit::bytes(200);
+
+/// How a service says what it did not take: where its JSON has what, as JSON pointers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerForm {
+    /// Why, in words. Where there is nothing, a short answer as plain text says it.
+    pub(super) reason: &'static [&'static str],
+    /// After how many seconds to come again, beside `Retry-After`.
+    pub(super) wait: &'static str,
+    /// Whether no message will be taken until somebody changes the settings: by status and words.
+    pub(super) is_setting: fn(u16, &str) -> bool,
+}
+
+impl AnswerForm {
+    /// The JSON of a message that was taken. `secrets` are never shown, whoever says them.
+    pub(super) fn settled(
+        &self,
+        response: &FetchResponse,
+        services: &Services,
+        secrets: &[&str],
+    ) -> Result<Value, Fault> {
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let Err(mut fault) = answer::settled(response, services.env.clock.wall()) else {
+            return Ok(body);
+        };
+        if let Some(seconds) = body.pointer(self.wait).and_then(Value::as_f64) {
+            let wait = Duration::try_from_secs_f64(seconds).unwrap_or(answer::RETRY_AFTER_MAX);
+            fault.retry_after = fault.retry_after.max(Some(wait.min(answer::RETRY_AFTER_MAX)));
+        }
+        if let Some(words) = self.words(response, &body) {
+            if !fault.is_transient() && (self.is_setting)(response.status, &words) {
+                fault.class = FaultClass::Configuration;
+            }
+            let words = REASON_LIMIT.cut(&masked(&words, secrets));
+            fault.reason = format!("{}: {words}", fault.reason);
+        }
+        Err(fault)
+    }
+
+    fn words(&self, response: &FetchResponse, body: &Value) -> Option<String> {
+        let told = self.reason.iter().find_map(|it| body.pointer(it)?.as_str());
+        let plain = || std::str::from_utf8(&response.body).ok().filter(|_| body.is_null());
+        // What is markup is a page for people, and says nothing here.
+        let words = told.or_else(plain).map(one_line).filter(|it| !it.starts_with('<'))?;
+        (!words.is_empty()).then_some(words)
+    }
+}
+
+/// A text without secrets.
+pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
+    let secrets = secrets.iter().filter(|it| !it.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+/// A request that posts JSON.
+pub(super) fn posting(url: String, body: &Value, notice: &Notice) -> FetchRequest {
+    FetchRequest {
+        method: "POST",
+        url,
+        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+        body: Some(body.to_string().into_bytes()),
+        timeout: notice.outgoing.timeout,
+        body_max: ANSWER_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    const FORM: AnswerForm = AnswerForm {
+        reason: &["/description"],
+        wait: "/parameters/retry_after",
+        is_setting: |status, words| status == 400 && words.contains("chat not found"),
+    };
+
+    fn fault(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
+        let headers = headers.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        let response = FetchResponse { status, headers, body: body.as_bytes().to_vec() };
+        FORM.settled(&response, &testing::alone(), &["hush", ""]).unwrap_err()
+    }
+
+    #[test]
+    fn the_longer_of_two_waits_is_kept_up_to_an_hour() {
+        let wait = |headers, body| fault(429, headers, body).retry_after.map(|it| it.as_millis());
+        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":3.5}}"#), Some(3500));
+        let both = wait(&[("retry-after", "7")], r#"{"parameters":{"retry_after":3}}"#);
+        assert_eq!(both, Some(7000));
+        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":1e9}}"#), Some(3_600_000));
+        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":-1}}"#), Some(3_600_000));
+        assert_eq!(wait(&[], "{}"), None);
+    }
+
+    #[test]
+    fn the_reason_is_the_service_s_own_without_secrets() {
+        let reason = |body| fault(400, &[], body).reason;
+        assert_eq!(reason(r#"{"description":"bad hush\n!"}"#), "the response is 400: bad *** !");
+        assert_eq!(reason("no_text"), "the response is 400: no_text");
+        assert_eq!(reason("<html>"), "the response is 400");
+        assert_eq!(reason(""), "the response is 400");
+        let long = fault(400, &[], &"x".repeat(5000)).reason;
+        assert!(long.len() < 250 && long.ends_with('…'), "{long}");
+    }
+
+    #[test]
+    fn what_only_new_settings_can_change_is_not_the_event_s_fault() {
+        let class = |status, body| fault(status, &[], body).class;
+        let unknown = r#"{"description":"Bad Request: chat not found"}"#;
+        assert_eq!(class(400, unknown), FaultClass::Configuration);
+        assert_eq!(class(400, "{}"), FaultClass::Permanent);
+        assert_eq!(class(500, unknown), FaultClass::Transient);
+    }
+}
