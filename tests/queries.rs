@@ -96,6 +96,19 @@ fn counts_over_time_fill_their_gaps() {
     }
     let days = engine.get("/api/series?by=stage&bucket=1d");
     assert_eq!(days["times"].as_array().expect("times").len(), 31);
+    for (by, name) in [("stage", "extra"), ("outcome", "stored")] {
+        let series = engine.get(&format!("/api/series?by={by}&bucket=1m&since=-5m"));
+        let counts = series["series"][name].as_array().expect("a line");
+        assert_eq!(counts.iter().filter_map(Value::as_u64).sum::<u64>(), 20, "{series}");
+        for percent in ["p50", "p95", "p99"] {
+            let times = series["micros"][name][percent].as_array().expect("a line");
+            for (time, count) in times.iter().zip(counts) {
+                assert_eq!(time.is_null(), *count == 0, "{series}");
+            }
+        }
+    }
+    let stats = engine.get("/api/stats");
+    assert!(stats["stages"][0]["p95_micros"].is_u64() && stats["duration"]["p50_micros"].is_u64());
     let (status, _) = engine.ask("GET", "/api/series?since=-9000h", b"");
     assert_eq!(status, 400, "too many buckets");
 }

@@ -201,6 +201,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0004-letters.sql",
         "0005-memory.sql",
         "0006-reasons.sql",
+        "0007-counts.sql",
     ];
     assert_eq!(names, known);
 }

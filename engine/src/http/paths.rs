@@ -53,7 +53,7 @@ const EVENTS: &[PathParameter] = &[
 ];
 
 const SERIES: &[PathParameter] = &[
-    one("bucket", "`1h` or `1d`"),
+    one("bucket", "`1m` or `5m` (of the last 48 hours), `1h` or `1d`"),
     one("by", "type, source, priority, outcome or stage"),
     SINCE,
     UNTIL,
@@ -116,7 +116,7 @@ pub(super) const PATHS: &[PathRow] = &[
         "Totals of some days, latencies of stages, and the size of the store",
         &[one("days", "how many days back, 1 to 36500; 7 when it is not given")],
     ),
-    row("/api/series", READ, JSON, "Counts over time", SERIES),
+    row("/api/series", READ, JSON, "Counts over time, and percentiles of times", SERIES),
     row("/api/notifications", READ, JSON, "What notifiers sent and did not send", NOTIFICATIONS),
     row("/api/pipeline", READ, JSON, "The running plan, and how each part is", &[]),
     row("/api/pipeline/file", READ, TEXT, "The file as it takes effect, secrets masked", &[]),

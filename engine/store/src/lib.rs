@@ -12,6 +12,7 @@ mod claim;
 mod clock;
 mod clock_set;
 mod connect;
+mod counts;
 mod deleted;
 mod deliveries;
 mod delivery_query;
@@ -49,6 +50,7 @@ mod rules;
 mod scrub;
 mod share;
 mod space;
+mod spread;
 mod sql;
 mod status;
 mod submission;
@@ -57,6 +59,7 @@ mod upkeep;
 mod wal;
 mod writer;
 
+pub use counts::{CountBy, CountGrain, CountRow, PERCENTILES, SpreadRow};
 pub use delivery_query::{DeliveryCursor, DeliveryPage, DeliveryQuery};
 pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
@@ -70,14 +73,15 @@ pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
 pub use policy::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
 pub use query::{Cursor, EventCount, EventQuery, EventTest, Page, StreamChunk};
-pub use reader::{CountBy, DueLimits, Reader};
+pub use reader::{DueLimits, Reader};
 pub use record::{
     AuditRecord, CooldownClaim, DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Entry,
     Finished, InboxRow, LetterMaker, MappedEvent, NewDelivery, Receipt, ReloadRecord, Settlement,
     Stored,
 };
-pub use rollup::Tally;
+pub use rollup::{MINUTES_KEPT, Tally};
 pub use space::disk_room;
+pub use spread::Spread;
 pub use sql::{SqlLimits, SqlResult, SqlValue, read_sql};
 pub use writer::{Watcher, Writer};
 

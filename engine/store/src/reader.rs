@@ -12,7 +12,7 @@ use super::{READ_MAX, StoreFault, StoreTrouble};
 use kernel::event::Envelope;
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::{Arc, Weak};
 
 /// How much a worker takes out of the outbox at once.
@@ -362,80 +362,6 @@ impl<'a> Reader<'a> {
         Ok(last.optional()?)
     }
 
-    /// Counts of the last `days`, from the rollups alone: what [`Store::write_counts`] has written.
-    ///
-    /// [`Store::write_counts`]: crate::Store::write_counts
-    pub fn stats(&self, days: u32, now: Timestamp) -> Result<Value, StoreFault> {
-        let from = now.0.div_euclid(3_600_000_000) - i64::from(days) * 24;
-        let group = |column: &str, only: &str| -> Result<Value, StoreFault> {
-            let sql = format!(
-                "SELECT {column}, sum(n) FROM rollups WHERE bucket >= ? {only} GROUP BY 1 ORDER BY 1"
-            );
-            let rows = self.many(&sql, [from], |it| {
-                Ok((it.get::<_, String>(0)?, Value::from(it.get::<_, i64>(1)?)))
-            })?;
-            Ok(Value::Object(rows.into_iter().collect::<Map<_, _>>()))
-        };
-        let word = |column: &str| {
-            format!(
-                "coalesce((SELECT text FROM names WHERE code = rollups.{column}), {column}, '')"
-            )
-        };
-        let stored = "AND outcome = 'stored'";
-        let outcomes = group("outcome", "")?;
-        let total = outcomes.get("stored").cloned().unwrap_or_else(|| Value::from(0));
-        let stages = self.many(
-            "SELECT stage, outcome, sum(n), sum(micros), max(most) FROM stage_rollups
-             WHERE bucket >= ? GROUP BY 1, 2 ORDER BY 1, 2",
-            [from],
-            |it| {
-                let (n, micros): (i64, i64) = (it.get(2)?, it.get(3)?);
-                Ok(json!({
-                    "stage": it.get::<_, String>(0)?,
-                    "outcome": it.get::<_, String>(1)?,
-                    "count": n,
-                    "mean_micros": micros / n.max(1),
-                    "max_micros": it.get::<_, i64>(4)?,
-                }))
-            },
-        )?;
-        Ok(json!({
-            "period_days": days,
-            "total_events": total,
-            "by_type": group(&word("type"), stored)?,
-            "by_source": group(&word("source"), stored)?,
-            "by_priority": group(LEVEL, stored)?,
-            "by_outcome": outcomes,
-            "stages": stages,
-        }))
-    }
-
-    /// Counts of some hours since 1970, from one to before the other: hour, name and how many.
-    pub fn counts(
-        &self,
-        by: CountBy,
-        from: i64,
-        to: i64,
-    ) -> Result<Vec<(i64, String, u64)>, StoreFault> {
-        let word = |column: &str| {
-            format!(
-                "coalesce((SELECT text FROM names WHERE code = rollups.{column}), {column}, '')"
-            )
-        };
-        let (table, name, only) = match by {
-            CountBy::Type => ("rollups", word("type"), "AND outcome = 'stored'"),
-            CountBy::Source => ("rollups", word("source"), "AND outcome = 'stored'"),
-            CountBy::Priority => ("rollups", LEVEL.to_owned(), "AND outcome = 'stored'"),
-            CountBy::Outcome => ("rollups", "outcome".to_owned(), ""),
-            CountBy::Stage => ("stage_rollups", "stage".to_owned(), ""),
-        };
-        let sql = format!(
-            "SELECT bucket, {name}, sum(n) FROM {table} WHERE bucket >= ? AND bucket < ? {only}
-             GROUP BY 1, 2 ORDER BY 1, 2"
-        );
-        self.many(&sql, [from, to], |it| Ok((it.get(0)?, it.get(1)?, it.get::<_, i64>(2)? as u64)))
-    }
-
     pub(super) fn many<T>(
         &self,
         sql: &str,
@@ -445,26 +371,6 @@ impl<'a> Reader<'a> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(values, read)?;
         Ok(rows.collect::<Result<_, _>>()?)
-    }
-}
-
-/// The word of a priority.
-const LEVEL: &str = "CASE priority WHEN 0 THEN 'low' WHEN 1 THEN 'normal' WHEN 2 THEN 'high'
-                     ELSE 'critical' END";
-
-kernel::choice! {
-    /// What counts are told apart by.
-    pub enum CountBy {
-        /// The type of stored events.
-        Type = "type",
-        /// Their source.
-        Source = "source",
-        /// Their priority.
-        Priority = "priority",
-        /// What became of events.
-        Outcome = "outcome",
-        /// The stages that ran.
-        Stage = "stage",
     }
 }
 

@@ -1,5 +1,5 @@
-//! Counts by hour of arrival, one upsert per distinct key. Statistics read these and never the
-//! events.
+//! Counts by minute and hour of arrival, one upsert per distinct key. Statistics read these and
+//! never the events. Minutes are kept for [`MINUTES_KEPT`], hours for good.
 //!
 //! *Invariant:* what left a row in `event_rows` behind `counted` of `meta` is not counted yet, and
 //! everything else is. So counts of stored events may wait in memory for a while: after a crash
@@ -9,15 +9,19 @@ use super::claim::Keys;
 use super::names::{Names, Sort};
 use super::record::{DeadLetter, Stored};
 use super::rows::{self, EventRows};
+use super::spread::slot_of;
 use super::{StoreFault, StoreTrouble};
 use kernel::event::{Envelope, Priority, StageResult};
 use kernel::time::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const HOUR: i64 = 3_600_000_000;
+/// How long counts of minutes are kept, at least.
+pub const MINUTES_KEPT: Duration = Duration::from_secs(48 * 3600);
+const MINUTE: i64 = 60_000_000;
+const MINUTES: i64 = 60;
 
 /// Counts of stored events are written at the latest after this long,
 pub(super) const WRITE_EVERY: Duration = Duration::from_secs(5);
@@ -67,15 +71,21 @@ impl Tally {
     }
 }
 
+/// The minute of arrival, and what events are told apart by.
 type Key = (i64, Arc<str>, Arc<str>, Priority, &'static str);
 
-type StageKey = (i64, Arc<str>, &'static str);
+/// The minute of arrival, the stage (none for the event as a whole), its outcome, and how long it
+/// took, as a size.
+type StageKey = (i64, Option<Arc<str>>, &'static str, i64);
+
+/// How often, how long altogether, and how long at most.
+type StageSums = (i64, i64, i64);
 
 /// Counts that are not written yet.
 #[derive(Default)]
 pub(super) struct Rollups {
     events: HashMap<Key, i64>,
-    stages: HashMap<StageKey, (i64, i64, i64)>,
+    stages: HashMap<StageKey, StageSums>,
     /// Events that can be counted again from their rows.
     stored: u64,
     /// Whether there is something else among them.
@@ -93,22 +103,24 @@ impl Rollups {
     pub(super) fn add_stored(&mut self, envelope: &Envelope, stages: &[StageResult]) {
         self.stored += 1;
         self.count(&Tally::of(envelope, "stored"), 1);
-        let bucket = envelope.received.0.div_euclid(HOUR);
+        let received = envelope.received.0;
+        let mut ended = received;
         for it in stages {
-            let micros = it.micros as i64;
-            self.count_stage((bucket, it.stage.clone(), it.outcome.word()), (1, micros, micros));
+            ended = ended.max(it.started.0.saturating_add(it.micros as i64));
+            self.time(received, Some(it.stage.clone()), it.outcome.word(), it.micros);
         }
+        self.time(received, None, "stored", ended.saturating_sub(received) as u64);
     }
 
     fn count(&mut self, tally: &Tally, n: i64) {
-        let bucket = tally.received.0.div_euclid(HOUR);
+        let bucket = tally.received.0.div_euclid(MINUTE);
         let (kind, source) = (tally.kind.clone(), tally.source.clone());
         *self.events.entry((bucket, kind, source, tally.priority, tally.outcome)).or_default() += n;
     }
 
-    fn count_stage(&mut self, key: StageKey, (n, micros, most): (i64, i64, i64)) {
-        let sums = self.stages.entry(key).or_default();
-        *sums = (sums.0 + n, sums.1 + micros, sums.2.max(most));
+    fn time(&mut self, received: i64, stage: Option<Arc<str>>, outcome: &'static str, micros: u64) {
+        let key = (received.div_euclid(MINUTE), stage, outcome, slot_of(micros));
+        add_sums(&mut self.stages, key, (1, micros as i64, micros as i64));
     }
 
     /// Adds what another transaction counted.
@@ -119,7 +131,7 @@ impl Rollups {
             *self.events.entry(key).or_default() += n;
         }
         for (key, sums) in other.stages {
-            self.count_stage(key, sums);
+            add_sums(&mut self.stages, key, sums);
         }
     }
 
@@ -169,25 +181,94 @@ impl Rollups {
         names: &mut Names,
         counter: u64,
     ) -> Result<(), StoreFault> {
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO rollups (bucket, type, source, priority, outcome, n, micros)
-             VALUES (?, ?, ?, ?, ?, ?, 0)
-             ON CONFLICT DO UPDATE SET n = n + excluded.n",
-        )?;
-        for ((bucket, kind, source, priority, outcome), n) in &self.events {
-            let kind = names.cell(connection, Sort::Type, kind)?;
-            let source = names.cell(connection, Sort::Source, source)?;
-            upsert.execute(params![bucket, kind, source, *priority as i64, outcome, n])?;
+        write_events(connection, names, "minute_rollups", &self.events)?;
+        write_stages(connection, "stage_minutes", &self.stages)?;
+        let (mut events, mut stages) = (HashMap::new(), HashMap::new());
+        for ((minute, kind, source, priority, outcome), n) in &self.events {
+            let key =
+                (minute.div_euclid(MINUTES), kind.clone(), source.clone(), *priority, *outcome);
+            *events.entry(key).or_default() += n;
         }
-        let mut upsert = connection.prepare_cached(
-            "INSERT INTO stage_rollups (bucket, stage, outcome, n, micros, most)
-             VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT DO UPDATE SET n = n + excluded.n, micros = micros + excluded.micros,
-                most = max(most, excluded.most)",
-        )?;
-        for ((bucket, stage, outcome), (n, micros, most)) in &self.stages {
-            upsert.execute(params![bucket, &**stage, outcome, n, micros, most])?;
+        for ((minute, stage, outcome, slot), sums) in &self.stages {
+            let key = (minute.div_euclid(MINUTES), stage.clone(), *outcome, *slot);
+            add_sums(&mut stages, key, *sums);
         }
+        write_events(connection, names, "rollups", &events)?;
+        write_stages(connection, "stage_hours", &stages)?;
         rows::set_meta(connection, COUNTED, counter)
     }
+}
+
+fn add_sums(sums: &mut HashMap<StageKey, StageSums>, key: StageKey, (n, micros, most): StageSums) {
+    let known = sums.entry(key).or_default();
+    *known = (known.0 + n, known.1.saturating_add(micros), known.2.max(most));
+}
+
+fn write_events(
+    connection: &Connection,
+    names: &mut Names,
+    table: &str,
+    counts: &HashMap<Key, i64>,
+) -> Result<(), StoreFault> {
+    let mut upsert = connection.prepare_cached(match table {
+        "rollups" => {
+            "INSERT INTO rollups (bucket, type, source, priority, outcome, n, micros)
+             VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+        }
+        _ => {
+            "INSERT INTO minute_rollups (bucket, type, source, priority, outcome, n)
+             VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+        }
+    })?;
+    for ((bucket, kind, source, priority, outcome), n) in counts {
+        let kind = names.cell(connection, Sort::Type, kind)?;
+        let source = names.cell(connection, Sort::Source, source)?;
+        upsert.execute(params![bucket, kind, source, *priority as i64, outcome, n])?;
+    }
+    Ok(())
+}
+
+fn write_stages(
+    connection: &Connection,
+    table: &str,
+    counts: &HashMap<StageKey, StageSums>,
+) -> Result<(), StoreFault> {
+    let mut upsert = connection.prepare_cached(&format!(
+        "INSERT INTO {table} (bucket, stage, outcome, slot, n, micros, most)
+         VALUES (?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO UPDATE SET n = n + excluded.n, micros = micros + excluded.micros,
+            most = max(most, excluded.most)"
+    ))?;
+    for ((bucket, stage, outcome, slot), (n, micros, most)) in counts {
+        let stage = stage.as_deref().unwrap_or_default();
+        upsert.execute(params![bucket, stage, outcome, slot, n, micros, most])?;
+    }
+    Ok(())
+}
+
+/// Counts of minutes before this one may go.
+pub(super) fn first_minute_kept(now: Timestamp) -> i64 {
+    now.minus(MINUTES_KEPT).0.div_euclid(MINUTE)
+}
+
+/// Forgets minutes before this one, about so many rows of each table; whether these were all.
+pub(super) fn forget_minutes(
+    connection: &Connection,
+    before: i64,
+    rows: usize,
+) -> Result<bool, StoreFault> {
+    let mut is_all = true;
+    for table in ["minute_rollups", "stage_minutes"] {
+        // Whole minutes: up to the one in which the last of so many rows is.
+        let sql =
+            format!("SELECT bucket FROM {table} WHERE bucket < ? ORDER BY bucket LIMIT 1 OFFSET ?");
+        let mut select = connection.prepare_cached(&sql)?;
+        let last = select.query_row(params![before, rows as i64], |it| it.get::<_, i64>(0));
+        let last = last.optional()?;
+        is_all &= last.is_none();
+        connection
+            .prepare_cached(&format!("DELETE FROM {table} WHERE bucket < ?"))?
+            .execute([last.map_or(before, |it| it + 1)])?;
+    }
+    Ok(is_all)
 }

@@ -11,7 +11,7 @@ use super::rules::RuleOfEvent;
 use super::submission::Submission;
 use super::sweep::{Slice, SliceResult};
 use super::writer::Writer;
-use super::{StoreFault, StoreTrouble};
+use super::{StoreFault, StoreTrouble, rollup};
 use kernel::health::HealthProblem;
 use rusqlite::params;
 use std::time::Duration;
@@ -37,6 +37,7 @@ pub(super) enum SweepStage {
     Rules(usize),
     Letters,
     State,
+    Minutes,
     Ids,
     Space,
 }
@@ -199,6 +200,7 @@ impl Writer {
             SweepStage::Rules(_) => NOTHING,
             SweepStage::Letters => self.sweep_letters()?,
             SweepStage::State => self.sweep_state()?,
+            SweepStage::Minutes => self.sweep_minutes()?,
             SweepStage::Ids => {
                 SliceResult { deleted: 0, is_done: !self.forget_chunk(&|| slice.is_over())? }
             }
@@ -211,7 +213,8 @@ impl Writer {
                 }
                 SweepStage::Rules(_) => SweepStage::Letters,
                 SweepStage::Letters => SweepStage::State,
-                SweepStage::State => SweepStage::Ids,
+                SweepStage::State => SweepStage::Minutes,
+                SweepStage::Minutes => SweepStage::Ids,
                 SweepStage::Ids => SweepStage::Space,
                 SweepStage::Space | SweepStage::Resting => SweepStage::Resting,
             };
@@ -252,5 +255,12 @@ impl Writer {
             params![now, CHUNK as i64],
         )?;
         Ok(SliceResult { deleted: 0, is_done: gone < CHUNK })
+    }
+
+    /// Counts of minutes that are too long ago: those of their hours stay.
+    fn sweep_minutes(&mut self) -> Result<SliceResult, StoreFault> {
+        let before = rollup::first_minute_kept(self.env.clock.wall());
+        let is_done = rollup::forget_minutes(&self.connection, before, CHUNK)?;
+        Ok(SliceResult { deleted: 0, is_done })
     }
 }

@@ -1,4 +1,4 @@
-//! Counts over time, of the hours in which events came.
+//! Counts over time, of the minutes, hours or days in which events came, and how long they took.
 
 use super::events::time;
 use super::{Answer, failed, json_text, problem};
@@ -8,14 +8,14 @@ use kernel::choice;
 use kernel::choice::Choice;
 use kernel::event::Globals;
 use kernel::time::{Timestamp, calendar_span};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use store::CountBy;
+use store::{CountBy, CountGrain, CountRow, MINUTES_KEPT, PERCENTILES, Spread, SpreadRow};
 use tide::Request;
 
-const HOUR: i64 = 3_600_000_000;
-const HOUR_SPAN: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
 /// The most buckets of an answer.
 const BUCKETS_MAX: usize = 1_100;
 /// The most lines of an answer: what comes behind them is one.
@@ -26,10 +26,43 @@ const OTHERS: &str = "others";
 choice! {
     /// How long a bucket is.
     enum Bucket {
+        /// A minute.
+        Minute = "1m",
+        /// Five of them.
+        FiveMinutes = "5m",
         /// An hour.
         Hour = "1h",
         /// A day of the pipeline's zone.
         Day = "1d",
+    }
+}
+
+impl Bucket {
+    fn span(self) -> Duration {
+        match self {
+            Bucket::Minute => MINUTE,
+            Bucket::FiveMinutes => 5 * MINUTE,
+            Bucket::Hour => 60 * MINUTE,
+            Bucket::Day => DAY,
+        }
+    }
+
+    /// What is counted that such buckets are made of.
+    fn grain(self) -> CountGrain {
+        match self {
+            Bucket::Minute | Bucket::FiveMinutes => CountGrain::Minute,
+            Bucket::Hour | Bucket::Day => CountGrain::Hour,
+        }
+    }
+
+    /// How far back it goes when nothing is said.
+    fn default_reach(self) -> Duration {
+        match self {
+            Bucket::Minute => 60 * MINUTE,
+            Bucket::FiveMinutes => 360 * MINUTE,
+            Bucket::Hour => DAY,
+            Bucket::Day => 30 * DAY,
+        }
     }
 }
 
@@ -56,7 +89,7 @@ fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
         };
         if is_right.is_none() {
             wrong.push(match name.as_str() {
-                "bucket" => "`bucket` must be 1h or 1d".to_owned(),
+                "bucket" => "`bucket` must be 1m, 5m, 1h or 1d".to_owned(),
                 "by" => "`by` must be type, source, priority, outcome or stage".to_owned(),
                 "since" | "until" => format!("`{name}` must be RFC 3339 or -1h"),
                 _ => format!("`{name}` is not a parameter; there are bucket, by, since and until"),
@@ -68,71 +101,120 @@ fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
 
 /// The beginnings of the buckets that hold all of a stretch of time, and the end of the last.
 fn edges(bucket: Bucket, globals: &Globals, since: Timestamp, until: Timestamp) -> Vec<Timestamp> {
-    let (span, zone) = match bucket {
-        Bucket::Hour => (HOUR_SPAN, None),
-        Bucket::Day => (24 * HOUR_SPAN, globals.zone.as_ref()),
-    };
-    let (first, mut end) = calendar_span(since, span, zone);
+    let zone = if bucket == Bucket::Day { globals.zone.as_ref() } else { None };
+    let (first, mut end) = calendar_span(since, bucket.span(), zone);
     let mut edges = vec![first, end];
     while edges.len() <= BUCKETS_MAX + 1 && end <= until {
-        end = calendar_span(end, span, zone).1;
+        end = calendar_span(end, bucket.span(), zone).1;
         edges.push(end);
     }
     edges
+}
+
+/// The buckets that are asked for; the error says which may be.
+fn asked_edges(
+    asked: &SeriesRequest,
+    globals: &Globals,
+    now: Timestamp,
+) -> Result<Vec<Timestamp>, String> {
+    let since = asked.since.unwrap_or(asked.until.minus(asked.bucket.default_reach()));
+    // Also the last one that is kept, which has begun before.
+    let kept = now.minus(MINUTES_KEPT + 5 * MINUTE);
+    if asked.bucket.grain() == CountGrain::Minute && since < kept {
+        let hours = MINUTES_KEPT.as_secs() / 3600;
+        return Err(format!("minutes are kept for {hours} hours; `bucket=1h` goes back further"));
+    }
+    let edges = edges(asked.bucket, globals, since, asked.until);
+    if asked.until < since || BUCKETS_MAX < edges.len() - 1 {
+        return Err(format!("`since` to `until` must be 0 to {BUCKETS_MAX} buckets"));
+    }
+    Ok(edges)
 }
 
 /// Counts of each bucket, also of those with nothing in them.
 pub(super) async fn series(request: Request<App>) -> Answer {
     let app = request.state();
     let now = app.engine.env.clock.wall();
-    let asked = match series_request(request.url().query().unwrap_or_default(), now) {
+    let globals = app.engine.generation().plan.globals.clone();
+    let asked = series_request(request.url().query().unwrap_or_default(), now);
+    let asked = asked.and_then(|asked| {
+        let edges = asked_edges(&asked, &globals, now)?;
+        Ok((asked, edges))
+    });
+    let (SeriesRequest { bucket, by, .. }, edges) = match asked {
         Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
-    let days = if asked.bucket == Bucket::Hour { 1 } else { 30 };
-    let since = asked.since.unwrap_or(Timestamp(asked.until.0 - days * 24 * HOUR));
-    let globals = app.engine.generation().plan.globals.clone();
-    let edges = edges(asked.bucket, &globals, since, asked.until);
-    if asked.until < since || BUCKETS_MAX < edges.len() - 1 {
-        let detail = format!("`since` to `until` must be 0 to {BUCKETS_MAX} buckets");
-        return Ok(problem(400, &detail));
-    }
     app.engine.store.write_counts().await;
-    let by = asked.by;
-    let (from, to) = (edges[0].0.div_euclid(HOUR), edges[edges.len() - 1].0.div_euclid(HOUR));
-    let counts = match app.engine.store.read(move |it| it.counts(by, from, to)).await {
-        Ok(counts) => counts,
+    let grain = bucket.grain();
+    let piece = |edge: usize| edges[edge].0.div_euclid(grain.micros());
+    let span = (piece(0), piece(edges.len() - 1));
+    let both = move |it: &store::Reader<'_>| {
+        Ok((it.counts(by, grain, span)?, it.spreads(by, grain, span)?))
+    };
+    let (counts, spreads) = match app.engine.store.read(both).await {
+        Ok(found) => found,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let starts = &edges[..edges.len() - 1];
-    Ok(json_text(
-        json!({
-            "bucket": asked.bucket.word(),
-            "by": by.word(),
-            "times": starts.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "series": lines(starts, counts),
-        })
-        .to_string(),
-    ))
+    let pieces = Pieces { starts: &edges[..edges.len() - 1], micros: grain.micros() };
+    let mut answer = json!({
+        "bucket": bucket.word(),
+        "by": by.word(),
+        "times": pieces.starts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "series": pieces.lines(counts),
+    });
+    if matches!(by, CountBy::Stage | CountBy::Outcome) {
+        answer["micros"] = pieces.percentiles(spreads);
+    }
+    Ok(json_text(answer.to_string()))
 }
 
-/// One line for each name, with a count for each bucket; the smallest of too many are one.
-fn lines(starts: &[Timestamp], counts: Vec<(i64, String, u64)>) -> BTreeMap<String, Value> {
-    let mut lines: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for (hour, name, count) in counts {
-        // An hour belongs to the bucket in which it begins.
-        let at = starts.partition_point(|it| it.0 <= hour * HOUR).saturating_sub(1);
-        lines.entry(name).or_insert_with(|| vec![0; starts.len()])[at] += count;
+/// The buckets, and how long a piece is that they are put together from.
+struct Pieces<'a> {
+    starts: &'a [Timestamp],
+    micros: i64,
+}
+
+impl Pieces<'_> {
+    /// A piece belongs to the bucket in which it begins.
+    fn bucket_of(&self, piece: i64) -> usize {
+        self.starts.partition_point(|it| it.0 <= piece * self.micros).saturating_sub(1)
     }
-    let mut sums: Vec<(u64, String)> =
-        lines.iter().map(|it| (it.1.iter().sum(), it.0.clone())).collect();
-    sums.sort_by(|one, other| other.cmp(one));
-    for (_, name) in sums.into_iter().skip(LINES_MAX) {
-        let line = lines.remove(&name).expect("it is there");
-        let others = lines.entry(OTHERS.to_owned()).or_insert_with(|| vec![0; starts.len()]);
-        others.iter_mut().zip(line).for_each(|(sum, count)| *sum += count);
+
+    /// One line for each name, with a count for each bucket; the smallest of too many are one.
+    fn lines(&self, counts: Vec<CountRow>) -> BTreeMap<String, Value> {
+        let nothing = || vec![0; self.starts.len()];
+        let mut lines: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for CountRow { piece, name, count } in counts {
+            lines.entry(name).or_insert_with(nothing)[self.bucket_of(piece)] += count;
+        }
+        let mut sums: Vec<(u64, String)> =
+            lines.iter().map(|it| (it.1.iter().sum(), it.0.clone())).collect();
+        sums.sort_by(|one, other| other.cmp(one));
+        for (_, name) in sums.into_iter().skip(LINES_MAX) {
+            let line = lines.remove(&name).expect("it is there");
+            let others = lines.entry(OTHERS.to_owned()).or_insert_with(nothing);
+            others.iter_mut().zip(line).for_each(|(sum, count)| *sum += count);
+        }
+        lines.into_iter().map(|(name, line)| (name, json!(line))).collect()
     }
-    lines.into_iter().map(|(name, line)| (name, json!(line))).collect()
+
+    /// Percentiles of each name for each bucket, null where nothing ran.
+    fn percentiles(&self, spreads: Vec<SpreadRow>) -> Value {
+        let mut lines: BTreeMap<String, Vec<Spread>> = BTreeMap::new();
+        for SpreadRow { piece, name, spread } in spreads {
+            let name = if name.is_empty() { "stored".to_owned() } else { name };
+            let line =
+                lines.entry(name).or_insert_with(|| vec![Spread::default(); self.starts.len()]);
+            line[self.bucket_of(piece)].merge(&spread);
+        }
+        let told = lines.into_iter().take(LINES_MAX).map(|(name, line)| {
+            let of = |percent| line.iter().map(|it| json!(it.percentile(percent))).collect();
+            let told = PERCENTILES.map(|(name, percent)| (name.to_owned(), of(percent)));
+            (name, Value::Object(told.into_iter().collect()))
+        });
+        Value::Object(told.collect::<Map<_, _>>())
+    }
 }
 
 #[cfg(test)]
@@ -160,13 +242,31 @@ mod tests {
 
     #[test]
     fn gaps_are_zero_and_too_many_lines_are_put_together() {
-        let starts = [Timestamp(0), Timestamp(HOUR), Timestamp(2 * HOUR)];
-        let one = |hour, name: &str, count| (hour, name.to_owned(), count);
-        let found = lines(&starts, vec![one(0, "a", 2), one(2, "a", 1), one(2, "b", 5)]);
+        let micros = CountGrain::Hour.micros();
+        let starts = [0, 1, 2].map(|it| Timestamp(it * micros));
+        let pieces = Pieces { starts: &starts, micros };
+        let one = |piece, name: &str, count| CountRow { piece, name: name.to_owned(), count };
+        let found = pieces.lines(vec![one(0, "a", 2), one(2, "a", 1), one(2, "b", 5)]);
         assert_eq!((&found["a"], &found["b"]), (&json!([2, 0, 1]), &json!([0, 0, 5])));
         let many = (0..60).map(|it| one(1, &format!("n{it:02}"), it + 1)).collect();
-        let found = lines(&starts, many);
+        let found = pieces.lines(many);
         assert_eq!((found.len(), &found[OTHERS]), (51, &json!([0, 55, 0])));
+    }
+
+    #[test]
+    fn minutes_make_buckets_and_are_not_asked_for_when_they_are_gone() {
+        let now = at("2026-03-28T12:03:20Z");
+        let told = |query: &str| {
+            let asked = series_request(query, now).expect("it is read");
+            asked_edges(&asked, &Globals::default(), now)
+                .map(|it| (it[0].to_string(), it.len() - 1))
+        };
+        assert_eq!(told("bucket=5m"), Ok(("2026-03-28T06:00:00.000Z".to_owned(), 73)));
+        assert_eq!(told("bucket=1m&since=-2m"), Ok(("2026-03-28T12:01:00.000Z".to_owned(), 3)));
+        assert_eq!(told("bucket=5m&since=-48h").map(|it| it.1), Ok(577));
+        let gone = "minutes are kept for 48 hours; `bucket=1h` goes back further";
+        assert_eq!(told("bucket=5m&since=-49h"), Err(gone.to_owned()));
+        assert!(told("bucket=1m&since=-40h").is_err_and(|it| it.contains("1100 buckets")));
     }
 
     #[test]

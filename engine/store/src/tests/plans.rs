@@ -3,7 +3,8 @@
 
 use super::retention::ByHand;
 use super::*;
-use crate::{CountBy, Cursor, DeliveryQuery};
+use crate::{CountBy, CountGrain, Cursor, DeliveryQuery};
+use kernel::choice::Choice;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
 /// Statements that read a table in its own order, and no more of it than they say.
@@ -119,10 +120,13 @@ fn lists(reader: &Reader<'_>) {
             reader.count_events(&query, None).expect("a count");
         }
     }
-    for by in [CountBy::Type, CountBy::Source, CountBy::Priority, CountBy::Outcome, CountBy::Stage]
-    {
-        reader.counts(by, 0, 9).expect("counts");
+    for by in CountBy::ALL {
+        for grain in [CountGrain::Minute, CountGrain::Hour] {
+            reader.counts(*by, grain, (0, 9)).expect("counts");
+            reader.spreads(*by, grain, (0, 9)).expect("times");
+        }
     }
+    reader.stats(7, Timestamp(0)).expect("statistics");
     let sinks = vec!["phone".into(), "hook".into()];
     reader.delivery_page(&DeliveryQuery { sinks, limit: 9, ..Default::default() }).expect("a page");
 }
