@@ -14,6 +14,7 @@ const JOBS: &[&str] = &[
     "41-heartbeat-two-downs",
     "43-ssh-login-alert",
     "47-logfmt-app-log",
+    "49-multiline-stack",
     "51-dedupe-and-filter",
     "52-enrichment-workflow",
     "54-poll-releases",

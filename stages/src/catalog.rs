@@ -64,6 +64,10 @@ pub trait SourceSpec: StageSettings {
     fn brings(&self) -> Brings;
     /// See [`SourceKind::decoder`].
     fn decoder(&self) -> Option<&LineDecoder>;
+    /// See [`SourceKind::is_text`].
+    fn is_text(&self) -> bool;
+    /// See [`SourceKind::messages`].
+    fn messages<'a>(&self, text: &'a str) -> Vec<&'a str>;
     /// See [`SourceKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>>;
 }
@@ -196,6 +200,14 @@ impl<K: SourceKind> SourceSpec for KindSettings<K> {
 
     fn decoder(&self) -> Option<&LineDecoder> {
         K::decoder(&self.settings)
+    }
+
+    fn is_text(&self) -> bool {
+        K::is_text(&self.settings)
+    }
+
+    fn messages<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        K::messages(&self.settings, text)
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<OpenSource, Fault>> {

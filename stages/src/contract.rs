@@ -117,6 +117,14 @@ pub trait SourceKind: Kind {
     fn decoder(_settings: &Self::Settings) -> Option<&LineDecoder> {
         None
     }
+    /// Whether its messages are texts; JSON otherwise.
+    fn is_text(settings: &Self::Settings) -> bool {
+        Self::decoder(settings).is_some()
+    }
+    /// The messages in a file that a test replays: its lines, but for a kind that knows better.
+    fn messages<'a>(_settings: &Self::Settings, text: &'a str) -> Vec<&'a str> {
+        text.lines().map(str::trim).filter(|it| !it.is_empty()).collect()
+    }
     /// Whether it ends by itself, so that `--once` may start it.
     fn ends(settings: &Self::Settings) -> bool;
     /// Whether only `--demo` starts it while it is `disabled`.

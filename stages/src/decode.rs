@@ -8,7 +8,8 @@ mod logfmt;
 mod regex;
 mod syslog;
 
-use self::regex::LinePattern;
+pub(crate) use self::regex::CompiledPattern;
+use self::regex::{LinePattern, PatternFault};
 use crate::sources::Codec;
 use kernel::choice;
 use kernel::choice::Choice;
@@ -312,18 +313,25 @@ fn line_pattern(
             .help(r##"write `decode regex #"^(?<level>\w+) (?<text>.*)$"#`"##);
         return None;
     };
-    match LinePattern::new(&pattern.value) {
-        Ok(pattern) => Some(pattern),
-        Err(fault) => {
-            let rule = if fault.is_too_large { Rule::TooLarge } else { Rule::BadExpression };
-            context
-                .diagnostics
-                .push(rule, fault.message)
-                .at(pattern.span, fault.label)
-                .help(fault.help);
-            None
-        }
-    }
+    let compiled = compile(&pattern, context)?;
+    LinePattern::new(compiled).map_err(|it| report_pattern(it, &pattern, context)).ok()
+}
+
+/// A pattern of the file, compiled; `None`, and reported, where it cannot be.
+pub(crate) fn compile(
+    pattern: &Spanned<String>,
+    context: &mut Context<'_>,
+) -> Option<CompiledPattern> {
+    CompiledPattern::new(&pattern.value).map_err(|it| report_pattern(it, pattern, context)).ok()
+}
+
+fn report_pattern(fault: PatternFault, pattern: &Spanned<String>, context: &mut Context<'_>) {
+    let rule = if fault.is_too_large { Rule::TooLarge } else { Rule::BadExpression };
+    context
+        .diagnostics
+        .push(rule, fault.message)
+        .at(pattern.span.clone(), fault.label)
+        .help(fault.help);
 }
 
 fn time_pattern(scalar: &Scalar<'_>, context: &mut Context<'_>) -> Option<TimePattern> {

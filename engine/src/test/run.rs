@@ -339,10 +339,9 @@ impl Trial {
             }
         };
         let id = id.or(signed.id);
-        // A source of lines decodes text, as it reads it from its file.
-        let is_line =
-            is_message && source.is_some_and(|it| plan.sources[it].spec.decoder().is_some());
-        let decoded = is_line.then(|| Value::from(String::from_utf8_lossy(&bytes)));
+        // A source of texts decodes what it is given, as it reads it from its file.
+        let is_text = is_message && source.is_some_and(|it| plan.sources[it].spec.is_text());
+        let decoded = is_text.then(|| Value::from(String::from_utf8_lossy(&bytes)));
         let arrival = ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
         let (engine, door) = (self.engine.clone(), door.to_owned());
         let answer = self.simulation.complete(async move {

@@ -6,11 +6,13 @@ use serde_json::{Map, Value};
 /// The largest compiled pattern, in bytes.
 const REGEX_MAX: usize = 1 << 20;
 
-/// A pattern with named groups. Equal when the text is.
+/// A pattern within the limit. Equal when the text is.
 #[derive(Debug, Clone)]
-pub(super) struct LinePattern {
-    regex: Regex,
-}
+pub(crate) struct CompiledPattern(Regex);
+
+/// A pattern with named groups.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LinePattern(CompiledPattern);
 
 /// What is wrong with a pattern.
 pub(super) struct PatternFault {
@@ -20,40 +22,48 @@ pub(super) struct PatternFault {
     pub(super) help: &'static str,
 }
 
-impl PartialEq for LinePattern {
+impl PartialEq for CompiledPattern {
     fn eq(&self, other: &Self) -> bool {
-        self.regex.as_str() == other.regex.as_str()
+        self.0.as_str() == other.0.as_str()
     }
 }
 
-impl LinePattern {
-    pub(super) fn new(pattern: &str) -> Result<LinePattern, PatternFault> {
-        let regex = match RegexBuilder::new(pattern).size_limit(REGEX_MAX).build() {
-            Ok(regex) => regex,
-            Err(regex::Error::CompiledTooBig(_)) => {
-                return Err(PatternFault {
-                    is_too_large: true,
-                    message: format!(
-                        "the pattern is larger than {} KiB when compiled",
-                        REGEX_MAX >> 10
-                    ),
-                    label: "too large",
-                    help: r"`\w` and `\d` match every script; `[A-Za-z0-9_]` and `[0-9]` are much smaller",
-                });
-            }
+impl CompiledPattern {
+    pub(super) fn new(pattern: &str) -> Result<CompiledPattern, PatternFault> {
+        match RegexBuilder::new(pattern).size_limit(REGEX_MAX).build() {
+            Ok(regex) => Ok(CompiledPattern(regex)),
+            Err(regex::Error::CompiledTooBig(_)) => Err(PatternFault {
+                is_too_large: true,
+                message: format!(
+                    "the pattern is larger than {} KiB when compiled",
+                    REGEX_MAX >> 10
+                ),
+                label: "too large",
+                help: r"`\w` and `\d` match every script; `[A-Za-z0-9_]` and `[0-9]` are much smaller",
+            }),
             Err(fault) => {
                 let full = fault.to_string();
                 let reason = full.lines().last().unwrap_or_default();
                 let reason = reason.trim_start_matches("error: ");
-                return Err(PatternFault {
+                Err(PatternFault {
                     is_too_large: false,
                     message: format!("this is not a valid pattern: {reason}"),
                     label: "cannot be compiled",
                     help: "put a backslash before a character that has a special meaning",
-                });
+                })
             }
-        };
-        let pattern = LinePattern { regex };
+        }
+    }
+
+    /// Whether it is found in `text`.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
+impl LinePattern {
+    pub(super) fn new(pattern: CompiledPattern) -> Result<LinePattern, PatternFault> {
+        let pattern = LinePattern(pattern);
         if pattern.names().is_empty() {
             return Err(PatternFault {
                 is_too_large: false,
@@ -67,12 +77,12 @@ impl LinePattern {
 
     /// The names of its groups, in order.
     pub(super) fn names(&self) -> Vec<&str> {
-        self.regex.capture_names().flatten().collect()
+        self.0.0.capture_names().flatten().collect()
     }
 
     /// The groups of a line; null for one that takes no part.
     pub(super) fn read(&self, line: &str) -> Result<Map<String, Value>, String> {
-        let Some(found) = self.regex.captures(line) else {
+        let Some(found) = self.0.0.captures(line) else {
             return Err("the line does not match the pattern".to_owned());
         };
         let value = |name: &str| match found.name(name) {

@@ -28,7 +28,9 @@
 //!
 //! # When a line is complete
 //!
-//! When its line end is there. The rest at the end of a file is a line only when nobody can
+//! When its line end is there. With `lines`, an event of several lines is complete when the next one
+//! begins or nothing was written for a while; until then its place is its first line, so a restart
+//! reads it again. The rest at the end of a file is a line only when nobody can
 //! complete it: the source does not follow, the file was deleted, or it left the pattern and was
 //! not written for ten minutes.
 //!
@@ -39,6 +41,7 @@
 
 mod decide;
 mod encoding;
+mod grouping;
 mod identity;
 mod judge;
 mod names;
@@ -56,11 +59,12 @@ use crate::contract::{
     Brings, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
 };
 use crate::decode::LineDecoder;
+use grouping::{LINES, LineGrouping};
 use kernel::env::{Env, NoThread};
 use kernel::fault::{Cause, Fault};
 use kernel::health::HealthProblem;
 use language::literal::literal;
-use language::{Arg, Context, Fields, NodeRow, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Scalar, ValueKind};
 use place::FilePlace;
 use read::ReadSettings;
 use roster::FileRoster;
@@ -90,6 +94,7 @@ const NODES: &[NodeRow] = &[
     NodeRow::flag("follow", "keeps reading as the files grow, like `tail -F`")
         .examples(&["follow", "follow #false"]),
     DECODE,
+    LINES,
 ];
 
 /// The kind `file`.
@@ -104,6 +109,7 @@ pub(super) struct Settings {
     pattern: PathPattern,
     follow: bool,
     read: Decoding,
+    grouping: Option<LineGrouping>,
 }
 
 impl Kind for File {
@@ -116,6 +122,8 @@ impl Kind for File {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         // Both are read before either is unwrapped, so one check reports both mistakes.
         let decoding = Decoding::read(fields, context);
+        let codec = fields.setting("decode").arg(0, Scalar::choice);
+        let grouping = LineGrouping::read(fields, codec, context);
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = path?;
         let pattern = match PathPattern::new(fields.folder(), &path.value) {
@@ -128,7 +136,8 @@ impl Kind for File {
                 return None;
             }
         };
-        Some(Settings { pattern, follow: fields.is_on("follow"), read: decoding? })
+        let follow = fields.is_on("follow");
+        Some(Settings { pattern, follow, read: decoding?, grouping: grouping.ok()? })
     }
 }
 
@@ -139,6 +148,17 @@ impl SourceKind for File {
 
     fn decoder(settings: &Settings) -> Option<&LineDecoder> {
         settings.read.decoder.as_deref()
+    }
+
+    fn is_text(settings: &Settings) -> bool {
+        settings.read.codec.is_text()
+    }
+
+    fn messages<'a>(settings: &Settings, text: &'a str) -> Vec<&'a str> {
+        match &settings.grouping {
+            Some(grouping) => grouping.groups(text, settings.read.has_header),
+            None => settings.read.messages(text),
+        }
     }
 
     fn ends(settings: &Settings) -> bool {
@@ -213,8 +233,8 @@ impl<'a> FileRun<'a> {
         emit: &'a dyn Emit,
         rows: &[(String, String)],
     ) -> Self {
-        let Settings { pattern, follow, read } = settings.clone();
-        let read = ReadSettings::of(&read);
+        let Settings { pattern, follow, read, grouping } = settings.clone();
+        let read = ReadSettings::of(&read, grouping);
         let health = services.health.clone();
         let roster = Some(FileRoster::new(pattern, read, follow, health, rows));
         FileRun { services, emit, is_follow: follow, roster, next_look: Duration::ZERO }

@@ -76,6 +76,16 @@ impl Decoding {
         is_right.then_some(Decoding { codec, has_header, decoder })
     }
 
+    /// The messages in a text: its lines, or all of it.
+    pub(super) fn messages<'a>(&self, text: &'a str) -> Vec<&'a str> {
+        let lines: Vec<&str> = match self.codec.is_by_line() {
+            true => text.lines().collect(),
+            false => vec![text.trim_end()],
+        };
+        let messages = lines.into_iter().skip(usize::from(self.has_header));
+        messages.filter(|it| !it.trim().is_empty()).collect()
+    }
+
     /// What its messages are known to be.
     pub(super) fn brings(&self) -> Brings {
         let text = || matches!(self.codec, Codec::Text | Codec::Raw).then(ValueType::text);
@@ -93,6 +103,11 @@ impl Codec {
         !matches!(self, Codec::Json | Codec::Raw)
     }
 
+    /// Whether a message is text, and not JSON.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(self, Codec::Ndjson | Codec::Json)
+    }
+
     /// Whether it knows fields in a line.
     pub(crate) fn has_fields(self) -> bool {
         matches!(self, Codec::Csv | Codec::Logfmt | Codec::Regex | Codec::Syslog)
@@ -108,8 +123,7 @@ impl Codec {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return None;
         }
-        let is_text = !matches!(self, Codec::Ndjson | Codec::Json);
-        let decoded = (is_text && !is_cut)
+        let decoded = (self.is_text() && !is_cut)
             .then(|| Value::String(String::from_utf8_lossy(bytes).into_owned()));
         Some(Message { body: bytes.to_vec(), decoded, ..Message::default() })
     }

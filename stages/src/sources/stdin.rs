@@ -48,6 +48,14 @@ impl SourceKind for Stdin {
         decoding.decoder.as_deref()
     }
 
+    fn is_text(decoding: &Decoding) -> bool {
+        decoding.codec.is_text()
+    }
+
+    fn messages<'a>(decoding: &Decoding, text: &'a str) -> Vec<&'a str> {
+        decoding.messages(text)
+    }
+
     fn ends(_: &Decoding) -> bool {
         true
     }

@@ -250,16 +250,17 @@ impl CaseReader<'_, '_> {
         let source = self.source(fields);
         let text = self.file(&fields.prop("file")?.text()?)?;
         let source = source?;
-        let lines = text.lines().map(str::trim).filter(|it| !it.is_empty());
+        let node = self.spec.sources.iter().find(|it| it.name.value == *source)?;
+        let messages = node.spec.messages(&text);
         let is_authenticated = is_authenticated(fields);
-        let given = |line: &str| TestInput {
+        let given = |message: &str| TestInput {
             source: source.clone(),
             kind: None,
-            content: InputContent::Message(line.as_bytes().into()),
+            content: InputContent::Message(message.as_bytes().into()),
             headers: Vec::new(),
             is_authenticated,
         };
-        Some(lines.map(given).collect())
+        Some(messages.into_iter().map(given).collect())
     }
 
     /// The text of a sample, its path relative to the file that names it.

@@ -4,6 +4,7 @@
 //! the same call. *Invariant:* a batch ends where its last line ends.
 
 use super::encoding::{is_compressed, mark_length};
+use super::grouping::LineGrouping;
 use super::identity::bytes_at;
 use super::place::{FilePlace, HEAD_MAX, HeadMark, TailMark};
 use crate::contract::{Message, MessageOrigin};
@@ -12,6 +13,7 @@ use siphasher::sip::SipHasher13;
 use std::fs::File;
 use std::hash::Hasher as _;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes read at once: one more than the longest line.
@@ -24,12 +26,25 @@ pub(super) struct ReadSettings {
     pub(super) codec: Codec,
     /// Whether the first line of each file is not a message.
     pub(super) has_header: bool,
+    /// Which lines belong together; each is a message where it is `None`.
+    pub(super) grouping: Option<LineGrouping>,
 }
 
 impl ReadSettings {
-    pub(super) fn of(decoding: &Decoding) -> ReadSettings {
-        ReadSettings { codec: decoding.codec, has_header: decoding.has_header }
+    pub(super) fn of(decoding: &Decoding, grouping: Option<LineGrouping>) -> ReadSettings {
+        ReadSettings { codec: decoding.codec, has_header: decoding.has_header, grouping }
     }
+}
+
+/// What the end of a file ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileEnd {
+    /// Nothing: more may come.
+    Open,
+    /// The lines that belong together: nothing was written for a while.
+    Quiet,
+    /// Its last line too: nobody will complete it.
+    Final,
 }
 
 /// What was found while nothing could be handed on, so that it is not looked for again.
@@ -49,8 +64,9 @@ pub(super) struct LineBatch {
 /// What reading on gave.
 #[derive(Debug)]
 pub(super) enum ReadOutcome {
-    /// Messages. `is_end`: there are no more complete lines for now.
-    Lines { batches: Vec<LineBatch>, is_end: bool },
+    /// Messages. `is_end`: there are no more complete ones for now. `is_open`: there are whole lines
+    /// to which others may belong that are still to come.
+    Lines { batches: Vec<LineBatch>, is_end: bool, is_open: bool },
     /// Zeros where a line should begin, and what is after them.
     Hole { after: FilePlace, length: u64 },
     /// It holds something else than what was read.
@@ -67,8 +83,7 @@ pub(super) struct LineReader<'a> {
     pub(super) settings: &'a ReadSettings,
     /// The file as it is named to people.
     pub(super) shown: &'a Arc<str>,
-    /// The end of the file ends its last line.
-    pub(super) is_final: bool,
+    pub(super) end: FileEnd,
 }
 
 /// What was read at once: some bytes before the place, and those after it.
@@ -79,6 +94,15 @@ struct ReadChunk {
     is_utf16: bool,
     /// The whole file up to its end is in it.
     is_end: bool,
+}
+
+/// The complete lines of a chunk, each with its line end.
+struct WholeLines {
+    lines: Vec<Range<usize>>,
+    /// There are no more in the file for now.
+    are_all: bool,
+    /// There are zeros where the next one should begin.
+    is_hole: bool,
 }
 
 impl LineReader<'_> {
@@ -93,14 +117,15 @@ impl LineReader<'_> {
             return self.hole();
         }
         let mark = match self.place.offset {
-            0 => mark_length(bytes, self.is_final),
+            0 => mark_length(bytes, self.end == FileEnd::Final),
             _ => Some(0),
         };
         let Some(mark) = mark else { return Ok(nothing()) };
-        let (batches, is_end) = self.lines(&chunk, mark);
-        match batches.is_empty() && !is_end {
-            true => self.too_long(&chunk),
-            false => Ok(ReadOutcome::Lines { batches, is_end }),
+        match self.lines(&chunk, mark) {
+            ReadOutcome::Lines { batches, is_end: false, .. } if batches.is_empty() => {
+                self.too_long(&chunk)
+            }
+            outcome => Ok(outcome),
         }
     }
 
@@ -120,24 +145,19 @@ impl LineReader<'_> {
         Ok(is_known.then_some(ReadChunk { bytes, before, is_utf16, is_end }))
     }
 
-    /// The lines of a chunk, and whether there are no more for now.
-    fn lines(&self, chunk: &ReadChunk, mark: usize) -> (Vec<LineBatch>, bool) {
-        let (mut batches, mut messages, mut is_end) = (Vec::new(), Vec::new(), chunk.is_end);
+    /// The messages of a chunk, as [`ReadOutcome::Lines`].
+    fn lines(&self, chunk: &ReadChunk, mark: usize) -> ReadOutcome {
+        let (mut batches, mut messages) = (Vec::new(), Vec::new());
         let mut place = PlaceBuilder::new(self.place, chunk, mark);
-        let mut count = 0;
-        for part in chunk.bytes[chunk.before + mark..].split_inclusive(|it| *it == b'\n') {
-            if part[0] == 0 && !chunk.is_utf16 {
-                is_end = false;
-                break;
-            }
-            let text = match part.strip_suffix(b"\n") {
-                Some(text) => text,
-                None if chunk.is_end && self.is_final => part,
-                None => break,
-            };
+        let found = self.whole_lines(chunk, mark);
+        let (mut count, mut lines) = (0, &found.lines[..]);
+        while let Some(length) = self.group_length(chunk, lines, &found, &place) {
+            let (group, rest) = lines.split_at(length);
+            let text = &chunk.bytes[group[0].start..group[length - 1].end];
+            let text = text.strip_suffix(b"\n").unwrap_or(text);
             messages.extend(self.message(text, chunk.is_utf16, false, &place));
-            place.pass(part);
-            count += 1;
+            group.iter().for_each(|it| place.pass(&chunk.bytes[it.clone()]));
+            (count, lines) = (count + 1, rest);
             if count % BATCH_MAX == 0 {
                 batches.push(LineBatch {
                     messages: std::mem::take(&mut messages),
@@ -148,7 +168,51 @@ impl LineReader<'_> {
         if count % BATCH_MAX != 0 {
             batches.push(LineBatch { messages, place: place.place() });
         }
-        (batches, is_end)
+        let is_open = found.are_all && !lines.is_empty();
+        ReadOutcome::Lines { batches, is_end: chunk.is_end && !found.is_hole || is_open, is_open }
+    }
+
+    /// The lines of a chunk that are complete.
+    fn whole_lines(&self, chunk: &ReadChunk, mark: usize) -> WholeLines {
+        let mut at = chunk.before + mark;
+        let mut found = WholeLines { lines: Vec::new(), are_all: chunk.is_end, is_hole: false };
+        for part in chunk.bytes[at..].split_inclusive(|it| *it == b'\n') {
+            if part[0] == 0 && !chunk.is_utf16 {
+                (found.are_all, found.is_hole) = (true, true);
+                break;
+            }
+            let is_final = chunk.is_end && self.end == FileEnd::Final;
+            if !part.ends_with(b"\n") && !is_final {
+                break;
+            }
+            found.lines.push(at..at + part.len());
+            at += part.len();
+        }
+        found
+    }
+
+    /// How many of these lines are the next message; `None` when it is not complete yet.
+    fn group_length(
+        &self,
+        chunk: &ReadChunk,
+        lines: &[Range<usize>],
+        found: &WholeLines,
+        at: &PlaceBuilder<'_>,
+    ) -> Option<usize> {
+        let grouping = self.settings.grouping.as_ref();
+        let is_header = self.settings.has_header && at.line == Some(0);
+        let Some(grouping) = grouping.filter(|_| !is_header) else {
+            return (!lines.is_empty()).then_some(1);
+        };
+        let texts = lines.iter().map(|it| &chunk.bytes[it.clone()]);
+        let next = texts.enumerate().skip(1).find(|(index, line)| grouping.begins(line, *index));
+        // What is larger than a chunk ends with the chunk.
+        let is_over = match found.are_all {
+            true => self.end != FileEnd::Open,
+            false => at.offset == self.place.offset,
+        };
+        let rest = (is_over && !lines.is_empty()).then_some(lines.len());
+        next.map(|(index, _)| index).or(rest)
     }
 
     fn message(
@@ -182,7 +246,7 @@ impl LineReader<'_> {
         let is_line_end = |byte: u8| byte == b'\n';
         let end = match self.find(from, is_line_end)? {
             Some(at) => at + 1,
-            None if self.is_final => size,
+            None if self.end == FileEnd::Final => size,
             None => return Ok(nothing()),
         };
         let mut at = PlaceBuilder::new(self.place, chunk, 0);
@@ -191,7 +255,8 @@ impl LineReader<'_> {
         at.line = at.line.map(|it| it + 1);
         let mut place = FilePlace::taken(self.file, end, at.line)?;
         place.repeats = self.place.repeats;
-        Ok(ReadOutcome::Lines { batches: vec![LineBatch { messages, place }], is_end: false })
+        let batches = vec![LineBatch { messages, place }];
+        Ok(ReadOutcome::Lines { batches, is_end: false, is_open: false })
     }
 
     /// Zeros where a line should begin: a writer went on at its own place after the file was
@@ -223,7 +288,7 @@ impl LineReader<'_> {
 }
 
 fn nothing() -> ReadOutcome {
-    ReadOutcome::Lines { batches: Vec::new(), is_end: true }
+    ReadOutcome::Lines { batches: Vec::new(), is_end: true, is_open: false }
 }
 
 /// The place while lines are passed.
@@ -317,6 +382,7 @@ mod tests {
         place: FilePlace,
         scan: ScanState,
         has_header: bool,
+        grouping: Option<LineGrouping>,
     }
 
     impl Growing {
@@ -327,6 +393,7 @@ mod tests {
                 place: FilePlace::start(),
                 scan: ScanState::default(),
                 has_header: false,
+                grouping: None,
             }
         }
 
@@ -335,24 +402,33 @@ mod tests {
             self.file.write_all(bytes).unwrap();
         }
 
-        fn read(&mut self, codec: Codec, is_final: bool) -> ReadOutcome {
+        fn read(&mut self, codec: Codec, end: FileEnd) -> ReadOutcome {
             let reader = LineReader {
                 file: &self.file,
                 place: &self.place,
                 scan: &mut self.scan,
-                settings: &ReadSettings { codec, has_header: self.has_header },
+                settings: &ReadSettings {
+                    codec,
+                    has_header: self.has_header,
+                    grouping: self.grouping.clone(),
+                },
                 shown: &"f".into(),
-                is_final,
+                end,
             };
             reader.read().unwrap()
         }
 
         /// Reads as far as it goes; each line as `line@offset text`.
         fn lines(&mut self, is_final: bool) -> Vec<String> {
+            self.read_on(if is_final { FileEnd::Final } else { FileEnd::Open })
+        }
+
+        /// The same up to this end.
+        fn read_on(&mut self, end: FileEnd) -> Vec<String> {
             let mut lines = Vec::new();
             loop {
-                match self.read(Codec::Text, is_final) {
-                    ReadOutcome::Lines { batches, is_end } => {
+                match self.read(Codec::Text, end) {
+                    ReadOutcome::Lines { batches, is_end, .. } => {
                         for batch in batches {
                             lines.extend(batch.messages.iter().map(shown));
                             self.place = batch.place;
@@ -401,6 +477,85 @@ mod tests {
         assert_eq!(long.lines(false), [format!("2@{} one", 2 * MESSAGE_MAX + 1)]);
     }
 
+    fn grouped(begin: &str, lines_max: usize) -> Growing {
+        let text = format!("path \"f\"\ndecode text\nlines begin=#\"{begin}\"# max={lines_max}");
+        let settings = crate::testing::settings::<super::super::File>(&text);
+        Growing { grouping: settings.grouping, ..Growing::new() }
+    }
+
+    #[test]
+    fn a_line_that_begins_nothing_belongs_to_the_one_before_it() {
+        let mut file = grouped(r"^\S", 500);
+        file.grow(b"  rest\none\n  a\n\n  b\ntwo\nthr");
+        assert_eq!(file.lines(false), ["1@0   rest", "2@7 one\n  a\n\n  b"]);
+        assert_eq!(file.lines(false), Vec::<String>::new(), "more may belong to it");
+        file.grow(b"ee\n  c\n");
+        assert_eq!(file.lines(false), ["6@20 two"]);
+        assert_eq!(file.read_on(FileEnd::Quiet), ["7@24 three\n  c"]);
+        file.grow(b"  late\nfour\n  fi");
+        assert_eq!(file.lines(false), ["9@34   late"]);
+        assert_eq!(file.read_on(FileEnd::Quiet), ["10@41 four"], "half a line is none");
+        assert_eq!(file.lines(true), ["11@46   fi"]);
+    }
+
+    #[test]
+    fn a_group_has_a_limit_of_lines_and_of_bytes() {
+        let mut file = grouped("^begin", 3);
+        file.grow(b"begin\n1\n2\n3\n4\nbegin\n");
+        assert_eq!(file.lines(false), ["1@0 begin\n1\n2", "4@10 3\n4"]);
+        let mut file = grouped("^begin", 10_000);
+        let line = [b'x'; 1023];
+        file.grow(b"begin\n");
+        for _ in 0..2 * MESSAGE_MAX / 1024 {
+            file.grow(&line);
+            file.grow(b"\n");
+        }
+        file.grow(b"begin\n");
+        let whole = MESSAGE_MAX / 1024 * 1024;
+        let first = whole - 1024 + 6;
+        let lines = file.lines(false);
+        assert_eq!(lines[0], format!("1@0 {} bytes", first - 1));
+        assert_eq!(lines[1], format!("1025@{first} {} bytes", whole - 1));
+        assert_eq!(lines.len(), 3, "{lines:?}");
+    }
+
+    #[test]
+    fn a_header_begins_nothing_and_zeros_end_no_group_that_is_written() {
+        let mut file = Growing { has_header: true, ..grouped("^[0-9]", 500) };
+        file.grow(b"names\n1\n a\n2\n");
+        assert_eq!(file.lines(false), ["2@6 1\n a"]);
+        let mut file = grouped("^[0-9]", 500);
+        file.grow(b"1\n a\n\0\0\0\x002\n");
+        assert_eq!(file.lines(false), Vec::<String>::new());
+        assert_eq!(file.read_on(FileEnd::Quiet), ["1@0 1\n a", "4 zeros", "3@9 2"]);
+    }
+
+    /// However a file is written and whenever it is read: the same bytes in the same order, and the
+    /// same groups as long as nobody takes the silence for an end.
+    #[test]
+    fn groups_do_not_depend_on_how_a_file_grows() {
+        for seed in 0..200 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let line = |random: &mut fastrand::Rng| {
+                let parts = ["one\n", " a\n", "\n", " bb\n", "two\r\n", " ccc\n"];
+                (*random.choice(&parts[..]).expect("there are some")).to_owned()
+            };
+            let text: String = (0..random.usize(..60)).map(|_| line(&mut random)).collect();
+            let mut whole = grouped(r"^\S", 7);
+            whole.grow(text.as_bytes());
+            let expected = whole.lines(true);
+            let (mut file, mut at, mut lines) = (grouped(r"^\S", 7), 0, Vec::new());
+            while at < text.len() {
+                let next = (at + random.usize(1..20)).min(text.len());
+                file.grow(&text.as_bytes()[at..next]);
+                at = next;
+                lines.extend(file.lines(false));
+            }
+            lines.extend(file.lines(true));
+            assert_eq!(lines, expected, "seed {seed}: {text:?}");
+        }
+    }
+
     #[test]
     fn a_mark_at_the_beginning_is_no_part_of_the_first_line() {
         let mut file = Growing::new();
@@ -440,7 +595,8 @@ mod tests {
         let mut file = Growing::new();
         let text: String = (0..1100).map(|it| format!("{it}\n")).collect();
         file.grow(text.as_bytes());
-        let ReadOutcome::Lines { batches, is_end } = file.read(Codec::Text, false) else {
+        let ReadOutcome::Lines { batches, is_end, .. } = file.read(Codec::Text, FileEnd::Open)
+        else {
             panic!()
         };
         let sizes: Vec<usize> = batches.iter().map(|it| it.messages.len()).collect();
@@ -460,7 +616,7 @@ mod tests {
         for now in [&b"one\n"[..], b"one\nTWO\n", b"ONE\ntwo\n", b"1\n2\n3\n4\n5\n"] {
             file.file.set_len(0).unwrap();
             file.grow(now);
-            assert!(matches!(file.read(Codec::Text, false), ReadOutcome::Replaced));
+            assert!(matches!(file.read(Codec::Text, FileEnd::Open), ReadOutcome::Replaced));
         }
         file.file.set_len(0).unwrap();
         file.grow(b"one\ntwo\nthree\n");
@@ -471,7 +627,7 @@ mod tests {
     fn compressed_bytes_are_no_lines() {
         let mut file = Growing::new();
         file.grow(b"\x1f\x8b\x08\x00\n\n");
-        assert!(matches!(file.read(Codec::Text, false), ReadOutcome::Compressed));
+        assert!(matches!(file.read(Codec::Text, FileEnd::Open), ReadOutcome::Compressed));
     }
 
     #[test]
@@ -489,7 +645,9 @@ mod tests {
     fn utf_16_has_no_decoded_form() {
         let mut file = Growing::new();
         file.grow(b"\xff\xfea\x00\n\x00");
-        let ReadOutcome::Lines { batches, .. } = file.read(Codec::Text, true) else { panic!() };
+        let ReadOutcome::Lines { batches, .. } = file.read(Codec::Text, FileEnd::Final) else {
+            panic!()
+        };
         let messages = &batches[0].messages;
         assert_eq!((messages.len(), &messages[0].decoded), (1, &None));
     }

@@ -341,7 +341,7 @@ impl FileRoster {
         // The newest first: they are the likeliest to be written still.
         for track in self.tracks.values_mut().rev().filter(unseen) {
             if track.presence == TrackPresence::Listed {
-                track.changed = now;
+                (track.changed, track.lost_name) = (now, Some(now));
             } else if track.presence == TrackPresence::Gone && self.has_looked {
                 continue;
             }
@@ -363,6 +363,7 @@ impl FileRoster {
     fn mark(&mut self, now: Duration) {
         (self.is_judging, self.turn) = (true, 0);
         let is_by_line = self.settings.codec.is_by_line();
+        let awaited: HashSet<u64> = self.tracks.values().filter_map(FileTrack::awaits).collect();
         let mut changed = Vec::new();
         for track in self.tracks.values_mut() {
             let is_there = track.presence != TrackPresence::Gone;
@@ -376,7 +377,9 @@ impl FileRoster {
             } else if track.phase == TrackPhase::Reading && track.size() < track.place.offset {
                 changed.push(track.number);
             } else {
-                track.is_due |= track.may_have_more(now);
+                let is_awaited = awaited.contains(&track.number);
+                let is_quiet = track.is_quiet(&self.settings, is_awaited, now);
+                track.is_due |= (track.has_open_group && is_quiet) || track.may_have_more(now);
             }
         }
         changed.into_iter().for_each(|number| self.has_changed(number, now));

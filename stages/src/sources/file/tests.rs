@@ -294,7 +294,8 @@ fn a_copy_made_while_the_store_takes_its_time_is_known_for_one() {
     let text = testing::settings::<File>("path \"*.log*\"\nfollow\ndecode text");
     let pattern = PathPattern::new(world.folder.path(), "*.log*").unwrap();
     let health = world.services.health.clone();
-    let mut roster = FileRoster::new(pattern, ReadSettings::of(&text.read), true, health, &[]);
+    let mut roster =
+        FileRoster::new(pattern, ReadSettings::of(&text.read, text.grouping), true, health, &[]);
     let (mut lines, mut second) = (Vec::new(), 0);
     let mut look = |roster: &mut FileRoster| {
         second += 1;
@@ -798,4 +799,83 @@ fn new_names_are_looked_for_while_a_long_file_is_read() {
     let short = bodies.iter().position(|it| it == "short").unwrap();
     assert!((10..20).contains(&short), "{short}");
     assert_eq!(bodies.len(), 21);
+}
+
+/// An exception with its stack is one event; a look is at least 200 ms, and `flush` 2 s.
+const GROUPED: &str = "path \"app.log\"\nfollow\ndecode text\nlines begin=#\"^\\S\"#";
+
+#[test]
+fn lines_that_belong_together_are_one_event_when_nothing_comes_any_more() {
+    let world = World::new();
+    world.write("app.log", "one\n at a\n");
+    let mut following = world.start(GROUPED);
+    following.looks(3);
+    assert_eq!(world.lines(), "");
+    world.append("app.log", " at b\ntwo\n");
+    following.looks(3);
+    assert_eq!(world.lines(), "one\n at a\n at b");
+    following.looks(3);
+    world.append("app.log", " at c\n");
+    following.looks(3);
+    assert_eq!(world.inbox.bodies().len(), 1, "each line begins the wait anew");
+    following.settle();
+    assert_eq!(world.inbox.bodies()[1..], ["two\n at c"]);
+    world.append("app.log", " late\nthree\n");
+    following.settle();
+    assert_eq!(world.inbox.bodies()[2..], [" late", "three"]);
+}
+
+#[test]
+fn a_restart_reads_an_open_group_again_and_a_rotation_ends_it_before_the_next_file() {
+    let world = World::new();
+    world.write("app.log", "one\n at a\ntwo\n");
+    let mut following = world.start(GROUPED);
+    following.looks(3);
+    drop(following);
+    world.append("app.log", " at b\n");
+    let text = GROUPED.replace("app.log", "app.log*");
+    let mut following = world.start(&text);
+    following.looks(3);
+    assert_eq!(world.inbox.bodies(), ["one\n at a"]);
+    world.rename("app.log", "app.log.1");
+    world.write("app.log", "three\n at c\nfour\n");
+    following.settle();
+    let rest = ["two\n at b", "three\n at c", "four"];
+    assert_eq!(world.inbox.bodies()[1..], rest);
+    drop(following);
+    world.start(&text).settle();
+    assert_eq!(world.inbox.bodies().len(), 4, "each once");
+}
+
+#[test]
+fn a_rotated_file_that_is_still_written_does_not_keep_the_next_one_waiting() {
+    let world = World::new();
+    world.write("app.log", "one\n at a\n");
+    let mut following = world.start(GROUPED);
+    following.looks(3);
+    world.rename("app.log", "old.log");
+    world.write("app.log", "new\nnewer\n");
+    for number in 0..40 {
+        world.append("old.log", &format!("{number}\n"));
+        following.looks(1);
+    }
+    assert!(world.inbox.bodies().contains(&"new".to_owned()), "{}", world.lines());
+}
+
+#[test]
+fn without_following_the_end_of_the_file_ends_the_last_group() {
+    let world = World::new();
+    world.write("app.log", "one\n at a\ntwo\n at b");
+    world.run(&GROUPED.replace("follow\n", "")).unwrap();
+    assert_eq!(world.inbox.bodies(), ["one\n at a", "two\n at b"]);
+}
+
+#[test]
+fn groups_need_lines_and_a_pattern() {
+    let found = |text: &str| testing::findings::<File>(&format!("path \"f\"\n{text}\ntype t"));
+    let whole = ["E0010 `lines` has no effect with `decode raw`"];
+    assert_eq!(found("decode raw\nlines begin=\"a\""), whole);
+    let broken = found("decode text\nlines begin=\"(\"");
+    assert_eq!(broken, ["E0101 this is not a valid pattern: unclosed group"]);
+    assert_eq!(found("lines begin=\"^x\" max=7 flush=\"1s\""), Vec::<String>::new());
 }

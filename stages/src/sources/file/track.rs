@@ -3,7 +3,7 @@
 use super::identity::{FileId, FileStamp, is_deleted, open_regular};
 use super::names::is_backup;
 use super::place::{FilePlace, count_lines};
-use super::read::{LineReader, ReadOutcome, ReadSettings, ScanState};
+use super::read::{FileEnd, LineReader, ReadOutcome, ReadSettings, ScanState};
 use super::state::{self, FileRecord, RecordedWait};
 use super::walk::FileSighting;
 use kernel::health::printable;
@@ -34,6 +34,8 @@ pub(super) struct FileTrack {
     pub(super) at: PathBuf,
     /// The name that it had before, and when it got another one.
     pub(super) renamed: Option<(PathBuf, Duration)>,
+    /// When it lost the name under which it was found first: rotation renamed or deleted it.
+    pub(super) lost_name: Option<Duration>,
     /// `path` as it is named to people.
     pub(super) shown: Arc<str>,
     pub(super) id: FileId,
@@ -57,6 +59,8 @@ pub(super) struct FileTrack {
     pub(super) is_due: bool,
     /// Its end ends its last line.
     pub(super) is_final: bool,
+    /// Whole lines at its end wait for others that may belong to them.
+    pub(super) has_open_group: bool,
     /// Its row is not as it should be.
     pub(super) is_dirty: bool,
     /// How it was when it was compared last, how far the other one was read, and whether it had
@@ -130,6 +134,7 @@ impl FileTrack {
             at: path.clone(),
             path,
             renamed: None,
+            lost_name: None,
             id,
             place: FilePlace::start(),
             phase: TrackPhase::Reading,
@@ -144,6 +149,7 @@ impl FileTrack {
             whole: None,
             is_due: false,
             is_final: false,
+            has_open_group: false,
             is_dirty: false,
             compared: None,
             spent: 0,
@@ -154,6 +160,7 @@ impl FileTrack {
     pub(super) fn sight(&mut self, sighting: FileSighting, now: Duration) {
         if self.at != sighting.path {
             self.renamed = Some((self.path.clone(), now));
+            self.lost_name.get_or_insert(now);
         }
         // An editor's backup keeps the name of what it was: a new file takes that in a moment.
         let is_named =
@@ -205,11 +212,25 @@ impl FileTrack {
             && (self.read != self.seen || now < self.changed + RECHECK)
     }
 
+    /// Whether nothing was written for so long that its last group of lines is taken as whole. Where
+    /// another file waits for it, what is still written to it counts no more than its lost name.
+    pub(super) fn is_quiet(
+        &self,
+        settings: &ReadSettings,
+        is_awaited: bool,
+        now: Duration,
+    ) -> bool {
+        let lost_name = self.lost_name.filter(|_| is_awaited);
+        let since = lost_name.map_or(self.changed, |it| it.min(self.changed));
+        settings.grouping.as_ref().is_some_and(|it| since + it.flush <= now)
+    }
+
     /// It does not hold what was read any more.
     pub(super) fn has_changed(&mut self, now: Duration) {
         self.phase = TrackPhase::Changed;
         self.settle = SettleState { since: now, ..SettleState::default() };
-        (self.is_due, self.scan, self.hole_since) = (false, ScanState::default(), None);
+        (self.is_due, self.has_open_group) = (false, false);
+        (self.scan, self.hole_since) = (ScanState::default(), None);
     }
 
     /// Whether it has stopped changing, or has been changing for long enough.
@@ -235,9 +256,17 @@ impl FileTrack {
         match self.phase {
             _ if self.presence == TrackPresence::Gone => true,
             TrackPhase::Skipped => true,
-            TrackPhase::Reading => !self.is_due && self.read == self.seen,
+            TrackPhase::Reading => !self.is_due && !self.has_open_group && self.read == self.seen,
             TrackPhase::CopyOf { .. } => self.compared.is_some_and(|it| Some(it.0) == self.seen),
             TrackPhase::Changed | TrackPhase::After { .. } => false,
+        }
+    }
+
+    /// The file that is read to its end before this one.
+    pub(super) fn awaits(&self) -> Option<u64> {
+        match self.phase {
+            TrackPhase::After { of, .. } if self.presence != TrackPresence::Gone => Some(of),
+            _ => None,
         }
     }
 
@@ -262,7 +291,7 @@ impl FileTrack {
     pub(super) fn read_on(
         &mut self,
         settings: &ReadSettings,
-        is_final: bool,
+        end: FileEnd,
     ) -> io::Result<(ReadOutcome, FileStamp)> {
         let file = self.file.as_ref().expect("it is open");
         let stamp = FileStamp::of(&file.metadata()?);
@@ -278,7 +307,7 @@ impl FileTrack {
             scan: &mut self.scan,
             settings,
             shown: &self.shown,
-            is_final,
+            end,
         };
         Ok((reader.read()?, stamp))
     }

@@ -5,7 +5,7 @@
 
 use super::identity::{FileStamp, is_out_of_descriptors};
 use super::place::FilePlace;
-use super::read::{LineBatch, ReadOutcome, read_whole};
+use super::read::{FileEnd, LineBatch, ReadOutcome, read_whole};
 use super::roster::FileRoster;
 use super::track::{FileTrack, TrackPhase, TrackPresence};
 use crate::contract::Message;
@@ -122,18 +122,23 @@ impl FileRoster {
             self.close_surplus();
         }
         let is_by_line = self.is_by_line();
-        let is_follow = self.is_follow;
+        let (is_follow, is_awaited) = (self.is_follow, self.is_awaited(number));
         let Some(track) = self.tracks.get_mut(&number) else { return Ok(()) };
         track.open()?;
         if !is_by_line {
             return self.read_whole(number);
         }
-        let is_final = track.is_final || !is_follow;
-        let (outcome, stamp) = track.read_on(&self.settings, is_final)?;
+        let end = match track.is_final || !is_follow {
+            true => FileEnd::Final,
+            false if track.is_quiet(&self.settings, is_awaited, now) => FileEnd::Quiet,
+            false => FileEnd::Open,
+        };
+        let (outcome, stamp) = track.read_on(&self.settings, end)?;
         // What is held without a name says nothing of the file that has its path now.
         let readable = (!track.presence.is_away()).then(|| track.at.clone());
         match outcome {
-            ReadOutcome::Lines { batches, is_end } => {
+            ReadOutcome::Lines { batches, is_end, is_open } => {
+                track.has_open_group = is_open;
                 if is_end {
                     (track.seen, track.read) = (Some(stamp), Some(stamp));
                     track.is_due = false;
@@ -265,11 +270,7 @@ impl FileRoster {
 
     /// Whether another file waits for what becomes of this one.
     pub(super) fn is_awaited(&self, number: u64) -> bool {
-        let waits = |track: &FileTrack| match track.phase {
-            TrackPhase::After { of, .. } => of == number && track.presence != TrackPresence::Gone,
-            _ => false,
-        };
-        self.tracks.values().any(waits)
+        self.tracks.values().any(|track| track.awaits() == Some(number))
     }
 
     pub(super) fn has_room(&self) -> bool {
