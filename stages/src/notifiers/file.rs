@@ -3,6 +3,7 @@
 use crate::contract::{Claim, DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::sinks::file::writer::{Rotate, Writer};
 use kernel::fault::Fault;
+use kernel::time::Timestamp;
 use language::literal::literal;
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, NodeRow, ValueKind};
@@ -14,6 +15,9 @@ const NODES: &[NodeRow] = &[NodeRow::new("path", "the file to append to")
     .examples(&[r#"path "data/told.jsonl""#])
     .args(&[Arg::one("path", ValueKind::Path)])
     .required()];
+
+/// Most notifications that are written and synced together.
+const BATCH_MAX: usize = 256;
 
 /// The kind `file`.
 pub(super) struct File {
@@ -57,22 +61,35 @@ impl NotifyKind for File {
 
 impl Notify for File {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let now = self.services.env.clock.wall();
-        let envelope = &notice.outgoing.stored.envelope;
-        let mut line = json!({
-            "time": now.to_string(),
-            "key": notice.outgoing.key,
-            "event_id": &*envelope.id,
-            "title": notice.title,
-            "message": notice.message,
-            "level": envelope.priority.word(),
-        })
-        .to_string();
-        line.push('\n');
-        let (path, writer) = (self.path.clone(), self.writer.clone());
-        let append = move || writer.append(&path, &[line.into_bytes()], now).remove(0);
-        self.services.env.pools.outside.run(append).await?
+        Notify::notify_all(self, std::slice::from_ref(notice)).await.remove(0)
     }
+
+    /// One sync is for all of them.
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
+
+    async fn notify_all(&self, batch: &[Notice]) -> Vec<Result<(), Fault>> {
+        let now = self.services.env.clock.wall();
+        let lines: Vec<Vec<u8>> = batch.iter().map(|it| line_of(it, now)).collect();
+        let (path, writer) = (self.path.clone(), self.writer.clone());
+        let append = move || writer.append(&path, &lines, now);
+        let appended = self.services.env.pools.outside.run(append).await;
+        appended.unwrap_or_else(|it| vec![Err(it.into()); batch.len()])
+    }
+}
+
+fn line_of(notice: &Notice, now: Timestamp) -> Vec<u8> {
+    let envelope = &notice.outgoing.stored.envelope;
+    let line = json!({
+        "time": now.to_string(),
+        "key": notice.outgoing.key,
+        "event_id": &*envelope.id,
+        "title": notice.title,
+        "message": notice.message,
+        "level": envelope.priority.word(),
+    });
+    format!("{line}\n").into_bytes()
 }
 
 #[cfg(test)]
@@ -100,5 +117,27 @@ mod tests {
             "title": "Ring", "message": "two\nlines", "level": "high",
         });
         assert_eq!(serde_json::from_str::<Value>(&written).unwrap(), expected);
+    }
+    #[test]
+    fn several_are_written_together_and_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _) = testing::read_in::<File>("path \"told.jsonl\"", folder.path(), &[]);
+        let notifier = smol::block_on(File::open(path.unwrap(), testing::alone())).unwrap();
+        let notice = |title: &str| Notice {
+            outgoing: testing::outgoing(json!({})),
+            title: title.to_owned(),
+            message: String::new(),
+        };
+        let batch = ["one", "two", "three"].map(notice);
+        assert!(1 < notifier.batch_max());
+        assert_eq!(smol::block_on(notifier.notify_all(&batch)), vec![Ok(()); 3]);
+        let written = std::fs::read_to_string(folder.path().join("told.jsonl")).unwrap();
+        let title = |line: &str| serde_json::from_str::<Value>(line).unwrap()["title"].clone();
+        assert_eq!(written.lines().map(title).collect::<Vec<_>>(), ["one", "two", "three"]);
+        // Where it cannot be written, all of them say so.
+        std::fs::remove_file(folder.path().join("told.jsonl")).unwrap();
+        std::fs::create_dir(folder.path().join("told.jsonl")).unwrap();
+        let results = smol::block_on(notifier.notify_all(&batch));
+        assert!(results.len() == 3 && results.iter().all(Result::is_err), "{results:?}");
     }
 }
