@@ -9,8 +9,12 @@ const JOBS: &[&str] = &[
     "14-low-battery-digest",
     "17-freezer-hysteresis",
     "20-sample-every-5s",
+    "25-shelly-get-query",
     "26-motion-at-night",
     "28-strangers-fan-out",
+    "32-gitea-hmac",
+    "33-travis-form",
+    "35-slack-slash",
     "41-heartbeat-two-downs",
     "43-ssh-login-alert",
     "47-logfmt-app-log",
@@ -19,6 +23,7 @@ const JOBS: &[&str] = &[
     "52-enrichment-workflow",
     "54-poll-releases",
     "55-suspicious-ip",
+    "58-gdpr-strip",
     "59-n8n-if-slack",
 ];
 

@@ -4,6 +4,7 @@ mod batch;
 mod browsers;
 mod door;
 mod doorbell;
+mod forms;
 mod health;
 mod late;
 mod outside;

@@ -57,6 +57,8 @@ pub struct ReceivedMessage {
     pub once: Option<String>,
     /// What it is an item of, once a message was taken apart.
     pub item_of: Option<ItemOrigin>,
+    /// Where the event is noted that the message was read as, for whoever answers with its parts.
+    pub noted: Option<Arc<OnceLock<Event>>>,
 }
 
 /// What became of a message, after the commit.
@@ -95,6 +97,11 @@ pub enum IngestResult {
 }
 
 impl IngestResult {
+    /// Whether the sender did nothing wrong.
+    pub fn is_good(&self) -> bool {
+        !matches!(self, IngestResult::Conflict { .. } | IngestResult::Refused(_))
+    }
+
     /// The answer's word in reports.
     pub fn word(&self) -> &'static str {
         match self {

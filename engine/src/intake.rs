@@ -4,6 +4,7 @@
 //! judged when the event is stored. The checks of the message, of what `map` takes from it and of
 //! its data all speak, so one answer names everything that is wrong.
 
+mod cloud;
 mod items;
 mod reading;
 
@@ -11,8 +12,9 @@ pub use items::{ITEMS_MAX, ItemOrigin, WholeMessage, spread};
 pub(crate) use reading::is_before_filters;
 
 use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
+use cloud::Parts;
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
-use compiler::spec::{self, Filter, Map, OnDrop, OnInvalid, OnUnknownType, Passing};
+use compiler::spec::{self, Filter, OnDrop, OnInvalid, OnUnknownType, Passing};
 use kernel::decode;
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
@@ -113,9 +115,12 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
     // A letter of an item may come in again when the file takes nothing apart any more.
     let item_of = incoming.item_of.filter(|_| incoming.source.map.each.is_some());
     let time = item_of.map_or(read.time, |it| it.whole.time);
+    let is_cloud_event =
+        cloud::is_one(incoming.source.spec.cloud_events(), &incoming.source.map, &read.value);
     let mut reading = Reading {
         plan,
         incoming,
+        is_cloud_event,
         item_of,
         random,
         message: read.value,
@@ -157,6 +162,8 @@ struct Reading<'a> {
     plan: &'a Plan,
     incoming: IncomingMessage<'a>,
     item_of: Option<&'a ItemOrigin>,
+    /// Whether the message says of itself where the parts of an event are.
+    is_cloud_event: bool,
     random: &'a Random,
     /// The item, or the message with what `json` has parsed.
     message: Value,
@@ -192,44 +199,45 @@ impl<'a> Reading<'a> {
 
     fn event(mut self) -> Intake {
         let source = self.incoming.source;
-        let map = &source.map;
+        if self.is_cloud_event {
+            for (name, message) in cloud::complaints(&self.message) {
+                self.complain(&format!("/{name}"), message);
+            }
+        }
+        let map = Parts::of(&source.map, self.is_cloud_event);
         let received = self.incoming.received;
         let fallback = source.kind.clone().or_else(|| self.incoming.kind.cloned());
         let constant = source.kind.clone().filter(|_| map.kind.is_none());
-        let kind = match constant.or_else(|| self.word(map.kind.as_ref(), &["type"], WORD_MAX)) {
+        let kind = match constant.or_else(|| self.word(map.kind, &["type"], WORD_MAX)) {
             Some(kind) => kind,
             None => fallback.unwrap_or_else(|| {
-                let at = self.place_of(map.kind.as_ref(), "/type");
+                let at = self.place_of(map.kind, "/type");
                 self.complain(&at, "an event needs a type");
                 "".into()
             }),
         };
-        let id = self.word(map.id.as_ref(), &[], WORD_MAX);
+        let id = self.word(map.id, &[], WORD_MAX);
         let given = self.incoming.id.map(Arc::from);
         let id = id.or(given).unwrap_or_else(|| self.random.uuid(received).to_string().into());
-        let who = self.word(map.source.as_ref(), &[], WORD_MAX);
-        let subject = self.text(map.subject.as_ref()).or(self.incoming.subject.cloned());
+        let who = self.word(map.source, &[], WORD_MAX);
+        let subject = self.text(map.subject).or(self.incoming.subject.cloned());
         let envelope = Envelope {
             id,
             kind,
             source: who.unwrap_or_else(|| source.name.clone()),
             subject: subject.unwrap_or_else(|| "".into()),
-            time: self
-                .time(map.time.as_ref())
-                .or(self.time)
-                .or(self.incoming.time)
-                .unwrap_or(received),
+            time: self.time(map.time).or(self.time).or(self.incoming.time).unwrap_or(received),
             received,
-            priority: self.priority(map.priority.as_ref()).unwrap_or(self.plan.priority.default),
-            correlation_id: self.text(map.correlation_id.as_ref()),
-            parent_id: self.text(map.parent_id.as_ref()),
+            priority: self.priority(map.priority).unwrap_or(self.plan.priority.default),
+            correlation_id: self.text(map.correlation_id),
+            parent_id: self.text(map.parent_id),
         };
         let raw = || Arc::new(self.raw.as_ref().unwrap_or(&self.message).clone());
         let raw = self.plan.reads_raw.then(raw);
-        let (data, at, prefix) = self.data(map);
+        let (data, at, prefix) = self.data(map.data);
         let body = Body { bytes: self.incoming.bytes.clone(), data: at };
         // What the file leaves out of `data` it does not want to be kept.
-        let is_part = map.data.is_some() && !self.plan.keeps_message;
+        let is_part = source.map.data.is_some() && !self.plan.keeps_message;
         let body = if is_part { body.alone() } else { body };
         let event = Event {
             seq: 0,
@@ -345,8 +353,8 @@ impl<'a> Reading<'a> {
 
     /// The payload, where its text stands, and the pointer to it in the message. A plain path is
     /// moved out of the message instead of copied; nothing reads the message after this.
-    fn data(&mut self, map: &Map) -> (Value, DataAt, String) {
-        let plain = match &map.data {
+    fn data(&mut self, part: Part<'_>) -> (Value, DataAt, String) {
+        let plain = match part {
             None => Some(Vec::new()),
             Some(expr) => self.own_path(&expr.value),
         };
@@ -361,10 +369,12 @@ impl<'a> Reading<'a> {
                 return (found.take(), DataAt::Slice(slice), prefix);
             }
         }
-        let value = match &map.data {
+        let value = match part {
             Some(expr) => owned(expr.value.eval(&self.scope())),
             None => self.message.clone(),
         };
+        let binary = || cloud::binary_data(&self.message).filter(|_| self.is_cloud_event);
+        let value = if value.is_null() { binary().unwrap_or(value) } else { value };
         let text = DataAt::Own(value.to_string().into());
         (value, text, prefix)
     }
@@ -411,7 +421,8 @@ impl<'a> Reading<'a> {
             None => unknown = Some(validate.on_unknown_type),
         }
         self.check_rules(&event);
-        let type_at = self.place_of(self.incoming.source.map.kind.as_ref(), "/type");
+        let kind_part = Parts::of(&self.incoming.source.map, self.is_cloud_event).kind;
+        let type_at = self.place_of(kind_part, "/type");
         match unknown {
             Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
                 return Intake::Discarded(Box::new(event), "validate".into(), Vec::new());

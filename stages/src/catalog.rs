@@ -1,8 +1,8 @@
 //! Kinds by word, and the boxed twins that let a plan hold any of them.
 
 use crate::contract::{
-    Adds, Brings, Claim, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, NotifyKind, OpenSource,
-    Services, SinkKind, SinkRole, SourceKind,
+    Adds, Brings, Claim, CloudEvents, DynDeliver, DynNotify, EnrichKind, Enricher, Kind,
+    NotifyKind, OpenSource, Services, SinkKind, SinkRole, SourceKind,
 };
 use crate::decode::LineDecoder;
 use crate::memory::{MemoryKind, MemoryShape, OpenMemory};
@@ -62,6 +62,8 @@ pub trait SourceSpec: StageSettings {
     fn says(&self) -> String;
     /// See [`SourceKind::brings`].
     fn brings(&self) -> Brings;
+    /// See [`SourceKind::cloud_events`].
+    fn cloud_events(&self) -> CloudEvents;
     /// See [`SourceKind::decoder`].
     fn decoder(&self) -> Option<&LineDecoder>;
     /// See [`SourceKind::is_text`].
@@ -196,6 +198,10 @@ impl<K: SourceKind> SourceSpec for KindSettings<K> {
 
     fn brings(&self) -> Brings {
         K::brings(&self.settings)
+    }
+
+    fn cloud_events(&self) -> CloudEvents {
+        K::cloud_events(&self.settings)
     }
 
     fn decoder(&self) -> Option<&LineDecoder> {

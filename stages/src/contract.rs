@@ -6,6 +6,7 @@
 //!
 //! Never: a stage retries, times out or logs by itself; the engine does.
 
+use crate::credential::Credentials;
 use crate::decode::LineDecoder;
 use crate::memory::{MemoryShape, OpenMemory};
 use kernel::choice;
@@ -15,7 +16,7 @@ use kernel::event::Globals;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
 use kernel::time::Timestamp;
-use language::expr::{self, TypeEnv};
+use language::expr::{self, Template, TypeEnv};
 use language::spanned::Spanned;
 use language::{Context, Environment, Fields, Needed, NodeRow};
 use serde_json::{Map, Value};
@@ -107,11 +108,27 @@ impl Brings {
     }
 }
 
+/// Which messages of a source are CloudEvents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloudEvents {
+    /// None.
+    Never,
+    /// Those that say so by their attribute `specversion`.
+    Some,
+    /// All of them.
+    All,
+}
+
 /// A kind of source.
 pub trait SourceKind: Kind {
     /// What its messages are known to be; whatever a `schema` says besides.
     fn brings(_settings: &Self::Settings) -> Brings {
         Brings::message(expr::ValueType::any())
+    }
+    /// Whether its messages may be CloudEvents, whose attributes are the event's where `map` says
+    /// nothing.
+    fn cloud_events(_settings: &Self::Settings) -> CloudEvents {
+        CloudEvents::Never
     }
     /// What takes its lines apart, where its messages are lines of text.
     fn decoder(_settings: &Self::Settings) -> Option<&LineDecoder> {
@@ -162,6 +179,10 @@ choice! {
         Lines = "ndjson",
         /// The same as [`BodyForm::Json`], sent as `text/plain` or without a type.
         Text = "text",
+        /// `application/x-www-form-urlencoded`: one event, its fields as text.
+        Form = "form",
+        /// CloudEvents 1.0: structured, binary and batched.
+        CloudEvents = "cloudevents",
     }
 }
 
@@ -174,14 +195,31 @@ pub struct HttpRoute {
     pub methods: Vec<String>,
     /// What bodies may be.
     pub accepts: Vec<BodyForm>,
-    /// The token that senders show, when the source has its own.
-    pub bearer: Option<String>,
-    /// What checks the signature of each body, when senders sign instead of showing a token.
-    pub signature: Option<Arc<crate::signature::Signature>>,
+    /// What senders show, when the source has credentials of its own.
+    pub credentials: Credentials,
     /// The header that names the event's id when `map` gives none.
     pub idempotency_header: Option<String>,
     /// The largest body, when the source says so itself.
     pub body_max: Option<u64>,
+    /// How an event that was accepted, or was before, is answered.
+    pub respond: Respond,
+}
+
+/// How an event is answered once it is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Respond {
+    /// The status, which for a repeated event is 200 where the file says nothing.
+    pub status: Option<u16>,
+    /// The body, from the event; without it the id and the number as JSON.
+    pub body: Option<Arc<Template>>,
+    /// What the body is.
+    pub content_type: String,
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Respond { status: None, body: None, content_type: "text/plain; charset=utf-8".to_owned() }
+    }
 }
 
 impl HttpRoute {
@@ -191,10 +229,10 @@ impl HttpRoute {
             path: path.into(),
             methods: vec!["POST".to_owned()],
             accepts: vec![BodyForm::Json, BodyForm::Lines],
-            bearer: None,
-            signature: None,
+            credentials: Credentials::default(),
             idempotency_header: None,
             body_max: None,
+            respond: Respond::default(),
         }
     }
 }

@@ -31,6 +31,7 @@
 
 pub mod catalog;
 pub mod contract;
+pub mod credential;
 pub mod decode;
 pub mod memories;
 pub mod memory;

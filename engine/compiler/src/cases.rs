@@ -98,6 +98,8 @@ pub struct TestInput {
 pub enum InputContent {
     /// The message as received: it passes the source's schema and map.
     Message(Arc<[u8]>),
+    /// The query of a request without a body.
+    Query(String),
     /// The event's data, behind a map that takes it out of the message: JSON text.
     Data(String),
 }

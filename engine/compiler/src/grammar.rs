@@ -629,6 +629,7 @@ const TESTS: &[NodeRow] = &[
             r##"given source=bell type="ring" { data #"{ "id": 1 }"# }"##,
             r#"given source=bell file="ring.json""#,
             r##"given source=porch authenticated=#true { body #"{ "type": "ring" }"# }"##,
+            r#"given source=button { query "type=ring&battery=90" }"#,
         ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
@@ -691,6 +692,9 @@ const GIVEN: &[NodeRow] = &[
     NodeRow::new("data", "the event's data, after `map`")
         .examples(&[r##"data #"{ "id": 1 }"#"##])
         .args(&[Arg::one("json", ValueKind::Json)]),
+    NodeRow::new("query", "the query of a GET without a body")
+        .examples(&[r#"query "device=cellar&tC=21.5""#])
+        .args(&[Arg::one("text", ValueKind::Literal)]),
     NodeRow::new("header", "a header of the request")
         .examples(&[r#"header "X-Request-Id" "7""#])
         .args(&[Arg::one("name", ValueKind::Literal), Arg::one("value", ValueKind::Literal)])

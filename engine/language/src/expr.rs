@@ -135,6 +135,8 @@ impl Roots {
     pub const MAP_ITEM: Roots = Roots(Roots::MAP.0 | Roots::of(&[Root::Item]).0);
     /// In rules of `validate`.
     pub const RULE: Roots = Roots::of(&[Root::Event, Root::Data, Root::Raw, Root::Param]);
+    /// In the answer to the request that brought an event: nothing has been added to it.
+    pub const REPLY: Roots = Roots::of(&[Root::Event, Root::Data, Root::Param]);
     /// Behind the intake: the whole event.
     pub const EVENT: Roots = Roots::of(&[
         Root::Event,

@@ -113,6 +113,7 @@ impl Engine {
         self.probe.get().inspect(|it| it.taken(&taken));
         match taken {
             Intake::Event(event, notes) => {
+                arrival.noted.as_ref().inspect(|it| drop(it.set((*event).clone())));
                 batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
                 let arrival = Arc::new(arrival);
                 let arrived = Arrived { generation, plan, arrival: &arrival, received };

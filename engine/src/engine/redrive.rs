@@ -241,6 +241,7 @@ fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
         item_of: context.get("item_of").map(item_of),
         time: context["time"].as_i64().map(Timestamp),
         subject: text("subject").map(Arc::from),
+        noted: None,
     }
 }
 

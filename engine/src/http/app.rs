@@ -63,8 +63,6 @@ pub struct Surface {
     /// The largest body of a request, in bytes.
     pub(super) body_max: u64,
     tokens: Tokens,
-    /// Tokens of sources that have their own, by path.
-    senders: BTreeMap<String, Tokens>,
     streams: BTreeMap<String, LiveStream>,
     /// How many clients all streams together may have.
     stream_clients: usize,
@@ -157,16 +155,9 @@ impl App {
             tokens.add(token.name.value.clone(), &secret, scopes);
         }
         assert_eq!(tokens.is_empty(), plan.server.tokens.is_empty(), "each token guards");
-        let (mut senders, mut routes) = (BTreeMap::new(), Vec::new());
-        for (index, route) in &generation.routes {
-            let source = &plan.sources[*index];
-            if let Some(secret) = &route.bearer {
-                let mut own = Tokens::default();
-                own.add(source.name.to_string(), secret, vec![Scope::Send]);
-                senders.insert(route.path.clone(), own);
-            }
-            routes.push((source.clone(), route.clone()));
-        }
+        let routes = generation.routes.iter();
+        let routes =
+            routes.map(|(index, route)| (plan.sources[*index].clone(), route.clone())).collect();
         let (surface, mut streams) = (self.surface(), BTreeMap::new());
         for (name, shape) in plan.streams() {
             let is_kept = diff.fate(PlanRole::Sink, name) == PartFate::Kept;
@@ -181,7 +172,7 @@ impl App {
         let body_max = plan.server.body_max;
         let clients = plan.streams().map(|it| it.1.clients_max);
         let stream_clients = clients.fold(0, usize::saturating_add);
-        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, senders, streams, stream_clients })
+        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, streams, stream_clients })
     }
 
     /// Puts a surface in force. Streams that it does not share with the one before end, and their
@@ -307,11 +298,6 @@ impl Surface {
     /// Whether a request may do what `scope` is for.
     pub(super) fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
         self.tokens.allow(request, scope)
-    }
-
-    /// Whether a request may send to the source at `path`.
-    pub(super) fn allow_send(&self, request: &Request<'_>, path: &str) -> Result<Access, Denied> {
-        self.senders.get(path).unwrap_or(&self.tokens).allow(request, Scope::Send)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::http::auth::{Access, Denied, Scope};
 use crate::http::browser::{self, PathKind};
 use crate::http::convert::through_tide;
 use crate::http::guessing::Guesses;
-use crate::http::ingest;
+use crate::http::ingest::{self, Entrance, NotTaken};
 use crate::http::listener::counted_address;
 use crate::http::paths;
 use crate::http::places::{Seat, SeatPhase};
@@ -23,6 +23,7 @@ use compiler::plan::SourcePlan;
 use kernel::env::Pending;
 use language::nearest;
 use stages::contract::HttpRoute;
+use stages::credential::{SenderRefusal, SenderState};
 
 /// The largest body of a request that is no event.
 const BODY_MAX: usize = 1 << 16;
@@ -80,21 +81,30 @@ impl Front {
         source: &SourcePlan,
         surface: &Surface,
     ) -> Reply {
-        // A signature is over the body: it is checked when that is read, before it is parsed.
-        let allowed = match &route.signature {
-            Some(signature) => ingest::is_signed(signature, request, &self.app.state.counters),
-            None => {
-                let allowed = surface.allow_send(request, &route.path);
-                self.admitted(request, allowed).await
+        let sender = match route.credentials.is_empty() {
+            true => {
+                let allowed = surface.allow(request, Scope::Send);
+                match self.admitted(request, allowed).await {
+                    Ok(()) => SenderState::Known,
+                    Err(refused) => return refused,
+                }
             }
+            false => match ingest::check_headers(&route.credentials, request) {
+                Ok(state) => state,
+                Err(refusal) => return self.stranger(request, route, refusal).await,
+            },
         };
-        if let Err(refused) = allowed {
-            return refused;
+        if sender == SenderState::Known && !route.credentials.is_empty() {
+            request.seat().inspect(|it: &&Seat| it.vouch());
         }
         let method = request.head().method();
         if route.methods.iter().any(|it| it == method.word()) {
             let body_max = route.body_max.unwrap_or(surface.body_max);
-            return ingest::answer(&self.app, request, route, source, body_max).await;
+            let entrance = Entrance { source, route, body_max };
+            return match ingest::answer(&self.app, request, entrance, sender).await {
+                Ok(reply) | Err(NotTaken::Unreadable(reply)) => reply,
+                Err(NotTaken::Stranger(refusal)) => self.stranger(request, route, refusal).await,
+            };
         }
         let mut methods: Vec<&str> = route.methods.iter().map(String::as_str).collect();
         methods.extend(["HEAD", "OPTIONS"]);
@@ -104,6 +114,27 @@ impl Front {
             Method::Options => Reply::empty(204).with("allow", methods.join(", ")),
             _ => wrong_method(method, &methods),
         }
+    }
+
+    /// The answer to who does not show a credential of the source; a wrong one waits for it.
+    async fn stranger(
+        &self,
+        request: &mut Request<'_>,
+        route: &HttpRoute,
+        refusal: SenderRefusal,
+    ) -> Reply {
+        let word = match refusal {
+            SenderRefusal::Missing(_) => Denied::Missing.word(),
+            SenderRefusal::Unknown => Denied::Unknown.word(),
+            SenderRefusal::Unsigned(_) => "signature",
+        };
+        self.app.state.counters.auth_failures.note(word);
+        if refusal == SenderRefusal::Unknown {
+            self.hold(request).await;
+        }
+        let scheme = if route.credentials.has_basic() { "Basic" } else { "Bearer" };
+        Reply::from(ProblemDetails::new(401, refusal.to_string()))
+            .with("www-authenticate", format!("{scheme} realm=\"engine\""))
     }
 
     async fn stream(&self, request: &mut Request<'_>, stream: &Stream, surface: &Surface) -> Reply {

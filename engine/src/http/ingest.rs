@@ -1,78 +1,111 @@
 //! Events over HTTP: one, a JSON array, or one a line.
 
-mod forms;
+mod cloud;
+pub(crate) mod forms;
+mod unpack;
 
 use crate::engine::{Engine, IngestResult, Overloaded, ReceivedMessage};
 use crate::http::app::App;
 use crate::http::places::Seat;
 use crate::http::problem::ProblemDetails;
 use crate::http::query;
-use crate::http::service::Counters;
 use crate::http::wire::body::BodyError;
 use crate::http::wire::request::Request;
-use crate::http::wire::response::Reply;
-use crate::intake::{ITEMS_MAX, Rejection};
+use crate::http::wire::response::{BodyContent, Reply};
+use crate::intake::Rejection;
 use compiler::plan::{SourcePlan, Violation};
-use forms::Form;
+use forms::Messages;
+use kernel::decode;
+use kernel::event::Event;
+use language::expr::Scope;
 use language::write_bytes;
 use serde_json::{Map, Value, json};
-use stages::contract::HttpRoute;
-use stages::signature::{Signature, Signed, Unsigned};
-use std::sync::Arc;
+use stages::contract::{HttpRoute, Respond};
+use stages::credential::{Credentials, SenderRefusal, SenderState};
+use stages::signature::Signed;
+use std::sync::{Arc, OnceLock};
+use unpack::Coding;
+
+/// Why a request is not answered by its source.
+pub(super) enum NotTaken {
+    /// It cannot be read.
+    Unreadable(Reply),
+    /// It does not show who sends it.
+    Stranger(SenderRefusal),
+}
+
+impl From<Reply> for NotTaken {
+    fn from(reply: Reply) -> Self {
+        NotTaken::Unreadable(reply)
+    }
+}
+
+impl From<ProblemDetails> for NotTaken {
+    fn from(problem: ProblemDetails) -> Self {
+        NotTaken::Unreadable(problem.into())
+    }
+}
+
+impl From<SenderRefusal> for NotTaken {
+    fn from(refusal: SenderRefusal) -> Self {
+        NotTaken::Stranger(refusal)
+    }
+}
+
+/// A source as a request meets it.
+#[derive(Clone, Copy)]
+pub(super) struct Entrance<'a> {
+    pub(super) source: &'a SourcePlan,
+    pub(super) route: &'a HttpRoute,
+    /// The largest body, also when it is unpacked.
+    pub(super) body_max: u64,
+}
 
 /// Reads the body and answers after the commit.
 pub(super) async fn answer(
     app: &App,
     request: &mut Request<'_>,
-    route: &HttpRoute,
-    source: &SourcePlan,
-    body_max: u64,
-) -> Reply {
-    let form = match forms::form_of(request.head(), route, &source.name) {
-        Ok(form) => form,
-        Err(refused) => return refused,
-    };
-    let body = match request.body(usize::try_from(body_max).unwrap_or(usize::MAX)).await {
+    entrance: Entrance<'_>,
+    sender: SenderState,
+) -> Result<Reply, NotTaken> {
+    let Entrance { source, route, body_max } = entrance;
+    let form = forms::form_of(request.head(), route, &source.name)?;
+    let coding = unpack::coding_of(request.head())?;
+    let most = usize::try_from(body_max).unwrap_or(usize::MAX);
+    let body = match request.body(most).await {
         Ok(body) => body,
-        Err(BodyError::TooLarge(_)) => return too_large(body_max).closing(),
-        Err(error) => return error.into(),
+        Err(BodyError::TooLarge(_)) => return Err(too_large(body_max).closing().into()),
+        Err(error) => return Err(Reply::from(error).into()),
     };
-    let signed = match &route.signature {
-        None => Signed::default(),
-        Some(signature) => match check_signature(app, signature, request, &body) {
-            Ok(signed) => signed,
-            Err(refused) => return refused,
-        },
+    // A signature is over the bytes as they were sent.
+    let signed = match sender {
+        SenderState::Known => Some(Signed::default()),
+        SenderState::Unclear => check_body(app, route, request, &body)?,
     };
+    let body = match coding {
+        Coding::Gzip if !body.is_empty() => unpack::unpack(request, &body, most).await?,
+        _ => body,
+    };
+    let messages = forms::messages(form, request.head(), body, &source.map)?;
+    let messages = without_tokens(&route.credentials, messages, signed.is_some())?;
+    if sender == SenderState::Unclear {
+        request.seat().inspect(|it: &&Seat| it.vouch());
+    }
+    let signed = signed.unwrap_or_default();
     let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
-    let id = id.map(str::to_owned).or(signed.id);
-    let mut sender = Sender {
+    let sender = Sender {
         engine: &app.engine,
         source: &source.name,
         is_spread: source.map.each.is_some(),
-        http: describe(request),
+        http: describe(request, &route.credentials),
+        id: id.map(str::to_owned).or(signed.id),
         once: signed.once,
+        respond: &route.respond,
     };
-    let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
-    let items = match form {
-        Form::Nothing => match forms::without_body(request.head(), &source.map) {
-            Ok(message) => return sender.one(message, id).await,
-            Err(problem) => return problem.into(),
-        },
-        Form::Lines => forms::lines(&body),
-        Form::Json if is_array => match forms::array(&body) {
-            Ok(items) => items,
-            Err(reason) => return ProblemDetails::new(400, reason).into(),
-        },
-        Form::Json => return sender.one(body, id).await,
-    };
-    // The items are copies; held besides them the body would count twice.
-    drop(body);
-    if ITEMS_MAX < items.len() {
-        let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
-        return ProblemDetails::new(413, detail).into();
-    }
-    sender.many(items).await
+    Ok(match messages {
+        Messages::One(message) => sender.one(message).await,
+        Messages::Many(items) => sender.many(items).await,
+    })
 }
 
 fn too_large(body_max: u64) -> Reply {
@@ -84,32 +117,54 @@ fn too_large(body_max: u64) -> Reply {
     ProblemDetails::new(413, detail).into()
 }
 
-/// Whether a request carries a signature at all, before its body is read.
-pub(super) fn is_signed(
-    signature: &Signature,
-    request: &Request<'_>,
-    counters: &Counters,
-) -> Result<(), Reply> {
-    if signature.is_given(&|name| only_header(request, name)) {
-        return Ok(());
-    }
-    counters.auth_failures.note("signature");
-    Err(unsigned(Unsigned::Missing))
-}
-
-fn check_signature(
+fn check_body(
     app: &App,
-    signature: &Signature,
+    route: &HttpRoute,
     request: &Request<'_>,
     body: &[u8],
-) -> Result<Signed, Reply> {
+) -> Result<Option<Signed>, SenderRefusal> {
     let now = app.engine.env.clock.wall();
-    let signed = signature.check(&|name| only_header(request, name), body, now);
-    match &signed {
-        Ok(_) => drop(request.seat().inspect(|it: &&Seat| it.vouch())),
-        Err(_) => app.state.counters.auth_failures.note("signature"),
+    route.credentials.check_body(&|name| only_header(request, name), body, now)
+}
+
+/// Whether the headers of a request show who sends it.
+pub(super) fn check_headers(
+    credentials: &Credentials,
+    request: &Request<'_>,
+) -> Result<SenderState, SenderRefusal> {
+    credentials.check_headers(&|name| only_header(request, name))
+}
+
+/// Messages without the fields that hold a token, each of which must hold a right one unless the
+/// sender is known.
+pub(crate) fn without_tokens(
+    credentials: &Credentials,
+    messages: Messages,
+    is_known: bool,
+) -> Result<Messages, SenderRefusal> {
+    if !credentials.take_from_message() {
+        return Ok(messages);
     }
-    signed.map_err(unsigned)
+    let strip = |message: Vec<u8>| {
+        let Ok(mut value) = decode::parse(&message) else {
+            // What nobody can read is refused for that only where its sender is known.
+            let nothing = credentials.take_fields(&mut Value::Null);
+            return if is_known { Ok(message) } else { nothing.map(|()| message) };
+        };
+        match credentials.take_fields(&mut value) {
+            Err(refusal) if !is_known => Err(refusal),
+            _ => Ok(value.to_string().into_bytes()),
+        }
+    };
+    Ok(match messages {
+        Messages::One(message) => Messages::One(strip(message)?),
+        Messages::Many(items) if items.is_empty() && !is_known => {
+            return credentials.take_fields(&mut Value::Null).map(|()| Messages::Many(items));
+        }
+        Messages::Many(items) => {
+            Messages::Many(items.into_iter().map(strip).collect::<Result<_, _>>()?)
+        }
+    })
 }
 
 /// A header that stands twice is none: which of them counts would be a guess.
@@ -122,24 +177,25 @@ fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
     std::str::from_utf8(value).ok()
 }
 
-fn unsigned(why: Unsigned) -> Reply {
-    ProblemDetails::new(401, why.to_string()).into()
-}
-
 /// The request for expressions: `http.header('X-…')`, `http.query('…')`, `http.path`.
-fn describe(request: &Request<'_>) -> Arc<Value> {
+fn describe(request: &Request<'_>, credentials: &Credentials) -> Arc<Value> {
     let head = request.head();
     let text = |it: &[u8]| Value::String(String::from_utf8_lossy(it).into_owned());
     let headers: Map<String, Value> = head
         .headers()
-        .filter(|it| it.0 != "authorization" && it.0 != "cookie")
         .map(|(name, value)| (name.to_ascii_lowercase(), text(value)))
+        .filter(|it| !is_credential(credentials, &it.0))
         .collect();
     let pairs = query::pairs(head.query().unwrap_or_default()).unwrap_or_default();
     let query: Map<String, Value> =
         pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
     let (method, path) = (head.method().word(), head.path());
     Arc::new(json!({ "headers": headers, "query": query, "method": method, "path": path }))
+}
+
+/// A header whose value nobody reads later.
+pub(crate) fn is_credential(credentials: &Credentials, name: &str) -> bool {
+    matches!(name, "authorization" | "cookie") || credentials.headers().any(|it| it == name)
 }
 
 /// Whose messages they are.
@@ -149,8 +205,11 @@ struct Sender<'a> {
     /// Whether one message may be any number of events.
     is_spread: bool,
     http: Arc<Value>,
+    /// The id to use when `map` gives none; an item of a batch has its number beside it.
+    id: Option<String>,
     /// What tells this request from every other one that was signed.
     once: Option<String>,
+    respond: &'a Respond,
 }
 
 impl Sender<'_> {
@@ -159,29 +218,58 @@ impl Sender<'_> {
         ReceivedMessage { bytes: bytes.into(), http, id, once, ..ReceivedMessage::default() }
     }
 
-    async fn one(&mut self, body: Vec<u8>, id: Option<String>) -> Reply {
-        let once = self.once.take();
-        let arrivals = vec![self.arrival(body, id, once)];
-        match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
+    async fn one(mut self, body: Vec<u8>) -> Reply {
+        let (id, once) = (self.id.take(), self.once.take());
+        let noted = self.respond.body.is_some().then(Arc::<OnceLock<Event>>::default);
+        let arrival = ReceivedMessage { noted: noted.clone(), ..self.arrival(body, id, once) };
+        match self.engine.ingest(self.source, vec![arrival], Vec::new(), false).await {
             Ok(answers) if self.is_spread => items(answers),
             Ok(answers) => {
                 let answer = answers.into_iter().next().expect("one message has one answer");
-                single(answer)
+                let event = noted.as_ref().and_then(|it| it.get());
+                self.single(answer, event)
             }
             Err(unavailable) => later(&unavailable),
         }
     }
 
-    async fn many(&self, items: Vec<Vec<u8>>) -> Reply {
-        let once = |index: usize| self.once.as_ref().map(|it| format!("{it}#{index}"));
+    async fn many(self, items: Vec<Vec<u8>>) -> Reply {
+        let numbered =
+            |it: &Option<String>, index: usize| it.as_ref().map(|text| format!("{text}#{index}"));
         let items = items.into_iter().enumerate();
-        let arrivals =
-            items.map(|(index, it)| self.arrival(it, None, once(index))).collect::<Vec<_>>();
+        let arrivals = items.map(|(index, it)| {
+            self.arrival(it, numbered(&self.id, index), numbered(&self.once, index))
+        });
+        let arrivals = arrivals.collect::<Vec<_>>();
         let answers = match self.engine.ingest(self.source, arrivals, Vec::new(), false).await {
             Ok(answers) => answers,
             Err(unavailable) => return later(&unavailable),
         };
         several(&answers)
+    }
+
+    /// As the file wants it, where it says so.
+    fn single(&self, answer: IngestResult, event: Option<&Event>) -> Reply {
+        let seq = match &answer {
+            IngestResult::Accepted { seq, .. } | IngestResult::Duplicate { seq, .. } => Some(*seq),
+            _ => None,
+        };
+        let (mut reply, status) = (single(answer), self.respond.status);
+        // A sender that wants a certain status gets it also for what a rule of the file drops.
+        if let Some(status) = status.filter(|_| (200..300).contains(&reply.status())) {
+            reply = reply.with_status(status);
+        }
+        let (Some(body), Some(event), Some(seq)) = (&self.respond.body, event, seq) else {
+            return if reply.may_have_body() { reply } else { Reply::empty(reply.status()) };
+        };
+        let event = Event { seq, ..event.clone() };
+        let now = self.engine.env.clock.wall();
+        let text = body.render(&Scope::of(&event, now));
+        let content = BodyContent::Full(text.into_bytes());
+        Reply::bare(reply.status(), content)
+            .with("content-type", self.respond.content_type.clone())
+            // Whatever an event brings, no browser takes it for a page of ours.
+            .with("content-security-policy", "default-src 'none'; sandbox")
     }
 }
 

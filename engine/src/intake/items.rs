@@ -112,6 +112,7 @@ pub fn spread(
         }),
         time: message.time,
         subject: message.subject.clone(),
+        noted: None,
     };
     Ok(items.into_iter().enumerate().map(item).collect())
 }

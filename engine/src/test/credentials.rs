@@ -7,6 +7,7 @@ use kernel::time::Timestamp;
 use language::Environment;
 use serde_json::Value;
 use stages::contract::HttpRoute;
+use stages::credential::{SenderRefusal, SenderState};
 use stages::signature::Signed;
 
 /// The tokens of the server, for sources that have no credential of their own.
@@ -22,35 +23,41 @@ pub(super) fn tokens_of(plan: &Plan, variables: &dyn Environment) -> Tokens {
 
 /// Whether a source wants to know who sends.
 pub(super) fn are_asked(route: &HttpRoute, tokens: &Tokens) -> bool {
-    route.signature.is_some() || route.bearer.is_some() || !tokens.is_empty()
+    !route.credentials.is_empty() || !tokens.is_empty()
 }
 
-/// A signature where the source has one, else a token: the source's own before the server's.
+/// The source's own credentials, else a token of the server; and whether they let in before the
+/// message was looked at.
 pub(super) fn check(
     route: &HttpRoute,
     tokens: &Tokens,
     headers: &serde_json::Map<String, Value>,
     body: &[u8],
     now: Timestamp,
-) -> Result<Signed, Rejection> {
+) -> Result<Option<Signed>, Rejection> {
     let header = |name: &str| headers.get(&name.to_ascii_lowercase())?.as_str();
-    if let Some(signature) = &route.signature {
-        return signature.check(&header, body, now).map_err(|it| refused(401, it.to_string()));
+    let own = &route.credentials;
+    if own.is_empty() {
+        let allowed = tokens.allow_field(header("authorization"), Scope::Send);
+        return allowed.map(|_| Some(Signed::default())).map_err(|denied| {
+            let (status, detail) = denied.told();
+            refused(status, detail)
+        });
     }
-    let own = route.bearer.as_ref().map(|secret| {
-        let mut own = Tokens::default();
-        own.add("own", secret, vec![Scope::Send]);
-        own
-    });
-    let shown = header("authorization");
-    let allowed = own.as_ref().unwrap_or(tokens).allow_field(shown, Scope::Send);
-    allowed.map(|_| Signed::default()).map_err(|denied| {
-        let (status, detail) = denied.told();
-        refused(status, detail)
-    })
+    let checked = match own.check_headers(&header) {
+        Ok(SenderState::Known) => Ok(Some(Signed::default())),
+        Ok(SenderState::Unclear) => own.check_body(&header, body, now),
+        Err(refusal) => Err(refusal),
+    };
+    checked.map_err(|it| stranger(&it))
 }
 
-fn refused(status: u16, detail: String) -> Rejection {
+/// The answer to who does not show a credential.
+pub(super) fn stranger(refusal: &SenderRefusal) -> Rejection {
+    refused(401, refusal.to_string())
+}
+
+pub(super) fn refused(status: u16, detail: String) -> Rejection {
     Rejection {
         is_whole: false,
         status,

@@ -30,7 +30,7 @@ pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
         let own = text_of(&source.name);
         let kind = given.kind.as_deref().and_then(text_of);
         let (map, schema) = match &given.content {
-            InputContent::Message(_) => {
+            InputContent::Message(_) | InputContent::Query(_) => {
                 let map = Map {
                     kind: kind.or_else(|| source.map.kind.clone()),
                     source: source.map.source.clone().or(own),

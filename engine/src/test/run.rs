@@ -8,7 +8,10 @@ use super::seen::{Arrived, Commits, Ledger, TestRecord, Watch};
 use super::{Suite, Variables, expect, timeline};
 use crate::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use crate::http::auth::Tokens;
-use crate::http::ingest::items_status;
+use crate::http::ingest::forms::{self, Messages};
+use crate::http::ingest::{is_credential, items_status, without_tokens};
+use crate::http::query;
+use crate::intake::Rejection;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::open::OpenedSource;
 use crate::run::sources::SourceEmitter;
@@ -22,6 +25,7 @@ use language::diagnostic::{Diagnostic, Diagnostics, Rule};
 use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
+use stages::contract::{BodyForm, HttpRoute};
 use stages::signature::Signed;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -311,27 +315,25 @@ impl Trial {
             .and_then(|it| it.idempotency_header.as_ref())
             .and_then(|it| headers.get(&it.to_ascii_lowercase())?.as_str())
             .map(str::to_owned);
+        let query = match &given.content {
+            InputContent::Query(text) => text.as_str(),
+            _ => "",
+        };
         let http = route.map(|it| {
             let method = it.methods.first().map_or("POST", String::as_str);
-            Arc::new(json!({ "headers": headers, "query": {}, "method": method, "path": it.path }))
+            let query = query_of(query);
+            let mut headers = headers.clone();
+            headers.retain(|name, _| !is_credential(&it.credentials, name));
+            Arc::new(
+                json!({ "headers": headers, "query": query, "method": method, "path": it.path }),
+            )
         });
-        let bytes: Arc<[u8]> = match &given.content {
-            InputContent::Message(bytes) => bytes.clone(),
-            InputContent::Data(text) => format!("{{\"data\":{text}}}").into_bytes().into(),
-        };
         let keeps_unreadable = http.is_none();
-        let is_message = matches!(given.content, InputContent::Message(_));
-        let asked = route.filter(|_| is_message && !given.is_authenticated);
-        let signed = match asked {
-            Some(route) => {
-                let now = self.simulation.env.clock.wall();
-                credentials::check(route, &self.tokens, &headers, &bytes, now)
-            }
-            None => Ok(Signed::default()),
-        };
+        let is_message = !matches!(given.content, InputContent::Data(_));
         let at = self.simulation.env.clock.wall();
-        let signed = match signed {
-            Ok(signed) => signed,
+        let received = self.received(given, route, &headers);
+        let (bytes, signed) = match received {
+            Ok(received) => received,
             Err(refusal) => {
                 let answers = vec![Ok(Some(IngestResult::Refused(refusal)))];
                 let message = AnsweredMessage { is_given: true, at, status: None, answers };
@@ -350,7 +352,13 @@ impl Trial {
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
         let is_spread = is_message && source.is_some_and(|it| plan.sources[it].map.each.is_some());
-        let status = answer.as_ref().ok().filter(|_| is_spread).and_then(|it| items_status(it));
+        let own = route.and_then(|it| it.respond.status);
+        let status = match (&answer, is_spread) {
+            (Ok(answers), true) => items_status(answers),
+            // As the file answers what it takes or drops.
+            (Ok(answers), false) if answers.iter().all(IngestResult::is_good) => own,
+            _ => None,
+        };
         let answers = match answer {
             Err(unavailable) => vec![Err(unavailable)],
             Ok(answers) if answers.is_empty() => vec![Ok(None)],
@@ -358,6 +366,43 @@ impl Trial {
         };
         let message = AnsweredMessage { is_given: true, at, status, answers };
         self.arrivals.note(&given.source, message);
+    }
+
+    /// The message as the engine's server would hand it on, and what its signature proves.
+    fn received(
+        &self,
+        given: &TestInput,
+        route: Option<&HttpRoute>,
+        headers: &serde_json::Map<String, Value>,
+    ) -> Result<(Arc<[u8]>, Signed), Rejection> {
+        let bytes: Arc<[u8]> = match &given.content {
+            InputContent::Message(bytes) => bytes.clone(),
+            InputContent::Query(_) => Arc::default(),
+            InputContent::Data(text) => {
+                let bytes = format!("{{\"data\":{text}}}").into_bytes().into();
+                return Ok((bytes, Signed::default()));
+            }
+        };
+        let Some(route) = route else { return Ok((bytes, Signed::default())) };
+        let now = self.simulation.env.clock.wall();
+        let signed = match given.is_authenticated {
+            true => Some(Signed::default()),
+            false => credentials::check(route, &self.tokens, headers, &bytes, now)?,
+        };
+        let kind = headers.get("content-type").and_then(Value::as_str).unwrap_or_default();
+        let is_form = kind.starts_with("application/x-www-form-urlencoded");
+        let message = match &given.content {
+            InputContent::Query(query) => forms::query_message(query),
+            _ if is_form && route.accepts.contains(&BodyForm::Form) => forms::form_message(&bytes),
+            _ => Ok(bytes.to_vec()),
+        };
+        let message = message.map_err(|it| credentials::refused(it.status, it.detail))?;
+        let message = Messages::One(message);
+        let message = without_tokens(&route.credentials, message, signed.is_some());
+        match message.map_err(|it| credentials::stranger(&it))? {
+            Messages::One(message) => Ok((message.into(), signed.unwrap_or_default())),
+            Messages::Many(_) => unreachable!("one message stays one"),
+        }
     }
 
     fn seen(&self) -> TestRecord {
@@ -405,6 +450,11 @@ impl Trial {
         let store = self.store.clone();
         self.simulation.complete(async move { store.close().await });
     }
+}
+
+fn query_of(text: &str) -> serde_json::Map<String, Value> {
+    let pairs = query::pairs(text).unwrap_or_default();
+    pairs.into_iter().map(|(name, value)| (name, Value::String(value))).collect()
 }
 
 fn settings(plan: &Plan) -> Settings {

@@ -1,69 +1,73 @@
 //! Receives events over HTTP. The engine's server serves the route; this says how.
 
-use crate::contract::{BodyForm, Claim, HttpRoute, Kind, OpenSource, Services, SourceKind};
-use crate::request::{Text, resolve};
-use crate::signature::{Scheme, Signature};
-use kernel::choice;
+mod auth;
+
+use crate::contract::{
+    BodyForm, Claim, CloudEvents, HttpRoute, Kind, OpenSource, Respond, Services, SourceKind,
+};
+use crate::credential::Credentials;
+use auth::Auth;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
+use language::expr::{Roots, Template};
 use language::literal::literal;
-use language::spanned::{Span, Spanned};
+use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
 use std::sync::Arc;
-use std::time::Duration;
 
 const METHODS: &[&str] = &["POST", "PUT", "GET"];
-
-choice! {
-    /// What becomes of a signed request that comes again, with whatever id.
-    enum Replay {
-        /// It is refused.
-        Refuse = "refuse",
-        /// It is taken.
-        Allow = "allow",
-    }
-}
-
-const TOLERANCE: ValueKind =
-    ValueKind::Duration(Duration::from_secs(1), Duration::from_secs(86_400));
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("path", "the route, unique per server")
         .examples(&[r#"path "/rings""#])
         .args(&[Arg::one("path", ValueKind::Text)])
         .required(),
-    NodeRow::new("method", "the methods accepted")
-        .examples(&["method POST PUT"])
-        .args(&[Arg::some("method", ValueKind::Word(METHODS))])
-        .default("POST"),
+    NodeRow::new(
+        "method",
+        "the methods accepted; a GET without a body is its query: an object of texts, with a list \
+         for a name that is repeated",
+    )
+    .examples(&["method POST PUT"])
+    .args(&[Arg::some("method", ValueKind::Word(METHODS))])
+    .default("POST"),
     NodeRow::new(
         "accept",
-        "the body types accepted; `text` is JSON sent as `text/plain` or without a type",
+        "the body types accepted, each also compressed with gzip; `text` is JSON sent as \
+         `text/plain` or without a type; `form` is an object of texts, as for a query; \
+         `cloudevents` (structured, binary and batched) fills the event's fields where `map` does not",
     )
-    .examples(&["accept json text"])
+    .examples(&["accept json text", "accept form", "accept json cloudevents"])
     .args(&[Arg::some("form", ValueKind::Word(BodyForm::WORDS))])
     .default("json ndjson"),
-    NodeRow::new("auth", "the token that senders must send, or how they sign")
+    auth::NODE,
+    NodeRow::new(
+        "idempotency",
+        "the header with the id, when `map` sets none; the events of a batch have the id `ID#0`, \
+         `ID#1` and so on",
+    )
+    .examples(&[r#"idempotency header="X-Request-Id""#])
+    .props(&[Prop::required("header", ValueKind::Text)])
+    .otherwise("off"),
+    NodeRow::new("respond", "how to answer one event that was accepted, or was already")
         .examples(&[
-            r#"auth bearer=(env)"BELL_TOKEN""#,
-            r#"auth hmac=(env)"HOOK_SECRET" scheme=github replay=allow"#,
-            r#"auth hmac=(env)"HOOK_SECRET" scheme=stripe tolerance="10m""#,
-            r#"auth hmac=(env)"HOOK_SECRET" scheme=hex header="X-Signature""#,
+            "respond 200",
+            r#"respond 200 { body "Deploying {{ data.text }}" }"#,
+            r##"respond 201 { body #"{ "ok": {{ event.id | json }} }"#; content-type "application/json" }"##,
         ])
-        .props(&[
-            Prop::new("bearer", ValueKind::Secret),
-            Prop::new("hmac", ValueKind::Secret),
-            Prop::new("scheme", ValueKind::Word(Scheme::WORDS)),
-            Prop::new("header", ValueKind::Text),
-            Prop::new("tolerance", TOLERANCE).default("\"5m\""),
-            Prop::new("replay", ValueKind::Word(Replay::WORDS)).default("refuse"),
-        ])
-        .otherwise("the server's `auth` with scope `send`"),
-    NodeRow::new("idempotency", "the header with the id, when `map` sets none")
-        .examples(&[r#"idempotency header="X-Request-Id""#])
-        .props(&[Prop::required("header", ValueKind::Text)])
-        .otherwise("off"),
+        .args(&[Arg::one("status", ValueKind::Int(200, 299))])
+        .children(&[RESPOND])
+        .otherwise("202, or 200 for a repeated event, with its id and number as JSON"),
+];
+
+const RESPOND: &[NodeRow] = &[
+    NodeRow::new("body", "the text of the response")
+        .examples(&[r#"body "Thank you, {{ data.user_name }}""#])
+        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::REPLY))]),
+    NodeRow::new("content-type", "the type of the body")
+        .examples(&[r#"content-type "application/json""#])
+        .args(&[Arg::one("type", ValueKind::Literal)])
+        .default("\"text/plain; charset=utf-8\""),
 ];
 
 /// The kind `http`.
@@ -75,78 +79,9 @@ pub(super) struct Settings {
     path: Spanned<String>,
     methods: Vec<String>,
     accepts: Vec<BodyForm>,
-    auth: Option<Auth>,
+    auth: Vec<Auth>,
     idempotency_header: Option<String>,
-}
-
-/// Who may send.
-#[derive(Debug, Clone, PartialEq)]
-enum Auth {
-    Bearer(Text),
-    Signed(SignedAuth),
-}
-
-/// How senders sign.
-#[derive(Debug, Clone, PartialEq)]
-struct SignedAuth {
-    secret: Text,
-    scheme: Scheme,
-    header: String,
-    tolerance: Duration,
-    replay: Replay,
-}
-
-impl Auth {
-    fn secret(&self) -> &Text {
-        match self {
-            Auth::Bearer(secret) => secret,
-            Auth::Signed(signed) => &signed.secret,
-        }
-    }
-
-    fn read(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Auth> {
-        let mut wrong = |span: Span, message: &str, help: &str| {
-            diagnostics.push(Rule::WrongArgument, message).at(span, "here").help(help);
-            None
-        };
-        let signed = "write `auth hmac=(env)\"SECRET\" scheme=github`";
-        match (fields.prop("bearer"), fields.prop("hmac")) {
-            (Some(bearer), None) => {
-                let others = ["scheme", "header", "tolerance", "replay"];
-                match others.iter().find_map(|it| fields.prop(it)) {
-                    Some(other) => wrong(other.span(), "this works only with `hmac`", signed),
-                    None => Some(Auth::Bearer(Text::read(&bearer)?)),
-                }
-            }
-            (None, Some(hmac)) => {
-                let word = fields.prop("scheme").and_then(|it| it.text());
-                let Some(scheme) = word.and_then(|it| Scheme::parse(&it.value)) else {
-                    return wrong(hmac.span(), "`hmac` needs `scheme=`", signed);
-                };
-                let given = fields.prop("header").and_then(|it| it.text()).map(|it| it.value);
-                let header = given.or_else(|| scheme.header().map(str::to_owned));
-                let Some(header) = header else {
-                    let help = "write `header=\"X-Signature\"`";
-                    return wrong(hmac.span(), "`scheme=hex` needs `header=`", help);
-                };
-                let signed = fields.filled();
-                Some(Auth::Signed(SignedAuth {
-                    secret: Text::read(&hmac)?,
-                    scheme,
-                    header: header.to_ascii_lowercase(),
-                    tolerance: signed.prop("tolerance", |it| Some(it.duration()?.value)),
-                    replay: signed.prop("replay", Scalar::choice),
-                }))
-            }
-            (Some(bearer), Some(_)) => {
-                let help = "keep the one that the sender uses";
-                wrong(bearer.span(), "`bearer` and `hmac` cannot be combined", help)
-            }
-            // Properties that were written as children have been reported.
-            (None, None) if fields.has_block() => None,
-            (None, None) => wrong(fields.name().span, "`auth` needs `bearer=` or `hmac=`", signed),
-        }
-    }
+    respond: Respond,
 }
 
 impl Kind for Http {
@@ -163,13 +98,17 @@ impl Kind for Http {
             Some(it) => Some(literal(&it.prop("header")?, context.diagnostics)?.value),
             None => None,
         };
-        let auth = match fields.child("auth") {
-            Some(it) => Some(Auth::read(&it, context.diagnostics)?),
-            None => None,
+        let nodes = fields.children("auth");
+        let auth: Option<Vec<Auth>> =
+            nodes.map(|it| Auth::read(&it, context.diagnostics)).collect();
+        let respond = match fields.child("respond") {
+            Some(it) => respond_of(&it, context.diagnostics)?,
+            None => Respond::default(),
         };
         let methods = fields.setting("method").args(|it| Some(it.text()?.value));
         let accepts = fields.setting("accept").args(Scalar::choice);
-        Some(Settings { path: path?, methods, accepts, auth, idempotency_header: header })
+        let (path, auth) = (path?, auth?);
+        Some(Settings { path, methods, accepts, auth, idempotency_header: header, respond })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
@@ -185,6 +124,24 @@ impl Kind for Http {
     }
 }
 
+fn respond_of(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Respond> {
+    let status = fields.arg(0)?;
+    let body = match fields.child("body") {
+        // What cannot be read as a template was reported as one.
+        Some(it) => Some(Arc::new(Template::parse(&it.arg(0)?.text()?.value, Roots::REPLY).ok()?)),
+        None => None,
+    };
+    if let (204 | 205, Some(_)) = (status.int()?.value, &body) {
+        diagnostics
+            .push(Rule::WrongArgument, "a response with this status cannot have a body")
+            .at(status.span(), "here")
+            .help("write `respond 200`");
+        return None;
+    }
+    let content_type = fields.setting("content-type").arg(0, |it| Some(it.text()?.value));
+    Some(Respond { status: u16::try_from(status.int()?.value).ok(), body, content_type })
+}
+
 impl SourceKind for Http {
     const IS_SERVED: bool = true;
 
@@ -192,33 +149,32 @@ impl SourceKind for Http {
         false
     }
 
-    /// An empty token would let everyone in: it is a fault.
+    fn cloud_events(settings: &Settings) -> CloudEvents {
+        match &settings.accepts[..] {
+            [BodyForm::CloudEvents] => CloudEvents::All,
+            forms if forms.contains(&BodyForm::CloudEvents) => CloudEvents::Some,
+            _ => CloudEvents::Never,
+        }
+    }
+
+    /// An empty token would let everyone in: it is left out where there is another one, as while
+    /// one is replaced, and a fault where it is the only one.
     async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
-        let (mut bearer, mut signature) = (None, None);
-        if let Some(auth) = settings.auth {
-            let secret = resolve(&auth.secret().setting.value, &services)?;
-            if secret.trim().is_empty() {
-                return Err(Fault::permanent("the secret of `auth` is empty"));
-            }
-            match auth {
-                Auth::Bearer(_) => bearer = Some(secret),
-                Auth::Signed(signed) => {
-                    let SignedAuth { scheme, header, tolerance, replay, .. } = signed;
-                    let checks = Signature::new(scheme, header, tolerance, secret);
-                    let unfit = || Fault::permanent("the secret of `auth` is not base64");
-                    let checks = checks.ok_or_else(unfit)?.allowing_replay(replay == Replay::Allow);
-                    signature = Some(Arc::new(checks));
-                }
-            }
+        let mut credentials = Vec::new();
+        for auth in &settings.auth {
+            credentials.extend(auth.open(&services)?);
+        }
+        if credentials.is_empty() && !settings.auth.is_empty() {
+            return Err(Fault::permanent("the secret of `auth` is empty"));
         }
         Ok(OpenSource::Route(HttpRoute {
             path: settings.path.value,
             methods: settings.methods,
             accepts: settings.accepts,
-            bearer,
-            signature,
+            credentials: Credentials::new(credentials),
             idempotency_header: settings.idempotency_header,
             body_max: None,
+            respond: settings.respond,
         }))
     }
 }
@@ -240,32 +196,60 @@ mod tests {
     fn a_path_alone_takes_posts_from_whom_the_server_trusts() {
         let route = route("path \"/e\"").unwrap();
         assert_eq!((route.path.as_str(), route.methods), ("/e", vec!["POST".to_owned()]));
-        assert_eq!((route.bearer, route.idempotency_header), (None, None));
+        assert!(route.credentials.is_empty() && route.idempotency_header.is_none());
     }
 
     #[test]
-    fn its_own_token_rules_and_is_never_empty() {
-        let text = |token: &str| format!("path \"/e\"\nauth bearer={token}");
-        let own = route(&text("(env)\"TOKEN\"")).unwrap();
-        assert_eq!(own.bearer.as_deref(), Some("t0k"));
-        assert!(route(&format!("{} default=\"\"", text("(env)\"NONE\""))).is_err());
-        let settings = testing::settings::<Http>(&text("(env)\"NONE\" optional=#true"));
-        assert!(Http::needed(&settings)[0].is_optional);
+    fn its_own_credentials_rule_and_are_never_all_empty() {
+        let open = |auth: &str| route(&format!("path \"/e\"\n{auth}"));
+        let shows = |auth: &str, name: &'static str, value: &'static str| {
+            let header = move |it: &str| (it == name).then_some(value);
+            open(auth).unwrap().credentials.check_headers(&header).is_ok()
+        };
+        let bearer = "auth bearer=(env)\"TOKEN\"";
+        assert!(shows(bearer, "authorization", "Bearer t0k"));
+        assert!(!shows(bearer, "authorization", "Bearer tok"));
+        assert!(shows("auth token=(env)\"TOKEN\" header=\"X-T\"", "x-t", "t0k"));
+        assert!(shows("auth basic=\"a:b\"", "authorization", "Basic YTpi"));
+        let empty = "auth bearer=(env)\"NONE\" default=\"\"";
+        assert!(open(empty).is_err());
+        assert!(shows(&format!("{empty}\n{bearer}"), "authorization", "Bearer t0k"));
+        assert!(!shows(&format!("{empty}\n{bearer}"), "authorization", "Bearer "));
+        let text = "path \"/e\"\nauth bearer=(env)\"NONE\" optional=#true";
+        assert!(Http::needed(&testing::settings::<Http>(text))[0].is_optional);
     }
 
     #[test]
-    fn senders_that_sign_need_no_token() {
-        let route = route("path \"/e\"\nauth hmac=(env)\"TOKEN\" scheme=github").unwrap();
-        assert!(route.signature.is_some() && route.bearer.is_none());
-        let found = |auth: &str| testing::findings::<Http>(&format!("path \"/e\"\n{auth}"));
-        assert_eq!(found("auth hmac=(env)\"T\""), ["E0016 `hmac` needs `scheme=`"]);
-        let hex = found("auth hmac=(env)\"T\" scheme=hex");
-        assert_eq!(hex, ["E0016 `scheme=hex` needs `header=`"]);
-        let both = found("auth hmac=(env)\"T\" bearer=(env)\"T\" scheme=github");
-        assert_eq!(both, ["E0016 `bearer` and `hmac` cannot be combined"]);
-        let other = found("auth bearer=(env)\"T\" scheme=github");
-        assert_eq!(other, ["E0016 this works only with `hmac`"]);
-        assert_eq!(found("auth"), ["E0016 `auth` needs `bearer=` or `hmac=`"]);
+    fn what_auth_needs_beside_its_secret_is_named() {
+        assert!(route("path \"/e\"\nauth hmac=(env)\"TOKEN\" scheme=github").is_ok());
+        for (auth, told) in [
+            ("auth hmac=(env)\"T\"", "`hmac` needs `scheme=`"),
+            ("auth hmac=(env)\"T\" scheme=hex", "`scheme=hex` needs `header=`"),
+            (
+                "auth hmac=(env)\"T\" bearer=(env)\"T\" scheme=github",
+                "`bearer` and `hmac` cannot be combined",
+            ),
+            ("auth bearer=(env)\"T\" scheme=github", "`scheme` does not work with `bearer`"),
+            ("auth basic=(env)\"T\" field=\"x\"", "`field` does not work with `basic`"),
+            ("auth token=(env)\"T\"", "`token` needs `header=` or `field=`"),
+            (
+                "auth token=(env)\"T\" header=\"X\" field=\"x\"",
+                "`header` and `field` cannot be combined",
+            ),
+            ("auth basic=\"user\"", "`basic` needs a user and a password"),
+            ("auth", "`auth` needs `bearer=`, `token=`, `basic=` or `hmac=`"),
+        ] {
+            let found = testing::findings::<Http>(&format!("path \"/e\"\n{auth}"));
+            assert_eq!(found, [format!("E0016 {told}")], "{auth}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_content_has_no_body() {
+        let found = testing::findings::<Http>("path \"/e\"\nrespond 204 { body \"x\" }");
+        assert_eq!(found, ["E0016 a response with this status cannot have a body"]);
+        let route = route("path \"/e\"\nrespond 204").unwrap();
+        assert_eq!((route.respond.status, route.respond.body), (Some(204), None));
     }
 
     #[test]

@@ -201,9 +201,9 @@ impl CaseReader<'_, '_> {
         let source = self.source(fields);
         let kind = fields.prop("type").and_then(|it| it.text());
         let text = |name: &str| fields.child(name).and_then(|it| it.arg(0)?.text());
-        let (body, data) = (text("body"), text("data"));
+        let (body, data, query) = (text("body"), text("data"), text("query"));
         let file = fields.prop("file").and_then(|it| it.text());
-        let count = [&body, &data, &file].iter().filter(|it| it.is_some()).count();
+        let count = [&body, &data, &file, &query].iter().filter(|it| it.is_some()).count();
         if count != 1 {
             let message = if count == 0 {
                 "`given` has no message"
@@ -220,6 +220,7 @@ impl CaseReader<'_, '_> {
         });
         let is_behind_map = map.is_some_and(|it| it.data.is_some());
         let content = match (body, data, file) {
+            _ if query.is_some() => InputContent::Query(query?.value),
             (Some(body), ..) => InputContent::Message(body.value.into_bytes().into()),
             (_, Some(data), _) => {
                 if is_behind_map && kind.is_none() {

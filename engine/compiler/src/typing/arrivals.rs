@@ -6,6 +6,7 @@ use kernel::pattern::glob_fits;
 use language::Context;
 use language::expr::{EventType, EventTypes, NotYetSet, Root, TypeEnv, ValueType, of_schema};
 use serde_json::Value;
+use stages::contract::CloudEvents;
 use stages::decode::OnMismatch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,9 +50,11 @@ impl ProgramInputs {
             sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
             let received = known.at(taking::unit(&source.map), &[]);
             let mapped = source.map.data.as_ref().map(|it| known.check(&it.value).shape);
+            let is_plain = source.spec.cloud_events() == CloudEvents::Never;
             data = data.or(mapped.unwrap_or_else(|| match source.map.each {
                 Some(_) => received.clone(),
-                None => known.data(),
+                None if is_plain => known.data(),
+                None => ValueType::any(),
             }));
             raw = raw.or(received);
             messages.insert(source.name.value.clone(), known);

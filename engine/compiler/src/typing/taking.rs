@@ -4,9 +4,9 @@ use super::arrivals::ProgramInputs;
 use super::expr;
 use super::report::Tell;
 use crate::spec::{Map, SourceNode};
-use language::ExprSite;
 use language::diagnostic::Rule;
-use language::expr::{EventType, Expr, Root, TypeEnv, ValueType};
+use language::expr::{EventType, Expr, Root, Roots, TypeEnv, ValueType};
+use language::{ExprSite, ValueKind};
 use std::sync::Arc;
 
 /// The message as the rest of the map reads it.
@@ -40,6 +40,11 @@ pub(super) fn check(
     world: &ProgramInputs,
     tell: &mut Tell<'_>,
 ) {
+    if matches!(site.ty, ValueKind::OwnTemplate(roots) if roots == Roots::REPLY) {
+        // It is about the event, not about the message that the event was made of.
+        let known = world.known(&world.all, ValueType::never(), Vec::new());
+        return tell.site(site, &known);
+    }
     let Some(known) = world.messages.get(&source.name.value) else { return };
     let Some(written) = expr(site) else { return tell.site(site, known) };
     match site.node() {

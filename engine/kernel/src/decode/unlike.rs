@@ -11,7 +11,9 @@ pub(super) fn unlike_json(bytes: &[u8]) -> Option<&'static str> {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'{' | b'[', ..] | [b'{' | b'[', 0, ..] => {
             Some("it is UTF-16; send it as UTF-8")
         }
-        [0x1f, 0x8b, ..] => Some("it is compressed with gzip; send it uncompressed"),
+        [0x1f, 0x8b, ..] => {
+            Some("it is compressed with gzip; over HTTP, send `Content-Encoding: gzip` with it")
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("it is compressed with zstd; send it uncompressed"),
         [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..] => {
             Some("it is compressed with zlib; send it uncompressed")

@@ -1,5 +1,6 @@
 //! What a body is, by what the request says about it, and how it falls into messages.
 
+use super::cloud;
 use crate::http::problem::ProblemDetails;
 use crate::http::query;
 use crate::http::wire::head::{Framing, Head};
@@ -15,21 +16,40 @@ use std::fmt;
 
 /// How a body is taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// There is none.
     Nothing,
     /// One JSON value: an event, or an array of them.
     Json,
     /// One JSON value a line.
     Lines,
+    /// `name=value&…`.
+    Fields,
+    /// A CloudEvent whose attributes are headers.
+    BinaryCloudEvent,
+}
+
+/// The most fields of a form or a query.
+const FIELDS_MAX: usize = 1000;
+
+/// What a request brings.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Messages {
+    /// One event.
+    One(Vec<u8>),
+    /// Events of which each has an answer of its own.
+    Many(Vec<Vec<u8>>),
 }
 
 /// How the body is to be read, or why it will not be.
 pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<Form, Reply> {
+    let takes = |it: BodyForm| route.accepts.contains(&it);
+    if takes(BodyForm::CloudEvents) && cloud::is_binary(head) {
+        return Ok(Form::BinaryCloudEvent);
+    }
     if matches!(head.framing(), Framing::Empty | Framing::Length(0)) {
         return Ok(Form::Nothing);
     }
-    plain_coding(head)?;
     let mut given = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-type"));
     let (kind, more) = (given.next(), given.next());
     if more.is_some() {
@@ -42,16 +62,28 @@ pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<Fo
             (BodyForm::Lines, Form::Lines)
         }
         "" | "text/plain" => (BodyForm::Text, Form::Json),
+        "application/x-www-form-urlencoded" => (BodyForm::Form, Form::Fields),
+        "application/cloudevents+json" | "application/cloudevents-batch+json"
+            if takes(BodyForm::CloudEvents) =>
+        {
+            (BodyForm::CloudEvents, Form::Json)
+        }
         "application/json" => (BodyForm::Json, Form::Json),
         other if other.ends_with("+json") => (BodyForm::Json, Form::Json),
         other => return Err(unsupported(told(other, route))),
     };
-    if route.accepts.contains(&wanted) {
+    if takes(wanted) {
         return Ok(form);
     }
     let mut detail = told(kind.unwrap_or_default(), route);
-    if wanted == BodyForm::Text {
-        detail += &format!("; or write `accept json text` in `source http {source}`");
+    match wanted {
+        BodyForm::Text => {
+            detail += &format!("; or write `accept json text` in `source http {source}`");
+        }
+        BodyForm::Form => {
+            detail += &format!("; or write `accept json form` in `source http {source}`");
+        }
+        _ => {}
     }
     Err(unsupported(detail))
 }
@@ -67,55 +99,89 @@ fn told(kind: &str, route: &HttpRoute) -> String {
         _ => format!("`{shown}` is not accepted"),
     };
     let kinds = route.accepts.iter().filter_map(|it| match it {
-        BodyForm::Json => Some("`Content-Type: application/json`"),
-        BodyForm::Lines => Some("`Content-Type: application/x-ndjson`"),
+        BodyForm::Json => Some("JSON with `Content-Type: application/json`"),
+        BodyForm::Lines => Some("a line of JSON for each event with `application/x-ndjson`"),
+        BodyForm::Form => Some("a form with `application/x-www-form-urlencoded`"),
+        BodyForm::CloudEvents => Some("a CloudEvent with `application/cloudevents+json`"),
         BodyForm::Text => None,
     });
-    format!("{given}; send JSON with {}", kinds.collect::<Vec<_>>().join(" or "))
+    let kinds: Vec<&str> = kinds.collect();
+    if kinds.is_empty() {
+        return format!("{given}; send JSON with `Content-Type: text/plain`");
+    }
+    format!("{given}; send {}", kinds.join(" or "))
 }
 
 fn unsupported(detail: String) -> Reply {
     ProblemDetails::new(415, detail).into()
 }
 
-/// Refuses a body that is compressed.
-fn plain_coding(head: &Head) -> Result<(), Reply> {
-    let codings = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-encoding"));
-    for (_, value) in codings {
-        let value = String::from_utf8_lossy(value);
-        let codings = value.split(',').map(str::trim).filter(|it| !it.is_empty());
-        if let Some(coding) = codings.into_iter().find(|it| !it.eq_ignore_ascii_case("identity")) {
-            let shown: String = coding.chars().take(30).collect();
-            let detail =
-                format!("`Content-Encoding: {shown}` is not supported; send the body uncompressed");
-            return Err(unsupported(detail).with("accept-encoding", "identity"));
-        }
+/// The messages of a body, which is not compressed any more.
+pub(crate) fn messages(
+    form: Form,
+    head: &Head,
+    body: Vec<u8>,
+    map: &Map,
+) -> Result<Messages, ProblemDetails> {
+    let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
+    let items = match form {
+        Form::Nothing => return without_body(head, map).map(Messages::One),
+        Form::BinaryCloudEvent => return cloud::structured(head, &body).map(Messages::One),
+        Form::Fields => return form_message(&body).map(Messages::One),
+        Form::Json if !is_array => return Ok(Messages::One(body)),
+        Form::Json => array(&body).map_err(|reason| ProblemDetails::new(400, reason))?,
+        Form::Lines => lines(&body),
+    };
+    if ITEMS_MAX < items.len() {
+        let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
+        return Err(ProblemDetails::new(413, detail));
     }
-    Ok(())
+    Ok(Messages::Many(items))
 }
 
-/// What stands for a body that is not there: the query of a GET, and an empty object where the
-/// source reads nothing of a message.
-pub(super) fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, ProblemDetails> {
+/// A form as a message.
+pub(crate) fn form_message(body: &[u8]) -> Result<Vec<u8>, ProblemDetails> {
+    let pairs = std::str::from_utf8(body).ok().map(str::trim_ascii_end).and_then(query::pairs);
+    fields(pairs, "the form is not percent-encoded UTF-8 text")
+}
+
+/// What takes the place of a body that is not there: the query of a GET, and an empty object where
+/// the source reads nothing of a message.
+fn without_body(head: &Head, map: &Map) -> Result<Vec<u8>, ProblemDetails> {
     if head.method().word() == "GET" {
-        let pairs = query::pairs(head.query().unwrap_or_default());
-        let pairs = pairs
-            .ok_or_else(|| ProblemDetails::new(400, "the query is not percent-encoded text"))?;
-        let mut message = json!({});
-        for (name, value) in pairs {
-            let value = Value::String(value);
-            match &mut message[&name] {
-                Value::Null => message[name] = value,
-                Value::Array(values) => values.push(value),
-                first => *first = json!([first.take(), value]),
-            }
-        }
-        return Ok(message.to_string().into_bytes());
+        return query_message(head.query().unwrap_or_default());
     }
     if reads_message(map) {
         return Err(ProblemDetails::new(400, "the body is empty; send one JSON object"));
     }
     Ok(b"{}".to_vec())
+}
+
+/// A query as a message.
+pub(crate) fn query_message(query: &str) -> Result<Vec<u8>, ProblemDetails> {
+    fields(query::pairs(query), "the query is not percent-encoded text")
+}
+
+/// Names and values as an object of texts; a name that is repeated has a list of them.
+fn fields(
+    pairs: Option<Vec<(String, String)>>,
+    otherwise: &'static str,
+) -> Result<Vec<u8>, ProblemDetails> {
+    let pairs = pairs.ok_or_else(|| ProblemDetails::new(400, otherwise))?;
+    if FIELDS_MAX < pairs.len() {
+        let detail = format!("more than {FIELDS_MAX} fields in one form or query");
+        return Err(ProblemDetails::new(413, detail));
+    }
+    let mut message = json!({});
+    for (name, value) in pairs {
+        let value = Value::String(value);
+        match &mut message[&name] {
+            Value::Null => message[name] = value,
+            Value::Array(values) => values.push(value),
+            first => *first = json!([first.take(), value]),
+        }
+    }
+    Ok(message.to_string().into_bytes())
 }
 
 /// Whether any part of an event is taken from the message.
@@ -127,7 +193,7 @@ fn reads_message(map: &Map) -> bool {
 
 /// The messages of an array as they were received, white space around them cut; at most one more
 /// than may be.
-pub(super) fn array(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+fn array(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let items = serde::Deserializer::deserialize_seq(&mut deserializer, Items);
     let items = items.and_then(|items| deserializer.end().map(|()| items));
@@ -157,7 +223,7 @@ impl<'de> Visitor<'de> for Items {
 }
 
 /// The messages of a body with one a line; at most one more than may be.
-pub(super) fn lines(body: &[u8]) -> Vec<Vec<u8>> {
+fn lines(body: &[u8]) -> Vec<Vec<u8>> {
     let lines = body.split(|it| *it == b'\n').map(<[u8]>::trim_ascii);
     lines.filter(|it| !it.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
 }
@@ -201,8 +267,8 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_named_with_what_to_send() {
-        let send = "send JSON with `Content-Type: application/json` or \
-                    `Content-Type: application/x-ndjson`";
+        let send = "send JSON with `Content-Type: application/json` or a line of JSON for each \
+                    event with `application/x-ndjson`";
         let text = "; or write `accept json text` in `source http bell`";
         for (fields, told) in [
             ("", format!("the body has no `Content-Type`; {send}{text}")),
@@ -211,7 +277,8 @@ mod tests {
             (
                 "Content-Type: application/x-www-form-urlencoded\r\n",
                 format!(
-                    "`application/x-www-form-urlencoded` is a form, which is not accepted; {send}"
+                    "`application/x-www-form-urlencoded` is a form, which is not accepted; {send}; \
+                     or write `accept json form` in `source http bell`"
                 ),
             ),
         ] {
@@ -233,18 +300,36 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_refused_by_the_name_of_its_coding() {
+    fn a_form_is_an_object_of_texts() {
+        let accepts = &[BodyForm::Form];
+        let kind = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n";
+        assert_eq!(form(kind, accepts), Ok(Form::Fields));
+        let message =
+            |body: &str| form_message(body.as_bytes()).map(|it| String::from_utf8(it).unwrap());
+        let expected = r#"{"a":["1","2"],"payload":"{\"b\": 1}"}"#;
+        assert_eq!(message("a=1&payload=%7B%22b%22%3A+1%7D&a=2\r\n").as_deref(), Ok(expected));
+        assert_eq!(message("").as_deref(), Ok("{}"));
+        assert_eq!(message("a=%4").unwrap_err().status, 400);
+        assert_eq!(message(&"a&".repeat(1001)).unwrap_err().status, 413);
+    }
+
+    #[test]
+    fn cloud_events_are_known_by_their_type_or_their_headers() {
+        let both = &[BodyForm::Json, BodyForm::CloudEvents];
+        let only = &[BodyForm::CloudEvents];
+        for kind in ["application/cloudevents+json", "application/cloudevents-batch+json"] {
+            let fields = format!("Content-Type: {kind}; charset=utf-8\r\n");
+            assert_eq!(form(&fields, only), Ok(Form::Json));
+            assert_eq!(form(&fields, USUAL), Ok(Form::Json), "plain JSON to who knows no other");
+        }
+        let binary = "Content-Type: text/plain\r\nCe-SpecVersion: 1.0\r\n";
+        assert_eq!(form(binary, only), Ok(Form::BinaryCloudEvent));
+        assert!(form(binary, USUAL).is_err());
         let json = "Content-Type: application/json\r\n";
-        for coding in ["gzip", "br", "deflate", "x-gzip", "zstd", "identity, gzip"] {
-            let told = form(&format!("{json}Content-Encoding: {coding}\r\n"), USUAL).unwrap_err();
-            let name = coding.rsplit(", ").next().unwrap();
-            let expected = format!("`Content-Encoding: {name}` is not supported");
-            assert!(told.starts_with(&expected), "{told}");
-        }
-        for coding in ["identity", "", "Identity, identity"] {
-            let fields = format!("{json}Content-Encoding: {coding}\r\n");
-            assert_eq!(form(&fields, USUAL), Ok(Form::Json), "{coding}");
-        }
+        assert_eq!(form(json, both), Ok(Form::Json));
+        let told = "`application/json` is not accepted; send a CloudEvent with \
+                    `application/cloudevents+json`";
+        assert_eq!(form(json, only), Err(told.to_owned()));
     }
 
     #[test]

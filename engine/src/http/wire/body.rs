@@ -55,6 +55,12 @@ pub(crate) fn no_memory(limit: usize) -> ProblemDetails {
 /// The most digits of a chunk's size: 4 GiB, beyond every limit and far from overflow.
 const SIZE_DIGITS: usize = 8;
 
+/// The longest line of a chunk's size with its extensions, and the longest line of a trailer.
+const LINE_MAX: usize = 1024;
+
+/// The most lines of trailers that are passed over.
+const TRAILERS_MAX: u8 = 32;
+
 /// Takes a body apart, byte for byte as the framing says.
 #[derive(Debug)]
 pub(crate) struct Decoder {
@@ -67,7 +73,8 @@ enum State {
     Size,
     Chunk(u64),
     ChunkEnd,
-    LastEnd,
+    /// After the last chunk, and so many lines of trailers.
+    Trailers(u8),
     Done,
 }
 
@@ -116,21 +123,35 @@ impl Decoder {
                 State::Chunk(left) => copy(rest, left, out),
                 State::Size => match size(rest)? {
                     Some((size, length)) => {
-                        self.state = if size == 0 { State::LastEnd } else { State::Chunk(size) };
+                        self.state =
+                            if size == 0 { State::Trailers(0) } else { State::Chunk(size) };
                         used += length;
                         continue;
                     }
                     None => return Ok(used),
                 },
-                State::ChunkEnd | State::LastEnd => {
+                State::ChunkEnd => {
                     if !line_end(rest)? {
                         return Ok(used);
                     }
-                    let last = self.state == State::LastEnd;
-                    self.state = if last { State::Done } else { State::Size };
+                    self.state = State::Size;
                     used += 2;
                     continue;
                 }
+                State::Trailers(lines) => match trailer(rest)? {
+                    Some(2) => {
+                        self.state = State::Done;
+                        used += 2;
+                        continue;
+                    }
+                    Some(_) if lines == TRAILERS_MAX => return Err(Malformed),
+                    Some(length) => {
+                        self.state = State::Trailers(lines + 1);
+                        used += length;
+                        continue;
+                    }
+                    None => return Ok(used),
+                },
                 State::Done => return Ok(used),
             };
             if step == 0 {
@@ -155,22 +176,57 @@ fn copy(from: &[u8], at_most: u64, out: &mut Vec<u8>) -> usize {
 }
 
 /// A chunk's size and the length of its line; `None` while the line is not complete. Extensions
-/// are refused: nobody needs them, and readers differ over what ends them.
+/// are passed over, as RFC 9112, 7.1.1 wants it.
 fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
     let digits = rest.iter().take_while(|it| it.is_ascii_hexdigit()).count();
     if SIZE_DIGITS < digits || (digits == 0 && !rest.is_empty()) {
         return Err(Malformed);
     }
-    if !line_end(&rest[digits..])? {
-        return Ok(None);
-    }
+    let Some(length) = extensions(&rest[digits..])? else { return Ok(None) };
     let digit = |it: &u8| u64::from(char::from(*it).to_digit(16).unwrap_or_default());
     let size = rest[..digits].iter().fold(0, |sum, it| sum * 16 + digit(it));
-    Ok(Some((size, digits + 2)))
+    Ok(Some((size, digits + length)))
 }
 
-/// Whether a line ends here; `false` while that cannot be told. Trailers are refused by this too:
-/// behind the last chunk only the empty line is taken.
+/// The length of the extensions and the end of their line. They begin with a semicolon, with or
+/// without blanks before it, and have no control character, so that no reader can find another end.
+fn extensions(rest: &[u8]) -> Result<Option<usize>, Malformed> {
+    let blanks = rest.iter().take_while(|it| matches!(it, b' ' | b'\t')).count();
+    match rest.get(blanks) {
+        Some(b';') => line(rest),
+        Some(_) if 0 < blanks => Err(Malformed),
+        Some(_) => Ok(line_end(rest)?.then_some(2)),
+        None if LINE_MAX < rest.len() => Err(Malformed),
+        None => Ok(None),
+    }
+}
+
+/// The length of a line of trailers with its end; 2 for the empty line that ends them. What they
+/// say is not looked at, so none of them can change what the request is.
+fn trailer(rest: &[u8]) -> Result<Option<usize>, Malformed> {
+    if matches!(rest, [] | [b'\r', ..]) {
+        return Ok(line_end(rest)?.then_some(2));
+    }
+    let is_token = |it: &u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(it);
+    let name = rest.iter().take_while(|it| is_token(it)).count();
+    if name == 0 || rest.get(name).is_some_and(|it| *it != b':') {
+        return Err(Malformed);
+    }
+    line(rest)
+}
+
+/// The length of a line with its end, which is the first control character but a tab in it;
+/// `None` while it is not complete.
+fn line(rest: &[u8]) -> Result<Option<usize>, Malformed> {
+    let is_plain = |it: &u8| *it == b'\t' || !it.is_ascii_control();
+    let text = rest.iter().take(LINE_MAX + 1).take_while(|it| is_plain(it)).count();
+    if LINE_MAX < text {
+        return Err(Malformed);
+    }
+    Ok(line_end(&rest[text..])?.then_some(text + 2))
+}
+
+/// Whether a line ends here; `false` while that cannot be told.
 fn line_end(rest: &[u8]) -> Result<bool, Malformed> {
     match rest {
         [b'\r', b'\n', ..] => Ok(true),
@@ -193,10 +249,25 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_and_what_follows_is_left() {
-        let read = read(b"4\r\nwiki\r\n5;\r\n").err();
-        assert_eq!(read, Some(Malformed));
+        let long = format!("4;{}\r\nwiki\r\n", "x".repeat(LINE_MAX));
+        assert_eq!(read(long.as_bytes()).err(), Some(Malformed));
         let good = b"4\r\nwiki\r\n00A\r\n0123456789\r\n0\r\n\r\nGET";
         assert_eq!(self::read(good), Ok((b"wiki0123456789".to_vec(), 3, true)));
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_passed_over() {
+        for good in [
+            &b"4;a=b\r\nwiki\r\n0\r\n\r\nGET"[..],
+            b"4 ;a=\"b;c\"\r\nwiki\r\n0;last\r\n\r\nGET",
+            b"4\r\nwiki\r\n0\r\nX-Sum: 1\r\nContent-Length: 99\r\n\r\nGET",
+            b"4\r\nwiki\r\n0\r\nX:\r\n\r\nGET",
+        ] {
+            let expected = Ok((b"wiki".to_vec(), 3, true));
+            assert_eq!(read(good), expected, "{}", good.escape_ascii());
+        }
+        let many = format!("0\r\n{}\r\n", "x: y\r\n".repeat(usize::from(TRAILERS_MAX) + 1));
+        assert_eq!(read(many.as_bytes()), Err(Malformed));
     }
 
     #[test]
@@ -204,8 +275,10 @@ mod tests {
         for bad in [
             &b"5\n"[..],
             b" 5",
-            b"5 ",
-            b"5;a=b",
+            b"5 x",
+            b"5;a\0",
+            b"5;a\n",
+            b"5;a\rx",
             b"+5",
             b"0x5",
             b"-1",
@@ -214,7 +287,11 @@ mod tests {
             b"FFFFFFFFFFFFFFFFF\r\n",
             b"1\r\nab",
             b"1\r\na\n",
-            b"0\r\nX: y\r\n\r\n",
+            b"0\r\nX: y\n\r\n",
+            b"0\r\nX : y\r\n\r\n",
+            b"0\r\n X: y\r\n\r\n",
+            b"0\r\nGET / HTTP/1.1\r\n\r\n",
+            b"0\r\n: y\r\n\r\n",
             b"0\r\n\n",
         ] {
             assert_eq!(read(bad), Err(Malformed), "{}", bad.escape_ascii());
@@ -225,7 +302,11 @@ mod tests {
         #[test]
         fn cutting_the_bytes_anywhere_changes_nothing(
             input in proptest::collection::vec(
-                prop_oneof![Just(b'0'), Just(b'2'), Just(b'\r'), Just(b'\n'), any::<u8>()], 0..60),
+                prop_oneof![
+                    Just(b'0'), Just(b'2'), Just(b'\r'), Just(b'\n'), Just(b';'), Just(b':'),
+                    any::<u8>(),
+                ],
+                0..60),
             cut in 0usize..60,
         ) {
             let whole = read(&input);

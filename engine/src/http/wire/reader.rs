@@ -50,6 +50,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Source for Reader<'_, '_, S> {
     fn seat(&self) -> Option<&Seat> {
         Some(self.seat)
     }
+
+    fn charge(&mut self, more: usize) -> Result<(), BodyError> {
+        let limits = &self.site.limits;
+        if self.site.places.charge(self.seat, more, limits, self.io.timer.now()) {
+            return Ok(());
+        }
+        count(&self.site.counters.refused_bytes);
+        Err(BodyError::NoMemory(limits.held_bytes))
+    }
 }
 
 impl<'c, 's, S: AsyncRead + AsyncWrite + Unpin + Send> Reader<'c, 's, S> {

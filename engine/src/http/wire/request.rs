@@ -15,6 +15,11 @@ pub(crate) trait Source: Send {
     fn seat(&self) -> Option<&Seat> {
         None
     }
+
+    /// Counts memory that the request takes besides its body, until it is answered.
+    fn charge(&mut self, _more: usize) -> Result<(), BodyError> {
+        Ok(())
+    }
 }
 
 /// A body that is there already, for tests and for requests that we make ourselves.
@@ -62,6 +67,12 @@ impl<'c> Request<'c> {
     /// The connection's place, when it came over one.
     pub(crate) fn seat(&self) -> Option<&Seat> {
         self.body.seat()
+    }
+
+    /// Counts so many bytes more as held by the request until it is answered; an error where there
+    /// is no memory for them.
+    pub(crate) fn charge(&mut self, more: usize) -> Result<(), BodyError> {
+        self.body.charge(more)
     }
 
     /// Reads the body, once; a second call gets an empty one. A body that announces more than

@@ -132,6 +132,13 @@ impl Reply {
         self
     }
 
+    /// The same with another status.
+    #[must_use]
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The status.
     pub fn status(&self) -> u16 {
         self.status

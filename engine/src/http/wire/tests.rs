@@ -115,18 +115,18 @@ fn a_length_that_could_be_read_in_two_ways_is_refused() {
 fn chunks_that_are_not_well_formed_are_refused() {
     let fields = "Host: localhost\r\nTransfer-Encoding: chunked\r\n";
     for body in [
-        "0;a=b\r\n\r\n",
-        "5;\r\nhello\r\n0\r\n\r\n",
+        "0;a=\0b\r\n\r\n",
+        "5;a\nhello\r\n0\r\n\r\n",
+        "5 hello\r\n0\r\n\r\n",
         "FFFFFFFFFFFFFFFFF\r\n",
         "000000000\r\n\r\n",
         "+0\r\n\r\n",
         " 0\r\n\r\n",
-        "0 \r\n\r\n",
         "0\n\n",
         "0\r\n\n",
         "2\r\nabc\r\n0\r\n\r\n",
-        "0\r\nX: y\r\n\r\n",
-        "0\r\nContent-Length: 1\r\n\r\n",
+        "0\r\nX: y\n\r\n",
+        "0\r\nGET /admin HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "0x0\r\n\r\n",
         "\r\n0\r\n\r\n",
     ] {
