@@ -13,6 +13,7 @@ mod secrets;
 mod server;
 mod signed;
 mod stream;
+mod tls;
 
 use crate::support::{Engine, root};
 use serde_json::Value;

@@ -130,8 +130,9 @@ impl Engine {
 
     /// Waits until it is ready.
     pub(crate) fn ready(mut self) -> Engine {
-        let ready = self.wait_for("ready http://");
-        let address = ready.split_whitespace().nth(1).and_then(|it| it.strip_prefix("http://"));
+        let ready = self.wait_for("ready http");
+        let address = ready.split_whitespace().nth(1).and_then(|it| it.split_once("://"));
+        let address = address.map(|it| it.1);
         self.address = address.expect("the ready line has an address").to_owned();
         self
     }

@@ -1,5 +1,6 @@
 //! `engine run`: opens everything in order, says that it is ready, and closes it in order.
 
+mod service_manager;
 mod signals;
 mod summary;
 
@@ -20,6 +21,7 @@ use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
 use kernel::fault::Fault;
 use language::Environment;
+use service_manager::ServiceManager;
 use signals::SignalWatch;
 use stages::catalog::Catalog;
 use std::collections::BTreeSet;
@@ -158,9 +160,12 @@ async fn live(
         engine.spawn(tick(engine.clone()));
         let (address, number) = (reloader.address(), engine.generation().number);
         address_file.say(address);
-        log::ready(options.log, address, number);
+        log::ready(options.log, address, reloader.app().is_tls(), number);
+        let manager = Arc::new(ServiceManager::of(&ProcessEnvironment));
+        manager.ready(&status_of(&engine));
+        engine.spawn(feed(engine.clone(), manager.clone()));
         let stop = StopSignal::default();
-        let watched = WatchedFiles { files: start.files, address_file };
+        let watched = WatchedFiles { files: start.files, address_file, manager: manager.clone() };
         let following = follow(&mut reloader, watched, options, signals, &stop);
         let until_end = async {
             let result = until_end(&engine, &live_sources, options, signals).await;
@@ -169,6 +174,7 @@ async fn live(
         };
         // A reload under way is finished, not dropped half-way.
         let (_address_file, ended) = smol::future::zip(following, until_end).await;
+        manager.stopping(grace);
         // Nothing more can be stored, so there is nothing to wait for but answers that say so.
         let grace = if engine.store.is_broken() { grace.min(BROKEN_GRACE) } else { grace };
         reloader.close(grace).await;
@@ -209,6 +215,7 @@ fn context(
 struct WatchedFiles {
     files: BTreeSet<PathBuf>,
     address_file: AddressFile,
+    manager: Arc<ServiceManager>,
 }
 
 /// Follows the file until it is time to stop. The engine can be found until the drain has ended.
@@ -219,7 +226,7 @@ async fn follow(
     signals: &SignalWatch,
     stop: &StopSignal,
 ) -> AddressFile {
-    let WatchedFiles { files, mut address_file } = watched;
+    let WatchedFiles { files, mut address_file, manager } = watched;
     let clock = reloader.engine().env.clock.clone();
     let status = reloader.status();
     let mut watch = Watch::new();
@@ -233,7 +240,11 @@ async fn follow(
             }
             watch.changed(&*clock).await;
         };
-        let by_hand = smol::future::or(signals.hangup(), status.asked());
+        let by_manager = async {
+            signals.hangup().await;
+            manager.reloading();
+        };
+        let by_hand = smol::future::or(by_manager, status.asked());
         smol::future::or(stop.raised(), smol::future::or(by_hand, changed)).await;
         if stop.is_raised() {
             break;
@@ -245,6 +256,7 @@ async fn follow(
             watch.follow(&files);
         }
         status.has_looked(asked);
+        manager.ready(&status_of(reloader.engine()));
         address_file.say(reloader.address());
     }
     address_file
@@ -401,6 +413,22 @@ fn store_settings(plan: &Plan) -> Settings {
             name: name.clone(),
             ..base
         },
+    }
+}
+
+/// What a service manager shows of the engine.
+fn status_of(engine: &Engine) -> String {
+    let generation = engine.generation();
+    format!("generation {} of {}", generation.number, generation.plan.name)
+}
+
+/// Tells the service manager that the engine lives, each time that the writer has answered.
+async fn feed(engine: Arc<Engine>, manager: Arc<ServiceManager>) {
+    let Some(pulse) = manager.pulse() else { return };
+    while !engine.is_stopping() {
+        engine.store.tick().await;
+        manager.alive();
+        smol::future::or(engine.env.clock.sleep(pulse), engine.when_stopped()).await;
     }
 }
 

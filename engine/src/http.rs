@@ -28,6 +28,7 @@ pub mod query;
 pub mod service;
 pub mod sse;
 mod timer;
+pub mod tls;
 pub mod wire;
 
 #[cfg(test)]

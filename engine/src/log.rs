@@ -63,8 +63,9 @@ pub fn start(format: LogFormat, level: Level) -> Result<(), String> {
 }
 
 /// The line that says that events are taken now.
-pub fn ready(format: LogFormat, address: SocketAddr, generation: u64) {
-    let message = format!("ready http://{address} generation {generation}");
+pub fn ready(format: LogFormat, address: SocketAddr, is_tls: bool, generation: u64) {
+    let scheme = if is_tls { "https" } else { "http" };
+    let message = format!("ready {scheme}://{address} generation {generation}");
     match format {
         LogFormat::Text => terminal::to_terminal(&format!("{message}\n")),
         LogFormat::Json => {

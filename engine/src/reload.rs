@@ -200,6 +200,7 @@ impl Reloader {
         } else if self.rejected.as_ref() != Some(&version) {
             self.take(loaded, version, &running).await;
         }
+        self.app.refresh_tls().await;
         report_exposure(&self.engine.env.health, &files, &secret_files);
         Some(files)
     }

@@ -75,8 +75,11 @@ impl<'a> Loader<'a> {
         let Some(read) = read else { return Ok(loaded) };
         // Also of a file that is rejected: it may be for one of them, and waits for its return.
         loaded.files.extend(plan::secret_files(&read.spec));
+        let tls = read.spec.server.tls_files(self.environment);
+        loaded.files.extend(tls.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]));
         loaded.inputs.secrets = plan::secret_inputs(&read.spec, self.environment);
         if let Some(plan) = &mut loaded.plan {
+            plan.secret_files.extend(tls.map(|it| it.1));
             plan.select(mode);
             plan.look_outside(self.environment);
             let expanded = expand::expand(&read, self.catalog);

@@ -540,7 +540,10 @@ fn globals(spec: &Spec) -> Globals {
         spec.params.iter().map(|(name, value)| (name.value.replace('-', "_"), value.clone()));
     let public_url = match &spec.server.public_url {
         Some(url) => url.value.literal().map(str::to_owned),
-        None => spec.server.listen.value.literal().map(|it| format!("http://{it}")),
+        None => spec.server.listen.value.literal().map(|it| {
+            let scheme = if spec.server.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{it}")
+        }),
     };
     Globals {
         param: serde_json::Value::Object(params.collect()),

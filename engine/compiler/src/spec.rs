@@ -16,9 +16,10 @@ use kernel::choice;
 use kernel::event::Priority;
 use language::expr::{Expr, Template};
 use language::spanned::{Span, Spanned};
-use language::{Needed, Setting};
+use language::{Environment, Needed, Setting};
 use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::BacklogLimit;
@@ -101,6 +102,8 @@ pub struct ServerSettings {
     pub hosts: Vec<Spanned<Setting>>,
     /// The largest request body, in bytes.
     pub body_max: u64,
+    /// The certificate to serve HTTPS with.
+    pub tls: Option<TlsNode>,
     /// Bearer tokens; empty where there is no `auth`.
     pub tokens: Vec<TokenNode>,
     /// Whether `auth` stands.
@@ -111,8 +114,30 @@ impl ServerSettings {
     /// Everything that may come from outside the file: the address first.
     pub fn settings(&self) -> impl Iterator<Item = &Spanned<Setting>> {
         let address = [Some(&self.listen), self.public_url.as_ref()];
-        address.into_iter().flatten().chain(self.tokens.iter().map(|token| &token.value))
+        let tls = self.tls.iter().flat_map(|it| [&it.cert, &it.key]);
+        let tokens = self.tokens.iter().map(|token| &token.value);
+        address.into_iter().flatten().chain(tls).chain(tokens)
     }
+
+    /// The files of certificate and key; `None` where the server speaks plain HTTP, or a variable
+    /// in them is not set.
+    pub fn tls_files(&self, environment: &dyn Environment) -> Option<(PathBuf, PathBuf)> {
+        let tls = self.tls.as_ref()?;
+        let path =
+            |it: &Spanned<Setting>| Some(tls.folder.join(it.value.resolve(environment).ok()?));
+        Some((path(&tls.cert)?, path(&tls.key)?))
+    }
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TlsNode {
+    /// The file with the certificate and those that have signed it.
+    pub cert: Spanned<Setting>,
+    /// The file with the private key.
+    pub key: Spanned<Setting>,
+    /// What both are relative to.
+    pub folder: PathBuf,
 }
 
 /// A bearer token.

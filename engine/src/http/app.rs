@@ -8,6 +8,7 @@ use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
 use crate::http::service::{ServerState, Service};
 use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
+use crate::http::tls::{TlsFiles, TlsIdentity};
 use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
 use crate::reload::Status;
@@ -60,6 +61,10 @@ pub struct Surface {
     bad_hosts: Vec<String>,
     /// Routes with the sources whose they are.
     routes: Vec<(SourcePlan, HttpRoute)>,
+    /// What HTTPS is served with, and where it was read.
+    tls: Option<(TlsFiles, TlsIdentity)>,
+    /// Why the files on disk are not what is served.
+    bad_tls: Option<String>,
     /// The largest body of a request, in bytes.
     pub(super) body_max: u64,
     tokens: Tokens,
@@ -75,6 +80,9 @@ struct LiveStream {
     stream: Stream,
     _seat: Arc<HubSeat>,
 }
+
+/// What HTTPS is served with, and why that is not what is on the disk.
+type ReadTls = (Option<(TlsFiles, TlsIdentity)>, Option<String>);
 
 /// The hubs that the writer publishes to.
 #[derive(Default)]
@@ -168,11 +176,22 @@ impl App {
             };
             streams.insert(shape.path.clone(), stream);
         }
+        let (tls, bad_tls) = self.read_tls(&plan.server, environment).await?;
         let (hosts, bad_hosts) = hosts_of(&plan.server, environment);
         let body_max = plan.server.body_max;
         let clients = plan.streams().map(|it| it.1.clients_max);
         let stream_clients = clients.fold(0, usize::saturating_add);
-        Ok(Surface { hosts, bad_hosts, routes, body_max, tokens, streams, stream_clients })
+        Ok(Surface {
+            hosts,
+            bad_hosts,
+            routes,
+            tls,
+            bad_tls,
+            body_max,
+            tokens,
+            streams,
+            stream_clients,
+        })
     }
 
     /// Puts a surface in force. Streams that it does not share with the one before end, and their
@@ -180,6 +199,8 @@ impl App {
     pub fn activate(&self, surface: Surface) {
         let surface = Arc::new(surface);
         self.report_bad_hosts(&surface.bad_hosts);
+        self.report_bad_tls(surface.bad_tls.as_deref());
+        self.state.tls.set(surface.tls.as_ref().map(|it| it.1.clone()));
         self.state.hosts.set(surface.hosts.clone());
         self.state.places.make_room(surface.stream_clients);
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +221,70 @@ impl App {
         let streams = health.report().into_iter().map(|report| report.part);
         for part in streams.filter(|it| it.role == PartRole::Stream && !is_open(it)) {
             health.remove(&part);
+        }
+    }
+
+    /// The certificate of a file's server. A fault rejects the start, or the reload that names other
+    /// files; what has gone wrong with the files in use is a problem that the old one outlives.
+    async fn read_tls(
+        &self,
+        server: &ServerSettings,
+        environment: &dyn Environment,
+    ) -> Result<ReadTls, Fault> {
+        if server.tls.is_none() {
+            return Ok((None, None));
+        }
+        let files = server.tls_files(environment).map(|(cert, key)| TlsFiles { cert, key });
+        let unset = || Fault::permanent("`server.tls`: a variable is not set");
+        let files = files.ok_or_else(unset)?;
+        let (reading, pool) = (files.clone(), self.engine.env.pools.reload.clone());
+        let read = pool.run(move || TlsIdentity::read(&reading)).await?;
+        let surface = self.surface();
+        match (read, surface.tls.as_ref().filter(|it| it.0 == files)) {
+            (Ok(identity), _) => Ok((Some((files, identity)), None)),
+            (Err(reason), Some((_, began))) => {
+                // It may have been replaced since the surface began.
+                let served = self.state.tls.get().unwrap_or_else(|| began.clone());
+                Ok((Some((files, served)), Some(reason)))
+            }
+            (Err(reason), None) => Err(Fault::permanent(format!("`server.tls`: {reason}"))),
+        }
+    }
+
+    /// Looks whether the certificate on disk is another one; new connections get it then.
+    pub async fn refresh_tls(&self) {
+        let surface = self.surface();
+        let Some((files, served)) = surface.tls.clone() else { return };
+        let pool = self.engine.env.pools.reload.clone();
+        let Ok(read) = pool.run(move || TlsIdentity::read(&files)).await else { return };
+        let current = self.state.tls.get().unwrap_or(served);
+        match read {
+            Ok(identity) => {
+                self.report_bad_tls(None);
+                if !identity.is_same(&current) {
+                    self.state.tls.set(Some(identity));
+                    tracing::info!("new connections get the new certificate");
+                }
+            }
+            Err(reason) => self.report_bad_tls(Some(&reason)),
+        }
+    }
+
+    /// Whether HTTPS is served.
+    pub fn is_tls(&self) -> bool {
+        self.state.tls.get().is_some()
+    }
+
+    fn report_bad_tls(&self, reason: Option<&str>) {
+        let health = self.engine.env.health.part(PartRole::Server, "");
+        match reason {
+            None => health.clear("bad-certificate"),
+            Some(reason) => {
+                let reason = format!("the certificate served is the one before: {reason}");
+                let advice =
+                    "correct the files of `server { tls }`; they are read when they change";
+                health.report(HealthProblem::degraded("bad-certificate", reason).advise(advice));
+            }
         }
     }
 

@@ -2,9 +2,12 @@
 
 use crate::http::places::{NoSeat, Seat};
 use crate::http::service::{Counters, ServerContext, count};
+use crate::http::tls::{self, TlsIdentity};
 use crate::http::wire::{self, Ends};
+use futures_rustls::server::TlsStream;
 use futures_util::FutureExt;
 use kernel::env::within;
+use smol::io::AsyncWriteExt;
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Task};
 use std::io::ErrorKind;
@@ -116,13 +119,62 @@ async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<Se
     stream.set_nodelay(true).unwrap_or_default();
     let local = stream.local_addr().ok().map(|it| it.ip());
     let ends = Ends { peer: Some(peer.ip().to_canonical()), local };
-    let work = AssertUnwindSafe(wire::serve(stream, ends, &seat, &site)).catch_unwind();
+    let work = AssertUnwindSafe(speak(stream, ends, &seat, &site)).catch_unwind();
     if work.await.is_err() {
         count(&site.counters.panics);
         tracing::error!(%peer, "a connection ended in a panic");
     }
     site.places.leave(&seat);
     site.counters.open.store(site.places.len() as u64, Ordering::Relaxed);
+}
+
+/// HTTP, over TLS where the server has a certificate.
+async fn speak(stream: TcpStream, ends: Ends, seat: &Arc<Seat>, site: &ServerContext) {
+    let Some(identity) = site.tls.get() else {
+        return wire::serve(stream, ends, seat, site).await;
+    };
+    let told = site.stop.listen();
+    if site.stop.is_stopped() {
+        return;
+    }
+    let greeting = greet(&stream, &identity, ends);
+    let greeting = within(&*site.clock, site.limits.head_time, greeting);
+    let stopped = async {
+        told.await;
+        None
+    };
+    match smol::future::or(greeting, stopped).await {
+        Some(Greeting::Secret(secret)) => wire::serve(*secret, ends, seat, site).await,
+        Some(Greeting::Plain) => wire::serve(stream, ends, seat, site).await,
+        Some(Greeting::Refused) => count(&site.counters.refused_requests),
+        None => count(&site.counters.timeouts),
+    }
+}
+
+/// What a connection begins with.
+enum Greeting {
+    Secret(Box<TlsStream<TcpStream>>),
+    /// Plain HTTP of a program on this machine.
+    Plain,
+    /// Neither.
+    Refused,
+}
+
+async fn greet(stream: &TcpStream, identity: &TlsIdentity, ends: Ends) -> Greeting {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(1) if first[0] == tls::HANDSHAKE => {
+            let secret = identity.acceptor().accept(stream.clone()).await;
+            secret.map_or(Greeting::Refused, |it| Greeting::Secret(Box::new(it)))
+        }
+        Ok(1) if ends.is_of_this_machine() => Greeting::Plain,
+        Ok(1) => {
+            let mut stream = stream.clone();
+            stream.write_all(tls::PLAIN_REFUSED).await.unwrap_or_default();
+            Greeting::Refused
+        }
+        _ => Greeting::Refused,
+    }
 }
 
 /// Whether a failure to accept is over with the connection that it was about.
@@ -147,7 +199,7 @@ mod tests {
     use crate::http::limits::ServerLimits;
     use crate::http::service::ServerState;
     use crate::http::testing::{Echo, ManualClock};
-    use smol::io::{AsyncReadExt, AsyncWriteExt};
+    use smol::io::AsyncReadExt;
 
     const GET: &[u8] = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n";
 

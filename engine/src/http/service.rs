@@ -2,6 +2,7 @@
 
 use crate::http::limits::ServerLimits;
 use crate::http::places::Places;
+use crate::http::tls::TlsSlot;
 use crate::http::wire::hosts::HostList;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
@@ -102,6 +103,8 @@ pub struct ServerState {
     pub hosts: Arc<HostList>,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// What HTTPS is served with.
+    pub tls: Arc<TlsSlot>,
     pub(crate) places: Arc<Places>,
 }
 
@@ -119,6 +122,8 @@ pub struct ServerContext {
     pub stop: ShutdownSignal,
     /// What happened.
     pub counters: Arc<Counters>,
+    /// What HTTPS is served with.
+    pub tls: Arc<TlsSlot>,
     pub(crate) places: Arc<Places>,
     date: Mutex<(i64, [u8; 29])>,
 }
@@ -131,7 +136,7 @@ impl ServerContext {
         limits: ServerLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let ServerState { hosts, counters, places } = state;
+        let ServerState { hosts, counters, tls, places } = state;
         ServerContext {
             service,
             hosts,
@@ -139,6 +144,7 @@ impl ServerContext {
             clock,
             stop: ShutdownSignal::default(),
             counters,
+            tls,
             places,
             date: Mutex::new((i64::MIN, [0; 29])),
         }

@@ -44,6 +44,14 @@ pub struct Ends {
     pub local: Option<IpAddr>,
 }
 
+impl Ends {
+    /// Whether the other end is a program on this machine.
+    pub(crate) fn is_of_this_machine(self) -> bool {
+        let peer = self.peer.map(|it| it.to_canonical());
+        peer.is_some_and(|it| it.is_loopback() || self.local.map(|own| own.to_canonical()) == peer)
+    }
+}
+
 /// Bodies shorter than this go out together with their head.
 const JOINED_MAX: usize = 16 * 1024;
 

@@ -286,6 +286,9 @@ fn rejections(old: &Plan, new: &Plan) -> Vec<String> {
     if old.server.has_auth && !new.server.has_auth {
         found.push("`server.auth` is removed, which would open the API".to_owned());
     }
+    if old.server.tls.is_some() && new.server.tls.is_none() {
+        found.push("`server.tls` is removed, which would send everything in plain text".to_owned());
+    }
     let is_exposed = |plan: &Plan| {
         plan.server.listen.value.literal().is_some_and(|it| !environment::is_loopback(it))
     };

@@ -293,6 +293,13 @@ impl<'a> SpecReader<'a> {
                 .map(|it| it.args().filter_map(|it| it.setting()).collect())
                 .unwrap_or_default(),
             body_max: node.setting("max-body").arg(0, bytes),
+            tls: node.child("tls").and_then(|it| {
+                Some(TlsNode {
+                    cert: it.prop("cert")?.setting()?,
+                    key: it.prop("key")?.setting()?,
+                    folder: it.folder().to_owned(),
+                })
+            }),
             has_auth: auth.is_some(),
             tokens: tokens.unwrap_or_default(),
         }
