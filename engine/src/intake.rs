@@ -15,6 +15,7 @@ use crate::run::memories::{FilterNote, NotPassing, OpenedMemories};
 use cloud::Parts;
 use compiler::plan::{Plan, SourcePlan, Violation, violations};
 use compiler::spec::{self, Filter, OnDrop, OnInvalid, OnUnknownType, Passing};
+use kernel::additions::Additions;
 use kernel::decode;
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
@@ -239,6 +240,10 @@ impl<'a> Reading<'a> {
         // What the file leaves out of `data` it does not want to be kept.
         let is_part = source.map.data.is_some() && !self.plan.keeps_message;
         let body = if is_part { body.alone() } else { body };
+        let mut enrich = Additions::default();
+        if let Some(tag) = self.tag.take() {
+            enrich.put(&[reading::DECODE.to_owned()], tag);
+        }
         let event = Event {
             seq: 0,
             generation: self.incoming.generation,
@@ -246,12 +251,7 @@ impl<'a> Reading<'a> {
             body,
             data: Arc::new(data),
             raw,
-            enrich: self
-                .tag
-                .take()
-                .map(|it| (reading::DECODE.to_owned(), it))
-                .into_iter()
-                .collect(),
+            enrich,
             globals: self.plan.globals.clone(),
         };
         self.judge(event, &prefix)
@@ -444,7 +444,7 @@ impl<'a> Reading<'a> {
             }
             OnInvalid::Tag if !only_unknown => {
                 let told: Vec<Value> = self.wrong.iter().map(Violation::json).collect();
-                event.enrich.insert("validate".to_owned(), Value::Array(told));
+                event.enrich.put(&["validate".to_owned()], Value::Array(told));
                 self.wrong.clear();
                 self.filter(event)
             }
@@ -520,7 +520,7 @@ pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intak
                 }
                 NotPassing::Refused(refusal) => return Intake::Refused(*refusal),
                 NotPassing::Tagged(tag) => {
-                    event.enrich.insert(spec::tag_of(name), tag);
+                    event.enrich.put(&[spec::tag_of(name)], tag);
                 }
             },
         }

@@ -377,6 +377,9 @@ pub enum Enricher {
 pub enum Addition {
     /// Put at the stage's `into`.
     Value(Value),
+    /// The same as JSON text, which becomes a tree only if something reads it. For a stage that
+    /// never waits: what a remote one answers is kept and shared as a value.
+    Text(Arc<str>),
     /// Put at these paths below `enrich`.
     At(Vec<(Arc<[String]>, Value)>),
     /// There is nothing to add.
@@ -533,7 +536,7 @@ pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
         body: stored.body.clone(),
         data: Arc::new(data),
         raw: stored.body.message().and_then(|it| serde_json::from_slice(it).ok()).map(Arc::new),
-        enrich,
+        enrich: enrich.into(),
         globals,
     })
 }

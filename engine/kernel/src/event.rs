@@ -1,8 +1,9 @@
 //! What travels: an event, immutable once emitted but for its growing additions.
 
+use crate::additions::Additions;
 use crate::choice::Choice;
 use crate::time::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -176,7 +177,7 @@ pub struct Event {
     /// The whole decoded message, kept only where the file reads `raw`.
     pub raw: Option<Arc<Value>>,
     /// What the enrichments added, as the tree under `enrich`.
-    pub enrich: Map<String, Value>,
+    pub enrich: Additions,
     /// What expressions read besides: the parameters, labels and zone of its generation.
     pub globals: Arc<Globals>,
 }
@@ -214,11 +215,7 @@ impl From<Event> for EndedEvent {
     /// Here, and not where it is stored: trees are freed by the thread that made them.
     fn from(event: Event) -> Self {
         let Event { seq, generation, envelope, body, enrich, .. } = event;
-        let enrich = match enrich.is_empty() {
-            true => "{}".into(),
-            false => serde_json::to_string(&enrich).expect("a JSON map serialises").into(),
-        };
-        EndedEvent { seq, generation, envelope, body, enrich }
+        EndedEvent { seq, generation, envelope, body, enrich: enrich.to_json().into() }
     }
 }
 

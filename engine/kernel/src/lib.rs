@@ -3,6 +3,7 @@
 //!
 //! It knows neither the language nor a store, a stage or a graph.
 
+pub mod additions;
 pub mod choice;
 pub mod decode;
 pub mod env;

@@ -1,9 +1,10 @@
 //! A small world for the tests of every crate: an event, and a clock that stands still.
 
+use crate::additions::Additions;
 use crate::env::{Clock, Pending};
 use crate::event::{Body, DataAt, Envelope, Event, Globals, Priority};
 use crate::time::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,7 +70,7 @@ pub fn event(data: Value) -> Event {
         body: Body { bytes: text.clone().into_bytes().into(), data: DataAt::Slice(0..text.len()) },
         data: Arc::new(data),
         raw: None,
-        enrich: Map::new(),
+        enrich: Additions::default(),
         globals: globals(),
     }
 }

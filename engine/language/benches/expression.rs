@@ -4,10 +4,11 @@
 //! The first row is the measure: below 150 ns. `cargo bench -p stages --bench expression` runs it.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
+use kernel::additions::Additions;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::time::Timestamp;
 use language::expr::{Expr, Roots, Scope, Template};
-use serde_json::{Map, json};
+use serde_json::json;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,7 +58,7 @@ fn event() -> Event {
         data: Arc::new(data),
         raw: None,
         globals: Default::default(),
-        enrich: Map::new(),
+        enrich: Additions::default(),
     }
 }
 

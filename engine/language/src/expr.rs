@@ -38,11 +38,12 @@ pub use value::Val;
 pub use value_type::{Origin, ValueType};
 
 use function::Function;
+use kernel::additions::Additions;
 use kernel::env::Random;
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use node::ExprNode;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -331,7 +332,7 @@ pub struct Scope<'a> {
     /// `raw`.
     pub raw: Option<&'a Value>,
     /// `enrich`.
-    pub enrich: Option<&'a Map<String, Value>>,
+    pub enrich: Option<&'a Additions>,
     /// `param`.
     pub param: Option<&'a Value>,
     /// `server`.

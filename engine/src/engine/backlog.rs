@@ -6,6 +6,7 @@ use crate::intake::{self, Intake, Rejection};
 use crate::metrics::EventCounter;
 use crate::run::enrich::{Disposition, EventRun, KeptStage};
 use crate::run::memories::{FilterNote, Notebook, NotedEvent};
+use kernel::additions::Additions;
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use serde_json::Value;
@@ -271,7 +272,7 @@ impl Engine {
             body: row.body,
             data: Arc::new(data),
             raw: raw.flatten().map(Arc::new),
-            enrich: serde_json::Map::new(),
+            enrich: Additions::default(),
             globals: generation.plan.globals.clone(),
         })
     }

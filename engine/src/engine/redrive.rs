@@ -6,6 +6,7 @@ use super::{Engine, IngestResult, Overloaded, ReceivedMessage};
 use crate::intake::{self, ITEMS_MAX, ItemOrigin, WholeMessage};
 use crate::run::Generation;
 use compiler::plan::SourcePlan;
+use kernel::additions::Additions;
 use kernel::event::Event;
 use kernel::time::Timestamp;
 use language::diagnostic::is_secret_name;
@@ -134,7 +135,7 @@ impl Engine {
             // The inbox takes bytes; whoever runs it reads them.
             data: Arc::new(Value::Null),
             raw: None,
-            enrich: Map::new(),
+            enrich: Additions::default(),
             globals: generation.plan.globals.clone(),
         };
         let reopen = Entry::Reopen { letter: letter.id, event };

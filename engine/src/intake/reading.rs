@@ -2,11 +2,12 @@
 
 use super::{IncomingMessage, Intake, Rejection};
 use compiler::plan::{Plan, SourcePlan, Violation};
+use kernel::additions::Additions;
 use kernel::decode::{self, Unreadable};
 use kernel::env::Random;
 use kernel::event::{Body, DataAt, Envelope, Event};
 use kernel::time::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use stages::decode::{DecodeMoment, LineDecoder, OnMismatch};
 use std::sync::Arc;
 
@@ -114,7 +115,7 @@ pub(super) fn dropped(plan: &Plan, incoming: &IncomingMessage<'_>, random: &Rand
         body: Body { bytes: incoming.bytes.clone(), data: DataAt::Own("null".into()) },
         data: Arc::new(Value::Null),
         raw: None,
-        enrich: Map::new(),
+        enrich: Additions::default(),
         globals: plan.globals.clone(),
     };
     Intake::Discarded(Box::new(event), DECODE.into(), Vec::new())

@@ -17,7 +17,7 @@ use kernel::env::{Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::fault::Fault;
 use language::expr::Scope;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use smol::lock::Semaphore;
 use stages::contract::{Addition, Enricher};
 use std::collections::BTreeMap;
@@ -205,11 +205,8 @@ impl EventRun {
         let generation = self.generation.clone();
         for filter in &generation.plan.filters {
             if let Some(tag) = self.known.remove(&filter.name.value) {
-                put(
-                    &mut Arc::make_mut(&mut self.event).enrich,
-                    &[spec::tag_of(&filter.name.value)],
-                    tag,
-                );
+                let path = [spec::tag_of(&filter.name.value)];
+                Arc::make_mut(&mut self.event).enrich.put(&path, tag);
             }
         }
     }
@@ -446,11 +443,14 @@ impl EventRun {
         match ended.addition {
             None | Some(Addition::Nothing) => {}
             Some(Addition::Value(value)) => {
-                put(&mut Arc::make_mut(&mut self.event).enrich, &plan.into, value)
+                Arc::make_mut(&mut self.event).enrich.put(&plan.into, value);
+            }
+            Some(Addition::Text(text)) => {
+                Arc::make_mut(&mut self.event).enrich.put_text(&plan.into, text);
             }
             Some(Addition::At(values)) => {
                 for (path, value) in values {
-                    put(&mut Arc::make_mut(&mut self.event).enrich, &path, value);
+                    Arc::make_mut(&mut self.event).enrich.put(&path, value);
                 }
             }
             Some(Addition::Drop(why)) => self.fate = Some(StageEnd::Dropped(why.into())),
@@ -568,18 +568,4 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
         (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: it.window })
     });
     NewDelivery { sink: target.clone(), cooldown, suppressed: None }
-}
-
-/// Puts a value at a path, making maps on the way.
-fn put(tree: &mut Map<String, Value>, path: &[String], value: Value) {
-    let Some((last, above)) = path.split_last() else { return };
-    let mut here = tree;
-    for name in above {
-        let next = here.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
-        if !next.is_object() {
-            *next = Value::Object(Map::new());
-        }
-        here = next.as_object_mut().expect("it was just made one");
-    }
-    here.insert(last.clone(), value);
 }

@@ -100,7 +100,7 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
             exercised.insert(format!("filter {name} drops"));
             break;
         }
-        if event.enrich.contains_key(&tag_of(name)) {
+        if event.enrich.contains(&tag_of(name)) {
             exercised.insert(format!("filter {name} drops"));
             continue;
         }
@@ -162,7 +162,7 @@ pub(super) fn ended(
     }
     let Disposition::Finished(finished) = verdict else { return };
     for filter in &plan.filters {
-        if finished.event.enrich.contains_key(&tag_of(&filter.name.value)) {
+        if finished.event.enrich.contains(&tag_of(&filter.name.value)) {
             exercised.insert(format!("filter {} drops", filter.name.value));
         }
     }

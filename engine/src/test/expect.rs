@@ -216,7 +216,7 @@ fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'
         }
     }
     let event = arrived.event.as_ref()?;
-    let is_marked = event.enrich.contains_key(&tag_of(name));
+    let is_marked = event.enrich.contains(&tag_of(name));
     Some(if is_marked { "marked" } else { KEPT })
 }
 

@@ -9,6 +9,7 @@ use super::insert::{Batch, RowHash, Written};
 use super::memory::{Emission, MemoryFigures, MemoryNode, Moment, Note, NoteRole, Notes, Step};
 use super::record::{Entry, Receipt};
 use super::rollup::Tally;
+use kernel::additions::Additions;
 use kernel::event::{Body, DataAt, Envelope, Event};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -546,7 +547,7 @@ impl Batch<'_> {
             body,
             data: Arc::default(),
             raw: None,
-            enrich: serde_json::Map::new(),
+            enrich: Additions::default(),
             globals: Arc::default(),
         };
         self.accept(&event, seq, hash)?;

@@ -5,11 +5,12 @@ mod trouble;
 mod upgrade;
 
 use super::*;
+use kernel::additions::Additions;
 use kernel::env::{Clock, Pending, Pools, Random};
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
-use serde_json::{Map, json};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -151,7 +152,7 @@ fn event(id: &str, body: &str) -> Event {
         data: Arc::new(json!({})),
         raw: None,
         globals: Arc::default(),
-        enrich: Map::new(),
+        enrich: Additions::default(),
     }
 }
 
@@ -529,7 +530,7 @@ fn the_documented_views_show_words() {
     let path = folder.path().join("a.db");
     let bench = Bench::at(&path);
     let mut enriched = event("a", r#"{"n": 1}"#);
-    enriched.enrich.insert("meta".to_owned(), json!({"x": 1}));
+    enriched.enrich.put(&["meta".to_owned()], json!({"x": 1}));
     let stage = |name: &str, outcome, error: Option<&str>| kernel::event::StageResult {
         stage: name.into(),
         kind: "metadata".into(),

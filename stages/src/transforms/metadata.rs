@@ -3,8 +3,10 @@
 use crate::contract::{Addition, Adds, EnrichKind, Enricher, Kind, Local, Services};
 use kernel::event::{Event, Priority};
 use kernel::fault::Fault;
+use kernel::time::Timestamp;
 use language::expr::{Root, TypeEnv, ValueType};
 use language::{Arg, Context, Fields, NodeRow, ValueKind};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 const WORDS: &[&str] = &["timestamps", "host", "event-age", "relations", "labels", "processing"];
@@ -105,59 +107,104 @@ async fn host(services: &Services) -> Value {
     })
 }
 
+/// What is added, with the groups that the file asks for; names in the order of a JSON map.
+#[derive(Serialize)]
+struct Added<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processing: Option<AddedProcessing<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    relations: Option<AddedRelations<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamps: Option<AddedTimestamps<'a>>,
+}
+
+#[derive(Serialize)]
+struct AddedProcessing<'a> {
+    engine: &'static str,
+    generation: u64,
+    id: &'a str,
+    pipeline: &'a str,
+    priority: &'static str,
+    source: &'a str,
+    r#type: &'a str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+struct AddedRelations<'a> {
+    correlation_id: Option<&'a str>,
+    has_parent: bool,
+    parent_id: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct AddedTimestamps<'a> {
+    #[serde(serialize_with = "as_text")]
+    event_time: Timestamp,
+    event_unix_time: f64,
+    #[serde(serialize_with = "as_text")]
+    processed_at: Timestamp,
+    processed_unix_time: f64,
+    timezone: &'a str,
+}
+
+fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
+
 impl Local for Metadata {
+    /// As text: hardly anything reads it before it is stored.
     fn enrich(&self, event: &Event) -> Result<Addition, Fault> {
         let now = self.services.env.clock.wall();
         let envelope = &event.envelope;
-        let mut added = Map::new();
-        if self.has.has("timestamps") {
-            let times = json!({
-                "event_time": envelope.time.to_string(),
-                "event_unix_time": envelope.time.unix_seconds(),
-                "processed_at": now.to_string(),
-                "processed_unix_time": now.unix_seconds(),
-                "timezone": event.globals.zone.as_ref().and_then(|it| it.iana_name()).unwrap_or("UTC"),
-            });
-            added.insert("timestamps".to_owned(), times);
-        }
-        if self.has.has("event-age") {
-            let age = (now.0.saturating_sub(envelope.time.0)) as f64 / 1e6;
-            added.insert("age_seconds".to_owned(), json!(age));
-        }
-        if self.has.has("relations") {
-            let relations = json!({
-                "has_parent": envelope.parent_id.is_some(),
-                "parent_id": envelope.parent_id.as_deref(),
-                "correlation_id": envelope.correlation_id.as_deref(),
-            });
-            added.insert("relations".to_owned(), relations);
-        }
-        if self.has.has("host") {
-            added.insert("host".to_owned(), self.host.clone());
-        }
-        if self.has.has("labels") {
-            let labels = event.globals.pipeline.get("labels").cloned();
-            added.insert("labels".to_owned(), labels.unwrap_or_else(|| json!({})));
-        }
-        if self.has.has("processing") {
-            added.insert("processing".to_owned(), self.processing(event));
-        }
-        Ok(Addition::Value(Value::Object(added)))
+        let no_labels = Value::Object(Map::new());
+        let added = Added {
+            age_seconds: (self.has.has("event-age"))
+                .then(|| (now.0.saturating_sub(envelope.time.0)) as f64 / 1e6),
+            host: self.has.has("host").then_some(&self.host),
+            labels: (self.has.has("labels"))
+                .then(|| event.globals.pipeline.get("labels").unwrap_or(&no_labels)),
+            processing: self.has.has("processing").then(|| self.processing(event)),
+            relations: self.has.has("relations").then(|| AddedRelations {
+                correlation_id: envelope.correlation_id.as_deref(),
+                has_parent: envelope.parent_id.is_some(),
+                parent_id: envelope.parent_id.as_deref(),
+            }),
+            timestamps: self.has.has("timestamps").then(|| AddedTimestamps {
+                event_time: envelope.time,
+                event_unix_time: envelope.time.unix_seconds(),
+                processed_at: now,
+                processed_unix_time: now.unix_seconds(),
+                timezone: zone_of(event),
+            }),
+        };
+        let text = serde_json::to_string(&added).expect("it is all texts and numbers");
+        Ok(Addition::Text(text.into()))
     }
 }
 
+fn zone_of(event: &Event) -> &str {
+    event.globals.zone.as_ref().and_then(|it| it.iana_name()).unwrap_or("UTC")
+}
+
 impl Metadata {
-    fn processing(&self, event: &Event) -> Value {
-        json!({
-            "engine": "engine",
-            "version": env!("CARGO_PKG_VERSION"),
-            "generation": event.generation,
-            "pipeline": &*self.services.pipeline,
-            "id": &*event.envelope.id,
-            "type": &*event.envelope.kind,
-            "source": &*event.envelope.source,
-            "priority": event.envelope.priority.word(),
-        })
+    fn processing<'a>(&'a self, event: &'a Event) -> AddedProcessing<'a> {
+        AddedProcessing {
+            engine: "engine",
+            generation: event.generation,
+            id: &event.envelope.id,
+            pipeline: &self.services.pipeline,
+            priority: event.envelope.priority.word(),
+            source: &event.envelope.source,
+            r#type: &event.envelope.kind,
+            version: env!("CARGO_PKG_VERSION"),
+        }
     }
 }
 
@@ -178,7 +225,9 @@ mod tests {
             panic!("it is local")
         };
         match metadata.enrich(&testing::event(json!({}))) {
-            Ok(Addition::Value(value)) => {
+            Ok(Addition::Text(text)) => {
+                let value: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(*text, value.to_string(), "as a map would be written");
                 assert!(shape.admits(&value), "{value}");
                 for name in value.as_object().expect("a map").keys() {
                     assert!(shape.has_field(name), "{name}");

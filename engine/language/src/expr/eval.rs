@@ -100,11 +100,11 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
     base.map_or(Val::Null, |it| walk(it, steps))
 }
 
-/// `enrich` is a map without a value around it.
+/// `enrich` is made of parts, each a value.
 fn enriched<'a>(steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
     let Some(additions) = scope.enrich else { return Val::Null };
     match steps.split_first() {
-        None => Val::Owned(Value::Object(additions.clone())),
+        None => Val::Owned(additions.to_value()),
         Some((Step::Name(name), rest)) => {
             additions.get(name).map_or(Val::Null, |it| walk(it, rest))
         }

@@ -59,7 +59,7 @@ fn evaluated(text: &str, world: &Value) -> Value {
     event.envelope.time = moment("time");
     event.envelope.received = moment("received");
     event.envelope.priority = Priority::parse(word("priority")).expect("a level");
-    event.enrich = field("enrich").as_object().expect("a map").clone();
+    event.enrich = field("enrich").as_object().expect("a map").clone().into();
     let random = Random::seeded(7);
     let scope = Scope {
         raw: Some(world),

@@ -118,7 +118,7 @@ pub(in crate::command) fn event(
         body: Body { bytes: text.as_bytes().into(), data: DataAt::Own(text) },
         data: Arc::new(data),
         raw: None,
-        enrich,
+        enrich: enrich.into(),
         globals: Arc::default(),
     };
     let name = members.text("pipeline")?;

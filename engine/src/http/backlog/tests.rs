@@ -6,6 +6,7 @@ use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::testing::{poll_once, request_head};
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{BodyContent, Feed};
+use kernel::additions::Additions;
 use kernel::env::Env;
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
 use kernel::health::PartRole;
@@ -119,7 +120,7 @@ fn record(number: usize, size: usize) -> Entry {
         data: Arc::new(serde_json::Value::Null),
         raw: None,
         globals: Arc::default(),
-        enrich: serde_json::Map::new(),
+        enrich: Additions::default(),
     };
     let targets = ["db".into(), "live".into()].into();
     let (event, stages) = (event.into(), [].into());

@@ -293,7 +293,7 @@ fn rich(path: &Path) -> BTreeMap<String, String> {
     bench.submit((0..30).map(accept).collect());
     let finish = |it: u64| {
         let mut event = Event { seq: it, ..event(&format!("f{it}"), "{}") };
-        event.enrich.insert("weather".to_owned(), json!({ "sky": it }));
+        event.enrich.put(&["weather".to_owned()], json!({ "sky": it }));
         Entry::Finish(finished(event))
     };
     bench.submit((142..150).map(finish).collect());

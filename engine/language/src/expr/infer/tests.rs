@@ -483,7 +483,7 @@ fn events() -> Vec<kernel::event::Event> {
     let event = |kind: &str, data: Value, enrich: Value| {
         let mut event = kernel::testing::event(data);
         event.envelope.kind = kind.into();
-        event.enrich = enrich.as_object().expect("a map").clone();
+        event.enrich = enrich.as_object().expect("a map").clone().into();
         event
     };
     vec![
