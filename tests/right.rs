@@ -91,6 +91,9 @@ const WITH: &[(&str, &str)] = &[
     ("breaker.trip.ratio", "trip ratio=0.5"),
     ("breaker.trip.min", "trip ratio=0.5 min=4"),
     ("retry.backoff.factor", "backoff exponential factor=3.0"),
+    ("source.http.auth.token", "auth token=(env)\"TOKEN\" header=\"X-Token\""),
+    ("source.http.auth.field", "auth token=(env)\"TOKEN\" field=\"token\""),
+    ("source.http.auth.basic", "auth basic=(env)\"USER_AND_PASSWORD\""),
     ("source.http.auth.hmac", "auth hmac=(env)\"KEY\" scheme=github"),
     ("source.http.auth.scheme", "auth hmac=(env)\"KEY\" scheme=stripe"),
     ("source.http.auth.header", "auth hmac=(env)\"KEY\" scheme=hex header=\"X-Sum\""),
@@ -244,6 +247,7 @@ pipeline right schema-version=1
 policy patient { retry 3 }
 source http bell { path "/bell" }
 source http porch { path "/porch"; auth bearer=(env)"GATE_TOKEN" }
+source http button { path "/button"; method GET }
 enrich http weather { get "http://127.0.0.1:1/weather" }
 sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
 notify webhook phone { url "http://127.0.0.1:1/phone" }
@@ -422,7 +426,8 @@ fn every_field_of_the_language_has_an_example_with_all_that_it_takes() {
                 missing.push(format!("{place} {}=", prop.name));
             }
         }
-        let values = |it: &String| it.split(' ').skip(1).filter(|it| !it.contains('=')).count();
+        let is_value = |it: &&str| it.starts_with('"') || !it.contains('=');
+        let values = |it: &String| it.split(' ').skip(1).filter(is_value).count();
         let most = shown.iter().map(values).max().unwrap_or_default();
         if most < row.args.len() && row.name != "breaker" {
             missing.push(format!("{place}: {} values", row.args.len()));
