@@ -12,6 +12,7 @@ mod deploy;
 mod diff;
 mod dropped;
 mod eval;
+mod exec;
 mod failure;
 mod flags;
 mod fmt;

@@ -9,6 +9,7 @@ use kernel::env::{Clock, Pending};
 use kernel::event::Outcome;
 use kernel::fault::{Cause, Fault};
 use kernel::time::Timestamp;
+use stages::contract::Programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -152,6 +153,7 @@ impl Machine {
             environment: Arc::new(Bare),
             fetch: Arc::new(outside),
             demo_notices: None,
+            programs: Programs::Refused,
             outside: None,
         };
         let seen = Seen { clock: env.clock.clone(), stored: Arc::default() };

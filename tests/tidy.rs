@@ -147,6 +147,14 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
                     assert_eq!(complaints, "", "{name}:\n{block}");
                     right += 1;
                 }
+                // They need permission, and nothing else is said of them.
+                " with-programs" => {
+                    let is_code = |it: &&str| it.len() == 5 && it[1..].parse::<u16>().is_ok();
+                    let mut codes = complaints.lines().filter(is_code).peekable();
+                    assert!(codes.peek().is_some(), "{name} starts no program:\n{block}");
+                    assert!(codes.all(|it| it == "W0402"), "{name}:\n{complaints}");
+                    right += 1;
+                }
                 " must-fail" => {
                     assert!(!complaints.is_empty(), "{name} has nothing wrong:\n{block}");
                     wrong += 1;

@@ -21,9 +21,11 @@ use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
 use kernel::fault::Fault;
 use language::Environment;
+use language::diagnostic::Rule;
 use service_manager::ServiceManager;
 use signals::SignalWatch;
 use stages::catalog::Catalog;
+use stages::contract::Programs;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +40,8 @@ const BROKEN_GRACE: Duration = Duration::from_millis(500);
 /// What `engine run` was asked.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Whether the pipeline may start programs.
+    pub allows_exec: bool,
     /// Where the file is.
     pub place: PipelinePath,
     /// Whether demo sources run, on a store of their own, and whether it ends with its sources.
@@ -83,7 +87,14 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let loaded = Loader { place, overrides, catalog: &catalog, environment: &*environment }
         .load(options.mode)
         .map_err(|fault| failure(2, cannot_read(&place.file, &fault)))?;
-    log::findings(options.log, &loaded.diagnostics);
+    let mut diagnostics = loaded.diagnostics.clone();
+    if options.allows_exec {
+        diagnostics.retain(|it| it.rule != Rule::StartsProgram);
+    }
+    log::findings(options.log, &diagnostics);
+    if loaded.plan.as_ref().is_some_and(Plan::starts_programs) && !options.allows_exec {
+        return Err(failure(1, reload::EXEC_REFUSED));
+    }
     let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));
     };
@@ -207,6 +218,7 @@ fn context(
         environment,
         fetch,
         demo_notices: options.mode.is_demo.then_some(demo_notices),
+        programs: if options.allows_exec { Programs::Allowed } else { Programs::Refused },
         outside: None,
     }
 }

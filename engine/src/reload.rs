@@ -31,6 +31,7 @@ use language::diagnostic::Diagnostic;
 use serde_json::json;
 use smol::Executor;
 use stages::catalog::Catalog;
+use stages::contract::Programs;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +43,9 @@ use store::{Entry, ReloadRecord, RetentionPolicy, Store};
 const OPEN_MAX: Duration = Duration::from_secs(10);
 /// How long requests on an address that was moved have to finish.
 const MOVED_GRACE: Duration = Duration::from_secs(5);
+/// Why a pipeline that starts programs does not run.
+pub const EXEC_REFUSED: &str =
+    "the pipeline starts programs; start the engine with `engine run --allow-exec`";
 /// The code of a pipeline file that does not run.
 const REJECTED: &str = "rejected";
 
@@ -246,6 +250,9 @@ impl Reloader {
         running: &Generation,
     ) -> Result<Prepared, Fault> {
         let diff = Diff::between(&running.plan, &plan);
+        if plan.starts_programs() && self.context.programs != Programs::Allowed {
+            return Err(Fault::permanent(EXEC_REFUSED));
+        }
         if !diff.rejections().is_empty() {
             let reasons = diff.rejections().join("; ");
             return Err(Fault::permanent(format!("{reasons}; restart the engine to change it")));

@@ -37,6 +37,8 @@ pub struct Services {
     pub environment: Arc<dyn Environment>,
     /// HTTP to the outside.
     pub fetch: Arc<dyn Fetch>,
+    /// Whether programs may be started.
+    pub programs: Programs,
     /// The pipeline's name.
     pub pipeline: Arc<str>,
     /// What expressions read besides an event.
@@ -60,6 +62,19 @@ pub enum Claim {
     File(PathBuf),
     /// A file that whole lines are appended to, so that several stages may share it.
     Appended(PathBuf),
+    /// A program that it starts, which any number of stages may.
+    Program(PathBuf),
+}
+
+/// Whether programs may be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    /// The engine was started with `--allow-exec`.
+    Allowed,
+    /// It was not.
+    Refused,
+    /// A test answers for them, by the stand-in of HTTP.
+    Mocked,
 }
 
 /// What every kind has.

@@ -36,6 +36,7 @@ pub mod decode;
 pub mod memories;
 pub mod memory;
 mod notifiers;
+mod process;
 mod request;
 pub mod signature;
 pub mod sinks;

@@ -1,6 +1,7 @@
 //! The list of notifiers. Adding one: a file here, a `mod` line, a line in `all`.
 
 mod discord;
+mod exec;
 mod file;
 mod gotify;
 mod level;
@@ -20,6 +21,7 @@ use crate::catalog::Catalog;
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .notify::<discord::Discord>()
+        .notify::<exec::Exec>()
         .notify::<file::File>()
         .notify::<gotify::Gotify>()
         .notify::<ntfy::Ntfy>()

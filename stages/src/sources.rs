@@ -1,6 +1,7 @@
 //! The list of sources. Adding one: a file here, a `mod` line, a line in `all`.
 
 mod demo;
+mod exec;
 mod file;
 mod http;
 mod lines;
@@ -18,6 +19,7 @@ use language::spanned::Spanned;
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .source::<demo::Demo>()
+        .source::<exec::Exec>()
         .source::<file::File>()
         .source::<http::Http>()
         .source::<stdin::Stdin>()

@@ -1,6 +1,6 @@
 //! A small world for the tests of kinds: events, a clock that stands still, a fake outside.
 
-use crate::contract::{Closed, Emit, Kind, Message, Outgoing, Services};
+use crate::contract::{Closed, Emit, Kind, Message, Outgoing, Programs, Services};
 use kernel::env::{Env, Pending, Pools, Random};
 use kernel::event::Globals;
 use kernel::fault::Fault;
@@ -136,6 +136,7 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
         env,
         environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
         fetch,
+        programs: Programs::Allowed,
         pipeline: "door".into(),
         globals: globals(),
     }

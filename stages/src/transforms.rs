@@ -1,6 +1,7 @@
 //! The list of enrichments. Adding one: a file here, a `mod` line, a line in `all`.
 
 mod baseline;
+mod exec;
 mod http;
 mod lookup;
 mod metadata;
@@ -29,6 +30,7 @@ const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they a
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .enrich::<baseline::Baseline>()
+        .enrich::<exec::Exec>()
         .enrich::<http::Http>()
         .enrich::<lookup::Lookup>()
         .enrich::<metadata::Metadata>()

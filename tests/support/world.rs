@@ -19,6 +19,7 @@ use kernel::time::Timestamp;
 use serde_json::Value;
 use smol::Executor;
 use stages::catalog::Catalog;
+use stages::contract::Programs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -342,6 +343,7 @@ impl World {
                 environment: Arc::new(Bare),
                 fetch: Arc::new(Line(outside.clone())),
                 demo_notices: None,
+                programs: Programs::Refused,
                 outside: None,
             },
             file: PipelineFile { place, overrides: Vec::new(), catalog, mode },

@@ -34,7 +34,7 @@ use language::expr::{Expr, Template};
 use language::spanned::Span;
 use language::{Context, Environment};
 use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
-use stages::contract::{SinkRole, StoreShape, StreamShape};
+use stages::contract::{Claim, SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -295,6 +295,15 @@ impl Plan {
 }
 
 impl Plan {
+    /// Whether anything in it that is on starts a program.
+    pub fn starts_programs(&self) -> bool {
+        let sources = self.sources.iter().filter(|it| it.off.is_none()).map(|it| it.spec.claims());
+        let stages = self.stages.iter().filter(|it| it.off.is_none()).map(|it| it.spec.claims());
+        let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
+        let claims = sources.chain(stages).chain(notifiers.map(|it| it.spec.claims()));
+        claims.flatten().any(|it| matches!(it.value, Claim::Program(_)))
+    }
+
     /// Looks at what templates read of the outside: the address that others use.
     pub fn look_outside(&mut self, environment: &dyn Environment) {
         let Some(url) = &self.server.public_url else { return };
@@ -325,6 +334,7 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     names::check(&spec, text, context.diagnostics);
     let order = order::of(&spec.enrichments, context.diagnostics);
     claims::check(&spec, context.diagnostics);
+    claims::programs(&spec, context.diagnostics);
     environment::check_listen(&spec.server, context.diagnostics);
     let off = environment::missing(&spec, context);
     let message_schemas: Vec<_> =

@@ -39,6 +39,9 @@ pub(super) struct CheckArgs {
     /// Treat unset variables as set, for machines that only check.
     #[arg(long)]
     allow_missing_env: bool,
+    /// Check files that may start programs, as `engine run --allow-exec` does.
+    #[arg(long)]
+    allow_exec: bool,
     /// Apply the fixes that are certain to be right, then check again.
     #[arg(long, conflicts_with = "watch")]
     fix: bool,
@@ -121,6 +124,9 @@ impl CheckArgs {
             Ok(given) => loader.check(&given),
             Err(refused) => *refused,
         };
+        if self.allow_exec {
+            loaded.diagnostics.retain(|it| it.rule != Rule::StartsProgram);
+        }
         Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
         Ok(loaded)
     }

@@ -38,6 +38,9 @@ pub(super) struct RunArgs {
     /// Whether to reload when the file changes.
     #[arg(long, value_enum, default_value = "auto")]
     watch: Watching,
+    /// Allow the pipeline to start programs (`exec`).
+    #[arg(long)]
+    allow_exec: bool,
     /// The log format.
     #[arg(long, value_enum, default_value = "text")]
     log_format: Format,
@@ -103,6 +106,7 @@ pub(super) fn run(args: RunArgs) -> u8 {
     let options = Options {
         place: PipelinePath::of(&args.file, args.root.as_deref(), args.data.as_deref()),
         mode: RunMode { is_demo: args.demo, is_once: args.once },
+        allows_exec: args.allow_exec,
         fails_on_dead: args.fail_on_dead,
         is_watched: args.watch == Watching::Auto,
         overrides: args.set,

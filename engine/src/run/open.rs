@@ -15,7 +15,7 @@ use language::Environment;
 use smol::lock::Semaphore;
 use stages::catalog::SourceSpec;
 use stages::contract::{
-    DynDeliver, DynNotify, DynSource, Enricher, HttpRoute, OpenSource, Services, SinkRole,
+    DynDeliver, DynNotify, DynSource, Enricher, HttpRoute, OpenSource, Programs, Services, SinkRole,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ pub struct OpenContext {
     pub fetch: Arc<dyn Fetch>,
     /// With `--demo`: the file that stands in for notifiers that leave the machine.
     pub demo_notices: Option<PathBuf>,
+    /// Whether programs may be started.
+    pub programs: Programs,
     /// What stands in for the whole outside; `None` is the real one.
     pub outside: Option<Arc<dyn Outside>>,
 }
@@ -59,6 +61,7 @@ impl OpenContext {
             env: self.env.clone(),
             environment: self.environment.clone(),
             fetch,
+            programs: self.programs,
             pipeline: plan.name.clone(),
             globals: plan.globals.clone(),
             health: self.env.health.part(role, name.clone()),

@@ -25,7 +25,7 @@ use language::diagnostic::{Diagnostic, Diagnostics, Rule};
 use language::spanned::Span;
 use serde_json::{Value, json};
 use stages::catalog::Catalog;
-use stages::contract::{BodyForm, HttpRoute};
+use stages::contract::{BodyForm, HttpRoute, Programs};
 use stages::signature::Signed;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -195,6 +195,7 @@ impl Trial {
             environment: variables,
             fetch: outside.fetch(&"".into()),
             demo_notices: None,
+            programs: Programs::Mocked,
             outside: Some(Arc::new(outside)),
         };
         let tag = GenerationTag { number: 1, hash: String::new() };

@@ -1,6 +1,7 @@
 //! Sends an HTTP request to another program.
 
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::process::with_texts;
 use crate::request::{self, Ready, Text};
 use kernel::choice;
 use kernel::choice::Choice;
@@ -267,14 +268,6 @@ fn as_json(body: String) -> String {
 /// JSON may have line ends between its parts, and nowhere else.
 fn one_line(body: &str) -> String {
     body.trim().replace(['\r', '\n'], " ")
-}
-
-/// The event as JSON with the texts of the notification before its own fields.
-fn with_texts(event: &str, notice: &Notice) -> String {
-    let text = |it: &str| Value::from(it).to_string();
-    let (title, message) = (text(&notice.title), text(&notice.message));
-    let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
-    format!("{{\"title\":{title},\"message\":{message},{fields}")
 }
 
 #[cfg(test)]

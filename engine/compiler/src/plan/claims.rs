@@ -25,8 +25,25 @@ impl<'a> TakenClaim<'a> {
     fn of(claim: &'a Claim) -> Self {
         match claim {
             Claim::Route { path, .. } => TakenClaim::Path(path),
-            Claim::File(path) | Claim::Appended(path) => TakenClaim::File(path),
+            Claim::File(path) | Claim::Appended(path) | Claim::Program(path) => {
+                TakenClaim::File(path)
+            }
         }
+    }
+}
+
+/// Says where a file starts programs, which the engine does only when it was allowed to.
+pub(super) fn programs(spec: &Spec, diagnostics: &mut Diagnostics) {
+    let sources = spec.sources.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
+    let stages = spec.enrichments.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
+    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
+    let claims = sources.chain(stages).chain(notifiers).flatten();
+    for claim in claims {
+        let Claim::Program(path) = &claim.value else { continue };
+        diagnostics
+            .push(Rule::StartsProgram, format!("this starts the program {}", path.display()))
+            .at(claim.span.clone(), "needs permission")
+            .help("start the engine with `engine run --allow-exec`, and check with `--allow-exec`");
     }
 }
 
@@ -55,7 +72,10 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 /// Whether two nodes may want the same.
 fn share(one: &Claim, other: &Claim) -> bool {
-    matches!((one, other), (Claim::Appended(_), Claim::Appended(_)))
+    matches!(
+        (one, other),
+        (Claim::Appended(_), Claim::Appended(_)) | (Claim::Program(_), Claim::Program(_))
+    )
 }
 
 fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnostics) {
@@ -64,7 +84,9 @@ fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnos
             "path",
             "give each its own `path`; one source can accept several methods: `method GET POST`",
         ),
-        Claim::File(_) | Claim::Appended(_) => ("file", "give each its own `path`"),
+        Claim::File(_) | Claim::Appended(_) | Claim::Program(_) => {
+            ("file", "give each its own `path`")
+        }
     };
     diagnostics
         .push(Rule::SameRoute, format!("this {what} is already in use"))

@@ -190,6 +190,9 @@ rules! {
     /// An address open to the network without authentication.
     /// Anyone who can reach it could read every event and send their own.
     OpenListen = "E0405",
+    /// The pipeline starts a program, which the engine does only with `engine run --allow-exec`.
+    /// Whoever starts the engine decides about that, not whoever writes the file; `engine check --allow-exec` checks a file that may.
+    StartsProgram = "W0402",
     /// Two nodes use the same path or file, or a node uses one of the engine's own paths.
     /// Only one of them would ever be used, whatever the method.
     SameRoute = "E0406",

@@ -1,0 +1,445 @@
+//! Programs that the engine starts: their command, what they may see, and how they end.
+//!
+//! A program is given by its path and arguments and never by a shell, so nothing of an event can
+//! become a command. It sees the variables that the file names and no others. It leads a process
+//! group of its own, so that ending it ends what it has started.
+//!
+//! *Invariant:* a program does not outlive its handle.
+
+use crate::contract::{Claim, Notice, Programs, Services};
+use crate::request::{Text, resolve};
+use kernel::env::within;
+use kernel::event::Event;
+use kernel::fault::{Cause, Fault};
+use kernel::health::printable;
+use language::diagnostic::Rule;
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use serde_json::{Value, json};
+use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use smol::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::future::Future;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use wire::{FetchRequest, answer};
+
+/// The longest line, and the most output of one call.
+pub(crate) const OUTPUT_MAX: usize = 1 << 20;
+
+/// What is kept of the errors that a program writes: the end of them, in bytes.
+const ERRORS_MAX: usize = 1024;
+
+/// How long a program has to end after it was told to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The children that say what is started, and how.
+pub(crate) const PROGRAM: &[NodeRow] = &[
+    NodeRow::new(
+        "command",
+        "the program with its arguments; never a shell, so nothing is expanded in them",
+    )
+    .examples(&[r#"command "/usr/local/bin/read-plate" "--json""#, r#"command "./read-plate.py""#])
+    .args(&[Arg::some("argument", ValueKind::Literal)])
+    .required(),
+    NodeRow::new("env", "the environment variables of the program; it has no others")
+        .examples(&[r#"env PATH="/usr/bin:/bin" LANG="C.UTF-8""#])
+        .open(ValueKind::Text),
+    NodeRow::new("directory", "the folder that it works in")
+        .examples(&[r#"directory "/var/lib/plates""#])
+        .args(&[Arg::one("path", ValueKind::Literal)])
+        .otherwise("the folder of the pipeline file"),
+    NodeRow::new("memory", "the most memory that it may have")
+        .examples(&[r#"memory "256MiB""#])
+        .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 40))])
+        .otherwise("unlimited"),
+];
+
+/// What is started.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ProgramSettings {
+    /// The program; the place is that of `command`.
+    pub(crate) program: Spanned<PathBuf>,
+    arguments: Vec<String>,
+    variables: Vec<(String, Text)>,
+    directory: PathBuf,
+    memory: Option<u64>,
+}
+
+impl ProgramSettings {
+    pub(crate) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
+        let command = fields.child("command")?;
+        let words: Vec<Spanned<String>> = command.args().filter_map(|it| it.text()).collect();
+        let (first, rest) = words.split_first()?;
+        if !first.value.contains('/') {
+            let message = format!("`{}` is not the path of a program", first.value);
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, message)
+                .at(first.span.clone(), "programs are not looked for in PATH")
+                .help(format!(
+                    "write where it is, such as \"/usr/bin/{0}\", or \"./{0}\" next to this file",
+                    first.value
+                ));
+            return None;
+        }
+        let folder =
+            std::path::absolute(fields.folder()).unwrap_or_else(|_| fields.folder().into());
+        let env = fields.child("env");
+        let variables = env.iter().flat_map(Fields::props);
+        let variables =
+            variables.filter_map(|(name, it)| Some((name.to_owned(), Text::read(&it)?)));
+        let directory = fields.child("directory").and_then(|it| it.arg(0)?.text());
+        let memory = fields.child("memory").and_then(|it| it.arg(0)?.bytes());
+        Some(ProgramSettings {
+            program: first.clone().map(|it| folder.join(it)),
+            arguments: rest.iter().map(|it| it.value.clone()).collect(),
+            variables: variables.collect(),
+            directory: directory.map_or_else(|| folder.clone(), |it| folder.join(it.value)),
+            memory: memory.map(|it| it.value),
+        })
+    }
+
+    pub(crate) fn claim(&self) -> Spanned<Claim> {
+        self.program.clone().map(Claim::Program)
+    }
+
+    pub(crate) fn needed(&self) -> Vec<Needed> {
+        self.variables.iter().map(|it| it.1.needed()).collect()
+    }
+
+    /// Looks at what it takes from outside, and whether it can be started at all.
+    pub(crate) fn open(&self, services: &Services) -> Result<OpenProgram, Fault> {
+        let mut variables = Vec::new();
+        for (name, text) in &self.variables {
+            variables.push((name.clone(), resolve(&text.setting.value, services)?));
+        }
+        if services.programs == Programs::Allowed {
+            self.check()?;
+        }
+        Ok(OpenProgram { settings: self.clone(), variables, is_allowed: services.programs })
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        use std::os::unix::fs::PermissionsExt;
+        let program = &self.program.value;
+        let wrong = |reason: &str| Fault::permanent(format!("{}: {reason}", program.display()));
+        let found = std::fs::metadata(program).map_err(|it| wrong(&it.to_string()))?;
+        if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
+            return Err(wrong("it is not an executable file"));
+        }
+        if !self.directory.is_dir() {
+            let shown = self.directory.display();
+            return Err(Fault::permanent(format!("the directory {shown} does not exist")));
+        }
+        Ok(())
+    }
+}
+
+/// A program that can be started.
+#[derive(Clone)]
+pub(crate) struct OpenProgram {
+    settings: ProgramSettings,
+    variables: Vec<(String, String)>,
+    is_allowed: Programs,
+}
+
+impl OpenProgram {
+    /// Whether a test answers for it.
+    pub(crate) fn is_mocked(&self) -> bool {
+        self.is_allowed == Programs::Mocked
+    }
+
+    /// Starts it; `has_input` where it gets something to read.
+    pub(crate) fn start(&self, has_input: bool) -> Result<Program, Fault> {
+        if self.is_allowed != Programs::Allowed {
+            return Err(Fault::permanent("programs need `engine run --allow-exec`"));
+        }
+        let settings = &self.settings;
+        let mut command = std::process::Command::new(&settings.program.value);
+        command.args(&settings.arguments).current_dir(&settings.directory);
+        command.env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.process_group(0);
+        let mut command = Command::from(command);
+        command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |it: std::io::Error| {
+            let shown = settings.program.value.display();
+            Fault::transient(Cause::Other, format!("cannot start {shown}: {it}"))
+        };
+        let mut child = command.spawn().map_err(failed)?;
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        if let (Some(group), Some(most)) = (group, settings.memory) {
+            let limit = Rlimit { current: Some(most), maximum: Some(most) };
+            // It has hardly begun: what it takes from here on counts.
+            if prlimit(Some(group), Resource::As, limit).is_err() {
+                let _killed = kill_process_group(group, Signal::KILL);
+                return Err(Fault::permanent("the memory of a program cannot be limited here"));
+            }
+        }
+        let input = child.stdin.take();
+        let output = child.stdout.take().map(BufReader::new);
+        let errors = child.stderr.take();
+        let (Some(output), Some(errors)) = (output, errors) else {
+            return Err(Fault::permanent("a program has no output"));
+        };
+        let tail = Arc::<Mutex<Vec<u8>>>::default();
+        Ok(Program { child, group, input, output, errors: Some(errors), tail })
+    }
+}
+
+/// A program that runs. Dropping it kills its process group.
+pub(crate) struct Program {
+    child: Child,
+    group: Option<Pid>,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    errors: Option<ChildStderr>,
+    /// The end of what it wrote as errors.
+    tail: Arc<Mutex<Vec<u8>>>,
+}
+
+/// What reading a line came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ProgramLine {
+    /// A line, without its end.
+    Line(Vec<u8>),
+    /// There are no more.
+    End,
+    /// It is longer than [`OUTPUT_MAX`].
+    TooLong,
+}
+
+impl Program {
+    /// Whether another whole line is here.
+    pub(crate) fn has_line(&self) -> bool {
+        self.output.buffer().contains(&b'\n')
+    }
+
+    /// Whether it runs and says nothing that nobody waits for.
+    pub(crate) async fn is_silent(&mut self) -> bool {
+        smol::future::poll_once(self.output.fill_buf()).await.is_none()
+    }
+
+    /// Runs `work` on its output and input while its errors are read, which must never fill up.
+    async fn beside_errors<T>(
+        errors: &mut Option<ChildStderr>,
+        tail: &Mutex<Vec<u8>>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let drain = async {
+            let mut piece = [0; 4096];
+            while let Some(stream) = errors {
+                match stream.read(&mut piece).await {
+                    Ok(0) | Err(_) => *errors = None,
+                    Ok(count) => keep_end(tail, &piece[..count]),
+                }
+            }
+            std::future::pending().await
+        };
+        smol::future::or(work, drain).await
+    }
+
+    /// The next line of its output.
+    pub(crate) async fn line(&mut self) -> ProgramLine {
+        let output = &mut self.output;
+        let read = async {
+            let mut line = Vec::new();
+            loop {
+                let Ok(piece) = output.fill_buf().await else { return ProgramLine::End };
+                if piece.is_empty() {
+                    // The last line of a program may have no end.
+                    let has_rest = !line.is_empty();
+                    return if has_rest { ProgramLine::Line(line) } else { ProgramLine::End };
+                }
+                let end = piece.iter().position(|it| *it == b'\n');
+                let taken = end.map_or(piece.len(), |it| it + 1);
+                line.extend_from_slice(&piece[..end.unwrap_or(piece.len())]);
+                output.consume(taken);
+                if OUTPUT_MAX < line.len() {
+                    return ProgramLine::TooLong;
+                }
+                if end.is_some() {
+                    return ProgramLine::Line(line);
+                }
+            }
+        };
+        Self::beside_errors(&mut self.errors, &self.tail, read).await
+    }
+
+    /// Writes to its input. An error is that it does not read any more.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let Some(input) = &mut self.input else {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        };
+        let write = async {
+            input.write_all(bytes).await?;
+            input.flush().await
+        };
+        Self::beside_errors(&mut self.errors, &self.tail, write).await
+    }
+
+    /// Writes all of its input and reads all of its output; what it wrote, when it ended well.
+    pub(crate) async fn run(mut self, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+        let (input, output) = (self.input.take(), &mut self.output);
+        let write = async {
+            if let Some(mut input) = input {
+                // A program that needs no input may end before it has read any.
+                input.write_all(bytes).await.ok();
+                input.close().await.ok();
+            }
+        };
+        let read = async {
+            let mut text = Vec::new();
+            let mut bounded = output.take(OUTPUT_MAX as u64 + 1);
+            bounded.read_to_end(&mut text).await.ok();
+            text
+        };
+        let both = async { smol::future::zip(write, read).await.1 };
+        let text = Self::beside_errors(&mut self.errors, &self.tail, both).await;
+        if OUTPUT_MAX < text.len() {
+            return Err(Fault::permanent(format!(
+                "the program wrote more than {OUTPUT_MAX} bytes and was ended"
+            )));
+        }
+        match self.end().await {
+            Ended::Well => Ok(text),
+            Ended::Badly(fault) => Err(fault),
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(&mut self) -> Ended {
+        let status = self.child.status();
+        let status = Self::beside_errors(&mut self.errors, &self.tail, status).await;
+        self.read_last_errors().await;
+        match status {
+            Ok(status) if status.success() => Ended::Well,
+            Ok(status) => {
+                let reason = format!("the program ended with {status}{}", self.said());
+                // sysexits.h: the input or the way it was called is wrong, which stays so.
+                let is_permanent = matches!(status.code(), Some(64 | 65));
+                Ended::Badly(match is_permanent {
+                    true => Fault::permanent(reason),
+                    false => Fault::transient(Cause::Other, reason),
+                })
+            }
+            Err(error) => Ended::Badly(Fault::transient(
+                Cause::Other,
+                format!("the end of the program is not known: {error}"),
+            )),
+        }
+    }
+
+    /// What it wrote as errors just before its end. Something that it has started may still hold
+    /// the pipe, so this takes only what is there.
+    async fn read_last_errors(&mut self) {
+        let mut piece = [0; 4096];
+        while let Some(errors) = &mut self.errors {
+            match smol::future::poll_once(errors.read(&mut piece)).await {
+                Some(Ok(count)) if 0 < count => keep_end(&self.tail, &piece[..count]),
+                _ => self.errors = None,
+            }
+        }
+    }
+
+    /// Its end, once it says nothing any more. One that keeps running then is of no use.
+    pub(crate) async fn ended(&mut self, services: &Services) -> Ended {
+        let ended = within(&*services.env.clock, GRACE, self.end()).await;
+        ended.unwrap_or_else(|| {
+            let reason = "the program closed its output and kept running; it was ended";
+            Ended::Badly(Fault::transient(Cause::Other, reason))
+        })
+    }
+
+    /// The last thing that it wrote as an error, for the end of a sentence.
+    pub(crate) fn said(&self) -> String {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&tail);
+        let last = text.lines().map(str::trim).rfind(|it| !it.is_empty()).unwrap_or_default();
+        match last {
+            "" => String::new(),
+            last => format!(": {}", printable(last, 200)),
+        }
+    }
+
+    /// Asks it to end, and kills it where it does not.
+    pub(crate) async fn stop(mut self, services: &Services) {
+        if let Some(group) = self.group {
+            let _asked = kill_process_group(group, Signal::TERM);
+        }
+        self.input = None;
+        let end = async { drop(self.end().await) };
+        within(&*services.env.clock, GRACE, end).await;
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            // It may have left children behind, also where it has ended by itself.
+            let _killed = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// How a program ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Ended {
+    /// With 0.
+    Well,
+    /// With another status, or by a signal.
+    Badly(Fault),
+}
+
+fn keep_end(tail: &Mutex<Vec<u8>>, more: &[u8]) {
+    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+    tail.extend_from_slice(more);
+    let over = tail.len().saturating_sub(ERRORS_MAX);
+    tail.drain(..over);
+}
+
+/// The event as one line of JSON, as it leaves the engine everywhere; it has no `pos` before it is
+/// stored.
+pub(crate) fn event_text(event: &Event, pipeline: &str) -> String {
+    let it = &event.envelope;
+    let text = json!({
+        "seq": event.seq, "id": &*it.id, "type": &*it.kind, "source": &*it.source,
+        "subject": &*it.subject, "time": it.time.to_string(), "received": it.received.to_string(),
+        "priority": it.priority.word(), "correlation_id": it.correlation_id.as_deref(),
+        "parent_id": it.parent_id.as_deref(), "pipeline": pipeline,
+        "generation": event.generation, "data": &*event.data, "enrich": event.enrich.to_value(),
+    });
+    text.to_string()
+}
+
+/// What a test says that the program prints.
+pub(crate) async fn mocked_output(
+    services: &Services,
+    input: String,
+    key: Option<&str>,
+    timeout: Duration,
+) -> Result<Vec<u8>, Fault> {
+    let key = key.map(|it| ("Idempotency-Key".to_owned(), it.to_owned()));
+    let request = FetchRequest {
+        method: "POST",
+        url: "exec:".to_owned(),
+        headers: key.into_iter().collect(),
+        body: Some(input.into_bytes()),
+        timeout,
+        body_max: OUTPUT_MAX,
+    };
+    let answer = services.fetch.fetch(request).await?;
+    answer::settled(&answer, services.env.clock.wall())?;
+    Ok(answer.body)
+}
+
+/// The event as JSON with the texts of the notification before its own fields.
+pub(crate) fn with_texts(event: &str, notice: &Notice) -> String {
+    let text = |it: &str| Value::from(it).to_string();
+    let (title, message) = (text(&notice.title), text(&notice.message));
+    let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
+    format!("{{\"title\":{title},\"message\":{message},{fields}")
+}
