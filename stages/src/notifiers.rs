@@ -1,5 +1,6 @@
 //! The list of notifiers. Adding one: a file here, a `mod` line, a line in `all`.
 
+mod cloud_event;
 mod discord;
 mod exec;
 mod file;

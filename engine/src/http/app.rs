@@ -6,6 +6,7 @@ use crate::http::backlog::StoreBacklog;
 use crate::http::front::Front;
 use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
+use crate::http::ingest::ReplayedIds;
 use crate::http::service::{ServerState, Service};
 use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::tls::{TlsFiles, TlsIdentity};
@@ -46,6 +47,8 @@ pub struct App {
     pub fetch: Arc<dyn Fetch>,
     /// What is shared with the listener.
     pub state: ServerState,
+    /// Signed requests that came again under another id.
+    pub(super) replayed: Arc<ReplayedIds>,
     /// Who may read the store now.
     pub(super) queries: Arc<QueryGate>,
     turns: Arc<Semaphore>,
@@ -131,7 +134,8 @@ impl App {
     ) -> Self {
         let (state, queries) = (ServerState::default(), Arc::default());
         let turns = Arc::new(Semaphore::new(TURNS_MAX));
-        App { engine, status, hubs, fetch, state, queries, turns, surface: Arc::default() }
+        let (replayed, surface) = (Arc::default(), Arc::default());
+        App { engine, status, hubs, fetch, state, replayed, queries, turns, surface }
     }
 
     /// The service for a listener.

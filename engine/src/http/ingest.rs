@@ -2,6 +2,7 @@
 
 mod cloud;
 pub(crate) mod forms;
+mod replays;
 mod unpack;
 
 use crate::engine::{Engine, IngestResult, Overloaded, ReceivedMessage};
@@ -19,6 +20,7 @@ use kernel::decode;
 use kernel::event::Event;
 use language::expr::Scope;
 use language::write_bytes;
+pub(super) use replays::ReplayedIds;
 use serde_json::{Map, Value, json};
 use stages::contract::{HttpRoute, Respond};
 use stages::credential::{Credentials, SenderRefusal, SenderState};
@@ -95,6 +97,7 @@ pub(super) async fn answer(
     let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
     let sender = Sender {
         engine: &app.engine,
+        replayed: &app.replayed,
         source: &source.name,
         is_spread: source.map.each.is_some(),
         http: describe(request, &route.credentials),
@@ -201,7 +204,8 @@ pub(crate) fn is_credential(credentials: &Credentials, name: &str) -> bool {
 /// Whose messages they are.
 struct Sender<'a> {
     engine: &'a Arc<Engine>,
-    source: &'a str,
+    replayed: &'a ReplayedIds,
+    source: &'a Arc<str>,
     /// Whether one message may be any number of events.
     is_spread: bool,
     http: Arc<Value>,
@@ -220,6 +224,7 @@ impl Sender<'_> {
 
     async fn one(mut self, body: Vec<u8>) -> Reply {
         let (id, once) = (self.id.take(), self.once.take());
+        let may_be_replayed = id.is_some() && once.is_some();
         let noted = self.respond.body.is_some().then(Arc::<OnceLock<Event>>::default);
         let arrival = ReceivedMessage { noted: noted.clone(), ..self.arrival(body, id, once) };
         match self.engine.ingest(self.source, vec![arrival], Vec::new(), false).await {
@@ -227,10 +232,23 @@ impl Sender<'_> {
             Ok(answers) => {
                 let answer = answers.into_iter().next().expect("one message has one answer");
                 let event = noted.as_ref().and_then(|it| it.get());
-                self.single(answer, event)
+                let is_new_id = may_be_replayed && self.is_new_id(&answer).await;
+                let reply = self.single(answer, event);
+                // What the file wants to be answered, it wants for this, too.
+                let is_usual = self.respond.status.is_none();
+                if is_new_id && is_usual { reply.with_status(202) } else { reply }
             }
             Err(unavailable) => later(&unavailable),
         }
+    }
+
+    /// Whether a signed request came again under an id that its source has not had.
+    async fn is_new_id(&self, answer: &IngestResult) -> bool {
+        let IngestResult::Duplicate { id, seq } = answer else { return false };
+        let seq = *seq;
+        let first = self.engine.store.read(move |it| it.id_of(seq)).await;
+        let is_other = first.is_ok_and(|it| it.is_some_and(|(_, first)| first != **id));
+        is_other && self.replayed.is_new(self.source, id)
     }
 
     async fn many(self, items: Vec<Vec<u8>>) -> Reply {

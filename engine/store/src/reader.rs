@@ -74,6 +74,12 @@ impl<'a> Reader<'a> {
         query::count(self.connection, self.keys, query, is_wanted)
     }
 
+    /// The source and the id of an event by its number, wherever it is now; `None` where it is
+    /// forgotten.
+    pub fn id_of(&self, seq: u64) -> Result<Option<(String, String)>, StoreFault> {
+        super::rows::id_of(self.connection, seq)
+    }
+
     /// Finished events with these numbers, in their order of `pos`.
     pub fn by_seq(&self, seqs: &[u64]) -> Result<Vec<Stored>, StoreFault> {
         self.stored_by_seq(seqs, |fault, _| Err(fault))

@@ -1,5 +1,6 @@
 //! Sends an HTTP request to another program.
 
+use super::cloud_event::{self, CloudEventMode};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::process::with_texts;
 use crate::request::{self, Ready, Text};
@@ -39,6 +40,10 @@ const NODES: &[NodeRow] = &[
         .examples(&[r##"body #"{ "text": {{ title | json }} }"#"##])
         .args(&[Arg::one("text", TEMPLATE)])
         .otherwise("the event as JSON, with `title` and `message`"),
+    NodeRow::new("cloudevents", "sends the event as a CloudEvent 1.0: `structured` as one JSON object, `binary` with its attributes as headers. Its data is the event's `data`, without what stages added; with `batch`, a request is a batch of structured ones")
+        .examples(&["cloudevents structured", "cloudevents binary"])
+        .args(&[Arg::one("mode", ValueKind::Word(CloudEventMode::WORDS))])
+        .otherwise("off"),
     NodeRow::new("batch", "how many events one request may hold; what waits is sent together, and nothing waits for more. One that the service rejects is sent in parts, until those that it takes are apart from the others")
         .examples(&["batch 100", "batch 200 as=lines"])
         .args(&[Arg::one("events", ValueKind::Int(2, 256))])
@@ -75,6 +80,7 @@ pub(super) struct Webhook {
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
     batch: Option<Batch>,
+    cloud_events: Option<CloudEventMode>,
     services: Services,
 }
 
@@ -93,6 +99,7 @@ pub(super) struct Settings {
     headers: Vec<(String, Text)>,
     body: Option<Text>,
     batch: Option<Batch>,
+    cloud_events: Option<CloudEventMode>,
 }
 
 impl Kind for Webhook {
@@ -115,7 +122,11 @@ impl Kind for Webhook {
         if batch.is_some() {
             check_headers(fields, &headers, context);
         }
-        Some(Settings { url, method, headers, body, batch })
+        let cloud_events = match fields.child("cloudevents") {
+            Some(it) => Some(cloud_events_of(&it, body.as_ref(), batch, context)?),
+            None => None,
+        };
+        Some(Settings { url, method, headers, body, batch, cloud_events })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
@@ -123,6 +134,29 @@ impl Kind for Webhook {
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
         texts.map(Text::needed).collect()
     }
+}
+
+/// How CloudEvents are sent; reports what does not work together with them.
+fn cloud_events_of(
+    fields: &Fields<'_>,
+    body: Option<&Text>,
+    batch: Option<Batch>,
+    context: &mut Context<'_>,
+) -> Option<CloudEventMode> {
+    let mode: CloudEventMode = fields.arg(0)?.choice()?;
+    let is_lines = batch.is_some_and(|it| it.form == BatchForm::Lines);
+    let (message, help) = match mode {
+        _ if body.is_some() => {
+            ("`body` and `cloudevents` cannot be combined", "remove one of them")
+        }
+        CloudEventMode::Binary if batch.is_some() => {
+            ("a batch has no binary CloudEvents", "write `cloudevents structured`")
+        }
+        _ if is_lines => ("CloudEvents are not sent as lines", "write `batch` without `as=lines`"),
+        mode => return Some(mode),
+    };
+    context.diagnostics.push(Rule::WrongArgument, message).at(fields.head(), "here").help(help);
+    None
 }
 
 /// A header is one for all events of a request.
@@ -160,6 +194,7 @@ impl NotifyKind for Webhook {
             headers: request::open_headers(&settings.headers, &services)?,
             body: settings.body.as_ref().map(|it| it.open(&services)).transpose()?,
             batch: settings.batch,
+            cloud_events: settings.cloud_events,
             services,
         }))
     }
@@ -203,8 +238,18 @@ impl Webhook {
         let now = self.services.env.clock.wall();
         let mut headers = request::render_headers(&self.headers, &scope_of(first, now));
         let is_lines = self.batch.is_some_and(|it| it.form == BatchForm::Lines);
+        if self.cloud_events == Some(CloudEventMode::Binary) {
+            let own = cloud_event::headers(&first.outgoing.stored);
+            headers.retain(|it| !own.iter().any(|own| own.0.eq_ignore_ascii_case(&it.0)));
+            headers.extend(own);
+        }
         if !request::has_header(&headers, "content-type") {
-            let form = if is_lines { "application/x-ndjson" } else { "application/json" };
+            let form = match (self.cloud_events, self.batch) {
+                (Some(_), Some(_)) => cloud_event::BATCH,
+                (Some(_), None) => cloud_event::STRUCTURED,
+                (None, _) if is_lines => "application/x-ndjson",
+                (None, _) => "application/json",
+            };
             headers.push(("Content-Type".to_owned(), form.to_owned()));
         }
         headers.push(("Idempotency-Key".to_owned(), key_of(notices)));
@@ -225,9 +270,12 @@ impl Webhook {
     }
 
     fn body(&self, notice: &Notice, now: Timestamp) -> String {
-        match &self.body {
-            Some(body) => body.render(&scope_of(notice, now)),
-            None => {
+        let stored = &notice.outgoing.stored;
+        match (&self.body, self.cloud_events) {
+            (Some(body), _) => body.render(&scope_of(notice, now)),
+            (None, Some(CloudEventMode::Structured)) => cloud_event::structured(stored),
+            (None, Some(CloudEventMode::Binary)) => stored.body.data_text().to_owned(),
+            (None, None) => {
                 let mut body = String::new();
                 write_event(&mut body, &notice.outgoing.stored, &self.services.pipeline);
                 with_texts(&body, notice)
@@ -284,6 +332,36 @@ mod tests {
         let outgoing = testing::outgoing(json!({ "n": 2 }));
         let notice = Notice { outgoing, title: "t".to_owned(), message: "m".to_owned() };
         (smol::block_on(notifier.notify(&notice)), fetch.only_request())
+    }
+
+    #[test]
+    fn a_cloud_event_is_sent_in_the_mode_that_the_file_says() {
+        let header = |asked: &FetchRequest, name: &str| {
+            let all = asked.headers.iter().filter(|it| it.0.eq_ignore_ascii_case(name));
+            all.map(|it| it.1.clone()).collect::<Vec<_>>()
+        };
+        let (told, asked) = tell("url (env)\"URL\"\ncloudevents structured", 200);
+        assert_eq!(
+            (told, header(&asked, "content-type")),
+            (Ok(()), vec![cloud_event::STRUCTURED.to_owned()])
+        );
+        let body: Value = serde_json::from_slice(&asked.body.unwrap()).unwrap();
+        assert_eq!((&body["specversion"], &body["data"]), (&json!("1.0"), &json!({ "n": 2 })));
+        let own = "header \"Content-Type\" \"text/plain\"\ncloudevents binary";
+        let (_, asked) = tell(&format!("url (env)\"URL\"\n{own}"), 200);
+        assert_eq!(header(&asked, "content-type"), ["application/json"]);
+        assert_eq!(header(&asked, "ce-specversion"), ["1.0"]);
+        assert_eq!(asked.body.unwrap(), b"{\"n\":2}");
+        let (_, asked) = tell("url (env)\"URL\"\nbatch 2\ncloudevents structured", 200);
+        assert_eq!(header(&asked, "content-type"), [cloud_event::BATCH]);
+        for (text, message) in [
+            ("cloudevents binary\nbatch 2", "a batch has no binary CloudEvents"),
+            ("cloudevents structured\nbatch 2 as=lines", "CloudEvents are not sent as lines"),
+            ("cloudevents structured\nbody \"x\"", "`body` and `cloudevents` cannot be combined"),
+        ] {
+            let found = testing::findings::<Webhook>(&format!("url (env)\"URL\"\n{text}"));
+            assert_eq!(found, [format!("E0016 {message}")]);
+        }
     }
 
     #[test]
