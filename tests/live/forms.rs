@@ -275,3 +275,17 @@ fn chunks_may_have_extensions_and_trailers_which_change_nothing() {
     assert_eq!(reply(&format!("{size};a\nb\r\n{event}\r\n0\r\n\r\n")), "400");
     assert_eq!(stored(&folder, "SELECT count(*) FROM events"), ["1"]);
 }
+
+#[test]
+fn the_description_of_the_api_has_what_each_source_takes() {
+    let (_folder, engine) = start();
+    let description = engine.get("/openapi.json");
+    let kinds = |path: &str| -> Vec<String> {
+        let content = &description["paths"][path]["post"]["requestBody"]["content"];
+        content.as_object().expect("it takes something").keys().cloned().collect()
+    };
+    assert_eq!(kinds("/form"), ["application/json", "application/x-www-form-urlencoded"]);
+    assert!(kinds("/cloud").iter().any(|it| it == "application/cloudevents-batch+json"));
+    let answers = &description["paths"]["/events"]["post"]["responses"];
+    assert!(answers["204"].is_object(), "{answers}");
+}

@@ -135,7 +135,6 @@ impl Source for Exec {
                 (Ended::Badly(fault), Restart::Never) => {
                     let problem = HealthProblem::failed("exited", fault.reason);
                     self.services.health.report(problem.advise("correct the program, then reload"));
-                    emit.closed().await;
                     return Ok(());
                 }
                 (Ended::Badly(fault), _) => return Err(fault),

@@ -5,6 +5,7 @@ use super::{Answer, json_text};
 use crate::http::app::App;
 use crate::http::paths::{PATHS, PathRow};
 use serde_json::{Map, Value, json};
+use stages::contract::{BodyForm, HttpRoute};
 use tide::Request;
 
 /// The description.
@@ -18,7 +19,7 @@ pub(super) async fn openapi(request: Request<App>) -> Answer {
     }
     for (index, route) in &generation.routes {
         let source = &plan.sources[*index].name;
-        paths.insert(route.path.clone(), of_source(source, &route.methods));
+        paths.insert(route.path.clone(), of_source(source, route));
     }
     for (name, shape) in plan.streams() {
         let summary = format!("The stream `{name}`");
@@ -84,17 +85,39 @@ fn of_row(row: &PathRow) -> Value {
 }
 
 /// Messages of a source: taken, known, or why not.
-fn of_source(name: &str, methods: &[String]) -> Value {
+fn of_source(name: &str, route: &HttpRoute) -> Value {
     let summary = format!("A message for the source `{name}`");
     let mut answers = answers("application/json", &[400, 403, 409, 413, 415, 422, 503]);
     answers.insert("202".to_owned(), json!({ "description": "accepted, and on disk" }));
     answers["200"] = json!({ "description": "known already" });
-    let operation = json!({
-        "summary": summary,
-        "requestBody": { "content": { "application/json": {} } },
-        "responses": answers,
-    });
-    Value::Object(methods.iter().map(|it| (it.to_lowercase(), operation.clone())).collect())
+    if let Some(status) = route.respond.status {
+        let done = json!({ "description": "accepted, and on disk, or known already" });
+        answers.insert(status.to_string(), done);
+    }
+    let kinds = route.accepts.iter().flat_map(|it| kinds_of(*it));
+    let content: Map<String, Value> = kinds.map(|it| ((*it).to_owned(), json!({}))).collect();
+    let operation = |method: &String| {
+        let mut operation = json!({ "summary": summary, "responses": answers });
+        // The query of a GET is its message.
+        if method != "GET" {
+            operation["requestBody"] = json!({ "content": content });
+        }
+        (method.to_lowercase(), operation)
+    };
+    Value::Object(route.methods.iter().map(operation).collect())
+}
+
+/// The types of a body.
+fn kinds_of(form: BodyForm) -> &'static [&'static str] {
+    match form {
+        BodyForm::Json => &["application/json"],
+        BodyForm::Lines => &["application/x-ndjson"],
+        BodyForm::Text => &["text/plain"],
+        BodyForm::Form => &["application/x-www-form-urlencoded"],
+        BodyForm::CloudEvents => {
+            &["application/cloudevents+json", "application/cloudevents-batch+json"]
+        }
+    }
 }
 
 /// Success with this content, and what else there may be.
