@@ -47,6 +47,23 @@ fn what_a_first_start_needs_is_looked_at_and_nothing_is_changed() {
 }
 
 #[test]
+fn a_certificate_that_cannot_be_served_is_found_before_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tls = "tls cert=\"../door.pem\" key=\"../door.key\"";
+    write(folder.path(), &format!("{PIPELINE}\nserver {{ listen \"127.0.0.1:0\"; {tls} }}\n"));
+    let (code, found) = findings(folder.path(), &[], "tls");
+    assert!(code == 1 && found[0].starts_with("problem cannot read "), "{found:?}");
+    let pair = crate::support::root().join("engine/wire/src/testing/localhost.pem");
+    for name in ["door.pem", "door.key"] {
+        fs::copy(&pair, folder.path().join(name)).expect("it copies");
+    }
+    fs::set_permissions(folder.path().join("door.key"), PermissionsExt::from_mode(0o600))
+        .expect("it sets");
+    let (code, found) = findings(folder.path(), &[], "tls");
+    assert!(code == 0 && found[0].ends_with("door.pem and its key can be used"), "{found:?}");
+}
+
+#[test]
 fn problems_are_named_with_what_helps() {
     let folder = tempfile::tempdir().expect("a folder");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,5 +1,6 @@
 //! The single checks of `engine doctor`. None of them changes anything.
 
+use crate::http::tls::{TlsFiles, TlsIdentity};
 use compiler::files::{PipelinePath, file_exposure};
 use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
@@ -92,6 +93,7 @@ pub(super) fn all(
         findings.extend(folder(&shape.path));
         findings.extend(store_file(&shape.path));
     }
+    findings.extend(certificate(&plan));
     match running() {
         Some(mut of_engine) => findings.append(&mut of_engine),
         None => findings.extend(address(&plan)),
@@ -225,6 +227,17 @@ fn store_file(path: &Path) -> Option<DoctorFinding> {
         .help("use a newer engine"),
         Ok(version) => DoctorFinding::ok("store", format!("the store has version {version}")),
         Err(reason) => DoctorFinding::problem("store", reason),
+    })
+}
+
+/// Whether HTTPS can be served, where the file wants it.
+fn certificate(plan: &Plan) -> Option<DoctorFinding> {
+    let (cert, key) = plan.server.tls_files(&ProcessEnvironment)?;
+    let shown = cert.display().to_string();
+    Some(match TlsIdentity::read(&TlsFiles { cert, key }) {
+        Ok(_) => DoctorFinding::ok("tls", format!("{shown} and its key can be used")),
+        Err(reason) => DoctorFinding::problem("tls", reason)
+            .help("correct the paths of `server { tls }`, or what this user may read"),
     })
 }
 
