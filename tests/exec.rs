@@ -140,3 +140,34 @@ fn a_source_is_its_program_which_ends_with_it_and_starts_again_after_it_fails() 
     assert_eq!(engine.stop(), 0);
     assert!(is_over(pid().trim()), "nothing outlives the engine");
 }
+
+#[test]
+fn a_program_that_ignores_the_end_of_its_input_does_not_outlive_reload_or_stop() {
+    let pipeline = |more: &str| {
+        PIPELINE.replace(
+            r#"while read -r line; do echo "{ \"by\": \"$NAME\" }"; done"#,
+            &format!(
+                r#"echo $$ >> pids{more}; while read -r line; do echo "{{ \"by\": \"$NAME\" }}"; done; exec /bin/sleep 1000"#
+            ),
+        )
+    };
+    let (folder, file) = folder(&pipeline(""));
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &["--allow-exec"]);
+    let pids = || std::fs::read_to_string(folder.path().join("pipelines/pids")).unwrap_or_default();
+    let told = folder.path().join("pipelines/told.jsonl");
+    let lines = || std::fs::read_to_string(&told).unwrap_or_default().lines().count();
+    assert_eq!(engine.post(r#"{"type":"ring"}"#).0, 202);
+    until("it is told", || lines() == 1);
+    let first = pids().trim().to_owned();
+    assert!(!is_over(&first), "it waits for the next event");
+    write(folder.path(), &pipeline(" && true"));
+    engine.signal(Signal::SIGHUP);
+    until("it is reloaded", || engine.get("/api/pipeline")["generation"] == 2);
+    until("the one before is gone", || is_over(&first));
+    assert_eq!(engine.post(r#"{"type":"ring"}"#).0, 202);
+    until("it is told again", || lines() == 2);
+    let second = pids().lines().last().expect("there are two").to_owned();
+    assert!(second != first && !is_over(&second), "{first} {second}");
+    assert_eq!(engine.stop(), 0);
+    assert!(is_over(&second), "nothing outlives the engine");
+}

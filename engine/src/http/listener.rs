@@ -283,6 +283,39 @@ mod tests {
         }));
     }
 
+    /// What a client reads that begins like this, from another machine or from this one.
+    fn greeted(first: &'static [u8], peer: [u8; 4]) -> (bool, String) {
+        let pair = concat!(env!("CARGO_MANIFEST_DIR"), "/wire/src/testing/localhost.pem");
+        let files = tls::TlsFiles { cert: pair.into(), key: pair.into() };
+        let identity = TlsIdentity::read(&files).unwrap();
+        smol::block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            client.write_all(first).await.unwrap();
+            let stream = listener.accept().await.unwrap().0;
+            let local = Some(IpAddr::from([192, 168, 1, 5]));
+            let ends = Ends { peer: Some(IpAddr::from(peer)), local };
+            let greeting = greet(&stream, &identity, ends).await;
+            drop(stream);
+            let mut said = String::new();
+            client.read_to_string(&mut said).await.unwrap_or_default();
+            (matches!(greeting, Greeting::Plain), said)
+        })
+    }
+
+    #[test]
+    fn only_programs_on_this_machine_may_speak_plainly_where_there_is_a_certificate() {
+        for peer in [[127, 0, 0, 1], [192, 168, 1, 5]] {
+            assert!(greeted(GET, peer).0, "{peer:?}");
+        }
+        let (is_plain, said) = greeted(GET, [192, 168, 1, 6]);
+        assert!(!is_plain && said.ends_with("use an https:// URL"), "{said}");
+        let length = said.split("\r\n\r\n").nth(1).unwrap().len();
+        assert!(said.contains(&format!("content-length: {length}\r\n")), "{said}");
+        let (is_plain, said) = greeted(b"\x16\x03\x01\0\x05hello", [192, 168, 1, 6]);
+        assert!(!is_plain && !said.contains("HTTP"), "{said}");
+    }
+
     #[test]
     fn an_ipv6_neighbourhood_counts_as_one_address() {
         let counted = |text: &str| counted_address(text.parse().unwrap());
