@@ -3,6 +3,7 @@
 pub(crate) mod hours;
 pub(crate) mod load;
 pub(crate) mod receiver;
+pub(crate) mod smtp;
 pub(crate) mod world;
 
 use compiler::files::PipelinePath;

@@ -1,6 +1,7 @@
 //! Each kind of notifier against a server of its own protocol, which refuses what the service's
 //! documentation does not allow.
 
+mod email;
 mod services;
 
 use crate::support::receiver::Receiver;

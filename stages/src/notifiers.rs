@@ -2,6 +2,7 @@
 
 mod cloud_event;
 mod discord;
+mod email;
 mod exec;
 mod file;
 mod gotify;
@@ -22,6 +23,7 @@ use crate::catalog::Catalog;
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .notify::<discord::Discord>()
+        .notify::<email::Email>()
         .notify::<exec::Exec>()
         .notify::<file::File>()
         .notify::<gotify::Gotify>()

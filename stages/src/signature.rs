@@ -1,4 +1,4 @@
-//! Signatures of webhooks: whether a body comes from who knows the secret.
+//! Signatures of webhooks: whether a body comes from who knows the secret, and ours.
 //!
 //! All schemes are HMAC-SHA-256 (RFC 2104) over the bytes as received, compared in constant time
 //! by `ring`. What is asked first is what costs nothing: whether the headers are there.
@@ -121,16 +121,7 @@ impl Signature {
         tolerance: Duration,
         secret: String,
     ) -> Option<Self> {
-        let bytes = match scheme {
-            Scheme::StandardWebhooks => {
-                STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(&secret)).ok()?
-            }
-            _ => secret.as_bytes().to_vec(),
-        };
-        if bytes.is_empty() || secret.trim().is_empty() {
-            return None;
-        }
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
+        let key = key_of(scheme, &secret)?;
         Some(Signature { scheme, header, tolerance, allows_replay: false, secret, key })
     }
 
@@ -170,7 +161,7 @@ impl Signature {
                 let id = header("webhook-id").ok_or(Unsigned::Missing)?;
                 let seconds = header("webhook-timestamp").ok_or(Unsigned::Missing)?;
                 self.is_recent(seconds, now)?;
-                let signed = [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat();
+                let signed = standard_text(id, seconds, body);
                 let tags = given.split_whitespace().filter_map(|it| it.strip_prefix("v1,"));
                 self.any(tags.filter_map(|it| STANDARD.decode(it).ok()), &signed)?;
                 // A sender that tries again signs a new time, and the same id.
@@ -210,6 +201,109 @@ impl Signature {
         let made = Timestamp(i64::from(seconds) * 1_000_000);
         let apart = now.since(made).max(made.since(now));
         if apart <= self.tolerance { Ok(()) } else { Err(Unsigned::Old) }
+    }
+}
+
+/// The key that a secret is; `None` where it cannot be one.
+fn key_of(scheme: Scheme, secret: &str) -> Option<hmac::Key> {
+    let bytes = match scheme {
+        Scheme::StandardWebhooks => {
+            STANDARD.decode(secret.strip_prefix("whsec_").unwrap_or(secret)).ok()?
+        }
+        _ => secret.as_bytes().to_vec(),
+    };
+    let is_empty = bytes.is_empty() || secret.trim().is_empty();
+    (!is_empty).then(|| hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+/// What Standard Webhooks signs.
+fn standard_text(id: &str, seconds: &str, body: &[u8]) -> Vec<u8> {
+    [id.as_bytes(), b".", seconds.as_bytes(), b".", body].concat()
+}
+
+/// How we sign what we send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SignScheme {
+    /// See [`Scheme::Github`].
+    Github,
+    /// See [`Scheme::StandardWebhooks`].
+    StandardWebhooks,
+}
+
+impl SignScheme {
+    /// Every scheme's word in the file.
+    pub(crate) const WORDS: &'static [&'static str] = &["github", "standard-webhooks"];
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        match Scheme::parse(word)? {
+            Scheme::Github => Some(SignScheme::Github),
+            Scheme::StandardWebhooks => Some(SignScheme::StandardWebhooks),
+            Scheme::Hex | Scheme::Stripe => None,
+        }
+    }
+
+    fn scheme(self) -> Scheme {
+        match self {
+            SignScheme::Github => Scheme::Github,
+            SignScheme::StandardWebhooks => Scheme::StandardWebhooks,
+        }
+    }
+
+    /// The headers that it sets.
+    pub(crate) fn headers(self) -> &'static [&'static str] {
+        match self {
+            SignScheme::Github => &["x-hub-signature-256"],
+            SignScheme::StandardWebhooks => {
+                &["webhook-id", "webhook-timestamp", "webhook-signature"]
+            }
+        }
+    }
+
+    /// Whether a text can be a secret of it.
+    pub(crate) fn takes(self, secret: &str) -> bool {
+        key_of(self.scheme(), secret).is_some()
+    }
+}
+
+/// What signs the bodies of one notifier.
+///
+/// Never: its secrets in any output.
+#[derive(Default)]
+pub(crate) struct Signer {
+    github: Option<hmac::Key>,
+    /// Several while one replaces the other: whoever checks needs to know only one of them.
+    standard: Vec<hmac::Key>,
+}
+
+impl Signer {
+    /// Signs with one more secret; false where the text cannot be one.
+    pub(crate) fn add(&mut self, scheme: SignScheme, secret: &str) -> bool {
+        let Some(key) = key_of(scheme.scheme(), secret) else { return false };
+        match scheme {
+            SignScheme::Github => self.github = Some(key),
+            SignScheme::StandardWebhooks => self.standard.push(key),
+        }
+        true
+    }
+
+    /// The headers of a body that is sent at `now`; `id` is the same for every attempt.
+    pub(crate) fn sign(&self, id: &str, body: &[u8], now: Timestamp) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        if let Some(key) = &self.github {
+            let tag = hmac::sign(key, body);
+            let hex: String = tag.as_ref().iter().map(|it| format!("{it:02x}")).collect();
+            headers.push(("X-Hub-Signature-256".to_owned(), format!("sha256={hex}")));
+        }
+        if !self.standard.is_empty() {
+            let seconds = now.0.div_euclid(1_000_000).to_string();
+            let text = standard_text(id, &seconds, body);
+            let tag = |key| format!("v1,{}", STANDARD.encode(hmac::sign(key, &text)));
+            let tags: Vec<String> = self.standard.iter().map(tag).collect();
+            headers.push(("webhook-id".to_owned(), id.to_owned()));
+            headers.push(("webhook-timestamp".to_owned(), seconds));
+            headers.push(("webhook-signature".to_owned(), tags.join(" ")));
+        }
+        headers
     }
 }
 
@@ -290,6 +384,33 @@ mod tests {
         check(&standard, &headers, r#"{"test": 2432232314}"#, 1_614_265_330, Ok(()));
         check(&standard, &headers, r#"{"test": 2432232315}"#, 1_614_265_330, Err(Unsigned::Wrong));
         check(&standard, &headers[1..], r#"{"test": 2432232314}"#, 0, Err(Unsigned::Missing));
+    }
+
+    #[test]
+    fn what_we_sign_is_what_others_check() {
+        let (old, new) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "c2VjcmV0IG9mIHRoZSBuZXc=");
+        let mut signer = Signer::default();
+        assert!(signer.add(SignScheme::StandardWebhooks, new));
+        assert!(signer.add(SignScheme::StandardWebhooks, old));
+        assert!(signer.add(SignScheme::Github, "It's a Secret to Everybody"));
+        assert!(!signer.add(SignScheme::StandardWebhooks, "no base64!"));
+        let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
+        let now = Timestamp(1_614_265_330_900_000);
+        let headers = signer.sign(id, br#"{"test": 2432232314}"#, now);
+        // The example of the specification.
+        let (_, tags) = headers.last().expect("there are some");
+        assert!(tags.ends_with(" v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="), "{tags}");
+        for secret in [old, new] {
+            let named: Vec<(String, &str)> =
+                headers.iter().map(|it| (it.0.to_lowercase(), it.1.as_str())).collect();
+            let named: Vec<(&str, &str)> = named.iter().map(|it| (it.0.as_str(), it.1)).collect();
+            let standard = signature(Scheme::StandardWebhooks, secret);
+            check(&standard, &named, r#"{"test": 2432232314}"#, 1_614_265_330, Ok(()));
+            check(&standard, &named, "{}", 1_614_265_330, Err(Unsigned::Wrong));
+        }
+        let hub = signer.sign("", b"Hello, World!", now).remove(0);
+        assert_eq!(hub, ("X-Hub-Signature-256".to_owned(), GITHUB.to_owned()));
+        assert_eq!(Signer::default().sign("", b"x", now), []);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::cloud_event::{self, CloudEventMode};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::process::with_texts;
 use crate::request::{self, Ready, Text};
+use crate::signature::{SignScheme, Signer};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
@@ -49,6 +50,14 @@ const NODES: &[NodeRow] = &[
         .args(&[Arg::one("events", ValueKind::Int(2, 256))])
         .props(&[Prop::new("as", ValueKind::Word(BatchForm::WORDS)).default("array")])
         .otherwise("one request for each event"),
+    NodeRow::new("sign", "how requests are signed, so that the receiver knows that they come from here; several secrets of `standard-webhooks` give several signatures, of which the receiver needs one")
+        .examples(&[
+            r#"sign standard-webhooks secret=(env)"WEBHOOK_SECRET""#,
+            r#"sign github secret=(env)"WEBHOOK_SECRET""#,
+        ])
+        .args(&[Arg::one("scheme", ValueKind::Word(SignScheme::WORDS))])
+        .props(&[Prop::required("secret", ValueKind::Secret)])
+        .repeated(),
 ];
 
 choice! {
@@ -81,6 +90,7 @@ pub(super) struct Webhook {
     body: Option<Ready>,
     batch: Option<Batch>,
     cloud_events: Option<CloudEventMode>,
+    signer: Signer,
     services: Services,
 }
 
@@ -100,6 +110,7 @@ pub(super) struct Settings {
     body: Option<Text>,
     batch: Option<Batch>,
     cloud_events: Option<CloudEventMode>,
+    signs: Vec<(SignScheme, Text)>,
 }
 
 impl Kind for Webhook {
@@ -126,12 +137,15 @@ impl Kind for Webhook {
             Some(it) => Some(cloud_events_of(&it, body.as_ref(), batch, context)?),
             None => None,
         };
-        Some(Settings { url, method, headers, body, batch, cloud_events })
+        let signs = read_signs(fields);
+        check_signs(fields, &signs, &headers, context);
+        Some(Settings { url, method, headers, body, batch, cloud_events, signs })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let headers = settings.headers.iter().map(|it| &it.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
+        let texts = texts.chain(settings.signs.iter().map(|it| &it.1));
         texts.map(Text::needed).collect()
     }
 }
@@ -157,6 +171,57 @@ fn cloud_events_of(
     };
     context.diagnostics.push(Rule::WrongArgument, message).at(fields.head(), "here").help(help);
     None
+}
+
+fn read_signs(fields: &Fields<'_>) -> Vec<(SignScheme, Text)> {
+    let read = |it: Fields<'_>| {
+        let scheme = SignScheme::parse(&it.arg(0)?.text()?.value)?;
+        Some((scheme, Text::read(&it.prop("secret")?)?))
+    };
+    fields.children("sign").filter_map(read).collect()
+}
+
+/// A secret must be one, and each header has one meaning.
+fn check_signs(
+    fields: &Fields<'_>,
+    signs: &[(SignScheme, Text)],
+    headers: &[(String, Text)],
+    context: &mut Context<'_>,
+) {
+    for (scheme, text) in signs {
+        let is_bad = |it: &str| !it.is_empty() && !scheme.takes(it);
+        if text.setting.value.literal().is_some_and(is_bad) {
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, "this cannot be a secret of `standard-webhooks`")
+                .at(text.setting.span.clone(), "not base64")
+                .help("make one with `openssl rand -base64 32`, and write `secret=(env)\"NAME\"`");
+        }
+    }
+    let mut hubs = fields.children("sign").filter(|it| {
+        let word = it.arg(0).and_then(|it| it.text());
+        word.is_some_and(|it| SignScheme::parse(&it.value) == Some(SignScheme::Github))
+    });
+    if let (Some(first), Some(second)) = (hubs.next(), hubs.next()) {
+        context
+            .diagnostics
+            .push(Rule::WrongArgument, "`github` has one signature only")
+            .at(second.head(), "a second secret")
+            .at(first.head(), "the first one")
+            .help("remove one; `standard-webhooks` takes several while a secret is replaced");
+    }
+    for (name, text) in headers {
+        let sets = |it: &&(SignScheme, Text)| {
+            it.0.headers().iter().any(|header| header.eq_ignore_ascii_case(name))
+        };
+        if signs.iter().any(|it| sets(&it)) {
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, format!("`sign` sets the header `{name}`"))
+                .at(text.setting.span.clone(), "it would be there twice")
+                .help("remove this header");
+        }
+    }
 }
 
 /// A header is one for all events of a request.
@@ -188,7 +253,16 @@ impl NotifyKind for Webhook {
     }
 
     async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+        let mut signer = Signer::default();
+        for (scheme, text) in &settings.signs {
+            let secret = request::resolve(&text.setting.value, &services)?;
+            if !signer.add(*scheme, &secret) {
+                let reason = "the secret of `sign` cannot be one: `standard-webhooks` needs base64";
+                return Err(Fault::permanent(reason));
+            }
+        }
         Ok(Box::new(Webhook {
+            signer,
             url: request::resolve(&settings.url.setting.value, &services)?,
             method: settings.method,
             headers: request::open_headers(&settings.headers, &services)?,
@@ -252,13 +326,15 @@ impl Webhook {
             };
             headers.push(("Content-Type".to_owned(), form.to_owned()));
         }
-        headers.push(("Idempotency-Key".to_owned(), key_of(notices)));
+        let key = key_of(notices);
+        headers.push(("Idempotency-Key".to_owned(), key.clone()));
         let bodies = notices.iter().map(|it| self.body(it, now));
         let body = match self.batch {
             None => bodies.collect(),
             Some(_) if is_lines => bodies.map(|it| one_line(&it) + "\n").collect(),
             Some(_) => format!("[{}]", bodies.map(as_json).collect::<Vec<_>>().join(",")),
         };
+        headers.extend(self.signer.sign(&key, body.as_bytes(), now));
         FetchRequest {
             method: self.method.word(),
             url: self.url.clone(),
@@ -431,6 +507,51 @@ mod tests {
         assert_eq!(body, "{ \"m\": \"m 0\",  \"n\": 0 }\n{ \"m\": \"m 1\",  \"n\": 1 }\n");
         let form = ("Content-Type".to_owned(), "application/x-ndjson".to_owned());
         assert!(asked.headers.contains(&form), "{:?}", asked.headers);
+    }
+
+    #[test]
+    fn each_request_is_signed_as_it_is_sent() {
+        use crate::signature::{Scheme, Signature};
+        let text = "url \"http://h/\"\nbatch 100\nsign standard-webhooks secret=\"c2VjcmV0\"\n\
+                    sign github secret=(env)\"TOKEN\"";
+        let refuses = |it: &FetchRequest| {
+            let body: Value = serde_json::from_slice(it.body.as_deref().unwrap()).unwrap();
+            body.as_array().unwrap().iter().any(|it| it["data"]["n"] == 1).then_some(422)
+        };
+        let fetch = FakeFetch::deciding(refuses);
+        assert_eq!(batched(text, &fetch, 3), [true, false, true]);
+        let asked = fetch.asked.lock().unwrap().clone();
+        assert!(2 < asked.len());
+        for request in &asked {
+            let header = |name: &str| {
+                let found = request.headers.iter().find(|it| it.0.eq_ignore_ascii_case(name));
+                found.map(|it| it.1.as_str())
+            };
+            assert_eq!(header("webhook-id"), header("idempotency-key"));
+            for (scheme, secret) in
+                [(Scheme::StandardWebhooks, "c2VjcmV0"), (Scheme::Github, "t0k")]
+            {
+                let name = scheme.header().unwrap().to_owned();
+                let tolerance = std::time::Duration::from_secs(300);
+                let signature = Signature::new(scheme, name, tolerance, secret.to_owned()).unwrap();
+                let now = testing::alone().env.clock.wall();
+                let body = request.body.as_deref().unwrap();
+                assert!(signature.check(&header, body, now).is_ok(), "{:?}", request.headers);
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_of_signing_are_found() {
+        let found =
+            |text: &str| testing::findings::<Webhook>(&format!("url \"http://h/\"\n{text}"));
+        let bad = "E0016 this cannot be a secret of `standard-webhooks`";
+        assert_eq!(found("sign standard-webhooks secret=\"no base64!\""), [bad]);
+        let github = "sign github secret=(env)\"A\"\n";
+        assert_eq!(found(&github.repeat(2)), ["E0016 `github` has one signature only"]);
+        let twice = found(&format!("{github}header X-Hub-Signature-256 \"x\""));
+        assert_eq!(twice, ["E0016 `sign` sets the header `X-Hub-Signature-256`"]);
+        assert_eq!(found(&format!("{github}sign standard-webhooks secret=(env)\"B\"")), [""; 0]);
     }
 
     #[test]

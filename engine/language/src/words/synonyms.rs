@@ -389,6 +389,8 @@ pub(in super::super) const KINDS: &[Foreign] = &[
     like("mattermost", &["slack"], ""),
     like("rocketchat", &["slack"], ""),
     like("push", &["ntfy"], ""),
+    like("mail", &["email"], ""),
+    like("smtp", &["email"], ""),
     like("log", &["file"], ""),
 ];
 
