@@ -114,6 +114,7 @@ const WITH: &[(&str, &str)] = &[
     ),
     ("notify.email.smtp.ca", "smtp \"smtps://mail.example.org\" ca=(env)\"LAN_CA\""),
     ("notify.cooldown.except", "cooldown \"1m\" except=\"event.priority == 'critical'\""),
+    ("notify.group.then", "group \"30s\" then=\"5m\""),
     ("source.timer.every.jitter", "every \"10m\" jitter=\"5m\""),
     ("source.timer.per.key", "per table=\"people.csv\" key=name"),
     ("sink.sqlite.retention.keep.type", "keep \"7d\" type=\"ring\"; keep \"30d\""),
@@ -137,7 +138,9 @@ fn has_effect(place: &str, name: &str) -> bool {
     // What remembers is judged before any service is called.
     let remembers = ["enrich.baseline", "enrich.previous"].contains(&place);
     let waits = remembers && matches!(name, "after" | "needs");
-    !waits && !(is_inside && (is_failure || name == "backlog"))
+    // Without anything that makes digests.
+    let is_text = name == "digest" || place.ends_with(".digest");
+    !waits && !is_text && !(is_inside && (is_failure || name == "backlog"))
 }
 
 /// A value that is right for a type.
@@ -167,6 +170,8 @@ fn value(ty: ValueKind) -> String {
         ValueKind::Text | ValueKind::Literal => "\"some text\"".to_owned(),
         ValueKind::Json => "#\"{}\"#".to_owned(),
         ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        ValueKind::Hours => "\"22:00-07:00\"".to_owned(),
+        ValueKind::Days => "\"mon-fri\"".to_owned(),
         ValueKind::Any => "1".to_owned(),
     }
 }

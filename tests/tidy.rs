@@ -210,6 +210,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0005-memory.sql",
         "0006-reasons.sql",
         "0007-counts.sql",
+        "0008-manners.sql",
     ];
     assert_eq!(names, known);
 }

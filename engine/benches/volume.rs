@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use store::{
-    self, DeliveryState, DueLimits, Entry, Finished, KeepRule, NewDelivery, RetentionPolicy,
-    Settings, Settlement, Store, StoreLocation, Stored, Synchronous, Watcher,
+    self, DeliveryState, DeliveryTraits, DueLimits, Entry, Finished, KeepRule, NewDelivery,
+    RetentionPolicy, Settings, Settlement, Store, StoreLocation, Stored, Synchronous, Watcher,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -102,8 +102,12 @@ fn fill(opened: &Opened, count: usize, received: Timestamp, sink: Option<&str>) 
     let start = now();
     for batch in 0..count / BATCH {
         let entries = (0..BATCH).map(|it| {
-            let delivery =
-                sink.map(|it| NewDelivery { sink: it.into(), cooldown: None, suppressed: None });
+            let delivery = sink.map(|it| NewDelivery {
+                sink: it.into(),
+                cooldown: None,
+                suppressed: None,
+                traits: DeliveryTraits::default(),
+            });
             event(batch * BATCH + it, received, delivery.into_iter().collect())
         });
         smol::block_on(opened.store.submit(entries.collect())).map_err(|it| it.to_string())?;

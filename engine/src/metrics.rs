@@ -216,9 +216,9 @@ impl Metrics {
         own::count(&tally.generation.metrics, &tally.measured);
     }
 
-    /// Counts an attempt at a delivery.
-    pub fn delivered(&self, sink: &Arc<str>, outcome: &'static str) {
-        *self.stages().deliveries.entry((sink.clone(), outcome)).or_default() += 1;
+    /// Counts how an attempt at so many deliveries ended.
+    pub fn delivered(&self, sink: &Arc<str>, outcome: &'static str, count: u64) {
+        *self.stages().deliveries.entry((sink.clone(), outcome)).or_default() += count;
     }
 
     /// Counts an event that was let go, by the rule or the reason.

@@ -14,6 +14,7 @@ pub mod deliver;
 pub mod enrich;
 pub mod limits;
 pub mod memories;
+pub mod message_group;
 pub mod open;
 pub mod rate;
 pub mod retry_budget;
@@ -81,7 +82,8 @@ impl Generation {
     /// Tells the store who remembers from now on; what others remembered is forgotten.
     pub fn remember(&self) -> Entry {
         let nodes = self.memories.values().map(|it| it.node.clone()).collect();
-        Entry::Remember { generation: self.number, nodes }
+        let rules = self.plan.rules().into_iter().map(Arc::new).collect();
+        Entry::Remember { generation: self.number, nodes, rules }
     }
 
     /// An opened stage by its name.

@@ -222,7 +222,7 @@ fn written<K: Serialize>(change: Change<K>) -> Step {
 }
 
 /// The key of an event; `None` where it is null, so that the event bypasses the stage.
-pub(crate) fn key_of(key: &Expr, scope: &Scope<'_>) -> Option<String> {
+pub fn key_of(key: &Expr, scope: &Scope<'_>) -> Option<String> {
     let value = key.eval(scope);
     if value.is_null() {
         return None;

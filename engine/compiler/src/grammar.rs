@@ -11,7 +11,7 @@ use language::{Arg, NodeRow, Prop, ValueKind};
 use stages::memories;
 use stages::sinks::STORE;
 use std::time::Duration;
-use store::OnFull;
+use store::{Excess, OnFull};
 
 const DAY: u64 = 86_400;
 const SHORT: ValueKind = ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(600));
@@ -65,7 +65,7 @@ pub const TOP: &[NodeRow] = &[
             .repeated()]]),
     NodeRow::new("policy", "named failure handling that stages can use").examples(&[r#"policy gentle { retry 5; rate "1/s" }"#])
         .args(&[Arg::one("name", ValueKind::Ident)])
-        .children(&[POLICY_REF, FAILURE])
+        .children(&[POLICY_REF, RATE, CALLS])
         .repeated(),
     NodeRow::new("defaults", "failure handling where neither the node nor its policy sets it").examples(&[r#"defaults { enrich { timeout "1s" } }"#])
         .children(&[DEFAULTS]),
@@ -111,7 +111,7 @@ pub const TOP: &[NodeRow] = &[
         .repeated(),
     NodeRow::new("enrich", "adds fields to events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
-        .children(&[STAGE, ENRICH, POLICY_REF, FAILURE])
+        .children(&[STAGE, ENRICH, POLICY_REF, RATE, CALLS])
         .repeated(),
     NodeRow::new("metric", "a figure of your own in `/metrics`: `pipeline_NAME`, counted when an event is stored").examples(&[r#"metric requests counter { by status="data.status" }"#, r#"metric duration histogram { value "data.seconds"; buckets 0.1 0.5 1 5 }"#])
         .args(&[Arg::one("name", ValueKind::Ident), Arg::one("type", ValueKind::Word(MetricType::WORDS))])
@@ -127,11 +127,11 @@ pub const TOP: &[NodeRow] = &[
         .children(&[STORE]),
     NodeRow::new("sink", "delivers events")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
-        .children(&[DISABLED, ONLY, BACKLOG, POLICY_REF, FAILURE])
+        .children(&[DISABLED, ONLY, BACKLOG, POLICY_REF, RATE, CALLS])
         .repeated(),
     NodeRow::new("notify", "sends notifications")
         .args(&[Arg::one("kind", ValueKind::Ident), Arg::one("name", ValueKind::Ident)])
-        .children(&[DISABLED, ONLY, NOTIFY, BACKLOG, POLICY_REF, FAILURE])
+        .children(&[DISABLED, ONLY, NOTIFY, BACKLOG, POLICY_REF, NOTIFY_RATE, CALLS])
         .repeated(),
     NodeRow::new("dead-letter", "how long dead letters are kept").examples(&[r#"dead-letter { keep "30d" }"#]).children(&[DEAD_LETTER]),
     TEST,
@@ -278,7 +278,26 @@ const POLICY_REF: &[NodeRow] = &[NodeRow::new("policy", "the policy to start fro
     .examples(&["policy patient"])
     .args(&[Arg::one("name", ValueKind::Ref)])];
 
-const FAILURE: &[NodeRow] = &[
+/// How many messages, for who is told.
+const NOTIFY_RATE: &[NodeRow] = &[NodeRow::new(
+    "rate",
+    "how often it is called; further calls wait, or `excess` says what happens to further messages",
+)
+.examples(&[r#"rate "10/min" burst=3"#, r#"rate "4/h" burst=2 excess=digest"#])
+.args(&[Arg::one("rate", ValueKind::Rate)])
+.props(&[
+    Prop::new("burst", ValueKind::Int(1, 10_000)).default("1"),
+    Prop::new("excess", ValueKind::Word(Excess::WORDS)),
+])
+.otherwise("unlimited")];
+
+const RATE: &[NodeRow] = &[NodeRow::new("rate", "how often it is called; further calls wait")
+    .examples(&[r#"rate "10/min" burst=3"#])
+    .args(&[Arg::one("rate", ValueKind::Rate)])
+    .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
+    .otherwise("unlimited")];
+
+const CALLS: &[NodeRow] = &[
     NodeRow::new("timeout", "the longest one attempt may take")
         .examples(&[r#"timeout "5s""#])
         .args(&[Arg::one("duration", SHORT)])
@@ -297,11 +316,6 @@ const FAILURE: &[NodeRow] = &[
         .children(&[&[BACKOFF]])
         .otherwise("0 for enrich, give-up=\"24h\" for sink and notify"),
     BREAKER,
-    NodeRow::new("rate", "how often it is called; further calls wait")
-        .examples(&[r#"rate "10/min" burst=3"#])
-        .args(&[Arg::one("rate", ValueKind::Rate)])
-        .props(&[Prop::new("burst", ValueKind::Int(1, 10_000)).default("1")])
-        .otherwise("unlimited"),
     NodeRow::new("concurrency", "how many calls run at once")
         .examples(&["concurrency 4"])
         .args(&[Arg::one("calls", ValueKind::Int(1, 1000))])
@@ -358,13 +372,13 @@ const BREAKER_CHILDREN: &[NodeRow] = &[
 const DEFAULTS: &[NodeRow] = &[
     NodeRow::new("enrich", "for every enrich stage")
         .examples(&[r#"enrich { timeout "1s"; retry 2 }"#])
-        .children(&[FAILURE]),
+        .children(&[RATE, CALLS]),
     NodeRow::new("sink", "for every sink")
         .examples(&[r#"sink { retry give-up="2d" }"#])
-        .children(&[FAILURE]),
+        .children(&[RATE, CALLS]),
     NodeRow::new("notify", "for every notifier")
         .examples(&[r#"notify { rate "1/s" }"#])
-        .children(&[FAILURE]),
+        .children(&[RATE, CALLS]),
 ];
 
 const MS_DAY: Duration = Duration::from_secs(30 * DAY);
@@ -570,11 +584,11 @@ const ROUTE: &[NodeRow] = &[
 const NOTIFY: &[NodeRow] = &[
     NodeRow::new("title", "the headline")
         .examples(&[r#"title "{{ event.type }} at {{ event.subject }}""#])
-        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
+        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::NOTIFICATION))])
         .default("\"{{ event.type }}\""),
     NodeRow::new("message", "the text")
         .examples(&[r#"message "{{ data.name ?? 'somebody' }} rings""#])
-        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::EVENT))])
+        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::NOTIFICATION))])
         .default("\"{{ event.subject }}\""),
     NodeRow::new("cooldown", "sends at most one per key in this time")
         .examples(&[
@@ -586,6 +600,46 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
             Prop::new("except", ValueKind::Expr(Roots::EVENT)),
         ]),
+    NodeRow::new("quiet-hours", "sends nothing in these hours; `days` are those on which they begin")
+        .examples(&[
+            r#"quiet-hours "22:00-07:00" allow="event.priority == 'critical'""#,
+            r#"quiet-hours "22:00-07:00" days="sun-thu" zone="Europe/Berlin" then=digest"#,
+        ])
+        .args(&[Arg::one("hours", ValueKind::Hours)])
+        .props(&[
+            Prop::new("days", ValueKind::Days).default("\"mon-sun\""),
+            Prop::new("zone", ValueKind::Zone),
+            Prop::new("allow", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("then", ValueKind::Word(Excess::WORDS)).default("delay"),
+        ])
+        .repeated(),
+    NodeRow::new("group", "waits for more events with the same key and sends one message for all; `then` is the time between two messages of a key")
+        .examples(&[r#"group "30s" key="event.subject" then="5m""#])
+        .args(&[Arg::one("wait", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
+        .props(&[
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("then", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
+        ]),
+    DIGEST,
+];
+
+/// What stands for the texts of a digest that the file does not give.
+pub const DIGEST: NodeRow =
+    NodeRow::new("digest", "the text of one message for several that waited")
+        .examples(&[
+            r#"digest { title "{{ group.count }} while you slept"; message "{{ group.text }}" }"#,
+        ])
+        .children(&[DIGEST_TEXTS]);
+
+const DIGEST_TEXTS: &[NodeRow] = &[
+    NodeRow::new("title", "the headline of a digest")
+        .examples(&[r#"title "{{ group.count }} while you slept""#])
+        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::NOTIFICATION))])
+        .default("\"{{ group.count }} notifications\""),
+    NodeRow::new("message", "the text of a digest")
+        .examples(&[r#"message "{{ group.text }}""#])
+        .args(&[Arg::one("text", ValueKind::OwnTemplate(Roots::NOTIFICATION))])
+        .default("\"{{ group.text }}\""),
 ];
 
 const DEAD_LETTER: &[NodeRow] = &[

@@ -24,9 +24,9 @@ pub(crate) use secrets::{secret_files, secret_inputs};
 
 use crate::load::FileInputs;
 use crate::spec::{
-    Case, CheckRule, CooldownNode, Enrichment, Filter, Map, MetricNode, Name, Notifier, OnError,
-    OnInvalid, OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode, ServerSettings,
-    Sink, Spec, Watcher,
+    Case, CheckRule, CooldownNode, Enrichment, Filter, Manners, Map, MetricNode, Name, Notifier,
+    OnError, OnInvalid, OnUnknownType, Passing, PipelineLimits, PriorityRules, RouteMode,
+    ServerSettings, Sink, Spec, Watcher,
 };
 use kernel::event::Globals;
 use language::diagnostic::{Diagnostics, Rule};
@@ -38,7 +38,7 @@ use stages::contract::{Claim, SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{BacklogLimit, OutboxLimits};
+use store::{BacklogLimit, NotifyRules, OutboxLimits};
 
 /// What one pipeline file comes to.
 #[derive(Debug, Clone)]
@@ -236,6 +236,8 @@ pub struct NotifierPlan {
     pub message: Template,
     /// How often it may speak.
     pub cooldown: Option<CooldownNode>,
+    /// Whether and when it speaks.
+    pub manners: Manners,
     /// Gets only these.
     pub when: Option<Expr>,
     /// Its failure handling.
@@ -278,6 +280,12 @@ impl Plan {
         });
         let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
         sinks.map(|it| it.name.clone()).chain(notifiers.map(|it| it.name.clone())).collect()
+    }
+
+    /// What notifiers say about whether and when, as far as it is decided with an event.
+    pub fn rules(&self) -> Vec<NotifyRules> {
+        let on = self.notifiers.iter().filter(|it| it.off.is_none());
+        on.filter_map(|it| it.manners.rules(&it.name)).collect()
     }
 
     /// What may wait in the outbox.
@@ -538,6 +546,7 @@ fn notifier(
         title: it.title.clone(),
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
+        manners: it.manners.clone(),
         when: it.when.as_ref().map(|it| it.value.clone()),
         policy: policy::resolve(spec, PolicyRole::Notify, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),

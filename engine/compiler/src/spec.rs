@@ -3,12 +3,14 @@
 //! Invariant: equality of specs ignores places, so a reload that only moves lines changes nothing.
 
 mod failure;
+mod manners;
 mod metric;
 mod read;
 
 pub use failure::{
     Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
+pub use manners::{DigestTexts, GroupNode, Manners, QuietHoursNode};
 pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;
 
@@ -544,6 +546,8 @@ pub struct Notifier {
     pub message: Template,
     /// How often it may speak.
     pub cooldown: Option<CooldownNode>,
+    /// Whether and when it speaks.
+    pub manners: Manners,
     /// The policy to begin with.
     pub policy: Option<Name>,
     /// What it says itself.

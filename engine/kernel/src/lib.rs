@@ -10,6 +10,7 @@ pub mod env;
 pub mod event;
 pub mod fault;
 pub mod health;
+pub mod hours;
 pub mod pattern;
 pub mod regular_file;
 #[cfg(any(test, feature = "testing"))]

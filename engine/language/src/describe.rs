@@ -49,6 +49,8 @@ impl ValueKind {
             ValueKind::Zone => "a time zone such as `\"Europe/Berlin\"`".into(),
             ValueKind::Literal => "text of the file itself".into(),
             ValueKind::Json => "JSON, as text of the file itself".into(),
+            ValueKind::Hours => "hours such as `\"22:00-07:00\"`".into(),
+            ValueKind::Days => "days such as `\"mon-fri\"`".into(),
             ValueKind::Moment => "a time such as `\"2026-01-01T12:00:00Z\"`".into(),
             ValueKind::Any => "text, a number, `#true` or `#false`".into(),
         }

@@ -96,12 +96,14 @@ pub enum Root {
     Title,
     /// The rendered text of a notification.
     Message,
+    /// The events that a notification is about.
+    Group,
     /// What a window made of its events. It has no name: whatever begins a path is one of them.
     Aggregate,
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 15] = [
+    const ALL: [(Root, &'static str); 16] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -117,6 +119,7 @@ impl Root {
         (Root::Headers, "headers"),
         (Root::Title, "title"),
         (Root::Message, "message"),
+        (Root::Group, "group"),
     ];
 }
 
@@ -151,6 +154,8 @@ impl Roots {
     /// Where a response is at hand.
     pub const RESPONSE: Roots =
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
+    /// In the title and message of a notification.
+    pub const NOTIFICATION: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Group]).0);
     /// In what a notifier sends besides its title and message.
     pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
     /// In an aggregate: what is read off each event.
@@ -355,6 +360,8 @@ pub struct Scope<'a> {
     pub title: Option<&'a str>,
     /// `message`.
     pub message: Option<&'a str>,
+    /// `group`.
+    pub group: Option<&'a Value>,
     /// What a window made of its events, by name.
     pub aggregated: Option<&'a Value>,
     /// For `random.…` and `uuid()`.
@@ -429,6 +436,7 @@ impl<'a> Scope<'a> {
             headers: None,
             title: None,
             message: None,
+            group: None,
             aggregated: None,
             random: None,
             zone: None,

@@ -268,6 +268,10 @@ pub enum ValueKind {
     Statuses,
     /// A time zone of the IANA database.
     Zone,
+    /// From one time of the day to another: `22:00-07:00`.
+    Hours,
+    /// Days of the week: `mon-fri sun`.
+    Days,
     /// Text of the file itself, whatever it says.
     Literal,
     /// JSON as text of the file itself.

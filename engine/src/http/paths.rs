@@ -61,7 +61,7 @@ const SERIES: &[PathParameter] = &[
 
 const NOTIFICATIONS: &[PathParameter] = &[
     any_of("notifier", "only those of this notifier"),
-    one("state", "pending, done, dead, parked or suppressed"),
+    one("state", "pending, held, done, dead, parked or suppressed"),
     SINCE,
     LIMIT,
     CURSOR,

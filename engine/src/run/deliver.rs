@@ -6,7 +6,9 @@
 
 mod settle;
 
+use super::message_group::{EVENTS_MAX, MessageGroup};
 use super::stop::StopSignal;
+use super::target::OutgoingMessage;
 use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
 use super::{Target, condition};
 use crate::engine::{Engine, OutboxSeat};
@@ -16,11 +18,11 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Pending, within};
 use kernel::fault::{Cause, Fault};
 use stages::contract::Outgoing;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Delivery, DueLimits, Entry, Settlement, StoreFault, Stored};
+use store::{Delivery, DeliveryState, DueLimits, Entry, Reader, Settlement, StoreFault, Stored};
 
 /// Deliveries taken out of the outbox at once.
 const CHUNK: DueLimits = DueLimits { first: 256, again: 64, bytes: 4 << 20 };
@@ -44,7 +46,11 @@ pub struct DeliveryWorker {
 }
 
 /// A delivery with its event, unless that is missing or damaged.
-type DueDelivery = (Delivery, Option<Stored>);
+struct DueDelivery {
+    delivery: Delivery,
+    event: Option<Stored>,
+    group: MessageGroup,
+}
 
 /// What a worker waits for.
 enum Wake {
@@ -150,11 +156,11 @@ impl DeliveryWorker {
                 let rate = self.target.limits.rate.as_ref().expect("only a rate holds it back");
                 return Ok(rate.wait(clock.monotonic()).max(Duration::from_millis(1)));
             }
-            let (first, now) = (batch[0].0.seq, clock.monotonic());
-            let is_retry = batch.iter().any(|it| it.0.is_retry());
+            let (first, now) = (batch[0].delivery.seq, clock.monotonic());
+            let is_retry = batch.iter().any(|it| it.delivery.is_retry());
             // It may have begun to fail while the outbox was read.
             let Some(ticket) = self.pace.begin(first, is_retry, now) else { continue };
-            let seqs: Vec<u64> = batch.iter().map(|it| it.0.seq).collect();
+            let seqs: Vec<u64> = batch.iter().map(|it| it.delivery.seq).collect();
             for seq in &seqs {
                 let is_new = self.under_way.insert(*seq);
                 assert!(is_new, "a delivery is under way once");
@@ -185,7 +191,7 @@ impl DeliveryWorker {
     async fn fill(&mut self, limits: DueLimits) -> Result<Option<Duration>, StoreFault> {
         let now = self.engine.env.clock.wall();
         let (name, under_way) = (self.target.name.clone(), self.under_way.clone());
-        let (mut due, events, next) = self
+        let (mut due, events, others, next) = self
             .engine
             .store
             .read(move |reader| {
@@ -195,7 +201,8 @@ impl DeliveryWorker {
                 let mut due = reader.due(&name, now, DueLimits { first, again, ..limits })?;
                 due.retain(|delivery| !under_way.contains(&delivery.seq));
                 let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
-                Ok((due, reader.intact_by_seq(&seqs)?, reader.next_due(&name)?))
+                let others = others(reader, &due)?;
+                Ok((due, reader.intact_by_seq(&seqs)?, others, reader.next_due(&name)?))
             })
             .await?;
         let mut retries = 0;
@@ -217,12 +224,30 @@ impl DeliveryWorker {
                 self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
         let stored = |delivery: &Delivery| events.iter().find(|it| it.seq == delivery.seq).cloned();
-        self.queue.extend(due.into_iter().map(|delivery| {
-            let event = stored(&delivery);
-            (delivery, event)
+        let mut others = others;
+        self.queue.extend(due.into_iter().map(|delivery| DueDelivery {
+            event: stored(&delivery),
+            group: MessageGroup {
+                parts: delivery.parts,
+                is_digest: delivery.is_digest,
+                events: others.remove(&delivery.seq).unwrap_or_default(),
+            },
+            delivery,
         }));
         Ok(None)
     }
+}
+
+/// The events that the messages of these deliveries tell of beside the first, by that one.
+fn others(reader: &Reader<'_>, due: &[Delivery]) -> Result<BTreeMap<u64, Vec<Stored>>, StoreFault> {
+    let mut others = BTreeMap::new();
+    for lead in due.iter().filter(|it| 0 < it.parts) {
+        let seqs = reader.told_with(&lead.sink, lead.seq, EVENTS_MAX)?;
+        let mut events = reader.intact_by_seq(&seqs)?;
+        events.sort_by_key(|it| it.seq);
+        others.insert(lead.seq, events);
+    }
+    Ok(others)
 }
 
 /// One call, up to the commit that settles what it delivered. Where it is not made, or a stop comes
@@ -233,11 +258,11 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
     let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-    for (delivery, stored) in batch {
-        match stored {
+    for DueDelivery { delivery, event, group } in batch {
+        match event {
             Some(stored) => {
                 called.push(delivery);
-                calls.push(outgoing(engine, target, stored));
+                calls.push(OutgoingMessage { outgoing: outgoing(engine, target, stored), group });
             }
             None => ended.push((delivery, Err(missing()))),
         }
@@ -255,10 +280,13 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
     condition::of_target(target.health(), fault.map_or(Ok(()), Err));
     // A stop changes no delivery's state: what did not finish stays pending.
     ended.retain(|it| it.1.is_ok() || !engine.is_stopping());
-    let settled = |(delivery, result)| settle::settlement(engine, target, &delivery, result);
-    let settlements: Vec<Settlement> = ended.into_iter().map(settled).collect();
-    for settlement in &settlements {
-        engine.metrics.delivered(&target.name, settlement.state.word());
+    let mut settlements = Vec::with_capacity(ended.len());
+    for (delivery, result) in ended {
+        let settlement = settle::settlement(engine, target, &delivery, result);
+        // What is told with it has its end.
+        let count = if settlement.state == DeliveryState::Pending { 1 } else { 1 + delivery.parts };
+        engine.metrics.delivered(&target.name, settlement.state.word(), count);
+        settlements.push(settlement);
     }
     note(engine, &settlements).await;
 }
@@ -293,7 +321,11 @@ fn end_of(policy: &CallPolicy, results: &[Result<(), Fault>]) -> CallEnd {
 }
 
 /// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
-async fn call(engine: &Engine, target: &Target, batch: Vec<Outgoing>) -> Vec<Result<(), Fault>> {
+async fn call(
+    engine: &Engine,
+    target: &Target,
+    batch: Vec<OutgoingMessage>,
+) -> Vec<Result<(), Fault>> {
     let (timeout, count) = (target.policy.timeout, batch.len());
     let call = AssertUnwindSafe(target.deliver(batch)).catch_unwind();
     let fault = match within(&*engine.env.clock, timeout, call).await {

@@ -11,7 +11,7 @@ use super::memories::Notebook;
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
-use compiler::spec::{self, OnError};
+use compiler::spec::{self, Manners, OnError};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
@@ -20,11 +20,12 @@ use language::expr::Scope;
 use serde_json::Value;
 use smol::lock::Semaphore;
 use stages::contract::{Addition, Enricher};
+use stages::memory;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use store::{CooldownClaim, Finished, NewDelivery, NoteRole, Noted};
+use store::{CooldownClaim, DeliveryTraits, Finished, NewDelivery, NoteRole, Noted};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` is not met";
@@ -500,6 +501,7 @@ impl EventRun {
                     sink: it.clone(),
                     cooldown: None,
                     suppressed: Some("when".to_owned()),
+                    traits: DeliveryTraits::default(),
                 },
                 false => delivery(plan, it, &scope),
             })
@@ -567,5 +569,20 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
         let time = scope.event?.counts_at();
         (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: it.window })
     });
-    NewDelivery { sink: target.clone(), cooldown, suppressed: None }
+    let traits = notifier.map(|it| traits(&it.manners, scope)).unwrap_or_default();
+    NewDelivery { sink: target.clone(), cooldown, suppressed: None, traits }
+}
+
+/// What the rules of a notifier need to know of an event.
+fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
+    let quiet = manners.quiet.iter().enumerate();
+    let allowed = quiet
+        .filter(|(_, it)| it.allow.as_ref().is_some_and(|it| it.value.is_true(scope)))
+        .fold(0, |bits, (index, _)| bits | 1 << index);
+    let group = manners.group.as_ref().and_then(|group| match &group.key {
+        // A null key is told apart from nothing: it is told alone.
+        Some(key) => memory::key_of(&key.value, scope),
+        None => Some(String::new()),
+    });
+    DeliveryTraits { group, allowed }
 }

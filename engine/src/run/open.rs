@@ -3,7 +3,7 @@
 
 use super::cache::AnswerCache;
 use super::limits::{CallLimits, KeptLimits};
-use super::target::{Target, TargetKind};
+use super::target::{NoticeTexts, Target, TargetKind};
 use super::{Generation, OpenStage};
 use crate::metrics::open_metrics;
 use compiler::plan::diff::{Diff, PartFate, PartState, PlanRole};
@@ -236,8 +236,12 @@ impl StageOpener<'_> {
         let services = self.context.services(self.plan, PartRole::Target, name);
         let notifier = self.open_notifier(plan, &services).await?;
         let limits = self.target_limits(PlanRole::Notify, name, &plan.policy);
-        let (title, message) = (plan.title.clone(), plan.message.clone());
-        let kind = TargetKind::Notifier { notifier, title, message };
+        let texts = NoticeTexts {
+            title: plan.title.clone(),
+            message: plan.message.clone(),
+            digest: plan.manners.digest.clone(),
+        };
+        let kind = TargetKind::Notifier { notifier, texts };
         let (name, policy) = (name.clone(), plan.policy.clone());
         Ok(Arc::new(Target { name, policy, limits, kind, services }))
     }

@@ -1,10 +1,14 @@
 //! A sink or notifier that delivers to the outside, opened.
 
 use super::limits::CallLimits;
+use super::message_group::MessageGroup;
 use compiler::plan::CallPolicy;
+use compiler::spec::DigestTexts;
+use kernel::event::Event;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
-use language::expr::{Scope, Template};
+use kernel::time::Timestamp;
+use language::expr::{Root, Scope, Template};
 use stages::contract::{DynDeliver, DynNotify, Notice, Outgoing, Services};
 use std::sync::Arc;
 
@@ -27,7 +31,40 @@ pub(super) enum TargetKind {
     /// A sink takes the event.
     Sink(Box<dyn DynDeliver>),
     /// A notifier takes texts about it.
-    Notifier { notifier: Box<dyn DynNotify>, title: Template, message: Template },
+    Notifier { notifier: Box<dyn DynNotify>, texts: NoticeTexts },
+}
+
+/// What a notifier says.
+pub(super) struct NoticeTexts {
+    /// Of one event, or of a group.
+    pub(super) title: Template,
+    pub(super) message: Template,
+    /// Of several that waited.
+    pub(super) digest: DigestTexts,
+}
+
+impl NoticeTexts {
+    /// Title and message.
+    fn render(&self, event: &Event, group: &MessageGroup, now: Timestamp) -> (String, String) {
+        let texts = match group.has_digest_texts() {
+            true => [&self.digest.title, &self.digest.message],
+            false => [&self.title, &self.message],
+        };
+        let reads_group =
+            || texts.iter().any(|it| it.reads().iter().any(|it| it.root == Root::Group));
+        let shown = reads_group().then(|| group.scope(event, &self.title, now));
+        let scope = Scope { group: shown.as_ref(), ..Scope::of(event, now) };
+        let [title, message] = texts.map(|it| it.render(&scope));
+        (title, message)
+    }
+}
+
+/// A delivery on its way.
+pub struct OutgoingMessage {
+    /// The event that it is about, or the first of them.
+    pub outgoing: Outgoing,
+    /// The others.
+    pub group: MessageGroup,
 }
 
 impl Target {
@@ -45,14 +82,16 @@ impl Target {
     }
 
     /// One call; how each delivery ended, in their order.
-    pub async fn deliver(&self, batch: Vec<Outgoing>) -> Vec<Result<(), Fault>> {
+    pub async fn deliver(&self, batch: Vec<OutgoingMessage>) -> Vec<Result<(), Fault>> {
         match &self.kind {
-            TargetKind::Sink(sink) => sink.deliver_all(&batch).await,
-            TargetKind::Notifier { notifier, title, message } => {
+            TargetKind::Sink(sink) => {
+                let batch: Vec<Outgoing> = batch.into_iter().map(|it| it.outgoing).collect();
+                sink.deliver_all(&batch).await
+            }
+            TargetKind::Notifier { notifier, texts } => {
                 let now = self.services.env.clock.wall();
-                let notice = |outgoing: Outgoing| {
-                    let scope = Scope::of(outgoing.event(), now);
-                    let (title, message) = (title.render(&scope), message.render(&scope));
+                let notice = |OutgoingMessage { outgoing, group }: OutgoingMessage| {
+                    let (title, message) = texts.render(outgoing.event(), &group, now);
                     Notice { outgoing, title, message }
                 };
                 let batch: Vec<Notice> = batch.into_iter().map(notice).collect();

@@ -141,7 +141,9 @@ fn deliveries(text: &mut String, stored: &Stored, seen: &TestRecord, start: Time
         let told = seen.told.iter().find(|it| it.by == delivery.sink && it.event.seq == stored.seq);
         let at = match (told, delivery.state) {
             (Some(told), _) => since(told.at, start),
-            (None, DeliveryState::Pending) => since(delivery.not_before, start),
+            (None, DeliveryState::Pending | DeliveryState::Held) if 0 < delivery.not_before.0 => {
+                since(delivery.not_before, start)
+            }
             (None, _) => since(delivery.created, start),
         };
         let attempts = match delivery.attempts {

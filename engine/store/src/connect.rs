@@ -37,6 +37,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0005-memory.sql"),
     include_str!("../../../migrations/0006-reasons.sql"),
     include_str!("../../../migrations/0007-counts.sql"),
+    include_str!("../../../migrations/0008-manners.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

@@ -3,11 +3,12 @@
 //! *Invariant:* a delivery leaves the outbox once: what is settled again changes nothing.
 
 use super::StoreFault;
+use super::held::HeldMessage;
 use super::insert::{Batch, Written};
 use super::outbox::OnFull;
 use super::record::{CooldownClaim, DeliveryState, NewDelivery, Receipt, Settlement};
 use kernel::time::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
 
 /// Deliveries that one new one may push out: a lowered limit is reached step by step.
@@ -38,7 +39,7 @@ impl Batch<'_> {
             DeliveryFate::Pending => (DeliveryState::Pending, None),
             DeliveryFate::Parked => (DeliveryState::Parked, None),
             DeliveryFate::Suppressed(label, reason) => {
-                self.count_suppressed(sink, label);
+                self.count_suppressed(sink, label, 1);
                 (DeliveryState::Suppressed, Some(reason))
             }
             DeliveryFate::Dead(reason) => {
@@ -47,18 +48,29 @@ impl Batch<'_> {
             }
         };
         let sql = "INSERT OR IGNORE INTO delivery_rows
-                (sink, seq, state, attempts, not_before, created, last_error, bytes)
-             VALUES (?, ?, ?, 0, ?, ?, ?, ?)";
-        let created = self.now.0;
-        let values =
-            params![&**sink, seq as i64, state as i64, AT_ONCE.0, created, reason, bytes as i64];
-        let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
+                (sink, seq, state, attempts, not_before, created, last_error, bytes, allowed,
+                    cooldown)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)";
         let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
+        let cooldown = delivery.cooldown.as_ref().filter(|_| waits);
+        let values = params![
+            &**sink,
+            seq as i64,
+            state as i64,
+            AT_ONCE.0,
+            self.now.0,
+            reason,
+            bytes as i64,
+            delivery.traits.allowed,
+            cooldown.map(|it| &it.key),
+        ];
+        let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_new && waits {
             self.holdings.outbox.add(sink, bytes);
             self.effects.sinks.insert(sink.clone());
-            if let Some(cooldown) = &delivery.cooldown {
-                self.begin_cooldown(sink, cooldown)?;
+            cooldown.map_or(Ok(()), |it| self.begin_cooldown(sink, seq, it))?;
+            if state == DeliveryState::Pending && self.held.has_rules(sink) {
+                self.judge_message(&HeldMessage::of(delivery, seq))?;
             }
         }
         Ok(())
@@ -116,35 +128,57 @@ impl Batch<'_> {
              WHERE sink = ? AND state = 0 AND not_before > 0 ORDER BY not_before, seq LIMIT 1",
         )?;
         let Some(seq) = fresh.into_iter().chain(tried).min() else { return Ok(false) };
-        self.close(sink, seq as u64, DeliveryState::Suppressed, reason)?;
-        self.count_suppressed(sink, "backlog");
+        let ended = self.close(sink, seq as u64, DeliveryState::Suppressed, reason)?;
+        self.count_suppressed(sink, "backlog", ended);
         Ok(true)
     }
 
-    fn close(
+    /// Ends a message that nobody got; how many deliveries that are.
+    pub(super) fn close(
         &mut self,
         sink: &Arc<str>,
         seq: u64,
         state: DeliveryState,
         reason: &str,
-    ) -> Result<(), StoreFault> {
+    ) -> Result<u64, StoreFault> {
         let sql = "UPDATE delivery_rows SET state = ?, last_error = ?
-                   WHERE sink = ? AND seq = ? AND state IN (0, 3) RETURNING bytes";
-        let mut update = self.connection.prepare_cached(sql)?;
+                   WHERE sink = ? AND seq = ? AND state IN (0, 3, 5)
+                   RETURNING bytes, parts, cooldown";
         let values = params![state as i64, reason, &**sink, seq as i64];
-        if let Some(bytes) = update.query_row(values, |row| row.get::<_, i64>(0)).optional()? {
-            self.leave_outbox(sink, seq, bytes as u64);
+        let left =
+            self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
+        match left {
+            Some(left) => Ok(1 + self.end(sink, seq, left, state, Some(reason))?),
+            None => Ok(0),
         }
-        Ok(())
     }
 
-    fn leave_outbox(&mut self, sink: &Arc<str>, seq: u64, bytes: u64) {
+    /// What follows when a delivery has ended; how many others have ended with it.
+    fn end(
+        &mut self,
+        sink: &Arc<str>,
+        seq: u64,
+        left: LeftRow,
+        state: DeliveryState,
+        reason: Option<&str>,
+    ) -> Result<u64, StoreFault> {
+        self.leave_outbox(sink, seq, left.bytes);
+        if state != DeliveryState::Done {
+            self.give_back_cooldown(sink, seq, left.cooldown.as_deref())?;
+        }
+        match left.parts {
+            0 => Ok(0),
+            _ => self.end_parts(sink, seq, state, reason),
+        }
+    }
+
+    pub(super) fn leave_outbox(&mut self, sink: &Arc<str>, seq: u64, bytes: u64) {
         self.holdings.outbox.take(sink, bytes);
         self.effects.released.push(seq);
     }
 
-    fn count_suppressed(&mut self, sink: &Arc<str>, label: &'static str) {
-        *self.effects.suppressed.entry((sink.clone(), label)).or_default() += 1;
+    pub(super) fn count_suppressed(&mut self, sink: &Arc<str>, label: &'static str, count: u64) {
+        *self.effects.suppressed.entry((sink.clone(), label)).or_default() += count;
     }
 
     /// Whether the key was told within its window, by the time of events: a backlog gives what it
@@ -158,11 +192,14 @@ impl Batch<'_> {
         let row: Option<(String, i64)> = self
             .connection
             .prepare_cached(sql)?
-            .query_row(params![&**sink, key_of(cooldown)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![&**sink, key_of(&cooldown.key)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
         let window = i64::try_from(cooldown.window.as_micros()).unwrap_or(i64::MAX);
         Ok(row.is_some_and(|(began, expires)| {
             // Older versions kept only when it ends, by the wall clock.
+            let began = began.split(':').next().unwrap_or_default();
             let began = began.parse().unwrap_or(expires.saturating_sub(window));
             // Neither an event out of order nor a clock that was set silences for longer.
             cooldown.time.0.saturating_sub(began).saturating_abs() < window
@@ -172,12 +209,30 @@ impl Batch<'_> {
     fn begin_cooldown(
         &mut self,
         sink: &Arc<str>,
+        seq: u64,
         cooldown: &CooldownClaim,
     ) -> Result<(), StoreFault> {
-        let (began, until) = (cooldown.time.0.to_string(), self.now.plus(cooldown.window).0);
+        let until = self.now.plus(cooldown.window).0;
+        // Whose it is, so that it alone gives it back.
+        let began = format!("{}:{seq}", cooldown.time.0);
         self.run(
             "INSERT OR REPLACE INTO state (owner, key, value, expires) VALUES (?, ?, ?, ?)",
-            params![&**sink, key_of(cooldown), began, until],
+            params![&**sink, key_of(&cooldown.key), began, until],
+        )?;
+        Ok(())
+    }
+
+    /// A delivery that nobody got silences nobody.
+    pub(super) fn give_back_cooldown(
+        &mut self,
+        sink: &Arc<str>,
+        seq: u64,
+        key: Option<&str>,
+    ) -> Result<(), StoreFault> {
+        let Some(key) = key else { return Ok(()) };
+        self.run(
+            "DELETE FROM state WHERE owner = ? AND key = ? AND value LIKE '%:' || ?",
+            params![&**sink, key_of(key), seq as i64],
         )?;
         Ok(())
     }
@@ -191,20 +246,20 @@ impl Batch<'_> {
         let sql = "UPDATE delivery_rows
              SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2, not_before = ?3,
                 last_error = ?4
-             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes";
-        let mut update = self.connection.prepare_cached(sql)?;
+             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes, parts, cooldown";
         let values = params![*state as i64, attempts, not_before, error, &**sink, *seq as i64];
-        let bytes = update.query_row(values, |row| row.get::<_, i64>(0)).optional()?;
-        match (bytes, state) {
+        let left =
+            self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
+        match (left, state) {
             (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
-            (Some(bytes), _) => {
-                self.leave_outbox(sink, *seq, bytes as u64);
+            (Some(left), _) => {
+                self.end(sink, *seq, left, *state, error.as_deref())?;
                 settlement.letter.iter().try_for_each(|it| self.letter_of_attempt(it))?;
                 Ok(Receipt::Done)
             }
             (None, DeliveryState::Done) => self.run(
-                "UPDATE delivery_rows SET state = 1, attempts = ?, last_error = NULL
-                 WHERE sink = ? AND seq = ? AND state = 4",
+                "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL
+                 WHERE sink = ?2 AND (seq = ?3 OR lead = ?3) AND state = 4",
                 params![attempts, &**sink, *seq as i64],
             ),
             (None, _) => Ok(Receipt::Done),
@@ -212,6 +267,21 @@ impl Batch<'_> {
     }
 }
 
-fn key_of(cooldown: &CooldownClaim) -> String {
-    format!("cooldown:{}", cooldown.key)
+fn key_of(cooldown: &str) -> String {
+    format!("cooldown:{cooldown}")
+}
+
+/// What a delivery leaves in the outbox when it ends.
+struct LeftRow {
+    bytes: u64,
+    /// Others that its message tells of.
+    parts: u64,
+    cooldown: Option<String>,
+}
+
+impl LeftRow {
+    fn of(row: &Row<'_>) -> rusqlite::Result<LeftRow> {
+        let (bytes, parts): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(LeftRow { bytes: bytes as u64, parts: parts as u64, cooldown: row.get(2)? })
+    }
 }

@@ -253,6 +253,7 @@ impl Writer {
         if let Err(fault) = correct_times(&self.connection, self.env.clock.wall()) {
             self.note(&fault);
         }
+        self.held.look_anew();
     }
 }
 
@@ -265,6 +266,11 @@ fn correct_times(connection: &Connection, now: Timestamp) -> Result<(), StoreFau
     connection.execute(
         "UPDATE delivery_rows SET created = ?1 WHERE state = 0 AND created > ?2",
         params![now.0, latest],
+    )?;
+    // What is held is judged again, by the clock as it is now.
+    connection.execute(
+        "UPDATE delivery_rows SET not_before = ?1 WHERE state = 5 AND lead IS NULL AND created > ?1",
+        [now.0],
     )?;
     // A window that ends later than any window can is never heeded.
     let latest = now.plus(WINDOW_MAX).plus(DUE_MAX).0;

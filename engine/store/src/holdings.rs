@@ -16,16 +16,18 @@ pub(super) struct StoreHoldings {
     pub(super) inbox: BacklogSize,
     /// Dead letters.
     pub(super) letters: u64,
-    /// Deliveries that are pending or parked, by target.
+    /// Deliveries that are pending, parked or held, by target.
     pub(super) outbox: OutboxSizes,
 }
 
 /// Counts what waits for each target; each statement reads one index and no row.
-pub(super) const COUNT_OUTBOX: [&str; 2] = [
+pub(super) const COUNT_OUTBOX: [&str; 3] = [
     "SELECT sink, count(*), sum(bytes) FROM delivery_rows INDEXED BY delivery_rows_due
      WHERE state = 0 GROUP BY sink",
     "SELECT sink, count(*), sum(bytes) FROM delivery_rows INDEXED BY delivery_rows_parked
      WHERE state = 3 GROUP BY sink",
+    "SELECT sink, count(*), sum(bytes) FROM delivery_rows INDEXED BY delivery_rows_held
+     WHERE state = 5 GROUP BY sink",
 ];
 
 impl StoreHoldings {

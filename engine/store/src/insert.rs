@@ -3,6 +3,7 @@
 use super::StoreFault;
 use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
 use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
+use super::held::HeldState;
 use super::holdings::StoreHoldings;
 use super::keyed::Memories;
 use super::names::{Names, Sort};
@@ -29,6 +30,7 @@ pub(super) struct Batch<'a> {
     pub(super) holdings: &'a mut StoreHoldings,
     pub(super) targets: &'a mut KnownTargets,
     pub(super) memories: &'a mut Memories,
+    pub(super) held: &'a mut HeldState,
     pub(super) limits: &'a OutboxLimits,
     /// The sink's name of the store.
     pub(super) store: &'a str,
@@ -103,8 +105,14 @@ impl Batch<'_> {
             Entry::Judged { notes, entry } => self.judged(notes, entry, hash),
             Entry::Take(event) => Ok(Receipt::Accepted { seq: event.seq }),
             Entry::Nothing => Ok(Receipt::Done),
-            Entry::Remember { generation, nodes } => self.remember(*generation, nodes),
-            Entry::Wake => self.wake(),
+            Entry::Remember { generation, nodes, rules } => {
+                self.adopt_rules(rules)?;
+                self.remember(*generation, nodes)
+            }
+            Entry::Wake => {
+                self.release_held()?;
+                self.wake()
+            }
             Entry::OrLetter { entry, letter } => self.or_letter(entry, letter, hash),
             Entry::Audit(audit) => self.audit(audit),
         }

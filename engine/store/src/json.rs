@@ -54,7 +54,8 @@ pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries
         .map(|it| {
             json!({
                 "sink": &*it.sink, "state": it.state.word(), "attempts": it.attempts,
-                "last_error": it.last_error,
+                "last_error": it.last_error, "until": it.held_until().map(|it| it.to_string()),
+                "told_with": it.lead,
             })
         })
         .collect();

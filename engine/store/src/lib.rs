@@ -22,6 +22,7 @@ mod files;
 mod forget;
 mod grace;
 mod guard;
+mod held;
 mod holder;
 mod holdings;
 mod insert;
@@ -29,6 +30,7 @@ mod json;
 mod keyed;
 mod letter_query;
 mod letters;
+mod manners;
 mod memory;
 mod merge;
 mod names;
@@ -64,6 +66,9 @@ pub use delivery_query::{DeliveryCursor, DeliveryPage, DeliveryQuery};
 pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
+pub use manners::{
+    DeliveryTraits, Excess, GroupRule, MessageRate, NotifyRules, QUIET_MAX, QuietRule,
+};
 pub use memory::{
     Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,
     Step,
@@ -131,8 +136,8 @@ pub struct Figures {
     pub commits: [AtomicU64; 11],
     /// Time spent in commits, in microseconds.
     pub commit_micros: AtomicU64,
-    /// Deliveries held back, by target and by what holds them back: `cooldown`, `backlog` or
-    /// `when`.
+    /// Deliveries suppressed, by target and by what suppresses them: `cooldown`, `backlog`, `when`,
+    /// `quiet-hours` or `rate`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,

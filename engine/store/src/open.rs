@@ -6,6 +6,7 @@ use super::connect::{self, OpenFault};
 use super::deleted::Deletions;
 use super::files::StoreFiles;
 use super::guard::Guard;
+use super::held::HeldState;
 use super::holdings::StoreHoldings;
 use super::keyed::Memories;
 use super::names::Names;
@@ -182,6 +183,7 @@ fn open_owned(
         parking: None,
         targets: None,
         memories: Memories::default(),
+        held: HeldState::default(),
         guard: Guard::new(files, clock),
         alarm: WriterAlarm(status.clone()),
         status,

@@ -120,12 +120,14 @@ impl Writer {
 }
 
 /// When the oldest was made: of those not tried yet, of those to be tried again (as far as it is
-/// among the first of them), and of those parked. Each reads one index and few rows.
-pub(super) const OLDEST: [&str; 3] = [
+/// among the first of them), of those parked, and of those held. Each reads one index and few rows.
+pub(super) const OLDEST: [&str; 4] = [
     "SELECT created FROM delivery_rows INDEXED BY delivery_rows_due
      WHERE sink = ?1 AND state = 0 AND not_before = 0 AND ?2 > 0 ORDER BY seq LIMIT 1",
     "SELECT min(created) FROM (SELECT created FROM delivery_rows INDEXED BY delivery_rows_due
         WHERE sink = ?1 AND state = 0 AND not_before > 0 ORDER BY not_before LIMIT ?2)",
     "SELECT created FROM delivery_rows INDEXED BY delivery_rows_parked
      WHERE sink = ?1 AND state = 3 AND ?2 > 0 ORDER BY seq LIMIT 1",
+    "SELECT created FROM delivery_rows INDEXED BY delivery_rows_held
+     WHERE sink = ?1 AND state = 5 AND ?2 > 0 ORDER BY seq LIMIT 1",
 ];

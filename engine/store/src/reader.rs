@@ -26,8 +26,8 @@ pub struct DueLimits {
     pub bytes: u64,
 }
 
-pub(super) const DELIVERY: &str =
-    "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes";
+pub(super) const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts, \
+     is_digest, lead";
 
 /// A read-only view of the store.
 ///
@@ -206,6 +206,14 @@ impl<'a> Reader<'a> {
         });
         due.truncate(fitting.count());
         Ok(due)
+    }
+
+    /// The first `limit` events that the message of another one tells of.
+    pub fn told_with(&self, sink: &str, lead: u64, limit: usize) -> Result<Vec<u64>, StoreFault> {
+        let sql = "SELECT seq FROM delivery_rows INDEXED BY delivery_rows_lead
+                   WHERE sink = ? AND lead = ? ORDER BY seq LIMIT ?";
+        let values = params![sink, lead as i64, limit as i64];
+        self.many(sql, values, |row| Ok(row.get::<_, i64>(0)? as u64))
     }
 
     /// When the next pending delivery to one target is due; 1970 when one was not tried yet.
@@ -420,6 +428,9 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         created: Timestamp(row.get(5)?),
         last_error: row.get(6)?,
         bytes: row.get::<_, i64>(7)? as u64,
+        parts: row.get::<_, i64>(8)? as u64,
+        is_digest: row.get(9)?,
+        lead: row.get::<_, Option<i64>>(10)?.map(|it| it as u64),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out of it.
 
+use super::manners::{DeliveryTraits, NotifyRules};
 use super::memory::{MemoryNode, Notes};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
@@ -67,6 +68,8 @@ pub enum Entry {
         generation: u64,
         /// All of them.
         nodes: Vec<Arc<MemoryNode>>,
+        /// What notifiers say about whether and when.
+        rules: Vec<Arc<NotifyRules>>,
     },
     /// Stages that wanted to look again by now, do.
     Wake,
@@ -245,6 +248,8 @@ pub struct NewDelivery {
     pub cooldown: Option<CooldownClaim>,
     /// Why it is suppressed at once, when it is.
     pub suppressed: Option<String>,
+    /// What the rules of its notifier need to know.
+    pub traits: DeliveryTraits,
 }
 
 /// At most one delivery per key in a window.
@@ -413,7 +418,8 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// Attempts so far.
     pub attempts: u32,
-    /// Not to be tried before; 1970 when it was not tried yet, so that it is due at once.
+    /// Not to be tried before, or held until then; 1970 when it was not tried yet, so that it is due
+    /// at once.
     pub not_before: Timestamp,
     /// When the row was made.
     pub created: Timestamp,
@@ -421,9 +427,20 @@ pub struct Delivery {
     pub last_error: Option<String>,
     /// How large its event is.
     pub bytes: u64,
+    /// Others that its message tells of.
+    pub parts: u64,
+    /// Whether it is a digest.
+    pub is_digest: bool,
+    /// The event whose message tells of this one.
+    pub lead: Option<u64>,
 }
 
 impl Delivery {
+    /// Until when it waits, where it waits for a time.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        (self.state == DeliveryState::Held && self.lead.is_none()).then_some(self.not_before)
+    }
+
     /// Whether it failed before.
     pub fn is_retry(&self) -> bool {
         0 < self.not_before.0
@@ -443,21 +460,24 @@ pub enum DeliveryState {
     Parked,
     /// Suppressed by a rule of the file.
     Suppressed,
+    /// It waits for a time, or for the message that tells of it.
+    Held,
 }
 
 impl DeliveryState {
     /// Every state, in the order of its code.
-    pub const ALL: [DeliveryState; 5] = [
+    pub const ALL: [DeliveryState; 6] = [
         DeliveryState::Pending,
         DeliveryState::Done,
         DeliveryState::Dead,
         DeliveryState::Parked,
         DeliveryState::Suppressed,
+        DeliveryState::Held,
     ];
 
     /// As stored and shown.
     pub fn word(self) -> &'static str {
-        ["pending", "done", "dead", "parked", "suppressed"][self as usize]
+        ["pending", "done", "dead", "parked", "suppressed", "held"][self as usize]
     }
 }
 

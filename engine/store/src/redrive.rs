@@ -93,6 +93,7 @@ impl Batch<'_> {
             params![self.waiting_state(&sink) as i64, AT_ONCE.0, self.now.0, bytes, &*sink, seq],
         )?;
         self.holdings.outbox.add(&sink, bytes as u64);
+        self.reopen_parts(&sink, seq as u64)?;
         self.effects.sinks.insert(sink);
         Ok(Receipt::Accepted { seq: seq as u64 })
     }

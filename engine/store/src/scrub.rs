@@ -343,13 +343,17 @@ pub(super) fn compare_names(connection: &rusqlite::Connection) -> Result<(), Sto
 }
 
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
-    let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes,
+    let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
+            is_digest, lead,
             state = 0 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_due WHERE i.sink = d.sink AND i.not_before = d.not_before
                     AND i.seq = d.seq AND i.bytes = d.bytes AND i.state = 0),
             state = 3 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_parked WHERE i.sink = d.sink AND i.seq = d.seq
-                    AND i.bytes = d.bytes AND i.state = 3)
+                    AND i.bytes = d.bytes AND i.state = 3),
+            state = 5 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
+                INDEXED BY delivery_rows_held WHERE i.sink = d.sink AND i.seq = d.seq
+                    AND i.bytes = d.bytes AND i.state = 5)
         FROM delivery_rows AS d NOT INDEXED
         WHERE (sink, seq) > (?1, ?2) ORDER BY sink, seq LIMIT ?3";
     let mut statement = reader.connection.prepare_cached(sql)?;
@@ -371,7 +375,9 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
                 _ => return Err(fault),
             }
         }
-        for (column, index) in [(8, "delivery_rows_due"), (9, "delivery_rows_parked")] {
+        for (column, index) in
+            [(11, "delivery_rows_due"), (12, "delivery_rows_parked"), (13, "delivery_rows_held")]
+        {
             if row.get(column)? {
                 return Err(out_of_step(index, number));
             }

@@ -308,11 +308,11 @@ impl Writer {
         {
             let mut waits = transaction.prepare_cached(match rule {
                 RuleOfEvent::Passing => {
-                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1 AND state IN (0, 3))
+                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1 AND state IN (0, 3, 5))
                         OR EXISTS (SELECT 1 FROM dead_letters WHERE seq = ?1)"
                 }
                 _ => {
-                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3))"
+                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3, 5))"
                 }
             })?;
             let mut outbox =

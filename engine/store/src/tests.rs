@@ -175,7 +175,12 @@ fn told_at(id: &str, window: u64, second: u64) -> Entry {
     event.envelope.time = event.envelope.time.plus(Duration::from_secs(second));
     let (key, time) = ("k".to_owned(), event.envelope.time);
     let cooldown = CooldownClaim { key, time, window: Duration::from_secs(window) };
-    let delivery = NewDelivery { sink: "phone".into(), cooldown: Some(cooldown), suppressed: None };
+    let delivery = NewDelivery {
+        sink: "phone".into(),
+        cooldown: Some(cooldown),
+        suppressed: None,
+        traits: DeliveryTraits::default(),
+    };
     Entry::Record(Finished { deliveries: vec![delivery], ..finished(event) })
 }
 
@@ -576,7 +581,12 @@ fn the_documented_views_show_words() {
 }
 
 fn waiting(id: &str) -> Entry {
-    let delivery = NewDelivery { sink: "phone".into(), cooldown: None, suppressed: None };
+    let delivery = NewDelivery {
+        sink: "phone".into(),
+        cooldown: None,
+        suppressed: None,
+        traits: DeliveryTraits::default(),
+    };
     Entry::Record(Finished { deliveries: vec![delivery], ..finished(event(id, "{}")) })
 }
 

@@ -10,6 +10,7 @@ use super::connect::LOCK_SHORT;
 use super::deleted::{Deleted, Deletions};
 use super::grace::PendingRules;
 use super::guard::Guard;
+use super::held::HeldState;
 use super::holdings::StoreHoldings;
 use super::insert::Batch;
 use super::keyed::Memories;
@@ -117,6 +118,7 @@ pub struct Writer {
     pub(super) targets: KnownTargets,
     /// What stages remember.
     pub(super) memories: Memories,
+    pub(super) held: HeldState,
     pub(super) guard: Guard,
     pub(super) status: Arc<StoreStatus>,
     /// Dropped with the writer, also by a panic.
@@ -299,6 +301,7 @@ impl Writer {
         let started = self.env.clock.monotonic();
         let (counter, holdings) = (self.counter, self.holdings.clone());
         let (targets, memories) = (self.targets.clone(), self.memories.clone());
+        let held = self.held.clone();
         let tallies = std::mem::take(&mut *self.lock_tallies());
         // An empty batch is there to write what waits.
         let writes_counts = batch.is_empty() || self.counts_are_due(started);
@@ -327,7 +330,7 @@ impl Writer {
             }
             Err(fault) => {
                 (self.counter, self.holdings, self.targets) = (counter, holdings, targets);
-                self.memories = memories;
+                (self.memories, self.held) = (memories, held);
                 self.claims.undo();
                 self.names.undo();
                 self.lock_tallies().extend(tallies);
@@ -384,6 +387,7 @@ impl Writer {
             holdings: &mut self.holdings,
             targets: &mut self.targets,
             memories: &mut self.memories,
+            held: &mut self.held,
             limits: &self.policy.outbox,
             store: &self.settings.name,
             now: clock.wall,
@@ -401,6 +405,7 @@ impl Writer {
             work.rollups.add(tally);
         }
         work.memories.find_wake(work.connection)?;
+        work.held.find_wake(work.connection)?;
         let (effects, rollups) = (work.effects, work.rollups);
         let connection = &self.connection;
         let counted = if writes_counts || rollups.is_urgent() {
@@ -463,16 +468,13 @@ impl Writer {
         if !effects.emitted.is_empty() {
             self.watcher.emitted(&effects.emitted);
         }
-        self.publish_memories();
+        self.publish_timers();
     }
 
     /// Says when somebody has to ask again.
-    fn publish_memories(&mut self) {
-        if self.memories.is_empty() {
-            return;
-        }
+    fn publish_timers(&mut self) {
         self.memories.publish();
-        let wake = self.memories.wake();
+        let wake = self.memories.wake().min(self.held.wake());
         if self.figures.wake.swap(wake, Ordering::Relaxed) != wake {
             self.watcher.wakes(Timestamp(wake));
         }
@@ -517,8 +519,11 @@ impl Writer {
         }
     }
 
-    /// Whether stages that wait for a time have to be told that the clock was set.
+    /// Whether what waits for a time has to be told that the clock was set.
     fn clock_was_set(&self) -> bool {
+        if !self.held.is_known() {
+            return true;
+        }
         let clock = ClockFace::of(&*self.env.clock);
         !self.memories.is_empty() && self.memories.clock_moved(&clock).is_some()
     }
@@ -555,8 +560,9 @@ impl Writer {
         debug_assert!(
             self.status.has_been_damaged()
                 || StoreHoldings::load(&self.connection).as_ref() == Ok(&self.holdings),
-            "what waits is counted as it changes: {:?}",
-            self.holdings
+            "what waits is counted as it changes: {:?}, and there is {:?}",
+            self.holdings,
+            StoreHoldings::load(&self.connection)
         );
         self.commit(&[], self.lock_wait()).ok();
         self.merge_all();

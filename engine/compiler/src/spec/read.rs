@@ -2,6 +2,7 @@
 //! whatever could be read goes on.
 
 pub(super) mod failure;
+mod manners;
 mod metric;
 
 use super::*;
@@ -31,7 +32,8 @@ pub fn read(
     let filters = reader.filters(context);
     let mut enrichments = reader.enrichments(context);
     mark_waiting(document, catalog, &filters, &mut enrichments);
-    let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(context));
+    let timezone = pipeline.setting("timezone").arg(0, text);
+    let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(&timezone, context));
     let unread = UnreadNodes {
         stages: reader.unread(&["enrich"], enrichments.iter().map(|it| &it.name)),
         targets: reader.unread(
@@ -45,7 +47,7 @@ pub fn read(
     Some(Spec {
         name: pipeline.arg(0)?.text()?,
         description: text_of(&pipeline, "description").unwrap_or_default(),
-        timezone: pipeline.setting("timezone").arg(0, text),
+        timezone,
         labels: labels(&pipeline, context),
         params: reader.params(),
         server,
@@ -478,7 +480,7 @@ impl<'a> SpecReader<'a> {
         sinks
     }
 
-    fn notifiers(&self, context: &mut Context<'_>) -> Vec<Notifier> {
+    fn notifiers(&self, timezone: &str, context: &mut Context<'_>) -> Vec<Notifier> {
         let mut notifiers = Vec::new();
         for fields in self.all("notify") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
@@ -491,6 +493,7 @@ impl<'a> SpecReader<'a> {
                 title: fields.setting("title").arg(0, template),
                 message: fields.setting("message").arg(0, template),
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
+                manners: manners::read(&fields, timezone, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
                 backlog: backlog(&fields),
@@ -641,7 +644,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {
 }
 
 fn template(scalar: &Scalar<'_>) -> Option<Template> {
-    Some(scalar.template(Roots::EVENT)?.value)
+    Some(scalar.template(Roots::NOTIFICATION)?.value)
 }
 
 fn cooldown(fields: &Fields<'_>) -> Option<CooldownNode> {

@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostics, Rule};
 use crate::expr::{Expr, ExprProblem, Roots, Template};
 use crate::spanned::Span;
 use kdl::{KdlEntry, KdlNode, KdlValue};
+use kernel::hours::{DAYS, DayRange, Weekdays};
 use kernel::time::Timestamp;
 use kernel::time::write_duration;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(super) fn example(ty: ValueKind, name: &str) -> String {
         ValueKind::Pointer => "\"/data/count\"".to_owned(),
         ValueKind::Field => "\"data.field\"".to_owned(),
         ValueKind::Moment => "\"2026-01-01T12:00:00Z\"".to_owned(),
+        ValueKind::Hours => "\"22:00-07:00\"".to_owned(),
+        ValueKind::Days => "\"mon-fri\"".to_owned(),
         ValueKind::Json => "#\"{ … }\"#".to_owned(),
         _ => format!("\"{name}\""),
     }
@@ -464,6 +467,8 @@ impl ValueCheck<'_> {
                     self.json(text, &fault);
                 }
             }
+            ValueKind::Hours if DayRange::parse(text).is_none() => self.bad_hours(text),
+            ValueKind::Days => self.days(text),
             ValueKind::Zone if jiff::tz::TimeZone::get(text).is_err() => self.bad_zone(text),
             _ => {}
         }
@@ -524,6 +529,33 @@ impl ValueCheck<'_> {
         };
         let message = format!("`{text}` is not a host");
         self.report(Rule::WrongArgument, message, "neither a name nor an address", &help);
+    }
+
+    fn bad_hours(&mut self, text: &str) {
+        let is_empty = text.split_once('-').is_some_and(|(from, to)| from.trim() == to.trim());
+        let (message, label, help) = match is_empty {
+            true => (
+                format!("`{text}` are no hours: they end when they begin"),
+                "empty",
+                "write `\"00:00-24:00\"` for the whole day",
+            ),
+            false => (
+                format!("`{text}` are no hours"),
+                "not from one time to another",
+                "write hours and minutes such as `\"22:00-07:00\"`; the end is not included",
+            ),
+        };
+        self.report(Rule::WrongArgument, message, label, help);
+    }
+
+    fn days(&mut self, text: &str) {
+        let Err(part) = Weekdays::parse(text) else { return };
+        let help = nearest(&part, DAYS)
+            .filter(|_| !part.trim().is_empty())
+            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+        let help =
+            format!("{help}the days are {}; write `\"mon-fri\"` or `\"sat sun\"`", DAYS.join(" "));
+        self.report(Rule::WrongArgument, format!("`{part}` is not a day"), "unknown day", &help);
     }
 
     fn bad_zone(&mut self, text: &str) {

@@ -6,7 +6,6 @@ mod moment;
 mod texts;
 
 pub(super) use lists::evaluate;
-pub(super) use moment::DayRange;
 pub use moment::TimePattern;
 pub use texts::{number_of, percent_encoded};
 
@@ -17,6 +16,7 @@ use super::problem::ExprProblem;
 use super::value::Val;
 use super::{Roots, Scope};
 use crate::{nearest, parse_duration};
+use kernel::hours::DayRange;
 use kernel::time::Timestamp;
 use regex::Regex;
 use serde_json::Value;
@@ -595,7 +595,7 @@ pub(super) fn call<'a>(
         }
         Function::Within(range, negates) => {
             let zone = scope.zone.unwrap_or(&UTC);
-            let found = time(&values[0]).and_then(|it| range.has(it, zone));
+            let found = time(&values[0]).and_then(|it| moment::is_within(*range, it, zone));
             found.map_or(Val::Null, |it| Val::Bool(it != *negates))
         }
         Function::Groups(regex) => {

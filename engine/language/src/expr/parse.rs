@@ -1,13 +1,14 @@
 //! Tokens to a tree in which every path and literal is resolved.
 
 use super::aggregate::Aggregate;
-use super::function::{self, DayRange, Function};
+use super::function::{self, Function};
 use super::lex::{ExprToken, lex};
 use super::names;
 use super::node::{Binary, COMPARISON, ExprNode, Field, Macro, MacroKind, Step};
 use super::problem::ExprProblem;
 use super::{DEPTH_MAX, LOOPS_MAX, Root, Roots, SIZE_MAX};
 use kernel::choice::Choice;
+use kernel::hours::DayRange;
 use serde_json::{Map, Value};
 use std::ops::Range;
 

@@ -15,7 +15,7 @@ use tide::{Request, Response};
 use wire::WireUse;
 
 /// What may hold a notification back.
-const SUPPRESSED_BY: [&str; 3] = ["cooldown", "backlog", "when"];
+const SUPPRESSED_BY: [&str; 5] = ["cooldown", "backlog", "when", "quiet-hours", "rate"];
 
 /// How each breaker stands: 0 closed, 1 half-open, 2 open.
 fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {

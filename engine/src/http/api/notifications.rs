@@ -45,7 +45,8 @@ fn parameter(
         },
         "state" => {
             let state = DeliveryState::ALL.into_iter().find(|it| it.word() == value);
-            let wanted = || "`state` must be pending, done, dead, parked or suppressed".to_owned();
+            let wanted =
+                || "`state` must be pending, held, done, dead, parked or suppressed".to_owned();
             asked.state = Some(state.ok_or_else(wanted)?);
         }
         "since" => {
@@ -83,24 +84,28 @@ pub(super) async fn notifications(request: Request<App>) -> Answer {
     let list = app.engine.store.read(move |reader| {
         let page = reader.delivery_page(&asked)?;
         let seqs: Vec<u64> = page.rows.iter().map(|it| it.seq).collect();
-        Ok((page, reader.intact_by_seq(&seqs)?))
+        let leads: Vec<u64> = page.rows.iter().filter_map(|it| it.lead).collect();
+        Ok((page, reader.intact_by_seq(&seqs)?, reader.intact_by_seq(&leads)?))
     });
-    let (page, events) = match list.await {
+    let (page, events, leads) = match list.await {
         Ok(found) => found,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let shown: Vec<Value> = page.rows.iter().map(|it| shown(it, &events)).collect();
+    let shown: Vec<Value> = page.rows.iter().map(|it| shown(it, &events, &leads)).collect();
     let next = page.next.map(|it| it.to_string());
     Ok(json_text(json!({ "notifications": shown, "next": next }).to_string()))
 }
 
-fn shown(delivery: &Delivery, events: &[Stored]) -> Value {
+fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {
+    let lead = delivery.lead.and_then(|lead| leads.iter().find(|it| it.seq == lead));
     let event = events.iter().find(|it| it.seq == delivery.seq).map(|it| &it.envelope);
     json!({
         "notifier": &*delivery.sink,
         "state": delivery.state.word(),
         "attempts": delivery.attempts,
         "reason": delivery.last_error,
+        "until": delivery.held_until().map(|it| it.to_string()),
+        "told_with": lead.map(|it| &*it.envelope.id),
         "created": delivery.created.to_string(),
         "event_id": event.map(|it| &*it.id),
         "type": event.map(|it| &*it.kind),

@@ -44,7 +44,7 @@ fn node(print: &str, keys_max: u64) -> Arc<MemoryNode> {
 }
 
 fn remember(node: &Arc<MemoryNode>) -> Entry {
-    Entry::Remember { generation: 1, nodes: vec![node.clone()] }
+    Entry::Remember { generation: 1, nodes: vec![node.clone()], rules: Vec::new() }
 }
 
 fn noted(node: &Arc<MemoryNode>, key: &str, second: i64, role: NoteRole, entry: Entry) -> Entry {

@@ -184,6 +184,7 @@ fn deliveries_are_listed_page_after_page() {
                     sink: sink.clone(),
                     cooldown: None,
                     suppressed,
+                    traits: DeliveryTraits::default(),
                 });
             }
         }

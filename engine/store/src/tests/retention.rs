@@ -235,7 +235,12 @@ fn what_was_deleted_is_counted_by_rule() {
 fn what_only_passes_through_goes_with_its_last_delivery() {
     let policy = RetentionPolicy { passing_keep: Duration::ZERO, ..RetentionPolicy::default() };
     let bench = bench(StoreLocation::Memory, policy);
-    let delivery = NewDelivery { sink: "hook".into(), cooldown: None, suppressed: None };
+    let delivery = NewDelivery {
+        sink: "hook".into(),
+        cooldown: None,
+        suppressed: None,
+        traits: DeliveryTraits::default(),
+    };
     let passing = |id: &str| {
         Entry::Record(Finished {
             targets: ["hook".into()].into(),
@@ -268,7 +273,12 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
 fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
     let policy = RetentionPolicy { passing_keep: Duration::ZERO, ..RetentionPolicy::default() };
     let bench = bench(StoreLocation::Memory, policy);
-    let delivery = NewDelivery { sink: "hook".into(), cooldown: None, suppressed: None };
+    let delivery = NewDelivery {
+        sink: "hook".into(),
+        cooldown: None,
+        suppressed: None,
+        traits: DeliveryTraits::default(),
+    };
     bench.submit(vec![Entry::Record(Finished {
         targets: ["hook".into()].into(),
         deliveries: vec![delivery],

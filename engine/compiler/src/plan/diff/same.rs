@@ -141,7 +141,9 @@ pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> boo
             .is_some_and(|it| is_around && it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
         PlanRole::Sink => sinks(old, new, name).is_some_and(|it| is_sink_equal(&it, is_around)),
         PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
-            let texts = |it: &NotifierPlan| (it.title.clone(), it.message.clone());
+            let texts = |it: &NotifierPlan| {
+                (it.title.clone(), it.message.clone(), it.manners.digest.clone())
+            };
             is_around
                 && it.old.spec.same(StageSettings::as_any(&*it.new.spec))
                 && texts(it.old) == texts(it.new)
@@ -190,7 +192,8 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
             it.old.spec.same(StageSettings::as_any(&*it.new.spec)) && read(it.old) == read(it.new)
         }),
         PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
-            let read = |it: &NotifierPlan| (it.cooldown.clone(), it.when.clone());
+            let read =
+                |it: &NotifierPlan| (it.cooldown.clone(), it.manners.clone(), it.when.clone());
             read(it.old) == read(it.new) && it.old.off == it.new.off
         }),
         PlanRole::Passes(_) => filters(old, new, name).is_some_and(|it| {

@@ -15,7 +15,11 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHan
             let is_off = it.arg(0).and_then(|it| it.boolean()) == Some(false);
             (!is_off).then(|| breaker(&it))
         }),
-        rate: fields.child("rate").and_then(|it| pace(&it)),
+        // With `excess` it counts messages, and not calls.
+        rate: fields
+            .child("rate")
+            .filter(|it| it.prop("excess").is_none())
+            .and_then(|it| pace(&it)),
         concurrency: super::count_of(fields, "concurrency"),
     }
 }

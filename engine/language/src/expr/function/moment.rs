@@ -3,6 +3,7 @@
 use crate::expr::problem::ExprProblem;
 use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
+use kernel::hours::DayRange;
 use kernel::time::Timestamp;
 use std::fmt::Write;
 use std::ops::Range;
@@ -315,39 +316,14 @@ fn read_offset<'t>(text: &'t str, parts: &mut Parts) -> Option<&'t str> {
     parts.offset.and((minutes < 60).then_some(rest))
 }
 
-/// From one time of the day to another, in minutes; the end is not included. Across midnight
-/// where the end is before the beginning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::expr) struct DayRange {
-    from: u16,
-    to: u16,
-}
-
-impl DayRange {
-    /// `22:00-07:00`.
-    pub(in crate::expr) fn parse(text: &str) -> Option<DayRange> {
-        let minute = |text: &str| {
-            let (hour, minute) = text.trim().split_once(':')?;
-            let all_digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
-            let is_time = matches!(hour.len(), 1 | 2) && minute.len() == 2;
-            let is_time = is_time && all_digits(hour) && all_digits(minute);
-            let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
-            (is_time && minute < 60 && hour * 60 + minute <= 24 * 60).then_some(hour * 60 + minute)
-        };
-        let (from, to) = text.split_once('-')?;
-        let range = DayRange { from: minute(from)?, to: minute(to)? };
-        (range.from != range.to && range.from < 24 * 60).then_some(range)
-    }
-
-    /// Whether the time is in it, by the clock of the zone.
-    pub(in crate::expr) fn has(self, time: Timestamp, zone: &TimeZone) -> Option<bool> {
-        let at = zoned(time, zone)?;
-        let minute = at.hour() as u16 * 60 + at.minute() as u16;
-        Some(match self.from < self.to {
-            true => (self.from..self.to).contains(&minute),
-            false => self.from <= minute || minute < self.to,
-        })
-    }
+/// Whether the time is in a range of the day, by the clock of the zone.
+pub(in crate::expr) fn is_within(
+    range: DayRange,
+    time: Timestamp,
+    zone: &TimeZone,
+) -> Option<bool> {
+    let at = zoned(time, zone)?;
+    Some(range.has(at.hour() as u16 * 60 + at.minute() as u16))
 }
 
 #[cfg(test)]
@@ -398,7 +374,7 @@ mod tests {
     #[test]
     fn a_range_goes_across_midnight() {
         let night = DayRange::parse("22:00-7:00").expect("a range");
-        let at = |text| night.has(Timestamp::parse(text).expect("a time"), &TimeZone::UTC);
+        let at = |text| is_within(night, Timestamp::parse(text).expect("a time"), &TimeZone::UTC);
         assert_eq!(at("2026-01-01T22:00:00Z"), Some(true));
         assert_eq!(at("2026-01-01T06:59:59Z"), Some(true));
         assert_eq!(at("2026-01-01T07:00:00Z"), Some(false));

@@ -1,0 +1,66 @@
+//! Whether and when a notifier speaks.
+
+use language::expr::{Expr, Template};
+use language::spanned::Spanned;
+use std::sync::Arc;
+use store::{Excess, GroupRule, MessageRate, NotifyRules, QuietRule};
+
+/// What a notifier says about whether and when it speaks.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manners {
+    /// When it is silent, in file order.
+    pub quiet: Vec<QuietHoursNode>,
+    /// How many messages it sends, where it says what happens to the others.
+    pub rate: Option<MessageRate>,
+    /// What it tells together.
+    pub group: Option<GroupNode>,
+    /// The texts of one message for several that waited.
+    pub digest: DigestTexts,
+}
+
+/// Hours in which a notifier is silent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuietHoursNode {
+    /// Which, and what becomes of a message meanwhile.
+    pub rule: QuietRule,
+    /// What is sent all the same.
+    pub allow: Option<Spanned<Expr>>,
+}
+
+/// Events of a key that one message tells together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupNode {
+    /// How long.
+    pub rule: GroupRule,
+    /// What is told apart; without it, all are told together.
+    pub key: Option<Spanned<Expr>>,
+}
+
+/// Title and message of a digest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DigestTexts {
+    /// The headline.
+    pub title: Template,
+    /// The text.
+    pub message: Template,
+}
+
+impl Manners {
+    /// What is decided in the transaction of an event; `None` where nothing is.
+    pub fn rules(&self, target: &Arc<str>) -> Option<NotifyRules> {
+        let rules = NotifyRules {
+            target: target.clone(),
+            quiet: self.quiet.iter().map(|it| it.rule.clone()).collect(),
+            rate: self.rate,
+            group: self.group.as_ref().map(|it| it.rule),
+        };
+        let decides = !rules.quiet.is_empty() || rules.rate.is_some() || rules.group.is_some();
+        decides.then_some(rules)
+    }
+
+    /// Whether one message may tell of several that waited.
+    pub fn makes_digests(&self) -> bool {
+        let of_quiet = self.quiet.iter().any(|it| it.rule.excess == Excess::Digest);
+        of_quiet || self.rate.is_some_and(|it| it.excess == Excess::Digest)
+    }
+}

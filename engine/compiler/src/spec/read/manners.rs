@@ -1,0 +1,118 @@
+//! The nodes that say whether and when a notifier speaks.
+
+use super::{count, duration, expr_of, template};
+use crate::grammar;
+use crate::spec::{DigestTexts, GroupNode, Manners, QuietHoursNode};
+use kernel::hours::{DayRange, QuietHours, Weekdays};
+use language::diagnostic::Rule;
+use language::expr::{Root, Roots, Template};
+use language::{Context, Fields, Scalar};
+use std::time::Duration;
+use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule};
+
+/// What a notifier says; `timezone` is that of the pipeline.
+pub(super) fn read(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_>) -> Manners {
+    let manners = Manners {
+        quiet: quiet(fields, timezone, context),
+        rate: fields.child("rate").and_then(|it| rate(&it)),
+        group: fields.child("group").and_then(|it| group(&it, context)),
+        digest: digest(fields),
+    };
+    report_digest(fields, &manners, context);
+    report_group(fields, &manners, context);
+    manners
+}
+
+fn quiet(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_>) -> Vec<QuietHoursNode> {
+    let nodes: Vec<Fields<'_>> = fields.children("quiet-hours").collect();
+    if let Some(extra) = nodes.get(QUIET_MAX) {
+        context
+            .diagnostics
+            .push(Rule::OutOfRange, "a notifier has too many `quiet-hours`")
+            .at(extra.name().span, "one too many")
+            .help(format!("allowed: at most {QUIET_MAX}; one line may name several days"));
+    }
+    nodes.iter().take(QUIET_MAX).filter_map(|it| quiet_hours(it, timezone)).collect()
+}
+
+fn quiet_hours(fields: &Fields<'_>, timezone: &str) -> Option<QuietHoursNode> {
+    let filled = fields.filled();
+    let zone = fields.prop("zone").and_then(|it| it.text()).map(|it| it.value);
+    let hours = QuietHours {
+        range: DayRange::parse(&fields.arg(0)?.text()?.value)?,
+        days: filled.prop("days", |it| Weekdays::parse(&it.text()?.value).ok()),
+        zone: kernel::time::zone(zone.as_deref().unwrap_or(timezone))?,
+    };
+    let rule = QuietRule { hours, excess: filled.prop("then", Scalar::choice) };
+    Some(QuietHoursNode { rule, allow: expr_of(fields.prop("allow"), Roots::EVENT) })
+}
+
+/// Messages are counted only where the file says what becomes of the others.
+fn rate(fields: &Fields<'_>) -> Option<MessageRate> {
+    let excess = fields.prop("excess")?.choice()?;
+    let rate = fields.arg(0)?.rate()?.value;
+    let burst = fields.filled().prop("burst", count);
+    let interval = Duration::try_from_secs_f64(rate.per.as_secs_f64() / rate.count).ok()?;
+    Some(MessageRate { interval, burst, excess })
+}
+
+fn group(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GroupNode> {
+    let (first, then) = (fields.arg(0)?, fields.prop("then"));
+    let wait = first.duration()?.value;
+    let longer = then.as_ref().and_then(duration);
+    if let (Some(place), Some(longer)) = (&then, longer)
+        && longer < wait
+    {
+        context
+            .diagnostics
+            .push(Rule::OutOfRange, "`then` is shorter than the first wait")
+            .at(place.span(), "the time between two messages")
+            .at(first.span(), "the first wait")
+            .help("make `then` at least as long, or leave it out");
+    }
+    let rule = GroupRule { wait, then: longer };
+    Some(GroupNode { rule, key: expr_of(fields.prop("key"), Roots::EVENT) })
+}
+
+fn digest(fields: &Fields<'_>) -> DigestTexts {
+    let node = fields.child("digest");
+    let node = node.unwrap_or_else(|| Fields::absent(&grammar::DIGEST));
+    DigestTexts {
+        title: node.setting("title").arg(0, template),
+        message: node.setting("message").arg(0, template),
+    }
+}
+
+/// Texts that nobody would ever see.
+fn report_digest(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_>) {
+    let Some(node) = fields.child("digest").filter(|_| !manners.makes_digests()) else { return };
+    context
+        .diagnostics
+        .push(Rule::UnknownNode, "`digest` has no effect here")
+        .at(node.name().span, "nothing makes a digest")
+        .help("write `then=digest` at `quiet-hours` or `excess=digest` at `rate`, or remove it");
+}
+
+/// `group.…` in the texts of a single event.
+fn report_group(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_>) {
+    if manners.group.is_some() {
+        return;
+    }
+    for name in ["title", "message"] {
+        let text = fields.child(name).and_then(|it| it.arg(0));
+        let Some(text) = text.and_then(|it| it.template(Roots::NOTIFICATION)) else { continue };
+        let text: language::spanned::Spanned<Template> = text;
+        if !text.value.reads().iter().any(|it| it.root == Root::Group) {
+            continue;
+        }
+        let help = match manners.makes_digests() {
+            true => format!("write it into `digest {{ {name} \"…\" }}`, or add `group \"30s\"`"),
+            false => "add `group \"30s\" key=\"event.subject\"` to this notifier".to_owned(),
+        };
+        context
+            .diagnostics
+            .push(Rule::UnknownPath, "`group` is not available here: this notifier has no `group`")
+            .at(text.span, "each message is about one event")
+            .help(help);
+    }
+}

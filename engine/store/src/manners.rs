@@ -1,0 +1,85 @@
+//! Whether and when somebody is told: what the file says for each notifier, as far as it is decided
+//! in the transaction of an event.
+
+use kernel::choice;
+use kernel::hours::QuietHours;
+use std::sync::Arc;
+use std::time::Duration;
+
+choice! {
+    /// What becomes of a message that may not be sent now.
+    pub enum Excess {
+        /// It is suppressed.
+        Drop = "drop",
+        /// It waits, as a message of its own.
+        Delay = "delay",
+        /// It waits, and one message tells of all that wait.
+        Digest = "digest",
+    }
+}
+
+/// The most nodes of quiet hours that one notifier has: a delivery keeps a bit for each.
+pub const QUIET_MAX: usize = 32;
+
+/// What one notifier says about whether and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NotifyRules {
+    /// Its name.
+    pub target: Arc<str>,
+    /// When it is quiet; the first that holds decides.
+    pub quiet: Vec<QuietRule>,
+    /// How many messages it sends.
+    pub rate: Option<MessageRate>,
+    /// What is told together.
+    pub group: Option<GroupRule>,
+}
+
+/// Hours in which nobody is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct QuietRule {
+    /// Which.
+    pub hours: QuietHours,
+    /// What becomes of a message meanwhile.
+    pub excess: Excess,
+}
+
+/// How many messages are sent in a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MessageRate {
+    /// The time between two messages in the long run.
+    pub interval: Duration,
+    /// How many may be sent at once.
+    pub burst: u32,
+    /// What becomes of the others.
+    pub excess: Excess,
+}
+
+impl MessageRate {
+    /// So many microseconds after a message the next one may be sent, in the long run.
+    pub(super) fn interval_micros(&self) -> i64 {
+        i64::try_from(self.interval.as_micros()).unwrap_or(i64::MAX >> 8).max(1)
+    }
+
+    /// By how many microseconds a message may be ahead of that.
+    pub(super) fn slack_micros(&self) -> i64 {
+        self.interval_micros().saturating_mul(i64::from(self.burst.saturating_sub(1)))
+    }
+}
+
+/// Events of a key that one message tells together.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupRule {
+    /// How long the first one of a key waits for others.
+    pub wait: Duration,
+    /// How long after a message the next one of the same key is sent at the earliest.
+    pub then: Option<Duration>,
+}
+
+/// What a notifier's rules need to know of an event.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DeliveryTraits {
+    /// What it is told together with; `None` where it is told alone.
+    pub group: Option<String>,
+    /// The quiet hours that do not hold it, a bit for each.
+    pub allowed: u32,
+}
