@@ -175,7 +175,25 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
             Root::Pipeline,
             ValueType::map([("name", ValueType::text()), ("labels", ValueType::map(labels))]),
         ),
+        (Root::Group, group()),
     ]
+}
+
+/// The events that a notification is about.
+fn group() -> ValueType {
+    let text = ["id", "type", "source", "subject", "priority"].map(|it| (it, ValueType::text()));
+    let rest = [
+        ("time", ValueType::time()),
+        ("data", ValueType::any()),
+        ("enrich", ValueType::open_map()),
+    ];
+    ValueType::map([
+        ("count", ValueType::number()),
+        ("events", ValueType::list(ValueType::map(text.into_iter().chain(rest)))),
+        ("titles", ValueType::list(ValueType::text())),
+        ("more", ValueType::number()),
+        ("text", ValueType::text()),
+    ])
 }
 
 /// Schemas by path, each read once.
