@@ -15,7 +15,7 @@ use kernel::health::printable;
 use language::diagnostic::Rule;
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, geteuid, kill_process_group, prlimit};
 use serde_json::{Value, json};
 use smol::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use smol::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
@@ -55,6 +55,10 @@ pub(crate) const PROGRAM: &[NodeRow] = &[
         .examples(&[r#"memory "256MiB""#])
         .args(&[Arg::one("size", ValueKind::Bytes(1 << 20, 1 << 40))])
         .otherwise("unlimited"),
+    NodeRow::new("user", "the user that it runs as, where the engine runs as root")
+        .examples(&["user nobody"])
+        .args(&[Arg::one("name", ValueKind::Literal)])
+        .otherwise("the user of the engine"),
 ];
 
 /// What is started.
@@ -66,6 +70,7 @@ pub(crate) struct ProgramSettings {
     variables: Vec<(String, Text)>,
     directory: PathBuf,
     memory: Option<u64>,
+    user: Option<String>,
 }
 
 impl ProgramSettings {
@@ -99,6 +104,7 @@ impl ProgramSettings {
             variables: variables.collect(),
             directory: directory.map_or_else(|| folder.clone(), |it| folder.join(it.value)),
             memory: memory.map(|it| it.value),
+            user: fields.child("user").and_then(|it| Some(it.arg(0)?.text()?.value)),
         })
     }
 
@@ -116,10 +122,13 @@ impl ProgramSettings {
         for (name, text) in &self.variables {
             variables.push((name.clone(), resolve(&text.setting.value, services)?));
         }
+        let mut account = None;
         if services.programs == Programs::Allowed {
             self.check()?;
+            account = self.user.as_deref().map(Account::of).transpose()?;
         }
-        Ok(OpenProgram { settings: self.clone(), variables, is_allowed: services.programs })
+        let is_allowed = services.programs;
+        Ok(OpenProgram { settings: self.clone(), variables, account, is_allowed })
     }
 
     fn check(&self) -> Result<(), Fault> {
@@ -143,7 +152,40 @@ impl ProgramSettings {
 pub(crate) struct OpenProgram {
     settings: ProgramSettings,
     variables: Vec<(String, String)>,
+    account: Option<Account>,
     is_allowed: Programs,
+}
+
+/// Whom a program runs as.
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Account {
+    /// The account of this name, which only root may give away.
+    fn of(name: &str) -> Result<Account, Fault> {
+        let none = |reason: String| Fault::permanent(format!("`user {name}`: {reason}"));
+        let text = std::fs::read_to_string("/etc/passwd")
+            .map_err(|it| none(format!("cannot read /etc/passwd: {it}")))?;
+        let account = Account::find(&text, name);
+        let account = account.ok_or_else(|| none("there is no such user".to_owned()))?;
+        let own = geteuid();
+        if !own.is_root() && own.as_raw() != account.user {
+            return Err(none(
+                "only an engine that runs as root may start it as another".to_owned(),
+            ));
+        }
+        Ok(account)
+    }
+
+    /// A line is `NAME:x:UID:GID:…` (passwd(5)).
+    fn find(text: &str, name: &str) -> Option<Account> {
+        let mut lines = text.lines().map(|it| it.split(':').collect::<Vec<_>>());
+        let line = lines.find(|it| it.first() == Some(&name))?;
+        Some(Account { user: line.get(2)?.parse().ok()?, group: line.get(3)?.parse().ok()? })
+    }
 }
 
 impl OpenProgram {
@@ -162,6 +204,10 @@ impl OpenProgram {
         command.args(&settings.arguments).current_dir(&settings.directory);
         command.env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.process_group(0);
+        if let Some(account) = self.account.filter(|_| geteuid().is_root()) {
+            // The groups of root go with it.
+            command.uid(account.user).gid(account.group);
+        }
         let mut command = Command::from(command);
         command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -442,4 +488,20 @@ pub(crate) fn with_texts(event: &str, notice: &Notice) -> String {
     let (title, message) = (text(&notice.title), text(&notice.message));
     let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
     format!("{{\"title\":{title},\"message\":{message},{fields}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_found_by_its_whole_name() {
+        let text = "root:x:0:0:root:/root:/bin/sh\nnobody2:x:7:8::/:/bin/false\n\nbroken\n\
+                    nobody:x:65534:65533:nobody:/nonexistent:/usr/sbin/nologin\n";
+        let found = |name: &str| Account::find(text, name).map(|it| (it.user, it.group));
+        assert_eq!(found("nobody"), Some((65534, 65533)));
+        assert_eq!((found("nobod"), found("broken"), found("")), (None, None, None));
+        let fault = Account::of("no-such-user-here").unwrap_err();
+        assert!(fault.reason.contains("there is no such user"), "{}", fault.reason);
+    }
 }

@@ -316,6 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn a_program_may_run_as_somebody_with_less_rights_and_less_memory() {
+        let who = r#"echo "[ $(/usr/bin/id -u), $(/usr/bin/id -G | /usr/bin/wc -w) ]""#;
+        let stage = |more: &str| {
+            let text = format!("command \"/bin/sh\" \"-c\" #\"{who}\"#\ndirectory \"/\"\n{more}");
+            open_with(&text, services())
+        };
+        let is_root = rustix::process::geteuid().is_root();
+        match stage("protocol oneshot\nuser nobody") {
+            Ok(stage) => assert_eq!(ask(&*stage).unwrap(), json!([65534, 1])),
+            Err(fault) => {
+                assert!(!is_root && fault.reason.contains("only an engine that runs as root"))
+            }
+        }
+        let greedy =
+            "x=$(/usr/bin/head -c 200000000 /dev/zero | /usr/bin/tr '\\000' a); echo ${#x}";
+        let limited = ask(&*open(greedy, "protocol oneshot\nmemory \"64MiB\"")).unwrap_err();
+        assert!(limited.reason.contains("the program ended with"), "{}", limited.reason);
+    }
+
+    #[test]
     fn nothing_is_started_without_permission_and_a_test_answers_instead() {
         let text = "command \"/nowhere/at-all\"";
         let refused = Services { programs: Programs::Refused, ..testing::alone() };
