@@ -5,8 +5,10 @@ use crate::support::{engine, root};
 
 /// Every job, so that none goes missing.
 const JOBS: &[&str] = &[
+    "10-doorbell-home-or-away",
     "12-door-left-open",
     "14-low-battery-digest",
+    "15-leak-alert",
     "17-freezer-hysteresis",
     "20-sample-every-5s",
     "25-shelly-get-query",
@@ -16,6 +18,8 @@ const JOBS: &[&str] = &[
     "32-gitea-hmac",
     "33-travis-form",
     "35-slack-slash",
+    "38-alertmanager-routes",
+    "39-alertmanager-grouping",
     "41-heartbeat-two-downs",
     "43-ssh-login-alert",
     "47-logfmt-app-log",

@@ -27,6 +27,7 @@ mod late;
 mod letters;
 mod live;
 mod log;
+mod manners;
 mod manual;
 mod memory;
 mod messages;
