@@ -125,9 +125,8 @@ fn open_owned(
     let path = files.as_ref().map(|it| it.path());
     let uri = connect::uri_of(path);
     let (mut connection, is_checked) = connect::writer(&uri, &settings, files.as_deref())?;
-    let readers = (0..READERS).map(|_| connect::reader(&uri, &settings.place));
     let gate = Arc::new(ReaderGate::default());
-    let readers = ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone(), files.clone());
+    let readers = open_readers(&uri, &settings, &gate, files.clone())?;
     if let Some(files) = &files {
         files.note_log().map_err(OpenFault::Open)?;
     }
@@ -193,6 +192,16 @@ fn open_owned(
     writer.recall_rules()?;
     writer.show_figures()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
+}
+
+fn open_readers(
+    uri: &str,
+    settings: &Settings,
+    gate: &Arc<ReaderGate>,
+    files: Option<Arc<StoreFiles>>,
+) -> Result<ReaderPool, OpenFault> {
+    let readers = (0..READERS).map(|_| connect::reader(uri, &settings.place));
+    Ok(ReaderPool::new(readers.collect::<Result<_, _>>()?, gate.clone(), files))
 }
 
 /// When the first look at every row is due.
