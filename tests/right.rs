@@ -78,6 +78,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("sink.file.path", "path \"data/{{ event.type }}.jsonl\""),
     ("sink.redact", "redact \"data.name\""),
     ("notify.file.path", "path \"data/told.jsonl\""),
+    ("notify.attach", "attach \"http://127.0.0.1:1/{{ data.id }}.jpg\""),
     ("notify.email.smtp", "smtp \"smtps://mail.example.org\""),
     ("notify.email.from", "from \"Door <door@example.org>\""),
     ("notify.email.to", "to \"eva@example.org\" \"{{ data.mail }}\""),
@@ -104,6 +105,7 @@ const WITH: &[(&str, &str)] = &[
     ("source.http.auth.header", "auth hmac=(env)\"KEY\" scheme=hex header=\"X-Sum\""),
     ("source.http.auth.tolerance", "auth hmac=(env)\"KEY\" scheme=stripe tolerance=\"1m\""),
     ("source.http.auth.replay", "auth hmac=(env)\"KEY\" scheme=github replay=allow"),
+    ("notify.attach.file", "attach file=\"pictures/{{ data.id }}.jpg\""),
     (
         "notify.email.smtp.username",
         "smtp \"smtps://mail.example.org\" username=(env)\"USER\" password=(env)\"KEY\"",

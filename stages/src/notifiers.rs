@@ -1,5 +1,7 @@
 //! The list of notifiers. Adding one: a file here, a `mod` line, a line in `all`.
 
+mod attach;
+mod button;
 mod cloud_event;
 mod discord;
 mod email;

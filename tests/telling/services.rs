@@ -200,3 +200,52 @@ fn a_tap_opens_the_page_of_the_event_where_there_is_one_for_others() {
         assert!(click.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{body}");
     }
 }
+
+/// What an attachment's service hears, and what the engine says of itself, for pictures that a
+/// camera answers like this.
+fn with_picture(camera: Reply, refuses: bool) -> (Vec<Heard>, String) {
+    let camera = Receiver::start(move |_, _| camera.clone());
+    let service = Receiver::start(move |heard, _| match heard.method.as_str() {
+        "PUT" if refuses => (413, r#"{"code":41301,"error":"attachment too large"}"#.to_owned()),
+        _ => (200, "{}".to_owned()),
+    });
+    let notifier = format!(
+        "ntfy phone {{ url \"{}\"; topic door; attach \"{}/{{{{ event.type }}}}.jpg\"; \
+         title \"Tür\"; message \"{{{{ data.message }}}}\" }}",
+        service.url, camera.url
+    );
+    let site = Site::of(&notifier, "");
+    site.arrives("", "läutet");
+    assert_eq!(camera.heard()[0].path, "/door.bell.jpg");
+    (service.heard(), site.engine.get("/readyz").to_string())
+}
+
+#[test]
+fn a_picture_goes_with_the_message() {
+    let (heard, ready) = with_picture((200, "GIF89a picture".to_owned()), false);
+    let [upload] = &heard[..] else { panic!("{} requests", heard.len()) };
+    assert_eq!((&*upload.method, &*upload.path), ("PUT", "/door"));
+    assert_eq!(
+        (upload.header("filename"), &*upload.body),
+        (Some("doorbell.gif"), &b"GIF89a picture"[..])
+    );
+    assert_eq!(upload.header("title"), Some("=?UTF-8?B?VMO8cg==?="));
+    assert_eq!(upload.header("message"), Some("=?UTF-8?B?bMOkdXRldA==?="));
+    assert!(!ready.contains("attachment"), "{ready}");
+}
+
+#[test]
+fn a_picture_that_is_missing_or_refused_holds_no_message_up_and_is_reported() {
+    let missing = with_picture((404, String::new()), false);
+    assert!(
+        missing.1.contains("sent without the attachment: the response is 404"),
+        "{}",
+        missing.1
+    );
+    let refused = with_picture((200, "GIF89a picture".to_owned()), true);
+    assert!(refused.1.contains("the service rejected it: the response is 413"), "{}", refused.1);
+    for (heard, _) in [missing, refused] {
+        let told = heard.last().expect("a message").json();
+        assert_eq!((&told["title"], &told["message"]), (&json!("Tür"), &json!("läutet")));
+    }
+}

@@ -44,7 +44,7 @@ pub enum Cause {
 
 impl Cause {
     /// The code of a part whose calls end like this.
-    pub fn code(self) -> &'static str {
+    pub const fn code(self) -> &'static str {
         match self {
             Cause::Timeout => "timeout",
             Cause::Connect => "unreachable",

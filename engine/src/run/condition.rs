@@ -1,6 +1,6 @@
 //! What the end of a call says about the health of the stage or target that made it.
 
-use kernel::fault::{Fault, FaultClass};
+use kernel::fault::{Cause, Fault, FaultClass};
 use kernel::health::{HealthProblem, PartHealth};
 
 /// The code of a part whose credentials are rejected.
@@ -8,9 +8,19 @@ pub const UNAUTHORIZED: &str = "unauthorized";
 /// The code of a part that rejected what it was given.
 pub const REJECTED: &str = "rejected";
 
+/// What a call that succeeds ends. What a kind reports by itself is over when the kind says so.
+const OF_CALLS: [&str; 6] = [
+    UNAUTHORIZED,
+    REJECTED,
+    Cause::Timeout.code(),
+    Cause::Connect.code(),
+    Cause::Status(0).code(),
+    Cause::Other.code(),
+];
+
 /// A call of a target has ended.
 pub fn of_target(health: &PartHealth, result: Result<(), &Fault>) {
-    let Err(fault) = result else { return health.clear_all() };
+    let Err(fault) = result else { return OF_CALLS.iter().for_each(|it| health.clear(it)) };
     let advice = match fault.class {
         FaultClass::Configuration => {
             "its deliveries wait: correct the token or the permission; it is retried automatically"

@@ -4,6 +4,8 @@
 //!
 //! Limits and answers are those of <https://discord.com/developers/docs/resources/webhook>.
 
+use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment, multipart};
+use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, posting};
@@ -18,6 +20,8 @@ use wire::FetchRequest;
 
 const TITLE_LIMIT: TextLimit = TextLimit::utf16(256);
 const DESCRIPTION_LIMIT: TextLimit = TextLimit::utf16(4096);
+/// Of all files of a message.
+const FILE_MAX: usize = 10 << 20;
 /// A message with this flag makes no sound.
 const SUPPRESS_NOTIFICATIONS: u32 = 1 << 12;
 
@@ -39,6 +43,8 @@ pub(super) struct Discord {
     url: String,
     link: Link,
     level: LevelSetting,
+    attach: Option<Attach>,
+    buttons: Buttons,
     services: Services,
 }
 
@@ -48,25 +54,31 @@ pub(super) struct Settings {
     urls: Vec<Text>,
     click: Option<Text>,
     level: LevelSetting,
+    attach: Option<AttachSetting>,
+    buttons: Vec<ButtonText>,
 }
 
 impl Kind for Discord {
     const WORD: &'static str = "discord";
     const SUMMARY: &'static str = "sends messages to a Discord channel";
     const EXAMPLE: &'static str = r#"notify discord family { url (env)"DISCORD_URL" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
         let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
-        let (click, level) = (link::read(fields), level?);
-        (bad == 0).then_some(Settings { urls, click, level })
+        let (attach, buttons) =
+            (AttachSetting::read(fields, context), button::read(fields, context));
+        let (click, level, attach) = (link::read(fields), level?, attach?);
+        (bad == 0).then_some(Settings { urls, click, level, attach, buttons })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
-        settings.urls.iter().chain(&settings.click).map(Text::needed).collect()
+        let given = settings.urls.iter().chain(&settings.click).map(Text::needed);
+        let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
+        given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
@@ -86,6 +98,8 @@ impl NotifyKind for Discord {
             url: resolve(&url.setting.value, &services)?,
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: Attach::open(settings.attach.as_ref(), &services)?,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             services,
         }))
     }
@@ -93,14 +107,35 @@ impl NotifyKind for Discord {
 
 impl Notify for Discord {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.url]).map(drop)
+        let attach = self.attach.as_ref();
+        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
+            match self.call(self.upload(notice, &file)).await {
+                Err(fault) if attach::is_refused(&self.services, &fault) => {}
+                result => return result,
+            }
+        }
+        self.call(posting(self.url.clone(), &self.body(notice), notice)).await
     }
 }
 
 impl Discord {
-    fn request(&self, notice: &Notice) -> FetchRequest {
-        posting(self.url.clone(), &self.body(notice), notice)
+    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        ANSWERS.settled(&answer, &self.services, &[&self.url]).map(drop)
+    }
+
+    fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
+        let mut body = self.body(notice);
+        if file.is_picture() {
+            body["embeds"][0]["image"] = json!({ "url": format!("attachment://{}", file.name) });
+        }
+        let fields = [("payload_json", body.to_string())];
+        let random = &self.services.env.random;
+        let (content_type, bytes) = multipart(&fields, ("files[0]", file), random);
+        let mut request = posting(self.url.clone(), &Value::Null, notice);
+        request.headers = vec![("Content-Type".to_owned(), content_type)];
+        request.body = Some(bytes);
+        request
     }
 
     fn body(&self, notice: &Notice) -> Value {
@@ -108,8 +143,19 @@ impl Discord {
         let scope = Scope::of(event, self.services.env.clock.wall());
         let level = self.level.of(event.envelope.priority, &scope);
         let text = MessageText::of(notice);
+        // A title of a link has no `]`, and its URL no `)`.
+        let link = |it: Button| {
+            let url = it.url.replace('(', "%28").replace(')', "%29");
+            format!("[{}]({url})", escaped(&it.label))
+        };
+        let links: Vec<String> = self.buttons.of(&scope).into_iter().map(link).collect();
+        let links = match links.is_empty() {
+            true => String::new(),
+            false => format!("\n\n{}", links.join(" · ")),
+        };
+        let message = DESCRIPTION_LIMIT.beside(&links).cut_as(&text.message, escaped);
         let mut embed = json!({
-            "description": DESCRIPTION_LIMIT.cut_as(&text.message, escaped),
+            "description": format!("{message}{links}"),
             "color": colour_of(level),
             "timestamp": event.envelope.time.to_string(),
         });
@@ -153,7 +199,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifiers::testing::{body_of, notice, tell};
+    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture};
     use crate::testing::{self, FakeFetch};
     use kernel::fault::FaultClass;
     use std::time::Duration;
@@ -207,5 +253,21 @@ mod tests {
     fn every_url_is_checked() {
         let found = testing::findings::<Discord>("url \"https://a\" \"b\" \"https://a\"");
         assert_eq!(found, ["E0016 this is not an HTTP URL", "E0206 this webhook is given twice"]);
+    }
+
+    #[test]
+    fn a_picture_is_shown_in_the_message_and_left_out_where_it_is_refused() {
+        let asked = tell_with_picture::<Discord>("url (env)\"URL\"", true);
+        let parts = parts_of(&asked[0]);
+        let body: Value = serde_json::from_slice(&parts[0].1).unwrap();
+        assert_eq!(body["embeds"][0]["image"]["url"], "attachment://e-1.jpg");
+        assert_eq!(body["allowed_mentions"], json!({ "parse": [] }));
+        assert_eq!(
+            body["embeds"][0]["description"],
+            "two\nlines\n\n[Live ü](https://cam/live%281%29)"
+        );
+        assert!(parts[1].0.contains("name=\"files[0]\"; filename=\"e-1.jpg\""), "{}", parts[1].0);
+        let asked = tell_with_picture::<Discord>("url (env)\"URL\"", false);
+        assert_eq!(body_of(&asked[1])["embeds"][0]["image"], Value::Null);
     }
 }

@@ -8,6 +8,8 @@
 mod smtp;
 
 use self::smtp::{Letter, MailServer, Security};
+use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
+use super::button::{self, BUTTON, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::text::{MessageText, TextLimit};
@@ -18,7 +20,7 @@ use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Roots, Scope};
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, ValueKind};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, MessageBuilder, SinglePart};
+use lettre::message::{Mailbox, MessageBuilder, MultiPart, SinglePart};
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -30,6 +32,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const SUBJECT_LIMIT: TextLimit = TextLimit::letters(250);
 const MESSAGE_LIMIT: TextLimit = TextLimit::bytes(256 << 10);
+/// Of an attachment: encoded, what most servers take.
+const FILE_MAX: usize = 15 << 20;
 /// Letters of one conversation.
 const BATCH_MAX: usize = 8;
 /// Conversations at a time, whatever becomes of those that nobody waits for any more.
@@ -72,6 +76,8 @@ pub(super) struct Email {
     subject: Option<Ready>,
     link: Link,
     level: LevelSetting,
+    attach: Option<Attach>,
+    buttons: Buttons,
     conversations: Arc<Semaphore>,
     services: Services,
 }
@@ -89,19 +95,23 @@ pub(super) struct Settings {
     subject: Option<Text>,
     click: Option<Text>,
     level: LevelSetting,
+    attach: Option<AttachSetting>,
+    buttons: Vec<ButtonText>,
 }
 
 impl Kind for Email {
     const WORD: &'static str = "email";
     const SUMMARY: &'static str = "sends e-mail through a mail server";
     const EXAMPLE: &'static str = r#"notify email mail { smtp (env)"SMTP_URL"; from "door@example.org"; to "eva@example.org" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let node = fields.child("smtp");
         let (from, to) = (Text::read_child(fields, "from"), Text::read_all(fields, "to"));
         let level = LevelSetting::read(fields);
+        let (attach, buttons) =
+            (AttachSetting::read(fields, context), button::read(fields, context));
         let node = node?;
         let prop = |name: &str| Text::read(&node.prop(name)?);
         let settings = Settings {
@@ -115,6 +125,8 @@ impl Kind for Email {
             subject: Text::read_child(fields, "subject"),
             click: link::read(fields),
             level: level?,
+            attach: attach?,
+            buttons,
         };
         check(&settings, context.diagnostics).then_some(settings)
     }
@@ -122,7 +134,9 @@ impl Kind for Email {
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = [&settings.smtp, &settings.from].into_iter().chain(&settings.to);
         let given = given.chain(&settings.username).chain(&settings.password).chain(&settings.ca);
-        given.chain(&settings.subject).chain(&settings.click).map(Text::needed).collect()
+        let given = given.chain(&settings.subject).chain(&settings.click).map(Text::needed);
+        let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
+        given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
@@ -237,6 +251,8 @@ impl NotifyKind for Email {
             subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: Attach::open(settings.attach.as_ref(), &services)?,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             conversations: Arc::new(Semaphore::new(CONVERSATIONS_MAX)),
             services,
         }))
@@ -279,11 +295,17 @@ impl Notify for Email {
     }
 
     fn batch_max(&self) -> usize {
-        BATCH_MAX
+        // Fetching takes its share of the time for each.
+        if self.attach.is_some() { 1 } else { BATCH_MAX }
     }
 
     async fn notify_all(&self, batch: &[Notice]) -> Vec<Result<(), Fault>> {
-        let written: Vec<Result<Letter, Fault>> = batch.iter().map(|it| self.letter(it)).collect();
+        let mut written = Vec::with_capacity(batch.len());
+        for notice in batch {
+            let attach = self.attach.as_ref();
+            let file = Attach::fetch(attach, notice, &self.services, FILE_MAX).await;
+            written.push(self.letter(notice, file));
+        }
         let mut faults = Vec::new();
         let mut letters = Vec::new();
         for letter in written {
@@ -324,7 +346,7 @@ impl Email {
         sent.unwrap_or_else(|fault| vec![Err(fault.into()); count])
     }
 
-    fn letter(&self, notice: &Notice) -> Result<Letter, Fault> {
+    fn letter(&self, notice: &Notice, file: Option<Attachment>) -> Result<Letter, Fault> {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let mut text = MessageText::of(notice);
@@ -339,6 +361,8 @@ impl Email {
         let to = self.to.render(&scope);
         let to: Mailbox = to.trim().parse().map_err(|_| no_address(&to))?;
         let link = self.link.of(event, &scope).map(|it| format!("\n\n{it}")).unwrap_or_default();
+        let button = |it: button::Button| format!("\n\n{}: {}", it.label, it.url);
+        let buttons: String = self.buttons.of(&scope).into_iter().map(button).collect();
         let domain = self.from.email.domain();
         let level = self.level.of(event.envelope.priority, &scope);
         let received = u64::try_from(event.envelope.received.0).unwrap_or(0);
@@ -353,8 +377,17 @@ impl Email {
             .raw_header(header("Importance", importance_of(level)));
         let body = SinglePart::builder()
             .header(ContentType::TEXT_PLAIN)
-            .body(format!("{}{link}", text.message));
-        let letter = letter.singlepart(body);
+            .body(format!("{}{buttons}{link}", text.message));
+        let letter = match file {
+            None => letter.singlepart(body),
+            Some(file) => {
+                let media = ContentType::parse(file.media).expect("each is a media type");
+                let file = lettre::message::Attachment::new(file.name).body(file.bytes, media);
+                let mixed =
+                    MultiPart::mixed().boundary(attach::boundary(&self.services.env.random));
+                letter.multipart(mixed.singlepart(body).singlepart(file))
+            }
+        };
         let letter = letter.map_err(|fault| Fault::permanent(format!("no letter: {fault}")))?;
         let (from, to) = (self.from.email.clone(), to.email);
         Ok(Letter { from, to, bytes: letter.formatted() })
@@ -400,10 +433,15 @@ mod tests {
             subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: None,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             conversations: Arc::new(Semaphore::new(1)),
             services,
         };
-        let letter = email.letter(notice)?;
+        let (name, media) = ("a.jpg".to_owned(), "image/jpeg");
+        let file = Attachment { name, media, bytes: b"\xff\xd8\xff".to_vec() };
+        let is_attached = text.contains("attach ");
+        let letter = email.letter(notice, is_attached.then_some(file))?;
         assert_eq!(letter.from.to_string(), "door@example.org");
         Ok(String::from_utf8(letter.bytes).unwrap())
     }
@@ -424,6 +462,16 @@ mod tests {
         assert!(!head.lines().any(|it| it.starts_with("Bcc")), "{head}");
         let expected = "one\r\n.\r\nQUIT\r\nBcc: x\r\n\r\nhttp://127.0.0.1:8600/#/event/e-1\r\n";
         assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn a_picture_is_a_part_of_the_letter() {
+        let more = "attach \"http://cam/a\"\nbutton \"Live\" \"https://cam/live\"";
+        let letter = letter(&format!("{MAIL}to \"a@b.c\"\n{more}"), &notice("t", "m")).unwrap();
+        let (head, body) = letter.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("Content-Type: multipart/mixed"), "{head}");
+        assert!(body.contains("m\r\n\r\nLive: https://cam/live\r\n\r\nhttp"), "{body}");
+        assert!(body.contains("filename=\"a.jpg\"") && body.contains("\r\n/9j/\r\n"), "{body}");
     }
 
     #[test]

@@ -3,15 +3,19 @@
 //! Publishes JSON to the server's own address: the title may be any text, and the topic, which
 //! is as good as a password, stands in no URL.
 
+use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
+use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::Scope;
+use language::expr::{Scope, percent_encoded};
 use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
 use serde_json::{Value, json};
 use wire::FetchRequest;
@@ -19,6 +23,8 @@ use wire::FetchRequest;
 /// A longer message would become a file to download (ntfy's `message-size-limit`).
 const MESSAGE_LIMIT: TextLimit = TextLimit::bytes(4096);
 const TITLE_LIMIT: TextLimit = TextLimit::bytes(250);
+/// What ntfy.sh and a server as it comes take of a file.
+const FILE_MAX: usize = 15 << 20;
 /// A longer body is refused: twice the size of a message.
 const BODY_LIMIT: TextLimit = TextLimit::json_bytes(8192);
 
@@ -48,6 +54,8 @@ pub(super) struct Ntfy {
     token: String,
     link: Link,
     level: LevelSetting,
+    attach: Option<Attach>,
+    buttons: Buttons,
     services: Services,
 }
 
@@ -59,6 +67,8 @@ pub(super) struct Settings {
     token: Option<Text>,
     click: Option<Text>,
     level: LevelSetting,
+    attach: Option<AttachSetting>,
+    buttons: Vec<ButtonText>,
 }
 
 impl Kind for Ntfy {
@@ -66,7 +76,7 @@ impl Kind for Ntfy {
     const SUMMARY: &'static str = "sends push notifications to phones through an ntfy server";
     const EXAMPLE: &'static str =
         r#"notify ntfy family { topic (env)"NTFY_TOPIC"; title "Someone rings" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -77,12 +87,17 @@ impl Kind for Ntfy {
         check_twice(&topics, "topic", context.diagnostics);
         check_topics(&url, &topics, context.diagnostics);
         let (token, click) = (Text::read_child(fields, "token"), link::read(fields));
-        is_http.then_some(Settings { url, topics, token, click, level: level? })
+        let (attach, buttons) =
+            (AttachSetting::read(fields, context), button::read(fields, context));
+        let (level, attach) = (level?, attach?);
+        is_http.then_some(Settings { url, topics, token, click, level, attach, buttons })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = std::iter::once(&settings.url).chain(&settings.topics);
-        given.chain(&settings.token).chain(&settings.click).map(Text::needed).collect()
+        let given = given.chain(&settings.token).chain(&settings.click).map(Text::needed);
+        let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
+        given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
@@ -121,6 +136,8 @@ impl NotifyKind for Ntfy {
             token: token.transpose()?.unwrap_or_default(),
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: Attach::open(settings.attach.as_ref(), &services)?,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             services,
         }))
     }
@@ -128,20 +145,55 @@ impl NotifyKind for Ntfy {
 
 impl Notify for Ntfy {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.topic]).map(drop)
+        let attach = self.attach.as_ref();
+        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
+            match self.call(self.upload(notice, file)).await {
+                Err(fault) if attach::is_refused(&self.services, &fault) => {}
+                result => return result,
+            }
+        }
+        self.call(self.request(notice)).await
     }
 }
 
 impl Ntfy {
+    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.topic]).map(drop)
+    }
+
     fn request(&self, notice: &Notice) -> FetchRequest {
         let mut request = posting(self.url.clone(), &self.body(notice), notice);
+        self.add_headers(&mut request, notice);
+        request
+    }
+
+    /// The file is the body, and the message is in headers.
+    fn upload(&self, notice: &Notice, file: Attachment) -> FetchRequest {
+        let body = self.body(notice);
+        let url = format!("{}/{}", self.url.trim_end_matches('/'), percent_encoded(&self.topic));
+        let mut request = posting(url, &Value::Null, notice);
+        request.method = "PUT";
+        request.headers = vec![("Filename".to_owned(), file.name)];
+        for name in ["title", "message", "priority", "click", "actions"] {
+            let text = match &body[name] {
+                Value::Null => continue,
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            request.headers.push((name.to_owned(), header_text(&text)));
+        }
+        request.body = Some(file.bytes);
+        self.add_headers(&mut request, notice);
+        request
+    }
+
+    fn add_headers(&self, request: &mut FetchRequest, notice: &Notice) {
         request.headers.push(("Idempotency-Key".to_owned(), notice.outgoing.key.clone()));
         if !self.token.is_empty() {
             let token = format!("Bearer {}", self.token);
             request.headers.push(("Authorization".to_owned(), token));
         }
-        request
     }
 
     fn body(&self, notice: &Notice) -> Value {
@@ -156,9 +208,23 @@ impl Ntfy {
         if let Some(click) = self.link.of(event, &scope) {
             body["click"] = click.into();
         }
+        let action = |it: Button| json!({ "action": "view", "label": it.label, "url": it.url });
+        let actions: Vec<Value> = self.buttons.of(&scope).into_iter().map(action).collect();
+        if !actions.is_empty() {
+            body["actions"] = actions.into();
+        }
         let rest = body.to_string();
         body["message"] = BODY_LIMIT.beside(&rest).cut(&text.message).into();
         body
+    }
+}
+
+/// As a header holds it: what is not plain is encoded as RFC 2047 has it.
+fn header_text(text: &str) -> String {
+    let is_plain = text.bytes().all(|it| (b' '..=b'~').contains(&it)) && !text.contains("=?");
+    match is_plain {
+        true => text.to_owned(),
+        false => format!("=?UTF-8?B?{}?=", STANDARD.encode(text)),
     }
 }
 
@@ -230,5 +296,41 @@ mod tests {
         assert!(tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
         let fetch = FakeFetch::answering(403, &[], "");
         assert!(!tell("url \"http://h:1\"\ntopic \"t\"", &fetch).unwrap_err().is_transient());
+    }
+
+    #[test]
+    fn a_picture_is_the_body_and_the_message_is_in_headers() {
+        use crate::notifiers::testing::{body_of, tell_with_picture};
+        let text = "url \"http://h:1/\"\ntopic \"door\"\ntoken (env)\"TOKEN\"";
+        let asked = tell_with_picture::<Ntfy>(text, true);
+        assert_eq!((asked[0].method, &*asked[0].url), ("PUT", "http://h:1/door"));
+        assert_eq!(asked[0].body.as_deref(), Some(&b"\xff\xd8\xff"[..]));
+        let header = |name: &str| {
+            let found = asked[0].headers.iter().find(|it| it.0.eq_ignore_ascii_case(name));
+            found.expect("the header").1.as_str()
+        };
+        assert_eq!((header("Filename"), header("Priority")), ("e-1.jpg", "4"));
+        assert_eq!(header("Title"), "=?UTF-8?B?VMO8cg==?=");
+        assert_eq!(header("Message"), "=?UTF-8?B?dHdvCmxpbmVz?=");
+        assert_eq!(header("Authorization"), "Bearer t0k");
+        assert!(header("Actions").starts_with("=?UTF-8?B?"), "{}", header("Actions"));
+        let asked = tell_with_picture::<Ntfy>(text, false);
+        let action = json!([{ "action": "view", "label": "Live ü", "url": "https://cam/live(1)" }]);
+        assert_eq!(body_of(&asked[1])["actions"], action);
+    }
+
+    #[test]
+    fn mistakes_of_attachments_and_buttons_are_found() {
+        let found = |text: &str| {
+            testing::findings::<Ntfy>(&format!("url \"http://h\"\ntopic \"t\"\n{text}"))
+        };
+        assert_eq!(found("attach"), ["E0016 `attach` names no file"]);
+        assert_eq!(found("attach \"http://h/\" file=\"a\""), ["E0016 `attach` names two files"]);
+        let outside = "E0016 this path leaves the folder of the pipeline file";
+        assert_eq!(found("attach file=\"/etc/passwd\""), [outside]);
+        assert_eq!(found("attach file=\"a/../../b\""), [outside]);
+        assert_eq!(found("attach \"{{ data.url }}\"").len(), 1);
+        let buttons = "button \"a\" \"http://h\"\n".repeat(4);
+        assert_eq!(found(&buttons), ["E0016 a message has at most 3 buttons"]);
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Limits and answers are those of <https://pushover.net/api>.
 
+use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kernel::fault::Fault;
 use language::expr::Scope;
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
@@ -17,6 +20,8 @@ use wire::FetchRequest;
 
 const MESSAGE_LIMIT: TextLimit = TextLimit::letters(1024);
 const TITLE_LIMIT: TextLimit = TextLimit::letters(250);
+/// Of an attachment.
+const FILE_MAX: usize = 5 << 20;
 /// A longer URL is refused together with the message.
 const URL_MAX: usize = 512;
 
@@ -70,6 +75,7 @@ pub(super) struct Pushover {
     emergency: Emergency,
     link: Link,
     level: LevelSetting,
+    attach: Option<Attach>,
     services: Services,
 }
 
@@ -83,6 +89,7 @@ pub(super) struct Settings {
     emergency: Emergency,
     click: Option<Text>,
     level: LevelSetting,
+    attach: Option<AttachSetting>,
 }
 
 /// How a message is repeated until somebody confirms it.
@@ -108,7 +115,7 @@ impl Kind for Pushover {
     const SUMMARY: &'static str = "sends messages to phones through Pushover";
     const EXAMPLE: &'static str =
         r#"notify pushover watch { token (env)"PUSHOVER_TOKEN"; user (env)"PUSHOVER_USER" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -119,13 +126,15 @@ impl Kind for Pushover {
         let (click, level) = (link::read(fields), LevelSetting::read(fields));
         let users = users?;
         check_twice(&users, "user", context.diagnostics);
-        let (token, level) = (token?, level?);
-        is_http.then_some(Settings { url, token, users, sound, emergency, click, level })
+        let attach = AttachSetting::read(fields, context);
+        let (token, level, attach) = (token?, level?, attach?);
+        is_http.then_some(Settings { url, token, users, sound, emergency, click, level, attach })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = [&settings.url, &settings.token].into_iter().chain(&settings.users);
-        given.chain(&settings.sound).chain(&settings.click).map(Text::needed).collect()
+        let given = given.chain(&settings.sound).chain(&settings.click).map(Text::needed);
+        given.chain(settings.attach.as_ref().and_then(AttachSetting::needed)).collect()
     }
 }
 
@@ -151,6 +160,7 @@ impl NotifyKind for Pushover {
             emergency: settings.emergency,
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: Attach::open(settings.attach.as_ref(), &services)?,
             services,
         }))
     }
@@ -158,13 +168,24 @@ impl NotifyKind for Pushover {
 
 impl Notify for Pushover {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.user]).map(drop)
+        let attach = self.attach.as_ref();
+        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
+            match self.call(self.request(notice, Some(&file))).await {
+                Err(fault) if attach::is_refused(&self.services, &fault) => {}
+                result => return result,
+            }
+        }
+        self.call(self.request(notice, None)).await
     }
 }
 
 impl Pushover {
-    fn request(&self, notice: &Notice) -> FetchRequest {
+    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.user]).map(drop)
+    }
+
+    fn request(&self, notice: &Notice, file: Option<&Attachment>) -> FetchRequest {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let text = MessageText::of(notice).cut(TITLE_LIMIT, MESSAGE_LIMIT);
@@ -189,6 +210,10 @@ impl Pushover {
             body["retry"] = self.emergency.retry.as_secs().into();
             body["expire"] = self.emergency.expire.as_secs().into();
         }
+        if let Some(file) = file {
+            body["attachment_base64"] = STANDARD.encode(&file.bytes).into();
+            body["attachment_type"] = file.media.into();
+        }
         posting(self.url.clone(), &body, notice)
     }
 }
@@ -201,7 +226,7 @@ fn number_of(level: Level) -> i8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifiers::testing::{body_of, notice, tell};
+    use crate::notifiers::testing::{body_of, notice, tell, tell_with_picture};
     use crate::testing::FakeFetch;
     use kernel::fault::FaultClass;
     use serde_json::Value;
@@ -251,5 +276,17 @@ mod tests {
         assert_eq!(class(user), FaultClass::Configuration);
         assert_eq!(class("application token is invalid"), FaultClass::Configuration);
         assert_eq!(class("message cannot be blank"), FaultClass::Permanent);
+    }
+
+    #[test]
+    fn a_picture_goes_with_the_message_or_is_left_out_where_it_is_refused() {
+        let asked = tell_with_picture::<Pushover>(APP, true);
+        let body = body_of(&asked[0]);
+        assert_eq!(
+            (&body["attachment_base64"], &body["attachment_type"]),
+            (&json!("/9j/"), &json!("image/jpeg"))
+        );
+        let asked = tell_with_picture::<Pushover>(APP, false);
+        assert_eq!(body_of(&asked[1])["attachment_base64"], Value::Null);
     }
 }

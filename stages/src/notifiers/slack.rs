@@ -5,6 +5,7 @@
 //! Answers are those of <https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks>,
 //! which Mattermost and others understand too.
 
+use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, posting};
 use super::text::{MessageText, TextLimit};
@@ -36,6 +37,7 @@ const NODES: &[NodeRow] = &[NodeRow::new("url", "the URL of the incoming webhook
 pub(super) struct Slack {
     url: String,
     link: Link,
+    buttons: Buttons,
     services: Services,
 }
 
@@ -44,24 +46,27 @@ pub(super) struct Slack {
 pub(super) struct Settings {
     urls: Vec<Text>,
     click: Option<Text>,
+    buttons: Vec<ButtonText>,
 }
 
 impl Kind for Slack {
     const WORD: &'static str = "slack";
     const SUMMARY: &'static str = "sends messages to a Slack channel";
     const EXAMPLE: &'static str = r#"notify slack team { url (env)"SLACK_URL" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, BUTTON];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let urls = Text::read_all(fields, "url")?;
         let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
-        (bad == 0).then(|| Settings { urls, click: link::read(fields) })
+        let (click, buttons) = (link::read(fields), button::read(fields, context));
+        (bad == 0).then_some(Settings { urls, click, buttons })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
-        settings.urls.iter().chain(&settings.click).map(Text::needed).collect()
+        let given = settings.urls.iter().chain(&settings.click).map(Text::needed);
+        given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
@@ -80,6 +85,7 @@ impl NotifyKind for Slack {
         Ok(Box::new(Slack {
             url: resolve(&url.setting.value, &services)?,
             link: Link::open(settings.click.as_ref(), &services)?,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             services,
         }))
     }
@@ -97,13 +103,13 @@ impl Slack {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let link = self.link.web_of(event, &scope);
-        let text = mrkdwn(&MessageText::of(notice), link.as_deref());
+        let text = mrkdwn(&MessageText::of(notice), link.as_deref(), &self.buttons.of(&scope));
         posting(self.url.clone(), &json!({ "text": text }), notice)
     }
 }
 
 /// A bold title that leads to the link, and the message; without a title, the message does.
-fn mrkdwn(text: &MessageText, link: Option<&str>) -> String {
+fn mrkdwn(text: &MessageText, link: Option<&str>, buttons: &[Button]) -> String {
     let title = TITLE_LIMIT.cut(&text.title);
     let linked = |text: &str| match link {
         Some(link) => format!("<{}|{}>", escaped(link), escaped(text)),
@@ -113,12 +119,17 @@ fn mrkdwn(text: &MessageText, link: Option<&str>) -> String {
         true => String::new(),
         false => format!("*{}*\n", linked(&title)),
     };
-    let room = TEXT_LIMIT.beside(&head);
+    let button = |it: &Button| format!("<{}|{}>", escaped(&it.url), escaped(&it.label));
+    let tail = match buttons.is_empty() {
+        true => String::new(),
+        false => format!("\n{}", buttons.iter().map(button).collect::<Vec<_>>().join(" · ")),
+    };
+    let room = TEXT_LIMIT.beside(&head).beside(&tail);
     let message = match title.is_empty() {
         true => room.cut_as(&text.message, linked),
         false => room.cut_as(&text.message, escaped),
     };
-    format!("{head}{message}")
+    format!("{head}{message}{tail}")
 }
 
 /// As text of Slack's markup.
@@ -166,5 +177,15 @@ mod tests {
         assert_eq!(gone.class, FaultClass::Configuration);
         assert_eq!(gone.reason, "the response is 410: channel_is_archived");
         assert_eq!(fault(400, "invalid_payload").class, FaultClass::Permanent);
+    }
+
+    #[test]
+    fn buttons_are_links_below_the_message() {
+        let fetch = FakeFetch::answering(200, &[], "ok");
+        let text = "url (env)\"URL\"\nclick \"\"\nbutton \"Live\" \"https://cam/?a=1&b=2\"\n\
+                    button \"<b>\" \"https://cam/\"";
+        assert_eq!(tell::<Slack>(text, &notice("", "m"), &fetch), Ok(()));
+        let expected = "m\n<https://cam/?a=1&amp;b=2|Live> · <https://cam/|&lt;b&gt;>";
+        assert_eq!(body_of(&fetch.only_request())["text"], expected);
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Limits and answers are those of <https://core.telegram.org/bots/api>.
 
+use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment, multipart};
+use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, posting};
@@ -19,6 +21,10 @@ use wire::FetchRequest;
 
 /// Of the whole text, counted after the markup is taken out.
 const TEXT_LIMIT: TextLimit = TextLimit::utf16(4096);
+/// Of the text below a file, counted in the same way.
+const CAPTION_LIMIT: TextLimit = TextLimit::utf16(1024);
+/// Of a photo.
+const FILE_MAX: usize = 10 << 20;
 const TITLE_LIMIT: TextLimit = TextLimit::utf16(256);
 
 /// `{"ok":false,"error_code":429,"description":"…","parameters":{"retry_after":5}}`.
@@ -53,6 +59,8 @@ pub(super) struct Telegram {
     chat: String,
     link: Link,
     level: LevelSetting,
+    attach: Option<Attach>,
+    buttons: Buttons,
     services: Services,
 }
 
@@ -64,6 +72,8 @@ pub(super) struct Settings {
     chats: Vec<Text>,
     click: Option<Text>,
     level: LevelSetting,
+    attach: Option<AttachSetting>,
+    buttons: Vec<ButtonText>,
 }
 
 impl Kind for Telegram {
@@ -71,7 +81,7 @@ impl Kind for Telegram {
     const SUMMARY: &'static str = "sends messages through a Telegram bot";
     const EXAMPLE: &'static str =
         r#"notify telegram family { token (env)"TELEGRAM_TOKEN"; chat (env)"TELEGRAM_CHAT" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -82,12 +92,17 @@ impl Kind for Telegram {
         let chats = chats?;
         check_twice(&chats, "chat", context.diagnostics);
         let click = link::read(fields);
-        is_http.then_some(Settings { url, token: token?, chats, click, level: level? })
+        let (attach, buttons) =
+            (AttachSetting::read(fields, context), button::read(fields, context));
+        let (token, level, attach) = (token?, level?, attach?);
+        is_http.then_some(Settings { url, token, chats, click, level, attach, buttons })
     }
 
     fn needed(settings: &Settings) -> Vec<Needed> {
         let given = [&settings.url, &settings.token].into_iter().chain(&settings.chats);
-        given.chain(&settings.click).map(Text::needed).collect()
+        let given = given.chain(&settings.click).map(Text::needed);
+        let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
+        given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
@@ -110,6 +125,8 @@ impl NotifyKind for Telegram {
             chat: resolve(&chat.setting.value, &services)?,
             link: Link::open(settings.click.as_ref(), &services)?,
             level: settings.level,
+            attach: Attach::open(settings.attach.as_ref(), &services)?,
+            buttons: Buttons::open(&settings.buttons, &services)?,
             services,
         }))
     }
@@ -117,26 +134,65 @@ impl NotifyKind for Telegram {
 
 impl Notify for Telegram {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token]).map(drop)
+        let attach = self.attach.as_ref();
+        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
+            match self.call(self.upload(notice, &file)).await {
+                Err(fault) if attach::is_refused(&self.services, &fault) => {}
+                result => return result,
+            }
+        }
+        let request = posting(self.method("sendMessage"), &self.body(notice, TEXT_LIMIT), notice);
+        self.call(request).await
     }
 }
 
 impl Telegram {
-    fn request(&self, notice: &Notice) -> FetchRequest {
+    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        ANSWERS.settled(&answer, &self.services, &[&self.token]).map(drop)
+    }
+
+    /// The text is the caption of the file.
+    fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
+        let (method, part) = match file.is_picture() {
+            true => ("sendPhoto", "photo"),
+            false => ("sendDocument", "document"),
+        };
+        let mut body = self.body(notice, CAPTION_LIMIT);
+        body["caption"] = body["text"].take();
+        let names = ["chat_id", "caption", "parse_mode", "disable_notification", "reply_markup"];
+        let field = |name: &&'static str| match &body[*name] {
+            Value::Null => None,
+            Value::String(text) => Some((*name, text.clone())),
+            other => Some((*name, other.to_string())),
+        };
+        let fields: Vec<(&str, String)> = names.iter().filter_map(field).collect();
+        let (content_type, bytes) = multipart(&fields, (part, file), &self.services.env.random);
+        let mut request = posting(self.method(method), &Value::Null, notice);
+        request.headers = vec![("Content-Type".to_owned(), content_type)];
+        request.body = Some(bytes);
+        request
+    }
+
+    fn body(&self, notice: &Notice, limit: TextLimit) -> Value {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let link = self.link.web_of(event, &scope);
         let mut body = json!({
             "chat_id": self.chat,
-            "text": html(&MessageText::of(notice), link.as_deref(), TEXT_LIMIT),
+            "text": html(&MessageText::of(notice), link.as_deref(), limit),
             "parse_mode": "HTML",
             "link_preview_options": { "is_disabled": true },
         });
         if self.level.of(event.envelope.priority, &scope) as u8 <= Level::Low as u8 {
             body["disable_notification"] = Value::Bool(true);
         }
-        posting(self.method("sendMessage"), &body, notice)
+        let button = |it: Button| json!([{ "text": it.label, "url": it.url }]);
+        let buttons: Vec<Value> = self.buttons.of(&scope).into_iter().map(button).collect();
+        if !buttons.is_empty() {
+            body["reply_markup"] = json!({ "inline_keyboard": buttons });
+        }
+        body
     }
 
     fn method(&self, name: &str) -> String {
@@ -166,7 +222,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifiers::testing::{body_of, notice, tell};
+    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture};
     use crate::testing::{self, FakeFetch};
     use kernel::fault::FaultClass;
 
@@ -244,5 +300,28 @@ mod tests {
         assert_eq!(Telegram::recipients(&settings).len(), 2);
         let found = testing::findings::<Telegram>("token (env)\"T\"\nchat \"1\" \"1\"");
         assert_eq!(found, ["E0206 this chat is given twice"]);
+    }
+
+    #[test]
+    fn a_picture_has_the_text_below_it_and_is_left_out_where_it_is_refused() {
+        let asked = tell_with_picture::<Telegram>(BOT, true);
+        assert_eq!(asked[0].url, "https://api.telegram.org/bott0k/sendPhoto");
+        let parts = parts_of(&asked[0]);
+        let field = |name: &str| {
+            let found = parts.iter().find(|it| it.0.contains(&format!("name=\"{name}\"")));
+            String::from_utf8(found.expect("the field").1.clone()).unwrap()
+        };
+        assert_eq!((field("chat_id"), field("parse_mode")), ("-100".to_owned(), "HTML".to_owned()));
+        assert!(field("caption").ends_with("\ntwo\nlines"), "{}", field("caption"));
+        assert!(field("reply_markup").contains("https://cam/live(1)"));
+        let (head, bytes) = parts.last().unwrap();
+        assert!(
+            head.contains("name=\"photo\"; filename=\"e-1.jpg\"") && head.contains("image/jpeg")
+        );
+        assert_eq!(bytes, b"\xff\xd8\xff");
+        let asked = tell_with_picture::<Telegram>(BOT, false);
+        assert_eq!(asked[1].url, "https://api.telegram.org/bott0k/sendMessage");
+        let keyboard = json!([[{ "text": "Live ü", "url": "https://cam/live(1)" }]]);
+        assert_eq!(body_of(&asked[1])["reply_markup"]["inline_keyboard"], keyboard);
     }
 }

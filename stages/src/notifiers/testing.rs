@@ -5,7 +5,7 @@ use crate::testing::{self, FakeFetch};
 use kernel::fault::Fault;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use wire::FetchRequest;
+use wire::{FetchRequest, FetchResponse};
 
 pub(super) fn notice(title: &str, message: &str) -> Notice {
     let outgoing = testing::outgoing(json!({ "n": 2 }));
@@ -27,4 +27,45 @@ pub(super) fn tell<K: NotifyKind>(
 #[track_caller]
 pub(super) fn body_of(request: &FetchRequest) -> Value {
     serde_json::from_slice(request.body.as_deref().expect("a body")).expect("it is JSON")
+}
+
+/// The same with a picture at `http://cam/`, which the service takes or refuses: the requests to
+/// the service.
+pub(super) fn tell_with_picture<K: NotifyKind>(text: &str, is_taken: bool) -> Vec<FetchRequest> {
+    let picture =
+        FetchResponse { status: 200, headers: Vec::new(), body: b"\xff\xd8\xff".to_vec() };
+    let status = if is_taken { 200 } else { 413 };
+    let refused = FetchResponse { status, headers: Vec::new(), body: Vec::new() };
+    let taken = FetchResponse { status: 200, ..refused.clone() };
+    let fetch = Arc::new(FakeFetch::default());
+    fetch.answers.lock().unwrap().extend([Ok(picture), Ok(refused), Ok(taken)]);
+    let more =
+        "attach \"http://cam/{{ event.id }}.jpg\"\nbutton \"Live ü\" \"https://cam/live(1)\"";
+    let text = match text.contains("user ") {
+        true => format!("{text}\nattach \"http://cam/{{{{ event.id }}}}.jpg\""),
+        false => format!("{text}\n{more}"),
+    };
+    assert_eq!(tell::<K>(&text, &notice("Tür", "two\nlines"), &fetch), Ok(()));
+    let asked = fetch.asked.lock().unwrap().clone();
+    assert_eq!((asked[0].method, &*asked[0].url), ("GET", "http://cam/e-1.jpg"));
+    assert_eq!(asked.len(), if is_taken { 2 } else { 3 });
+    asked[1..].to_vec()
+}
+
+/// The fields of a body of `multipart/form-data`: each head and its content.
+pub(super) fn parts_of(request: &FetchRequest) -> Vec<(String, Vec<u8>)> {
+    let content_type = &request.headers.iter().find(|it| it.0 == "Content-Type").unwrap().1;
+    let boundary = content_type.split_once("boundary=").unwrap().1;
+    let body = request.body.as_deref().unwrap();
+    let text: String = body.iter().map(|it| char::from(*it)).collect();
+    let (parts, end) = text.rsplit_once(&format!("\r\n--{boundary}--")).unwrap();
+    assert_eq!(end, "\r\n");
+    let parts = format!("\r\n{parts}");
+    let separator = format!("\r\n--{boundary}\r\n");
+    let parts = parts.split(&separator).skip(1);
+    let part = |it: &str| {
+        let (head, content) = it.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), content.chars().map(|it| it as u8).collect())
+    };
+    parts.map(part).collect()
 }

@@ -178,6 +178,22 @@ impl Template {
         self.render_by(scope, true)
     }
 
+    /// The rendered text, with every value that an event gives as `insert` makes it of it.
+    pub fn render_as(&self, scope: &Scope<'_>, insert: impl Fn(String) -> String) -> String {
+        let mut rendered = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => rendered.push_str(text),
+                Part::Value { expr, .. } if part.is_fixed() => {
+                    rendered.push_str(&expr.eval(scope).text());
+                }
+                Part::Value { expr, .. } => rendered.push_str(&insert(expr.eval(scope).text())),
+            }
+        }
+        cut(&mut rendered, RENDERED_MAX);
+        rendered
+    }
+
     fn render_by(&self, scope: &Scope<'_>, is_url: bool) -> String {
         let mut rendered = String::new();
         render_parts(&self.parts, scope, is_url, &mut rendered);
@@ -311,6 +327,6 @@ fn render_parts(parts: &[Part], scope: &Scope<'_>, is_url: bool, rendered: &mut 
 }
 
 fn cut(text: &mut String, length: usize) {
-    let end = (0..=length).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
+    let end = (0..=length.min(text.len())).rev().find(|it| text.is_char_boundary(*it)).unwrap_or(0);
     text.truncate(end);
 }

@@ -1,0 +1,405 @@
+//! What a message has with it: a picture, fetched by us from a URL or read from a file.
+//!
+//! *Invariant:* what cannot be fetched holds no message up; the message goes without it, and says so.
+//!
+//! *Never:* a file outside the folder that the pipeline file names, or a host that an event chooses.
+
+use crate::contract::{Notice, Services};
+use crate::request::{Text, UrlText, check_url};
+use kernel::env::{Random, within};
+use kernel::fault::{Fault, FaultClass};
+use kernel::health::HealthProblem;
+use kernel::regular_file;
+use language::diagnostic::Rule;
+use language::expr::{Roots, Scope, Template};
+use language::spanned::Spanned;
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use wire::{FetchRequest, answer};
+
+/// The largest that any service takes.
+const BYTES_MAX: u64 = 25 << 20;
+/// The longest name that is shown.
+const NAME_MAX: usize = 64;
+
+/// The node of every kind that can send a file.
+pub(super) const ATTACH: &[NodeRow] = &[NodeRow::new("attach", "a picture or another file that goes with the message: fetched from a URL, or read from a file beside the pipeline file. If that fails, the message goes without it")
+    .examples(&[
+        r#"attach "http://frigate:5000/api/events/{{ data.id }}/snapshot.jpg""#,
+        r#"attach file="snapshots/{{ event.id }}.jpg" max="2MiB""#,
+        r#"attach "http://cam/still" timeout="2s""#,
+    ])
+    .args(&[Arg::optional("url", ValueKind::Template(Roots::EVENT))])
+    .props(&[
+        Prop::new("file", ValueKind::OwnTemplate(Roots::EVENT)),
+        Prop::new("max", ValueKind::Bytes(1 << 10, BYTES_MAX)).default("\"5MiB\""),
+        Prop::new("timeout", ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(60)))
+            .default("\"5s\""),
+    ])
+    .otherwise("none")];
+
+/// What a file says about it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct AttachSetting {
+    from: AttachSource,
+    bytes_max: usize,
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum AttachSource {
+    Url(Text),
+    /// Below this folder.
+    File {
+        folder: PathBuf,
+        path: Spanned<Template>,
+    },
+}
+
+impl AttachSetting {
+    /// Reads it, if it is there; the outer `None` is a mistake that was reported.
+    pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Option<Self>> {
+        let Some(node) = fields.child("attach") else { return Some(None) };
+        let from = match (node.arg(0), node.prop("file")) {
+            (Some(url), None) => {
+                let url = Text::read(&url)?;
+                check_url(&url, context.diagnostics).then_some(AttachSource::Url(url))?
+            }
+            (None, Some(path)) => Self::file(&node, &path, context)?,
+            (given, _) => {
+                let what = if given.is_some() { "two files" } else { "no file" };
+                context
+                    .diagnostics
+                    .push(Rule::WrongArgument, format!("`attach` names {what}"))
+                    .at(node.head(), "needs a URL or `file`, one of them")
+                    .help("write `attach \"http://…\"` or `attach file=\"…\"`");
+                return None;
+            }
+        };
+        let node = node.filled();
+        let bytes = |it: &Scalar<'_>| usize::try_from(it.bytes()?.value).ok();
+        let bytes_max = node.prop("max", bytes);
+        let timeout = node.prop("timeout", |it| Some(it.duration()?.value));
+        Some(Some(AttachSetting { from, bytes_max, timeout }))
+    }
+
+    fn file(
+        node: &Fields<'_>,
+        scalar: &Scalar<'_>,
+        context: &mut Context<'_>,
+    ) -> Option<AttachSource> {
+        let path = scalar.template(Roots::EVENT)?;
+        let fixed = path.value.literal_prefix();
+        if fixed.starts_with('/') || path.value.text().split('/').any(|it| it == "..") {
+            context
+                .diagnostics
+                .push(Rule::WrongArgument, "this path leaves the folder of the pipeline file")
+                .at(path.span.clone(), "must lie beside the file or below it")
+                .help(
+                    "write a relative path without `..`, such as \"snapshots/{{ event.id }}.jpg\"",
+                );
+            return None;
+        }
+        Some(AttachSource::File { folder: node.folder().to_owned(), path })
+    }
+
+    pub(super) fn needed(&self) -> Option<Needed> {
+        match &self.from {
+            AttachSource::Url(url) => Some(url.needed()),
+            AttachSource::File { .. } => None,
+        }
+    }
+}
+
+/// Where files are fetched from, ready for events.
+pub(super) struct Attach {
+    source: OpenSource,
+    bytes_max: usize,
+    timeout: Duration,
+}
+
+enum OpenSource {
+    Url(UrlText),
+    File { folder: PathBuf, path: Template },
+}
+
+/// A file that goes with a message.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Attachment {
+    pub(super) name: String,
+    /// Its media type.
+    pub(super) media: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The code of a notifier whose attachments do not go with its messages.
+const CODE: &str = "attachment";
+
+/// The service did not take the file, and the message goes without it.
+pub(super) fn is_refused(services: &Services, fault: &Fault) -> bool {
+    let is_refused = fault.class == FaultClass::Permanent;
+    if is_refused {
+        missing(services, &format!("the service rejected it: {fault}"));
+    }
+    is_refused
+}
+
+fn missing(services: &Services, why: &str) {
+    let problem = HealthProblem::degraded(CODE, format!("sent without the attachment: {why}"));
+    services.health.report(problem.advise("messages are sent all the same"));
+}
+
+impl Attach {
+    pub(super) fn open(
+        setting: Option<&AttachSetting>,
+        services: &Services,
+    ) -> Result<Option<Attach>, Fault> {
+        let Some(setting) = setting else { return Ok(None) };
+        let source = match &setting.from {
+            AttachSource::Url(url) => OpenSource::Url(UrlText::open(url, services)?),
+            AttachSource::File { folder, path } => {
+                OpenSource::File { folder: folder.clone(), path: path.value.clone() }
+            }
+        };
+        let (bytes_max, timeout) = (setting.bytes_max, setting.timeout);
+        Ok(Some(Attach { source, bytes_max, timeout }))
+    }
+
+    /// Fetches it for one event, of which a service takes at most `bytes_max`. It has half of the
+    /// attempt's time, so that there is some left for the message.
+    pub(super) async fn fetch(
+        attach: Option<&Attach>,
+        notice: &Notice,
+        services: &Services,
+        bytes_max: usize,
+    ) -> Option<Attachment> {
+        let attach = attach?;
+        let bytes_max = bytes_max.min(attach.bytes_max);
+        let timeout = attach.timeout.min(notice.outgoing.timeout / 2);
+        let scope = Scope::of(notice.outgoing.event(), services.env.clock.wall());
+        let fetched = match &attach.source {
+            OpenSource::Url(url) => match url.render(&scope) {
+                Ok(url) => fetch_url(url, services, timeout, bytes_max).await,
+                Err(fault) => Err(fault.reason),
+            },
+            OpenSource::File { folder, path } => match path_of(path, &scope) {
+                Some(path) => {
+                    let read = read_file(folder.join(path), services, bytes_max);
+                    let read = within(&*services.env.clock, timeout, read).await;
+                    read.unwrap_or_else(|| Err("it was not read in time".to_owned()))
+                }
+                None => Err("the event gives no name of a file".to_owned()),
+            },
+        };
+        match fetched {
+            Ok(file) => {
+                services.health.clear(CODE);
+                Some(file)
+            }
+            Err(why) => {
+                missing(services, &why);
+                None
+            }
+        }
+    }
+}
+
+/// The path for one event, in which a value is a part of one name.
+fn path_of(path: &Template, scope: &Scope<'_>) -> Option<String> {
+    let is_good = Cell::new(true);
+    let rendered = path.render_as(scope, |value| {
+        let leaves = value.contains(['/', '\\', '\0']) || value.starts_with('.');
+        if leaves || value.is_empty() {
+            is_good.set(false);
+        }
+        value
+    });
+    is_good.get().then_some(rendered)
+}
+
+async fn fetch_url(
+    url: String,
+    services: &Services,
+    timeout: Duration,
+    body_max: usize,
+) -> Result<Attachment, String> {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let request = FetchRequest {
+        method: "GET",
+        url: url.clone(),
+        headers: Vec::new(),
+        body: None,
+        timeout,
+        body_max,
+    };
+    let response = services.fetch.fetch(request).await.map_err(|it| it.reason)?;
+    answer::settled(&response, services.env.clock.wall()).map_err(|it| it.reason)?;
+    attachment(&name, response.body)
+}
+
+async fn read_file(
+    path: PathBuf,
+    services: &Services,
+    bytes_max: usize,
+) -> Result<Attachment, String> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let read = move || regular_file::read(&path, bytes_max as u64);
+    let read = services.env.pools.files.run(read).await.map_err(|it| it.to_string())?;
+    let bytes = read.map_err(|fault| match fault.kind() {
+        std::io::ErrorKind::NotFound => "the file is not there".to_owned(),
+        _ => fault.to_string(),
+    })?;
+    attachment(&name, bytes)
+}
+
+/// With a name that any service takes, and the ending that the content has.
+fn attachment(name: &str, bytes: Vec<u8>) -> Result<Attachment, String> {
+    if bytes.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let path = Path::new(name);
+    let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
+    let (media, ending) = media_of(&bytes, extension);
+    let stem = path.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
+    let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_');
+    let stem: String = stem.chars().filter(is_plain).take(NAME_MAX).collect();
+    let stem = if stem.is_empty() { "attachment" } else { &stem };
+    Ok(Attachment { name: format!("{stem}.{ending}"), media, bytes })
+}
+
+/// By the first bytes of pictures, and by the ending of others.
+fn media_of(bytes: &[u8], extension: &str) -> (&'static str, &'static str) {
+    match bytes {
+        [0xff, 0xd8, 0xff, ..] => ("image/jpeg", "jpg"),
+        [0x89, b'P', b'N', b'G', ..] => ("image/png", "png"),
+        [b'G', b'I', b'F', b'8', ..] => ("image/gif", "gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("image/webp", "webp"),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => ("video/mp4", "mp4"),
+        [b'%', b'P', b'D', b'F', ..] => ("application/pdf", "pdf"),
+        _ => match extension {
+            "txt" | "log" => ("text/plain", "txt"),
+            "json" => ("application/json", "json"),
+            "csv" => ("text/csv", "csv"),
+            _ => ("application/octet-stream", "bin"),
+        },
+    }
+}
+
+impl Attachment {
+    /// Whether phones show it as a picture.
+    pub(super) fn is_picture(&self) -> bool {
+        self.media.starts_with("image/")
+    }
+}
+
+/// What separates the parts of a body: nobody who sends an event, or draws a picture, can know it.
+pub(super) fn boundary(random: &Random) -> String {
+    format!("{:032x}", random.with(|it| it.u128(..)))
+}
+
+/// A body of `multipart/form-data` (RFC 7578) and its content type: fields, and the file under this
+/// name.
+pub(super) fn multipart(
+    fields: &[(&str, String)],
+    file: (&str, &Attachment),
+    random: &Random,
+) -> (String, Vec<u8>) {
+    let boundary = boundary(random);
+    let mut body = Vec::with_capacity(file.1.bytes.len() + 1024);
+    for (name, value) in fields {
+        let head =
+            format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
+        body.extend([head.as_bytes(), value.as_bytes(), b"\r\n"].concat());
+    }
+    let (name, file) = file;
+    let head = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{}\"\r\n\
+         Content-Type: {}\r\n\r\n",
+        file.name, file.media
+    );
+    body.extend_from_slice(head.as_bytes());
+    body.extend_from_slice(&file.bytes);
+    body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={boundary}"), body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notifiers::testing::notice;
+    use crate::testing::{self, FakeFetch};
+    use kernel::env::Pools;
+    use language::spanned::Spanned;
+    use serde_json::json;
+    use std::sync::Arc;
+
+    const JPEG: &[u8] = b"\xff\xd8\xff picture";
+
+    fn fetched(attach: &Attach, id: &str, services: &Services) -> Result<Attachment, String> {
+        let mut notice = notice("t", "m");
+        notice.outgoing = testing::outgoing(json!({ "id": id }));
+        let file = smol::block_on(Attach::fetch(Some(attach), &notice, services, 64));
+        file.ok_or_else(|| reason(services))
+    }
+
+    fn reason(services: &Services) -> String {
+        let report = services.env.health.of(services.health.part()).expect("a report");
+        report.problems[0].problem.reason.clone()
+    }
+
+    fn from_url() -> Attach {
+        let setting =
+            Spanned::new(language::Setting::of_text("http://cam/{{ data.id }}.jpg?h=1"), 0..1);
+        let text = Text { setting, is_optional: false };
+        let source = OpenSource::Url(UrlText::open(&text, &testing::alone()).unwrap());
+        Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60) }
+    }
+
+    #[test]
+    fn a_picture_is_fetched_in_half_of_the_time_with_the_limit_of_the_service() {
+        let fetch = FakeFetch::answering(200, &[], "GIF89a");
+        let file = fetched(&from_url(), "a/../b", &testing::services(fetch.clone()));
+        let file = file.unwrap();
+        assert_eq!((file.media, &*file.bytes), ("image/gif", &b"GIF89a"[..]));
+        assert!(file.name.ends_with(".gif") && !file.name.contains('/'), "{file:?}");
+        let asked = fetch.only_request();
+        assert_eq!((asked.method, &*asked.url), ("GET", "http://cam/a%2F..%2Fb.jpg?h=1"));
+        assert_eq!((asked.timeout, asked.body_max), (Duration::from_secs(1), 64));
+    }
+
+    #[test]
+    fn what_cannot_be_fetched_is_reported_and_holds_nothing_up() {
+        for (status, body, why) in [(404, "", "the response is 404"), (200, "", "it is empty")] {
+            let services = testing::services(FakeFetch::answering(status, &[], body));
+            let why = format!("sent without the attachment: {why}");
+            assert_eq!(fetched(&from_url(), "a", &services), Err(why));
+        }
+    }
+
+    #[test]
+    fn an_event_can_name_a_file_and_not_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("pictures")).unwrap();
+        std::fs::write(folder.path().join("pictures/a.jpg"), JPEG).unwrap();
+        std::fs::write(folder.path().join("secret"), "s").unwrap();
+        std::fs::write(folder.path().join("pictures/large"), [b'x'; 65]).unwrap();
+        let path = Template::parse("pictures/{{ data.id }}", Roots::EVENT).unwrap();
+        let source = OpenSource::File { folder: folder.path().to_owned(), path };
+        let attach = Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60) };
+        let mut services = testing::services(Arc::new(FakeFetch::default()));
+        services.env.pools = Pools::inline();
+        let file = fetched(&attach, "a.jpg", &services).unwrap();
+        assert_eq!((&*file.name, file.media, &*file.bytes), ("a.jpg", "image/jpeg", JPEG));
+        let refused = "sent without the attachment: the event gives no name of a file";
+        for id in ["../secret", "..", "", "a/../../secret", "/etc/passwd", ".hidden", "a\0b"] {
+            assert_eq!(fetched(&attach, id, &services), Err(refused.to_owned()), "{id:?}");
+        }
+        let missing = fetched(&attach, "none.jpg", &services).unwrap_err();
+        assert!(missing.ends_with("the file is not there"), "{missing}");
+        let large = fetched(&attach, "large", &services).unwrap_err();
+        assert!(large.ends_with("it has 65 bytes; at most 64 are read"), "{large}");
+    }
+}
