@@ -100,6 +100,8 @@ pub trait SinkSpec: StageSettings {
 pub trait NotifySpec: StageSettings {
     /// See [`NotifyKind::is_remote`].
     fn is_remote(&self) -> bool;
+    /// See [`NotifyKind::USES_FETCH`].
+    fn uses_fetch(&self) -> bool;
     /// See [`NotifyKind::sends_event`].
     fn sends_event(&self) -> bool;
     /// See [`NotifyKind::recipients`].
@@ -256,6 +258,10 @@ impl<K: SinkKind> SinkSpec for KindSettings<K> {
 impl<K: NotifyKind> NotifySpec for KindSettings<K> {
     fn is_remote(&self) -> bool {
         K::is_remote(&self.settings)
+    }
+
+    fn uses_fetch(&self) -> bool {
+        K::USES_FETCH
     }
 
     fn sends_event(&self) -> bool {

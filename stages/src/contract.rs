@@ -603,6 +603,9 @@ impl<T: Deliver> DynDeliver for T {
 pub trait NotifyKind: Kind {
     /// Whether it leaves the machine; with `--demo` such a one writes to a file instead.
     fn is_remote(settings: &Self::Settings) -> bool;
+    /// Whether all that leaves the machine goes through [`Services::fetch`], so that a test can
+    /// answer in the place of the outside. Of another kind a test opens nothing.
+    const USES_FETCH: bool = true;
     /// Whether it sends the whole event, with everything that stages added.
     fn sends_event(_settings: &Self::Settings) -> bool {
         false

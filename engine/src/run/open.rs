@@ -255,7 +255,8 @@ impl StageOpener<'_> {
         let real = async || plan.spec.open(services.clone()).await.map_err(|it| named(name, it));
         match (&self.context.outside, &self.context.demo_notices) {
             (Some(outside), _) => {
-                let real = if plan.spec.is_remote() { Some(real().await?) } else { None };
+                let is_answered = plan.spec.is_remote() && plan.spec.uses_fetch();
+                let real = if is_answered { Some(real().await?) } else { None };
                 Ok(outside.notifier(name, real))
             }
             (None, Some(path)) if plan.spec.is_remote() => {

@@ -147,6 +147,11 @@ impl Fetch for MockTarget {
             let body = String::from_utf8_lossy(body).into_owned();
             world.state().sent.insert(key.1.clone(), body);
         }
+        // A notifier gets what it attaches, and sends the rest: a mock is for what it sends.
+        if request.method == "GET" && !world.askers.contains(&name) {
+            let (status, headers, body) = (404, Vec::new(), Vec::new());
+            return Box::pin(async move { Ok(FetchResponse { status, headers, body }) });
+        }
         Box::pin(async move { world.answer(&name).await })
     }
 }

@@ -231,6 +231,8 @@ impl ServerUrl {
 }
 
 impl NotifyKind for Email {
+    const USES_FETCH: bool = false;
+
     fn is_remote(_: &Settings) -> bool {
         true
     }
