@@ -211,6 +211,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0006-reasons.sql",
         "0007-counts.sql",
         "0008-manners.sql",
+        "0009-ids.sql",
     ];
     assert_eq!(names, known);
 }

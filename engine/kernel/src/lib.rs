@@ -5,6 +5,7 @@
 
 pub mod additions;
 pub mod choice;
+pub mod condition;
 pub mod decode;
 pub mod env;
 pub mod event;

@@ -21,6 +21,7 @@ mod node;
 mod parse;
 mod problem;
 mod schema;
+mod stored;
 mod template;
 mod type_env;
 mod value;
@@ -39,6 +40,7 @@ pub use value_type::{Origin, ValueType};
 
 use function::Function;
 use kernel::additions::Additions;
+use kernel::condition::Condition;
 use kernel::env::Random;
 use kernel::event::Event;
 use kernel::time::Timestamp;
@@ -287,6 +289,12 @@ impl Expr {
     /// Whether it holds for no event, because its own parts exclude each other.
     pub fn never_holds(&self) -> bool {
         exclude::never_holds(&self.node)
+    }
+
+    /// What has to hold of a stored event where this is true, in terms of what is kept, and whether
+    /// that is all; `now` is what `now()` says.
+    pub fn condition(&self, now: Timestamp) -> (Condition, bool) {
+        stored::condition(&self.node, now)
     }
 
     /// The places of those of the others that leave no event for this one, as far as their texts

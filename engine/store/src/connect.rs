@@ -38,6 +38,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0006-reasons.sql"),
     include_str!("../../../migrations/0007-counts.sql"),
     include_str!("../../../migrations/0008-manners.sql"),
+    include_str!("../../../migrations/0009-ids.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

@@ -11,6 +11,7 @@ mod checksum;
 mod claim;
 mod clock;
 mod clock_set;
+mod condition_sql;
 mod connect;
 mod counts;
 mod deleted;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most words of one sort; beyond it the word itself stands in the row.
-const WORDS_MAX: usize = 4096;
+pub(super) const WORDS_MAX: usize = 4096;
 
 /// What sort of word it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

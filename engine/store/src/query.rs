@@ -2,10 +2,12 @@
 
 use super::StoreFault;
 use super::claim::Keys;
+use super::condition_sql::{self, ColumnWords};
 use super::names::{self, Sort};
 use super::reader::Reader;
 use super::record::Stored;
 use super::rows::{COLUMNS, EventRows};
+use kernel::condition::{Comparison, Condition, NumberField, NumberTest, TextField, TextTest};
 use kernel::event::Priority;
 use kernel::time::Timestamp;
 use rusqlite::types::Value as Cell;
@@ -48,10 +50,14 @@ pub struct EventQuery {
     pub subjects: Vec<String>,
     /// Any of these correlation ids.
     pub correlation_ids: Vec<String>,
+    /// Any of these ids, of whatever source.
+    pub ids: Vec<String>,
     /// Not before, by the sender's clock.
     pub since: Option<Timestamp>,
     /// Not after.
     pub until: Option<Timestamp>,
+    /// Only those for which this holds, as far as it says.
+    pub condition: Option<Condition>,
     /// At most so many.
     pub limit: usize,
     /// No more once they hold so many bytes; the first is always there.
@@ -206,17 +212,18 @@ impl RowScan<'_> {
         let RowScan { connection, query, .. } = *self;
         // One moment for all of it: retention takes nothing between the two looks at the rows.
         let _moment = connection.unchecked_transaction()?;
-        let types = codes(connection, Sort::Type, &query.types)?;
-        let sources = codes(connection, Sort::Source, &query.sources)?;
+        let Some(query) = &narrowed(query) else { return Ok(ScanEnd::AllSeen) };
+        let types = WantedWords::find(connection, Sort::Type, query)?;
+        let sources = WantedWords::find(connection, Sort::Source, query)?;
         let prefixes = prefixes(query, &types, &sources);
-        let filter = filter(query, types, sources);
+        let filter = filter(query, &types, &sources);
         let (mut cursor, mut part) = (query.cursor, self.first);
         let (mut looked_at, mut read, mut found) = (0, 0, 0);
         let sql = format!("SELECT {COLUMNS} FROM event_rows WHERE pos = ?");
         let mut select = connection.prepare_cached(&sql)?;
         let mut events = EventRows::new(connection, self.keys);
         while !prefixes.is_empty() {
-            let places = self.places(&prefixes, &filter, cursor, part)?;
+            let places = self.places(query, &prefixes, &filter, cursor, part)?;
             for (place, fits) in &places {
                 let mut event = None;
                 if *fits && self.reads_rows {
@@ -250,28 +257,36 @@ impl RowScan<'_> {
     /// The next places in the order of the query, and whether what is there fits.
     fn places(
         &self,
+        query: &EventQuery,
         prefixes: &[Prefix],
         (filter, filter_values): &(String, Vec<Cell>),
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Vec<(Cursor, bool)>, StoreFault> {
-        let (span, span_values) = span(self.query, cursor);
-        let way = if self.query.is_oldest_first { "ASC" } else { "DESC" };
-        let mut sql = String::new();
+        let (span, span_values) = span(query, cursor);
+        let way = if query.is_oldest_first { "ASC" } else { "DESC" };
+        // Places come off the index alone; the rest of a row is looked at once they are in order.
+        let mut sql = "WITH found (place, at) AS MATERIALIZED (".to_owned();
         let mut values = Vec::new();
         for (index, prefix) in prefixes.iter().enumerate() {
             let union = if index == 0 { "" } else { " UNION ALL " };
             sql += &format!(
-                "{union}SELECT * FROM (SELECT pos, time, ({filter}) FROM event_rows
+                "{union}SELECT * FROM (SELECT pos, time FROM event_rows
                  WHERE {}{span} ORDER BY time {way}, pos {way} LIMIT {limit})",
                 prefix.sql,
             );
-            values.extend(filter_values.iter().chain(&prefix.values).chain(&span_values).cloned());
+            values.extend(prefix.values.iter().chain(&span_values).cloned());
         }
-        sql += &format!(" ORDER BY 2 {way}, 1 {way} LIMIT {limit}");
+        sql += &format!(
+            " ORDER BY 2 {way}, 1 {way} LIMIT {limit})
+             SELECT place, at, ({filter}) FROM found CROSS JOIN event_rows ON pos = place
+             ORDER BY at {way}, place {way}"
+        );
+        values.extend(filter_values.iter().cloned());
         let place = |row: &Row<'_>| {
             let (pos, time) = (row.get::<_, i64>(0)? as u64, Timestamp(row.get(1)?));
-            Ok((Cursor { time, pos }, row.get(2)?))
+            // What is neither true nor false does not fit.
+            Ok((Cursor { time, pos }, row.get::<_, Option<bool>>(2)?.unwrap_or(false)))
         };
         let mut select = self.connection.prepare(&sql)?;
         let found = select.query_map(params_from_iter(values), place)?;
@@ -319,14 +334,117 @@ pub struct StreamChunk {
     pub to: u64,
 }
 
-/// Which stretches of which index hold what is asked for; none when nothing can.
-fn prefixes(query: &EventQuery, types: &[Cell], sources: &[Cell]) -> Vec<Prefix> {
-    if !query.correlation_ids.is_empty() {
-        let marks = marks(query.correlation_ids.len());
-        let values = query.correlation_ids.iter().cloned().map(Cell::Text).collect();
-        return vec![Prefix { sql: format!("correlation IN ({marks})"), values }];
+/// The same query, which asks by an index also for what its condition says; `None` when nothing can
+/// fit.
+fn narrowed(query: &EventQuery) -> Option<EventQuery> {
+    let mut query = query.clone();
+    let Some(condition) = query.condition.take() else { return Some(query) };
+    for part in condition.parts() {
+        match part {
+            Condition::Number(NumberField::Time, NumberTest::Is(by, time)) => {
+                let (least, most) = bounds(*by, *time);
+                query.since = query.since.max(least.map(Timestamp));
+                let until = most.map(Timestamp);
+                query.until = [query.until, until].into_iter().flatten().min();
+            }
+            Condition::Number(NumberField::Priority, test) if query.priorities.is_empty() => {
+                let passes = |it: &Priority| test.holds(*it as i64);
+                query.priorities = Priority::ALL.into_iter().filter(passes).collect();
+                if query.priorities.is_empty() {
+                    return None;
+                }
+            }
+            Condition::Text(TextField::CorrelationId, test) if query.correlation_ids.is_empty() => {
+                query.correlation_ids = texts_of(test);
+            }
+            Condition::Text(TextField::Id, test) if query.ids.is_empty() => {
+                query.ids = texts_of(test);
+            }
+            _ => {}
+        }
     }
-    let asks_for_words = !query.types.is_empty() || !query.sources.is_empty();
+    query.condition = Some(condition);
+    Some(query)
+}
+
+/// The least and the greatest number that compare so.
+fn bounds(by: Comparison, number: i64) -> (Option<i64>, Option<i64>) {
+    match by {
+        Comparison::Equal => (Some(number), Some(number)),
+        Comparison::Unequal => (None, None),
+        Comparison::Less => (None, Some(number.saturating_sub(1))),
+        Comparison::LessEqual => (None, Some(number)),
+        Comparison::Greater => (Some(number.saturating_add(1)), None),
+        Comparison::GreaterEqual => (Some(number), None),
+    }
+}
+
+/// The only texts that pass, where these are few; else none.
+fn texts_of(test: &TextTest) -> Vec<String> {
+    match test {
+        TextTest::Is(Comparison::Equal, text) => vec![text.clone()],
+        TextTest::IsIn(all, true) if !all.contains(&None) && all.len() <= PREFIXES_MAX => {
+            all.iter().flatten().cloned().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What is wanted of a column that holds codes.
+struct WantedWords {
+    /// Every word with its code.
+    all: Vec<(i64, String)>,
+    /// The cells of those that are wanted.
+    cells: Vec<Cell>,
+    /// Whether these are some and not all.
+    are_some: bool,
+}
+
+impl WantedWords {
+    /// The codes of the words that are asked for, or of every word when none is. A word that is in
+    /// rows itself stays a word.
+    fn find(connection: &Connection, sort: Sort, query: &EventQuery) -> Result<Self, StoreFault> {
+        let all = names::all(connection, sort)?;
+        let (field, wanted) = match sort {
+            Sort::Source => (TextField::Source, &query.sources),
+            _ => (TextField::Kind, &query.types),
+        };
+        let parts = query.condition.iter().flat_map(Condition::parts);
+        let tests: Vec<&TextTest> = parts
+            .filter_map(|it| match it {
+                Condition::Text(of, test) if *of == field => Some(test),
+                _ => None,
+            })
+            .collect();
+        let passes = |word: &str| tests.iter().all(|it| it.holds(Some(word)));
+        if wanted.is_empty() {
+            // Words without a code are in no list.
+            let are_some = !tests.is_empty() && all.len() < names::WORDS_MAX;
+            let fits = |it: &&(i64, String)| !are_some || passes(&it.1);
+            let cells = all.iter().filter(fits).map(|it| Cell::Integer(it.0)).collect();
+            return Ok(WantedWords { cells, are_some, all });
+        }
+        let code = |word: &String| match all.iter().find(|it| it.1 == *word) {
+            Some((code, _)) => Cell::Integer(*code),
+            None => Cell::Text(word.clone()),
+        };
+        // Each once: two stretches that are the same would list their events twice.
+        let wanted: BTreeSet<&String> = wanted.iter().filter(|it| passes(it)).collect();
+        let cells = wanted.into_iter().map(code).collect();
+        Ok(WantedWords { cells, are_some: true, all })
+    }
+}
+
+/// Which stretches of which index hold what is asked for; none when nothing can.
+fn prefixes(query: &EventQuery, types: &WantedWords, sources: &WantedWords) -> Vec<Prefix> {
+    for (column, wanted) in [("id", &query.ids), ("correlation", &query.correlation_ids)] {
+        if !wanted.is_empty() {
+            let values = wanted.iter().cloned().map(Cell::Text).collect();
+            return vec![Prefix { sql: format!("{column} IN ({})", marks(wanted.len())), values }];
+        }
+    }
+    let asks_for_words = types.are_some || sources.are_some;
+    let (types, sources) = (&types.cells, &sources.cells);
     if asks_for_words && types.len() * sources.len() <= PREFIXES_MAX {
         let pairs = types.iter().flat_map(|kind| sources.iter().map(move |it| (kind, it)));
         let prefix = |(kind, source): (&Cell, &Cell)| Prefix {
@@ -343,28 +461,12 @@ fn prefixes(query: &EventQuery, types: &[Cell], sources: &[Cell]) -> Vec<Prefix>
     Priority::ALL.into_iter().filter(is_wanted).map(prefix).collect()
 }
 
-/// The codes of `wanted`, or of every word when none is wanted. A word that stands in rows
-/// itself stays a word.
-fn codes(connection: &Connection, sort: Sort, wanted: &[String]) -> Result<Vec<Cell>, StoreFault> {
-    let all = names::all(connection, sort)?;
-    if wanted.is_empty() {
-        return Ok(all.into_iter().map(|it| Cell::Integer(it.0)).collect());
-    }
-    let code = |word: &String| match all.iter().find(|it| it.1 == *word) {
-        Some((code, _)) => Cell::Integer(*code),
-        None => Cell::Text(word.clone()),
-    };
-    // Each once: two stretches that are the same would list their events twice.
-    let wanted: BTreeSet<&String> = wanted.iter().collect();
-    Ok(wanted.into_iter().map(code).collect())
-}
-
 fn marks(count: usize) -> String {
     vec!["?"; count].join(", ")
 }
 
 /// The rest of the conditions, asked of every row.
-fn filter(query: &EventQuery, types: Vec<Cell>, sources: Vec<Cell>) -> (String, Vec<Cell>) {
+fn filter(query: &EventQuery, types: &WantedWords, sources: &WantedWords) -> (String, Vec<Cell>) {
     let mut sql = VISIBLE.to_owned();
     let mut values: Vec<Cell> = Vec::new();
     let mut any_of = |column: &str, wanted: Vec<Cell>| {
@@ -375,13 +477,20 @@ fn filter(query: &EventQuery, types: Vec<Cell>, sources: Vec<Cell>) -> (String, 
     };
     let texts = |it: &[String]| it.iter().cloned().map(Cell::Text).collect::<Vec<_>>();
     any_of("subject", texts(&query.subjects));
+    any_of("+correlation", texts(&query.correlation_ids));
+    any_of("+id", texts(&query.ids));
     any_of("priority", query.priorities.iter().map(|it| Cell::Integer(*it as i64)).collect());
     // Where the stretch does not say it already. The plus keeps them from choosing the index.
     if !query.types.is_empty() {
-        any_of("+type", types);
+        any_of("+type", types.cells.clone());
     }
     if !query.sources.is_empty() {
-        any_of("+source", sources);
+        any_of("+source", sources.cells.clone());
+    }
+    if let Some(condition) = &query.condition {
+        let words = ColumnWords { types: &types.all, sources: &sources.all };
+        sql += " AND ";
+        condition_sql::write(condition, &words, &mut sql, &mut values);
     }
     (sql, values)
 }

@@ -232,7 +232,7 @@ impl ExprNode {
         found
     }
 
-    fn each_child(&self, visit: &mut dyn FnMut(&ExprNode)) {
+    pub(super) fn each_child(&self, visit: &mut dyn FnMut(&ExprNode)) {
         match self {
             ExprNode::Literal(..)
             | ExprNode::Field(..)
