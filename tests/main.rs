@@ -47,6 +47,7 @@ mod retry;
 mod right;
 mod safety;
 mod service;
+mod sessions;
 mod shell;
 mod supervisor;
 mod support;

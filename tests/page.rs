@@ -89,7 +89,17 @@ fn each_part_of_the_page_shows_what_there_is() {
         &["Event r/1", hostile, "is not met", "desk", ">done<", "\"double\": 14", "engine send"],
     );
     site.shows("flow", &["Doors and lamps", "POST /events", "never", "data.n &gt; 1000", "desk"]);
-    site.shows("charts", &["Events by type, 24 hours", "ring: 1", "lamp: 1", "rejected: 1"]);
+    site.shows(
+        "charts",
+        &[
+            "Events by outcome, last hour",
+            ">p95<",
+            "Events by type, 24 hours",
+            "ring: 1",
+            "lamp: 1",
+            "rejected: 1",
+        ],
+    );
     site.shows("problems", &["1 at validate", "l-2", "Redrive 1", "Delete 1"]);
     site.shows("notifications", &[">done<", ">suppressed<", ">when<"]);
     site.shows("config", &["Generation 1 runs", "notify file desk"]);

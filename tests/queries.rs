@@ -134,7 +134,7 @@ fn notifications_are_listed_with_what_became_of_them() {
     let (status, body) = engine.ask("GET", "/api/notifications?notifier=phone&state=lost", b"");
     let body = String::from_utf8(body).expect("text");
     assert_eq!(status, 400);
-    for part in ["there are: desk, log", "`state` must be pending, done"] {
+    for part in ["there are: desk, log", "`state` must be pending, held"] {
         assert!(body.contains(part), "{body}");
     }
 }

@@ -26,6 +26,7 @@ pub mod ports;
 pub mod problem;
 pub mod query;
 pub mod service;
+mod sessions;
 pub mod sse;
 mod timer;
 pub mod tls;

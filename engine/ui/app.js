@@ -10,8 +10,8 @@ const LOOK_MAX = 200;
 const LOOK_EVERY = 2000;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The token, where the engine asks for one; kept for this tab only. */
-let token = sessionStorage.getItem("token");
+/** Whether this browser signed in; the session itself is in a cookie that no script can read. */
+let signedIn = localStorage.getItem("signed-in") !== null;
 /** Ends what the region that is shown has under way. */
 let leave = new AbortController();
 
@@ -52,8 +52,9 @@ class RequestFault extends Error {
 }
 
 /** Asks the engine; the answer's JSON, or its text. */
-async function ask(path, { method = "GET", body, signal = leave.signal, text = false } = {}) {
-  const headers = {};
+async function ask(path, { method = "GET", body, signal = leave.signal, text = false, token } = {}) {
+  // No page of another address can send this field, so a session alone changes nothing.
+  const headers = { "X-Engine": "page" };
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer;
@@ -348,6 +349,7 @@ async function flow(main) {
 /** Counts over time, and what the stages cost. */
 async function charts(main) {
   const kinds = [
+    ["Events by outcome, last hour", "/api/series?by=outcome&bucket=1m&since=-1h"],
     ["Events by type, 24 hours", "/api/series?by=type&bucket=1h&since=-24h"],
     ["Events by outcome, 24 hours", "/api/series?by=outcome&bucket=1h&since=-24h"],
     ["Events by type, 30 days", "/api/series?by=type&bucket=1d&since=-30d"],
@@ -356,13 +358,14 @@ async function charts(main) {
     ask("/api/stats?days=7"), ...kinds.map((it) => ask(it[1])),
   ]);
   const stages = stats.stages.map((it) => [
-    it.stage, outcome(it.outcome), String(it.count), millis(it.mean_micros), millis(it.max_micros),
+    it.stage, outcome(it.outcome), String(it.count),
+    ...[it.p50_micros, it.p95_micros, it.p99_micros, it.max_micros].map((time) => (time === null ? "–" : millis(time))),
   ]);
   main.replaceChildren(
     element("h2", {}, "Charts"),
     ...kinds.flatMap(([title], at) => [element("h3", {}, title), chart(title, series[at])]),
     element("h3", {}, "Stages, 7 days"),
-    table("Stages, 7 days", [["stage", {}], ["outcome", {}], ["runs", { class: "number" }], ["mean", { class: "number" }], ["longest", { class: "number" }]], stages),
+    table("Stages, 7 days", [["stage", {}], ["outcome", {}], ["runs", { class: "number" }], ["p50", { class: "number rank2" }], ["p95", { class: "number" }], ["p99", { class: "number rank2" }], ["longest", { class: "number" }]], stages),
     element("h3", {}, "Store"),
     element("dl", {},
       element("dt", {}, "size"), element("dd", {}, bytes(stats.store.bytes)),
@@ -517,25 +520,55 @@ const REGIONS = { live, flow, charts, problems, notifications, config };
 
 /** Shows a form for the token where one is missing or wrong; whether it does. */
 function needsToken(error) {
-  if (error.status !== 401 && !(error.status === 403 && token)) return false;
+  if (error.status !== 401 && !(error.status === 403 && signedIn)) return false;
   leave.abort();
   const field = element("input", { type: "password", id: "token", autocomplete: "current-password", required: true });
   const form = element("form", {}, element("label", { for: "token" }, "Token"), field, element("button", {}, "Sign in"));
-  form.addEventListener("submit", (submitted) => {
+  const wrong = element("p", { class: "note bad", role: "alert", hidden: true });
+  const tell = (problem) => {
+    wrong.textContent = problem.message;
+    wrong.hidden = false;
+  };
+  if (signedIn) tell(error);
+  form.addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
-    token = field.value;
-    sessionStorage.setItem("token", token);
-    route();
-    header();
+    try {
+      const signal = new AbortController().signal;
+      await ask("/api/session", { method: "POST", body: {}, signal, token: field.value });
+      sign(true);
+      route();
+      header();
+    } catch (problem) {
+      tell(problem);
+    }
   });
   document.getElementById("main").replaceChildren(
     element("h2", {}, "Sign in"),
-    element("p", {}, "This engine asks for a token. It is kept for this tab only."),
-    token ? element("p", { class: "note bad", role: "alert" }, error.message) : "",
+    element("p", {}, "This engine asks for a token. You stay signed in for twelve hours."),
+    wrong,
     form,
   );
   field.focus();
   return true;
+}
+
+/** Notes whether this browser has a session, and offers to end it where it has. */
+function sign(now) {
+  signedIn = now;
+  if (now) localStorage.setItem("signed-in", "yes");
+  else localStorage.removeItem("signed-in");
+  document.getElementById("leave").hidden = !now;
+}
+
+async function signOut() {
+  try {
+    await ask("/api/session", { method: "DELETE", signal: new AbortController().signal });
+    sign(false);
+    route();
+    header();
+  } catch (error) {
+    failed(error);
+  }
 }
 
 function failed(error) {
@@ -615,6 +648,8 @@ addEventListener("hashchange", () => {
   route();
   document.getElementById("main").focus();
 });
+document.getElementById("leave").addEventListener("click", signOut);
+sign(signedIn);
 route();
 header();
 setInterval(() => {

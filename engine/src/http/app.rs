@@ -8,6 +8,7 @@ use crate::http::gate::QueryGate;
 use crate::http::hub::{Hub, Serialise};
 use crate::http::ingest::ReplayedIds;
 use crate::http::service::{ServerState, Service};
+use crate::http::sessions::{self, Sessions};
 use crate::http::sse::{Stream, StreamSettings, TURNS_MAX};
 use crate::http::tls::{TlsFiles, TlsIdentity};
 use crate::http::wire::hosts::Hosts;
@@ -51,6 +52,8 @@ pub struct App {
     pub(super) replayed: Arc<ReplayedIds>,
     /// Who may read the store now.
     pub(super) queries: Arc<QueryGate>,
+    /// Who has signed in with a browser.
+    pub(super) sessions: Arc<Sessions>,
     turns: Arc<Semaphore>,
     surface: Arc<RwLock<Arc<Surface>>>,
 }
@@ -135,7 +138,8 @@ impl App {
         let (state, queries) = (ServerState::default(), Arc::default());
         let turns = Arc::new(Semaphore::new(TURNS_MAX));
         let (replayed, surface) = (Arc::default(), Arc::default());
-        App { engine, status, hubs, fetch, state, replayed, queries, turns, surface }
+        let sessions = Arc::default();
+        App { engine, status, hubs, fetch, state, replayed, queries, sessions, turns, surface }
     }
 
     /// The service for a listener.
@@ -158,7 +162,7 @@ impl App {
         environment: &dyn Environment,
     ) -> Result<Surface, Fault> {
         let plan = &generation.plan;
-        let mut tokens = Tokens::default();
+        let mut tokens = self.sessions.tokens();
         for token in &plan.server.tokens {
             let secret = token.value.value.resolve(environment).map_err(|unset| {
                 Fault::permanent(format!("the token `{}`: {unset}", token.name.value))
@@ -202,6 +206,7 @@ impl App {
     /// clients resume where they connect again.
     pub fn activate(&self, surface: Surface) {
         let surface = Arc::new(surface);
+        self.sessions.follow(&surface.tokens);
         self.report_bad_hosts(&surface.bad_hosts);
         self.report_bad_tls(surface.bad_tls.as_deref());
         self.state.tls.set(surface.tls.as_ref().map(|it| it.1.clone()));
@@ -353,11 +358,25 @@ impl App {
         hub.fill(older);
     }
 
-    /// The name of the token in the field `Authorization`; empty where none is asked for.
-    pub(super) fn who(&self, authorization: Option<&str>) -> String {
+    /// The name of the token that a request shows, or signed in with; empty where none is asked
+    /// for.
+    pub(super) fn who(&self, authorization: Option<&str>, cookie: Option<&str>) -> String {
         let surface = self.surface();
-        let name = authorization.and_then(|it| surface.tokens.name_of(it));
-        name.unwrap_or_default().to_owned()
+        let digest = match authorization {
+            Some(field) => surface.tokens.digest_in(field),
+            None => cookie.and_then(|field| {
+                let name = self.cookie_name();
+                let mut pairs = field.split(';').filter_map(|it| it.trim().split_once('='));
+                let session = pairs.find(|it| it.0 == name)?.1;
+                self.sessions.token_of(session, self.engine.env.clock.monotonic())
+            }),
+        };
+        digest.and_then(|it| surface.tokens.name_of(it)).unwrap_or_default().to_owned()
+    }
+
+    /// What the cookie of this engine is called.
+    pub(super) fn cookie_name(&self) -> String {
+        sessions::cookie_name(&self.engine.generation().plan.name)
     }
 
     /// Every stream with its name.
@@ -384,9 +403,25 @@ impl Surface {
         sources.chain(self.streams.keys().cloned()).collect()
     }
 
-    /// Whether a request may do what `scope` is for.
-    pub(super) fn allow(&self, request: &Request<'_>, scope: Scope) -> Result<Access, Denied> {
-        self.tokens.allow(request, scope)
+    /// Whether a request may do what `scope` is for: by the token that it shows, else by that of
+    /// its session.
+    pub(super) fn allow(
+        &self,
+        request: &Request<'_>,
+        scope: Scope,
+        session: Option<u128>,
+    ) -> Result<Access, Denied> {
+        match session {
+            Some(token) if request.header("authorization").is_none() => {
+                self.tokens.allow_digest(token, scope)
+            }
+            _ => self.tokens.allow(request, scope),
+        }
+    }
+
+    /// The tokens of the file.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 }
 

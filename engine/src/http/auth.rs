@@ -134,6 +134,36 @@ impl Default for Tokens {
 }
 
 impl Tokens {
+    /// None yet, with a key that others share.
+    pub(super) fn keyed(key: (u64, u64)) -> Self {
+        Tokens { key, entries: Vec::new() }
+    }
+
+    /// The digest of a token that is known.
+    pub(super) fn digest_of(&self, secret: &str) -> Option<u128> {
+        Some(self.digest(secret)).filter(|it| self.has(*it))
+    }
+
+    /// Whether there is a token of this digest.
+    pub(super) fn has(&self, digest: u128) -> bool {
+        self.entries.iter().any(|it| it.digest == digest)
+    }
+
+    /// What tokens of this digest are good for.
+    pub(super) fn scopes_of(&self, digest: u128) -> Vec<Scope> {
+        let same = self.entries.iter().filter(|it| it.digest == digest);
+        same.flat_map(|it| it.scopes.iter().copied()).collect()
+    }
+
+    /// Whether somebody who showed a token of this digest before may do what `scope` is for.
+    pub(super) fn allow_digest(&self, digest: u128, scope: Scope) -> Result<Access, Denied> {
+        match self.scopes_of(digest) {
+            scopes if scopes.contains(&scope) => Ok(Access::Shown),
+            _ if self.has(digest) => Err(Denied::Scope(scope)),
+            _ => Err(Denied::Missing),
+        }
+    }
+
     /// One more token. Two of one name are two tokens, for rotation.
     pub fn add(&mut self, name: impl Into<String>, secret: &str, scopes: Vec<Scope>) {
         let digest = self.digest(secret);
@@ -179,9 +209,19 @@ impl Tokens {
         }
     }
 
-    /// The name of the token in the field `Authorization`, for the audit.
-    pub fn name_of(&self, authorization: &str) -> Option<&str> {
-        let digest = self.digest(secret_of(authorization)?);
+    /// The digest of the token that a request shows.
+    pub(super) fn shown(&self, request: &Request<'_>) -> Result<u128, Denied> {
+        let secret = bearer(request).ok_or(Denied::Missing)?;
+        self.digest_of(secret).ok_or(Denied::Unknown)
+    }
+
+    /// The digest of the token in the field `Authorization`.
+    pub(super) fn digest_in(&self, authorization: &str) -> Option<u128> {
+        secret_of(authorization).map(|it| self.digest(it))
+    }
+
+    /// The name of the token of this digest, for the audit.
+    pub(super) fn name_of(&self, digest: u128) -> Option<&str> {
         self.entries.iter().find(|it| it.digest == digest).map(|it| &*it.name)
     }
 

@@ -15,6 +15,7 @@ use crate::http::paths;
 use crate::http::places::{Seat, SeatPhase};
 use crate::http::problem::ProblemDetails;
 use crate::http::service::{Service, count};
+use crate::http::sessions::{self, GUARD_FIELD};
 use crate::http::sse::Stream;
 use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
@@ -22,11 +23,15 @@ use crate::http::wire::response::Reply;
 use compiler::plan::SourcePlan;
 use kernel::env::Pending;
 use language::nearest;
+use serde_json::json;
 use stages::contract::HttpRoute;
 use stages::credential::{SenderRefusal, SenderState};
 
 /// The largest body of a request that is no event.
 const BODY_MAX: usize = 1 << 16;
+
+/// Where a browser signs in and out.
+const SESSION: &str = "/api/session";
 
 /// Answers every request of one engine.
 pub(super) struct Front {
@@ -83,7 +88,7 @@ impl Front {
     ) -> Reply {
         let sender = match route.credentials.is_empty() {
             true => {
-                let allowed = surface.allow(request, Scope::Send);
+                let allowed = surface.allow(request, Scope::Send, self.signed_in(request));
                 match self.admitted(request, allowed).await {
                     Ok(()) => SenderState::Known,
                     Err(refused) => return refused,
@@ -138,7 +143,7 @@ impl Front {
     }
 
     async fn stream(&self, request: &mut Request<'_>, stream: &Stream, surface: &Surface) -> Reply {
-        let allowed = surface.allow(request, Scope::Read);
+        let allowed = surface.allow(request, Scope::Read, self.signed_in(request));
         if let Err(refused) = self.admitted(request, allowed).await {
             return refused;
         }
@@ -153,13 +158,16 @@ impl Front {
         if path == "*" {
             return Reply::empty(204).with("allow", "GET, HEAD, POST, PUT, DELETE, OPTIONS");
         }
+        if path == SESSION {
+            return self.session(request, surface).await;
+        }
         let is_by_hand = path.starts_with("/api/dead-letters") || path == "/api/audit";
         let scope = match path {
             "/api/reload" => Scope::Reload,
             _ if is_by_hand => Scope::Redrive,
             _ => Scope::Read,
         };
-        let allowed = surface.allow(request, scope);
+        let allowed = surface.allow(request, scope, self.signed_in(request));
         let method = request.head().method();
         if path == "/readyz" && matches!(method, Method::Get | Method::Head) {
             // A probe without a right token learns no more than up or down.
@@ -192,6 +200,63 @@ impl Front {
             Err(problem) => return problem.into(),
         };
         through_tide(&self.router, request.head(), body).await
+    }
+
+    /// The token that the browser of a request signed in with.
+    fn signed_in(&self, request: &Request<'_>) -> Option<u128> {
+        let session = sessions::session_of(request.head(), &self.app.cookie_name())?;
+        self.app.sessions.token_of(session, self.app.engine.env.clock.monotonic())
+    }
+
+    /// Signs a browser in by a token that it shows once, and out.
+    async fn session(&self, request: &mut Request<'_>, surface: &Surface) -> Reply {
+        let methods = ["POST", "DELETE", "OPTIONS"];
+        match request.head().method() {
+            Method::Post => self.sign_in(request, surface).await,
+            Method::Delete => self.sign_out(request),
+            Method::Options => Reply::empty(204).with("allow", methods.join(", ")),
+            method => wrong_method(method, &methods),
+        }
+    }
+
+    async fn sign_in(&self, request: &mut Request<'_>, surface: &Surface) -> Reply {
+        let tokens = surface.tokens();
+        let shown = match tokens.is_empty() {
+            true => Ok(None),
+            false => tokens.shown(request).map(Some),
+        };
+        let allowed = shown.map(|it| if it.is_some() { Access::Shown } else { Access::Open });
+        if let Err(refused) = self.admitted(request, allowed).await {
+            return refused;
+        }
+        if let Err(error) = request.body(BODY_MAX).await {
+            return error.into();
+        }
+        let Ok(Some(token)) = shown else {
+            return Reply::json(200, &json!({ "scopes": Scope::ALL.map(Scope::word) }));
+        };
+        let now = self.app.engine.env.clock.monotonic();
+        let Some(session) = self.app.sessions.begin(token, now) else {
+            return ProblemDetails::new(503, "the system gives no random bytes").into();
+        };
+        let scopes: Vec<&str> = tokens.scopes_of(token).into_iter().map(Scope::word).collect();
+        let cookie = self.cookie(request, Some(&session));
+        Reply::json(200, &json!({ "scopes": scopes })).with("set-cookie", cookie)
+    }
+
+    fn sign_out(&self, request: &Request<'_>) -> Reply {
+        if request.header(GUARD_FIELD).is_none() {
+            return ProblemDetails::new(403, "send the header `X-Engine: page`").into();
+        }
+        let session = sessions::session_of(request.head(), &self.app.cookie_name());
+        session.inspect(|it| self.app.sessions.end(it));
+        Reply::empty(204).with("set-cookie", self.cookie(request, None))
+    }
+
+    /// The browser's own page says in `Origin` whether it came encrypted, also through a proxy.
+    fn cookie(&self, request: &Request<'_>, session: Option<&str>) -> String {
+        let is_encrypted = request.header("origin").is_some_and(|it| it.starts_with("https:"));
+        sessions::set_cookie(&self.app.cookie_name(), session, is_encrypted)
     }
 
     /// The answer to give to who may not, and when: wrong tokens wait for theirs.

@@ -122,6 +122,13 @@ pub(super) const PATHS: &[PathRow] = &[
     row("/api/pipeline/file", READ, TEXT, "The file as it takes effect, secrets masked", &[]),
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
     row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
+    row(
+        "/api/session",
+        &["POST", "DELETE", "OPTIONS"],
+        JSON,
+        "Signs a browser in by the token that the request shows; DELETE signs it out",
+        &[],
+    ),
     row("/api/audit", READ, JSON, "What was done by hand", &[]),
     row("/api/dead-letters", READ, JSON, "Dead letters, the newest first", LETTERS),
     row(

@@ -398,8 +398,9 @@ async fn audit(
     subject: Value,
     outcome: Map<String, Value>,
 ) {
-    let shown = request.header("authorization").and_then(|it| it.get(0)).map(|it| it.as_str());
-    let (who, outcome) = (app.who(shown), Value::Object(outcome));
+    let field = |name| request.header(name).and_then(|it| it.get(0)).map(|it| it.as_str());
+    let who = app.who(field("authorization"), field("cookie"));
+    let outcome = Value::Object(outcome);
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
     let record = AuditRecord { who, action, subject, outcome };
     if let Err(fault) = app.engine.store.submit(vec![Entry::Audit(record)]).await {
