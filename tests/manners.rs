@@ -37,6 +37,8 @@ struct NotifierCase {
     /// How long it waits for others, and then.
     group: Option<(i64, i64)>,
     has_cooldown: bool,
+    /// For how long a fire at a door silences it.
+    mute: Option<i64>,
     /// Whether its service refuses everything.
     is_dead: bool,
 }
@@ -48,10 +50,11 @@ const PLAIN: NotifierCase = NotifierCase {
     rate: None,
     group: None,
     has_cooldown: false,
+    mute: None,
     is_dead: false,
 };
 
-const NOTIFIERS: [NotifierCase; 8] = [
+const NOTIFIERS: [NotifierCase; 9] = [
     NotifierCase { name: "later", quiet: Some(("Europe/Berlin", "delay")), ..PLAIN },
     NotifierCase {
         name: "never",
@@ -62,6 +65,7 @@ const NOTIFIERS: [NotifierCase; 8] = [
     },
     NotifierCase { name: "morning", quiet: Some(("America/New_York", "digest")), ..PLAIN },
     NotifierCase { name: "few", rate: Some((60, 2, "drop")), has_cooldown: true, ..PLAIN },
+    NotifierCase { name: "calm", mute: Some(300), has_cooldown: true, ..PLAIN },
     NotifierCase { name: "slow", rate: Some((120, 2, "delay")), ..PLAIN },
     NotifierCase { name: "together", group: Some((30, 300)), ..PLAIN },
     NotifierCase {
@@ -105,6 +109,11 @@ impl NotifierCase {
         if let Some((wait, then)) = self.group {
             text.push_str(&format!(
                 "    group \"{wait}s\" key=\"event.subject\" then=\"{then}s\"\n"
+            ));
+        }
+        if let Some(mute) = self.mute {
+            text.push_str(&format!(
+                "    mute when=\"event.type == 'fire'\" for=\"{mute}s\" key=\"event.subject\"\n"
             ));
         }
         if self.has_cooldown {
@@ -190,6 +199,8 @@ struct Model<'a> {
     /// When the next message would be due at an even distance.
     next: i64,
     told: BTreeMap<&'static str, i64>,
+    /// When there was a fire, by door.
+    muted: BTreeMap<&'static str, i64>,
     /// Who began it, and when.
     cooling: BTreeMap<u8, (i64, usize)>,
     ended: BTreeMap<usize, Expected>,
@@ -198,11 +209,14 @@ struct Model<'a> {
 impl Model<'_> {
     fn of(case: &NotifierCase, sent: &[SentEvent], end: i64) -> BTreeMap<usize, Expected> {
         let (waiting, told) = (Vec::new(), BTreeMap::new());
-        let (cooling, ended) = (BTreeMap::new(), BTreeMap::new());
-        let mut model = Model { case, waiting, next: 0, told, cooling, ended };
+        let (cooling, ended, muted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut model = Model { case, waiting, next: 0, told, muted, cooling, ended };
         for event in sent {
             model.pass(event.at);
             model.take(event);
+            if event.is_fire {
+                model.muted.insert(event.door, event.at);
+            }
         }
         model.pass(end);
         model.ended
@@ -227,6 +241,10 @@ impl Model<'_> {
     }
 
     fn take(&mut self, event: &SentEvent) {
+        let fire = self.case.mute.zip(self.muted.get(event.door));
+        if fire.is_some_and(|(mute, at)| event.at - at < mute) {
+            return self.end(event.id, "suppressed", Some("mute"), None, None);
+        }
         if self.case.has_cooldown {
             let began = self.cooling.get(&event.what);
             if began.is_some_and(|it| event.at - it.0 < COOLDOWN) {

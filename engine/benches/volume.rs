@@ -95,6 +95,7 @@ fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> En
         stages: [].into(),
         targets: ["db".into()].into(),
         deliveries,
+        silences: Vec::new(),
     })
 }
 

@@ -613,6 +613,22 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("then", ValueKind::Word(Excess::WORDS)).default("delay"),
         ])
         .repeated(),
+    NodeRow::new("mute", "after an event that matches `when`, sends nothing for the same `key` for a while")
+        .examples(&[r#"mute when="event.type == 'camera.off'" for="30m" key="event.subject""#])
+        .props(&[
+            Prop::required("when", ValueKind::Expr(Roots::EVENT)),
+            Prop::required("for", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+        ])
+        .repeated(),
+    NodeRow::new("unless", "sends nothing if an event of this type with the same `key` came shortly before")
+        .examples(&[r#"unless within="2m" type="face.known" key="event.subject""#])
+        .props(&[
+            Prop::required("within", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
+            Prop::required("type", ValueKind::Glob),
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+        ])
+        .repeated(),
     NodeRow::new("group", "waits for more events with the same key and sends one message for all; `then` is the time between two messages of a key")
         .examples(&[r#"group "30s" key="event.subject" then="5m""#])
         .args(&[Arg::one("wait", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])

@@ -10,7 +10,7 @@ mod read;
 pub use failure::{
     Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
-pub use manners::{DigestTexts, GroupNode, Manners, QuietHoursNode};
+pub use manners::{DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode};
 pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;
 

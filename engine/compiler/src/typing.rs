@@ -186,6 +186,11 @@ impl<'a, 'd> Typing<'a, 'd> {
                 let here = reached.get(name).unwrap_or(&self.world.all);
                 let known = additions.behind.narrowed(here);
                 let is_when = |it: &ExprSite<'_>| it.node() == "when" && it.inside.len() == 1;
+                // Any event may silence a notifier, also one that does not go there.
+                if matches!(site.node(), "mute" | "unless") {
+                    self.tell.site(site, &additions.behind.narrowed(&self.world.all));
+                    continue;
+                }
                 let own = self.spec.targets().find(|it| it.0.value == name);
                 let only = own.and_then(|it| it.1).filter(|_| !is_when(site));
                 let only = only.map(|it| known.check(&it.value).holds);

@@ -11,11 +11,12 @@ use super::memories::Notebook;
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
-use compiler::spec::{self, Manners, OnError};
+use compiler::spec::{self, Manners, OnError, SilenceCause, SilenceNode};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::fault::Fault;
+use kernel::pattern::glob_fits;
 use language::expr::Scope;
 use serde_json::Value;
 use smol::lock::Semaphore;
@@ -25,7 +26,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use store::{CooldownClaim, DeliveryTraits, Finished, NewDelivery, NoteRole, Noted};
+use store::{CooldownClaim, DeliveryTraits, Finished, NewDelivery, NoteRole, Noted, SilenceClaim};
 
 /// Why a stage was skipped whose condition is not true.
 pub const WHEN_IS_FALSE: &str = "`when` is not met";
@@ -52,6 +53,7 @@ pub struct RoutedEvent {
     stages: Arc<[StageResult]>,
     targets: Arc<[Arc<str>]>,
     deliveries: Vec<NewDelivery>,
+    silences: Vec<(Arc<str>, SilenceClaim)>,
     /// What the file's own metrics count of it.
     pub measured: Vec<Measurement>,
 }
@@ -59,8 +61,8 @@ pub struct RoutedEvent {
 impl RoutedEvent {
     /// What is stored of it.
     pub fn stored(self) -> Finished {
-        let RoutedEvent { event, stages, targets, deliveries, .. } = self;
-        Finished { event: event.into(), stages, targets, deliveries }
+        let RoutedEvent { event, stages, targets, deliveries, silences, .. } = self;
+        Finished { event: event.into(), stages, targets, deliveries, silences }
     }
 }
 
@@ -506,9 +508,17 @@ impl EventRun {
                 false => delivery(plan, it, &scope),
             })
             .collect();
+        let silences = silences(plan, &scope);
         let measured = metrics::measure(plan, &scope);
         let stages = self.results.into_iter().flatten().collect();
-        Disposition::Finished(RoutedEvent { event, stages, targets, deliveries, measured })
+        Disposition::Finished(RoutedEvent {
+            event,
+            stages,
+            targets,
+            deliveries,
+            silences,
+            measured,
+        })
     }
 }
 
@@ -584,5 +594,31 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
         Some(key) => memory::key_of(&key.value, scope),
         None => Some(String::new()),
     });
-    DeliveryTraits { group, allowed }
+    let claims = manners.silences.iter();
+    let silences = claims.filter_map(|it| silence_claim(it, scope)).collect();
+    DeliveryTraits { silences, group, allowed }
+}
+
+/// The keys of notifiers that an event silences.
+fn silences(plan: &Plan, scope: &Scope<'_>) -> Vec<(Arc<str>, SilenceClaim)> {
+    let on = plan.notifiers.iter().filter(|it| it.off.is_none());
+    let all = on.flat_map(|it| it.manners.silences.iter().map(move |node| (&it.name, node)));
+    let caused = all.filter(|(_, node)| match &node.cause {
+        SilenceCause::When(condition) => condition.value.is_true(scope),
+        SilenceCause::Type(pattern) => {
+            scope.event.is_some_and(|it| glob_fits(pattern, &it.envelope.kind))
+        }
+    });
+    caused.filter_map(|(name, node)| Some((name.clone(), silence_claim(node, scope)?))).collect()
+}
+
+/// What an event silences or is silenced by; nothing where its key is null.
+fn silence_claim(node: &SilenceNode, scope: &Scope<'_>) -> Option<SilenceClaim> {
+    let key = match &node.key {
+        Some(key) => memory::key_of(&key.value, scope)?,
+        None => String::new(),
+    };
+    let time = scope.event?.counts_at();
+    let rule = node.cause.text().to_owned();
+    Some(SilenceClaim { by: node.by, rule, key, time, window: node.window })
 }

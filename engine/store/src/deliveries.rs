@@ -7,6 +7,7 @@ use super::held::HeldMessage;
 use super::insert::{Batch, Written};
 use super::outbox::OnFull;
 use super::record::{CooldownClaim, DeliveryState, NewDelivery, Receipt, Settlement};
+use kernel::choice::Choice;
 use kernel::time::Timestamp;
 use rusqlite::{OptionalExtension, Row, params};
 use std::sync::Arc;
@@ -80,6 +81,9 @@ impl Batch<'_> {
         let sink = &delivery.sink;
         if let Some(reason) = &delivery.suppressed {
             return Ok(DeliveryFate::Suppressed("when", reason.clone()));
+        }
+        if let Some(by) = self.silencer(sink, &delivery.traits.silences)? {
+            return Ok(DeliveryFate::Suppressed(by.word(), by.word().to_owned()));
         }
         if let Some(cooldown) = &delivery.cooldown
             && self.is_cooling(sink, cooldown)?

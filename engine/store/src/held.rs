@@ -11,7 +11,7 @@
 use super::StoreFault;
 use super::deliveries::AT_ONCE;
 use super::insert::Batch;
-use super::manners::{DeliveryTraits, Excess, MessageRate, NotifyRules};
+use super::manners::{DeliveryTraits, Excess, MessageRate, NotifyRules, SilenceClaim, Silencer};
 use super::record::{DeliveryState, NewDelivery};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -110,7 +110,7 @@ pub(super) struct HeldMessage {
 impl HeldMessage {
     /// That of a new delivery.
     pub(super) fn of(delivery: &NewDelivery, seq: u64) -> Self {
-        let DeliveryTraits { group, allowed } = delivery.traits.clone();
+        let DeliveryTraits { group, allowed, .. } = delivery.traits.clone();
         let sink = delivery.sink.clone();
         HeldMessage { sink, seq, parts: 0, allowed, group, has_place: false }
     }
@@ -400,6 +400,33 @@ impl Batch<'_> {
         let rule = self.held.rules.get(sink).and_then(|it| it.group);
         let (Some(key), Some(then)) = (key, rule.and_then(|it| it.then)) else { return Ok(()) };
         self.keep_number(sink, &group_key(key), self.now.0, self.now.plus(then))
+    }
+
+    /// What silences a delivery, if anything does.
+    pub(super) fn silencer(
+        &self,
+        sink: &str,
+        claims: &[SilenceClaim],
+    ) -> Result<Option<Silencer>, StoreFault> {
+        for claim in claims {
+            let Some(began) = self.number_of(sink, &claim.state_key())? else { continue };
+            // An event that happened before is not silenced, however late it comes.
+            let since = claim.time.0.saturating_sub(began);
+            let window = i64::try_from(claim.window.as_micros()).unwrap_or(i64::MAX);
+            if (0..window).contains(&since) {
+                return Ok(Some(claim.by));
+            }
+        }
+        Ok(None)
+    }
+
+    /// An event silences a key of a target from its time on.
+    pub(super) fn silence(&self, sink: &str, claim: &SilenceClaim) -> Result<(), StoreFault> {
+        let key = claim.state_key();
+        match self.number_of(sink, &key)? {
+            Some(known) if claim.time.0 < known => Ok(()),
+            _ => self.keep_number(sink, &key, claim.time.0, self.now.plus(claim.window)),
+        }
     }
 
     /// A number that is kept for a target.

@@ -245,6 +245,10 @@ impl Batch<'_> {
         for delivery in &finished.deliveries {
             self.deliver(delivery, seq, bytes)?;
         }
+        // Behind its own deliveries: an event does not silence itself.
+        for (sink, claim) in &finished.silences {
+            self.silence(sink, claim)?;
+        }
         self.rollups.add_stored(&event.envelope, &finished.stages);
         self.effects.stored.push(Arc::new(Stored {
             pos,

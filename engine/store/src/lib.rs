@@ -69,6 +69,7 @@ pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use manners::{
     DeliveryTraits, Excess, GroupRule, MessageRate, NotifyRules, QUIET_MAX, QuietRule,
+    SilenceClaim, Silencer,
 };
 pub use memory::{
     Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,

@@ -2,7 +2,9 @@
 //! in the transaction of an event.
 
 use kernel::choice;
+use kernel::choice::Choice;
 use kernel::hours::QuietHours;
+use kernel::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,9 +77,43 @@ pub struct GroupRule {
     pub then: Option<Duration>,
 }
 
+choice! {
+    /// What silences a notifier for a key.
+    pub enum Silencer {
+        /// An event after which nothing is sent for a while.
+        Mute = "mute",
+        /// Another event that came shortly before.
+        Unless = "unless",
+    }
+}
+
+/// A key that an event silences, or that an event is silenced by: by the time of events.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SilenceClaim {
+    /// The word of the file.
+    pub by: Silencer,
+    /// What tells it from other rules with this word.
+    pub rule: String,
+    /// What is told apart.
+    pub key: String,
+    /// When the event happened.
+    pub time: Timestamp,
+    /// For how long.
+    pub window: Duration,
+}
+
+impl SilenceClaim {
+    /// Where the store keeps when it began.
+    pub(super) fn state_key(&self) -> String {
+        format!("{}:{}:{}", self.by.word(), self.rule, self.key)
+    }
+}
+
 /// What a notifier's rules need to know of an event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DeliveryTraits {
+    /// What may silence it.
+    pub silences: Vec<SilenceClaim>,
     /// What it is told together with; `None` where it is told alone.
     pub group: Option<String>,
     /// The quiet hours that do not hold it, a bit for each.

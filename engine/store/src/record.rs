@@ -1,6 +1,6 @@
 //! What goes into the store and what comes out of it.
 
-use super::manners::{DeliveryTraits, NotifyRules};
+use super::manners::{DeliveryTraits, NotifyRules, SilenceClaim};
 use super::memory::{MemoryNode, Notes};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
@@ -237,6 +237,8 @@ pub struct Finished {
     pub targets: Arc<[Arc<str>]>,
     /// One for each outside sink in `targets`.
     pub deliveries: Vec<NewDelivery>,
+    /// Keys of notifiers that it silences.
+    pub silences: Vec<(Arc<str>, SilenceClaim)>,
 }
 
 /// An outbox row to be.

@@ -158,7 +158,13 @@ fn event(id: &str, body: &str) -> Event {
 
 fn finished(event: Event) -> Finished {
     let targets = ["db".into()].into();
-    Finished { event: event.into(), stages: [].into(), targets, deliveries: Vec::new() }
+    Finished {
+        event: event.into(),
+        stages: [].into(),
+        targets,
+        deliveries: Vec::new(),
+        silences: Vec::new(),
+    }
 }
 
 fn record(id: &str, body: &str) -> Entry {

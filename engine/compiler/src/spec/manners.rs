@@ -3,7 +3,8 @@
 use language::expr::{Expr, Template};
 use language::spanned::Spanned;
 use std::sync::Arc;
-use store::{Excess, GroupRule, MessageRate, NotifyRules, QuietRule};
+use std::time::Duration;
+use store::{Excess, GroupRule, MessageRate, NotifyRules, QuietRule, Silencer};
 
 /// What a notifier says about whether and when it speaks.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +17,40 @@ pub struct Manners {
     pub group: Option<GroupNode>,
     /// The texts of one message for several that waited.
     pub digest: DigestTexts,
+    /// Events that silence it, in file order.
+    pub silences: Vec<SilenceNode>,
+}
+
+/// Events that silence a notifier for their key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SilenceNode {
+    /// The word of the file.
+    pub by: Silencer,
+    /// Which events.
+    pub cause: SilenceCause,
+    /// What is told apart; without it, everything is silenced.
+    pub key: Option<Spanned<Expr>>,
+    /// For how long.
+    pub window: Duration,
+}
+
+/// Which events silence a notifier.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SilenceCause {
+    /// Those for which this holds.
+    When(Spanned<Expr>),
+    /// Those of this type, which may be a pattern.
+    Type(String),
+}
+
+impl SilenceCause {
+    /// As the file writes it.
+    pub fn text(&self) -> &str {
+        match self {
+            SilenceCause::When(condition) => condition.value.text(),
+            SilenceCause::Type(pattern) => pattern,
+        }
+    }
 }
 
 /// Hours in which a notifier is silent.

@@ -15,7 +15,8 @@ use tide::{Request, Response};
 use wire::WireUse;
 
 /// What may hold a notification back.
-const SUPPRESSED_BY: [&str; 5] = ["cooldown", "backlog", "when", "quiet-hours", "rate"];
+const SUPPRESSED_BY: [&str; 7] =
+    ["cooldown", "backlog", "when", "quiet-hours", "rate", "mute", "unless"];
 
 /// How each breaker stands: 0 closed, 1 half-open, 2 open.
 fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {

@@ -2,13 +2,13 @@
 
 use super::{count, duration, expr_of, template};
 use crate::grammar;
-use crate::spec::{DigestTexts, GroupNode, Manners, QuietHoursNode};
+use crate::spec::{DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode};
 use kernel::hours::{DayRange, QuietHours, Weekdays};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots, Template};
 use language::{Context, Fields, Scalar};
 use std::time::Duration;
-use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule};
+use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule, Silencer};
 
 /// What a notifier says; `timezone` is that of the pipeline.
 pub(super) fn read(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_>) -> Manners {
@@ -17,6 +17,7 @@ pub(super) fn read(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_
         rate: fields.child("rate").and_then(|it| rate(&it)),
         group: fields.child("group").and_then(|it| group(&it, context)),
         digest: digest(fields),
+        silences: silences(fields),
     };
     report_digest(fields, &manners, context);
     report_group(fields, &manners, context);
@@ -72,6 +73,28 @@ fn group(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GroupNode> {
     }
     let rule = GroupRule { wait, then: longer };
     Some(GroupNode { rule, key: expr_of(fields.prop("key"), Roots::EVENT) })
+}
+
+fn silences(fields: &Fields<'_>) -> Vec<SilenceNode> {
+    let mutes = fields.children("mute").filter_map(|it| {
+        let cause = SilenceCause::When(expr_of(it.prop("when"), Roots::EVENT)?);
+        silence(&it, Silencer::Mute, cause, "for")
+    });
+    let others = fields.children("unless").filter_map(|it| {
+        let cause = SilenceCause::Type(it.prop("type")?.text()?.value);
+        silence(&it, Silencer::Unless, cause, "within")
+    });
+    mutes.chain(others).collect()
+}
+
+fn silence(
+    fields: &Fields<'_>,
+    by: Silencer,
+    cause: SilenceCause,
+    window: &str,
+) -> Option<SilenceNode> {
+    let window = fields.prop(window)?.duration()?.value;
+    Some(SilenceNode { by, cause, key: expr_of(fields.prop("key"), Roots::EVENT), window })
 }
 
 fn digest(fields: &Fields<'_>) -> DigestTexts {
