@@ -49,18 +49,25 @@ pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries
             })
         })
         .collect();
-    let deliveries: Vec<Value> = deliveries
-        .iter()
-        .map(|it| {
-            json!({
-                "sink": &*it.sink, "state": it.state.word(), "attempts": it.attempts,
-                "last_error": it.last_error, "until": it.held_until().map(|it| it.to_string()),
-                "told_with": it.lead,
-            })
-        })
-        .collect();
+    let deliveries: Vec<Value> = deliveries.iter().map(delivery_json).collect();
     write!(out, ",\"stages\":{},\"deliveries\":{}}}", Value::from(stages), Value::from(deliveries))
         .expect("writing to a String cannot fail");
+}
+
+/// A delivery; until when it is held, and the number of the event whose message tells of it, are
+/// only said where there is one.
+fn delivery_json(delivery: &Delivery) -> Value {
+    let mut told = json!({
+        "sink": &*delivery.sink, "state": delivery.state.word(), "attempts": delivery.attempts,
+        "last_error": delivery.last_error,
+    });
+    if let Some(until) = delivery.held_until() {
+        told["until"] = until.to_string().into();
+    }
+    if let Some(lead) = delivery.lead {
+        told["told_with_seq"] = lead.into();
+    }
+    told
 }
 
 fn head(out: &mut String, event: &Stored, pipeline: &str) {
