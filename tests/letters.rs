@@ -302,3 +302,26 @@ fn a_redrive_that_is_abandoned_loses_nothing() {
     }
     panic!("the letters are never taken");
 }
+
+#[test]
+fn a_rejected_message_can_be_put_right_and_taken_in() {
+    let world = world();
+    let (status, _) = world.request("POST /bell HTTP/1.1", r#"{"id":"e1"}"#);
+    assert_eq!(status, 422, "it has no type");
+    let edited = |id: u64, body: &str| world.redrive(json!({ "id": id, "body": body }));
+    let (status, answer) = edited(1, r#"{"id":"e1","kind":"ring"}"#);
+    assert_eq!((status, &answer["taken"]), (200, &json!(false)), "{answer}");
+    assert_eq!(world.letters()[0]["body"], r#"{"id":"e1"}"#, "it stays as it came");
+    let (status, answer) = edited(1, r#"{"id":"e1","type":"ring"}"#);
+    assert_eq!((status, &answer["taken"]), (200, &json!(true)), "{answer}");
+    assert!(world.letters().iter().all(|it| it["what"] != "rejected"));
+    for (body, told) in [
+        (json!({ "ids": [1], "body": "{}" }), "`body` needs `id`"),
+        (json!({ "id": 1, "body": "{}", "dry_run": true }), "`body` needs `id`"),
+        (json!({ "id": 1, "body": {} }), "`body` must be the message"),
+    ] {
+        let (status, answer) = world.redrive(body);
+        assert_eq!(status, 400);
+        assert!(answer["detail"].as_str().is_some_and(|it| it.contains(told)), "{answer}");
+    }
+}

@@ -100,7 +100,10 @@ fn each_part_of_the_page_shows_what_there_is() {
             "rejected: 1",
         ],
     );
-    site.shows("problems", &["1 at validate", "l-2", "Redrive 1", "Delete 1"]);
+    site.shows(
+        "problems",
+        &["1 at validate", "l-2", "Redrive 1", "Delete 1", "Redrive 1 as edited"],
+    );
     site.shows("notifications", &[">done<", ">suppressed<", ">when<"]);
     site.shows("config", &["Generation 1 runs", "notify file desk"]);
     assert!(site.shown("event/unknown").contains("event not found"));

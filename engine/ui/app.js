@@ -427,6 +427,7 @@ async function problems(main) {
       const answer = await ask("/api/dead-letters/redrive", { method: "POST", body });
       said.textContent = body.dry_run
         ? `${answer.selected} would be taken in again.`
+        : body.id !== undefined ? (answer.taken ? "Taken in again." : `Not taken: ${answer.reason}`)
         : `Taken in again: ${(answer.results ?? []).filter((it) => it.taken).length} of ${(answer.results ?? []).length}.`;
       if (!body.dry_run) setTimeout(() => problems(main).catch(failed), 800);
     } catch (error) {
@@ -460,13 +461,25 @@ async function problems(main) {
           moment(letter.last), letter.what, eventLink(letter.event_id), String(letter.attempts),
           element("button", { type: "button", onclick: () => drop(letter.id) }, `Delete ${letter.id}`),
         ])),
-      element("pre", { tabindex: "0", "aria-label": "The newest body" }, typeof first.body === "string" ? first.body : JSON.stringify(first.body, null, 2) ?? ""));
+      element("pre", { tabindex: "0", "aria-label": "The newest body" }, typeof first.body === "string" ? first.body : JSON.stringify(first.body, null, 2) ?? ""),
+      first.what === "rejected" && first.body_bytes === new TextEncoder().encode(first.body).length ? editor(first, redrive) : null);
   });
   main.replaceChildren(
     element("h2", {}, "Problems"), said,
     ...(rows.length === 0 ? [element("p", {}, "There are no dead letters.")] : rows),
     page.next ? element("p", { class: "soft" }, "There are more; these are the newest 100.") : "",
   );
+}
+
+/** Lets a rejected message say something else and takes it in again. */
+function editor(letter, redrive) {
+  const text = element("textarea", { rows: "6", spellcheck: "false", "aria-label": `The message of dead letter ${letter.id}` });
+  text.value = letter.body;
+  return element("details", {},
+    element("summary", {}, `Edit ${letter.id}`),
+    text,
+    element("p", { class: "bar" },
+      element("button", { type: "button", onclick: () => redrive({ id: letter.id, body: text.value }) }, `Redrive ${letter.id} as edited`)));
 }
 
 /** What was sent, and what was held back, with the reason. */

@@ -193,3 +193,24 @@ fn an_export_has_all_of_every_letter() {
     let error = "engine: cannot write the result: No space left on device (os error 28)\n";
     assert_eq!(String::from_utf8_lossy(&ended.stderr), error);
 }
+
+#[test]
+fn a_rejected_message_is_edited_and_taken_in() {
+    let site = site();
+    let file = site.folder.path().join("edited.json");
+    let path = file.display().to_string();
+    let edit = |text: &str| {
+        fs::write(&file, text).expect("it is written");
+        let answer = site.run(&["dlq", "edit", "1", "--message", &path]);
+        (answer.code, answer.output + &answer.error)
+    };
+    assert_eq!(edit("{\"id\":\"a\",\"n\":1.50}\n"), (1, "nothing was changed\n".to_owned()));
+    assert_eq!(edit("{\"id\":"), (1, "1 kept: the text is not JSON any more\n".to_owned()));
+    let (code, told) = edit("{\"id\":\"a\",\"kind\":1}");
+    assert!(code == 1 && told.starts_with("1 kept: "), "{told}");
+    let taken = edit("{\"id\":\"a\",\"type\":\"ring\"}\n");
+    assert_eq!(taken, (0, "1 redriven\n".to_owned()));
+    let answer = site.run(&["dlq", "edit", "3"]);
+    assert!(answer.error.contains("only a message that was rejected can be edited"));
+    assert_eq!(site.run(&["dlq", "edit", "1", "--message", &path]).code, 1, "it is gone");
+}

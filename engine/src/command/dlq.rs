@@ -1,6 +1,7 @@
 //! `engine dlq`: the dead letters of a running engine.
 
 mod change;
+mod edit;
 
 use super::events::moment;
 use crate::client::query::RequestPath;
@@ -24,6 +25,7 @@ const TEXT_MAX: usize = 4096;
 #[command(after_help = r#"Examples:
   engine dlq list --stage weather --since 1h
   engine dlq show 7
+  engine dlq edit 7
   engine dlq redrive --stage weather --dry-run
   engine dlq drop 7 8
   engine dlq export --what rejected > rejected.ndjson"#)]
@@ -38,6 +40,8 @@ enum DlqCommand {
     List(Box<ListArgs>),
     /// Show one dead letter with all of its content.
     Show(Box<ShowArgs>),
+    /// Edit a rejected message in `$EDITOR`, or take it from a file, and try it again.
+    Edit(Box<edit::EditArgs>),
     /// Try dead letters again.
     Redrive(Box<change::ChangeArgs>),
     /// Delete dead letters for good.
@@ -163,6 +167,7 @@ pub(super) fn dlq(args: &DlqArgs) -> u8 {
     let done = match &args.command {
         DlqCommand::List(args) => list(args).map(|()| 0),
         DlqCommand::Show(args) => show(args).map(|()| 0),
+        DlqCommand::Edit(args) => edit::edit(args),
         DlqCommand::Redrive(args) => change::redrive(args),
         DlqCommand::Drop(args) => change::drop_letters(args),
         DlqCommand::Export(args) => export(args).map(|()| 0),

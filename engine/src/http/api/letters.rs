@@ -157,6 +157,8 @@ struct RedriveOrder {
     limit: usize,
     /// Only letters with a higher number: where the call before ended.
     after: u64,
+    /// What one refused message is to say instead.
+    edited: Option<String>,
 }
 
 impl RedriveOrder {
@@ -166,7 +168,7 @@ impl RedriveOrder {
         let asked: Value = serde_json::from_slice(body).map_err(|_| WAYS)?;
         let Value::Object(fields) = asked else { return Err(WAYS.to_owned()) };
         let (mut filter, mut wanted) = (LetterFilter::default(), Vec::new());
-        let (mut is_dry, mut limit, mut after) = (false, LIMIT_MAX, 0);
+        let (mut is_dry, mut limit, mut after, mut edited) = (false, LIMIT_MAX, 0, None);
         for (name, value) in &fields {
             match name.as_str() {
                 "id" => wanted.push(Wanted::One(number(name, value)?)),
@@ -186,12 +188,16 @@ impl RedriveOrder {
                     limit = most.ok_or(format!("`limit` must be 1 to {LIMIT_MAX}"))?;
                 }
                 "after" => after = number(name, value)?,
+                "body" => {
+                    let text = value.as_str().ok_or("`body` must be the message, as a text")?;
+                    edited = Some(text.to_owned());
+                }
                 it if FILTERS.contains(&it) => {
                     let text = value.as_str().ok_or(format!("`{it}` must be a text"))?;
                     read_filter(&mut filter, it, text, now)?;
                 }
                 other => {
-                    let known = ["id", "ids", "all", "dry_run", "limit", "after"];
+                    let known = ["id", "ids", "all", "dry_run", "limit", "after", "body"];
                     return Err(unknown(other, &known));
                 }
             }
@@ -202,7 +208,10 @@ impl RedriveOrder {
         let (1, Some(wanted)) = (wanted.len(), wanted.pop()) else {
             return Err(format!("select the letters in one way: {WAYS}"));
         };
-        Ok(RedriveOrder { wanted, is_dry, limit, after })
+        if edited.is_some() && (is_dry || !matches!(wanted, Wanted::One(_))) {
+            return Err("`body` needs `id`, and goes without `dry_run`".to_owned());
+        }
+        Ok(RedriveOrder { wanted, is_dry, limit, after, edited })
     }
 
     /// The letters, the oldest first.
@@ -256,6 +265,22 @@ fn numbers(value: &Value) -> Result<Vec<u64>, String> {
     Ok(ids)
 }
 
+/// Lets a refused message say something else. The letter itself stays as it came: it goes when the
+/// new text is taken.
+fn edit(letter: &mut DeadLetter, text: &str) -> Result<(), &'static str> {
+    if letter.what != DeadLetterWhat::Rejected {
+        return Err(
+            "only a message that was rejected can be edited; this one was accepted as it is",
+        );
+    }
+    let context = letter.context.as_deref();
+    if context.is_some_and(|it| it.get("decoded").is_some()) {
+        return Err("this message was decoded on its way in, so its text alone cannot be edited");
+    }
+    letter.body = text.as_bytes().into();
+    Ok(())
+}
+
 /// Tries letters again. Each is a step of its own: what was taken before something failed, or
 /// before the client left, stays taken.
 pub(super) async fn redrive(mut request: Request<App>) -> Answer {
@@ -266,10 +291,15 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
         Err(detail) => return Ok(problem(400, &detail)),
     };
     let asked = order.clone();
-    let page = match app.engine.store.read(move |it| asked.find(it)).await {
+    let mut page = match app.engine.store.read(move |it| asked.find(it)).await {
         Ok(page) => page,
         Err(fault) => return Ok(failed(&fault)),
     };
+    if let (Some(text), Some(letter)) = (&order.edited, page.letters.first_mut())
+        && let Err(why) = edit(letter, text)
+    {
+        return Ok(problem(409, why));
+    }
     if page.letters.is_empty() && !matches!(order.wanted, Wanted::Fitting(_)) {
         return Ok(problem(404, "dead letter not found"));
     }

@@ -1,0 +1,117 @@
+//! A rejected message, put right in an editor or a file and sent in again.
+
+use super::{LetterRow, TEXT_MAX, read_letter};
+use crate::client::{ClientFault, EngineArgs, EngineClient};
+use crate::terminal;
+use clap::Args;
+use kernel::health::printable;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The engine takes no larger one by hand.
+const EDITED_MAX: u64 = 60_000;
+
+#[derive(Debug, Args)]
+pub(super) struct EditArgs {
+    /// The number of the letter.
+    id: u64,
+    /// Take the message from this file instead of opening `$VISUAL` or `$EDITOR`.
+    #[arg(long, value_name = "PATH")]
+    message: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// Edits a letter and tries it again; the exit code: 1 where it stays.
+pub(super) fn edit(args: &EditArgs) -> Result<u8, ClientFault> {
+    let client = EngineClient::find(&args.engine)?;
+    let path = format!("/api/dead-letters/{}", args.id);
+    let letter = read_letter(&client, &client.get_text(&path)?)?;
+    if letter.what != "rejected" {
+        return Err(ClientFault::new("only a message that was rejected can be edited"));
+    }
+    let draft = match &args.message {
+        Some(_) => None,
+        None => Some(written(&letter)?),
+    };
+    let edited = read(args.message.as_deref().or(draft.as_deref()).unwrap_or(Path::new("")))?;
+    let kept = |reason: &str| {
+        let place = draft.iter().map(|it| format!("; your text is in {}", it.display()));
+        let reason = printable(reason, TEXT_MAX);
+        terminal::to_output(&format!("{} kept: {reason}{}\n", args.id, place.collect::<String>()));
+        Ok(1)
+    };
+    if is_json(&letter.body) && !is_json(&edited) {
+        return kept("the text is not JSON any more");
+    }
+    if edited == letter.body {
+        draft.inspect(|it| drop(fs::remove_file(it)));
+        terminal::to_terminal("nothing was changed\n");
+        return Ok(1);
+    }
+    let order = json!({ "id": args.id, "body": edited });
+    let answer = match client.post("/api/dead-letters/redrive", &order) {
+        Ok(answer) => answer,
+        Err(fault) => {
+            draft.inspect(|it| {
+                terminal::to_terminal(&format!("your text is in {}\n", it.display()));
+            });
+            return Err(fault);
+        }
+    };
+    if answer["taken"] != true {
+        return kept(answer["reason"].as_str().unwrap_or_default());
+    }
+    draft.inspect(|it| drop(fs::remove_file(it)));
+    terminal::to_output(&format!("{} redriven\n", args.id));
+    Ok(0)
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// A file for nobody else, with the message in it, after the editor has closed it.
+fn written(letter: &LetterRow) -> Result<PathBuf, ClientFault> {
+    let name = format!("engine-letter-{}-{}.json", letter.id, std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let cannot = |fault: std::io::Error| {
+        ClientFault::new(format!("cannot write {}: {fault}", path.display()))
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let file = file.as_mut().map_err(|it| cannot(std::io::Error::from(it.kind())))?;
+    file.write_all(letter.body.as_bytes()).map_err(cannot)?;
+    let given = ["VISUAL", "EDITOR"].into_iter().find_map(|it| std::env::var(it).ok());
+    let editor = given.filter(|it| !it.trim().is_empty());
+    let Some(editor) = editor else {
+        fs::remove_file(&path).ok();
+        return Err(ClientFault::new("set $EDITOR, or give the text with --message PATH"));
+    };
+    // An editor may be given with options, as a shell reads them.
+    let ended =
+        Command::new("/bin/sh").args(["-c", &format!("{editor} \"$0\"")]).arg(&path).status();
+    match ended {
+        Ok(status) if status.success() => Ok(path),
+        Ok(status) => {
+            Err(ClientFault::new(format!("`{editor}` ended with {status}; nothing was sent")))
+        }
+        Err(fault) => Err(ClientFault::new(format!("cannot start `{editor}`: {fault}"))),
+    }
+}
+
+/// The text of a file; the newline that editors add at its end is not part of it.
+fn read(path: &Path) -> Result<String, ClientFault> {
+    let shown = path.display();
+    let cannot = |fault: std::io::Error| ClientFault::new(format!("cannot read {shown}: {fault}"));
+    if EDITED_MAX < fs::metadata(path).map_err(cannot)?.len() {
+        let told = format!("{shown} has more than {EDITED_MAX} bytes; send it to its source");
+        return Err(ClientFault::new(told));
+    }
+    let text = fs::read_to_string(path).map_err(cannot)?;
+    Ok(text.strip_suffix('\n').map(str::to_owned).unwrap_or(text))
+}
