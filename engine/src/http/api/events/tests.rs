@@ -193,7 +193,13 @@ fn filled(random: &mut Rng) -> Store {
     std::thread::spawn(|| writer.run());
     let entry = |at| {
         let (event, targets) = (event(at, random).into(), ["db".into()].into());
-        Entry::Record(Finished { event, stages: [].into(), targets, deliveries: Vec::new() })
+        Entry::Record(Finished {
+            event,
+            stages: [].into(),
+            targets,
+            deliveries: Vec::new(),
+            silences: Vec::new(),
+        })
     };
     let entries = (0..EVENTS).map(entry).collect();
     smol::block_on(store.submit(entries)).expect("they are written");
