@@ -67,6 +67,7 @@ server {
     // public-url: from `listen` (built-in)
     // hosts: `localhost`, the address of the connection, and the host of `public-url` (built-in)
     // max-body: "1MiB" (built-in)
+    // tls: plain HTTP (built-in)
 }
 
 enrich http weather {
