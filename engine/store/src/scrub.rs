@@ -29,11 +29,12 @@ const ROWS: i64 = 128;
 const BYTES: usize = 1 << 20;
 
 /// The indexes of finished events, their columns, and the rows that are in them.
-pub(super) const EVENT_INDEXES: [(&str, &[&str], &str); 4] = [
+pub(super) const EVENT_INDEXES: [(&str, &[&str], &str); 5] = [
     ("event_rows_kind", &["type", "source", "time"], "1"),
     ("event_rows_priority", &["priority", "time"], "1"),
     ("event_rows_seq", &["seq"], "e.seq IS NOT NULL"),
     ("event_rows_correlation", &["correlation"], "e.correlation IS NOT NULL"),
+    ("event_rows_id", &["id"], "1"),
 ];
 
 /// The passes of one store.
