@@ -5,6 +5,7 @@
 //! a hundredth shows that the machinery works. `CHAOS_SEED` repeats a run, and `UPDATE_FIGURES=1`
 //! writes what was counted into `docs/figures.md`.
 
+mod broker;
 mod disk;
 mod figures;
 mod hanging;

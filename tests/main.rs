@@ -33,6 +33,7 @@ mod memory;
 mod messages;
 mod metrics;
 mod mistakes;
+mod mqtt;
 mod mutation;
 mod new;
 mod outbox;

@@ -27,6 +27,9 @@ impl Environment for Set {
 
 /// Nodes whose right values do not follow from their types, by the path to them.
 const WRITTEN: &[(&str, &str)] = &[
+    ("source.mqtt.url", "url \"mqtts://127.0.0.1\""),
+    ("source.mqtt.tls", "tls ca=\"other\""),
+    ("source.mqtt.decode", "decode text"),
     ("source.http.path", "path \"/x\""),
     ("source.http.auth", "auth bearer=(env)\"TOKEN\""),
     ("source.http.idempotency", "idempotency header=\"X-Id\""),
@@ -97,6 +100,8 @@ const WITH: &[(&str, &str)] = &[
     ("breaker.trip.ratio", "trip ratio=0.5"),
     ("breaker.trip.min", "trip ratio=0.5 min=4"),
     ("retry.backoff.factor", "backoff exponential factor=3.0"),
+    ("source.mqtt.tls.cert", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("source.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
     ("source.http.auth.token", "auth token=(env)\"TOKEN\" header=\"X-Token\""),
     ("source.http.auth.field", "auth token=(env)\"TOKEN\" field=\"token\""),
     ("source.http.auth.basic", "auth basic=(env)\"USER_AND_PASSWORD\""),
@@ -269,6 +274,7 @@ policy patient { retry 3 }
 source http bell { path "/bell" }
 source http porch { path "/porch"; auth bearer=(env)"GATE_TOKEN" }
 source http button { path "/button"; method GET }
+source mqtt frigate { url "mqtt://127.0.0.1"; topic "frigate/events" }
 enrich http weather { get "http://127.0.0.1:1/weather" }
 sink sqlite journal { path "data/events.db"; retention { keep "30d" } }
 notify webhook phone { url "http://127.0.0.1:1/phone" }
@@ -486,6 +492,7 @@ fn surroundings() -> TempDir {
     }
     write("in.ndjson", "");
     write("rings.jsonl", "{ \"type\": \"ring\" }\n");
+    write("visit.jsonl", "{ \"type\": \"new\" }\n");
     write("shared/policies.kdl", "policy fast { timeout \"1s\" }\n");
     write("shared/people.kdl", "param hosts 2\n");
     folder

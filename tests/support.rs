@@ -1,5 +1,6 @@
 //! The real binary on a free port and a folder of its own, and small ways to talk to it.
 
+pub(crate) mod broker;
 pub(crate) mod hours;
 pub(crate) mod load;
 pub(crate) mod receiver;

@@ -42,6 +42,8 @@ pub struct ReceivedMessage {
     pub http: Option<Arc<Value>>,
     /// The file that it was read from: its path, line and byte offset.
     pub file: Option<Arc<Value>>,
+    /// The topic that it came on, and how.
+    pub mqtt: Option<Arc<Value>>,
     /// The id to use when `map` gives none.
     pub id: Option<String>,
     /// The type to use when `map` gives none.

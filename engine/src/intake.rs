@@ -43,6 +43,8 @@ pub struct IncomingMessage<'a> {
     pub http: Option<&'a Value>,
     /// The file that it was read from.
     pub file: Option<&'a Value>,
+    /// The topic that it came on, and how.
+    pub mqtt: Option<&'a Value>,
     /// The id to use when `map` gives none.
     pub id: Option<&'a str>,
     /// The type to use when `map` gives none.
@@ -272,6 +274,7 @@ impl<'a> Reading<'a> {
         }
         scope.http = self.incoming.http;
         scope.file = self.incoming.file;
+        scope.mqtt = self.incoming.mqtt;
         scope.param = Some(&self.plan.globals.param);
         scope.random = Some(self.random);
         scope

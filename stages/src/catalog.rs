@@ -1,7 +1,7 @@
 //! Kinds by word, and the boxed twins that let a plan hold any of them.
 
 use crate::contract::{
-    Adds, Brings, Claim, CloudEvents, DynDeliver, DynNotify, EnrichKind, Enricher, Kind,
+    Adds, Brings, Claim, CloudEvents, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, Message,
     NotifyKind, OpenSource, Services, SinkKind, SinkRole, SourceKind,
 };
 use crate::decode::LineDecoder;
@@ -60,6 +60,8 @@ pub trait SourceSpec: StageSettings {
     fn is_clock(&self) -> bool;
     /// See [`SourceKind::says`].
     fn says(&self) -> String;
+    /// See [`SourceKind::on_topic`].
+    fn on_topic(&self, topic: Option<&str>, body: &[u8]) -> Option<Result<Message, String>>;
     /// See [`SourceKind::brings`].
     fn brings(&self) -> Brings;
     /// See [`SourceKind::cloud_events`].
@@ -196,6 +198,10 @@ impl<K: SourceKind> SourceSpec for KindSettings<K> {
 
     fn says(&self) -> String {
         K::says(&self.settings)
+    }
+
+    fn on_topic(&self, topic: Option<&str>, body: &[u8]) -> Option<Result<Message, String>> {
+        K::on_topic(&self.settings, topic, body)
     }
 
     fn brings(&self) -> Brings {

@@ -114,12 +114,14 @@ pub struct Brings {
     /// Whether they say when they were written, so that events have that time when `map` gives
     /// none.
     pub has_time: bool,
+    /// What `map` knows as `mqtt`, where they come on topics.
+    pub mqtt: Option<expr::ValueType>,
 }
 
 impl Brings {
     /// Messages of which nothing is known but this.
     pub fn message(message: expr::ValueType) -> Brings {
-        Brings { message, kind: None, has_time: false }
+        Brings { message, kind: None, has_time: false, mqtt: None }
     }
 }
 
@@ -168,6 +170,15 @@ pub trait SourceKind: Kind {
     /// When or what it brings, in a few words; empty where the kind says it all.
     fn says(_settings: &Self::Settings) -> String {
         String::new()
+    }
+    /// What it hands on when this comes on a topic, for who tests a pipeline without a broker; the
+    /// error is why nothing comes on this topic. `None` where its messages have no topics.
+    fn on_topic(
+        _settings: &Self::Settings,
+        _topic: Option<&str>,
+        _body: &[u8],
+    ) -> Option<Result<Message, String>> {
+        None
     }
     /// Opens it: an [`OpenSource::Route`] exactly when `IS_SERVED`. A fault here rejects the start
     /// or the reload, so what can be known to fail should fail here.
@@ -288,6 +299,8 @@ pub struct Message {
     pub decoded: Option<Value>,
     /// Where it was read, for whoever has to find it again.
     pub origin: Option<MessageOrigin>,
+    /// The topic that it came on, and how: what `map` knows as `mqtt`.
+    pub mqtt: Option<Value>,
     /// The id to use when `map` gives none: the same for the same message, so that it is stored
     /// once. A new one where it is `None`.
     pub id: Option<String>,

@@ -35,6 +35,7 @@ pub mod credential;
 pub mod decode;
 pub mod memories;
 pub mod memory;
+mod mqtt;
 mod notifiers;
 mod process;
 mod request;

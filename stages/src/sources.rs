@@ -5,6 +5,7 @@ mod exec;
 mod file;
 mod http;
 mod lines;
+mod mqtt;
 mod stdin;
 mod timer;
 
@@ -22,6 +23,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .source::<exec::Exec>()
         .source::<file::File>()
         .source::<http::Http>()
+        .source::<mqtt::Mqtt>()
         .source::<stdin::Stdin>()
         .source::<timer::Timer>()
 }

@@ -87,6 +87,8 @@ pub struct TestInput {
     pub kind: Option<String>,
     /// What is given.
     pub content: InputContent,
+    /// The topic that it comes on.
+    pub topic: Option<String>,
     /// Headers of the request, names in lower case.
     pub headers: Vec<(String, String)>,
     /// Whether its sender has the credential that the source asks for.

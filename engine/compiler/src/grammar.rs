@@ -703,10 +703,12 @@ const TESTS: &[NodeRow] = &[
             r#"given source=bell file="ring.json""#,
             r##"given source=porch authenticated=#true { body #"{ "type": "ring" }"# }"##,
             r#"given source=button { query "type=ring&battery=90" }"#,
+            r##"given source=frigate topic="frigate/events" { body #"{ "type": "new" }"# }"##,
         ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::new("type", ValueKind::Literal),
+            Prop::new("topic", ValueKind::Literal),
             Prop::new("file", ValueKind::Literal),
             Prop::new("authenticated", ValueKind::Bool),
         ])
@@ -716,10 +718,12 @@ const TESTS: &[NodeRow] = &[
         .examples(&[
             r#"replay source=bell file="rings.jsonl""#,
             r#"replay source=porch file="rings.jsonl" authenticated=#true"#,
+            r#"replay source=frigate topic="frigate/events" file="visit.jsonl""#,
         ])
         .props(&[
             Prop::required("source", ValueKind::Ref),
             Prop::required("file", ValueKind::Literal),
+            Prop::new("topic", ValueKind::Literal),
             Prop::new("authenticated", ValueKind::Bool),
         ])
         .repeated(),

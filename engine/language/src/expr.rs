@@ -86,6 +86,8 @@ pub enum Root {
     Http,
     /// The file that the message was read from: `path`, `line`, `offset`.
     File,
+    /// How a broker brought the message: `topic`, `topic_parts`, `params`, `qos`, `retain`.
+    Mqtt,
     /// One item of the message, in a `map` that has `each`.
     Item,
     /// The body of a response.
@@ -105,7 +107,7 @@ pub enum Root {
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 16] = [
+    const ALL: [(Root, &'static str); 17] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -115,6 +117,7 @@ impl Root {
         (Root::Pipeline, "pipeline"),
         (Root::Http, "http"),
         (Root::File, "file"),
+        (Root::Mqtt, "mqtt"),
         (Root::Item, "item"),
         (Root::Body, "body"),
         (Root::Status, "status"),
@@ -135,8 +138,9 @@ const RANDOM: u32 = 1 << 31;
 const AGGREGATES: u32 = 1 << 30;
 
 impl Roots {
-    /// In `map`: the message, and the request or the file that brought it.
-    pub const MAP: Roots = Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::File, Root::Param]);
+    /// In `map`: the message, and the request, file or topic that brought it.
+    pub const MAP: Roots =
+        Roots::of(&[Root::Data, Root::Raw, Root::Http, Root::File, Root::Mqtt, Root::Param]);
     /// The same with an item of the message, where `map` has `each`.
     pub const MAP_ITEM: Roots = Roots(Roots::MAP.0 | Roots::of(&[Root::Item]).0);
     /// In rules of `validate`.
@@ -356,6 +360,8 @@ pub struct Scope<'a> {
     pub http: Option<&'a Value>,
     /// `file`.
     pub file: Option<&'a Value>,
+    /// `mqtt`.
+    pub mqtt: Option<&'a Value>,
     /// `item`.
     pub item: Option<&'a Value>,
     /// `body`.
@@ -438,6 +444,7 @@ impl<'a> Scope<'a> {
             pipeline: None,
             http: None,
             file: None,
+            mqtt: None,
             item: None,
             body: None,
             status: None,

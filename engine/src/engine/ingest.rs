@@ -99,6 +99,7 @@ impl Engine {
             source: plan,
             http: arrival.http.as_deref(),
             file: arrival.file.as_deref(),
+            mqtt: arrival.mqtt.as_deref(),
             id: arrival.id.as_deref(),
             kind: arrival.kind.as_ref(),
             time: arrival.time,

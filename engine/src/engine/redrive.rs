@@ -189,6 +189,9 @@ pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
     if let Some(file) = &arrival.file {
         context.insert("file".to_owned(), (**file).clone());
     }
+    if let Some(mqtt) = &arrival.mqtt {
+        context.insert("mqtt".to_owned(), (**mqtt).clone());
+    }
     if let Some(item) = &arrival.item_of {
         let mut around = item.whole.around.clone();
         around.insert("at".to_owned(), Value::from(item.pointer.as_str()));
@@ -235,6 +238,7 @@ fn arrival_of(letter: &DeadLetter) -> ReceivedMessage {
         bytes: letter.body.clone(),
         http: context.get("http").cloned().map(Arc::new),
         file: context.get("file").cloned().map(Arc::new),
+        mqtt: context.get("mqtt").cloned().map(Arc::new),
         id: text("id"),
         kind: text("type").map(Arc::from),
         decoded: context.get("decoded").cloned().or_else(|| is_text.then(whole_text)),

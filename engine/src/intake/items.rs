@@ -72,6 +72,7 @@ pub fn spread(
     scope.raw = Some(whole.raw());
     scope.http = message.http.as_deref();
     scope.file = message.file.as_deref();
+    scope.mqtt = message.mqtt.as_deref();
     scope.param = Some(&plan.globals.param);
     scope.random = Some(random);
     let place = match each.plain_path() {
@@ -102,6 +103,7 @@ pub fn spread(
         bytes: item.to_string().into_bytes().into(),
         http: message.http.clone(),
         file: message.file.clone(),
+        mqtt: message.mqtt.clone(),
         id: message.id.as_ref().map(|it| format!("{it}#{index}")),
         kind: message.kind.clone(),
         decoded: None,

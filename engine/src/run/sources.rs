@@ -47,19 +47,7 @@ impl Emit for SourceEmitter {
         messages: Vec<Message>,
         remember: Vec<(String, String)>,
     ) -> Pending<'a, Result<(), Closed>> {
-        let arrivals: Vec<ReceivedMessage> = messages
-            .into_iter()
-            .map(|message| ReceivedMessage {
-                bytes: message.body.into(),
-                kind: message.kind,
-                decoded: message.decoded,
-                file: message.origin.map(|origin| Arc::new(file_of(&origin))),
-                id: message.id,
-                time: message.time,
-                subject: message.subject,
-                ..ReceivedMessage::default()
-            })
-            .collect();
+        let arrivals: Vec<ReceivedMessage> = messages.into_iter().map(received).collect();
         Box::pin(async move {
             loop {
                 if self.is_closed() {
@@ -101,6 +89,21 @@ impl Emit for SourceEmitter {
 
     fn closed(&self) -> Pending<'_, ()> {
         Box::pin(smol::future::or(self.stop.raised(), self.engine.when_stopped()))
+    }
+}
+
+/// A message of a source, at the engine's door.
+pub(crate) fn received(message: Message) -> ReceivedMessage {
+    ReceivedMessage {
+        bytes: message.body.into(),
+        kind: message.kind,
+        decoded: message.decoded,
+        file: message.origin.map(|origin| Arc::new(file_of(&origin))),
+        mqtt: message.mqtt.map(Arc::new),
+        id: message.id,
+        time: message.time,
+        subject: message.subject,
+        ..ReceivedMessage::default()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::http::query;
 use crate::intake::Rejection;
 use crate::run::deliver::DeliveryWorker;
 use crate::run::open::OpenedSource;
-use crate::run::sources::SourceEmitter;
+use crate::run::sources::{self, SourceEmitter};
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
 use compiler::cases::{Act, InputContent, Test, TestInput};
@@ -345,7 +345,13 @@ impl Trial {
         // A source of texts decodes what it is given, as it reads it from its file.
         let is_text = is_message && source.is_some_and(|it| plan.sources[it].spec.is_text());
         let decoded = is_text.then(|| Value::from(String::from_utf8_lossy(&bytes)));
-        let arrival = ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
+        let on_topic = source.filter(|_| is_message).and_then(|it| {
+            let spec = &plan.sources[it].spec;
+            // What nothing comes on was reported when the test was read.
+            spec.on_topic(given.topic.as_deref(), &bytes)?.ok()
+        });
+        let one = || ReceivedMessage { bytes, http, id, decoded, ..ReceivedMessage::default() };
+        let arrival = on_topic.map_or_else(one, sources::received);
         let (engine, door) = (self.engine.clone(), door.to_owned());
         let answer = self.simulation.complete(async move {
             engine.ingest(&door, vec![arrival], Vec::new(), keeps_unreadable).await

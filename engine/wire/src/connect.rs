@@ -1,14 +1,17 @@
 //! Making a connection: from a name to a stream that a request can be written to.
 
+use super::dial::TlsSetup;
 use super::pool::ConnectionLease;
 use super::problem::{CallPhase, CallProgress, connect_fault, handshake_fault};
 use super::request::Endpoint;
 use super::resolve::NameResolver;
 use super::stream::NetworkStream;
 use futures_rustls::TlsConnector;
-use futures_rustls::pki_types::{ServerName, UnixTime};
+use futures_rustls::pki_types::pem::PemObject;
+use futures_rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use futures_rustls::rustls::client::WantsClientCert;
 use futures_rustls::rustls::time_provider::TimeProvider;
-use futures_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+use futures_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, crypto::ring};
 use kernel::env::{Clock, Env, Pending};
 use kernel::fault::Fault;
 use smol::Async;
@@ -35,6 +38,7 @@ type Dialling = Pending<'static, io::Result<Async<TcpStream>>>;
 pub(super) struct TcpConnector {
     resolver: NameResolver,
     dial: Dial,
+    roots: RootCertStore,
     tls: TlsConnector,
     clock: Arc<dyn Clock>,
 }
@@ -75,14 +79,10 @@ impl TcpConnector {
         dial: Dial,
         roots: RootCertStore,
     ) -> Self {
-        let time = Arc::new(CertificateTime(env.clock.clone()));
-        let config = ClientConfig::builder_with_details(Arc::new(ring::default_provider()), time)
-            .with_safe_default_protocol_versions()
-            .expect("ring speaks TLS 1.2 and 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let clock = env.clock.clone();
+        let config = trusting(roots.clone(), clock.clone()).with_no_client_auth();
         let tls = TlsConnector::from(Arc::new(config));
-        TcpConnector { resolver, dial, tls, clock: env.clock.clone() }
+        TcpConnector { resolver, dial, roots, tls, clock }
     }
 
     /// Puts a new connection into `lease`, or into another that takes its place.
@@ -107,18 +107,34 @@ impl TcpConnector {
             false => NetworkStream::Plain(socket),
             true => {
                 progress.enter(CallPhase::Securing);
-                self.secure(&endpoint.host, socket).await?
+                secure(&self.tls, &endpoint.host, socket).await?
             }
         };
         lease.connection = Some(stream);
         Ok(lease)
     }
 
-    async fn secure(&self, host: &str, socket: Async<TcpStream>) -> Result<NetworkStream, Fault> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Fault::permanent("the URL's host is not a name that TLS can check"))?;
-        let stream = self.tls.connect(name, socket).await;
-        Ok(NetworkStream::Tls(Box::new(stream.map_err(|fault| handshake_fault(&fault))?)))
+    /// Speaks TLS over a plain connection, with other parts than those of HTTP.
+    pub(super) async fn secure_with(
+        &self,
+        parts: TlsParts,
+        host: &str,
+        stream: NetworkStream,
+        progress: &CallProgress,
+    ) -> Result<NetworkStream, Fault> {
+        let NetworkStream::Plain(socket) = stream else {
+            unreachable!("it was connected without TLS");
+        };
+        progress.enter(CallPhase::Securing);
+        let roots = parts.roots.unwrap_or_else(|| self.roots.clone());
+        let builder = trusting(roots, self.clock.clone());
+        let config = match parts.identity {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|fault| {
+                Fault::permanent(format!("the certificate and its key do not fit: {fault}"))
+            })?,
+        };
+        secure(&TlsConnector::from(Arc::new(config)), host, socket).await
     }
 
     /// The first address to answer wins. They are tried in order, each when the one before has
@@ -158,6 +174,65 @@ impl TcpConnector {
             free = Some(attempt.lease);
         }
     }
+}
+
+/// What a [`TlsSetup`] holds, read.
+pub(super) struct TlsParts {
+    roots: Option<RootCertStore>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+}
+
+impl TlsParts {
+    pub(super) fn of(setup: &TlsSetup) -> Result<Self, Fault> {
+        let roots = setup.authorities.as_deref().map(roots_of).transpose()?;
+        let key_of = |key| {
+            PrivateKeyDer::from_pem_slice(key)
+                .map_err(|_| Fault::permanent("the key has no private key in PEM"))
+        };
+        let identity = match &setup.identity {
+            Some((chain, key)) => Some((certificates_of(chain)?, key_of(key)?)),
+            None => None,
+        };
+        Ok(TlsParts { roots, identity })
+    }
+}
+
+fn roots_of(pem: &[u8]) -> Result<RootCertStore, Fault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates_of(pem)? {
+        roots
+            .add(certificate)
+            .map_err(|fault| Fault::permanent(format!("the authority cannot be used: {fault}")))?;
+    }
+    Ok(roots)
+}
+
+fn certificates_of(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let unfit = || Fault::permanent("there is no certificate in PEM");
+    let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    all.ok().filter(|all| !all.is_empty()).ok_or_else(unfit)
+}
+
+fn trusting(
+    roots: RootCertStore,
+    clock: Arc<dyn Clock>,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let time = Arc::new(CertificateTime(clock));
+    ClientConfig::builder_with_details(Arc::new(ring::default_provider()), time)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+}
+
+async fn secure(
+    tls: &TlsConnector,
+    host: &str,
+    socket: Async<TcpStream>,
+) -> Result<NetworkStream, Fault> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Fault::permanent("the URL's host is not a name that TLS can check"))?;
+    let stream = tls.connect(name, socket).await;
+    Ok(NetworkStream::Tls(Box::new(stream.map_err(|fault| handshake_fault(&fault))?)))
 }
 
 /// The first attempt that ends, taken out of the others.

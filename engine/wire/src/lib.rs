@@ -1,4 +1,5 @@
-//! HTTP over the real network: every call is a future with a socket of its own, never a thread.
+//! HTTP over the real network, and connections for other protocols: each is a future with a socket
+//! of its own, never a thread.
 //!
 //! *Invariant:* a call owns its socket and its place in the pool, so dropping its future at any
 //! await closes the one and gives back the other.
@@ -8,6 +9,7 @@
 pub mod answer;
 mod body;
 mod connect;
+mod dial;
 mod exchange;
 mod input;
 mod pool;
@@ -33,6 +35,7 @@ use std::time::Duration;
 use stream::NetworkStream;
 
 pub use answer::settled;
+pub use dial::{DialTarget, Duplex, TlsSetup};
 pub use pool::WireUse;
 
 /// A request to make.
@@ -63,10 +66,16 @@ pub struct FetchResponse {
     pub body: Vec<u8>,
 }
 
-/// Makes HTTP requests. Follows no redirects.
+/// Reaches the outside: HTTP requests without redirects, and connections for other protocols.
 pub trait Fetch: Send + Sync + 'static {
     /// A fault means that there was no usable response; a response with a bad status is one.
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>>;
+
+    /// Connects to something that does not speak HTTP. Such a connection takes one of the sockets
+    /// for as long as it lasts.
+    fn dial(&self, _target: DialTarget) -> Pending<'static, Result<Box<dyn Duplex>, Fault>> {
+        Box::pin(async { Err(Fault::permanent("there is no network here")) })
+    }
 
     /// How its sockets are used, where it has some.
     fn usage(&self) -> Option<WireUse> {
@@ -152,6 +161,11 @@ impl Wire {
 impl Fetch for Wire {
     fn usage(&self) -> Option<WireUse> {
         Some(Wire::usage(self))
+    }
+
+    fn dial(&self, target: DialTarget) -> Pending<'static, Result<Box<dyn Duplex>, Fault>> {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.dial(&target).await })
     }
 
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {

@@ -218,7 +218,7 @@ impl SourceKind for Timer {
             Some(table) => table.shape().clone(),
             None => ValueType::map([("scheduled", ValueType::text())]),
         };
-        Brings { message, kind: None, has_time: true }
+        Brings { has_time: true, ..Brings::message(message) }
     }
 
     fn ends(_: &Settings) -> bool {

@@ -199,6 +199,8 @@ impl CaseReader<'_, '_> {
 
     fn given(&mut self, fields: &Fields<'_>) -> Option<TestInput> {
         let source = self.source(fields);
+        let is_message = fields.child("data").is_none();
+        let topic = source.as_ref().and_then(|it| self.topic(fields, it, is_message));
         let kind = fields.prop("type").and_then(|it| it.text());
         let text = |name: &str| fields.child(name).and_then(|it| it.arg(0)?.text());
         let (body, data, query) = (text("body"), text("data"), text("query"));
@@ -242,9 +244,32 @@ impl CaseReader<'_, '_> {
             source: source?,
             kind: kind.map(|it| it.value),
             content,
+            topic,
             headers,
             is_authenticated: is_authenticated(fields),
         })
+    }
+
+    /// The topic that messages for this source come on; reports one that nothing comes on.
+    fn topic(&mut self, fields: &Fields<'_>, source: &str, is_message: bool) -> Option<String> {
+        let node = self.spec.sources.iter().find(|it| it.name.value == source)?;
+        let scalar = fields.prop("topic");
+        let topic = scalar.and_then(|it| it.text());
+        let given = topic.as_ref().map(|it| it.value.as_str());
+        let span = topic.as_ref().map_or_else(|| fields.head(), |it| it.span.clone());
+        match node.spec.on_topic(given, b"") {
+            Some(Err(reason)) if is_message || given.is_some() => {
+                let help = "write `topic=\"…\"`, as one of the source's `topic` takes it";
+                self.report(Rule::UnclearStep, reason, span, "nothing arrives here").help(help);
+            }
+            None if given.is_some() => {
+                let message = format!("messages of `{source}` have no topic");
+                self.report(Rule::UnclearStep, message, span, "has no effect here")
+                    .help("remove it");
+            }
+            _ => {}
+        }
+        topic.map(|it| it.value)
     }
 
     fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<TestInput>> {
@@ -253,11 +278,13 @@ impl CaseReader<'_, '_> {
         let source = source?;
         let node = self.spec.sources.iter().find(|it| it.name.value == *source)?;
         let messages = node.spec.messages(&text);
+        let topic = self.topic(fields, &source, true);
         let is_authenticated = is_authenticated(fields);
         let given = |message: &str| TestInput {
             source: source.clone(),
             kind: None,
             content: InputContent::Message(message.as_bytes().into()),
+            topic: topic.clone(),
             headers: Vec::new(),
             is_authenticated,
         };

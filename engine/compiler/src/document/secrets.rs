@@ -9,7 +9,7 @@ use std::ops::Range;
 
 /// Hides every value of a secret name.
 pub(crate) fn hide(text: &str, diagnostics: &mut Diagnostics) {
-    let mut tokens = Vec::new();
+    let (mut tokens, mut places) = (Vec::new(), Vec::new());
     for token in Lexer::new(text) {
         let is_end = matches!(
             token.kind,
@@ -19,10 +19,38 @@ pub(crate) fn hide(text: &str, diagnostics: &mut Diagnostics) {
             tokens.push(token);
             continue;
         }
-        of_node(text, &tokens, diagnostics);
+        let place = TopicPlace::of(text, &tokens, places.last().copied());
+        of_node(text, &tokens, place, diagnostics);
+        match token.kind {
+            Kind::Open => places.push(place),
+            Kind::Close => drop(places.pop()),
+            _ => {}
+        }
         tokens.clear();
     }
-    of_node(text, &tokens, diagnostics);
+    let place = TopicPlace::of(text, &tokens, places.last().copied());
+    of_node(text, &tokens, place, diagnostics);
+}
+
+/// What `topic` is where it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TopicPlace {
+    /// As good as a password, for all that is known.
+    Secret,
+    /// A name that every client of a broker may read.
+    Broker,
+}
+
+impl TopicPlace {
+    /// In the node that these tokens begin, which is within `outer`.
+    fn of(text: &str, tokens: &[LexToken], outer: Option<TopicPlace>) -> TopicPlace {
+        let word = |index: usize| tokens.get(index).map_or("", |it| &text[it.span.clone()]);
+        match (word(0), word(1)) {
+            ("source" | "sink" | "notify", "mqtt") | ("given" | "replay", _) => TopicPlace::Broker,
+            ("source" | "sink" | "notify", _) => TopicPlace::Secret,
+            _ => outer.unwrap_or(TopicPlace::Secret),
+        }
+    }
 }
 
 /// A value of a node.
@@ -39,7 +67,10 @@ fn inner<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
     text[span.clone()].trim_matches(|it: char| matches!(it, '"' | '#' | '\'' | ':' | ','))
 }
 
-fn of_node(text: &str, tokens: &[LexToken], diagnostics: &mut Diagnostics) {
+fn of_node(text: &str, tokens: &[LexToken], place: TopicPlace, diagnostics: &mut Diagnostics) {
+    let is_open =
+        |span: &Range<usize>| place == TopicPlace::Broker && inner(text, span).ends_with("topic");
+    let is_secret = |text: &str, name: &Range<usize>| is_secret(text, name) && !is_open(name);
     let (properties, arguments): (Vec<Value>, Vec<Value>) =
         values(text, tokens).into_iter().partition(|it| it.name.is_some());
     let named = |it: &&Value| it.name.as_ref().is_some_and(|it| is_secret(text, it));
@@ -124,6 +155,18 @@ mod tests {
             ("tokn \"my-door\"", "tokn \"*******\""),
             ("topic = \"my-door\"", "topic = \"*******\""),
             ("topic=\"my-door\"; url \"http://h\"", "topic=\"*******\"; url \"http://h\""),
+            (
+                "source mqtt a { topic \"b/c\"; token \"abc\" }",
+                "source mqtt a { topic \"b/c\"; token \"***\" }",
+            ),
+            (
+                "sink mqtt a { topic \"b\"; notify ntfy c { topic \"d\"",
+                "sink mqtt a { topic \"b\"; notify ntfy c { topic \"*\"",
+            ),
+            (
+                "given source=a topic=\"b/c\" { body \"1\" }",
+                "given source=a topic=\"b/c\" { body \"1\" }",
+            ),
             ("token: \"abc\"", "token: \"***\""),
             ("token admin \"abc\" scope=read", "token admin \"***\" scope=read"),
             ("token admin (env)\"ABC\" scope=read", "token admin (env)\"ABC\" scope=read"),

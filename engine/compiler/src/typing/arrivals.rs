@@ -241,6 +241,8 @@ fn message(
     ];
     roots.push((Root::File, ValueType::map(file.map(|(name, shape)| (name, shape.or_null())))));
     let data = taking::parsed(&source.map, &message);
+    let topic = source.spec.brings().mqtt;
+    roots.push((Root::Mqtt, topic.unwrap_or_else(ValueType::null)));
     let here: EventTypes = Arc::new([EventType { kind: "".into(), data }]);
     let mut known =
         TypeEnv { all: here.clone(), here, is_message: true, roots, ..TypeEnv::default() };

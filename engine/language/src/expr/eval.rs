@@ -84,6 +84,7 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Pipeline => scope.pipeline,
         Root::Http => scope.http,
         Root::File => scope.file,
+        Root::Mqtt => scope.mqtt,
         Root::Item => scope.item,
         Root::Body => scope.body,
         Root::Headers => scope.headers,

@@ -1,0 +1,289 @@
+//! The engine as a client of a real broker.
+
+use crate::support::broker::Broker;
+use crate::support::{Engine, engine, load, until};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A pipeline with one source, whose block this is.
+fn place(folder: &Path, source: &str) -> PathBuf {
+    let file = folder.join("house.kdl");
+    save(&file, source);
+    file
+}
+
+fn save(file: &Path, source: &str) {
+    let text = format!(
+        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
+         source mqtt home {{\n{source}\n}}\n"
+    );
+    std::fs::write(file, text).expect("it can be written");
+}
+
+/// What the store of a running engine has.
+fn stored(data: &Path) -> Connection {
+    load::open(data)
+}
+
+fn count(data: &Path) -> u64 {
+    load::number(&stored(data), "SELECT count(*) FROM events")
+}
+
+/// What is wrong with the source: code and reason.
+fn problems(engine: &Engine) -> Vec<(String, String)> {
+    let ready = engine.get("/readyz");
+    let all = ready["degraded"].as_array().expect("a list").iter();
+    let of = |it: &Value, key: &str| it[key].as_str().expect("a text").to_owned();
+    all.filter(|it| it["role"] == "source").map(|it| (of(it, "code"), of(it, "reason"))).collect()
+}
+
+fn connects(broker: &Broker) -> usize {
+    broker.log().matches("New client connected").count()
+}
+
+#[test]
+fn what_is_sent_on_a_topic_is_an_event() {
+    let Some(broker) = Broker::start("an event from a topic") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        let source = format!(
+            "url \"{}\"\nprotocol {protocol}\ntopic \"frigate/events\" qos=1\n\
+             topic \"zigbee/+device/state\" qos=2\n\
+             map {{\ntype \"mqtt.topic_parts[0]\"\nsubject \"mqtt.params.device ?? mqtt.topic\"\n}}",
+            broker.url()
+        );
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+        until("it has subscribed", || broker.log().matches("Sending SUBACK").count() >= 1);
+        broker.publish("frigate/events", br#"{"camera":"door"}"#, &["-q", "1"]);
+        broker.publish("zigbee/lamp/state", br#"{"on":true}"#, &["-q", "2"]);
+        broker.publish_nothing("zigbee/lamp/state");
+        broker.publish("zigbee/lamp/state", b"\xff\xfe\x00ON", &["-q", "1"]);
+        broker.publish("other", b"{}", &["-q", "1"]);
+        until("all came", || count(&data) == 3);
+        let list = engine.get("/api/events");
+        let all = list["events"].as_array().unwrap().iter().rev();
+        let seen: Vec<Value> =
+            all.map(|it| json!([it["type"], it["subject"], it["data"]])).collect();
+        let expected = [
+            json!(["frigate", "frigate/events", { "camera": "door" }]),
+            json!(["zigbee", "lamp", { "on": true }]),
+            json!(["zigbee", "lamp", null]),
+        ];
+        assert_eq!(seen, expected);
+        until("the binary one is a dead letter", || {
+            engine.get("/api/dead-letters")["dead_letters"].as_array().unwrap().len() == 1
+        });
+        let letter = engine.get("/api/dead-letters")["dead_letters"][0].clone();
+        assert!(letter["reason"].as_str().unwrap().starts_with("not JSON"), "{letter}");
+        assert_eq!(letter["context"]["mqtt"]["topic"], "zigbee/lamp/state");
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+#[test]
+fn what_comes_while_the_engine_is_away_waits_at_the_broker() {
+    let Some(mut broker) = Broker::start("a persistent session") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (
+        place(
+            folder.path(),
+            &format!("url \"{}\"\ntopic \"a/+\"\nmap {{ type \"'a'\" }}", broker.url()),
+        ),
+        folder.path().join("data"),
+    );
+    let mut engine = Engine::start(&file, &data, &[]);
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    assert_eq!(engine.stop(), 0);
+    broker.publish("a/1", b"1", &["-q", "1"]);
+    broker.end();
+    broker.begin();
+    broker.publish("a/2", b"2", &["-q", "1"]);
+    let engine = Engine::start(&file, &data, &[]);
+    until("both came", || count(&data) == 2);
+    assert_eq!(broker.log().matches("Received SUBSCRIBE").count(), 1, "the session has it");
+    // The broker is away for a moment.
+    broker.end();
+    until("it is said", || problems(&engine).iter().any(|it| it.0 == "disconnected"));
+    broker.begin();
+    until("it is over", || problems(&engine).is_empty());
+    broker.publish("a/3", b"3", &["-q", "1"]);
+    until("it goes on", || count(&data) == 3);
+    let failed = engine.wait_for("source home failed");
+    assert!(failed.contains("closed the connection"), "{failed}");
+    engine.wait_for("source home recovered");
+}
+
+#[test]
+fn a_broker_that_lost_the_session_is_told_of() {
+    let Some(mut broker) = Broker::start("a lost session") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = format!("url \"{}\"\ntopic a\nmap {{ type \"'a'\" }}", broker.url());
+    let data = folder.path().join("data");
+    let engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    broker.end();
+    std::fs::remove_file(broker.folder().join("mosquitto.db")).unwrap();
+    broker.begin();
+    until("it is said", || problems(&engine).iter().any(|it| it.0 == "session-lost"));
+    until("it has subscribed again", || broker.log().matches("Sending SUBACK").count() == 2);
+    broker.publish("a", b"1", &["-q", "1"]);
+    until("it goes on", || count(&data) == 1);
+}
+
+#[test]
+fn a_reload_keeps_the_connection_unless_its_settings_change() {
+    let Some(broker) = Broker::start("a reload of a source") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let source = |topics: &str, kind: &str| {
+        format!("url \"{}\"\n{topics}\nmap {{ type \"'{kind}'\" }}", broker.url())
+    };
+    let (file, data) =
+        (place(folder.path(), &source("topic a", "one")), folder.path().join("data"));
+    let engine = Engine::start(&file, &data, &["--watch", "off"]);
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    let reload = |source: &str, generation: u64| {
+        save(&file, source);
+        engine.signal(nix::sys::signal::Signal::SIGHUP);
+        until("it is reloaded", || engine.get("/readyz")["generation"] == generation);
+    };
+    reload(&source("topic a", "two"), 2);
+    broker.publish("a", b"1", &["-q", "1"]);
+    until("it came", || count(&data) == 1);
+    let engines = || broker.log().matches("as engine-house-home").count();
+    assert_eq!(engines(), 1, "the connection is kept");
+    assert_eq!(engine.get("/api/events")["events"][0]["type"], "two");
+    reload(&source("topic b", "three"), 3);
+    until("the new topic is subscribed", || broker.log().matches("Sending SUBACK").count() == 2);
+    until("the old one is not", || broker.log().contains("Sending UNSUBACK"));
+    broker.publish("a", b"2", &["-q", "1"]);
+    broker.publish("b", b"3", &["-q", "1"]);
+    until("only the new one came", || count(&data) == 2);
+    assert_eq!(engine.get("/api/events")["events"][0]["data"], 3);
+    assert!(engines() == 2 && 2 < connects(&broker));
+}
+
+#[test]
+fn a_refused_topic_is_told_of_and_the_others_work() {
+    let Some(broker) = Broker::with("a refused topic", rules) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        let source = format!(
+            "url \"{}\"\nprotocol {protocol}\ntopic closed\ntopic open\nmap {{ type \"'a'\" }}",
+            broker.url()
+        );
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+        until("it is said", || !problems(&engine).is_empty());
+        let (code, reason) = problems(&engine).remove(0);
+        assert_eq!(code, "subscription-refused");
+        assert!(reason.starts_with("the broker refused the topic `closed`: "), "{reason}");
+        broker.publish("open", b"1", &["-q", "1"]);
+        until("the other one works", || count(&data) == 1);
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+/// Anybody may send, and read nothing but `open`.
+fn rules(folder: &Path) -> String {
+    let rules = json!({
+        "defaultACLAccess": {
+            "publishClientSend": true, "publishClientReceive": true,
+            "subscribe": false, "unsubscribe": true,
+        },
+        "groups": [{ "groupname": "all", "roles": [{ "rolename": "reader" }] }],
+        "roles": [{
+            "rolename": "reader",
+            "acls": [{ "acltype": "subscribeLiteral", "topic": "open", "allow": true }],
+        }],
+        "anonymousGroup": "all",
+    });
+    let file = folder.join("rules.json");
+    std::fs::write(&file, rules.to_string()).expect("it can be written");
+    let plugins = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
+    let plugin = plugins.iter().map(|it| Path::new(it).join("mosquitto_dynamic_security.so"));
+    let plugin = plugin.into_iter().find(|it| it.exists()).expect("mosquitto has its plugin");
+    let (plugin, file) = (plugin.display(), file.display());
+    format!("allow_anonymous true\nplugin {plugin}\nplugin_opt_config_file {file}")
+}
+
+#[test]
+fn a_wrong_password_is_called_so_and_a_right_one_ends_it() {
+    let users = |folder: &Path| {
+        let file = folder.join("users");
+        let made = std::process::Command::new("mosquitto_passwd")
+            .args(["-b", "-c", file.to_str().unwrap(), "home", "s3cret"])
+            .status();
+        assert!(made.unwrap().success());
+        format!("allow_anonymous false\npassword_file {}", file.display())
+    };
+    let Some(broker) = Broker::with("a password", users) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "wr0ng").unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        std::fs::write(&password, "wr0ng").unwrap();
+        let source = format!(
+            "url \"{}\"\nprotocol {protocol}\nusername home\n\
+             password (file)\"{}\"\ntopic a\nmap {{ type \"'a'\" }}",
+            broker.url(),
+            password.display()
+        );
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+        // The line of the log may come before the one that says it is ready.
+        until("it is said", || !problems(&engine).is_empty());
+        let failed = problems(&engine).remove(0).1;
+        let words = match protocol {
+            "v5" => "it refused this client: user name, password or client id are not allowed",
+            _ => "it refused",
+        };
+        assert!(failed.contains(words) && failed.contains(&broker.url()), "{failed}");
+        assert!(!failed.contains("wr0ng"), "{failed}");
+        assert_eq!(engine.stop(), 0);
+        std::fs::write(&password, "s3cret").unwrap();
+        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+        until("it is connected", || {
+            broker.log().matches("Sending SUBACK to engine-house-home").count() == 1
+                || problems(&engine).is_empty()
+        });
+        broker_publish(&broker, "home", "s3cret");
+        until("it works", || count(&data) == 1);
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+fn broker_publish(broker: &Broker, user: &str, password: &str) {
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    broker.publish("a", b"1", &["-q", "1", "-u", user, "-P", password]);
+}
+
+#[test]
+fn a_test_needs_no_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "url (env)\"MQTT_URL\"\ntopic \"zigbee/+device/state\"\n\
+                  decode text\nmap { type \"'state'\"; subject \"mqtt.params.device\"; data \"data\" }";
+    let file = place(folder.path(), source);
+    let test = |given: &str| {
+        let text = format!(
+            "test \"a state\" {{\n    env MQTT_URL=\"mqtt://nowhere.invalid\"\n    {given}\n    \
+             expect event=state where=\"event.subject == 'lamp' && data == 'ON'\"\n}}\n"
+        );
+        std::fs::write(folder.path().join("house.test.kdl"), text).unwrap();
+        engine(folder.path(), &["test", file.to_str().unwrap()], "")
+    };
+    let good = test("given source=home topic=\"zigbee/lamp/state\" { body \"ON\" }");
+    assert_eq!(good.code, 0, "{}{}", good.output, good.error);
+    for (given, said) in [
+        (
+            "given source=home topic=\"zigbee/lamp\" { body \"ON\" }",
+            "takes the topic `zigbee/lamp`",
+        ),
+        ("given source=home { body \"ON\" }", "which topic does it come on?"),
+    ] {
+        let answer = test(given);
+        let text = format!("{}{}", answer.output, answer.error);
+        assert!(answer.code != 0 && text.contains(said), "{text}");
+    }
+}

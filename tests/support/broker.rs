@@ -1,0 +1,138 @@
+//! A real mosquitto on a free port and a folder of its own, and its own clients.
+
+use super::until;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Where a system has it.
+const MOSQUITTO: [&str; 3] =
+    ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"];
+
+/// A broker. Dropping it kills it.
+pub(crate) struct Broker {
+    program: &'static str,
+    folder: tempfile::TempDir,
+    pub(crate) port: u16,
+    child: Option<Child>,
+}
+
+/// Where the system has a mosquitto; without one, whoever needs it is skipped and says so.
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn mosquitto(what: &str) -> Option<&'static str> {
+    let found = MOSQUITTO.into_iter().find(|path| Path::new(path).exists());
+    if found.is_none() {
+        eprintln!("skipped: {what} needs mosquitto (apt-get install mosquitto mosquitto-clients)");
+    }
+    found
+}
+
+impl Broker {
+    /// A broker that anybody may use and that forgets nothing; `None` where there is no mosquitto.
+    pub(crate) fn start(what: &str) -> Option<Broker> {
+        Broker::with(what, |_| "allow_anonymous true".to_owned())
+    }
+
+    /// The same with lines of its configuration, which may name files of its folder.
+    pub(crate) fn with(what: &str, lines: impl Fn(&Path) -> String) -> Option<Broker> {
+        let program = mosquitto(what)?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let port = free.expect("a free port").port();
+        let more = lines(folder.path());
+        let place = folder.path().display();
+        // As root it would become another user, who may not write here.
+        let text = format!(
+            "listener {port} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
+             max_queued_messages 0\nuser root\nlog_dest stderr\nlog_type all\n{more}\n"
+        );
+        std::fs::write(folder.path().join("mosquitto.conf"), text).expect("it can be written");
+        let mut broker = Broker { program, folder, port, child: None };
+        broker.begin();
+        Some(broker)
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it, and waits until it listens.
+    pub(crate) fn begin(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log_path());
+        let child = Command::new(self.program)
+            .arg("-c")
+            .arg(self.folder.path().join("mosquitto.conf"))
+            .stdin(Stdio::null())
+            .stderr(log.expect("it can be written"))
+            .spawn();
+        self.child = Some(child.expect("mosquitto starts"));
+        let address = ("127.0.0.1", self.port);
+        until("mosquitto listens", || TcpStream::connect(address).is_ok());
+    }
+
+    /// Ends it; it stores what it has.
+    pub(crate) fn end(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        kill(pid, Signal::SIGTERM).expect("it runs");
+        child.wait().expect("it ends");
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("mosquitto.log")
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// One of mosquitto's clients, to this broker.
+    fn client(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(name);
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(arguments);
+        command
+    }
+
+    /// Sends one message and waits until the broker has it.
+    pub(crate) fn publish(&self, topic: &str, message: &[u8], more: &[&str]) {
+        let mut command = self.client("mosquitto_pub", &["-t", topic, "-s"]);
+        let mut child = command.args(more).stdin(Stdio::piped()).spawn().expect("a client");
+        child.stdin.take().expect("it is piped").write_all(message).expect("it reads");
+        assert!(child.wait().expect("it ends").success(), "{topic}");
+    }
+
+    /// Sends a message without content.
+    pub(crate) fn publish_nothing(&self, topic: &str) {
+        let sent = self.client("mosquitto_pub", &["-t", topic, "-q", "1", "-n"]).status();
+        assert!(sent.expect("a client").success(), "{topic}");
+    }
+
+    /// Sends each line as a message with QoS 1 and waits until the broker has them all.
+    pub(crate) fn publish_lines(&self, topic: &str, lines: impl IntoIterator<Item = String>) {
+        let mut command = self.client("mosquitto_pub", &["-t", topic, "-q", "1", "-l"]);
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("a client");
+        let mut input = std::io::BufWriter::new(child.stdin.take().expect("it is piped"));
+        for line in lines {
+            writeln!(input, "{line}").expect("it reads");
+        }
+        drop(input);
+        assert!(child.wait().expect("it ends").success(), "{topic}");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
