@@ -5,12 +5,18 @@ use crate::support::{engine, root};
 
 /// Every job, so that none goes missing.
 const JOBS: &[&str] = &[
+    "03-frigate-zones-labels-hours",
+    "04-frigate-what-changed",
+    "07-frigate-plates",
     "10-doorbell-home-or-away",
     "12-door-left-open",
     "14-low-battery-digest",
     "15-leak-alert",
     "17-freezer-hysteresis",
+    "19-zigbee-availability",
     "20-sample-every-5s",
+    "22-ttn-base64",
+    "24-owntracks-geofence",
     "25-shelly-get-query",
     "26-motion-at-night",
     "28-strangers-fan-out",

@@ -1,10 +1,11 @@
 //! `engine new`: what it writes is right from the start, and nothing is overwritten.
 
-use crate::support::{Engine, engine};
+use crate::support::broker::Broker;
+use crate::support::{Engine, engine, until};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const TEMPLATES: [&str; 4] = ["minimal", "doorbell", "webhooks", "sensors"];
+const TEMPLATES: [&str; 5] = ["minimal", "doorbell", "webhooks", "sensors", "frigate"];
 
 /// Every file below a folder, as paths from there.
 fn files(folder: &Path) -> Vec<String> {
@@ -52,7 +53,7 @@ fn every_template_checks_clean_and_is_in_our_layout() {
 
 #[test]
 fn every_template_takes_its_sample_where_it_says() {
-    for template in TEMPLATES {
+    for template in TEMPLATES.into_iter().filter(|it| *it != "frigate") {
         let folder = tempfile::tempdir().expect("a folder");
         let answer = engine(folder.path(), &["new", "house", "--template", template], "");
         let address = answer.error.split("http://127.0.0.1:8600").nth(1).expect("it says where");
@@ -66,6 +67,31 @@ fn every_template_takes_its_sample_where_it_says() {
         assert_eq!(stats["events"].as_array().map(Vec::len), Some(1), "{template}");
         assert_eq!(engine.stop(), 0, "{template}");
     }
+}
+
+#[test]
+fn the_template_of_frigate_takes_what_its_broker_has_and_proves_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let answer = engine(folder.path(), &["new", "house", "--template", "frigate"], "");
+    assert!(answer.error.contains("-t frigate/events -f samples/house.json"), "{}", answer.error);
+    let file = folder.path().join("pipelines/house.kdl");
+    let tested = engine(folder.path(), &["test", "pipelines/house.kdl"], "");
+    assert!(tested.code == 0 && tested.output.contains(": all ok"), "{}", tested.output);
+    let Some(broker) = Broker::start("the template of Frigate") else { return };
+    let sample = fs::read(folder.path().join("samples/house.json")).expect("it reads");
+    let url = format!("source.frigate.url={}", broker.url());
+    // At any hour of the day: nobody is told at night.
+    let text = fs::read_to_string(&file).expect("it reads").replace("    quiet-hours", "    //");
+    fs::write(&file, text).expect("it writes");
+    let data = folder.path().join("data");
+    let mut engine = Engine::start(&file, &data, &["--set", &url]);
+    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
+    broker.publish("frigate/events", &sample, &["-q", "1"]);
+    let told = || fs::read_to_string(data.join("house-told.jsonl")).unwrap_or_default();
+    until("somebody is told", || told().contains("A person at the front door"));
+    let listed = engine.get("/api/events");
+    assert_eq!(listed["events"][0]["enrich"]["visit"]["phase"], "start", "{listed}");
+    assert_eq!(engine.stop(), 0);
 }
 
 #[test]

@@ -222,7 +222,7 @@ fn run_page(session: &mut Session, page: &str) -> (usize, usize) {
 fn the_tour_of_the_readme_works_as_typed() {
     let mut session = Session::new();
     session.clone_project();
-    assert_eq!(run_page(&mut session, "README.md"), (10, 2));
+    assert_eq!(run_page(&mut session, "README.md"), (10, 4));
     let engine = session.running.as_ref().expect("it started one");
     assert_eq!(
         engine.get("/api/events?type=DOORBELL_PRESSED&limit=1")["events"][0]["type"],

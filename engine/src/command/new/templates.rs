@@ -15,6 +15,8 @@ pub(super) enum Template {
     Webhooks,
     /// Measurements; what is out of range is announced.
     Sensors,
+    /// What Frigate sees, out of its MQTT broker; people are announced once a visit.
+    Frigate,
 }
 
 impl Template {
@@ -42,6 +44,12 @@ impl Template {
                 ("schemas/my-pipeline.json", include_str!("sensors/schema.json")),
                 ("samples/my-pipeline.json", include_str!("sensors/sample.json")),
             ],
+            Template::Frigate => &[
+                ("pipelines/my-pipeline.kdl", include_str!("frigate/pipeline.kdl")),
+                ("schemas/my-pipeline.json", include_str!("frigate/schema.json")),
+                ("tables/my-pipeline-cameras.csv", include_str!("frigate/cameras.csv")),
+                ("samples/my-pipeline.json", include_str!("frigate/sample.json")),
+            ],
         };
         let named = |it: &str| it.replace(PLACEHOLDER, name);
         files.iter().map(|(path, text)| (named(path), named(text))).collect()
@@ -49,14 +57,19 @@ impl Template {
 
     /// What to do with them.
     pub(super) fn next(self, name: &str) -> String {
-        let path = match self {
-            Template::Minimal | Template::Doorbell => "/events",
-            Template::Webhooks => "/hooks",
-            Template::Sensors => "/measurements",
+        let post =
+            |path: &str| format!("curl --json @samples/{name}.json http://127.0.0.1:8600{path}");
+        let send = match self {
+            Template::Minimal | Template::Doorbell => post("/events"),
+            Template::Webhooks => post("/hooks"),
+            Template::Sensors => post("/measurements"),
+            Template::Frigate => {
+                format!("mosquitto_pub -q 1 -t frigate/events -f samples/{name}.json")
+            }
         };
         format!(
             "run it:        engine run pipelines/{name}.kdl\n\
-             send to it:    curl --json @samples/{name}.json http://127.0.0.1:8600{path}\n\
+             send to it:    {send}\n\
              look at it:    http://127.0.0.1:8600/\n"
         )
     }
