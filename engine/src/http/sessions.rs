@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn what_changes_something_needs_more_than_the_cookie() {
         let brings = |method: &str, fields: &str| {
-            let head = request_head(&format!("{method} / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+            let head =
+                request_head(&format!("{method} / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
             session_of(&head, "engine-1").map(str::to_owned)
         };
         let cookie = "Cookie: other=1; engine-1=abc; engine-2=x\r\n";
