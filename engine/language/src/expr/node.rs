@@ -2,6 +2,7 @@
 
 use super::function::Function;
 use super::{PathRead, Root};
+use kernel::condition::Comparison;
 use serde_json::Value;
 use std::ops::Range;
 
@@ -73,6 +74,19 @@ impl Binary {
             Binary::Multiply | Binary::Divide | Binary::Remainder => 5,
             _ => COMPARISON,
         }
+    }
+
+    /// The comparison that it is, if it is one.
+    pub(super) fn comparison(self) -> Option<Comparison> {
+        Some(match self {
+            Binary::Equal => Comparison::Equal,
+            Binary::Unequal => Comparison::Unequal,
+            Binary::Less => Comparison::Less,
+            Binary::LessEqual => Comparison::LessEqual,
+            Binary::Greater => Comparison::Greater,
+            Binary::GreaterEqual => Comparison::GreaterEqual,
+            _ => return None,
+        })
     }
 }
 

@@ -60,7 +60,7 @@ fn leaf(node: &ExprNode, now: Timestamp) -> Option<Condition> {
             match place(left) {
                 Some(place) => compared(place, *operator, &constant(right, now)?),
                 None => {
-                    let by = comparison(*operator)?.flipped();
+                    let by = operator.comparison()?.flipped();
                     ordered(place(right)?, by, &constant(left, now)?)
                 }
             }
@@ -144,25 +144,13 @@ fn constant(node: &ExprNode, now: Timestamp) -> Option<Val<'static>> {
     is_constant(node).then(|| eval(node, &Scope::at(now)).into_owned())
 }
 
-fn comparison(operator: Binary) -> Option<Comparison> {
-    Some(match operator {
-        Binary::Equal => Comparison::Equal,
-        Binary::Unequal => Comparison::Unequal,
-        Binary::Less => Comparison::Less,
-        Binary::LessEqual => Comparison::LessEqual,
-        Binary::Greater => Comparison::Greater,
-        Binary::GreaterEqual => Comparison::GreaterEqual,
-        _ => return None,
-    })
-}
-
 fn compared(place: Place, operator: Binary, value: &Val<'_>) -> Option<Condition> {
     match operator {
         Binary::In | Binary::NotIn => {
             let items = value.as_json()?.as_array()?;
             among(place, items, operator == Binary::In)
         }
-        _ => ordered(place, comparison(operator)?, value),
+        _ => ordered(place, operator.comparison()?, value),
     }
 }
 

@@ -374,15 +374,7 @@ fn level_holds(
         return Some(found == (operator == Binary::In));
     }
     let order = valued(left)?.cmp(&valued(right)?);
-    match operator {
-        Binary::Equal => Some(order.is_eq()),
-        Binary::Unequal => Some(order.is_ne()),
-        Binary::Less => Some(order.is_lt()),
-        Binary::LessEqual => Some(order.is_le()),
-        Binary::Greater => Some(order.is_gt()),
-        Binary::GreaterEqual => Some(order.is_ge()),
-        _ => None,
-    }
+    Some(operator.comparison()?.holds(order))
 }
 
 fn shown(literal: &Value) -> String {
