@@ -4,6 +4,7 @@
 //!
 //! *Never:* a file outside the folder that the pipeline file names, or a host that an event chooses.
 
+use super::service::{ServiceCall, posting_bytes};
 use crate::contract::{Notice, Services};
 use crate::request::{Text, UrlText, check_url};
 use kernel::env::{Random, within};
@@ -137,8 +138,8 @@ pub(super) struct Attachment {
 /// The code of a notifier whose attachments do not go with its messages.
 const CODE: &str = "attachment";
 
-/// The service did not take the file, and the message goes without it.
-pub(super) fn is_refused(services: &Services, fault: &Fault) -> bool {
+/// Whether the service did not take the file; the message goes without it then.
+fn is_refused(services: &Services, fault: &Fault) -> bool {
     let is_refused = fault.class == FaultClass::Permanent;
     if is_refused {
         missing(services, &format!("the service rejected it: {fault}"));
@@ -165,6 +166,24 @@ impl Attach {
         };
         let (bytes_max, timeout) = (setting.bytes_max, setting.timeout);
         Ok(Some(Attach { source, bytes_max, timeout }))
+    }
+
+    /// Sends a message with its file; without it where there is none, where it cannot be had, or
+    /// where the service rejects it. A service takes at most `bytes_max`.
+    pub(super) async fn send(
+        attach: Option<&Attach>,
+        notice: &Notice,
+        bytes_max: usize,
+        call: &ServiceCall<'_>,
+        request: impl Fn(Option<Attachment>) -> FetchRequest + Send,
+    ) -> Result<(), Fault> {
+        if let Some(file) = Attach::fetch(attach, notice, call.services, bytes_max).await {
+            match call.send(request(Some(file))).await {
+                Err(fault) if is_refused(call.services, &fault) => {}
+                result => return result,
+            }
+        }
+        call.send(request(None)).await
     }
 
     /// Fetches it for one event, of which a service takes at most `bytes_max`. It has half of the
@@ -300,21 +319,21 @@ pub(super) fn boundary(random: &Random) -> String {
     format!("{:032x}", random.with(|it| it.u128(..)))
 }
 
-/// A body of `multipart/form-data` (RFC 7578) and its content type: fields, and the file under this
-/// name.
-pub(super) fn multipart(
+/// A request that posts fields and a file under this name as `multipart/form-data` (RFC 7578).
+pub(super) fn posting_file(
+    url: String,
     fields: &[(&str, String)],
-    file: (&str, &Attachment),
+    (name, file): (&str, &Attachment),
+    notice: &Notice,
     random: &Random,
-) -> (String, Vec<u8>) {
+) -> FetchRequest {
     let boundary = boundary(random);
-    let mut body = Vec::with_capacity(file.1.bytes.len() + 1024);
+    let mut body = Vec::with_capacity(file.bytes.len() + 1024);
     for (name, value) in fields {
         let head =
             format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n");
         body.extend([head.as_bytes(), value.as_bytes(), b"\r\n"].concat());
     }
-    let (name, file) = file;
     let head = format!(
         "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{}\"\r\n\
          Content-Type: {}\r\n\r\n",
@@ -323,7 +342,8 @@ pub(super) fn multipart(
     body.extend_from_slice(head.as_bytes());
     body.extend_from_slice(&file.bytes);
     body.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    (format!("multipart/form-data; boundary={boundary}"), body)
+    let content_type = format!("multipart/form-data; boundary={boundary}");
+    posting_bytes(url, vec![("Content-Type".to_owned(), content_type)], body, notice)
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //!
 //! Limits and answers are those of <https://discord.com/developers/docs/resources/webhook>.
 
-use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment, multipart};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -107,35 +107,25 @@ impl NotifyKind for Discord {
 
 impl Notify for Discord {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let attach = self.attach.as_ref();
-        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
-            match self.call(self.upload(notice, &file)).await {
-                Err(fault) if attach::is_refused(&self.services, &fault) => {}
-                result => return result,
-            }
-        }
-        self.call(posting(self.url.clone(), &self.body(notice), notice)).await
+        let call =
+            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.url] };
+        let request = |file: Option<Attachment>| match file {
+            Some(file) => self.upload(notice, &file),
+            None => posting(self.url.clone(), &self.body(notice), notice),
+        };
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
     }
 }
 
 impl Discord {
-    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(request).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.url]).map(drop)
-    }
-
     fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
         let mut body = self.body(notice);
         if file.is_picture() {
             body["embeds"][0]["image"] = json!({ "url": format!("attachment://{}", file.name) });
         }
         let fields = [("payload_json", body.to_string())];
-        let random = &self.services.env.random;
-        let (content_type, bytes) = multipart(&fields, ("files[0]", file), random);
-        let mut request = posting(self.url.clone(), &Value::Null, notice);
-        request.headers = vec![("Content-Type".to_owned(), content_type)];
-        request.body = Some(bytes);
-        request
+        let (file, random) = (("files[0]", file), &self.services.env.random);
+        posting_file(self.url.clone(), &fields, file, notice, random)
     }
 
     fn body(&self, notice: &Notice) -> Value {

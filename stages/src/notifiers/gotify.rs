@@ -4,7 +4,7 @@
 
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -105,8 +105,9 @@ impl NotifyKind for Gotify {
 
 impl Notify for Gotify {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token]).map(drop)
+        let call =
+            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.token] };
+        call.send(self.request(notice)).await
     }
 }
 

@@ -3,11 +3,11 @@
 //! Publishes JSON to the server's own address: the title may be any text, and the topic, which
 //! is as good as a password, stands in no URL.
 
-use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, field_text, posting, posting_bytes};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -145,23 +145,20 @@ impl NotifyKind for Ntfy {
 
 impl Notify for Ntfy {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let attach = self.attach.as_ref();
-        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
-            match self.call(self.upload(notice, file)).await {
-                Err(fault) if attach::is_refused(&self.services, &fault) => {}
-                result => return result,
-            }
-        }
-        self.call(self.request(notice)).await
+        let call = ServiceCall {
+            answers: &ANSWERS,
+            services: &self.services,
+            secrets: &[&self.token, &self.topic],
+        };
+        let request = |file: Option<Attachment>| match file {
+            Some(file) => self.upload(notice, file),
+            None => self.request(notice),
+        };
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
     }
 }
 
 impl Ntfy {
-    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(request).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.topic]).map(drop)
-    }
-
     fn request(&self, notice: &Notice) -> FetchRequest {
         let mut request = posting(self.url.clone(), &self.body(notice), notice);
         self.add_headers(&mut request, notice);
@@ -172,18 +169,13 @@ impl Ntfy {
     fn upload(&self, notice: &Notice, file: Attachment) -> FetchRequest {
         let body = self.body(notice);
         let url = format!("{}/{}", self.url.trim_end_matches('/'), percent_encoded(&self.topic));
-        let mut request = posting(url, &Value::Null, notice);
-        request.method = "PUT";
-        request.headers = vec![("Filename".to_owned(), file.name)];
+        let mut headers = vec![("Filename".to_owned(), file.name)];
         for name in ["title", "message", "priority", "click", "actions"] {
-            let text = match &body[name] {
-                Value::Null => continue,
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            };
-            request.headers.push((name.to_owned(), header_text(&text)));
+            let text = field_text(&body[name]);
+            headers.extend(text.map(|it| (name.to_owned(), header_text(&it))));
         }
-        request.body = Some(file.bytes);
+        let mut request =
+            FetchRequest { method: "PUT", ..posting_bytes(url, headers, file.bytes, notice) };
         self.add_headers(&mut request, notice);
         request
     }

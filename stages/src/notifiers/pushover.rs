@@ -2,10 +2,10 @@
 //!
 //! Limits and answers are those of <https://pushover.net/api>.
 
-use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -168,23 +168,17 @@ impl NotifyKind for Pushover {
 
 impl Notify for Pushover {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let attach = self.attach.as_ref();
-        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
-            match self.call(self.request(notice, Some(&file))).await {
-                Err(fault) if attach::is_refused(&self.services, &fault) => {}
-                result => return result,
-            }
-        }
-        self.call(self.request(notice, None)).await
+        let call = ServiceCall {
+            answers: &ANSWERS,
+            services: &self.services,
+            secrets: &[&self.token, &self.user],
+        };
+        let request = |file: Option<Attachment>| self.request(notice, file.as_ref());
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
     }
 }
 
 impl Pushover {
-    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(request).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token, &self.user]).map(drop)
-    }
-
     fn request(&self, notice: &Notice, file: Option<&Attachment>) -> FetchRequest {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());

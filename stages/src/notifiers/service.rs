@@ -25,17 +25,17 @@ pub(super) struct AnswerForm {
 }
 
 impl AnswerForm {
-    /// The JSON of a message that was taken. `secrets` are never shown, whoever says them.
-    pub(super) fn settled(
+    /// Whether the message was taken. `secrets` are never shown, whoever says them.
+    fn settled(
         &self,
         response: &FetchResponse,
         services: &Services,
         secrets: &[&str],
-    ) -> Result<Value, Fault> {
-        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    ) -> Result<(), Fault> {
         let Err(mut fault) = answer::settled(response, services.env.clock.wall()) else {
-            return Ok(body);
+            return Ok(());
         };
+        let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if let Some(seconds) = body.pointer(self.wait).and_then(Value::as_f64) {
             let wait = Duration::try_from_secs_f64(seconds).unwrap_or(answer::RETRY_AFTER_MAX);
             fault.retry_after = fault.retry_after.max(Some(wait.min(answer::RETRY_AFTER_MAX)));
@@ -59,6 +59,21 @@ impl AnswerForm {
     }
 }
 
+/// A service that is called, and what of its settings is never shown.
+pub(super) struct ServiceCall<'a> {
+    pub(super) answers: &'a AnswerForm,
+    pub(super) services: &'a Services,
+    pub(super) secrets: &'a [&'a str],
+}
+
+impl ServiceCall<'_> {
+    /// One request, and what its answer means.
+    pub(super) async fn send(&self, request: FetchRequest) -> Result<(), Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        self.answers.settled(&answer, self.services, self.secrets)
+    }
+}
+
 /// A text without secrets.
 pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
     let secrets = secrets.iter().filter(|it| !it.is_empty());
@@ -67,13 +82,33 @@ pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
 
 /// A request that posts JSON.
 pub(super) fn posting(url: String, body: &Value, notice: &Notice) -> FetchRequest {
+    let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+    posting_bytes(url, headers, body.to_string().into_bytes(), notice)
+}
+
+/// A request that posts something else, which the headers name.
+pub(super) fn posting_bytes(
+    url: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    notice: &Notice,
+) -> FetchRequest {
     FetchRequest {
         method: "POST",
         url,
-        headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
-        body: Some(body.to_string().into_bytes()),
+        headers,
+        body: Some(body),
         timeout: notice.outgoing.timeout,
         body_max: ANSWER_MAX,
+    }
+}
+
+/// A field of a message as text, for a form or a header; `None` where it has none.
+pub(super) fn field_text(field: &Value) -> Option<String> {
+    match field {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -93,8 +93,9 @@ impl NotifyKind for Slack {
 
 impl Notify for Slack {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(self.request(notice)).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.url]).map(drop)
+        let call =
+            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.url] };
+        call.send(self.request(notice)).await
     }
 }
 

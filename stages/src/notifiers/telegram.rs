@@ -5,11 +5,11 @@
 //!
 //! Limits and answers are those of <https://core.telegram.org/bots/api>.
 
-use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment, multipart};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, posting};
+use super::service::{AnswerForm, ServiceCall, field_text, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
@@ -134,24 +134,17 @@ impl NotifyKind for Telegram {
 
 impl Notify for Telegram {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let attach = self.attach.as_ref();
-        if let Some(file) = Attach::fetch(attach, notice, &self.services, FILE_MAX).await {
-            match self.call(self.upload(notice, &file)).await {
-                Err(fault) if attach::is_refused(&self.services, &fault) => {}
-                result => return result,
-            }
-        }
-        let request = posting(self.method("sendMessage"), &self.body(notice, TEXT_LIMIT), notice);
-        self.call(request).await
+        let call =
+            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.token] };
+        let request = |file: Option<Attachment>| match file {
+            Some(file) => self.upload(notice, &file),
+            None => posting(self.method("sendMessage"), &self.body(notice, TEXT_LIMIT), notice),
+        };
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
     }
 }
 
 impl Telegram {
-    async fn call(&self, request: FetchRequest) -> Result<(), Fault> {
-        let answer = self.services.fetch.fetch(request).await?;
-        ANSWERS.settled(&answer, &self.services, &[&self.token]).map(drop)
-    }
-
     /// The text is the caption of the file.
     fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
         let (method, part) = match file.is_picture() {
@@ -161,17 +154,10 @@ impl Telegram {
         let mut body = self.body(notice, CAPTION_LIMIT);
         body["caption"] = body["text"].take();
         let names = ["chat_id", "caption", "parse_mode", "disable_notification", "reply_markup"];
-        let field = |name: &&'static str| match &body[*name] {
-            Value::Null => None,
-            Value::String(text) => Some((*name, text.clone())),
-            other => Some((*name, other.to_string())),
-        };
+        let field = |name: &&'static str| Some((*name, field_text(&body[*name])?));
         let fields: Vec<(&str, String)> = names.iter().filter_map(field).collect();
-        let (content_type, bytes) = multipart(&fields, (part, file), &self.services.env.random);
-        let mut request = posting(self.method(method), &Value::Null, notice);
-        request.headers = vec![("Content-Type".to_owned(), content_type)];
-        request.body = Some(bytes);
-        request
+        let random = &self.services.env.random;
+        posting_file(self.method(method), &fields, (part, file), notice, random)
     }
 
     fn body(&self, notice: &Notice, limit: TextLimit) -> Value {

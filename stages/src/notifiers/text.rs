@@ -88,9 +88,7 @@ impl TextLimit {
         }
         format!("{}{ELLIPSIS}", text[..end].trim_end())
     }
-}
 
-impl TextLimit {
     /// The text as markup, or as much of its beginning as there is room for once it is that.
     pub(super) fn cut_as(self, text: &str, markup: impl Fn(&str) -> String) -> String {
         let whole = markup(text);
