@@ -6,6 +6,7 @@ mod dlq;
 mod doctor;
 mod events;
 mod figures;
+mod notify;
 mod reload;
 mod send;
 mod sql;

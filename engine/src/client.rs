@@ -9,6 +9,7 @@ pub(crate) mod figures;
 pub(crate) mod find;
 pub(crate) mod json;
 pub(crate) mod metrics;
+pub(crate) mod pages;
 pub(crate) mod query;
 pub(crate) mod stream;
 pub(crate) mod table;
@@ -21,7 +22,6 @@ use kernel::fault::{Cause, Fault};
 use kernel::health::printable;
 use language::parse_duration;
 use serde_json::Value;
-use serde_json::value::RawValue;
 use std::path::PathBuf;
 use std::time::Duration;
 use wire::{Fetch, FetchRequest, FetchResponse, Wire, answer};
@@ -274,11 +274,4 @@ pub(crate) struct EngineReadiness {
     pub(crate) is_stale: bool,
     /// What does not work: the part, the reason, and what to do.
     pub(crate) degraded: Vec<(String, String, String)>,
-}
-
-/// A list of one page, its items as they were sent.
-#[derive(serde::Deserialize)]
-pub(crate) struct EventPage {
-    pub(crate) events: Vec<Box<RawValue>>,
-    pub(crate) next: Option<String>,
 }

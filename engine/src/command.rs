@@ -17,6 +17,7 @@ mod graph;
 mod help;
 mod man;
 mod new;
+mod notify;
 mod reload;
 mod run;
 mod schema;
@@ -85,6 +86,8 @@ enum Command {
     Tail(Box<tail::TailArgs>),
     /// List, show, redrive, drop or export the dead letters of a running engine.
     Dlq(dlq::DlqArgs),
+    /// List what the notifiers of a running engine sent and did not send, or test one.
+    Notify(notify::NotifyArgs),
     /// Count the events of a running engine, with latencies and sizes.
     Stats(Box<stats::StatsArgs>),
     /// Let a running engine look at its file now.
@@ -135,6 +138,7 @@ fn carry_out(command: Command) -> u8 {
         Command::Send(args) => send::send(&args),
         Command::Tail(args) => tail::tail(&args),
         Command::Dlq(args) => dlq::dlq(&args),
+        Command::Notify(args) => notify::notify(&args),
         Command::Stats(args) => stats::stats(&args),
         Command::Reload(args) => reload::reload(&args),
         Command::Top(args) => top::top(&args),

@@ -23,8 +23,11 @@ pub mod stop;
 pub mod target;
 pub mod target_pace;
 pub mod task;
+pub mod test_message;
 
-pub use open::{GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open};
+pub use open::{
+    GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open, open_notifier,
+};
 pub use target::Target;
 
 use crate::metrics::OwnMetric;

@@ -32,13 +32,16 @@ use kernel::event::Globals;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Expr, Template};
 use language::spanned::Span;
-use language::{Context, Environment};
+use language::{Context, Environment, nearest};
 use stages::catalog::{EnrichSpec, MemorySpec, NotifySpec, SinkSpec, SourceSpec};
 use stages::contract::{Claim, SinkRole, StoreShape, StreamShape};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{BacklogLimit, NotifyRules, OutboxLimits};
+
+/// Longest unknown name that is repeated, in letters.
+const NAME_SHOWN: usize = 100;
 
 /// What one pipeline file comes to.
 #[derive(Debug, Clone)]
@@ -262,6 +265,20 @@ impl Plan {
     pub fn is_switched_off(&self, name: &str) -> bool {
         self.filters.iter().any(|it| it.is_disabled && it.name.value == name)
             || self.watchers.iter().any(|it| it.is_disabled && it.name.value == name)
+    }
+
+    /// The notifier of this name, whether it is on or off; the error says which ones there are.
+    pub fn notifier(&self, name: &str) -> Result<&NotifierPlan, String> {
+        let found = self.notifiers.iter().find(|it| *it.name == *name);
+        found.ok_or_else(|| {
+            let name: String = name.chars().take(NAME_SHOWN).collect();
+            let known: Vec<&str> = self.notifiers.iter().map(|it| &*it.name).collect();
+            match nearest(&name, known.iter().copied()) {
+                Some(meant) => format!("there is no notifier `{name}`; did you mean `{meant}`?"),
+                None if known.is_empty() => format!("there is no notifier `{name}`, nor any other"),
+                None => format!("there is no notifier `{name}`; there are: {}", known.join(", ")),
+            }
+        })
     }
 
     /// The live streams with their names.

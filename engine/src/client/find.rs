@@ -3,6 +3,7 @@
 use super::{ClientFault, EngineArgs, address};
 use compiler::files::{self, PipelinePath};
 use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
+use compiler::plan::Plan;
 use kernel::regular_file;
 use stages::catalog::Catalog;
 use std::io::ErrorKind;
@@ -87,8 +88,12 @@ fn beside(file: &Path) -> PathBuf {
     PipelinePath::of(file, None, None).folder
 }
 
-/// Where the store of a pipeline file is.
-pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
+/// What a pipeline file says; `consequence` is what is not known where it has errors.
+pub(crate) fn plan_of(
+    file: &Path,
+    data: Option<&Path>,
+    consequence: &str,
+) -> Result<Plan, ClientFault> {
     let bytes = files::read_pipeline(file)
         .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
     let place = &PipelinePath::of(file, None, data);
@@ -97,15 +102,19 @@ pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, Clie
     let name = file.display();
     let plan =
         PipelineTexts::of(&bytes, file).ok().and_then(|given| loader.read(&given).plan().0.plan);
-    let Some(plan) = plan else {
-        return Err(ClientFault::new(format!(
-            "{name} has errors, so its store is not known; run `engine check {name}`"
-        )));
-    };
+    plan.ok_or_else(|| {
+        ClientFault::new(format!("{name} has errors, so {consequence}; run `engine check {name}`"))
+    })
+}
+
+/// Where the store of a pipeline file is.
+pub(crate) fn store_of(file: &Path, data: Option<&Path>) -> Result<PathBuf, ClientFault> {
+    let plan = plan_of(file, data, "its store is not known")?;
     match plan.store {
         Some((_, shape)) => Ok(shape.path),
         None => Err(ClientFault::new(format!(
-            "{name} has no store on disk, by which its engine could be found"
+            "{} has no store on disk, by which its engine could be found",
+            file.display()
         ))),
     }
 }

@@ -1,10 +1,11 @@
 //! `engine events`: the stored events of a running engine, and one with all that became of it.
 
 use super::expression;
+use crate::client::pages::{PagedList, json_lines};
 use crate::client::query::RequestPath;
 use crate::client::table::{TableColumn, csv_row, table};
 use crate::client::timeline::{self, EventDetail};
-use crate::client::{ClientFault, EngineArgs, EngineClient, EventPage};
+use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal::{self, Volume};
 use clap::{Args, Subcommand, ValueEnum};
 use kernel::event::Priority;
@@ -15,9 +16,6 @@ use language::parse_duration;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-
-/// Events of one request; the engine gives no more.
-const PAGE: usize = 1000;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -217,35 +215,18 @@ fn tell_rest(count: usize, is_more: bool, first: ListOrder) {
     }
 }
 
-/// Page after page, up to the limit and for as long as `take` wants more; where the rest begins,
-/// if there is any.
+/// Page after page, for as long as `take` wants more; where the rest begins, if there is any.
 fn each_page(
     client: &EngineClient,
     args: &ListArgs,
-    mut take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
+    take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
 ) -> Result<Option<String>, ClientFault> {
-    let mut left = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut next: Option<String> = None;
-    loop {
-        let mut path = args.filter.path().with("limit", &left.min(PAGE).to_string());
-        if args.first == ListOrder::Oldest {
-            path = path.with("order", "asc");
-        }
-        if let Some(cursor) = &next {
-            path = path.with("cursor", cursor);
-        }
-        let text = client.get_text(path.as_str())?;
-        let page: EventPage = serde_json::from_str(&text)
-            .map_err(|_| client.no_engine("its response is not a list of events"))?;
-        let events = &page.events[..page.events.len().min(left)];
-        left -= events.len();
-        // A page may be empty before the end: too many events did not match.
-        let is_last = page.next.is_none() || left == 0;
-        next = page.next;
-        if !take(events)? || is_last {
-            return Ok(next);
-        }
-    }
+    let path = args.filter.path();
+    let path = match args.first {
+        ListOrder::Newest => path,
+        ListOrder::Oldest => path.with("order", "asc"),
+    };
+    PagedList { member: "events", limit: args.limit }.each_page(client, &path, take)
 }
 
 impl FilterArgs {
@@ -263,17 +244,6 @@ impl FilterArgs {
             .with_all("since", &since)
             .with_all("until", &until)
             .with_all("where", &condition)
-    }
-}
-
-/// Each event on a line of its own.
-fn json_lines(events: &[Box<RawValue>], is_first: bool) -> String {
-    let lines = events.iter().map(|it| it.get());
-    let joined = lines.collect::<Vec<_>>().join(",\n");
-    match (joined.is_empty(), is_first) {
-        (true, _) => String::new(),
-        (_, true) => printable_json(format!("\n{joined}")),
-        (_, false) => printable_json(format!(",\n{joined}")),
     }
 }
 

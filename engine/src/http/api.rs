@@ -38,6 +38,7 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/stats").get(stats::stats);
     router.at("/api/series").get(series::series);
     router.at("/api/notifications").get(notifications::notifications);
+    router.at("/api/notifications/test").post(notifications::send_test);
     router.at("/api/pipeline").get(pipeline::pipeline);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
     router.at("/api/reloads").get(pipeline::reloads);

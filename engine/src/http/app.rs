@@ -15,12 +15,13 @@ use crate::http::wire::hosts::Hosts;
 use crate::http::wire::request::Request;
 use crate::reload::Status;
 use crate::run::Generation;
+use crate::run::rate::RateLimiter;
 use compiler::plan::SourcePlan;
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
-use compiler::spec::ServerSettings;
+use compiler::spec::{RateLimit, ServerSettings};
 use kernel::fault::Fault;
 use kernel::health::{HealthPart, HealthProblem, PartRole};
-use language::{Environment, ServedHost};
+use language::{Environment, Rate, ServedHost};
 use smol::lock::Semaphore;
 use stages::contract::{HttpRoute, StreamShape};
 use std::collections::BTreeMap;
@@ -34,6 +35,10 @@ use wire::Fetch;
 const FILL: usize = 1000;
 /// What one read of these may hold, in bytes.
 const FILL_BYTES: usize = 1 << 20;
+
+/// How often notifiers are tested, all together: whoever may only send must not flood a phone.
+const NOTIFIER_TESTS: RateLimit =
+    RateLimit { rate: Rate { count: 6.0, per: Duration::from_secs(60) }, burst: 3 };
 
 /// What the HTTP surface shows of an engine.
 #[derive(Clone)]
@@ -54,6 +59,8 @@ pub struct App {
     pub(super) queries: Arc<QueryGate>,
     /// Who has signed in with a browser.
     pub(super) sessions: Arc<Sessions>,
+    /// How often notifiers are tested.
+    pub(super) notifier_tests: Arc<RateLimiter>,
     turns: Arc<Semaphore>,
     surface: Arc<RwLock<Arc<Surface>>>,
 }
@@ -139,7 +146,20 @@ impl App {
         let turns = Arc::new(Semaphore::new(TURNS_MAX));
         let (replayed, surface) = (Arc::default(), Arc::default());
         let sessions = Arc::default();
-        App { engine, status, hubs, fetch, state, replayed, queries, sessions, turns, surface }
+        let notifier_tests = Arc::new(RateLimiter::new(NOTIFIER_TESTS));
+        App {
+            engine,
+            status,
+            hubs,
+            fetch,
+            state,
+            replayed,
+            queries,
+            sessions,
+            notifier_tests,
+            turns,
+            surface,
+        }
     }
 
     /// The service for a listener.

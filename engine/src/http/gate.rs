@@ -10,6 +10,9 @@ const READING_MAX: usize = 4;
 /// Requests that wait to; further ones are refused.
 const WAITING_MAX: usize = 64;
 
+/// Paths of the API that need no store: what they wait for must not keep others from reading it.
+const STORELESS: [&str; 2] = ["/api/pipeline", "/api/notifications/test"];
+
 /// Lets a limited number of requests read the store.
 pub(crate) struct QueryGate {
     reading: Arc<Semaphore>,
@@ -32,7 +35,7 @@ impl Default for QueryGate {
 impl QueryGate {
     /// Waits for a turn, if `path` reads the store.
     pub(crate) async fn enter(&self, path: &str) -> Result<QueryPermit, ProblemDetails> {
-        if !path.starts_with("/api/") || path == "/api/pipeline" {
+        if !path.starts_with("/api/") || STORELESS.contains(&path) {
             return Ok(QueryPermit { _permit: None });
         }
         let Some(_waiting) = Waiting::begin(&self.waiting) else {

@@ -118,6 +118,13 @@ pub(super) const PATHS: &[PathRow] = &[
     ),
     row("/api/series", READ, JSON, "Counts over time, and percentiles of times", SERIES),
     row("/api/notifications", READ, JSON, "What notifiers sent and did not send", NOTIFICATIONS),
+    row(
+        "/api/notifications/test",
+        &["POST", "OPTIONS"],
+        JSON,
+        "Sends a test message through the `notifier` that the body names",
+        &[],
+    ),
     row("/api/pipeline", READ, JSON, "The running plan, and how each part is", &[]),
     row("/api/pipeline/file", READ, TEXT, "The file as it takes effect, secrets masked", &[]),
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),

@@ -15,7 +15,7 @@ use crate::engine::{Engine, OutboxSeat};
 use compiler::plan::{CallPolicy, WISH_MAX};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kernel::env::{Pending, within};
+use kernel::env::{Clock, Pending, within};
 use kernel::fault::{Cause, Fault};
 use stages::contract::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -320,26 +320,36 @@ fn end_of(policy: &CallPolicy, results: &[Result<(), Fault>]) -> CallEnd {
     }
 }
 
-/// The call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
 async fn call(
     engine: &Engine,
     target: &Target,
     batch: Vec<OutgoingMessage>,
 ) -> Vec<Result<(), Fault>> {
-    let (timeout, count) = (target.policy.timeout, batch.len());
-    let call = AssertUnwindSafe(target.deliver(batch)).catch_unwind();
-    let fault = match within(&*engine.env.clock, timeout, call).await {
-        Some(Ok(results)) => {
+    let count = batch.len();
+    match guarded(&*engine.env.clock, target, target.deliver(batch)).await {
+        Ok(results) => {
             assert_eq!(results.len(), count, "each delivery has an end");
-            return results;
+            results
         }
-        Some(Err(_)) => Fault::permanent(format!("`{}` panicked", target.name)),
+        Err(fault) => vec![Err(fault); count],
+    }
+}
+
+/// A call itself, bounded in time. A panic is this attempt's permanent fault and nobody else's.
+pub(super) async fn guarded<T>(
+    clock: &dyn Clock,
+    target: &Target,
+    call: impl Future<Output = T>,
+) -> Result<T, Fault> {
+    let timeout = target.policy.timeout;
+    match within(clock, timeout, AssertUnwindSafe(call).catch_unwind()).await {
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(_)) => Err(Fault::permanent(format!("`{}` panicked", target.name))),
         None => {
             let shown = kernel::time::write_duration(timeout);
-            Fault::transient(Cause::Timeout, format!("no response within {shown}"))
+            Err(Fault::transient(Cause::Timeout, format!("no response within {shown}")))
         }
-    };
-    vec![Err(fault); count]
+    }
 }
 
 fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Outgoing {

@@ -127,6 +127,16 @@ pub async fn open(
     Ok(OpenedParts { generation, diff, sources })
 }
 
+/// Opens one notifier of a plan by itself.
+pub async fn open_notifier(
+    plan: &Plan,
+    notifier: &NotifierPlan,
+    context: &OpenContext,
+) -> Result<Arc<Target>, Fault> {
+    let diff = &Diff::opening(plan);
+    StageOpener { plan, diff, context, earlier: None }.notifier(notifier).await
+}
+
 /// One opening.
 struct StageOpener<'a> {
     plan: &'a Plan,

@@ -4,6 +4,7 @@ use super::limits::CallLimits;
 use super::message_group::MessageGroup;
 use compiler::plan::CallPolicy;
 use compiler::spec::DigestTexts;
+use kernel::env::Pending;
 use kernel::event::Event;
 use kernel::fault::Fault;
 use kernel::health::PartHealth;
@@ -78,6 +79,17 @@ impl Target {
         match &self.kind {
             TargetKind::Sink(sink) => sink.batch_max(),
             TargetKind::Notifier { notifier, .. } => notifier.batch_max(),
+        }
+    }
+
+    /// One notice as it is; `None` where this is a sink.
+    pub(super) fn notify<'a>(
+        &'a self,
+        notice: &'a Notice,
+    ) -> Option<Pending<'a, Result<(), Fault>>> {
+        match &self.kind {
+            TargetKind::Sink(_) => None,
+            TargetKind::Notifier { notifier, .. } => Some(notifier.notify(notice)),
         }
     }
 

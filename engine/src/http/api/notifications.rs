@@ -1,29 +1,29 @@
-//! Whom notifiers told of which event, and what they did not tell and why.
+//! Whom notifiers told of which event, what they did not tell and why, and tests of them.
 
 use super::events::time;
 use super::{Answer, failed, json_text, problem};
 use crate::http::app::App;
 use crate::http::query;
+use crate::run::test_message::send_test_message;
+use compiler::plan::Plan;
 use kernel::time::Timestamp;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use store::{Delivery, DeliveryCursor, DeliveryQuery, DeliveryState, Stored};
 use tide::Request;
 
 /// Notifications of one page when nothing is said.
 const LIMIT: usize = 100;
 
-/// Reads `?…`; the error says everything that is wrong with it. `all` are the notifiers that there
-/// are.
-fn list_request(text: &str, all: &[Arc<str>], now: Timestamp) -> Result<DeliveryQuery, String> {
+/// Reads `?…`; the error says everything that is wrong with it.
+fn list_request(text: &str, plan: &Plan, now: Timestamp) -> Result<DeliveryQuery, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
     let mut asked = DeliveryQuery { limit: LIMIT, ..DeliveryQuery::default() };
     let wrong: Vec<String> = pairs
         .into_iter()
-        .filter_map(|(name, value)| parameter(&mut asked, &name, &value, all, now).err())
+        .filter_map(|(name, value)| parameter(&mut asked, &name, &value, plan, now).err())
         .collect();
     if asked.sinks.is_empty() {
-        asked.sinks = all.to_vec();
+        asked.sinks = plan.notifiers.iter().map(|it| it.name.clone()).collect();
     }
     if wrong.is_empty() { Ok(asked) } else { Err(wrong.join("; ")) }
 }
@@ -32,17 +32,11 @@ fn parameter(
     asked: &mut DeliveryQuery,
     name: &str,
     value: &str,
-    all: &[Arc<str>],
+    plan: &Plan,
     now: Timestamp,
 ) -> Result<(), String> {
     match name {
-        "notifier" => match all.iter().find(|it| ***it == *value) {
-            Some(it) => asked.sinks.push(it.clone()),
-            None => {
-                let known = all.join(", ");
-                return Err(format!("there is no notifier `{value}`; there are: {known}"));
-            }
-        },
+        "notifier" => asked.sinks.push(plan.notifier(value)?.name.clone()),
         "state" => {
             let state = DeliveryState::ALL.into_iter().find(|it| it.word() == value);
             let wanted =
@@ -76,8 +70,8 @@ pub(super) async fn notifications(request: Request<App>) -> Answer {
     let app = request.state();
     let now = app.engine.env.clock.wall();
     let generation = app.engine.generation();
-    let all: Vec<Arc<str>> = generation.plan.notifiers.iter().map(|it| it.name.clone()).collect();
-    let asked = match list_request(request.url().query().unwrap_or_default(), &all, now) {
+    let text = request.url().query().unwrap_or_default();
+    let asked = match list_request(text, &generation.plan, now) {
         Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
@@ -94,6 +88,42 @@ pub(super) async fn notifications(request: Request<App>) -> Answer {
     let shown: Vec<Value> = page.rows.iter().map(|it| shown(it, &events, &leads)).collect();
     let next = page.next.map(|it| it.to_string());
     Ok(json_text(json!({ "notifications": shown, "next": next }).to_string()))
+}
+
+/// Sends a test message through a notifier, and says what its service answered.
+pub(super) async fn send_test(mut request: Request<App>) -> Answer {
+    let body = request.body_bytes().await.unwrap_or_default();
+    let app = request.state();
+    let Some(name) = notifier_in(&body) else {
+        return Ok(problem(400, "send {\"notifier\": \"NAME\"}"));
+    };
+    let (generation, clock) = (app.engine.generation(), &*app.engine.env.clock);
+    let plan = &generation.plan;
+    let notifier = match plan.notifier(&name) {
+        Ok(notifier) => notifier,
+        Err(unknown) => return Ok(problem(404, &unknown)),
+    };
+    if let Some(why) = &notifier.off {
+        return Ok(problem(409, &format!("`{name}` is off: {why}")));
+    }
+    if !app.notifier_tests.take(clock.monotonic()) {
+        let wait = app.notifier_tests.wait(clock.monotonic()).as_secs() + 1;
+        let mut reply = problem(429, &format!("too many test messages; try again in {wait}s"));
+        reply.insert_header("retry-after", wait.to_string());
+        return Ok(reply);
+    }
+    let target = generation.targets.get(&notifier.name).expect("a notifier that is on is open");
+    let answer = send_test_message(target, &plan.name, plan.globals.clone(), clock).await;
+    let reason = answer["reason"].as_str();
+    tracing::info!(notifier = %name, reason, "a test message was sent");
+    Ok(json_text(answer.to_string()))
+}
+
+/// The notifier that the body of a test names.
+fn notifier_in(body: &[u8]) -> Option<String> {
+    let Value::Object(mut fields) = serde_json::from_slice(body).ok()? else { return None };
+    let Value::String(name) = fields.remove("notifier")? else { return None };
+    fields.is_empty().then_some(name)
 }
 
 fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {

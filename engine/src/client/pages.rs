@@ -1,0 +1,69 @@
+//! Lists that the engine gives page after page.
+
+use super::query::RequestPath;
+use super::{ClientFault, EngineClient};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// Rows of one request; the engine gives no more.
+const PAGE: usize = 1000;
+
+/// A list of the engine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PagedList {
+    /// The member of its answer that has the rows.
+    pub(crate) member: &'static str,
+    /// The most rows of all pages together.
+    pub(crate) limit: u32,
+}
+
+impl PagedList {
+    /// Page after page, its rows as they were sent, up to the limit and for as long as `take` wants
+    /// more; where the rest begins, if there is any.
+    pub(crate) fn each_page(
+        self,
+        client: &EngineClient,
+        asked: &RequestPath,
+        mut take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
+    ) -> Result<Option<String>, ClientFault> {
+        let mut left = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let mut next: Option<String> = None;
+        loop {
+            let mut path = asked.clone().with("limit", &left.min(PAGE).to_string());
+            if let Some(cursor) = &next {
+                path = path.with("cursor", cursor);
+            }
+            let text = client.get_text(path.as_str())?;
+            let page = self.read(&text);
+            let (rows, after) = page.ok_or_else(|| {
+                client.no_engine(&format!("its response is not a list of {}", self.member))
+            })?;
+            let rows = &rows[..rows.len().min(left)];
+            left -= rows.len();
+            // A page may be empty before the end: too many rows did not match.
+            let is_last = after.is_none() || left == 0;
+            next = after;
+            if !take(rows)? || is_last {
+                return Ok(next);
+            }
+        }
+    }
+
+    fn read(self, text: &str) -> Option<(Vec<Box<RawValue>>, Option<String>)> {
+        let members: BTreeMap<&str, &RawValue> = serde_json::from_str(text).ok()?;
+        let rows = serde_json::from_str(members.get(self.member)?.get()).ok()?;
+        let next = serde_json::from_str(members.get("next")?.get()).ok()?;
+        Some((rows, next))
+    }
+}
+
+/// Rows of a list in JSON, each on a line of its own.
+pub(crate) fn json_lines(rows: &[Box<RawValue>], is_first: bool) -> String {
+    let lines = rows.iter().map(|it| it.get());
+    let joined = lines.collect::<Vec<_>>().join(",\n");
+    match (joined.is_empty(), is_first) {
+        (true, _) => String::new(),
+        (_, true) => kernel::health::printable_json(format!("\n{joined}")),
+        (_, false) => kernel::health::printable_json(format!(",\n{joined}")),
+    }
+}
