@@ -27,9 +27,8 @@ const PAGE_BYTES: usize = 4 << 20;
 /// The routes.
 pub(super) fn router(app: App) -> tide::Server<App> {
     let mut router = tide::with_state(app);
-    for file in page::FILES {
-        router.at(file.path).get(page::file);
-    }
+    router.at("/").get(page::file);
+    router.at("/api/page/:file").get(page::file);
     router.at("/openapi.json").get(openapi::openapi);
     router.at("/healthz").get(|_| async { Ok("ok\n") });
     router.at("/metrics").get(metrics::metrics);

@@ -1,5 +1,6 @@
 //! How many requests may read the store at once, and how many may wait to.
 
+use crate::http::api;
 use crate::http::problem::ProblemDetails;
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::sync::Arc;
@@ -35,7 +36,7 @@ impl Default for QueryGate {
 impl QueryGate {
     /// Waits for a turn, if `path` reads the store.
     pub(crate) async fn enter(&self, path: &str) -> Result<QueryPermit, ProblemDetails> {
-        if !path.starts_with("/api/") || STORELESS.contains(&path) {
+        if !path.starts_with("/api/") || STORELESS.contains(&path) || api::is_file(path) {
             return Ok(QueryPermit { _permit: None });
         }
         let Some(_waiting) = Waiting::begin(&self.waiting) else {

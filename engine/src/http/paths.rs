@@ -99,8 +99,7 @@ pub(super) const PATHS: &[PathRow] = &[
     row("/readyz", READ, JSON, "Whether events are taken, and what is not well", &[]),
     row("/metrics", READ, TEXT, "Figures for Prometheus", &[]),
     row("/openapi.json", READ, JSON, "This description", &[]),
-    row("/api/page/app.js", READ, "text/javascript", "", &[]),
-    row("/api/page/style.css", READ, "text/css", "", &[]),
+    row("/api/page/:file", READ, "text/javascript", "", &[]),
     row("/api/events", READ, JSON, "Stored events", EVENTS),
     row(
         "/api/events/*id",

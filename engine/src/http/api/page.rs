@@ -1,74 +1,131 @@
-//! The page: three files that are part of the program. They hold no data; whoever opens them needs
-//! a token to see any, where the file asks for one.
+//! The page: files that are part of the program. They hold no data; whoever opens them needs a
+//! token to see any, where the file asks for one.
 
-use super::Answer;
+use super::{Answer, problem};
 use crate::http::app::App;
+use siphasher::sip128::{Hasher128, SipHasher24};
+use std::hash::Hasher;
 use tide::{Request, Response};
 
+/// Where all of them are but the first.
+const FOLDER: &str = "/api/page/";
+
 /// A file of the page.
-pub(super) struct PageFile {
-    /// Where it is.
-    pub(super) path: &'static str,
-    content_type: &'static str,
+struct PageFile {
+    name: &'static str,
     text: &'static str,
 }
 
-/// All of them.
-pub(super) const FILES: [PageFile; 3] = [
-    PageFile {
-        path: "/",
-        content_type: "text/html; charset=utf-8",
-        text: include_str!("../../../ui/index.html"),
-    },
-    PageFile {
-        path: "/api/page/app.js",
-        content_type: "text/javascript; charset=utf-8",
-        text: include_str!("../../../ui/app.js"),
-    },
-    PageFile {
-        path: "/api/page/style.css",
-        content_type: "text/css; charset=utf-8",
-        text: include_str!("../../../ui/style.css"),
-    },
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(PageFile { name: $name, text: include_str!(concat!("../../../ui/", $name)) }),*]
+    };
+}
+
+/// All of them; the first one is the page itself.
+const FILES: [PageFile; 13] = files![
+    "index.html",
+    "style.css",
+    "app.js",
+    "ask.js",
+    "charts.js",
+    "config.js",
+    "dom.js",
+    "event.js",
+    "flow.js",
+    "live.js",
+    "notifications.js",
+    "problems.js",
+    "words.js",
 ];
+
+impl PageFile {
+    fn at(path: &str) -> Option<&'static PageFile> {
+        let name = if path == "/" { FILES[0].name } else { path.strip_prefix(FOLDER)? };
+        FILES.iter().find(|it| it.name == name)
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self.name.rsplit_once('.').map(|it| it.1) {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            _ => "text/javascript; charset=utf-8",
+        }
+    }
+
+    /// Changes when the text does, and with nothing else.
+    fn tag(&self) -> String {
+        let mut hasher = SipHasher24::new();
+        hasher.write(self.text.as_bytes());
+        format!("\"{:032x}\"", hasher.finish128().as_u128())
+    }
+}
 
 /// Whether a path is a file of the page.
 pub(in crate::http) fn is_file(path: &str) -> bool {
-    FILES.iter().any(|it| it.path == path)
+    PageFile::at(path).is_some()
 }
 
-/// A file of the page.
+/// A file of the page; nothing where the browser has it already.
 pub(super) async fn file(request: Request<App>) -> Answer {
-    let file = FILES.iter().find(|it| it.path == request.url().path());
-    let file = file.expect("the router knows the files");
-    Ok(Response::builder(200).content_type(file.content_type).body(file.text).build())
+    let Some(file) = PageFile::at(request.url().path()) else {
+        return Ok(problem(404, "the page has no such file"));
+    };
+    let tag = file.tag();
+    let known = request.header("if-none-match").map(|it| it.as_str().to_owned());
+    let is_known = known.is_some_and(|it| it.split(',').any(|it| it.trim() == tag));
+    let answer = match is_known {
+        true => Response::builder(304),
+        false => Response::builder(200).body(file.text),
+    };
+    let answer = answer.content_type(file.content_type());
+    Ok(answer.header("etag", tag).header("cache-control", "no-cache").build())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
 
-    /// The most bytes of all files together, so that the page is there at once.
+    /// The most bytes of all files together, compressed, so that the page is there at once.
     const BYTES_MAX: usize = 64 << 10;
 
     #[test]
     fn the_page_is_small_and_asks_nobody_else() {
-        assert!(FILES.iter().map(|it| it.text.len()).sum::<usize>() < BYTES_MAX);
+        let mut all = GzEncoder::new(Vec::new(), Compression::best());
         for file in FILES {
+            all.write_all(file.text.as_bytes()).expect("it is written");
             let others = file.text.match_indices("//").map(|it| &file.text[it.0..]);
             let addresses = others.filter(|it| it.starts_with("//www.w3.org/2000/svg"));
-            assert_eq!(file.text.matches("http").count(), addresses.count(), "{}", file.path);
+            assert_eq!(file.text.matches("http").count(), addresses.count(), "{}", file.name);
             for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "style=\""]
             {
-                assert!(!file.text.contains(unsafe_way), "{}: {unsafe_way}", file.path);
+                assert!(!file.text.contains(unsafe_way), "{}: {unsafe_way}", file.name);
             }
         }
+        let size = all.finish().expect("it ends").len();
+        assert!(size < BYTES_MAX, "{size} bytes");
     }
 
     #[test]
     fn the_page_loads_the_files_that_there_are() {
-        for file in &FILES[1..] {
-            assert!(FILES[0].text.contains(&format!("\"{}\"", file.path)), "{}", file.path);
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/ui");
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name");
+            let is_picture = name.ends_with(".png");
+            assert!(is_picture || FILES.iter().any(|it| it.name == name), "{name} is not served");
+        }
+        for file in FILES.iter().filter(|it| it.name.ends_with(".js")) {
+            for (_, after) in
+                file.text.match_indices("from \"./").map(|it| file.text.split_at(it.0))
+            {
+                let name = after["from \"./".len()..].split('"').next().unwrap_or_default();
+                assert!(FILES.iter().any(|it| it.name == name), "{} loads {name}", file.name);
+            }
+            let place = format!("\"{FOLDER}{}\"", file.name);
+            assert!(FILES[0].text.contains(&place), "{} is not loaded at once", file.name);
         }
     }
 }
