@@ -1,14 +1,18 @@
-//! The page in a real browser, where there is one: each part of it with events made for it.
+//! The page in a real browser, where there is one: each part of it with events made for it, used as
+//! a person does. Pictures of it are in `target/page/`.
 
+use crate::support::chromium::Browser;
 use crate::support::{Engine, until};
-use serde_json::json;
-use std::path::Path;
-use std::process::Command;
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
 const PIPELINE: &str = r#"
 pipeline home schema-version=1 { description "Doors and lamps" }
 server { listen "127.0.0.1:0" }
-source http hook { path "/events"; map { id "data.id"; type "data.type"; subject "data.door" } }
+source http hook {
+    path "/events"
+    map { id "data.id"; type "data.type"; subject "data.door"; correlation-id "data.visit" }
+}
 validate { rule "*" check="data.n < 100" message="too large" }
 enrich set extra { set "double" "{{ data.n * 2 }}" }
 enrich set never { when "data.n > 1000"; set "x" "y" }
@@ -16,109 +20,279 @@ sink sqlite journal { path "data/journal.db"; retention { keep "1000d" } }
 notify file desk { path "data/desk.jsonl"; title "{{ event.id }}"; when "event.type == 'ring'" }
 "#;
 
+const GUARD: &str =
+    r#"server { listen "127.0.0.1:0"; auth { token me (file)"token" scope="read send redrive" } }"#;
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// What an event may bring to harm its reader: markup, and a change of direction.
 const HOSTILE: &str = "<img src=x onerror=\"document.title='taken'\">\u{202e}";
 
-/// A browser, where one is installed; `.ci/run` installs one.
-fn browser() -> Option<&'static str> {
-    let known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    known.into_iter().find(|it| Path::new(it).exists())
-}
+/// Every part of the page but that of one event.
+const PARTS: [&str; 6] = ["live", "flow", "charts", "problems", "notifications", "config"];
 
+/// An engine, and a browser that looks at it.
 struct Site {
+    browser: Browser,
     engine: Engine,
+    file: PathBuf,
     folder: tempfile::TempDir,
-    browser: &'static str,
 }
 
 impl Site {
     /// `None` without a browser: then nobody looks at the page.
     fn start(pipeline: &str) -> Option<Site> {
-        let browser = browser()?;
+        let browser = Browser::start()?;
         let folder = tempfile::tempdir().expect("a folder");
         let secret = folder.path().join("token");
-        std::fs::write(secret, "0123456789abcdef0123456789abcdef").expect("it writes");
+        std::fs::write(&secret, SECRET).expect("it is written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, mode).expect("it is ours");
         let file = folder.path().join("p.kdl");
         std::fs::write(&file, pipeline).expect("it is written");
-        let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "off"]);
-        Some(Site { engine, folder, browser })
+        let engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "auto"]);
+        Some(Site { browser, engine, file, folder })
     }
 
-    /// The document that the browser has of a part of the page, some seconds of its time later.
-    fn shown(&self, part: &str) -> String {
-        let profile = self.folder.path().join("profile");
-        let address = format!("http://{}/#/{part}", self.engine.address);
-        let answer = Command::new(self.browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000"])
-            .args(["--window-size=360,800", "--dump-dom"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(address)
-            .output()
-            .expect("the browser runs");
-        String::from_utf8(answer.stdout).expect("text")
+    /// One whose engine wants a token.
+    fn guarded() -> Option<Site> {
+        Site::start(&PIPELINE.replace(r#"server { listen "127.0.0.1:0" }"#, GUARD))
     }
 
+    fn post(&self, event: &Value) -> u16 {
+        self.engine.post(&event.to_string()).0
+    }
+
+    fn ring(&self, id: &str, n: u32) {
+        let event = json!({ "id": id, "type": "ring", "door": "front", "n": n });
+        assert_eq!(self.post(&event), 202);
+    }
+
+    /// Shows a part of the page.
+    fn open(&mut self, part: &str) {
+        self.browser.open(&format!("http://{}/#/{part}", self.engine.address));
+    }
+
+    /// Looks until a part of the page shows all of this.
     #[track_caller]
-    fn shows(&self, part: &str, texts: &[&str]) {
-        let document = self.shown(part);
-        for text in texts {
-            assert!(document.contains(text), "`{part}` lacks `{text}`:\n{document}");
-        }
-        assert!(!document.contains("<img"), "what an event contains is text:\n{document}");
-        assert!(!document.contains("This did not work"), "{document}");
+    fn shows(&mut self, part: &str, texts: &[&str]) {
+        self.open(part);
+        self.browser.until_shown(texts);
+        assert!(!self.browser.text().contains("This did not work"));
+    }
+
+    /// What holds for whatever was looked at.
+    #[track_caller]
+    fn end(mut self) {
+        let own = format!("http://{}/", self.engine.address);
+        self.browser.look("0");
+        let foreign: Vec<&String> =
+            self.browser.requests.iter().filter(|it| !it.starts_with(&own)).collect();
+        assert!(foreign.is_empty(), "it asks only its own engine: {foreign:?}");
+        assert!(self.browser.faults.is_empty(), "{:?}", self.browser.faults);
+        assert_eq!(self.engine.stop(), 0);
     }
 }
 
-#[test]
-fn each_part_of_the_page_shows_what_there_is() {
-    let Some(mut site) = Site::start(PIPELINE) else { return };
-    let post = |id: &str, kind: &str, door: &str, n: u32| {
-        let event = json!({ "id": id, "type": kind, "door": door, "n": n });
-        site.engine.post(&event.to_string()).0
-    };
-    assert_eq!(post("r/1", "ring", HOSTILE, 7), 202);
-    assert_eq!(post("l-1", "lamp", "garden", 8), 202);
-    assert_eq!(post("l-2", "lamp", HOSTILE, 200), 422, "a rule rejects it");
+/// Two events that are stored, one of which somebody is told of, and one that is rejected; all of
+/// them are hostile where they can be.
+fn with_events() -> Option<Site> {
+    let site = Site::start(PIPELINE)?;
+    let event = |id: &str, kind: &str, n: u32| json!({ "id": id, "type": kind, "door": HOSTILE, "n": n, "visit": HOSTILE });
+    assert_eq!(site.post(&event("r/1", "ring", 7)), 202);
+    assert_eq!(site.post(&event("l-1", HOSTILE, 8)), 202);
+    assert_eq!(site.post(&event("l-2", "lamp", 200)), 422, "a rule rejects it");
     until("all is delivered", || {
         let page = site.engine.get("/api/notifications?state=done");
         page["notifications"].as_array().is_some_and(|it| it.len() == 1)
     });
-    let hostile = "&lt;img src=x onerror=\"document.title='taken'\"&gt;\\u{202e}";
-    site.shows("live", &["2 shown", ">ring</a>", ">lamp</a>", hostile, "home – engine"]);
-    site.shows(
-        "event/r%2F1",
-        &["Event r/1", hostile, "is not met", "desk", ">done<", "\"double\": 14", "engine send"],
-    );
-    site.shows("flow", &["Doors and lamps", "POST /events", "never", "data.n &gt; 1000", "desk"]);
-    site.shows(
-        "charts",
-        &[
-            "Events by outcome, last hour",
-            ">p95<",
-            "Events by type, 24 hours",
-            "ring: 1",
-            "lamp: 1",
-            "rejected: 1",
-        ],
-    );
-    site.shows(
-        "problems",
-        &["1 at validate", "l-2", "Redrive 1", "Delete 1", "Redrive 1 as edited"],
-    );
-    site.shows("notifications", &[">done<", ">suppressed<", ">when<"]);
-    site.shows("config", &["Generation 1 runs", "notify file desk"]);
-    assert!(site.shown("event/unknown").contains("event not found"));
-    assert_eq!(site.engine.stop(), 0);
+    Some(site)
 }
 
 #[test]
-fn who_has_no_token_is_asked_for_it_and_sees_nothing() {
-    let guarded = PIPELINE.replace(
-        "server { listen \"127.0.0.1:0\" }",
-        "server { listen \"127.0.0.1:0\"; auth { token me (file)\"token\" } }",
+fn each_part_of_the_page_shows_what_there_is() {
+    let Some(mut site) = with_events() else { return };
+    let hostile = "<img src=x onerror=\"document.title='taken'\">\\u{202e}";
+    site.shows("live", &["2 shown", "ring", hostile, "home"]);
+    site.shows(
+        "event/r%2F1",
+        &["Event r/1", hostile, "is not met", "desk", "done", "enrich.double", "engine send"],
     );
-    let Some(mut site) = Site::start(&guarded) else { return };
-    let document = site.shown("live");
-    assert!(document.contains("This engine asks for a token"), "{document}");
-    assert!(!document.contains("home"), "it is told nothing: {document}");
-    assert_eq!(site.engine.stop(), 0);
+    site.shows("event/l-1", &["Event l-1", hostile, "2 events, the first"]);
+    site.shows("flow", &["Doors and lamps", "POST /events", "never", "data.n > 1000", "desk"]);
+    let charts = ["Events by outcome, last hour", "p95", "ring: 1", "rejected: 1"];
+    site.shows("charts", &charts);
+    let problems = ["1 at validate", "l-2", "Redrive 1", "Delete 1", "Edit 1"];
+    site.shows("problems", &problems);
+    site.shows("notifications", &["done", "suppressed", "when"]);
+    site.shows("config", &["Generation 1 runs", "notify file desk"]);
+    site.shows("event/unknown", &[]);
+    site.browser.until_shown(&["event not found"]);
+    site.shows("nonsense", &["Nothing here"]);
+    assert_eq!(site.browser.look("document.title"), "home – engine", "no markup was markup");
+    site.end();
+}
+
+#[test]
+fn each_part_fits_a_telephone_and_pleases_by_day_and_by_night() {
+    let Some(mut site) = with_events() else { return };
+    for (scheme, width) in [("light", 1100), ("dark", 1100), ("light", 360), ("dark", 360)] {
+        site.browser.resize(width, 800);
+        site.browser.prefer(scheme);
+        for part in PARTS.into_iter().chain(["event/r%2F1"]) {
+            site.open(part);
+            site.browser.until("document.querySelector('h2')");
+            site.browser.until("document.querySelector('#figures').textContent !== ''");
+            let root = "document.documentElement";
+            let hidden = site.browser.look(&format!("{root}.scrollWidth - {root}.clientWidth"));
+            assert_eq!(hidden, 0, "`{part}` is wider than {width}");
+            let back = site.browser.look("getComputedStyle(document.body).backgroundColor");
+            let is_dark = back == "rgb(20, 24, 28)";
+            assert_eq!(is_dark, scheme == "dark", "{part}: {back}");
+            site.browser.picture(&format!("{}-{scheme}-{width}", part.replace("/r%2F1", "")));
+        }
+    }
+    site.end();
+}
+
+#[test]
+fn somebody_signs_in_stays_signed_in_and_signs_out() {
+    let Some(mut site) = Site::guarded() else { return };
+    site.open("live");
+    site.browser.until_shown(&["This engine asks for a token", "signed out"]);
+    assert!(!site.browser.text().contains("home"), "it is told nothing");
+    site.browser.fill("#token", "wrong");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["unknown token"]);
+    site.browser.fill("#token", SECRET);
+    site.browser.click("form button", "Sign in");
+    site.browser.until_shown(&["No event matches yet.", "home", "ready"]);
+    assert_eq!(site.browser.look("document.cookie"), "", "no script can read it");
+    let token = format!("Bearer {SECRET}");
+    let event = json!({ "id": "1", "type": "ring", "door": "front", "n": 1 }).to_string();
+    let fields = format!("Authorization: {token}\r\nContent-Type: application/json\r\n");
+    let posted =
+        crate::support::send(&site.engine.address, "POST", "/events", &fields, event.as_bytes());
+    assert_eq!(posted.status, 202);
+    site.browser.until_shown(&["1 shown"]);
+    site.open("charts");
+    site.browser.until_shown(&["Events by outcome"]);
+    // The token changes: what it opened is shut, also for who is signed in.
+    let other = SECRET.replace('0', "9");
+    std::fs::write(site.folder.path().join("token"), &other).expect("it is written");
+    let moved = std::fs::read_to_string(&site.file).expect("it reads") + "\n// Changed.\n";
+    std::fs::write(&site.file, moved).expect("it is written");
+    site.browser.until_shown(&["signed out"]);
+    site.browser.click("nav a", "Live");
+    site.browser.until_shown(&["You are signed out"]);
+    site.browser.fill("#token", &other);
+    site.browser.click("form button", "Sign in");
+    site.browser.until_shown(&["1 shown"]);
+    site.browser.click("header button", "Sign out");
+    site.browser.until_shown(&["This engine asks for a token"]);
+    assert!(!site.browser.text().contains("You are signed out"));
+    site.open("charts");
+    site.browser.until_shown(&["This engine asks for a token"]);
+    site.end();
+}
+
+#[test]
+fn the_live_list_filters_pauses_and_keeps_the_readers_place() {
+    let Some(mut site) = Site::start(PIPELINE) else { return };
+    site.open("live");
+    site.browser.until_shown(&["No event matches yet."]);
+    site.ring("a", 1);
+    site.ring("b", 2);
+    site.browser.until_shown(&["2 shown"]);
+    site.browser.look("document.querySelector('tbody a').focus()");
+    site.ring("c", 3);
+    site.browser.until_shown(&["3 shown"]);
+    let focused = site.browser.look("document.activeElement.closest('tr').lastChild.textContent");
+    assert_eq!(focused, "b", "rows that are there stay");
+    site.browser.click("button", "Pause");
+    site.ring("d", 4);
+    site.browser.until_shown(&["3 shown, 1 waiting"]);
+    site.browser.click("button", "Continue");
+    site.browser.until_shown(&["4 shown"]);
+    site.browser.fill("#where", "data.n >= 3");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["2 shown"]);
+    site.browser.fill("#where", "data.n >=");
+    site.browser.click("button", "Apply");
+    site.browser.until_shown(&["`where`, character"]);
+    site.browser.fill("#where", "data.n == 1000");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["No event matches yet."]);
+    assert!(!site.browser.text().contains("character"), "the mistake is corrected");
+    site.end();
+}
+
+#[test]
+fn a_reload_is_seen_and_so_is_a_file_that_does_not_run() {
+    let Some(mut site) = Site::start(PIPELINE) else { return };
+    site.open("config");
+    site.browser.until_shown(&["Generation 1 runs", "generation 1 ·"]);
+    let changed = PIPELINE.replace("data.n > 1000", "data.n > 2000");
+    std::fs::write(&site.file, &changed).expect("it is written");
+    site.browser.until_shown(&["generation 2 ·", "Generation 2 runs", "data.n > 2000"]);
+    std::fs::write(&site.file, changed.replace("retention", "retenshun")).expect("it is written");
+    site.browser.until_shown(&[
+        "the file on disk is not valid",
+        "generation 2 keeps running",
+        "did you mean `retention`?",
+    ]);
+    std::fs::write(&site.file, &changed).expect("it is written");
+    site.browser.until_shown(&["Generation 2 runs", "ready"]);
+    site.end();
+}
+
+#[test]
+fn a_rejected_message_is_edited_and_redriven_by_clicks() {
+    let Some(mut site) = Site::start(PIPELINE) else { return };
+    let event = |id: &str, n: u32| json!({ "id": id, "type": "ring", "door": "front", "n": n });
+    assert_eq!(site.post(&event("big", 200)), 422);
+    assert_eq!(site.post(&event("bigger", 300)), 422);
+    site.open("problems");
+    site.browser.until_shown(&["2 at validate"]);
+    site.browser.click("button", "What would redriving all do?");
+    site.browser.until_shown(&["2 dead letters would be redriven."]);
+    site.browser.click("section button", "Redrive 2");
+    site.browser.until_shown(&["Redriven: 0 of 2."]);
+    site.browser.click("summary", "Edit 2");
+    let edited = event("bigger", 30).to_string();
+    site.browser.fill("textarea", &edited);
+    site.browser.click("button", "Redrive 2 as edited");
+    site.browser.until_shown(&["Redriven.", "1 at validate"]);
+    let stored = site.engine.get("/api/events/bigger");
+    assert_eq!((&stored["data"]["n"], &stored["state"]), (&json!(30), &json!("stored")));
+    site.browser.look("window.confirm = () => true");
+    site.browser.click("button", "Delete 1");
+    site.browser.until_shown(&["Dead letter 1 is deleted.", "There are none."]);
+    assert_eq!(site.engine.get("/api/dead-letters")["dead_letters"], json!([]));
+    site.end();
+}
+
+#[test]
+fn a_keyboard_is_enough() {
+    let Some(mut site) = Site::start(PIPELINE) else { return };
+    site.ring("a", 1);
+    site.open("live");
+    site.browser.until_shown(&["1 shown"]);
+    let focused = |site: &mut Site| site.browser.look("document.activeElement.textContent");
+    site.browser.press("Tab");
+    assert_eq!(focused(&mut site), "Skip to the content");
+    let mut seen = Vec::new();
+    while focused(&mut site) != "ring" {
+        seen.push(focused(&mut site).as_str().unwrap_or_default().to_owned());
+        assert!(seen.len() < 40, "no way to the event: {seen:?}");
+        site.browser.press("Tab");
+        let drawn = "getComputedStyle(document.activeElement).outlineStyle !== 'none'";
+        assert_eq!(site.browser.look(drawn), true, "the focus is seen: {seen:?}");
+    }
+    for part in ["Live", "Flow", "Config", "Apply", "Pause"] {
+        assert!(seen.iter().any(|it| it == part), "{part}: {seen:?}");
+    }
+    site.browser.press("Enter");
+    site.browser.until_shown(&["Event a"]);
+    assert_eq!(site.browser.look("document.activeElement.id"), "main");
+    site.end();
 }

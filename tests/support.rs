@@ -1,6 +1,7 @@
 //! The real binary on a free port and a folder of its own, and small ways to talk to it.
 
 pub(crate) mod broker;
+pub(crate) mod chromium;
 pub(crate) mod hours;
 pub(crate) mod load;
 pub(crate) mod receiver;
