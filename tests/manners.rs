@@ -41,6 +41,10 @@ struct NotifierCase {
     mute: Option<i64>,
     /// Whether its service refuses everything.
     is_dead: bool,
+    /// Who gets what it could not deliver.
+    fallback: Option<&'static str>,
+    /// Whose it gets, and nothing else.
+    from: Option<&'static str>,
 }
 
 const PLAIN: NotifierCase = NotifierCase {
@@ -52,9 +56,11 @@ const PLAIN: NotifierCase = NotifierCase {
     has_cooldown: false,
     mute: None,
     is_dead: false,
+    fallback: None,
+    from: None,
 };
 
-const NOTIFIERS: [NotifierCase; 9] = [
+const NOTIFIERS: [NotifierCase; 11] = [
     NotifierCase { name: "later", quiet: Some(("Europe/Berlin", "delay")), ..PLAIN },
     NotifierCase {
         name: "never",
@@ -82,6 +88,23 @@ const NOTIFIERS: [NotifierCase; 9] = [
         group: Some((30, 30)),
         has_cooldown: true,
         is_dead: true,
+        fallback: Some("spare"),
+        ..PLAIN
+    },
+    NotifierCase {
+        name: "spare",
+        quiet: Some(("Europe/Berlin", "delay")),
+        rate: Some((600, 1, "drop")),
+        has_cooldown: true,
+        is_dead: true,
+        fallback: Some("last"),
+        from: Some("dead"),
+        ..PLAIN
+    },
+    NotifierCase {
+        name: "last",
+        quiet: Some(("America/New_York", "digest")),
+        from: Some("spare"),
         ..PLAIN
     },
 ];
@@ -115,6 +138,9 @@ impl NotifierCase {
             text.push_str(&format!(
                 "    mute when=\"event.type == 'fire'\" for=\"{mute}s\" key=\"event.subject\"\n"
             ));
+        }
+        if let Some(fallback) = self.fallback {
+            text.push_str(&format!("    fallback {fallback}\n"));
         }
         if self.has_cooldown {
             text.push_str(&format!("    cooldown \"{COOLDOWN}s\" key=\"data.what\"\n"));
@@ -204,22 +230,54 @@ struct Model<'a> {
     /// Who began it, and when.
     cooling: BTreeMap<u8, (i64, usize)>,
     ended: BTreeMap<usize, Expected>,
+    /// Messages that its service took or refused, in order.
+    left: Vec<(i64, Message)>,
 }
 
-impl Model<'_> {
-    fn of(case: &NotifierCase, sent: &[SentEvent], end: i64) -> BTreeMap<usize, Expected> {
-        let (waiting, told) = (Vec::new(), BTreeMap::new());
+impl<'a> Model<'a> {
+    fn of(case: &'a NotifierCase, sent: &'a [SentEvent], end: i64) -> Self {
+        let (waiting, told, left) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (cooling, ended, muted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut model = Model { case, waiting, next: 0, told, muted, cooling, ended };
-        for event in sent {
-            model.pass(event.at);
-            model.take(event);
-            if event.is_fire {
-                model.muted.insert(event.door, event.at);
-            }
+        let mut model = Model { case, waiting, next: 0, told, muted, cooling, ended, left };
+        match case.from {
+            Some(from) => model.take_all_of(from, sent, end),
+            None => sent.iter().for_each(|it| {
+                model.pass(it.at);
+                model.take(it);
+                if it.is_fire {
+                    model.muted.insert(it.door, it.at);
+                }
+            }),
         }
         model.pass(end);
-        model.ended
+        model
+    }
+
+    /// What another one could not deliver.
+    fn take_all_of(&mut self, from: &str, sent: &[SentEvent], end: i64) {
+        let from = NOTIFIERS.iter().find(|it| it.name == from).expect("it is there");
+        for (at, dead) in Model::of(from, sent, end).left {
+            self.pass(at);
+            let event = sent.iter().find(|it| it.id == dead.lead).expect("it was sent");
+            let parts = dead.parts.iter().map(|it| (it.0, "fallback"));
+            let message =
+                Message { is_allowed: event.is_fire, parts: parts.collect(), ..Message::of(event) };
+            if self.cools(event) {
+                self.end_all(&message, "suppressed", Some("cooldown"), None);
+                continue;
+            }
+            self.judge_alone(message, at);
+        }
+    }
+
+    /// Whether a cooldown suppresses it; else it begins one.
+    fn cools(&mut self, event: &SentEvent) -> bool {
+        let began = self.cooling.get(&event.what);
+        let is_cooling = began.is_some_and(|it| (event.at - it.0).abs() < COOLDOWN);
+        if self.case.has_cooldown && !is_cooling {
+            self.cooling.insert(event.what, (event.at, event.id));
+        }
+        self.case.has_cooldown && is_cooling
     }
 
     /// Everything that waits for a time up to this one.
@@ -245,22 +303,10 @@ impl Model<'_> {
         if fire.is_some_and(|(mute, at)| event.at - at < mute) {
             return self.end(event.id, "suppressed", Some("mute"), None, None);
         }
-        if self.case.has_cooldown {
-            let began = self.cooling.get(&event.what);
-            if began.is_some_and(|it| event.at - it.0 < COOLDOWN) {
-                return self.end(event.id, "suppressed", Some("cooldown"), None, None);
-            }
-            self.cooling.insert(event.what, (event.at, event.id));
+        if self.cools(event) {
+            return self.end(event.id, "suppressed", Some("cooldown"), None, None);
         }
-        let message = Message {
-            lead: event.id,
-            parts: Vec::new(),
-            is_allowed: event.is_fire,
-            held: "",
-            key: None,
-            due: 0,
-            has_place: false,
-        };
+        let message = Message::of(event);
         let Some((wait, then)) = self.case.group else {
             return self.judge_alone(message, event.at);
         };
@@ -317,6 +363,7 @@ impl Model<'_> {
     fn send(&mut self, message: Message, now: i64) {
         let state = if self.case.is_dead { "dead" } else { "done" };
         self.end_all(&message, state, None, Some(now));
+        self.left.push((now, message));
     }
 
     fn end_all(
@@ -352,6 +399,18 @@ impl Model<'_> {
 }
 
 impl Message {
+    fn of(event: &SentEvent) -> Message {
+        Message {
+            lead: event.id,
+            parts: Vec::new(),
+            is_allowed: event.is_fire,
+            held: "",
+            key: None,
+            due: 0,
+            has_place: false,
+        }
+    }
+
     fn join(&mut self, other: Message, by: &'static str, is_group: bool) {
         debug_assert!(is_group == (by == "group"));
         self.parts.push((other.lead, by));
@@ -389,7 +448,8 @@ fn id_of(text: &str) -> usize {
 fn compare_states(world: &World, triggered: usize, context: &str) {
     for case in &NOTIFIERS {
         let rows = listed(world, case.name);
-        assert_eq!(rows.len(), triggered, "{context}: {}", case.name);
+        let has_all = rows.len() == triggered || case.from.is_some();
+        assert!(has_all, "{context}: {} has {} of {triggered}", case.name, rows.len());
         for (id, row) in &rows {
             let state = row["state"].as_str().expect("a state");
             let is_known = ["pending", "held", "done", "suppressed", "dead"].contains(&state);
@@ -436,6 +496,7 @@ fn play(seed: u64) {
     let prepare = |world: &World| {
         let refuses = Behaviour::Status(422, Duration::ZERO);
         world.outside.behave("dead.example", refuses);
+        world.outside.behave("spare.example", refuses);
     };
     prepare(&world);
     // Wall time at which the monotonic clock of the world was zero.
@@ -472,7 +533,9 @@ fn play(seed: u64) {
     compare_states(&world, sent.len(), &format!("SEED={seed} at the end"));
     for case in &NOTIFIERS {
         let rows = listed(&world, case.name);
-        for (id, expected) in Model::of(case, &sent, end) {
+        let model = Model::of(case, &sent, end);
+        assert_eq!(rows.len(), model.ended.len(), "SEED={seed} {}", case.name);
+        for (id, expected) in model.ended {
             let (row, name) = (&rows[&id], case.name);
             let context = format!("SEED={seed} {name} e{id}: {expected:?}, and there is {row}");
             assert_eq!(row["state"], expected.state, "{context}");

@@ -212,6 +212,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0007-counts.sql",
         "0008-manners.sql",
         "0009-ids.sql",
+        "0010-relays.sql",
     ];
     assert_eq!(names, known);
 }

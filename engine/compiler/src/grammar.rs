@@ -637,6 +637,9 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("then", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ]),
     DIGEST,
+    NodeRow::new("fallback", "the notifier that gets what could not be delivered here")
+        .examples(&["fallback phone"])
+        .args(&[Arg::one("notifier", ValueKind::Ref)]),
 ];
 
 /// What stands for the texts of a digest that the file does not give.

@@ -11,6 +11,7 @@ pub(crate) mod names;
 mod order;
 pub mod outline;
 mod policy;
+mod relays;
 mod schemas;
 mod secrets;
 mod worst_case;
@@ -357,6 +358,7 @@ impl Plan {
 /// Builds the plan of a spec. `None` when something in it is wrong; everything wrong is reported.
 pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> {
     names::check(&spec, text, context.diagnostics);
+    relays::circles(&spec, context.diagnostics);
     let order = order::of(&spec.enrichments, context.diagnostics);
     claims::check(&spec, context.diagnostics);
     claims::programs(&spec, context.diagnostics);
@@ -612,7 +614,10 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
         target: name.clone(),
         when: when.clone(),
         is_outside,
-        is_routed: spec.route.as_ref().is_none_or(|it| it.names(node_of(name))),
+        is_routed: match &spec.route {
+            Some(route) => route.names(node_of(name)),
+            None => !spec.is_relayed_to(node_of(name)),
+        },
     });
     let only = only.collect();
     match &spec.route {
@@ -628,8 +633,9 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
         },
         None => {
             let names = spec.sinks.iter().map(|it| it.name.clone());
-            let names: Vec<Name> =
-                names.chain(spec.notifiers.iter().map(|it| it.name.clone())).collect();
+            // Who is there for others gets what these hand on.
+            let notifiers = spec.notifiers.iter().filter(|it| !spec.is_relayed_to(&it.name.value));
+            let names: Vec<Name> = names.chain(notifiers.map(|it| it.name.clone())).collect();
             RoutePlan { otherwise: targets(&names), only, ..RoutePlan::default() }
         }
     }

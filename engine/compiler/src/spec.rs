@@ -590,6 +590,12 @@ pub struct DeadLetters {
 }
 
 impl Spec {
+    /// Whether another notifier hands events to this one.
+    pub fn is_relayed_to(&self, name: &str) -> bool {
+        let all = self.notifiers.iter().flat_map(|it| it.manners.relays());
+        all.into_iter().any(|it| it.1.value == name)
+    }
+
     /// The sinks and notifiers, each with the condition that it has of its own.
     pub fn targets(&self) -> impl Iterator<Item = (&Name, Option<&Spanned<Expr>>)> {
         let sinks = self.sinks.iter().map(|it| (&it.name, it.when.as_ref()));

@@ -192,7 +192,9 @@ impl<'a, 'd> Typing<'a, 'd> {
                     continue;
                 }
                 let own = self.spec.targets().find(|it| it.0.value == name);
-                let only = own.and_then(|it| it.1).filter(|_| !is_when(site));
+                // What is handed on need not match.
+                let is_handed = self.spec.is_relayed_to(name);
+                let only = own.and_then(|it| it.1).filter(|_| !is_when(site) && !is_handed);
                 let only = only.map(|it| known.check(&it.value).holds);
                 // What gets nothing was told; its own texts are looked at all the same.
                 match only.filter(|it| !it.is_empty()) {

@@ -102,12 +102,14 @@ pub enum Root {
     Message,
     /// The events that a notification is about.
     Group,
+    /// Why a notification is sent.
+    Told,
     /// What a window made of its events. It has no name: whatever begins a path is one of them.
     Aggregate,
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 17] = [
+    const ALL: [(Root, &'static str); 18] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -125,6 +127,7 @@ impl Root {
         (Root::Title, "title"),
         (Root::Message, "message"),
         (Root::Group, "group"),
+        (Root::Told, "told"),
     ];
 }
 
@@ -161,7 +164,7 @@ impl Roots {
     pub const RESPONSE: Roots =
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
     /// In the title and message of a notification.
-    pub const NOTIFICATION: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Group]).0);
+    pub const NOTIFICATION: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Group, Root::Told]).0);
     /// In what a notifier sends besides its title and message.
     pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
     /// In an aggregate: what is read off each event.
@@ -376,6 +379,8 @@ pub struct Scope<'a> {
     pub message: Option<&'a str>,
     /// `group`.
     pub group: Option<&'a Value>,
+    /// `told`.
+    pub told: Option<&'a Value>,
     /// What a window made of its events, by name.
     pub aggregated: Option<&'a Value>,
     /// For `random.…` and `uuid()`.
@@ -452,6 +457,7 @@ impl<'a> Scope<'a> {
             title: None,
             message: None,
             group: None,
+            told: None,
             aggregated: None,
             random: None,
             zone: None,

@@ -6,9 +6,11 @@
 
 mod settle;
 
+use super::message_cause::causes;
 use super::message_group::{EVENTS_MAX, MessageGroup};
+use super::relays::RelayedEvents;
 use super::stop::StopSignal;
-use super::target::OutgoingMessage;
+use super::target::{MessageContext, OutgoingMessage};
 use super::target_pace::{CallEnd, PaceAllowance, PaceTicket, TargetPace};
 use super::{Target, condition};
 use crate::engine::{Engine, OutboxSeat};
@@ -49,7 +51,7 @@ pub struct DeliveryWorker {
 struct DueDelivery {
     delivery: Delivery,
     event: Option<Stored>,
-    group: MessageGroup,
+    about: MessageContext,
 }
 
 /// What a worker waits for.
@@ -191,7 +193,7 @@ impl DeliveryWorker {
     async fn fill(&mut self, limits: DueLimits) -> Result<Option<Duration>, StoreFault> {
         let now = self.engine.env.clock.wall();
         let (name, under_way) = (self.target.name.clone(), self.under_way.clone());
-        let (mut due, events, others, next) = self
+        let (mut due, events, (mut others, mut causes), next) = self
             .engine
             .store
             .read(move |reader| {
@@ -201,8 +203,8 @@ impl DeliveryWorker {
                 let mut due = reader.due(&name, now, DueLimits { first, again, ..limits })?;
                 due.retain(|delivery| !under_way.contains(&delivery.seq));
                 let seqs: Vec<u64> = due.iter().map(|delivery| delivery.seq).collect();
-                let others = others(reader, &due)?;
-                Ok((due, reader.intact_by_seq(&seqs)?, others, reader.next_due(&name)?))
+                let besides = (others(reader, &due)?, causes(reader, &due)?);
+                Ok((due, reader.intact_by_seq(&seqs)?, besides, reader.next_due(&name)?))
             })
             .await?;
         let mut retries = 0;
@@ -224,13 +226,15 @@ impl DeliveryWorker {
                 self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
         let stored = |delivery: &Delivery| events.iter().find(|it| it.seq == delivery.seq).cloned();
-        let mut others = others;
         self.queue.extend(due.into_iter().map(|delivery| DueDelivery {
             event: stored(&delivery),
-            group: MessageGroup {
-                parts: delivery.parts,
-                is_digest: delivery.is_digest,
-                events: others.remove(&delivery.seq).unwrap_or_default(),
+            about: MessageContext {
+                group: MessageGroup {
+                    parts: delivery.parts,
+                    is_digest: delivery.is_digest,
+                    events: others.remove(&delivery.seq).unwrap_or_default(),
+                },
+                cause: causes.remove(&delivery.seq).unwrap_or_default(),
             },
             delivery,
         }));
@@ -258,11 +262,13 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
     let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
-    for DueDelivery { delivery, event, group } in batch {
+    let mut relayed = RelayedEvents::default();
+    for DueDelivery { delivery, event, about } in batch {
         match event {
             Some(stored) => {
+                relayed.keep(engine, &target.name, &stored);
                 called.push(delivery);
-                calls.push(OutgoingMessage { outgoing: outgoing(engine, target, stored), group });
+                calls.push(OutgoingMessage { outgoing: outgoing(engine, target, stored), about });
             }
             None => ended.push((delivery, Err(missing()))),
         }
@@ -288,12 +294,15 @@ async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Ve
         engine.metrics.delivered(&target.name, settlement.state.word(), count);
         settlements.push(settlement);
     }
-    note(engine, &settlements).await;
+    note(engine, &settlements, &relayed).await;
 }
 
 /// However long the store takes: until it is noted, the call would be made again.
-async fn note(engine: &Engine, settlements: &[Settlement]) {
-    let entries = || settlements.iter().cloned().map(Entry::Settle).collect();
+async fn note(engine: &Engine, settlements: &[Settlement], relayed: &RelayedEvents) {
+    let entries = || {
+        let ends = settlements.iter().map(|it| (Entry::Settle(it.clone()), it));
+        ends.flat_map(|(entry, it)| [Some(entry), relayed.after(engine, it)]).flatten().collect()
+    };
     while !settlements.is_empty() && engine.store.submit(entries()).await.is_err() {
         if engine.is_stopping() || engine.store.is_broken() {
             return;

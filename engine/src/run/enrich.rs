@@ -8,6 +8,7 @@
 use super::Generation;
 use super::attempt::{self, CallOutcome};
 use super::memories::Notebook;
+use super::relays;
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
@@ -565,7 +566,7 @@ fn with_conditions(
     (targets.into(), suppressed)
 }
 
-fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
+pub(super) fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
     let notifier = plan.notifiers.iter().find(|it| it.name == *target);
     let cooldown = notifier
         .and_then(|it| it.cooldown.as_ref())
@@ -579,7 +580,11 @@ fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
         let time = scope.event?.counts_at();
         (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: it.window })
     });
-    let traits = notifier.map(|it| traits(&it.manners, scope)).unwrap_or_default();
+    let traits = notifier.map(|it| DeliveryTraits {
+        fallbacks: relays::of_full(plan, it, scope),
+        ..traits(&it.manners, scope)
+    });
+    let traits = traits.unwrap_or_default();
     NewDelivery { sink: target.clone(), cooldown, suppressed: None, traits }
 }
 
@@ -596,7 +601,7 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
     });
     let claims = manners.silences.iter();
     let silences = claims.filter_map(|it| silence_claim(it, scope)).collect();
-    DeliveryTraits { silences, group, allowed }
+    DeliveryTraits { silences, group, allowed, ..DeliveryTraits::default() }
 }
 
 /// The keys of notifiers that an event silences.

@@ -1,6 +1,7 @@
 //! A sink or notifier that delivers to the outside, opened.
 
 use super::limits::CallLimits;
+use super::message_cause::MessageCause;
 use super::message_group::MessageGroup;
 use compiler::plan::CallPolicy;
 use compiler::spec::DigestTexts;
@@ -46,16 +47,21 @@ pub(super) struct NoticeTexts {
 
 impl NoticeTexts {
     /// Title and message.
-    fn render(&self, event: &Event, group: &MessageGroup, now: Timestamp) -> (String, String) {
+    fn render(&self, event: &Event, about: &MessageContext, now: Timestamp) -> (String, String) {
+        let MessageContext { group, cause } = about;
         let texts = match group.has_digest_texts() {
             true => [&self.digest.title, &self.digest.message],
             false => [&self.title, &self.message],
         };
-        let reads_group =
-            || texts.iter().any(|it| it.reads().iter().any(|it| it.root == Root::Group));
-        let shown = reads_group().then(|| group.scope(event, &self.title, now));
-        let scope = Scope { group: shown.as_ref(), ..Scope::of(event, now) };
-        let [title, message] = texts.map(|it| it.render(&scope));
+        let reads = |root| texts.iter().any(|it| it.reads().iter().any(|it| it.root == root));
+        let shown = reads(Root::Group).then(|| group.scope(event, &self.title, now));
+        let told = reads(Root::Told).then(|| cause.scope());
+        let scope = Scope { group: shown.as_ref(), told: told.as_ref(), ..Scope::of(event, now) };
+        let [title, mut message] = texts.map(|it| it.render(&scope));
+        if let Some(line) = cause.line().filter(|_| told.is_none()) {
+            let gap = if message.is_empty() { "" } else { "\n" };
+            message.push_str(&format!("{gap}{line}"));
+        }
         (title, message)
     }
 }
@@ -64,8 +70,17 @@ impl NoticeTexts {
 pub struct OutgoingMessage {
     /// The event that it is about, or the first of them.
     pub outgoing: Outgoing,
+    /// What else there is to say.
+    pub about: MessageContext,
+}
+
+/// What a message says besides its event.
+#[derive(Debug, Default)]
+pub struct MessageContext {
     /// The others.
     pub group: MessageGroup,
+    /// Why it is sent.
+    pub cause: MessageCause,
 }
 
 impl Target {
@@ -102,8 +117,8 @@ impl Target {
             }
             TargetKind::Notifier { notifier, texts } => {
                 let now = self.services.env.clock.wall();
-                let notice = |OutgoingMessage { outgoing, group }: OutgoingMessage| {
-                    let (title, message) = texts.render(outgoing.event(), &group, now);
+                let notice = |OutgoingMessage { outgoing, about }: OutgoingMessage| {
+                    let (title, message) = texts.render(outgoing.event(), &about, now);
                     Notice { outgoing, title, message }
                 };
                 let batch: Vec<Notice> = batch.into_iter().map(notice).collect();

@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0007-counts.sql"),
     include_str!("../../../migrations/0008-manners.sql"),
     include_str!("../../../migrations/0009-ids.sql"),
+    include_str!("../../../migrations/0010-relays.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

@@ -50,8 +50,8 @@ impl Batch<'_> {
         };
         let sql = "INSERT OR IGNORE INTO delivery_rows
                 (sink, seq, state, attempts, not_before, created, last_error, bytes, allowed,
-                    cooldown)
-             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)";
+                    cooldown, via)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)";
         let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
         let cooldown = delivery.cooldown.as_ref().filter(|_| waits);
         let values = params![
@@ -64,6 +64,7 @@ impl Batch<'_> {
             bytes as i64,
             delivery.traits.allowed,
             cooldown.map(|it| &it.key),
+            delivery.traits.via.as_ref().map(ToString::to_string),
         ];
         let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_new && waits {
@@ -73,6 +74,12 @@ impl Batch<'_> {
             if state == DeliveryState::Pending && self.held.has_rules(sink) {
                 self.judge_message(&HeldMessage::of(delivery, seq))?;
             }
+        }
+        if is_new {
+            self.count_relayed(delivery, 1);
+        }
+        if is_new && state == DeliveryState::Dead {
+            self.relay(sink, seq, &delivery.traits.fallbacks)?;
         }
         Ok(())
     }

@@ -73,16 +73,19 @@ enum HeldBy {
     Group,
     QuietHours,
     Rate,
+    /// Nothing: it was handed on together with the message that tells of it.
+    Fallback,
 }
 
 impl HeldBy {
-    const ALL: [HeldBy; 3] = [HeldBy::Group, HeldBy::QuietHours, HeldBy::Rate];
+    const ALL: [HeldBy; 4] = [HeldBy::Group, HeldBy::QuietHours, HeldBy::Rate, HeldBy::Fallback];
 
     fn word(self) -> &'static str {
         match self {
             HeldBy::Group => "group",
             HeldBy::QuietHours => "quiet-hours",
             HeldBy::Rate => "rate",
+            HeldBy::Fallback => "fallback",
         }
     }
 
@@ -303,6 +306,19 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// The message that was handed on with this one tells of it too.
+    pub(super) fn join_handed(
+        &mut self,
+        message: &HeldMessage,
+        lead: u64,
+        reason: Option<&str>,
+    ) -> Result<(), StoreFault> {
+        let groups = self.held.rules.get(&message.sink).is_some_and(|it| it.group.is_some());
+        let own = if groups { HeldBy::Group } else { HeldBy::Fallback };
+        let by = reason.and_then(HeldBy::of_word).unwrap_or(own);
+        self.join(message, by, lead)
+    }
+
     /// The message that waits under `lead` tells of this one too, and of all that it tells of.
     fn join(&mut self, message: &HeldMessage, by: HeldBy, lead: u64) -> Result<(), StoreFault> {
         let HeldMessage { sink, seq, parts, allowed, .. } = message;
@@ -460,7 +476,7 @@ fn latest(rules: &NotifyRules, by: HeldBy, now: Timestamp) -> Timestamp {
             rules.group.map_or(now, |it| now.plus(it.then.unwrap_or_default().max(it.wait)))
         }
         // They are the same, or they are not: asking is cheap.
-        HeldBy::QuietHours => now,
+        HeldBy::QuietHours | HeldBy::Fallback => now,
         HeldBy::Rate => match rules.rate {
             Some(rate) if rate.excess != Excess::Drop => Timestamp(NEVER),
             _ => now,

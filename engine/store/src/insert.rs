@@ -90,6 +90,7 @@ impl Batch<'_> {
             }
             Entry::Save { owner, key, value } => self.save(owner, key, value.as_deref()),
             Entry::Settle(settlement) => self.settle(settlement),
+            Entry::Relay { from, seq, to } => self.relay(from, *seq, to),
             Entry::Result { seq, stage, generation, output } => {
                 self.keep_result(*seq, stage, *generation, output)
             }
@@ -412,6 +413,7 @@ fn frees_a_number(entry: &Entry) -> bool {
         | Entry::Refuse(_)
         | Entry::Save { .. }
         | Entry::Settle(_)
+        | Entry::Relay { .. }
         | Entry::Result { .. }
         | Entry::Reload(_)
         | Entry::Park { .. }

@@ -45,6 +45,7 @@ mod reader;
 mod readers;
 mod record;
 mod redrive;
+mod relays;
 mod rescue;
 mod retention;
 mod rollup;
@@ -68,8 +69,8 @@ pub use fault::{StoreFault, StoreTrouble};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use manners::{
-    DeliveryTraits, Excess, GroupRule, MessageRate, NotifyRules, QUIET_MAX, QuietRule,
-    SilenceClaim, Silencer,
+    DeliveryTraits, Excess, GroupRule, MessageRate, NotifyRules, QUIET_MAX, QuietRule, Relay,
+    RelayWord, SilenceClaim, Silencer,
 };
 pub use memory::{
     Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,
@@ -141,6 +142,8 @@ pub struct Figures {
     /// Deliveries suppressed, by target and by what suppresses them: `cooldown`, `backlog`, `when`,
     /// `quiet-hours` or `rate`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    /// Deliveries that another notifier handed on, by target and by why.
+    pub relayed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
     /// Statements and transactions that failed, by [`StoreTrouble`].

@@ -1,10 +1,12 @@
 //! Whether and when somebody is told: what the file says for each notifier, as far as it is decided
 //! in the transaction of an event.
 
+use super::record::NewDelivery;
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::hours::QuietHours;
 use kernel::time::Timestamp;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -118,4 +120,39 @@ pub struct DeliveryTraits {
     pub group: Option<String>,
     /// The quiet hours that do not hold it, a bit for each.
     pub allowed: u32,
+    /// Why its notifier has it, where no route sends the event there.
+    pub via: Option<Relay>,
+    /// What is delivered instead if it cannot wait for its turn.
+    pub fallbacks: Vec<NewDelivery>,
+}
+
+choice! {
+    /// Why a notifier hands an event to another one.
+    pub enum RelayWord {
+        /// It could not deliver it.
+        Fallback = "fallback",
+    }
+}
+
+/// Where a delivery came from that no route makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Why.
+    pub word: RelayWord,
+    /// Who handed it on.
+    pub from: Arc<str>,
+}
+
+impl fmt::Display for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.word.word(), self.from)
+    }
+}
+
+impl Relay {
+    /// Reads what `Display` wrote.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (word, from) = text.split_once(' ')?;
+        Some(Relay { word: RelayWord::of_word(word)?, from: from.into() })
+    }
 }

@@ -3,6 +3,7 @@
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::delivery_query::{self, DeliveryPage, DeliveryQuery};
+use super::manners::Relay;
 use super::memory::MemoryTimer;
 use super::query::{self, EventCount, EventQuery, EventTest, Page, StreamChunk};
 use super::record::{Delivery, DeliveryState, InboxRow, Stored};
@@ -27,7 +28,7 @@ pub struct DueLimits {
 }
 
 pub(super) const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts, \
-     is_digest, lead";
+     is_digest, lead, via";
 
 /// A read-only view of the store.
 ///
@@ -431,6 +432,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         parts: row.get::<_, i64>(8)? as u64,
         is_digest: row.get(9)?,
         lead: row.get::<_, Option<i64>>(10)?.map(|it| it as u64),
+        via: row.get::<_, Option<String>>(11)?.and_then(|it| Relay::parse(&it)),
     })
 }
 

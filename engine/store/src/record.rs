@@ -1,6 +1,6 @@
 //! What goes into the store and what comes out of it.
 
-use super::manners::{DeliveryTraits, NotifyRules, SilenceClaim};
+use super::manners::{DeliveryTraits, NotifyRules, Relay, SilenceClaim};
 use super::memory::{MemoryNode, Notes};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
@@ -75,6 +75,15 @@ pub enum Entry {
     Wake,
     /// Something that validation refused and the file keeps. Claims nothing.
     Refuse(DeadLetter),
+    /// What one notifier could not deliver goes to others. Nothing happens where it did.
+    Relay {
+        /// Who could not.
+        from: Arc<str>,
+        /// Of which event.
+        seq: u64,
+        /// One for each of the others.
+        to: Vec<NewDelivery>,
+    },
     /// State of a stage or source, such as a file offset.
     Save {
         /// Whose state.
@@ -435,6 +444,8 @@ pub struct Delivery {
     pub is_digest: bool,
     /// The event whose message tells of this one.
     pub lead: Option<u64>,
+    /// Where it came from, where no route made it.
+    pub via: Option<Relay>,
 }
 
 impl Delivery {

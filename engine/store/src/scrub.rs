@@ -345,7 +345,7 @@ pub(super) fn compare_names(connection: &rusqlite::Connection) -> Result<(), Sto
 
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
     let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
-            is_digest, lead,
+            is_digest, lead, via,
             state = 0 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_due WHERE i.sink = d.sink AND i.not_before = d.not_before
                     AND i.seq = d.seq AND i.bytes = d.bytes AND i.state = 0),
@@ -377,7 +377,7 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
             }
         }
         for (column, index) in
-            [(11, "delivery_rows_due"), (12, "delivery_rows_parked"), (13, "delivery_rows_held")]
+            [(12, "delivery_rows_due"), (13, "delivery_rows_parked"), (14, "delivery_rows_held")]
         {
             if row.get(column)? {
                 return Err(out_of_step(index, number));

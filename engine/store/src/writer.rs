@@ -442,9 +442,11 @@ impl Writer {
     fn publish(&mut self, effects: Effects) {
         let figures = &self.figures;
         self.holdings.publish(figures);
-        if !effects.suppressed.is_empty() {
-            let mut known = figures.suppressed.lock().unwrap_or_else(PoisonError::into_inner);
-            for (key, count) in effects.suppressed {
+        let counts =
+            [(&figures.suppressed, effects.suppressed), (&figures.relayed, effects.relayed)];
+        for (known, counts) in counts.into_iter().filter(|it| !it.1.is_empty()) {
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, count) in counts {
                 *known.entry(key).or_default() += count;
             }
         }
@@ -635,6 +637,7 @@ pub(super) struct Effects {
     pub(super) trimmed: u64,
     /// Deliveries held back, by target and by what holds them back.
     pub(super) suppressed: BTreeMap<(Arc<str>, &'static str), u64>,
+    pub(super) relayed: BTreeMap<(Arc<str>, &'static str), u64>,
     /// Targets that had no room, and why.
     pub(super) full: BTreeMap<Arc<str>, String>,
     /// Numbers of events for which one delivery less is waited.

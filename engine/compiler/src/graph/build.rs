@@ -170,7 +170,8 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
             notifiers.map(|it| ("notify", it.spec.word(), &*it.name, it.off.as_deref()));
         sinks.chain(notifiers).collect()
     };
-    let everything = || outside.iter().map(|it| it.2).collect::<Vec<_>>();
+    let gets_all = |it: &&str| !spec.is_relayed_to(crate::plan::node_of(it));
+    let everything = || outside.iter().map(|it| it.2).filter(gets_all).collect::<Vec<_>>();
     let mut cases: Vec<(String, Vec<String>, Vec<&str>)> = Vec::new();
     match &spec.route {
         None => cases.push(("every event".to_owned(), Vec::new(), everything())),
@@ -201,6 +202,13 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
     for (index, (_, _, to)) in cases.iter().enumerate() {
         for node in to.iter().filter_map(|it| nodes.get(it)) {
             graph.join(&[first + index], *node, Bond::Flow);
+        }
+    }
+    for notifier in &plan.notifiers {
+        let from = nodes.get(&*notifier.name).copied();
+        for (_, to) in notifier.manners.relays() {
+            let (Some(from), Some(to)) = (from, nodes.get(to.value.as_str())) else { continue };
+            graph.join(&[from], *to, Bond::After);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::spec::{Name, Spec};
 use kdl::{KdlDocument, KdlNode};
+use kernel::choice::Choice;
 use language::diagnostic::{Diagnostics, Rule};
 use language::nearest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ pub(super) fn check(spec: &Spec, text: &str, diagnostics: &mut Diagnostics) {
     check.stages(spec);
     check.policies(spec);
     check.targets(spec);
+    check.relays(spec);
 }
 
 impl<'a> Check<'a> {
@@ -156,6 +158,17 @@ impl<'a> Check<'a> {
         }
     }
 
+    fn relays(&mut self, spec: &Spec) {
+        let names = spec.notifiers.iter().map(|it| &it.name).chain(&spec.unread.targets);
+        let known = KnownNames::new(names, "notifiers", "no notifier with this name");
+        let all = spec.notifiers.iter().flat_map(|it| it.manners.relays());
+        for (word, name) in all.filter(|it| !known.has(it.1)) {
+            let word = word.word();
+            let message = format!("`{word}` names `{}`, which is not a notifier", name.value);
+            self.unknown(Rule::UnknownTarget, message, name, &known);
+        }
+    }
+
     fn unknown(&mut self, rule: Rule, message: String, name: &Name, known: &KnownNames<'_>) {
         let (what, all) = (known.what, known.all());
         let near = nearest(&name.value, known.names.iter().copied());
@@ -176,6 +189,10 @@ impl<'a> Check<'a> {
                         true => "this file has no policies".to_owned(),
                         false => format!("the policies of this file: {all}"),
                     },
+                ),
+                "notifiers" => (
+                    format!("`{name}` is a {other}, not a notifier"),
+                    format!("the notifiers of this file: {all}"),
                 ),
                 _ => (
                     format!("`{name}` is a {other}; a route sends to sinks and notifiers"),

@@ -1,10 +1,11 @@
 //! Whether and when a notifier speaks.
 
+use super::Name;
 use language::expr::{Expr, Template};
 use language::spanned::Spanned;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Excess, GroupRule, MessageRate, NotifyRules, QuietRule, Silencer};
+use store::{Excess, GroupRule, MessageRate, NotifyRules, QuietRule, RelayWord, Silencer};
 
 /// What a notifier says about whether and when it speaks.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Manners {
     pub digest: DigestTexts,
     /// Events that silence it, in file order.
     pub silences: Vec<SilenceNode>,
+    /// The notifier that tells what this one could not.
+    pub fallback: Option<Name>,
 }
 
 /// Events that silence a notifier for their key.
@@ -91,6 +94,11 @@ impl Manners {
         };
         let decides = !rules.quiet.is_empty() || rules.rate.is_some() || rules.group.is_some();
         decides.then_some(rules)
+    }
+
+    /// The notifiers that this one hands events to, each with the word that names it.
+    pub fn relays(&self) -> impl Iterator<Item = (RelayWord, &Name)> {
+        self.fallback.iter().map(|it| (RelayWord::Fallback, it))
     }
 
     /// Whether one message may tell of several that waited.

@@ -482,10 +482,12 @@ impl<'a> SpecReader<'a> {
 
     fn notifiers(&self, timezone: &str, context: &mut Context<'_>) -> Vec<Notifier> {
         let mut notifiers = Vec::new();
+        let relayed_to = manners::relayed_to(self.all("notify"));
         for fields in self.all("notify") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
             let read = |it: &mut Context<'_>| self.catalog.read_notify(&kind, &fields, it);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
+            let is_relayed_to = relayed_to.contains(&name.value);
             notifiers.push(Notifier {
                 when: when(&fields),
                 name,
@@ -493,7 +495,7 @@ impl<'a> SpecReader<'a> {
                 title: fields.setting("title").arg(0, template),
                 message: fields.setting("message").arg(0, template),
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
-                manners: manners::read(&fields, timezone, context),
+                manners: manners::read(&fields, timezone, is_relayed_to, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
                 backlog: backlog(&fields),

@@ -176,6 +176,10 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
             ValueType::map([("name", ValueType::text()), ("labels", ValueType::map(labels))]),
         ),
         (Root::Group, group()),
+        (
+            Root::Told,
+            ValueType::map(["why", "from", "error"].map(|it| (it, ValueType::text().or_null()))),
+        ),
     ]
 }
 

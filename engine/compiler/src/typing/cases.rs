@@ -88,7 +88,11 @@ impl<'a, 'd> Typing<'a, 'd> {
         reached.retain(|_, here| !here.is_empty());
         let names = self.spec.sinks.iter().map(|it| &it.name);
         for name in names.chain(self.spec.notifiers.iter().map(|it| &it.name)) {
-            reached.entry(name.value.as_str()).or_insert_with(|| passed.clone());
+            let here = reached.entry(name.value.as_str()).or_insert_with(|| passed.clone());
+            if self.spec.is_relayed_to(&name.value) {
+                // Whatever another one has may be handed to it.
+                *here = union(here, passed);
+            }
         }
         reached
     }

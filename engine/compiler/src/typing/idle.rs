@@ -64,7 +64,8 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
     let sinks = sinks.filter(|it| !it.is_disabled && !is_store(it) && !has_own(&it.when));
     let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled && !has_own(&it.when));
     let names = sinks.map(|it| &it.name).chain(notifiers.map(|it| &it.name));
-    for name in names.filter(|it| !route.names(&it.value)) {
+    let is_reached = |it: &&Name| route.names(&it.value) || spec.is_relayed_to(&it.value);
+    for name in names.filter(|it| !is_reached(it)) {
         diagnostics
             .push(Rule::Unrouted, format!("no event is ever sent to `{}`", name.value))
             .at(name.span.clone(), "no case of the route names it")

@@ -4,6 +4,8 @@ use super::Answer;
 use crate::http::app::App;
 use crate::metrics::{MetricsForm, MetricsText, write_own, write_process};
 use crate::run::Generation;
+use compiler::plan::node_of;
+use kernel::choice::Choice;
 use kernel::env::PoolUse;
 use kernel::health::PartReport;
 use kernel::time::Timestamp;
@@ -189,6 +191,21 @@ fn suppressed(text: &mut MetricsText, generation: &Generation, figures: &Figures
     }
 }
 
+/// Notifications that another notifier handed on, by target and by why; from zero.
+fn relayed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
+    let family = "engine_notifications_relayed_total";
+    text.family(family, "counter", "Handed on by another notifier");
+    let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
+    for (word, to) in generation.plan.notifiers.iter().flat_map(|it| it.manners.relays()) {
+        let targets = generation.targets.keys().filter(|it| node_of(it) == to.value);
+        counts.extend(targets.map(|it| ((it.clone(), word.word()), 0)));
+    }
+    counts.extend(figures.relayed.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    for ((sink, reason), count) in counts {
+        text.sample(family, &[("sink", &*sink), ("reason", reason)], count as f64);
+    }
+}
+
 /// Every metric, in the form that the client accepts.
 pub(super) async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
@@ -224,6 +241,7 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     breakers(&mut text, &generation, engine.env.clock.monotonic());
     streams(&mut text, app);
     suppressed(&mut text, &generation, figures);
+    relayed(&mut text, &generation, figures);
     write_own(&mut text, &generation.metrics);
     write_process(&mut text);
     Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())

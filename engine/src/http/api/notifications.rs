@@ -135,6 +135,7 @@ fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {
         "attempts": delivery.attempts,
         "reason": delivery.last_error,
         "until": delivery.held_until().map(|it| it.to_string()),
+        "via": delivery.via.as_ref().map(ToString::to_string),
         "told_with": lead.map(|it| &*it.envelope.id),
         "created": delivery.created.to_string(),
         "event_id": event.map(|it| &*it.id),

@@ -7,19 +7,36 @@ use kernel::hours::{DayRange, QuietHours, Weekdays};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots, Template};
 use language::{Context, Fields, Scalar};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule, Silencer};
 
-/// What a notifier says; `timezone` is that of the pipeline.
-pub(super) fn read(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_>) -> Manners {
+/// The names that notifiers hand events to.
+pub(super) fn relayed_to<'a>(notifiers: impl Iterator<Item = Fields<'a>>) -> BTreeSet<String> {
+    let named = |it: Fields<'a>| it.child("fallback").and_then(|it| it.arg(0)?.text());
+    notifiers.filter_map(named).map(|it| it.value).collect()
+}
+
+/// What a notifier says; `timezone` is that of the pipeline, and `is_relayed_to` says whether
+/// another one hands events to it.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    timezone: &str,
+    is_relayed_to: bool,
+    context: &mut Context<'_>,
+) -> Manners {
     let manners = Manners {
         quiet: quiet(fields, timezone, context),
         rate: fields.child("rate").and_then(|it| rate(&it)),
         group: fields.child("group").and_then(|it| group(&it, context)),
         digest: digest(fields),
         silences: silences(fields),
+        fallback: fields.child("fallback").and_then(|it| it.arg(0)?.text()),
     };
-    report_digest(fields, &manners, context);
+    // What was told together elsewhere may be handed to it.
+    if !is_relayed_to {
+        report_digest(fields, &manners, context);
+    }
     report_group(fields, &manners, context);
     manners
 }
