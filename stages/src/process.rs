@@ -61,6 +61,32 @@ pub(crate) const PROGRAM: &[NodeRow] = &[
         .otherwise("the user of the engine"),
 ];
 
+/// What is wrong with the first word of a command: message, label and help.
+fn bad_program(word: &str, is_alone: bool) -> Option<(String, &'static str, String)> {
+    let words: Vec<&str> = word.split_whitespace().collect();
+    let is_shell = |it: &&str| it.starts_with(['-', '/', '\'', '"', '|', '>', '<', '&', '$']);
+    if is_alone && words.iter().skip(1).any(is_shell) {
+        let (program, arguments) = words.split_first()?;
+        let program = if program.contains('/') { "" } else { "/usr/bin/" }.to_owned() + program;
+        let quoted = [&*program].into_iter().chain(arguments.iter().copied());
+        let quoted: Vec<String> = quoted.map(|it| format!("{it:?}")).collect();
+        return Some((
+            format!("`{word}` is a command line, and no shell reads it"),
+            "the program and its arguments are separate texts",
+            format!("write `command {}`", quoted.join(" ")),
+        ));
+    }
+    (!word.contains('/')).then(|| {
+        (
+            format!("`{word}` is not the path of a program"),
+            "programs are not looked for in PATH",
+            format!(
+                "write where it is, such as \"/usr/bin/{word}\", or \"./{word}\" next to this file"
+            ),
+        )
+    })
+}
+
 /// What is started.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ProgramSettings {
@@ -78,16 +104,9 @@ impl ProgramSettings {
         let command = fields.child("command")?;
         let words: Vec<Spanned<String>> = command.args().filter_map(|it| it.text()).collect();
         let (first, rest) = words.split_first()?;
-        if !first.value.contains('/') {
-            let message = format!("`{}` is not the path of a program", first.value);
-            context
-                .diagnostics
-                .push(Rule::WrongArgument, message)
-                .at(first.span.clone(), "programs are not looked for in PATH")
-                .help(format!(
-                    "write where it is, such as \"/usr/bin/{0}\", or \"./{0}\" next to this file",
-                    first.value
-                ));
+        if let Some((message, label, help)) = bad_program(&first.value, rest.is_empty()) {
+            let rule = Rule::WrongArgument;
+            context.diagnostics.push(rule, message).at(first.span.clone(), label).help(help);
             return None;
         }
         let folder =

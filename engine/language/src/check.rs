@@ -366,7 +366,7 @@ impl Checker<'_> {
                     }
                 },
             };
-            scalars::check(self.diagnostics, node, entry, arg.ty, arg.name, whole);
+            scalars::check(self.diagnostics, node, entry, (arg.ty, arg.name), whole, row.examples);
         }
         let mut needed = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
         let has_kind = !self.is_of_unknown_kind(node, row);
@@ -389,11 +389,11 @@ impl Checker<'_> {
     ) {
         let word = name.value();
         if let Some(prop) = row.props.iter().find(|it| it.name == word) {
-            scalars::check(self.diagnostics, node, entry, prop.ty, word, whole);
+            scalars::check(self.diagnostics, node, entry, (prop.ty, word), whole, row.examples);
             return;
         }
         if let Some(ty) = row.open {
-            scalars::check(self.diagnostics, node, entry, ty, word, whole);
+            scalars::check(self.diagnostics, node, entry, (ty, word), whole, row.examples);
             return;
         }
         let is_annotated = node.entries().iter().any(|it| it.ty().is_some());

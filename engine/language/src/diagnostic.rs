@@ -114,7 +114,7 @@ impl Diagnostic {
             let texts = self.labels.iter_mut().map(|it| &mut it.text);
             for text in texts.chain([&mut self.message]).chain(&mut self.help) {
                 if text.contains(secret) {
-                    *text = text.replace(secret, "…");
+                    *text = without(text, secret);
                 }
             }
             // A repair is printed as well; who repairs a secret does it by hand.
@@ -128,6 +128,28 @@ impl Diagnostic {
     pub fn position(&self) -> usize {
         self.labels.first().map_or(0, |it| it.span.start)
     }
+}
+
+/// The text without this secret.
+///
+/// What a finding repeats of the file is in backticks or quotes. So a secret that is an everyday
+/// word, such as `password "secret"`, takes nothing from the sentences around it.
+fn without(text: &str, secret: &str) -> String {
+    if !secret.bytes().all(|it| it.is_ascii_lowercase()) {
+        return text.replace(secret, "…");
+    }
+    let mut quote = None;
+    let parts = text.split_inclusive(['`', '"']).map(|part| {
+        let shown = if quote.is_some() { part.replace(secret, "…") } else { part.to_owned() };
+        let end = part.chars().next_back().filter(|it| matches!(it, '`' | '"'));
+        quote = match quote {
+            Some(open) if end == Some(open) => None,
+            None => end,
+            open => open,
+        };
+        shown
+    });
+    parts.collect()
 }
 
 /// A shorter secret may be a part of any word, so findings may hold it.

@@ -42,8 +42,8 @@ const CONVERSATIONS_MAX: usize = 2;
 const NODES: &[NodeRow] = &[
     NodeRow::new("smtp", "the mail server: `smtps://` speaks TLS (port 465), `smtp+starttls://` begins it (587), `smtp://` speaks none (25)")
         .examples(&[
-            r#"smtp "smtps://mail.example.org" username=(env)"MAIL_USER" password=(env)"MAIL_PASSWORD""#,
-            r#"smtp "smtp+starttls://mail.lan:25" ca=(env)"LAN_CA""#,
+            r#"smtp "smtp+starttls://mail.example.org:587" username=(env)"MAIL_USER" password=(env)"MAIL_PASSWORD""#,
+            r#"smtp "smtps://mail.lan" ca=(env)"LAN_CA""#,
             r#"smtp "smtp://mail.lan" plain=#true"#,
         ])
         .args(&[Arg::one("url", ValueKind::Url)])

@@ -56,7 +56,14 @@ impl Checker<'_> {
         for it in nodes {
             if let Some(prop) = row.props.iter().find(|prop| prop.name == it.name().value()) {
                 let entry = &it.entries()[0];
-                scalars::check(self.diagnostics, node, entry, prop.ty, prop.name, whole);
+                scalars::check(
+                    self.diagnostics,
+                    node,
+                    entry,
+                    (prop.ty, prop.name),
+                    whole,
+                    row.examples,
+                );
             }
         }
         true
@@ -97,7 +104,7 @@ impl Checker<'_> {
             .at(span.clone(), format!("`{}=` is missing before this", prop.name))
             .help(format!("write `{name} {}={value}`", prop.name))
             .fix(span.start..span.start, format!("{}=", prop.name));
-        scalars::check(self.diagnostics, node, only, prop.ty, prop.name, name);
+        scalars::check(self.diagnostics, node, only, (prop.ty, prop.name), name, row.examples);
         true
     }
 

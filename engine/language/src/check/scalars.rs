@@ -58,16 +58,18 @@ struct ValueCheck<'a> {
     span: Span,
     name: &'a str,
     whole: &'a str,
+    /// How the node is written.
+    examples: &'static [&'static str],
 }
 
-/// Checks one argument or property.
+/// Checks one argument or property of a node that is written like `examples`.
 pub(super) fn check(
     diagnostics: &mut Diagnostics,
     node: &KdlNode,
     entry: &KdlEntry,
-    ty: ValueKind,
-    name: &str,
+    (ty, name): (ValueKind, &str),
     whole: &str,
+    examples: &'static [&'static str],
 ) {
     let is_param = entry.ty().is_some_and(|it| it.value() == "param") && entry.value().is_string();
     if is_param && node.name().value() != "param" {
@@ -80,7 +82,7 @@ pub(super) fn check(
         diagnostics.hide(value_text_span(entry, 0..text.len()));
     }
     let span = value_span(entry);
-    let mut place = ValueCheck { diagnostics, entry, span, name, whole };
+    let mut place = ValueCheck { diagnostics, entry, span, name, whole, examples };
     if let Some(annotation) = entry.ty().map(kdl::KdlIdentifier::value)
         && !place.annotation(annotation, ty)
     {
@@ -456,9 +458,7 @@ impl ValueCheck<'_> {
             ValueKind::Url if text.contains("{{") => {
                 self.wrong("a fixed URL: it is the same for every event")
             }
-            ValueKind::Url if !text.contains("${") && !is_url(text) => {
-                self.wrong("a URL such as `\"http://127.0.0.1:8080\"`");
-            }
+            ValueKind::Url if !text.contains("${") && !is_url(text) => self.bad_url(text),
             ValueKind::Moment if Timestamp::parse(text).is_none() => {
                 self.wrong("a time such as `\"2026-01-01T12:00:00Z\"`");
             }
@@ -531,17 +531,32 @@ impl ValueCheck<'_> {
         self.report(Rule::WrongArgument, message, "neither a name nor an address", &help);
     }
 
+    /// Text that is no URL: usually a host and a port without the scheme.
+    fn bad_url(&mut self, text: &str) {
+        let example = self.examples.iter().flat_map(|it| it.split('"')).find(|it| is_url(it));
+        let example = example.unwrap_or("http://127.0.0.1:8080");
+        let scheme = example.split("://").next().unwrap_or_default();
+        let is_bare = is_host_and_path(text);
+        let help = match is_bare {
+            true => format!("write `\"{scheme}://{text}\"`"),
+            false => format!("write one such as `\"{example}\"`"),
+        };
+        let label = if is_bare { "the scheme is missing" } else { "not a URL" };
+        let message = format!("{} must be a URL", self.subject());
+        self.report(Rule::WrongArgument, message, label, &help);
+    }
+
     fn bad_hours(&mut self, text: &str) {
         let is_empty = text.split_once('-').is_some_and(|(from, to)| from.trim() == to.trim());
         let (message, label, help) = match is_empty {
             true => (
-                format!("`{text}` are no hours: they end when they begin"),
-                "empty",
+                format!("`{text}` is empty: it ends when it begins"),
+                "no time at all",
                 "write `\"00:00-24:00\"` for the whole day",
             ),
             false => (
-                format!("`{text}` are no hours"),
-                "not from one time to another",
+                format!("`{text}` is not a range of hours"),
+                "not from one time of day to another",
                 "write hours and minutes such as `\"22:00-07:00\"`; the end is not included",
             ),
         };
@@ -677,6 +692,14 @@ fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, behind)| {
         SCHEMES.contains(&scheme) && !behind.is_empty() && !behind.contains(char::is_whitespace)
     })
+}
+
+/// Whether a text is a URL without its scheme: `mail.lan:587`, `example.org/events`.
+fn is_host_and_path(text: &str) -> bool {
+    let host = text.split('/').next().unwrap_or_default();
+    let is_name = |it: &str| it.contains('.') || it == "localhost";
+    let is_host = |it: &str| is_name(it) && ServedHost::parse(it).is_some();
+    (is_socket(host) || is_host(host)) && !text.contains(char::is_whitespace)
 }
 
 /// Whether a text is `HOST:PORT`.

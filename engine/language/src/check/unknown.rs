@@ -114,7 +114,10 @@ impl Checker<'_> {
                 .help(format!("write `{}`", format!("{bare} {}", shown(node)).trim()));
             return;
         }
-        let (help, fix) = self.meant_node(node, bare, &known);
+        let (help, fix) = match self.property_of_another(node, bare, groups) {
+            Some(help) => (help, None),
+            None => self.meant_node(node, bare, &known),
+        };
         let found = self
             .diagnostics
             .push(Rule::UnknownNode, format!("{whole} has no `{name}`"))
@@ -171,6 +174,31 @@ impl Checker<'_> {
         format!("{name}={value}")
     }
 
+    /// `qos 1` where the block has `topic … qos=1`.
+    fn property_of_another(
+        &mut self,
+        node: &KdlNode,
+        name: &str,
+        groups: &Groups,
+    ) -> Option<String> {
+        let is_node = self.top.iter().any(|it| it.name == name)
+            || matches!(
+                meant(name, &names(groups), WORDS),
+                Some(Meant::Surely(_) | Meant::Probably(_))
+            );
+        let rows = groups.iter().flat_map(|it| it.iter());
+        let owners: Vec<&NodeRow> =
+            rows.filter(|row| row.props.iter().any(|it| it.name == name)).collect();
+        let owner = owners.first().filter(|_| !is_node)?;
+        let all: Vec<String> = owners.iter().map(|it| format!("`{}`", it.name)).collect();
+        let property = self.as_property(node, owner.props);
+        Some(format!(
+            "`{name}` is a property of {}: write `{} … {property}`",
+            all.join(", "),
+            owner.name
+        ))
+    }
+
     /// What to say about an unknown child, and what it surely is.
     fn meant_node(&self, node: &KdlNode, name: &str, known: &[&str]) -> (String, Option<Edit>) {
         let span = name_span(node.name());
@@ -179,8 +207,8 @@ impl Checker<'_> {
             Some(Meant::Surely("disabled") | Meant::Probably("disabled")) if is_enabled(name) => {
                 (ON_BY_DEFAULT.to_owned(), self.switched(node))
             }
-            Some(Meant::Surely(it)) => (self.did_you_mean(it), fix(it)),
-            Some(Meant::Probably(it)) => (self.did_you_mean(it), None),
+            Some(Meant::Surely(it)) => (format!("did you mean `{it}`?"), fix(it)),
+            Some(Meant::Probably(it)) => (format!("did you mean `{it}`?"), None),
             other => {
                 let places = self.places_of(name);
                 let is_top = self.top.iter().any(|it| it.name == name);
@@ -191,7 +219,7 @@ impl Checker<'_> {
                     _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
                     Some(Meant::Elsewhere(text)) => text.to_owned(),
                     _ => match self.nearest_elsewhere(name) {
-                        Some(it) => self.did_you_mean(it),
+                        Some(it) => self.did_you_mean_elsewhere(it),
                         None => format!("there are: {}", known.join(", ")),
                     },
                 };
@@ -200,7 +228,8 @@ impl Checker<'_> {
         }
     }
 
-    fn did_you_mean(&self, word: &str) -> String {
+    /// What a word that is known elsewhere may be.
+    fn did_you_mean_elsewhere(&self, word: &str) -> String {
         match self.places_of(word) {
             places if places.is_empty() => format!("did you mean `{word}`?"),
             places => format!("did you mean `{word}`? It exists in: {}", places.join(", ")),

@@ -47,6 +47,8 @@ const STATE: &str = "the database file is the `path` of `sink sqlite`";
 const AGAIN: &str = "use `retry N` in the stage to retry after a failure";
 const EXTERNAL: &str = "reference variables as `(env)\"NAME\"`, where they are used";
 const ADDRESS: &str = "the address is `server { listen \"HOST:PORT\" }`";
+const PORT: &str = "a port is a part of its address: `listen \"HOST:PORT\"`, \
+    `url \"http://HOST:PORT\"`";
 const OFF: &str = "write `disabled` in the block of a node to turn it off; `/-` before a node \
     comments it out";
 const RETENTION: &str =
@@ -54,8 +56,14 @@ const RETENTION: &str =
 const LOG: &str = "the log is set on the command line: `engine run --help`";
 const CAMERA: &str = "cameras are not named in the file: their events come to a `source`, and \
     expressions read `event.source`";
-const BROKER: &str = "events arrive through `source http`; there is no broker to configure";
-const COMMAND: &str = "the file says what happens to events; it does not start programs";
+const BROKER: &str = "an MQTT broker is the `url` of `source mqtt`";
+const OTHER_BROKER: &str = "of brokers, `source mqtt` reads MQTT; others can post to `source http`";
+const COMMAND: &str =
+    "programs are started by `source exec`, `enrich exec` and `notify exec`, with `command`";
+const IMAGE: &str = "`attach` sends a picture along, where the service takes one";
+const SIGNED: &str = "`auth` of `source http` checks tokens and signatures";
+const CERTIFICATE: &str = "`tls cert=\"…\" key=\"…\"` in `server` turns HTTPS on";
+const PROXY: &str = "list the names that a proxy passes on in `hosts` of `server`";
 
 /// Words of other tools, for names of nodes and properties.
 pub(in super::super) const WORDS: &[Foreign] = &[
@@ -101,10 +109,10 @@ pub(in super::super) const WORDS: &[Foreign] = &[
         "leave `otherwise` out to drop what matches no case; `filter` drops earlier",
     ),
     like("metrics", &[], METRICS),
-    like("kafka", &[], BROKER),
-    like("nats", &[], BROKER),
-    like("rabbitmq", &[], BROKER),
-    like("amqp", &[], BROKER),
+    like("kafka", &[], OTHER_BROKER),
+    like("nats", &[], OTHER_BROKER),
+    like("rabbitmq", &[], OTHER_BROKER),
+    like("amqp", &[], OTHER_BROKER),
     like("switch", &["route"], "cases belong in `route` and in `priority`"),
     like("choose", &["route"], "cases belong in `route` and in `priority`"),
     // Roles.
@@ -134,11 +142,11 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("notifier", &["notify"], "`notify KIND NAME { … }` sends notifications"),
     like("alert", &["notify"], "`notify KIND NAME { … }` sends notifications"),
     like("alerts", &["notify"], "`notify KIND NAME { … }` sends notifications"),
-    like("action", &["notify", "to"], "`route` sends events to sinks and notifiers"),
-    like("actions", &["notify", "to"], "`route` sends events to sinks and notifiers"),
+    like("action", &["button", "notify", "to"], "`route` sends events to sinks and notifiers"),
+    like("actions", &["button", "notify", "to"], "`route` sends events to sinks and notifiers"),
     like("routes", &["route"], EDGES),
     like("router", &["route"], EDGES),
-    like("broker", &["route"], BROKER),
+    like("broker", &["url"], BROKER),
     like("mqtt", &["source"], BROKER),
     like("workflow", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
     like("automation", &["pipeline"], "the first node is `pipeline NAME schema-version=1`"),
@@ -167,7 +175,38 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     same("notes", &["description"], "comments start with `//`"),
     like("text", &["message"], ""),
     like("content", &["message", "body"], ""),
+    like("html", &["message"], "messages are plain text"),
     like("payload", &["body", "data"], ""),
+    // Of services that pass messages on.
+    like("chat_id", &["chat"], ""),
+    like("bot_token", &["token"], ""),
+    like("app_token", &["token"], ""),
+    like("api_token", &["token"], ""),
+    like("user_key", &["user"], ""),
+    like("webhook", &["url"], ""),
+    like("webhook_url", &["url"], ""),
+    like("smtp_host", &["smtp"], ""),
+    like("smtp_server", &["smtp"], ""),
+    like("recipient", &["to", "topic", "chat", "user"], ""),
+    like("recipients", &["to", "topic", "chat", "user"], ""),
+    like("cc", &["to"], ""),
+    like("bcc", &["to"], ""),
+    like("link", &["click"], ""),
+    like("image", &["attach"], IMAGE),
+    like("photo", &["attach"], IMAGE),
+    like("picture", &["attach"], IMAGE),
+    like("snapshot", &["attach"], IMAGE),
+    like("attachment", &["attach"], IMAGE),
+    like("attachments", &["attach"], IMAGE),
+    like("silence", &["mute", "quiet-hours"], ""),
+    like("dnd", &["quiet-hours"], ""),
+    like("silent_hours", &["quiet-hours"], ""),
+    like("do_not_disturb", &["quiet-hours"], ""),
+    like("group_by", &["group"], ""),
+    like("group_wait", &["group"], ""),
+    like("group_interval", &["group"], ""),
+    like("max_per_hour", &["rate"], ""),
+    like("inhibit", &["unless"], ""),
     like("summary", &["title"], ""),
     like("headline", &["title"], ""),
     like("subject_line", &["title"], ""),
@@ -187,15 +226,37 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("vars", &["param"], "`param NAME VALUE` belongs at the top of the file"),
     like("variables", &["param"], "`param NAME VALUE` belongs at the top of the file"),
     like("env", &["param"], EXTERNAL),
-    like("environment", &["param"], EXTERNAL),
+    like("environment", &["env", "param"], EXTERNAL),
     like("secrets", &[], EXTERNAL),
     like("resources", &["policy"], "named failure handling is `policy NAME { … }`"),
     // Addresses.
     like("address", &["listen", "url", "path"], ADDRESS),
     like("bind", &["listen"], ADDRESS),
-    like("port", &["listen"], ADDRESS),
-    like("ports", &["listen"], ADDRESS),
-    like("host", &["listen", "url"], ADDRESS),
+    like("port", &["listen"], PORT),
+    like("ports", &["listen"], PORT),
+    like("host", &["listen", "smtp", "url"], ADDRESS),
+    like("server", &["smtp", "url"], ADDRESS),
+    like("brokers", &["url"], BROKER),
+    like("subscribe", &["topic"], ""),
+    like("clean_session", &["session"], ""),
+    like("clean_start", &["session"], ""),
+    like("user", &["username"], ""),
+    like("pass", &["password", "token"], ""),
+    like("allowed_hosts", &["hosts"], ""),
+    like("trusted_proxies", &["hosts"], PROXY),
+    like("ssl", &["tls"], CERTIFICATE),
+    like("https", &["tls"], CERTIFICATE),
+    like("certificate", &["tls"], CERTIFICATE),
+    like("tls_cert", &["tls"], CERTIFICATE),
+    like("hmac", &["auth", "sign"], SIGNED),
+    like("secret", &["auth", "sign", "token", "password"], SIGNED),
+    like("signature", &["auth", "sign"], SIGNED),
+    like("content_type", &["accept"], ""),
+    like(
+        "cors",
+        &["public-url"],
+        "pages of the origin in `public-url` of `server` may use the API",
+    ),
     like("uri", &["url", "get"], ""),
     like("url", &["get", "path", "public-url"], ""),
     like("endpoint", &["url", "get", "path"], ""),
@@ -287,11 +348,18 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("logging", &[], LOG),
     like("log_level", &[], LOG),
     like("log", &["notify"], LOG),
-    like("run", &[], COMMAND),
-    like("image", &[], COMMAND),
+    like("run", &["command"], COMMAND),
+    like("cmd", &["command"], COMMAND),
+    like("args", &["command"], COMMAND),
+    like("argv", &["command"], COMMAND),
+    like("shell", &["command"], COMMAND),
+    like("program", &["command"], COMMAND),
     like("command", &[], COMMAND),
     like("runs-on", &[], COMMAND),
-    like("entrypoint", &[], COMMAND),
+    like("entrypoint", &["command"], COMMAND),
+    like("cwd", &["directory"], ""),
+    like("workdir", &["directory"], ""),
+    like("working_directory", &["directory"], ""),
     like("on", &["source", "when"], SOURCES),
     like("cameras", &["source"], CAMERA),
     like("camera", &["source"], CAMERA),
@@ -302,24 +370,21 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     // Shapes of data.
     like(
         "encoding",
-        &["body"],
-        "sinks write JSON; `body` of a notifier sets \
-        another format",
+        &["decode", "body"],
+        "sinks write JSON; `decode` of a source reads other formats, `body` of a notifier writes them",
     ),
     like(
         "codec",
-        &["body"],
-        "sinks write JSON; `body` of a notifier sets \
-        another format",
+        &["decode", "body"],
+        "sinks write JSON; `decode` of a source reads other formats, `body` of a notifier writes them",
     ),
     like(
         "format",
-        &["body"],
-        "sinks write JSON; `body` of a notifier sets \
-        another format",
+        &["decode", "body"],
+        "sinks write JSON; `decode` of a source reads other formats, `body` of a notifier writes them",
     ),
-    like("decoding", &["map"], "a source reads JSON; `map` says where to find each event field"),
-    like("parser", &["map"], "a source reads JSON; `map` says where to find each event field"),
+    like("decoding", &["decode", "map"], "`decode` of a source reads formats other than JSON"),
+    like("parser", &["decode", "map"], "`decode` of a source reads formats other than JSON"),
     like("query", &["match"], ""),
     like("lookup", &["match"], ""),
     same("fields", &["select", "include-fields"], ""),
@@ -332,9 +397,11 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("exclude", &["redact", "filter"], ""),
     like("mask", &["redact"], ""),
     like("hide", &["redact"], ""),
-    like("severity", &["priority"], ""),
+    like("severity", &["priority", "level"], ""),
     like("level", &["priority"], ""),
-    like("importance", &["priority"], ""),
+    like("importance", &["priority", "level"], ""),
+    like("priority", &["level"], ""),
+    like("urgency", &["level", "priority"], ""),
 ];
 
 const OWN_STORE: &str = "the engine keeps events in SQLite: `sink sqlite NAME { path \"…\" }`";
