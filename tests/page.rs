@@ -2,7 +2,7 @@
 //! a person does. Pictures of it are in `target/page/`.
 
 use crate::support::chromium::Browser;
-use crate::support::{Engine, until};
+use crate::support::{Engine, root, send, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -28,7 +28,8 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const HOSTILE: &str = "<img src=x onerror=\"document.title='taken'\">\u{202e}";
 
 /// Every part of the page but that of one event.
-const PARTS: [&str; 6] = ["live", "flow", "charts", "problems", "notifications", "config"];
+const PARTS: [&str; 7] =
+    ["live", "flow", "charts", "problems", "notifications", "storage", "config"];
 
 /// An engine, and a browser that looks at it.
 struct Site {
@@ -118,13 +119,27 @@ fn each_part_of_the_page_shows_what_there_is() {
         &["Event r/1", hostile, "is not met", "desk", "done", "enrich.double", "engine send"],
     );
     site.shows("event/l-1", &["Event l-1", hostile, "2 events, the first"]);
-    site.shows("flow", &["Doors and lamps", "POST /events", "never", "data.n > 1000", "desk"]);
+    site.shows("flow", &["Doors and lamps", "POST /events"]);
+    site.browser.click("button", "Table");
+    let row = "[...document.querySelectorAll('tbody tr')].map((it) => it.innerText).join('\\n')";
+    site.browser.until(&format!("{row}.includes('2 · 0.0/s · p95')"));
+    site.browser.until_shown(&["when data.n > 1000", "2 · 0.0/s"]);
+    site.browser.click("button", "Picture");
+    let drawn = "[...document.querySelectorAll('svg .figure')].map((it) => it.textContent)";
+    site.browser.until(&format!("{drawn}.some((it) => it.startsWith('2 · 0.0/s'))"));
+    site.browser.look("document.querySelector('[aria-label=\"notify desk\"]').focus()");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["notify desk", "state\nok"]);
     let charts = ["Events by outcome, last hour", "p95", "ring: 1", "rejected: 1"];
     site.shows("charts", &charts);
     let problems = ["1 at validate", "l-2", "Redrive 1", "Delete 1", "Edit 1"];
     site.shows("problems", &problems);
+    assert!(!site.browser.text().contains("Silent sources"));
     site.shows("notifications", &["done", "suppressed", "when"]);
-    site.shows("config", &["Generation 1 runs", "notify file desk"]);
+    site.browser.click("button", "Send a test");
+    site.browser.until_shown(&["Sent to desk."]);
+    site.shows("storage", &["too few events", "normal\t2", "1000d", "at most 10000"]);
+    site.shows("config", &["Generation 1 runs", "there is only one", "notify file desk"]);
     site.shows("event/unknown", &[]);
     site.browser.until_shown(&["event not found"]);
     site.shows("nonsense", &["Nothing here"]);
@@ -155,6 +170,102 @@ fn each_part_fits_a_telephone_and_pleases_by_day_and_by_night() {
 }
 
 #[test]
+fn a_browser_that_has_the_files_loads_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    std::fs::write(&file, PIPELINE).expect("it is written");
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    for path in ["/", "/api/page/app.js", "/api/page/style.css"] {
+        let first = send(&engine.address, "GET", path, "", b"");
+        assert_eq!((first.status, first.body.is_empty()), (200, false), "{path}");
+        assert!(first.head.contains("cache-control: no-cache\r\n"), "{}", first.head);
+        let tag = first.head.lines().find_map(|it| it.strip_prefix("etag: ")).expect("a tag");
+        let again =
+            send(&engine.address, "GET", path, &format!("If-None-Match: \"x\", {tag}\r\n"), b"");
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        let changed = send(&engine.address, "GET", path, "If-None-Match: \"x\"\r\n", b"");
+        assert_eq!((changed.status, changed.body), (200, first.body), "{path}");
+    }
+    assert_eq!(send(&engine.address, "GET", "/api/page/other.js", "", b"").status, 404);
+    assert_eq!(engine.stop(), 0);
+}
+
+#[test]
+fn what_the_page_counts_is_what_there_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("p.kdl");
+    std::fs::write(&file, PIPELINE).expect("it is written");
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &["--watch", "auto"]);
+    for (id, n) in [("a", 1), ("b", 2), ("b", 2), ("c", 200)] {
+        let event = json!({ "id": id, "type": "ring", "door": "front", "n": n });
+        engine.post(&event.to_string());
+    }
+    until("both are delivered", || engine.get("/api/figures")["deliveries"]["desk"]["done"] == 2);
+    let figures = engine.get("/api/figures");
+    assert_eq!((&figures["pipeline"], &figures["generation"]), (&json!("home"), &json!(1)));
+    assert_eq!(figures["received"], json!({ "hook": 4 }));
+    let outcomes = ["accepted", "duplicate", "rejected", "stored", "dead"];
+    let outcomes = outcomes.map(|it| figures["events"][it].as_u64());
+    assert_eq!(outcomes, [2, 1, 1, 2, 0].map(Some));
+    let runs = |stage: &str, outcome: &str| figures["runs"][stage][outcome].as_u64();
+    assert_eq!((runs("extra", "ok"), runs("never", "skipped")), (Some(2), Some(2)));
+    assert_eq!((&figures["dead_letters"], &figures["pending"]), (&json!(1), &json!(0)));
+    assert_eq!(figures["breakers"], json!({}));
+    let storage = engine.get("/api/storage");
+    let normal = &storage["priorities"][1];
+    assert_eq!((&normal["priority"], &normal["events"]), (&json!("normal"), &json!(2)));
+    assert_eq!(storage["events"], json!({ "at_most": 2 }));
+    assert_eq!(storage["retention"]["keep"][0]["age"], "1000d");
+    assert_eq!((&storage["forecast"], &storage["dead_letters"]), (&Value::Null, &json!(1)));
+    let graph = engine.get("/api/pipeline/graph");
+    let parts: Vec<&str> = graph["nodes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it["part"].as_str())
+        .collect();
+    assert_eq!(parts, ["hook", "extra", "never", "journal", "desk"]);
+    std::fs::write(&file, PIPELINE.replace("1000d", "900d")).expect("it is written");
+    until("it is reloaded", || engine.get("/api/reloads")["kept"] == json!([1, 2]));
+    let text = |number: u64| {
+        let path = format!("/api/pipeline/file?generation={number}");
+        send(&engine.address, "GET", &path, "", b"").text()
+    };
+    assert!(text(1).contains("keep \"1000d\"") && text(2).contains("keep \"900d\""), "{}", text(2));
+    assert!(text(3).contains("there are: 1, 2"), "{}", text(3));
+    assert!(engine.get("/api/pipeline/file?generation=x")["detail"].is_string());
+    assert_eq!(engine.stop(), 0);
+}
+
+/// What axe-core finds serious or worse, one line for each place.
+const AXE: &str = r#"axe.run(document).then(({ passes, violations }) =>
+  passes.length < 10 ? ["hardly anything was looked at"] : violations.filter((it) => ["serious", "critical"].includes(it.impact)).flatMap((it) =>
+    it.nodes.map((node) => `${it.id}: ${node.html}: ${node.failureSummary}`)))"#;
+
+#[test]
+fn nothing_keeps_anybody_from_reading_it() {
+    let script = root().join("target/axe/node_modules/axe-core/axe.min.js");
+    // `.ci/run` installs it where there is npm, and says so where there is none.
+    let Ok(script) = std::fs::read_to_string(script) else { return };
+    let Some(mut site) = with_events() else { return };
+    for scheme in ["light", "dark"] {
+        site.browser.prefer(scheme);
+        for part in PARTS.into_iter().chain(["event/r%2F1"]) {
+            // A new document: what the one before had in it is gone.
+            site.browser.open("about:blank");
+            site.open(part);
+            site.browser.until("document.querySelector('h2')");
+            site.browser.until("document.querySelector('#figures').textContent !== ''");
+            site.browser.look(&script);
+            let found = site.browser.look(AXE);
+            assert_eq!(found, json!([]), "`{part}`, {scheme}");
+        }
+    }
+    site.browser.requests.retain(|it| it != "about:blank");
+    site.end();
+}
+
+#[test]
 fn somebody_signs_in_stays_signed_in_and_signs_out() {
     let Some(mut site) = Site::guarded() else { return };
     site.open("live");
@@ -170,8 +281,7 @@ fn somebody_signs_in_stays_signed_in_and_signs_out() {
     let token = format!("Bearer {SECRET}");
     let event = json!({ "id": "1", "type": "ring", "door": "front", "n": 1 }).to_string();
     let fields = format!("Authorization: {token}\r\nContent-Type: application/json\r\n");
-    let posted =
-        crate::support::send(&site.engine.address, "POST", "/events", &fields, event.as_bytes());
+    let posted = send(&site.engine.address, "POST", "/events", &fields, event.as_bytes());
     assert_eq!(posted.status, 202);
     site.browser.until_shown(&["1 shown"]);
     site.open("charts");
@@ -181,11 +291,11 @@ fn somebody_signs_in_stays_signed_in_and_signs_out() {
     std::fs::write(site.folder.path().join("token"), &other).expect("it is written");
     let moved = std::fs::read_to_string(&site.file).expect("it reads") + "\n// Changed.\n";
     std::fs::write(&site.file, moved).expect("it is written");
-    site.browser.until_shown(&["signed out"]);
-    site.browser.click("nav a", "Live");
-    site.browser.until_shown(&["You are signed out"]);
+    site.browser.until_shown(&["signed out", "You are signed out"]);
     site.browser.fill("#token", &other);
     site.browser.click("form button", "Sign in");
+    site.browser.until_shown(&["Events by outcome"]);
+    site.browser.click("nav a", "Live");
     site.browser.until_shown(&["1 shown"]);
     site.browser.click("header button", "Sign out");
     site.browser.until_shown(&["This engine asks for a token"]);
@@ -200,6 +310,8 @@ fn the_live_list_filters_pauses_and_keeps_the_readers_place() {
     let Some(mut site) = Site::start(PIPELINE) else { return };
     site.open("live");
     site.browser.until_shown(&["No event matches yet."]);
+    site.shows("problems", &["Nothing has come from hook since the engine started."]);
+    site.shows("live", &["No event matches yet."]);
     site.ring("a", 1);
     site.ring("b", 2);
     site.browser.until_shown(&["2 shown"]);
@@ -234,14 +346,49 @@ fn a_reload_is_seen_and_so_is_a_file_that_does_not_run() {
     let changed = PIPELINE.replace("data.n > 1000", "data.n > 2000");
     std::fs::write(&site.file, &changed).expect("it is written");
     site.browser.until_shown(&["generation 2 ·", "Generation 2 runs", "data.n > 2000"]);
+    site.browser.until_shown(&["-     when \"data.n > 1000\"", "+     when \"data.n > 2000\""]);
     std::fs::write(&site.file, changed.replace("retention", "retenshun")).expect("it is written");
     site.browser.until_shown(&[
         "the file on disk is not valid",
+        "is not valid since",
         "generation 2 keeps running",
         "did you mean `retention`?",
     ]);
     std::fs::write(&site.file, &changed).expect("it is written");
     site.browser.until_shown(&["Generation 2 runs", "ready"]);
+    site.end();
+}
+
+#[test]
+fn the_flow_shows_what_is_off_what_fails_and_what_waits() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = nobody.local_addr().expect("it is bound");
+    drop(nobody);
+    let more = format!(
+        r#"
+notify webhook bell {{
+    url "http://{address}/"
+    retry 100 {{ backoff constant base="50ms" jitter=none }}
+    breaker {{ trip after=3; open-for "10m" }}
+}}
+enrich http weather {{ get (env)"NO_SUCH_VARIABLE" optional=#true }}
+"#
+    );
+    let Some(mut site) = Site::start(&format!("{PIPELINE}{more}")) else { return };
+    site.ring("a", 1);
+    site.open("flow");
+    site.browser.click("button", "Picture");
+    let box_of = |part: &str| {
+        let label = json!(format!("[aria-label='{part}']"));
+        format!("document.querySelector({label})?.textContent")
+    };
+    site.browser.until(&format!("{}.includes('breaker open')", box_of("notify bell")));
+    site.browser.until(&format!("{}.includes('1 waiting')", box_of("notify bell")));
+    site.browser.until(&format!("{}.includes('NO_SUCH_VARIABLE')", box_of("enrich weather")));
+    site.browser.until(&format!("{}.includes('1 · 0.0/s')", box_of("sink journal")));
+    site.browser.click("[aria-label='notify bell'] text", "notify webhook bell");
+    site.browser.until_shown(&["notify bell", "degraded"]);
+    site.shows("problems", &["Open breakers", "bell: open", "Not well"]);
     site.end();
 }
 

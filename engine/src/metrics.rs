@@ -12,6 +12,7 @@ use crate::engine::Redriven;
 use crate::run::Generation;
 use compiler::plan::Plan;
 use kernel::event::Outcome;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -230,6 +231,34 @@ impl Metrics {
     /// Counts a reload.
     pub fn reloaded(&self, result: &'static str) {
         *self.stages().reloads.entry(result).or_default() += 1;
+    }
+
+    /// Counts of each part since the start, by name: messages of sources, events that filters and
+    /// other rules dropped, runs of stages and deliveries by outcome.
+    pub fn counts(&self) -> Map<String, Value> {
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stages = self.stages();
+        let named = |counts: &BTreeMap<Arc<str>, u64>| -> BTreeMap<String, u64> {
+            counts.iter().map(|(name, count)| (name.to_string(), *count)).collect()
+        };
+        let mut runs: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((stage, _, outcome), count) in &stages.outcomes {
+            *runs.entry(stage).or_default().entry(outcome).or_default() += count;
+        }
+        let mut sent: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
+        for ((target, outcome), count) in &stages.deliveries {
+            sent.entry(target).or_default().insert(outcome, *count);
+        }
+        let outcomes: BTreeMap<&str, u64> =
+            EventCounter::ALL.iter().map(|(it, word)| (*word, self.of(*it))).collect();
+        let counts = [
+            ("received", json!(named(&received))),
+            ("events", json!(outcomes)),
+            ("dropped", json!(named(&stages.discarded))),
+            ("runs", json!(runs)),
+            ("deliveries", json!(sent)),
+        ];
+        counts.map(|(name, counts)| (name.to_owned(), counts)).into_iter().collect()
     }
 
     /// Everything.

@@ -135,6 +135,7 @@ impl Reloader {
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
         let app = App::new(engine.clone(), Arc::default(), hubs, context.fetch.clone());
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
+        app.status.keep_file(number, generation.plan.effective.clone());
         let site = site_of(&app, &context);
         let supervisor = Supervisor::new(engine.clone(), context.clone(), file.mode.is_once);
         let server = RunningServer { serving: None, site, address: port.address() };
@@ -295,7 +296,9 @@ impl Reloader {
                 "outcome": "loaded", "generation": number, "changes": changes,
                 "time": now.to_string(), "diff": diff.json(),
             }),
+            now,
         );
+        self.app.status.keep_file(number, generation.plan.effective.clone());
         self.config_health().clear_all();
         tracing::info!(generation = number, "reloaded: {changes}");
     }
@@ -330,7 +333,8 @@ impl Reloader {
     /// The file on disk is what runs.
     fn accept_as_it_runs(&mut self) {
         if self.app.status.stale().is_some() {
-            self.app.status.set(None, self.app.status.last());
+            let now = self.engine.env.clock.wall();
+            self.app.status.set(None, self.app.status.last(), now);
             self.rejected = None;
             self.config_health().clear_all();
         }
@@ -349,9 +353,9 @@ impl Reloader {
         let generation = self.engine.generation();
         let number = generation.number;
         self.rejected = version;
-        let now = self.engine.env.clock.wall().to_string();
-        let last = json!({ "outcome": "refused", "generation": number, "time": now });
-        self.app.status.set(Some(findings.clone()), last);
+        let now = self.engine.env.clock.wall();
+        let last = json!({ "outcome": "refused", "generation": number, "time": now.to_string() });
+        self.app.status.set(Some(findings.clone()), last, now);
         self.engine.metrics.reloaded("refused");
         let reason = format!("reload rejected, generation {number} keeps running: {headline}");
         let advice = "correct the file; `engine check` shows every mistake and where it is";

@@ -3,7 +3,7 @@
 
 import { RequestFault, ask } from "./ask.js";
 import { alarm, element, fill, heading, say } from "./dom.js";
-import { bytes, count } from "./words.js";
+import { bytes } from "./words.js";
 import * as charts from "./charts.js";
 import * as config from "./config.js";
 import * as event from "./event.js";
@@ -11,16 +11,18 @@ import * as flow from "./flow.js";
 import * as live from "./live.js";
 import * as notifications from "./notifications.js";
 import * as problems from "./problems.js";
+import * as storage from "./storage.js";
 
-const PARTS = { live, flow, charts, problems, notifications, config, event };
+const PARTS = { live, flow, charts, problems, notifications, storage, config, event };
 /** Between two looks at the header's figures, in milliseconds. */
 const HEADER_EVERY = 5000;
 
 const main = document.getElementById("main");
 /** The view of the part that is shown. */
 let view = null;
-/** What the header saw of the file when it last looked. */
+/** What the header saw when it last looked: of the file, and what was counted. */
 let seenFile = null;
+let lastFigures = null;
 
 /** What a part is given: the rest of its address, how to ask the engine, and until when. */
 class View {
@@ -41,11 +43,17 @@ class View {
     try {
       return await ask(path, { signal: this.signal, ...options });
     } catch (error) {
-      if (error.status !== 401 || this.signal.aborted) throw error;
-      this.end();
-      showForm(error);
+      if (error.status !== 401) throw error;
+      this.signOut();
       throw new DOMException("signed out", "AbortError");
     }
+  }
+
+  /** The form for the token takes the place of the part, once. */
+  signOut() {
+    if (this.signal.aborted) return;
+    this.end();
+    showForm();
   }
 
   /** Looks at once, and then now and then while the part is shown and the tab is seen. */
@@ -66,6 +74,17 @@ class View {
       place.hidden = false;
       say(place, error.message);
     }
+  }
+
+  /** Does this once, unless the part has been left by then. */
+  later(milliseconds, work) {
+    const timer = setTimeout(work, milliseconds);
+    this.whenLeft(() => clearTimeout(timer));
+  }
+
+  /** Does this when the part is left. */
+  whenLeft(work) {
+    this.signal.addEventListener("abort", work);
   }
 
   end() {
@@ -94,8 +113,9 @@ function route() {
 /** Another generation runs, or the file on disk is another one: what shows it is shown again. */
 function followFile({ generation, config, diagnostics }) {
   const seen = JSON.stringify([generation, config, diagnostics]);
-  if (seenFile !== null && seenFile !== seen && view.part?.followsFile) view.show(view.part);
+  const isOther = seenFile !== null && seenFile !== seen;
   seenFile = seen;
+  if (isOther && view.part?.followsFile) route();
 }
 
 function decoded(text) {
@@ -119,7 +139,7 @@ function sign(now) {
 }
 
 /** Asks for a token; says why where somebody was signed in. */
-function showForm(error) {
+function showForm() {
   const field = element("input", { type: "password", id: "token", autocomplete: "current-password", required: true });
   const wrong = alarm(isSignedIn() ? "You are signed out: the session has ended, or its token has changed." : "");
   // For what remembers passwords, which wants to know whose.
@@ -163,7 +183,7 @@ async function signOut() {
 
 // ── The header ─────────────────────────────────────────────────────────────
 
-/** Name, state and figures, whatever part is shown. */
+/** Name, state and figures, whatever part is shown; who is signed out is asked for a token. */
 async function header() {
   const state = document.getElementById("state");
   const tell = (text, tone) => {
@@ -176,18 +196,30 @@ async function header() {
     if (ready === null) throw new RequestFault(401, "signed out");
     tell(...condition(ready));
     followFile(ready);
-    const [plan, stats] = await Promise.all([ask("/api/pipeline"), ask("/api/stats?days=1")]);
-    document.title = `${plan.pipeline} – engine`;
-    say(document.getElementById("name"), plan.pipeline);
-    say(
-      document.getElementById("figures"),
-      `generation ${plan.generation} · ${count(stats.total_events, "event")} in 24 hours · ` +
-        `${stats.store.pending} pending · ${stats.store.dead_letters} dead · ${bytes(stats.store.bytes)}`,
-    );
+    const figures = await ask("/api/figures");
+    document.title = `${figures.pipeline} – engine`;
+    say(document.getElementById("name"), figures.pipeline);
+    say(document.getElementById("figures"), summary(figures));
   } catch (error) {
-    if (error.status === 401) tell("signed out", "warn");
-    else tell(error.message, "bad");
+    if (error.status !== 401) return tell(error.message, "bad");
+    tell("signed out", "warn");
+    view.signOut();
   }
+}
+
+/** Figures in one line; how many events come is known from the second look on. */
+function summary(figures) {
+  const seconds = lastFigures === null ? 0 : (new Date(figures.time) - new Date(lastFigures.time)) / 1000;
+  const rate = seconds > 0 ? (figures.events.accepted - lastFigures.events.accepted) / seconds : null;
+  lastFigures = figures;
+  return [
+    `generation ${figures.generation}`,
+    rate === null || rate < 0 ? null : `${rate.toFixed(1)} events/s`,
+    `${figures.pending} pending`,
+    `${figures.dead_letters} dead`,
+    `${figures.clients} watching`,
+    bytes(figures.bytes),
+  ].filter((it) => it !== null).join(" · ");
 }
 
 /** What `/readyz` says, in a few words. */

@@ -6,6 +6,8 @@ import { count, distance, eventLink, millis, moment, outcome } from "./words.js"
 
 /** Events of one visit that are listed. */
 const VISIT_MAX = 50;
+/** Between two looks at an event that has not finished, in milliseconds. */
+const LOOK_EVERY = 2000;
 
 export async function show(main, view) {
   const event = await view.ask(eventPath(view.rest), { exact: true });
@@ -31,6 +33,8 @@ export async function show(main, view) {
       copied("The CloudEvent", JSON.stringify(cloudEvent(event), null, 2))),
   );
   if (event.correlation_id !== null) await showVisit(visit, event, view);
+  const isUnderWay = event.state === "pending" || event.deliveries.some((it) => it.state === "pending");
+  if (isUnderWay) view.later(LOOK_EVERY, () => view.show(view.part));
 }
 
 /** Where it is, unless it is where all of them are in the end. */

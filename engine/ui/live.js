@@ -1,13 +1,14 @@
-// Events as they become visible, by an expression where one is given.
+// Events as they become visible, by an expression where one is given. They come by the page's own
+// stream; a tab that nobody sees has none.
 
+import { RequestFault } from "./ask.js";
 import { alarm, button, element, fill, heading, say, scrolled, tableHead } from "./dom.js";
 import { eventLink, moment } from "./words.js";
 
 /** Rows that the list keeps. */
 const ROWS_MAX = 500;
-/** Events that one look takes: the newest. */
-const LOOK_MAX = 200;
-const LOOK_EVERY = 2000;
+/** Events that the list begins with. */
+const REPLAY = 200;
 
 const COLUMNS = [
   ["time", {}],
@@ -29,34 +30,34 @@ function row(event) {
 class List {
   body = element("tbody");
   isPaused = false;
-  #known = new Set();
+  /** The number of the last event, for a stream to continue from. */
+  last = null;
   #waiting = [];
-  #skips = false;
+  #missed = 0;
 
   clear() {
-    this.#known = new Set();
+    this.last = null;
     this.#waiting = [];
+    this.#missed = 0;
     this.body.replaceChildren();
   }
 
-  /** Takes the newest events, the newest first; those that it knows are left out. */
-  take(events) {
-    const fresh = events.filter((event) => !this.#known.has(event.pos));
-    this.#skips = this.#known.size > 0 && fresh.length === LOOK_MAX;
-    for (const event of fresh) this.#known.add(event.pos);
-    // A set keeps its order: the oldest go first.
-    for (const pos of this.#known) {
-      if (this.#known.size <= 4 * ROWS_MAX) break;
-      this.#known.delete(pos);
-    }
-    this.#waiting.push(...fresh.reverse());
-    this.#waiting.splice(0, Math.max(0, this.#waiting.length - ROWS_MAX));
-    if (!this.isPaused) this.show();
+  take(event) {
+    this.last = event.pos;
+    this.#waiting.push(event);
+    if (this.#waiting.length > ROWS_MAX) this.#waiting.shift();
+  }
+
+  /** Events between two numbers are gone from the store. */
+  skip({ from, to }) {
+    this.last = to;
+    this.#missed += to - from;
   }
 
   /** Rows that are there stay as they are, so that nobody loses the place. */
   show() {
-    for (const event of this.#waiting.splice(0)) this.body.prepend(row(event));
+    if (this.isPaused) return;
+    this.body.prepend(...this.#waiting.splice(0).reverse().map(row));
     while (this.body.childElementCount > ROWS_MAX) this.body.lastElementChild.remove();
   }
 
@@ -64,7 +65,75 @@ class List {
     const shown = this.body.childElementCount;
     const waiting = this.#waiting.length;
     if (shown + waiting === 0) return "No event matches yet.";
-    return `${shown} shown${waiting > 0 ? `, ${waiting} waiting` : ""}${this.#skips ? "; more come than are shown" : ""}`;
+    const missed = this.#missed > 0 ? `, up to ${this.#missed} missed` : "";
+    return `${shown} shown${waiting > 0 ? `, ${waiting} waiting` : ""}${missed}`;
+  }
+}
+
+/** The stream of events for which an expression holds, for as long as the tab is seen. */
+class Feed {
+  #source = null;
+  #frame = null;
+
+  constructor(list, filter, told, wrong, view) {
+    Object.assign(this, { list, filter, told, wrong, view });
+    const follow = () => (document.hidden ? this.close() : this.open());
+    document.addEventListener("visibilitychange", follow);
+    view.whenLeft(() => {
+      document.removeEventListener("visibilitychange", follow);
+      this.close();
+    });
+  }
+
+  open() {
+    this.close();
+    const query = new URLSearchParams();
+    if (this.list.last === null) query.set("replay", String(REPLAY));
+    else query.set("last_event_id", String(this.list.last));
+    if (this.filter() !== "") query.set("where", this.filter());
+    const source = new EventSource(`/api/stream?${query}`);
+    this.#source = source;
+    source.addEventListener("open", () => {
+      this.wrong.hidden = true;
+      this.tell();
+    });
+    source.addEventListener("message", ({ data }) => {
+      this.list.take(JSON.parse(data));
+      this.tell();
+    });
+    source.addEventListener("gap", ({ data }) => {
+      this.list.skip(JSON.parse(data));
+      this.tell();
+    });
+    // The browser connects again by itself, unless the engine refuses: then it says why.
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED && source === this.#source) this.#askWhy(query);
+    });
+  }
+
+  close() {
+    this.#source?.close();
+    this.#source = null;
+  }
+
+  /** What comes at the same time is drawn at the same time. */
+  tell() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.list.show();
+      say(this.told, this.list.summary);
+    });
+  }
+
+  /** A stream says only that it failed, so the list of events is asked the same. */
+  async #askWhy(query) {
+    const where = query.get("where");
+    try {
+      await this.view.ask(`/api/events?${new URLSearchParams({ limit: "1", ...(where ? { where } : {}) })}`);
+      this.view.tell(new RequestFault(0, "The stream is full, or this pipeline stores nothing."), this.wrong);
+    } catch (error) {
+      this.view.tell(error, this.wrong);
+    }
   }
 }
 
@@ -77,31 +146,19 @@ export async function show(main, view) {
   filter.value = sessionStorage.getItem("where") ?? "";
   const wrong = alarm();
   const told = element("p", { "aria-live": "polite", class: "soft" });
-  const look = async () => {
-    const where = filter.value.trim();
-    const query = new URLSearchParams({ limit: String(LOOK_MAX) });
-    if (where !== "") query.set("where", where);
-    try {
-      const page = await view.ask(`/api/events?${query}`);
-      wrong.hidden = true;
-      list.take(page.events);
-      say(told, list.summary);
-    } catch (error) {
-      view.tell(error, wrong);
-    }
-  };
+  const feed = new Feed(list, () => filter.value.trim(), told, wrong, view);
   const pause = button("Pause", () => {
     list.isPaused = !list.isPaused;
-    pause.setAttribute("aria-pressed", String(list.isPaused));
     say(pause, list.isPaused ? "Continue" : "Pause");
-    if (!list.isPaused) list.show();
-    say(told, list.summary);
-  }, { "aria-pressed": "false" });
+    feed.tell();
+  });
   const apply = (submitted) => {
     submitted.preventDefault();
     sessionStorage.setItem("where", filter.value);
     list.clear();
-    look();
+    wrong.hidden = true;
+    feed.open();
+    feed.tell();
   };
   fill(
     main,
@@ -112,5 +169,5 @@ export async function show(main, view) {
     told,
     scrolled("Events", element("table", {}, tableHead(COLUMNS), list.body)),
   );
-  await view.every(LOOK_EVERY, look);
+  feed.open();
 }

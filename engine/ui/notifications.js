@@ -1,6 +1,6 @@
 // What was sent, and what was held back, with the reason.
 
-import { element, fill, heading, table } from "./dom.js";
+import { button, element, fill, heading, say, table } from "./dom.js";
 import { eventLink, moment, outcome } from "./words.js";
 
 const STATES = ["", "done", "pending", "held", "suppressed", "dead", "parked"];
@@ -17,13 +17,30 @@ export async function show(main, view) {
     sessionStorage.setItem("state", choice.value);
     fillList(list, choice.value, view).catch((error) => view.tell(error));
   });
-  await fillList(list, choice.value, view);
+  const [{ notifiers }] = await Promise.all([view.ask("/api/pipeline"), fillList(list, choice.value, view)]);
   fill(
     main,
     heading("Notifications"),
+    notifiers.length === 0 ? null : trial(notifiers, view),
     element("p", { class: "bar" }, element("label", { for: "state-choice" }, "State"), choice),
     list,
   );
+}
+
+/** Sends a marked message through a notifier, and says what came of it. */
+function trial(notifiers, view) {
+  const told = element("span", { role: "status" });
+  const choice = element("select", { "aria-label": "Notifier" }, notifiers.map((it) => element("option", {}, it.name)));
+  const send = async () => {
+    say(told, "Sending…");
+    try {
+      const answer = await view.ask("/api/notifications/test", { method: "POST", body: { notifier: choice.value } });
+      say(told, answer.delivered ? `Sent to ${choice.value}.` : `Not sent: ${answer.reason}`);
+    } catch (error) {
+      view.tell(error, told);
+    }
+  };
+  return element("p", { class: "bar" }, choice, button("Send a test", send), told);
 }
 
 async function fillList(list, state, view) {

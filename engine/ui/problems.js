@@ -32,11 +32,13 @@ class Desk {
   }
 
   async refresh() {
-    const [ready, page] = await Promise.all([
+    const [ready, plan, figures, page] = await Promise.all([
       this.view.ask("/readyz"),
+      this.view.ask("/api/pipeline"),
+      this.view.ask("/api/figures"),
       this.view.ask(`/api/dead-letters?limit=${LETTERS_MAX}`).catch((error) => error),
     ]);
-    fill(this.lists, conditions(ready), this.letters(page));
+    fill(this.lists, conditions(ready), breakers(figures), silent(plan, figures), this.letters(page));
   }
 
   letters(page) {
@@ -94,8 +96,8 @@ class Desk {
   redrive(body) {
     return this.act(async () => {
       const answer = await this.view.ask("/api/dead-letters/redrive", { method: "POST", body });
-      say(this.told, summary(body, answer));
       if (!body.dry_run) await this.refresh();
+      say(this.told, summary(body, answer));
     });
   }
 
@@ -103,14 +105,14 @@ class Desk {
     return this.act(async () => {
       if (!confirm(`Delete dead letter ${id} for good?`)) return;
       await this.view.ask(`/api/dead-letters/${id}`, { method: "DELETE" });
-      say(this.told, `Dead letter ${id} is deleted.`);
       await this.refresh();
+      say(this.told, `Dead letter ${id} is deleted.`);
     });
   }
 
   /** Whatever goes wrong is said where the reader looks; the focus does not get lost. */
   async act(work) {
-    const [place] = [document.activeElement];
+    const place = document.activeElement;
     try {
       await work();
     } catch (error) {
@@ -139,5 +141,21 @@ function conditions({ reasons = [], degraded = [] }) {
     section("Not well"),
     reasons.map((it) => element("p", { class: "note bad" }, it)),
     rows.length === 0 ? null : table("Not well", CONDITIONS, rows),
+  ];
+}
+
+/** Breakers that keep calls from a service that fails. */
+function breakers({ breakers }) {
+  const open = Object.entries(breakers).map(([part, state]) => `${part}: ${state}`);
+  return open.length === 0 ? null : [section("Open breakers"), element("p", {}, open.join(", "))];
+}
+
+/** Sources that are on and of which nothing has come. */
+function silent({ sources }, { received }) {
+  const names = sources.filter((it) => !it.off && (received[it.name] ?? 0) === 0).map((it) => it.name);
+  if (names.length === 0) return null;
+  return [
+    section("Silent sources"),
+    element("p", {}, `Nothing has come from ${names.join(", ")} since the engine started.`),
   ];
 }

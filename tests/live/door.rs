@@ -79,7 +79,7 @@ fn every_limit_names_its_value_and_the_setting_that_changes_it() {
     refused(&post(&engine, "/events", &fields, b"{}"), 431, "more than 100 header fields");
     let first = super::stream::Stream::open(&engine.address, "/live", None);
     let second = send(&engine.address, "GET", "/live", "", b"");
-    refused(&second, 503, "write a larger `max-clients 1`");
+    refused(&second, 503, "write a larger `max-clients` in its sink");
     assert!(second.head.contains("retry-after: "), "{}", second.head);
     drop(first);
     let letters = post(&engine, "/api/dead-letters/redrive", JSON, &[b' '; 70_000]);

@@ -188,22 +188,31 @@ impl Browser {
         self.look("document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
-    /// Clicks what a selector and a visible text name, in its middle, once it is there.
+    /// Clicks what a selector and a visible text name, in its middle, once it is there. Where
+    /// something moved it away under the pointer, it is clicked again.
     #[track_caller]
     pub(crate) fn click(&mut self, selector: &str, text: &str) {
         let found = format!("({FIND})({}, {})", json!(selector), json!(text));
-        self.until(&found);
-        let place = self.look(&format!(
-            "(() => {{ const it = {found}; it.scrollIntoView({{ block: 'center' }});
-               const {{ x, y, width, height }} = it.getBoundingClientRect();
-               return [x + width / 2, y + height / 2]; }})()"
-        ));
-        for kind in ["mousePressed", "mouseReleased"] {
-            let event = json!({
-                "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1,
-            });
-            self.call("Input.dispatchMouseEvent", event);
+        for _ in 0..10 {
+            self.until(&found);
+            let place = self.look(&format!(
+                "(() => {{ const it = {found}; it.scrollIntoView({{ block: 'center' }});
+                   window.hit = false;
+                   it.addEventListener('click', () => {{ window.hit = true; }}, {{ once: true }});
+                   const {{ x, y, width, height }} = it.getBoundingClientRect();
+                   return [x + width / 2, y + height / 2]; }})()"
+            ));
+            for kind in ["mousePressed", "mouseReleased"] {
+                let event = json!({
+                    "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1,
+                });
+                self.call("Input.dispatchMouseEvent", event);
+            }
+            if self.look("window.hit") == true {
+                return;
+            }
         }
+        panic!("`{text}` is never hit:\n{}", self.text());
     }
 
     /// Presses a key: `Tab`, `Enter`, ` `, `Escape`.

@@ -7,6 +7,7 @@
 mod ascii;
 mod build;
 mod dot;
+mod drawing;
 mod layout;
 mod mermaid;
 mod plain;
@@ -15,6 +16,7 @@ mod svg;
 pub use ascii::{ascii, coloured};
 pub use build::of;
 pub use dot::dot;
+pub use drawing::drawing;
 pub use mermaid::mermaid;
 pub use plain::plain;
 pub use svg::svg;
@@ -90,6 +92,17 @@ pub struct GraphNode {
 }
 
 impl GraphNode {
+    /// The name of the part that it is, if it is one.
+    fn part(&self) -> Option<&str> {
+        match self.phase {
+            Phase::Validate | Phase::Priority | Phase::Route => None,
+            Phase::Filter | Phase::Watch => Some(&self.title),
+            Phase::Source | Phase::Enrich | Phase::Metric | Phase::Sink => {
+                self.title.split_once(' ').map(|it| it.1)
+            }
+        }
+    }
+
     /// The lines of its box below a word for its phase: title, notes, and why it is off.
     fn lines(&self) -> Vec<String> {
         let role = if self.role == self.phase.word() { "" } else { self.role };

@@ -6,6 +6,7 @@ use crate::expand;
 use crate::files::{self, OpenedFiles, PipelinePath};
 use crate::follow_ups;
 use crate::grammar;
+use crate::graph;
 use crate::include::{self, Parsed, SourceMap};
 use crate::params;
 use crate::plan::{self, Plan, RunMode, Secrets};
@@ -87,6 +88,7 @@ impl<'a> Loader<'a> {
             plan.effective = expanded.kdl().into();
             plan.secrets = Secrets::of(&read.spec, self.environment);
             plan.inputs = loaded.inputs.clone();
+            plan.graph = Some(Arc::new(graph::of(plan, &read.spec)));
         }
         Ok(loaded)
     }

@@ -23,6 +23,7 @@ pub use schemas::{CompiledSchema, Schemas, Violation, violations};
 pub use secrets::Secrets;
 pub(crate) use secrets::{secret_files, secret_inputs};
 
+use crate::graph::Graph;
 use crate::load::FileInputs;
 use crate::spec::{
     Case, CheckRule, CooldownNode, Enrichment, Filter, Manners, Map, MetricNode, Name, Notifier,
@@ -97,6 +98,8 @@ pub struct Plan {
     pub outline: Outline,
     /// The effective file as text, secrets masked; empty where nobody will ask for it.
     pub effective: Arc<str>,
+    /// The graph of the file; absent where nobody will ask for it.
+    pub graph: Option<Arc<Graph>>,
     /// Fingerprints of what nodes take from outside; empty where the plan will not run.
     pub secrets: Secrets,
     /// Files that hold secrets.
@@ -502,6 +505,7 @@ fn assemble(
         off: off.lines(),
         outline: Outline::default(),
         effective: "".into(),
+        graph: None,
         secrets: Secrets::default(),
         inputs: FileInputs::default(),
         sources,

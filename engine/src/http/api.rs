@@ -1,6 +1,7 @@
 //! What the router answers: events, statistics, the plan, dead letters, metrics, health.
 
 mod events;
+mod figures;
 mod health;
 mod letters;
 mod lookup;
@@ -11,6 +12,7 @@ mod page;
 mod pipeline;
 mod series;
 mod stats;
+mod storage;
 
 pub(super) use health::ready;
 pub(super) use page::is_file;
@@ -39,6 +41,9 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/notifications").get(notifications::notifications);
     router.at("/api/notifications/test").post(notifications::send_test);
     router.at("/api/pipeline").get(pipeline::pipeline);
+    router.at("/api/figures").get(figures::figures);
+    router.at("/api/storage").get(storage::storage);
+    router.at("/api/pipeline/graph").get(pipeline::graph);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
     router.at("/api/reloads").get(pipeline::reloads);
     router.at("/api/reload").post(pipeline::reload);

@@ -16,8 +16,8 @@ use crate::http::wire::request::Request;
 use crate::reload::Status;
 use crate::run::Generation;
 use crate::run::rate::RateLimiter;
-use compiler::plan::SourcePlan;
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
+use compiler::plan::{Plan, SourcePlan};
 use compiler::spec::{RateLimit, ServerSettings};
 use kernel::fault::Fault;
 use kernel::health::{HealthPart, HealthProblem, PartRole};
@@ -39,6 +39,15 @@ const FILL_BYTES: usize = 1 << 20;
 /// How often notifiers are tested, all together: whoever may only send must not flood a phone.
 const NOTIFIER_TESTS: RateLimit =
     RateLimit { rate: Rate { count: 6.0, per: Duration::from_secs(60) }, burst: 3 };
+
+/// Where the page's own stream is; no sink of a file can have this path, and none this name.
+pub(super) const PAGE_STREAM: &str = "/api/stream";
+/// The most pages that may be open at once.
+const PAGES_MAX: usize = 128;
+/// Events that a page is shown when it is opened.
+const PAGE_REPLAY: usize = 200;
+/// What is sent to a page is gathered for this long.
+const PAGE_PACE: Duration = Duration::from_millis(250);
 
 /// What the HTTP surface shows of an engine.
 #[derive(Clone)]
@@ -92,6 +101,14 @@ struct LiveStream {
     name: Arc<str>,
     stream: Stream,
     _seat: Arc<HubSeat>,
+}
+
+/// A stream to be opened: its name, and the sink whose events it has.
+struct StreamPlan<'p> {
+    name: Arc<str>,
+    sink: &'p Arc<str>,
+    shape: &'p StreamShape,
+    settings: StreamSettings,
 }
 
 /// What HTTPS is served with, and why that is not what is on the disk.
@@ -194,20 +211,11 @@ impl App {
         let routes = generation.routes.iter();
         let routes =
             routes.map(|(index, route)| (plan.sources[*index].clone(), route.clone())).collect();
-        let (surface, mut streams) = (self.surface(), BTreeMap::new());
-        for (name, shape) in plan.streams() {
-            let is_kept = diff.fate(PlanRole::Sink, name) == PartFate::Kept;
-            let kept = surface.streams.get(&shape.path).filter(|it| is_kept && it.name == *name);
-            let stream = match kept {
-                Some(stream) => stream.clone(),
-                None => self.open_stream(name, shape, &plan.name).await,
-            };
-            streams.insert(shape.path.clone(), stream);
-        }
+        let streams = self.streams_of(plan, diff).await;
         let (tls, bad_tls) = self.read_tls(&plan.server, environment).await?;
         let (hosts, bad_hosts) = hosts_of(&plan.server, environment);
         let body_max = plan.server.body_max;
-        let clients = plan.streams().map(|it| it.1.clients_max);
+        let clients = streams.values().map(|it| it.stream.settings.clients_max);
         let stream_clients = clients.fold(0, usize::saturating_add);
         Ok(Surface {
             hosts,
@@ -220,6 +228,36 @@ impl App {
             streams,
             stream_clients,
         })
+    }
+
+    /// The streams of a plan, by their paths, those of its sinks and the one of the page; what the
+    /// diff keeps goes on.
+    async fn streams_of(&self, plan: &Plan, diff: &Diff) -> BTreeMap<String, LiveStream> {
+        let page = page_stream();
+        let of_page = plan.store.iter().map(|(sink, _)| {
+            let settings = StreamSettings {
+                pace: PAGE_PACE,
+                advice: "close a page that nobody looks at",
+                ..settings_of(&page)
+            };
+            StreamPlan { name: PAGE_STREAM.into(), sink, shape: &page, settings }
+        });
+        let of_sinks = plan.streams().map(|(name, shape)| {
+            let settings = settings_of(shape);
+            StreamPlan { name: name.clone(), sink: name, shape, settings }
+        });
+        let (surface, mut streams) = (self.surface(), BTreeMap::new());
+        for wanted in of_sinks.chain(of_page) {
+            let (path, name) = (wanted.shape.path.clone(), wanted.name.clone());
+            let is_kept = diff.fate(PlanRole::Sink, wanted.sink) == PartFate::Kept;
+            let kept = surface.streams.get(&path).filter(|it| is_kept && it.name == name);
+            let stream = match kept {
+                Some(stream) => stream.clone(),
+                None => self.open_stream(wanted, plan).await,
+            };
+            streams.insert(path, stream);
+        }
+        streams
     }
 
     /// Puts a surface in force. Streams that it does not share with the one before end, and their
@@ -328,13 +366,9 @@ impl App {
     }
 
     /// A stream whose ring holds the newest events of the store.
-    async fn open_stream(
-        &self,
-        name: &Arc<str>,
-        shape: &StreamShape,
-        pipeline: &Arc<str>,
-    ) -> LiveStream {
-        let (redact, pipeline) = (shape.redact.clone(), pipeline.clone());
+    async fn open_stream(&self, wanted: StreamPlan<'_>, plan: &Plan) -> LiveStream {
+        let StreamPlan { name, sink, shape, settings } = wanted;
+        let (redact, pipeline) = (shape.redact.clone(), plan.name.clone());
         let serialise: Serialise = Arc::new(move |stored| {
             let mut text = String::with_capacity(512);
             write_summary(&mut text, stored, &pipeline, &redact);
@@ -344,23 +378,19 @@ impl App {
         let mut began = 0;
         let seat = self.hubs.add(|| {
             began = store.figures().highest_pos.load(Ordering::SeqCst);
-            Arc::new(Hub::new(name.clone(), shape.replay, began, serialise))
+            Arc::new(Hub::new(sink.clone(), shape.replay, began, serialise))
         });
         self.fill(&seat.hub, began, shape.replay.min(FILL)).await;
         let stream = Stream {
             hub: seat.hub.clone(),
             backlog: Arc::new(StoreBacklog(store.clone())),
-            settings: StreamSettings {
-                clients_max: shape.clients_max,
-                replay_max: shape.replay,
-                heartbeat: shape.heartbeat,
-                retry: Duration::from_secs(2),
-            },
+            settings,
             clock: self.engine.env.clock.clone(),
+            globals: plan.globals.clone(),
             turns: self.turns.clone(),
             health: self.engine.env.health.part(PartRole::Stream, name.clone()),
         };
-        LiveStream { name: name.clone(), stream, _seat: Arc::new(seat) }
+        LiveStream { name, stream, _seat: Arc::new(seat) }
     }
 
     /// Puts what the store has of the time before `began` into a new ring. One that cannot be
@@ -420,7 +450,8 @@ impl Surface {
     /// Where the file's sources and streams are.
     pub(super) fn paths(&self) -> Vec<String> {
         let sources = self.routes.iter().map(|it| it.1.path.clone());
-        sources.chain(self.streams.keys().cloned()).collect()
+        let streams = self.streams.keys().filter(|it| *it != PAGE_STREAM);
+        sources.chain(streams.cloned()).collect()
     }
 
     /// Whether a request may do what `scope` is for: by the token that it shows, else by that of
@@ -442,6 +473,27 @@ impl Surface {
     /// The tokens of the file.
     pub(super) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+}
+
+/// How a sink's stream treats its clients.
+fn settings_of(shape: &StreamShape) -> StreamSettings {
+    StreamSettings {
+        clients_max: shape.clients_max,
+        replay_max: shape.replay,
+        heartbeat: shape.heartbeat,
+        ..StreamSettings::default()
+    }
+}
+
+/// The stream of the page: what the store has, as it comes.
+fn page_stream() -> StreamShape {
+    StreamShape {
+        path: PAGE_STREAM.to_owned(),
+        clients_max: PAGES_MAX,
+        replay: PAGE_REPLAY,
+        heartbeat: Duration::from_secs(15),
+        redact: Vec::new(),
     }
 }
 

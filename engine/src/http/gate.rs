@@ -12,7 +12,8 @@ const READING_MAX: usize = 4;
 const WAITING_MAX: usize = 64;
 
 /// Paths of the API that need no store: what they wait for must not keep others from reading it.
-const STORELESS: [&str; 2] = ["/api/pipeline", "/api/notifications/test"];
+const STORELESS: [&str; 4] =
+    ["/api/pipeline", "/api/pipeline/graph", "/api/figures", "/api/notifications/test"];
 
 /// Lets a limited number of requests read the store.
 pub(crate) struct QueryGate {

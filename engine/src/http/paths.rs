@@ -52,6 +52,15 @@ const EVENTS: &[PathParameter] = &[
     CURSOR,
 ];
 
+const STREAM: &[PathParameter] = &[
+    any_of("type", "only events of this type"),
+    any_of("source", "only events from this source"),
+    any_of("priority", "only events of this priority: low, normal, high or critical"),
+    any_of("where", "only events for which this expression is true"),
+    one("replay", "begin with so many of the newest events, at most 200"),
+    one("last_event_id", "continue after the event with this number"),
+];
+
 const SERIES: &[PathParameter] = &[
     one("bucket", "`1m` or `5m` (of the last 48 hours), `1h` or `1d`"),
     one("by", "type, source, priority, outcome or stage"),
@@ -102,6 +111,13 @@ pub(super) const PATHS: &[PathRow] = &[
     row("/api/page/:file", READ, "text/javascript", "", &[]),
     row("/api/events", READ, JSON, "Stored events", EVENTS),
     row(
+        "/api/stream",
+        READ,
+        "text/event-stream",
+        "What is stored, as it becomes visible; what comes at the same time is sent together",
+        STREAM,
+    ),
+    row(
         "/api/events/*id",
         READ,
         JSON,
@@ -125,7 +141,16 @@ pub(super) const PATHS: &[PathRow] = &[
         &[],
     ),
     row("/api/pipeline", READ, JSON, "The running plan, and how each part is", &[]),
-    row("/api/pipeline/file", READ, TEXT, "The file as it takes effect, secrets masked", &[]),
+    row("/api/figures", READ, JSON, "Counts since the start and what waits, from memory", &[]),
+    row("/api/storage", READ, JSON, "What is stored, for how long, and for how long more", &[]),
+    row("/api/pipeline/graph", READ, JSON, "The stage graph with a place for each box", &[]),
+    row(
+        "/api/pipeline/file",
+        READ,
+        TEXT,
+        "The file as it takes effect, secrets masked",
+        &[one("generation", "that of an earlier generation, of the last 20 of this process")],
+    ),
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
     row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
     row(

@@ -1,6 +1,7 @@
 //! Reads a query: `name=value&name=value`.
 
 use crate::http::wire::target::percent_decode;
+use language::expr::{Expr, Roots};
 
 /// Every pair, decoded, in order; `None` when something is not percent-encoded UTF-8.
 pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
@@ -17,6 +18,18 @@ pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
 /// A part of a path without its percent-encoding; `None` when it is not encoded UTF-8.
 pub fn decoded(text: &str) -> Option<String> {
     String::from_utf8(percent_decode(text.as_bytes(), false)?).ok()
+}
+
+/// The expression of a `where`; the error says every mistake in it.
+pub fn condition(text: &str) -> Result<Expr, String> {
+    Expr::parse(text, Roots::EVENT).map_err(|problems| {
+        let told = problems.iter().map(|it| {
+            let at = text.get(..it.span.start).map_or(0, |before| before.chars().count()) + 1;
+            let help = it.help.as_ref().map_or(String::new(), |it| format!(" ({it})"));
+            format!("`where`, character {at}: {}{help}", it.message)
+        });
+        told.collect::<Vec<_>>().join("; ")
+    })
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use crate::http::timer::Timer;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::{BodyContent, Feed, Reply};
 use kernel::env::{Clock, Pending};
-use kernel::event::Priority;
+use kernel::event::{Globals, Priority};
 use kernel::health::{self, PartHealth};
+use language::expr::{Expr, Scope};
 use smol::lock::Semaphore;
+use stages::contract::event_of;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -54,6 +56,10 @@ pub struct StreamSettings {
     pub heartbeat: Duration,
     /// After which a client connects again.
     pub retry: Duration,
+    /// What a client is sent is gathered for this long, so that many clients cost little.
+    pub pace: Duration,
+    /// What to do when there are more clients than may be.
+    pub advice: &'static str,
 }
 
 impl Default for StreamSettings {
@@ -63,6 +69,8 @@ impl Default for StreamSettings {
             replay_max: 100,
             heartbeat: Duration::from_secs(15),
             retry: Duration::from_secs(2),
+            pace: Duration::ZERO,
+            advice: "write a larger `max-clients` in its sink",
         }
     }
 }
@@ -78,6 +86,8 @@ pub struct Stream {
     pub settings: StreamSettings,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// The roots of expressions that are the same for every event.
+    pub globals: Arc<Globals>,
     /// Turns at the store, for the clients of all streams.
     pub turns: Arc<Semaphore>,
     /// Where it says that all places are taken.
@@ -105,20 +115,17 @@ impl Stream {
     /// Answers a request for the stream.
     pub fn open(&self, request: &Request<'_>) -> Reply {
         let query = request.head().query().unwrap_or_default();
-        let asked = match Asked::read(query, request) {
+        let asked = match Asked::read(query, request, self) {
             Ok(asked) => asked,
             Err(detail) => return ProblemDetails::new(400, detail).into(),
         };
         let Some(place) = self.hub.enter(self.settings.clients_max) else {
-            let seconds = self.settings.retry.as_secs().max(1);
-            let most = self.settings.clients_max;
+            let StreamSettings { clients_max: most, retry, advice, .. } = self.settings;
             let reason = format!("all {most} places are in use; more clients are rejected");
-            let advice = "write a larger `max-clients` in its sink";
             self.health.report(health::HealthProblem::degraded(FULL, reason).advise(advice));
-            let detail = format!(
-                "{most} clients are connected, the most for this stream; write a larger \
-                 `max-clients {most}` in its sink"
-            );
+            let seconds = retry.as_secs().max(1);
+            let detail =
+                format!("{most} clients are connected, the most for this stream; {advice}");
             return ProblemDetails::new(503, detail).retry_after(seconds).into();
         };
         let client = self.client(asked, place);
@@ -155,9 +162,12 @@ impl Stream {
             health: self.health.clone(),
             filter: asked.filter,
             heartbeat: self.settings.heartbeat,
+            pace: self.settings.pace,
+            clock: self.clock.clone(),
             cursor,
             first,
             beat,
+            has_sent: false,
         }
     }
 }
@@ -185,7 +195,6 @@ impl LastId {
 }
 
 /// What the client asked for.
-#[derive(Default)]
 struct Asked {
     last_id: Option<LastId>,
     replay: Option<usize>,
@@ -193,8 +202,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(query: &str, request: &Request<'_>) -> Result<Self, String> {
-        let mut asked = Asked::default();
+    fn read(query: &str, request: &Request<'_>, stream: &Stream) -> Result<Self, String> {
+        let mut asked = Asked { last_id: None, replay: None, filter: Filter::of(stream) };
         let pairs = query::pairs(query).ok_or("the query is not percent-encoded text")?;
         for (name, value) in pairs {
             match name.as_str() {
@@ -205,6 +214,10 @@ impl Asked {
                     let level = level.ok_or("`priority` is low, normal, high or critical")?;
                     asked.filter.priorities.push(level);
                 }
+                "where" => {
+                    let condition = query::condition(&value)?;
+                    asked.filter.conditions.push(condition);
+                }
                 "last_event_id" if value.is_empty() => {}
                 "last_event_id" => asked.last_id = Some(LastId::read(&value)),
                 "replay" => {
@@ -212,7 +225,7 @@ impl Asked {
                     asked.replay = Some(usize::try_from(count).unwrap_or(usize::MAX));
                 }
                 _ => {
-                    let known = "type, source, priority, last_event_id and replay";
+                    let known = "type, source, priority, where, last_event_id and replay";
                     return Err(format!("unknown parameter `{name}`, only {known}"));
                 }
             }
@@ -230,21 +243,45 @@ fn number(text: &str) -> Option<u64> {
     text.parse().ok().filter(|_| is_plain)
 }
 
-/// Any of the values of a kind, for every kind that has values.
-#[derive(Default)]
+/// Any of the values of a kind, for every kind that has values, and every condition.
 struct Filter {
     kinds: Vec<String>,
     sources: Vec<String>,
     priorities: Vec<Priority>,
+    conditions: Vec<Expr>,
+    clock: Arc<dyn Clock>,
+    globals: Arc<Globals>,
 }
 
 impl Filter {
+    /// Lets everything of a stream through.
+    fn of(stream: &Stream) -> Self {
+        Filter {
+            kinds: Vec::new(),
+            sources: Vec::new(),
+            priorities: Vec::new(),
+            conditions: Vec::new(),
+            clock: stream.clock.clone(),
+            globals: stream.globals.clone(),
+        }
+    }
+
     fn lets_through(&self, stored: &Stored) -> bool {
         let envelope = &stored.envelope;
         let any = |of: &[String], it: &str| of.is_empty() || of.iter().any(|other| other == it);
         any(&self.kinds, &envelope.kind)
             && any(&self.sources, &envelope.source)
             && (self.priorities.is_empty() || self.priorities.contains(&envelope.priority))
+            && self.meets_conditions(stored)
+    }
+
+    fn meets_conditions(&self, stored: &Stored) -> bool {
+        if self.conditions.is_empty() {
+            return true;
+        }
+        let Some(event) = event_of(stored, self.globals.clone()) else { return false };
+        let scope = Scope::of(&event, self.clock.wall());
+        self.conditions.iter().all(|condition| condition.is_true(&scope))
     }
 }
 
@@ -256,9 +293,12 @@ struct Client {
     health: PartHealth,
     filter: Filter,
     heartbeat: Duration,
+    pace: Duration,
+    clock: Arc<dyn Clock>,
     cursor: u64,
     first: Vec<u8>,
     beat: Timer,
+    has_sent: bool,
 }
 
 impl Drop for Client {
@@ -271,6 +311,10 @@ impl Drop for Client {
 impl Feed for Client {
     fn fill<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pending<'a, bool> {
         Box::pin(async move {
+            if self.has_sent && !self.pace.is_zero() {
+                self.clock.sleep(self.pace).await;
+            }
+            self.has_sent = true;
             out.append(&mut self.first);
             let more = self.gather(out).await;
             self.beat.set(self.heartbeat);

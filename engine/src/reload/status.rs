@@ -1,15 +1,24 @@
 //! How the file on disk compares with what runs.
 
 use event_listener::Event as Signal;
+use kernel::time::Timestamp;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How the file on disk compares with what runs.
+/// Generations whose files are kept to be compared, the newest ones.
+const GENERATIONS_MAX: usize = 20;
+/// What these may hold, in bytes; the newest is kept however large it is.
+const FILES_BYTES: usize = 4 << 20;
+
+/// How the file on disk compares with what runs, and what ran before.
 #[derive(Debug, Default)]
 pub struct Status {
-    /// Why the file on disk is not what runs.
-    stale: Mutex<Option<String>>,
+    /// Why the file on disk is not what runs, and since when.
+    stale: Mutex<Option<(String, Timestamp)>>,
+    /// The effective files of the generations of this process, the newest last.
+    files: Mutex<VecDeque<(u64, Arc<str>)>>,
     last: Mutex<Value>,
     /// How many reloads were asked for by hand, and how many of these looks are over.
     asked: AtomicU64,
@@ -20,7 +29,40 @@ pub struct Status {
 impl Status {
     /// The findings of a file that was rejected, while it is the one on disk.
     pub fn stale(&self) -> Option<String> {
-        self.stale.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rejected().as_ref().map(|it| it.0.clone())
+    }
+
+    /// Since when the file on disk is not what runs.
+    pub fn stale_since(&self) -> Option<Timestamp> {
+        self.rejected().as_ref().map(|it| it.1)
+    }
+
+    /// The generations whose files are kept, the newest last.
+    pub fn generations(&self) -> Vec<u64> {
+        self.files().iter().map(|it| it.0).collect()
+    }
+
+    /// The effective file of a generation, secrets masked.
+    pub fn file_of(&self, generation: u64) -> Option<Arc<str>> {
+        self.files().iter().find(|it| it.0 == generation).map(|it| it.1.clone())
+    }
+
+    /// Keeps the effective file of a generation that runs now.
+    pub(super) fn keep_file(&self, generation: u64, text: Arc<str>) {
+        let mut files = self.files();
+        files.push_back((generation, text));
+        let bytes = |it: &VecDeque<(u64, Arc<str>)>| it.iter().map(|it| it.1.len()).sum::<usize>();
+        while GENERATIONS_MAX < files.len() || (1 < files.len() && FILES_BYTES < bytes(&files)) {
+            files.pop_front();
+        }
+    }
+
+    fn rejected(&self) -> MutexGuard<'_, Option<(String, Timestamp)>> {
+        self.stale.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn files(&self) -> MutexGuard<'_, VecDeque<(u64, Arc<str>)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the last reload ended.
@@ -62,8 +104,37 @@ impl Status {
         }
     }
 
-    pub(super) fn set(&self, stale: Option<String>, last: Value) {
-        *self.stale.lock().unwrap_or_else(PoisonError::into_inner) = stale;
+    /// A file that is rejected after another one leaves the beginning as it was.
+    pub(super) fn set(&self, stale: Option<String>, last: Value, now: Timestamp) {
+        let mut rejected = self.rejected();
+        let since = rejected.as_ref().map_or(now, |it| it.1);
+        *rejected = stale.map(|findings| (findings, since));
+        drop(rejected);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_file_is_stale_since_the_first_of_them() {
+        let (status, at) = (Status::default(), |it| Timestamp(it));
+        status.set(Some("one".to_owned()), Value::Null, at(1));
+        status.set(Some("two".to_owned()), Value::Null, at(2));
+        assert_eq!((status.stale().as_deref(), status.stale_since()), (Some("two"), Some(at(1))));
+        status.set(None, Value::Null, at(3));
+        status.set(Some("three".to_owned()), Value::Null, at(4));
+        assert_eq!(status.stale_since(), Some(at(4)));
+    }
+
+    #[test]
+    fn the_newest_files_are_kept_within_bounds() {
+        let status = Status::default();
+        (1..=25).for_each(|it| status.keep_file(it, "x".into()));
+        assert_eq!(status.generations(), (6..=25).collect::<Vec<_>>());
+        status.keep_file(26, "x".repeat(FILES_BYTES + 1).into());
+        assert_eq!((status.generations(), status.file_of(25)), (vec![26], None));
     }
 }

@@ -156,6 +156,8 @@ pub struct Figures {
     pub wake: AtomicI64,
     /// Bytes that are free on the store's disk; 0 for a store in memory.
     pub free_bytes: AtomicU64,
+    /// When the next sweep begins, in microseconds since 1970; 0 before the first one has ended.
+    pub next_sweep: AtomicI64,
 }
 
 /// A handle to the store; cheap to clone.

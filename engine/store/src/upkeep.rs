@@ -14,6 +14,7 @@ use super::writer::Writer;
 use super::{StoreFault, StoreTrouble, rollup};
 use kernel::health::HealthProblem;
 use rusqlite::params;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Rows that one slice deletes of what has an index for it.
@@ -221,6 +222,8 @@ impl Writer {
             if self.sweep.stage == SweepStage::Resting {
                 let now = self.env.clock.monotonic();
                 self.sweep.due = now + self.policy.sweep_every;
+                let next = self.env.clock.wall().plus(self.policy.sweep_every);
+                self.figures.next_sweep.store(next.0, Ordering::Relaxed);
                 self.deletions.say(now);
             }
         }

@@ -33,12 +33,12 @@ pub fn svg(graph: &Graph) -> String {
 }
 
 /// The phase, and what the box says.
-fn lines(node: &GraphNode) -> Vec<String> {
+pub(super) fn lines(node: &GraphNode) -> Vec<String> {
     let all = [node.phase.word().to_owned()].into_iter().chain(node.lines());
     all.map(|it| cut(&it, LINE_MAX)).collect()
 }
 
-fn size(lines: &[String]) -> (f64, f64) {
+pub(super) fn size(lines: &[String]) -> (f64, f64) {
     let longest = lines.iter().map(|it| it.chars().count()).max().unwrap_or(0);
     (longest as f64 * CHARACTER + 2.0 * PADDING, lines.len() as f64 * LINE + PADDING)
 }
@@ -86,7 +86,7 @@ fn written(
 }
 
 /// From the bottom of one box to the top of another, straight along the lanes between them.
-fn curve(from: &Position, lanes: &[Position], to: &Position) -> String {
+pub(super) fn curve(from: &Position, lanes: &[Position], to: &Position) -> String {
     let mut way = format!("M{:.1} {:.1}", from.x, from.y + from.height);
     let mut last = (from.x, from.y + from.height);
     for lane in lanes.iter().chain([to]) {

@@ -5,7 +5,7 @@ use crate::http::app::App;
 use crate::http::query;
 use kernel::event::Priority;
 use kernel::time::Timestamp;
-use language::expr::{Expr, Roots, Scope};
+use language::expr::{Expr, Scope};
 use language::parse_duration;
 use serde_json::json;
 use stages::contract::event_of;
@@ -79,7 +79,7 @@ fn parameter(
                 _ => return Err(wrong("true or false")),
             }
         }
-        "where" => request.condition = Some(condition(&value)?),
+        "where" => request.condition = Some(query::condition(&value)?),
         "cursor" => {
             query.cursor = Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
         }
@@ -92,18 +92,6 @@ fn parameter(
         }
     }
     Ok(())
-}
-
-/// An expression of the language; the error says every mistake in it.
-fn condition(text: &str) -> Result<Expr, String> {
-    Expr::parse(text, Roots::EVENT).map_err(|problems| {
-        let told = problems.iter().map(|it| {
-            let at = text.get(..it.span.start).map_or(0, |before| before.chars().count()) + 1;
-            let help = it.help.as_ref().map_or(String::new(), |it| format!(" ({it})"));
-            format!("`where`, character {at}: {}{help}", it.message)
-        });
-        told.collect::<Vec<_>>().join("; ")
-    })
 }
 
 /// RFC 3339, or `-1h` back from now.

@@ -23,12 +23,13 @@ macro_rules! files {
 }
 
 /// All of them; the first one is the page itself.
-const FILES: [PageFile; 13] = files![
+const FILES: [PageFile; 15] = files![
     "index.html",
     "style.css",
     "app.js",
     "ask.js",
     "charts.js",
+    "compare.js",
     "config.js",
     "dom.js",
     "event.js",
@@ -36,6 +37,7 @@ const FILES: [PageFile; 13] = files![
     "live.js",
     "notifications.js",
     "problems.js",
+    "storage.js",
     "words.js",
 ];
 

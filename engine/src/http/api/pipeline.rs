@@ -3,6 +3,7 @@
 use super::health::condition;
 use super::{Answer, failed, json_text, problem};
 use crate::http::app::App;
+use crate::http::query;
 use crate::run::Generation;
 use kernel::env::within;
 use kernel::health::{PartReport, PartRole};
@@ -34,6 +35,7 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
         ("hash", json!(generation.hash)),
         ("config", json!(if app.status.stale().is_some() { "stale" } else { "current" })),
         ("diagnostics", json!(app.status.stale())),
+        ("stale_since", json!(app.status.stale_since().map(|it| it.to_string()))),
         ("last_reload", json!(app.status.last())),
     ];
     body.extend(more.map(|(name, value)| (name.to_owned(), value)));
@@ -61,10 +63,46 @@ fn memories(generation: &Generation, timers: &[MemoryTimer]) -> Value {
     memories.collect()
 }
 
-/// The effective file of the running generation, secrets masked.
+/// The graph with a place for each box.
+pub(super) async fn graph(request: Request<App>) -> Answer {
+    let generation = request.state().engine.generation();
+    let graph = generation.plan.graph.as_ref().expect("a plan that runs has its graph");
+    let mut drawing = compiler::graph::drawing(graph);
+    drawing["generation"] = generation.number.into();
+    Ok(json_text(drawing.to_string()))
+}
+
+/// The effective file of the running generation, or of an earlier one, secrets masked.
 pub(super) async fn pipeline_file(request: Request<App>) -> Answer {
-    let text = request.state().engine.generation().plan.effective.to_string();
+    let app = request.state();
+    let text = match wanted_generation(request.url().query().unwrap_or_default()) {
+        Err(detail) => return Ok(problem(400, &detail)),
+        Ok(None) => app.engine.generation().plan.effective.to_string(),
+        Ok(Some(number)) => match app.status.file_of(number) {
+            Some(text) => text.to_string(),
+            None => {
+                let known: Vec<String> =
+                    app.status.generations().iter().map(u64::to_string).collect();
+                let detail = format!(
+                    "the file of generation {number} is not kept; there are: {}",
+                    known.join(", ")
+                );
+                return Ok(problem(404, &detail));
+            }
+        },
+    };
     Ok(Response::builder(200).content_type("text/plain; charset=utf-8").body(text).build())
+}
+
+fn wanted_generation(text: &str) -> Result<Option<u64>, String> {
+    let mut wanted = None;
+    for (name, value) in query::pairs(text).ok_or("the query cannot be read")? {
+        if name != "generation" {
+            return Err(format!("`{name}` is not a parameter; there is only generation"));
+        }
+        wanted = Some(value.parse().map_err(|_| "`generation` must be a whole number")?);
+    }
+    Ok(wanted)
 }
 
 /// Looks at the file on disk now, and says what that came to.
@@ -90,8 +128,11 @@ pub(super) async fn reload(request: Request<App>) -> Answer {
 
 /// Starts and reloads, the newest first.
 pub(super) async fn reloads(request: Request<App>) -> Answer {
-    match request.state().engine.store.read(|it| it.reloads(100)).await {
-        Ok(reloads) => Ok(json_text(json!({ "reloads": reloads }).to_string())),
+    let app = request.state();
+    // Their files are kept, to be compared.
+    let answer = |reloads| json!({ "reloads": reloads, "kept": app.status.generations() });
+    match app.engine.store.read(|it| it.reloads(100)).await {
+        Ok(reloads) => Ok(json_text(answer(reloads).to_string())),
         Err(fault) => Ok(failed(&fault)),
     }
 }

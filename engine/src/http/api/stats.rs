@@ -1,7 +1,7 @@
 //! Statistics of the stored events.
 
 use super::{Answer, failed, json_text, problem};
-use crate::http::app::App;
+use crate::http::app::{App, PAGE_STREAM};
 use crate::http::query;
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -42,6 +42,8 @@ pub(super) async fn stats(request: Request<App>) -> Answer {
     stats["streaming"] = app
         .streams()
         .iter()
+        // People ask for those of the file.
+        .filter(|(name, _)| **name != *PAGE_STREAM)
         .map(|(name, stream)| {
             let counters = &stream.hub.counters;
             json!({

@@ -64,6 +64,7 @@ impl House {
             backlog: Arc::new(StoreBacklog(store.clone())),
             settings: StreamSettings { clients_max: 1000, ..StreamSettings::default() },
             clock: env.clock.clone(),
+            globals: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS_MAX)),
             health: env.health.part(PartRole::Stream, "live"),
         };

@@ -95,6 +95,7 @@ impl Room {
             backlog: shelf.clone(),
             settings,
             clock: clock.clone(),
+            globals: Arc::default(),
             turns: Arc::new(Semaphore::new(TURNS_MAX)),
             health: health.part(PartRole::Stream, "live"),
         };
@@ -166,6 +167,34 @@ fn events_for_others_are_passed_over_in_ring_and_store() {
     room.store((1..=20).map(|it| stored(it, "A", target(it))));
     let talk = room.connect("/live?last_event_id=9", "");
     assert_eq!(shown(&talk), "10 12 14 16 18 20");
+}
+
+#[test]
+fn a_condition_lets_through_what_it_holds_for_and_a_wrong_one_says_where_it_is_wrong() {
+    let room = Room::new();
+    room.store((1..=6).map(|it| stored(it, if it % 3 == 0 { "B" } else { "A" }, "live")));
+    let target = "/live?last_event_id=0&where=event.type%20==%20%27B%27";
+    assert_eq!(shown(&room.connect(target, "")), "3 6");
+    let refused = room.connect("/live?where=event.type%20==", "").received();
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    assert!(refused.contains("`where`, character"), "{refused}");
+}
+
+#[test]
+fn what_comes_at_the_same_time_is_sent_together_where_there_is_a_pace() {
+    let mut room = Room::new();
+    room.stream.settings.pace = Duration::from_millis(250);
+    let talk = room.connect("/live", "");
+    talk.settle();
+    talk.received();
+    room.many(1..=1);
+    talk.settle();
+    room.many(2..=2);
+    talk.settle();
+    assert_eq!(shown(&talk), "", "it is gathered");
+    room.clock.advance(Duration::from_millis(250));
+    talk.settle();
+    assert_eq!(shown(&talk), "1 2");
 }
 
 #[test]

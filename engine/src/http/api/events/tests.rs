@@ -4,6 +4,7 @@ use super::*;
 use fastrand::Rng;
 use kernel::env::{Env, Pools, Random, SystemClock};
 use kernel::event::{Body, DataAt, Envelope, Event};
+use language::expr::Roots;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
