@@ -191,7 +191,7 @@ impl TlsFiles {
     ) -> Option<Self> {
         let path = |name: &str| {
             let given = fields.prop(name).and_then(|it| it.text())?;
-            Some((context.files.place(&given.value), given.span))
+            Some((fields.folder().join(&given.value), given.span))
         };
         let (ca, cert) = (path("ca"), path("cert"));
         let key = fields.prop("key");
