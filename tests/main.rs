@@ -41,6 +41,7 @@ mod overflow;
 mod page;
 mod passing;
 mod privacy;
+mod publish;
 mod queries;
 mod reload;
 mod reports;

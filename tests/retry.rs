@@ -152,7 +152,7 @@ impl Machine {
             env: env.clone(),
             environment: Arc::new(Bare),
             fetch: Arc::new(outside),
-            demo_notices: None,
+            demo: None,
             programs: Programs::Refused,
             outside: None,
         };

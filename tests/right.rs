@@ -27,8 +27,9 @@ impl Environment for Set {
 
 /// Nodes whose right values do not follow from their types, by the path to them.
 const WRITTEN: &[(&str, &str)] = &[
-    ("source.mqtt.url", "url \"mqtts://127.0.0.1\""),
     ("source.mqtt.tls", "tls ca=\"other\""),
+    ("sink.mqtt.tls", "tls ca=\"other\""),
+    ("notify.mqtt.tls", "tls ca=\"other\""),
     ("source.mqtt.decode", "decode text"),
     ("source.http.path", "path \"/x\""),
     ("source.http.auth", "auth bearer=(env)\"TOKEN\""),
@@ -103,6 +104,10 @@ const WITH: &[(&str, &str)] = &[
     ("retry.backoff.factor", "backoff exponential factor=3.0"),
     ("source.mqtt.tls.cert", "tls cert=\"other\" key=(env)\"HUSH\""),
     ("source.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("sink.mqtt.tls.cert", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("sink.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("notify.mqtt.tls.cert", "tls cert=\"other\" key=(env)\"HUSH\""),
+    ("notify.mqtt.tls.key", "tls cert=\"other\" key=(env)\"HUSH\""),
     ("source.http.auth.token", "auth token=(env)\"TOKEN\" header=\"X-Token\""),
     ("source.http.auth.field", "auth token=(env)\"TOKEN\" field=\"token\""),
     ("source.http.auth.basic", "auth basic=(env)\"USER_AND_PASSWORD\""),
@@ -165,6 +170,7 @@ fn value(ty: ValueKind) -> String {
         ValueKind::Path => "\"other\"".to_owned(),
         ValueKind::Glob => "ring".to_owned(),
         ValueKind::Url => "\"http://127.0.0.1:1/x\"".to_owned(),
+        ValueKind::BrokerUrl => "\"mqtts://127.0.0.1\"".to_owned(),
         ValueKind::Secret | ValueKind::Topic => "(env)\"HUSH\"".to_owned(),
         ValueKind::Socket => "\"127.0.0.1:8600\"".to_owned(),
         ValueKind::Host => "engine.lan".to_owned(),

@@ -11,8 +11,8 @@ use crate::http::ports::NetworkPorts;
 use crate::log::{self, LogFormat};
 use crate::reload::{self, EngineParts, PipelineFile, Reloader};
 use crate::resources;
-use crate::run::OpenContext;
 use crate::run::stop::StopSignal;
+use crate::run::{DemoFiles, OpenContext};
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
 use compiler::files::{PipelinePath, cannot_read, report_exposure};
@@ -212,12 +212,15 @@ fn context(
     fetch: Arc<Wire>,
     options: &Options,
 ) -> OpenContext {
-    let demo_notices = options.place.written("../data/notify-demo.jsonl");
+    let demo = options.mode.is_demo.then(|| DemoFiles {
+        notices: options.place.written("../data/notify-demo.jsonl"),
+        events: options.place.written("../data/sink-demo.jsonl"),
+    });
     OpenContext {
         env: env.clone(),
         environment,
         fetch,
-        demo_notices: options.mode.is_demo.then_some(demo_notices),
+        demo,
         programs: if options.allows_exec { Programs::Allowed } else { Programs::Refused },
         outside: None,
     }

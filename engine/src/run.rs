@@ -28,7 +28,7 @@ pub mod task;
 pub mod test_message;
 
 pub use open::{
-    GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open, open_notifier,
+    DemoFiles, GenerationTag, OpenContext, OpenedParts, OpenedSource, Outside, open, open_notifier,
 };
 pub use target::Target;
 

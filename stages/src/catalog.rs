@@ -94,6 +94,8 @@ pub trait EnrichSpec: StageSettings {
 pub trait SinkSpec: StageSettings {
     /// See [`SinkKind::shape`].
     fn shape(&self) -> SinkRole;
+    /// See [`SinkKind::is_remote`].
+    fn is_remote(&self) -> bool;
     /// See [`SinkKind::open`].
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynDeliver>, Fault>>;
 }
@@ -254,6 +256,10 @@ impl<K: EnrichKind> EnrichSpec for KindSettings<K> {
 impl<K: SinkKind> SinkSpec for KindSettings<K> {
     fn shape(&self) -> SinkRole {
         K::shape(&self.settings)
+    }
+
+    fn is_remote(&self) -> bool {
+        K::is_remote(&self.settings)
     }
 
     fn open(&self, services: Services) -> Pending<'static, Result<Box<dyn DynDeliver>, Fault>> {

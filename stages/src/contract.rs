@@ -471,6 +471,10 @@ impl<T: Remote> DynRemote for T {
 pub trait SinkKind: Kind {
     /// What the engine has to do with such a sink.
     fn shape(settings: &Self::Settings) -> SinkRole;
+    /// Whether it leaves the machine; with `--demo` such a one writes to a file instead.
+    fn is_remote(_settings: &Self::Settings) -> bool {
+        false
+    }
     /// Opens a [`SinkRole::Outside`]; the engine never calls it for the others.
     fn open(
         settings: Self::Settings,
@@ -592,6 +596,12 @@ pub trait Deliver: Send + Sync + 'static {
             results
         }
     }
+
+    /// Runs beside the deliveries for as long as they may come, until `closed` ends: for who keeps
+    /// a connection between them. Then it has a moment to say goodbye.
+    fn tend(&self, closed: Pending<'_, ()>) -> impl Future<Output = ()> + Send {
+        closed
+    }
 }
 
 /// The boxed twin of [`Deliver`].
@@ -600,6 +610,8 @@ pub trait DynDeliver: Send + Sync {
     fn batch_max(&self) -> usize;
     /// See [`Deliver::deliver_all`].
     fn deliver_all<'a>(&'a self, batch: &'a [Outgoing]) -> Pending<'a, Vec<Result<(), Fault>>>;
+    /// See [`Deliver::tend`].
+    fn tend<'a>(&'a self, closed: Pending<'a, ()>) -> Pending<'a, ()>;
 }
 
 impl<T: Deliver> DynDeliver for T {
@@ -609,6 +621,10 @@ impl<T: Deliver> DynDeliver for T {
 
     fn deliver_all<'a>(&'a self, batch: &'a [Outgoing]) -> Pending<'a, Vec<Result<(), Fault>>> {
         Box::pin(Deliver::deliver_all(self, batch))
+    }
+
+    fn tend<'a>(&'a self, closed: Pending<'a, ()>) -> Pending<'a, ()> {
+        Box::pin(Deliver::tend(self, closed))
     }
 }
 
@@ -667,6 +683,11 @@ pub trait Notify: Send + Sync + 'static {
             results
         }
     }
+
+    /// See [`Deliver::tend`].
+    fn tend(&self, closed: Pending<'_, ()>) -> impl Future<Output = ()> + Send {
+        closed
+    }
 }
 
 /// The boxed twin of [`Notify`].
@@ -677,6 +698,8 @@ pub trait DynNotify: Send + Sync {
     fn batch_max(&self) -> usize;
     /// See [`Notify::notify_all`].
     fn notify_all<'a>(&'a self, batch: &'a [Notice]) -> Pending<'a, Vec<Result<(), Fault>>>;
+    /// See [`Notify::tend`].
+    fn tend<'a>(&'a self, closed: Pending<'a, ()>) -> Pending<'a, ()>;
 }
 
 impl<T: Notify> DynNotify for T {
@@ -690,5 +713,9 @@ impl<T: Notify> DynNotify for T {
 
     fn notify_all<'a>(&'a self, batch: &'a [Notice]) -> Pending<'a, Vec<Result<(), Fault>>> {
         Box::pin(Notify::notify_all(self, batch))
+    }
+
+    fn tend<'a>(&'a self, closed: Pending<'a, ()>) -> Pending<'a, ()> {
+        Box::pin(Notify::tend(self, closed))
     }
 }

@@ -55,3 +55,12 @@ pub fn demo_notifier(
 ) -> Box<dyn contract::DynNotify> {
     notifiers::to_file(path, services)
 }
+
+/// A sink that stands in for those that leave the machine, when a pipeline is only tried out: it
+/// appends each event to `path`.
+pub fn demo_sink(
+    path: &std::path::Path,
+    services: contract::Services,
+) -> Box<dyn contract::DynDeliver> {
+    sinks::to_file(path, services)
+}

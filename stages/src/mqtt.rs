@@ -3,6 +3,8 @@
 //! The protocol is that of `mqtt-protocol-core`, which has no sockets; [`connection`] gives it one.
 
 pub(crate) mod connection;
+pub(crate) mod publisher;
+pub(crate) mod target;
 pub(crate) mod topic;
 
 use crate::contract::Services;
@@ -39,7 +41,7 @@ choice! {
 pub(crate) const BROKER: &[NodeRow] = &[
     NodeRow::new("url", "the broker: `mqtt://HOST`, or `mqtts://HOST` with TLS; the ports are 1883 and 8883 unless it names one")
         .examples(&[r#"url "mqtt://127.0.0.1:1883""#, r#"url (env)"MQTT_URL""#])
-        .args(&[Arg::one("url", ValueKind::Url)])
+        .args(&[Arg::one("url", ValueKind::BrokerUrl)])
         .required(),
     NodeRow::new("tls", "for `mqtts://`: which authorities to trust, and the client's own certificate")
         .examples(&[
@@ -123,15 +125,15 @@ impl BrokerSettings {
         let url = fields.child("url").and_then(|it| it.arg(0));
         let is_tls = url.as_ref().and_then(|it| check_url(it, context.diagnostics));
         let tls = match fields.child("tls") {
-            Some(tls) => Some(TlsFiles::read(&tls, is_tls.as_ref(), context)?),
-            None => None,
+            Some(tls) => TlsFiles::read(&tls, is_tls.as_ref(), context).map(Some),
+            None => Some(None),
         };
         let client_id = text("client-id");
         let is_named = check_client_id(client_id.as_ref(), context.diagnostics);
         is_tls.filter(|_| is_named)?;
         Some(BrokerSettings {
             url: Text::read(&url?)?,
-            tls,
+            tls: tls?,
             username: text("username"),
             password: text("password"),
             client_id,

@@ -10,6 +10,7 @@ mod file;
 mod gotify;
 mod level;
 mod link;
+mod mqtt;
 mod ntfy;
 mod pushover;
 mod service;
@@ -29,6 +30,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .notify::<exec::Exec>()
         .notify::<file::File>()
         .notify::<gotify::Gotify>()
+        .notify::<mqtt::Mqtt>()
         .notify::<ntfy::Ntfy>()
         .notify::<pushover::Pushover>()
         .notify::<slack::Slack>()

@@ -60,6 +60,14 @@ impl Text {
 }
 
 impl Ready {
+    /// The text, where it is the same for every event.
+    pub(crate) fn fixed(&self) -> Option<&str> {
+        match self {
+            Ready::Fixed(text) => Some(text),
+            Ready::Template(template) => template.is_literal().then(|| template.text()),
+        }
+    }
+
     pub(crate) fn render(&self, scope: &Scope<'_>) -> String {
         match self {
             Ready::Fixed(text) => text.clone(),

@@ -1,6 +1,7 @@
 //! The list of sinks. Adding one: a file here, a `mod` line, a line in `all`.
 
 pub(crate) mod file;
+mod mqtt;
 mod sqlite;
 mod sse;
 mod stdout;
@@ -15,9 +16,18 @@ use crate::catalog::Catalog;
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .sink::<file::File>()
+        .sink::<mqtt::Mqtt>()
         .sink::<sqlite::Sqlite>()
         .sink::<sse::Sse>()
         .sink::<stdout::Stdout>()
+}
+
+/// What `sink file` does, without a node in the file.
+pub(crate) fn to_file(
+    path: &std::path::Path,
+    services: crate::contract::Services,
+) -> Box<dyn crate::contract::DynDeliver> {
+    Box::new(file::File::at(path, services))
 }
 
 /// What a kind answers whose sinks the engine runs itself.

@@ -454,9 +454,10 @@ impl Maker<'_> {
             }
             (ValueKind::Expr(_), KdlValue::String(it)) if is_plain => self.expression(span, it),
             (ValueKind::Template(_), KdlValue::String(it)) if is_plain => self.template(span, it),
-            (ValueKind::Path | ValueKind::Url | ValueKind::Socket, KdlValue::String(it))
-                if is_plain =>
-            {
+            (
+                ValueKind::Path | ValueKind::Url | ValueKind::BrokerUrl | ValueKind::Socket,
+                KdlValue::String(it),
+            ) if is_plain => {
                 if let Some(name) = it.strip_suffix(".json") {
                     self.make(
                         "a file that is not there",

@@ -36,7 +36,17 @@ impl Broker {
         Broker::with(what, |_| "allow_anonymous true".to_owned())
     }
 
-    /// The same with lines of its configuration, which may name files of its folder.
+    /// A broker that speaks TLS as `localhost`, by a certificate of the test authority.
+    pub(crate) fn with_tls(what: &str) -> Option<Broker> {
+        Broker::with(what, |folder| {
+            let testing = super::root().join("engine/wire/src/testing");
+            let chain = testing.join("localhost.pem");
+            std::fs::copy(testing.join("authority.pem"), folder.join("ca.pem")).expect("copied");
+            format!("allow_anonymous true\ncertfile {0}\nkeyfile {0}", chain.display())
+        })
+    }
+
+    /// A broker with lines of its configuration, which may name files of its folder.
     pub(crate) fn with(what: &str, lines: impl Fn(&Path) -> String) -> Option<Broker> {
         let program = mosquitto(what)?;
         let folder = tempfile::tempdir().expect("a folder");
@@ -101,6 +111,23 @@ impl Broker {
         command
     }
 
+    /// Collects what comes on a topic, retained or not, from now on and over restarts.
+    pub(crate) fn subscribe(&self, filter: &str, more: &[&str]) -> Subscriber {
+        let number = self.log().matches("collector-").count();
+        let id = format!("collector-{number}");
+        let path = self.folder.path().join(&id);
+        let output = std::fs::File::create(&path).expect("it can be written");
+        let mut command = self.client("mosquitto_sub", &["-t", filter, "-i", &id, "-c"]);
+        // QoS, retained, topic, payload.
+        command.args(["-q", "2", "-V", "5", "-F", "%q %r %t %p"]).args(more);
+        command.args(["-x", "3600"]).stdout(output).stderr(Stdio::null());
+        let child = command.spawn().expect("a client");
+        let subscriber = Subscriber { path, child };
+        let ready = format!("Sending SUBACK to {id}");
+        until("the client has subscribed", || self.log().contains(&ready));
+        subscriber
+    }
+
     /// Sends one message and waits until the broker has it.
     pub(crate) fn publish(&self, topic: &str, message: &[u8], more: &[&str]) {
         let mut command = self.client("mosquitto_pub", &["-t", topic, "-s"]);
@@ -125,6 +152,27 @@ impl Broker {
         }
         drop(input);
         assert!(child.wait().expect("it ends").success(), "{topic}");
+    }
+}
+
+/// One of mosquitto's clients that collects messages. Dropping it kills it.
+pub(crate) struct Subscriber {
+    path: PathBuf,
+    child: Child,
+}
+
+impl Subscriber {
+    /// Each message so far: QoS, 1 where the broker had kept it, topic, payload.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let text = std::fs::read(&self.path).expect("it can be read");
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

@@ -342,7 +342,7 @@ impl World {
                 env,
                 environment: Arc::new(Bare),
                 fetch: Arc::new(Line(outside.clone())),
-                demo_notices: None,
+                demo: None,
                 programs: Programs::Refused,
                 outside: None,
             },

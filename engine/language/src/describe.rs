@@ -32,6 +32,7 @@ impl ValueKind {
             ValueKind::Path => "a path, relative to the file".into(),
             ValueKind::Glob => "a pattern, in which `*` is any run of characters".into(),
             ValueKind::Url => "a URL".into(),
+            ValueKind::BrokerUrl => "the URL of a broker".into(),
             ValueKind::Topic => "text, also from `(env)` or `(file)`; it is never printed".into(),
             ValueKind::Secret => {
                 "a secret, best from `(env)` or `(file)`; it is never printed".into()
@@ -63,6 +64,7 @@ impl ValueKind {
             ValueKind::Template(_)
                 | ValueKind::Path
                 | ValueKind::Url
+                | ValueKind::BrokerUrl
                 | ValueKind::Secret
                 | ValueKind::Topic
                 | ValueKind::Text
@@ -90,6 +92,7 @@ impl ValueKind {
             self,
             ValueKind::Template(_)
                 | ValueKind::Url
+                | ValueKind::BrokerUrl
                 | ValueKind::Secret
                 | ValueKind::Topic
                 | ValueKind::Socket

@@ -243,6 +243,8 @@ pub enum ValueKind {
     Glob,
     /// A URL; may come from `(env)`.
     Url,
+    /// The same of a broker, whose kind knows its schemes.
+    BrokerUrl,
     /// A secret: best from `(env)` or `(file)`, never printed.
     Secret,
     /// A name that is as good as a password where anybody may use it: never printed, and its kind

@@ -71,8 +71,21 @@ impl DeliveryWorker {
         DeliveryWorker { engine, target, seat, queue, under_way, pace: Arc::default() }
     }
 
-    /// Delivers until it is time to stop; then the attempts under way end first.
-    pub async fn run(mut self, stop: &StopSignal) -> Result<(), Fault> {
+    /// Delivers until it is time to stop; then the attempts under way end first, and after them
+    /// what the target does beside its deliveries.
+    pub async fn run(self, stop: &StopSignal) -> Result<(), Fault> {
+        let (target, over) = (self.target.clone(), StopSignal::default());
+        let deliveries = async {
+            let result = self.deliver(stop).await;
+            over.raise();
+            result
+        };
+        let (result, ()) =
+            smol::future::zip(deliveries, target.tend(Box::pin(over.raised()))).await;
+        result
+    }
+
+    async fn deliver(mut self, stop: &StopSignal) -> Result<(), Fault> {
         let mut attempts: FuturesUnordered<Pending<'_, Vec<u64>>> = FuturesUnordered::new();
         loop {
             let news = self.seat.listen();

@@ -31,12 +31,21 @@ pub struct OpenContext {
     pub environment: Arc<dyn Environment>,
     /// HTTP to the outside.
     pub fetch: Arc<dyn Fetch>,
-    /// With `--demo`: the file that stands in for notifiers that leave the machine.
-    pub demo_notices: Option<PathBuf>,
+    /// With `--demo`: what stands in for all that leaves the machine.
+    pub demo: Option<DemoFiles>,
     /// Whether programs may be started.
     pub programs: Programs,
     /// What stands in for the whole outside; `None` is the real one.
     pub outside: Option<Arc<dyn Outside>>,
+}
+
+/// Files that stand in for what leaves the machine.
+#[derive(Debug, Clone)]
+pub struct DemoFiles {
+    /// For notifiers.
+    pub notices: PathBuf,
+    /// For sinks.
+    pub events: PathBuf,
 }
 
 /// Stands in for the outside, so that a pipeline runs without it.
@@ -228,9 +237,12 @@ impl StageOpener<'_> {
             return Ok(kept);
         }
         let services = self.context.services(self.plan, PartRole::Target, name);
-        let deliver: Box<dyn DynDeliver> = match &self.context.outside {
-            Some(outside) => outside.sink(name),
-            None => sink.spec.open(services.clone()).await.map_err(|it| named(name, it))?,
+        let deliver = match (&self.context.outside, &self.context.demo) {
+            (Some(outside), _) => outside.sink(name),
+            (None, Some(files)) if sink.spec.is_remote() => {
+                stages::demo_sink(&files.events, services.clone())
+            }
+            _ => sink.spec.open(services.clone()).await.map_err(|it| named(name, it))?,
         };
         let limits = self.target_limits(PlanRole::Sink, name, &sink.policy);
         let (name, policy) = (name.clone(), sink.policy.clone());
@@ -263,14 +275,14 @@ impl StageOpener<'_> {
     ) -> Result<Box<dyn DynNotify>, Fault> {
         let name = &plan.name;
         let real = async || plan.spec.open(services.clone()).await.map_err(|it| named(name, it));
-        match (&self.context.outside, &self.context.demo_notices) {
+        match (&self.context.outside, &self.context.demo) {
             (Some(outside), _) => {
                 let is_answered = plan.spec.is_remote() && plan.spec.uses_fetch();
                 let real = if is_answered { Some(real().await?) } else { None };
                 Ok(outside.notifier(name, real))
             }
-            (None, Some(path)) if plan.spec.is_remote() => {
-                Ok(stages::demo_notifier(path.clone(), services.clone()))
+            (None, Some(files)) if plan.spec.is_remote() => {
+                Ok(stages::demo_notifier(files.notices.clone(), services.clone()))
             }
             _ => real().await,
         }

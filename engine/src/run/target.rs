@@ -108,6 +108,14 @@ impl Target {
         }
     }
 
+    /// Runs beside the calls, until `closed` ends.
+    pub async fn tend(&self, closed: Pending<'_, ()>) {
+        match &self.kind {
+            TargetKind::Sink(sink) => sink.tend(closed).await,
+            TargetKind::Notifier { notifier, .. } => notifier.tend(closed).await,
+        }
+    }
+
     /// One call; how each delivery ended, in their order.
     pub async fn deliver(&self, batch: Vec<OutgoingMessage>) -> Vec<Result<(), Fault>> {
         match &self.kind {

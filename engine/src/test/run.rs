@@ -194,7 +194,7 @@ impl Trial {
             env: env.clone(),
             environment: variables,
             fetch: outside.fetch(&"".into()),
-            demo_notices: None,
+            demo: None,
             programs: Programs::Mocked,
             outside: Some(Arc::new(outside)),
         };

@@ -31,6 +31,11 @@ const PONG_MAX: Duration = Duration::from_secs(10);
 /// How long a goodbye may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
+/// What may be on its way to a broker that names no limit of its own.
+const IN_FLIGHT_MAX: usize = 256;
+/// More than this is not queued before it is sent.
+const QUEUED_MAX: usize = 1 << 20;
+
 /// How we introduce ourselves.
 #[derive(Debug, Clone)]
 pub(crate) struct Hello {
@@ -38,6 +43,18 @@ pub(crate) struct Hello {
     pub(crate) session: Duration,
     /// The largest packet that is read.
     pub(crate) packet_max: u32,
+    /// What the broker publishes when we are gone without a goodbye.
+    pub(crate) will: Option<OutMessage>,
+}
+
+/// A message to publish.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OutMessage {
+    pub(crate) topic: String,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) qos: u8,
+    /// Whether the broker keeps it for those who subscribe later.
+    pub(crate) is_retained: bool,
 }
 
 /// A message that came.
@@ -62,6 +79,24 @@ pub(crate) enum Packet {
     /// The answer for each filter.
     Subscribed(Vec<Result<(), String>>),
     Unsubscribed,
+    /// What was published with this number has its end.
+    Published(u16, Result<(), Fault>),
+    /// The broker has what was published with QoS 2 and waits for our word that it may go on.
+    Received(u16),
+}
+
+/// What the broker said of itself when it greeted.
+#[derive(Debug, Clone, Copy)]
+struct BrokerLimits {
+    packet_max: usize,
+    qos_max: u8,
+    keeps_retained: bool,
+}
+
+impl Default for BrokerLimits {
+    fn default() -> Self {
+        BrokerLimits { packet_max: usize::MAX, qos_max: 2, keeps_retained: true }
+    }
 }
 
 /// A filter to subscribe to.
@@ -102,6 +137,9 @@ pub(crate) struct BrokerLink {
     early: Vec<Packet>,
     /// Whether the broker still has the session of before.
     pub(crate) has_session: bool,
+    limits: BrokerLimits,
+    /// Whether an exchange is in a state that the state machine does not know.
+    pub(crate) is_worn: bool,
 }
 
 impl BrokerLink {
@@ -143,6 +181,8 @@ impl BrokerLink {
             is_greeted: false,
             early: Vec::new(),
             has_session: false,
+            limits: BrokerLimits::default(),
+            is_worn: false,
         };
         let greeted = within(&*clock, CONNECT_TIMEOUT, link.greet(broker, hello)).await;
         let late = || {
@@ -347,6 +387,23 @@ impl BrokerLink {
                 Packet::Subscribed(result.collect())
             }
             AnyPacket::V5_0Unsuback(_) | AnyPacket::V3_1_1Unsuback(_) => Packet::Unsubscribed,
+            AnyPacket::V5_0Puback(it) => {
+                let code = it.reason_code().map(|it| it as u8);
+                Packet::Published(it.packet_id(), taken(code, words_of(it.props())))
+            }
+            AnyPacket::V3_1_1Puback(it) => Packet::Published(it.packet_id(), Ok(())),
+            AnyPacket::V5_0Pubrec(it) => match it.reason_code().map_or(0, |it| it as u8) {
+                0 => Packet::Received(it.packet_id()),
+                code => {
+                    let result = taken(Some(code), words_of(it.props()));
+                    // By the protocol it goes on after a success; the state machine takes it for over.
+                    self.is_worn |= result.is_ok();
+                    Packet::Published(it.packet_id(), result)
+                }
+            },
+            AnyPacket::V3_1_1Pubrec(it) => Packet::Received(it.packet_id()),
+            AnyPacket::V5_0Pubcomp(it) => Packet::Published(it.packet_id(), Ok(())),
+            AnyPacket::V3_1_1Pubcomp(it) => Packet::Published(it.packet_id(), Ok(())),
             AnyPacket::V5_0Disconnect(it) => return Err(dismissed(it.reason_code())),
             _ => return Ok(None),
         }))
@@ -354,17 +411,19 @@ impl BrokerLink {
 
     fn greeted_5(&mut self, greeting: &v5_0::Connack) -> Result<(), Fault> {
         let props = greeting.props();
-        let reason = props.iter().find_map(|it| match it {
-            Property::ReasonString(reason) => Some(reason.val().to_owned()),
-            _ => None,
-        });
-        refused_5(greeting.reason_code(), reason)?;
-        let keep_alive = props.iter().find_map(|it| match it {
-            Property::ServerKeepAlive(seconds) => Some(seconds.val()),
-            _ => None,
-        });
-        if let Some(seconds) = keep_alive.filter(|it| 0 < *it) {
-            self.keep_alive = Duration::from_secs(u64::from(seconds));
+        refused_5(greeting.reason_code(), reason_of(props))?;
+        for property in props {
+            match property {
+                Property::ServerKeepAlive(seconds) if 0 < seconds.val() => {
+                    self.keep_alive = Duration::from_secs(u64::from(seconds.val()));
+                }
+                Property::MaximumPacketSize(bytes) => {
+                    self.limits.packet_max = usize::try_from(bytes.val()).unwrap_or(usize::MAX);
+                }
+                Property::MaximumQos(qos) => self.limits.qos_max = qos.val(),
+                Property::RetainAvailable(flag) => self.limits.keeps_retained = flag.val() != 0,
+                _ => {}
+            }
         }
         (self.is_greeted, self.has_session) = (true, greeting.session_present());
         Ok(())
@@ -433,6 +492,76 @@ impl BrokerLink {
             }
             Protocol::Three => {
                 self.send(v3_1_1::Pubcomp::builder().packet_id(id).build().map_err(unwritten)?)
+            }
+        }
+    }
+
+    /// Whether another message may be published while this many have no end yet.
+    pub(crate) fn has_room(&self, in_flight: usize) -> bool {
+        let vacancy = self.core.get_receive_maximum_vacancy_for_send();
+        in_flight < IN_FLIGHT_MAX && vacancy != Some(0)
+    }
+
+    /// Whether so much is queued that it has to be sent first.
+    pub(crate) fn is_crowded(&self) -> bool {
+        QUEUED_MAX <= self.output.len() - self.sent
+    }
+
+    /// Queues a message; its number, by which the broker acknowledges it, where it does. A fault
+    /// is the message's own.
+    pub(crate) fn publish(&mut self, message: &OutMessage) -> Result<Option<u16>, Fault> {
+        self.check_limits(message)?;
+        let id = if message.qos == 0 { None } else { Some(self.new_id()?) };
+        let sent = match self.protocol {
+            Protocol::Five => {
+                publish_5(message, id).and_then(|it| self.send_fitting(it.size(), it))
+            }
+            Protocol::Three => {
+                publish_3(message, id).and_then(|it| self.send_fitting(it.size(), it))
+            }
+        };
+        if let (Err(_), Some(id)) = (&sent, id) {
+            self.core.release_packet_id(id);
+        }
+        sent.map(|()| id)
+    }
+
+    fn check_limits(&self, message: &OutMessage) -> Result<(), Fault> {
+        let qos_max = self.limits.qos_max;
+        if qos_max < message.qos {
+            return Err(configuration(format!(
+                "the broker takes at most QoS {qos_max}; write `qos={qos_max}`"
+            )));
+        }
+        if message.is_retained && !self.limits.keeps_retained {
+            let reason = "the broker keeps no retained messages; write `retain=#false`";
+            return Err(configuration(reason));
+        }
+        Ok(())
+    }
+
+    fn send_fitting<P: Sendable<role::Client, u16>>(
+        &mut self,
+        size: usize,
+        packet: P,
+    ) -> Result<(), Fault> {
+        let most = self.limits.packet_max;
+        if most < size {
+            let reason =
+                format!("the message has {size} bytes, and the broker takes at most {most}");
+            return Err(Fault::permanent(reason));
+        }
+        self.send(packet)
+    }
+
+    /// Queues our word that the broker may go on with a message of QoS 2.
+    pub(crate) fn release(&mut self, id: u16) -> Result<(), Fault> {
+        match self.protocol {
+            Protocol::Five => {
+                self.send(v5_0::Pubrel::builder().packet_id(id).build().map_err(unwritten)?)
+            }
+            Protocol::Three => {
+                self.send(v3_1_1::Pubrel::builder().packet_id(id).build().map_err(unwritten)?)
             }
         }
     }
@@ -531,6 +660,10 @@ fn connect_5(broker: &Broker, hello: &Hello) -> Result<v5_0::Connect, MqttError>
     if let Some(password) = &broker.password {
         packet = packet.password(password.0.as_bytes().to_vec())?;
     }
+    if let Some(will) = &hello.will {
+        let (topic, payload) = (will.topic.as_str(), will.payload.clone());
+        packet = packet.will_message(topic, payload, qos_of(will.qos), will.is_retained)?;
+    }
     packet.build()
 }
 
@@ -545,7 +678,35 @@ fn connect_3(broker: &Broker, hello: &Hello) -> Result<v3_1_1::Connect, MqttErro
     if let Some(password) = &broker.password {
         packet = packet.password(password.0.as_bytes().to_vec())?;
     }
+    if let Some(will) = &hello.will {
+        let (topic, payload) = (will.topic.as_str(), will.payload.clone());
+        packet = packet.will_message(topic, payload, qos_of(will.qos), will.is_retained)?;
+    }
     packet.build()
+}
+
+fn publish_5(message: &OutMessage, id: Option<u16>) -> Result<v5_0::Publish, Fault> {
+    v5_0::Publish::builder()
+        .topic_name(message.topic.as_str())
+        .map_err(unwritten)?
+        .qos(qos_of(message.qos))
+        .retain(message.is_retained)
+        .packet_id(id)
+        .payload(message.payload.clone())
+        .build()
+        .map_err(unwritten)
+}
+
+fn publish_3(message: &OutMessage, id: Option<u16>) -> Result<v3_1_1::Publish, Fault> {
+    v3_1_1::Publish::builder()
+        .topic_name(message.topic.as_str())
+        .map_err(unwritten)?
+        .qos(qos_of(message.qos))
+        .retain(message.is_retained)
+        .packet_id(id)
+        .payload(message.payload.clone())
+        .build()
+        .map_err(unwritten)
 }
 
 fn seconds_of(duration: Duration) -> u16 {
@@ -593,6 +754,34 @@ fn protocol_fault(error: MqttError) -> Fault {
 
 fn configuration(reason: impl Into<String>) -> Fault {
     Fault { class: FaultClass::Configuration, ..Fault::permanent(reason) }
+}
+
+/// The broker's own words in an acknowledgement.
+fn words_of(props: &Option<Vec<Property>>) -> Option<String> {
+    reason_of(props.as_deref().unwrap_or_default())
+}
+
+/// The broker's own words.
+fn reason_of(props: &[Property]) -> Option<String> {
+    props.iter().find_map(|it| match it {
+        Property::ReasonString(reason) => Some(reason.val().to_owned()),
+        _ => None,
+    })
+}
+
+/// What the code of an acknowledgement says about the message; there is none where all is well.
+fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
+    let reason = reason.map(|it| format!(" ({it})")).unwrap_or_default();
+    let refused = |why: &str| format!("the broker refused the message: {why}{reason}");
+    Err(match code.unwrap_or_default() {
+        // Whether anybody has subscribed is not our concern.
+        0..0x80 => return Ok(()),
+        0x87 => configuration(refused("this client may not publish on its topic")),
+        0x90 => Fault::permanent(refused("it does not take such a topic")),
+        0x99 => Fault::permanent(refused("its payload is not what it says")),
+        0x97 => Fault::transient(Cause::Other, refused("a quota is used up")),
+        code => Fault::transient(Cause::Other, refused(&format!("reason code {code:#04x}"))),
+    })
 }
 
 fn refused_5(code: ConnectReasonCode, reason: Option<String>) -> Result<(), Fault> {

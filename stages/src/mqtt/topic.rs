@@ -139,6 +139,18 @@ impl FilterLevel {
     }
 }
 
+/// Whether something can be published on this topic.
+pub(crate) fn check_name(topic: &str) -> Result<(), TopicError> {
+    check_text(topic)?;
+    let Some(at) = topic.find(['+', '#']) else { return Ok(()) };
+    Err(TopicError {
+        at: at..at + 1,
+        message: format!("a topic to publish on has no `{}`", &topic[at..=at]),
+        label: "only for subscriptions",
+        help: "name one topic, such as `home/lamp/state`".to_owned(),
+    })
+}
+
 /// The group of a shared subscription, and where its filter begins.
 fn share_of(text: &str) -> Result<(Option<String>, usize), TopicError> {
     let Some(rest) = text.strip_prefix("$share/") else { return Ok((None, 0)) };
@@ -267,6 +279,24 @@ mod tests {
             let error = TopicFilter::parse(text).unwrap_err();
             assert_eq!((error.at, error.message.as_str()), (at, message), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_published_has_one_topic() {
+        for topic in ["a", "a/b c/ü", "/", "a//b", "$x"] {
+            assert_eq!(check_name(topic), Ok(()));
+        }
+        for (topic, at, message) in [
+            ("", 0..0, "a topic must not be empty"),
+            ("a/+/c", 2..3, "a topic to publish on has no `+`"),
+            ("a#", 1..2, "a topic to publish on has no `#`"),
+            ("a\0b", 1..2, "a topic has no control characters"),
+        ] {
+            let error = check_name(topic).unwrap_err();
+            assert_eq!((error.at, error.message.as_str()), (at, message), "{topic}");
+        }
+        assert_eq!(check_name(&"x".repeat(65_535)), Ok(()));
+        assert!(check_name(&"x".repeat(65_536)).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub(crate) mod writer;
 
+use super::sse::{REDACT, read_redact};
 use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
@@ -13,7 +14,7 @@ use language::literal::literal;
 use language::{Arg, Context, Fields, NodeRow, Prop, ValueKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::write_event;
@@ -33,10 +34,6 @@ const NODES: &[NodeRow] = &[
             Prop::new("size", ValueKind::Bytes(1024, 1 << 50)),
         ])
         .otherwise("never"),
-    NodeRow::new("redact", "paths that are removed before anything is sent")
-        .examples(&[r#"redact "data.name" "enrich.weather""#])
-        .args(&[Arg::some("path", ValueKind::Field)])
-        .otherwise("none"),
 ];
 
 /// The kind `file`.
@@ -55,12 +52,21 @@ pub(super) struct Settings {
     redact: Vec<Vec<String>>,
 }
 
+impl File {
+    /// A sink of one file.
+    pub(super) fn at(path: &Path, services: Services) -> Self {
+        let parts = path.to_string_lossy().split('/').map(Template::plain).collect();
+        let settings = Settings { parts, rotate: Rotate::default(), redact: Vec::new() };
+        File { settings, writer: Arc::new(Writer::new(Rotate::default())), services }
+    }
+}
+
 impl Kind for File {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each event as a line of JSON to a file";
     const EXAMPLE: &'static str =
         r#"sink file archive { path "data/archive.jsonl"; rotate every="1d" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, REDACT];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
@@ -83,7 +89,7 @@ impl Kind for File {
             every: rotate.and_then(|it| it.prop("every")?.duration()).map(|it| it.value),
             size: rotate.and_then(|it| it.prop("size")?.bytes()).map(|it| it.value),
         };
-        Some(Settings { parts: parts?, rotate, redact: super::sse::read_redact(fields) })
+        Some(Settings { parts: parts?, rotate, redact: read_redact(fields) })
     }
 }
 
@@ -208,7 +214,6 @@ fn hide(value: &mut Value, path: &[String]) {
 mod tests {
     use super::*;
     use crate::testing;
-    use std::path::Path;
 
     fn deliver(text: &str, folder: &Path, data: &[Value]) {
         let (settings, found) = testing::read_in::<File>(text, folder, &[]);

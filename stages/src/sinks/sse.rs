@@ -27,11 +27,14 @@ const NODES: &[NodeRow] = &[
             ValueKind::Duration(Duration::from_secs(5), Duration::from_secs(120)),
         )])
         .default("\"15s\""),
-    NodeRow::new("redact", "paths that are removed before anything is sent")
-        .examples(&[r#"redact "data.name""#])
-        .args(&[Arg::some("path", ValueKind::Field)])
-        .otherwise("none"),
 ];
+
+/// What of an event is not sent.
+pub(super) const REDACT: &[NodeRow] =
+    &[NodeRow::new("redact", "paths that are removed before anything is sent")
+        .examples(&[r#"redact "data.name" "enrich.weather""#])
+        .args(&[Arg::some("path", ValueKind::Field)])
+        .otherwise("none")];
 
 /// The kind `sse`.
 pub(super) struct Sse;
@@ -47,7 +50,7 @@ impl Kind for Sse {
     const WORD: &'static str = "sse";
     const SUMMARY: &'static str = "streams events to browsers";
     const EXAMPLE: &'static str = r#"sink sse live { path "/live" }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[NODES];
+    const NODES: &'static [&'static [NodeRow]] = &[NODES, REDACT];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {

@@ -419,7 +419,8 @@ impl Mqtt {
 
     /// One connection, from the first byte to its end.
     async fn connected(&self, memory: &mut SessionMemory, emit: &dyn Emit) -> LinkEnd {
-        let hello = Hello { session: self.settings.session, packet_max: self.settings.packet_max };
+        let (session, packet_max) = (self.settings.session, self.settings.packet_max);
+        let hello = Hello { session, packet_max, will: None };
         let connect =
             async { Ok(BrokerLink::connect(&self.broker, &hello, &self.services).await?) };
         let closed = async {
@@ -620,7 +621,8 @@ impl<'a> LinkRun<'a> {
             }
             Packet::Released(id) => self.link.complete(id)?,
             Packet::Subscribed(results) => self.subscribed(results).await?,
-            Packet::Unsubscribed => {}
+            // Nothing is published here.
+            Packet::Unsubscribed | Packet::Published(..) | Packet::Received(_) => {}
         }
         Ok(())
     }

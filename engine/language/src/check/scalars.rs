@@ -455,7 +455,7 @@ impl ValueCheck<'_> {
             ValueKind::Host if !text.contains("${") && ServedHost::parse(text).is_none() => {
                 self.bad_host(text)
             }
-            ValueKind::Url if text.contains("{{") => {
+            ValueKind::Url | ValueKind::BrokerUrl if text.contains("{{") => {
                 self.wrong("a fixed URL: it is the same for every event")
             }
             ValueKind::Url if !text.contains("${") && !is_url(text) => self.bad_url(text),

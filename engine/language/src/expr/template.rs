@@ -87,6 +87,12 @@ impl Template {
         }
     }
 
+    /// A text without expressions, whatever it has in it.
+    pub fn plain(text: impl Into<String>) -> Template {
+        let text = text.into();
+        Template { parts: vec![Part::Text(text.clone())], text }
+    }
+
     /// As written.
     pub fn text(&self) -> &str {
         &self.text
@@ -95,6 +101,14 @@ impl Template {
     /// Whether there is no expression inside.
     pub fn is_literal(&self) -> bool {
         self.parts.iter().all(|it| matches!(it, Part::Text(_)))
+    }
+
+    /// What stands between its expressions.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|it| match it {
+            Part::Text(text) => Some(text.as_str()),
+            Part::Value { .. } => None,
+        })
     }
 
     /// The text before the first expression.

@@ -2,6 +2,7 @@
 
 use crate::client::find::plan_of;
 use crate::client::{ClientFault, EngineArgs, EngineClient};
+use crate::run::stop::StopSignal;
 use crate::run::test_message::send_test_message;
 use crate::run::{OpenContext, open_notifier};
 use crate::terminal;
@@ -93,7 +94,7 @@ fn direct(args: &TryArgs, file: &std::path::Path) -> Result<Value, ClientFault> 
         env: env.clone(),
         environment: Arc::new(ProcessEnvironment),
         fetch: Arc::new(Wire::new(&env)),
-        demo_notices: None,
+        demo: None,
         programs: if args.allow_exec { Programs::Allowed } else { Programs::Refused },
         outside: None,
     };
@@ -103,7 +104,16 @@ fn direct(args: &TryArgs, file: &std::path::Path) -> Result<Value, ClientFault> 
     smol::block_on(async {
         let opened = open_notifier(&plan, notifier, &context).await;
         let target = opened.map_err(|fault| ClientFault::new(fault.reason))?;
-        Ok(send_test_message(&target, &plan.name, plan.globals.clone(), &*env.clock).await)
+        // Without an engine there is no worker that would hold its connection.
+        let over = StopSignal::default();
+        let sending = async {
+            let globals = plan.globals.clone();
+            let sent = send_test_message(&target, &plan.name, globals, &*env.clock).await;
+            over.raise();
+            sent
+        };
+        let tending = target.tend(Box::pin(over.raised()));
+        Ok(smol::future::zip(sending, tending).await.0)
     })
 }
 

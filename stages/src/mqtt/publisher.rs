@@ -1,0 +1,363 @@
+//! Publishes for one target: one connection, kept between deliveries, on which many messages are
+//! under way at once.
+//!
+//! [`Publisher::tend`] owns the connection, and deliveries are handed to it. So one that is given
+//! up half-way leaves no connection of which nobody knows what is under way on it.
+//!
+//! *Invariant:* a message counts as delivered when the broker has acknowledged it; with QoS 0,
+//! when it is sent.
+
+use super::Broker;
+use super::connection::{BrokerLink, Hello, OutMessage, Packet};
+use crate::contract::Services;
+use kernel::env::{Pending, within};
+use kernel::fault::{Cause, Fault, FaultClass};
+use kernel::health::HealthProblem;
+use smol::channel::{Receiver, Sender, bounded};
+use smol::future::or;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The wait before the second attempt to connect while nothing is delivered; it doubles up to
+/// [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// What of the time of a delivery is kept for saying which of its messages arrived.
+const MARGIN: Duration = Duration::from_millis(250);
+/// Nothing large is read: acknowledgements, and what is subscribed to.
+const PACKET_MAX: u32 = 1 << 20;
+/// Topics of which is known what was last kept there.
+const TOPICS_MAX: usize = 10_000;
+
+/// The code of a target that is not connected, while nothing is delivered.
+const DISCONNECTED: &str = "disconnected";
+
+/// How each message ended; `None` as long as it has not.
+type MessageEnds = Vec<Option<Result<(), Fault>>>;
+
+/// A message of a delivery, or what is wrong with it.
+pub(crate) type MessageDraft = Result<NumberedMessage, Fault>;
+
+/// A message, and the number of its event: a larger one is newer.
+pub(crate) struct NumberedMessage {
+    pub(crate) pos: u64,
+    pub(crate) message: OutMessage,
+}
+
+/// What publishes for one target.
+pub(crate) struct Publisher {
+    broker: Broker,
+    hello: Hello,
+    /// Whether all messages have one topic: a broker that refuses it refuses them all.
+    has_one_topic: bool,
+    services: Services,
+    jobs: (Sender<PublishJob>, Receiver<PublishJob>),
+    kept: Mutex<KeptMessages>,
+}
+
+/// Messages to publish, and who waits for their ends.
+struct PublishJob {
+    messages: Vec<OutMessage>,
+    /// By the monotonic clock.
+    deadline: Duration,
+    answer: Sender<MessageEnds>,
+}
+
+/// The newest event of which a message is kept, by topic.
+#[derive(Default)]
+struct KeptMessages(BTreeMap<String, u64>);
+
+/// What the owner of the connection does next.
+enum Turn {
+    Job(PublishJob),
+    Connected(Result<BrokerLink, Fault>),
+    Lost(Fault),
+}
+
+/// What never is.
+enum Never {}
+
+impl Publisher {
+    pub(crate) fn new(broker: Broker, has_one_topic: bool, services: Services) -> Self {
+        let hello = Hello { session: Duration::ZERO, packet_max: PACKET_MAX, will: None };
+        let (jobs, kept) = (bounded(1), Mutex::default());
+        Publisher { broker, hello, has_one_topic, services, jobs, kept }
+    }
+
+    /// Publishes messages in their order, within `timeout`; how each of them ended.
+    pub(crate) async fn publish(
+        &self,
+        drafts: Vec<MessageDraft>,
+        timeout: Duration,
+    ) -> Vec<Result<(), Fault>> {
+        let deadline = self.now() + timeout.saturating_sub(MARGIN).max(timeout / 2);
+        let (answer, answered) = bounded(1);
+        let mut results = vec![Ok(()); drafts.len()];
+        let (mut messages, mut places, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, draft) in drafts.into_iter().enumerate() {
+            match draft {
+                Ok(NumberedMessage { pos, mut message }) => {
+                    if message.is_retained {
+                        message.is_retained = self.kept().is_newest(&message.topic, pos);
+                        kept.push((index, message.topic.clone(), pos));
+                    }
+                    messages.push(message);
+                    places.push(index);
+                }
+                Err(fault) => results[index] = Err(fault),
+            }
+        }
+        if places.is_empty() {
+            return results;
+        }
+        let handed = self.jobs.0.send(PublishJob { messages, deadline, answer }).await;
+        assert!(handed.is_ok(), "both ends belong to the publisher");
+        let ends = answered.recv().await.unwrap_or_default();
+        for (nth, index) in places.into_iter().enumerate() {
+            let end = ends.get(nth).cloned().flatten();
+            results[index] = end.unwrap_or_else(|| Err(given_up()));
+        }
+        for (index, topic, pos) in kept {
+            if results[index].is_ok() {
+                self.kept().note(topic, pos);
+            }
+        }
+        results
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, KeptMessages> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Duration {
+        self.services.env.clock.monotonic()
+    }
+
+    /// Holds the connection until `closed` ends, and says goodbye.
+    pub(crate) async fn tend(&self, closed: Pending<'_, ()>) {
+        let mut link = None;
+        let serving = async { match self.serve(&mut link).await {} };
+        or(closed, serving).await;
+        if let Some(link) = link {
+            link.close().await;
+        }
+    }
+
+    async fn serve(&self, link: &mut Option<BrokerLink>) -> Never {
+        let mut wait = Duration::ZERO;
+        // A delivery that fails is told of by the engine.
+        let mut is_told = false;
+        loop {
+            let job = async {
+                let job = self.jobs.1.recv().await;
+                Turn::Job(job.unwrap_or_else(|_| unreachable!("both ends belong to the publisher")))
+            };
+            let turn = match link {
+                Some(link) => or(job, lost(link)).await,
+                None => or(job, self.reconnect(wait)).await,
+            };
+            let fault = match turn {
+                Turn::Job(job) => {
+                    self.work(link, job).await;
+                    is_told = true;
+                    None
+                }
+                Turn::Connected(connected) => {
+                    let (made, fault) = match connected {
+                        Ok(made) => (Some(made), None),
+                        Err(fault) => (None, Some(fault)),
+                    };
+                    *link = made;
+                    fault
+                }
+                Turn::Lost(fault) => {
+                    *link = None;
+                    Some(fault)
+                }
+            };
+            wait = match link {
+                Some(_) => Duration::ZERO,
+                None => (wait * 2).clamp(RETRY_MIN, RETRY_MAX),
+            };
+            is_told &= link.is_none();
+            if let Some(fault) = fault.filter(|_| !is_told) {
+                self.complain(&fault, wait);
+            }
+        }
+    }
+
+    /// Connects while there is nothing to publish. A delivery does not wait for it: it connects
+    /// within its own time.
+    async fn reconnect(&self, wait: Duration) -> Turn {
+        let jitter = 0.5 + self.services.env.random.ratio() / 2.0;
+        self.services.env.clock.sleep(wait.mul_f64(jitter)).await;
+        Turn::Connected(self.connect().await)
+    }
+
+    async fn connect(&self) -> Result<BrokerLink, Fault> {
+        let link = BrokerLink::connect(&self.broker, &self.hello, &self.services).await?;
+        self.services.health.clear(DISCONNECTED);
+        Ok(link)
+    }
+
+    fn complain(&self, fault: &Fault, wait: Duration) {
+        let advice = match fault.class {
+            FaultClass::Configuration => "correct `username`, `password` or `client-id`",
+            _ => "check the broker and the network; deliveries wait",
+        };
+        let shown = kernel::time::write_duration(wait);
+        let reason = format!("{}; the next attempt is within {shown}", fault.reason);
+        self.services.health.report(HealthProblem::failed(DISCONNECTED, reason).advise(advice));
+    }
+
+    /// Publishes for a delivery, as long as somebody waits for it.
+    async fn work(&self, link: &mut Option<BrokerLink>, job: PublishJob) {
+        let PublishJob { messages, deadline, answer } = job;
+        let mut ends: MessageEnds = vec![None; messages.len()];
+        let clock = &*self.services.env.clock;
+        let exchange = async {
+            let connected = match link.take() {
+                Some(connected) => connected,
+                None => self.connect().await?,
+            };
+            let connected = link.insert(connected);
+            exchange(connected, &messages, &mut ends).await?;
+            Ok(connected.is_worn)
+        };
+        let left = deadline.saturating_sub(self.now());
+        let late = || {
+            let reason = format!("the broker at {} did not answer in time", self.broker.shown);
+            Err(Fault::transient(Cause::Timeout, reason))
+        };
+        let ended = async { Some(within(clock, left, exchange).await.unwrap_or_else(late)) };
+        let unwanted = async {
+            answer.closed().await;
+            None
+        };
+        let ended = or(ended, unwanted).await;
+        if !matches!(ended, Some(Ok(false))) {
+            *link = None;
+        }
+        if let Some(Err(fault)) = ended {
+            ends.iter_mut().for_each(|it| *it = it.take().or_else(|| Some(Err(fault.clone()))));
+        }
+        if !self.has_one_topic && link.is_some() {
+            ends.iter_mut().flatten().for_each(own_fault);
+        }
+        // Nobody waits for it any more: the delivery comes again.
+        let _: Result<(), _> = answer.try_send(ends);
+    }
+}
+
+/// A broker that refuses one topic of many says nothing about the others.
+fn own_fault(end: &mut Result<(), Fault>) {
+    if let Err(fault) = end
+        && fault.class == FaultClass::Configuration
+    {
+        fault.class = FaultClass::Permanent;
+    }
+}
+
+fn given_up() -> Fault {
+    Fault::transient(Cause::Connect, "the connection to the broker was given up")
+}
+
+/// Listens while there is nothing to publish: pings, and the end of the connection.
+async fn lost(link: &mut BrokerLink) -> Turn {
+    loop {
+        if let Err(fault) = link.read().await {
+            return Turn::Lost(fault);
+        }
+        link.queue_replies();
+    }
+}
+
+/// Publishes messages, as many at once as the broker takes. What has its end is noted at once, so
+/// that it counts also where the connection breaks before the others have theirs.
+async fn exchange(
+    link: &mut BrokerLink,
+    messages: &[OutMessage],
+    ends: &mut MessageEnds,
+) -> Result<(), Fault> {
+    let mut messages = messages.iter().enumerate().peekable();
+    // Numbers of what the broker has to acknowledge, and what is over once it is sent.
+    let (mut waiting, mut sending) = (HashMap::new(), Vec::new());
+    loop {
+        while let Some((index, message)) = messages.next_if(|_| link.has_room(waiting.len())) {
+            match link.publish(message) {
+                Ok(Some(id)) => drop(waiting.insert(id, index)),
+                Ok(None) => sending.push(index),
+                Err(fault) => ends[index] = Some(Err(fault)),
+            }
+            if link.is_crowded() {
+                link.flush().await?;
+            }
+        }
+        if !sending.is_empty() || waiting.is_empty() {
+            link.flush().await?;
+            sending.drain(..).for_each(|index| ends[index] = Some(Ok(())));
+        }
+        if waiting.is_empty() {
+            assert!(messages.peek().is_none(), "a broker takes one message at least");
+            return Ok(());
+        }
+        for packet in link.read().await? {
+            match packet {
+                Packet::Published(id, end) => {
+                    if let Some(index) = waiting.remove(&id) {
+                        ends[index] = Some(end);
+                    }
+                }
+                Packet::Received(id) => link.release(id)?,
+                _ => {}
+            }
+        }
+        link.queue_replies();
+    }
+}
+
+impl KeptMessages {
+    /// Whether no message of a newer event is kept there. A delivery that failed comes again after
+    /// newer ones; it must not take the place of what is true now.
+    fn is_newest(&self, topic: &str, pos: u64) -> bool {
+        self.0.get(topic).is_none_or(|newest| *newest <= pos)
+    }
+
+    fn note(&mut self, topic: String, pos: u64) {
+        let newest = self.0.entry(topic).or_default();
+        *newest = pos.max(*newest);
+        if TOPICS_MAX < self.0.len() {
+            // What is oldest is least likely to be overtaken.
+            let mut all: Vec<u64> = self.0.values().copied().collect();
+            let (_, middle, _) = all.select_nth_unstable(TOPICS_MAX / 2);
+            self.0.retain(|_, pos| *middle <= *pos);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_newer_stays_kept() {
+        let mut kept = KeptMessages::default();
+        assert!(kept.is_newest("a", 1));
+        kept.note("a".to_owned(), 5);
+        kept.note("a".to_owned(), 3);
+        assert!(kept.is_newest("a", 5) && kept.is_newest("a", 6) && kept.is_newest("b", 1));
+        assert!(!kept.is_newest("a", 4));
+    }
+
+    #[test]
+    fn only_so_many_topics_are_known_and_the_oldest_go() {
+        let mut kept = KeptMessages::default();
+        for pos in 0..=TOPICS_MAX as u64 {
+            kept.note(format!("t/{pos}"), pos + 1);
+        }
+        assert!(kept.0.len() <= TOPICS_MAX / 2 + 1, "{}", kept.0.len());
+        let (old, new) = ("t/0", format!("t/{TOPICS_MAX}"));
+        assert!(kept.is_newest(old, 0) && !kept.is_newest(&new, 0));
+    }
+}

@@ -1,0 +1,178 @@
+//! What a sink and a notifier that publish have in common: what is sent where, and how.
+
+use super::connection::OutMessage;
+use super::publisher::{MessageDraft, NumberedMessage, Publisher};
+use super::topic::{TopicError, check_name};
+use super::{BROKER, BrokerSettings};
+use crate::contract::{Outgoing, Services};
+use crate::request::{Ready, Text};
+use kernel::fault::Fault;
+use language::diagnostic::Rule;
+use language::expr::{Roots, Scope, Template};
+use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
+
+/// Most messages that are under way together; a broker that takes fewer gets them one after another.
+pub(crate) const BATCH_MAX: usize = 256;
+
+/// The nodes of a sink.
+pub(crate) const EVENT_NODES: &[&[NodeRow]] = &[
+    BROKER,
+    &rows(
+        &[Arg::one("topic", ValueKind::Template(Roots::EVENT))],
+        &[Arg::one("text", ValueKind::Template(Roots::EVENT))],
+        "the event as JSON",
+    ),
+];
+
+/// The nodes of a notifier.
+pub(crate) const NOTICE_NODES: &[&[NodeRow]] = &[
+    BROKER,
+    &rows(
+        &[Arg::one("topic", ValueKind::Template(Roots::NOTICE))],
+        &[Arg::one("text", ValueKind::Template(Roots::NOTICE))],
+        "the event as JSON, with `title` and `message`",
+    ),
+];
+
+const HOW: &[Prop] = &[
+    Prop::new("qos", ValueKind::Int(0, 2)).default("1"),
+    Prop::new("retain", ValueKind::Bool).default("#false"),
+];
+
+const fn rows(
+    topic: &'static [Arg],
+    body: &'static [Arg],
+    body_otherwise: &'static str,
+) -> [NodeRow; 2] {
+    [
+        NodeRow::new("topic", "the topic to publish on; `retain` lets the broker keep the newest message of each topic for those who subscribe later, and an empty body removes it")
+            .examples(&[
+                r#"topic "home/doorbell""#,
+                r#"topic "home/{{ event.subject }}/state" qos=2 retain=#true"#,
+            ])
+            .args(topic)
+            .props(HOW)
+            .required(),
+        NodeRow::new("body", "what to publish")
+            .examples(&[r#"body "{{ data.celsius }}""#])
+            .args(body)
+            .otherwise(body_otherwise),
+    ]
+}
+
+/// What is published where.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PublishSettings {
+    broker: BrokerSettings,
+    topic: Text,
+    qos: u8,
+    is_retained: bool,
+    pub(crate) body: Option<Text>,
+}
+
+/// The same, ready for events.
+pub(crate) struct MessageWriter {
+    topic: Ready,
+    qos: u8,
+    is_retained: bool,
+    body: Option<Ready>,
+}
+
+impl PublishSettings {
+    pub(crate) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
+        // All are read before one is unwrapped, so one check reports every mistake.
+        let broker = BrokerSettings::read(fields, context);
+        let topic = fields.child("topic");
+        let text = topic.as_ref().and_then(|it| read_topic(&it.arg(0)?, context));
+        let with = topic?.filled();
+        Some(PublishSettings {
+            broker: broker?,
+            topic: text?,
+            qos: with.prop("qos", |it| u8::try_from(it.int()?.value).ok()),
+            is_retained: with.prop("retain", Scalar::boolean),
+            body: Text::read_child(fields, "body"),
+        })
+    }
+
+    pub(crate) fn needed(&self) -> Vec<Needed> {
+        let texts = [&self.topic].into_iter().chain(&self.body);
+        self.broker.needed().into_iter().chain(texts.map(Text::needed)).collect()
+    }
+
+    pub(crate) async fn open(
+        self,
+        services: &Services,
+    ) -> Result<(Publisher, MessageWriter), Fault> {
+        let writer = MessageWriter {
+            topic: self.topic.open(services)?,
+            qos: self.qos,
+            is_retained: self.is_retained,
+            body: self.body.as_ref().map(|it| it.open(services)).transpose()?,
+        };
+        if let Some(topic) = writer.topic.fixed() {
+            check_name(topic).map_err(|wrong| unfit(topic, &wrong))?;
+        }
+        let broker = self.broker.open(services).await?;
+        let has_one_topic = writer.topic.fixed().is_some();
+        Ok((Publisher::new(broker, has_one_topic, services.clone()), writer))
+    }
+}
+
+/// Reports a topic on which nothing can be published, as far as the file says it.
+fn read_topic(scalar: &Scalar<'_>, context: &mut Context<'_>) -> Option<Text> {
+    let text = Text::read(scalar)?;
+    let Some(topic) = text.setting.value.outline() else { return Some(text) };
+    let is_whole = text.setting.value.literal().is_some();
+    // What is no template was reported as such.
+    let Ok(template) = Template::parse(&topic, Roots::NOTICE) else { return Some(text) };
+    // An expression stands for something, as does a variable.
+    let fixed = if template.is_literal() {
+        topic
+    } else {
+        template.literals().collect::<Vec<_>>().join("x")
+    };
+    let fixed = if fixed.is_empty() && !template.is_literal() { "x".to_owned() } else { fixed };
+    let Err(TopicError { at, message, label, help }) = check_name(&fixed) else {
+        return Some(text);
+    };
+    let is_exact = is_whole && template.is_literal();
+    let at = if is_exact { scalar.part_span(at) } else { scalar.span() };
+    context.diagnostics.push(Rule::WrongArgument, message).at(at, label).help(help);
+    None
+}
+
+fn unfit(topic: &str, wrong: &TopicError) -> Fault {
+    let mut shown: String = topic.chars().take(100).collect();
+    if shown.len() < topic.len() {
+        shown.push('…');
+    }
+    Fault::permanent(format!("nothing can be published on {shown:?}: {}", wrong.message))
+}
+
+impl MessageWriter {
+    /// The message about an event; `otherwise` is its content where the file says none.
+    pub(crate) fn draft<'o>(
+        &self,
+        outgoing: &'o Outgoing,
+        scope: impl FnOnce() -> Scope<'o>,
+        otherwise: impl FnOnce() -> Vec<u8>,
+    ) -> MessageDraft {
+        let reads_event = self.topic.fixed().is_none() || self.body.is_some();
+        let scope = reads_event.then(scope);
+        let rendered = |text: &Ready| match (text.fixed(), &scope) {
+            (Some(fixed), _) => fixed.to_owned(),
+            (None, Some(scope)) => text.render(scope),
+            (None, None) => unreachable!("there is a scope where a text reads it"),
+        };
+        let topic = rendered(&self.topic);
+        check_name(&topic).map_err(|wrong| unfit(&topic, &wrong))?;
+        let payload = self.body.as_ref().map(|it| rendered(it).into_bytes());
+        let message = OutMessage {
+            topic,
+            payload: payload.unwrap_or_else(otherwise),
+            qos: self.qos,
+            is_retained: self.is_retained,
+        };
+        Ok(NumberedMessage { pos: outgoing.stored.pos, message })
+    }
+}

@@ -1,0 +1,317 @@
+//! Events and notifications that go to a real broker.
+
+use crate::support::broker::Broker;
+use crate::support::{Engine, pause, until};
+use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A pipeline whose events come by HTTP, and what it publishes.
+fn place(folder: &Path, targets: &str) -> PathBuf {
+    let file = folder.join("house.kdl");
+    save(&file, targets);
+    file
+}
+
+fn save(file: &Path, targets: &str) {
+    let text = format!(
+        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
+         source http front {{\n    path \"/events\"\n    map {{\n        type \"'state'\"\n        \
+         subject \"data.device\"\n        id \"data.id\"\n    }}\n}}\n{targets}\n"
+    );
+    std::fs::write(file, text).expect("it can be written");
+}
+
+fn sink(broker: &Broker, more: &str) -> String {
+    sink_to(&broker.url(), more)
+}
+
+fn sink_to(url: &str, more: &str) -> String {
+    format!("sink mqtt out {{\n    url \"{url}\"\n{more}\n}}")
+}
+
+fn post(engine: &Engine, event: &Value) {
+    let (status, answer) = engine.post(&event.to_string());
+    assert_eq!(status, 202, "{answer}");
+}
+
+/// What is wrong with the target: code and reason.
+fn problems(engine: &Engine) -> Vec<(String, String)> {
+    let ready = engine.get("/readyz");
+    let all = ready["degraded"].as_array().expect("a list").iter();
+    let of = |it: &Value, key: &str| it[key].as_str().expect("a text").to_owned();
+    all.filter(|it| it["part"] == "out" || it["name"] == "out" || it["role"] == "target")
+        .map(|it| (of(it, "code"), of(it, "reason")))
+        .collect()
+}
+
+/// Why deliveries were given up.
+fn letters(engine: &Engine) -> Vec<String> {
+    let list = engine.get("/api/dead-letters");
+    let all = list["dead_letters"].as_array().expect("a list").iter();
+    all.map(|it| it["reason"].as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn events_and_messages_are_published_with_every_qos_in_both_versions() {
+    let Some(broker) = Broker::start("what is published") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut runs = 1;
+    for protocol in ["v5", "v3.1.1"] {
+        for qos in 0..3 {
+            let root = format!("{protocol}/{qos}");
+            let url = broker.url();
+            let targets = format!(
+                "sink mqtt states {{\n url \"{url}\"\n protocol {protocol}\n \
+                 topic \"{root}/{{{{ event.subject }}}}\" qos={qos} retain=#true\n \
+                 body \"{{{{ data.on }}}}\"\n}}\n\
+                 sink mqtt events {{\n url \"{url}\"\n protocol {protocol}\n \
+                 topic \"{root}\" qos={qos}\n redact \"data.id\"\n}}\n\
+                 notify mqtt told {{\n url \"{url}\"\n protocol {protocol}\n \
+                 topic \"{root}/told\" qos={qos}\n title \"t\"\n message \"is {{{{ data.on }}}}\"\n}}"
+            );
+            let data = folder.path().join(&root);
+            let heard = broker.subscribe(&format!("{root}/#"), &[]);
+            let mut engine = Engine::start(&place(folder.path(), &targets), &data, &[]);
+            post(&engine, &json!({ "id": "a", "device": "lamp", "on": true }));
+            post(&engine, &json!({ "id": "b", "device": "lamp", "on": false }));
+            until("all came", || heard.lines().len() == 6);
+            let lines = heard.lines();
+            let of = |topic: &str| {
+                let start = format!("{qos} 0 {topic} ");
+                let all = lines.iter().filter_map(|it| it.strip_prefix(&start));
+                all.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(of(&format!("{root}/lamp")), ["true", "false"], "{lines:?}");
+            let events: Vec<Value> =
+                of(&root).iter().map(|it| serde_json::from_str(it).unwrap()).collect();
+            assert_eq!(events[1]["data"]["id"], json!({ "omitted": "redacted" }));
+            assert_eq!((&events[1]["id"], &events[1]["type"]), (&json!("b"), &json!("state")));
+            let told: Vec<Value> = of(&format!("{root}/told"))
+                .iter()
+                .map(|it| serde_json::from_str(it).unwrap())
+                .collect();
+            assert_eq!((&told[0]["message"], &told[0]["id"]), (&json!("is true"), &json!("a")));
+            // Whoever comes later finds the newest state, and nothing else.
+            let later = broker.subscribe(&format!("{root}/#"), &[]);
+            until("it is kept", || !later.lines().is_empty());
+            assert_eq!(later.lines(), [format!("{qos} 1 {root}/lamp false")]);
+            assert_eq!(engine.stop(), 0);
+            let log = broker.log();
+            let ends =
+                log.lines().filter(|it| it.contains("Received DISCONNECT from engine-house-"));
+            assert_eq!(ends.count(), 3 * runs, "goodbye is said");
+            runs += 1;
+        }
+    }
+}
+
+#[test]
+fn a_topic_that_cannot_be_is_the_end_of_its_message_and_of_no_other() {
+    let Some(broker) = Broker::start("topics made of data") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let targets = sink(&broker, "topic \"{{ data.topic }}\"\nbody \"{{ data.n }}\"");
+    let heard = broker.subscribe("#", &[]);
+    let mut engine =
+        Engine::start(&place(folder.path(), &targets), &folder.path().join("data"), &[]);
+    let long = "x".repeat(65_536);
+    for (number, topic) in ["a/+", "a#", "", "a\0b", long.as_str(), "fine"].iter().enumerate() {
+        post(
+            &engine,
+            &json!({ "id": number.to_string(), "device": "d", "topic": topic, "n": number }),
+        );
+    }
+    until("the good one came", || heard.lines() == ["1 0 fine 5"]);
+    until("the others are given up", || letters(&engine).len() == 5);
+    let mut letters = letters(&engine);
+    letters.reverse();
+    let long = "x".repeat(100);
+    assert_eq!(
+        letters,
+        [
+            "nothing can be published on \"a/+\": a topic to publish on has no `+`",
+            "nothing can be published on \"a#\": a topic to publish on has no `#`",
+            "nothing can be published on \"\": a topic must not be empty",
+            "nothing can be published on \"a\\0b\": a topic has no control characters",
+            &format!("nothing can be published on \"{long}…\": a topic has at most 65535 bytes"),
+        ]
+    );
+    assert_eq!(engine.stop(), 0);
+}
+
+#[test]
+fn a_message_that_is_too_large_for_the_broker_is_given_up_and_says_so() {
+    let limit = |_: &Path| "allow_anonymous true\nmax_packet_size 2000".to_owned();
+    let Some(broker) = Broker::with("large messages", limit) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let targets = sink(&broker, "topic a\nbody \"{{ data.text }}\"");
+    let heard = broker.subscribe("a", &[]);
+    let engine = Engine::start(&place(folder.path(), &targets), &folder.path().join("data"), &[]);
+    post(&engine, &json!({ "id": "1", "device": "d", "text": "x".repeat(2000) }));
+    post(&engine, &json!({ "id": "2", "device": "d", "text": "small" }));
+    post(&engine, &json!({ "id": "3", "device": "d", "text": "" }));
+    until("the small ones came", || heard.lines() == ["1 0 a small", "1 0 a "]);
+    until("the large one is given up", || !letters(&engine).is_empty());
+    let reason = "the message has 2009 bytes, and the broker takes at most 2000";
+    assert_eq!(letters(&engine), [reason]);
+}
+
+#[test]
+fn deliveries_wait_for_a_broker_that_is_away_and_for_the_right_password() {
+    let users = |folder: &Path| {
+        let file = folder.join("users");
+        let made = std::process::Command::new("mosquitto_passwd")
+            .args(["-b", "-c", file.to_str().unwrap(), "home", "s3cret"])
+            .status();
+        assert!(made.unwrap().success());
+        format!("allow_anonymous false\npassword_file {}", file.display())
+    };
+    let Some(mut broker) = Broker::with("a password", users) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let heard = broker.subscribe("a", &["-u", "home", "-P", "s3cret"]);
+    broker.end();
+    let url = broker.url();
+    for protocol in ["v5", "v3.1.1"] {
+        let targets = |password: &str| {
+            let more = format!(
+                "protocol {protocol}\nusername home\npassword (file)\"{password}\"\ntopic a\n\
+                 body \"{{{{ data.n }}}}\""
+            );
+            sink_to(&url, &more)
+        };
+        for (name, text) in [("wrong", "wr0ng"), ("right", "s3cret")] {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let file = place(folder.path(), &targets("wrong"));
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+        post(&engine, &json!({ "id": "1", "device": "d", "n": protocol }));
+        until("it is away", || {
+            problems(&engine).iter().any(|it| it.1.contains("cannot reach the broker"))
+        });
+        broker.begin();
+        until("the password is wrong", || {
+            let said = |it: &(String, String)| it.1.contains("it refused");
+            problems(&engine).iter().any(said)
+        });
+        assert!(!problems(&engine).iter().any(|it| it.1.contains("wr0ng")));
+        save(&file, &targets("right"));
+        engine.signal(nix::sys::signal::Signal::SIGHUP);
+        let came = format!("1 0 a {protocol}");
+        until("it came", || heard.lines().contains(&came));
+        until("all is well", || problems(&engine).is_empty());
+        assert_eq!((letters(&engine).len(), engine.stop()), (0, 0));
+        broker.end();
+    }
+    assert_eq!(heard.lines().len(), 2, "each once");
+}
+
+#[test]
+fn a_broker_that_never_answers_holds_a_delivery_no_longer_than_its_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let targets = format!(
+        "sink mqtt out {{\n url \"mqtt://{address}\"\n topic a\n timeout \"500ms\"\n \
+         retry 0\n}}"
+    );
+    let mut engine =
+        Engine::start(&place(folder.path(), &targets), &folder.path().join("data"), &[]);
+    post(&engine, &json!({ "id": "1", "device": "d" }));
+    until("it is given up", || !letters(&engine).is_empty());
+    let reason = format!("the broker at mqtt://{address} did not answer in time");
+    assert_eq!(letters(&engine), [reason]);
+    assert_eq!(engine.stop(), 0);
+    drop(listener);
+}
+
+#[test]
+fn a_broker_is_spoken_to_by_tls_in_both_directions() {
+    let Some(broker) = Broker::with_tls("TLS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(broker.folder().join("ca.pem"), folder.path().join("ca.pem")).unwrap();
+    let url = format!("mqtts://localhost:{}", broker.port);
+    let mut rounds = 0;
+    for protocol in ["v5", "v3.1.1"] {
+        let tls = |ca: &str| {
+            format!(
+                "source mqtt back {{\n url \"{url}\"\n protocol {protocol}\n {ca}\n \
+                 topic \"out/+name\"\n map {{ type \"'back'\"; subject \"mqtt.params.name\" }}\n}}\n\
+                 sink mqtt out {{\n when \"event.type == 'state'\"\n url \"{url}\"\n \
+                 protocol {protocol}\n {ca}\n topic \"out/{{{{ event.subject }}}}\"\n}}"
+            )
+        };
+        let file = place(folder.path(), &tls(""));
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+        post(&engine, &json!({ "id": "1", "device": "lamp" }));
+        until("nobody knows the authority", || {
+            problems(&engine).iter().any(|it| it.1.to_lowercase().contains("certificate"))
+        });
+        save(&file, &tls("tls ca=\"ca.pem\""));
+        engine.signal(nix::sys::signal::Signal::SIGHUP);
+        let ready = "Sending SUBACK to engine-house-back";
+        rounds += 1;
+        until("it has subscribed", || broker.log().matches(ready).count() == rounds);
+        post(&engine, &json!({ "id": "2", "device": "lamp" }));
+        let types = || {
+            let list = engine.get("/api/events");
+            let all = list["events"].as_array().unwrap().iter();
+            all.map(|it| it["type"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        until("it came back", || types().contains(&"back".to_owned()));
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+#[test]
+fn a_demo_publishes_nothing() {
+    let Some(broker) = Broker::start("a demo") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let url = broker.url();
+    let targets = format!(
+        "sink mqtt out {{\n url \"{url}\"\n topic a\n}}\n\
+         notify mqtt told {{\n url \"{url}\"\n topic b\n message \"m\"\n}}"
+    );
+    let data = folder.path().join("data");
+    let mut engine = Engine::start(&place(folder.path(), &targets), &data, &["--demo"]);
+    post(&engine, &json!({ "id": "1", "device": "lamp" }));
+    let find = |name: &str| {
+        let place = [data.join(name), data.join("demo").join(name)];
+        place.iter().any(|it| std::fs::read_to_string(it).is_ok_and(|it| it.contains("\"1\"")))
+    };
+    until("both are written", || find("notify-demo.jsonl") && find("sink-demo.jsonl"));
+    assert_eq!(engine.stop(), 0);
+    assert!(!broker.log().contains("engine-house"), "{}", broker.log());
+}
+
+#[test]
+fn a_kept_connection_is_tested_and_a_broken_one_is_made_again() {
+    let Some(mut broker) = Broker::start("a quiet connection") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let targets = sink(&broker, "topic a\nkeep-alive \"5s\"\nbody \"{{ data.n }}\"");
+    let file = place(folder.path(), &targets);
+    let heard = broker.subscribe("a", &[]);
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    let connects = |broker: &Broker| broker.log().matches("as engine-house-out").count();
+    until("it is connected", || connects(&broker) == 1);
+    until("it is tested", || broker.log().contains("Received PINGREQ from engine-house-out"));
+    for number in 0..3 {
+        post(&engine, &json!({ "id": number.to_string(), "device": "d", "n": number }));
+    }
+    until("all came", || heard.lines() == ["1 0 a 0", "1 0 a 1", "1 0 a 2"]);
+    assert_eq!(connects(&broker), 1, "one connection for all");
+    broker.end();
+    until("it is said", || problems(&engine).iter().any(|it| it.0 == "disconnected"));
+    broker.begin();
+    until("it is over", || problems(&engine).is_empty());
+    // A reload that leaves it as it is keeps it.
+    let before = connects(&broker);
+    save(&file, &format!("{targets}\n// another line"));
+    until("it is reloaded", || engine.get("/readyz")["generation"] == 2);
+    pause(Duration::from_millis(50));
+    post(&engine, &json!({ "id": "3", "device": "d", "n": 3 }));
+    until("it came", || heard.lines().contains(&"1 0 a 3".to_owned()));
+    assert_eq!((connects(&broker), engine.stop()), (before, 0));
+}
