@@ -13,6 +13,7 @@ mod hook;
 mod kills;
 mod load;
 mod power;
+mod publish;
 mod reloads;
 mod rotation;
 mod topology;

@@ -20,6 +20,7 @@ const JOBS: &[&str] = &[
     "25-shelly-get-query",
     "26-motion-at-night",
     "28-strangers-fan-out",
+    "29-mqtt-states-for-home-assistant",
     "30-github-push-deploy",
     "32-gitea-hmac",
     "33-travis-form",

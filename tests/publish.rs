@@ -232,8 +232,7 @@ fn a_broker_is_spoken_to_by_tls_in_both_directions() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(broker.folder().join("ca.pem"), folder.path().join("ca.pem")).unwrap();
     let url = format!("mqtts://localhost:{}", broker.port);
-    let mut rounds = 0;
-    for protocol in ["v5", "v3.1.1"] {
+    for (round, protocol) in ["v5", "v3.1.1"].into_iter().enumerate() {
         let tls = |ca: &str| {
             format!(
                 "source mqtt back {{\n url \"{url}\"\n protocol {protocol}\n {ca}\n \
@@ -252,8 +251,7 @@ fn a_broker_is_spoken_to_by_tls_in_both_directions() {
         save(&file, &tls("tls ca=\"ca.pem\""));
         engine.signal(nix::sys::signal::Signal::SIGHUP);
         let ready = "Sending SUBACK to engine-house-back";
-        rounds += 1;
-        until("it has subscribed", || broker.log().matches(ready).count() == rounds);
+        until("it has subscribed", || broker.log().matches(ready).count() == round + 1);
         post(&engine, &json!({ "id": "2", "device": "lamp" }));
         let types = || {
             let list = engine.get("/api/events");
@@ -314,4 +312,164 @@ fn a_kept_connection_is_tested_and_a_broken_one_is_made_again() {
     post(&engine, &json!({ "id": "3", "device": "d", "n": 3 }));
     until("it came", || heard.lines().contains(&"1 0 a 3".to_owned()));
     assert_eq!((connects(&broker), engine.stop()), (before, 0));
+}
+
+#[test]
+fn others_see_whether_the_engine_is_there() {
+    let Some(broker) = Broker::start("availability") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        let topic = format!("status/{protocol}");
+        let more = format!(
+            "protocol {protocol}\ntopic a\navailability topic=\"{topic}\" online=\"up\" offline=\"down\""
+        );
+        let file = place(folder.path(), &sink(&broker, &more));
+        let data = folder.path().join(protocol);
+        let heard = broker.subscribe(&topic, &[]);
+        let said = |count: usize| {
+            until("it is said", || heard.lines().len() == count);
+            heard.lines().pop().unwrap_or_default()
+        };
+        let mut engine = Engine::start(&file, &data, &[]);
+        assert_eq!(said(1), format!("1 0 {topic} up"));
+        assert_eq!(engine.stop(), 0);
+        assert_eq!(said(2), format!("1 0 {topic} down"));
+        let mut engine = Engine::start(&file, &data, &[]);
+        assert_eq!(said(3), format!("1 0 {topic} up"));
+        engine.kill();
+        assert_eq!(said(4), format!("1 0 {topic} down"), "the broker says it");
+        // Whoever comes later knows as well.
+        let later = broker.subscribe(&topic, &[]);
+        until("it is kept", || later.lines() == [format!("1 1 {topic} down")]);
+    }
+}
+
+/// What Home Assistant takes, after its documentation.
+fn home_assistant() -> jsonschema::Validator {
+    let text = include_str!("fixtures/home-assistant-device.schema.json");
+    let schema = serde_json::from_str(text).expect("it is JSON");
+    jsonschema::validator_for(&schema).expect("it is a schema")
+}
+
+/// The devices that were announced, by topic.
+fn devices(heard: &[String]) -> Vec<(String, Value)> {
+    let schema = home_assistant();
+    let config = |line: &String| {
+        let (topic, payload) = line.splitn(3, ' ').nth(2)?.split_once(' ')?;
+        let payload = serde_json::from_str(payload).ok()?;
+        let wrong: Vec<String> = schema.iter_errors(&payload).map(|it| it.to_string()).collect();
+        assert_eq!(wrong, [""; 0], "{payload:#}");
+        Some((topic.to_owned(), payload))
+    };
+    heard.iter().filter_map(config).collect()
+}
+
+#[test]
+fn home_assistant_finds_a_device_at_each_connection_and_when_it_begins() {
+    let Some(broker) = Broker::start("discovery") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let more = r#"
+        topic "home/doorbell"
+        availability topic="home/status"
+        discovery "doorbell" name="Door" manufacturer="Own" model="Bell 2" {
+            event ring "door.bell" "door.knock" device-class="doorbell"
+            binary-sensor motion-hall topic="home/hall" value="{{ value_json.on }}" on="True" off="False" device-class="motion"
+            sensor celsius name="Outside" topic="home/porch" unit="°C" device-class="temperature" state-class=total-increasing
+        }"#;
+    let heard = broker.subscribe("homeassistant/#", &[]);
+    let file = place(folder.path(), &sink(&broker, more));
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    until("it is announced", || heard.lines().len() == 1);
+    assert!(heard.lines()[0].starts_with("1 0 homeassistant/device/doorbell/config {"));
+    let (_, config) = devices(&heard.lines()).remove(0);
+    let expected = json!({
+        "device": { "identifiers": ["doorbell"], "name": "Door", "manufacturer": "Own", "model": "Bell 2" },
+        "origin": { "name": "engine", "sw_version": env!("CARGO_PKG_VERSION") },
+        "availability": [{ "topic": "home/status", "payload_available": "online", "payload_not_available": "offline" }],
+        "qos": 1,
+        "components": {
+            "ring": {
+                "platform": "event", "unique_id": "doorbell_ring", "name": "Ring",
+                "state_topic": "home/doorbell", "event_types": ["door.bell", "door.knock"],
+                "device_class": "doorbell",
+                "value_template": "{{ {'event_type': value_json.type} | tojson }}",
+            },
+            "motion-hall": {
+                "platform": "binary_sensor", "unique_id": "doorbell_motion-hall", "name": "Motion hall",
+                "state_topic": "home/hall", "value_template": "{{ value_json.on }}",
+                "payload_on": "True", "payload_off": "False", "device_class": "motion",
+            },
+            "celsius": {
+                "platform": "sensor", "unique_id": "doorbell_celsius", "name": "Outside",
+                "state_topic": "home/porch", "unit_of_measurement": "°C",
+                "device_class": "temperature", "state_class": "total_increasing",
+            },
+        },
+    });
+    assert_eq!(config, expected);
+    broker.publish("homeassistant/status", b"online", &["-q", "0"]);
+    until("it is announced again", || devices(&heard.lines()).len() == 2);
+    assert_eq!(engine.stop(), 0);
+    // It is kept for a Home Assistant that begins while the engine is away.
+    let later = broker.subscribe("homeassistant/#", &[]);
+    until("it is kept", || devices(&later.lines()).len() == 1);
+    assert!(later.lines()[0].starts_with("1 1 homeassistant/device/doorbell/config {"));
+}
+
+#[test]
+fn a_device_that_an_event_names_is_announced_once_before_it() {
+    let Some(broker) = Broker::start("discovery by events") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let more = r#"
+        topic "home/{{ event.subject }}/state" retain=#true
+        body "{{ data.on ? 'ON' : 'OFF' }}"
+        discovery "{{ event.subject }}" name="{{ event.subject | humanize }}" { binary-sensor power }"#;
+    let heard = broker.subscribe("#", &[]);
+    let file = place(folder.path(), &sink(&broker, more));
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    for (number, device) in ["living room", "pump", "living room", "pump"].iter().enumerate() {
+        let event = json!({ "id": number.to_string(), "device": device, "on": number < 2 });
+        post(&engine, &event);
+    }
+    until("all came", || heard.lines().len() == 6);
+    let topics: Vec<String> = heard.lines();
+    let topics: Vec<&str> = topics.iter().map(|it| &it[4..]).collect();
+    let starts =
+        |index: usize, start: &str| assert!(topics[index].starts_with(start), "{topics:?}");
+    starts(0, "homeassistant/device/living_room/config {");
+    assert_eq!(topics[1], "home/living room/state ON");
+    starts(2, "homeassistant/device/pump/config {");
+    assert_eq!(
+        topics[3..],
+        ["home/pump/state ON", "home/living room/state OFF", "home/pump/state OFF"]
+    );
+    let all = devices(&heard.lines());
+    assert_eq!(all[0].1["device"]["name"], "living room");
+    assert_eq!(all[0].1["components"]["power"]["state_topic"], "home/living room/state");
+    assert_eq!(all[1].1["components"]["power"]["unique_id"], "pump_power");
+    assert_eq!(engine.stop(), 0);
+}
+
+#[test]
+fn an_announcement_that_is_refused_costs_no_delivery() {
+    let rules = |folder: &Path| {
+        let file = folder.join("rules");
+        std::fs::write(&file, "topic readwrite home/#\n").unwrap();
+        format!("allow_anonymous true\nacl_file {}", file.display())
+    };
+    let Some(broker) = Broker::with("a refused announcement", rules) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let more =
+        "topic \"home/{{ event.subject }}\"\ndiscovery house { sensor x topic=\"home/x\" }\nbody x";
+    let heard = broker.subscribe("home/#", &[]);
+    let file = place(folder.path(), &sink(&broker, more));
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    post(&engine, &json!({ "id": "1", "device": "lamp" }));
+    until("it came", || heard.lines() == ["1 0 home/lamp x"]);
+    until("it is said", || problems(&engine).iter().any(|it| it.0 == "announcement-refused"));
+    let said = problems(&engine).into_iter().find(|it| it.0 == "announcement-refused").unwrap().1;
+    let expected = "cannot publish on homeassistant/device/house/config: the broker refused the message: \
+                    this client may not publish on its topic";
+    assert_eq!(said, expected);
+    assert_eq!(engine.stop(), 0);
 }

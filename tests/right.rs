@@ -29,6 +29,14 @@ impl Environment for Set {
 const WRITTEN: &[(&str, &str)] = &[
     ("source.mqtt.tls", "tls ca=\"other\""),
     ("sink.mqtt.tls", "tls ca=\"other\""),
+    (
+        "sink.mqtt.discovery",
+        "discovery \"{{ event.type }}\" { sensor celsius topic=\"home/pump\" }",
+    ),
+    (
+        "notify.mqtt.discovery",
+        "discovery \"{{ event.type }}\" { sensor celsius topic=\"home/pump\" }",
+    ),
     ("notify.mqtt.tls", "tls ca=\"other\""),
     ("source.mqtt.decode", "decode text"),
     ("source.http.path", "path \"/x\""),

@@ -3,6 +3,7 @@
 //! The protocol is that of `mqtt-protocol-core`, which has no sockets; [`connection`] gives it one.
 
 pub(crate) mod connection;
+pub(crate) mod discovery;
 pub(crate) mod publisher;
 pub(crate) mod target;
 pub(crate) mod topic;

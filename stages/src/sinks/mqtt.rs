@@ -34,7 +34,8 @@ impl Kind for Mqtt {
     url "mqtt://127.0.0.1:1883"
     topic "house/{{ event.subject }}/state" retain=#true
 }"#;
-    const NODES: &'static [&'static [NodeRow]] = &[EVENT_NODES[0], EVENT_NODES[1], REDACT];
+    const NODES: &'static [&'static [NodeRow]] =
+        &[EVENT_NODES[0], EVENT_NODES[1], REDACT, EVENT_NODES[2], EVENT_NODES[3]];
     type Settings = Settings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
