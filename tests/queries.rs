@@ -204,7 +204,10 @@ fn what_the_description_lists_is_there_and_takes_its_parameters() {
     assert!(
         paths.contains_key("/events") && paths["/events"]["post"]["responses"]["202"].is_object()
     );
-    for (path, operations) in paths.iter().filter(|it| it.1["get"].is_object()) {
+    // Looking on at a stage needs a stage, and has a test of its own.
+    assert_eq!(engine.ask("GET", "/api/tap", b"").0, 400);
+    let reads = paths.iter().filter(|it| it.1["get"].is_object() && *it.0 != "/api/tap");
+    for (path, operations) in reads {
         let get = &operations["get"];
         let parameters: Vec<&Value> = get["parameters"].as_array().into_iter().flatten().collect();
         let is_letter = path.starts_with("/api/dead-letters/");
@@ -225,7 +228,7 @@ fn what_the_description_lists_is_there_and_takes_its_parameters() {
             };
             let found = status(&format!("?{name}={value}"));
             // No event of this id is from there.
-            let expected = if path == "/api/events/{id}" { 404 } else { expected };
+            let expected = if path.ends_with("/{id}") { 404 } else { expected };
             assert_eq!(found, expected, "{path}?{name}={value}");
         }
         if get["responses"]["400"].is_object() && path != "/api/events/{id}" {

@@ -217,7 +217,9 @@ impl Engine {
                 Arc::new(Semaphore::new(concurrency));
             self.held.resize(concurrency);
         }
-        *current = generation;
+        *current = generation.clone();
+        drop(current);
+        generation.taps.follow(generation.number, &generation.plan);
     }
 
     /// From now on `probe` sees what becomes of events. Only the first one is asked.

@@ -28,6 +28,7 @@ pub mod query;
 pub mod service;
 mod sessions;
 pub mod sse;
+mod tap;
 mod timer;
 pub mod tls;
 pub mod wire;

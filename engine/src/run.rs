@@ -22,6 +22,7 @@ mod relays;
 pub mod retry_budget;
 pub mod sources;
 pub mod stop;
+pub mod tap;
 pub mod target;
 pub mod target_pace;
 pub mod task;
@@ -44,6 +45,7 @@ use stages::contract::{Enricher, HttpRoute};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::Entry;
+use tap::StageTaps;
 
 /// One running instance of a plan.
 pub struct Generation {
@@ -63,6 +65,8 @@ pub struct Generation {
     pub metrics: Vec<OwnMetric>,
     /// What delivers to the outside, by name.
     pub targets: BTreeMap<Arc<str>, Arc<Target>>,
+    /// Who looks on at its stages; those of the generation before go on.
+    pub taps: Arc<StageTaps>,
     /// Sources that the HTTP server serves: index of the source, and its route.
     pub routes: Vec<(usize, HttpRoute)>,
 }

@@ -137,6 +137,99 @@ fn it_ends_by_a_signal_and_when_nobody_reads_any_more() {
     assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));
 }
 
+/// Begins to look on at a stage and waits until it does.
+fn look_on(site: &Site, arguments: &[&str]) -> Child {
+    let url = format!("http://{}", site.engine.address);
+    let arguments = [&["tail", "--url", &url], arguments].concat();
+    let child = command(site.folder.path(), &arguments).spawn().expect("it starts");
+    until("it looks on", || {
+        let (_, body) = site.engine.ask("GET", "/metrics", b"");
+        String::from_utf8_lossy(&body).contains("\nengine_stage_taps 1\n")
+    });
+    child
+}
+
+#[test]
+fn a_stage_shows_what_goes_in_and_what_comes_out() {
+    let site = Site::start();
+    let child = look_on(&site, &["--stage", "sentence", "--at", "in", "--limit", "1"]);
+    site.post(&ring("r-1", 1));
+    let ended = child.wait_with_output().expect("it ends");
+    let expected = "2026-01-01 09:50:04.000 normal   ring from front about gate r-1 {\"n\":1}\n";
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), expected);
+    assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));
+    let out =
+        ["--stage", "sentence", "--limit", "1", "--where", "enrich.text == 'bye at the gate'"];
+    let child = look_on(&site, &out);
+    site.post(&ring("r-2", 2));
+    site.post(&ring("r-3", 3).replace("\"ring\"", "\"bye\""));
+    let ended = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let begin = "2026-01-01 09:50:04.000 normal   bye from front about gate r-3 ok in ";
+    assert!(text.starts_with(begin), "{text}");
+    assert!(text.ends_with("ms, {\"text\":\"bye at the gate\"}\n"), "{text}");
+    let child = look_on(&site, &["--stage", "sentence", "--limit", "1", "--format", "json"]);
+    site.post(&ring("r-4", 4));
+    let ended = child.wait_with_output().expect("it ends");
+    let event: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(
+        (&event["id"], &event["pos"], &event["data"]["n"]),
+        (&"r-4".into(), &Value::Null, &4.into())
+    );
+    let tapped = &event["tapped"];
+    assert_eq!((&tapped["at"], &tapped["stage"]), (&"out".into(), &"sentence".into()));
+    assert_eq!((&tapped["outcome"], &tapped["error"]), (&"ok".into(), &Value::Null));
+}
+
+#[test]
+fn a_stage_that_is_not_there_is_named() {
+    let site = Site::start();
+    let refused = |stage: &str, told: &str| site.refused(&["tail", "--stage", stage], 1, told);
+    let near = "engine: generation 1 has no stage `sentense`; did you mean `sentence`?\n";
+    refused("sentense", near);
+    refused("live", "engine: generation 1 has no stage `live`\n");
+    let both = site.run(&["tail", "--stage", "sentence", "--type", "ring"]);
+    assert!(both.code == 2 && both.error.contains("cannot be used with"), "{}", both.error);
+    assert_eq!(site.run(&["tail", "--at", "in"]).code, 2);
+    let (status, body) = site.engine.ask("GET", "/api/tap?at=up", b"");
+    assert_eq!(status, 400, "{}", String::from_utf8_lossy(&body));
+}
+
+#[test]
+fn who_looks_on_learns_that_the_stage_is_gone() {
+    let site = Site::start();
+    let child = look_on(&site, &["--stage", "sentence"]);
+    // A reload that keeps the stage is not noticed.
+    let file = site.path("pipelines/home.kdl");
+    let other = super::PIPELINE.replace("\"30d\"", "\"31d\"");
+    std::fs::write(&file, &other).expect("it is written");
+    site.engine.wait_for("reloaded: ");
+    site.post(&ring("r-1", 1));
+    site.settled("r-1");
+    let (begin, end) = other.split_once("enrich set sentence").expect("it is there");
+    let (_, end) = end.split_once("}\n\n").expect("its end");
+    std::fs::write(&file, format!("{begin}{end}")).expect("it is written");
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(String::from_utf8_lossy(&ended.stdout).contains(" r-1 ok in "));
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(
+        (ended.status.code(), &*told),
+        (Some(1), "engine: generation 3 has no stage `sentence`\n")
+    );
+}
+
+#[test]
+fn looking_on_needs_the_scope_read() {
+    let auth = "server {\n    auth {\n        token admin (env)\"ADMIN\" scope=\"read\"\n        \
+                token viewer (env)\"VIEWER\" scope=\"send\"\n    }\n}\n\nsource";
+    let site = Site::of(&super::PIPELINE.replacen("source", auth, 1));
+    let refused = site.run(&["tail", "--stage", "sentence", "--token", "env:WEAK"]);
+    let told = "engine: this token lacks the scope `read`; add it to its `scope=`\n";
+    assert_eq!((refused.code, &*refused.error), (2, told));
+    let allowed = site.run(&["tail", "--stage", "none", "--token", "env:GOOD"]);
+    assert_eq!((allowed.code, &*allowed.error), (1, "engine: generation 1 has no stage `none`\n"));
+}
+
 /// Gives one answer after the other, each on a connection of its own; the requests.
 fn engine_of(answers: Vec<String>) -> (String, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

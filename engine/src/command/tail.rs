@@ -3,6 +3,7 @@
 use super::eval::given;
 use super::events::{EventRow, priority};
 use super::expression;
+use crate::client::figures::brief;
 use crate::client::query::RequestPath;
 use crate::client::stream::{StreamEvent, StreamReader};
 use crate::client::table::cut;
@@ -31,6 +32,7 @@ const LINE_MAX: usize = 16 << 10;
   engine tail
   engine tail --where "event.priority >= 'high' && data.score > 0.8"
   engine tail --replay 10 --limit 10 --format json
+  engine tail --stage weather --at out --where "enrich.weather.code > 3"
 
 --where is evaluated on what the stream sends: long texts and long lists of numbers are left out
 there, as /api/events does."#)]
@@ -38,6 +40,13 @@ pub(super) struct TailArgs {
     /// Print only events for which this expression is true.
     #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
     condition: Option<String>,
+    /// Print events as they pass this stage of the running engine, stored or not.
+    #[arg(long, value_name = "NAME",
+          conflicts_with_all = ["types", "sources", "priorities", "replay", "stream"])]
+    stage: Option<String>,
+    /// With --stage: what it is about to see, or what it has added. Default: out.
+    #[arg(long, value_enum, value_name = "SIDE", requires = "stage")]
+    at: Option<StageSide>,
     /// Only events of this type. Can be repeated.
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
@@ -61,6 +70,14 @@ pub(super) struct TailArgs {
     format: Format,
     #[command(flatten)]
     engine: EngineArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StageSide {
+    /// Events that the stage is about to see.
+    In,
+    /// Events that it has ended with, with the outcome.
+    Out,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -134,6 +151,12 @@ fn follow(args: &TailArgs, condition: Option<Expr>) -> Result<(), ClientFault> {
 
 /// The path of the stream, with the filters.
 fn path(client: &EngineClient, args: &TailArgs) -> Result<String, ClientFault> {
+    if let Some(stage) = &args.stage {
+        let side = args.at.unwrap_or(StageSide::Out).to_possible_value();
+        let side = side.expect("it has a word");
+        let path = RequestPath::new("/api/tap").with("stage", stage).with("at", side.get_name());
+        return Ok(path.as_str().to_owned());
+    }
     let plan = client.get("/api/pipeline")?;
     let sinks = plan["sinks"].as_array().ok_or_else(|| client.no_engine("it has no plan"))?;
     let mut streams = sinks.iter().filter_map(|sink| {
@@ -205,6 +228,16 @@ impl TailOutput<'_> {
                      what is stored\n"
                 ));
             }
+            "skipped" => {
+                let skipped: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let count = skipped["count"].as_u64().unwrap_or_default();
+                terminal::to_terminal(&format!("{count} events were skipped: too many at once\n"));
+            }
+            "end" => {
+                let end: Value = serde_json::from_str(&event.data).unwrap_or_default();
+                let reason = printable(end["reason"].as_str().unwrap_or_default(), LINE_MAX);
+                return Err(ClientFault { status: Some(404), reason });
+            }
             _ => {}
         }
         Ok(())
@@ -222,7 +255,7 @@ impl TailOutput<'_> {
     fn print(&mut self, event: &str) -> Result<(), ClientFault> {
         let text = match self.format {
             Format::Json => printable_json(event.to_owned()) + "\n",
-            Format::Line => line(&EventRow::read(self.client, event)?),
+            Format::Line => line(&EventRow::read(self.client, event)?, tapped(event).as_deref()),
         };
         self.left = self.left.map(|it| it.saturating_sub(1));
         self.is_over = !terminal::to_output(&text) || self.left == Some(0);
@@ -230,8 +263,19 @@ impl TailOutput<'_> {
     }
 }
 
-/// An event on one line; on a terminal it is not longer than that is wide.
-fn line(event: &EventRow) -> String {
+/// What a stage made of an event: the outcome, how long it took, and what is wrong.
+fn tapped(event: &str) -> Option<String> {
+    let event: Value = serde_json::from_str(event).ok()?;
+    let tapped = &event["tapped"];
+    let outcome = tapped["outcome"].as_str()?;
+    let took = brief(Duration::from_micros(tapped["micros"].as_u64()?));
+    let error = tapped["error"].as_str().map_or_else(String::new, |it| format!(": {it}"));
+    Some(format!("{outcome} in {took}{error}, {}", event["enrich"]))
+}
+
+/// An event on one line; on a terminal it is not longer than that is wide. Last comes its data, or
+/// what a stage made of it.
+fn line(event: &EventRow, tapped: Option<&str>) -> String {
     let subject = if event.subject.is_empty() { "" } else { " about " };
     let text = format!(
         "{} {:<8} {} from {}{subject}{} {} {}",
@@ -241,7 +285,7 @@ fn line(event: &EventRow) -> String {
         event.source,
         event.subject,
         event.id,
-        event.data.get()
+        tapped.unwrap_or_else(|| event.data.get())
     );
     let text = printable(&text, LINE_MAX);
     let is_cut = terminal::is_output_terminal();

@@ -16,6 +16,7 @@ use crate::http::wire::request::Request;
 use crate::reload::Status;
 use crate::run::Generation;
 use crate::run::rate::RateLimiter;
+use crate::run::tap::TAPS_MAX;
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
 use compiler::plan::{Plan, SourcePlan};
 use compiler::spec::{RateLimit, ServerSettings};
@@ -269,7 +270,7 @@ impl App {
         self.report_bad_tls(surface.bad_tls.as_deref());
         self.state.tls.set(surface.tls.as_ref().map(|it| it.1.clone()));
         self.state.hosts.set(surface.hosts.clone());
-        self.state.places.make_room(surface.stream_clients);
+        self.state.places.make_room(surface.stream_clients.saturating_add(TAPS_MAX));
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
         let earlier = std::mem::replace(&mut *current, surface.clone());
         drop(current);

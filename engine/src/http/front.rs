@@ -17,6 +17,7 @@ use crate::http::problem::ProblemDetails;
 use crate::http::service::{Service, count};
 use crate::http::sessions::{self, GUARD_FIELD};
 use crate::http::sse::Stream;
+use crate::http::tap;
 use crate::http::wire::head::Method;
 use crate::http::wire::request::Request;
 use crate::http::wire::response::Reply;
@@ -191,6 +192,9 @@ impl Front {
                 return ProblemDetails::new(415, detail).into();
             }
             _ => {}
+        }
+        if path == tap::PATH {
+            return tap::open(&self.app.engine, request);
         }
         let body = match request.body(BODY_MAX).await {
             Ok(body) => body,

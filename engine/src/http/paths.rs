@@ -76,6 +76,11 @@ const NOTIFICATIONS: &[PathParameter] = &[
     CURSOR,
 ];
 
+const TAP: &[PathParameter] = &[
+    one("stage", "the stage to look at"),
+    one("at", "`in`, what it is about to see, or `out`, what it has added; `out` when not given"),
+];
+
 const LETTERS: &[PathParameter] = &[
     one("what", "rejected, event or delivery"),
     one("stage", "only letters of this stage"),
@@ -160,6 +165,7 @@ pub(super) const PATHS: &[PathRow] = &[
         "Signs a browser in by the token that the request shows; DELETE signs it out",
         &[],
     ),
+    row("/api/tap", READ, "text/event-stream", "Events at a stage, as they pass it", TAP),
     row("/api/audit", READ, JSON, "What was done by hand", &[]),
     row("/api/dead-letters", READ, JSON, "Dead letters, the newest first", LETTERS),
     row(

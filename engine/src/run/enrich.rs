@@ -9,6 +9,7 @@ use super::Generation;
 use super::attempt::{self, CallOutcome};
 use super::memories::Notebook;
 use super::relays;
+use super::tap::TapSide;
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
@@ -334,12 +335,14 @@ impl EventRun {
                 Enricher::Remote(_) => match self.known.remove(&*plan.name) {
                     Some(value) => self.take(index, self.remembered(value)),
                     None => {
+                        self.show(index, TapSide::In);
                         self.states[index] = State::Asked;
                         self.ready.push(index);
                     }
                 },
                 Enricher::Memory(_) => self.ask_memory(index, plan),
                 Enricher::Local(local) => {
+                    self.show(index, TapSide::In);
                     let (began, started) = (self.env.clock.monotonic(), self.env.clock.wall());
                     let event = &self.event;
                     let result = catch_unwind(AssertUnwindSafe(|| local.enrich(event)))
@@ -367,6 +370,7 @@ impl EventRun {
             let ended = CallOutcome { addition, ..self.remembered(Value::Null) };
             return self.take(index, ended);
         }
+        self.show(index, TapSide::In);
         let memory = self.generation.memories.get(&plan.name).expect("it was opened");
         match memory.read(&self.event, self.env.clock.wall()) {
             Some((key, noted)) => {
@@ -471,6 +475,14 @@ impl EventRun {
             micros: ended.micros,
             error: ended.error.map(Arc::from),
         });
+        self.show(index, TapSide::Out);
+    }
+
+    /// Shows the event as it is now to who looks on at a stage.
+    fn show(&self, index: usize, side: TapSide) {
+        let name = &self.generation.plan.stages[index].name;
+        let result = self.results[index].as_ref();
+        self.generation.taps.show(name, side, &self.event, result);
     }
 
     /// The end: the level is computed again where it reads additions, and the route decides.

@@ -131,8 +131,9 @@ pub async fn open(
     let loaded = context.env.clock.wall();
     let GenerationTag { number, hash } = tag;
     let metrics = open_metrics(&plan, earlier.map_or(&[], |it| &it.metrics));
+    let taps = earlier.map(|it| it.taps.clone()).unwrap_or_default();
     let generation =
-        Generation { number, hash, loaded, plan, stages, memories, metrics, targets, routes };
+        Generation { number, hash, loaded, plan, stages, memories, metrics, targets, taps, routes };
     Ok(OpenedParts { generation, diff, sources })
 }
 

@@ -167,6 +167,12 @@ fn streams(text: &mut MetricsText, app: &App) {
     for (name, stream) in app.streams() {
         text.sample("engine_sse_clients", &[("sink", &name)], load(&stream.hub.counters.clients));
     }
+    let taps = &app.engine.generation().taps;
+    text.family("engine_stage_taps", "gauge", "Clients that look on at a stage");
+    text.sample("engine_stage_taps", &[], taps.count() as f64);
+    let name = "engine_stage_taps_skipped_total";
+    text.family(name, "counter", "Events that a client that looks on was too slow for");
+    text.sample(name, &[], taps.skipped() as f64);
     text.family("engine_sse_events_total", "counter", "Events and gaps sent to clients");
     for (name, stream) in app.streams() {
         let counters = &stream.hub.counters;
