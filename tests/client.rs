@@ -8,6 +8,7 @@ mod events;
 mod figures;
 mod notify;
 mod reload;
+mod retention;
 mod send;
 mod sql;
 mod tail;

@@ -19,6 +19,7 @@ mod man;
 mod new;
 mod notify;
 mod reload;
+mod retention;
 mod run;
 mod schema;
 mod send;
@@ -92,6 +93,8 @@ enum Command {
     Stats(Box<stats::StatsArgs>),
     /// Let a running engine look at its file now.
     Reload(Box<reload::ReloadArgs>),
+    /// Show why an event is still stored, or what the next sweep deletes.
+    Retention(Box<retention::RetentionArgs>),
     /// Show what each part of a running engine does, again and again.
     Top(Box<top::TopArgs>),
     /// Query a store with SQL; it is only read, and an engine may be running on it.
@@ -141,6 +144,7 @@ fn carry_out(command: Command) -> u8 {
         Command::Notify(args) => notify::notify(&args),
         Command::Stats(args) => stats::stats(&args),
         Command::Reload(args) => reload::reload(&args),
+        Command::Retention(args) => retention::retention(&args),
         Command::Top(args) => top::top(&args),
         Command::Sql(args) => sql::sql(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -341,6 +341,15 @@ pub(super) fn detail(
     id: &str,
     source: Option<&str>,
 ) -> Result<String, ClientFault> {
+    client.get_text(detail_path("/api/events", id, source)?.as_str())
+}
+
+/// Where the engine says something of one event: below `list`.
+pub(super) fn detail_path(
+    list: &str,
+    id: &str,
+    source: Option<&str>,
+) -> Result<RequestPath, ClientFault> {
     if id.is_empty() {
         return Err(ClientFault { status: Some(404), reason: "event not found".to_owned() });
     }
@@ -353,8 +362,8 @@ pub(super) fn detail(
         ));
     }
     let sources: Vec<&str> = source.into_iter().collect();
-    let path = format!("/api/events/{}", percent_encoded(id));
-    client.get_text(RequestPath::new(&path).with_all("source", &sources).as_str())
+    let path = format!("{list}/{}", percent_encoded(id));
+    Ok(RequestPath::new(&path).with_all("source", &sources))
 }
 
 pub(super) fn read_detail(client: &EngineClient, text: &str) -> Result<EventDetail, ClientFault> {

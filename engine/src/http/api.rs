@@ -10,6 +10,7 @@ mod notifications;
 mod openapi;
 mod page;
 mod pipeline;
+mod retention;
 mod series;
 mod stats;
 mod storage;
@@ -45,6 +46,8 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/storage").get(storage::storage);
     router.at("/api/pipeline/graph").get(pipeline::graph);
     router.at("/api/pipeline/file").get(pipeline::pipeline_file);
+    router.at("/api/retention").get(retention::forecast);
+    router.at("/api/retention/*id").get(retention::explain);
     router.at("/api/reloads").get(pipeline::reloads);
     router.at("/api/reload").post(pipeline::reload);
     router.at("/api/audit").get(letters::audit_list);

@@ -156,6 +156,14 @@ pub(super) const PATHS: &[PathRow] = &[
         "The file as it takes effect, secrets masked",
         &[one("generation", "that of an earlier generation, of the last 20 of this process")],
     ),
+    row("/api/retention", READ, JSON, "What the next sweep deletes, by rule", &[]),
+    row(
+        "/api/retention/*id",
+        READ,
+        JSON,
+        "Which rule keeps a stored event, until when, and what holds it back",
+        &[one("source", "the event's source, where several use one id")],
+    ),
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
     row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
     row(

@@ -9,6 +9,7 @@
 use super::deleted::grouped;
 use super::evict::database_part;
 use super::policy::RetentionPolicy;
+use super::rule_book::RulesInForce;
 use super::rules::RetentionRules;
 use super::sweep::{Slice, SliceResult, scan};
 use super::upkeep::SweepStage;
@@ -17,6 +18,7 @@ use super::{StoreFault, names};
 use kernel::health::HealthProblem;
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Where the rules in force are remembered.
@@ -96,25 +98,17 @@ impl Writer {
             None => self.rules.clone(),
         };
         rules.put_into(&mut self.policy);
+        let now = Arc::new(RulesInForce {
+            rules: self.rules.clone(),
+            pending: self.pending.as_ref().map(|it| it.rules.clone()),
+            passing_keep: self.policy.passing_keep,
+            sweep_every: self.policy.sweep_every,
+        });
+        *self.in_force.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
     pub(super) fn is_surveying(&self) -> bool {
         self.pending.as_ref().is_some_and(|it| matches!(it.stage, GraceStage::Survey(_)))
-    }
-
-    /// Whether a row that the rules in force delete may be deleted while others wait.
-    pub(super) fn may_go(
-        &mut self,
-        row: &super::sweep::ScannedRow,
-        now: Timestamp,
-    ) -> Result<bool, StoreFault> {
-        let Some(pending) = &self.pending else { return Ok(true) };
-        let name = self.settings.name.clone();
-        if !self.sweep.words.is_visible(&self.connection, row, &name)? {
-            return Ok(true);
-        }
-        let kind = self.sweep.words.kind(&self.connection, row)?;
-        Ok(pending.rules.is_over(row.priority, &kind, row.received, now))
     }
 
     /// Holds one slice of the events against the rules that wait.

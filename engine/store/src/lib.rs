@@ -20,6 +20,7 @@ mod delivery_query;
 mod evict;
 mod fault;
 mod files;
+mod forecast;
 mod forget;
 mod grace;
 mod guard;
@@ -50,6 +51,7 @@ mod rescue;
 mod retention;
 mod rollup;
 mod rows;
+mod rule_book;
 mod rules;
 mod scrub;
 mod share;
@@ -66,6 +68,7 @@ mod writer;
 pub use counts::{CountBy, CountGrain, CountRow, PERCENTILES, SpreadRow};
 pub use delivery_query::{DeliveryCursor, DeliveryPage, DeliveryQuery};
 pub use fault::{StoreFault, StoreTrouble};
+pub use forecast::{KeptEvent, RetentionView, SweepForecast, explain_in_file, forecast_in_file};
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use manners::{
@@ -88,6 +91,7 @@ pub use record::{
     Stored,
 };
 pub use rollup::{MINUTES_KEPT, Tally};
+pub use rule_book::RulesInForce;
 pub use space::disk_room;
 pub use spread::Spread;
 pub use sql::{SqlLimits, SqlResult, SqlValue, read_sql};
@@ -176,6 +180,7 @@ struct Shared {
     name: Arc<str>,
     status: Arc<StoreStatus>,
     scrub: Mutex<Scrub>,
+    in_force: Arc<Mutex<Arc<RulesInForce>>>,
 }
 
 impl Store {
@@ -227,6 +232,11 @@ impl Store {
         drop(interest);
         let result = result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()));
         result.flatten().inspect_err(|fault| self.shared.figures.note_error(fault.class))
+    }
+
+    /// The rules of retention as they are now.
+    pub fn rules_in_force(&self) -> Arc<RulesInForce> {
+        self.shared.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Connections for queries, in use or not.

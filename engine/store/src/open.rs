@@ -13,6 +13,7 @@ use super::names::Names;
 use super::policy::{RetentionPolicy, Synchronous};
 use super::readers::{READERS, ReaderGate, ReaderPool};
 use super::rollup::Rollups;
+use super::rule_book::RulesInForce;
 use super::rules::RetentionRules;
 use super::scrub::Scrub;
 use super::share::UpkeepShare;
@@ -151,6 +152,7 @@ fn open_owned(
         name: settings.name.clone(),
         status: status.clone(),
         scrub: Mutex::new(Scrub::due_in(now.monotonic, wait)),
+        in_force: Arc::new(Mutex::new(Arc::new(RulesInForce::of(&policy)))),
     };
     super::grace::remember_name(&mut connection, &settings.name)?;
     let log = LogGuard::watch(&mut connection)?;
@@ -177,6 +179,7 @@ fn open_owned(
         gate,
         sweep: super::retention::Sweep::default(),
         pending: None,
+        in_force: shared.in_force.clone(),
         deletions: Deletions::default(),
         share: UpkeepShare::default(),
         parking: None,
@@ -187,11 +190,18 @@ fn open_owned(
         alarm: WriterAlarm(status.clone()),
         status,
     };
-    writer.correct_times();
-    writer.look();
-    writer.recall_rules()?;
-    writer.show_figures()?;
+    writer.begin()?;
     Ok((Store { shared: Arc::new(shared) }, writer))
+}
+
+impl Writer {
+    /// What comes before the first command.
+    fn begin(&mut self) -> Result<(), StoreFault> {
+        self.correct_times();
+        self.look();
+        self.recall_rules()?;
+        self.show_figures()
+    }
 }
 
 fn open_readers(

@@ -3,6 +3,7 @@
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::delivery_query::{self, DeliveryPage, DeliveryQuery};
+use super::forecast::{self, KeptEvent, RetentionView, SweepForecast};
 use super::manners::Relay;
 use super::memory::MemoryTimer;
 use super::query::{self, EventCount, EventQuery, EventTest, Page, StreamChunk};
@@ -10,6 +11,7 @@ use super::record::{Delivery, DeliveryState, InboxRow, Stored};
 use super::rows::{self, COLUMNS, EventRows};
 use super::status::StoreStatus;
 use super::{READ_MAX, StoreFault, StoreTrouble};
+use kernel::env::Clock;
 use kernel::event::Envelope;
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
@@ -79,6 +81,26 @@ impl<'a> Reader<'a> {
     /// forgotten.
     pub fn id_of(&self, seq: u64) -> Result<Option<(String, String)>, StoreFault> {
         super::rows::id_of(self.connection, seq)
+    }
+
+    /// Why a stored event is still there: the newest with this id, of one source where it is given.
+    pub fn explain_retention(
+        &self,
+        view: &RetentionView<'_>,
+        clock: &Arc<dyn Clock>,
+        id: &str,
+        source: Option<&str>,
+    ) -> Result<Option<KeptEvent>, StoreFault> {
+        forecast::explain(self.connection, view, clock, id, source)
+    }
+
+    /// What the next sweep deletes.
+    pub fn forecast_sweep(
+        &self,
+        view: &RetentionView<'_>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<SweepForecast, StoreFault> {
+        forecast::forecast(self.connection, view, clock)
     }
 
     /// Finished events with these numbers, in their order of `pos`.

@@ -78,7 +78,8 @@ pub fn read_sql(
     answer(&mut statement, limits.rows).map_err(told)
 }
 
-fn open(path: &Path) -> Result<Connection, String> {
+/// A store, only to be read.
+pub(super) fn open(path: &Path) -> Result<Connection, String> {
     let shown = path.display();
     match path.metadata() {
         Ok(found) if found.is_file() => {}

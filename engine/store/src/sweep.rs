@@ -7,6 +7,7 @@
 use super::deleted::Deleted;
 use super::names::Sort;
 use super::open::FLOOR;
+use super::rule_book::{RuleBook, waits_sql};
 use super::rules::{RuleOfEvent, rule_text};
 use super::writer::Writer;
 use super::{StoreFault, rows};
@@ -28,7 +29,7 @@ const ROWS_BETWEEN: usize = 16;
 /// Events that wait for a delivery and are remembered; of more, only from where on to look again.
 const HELD_MAX: usize = 100_000;
 /// A clock cannot have been further ahead than this by accident of its own.
-const AHEAD_MAX: Duration = Duration::from_secs(86_400);
+pub(super) const AHEAD_MAX: Duration = Duration::from_secs(86_400);
 
 /// A bit of upkeep: when it has to end.
 pub(super) struct Slice {
@@ -201,10 +202,8 @@ impl Writer {
         slice: &Slice,
     ) -> Result<SliceResult, StoreFault> {
         let now = self.env.clock.wall();
-        let age = match rule {
-            RuleOfEvent::KeepRule(index) => self.policy.keep[index].age,
-            RuleOfEvent::Passing => self.policy.passing_keep,
-            RuleOfEvent::None => return Ok(SliceResult { deleted: 0, is_done: true }),
+        let Some(age) = self.book().age_of(rule) else {
+            return Ok(SliceResult { deleted: 0, is_done: true });
         };
         let (cutoff, ahead) = (now.minus(age).0, now.plus(AHEAD_MAX).0);
         let from = self.sweep.looked(rule);
@@ -213,7 +212,7 @@ impl Writer {
         let old = scanned.iter().position(is_young).unwrap_or(scanned.len());
         let mut doomed = Vec::new();
         for row in scanned[..old].iter().filter(|it| it.received < cutoff) {
-            if self.rule_of(row)? == rule && self.may_go(row, now)? {
+            if self.book().rule_of(row)? == rule && self.book().may_go(row, now)? {
                 doomed.push(row);
             }
         }
@@ -237,14 +236,16 @@ impl Writer {
         self.deletions.note(what, &name, count, &self.figures);
     }
 
-    /// The rule in force for a row.
-    pub(super) fn rule_of(&mut self, row: &ScannedRow) -> Result<RuleOfEvent, StoreFault> {
-        let name = self.settings.name.clone();
-        if !self.sweep.words.is_visible(&self.connection, row, &name)? {
-            return Ok(RuleOfEvent::Passing);
+    /// What decides about rows.
+    fn book(&mut self) -> RuleBook<'_> {
+        RuleBook {
+            connection: &self.connection,
+            words: &mut self.sweep.words,
+            store: &self.settings.name,
+            rules: &self.rules,
+            pending: self.pending.as_ref().map(|it| &it.rules),
+            passing_keep: self.policy.passing_keep,
         }
-        let kind = self.sweep.words.kind(&self.connection, row)?;
-        Ok(self.rules.rule_of(row.priority, &kind))
     }
 
     /// Looks again at a slice of those whose deliveries have ended.
@@ -254,13 +255,10 @@ impl Writer {
         while let Some(pos) = self.sweep.held.released.pop() {
             let row = scan_one(&self.connection, pos)?;
             let Some(row) = row else { continue };
-            let rule = self.rule_of(&row)?;
-            let age = match rule {
-                RuleOfEvent::KeepRule(index) => self.policy.keep[index].age,
-                RuleOfEvent::Passing => self.policy.passing_keep,
-                RuleOfEvent::None => continue,
-            };
-            if row.received < now.minus(age).0 && self.may_go(&row, now)? {
+            let mut book = self.book();
+            let rule = book.rule_of(&row)?;
+            let Some(age) = book.age_of(rule) else { continue };
+            if row.received < now.minus(age).0 && book.may_go(&row, now)? {
                 doomed.push((rule, row));
             }
             if ROWS_MAX <= doomed.len() || slice.is_over() {
@@ -287,9 +285,6 @@ impl Writer {
     /// Deletes rows with what hangs on them, in their order, as far as time allows. What waits for
     /// a delivery is held; before what is not merged it stops, and the merge begins: after a crash
     /// its id would be free again.
-    ///
-    /// What only passes through also stays for the letter of a delivery that died: the letter has
-    /// no copy of it.
     fn delete(
         &mut self,
         rule: RuleOfEvent,
@@ -306,15 +301,7 @@ impl Writer {
         let transaction = self.connection.transaction()?;
         let mut taken = rows::meta(&transaction, "taken")?;
         {
-            let mut waits = transaction.prepare_cached(match rule {
-                RuleOfEvent::Passing => {
-                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1 AND state IN (0, 3, 5))
-                        OR EXISTS (SELECT 1 FROM dead_letters WHERE seq = ?1)"
-                }
-                _ => {
-                    "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3, 5))"
-                }
-            })?;
+            let mut waits = transaction.prepare_cached(waits_sql(rule))?;
             let mut outbox =
                 transaction.prepare_cached("DELETE FROM delivery_rows WHERE seq = ?")?;
             let mut events = transaction
@@ -360,7 +347,10 @@ impl Writer {
     }
 }
 
-fn scan_one(connection: &Connection, pos: u64) -> Result<Option<ScannedRow>, StoreFault> {
+pub(super) fn scan_one(
+    connection: &Connection,
+    pos: u64,
+) -> Result<Option<ScannedRow>, StoreFault> {
     let mut select = connection.prepare_cached(&format!("{ROW} WHERE pos = ?"))?;
     Ok(select.query_row([pos as i64], scanned_row).optional()?)
 }

@@ -22,6 +22,7 @@ use super::readers::ReaderGate;
 use super::record::{Receipt, Stored};
 use super::retention::Sweep;
 use super::rollup::{self, Rollups, Tally};
+use super::rule_book::RulesInForce;
 use super::rules::RetentionRules;
 use super::share::UpkeepShare;
 use super::status::{StoreStatus, WriterAlarm};
@@ -111,6 +112,8 @@ pub struct Writer {
     /// The rules of retention in force, and those that wait.
     pub(super) rules: RetentionRules,
     pub(super) pending: Option<PendingRules>,
+    /// The same, for who asks beside the writer.
+    pub(super) in_force: Arc<Mutex<Arc<RulesInForce>>>,
     pub(super) deletions: Deletions,
     pub(super) share: UpkeepShare,
     /// Targets of the file, while not all that is to be parked or woken is.

@@ -20,6 +20,27 @@ fn arrived(id: &str, seconds: i64) -> Entry {
 }
 
 impl Bench {
+    /// Looks with the rules that are in force now.
+    fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Reader<'_>, &RetentionView<'_>, &Arc<dyn Clock>) -> Result<T, StoreFault>
+        + Send
+        + 'static,
+    ) -> T {
+        let in_force = self.store.rules_in_force();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        self.read(move |reader| {
+            let view = RetentionView { in_force: &in_force, store: "db", now: clock.wall() };
+            look(reader, &view, &clock)
+        })
+    }
+
+    fn explained(&self, number: usize) -> Option<KeptEvent> {
+        self.look(move |it, view, clock| {
+            it.explain_retention(view, clock, &format!("e{number}"), None)
+        })
+    }
+
     fn at_second(&self, second: u64) {
         self.clock.0.store(second * SECOND, Ordering::Relaxed);
     }
@@ -506,4 +527,75 @@ fn a_large_outbox_is_parked_step_by_step() {
     assert!((5000..12_000).contains(&first), "{first} are parked in one go");
     while hand.step() {}
     assert_eq!(parked(&hand), 12_000);
+}
+
+/// A rule, an event or a moment by chance.
+struct Chance(fastrand::Rng);
+
+impl Chance {
+    fn rules(&mut self) -> Vec<KeepRule> {
+        let rule = |it: &mut fastrand::Rng| KeepRule {
+            age: Duration::from_secs(it.u64(1..150)),
+            priority: it.bool().then(|| Priority::ALL[it.usize(..4)]),
+            kind: it.bool().then(|| ["a*", "ab", "*"][it.usize(..3)].to_owned()),
+        };
+        (0..self.0.usize(..4)).map(|_| rule(&mut self.0)).collect()
+    }
+
+    fn event(&mut self, number: usize) -> Entry {
+        let mut event = event(&format!("e{number}"), "{}");
+        // Most events become visible in the order in which they came.
+        let late = if self.0.u8(..4) == 0 { self.0.i64(0..50) } else { 0 };
+        let second = (number as i64 * 3 - late).max(0);
+        event.envelope.received = Timestamp(event.envelope.received.0 + second * 1_000_000);
+        event.envelope.priority = Priority::ALL[self.0.usize(..4)];
+        event.envelope.kind = ["a", "ab", "c"][self.0.usize(..3)].into();
+        let mut finished = finished(event);
+        let is_passing = self.0.u8(..4) == 0;
+        let is_told = is_passing || self.0.u8(..4) == 0;
+        let delivery = NewDelivery {
+            sink: "hook".into(),
+            cooldown: None,
+            suppressed: (self.0.u8(..3) == 0).then(|| "when".to_owned()),
+            traits: DeliveryTraits::default(),
+        };
+        finished.deliveries = is_told.then_some(delivery).into_iter().collect();
+        if is_passing {
+            finished.targets = ["hook".into()].into();
+        }
+        Entry::Record(finished)
+    }
+}
+
+#[test]
+fn what_is_explained_and_forecast_is_what_a_sweep_does() {
+    let (mut outcomes, mut rules_used) = (BTreeMap::<&str, u64>::new(), 0);
+    for seed in 0..60 {
+        let mut chance = Chance(fastrand::Rng::with_seed(seed));
+        let policy = RetentionPolicy {
+            passing_keep: Duration::from_secs(chance.0.u64(..60)),
+            dead_keep: Duration::from_secs(1000),
+            ..keeping(chance.rules())
+        };
+        let bench = bench(StoreLocation::Memory, policy);
+        bench.submit((0..40).map(|it| chance.event(it)).collect());
+        bench.at_second(chance.0.u64(1..300));
+        let explained: Vec<KeptEvent> =
+            (0..40).map(|it| bench.explained(it).expect("it is stored")).collect();
+        let forecast = bench.look(|reader, view, clock| reader.forecast_sweep(view, clock));
+        bench.keep_house();
+        for (number, kept) in explained.iter().enumerate() {
+            let is_left = bench.explained(number).is_some();
+            assert_eq!(kept.outcome() != "due", is_left, "seed {seed}: {}", kept.to_json());
+            *outcomes.entry(kept.outcome()).or_default() += 1;
+        }
+        let due = forecast.rules.iter().filter(|it| 0 < it.1);
+        let mut told = BTreeMap::<String, u64>::new();
+        due.for_each(|(rule, due, _)| *told.entry(rule.clone()).or_default() += due);
+        assert_eq!(bench.deleted(), told, "seed {seed}: {}", forecast.to_json());
+        rules_used += told.len();
+        bench.close();
+    }
+    assert!(outcomes.len() == 3 && outcomes.values().all(|it| 50 < *it), "{outcomes:?}");
+    assert!(60 < rules_used, "{rules_used}");
 }
