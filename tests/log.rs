@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -131,4 +131,28 @@ fn levels_and_filters_leave_out_what_nobody_waits_for() {
         assert_eq!(said(&[format], "off"), [true, false], "{format}");
         assert_eq!(said(&[format, "-q"], "engine=info"), [true, true], "{format}");
     }
+}
+
+#[test]
+fn a_terminal_shows_how_far_a_job_has_come_and_a_pipe_does_not() {
+    let folder = folder(GOOD);
+    let pty = nix::pty::openpty(None, None).expect("a terminal");
+    let mut command = command(folder.path(), &["--once"], "");
+    command.env("TERM", "xterm").env("COLUMNS", "60").stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(pty.slave).spawn().expect("the binary starts");
+    // The command holds the other end of the terminal, too.
+    drop(command);
+    // A terminal whose other end is closed answers with an error in place of an end.
+    let mut said = Vec::new();
+    std::fs::File::from(pty.master).read_to_end(&mut said).ok();
+    assert!(child.wait().expect("it ends").success());
+    let said = String::from_utf8(said).expect("it writes UTF-8");
+    let (before, after) = said.rsplit_once("\r\u{1b}[K").expect("progress was taken away");
+    let (_, progress) = before.rsplit_once("\r\u{1b}[K").expect("progress was shown");
+    assert!(progress.contains(" read, ") && progress.ends_with(" delivered"), "{said:?}");
+    let summary = after.lines().last().expect("a summary");
+    assert!(summary.contains("everything was read and settled after "), "{said}");
+    assert!(!after.contains(" read, "), "nothing is left of it: {said}");
+    let (_, lines) = run(GOOD, &["--once"], "");
+    assert!(lines.iter().all(|it| !it.contains(['\r', '\u{1b}'])), "{lines:?}");
 }

@@ -288,7 +288,9 @@ async fn until_end(
         if !options.mode.is_once {
             smol::future::pending::<()>().await;
         }
-        once_result(engine, live_sources.ended().await, options.fails_on_dead).await
+        let result =
+            async { once_result(engine, live_sources.ended().await, options.fails_on_dead).await };
+        smol::future::or(result, summary::show_progress(engine, options.log)).await
     };
     let signalled = async {
         signals.first().await;

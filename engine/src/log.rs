@@ -50,7 +50,8 @@ pub fn start(format: LogFormat, level: Level) -> Result<(), String> {
     let filter = filter.with_target(ALWAYS, Level::TRACE);
     let lines =
         LogLines { format, is_coloured: terminal::has_colour(), clock: SystemClock::default() };
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(lines);
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(|| terminal::LogOutput).event_format(lines);
     tracing_subscriber::registry().with(filter).with(layer).init();
     if format == LogFormat::Json {
         std::panic::set_hook(Box::new(|panic| {

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use kernel::health::is_unprintable;
 use std::env::var_os;
 use std::io::{ErrorKind, IsTerminal, Write as _};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Whether reports are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -120,8 +120,53 @@ pub(crate) fn width() -> usize {
 
 /// Writes to standard error, where everything but results goes.
 pub(crate) fn to_terminal(text: &str) {
+    above_progress(harmless(text).as_bytes());
+}
+
+/// The line below everything else that is written over again; empty where there is none.
+static PROGRESS: Mutex<String> = Mutex::new(String::new());
+
+/// To the beginning of the line, and nothing on it.
+const EMPTY_LINE: &str = "\r\x1b[K";
+
+/// Whether there is somebody to show progress to.
+pub(crate) fn shows_progress() -> bool {
+    is_terminal() && volume() != Volume::Quiet && var_os("TERM").is_none_or(|it| it != "dumb")
+}
+
+/// Shows how far something has come, in one line; an empty one takes it away.
+pub(crate) fn progress(line: &str) {
+    let mut shown = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
+    // A line that wraps could not be written over.
+    *shown = harmless(line).chars().take(width() - 1).collect();
+    std::io::stderr().lock().write_all(format!("{EMPTY_LINE}{shown}").as_bytes()).ok();
+}
+
+/// Writes whole lines to standard error; progress stays below them.
+fn above_progress(lines: &[u8]) {
+    let shown = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stderr = std::io::stderr().lock();
     // A closed terminal must not stop the engine.
-    std::io::stderr().lock().write_all(harmless(text).as_bytes()).ok();
+    if shown.is_empty() {
+        stderr.write_all(lines).ok();
+    } else {
+        let text = [EMPTY_LINE.as_bytes(), lines, shown.as_bytes()].concat();
+        stderr.write_all(&text).ok();
+    }
+}
+
+/// Standard error for the log, whose writes are whole lines.
+pub(crate) struct LogOutput;
+
+impl std::io::Write for LogOutput {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        above_progress(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A text with what is not printable escaped, except for our own colours.

@@ -1,9 +1,14 @@
 //! What a run says about itself: what the last one left, what it leaves, and what `--once` did.
 
 use crate::engine::Engine;
-use crate::metrics::EventCounter;
+use crate::log::LogFormat;
+use crate::metrics::{EventCounter, Metrics};
+use crate::terminal;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// Between two looks at how far it has come.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What waits in the store.
 struct Waiting {
@@ -65,6 +70,39 @@ pub(super) async fn at_stop(engine: &Engine) {
         Some(waiting) => tracing::info!("stopped; left for the next start: {waiting}"),
         None => tracing::info!("stopped; nothing is pending"),
     }
+}
+
+/// Takes the line of progress away, however a run ends.
+struct ProgressLine;
+
+impl Drop for ProgressLine {
+    fn drop(&mut self) {
+        terminal::progress("");
+    }
+}
+
+/// Shows how far a run with `--once` has come, to whoever sits before it; never ends.
+pub(super) async fn show_progress<T>(engine: &Engine, log: LogFormat) -> T {
+    if log != LogFormat::Text || !terminal::shows_progress() {
+        return smol::future::pending().await;
+    }
+    let _line = ProgressLine;
+    loop {
+        terminal::progress(&progress_of(&engine.metrics));
+        engine.env.clock.sleep(PROGRESS_EVERY).await;
+    }
+}
+
+/// `120 read, 118 stored, 2 rejected, 0 dead, 90 delivered`.
+fn progress_of(metrics: &Metrics) -> String {
+    format!(
+        "{} read, {} stored, {} rejected, {} dead, {} delivered",
+        metrics.received_total(),
+        metrics.of(EventCounter::Stored),
+        metrics.of(EventCounter::Rejected),
+        metrics.of(EventCounter::Dead),
+        metrics.deliveries("done"),
+    )
 }
 
 /// Says what a run with `--once` did.
