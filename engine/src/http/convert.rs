@@ -81,7 +81,9 @@ async fn reply(mut response: http::Response) -> Reply {
         // The router's own refusals say nothing.
         return kept(&response, ProblemDetails::new(status, said_by_status(status)).into(), false);
     }
-    kept(&response, Reply::bare(status, BodyContent::Full(body)), true)
+    // The router gives a type also to what is not there.
+    let has_type = !body.is_empty();
+    kept(&response, Reply::bare(status, BodyContent::Full(body)), has_type)
 }
 
 /// The reply with the fields of the response.

@@ -248,7 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
         let counters = &self.site.counters;
         let late = refusal.status == 408;
         count(if late { &counters.timeouts } else { &counters.refused_requests });
-        let reply = ProblemDetails::new(refusal.status, refusal.detail).into();
+        let reply = Reply::from(ProblemDetails::new(refusal.status, refusal.detail));
+        let reply = match refusal.status {
+            // What is allowed here is not known yet: these are all the methods that there are.
+            405 => reply.with("allow", Method::WORDS.join(", ")),
+            _ => reply,
+        };
         self.total.set(self.site.limits.write_time);
         if self.answer(reply, Method::Get, Version::Http11, false).await.is_ok() {
             self.linger().await;

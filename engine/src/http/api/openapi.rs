@@ -69,10 +69,14 @@ fn of_row(row: &PathRow) -> Value {
     let operations = operations.map(|method| {
         let mut statuses = statuses.clone();
         if *method == "POST" {
-            statuses.extend([400, 409, 415]);
+            statuses.extend([400, 404, 409, 415, 429]);
         }
-        let mut operation =
-            json!({ "summary": row.summary, "responses": answers(row.content, &statuses) });
+        let mut answers = answers(row.content, &statuses);
+        if *method == "DELETE" {
+            answers.remove("200");
+            answers.insert("204".to_owned(), json!({ "description": "done" }));
+        }
+        let mut operation = json!({ "summary": row.summary, "responses": answers });
         if !parameters.is_empty() {
             operation["parameters"] = json!(parameters);
         }
@@ -88,8 +92,15 @@ fn of_row(row: &PathRow) -> Value {
 fn of_source(name: &str, route: &HttpRoute) -> Value {
     let summary = format!("A message for the source `{name}`");
     let mut answers = answers("application/json", &[400, 403, 409, 413, 415, 422, 503]);
-    answers.insert("202".to_owned(), json!({ "description": "accepted, and on disk" }));
-    answers["200"] = json!({ "description": "known already" });
+    let content = json!({ "application/json": {} });
+    for (status, description) in [
+        ("202", "accepted, and on disk"),
+        ("200", "known already"),
+        ("207", "of several messages, some were not accepted: a status for each"),
+    ] {
+        let answer = json!({ "description": description, "content": content });
+        answers.insert(status.to_owned(), answer);
+    }
     if let Some(status) = route.respond.status {
         let done = json!({ "description": "accepted, and on disk, or known already" });
         answers.insert(status.to_string(), done);
@@ -135,6 +146,7 @@ fn answers(content: &str, statuses: &[u16]) -> Map<String, Value> {
             413 => "too large",
             415 => "not of a type that is accepted",
             422 => "not valid",
+            429 => "too often; `Retry-After` says when",
             _ => "not now; `Retry-After` says when",
         };
         answers.insert(status.to_string(), problem(description));

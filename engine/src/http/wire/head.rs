@@ -26,9 +26,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// Every method as on the wire.
+    pub const WORDS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
     /// As on the wire.
     pub fn word(self) -> &'static str {
-        ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"][self as usize]
+        Self::WORDS[self as usize]
     }
 
     fn parse(text: &str) -> Result<Self, RequestRefusal> {

@@ -58,6 +58,9 @@ fn refused(request_line: &str, fields: &str, body: &str, status: &str) {
         assert_eq!(statuses(&answer), [format!("HTTP/1.1 {status}")], "{said}");
         assert!(answer.contains("connection: close\r\n"), "{said}");
         assert!(answer.contains("content-type: application/problem+json\r\n"), "{said}");
+        let is_told =
+            answer.contains("\r\nallow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        assert_eq!(is_told, status.starts_with("405"), "{said}");
         assert!(talk.is_closed(), "{said}");
         assert!(!seen(&echo).iter().any(|it| it.contains("admin")), "{said}");
         assert!(seen(&echo).len() <= usize::from(!body.is_empty()), "{said}");
