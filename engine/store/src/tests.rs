@@ -52,6 +52,11 @@ impl Watcher for Seen {
     fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
 }
 
+/// How many cases are drawn: a cheap number, or as many as `CASES` says.
+fn cases(cheap: usize) -> usize {
+    std::env::var("CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(cheap)
+}
+
 struct Bench {
     store: Store,
     clock: Arc<Still>,

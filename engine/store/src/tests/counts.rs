@@ -135,6 +135,36 @@ fn counts_and_times_are_those_of_a_plain_count() {
         }
     }
     smol::block_on(bench.store.write_counts());
+    let begin = Timestamp(1_767_225_600_000_000 + 25 * 3_600_000_000);
+    // A day back from the second hour of the second day: all but the first hour.
+    let stats = bench.read(move |it| it.stats(1, begin));
+    let hour = 1_767_225_600_000_000 / 3_600_000_000 + 1;
+    for (by, name) in [
+        (CountBy::Type, "by_type"),
+        (CountBy::Source, "by_source"),
+        (CountBy::Priority, "by_priority"),
+    ] {
+        let mut sums = BTreeMap::<String, usize>::new();
+        for ((piece, name), all) in plain(&day, by, CountGrain::Hour.micros()).0 {
+            if hour <= piece {
+                *sums.entry(name).or_default() += all.len();
+            }
+        }
+        assert_eq!(stats[name], json!(sums), "{name}");
+        assert_eq!(stats["total_events"], json!(sums.values().sum::<usize>()), "{name}");
+    }
+    let stages = stats["stages"].as_array().expect("a list");
+    for it in stages {
+        let is_same = |result: &&StageResult| {
+            it["stage"] == *result.stage && it["outcome"] == result.outcome.word()
+        };
+        let since = |envelope: &Envelope| hour <= envelope.received.0.div_euclid(3_600_000_000);
+        let counted = day.iter().filter(|it| since(&it.0)).flat_map(|it| it.1.iter());
+        let times: Vec<u64> = counted.filter(is_same).map(|it| it.micros).collect();
+        assert_eq!(it["count"], json!(times.len()), "{it}");
+        assert_eq!(it["max_micros"], json!(times.iter().max()), "{it}");
+    }
+    assert_eq!(stages.len(), 6, "two stages, three ends");
     for by in CountBy::ALL {
         for grain in [CountGrain::Minute, CountGrain::Hour] {
             let (counts, times) = plain(&day, *by, grain.micros());

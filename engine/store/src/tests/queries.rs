@@ -1,7 +1,7 @@
 //! Lists and counts of events against a plain filter over the same events.
 
 use super::*;
-use crate::{Cursor, DeliveryCursor, DeliveryQuery, EventCount, EventTest};
+use crate::{Cursor, DeliveryCursor, DeliveryQuery, EventCount, EventTest, LetterPage};
 use fastrand::Rng;
 
 const EVENTS: usize = 1500;
@@ -96,7 +96,7 @@ fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
     for part in rows.chunks(100) {
         bench.submit(part.iter().map(entry).collect());
     }
-    for round in 0..600 {
+    for round in 0..cases(600) {
         let query = query(&mut random);
         let tests_rows = random.u32(..4) == 0;
         let is_wanted =
@@ -174,6 +174,8 @@ fn deliveries_are_listed_page_after_page() {
     let targets: [Arc<str>; 3] = ["chat".into(), "phone".into(), "phone.2".into()];
     let mut expected = Vec::new();
     for seq in 1..=300_u64 {
+        // A delivery is as old as its event's commit.
+        bench.clock.0.store(seq * 1_000_000, Ordering::Relaxed);
         let mut finished = finished(event(&format!("e{seq}"), "{}"));
         for sink in &targets {
             let (is_sent, is_held) = (random.u32(..3) != 0, random.u32(..4) == 0);
@@ -191,12 +193,16 @@ fn deliveries_are_listed_page_after_page() {
         bench.submit(vec![Entry::Record(finished)]);
     }
     expected.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-    for round in 0..60 {
+    for round in 0..cases(60) {
         let sinks: Vec<Arc<str>> =
             targets.iter().filter(|_| random.u32(..3) != 0).cloned().collect();
         let state = random.bool().then_some(DeliveryState::Suppressed);
         let limit = random.usize(1..40);
-        let query = DeliveryQuery { sinks: sinks.clone(), state, limit, ..Default::default() };
+        let first = if random.bool() { random.u64(1..320) } else { 0 };
+        let since =
+            (0 < first).then(|| Timestamp(1_767_225_600_000_000 + (first * 1_000_000) as i64));
+        let query =
+            DeliveryQuery { sinks: sinks.clone(), state, since, limit, ..Default::default() };
         let (mut found, mut cursor) = (Vec::new(), None);
         for _ in 0..1000 {
             let asked = DeliveryQuery { cursor: cursor.clone(), ..query.clone() };
@@ -208,11 +214,88 @@ fn deliveries_are_listed_page_after_page() {
                 break;
             }
         }
-        let is_wanted =
-            |it: &&(u64, Arc<str>, bool)| sinks.contains(&it.1) && (state.is_none() || it.2);
+        let is_wanted = |it: &&(u64, Arc<str>, bool)| {
+            first <= it.0 && sinks.contains(&it.1) && (state.is_none() || it.2)
+        };
         let expected: Vec<_> =
             expected.iter().filter(is_wanted).map(|it| (it.0, it.1.clone())).collect();
         assert_eq!(found, expected, "{round}: {query:?}");
+    }
+    bench.close();
+}
+
+/// A filter by chance, and with which letters of `all` it goes.
+fn letter_filter(random: &mut Rng, all: &[DeadLetter]) -> LetterFilter {
+    let any = random.choice(all).expect("some").clone();
+    let mut one_in = |count: u32| random.u32(..count) == 0;
+    let asks = [one_in(3), one_in(3), one_in(3), one_in(4), one_in(6), one_in(4), one_in(4)];
+    LetterFilter {
+        what: asks[0].then_some(any.what),
+        stage: asks[1].then(|| any.stage.to_string()),
+        source: asks[2].then(|| any.source.clone().unwrap_or_else(|| any.source_node.to_string())),
+        class: asks[3].then(|| any.class.to_owned()),
+        event_id: any.event_id.filter(|_| asks[4]),
+        since: asks[5].then_some(any.last),
+        until: asks[6].then(|| Timestamp(any.last.0 + random.i64(0..50) * 1_000_000)),
+    }
+}
+
+fn letter_fits(filter: &LetterFilter, letter: &DeadLetter) -> bool {
+    let any = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|it| it == text);
+    let is_from = |it: &String| *it == *letter.source_node || Some(it) == letter.source.as_ref();
+    filter.what.is_none_or(|it| it == letter.what)
+        && any(&filter.stage, &letter.stage)
+        && filter.source.as_ref().is_none_or(is_from)
+        && any(&filter.class, letter.class)
+        && filter.event_id.as_ref().is_none_or(|it| Some(it) == letter.event_id.as_ref())
+        && filter.since.is_none_or(|since| since <= letter.last)
+        && filter.until.is_none_or(|until| letter.last <= until)
+}
+
+#[test]
+fn dead_letters_are_those_of_a_filter_over_all_of_them() {
+    let mut random = Rng::with_seed(12);
+    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
+    let mut all = Vec::new();
+    for id in 1..=400_u64 {
+        let any = |random: &mut Rng, texts: &[&'static str]| *random.choice(texts).expect("some");
+        let letter = DeadLetter {
+            source_node: any(&mut random, &["door", "gate"]).into(),
+            stage: any(&mut random, &["weather", "validate", "who"]).into(),
+            class: any(&mut random, &["permanent", "transient", "invalid"]),
+            event_id: random.bool().then(|| format!("e{}", random.u32(..30))),
+            last: Timestamp(1_767_225_600_000_000 + random.i64(0..100) * 1_000_000),
+            body: "x".repeat(random.usize(1..100)).into_bytes().into(),
+            ..letter(DeadLetterWhat::Rejected, random.bool().then_some("front"))
+        };
+        bench.submit(vec![Entry::Refuse(letter.clone())]);
+        all.push(DeadLetter { id, ..letter });
+    }
+    for round in 0..cases(200) {
+        let filter = letter_filter(&mut random, &all);
+        let (limit, is_newest) = (random.usize(1..50), random.bool());
+        let mut expected: Vec<u64> =
+            all.iter().filter(|it| letter_fits(&filter, it)).map(|it| it.id).collect();
+        if is_newest {
+            expected.reverse();
+        }
+        let (mut found, mut from) = (Vec::new(), None);
+        for _ in 0..1000 {
+            let (asked, from_now) = (filter.clone(), from);
+            let order = match is_newest {
+                true => LetterOrder::Newest(from_now),
+                false => LetterOrder::Oldest(from_now.unwrap_or(0)),
+            };
+            let LetterPage { letters, next, .. } =
+                bench.read(move |it| it.dead_letters(&asked, order, limit, 1000));
+            assert!(letters.len() <= limit, "{round}");
+            found.extend(letters.iter().map(|it| it.id));
+            from = next;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{round}: {filter:?}");
     }
     bench.close();
 }
