@@ -176,3 +176,49 @@ fn a_client_that_leaves_at_any_time_holds_nothing() {
     }
     world.close();
 }
+
+/// Whoever asks and leaves gives the reader back at once, whatever was asked.
+#[test]
+fn a_question_that_is_dropped_at_any_wait_holds_nothing() {
+    let world = world();
+    for path in [
+        "/api/events?where=lower(event.id)=='x'&count=true",
+        "/api/events/first1",
+        "/api/stats",
+        "/api/series?by=stage",
+        "/api/notifications",
+        "/api/dead-letters",
+        "/api/retention",
+        "/api/retention/first1",
+    ] {
+        let asked = format!("GET {path} HTTP/1.1");
+        assert_eq!(world.request(&asked, "").0, 200, "{path}");
+        let polls = drop_everywhere(&world, |world, _| world.requesting(&asked, ""));
+        assert!(0 < polls, "{path} waits for the store");
+    }
+    world.close();
+}
+
+/// Who leaves while a notifier is tested ends the call, and nothing is told of it later.
+#[test]
+fn a_test_message_that_is_dropped_at_any_wait_leaves_nothing() {
+    let world = world();
+    world.outside.behave("chat", Behaviour::Status(200, Duration::from_millis(100)));
+    for polls in 0..6 {
+        world.simulation.advance(Duration::from_secs(60));
+        world.journal.take();
+        let asked = "POST /api/notifications/test HTTP/1.1";
+        let work = world.requesting(asked, "{\"notifier\":\"chat\"}");
+        let has_ended = Arc::default();
+        let dropped = DroppedAfter { work: Some(Box::pin(work)), polls, has_ended };
+        world.simulation.executor.spawn(dropped).detach();
+        world.simulation.advance(Duration::from_secs(1));
+        assert_eq!(world.engine.store.free_readers(), 2, "after {polls} polls");
+        assert!(!world.read(|reader| reader.is_any_pending()), "after {polls} polls");
+    }
+    world.simulation.advance(Duration::from_secs(60));
+    let (status, answer) =
+        world.request("POST /api/notifications/test HTTP/1.1", "{\"notifier\":\"chat\"}");
+    assert_eq!((status, &answer["delivered"]), (200, &true.into()), "{answer}");
+    world.close();
+}

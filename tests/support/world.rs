@@ -447,7 +447,7 @@ impl World {
         &self,
         head: &str,
         body: &str,
-    ) -> impl Future<Output = (u16, Value)> + Send + 'static {
+    ) -> impl Future<Output = (u16, Value)> + Send + 'static + use<> {
         let fields = "Host: localhost\r\nContent-Type: application/json";
         let size = match body.len() {
             0 => String::new(),
