@@ -28,10 +28,15 @@ notify file desk {
     cooldown "1h"
 }
 
+notify file drawer {
+    path "../data/drawer.jsonl"
+}
+
 notify webhook chat {
     url "http://127.0.0.1:9/"
     timeout "5s"
     retry 0
+    fallback drawer
 }
 
 notify ntfy phone {
@@ -86,8 +91,10 @@ fn notifications_are_listed_with_their_reasons() {
 CREATED NOTIFIER STATE TYPE EVENT TRIES REASON
 chat dead ring b 1 the connection failed: Connection refused
 desk suppressed ring b 0 cooldown
+drawer done ring b 1 via fallback chat
 chat dead ring a 1 the connection failed: Connection refused
 desk done ring a 1
+drawer done ring a 1 via fallback chat
 ";
     assert_eq!((answer.code, &*timeless(&answer.output), &*answer.error), (0, expected, ""));
     for (filter, rows) in [
@@ -107,10 +114,12 @@ desk done ring a 1
         serde_json::from_str(&site.run(&["notify", "log", "--format", "json"]).output)
             .expect("JSON");
     assert_eq!(page, site.engine.get("/api/notifications"));
-    let csv = site.run(&["notify", "log", "--state", "done", "--format", "csv"]).output;
+    let csv = site.run(&["notify", "log", "--notifier", "desk", "--format", "csv"]).output;
     let rows: Vec<&str> = csv.lines().collect();
-    assert!(rows[0].starts_with("created,notifier,state,attempts,reason,until,told_with,event_id"));
-    assert!(rows[1].contains(",desk,done,1,,,,a,ring,,20"), "{csv}");
+    assert!(
+        rows[0].starts_with("created,notifier,state,attempts,reason,until,via,told_with,event_id")
+    );
+    assert!(rows[2].contains(",desk,done,1,,,,,a,ring,,20"), "{csv}");
     let unknown = "engine: there is no notifier `desc`; did you mean `desk`?\n";
     site.refused(&["notify", "log", "--notifier", "desc"], 2, unknown);
     assert_eq!(site.run(&["notify", "log", "--state", "lost"]).code, 2);
@@ -131,8 +140,8 @@ fn a_notifier_is_tested_with_one_marked_message() {
     site.refused(&["notify", "test", "chat"], 1, refused);
     let off = "engine: `phone` is off: environment variable `NTFY_TOPIC` is not set\n";
     site.refused(&["notify", "test", "phone"], 2, off);
-    let unknown = "engine: there is no notifier `door`; there are: desk, chat, phone\n";
-    site.refused(&["notify", "test", "door"], 1, unknown);
+    let unknown = "engine: there is no notifier `bell`; there are: desk, drawer, chat, phone\n";
+    site.refused(&["notify", "test", "bell"], 1, unknown);
     // Nothing of it is an event, a delivery or a dead letter.
     for (path, list) in [
         ("/api/events", "events"),
@@ -178,7 +187,7 @@ fn a_notifier_is_tested_without_an_engine() {
     let answer = test("phone", &[]);
     let off = "engine: `phone` is off: environment variable `NTFY_TOPIC` is not set\n";
     assert_eq!((answer.code, &*answer.error), (2, off));
-    assert_eq!(test("door", &[]).code, 1);
+    assert_eq!(test("bell", &[]).code, 1);
     let both = test("desk", &["--url", "http://127.0.0.1:1"]);
     assert!(both.code == 2 && both.error.contains("cannot be used with"), "{}", both.error);
 }

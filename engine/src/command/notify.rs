@@ -123,6 +123,7 @@ struct NotificationRow {
     attempts: u64,
     reason: Option<String>,
     until: Option<String>,
+    via: Option<String>,
     told_with: Option<String>,
     created: String,
     event_id: Option<String>,
@@ -142,7 +143,8 @@ impl NotificationRow {
     fn why(&self) -> String {
         let until = self.until.as_deref().map(|it| format!("until {}", second_of(it)));
         let with = self.told_with.as_deref().map(|it| format!("sent with {it}"));
-        [self.reason.clone(), until, with].into_iter().flatten().collect::<Vec<_>>().join(", ")
+        let via = self.via.as_deref().map(|it| format!("via {it}"));
+        [via, self.reason.clone(), until, with].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -201,7 +203,7 @@ fn as_json(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
 
 fn as_csv(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
     let titles =
-        "created notifier state attempts reason until told_with event_id type subject time";
+        "created notifier state attempts reason until via told_with event_id type subject time";
     let titles: Vec<String> = titles.split(' ').map(str::to_owned).collect();
     let mut text = csv_row(&titles);
     args.list().each_page(client, &args.path(), |page| {
@@ -215,6 +217,7 @@ fn as_csv(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
                 it.attempts.to_string(),
                 some(it.reason),
                 some(it.until),
+                some(it.via),
                 some(it.told_with),
                 some(it.event_id),
                 some(it.kind),
