@@ -127,8 +127,6 @@ function decoded(text) {
   }
 }
 
-// ── Signing in ─────────────────────────────────────────────────────────────
-
 /** Whether this browser signed in; the session itself is in a cookie that no script can read. */
 const isSignedIn = () => localStorage.getItem("signed-in") !== null;
 
@@ -144,7 +142,8 @@ function showForm() {
   const wrong = alarm(isSignedIn() ? "You are signed out: the session has ended, or its token has changed." : "");
   // For what remembers passwords, which wants to know whose.
   const owner = element("input", { type: "text", autocomplete: "username", value: "token", hidden: true });
-  const form = element("form", {}, owner, element("label", { for: "token" }, "Token"), field, element("button", {}, "Sign in"));
+  const label = element("label", { for: "token" }, "Token");
+  const form = element("form", {}, owner, label, field, element("button", {}, "Sign in"));
   form.addEventListener("submit", async (submitted) => {
     submitted.preventDefault();
     try {
@@ -180,8 +179,6 @@ async function signOut() {
     view.tell(error);
   }
 }
-
-// ── The header ─────────────────────────────────────────────────────────────
 
 /** Name, state and figures, whatever part is shown; who is signed out is asked for a token. */
 async function header() {

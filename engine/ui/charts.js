@@ -66,7 +66,8 @@ function bars(title, { by, times, series }) {
       below += high;
       if (line[at] === 0) return null;
       const place = { x: LEFT + at * step + 1, y: HEIGHT - below + 4, width: Math.max(1, step - 2), height: high };
-      return drawing("rect", { ...place, class: tone(name, kind) }, drawing("title", {}, `${clock(time)}: ${name} ${line[at]}`));
+      const label = drawing("title", {}, `${clock(time)}: ${name} ${line[at]}`);
+      return drawing("rect", { ...place, class: tone(name, kind) }, label);
     });
   };
   return figure(

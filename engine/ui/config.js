@@ -36,7 +36,8 @@ function standing({ config, generation, loaded, diagnostics, stale_since: since 
   }
   return [
     element("p", { class: "note bad" },
-      "The file on disk is not valid since ", moment(since), ` (${distance(since)}); generation ${generation} keeps running.`),
+      "The file on disk is not valid since ", moment(since), ` (${distance(since)}); `,
+      `generation ${generation} keeps running.`),
     code("What is wrong", diagnostics),
   ];
 }

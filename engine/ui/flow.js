@@ -42,12 +42,14 @@ export async function show(main, view) {
 /** Buttons of which one is pressed, for the place that is shown. */
 function choice(places) {
   const choose = (name) => {
-    sessionStorage.setItem("flow", name);
     for (const [other, place] of Object.entries(places)) place.hidden = other !== name;
     for (const it of buttons) it.setAttribute("aria-pressed", String(it.dataset.name === name));
   };
   const buttons = [["picture", "Picture"], ["table", "Table"]].map(([name, title]) =>
-    button(title, () => choose(name), { "data-name": name }));
+    button(title, () => {
+      sessionStorage.setItem("flow", name);
+      choose(name);
+    }, { "data-name": name }));
   choose(sessionStorage.getItem("flow") ?? (matchMedia(NARROW).matches ? "table" : "picture"));
   return element("p", { class: "bar", role: "group", "aria-label": "How it is shown" }, buttons);
 }
@@ -92,8 +94,10 @@ class Flow {
 
   picture(open) {
     const { nodes, edges, width, height } = this.graph;
-    const tip = drawing("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8, markerUnits: "userSpaceOnUse", orient: "auto" },
-      drawing("path", { class: "tip", d: "M0 0L8 4L0 8z" }));
+    const tip = drawing("marker", {
+      id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 8, markerHeight: 8,
+      markerUnits: "userSpaceOnUse", orient: "auto",
+    }, drawing("path", { class: "tip", d: "M0 0L8 4L0 8z" }));
     const ways = edges.map((it) => {
       const [from, to] = [nodes[it.from], nodes[it.to]];
       const bond = `${it.after ? " after" : ""}${from.off || to.off ? " off" : ""}`;
@@ -128,13 +132,15 @@ class Flow {
       open();
     };
     return drawing("g", {
-      class: off ? "part off" : "part", tabindex: 0, role: "button", "aria-label": `${node.role} ${part}`,
+      class: off ? "part off" : "part", tabindex: 0, role: "button", "data-part": part,
       onclick: open, onkeydown: press,
     }, box, texts, rate, state);
   }
 
   table(open) {
-    const columns = [["name", {}], ["kind", { class: "rank2" }], ["state", {}], ["rate", { class: "number" }], ["details", {}]];
+    const columns = [
+      ["name", {}], ["kind", { class: "rank2" }], ["state", {}], ["rate", { class: "number" }], ["details", {}],
+    ];
     const parts = this.graph.nodes.filter((it) => it.part);
     return table("Parts", columns, parts.map((node) => [
       button(node.part, () => open(node), { class: "plain" }),

@@ -47,9 +47,11 @@ function outlook({ forecast, retention }) {
   if (daily === 0) return element("p", { class: "note" }, "Nothing came in the last 7 days.");
   const growth = `${bytes(daily)} a day come in`;
   if (days === null) {
-    return element("p", { class: "note" }, `${growth}; with these rules the store levels off at about ${bytes(level)}.`);
+    const text = `${growth}; with these rules the store levels off at about ${bytes(level)}.`;
+    return element("p", { class: "note" }, text);
   }
-  const limit = retention.max_size !== null && retention.max_size <= room ? "it reaches `max-size`" : "the disk is full";
+  const isLimited = retention.max_size !== null && retention.max_size <= room;
+  const limit = isLimited ? "it reaches `max-size`" : "the disk is full";
   return element("p", { class: days < 14 ? "note bad" : "note" }, `${growth}; ${limit} in ${count(days, "day")}.`);
 }
 
