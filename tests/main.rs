@@ -59,4 +59,5 @@ mod tidy;
 mod tooling;
 mod transcripts;
 mod typing;
+mod updates;
 mod windows;

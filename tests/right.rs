@@ -161,7 +161,10 @@ fn has_effect(place: &str, name: &str) -> bool {
     let waits = remembers && matches!(name, "after" | "needs");
     // Without anything that makes digests.
     let is_text = name == "digest" || place.ends_with(".digest");
-    !waits && !is_text && !(is_inside && (is_failure || name == "backlog"))
+    // Whose messages cannot be changed.
+    let fixed = ["notify.email", "notify.gotify", "notify.pushover", "notify.slack"];
+    let is_fixed = name == "update" && fixed.contains(&place);
+    !waits && !is_text && !is_fixed && !(is_inside && (is_failure || name == "backlog"))
 }
 
 /// A value that is right for a type.

@@ -3,6 +3,7 @@
 
 mod email;
 mod services;
+mod updates;
 
 use crate::support::receiver::Receiver;
 use crate::support::{Engine, until};
@@ -11,7 +12,7 @@ use std::process::Command;
 
 /// A running engine with one notifier.
 struct Site {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     engine: Engine,
 }
 
@@ -31,11 +32,22 @@ impl Site {
              notify {notifier}\n"
         );
         std::fs::write(&file, text).expect("it is written");
+        Site { engine: Site::engine(&folder), folder }
+    }
+
+    fn engine(folder: &tempfile::TempDir) -> Engine {
+        let file = folder.path().join("small.kdl");
         let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
         command.env("TOKEN", "canary-token").env("PUBLIC_URL", "https://door.example/");
         let data = folder.path().join("data");
-        let engine = Engine::spawn_by(command, &file, &data, &[]).ready();
-        Site { _folder: folder, engine }
+        Engine::spawn_by(command, &file, &data, &[]).ready()
+    }
+
+    /// The same engine after a kill -9.
+    fn killed(mut self) -> Site {
+        self.engine.kill();
+        self.engine = Site::engine(&self.folder);
+        self
     }
 
     /// Sends an event and waits for the end of its deliveries.

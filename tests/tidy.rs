@@ -213,6 +213,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0008-manners.sql",
         "0009-ids.sql",
         "0010-relays.sql",
+        "0011-messages.sql",
     ];
     assert_eq!(names, known);
 }

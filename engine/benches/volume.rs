@@ -230,6 +230,7 @@ fn outbox(count: usize) -> Result<()> {
                 not_before: wall,
                 error: None,
                 letter: None,
+                receipt: None,
             })
         });
         smol::block_on(opened.store.submit(settled.collect())).map_err(|it| it.to_string())?;

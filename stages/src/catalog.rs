@@ -2,7 +2,7 @@
 
 use crate::contract::{
     Adds, Brings, Claim, CloudEvents, DynDeliver, DynNotify, EnrichKind, Enricher, Kind, Message,
-    NotifyKind, OpenSource, Services, SinkKind, SinkRole, SourceKind,
+    NoUpdate, NotifyKind, OpenSource, Services, SinkKind, SinkRole, SourceKind,
 };
 use crate::decode::LineDecoder;
 use crate::memory::{MemoryKind, MemoryShape, OpenMemory};
@@ -108,6 +108,8 @@ pub trait NotifySpec: StageSettings {
     fn uses_fetch(&self) -> bool;
     /// See [`NotifyKind::sends_event`].
     fn sends_event(&self) -> bool;
+    /// See [`NotifyKind::no_update`].
+    fn no_update(&self) -> Option<NoUpdate>;
     /// See [`NotifyKind::recipients`].
     fn recipients(&self) -> Vec<Arc<dyn NotifySpec>>;
     /// See [`NotifyKind::open`].
@@ -278,6 +280,10 @@ impl<K: NotifyKind> NotifySpec for KindSettings<K> {
 
     fn sends_event(&self) -> bool {
         K::sends_event(&self.settings)
+    }
+
+    fn no_update(&self) -> Option<NoUpdate> {
+        K::no_update(&self.settings)
     }
 
     fn recipients(&self) -> Vec<Arc<dyn NotifySpec>> {

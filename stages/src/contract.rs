@@ -19,9 +19,11 @@ use kernel::time::Timestamp;
 use language::expr::{self, Template, TypeEnv};
 use language::spanned::Spanned;
 use language::{Context, Environment, Fields, Needed, NodeRow};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use siphasher::sip128::{Hasher128, SipHasher13};
 use std::fmt::{self, Debug};
 use std::future::Future;
+use std::hash::Hasher;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -639,6 +641,13 @@ pub trait NotifyKind: Kind {
     fn sends_event(_settings: &Self::Settings) -> bool {
         false
     }
+    /// Why a message cannot be replaced by a later one; `None` where it can.
+    fn no_update(_settings: &Self::Settings) -> Option<NoUpdate> {
+        Some(NoUpdate {
+            reason: "its messages cannot be changed",
+            help: "remove it; `cooldown` or `group` sends fewer messages",
+        })
+    }
     /// The same for each of several recipients: each gets a delivery of its own, so that one who
     /// cannot be reached holds nobody up, and nobody is told twice.
     fn recipients(settings: &Self::Settings) -> Vec<Self::Settings> {
@@ -651,6 +660,43 @@ pub trait NotifyKind: Kind {
     ) -> impl Future<Output = Result<Box<dyn DynNotify>, Fault>> + Send;
 }
 
+/// Why the messages of a notifier cannot be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoUpdate {
+    /// In words, about the notifier.
+    pub reason: &'static str,
+    /// What to write instead.
+    pub help: &'static str,
+}
+
+/// The message that a notice sends or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageUpdate {
+    /// What tells it apart from the others of its notifier.
+    pub key: String,
+    /// Its name for services that have it from us: 32 letters and digits, the same for each change.
+    pub id: String,
+    /// What the service calls the message before; `None` for the first one.
+    pub before: Option<String>,
+}
+
+impl MessageUpdate {
+    /// Of the message of `key` that `target` sends.
+    pub fn new(target: &str, key: &str, before: Option<String>) -> Self {
+        let mut hasher = SipHasher13::new();
+        hasher.write(target.as_bytes());
+        hasher.write_u8(0);
+        hasher.write(key.as_bytes());
+        let id = format!("{:032x}", hasher.finish128().as_u128());
+        MessageUpdate { key: key.to_owned(), id, before }
+    }
+
+    /// As templates read it.
+    pub fn shown(&self) -> Value {
+        json!({ "key": self.key, "id": self.id, "first": self.before.is_none() })
+    }
+}
+
 /// Something to tell someone.
 #[derive(Debug, Clone)]
 pub struct Notice {
@@ -660,6 +706,8 @@ pub struct Notice {
     pub title: String,
     /// Rendered.
     pub message: String,
+    /// The message that it sends or changes; `None` where it is one of its own.
+    pub update: Option<MessageUpdate>,
 }
 
 /// Sends notifications.
@@ -667,7 +715,14 @@ pub trait Notify: Send + Sync + 'static {
     /// May be called again for the same key.
     fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// The most notices that are handed over at once.
+    /// The same for a notice with an `update`: changes the message before, or sends the first one.
+    /// What the service calls the message; a message that is gone is sent anew.
+    fn update(&self, notice: &Notice) -> impl Future<Output = Result<String, Fault>> + Send {
+        async move { self.notify(notice).await.map(|()| String::new()) }
+    }
+
+    /// The most notices that are handed over at once. Where that is more than one, the service
+    /// calls messages nothing, and all go the way of [`Notify::notify_all`].
     fn batch_max(&self) -> usize {
         1
     }
@@ -694,6 +749,8 @@ pub trait Notify: Send + Sync + 'static {
 pub trait DynNotify: Send + Sync {
     /// See [`Notify::notify`].
     fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>>;
+    /// See [`Notify::update`].
+    fn update<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<String, Fault>>;
     /// See [`Notify::batch_max`].
     fn batch_max(&self) -> usize;
     /// See [`Notify::notify_all`].
@@ -705,6 +762,10 @@ pub trait DynNotify: Send + Sync {
 impl<T: Notify> DynNotify for T {
     fn notify<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<(), Fault>> {
         Box::pin(Notify::notify(self, notice))
+    }
+
+    fn update<'a>(&'a self, notice: &'a Notice) -> Pending<'a, Result<String, Fault>> {
+        Box::pin(Notify::update(self, notice))
     }
 
     fn batch_max(&self) -> usize {

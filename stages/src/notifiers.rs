@@ -13,6 +13,7 @@ mod link;
 mod mqtt;
 mod ntfy;
 mod pushover;
+mod receipt;
 mod service;
 mod slack;
 mod telegram;

@@ -501,12 +501,15 @@ pub(crate) async fn mocked_output(
     Ok(answer.body)
 }
 
-/// The event as JSON with the texts of the notification before its own fields.
+/// The event as JSON with the texts of the notification, and the message that it changes, before
+/// its own fields.
 pub(crate) fn with_texts(event: &str, notice: &Notice) -> String {
     let text = |it: &str| Value::from(it).to_string();
     let (title, message) = (text(&notice.title), text(&notice.message));
+    let update = notice.update.as_ref().map(|it| format!("\"update\":{},", it.shown()));
+    let update = update.unwrap_or_default();
     let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
-    format!("{{\"title\":{title},\"message\":{message},{fields}")
+    format!("{{\"title\":{title},\"message\":{message},{update}{fields}")
 }
 
 #[cfg(test)]

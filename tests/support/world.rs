@@ -67,6 +67,7 @@ pub(crate) struct Call {
     pub(crate) url: String,
     /// The idempotency key.
     pub(crate) key: String,
+    pub(crate) body: String,
     /// The status that was answered; `None` for a call that was given up or not answered.
     pub(crate) answered: Option<u16>,
 }
@@ -118,7 +119,9 @@ impl Fetch for Line {
         let name = format!("{} {} {key}", request.method, request.url).trim_end().to_owned();
         let index = {
             let mut calls = outside.calls.lock().expect("no panic");
-            calls.push(Call { url: request.url.clone(), key, answered: None });
+            let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
+            let (url, body) = (request.url.clone(), body.into_owned());
+            calls.push(Call { url, key, body, answered: None });
             calls.len() - 1
         };
         let behaviour = outside.of(&request.url);

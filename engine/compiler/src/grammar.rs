@@ -636,6 +636,15 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("key", ValueKind::Expr(Roots::EVENT)),
             Prop::new("then", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
         ]),
+    NodeRow::new("update", "replaces the message before with the same `key` instead of sending another one. `within` is how long after it was sent or changed")
+        .examples(&[
+            r#"update key="data.id""#,
+            r#"update key="event.subject" within="12h""#,
+        ])
+        .props(&[
+            Prop::required("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("within", ValueKind::Duration(Duration::from_secs(1), MS_DAY)).default("\"1d\""),
+        ]),
     DIGEST,
     NodeRow::new("fallback", "the notifier that gets what could not be delivered here")
         .examples(&["fallback phone"])

@@ -10,7 +10,9 @@ mod read;
 pub use failure::{
     Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
-pub use manners::{DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode};
+pub use manners::{
+    DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode, UpdateNode,
+};
 pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;
 

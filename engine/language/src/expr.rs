@@ -104,12 +104,14 @@ pub enum Root {
     Group,
     /// Why a notification is sent.
     Told,
+    /// The message that a notification sends or changes: `key`, `id`, `first`.
+    Update,
     /// What a window made of its events. It has no name: whatever begins a path is one of them.
     Aggregate,
 }
 
 impl Root {
-    const ALL: [(Root, &'static str); 18] = [
+    const ALL: [(Root, &'static str); 19] = [
         (Root::Event, "event"),
         (Root::Data, "data"),
         (Root::Raw, "raw"),
@@ -128,6 +130,7 @@ impl Root {
         (Root::Message, "message"),
         (Root::Group, "group"),
         (Root::Told, "told"),
+        (Root::Update, "update"),
     ];
 }
 
@@ -164,9 +167,11 @@ impl Roots {
     pub const RESPONSE: Roots =
         Roots(Roots::EVENT.0 | Roots::of(&[Root::Body, Root::Status, Root::Headers]).0);
     /// In the title and message of a notification.
-    pub const NOTIFICATION: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Group, Root::Told]).0);
+    pub const NOTIFICATION: Roots =
+        Roots(Roots::EVENT.0 | Roots::of(&[Root::Group, Root::Told, Root::Update]).0);
     /// In what a notifier sends besides its title and message.
-    pub const NOTICE: Roots = Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message]).0);
+    pub const NOTICE: Roots =
+        Roots(Roots::EVENT.0 | Roots::of(&[Root::Title, Root::Message, Root::Update]).0);
     /// In an aggregate: what is read off each event.
     pub const AGGREGATE: Roots = Roots(AGGREGATES | Roots::EVENT.0);
     /// Where aggregates are read by their names.
@@ -381,6 +386,8 @@ pub struct Scope<'a> {
     pub group: Option<&'a Value>,
     /// `told`.
     pub told: Option<&'a Value>,
+    /// `update`.
+    pub update: Option<&'a Value>,
     /// What a window made of its events, by name.
     pub aggregated: Option<&'a Value>,
     /// For `random.…` and `uuid()`.
@@ -458,6 +465,7 @@ impl<'a> Scope<'a> {
             message: None,
             group: None,
             told: None,
+            update: None,
             aggregated: None,
             random: None,
             zone: None,

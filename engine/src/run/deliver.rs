@@ -4,6 +4,7 @@
 //! crash, or the end of the worker, costs at most the attempts under way: their deliveries are
 //! still pending, and their key tells the other side that it is the same.
 
+mod replace;
 mod settle;
 
 use super::message_cause::causes;
@@ -19,6 +20,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Clock, Pending, within};
 use kernel::fault::{Cause, Fault};
+use replace::MessagePlace;
 use stages::contract::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -42,8 +44,9 @@ pub struct DeliveryWorker {
     seat: OutboxSeat,
     /// Due deliveries that were read and not begun.
     queue: VecDeque<DueDelivery>,
-    /// Numbers of the events whose delivery is under way.
-    under_way: BTreeSet<u64>,
+    /// Numbers of the events whose delivery is under way, each with the key of the message that it
+    /// changes: one at a time for each key.
+    under_way: BTreeMap<u64, Option<String>>,
     pace: Arc<TargetPace>,
 }
 
@@ -67,7 +70,7 @@ impl DeliveryWorker {
     /// A worker with nothing under way. There is one for each target: it holds the target's seat.
     pub fn new(engine: Arc<Engine>, target: Arc<Target>) -> Self {
         let seat = engine.outbox().seat(&target.name);
-        let (queue, under_way) = (VecDeque::new(), BTreeSet::new());
+        let (queue, under_way) = (VecDeque::new(), BTreeMap::new());
         DeliveryWorker { engine, target, seat, queue, under_way, pace: Arc::default() }
     }
 
@@ -119,7 +122,7 @@ impl DeliveryWorker {
                 Wake::Ended(seqs) => {
                     for seq in seqs {
                         let was_under_way = self.under_way.remove(&seq);
-                        assert!(was_under_way, "only what is under way ends");
+                        assert!(was_under_way.is_some(), "only what is under way ends");
                     }
                 }
                 Wake::Look => {}
@@ -166,19 +169,19 @@ impl DeliveryWorker {
             {
                 return Ok(wait);
             }
-            let batch = self.take();
-            if batch.is_empty() {
-                let rate = self.target.limits.rate.as_ref().expect("only a rate holds it back");
-                return Ok(rate.wait(clock.monotonic()).max(Duration::from_millis(1)));
-            }
+            let batch = match self.take() {
+                Ok(batch) => batch,
+                Err(wait) => return Ok(wait),
+            };
             let (first, now) = (batch[0].delivery.seq, clock.monotonic());
             let is_retry = batch.iter().any(|it| it.delivery.is_retry());
             // It may have begun to fail while the outbox was read.
             let Some(ticket) = self.pace.begin(first, is_retry, now) else { continue };
             let seqs: Vec<u64> = batch.iter().map(|it| it.delivery.seq).collect();
-            for seq in &seqs {
-                let is_new = self.under_way.insert(*seq);
-                assert!(is_new, "a delivery is under way once");
+            for due in &batch {
+                let key = due.delivery.changes().map(str::to_owned);
+                let known = self.under_way.insert(due.delivery.seq, key);
+                assert!(known.is_none(), "a delivery is under way once");
             }
             let (engine, target) = (self.engine.clone(), self.target.clone());
             attempts.push(Box::pin(async move {
@@ -189,23 +192,34 @@ impl DeliveryWorker {
         Ok(LOOK_EVERY)
     }
 
-    /// Takes out of the queue what one call takes and the rate allows now.
-    fn take(&mut self) -> Vec<DueDelivery> {
+    /// Takes out of the queue what one call takes and the rate allows now; how long to wait where
+    /// that is nothing. Two with one key are never under way together.
+    fn take(&mut self) -> Result<Vec<DueDelivery>, Duration> {
         let (now, rate) = (self.engine.env.clock.monotonic(), self.target.limits.rate.as_ref());
-        let mut batch = Vec::new();
-        while batch.len() < self.target.batch_max()
-            && !self.queue.is_empty()
-            && rate.is_none_or(|it| it.take(now))
-        {
-            batch.extend(self.queue.pop_front());
+        let mut keys: BTreeSet<String> = self.under_way.values().flatten().cloned().collect();
+        let (mut batch, mut at) = (Vec::new(), 0);
+        while batch.len() < self.target.batch_max() && at < self.queue.len() {
+            let key = self.queue[at].delivery.changes().map(str::to_owned);
+            if key.as_ref().is_some_and(|it| keys.contains(it)) {
+                at += 1;
+                continue;
+            }
+            if let Some(rate) = rate.filter(|it| !it.take(now)) {
+                let wait = rate.wait(now).max(Duration::from_millis(1));
+                return if batch.is_empty() { Err(wait) } else { Ok(batch) };
+            }
+            keys.extend(key);
+            batch.extend(self.queue.remove(at));
         }
-        batch
+        // What is left waits for the end of an attempt with its key, which wakes the worker.
+        if batch.is_empty() { Err(LOOK_EVERY) } else { Ok(batch) }
     }
 
     /// Reads what is due; how long until something is, where nothing is now.
     async fn fill(&mut self, limits: DueLimits) -> Result<Option<Duration>, StoreFault> {
         let now = self.engine.env.clock.wall();
-        let (name, under_way) = (self.target.name.clone(), self.under_way.clone());
+        let name = self.target.name.clone();
+        let under_way: BTreeSet<u64> = self.under_way.keys().copied().collect();
         let (mut due, events, (mut others, mut causes), next) = self
             .engine
             .store
@@ -225,6 +239,10 @@ impl DeliveryWorker {
             retries += usize::from(delivery.is_retry());
             !delivery.is_retry() || retries <= limits.again
         });
+        let outdated = replace::take_outdated(&mut due);
+        let settled: Vec<Settlement> =
+            outdated.iter().map(|it| settle::replaced(&self.engine, it)).collect();
+        note(&self.engine, &settled, &RelayedEvents::default()).await;
         if due.is_empty() {
             // Whatever is due beside the limits waits for its turn.
             let least = self.pace.retry_wait(self.engine.env.clock.monotonic());
@@ -248,6 +266,7 @@ impl DeliveryWorker {
                     events: others.remove(&delivery.seq).unwrap_or_default(),
                 },
                 cause: causes.remove(&delivery.seq).unwrap_or_default(),
+                update: None,
             },
             delivery,
         }));
@@ -271,6 +290,35 @@ fn others(reader: &Reader<'_>, due: &[Delivery]) -> Result<BTreeMap<u64, Vec<Sto
 /// before its end is stored, the deliveries are as they were, and the key of the next attempt tells
 /// the other side that it is the same.
 async fn attempt(engine: &Engine, target: &Target, ticket: PaceTicket, batch: Vec<DueDelivery>) {
+    let clock = &*engine.env.clock;
+    let (mut placed, mut settlements) = (Vec::with_capacity(batch.len()), Vec::new());
+    for mut due in batch {
+        match replace::place_of(engine, &due.delivery).await {
+            Ok(MessagePlace::Own) => placed.push(due),
+            Ok(MessagePlace::Of(update)) => {
+                due.about.update = Some(update);
+                placed.push(due);
+            }
+            Ok(MessagePlace::Taken) => settlements.push(settle::replaced(engine, &due.delivery)),
+            Err(fault) => {
+                tracing::debug!(target = &*target.name, reason = %fault, "messages could not be looked up");
+                return clock.sleep(STORE_PAUSE).await;
+            }
+        }
+    }
+    note(engine, &settlements, &RelayedEvents::default()).await;
+    if !placed.is_empty() {
+        call_and_settle(engine, target, ticket, placed).await;
+    }
+}
+
+/// The call, and what it comes to.
+async fn call_and_settle(
+    engine: &Engine,
+    target: &Target,
+    ticket: PaceTicket,
+    batch: Vec<DueDelivery>,
+) {
     let clock = &*engine.env.clock;
     let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
@@ -329,7 +377,7 @@ fn missing() -> Fault {
 }
 
 /// What the end of a call says about the target.
-fn end_of(policy: &CallPolicy, results: &[Result<(), Fault>]) -> CallEnd {
+fn end_of(policy: &CallPolicy, results: &[Result<String, Fault>]) -> CallEnd {
     // Whoever takes one of a batch works.
     let is_answered = results.iter().any(Result::is_ok);
     match results.last().filter(|_| !is_answered) {
@@ -346,7 +394,7 @@ async fn call(
     engine: &Engine,
     target: &Target,
     batch: Vec<OutgoingMessage>,
-) -> Vec<Result<(), Fault>> {
+) -> Vec<Result<String, Fault>> {
     let count = batch.len();
     match guarded(&*engine.env.clock, target, target.deliver(batch)).await {
         Ok(results) => {

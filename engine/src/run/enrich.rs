@@ -611,9 +611,11 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
         Some(key) => memory::key_of(&key.value, scope),
         None => Some(String::new()),
     });
+    // A null key is told apart from nothing: its message is one of its own.
+    let message_key = manners.update.as_ref().and_then(|it| memory::key_of(&it.key.value, scope));
     let claims = manners.silences.iter();
     let silences = claims.filter_map(|it| silence_claim(it, scope)).collect();
-    DeliveryTraits { silences, group, allowed, ..DeliveryTraits::default() }
+    DeliveryTraits { silences, group, allowed, message_key, ..DeliveryTraits::default() }
 }
 
 /// The keys of notifiers that an event silences.

@@ -11,7 +11,7 @@ use kernel::fault::Fault;
 use kernel::health::PartHealth;
 use kernel::time::Timestamp;
 use language::expr::{Root, Scope, Template};
-use stages::contract::{DynDeliver, DynNotify, Notice, Outgoing, Services};
+use stages::contract::{DynDeliver, DynNotify, MessageUpdate, Notice, Outgoing, Services};
 use std::sync::Arc;
 
 /// A sink or notifier that delivers to the outside.
@@ -48,7 +48,7 @@ pub(super) struct NoticeTexts {
 impl NoticeTexts {
     /// Title and message.
     fn render(&self, event: &Event, about: &MessageContext, now: Timestamp) -> (String, String) {
-        let MessageContext { group, cause } = about;
+        let MessageContext { group, cause, update } = about;
         let texts = match group.has_digest_texts() {
             true => [&self.digest.title, &self.digest.message],
             false => [&self.title, &self.message],
@@ -56,7 +56,13 @@ impl NoticeTexts {
         let reads = |root| texts.iter().any(|it| it.reads().iter().any(|it| it.root == root));
         let shown = reads(Root::Group).then(|| group.scope(event, &self.title, now));
         let told = reads(Root::Told).then(|| cause.scope());
-        let scope = Scope { group: shown.as_ref(), told: told.as_ref(), ..Scope::of(event, now) };
+        let update = update.as_ref().map(MessageUpdate::shown);
+        let scope = Scope {
+            group: shown.as_ref(),
+            told: told.as_ref(),
+            update: update.as_ref(),
+            ..Scope::of(event, now)
+        };
         let [title, mut message] = texts.map(|it| it.render(&scope));
         if let Some(line) = cause.line().filter(|_| told.is_none()) {
             let gap = if message.is_empty() { "" } else { "\n" };
@@ -81,6 +87,8 @@ pub struct MessageContext {
     pub group: MessageGroup,
     /// Why it is sent.
     pub cause: MessageCause,
+    /// The message that it sends or changes, unless it is one of its own.
+    pub update: Option<MessageUpdate>,
 }
 
 impl Target {
@@ -116,22 +124,31 @@ impl Target {
         }
     }
 
-    /// One call; how each delivery ended, in their order.
-    pub async fn deliver(&self, batch: Vec<OutgoingMessage>) -> Vec<Result<(), Fault>> {
+    /// One call; how each delivery ended, in their order, with what the service calls a message
+    /// that may be changed.
+    pub async fn deliver(&self, batch: Vec<OutgoingMessage>) -> Vec<Result<String, Fault>> {
         match &self.kind {
             TargetKind::Sink(sink) => {
                 let batch: Vec<Outgoing> = batch.into_iter().map(|it| it.outgoing).collect();
-                sink.deliver_all(&batch).await
+                nameless(sink.deliver_all(&batch).await)
             }
             TargetKind::Notifier { notifier, texts } => {
                 let now = self.services.env.clock.wall();
                 let notice = |OutgoingMessage { outgoing, about }: OutgoingMessage| {
                     let (title, message) = texts.render(outgoing.event(), &about, now);
-                    Notice { outgoing, title, message }
+                    Notice { outgoing, title, message, update: about.update }
                 };
                 let batch: Vec<Notice> = batch.into_iter().map(notice).collect();
-                notifier.notify_all(&batch).await
+                match &batch[..] {
+                    [notice] if notice.update.is_some() => vec![notifier.update(notice).await],
+                    batch => nameless(notifier.notify_all(batch).await),
+                }
             }
         }
     }
+}
+
+/// Ends of deliveries whose messages nobody calls by a name.
+fn nameless(ends: Vec<Result<(), Fault>>) -> Vec<Result<String, Fault>> {
+    ends.into_iter().map(|end| end.map(|()| String::new())).collect()
 }

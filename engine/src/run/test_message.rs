@@ -52,6 +52,7 @@ async fn attempt(
         outgoing: Outgoing::new(stored, globals, key, target.policy.timeout),
         title: format!("Test message from {pipeline}"),
         message: format!("This tests the notifier \"{name}\". Nothing has happened."),
+        update: None,
     };
     let sent = target.notify(&notice).expect("only a notifier is tested");
     guarded(clock, target, sent).await.and_then(|result| result)

@@ -243,7 +243,7 @@ pub(super) fn shown_result(result: &StageResult) -> String {
 }
 
 fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
-    let notices = seen.told.iter().filter(|it| node_of(&it.by) == &**name);
+    let notices = seen.told.iter().filter(|it| !it.is_replaced && node_of(&it.by) == &**name);
     let candidates: Vec<Candidate> = notices
         .map(|it| {
             let (holds, values) = condition(expect, &it.event, seen);

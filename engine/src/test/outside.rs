@@ -44,6 +44,10 @@ pub(super) struct Told {
     pub(super) message: String,
     /// The body of the request, where one was made.
     pub(super) sent: String,
+    /// The key of the message that it sent or changed.
+    update: Option<String>,
+    /// Whether a later one has replaced it.
+    pub(super) is_replaced: bool,
 }
 
 impl MockWorld {
@@ -117,16 +121,21 @@ impl MockWorld {
         }
     }
 
-    fn tell(&self, by: &Arc<str>, outgoing: &Outgoing, title: &str, message: &str) {
+    fn tell(&self, by: &Arc<str>, outgoing: &Outgoing, notice: Option<&Notice>) {
         let mut state = self.state();
+        let update = notice.and_then(|it| it.update.as_ref()).map(|it| it.key.clone());
+        let same = |it: &&mut Told| it.by == *by && it.update.is_some() && it.update == update;
+        state.told.iter_mut().filter(same).for_each(|it| it.is_replaced = true);
         let sent = state.sent.remove(&outgoing.key).unwrap_or_default();
         state.told.push(Told {
             at: self.clock.wall(),
             by: by.clone(),
             event: outgoing.event().clone(),
-            title: title.to_owned(),
-            message: message.to_owned(),
+            title: notice.map(|it| it.title.clone()).unwrap_or_default(),
+            message: notice.map(|it| it.message.clone()).unwrap_or_default(),
             sent,
+            update,
+            is_replaced: false,
         });
     }
 }
@@ -156,11 +165,17 @@ impl Fetch for MockTarget {
     }
 }
 
+impl MockTarget {
+    async fn answered(&self) -> Result<(), Fault> {
+        let answer = self.world.answer(&self.name).await?;
+        wire::settled(&answer, self.world.clock.wall())
+    }
+}
+
 impl Deliver for MockTarget {
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
-        let answer = self.world.answer(&self.name).await?;
-        wire::settled(&answer, self.world.clock.wall())?;
-        self.world.tell(&self.name, outgoing, "", "");
+        self.answered().await?;
+        self.world.tell(&self.name, outgoing, None);
         Ok(())
     }
 }
@@ -169,13 +184,19 @@ impl Notify for MockTarget {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         match &self.real {
             Some(real) => real.notify(notice).await?,
-            None => {
-                let answer = self.world.answer(&self.name).await?;
-                wire::settled(&answer, self.world.clock.wall())?;
-            }
+            None => self.answered().await?,
         }
-        self.world.tell(&self.name, &notice.outgoing, &notice.title, &notice.message);
+        self.world.tell(&self.name, &notice.outgoing, Some(notice));
         Ok(())
+    }
+
+    async fn update(&self, notice: &Notice) -> Result<String, Fault> {
+        let receipt = match &self.real {
+            Some(real) => real.update(notice).await?,
+            None => self.answered().await.map(|()| String::new())?,
+        };
+        self.world.tell(&self.name, &notice.outgoing, Some(notice));
+        Ok(receipt)
     }
 }
 

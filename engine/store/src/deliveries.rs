@@ -5,6 +5,7 @@
 use super::StoreFault;
 use super::held::HeldMessage;
 use super::insert::{Batch, Written};
+use super::messages::{REPLACED, SentMessage};
 use super::outbox::OnFull;
 use super::record::{CooldownClaim, DeliveryState, NewDelivery, Receipt, Settlement};
 use kernel::choice::Choice;
@@ -36,7 +37,7 @@ impl Batch<'_> {
         bytes: u64,
     ) -> Result<(), StoreFault> {
         let sink = &delivery.sink;
-        let (state, reason) = match self.fate_of(delivery, bytes)? {
+        let (state, reason) = match self.fate_of(delivery, seq, bytes)? {
             DeliveryFate::Pending => (DeliveryState::Pending, None),
             DeliveryFate::Parked => (DeliveryState::Parked, None),
             DeliveryFate::Suppressed(label, reason) => {
@@ -50,10 +51,15 @@ impl Batch<'_> {
         };
         let sql = "INSERT OR IGNORE INTO delivery_rows
                 (sink, seq, state, attempts, not_before, created, last_error, bytes, allowed,
-                    cooldown, via)
-             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)";
+                    cooldown, via, message_key)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)";
         let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
+        // One that changes a message neither begins a cooldown nor is held back by one.
         let cooldown = delivery.cooldown.as_ref().filter(|_| waits);
+        let cooldown = match cooldown {
+            Some(_) if self.changes_message(delivery, seq)? => None,
+            cooldown => cooldown,
+        };
         let values = params![
             &**sink,
             seq as i64,
@@ -65,6 +71,7 @@ impl Batch<'_> {
             delivery.traits.allowed,
             cooldown.map(|it| &it.key),
             delivery.traits.via.as_ref().map(ToString::to_string),
+            delivery.traits.message_key,
         ];
         let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_new && waits {
@@ -84,7 +91,16 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn fate_of(&mut self, delivery: &NewDelivery, bytes: u64) -> Result<DeliveryFate, StoreFault> {
+    fn changes_message(&self, delivery: &NewDelivery, seq: u64) -> Result<bool, StoreFault> {
+        self.is_update(&delivery.sink, seq, delivery.traits.message_key.as_deref(), true)
+    }
+
+    fn fate_of(
+        &mut self,
+        delivery: &NewDelivery,
+        seq: u64,
+        bytes: u64,
+    ) -> Result<DeliveryFate, StoreFault> {
         let sink = &delivery.sink;
         if let Some(reason) = &delivery.suppressed {
             return Ok(DeliveryFate::Suppressed("when", reason.clone()));
@@ -94,6 +110,7 @@ impl Batch<'_> {
         }
         if let Some(cooldown) = &delivery.cooldown
             && self.is_cooling(sink, cooldown)?
+            && !self.changes_message(delivery, seq)?
         {
             return Ok(DeliveryFate::Suppressed("cooldown", "cooldown".to_owned()));
         }
@@ -154,7 +171,8 @@ impl Batch<'_> {
     ) -> Result<u64, StoreFault> {
         let sql = "UPDATE delivery_rows SET state = ?, last_error = ?
                    WHERE sink = ? AND seq = ? AND state IN (0, 3, 5)
-                   RETURNING bytes, parts, cooldown";
+                   RETURNING bytes, parts, cooldown,
+                iif(is_digest AND parts > 0, NULL, message_key)";
         let values = params![state as i64, reason, &**sink, seq as i64];
         let left =
             self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
@@ -174,7 +192,7 @@ impl Batch<'_> {
         reason: Option<&str>,
     ) -> Result<u64, StoreFault> {
         self.leave_outbox(sink, seq, left.bytes);
-        if state != DeliveryState::Done {
+        if is_untold(state, reason) {
             self.give_back_cooldown(sink, seq, left.cooldown.as_deref())?;
         }
         match left.parts {
@@ -257,25 +275,55 @@ impl Batch<'_> {
         let sql = "UPDATE delivery_rows
              SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2, not_before = ?3,
                 last_error = ?4
-             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes, parts, cooldown";
+             WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes, parts, cooldown,
+                iif(is_digest AND parts > 0, NULL, message_key)";
         let values = params![*state as i64, attempts, not_before, error, &**sink, *seq as i64];
         let left =
             self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
         match (left, state) {
             (Some(_), DeliveryState::Pending | DeliveryState::Parked) => Ok(Receipt::Done),
             (Some(left), _) => {
-                self.end(sink, *seq, left, *state, error.as_deref())?;
+                self.note_message(settlement, left.message_key.as_deref())?;
+                let ended = 1 + self.end(sink, *seq, left, *state, error.as_deref())?;
+                if *state == DeliveryState::Suppressed {
+                    self.count_suppressed(sink, REPLACED, ended);
+                }
                 settlement.letter.iter().try_for_each(|it| self.letter_of_attempt(it))?;
                 Ok(Receipt::Done)
             }
-            (None, DeliveryState::Done) => self.run(
-                "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL
-                 WHERE sink = ?2 AND (seq = ?3 OR lead = ?3) AND state = 4",
-                params![attempts, &**sink, *seq as i64],
-            ),
+            (None, DeliveryState::Done) => {
+                let sql = "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL
+                           WHERE sink = ?2 AND (seq = ?3 OR lead = ?3) AND state = 4
+                           RETURNING iif(is_digest OR lead IS NOT NULL, NULL, message_key)";
+                let mut update = self.connection.prepare_cached(sql)?;
+                let values = params![attempts, &**sink, *seq as i64];
+                let keys: Vec<Option<String>> =
+                    update.query_map(values, |it| it.get(0))?.collect::<Result<_, _>>()?;
+                let key = keys.into_iter().flatten().next();
+                self.note_message(settlement, key.as_deref())?;
+                Ok(Receipt::Done)
+            }
             (None, _) => Ok(Receipt::Done),
         }
     }
+
+    /// Keeps what the service calls a message that may be replaced.
+    fn note_message(
+        &mut self,
+        settlement: &Settlement,
+        key: Option<&str>,
+    ) -> Result<(), StoreFault> {
+        let is_sent = settlement.state == DeliveryState::Done;
+        let Some(key) = key.filter(|_| is_sent) else { return Ok(()) };
+        let receipt = settlement.receipt.clone().unwrap_or_default();
+        self.keep_message(&settlement.sink, key, &SentMessage { seq: settlement.seq, receipt })
+    }
+}
+
+/// Whether nobody got it, nor a newer message in its place.
+pub(super) fn is_untold(state: DeliveryState, reason: Option<&str>) -> bool {
+    let is_replaced = state == DeliveryState::Suppressed && reason == Some(REPLACED);
+    state != DeliveryState::Done && !is_replaced
 }
 
 fn key_of(cooldown: &str) -> String {
@@ -288,11 +336,18 @@ struct LeftRow {
     /// Others that its message tells of.
     parts: u64,
     cooldown: Option<String>,
+    /// The key of the message that it sends or changes.
+    message_key: Option<String>,
 }
 
 impl LeftRow {
     fn of(row: &Row<'_>) -> rusqlite::Result<LeftRow> {
         let (bytes, parts): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok(LeftRow { bytes: bytes as u64, parts: parts as u64, cooldown: row.get(2)? })
+        Ok(LeftRow {
+            bytes: bytes as u64,
+            parts: parts as u64,
+            cooldown: row.get(2)?,
+            message_key: row.get(3)?,
+        })
     }
 }

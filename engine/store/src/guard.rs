@@ -254,6 +254,7 @@ impl Writer {
             self.note(&fault);
         }
         self.held.look_anew();
+        self.held.messages.forget();
     }
 }
 
@@ -275,5 +276,6 @@ fn correct_times(connection: &Connection, now: Timestamp) -> Result<(), StoreFau
     // A window that ends later than any window can is never heeded.
     let latest = now.plus(WINDOW_MAX).plus(DUE_MAX).0;
     connection.execute("DELETE FROM state WHERE expires > ?", [latest])?;
+    connection.execute("DELETE FROM sent_messages WHERE until > ?", [latest])?;
     Ok(())
 }

@@ -9,14 +9,16 @@
 //! *Invariant:* a delivery that is judged goes on, waits for a time that is to come, or has ended.
 
 use super::StoreFault;
-use super::deliveries::AT_ONCE;
+use super::deliveries::{AT_ONCE, is_untold};
 use super::insert::Batch;
 use super::manners::{DeliveryTraits, Excess, MessageRate, NotifyRules, SilenceClaim, Silencer};
+use super::messages::MessageCounts;
 use super::record::{DeliveryState, NewDelivery};
 use kernel::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Most messages that one transaction judges again.
 const DUE_MAX: usize = 4096;
@@ -31,6 +33,7 @@ pub(super) struct HeldState {
     rules: Arc<HashMap<Arc<str>, Arc<NotifyRules>>>,
     /// When the first one is to be judged again, where that is known.
     wake: Option<i64>,
+    pub(super) messages: MessageCounts,
 }
 
 impl HeldState {
@@ -59,6 +62,11 @@ impl HeldState {
     /// Whether it is known when somebody has to ask again.
     pub(super) fn is_known(&self) -> bool {
         self.wake.is_some()
+    }
+
+    /// For how long a message of this target may be replaced.
+    pub(super) fn update_within(&self, sink: &str) -> Option<Duration> {
+        self.rules.get(sink)?.update
     }
 
     /// Whether a target has rules.
@@ -108,14 +116,16 @@ pub(super) struct HeldMessage {
     pub(super) group: Option<String>,
     /// Whether its place in the rate is its own already.
     pub(super) has_place: bool,
+    /// The key of the message that it sends or changes.
+    pub(super) message_key: Option<String>,
 }
 
 impl HeldMessage {
     /// That of a new delivery.
     pub(super) fn of(delivery: &NewDelivery, seq: u64) -> Self {
-        let DeliveryTraits { group, allowed, .. } = delivery.traits.clone();
+        let DeliveryTraits { group, allowed, message_key, .. } = delivery.traits.clone();
         let sink = delivery.sink.clone();
-        HeldMessage { sink, seq, parts: 0, allowed, group, has_place: false }
+        HeldMessage { sink, seq, parts: 0, allowed, group, has_place: false, message_key }
     }
 }
 
@@ -195,9 +205,14 @@ impl Batch<'_> {
         if let Some(fate) = self.quiet_fate(message, rules)? {
             return Ok(fate);
         }
-        match &rules.rate {
-            Some(rate) if !message.has_place => self.rate_fate(message, rate),
-            _ => Ok(MessageFate::Send),
+        let Some(rate) = rules.rate.as_ref().filter(|_| !message.has_place) else {
+            return Ok(MessageFate::Send);
+        };
+        let HeldMessage { sink, seq, message_key, .. } = message;
+        // A change is not another message.
+        match self.is_update(sink, *seq, message_key.as_deref(), false)? {
+            true => Ok(MessageFate::Send),
+            false => self.rate_fate(message, rate),
         }
     }
 
@@ -361,7 +376,7 @@ impl Batch<'_> {
         };
         for (seq, bytes, cooldown) in &ended {
             self.leave_outbox(sink, *seq as u64, *bytes as u64);
-            if state != DeliveryState::Done {
+            if is_untold(state, reason) {
                 self.give_back_cooldown(sink, *seq as u64, cooldown.as_deref())?;
             }
         }
@@ -383,7 +398,8 @@ impl Batch<'_> {
 
     /// Judges again what waited until now, the first one first.
     pub(super) fn release_held(&mut self) -> Result<(), StoreFault> {
-        let sql = "SELECT sink, seq, parts, allowed, held, held_key FROM delivery_rows
+        let sql = "SELECT sink, seq, parts, allowed, held, held_key,
+                    iif(is_digest AND parts > 0, NULL, message_key) FROM delivery_rows
                    INDEXED BY delivery_rows_release
                    WHERE state = 5 AND lead IS NULL AND not_before <= ?
                    ORDER BY not_before, seq, sink LIMIT 1";
@@ -397,6 +413,7 @@ impl Batch<'_> {
                     allowed: it.get(3)?,
                     group: None,
                     has_place: false,
+                    message_key: it.get(6)?,
                 };
                 Ok((message, it.get::<_, Option<String>>(4)?, it.get::<_, Option<String>>(5)?))
             });

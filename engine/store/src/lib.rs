@@ -35,6 +35,7 @@ mod letters;
 mod manners;
 mod memory;
 mod merge;
+mod messages;
 mod names;
 mod open;
 mod open_error;
@@ -79,6 +80,7 @@ pub use memory::{
     Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,
     Step,
 };
+pub use messages::{MESSAGES_MAX, REPLACED, SentMessage};
 pub use open::{Settings, StoreLocation, open};
 pub use open_error::OpenError;
 pub use outbox::{BacklogLimit, BacklogSize, OnFull, OutboxLimits};
@@ -144,10 +146,12 @@ pub struct Figures {
     /// Time spent in commits, in microseconds.
     pub commit_micros: AtomicU64,
     /// Deliveries suppressed, by target and by what suppresses them: `cooldown`, `backlog`, `when`,
-    /// `quiet-hours` or `rate`.
+    /// `quiet-hours`, `rate`, `mute`, `unless` or `update`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// Deliveries that another notifier handed on, by target and by why.
     pub relayed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
+    /// Messages that may be changed and were forgotten because there are too many, by notifier.
+    pub forgotten: Mutex<BTreeMap<Arc<str>, u64>>,
     /// What retention deleted, by rule.
     pub deleted: Mutex<BTreeMap<Arc<str>, u64>>,
     /// Statements and transactions that failed, by [`StoreTrouble`].

@@ -36,6 +36,8 @@ pub struct NotifyRules {
     pub rate: Option<MessageRate>,
     /// What is told together.
     pub group: Option<GroupRule>,
+    /// For how long a message may be replaced by a later one of its key.
+    pub update: Option<Duration>,
 }
 
 /// Hours in which nobody is told.
@@ -124,6 +126,8 @@ pub struct DeliveryTraits {
     pub via: Option<Relay>,
     /// What is delivered instead if it cannot wait for its turn.
     pub fallbacks: Vec<NewDelivery>,
+    /// The key of the message that it sends or changes; `None` where its message is its own.
+    pub message_key: Option<String>,
 }
 
 choice! {

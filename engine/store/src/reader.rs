@@ -30,7 +30,7 @@ pub struct DueLimits {
 }
 
 pub(super) const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts, \
-     is_digest, lead, via";
+     is_digest, lead, via, message_key";
 
 /// A read-only view of the store.
 ///
@@ -455,6 +455,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         is_digest: row.get(9)?,
         lead: row.get::<_, Option<i64>>(10)?.map(|it| it as u64),
         via: row.get::<_, Option<String>>(11)?.and_then(|it| Relay::parse(&it)),
+        message_key: row.get(12)?,
     })
 }
 

@@ -446,12 +446,20 @@ pub struct Delivery {
     pub lead: Option<u64>,
     /// Where it came from, where no route made it.
     pub via: Option<Relay>,
+    /// The key of the message that it sends or changes; `None` where its message is its own.
+    pub message_key: Option<String>,
 }
 
 impl Delivery {
     /// Until when it waits, where it waits for a time.
     pub fn held_until(&self) -> Option<Timestamp> {
         (self.state == DeliveryState::Held && self.lead.is_none()).then_some(self.not_before)
+    }
+
+    /// The key of the message that it sends or changes. A digest tells of many, and changes none.
+    pub fn changes(&self) -> Option<&str> {
+        let is_digest = self.is_digest && 0 < self.parts;
+        self.message_key.as_deref().filter(|_| !is_digest)
     }
 
     /// Whether it failed before.
@@ -511,6 +519,8 @@ pub struct Settlement {
     pub error: Option<String>,
     /// The dead letter, when the state is `Dead`.
     pub letter: Option<Box<DeadLetter>>,
+    /// What the service calls the message that it took, where a later one may replace it.
+    pub receipt: Option<String>,
 }
 
 /// A start or reload, for the history.

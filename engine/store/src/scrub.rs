@@ -343,9 +343,13 @@ pub(super) fn compare_names(connection: &rusqlite::Connection) -> Result<(), Sto
     }
 }
 
+/// In the order in which the deliveries' rows say whether they are missing there.
+const DELIVERY_INDEXES: [&str; 4] =
+    ["delivery_rows_due", "delivery_rows_parked", "delivery_rows_held", "delivery_rows_message"];
+
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
     let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
-            is_digest, lead, via,
+            is_digest, lead, via, message_key,
             state = 0 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_due WHERE i.sink = d.sink AND i.not_before = d.not_before
                     AND i.seq = d.seq AND i.bytes = d.bytes AND i.state = 0),
@@ -354,7 +358,11 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
                     AND i.bytes = d.bytes AND i.state = 3),
             state = 5 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_held WHERE i.sink = d.sink AND i.seq = d.seq
-                    AND i.bytes = d.bytes AND i.state = 5)
+                    AND i.bytes = d.bytes AND i.state = 5),
+            message_key IS NOT NULL AND state IN (0, 5) AND NOT EXISTS
+                (SELECT 1 FROM delivery_rows AS i INDEXED BY delivery_rows_message
+                    WHERE i.sink = d.sink AND i.message_key = d.message_key
+                    AND i.message_key IS NOT NULL AND i.state IN (0, 5) AND i.seq = d.seq)
         FROM delivery_rows AS d NOT INDEXED
         WHERE (sink, seq) > (?1, ?2) ORDER BY sink, seq LIMIT ?3";
     let mut statement = reader.connection.prepare_cached(sql)?;
@@ -376,10 +384,8 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
                 _ => return Err(fault),
             }
         }
-        for (column, index) in
-            [(12, "delivery_rows_due"), (13, "delivery_rows_parked"), (14, "delivery_rows_held")]
-        {
-            if row.get(column)? {
+        for (column, index) in DELIVERY_INDEXES.iter().enumerate() {
+            if row.get(13 + column)? {
                 return Err(out_of_step(index, number));
             }
         }

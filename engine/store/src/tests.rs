@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 mod counts;
 mod letters;
 mod memory;
+mod messages;
 mod outbox;
 mod plans;
 mod queries;
@@ -302,6 +303,7 @@ fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
         not_before: Timestamp(0),
         error: None,
         letter: None,
+        receipt: None,
     };
     bench.submit(vec![Entry::Settle(settled)]);
     smol::block_on(bench.store.sweep());

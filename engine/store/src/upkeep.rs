@@ -5,6 +5,7 @@
 
 use super::connect::LOCK_SHORT;
 use super::deleted::Deleted;
+use super::messages::sweep_messages;
 use super::policy::Synchronous;
 use super::record::Entry;
 use super::rules::RuleOfEvent;
@@ -257,7 +258,11 @@ impl Writer {
                 INDEXED BY state_expires WHERE expires IS NOT NULL AND expires < ? LIMIT ?)",
             params![now, CHUNK as i64],
         )?;
-        Ok(SliceResult { deleted: 0, is_done: gone < CHUNK })
+        let messages = sweep_messages(&self.connection, self.env.clock.wall(), CHUNK)?;
+        if 0 < messages {
+            self.held.messages.forget();
+        }
+        Ok(SliceResult { deleted: 0, is_done: gone.max(messages) < CHUNK })
     }
 
     /// Counts of minutes that are too long ago: those of their hours stay.

@@ -453,6 +453,12 @@ impl Writer {
                 *known.entry(key).or_default() += count;
             }
         }
+        if !effects.forgotten.is_empty() {
+            let mut known = figures.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+            for (sink, count) in effects.forgotten {
+                *known.entry(sink).or_default() += count;
+            }
+        }
         self.sweep.held.release(&effects.released);
         self.deletions.note(Deleted::Letter, "max-entries", effects.trimmed, &self.figures);
         if let Some(parking) = effects.parking {
@@ -641,6 +647,8 @@ pub(super) struct Effects {
     /// Deliveries held back, by target and by what holds them back.
     pub(super) suppressed: BTreeMap<(Arc<str>, &'static str), u64>,
     pub(super) relayed: BTreeMap<(Arc<str>, &'static str), u64>,
+    /// Messages that may be changed and were forgotten, by notifier.
+    pub(super) forgotten: BTreeMap<Arc<str>, u64>,
     /// Targets that had no room, and why.
     pub(super) full: BTreeMap<Arc<str>, String>,
     /// Numbers of events for which one delivery less is waited.

@@ -38,10 +38,13 @@ pub fn header<'a>(response: &'a FetchResponse, name: &str) -> Option<&'a str> {
 }
 
 fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
-    let wait = match text.trim().parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    let text = text.trim();
+    let is_number = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let wait = match is_number {
+        // One that is too large for us is too long for us.
+        true => text.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs),
+        false => {
+            let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
             Timestamp(at.as_microsecond()).since(now)
         }
     };
@@ -75,6 +78,9 @@ mod tests {
         assert_eq!(wait("7"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Thu, 01 Jan 2026 00:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(wait("999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(wait("999999999999999999999999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(wait("Wed, 31 Dec 2025 23:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!((wait("-1"), wait("")), (None, None));
         assert_eq!(wait("soon"), None);
     }
 

@@ -4,7 +4,8 @@
 //!
 //! *Never:* a file outside the folder that the pipeline file names, or a host that an event chooses.
 
-use super::service::{ServiceCall, posting_bytes};
+use super::receipt::MessageReceipt;
+use super::service::{Edited, ServiceCall, UnmadeEdit, posting_bytes};
 use crate::contract::{Notice, Services};
 use crate::request::{Text, UrlText, check_url};
 use kernel::env::{Random, within};
@@ -15,6 +16,7 @@ use language::diagnostic::Rule;
 use language::expr::{Roots, Scope, Template};
 use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
+use serde_json::Value;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -176,14 +178,41 @@ impl Attach {
         bytes_max: usize,
         call: &ServiceCall<'_>,
         request: impl Fn(Option<Attachment>) -> FetchRequest + Send,
-    ) -> Result<(), Fault> {
+    ) -> Result<SentWith, Fault> {
         if let Some(file) = Attach::fetch(attach, notice, call.services, bytes_max).await {
+            let name = file.name.clone();
             match call.send(request(Some(file))).await {
                 Err(fault) if is_refused(call.services, &fault) => {}
-                result => return result,
+                result => return result.map(|answer| SentWith { answer, file: Some(name) }),
             }
         }
-        call.send(request(None)).await
+        Ok(SentWith { answer: call.send(request(None)).await?, file: None })
+    }
+
+    /// Changes a message, and its file where there is one now: `None` where the message is gone.
+    /// `request` makes the change with a file, or without one.
+    pub(super) async fn edit(
+        attach: Option<&Attach>,
+        notice: &Notice,
+        bytes_max: usize,
+        call: &ServiceCall<'_>,
+        before: MessageReceipt,
+        unmade: fn(u16, &str) -> Option<UnmadeEdit>,
+        request: impl Fn(&MessageReceipt, Option<Attachment>) -> FetchRequest + Send,
+    ) -> Result<Option<MessageReceipt>, Fault> {
+        let receipt = |edited, file| match edited {
+            Edited::Changed => Some(MessageReceipt { file, ..before.clone() }),
+            Edited::Gone => None,
+        };
+        if let Some(file) = Attach::fetch(attach, notice, call.services, bytes_max).await {
+            let name = file.name.clone();
+            match call.edit(request(&before, Some(file)), unmade).await {
+                Err(fault) if is_refused(call.services, &fault) => {}
+                result => return result.map(|edited| receipt(edited, Some(name))),
+            }
+        }
+        let edited = call.edit(request(&before, None), unmade).await?;
+        Ok(receipt(edited, before.file.clone()))
     }
 
     /// Fetches it for one event, of which a service takes at most `bytes_max`. It has half of the
@@ -223,6 +252,12 @@ impl Attach {
             }
         }
     }
+}
+
+/// What a service answered to a message, and the name of the file that went with it.
+pub(super) struct SentWith {
+    pub(super) answer: Value,
+    pub(super) file: Option<String>,
 }
 
 /// The path for one event, in which a value is a part of one name.

@@ -4,16 +4,17 @@
 //!
 //! Limits and answers are those of <https://discord.com/developers/docs/resources/webhook>.
 
-use super::attach::{ATTACH, Attach, AttachSetting, Attachment, posting_file};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment, SentWith, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, ServiceCall, posting};
+use super::receipt::{MessageReceipt, place_of};
+use super::service::{AnswerForm, ServiceCall, UnmadeEdit, posting};
 use super::text::{MessageText, TextLimit};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
 use kernel::fault::Fault;
-use language::expr::Scope;
+use language::expr::{Scope, percent_encoded};
 use language::{Arg, Context, Fields, Needed, NodeRow, ValueKind};
 use serde_json::{Value, json};
 use wire::FetchRequest;
@@ -87,6 +88,10 @@ impl NotifyKind for Discord {
         true
     }
 
+    fn no_update(_: &Settings) -> Option<NoUpdate> {
+        None
+    }
+
     fn recipients(settings: &Settings) -> Vec<Settings> {
         let urls = settings.urls.iter();
         urls.map(|it| Settings { urls: vec![it.clone()], ..settings.clone() }).collect()
@@ -107,25 +112,102 @@ impl NotifyKind for Discord {
 
 impl Notify for Discord {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let call =
-            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.url] };
-        let request = |file: Option<Attachment>| match file {
-            Some(file) => self.upload(notice, &file),
-            None => posting(self.url.clone(), &self.body(notice), notice),
-        };
-        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
+        self.send(notice, self.url.clone()).await.map(drop)
+    }
+
+    async fn update(&self, notice: &Notice) -> Result<String, Fault> {
+        let place = place_of(&[&self.url]);
+        let before = notice.update.as_ref().and_then(|it| it.before.as_deref());
+        if let Some(before) = before.and_then(|it| MessageReceipt::read(it, &place)) {
+            let request = |before: &MessageReceipt, file| self.edit(notice, before, file);
+            let (attach, secrets) = (self.attach.as_ref(), [&*self.url]);
+            let call = self.call(&secrets);
+            let edited = Attach::edit(attach, notice, FILE_MAX, &call, before, unmade, request);
+            if let Some(receipt) = edited.await? {
+                return Ok(receipt.write(&place));
+            }
+        }
+        // Without `wait` the answer is empty.
+        let mark = if self.url.contains('?') { '&' } else { '?' };
+        let SentWith { answer, file } =
+            self.send(notice, format!("{}{mark}wait=true", self.url)).await?;
+        let id = answer["id"].as_str().unwrap_or_default().to_owned();
+        Ok(MessageReceipt { id, file }.write(&place))
     }
 }
 
+/// `{"message":"Unknown Message","code":10008}`; what the webhook did not write it cannot change.
+fn unmade(status: u16, words: &str) -> Option<UnmadeEdit> {
+    let is_gone = status == 404 && words.contains("Unknown Message")
+        || status == 403 && words.contains("authored by another user");
+    is_gone.then_some(UnmadeEdit::Gone)
+}
+
 impl Discord {
-    fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
+    fn call<'a>(&'a self, secrets: &'a [&'a str]) -> ServiceCall<'a> {
+        ServiceCall { answers: &ANSWERS, services: &self.services, secrets }
+    }
+
+    async fn send(&self, notice: &Notice, url: String) -> Result<SentWith, Fault> {
+        let secrets = [&*self.url];
+        let call = self.call(&secrets);
+        let request = |file: Option<Attachment>| match file {
+            Some(file) => self.upload(url.clone(), self.body(notice), &file, notice),
+            None => posting(url.clone(), &self.body(notice), notice),
+        };
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
+    }
+
+    /// Changes a message; one that came with a file keeps it until there is another one.
+    fn edit(
+        &self,
+        notice: &Notice,
+        before: &MessageReceipt,
+        file: Option<Attachment>,
+    ) -> FetchRequest {
+        let url = self.url_of(&before.id);
         let mut body = self.body(notice);
+        // Nobody hears of a change.
+        body.as_object_mut().map(|it| it.remove("flags"));
+        let request = match file {
+            Some(file) => {
+                // What is not named here goes.
+                body["attachments"] = json!([{ "id": 0 }]);
+                self.upload(url, body, &file, notice)
+            }
+            None => {
+                let shown = before.file.as_ref().filter(|it| is_picture(it));
+                if let Some(name) = shown {
+                    body["embeds"][0]["image"] = picture(name);
+                }
+                posting(url, &body, notice)
+            }
+        };
+        FetchRequest { method: "PATCH", ..request }
+    }
+
+    /// Of a message. A thread is named in the query.
+    fn url_of(&self, id: &str) -> String {
+        let id = percent_encoded(id);
+        match self.url.split_once('?') {
+            Some((path, query)) => format!("{path}/messages/{id}?{query}"),
+            None => format!("{}/messages/{id}", self.url),
+        }
+    }
+
+    fn upload(
+        &self,
+        url: String,
+        mut body: Value,
+        file: &Attachment,
+        notice: &Notice,
+    ) -> FetchRequest {
         if file.is_picture() {
-            body["embeds"][0]["image"] = json!({ "url": format!("attachment://{}", file.name) });
+            body["embeds"][0]["image"] = picture(&file.name);
         }
         let fields = [("payload_json", body.to_string())];
         let (file, random) = (("files[0]", file), &self.services.env.random);
-        posting_file(self.url.clone(), &fields, file, notice, random)
+        posting_file(url, &fields, file, notice, random)
     }
 
     fn body(&self, notice: &Notice) -> Value {
@@ -163,6 +245,16 @@ impl Discord {
     }
 }
 
+/// A file of the message as the picture of its embed.
+fn picture(name: &str) -> Value {
+    json!({ "url": format!("attachment://{name}") })
+}
+
+/// By the ending that we gave the file.
+fn is_picture(name: &str) -> bool {
+    [".jpg", ".png", ".gif", ".webp"].iter().any(|it| name.ends_with(it))
+}
+
 /// Grey, blue, green, orange, red.
 fn colour_of(level: Level) -> u32 {
     [0x95_a5_a6, 0x34_98_db, 0x2e_cc_71, 0xe6_7e_22, 0xe7_4c_3c][level as usize]
@@ -189,7 +281,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture};
+    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture, update};
     use crate::testing::{self, FakeFetch};
     use kernel::fault::FaultClass;
     use std::time::Duration;
@@ -259,5 +351,44 @@ mod tests {
         assert!(parts[1].0.contains("name=\"files[0]\"; filename=\"e-1.jpg\""), "{}", parts[1].0);
         let asked = tell_with_picture::<Discord>("url (env)\"URL\"", false);
         assert_eq!(body_of(&asked[1])["embeds"][0]["image"], Value::Null);
+    }
+
+    #[test]
+    fn a_message_is_changed_and_keeps_its_picture() {
+        let text = "url \"https://d/api/webhooks/1/x?thread_id=9\"\nattach \"http://cam/a.jpg\"\nlevel low";
+        let (message, gif) = ((200, r#"{"id":"123"}"#), (200, "GIF89a picture"));
+        let (first, asked) = update::<Discord>(text, None, &[gif, message]);
+        assert_eq!(asked[1].url, "https://d/api/webhooks/1/x?thread_id=9&wait=true");
+        let first = first.unwrap();
+        let (again, asked) = update::<Discord>(text, Some(&first), &[gif, message]);
+        assert_eq!(again, Ok(first.clone()));
+        let url = "https://d/api/webhooks/1/x/messages/123?thread_id=9";
+        assert_eq!((asked[1].method, &*asked[1].url), ("PATCH", url));
+        let payload: Value = serde_json::from_slice(&parts_of(&asked[1])[0].1).unwrap();
+        assert_eq!(
+            (&payload["attachments"], &payload["flags"]),
+            (&json!([{ "id": 0 }]), &Value::Null)
+        );
+        let (again, asked) = update::<Discord>(text, Some(&first), &[(404, ""), message]);
+        assert_eq!(again, Ok(first.clone()));
+        let body = body_of(&asked[1]);
+        assert_eq!(body["embeds"][0]["image"], json!({ "url": "attachment://a.gif" }));
+        assert_eq!(body["attachments"], Value::Null, "what is not named stays");
+    }
+
+    #[test]
+    fn a_message_that_was_deleted_is_sent_anew_and_a_webhook_that_was_is_a_setting() {
+        let text = "url \"https://d/api/webhooks/1/x\"";
+        let (first, asked) = update::<Discord>(text, None, &[(200, r#"{"id":"123"}"#)]);
+        assert_eq!(asked[0].url, "https://d/api/webhooks/1/x?wait=true");
+        let first = first.unwrap();
+        let gone = (404, r#"{"message":"Unknown Message","code":10008}"#);
+        let answers = [gone, (200, r#"{"id":"124"}"#)];
+        let (again, asked) = update::<Discord>(text, Some(&first), &answers);
+        assert_eq!(again, Ok(first.replace("123", "124")));
+        assert_eq!((asked[0].method, asked[1].method), ("PATCH", "POST"));
+        let webhook = (404, r#"{"message":"Unknown Webhook","code":10015}"#);
+        let fault = update::<Discord>(text, Some(&first), &[webhook]).0.unwrap_err();
+        assert_eq!(fault.class, kernel::fault::FaultClass::Configuration);
     }
 }

@@ -1,6 +1,6 @@
 //! Starts a program for each notification.
 
-use crate::contract::{Claim, DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{Claim, DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::process::{OpenProgram, PROGRAM, ProgramSettings, mocked_output, with_texts};
 use kernel::fault::Fault;
 use language::spanned::Spanned;
@@ -37,6 +37,10 @@ impl Kind for Exec {
 impl NotifyKind for Exec {
     fn is_remote(_: &ProgramSettings) -> bool {
         true
+    }
+
+    fn no_update(_: &ProgramSettings) -> Option<NoUpdate> {
+        None
     }
 
     fn sends_event(_: &ProgramSettings) -> bool {

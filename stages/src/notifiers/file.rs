@@ -1,6 +1,6 @@
 //! Tells by a line of JSON in a file: for trying a pipeline out, and for what reads files.
 
-use crate::contract::{Claim, DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{Claim, DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::sinks::file::writer::{Rotate, Writer};
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
@@ -54,6 +54,10 @@ impl NotifyKind for File {
         false
     }
 
+    fn no_update(_: &Spanned<PathBuf>) -> Option<NoUpdate> {
+        None
+    }
+
     async fn open(path: Spanned<PathBuf>, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
         Ok(Box::new(File::at(path.value, services)))
     }
@@ -81,7 +85,7 @@ impl Notify for File {
 
 fn line_of(notice: &Notice, now: Timestamp) -> Vec<u8> {
     let envelope = &notice.outgoing.stored.envelope;
-    let line = json!({
+    let mut line = json!({
         "time": now.to_string(),
         "key": notice.outgoing.key,
         "event_id": &*envelope.id,
@@ -89,6 +93,9 @@ fn line_of(notice: &Notice, now: Timestamp) -> Vec<u8> {
         "message": notice.message,
         "level": envelope.priority.word(),
     });
+    if let Some(update) = &notice.update {
+        line["update"] = update.shown();
+    }
     format!("{line}\n").into_bytes()
 }
 
@@ -108,6 +115,7 @@ mod tests {
             outgoing: testing::outgoing(json!({})),
             title: "Ring".to_owned(),
             message: "two\nlines".to_owned(),
+            update: None,
         };
         smol::block_on(notifier.notify(&notice)).unwrap();
         let written = std::fs::read_to_string(folder.path().join("n/told.jsonl")).unwrap();
@@ -127,6 +135,7 @@ mod tests {
             outgoing: testing::outgoing(json!({})),
             title: title.to_owned(),
             message: String::new(),
+            update: None,
         };
         let batch = ["one", "two", "three"].map(notice);
         assert!(1 < notifier.batch_max());

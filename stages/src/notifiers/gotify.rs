@@ -107,7 +107,7 @@ impl Notify for Gotify {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let call =
             ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.token] };
-        call.send(self.request(notice)).await
+        call.send(self.request(notice)).await.map(drop)
     }
 }
 

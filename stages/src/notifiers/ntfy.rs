@@ -9,7 +9,7 @@ use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, ServiceCall, field_text, posting, posting_bytes};
 use super::text::{MessageText, TextLimit};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -122,6 +122,10 @@ impl NotifyKind for Ntfy {
         true
     }
 
+    fn no_update(_: &Settings) -> Option<NoUpdate> {
+        None
+    }
+
     fn recipients(settings: &Settings) -> Vec<Settings> {
         let topics = settings.topics.iter();
         topics.map(|it| Settings { topics: vec![it.clone()], ..settings.clone() }).collect()
@@ -154,7 +158,7 @@ impl Notify for Ntfy {
             Some(file) => self.upload(notice, file),
             None => self.request(notice),
         };
-        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await.map(drop)
     }
 }
 
@@ -174,6 +178,8 @@ impl Ntfy {
             let text = field_text(&body[name]);
             headers.extend(text.map(|it| (name.to_owned(), header_text(&it))));
         }
+        let sequence = field_text(&body["sequence_id"]);
+        headers.extend(sequence.map(|it| ("X-Sequence-ID".to_owned(), it)));
         let mut request =
             FetchRequest { method: "PUT", ..posting_bytes(url, headers, file.bytes, notice) };
         self.add_headers(&mut request, notice);
@@ -204,6 +210,11 @@ impl Ntfy {
         let actions: Vec<Value> = self.buttons.of(&scope).into_iter().map(action).collect();
         if !actions.is_empty() {
             body["actions"] = actions.into();
+        }
+        // Since 2.16 a message takes the place of the one before with the same; older servers
+        // send another one.
+        if let Some(update) = &notice.update {
+            body["sequence_id"] = update.id.clone().into();
         }
         let rest = body.to_string();
         body["message"] = BODY_LIMIT.beside(&rest).cut(&text.message).into();
@@ -238,6 +249,7 @@ mod tests {
             outgoing: testing::outgoing(json!({ "n": 2 })),
             title: "Tür".to_owned(),
             message: "läutet".to_owned(),
+            update: None,
         };
         smol::block_on(notifier.notify(&notice))
     }
@@ -324,5 +336,18 @@ mod tests {
         assert_eq!(found("attach \"{{ data.url }}\"").len(), 1);
         let buttons = "button \"a\" \"http://h\"\n".repeat(4);
         assert_eq!(found(&buttons), ["E0016 a message has at most 3 buttons"]);
+    }
+
+    #[test]
+    fn messages_of_one_key_have_one_sequence() {
+        use crate::notifiers::testing::{body_of, update};
+        let text = "url \"http://h:1\"\ntopic door\nattach \"http://cam/a.jpg\"";
+        let (first, asked) = update::<Ntfy>(text, None, &[(404, ""), (200, "{}")]);
+        assert_eq!(first, Ok(String::new()));
+        let sequence = body_of(&asked[1])["sequence_id"].as_str().unwrap().to_owned();
+        assert!(sequence.len() == 32 && sequence.bytes().all(|it| it.is_ascii_alphanumeric()));
+        let (_, asked) = update::<Ntfy>(text, Some(""), &[(200, "GIF89a picture"), (200, "{}")]);
+        let header = asked[1].headers.iter().find(|it| it.0 == "X-Sequence-ID");
+        assert_eq!(header.map(|it| &it.1), Some(&sequence));
     }
 }

@@ -174,7 +174,7 @@ impl Notify for Pushover {
             secrets: &[&self.token, &self.user],
         };
         let request = |file: Option<Attachment>| self.request(notice, file.as_ref());
-        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
+        Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await.map(drop)
     }
 }
 

@@ -37,8 +37,12 @@ impl AnswerForm {
         };
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if let Some(seconds) = body.pointer(self.wait).and_then(Value::as_f64) {
-            let wait = Duration::try_from_secs_f64(seconds).unwrap_or(answer::RETRY_AFTER_MAX);
-            fault.retry_after = fault.retry_after.max(Some(wait.min(answer::RETRY_AFTER_MAX)));
+            // A negative number asks for nothing.
+            let wait = (0.0 <= seconds).then(|| {
+                let wait = Duration::try_from_secs_f64(seconds);
+                wait.unwrap_or(answer::RETRY_AFTER_MAX).min(answer::RETRY_AFTER_MAX)
+            });
+            fault.retry_after = fault.retry_after.max(wait);
         }
         if let Some(words) = self.words(response, &body) {
             if !fault.is_transient() && (self.is_setting)(response.status, &words) {
@@ -67,11 +71,49 @@ pub(super) struct ServiceCall<'a> {
 }
 
 impl ServiceCall<'_> {
-    /// One request, and what its answer means.
-    pub(super) async fn send(&self, request: FetchRequest) -> Result<(), Fault> {
+    /// One request, and what its answer means: the JSON of the answer, if it is JSON.
+    pub(super) async fn send(&self, request: FetchRequest) -> Result<Value, Fault> {
         let answer = self.services.fetch.fetch(request).await?;
-        self.answers.settled(&answer, self.services, self.secrets)
+        self.answers.settled(&answer, self.services, self.secrets)?;
+        Ok(serde_json::from_slice(&answer.body).unwrap_or_default())
     }
+
+    /// A request that changes a message; `unmade` reads the status and the words of a refusal.
+    pub(super) async fn edit(
+        &self,
+        request: FetchRequest,
+        unmade: fn(u16, &str) -> Option<UnmadeEdit>,
+    ) -> Result<Edited, Fault> {
+        let answer = self.services.fetch.fetch(request).await?;
+        let Err(fault) = self.answers.settled(&answer, self.services, self.secrets) else {
+            return Ok(Edited::Changed);
+        };
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let words = self.answers.words(&answer, &body).unwrap_or_default();
+        match unmade(answer.status, &words) {
+            Some(UnmadeEdit::Same) => Ok(Edited::Changed),
+            Some(UnmadeEdit::Gone) => Ok(Edited::Gone),
+            None => Err(fault),
+        }
+    }
+}
+
+/// Why a service does not change a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UnmadeEdit {
+    /// It says so already.
+    Same,
+    /// It is not there any more, or will never be changed.
+    Gone,
+}
+
+/// What became of a message that was to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Edited {
+    /// It is as it should be.
+    Changed,
+    /// There is none: the next one is a new one.
+    Gone,
 }
 
 /// A text without secrets.
@@ -136,7 +178,9 @@ mod tests {
         let both = wait(&[("retry-after", "7")], r#"{"parameters":{"retry_after":3}}"#);
         assert_eq!(both, Some(7000));
         assert_eq!(wait(&[], r#"{"parameters":{"retry_after":1e9}}"#), Some(3_600_000));
-        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":-1}}"#), Some(3_600_000));
+        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":1e300}}"#), Some(3_600_000));
+        assert_eq!(wait(&[], r#"{"parameters":{"retry_after":-1}}"#), None);
+        assert_eq!(wait(&[("retry-after", "7")], r#"{"retry_after":-1}"#), Some(7000));
         assert_eq!(wait(&[], "{}"), None);
     }
 

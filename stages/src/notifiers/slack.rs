@@ -9,7 +9,7 @@ use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::link::{self, CLICK, Link};
 use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
 use kernel::fault::Fault;
 use language::expr::Scope;
@@ -75,6 +75,13 @@ impl NotifyKind for Slack {
         true
     }
 
+    fn no_update(_: &Settings) -> Option<NoUpdate> {
+        Some(NoUpdate {
+            reason: "an incoming webhook cannot change its messages",
+            help: "remove it; `cooldown` or `group` sends fewer messages",
+        })
+    }
+
     fn recipients(settings: &Settings) -> Vec<Settings> {
         let urls = settings.urls.iter();
         urls.map(|it| Settings { urls: vec![it.clone()], ..settings.clone() }).collect()
@@ -95,7 +102,7 @@ impl Notify for Slack {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let call =
             ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.url] };
-        call.send(self.request(notice)).await
+        call.send(self.request(notice)).await.map(drop)
     }
 }
 

@@ -5,13 +5,14 @@
 //!
 //! Limits and answers are those of <https://core.telegram.org/bots/api>.
 
-use super::attach::{ATTACH, Attach, AttachSetting, Attachment, posting_file};
+use super::attach::{ATTACH, Attach, AttachSetting, Attachment, SentWith, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, Link};
-use super::service::{AnswerForm, ServiceCall, field_text, posting};
+use super::receipt::{MessageReceipt, place_of};
+use super::service::{AnswerForm, ServiceCall, UnmadeEdit, field_text, posting};
 use super::text::{MessageText, TextLimit};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::request::{Text, check_twice, check_url, resolve};
 use kernel::fault::Fault;
 use language::expr::Scope;
@@ -111,6 +112,10 @@ impl NotifyKind for Telegram {
         true
     }
 
+    fn no_update(_: &Settings) -> Option<NoUpdate> {
+        None
+    }
+
     fn recipients(settings: &Settings) -> Vec<Settings> {
         let chats = settings.chats.iter();
         chats.map(|it| Settings { chats: vec![it.clone()], ..settings.clone() }).collect()
@@ -134,30 +139,99 @@ impl NotifyKind for Telegram {
 
 impl Notify for Telegram {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
-        let call =
-            ServiceCall { answers: &ANSWERS, services: &self.services, secrets: &[&self.token] };
+        self.send(notice).await.map(drop)
+    }
+
+    async fn update(&self, notice: &Notice) -> Result<String, Fault> {
+        let place = place_of(&[&self.url, &self.token, &self.chat]);
+        let before = notice.update.as_ref().and_then(|it| it.before.as_deref());
+        if let Some(before) = before.and_then(|it| MessageReceipt::read(it, &place)) {
+            let request = |before: &MessageReceipt, file| self.edit(notice, before, file);
+            let (attach, secrets) = (self.attach.as_ref(), [&*self.token]);
+            let call = self.call(&secrets);
+            let edited = Attach::edit(attach, notice, FILE_MAX, &call, before, unmade, request);
+            if let Some(receipt) = edited.await? {
+                return Ok(receipt.write(&place));
+            }
+        }
+        let SentWith { answer, file } = self.send(notice).await?;
+        let id = answer.pointer("/result/message_id").and_then(field_text).unwrap_or_default();
+        Ok(MessageReceipt { id, file }.write(&place))
+    }
+}
+
+/// `Bad Request: message is not modified: …`, `Bad Request: message to edit not found`.
+fn unmade(status: u16, words: &str) -> Option<UnmadeEdit> {
+    let says = |it: &&str| words.to_ascii_lowercase().contains(it);
+    let gone = ["message to edit not found", "can't be edited", "message_id_invalid", "no text in"];
+    match status {
+        400 if says(&"message is not modified") => Some(UnmadeEdit::Same),
+        400 if gone.iter().any(says) => Some(UnmadeEdit::Gone),
+        _ => None,
+    }
+}
+
+impl Telegram {
+    fn call<'a>(&'a self, secrets: &'a [&'a str]) -> ServiceCall<'a> {
+        ServiceCall { answers: &ANSWERS, services: &self.services, secrets }
+    }
+
+    async fn send(&self, notice: &Notice) -> Result<SentWith, Fault> {
+        let secrets = [&*self.token];
+        let call = self.call(&secrets);
         let request = |file: Option<Attachment>| match file {
             Some(file) => self.upload(notice, &file),
             None => posting(self.method("sendMessage"), &self.body(notice, TEXT_LIMIT), notice),
         };
         Attach::send(self.attach.as_ref(), notice, FILE_MAX, &call, request).await
     }
-}
 
-impl Telegram {
     /// The text is the caption of the file.
     fn upload(&self, notice: &Notice, file: &Attachment) -> FetchRequest {
         let (method, part) = match file.is_picture() {
             true => ("sendPhoto", "photo"),
             false => ("sendDocument", "document"),
         };
+        let body = self.captioned(notice);
+        let names = ["chat_id", "caption", "parse_mode", "disable_notification", "reply_markup"];
+        let random = &self.services.env.random;
+        posting_file(self.method(method), &fields(&body, &names), (part, file), notice, random)
+    }
+
+    /// Changes a message; one that came with a file keeps it until there is another one.
+    fn edit(
+        &self,
+        notice: &Notice,
+        before: &MessageReceipt,
+        file: Option<Attachment>,
+    ) -> FetchRequest {
+        let id = Value::from(before.id.parse::<i64>().unwrap_or_default());
+        let Some(file) = file else {
+            let (method, mut body) = match before.file {
+                Some(_) => ("editMessageCaption", self.captioned(notice)),
+                None => ("editMessageText", self.body(notice, TEXT_LIMIT)),
+            };
+            body["message_id"] = id;
+            return posting(self.method(method), &body, notice);
+        };
+        let mut body = self.captioned(notice);
+        body["message_id"] = id;
+        body["media"] = json!({
+            "type": if file.is_picture() { "photo" } else { "document" },
+            "media": "attach://file",
+            "caption": body["caption"].take(),
+            "parse_mode": body["parse_mode"].take(),
+        });
+        let fields = fields(&body, &["chat_id", "message_id", "media", "reply_markup"]);
+        let (url, random) = (self.method("editMessageMedia"), &self.services.env.random);
+        posting_file(url, &fields, ("file", &file), notice, random)
+    }
+
+    /// With the text as the caption of a file.
+    fn captioned(&self, notice: &Notice) -> Value {
         let mut body = self.body(notice, CAPTION_LIMIT);
         body["caption"] = body["text"].take();
-        let names = ["chat_id", "caption", "parse_mode", "disable_notification", "reply_markup"];
-        let field = |name: &&'static str| Some((*name, field_text(&body[*name])?));
-        let fields: Vec<(&str, String)> = names.iter().filter_map(field).collect();
-        let random = &self.services.env.random;
-        posting_file(self.method(method), &fields, (part, file), notice, random)
+        body
     }
 
     fn body(&self, notice: &Notice, limit: TextLimit) -> Value {
@@ -186,6 +260,11 @@ impl Telegram {
     }
 }
 
+/// The fields of these names, for a form.
+fn fields(body: &Value, names: &[&'static str]) -> Vec<(&'static str, String)> {
+    names.iter().filter_map(|name| Some((*name, field_text(&body[*name])?))).collect()
+}
+
 /// A bold title that leads to the link, and the message; without a title, the message does.
 fn html(text: &MessageText, link: Option<&str>, limit: TextLimit) -> String {
     let title = TITLE_LIMIT.cut(&text.title);
@@ -208,7 +287,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture};
+    use crate::notifiers::testing::{body_of, notice, parts_of, tell, tell_with_picture, update};
     use crate::testing::{self, FakeFetch};
     use kernel::fault::FaultClass;
 
@@ -309,5 +388,89 @@ mod tests {
         assert_eq!(asked[1].url, "https://api.telegram.org/bott0k/sendMessage");
         let keyboard = json!([[{ "text": "Live ü", "url": "https://cam/live(1)" }]]);
         assert_eq!(body_of(&asked[1])["reply_markup"]["inline_keyboard"], keyboard);
+    }
+
+    const MESSAGE: &str = r#"{"ok":true,"result":{"message_id":42,"chat":{"id":-100}}}"#;
+    const PICTURE: &str = "attach \"http://cam/{{ event.id }}.jpg\"\n";
+
+    /// The methods that are called, and the receipt.
+    fn updated(text: &str, before: Option<&str>, answers: &[(u16, &str)]) -> (String, Vec<String>) {
+        let (receipt, asked) = update::<Telegram>(text, before, answers);
+        let method = |it: &FetchRequest| it.url.rsplit('/').next().unwrap().to_owned();
+        (receipt.unwrap(), asked.iter().map(method).collect())
+    }
+
+    #[test]
+    fn a_message_is_changed_where_it_stands() {
+        let (first, methods) = updated(BOT, None, &[(200, MESSAGE)]);
+        assert_eq!(methods, ["sendMessage"]);
+        let (again, asked) = update::<Telegram>(BOT, Some(&first), &[(200, MESSAGE)]);
+        assert_eq!(again, Ok(first.clone()));
+        assert_eq!(asked[0].url, "https://api.telegram.org/bott0k/editMessageText");
+        let body = body_of(&asked[0]);
+        assert_eq!((&body["message_id"], &body["chat_id"]), (&json!(42), &json!("-100")));
+        assert!(body["text"].as_str().unwrap().ends_with("\nm"), "{body}");
+        // In another chat that number is another message.
+        let other = "token (env)\"TOKEN\"\nchat \"-200\"\n";
+        assert_eq!(updated(other, Some(&first), &[(200, MESSAGE)]).1, ["sendMessage"]);
+    }
+
+    #[test]
+    fn what_says_so_already_is_done_and_what_is_gone_is_sent_anew() {
+        let (first, _) = updated(BOT, None, &[(200, MESSAGE)]);
+        let refused =
+            |words: &str| format!(r#"{{"ok":false,"description":"Bad Request: {words}"}}"#);
+        let same = refused("message is not modified: specified new message content is the same");
+        assert_eq!(
+            updated(BOT, Some(&first), &[(400, &same)]),
+            (first.clone(), vec!["editMessageText".to_owned()])
+        );
+        for words in ["message to edit not found", "message can't be edited", "MESSAGE_ID_INVALID"]
+        {
+            let new = MESSAGE.replace("42", "77");
+            let (receipt, methods) =
+                updated(BOT, Some(&first), &[(400, &refused(words)), (200, &new)]);
+            assert_eq!(methods, ["editMessageText", "sendMessage"], "{words}");
+            assert_eq!(receipt, first.replace("42", "77"));
+        }
+        let (fault, _) = update::<Telegram>(BOT, Some(&first), &[(429, "{}")]);
+        assert!(fault.unwrap_err().is_transient(), "it is changed later");
+    }
+
+    #[test]
+    fn a_message_keeps_its_picture_until_there_is_a_newer_one() {
+        let text = format!("{BOT}{PICTURE}");
+        let jpeg = (200, "GIF89a picture");
+        let (first, methods) = updated(&text, None, &[jpeg, (200, MESSAGE)]);
+        assert_eq!(methods[1..], ["sendPhoto"]);
+        let (receipt, asked) = update::<Telegram>(&text, Some(&first), &[jpeg, (200, MESSAGE)]);
+        assert_eq!(receipt, Ok(first.clone()));
+        assert!(asked[1].url.ends_with("/editMessageMedia"));
+        let parts = parts_of(&asked[1]);
+        let media = &parts.iter().find(|it| it.0.contains("name=\"media\"")).unwrap().1;
+        let media: Value = serde_json::from_slice(media).unwrap();
+        assert_eq!((&media["type"], &media["media"]), (&json!("photo"), &json!("attach://file")));
+        assert!(media["caption"].as_str().unwrap().ends_with("\nm"), "{media}");
+        assert!(parts.last().unwrap().0.contains("name=\"file\"; filename=\"e-1.gif\""));
+        // Without a newer one, its caption is changed.
+        let (receipt, methods) = updated(&text, Some(&first), &[(404, ""), (200, MESSAGE)]);
+        assert_eq!((&receipt, &*methods[1]), (&first, "editMessageCaption"));
+        let too_large = r#"{"description":"Bad Request: file is too big"}"#;
+        let answers = [jpeg, (413, too_large), (200, MESSAGE)];
+        assert_eq!(
+            updated(&text, Some(&first), &answers).1[1..],
+            ["editMessageMedia", "editMessageCaption"]
+        );
+        // A message of text gets one.
+        let (plain, _) = updated(BOT, None, &[(200, MESSAGE)]);
+        let (receipt, methods) = updated(&text, Some(&plain), &[jpeg, (200, MESSAGE)]);
+        assert_eq!((&receipt, &*methods[1]), (&first, "editMessageMedia"));
+    }
+
+    #[test]
+    fn a_service_that_says_no_number_gets_another_message() {
+        let (receipt, _) = updated(BOT, None, &[(200, "{}")]);
+        assert_eq!(receipt, "");
+        assert_eq!(updated(BOT, Some(&receipt), &[(200, MESSAGE)]).1, ["sendMessage"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Small ways to try a notifier out.
 
-use crate::contract::{Notice, NotifyKind};
+use crate::contract::{MessageUpdate, Notice, NotifyKind};
 use crate::testing::{self, FakeFetch};
 use kernel::fault::Fault;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use wire::{FetchRequest, FetchResponse};
 
 pub(super) fn notice(title: &str, message: &str) -> Notice {
     let outgoing = testing::outgoing(json!({ "n": 2 }));
-    Notice { outgoing, title: title.to_owned(), message: message.to_owned() }
+    Notice { outgoing, title: title.to_owned(), message: message.to_owned(), update: None }
 }
 
 /// Opens the first recipient of a notifier of this kind, and tells it something.
@@ -21,6 +21,27 @@ pub(super) fn tell<K: NotifyKind>(
     let settings = K::recipients(&testing::settings::<K>(text)).remove(0);
     let notifier = smol::block_on(K::open(settings, testing::services(fetch.clone())))?;
     smol::block_on(notifier.notify(notice))
+}
+
+/// Opens the first recipient of a notifier of this kind, and has it change the message that
+/// `before` names, against a service with these answers.
+pub(super) fn update<K: NotifyKind>(
+    text: &str,
+    before: Option<&str>,
+    answers: &[(u16, &str)],
+) -> (Result<String, Fault>, Vec<FetchRequest>) {
+    let fetch = Arc::new(FakeFetch::default());
+    let answer = |it: &(u16, &str)| {
+        Ok(FetchResponse { status: it.0, headers: Vec::new(), body: it.1.as_bytes().to_vec() })
+    };
+    fetch.answers.lock().unwrap().extend(answers.iter().map(answer));
+    let settings = K::recipients(&testing::settings::<K>(text)).remove(0);
+    let notifier = smol::block_on(K::open(settings, testing::services(fetch.clone()))).unwrap();
+    let update = MessageUpdate::new("phone", "visit 1", before.map(str::to_owned));
+    let notice = Notice { update: Some(update), ..notice("t", "m") };
+    let result = smol::block_on(notifier.update(&notice));
+    let asked = fetch.asked.lock().unwrap().clone();
+    (result, asked)
 }
 
 /// The JSON of a request.

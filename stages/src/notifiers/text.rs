@@ -228,7 +228,7 @@ mod tests {
     fn check(title: &str, message: &str, expected: (&str, &str)) {
         let outgoing = testing::outgoing(json!({}));
         let (title, message) = (title.to_owned(), message.to_owned());
-        let text = MessageText::of(&Notice { outgoing, title, message });
+        let text = MessageText::of(&Notice { outgoing, title, message, update: None });
         assert_eq!((text.title.as_str(), text.message.as_str()), expected);
     }
 

@@ -1,7 +1,9 @@
 //! Sends an HTTP request to another program.
 
 use super::cloud_event::{self, CloudEventMode};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{
+    DynNotify, Kind, MessageUpdate, NoUpdate, Notice, Notify, NotifyKind, Services,
+};
 use crate::process::with_texts;
 use crate::request::{self, Ready, Text};
 use crate::signature::{SignScheme, Signer};
@@ -226,7 +228,15 @@ fn check_signs(
 
 /// A header is one for all events of a request.
 fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut Context<'_>) {
-    let own = [Root::Event, Root::Data, Root::Raw, Root::Enrich, Root::Title, Root::Message];
+    let own = [
+        Root::Event,
+        Root::Data,
+        Root::Raw,
+        Root::Enrich,
+        Root::Title,
+        Root::Message,
+        Root::Update,
+    ];
     let reads_event = |text: &Text| {
         let template = text.setting.value.literal().map(|it| Template::parse(it, Roots::NOTICE));
         let template = template.and_then(Result::ok);
@@ -246,6 +256,10 @@ fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut 
 impl NotifyKind for Webhook {
     fn is_remote(_: &Settings) -> bool {
         true
+    }
+
+    fn no_update(_: &Settings) -> Option<NoUpdate> {
+        None
     }
 
     fn sends_event(settings: &Settings) -> bool {
@@ -310,7 +324,9 @@ impl Webhook {
     fn request(&self, notices: &[Notice]) -> FetchRequest {
         let first = notices.first().expect("a request is about something");
         let now = self.services.env.clock.wall();
-        let mut headers = request::render_headers(&self.headers, &scope_of(first, now));
+        let update = first.update.as_ref().map(MessageUpdate::shown);
+        let scope = scope_of(first, update.as_ref(), now);
+        let mut headers = request::render_headers(&self.headers, &scope);
         let is_lines = self.batch.is_some_and(|it| it.form == BatchForm::Lines);
         if self.cloud_events == Some(CloudEventMode::Binary) {
             let own = cloud_event::headers(&first.outgoing.stored);
@@ -348,7 +364,10 @@ impl Webhook {
     fn body(&self, notice: &Notice, now: Timestamp) -> String {
         let stored = &notice.outgoing.stored;
         match (&self.body, self.cloud_events) {
-            (Some(body), _) => body.render(&scope_of(notice, now)),
+            (Some(body), _) => {
+                let update = notice.update.as_ref().map(MessageUpdate::shown);
+                body.render(&scope_of(notice, update.as_ref(), now))
+            }
             (None, Some(CloudEventMode::Structured)) => cloud_event::structured(stored),
             (None, Some(CloudEventMode::Binary)) => stored.body.data_text().to_owned(),
             (None, None) => {
@@ -360,8 +379,9 @@ impl Webhook {
     }
 }
 
-fn scope_of(notice: &Notice, now: Timestamp) -> Scope<'_> {
+fn scope_of<'a>(notice: &'a Notice, update: Option<&'a Value>, now: Timestamp) -> Scope<'a> {
     Scope {
+        update,
         title: Some(&notice.title),
         message: Some(&notice.message),
         ..Scope::of(notice.outgoing.event(), now)
@@ -397,6 +417,7 @@ fn one_line(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notifiers::testing::{body_of, update};
     use crate::testing::{self, FakeFetch};
     use serde_json::json;
 
@@ -406,7 +427,8 @@ mod tests {
         let settings = testing::settings::<Webhook>(text);
         let notifier = smol::block_on(Webhook::open(settings, services)).unwrap();
         let outgoing = testing::outgoing(json!({ "n": 2 }));
-        let notice = Notice { outgoing, title: "t".to_owned(), message: "m".to_owned() };
+        let notice =
+            Notice { outgoing, title: "t".to_owned(), message: "m".to_owned(), update: None };
         (smol::block_on(notifier.notify(&notice)), fetch.only_request())
     }
 
@@ -474,7 +496,7 @@ mod tests {
         let notice = |n: usize| {
             let mut outgoing = testing::outgoing(json!({ "n": n }));
             outgoing.key = format!("e-{n}/out");
-            Notice { outgoing, title: "t".to_owned(), message: format!("m {n}") }
+            Notice { outgoing, title: "t".to_owned(), message: format!("m {n}"), update: None }
         };
         (0..count).map(notice).collect()
     }
@@ -582,5 +604,22 @@ mod tests {
     fn a_refusal_is_permanent() {
         assert!(!tell("url \"http://h/\"", 422).0.unwrap_err().is_transient());
         assert!(tell("url \"http://h/\"", 500).0.unwrap_err().is_transient());
+    }
+
+    #[test]
+    fn a_body_says_which_message_it_changes() {
+        let text = "url \"http://h/\"\nheader \"X-First\" \"{{ update.first }}\"\n\
+                    body #\"{ \"tag\": {{ update.id | json }}, \"key\": {{ update.key | json }} }\"#";
+        let mut tags = Vec::new();
+        for (before, first) in [(None, "true"), (Some(""), "false")] {
+            let asked = update::<Webhook>(text, before, &[(200, "")]).1.remove(0);
+            assert!(asked.headers.contains(&("X-First".to_owned(), first.to_owned())));
+            let body = body_of(&asked);
+            assert_eq!(body["key"], "visit 1");
+            tags.push(body["tag"].clone());
+        }
+        assert_eq!(tags[0], tags[1]);
+        let plain = update::<Webhook>("url \"http://h/\"", None, &[(200, "")]).1.remove(0);
+        assert_eq!(body_of(&plain)["update"]["first"], true);
     }
 }

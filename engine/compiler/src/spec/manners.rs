@@ -22,6 +22,17 @@ pub struct Manners {
     pub silences: Vec<SilenceNode>,
     /// The notifier that tells what this one could not.
     pub fallback: Option<Name>,
+    /// Which message replaces which.
+    pub update: Option<UpdateNode>,
+}
+
+/// Messages that replace one another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateNode {
+    /// What is told apart.
+    pub key: Spanned<Expr>,
+    /// How long after a message was sent or changed it may be replaced.
+    pub within: Duration,
 }
 
 /// Events that silence a notifier for their key.
@@ -91,9 +102,10 @@ impl Manners {
             quiet: self.quiet.iter().map(|it| it.rule.clone()).collect(),
             rate: self.rate,
             group: self.group.as_ref().map(|it| it.rule),
+            update: self.update.as_ref().map(|it| it.within),
         };
-        let decides = !rules.quiet.is_empty() || rules.rate.is_some() || rules.group.is_some();
-        decides.then_some(rules)
+        let waits = !rules.quiet.is_empty() || rules.rate.is_some() || rules.group.is_some();
+        (waits || rules.update.is_some()).then_some(rules)
     }
 
     /// The notifiers that this one hands events to, each with the word that names it.

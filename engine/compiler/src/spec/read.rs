@@ -489,13 +489,13 @@ impl<'a> SpecReader<'a> {
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let is_relayed_to = relayed_to.contains(&name.value);
             notifiers.push(Notifier {
+                manners: manners::read(&fields, &*spec, timezone, is_relayed_to, context),
                 when: when(&fields),
                 name,
                 spec,
                 title: fields.setting("title").arg(0, template),
                 message: fields.setting("message").arg(0, template),
                 cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
-                manners: manners::read(&fields, timezone, is_relayed_to, context),
                 policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
                 failure: failure::read(&fields, context),
                 backlog: backlog(&fields),

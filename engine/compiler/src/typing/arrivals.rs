@@ -180,7 +180,14 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
             Root::Told,
             ValueType::map(["why", "from", "error"].map(|it| (it, ValueType::text().or_null()))),
         ),
+        (Root::Update, update()),
     ]
+}
+
+/// The message that a notification sends or changes.
+fn update() -> ValueType {
+    let text = ["key", "id"].map(|it| (it, ValueType::text()));
+    ValueType::map(text.into_iter().chain([("first", ValueType::bool())]))
 }
 
 /// The events that a notification is about.

@@ -90,6 +90,7 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Headers => scope.headers,
         Root::Group => scope.group,
         Root::Told => scope.told,
+        Root::Update => scope.update,
         Root::Aggregate => scope.aggregated,
         Root::Status if steps.is_empty() => {
             return scope.status.map_or(Val::Null, |it| Val::Int(i64::from(it)));

@@ -17,8 +17,8 @@ use tide::{Request, Response};
 use wire::WireUse;
 
 /// What may hold a notification back.
-const SUPPRESSED_BY: [&str; 7] =
-    ["cooldown", "backlog", "when", "quiet-hours", "rate", "mute", "unless"];
+const SUPPRESSED_BY: [&str; 8] =
+    ["cooldown", "backlog", "when", "quiet-hours", "rate", "mute", "unless", "update"];
 
 /// How each breaker stands: 0 closed, 1 half-open, 2 open.
 fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {
@@ -212,6 +212,20 @@ fn relayed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
     }
 }
 
+/// Messages that may be changed and were forgotten, by notifier.
+fn forgotten(text: &mut MetricsText, figures: &Figures) {
+    let family = "engine_notification_messages_forgotten_total";
+    text.family(
+        family,
+        "counter",
+        "Messages that may be changed and were forgotten for newer ones",
+    );
+    let forgotten = figures.forgotten.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    for (sink, count) in &forgotten {
+        text.sample(family, &[("sink", sink)], *count as f64);
+    }
+}
+
 /// Every metric, in the form that the client accepts.
 pub(super) async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
@@ -248,6 +262,7 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     streams(&mut text, app);
     suppressed(&mut text, &generation, figures);
     relayed(&mut text, &generation, figures);
+    forgotten(&mut text, figures);
     write_own(&mut text, &generation.metrics);
     write_process(&mut text);
     Ok(Response::builder(200).content_type(form.content_type()).body(text.finish()).build())

@@ -4,14 +4,14 @@ use crate::engine::Engine;
 use crate::run::Target;
 use kernel::fault::Fault;
 use std::sync::Arc;
-use store::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, Settlement};
+use store::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, REPLACED, Settlement};
 
 /// Done, pending for a later attempt, or dead.
 pub(super) fn settlement(
     engine: &Engine,
     target: &Target,
     delivery: &Delivery,
-    result: Result<(), Fault>,
+    result: Result<String, Fault>,
 ) -> Settlement {
     let now = engine.env.clock.wall();
     let mut settlement = Settlement {
@@ -22,8 +22,15 @@ pub(super) fn settlement(
         not_before: now,
         error: None,
         letter: None,
+        receipt: None,
     };
-    let Err(fault) = result else { return settlement };
+    let fault = match result {
+        Ok(receipt) => {
+            settlement.receipt = delivery.changes().map(|_| receipt);
+            return settlement;
+        }
+        Err(fault) => fault,
+    };
     let policy = &target.policy;
     settlement.error = Some(fault.reason.clone());
     if policy.pauses_for(&fault) {
@@ -45,6 +52,20 @@ pub(super) fn settlement(
         }
     }
     settlement
+}
+
+/// The message of a newer event takes its place.
+pub(super) fn replaced(engine: &Engine, delivery: &Delivery) -> Settlement {
+    Settlement {
+        sink: delivery.sink.clone(),
+        seq: delivery.seq,
+        state: DeliveryState::Suppressed,
+        attempts: delivery.attempts,
+        not_before: engine.env.clock.wall(),
+        error: Some(REPLACED.to_owned()),
+        letter: None,
+        receipt: None,
+    }
 }
 
 fn letter(

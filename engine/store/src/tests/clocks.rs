@@ -95,6 +95,7 @@ fn what_was_put_off_by_a_clock_that_was_ahead_is_tried_within_the_hour() {
             not_before,
             error: Some("down".to_owned()),
             letter: None,
+            receipt: None,
         };
         bench.submit(vec![Entry::Settle(settled)]);
     };

@@ -25,6 +25,7 @@ pub(super) fn settled(sink: &str, seq: u64, state: DeliveryState) -> Entry {
         not_before: Timestamp(1_767_225_600_000_000),
         error: None,
         letter: None,
+        receipt: None,
     })
 }
 
@@ -363,6 +364,7 @@ fn some_rules(random: &mut fastrand::Rng) -> Vec<Arc<NotifyRules>> {
             quiet: Vec::new(),
             rate: random.bool().then_some(rate),
             group: random.bool().then_some(GroupRule { wait, then: None }),
+            update: random.bool().then_some(Duration::from_secs(60)),
         })
     });
     rules.collect()

@@ -43,6 +43,7 @@ fn write(hand: &mut ByHand) {
             not_before: Timestamp(5),
             error: None,
             letter: None,
+            receipt: None,
         })
     };
     let accepted = (0..3).map(|it| Entry::Accept(event(&format!("a{it}"), "{}")));

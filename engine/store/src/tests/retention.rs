@@ -41,12 +41,12 @@ impl Bench {
         })
     }
 
-    fn at_second(&self, second: u64) {
+    pub(super) fn at_second(&self, second: u64) {
         self.clock.0.store(second * SECOND, Ordering::Relaxed);
     }
 
     /// One round of housekeeping, now.
-    fn keep_house(&self) {
+    pub(super) fn keep_house(&self) {
         smol::block_on(self.store.tick());
     }
 
@@ -282,6 +282,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
         not_before: Timestamp(0),
         error: None,
         letter: None,
+        receipt: None,
     };
     bench.submit(vec![Entry::Settle(done)]);
     bench.keep_house();
@@ -314,6 +315,7 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
         not_before: Timestamp(0),
         error: None,
         letter: Some(Box::new(DeadLetter { seq: Some(1), ..letter })),
+        receipt: None,
     })]);
     bench.at_second(1);
     bench.keep_house();

@@ -2,11 +2,14 @@
 
 use super::{count, duration, expr_of, template};
 use crate::grammar;
-use crate::spec::{DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode};
+use crate::spec::{
+    DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode, UpdateNode,
+};
 use kernel::hours::{DayRange, QuietHours, Weekdays};
 use language::diagnostic::Rule;
 use language::expr::{Root, Roots, Template};
 use language::{Context, Fields, Scalar};
+use stages::catalog::NotifySpec;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule, Silencer};
@@ -17,10 +20,11 @@ pub(super) fn relayed_to<'a>(notifiers: impl Iterator<Item = Fields<'a>>) -> BTr
     notifiers.filter_map(named).map(|it| it.value).collect()
 }
 
-/// What a notifier says; `timezone` is that of the pipeline, and `is_relayed_to` says whether
+/// What a notifier of the kind `spec` says; `timezone` is that of the pipeline, and `is_relayed_to` says whether
 /// another one hands events to it.
 pub(super) fn read(
     fields: &Fields<'_>,
+    spec: &dyn NotifySpec,
     timezone: &str,
     is_relayed_to: bool,
     context: &mut Context<'_>,
@@ -32,12 +36,14 @@ pub(super) fn read(
         digest: digest(fields),
         silences: silences(fields),
         fallback: fields.child("fallback").and_then(|it| it.arg(0)?.text()),
+        update: fields.child("update").and_then(|it| update(&it, spec, context)),
     };
     // What was told together elsewhere may be handed to it.
     if !is_relayed_to {
         report_digest(fields, &manners, context);
     }
     report_group(fields, &manners, context);
+    report_update(fields, &manners, context);
     manners
 }
 
@@ -114,6 +120,24 @@ fn silence(
     Some(SilenceNode { by, cause, key: expr_of(fields.prop("key"), Roots::EVENT), window })
 }
 
+/// Reports it where the service cannot do it.
+fn update(
+    fields: &Fields<'_>,
+    spec: &dyn NotifySpec,
+    context: &mut Context<'_>,
+) -> Option<UpdateNode> {
+    if let Some(why) = spec.no_update() {
+        context
+            .diagnostics
+            .push(Rule::UnknownNode, "`update` has no effect on this notifier")
+            .at(fields.name().span, why.reason)
+            .help(why.help);
+        return None;
+    }
+    let within = fields.filled().prop("within", duration);
+    Some(UpdateNode { key: expr_of(fields.prop("key"), Roots::EVENT)?, within })
+}
+
 fn digest(fields: &Fields<'_>) -> DigestTexts {
     let node = fields.child("digest");
     let node = node.unwrap_or_else(|| Fields::absent(&grammar::DIGEST));
@@ -131,6 +155,31 @@ fn report_digest(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
         .push(Rule::UnknownNode, "`digest` has no effect here")
         .at(node.name().span, "nothing makes a digest")
         .help("write `then=digest` at `quiet-hours` or `excess=digest` at `rate`, or remove it");
+}
+
+/// `update.…` where no message replaces another one.
+fn report_update(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_>) {
+    // One that could not be read was reported.
+    if manners.update.is_some() || fields.child("update").is_some() {
+        return;
+    }
+    let texts = ["title", "message"].into_iter();
+    let texts = texts.filter_map(|it| fields.child(it)?.arg(0)?.template(Roots::NOTIFICATION));
+    let body = fields.takes("body").then(|| fields.child("body")?.arg(0)).flatten();
+    let headers = fields.takes("header").then(|| fields.children("header")).into_iter().flatten();
+    let sent = headers.filter_map(|it| it.arg(1)).chain(body);
+    for text in texts.chain(sent.filter_map(|it| it.template(Roots::NOTICE))) {
+        if text.value.reads().iter().any(|it| it.root == Root::Update) {
+            context
+                .diagnostics
+                .push(
+                    Rule::UnknownPath,
+                    "`update` is not available here: this notifier has no `update`",
+                )
+                .at(text.span, "each message is another one")
+                .help("add `update key=\"data.id\"` to this notifier");
+        }
+    }
 }
 
 /// `group.…` in the texts of a single event.

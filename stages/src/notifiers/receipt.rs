@@ -1,0 +1,64 @@
+//! What a notifier keeps of a message that it may have to change.
+//!
+//! *Invariant:* what was kept for one chat is never used in another: numbers of messages are only
+//! unique there.
+
+use siphasher::sip::SipHasher13;
+use std::hash::Hasher;
+
+/// A message, as its service knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MessageReceipt {
+    /// What the service calls it.
+    pub(super) id: String,
+    /// The name of the file that it came with.
+    pub(super) file: Option<String>,
+}
+
+/// Marks the chat of a message, so that another one is told apart. Says nothing of its secrets.
+pub(super) fn place_of(parts: &[&str]) -> String {
+    let mut hasher = SipHasher13::new();
+    for part in parts {
+        hasher.write_usize(part.len());
+        hasher.write(part.as_bytes());
+    }
+    format!("{:016x}", hasher.finish())
+}
+
+impl MessageReceipt {
+    /// As the store keeps it; empty where the service gave no id, so that nothing can be changed.
+    pub(super) fn write(&self, place: &str) -> String {
+        match self.id.is_empty() || self.id.contains(' ') {
+            true => String::new(),
+            false => format!("{place} {} {}", self.id, self.file.as_deref().unwrap_or_default()),
+        }
+    }
+
+    /// Reads what `write` wrote for the same place.
+    pub(super) fn read(text: &str, place: &str) -> Option<Self> {
+        let (id, file) = text.strip_prefix(place)?.strip_prefix(' ')?.split_once(' ')?;
+        let file = (!file.is_empty()).then(|| file.to_owned());
+        Some(MessageReceipt { id: id.to_owned(), file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_is_read_where_it_was_written_and_nowhere_else() {
+        let (here, there) = (place_of(&["token", "chat"]), place_of(&["toke", "nchat"]));
+        for file in [None, Some("door 1.jpg".to_owned())] {
+            let receipt = MessageReceipt { id: "42".to_owned(), file };
+            let text = receipt.write(&here);
+            assert_eq!(MessageReceipt::read(&text, &here), Some(receipt));
+            assert_eq!(MessageReceipt::read(&text, &there), None);
+        }
+        for id in ["", "4 2"] {
+            let receipt = MessageReceipt { id: id.to_owned(), file: None };
+            assert_eq!(receipt.write(&here), "");
+        }
+        assert_eq!(MessageReceipt::read("", &here), None);
+    }
+}
