@@ -5,9 +5,12 @@ use crate::support::{engine, root};
 
 /// Every job, so that none goes missing.
 const JOBS: &[&str] = &[
+    "01-frigate-tracked-object",
     "03-frigate-zones-labels-hours",
     "04-frigate-what-changed",
+    "06-frigate-face-greeting",
     "07-frigate-plates",
+    "09-doorbell-snapshot-button",
     "10-doorbell-home-or-away",
     "12-door-left-open",
     "14-low-battery-digest",
