@@ -159,7 +159,7 @@ fn every_finding_says_what_to_do() {
 
 #[test]
 fn the_shipped_pipelines_have_nothing_to_complain_about() {
-    for name in ["doorbell.kdl", "ci-alerts.kdl", "quiet-camera.kdl"] {
+    for name in ["doorbell.kdl", "ci-alerts.kdl", "frigate.kdl", "quiet-camera.kdl"] {
         assert_eq!(shown(&root().join("pipelines").join(name)), "");
     }
 }

@@ -14,6 +14,7 @@ const FORMATS: &[(&str, &str)] =
 const FILES: &[&str] = &[
     "pipelines/doorbell.kdl",
     "pipelines/ci-alerts.kdl",
+    "pipelines/frigate.kdl",
     "pipelines/quiet-camera.kdl",
     "tests/graph/hostile.kdl",
 ];

@@ -18,6 +18,7 @@ mod flags;
 mod fmt;
 mod following;
 mod formats;
+mod frigate;
 mod graph;
 mod hostile;
 mod inputs;

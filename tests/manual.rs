@@ -128,7 +128,7 @@ fn validator() -> jsonschema::Validator {
 #[test]
 fn the_schema_takes_the_shipped_pipelines() {
     let validator = validator();
-    for name in ["doorbell.kdl", "ci-alerts.kdl", "quiet-camera.kdl"] {
+    for name in ["doorbell.kdl", "ci-alerts.kdl", "frigate.kdl", "quiet-camera.kdl"] {
         let text = std::fs::read_to_string(root().join("pipelines").join(name)).expect("it reads");
         let document = as_json(&KdlDocument::parse_v2(&text).expect("it parses"));
         let wrong: Vec<String> = validator
