@@ -158,7 +158,8 @@ impl Fetch for MockTarget {
         }
         // A notifier gets what it attaches, and sends the rest: a mock is for what it sends.
         if request.method == "GET" && !world.askers.contains(&name) {
-            let (status, headers, body) = (404, Vec::new(), Vec::new());
+            // A picture that will not come is not waited for.
+            let (status, headers, body) = (410, Vec::new(), Vec::new());
             return Box::pin(async move { Ok(FetchResponse { status, headers, body }) });
         }
         Box::pin(async move { world.answer(&name).await })

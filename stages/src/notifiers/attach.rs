@@ -1,6 +1,7 @@
 //! What a message has with it: a picture, fetched by us from a URL or read from a file.
 //!
-//! *Invariant:* what cannot be fetched holds no message up; the message goes without it, and says so.
+//! *Invariant:* what cannot be fetched holds no message up for longer than the file says; the message
+//! goes without it, and says so.
 //!
 //! *Never:* a file outside the folder that the pipeline file names, or a host that an event chooses.
 
@@ -9,7 +10,7 @@ use super::service::{Edited, ServiceCall, UnmadeEdit, posting_bytes};
 use crate::contract::{Notice, Services};
 use crate::request::{Text, UrlText, check_url};
 use kernel::env::{Random, within};
-use kernel::fault::{Fault, FaultClass};
+use kernel::fault::{Cause, Fault, FaultClass};
 use kernel::health::HealthProblem;
 use kernel::regular_file;
 use language::diagnostic::Rule;
@@ -24,15 +25,17 @@ use wire::{FetchRequest, answer};
 
 /// The largest that any service takes.
 const BYTES_MAX: u64 = 25 << 20;
+/// Between two looks for a file that is not there yet.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The longest name that is shown.
 const NAME_MAX: usize = 64;
 
 /// The node of every kind that can send a file.
-pub(super) const ATTACH: &[NodeRow] = &[NodeRow::new("attach", "a picture or another file that goes with the message: fetched from a URL, or read from a file beside the pipeline file. If that fails, the message goes without it")
+pub(super) const ATTACH: &[NodeRow] = &[NodeRow::new("attach", "a picture or another file that goes with the message: fetched from a URL, or read from a file beside the pipeline file. If that fails, the message goes without it. `wait` is how long to look again for one that is not there yet, at most half of `timeout` of the notifier")
     .examples(&[
         r#"attach "http://frigate:5000/api/events/{{ data.id }}/snapshot.jpg""#,
         r#"attach file="snapshots/{{ event.id }}.jpg" max="2MiB""#,
-        r#"attach "http://cam/still" timeout="2s""#,
+        r#"attach "http://cam/still" timeout="2s" wait="4s""#,
     ])
     .args(&[Arg::optional("url", ValueKind::Template(Roots::EVENT))])
     .props(&[
@@ -40,6 +43,7 @@ pub(super) const ATTACH: &[NodeRow] = &[NodeRow::new("attach", "a picture or ano
         Prop::new("max", ValueKind::Bytes(1 << 10, BYTES_MAX)).default("\"5MiB\""),
         Prop::new("timeout", ValueKind::Duration(Duration::from_millis(10), Duration::from_secs(60)))
             .default("\"5s\""),
+        Prop::new("wait", ValueKind::Duration(Duration::from_millis(100), Duration::from_secs(60))),
     ])
     .otherwise("none")];
 
@@ -49,6 +53,7 @@ pub(super) struct AttachSetting {
     from: AttachSource,
     bytes_max: usize,
     timeout: Duration,
+    wait: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -81,11 +86,12 @@ impl AttachSetting {
                 return None;
             }
         };
+        let wait = node.prop("wait").and_then(|it| it.duration()).map(|it| it.value);
         let node = node.filled();
         let bytes = |it: &Scalar<'_>| usize::try_from(it.bytes()?.value).ok();
         let bytes_max = node.prop("max", bytes);
         let timeout = node.prop("timeout", |it| Some(it.duration()?.value));
-        Some(Some(AttachSetting { from, bytes_max, timeout }))
+        Some(Some(AttachSetting { from, bytes_max, timeout, wait: wait.unwrap_or_default() }))
     }
 
     fn file(
@@ -121,6 +127,7 @@ pub(super) struct Attach {
     source: OpenSource,
     bytes_max: usize,
     timeout: Duration,
+    wait: Duration,
 }
 
 enum OpenSource {
@@ -166,8 +173,8 @@ impl Attach {
                 OpenSource::File { folder: folder.clone(), path: path.value.clone() }
             }
         };
-        let (bytes_max, timeout) = (setting.bytes_max, setting.timeout);
-        Ok(Some(Attach { source, bytes_max, timeout }))
+        let AttachSetting { bytes_max, timeout, wait, .. } = *setting;
+        Ok(Some(Attach { source, bytes_max, timeout, wait }))
     }
 
     /// Sends a message with its file; without it where there is none, where it cannot be had, or
@@ -216,7 +223,8 @@ impl Attach {
     }
 
     /// Fetches it for one event, of which a service takes at most `bytes_max`. It has half of the
-    /// attempt's time, so that there is some left for the message.
+    /// attempt's time, so that there is some left for the message. One that is not there yet is
+    /// looked for again, as long as the file says.
     pub(super) async fn fetch(
         attach: Option<&Attach>,
         notice: &Notice,
@@ -225,33 +233,64 @@ impl Attach {
     ) -> Option<Attachment> {
         let attach = attach?;
         let bytes_max = bytes_max.min(attach.bytes_max);
-        let timeout = attach.timeout.min(notice.outgoing.timeout / 2);
-        let scope = Scope::of(notice.outgoing.event(), services.env.clock.wall());
-        let fetched = match &attach.source {
-            OpenSource::Url(url) => match url.render(&scope) {
-                Ok(url) => fetch_url(url, services, timeout, bytes_max).await,
-                Err(fault) => Err(fault.reason),
-            },
-            OpenSource::File { folder, path } => match path_of(path, &scope) {
-                Some(path) => {
-                    let read = read_file(folder.join(path), services, bytes_max);
-                    let read = within(&*services.env.clock, timeout, read).await;
-                    read.unwrap_or_else(|| Err("it was not read in time".to_owned()))
+        let (clock, left) = (&*services.env.clock, notice.outgoing.timeout / 2);
+        let began = clock.monotonic();
+        let fetched = loop {
+            let spent = clock.monotonic().saturating_sub(began);
+            let timeout = attach.timeout.min(left.saturating_sub(spent));
+            let fetched = attach.look(notice, services, timeout, bytes_max).await;
+            let next = clock.monotonic().saturating_sub(began) + LOOK_EVERY;
+            match fetched {
+                Err(MissingFile::Yet(_)) if next <= attach.wait.min(left) => {
+                    clock.sleep(LOOK_EVERY).await;
                 }
-                None => Err("the event gives no name of a file".to_owned()),
-            },
+                fetched => break fetched,
+            }
         };
         match fetched {
             Ok(file) => {
                 services.health.clear(CODE);
                 Some(file)
             }
-            Err(why) => {
+            Err(MissingFile::Yet(why) | MissingFile::Never(why)) => {
                 missing(services, &why);
                 None
             }
         }
     }
+
+    /// One look.
+    async fn look(
+        &self,
+        notice: &Notice,
+        services: &Services,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<Attachment, MissingFile> {
+        let scope = Scope::of(notice.outgoing.event(), services.env.clock.wall());
+        match &self.source {
+            OpenSource::Url(url) => {
+                let url = url.render(&scope).map_err(|it| MissingFile::Never(it.reason))?;
+                fetch_url(url, services, timeout, bytes_max).await
+            }
+            OpenSource::File { folder, path } => {
+                let none = || MissingFile::Never("the event gives no name of a file".to_owned());
+                let path = path_of(path, &scope).ok_or_else(none)?;
+                let read = read_file(folder.join(path), services, bytes_max);
+                let read = within(&*services.env.clock, timeout, read).await;
+                let late = || MissingFile::Never("it was not read in time".to_owned());
+                read.ok_or_else(late)?
+            }
+        }
+    }
+}
+
+/// Why there is no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum MissingFile {
+    /// It may be there in a moment.
+    Yet(String),
+    Never(String),
 }
 
 /// What a service answered to a message, and the name of the file that went with it.
@@ -278,7 +317,7 @@ async fn fetch_url(
     services: &Services,
     timeout: Duration,
     body_max: usize,
-) -> Result<Attachment, String> {
+) -> Result<Attachment, MissingFile> {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     let request = FetchRequest {
@@ -289,8 +328,12 @@ async fn fetch_url(
         timeout,
         body_max,
     };
-    let response = services.fetch.fetch(request).await.map_err(|it| it.reason)?;
-    answer::settled(&response, services.env.clock.wall()).map_err(|it| it.reason)?;
+    let missing = |fault: Fault| match fault.is_transient() || fault.cause == Cause::Status(404) {
+        true => MissingFile::Yet(fault.reason),
+        false => MissingFile::Never(fault.reason),
+    };
+    let response = services.fetch.fetch(request).await.map_err(missing)?;
+    answer::settled(&response, services.env.clock.wall()).map_err(missing)?;
     attachment(&name, response.body)
 }
 
@@ -298,21 +341,22 @@ async fn read_file(
     path: PathBuf,
     services: &Services,
     bytes_max: usize,
-) -> Result<Attachment, String> {
+) -> Result<Attachment, MissingFile> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let read = move || regular_file::read(&path, bytes_max as u64);
-    let read = services.env.pools.files.run(read).await.map_err(|it| it.to_string())?;
+    let read = services.env.pools.files.run(read).await;
+    let read = read.map_err(|it| MissingFile::Never(it.to_string()))?;
     let bytes = read.map_err(|fault| match fault.kind() {
-        std::io::ErrorKind::NotFound => "the file is not there".to_owned(),
-        _ => fault.to_string(),
+        std::io::ErrorKind::NotFound => MissingFile::Yet("the file is not there".to_owned()),
+        _ => MissingFile::Never(fault.to_string()),
     })?;
     attachment(&name, bytes)
 }
 
 /// With a name that any service takes, and the ending that the content has.
-fn attachment(name: &str, bytes: Vec<u8>) -> Result<Attachment, String> {
+fn attachment(name: &str, bytes: Vec<u8>) -> Result<Attachment, MissingFile> {
     if bytes.is_empty() {
-        return Err("it is empty".to_owned());
+        return Err(MissingFile::Yet("it is empty".to_owned()));
     }
     let path = Path::new(name);
     let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
@@ -410,7 +454,7 @@ mod tests {
             Spanned::new(language::Setting::of_text("http://cam/{{ data.id }}.jpg?h=1"), 0..1);
         let text = Text { setting, is_optional: false };
         let source = OpenSource::Url(UrlText::open(&text, &testing::alone()).unwrap());
-        Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60) }
+        Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60), wait: Duration::ZERO }
     }
 
     #[test]
@@ -443,7 +487,12 @@ mod tests {
         std::fs::write(folder.path().join("pictures/large"), [b'x'; 65]).unwrap();
         let path = Template::parse("pictures/{{ data.id }}", Roots::EVENT).unwrap();
         let source = OpenSource::File { folder: folder.path().to_owned(), path };
-        let attach = Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60) };
+        let attach = Attach {
+            source,
+            bytes_max: 1000,
+            timeout: Duration::from_secs(60),
+            wait: Duration::ZERO,
+        };
         let mut services = testing::services(Arc::new(FakeFetch::default()));
         services.env.pools = Pools::inline();
         let file = fetched(&attach, "a.jpg", &services).unwrap();
@@ -456,5 +505,25 @@ mod tests {
         assert!(missing.ends_with("the file is not there"), "{missing}");
         let large = fetched(&attach, "large", &services).unwrap_err();
         assert!(large.ends_with("it has 65 bytes; at most 64 are read"), "{large}");
+    }
+
+    #[test]
+    fn a_picture_that_is_late_is_waited_for_and_one_that_will_not_come_is_not() {
+        let attach = Attach { wait: Duration::from_millis(900), ..from_url() };
+        let looks = |answers: &[(u16, &str)]| {
+            let fetch = Arc::new(FakeFetch::default());
+            let answer = |it: &(u16, &str)| {
+                let (status, body) = (it.0, it.1.as_bytes().to_vec());
+                Ok(wire::FetchResponse { status, headers: Vec::new(), body })
+            };
+            fetch.answers.lock().unwrap().extend(answers.iter().map(answer));
+            let file = fetched(&attach, "a", &testing::services(fetch.clone()));
+            (file.is_ok(), fetch.asked.lock().unwrap().len())
+        };
+        assert_eq!(looks(&[(404, ""), (200, "GIF89a picture")]), (true, 2));
+        assert_eq!(looks(&[(503, ""), (200, "GIF89a picture")]), (true, 2));
+        assert_eq!(looks(&[(200, ""), (200, "GIF89a picture")]), (true, 2));
+        assert_eq!(looks(&[(404, ""), (404, ""), (200, "GIF89a picture")]), (false, 2));
+        assert_eq!(looks(&[(403, ""), (200, "GIF89a picture")]), (false, 1));
     }
 }
