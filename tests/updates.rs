@@ -15,8 +15,9 @@ const VISITS: [&str; 3] = ["a", "b", "c"];
 const EVENING: i64 = 21 * 3600;
 
 /// Each with the manners that its messages have.
-const NOTIFIERS: [(&str, &str); 5] = [
+const NOTIFIERS: [(&str, &str); 6] = [
     ("plain", ""),
+    ("batched", "batch 10"),
     ("night", "quiet-hours \"22:00-07:00\" allow=\"data.n % 5 == 0\""),
     ("grouped", "group \"30s\" key=\"data.visit\""),
     ("few", "rate \"6/h\" burst=2 excess=delay; cooldown \"5m\" key=\"event.type\""),
@@ -58,15 +59,21 @@ fn note_taken(world: &World, taken: &mut Taken) {
         }
         let body: Value = serde_json::from_str(&call.body).expect("it is JSON");
         let host = call.url.trim_start_matches("http://").split('.').next().expect("a host");
-        let Some(visit) = body["update"][0].as_str() else {
-            // A digest is a message of its own.
-            assert_eq!(host, "mixed", "{body}");
-            continue;
-        };
-        let is_first = body["update"][1].as_bool().expect("it is told");
-        let message = TakenMessage { n: body["n"].as_u64().expect("a number"), is_first };
-        taken.entry((host.to_owned(), visit.to_owned())).or_default().push(message);
+        for message in body.as_array().cloned().unwrap_or_else(|| vec![body]) {
+            note_message(host, &message, taken);
+        }
     }
+}
+
+fn note_message(host: &str, body: &Value, taken: &mut Taken) {
+    let Some(visit) = body["update"][0].as_str() else {
+        // A digest is a message of its own.
+        assert_eq!(host, "mixed", "{body}");
+        return;
+    };
+    let is_first = body["update"][1].as_bool().expect("it is told");
+    let message = TakenMessage { n: body["n"].as_u64().expect("a number"), is_first };
+    taken.entry((host.to_owned(), visit.to_owned())).or_default().push(message);
 }
 
 /// Makes a service slow, busy, silent or well.
@@ -149,7 +156,7 @@ fn play(seed: u64) {
                 "SEED={seed} {name} {n}: {ends:?}"
             );
         }
-        if ["plain", "night"].contains(&name) {
+        if ["plain", "batched", "night"].contains(&name) {
             for (visit, n) in &newest {
                 let last = taken[&(name.to_owned(), (*visit).to_owned())].last();
                 assert_eq!(last.map(|it| it.n), Some(*n), "SEED={seed} {name} {visit}");

@@ -1,6 +1,8 @@
 //! Tells by a message on a topic of an MQTT broker.
 
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{
+    DynNotify, Kind, MessageUpdate, NoUpdate, Notice, Notify, NotifyKind, Services,
+};
 use crate::mqtt::publisher::{MessageDraft, Publisher};
 use crate::mqtt::target::{BATCH_MAX, MessageWriter, NOTICE_NODES, PublishSettings};
 use crate::process::with_texts;
@@ -45,6 +47,10 @@ impl NotifyKind for Mqtt {
         true
     }
 
+    fn no_update(_: &PublishSettings) -> Option<NoUpdate> {
+        None
+    }
+
     fn sends_event(settings: &PublishSettings) -> bool {
         settings.body.is_none()
     }
@@ -81,10 +87,12 @@ impl Notify for Mqtt {
 
 impl Mqtt {
     fn draft(&self, notice: &Notice, now: Timestamp) -> MessageDraft {
-        let Notice { outgoing, title, message } = notice;
+        let Notice { outgoing, title, message, update } = notice;
+        let update = update.as_ref().map(MessageUpdate::shown);
         let scope = || Scope {
             title: Some(title),
             message: Some(message),
+            update: update.as_ref(),
             ..Scope::of(outgoing.event(), now)
         };
         let event = || {

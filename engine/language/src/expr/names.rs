@@ -80,8 +80,7 @@ pub(super) fn unknown_root(
 pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let is_of_path = |it: char| it.is_ascii_alphanumeric() || "_.[]'".contains(it);
     let before = text[..at].trim_end();
-    let start = before.rfind(|it| !is_of_path(it)).map_or(0, |it| it + 1);
-    let value = &before[start..];
+    let value = &before[before.trim_end_matches(is_of_path).len()..];
     let rest = text[at + 1..].trim_start();
     let end =
         rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
@@ -90,7 +89,9 @@ pub(super) fn filter(text: &str, at: usize) -> Option<String> {
     let ours = super::function::meant(&rest[..end]).filter(|_| !is_path)?;
     let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
     let arguments = arguments.map(str::trim).filter(|it| !it.is_empty());
-    (!value.is_empty()).then(|| match arguments {
+    // A text with other letters is not cut in the middle.
+    let is_whole = !value.is_empty() && value.matches('\'').count().is_multiple_of(2);
+    is_whole.then(|| match arguments {
         Some(arguments) => format!("{ours}({value}, {arguments})"),
         None => format!("{ours}({value})"),
     })

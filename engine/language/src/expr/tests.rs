@@ -656,6 +656,16 @@ fn any_expression() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_filter_after_letters_of_any_script_is_answered() {
+    for (text, has_call) in [("'ぁ'|lower", false), ("'ab' | lower", true), ("data.a|lower", true)]
+    {
+        let problems = Expr::parse(text, Roots::EVENT).expect_err("it is a filter");
+        let help = problems[0].help.clone().unwrap_or_default();
+        assert_eq!(help.contains("lower("), has_call, "{text}: {help}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "\\PC{0,80}") {
