@@ -394,6 +394,8 @@ notify webhook bell {{
     retry 100 {{ backoff constant base="50ms" jitter=none }}
     breaker {{ trip after=3; open-for "10m" }}
 }}
+notify webhook chat {{ url "http://{address}/"; retry 0; fallback spare }}
+notify file spare {{ path "data/spare.jsonl" }}
 enrich http weather {{ get (env)"NO_SUCH_VARIABLE" optional=#true }}
 "#
     );
@@ -412,6 +414,7 @@ enrich http weather {{ get (env)"NO_SUCH_VARIABLE" optional=#true }}
     site.browser.click("[data-part=bell] text", "notify webhook bell");
     site.browser.until_shown(&["notify bell", "degraded"]);
     site.shows("problems", &["Open breakers", "bell: open", "Not well"]);
+    site.shows("notifications", &["via fallback chat"]);
     site.end();
 }
 

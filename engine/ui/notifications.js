@@ -60,7 +60,7 @@ function row(it) {
     [eventLink(it.event_id, it.type), ` ${it.subject ?? ""}`],
     it.notifier,
     [outcome(it.state), until, lead],
-    it.reason,
+    [it.via ? `via ${it.via}` : null, it.via && it.reason ? ", " : null, it.reason],
     it.event_id,
   ];
 }
