@@ -287,3 +287,58 @@ fn a_test_needs_no_broker() {
         assert!(answer.code != 0 && text.contains(said), "{text}");
     }
 }
+
+#[test]
+fn what_the_broker_had_kept_is_left_out_where_the_file_says_so() {
+    let Some(broker) = Broker::start("retained messages") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        broker.publish("new/a", b"1", &["-q", "1", "-r"]);
+        broker.publish("all/a", b"2", &["-q", "1", "-r"]);
+        let source = format!(
+            "url \"{}\"\nprotocol {protocol}\nclient-id \"{protocol}\"\n\
+             topic \"new/#\" retained=ignore\ntopic \"all/#\"\n\
+             map {{\ntype \"mqtt.retain ? 'kept' : 'fresh'\"\n}}",
+            broker.url()
+        );
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
+        until("what was kept came", || count(&data) == 1);
+        broker.publish("new/a", b"3", &["-q", "1", "-r"]);
+        until("what is new came", || count(&data) == 2);
+        let list = engine.get("/api/events");
+        let all = list["events"].as_array().unwrap().iter().rev();
+        let seen: Vec<Value> = all.map(|it| json!([it["type"], it["data"]])).collect();
+        assert_eq!(seen, [json!(["kept", 2]), json!(["fresh", 3])], "{protocol}");
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+#[test]
+fn two_engines_of_a_group_share_its_messages() {
+    let Some(broker) = Broker::start("a shared subscription") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str| {
+        let source = format!(
+            "url \"{}\"\nclient-id \"{name}\"\ntopic \"$share/engines/jobs/+kind\"\n\
+             map {{ type \"'job'\"; subject \"mqtt.params.kind\" }}",
+            broker.url()
+        );
+        let file = folder.path().join(format!("{name}.kdl"));
+        save(&file, &source);
+        let data = folder.path().join(name);
+        let engine = Engine::start(&file, &data, &[]);
+        let ready = format!("Sending SUBACK to {name}");
+        until("it has subscribed", || broker.log().contains(&ready));
+        (engine, data)
+    };
+    let (mut one, mut other) = (start("one"), start("other"));
+    broker.publish_lines("jobs/print", (0..100).map(|it| it.to_string()));
+    let counts = || (count(&one.1), count(&other.1));
+    until("each message came to one of them", || counts().0 + counts().1 == 100);
+    assert!(0 < counts().0 && 0 < counts().1, "{:?}", counts());
+    let subject = "SELECT count(*) FROM events WHERE subject = 'print'";
+    let of_both = [&one.1, &other.1].map(|it| load::number(&stored(it), subject));
+    assert_eq!(of_both[0] + of_both[1], 100);
+    assert_eq!((one.0.stop(), other.0.stop()), (0, 0));
+}
