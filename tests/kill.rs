@@ -1,7 +1,9 @@
 //! What a power switch and a stop under load leave behind.
 
 use crate::support::load::{self, Ledger, Load};
-use crate::support::{Engine, pause};
+use crate::support::{Engine, pause, until};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -98,4 +100,93 @@ fn a_stop_under_load_exits_with_0_and_loses_nothing_that_was_acknowledged() {
     load::check(&load::open(&data), &ledger.sent, &[]);
     assert_eq!(ledger.found, 0, "what is taken before the end is also answered");
     assert!(!ledger.sent.is_empty(), "there was load");
+}
+
+/// Notifiers that hold, join, repeat and hand on what they get.
+const MANNERS: &str = r#"
+pipeline held schema-version=1
+source http front {
+    path "/events"
+    map { id "data.id"; subject "data.door" }
+}
+sink sqlite db { path "../data/events.db"; retention { keep "1d" } }
+notify file together {
+    path "../data/together.jsonl"
+    message "{{ join(map(group.events, x, x.id), ' ') }}"
+    group "1s" key="event.subject" then="2s"
+}
+notify file patient {
+    path "../data/patient.jsonl"
+    message "{{ join(map(group.events, x, x.id), ' ') }}"
+    wait for="event.type == 'face'" up-to="1s" key="event.subject"
+}
+notify file again {
+    path "../data/again.jsonl"
+    message "{{ event.id }}:{{ told.times }}"
+    repeat "1s" max=2 key="event.id"
+}
+notify webhook dead {
+    url "http://127.0.0.1:9/"
+    retry 0
+    fallback spare
+    escalate after="1s" to=boss key="event.id" until="event.type == 'never'"
+}
+notify file spare { path "../data/spare.jsonl"; message "{{ event.id }}:{{ told.why }}" }
+notify file boss { path "../data/boss.jsonl"; message "{{ event.id }}:{{ told.why }}" }
+"#;
+
+/// What a notifier wrote, by words.
+fn written(data: &Path, name: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(data.join(format!("{name}.jsonl"))).unwrap_or_default();
+    let lines = text.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
+    let messages = lines.filter_map(|it| Some(it["message"].as_str()?.to_owned()));
+    messages.flat_map(|it| it.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn kills_at_any_point_lose_no_notification_that_waits() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, data) = (folder.path().join("pipelines/p.kdl"), folder.path().join("data"));
+    std::fs::create_dir(folder.path().join("pipelines")).expect("a folder");
+    std::fs::write(&file, MANNERS).expect("it is written");
+    let mut ids: Vec<String> = Vec::new();
+    for _ in 0..8 {
+        let mut engine = Engine::start(&file, &data, &[]);
+        for _ in 0..random.usize(1..5) {
+            let (id, door) = (format!("e{}", ids.len()), random.u8(..2));
+            let event = format!(r#"{{"type":"ring","id":"{id}","door":"d{door}"}}"#);
+            assert_eq!(engine.post(&event).0, 202);
+            ids.push(id);
+            pause(Duration::from_millis(random.u64(0..200)));
+        }
+        pause(Duration::from_millis(random.u64(0..1200)));
+        engine.kill();
+    }
+    let mut engine = Engine::start(&file, &data, &[]);
+    let wanted: BTreeSet<String> = ids.iter().cloned().collect();
+    let times = ids.iter().flat_map(|it| (1..=3).map(move |times| format!("{it}:{times}")));
+    let times: BTreeSet<String> = times.collect();
+    let because = |why: &str| ids.iter().map(|it| format!("{it}:{why}")).collect();
+    let (spare, boss) = (because("fallback"), because("escalate"));
+    for (name, wanted) in [
+        ("together", &wanted),
+        ("patient", &wanted),
+        ("again", &times),
+        ("spare", &spare),
+        ("boss", &boss),
+    ] {
+        until(&format!("all of `{name}` is written"), || written(&data, name) == *wanted);
+    }
+    let open = "SELECT count(*) FROM deliveries WHERE state IN ('pending', 'held', 'parked')";
+    until("nothing waits", || load::number(&load::open(&data), open) == 0);
+    assert_eq!(engine.stop(), 0);
+    let store = load::open(&data);
+    for (name, state) in
+        [("together", "done"), ("patient", "done"), ("again", "done"), ("dead", "dead")]
+    {
+        let sql =
+            format!("SELECT count(*) FROM deliveries WHERE sink = '{name}' AND state = '{state}'");
+        assert_eq!(load::number(&store, &sql), ids.len() as u64, "{name}");
+    }
 }

@@ -5,7 +5,7 @@ use crate::support::world::{Behaviour, World};
 use fastrand::Rng;
 use kernel::time::{Timestamp, hour_of_week, zone};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SEQUENCES: u64 = 4;
@@ -41,6 +41,14 @@ struct NotifierCase {
     mute: Option<i64>,
     /// Whether its service refuses everything.
     is_dead: bool,
+    /// How long it waits for a fire at its door.
+    wait: Option<i64>,
+    /// How often it sends an alert of a door again, and how often at most.
+    repeat: Option<(i64, u32)>,
+    /// Whether a fire takes back the alerts of its door.
+    recovers: bool,
+    /// Who gets an alert after so long, unless there is a fire at its door.
+    escalate: Option<(i64, &'static str)>,
     /// Who gets what it could not deliver.
     fallback: Option<&'static str>,
     /// Whose it gets, and nothing else.
@@ -56,11 +64,15 @@ const PLAIN: NotifierCase = NotifierCase {
     has_cooldown: false,
     mute: None,
     is_dead: false,
+    wait: None,
+    repeat: None,
+    recovers: false,
+    escalate: None,
     fallback: None,
     from: None,
 };
 
-const NOTIFIERS: [NotifierCase; 11] = [
+const NOTIFIERS: [NotifierCase; 17] = [
     NotifierCase { name: "later", quiet: Some(("Europe/Berlin", "delay")), ..PLAIN },
     NotifierCase {
         name: "never",
@@ -107,6 +119,40 @@ const NOTIFIERS: [NotifierCase; 11] = [
         from: Some("spare"),
         ..PLAIN
     },
+    NotifierCase {
+        name: "patient",
+        quiet: Some(("Europe/Berlin", "delay")),
+        wait: Some(45),
+        has_cooldown: true,
+        ..PLAIN
+    },
+    NotifierCase { name: "again", repeat: Some((601, 3)), ..PLAIN },
+    NotifierCase {
+        name: "nag",
+        quiet: Some(("Europe/Berlin", "delay")),
+        repeat: Some((7321, 2)),
+        has_cooldown: true,
+        ..PLAIN
+    },
+    NotifierCase {
+        name: "clear",
+        quiet: Some(("America/New_York", "delay")),
+        recovers: true,
+        has_cooldown: true,
+        ..PLAIN
+    },
+    NotifierCase {
+        name: "guard",
+        rate: Some((120, 2, "delay")),
+        escalate: Some((299, "boss")),
+        ..PLAIN
+    },
+    NotifierCase {
+        name: "boss",
+        quiet: Some(("Europe/Berlin", "digest")),
+        from: Some("guard"),
+        ..PLAIN
+    },
 ];
 
 impl NotifierCase {
@@ -138,6 +184,19 @@ impl NotifierCase {
             text.push_str(&format!(
                 "    mute when=\"event.type == 'fire'\" for=\"{mute}s\" key=\"event.subject\"\n"
             ));
+        }
+        let (key, fire) = ("key=\"event.subject\"", "\"event.type == 'fire'\"");
+        if let Some(wait) = self.wait {
+            text.push_str(&format!("    wait for={fire} up-to=\"{wait}s\" {key}\n"));
+        }
+        if let Some((every, max)) = self.repeat {
+            text.push_str(&format!("    repeat \"{every}s\" {key} max={max} until={fire}\n"));
+        }
+        if self.recovers {
+            text.push_str(&format!("    recover when={fire} {key}\n"));
+        }
+        if let Some((after, to)) = self.escalate {
+            text.push_str(&format!("    escalate after=\"{after}s\" to={to} {key} until={fire}\n"));
         }
         if let Some(fallback) = self.fallback {
             text.push_str(&format!("    fallback {fallback}\n"));
@@ -216,6 +275,8 @@ struct Message {
     key: Option<&'static str>,
     due: i64,
     has_place: bool,
+    /// How often it was sent before.
+    repeats: u32,
 }
 
 /// One notifier, step by step.
@@ -232,18 +293,58 @@ struct Model<'a> {
     ended: BTreeMap<usize, Expected>,
     /// Messages that its service took or refused, in order.
     left: Vec<(i64, Message)>,
+    /// The door of each event.
+    doors: BTreeMap<usize, &'static str>,
+    fires: BTreeSet<usize>,
+    /// By door, what is sent again: when, what, and how often it was sent again.
+    again: BTreeMap<&'static str, (i64, usize, u32)>,
+    /// Alerts after which there was a fire.
+    answered: BTreeSet<usize>,
+    /// What was sent again: the event, which time, and when.
+    repeated: Vec<(usize, u32, i64)>,
+    /// By door, the alerts that a fire takes back, and whether they were sent.
+    open: BTreeMap<&'static str, BTreeMap<usize, bool>>,
+    /// By door, the alert that goes to another one, and when.
+    escalating: BTreeMap<&'static str, (usize, Option<i64>)>,
+    escalated: Vec<(i64, usize)>,
+    acknowledged: Vec<usize>,
 }
 
 impl<'a> Model<'a> {
     fn of(case: &'a NotifierCase, sent: &'a [SentEvent], end: i64) -> Self {
         let (waiting, told, left) = (Vec::new(), BTreeMap::new(), Vec::new());
         let (cooling, ended, muted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let mut model = Model { case, waiting, next: 0, told, muted, cooling, ended, left };
+        let doors = sent.iter().map(|it| (it.id, it.door)).collect();
+        let mut model = Model {
+            case,
+            waiting,
+            next: 0,
+            told,
+            muted,
+            cooling,
+            ended,
+            left,
+            doors,
+            fires: sent.iter().filter(|it| it.is_fire).map(|it| it.id).collect(),
+            again: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            repeated: Vec::new(),
+            open: BTreeMap::new(),
+            escalating: BTreeMap::new(),
+            escalated: Vec::new(),
+            acknowledged: Vec::new(),
+        };
         match case.from {
             Some(from) => model.take_all_of(from, sent, end),
             None => sent.iter().for_each(|it| {
                 model.pass(it.at);
-                model.take(it);
+                if it.is_fire {
+                    model.answer(it.door);
+                }
+                match case.recovers && it.is_fire {
+                    true => model.take_back(it),
+                    false => model.take(it),
+                }
                 if it.is_fire {
                     model.muted.insert(it.door, it.at);
                 }
@@ -256,6 +357,9 @@ impl<'a> Model<'a> {
     /// What another one could not deliver.
     fn take_all_of(&mut self, from: &str, sent: &[SentEvent], end: i64) {
         let from = NOTIFIERS.iter().find(|it| it.name == from).expect("it is there");
+        if from.escalate.is_some() {
+            return self.take_escalated(&Model::of(from, sent, end), sent);
+        }
         for (at, dead) in Model::of(from, sent, end).left {
             self.pass(at);
             let event = sent.iter().find(|it| it.id == dead.lead).expect("it was sent");
@@ -267,6 +371,69 @@ impl<'a> Model<'a> {
                 continue;
             }
             self.judge_alone(message, at);
+        }
+    }
+
+    /// What nobody reacted to.
+    fn take_escalated(&mut self, from: &Model<'_>, sent: &[SentEvent]) {
+        for (at, id) in &from.escalated {
+            self.pass(*at);
+            let event = sent.iter().find(|it| it.id == *id).expect("it was sent");
+            self.judge_alone(Message { is_allowed: event.is_fire, ..Message::of(event) }, *at);
+        }
+        for id in &from.acknowledged {
+            self.end(*id, "suppressed", Some("until"), None, None);
+        }
+    }
+
+    /// A fire at a door.
+    fn answer(&mut self, door: &'static str) {
+        let doors = &self.doors;
+        self.answered.extend(self.ended.keys().filter(|it| doors[*it] == door));
+        self.answered.extend(self.waiting.iter().map(|it| it.lead).filter(|it| doors[it] == door));
+        self.again.remove(door);
+        self.waiting.retain(|it| it.repeats == 0 || doors[&it.lead] != door);
+        if let Some((id, _)) = self.escalating.remove(door) {
+            self.acknowledged.push(id);
+        }
+    }
+
+    /// An all-clear: what nobody has seen is dropped.
+    fn take_back(&mut self, event: &SentEvent) {
+        let open = self.open.remove(event.door).unwrap_or_default();
+        for (id, _) in open.iter().filter(|it| !it.1) {
+            let at = self.waiting.iter().position(|it| it.lead == *id).expect("it waits");
+            let message = self.waiting.remove(at);
+            self.end_all(&message, "suppressed", Some("recover"), None);
+        }
+        match open.values().any(|it| *it) {
+            true => self.judge_alone(Message::of(event), event.at),
+            false => self.end(event.id, "suppressed", Some("recover"), None, None),
+        }
+    }
+
+    /// What follows when a message was sent.
+    fn follow(&mut self, message: &Message, now: i64) {
+        let (id, door) = (message.lead, self.doors[&message.lead]);
+        let timed = self.again.get(door).map(|it| it.1);
+        let held = self.waiting.iter().filter(|it| 0 < it.repeats).map(|it| it.lead);
+        let held = held.filter(|it| self.doors[it] == door);
+        let is_newest = timed.into_iter().chain(held).all(|it| it <= id);
+        if let Some((every, max)) = self.case.repeat.filter(|_| is_newest) {
+            self.waiting.retain(|it| it.repeats == 0 || self.doors[&it.lead] != door);
+            let is_over = self.answered.contains(&id) || max <= message.repeats;
+            match is_over {
+                true => self.again.remove(door),
+                false => self.again.insert(door, (now + every, id, message.repeats)),
+            };
+        }
+        if let Some(known) = self.open.get_mut(door).and_then(|it| it.get_mut(&id)) {
+            *known = true;
+        }
+        let after = self.case.escalate.map(|it| it.0);
+        if let Some((known, due)) = self.escalating.get_mut(door).filter(|it| it.0 == id) {
+            assert_eq!(*known, id);
+            *due = after.map(|it| now + it);
         }
     }
 
@@ -284,7 +451,24 @@ impl<'a> Model<'a> {
     fn pass(&mut self, until: i64) {
         loop {
             let due = self.waiting.iter().enumerate().filter(|it| it.1.due <= until);
-            let Some((at, _)) = due.min_by_key(|it| (it.1.due, it.1.lead)) else { return };
+            let next = due.min_by_key(|it| (it.1.due, it.1.lead)).map(|it| (it.1.due, it.0));
+            let again = self.again.iter().map(|it| (it.1.0, *it.0)).min();
+            let again = again.filter(|it| it.0 <= until && next.is_none_or(|next| it.0 < next.0));
+            let later = self.escalating.iter().filter_map(|it| Some((it.1.1?, it.1.0, *it.0)));
+            let later = later.min().filter(|it| it.0 <= until);
+            if let Some((at, id, door)) = later {
+                self.escalating.remove(door);
+                self.escalated.push((at, id));
+                continue;
+            }
+            if let Some((at, door)) = again {
+                let (_, id, repeats) = self.again.remove(door).expect("it is there");
+                let is_allowed = self.fires.contains(&id);
+                let message = Message { repeats: repeats + 1, is_allowed, ..Message::about(id) };
+                self.judge_alone(message, at);
+                continue;
+            }
+            let Some((_, at)) = next else { return };
             let mut message = self.waiting.remove(at);
             let now = message.due;
             match message.held {
@@ -303,8 +487,21 @@ impl<'a> Model<'a> {
         if fire.is_some_and(|(mute, at)| event.at - at < mute) {
             return self.end(event.id, "suppressed", Some("mute"), None, None);
         }
-        if self.cools(event) {
+        let is_waiting = |it: &Message| it.held == "wait" && it.key == Some(event.door);
+        let waiting = self.waiting.iter().position(is_waiting);
+        // What is waited for is held back by no cooldown, and begins none.
+        let is_wanted = event.is_fire && waiting.is_some();
+        if !is_wanted && self.cools(event) {
             return self.end(event.id, "suppressed", Some("cooldown"), None, None);
+        }
+        if let Some(wait) = self.case.wait {
+            return self.take_patiently(event, waiting, wait);
+        }
+        if self.case.recovers {
+            self.open.entry(event.door).or_default().insert(event.id, false);
+        }
+        if self.case.escalate.is_some() {
+            self.escalating.entry(event.door).or_insert((event.id, None));
         }
         let message = Message::of(event);
         let Some((wait, then)) = self.case.group else {
@@ -318,6 +515,21 @@ impl<'a> Model<'a> {
         let told = self.told.get(event.door).map(|it| it + then).filter(|it| event.at < *it);
         let due = told.unwrap_or(event.at + wait);
         self.waiting.push(Message { held: "group", key: Some(event.door), due, ..message });
+    }
+
+    /// One that waits for a fire, or is one.
+    fn take_patiently(&mut self, event: &SentEvent, waiting: Option<usize>, wait: i64) {
+        let mut message = Message { due: event.at + wait, ..Message::of(event) };
+        if let Some(earlier) = waiting.map(|at| self.waiting.remove(at)) {
+            message.due = earlier.due;
+            message.join(earlier, "wait", false);
+        }
+        match event.is_fire {
+            true => self.judge_alone(message, event.at),
+            false => {
+                self.waiting.push(Message { held: "wait", key: Some(event.door), ..message });
+            }
+        }
     }
 
     /// A message that is not to be grouped any more.
@@ -362,6 +574,11 @@ impl<'a> Model<'a> {
 
     fn send(&mut self, message: Message, now: i64) {
         let state = if self.case.is_dead { "dead" } else { "done" };
+        self.follow(&message, now);
+        if 0 < message.repeats {
+            self.repeated.push((message.lead, message.repeats, now));
+            return;
+        }
         self.end_all(&message, state, None, Some(now));
         self.left.push((now, message));
     }
@@ -400,14 +617,19 @@ impl<'a> Model<'a> {
 
 impl Message {
     fn of(event: &SentEvent) -> Message {
+        Message { is_allowed: event.is_fire, ..Message::about(event.id) }
+    }
+
+    fn about(lead: usize) -> Message {
         Message {
-            lead: event.id,
+            lead,
             parts: Vec::new(),
-            is_allowed: event.is_fire,
+            is_allowed: false,
             held: "",
             key: None,
             due: 0,
             has_place: false,
+            repeats: 0,
         }
     }
 
@@ -462,6 +684,8 @@ fn compare_states(world: &World, triggered: usize, context: &str) {
                     assert!(is_same, "{context}: {} e{id}: {row} with {lead}", case.name);
                     assert!(lead["told_with"].is_null(), "{context}: {row} with {lead}");
                 }
+                // Some wait for the end of another delivery.
+                None if row["reason"] == "escalate" || row["reason"] == "recover" => {}
                 None => assert_eq!(row["until"].is_string(), state == "held", "{context}: {row}"),
             }
             let is_reasoned = state == "held" || state == "suppressed" || state == "dead";
@@ -481,6 +705,45 @@ fn note_calls(world: &World, began: i64, calls: &mut BTreeMap<String, i64>) {
         let key = call.split_once(' ').expect("a key").1.to_owned();
         let at: f64 = at.parse().expect("seconds");
         calls.entry(key).or_insert(began + at.round() as i64);
+    }
+}
+
+/// At the end: each delivery of a notifier is what its rules come to.
+fn compare(
+    world: &World,
+    case: &NotifierCase,
+    sent: &[SentEvent],
+    end: i64,
+    calls: &BTreeMap<String, i64>,
+    seed: u64,
+) {
+    let rows = listed(world, case.name);
+    let model = Model::of(case, sent, end);
+    assert_eq!(rows.len(), model.ended.len(), "SEED={seed} {}", case.name);
+    let repeats = calls.iter().filter_map(|(key, at)| {
+        let (id, rest) = key.split_once('/')?;
+        let (by, times) = rest.split_once('/')?;
+        (by == case.name).then(|| (id_of(id), times.parse::<u32>().expect("a number") - 1, *at))
+    });
+    let (mut repeats, mut expected) = (repeats.collect::<Vec<_>>(), model.repeated);
+    repeats.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(repeats, expected, "SEED={seed} {} sends again", case.name);
+    for (id, expected) in model.ended {
+        let (row, name) = (&rows[&id], case.name);
+        let context = format!("SEED={seed} {name} e{id}: {expected:?}, and there is {row}");
+        assert_eq!(row["state"], expected.state, "{context}");
+        let told_with = expected.told_with.map(|it| format!("e{it}"));
+        assert_eq!(row["told_with"].as_str(), told_with.as_deref(), "{context}");
+        // Of what was sent again it says why that ended.
+        if expected.state != "dead" && case.repeat.is_none() {
+            assert_eq!(row["reason"].as_str(), expected.reason, "{context}");
+        }
+        let called = calls.get(&format!("e{id}/{name}"));
+        let is_lead = expected.told_with.is_none() && expected.at.is_some();
+        assert_eq!(called.is_some(), is_lead, "{context}: called at {called:?}");
+        let is_at_once = is_lead && name != "together" && name != "clear";
+        assert!(!is_at_once || called == expected.at.as_ref(), "{context}: at {called:?}");
     }
 }
 
@@ -519,7 +782,9 @@ fn play(seed: u64) {
                 // Its messages come late, and are the same.
                 is_down = !is_down;
                 let status = if is_down { 503 } else { 200 };
-                world.outside.behave("together.example", Behaviour::Status(status, Duration::ZERO));
+                for host in ["together.example", "clear.example"] {
+                    world.outside.behave(host, Behaviour::Status(status, Duration::ZERO));
+                }
             }
             5 => compare_states(&world, event.id, &context),
             _ => {}
@@ -527,30 +792,13 @@ fn play(seed: u64) {
         assert_eq!(world.post("hook", &event.text()), "accepted", "{context}");
         world.simulation.settle();
     }
-    world.outside.behave("together.example", Behaviour::Status(200, Duration::ZERO));
+    for host in ["together.example", "clear.example"] {
+        world.outside.behave(host, Behaviour::Status(200, Duration::ZERO));
+    }
     world.simulation.advance(Duration::from_secs((end - now) as u64));
     note_calls(&world, began, &mut calls);
     compare_states(&world, sent.len(), &format!("SEED={seed} at the end"));
-    for case in &NOTIFIERS {
-        let rows = listed(&world, case.name);
-        let model = Model::of(case, &sent, end);
-        assert_eq!(rows.len(), model.ended.len(), "SEED={seed} {}", case.name);
-        for (id, expected) in model.ended {
-            let (row, name) = (&rows[&id], case.name);
-            let context = format!("SEED={seed} {name} e{id}: {expected:?}, and there is {row}");
-            assert_eq!(row["state"], expected.state, "{context}");
-            let told_with = expected.told_with.map(|it| format!("e{it}"));
-            assert_eq!(row["told_with"].as_str(), told_with.as_deref(), "{context}");
-            if expected.state != "dead" {
-                assert_eq!(row["reason"].as_str(), expected.reason, "{context}");
-            }
-            let called = calls.get(&format!("e{id}/{name}"));
-            let is_lead = expected.told_with.is_none() && expected.at.is_some();
-            assert_eq!(called.is_some(), is_lead, "{context}: called at {called:?}");
-            let is_at_once = is_lead && name != "together";
-            assert!(!is_at_once || called == expected.at.as_ref(), "{context}: at {called:?}");
-        }
-    }
+    NOTIFIERS.iter().for_each(|it| compare(&world, it, &sent, end, &calls, seed));
     world.close();
 }
 

@@ -92,6 +92,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("notify.file.path", "path \"data/told.jsonl\""),
     ("notify.attach", "attach \"http://127.0.0.1:1/{{ data.id }}.jpg\""),
     ("notify.fallback", "fallback phone"),
+    ("notify.escalate", "escalate after=\"5m\" to=phone until=\"event.type == 'seen'\""),
     ("notify.email.smtp", "smtp \"smtps://mail.example.org\""),
     ("notify.email.from", "from \"Door <door@example.org>\""),
     ("notify.email.to", "to \"eva@example.org\" \"{{ data.mail }}\""),

@@ -150,6 +150,7 @@ fn entry(message: &str, seconds: f64) -> Result<Entry> {
         targets: ["db".into()].into(),
         deliveries: Vec::new(),
         silences: Vec::new(),
+        answers: Vec::new(),
     }))
 }
 

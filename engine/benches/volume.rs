@@ -96,6 +96,7 @@ fn event(number: usize, received: Timestamp, deliveries: Vec<NewDelivery>) -> En
         targets: ["db".into()].into(),
         deliveries,
         silences: Vec::new(),
+        answers: Vec::new(),
     })
 }
 

@@ -6,12 +6,14 @@
 //!
 //! Never: a check of the user's text. A plan that arrives here is right.
 
+mod alerts;
 pub mod attempt;
 pub mod breaker;
 pub mod cache;
 pub mod condition;
 pub mod deliver;
 pub mod enrich;
+mod facts;
 pub mod limits;
 pub mod memories;
 pub mod message_cause;

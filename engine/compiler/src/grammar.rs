@@ -646,9 +646,44 @@ const NOTIFY: &[NodeRow] = &[
             Prop::new("within", ValueKind::Duration(Duration::from_secs(1), MS_DAY)).default("\"1d\""),
         ]),
     DIGEST,
+    NodeRow::new("wait", "waits for an event with the same `key` that matches `for`, and then sends only the newest")
+        .examples(&[r#"wait for="event.type == 'face'" up-to="8s" key="event.subject""#])
+        .props(&[
+            Prop::required("for", ValueKind::Expr(Roots::EVENT)),
+            Prop::required("up-to", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+        ]),
     NodeRow::new("fallback", "the notifier that gets what could not be delivered here")
         .examples(&["fallback phone"])
         .args(&[Arg::one("notifier", ValueKind::Ref)]),
+    NodeRow::new("repeat", "sends the notification again until an event with the same `key` matches `until`")
+        .examples(&[r#"repeat "5m" key="event.subject" max=6 until="event.type == 'seen'""#])
+        .args(&[Arg::one("every", ValueKind::Duration(Duration::from_secs(1), MS_DAY))])
+        .props(&[
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("max", ValueKind::Int(1, 1000)).default("10"),
+            Prop::new("until", ValueKind::Expr(Roots::EVENT)),
+        ]),
+    NodeRow::new("recover", "sends an all-clear when an event matches `when`, if a notification with the same `key` was sent before")
+        .examples(&[
+            r#"recover when="event.type == 'closed'" key="event.subject" title="{{ event.subject }} is closed" message="all clear""#,
+        ])
+        .props(&[
+            Prop::required("when", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("title", ValueKind::OwnTemplate(Roots::NOTIFICATION)),
+            Prop::new("message", ValueKind::OwnTemplate(Roots::NOTIFICATION)),
+        ]),
+    NodeRow::new("escalate", "notifies another notifier as well if no event with the same `key` matches `until` in time")
+        .examples(&[
+            r#"escalate after="5m" to=phone key="event.subject" until="event.type == 'seen'""#,
+        ])
+        .props(&[
+            Prop::required("after", ValueKind::Duration(Duration::from_secs(1), MS_DAY)),
+            Prop::required("to", ValueKind::Ref),
+            Prop::new("key", ValueKind::Expr(Roots::EVENT)),
+            Prop::new("until", ValueKind::Expr(Roots::EVENT)),
+        ]),
 ];
 
 /// What stands for the texts of a digest that the file does not give.

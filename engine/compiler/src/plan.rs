@@ -306,7 +306,17 @@ impl Plan {
     /// What notifiers say about whether and when, as far as it is decided with an event.
     pub fn rules(&self) -> Vec<NotifyRules> {
         let on = self.notifiers.iter().filter(|it| it.off.is_none());
-        on.filter_map(|it| it.manners.rules(&it.name)).collect()
+        let mut rules: Vec<NotifyRules> =
+            on.clone().filter_map(|it| it.manners.rules(&it.name)).collect();
+        for rule in &mut rules {
+            let own = self.notifiers.iter().find(|it| it.name == rule.target);
+            let to = own.and_then(|it| it.manners.alerts.escalate.as_ref()).map(|it| &it.to.value);
+            if let (Some(escalate), Some(to)) = (&mut rule.escalate, to) {
+                let others = on.clone().filter(|it| node_of(&it.name) == to);
+                escalate.to = others.map(|it| it.name.clone()).collect();
+            }
+        }
+        rules
     }
 
     /// What may wait in the outbox.

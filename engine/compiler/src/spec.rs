@@ -11,7 +11,8 @@ pub use failure::{
     Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
 };
 pub use manners::{
-    DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode, UpdateNode,
+    AlertNodes, DigestTexts, EscalateNode, GroupNode, Manners, QuietHoursNode, RecoverNode,
+    SilenceCause, SilenceNode, UpdateNode, WaitNode,
 };
 pub use metric::{MetricNode, MetricRule, MetricType};
 pub use read::read;

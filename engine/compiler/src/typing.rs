@@ -187,7 +187,10 @@ impl<'a, 'd> Typing<'a, 'd> {
                 let known = additions.behind.narrowed(here);
                 let is_when = |it: &ExprSite<'_>| it.node() == "when" && it.inside.len() == 1;
                 // Any event may silence a notifier, also one that does not go there.
-                if matches!(site.node(), "mute" | "unless") {
+                if matches!(
+                    site.node(),
+                    "mute" | "unless" | "wait" | "repeat" | "recover" | "escalate"
+                ) {
                     self.tell.site(site, &additions.behind.narrowed(&self.world.all));
                     continue;
                 }

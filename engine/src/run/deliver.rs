@@ -329,7 +329,10 @@ async fn call_and_settle(
             Some(stored) => {
                 relayed.keep(engine, &target.name, &stored);
                 called.push(delivery);
-                calls.push(OutgoingMessage { outgoing: outgoing(engine, target, stored), about });
+                calls.push(OutgoingMessage {
+                    outgoing: outgoing(engine, target, stored, about.cause.repeats),
+                    about,
+                });
             }
             None => ended.push((delivery, Err(missing()))),
         }
@@ -422,8 +425,12 @@ pub(super) async fn guarded<T>(
     }
 }
 
-fn outgoing(engine: &Engine, target: &Target, stored: Stored) -> Outgoing {
-    let key = format!("{}/{}", stored.envelope.id, target.name);
+fn outgoing(engine: &Engine, target: &Target, stored: Stored, repeats: u32) -> Outgoing {
+    let mut key = format!("{}/{}", stored.envelope.id, target.name);
+    if 0 < repeats {
+        // The other side is to take it once more.
+        key.push_str(&format!("/{}", repeats + 1));
+    }
     let globals = engine.generation().plan.globals.clone();
     Outgoing::new(Arc::new(stored), globals, key, target.policy.timeout)
 }

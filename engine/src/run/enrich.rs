@@ -10,6 +10,7 @@ use super::attempt::{self, CallOutcome};
 use super::memories::Notebook;
 use super::relays;
 use super::tap::TapSide;
+use super::{alerts, facts};
 use crate::intake;
 use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
@@ -56,6 +57,7 @@ pub struct RoutedEvent {
     targets: Arc<[Arc<str>]>,
     deliveries: Vec<NewDelivery>,
     silences: Vec<(Arc<str>, SilenceClaim)>,
+    answers: Vec<(Arc<str>, String)>,
     /// What the file's own metrics count of it.
     pub measured: Vec<Measurement>,
 }
@@ -63,8 +65,8 @@ pub struct RoutedEvent {
 impl RoutedEvent {
     /// What is stored of it.
     pub fn stored(self) -> Finished {
-        let RoutedEvent { event, stages, targets, deliveries, silences, .. } = self;
-        Finished { event: event.into(), stages, targets, deliveries, silences }
+        let RoutedEvent { event, stages, targets, deliveries, silences, answers, .. } = self;
+        Finished { event: event.into(), stages, targets, deliveries, silences, answers }
     }
 }
 
@@ -504,11 +506,13 @@ impl EventRun {
         let scope = Scope::of(&event, now);
         let routed = targets(plan, &scope);
         let (targets, suppressed) = with_conditions(plan, &routed, &scope);
-        if targets.is_empty() {
+        let answers = alerts::answers(plan, &scope);
+        let is_expected = !answers.is_empty() || facts::is_any(plan, &scope);
+        if !is_expected && targets.is_empty() {
             let reason = if routed.is_empty() { "unrouted" } else { "when" };
             return Disposition::Discarded(event, reason.into());
         }
-        let deliveries = targets
+        let mut deliveries: Vec<NewDelivery> = targets
             .iter()
             .filter(|it| self.generation.targets.contains_key(*it))
             .map(|it| match suppressed.contains(it) {
@@ -521,6 +525,8 @@ impl EventRun {
                 false => delivery(plan, it, &scope),
             })
             .collect();
+        facts::add_facts(plan, &scope, &mut deliveries);
+        alerts::add_recoveries(plan, &scope, &mut deliveries);
         let silences = silences(plan, &scope);
         let measured = metrics::measure(plan, &scope);
         let stages = self.results.into_iter().flatten().collect();
@@ -530,6 +536,7 @@ impl EventRun {
             targets,
             deliveries,
             silences,
+            answers,
             measured,
         })
     }
@@ -594,6 +601,7 @@ pub(super) fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> New
     });
     let traits = notifier.map(|it| DeliveryTraits {
         fallbacks: relays::of_full(plan, it, scope),
+        escalations: relays::escalations(plan, it, scope),
         ..traits(&it.manners, scope)
     });
     let traits = traits.unwrap_or_default();
@@ -602,10 +610,7 @@ pub(super) fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> New
 
 /// What the rules of a notifier need to know of an event.
 fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
-    let quiet = manners.quiet.iter().enumerate();
-    let allowed = quiet
-        .filter(|(_, it)| it.allow.as_ref().is_some_and(|it| it.value.is_true(scope)))
-        .fold(0, |bits, (index, _)| bits | 1 << index);
+    let allowed = allowed(manners, scope);
     let group = manners.group.as_ref().and_then(|group| match &group.key {
         // A null key is told apart from nothing: it is told alone.
         Some(key) => memory::key_of(&key.value, scope),
@@ -615,7 +620,24 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
     let message_key = manners.update.as_ref().and_then(|it| memory::key_of(&it.key.value, scope));
     let claims = manners.silences.iter();
     let silences = claims.filter_map(|it| silence_claim(it, scope)).collect();
-    DeliveryTraits { silences, group, allowed, message_key, ..DeliveryTraits::default() }
+    let (alert, fact) = (alerts::key(manners, scope), facts::claim(manners, scope));
+    DeliveryTraits {
+        silences,
+        group,
+        allowed,
+        message_key,
+        alert,
+        fact,
+        ..DeliveryTraits::default()
+    }
+}
+
+/// The quiet hours that do not hold an event, a bit for each.
+pub(super) fn allowed(manners: &Manners, scope: &Scope<'_>) -> u32 {
+    let quiet = manners.quiet.iter().enumerate();
+    quiet
+        .filter(|(_, it)| it.allow.as_ref().is_some_and(|it| it.value.is_true(scope)))
+        .fold(0, |bits, (index, _)| bits | 1 << index)
 }
 
 /// The keys of notifiers that an event silences.

@@ -3,7 +3,7 @@
 use kernel::choice::Choice;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use store::{Delivery, Reader, Relay, RelayWord, StoreFault};
+use store::{Delivery, DeliveryState, Reader, Relay, RelayWord, StoreFault};
 
 /// Bytes of a reason that a message repeats.
 const REASON_MAX: usize = 300;
@@ -15,22 +15,38 @@ pub struct MessageCause {
     pub via: Option<Relay>,
     /// Why that one could not deliver it.
     pub error: Option<String>,
+    /// How often it was sent before.
+    pub repeats: u32,
 }
 
 impl MessageCause {
     /// What templates read as `told`.
     pub fn scope(&self) -> Value {
         json!({
-            "why": self.via.as_ref().map(|it| it.word.word()),
+            "why": match self.repeats {
+                0 => self.via.as_ref().map(|it| it.word.word()),
+                _ => Some("repeat"),
+            },
+            "times": self.repeats + 1,
             "from": self.via.as_ref().map(|it| &*it.from),
             "error": self.error,
         })
+    }
+
+    /// Whether it is an all-clear.
+    pub fn is_all_clear(&self) -> bool {
+        self.via.as_ref().is_some_and(|it| it.word == RelayWord::Recover)
     }
 
     /// A line for messages whose texts do not read `told`.
     pub fn line(&self) -> Option<String> {
         let Relay { word, from } = self.via.as_ref()?;
         Some(match (word, &self.error) {
+            (RelayWord::Recover, _) => return None,
+            (RelayWord::Escalate, None) => format!("nobody reacted to `{from}`"),
+            (RelayWord::Escalate, Some(error)) => {
+                format!("nobody reacted to `{from}`, which could not deliver this: {error}")
+            }
             (RelayWord::Fallback, Some(error)) => {
                 format!("`{from}` could not deliver this: {error}")
             }
@@ -46,13 +62,18 @@ pub(super) fn causes(
 ) -> Result<BTreeMap<u64, MessageCause>, StoreFault> {
     let mut causes = BTreeMap::new();
     for delivery in due {
-        let Some(via) = &delivery.via else { continue };
-        let all = reader.deliveries_of(delivery.seq)?;
-        let before = all.into_iter().find(|it| it.sink == via.from);
-        let error = before.and_then(|it| it.last_error).map(|it| shortened(&it));
-        causes.insert(delivery.seq, MessageCause { via: Some(via.clone()), error });
+        let (via, repeats) = (delivery.via.clone(), delivery.repeats);
+        let error = via.as_ref().map_or(Ok(None), |it| error_of(reader, delivery.seq, &it.from))?;
+        causes.insert(delivery.seq, MessageCause { via, error, repeats });
     }
     Ok(causes)
+}
+
+/// Why another target could not deliver an event.
+fn error_of(reader: &Reader<'_>, seq: u64, from: &str) -> Result<Option<String>, StoreFault> {
+    let before = reader.deliveries_of(seq)?.into_iter().find(|it| *it.sink == *from);
+    let dead = before.filter(|it| it.state == DeliveryState::Dead);
+    Ok(dead.and_then(|it| it.last_error).map(|it| shortened(&it)))
 }
 
 fn shortened(reason: &str) -> String {

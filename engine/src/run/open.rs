@@ -259,11 +259,12 @@ impl StageOpener<'_> {
         let services = self.context.services(self.plan, PartRole::Target, name);
         let notifier = self.open_notifier(plan, &services).await?;
         let limits = self.target_limits(PlanRole::Notify, name, &plan.policy);
-        let texts = NoticeTexts {
+        let texts = Box::new(NoticeTexts {
             title: plan.title.clone(),
             message: plan.message.clone(),
             digest: plan.manners.digest.clone(),
-        };
+            recover: plan.manners.alerts.recover.clone(),
+        });
         let kind = TargetKind::Notifier { notifier, texts };
         let (name, policy) = (name.clone(), plan.policy.clone());
         Ok(Arc::new(Target { name, policy, limits, kind, services }))

@@ -15,6 +15,18 @@ fn fallbacks(plan: &Plan, from: &NotifierPlan, scope: &Scope<'_>) -> Vec<NewDeli
     relayed(plan, &from.name, RelayWord::Fallback, &name.value, scope)
 }
 
+/// Who gets an alert of this notifier when nobody reacts. No cooldown holds that back.
+pub(super) fn escalations(plan: &Plan, from: &NotifierPlan, scope: &Scope<'_>) -> Vec<NewDelivery> {
+    let Some(node) = &from.manners.alerts.escalate else { return Vec::new() };
+    let mut all = relayed(plan, &from.name, RelayWord::Escalate, &node.to.value, scope);
+    for delivery in &mut all {
+        delivery.cooldown = None;
+        delivery.traits.silences.clear();
+        delivery.traits.group = None;
+    }
+    all
+}
+
 /// The deliveries to a node that another notifier hands an event to.
 fn relayed(
     plan: &Plan,
@@ -26,6 +38,8 @@ fn relayed(
     let on = plan.notifiers.iter().filter(|it| it.off.is_none() && node_of(&it.name) == to);
     let handed = on.map(|it| {
         let mut delivery = enrich::delivery(plan, &it.name, scope);
+        // It has waited where it came from.
+        delivery.traits.fact = None;
         delivery.traits.via = Some(Relay { word, from: from.clone() });
         delivery
     });

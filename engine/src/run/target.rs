@@ -4,7 +4,7 @@ use super::limits::CallLimits;
 use super::message_cause::MessageCause;
 use super::message_group::MessageGroup;
 use compiler::plan::CallPolicy;
-use compiler::spec::DigestTexts;
+use compiler::spec::{DigestTexts, RecoverNode};
 use kernel::env::Pending;
 use kernel::event::Event;
 use kernel::fault::Fault;
@@ -33,7 +33,7 @@ pub(super) enum TargetKind {
     /// A sink takes the event.
     Sink(Box<dyn DynDeliver>),
     /// A notifier takes texts about it.
-    Notifier { notifier: Box<dyn DynNotify>, texts: NoticeTexts },
+    Notifier { notifier: Box<dyn DynNotify>, texts: Box<NoticeTexts> },
 }
 
 /// What a notifier says.
@@ -43,15 +43,22 @@ pub(super) struct NoticeTexts {
     pub(super) message: Template,
     /// Of several that waited.
     pub(super) digest: DigestTexts,
+    /// Of an all-clear.
+    pub(super) recover: Option<RecoverNode>,
 }
 
 impl NoticeTexts {
     /// Title and message.
     fn render(&self, event: &Event, about: &MessageContext, now: Timestamp) -> (String, String) {
         let MessageContext { group, cause, update } = about;
-        let texts = match group.has_digest_texts() {
-            true => [&self.digest.title, &self.digest.message],
-            false => [&self.title, &self.message],
+        let clear = self.recover.as_ref().filter(|_| cause.is_all_clear());
+        let texts = match (group.has_digest_texts(), clear) {
+            (true, _) => [&self.digest.title, &self.digest.message],
+            (false, Some(clear)) => [
+                clear.title.as_ref().unwrap_or(&self.title),
+                clear.message.as_ref().unwrap_or(&self.message),
+            ],
+            (false, None) => [&self.title, &self.message],
         };
         let reads = |root| texts.iter().any(|it| it.reads().iter().any(|it| it.root == root));
         let shown = reads(Root::Group).then(|| group.scope(event, &self.title, now));

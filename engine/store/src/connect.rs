@@ -41,6 +41,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0009-ids.sql"),
     include_str!("../../../migrations/0010-relays.sql"),
     include_str!("../../../migrations/0011-messages.sql"),
+    include_str!("../../../migrations/0012-alerts.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

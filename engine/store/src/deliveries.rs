@@ -19,7 +19,7 @@ const DROPPED_MAX: usize = 16;
 pub(super) const AT_ONCE: Timestamp = Timestamp(0);
 
 /// What becomes of a new delivery.
-enum DeliveryFate {
+pub(super) enum DeliveryFate {
     Pending,
     /// Parked: the event ran under a file that still had the target.
     Parked,
@@ -51,8 +51,8 @@ impl Batch<'_> {
         };
         let sql = "INSERT OR IGNORE INTO delivery_rows
                 (sink, seq, state, attempts, not_before, created, last_error, bytes, allowed,
-                    cooldown, via, message_key)
-             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)";
+                    cooldown, via, message_key, alert)
+             VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let waits = matches!(state, DeliveryState::Pending | DeliveryState::Parked);
         // One that changes a message neither begins a cooldown nor is held back by one.
         let cooldown = delivery.cooldown.as_ref().filter(|_| waits);
@@ -72,6 +72,7 @@ impl Batch<'_> {
             cooldown.map(|it| &it.key),
             delivery.traits.via.as_ref().map(ToString::to_string),
             delivery.traits.message_key,
+            delivery.traits.alert.as_ref().filter(|_| waits),
         ];
         let is_new = self.connection.prepare_cached(sql)?.execute(values)? == 1;
         if is_new && waits {
@@ -95,7 +96,7 @@ impl Batch<'_> {
         self.is_update(&delivery.sink, seq, delivery.traits.message_key.as_deref(), true)
     }
 
-    fn fate_of(
+    pub(super) fn fate_of(
         &mut self,
         delivery: &NewDelivery,
         seq: u64,
@@ -169,8 +170,9 @@ impl Batch<'_> {
         state: DeliveryState,
         reason: &str,
     ) -> Result<u64, StoreFault> {
-        let sql = "UPDATE delivery_rows SET state = ?, last_error = ?
-                   WHERE sink = ? AND seq = ? AND state IN (0, 3, 5)
+        // What was told before stays so, whatever becomes of the next time.
+        let sql = "UPDATE delivery_rows SET state = iif(repeats > 0, 1, ?1), last_error = ?2
+                   WHERE sink = ?3 AND seq = ?4 AND state IN (0, 3, 5)
                    RETURNING bytes, parts, cooldown,
                 iif(is_digest AND parts > 0, NULL, message_key)";
         let values = params![state as i64, reason, &**sink, seq as i64];
@@ -195,6 +197,7 @@ impl Batch<'_> {
         if is_untold(state, reason) {
             self.give_back_cooldown(sink, seq, left.cooldown.as_deref())?;
         }
+        self.after_alert(sink, seq, state)?;
         match left.parts {
             0 => Ok(0),
             _ => self.end_parts(sink, seq, state, reason),

@@ -160,8 +160,8 @@ fn holds(connection: &Connection, rule: RuleOfEvent, seq: u64) -> Result<Vec<Val
     if !connection.query_row(waits_sql(rule), [seq as i64], |row| row.get::<_, bool>(0))? {
         return Ok(Vec::new());
     }
-    let sql = "SELECT sink, state FROM delivery_rows WHERE seq = ? AND state IN (0, 3, 5)
-               ORDER BY sink LIMIT ?";
+    let sql = "SELECT sink, state FROM delivery_rows WHERE seq = ?
+                AND (state IN (0, 3, 5) OR again > 0) ORDER BY sink LIMIT ?";
     let mut select = connection.prepare(sql)?;
     let deliveries = select.query_map(params![seq as i64, HOLDS_MAX], |row| {
         let state = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(usize::MAX);

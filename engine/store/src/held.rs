@@ -11,7 +11,7 @@
 use super::StoreFault;
 use super::deliveries::{AT_ONCE, is_untold};
 use super::insert::Batch;
-use super::manners::{DeliveryTraits, Excess, MessageRate, NotifyRules, SilenceClaim, Silencer};
+use super::manners::{Excess, FactClaim, MessageRate, NotifyRules, SilenceClaim, Silencer};
 use super::messages::MessageCounts;
 use super::record::{DeliveryState, NewDelivery};
 use kernel::time::Timestamp;
@@ -25,7 +25,7 @@ const DUE_MAX: usize = 4096;
 /// What is held together without a key of its own.
 const DIGEST: &str = "";
 /// No time at all.
-const NEVER: i64 = i64::MAX;
+pub(super) const NEVER: i64 = i64::MAX;
 
 /// What is known of rules and of what waits, without looking.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +54,11 @@ impl HeldState {
                        WHERE state = 5 AND lead IS NULL";
             let first: Option<i64> =
                 connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
-            self.wake = Some(first.unwrap_or(NEVER));
+            let sql = "SELECT min(again) FROM delivery_rows INDEXED BY delivery_rows_again
+                       WHERE again > 0";
+            let again: Option<i64> =
+                connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
+            self.wake = Some(first.into_iter().chain(again).min().unwrap_or(NEVER));
         }
         Ok(())
     }
@@ -69,6 +73,16 @@ impl HeldState {
         self.rules.get(sink)?.update
     }
 
+    /// Somebody has to ask at this time, at the latest.
+    pub(super) fn wake_by(&mut self, at: i64) {
+        self.wake = self.wake.map(|it| it.min(at));
+    }
+
+    /// The rules of a target, where it has some.
+    pub(super) fn rules_of(&self, sink: &str) -> Option<Arc<NotifyRules>> {
+        self.rules.get(sink).cloned()
+    }
+
     /// Whether a target has rules.
     pub(super) fn has_rules(&self, sink: &str) -> bool {
         self.rules.contains_key(sink)
@@ -77,16 +91,30 @@ impl HeldState {
 
 /// What keeps a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HeldBy {
+pub(super) enum HeldBy {
     Group,
     QuietHours,
     Rate,
     /// Nothing: it was handed on together with the message that tells of it.
     Fallback,
+    /// The time in which somebody may react to another notifier.
+    Escalate,
+    /// The alerts that an all-clear takes back, until they have ended.
+    Recover,
+    /// A fact.
+    Wait,
 }
 
 impl HeldBy {
-    const ALL: [HeldBy; 4] = [HeldBy::Group, HeldBy::QuietHours, HeldBy::Rate, HeldBy::Fallback];
+    const ALL: [HeldBy; 7] = [
+        HeldBy::Group,
+        HeldBy::QuietHours,
+        HeldBy::Rate,
+        HeldBy::Fallback,
+        HeldBy::Escalate,
+        HeldBy::Recover,
+        HeldBy::Wait,
+    ];
 
     fn word(self) -> &'static str {
         match self {
@@ -94,6 +122,9 @@ impl HeldBy {
             HeldBy::QuietHours => "quiet-hours",
             HeldBy::Rate => "rate",
             HeldBy::Fallback => "fallback",
+            HeldBy::Escalate => "escalate",
+            HeldBy::Recover => "recover",
+            HeldBy::Wait => "wait",
         }
     }
 
@@ -118,14 +149,32 @@ pub(super) struct HeldMessage {
     pub(super) has_place: bool,
     /// The key of the message that it sends or changes.
     pub(super) message_key: Option<String>,
+    /// The fact that it waits for or brings, while it has not waited.
+    pub(super) fact: Option<FactClaim>,
 }
 
 impl HeldMessage {
     /// That of a new delivery.
     pub(super) fn of(delivery: &NewDelivery, seq: u64) -> Self {
-        let DeliveryTraits { group, allowed, message_key, .. } = delivery.traits.clone();
+        let traits = &delivery.traits;
+        let (group, fact, allowed) = (traits.group.clone(), traits.fact.clone(), traits.allowed);
+        let message_key = traits.message_key.clone();
         let sink = delivery.sink.clone();
-        HeldMessage { sink, seq, parts: 0, allowed, group, has_place: false, message_key }
+        HeldMessage { sink, seq, parts: 0, allowed, group, has_place: false, message_key, fact }
+    }
+
+    /// One that tells of nothing else, and is not to be grouped.
+    pub(super) fn alone(sink: Arc<str>, seq: u64) -> Self {
+        HeldMessage {
+            sink,
+            seq,
+            parts: 0,
+            allowed: 0,
+            group: None,
+            has_place: false,
+            message_key: None,
+            fact: None,
+        }
     }
 }
 
@@ -156,7 +205,11 @@ impl Batch<'_> {
         for sink in sinks {
             let rules = self.held.rules.get(&*sink).cloned();
             for by in HeldBy::ALL {
-                let latest = rules.as_ref().map_or(self.now, |it| latest(it, by, self.now));
+                let latest = match (&rules, by) {
+                    (None, HeldBy::Escalate) => Timestamp(NEVER),
+                    (None, _) => self.now,
+                    (Some(rules), _) => latest(rules, by, self.now),
+                };
                 // What was written by a clock that is right no more is not waited for.
                 self.run(
                     "UPDATE delivery_rows SET not_before = iif(created > ?4, ?4, min(not_before, ?3))
@@ -165,7 +218,7 @@ impl Batch<'_> {
                 )?;
             }
         }
-        Ok(())
+        self.review_escalations()
     }
 
     /// Judges a message: it goes on, waits, is told by another one, or is suppressed.
@@ -173,6 +226,11 @@ impl Batch<'_> {
         let Some(rules) = self.held.rules.get(&message.sink).cloned() else {
             return self.send(message);
         };
+        let mut message = message.clone();
+        if let Some((key, until)) = self.wait_for_fact(&mut message)? {
+            return self.hold(&message, HeldBy::Wait, Some(&key), until);
+        }
+        let message = &message;
         match self.message_fate(message, &rules)? {
             MessageFate::Send => self.send(message),
             MessageFate::Dropped(by) => {
@@ -304,7 +362,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         message: &HeldMessage,
         by: HeldBy,
@@ -335,7 +393,12 @@ impl Batch<'_> {
     }
 
     /// The message that waits under `lead` tells of this one too, and of all that it tells of.
-    fn join(&mut self, message: &HeldMessage, by: HeldBy, lead: u64) -> Result<(), StoreFault> {
+    pub(super) fn join(
+        &mut self,
+        message: &HeldMessage,
+        by: HeldBy,
+        lead: u64,
+    ) -> Result<(), StoreFault> {
         let HeldMessage { sink, seq, parts, allowed, .. } = message;
         let (seq, lead, parts) = (*seq as i64, lead as i64, *parts as i64);
         self.run(
@@ -352,7 +415,7 @@ impl Batch<'_> {
         self.run(
             "UPDATE delivery_rows SET parts = parts + 1 + ?1, is_digest = is_digest | ?2,
                 allowed = allowed | ?3 WHERE sink = ?4 AND seq = ?5",
-            params![parts, by != HeldBy::Group, allowed, &**sink, lead],
+            params![parts, !matches!(by, HeldBy::Group | HeldBy::Wait), allowed, &**sink, lead],
         )?;
         Ok(())
     }
@@ -366,7 +429,9 @@ impl Batch<'_> {
         state: DeliveryState,
         reason: Option<&str>,
     ) -> Result<u64, StoreFault> {
-        let sql = "UPDATE delivery_rows SET state = ?1, last_error = coalesce(?2, last_error)
+        // What was told before stays so, whatever becomes of the next time.
+        let sql = "UPDATE delivery_rows SET state = iif(repeats > 0, 1, ?1),
+                        last_error = coalesce(?2, last_error)
                    WHERE sink = ?3 AND lead = ?4 AND state = 5 RETURNING seq, bytes, cooldown";
         let ended: Vec<(i64, i64, Option<String>)> = {
             let mut update = self.connection.prepare_cached(sql)?;
@@ -379,6 +444,7 @@ impl Batch<'_> {
             if is_untold(state, reason) {
                 self.give_back_cooldown(sink, *seq as u64, cooldown.as_deref())?;
             }
+            self.after_alert(sink, *seq as u64, state)?;
         }
         Ok(ended.len() as u64)
     }
@@ -414,6 +480,7 @@ impl Batch<'_> {
                     group: None,
                     has_place: false,
                     message_key: it.get(6)?,
+                    fact: None,
                 };
                 Ok((message, it.get::<_, Option<String>>(4)?, it.get::<_, Option<String>>(5)?))
             });
@@ -421,11 +488,21 @@ impl Batch<'_> {
             match by.as_deref().and_then(HeldBy::of_word) {
                 Some(HeldBy::Group) => self.note_told(&message.sink, key.as_deref())?,
                 Some(HeldBy::Rate) => message.has_place = key.is_none(),
+                Some(HeldBy::Recover) => {
+                    let key = key.unwrap_or_default();
+                    self.judge_recovery(&message.sink, &key, message.seq)?;
+                    continue;
+                }
+                Some(HeldBy::Escalate) if self.waits_for_end(&message.sink, message.seq)? => {
+                    let by = HeldBy::Escalate;
+                    self.hold(&message, by, key.as_deref(), Timestamp(NEVER))?;
+                    continue;
+                }
                 _ => {}
             }
             self.judge_message(&message)?;
         }
-        Ok(())
+        self.repeat_due()
     }
 
     /// A group is told: the next message of its key waits for longer.
@@ -492,8 +569,11 @@ fn latest(rules: &NotifyRules, by: HeldBy, now: Timestamp) -> Timestamp {
         HeldBy::Group => {
             rules.group.map_or(now, |it| now.plus(it.then.unwrap_or_default().max(it.wait)))
         }
+        HeldBy::Wait => rules.wait.map_or(now, |it| now.plus(it)),
         // They are the same, or they are not: asking is cheap.
-        HeldBy::QuietHours | HeldBy::Fallback => now,
+        HeldBy::QuietHours | HeldBy::Fallback | HeldBy::Recover => now,
+        // Whether it is handed on at all is for the rules of another one to say.
+        HeldBy::Escalate => Timestamp(NEVER),
         HeldBy::Rate => match rules.rate {
             Some(rate) if rate.excess != Excess::Drop => Timestamp(NEVER),
             _ => now,

@@ -243,8 +243,21 @@ impl Batch<'_> {
         let event = &finished.event;
         self.insert_row(finished, (seq, pos), hash)?;
         let bytes = event.body.size() + event.enrich.len() as u64;
+        for (sink, key) in &finished.answers {
+            self.answer(sink, key)?;
+        }
         for delivery in &finished.deliveries {
-            self.deliver(delivery, seq, bytes)?;
+            match delivery.traits.recovery {
+                Some(_) => self.take_back(delivery, seq, bytes)?,
+                None => match self.wanted(delivery)? {
+                    Some(delivery) => self.deliver(&delivery, seq, bytes)?,
+                    None => continue,
+                },
+            }
+        }
+        // Behind all others: who has the event already is not told twice.
+        for delivery in finished.deliveries.iter().filter(|it| !it.traits.escalations.is_empty()) {
+            self.escalate_later(delivery, seq, bytes)?;
         }
         // Behind its own deliveries: an event does not silence itself.
         for (sink, claim) in &finished.silences {

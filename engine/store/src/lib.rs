@@ -7,6 +7,7 @@
 //! become visible; one thread gives it and one transaction makes it visible.
 
 mod admit;
+mod alerts;
 mod checksum;
 mod claim;
 mod clock;
@@ -18,6 +19,7 @@ mod deleted;
 mod deliveries;
 mod delivery_query;
 mod evict;
+mod facts;
 mod fault;
 mod files;
 mod forecast;
@@ -73,8 +75,8 @@ pub use forecast::{KeptEvent, RetentionView, SweepForecast, explain_in_file, for
 pub use json::{Redact, write_detail, write_event, write_summary};
 pub use letter_query::{LetterFilter, LetterOrder, LetterPage};
 pub use manners::{
-    DeliveryTraits, Excess, GroupRule, MessageRate, NotifyRules, QUIET_MAX, QuietRule, Relay,
-    RelayWord, SilenceClaim, Silencer,
+    DeliveryTraits, EscalateRule, Excess, FactClaim, GroupRule, MessageRate, NotifyRules,
+    QUIET_MAX, QuietRule, Recovery, Relay, RelayWord, RepeatRule, SilenceClaim, Silencer,
 };
 pub use memory::{
     Emission, Memory, MemoryFigures, MemoryNode, MemoryTimer, Moment, Note, NoteRole, Noted, Notes,
@@ -148,7 +150,7 @@ pub struct Figures {
     /// Deliveries suppressed, by target and by what suppresses them: `cooldown`, `backlog`, `when`,
     /// `quiet-hours`, `rate`, `mute`, `unless` or `update`.
     pub suppressed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
-    /// Deliveries that another notifier handed on, by target and by why.
+    /// Deliveries that no route made and those that were sent again, by target and by why.
     pub relayed: Mutex<BTreeMap<(Arc<str>, &'static str), u64>>,
     /// Messages that may be changed and were forgotten because there are too many, by notifier.
     pub forgotten: Mutex<BTreeMap<Arc<str>, u64>>,

@@ -26,7 +26,7 @@ choice! {
 pub const QUIET_MAX: usize = 32;
 
 /// What one notifier says about whether and when.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct NotifyRules {
     /// Its name.
     pub target: Arc<str>,
@@ -38,6 +38,59 @@ pub struct NotifyRules {
     pub group: Option<GroupRule>,
     /// For how long a message may be replaced by a later one of its key.
     pub update: Option<Duration>,
+    /// How long it waits for a fact.
+    pub wait: Option<Duration>,
+    /// How an alert is sent again.
+    pub repeat: Option<RepeatRule>,
+    /// Whether it takes alerts back.
+    pub recovers: bool,
+    /// Who gets an alert when nobody reacts.
+    pub escalate: Option<EscalateRule>,
+}
+
+impl NotifyRules {
+    /// Whether its deliveries are alerts.
+    pub(super) fn has_alerts(&self) -> bool {
+        self.repeat.is_some() || self.recovers || self.escalate.is_some()
+    }
+}
+
+/// An alert that is sent again until somebody reacts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RepeatRule {
+    /// The time between two of them.
+    pub every: Duration,
+    /// How often at most.
+    pub max: u32,
+}
+
+/// An alert that others get when nobody reacts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EscalateRule {
+    /// The time to react, from the moment at which somebody was told.
+    pub after: Duration,
+    /// Who gets it.
+    pub to: Vec<Arc<str>>,
+}
+
+/// An event that waits for a fact, or brings it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactClaim {
+    /// What is told apart.
+    pub key: String,
+    /// Whether it brings the fact.
+    pub is_fact: bool,
+    /// Whether the event would have gone to the notifier anyway.
+    pub is_routed: bool,
+}
+
+/// The all-clear of alerts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recovery {
+    /// Of which alerts.
+    pub key: String,
+    /// Whether the event would have gone to the notifier anyway.
+    pub is_routed: bool,
 }
 
 /// Hours in which nobody is told.
@@ -128,6 +181,14 @@ pub struct DeliveryTraits {
     pub fallbacks: Vec<NewDelivery>,
     /// The key of the message that it sends or changes; `None` where its message is its own.
     pub message_key: Option<String>,
+    /// The fact that it waits for or brings; `None` where it does neither.
+    pub fact: Option<FactClaim>,
+    /// The key of the alert that it is.
+    pub alert: Option<String>,
+    /// Where it is no alert but takes some back.
+    pub recovery: Option<Recovery>,
+    /// What is delivered to others if nobody reacts.
+    pub escalations: Vec<NewDelivery>,
 }
 
 choice! {
@@ -135,6 +196,10 @@ choice! {
     pub enum RelayWord {
         /// It could not deliver it.
         Fallback = "fallback",
+        /// Nobody reacted in time.
+        Escalate = "escalate",
+        /// It takes back what it sent before: it is its own.
+        Recover = "recover",
     }
 }
 

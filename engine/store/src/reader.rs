@@ -30,7 +30,7 @@ pub struct DueLimits {
 }
 
 pub(super) const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts, \
-     is_digest, lead, via, message_key";
+     is_digest, lead, via, message_key, repeats";
 
 /// A read-only view of the store.
 ///
@@ -456,6 +456,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         lead: row.get::<_, Option<i64>>(10)?.map(|it| it as u64),
         via: row.get::<_, Option<String>>(11)?.and_then(|it| Relay::parse(&it)),
         message_key: row.get(12)?,
+        repeats: row.get(13)?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! What goes into the store and what comes out of it.
 
+use super::held::NEVER;
 use super::manners::{DeliveryTraits, NotifyRules, Relay, SilenceClaim};
 use super::memory::{MemoryNode, Notes};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
@@ -248,6 +249,8 @@ pub struct Finished {
     pub deliveries: Vec<NewDelivery>,
     /// Keys of notifiers that it silences.
     pub silences: Vec<(Arc<str>, SilenceClaim)>,
+    /// Keys of notifiers whose alerts it answers.
+    pub answers: Vec<(Arc<str>, String)>,
 }
 
 /// An outbox row to be.
@@ -448,12 +451,15 @@ pub struct Delivery {
     pub via: Option<Relay>,
     /// The key of the message that it sends or changes; `None` where its message is its own.
     pub message_key: Option<String>,
+    /// How often it was sent again.
+    pub repeats: u32,
 }
 
 impl Delivery {
     /// Until when it waits, where it waits for a time.
     pub fn held_until(&self) -> Option<Timestamp> {
-        (self.state == DeliveryState::Held && self.lead.is_none()).then_some(self.not_before)
+        let waits = self.state == DeliveryState::Held && self.lead.is_none();
+        (waits && self.not_before.0 != NEVER).then_some(self.not_before)
     }
 
     /// The key of the message that it sends or changes. A digest tells of many, and changes none.

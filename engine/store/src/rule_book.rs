@@ -92,9 +92,13 @@ impl RuleBook<'_> {
 pub(super) fn waits_sql(rule: RuleOfEvent) -> &'static str {
     match rule {
         RuleOfEvent::Passing => {
-            "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1 AND state IN (0, 3, 5))
+            "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?1
+                    AND (state IN (0, 3, 5) OR again > 0))
                 OR EXISTS (SELECT 1 FROM dead_letters WHERE seq = ?1)"
         }
-        _ => "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ? AND state IN (0, 3, 5))",
+        _ => {
+            "SELECT EXISTS (SELECT 1 FROM delivery_rows WHERE seq = ?
+                    AND (state IN (0, 3, 5) OR again > 0))"
+        }
     }
 }

@@ -349,7 +349,7 @@ const DELIVERY_INDEXES: [&str; 4] =
 
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
     let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
-            is_digest, lead, via, message_key,
+            is_digest, lead, via, message_key, repeats,
             state = 0 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_due WHERE i.sink = d.sink AND i.not_before = d.not_before
                     AND i.seq = d.seq AND i.bytes = d.bytes AND i.state = 0),
@@ -385,7 +385,7 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
             }
         }
         for (column, index) in DELIVERY_INDEXES.iter().enumerate() {
-            if row.get(13 + column)? {
+            if row.get(14 + column)? {
                 return Err(out_of_step(index, number));
             }
         }

@@ -170,6 +170,7 @@ fn finished(event: Event) -> Finished {
         targets,
         deliveries: Vec::new(),
         silences: Vec::new(),
+        answers: Vec::new(),
     }
 }
 

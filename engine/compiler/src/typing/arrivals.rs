@@ -176,10 +176,7 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
             ValueType::map([("name", ValueType::text()), ("labels", ValueType::map(labels))]),
         ),
         (Root::Group, group()),
-        (
-            Root::Told,
-            ValueType::map(["why", "from", "error"].map(|it| (it, ValueType::text().or_null()))),
-        ),
+        (Root::Told, told()),
         (Root::Update, update()),
     ]
 }
@@ -188,6 +185,12 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
 fn update() -> ValueType {
     let text = ["key", "id"].map(|it| (it, ValueType::text()));
     ValueType::map(text.into_iter().chain([("first", ValueType::bool())]))
+}
+
+/// Why a notification is sent.
+fn told() -> ValueType {
+    let texts = ["why", "from", "error"].map(|it| (it, ValueType::text().or_null()));
+    ValueType::map(texts.into_iter().chain([("times", ValueType::number())]))
 }
 
 /// The events that a notification is about.

@@ -17,8 +17,18 @@ use tide::{Request, Response};
 use wire::WireUse;
 
 /// What may hold a notification back.
-const SUPPRESSED_BY: [&str; 8] =
-    ["cooldown", "backlog", "when", "quiet-hours", "rate", "mute", "unless", "update"];
+const SUPPRESSED_BY: [&str; 10] = [
+    "cooldown",
+    "backlog",
+    "when",
+    "quiet-hours",
+    "rate",
+    "mute",
+    "unless",
+    "update",
+    "until",
+    "recover",
+];
 
 /// How each breaker stands: 0 closed, 1 half-open, 2 open.
 fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Duration) {
@@ -197,14 +207,20 @@ fn suppressed(text: &mut MetricsText, generation: &Generation, figures: &Figures
     }
 }
 
-/// Notifications that another notifier handed on, by target and by why; from zero.
+/// Notifications that no route made, by target and by why; from zero.
 fn relayed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
     let family = "engine_notifications_relayed_total";
-    text.family(family, "counter", "Handed on by another notifier");
+    text.family(family, "counter", "Sent beside what routes send");
     let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
     for (word, to) in generation.plan.notifiers.iter().flat_map(|it| it.manners.relays()) {
         let targets = generation.targets.keys().filter(|it| node_of(it) == to.value);
         counts.extend(targets.map(|it| ((it.clone(), word.word()), 0)));
+    }
+    for notifier in generation.plan.notifiers.iter().filter(|it| it.off.is_none()) {
+        let alerts = &notifier.manners.alerts;
+        let words = [(alerts.repeat.is_some(), "repeat"), (alerts.recover.is_some(), "recover")];
+        let own = words.iter().filter(|it| it.0).map(|it| ((notifier.name.clone(), it.1), 0));
+        counts.extend(own);
     }
     counts.extend(figures.relayed.lock().unwrap_or_else(PoisonError::into_inner).clone());
     for ((sink, reason), count) in counts {

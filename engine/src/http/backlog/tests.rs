@@ -125,7 +125,14 @@ fn record(number: usize, size: usize) -> Entry {
     };
     let targets = ["db".into(), "live".into()].into();
     let (event, stages) = (event.into(), [].into());
-    Entry::Record(Finished { event, stages, targets, deliveries: Vec::new(), silences: Vec::new() })
+    Entry::Record(Finished {
+        event,
+        stages,
+        targets,
+        deliveries: Vec::new(),
+        silences: Vec::new(),
+        answers: Vec::new(),
+    })
 }
 
 fn events(piece: &[u8]) -> usize {

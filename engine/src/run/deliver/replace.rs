@@ -70,6 +70,7 @@ mod tests {
             lead: None,
             via: None,
             message_key: key.map(str::to_owned),
+            repeats: 0,
         }
     }
 

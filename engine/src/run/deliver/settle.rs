@@ -46,6 +46,8 @@ pub(super) fn settlement(
             settlement.state = DeliveryState::Pending;
             settlement.not_before = now.plus(wait);
         }
+        // It was sent before; this time it was not.
+        None if 0 < delivery.repeats => {}
         None => {
             settlement.state = DeliveryState::Dead;
             settlement.letter = Some(Box::new(letter(target, &settlement, delivery, fault)));

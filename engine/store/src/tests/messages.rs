@@ -32,6 +32,7 @@ fn rules(rate: Option<MessageRate>) -> Entry {
         rate,
         group: None,
         update: Some(DAY),
+        ..NotifyRules::default()
     };
     Entry::Remember { generation: 1, nodes: Vec::new(), rules: vec![Arc::new(rules)] }
 }

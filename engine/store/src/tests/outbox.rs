@@ -365,9 +365,54 @@ fn some_rules(random: &mut fastrand::Rng) -> Vec<Arc<NotifyRules>> {
             rate: random.bool().then_some(rate),
             group: random.bool().then_some(GroupRule { wait, then: None }),
             update: random.bool().then_some(Duration::from_secs(60)),
+            repeat: random.bool().then_some(RepeatRule { every: wait, max: 2 }),
+            wait: random.bool().then_some(wait),
+            recovers: random.bool(),
+            escalate: (target == "hook")
+                .then(|| EscalateRule { after: wait, to: vec!["mail".into(), "slow".into()] }),
         })
     });
     rules.collect()
+}
+
+/// An event that is an alert to some targets, answers those of others, and takes some back.
+fn alert(random: &mut fastrand::Rng, id: &str, sinks: &[&str]) -> Entry {
+    let key = || "key".to_owned();
+    let via = |word, from: &str| Some(Relay { word, from: from.into() });
+    let plain = |sink: &str| NewDelivery {
+        sink: sink.into(),
+        cooldown: None,
+        suppressed: None,
+        traits: DeliveryTraits { alert: Some(key()), ..DeliveryTraits::default() },
+    };
+    let mut is = || random.bool();
+    let fact = is().then(|| FactClaim { key: key(), is_fact: is(), is_routed: is() });
+    let mut deliveries = Vec::new();
+    for sink in sinks {
+        let mut delivery = plain(sink);
+        delivery.traits.fact = fact.clone();
+        if random.bool() {
+            let recovery = Some(Recovery { key: key(), is_routed: random.bool() });
+            let via = via(RelayWord::Recover, sink);
+            delivery.traits = DeliveryTraits { recovery, via, ..DeliveryTraits::default() };
+        } else if *sink == "hook" {
+            let mut other = plain(random.choice(["mail", "slow"]).expect("there are some"));
+            other.traits.via = via(RelayWord::Escalate, sink);
+            delivery.traits.escalations = vec![other];
+        }
+        deliveries.push(delivery);
+    }
+    let answers = ["hook", "mail"].into_iter().filter(|_| random.u8(..4) == 0);
+    let answers = answers.map(|it| (Arc::from(it), key())).collect();
+    Entry::Record(Finished { deliveries, answers, ..finished(event(id, "{}")) })
+}
+
+/// What one target could not deliver goes to another.
+fn relay(from: &str, to: &str, seq: u64) -> Entry {
+    let via = Some(Relay { word: RelayWord::Fallback, from: from.into() });
+    let traits = DeliveryTraits { via, ..DeliveryTraits::default() };
+    let to = NewDelivery { sink: to.into(), cooldown: None, suppressed: None, traits };
+    Entry::Relay { from: from.into(), seq, to: vec![to] }
 }
 
 fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
@@ -380,7 +425,7 @@ fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
     let letter = letter(DeadLetterWhat::Event, None);
     // Nothing that is delivered is held by that.
     let state = random.choice(&DeliveryState::ALL[..5]).copied().expect("there are some");
-    let first = match random.u8(..12) {
+    let first = match random.u8(..17) {
         0 => Entry::Accept(event(&id, "{\"x\":1}")),
         1 => Entry::Finish(finished(known)),
         2 => Entry::Discard { event: known, reason: "rule".into() },
@@ -391,6 +436,8 @@ fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
         7 => settled(target, seq, state),
         8 => Entry::Remember { generation: 1, nodes: Vec::new(), rules: some_rules(random) },
         9 => Entry::Wake,
+        10..13 => alert(random, &id, &wanted),
+        13 => relay(target, "slow", seq),
         _ => to(&id, &wanted),
     };
     vec![first, settled(target, seq / 2, DeliveryState::Done)]

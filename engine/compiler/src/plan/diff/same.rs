@@ -142,7 +142,8 @@ pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> boo
         PlanRole::Sink => sinks(old, new, name).is_some_and(|it| is_sink_equal(&it, is_around)),
         PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
             let texts = |it: &NotifierPlan| {
-                (it.title.clone(), it.message.clone(), it.manners.digest.clone())
+                let (digest, alerts) = (it.manners.digest.clone(), &it.manners.alerts);
+                (it.title.clone(), it.message.clone(), digest, alerts.recover.clone())
             };
             is_around
                 && it.old.spec.same(StageSettings::as_any(&*it.new.spec))

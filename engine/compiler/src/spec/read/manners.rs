@@ -1,9 +1,12 @@
 //! The nodes that say whether and when a notifier speaks.
 
+mod alerts;
+
 use super::{count, duration, expr_of, template};
 use crate::grammar;
 use crate::spec::{
     DigestTexts, GroupNode, Manners, QuietHoursNode, SilenceCause, SilenceNode, UpdateNode,
+    WaitNode,
 };
 use kernel::hours::{DayRange, QuietHours, Weekdays};
 use language::diagnostic::Rule;
@@ -16,8 +19,12 @@ use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule, Silencer};
 
 /// The names that notifiers hand events to.
 pub(super) fn relayed_to<'a>(notifiers: impl Iterator<Item = Fields<'a>>) -> BTreeSet<String> {
-    let named = |it: Fields<'a>| it.child("fallback").and_then(|it| it.arg(0)?.text());
-    notifiers.filter_map(named).map(|it| it.value).collect()
+    let named = |it: Fields<'a>| {
+        let fallback = it.child("fallback").and_then(|it| it.arg(0)?.text());
+        let escalate = it.child("escalate").and_then(|it| it.prop("to")?.text());
+        [fallback, escalate]
+    };
+    notifiers.flat_map(named).flatten().map(|it| it.value).collect()
 }
 
 /// What a notifier of the kind `spec` says; `timezone` is that of the pipeline, and `is_relayed_to` says whether
@@ -35,8 +42,10 @@ pub(super) fn read(
         group: fields.child("group").and_then(|it| group(&it, context)),
         digest: digest(fields),
         silences: silences(fields),
+        wait: fields.child("wait").and_then(|it| wait(&it)),
         fallback: fields.child("fallback").and_then(|it| it.arg(0)?.text()),
         update: fields.child("update").and_then(|it| update(&it, spec, context)),
+        alerts: alerts::read(fields, context),
     };
     // What was told together elsewhere may be handed to it.
     if !is_relayed_to {
@@ -44,6 +53,7 @@ pub(super) fn read(
     }
     report_group(fields, &manners, context);
     report_update(fields, &manners, context);
+    report_wait(fields, context);
     manners
 }
 
@@ -96,6 +106,26 @@ fn group(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GroupNode> {
     }
     let rule = GroupRule { wait, then: longer };
     Some(GroupNode { rule, key: expr_of(fields.prop("key"), Roots::EVENT) })
+}
+
+fn wait(fields: &Fields<'_>) -> Option<WaitNode> {
+    let up_to = fields.prop("up-to")?.duration()?.value;
+    let fact = expr_of(fields.prop("for"), Roots::EVENT)?;
+    Some(WaitNode { fact, key: expr_of(fields.prop("key"), Roots::EVENT), up_to })
+}
+
+/// Two that hold a message for the events of its key.
+fn report_wait(fields: &Fields<'_>, context: &mut Context<'_>) {
+    let (Some(wait), Some(group)) = (fields.child("wait"), fields.child("group")) else { return };
+    context
+        .diagnostics
+        .push(Rule::UnknownNode, "`wait` cannot be used together with `group`")
+        .at(wait.name().span, "holds each message for another event")
+        .at(group.name().span, "holds it as well")
+        .help(
+            "remove one of them: `group` sends one message for all events of its time, `wait` the \
+             newest one as soon as the fact is there",
+        );
 }
 
 fn silences(fields: &Fields<'_>) -> Vec<SilenceNode> {
@@ -184,7 +214,7 @@ fn report_update(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
 
 /// `group.…` in the texts of a single event.
 fn report_group(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_>) {
-    if manners.group.is_some() {
+    if manners.group.is_some() || manners.wait.is_some() {
         return;
     }
     for name in ["title", "message"] {

@@ -200,6 +200,7 @@ fn filled(random: &mut Rng) -> Store {
             targets,
             deliveries: Vec::new(),
             silences: Vec::new(),
+            answers: Vec::new(),
         })
     };
     let entries = (0..EVENTS).map(entry).collect();
