@@ -89,7 +89,9 @@ impl AsyncRead for LeasedStream {
         context: &mut Context<'_>,
         bytes: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_read(context, bytes)
+        let stream = self.stream();
+        stream.acknowledge_at_once();
+        stream.poll_read(context, bytes)
     }
 }
 

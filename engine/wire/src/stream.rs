@@ -20,6 +20,21 @@ pub(super) enum NetworkStream {
 }
 
 impl NetworkStream {
+    /// Has what arrives acknowledged at once. A sender that holds back small packets until the
+    /// earlier ones are acknowledged would wait for the system's timer, 40 ms each time. The system
+    /// forgets it again, so it is said before each read.
+    pub(super) fn acknowledge_at_once(&self) {
+        #[cfg(target_os = "linux")]
+        {
+            let socket = match self {
+                NetworkStream::Plain(socket) => socket,
+                NetworkStream::Tls(stream) => stream.get_ref().0,
+            };
+            // Where the system does not take it, it is only slower.
+            rustix::net::sockopt::set_tcp_quickack(socket.get_ref(), true).ok();
+        }
+    }
+
     /// Whether the other side has neither closed the connection nor sent anything that nobody
     /// asked for: only then may it carry another request.
     pub(super) fn is_quiet(&mut self) -> bool {
