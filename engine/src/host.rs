@@ -108,7 +108,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     let opened =
         store::open(store_settings(&plan), reload::policy(&plan), env.clone(), Box::new(bridge));
     let (store, writer) = opened.map_err(|fault| failure(fault.exit_code(), fault.to_string()))?;
-    let threads = Threads::start(store.clone(), writer, cores)?;
+    let threads = HostThreads::start(store.clone(), writer, cores)?;
     let wire = Arc::new(Wire::new(&env));
     let idle = wire.clone();
     threads.executor.spawn(async move { idle.close_idle().await }).detach();
@@ -331,7 +331,7 @@ async fn once_result(
 }
 
 /// The threads of a running engine.
-struct Threads {
+struct HostThreads {
     store: Store,
     executor: Arc<smol::Executor<'static>>,
     writer: std::thread::JoinHandle<()>,
@@ -340,7 +340,7 @@ struct Threads {
     end: async_channel::Sender<()>,
 }
 
-impl Threads {
+impl HostThreads {
     fn start(store: Store, writer: store::Writer, cores: usize) -> Result<Self, RunFailure> {
         let no_thread =
             |what: &str, fault: std::io::Error| failure(3, format!("cannot start {what}: {fault}"));
@@ -366,7 +366,7 @@ impl Threads {
                 Err(_) => break,
             }
         }
-        Ok(Threads { store, executor, writer, workers, end })
+        Ok(HostThreads { store, executor, writer, workers, end })
     }
 
     /// Closes the store and waits for every thread.

@@ -120,7 +120,7 @@ pub fn take(plan: &Plan, incoming: IncomingMessage<'_>, random: &Random) -> Inta
     let time = item_of.map_or(read.time, |it| it.whole.time);
     let is_cloud_event =
         cloud::is_one(incoming.source.spec.cloud_events(), &incoming.source.map, &read.value);
-    let mut reading = Reading {
+    let mut reading = IntakeReading {
         plan,
         incoming,
         is_cloud_event,
@@ -161,7 +161,7 @@ impl Rejection {
     }
 }
 
-struct Reading<'a> {
+struct IntakeReading<'a> {
     plan: &'a Plan,
     incoming: IncomingMessage<'a>,
     item_of: Option<&'a ItemOrigin>,
@@ -182,7 +182,7 @@ struct Reading<'a> {
 /// A part of an event that `map` reads.
 type Part<'a> = Option<&'a Spanned<Expr>>;
 
-impl<'a> Reading<'a> {
+impl<'a> IntakeReading<'a> {
     /// The schema is that of the whole message.
     fn check_message(&mut self) {
         self.wrong = match (self.item_of, &self.incoming.source.schema) {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 type ReadFn<T> = fn(&Fields<'_>, &mut Context<'_>) -> Option<Arc<T>>;
 
-struct Entry<T: ?Sized> {
+struct CatalogEntry<T: ?Sized> {
     row: KindRow,
     read: ReadFn<T>,
 }
@@ -27,11 +27,11 @@ struct Entry<T: ?Sized> {
 /// Every kind there is, by role and word.
 #[derive(Default)]
 pub struct Catalog {
-    sources: BTreeMap<&'static str, Entry<dyn SourceSpec>>,
-    enrichments: BTreeMap<&'static str, Entry<dyn EnrichSpec>>,
-    sinks: BTreeMap<&'static str, Entry<dyn SinkSpec>>,
-    notifiers: BTreeMap<&'static str, Entry<dyn NotifySpec>>,
-    memories: BTreeMap<&'static str, Entry<dyn MemorySpec>>,
+    sources: BTreeMap<&'static str, CatalogEntry<dyn SourceSpec>>,
+    enrichments: BTreeMap<&'static str, CatalogEntry<dyn EnrichSpec>>,
+    sinks: BTreeMap<&'static str, CatalogEntry<dyn SinkSpec>>,
+    notifiers: BTreeMap<&'static str, CatalogEntry<dyn NotifySpec>>,
+    memories: BTreeMap<&'static str, CatalogEntry<dyn MemorySpec>>,
 }
 
 /// What the settings of any kind can do, whatever the kind.
@@ -331,8 +331,12 @@ fn row<K: Kind>() -> KindRow {
     KindRow { word: K::WORD, summary: K::SUMMARY, example: K::EXAMPLE, nodes: K::NODES }
 }
 
-fn add<T: ?Sized>(entries: &mut BTreeMap<&'static str, Entry<T>>, row: KindRow, read: ReadFn<T>) {
-    let earlier = entries.insert(row.word, Entry { row, read });
+fn add<T: ?Sized>(
+    entries: &mut BTreeMap<&'static str, CatalogEntry<T>>,
+    row: KindRow,
+    read: ReadFn<T>,
+) {
+    let earlier = entries.insert(row.word, CatalogEntry { row, read });
     assert!(earlier.is_none(), "two kinds of one role have the word `{}`", row.word);
 }
 

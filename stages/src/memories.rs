@@ -57,7 +57,7 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
         .memory::<join::Join>()
         .memory::<lifecycle::Lifecycle>()
         .memory::<throttle::Throttle>()
-        .memory::<watch::Watch>()
+        .memory::<watch::WatchMemory>()
         .memory::<window::Window>()
 }
 

@@ -81,7 +81,7 @@ pub(crate) const BROKER: &[NodeRow] = &[
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BrokerSettings {
     url: Text,
-    tls: Option<TlsFiles>,
+    tls: Option<MqttTlsFiles>,
     username: Option<Text>,
     password: Option<Text>,
     client_id: Option<Text>,
@@ -91,7 +91,7 @@ pub(crate) struct BrokerSettings {
 
 /// Where certificates are.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct TlsFiles {
+struct MqttTlsFiles {
     ca: Option<PathBuf>,
     identity: Option<(PathBuf, Text)>,
 }
@@ -105,18 +105,18 @@ pub(crate) struct Broker {
     pub(crate) client_id: String,
     pub(crate) username: Option<String>,
     /// *Never:* shown.
-    pub(crate) password: Option<Secret>,
+    pub(crate) password: Option<MqttSecret>,
     pub(crate) keep_alive: Duration,
     pub(crate) protocol: Protocol,
 }
 
 /// A text that no `Debug` output has.
 #[derive(Clone)]
-pub(crate) struct Secret(pub(crate) String);
+pub(crate) struct MqttSecret(pub(crate) String);
 
-impl std::fmt::Debug for Secret {
+impl std::fmt::Debug for MqttSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
+        f.write_str("MqttSecret")
     }
 }
 
@@ -126,7 +126,7 @@ impl BrokerSettings {
         let url = fields.child("url").and_then(|it| it.arg(0));
         let is_tls = url.as_ref().and_then(|it| check_url(it, context.diagnostics));
         let tls = match fields.child("tls") {
-            Some(tls) => TlsFiles::read(&tls, is_tls.as_ref(), context).map(Some),
+            Some(tls) => MqttTlsFiles::read(&tls, is_tls.as_ref(), context).map(Some),
             None => Some(None),
         };
         let client_id = text("client-id");
@@ -179,14 +179,14 @@ impl BrokerSettings {
             shown: shown.trim_end_matches('/').to_owned(),
             client_id,
             username: given(&self.username)?,
-            password: given(&self.password)?.map(Secret),
+            password: given(&self.password)?.map(MqttSecret),
             keep_alive: self.keep_alive,
             protocol: self.protocol,
         })
     }
 }
 
-impl TlsFiles {
+impl MqttTlsFiles {
     fn read(
         fields: &Fields<'_>,
         url: Option<&UrlScheme>,
@@ -227,7 +227,7 @@ impl TlsFiles {
             let help = "write `tls ca=\"ca.pem\"`, or remove it: `mqtts://` alone speaks TLS";
             return wrong(fields.head(), "`tls` says nothing", "no `ca=` and no `cert=`", help);
         }
-        Some(TlsFiles { ca: ca.map(|it| it.0), identity })
+        Some(MqttTlsFiles { ca: ca.map(|it| it.0), identity })
     }
 
     async fn open(self, services: &Services) -> Result<TlsSetup, Fault> {

@@ -28,10 +28,10 @@ pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .notify::<discord::Discord>()
         .notify::<email::Email>()
-        .notify::<exec::Exec>()
-        .notify::<file::File>()
+        .notify::<exec::ExecNotifier>()
+        .notify::<file::FileNotifier>()
         .notify::<gotify::Gotify>()
-        .notify::<mqtt::Mqtt>()
+        .notify::<mqtt::MqttNotifier>()
         .notify::<ntfy::Ntfy>()
         .notify::<pushover::Pushover>()
         .notify::<slack::Slack>()
@@ -44,5 +44,5 @@ pub(crate) fn to_file(
     path: std::path::PathBuf,
     services: crate::contract::Services,
 ) -> Box<dyn crate::contract::DynNotify> {
-    Box::new(file::File::at(path, services))
+    Box::new(file::FileNotifier::at(path, services))
 }

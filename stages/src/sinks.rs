@@ -15,8 +15,8 @@ use crate::catalog::Catalog;
 
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
-        .sink::<file::File>()
-        .sink::<mqtt::Mqtt>()
+        .sink::<file::FileSink>()
+        .sink::<mqtt::MqttSink>()
         .sink::<sqlite::Sqlite>()
         .sink::<sse::Sse>()
         .sink::<stdout::Stdout>()
@@ -27,7 +27,7 @@ pub(crate) fn to_file(
     path: &std::path::Path,
     services: crate::contract::Services,
 ) -> Box<dyn crate::contract::DynDeliver> {
-    Box::new(file::File::at(path, services))
+    Box::new(file::FileSink::at(path, services))
 }
 
 /// What a kind answers whose sinks the engine runs itself.

@@ -20,12 +20,12 @@ use language::spanned::Spanned;
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .source::<demo::Demo>()
-        .source::<exec::Exec>()
+        .source::<exec::ExecSource>()
         .source::<file::File>()
-        .source::<http::Http>()
-        .source::<mqtt::Mqtt>()
+        .source::<http::HttpSource>()
+        .source::<mqtt::MqttSource>()
         .source::<stdin::Stdin>()
-        .source::<timer::Timer>()
+        .source::<timer::TimerSource>()
 }
 
 /// A path that the HTTP server can serve; reports one that it cannot.

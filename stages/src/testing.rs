@@ -60,10 +60,10 @@ impl Fetch for FakeFetch {
     }
 }
 
-/// Variables by name.
-pub(crate) struct Variables(pub(crate) BTreeMap<&'static str, &'static str>);
+/// TestVariables by name.
+pub(crate) struct TestVariables(pub(crate) BTreeMap<&'static str, &'static str>);
 
-impl Environment for Variables {
+impl Environment for TestVariables {
     fn is_set(&self, name: &str) -> bool {
         self.0.contains_key(name)
     }
@@ -109,7 +109,7 @@ pub(crate) fn read_in<K: Kind>(text: &str, folder: &Path, files: &[(&str, &str)]
     let mut context = Context {
         diagnostics: &mut diagnostics,
         files: &mut FakeFiles(files, folder),
-        environment: &Variables(BTreeMap::new()),
+        environment: &TestVariables(BTreeMap::new()),
     };
     let settings = K::read(&Fields::of_kind(&document.nodes()[0], K::NODES, folder), &mut context);
     let found = diagnostics.sorted();
@@ -134,7 +134,10 @@ pub(crate) fn services(fetch: Arc<dyn Fetch>) -> Services {
     Services {
         health: env.health.part(PartRole::Stage, "tested"),
         env,
-        environment: Arc::new(Variables(BTreeMap::from([("TOKEN", "t0k"), ("URL", "http://u/x")]))),
+        environment: Arc::new(TestVariables(BTreeMap::from([
+            ("TOKEN", "t0k"),
+            ("URL", "http://u/x"),
+        ]))),
         fetch,
         programs: Programs::Allowed,
         pipeline: "door".into(),

@@ -30,8 +30,8 @@ const CACHE: &[NodeRow] = &[NodeRow::new("cache", "reuses responses while they a
 pub(crate) fn all(catalog: Catalog) -> Catalog {
     catalog
         .enrich::<baseline::Baseline>()
-        .enrich::<exec::Exec>()
-        .enrich::<http::Http>()
+        .enrich::<exec::ExecEnricher>()
+        .enrich::<http::HttpEnricher>()
         .enrich::<lookup::Lookup>()
         .enrich::<metadata::Metadata>()
         .enrich::<previous::Previous>()

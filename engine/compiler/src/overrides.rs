@@ -22,10 +22,10 @@ pub fn apply(
         let mut at = start + "--set ".len();
         let mut parts = Vec::new();
         for name in path.split('.') {
-            parts.push(Part { name, at });
+            parts.push(OverridePart { name, at });
             at += name.len() + 1;
         }
-        let value = Value { text: value, at };
+        let value = OverrideValue { text: value, at };
         if parts.len() < 2 || !set(document, &parts, &value) {
             let mut diagnostics = Diagnostics::new(source);
             diagnostics
@@ -41,12 +41,12 @@ pub fn apply(
 }
 
 /// A step of the path, and where it stands.
-struct Part<'o> {
+struct OverridePart<'o> {
     name: &'o str,
     at: usize,
 }
 
-impl Part<'_> {
+impl OverridePart<'_> {
     fn node(&self) -> KdlNode {
         let mut node = KdlNode::new(self.name);
         let span = miette::SourceSpan::from((self.at, self.name.len()));
@@ -57,12 +57,12 @@ impl Part<'_> {
 }
 
 /// The new value, and where it stands.
-struct Value<'o> {
+struct OverrideValue<'o> {
     text: &'o str,
     at: usize,
 }
 
-impl Value<'_> {
+impl OverrideValue<'_> {
     fn entry(&self) -> KdlEntry {
         let mut entry = KdlEntry::new(read(self.text));
         entry.set_span((self.at, self.text.len()));
@@ -70,7 +70,7 @@ impl Value<'_> {
     }
 }
 
-fn set(document: &mut KdlDocument, parts: &[Part<'_>], value: &Value<'_>) -> bool {
+fn set(document: &mut KdlDocument, parts: &[OverridePart<'_>], value: &OverrideValue<'_>) -> bool {
     let (role, rest) = (parts[0].name, &parts[1..]);
     let named = document.nodes_mut().iter_mut().find(|it| {
         it.name().value() == role
@@ -93,7 +93,7 @@ fn set(document: &mut KdlDocument, parts: &[Part<'_>], value: &Value<'_>) -> boo
     document.get_mut(role).is_some_and(|node| set_child(node, rest, value))
 }
 
-fn set_child(node: &mut KdlNode, parts: &[Part<'_>], value: &Value<'_>) -> bool {
+fn set_child(node: &mut KdlNode, parts: &[OverridePart<'_>], value: &OverrideValue<'_>) -> bool {
     let Some((part, rest)) = parts.split_first() else {
         node.entries_mut().retain(|it| it.name().is_some());
         node.entries_mut().insert(0, value.entry());

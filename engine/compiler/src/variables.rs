@@ -11,7 +11,7 @@ use language::spanned::Spanned;
 use language::{Environment, Kinds, NodeRow, Setting, ValueKind};
 
 /// What is needed on the way down.
-struct Reader<'a> {
+struct VariableReader<'a> {
     environment: &'a dyn Environment,
     diagnostics: &'a mut Diagnostics,
 }
@@ -24,7 +24,7 @@ pub(crate) fn apply(
     environment: &dyn Environment,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut reader = Reader { environment, diagnostics };
+    let mut reader = VariableReader { environment, diagnostics };
     for node in document.nodes_mut() {
         let Some(row) = top.iter().find(|it| it.name == node.name().value()) else { continue };
         let groups = language::child_groups(node, row, kinds);
@@ -32,7 +32,7 @@ pub(crate) fn apply(
     }
 }
 
-impl Reader<'_> {
+impl VariableReader<'_> {
     fn node(&mut self, node: &mut KdlNode, row: &NodeRow, groups: &[&'static [NodeRow]]) {
         self.entries(node, row);
         let children = node.children_mut().as_mut();

@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 /// The tree under `enrich`, by the names at its top.
 #[derive(Debug, Clone, Default)]
-pub struct Additions(BTreeMap<String, Part>);
+pub struct Additions(BTreeMap<String, AdditionPart>);
 
 #[derive(Debug, Clone)]
-enum Part {
+enum AdditionPart {
     Tree(Value),
     Text(JsonText),
 }
@@ -24,23 +24,23 @@ struct JsonText {
     value: OnceLock<Value>,
 }
 
-impl Part {
+impl AdditionPart {
     fn value(&self) -> &Value {
         match self {
-            Part::Tree(value) => value,
-            Part::Text(text) => text.value.get_or_init(|| parsed(&text.text)),
+            AdditionPart::Tree(value) => value,
+            AdditionPart::Text(text) => text.value.get_or_init(|| parsed(&text.text)),
         }
     }
 
     /// To be changed: it is a tree from now on.
     fn tree(&mut self) -> &mut Value {
-        if let Part::Text(text) = self {
+        if let AdditionPart::Text(text) = self {
             let value = text.value.take().unwrap_or_else(|| parsed(&text.text));
-            *self = Part::Tree(value);
+            *self = AdditionPart::Tree(value);
         }
         match self {
-            Part::Tree(value) => value,
-            Part::Text(_) => unreachable!("it was just made a tree"),
+            AdditionPart::Tree(value) => value,
+            AdditionPart::Text(_) => unreachable!("it was just made a tree"),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Additions {
 
     /// What is there under this name at the top.
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).map(Part::value)
+        self.0.get(name).map(AdditionPart::value)
     }
 
     /// All of it.
@@ -81,8 +81,8 @@ impl Additions {
             json.push_str(&Value::from(name.as_str()).to_string());
             json.push(':');
             match part {
-                Part::Tree(value) => json.push_str(&value.to_string()),
-                Part::Text(text) => json.push_str(&text.text),
+                AdditionPart::Tree(value) => json.push_str(&value.to_string()),
+                AdditionPart::Text(text) => json.push_str(&text.text),
             }
         }
         json.push('}');
@@ -93,10 +93,10 @@ impl Additions {
     pub fn put(&mut self, path: &[String], value: Value) {
         let Some((name, below)) = path.split_first() else { return };
         let Some((last, between)) = below.split_last() else {
-            self.0.insert(name.clone(), Part::Tree(value));
+            self.0.insert(name.clone(), AdditionPart::Tree(value));
             return;
         };
-        let empty = || Part::Tree(Value::Object(Map::new()));
+        let empty = || AdditionPart::Tree(Value::Object(Map::new()));
         let mut here = self.0.entry(name.clone()).or_insert_with(empty).tree();
         for name in between {
             here = map_at(here).entry(name.clone()).or_insert(Value::Null);
@@ -113,7 +113,7 @@ impl Additions {
         match path {
             [name] => {
                 let text = JsonText { text, value: OnceLock::new() };
-                self.0.insert(name.clone(), Part::Text(text));
+                self.0.insert(name.clone(), AdditionPart::Text(text));
             }
             _ => self.put(path, parsed(&text)),
         }
@@ -130,7 +130,7 @@ fn map_at(value: &mut Value) -> &mut Map<String, Value> {
 
 impl From<Map<String, Value>> for Additions {
     fn from(map: Map<String, Value>) -> Self {
-        Additions(map.into_iter().map(|(name, value)| (name, Part::Tree(value))).collect())
+        Additions(map.into_iter().map(|(name, value)| (name, AdditionPart::Tree(value))).collect())
     }
 }
 

@@ -443,7 +443,7 @@ pub fn printable(text: &str, length_max: usize) -> String {
 }
 
 /// JSON in which every control character is written as an escape: it allows most of them as they
-/// are inside of a text, and a terminal would obey them. Line ends are those of the layout.
+/// are inside of a text, and a terminal would obey them. HealthLine ends are those of the layout.
 pub fn printable_json(json: String) -> String {
     let is_obeyed = |letter| letter != '\n' && is_unprintable(letter);
     if !json.contains(is_obeyed) {
@@ -603,9 +603,9 @@ mod tests {
     #[derive(Clone, Default)]
     struct CountedLog(Arc<Mutex<Vec<String>>>);
 
-    struct Line(String);
+    struct HealthLine(String);
 
-    impl tracing::field::Visit for Line {
+    impl tracing::field::Visit for HealthLine {
         fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
             match field.name() {
                 "message" => self.0.insert_str(0, &format!("{value:?}")),
@@ -629,7 +629,7 @@ mod tests {
         fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
 
         fn event(&self, event: &tracing::Event<'_>) {
-            let mut line = Line(String::new());
+            let mut line = HealthLine(String::new());
             event.record(&mut line);
             self.0.lock().unwrap().push(line.0);
         }

@@ -29,7 +29,7 @@ pub(super) struct CheckArgs {
     paths: Vec<PathBuf>,
     /// The output format.
     #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    format: CheckFormat,
     /// Turn warnings into errors: all of them with `warnings`, or one code. Can be repeated.
     #[arg(long, value_name = "warnings|CODE", value_parser = level::denied)]
     deny: Vec<Denied>,
@@ -60,7 +60,7 @@ pub(super) struct CheckArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum CheckFormat {
     /// Each finding with its lines, for people.
     Human,
     /// One line each: `FILE:LINE:COLUMN: CODE MESSAGE`.
@@ -196,23 +196,23 @@ impl Round {
             terminal::to_terminal(&format!("{line}\n"));
         }
         let text = match args.format {
-            Format::Human => {
+            CheckFormat::Human => {
                 let human = self.human(terminal::output_has_colour());
                 human + &self.summary()
             }
-            Format::Short => report::short(&self.files),
-            Format::Json => format!("{}\n", report::json(&self.files)),
-            Format::Sarif => {
+            CheckFormat::Short => report::short(&self.files),
+            CheckFormat::Json => format!("{}\n", report::json(&self.files)),
+            CheckFormat::Sarif => {
                 let folder = std::env::current_dir().unwrap_or_default();
                 report::sarif(&self.files, &RepositoryPaths::around(&folder), &self.unread)
             }
-            Format::Github => {
+            CheckFormat::Github => {
                 let colour = terminal::has_colour();
                 terminal::to_terminal(&(self.human(colour) + &self.summary()));
                 let folder = std::env::current_dir().unwrap_or_default();
                 report::github("check", &self.files, &RepositoryPaths::around(&folder))
             }
-            Format::Junit => report::junit(&self.files),
+            CheckFormat::Junit => report::junit(&self.files),
         };
         terminal::to_output(&text)
     }
@@ -244,7 +244,7 @@ impl Round {
     }
 
     fn exit_code(&self, args: &CheckArgs) -> u8 {
-        let is_told_otherwise = args.format == Format::Sarif && !args.exit_code;
+        let is_told_otherwise = args.format == CheckFormat::Sarif && !args.exit_code;
         match report::count(&self.files, Severity::Error) {
             _ if !self.unread.is_empty() => 2,
             0 => 0,

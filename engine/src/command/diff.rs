@@ -39,7 +39,7 @@ pub(super) struct DiffArgs {
     token: Option<String>,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: DiffFormat,
     /// Exit 0 when nothing changes, 1 for an error, 2 when something changes.
     #[arg(long)]
     detailed_exitcode: bool,
@@ -49,7 +49,7 @@ pub(super) struct DiffArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DiffFormat {
     Text,
     Json,
 }
@@ -59,8 +59,8 @@ pub(super) fn diff(args: &DiffArgs) -> u8 {
     match compare(args) {
         Ok(diff) => {
             terminal::to_output(&match args.format {
-                Format::Text => diff.text(),
-                Format::Json => format!("{:#}\n", diff.json()),
+                DiffFormat::Text => diff.text(),
+                DiffFormat::Json => format!("{:#}\n", diff.json()),
             });
             let differs = diff.changes().next().is_some();
             if args.detailed_exitcode && differs { 2 } else { 0 }

@@ -37,9 +37,9 @@ pub(super) struct DlqArgs {
 #[derive(Debug, Subcommand)]
 enum DlqCommand {
     /// List dead letters, the newest first.
-    List(Box<ListArgs>),
+    List(Box<DlqListArgs>),
     /// Show one dead letter with all of its content.
-    Show(Box<ShowArgs>),
+    Show(Box<DlqShowArgs>),
     /// Edit a rejected message in `$EDITOR`, or take it from a file, and try it again.
     Edit(Box<edit::EditArgs>),
     /// Try dead letters again.
@@ -113,7 +113,7 @@ impl LetterArgs {
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
+struct DlqListArgs {
     #[command(flatten)]
     filter: LetterArgs,
     /// The most letters to list.
@@ -122,13 +122,13 @@ struct ListArgs {
     limit: u32,
     /// The output format.
     #[arg(long, value_enum, default_value = "table")]
-    format: ListFormat,
+    format: DlqListFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ListFormat {
+enum DlqListFormat {
     /// A table that fits the terminal.
     Table,
     /// One JSON object as of /api/dead-letters, with one letter on each line.
@@ -136,18 +136,18 @@ enum ListFormat {
 }
 
 #[derive(Debug, Args)]
-struct ShowArgs {
+struct DlqShowArgs {
     /// The number of the letter.
     id: u64,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: ShowFormat,
+    format: DlqShowFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ShowFormat {
+enum DlqShowFormat {
     /// For people.
     Text,
     /// The JSON of /api/dead-letters/ID, as it was sent.
@@ -244,20 +244,20 @@ const COLUMNS: [TableColumn; 7] = [
     TableColumn::text("REASON", 20),
 ];
 
-fn list(args: &ListArgs) -> Result<(), ClientFault> {
+fn list(args: &DlqListArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let mut shown: Vec<Vec<String>> = Vec::new();
     let mut lines: Vec<String> = Vec::new();
     let next = each_page(&client, &args.filter, Some(args.limit), |letters| {
         for letter in letters {
             match args.format {
-                ListFormat::Json => lines.push(letter.get().to_owned()),
-                ListFormat::Table => shown.push(row(read_letter(&client, letter.get())?)),
+                DlqListFormat::Json => lines.push(letter.get().to_owned()),
+                DlqListFormat::Table => shown.push(row(read_letter(&client, letter.get())?)),
             }
         }
         Ok(true)
     })?;
-    if args.format == ListFormat::Json {
+    if args.format == DlqListFormat::Json {
         let lines = lines.join(",\n");
         let lines = if lines.is_empty() { lines } else { format!("\n{lines}\n") };
         let text = format!("{{\"dead_letters\":[{lines}],\"next\":{}}}\n", json!(next));
@@ -285,12 +285,12 @@ fn row(it: LetterRow) -> Vec<String> {
     vec![id, last, it.what, it.stage, it.event_id.unwrap_or_default(), tries, it.reason]
 }
 
-fn show(args: &ShowArgs) -> Result<(), ClientFault> {
+fn show(args: &DlqShowArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let text = client.get_text(&format!("/api/dead-letters/{}", args.id))?;
     terminal::to_output(&match args.format {
-        ShowFormat::Json => printable_json(text) + "\n",
-        ShowFormat::Text => as_text(&read_letter(&client, &text)?),
+        DlqShowFormat::Json => printable_json(text) + "\n",
+        DlqShowFormat::Text => as_text(&read_letter(&client, &text)?),
     });
     Ok(())
 }

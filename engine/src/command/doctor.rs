@@ -31,13 +31,13 @@ pub(super) struct DoctorArgs {
     quick: bool,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: DoctorFormat,
     #[command(flatten)]
     call: CallArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum DoctorFormat {
     /// For people.
     Text,
     /// One JSON object, for bug reports and programs.
@@ -58,8 +58,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
     let count = |grade: FindingGrade| findings.iter().filter(|it| it.grade == grade).count();
     let (problems, warnings) = (count(FindingGrade::Problem), count(FindingGrade::Warning));
     terminal::to_output(&match args.format {
-        Format::Text => findings.iter().map(line).collect(),
-        Format::Json => {
+        DoctorFormat::Text => findings.iter().map(line).collect(),
+        DoctorFormat::Json => {
             let findings: Vec<Value> = findings.iter().map(as_json).collect();
             let body = json!({
                 "format_version": "1.0", "problems": problems, "warnings": warnings,
@@ -68,7 +68,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
             format!("{body:#}\n")
         }
     });
-    if args.format == Format::Text && terminal::volume() != Volume::Quiet {
+    if args.format == DoctorFormat::Text && terminal::volume() != Volume::Quiet {
         let plural = |count: usize, word: &str| match count {
             1 => format!("1 {word}"),
             count => format!("{count} {word}s"),

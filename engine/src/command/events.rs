@@ -28,17 +28,17 @@ pub(super) struct EventsArgs {
     #[command(subcommand)]
     command: Option<EventsCommand>,
     #[command(flatten)]
-    list: ListArgs,
+    list: EventListArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
     /// Show one event with everything that happened to it.
-    Show(ShowArgs),
+    Show(EventShowArgs),
 }
 
 #[derive(Debug, Args)]
-struct ListArgs {
+struct EventListArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// The most events to list.
@@ -50,7 +50,7 @@ struct ListArgs {
     first: ListOrder,
     /// The output format.
     #[arg(long, value_enum, default_value = "table")]
-    format: ListFormat,
+    format: EventListFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -88,7 +88,7 @@ struct FilterArgs {
 #[command(after_help = r#"Examples:
   engine events show 01890a5d-ac96-774b-bcce-b302099a8057
   engine events show 4711 --source gate --format json"#)]
-struct ShowArgs {
+struct EventShowArgs {
     /// The id of the event.
     #[arg(allow_hyphen_values = true)]
     id: String,
@@ -97,7 +97,7 @@ struct ShowArgs {
     source: Option<String>,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: ShowFormat,
+    format: EventShowFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -111,7 +111,7 @@ enum ListOrder {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ListFormat {
+enum EventListFormat {
     /// A table that fits the terminal.
     Table,
     /// One JSON object as of /api/events, with one event on each line.
@@ -121,7 +121,7 @@ enum ListFormat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum ShowFormat {
+enum EventShowFormat {
     /// The event and its timeline.
     Text,
     /// The JSON of /api/events/ID, as it was sent.
@@ -159,23 +159,23 @@ pub(super) fn events(args: &EventsArgs) -> u8 {
     done.map_or_else(|fault| fault.tell(), |()| 0)
 }
 
-fn list(args: &ListArgs) -> Result<(), ClientFault> {
+fn list(args: &EventListArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut count = 0;
     let next = match args.format {
-        ListFormat::Table => each_page(&client, args, |events| {
+        EventListFormat::Table => each_page(&client, args, |events| {
             rows.append(&mut table_rows(&client, events)?);
             Ok(true)
         })?,
-        ListFormat::Csv => {
+        EventListFormat::Csv => {
             let mut titles = csv_titles();
             each_page(&client, args, |events| {
                 let rows = csv(&client, events)?;
                 Ok(terminal::to_output(&(std::mem::take(&mut titles) + &rows)))
             })?
         }
-        ListFormat::Json => {
+        EventListFormat::Json => {
             let mut begin = "{\"events\":[";
             let next = each_page(&client, args, |events| {
                 let lines = json_lines(events, count == 0);
@@ -187,7 +187,7 @@ fn list(args: &ListArgs) -> Result<(), ClientFault> {
             next
         }
     };
-    if args.format == ListFormat::Table {
+    if args.format == EventListFormat::Table {
         if !rows.is_empty() {
             terminal::to_output(&table(&COLUMNS, &rows));
         }
@@ -218,7 +218,7 @@ fn tell_rest(count: usize, is_more: bool, first: ListOrder) {
 /// Page after page, for as long as `take` wants more; where the rest begins, if there is any.
 fn each_page(
     client: &EngineClient,
-    args: &ListArgs,
+    args: &EventListArgs,
     take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
 ) -> Result<Option<String>, ClientFault> {
     let path = args.filter.path();
@@ -325,12 +325,12 @@ fn csv(client: &EngineClient, events: &[Box<RawValue>]) -> Result<String, Client
     Ok(text)
 }
 
-fn show(args: &ShowArgs) -> Result<(), ClientFault> {
+fn show(args: &EventShowArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let text = detail(&client, &args.id, args.source.as_deref())?;
     terminal::to_output(&match args.format {
-        ShowFormat::Json => printable_json(text) + "\n",
-        ShowFormat::Text => timeline::text(&read_detail(&client, &text)?),
+        EventShowFormat::Json => printable_json(text) + "\n",
+        EventShowFormat::Text => timeline::text(&read_detail(&client, &text)?),
     });
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(super) struct ExpandArgs {
     file: PathBuf,
     /// The output format.
     #[arg(long, value_enum, default_value = "kdl")]
-    format: Format,
+    format: ExpandFormat,
     /// Only the node of this name, or the nodes of this role.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
@@ -29,7 +29,7 @@ pub(super) struct ExpandArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum ExpandFormat {
     /// A pipeline file, with the origins as comments.
     Kdl,
     /// The JSON form that `engine schema --format json-schema` describes.
@@ -53,8 +53,8 @@ pub(super) fn expand(args: &ExpandArgs) -> u8 {
         }
     }
     terminal::to_output(&match args.format {
-        Format::Kdl => expanded.kdl(),
-        Format::Json => format!("{:#}\n", expanded.json()),
+        ExpandFormat::Kdl => expanded.kdl(),
+        ExpandFormat::Json => format!("{:#}\n", expanded.json()),
     });
     0
 }

@@ -16,7 +16,7 @@ pub(super) struct GraphArgs {
     file: PathBuf,
     /// The output format.
     #[arg(long, value_enum, default_value = "ascii")]
-    format: Format,
+    format: GraphFormat,
     /// Read nothing outside this folder.
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -26,7 +26,7 @@ pub(super) struct GraphArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum GraphFormat {
     /// For a terminal.
     Ascii,
     /// A Mermaid flowchart, for Markdown pages.
@@ -49,14 +49,14 @@ pub(super) fn graph(args: &GraphArgs) -> u8 {
     };
     let drawn = graph::of(&plan, &read.spec);
     terminal::to_output(&match args.format {
-        Format::Ascii => {
+        GraphFormat::Ascii => {
             let plain = graph::ascii(&drawn, terminal::width());
             if terminal::output_has_colour() { graph::coloured(&plain) } else { plain }
         }
-        Format::Mermaid => graph::mermaid(&drawn),
-        Format::Dot => graph::dot(&drawn),
-        Format::Svg => graph::svg(&drawn),
-        Format::Json => format!("{:#}\n", serde_json::Value::Object(graph::plain(&plan))),
+        GraphFormat::Mermaid => graph::mermaid(&drawn),
+        GraphFormat::Dot => graph::dot(&drawn),
+        GraphFormat::Svg => graph::svg(&drawn),
+        GraphFormat::Json => format!("{:#}\n", serde_json::Value::Object(graph::plain(&plan))),
     });
     0
 }

@@ -36,11 +36,11 @@ pub(super) struct RetentionArgs {
 #[derive(Debug, Subcommand)]
 enum RetentionCommand {
     /// Show which rule keeps an event, until when, and what holds it back.
-    Explain(Box<ExplainArgs>),
+    Explain(Box<RetentionExplainArgs>),
 }
 
 #[derive(Debug, Args)]
-struct ExplainArgs {
+struct RetentionExplainArgs {
     /// The id of the event.
     #[arg(allow_hyphen_values = true)]
     id: String,
@@ -85,7 +85,7 @@ pub(super) fn retention(args: &RetentionArgs) -> u8 {
     done.map_or_else(|fault| fault.tell(), |()| 0)
 }
 
-fn explain(args: &ExplainArgs) -> Result<(), ClientFault> {
+fn explain(args: &RetentionExplainArgs) -> Result<(), ClientFault> {
     let (id, source) = (&args.id, args.source.as_deref());
     let kept = match &args.look.direct {
         Some(file) => {

@@ -43,7 +43,7 @@ pub(super) struct RunArgs {
     allow_exec: bool,
     /// The log format.
     #[arg(long, value_enum, default_value = "text")]
-    log_format: Format,
+    log_format: RunFormat,
     /// The lowest level to log; `RUST_LOG` overrides it.
     /// Default: `warn` with --quiet, `debug` with --verbose, otherwise `info`.
     #[arg(long, value_enum, value_name = "LEVEL")]
@@ -59,7 +59,7 @@ enum Watching {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum RunFormat {
     /// A line for people, with the local time.
     Text,
     /// One JSON object per line.
@@ -96,8 +96,8 @@ pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
 /// Runs; the exit code.
 pub(super) fn run(args: RunArgs) -> u8 {
     let log = match args.log_format {
-        Format::Text => LogFormat::Text,
-        Format::Json => LogFormat::Json,
+        RunFormat::Text => LogFormat::Text,
+        RunFormat::Json => LogFormat::Json,
     };
     if let Err(reason) = log::start(log, args.level()) {
         log::failure(log, &reason);

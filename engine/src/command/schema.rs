@@ -12,11 +12,11 @@ use stages::catalog::Catalog;
 pub(super) struct SchemaArgs {
     /// The output format.
     #[arg(long, value_enum)]
-    format: Format,
+    format: SchemaFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum SchemaFormat {
     /// A JSON Schema of pipeline files in their JSON form (described in the schema).
     JsonSchema,
     /// The reference of every node.
@@ -28,8 +28,8 @@ pub(super) fn schema(args: &SchemaArgs) -> u8 {
     let catalog = Catalog::built_in();
     let language = Language { top: grammar::TOP, kinds: &catalog };
     terminal::to_output(&match args.format {
-        Format::JsonSchema => format!("{:#}\n", manual::json_schema(language)),
-        Format::Markdown => manual::reference(language),
+        SchemaFormat::JsonSchema => format!("{:#}\n", manual::json_schema(language)),
+        SchemaFormat::Markdown => manual::reference(language),
     });
     0
 }

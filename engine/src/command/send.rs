@@ -48,13 +48,13 @@ pub(super) struct SendArgs {
     wait: Option<Duration>,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: SendFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum SendFormat {
     /// What became of the event; with --wait, its timeline.
     Text,
     /// The engine's response, as it was sent; with --wait, the event.
@@ -87,8 +87,8 @@ fn sent(args: &SendArgs) -> Result<u8, ClientFault> {
         return waited(&client, id, limit, args.format);
     }
     match args.format {
-        Format::Json => terminal::to_output(&(printable_json(text) + "\n")),
-        Format::Text => terminal::to_output(&outcomes(&body).ok_or_else(wrong)?),
+        SendFormat::Json => terminal::to_output(&(printable_json(text) + "\n")),
+        SendFormat::Text => terminal::to_output(&outcomes(&body).ok_or_else(wrong)?),
     };
     let is_item_bad = |it: &Value| it["status"].as_u64().is_some_and(|it| 400 <= it);
     let is_bad = body["results"].as_array().is_some_and(|it| it.iter().any(is_item_bad));
@@ -255,7 +255,7 @@ fn waited(
     client: &EngineClient,
     id: &str,
     limit: Duration,
-    format: Format,
+    format: SendFormat,
 ) -> Result<u8, ClientFault> {
     let clock = &client.env.clock;
     let begin = clock.monotonic();
@@ -275,8 +275,8 @@ fn waited(
     };
     let event = read_detail(client, &text)?;
     terminal::to_output(&match format {
-        Format::Json => printable_json(text) + "\n",
-        Format::Text => timeline::text(&event),
+        SendFormat::Json => printable_json(text) + "\n",
+        SendFormat::Text => timeline::text(&event),
     });
     if !event.is_settled() {
         terminal::to_terminal(&format!(

@@ -45,11 +45,11 @@ pub(super) struct SqlArgs {
     timeout: Duration,
     /// The output format.
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: SqlFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum SqlFormat {
     /// A table that fits the terminal.
     Table,
     /// One JSON object with the names of the columns and the rows.
@@ -97,7 +97,7 @@ fn query(args: &SqlArgs) -> Result<SqlResult, String> {
 /// The store is closed by now, so that whoever reads slowly holds up nobody.
 fn show(args: &SqlArgs, answer: &SqlResult) {
     match args.format {
-        Format::Table => {
+        SqlFormat::Table => {
             let columns: Vec<TableColumn> = (0..answer.columns.len())
                 .map(|index| match answer.rows.iter().all(|row| is_number(&row[index])) {
                     true if !answer.rows.is_empty() => TableColumn::number(""),
@@ -108,14 +108,14 @@ fn show(args: &SqlArgs, answer: &SqlResult) {
                 answer.rows.iter().map(|row| row.iter().map(in_table).collect()).collect();
             terminal::to_output(&titled(&columns, &answer.columns, &rows));
         }
-        Format::Csv => {
+        SqlFormat::Csv => {
             let mut text = csv_row(&answer.columns);
             for row in &answer.rows {
                 text += &csv_row(&row.iter().map(in_csv).collect::<Vec<_>>());
             }
             terminal::to_output(&text);
         }
-        Format::Json => {
+        SqlFormat::Json => {
             let rows = answer.rows.iter().map(|row| Value::from_iter(row.iter().map(in_json)));
             let rows: Vec<String> = rows.map(|it| it.to_string()).collect();
             let rows =

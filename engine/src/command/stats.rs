@@ -24,13 +24,13 @@ pub(super) struct StatsArgs {
     days: u32,
     /// The output format.
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: StatsFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum StatsFormat {
     /// Tables for people.
     Text,
     /// The JSON of /api/stats, as it was sent.
@@ -46,7 +46,7 @@ fn show(args: &StatsArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let path = RequestPath::new("/api/stats").with("days", &args.days.to_string());
     let text = client.get_text(path.as_str())?;
-    if args.format == Format::Json {
+    if args.format == StatsFormat::Json {
         terminal::to_output(&(printable_json(text) + "\n"));
         return Ok(());
     }

@@ -67,7 +67,7 @@ pub(super) struct TailArgs {
     stream: Option<String>,
     /// The output format.
     #[arg(long, value_enum, default_value = "line")]
-    format: Format,
+    format: TailFormat,
     #[command(flatten)]
     engine: EngineArgs,
 }
@@ -81,7 +81,7 @@ enum StageSide {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum TailFormat {
     /// A line for people.
     Line,
     /// One JSON object per line, as it was sent.
@@ -193,7 +193,7 @@ fn path(client: &EngineClient, args: &TailArgs) -> Result<String, ClientFault> {
 struct TailOutput<'a> {
     client: &'a EngineClient,
     condition: Option<Expr>,
-    format: Format,
+    format: TailFormat,
     left: Option<u64>,
     reader: StreamReader,
     last_id: String,
@@ -254,8 +254,10 @@ impl TailOutput<'_> {
 
     fn print(&mut self, event: &str) -> Result<(), ClientFault> {
         let text = match self.format {
-            Format::Json => printable_json(event.to_owned()) + "\n",
-            Format::Line => line(&EventRow::read(self.client, event)?, tapped(event).as_deref()),
+            TailFormat::Json => printable_json(event.to_owned()) + "\n",
+            TailFormat::Line => {
+                line(&EventRow::read(self.client, event)?, tapped(event).as_deref())
+            }
         };
         self.left = self.left.map(|it| it.saturating_sub(1));
         self.is_over = !terminal::to_output(&text) || self.left == Some(0);

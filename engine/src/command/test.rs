@@ -20,7 +20,7 @@ pub(super) struct TestArgs {
     paths: Vec<PathBuf>,
     /// The output format.
     #[arg(long, value_enum, default_value = "human")]
-    format: Format,
+    format: TestFormat,
     /// Only tests whose name contains this.
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
@@ -39,7 +39,7 @@ pub(super) struct TestArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum TestFormat {
     /// Each test as it ends, for people.
     Human,
     /// Annotations of a GitHub workflow, and the human report on standard error.
@@ -50,17 +50,17 @@ impl TestArgs {
     /// Writes what people read: where annotations are the result, to standard error.
     fn tell(&self, text: &str) {
         match self.format {
-            Format::Human => {
+            TestFormat::Human => {
                 terminal::to_output(text);
             }
-            Format::Github => terminal::to_terminal(text),
+            TestFormat::Github => terminal::to_terminal(text),
         }
     }
 
     fn has_colour(&self) -> bool {
         match self.format {
-            Format::Human => terminal::output_has_colour(),
-            Format::Github => terminal::has_colour(),
+            TestFormat::Human => terminal::output_has_colour(),
+            TestFormat::Github => terminal::has_colour(),
         }
     }
 }
@@ -106,7 +106,7 @@ pub(super) fn test(args: &TestArgs) -> u8 {
 /// Writes the results for programs. Answers whether that worked.
 fn write_results(report: &Report, args: &TestArgs) -> bool {
     let paths = RepositoryPaths::around(&std::env::current_dir().unwrap_or_default());
-    if args.format == Format::Github {
+    if args.format == TestFormat::Github {
         terminal::to_output(&report.github(&paths));
     }
     let Some(path) = &args.junit else { return true };

@@ -117,7 +117,7 @@ impl Engine {
                 arrival.noted.as_ref().inspect(|it| drop(it.set((*event).clone())));
                 batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
                 let arrival = Arc::new(arrival);
-                let arrived = Arrived { generation, plan, arrival: &arrival, received };
+                let arrived = IngestArrived { generation, plan, arrival: &arrival, received };
                 if batch.is_unheard {
                     batch.conflict = Some(letter_of_conflict(&event, plan, arrival.clone()));
                 }
@@ -125,7 +125,7 @@ impl Engine {
                 (batch.once, batch.conflict) = (None, None);
             }
             Intake::Discarded(event, name, notes) => {
-                let arrived = Arrived { generation, plan, arrival: &arrival, received };
+                let arrived = IngestArrived { generation, plan, arrival: &arrival, received };
                 self.let_go(&arrived, &event, name, notes, batch);
             }
             Intake::Refused(refusal) => self.reject(generation, plan, &arrival, refusal, batch),
@@ -163,7 +163,7 @@ impl Engine {
     /// Runs the local stages and chooses the road.
     fn start(
         &self,
-        arrived: &Arrived<'_>,
+        arrived: &IngestArrived<'_>,
         event: Event,
         filters: Vec<FilterNote>,
         batch: &mut Submission,
@@ -199,7 +199,7 @@ impl Engine {
     /// A rule of the file lets an event go, after others have noted something about it.
     fn let_go(
         &self,
-        arrived: &Arrived<'_>,
+        arrived: &IngestArrived<'_>,
         event: &Event,
         name: Arc<str>,
         filters: Vec<FilterNote>,
@@ -370,14 +370,14 @@ impl Engine {
 }
 
 /// A message that has become an event, and how it came.
-struct Arrived<'a> {
+struct IngestArrived<'a> {
     generation: &'a Arc<Generation>,
     plan: &'a SourcePlan,
     arrival: &'a ReceivedMessage,
     received: Timestamp,
 }
 
-impl Arrived<'_> {
+impl IngestArrived<'_> {
     /// Everything noted about an event; `None` where nothing in the file remembers.
     fn notes(
         &self,

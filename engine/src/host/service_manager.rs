@@ -96,9 +96,9 @@ fn abstract_address(_: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    struct Variables(Vec<(&'static str, String)>);
+    struct ManagerVariables(Vec<(&'static str, String)>);
 
-    impl Environment for Variables {
+    impl Environment for ManagerVariables {
         fn is_set(&self, name: &str) -> bool {
             self.value(name).is_some()
         }
@@ -119,7 +119,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let manager = ServiceManager::of(&Variables(vec![
+        let manager = ServiceManager::of(&ManagerVariables(vec![
             ("NOTIFY_SOCKET", path.display().to_string()),
             ("WATCHDOG_USEC", "30000000".to_owned()),
         ]));
@@ -142,11 +142,11 @@ mod tests {
 
     #[test]
     fn without_a_manager_nothing_is_said_and_a_watchdog_of_another_process_is_not_fed() {
-        let manager = ServiceManager::of(&Variables(Vec::new()));
+        let manager = ServiceManager::of(&ManagerVariables(Vec::new()));
         manager.ready("x");
         assert_eq!(manager.pulse(), None);
         let other = std::process::id() + 1;
-        let manager = ServiceManager::of(&Variables(vec![
+        let manager = ServiceManager::of(&ManagerVariables(vec![
             ("NOTIFY_SOCKET", "/nowhere/notify".to_owned()),
             ("WATCHDOG_USEC", "30000000".to_owned()),
             ("WATCHDOG_PID", other.to_string()),

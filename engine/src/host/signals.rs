@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// What signals have asked for.
 pub(super) struct SignalWatch {
-    shared: Arc<Shared>,
+    shared: Arc<SignalShared>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SignalShared {
     /// Signals that ask for a stop.
     stops: AtomicU8,
     /// The exit code of the last of them.
@@ -31,7 +31,7 @@ impl SignalWatch {
         let asked = [Signal::Term, Signal::Int, Signal::Hup];
         let ignored = [Signal::Usr1, Signal::Usr2, Signal::Xfsz];
         let signals = Signals::new(asked.into_iter().chain(ignored))?;
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<SignalShared>::default();
         let watch = SignalWatch { shared: shared.clone() };
         let thread = std::thread::Builder::new().name("signals".to_owned());
         thread.spawn(move || smol::block_on(shared.watch(signals)))?;
@@ -55,7 +55,7 @@ impl SignalWatch {
     }
 }
 
-impl Shared {
+impl SignalShared {
     async fn watch(&self, mut signals: Signals) {
         while let Some(Ok(signal)) = signals.next().await {
             match signal {
@@ -73,7 +73,7 @@ impl Shared {
         self.stops.fetch_add(1, Ordering::SeqCst);
     }
 
-    async fn until(&self, is_so: impl Fn(&Shared) -> bool) {
+    async fn until(&self, is_so: impl Fn(&SignalShared) -> bool) {
         loop {
             let changed = self.changed.listen();
             if is_so(self) {

@@ -11,14 +11,14 @@ use std::time::Duration;
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// What waits in the store.
-struct Waiting {
+struct SummaryWaiting {
     events: u64,
     deliveries: u64,
     parked: u64,
     letters: u64,
 }
 
-impl Waiting {
+impl SummaryWaiting {
     async fn of(engine: &Engine) -> Self {
         let figures = engine.store.figures();
         let counted = engine
@@ -26,7 +26,7 @@ impl Waiting {
             .read(|reader| Ok(reader.parked()?.iter().map(|(_, count)| count).sum()))
             .await;
         let parked: u64 = counted.unwrap_or_default();
-        Waiting {
+        SummaryWaiting {
             events: figures.pending.load(Ordering::Relaxed),
             deliveries: figures.outbox_rows.load(Ordering::Relaxed).saturating_sub(parked),
             parked,
@@ -59,14 +59,14 @@ fn counted(count: u64, what: &str) -> String {
 
 /// Says what the last run left in the store, if anything.
 pub(super) async fn at_start(engine: &Engine) {
-    if let Some(waiting) = Waiting::of(engine).await.in_words() {
+    if let Some(waiting) = SummaryWaiting::of(engine).await.in_words() {
         tracing::info!("found in the store: {waiting}");
     }
 }
 
 /// Says what is left for the next run, if anything.
 pub(super) async fn at_stop(engine: &Engine) {
-    match Waiting::of(engine).await.in_words() {
+    match SummaryWaiting::of(engine).await.in_words() {
         Some(waiting) => tracing::info!("stopped; left for the next start: {waiting}"),
         None => tracing::info!("stopped; nothing is pending"),
     }
@@ -129,10 +129,10 @@ mod tests {
 
     #[test]
     fn what_waits_is_named_and_counted() {
-        let waiting = Waiting { events: 1, deliveries: 2, parked: 0, letters: 12 };
+        let waiting = SummaryWaiting { events: 1, deliveries: 2, parked: 0, letters: 12 };
         let words = "1 accepted event, 2 deliveries, 12 dead letters";
         assert_eq!(waiting.in_words().as_deref(), Some(words));
-        let nothing = Waiting { events: 0, deliveries: 0, parked: 0, letters: 0 };
+        let nothing = SummaryWaiting { events: 0, deliveries: 0, parked: 0, letters: 0 };
         assert_eq!(nothing.in_words(), None);
     }
 }

@@ -42,18 +42,18 @@ pub(super) struct Front {
 }
 
 /// What a path leads to.
-enum Target<'s> {
+enum FrontTarget<'s> {
     Source(&'s SourcePlan, &'s HttpRoute),
     Stream(&'s Stream),
     Page,
 }
 
-impl Target<'_> {
+impl FrontTarget<'_> {
     fn kind(&self) -> PathKind {
         match self {
-            Target::Source(..) => PathKind::Source,
-            Target::Stream(_) => PathKind::Stream,
-            Target::Page => PathKind::Page,
+            FrontTarget::Source(..) => PathKind::Source,
+            FrontTarget::Stream(_) => PathKind::Stream,
+            FrontTarget::Page => PathKind::Page,
         }
     }
 }
@@ -74,9 +74,11 @@ impl Front {
             return foreign.into();
         }
         match target {
-            Target::Source(source, route) => self.source(request, route, source, &surface).await,
-            Target::Stream(stream) => self.stream(request, stream, &surface).await,
-            Target::Page => self.page(request, &path, &surface).await,
+            FrontTarget::Source(source, route) => {
+                self.source(request, route, source, &surface).await
+            }
+            FrontTarget::Stream(stream) => self.stream(request, stream, &surface).await,
+            FrontTarget::Page => self.page(request, &path, &surface).await,
         }
     }
 
@@ -304,11 +306,11 @@ impl Front {
 }
 
 /// What a path leads to on this surface.
-fn target<'s>(surface: &'s Surface, path: &str) -> Target<'s> {
+fn target<'s>(surface: &'s Surface, path: &str) -> FrontTarget<'s> {
     match (surface.source(path), surface.stream(path)) {
-        (Some((source, route)), _) => Target::Source(source, route),
-        (None, Some(stream)) => Target::Stream(stream),
-        (None, None) => Target::Page,
+        (Some((source, route)), _) => FrontTarget::Source(source, route),
+        (None, Some(stream)) => FrontTarget::Stream(stream),
+        (None, None) => FrontTarget::Page,
     }
 }
 

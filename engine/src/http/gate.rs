@@ -40,7 +40,7 @@ impl QueryGate {
         if !path.starts_with("/api/") || STORELESS.contains(&path) || api::is_file(path) {
             return Ok(QueryPermit { _permit: None });
         }
-        let Some(_waiting) = Waiting::begin(&self.waiting) else {
+        let Some(_waiting) = GateWaiting::begin(&self.waiting) else {
             let detail = format!("{WAITING_MAX} requests already wait to read the store");
             return Err(ProblemDetails::new(503, detail).retry_after(1));
         };
@@ -54,17 +54,17 @@ impl QueryGate {
 }
 
 /// Counts one that waits, also when it is dropped meanwhile.
-struct Waiting<'a>(&'a AtomicUsize);
+struct GateWaiting<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> GateWaiting<'a> {
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
         let one_more = |it: usize| (it < WAITING_MAX).then_some(it + 1);
         count.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
-        Some(Waiting(count))
+        Some(GateWaiting(count))
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for GateWaiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -51,7 +51,7 @@ pub(crate) struct Places {
 #[derive(Default)]
 struct PlaceTable {
     next: u64,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, PlaceEntry>,
     addresses: HashMap<IpAddr, AddressUse>,
 }
 
@@ -62,7 +62,7 @@ struct SeatRoom {
     of_address: usize,
 }
 
-struct Entry {
+struct PlaceEntry {
     seat: Arc<Seat>,
     /// The connection; dropping it closes it. `None` until it was started.
     task: Option<Task<()>>,
@@ -110,7 +110,7 @@ impl Places {
         let id = table.next;
         table.next += 1;
         let seat = Arc::new(Seat::new(id, address, now));
-        table.entries.insert(id, Entry { seat: seat.clone(), task: None });
+        table.entries.insert(id, PlaceEntry { seat: seat.clone(), task: None });
         table.addresses.entry(address).or_default().seats += 1;
         // There may have been more room before a reload.
         assert!(table.entries.len() <= room.all.max(before), "more connections than places");
@@ -139,7 +139,7 @@ impl Places {
     }
 
     /// What an entry held is free, and whoever waits for the end is told.
-    fn forfeit(&self, entry: Option<Entry>) {
+    fn forfeit(&self, entry: Option<PlaceEntry>) {
         if let Some(entry) = &entry {
             self.release(&entry.seat);
         }
@@ -307,7 +307,7 @@ impl PlaceTable {
             .map(|it| it.id())
     }
 
-    fn remove(&mut self, id: u64) -> Option<Entry> {
+    fn remove(&mut self, id: u64) -> Option<PlaceEntry> {
         let entry = self.entries.remove(&id)?;
         let address = entry.seat.address();
         if let Some(used) = self.addresses.get_mut(&address) {

@@ -25,10 +25,10 @@ pub(super) const GUARD_FIELD: &str = "x-engine";
 pub(super) struct Sessions {
     /// Under it tokens and sessions are compared, for as long as this process runs.
     key: (u64, u64),
-    all: Mutex<VecDeque<Session>>,
+    all: Mutex<VecDeque<PageSession>>,
 }
 
-struct Session {
+struct PageSession {
     id: u128,
     token: u128,
     until: Duration,
@@ -62,7 +62,7 @@ impl Sessions {
         while SESSIONS_MAX <= all.len() {
             all.pop_front();
         }
-        all.push_back(Session { id: self.digest(&text), token, until: now + AGE_MAX });
+        all.push_back(PageSession { id: self.digest(&text), token, until: now + AGE_MAX });
         Some(text)
     }
 

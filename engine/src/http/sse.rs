@@ -115,7 +115,7 @@ impl Stream {
     /// Answers a request for the stream.
     pub fn open(&self, request: &Request<'_>) -> Reply {
         let query = request.head().query().unwrap_or_default();
-        let asked = match Asked::read(query, request, self) {
+        let asked = match SseAsked::read(query, request, self) {
             Ok(asked) => asked,
             Err(detail) => return ProblemDetails::new(400, detail).into(),
         };
@@ -134,7 +134,7 @@ impl Stream {
             .with("x-accel-buffering", "no")
     }
 
-    fn client(&self, asked: Asked, place: ClientSlot) -> Client {
+    fn client(&self, asked: SseAsked, place: ClientSlot) -> SseClient {
         let hub = place.hub();
         let (after, to) = hub.range();
         let mut first = format!("retry: {}\n\n", self.settings.retry.as_millis()).into_bytes();
@@ -155,7 +155,7 @@ impl Stream {
         };
         let mut beat = Timer::new(self.clock.clone());
         beat.set(self.settings.heartbeat);
-        Client {
+        SseClient {
             place,
             backlog: self.backlog.clone(),
             turns: self.turns.clone(),
@@ -195,15 +195,15 @@ impl LastId {
 }
 
 /// What the client asked for.
-struct Asked {
+struct SseAsked {
     last_id: Option<LastId>,
     replay: Option<usize>,
-    filter: Filter,
+    filter: SseFilter,
 }
 
-impl Asked {
+impl SseAsked {
     fn read(query: &str, request: &Request<'_>, stream: &Stream) -> Result<Self, String> {
-        let mut asked = Asked { last_id: None, replay: None, filter: Filter::of(stream) };
+        let mut asked = SseAsked { last_id: None, replay: None, filter: SseFilter::of(stream) };
         let pairs = query::pairs(query).ok_or("the query is not percent-encoded text")?;
         for (name, value) in pairs {
             match name.as_str() {
@@ -244,7 +244,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Any of the values of a kind, for every kind that has values, and every condition.
-struct Filter {
+struct SseFilter {
     kinds: Vec<String>,
     sources: Vec<String>,
     priorities: Vec<Priority>,
@@ -253,10 +253,10 @@ struct Filter {
     globals: Arc<Globals>,
 }
 
-impl Filter {
+impl SseFilter {
     /// Lets everything of a stream through.
     fn of(stream: &Stream) -> Self {
-        Filter {
+        SseFilter {
             kinds: Vec::new(),
             sources: Vec::new(),
             priorities: Vec::new(),
@@ -286,12 +286,12 @@ impl Filter {
 }
 
 /// A connected client. It holds a position and nothing that grows.
-struct Client {
+struct SseClient {
     place: ClientSlot,
     backlog: Arc<dyn Backlog>,
     turns: Arc<Semaphore>,
     health: PartHealth,
-    filter: Filter,
+    filter: SseFilter,
     heartbeat: Duration,
     pace: Duration,
     clock: Arc<dyn Clock>,
@@ -301,14 +301,14 @@ struct Client {
     has_sent: bool,
 }
 
-impl Drop for Client {
+impl Drop for SseClient {
     /// A place is free again.
     fn drop(&mut self) {
         self.health.clear(FULL);
     }
 }
 
-impl Feed for Client {
+impl Feed for SseClient {
     fn fill<'a>(&'a mut self, out: &'a mut Vec<u8>) -> Pending<'a, bool> {
         Box::pin(async move {
             if self.has_sent && !self.pace.is_zero() {
@@ -323,7 +323,7 @@ impl Feed for Client {
     }
 }
 
-impl Client {
+impl SseClient {
     async fn gather(&mut self, out: &mut Vec<u8>) -> bool {
         loop {
             let news = self.place.hub().listen();
@@ -368,7 +368,7 @@ impl Client {
             let _turn = self.turns.acquire().await;
             self.backlog.chunk(self.cursor, up_to).await?
         };
-        // Asked after the chunk: what retention takes meanwhile is then told, not lost.
+        // SseAsked after the chunk: what retention takes meanwhile is then told, not lost.
         let taken = self.backlog.taken_pos().min(up_to);
         if self.cursor < taken {
             gap(self.place.hub(), self.cursor, taken, out);

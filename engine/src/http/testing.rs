@@ -80,12 +80,12 @@ impl Pipe {
 }
 
 /// The server's end of a connection in memory.
-pub(crate) struct Wire {
+pub(crate) struct TestWire {
     input: Arc<Mutex<Pipe>>,
     output: Arc<Mutex<Pipe>>,
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for TestWire {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -104,7 +104,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for TestWire {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -130,7 +130,7 @@ impl AsyncWrite for Wire {
     }
 }
 
-impl Drop for Wire {
+impl Drop for TestWire {
     fn drop(&mut self) {
         self.output.lock().unwrap().closed = true;
     }
@@ -165,7 +165,7 @@ impl Talk {
         let input = Arc::new(Mutex::new(Pipe { capacity: usize::MAX, ..Pipe::default() }));
         let output = Arc::new(Mutex::new(Pipe { capacity: 1 << 20, ..Pipe::default() }));
         let executor = smol::Executor::new();
-        let stream = Wire { input: input.clone(), output: output.clone() };
+        let stream = TestWire { input: input.clone(), output: output.clone() };
         let shared = site.clone();
         let task = executor.spawn(async move {
             let (now, address) = (shared.clock.monotonic(), IpAddr::from([127, 0, 0, 1]));

@@ -73,7 +73,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
 ) {
     let io = Io::new(stream, site.limits.head_bytes, site.clock.clone(), &site.stop);
     let total = Timer::new(site.clock.clone());
-    let mut connection = Connection { io, total, site, seat, ends, out: Vec::new() };
+    let mut connection = WireConnection { io, total, site, seat, ends, out: Vec::new() };
     let mut requests = 0u32;
     while connection.turn().await == Then::Next {
         requests = requests.wrapping_add(1);
@@ -89,7 +89,7 @@ enum Then {
     End,
 }
 
-struct Connection<'s, S> {
+struct WireConnection<'s, S> {
     io: Io<'s, S>,
     /// Of the request under way.
     total: Timer,
@@ -111,7 +111,7 @@ impl From<RequestRefusal> for NoHead {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> WireConnection<'_, S> {
     /// One request and its answer.
     async fn turn(&mut self) -> Then {
         let head = match self.head().await {

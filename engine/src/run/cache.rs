@@ -14,11 +14,11 @@ const BYTES_MAX: usize = 16 << 20;
 #[derive(Debug)]
 pub struct AnswerCache {
     settings: spec::CacheSettings,
-    kept: Mutex<Kept>,
+    kept: Mutex<CacheKept>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct CacheKept {
     answers: HashMap<String, CachedAnswer>,
     /// Keys by age; the oldest goes first.
     ages: BTreeMap<(Duration, u64), String>,
@@ -36,7 +36,7 @@ struct CachedAnswer {
 impl AnswerCache {
     /// An empty one.
     pub fn new(settings: spec::CacheSettings) -> Self {
-        AnswerCache { settings, kept: Mutex::new(Kept::default()) }
+        AnswerCache { settings, kept: Mutex::new(CacheKept::default()) }
     }
 
     /// What it was made from.
@@ -78,7 +78,7 @@ impl AnswerCache {
     }
 }
 
-impl Kept {
+impl CacheKept {
     fn remove(&mut self, key: &str) {
         if let Some(gone) = self.answers.remove(key) {
             self.bytes -= gone.bytes;

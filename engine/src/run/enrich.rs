@@ -71,7 +71,7 @@ impl RoutedEvent {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum RunState {
     Waiting,
     Asked,
     Succeeded,
@@ -84,7 +84,7 @@ pub struct EventRun {
     env: Env,
     /// Shared with the stages that are asked; what they add goes into a copy then.
     event: Arc<Event>,
-    states: Vec<State>,
+    states: Vec<RunState>,
     results: Vec<Option<StageResult>>,
     /// Remote stages that may be asked now.
     ready: Vec<usize>,
@@ -146,7 +146,7 @@ impl EventRun {
             generation,
             env,
             event: Arc::new(event),
-            states: vec![State::Waiting; count],
+            states: vec![RunState::Waiting; count],
             results: vec![None; count],
             ready: Vec::new(),
             known,
@@ -172,7 +172,7 @@ impl EventRun {
         !self.is_judged
             && stages
                 .into_iter()
-                .any(|(it, state)| it.waits_for_filters && *state == State::Waiting)
+                .any(|(it, state)| it.waits_for_filters && *state == RunState::Waiting)
     }
 
     /// Adds what its stages noted, and what those see that look on; an event that was let go is
@@ -199,7 +199,7 @@ impl EventRun {
         self.is_judged = true;
         self.put_tags();
         for (index, ..) in std::mem::take(&mut self.noted) {
-            self.states[index] = State::Waiting;
+            self.states[index] = RunState::Waiting;
         }
         self.advance();
     }
@@ -303,10 +303,12 @@ impl EventRun {
     fn time_out(&mut self, limit: Duration) {
         let reason = format!("the event's {limit:?} were used up");
         for index in 0..self.states.len() {
-            if matches!(self.states[index], State::Waiting | State::Asked) && self.fate.is_none() {
+            if matches!(self.states[index], RunState::Waiting | RunState::Asked)
+                && self.fate.is_none()
+            {
                 let ended = CallOutcome {
                     outcome: Outcome::TimedOut,
-                    attempts: u32::from(self.states[index] == State::Asked),
+                    attempts: u32::from(self.states[index] == RunState::Asked),
                     started: self.env.clock.wall(),
                     micros: 0,
                     addition: None,
@@ -321,7 +323,7 @@ impl EventRun {
     fn advance(&mut self) {
         let generation = self.generation.clone();
         for (index, plan) in generation.plan.stages.iter().enumerate() {
-            if self.states[index] != State::Waiting || !self.is_free(plan) {
+            if self.states[index] != RunState::Waiting || !self.is_free(plan) {
                 continue;
             }
             // What it reads is decided with the event.
@@ -338,7 +340,7 @@ impl EventRun {
                     Some(value) => self.take(index, self.remembered(value)),
                     None => {
                         self.show(index, TapSide::In);
-                        self.states[index] = State::Asked;
+                        self.states[index] = RunState::Asked;
                         self.ready.push(index);
                     }
                 },
@@ -376,7 +378,7 @@ impl EventRun {
         let memory = self.generation.memories.get(&plan.name).expect("it was opened");
         match memory.read(&self.event, self.env.clock.wall()) {
             Some((key, noted)) => {
-                self.states[index] = State::Asked;
+                self.states[index] = RunState::Asked;
                 self.noted.push((index, key, noted));
             }
             // A null key: there is nothing to remember.
@@ -401,7 +403,7 @@ impl EventRun {
     /// Whether everything that a stage waits for has ended.
     fn is_free(&self, plan: &StagePlan) -> bool {
         let has_ended =
-            |it: &usize| matches!(self.states[*it], State::Succeeded | State::CallOutcome);
+            |it: &usize| matches!(self.states[*it], RunState::Succeeded | RunState::CallOutcome);
         plan.after.iter().chain(&plan.needs).all(has_ended)
     }
 
@@ -410,7 +412,8 @@ impl EventRun {
         if let Some(off) = &stage.off {
             return Some(off.clone());
         }
-        if let Some(missed) = stage.needs.iter().find(|it| self.states[**it] != State::Succeeded) {
+        if let Some(missed) = stage.needs.iter().find(|it| self.states[**it] != RunState::Succeeded)
+        {
             let result = self.results[*missed].as_ref();
             let outcome = result.map_or("skipped", |it| it.outcome.word());
             return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name).into());
@@ -421,7 +424,7 @@ impl EventRun {
     }
 
     fn skip(&mut self, index: usize, plan: &StagePlan, reason: Arc<str>) {
-        self.states[index] = State::CallOutcome;
+        self.states[index] = RunState::CallOutcome;
         self.results[index] = Some(StageResult {
             stage: plan.name.clone(),
             kind: plan.kind.clone(),
@@ -439,7 +442,8 @@ impl EventRun {
         let generation = self.generation.clone();
         let plan = &generation.plan.stages[index];
         let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);
-        self.states[index] = if has_succeeded { State::Succeeded } else { State::CallOutcome };
+        self.states[index] =
+            if has_succeeded { RunState::Succeeded } else { RunState::CallOutcome };
         if !has_succeeded {
             let reason = ended.error.clone().unwrap_or_default();
             self.fate = match &plan.on_error {

@@ -21,18 +21,18 @@ const ARRIVALS: &str = " arrivals";
 pub struct OpenedMemory {
     /// What the store knows of it.
     pub node: Arc<MemoryNode>,
-    reader: Reader,
+    reader: MemoryReader,
     by_arrival: bool,
     /// Whether it adds to the events that it lets pass.
     adds: bool,
 }
 
 /// Hides what cannot be shown.
-struct Reader(Arc<dyn ReadKey>);
+struct MemoryReader(Arc<dyn ReadKey>);
 
-impl std::fmt::Debug for Reader {
+impl std::fmt::Debug for MemoryReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Reader")
+        f.write_str("MemoryReader")
     }
 }
 
@@ -61,7 +61,7 @@ impl OpenedMemory {
                 memory: open.memory.clone(),
                 figures: figures.unwrap_or_default(),
             }),
-            reader: Reader(open.reader.clone()),
+            reader: MemoryReader(open.reader.clone()),
             by_arrival: shape.by_arrival,
             adds: false,
         }

@@ -22,14 +22,14 @@ const LISTED_MAX: usize = 5;
 const LINE_MAX: usize = 160;
 
 /// An expectation that does not hold.
-pub(super) struct Miss {
+pub(super) struct ExpectMiss {
     pub(super) message: String,
     pub(super) label: String,
     pub(super) help: String,
 }
 
 /// Why an expectation does not hold; `None` when it does.
-pub(super) fn miss(expect: &Expect, seen: &TestRecord) -> Option<Miss> {
+pub(super) fn miss(expect: &Expect, seen: &TestRecord) -> Option<ExpectMiss> {
     match &expect.subject {
         Subject::Status(status) => answered(expect, *status, seen),
         Subject::DeadLetter(count) => letters(expect, *count, seen),
@@ -51,7 +51,7 @@ fn compare(
     candidates: &[Candidate],
     dropped: u64,
     seen: &TestRecord,
-) -> Option<Miss> {
+) -> Option<ExpectMiss> {
     let got = candidates.iter().filter(|it| it.fits).count() as u64;
     let what = expect.subject.written();
     let wants_some = expect.count.is_none() && expect.dropped.is_none();
@@ -82,7 +82,7 @@ fn compare(
             seen.pending
         ));
     }
-    Some(Miss { message, label, help })
+    Some(ExpectMiss { message, label, help })
 }
 
 fn cut(line: &str) -> String {
@@ -122,7 +122,7 @@ fn contains(expect: &Expect, texts: &[&str]) -> bool {
     expect.contains.as_ref().is_none_or(|part| texts.iter().any(|it| it.contains(part.as_str())))
 }
 
-fn stored(expect: &Expect, seen: &TestRecord) -> Option<Miss> {
+fn stored(expect: &Expect, seen: &TestRecord) -> Option<ExpectMiss> {
     let is_meant = |it: &Stored| match &expect.subject {
         Subject::Sink(name) => it.targets.contains(name) && has_left(it, name, seen),
         Subject::Event(pattern) => glob_fits(pattern, &it.envelope.kind),
@@ -154,7 +154,7 @@ fn json_of(stored: &Stored) -> String {
     text
 }
 
-fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
+fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     if seen.generation.plan.filters.iter().any(|it| *it.name.value == **name) {
         return filtered(expect, name, seen);
     }
@@ -177,7 +177,7 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
 }
 
 /// A filter has no results of its own: what became of each message says what it did.
-fn filtered(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
+fn filtered(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     let (mut candidates, mut dropped) = (Vec::new(), 0);
     for arrived in seen.arrived.iter() {
         let Some(word) = at_filter(arrived, name, seen) else { continue };
@@ -242,7 +242,7 @@ pub(super) fn shown_result(result: &StageResult) -> String {
     format!("{}{attempts}{took}{error}", result.outcome.word())
 }
 
-fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
+fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     let notices = seen.told.iter().filter(|it| !it.is_replaced && node_of(&it.by) == &**name);
     let candidates: Vec<Candidate> = notices
         .map(|it| {
@@ -260,7 +260,7 @@ fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<Miss> {
     compare(expect, &candidates, held, seen)
 }
 
-fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<Miss> {
+fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<ExpectMiss> {
     let fits = |it: &&store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
     let got = seen.letters.iter().filter(fits).count() as u64;
     if got == count {
@@ -277,7 +277,7 @@ fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<Miss> {
         false => format!("there was:\n{}", lines.join("\n")),
     };
     let message = format!("expected {count} dead letters, got {got}");
-    Some(Miss { message, label: format!("got {got}"), help })
+    Some(ExpectMiss { message, label: format!("got {got}"), help })
 }
 
 /// The HTTP status that an answer has.
@@ -314,9 +314,9 @@ fn refused(refusal: &Rejection) -> String {
     lines.join("\n")
 }
 
-fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
+fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<ExpectMiss> {
     let Some(last) = seen.arrived.iter().rfind(|it| it.is_given) else {
-        return Some(Miss {
+        return Some(ExpectMiss {
             message: format!("expected the response {status}, but there was no `given`"),
             label: "no response yet".to_owned(),
             help: "put a `given` before it".to_owned(),
@@ -333,5 +333,5 @@ fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<Miss> {
         _ => format!("expected the response {status}, got {got}"),
     };
     let lines: Vec<String> = words.lines().take(LISTED_MAX + 1).map(cut).collect();
-    Some(Miss { message, label: format!("got {got}"), help: lines.join("\n") })
+    Some(ExpectMiss { message, label: format!("got {got}"), help: lines.join("\n") })
 }

@@ -17,11 +17,11 @@ pub(super) struct MockWorld {
     clock: Arc<dyn Clock>,
     /// Whoever tells or takes is answered well without a mock; whoever asks is not.
     askers: BTreeSet<Arc<str>>,
-    state: Mutex<State>,
+    state: Mutex<OutsideState>,
 }
 
 #[derive(Default)]
-struct State {
+struct OutsideState {
     mocks: BTreeMap<Arc<str>, VecDeque<Mock>>,
     told: Vec<Told>,
     /// Bodies of requests by their key, until their notice is told.
@@ -56,7 +56,7 @@ impl MockWorld {
         Arc::new(MockWorld { clock, askers, state: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, OutsideState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -74,7 +74,7 @@ pub fn run(
     };
     let mut found = Diagnostics::new(suite.texts.whole());
     let mut shown = String::new();
-    match Trial::open(plan, variables, test) {
+    match CaseTrial::open(plan, variables, test) {
         Ok(trial) => {
             trial.play(test, &mut found);
             let seen = trial.seen();
@@ -163,7 +163,7 @@ fn start_source(engine: &Arc<Engine>, opened: OpenedSource, arrivals: &Arc<Arriv
 }
 
 /// A pipeline in a world of its own.
-struct Trial {
+struct CaseTrial {
     simulation: Simulation,
     world: Arc<MockWorld>,
     engine: Arc<Engine>,
@@ -174,8 +174,8 @@ struct Trial {
     tokens: Tokens,
 }
 
-impl Trial {
-    fn open(mut plan: Plan, variables: Arc<Variables>, test: &Test) -> Result<Trial, Fault> {
+impl CaseTrial {
+    fn open(mut plan: Plan, variables: Arc<Variables>, test: &Test) -> Result<CaseTrial, Fault> {
         let simulation = Simulation::new(test.at, SEED);
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
@@ -226,7 +226,7 @@ impl Trial {
         }
         sources.into_iter().for_each(|it| start_source(&engine, it, &arrivals));
         simulation.settle();
-        Ok(Trial { simulation, world, engine, store, stored, probe, arrivals, tokens })
+        Ok(CaseTrial { simulation, world, engine, store, stored, probe, arrivals, tokens })
     }
 
     fn play(&self, test: &Test, found: &mut Diagnostics) {

@@ -33,7 +33,7 @@ pub(super) struct Arrived {
 
 /// An event that its stages let go or set aside.
 #[derive(Debug, Clone)]
-pub(super) struct EndedEvent {
+pub(super) struct SeenEnd {
     pub(super) event: Event,
     pub(super) results: Vec<StageResult>,
     /// The stage that decided so.
@@ -48,7 +48,7 @@ pub(super) struct TestRecord {
     pub(super) now: Timestamp,
     pub(super) arrived: Arc<Vec<Arrived>>,
     pub(super) stored: Vec<(Timestamp, Arc<Stored>)>,
-    pub(super) ended: Vec<EndedEvent>,
+    pub(super) ended: Vec<SeenEnd>,
     pub(super) told: Vec<Told>,
     pub(super) deliveries: Vec<Delivery>,
     /// The newest last.
@@ -108,7 +108,7 @@ impl Watcher for Ledger {
 pub(super) struct NotedDelivery {
     /// What the intake made of messages whose answers are not noted yet.
     pub(super) taken: Vec<Event>,
-    pub(super) ended: Vec<EndedEvent>,
+    pub(super) ended: Vec<SeenEnd>,
     pub(super) exercised: BTreeSet<String>,
 }
 
@@ -175,6 +175,6 @@ impl Probe for Watch {
             enrich::Disposition::Dead(event, _, _, reason) => (event, reason.clone(), true),
         };
         let (event, results, by) = (event.clone(), results.to_vec(), by.cloned());
-        noted.ended.push(EndedEvent { event, results, by, reason, is_dead });
+        noted.ended.push(SeenEnd { event, results, by, reason, is_dead });
     }
 }

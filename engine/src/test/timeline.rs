@@ -23,8 +23,8 @@ pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
     for (at, entry) in &entries[earlier..] {
         let at = since(*at, start);
         match entry {
-            Entry::Arrived(arrived) => message(&mut text, &at, arrived, seen, start),
-            Entry::Sent(envelope) => {
+            TimelineEntry::Arrived(arrived) => message(&mut text, &at, arrived, seen, start),
+            TimelineEntry::Sent(envelope) => {
                 let (sender, kind) = (&envelope.source, &envelope.kind);
                 let about = match &*envelope.subject {
                     "" => String::new(),
@@ -44,7 +44,7 @@ pub(super) fn of(seen: &TestRecord, start: Timestamp) -> String {
 }
 
 /// Something that a timeline begins with.
-enum Entry<'a> {
+enum TimelineEntry<'a> {
     /// A message.
     Arrived(&'a Arrived),
     /// An event that a stage sent.
@@ -52,7 +52,7 @@ enum Entry<'a> {
 }
 
 /// What came in and what stages sent, in the order of time.
-fn entries(seen: &TestRecord) -> Vec<(Timestamp, Entry<'_>)> {
+fn entries(seen: &TestRecord) -> Vec<(Timestamp, TimelineEntry<'_>)> {
     let came_in = |it: &Envelope| {
         let mut events = seen.arrived.iter().filter_map(|it| it.event.as_ref());
         events.any(|event| event.envelope.source == it.source && event.envelope.id == it.id)
@@ -65,18 +65,18 @@ fn entries(seen: &TestRecord) -> Vec<(Timestamp, Entry<'_>)> {
     let mut sent: Vec<_> = stored.chain(ended).filter(|it| is_sent(it.2)).collect();
     sent.sort_by_key(|it| (it.0, it.1));
     let mut sent = sent.into_iter().peekable();
-    let mut entries: Vec<(Timestamp, Entry<'_>)> = Vec::new();
+    let mut entries: Vec<(Timestamp, TimelineEntry<'_>)> = Vec::new();
     for arrived in seen.arrived.iter() {
         let number = match &arrived.answer {
             Ok(Some(IngestResult::Accepted { seq, .. })) => *seq,
             _ => 0,
         };
         while let Some((at, _, it)) = sent.next_if(|it| (it.0, it.1) < (arrived.at, number)) {
-            entries.push((at, Entry::Sent(it)));
+            entries.push((at, TimelineEntry::Sent(it)));
         }
-        entries.push((arrived.at, Entry::Arrived(arrived)));
+        entries.push((arrived.at, TimelineEntry::Arrived(arrived)));
     }
-    entries.extend(sent.map(|(at, _, it)| (at, Entry::Sent(it))));
+    entries.extend(sent.map(|(at, _, it)| (at, TimelineEntry::Sent(it))));
     entries
 }
 

@@ -214,14 +214,14 @@ impl Reader<'_> {
         Ok(stages)
     }
 
-    fn words(&self, by: CountBy) -> Result<Words, StoreFault> {
+    fn words(&self, by: CountBy) -> Result<CountWords, StoreFault> {
         let sort = match by {
             CountBy::Type => Sort::Type,
             CountBy::Source => Sort::Source,
-            CountBy::Priority => return Ok(Words::Levels),
-            CountBy::Outcome | CountBy::Stage => return Ok(Words::AsTheyAre),
+            CountBy::Priority => return Ok(CountWords::Levels),
+            CountBy::Outcome | CountBy::Stage => return Ok(CountWords::AsTheyAre),
         };
-        Ok(Words::Coded(names::all(self.connection, sort)?.into_iter().collect()))
+        Ok(CountWords::Coded(names::all(self.connection, sort)?.into_iter().collect()))
     }
 }
 
@@ -234,17 +234,17 @@ struct StageTimes {
 }
 
 /// What the cells of a column mean.
-enum Words {
+enum CountWords {
     AsTheyAre,
     Levels,
     Coded(HashMap<i64, String>),
 }
 
-impl Words {
+impl CountWords {
     fn of(&self, cell: Cell) -> String {
         match (self, cell) {
-            (Words::Levels, Cell::Integer(level)) => rows::priority(level).word().to_owned(),
-            (Words::Coded(known), Cell::Integer(code)) => {
+            (CountWords::Levels, Cell::Integer(level)) => rows::priority(level).word().to_owned(),
+            (CountWords::Coded(known), Cell::Integer(code)) => {
                 known.get(&code).cloned().unwrap_or_default()
             }
             (_, Cell::Text(word)) => word,

@@ -128,7 +128,7 @@ struct HttpExchange<'a, S> {
     fault: Option<io::Error>,
 }
 
-enum Step {
+enum ExchangeStep {
     Wrote(io::Result<usize>),
     Flushed(io::Result<()>),
     Read(io::Result<usize>),
@@ -173,17 +173,17 @@ impl<'a, S: Connection> HttpExchange<'a, S> {
     async fn send(&mut self, parts: [&[u8]; 2]) -> Result<(), Fault> {
         while !self.is_sent && self.head.is_none() && !self.is_ended {
             match poll_fn(|context| self.poll_send(context, parts)).await {
-                Step::Wrote(Ok(count)) if 0 < count => self.sent += count,
-                Step::Wrote(Ok(_)) => {
+                ExchangeStep::Wrote(Ok(count)) if 0 < count => self.sent += count,
+                ExchangeStep::Wrote(Ok(_)) => {
                     self.fault = Some(io::ErrorKind::WriteZero.into());
                     return Ok(());
                 }
-                Step::Flushed(Ok(())) => self.is_sent = true,
-                Step::Wrote(Err(fault)) | Step::Flushed(Err(fault)) => {
+                ExchangeStep::Flushed(Ok(())) => self.is_sent = true,
+                ExchangeStep::Wrote(Err(fault)) | ExchangeStep::Flushed(Err(fault)) => {
                     self.fault = Some(fault);
                     return Ok(());
                 }
-                Step::Read(result) => self.arrived(result)?,
+                ExchangeStep::Read(result) => self.arrived(result)?,
             }
         }
         Ok(())
@@ -191,20 +191,20 @@ impl<'a, S: Connection> HttpExchange<'a, S> {
 
     /// Writes first; reads only where writing has to wait, so that a service which answers
     /// without reading the request is heard.
-    fn poll_send(&mut self, context: &mut Context<'_>, parts: [&[u8]; 2]) -> Poll<Step> {
+    fn poll_send(&mut self, context: &mut Context<'_>, parts: [&[u8]; 2]) -> Poll<ExchangeStep> {
         let [start, rest] = parts;
         let left = match self.sent.checked_sub(start.len()) {
             None => &start[self.sent..],
             Some(sent) => &rest[sent..],
         };
         let step = if left.is_empty() {
-            Pin::new(&mut *self.stream).poll_flush(context).map(Step::Flushed)
+            Pin::new(&mut *self.stream).poll_flush(context).map(ExchangeStep::Flushed)
         } else {
-            Pin::new(&mut *self.stream).poll_write(context, left).map(Step::Wrote)
+            Pin::new(&mut *self.stream).poll_write(context, left).map(ExchangeStep::Wrote)
         };
         match step {
             Poll::Ready(step) => Poll::Ready(step),
-            Poll::Pending => self.poll_read(context).map(Step::Read),
+            Poll::Pending => self.poll_read(context).map(ExchangeStep::Read),
         }
     }
 

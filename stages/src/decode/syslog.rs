@@ -41,7 +41,7 @@ pub(super) fn shape(name: &str) -> ValueType {
 
 /// The fields of a line.
 pub(super) fn read(line: &str, moment: DecodeMoment<'_>) -> Result<Found, String> {
-    let mut fields = Fields { map: Map::new(), time: None };
+    let mut fields = SyslogFields { map: Map::new(), time: None };
     let rest = match line.strip_prefix('<') {
         Some(behind) => fields.priority(behind)?,
         None => line,
@@ -65,12 +65,12 @@ fn is_version(word: &str) -> bool {
     is_number && word.len() <= 2 && !word.starts_with('0')
 }
 
-struct Fields {
+struct SyslogFields {
     map: Map<String, Value>,
     time: Option<Timestamp>,
 }
 
-impl Fields {
+impl SyslogFields {
     fn text(&mut self, name: &str, text: Option<&str>) {
         self.map.insert(name.to_owned(), text.map_or(Value::Null, Value::from));
     }

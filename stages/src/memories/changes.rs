@@ -28,11 +28,11 @@ pub const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `changes`.
-pub(super) struct Changes(Settings);
+pub(super) struct Changes(ChangesSettings);
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct ChangesSettings {
     key: Option<Expr>,
     value: Expr,
     step: f64,
@@ -44,11 +44,11 @@ impl Kind for Changes {
     const SUMMARY: &'static str = "keeps events whose value differs from the last one of their key";
     const EXAMPLE: &'static str = r#"changes state { key "event.subject"; value "data.state" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = ChangesSettings;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<ChangesSettings> {
         let step = fields.child("by").and_then(|it| it.arg(0)?.number());
-        Some(Settings {
+        Some(ChangesSettings {
             key: read_key(fields).map(|it| it.value),
             value: fields.child("value")?.arg(0)?.expr(Roots::EVENT)?.value,
             step: step.map_or(0.0, |it| it.value),
@@ -58,16 +58,16 @@ impl Kind for Changes {
 }
 
 impl MemoryKind for Changes {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &ChangesSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &ChangesSettings) -> String {
         let by = if 0.0 < settings.step { format!(" by {}", settings.step) } else { String::new() };
         format!("when {} changes{by}{}", settings.value.text(), for_key(settings.key.as_ref()))
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
+    fn open(settings: ChangesSettings, _: Services) -> OpenMemory {
         OpenMemory::of(Changes(settings))
     }
 }

@@ -47,11 +47,11 @@ choice! {
 }
 
 /// The kind `dedupe`.
-pub(super) struct Dedupe(Settings);
+pub(super) struct Dedupe(DedupeSettings);
 
 /// What it compares, and for how long.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct DedupeSettings {
     name: Arc<str>,
     key: Expr,
     window: Duration,
@@ -67,9 +67,9 @@ impl Kind for Dedupe {
         "keeps one event of each key and drops repeats within a time window";
     const EXAMPLE: &'static str = r#"dedupe once { key "data.id"; window "10m" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = DedupeSettings;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<DedupeSettings> {
         let window = fields.child("window").and_then(|it| it.arg(0)?.duration());
         let name = name_of(fields, "dedupe");
         let mode: Mode = fields.setting("mode").arg(0, Scalar::choice);
@@ -77,7 +77,7 @@ impl Kind for Dedupe {
         if mode != Mode::First {
             shape.form = mode.word().to_owned();
         }
-        Some(Settings {
+        Some(DedupeSettings {
             name: name.value.as_str().into(),
             key: read_key(fields)?.value,
             window: window?.value,
@@ -89,11 +89,11 @@ impl Kind for Dedupe {
 }
 
 impl MemoryKind for Dedupe {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &DedupeSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+    fn emits(settings: &DedupeSettings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         // The last event of a window is sent as it came: its type is not a new one.
         let counts = settings.mode == Mode::Count;
         let event = || EventSummary::shape(known.data());
@@ -104,7 +104,7 @@ impl MemoryKind for Dedupe {
         counts.then(|| (settings.repeats.clone(), data())).into_iter().collect()
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &DedupeSettings) -> String {
         let window = write_duration(settings.window);
         let what = match settings.mode {
             Mode::First => "once",
@@ -114,7 +114,7 @@ impl MemoryKind for Dedupe {
         format!("{what} in {window}{}", for_key(Some(&settings.key)))
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
+    fn open(settings: DedupeSettings, _: Services) -> OpenMemory {
         OpenMemory::of(Dedupe(settings))
     }
 }

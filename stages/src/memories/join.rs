@@ -39,11 +39,11 @@ pub const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `join`.
-pub(super) struct Join(Settings);
+pub(super) struct Join(JoinSettings);
 
 /// What belongs together, and what is sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct JoinSettings {
     key: Option<Expr>,
     first: Expr,
     then: Expr,
@@ -58,12 +58,12 @@ impl Kind for Join {
     const SUMMARY: &'static str = "sends an event when two events of a key belong together";
     const EXAMPLE: &'static str = r#"join visit { key "event.subject"; first "event.type == 'motion'"; then "event.type == 'face'" within="30s"; emit visit.recognised missed=visit.unknown }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = JoinSettings;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<JoinSettings> {
         let condition = |name: &str| fields.child(name)?.arg(0)?.expr(Roots::EVENT);
         let (then, emit) = (fields.child("then")?, fields.child("emit")?);
-        Some(Settings {
+        Some(JoinSettings {
             key: read_key(fields).map(|it| it.value),
             first: condition("first")?.value,
             then: condition("then")?.value,
@@ -76,11 +76,11 @@ impl Kind for Join {
 }
 
 impl MemoryKind for Join {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &JoinSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+    fn emits(settings: &JoinSettings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         let data = |condition: &Expr| known.data_where(condition);
         let (first, then) = (data(&settings.first), data(&settings.then));
         let (first, then) = (EventSummary::shape(first), EventSummary::shape(then));
@@ -90,19 +90,19 @@ impl MemoryKind for Join {
         std::iter::once((settings.emit.clone(), both)).chain(missed).collect()
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &JoinSettings) -> String {
         let within = write_duration(settings.within);
         let (first, then) = (settings.first.text(), settings.then.text());
         format!("{first}, then {then} within {within}{}", for_key(settings.key.as_ref()))
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
+    fn open(settings: JoinSettings, _: Services) -> OpenMemory {
         OpenMemory::of(Join(settings))
     }
 }
 
 /// What an event may be, and what is told of it.
-pub(super) struct Noted {
+pub(super) struct JoinNoted {
     is_first: bool,
     is_then: bool,
     event: EventSummary,
@@ -111,22 +111,22 @@ pub(super) struct Noted {
 impl Remember for Join {
     /// The first event, while the second may still come.
     type Kept = EventSummary;
-    type Noted = Noted;
+    type Noted = JoinNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, JoinNoted)> {
         let scope = Scope::of(event, now);
         let (is_first, is_then) = (self.0.first.is_true(&scope), self.0.then.is_true(&scope));
         if !is_first && !is_then {
             return None;
         }
         let key = key_or_one(self.0.key.as_ref(), &scope)?;
-        Some((key, Noted { is_first, is_then, event: EventSummary::of(event) }))
+        Some((key, JoinNoted { is_first, is_then, event: EventSummary::of(event) }))
     }
 
     fn step(
         &self,
         kept: Option<EventSummary>,
-        noted: &Noted,
+        noted: &JoinNoted,
         moment: &Moment<'_>,
     ) -> Change<EventSummary> {
         match kept.filter(|it| it.time <= moment.now.0) {
@@ -153,7 +153,7 @@ impl Remember for Join {
 }
 
 impl Join {
-    fn begun(&self, noted: &Noted, moment: &Moment<'_>) -> Change<EventSummary> {
+    fn begun(&self, noted: &JoinNoted, moment: &Moment<'_>) -> Change<EventSummary> {
         match noted.is_first {
             true => {
                 let first = EventSummary { time: moment.time.0, ..noted.event.clone() };

@@ -54,14 +54,14 @@ pub const NODES: &[NodeRow] = &[
     .default("\"2m\""),
     NodeRow::new("emit", "the phases whose events travel on; the others are dropped")
         .examples(&["emit start end"])
-        .args(&[Arg::some("phase", ValueKind::Word(Phase::WORDS))])
+        .args(&[Arg::some("phase", ValueKind::Word(LifecyclePhase::WORDS))])
         .default("start update end"),
     MAX_KEYS,
 ];
 
 choice! {
     /// Where in a visit an event is.
-    enum Phase {
+    enum LifecyclePhase {
         /// It is the first one.
         Start = "start",
         /// There was one before.
@@ -72,18 +72,18 @@ choice! {
 }
 
 /// The kind `lifecycle`.
-pub(super) struct Lifecycle(Settings);
+pub(super) struct Lifecycle(LifecycleSettings);
 
 /// What begins, goes on and ends.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct LifecycleSettings {
     name: Arc<str>,
     key: Expr,
     start: Expr,
     update: Option<Expr>,
     end: Expr,
     idle: Duration,
-    phases: Vec<Phase>,
+    phases: Vec<LifecyclePhase>,
     /// The type of the event that ends a visit of which nothing was heard.
     ended: Spanned<String>,
     shape: MemoryShape,
@@ -94,23 +94,23 @@ impl Kind for Lifecycle {
     const SUMMARY: &'static str = "groups the messages about one visit, and ends it";
     const EXAMPLE: &'static str = r#"lifecycle visit { key "data.id"; start when="event.type == 'object.new'"; end when="event.type == 'object.end'"; idle "90s" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = LifecycleSettings;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<LifecycleSettings> {
         let condition =
             |name: &str| Some(fields.child(name)?.prop("when")?.expr(Roots::EVENT)?.value);
         let name = name_of(fields, "visit");
         let phases = fields.child("emit");
-        let phases: Vec<Phase> =
+        let phases: Vec<LifecyclePhase> =
             phases.iter().flat_map(Fields::args).filter_map(|it| it.choice()).collect();
-        Some(Settings {
+        Some(LifecycleSettings {
             name: name.value.as_str().into(),
             key: read_key(fields)?.value,
             start: condition("start")?,
             update: condition("update"),
             end: condition("end")?,
             idle: fields.setting("idle").arg(0, Scalar::duration).value,
-            phases: if phases.is_empty() { Phase::ALL.to_vec() } else { phases },
+            phases: if phases.is_empty() { LifecyclePhase::ALL.to_vec() } else { phases },
             ended: name.map(|name| format!("{name}.end")),
             shape: shape_of(fields, None),
         })
@@ -118,11 +118,11 @@ impl Kind for Lifecycle {
 }
 
 impl MemoryKind for Lifecycle {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &LifecycleSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn adds(settings: &Settings) -> Option<ValueType> {
+    fn adds(settings: &LifecycleSettings) -> Option<ValueType> {
         let visit = ValueType::map([
             ("phase", ValueType::one_of(settings.phases.iter().map(|it| it.word()))),
             ("id", ValueType::text()),
@@ -133,7 +133,7 @@ impl MemoryKind for Lifecycle {
         Some(visit.or_null())
     }
 
-    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+    fn emits(settings: &LifecycleSettings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         let data = ValueType::map([
             ("id", ValueType::text()),
             ("since", ValueType::text()),
@@ -141,22 +141,22 @@ impl MemoryKind for Lifecycle {
             ("seconds", ValueType::number()),
             ("last", EventSummary::shape(known.data())),
         ]);
-        let sends = settings.phases.contains(&Phase::End);
+        let sends = settings.phases.contains(&LifecyclePhase::End);
         sends.then(|| (settings.ended.clone(), data)).into_iter().collect()
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &LifecycleSettings) -> String {
         let idle = write_duration(settings.idle);
         format!("until {}, or {idle} idle{}", settings.end.text(), for_key(Some(&settings.key)))
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
+    fn open(settings: LifecycleSettings, _: Services) -> OpenMemory {
         OpenMemory::of(Lifecycle(settings))
     }
 }
 
 /// What an event is to its visit.
-pub(super) enum Noted {
+pub(super) enum LifecycleNoted {
     /// It starts or ends it, or is of it.
     Of { ends: bool, event: EventSummary },
     /// It says that the visit is over, and what it was.
@@ -181,12 +181,12 @@ pub(super) struct OpenVisit {
 
 impl Remember for Lifecycle {
     type Kept = OpenVisit;
-    type Noted = Noted;
+    type Noted = LifecycleNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, LifecycleNoted)> {
         if event.sender() == Some(&*self.0.name) {
             let key = event.envelope.subject.to_string();
-            return Some((key, Noted::Over((*event.data).clone())));
+            return Some((key, LifecycleNoted::Over((*event.data).clone())));
         }
         let scope = Scope::of(event, now);
         let (starts, ends) = (self.0.start.is_true(&scope), self.0.end.is_true(&scope));
@@ -195,21 +195,21 @@ impl Remember for Lifecycle {
             return None;
         }
         let key = key_of(&self.0.key, &scope)?;
-        Some((key, Noted::Of { ends, event: EventSummary::of(event) }))
+        Some((key, LifecycleNoted::Of { ends, event: EventSummary::of(event) }))
     }
 
     fn step(
         &self,
         kept: Option<OpenVisit>,
-        noted: &Noted,
+        noted: &LifecycleNoted,
         moment: &Moment<'_>,
     ) -> Change<OpenVisit> {
         let (ends, event) = match noted {
-            Noted::Of { ends, event } => (*ends, event),
+            LifecycleNoted::Of { ends, event } => (*ends, event),
             // Another visit may have begun since.
-            Noted::Over(visit) => {
+            LifecycleNoted::Over(visit) => {
                 let mut visit = visit.clone();
-                visit["phase"] = Phase::End.word().into();
+                visit["phase"] = LifecyclePhase::End.word().into();
                 return Change { output: Some(visit), ..self.waiting(kept) };
             }
         };
@@ -220,17 +220,17 @@ impl Remember for Lifecycle {
             return Change { is_late, ..self.waiting(kept) };
         }
         let phase = match &kept {
-            Some(visit) if visit.ended.is_some() => Phase::Update,
-            _ if ends => Phase::End,
-            Some(_) => Phase::Update,
-            None => Phase::Start,
+            Some(visit) if visit.ended.is_some() => LifecyclePhase::Update,
+            _ if ends => LifecyclePhase::End,
+            Some(_) => LifecyclePhase::Update,
+            None => LifecyclePhase::Start,
         };
         let event = EventSummary { time: moment.time.0, ..event.clone() };
         let mut visit = match kept {
             Some(visit) => visit.with(event, moment),
             None => OpenVisit::new(event),
         };
-        if phase == Phase::End {
+        if phase == LifecyclePhase::End {
             // What happened at the same time as the end, too.
             visit.ended = Some(moment.time.0 + 1);
         }
@@ -246,7 +246,7 @@ impl Remember for Lifecycle {
         }
         let mut data = visit.json();
         data["last"] = visit.last.json();
-        let sends = self.0.phases.contains(&Phase::End);
+        let sends = self.0.phases.contains(&LifecyclePhase::End);
         let emission = sends.then(|| visit.last.causes(&self.0.ended, moment, data));
         let visit = OpenVisit { ended: Some(moment.time.0), ..visit };
         Change { emits: emission.into_iter().collect(), ..self.waiting(Some(visit)) }

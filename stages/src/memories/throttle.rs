@@ -27,11 +27,11 @@ pub const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `throttle`.
-pub(super) struct Throttle(Settings);
+pub(super) struct Throttle(ThrottleSettings);
 
 /// The key and its rate.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct ThrottleSettings {
     key: Option<Expr>,
     rate: Rate,
     burst: u32,
@@ -43,11 +43,11 @@ impl Kind for Throttle {
     const SUMMARY: &'static str = "limits the rate of events, per key";
     const EXAMPLE: &'static str = r#"throttle calm { key "event.source"; rate "10/min" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = ThrottleSettings;
 
-    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<ThrottleSettings> {
         let rate = fields.child("rate")?;
-        Some(Settings {
+        Some(ThrottleSettings {
             key: read_key(fields).map(|it| it.value),
             rate: rate.arg(0)?.rate()?.value,
             burst: rate.filled().prop("burst", |it| u32::try_from(it.int()?.value).ok()),
@@ -57,15 +57,15 @@ impl Kind for Throttle {
 }
 
 impl MemoryKind for Throttle {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &ThrottleSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &ThrottleSettings) -> String {
         format!("at most {}{}", settings.rate, for_key(settings.key.as_ref()))
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
+    fn open(settings: ThrottleSettings, _: Services) -> OpenMemory {
         OpenMemory::of(Throttle(settings))
     }
 }

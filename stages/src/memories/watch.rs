@@ -55,11 +55,11 @@ pub const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `watch`.
-pub(super) struct Watch(Settings);
+pub(super) struct WatchMemory(WatchSettings);
 
 /// What is watched, and what is sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct WatchSettings {
     key: Option<Expr>,
     what: Watched,
     span: Duration,
@@ -77,15 +77,15 @@ enum Watched {
     Silence,
 }
 
-impl Kind for Watch {
+impl Kind for WatchMemory {
     const WORD: &'static str = "watch";
     const SUMMARY: &'static str =
         "sends an event when something holds for a while, or nothing comes";
     const EXAMPLE: &'static str = r#"watch doors { key "event.subject"; hold "event.type == 'open'" for="10m"; emit door.left-open }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = WatchSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WatchSettings> {
         let (hold, silent) = (fields.child("hold"), fields.child("silent"));
         let node = match (&hold, &silent) {
             (Some(hold), None) => hold,
@@ -127,7 +127,7 @@ impl Kind for Watch {
             Some(keys) => read_expected(&keys, &what, &shape, context)?,
             None => Vec::new(),
         };
-        Some(Settings {
+        Some(WatchSettings {
             expected,
             key: read_key(fields).map(|it| it.value),
             what,
@@ -181,12 +181,12 @@ fn read_expected(
     Some(expected)
 }
 
-impl MemoryKind for Watch {
-    fn shape(settings: &Settings) -> MemoryShape {
+impl MemoryKind for WatchMemory {
+    fn shape(settings: &WatchSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+    fn emits(settings: &WatchSettings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         let data = match &settings.what {
             Watched::Hold { condition, .. } => known.data_where(condition),
             Watched::Silence => known.data(),
@@ -201,7 +201,7 @@ impl MemoryKind for Watch {
         kinds.map(|kind| (kind.clone(), shape.clone())).collect()
     }
 
-    fn causes(settings: &Settings, known: &TypeEnv) -> EventTypes {
+    fn causes(settings: &WatchSettings, known: &TypeEnv) -> EventTypes {
         let known = with_key(known, settings.key.as_ref());
         match &settings.what {
             Watched::Hold { condition, .. } => known.always(condition),
@@ -209,7 +209,7 @@ impl MemoryKind for Watch {
         }
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &WatchSettings) -> String {
         let (span, key) = (write_duration(settings.span), for_key(settings.key.as_ref()));
         match &settings.what {
             Watched::Hold { condition, .. } => format!("{} for {span}{key}", condition.text()),
@@ -217,13 +217,13 @@ impl MemoryKind for Watch {
         }
     }
 
-    fn open(settings: Settings, _: Services) -> OpenMemory {
-        OpenMemory::of(Watch(settings))
+    fn open(settings: WatchSettings, _: Services) -> OpenMemory {
+        OpenMemory::of(WatchMemory(settings))
     }
 }
 
 /// What an event says.
-pub(super) struct Noted {
+pub(super) struct WatchNoted {
     holds: bool,
     arms: bool,
     event: EventSummary,
@@ -231,7 +231,7 @@ pub(super) struct Noted {
 
 /// What is known of one key.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct WatchKept {
     /// Since when it holds, or nothing came; none while it does not hold.
     since: Option<i64>,
     /// Whether that was told.
@@ -244,11 +244,11 @@ pub(super) struct Kept {
     last: EventSummary,
 }
 
-impl Remember for Watch {
-    type Kept = Kept;
-    type Noted = Noted;
+impl Remember for WatchMemory {
+    type Kept = WatchKept;
+    type Noted = WatchNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, WatchNoted)> {
         let scope = Scope::of(event, now);
         let key = key_or_one(self.0.key.as_ref(), &scope)?;
         let (holds, arms) = match &self.0.what {
@@ -259,13 +259,19 @@ impl Remember for Watch {
             }
             Watched::Silence => (true, true),
         };
-        Some((key, Noted { holds, arms, event: EventSummary::of(event) }))
+        Some((key, WatchNoted { holds, arms, event: EventSummary::of(event) }))
     }
 
-    fn step(&self, kept: Option<Kept>, noted: &Noted, moment: &Moment<'_>) -> Change<Kept> {
+    fn step(
+        &self,
+        kept: Option<WatchKept>,
+        noted: &WatchNoted,
+        moment: &Moment<'_>,
+    ) -> Change<WatchKept> {
         let before = kept.as_ref();
         // An event out of order says nothing of what holds now.
-        let is_older = |it: &Kept| moment.time.0 < it.last.time && it.last.time <= moment.now.0;
+        let is_older =
+            |it: &WatchKept| moment.time.0 < it.last.time && it.last.time <= moment.now.0;
         if before.is_some_and(|it| it.came() && is_older(it)) {
             let kept = kept.expect("there is one");
             let due = self.due(&kept);
@@ -287,7 +293,7 @@ impl Remember for Watch {
             }
         };
         let was_told = before.is_some_and(|it| it.is_told);
-        let kept = Kept {
+        let kept = WatchKept {
             since,
             is_told: was_told && !self.is_over(noted),
             told: before.and_then(|it| it.told),
@@ -303,13 +309,13 @@ impl Remember for Watch {
         Change { kept: Some(kept), due, emits: back.into_iter().collect(), ..Change::forget() }
     }
 
-    fn wake(&self, kept: Kept, moment: &Moment<'_>) -> Change<Kept> {
+    fn wake(&self, kept: WatchKept, moment: &Moment<'_>) -> Change<WatchKept> {
         if kept.since.is_none() {
             return Change::forget();
         }
         let emission = self.emission(&self.0.emit, &kept, moment);
         let told = Some(moment.time.0);
-        let kept = Kept { is_told: true, told, is_armed: false, ..kept };
+        let kept = WatchKept { is_told: true, told, is_armed: false, ..kept };
         let due = self.due(&kept);
         Change { due, emits: vec![emission], ..Change::keep(kept) }
     }
@@ -318,29 +324,29 @@ impl Remember for Watch {
         &self.0.expected
     }
 
-    fn expect(&self, moment: &Moment<'_>) -> Change<Kept> {
+    fn expect(&self, moment: &Moment<'_>) -> Change<WatchKept> {
         let last = EventSummary { time: moment.time.0, ..EventSummary::default() };
         let since = Some(moment.time.0);
-        let kept = Kept { since, is_told: false, told: None, is_armed: true, last };
+        let kept = WatchKept { since, is_told: false, told: None, is_armed: true, last };
         Change::keep(kept).until(moment.time.plus(self.0.span))
     }
 }
 
-impl Kept {
+impl WatchKept {
     /// Whether an event came at all.
     fn came(&self) -> bool {
         !self.last.id.is_empty()
     }
 }
 
-impl Watch {
+impl WatchMemory {
     /// Whether something else has to come before it may be told.
     fn needs_arming(&self) -> bool {
         matches!(&self.0.what, Watched::Hold { armed_by: Some(_), .. })
     }
 
     /// Whether an event ends what was told.
-    fn is_over(&self, noted: &Noted) -> bool {
+    fn is_over(&self, noted: &WatchNoted) -> bool {
         match &self.0.what {
             Watched::Hold { .. } => !noted.holds,
             Watched::Silence => true,
@@ -348,7 +354,7 @@ impl Watch {
     }
 
     /// The next time to tell of what goes on.
-    fn due(&self, kept: &Kept) -> Option<Timestamp> {
+    fn due(&self, kept: &WatchKept) -> Option<Timestamp> {
         let Some(since) = kept.since.map(Timestamp) else {
             // For a while it is known that it does not hold: an event may come out of order.
             let forgets = !self.needs_arming();
@@ -362,7 +368,7 @@ impl Watch {
         Some(kept.told.map_or(first, Timestamp).plus(self.0.again?))
     }
 
-    fn emission(&self, kind: &Spanned<String>, kept: &Kept, moment: &Moment<'_>) -> Emission {
+    fn emission(&self, kind: &Spanned<String>, kept: &WatchKept, moment: &Moment<'_>) -> Emission {
         let since = Timestamp(kept.since.unwrap_or(moment.time.0));
         let data = json!({
             "since": since.to_string(),
@@ -381,7 +387,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, rows: &[(i64, Value)], until: i64, expected: &[(&str, i64, f64)]) {
-        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        let mut world = Memorised::new(WatchMemory(testing::settings::<WatchMemory>(text)));
         for (at, power) in rows {
             world.event(*at, json!({ "p": power }));
         }
@@ -414,7 +420,7 @@ mod tests {
         let text = "hold \"data.p < 5\" for=\"60s\"\nemit done";
         check(text, &powers(&[(0, 1), (30, 9), (20, 1)]), 500, &[]);
         check(text, &powers(&[(0, 1), (30, 1), (20, 9)]), 60, &[("done", 60, 60.0)]);
-        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        let mut world = Memorised::new(WatchMemory(testing::settings::<WatchMemory>(text)));
         world.event(0, json!({ "p": 9 }));
         assert_eq!(world.keys(), 1);
         world.pass(Timestamp(60_000_000));
@@ -424,7 +430,7 @@ mod tests {
     #[test]
     fn what_was_told_is_not_told_again_because_of_an_event_out_of_order() {
         let text = "hold \"data.p < 5\" for=\"60s\" again=\"20s\"\nemit long";
-        let mut world = Memorised::new(Watch(testing::settings::<Watch>(text)));
+        let mut world = Memorised::new(WatchMemory(testing::settings::<WatchMemory>(text)));
         world.event(0, json!({ "p": 1 }));
         world.pass(Timestamp(85_000_000));
         world.event(-5, json!({ "p": 9 }));
@@ -458,11 +464,11 @@ mod tests {
 
     #[test]
     fn a_watch_is_for_one_thing() {
-        let found = testing::findings::<Watch>("emit a");
+        let found = testing::findings::<WatchMemory>("emit a");
         assert_eq!(found, ["E0018 a watch needs `hold` or `silent`"]);
         let both = "hold \"true\" for=\"1s\"\nsilent \"1s\"\nemit a";
         assert_eq!(
-            testing::findings::<Watch>(both),
+            testing::findings::<WatchMemory>(both),
             ["E0017 a watch has either `hold` or `silent`"]
         );
     }

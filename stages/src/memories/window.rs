@@ -63,13 +63,13 @@ pub const NODES: &[NodeRow] = &[
 
 /// The kind `window`.
 pub(super) struct Window {
-    settings: Settings,
+    settings: WindowSettings,
     globals: Arc<Globals>,
 }
 
 /// Which events, and what is made of them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct WindowSettings {
     key: Option<Expr>,
     form: WindowForm,
     aggregates: Vec<NamedAggregate>,
@@ -104,9 +104,9 @@ impl Kind for Window {
     const SUMMARY: &'static str = "sends an event that sums up the events of a while";
     const EXAMPLE: &'static str = r#"window attack { when "event.type == 'ssh.failed'"; key "data.address"; sliding "1m"; aggregate n="count()" user="last(data.user)"; having "n > 5" once="10m"; emit ssh.attack }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = WindowSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WindowSettings> {
         let form = read_form(fields, context);
         let (aggregates, unread) = read_aggregates(fields.child("aggregate"), context);
         let having = fields.child("having");
@@ -114,7 +114,7 @@ impl Kind for Window {
         let mut shape = shape_of(fields, Some(clock));
         let made = aggregates.iter().map(|it| format!(" {}={}", it.name, it.value.text()));
         shape.form = format!("{}{}", told(&form), made.collect::<String>());
-        Some(Settings {
+        Some(WindowSettings {
             key: read_key(fields).map(|it| it.value),
             form,
             aggregates,
@@ -233,11 +233,11 @@ impl WindowForm {
 }
 
 impl MemoryKind for Window {
-    fn shape(settings: &Settings) -> MemoryShape {
+    fn shape(settings: &WindowSettings) -> MemoryShape {
         settings.shape.clone()
     }
 
-    fn emits(settings: &Settings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
+    fn emits(settings: &WindowSettings, known: &TypeEnv) -> Vec<(Spanned<String>, ValueType)> {
         let own = OWN.iter().map(|name| (Arc::from(*name), ValueType::text()));
         let made = settings.aggregates.iter();
         let made = made.map(|it| (it.name.clone(), known.check(&it.value).shape));
@@ -245,23 +245,23 @@ impl MemoryKind for Window {
         vec![(settings.emit.clone(), ValueType::map(own.chain(made).chain(unread)))]
     }
 
-    fn causes(settings: &Settings, known: &TypeEnv) -> EventTypes {
+    fn causes(settings: &WindowSettings, known: &TypeEnv) -> EventTypes {
         with_key(known, settings.key.as_ref()).here
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &WindowSettings) -> String {
         let made = settings.aggregates.iter().map(|it| it.value.text());
         let made = made.collect::<Vec<_>>().join(", ");
         format!("{made} {}{}", told(&settings.form), for_key(settings.key.as_ref()))
     }
 
-    fn open(settings: Settings, services: Services) -> OpenMemory {
+    fn open(settings: WindowSettings, services: Services) -> OpenMemory {
         OpenMemory::of(Window { settings, globals: services.globals })
     }
 }
 
 /// What is read off an event.
-pub(super) struct Noted {
+pub(super) struct WindowNoted {
     id: String,
     /// One for each aggregate.
     values: Vec<Value>,
@@ -269,20 +269,20 @@ pub(super) struct Noted {
 
 impl Remember for Window {
     type Kept = OpenWindows;
-    type Noted = Noted;
+    type Noted = WindowNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, WindowNoted)> {
         let scope = Scope::of(event, now);
         let key = key_or_one(self.settings.key.as_ref(), &scope)?;
         let values = self.settings.aggregates.iter();
         let values = values.map(|it| it.value.eval(&scope).to_json()).collect();
-        Some((key, Noted { id: event.envelope.id.to_string(), values }))
+        Some((key, WindowNoted { id: event.envelope.id.to_string(), values }))
     }
 
     fn step(
         &self,
         kept: Option<OpenWindows>,
-        noted: &Noted,
+        noted: &WindowNoted,
         moment: &Moment<'_>,
     ) -> Change<OpenWindows> {
         let mut kept = kept.unwrap_or_default();
@@ -342,7 +342,7 @@ impl Window {
     fn counted(
         &self,
         mut kept: OpenWindows,
-        noted: &Noted,
+        noted: &WindowNoted,
         moment: &Moment<'_>,
         (start, end): (i64, i64),
     ) -> Change<OpenWindows> {
@@ -364,7 +364,7 @@ impl Window {
     fn slid(
         &self,
         mut kept: OpenWindows,
-        noted: &Noted,
+        noted: &WindowNoted,
         moment: &Moment<'_>,
     ) -> Change<OpenWindows> {
         let mut states = self.states();

@@ -108,7 +108,7 @@ enum Turn {
 }
 
 /// What never is.
-enum Never {}
+enum PublisherNever {}
 
 impl Publisher {
     pub(crate) fn new(
@@ -219,7 +219,7 @@ impl Publisher {
         link.close().await;
     }
 
-    async fn serve(&self, link: &mut Option<BrokerLink>) -> Never {
+    async fn serve(&self, link: &mut Option<BrokerLink>) -> PublisherNever {
         let mut wait = Duration::ZERO;
         // A delivery that fails is told of by the engine.
         let mut is_told = false;

@@ -124,13 +124,13 @@ impl AttachSetting {
 
 /// Where files are fetched from, ready for events.
 pub(super) struct Attach {
-    source: OpenSource,
+    source: OpenAttachment,
     bytes_max: usize,
     timeout: Duration,
     wait: Duration,
 }
 
-enum OpenSource {
+enum OpenAttachment {
     Url(UrlText),
     File { folder: PathBuf, path: Template },
 }
@@ -168,9 +168,9 @@ impl Attach {
     ) -> Result<Option<Attach>, Fault> {
         let Some(setting) = setting else { return Ok(None) };
         let source = match &setting.from {
-            AttachSource::Url(url) => OpenSource::Url(UrlText::open(url, services)?),
+            AttachSource::Url(url) => OpenAttachment::Url(UrlText::open(url, services)?),
             AttachSource::File { folder, path } => {
-                OpenSource::File { folder: folder.clone(), path: path.value.clone() }
+                OpenAttachment::File { folder: folder.clone(), path: path.value.clone() }
             }
         };
         let AttachSetting { bytes_max, timeout, wait, .. } = *setting;
@@ -269,11 +269,11 @@ impl Attach {
     ) -> Result<Attachment, MissingFile> {
         let scope = Scope::of(notice.outgoing.event(), services.env.clock.wall());
         match &self.source {
-            OpenSource::Url(url) => {
+            OpenAttachment::Url(url) => {
                 let url = url.render(&scope).map_err(|it| MissingFile::Never(it.reason))?;
                 fetch_url(url, services, timeout, bytes_max).await
             }
-            OpenSource::File { folder, path } => {
+            OpenAttachment::File { folder, path } => {
                 let none = || MissingFile::Never("the event gives no name of a file".to_owned());
                 let path = path_of(path, &scope).ok_or_else(none)?;
                 let read = read_file(folder.join(path), services, bytes_max);
@@ -453,7 +453,7 @@ mod tests {
         let setting =
             Spanned::new(language::Setting::of_text("http://cam/{{ data.id }}.jpg?h=1"), 0..1);
         let text = Text { setting, is_optional: false };
-        let source = OpenSource::Url(UrlText::open(&text, &testing::alone()).unwrap());
+        let source = OpenAttachment::Url(UrlText::open(&text, &testing::alone()).unwrap());
         Attach { source, bytes_max: 1000, timeout: Duration::from_secs(60), wait: Duration::ZERO }
     }
 
@@ -486,7 +486,7 @@ mod tests {
         std::fs::write(folder.path().join("secret"), "s").unwrap();
         std::fs::write(folder.path().join("pictures/large"), [b'x'; 65]).unwrap();
         let path = Template::parse("pictures/{{ data.id }}", Roots::EVENT).unwrap();
-        let source = OpenSource::File { folder: folder.path().to_owned(), path };
+        let source = OpenAttachment::File { folder: folder.path().to_owned(), path };
         let attach = Attach {
             source,
             bytes_max: 1000,

@@ -7,7 +7,7 @@
 use super::attach::{ATTACH, Attach, AttachSetting, Attachment, SentWith, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::receipt::{MessageReceipt, place_of};
 use super::service::{AnswerForm, ServiceCall, UnmadeEdit, posting};
 use super::text::{MessageText, TextLimit};
@@ -42,7 +42,7 @@ const NODES: &[NodeRow] = &[NodeRow::new("url", "the URL of the channel's webhoo
 /// The kind `discord`.
 pub(super) struct Discord {
     url: String,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     attach: Option<Attach>,
     buttons: Buttons,
@@ -51,7 +51,7 @@ pub(super) struct Discord {
 
 /// Which webhooks.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct DiscordSettings {
     urls: Vec<Text>,
     click: Option<Text>,
     level: LevelSetting,
@@ -64,19 +64,19 @@ impl Kind for Discord {
     const SUMMARY: &'static str = "sends messages to a Discord channel";
     const EXAMPLE: &'static str = r#"notify discord family { url (env)"DISCORD_URL" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
-    type Settings = Settings;
+    type Settings = DiscordSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<DiscordSettings> {
         let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
         let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));
         let (click, level, attach) = (link::read(fields), level?, attach?);
-        (bad == 0).then_some(Settings { urls, click, level, attach, buttons })
+        (bad == 0).then_some(DiscordSettings { urls, click, level, attach, buttons })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &DiscordSettings) -> Vec<Needed> {
         let given = settings.urls.iter().chain(&settings.click).map(Text::needed);
         let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
         given.chain(button::needed(&settings.buttons)).collect()
@@ -84,24 +84,27 @@ impl Kind for Discord {
 }
 
 impl NotifyKind for Discord {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &DiscordSettings) -> bool {
         true
     }
 
-    fn no_update(_: &Settings) -> Option<NoUpdate> {
+    fn no_update(_: &DiscordSettings) -> Option<NoUpdate> {
         None
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &DiscordSettings) -> Vec<DiscordSettings> {
         let urls = settings.urls.iter();
-        urls.map(|it| Settings { urls: vec![it.clone()], ..settings.clone() }).collect()
+        urls.map(|it| DiscordSettings { urls: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: DiscordSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [url] = &settings.urls[..] else { unreachable!("it is opened for one recipient") };
         Ok(Box::new(Discord {
             url: resolve(&url.setting.value, &services)?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
             buttons: Buttons::open(&settings.buttons, &services)?,

@@ -11,7 +11,7 @@ use self::smtp::{Letter, MailServer, Security};
 use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
 use super::button::{self, BUTTON, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
 use crate::request::{Ready, Text, check_twice, resolve};
@@ -74,7 +74,7 @@ pub(super) struct Email {
     from: Mailbox,
     to: Ready,
     subject: Option<Ready>,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     attach: Option<Attach>,
     buttons: Buttons,
@@ -84,7 +84,7 @@ pub(super) struct Email {
 
 /// Who writes to whom through which server.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct EmailSettings {
     smtp: Text,
     username: Option<Text>,
     password: Option<Text>,
@@ -104,9 +104,9 @@ impl Kind for Email {
     const SUMMARY: &'static str = "sends e-mail through a mail server";
     const EXAMPLE: &'static str = r#"notify email mail { smtp (env)"SMTP_URL"; from "door@example.org"; to "eva@example.org" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
-    type Settings = Settings;
+    type Settings = EmailSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<EmailSettings> {
         let node = fields.child("smtp");
         let (from, to) = (Text::read_child(fields, "from"), Text::read_all(fields, "to"));
         let level = LevelSetting::read(fields);
@@ -114,7 +114,7 @@ impl Kind for Email {
             (AttachSetting::read(fields, context), button::read(fields, context));
         let node = node?;
         let prop = |name: &str| Text::read(&node.prop(name)?);
-        let settings = Settings {
+        let settings = EmailSettings {
             smtp: Text::read(&node.arg(0)?)?,
             username: prop("username"),
             password: prop("password"),
@@ -131,7 +131,7 @@ impl Kind for Email {
         check(&settings, context.diagnostics).then_some(settings)
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &EmailSettings) -> Vec<Needed> {
         let given = [&settings.smtp, &settings.from].into_iter().chain(&settings.to);
         let given = given.chain(&settings.username).chain(&settings.password).chain(&settings.ca);
         let given = given.chain(&settings.subject).chain(&settings.click).map(Text::needed);
@@ -141,7 +141,7 @@ impl Kind for Email {
 }
 
 /// Reports what a table cannot know.
-fn check(settings: &Settings, diagnostics: &mut Diagnostics) -> bool {
+fn check(settings: &EmailSettings, diagnostics: &mut Diagnostics) -> bool {
     check_twice(&settings.to, "recipient", diagnostics);
     let before = diagnostics.found().len();
     let mut wrong = |text: &Text, message: String, label: &str, help: &str| {
@@ -233,16 +233,19 @@ impl ServerUrl {
 impl NotifyKind for Email {
     const USES_FETCH: bool = false;
 
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &EmailSettings) -> bool {
         true
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &EmailSettings) -> Vec<EmailSettings> {
         let to = settings.to.iter();
-        to.map(|it| Settings { to: vec![it.clone()], ..settings.clone() }).collect()
+        to.map(|it| EmailSettings { to: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: EmailSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [to] = &settings.to[..] else { unreachable!("it is opened for one recipient") };
         let from = resolve(&settings.from.setting.value, &services)?;
         let from = from.parse().map_err(|_| no_address(&from))?;
@@ -251,7 +254,7 @@ impl NotifyKind for Email {
             from,
             to: to.open(&services)?,
             subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
             buttons: Buttons::open(&settings.buttons, &services)?,
@@ -267,7 +270,11 @@ fn no_address(text: &str) -> Fault {
 }
 
 /// The server of a file, with what comes from outside it.
-fn server(settings: &Settings, from: &Mailbox, services: &Services) -> Result<MailServer, Fault> {
+fn server(
+    settings: &EmailSettings,
+    from: &Mailbox,
+    services: &Services,
+) -> Result<MailServer, Fault> {
     let text = |it: &Text| resolve(&it.setting.value, services);
     let url = ServerUrl::parse(&text(&settings.smtp)?).map_err(Fault::permanent)?;
     if !settings.is_plain && !url.is_private() {
@@ -433,7 +440,7 @@ mod tests {
             from,
             to: settings.to[0].open(&services)?,
             subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: None,
             buttons: Buttons::open(&settings.buttons, &services)?,

@@ -8,12 +8,12 @@ use language::{Context, Fields, Needed, NodeRow};
 use store::write_event;
 
 /// The kind `exec`.
-pub(super) struct Exec {
+pub(super) struct ExecNotifier {
     program: OpenProgram,
     services: Services,
 }
 
-impl Kind for Exec {
+impl Kind for ExecNotifier {
     const WORD: &'static str = "exec";
     const SUMMARY: &'static str = "starts a program with the event, the title and the message as JSON on its standard \
                                    input; needs `engine run --allow-exec`";
@@ -34,7 +34,7 @@ impl Kind for Exec {
     }
 }
 
-impl NotifyKind for Exec {
+impl NotifyKind for ExecNotifier {
     fn is_remote(_: &ProgramSettings) -> bool {
         true
     }
@@ -51,11 +51,11 @@ impl NotifyKind for Exec {
         settings: ProgramSettings,
         services: Services,
     ) -> Result<Box<dyn DynNotify>, Fault> {
-        Ok(Box::new(Exec { program: settings.open(&services)?, services }))
+        Ok(Box::new(ExecNotifier { program: settings.open(&services)?, services }))
     }
 }
 
-impl Notify for Exec {
+impl Notify for ExecNotifier {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         let mut event = String::new();
         write_event(&mut event, &notice.outgoing.stored, &self.services.pipeline);

@@ -20,19 +20,19 @@ const NODES: &[NodeRow] = &[NodeRow::new("path", "the file to append to")
 const BATCH_MAX: usize = 256;
 
 /// The kind `file`.
-pub(super) struct File {
+pub(super) struct FileNotifier {
     path: PathBuf,
     writer: Arc<Writer>,
     services: Services,
 }
 
-impl File {
+impl FileNotifier {
     pub(super) fn at(path: PathBuf, services: Services) -> Self {
-        File { path, writer: Arc::new(Writer::new(Rotate::default())), services }
+        FileNotifier { path, writer: Arc::new(Writer::new(Rotate::default())), services }
     }
 }
 
-impl Kind for File {
+impl Kind for FileNotifier {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each notification as a line of JSON to a file";
     const EXAMPLE: &'static str = r#"notify file told { path "data/told.jsonl" }"#;
@@ -49,7 +49,7 @@ impl Kind for File {
     }
 }
 
-impl NotifyKind for File {
+impl NotifyKind for FileNotifier {
     fn is_remote(_: &Spanned<PathBuf>) -> bool {
         false
     }
@@ -59,11 +59,11 @@ impl NotifyKind for File {
     }
 
     async fn open(path: Spanned<PathBuf>, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
-        Ok(Box::new(File::at(path.value, services)))
+        Ok(Box::new(FileNotifier::at(path.value, services)))
     }
 }
 
-impl Notify for File {
+impl Notify for FileNotifier {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         Notify::notify_all(self, std::slice::from_ref(notice)).await.remove(0)
     }
@@ -108,9 +108,10 @@ mod tests {
     #[test]
     fn each_notification_is_a_line_with_its_key() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, found) = testing::read_in::<File>("path \"n/told.jsonl\"", folder.path(), &[]);
+        let (path, found) =
+            testing::read_in::<FileNotifier>("path \"n/told.jsonl\"", folder.path(), &[]);
         assert_eq!(found, Vec::<String>::new());
-        let notifier = smol::block_on(File::open(path.unwrap(), testing::alone())).unwrap();
+        let notifier = smol::block_on(FileNotifier::open(path.unwrap(), testing::alone())).unwrap();
         let notice = Notice {
             outgoing: testing::outgoing(json!({})),
             title: "Ring".to_owned(),
@@ -129,8 +130,8 @@ mod tests {
     #[test]
     fn several_are_written_together_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, _) = testing::read_in::<File>("path \"told.jsonl\"", folder.path(), &[]);
-        let notifier = smol::block_on(File::open(path.unwrap(), testing::alone())).unwrap();
+        let (path, _) = testing::read_in::<FileNotifier>("path \"told.jsonl\"", folder.path(), &[]);
+        let notifier = smol::block_on(FileNotifier::open(path.unwrap(), testing::alone())).unwrap();
         let notice = |title: &str| Notice {
             outgoing: testing::outgoing(json!({})),
             title: title.to_owned(),

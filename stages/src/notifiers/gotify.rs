@@ -3,7 +3,7 @@
 //! Fields and answers are those of <https://gotify.net/api-docs>.
 
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
@@ -43,14 +43,14 @@ const NODES: &[NodeRow] = &[
 pub(super) struct Gotify {
     url: String,
     token: String,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     services: Services,
 }
 
 /// Which applications of which server.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct GotifySettings {
     url: Text,
     tokens: Vec<Text>,
     click: Option<Text>,
@@ -63,40 +63,43 @@ impl Kind for Gotify {
     const EXAMPLE: &'static str =
         r#"notify gotify desk { url "https://gotify.example.org"; token (env)"GOTIFY_TOKEN" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL];
-    type Settings = Settings;
+    type Settings = GotifySettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GotifySettings> {
         let url = Text::read_child(fields, "url");
         let url = url.filter(|it| check_url(it, context.diagnostics));
         let (tokens, level) = (Text::read_all(fields, "token"), LevelSetting::read(fields));
         let tokens = tokens?;
         check_twice(&tokens, "token", context.diagnostics);
-        Some(Settings { url: url?, tokens, click: link::read(fields), level: level? })
+        Some(GotifySettings { url: url?, tokens, click: link::read(fields), level: level? })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &GotifySettings) -> Vec<Needed> {
         let given = std::iter::once(&settings.url).chain(&settings.tokens);
         given.chain(&settings.click).map(Text::needed).collect()
     }
 }
 
 impl NotifyKind for Gotify {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &GotifySettings) -> bool {
         true
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &GotifySettings) -> Vec<GotifySettings> {
         let tokens = settings.tokens.iter();
-        tokens.map(|it| Settings { tokens: vec![it.clone()], ..settings.clone() }).collect()
+        tokens.map(|it| GotifySettings { tokens: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: GotifySettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [token] = &settings.tokens[..] else { unreachable!("it is opened for one recipient") };
         let url = resolve(&settings.url.setting.value, &services)?;
         Ok(Box::new(Gotify {
             url: format!("{}/message", url.trim_end_matches('/')),
             token: resolve(&token.setting.value, &services)?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             services,
         }))

@@ -22,11 +22,11 @@ pub(super) fn read(fields: &Fields<'_>) -> Option<Text> {
 }
 
 /// What a tap opens, ready for events.
-pub(super) struct Link(Option<Ready>);
+pub(super) struct MessageLink(Option<Ready>);
 
-impl Link {
-    pub(super) fn open(click: Option<&Text>, services: &Services) -> Result<Link, Fault> {
-        Ok(Link(click.map(|it| it.open(services)).transpose()?))
+impl MessageLink {
+    pub(super) fn open(click: Option<&Text>, services: &Services) -> Result<MessageLink, Fault> {
+        Ok(MessageLink(click.map(|it| it.open(services)).transpose()?))
     }
 
     /// The URL for one event. None where there is nothing that a phone could open.

@@ -14,13 +14,13 @@ use language::{Context, Fields, Needed, NodeRow};
 use store::write_event;
 
 /// The kind `mqtt`.
-pub(super) struct Mqtt {
+pub(super) struct MqttNotifier {
     publisher: Publisher,
     writer: MessageWriter,
     services: Services,
 }
 
-impl Kind for Mqtt {
+impl Kind for MqttNotifier {
     const WORD: &'static str = "mqtt";
     const SUMMARY: &'static str = "publishes a message on a topic of an MQTT broker";
     const EXAMPLE: &'static str = r#"notify mqtt house {
@@ -40,7 +40,7 @@ impl Kind for Mqtt {
     }
 }
 
-impl NotifyKind for Mqtt {
+impl NotifyKind for MqttNotifier {
     const USES_FETCH: bool = false;
 
     fn is_remote(_: &PublishSettings) -> bool {
@@ -60,11 +60,11 @@ impl NotifyKind for Mqtt {
         services: Services,
     ) -> Result<Box<dyn DynNotify>, Fault> {
         let (publisher, writer) = settings.open(&services).await?;
-        Ok(Box::new(Mqtt { publisher, writer, services }))
+        Ok(Box::new(MqttNotifier { publisher, writer, services }))
     }
 }
 
-impl Notify for Mqtt {
+impl Notify for MqttNotifier {
     async fn notify(&self, notice: &Notice) -> Result<(), Fault> {
         Notify::notify_all(self, std::slice::from_ref(notice)).await.remove(0)
     }
@@ -85,7 +85,7 @@ impl Notify for Mqtt {
     }
 }
 
-impl Mqtt {
+impl MqttNotifier {
     fn draft(&self, notice: &Notice, now: Timestamp) -> MessageDraft {
         let Notice { outgoing, title, message, update } = notice;
         let update = update.as_ref().map(MessageUpdate::shown);

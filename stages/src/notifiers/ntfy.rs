@@ -6,7 +6,7 @@
 use super::attach::{ATTACH, Attach, AttachSetting, Attachment};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::service::{AnswerForm, ServiceCall, field_text, posting, posting_bytes};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
@@ -52,7 +52,7 @@ pub(super) struct Ntfy {
     url: String,
     topic: String,
     token: String,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     attach: Option<Attach>,
     buttons: Buttons,
@@ -61,7 +61,7 @@ pub(super) struct Ntfy {
 
 /// Where to publish.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct NtfySettings {
     url: Text,
     topics: Vec<Text>,
     token: Option<Text>,
@@ -77,9 +77,9 @@ impl Kind for Ntfy {
     const EXAMPLE: &'static str =
         r#"notify ntfy family { topic (env)"NTFY_TOPIC"; title "Someone rings" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
-    type Settings = Settings;
+    type Settings = NtfySettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<NtfySettings> {
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context.diagnostics);
         let level = LevelSetting::read(fields);
@@ -90,10 +90,10 @@ impl Kind for Ntfy {
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));
         let (level, attach) = (level?, attach?);
-        is_http.then_some(Settings { url, topics, token, click, level, attach, buttons })
+        is_http.then_some(NtfySettings { url, topics, token, click, level, attach, buttons })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &NtfySettings) -> Vec<Needed> {
         let given = std::iter::once(&settings.url).chain(&settings.topics);
         let given = given.chain(&settings.token).chain(&settings.click).map(Text::needed);
         let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
@@ -118,27 +118,27 @@ fn check_topics(url: &Text, topics: &[Text], diagnostics: &mut Diagnostics) {
 }
 
 impl NotifyKind for Ntfy {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &NtfySettings) -> bool {
         true
     }
 
-    fn no_update(_: &Settings) -> Option<NoUpdate> {
+    fn no_update(_: &NtfySettings) -> Option<NoUpdate> {
         None
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &NtfySettings) -> Vec<NtfySettings> {
         let topics = settings.topics.iter();
-        topics.map(|it| Settings { topics: vec![it.clone()], ..settings.clone() }).collect()
+        topics.map(|it| NtfySettings { topics: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(settings: NtfySettings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
         let [topic] = &settings.topics[..] else { unreachable!("it is opened for one recipient") };
         let token = settings.token.as_ref().map(|it| resolve(&it.setting.value, &services));
         Ok(Box::new(Ntfy {
             url: resolve(&settings.url.setting.value, &services)?,
             topic: resolve(&topic.setting.value, &services)?,
             token: token.transpose()?.unwrap_or_default(),
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
             buttons: Buttons::open(&settings.buttons, &services)?,

@@ -4,7 +4,7 @@
 
 use super::attach::{ATTACH, Attach, AttachSetting, Attachment};
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
@@ -73,7 +73,7 @@ pub(super) struct Pushover {
     user: String,
     sound: Option<String>,
     emergency: Emergency,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     attach: Option<Attach>,
     services: Services,
@@ -81,7 +81,7 @@ pub(super) struct Pushover {
 
 /// Which application tells whom.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct PushoverSettings {
     url: Text,
     token: Text,
     users: Vec<Text>,
@@ -116,9 +116,9 @@ impl Kind for Pushover {
     const EXAMPLE: &'static str =
         r#"notify pushover watch { token (env)"PUSHOVER_TOKEN"; user (env)"PUSHOVER_USER" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH];
-    type Settings = Settings;
+    type Settings = PushoverSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<PushoverSettings> {
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context.diagnostics);
         let (token, users) = (Text::read_child(fields, "token"), Text::read_all(fields, "user"));
@@ -128,10 +128,19 @@ impl Kind for Pushover {
         check_twice(&users, "user", context.diagnostics);
         let attach = AttachSetting::read(fields, context);
         let (token, level, attach) = (token?, level?, attach?);
-        is_http.then_some(Settings { url, token, users, sound, emergency, click, level, attach })
+        is_http.then_some(PushoverSettings {
+            url,
+            token,
+            users,
+            sound,
+            emergency,
+            click,
+            level,
+            attach,
+        })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &PushoverSettings) -> Vec<Needed> {
         let given = [&settings.url, &settings.token].into_iter().chain(&settings.users);
         let given = given.chain(&settings.sound).chain(&settings.click).map(Text::needed);
         given.chain(settings.attach.as_ref().and_then(AttachSetting::needed)).collect()
@@ -139,16 +148,19 @@ impl Kind for Pushover {
 }
 
 impl NotifyKind for Pushover {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &PushoverSettings) -> bool {
         true
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &PushoverSettings) -> Vec<PushoverSettings> {
         let users = settings.users.iter();
-        users.map(|it| Settings { users: vec![it.clone()], ..settings.clone() }).collect()
+        users.map(|it| PushoverSettings { users: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: PushoverSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [user] = &settings.users[..] else { unreachable!("it is opened for one recipient") };
         let url = resolve(&settings.url.setting.value, &services)?;
         let sound = settings.sound.as_ref().map(|it| resolve(&it.setting.value, &services));
@@ -158,7 +170,7 @@ impl NotifyKind for Pushover {
             user: resolve(&user.setting.value, &services)?,
             sound: sound.transpose()?,
             emergency: settings.emergency,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
             services,

@@ -6,7 +6,7 @@
 //! which Mattermost and others understand too.
 
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::service::{AnswerForm, ServiceCall, posting};
 use super::text::{MessageText, TextLimit};
 use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
@@ -36,14 +36,14 @@ const NODES: &[NodeRow] = &[NodeRow::new("url", "the URL of the incoming webhook
 /// The kind `slack`.
 pub(super) struct Slack {
     url: String,
-    link: Link,
+    link: MessageLink,
     buttons: Buttons,
     services: Services,
 }
 
 /// Which webhooks.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct SlackSettings {
     urls: Vec<Text>,
     click: Option<Text>,
     buttons: Vec<ButtonText>,
@@ -54,44 +54,47 @@ impl Kind for Slack {
     const SUMMARY: &'static str = "sends messages to a Slack channel";
     const EXAMPLE: &'static str = r#"notify slack team { url (env)"SLACK_URL" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, BUTTON];
-    type Settings = Settings;
+    type Settings = SlackSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SlackSettings> {
         let urls = Text::read_all(fields, "url")?;
         let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (click, buttons) = (link::read(fields), button::read(fields, context));
-        (bad == 0).then_some(Settings { urls, click, buttons })
+        (bad == 0).then_some(SlackSettings { urls, click, buttons })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &SlackSettings) -> Vec<Needed> {
         let given = settings.urls.iter().chain(&settings.click).map(Text::needed);
         given.chain(button::needed(&settings.buttons)).collect()
     }
 }
 
 impl NotifyKind for Slack {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &SlackSettings) -> bool {
         true
     }
 
-    fn no_update(_: &Settings) -> Option<NoUpdate> {
+    fn no_update(_: &SlackSettings) -> Option<NoUpdate> {
         Some(NoUpdate {
             reason: "an incoming webhook cannot change its messages",
             help: "remove it; `cooldown` or `group` sends fewer messages",
         })
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &SlackSettings) -> Vec<SlackSettings> {
         let urls = settings.urls.iter();
-        urls.map(|it| Settings { urls: vec![it.clone()], ..settings.clone() }).collect()
+        urls.map(|it| SlackSettings { urls: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: SlackSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [url] = &settings.urls[..] else { unreachable!("it is opened for one recipient") };
         Ok(Box::new(Slack {
             url: resolve(&url.setting.value, &services)?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             buttons: Buttons::open(&settings.buttons, &services)?,
             services,
         }))

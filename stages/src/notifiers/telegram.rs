@@ -8,7 +8,7 @@
 use super::attach::{ATTACH, Attach, AttachSetting, Attachment, SentWith, posting_file};
 use super::button::{self, BUTTON, Button, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
-use super::link::{self, CLICK, Link};
+use super::link::{self, CLICK, MessageLink};
 use super::receipt::{MessageReceipt, place_of};
 use super::service::{AnswerForm, ServiceCall, UnmadeEdit, field_text, posting};
 use super::text::{MessageText, TextLimit};
@@ -58,7 +58,7 @@ pub(super) struct Telegram {
     url: String,
     token: String,
     chat: String,
-    link: Link,
+    link: MessageLink,
     level: LevelSetting,
     attach: Option<Attach>,
     buttons: Buttons,
@@ -67,7 +67,7 @@ pub(super) struct Telegram {
 
 /// Which bot writes to whom.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct TelegramSettings {
     url: Text,
     token: Text,
     chats: Vec<Text>,
@@ -83,9 +83,9 @@ impl Kind for Telegram {
     const EXAMPLE: &'static str =
         r#"notify telegram family { token (env)"TELEGRAM_TOKEN"; chat (env)"TELEGRAM_CHAT" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, CLICK, LEVEL, ATTACH, BUTTON];
-    type Settings = Settings;
+    type Settings = TelegramSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<TelegramSettings> {
         let url = fields.setting("url").arg(0, Text::read);
         let is_http = check_url(&url, context.diagnostics);
         let (token, chats) = (Text::read_child(fields, "token"), Text::read_all(fields, "chat"));
@@ -96,10 +96,10 @@ impl Kind for Telegram {
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));
         let (token, level, attach) = (token?, level?, attach?);
-        is_http.then_some(Settings { url, token, chats, click, level, attach, buttons })
+        is_http.then_some(TelegramSettings { url, token, chats, click, level, attach, buttons })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &TelegramSettings) -> Vec<Needed> {
         let given = [&settings.url, &settings.token].into_iter().chain(&settings.chats);
         let given = given.chain(&settings.click).map(Text::needed);
         let given = given.chain(settings.attach.as_ref().and_then(AttachSetting::needed));
@@ -108,27 +108,30 @@ impl Kind for Telegram {
 }
 
 impl NotifyKind for Telegram {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &TelegramSettings) -> bool {
         true
     }
 
-    fn no_update(_: &Settings) -> Option<NoUpdate> {
+    fn no_update(_: &TelegramSettings) -> Option<NoUpdate> {
         None
     }
 
-    fn recipients(settings: &Settings) -> Vec<Settings> {
+    fn recipients(settings: &TelegramSettings) -> Vec<TelegramSettings> {
         let chats = settings.chats.iter();
-        chats.map(|it| Settings { chats: vec![it.clone()], ..settings.clone() }).collect()
+        chats.map(|it| TelegramSettings { chats: vec![it.clone()], ..settings.clone() }).collect()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: TelegramSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let [chat] = &settings.chats[..] else { unreachable!("it is opened for one recipient") };
         let url = resolve(&settings.url.setting.value, &services)?;
         Ok(Box::new(Telegram {
             url: url.trim_end_matches('/').to_owned(),
             token: resolve(&settings.token.setting.value, &services)?,
             chat: resolve(&chat.setting.value, &services)?,
-            link: Link::open(settings.click.as_ref(), &services)?,
+            link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
             buttons: Buttons::open(&settings.buttons, &services)?,

@@ -33,7 +33,7 @@ const NODES: &[NodeRow] = &[
         .required(),
     NodeRow::new("method", "the HTTP method")
         .examples(&["method PUT"])
-        .args(&[Arg::one("method", ValueKind::Word(Method::WORDS))])
+        .args(&[Arg::one("method", ValueKind::Word(WebhookMethod::WORDS))])
         .default("POST"),
     NodeRow::new("header", "a header of the request")
         .examples(&[r#"header "X-Event" "{{ event.type }}""#])
@@ -74,7 +74,7 @@ choice! {
 
 choice! {
     /// How it is sent.
-    enum Method {
+    enum WebhookMethod {
         /// The usual one.
         Post = "POST",
         /// For services that want it.
@@ -87,10 +87,10 @@ choice! {
 /// The kind `webhook`.
 pub(super) struct Webhook {
     url: String,
-    method: Method,
+    method: WebhookMethod,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
-    batch: Option<Batch>,
+    batch: Option<WebhookBatch>,
     cloud_events: Option<CloudEventMode>,
     signer: Signer,
     services: Services,
@@ -98,19 +98,19 @@ pub(super) struct Webhook {
 
 /// How many events one request holds, and in which form.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Batch {
+struct WebhookBatch {
     events_max: usize,
     form: BatchForm,
 }
 
 /// What to send where.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct WebhookSettings {
     url: Text,
-    method: Method,
+    method: WebhookMethod,
     headers: Vec<(String, Text)>,
     body: Option<Text>,
-    batch: Option<Batch>,
+    batch: Option<WebhookBatch>,
     cloud_events: Option<CloudEventMode>,
     signs: Vec<(SignScheme, Text)>,
 }
@@ -120,9 +120,9 @@ impl Kind for Webhook {
     const SUMMARY: &'static str = "sends an HTTP request to another program";
     const EXAMPLE: &'static str = r#"notify webhook chat { url (env)"CHAT_URL" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = WebhookSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WebhookSettings> {
         let url = fields.child("url").and_then(|it| Text::read(&it.arg(0)?));
         let method = fields.setting("method").arg(0, Scalar::choice);
         let url = url.filter(|it| request::check_url(it, context.diagnostics))?;
@@ -130,7 +130,7 @@ impl Kind for Webhook {
         let headers = request::read_headers(fields);
         let batch = fields.child("batch").and_then(|it| {
             let events_max = usize::try_from(it.arg(0)?.int()?.value).ok()?;
-            Some(Batch { events_max, form: it.filled().prop("as", Scalar::choice) })
+            Some(WebhookBatch { events_max, form: it.filled().prop("as", Scalar::choice) })
         });
         if batch.is_some() {
             check_headers(fields, &headers, context);
@@ -141,10 +141,10 @@ impl Kind for Webhook {
         };
         let signs = read_signs(fields);
         check_signs(fields, &signs, &headers, context);
-        Some(Settings { url, method, headers, body, batch, cloud_events, signs })
+        Some(WebhookSettings { url, method, headers, body, batch, cloud_events, signs })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &WebhookSettings) -> Vec<Needed> {
         let headers = settings.headers.iter().map(|it| &it.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
         let texts = texts.chain(settings.signs.iter().map(|it| &it.1));
@@ -156,7 +156,7 @@ impl Kind for Webhook {
 fn cloud_events_of(
     fields: &Fields<'_>,
     body: Option<&Text>,
-    batch: Option<Batch>,
+    batch: Option<WebhookBatch>,
     context: &mut Context<'_>,
 ) -> Option<CloudEventMode> {
     let mode: CloudEventMode = fields.arg(0)?.choice()?;
@@ -254,19 +254,22 @@ fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut 
 }
 
 impl NotifyKind for Webhook {
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &WebhookSettings) -> bool {
         true
     }
 
-    fn no_update(_: &Settings) -> Option<NoUpdate> {
+    fn no_update(_: &WebhookSettings) -> Option<NoUpdate> {
         None
     }
 
-    fn sends_event(settings: &Settings) -> bool {
+    fn sends_event(settings: &WebhookSettings) -> bool {
         settings.body.is_none()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
+    async fn open(
+        settings: WebhookSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynNotify>, Fault> {
         let mut signer = Signer::default();
         for (scheme, text) in &settings.signs {
             let secret = request::resolve(&text.setting.value, &services)?;

@@ -37,39 +37,39 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `file`.
-pub(super) struct File {
-    settings: Settings,
+pub(super) struct FileSink {
+    settings: FileSinkSettings,
     writer: Arc<Writer>,
     services: Services,
 }
 
 /// Where to write what.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct FileSinkSettings {
     /// The parts of the path.
     parts: Vec<Template>,
     rotate: Rotate,
     redact: Vec<Vec<String>>,
 }
 
-impl File {
+impl FileSink {
     /// A sink of one file.
     pub(super) fn at(path: &Path, services: Services) -> Self {
         let parts = path.to_string_lossy().split('/').map(Template::plain).collect();
-        let settings = Settings { parts, rotate: Rotate::default(), redact: Vec::new() };
-        File { settings, writer: Arc::new(Writer::new(Rotate::default())), services }
+        let settings = FileSinkSettings { parts, rotate: Rotate::default(), redact: Vec::new() };
+        FileSink { settings, writer: Arc::new(Writer::new(Rotate::default())), services }
     }
 }
 
-impl Kind for File {
+impl Kind for FileSink {
     const WORD: &'static str = "file";
     const SUMMARY: &'static str = "appends each event as a line of JSON to a file";
     const EXAMPLE: &'static str =
         r#"sink file archive { path "data/archive.jsonl"; rotate every="1d" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, REDACT];
-    type Settings = Settings;
+    type Settings = FileSinkSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<FileSinkSettings> {
         let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
         let place = context.files.place(&path.value);
         let parts: Option<Vec<Template>> = parts_of(&place.to_string_lossy())
@@ -89,7 +89,7 @@ impl Kind for File {
             every: rotate.and_then(|it| it.prop("every")?.duration()).map(|it| it.value),
             size: rotate.and_then(|it| it.prop("size")?.bytes()).map(|it| it.value),
         };
-        Some(Settings { parts: parts?, rotate, redact: read_redact(fields) })
+        Some(FileSinkSettings { parts: parts?, rotate, redact: read_redact(fields) })
     }
 }
 
@@ -114,18 +114,21 @@ fn parts_of(path: &str) -> Vec<String> {
     parts
 }
 
-impl SinkKind for File {
-    fn shape(_: &Settings) -> SinkRole {
+impl SinkKind for FileSink {
+    fn shape(_: &FileSinkSettings) -> SinkRole {
         SinkRole::Outside
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+    async fn open(
+        settings: FileSinkSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynDeliver>, Fault> {
         let writer = Arc::new(Writer::new(settings.rotate));
-        Ok(Box::new(File { settings, writer, services }))
+        Ok(Box::new(FileSink { settings, writer, services }))
     }
 }
 
-impl Deliver for File {
+impl Deliver for FileSink {
     /// Most of the work is the sync, and it is one for all lines of a file.
     const BATCH_MAX: usize = 256;
 
@@ -216,9 +219,9 @@ mod tests {
     use crate::testing;
 
     fn deliver(text: &str, folder: &Path, data: &[Value]) {
-        let (settings, found) = testing::read_in::<File>(text, folder, &[]);
+        let (settings, found) = testing::read_in::<FileSink>(text, folder, &[]);
         assert_eq!(found, Vec::<String>::new());
-        let sink = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
+        let sink = smol::block_on(FileSink::open(settings.unwrap(), testing::alone())).unwrap();
         for data in data {
             let alone = [testing::outgoing(data.clone())];
             assert_eq!(smol::block_on(sink.deliver_all(&alone)), [Ok(())]);
@@ -229,8 +232,9 @@ mod tests {
     fn a_batch_goes_to_its_files_in_order_and_fails_only_where_it_must() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("b")).unwrap();
-        let (settings, _) = testing::read_in::<File>("path \"{{ data.to }}\"", folder.path(), &[]);
-        let sink = smol::block_on(File::open(settings.unwrap(), testing::alone())).unwrap();
+        let (settings, _) =
+            testing::read_in::<FileSink>("path \"{{ data.to }}\"", folder.path(), &[]);
+        let sink = smol::block_on(FileSink::open(settings.unwrap(), testing::alone())).unwrap();
         let event = |(index, to): (usize, &str)| testing::outgoing(json!({ "to": to, "n": index }));
         let batch: Vec<Outgoing> =
             ["a", "b", "c", "a", "b", "a"].into_iter().enumerate().map(event).collect();

@@ -13,7 +13,7 @@ use language::expr::Scope;
 use language::{Context, Fields, Needed, NodeRow};
 
 /// The kind `mqtt`.
-pub(super) struct Mqtt {
+pub(super) struct MqttSink {
     publisher: Publisher,
     writer: MessageWriter,
     redact: Vec<Vec<String>>,
@@ -22,12 +22,12 @@ pub(super) struct Mqtt {
 
 /// What is published, and what of an event is not.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct MqttSinkSettings {
     publish: PublishSettings,
     redact: Vec<Vec<String>>,
 }
 
-impl Kind for Mqtt {
+impl Kind for MqttSink {
     const WORD: &'static str = "mqtt";
     const SUMMARY: &'static str = "publishes each event on a topic of an MQTT broker";
     const EXAMPLE: &'static str = r#"sink mqtt house {
@@ -36,9 +36,9 @@ impl Kind for Mqtt {
 }"#;
     const NODES: &'static [&'static [NodeRow]] =
         &[EVENT_NODES[0], EVENT_NODES[1], REDACT, EVENT_NODES[2], EVENT_NODES[3]];
-    type Settings = Settings;
+    type Settings = MqttSinkSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MqttSinkSettings> {
         let publish = PublishSettings::read(fields, context)?;
         if let (Some(redact), Some(_)) = (fields.child("redact"), &publish.body) {
             context
@@ -47,30 +47,33 @@ impl Kind for Mqtt {
                 .at(redact.head(), "not used")
                 .help("leave out of `body` what nobody should see, and remove `redact`");
         }
-        Some(Settings { publish, redact: read_redact(fields) })
+        Some(MqttSinkSettings { publish, redact: read_redact(fields) })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &MqttSinkSettings) -> Vec<Needed> {
         settings.publish.needed()
     }
 }
 
-impl SinkKind for Mqtt {
-    fn shape(_: &Settings) -> SinkRole {
+impl SinkKind for MqttSink {
+    fn shape(_: &MqttSinkSettings) -> SinkRole {
         SinkRole::Outside
     }
 
-    fn is_remote(_: &Settings) -> bool {
+    fn is_remote(_: &MqttSinkSettings) -> bool {
         true
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+    async fn open(
+        settings: MqttSinkSettings,
+        services: Services,
+    ) -> Result<Box<dyn DynDeliver>, Fault> {
         let (publisher, writer) = settings.publish.open(&services).await?;
-        Ok(Box::new(Mqtt { publisher, writer, redact: settings.redact, services }))
+        Ok(Box::new(MqttSink { publisher, writer, redact: settings.redact, services }))
     }
 }
 
-impl Deliver for Mqtt {
+impl Deliver for MqttSink {
     const BATCH_MAX: usize = target::BATCH_MAX;
 
     async fn deliver(&self, outgoing: &Outgoing) -> Result<(), Fault> {
@@ -89,7 +92,7 @@ impl Deliver for Mqtt {
     }
 }
 
-impl Mqtt {
+impl MqttSink {
     fn draft(&self, outgoing: &Outgoing, now: Timestamp) -> MessageDraft {
         let scope = || Scope::of(outgoing.event(), now);
         let event = || {

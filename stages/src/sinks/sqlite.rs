@@ -87,7 +87,7 @@ pub(super) struct Sqlite;
 
 /// What the store is to be, and its file for the claim.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct SqliteSettings {
     shape: StoreShape,
     path: Spanned<PathBuf>,
 }
@@ -98,9 +98,9 @@ impl Kind for Sqlite {
     const EXAMPLE: &'static str =
         r#"sink sqlite journal { path "data/events.db"; retention { keep "30d" } }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = SqliteSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SqliteSettings> {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let synchronous = read_synchronous(fields, context.diagnostics);
         let policy = read_policy(fields, context.diagnostics);
@@ -114,20 +114,20 @@ impl Kind for Sqlite {
             policy: policy?,
             keeps_raw: fields.child("store").is_some(),
         };
-        Some(Settings { shape, path: place })
+        Some(SqliteSettings { shape, path: place })
     }
 
-    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+    fn claims(settings: &SqliteSettings) -> Vec<Spanned<Claim>> {
         vec![settings.path.clone().map(Claim::File)]
     }
 }
 
 impl SinkKind for Sqlite {
-    fn shape(settings: &Settings) -> SinkRole {
+    fn shape(settings: &SqliteSettings) -> SinkRole {
         SinkRole::Store(settings.shape.clone())
     }
 
-    async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+    async fn open(_: SqliteSettings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
         Err(super::not_opened(Self::WORD))
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Sse;
 
 /// What the stream is to be, and its route for the claim.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct SseSettings {
     shape: StreamShape,
     path: Spanned<String>,
 }
@@ -51,9 +51,9 @@ impl Kind for Sse {
     const SUMMARY: &'static str = "streams events to browsers";
     const EXAMPLE: &'static str = r#"sink sse live { path "/live" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, REDACT];
-    type Settings = Settings;
+    type Settings = SseSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SseSettings> {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = crate::sources::route_of(path?, context.diagnostics)?;
         let count = |it: &Scalar<'_>| usize::try_from(it.int()?.value).ok();
@@ -64,10 +64,10 @@ impl Kind for Sse {
             heartbeat: fields.setting("heartbeat").arg(0, |it| Some(it.duration()?.value)),
             redact: read_redact(fields),
         };
-        Some(Settings { shape, path })
+        Some(SseSettings { shape, path })
     }
 
-    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+    fn claims(settings: &SseSettings) -> Vec<Spanned<Claim>> {
         let route = |path| Claim::Route { method: "GET".to_owned(), path };
         vec![settings.path.clone().map(route)]
     }
@@ -80,11 +80,11 @@ pub(super) fn read_redact(fields: &Fields<'_>) -> Vec<Vec<String>> {
 }
 
 impl SinkKind for Sse {
-    fn shape(settings: &Settings) -> SinkRole {
+    fn shape(settings: &SseSettings) -> SinkRole {
         SinkRole::Stream(settings.shape.clone())
     }
 
-    async fn open(_: Settings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
+    async fn open(_: SseSettings, _: Services) -> Result<Box<dyn DynDeliver>, Fault> {
         Err(super::not_opened(Self::WORD))
     }
 }

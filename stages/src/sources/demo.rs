@@ -39,23 +39,23 @@ const NODES: &[NodeRow] = &[
 
 /// The kind `demo`.
 pub(super) struct Demo {
-    settings: Settings,
+    settings: DemoSettings,
     random: Random,
     services: Services,
 }
 
 /// What to make, and how often.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct DemoSettings {
     /// Time between two events.
     every: Duration,
     seed: Option<u64>,
     count: Option<u64>,
-    sorts: Vec<Sort>,
+    sorts: Vec<DemoSort>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Sort {
+struct DemoSort {
     kind: Arc<str>,
     weight: u64,
     data: Data,
@@ -78,25 +78,26 @@ impl Kind for Demo {
     const SUMMARY: &'static str = "generates sample events";
     const EXAMPLE: &'static str = r#"source demo made { rate "10/min"; emit "ring" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = DemoSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<DemoSettings> {
         let number = |name: &str| match fields.child(name) {
             Some(it) => Some(Some(it.arg(0)?.int()?.value.unsigned_abs())),
             None => Some(None),
         };
         let rate = fields.setting("rate").arg(0, |it| Some(it.rate()?.value));
         let every = Duration::try_from_secs_f64(rate.per.as_secs_f64() / rate.count).ok()?;
-        let sorts: Vec<Option<Sort>> =
+        let sorts: Vec<Option<DemoSort>> =
             fields.children("emit").map(|it| sort_of(&it, context.diagnostics)).collect();
-        let sorts = sorts.into_iter().collect::<Option<Vec<Sort>>>()?;
+        let sorts = sorts.into_iter().collect::<Option<Vec<DemoSort>>>()?;
         let is_empty = sorts.is_empty();
-        let settings = Settings { every, seed: number("seed")?, count: number("count")?, sorts };
+        let settings =
+            DemoSettings { every, seed: number("seed")?, count: number("count")?, sorts };
         (!is_empty).then_some(settings)
     }
 }
 
-fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Sort> {
+fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<DemoSort> {
     let kind = language::literal::literal(&node.arg(0)?, diagnostics)?;
     let weight = node.prop("weight").and_then(|it| it.int()).map_or(1, |it| it.value);
     let data = match node.child("data") {
@@ -110,7 +111,7 @@ fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Sort> {
         }
         None => Data::Fixed(json!({})),
     };
-    Some(Sort { kind: kind.value.into(), weight: weight.unsigned_abs(), data })
+    Some(DemoSort { kind: kind.value.into(), weight: weight.unsigned_abs(), data })
 }
 
 fn report_data(text: Spanned<String>, diagnostics: &mut Diagnostics) {
@@ -183,7 +184,7 @@ impl Data {
 impl SourceKind for Demo {
     const IS_DEMO: bool = true;
 
-    fn brings(settings: &Settings) -> Brings {
+    fn brings(settings: &DemoSettings) -> Brings {
         let nothing = TypeEnv::default();
         let data = settings.sorts.iter().map(|it| it.data.shape(&nothing));
         let kinds = settings.sorts.iter().map(|it| &*it.kind);
@@ -194,11 +195,11 @@ impl SourceKind for Demo {
         Brings::message(message)
     }
 
-    fn ends(settings: &Settings) -> bool {
+    fn ends(settings: &DemoSettings) -> bool {
         settings.count.is_some()
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
+    async fn open(settings: DemoSettings, services: Services) -> Result<OpenSource, Fault> {
         let random = settings.seed.map_or_else(Random::from_entropy, Random::seeded);
         Ok(OpenSource::Task(Box::new(Demo { settings, random, services })))
     }

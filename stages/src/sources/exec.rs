@@ -44,7 +44,7 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `exec`.
-pub(super) struct Exec {
+pub(super) struct ExecSource {
     program: OpenProgram,
     decoding: Decoding,
     restart: Restart,
@@ -53,53 +53,53 @@ pub(super) struct Exec {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct ExecSourceSettings {
     program: ProgramSettings,
     decoding: Decoding,
     restart: Restart,
 }
 
-impl Kind for Exec {
+impl Kind for ExecSource {
     const WORD: &'static str = "exec";
     const SUMMARY: &'static str =
         "reads events from the lines that a program prints; needs `engine run --allow-exec`";
     const EXAMPLE: &'static str =
         r#"source exec meter { command "/usr/local/bin/read-meter" "--json"; type reading }"#;
     const NODES: &'static [&'static [NodeRow]] = &[PROGRAM, NODES];
-    type Settings = Settings;
+    type Settings = ExecSourceSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<ExecSourceSettings> {
         let program = ProgramSettings::read(fields, context);
         let decoding = Decoding::read(fields, context)?;
         let restart = fields.setting("restart").arg(0, Scalar::choice);
-        Some(Settings { program: program?, decoding, restart })
+        Some(ExecSourceSettings { program: program?, decoding, restart })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &ExecSourceSettings) -> Vec<Needed> {
         settings.program.needed()
     }
 
-    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+    fn claims(settings: &ExecSourceSettings) -> Vec<Spanned<Claim>> {
         vec![settings.program.claim()]
     }
 }
 
-impl SourceKind for Exec {
-    fn brings(settings: &Settings) -> Brings {
+impl SourceKind for ExecSource {
+    fn brings(settings: &ExecSourceSettings) -> Brings {
         settings.decoding.brings()
     }
 
-    fn decoder(settings: &Settings) -> Option<&LineDecoder> {
+    fn decoder(settings: &ExecSourceSettings) -> Option<&LineDecoder> {
         settings.decoding.decoder.as_deref()
     }
 
-    fn ends(settings: &Settings) -> bool {
+    fn ends(settings: &ExecSourceSettings) -> bool {
         settings.restart != Restart::Always
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
+    async fn open(settings: ExecSourceSettings, services: Services) -> Result<OpenSource, Fault> {
         let name = settings.program.program.value.display().to_string().into();
-        Ok(OpenSource::Task(Box::new(Exec {
+        Ok(OpenSource::Task(Box::new(ExecSource {
             program: settings.program.open(&services)?,
             decoding: settings.decoding,
             restart: settings.restart,
@@ -109,7 +109,7 @@ impl SourceKind for Exec {
     }
 }
 
-impl Source for Exec {
+impl Source for ExecSource {
     /// A fault that this returns starts the program again, later each time.
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
         loop {
@@ -143,7 +143,7 @@ impl Source for Exec {
     }
 }
 
-impl Exec {
+impl ExecSource {
     /// One run of the program, up to its end.
     async fn once(&self, emit: &dyn Emit) -> Result<Ended, Closed> {
         let mut program = match self.program.start(false) {
@@ -241,7 +241,8 @@ mod tests {
     /// What a script comes to, and the bodies that it brought.
     fn run(script: &str, more: &str) -> (Result<(), Fault>, Vec<String>) {
         let text = format!("command \"/bin/sh\" \"-c\" #\"{script}\"#\ndirectory \"/\"\n{more}");
-        let opened = smol::block_on(Exec::open(testing::settings::<Exec>(&text), services()));
+        let opened =
+            smol::block_on(ExecSource::open(testing::settings::<ExecSource>(&text), services()));
         let Ok(OpenSource::Task(mut source)) = opened else { panic!("it runs by itself") };
         let inbox = Inbox::open();
         let ended = smol::block_on(source.run(&inbox));

@@ -99,13 +99,13 @@ const NODES: &[NodeRow] = &[
 
 /// The kind `file`.
 pub(super) struct File {
-    settings: Settings,
+    settings: FileSourceSettings,
     services: Services,
 }
 
 /// Which files, and what an event is in them.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct FileSourceSettings {
     pattern: PathPattern,
     follow: bool,
     read: Decoding,
@@ -117,9 +117,9 @@ impl Kind for File {
     const SUMMARY: &'static str = "reads events from files";
     const EXAMPLE: &'static str = r#"source file log { path "inbox/*.ndjson"; follow }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = FileSourceSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<FileSourceSettings> {
         // Both are read before either is unwrapped, so one check reports both mistakes.
         let decoding = Decoding::read(fields, context);
         let codec = fields.setting("decode").arg(0, Scalar::choice);
@@ -137,35 +137,35 @@ impl Kind for File {
             }
         };
         let follow = fields.is_on("follow");
-        Some(Settings { pattern, follow, read: decoding?, grouping: grouping.ok()? })
+        Some(FileSourceSettings { pattern, follow, read: decoding?, grouping: grouping.ok()? })
     }
 }
 
 impl SourceKind for File {
-    fn brings(settings: &Settings) -> Brings {
+    fn brings(settings: &FileSourceSettings) -> Brings {
         settings.read.brings()
     }
 
-    fn decoder(settings: &Settings) -> Option<&LineDecoder> {
+    fn decoder(settings: &FileSourceSettings) -> Option<&LineDecoder> {
         settings.read.decoder.as_deref()
     }
 
-    fn is_text(settings: &Settings) -> bool {
+    fn is_text(settings: &FileSourceSettings) -> bool {
         settings.read.codec.is_text()
     }
 
-    fn messages<'a>(settings: &Settings, text: &'a str) -> Vec<&'a str> {
+    fn messages<'a>(settings: &FileSourceSettings, text: &'a str) -> Vec<&'a str> {
         match &settings.grouping {
             Some(grouping) => grouping.groups(text, settings.read.has_header),
             None => settings.read.messages(text),
         }
     }
 
-    fn ends(settings: &Settings) -> bool {
+    fn ends(settings: &FileSourceSettings) -> bool {
         !settings.follow
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
+    async fn open(settings: FileSourceSettings, services: Services) -> Result<OpenSource, Fault> {
         let (pattern, is_follow) = (settings.pattern.clone(), settings.follow);
         let fault = services.env.pools.files.run(move || pattern.fault(is_follow)).await?;
         if let Some(reason) = fault {
@@ -228,12 +228,12 @@ struct FileStep {
 
 impl<'a> FileRun<'a> {
     fn new(
-        settings: &Settings,
+        settings: &FileSourceSettings,
         services: &'a Services,
         emit: &'a dyn Emit,
         rows: &[(String, String)],
     ) -> Self {
-        let Settings { pattern, follow, read, grouping } = settings.clone();
+        let FileSourceSettings { pattern, follow, read, grouping } = settings.clone();
         let read = ReadSettings::of(&read, grouping);
         let health = services.health.clone();
         let roster = Some(FileRoster::new(pattern, read, follow, health, rows));

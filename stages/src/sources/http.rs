@@ -71,11 +71,11 @@ const RESPOND: &[NodeRow] = &[
 ];
 
 /// The kind `http`.
-pub(super) struct Http;
+pub(super) struct HttpSource;
 
 /// What the route takes.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct HttpSourceSettings {
     path: Spanned<String>,
     methods: Vec<String>,
     accepts: Vec<BodyForm>,
@@ -84,14 +84,14 @@ pub(super) struct Settings {
     respond: Respond,
 }
 
-impl Kind for Http {
+impl Kind for HttpSource {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "receives events over HTTP";
     const EXAMPLE: &'static str = r#"source http gate { path "/gate" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = HttpSourceSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<HttpSourceSettings> {
         let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
         let path = path.and_then(|it| super::route_of(it, context.diagnostics));
         let header = match fields.child("idempotency") {
@@ -108,14 +108,21 @@ impl Kind for Http {
         let methods = fields.setting("method").args(|it| Some(it.text()?.value));
         let accepts = fields.setting("accept").args(Scalar::choice);
         let (path, auth) = (path?, auth?);
-        Some(Settings { path, methods, accepts, auth, idempotency_header: header, respond })
+        Some(HttpSourceSettings {
+            path,
+            methods,
+            accepts,
+            auth,
+            idempotency_header: header,
+            respond,
+        })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &HttpSourceSettings) -> Vec<Needed> {
         settings.auth.iter().map(|it| it.secret().needed()).collect()
     }
 
-    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+    fn claims(settings: &HttpSourceSettings) -> Vec<Spanned<Claim>> {
         let route = |method: &String| {
             let path = settings.path.clone();
             path.map(|path| Claim::Route { method: method.clone(), path })
@@ -142,14 +149,14 @@ fn respond_of(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Resp
     Some(Respond { status: u16::try_from(status.int()?.value).ok(), body, content_type })
 }
 
-impl SourceKind for Http {
+impl SourceKind for HttpSource {
     const IS_SERVED: bool = true;
 
-    fn ends(_: &Settings) -> bool {
+    fn ends(_: &HttpSourceSettings) -> bool {
         false
     }
 
-    fn cloud_events(settings: &Settings) -> CloudEvents {
+    fn cloud_events(settings: &HttpSourceSettings) -> CloudEvents {
         match &settings.accepts[..] {
             [BodyForm::CloudEvents] => CloudEvents::All,
             forms if forms.contains(&BodyForm::CloudEvents) => CloudEvents::Some,
@@ -159,7 +166,7 @@ impl SourceKind for Http {
 
     /// An empty token would let everyone in: it is left out where there is another one, as while
     /// one is replaced, and a fault where it is the only one.
-    async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
+    async fn open(settings: HttpSourceSettings, services: Services) -> Result<OpenSource, Fault> {
         let mut credentials = Vec::new();
         for auth in &settings.auth {
             credentials.extend(auth.open(&services)?);
@@ -185,8 +192,8 @@ mod tests {
     use crate::testing;
 
     fn route(text: &str) -> Result<HttpRoute, Fault> {
-        let settings = testing::settings::<Http>(text);
-        match smol::block_on(Http::open(settings, testing::alone()))? {
+        let settings = testing::settings::<HttpSource>(text);
+        match smol::block_on(HttpSource::open(settings, testing::alone()))? {
             OpenSource::Route(route) => Ok(route),
             OpenSource::Task(_) => panic!("the server serves it"),
         }
@@ -216,7 +223,7 @@ mod tests {
         assert!(shows(&format!("{empty}\n{bearer}"), "authorization", "Bearer t0k"));
         assert!(!shows(&format!("{empty}\n{bearer}"), "authorization", "Bearer "));
         let text = "path \"/e\"\nauth bearer=(env)\"NONE\" optional=#true";
-        assert!(Http::needed(&testing::settings::<Http>(text))[0].is_optional);
+        assert!(HttpSource::needed(&testing::settings::<HttpSource>(text))[0].is_optional);
     }
 
     #[test]
@@ -239,14 +246,14 @@ mod tests {
             ("auth basic=\"user\"", "`basic` needs a user and a password"),
             ("auth", "`auth` needs `bearer=`, `token=`, `basic=` or `hmac=`"),
         ] {
-            let found = testing::findings::<Http>(&format!("path \"/e\"\n{auth}"));
+            let found = testing::findings::<HttpSource>(&format!("path \"/e\"\n{auth}"));
             assert_eq!(found, [format!("E0016 {told}")], "{auth}");
         }
     }
 
     #[test]
     fn a_response_without_content_has_no_body() {
-        let found = testing::findings::<Http>("path \"/e\"\nrespond 204 { body \"x\" }");
+        let found = testing::findings::<HttpSource>("path \"/e\"\nrespond 204 { body \"x\" }");
         assert_eq!(found, ["E0016 a response with this status cannot have a body"]);
         let route = route("path \"/e\"\nrespond 204").unwrap();
         assert_eq!((route.respond.status, route.respond.body), (Some(204), None));
@@ -254,9 +261,9 @@ mod tests {
 
     #[test]
     fn every_method_is_claimed() {
-        let settings = testing::settings::<Http>("path \"/e\"\nmethod GET POST");
-        assert_eq!(Http::claims(&settings).len(), 2);
-        let found = testing::findings::<Http>("path \"events here\"");
+        let settings = testing::settings::<HttpSource>("path \"/e\"\nmethod GET POST");
+        assert_eq!(HttpSource::claims(&settings).len(), 2);
+        let found = testing::findings::<HttpSource>("path \"events here\"");
         assert_eq!(found, ["E0016 `events here` is not a URL path"]);
     }
 }

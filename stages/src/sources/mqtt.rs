@@ -108,15 +108,15 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `mqtt`.
-pub(super) struct Mqtt {
+pub(super) struct MqttSource {
     broker: Broker,
-    settings: Settings,
+    settings: MqttSourceSettings,
     services: Services,
 }
 
 /// What is read from where.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct MqttSourceSettings {
     broker: BrokerSettings,
     topics: Vec<Topic>,
     /// How long the broker keeps the session; zero for a clean one.
@@ -133,7 +133,7 @@ struct Topic {
     retained: Retained,
 }
 
-impl Kind for Mqtt {
+impl Kind for MqttSource {
     const WORD: &'static str = "mqtt";
     const SUMMARY: &'static str = "receives events from an MQTT broker";
     const EXAMPLE: &'static str = r#"source mqtt home {
@@ -141,9 +141,9 @@ impl Kind for Mqtt {
     topic "frigate/events"
 }"#;
     const NODES: &'static [&'static [NodeRow]] = &[BROKER, NODES];
-    type Settings = Settings;
+    type Settings = MqttSourceSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MqttSourceSettings> {
         // All are read before one is unwrapped, so one check reports every mistake.
         let broker = BrokerSettings::read(fields, context);
         let topics = read_topics(fields, context.diagnostics);
@@ -159,7 +159,7 @@ impl Kind for Mqtt {
                 .help("write `session persistent`, or remove `expiry=`");
         }
         let packet_max = fields.setting("max-packet").arg(0, |it| Some(it.bytes()?.value));
-        Some(Settings {
+        Some(MqttSourceSettings {
             broker: broker?,
             topics: topics?,
             session: if mode == SessionMode::Clean { Duration::ZERO } else { expiry },
@@ -168,7 +168,7 @@ impl Kind for Mqtt {
         })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &MqttSourceSettings) -> Vec<Needed> {
         settings.broker.needed()
     }
 }
@@ -225,8 +225,8 @@ fn overlaps(
     true
 }
 
-impl SourceKind for Mqtt {
-    fn brings(settings: &Settings) -> Brings {
+impl SourceKind for MqttSource {
+    fn brings(settings: &MqttSourceSettings) -> Brings {
         let filters = settings.topics.iter().map(|it| &it.filter);
         let single: Option<Vec<String>> = filters.clone().map(TopicFilter::single).collect();
         let topic = match &single {
@@ -256,15 +256,15 @@ impl SourceKind for Mqtt {
         Brings { mqtt: Some(mqtt), ..Brings::message(message) }
     }
 
-    fn is_text(settings: &Settings) -> bool {
+    fn is_text(settings: &MqttSourceSettings) -> bool {
         settings.form == PayloadForm::Text
     }
 
-    fn ends(_: &Settings) -> bool {
+    fn ends(_: &MqttSourceSettings) -> bool {
         false
     }
 
-    fn says(settings: &Settings) -> String {
+    fn says(settings: &MqttSourceSettings) -> String {
         let filters: Vec<String> = settings.topics.iter().map(|it| it.filter.text()).collect();
         match &filters[..] {
             [only] => only.clone(),
@@ -274,7 +274,7 @@ impl SourceKind for Mqtt {
     }
 
     fn on_topic(
-        settings: &Settings,
+        settings: &MqttSourceSettings,
         topic: Option<&str>,
         body: &[u8],
     ) -> Option<Result<Message, String>> {
@@ -293,13 +293,13 @@ impl SourceKind for Mqtt {
         Some(Ok(settings.message(index, &topic, body, qos, false)))
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
+    async fn open(settings: MqttSourceSettings, services: Services) -> Result<OpenSource, Fault> {
         let broker = settings.broker.clone().open(&services).await?;
-        Ok(OpenSource::Task(Box::new(Mqtt { broker, settings, services })))
+        Ok(OpenSource::Task(Box::new(MqttSource { broker, settings, services })))
     }
 }
 
-impl Settings {
+impl MqttSourceSettings {
     /// The first filter that takes a topic.
     fn taking(&self, topic: &str) -> Option<usize> {
         self.topics.iter().position(|it| it.filter.params(topic).is_some())
@@ -360,7 +360,7 @@ impl From<Fault> for LinkEnd {
     }
 }
 
-impl Source for Mqtt {
+impl Source for MqttSource {
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
         // What was wrong with settings of before is not wrong with these.
         self.services.health.clear_all();
@@ -395,7 +395,7 @@ impl Source for Mqtt {
     }
 }
 
-impl Mqtt {
+impl MqttSource {
     fn now(&self) -> Duration {
         self.services.env.clock.monotonic()
     }
@@ -445,7 +445,7 @@ impl Mqtt {
 
 /// A connection at work.
 struct LinkRun<'a> {
-    source: &'a Mqtt,
+    source: &'a MqttSource,
     link: BrokerLink,
     memory: &'a mut SessionMemory,
     emit: &'a dyn Emit,
@@ -458,7 +458,7 @@ struct LinkRun<'a> {
 }
 
 /// What never is.
-enum Never {}
+enum MqttSourceNever {}
 
 /// What is committed together.
 #[derive(Default)]
@@ -472,7 +472,7 @@ struct MessageBatch {
 
 impl<'a> LinkRun<'a> {
     fn new(
-        source: &'a Mqtt,
+        source: &'a MqttSource,
         link: BrokerLink,
         memory: &'a mut SessionMemory,
         emit: &'a dyn Emit,
@@ -485,7 +485,7 @@ impl<'a> LinkRun<'a> {
         self.source.now()
     }
 
-    async fn run(&mut self) -> Result<Never, LinkEnd> {
+    async fn run(&mut self) -> Result<MqttSourceNever, LinkEnd> {
         self.begin().await?;
         if self.asked.is_empty() {
             self.source.services.health.clear(DISCONNECTED);

@@ -68,7 +68,7 @@ choice! {
 }
 
 /// The kind `timer`.
-pub(super) struct Timer {
+pub(super) struct TimerSource {
     settings: Settings,
     services: Services,
 }
@@ -81,7 +81,7 @@ pub(super) struct Settings {
     per: Option<Arc<Table>>,
 }
 
-impl Kind for Timer {
+impl Kind for TimerSource {
     const WORD: &'static str = "timer";
     const SUMMARY: &'static str = "sends an event at set times";
     const EXAMPLE: &'static str =
@@ -205,7 +205,7 @@ fn check_type(fields: &Fields<'_>, per: Option<&Table>, context: &mut Context<'_
         .help(format!("write `type {name}` in its block"));
 }
 
-impl SourceKind for Timer {
+impl SourceKind for TimerSource {
     const IS_CLOCK: bool = true;
 
     fn says(settings: &Settings) -> String {
@@ -226,11 +226,11 @@ impl SourceKind for Timer {
     }
 
     async fn open(settings: Settings, services: Services) -> Result<OpenSource, Fault> {
-        Ok(OpenSource::Task(Box::new(Timer { settings, services })))
+        Ok(OpenSource::Task(Box::new(TimerSource { settings, services })))
     }
 }
 
-impl Source for Timer {
+impl Source for TimerSource {
     async fn run(&mut self, emit: &dyn Emit) -> Result<(), Fault> {
         // It ends only when it is time to stop.
         let Err(_closed) = Ticking::new(&self.settings, &self.services, emit).run().await;

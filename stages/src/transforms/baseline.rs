@@ -80,11 +80,11 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `baseline`.
-pub(super) struct Baseline(Settings);
+pub(super) struct Baseline(BaselineSettings);
 
 /// What is learned, and how.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct BaselineSettings {
     key: Expr,
     value: Expr,
     method: LearningMethod,
@@ -108,9 +108,9 @@ impl Kind for Baseline {
     const SUMMARY: &'static str = "adds what was usual for the key, and how unusual the event is: `mean`, `sd`, `low`, `high`, `score`, `is_warm` and `n`";
     const EXAMPLE: &'static str = r#"enrich baseline usual { key "event.subject"; value "data.celsius"; method ewma half-life="24h" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = BaselineSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<BaselineSettings> {
         let value = fields.child("value").and_then(|it| it.arg(0)?.expr(Roots::EVENT));
         let warm_up = fields.setting("warm-up").arg(0, |it| u64::try_from(it.int()?.value).ok());
         let node = fields.child("method")?;
@@ -134,7 +134,7 @@ impl Kind for Baseline {
         let mut shape = shape_of(fields, None);
         let value = value?.value;
         shape.form = format!("{} of {}", word.value, value.text());
-        Some(Settings {
+        Some(BaselineSettings {
             key: read_key(fields)?.value,
             value,
             method,
@@ -184,11 +184,11 @@ fn read_method(node: &Fields<'_>, word: &str, context: &mut Context<'_>) -> Opti
 impl EnrichKind for Baseline {
     const IS_REMOTE: bool = false;
 
-    fn memory(settings: &Settings) -> Option<MemoryShape> {
+    fn memory(settings: &BaselineSettings) -> Option<MemoryShape> {
         Some(settings.shape.clone())
     }
 
-    fn adds(_: &Settings, _: &TypeEnv) -> Adds {
+    fn adds(_: &BaselineSettings, _: &TypeEnv) -> Adds {
         let number = || ValueType::number().or_null();
         let shape = ValueType::map([
             ("mean", number()),
@@ -202,20 +202,20 @@ impl EnrichKind for Baseline {
         Adds::Value(shape.or_null())
     }
 
-    async fn open(settings: Settings, _: Services) -> Result<Enricher, Fault> {
+    async fn open(settings: BaselineSettings, _: Services) -> Result<Enricher, Fault> {
         Ok(Enricher::Memory(OpenMemory::of(Baseline(settings))))
     }
 }
 
 /// The value of an event, and the hour of the week in which it happened.
-pub(super) struct Noted {
+pub(super) struct BaselineNoted {
     value: f64,
     hour: u8,
 }
 
 /// What is known of one key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Kept {
+pub(super) enum BaselineKept {
     /// Of all values.
     Faded(FadedMoments),
     /// The last values, in the order in which they came.
@@ -247,10 +247,10 @@ struct UsualValue {
 }
 
 impl Remember for Baseline {
-    type Kept = Kept;
-    type Noted = Noted;
+    type Kept = BaselineKept;
+    type Noted = BaselineNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, BaselineNoted)> {
         let scope = Scope::of(event, now);
         let key = key_of(&self.0.key, &scope)?;
         let value = self.0.value.eval(&scope).as_f64().filter(|it| it.abs() <= VALUE_MAX)?;
@@ -260,21 +260,26 @@ impl Remember for Baseline {
             }
             _ => 0,
         };
-        Some((key, Noted { value, hour }))
+        Some((key, BaselineNoted { value, hour }))
     }
 
-    fn step(&self, kept: Option<Kept>, noted: &Noted, moment: &Moment<'_>) -> Change<Kept> {
+    fn step(
+        &self,
+        kept: Option<BaselineKept>,
+        noted: &BaselineNoted,
+        moment: &Moment<'_>,
+    ) -> Change<BaselineKept> {
         let mut kept = kept.unwrap_or_else(|| self.nothing());
         let output = self.judged(kept.usual(noted.hour), noted.value);
         match (&mut kept, &self.0.method) {
-            (Kept::Faded(faded), LearningMethod::Ewma(half_life)) => {
+            (BaselineKept::Faded(faded), LearningMethod::Ewma(half_life)) => {
                 faded.learn(noted.value, moment, *half_life);
             }
-            (Kept::Hours(hours), LearningMethod::Seasonal(half_life)) => {
+            (BaselineKept::Hours(hours), LearningMethod::Seasonal(half_life)) => {
                 let faded = hours.entry(noted.hour).or_default();
                 faded.learn(noted.value, moment, *half_life);
             }
-            (Kept::Values(values), LearningMethod::Mad(window)) => {
+            (BaselineKept::Values(values), LearningMethod::Mad(window)) => {
                 values.push(noted.value);
                 values.drain(..values.len().saturating_sub(*window));
             }
@@ -286,11 +291,11 @@ impl Remember for Baseline {
 }
 
 impl Baseline {
-    fn nothing(&self) -> Kept {
+    fn nothing(&self) -> BaselineKept {
         match self.0.method {
-            LearningMethod::Ewma(_) => Kept::Faded(FadedMoments::default()),
-            LearningMethod::Mad(_) => Kept::Values(Vec::new()),
-            LearningMethod::Seasonal(_) => Kept::Hours(BTreeMap::new()),
+            LearningMethod::Ewma(_) => BaselineKept::Faded(FadedMoments::default()),
+            LearningMethod::Mad(_) => BaselineKept::Values(Vec::new()),
+            LearningMethod::Seasonal(_) => BaselineKept::Hours(BTreeMap::new()),
         }
     }
 
@@ -329,12 +334,12 @@ impl UsualValue {
     }
 }
 
-impl Kept {
+impl BaselineKept {
     fn usual(&self, hour: u8) -> Option<UsualValue> {
         match self {
-            Kept::Faded(faded) => faded.usual(),
-            Kept::Hours(hours) => hours.get(&hour)?.usual(),
-            Kept::Values(values) => {
+            BaselineKept::Faded(faded) => faded.usual(),
+            BaselineKept::Hours(hours) => hours.get(&hour)?.usual(),
+            BaselineKept::Values(values) => {
                 let middle = median(values.clone())?;
                 let apart = values.iter().map(|it| (it - middle).abs()).collect();
                 let sd = median(apart)? * MAD_SCALE;

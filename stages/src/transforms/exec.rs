@@ -21,7 +21,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 choice! {
     /// How a program is asked.
-    enum Protocol {
+    enum ExecEnrichProtocol {
         /// It keeps running and answers line by line.
         Lines = "jsonl",
         /// It is started for each event.
@@ -36,7 +36,7 @@ const NODES: &[NodeRow] = &[
          each event, `oneshot` starts it for each event, with the event on its standard input",
     )
     .examples(&["protocol jsonl", "protocol oneshot"])
-    .args(&[Arg::one("protocol", ValueKind::Word(Protocol::WORDS))])
+    .args(&[Arg::one("protocol", ValueKind::Word(ExecEnrichProtocol::WORDS))])
     .default("jsonl"),
     NodeRow::new("workers", "how many of the program run at once")
         .examples(&["workers 2"])
@@ -45,9 +45,9 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `exec`.
-pub(super) struct Exec {
+pub(super) struct ExecEnricher {
     program: OpenProgram,
-    protocol: Protocol,
+    protocol: ExecEnrichProtocol,
     /// A permit for each program that may run.
     slots: Semaphore,
     /// Programs that wait for an event.
@@ -58,42 +58,42 @@ pub(super) struct Exec {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct ExecEnrichSettings {
     program: ProgramSettings,
-    protocol: Protocol,
+    protocol: ExecEnrichProtocol,
     workers: usize,
 }
 
-impl Kind for Exec {
+impl Kind for ExecEnricher {
     const WORD: &'static str = "exec";
     const SUMMARY: &'static str = "sends the event to a program and adds the JSON that it prints; needs `engine run --allow-exec`";
     const EXAMPLE: &'static str = r#"enrich exec plate { command "/usr/local/bin/read-plate" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[PROGRAM, NODES];
-    type Settings = Settings;
+    type Settings = ExecEnrichSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<ExecEnrichSettings> {
         let count = |it: &Scalar<'_>| usize::try_from(it.int()?.value).ok();
-        Some(Settings {
+        Some(ExecEnrichSettings {
             program: ProgramSettings::read(fields, context)?,
             protocol: fields.setting("protocol").arg(0, Scalar::choice),
             workers: fields.setting("workers").arg(0, count),
         })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &ExecEnrichSettings) -> Vec<Needed> {
         settings.program.needed()
     }
 
-    fn claims(settings: &Settings) -> Vec<Spanned<Claim>> {
+    fn claims(settings: &ExecEnrichSettings) -> Vec<Spanned<Claim>> {
         vec![settings.program.claim()]
     }
 }
 
-impl EnrichKind for Exec {
+impl EnrichKind for ExecEnricher {
     const IS_REMOTE: bool = true;
 
-    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
-        let exec = Exec {
+    async fn open(settings: ExecEnrichSettings, services: Services) -> Result<Enricher, Fault> {
+        let exec = ExecEnricher {
             program: settings.program.open(&services)?,
             protocol: settings.protocol,
             slots: Semaphore::new(settings.workers),
@@ -106,7 +106,7 @@ impl EnrichKind for Exec {
     }
 }
 
-impl Remote for Exec {
+impl Remote for ExecEnricher {
     /// An exchange that is dropped half-way ends its program: what it would say next belongs to
     /// nobody.
     async fn enrich(&self, event: &Event, timeout: Duration) -> Result<Addition, Fault> {
@@ -116,8 +116,10 @@ impl Remote for Exec {
         } else {
             let _slot: SemaphoreGuard<'_> = self.slots.acquire().await;
             match self.protocol {
-                Protocol::Once => self.program.start(true)?.run(question.as_bytes()).await?,
-                Protocol::Lines => {
+                ExecEnrichProtocol::Once => {
+                    self.program.start(true)?.run(question.as_bytes()).await?
+                }
+                ExecEnrichProtocol::Lines => {
                     question.push('\n');
                     self.exchange(&question).await?
                 }
@@ -127,7 +129,7 @@ impl Remote for Exec {
     }
 }
 
-impl Exec {
+impl ExecEnricher {
     async fn exchange(&self, question: &str) -> Result<Vec<u8>, Fault> {
         let mut worker = self.worker().await?;
         let began = self.services.env.clock.monotonic();
@@ -210,7 +212,8 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn open_with(text: &str, services: Services) -> Result<Box<dyn DynRemote>, Fault> {
-        match smol::block_on(Exec::open(testing::settings::<Exec>(text), services))? {
+        match smol::block_on(ExecEnricher::open(testing::settings::<ExecEnricher>(text), services))?
+        {
             Enricher::Remote(remote) => Ok(remote),
             _ => panic!("it is remote"),
         }
@@ -346,7 +349,7 @@ mod tests {
         assert_eq!(ask(&*open_with(text, mocked).unwrap()).unwrap(), json!({ "plate": "B-42" }));
         let fault = open_with(text, testing::alone()).err().expect("there is no such program");
         assert!(fault.reason.contains("/nowhere/at-all"), "{}", fault.reason);
-        let found = testing::findings::<Exec>("command \"read-plate\"");
+        let found = testing::findings::<ExecEnricher>("command \"read-plate\"");
         assert_eq!(found, ["E0016 `read-plate` is not the path of a program"]);
     }
 }

@@ -44,8 +44,8 @@ const NODES: &[NodeRow] = &[
 ];
 
 /// The kind `http`.
-pub(super) struct Http {
-    settings: Settings,
+pub(super) struct HttpEnricher {
+    settings: HttpEnrichSettings,
     url: UrlText,
     headers: Vec<(String, Ready)>,
     body: Option<Ready>,
@@ -54,7 +54,7 @@ pub(super) struct Http {
 
 /// What to ask, and which answer is good.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct HttpEnrichSettings {
     method: &'static str,
     url: Text,
     headers: Vec<(String, Text)>,
@@ -65,15 +65,15 @@ pub(super) struct Settings {
     select: Option<Expr>,
 }
 
-impl Kind for Http {
+impl Kind for HttpEnricher {
     const WORD: &'static str = "http";
     const SUMMARY: &'static str = "calls an HTTP service and adds its response";
     const EXAMPLE: &'static str =
         r#"enrich http traffic { get "http://127.0.0.1:8700/traffic"; cache "10m" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES, super::CACHE];
-    type Settings = Settings;
+    type Settings = HttpEnrichSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<HttpEnrichSettings> {
         let asked = read_url(fields, context);
         let expect = fields.setting("expect");
         let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
@@ -92,7 +92,7 @@ impl Kind for Http {
             Some(it) => Some(it.arg(0)?.expr(Roots::RESPONSE)?.value),
             None => None,
         };
-        Some(Settings {
+        Some(HttpEnrichSettings {
             method,
             url,
             headers: request::read_headers(fields),
@@ -107,7 +107,7 @@ impl Kind for Http {
         })
     }
 
-    fn needed(settings: &Settings) -> Vec<Needed> {
+    fn needed(settings: &HttpEnrichSettings) -> Vec<Needed> {
         let headers = settings.headers.iter().map(|it| &it.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
         texts.map(Text::needed).collect()
@@ -138,23 +138,23 @@ fn read_url(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(&'static 
     request::check_url(&url, context.diagnostics).then_some((method, url))
 }
 
-impl EnrichKind for Http {
+impl EnrichKind for HttpEnricher {
     const IS_REMOTE: bool = true;
 
-    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+    fn adds(settings: &HttpEnrichSettings, known: &TypeEnv) -> Adds {
         let select = settings.select.as_ref();
         Adds::Value(select.map_or_else(ValueType::any, |it| known.check(it).shape))
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+    async fn open(settings: HttpEnrichSettings, services: Services) -> Result<Enricher, Fault> {
         let url = UrlText::open(&settings.url, &services)?;
         let headers = request::open_headers(&settings.headers, &services)?;
         let body = settings.body.as_ref().map(|it| it.open(&services)).transpose()?;
-        Ok(Enricher::Remote(Box::new(Http { settings, url, headers, body, services })))
+        Ok(Enricher::Remote(Box::new(HttpEnricher { settings, url, headers, body, services })))
     }
 }
 
-impl Remote for Http {
+impl Remote for HttpEnricher {
     async fn enrich(&self, event: &Event, timeout: Duration) -> Result<Addition, Fault> {
         let answer = self.services.fetch.fetch(self.request(event, timeout)?).await?;
         let now = self.services.env.clock.wall();
@@ -186,7 +186,7 @@ impl Remote for Http {
     }
 }
 
-impl Http {
+impl HttpEnricher {
     fn request(&self, event: &Event, timeout: Duration) -> Result<FetchRequest, Fault> {
         let scope = Scope::of(event, self.services.env.clock.wall());
         let mut headers = request::render_headers(&self.headers, &scope);
@@ -247,7 +247,8 @@ mod tests {
 
     fn ask(text: &str, fetch: &Arc<FakeFetch>) -> Result<Addition, Fault> {
         let services = testing::services(fetch.clone());
-        let opened = smol::block_on(Http::open(testing::settings::<Http>(text), services))?;
+        let opened =
+            smol::block_on(HttpEnricher::open(testing::settings::<HttpEnricher>(text), services))?;
         let Enricher::Remote(http) = opened else { panic!("it is remote") };
         let event = testing::event(json!({ "n": 2 }));
         smol::block_on(http.enrich(&event, Duration::from_secs(3)))
@@ -297,18 +298,21 @@ mod tests {
 
     #[test]
     fn an_event_cannot_choose_the_host() {
-        let found = testing::findings::<Http>("get \"http://{{ data.host }}/x\"");
+        let found = testing::findings::<HttpEnricher>("get \"http://{{ data.host }}/x\"");
         assert_eq!(found, ["E0106 the host of a URL must be a literal in the file"]);
-        assert_eq!(testing::findings::<Http>("get \"ftp://x\"").len(), 1);
-        let both = testing::findings::<Http>("get \"http://h\"\npost \"http://h\"");
+        assert_eq!(testing::findings::<HttpEnricher>("get \"ftp://x\"").len(), 1);
+        let both = testing::findings::<HttpEnricher>("get \"http://h\"\npost \"http://h\"");
         assert_eq!(both, ["E0017 `get` and `post` cannot be combined"]);
-        assert_eq!(testing::findings::<Http>(""), ["E0018 an `enrich http` needs `get` or `post`"]);
+        assert_eq!(
+            testing::findings::<HttpEnricher>(""),
+            ["E0018 an `enrich http` needs `get` or `post`"]
+        );
     }
 
     #[test]
     fn what_comes_from_outside_is_told_to_the_engine() {
-        let settings = testing::settings::<Http>("get (env)\"URL\" optional=#true");
-        let needed = Http::needed(&settings);
+        let settings = testing::settings::<HttpEnricher>("get (env)\"URL\" optional=#true");
+        let needed = HttpEnricher::needed(&settings);
         assert_eq!((needed.len(), needed[0].is_optional), (1, true));
     }
 }

@@ -33,20 +33,20 @@ const NODES: &[NodeRow] = &[
         .otherwise("the whole row"),
     NodeRow::new("on-miss", "what to do when no row matches")
         .examples(&["on-miss drop", r#"on-miss set="{ 'name': 'nobody' }""#])
-        .args(&[Arg::optional("mode", ValueKind::Word(Miss::WORDS))])
+        .args(&[Arg::optional("mode", ValueKind::Word(LookupMiss::WORDS))])
         .props(&[Prop::new("set", ValueKind::Expr(Roots::EVENT))])
         .default("continue"),
 ];
 
 /// The kind `lookup`.
 pub(super) struct Lookup {
-    settings: Settings,
+    settings: LookupSettings,
     services: Services,
 }
 
 /// The table and how to ask it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct LookupSettings {
     table: Arc<Table>,
     wanted: Expr,
     on_miss: OnMiss,
@@ -54,7 +54,7 @@ pub(super) struct Settings {
 
 choice! {
     /// What becomes of an event for which there is no row.
-    enum Miss {
+    enum LookupMiss {
         /// It goes on.
         Continue = "continue",
         /// It is let go.
@@ -66,7 +66,7 @@ choice! {
 
 #[derive(Debug, Clone, PartialEq)]
 enum OnMiss {
-    End(Miss),
+    End(LookupMiss),
     Set(Expr),
 }
 
@@ -76,13 +76,13 @@ impl Kind for Lookup {
     const EXAMPLE: &'static str =
         r#"enrich lookup person { table "tables/people.csv" key=id; match "data.person" }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = LookupSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<LookupSettings> {
         let table = read_table(fields, context);
         let wanted = fields.child("match").and_then(|it| it.arg(0)?.expr(Roots::EVENT));
         let on_miss = read_on_miss(fields, context);
-        Some(Settings { table: Arc::new(table?), wanted: wanted?.value, on_miss: on_miss? })
+        Some(LookupSettings { table: Arc::new(table?), wanted: wanted?.value, on_miss: on_miss? })
     }
 }
 
@@ -117,21 +117,21 @@ fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss
 impl EnrichKind for Lookup {
     const IS_REMOTE: bool = false;
 
-    fn decides(settings: &Settings) -> bool {
-        matches!(settings.on_miss, OnMiss::End(Miss::Drop | Miss::DeadLetter))
+    fn decides(settings: &LookupSettings) -> bool {
+        matches!(settings.on_miss, OnMiss::End(LookupMiss::Drop | LookupMiss::DeadLetter))
     }
 
-    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+    fn adds(settings: &LookupSettings, known: &TypeEnv) -> Adds {
         let row = settings.table.shape().clone();
         Adds::Value(match &settings.on_miss {
             OnMiss::Set(expr) => row.or(known.check(expr).shape),
-            OnMiss::End(Miss::Continue)
-            | OnMiss::End(Miss::Drop)
-            | OnMiss::End(Miss::DeadLetter) => row,
+            OnMiss::End(LookupMiss::Continue)
+            | OnMiss::End(LookupMiss::Drop)
+            | OnMiss::End(LookupMiss::DeadLetter) => row,
         })
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+    async fn open(settings: LookupSettings, services: Services) -> Result<Enricher, Fault> {
         Ok(Enricher::Local(Box::new(Lookup { settings, services })))
     }
 }
@@ -148,9 +148,9 @@ impl Local for Lookup {
         }
         let why = || format!("no row of the table matches `{}`", wanted.text());
         Ok(match &self.settings.on_miss {
-            OnMiss::End(Miss::Continue) => Addition::Nothing,
-            OnMiss::End(Miss::Drop) => Addition::Drop(why()),
-            OnMiss::End(Miss::DeadLetter) => Addition::DeadLetter(why()),
+            OnMiss::End(LookupMiss::Continue) => Addition::Nothing,
+            OnMiss::End(LookupMiss::Drop) => Addition::Drop(why()),
+            OnMiss::End(LookupMiss::DeadLetter) => Addition::DeadLetter(why()),
             OnMiss::Set(expr) => Addition::Value(expr.eval(&scope).to_json()),
         })
     }

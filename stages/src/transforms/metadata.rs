@@ -18,16 +18,16 @@ const NODES: &[NodeRow] = &[NodeRow::new("include-fields", "which groups of fiel
 
 /// The kind `metadata`.
 pub(super) struct Metadata {
-    has: Settings,
+    has: MetadataSettings,
     host: Value,
     services: Services,
 }
 
 /// Which groups of fields to add.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings(Vec<String>);
+pub(super) struct MetadataSettings(Vec<String>);
 
-impl Settings {
+impl MetadataSettings {
     fn has(&self, word: &str) -> bool {
         self.0.iter().any(|it| it == word)
     }
@@ -38,20 +38,20 @@ impl Kind for Metadata {
     const SUMMARY: &'static str = "adds times, age, relations, host or labels";
     const EXAMPLE: &'static str = "enrich metadata meta { include-fields timestamps host }";
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = MetadataSettings;
 
-    fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<MetadataSettings> {
         let mut words = fields.setting("include-fields").args(|it| Some(it.text()?.value));
         words.sort();
         words.dedup();
-        Some(Settings(words))
+        Some(MetadataSettings(words))
     }
 }
 
 impl EnrichKind for Metadata {
     const IS_REMOTE: bool = false;
 
-    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+    fn adds(settings: &MetadataSettings, known: &TypeEnv) -> Adds {
         let (text, number) = (ValueType::text, ValueType::number);
         let words = settings.0.iter().map(|word| match word.as_str() {
             "timestamps" => {
@@ -82,7 +82,7 @@ impl EnrichKind for Metadata {
         Adds::Value(ValueType::map(words))
     }
 
-    async fn open(settings: Settings, services: Services) -> Result<Enricher, Fault> {
+    async fn open(settings: MetadataSettings, services: Services) -> Result<Enricher, Fault> {
         let host = match settings.has("host") {
             true => host(&services).await,
             false => Value::Null,

@@ -33,27 +33,27 @@ const NODES: &[NodeRow] = &[
         .otherwise("any age"),
     NodeRow::new("select", "what to add of the earlier event; `age` is in seconds")
         .examples(&["select time age"])
-        .args(&[Arg::some("part", ValueKind::Word(Part::WORDS))])
+        .args(&[Arg::some("part", ValueKind::Word(PreviousPart::WORDS))])
         .otherwise("everything"),
     MAX_KEYS,
 ];
 
 /// The kind `previous`.
-pub(super) struct Previous(Settings);
+pub(super) struct Previous(PreviousSettings);
 
 /// Which event, and what of it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Settings {
+pub(super) struct PreviousSettings {
     key: Expr,
     kinds: Vec<String>,
     within: Option<Duration>,
-    select: Vec<Part>,
+    select: Vec<PreviousPart>,
     shape: MemoryShape,
 }
 
 choice! {
     /// A part of the earlier event.
-    enum Part {
+    enum PreviousPart {
         /// Its id.
         Id = "id",
         /// Its type.
@@ -73,13 +73,13 @@ impl Kind for Previous {
     const EXAMPLE: &'static str =
         r#"enrich previous before { key "event.subject"; within "5m"; select time data }"#;
     const NODES: &'static [&'static [NodeRow]] = &[NODES];
-    type Settings = Settings;
+    type Settings = PreviousSettings;
 
-    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
+    fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<PreviousSettings> {
         let select = fields.child("select");
         let mut parts = Vec::new();
         for scalar in select.iter().flat_map(Fields::args) {
-            let part: Part = scalar.choice()?;
+            let part: PreviousPart = scalar.choice()?;
             if parts.contains(&part) {
                 context
                     .diagnostics
@@ -92,11 +92,11 @@ impl Kind for Previous {
         let kinds = fields.child("type");
         let kinds = kinds.iter().flat_map(Fields::args).filter_map(|it| it.text());
         let within = fields.child("within").and_then(|it| it.arg(0)?.duration());
-        Some(Settings {
+        Some(PreviousSettings {
             key: read_key(fields)?.value,
             kinds: kinds.map(|it| it.value).collect(),
             within: within.map(|it| it.value),
-            select: if parts.is_empty() { Part::ALL.to_vec() } else { parts },
+            select: if parts.is_empty() { PreviousPart::ALL.to_vec() } else { parts },
             shape: shape_of(fields, None),
         })
     }
@@ -105,56 +105,56 @@ impl Kind for Previous {
 impl EnrichKind for Previous {
     const IS_REMOTE: bool = false;
 
-    fn memory(settings: &Settings) -> Option<MemoryShape> {
+    fn memory(settings: &PreviousSettings) -> Option<MemoryShape> {
         Some(settings.shape.clone())
     }
 
-    fn adds(settings: &Settings, known: &TypeEnv) -> Adds {
+    fn adds(settings: &PreviousSettings, known: &TypeEnv) -> Adds {
         let kinds = settings.kinds.iter();
         let data = match settings.kinds.is_empty() {
             true => known.data(),
             false => kinds.map(|it| known.data_of(it)).fold(ValueType::never(), ValueType::or),
         };
-        let part = |part: &Part| {
+        let part = |part: &PreviousPart| {
             let shape = match part {
-                Part::Id | Part::Type | Part::Time => ValueType::text(),
-                Part::Age => ValueType::number(),
-                Part::Data => data.clone(),
+                PreviousPart::Id | PreviousPart::Type | PreviousPart::Time => ValueType::text(),
+                PreviousPart::Age => ValueType::number(),
+                PreviousPart::Data => data.clone(),
             };
             (part.word(), shape)
         };
         Adds::Value(ValueType::map(settings.select.iter().map(part)).or_null())
     }
 
-    async fn open(settings: Settings, _: Services) -> Result<Enricher, Fault> {
+    async fn open(settings: PreviousSettings, _: Services) -> Result<Enricher, Fault> {
         Ok(Enricher::Memory(OpenMemory::of(Previous(settings))))
     }
 }
 
 /// The event as the next one will see it, where the next one may.
-pub(super) struct Noted {
+pub(super) struct PreviousNoted {
     event: Option<EventSummary>,
 }
 
 impl Remember for Previous {
     /// The last event.
     type Kept = EventSummary;
-    type Noted = Noted;
+    type Noted = PreviousNoted;
 
-    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, Noted)> {
+    fn note(&self, event: &Event, now: Timestamp) -> Option<(String, PreviousNoted)> {
         let key = key_of(&self.0.key, &Scope::of(event, now))?;
         let kind = &*event.envelope.kind;
         let (key, counts) = match self.0.kinds.is_empty() {
             true => (format!("{kind}\n{key}"), true),
             false => (key, self.0.kinds.iter().any(|it| it == kind)),
         };
-        Some((key, Noted { event: counts.then(|| self.summary(event)) }))
+        Some((key, PreviousNoted { event: counts.then(|| self.summary(event)) }))
     }
 
     fn step(
         &self,
         kept: Option<EventSummary>,
-        noted: &Noted,
+        noted: &PreviousNoted,
         moment: &Moment<'_>,
     ) -> Change<EventSummary> {
         let age = |it: &EventSummary| moment.time.since(Timestamp(it.time));
@@ -175,7 +175,7 @@ impl Previous {
     /// Data that nobody asks for is not kept.
     fn summary(&self, event: &Event) -> EventSummary {
         let summary = EventSummary::of(event);
-        match self.0.select.contains(&Part::Data) {
+        match self.0.select.contains(&PreviousPart::Data) {
             true => summary,
             false => EventSummary { data: Value::Null, ..summary },
         }
@@ -183,7 +183,7 @@ impl Previous {
 
     fn selected(&self, last: &EventSummary, age: Duration) -> Value {
         let Value::Object(mut all) = last.json() else { unreachable!("it is an object") };
-        all.insert(Part::Age.word().to_owned(), age.as_secs_f64().into());
+        all.insert(PreviousPart::Age.word().to_owned(), age.as_secs_f64().into());
         let parts = self.0.select.iter().map(|it| it.word());
         let parts = parts.filter_map(|it| Some((it.to_owned(), all.remove(it)?)));
         Value::Object(parts.collect::<Map<_, _>>())

@@ -5,7 +5,7 @@ use super::recovery::Mended;
 use language::diagnostic::{Diagnostics, Rule};
 
 /// A line of the text.
-struct Line {
+struct BlockLine {
     number: usize,
     indent: usize,
     start: usize,
@@ -19,24 +19,24 @@ struct Placed<'a> {
 }
 
 /// Where every token is, found in one pass: any text may be one token a thousand times.
-struct Layout<'a> {
-    lines: Vec<Line>,
+struct BlockLayout<'a> {
+    lines: Vec<BlockLine>,
     tokens: Vec<Placed<'a>>,
     /// How many bytes and tokens were looked at.
     steps: usize,
 }
 
-impl<'a> Layout<'a> {
+impl<'a> BlockLayout<'a> {
     fn of(text: &str, tokens: &'a [LexToken]) -> Self {
-        let mut layout = Layout { lines: Vec::new(), tokens: Vec::new(), steps: text.len() };
+        let mut layout = BlockLayout { lines: Vec::new(), tokens: Vec::new(), steps: text.len() };
         let mut start = 0;
         for (index, line) in text.split_inclusive('\n').enumerate() {
             let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-            layout.lines.push(Line { number: index + 1, indent, start });
+            layout.lines.push(BlockLine { number: index + 1, indent, start });
             start += line.len();
         }
         // A token at the very end, after the last line end.
-        layout.lines.push(Line { number: layout.lines.len() + 1, indent: 0, start });
+        layout.lines.push(BlockLine { number: layout.lines.len() + 1, indent: 0, start });
         let mut at = 0;
         for token in tokens {
             while layout.lines.get(at + 1).is_some_and(|it| it.start <= token.span.start) {
@@ -51,7 +51,7 @@ impl<'a> Layout<'a> {
         layout
     }
 
-    fn line(&self, index: usize) -> &Line {
+    fn line(&self, index: usize) -> &BlockLine {
         &self.lines[self.tokens[index].line]
     }
 
@@ -87,7 +87,7 @@ pub(super) fn explain(
     mended: &mut Mended,
     diagnostics: &mut Diagnostics,
 ) {
-    let mut layout = Layout::of(text, tokens);
+    let mut layout = BlockLayout::of(text, tokens);
     look(&mut layout, mended, diagnostics);
     debug_assert!(layout.steps <= STEPS_A_BYTE * (text.len() + 2), "blocks are found in one pass");
 }
@@ -95,7 +95,7 @@ pub(super) fn explain(
 /// How much work a byte of text may make.
 const STEPS_A_BYTE: usize = 8;
 
-fn look(layout: &mut Layout<'_>, mended: &mut Mended, diagnostics: &mut Diagnostics) {
+fn look(layout: &mut BlockLayout<'_>, mended: &mut Mended, diagnostics: &mut Diagnostics) {
     let (mut open, mut suspect) = (Vec::new(), None);
     // Where the last block at the margin begins: one brace too many may be anywhere in it.
     let mut outer = 0;
@@ -152,7 +152,7 @@ fn look(layout: &mut Layout<'_>, mended: &mut Mended, diagnostics: &mut Diagnost
 
 /// Reports a block, and gives the byte before which it seems to end.
 fn unclosed(
-    layout: &Layout<'_>,
+    layout: &BlockLayout<'_>,
     opened: usize,
     outside: Option<usize>,
     diagnostics: &mut Diagnostics,
@@ -181,7 +181,7 @@ mod tests {
     /// How many steps a text takes.
     fn steps(text: &str) -> usize {
         let tokens: Vec<LexToken> = Lexer::new(text).collect();
-        let mut layout = Layout::of(text, &tokens);
+        let mut layout = BlockLayout::of(text, &tokens);
         let source = SourceText { name: "a.kdl".to_owned(), text: text.to_owned() };
         look(&mut layout, &mut Mended::new(text), &mut Diagnostics::new(Arc::new(source)));
         layout.steps

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 /// Where a text stops being KDL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct DocumentFault {
     pub(super) span: Range<usize>,
     pub(super) kind: FaultKind,
 }
@@ -23,39 +23,39 @@ pub(super) enum FaultKind {
     Other,
 }
 
-impl Fault {
+impl DocumentFault {
     fn at(span: &Range<usize>) -> Self {
-        Fault { span: span.clone(), kind: FaultKind::Other }
+        DocumentFault { span: span.clone(), kind: FaultKind::Other }
     }
 }
 
 /// Reads a text; the first thing that is not KDL ends it.
-pub(super) fn document(text: &str) -> Result<KdlDocument, Fault> {
-    let mut parser = Parser { text, tokens: significant(text)?, at: 0, depth: 0 };
+pub(super) fn document(text: &str) -> Result<KdlDocument, DocumentFault> {
+    let mut parser = DocumentParser { text, tokens: significant(text)?, at: 0, depth: 0 };
     let document = parser.nodes()?;
     match parser.tokens.get(parser.at) {
-        Some(stray) => Err(Fault::at(&stray.span)),
+        Some(stray) => Err(DocumentFault::at(&stray.span)),
         None => Ok(document),
     }
 }
 
 /// The tokens without comments and continued line ends.
-fn significant(text: &str) -> Result<Vec<LexToken>, Fault> {
+fn significant(text: &str) -> Result<Vec<LexToken>, DocumentFault> {
     let (mut found, mut continued, mut end) = (Vec::new(), None, 0);
     for token in Lexer::new(text) {
         // A mark of byte order counts as a blank for the lexer, and is one only at the start.
         if let Some(mark) = text[end..token.span.start].rfind('\u{FEFF}').filter(|at| 0 < end + at)
         {
-            return Err(Fault::at(&(end + mark..end + mark + 3)));
+            return Err(DocumentFault::at(&(end + mark..end + mark + 3)));
         }
         end = token.span.end;
         if !token.is_closed || token.kind == Kind::Hash {
-            return Err(Fault::at(&token.span));
+            return Err(DocumentFault::at(&token.span));
         }
         match (token.kind, &continued) {
             (Kind::Line | Kind::Block, _) => {}
             (Kind::Newline, Some(_)) => continued = None,
-            (_, Some(backslash)) => return Err(Fault::at(backslash)),
+            (_, Some(backslash)) => return Err(DocumentFault::at(backslash)),
             (Kind::Backslash, None) => continued = Some(token.span),
             _ => found.push(token),
         }
@@ -63,7 +63,7 @@ fn significant(text: &str) -> Result<Vec<LexToken>, Fault> {
     Ok(found)
 }
 
-struct Parser<'a> {
+struct DocumentParser<'a> {
     text: &'a str,
     tokens: Vec<LexToken>,
     /// The token that is read next.
@@ -71,7 +71,7 @@ struct Parser<'a> {
     depth: usize,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> DocumentParser<'a> {
     fn kind(&self) -> Option<Kind> {
         self.tokens.get(self.at).map(|token| token.kind)
     }
@@ -101,7 +101,7 @@ impl<'a> Parser<'a> {
         while self.is_next(Kind::Newline) {}
     }
 
-    fn nodes(&mut self) -> Result<KdlDocument, Fault> {
+    fn nodes(&mut self) -> Result<KdlDocument, DocumentFault> {
         let mut document = KdlDocument::new();
         let mut start = None;
         loop {
@@ -130,17 +130,17 @@ impl<'a> Parser<'a> {
     }
 
     /// A node should have ended before the next token.
-    fn no_end(&self, kind: Kind) -> Fault {
+    fn no_end(&self, kind: Kind) -> DocumentFault {
         let last = self.at.checked_sub(1).map(|last| self.tokens[last].kind);
         let begins = matches!(kind, Kind::Word | Kind::Text | Kind::Raw | Kind::Slashdash);
         let kind = match last {
             Some(Kind::Close) if begins => FaultKind::SecondNode(self.end()),
             _ => FaultKind::Other,
         };
-        Fault { span: self.here(), kind }
+        DocumentFault { span: self.here(), kind }
     }
 
-    fn node(&mut self) -> Result<KdlNode, Fault> {
+    fn node(&mut self) -> Result<KdlNode, DocumentFault> {
         let start = self.here().start;
         let annotation = self.annotation()?;
         let mut node = KdlNode::new(self.name()?);
@@ -183,20 +183,20 @@ impl<'a> Parser<'a> {
         Ok(node)
     }
 
-    fn block(&mut self) -> Result<KdlDocument, Fault> {
+    fn block(&mut self) -> Result<KdlDocument, DocumentFault> {
         let open = self.here();
         self.at += 1;
         self.depth += 1;
         if DEPTH_MAX < self.depth {
-            return Err(Fault::at(&open));
+            return Err(DocumentFault::at(&open));
         }
         let document = self.nodes()?;
         self.depth -= 1;
-        if self.is_next(Kind::Close) { Ok(document) } else { Err(Fault::at(&open)) }
+        if self.is_next(Kind::Close) { Ok(document) } else { Err(DocumentFault::at(&open)) }
     }
 
     /// `value` or `name=value`.
-    fn entry(&mut self, leading: String) -> Result<KdlEntry, Fault> {
+    fn entry(&mut self, leading: String) -> Result<KdlEntry, DocumentFault> {
         let start = self.here().start;
         let mut format = KdlEntryFormat { leading, ..KdlEntryFormat::default() };
         let equals = self.tokens.get(self.at + 1).map(|token| token.kind);
@@ -213,7 +213,7 @@ impl<'a> Parser<'a> {
             Some(Kind::Word | Kind::Keyword | Kind::Text | Kind::Raw) => value_of(written),
             _ => None,
         };
-        let Some(value) = value else { return Err(Fault::at(&span)) };
+        let Some(value) = value else { return Err(DocumentFault::at(&span)) };
         self.at += 1;
         let mut entry = KdlEntry::new(value);
         entry.set_name(name);
@@ -229,7 +229,7 @@ impl<'a> Parser<'a> {
     }
 
     /// `(env)`.
-    fn annotation(&mut self) -> Result<Option<Annotation>, Fault> {
+    fn annotation(&mut self) -> Result<Option<Annotation>, DocumentFault> {
         if !self.is_next(Kind::Paren) {
             return Ok(None);
         }
@@ -237,16 +237,16 @@ impl<'a> Parser<'a> {
         let name = self.name()?;
         let after = self.between(self.end());
         if !self.is_next(Kind::ParenClose) {
-            return Err(Fault::at(&self.here()));
+            return Err(DocumentFault::at(&self.here()));
         }
         Ok(Some(Annotation { name, before, after }))
     }
 
-    fn name(&mut self) -> Result<KdlIdentifier, Fault> {
+    fn name(&mut self) -> Result<KdlIdentifier, DocumentFault> {
         let span = self.here();
         let is_name = matches!(self.kind(), Some(Kind::Word | Kind::Text | Kind::Raw));
         let read = if is_name { name_of(&self.text[span.clone()]) } else { None };
-        let Some(mut name) = read else { return Err(Fault::at(&span)) };
+        let Some(mut name) = read else { return Err(DocumentFault::at(&span)) };
         self.at += 1;
         name.set_span(span);
         Ok(name)

@@ -54,7 +54,7 @@ impl TopicPlace {
 }
 
 /// A value of a node.
-struct Value {
+struct SecretValue {
     span: Range<usize>,
     /// The property's name, when it has one.
     name: Option<Range<usize>>,
@@ -71,9 +71,9 @@ fn of_node(text: &str, tokens: &[LexToken], place: TopicPlace, diagnostics: &mut
     let is_open =
         |span: &Range<usize>| place == TopicPlace::Broker && inner(text, span).ends_with("topic");
     let is_secret = |text: &str, name: &Range<usize>| is_secret(text, name) && !is_open(name);
-    let (properties, arguments): (Vec<Value>, Vec<Value>) =
+    let (properties, arguments): (Vec<SecretValue>, Vec<SecretValue>) =
         values(text, tokens).into_iter().partition(|it| it.name.is_some());
-    let named = |it: &&Value| it.name.as_ref().is_some_and(|it| is_secret(text, it));
+    let named = |it: &&SecretValue| it.name.as_ref().is_some_and(|it| is_secret(text, it));
     properties.iter().filter(named).for_each(|it| it.hide(text, diagnostics));
     let Some((node, arguments)) = arguments.split_first() else { return };
     let (name, first) = (inner(text, &node.span), arguments.first());
@@ -90,7 +90,7 @@ fn is_secret(text: &str, name: &Range<usize>) -> bool {
     may_be_secret_name(inner(text, name))
 }
 
-impl Value {
+impl SecretValue {
     /// The quotes stay, so that the text reads as it stands.
     fn hide(&self, text: &str, diagnostics: &mut Diagnostics) {
         let written = &text[self.span.clone()];
@@ -103,8 +103,8 @@ impl Value {
     }
 }
 
-fn values(text: &str, tokens: &[LexToken]) -> Vec<Value> {
-    let mut values: Vec<Value> = Vec::new();
+fn values(text: &str, tokens: &[LexToken]) -> Vec<SecretValue> {
+    let mut values: Vec<SecretValue> = Vec::new();
     let (mut is_outside, mut property) = (false, None);
     let mut rest = tokens.iter().peekable();
     while let Some(token) = rest.next() {
@@ -121,7 +121,11 @@ fn values(text: &str, tokens: &[LexToken]) -> Vec<Value> {
             }
             Kind::Word | Kind::Text | Kind::Raw | Kind::Keyword | Kind::Hash => {
                 let (span, name) = (token.span.clone(), property.take());
-                values.push(Value { span, name, is_outside: std::mem::take(&mut is_outside) });
+                values.push(SecretValue {
+                    span,
+                    name,
+                    is_outside: std::mem::take(&mut is_outside),
+                });
             }
             _ => {}
         }

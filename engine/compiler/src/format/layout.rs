@@ -4,7 +4,7 @@ use super::lex::{Kind, Lexer, is_newline};
 use super::lines::{LEVEL, Move, last_line, moved};
 
 /// A token, and how it stood to the one before.
-struct Piece<'a> {
+struct LayoutPiece<'a> {
     kind: Kind,
     text: &'a str,
     start: usize,
@@ -28,15 +28,15 @@ enum Gap {
 /// The text in our layout. It must be KDL.
 pub(super) fn lay_out(source: &str) -> String {
     let pieces = pieces(source);
-    let mut page = Page::new(source, &pieces);
+    let mut page = LayoutPage::new(source, &pieces);
     for index in 0..pieces.len() {
         page.put(index);
     }
     page.end()
 }
 
-fn pieces(source: &str) -> Vec<Piece<'_>> {
-    let mut pieces: Vec<Piece<'_>> = Vec::new();
+fn pieces(source: &str) -> Vec<LayoutPiece<'_>> {
+    let mut pieces: Vec<LayoutPiece<'_>> = Vec::new();
     let (mut open, mut lines, mut end) = (Vec::new(), 0, 0);
     for token in Lexer::new(source) {
         if token.kind == Kind::Newline {
@@ -48,14 +48,14 @@ fn pieces(source: &str) -> Vec<Piece<'_>> {
             Kind::Open => open.push(pieces.len()),
             Kind::Close => {
                 if let Some(index) = open.pop() {
-                    let begin: &mut Piece<'_> = &mut pieces[index];
+                    let begin: &mut LayoutPiece<'_> = &mut pieces[index];
                     is_single = !source[begin.start..token.span.start].contains(is_newline);
                     begin.is_single = is_single;
                 }
             }
             _ => {}
         }
-        pieces.push(Piece {
+        pieces.push(LayoutPiece {
             kind: token.kind,
             text: &source[token.span.clone()],
             start: token.span.start,
@@ -68,9 +68,9 @@ fn pieces(source: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-struct Page<'a> {
+struct LayoutPage<'a> {
     source: &'a str,
-    pieces: &'a [Piece<'a>],
+    pieces: &'a [LayoutPiece<'a>],
     text: String,
     /// How many blocks are open.
     depth: usize,
@@ -84,13 +84,13 @@ struct Page<'a> {
     is_head: bool,
 }
 
-impl<'a> Page<'a> {
-    fn new(source: &'a str, pieces: &'a [Piece<'a>]) -> Self {
+impl<'a> LayoutPage<'a> {
+    fn new(source: &'a str, pieces: &'a [LayoutPiece<'a>]) -> Self {
         let mut text = String::with_capacity(source.len());
         if source.starts_with('\u{FEFF}') {
             text.push('\u{FEFF}');
         }
-        Page {
+        LayoutPage {
             source,
             pieces,
             text,
@@ -171,7 +171,7 @@ impl<'a> Page<'a> {
 
     /// Behind `\`: its comments, then the line end that it escapes. Another line end ends the
     /// node, whatever follows it.
-    fn escaping(&self, next: &Piece<'_>) -> Gap {
+    fn escaping(&self, next: &LayoutPiece<'_>) -> Gap {
         match (next.lines, next.kind) {
             (0, _) => Gap::Blank,
             (_, Kind::Close) => Gap::Lines(1, self.depth.saturating_sub(1)),
@@ -181,7 +181,7 @@ impl<'a> Page<'a> {
     }
 
     /// Behind `/-`: only a comment to the line's end needs a line end.
-    fn dashed(&self, before: &Piece<'_>, next: &Piece<'_>) -> Gap {
+    fn dashed(&self, before: &LayoutPiece<'_>, next: &LayoutPiece<'_>) -> Gap {
         match before.kind {
             Kind::Line => Gap::Lines(1, self.depth + usize::from(self.has_begun)),
             Kind::Slashdash if next.lines == 0 && !next.is_apart => Gap::Nothing,
@@ -191,7 +191,7 @@ impl<'a> Page<'a> {
 
     /// Whether only comments stand between `{` and the end of its line.
     fn is_head_comment(&self, index: usize) -> bool {
-        let is_comment = |it: &Piece<'_>| matches!(it.kind, Kind::Line | Kind::Block);
+        let is_comment = |it: &LayoutPiece<'_>| matches!(it.kind, Kind::Line | Kind::Block);
         let comments = self.pieces[index..].iter().take_while(|it| is_comment(it) && it.lines == 0);
         let behind = index + comments.count();
         index < behind && self.pieces.get(behind).is_none_or(|it| 0 < it.lines)

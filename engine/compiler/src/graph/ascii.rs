@@ -9,7 +9,7 @@ const MARGIN: usize = 10;
 const NOTES_MAX: usize = 48;
 
 /// A line before its notes are aligned.
-struct Line {
+struct AsciiLine {
     text: String,
     notes: String,
 }
@@ -21,7 +21,7 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
         drawn.push(cut(&graph.description, width));
     }
     drawn.push(String::new());
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<AsciiLine> = Vec::new();
     for phase in Phase::ALL {
         let nodes: Vec<(usize, &GraphNode)> = graph.of_phase(phase).collect();
         let section = match phase {
@@ -36,11 +36,17 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
             continue;
         }
         if !lines.is_empty() {
-            lines.push(Line { text: format!("{}▼", " ".repeat(MARGIN)), notes: String::new() });
+            lines
+                .push(AsciiLine {
+                    text: format!("{}▼", " ".repeat(MARGIN)), notes: String::new()
+                });
         }
         for (index, line) in section.into_iter().enumerate() {
             let word = if index == 0 { phase.word() } else { "" };
-            lines.push(Line { text: format!("{word:MARGIN$}{}", line.text), notes: line.notes });
+            lines.push(AsciiLine {
+                text: format!("{word:MARGIN$}{}", line.text),
+                notes: line.notes,
+            });
         }
     }
     let noted = lines.iter().filter(|it| !it.notes.is_empty());
@@ -93,20 +99,20 @@ fn symbol(node: &GraphNode) -> String {
 }
 
 /// A node behind what stands left of it, with its notes and what else there is to say.
-fn line(before: &str, node: &GraphNode, first: &[String]) -> Line {
+fn line(before: &str, node: &GraphNode, first: &[String]) -> AsciiLine {
     let off = node.off.as_ref().map(|it| format!("off: {it}"));
     // Why it is off comes first, for long notes are cut.
     let notes: Vec<&str> = off.iter().chain(first).chain(&node.notes).map(String::as_str).collect();
     // Sinks and notifiers share a section without a word of its own.
     let is_plain = node.role == node.phase.word() && node.phase != Phase::Sink;
     let role = if is_plain { String::new() } else { format!("{} ", node.role) };
-    Line { text: format!("{before}{role}{}", node.title), notes: notes.join(" · ") }
+    AsciiLine { text: format!("{before}{role}{}", node.title), notes: notes.join(" · ") }
 }
 
-fn levels(node: &GraphNode) -> Vec<Line> {
+fn levels(node: &GraphNode) -> Vec<AsciiLine> {
     let level = |note: &String| match note.split_once(' ') {
-        Some((level, rest)) => Line { text: level.to_owned(), notes: rest.to_owned() },
-        None => Line { text: note.clone(), notes: String::new() },
+        Some((level, rest)) => AsciiLine { text: level.to_owned(), notes: rest.to_owned() },
+        None => AsciiLine { text: note.clone(), notes: String::new() },
     };
     node.notes.iter().map(level).collect()
 }
@@ -119,7 +125,7 @@ struct Rail {
 }
 
 /// Each stage in a line, and a rail from each stage that others wait for.
-fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<Line> {
+fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
     let within = |it: &&Edge| it.bond != Bond::Flow;
     let mut rails: Vec<Option<Rail>> = Vec::new();
     let mut rows: Vec<(Vec<Option<Rail>>, usize)> = Vec::new();
@@ -152,7 +158,7 @@ fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<Line> {
         lines.push(line(&format!("{arrival}{}", symbol(node)), node, &waits));
         let next = rows.get(index + 1).map_or(&[][..], |it| &it.0);
         if let Some(own) = next.iter().position(|it| it.is_some_and(|it| it.from == *place)) {
-            lines.push(Line { text: departing(next, own, columns), notes: String::new() });
+            lines.push(AsciiLine { text: departing(next, own, columns), notes: String::new() });
         }
     }
     lines
@@ -207,7 +213,7 @@ fn departing(rails: &[Option<Rail>], own: usize, columns: usize) -> String {
 }
 
 /// The cases above, what events leave by below, and a rail for each of those.
-fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<Line> {
+fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
     let outside: Vec<(usize, &GraphNode)> = graph.of_phase(Phase::Sink).collect();
     let leads =
         |case: usize, to: usize| graph.edges.iter().any(|it| it.from == case && it.to == to);

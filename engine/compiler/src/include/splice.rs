@@ -112,7 +112,7 @@ impl Splice<'_> {
 
     /// The files that an `include` names: relative to the pipeline file, globs as the files that
     /// fit, in the order of their names.
-    fn paths(&mut self, node: &KdlNode) -> Vec<Wanted> {
+    fn paths(&mut self, node: &KdlNode) -> Vec<SpliceWanted> {
         let at = node.span().offset();
         let prefix = self.texts.home(at).prefix.to_owned();
         let is_optional = node.get("optional").and_then(KdlValue::as_bool) == Some(true);
@@ -122,7 +122,7 @@ impl Splice<'_> {
             let span = span_of(entry.span());
             let path = if text.starts_with('/') { text.into() } else { format!("{prefix}{text}") };
             if !text.contains('*') {
-                wanted.push(Wanted { path, span, is_optional });
+                wanted.push(SpliceWanted { path, span, is_optional });
                 continue;
             }
             let (folder, pattern) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -137,13 +137,13 @@ impl Splice<'_> {
                 continue;
             }
             let join = |it: String| if folder.is_empty() { it } else { format!("{folder}/{it}") };
-            let named = |it| Wanted { path: join(it), span: span.clone(), is_optional };
+            let named = |it| SpliceWanted { path: join(it), span: span.clone(), is_optional };
             wanted.extend(names.into_iter().map(named));
         }
         wanted
     }
 
-    fn include(&mut self, wanted: &Wanted) -> Option<Vec<KdlNode>> {
+    fn include(&mut self, wanted: &SpliceWanted) -> Option<Vec<KdlNode>> {
         let (at, path) = (wanted.span.start, wanted.path.as_str());
         if DEPTH_MAX < self.open.len() || FILES_MAX <= self.texts.count() {
             let message = "too many files are included";
@@ -201,7 +201,7 @@ impl Splice<'_> {
         document.nodes_mut().retain(|it| it.name().value() != "pipeline");
     }
 
-    fn unread(&mut self, wanted: &Wanted, why: &FileFault) {
+    fn unread(&mut self, wanted: &SpliceWanted, why: &FileFault) {
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
         let neighbours = self.files.neighbours(&wanted.path);
         let near = nearest(name, neighbours.iter().map(String::as_str));
@@ -257,7 +257,7 @@ impl Splice<'_> {
 }
 
 /// A file to include.
-struct Wanted {
+struct SpliceWanted {
     path: String,
     span: Span,
     is_optional: bool,

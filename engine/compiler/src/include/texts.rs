@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// A file in the long text.
 #[derive(Debug, Clone)]
-struct File {
+struct IncludedFile {
     source: Arc<SourceText>,
     /// Its first byte in the long text.
     start: usize,
@@ -20,7 +20,7 @@ struct File {
     written: Option<(Arc<SourceText>, Meant)>,
 }
 
-impl File {
+impl IncludedFile {
     /// Its part of the long text as it may be shown.
     fn part_of(&self, shown: &SourceText) -> Option<Arc<SourceText>> {
         let text = shown.text.get(self.start..self.start + self.source.text.len())?.to_owned();
@@ -58,7 +58,7 @@ pub struct BasePath<'a> {
 /// The pipeline file and everything that it includes.
 #[derive(Debug, Clone)]
 pub struct SourceMap {
-    files: Vec<File>,
+    files: Vec<IncludedFile>,
     folders: Vec<PathBuf>,
     whole: String,
 }
@@ -67,8 +67,13 @@ impl SourceMap {
     /// The pipeline file alone; `folder` is where it lies.
     pub fn new(source: Arc<SourceText>, folder: &Path) -> Self {
         let whole = source.text.clone();
-        let file =
-            File { source, start: 0, prefix: String::new(), chain: Vec::new(), written: None };
+        let file = IncludedFile {
+            source,
+            start: 0,
+            prefix: String::new(),
+            chain: Vec::new(),
+            written: None,
+        };
         SourceMap { files: vec![file], folders: vec![folder.to_owned()], whole }
     }
 
@@ -83,7 +88,7 @@ impl SourceMap {
         self.whole.push('\n');
         let start = self.whole.len();
         self.whole.push_str(&source.text);
-        self.files.push(File { source, start, prefix, chain, written: None });
+        self.files.push(IncludedFile { source, start, prefix, chain, written: None });
         self.folders.push(folder);
         start
     }
@@ -192,7 +197,7 @@ impl SourceMap {
         let labels = std::mem::take(&mut found.labels);
         let (own, other): (Vec<Label>, Vec<Label>) =
             labels.into_iter().partition(|it| self.index(it.span.start) == first);
-        let moved = |it: Label, file: &File| Label { span: file.moved(&it.span), ..it };
+        let moved = |it: Label, file: &IncludedFile| Label { span: file.moved(&it.span), ..it };
         found.labels = own.into_iter().map(|it| moved(it, file)).collect();
         found.source = file.written().clone();
         let shown = found.shown.take();

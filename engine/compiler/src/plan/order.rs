@@ -7,7 +7,7 @@ use language::spanned::Span;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-struct Edge {
+struct OrderEdge {
     to: usize,
     span: Span,
     word: &'static str,
@@ -21,7 +21,7 @@ pub(super) fn of(stages: &[Enrichment], diagnostics: &mut Diagnostics) -> Option
         // Of two stages with one name, which is reported, the first is meant.
         index.entry(&stage.name.value).or_insert(at);
     }
-    let edges: Vec<Vec<Edge>> = stages.iter().map(|it| edges(it, &index)).collect();
+    let edges: Vec<Vec<OrderEdge>> = stages.iter().map(|it| edges(it, &index)).collect();
     let mut waiting: Vec<usize> = edges.iter().map(Vec::len).collect();
     let mut behind: Vec<Vec<usize>> = vec![Vec::new(); stages.len()];
     for (at, edges) in edges.iter().enumerate() {
@@ -46,12 +46,12 @@ pub(super) fn of(stages: &[Enrichment], diagnostics: &mut Diagnostics) -> Option
     Some(order)
 }
 
-fn edges(stage: &Enrichment, index: &BTreeMap<&str, usize>) -> Vec<Edge> {
+fn edges(stage: &Enrichment, index: &BTreeMap<&str, usize>) -> Vec<OrderEdge> {
     let after = stage.after.iter().map(|it| ("after", it));
     let names = after.chain(stage.needs.iter().map(|it| ("needs", it)));
     let edge = |(word, name): (&'static str, &crate::spec::Name)| {
         let to = *index.get(name.value.as_str())?;
-        Some(Edge { to, span: name.span.clone(), word })
+        Some(OrderEdge { to, span: name.span.clone(), word })
     };
     names.filter_map(edge).collect()
 }
@@ -59,7 +59,7 @@ fn edges(stage: &Enrichment, index: &BTreeMap<&str, usize>) -> Vec<Edge> {
 /// Follows stages that are still waiting until one comes again; that loop is the finding.
 fn report(
     stages: &[Enrichment],
-    edges: &[Vec<Edge>],
+    edges: &[Vec<OrderEdge>],
     waiting: &[usize],
     diagnostics: &mut Diagnostics,
 ) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use store::RelayWord;
 
 /// One notifier names another.
-struct Link<'a> {
+struct RelayLink<'a> {
     from: &'a Notifier,
     word: RelayWord,
     to: &'a Name,
@@ -28,16 +28,16 @@ pub(super) fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
 }
 
 /// The links that lead from a notifier back to it, by the shortest way.
-fn circle_at<'a>(spec: &'a Spec, first: &'a Notifier) -> Option<Vec<Link<'a>>> {
-    let mut ways: Vec<Vec<Link<'a>>> = vec![Vec::new()];
+fn circle_at<'a>(spec: &'a Spec, first: &'a Notifier) -> Option<Vec<RelayLink<'a>>> {
+    let mut ways: Vec<Vec<RelayLink<'a>>> = vec![Vec::new()];
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     while !ways.is_empty() {
         let mut longer = Vec::new();
         for way in ways {
             let from = way.last().map_or(Some(first), |it| named(spec, it.to))?;
             for (word, to) in from.manners.relays() {
-                let link = Link { from, word, to };
-                let way = || way.iter().map(Link::again).chain([link.again()]).collect();
+                let link = RelayLink { from, word, to };
+                let way = || way.iter().map(RelayLink::again).chain([link.again()]).collect();
                 if to.value == first.name.value {
                     return Some(way());
                 }
@@ -55,13 +55,13 @@ fn named<'a>(spec: &'a Spec, name: &Name) -> Option<&'a Notifier> {
     spec.notifiers.iter().find(|it| it.name.value == name.value)
 }
 
-impl<'a> Link<'a> {
-    fn again(&self) -> Link<'a> {
-        Link { from: self.from, word: self.word, to: self.to }
+impl<'a> RelayLink<'a> {
+    fn again(&self) -> RelayLink<'a> {
+        RelayLink { from: self.from, word: self.word, to: self.to }
     }
 }
 
-fn report(circle: &[Link<'_>], names: &[&str], diagnostics: &mut Diagnostics) {
+fn report(circle: &[RelayLink<'_>], names: &[&str], diagnostics: &mut Diagnostics) {
     let last = circle.last().expect("a circle has a link");
     let word = last.word.word();
     if let [_] = circle {

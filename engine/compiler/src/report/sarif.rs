@@ -19,7 +19,7 @@ pub fn sarif(files: &[CheckedFile], paths: &RepositoryPaths, unread: &[String]) 
     rules.dedup();
     let mut seen = BTreeMap::new();
     let results: Vec<Value> =
-        all(files).map(|it| Log { paths, rules: &rules }.result(it, &mut seen)).collect();
+        all(files).map(|it| SarifLog { paths, rules: &rules }.result(it, &mut seen)).collect();
     let notes: Vec<Value> =
         unread.iter().map(|it| json!({"level": "error", "message": {"text": it}})).collect();
     let log = json!({
@@ -55,12 +55,12 @@ fn descriptor(rule: Rule) -> Value {
     })
 }
 
-struct Log<'a> {
+struct SarifLog<'a> {
     paths: &'a RepositoryPaths,
     rules: &'a [Rule],
 }
 
-impl Log<'_> {
+impl SarifLog<'_> {
     /// `seen` counts equal findings, so that each has a fingerprint of its own.
     fn result(&self, it: &Diagnostic, seen: &mut BTreeMap<String, usize>) -> Value {
         let help = it.help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();

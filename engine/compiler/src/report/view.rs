@@ -107,8 +107,8 @@ struct Excerpt {
 impl Excerpt {
     /// The excerpt, and the places in it. A place outside of the text stays outside.
     fn new(source: &SourceText, labels: &[Label], width: usize) -> (Self, Vec<Label>) {
-        let places: Vec<PipelinePath> =
-            labels.iter().map(|it| PipelinePath::of(&source.text, it)).collect();
+        let places: Vec<ShownPath> =
+            labels.iter().map(|it| ShownPath::of(&source.text, it)).collect();
         let shown: BTreeSet<usize> = places
             .iter()
             .filter_map(|place| Some((place.line?, place.lines)))
@@ -133,7 +133,7 @@ impl Excerpt {
                 break;
             }
             if shown.contains(&number) {
-                let line = Line { text: line.trim_end_matches(['\n', '\r']), start, width };
+                let line = ShownLine { text: line.trim_end_matches(['\n', '\r']), start, width };
                 line.show(&mut excerpt, &places, &mut placed);
             }
             if line.ends_with('\n') {
@@ -177,7 +177,7 @@ impl Excerpt {
 }
 
 /// A place by its lines.
-struct PipelinePath {
+struct ShownPath {
     span: Range<usize>,
     /// The line that it begins in; `None` where it lies outside of the text.
     line: Option<usize>,
@@ -186,17 +186,17 @@ struct PipelinePath {
     text_length: usize,
 }
 
-impl PipelinePath {
+impl ShownPath {
     fn of(text: &str, label: &Label) -> Self {
         let Range { start, end } = label.span;
         let text_length = label.text.chars().count();
         let Some(covered) = text.get(start..end) else {
-            return PipelinePath { span: label.span.clone(), line: None, lines: 0, text_length };
+            return ShownPath { span: label.span.clone(), line: None, lines: 0, text_length };
         };
         let line = Some(text[..start].bytes().filter(|it| *it == b'\n').count());
         let lines = covered.bytes().filter(|it| *it == b'\n').count();
         let first = covered.find('\n').filter(|_| LINES_MAX <= lines);
-        PipelinePath {
+        ShownPath {
             span: start..start + first.unwrap_or(covered.len()),
             line,
             lines: if first.is_some() { 0 } else { lines },
@@ -205,16 +205,16 @@ impl PipelinePath {
     }
 }
 
-struct Line<'a> {
+struct ShownLine<'a> {
     text: &'a str,
     /// Where it begins in the whole text.
     start: usize,
     width: usize,
 }
 
-impl Line<'_> {
+impl ShownLine<'_> {
     /// Adds the line, and notes where the places that begin or end in it are now.
-    fn show(&self, excerpt: &mut Excerpt, places: &[PipelinePath], placed: &mut [Range<usize>]) {
+    fn show(&self, excerpt: &mut Excerpt, places: &[ShownPath], placed: &mut [Range<usize>]) {
         let end = self.start + self.text.len();
         let (from, to) = self.window(places);
         let cut = |is_cut: bool, text: &mut String| text.push_str(if is_cut { "…" } else { "" });
@@ -250,15 +250,14 @@ impl Line<'_> {
     }
 
     /// The bytes of the line that fit: around the first place in it.
-    fn window(&self, places: &[PipelinePath]) -> (usize, usize) {
+    fn window(&self, places: &[ShownPath]) -> (usize, usize) {
         let room = self.width.saturating_sub(FRAME).max(WRAP_MIN);
         let own = self.start..=self.start + self.text.len();
         let first = places
             .iter()
             .filter(|it| it.line.is_some() && own.contains(&it.span.start))
             .min_by_key(|it| it.span.start);
-        let column =
-            |place: &PipelinePath| self.text[..place.span.start - self.start].chars().count();
+        let column = |place: &ShownPath| self.text[..place.span.start - self.start].chars().count();
         let (at, label) = first.map_or((0, 0), |it| (column(it), it.text_length));
         let length = self.text.chars().count();
         // What a label says stands to the right of its place.

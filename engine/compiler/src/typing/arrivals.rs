@@ -36,7 +36,7 @@ impl ProgramInputs {
     pub(super) fn of(spec: &Spec, context: &mut Context<'_>) -> ProgramInputs {
         let accepts_invalid = spec.validate.on_invalid == OnInvalid::Tag;
         let globals = globals(spec);
-        let mut files = Files { read: BTreeMap::new() };
+        let mut files = ArrivalFiles { read: BTreeMap::new() };
         let mut messages = BTreeMap::new();
         let mut sent = Some(Vec::new());
         let mut data = ValueType::never();
@@ -211,11 +211,11 @@ fn group() -> ValueType {
 }
 
 /// Schemas by path, each read once.
-struct Files {
+struct ArrivalFiles {
     read: BTreeMap<String, Arc<ValueType>>,
 }
 
-impl Files {
+impl ArrivalFiles {
     /// What fits the schema at `path`. What is wrong with the file is told where it is compiled.
     fn shape(&mut self, path: &Name, context: &mut Context<'_>) -> Arc<ValueType> {
         if let Some(known) = self.read.get(&path.value) {
@@ -235,7 +235,7 @@ impl Files {
 fn message(
     source: &SourceNode,
     globals: &[(Root, ValueType)],
-    files: &mut Files,
+    files: &mut ArrivalFiles,
     context: &mut Context<'_>,
 ) -> TypeEnv {
     let message = match &source.schema {
@@ -288,7 +288,7 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
 /// ones, as they are asked when events arrive.
 fn covered(
     spec: &Spec,
-    files: &mut Files,
+    files: &mut ArrivalFiles,
     context: &mut Context<'_>,
 ) -> Vec<(String, Arc<ValueType>)> {
     let schemas = spec.validate.schemas.iter();

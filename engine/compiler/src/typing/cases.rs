@@ -10,7 +10,7 @@ use language::expr::{EventTypes, Expr, TypeEnv, union};
 use std::collections::BTreeMap;
 
 /// What cases leave and take.
-struct Outcome<'s> {
+struct CaseOutcome<'s> {
     /// The types that each case takes.
     taken: Vec<EventTypes>,
     /// The types that none takes.
@@ -98,7 +98,7 @@ impl<'a, 'd> Typing<'a, 'd> {
     }
 
     /// What fits no case: it needs an `otherwise`, unless nothing is left for one.
-    fn the_rest(&mut self, route: &RouteNode, outcome: &Outcome<'_>) {
+    fn the_rest(&mut self, route: &RouteNode, outcome: &CaseOutcome<'_>) {
         match (&route.otherwise, outcome.takes_every) {
             (None, _) if !outcome.rest.is_empty() => {
                 self.tell
@@ -128,13 +128,13 @@ impl<'a, 'd> Typing<'a, 'd> {
         known: &TypeEnv,
         is_first_only: bool,
         word: &str,
-    ) -> Outcome<'s>
+    ) -> CaseOutcome<'s>
     where
         'd: 's,
     {
         let mut left = Left::of(known, sites);
         let mut outcome =
-            Outcome { taken: Vec::new(), rest: EventTypes::default(), takes_every: None };
+            CaseOutcome { taken: Vec::new(), rest: EventTypes::default(), takes_every: None };
         let mut earlier: Vec<(Expr, &ExprSite<'_>)> = Vec::new();
         for site in sites {
             let Some(expr) = expr(site) else {

@@ -9,34 +9,39 @@ use language::expr::EventType;
 use std::collections::BTreeMap;
 
 /// What one stage writes.
-struct Written<'a> {
+struct WrittenPath<'a> {
     stage: usize,
     path: &'a [String],
 }
 
 pub(super) fn check(spec: &Spec, additions: &Additions, diagnostics: &mut Diagnostics) {
     // By the first name: only what begins alike can overlap.
-    let mut first: BTreeMap<&str, Vec<Written<'_>>> = BTreeMap::new();
+    let mut first: BTreeMap<&str, Vec<WrittenPath<'_>>> = BTreeMap::new();
     for (index, stage) in spec.enrichments.iter().enumerate() {
         let known: Vec<&[String]> = additions.paths(index).collect();
         let paths = if known.is_empty() { vec![stage.into.value.as_slice()] } else { known };
         for path in paths {
             let Some(name) = path.first() else { continue };
             let written = first.entry(name).or_default();
-            let meets = |it: &&Written<'_>| {
+            let meets = |it: &&WrittenPath<'_>| {
                 it.stage != index
-                    && overwrites(spec, additions, it, &Written { stage: index, path })
+                    && overwrites(spec, additions, it, &WrittenPath { stage: index, path })
             };
             if let Some(earlier) = written.iter().find(meets) {
-                report(spec, earlier, &Written { stage: index, path }, diagnostics);
+                report(spec, earlier, &WrittenPath { stage: index, path }, diagnostics);
             }
-            written.push(Written { stage: index, path });
+            written.push(WrittenPath { stage: index, path });
         }
     }
 }
 
 /// Whether one of the two writes over what the other one wrote.
-fn overwrites(spec: &Spec, additions: &Additions, a: &Written<'_>, b: &Written<'_>) -> bool {
+fn overwrites(
+    spec: &Spec,
+    additions: &Additions,
+    a: &WrittenPath<'_>,
+    b: &WrittenPath<'_>,
+) -> bool {
     let meets = a.path.iter().zip(b.path).all(|(a, b)| a == b);
     let [one, other] = [a, b].map(|it| &spec.enrichments[it.stage]);
     // What goes into a map after the map is there adds to it.
@@ -63,7 +68,7 @@ fn never_both(one: &Enrichment, other: &Enrichment, additions: &Additions) -> bo
     })
 }
 
-fn report(spec: &Spec, a: &Written<'_>, b: &Written<'_>, diagnostics: &mut Diagnostics) {
+fn report(spec: &Spec, a: &WrittenPath<'_>, b: &WrittenPath<'_>, diagnostics: &mut Diagnostics) {
     let [earlier, later] = [a, b].map(|it| &spec.enrichments[it.stage]);
     let is_same = a.path.len() == b.path.len();
     let path = if a.path.len() < b.path.len() { a.path } else { b.path };
@@ -76,7 +81,7 @@ fn report(spec: &Spec, a: &Written<'_>, b: &Written<'_>, diagnostics: &mut Diagn
         true => stage.into.span.clone(),
         false => stage.name.span.clone(),
     };
-    let label = |of: &Written<'_>, word: &str| match is_same {
+    let label = |of: &WrittenPath<'_>, word: &str| match is_same {
         true => word.to_owned(),
         false => format!("{word}, `enrich.{}`", of.path.join(".")),
     };

@@ -1,4 +1,4 @@
-//! Threads that may block: a limited number of them for one purpose, so that work which hangs
+//! PoolThreads that may block: a limited number of them for one purpose, so that work which hangs
 //! holds up its own kind and nothing else.
 
 use smol::lock::Semaphore;
@@ -13,22 +13,22 @@ use std::time::Duration;
 /// A thread without work ends after this.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// Threads for one purpose. Dropping the pool ends its idle threads; work under way runs to its end.
+/// PoolThreads for one purpose. Dropping the pool ends its idle threads; work under way runs to its end.
 pub struct ThreadPool {
     name: &'static str,
     /// `None` where work is done by the thread that asks for it.
-    threads: Option<Threads>,
+    threads: Option<PoolThreads>,
 }
 
-struct Threads {
+struct PoolThreads {
     limit: usize,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    shared: Arc<Shared>,
+    shared: Arc<PoolShared>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct PoolShared {
     queue: Mutex<Queue>,
     woken: Condvar,
 }
@@ -65,7 +65,7 @@ impl From<NoThread> for std::io::Error {
 pub struct PoolUse {
     /// Most threads.
     pub limit: usize,
-    /// Threads at work.
+    /// PoolThreads at work.
     pub busy: usize,
     /// Work that waits for a thread.
     pub waiting: usize,
@@ -81,7 +81,7 @@ impl ThreadPool {
     /// At most `limit` threads, which are started when there is work for them.
     pub fn new(name: &'static str, limit: usize) -> Self {
         assert!(0 < limit, "a pool without threads would wait forever");
-        let threads = Threads {
+        let threads = PoolThreads {
             limit,
             permits: Arc::new(Semaphore::new(limit)),
             waiting: AtomicUsize::new(0),
@@ -120,7 +120,7 @@ impl ThreadPool {
     ) -> Result<T, NoThread> {
         let Some(threads) = &self.threads else { return Ok(work()) };
         let permit = {
-            let _waiting = Waiting::new(&threads.waiting);
+            let _waiting = PoolWaiting::new(&threads.waiting);
             threads.permits.acquire_arc().await
         };
         let (reply, answer) = async_channel::bounded::<Outcome<T>>(1);
@@ -150,22 +150,22 @@ impl Drop for ThreadPool {
 }
 
 /// Counts one caller for as long as it waits, also when it is dropped meanwhile.
-struct Waiting<'a>(&'a AtomicUsize);
+struct PoolWaiting<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> PoolWaiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Waiting(count)
+        PoolWaiting(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PoolWaiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Shared {
+impl PoolShared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

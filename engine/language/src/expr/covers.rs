@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 /// A condition without `||` and `&&`, and the question that it asks about one value.
-struct Part<'n> {
+struct CoverPart<'n> {
     node: &'n ExprNode,
     asked: Option<(&'n ExprNode, Asked<'n>)>,
 }
@@ -19,7 +19,7 @@ pub(super) fn covered_by(one: &ExprNode, others: &[&ExprNode]) -> Option<BTreeSe
     if PARTS_MAX < alternatives.len() || PARTS_MAX < others.len() {
         return None;
     }
-    let conditions: Vec<Vec<Vec<Part<'_>>>> = others.iter().map(|it| split(it)).collect();
+    let conditions: Vec<Vec<Vec<CoverPart<'_>>>> = others.iter().map(|it| split(it)).collect();
     let (mut found, mut left) = (BTreeSet::new(), PARTS_MAX);
     for alternative in alternatives {
         let own = parts(alternative).into_iter().map(part).collect();
@@ -28,25 +28,26 @@ pub(super) fn covered_by(one: &ExprNode, others: &[&ExprNode]) -> Option<BTreeSe
     Some(found)
 }
 
-fn split(node: &ExprNode) -> Vec<Vec<Part<'_>>> {
+fn split(node: &ExprNode) -> Vec<Vec<CoverPart<'_>>> {
     let alternatives = alternatives(node).into_iter().take(PARTS_MAX);
     alternatives.map(|it| parts(it).into_iter().map(part).collect()).collect()
 }
 
-fn part(node: &ExprNode) -> Part<'_> {
-    Part { node, asked: asked(node) }
+fn part(node: &ExprNode) -> CoverPart<'_> {
+    CoverPart { node, asked: asked(node) }
 }
 
 /// Notes which of the conditions holds where all these parts hold. Where none does for all values
 /// of an `in`, each value may have its own.
 fn holders<'n>(
-    own: Vec<Part<'n>>,
-    conditions: &[Vec<Vec<Part<'_>>>],
+    own: Vec<CoverPart<'n>>,
+    conditions: &[Vec<Vec<CoverPart<'_>>>],
     left: &mut usize,
     found: &mut BTreeSet<usize>,
 ) -> Option<()> {
-    let holds =
-        |other: &Vec<Part<'_>>| other.iter().all(|other| own.iter().any(|it| implies(it, other)));
+    let holds = |other: &Vec<CoverPart<'_>>| {
+        other.iter().all(|other| own.iter().any(|it| implies(it, other)))
+    };
     if let Some(holder) = conditions.iter().position(|it| it.iter().any(holds)) {
         found.insert(holder);
         return Some(());
@@ -57,7 +58,7 @@ fn holders<'n>(
     })?;
     for value in values {
         *left = left.checked_sub(1)?;
-        let narrowed = own.iter().enumerate().map(|(index, it)| Part {
+        let narrowed = own.iter().enumerate().map(|(index, it)| CoverPart {
             node: it.node,
             asked: match &it.asked {
                 Some((subject, _)) if index == at => Some((*subject, Asked::In(vec![value]))),
@@ -70,7 +71,7 @@ fn holders<'n>(
 }
 
 /// Whether the second holds wherever the first does.
-fn implies(one: &Part<'_>, other: &Part<'_>) -> bool {
+fn implies(one: &CoverPart<'_>, other: &CoverPart<'_>) -> bool {
     if same(one.node, other.node) || is_longer(one.node, other.node) {
         return true;
     }

@@ -35,9 +35,9 @@ type Body = for<'a> fn(&[Val<'a>], &Scope<'a>) -> Val<'a>;
 /// A function, ready to be called.
 #[derive(Debug, Clone)]
 pub(super) enum Function {
-    Plain(&'static Row),
+    Plain(&'static FunctionRow),
     /// Behind a `|`: null stays null for most, and functions of texts take any value as its text.
-    Filter(&'static Row),
+    Filter(&'static FunctionRow),
     Matches(Regex),
     Capture(Regex),
     /// The map of a pattern's named groups.
@@ -58,7 +58,7 @@ impl Function {
 
 /// A function: its name, what it takes and what it does.
 #[derive(Debug)]
-pub(super) struct Row {
+pub(super) struct FunctionRow {
     pub(super) name: &'static str,
     /// Fewest and most arguments.
     arity: (usize, usize),
@@ -67,16 +67,16 @@ pub(super) struct Row {
     filter: Option<Body>,
 }
 
-const fn row(name: &'static str, least: usize, most: usize, body: Body) -> Row {
-    Row { name, arity: (least, most), body, filter: None }
+const fn row(name: &'static str, least: usize, most: usize, body: Body) -> FunctionRow {
+    FunctionRow { name, arity: (least, most), body, filter: None }
 }
 
 /// A word that shows a value as a filter, and reads one as a function.
-const fn shows(row: Row, filter: Body) -> Row {
-    Row { filter: Some(filter), ..row }
+const fn shows(row: FunctionRow, filter: Body) -> FunctionRow {
+    FunctionRow { filter: Some(filter), ..row }
 }
 
-const ROWS: &[Row] = &[
+const ROWS: &[FunctionRow] = &[
     row("get", 2, 3, get),
     row("now", 0, 0, |_, scope| Val::Time(scope.now)),
     row("len", 1, 1, |it, _| length(&it[0])),
@@ -237,8 +237,8 @@ pub(super) fn resolve(
     Ok(ExprNode::Call(Function::Plain(row), arguments.into(), whole))
 }
 
-fn find(name: &str, roots: Roots) -> Option<&'static Row> {
-    let allowed = |it: &&Row| roots.has_random() || !it.name.starts_with("random.");
+fn find(name: &str, roots: Roots) -> Option<&'static FunctionRow> {
+    let allowed = |it: &&FunctionRow| roots.has_random() || !it.name.starts_with("random.");
     ROWS.iter().filter(allowed).find(|it| it.name == name)
 }
 

@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str, roots: Roots) -> Result<ExprNode, Vec<ExprProble
         return Err(vec![ExprProblem::too_large(0..0, message).help(TOO_LONG)]);
     }
     let tokens = lex(text).map_err(|it| vec![it])?;
-    let mut parser = Parser::of(text, tokens, roots);
+    let mut parser = ParseParser::of(text, tokens, roots);
     let parsed = parser.whole();
     parser.ended(parsed)
 }
@@ -39,7 +39,7 @@ pub(super) fn parse_filter(
     let tokens = lex(&text[piece.clone()])
         .map_err(|it| vec![ExprProblem { span: moved(it.span.clone()), ..it }])?;
     let tokens = tokens.into_iter().map(|(token, span)| (token, moved(span))).collect();
-    let mut parser = Parser::of(text, tokens, roots);
+    let mut parser = ParseParser::of(text, tokens, roots);
     let (parsed, name) = match parser.filter(value) {
         Ok((node, name)) => (Ok(node), name),
         Err(problem) => (Err(problem), String::new()),
@@ -47,7 +47,7 @@ pub(super) fn parse_filter(
     parser.ended(parsed).map(|it| (it, name))
 }
 
-struct Parser<'t> {
+struct ParseParser<'t> {
     text: &'t str,
     tokens: Vec<(ExprToken, Range<usize>)>,
     at: usize,
@@ -62,10 +62,10 @@ struct Parser<'t> {
 /// Boxed, because the parser recurses and its frames must stay small.
 type Parsed = Result<ExprNode, Box<ExprProblem>>;
 
-impl<'t> Parser<'t> {
-    fn of(text: &'t str, tokens: Vec<(ExprToken, Range<usize>)>, roots: Roots) -> Parser<'t> {
+impl<'t> ParseParser<'t> {
+    fn of(text: &'t str, tokens: Vec<(ExprToken, Range<usize>)>, roots: Roots) -> ParseParser<'t> {
         let (variables, problems) = (Vec::new(), Vec::new());
-        Parser { text, tokens, at: 0, roots, depth: 0, variables, problems }
+        ParseParser { text, tokens, at: 0, roots, depth: 0, variables, problems }
     }
 
     fn ended(mut self, parsed: Parsed) -> Result<ExprNode, Vec<ExprProblem>> {
@@ -80,7 +80,7 @@ impl<'t> Parser<'t> {
     }
 }
 
-impl Parser<'_> {
+impl ParseParser<'_> {
     fn token(&self) -> &ExprToken {
         &self.tokens[self.at].0
     }

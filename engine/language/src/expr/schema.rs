@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 32;
 /// The shape of what fits `schema`, which was read from `source`.
 pub fn of_schema(schema: &Value, source: &Arc<SourceText>) -> ValueType {
     let draft = schema.get("$schema").and_then(Value::as_str).unwrap_or_default();
-    let mut reader = Reader {
+    let mut reader = SchemaReader {
         root: schema,
         source,
         work: WORK_MAX,
@@ -29,7 +29,7 @@ pub fn of_schema(schema: &Value, source: &Arc<SourceText>) -> ValueType {
     if reader.work == 0 { ValueType::any() } else { shape }
 }
 
-struct Reader<'s> {
+struct SchemaReader<'s> {
     root: &'s Value,
     source: &'s Arc<SourceText>,
     /// What is left of [`WORK_MAX`].
@@ -40,7 +40,7 @@ struct Reader<'s> {
     refs_stand_alone: bool,
 }
 
-impl<'s> Reader<'s> {
+impl<'s> SchemaReader<'s> {
     /// What fits `schema` and has the shape `base`. `at` is the schema's JSON pointer.
     fn narrow(&mut self, base: ValueType, schema: &Value, at: &str, depth: usize) -> ValueType {
         self.work = self.work.saturating_sub(1);
@@ -427,7 +427,7 @@ mod tests {
 
     fn work(schema: &Value) -> usize {
         let source = Arc::new(SourceText { name: String::new(), text: String::new() });
-        let mut reader = Reader {
+        let mut reader = SchemaReader {
             root: schema,
             source: &source,
             work: WORK_MAX,

@@ -41,7 +41,7 @@ fn part(node: &ExprNode, now: Timestamp) -> Option<Condition> {
 }
 
 /// Something that is asked for.
-enum Place {
+enum StoredPlace {
     Text(TextField),
     Number(NumberField),
     Json(JsonPlace),
@@ -52,7 +52,7 @@ fn leaf(node: &ExprNode, now: Timestamp) -> Option<Condition> {
         ExprNode::Literal(Value::Bool(true), _) => Some(Condition::Always),
         ExprNode::Literal(..) => Some(Condition::Never),
         ExprNode::Path(..) => match place(node)? {
-            Place::Json(place) => Some(Condition::Json(place, JsonTest::IsBool(true))),
+            StoredPlace::Json(place) => Some(Condition::Json(place, JsonTest::IsBool(true))),
             _ => None,
         },
         ExprNode::Compare(operator, sides) => {
@@ -74,30 +74,30 @@ fn leaf(node: &ExprNode, now: Timestamp) -> Option<Condition> {
     }
 }
 
-fn starting(place: Place, start: String) -> Option<Condition> {
+fn starting(place: StoredPlace, start: String) -> Option<Condition> {
     match place {
-        Place::Text(field) => Some(Condition::Text(field, TextTest::StartsWith(start))),
-        Place::Json(place) if is_plain(&start) => {
+        StoredPlace::Text(field) => Some(Condition::Text(field, TextTest::StartsWith(start))),
+        StoredPlace::Json(place) if is_plain(&start) => {
             Some(Condition::Json(place, JsonTest::StartsWith(start)))
         }
         _ => None,
     }
 }
 
-fn place(node: &ExprNode) -> Option<Place> {
+fn place(node: &ExprNode) -> Option<StoredPlace> {
     match node {
         ExprNode::Field(field, _) => Some(match field {
-            Field::Id | Field::Key => Place::Text(TextField::Id),
-            Field::Kind => Place::Text(TextField::Kind),
-            Field::Source => Place::Text(TextField::Source),
-            Field::Subject => Place::Text(TextField::Subject),
-            Field::CorrelationId => Place::Text(TextField::CorrelationId),
-            Field::ParentId => Place::Text(TextField::ParentId),
-            Field::Time => Place::Number(NumberField::Time),
-            Field::Received => Place::Number(NumberField::Received),
-            Field::Priority => Place::Number(NumberField::Priority),
-            Field::Seq => Place::Number(NumberField::Seq),
-            Field::Generation => Place::Number(NumberField::Generation),
+            Field::Id | Field::Key => StoredPlace::Text(TextField::Id),
+            Field::Kind => StoredPlace::Text(TextField::Kind),
+            Field::Source => StoredPlace::Text(TextField::Source),
+            Field::Subject => StoredPlace::Text(TextField::Subject),
+            Field::CorrelationId => StoredPlace::Text(TextField::CorrelationId),
+            Field::ParentId => StoredPlace::Text(TextField::ParentId),
+            Field::Time => StoredPlace::Number(NumberField::Time),
+            Field::Received => StoredPlace::Number(NumberField::Received),
+            Field::Priority => StoredPlace::Number(NumberField::Priority),
+            Field::Seq => StoredPlace::Number(NumberField::Seq),
+            Field::Generation => StoredPlace::Number(NumberField::Generation),
             Field::Lifecycle | Field::Attempt => return None,
         }),
         ExprNode::Path(root @ (Root::Data | Root::Enrich), steps, _) if !steps.is_empty() => {
@@ -109,7 +109,7 @@ fn place(node: &ExprNode) -> Option<Place> {
                     Step::Index(index) => format!("[{index}]"),
                 };
             }
-            Some(Place::Json(JsonPlace { is_added: *root == Root::Enrich, path }))
+            Some(StoredPlace::Json(JsonPlace { is_added: *root == Root::Enrich, path }))
         }
         _ => None,
     }
@@ -144,7 +144,7 @@ fn constant(node: &ExprNode, now: Timestamp) -> Option<Val<'static>> {
     is_constant(node).then(|| eval(node, &Scope::at(now)).into_owned())
 }
 
-fn compared(place: Place, operator: Binary, value: &Val<'_>) -> Option<Condition> {
+fn compared(place: StoredPlace, operator: Binary, value: &Val<'_>) -> Option<Condition> {
     match operator {
         Binary::In | Binary::NotIn => {
             let items = value.as_json()?.as_array()?;
@@ -159,11 +159,11 @@ fn apart(by: Comparison) -> Condition {
     if by == Comparison::Unequal { Condition::Always } else { Condition::Never }
 }
 
-fn ordered(place: Place, by: Comparison, value: &Val<'_>) -> Option<Condition> {
+fn ordered(place: StoredPlace, by: Comparison, value: &Val<'_>) -> Option<Condition> {
     match place {
-        Place::Text(field) => ordered_text(field, by, value),
-        Place::Number(field) => ordered_number(field, by, value),
-        Place::Json(place) => {
+        StoredPlace::Text(field) => ordered_text(field, by, value),
+        StoredPlace::Number(field) => ordered_number(field, by, value),
+        StoredPlace::Json(place) => {
             let test = match (by, value) {
                 (Comparison::Equal, Val::Text(text)) if is_plain(text) => {
                     JsonTest::IsIn(vec![text.to_string()])
@@ -212,9 +212,9 @@ fn ordered_number(field: NumberField, by: Comparison, value: &Val<'_>) -> Option
     })
 }
 
-fn among(place: Place, items: &[Value], wanted: bool) -> Option<Condition> {
+fn among(place: StoredPlace, items: &[Value], wanted: bool) -> Option<Condition> {
     match place {
-        Place::Text(field) => {
+        StoredPlace::Text(field) => {
             let text = |it: &Value| match it {
                 Value::Null => Some(None),
                 Value::String(text) => Some(Some(text.clone())),
@@ -223,7 +223,7 @@ fn among(place: Place, items: &[Value], wanted: bool) -> Option<Condition> {
             let texts = items.iter().filter_map(text).collect();
             Some(Condition::Text(field, TextTest::IsIn(texts, wanted)))
         }
-        Place::Number(field) => {
+        StoredPlace::Number(field) => {
             let number = |it: &Value| match field {
                 NumberField::Time | NumberField::Received => {
                     Some(it.as_str().and_then(Timestamp::parse).map(|it| it.0))
@@ -241,11 +241,11 @@ fn among(place: Place, items: &[Value], wanted: bool) -> Option<Condition> {
             let numbers = numbers.into_iter().flatten().collect();
             Some(Condition::Number(field, NumberTest::IsIn(numbers, wanted)))
         }
-        Place::Json(place) if wanted => {
+        StoredPlace::Json(place) if wanted => {
             let text = |it: &Value| it.as_str().filter(|it| is_plain(it)).map(str::to_owned);
             let texts = items.iter().map(text).collect::<Option<_>>()?;
             Some(Condition::Json(place, JsonTest::IsIn(texts)))
         }
-        Place::Json(_) => None,
+        StoredPlace::Json(_) => None,
     }
 }

@@ -143,7 +143,7 @@ fn letter(it: &DeadLetter, size: usize) -> Value {
 
 /// Which letters a redrive is asked for.
 #[derive(Debug, PartialEq)]
-enum Wanted {
+enum LetterWanted {
     One(u64),
     These(Vec<u64>),
     Fitting(LetterFilter),
@@ -152,7 +152,7 @@ enum Wanted {
 /// What a redrive is asked for.
 #[derive(Debug, PartialEq)]
 struct RedriveOrder {
-    wanted: Wanted,
+    wanted: LetterWanted,
     is_dry: bool,
     limit: usize,
     /// Only letters with a higher number: where the call before ended.
@@ -171,13 +171,13 @@ impl RedriveOrder {
         let (mut is_dry, mut limit, mut after, mut edited) = (false, LIMIT_MAX, 0, None);
         for (name, value) in &fields {
             match name.as_str() {
-                "id" => wanted.push(Wanted::One(number(name, value)?)),
-                "ids" => wanted.push(Wanted::These(numbers(value)?)),
+                "id" => wanted.push(LetterWanted::One(number(name, value)?)),
+                "ids" => wanted.push(LetterWanted::These(numbers(value)?)),
                 "all" => {
                     if *value != Value::Bool(true) {
                         return Err("`all` must be true".to_owned());
                     }
-                    wanted.push(Wanted::Fitting(LetterFilter::default()));
+                    wanted.push(LetterWanted::Fitting(LetterFilter::default()));
                 }
                 "dry_run" => {
                     is_dry = value.as_bool().ok_or("`dry_run` must be true or false")?;
@@ -203,12 +203,12 @@ impl RedriveOrder {
             }
         }
         if filter != LetterFilter::default() {
-            wanted.push(Wanted::Fitting(filter));
+            wanted.push(LetterWanted::Fitting(filter));
         }
         let (1, Some(wanted)) = (wanted.len(), wanted.pop()) else {
             return Err(format!("select the letters in one way: {WAYS}"));
         };
-        if edited.is_some() && (is_dry || !matches!(wanted, Wanted::One(_))) {
+        if edited.is_some() && (is_dry || !matches!(wanted, LetterWanted::One(_))) {
             return Err("`body` needs `id`, and goes without `dry_run`".to_owned());
         }
         Ok(RedriveOrder { wanted, is_dry, limit, after, edited })
@@ -217,12 +217,12 @@ impl RedriveOrder {
     /// The letters, the oldest first.
     fn find(&self, reader: &Reader<'_>) -> Result<LetterPage, StoreFault> {
         let ids = match &self.wanted {
-            Wanted::Fitting(filter) => {
+            LetterWanted::Fitting(filter) => {
                 let order = LetterOrder::Oldest(self.after);
                 return reader.dead_letters(filter, order, self.limit, PAGE_BYTES);
             }
-            Wanted::One(id) => std::slice::from_ref(id),
-            Wanted::These(ids) => ids,
+            LetterWanted::One(id) => std::slice::from_ref(id),
+            LetterWanted::These(ids) => ids,
         };
         let mut page = LetterPage { letters: Vec::new(), sizes: Vec::new(), next: None };
         let mut bytes = 0;
@@ -240,10 +240,10 @@ impl RedriveOrder {
     /// For the audit.
     fn subject(&self, letters: &[(u64, Redriven)]) -> Value {
         match &self.wanted {
-            Wanted::Fitting(_) => {
+            LetterWanted::Fitting(_) => {
                 json!({ "from": letters.first().map(|it| it.0), "to": letters.last().map(|it| it.0) })
             }
-            Wanted::One(_) | Wanted::These(_) => {
+            LetterWanted::One(_) | LetterWanted::These(_) => {
                 json!({ "ids": letters.iter().map(|it| it.0).collect::<Vec<_>>() })
             }
         }
@@ -300,7 +300,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
     {
         return Ok(problem(409, why));
     }
-    if page.letters.is_empty() && !matches!(order.wanted, Wanted::Fitting(_)) {
+    if page.letters.is_empty() && !matches!(order.wanted, LetterWanted::Fitting(_)) {
         return Ok(problem(404, "dead letter not found"));
     }
     if order.is_dry {
@@ -315,7 +315,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
     if let (Some(unavailable), true) = (&failure, results.is_empty()) {
         return Ok(problem(503, &unavailable.reason));
     }
-    if let (Wanted::One(id), [(_, redriven)]) = (&order.wanted, &*results) {
+    if let (LetterWanted::One(id), [(_, redriven)]) = (&order.wanted, &*results) {
         return Ok(single(*id, redriven));
     }
     let mut body = counts(&results);
@@ -449,11 +449,11 @@ mod tests {
     #[test]
     fn a_redrive_says_once_which_letters() {
         let wanted = |body: &str| order(body).map(|it| it.wanted);
-        assert_eq!(wanted("{\"id\": 3}"), Ok(Wanted::One(3)));
-        assert_eq!(wanted("{\"ids\": [3, 1, 3]}"), Ok(Wanted::These(vec![1, 3])));
-        assert_eq!(wanted("{\"all\": true}"), Ok(Wanted::Fitting(LetterFilter::default())));
+        assert_eq!(wanted("{\"id\": 3}"), Ok(LetterWanted::One(3)));
+        assert_eq!(wanted("{\"ids\": [3, 1, 3]}"), Ok(LetterWanted::These(vec![1, 3])));
+        assert_eq!(wanted("{\"all\": true}"), Ok(LetterWanted::Fitting(LetterFilter::default())));
         let stage = LetterFilter { stage: Some("hook".to_owned()), ..LetterFilter::default() };
-        assert_eq!(wanted("{\"stage\": \"hook\"}"), Ok(Wanted::Fitting(stage)));
+        assert_eq!(wanted("{\"stage\": \"hook\"}"), Ok(LetterWanted::Fitting(stage)));
         for nothing in ["", "[]", "{}", "{\"dry_run\": true}", "{\"id\": 1, \"all\": true}"] {
             let told = order(nothing).expect_err("it does not say which");
             assert!(told.contains("{\"all\": true}"), "{nothing}: {told}");

@@ -13,7 +13,7 @@ use store::{
 use tide::Request;
 
 /// Where an id was found.
-enum Found {
+enum LookupFound {
     Stored(Box<Stored>, Vec<Delivery>),
     /// Accepted and not finished.
     Pending(Box<Stored>),
@@ -35,8 +35,8 @@ pub(super) async fn event(request: Request<App>) -> Answer {
     let pipeline = &generation.plan.name;
     let (text, state) = match find(&app.engine.store, id, source, own).await {
         Err(fault) => return Ok(failed(&fault)),
-        Ok(Found::Nowhere) => return Ok(problem(404, "event not found")),
-        Ok(Found::Refused(letter)) => {
+        Ok(LookupFound::Nowhere) => return Ok(problem(404, "event not found")),
+        Ok(LookupFound::Refused(letter)) => {
             let detail = format!(
                 "event not found; dead letter {} has a message with this id, which was \
                  rejected: {}",
@@ -44,11 +44,13 @@ pub(super) async fn event(request: Request<App>) -> Answer {
             );
             return Ok(problem(404, &detail));
         }
-        Ok(Found::Stored(stored, deliveries)) => {
+        Ok(LookupFound::Stored(stored, deliveries)) => {
             (detail(&stored, pipeline, &deliveries), json!({ "state": "stored" }))
         }
-        Ok(Found::Pending(event)) => (detail(&event, pipeline, &[]), json!({ "state": "pending" })),
-        Ok(Found::Dead(event, letter)) => {
+        Ok(LookupFound::Pending(event)) => {
+            (detail(&event, pipeline, &[]), json!({ "state": "pending" }))
+        }
+        Ok(LookupFound::Dead(event, letter)) => {
             let letter = letters::preview(&letter);
             (detail(&event, pipeline, &[]), json!({ "state": "dead", "dead_letter": letter }))
         }
@@ -78,7 +80,7 @@ async fn find(
     id: String,
     source: Option<String>,
     own: BTreeSet<String>,
-) -> Result<Found, StoreFault> {
+) -> Result<LookupFound, StoreFault> {
     let sources = match &source {
         Some(source) => vec![source.clone()],
         None => {
@@ -96,26 +98,26 @@ async fn find(
             let filter = LetterFilter { event_id: Some(id), source, ..LetterFilter::default() };
             let newest = LetterOrder::Newest(None);
             let letter = reader.dead_letters(&filter, newest, 1, 0)?.letters.pop();
-            Ok(letter.map_or(Found::Nowhere, |it| Found::Refused(Box::new(it))))
+            Ok(letter.map_or(LookupFound::Nowhere, |it| LookupFound::Refused(Box::new(it))))
         })
         .await
 }
 
-fn by_seq(reader: &Reader<'_>, seq: u64) -> Result<Found, StoreFault> {
+fn by_seq(reader: &Reader<'_>, seq: u64) -> Result<LookupFound, StoreFault> {
     if let Some(stored) = reader.by_seq(&[seq])?.pop() {
-        return Ok(Found::Stored(Box::new(stored), reader.deliveries_of(seq)?));
+        return Ok(LookupFound::Stored(Box::new(stored), reader.deliveries_of(seq)?));
     }
     if let Some(row) = reader.pending(seq)? {
         let event = unfinished(seq, row.generation, row.envelope, row.body);
-        return Ok(Found::Pending(Box::new(event)));
+        return Ok(LookupFound::Pending(Box::new(event)));
     }
     let letter = reader.letter_of_event(seq)?;
     let found = letter.and_then(|letter| {
         let (envelope, body) = letter.event()?;
         let event = unfinished(seq, letter.generation, envelope, body);
-        Some(Found::Dead(Box::new(event), Box::new(letter)))
+        Some(LookupFound::Dead(Box::new(event), Box::new(letter)))
     });
-    Ok(found.unwrap_or(Found::Nowhere))
+    Ok(found.unwrap_or(LookupFound::Nowhere))
 }
 
 /// An event that has no place among what is visible.

@@ -16,7 +16,7 @@ use std::fmt;
 
 /// How a body is taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum PostedForm {
     /// There is none.
     Nothing,
     /// One JSON value: an event, or an array of them.
@@ -42,13 +42,13 @@ pub(crate) enum Messages {
 }
 
 /// How the body is to be read, or why it will not be.
-pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<Form, Reply> {
+pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<PostedForm, Reply> {
     let takes = |it: BodyForm| route.accepts.contains(&it);
     if takes(BodyForm::CloudEvents) && cloud::is_binary(head) {
-        return Ok(Form::BinaryCloudEvent);
+        return Ok(PostedForm::BinaryCloudEvent);
     }
     if matches!(head.framing(), Framing::Empty | Framing::Length(0)) {
-        return Ok(Form::Nothing);
+        return Ok(PostedForm::Nothing);
     }
     let mut given = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-type"));
     let (kind, more) = (given.next(), given.next());
@@ -59,17 +59,17 @@ pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<Fo
     let kind = text.as_deref().map(|it| it.split(';').next().unwrap_or_default().trim());
     let (wanted, form) = match kind.unwrap_or_default() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-            (BodyForm::Lines, Form::Lines)
+            (BodyForm::Lines, PostedForm::Lines)
         }
-        "" | "text/plain" => (BodyForm::Text, Form::Json),
-        "application/x-www-form-urlencoded" => (BodyForm::Form, Form::Fields),
+        "" | "text/plain" => (BodyForm::Text, PostedForm::Json),
+        "application/x-www-form-urlencoded" => (BodyForm::Form, PostedForm::Fields),
         "application/cloudevents+json" | "application/cloudevents-batch+json"
             if takes(BodyForm::CloudEvents) =>
         {
-            (BodyForm::CloudEvents, Form::Json)
+            (BodyForm::CloudEvents, PostedForm::Json)
         }
-        "application/json" => (BodyForm::Json, Form::Json),
-        other if other.ends_with("+json") => (BodyForm::Json, Form::Json),
+        "application/json" => (BodyForm::Json, PostedForm::Json),
+        other if other.ends_with("+json") => (BodyForm::Json, PostedForm::Json),
         other => return Err(unsupported(told(other, route))),
     };
     if takes(wanted) {
@@ -118,19 +118,19 @@ fn unsupported(detail: String) -> Reply {
 
 /// The messages of a body, which is not compressed any more.
 pub(crate) fn messages(
-    form: Form,
+    form: PostedForm,
     head: &Head,
     body: Vec<u8>,
     map: &Map,
 ) -> Result<Messages, ProblemDetails> {
     let is_array = body.iter().find(|it| !it.is_ascii_whitespace()) == Some(&b'[');
     let items = match form {
-        Form::Nothing => return without_body(head, map).map(Messages::One),
-        Form::BinaryCloudEvent => return cloud::structured(head, &body).map(Messages::One),
-        Form::Fields => return form_message(&body).map(Messages::One),
-        Form::Json if !is_array => return Ok(Messages::One(body)),
-        Form::Json => array(&body).map_err(|reason| ProblemDetails::new(400, reason))?,
-        Form::Lines => lines(&body),
+        PostedForm::Nothing => return without_body(head, map).map(Messages::One),
+        PostedForm::BinaryCloudEvent => return cloud::structured(head, &body).map(Messages::One),
+        PostedForm::Fields => return form_message(&body).map(Messages::One),
+        PostedForm::Json if !is_array => return Ok(Messages::One(body)),
+        PostedForm::Json => array(&body).map_err(|reason| ProblemDetails::new(400, reason))?,
+        PostedForm::Lines => lines(&body),
     };
     if ITEMS_MAX < items.len() {
         let detail = format!("more than {ITEMS_MAX} events in one request; send them in parts");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     /// The form, or the status and the detail.
-    fn form(fields: &str, accepts: &[BodyForm]) -> Result<Form, String> {
+    fn form(fields: &str, accepts: &[BodyForm]) -> Result<PostedForm, String> {
         let head = "POST /e HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n";
         let head = request_head(&format!("{head}{fields}\r\n"));
         form_of(&head, &route(accepts), "bell").map_err(|it| {
@@ -260,9 +260,9 @@ mod tests {
             "application/vnd.docker.distribution.events.v2+json",
         ] {
             let form = form(&format!("Content-Type: {kind}\r\n"), USUAL);
-            assert_eq!(form, Ok(Form::Json), "{kind}");
+            assert_eq!(form, Ok(PostedForm::Json), "{kind}");
         }
-        assert_eq!(form("content-type: application/x-ndjson\r\n", USUAL), Ok(Form::Lines));
+        assert_eq!(form("content-type: application/x-ndjson\r\n", USUAL), Ok(PostedForm::Lines));
     }
 
     #[test]
@@ -291,8 +291,11 @@ mod tests {
     #[test]
     fn a_source_may_take_text_and_bodies_without_a_type() {
         let accepts = &[BodyForm::Json, BodyForm::Text];
-        assert_eq!(form("", accepts), Ok(Form::Json));
-        assert_eq!(form("Content-Type: text/plain; charset=UTF-8\r\n", accepts), Ok(Form::Json));
+        assert_eq!(form("", accepts), Ok(PostedForm::Json));
+        assert_eq!(
+            form("Content-Type: text/plain; charset=UTF-8\r\n", accepts),
+            Ok(PostedForm::Json)
+        );
         let lines = form("Content-Type: application/x-ndjson\r\n", accepts);
         let told = "`application/x-ndjson` is not accepted; send JSON with `Content-Type: \
                     application/json`";
@@ -303,7 +306,7 @@ mod tests {
     fn a_form_is_an_object_of_texts() {
         let accepts = &[BodyForm::Form];
         let kind = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n";
-        assert_eq!(form(kind, accepts), Ok(Form::Fields));
+        assert_eq!(form(kind, accepts), Ok(PostedForm::Fields));
         let message =
             |body: &str| form_message(body.as_bytes()).map(|it| String::from_utf8(it).unwrap());
         let expected = r#"{"a":["1","2"],"payload":"{\"b\": 1}"}"#;
@@ -319,14 +322,18 @@ mod tests {
         let only = &[BodyForm::CloudEvents];
         for kind in ["application/cloudevents+json", "application/cloudevents-batch+json"] {
             let fields = format!("Content-Type: {kind}; charset=utf-8\r\n");
-            assert_eq!(form(&fields, only), Ok(Form::Json));
-            assert_eq!(form(&fields, USUAL), Ok(Form::Json), "plain JSON to who knows no other");
+            assert_eq!(form(&fields, only), Ok(PostedForm::Json));
+            assert_eq!(
+                form(&fields, USUAL),
+                Ok(PostedForm::Json),
+                "plain JSON to who knows no other"
+            );
         }
         let binary = "Content-Type: text/plain\r\nCe-SpecVersion: 1.0\r\n";
-        assert_eq!(form(binary, only), Ok(Form::BinaryCloudEvent));
+        assert_eq!(form(binary, only), Ok(PostedForm::BinaryCloudEvent));
         assert!(form(binary, USUAL).is_err());
         let json = "Content-Type: application/json\r\n";
-        assert_eq!(form(json, both), Ok(Form::Json));
+        assert_eq!(form(json, both), Ok(PostedForm::Json));
         let told = "`application/json` is not accepted; send a CloudEvent with \
                     `application/cloudevents+json`";
         assert_eq!(form(json, only), Err(told.to_owned()));

@@ -64,11 +64,11 @@ const TRAILERS_MAX: u8 = 32;
 /// Takes a body apart, byte for byte as the framing says.
 #[derive(Debug)]
 pub(crate) struct Decoder {
-    state: State,
+    state: BodyState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BodyState {
     Plain(u64),
     Size,
     Chunk(u64),
@@ -85,21 +85,21 @@ pub(crate) struct Malformed;
 impl Decoder {
     pub(crate) fn new(framing: Framing) -> Self {
         let state = match framing {
-            Framing::Empty | Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Plain(length),
-            Framing::Chunked => State::Size,
+            Framing::Empty | Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Plain(length),
+            Framing::Chunked => BodyState::Size,
         };
         Decoder { state }
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// How much is still to come at least.
     pub(crate) fn known_left(&self) -> u64 {
         match self.state {
-            State::Plain(left) | State::Chunk(left) => left,
+            BodyState::Plain(left) | BodyState::Chunk(left) => left,
             _ => 0,
         }
     }
@@ -107,7 +107,7 @@ impl Decoder {
     /// How much is still to come, where the client said so.
     pub(crate) fn announced_left(&self) -> Option<u64> {
         match self.state {
-            State::Plain(left) => Some(left),
+            BodyState::Plain(left) => Some(left),
             _ => None,
         }
     }
@@ -119,50 +119,50 @@ impl Decoder {
         loop {
             let rest = &input[used..];
             let step = match self.state {
-                State::Plain(left) => copy(rest, left, out),
-                State::Chunk(left) => copy(rest, left, out),
-                State::Size => match size(rest)? {
+                BodyState::Plain(left) => copy(rest, left, out),
+                BodyState::Chunk(left) => copy(rest, left, out),
+                BodyState::Size => match size(rest)? {
                     Some((size, length)) => {
                         self.state =
-                            if size == 0 { State::Trailers(0) } else { State::Chunk(size) };
+                            if size == 0 { BodyState::Trailers(0) } else { BodyState::Chunk(size) };
                         used += length;
                         continue;
                     }
                     None => return Ok(used),
                 },
-                State::ChunkEnd => {
+                BodyState::ChunkEnd => {
                     if !line_end(rest)? {
                         return Ok(used);
                     }
-                    self.state = State::Size;
+                    self.state = BodyState::Size;
                     used += 2;
                     continue;
                 }
-                State::Trailers(lines) => match trailer(rest)? {
+                BodyState::Trailers(lines) => match trailer(rest)? {
                     Some(2) => {
-                        self.state = State::Done;
+                        self.state = BodyState::Done;
                         used += 2;
                         continue;
                     }
                     Some(_) if lines == TRAILERS_MAX => return Err(Malformed),
                     Some(length) => {
-                        self.state = State::Trailers(lines + 1);
+                        self.state = BodyState::Trailers(lines + 1);
                         used += length;
                         continue;
                     }
                     None => return Ok(used),
                 },
-                State::Done => return Ok(used),
+                BodyState::Done => return Ok(used),
             };
             if step == 0 {
                 return Ok(used);
             }
             used += step;
             self.state = match self.state {
-                State::Plain(left) if left == step as u64 => State::Done,
-                State::Plain(left) => State::Plain(left - step as u64),
-                State::Chunk(left) if left == step as u64 => State::ChunkEnd,
-                State::Chunk(left) => State::Chunk(left - step as u64),
+                BodyState::Plain(left) if left == step as u64 => BodyState::Done,
+                BodyState::Plain(left) => BodyState::Plain(left - step as u64),
+                BodyState::Chunk(left) if left == step as u64 => BodyState::ChunkEnd,
+                BodyState::Chunk(left) => BodyState::Chunk(left - step as u64),
                 other => other,
             };
         }

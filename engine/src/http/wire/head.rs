@@ -84,7 +84,7 @@ pub enum Framing {
 #[derive(Debug, Clone)]
 pub struct Head {
     raw: Box<[u8]>,
-    fields: Vec<Field>,
+    fields: Vec<HeadField>,
     method: Method,
     version: Version,
     target: Target,
@@ -95,7 +95,7 @@ pub struct Head {
 }
 
 #[derive(Debug, Clone)]
-struct Field {
+struct HeadField {
     name: Range<usize>,
     value: Range<usize>,
 }
@@ -261,7 +261,7 @@ fn names_a_version(bytes: &[u8]) -> bool {
 }
 
 /// Where the parsed slices stand in `bytes`.
-fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<Field> {
+fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<HeadField> {
     let place = |part: &[u8]| {
         // An empty value may point anywhere, so its place is not computed.
         if part.is_empty() {
@@ -272,7 +272,7 @@ fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<Field> {
     };
     headers
         .iter()
-        .map(|it| Field { name: place(it.name.as_bytes()), value: place(it.value) })
+        .map(|it| HeadField { name: place(it.name.as_bytes()), value: place(it.value) })
         .collect()
 }
 

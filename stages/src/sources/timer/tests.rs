@@ -8,8 +8,8 @@ use std::path::Path;
 
 const ROOMS: &str = "name,limit\nhall,20\nattic,5\n";
 
-fn read(text: &str, table: &str) -> ReadIn<Timer> {
-    testing::read_in::<Timer>(text, Path::new("/x"), &[("rooms.csv", table)])
+fn read(text: &str, table: &str) -> ReadIn<TimerSource> {
+    testing::read_in::<TimerSource>(text, Path::new("/x"), &[("rooms.csv", table)])
 }
 
 /// What a timer is and does, until the inbox has taken `batches_max` transactions.
@@ -36,8 +36,8 @@ impl Trial {
         let (settings, found) = read(text, table);
         assert_eq!(found, Vec::<String>::new());
         let settings = settings.expect("there is no finding");
-        let told = Timer::brings(&settings).message;
-        let opened = smol::block_on(Timer::open(settings, self.services.clone())).unwrap();
+        let told = TimerSource::brings(&settings).message;
+        let opened = smol::block_on(TimerSource::open(settings, self.services.clone())).unwrap();
         let OpenSource::Task(mut source) = opened else { panic!("it runs by itself") };
         smol::block_on(source.run(&self.inbox)).unwrap();
         for body in self.inbox.bodies() {

@@ -21,12 +21,12 @@ pub(super) struct Beside {
     /// The other files, in the order in which they were met.
     pub(super) sources: Vec<Arc<SourceText>>,
     /// The first reference that leads to no file that can be read.
-    pub(super) unread: Option<UnreadNodes>,
+    pub(super) unread: Option<UnreadSchemas>,
     found: HashMap<String, Value>,
 }
 
 /// A reference that cannot be followed.
-pub(super) struct UnreadNodes {
+pub(super) struct UnreadSchemas {
     /// As the schema writes it.
     pub(super) reference: String,
     /// The file in which it is.
@@ -67,7 +67,7 @@ pub(super) fn read(
                     files.push((target, address, schema, text));
                 }
                 Err(reason) => {
-                    let unread = UnreadNodes { reference, source: source.clone(), reason };
+                    let unread = UnreadSchemas { reference, source: source.clone(), reason };
                     beside.unread.get_or_insert(unread);
                 }
             }

@@ -43,14 +43,14 @@ const LETTERS: &[(char, &[usize])] = &[
 
 /// A piece of a pattern.
 #[derive(Debug, Clone, PartialEq)]
-enum Piece {
+enum MomentPiece {
     Text(String),
     Letters(char, usize),
 }
 
 /// The pieces of a pattern; the error is the letters that mean nothing. Text in single quotes
 /// stands for itself, and two of them for one.
-fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
+fn pieces(pattern: &str) -> Result<Vec<MomentPiece>, String> {
     let (mut pieces, mut text) = (Vec::new(), String::new());
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
@@ -69,9 +69,9 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
                 return Err(rest[..count].to_owned());
             }
             if !text.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut text)));
+                pieces.push(MomentPiece::Text(std::mem::take(&mut text)));
             }
-            pieces.push(Piece::Letters(first, count));
+            pieces.push(MomentPiece::Letters(first, count));
             rest = &rest[count..];
         } else {
             text.push(first);
@@ -79,7 +79,7 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
         }
     }
     if !text.is_empty() {
-        pieces.push(Piece::Text(text));
+        pieces.push(MomentPiece::Text(text));
     }
     Ok(pieces)
 }
@@ -100,7 +100,7 @@ pub(super) fn pattern_problem(pattern: &str, span: &Range<usize>) -> Option<Expr
 /// How a time is written, in Unicode's letters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimePattern {
-    pieces: Vec<Piece>,
+    pieces: Vec<MomentPiece>,
 }
 
 impl TimePattern {
@@ -127,7 +127,8 @@ impl TimePattern {
 /// Whether a pattern names a whole date, so that a time can be read by it.
 pub(super) fn has_date(pattern: &str) -> bool {
     let pieces = pieces(pattern).unwrap_or_default();
-    let has = |letter| pieces.iter().any(|it| matches!(it, Piece::Letters(it, _) if *it == letter));
+    let has =
+        |letter| pieces.iter().any(|it| matches!(it, MomentPiece::Letters(it, _) if *it == letter));
     has('y') && has('M') && has('d')
 }
 
@@ -142,11 +143,11 @@ pub(super) fn shown(time: Timestamp, pattern: &str, zone: &TimeZone) -> Option<S
     let mut made = String::new();
     for piece in pieces(pattern).ok()? {
         let (letter, count) = match piece {
-            Piece::Text(text) => {
+            MomentPiece::Text(text) => {
                 made.push_str(&text);
                 continue;
             }
-            Piece::Letters(letter, count) => (letter, count),
+            MomentPiece::Letters(letter, count) => (letter, count),
         };
         let number = match letter {
             'y' if count == 2 => i64::from(at.year().rem_euclid(100)),
@@ -195,7 +196,7 @@ fn offset_shown(offset: Offset, letter: char, count: usize) -> String {
 
 /// What was read so far.
 #[derive(Default)]
-struct Parts {
+struct MomentParts {
     year: Option<i16>,
     month: Option<i8>,
     day: Option<i8>,
@@ -212,12 +213,12 @@ pub(super) fn read(text: &str, pattern: &str, zone: &TimeZone) -> Option<Timesta
     read_by(text, &pieces(pattern).ok()?, zone)
 }
 
-fn read_by(text: &str, pieces: &[Piece], zone: &TimeZone) -> Option<Timestamp> {
-    let (mut rest, mut parts) = (text.trim(), Parts::default());
+fn read_by(text: &str, pieces: &[MomentPiece], zone: &TimeZone) -> Option<Timestamp> {
+    let (mut rest, mut parts) = (text.trim(), MomentParts::default());
     for piece in pieces {
         rest = match piece {
-            Piece::Text(expected) => rest.strip_prefix(&**expected)?,
-            Piece::Letters(letter, count) => read_piece(rest, *letter, *count, &mut parts)?,
+            MomentPiece::Text(expected) => rest.strip_prefix(&**expected)?,
+            MomentPiece::Letters(letter, count) => read_piece(rest, *letter, *count, &mut parts)?,
         };
     }
     let hour = match parts.is_afternoon {
@@ -235,7 +236,12 @@ fn read_by(text: &str, pieces: &[Piece], zone: &TimeZone) -> Option<Timestamp> {
     rest.is_empty().then_some(Timestamp(at.as_microsecond()))
 }
 
-fn read_piece<'t>(text: &'t str, letter: char, count: usize, parts: &mut Parts) -> Option<&'t str> {
+fn read_piece<'t>(
+    text: &'t str,
+    letter: char,
+    count: usize,
+    parts: &mut MomentParts,
+) -> Option<&'t str> {
     let of = |names: &[&str]| {
         let length = |it: &str| if count < 4 { 3 } else { it.len() };
         let is_it = |it: &&str| {
@@ -291,7 +297,7 @@ fn read_piece<'t>(text: &'t str, letter: char, count: usize, parts: &mut Parts) 
 }
 
 /// `+0100`, `+01:00`, `+01` or `Z`, however many letters there are.
-fn read_offset<'t>(text: &'t str, parts: &mut Parts) -> Option<&'t str> {
+fn read_offset<'t>(text: &'t str, parts: &mut MomentParts) -> Option<&'t str> {
     if let Some(rest) = text.strip_prefix('Z') {
         parts.offset = Some(Offset::UTC);
         return Some(rest);
