@@ -17,7 +17,7 @@ sink file copy { path "out/{{ data.to }}.jsonl"; retry 0 }
 fn run(folder: &Path, messages: &[(usize, &str)]) -> String {
     std::fs::write(folder.join("a.kdl"), PIPELINE).expect("it writes");
     let line = |it: &(usize, &str)| json!({ "id": it.0.to_string(), "n": it.0, "to": it.1 });
-    let input: String = messages.iter().map(|it| line(it).to_string() + "\n").collect();
+    let input: String = messages.iter().map(|message| line(message).to_string() + "\n").collect();
     let answer = engine(folder, &["run", "a.kdl", "--once"], &input);
     assert_eq!(answer.code, 0, "{}", answer.error);
     answer.error
@@ -25,8 +25,8 @@ fn run(folder: &Path, messages: &[(usize, &str)]) -> String {
 
 fn numbers(file: &Path) -> Vec<u64> {
     let text = std::fs::read_to_string(file).expect("it reads");
-    let number = |it: &str| serde_json::from_str::<Value>(it).ok()?["data"]["n"].as_u64();
-    text.lines().map(|it| number(it).expect("a whole line")).collect()
+    let number = |text: &str| serde_json::from_str::<Value>(text).ok()?["data"]["n"].as_u64();
+    text.lines().map(|line| number(line).expect("a whole line")).collect()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn many_events_are_in_the_file_in_the_order_of_the_store() {
 fn of_a_batch_only_what_failed_is_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir_all(folder.path().join("out/bad.jsonl")).expect("it is made");
-    let to = |it: usize| if it % 7 == 3 { "bad" } else { ["a", "b"][it % 2] };
+    let to = |number: usize| if number % 7 == 3 { "bad" } else { ["a", "b"][number % 2] };
     let messages: Vec<(usize, &str)> = (0..500).map(|it| (it, to(it))).collect();
     run(folder.path(), &messages);
     for (name, rest) in [("a", 0), ("b", 1)] {

@@ -17,9 +17,9 @@ fn cases() -> Vec<PathBuf> {
     let folder = root().join("tests/check");
     let entries = std::fs::read_dir(folder).expect("the cases are there");
     let mut cases: Vec<PathBuf> = entries
-        .map(|it| it.expect("an entry").path())
-        .filter(|it| it.extension().is_some_and(|it| it == "kdl"))
-        .filter(|it| !it.to_string_lossy().ends_with(".test.kdl"))
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "kdl"))
+        .filter(|path| !path.to_string_lossy().ends_with(".test.kdl"))
         .collect();
     cases.sort();
     cases
@@ -43,9 +43,9 @@ fn loaded(file: &Path) -> Loaded {
 
 /// Every case with what is found in it.
 pub(crate) fn every_case() -> Vec<CheckedFile> {
-    let checked = |it: &PathBuf| {
-        let found = loaded(it).diagnostics;
-        CheckedFile { name: it.display().to_string(), found }
+    let checked = |path: &PathBuf| {
+        let found = loaded(path).diagnostics;
+        CheckedFile { name: path.display().to_string(), found }
     };
     cases().iter().map(checked).collect()
 }
@@ -62,7 +62,7 @@ fn shown(file: &Path) -> String {
     let text = report::human(&loaded(file).diagnostics, false, 100);
     let root = format!("{}/", root().display());
     // Inside a sentence a path would break lines where the checkout's own path is long.
-    let told = text.lines().find(|it| it.contains(&root) && !it.contains("─["));
+    let told = text.lines().find(|line| line.contains(&root) && !line.contains("─["));
     assert_eq!(told, None, "only the heads of frames show paths");
     text.replace(&root, "")
 }
@@ -86,15 +86,16 @@ fn every_case_shows_exactly_its_text() {
 fn every_rule_has_a_case_of_its_name() {
     let cases: Vec<(String, Vec<&str>)> = cases()
         .iter()
-        .map(|it| {
-            let codes = loaded(it).diagnostics.iter().map(|it| it.rule.code()).collect();
-            (it.file_name().expect("a name").to_string_lossy().into_owned(), codes)
+        .map(|case| {
+            let codes =
+                loaded(case).diagnostics.iter().map(|diagnostic| diagnostic.rule.code()).collect();
+            (case.file_name().expect("a name").to_string_lossy().into_owned(), codes)
         })
         .collect();
     // What only a running test finds has its cases in `tests/test/`.
     for rule in Rule::ALL.iter().filter(|it| !it.is_of_running()) {
         let name = rule.code().to_lowercase();
-        let case = cases.iter().find(|it| it.0.starts_with(&name));
+        let case = cases.iter().find(|case| case.0.starts_with(&name));
         let (file, codes) = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));
         assert!(codes.contains(&rule.code()), "{file} finds {codes:?}");
     }
@@ -103,7 +104,7 @@ fn every_rule_has_a_case_of_its_name() {
 /// A text with edits made; nothing when two of them meet.
 fn edited(text: &str, edits: &[Edit]) -> Option<String> {
     let mut edits: Vec<&Edit> = edits.iter().collect();
-    edits.sort_by_key(|it| (it.span.start, it.span.end));
+    edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
     let (mut made, mut at) = (String::new(), 0);
     for edit in edits {
         made.push_str(text.get(at..edit.span.start)?);
@@ -129,7 +130,9 @@ fn what_a_finding_would_write_takes_the_finding_away() {
         for finding in found.iter().filter(|it| !it.fix.is_empty()) {
             let text = edited(&finding.source.text, &finding.fix).expect("edits do not meet");
             let left = repaired(&case, text.clone());
-            let same = |it: &&Diagnostic| it.rule == finding.rule && it.message == finding.message;
+            let same = |diagnostic: &&Diagnostic| {
+                diagnostic.rule == finding.rule && diagnostic.message == finding.message
+            };
             let (before, after) = (found.iter().filter(same), left.iter().filter(same));
             let shown = report::human(&left, false, 100);
             let case = case.display();
@@ -169,8 +172,8 @@ fn no_part_of_a_shipped_file_aborts_the_check() {
     let file = root().join("pipelines/doorbell.kdl");
     let text = std::fs::read_to_string(&file).expect("it reads");
     let words: Vec<(usize, &str)> = text
-        .match_indices(|it: char| it.is_whitespace())
-        .map(|it| it.0 + 1)
+        .match_indices(|letter: char| letter.is_whitespace())
+        .map(|index| index.0 + 1)
         .filter_map(|at| text[at..].split_whitespace().next().map(|word| (at, word)))
         .collect();
     for (at, word) in words.iter().step_by(31) {

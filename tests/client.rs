@@ -94,7 +94,7 @@ impl Site {
 
     fn run_with(&self, arguments: &[&str], input: &str) -> Answer {
         let url = format!("http://{}", self.engine.address);
-        let is_end = |it: &&str| *it == "--" || it.starts_with("columns=");
+        let is_end = |text: &&str| *text == "--" || text.starts_with("columns=");
         let end = arguments.iter().position(is_end).unwrap_or(arguments.len());
         let (own, rest) = arguments.split_at(end);
         let answer = run(self.folder.path(), &[own, &["--url", &url], rest].concat(), input);
@@ -129,7 +129,8 @@ impl Site {
         until("it is stored and delivered", || {
             let event = self.engine.get(&format!("/api/events/{id}"));
             let deliveries = event["deliveries"].as_array().cloned().unwrap_or_default();
-            event["state"] == "stored" && deliveries.iter().all(|it| it["state"] != "pending")
+            event["state"] == "stored"
+                && deliveries.iter().all(|delivery| delivery["state"] != "pending")
         });
     }
 }
@@ -176,7 +177,7 @@ fn timeless(text: &str) -> String {
         _ => {
             let steps = line.split(' ').map(|it| if is_duration(it) { "…" } else { it });
             // The column of times is as wide as its widest, so blanks do not count.
-            let words: Vec<&str> = steps.filter(|it| !it.is_empty()).collect();
+            let words: Vec<&str> = steps.filter(|step| !step.is_empty()).collect();
             let indent = line.len() - line.trim_start().len();
             format!("{}{}\n", " ".repeat(indent), words.join(" "))
         }

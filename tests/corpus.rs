@@ -72,7 +72,7 @@ fn slip(word: &str, turn: usize, random: &mut fastrand::Rng) -> Option<String> {
 
 /// Whether a text contains a word by itself.
 fn says(text: &str, word: &str) -> bool {
-    let is_part = |it: char| it.is_alphanumeric() || matches!(it, '_' | '-');
+    let is_part = |letter: char| letter.is_alphanumeric() || matches!(letter, '_' | '-');
     text.match_indices(word).any(|(at, _)| {
         !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part)
     })
@@ -100,7 +100,8 @@ fn points(found: &Diagnostic, word: &Word) -> bool {
 fn is_explained(found: &Diagnostic) -> bool {
     let bare = ["Expected", "Found ", "Unexpected", "Failed to parse"];
     let message = &found.message;
-    let has_place = found.labels.iter().all(|it| found.source.text.get(it.span.clone()).is_some());
+    let has_place =
+        found.labels.iter().all(|label| found.source.text.get(label.span.clone()).is_some());
     !bare.iter().any(|it| message.starts_with(it)) && found.help.is_some() && has_place
 }
 
@@ -124,7 +125,7 @@ fn misspellings_are_answered_by_the_word_that_was_meant() {
         for word in words::of(&file.text, &file.catalog).iter().step_by(stride) {
             turn += 1;
             let slip = slip(&word.text, turn, &mut random);
-            if let Some(slip) = slip.filter(|it| !word.known.contains(it)) {
+            if let Some(slip) = slip.filter(|slip| !word.known.contains(slip)) {
                 let found = file.found(&file.edited(word, &slip));
                 for it in &found {
                     assert!(is_explained(it), "{name}, `{slip}`: {it:?}");
@@ -196,8 +197,8 @@ fn the_corpus_has_every_word_and_no_mistake() {
     let words = words::of(&file.text, &file.catalog).into_iter();
     let used: BTreeSet<String> = words
         .chain(words::of(&other.text, &other.catalog))
-        .filter(|it| matches!(it.sort, Sort::NodeRow | Sort::Property | Sort::Kind))
-        .map(|it| words::short(&it.place))
+        .filter(|word| matches!(word.sort, Sort::NodeRow | Sort::Property | Sort::Kind))
+        .map(|word| words::short(&word.place))
         .collect();
     let all: BTreeSet<String> =
         words::all(&file.catalog).iter().map(|it| words::short(it)).collect();
@@ -212,9 +213,9 @@ fn blocks(catalog: &Catalog) -> Vec<(String, Vec<&'static str>)> {
         groups: &[&'static [NodeRow]],
         blocks: &mut Vec<(String, Vec<&'static str>)>,
     ) {
-        let rows: Vec<&NodeRow> = groups.iter().flat_map(|it| it.iter()).collect();
+        let rows: Vec<&NodeRow> = groups.iter().flat_map(|group| group.iter()).collect();
         if !rows.is_empty() {
-            blocks.push((header.to_owned(), rows.iter().map(|it| it.name).collect()));
+            blocks.push((header.to_owned(), rows.iter().map(|row| row.name).collect()));
         }
         for row in rows {
             within(&format!("{header} {{\n{}", row.name), row.children, blocks);
@@ -242,15 +243,17 @@ fn words_of_other_tools_lead_to_ours() {
     for (header, known) in blocks(&file.catalog) {
         let lines: String = foreign_words()
             .iter()
-            .filter(|it| !known.contains(&it.word))
-            .map(|it| format!("\"{}\" \"x\"\n", it.word))
+            .filter(|word| !known.contains(&word.word))
+            .map(|word| format!("\"{}\" \"x\"\n", word.word))
             .collect();
         let depth = if header.is_empty() { 0 } else { header.matches('{').count() + 1 };
         let open = if header.is_empty() { "" } else { " {" };
         let found = file.found(&format!("{header}{open}\n{lines}{}", "}\n".repeat(depth)));
         for row in foreign_words() {
-            let Some(ours) = row.ours.iter().find(|it| known.contains(it)) else { continue };
-            let is_it = |it: &&Diagnostic| it.message.ends_with(&format!(" has no `{}`", row.word));
+            let Some(ours) = row.ours.iter().find(|our| known.contains(our)) else { continue };
+            let is_it = |diagnostic: &&Diagnostic| {
+                diagnostic.message.ends_with(&format!(" has no `{}`", row.word))
+            };
             let Some(found) = found.iter().find(is_it) else { continue };
             let help = found.help.as_deref().unwrap_or_default();
             let is_respelled = known.contains(&row.word.replace('_', "-").as_str());
@@ -287,9 +290,9 @@ fn every_word_of_another_tool_leads_somewhere() {
 fn kinds_of_other_tools_lead_to_ours() {
     let file = File::read(FILES[0]);
     for role in NodeRole::ALL {
-        let known: Vec<&str> = file.catalog.kinds(role).iter().map(|it| it.word).collect();
-        for row in foreign_kinds().iter().filter(|it| !known.contains(&it.word)) {
-            let Some(ours) = row.ours.iter().find(|it| known.contains(it)) else { continue };
+        let known: Vec<&str> = file.catalog.kinds(role).iter().map(|kind| kind.word).collect();
+        for row in foreign_kinds().iter().filter(|kind| !known.contains(&kind.word)) {
+            let Some(ours) = row.ours.iter().find(|our| known.contains(our)) else { continue };
             let found = file.found(&format!("{} \"{}\" n\n", role.word(), row.word));
             let told = found.iter().find(|it| it.rule.code() == "E0012").expect("it is told");
             let help = told.help.as_deref().unwrap_or_default();

@@ -11,7 +11,7 @@ use stages::catalog::Catalog;
 fn below(rows: &'static [NodeRow], all: &mut Vec<&'static NodeRow>) {
     for row in rows {
         all.push(row);
-        row.children.iter().for_each(|it| below(it, all));
+        row.children.iter().for_each(|child| below(child, all));
     }
 }
 
@@ -20,7 +20,7 @@ fn every_row() -> Vec<&'static NodeRow> {
     below(grammar::TOP, &mut all);
     let catalog = Catalog::built_in();
     let kinds = NodeRole::ALL.iter().flat_map(|it| catalog.kinds(*it));
-    kinds.for_each(|kind| kind.nodes.iter().for_each(|it| below(it, &mut all)));
+    kinds.for_each(|kind| kind.nodes.iter().for_each(|node| below(node, &mut all)));
     all
 }
 

@@ -85,7 +85,8 @@ fn each_recipient_has_deliveries_of_its_own() {
     let answers = move |request: &FetchRequest, now: Duration| {
         let body = request.body.as_deref().unwrap_or_default();
         let body: serde_json::Value = serde_json::from_slice(body).expect("it is JSON");
-        let key = request.headers.iter().find(|it| it.0 == "Idempotency-Key").expect("a key");
+        let key =
+            request.headers.iter().find(|header| header.0 == "Idempotency-Key").expect("a key");
         if body["topic"] == "max" && now < back {
             return Err(Fault::transient(Cause::Status(503), "down"));
         }

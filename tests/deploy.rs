@@ -12,11 +12,11 @@ fn text(name: &str) -> String {
 
 /// The names of our metrics in a text, without what histograms add to theirs.
 fn metrics(text: &str) -> BTreeSet<String> {
-    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
-    let ours = words.filter(|it| it.starts_with("engine_"));
-    let plain = ours.map(|it| {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let ours = words.filter(|word| word.starts_with("engine_"));
+    let plain = ours.map(|our| {
         let ends = ["_bucket", "_sum", "_count"];
-        ends.iter().find_map(|end| it.strip_suffix(end)).unwrap_or(it).to_owned()
+        ends.iter().find_map(|end| our.strip_suffix(end)).unwrap_or(our).to_owned()
     });
     plain.collect()
 }
@@ -29,9 +29,9 @@ fn every_metric_of_alerts_and_dashboard_exists() {
     let (status, body) = engine.ask("GET", "/metrics", b"");
     assert_eq!(status, 200);
     let shown = String::from_utf8(body).expect("it is text");
-    let families = shown.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+    let families = shown.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let families: BTreeSet<String> =
-        families.filter_map(|it| Some(it.split(' ').next()?.to_owned())).collect();
+        families.filter_map(|family| Some(family.split(' ').next()?.to_owned())).collect();
     for (name, least) in
         [("docs/deploy/prometheus-alerts.yml", 9), ("docs/deploy/grafana-dashboard.json", 15)]
     {
@@ -56,7 +56,7 @@ fn the_dashboard_is_json_and_its_panels_do_not_overlap() {
     let panels = dashboard["panels"].as_array().expect("it has panels");
     let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
     for panel in panels {
-        let number = |it: &Value| it.as_u64().expect("a number");
+        let number = |value: &Value| value.as_u64().expect("a number");
         let place = &panel["gridPos"];
         assert!(number(&place["x"]) + number(&place["w"]) <= 24, "{panel}");
         assert!(ids.insert(number(&panel["id"])), "{panel}");
@@ -84,7 +84,7 @@ fn the_unit_is_hardened_and_starts_what_the_command_line_takes() {
     ] {
         assert!(unit.lines().any(|it| it == line), "{line}");
     }
-    let start = unit.lines().find_map(|it| it.strip_prefix("ExecStart=/usr/bin/engine "));
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/engine "));
     let words: Vec<&str> = start.expect("it starts the engine").split(' ').collect();
     let ["run", "/etc/engine/pipelines/main.kdl", "--data", "/var/lib/engine"] = words[..] else {
         panic!("{words:?}")
@@ -96,8 +96,8 @@ fn the_unit_is_hardened_and_starts_what_the_command_line_takes() {
     let Ok(analysis) = analysis else { return };
     let said = String::from_utf8_lossy(&analysis.stdout).into_owned();
     if let Some(level) = said.split("Overall exposure level for engine.service: ").nth(1) {
-        let level = level.split(' ').next().and_then(|it| it.parse::<f64>().ok());
-        assert!(level.is_some_and(|it| it <= 2.0), "{said}");
+        let level = level.split(' ').next().and_then(|part| part.parse::<f64>().ok());
+        assert!(level.is_some_and(|level| level <= 2.0), "{said}");
     }
 }
 
@@ -129,8 +129,8 @@ fn folder(is_good: bool) -> tempfile::TempDir {
 fn every_hook_passes_a_good_file_and_stops_a_bad_one() {
     let hooks = text(".pre-commit-hooks.yaml");
     let entries: Vec<&str> =
-        hooks.lines().filter_map(|it| it.strip_prefix("  entry: engine ")).collect();
-    let ids = hooks.lines().filter(|it| it.starts_with("- id: ")).count();
+        hooks.lines().filter_map(|line| line.strip_prefix("  entry: engine ")).collect();
+    let ids = hooks.lines().filter(|line| line.starts_with("- id: ")).count();
     assert_eq!((entries.len(), ids), (3, 3));
     for entry in entries {
         for is_good in [true, false] {
@@ -151,7 +151,7 @@ fn steps(action: &str) -> Vec<(&str, String)> {
     let steps = steps.filter_map(|step| {
         let name = step.lines().next()?;
         let script = step.split("      run: |\n").nth(1)?;
-        Some((name, script.lines().map(|it| it.trim_start().to_owned() + "\n").collect()))
+        Some((name, script.lines().map(|line| line.trim_start().to_owned() + "\n").collect()))
     });
     steps.collect()
 }
@@ -160,7 +160,7 @@ fn steps(action: &str) -> Vec<(&str, String)> {
 fn the_action_passes_good_pipelines_and_fails_on_bad_ones() {
     let action = text("docs/deploy/engine-check/action.yml");
     let steps = steps(&action);
-    assert_eq!(steps.iter().map(|it| it.0).collect::<Vec<_>>(), ["Check", "Test"]);
+    assert_eq!(steps.iter().map(|step| step.0).collect::<Vec<_>>(), ["Check", "Test"]);
     let run = |script: &str, folder: &Path, deny: &str| {
         let output = Command::new("bash")
             .args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script])
@@ -188,10 +188,12 @@ fn the_action_passes_good_pipelines_and_fails_on_bad_ones() {
 #[test]
 fn the_container_does_not_run_as_root_and_its_health_check_works() {
     let file = text("docs/deploy/Dockerfile");
-    let user = file.lines().rfind(|it| it.starts_with("USER ")).expect("it has a user");
+    let user = file.lines().rfind(|line| line.starts_with("USER ")).expect("it has a user");
     assert_eq!(user, "USER 10001:10001");
-    let copied =
-        file.lines().filter_map(|it| it.strip_prefix("COPY ")).filter(|it| !it.starts_with("--"));
+    let copied = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|it| !it.starts_with("--"));
     for line in copied {
         let words: Vec<&str> = line.split(' ').collect();
         let (_, from) = words.split_last().expect("it copies something");
@@ -201,14 +203,15 @@ fn the_container_does_not_run_as_root_and_its_health_check_works() {
     let pipeline = root().join("docs/deploy/container.kdl");
     let fill = |words: Vec<String>| -> Vec<String> {
         let (pipeline, data) = (pipeline.display().to_string(), folder.path().join("data"));
-        let fill = |it: String| match it.as_str() {
+        let fill = |text: String| match text.as_str() {
             "/etc/engine/pipelines/main.kdl" => pipeline.clone(),
             "/data" => data.display().to_string(),
-            _ => it,
+            _ => text,
         };
         words.into_iter().map(fill).collect()
     };
-    let health = file.lines().find(|it| it.trim().starts_with("CMD [\"engine\"")).expect("a check");
+    let health =
+        file.lines().find(|line| line.trim().starts_with("CMD [\"engine\"")).expect("a check");
     let health: Vec<String> =
         serde_json::from_str(health.trim().trim_start_matches("CMD ")).expect("a list");
     let health = fill(health[1..].to_vec());
@@ -219,7 +222,7 @@ fn the_container_does_not_run_as_root_and_its_health_check_works() {
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
     };
     assert_eq!(look(), (Some(1), String::new()));
-    let start = file.lines().find(|it| it.starts_with("CMD [\"run\"")).expect("a command");
+    let start = file.lines().find(|line| line.starts_with("CMD [\"run\"")).expect("a command");
     let start: Vec<String> =
         serde_json::from_str(start.trim_start_matches("CMD ")).expect("a list");
     assert_eq!(start, ["run", "/etc/engine/pipelines/main.kdl", "--data", "/data"]);
@@ -236,7 +239,7 @@ fn everything_that_the_package_contains_is_there_or_is_built() {
     let (_, deb) = manifest.split_once("[package.metadata.deb]").expect("it has a package");
     let script = text("docs/deploy/build-deb");
     let sources: Vec<&str> =
-        deb.lines().filter_map(|it| it.trim().strip_prefix("[\"")?.split('"').next()).collect();
+        deb.lines().filter_map(|line| line.trim().strip_prefix("[\"")?.split('"').next()).collect();
     assert!(8 < sources.len(), "{sources:?}");
     for source in sources {
         match source.strip_prefix("../") {
@@ -249,7 +252,8 @@ fn everything_that_the_package_contains_is_there_or_is_built() {
         }
     }
     // The commands that get a page, as the script finds them.
-    let list = script.lines().find(|it| it.starts_with("commands=")).expect("it lists commands");
+    let list =
+        script.lines().find(|line| line.starts_with("commands=")).expect("it lists commands");
     let list = format!("{list}; echo $commands");
     let output = Command::new("bash")
         .args(["-c", &list])
@@ -258,7 +262,7 @@ fn everything_that_the_package_contains_is_there_or_is_built() {
         .expect("bash is there");
     let found = String::from_utf8_lossy(&output.stdout).into_owned();
     for command in ["run", "check", "doctor", "dlq"] {
-        assert!(found.split_whitespace().any(|it| it == command), "{found}");
+        assert!(found.split_whitespace().any(|word| word == command), "{found}");
     }
     let syntax = Command::new("bash").arg("-n").arg(root().join("docs/deploy/build-deb")).status();
     assert!(syntax.expect("bash is there").success());

@@ -100,7 +100,7 @@ fn a_reload_does_not_bring_programs_that_the_start_did_not_allow() {
 /// Whether a process is gone.
 fn is_over(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-    stat.map_or(true, |it| it.contains(") Z"))
+    stat.map_or(true, |stat| stat.contains(") Z"))
 }
 
 #[test]

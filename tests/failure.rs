@@ -55,7 +55,7 @@ fn run(
 fn outcomes(ends: &Ends, count: usize) -> Vec<Outcome> {
     let of = |number: usize| {
         let (_, stored) = &ends[&format!("e-{number}")];
-        stored.stages.iter().find(|it| &*it.stage == "weather").expect("it ran").outcome
+        stored.stages.iter().find(|stage| &*stage.stage == "weather").expect("it ran").outcome
     };
     (0..count).map(of).collect()
 }
@@ -87,17 +87,17 @@ fn an_answer_that_is_kept_is_not_asked_for_again() {
     // answer of 20 (120) ms is older than a second.
     let expected: Vec<Duration> = [0, 100, 1200, 1300, 2400, 2500].map(millis).to_vec();
     assert_eq!(calls, expected);
-    assert_eq!(outcomes.iter().filter(|it| **it == Outcome::Cached).count(), 24);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Cached).count(), 24);
 }
 
 #[test]
 fn a_stale_answer_stands_in_for_one_that_cannot_be_had() {
     let cache = "cache \"200ms\" key=\"'one'\" stale-if-error=\"1s\"";
     let (outcomes, _) = run("", cache, 20, millis(200)..millis(9000));
-    let cached = outcomes.iter().take_while(|it| **it != Outcome::Failed).count();
+    let cached = outcomes.iter().take_while(|outcome| **outcome != Outcome::Failed).count();
     // The answer of 20 ms serves until 1020 ms: asked at 1000 ms, given up at 1020 ms.
     assert_eq!((outcomes[0], cached), (Outcome::Ok, 11), "{outcomes:?}");
-    assert!(outcomes[11..].iter().all(|it| *it == Outcome::Failed), "{outcomes:?}");
+    assert!(outcomes[11..].iter().all(|outcome| *outcome == Outcome::Failed), "{outcomes:?}");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn calls_keep_to_their_rate() {
     let expected: Vec<Duration> =
         [0, 100, 200, 400, 600, 800, 1000, 1200, 1400, 1600].map(millis).to_vec();
     assert_eq!(calls, expected);
-    assert!(outcomes.iter().all(|it| *it == Outcome::Ok));
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Ok));
 }
 
 #[test]

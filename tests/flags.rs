@@ -60,7 +60,7 @@ fn a_denied_warning_is_an_error_and_an_allowed_one_is_not_told() {
 fn a_folder_is_its_pipeline_files() {
     let folder = folder(&[("wrong.kdl", WRONG), ("warned.kdl", WARNED), ("a.test.kdl", "test {}")]);
     let told = exits(folder.path(), &[".", "--format", "short"], 1);
-    let lines: Vec<&str> = told.lines().filter_map(|it| it.split(':').next()).collect();
+    let lines: Vec<&str> = told.lines().filter_map(|line| line.split(':').next()).collect();
     assert_eq!(lines, ["./warned.kdl", "./wrong.kdl"]);
     let empty = tempfile::tempdir().expect("a folder");
     let told = exits(empty.path(), &["."], 2);
@@ -186,7 +186,7 @@ fn every_repair_takes_away_what_it_repairs() {
         let codes: Vec<_> = left.iter().map(|it| it["code"].as_str().expect("a code")).collect();
         let repairable = case.found.iter().filter(|it| !it.fix.is_empty());
         let before = |code: &str| case.found.iter().filter(|it| it.rule.code() == code).count();
-        for code in repairable.map(|it| it.rule.code()) {
+        for code in repairable.map(|repairable| repairable.rule.code()) {
             let after = codes.iter().filter(|it| **it == code).count();
             assert!(after < before(code), "{}: {left:#?}", case.name);
         }
@@ -200,12 +200,12 @@ fn every_repair_takes_away_what_it_repairs() {
 #[test]
 fn every_command_has_examples_and_takes_the_flags_of_all() {
     let help = engine(&root(), &["--help"], "").output;
-    let listed = help.split("Commands:").nth(1).and_then(|it| it.split("\n\n").next());
+    let listed = help.split("Commands:").nth(1).and_then(|part| part.split("\n\n").next());
     let commands: Vec<&str> = listed
         .expect("a list of commands")
         .lines()
         .filter_map(|line| line.split_whitespace().next())
-        .filter(|it| *it != "help")
+        .filter(|word| *word != "help")
         .collect();
     assert!(commands.len() > 10, "{commands:?}");
     assert!(help.contains("Examples:\n  engine "), "{help}");

@@ -73,18 +73,21 @@ fn text(folder: &TempDir, name: &str) -> String {
 fn files_are_rewritten_only_where_something_changes() {
     let folder = folder(&[("ugly.kdl", "a   1 {\nb   2\n}"), ("fine.kdl", "a 1\n")]);
     let fine = folder.path().join("fine.kdl");
-    let before = fs::metadata(&fine).and_then(|it| it.modified()).expect("a time");
+    let before = fs::metadata(&fine).and_then(|metadata| metadata.modified()).expect("a time");
     let answer = engine(folder.path(), &["fmt", "fine.kdl", "ugly.kdl"], "");
     expect(&answer, 0, "ugly.kdl\n", "");
     assert_eq!(text(&folder, "ugly.kdl"), "a 1 {\n    b 2\n}\n");
-    assert_eq!(fs::metadata(&fine).and_then(|it| it.modified()).expect("a time"), before);
+    assert_eq!(
+        fs::metadata(&fine).and_then(|metadata| metadata.modified()).expect("a time"),
+        before
+    );
     expect(&engine(folder.path(), &["fmt", "fine.kdl", "ugly.kdl"], ""), 0, "", "");
 }
 
 #[test]
 fn a_folder_is_every_kdl_file_below_it_that_is_not_hidden() {
     let names = ["b.kdl", "a.kdl", "common/c.kdl", "a.test.kdl", ".git/d.kdl", ".e.kdl", "f.txt"];
-    let folder = folder(&names.map(|it| (it, "a  1\n")));
+    let folder = folder(&names.map(|name| (name, "a  1\n")));
     symlink(folder.path(), folder.path().join("common/circle")).expect("it links");
     let listed = "./a.kdl\n./a.test.kdl\n./b.kdl\n./common/c.kdl\n";
     expect(&engine(folder.path(), &["fmt", "."], ""), 0, listed, "");

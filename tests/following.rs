@@ -51,11 +51,11 @@ impl World {
         let (_, page) = self.request("GET /api/dead-letters HTTP/1.1", "");
         let letters = page["dead_letters"].as_array().expect("a list");
         let folder = format!("{}/", self.folder.path().display());
-        let file = |it: &Value| {
-            let mut file = it["context"]["file"].clone();
+        let file = |value: &Value| {
+            let mut file = value["context"]["file"].clone();
             let path = file["path"].as_str().expect("a path").replace(&folder, "");
             file["path"] = path.into();
-            let reason = it["reason"].as_str().expect("a reason");
+            let reason = value["reason"].as_str().expect("a reason");
             (reason.split_inclusive(':').next().unwrap_or("").to_owned(), file)
         };
         letters.iter().rev().map(file).collect()
@@ -75,7 +75,7 @@ fn an_event_and_a_letter_know_file_line_and_byte() {
     let at =
         |line: u64, offset: usize| json!({ "path": "in/a.jsonl", "line": line, "offset": offset });
     let letters = world.letters_of_files();
-    let places: Vec<&Value> = letters.iter().map(|it| &it.1).collect();
+    let places: Vec<&Value> = letters.iter().map(|letter| &letter.1).collect();
     let end = last + lines[5].len() + 1;
     assert_eq!(places, [&at(2, 11), &at(4, 21), &at(5, 38), &at(7, end)], "{letters:?}");
     assert!(letters[0].0.starts_with("not JSON:"), "{letters:?}");

@@ -63,16 +63,18 @@ fn every_log_is_sarif_by_the_schema_of_the_standard() {
     }
     let validator = jsonschema::validator_for(&schema).expect("the schema is one");
     let files: Vec<CheckedFile> = crate::check::every_case();
-    assert!(files.iter().any(|it| it.found.iter().any(|it| !it.fix.is_empty())));
-    assert!(files.iter().any(|it| it.found.iter().any(|it| !it.related.is_empty())));
+    assert!(files.iter().any(|file| file.found.iter().any(|it| !it.fix.is_empty())));
+    assert!(files.iter().any(|file| file.found.iter().any(|it| !it.related.is_empty())));
     for unread in [vec![], vec!["cannot read x.kdl: file not found".to_owned()]] {
         let log = report::sarif(&files, &RepositoryPaths::around(&root()), &unread);
         let log: Value = serde_json::from_str(&log).expect("the log is JSON");
-        let wrong: Vec<String> =
-            validator.iter_errors(&log).map(|it| format!("{}: {it}", it.instance_path())).collect();
+        let wrong: Vec<String> = validator
+            .iter_errors(&log)
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         let results = log["runs"][0]["results"].as_array().expect("a list");
-        assert_eq!(results.len(), files.iter().map(|it| it.found.len()).sum::<usize>());
+        assert_eq!(results.len(), files.iter().map(|file| file.found.len()).sum::<usize>());
     }
     let wrong = serde_json::json!({"version": "2.1.0", "runs": [{"results": []}]});
     assert!(!validator.is_valid(&wrong), "a run without a tool is none");

@@ -107,7 +107,7 @@ fn a_visit_is_one_message_with_the_late_name_a_clip_and_an_all_clear() {
     let clip = format!("{}/api/events/{visit}/clip.mp4", cameras.url);
     let actions: Value = serde_json::from_str(actions).expect("they are JSON");
     let links: Vec<&Value> =
-        actions.as_array().expect("a list").iter().map(|it| &it["url"]).collect();
+        actions.as_array().expect("a list").iter().map(|items| &items["url"]).collect();
     assert_eq!(links, [&json!(clip)]);
     let asked = cameras.heard();
     assert!(asked.iter().all(|it| it.path == format!("/api/events/{visit}/snapshot.jpg")));
@@ -122,7 +122,7 @@ fn a_visit_is_one_message_with_the_late_name_a_clip_and_an_all_clear() {
     until("both are stored", || {
         let page = engine.get("/api/notifications?notifier=phone&limit=2");
         let rows = page["notifications"].as_array().cloned().unwrap_or_default();
-        rows.len() == 2 && rows.iter().all(|it| it["reason"] == "quiet-hours")
+        rows.len() == 2 && rows.iter().all(|row| row["reason"] == "quiet-hours")
     });
     assert_eq!(ntfy.heard().len(), before);
     assert_eq!(engine.stop(), 0);

@@ -49,24 +49,27 @@ fn every_format_draws_exactly_this() {
 fn no_text_of_a_file_becomes_a_part_of_the_drawing() {
     for (format, _) in FORMATS {
         let drawn = drawn("tests/graph/hostile.kdl", format);
-        let moves =
-            |it: char| (it.is_control() && it != '\n') || ('\u{202a}'..='\u{202e}').contains(&it);
+        let moves = |letter: char| {
+            (letter.is_control() && letter != '\n') || ('\u{202a}'..='\u{202e}').contains(&letter)
+        };
         assert!(!drawn.contains(moves) || *format == "json", "{format} moves the cursor:\n{drawn}");
     }
     let svg = drawn("tests/graph/hostile.kdl", "svg");
-    for tag in svg.split('<').skip(1).map(|it| it.split([' ', '>']).next().unwrap_or_default()) {
+    for tag in svg.split('<').skip(1).map(|part| part.split([' ', '>']).next().unwrap_or_default())
+    {
         let own = ["svg", "title", "desc", "style", "defs", "marker", "path", "g", "rect", "text"];
         assert!(own.contains(&tag.trim_start_matches('/')), "the picture has a <{tag}>");
     }
-    for entity in svg.split('&').skip(1).map(|it| it.split(';').next().unwrap_or_default()) {
+    for entity in svg.split('&').skip(1).map(|part| part.split(';').next().unwrap_or_default()) {
         assert!(["amp", "lt", "gt", "quot", "#39"].contains(&entity), "&{entity};");
     }
     let mermaid = drawn("tests/graph/hostile.kdl", "mermaid");
     assert!(!mermaid.contains("%%{") && !mermaid.contains("<script"), "{mermaid}");
-    for line in mermaid.lines().filter(|it| it.contains("[\"")) {
+    for line in mermaid.lines().filter(|line| line.contains("[\"")) {
         assert_eq!(line.matches('"').count(), 2, "a text ends too early: {line}");
     }
-    for line in drawn("tests/graph/hostile.kdl", "dot").lines().filter(|it| it.contains("label ="))
+    for line in
+        drawn("tests/graph/hostile.kdl", "dot").lines().filter(|line| line.contains("label ="))
     {
         let quotes = line.replace("\\\\", "").replace("\\\"", "").matches('"').count();
         assert_eq!(quotes % 2, 0, "a text ends too early: {line}");

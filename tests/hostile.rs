@@ -27,7 +27,9 @@ fn found(bytes: &[u8]) -> Vec<Diagnostic> {
     report::json(&[CheckedFile { name: "hostile.kdl".to_owned(), found: found.clone() }]);
     for it in &found {
         assert!(it.help.is_some(), "{it:?}");
-        for span in it.labels.iter().map(|it| &it.span).chain(it.fix.iter().map(|it| &it.span)) {
+        for span in
+            it.labels.iter().map(|label| &label.span).chain(it.fix.iter().map(|it| &it.span))
+        {
             assert!(it.source.text.get(span.clone()).is_some(), "{it:?}");
         }
     }
@@ -115,7 +117,7 @@ fn thousands_of_stages_keep_their_order() {
         })
         .collect();
     let plan = hostile(around(&stages).as_bytes()).plan.expect("a plan");
-    let names: Vec<&str> = plan.stages.iter().map(|it| &*it.name).collect();
+    let names: Vec<&str> = plan.stages.iter().map(|stage| &*stage.name).collect();
     assert_eq!((names.len(), names[0], names[1999]), (2000, "s1999", "s0"));
     let circle = found(around(&stages.replace("s1999\n", "s1999 { after s0; }\n")).as_bytes());
     assert_eq!(circle.len(), 1);

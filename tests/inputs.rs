@@ -42,8 +42,8 @@ fn world() -> World {
 fn parts(world: &World) -> Vec<String> {
     let folder = format!("{}/", world.folder.path().display());
     let reports = world.simulation.env.health.report();
-    let names = reports.iter().map(|it| it.part.to_string().replace(&folder, ""));
-    names.filter(|it| it.starts_with("table ") || it.starts_with("secret ")).collect()
+    let names = reports.iter().map(|report| report.part.to_string().replace(&folder, ""));
+    names.filter(|name| name.starts_with("table ") || name.starts_with("secret ")).collect()
 }
 
 /// What changes at a look at the files, without what is said of the pipeline file.

@@ -138,9 +138,9 @@ notify file boss { path "../data/boss.jsonl"; message "{{ event.id }}:{{ told.wh
 /// What a notifier wrote, by words.
 fn written(data: &Path, name: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(data.join(format!("{name}.jsonl"))).unwrap_or_default();
-    let lines = text.lines().filter_map(|it| serde_json::from_str::<Value>(it).ok());
-    let messages = lines.filter_map(|it| Some(it["message"].as_str()?.to_owned()));
-    messages.flat_map(|it| it.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect()
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let messages = lines.filter_map(|line| Some(line["message"].as_str()?.to_owned()));
+    messages.flat_map(|message| message.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 #[test]

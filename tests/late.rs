@@ -168,7 +168,7 @@ impl Model {
     fn pass(&mut self, at: i64, now: i64) {
         for _ in 0..100 {
             let due = self.rows.iter().filter_map(|(key, row)| Some((row.due?, *key))).min();
-            let Some((_, key)) = due.filter(|it| it.0 <= at) else { return };
+            let Some((_, key)) = due.filter(|due| due.0 <= at) else { return };
             self.wake(key, now);
         }
     }
@@ -223,7 +223,7 @@ impl Model {
         at: i64,
         now: i64,
     ) {
-        let known = self.rows.get(&key).filter(|it| it.due == due).and_then(|it| it.wake);
+        let known = self.rows.get(&key).filter(|row| row.due == due).and_then(|row| row.wake);
         let wake = due.map(|due| now + (due - at).max(0));
         let wake = wake.map(|wake| known.map_or(wake, |it| it.min(wake)));
         self.rows.insert(key, Row { kept, due, wake });
@@ -251,7 +251,7 @@ impl Model {
     }
 
     fn kept(&self, stage: &'static str, event: &SentEvent) -> Option<Kept> {
-        self.rows.get(&(stage, event.door)).map(|it| it.kept.clone())
+        self.rows.get(&(stage, event.door)).map(|row| row.kept.clone())
     }
 
     fn once(&mut self, event: &SentEvent, now: i64) {
@@ -308,10 +308,10 @@ impl Model {
             Some(Kept::Look(newest)) => Some(newest),
             _ => None,
         };
-        let age = newest.map(|it| event.at - it).filter(|it| (0..=NEAR).contains(it));
-        let text = age.map_or("null".to_owned(), |it| it.to_string());
+        let age = newest.map(|newest| event.at - newest).filter(|it| (0..=NEAR).contains(it));
+        let text = age.map_or("null".to_owned(), |age| age.to_string());
         self.tell("look", event.door, event.at, text);
-        let kept = Kept::Look(newest.map_or(event.at, |it| it.max(event.at)));
+        let kept = Kept::Look(newest.map_or(event.at, |newest| newest.max(event.at)));
         self.put(("before", event.door), kept, None, event.at, now);
     }
 

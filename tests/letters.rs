@@ -60,10 +60,10 @@ impl World {
     /// What each letter is, with its stage and event.
     fn lines(&self) -> Vec<String> {
         let letters = self.letters();
-        let text = |it: &Value| it.as_str().unwrap_or("-").to_owned();
-        let line = |it: &Value| {
-            let parts = ["what", "stage", "event_id"].map(|name| text(&it[name]));
-            format!("{} {}", it["id"], parts.join(" "))
+        let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let line = |value: &Value| {
+            let parts = ["what", "stage", "event_id"].map(|name| text(&value[name]));
+            format!("{} {}", value["id"], parts.join(" "))
         };
         letters.iter().map(line).collect()
     }
@@ -94,7 +94,7 @@ fn a_refused_message_is_taken_in_again_as_it_came_in() {
     assert!(!context.to_string().contains("secret"), "{context}");
     let (status, body) = world.redrive(json!({ "id": 2 }));
     assert_eq!((status, &body["taken"]), (200, &json!(false)));
-    assert!(body["reason"].as_str().is_some_and(|it| it.contains("needs a type")), "{body}");
+    assert!(body["reason"].as_str().is_some_and(|text| text.contains("needs a type")), "{body}");
     assert_eq!(world.letters()[0]["attempts"], 1, "the letter counts its tries");
     world.reload(PIPELINE);
     assert_eq!(world.redrive(json!({ "id": 2 })), (200, json!({ "id": 2, "taken": true })));
@@ -104,7 +104,7 @@ fn a_refused_message_is_taken_in_again_as_it_came_in() {
     assert_eq!(world.state("a"), (200, json!("stored")));
     let (status, told) = world.request("GET /api/events/no HTTP/1.1", "");
     assert_eq!(status, 404);
-    assert!(told["detail"].as_str().is_some_and(|it| it.contains("dead letter 1")), "{told}");
+    assert!(told["detail"].as_str().is_some_and(|text| text.contains("dead letter 1")), "{told}");
     world.close();
 }
 
@@ -219,7 +219,7 @@ fn many_letters_are_put_right_by_a_filter_in_parts_and_the_audit_says_who() {
     }
     assert_eq!((taken, world.lines()), (50, vec!["51 rejected validate no".to_owned()]));
     world.simulation.advance(Duration::from_secs(60));
-    assert!(!world.read(|it| it.is_any_pending()), "each was delivered");
+    assert!(!world.read(|reader| reader.is_any_pending()), "each was delivered");
     let (status, body) = world.redrive(json!({ "ids": [51, 1, 999] }));
     assert_eq!((status, &body["selected"], &body["kept"]), (200, &json!(1), &json!(1)), "{body}");
     assert_eq!(world.request("DELETE /api/dead-letters/51 HTTP/1.1", "").0, 204);
@@ -245,7 +245,7 @@ fn a_list_of_letters_names_the_mistake_in_its_query() {
     ] {
         let (status, body) = world.request(&format!("GET /api/dead-letters?{query} HTTP/1.1"), "");
         assert_eq!(status, 400, "{query}");
-        assert!(body["detail"].as_str().is_some_and(|it| it.contains(part)), "{body}");
+        assert!(body["detail"].as_str().is_some_and(|text| text.contains(part)), "{body}");
     }
     world.close();
 }
@@ -314,7 +314,7 @@ fn a_rejected_message_can_be_put_right_and_taken_in() {
     assert_eq!(world.letters()[0]["body"], r#"{"id":"e1"}"#, "it stays as it came");
     let (status, answer) = edited(1, r#"{"id":"e1","type":"ring"}"#);
     assert_eq!((status, &answer["taken"]), (200, &json!(true)), "{answer}");
-    assert!(world.letters().iter().all(|it| it["what"] != "rejected"));
+    assert!(world.letters().iter().all(|letter| letter["what"] != "rejected"));
     for (body, told) in [
         (json!({ "ids": [1], "body": "{}" }), "`body` needs `id`"),
         (json!({ "id": 1, "body": "{}", "dry_run": true }), "`body` needs `id`"),
@@ -322,6 +322,6 @@ fn a_rejected_message_can_be_put_right_and_taken_in() {
     ] {
         let (status, answer) = world.redrive(body);
         assert_eq!(status, 400);
-        assert!(answer["detail"].as_str().is_some_and(|it| it.contains(told)), "{answer}");
+        assert!(answer["detail"].as_str().is_some_and(|text| text.contains(told)), "{answer}");
     }
 }

@@ -51,8 +51,8 @@ fn metric(engine: &Engine, name: &str) -> u64 {
     let (status, body) = engine.ask("GET", "/metrics", b"");
     assert_eq!(status, 200);
     let text = String::from_utf8(body).expect("it is text");
-    let line = text.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("no {name} in:\n{text}"))
 }
 
 fn fate(engine: &Engine, outcome: &str) -> u64 {
@@ -72,7 +72,7 @@ fn delivered(engine: &Engine, id: &str, state: &str) -> Value {
     until(&format!("{id} is {state}"), || {
         let event = engine.get(&format!("/api/events/{id}"));
         let deliveries = event["deliveries"].as_array()?;
-        let is_settled = |it: &Value| it["state"] == state;
+        let is_settled = |value: &Value| value["state"] == state;
         (!deliveries.is_empty() && deliveries.iter().all(is_settled)).then(|| event.clone())
     })
 }

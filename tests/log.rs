@@ -154,5 +154,5 @@ fn a_terminal_shows_how_far_a_job_has_come_and_a_pipe_does_not() {
     assert!(summary.contains("everything was read and settled after "), "{said}");
     assert!(!after.contains(" read, "), "nothing is left of it: {said}");
     let (_, lines) = run(GOOD, &["--once"], "");
-    assert!(lines.iter().all(|it| !it.contains(['\r', '\u{1b}'])), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains(['\r', '\u{1b}'])), "{lines:?}");
 }

@@ -356,14 +356,14 @@ impl<'a> Model<'a> {
 
     /// What another one could not deliver.
     fn take_all_of(&mut self, from: &str, sent: &[SentEvent], end: i64) {
-        let from = NOTIFIERS.iter().find(|it| it.name == from).expect("it is there");
+        let from = NOTIFIERS.iter().find(|notifier| notifier.name == from).expect("it is there");
         if from.escalate.is_some() {
             return self.take_escalated(&Model::of(from, sent, end), sent);
         }
         for (at, dead) in Model::of(from, sent, end).left {
             self.pass(at);
             let event = sent.iter().find(|it| it.id == dead.lead).expect("it was sent");
-            let parts = dead.parts.iter().map(|it| (it.0, "fallback"));
+            let parts = dead.parts.iter().map(|part| (part.0, "fallback"));
             let message =
                 Message { is_allowed: event.is_fire, parts: parts.collect(), ..Message::of(event) };
             if self.cools(event) {
@@ -389,8 +389,9 @@ impl<'a> Model<'a> {
     /// A fire at a door.
     fn answer(&mut self, door: &'static str) {
         let doors = &self.doors;
-        self.answered.extend(self.ended.keys().filter(|it| doors[*it] == door));
-        self.answered.extend(self.waiting.iter().map(|it| it.lead).filter(|it| doors[it] == door));
+        self.answered.extend(self.ended.keys().filter(|key| doors[*key] == door));
+        self.answered
+            .extend(self.waiting.iter().map(|it| it.lead).filter(|lead| doors[lead] == door));
         self.again.remove(door);
         self.waiting.retain(|it| it.repeats == 0 || doors[&it.lead] != door);
         if let Some((id, _)) = self.escalating.remove(door) {
@@ -406,7 +407,7 @@ impl<'a> Model<'a> {
             let message = self.waiting.remove(at);
             self.end_all(&message, "suppressed", Some("recover"), None);
         }
-        match open.values().any(|it| *it) {
+        match open.values().any(|value| *value) {
             true => self.judge_alone(Message::of(event), event.at),
             false => self.end(event.id, "suppressed", Some("recover"), None, None),
         }
@@ -430,7 +431,7 @@ impl<'a> Model<'a> {
         if let Some(known) = self.open.get_mut(door).and_then(|it| it.get_mut(&id)) {
             *known = true;
         }
-        let after = self.case.escalate.map(|it| it.0);
+        let after = self.case.escalate.map(|escalate| escalate.0);
         if let Some((known, due)) = self.escalating.get_mut(door).filter(|it| it.0 == id) {
             assert_eq!(*known, id);
             *due = after.map(|it| now + it);
@@ -453,7 +454,8 @@ impl<'a> Model<'a> {
             let due = self.waiting.iter().enumerate().filter(|it| it.1.due <= until);
             let next = due.min_by_key(|it| (it.1.due, it.1.lead)).map(|it| (it.1.due, it.0));
             let again = self.again.iter().map(|it| (it.1.0, *it.0)).min();
-            let again = again.filter(|it| it.0 <= until && next.is_none_or(|next| it.0 < next.0));
+            let again =
+                again.filter(|again| again.0 <= until && next.is_none_or(|next| again.0 < next.0));
             let later = self.escalating.iter().filter_map(|it| Some((it.1.1?, it.1.0, *it.0)));
             let later = later.min().filter(|it| it.0 <= until);
             if let Some((at, id, door)) = later {
@@ -487,7 +489,8 @@ impl<'a> Model<'a> {
         if fire.is_some_and(|(mute, at)| event.at - at < mute) {
             return self.end(event.id, "suppressed", Some("mute"), None, None);
         }
-        let is_waiting = |it: &Message| it.held == "wait" && it.key == Some(event.door);
+        let is_waiting =
+            |message: &Message| message.held == "wait" && message.key == Some(event.door);
         let waiting = self.waiting.iter().position(is_waiting);
         // What is waited for is held back by no cooldown, and begins none.
         let is_wanted = event.is_fire && waiting.is_some();
@@ -596,7 +599,7 @@ impl<'a> Model<'a> {
             self.end(*part, state, reason, Some(message.lead), at);
         }
         if state != "done" {
-            let all = message.parts.iter().map(|it| it.0).chain([message.lead]);
+            let all = message.parts.iter().map(|part| part.0).chain([message.lead]);
             let all: Vec<usize> = all.collect();
             self.cooling.retain(|_, it| !all.contains(&it.1));
         }
@@ -636,7 +639,7 @@ impl Message {
     fn join(&mut self, other: Message, by: &'static str, is_group: bool) {
         debug_assert!(is_group == (by == "group"));
         self.parts.push((other.lead, by));
-        self.parts.extend(other.parts.iter().map(|it| (it.0, by)));
+        self.parts.extend(other.parts.iter().map(|part| (part.0, by)));
         self.is_allowed |= other.is_allowed;
     }
 }
@@ -657,8 +660,8 @@ fn listed(world: &World, name: &str) -> BTreeMap<usize, Value> {
     let (status, page) = world.request(&head, "");
     assert_eq!(status, 200, "{page}");
     let rows = page["notifications"].as_array().expect("a list").clone();
-    let number = |it: &Value| id_of(it["event_id"].as_str().expect("an id"));
-    rows.into_iter().map(|it| (number(&it), it)).collect()
+    let number = |value: &Value| id_of(value["event_id"].as_str().expect("an id"));
+    rows.into_iter().map(|row| (number(&row), row)).collect()
 }
 
 fn id_of(text: &str) -> usize {
@@ -676,7 +679,7 @@ fn compare_states(world: &World, triggered: usize, context: &str) {
             let state = row["state"].as_str().expect("a state");
             let is_known = ["pending", "held", "done", "suppressed", "dead"].contains(&state);
             assert!(is_known, "{context}: {row}");
-            let waits = |it: &Value| it["state"] == "pending" || it["state"] == "held";
+            let waits = |value: &Value| value["state"] == "pending" || value["state"] == "held";
             match row["told_with"].as_str() {
                 Some(lead) => {
                     let lead = &rows[&id_of(lead)];
@@ -733,7 +736,7 @@ fn compare(
         let (row, name) = (&rows[&id], case.name);
         let context = format!("SEED={seed} {name} e{id}: {expected:?}, and there is {row}");
         assert_eq!(row["state"], expected.state, "{context}");
-        let told_with = expected.told_with.map(|it| format!("e{it}"));
+        let told_with = expected.told_with.map(|told_with| format!("e{told_with}"));
         assert_eq!(row["told_with"].as_str(), told_with.as_deref(), "{context}");
         // Of what was sent again it says why that ended.
         if expected.state != "dead" && case.repeat.is_none() {

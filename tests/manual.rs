@@ -28,7 +28,7 @@ fn pages() -> BTreeMap<PathBuf, String> {
     for rule in Rule::ALL {
         let code = rule.code();
         let beginning = format!("/{}-", code.to_lowercase());
-        let case = cases.iter().find(|it| it.name.contains(&beginning));
+        let case = cases.iter().find(|case| case.name.contains(&beginning));
         let case = case.unwrap_or_else(|| panic!("no case for {code}"));
         let whole = root().display().to_string();
         let name = case.name.trim_start_matches(&whole).trim_start_matches('/');
@@ -37,7 +37,9 @@ fn pages() -> BTreeMap<PathBuf, String> {
         let within = format!("{whole}/");
         let report = report::human(&case.found, false, 100).replace(&within, "");
         let mut found = case.found.clone();
-        found.iter_mut().for_each(|it| it.help = it.help.take().map(|it| it.replace(&within, "")));
+        found
+            .iter_mut()
+            .for_each(|it| it.help = it.help.take().map(|help| help.replace(&within, "")));
         let example =
             Example { name, text: &String::from_utf8_lossy(&text), report: &report, found: &found };
         pages.insert(docs.join(format!("codes/{code}.md")), manual::page(*rule, &example));
@@ -62,8 +64,10 @@ fn the_generated_pages_say_what_the_table_says() {
         }
     }
     let codes = std::fs::read_dir(root().join("docs/codes")).expect("the pages are there");
-    let codes = codes.map(|it| it.expect("an entry").path());
-    wrong.extend(codes.filter(|it| !pages.contains_key(it)).map(|it| it.display().to_string()));
+    let codes = codes.map(|code| code.expect("an entry").path());
+    wrong.extend(
+        codes.filter(|code| !pages.contains_key(code)).map(|code| code.display().to_string()),
+    );
     assert!(wrong.is_empty(), "write them with UPDATE_DOCS=1: {}", wrong.join(", "));
 }
 
@@ -96,10 +100,10 @@ fn as_json(document: &KdlDocument) -> Value {
 fn node_as_json(node: &KdlNode) -> Value {
     let entries = node.entries();
     let args: Vec<Value> =
-        entries.iter().filter(|it| it.name().is_none()).map(value_as_json).collect();
+        entries.iter().filter(|entry| entry.name().is_none()).map(value_as_json).collect();
     let props: Map<String, Value> = entries
         .iter()
-        .filter_map(|it| Some((it.name()?.value().to_owned(), value_as_json(it))))
+        .filter_map(|entry| Some((entry.name()?.value().to_owned(), value_as_json(entry))))
         .collect();
     let children = node.children().map_or(json!([]), as_json);
     json!({"node": node.name().value(), "args": args, "props": props, "children": children})
@@ -133,7 +137,7 @@ fn the_schema_takes_the_shipped_pipelines() {
         let document = as_json(&KdlDocument::parse_v2(&text).expect("it parses"));
         let wrong: Vec<String> = validator
             .iter_errors(&document)
-            .map(|it| format!("{}: {it}", it.instance_path()))
+            .map(|error| format!("{}: {error}", error.instance_path()))
             .collect();
         assert!(wrong.is_empty(), "{name}: {}", wrong.join("\n"));
     }
@@ -166,7 +170,7 @@ fn what_is_expanded_is_in_the_form_that_the_schema_describes() {
         let arguments = ["expand", file, "--format", "json", "--root", &place];
         let answer = engine(&root(), &arguments, "");
         let json = serde_json::from_str(&answer.output);
-        let json = json.unwrap_or_else(|it| panic!("{file}: {it}: {}", answer.error));
+        let json = json.unwrap_or_else(|fault| panic!("{file}: {fault}: {}", answer.error));
         expanded.push((file.to_owned(), json));
     }
     let with = |part: &str| expanded.iter().any(|it| it.1.to_string().contains(part));
@@ -175,7 +179,8 @@ fn what_is_expanded_is_in_the_form_that_the_schema_describes() {
     }
     let mut wrong = Vec::new();
     for (text, json) in &expanded {
-        let found = validator.iter_errors(json).map(|it| format!("{}: {it}", it.instance_path()));
+        let found =
+            validator.iter_errors(json).map(|error| format!("{}: {error}", error.instance_path()));
         wrong.extend(found.map(|it| format!("{text}\n{it:.300}")));
     }
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
@@ -198,12 +203,14 @@ fn the_schema_refuses_what_the_check_refuses_for_its_form() {
     };
     for code in forms {
         let beginning = format!("/{}-", code.to_lowercase());
-        let case = cases.iter().find(|it| it.name.contains(&beginning)).expect("it has a case");
+        let case = cases.iter().find(|case| case.name.contains(&beginning)).expect("it has a case");
         assert_eq!(is_valid(case), Some(false), "{}", case.name);
     }
     // What is wrong with expressions, names and the graph is no matter of form.
-    let is_fine = |it: &str| it.starts_with("E01") || it.starts_with("E02") || it == "W0506";
-    let fine = cases.iter().filter(|it| it.found.iter().all(|it| is_fine(it.rule.code())));
-    let taken = fine.inspect(|it| assert_eq!(is_valid(it), Some(true), "{}", it.name)).count();
+    let is_fine =
+        |text: &str| text.starts_with("E01") || text.starts_with("E02") || text == "W0506";
+    let fine = cases.iter().filter(|case| case.found.iter().all(|it| is_fine(it.rule.code())));
+    let taken =
+        fine.inspect(|fine| assert_eq!(is_valid(fine), Some(true), "{}", fine.name)).count();
     assert!(5 < taken, "only {taken} cases");
 }

@@ -126,7 +126,7 @@ fn expected(sent: &[Sent], end: i64) -> Told {
 fn held(all: &[&Sent], end: i64, tell: &mut impl FnMut(&str, i64)) {
     let mut since: Option<i64> = None;
     let states = all.iter().filter(|it| is_state(it.kind) && !it.is_late());
-    let states = states.map(|it| (it.at, it.kind == "open")).chain([(end, false)]);
+    let states = states.map(|state| (state.at, state.kind == "open")).chain([(end, false)]);
     for (at, is_open) in states {
         match since {
             None if is_open => since = Some(at),
@@ -150,7 +150,8 @@ fn paired(all: &[&Sent], end: i64, tell: &mut impl FnMut(&str, i64)) {
         let (at, until) = (all[next + first].at, all[next + first].at + WITHIN);
         let rest = &all[next + first + 1..];
         // At the very end the time comes before the event.
-        let then = rest.iter().position(|it| it.kind == "face").filter(|it| rest[*it].at < until);
+        let then =
+            rest.iter().position(|it| it.kind == "face").filter(|index| rest[*index].at < until);
         match then {
             Some(then) => {
                 tell("known", rest[then].at);
@@ -349,7 +350,7 @@ sink sqlite db {{ path "db.sqlite"; retention {{ keep "30d" }} }}
     };
     table(folder.path(), "hall,a\nattic,b\ncellar,c\n");
     let world = World::start_durable(folder, &text("first"));
-    let minutes = |it: u64| Duration::from_secs(it * 60);
+    let minutes = |number: u64| Duration::from_secs(number * 60);
     world.simulation.advance(minutes(3));
     world.post("hook", r#"{"sensor":"hall"}"#);
     // The cellar goes, and a garden comes; what was known of the attic stays.
@@ -408,7 +409,7 @@ fn a_baseline_goes_on_over_a_reload_that_leaves_its_key_and_method() {
         assert_eq!(world.post("hook", &reading(id, minute, value)), "accepted");
         world.simulation.settle();
         let added = usual(&world, &id.to_string());
-        ["n", "mean", "score"].map(|it| added[it].as_f64().map(|it| it.round()))
+        ["n", "mean", "score"].map(|it| added[it].as_f64().map(|number| number.round()))
     };
     assert_eq!(post(1, 0, 0), [Some(0.0), None, None]);
     assert_eq!(post(2, 60, 3), [Some(1.0), Some(0.0), None]);

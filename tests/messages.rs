@@ -47,16 +47,16 @@ impl World {
     /// What is stored: the id, subject and data of each event.
     fn events(&self) -> Vec<String> {
         let stored = self.stored.lock().expect("no panic");
-        let line = |it: &std::sync::Arc<store::Stored>| {
-            let envelope = &it.envelope;
-            format!("{} {} {}", envelope.id, envelope.subject, it.body.data_text())
+        let line = |stored: &std::sync::Arc<store::Stored>| {
+            let envelope = &stored.envelope;
+            format!("{} {} {}", envelope.id, envelope.subject, stored.body.data_text())
         };
         stored.iter().map(line).collect()
     }
 
     fn commits(&self) -> u64 {
         let commits = &self.engine.store.figures().commits;
-        commits.iter().map(|it| it.load(Ordering::Relaxed)).sum()
+        commits.iter().map(|commit| commit.load(Ordering::Relaxed)).sum()
     }
 
     fn rejected(&self) -> Vec<Value> {
@@ -82,7 +82,7 @@ fn the_items_of_a_message_are_one_commit_and_a_bad_one_is_refused_alone() {
     let before = world.commits();
     let (status, answer) = world.send(&message);
     let results = answer["results"].as_array().expect("a list").clone();
-    let statuses: Vec<&Value> = results.iter().map(|it| &it["status"]).collect();
+    let statuses: Vec<&Value> = results.iter().map(|result| &result["status"]).collect();
     assert_eq!((status, json!(statuses)), (207, json!([202, 422, 202])), "{answer}");
     assert_eq!(results[1]["errors"][0]["instance"], "/alerts/1/type");
     let expected = [r#"a ops {"id":"a","type":"firing"}"#, r#"c ops {"id":"c","type":"firing"}"#];
@@ -143,8 +143,10 @@ fn an_item_that_comes_again_in_another_message_is_a_duplicate() {
     for duplicate in [false, true] {
         let (_, answer) = world.request(head, &body);
         let results = answer["results"].as_array().expect("a list").clone();
-        let told: Vec<String> =
-            results.iter().map(|it| format!("{} {}", it["id"], it["duplicate"])).collect();
+        let told: Vec<String> = results
+            .iter()
+            .map(|result| format!("{} {}", result["id"], result["duplicate"]))
+            .collect();
         let expected = [format!("\"d1#0\" {duplicate}"), format!("\"d1#1\" {duplicate}")];
         assert_eq!(told, expected);
     }
@@ -156,7 +158,7 @@ fn one_request_is_at_most_so_many_events() {
     let world = world();
     assert_eq!(world.send(&json!({})), (202, json!({ "results": [] })));
     assert_eq!(world.send(&json!({ "alerts": null })), (202, json!({ "results": [] })));
-    let item = |it: usize| json!({ "id": it.to_string(), "type": "t" });
+    let item = |number: usize| json!({ "id": number.to_string(), "type": "t" });
     let items =
         |from: usize, to: usize| json!({ "alerts": (from..to).map(item).collect::<Vec<_>>() });
     let (status, answer) = world.send(&items(0, 1001));
@@ -194,7 +196,7 @@ fn a_line_that_does_not_match_comes_in_again_by_the_pattern_of_then() {
         let answers = world.simulation.complete(async move {
             engine.ingest("log", vec![message], Vec::new(), true).await.expect("there is room")
         });
-        assert_eq!(answers.map(|it| it.len()), Some(1));
+        assert_eq!(answers.map(|answer| answer.len()), Some(1));
     }
     let times = || {
         let stored = world.stored.lock().expect("no panic");

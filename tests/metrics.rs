@@ -34,7 +34,7 @@ fn shown(world: &World) -> String {
 
 /// The lines that begin so, without that.
 fn lines(world: &World, start: &str) -> Vec<String> {
-    shown(world).lines().filter_map(|it| it.strip_prefix(start)).map(str::to_owned).collect()
+    shown(world).lines().filter_map(|line| line.strip_prefix(start)).map(str::to_owned).collect()
 }
 
 fn send(world: &World, id: u32, data: serde_json::Value) -> String {
@@ -169,7 +169,7 @@ fn a_restart_counts_from_zero() {
         let (status, body) = engine.ask("GET", "/metrics", b"");
         assert_eq!(status, 200);
         let text = String::from_utf8(body).expect("it is text");
-        let line = text.lines().find_map(|it| it.strip_prefix("pipeline_hits_total "));
+        let line = text.lines().find_map(|line| line.strip_prefix("pipeline_hits_total "));
         line.expect("it is there").to_owned()
     };
     let mut engine = Engine::start(&file, &data, &["--watch", "off"]);

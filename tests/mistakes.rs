@@ -106,7 +106,7 @@ impl<'r> Case<'r> {
             mistakes.extend(other);
         }
         if index % 3 == 1 {
-            let beside = |it: &&Mistake| it.goes_beside(mistakes[0], &right.text);
+            let beside = |mistake: &&Mistake| mistake.goes_beside(mistakes[0], &right.text);
             let other = (0..200).map(|_| pick(dice)).find(beside);
             mistakes.extend(other);
         }
@@ -118,7 +118,7 @@ impl<'r> Case<'r> {
     }
 
     fn what(&self) -> String {
-        let what: Vec<String> = self.mistakes.iter().map(|it| it.what.clone()).collect();
+        let what: Vec<String> = self.mistakes.iter().map(|mistake| mistake.what.clone()).collect();
         let name = self.right.path.file_name().unwrap_or_default().to_string_lossy();
         format!("{name}: {}", what.join("; and "))
     }
@@ -130,9 +130,9 @@ impl<'r> Case<'r> {
         let shown = || report::human(&told, false, 120);
         for mistake in &self.mistakes {
             let lines = mistake.lines(&self.right.text, &self.mistakes);
-            let is_there = |it: &&Diagnostic| {
+            let is_there = |diagnostic: &&Diagnostic| {
                 let line = |at: usize| text[..at.min(text.len())].matches('\n').count();
-                it.labels.iter().any(|it| lines.contains(&line(it.span.start)))
+                diagnostic.labels.iter().any(|label| lines.contains(&line(label.span.start)))
             };
             if told.iter().find(is_there).is_none() {
                 return Some(format!("not seen in lines {lines:?}:\n{}", shown()));
@@ -144,7 +144,7 @@ impl<'r> Case<'r> {
         if told.iter().all(|it| it.fix.is_empty()) {
             return None;
         }
-        self.repaired(&text, index).map(|it| format!("{it}\n{}", shown()))
+        self.repaired(&text, index).map(|repaired| format!("{repaired}\n{}", shown()))
     }
 
     /// What is wrong with the file that `--fix` writes.
@@ -171,8 +171,8 @@ impl<'r> Case<'r> {
 
 fn differing(before: &str, after: &str) -> String {
     let old: Vec<&str> = before.lines().collect();
-    let lines = after.lines().filter(|it| !old.contains(it));
-    lines.map(|it| format!("  > {it}\n")).collect()
+    let lines = after.lines().filter(|line| !old.contains(line));
+    lines.map(|line| format!("  > {line}\n")).collect()
 }
 
 #[test]

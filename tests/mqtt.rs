@@ -34,7 +34,7 @@ fn count(data: &Path) -> u64 {
 fn problems(engine: &Engine) -> Vec<(String, String)> {
     let ready = engine.get("/readyz");
     let all = ready["degraded"].as_array().expect("a list").iter();
-    let of = |it: &Value, key: &str| it[key].as_str().expect("a text").to_owned();
+    let of = |value: &Value, key: &str| value[key].as_str().expect("a text").to_owned();
     all.filter(|it| it["role"] == "source").map(|it| (of(it, "code"), of(it, "reason"))).collect()
 }
 
@@ -105,7 +105,7 @@ fn what_comes_while_the_engine_is_away_waits_at_the_broker() {
     assert_eq!(broker.log().matches("Received SUBSCRIBE").count(), 1, "the session has it");
     // The broker is away for a moment.
     broker.end();
-    until("it is said", || problems(&engine).iter().any(|it| it.0 == "disconnected"));
+    until("it is said", || problems(&engine).iter().any(|problem| problem.0 == "disconnected"));
     broker.begin();
     until("it is over", || problems(&engine).is_empty());
     broker.publish("a/3", b"3", &["-q", "1"]);
@@ -126,7 +126,7 @@ fn a_broker_that_lost_the_session_is_told_of() {
     broker.end();
     std::fs::remove_file(broker.folder().join("mosquitto.db")).unwrap();
     broker.begin();
-    until("it is said", || problems(&engine).iter().any(|it| it.0 == "session-lost"));
+    until("it is said", || problems(&engine).iter().any(|problem| problem.0 == "session-lost"));
     until("it has subscribed again", || broker.log().matches("Sending SUBACK").count() == 2);
     broker.publish("a", b"1", &["-q", "1"]);
     until("it goes on", || count(&data) == 1);
@@ -202,7 +202,8 @@ fn rules(folder: &Path) -> String {
     let file = folder.join("rules.json");
     std::fs::write(&file, rules.to_string()).expect("it can be written");
     let plugins = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
-    let plugin = plugins.iter().map(|it| Path::new(it).join("mosquitto_dynamic_security.so"));
+    let plugin =
+        plugins.iter().map(|plugin| Path::new(plugin).join("mosquitto_dynamic_security.so"));
     let plugin = plugin.into_iter().find(|it| it.exists()).expect("mosquitto has its plugin");
     let (plugin, file) = (plugin.display(), file.display());
     format!("allow_anonymous true\nplugin {plugin}\nplugin_opt_config_file {file}")

@@ -101,9 +101,9 @@ fn replace(entry: &mut KdlEntry, value: KdlValue) {
 
 /// `enrich http weather`, `case urgent`.
 fn named(node: &KdlNode) -> String {
-    let is_short = |it: &&str| it.len() <= 24 && !it.contains(' ');
-    let texts = node.entries().iter().filter(|it| it.name().is_none());
-    let texts = texts.filter_map(|it| it.value().as_string()).filter(is_short).take(2);
+    let is_short = |text: &&str| text.len() <= 24 && !text.contains(' ');
+    let texts = node.entries().iter().filter(|entry| entry.name().is_none());
+    let texts = texts.filter_map(|text| text.value().as_string()).filter(is_short).take(2);
     let words: Vec<&str> = [node.name().value()].into_iter().chain(texts).collect();
     words.join(" ")
 }
@@ -115,16 +115,16 @@ type Broken = (String, Option<KdlValue>);
 fn entries(node: &KdlNode) -> Vec<(usize, Broken)> {
     let kind = node.name().value();
     let mut all = Vec::new();
-    let arguments = node.entries().iter().filter(|it| it.name().is_none()).count();
+    let arguments = node.entries().iter().filter(|entry| entry.name().is_none()).count();
     for (index, entry) in node.entries().iter().enumerate() {
         let shown = entry.to_string().trim().to_owned();
         let mut add =
             |how: &str, value: Option<KdlValue>| all.push((index, (how.to_owned(), value)));
-        let place = entry.name().map_or(kind, |it| it.value());
+        let place = entry.name().map_or(kind, |name| name.value());
         if entry.name().is_some() || (LISTS.contains(&kind) && 1 < arguments) {
             add(&format!("without {}", cut(&shown)), None);
         }
-        let text = |it: String| Some(KdlValue::String(it));
+        let text = |text: String| Some(KdlValue::String(text));
         if let Some(old) = entry.value().as_string() {
             let is_last = index + 1 == node.entries().len();
             if CONDITIONS.contains(&place) {
@@ -137,7 +137,7 @@ fn entries(node: &KdlNode) -> Vec<(usize, Broken)> {
             } else if TEMPLATES.contains(&kind) && is_last && entry.name().is_none() {
                 add("another text", text("broken".to_owned()));
             }
-            for (_, _, new) in WORDS.iter().filter(|it| it.0 == place && it.1 == old) {
+            for (_, _, new) in WORDS.iter().filter(|word| word.0 == place && word.1 == old) {
                 add(&format!("{new} instead of {old}"), text((*new).to_owned()));
             }
         }
@@ -167,7 +167,7 @@ fn changed(value: &KdlValue, change: i128) -> Option<KdlValue> {
         return Some(KdlValue::Integer(number + change));
     }
     let text = value.as_string()?;
-    let (digits, unit) = text.split_at(text.find(|it: char| !it.is_ascii_digit())?);
+    let (digits, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
     let number = digits.parse::<i128>().ok()? + change;
     Some(KdlValue::String(format!("{number}{unit}")))
 }
@@ -229,12 +229,14 @@ type Reasons = &'static [(&'static str, &'static str)];
 fn check(file: &str, reasons: Reasons) {
     let survivors = survivors(file);
     let fits = |survivor: &str, reason: &str| survivor.starts_with(reason);
-    let unknown: Vec<&String> =
-        survivors.iter().filter(|it| !reasons.iter().any(|reason| fits(it, reason.0))).collect();
+    let unknown: Vec<&String> = survivors
+        .iter()
+        .filter(|survivor| !reasons.iter().any(|reason| fits(survivor, reason.0)))
+        .collect();
     assert!(unknown.is_empty(), "no test of {file} sees these:\n{unknown:#?}");
     let stale: Vec<_> = reasons
         .iter()
-        .filter(|it| !survivors.iter().any(|survivor| fits(survivor, it.0)))
+        .filter(|reason| !survivors.iter().any(|survivor| fits(survivor, reason.0)))
         .collect();
     assert!(stale.is_empty(), "these are seen and need no reason: {stale:#?}");
 }

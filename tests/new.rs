@@ -53,7 +53,7 @@ fn every_template_checks_clean_and_is_in_our_layout() {
 
 #[test]
 fn every_template_takes_its_sample_where_it_says() {
-    for template in TEMPLATES.into_iter().filter(|it| *it != "frigate") {
+    for template in TEMPLATES.into_iter().filter(|template| *template != "frigate") {
         let folder = tempfile::tempdir().expect("a folder");
         let answer = engine(folder.path(), &["new", "house", "--template", template], "");
         let address = answer.error.split("http://127.0.0.1:8600").nth(1).expect("it says where");

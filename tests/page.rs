@@ -87,7 +87,7 @@ impl Site {
         let own = format!("http://{}/", self.engine.address);
         self.browser.look("0");
         let foreign: Vec<&String> =
-            self.browser.requests.iter().filter(|it| !it.starts_with(&own)).collect();
+            self.browser.requests.iter().filter(|request| !request.starts_with(&own)).collect();
         assert!(foreign.is_empty(), "it asks only its own engine: {foreign:?}");
         assert!(self.browser.faults.is_empty(), "{:?}", self.browser.faults);
         assert_eq!(self.engine.stop(), 0);
@@ -104,7 +104,7 @@ fn with_events() -> Option<Site> {
     assert_eq!(site.post(&event("l-2", "lamp", 200)), 422, "a rule rejects it");
     until("all is delivered", || {
         let page = site.engine.get("/api/notifications?state=done");
-        page["notifications"].as_array().is_some_and(|it| it.len() == 1)
+        page["notifications"].as_array().is_some_and(|items| items.len() == 1)
     });
     Some(site)
 }
@@ -184,7 +184,7 @@ fn a_browser_that_has_the_files_loads_nothing() {
         let first = send(&engine.address, "GET", path, "", b"");
         assert_eq!((first.status, first.body.is_empty()), (200, false), "{path}");
         assert!(first.head.contains("cache-control: no-cache\r\n"), "{}", first.head);
-        let tag = first.head.lines().find_map(|it| it.strip_prefix("etag: ")).expect("a tag");
+        let tag = first.head.lines().find_map(|line| line.strip_prefix("etag: ")).expect("a tag");
         let again =
             send(&engine.address, "GET", path, &format!("If-None-Match: \"x\", {tag}\r\n"), b"");
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
@@ -210,7 +210,7 @@ fn what_the_page_counts_is_what_there_was() {
     assert_eq!((&figures["pipeline"], &figures["generation"]), (&json!("home"), &json!(1)));
     assert_eq!(figures["received"], json!({ "hook": 4 }));
     let outcomes = ["accepted", "duplicate", "rejected", "stored", "dead"];
-    let outcomes = outcomes.map(|it| figures["events"][it].as_u64());
+    let outcomes = outcomes.map(|outcome| figures["events"][outcome].as_u64());
     assert_eq!(outcomes, [2, 1, 1, 2, 0].map(Some));
     let runs = |stage: &str, outcome: &str| figures["runs"][stage][outcome].as_u64();
     assert_eq!((runs("extra", "ok"), runs("never", "skipped")), (Some(2), Some(2)));
@@ -227,7 +227,7 @@ fn what_the_page_counts_is_what_there_was() {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|it| it["part"].as_str())
+        .filter_map(|items| items["part"].as_str())
         .collect();
     assert_eq!(parts, ["hook", "extra", "never", "journal", "desk"]);
     std::fs::write(&file, PIPELINE.replace("1000d", "900d")).expect("it is written");
@@ -267,7 +267,7 @@ fn nothing_keeps_anybody_from_reading_it() {
             assert_eq!(found, json!([]), "`{part}`, {scheme}, {width}");
         }
     }
-    site.browser.requests.retain(|it| it != "about:blank");
+    site.browser.requests.retain(|request| request != "about:blank");
     site.end();
 }
 

@@ -21,7 +21,7 @@ sink sqlite db {{ path "never.db"; retention {{ keep "1d" }} }}
 }
 
 fn numbers(ends: &Ends) -> Vec<u32> {
-    let number = |it: &String| it.trim_start_matches("e-").parse().expect("a number");
+    let number = |text: &String| text.trim_start_matches("e-").parse().expect("a number");
     let mut numbers: Vec<u32> = ends.keys().map(number).collect();
     numbers.sort_unstable();
     numbers

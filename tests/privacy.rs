@@ -59,9 +59,9 @@ impl Site {
     /// Whether the secret is anywhere in the files of the store.
     fn is_on_disk(&self) -> bool {
         let files = fs::read_dir(self.folder.path().join("data")).expect("a folder");
-        files.into_iter().any(|it| {
-            let bytes = fs::read(it.expect("an entry").path()).expect("it is read");
-            bytes.windows(SECRET.len()).any(|it| it == SECRET.as_bytes())
+        files.into_iter().any(|file| {
+            let bytes = fs::read(file.expect("an entry").path()).expect("it is read");
+            bytes.windows(SECRET.len()).any(|pair| pair == SECRET.as_bytes())
         })
     }
 
@@ -70,7 +70,7 @@ impl Site {
         let connection = rusqlite::Connection::open(path).expect("it opens");
         let mut statement = connection.prepare(sql).expect("it is right");
         let rows = statement.query_map([], |row| row.get(0)).expect("it runs");
-        rows.map(|it| it.expect("a row")).collect()
+        rows.map(|row| row.expect("a row")).collect()
     }
 }
 

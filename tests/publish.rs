@@ -40,7 +40,7 @@ fn post(engine: &Engine, event: &Value) {
 fn problems(engine: &Engine) -> Vec<(String, String)> {
     let ready = engine.get("/readyz");
     let all = ready["degraded"].as_array().expect("a list").iter();
-    let of = |it: &Value, key: &str| it[key].as_str().expect("a text").to_owned();
+    let of = |value: &Value, key: &str| value[key].as_str().expect("a text").to_owned();
     all.filter(|it| it["part"] == "out" || it["name"] == "out" || it["role"] == "target")
         .map(|it| (of(it, "code"), of(it, "reason")))
         .collect()
@@ -80,7 +80,7 @@ fn events_and_messages_are_published_with_every_qos_in_both_versions() {
             let lines = heard.lines();
             let of = |topic: &str| {
                 let start = format!("{qos} 0 {topic} ");
-                let all = lines.iter().filter_map(|it| it.strip_prefix(&start));
+                let all = lines.iter().filter_map(|line| line.strip_prefix(&start));
                 all.map(str::to_owned).collect::<Vec<_>>()
             };
             assert_eq!(of(&format!("{root}/lamp")), ["true", "false"], "{lines:?}");
@@ -100,7 +100,7 @@ fn events_and_messages_are_published_with_every_qos_in_both_versions() {
             assert_eq!(engine.stop(), 0);
             let log = broker.log();
             let ends =
-                log.lines().filter(|it| it.contains("Received DISCONNECT from engine-house-"));
+                log.lines().filter(|line| line.contains("Received DISCONNECT from engine-house-"));
             assert_eq!(ends.count(), 3 * runs, "goodbye is said");
             runs += 1;
         }
@@ -188,14 +188,14 @@ fn deliveries_wait_for_a_broker_that_is_away_and_for_the_right_password() {
         let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
         post(&engine, &json!({ "id": "1", "device": "d", "n": protocol }));
         until("it is away", || {
-            problems(&engine).iter().any(|it| it.1.contains("cannot reach the broker"))
+            problems(&engine).iter().any(|problem| problem.1.contains("cannot reach the broker"))
         });
         broker.begin();
         until("the password is wrong", || {
             let said = |it: &(String, String)| it.1.contains("it refused");
             problems(&engine).iter().any(said)
         });
-        assert!(!problems(&engine).iter().any(|it| it.1.contains("wr0ng")));
+        assert!(!problems(&engine).iter().any(|problem| problem.1.contains("wr0ng")));
         save(&file, &targets("right"));
         engine.signal(nix::sys::signal::Signal::SIGHUP);
         let came = format!("1 0 a {protocol}");
@@ -246,7 +246,7 @@ fn a_broker_is_spoken_to_by_tls_in_both_directions() {
         let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
         post(&engine, &json!({ "id": "1", "device": "lamp" }));
         until("nobody knows the authority", || {
-            problems(&engine).iter().any(|it| it.1.to_lowercase().contains("certificate"))
+            problems(&engine).iter().any(|problem| problem.1.to_lowercase().contains("certificate"))
         });
         save(&file, &tls("tls ca=\"ca.pem\""));
         engine.signal(nix::sys::signal::Signal::SIGHUP);
@@ -277,7 +277,9 @@ fn a_demo_publishes_nothing() {
     post(&engine, &json!({ "id": "1", "device": "lamp" }));
     let find = |name: &str| {
         let place = [data.join(name), data.join("demo").join(name)];
-        place.iter().any(|it| std::fs::read_to_string(it).is_ok_and(|it| it.contains("\"1\"")))
+        place
+            .iter()
+            .any(|it| std::fs::read_to_string(it).is_ok_and(|string| string.contains("\"1\"")))
     };
     until("both are written", || find("notify-demo.jsonl") && find("sink-demo.jsonl"));
     assert_eq!(engine.stop(), 0);
@@ -301,7 +303,7 @@ fn a_kept_connection_is_tested_and_a_broken_one_is_made_again() {
     until("all came", || heard.lines() == ["1 0 a 0", "1 0 a 1", "1 0 a 2"]);
     assert_eq!(connects(&broker), 1, "one connection for all");
     broker.end();
-    until("it is said", || problems(&engine).iter().any(|it| it.0 == "disconnected"));
+    until("it is said", || problems(&engine).iter().any(|problem| problem.0 == "disconnected"));
     broker.begin();
     until("it is over", || problems(&engine).is_empty());
     // A reload that leaves it as it is keeps it.
@@ -357,7 +359,8 @@ fn devices(heard: &[String]) -> Vec<(String, Value)> {
     let config = |line: &String| {
         let (topic, payload) = line.splitn(3, ' ').nth(2)?.split_once(' ')?;
         let payload = serde_json::from_str(payload).ok()?;
-        let wrong: Vec<String> = schema.iter_errors(&payload).map(|it| it.to_string()).collect();
+        let wrong: Vec<String> =
+            schema.iter_errors(&payload).map(|error| error.to_string()).collect();
         assert_eq!(wrong, [""; 0], "{payload:#}");
         Some((topic.to_owned(), payload))
     };
@@ -433,7 +436,7 @@ fn a_device_that_an_event_names_is_announced_once_before_it() {
     }
     until("all came", || heard.lines().len() == 6);
     let topics: Vec<String> = heard.lines();
-    let topics: Vec<&str> = topics.iter().map(|it| &it[4..]).collect();
+    let topics: Vec<&str> = topics.iter().map(|topic| &topic[4..]).collect();
     let starts =
         |index: usize, start: &str| assert!(topics[index].starts_with(start), "{topics:?}");
     starts(0, "homeassistant/device/living_room/config {");
@@ -466,8 +469,14 @@ fn an_announcement_that_is_refused_costs_no_delivery() {
     let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
     post(&engine, &json!({ "id": "1", "device": "lamp" }));
     until("it came", || heard.lines() == ["1 0 home/lamp x"]);
-    until("it is said", || problems(&engine).iter().any(|it| it.0 == "announcement-refused"));
-    let said = problems(&engine).into_iter().find(|it| it.0 == "announcement-refused").unwrap().1;
+    until("it is said", || {
+        problems(&engine).iter().any(|problem| problem.0 == "announcement-refused")
+    });
+    let said = problems(&engine)
+        .into_iter()
+        .find(|problem| problem.0 == "announcement-refused")
+        .unwrap()
+        .1;
     let expected = "cannot publish on homeassistant/device/house/config: the broker refused the message: \
                     this client may not publish on its topic";
     assert_eq!(said, expected);

@@ -34,7 +34,7 @@ fn started(folder: &tempfile::TempDir) -> Engine {
 
 fn ids(page: &Value) -> Vec<&str> {
     let events = page["events"].as_array().expect("a list");
-    events.iter().map(|it| it["id"].as_str().expect("an id")).collect()
+    events.iter().map(|event| event["id"].as_str().expect("an id")).collect()
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_demo_is_shown_as_on_where_it_runs() {
         let mut engine = Engine::start(&file, &folder.path().join("data"), more);
         let plan = engine.get("/api/pipeline");
         let sources = plan["sources"].as_array().expect("a list");
-        let source = sources.iter().find(|it| it["name"] == "ticks").expect("it is there");
+        let source = sources.iter().find(|source| source["name"] == "ticks").expect("it is there");
         assert_eq!(source["off"], off, "{source}");
         assert_eq!(engine.stop(), 0);
     }
@@ -206,7 +206,7 @@ fn what_the_description_lists_is_there_and_takes_its_parameters() {
     );
     // Looking on at a stage needs a stage, and has a test of its own.
     assert_eq!(engine.ask("GET", "/api/tap", b"").0, 400);
-    let reads = paths.iter().filter(|it| it.1["get"].is_object() && *it.0 != "/api/tap");
+    let reads = paths.iter().filter(|path| path.1["get"].is_object() && *path.0 != "/api/tap");
     for (path, operations) in reads {
         let get = &operations["get"];
         let parameters: Vec<&Value> = get["parameters"].as_array().into_iter().flatten().collect();
@@ -218,7 +218,7 @@ fn what_the_description_lists_is_there_and_takes_its_parameters() {
         let status = |query: &str| engine.ask(method, &format!("{address}{query}"), b"").0;
         let expected = if is_letter { 404 } else { 200 };
         assert_eq!(status(""), expected, "{path}");
-        for parameter in parameters.iter().filter(|it| it["in"] == "query") {
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
             let name = parameter["name"].as_str().expect("a name");
             // A cursor of this list has a name in it.
             let value = if path == "/api/notifications" && name == "cursor" {

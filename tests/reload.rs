@@ -144,7 +144,7 @@ fn words(of: &[(u64, &str)]) -> Vec<(String, String)> {
 /// `FILE:LINE:` of the first line with `text`.
 fn place(file: &Path, text: &str) -> String {
     let whole = std::fs::read_to_string(file).expect("it can be read");
-    let line = whole.lines().position(|it| it.contains(text)).expect("it stands there") + 1;
+    let line = whole.lines().position(|line| line.contains(text)).expect("it stands there") + 1;
     format!("{}:{line}:", file.file_name().expect("a name").display())
 }
 

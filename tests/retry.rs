@@ -192,8 +192,9 @@ fn what_waits_for_another_try_holds_nobody_else_up() {
     assert!((20..100).contains(&failing.len()), "about one in twenty fails");
     let (calm, busy) = (run(&BTreeSet::new()), run(&failing));
     for (id, (time, stored)) in &busy {
-        let weather = stored.stages.iter().find(|it| &*it.stage == "weather").expect("it ran");
-        let told = stored.stages.iter().find(|it| &*it.stage == "told").expect("it ran");
+        let weather =
+            stored.stages.iter().find(|stage| &*stage.stage == "weather").expect("it ran");
+        let told = stored.stages.iter().find(|stage| &*stage.stage == "told").expect("it ran");
         assert_eq!((weather.outcome, told.outcome), (Outcome::Ok, Outcome::Ok), "{id}");
         assert_eq!(&*stored.enrich, r#"{"told":true,"weather":{"dark":true}}"#, "{id}");
         if failing.contains(id) {

@@ -210,7 +210,7 @@ fn written(table: &[(&str, &str)], places: &[String]) -> Option<String> {
 /// Where a node is in the table, from the closest name to the widest: `sink.sse.redact`,
 /// `sink.redact`, `redact`.
 fn places(place: &str, name: &str) -> Vec<String> {
-    let mut parts: Vec<&str> = place.split('.').filter(|it| !it.is_empty()).collect();
+    let mut parts: Vec<&str> = place.split('.').filter(|part| !part.is_empty()).collect();
     let mut found = vec![parts.iter().chain(&[name]).copied().collect::<Vec<_>>().join(".")];
     if 1 < parts.len() {
         let without: Vec<&str> =
@@ -230,15 +230,15 @@ fn plain(place: &str, row: &NodeRow) -> String {
         return text;
     }
     let mut text = row.name.to_owned();
-    let args = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
-    args.for_each(|it| text.push_str(&format!(" {}", value(it.ty))));
-    let props = row.props.iter().filter(|it| it.required);
-    props.for_each(|it| text.push_str(&format!(" {}={}", it.name, value(it.ty))));
+    let args = row.args.iter().filter(|arg| matches!(arg.arity, Arity::One | Arity::Some));
+    args.for_each(|arg| text.push_str(&format!(" {}", value(arg.ty))));
+    let props = row.props.iter().filter(|prop| prop.required);
+    props.for_each(|prop| text.push_str(&format!(" {}={}", prop.name, value(prop.ty))));
     let inside = format!("{place}.{}", row.name);
     let children: Vec<String> = row
         .children
         .iter()
-        .flat_map(|it| it.iter())
+        .flat_map(|child| child.iter())
         .filter(|it| it.required)
         .map(|it| plain(&inside, it))
         .collect();
@@ -251,9 +251,9 @@ fn plain(place: &str, row: &NodeRow) -> String {
 /// The node as it is, with each optional argument and property, and with each optional child.
 fn forms(place: &str, row: &NodeRow) -> Vec<String> {
     let mut found = vec![plain(place, row)];
-    found.extend(row.examples.iter().map(|it| (*it).to_owned()));
+    found.extend(row.examples.iter().map(|example| (*example).to_owned()));
     let has_own = written(WRITTEN, &places(place, row.name)).is_some();
-    for prop in row.props.iter().filter(|it| !it.required) {
+    for prop in row.props.iter().filter(|prop| !prop.required) {
         let name = format!("{}.{}", row.name, prop.name);
         match written(WITH, &places(place, &name)) {
             Some(text) => found.push(text),
@@ -262,17 +262,17 @@ fn forms(place: &str, row: &NodeRow) -> Vec<String> {
             None => found.push(format!("{} {}={}", plain(place, row), prop.name, value(prop.ty))),
         }
     }
-    if let Some(arg) = row.args.iter().find(|it| it.arity == Arity::Optional && !has_own) {
+    if let Some(arg) = row.args.iter().find(|arg| arg.arity == Arity::Optional && !has_own) {
         found.push(format!("{} {}", plain(place, row), value(arg.ty)));
     }
     let inside = format!("{place}.{}", row.name);
     let inside = inside.trim_start_matches('.');
-    for child in row.children.iter().flat_map(|it| it.iter()) {
+    for child in row.children.iter().flat_map(|child| child.iter()) {
         let before = plain(place, row);
         let required: Vec<String> = row
             .children
             .iter()
-            .flat_map(|it| it.iter())
+            .flat_map(|child| child.iter())
             .filter(|it| it.required && it.name != child.name)
             .map(|it| plain(inside, it))
             .collect();
@@ -308,11 +308,12 @@ fn files(catalog: &Catalog) -> Vec<String> {
             let place = format!("{}.{}", role.word(), kind.word);
             let rows = || {
                 let groups = kind.nodes.iter().chain(top.children);
-                groups.flat_map(|it| it.iter()).filter(|it| has_effect(&place, it.name))
+                groups.flat_map(|group| group.iter()).filter(|it| has_effect(&place, it.name))
             };
             let needed = |but: &str| {
-                let required = rows().filter(|it| it.required && it.name != but);
-                let mut needed: Vec<String> = required.map(|it| plain(&place, it)).collect();
+                let required = rows().filter(|row| row.required && row.name != but);
+                let mut needed: Vec<String> =
+                    required.map(|required| plain(&place, required)).collect();
                 if place == "source.timer" {
                     let is_other = |names: &[&str]| !names.contains(&but);
                     let schedule = is_other(&["cron", "every"]).then_some("every \"1h\"");
@@ -356,9 +357,9 @@ fn files(catalog: &Catalog) -> Vec<String> {
     }
     for name in ["server", "limits", "dead-letter", "filter", "dedupe", "throttle", "validate"] {
         let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
-        files.extend(forms("", row).iter().map(|it| format!("{WHOLE}{it}\n")));
+        files.extend(forms("", row).iter().map(|form| format!("{WHOLE}{form}\n")));
     }
-    files.extend(kinds(catalog).iter().map(|it| whole_with(it.example)));
+    files.extend(kinds(catalog).iter().map(|kind| whole_with(kind.example)));
     files.extend(examples_at_the_top());
     files
 }
@@ -394,9 +395,9 @@ fn examples_at_the_top() -> Vec<String> {
     for name in ["pipeline", "include", "param", "priority", "policy", "defaults", "route", "test"]
     {
         let row = grammar::TOP.iter().find(|it| it.name == name).expect("a row");
-        files.extend(row.examples.iter().map(|it| {
+        files.extend(row.examples.iter().map(|example| {
             let reader = "filter reader { keep when=\"param.min_score != null\" }\n";
-            whole_with(it) + if name == "param" { reader } else { "" }
+            whole_with(example) + if name == "param" { reader } else { "" }
         }));
         let head = match name {
             "pipeline" => "pipeline right schema-version=1",
@@ -404,7 +405,7 @@ fn examples_at_the_top() -> Vec<String> {
             "test" => "test \"other\"",
             _ => name,
         };
-        let below = row.children.iter().flat_map(|it| it.iter());
+        let below = row.children.iter().flat_map(|child| child.iter());
         files.extend(below.flat_map(inside).map(|it| {
             let case = "case other when=\"event.type == 'other'\" { to phone }";
             let inside = match name {
@@ -425,9 +426,10 @@ fn examples_at_the_top() -> Vec<String> {
 
 /// The examples of a node, and those of what is in its block, in it.
 fn inside(row: &NodeRow) -> Vec<String> {
-    let own = row.examples.iter().map(|it| (*it).to_owned());
-    let head = row.examples.first().and_then(|it| it.split(" {").next()).unwrap_or(row.name);
-    let below = row.children.iter().flat_map(|it| it.iter()).flat_map(inside);
+    let own = row.examples.iter().map(|example| (*example).to_owned());
+    let head =
+        row.examples.first().and_then(|example| example.split(" {").next()).unwrap_or(row.name);
+    let below = row.children.iter().flat_map(|child| child.iter()).flat_map(inside);
     own.chain(below.map(|it| format!("{head} {{ {it} }}"))).collect()
 }
 
@@ -437,7 +439,7 @@ fn rows(
     rows: &'static [&'static [NodeRow]],
     found: &mut Vec<(String, &'static NodeRow)>,
 ) {
-    for row in rows.iter().flat_map(|it| it.iter()) {
+    for row in rows.iter().flat_map(|row| row.iter()) {
         let place = format!("{place} {}", row.name);
         self::rows(&place, row.children, found);
         found.push((place, row));
@@ -462,8 +464,8 @@ fn every_field_of_the_language_has_an_example_with_all_that_it_takes() {
     }
     let mut missing = Vec::new();
     for (place, row) in &found {
-        let head = |it: &str| it.split(" {").next().unwrap_or_default().to_owned();
-        let shown: Vec<String> = row.examples.iter().map(|it| head(it)).collect();
+        let head = |text: &str| text.split(" {").next().unwrap_or_default().to_owned();
+        let shown: Vec<String> = row.examples.iter().map(|example| head(example)).collect();
         if shown.is_empty() || !shown.iter().all(|it| it.split(' ').next() == Some(row.name)) {
             missing.push(place.clone());
         }
@@ -472,8 +474,8 @@ fn every_field_of_the_language_has_an_example_with_all_that_it_takes() {
                 missing.push(format!("{place} {}=", prop.name));
             }
         }
-        let is_value = |it: &&str| it.starts_with('"') || !it.contains('=');
-        let values = |it: &String| it.split(' ').skip(1).filter(is_value).count();
+        let is_value = |text: &&str| text.starts_with('"') || !text.contains('=');
+        let values = |text: &String| text.split(' ').skip(1).filter(is_value).count();
         let most = shown.iter().map(values).max().unwrap_or_default();
         if most < row.args.len() && row.name != "breaker" {
             missing.push(format!("{place}: {} values", row.args.len()));
@@ -489,7 +491,8 @@ fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
     let place = &PipelinePath::of(&name, Some(folder), None);
     let loaded = Loader { place, overrides: &[], catalog, environment: &Set }.check(&given);
     // Whether programs may be started is for who starts the engine to say.
-    let found = loaded.diagnostics.iter().filter(|it| it.rule != Rule::StartsProgram);
+    let found =
+        loaded.diagnostics.iter().filter(|diagnostic| diagnostic.rule != Rule::StartsProgram);
     found.map(|it| format!("{} {}", it.rule.code(), it.message)).collect()
 }
 

@@ -53,8 +53,8 @@ impl Place {
     fn ids(&self) -> Vec<String> {
         let connection = Connection::open(self.database()).expect("it opens");
         let mut select = connection.prepare("SELECT id FROM event_rows").expect("sql");
-        let ids = select.query_map([], |it| it.get(0)).expect("rows");
-        ids.map(|it| it.expect("a row")).collect()
+        let ids = select.query_map([], |row| row.get(0)).expect("rows");
+        ids.map(|ids| ids.expect("a row")).collect()
     }
 }
 
@@ -184,11 +184,11 @@ fn a_database_that_is_deleted_is_not_made_again() {
 
 /// Every file of the data folder with its bytes; the shared memory of the log has only locks.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|it| it.expect("an entry"));
-    let mut paths: Vec<PathBuf> = entries.map(|it| it.path()).collect();
-    paths.retain(|it| !it.to_string_lossy().ends_with("-shm"));
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|dir| dir.expect("an entry"));
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| !path.to_string_lossy().ends_with("-shm"));
     paths.sort();
-    paths.into_iter().map(|it| (it.clone(), std::fs::read(it).expect("it is read"))).collect()
+    paths.into_iter().map(|path| (path.clone(), std::fs::read(path).expect("it is read"))).collect()
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn held_service() -> (String, mpsc::Sender<()>) {
         let (mut stream, _) = listener.accept().expect("a request");
         let reader = BufReader::new(stream.try_clone().expect("a second handle"));
         let mut lines = reader.lines().map_while(Result::ok);
-        lines.by_ref().find(|it| it.is_empty());
+        lines.by_ref().find(|line| line.is_empty());
         told.recv().ok();
         let answer = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\
                       Connection: close\r\n\r\n{\"n\":7}";

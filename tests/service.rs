@@ -35,8 +35,8 @@ fn the_service_manager_hears_of_start_reload_life_and_stop() {
     heard(&socket, "WATCHDOG=1");
     engine.signal(Signal::SIGHUP);
     let text = heard(&socket, "RELOADING=1\nMONOTONIC_USEC=");
-    let usec = text.rsplit('=').next().and_then(|it| it.parse::<u64>().ok());
-    assert!(usec.is_some_and(|it| 0 < it), "{text}");
+    let usec = text.rsplit('=').next().and_then(|part| part.parse::<u64>().ok());
+    assert!(usec.is_some_and(|usec| 0 < usec), "{text}");
     heard(&socket, "READY=1\nSTATUS=generation 1 of small");
     // A file that is not valid ends the reload as well: what ran keeps running.
     std::fs::write(&file, "no pipeline").expect("it writes");

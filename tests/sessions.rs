@@ -45,14 +45,14 @@ fn head(engine: &Engine, line: &str, fields: &str, body: &str) -> String {
 
 fn status(engine: &Engine, line: &str, fields: &str, body: &str) -> u16 {
     let head = head(engine, line, fields, body);
-    head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status")
+    head.split(' ').nth(1).and_then(|part| part.parse().ok()).expect("a status")
 }
 
 /// Signs in; the cookie as a browser sends it back.
 fn signed_in(engine: &Engine, secret: &str) -> String {
     let token = format!("Authorization: Bearer {secret}\r\n");
     let head = head(engine, "POST /api/session", &token, "{}");
-    let cookie = head.lines().find_map(|it| it.strip_prefix("set-cookie: "));
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
     let cookie = cookie.unwrap_or_else(|| panic!("a cookie: {head}"));
     for part in ["; Path=/", "; HttpOnly", "; SameSite=Strict", "; Max-Age=43200"] {
         assert!(cookie.contains(part), "{cookie}");

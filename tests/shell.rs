@@ -75,7 +75,7 @@ impl Session {
     }
 
     fn command(&self, line: &str) -> Command {
-        let address = self.running.as_ref().map_or(ADDRESS, |it| &it.address);
+        let address = self.running.as_ref().map_or(ADDRESS, |running| &running.address);
         let mut command = Command::new("sh");
         let path = std::env::var("PATH").expect("there are programs");
         command
@@ -174,7 +174,7 @@ fn run_block(session: &mut Session, mark: &str, block: &str) -> bool {
     let may_refuse = mark.strip_prefix("refused: ").is_some_and(|reason| 10 < reason.len());
     assert!(mark.is_empty() || wanted != 0 || may_refuse, "an unknown mark: {mark}");
     let mut code = 0;
-    for line in block.lines().filter(|it| !it.is_empty()) {
+    for line in block.lines().filter(|line| !line.is_empty()) {
         let ended = session.step(line);
         let Ended { output, error, .. } = &ended;
         assert!([0, wanted].contains(&ended.code), "{line}: {}\n{output}{error}", ended.code);

@@ -385,7 +385,7 @@ fn assert_state(before: &Generation, after: &Generation) {
         let old = before.targets.get(name);
         let role = if **name == *"copy" { PlanRole::Sink } else { PlanRole::Notify };
         if let Some(breaker) = &new.limits.breaker {
-            let old = old.and_then(|it| it.limits.breaker.as_ref());
+            let old = old.and_then(|old| old.limits.breaker.as_ref());
             let keeps = old.is_some() && diff.keeps(role, name, PartState::Breaker);
             assert_eq!(is_same(old, Some(breaker)), keeps, "the breaker of {name}");
         }
@@ -395,7 +395,7 @@ fn assert_state(before: &Generation, after: &Generation) {
     }
     for (name, new) in &after.memories {
         let keeps = diff.keeps(PlanRole::Passes("dedupe"), name, PartState::Keys);
-        let old = before.memories.get(name).map(|it| &it.node.figures);
+        let old = before.memories.get(name).map(|memory| &memory.node.figures);
         let is_kept = old.is_some_and(|old| Arc::ptr_eq(old, &new.node.figures));
         assert_eq!(is_kept, keeps, "the keys of {name}");
     }

@@ -134,8 +134,8 @@ impl Engine {
     /// Waits until it is ready.
     pub(crate) fn ready(mut self) -> Engine {
         let ready = self.wait_for("ready http");
-        let address = ready.split_whitespace().nth(1).and_then(|it| it.split_once("://"));
-        let address = address.map(|it| it.1);
+        let address = ready.split_whitespace().nth(1).and_then(|word| word.split_once("://"));
+        let address = address.map(|address| address.1);
         self.address = address.expect("the ready line has an address").to_owned();
         self
     }
@@ -148,7 +148,7 @@ impl Engine {
             status.is_some()
         });
         let said = self.lines.iter().collect::<Vec<String>>().join("\n");
-        let code = status.and_then(|it| it.code());
+        let code = status.and_then(|status| status.code());
         (code.unwrap_or_else(|| panic!("{status:?}, and it said:\n{said}")), said)
     }
 
@@ -272,9 +272,9 @@ pub(crate) fn ask_as(
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     let broken = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
-    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").ok_or_else(broken)?;
+    let end = answer.windows(4).position(|pair| pair == b"\r\n\r\n").ok_or_else(broken)?;
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-    let status = head.split_whitespace().nth(1).and_then(|it| it.parse().ok());
+    let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok());
     Ok((status.ok_or_else(broken)?, answer[end + 4..].to_vec()))
 }
 
@@ -312,9 +312,9 @@ pub(crate) fn send(address: &str, method: &str, path: &str, fields: &str, body: 
     stream.write_all(body).ok();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok();
-    let end = answer.windows(4).position(|it| it == b"\r\n\r\n").expect("an answer has a head");
+    let end = answer.windows(4).position(|pair| pair == b"\r\n\r\n").expect("an answer has a head");
     let head = String::from_utf8_lossy(&answer[..end + 2]).to_ascii_lowercase();
-    let status = head.split_whitespace().nth(1).and_then(|it| it.parse().ok());
+    let status = head.split_whitespace().nth(1).and_then(|word| word.parse().ok());
     Reply { status: status.expect("a status"), head, body: answer[end + 4..].to_vec() }
 }
 

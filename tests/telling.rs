@@ -59,7 +59,8 @@ impl Site {
         until("its deliveries are settled", || {
             deliveries =
                 self.engine.get(&path)["deliveries"].as_array().cloned().unwrap_or_default();
-            !deliveries.is_empty() && deliveries.iter().all(|it| it["state"] != "pending")
+            !deliveries.is_empty()
+                && deliveries.iter().all(|delivery| delivery["state"] != "pending")
         });
         deliveries
     }

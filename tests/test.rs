@@ -38,9 +38,9 @@ fn shown(output: &Output) -> String {
 
 fn cases() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("tests/test")).expect("the cases are there");
-    let paths = entries.map(|it| it.expect("an entry").path());
-    let is_case = |it: &PathBuf| {
-        let name = it.to_string_lossy();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let is_case = |path: &PathBuf| {
+        let name = path.to_string_lossy();
         name.ends_with(".kdl") && !name.ends_with(".test.kdl")
     };
     let mut cases: Vec<PathBuf> = paths.filter(is_case).collect();
@@ -51,13 +51,14 @@ fn cases() -> Vec<PathBuf> {
 /// Every case with what its tests find.
 pub(crate) fn every_case() -> Vec<CheckedFile> {
     let catalog = Catalog::built_in();
-    let checked = |it: &PathBuf| {
-        let name = it.display().to_string();
-        let mut suite = test::load(&PipelinePath::of(it, None, None), &catalog).expect("it reads");
+    let checked = |path: &PathBuf| {
+        let name = path.display().to_string();
+        let mut suite =
+            test::load(&PipelinePath::of(path, None, None), &catalog).expect("it reads");
         let mut found = suite.diagnostics.clone();
         if suite.is_sound() {
             let ran = test::run_all(&mut suite, &name, "", &catalog, &SystemClock::default());
-            let failed = ran.tests.into_iter().filter_map(|it| it.verdict.failed);
+            let failed = ran.tests.into_iter().filter_map(|test| test.verdict.failed);
             found.extend(failed.flat_map(|it| it.diagnostics));
         }
         CheckedFile { name, found }
@@ -68,7 +69,7 @@ pub(crate) fn every_case() -> Vec<CheckedFile> {
 /// What stands behind `// engine test`, blanks inside quotes kept.
 fn arguments(case: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(case).expect("it reads");
-    let line = text.lines().next().and_then(|it| it.strip_prefix("// engine test"));
+    let line = text.lines().next().and_then(|line| line.strip_prefix("// engine test"));
     let line = line.expect("the first line says how it is tested");
     let parts = line.split('"').enumerate();
     let words = parts.flat_map(|(index, part)| match index % 2 {
@@ -102,9 +103,9 @@ fn every_case_says_exactly_its_text() {
 fn every_rule_of_a_running_test_has_a_case_of_its_name() {
     for rule in Rule::ALL.iter().filter(|it| it.is_of_running()) {
         let name = rule.code().to_lowercase();
-        let case = cases()
-            .into_iter()
-            .find(|it| it.file_name().is_some_and(|it| it.to_string_lossy().starts_with(&name)));
+        let case = cases().into_iter().find(|case| {
+            case.file_name().is_some_and(|it| it.to_string_lossy().starts_with(&name))
+        });
         let case = case.unwrap_or_else(|| panic!("no case for {}", rule.code()));
         let said = std::fs::read_to_string(case.with_extension("txt")).expect("it reads");
         assert!(said.contains(rule.code()), "{said}");
@@ -186,9 +187,9 @@ fn failures_are_annotations_of_the_file_that_the_test_is_in() {
     let expected = "::error file=home/door.test.kdl,line=3,col=5,endColumn=22,title=E0701::\
                     a ring, 100%25: expected the response 500, got 202: got 202%0Ahelp: accepted";
     assert!(lines.contains(&expected), "{lines:#?}");
-    let broken = lines.iter().filter(|it| it.starts_with("::error file=home/wrong.kdl,line=1"));
-    assert_eq!(broken.count() + 1, lines.iter().filter(|it| it.starts_with("::error")).count());
-    assert!(lines.iter().all(|it| it.starts_with("::")), "{lines:#?}");
+    let broken = lines.iter().filter(|line| line.starts_with("::error file=home/wrong.kdl,line=1"));
+    assert_eq!(broken.count() + 1, lines.iter().filter(|line| line.starts_with("::error")).count());
+    assert!(lines.iter().all(|line| line.starts_with("::")), "{lines:#?}");
     let human = text(&output.stderr);
     assert!(human.contains("  FAILED  a ring, 100%\n"), "{human}");
     assert!(human.ends_with("1 test: 1 failed; 1 file with errors\n"), "{human}");

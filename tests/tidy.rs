@@ -12,7 +12,7 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|it| it == ending) {
+            } else if path.extension().is_some_and(|extension| extension == ending) {
                 found.push(path);
             }
         }
@@ -30,7 +30,7 @@ fn every_source_file_says_what_it_owns() {
     let all = ["engine", "stages", "tests"].map(|it| files(it, "rs")).concat();
     let silent: Vec<_> = all
         .iter()
-        .filter(|it| it.file_name().is_some_and(|it| it != "tests.rs"))
+        .filter(|it| it.file_name().is_some_and(|name| name != "tests.rs"))
         .filter(|it| !text(it).starts_with("//!"))
         .collect();
     assert!(silent.is_empty(), "without a word on top: {silent:?}");
@@ -44,7 +44,9 @@ fn every_kind_in_a_folder_is_in_its_list() {
         for entry in folder {
             let path = entry.expect("an entry").path();
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            if path.extension().is_some_and(|it| it == "rs") && text(&path).contains("const WORD") {
+            if path.extension().is_some_and(|extension| extension == "rs")
+                && text(&path).contains("const WORD")
+            {
                 let line = format!("{name}::");
                 assert!(list.contains(&line), "stages/src/{role}.rs does not list `{name}`");
             }
@@ -67,15 +69,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 fn dependencies(manifest: &str) -> Vec<&str> {
     let (_, after) = manifest.split_once("[dependencies]\n").expect("it has some");
     let own = after.split("\n[").next().unwrap_or_default();
-    own.lines().filter_map(|it| it.split(['.', ' ']).next().filter(|it| !it.is_empty())).collect()
+    own.lines()
+        .filter_map(|line| line.split(['.', ' ']).next().filter(|part| !part.is_empty()))
+        .collect()
 }
 
 #[test]
 fn each_crate_keeps_its_direction() {
     let members = text(&root().join("Cargo.toml"));
-    let members = members.lines().find(|it| it.starts_with("members")).expect("members");
+    let members = members.lines().find(|line| line.starts_with("members")).expect("members");
     assert_eq!(members.matches('"').count() / 2, ARROWS.len(), "{members}");
-    let ours: Vec<&str> = ARROWS.iter().filter_map(|it| it.0.rsplit('/').next()).collect();
+    let ours: Vec<&str> = ARROWS.iter().filter_map(|arrow| arrow.0.rsplit('/').next()).collect();
     for (folder, allowed) in ARROWS {
         let manifest = text(&root().join(folder).join("Cargo.toml"));
         let wanted = dependencies(&manifest);
@@ -91,7 +95,7 @@ fn each_crate_keeps_its_direction() {
     }
     let outside_http = files("engine/src", "rs")
         .into_iter()
-        .filter(|it| !it.components().any(|it| it.as_os_str() == "http"));
+        .filter(|file| !file.components().any(|part| part.as_os_str() == "http"));
     for file in outside_http {
         assert!(!text(&file).contains("tide::"), "{} names tide", file.display());
     }
@@ -104,9 +108,9 @@ fn the_engine_names_no_kind_and_no_event() {
     for file in ["engine/src", "engine/compiler/src"].map(|it| files(it, "rs")).concat() {
         let whole = text(&file);
         let code = whole.split("#[cfg(test)]").next().unwrap_or_default();
-        let lines = code.lines().filter(|it| !it.trim_start().starts_with("//"));
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in lines {
-            let found = words.iter().find(|it| line.contains(**it));
+            let found = words.iter().find(|word| line.contains(**word));
             let path = file.to_string_lossy();
             let is_sample = path.contains("tests") || path.contains("templates");
             let is_sample = is_sample || line.contains("help");
@@ -125,11 +129,12 @@ fn no_word_of_one_runtime_is_in_the_lock_file_of_the_other() {
 
 /// Every document of the repository with its path from there.
 fn documents() -> Vec<(String, String)> {
-    let top = fs::read_dir(root()).expect("a folder").map(|it| it.expect("an entry").path());
-    let own = top.filter(|it| it.extension().is_some_and(|it| it == "md"));
+    let top = fs::read_dir(root()).expect("a folder").map(|dir| dir.expect("an entry").path());
+    let own = top.filter(|top| top.extension().is_some_and(|extension| extension == "md"));
     let folders = ["docs", "tests", "engine", "stages", "pipelines", "schemas"];
-    let below = folders.map(|it| files(it, "md")).concat();
-    let name = |it: &Path| it.strip_prefix(root()).expect("it lies there").display().to_string();
+    let below = folders.map(|folder| files(folder, "md")).concat();
+    let name =
+        |path: &Path| path.strip_prefix(root()).expect("it lies there").display().to_string();
     own.chain(below).map(|it| (name(&it), text(&it))).collect()
 }
 
@@ -149,10 +154,10 @@ fn every_block_of_kdl_in_the_documents_is_right_or_says_that_it_is_not() {
                 }
                 // They need permission, and nothing else is said of them.
                 " with-programs" => {
-                    let is_code = |it: &&str| it.len() == 5 && it[1..].parse::<u16>().is_ok();
+                    let is_code = |text: &&str| text.len() == 5 && text[1..].parse::<u16>().is_ok();
                     let mut codes = complaints.lines().filter(is_code).peekable();
                     assert!(codes.peek().is_some(), "{name} starts no program:\n{block}");
-                    assert!(codes.all(|it| it == "W0402"), "{name}:\n{complaints}");
+                    assert!(codes.all(|code| code == "W0402"), "{name}:\n{complaints}");
                     right += 1;
                 }
                 " must-fail" => {
@@ -200,7 +205,7 @@ fn migrations_that_were_released_stay_as_they_are() {
     // A changed migration would give new stores other tables than old ones have.
     let names: Vec<String> = files("migrations", "sql")
         .iter()
-        .map(|it| it.file_name().expect("a name").to_string_lossy().into_owned())
+        .map(|file| file.file_name().expect("a name").to_string_lossy().into_owned())
         .collect();
     let known = [
         "0001-store.sql",
@@ -286,7 +291,7 @@ fn literals(code: &str) -> Vec<String> {
             let before = &body[..end];
             (before.len() - before.trim_end_matches('\\').len()) % 2 == 1
         };
-        let mut ends = body.match_indices(&close).map(|it| it.0);
+        let mut ends = body.match_indices(&close).map(|index| index.0);
         let end = ends.find(|it| !from.starts_with('"') || !is_escaped(*it));
         let end = end.unwrap_or(body.len());
         if from.starts_with('"') || is_raw {
@@ -305,16 +310,19 @@ fn paragraphs(page: &str) -> Vec<String> {
 
 #[test]
 fn texts_for_users_are_in_plain_english() {
-    let pages =
-        documents().into_iter().filter(|it| it.0 == "README.md" || it.0.starts_with("docs/"));
+    let pages = documents()
+        .into_iter()
+        .filter(|document| document.0 == "README.md" || document.0.starts_with("docs/"));
     let mut texts: Vec<(String, String)> = pages
-        .flat_map(|(name, page)| paragraphs(&page).into_iter().map(move |it| (name.clone(), it)))
+        .flat_map(|(name, page)| {
+            paragraphs(&page).into_iter().map(move |paragraph| (name.clone(), paragraph))
+        })
         .collect();
     for file in ["engine", "stages"].map(|it| files(it, "rs")).concat() {
         let path = file.strip_prefix(root()).expect("it is there").display().to_string();
         let is_of_tests = ["test", "benches", "against_cel", "model.rs"];
-        if path.contains("/src/test/") || !is_of_tests.iter().any(|it| path.contains(it)) {
-            texts.extend(literals(&text(&file)).into_iter().map(|it| (path.clone(), it)));
+        if path.contains("/src/test/") || !is_of_tests.iter().any(|test| path.contains(test)) {
+            texts.extend(literals(&text(&file)).into_iter().map(|literal| (path.clone(), literal)));
         }
     }
     assert!(3000 < texts.len(), "only {} texts were found", texts.len());
@@ -335,7 +343,7 @@ fn texts_for_users_are_in_plain_english() {
 fn a_banned_word_is_seen_in_a_text_and_not_in_a_comment() {
     let code =
         "// it stands\nlet a = '\"'; f(\"it \\\"stands\\\" \\\n there {stands}\", r#\"an\"ew\"#);";
-    let found: Vec<String> = literals(code).iter().map(|it| words(it)).collect();
+    let found: Vec<String> = literals(code).iter().map(|literal| words(literal)).collect();
     assert_eq!(found, [" it stands there ", " an ew "]);
     assert_eq!(paragraphs("a\n\nb\n```kdl\nstands\n```\nc"), ["a", "b", "\nc"]);
 }

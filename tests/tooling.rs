@@ -11,9 +11,9 @@ fn run(arguments: &[&str]) -> Answer {
 fn commands() -> Vec<String> {
     let help = run(&["--help"]).output;
     let list = help.split("Commands:\n").nth(1).expect("it lists commands");
-    let lines = list.lines().take_while(|it| !it.is_empty());
-    let names = lines.filter_map(|it| it.split_whitespace().next()).map(str::to_owned);
-    names.filter(|it| it != "help").collect()
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    names.filter(|name| name != "help").collect()
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn deliveries(world: &World) -> Vec<String> {
     });
     let rows = rows.into_iter().flatten();
     rows.map(|row| {
-        let error = row.last_error.map_or_else(String::new, |it| format!(": {it}"));
+        let error = row.last_error.map_or_else(String::new, |last_error| format!(": {last_error}"));
         let (sink, seq, state, attempts) = (row.sink, row.seq, row.state.word(), row.attempts);
         format!("{sink} {seq} {state} after {attempts} attempts{error}")
     })

@@ -55,9 +55,9 @@ fn without_comments(text: &str) -> String {
             quotes += usize::from(*it == '"');
             quotes % 2 == 0 && line[*at..].starts_with("//")
         });
-        let end = comment.map_or(line.len(), |it| it.0);
+        let end = comment.map_or(line.len(), |comment| comment.0);
         bare.push_str(&line[..end]);
-        bare.extend(line[end..].bytes().map(|it| if it == b'\n' { '\n' } else { ' ' }));
+        bare.extend(line[end..].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
     }
     assert_eq!(bare.len(), text.len());
     bare
@@ -67,7 +67,7 @@ fn without_comments(text: &str) -> String {
 fn steps(text: &str, root: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for (start, _) in text.match_indices(root) {
-        if text[..start].ends_with(|it: char| is_word(it) || matches!(it, '.' | '/')) {
+        if text[..start].ends_with(|letter: char| is_word(letter) || matches!(letter, '.' | '/')) {
             continue;
         }
         let mut at = start + root.len();
@@ -109,7 +109,7 @@ fn arguments(text: &str, node: &str) -> Vec<Range<usize>> {
 /// Every value `=WORD` of properties of this name.
 fn values(text: &str, property: &str) -> Vec<Range<usize>> {
     let is_value = |start: &usize| text[..*start].ends_with(' ');
-    let starts = text.match_indices(property).map(|it| it.0).filter(is_value);
+    let starts = text.match_indices(property).map(|index| index.0).filter(is_value);
     let value = |start: usize| {
         let start = start + property.len();
         let length = text[start..].find(|it| !is_word(it)).unwrap_or(0);
@@ -163,15 +163,15 @@ impl Pipeline {
         text.replace_range(place.clone(), NOTHING);
         let changed = place.start..place.start + NOTHING.len();
         let found = checked(&self.place.file, "changed.kdl", text.as_bytes(), &Bare);
-        found.diagnostics.iter().any(|it| wanted(it, &changed))
+        found.diagnostics.iter().any(|diagnostic| wanted(diagnostic, &changed))
     }
 
     /// The words whose change nothing finds, with their lines.
     fn survivors(&self, places: &[Range<usize>], wanted: Wanted) -> Vec<String> {
-        let survives = |it: &&Range<usize>| !self.finds(it, wanted);
-        let told = |it: &Range<usize>| {
-            let line = self.text[..it.start].matches('\n').count() + 1;
-            format!("line {line}: `{}`", &self.text[it.clone()])
+        let survives = |range: &&Range<usize>| !self.finds(range, wanted);
+        let told = |range: &Range<usize>| {
+            let line = self.text[..range.start].matches('\n').count() + 1;
+            format!("line {line}: `{}`", &self.text[range.clone()])
         };
         places.iter().filter(survives).map(told).collect()
     }
@@ -185,7 +185,7 @@ fn is_error(found: &Diagnostic, _: &Range<usize>) -> bool {
 }
 
 fn stands_there(found: &Diagnostic, place: &Range<usize>) -> bool {
-    found.labels.iter().any(|it| it.span.start < place.end && place.start < it.span.end)
+    found.labels.iter().any(|label| label.span.start < place.end && place.start < label.span.end)
 }
 
 fn is_error_there(found: &Diagnostic, place: &Range<usize>) -> bool {
@@ -210,7 +210,7 @@ fn every_one_is_found(least: [usize; 2], wanted: Wanted, scan: impl Fn(&str) -> 
 fn a_path_of_data_that_nothing_declares_is_found() {
     every_one_is_found([12, 20], is_error_there, |text| {
         let mut places = steps(text, "data");
-        places.retain(|it| !is_redacted(text, it));
+        places.retain(|place| !is_redacted(text, place));
         places
     });
 }
@@ -229,7 +229,7 @@ fn a_path_that_the_types_of_its_place_do_not_have_is_found() {
 fn a_path_to_redact_that_no_schema_declares_is_found() {
     every_one_is_found([5, 0], stands_there, |text| {
         let mut places = steps(text, "data");
-        places.retain(|it| is_redacted(text, it));
+        places.retain(|place| is_redacted(text, place));
         places
     });
 }
@@ -255,8 +255,8 @@ fn a_name_that_nothing_has_is_found() {
 fn a_level_that_is_none_is_found() {
     every_one_is_found([5, 3], is_error_there, |text| {
         let properties = ["priority=", "default="].into_iter().flat_map(|it| values(text, it));
-        let levels = |it: &Range<usize>| {
-            let word = &text[it.clone()];
+        let levels = |range: &Range<usize>| {
+            let word = &text[range.clone()];
             ["low", "normal", "high", "critical"].contains(&word)
         };
         properties.chain(arguments(text, "case").into_iter().filter(levels)).collect()
@@ -266,11 +266,11 @@ fn a_level_that_is_none_is_found() {
 #[test]
 fn a_word_that_an_enumeration_does_not_have_is_found() {
     every_one_is_found([10, 10], is_error, |text| {
-        let is_free = |it: &Range<usize>| {
-            let word = &text[it.clone()];
+        let is_free = |range: &Range<usize>| {
+            let word = &text[range.clone()];
             FREE.iter().any(|(free, _)| *free == word)
         };
-        literals(text).into_iter().filter(|it| !is_free(it)).collect()
+        literals(text).into_iter().filter(|literal| !is_free(literal)).collect()
     });
 }
 
@@ -279,15 +279,15 @@ fn every_free_literal_is_still_in_use() {
     let texts: Vec<String> = SHIPPED.iter().map(|it| Pipeline::of(it).text).collect();
     for (word, why) in FREE {
         let quoted = format!("'{word}'");
-        assert!(texts.iter().any(|it| it.contains(&quoted)), "{quoted} is gone: {why}");
+        assert!(texts.iter().any(|text| text.contains(&quoted)), "{quoted} is gone: {why}");
     }
 }
 
 /// The pipelines of the page of recipes and of the jobs, without their tests.
 fn recipes() -> Vec<(String, Pipeline)> {
     let page = std::fs::read_to_string(root().join("docs/recipes.md")).expect("it reads");
-    let blocks = page.split("```kdl").skip(1).filter_map(|it| it.split("```").next());
-    let blocks = blocks.filter_map(|it| it.split_once('\n')).map(|it| it.1.to_owned());
+    let blocks = page.split("```kdl").skip(1).filter_map(|part| part.split("```").next());
+    let blocks = blocks.filter_map(|block| block.split_once('\n')).map(|it| it.1.to_owned());
     let place = || PipelinePath::of(&root().join("pipelines/recipe.kdl"), None, None);
     let mut all: Vec<(String, String, PipelinePath)> =
         blocks.enumerate().map(|(at, text)| (format!("recipe {at}"), text, place())).collect();
@@ -314,13 +314,13 @@ fn what_is_wrong_in_a_recipe_is_found() {
         let aggregates = || {
             let having = text.match_indices("having \"").map(|(at, it)| at + it.len());
             having.map(|at| {
-                let length = text[at..].find(|it: char| !is_word(it)).expect("it ends");
+                let length = text[at..].find(|letter: char| !is_word(letter)).expect("it ends");
                 at..at + length
             })
         };
         let places = [
             steps(text, "enrich"),
-            names.iter().flat_map(|it| arguments(text, it)).collect(),
+            names.iter().flat_map(|name| arguments(text, name)).collect(),
             aggregates().collect(),
         ];
         for (count, places) in counts.iter_mut().zip(&places) {

@@ -102,9 +102,9 @@ fn ends(world: &World, name: &str) -> BTreeMap<u64, (String, String)> {
     assert_eq!(status, 200, "{page}");
     let rows = page["notifications"].as_array().expect("a list").iter();
     let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
-    rows.map(|it| {
-        let n = text(it, "event_id").parse().expect("an id of ours");
-        (n, (text(it, "state"), text(it, "reason")))
+    rows.map(|row| {
+        let n = text(row, "event_id").parse().expect("an id of ours");
+        (n, (text(row, "state"), text(row, "reason")))
     })
     .collect()
 }
@@ -139,10 +139,10 @@ fn play(seed: u64) {
     note_taken(&world, &mut taken);
     for ((name, visit), messages) in &taken {
         let context = format!("SEED={seed} {name} {visit}: {messages:?}");
-        assert!(messages.is_sorted_by_key(|it| it.n), "{context}");
+        assert!(messages.is_sorted_by_key(|message| message.n), "{context}");
         assert!(messages[0].is_first, "{context}");
         // What was answered when the engine was killed, nobody has written down.
-        let again = messages[1..].iter().filter(|it| it.is_first).count();
+        let again = messages[1..].iter().filter(|message| message.is_first).count();
         assert!(again <= kills, "{context} with {kills} kills");
     }
     for (name, _) in NOTIFIERS {

@@ -68,7 +68,7 @@ fn stages(count: usize, line: impl Fn(usize) -> String) -> String {
 
 /// Graphs of thousands of nodes.
 fn graphs() -> Vec<(&'static str, String)> {
-    let before = |it: usize| it.saturating_sub(1);
+    let before = |number: usize| number.saturating_sub(1);
     vec![
         (
             "2,000 stages, each behind the last",

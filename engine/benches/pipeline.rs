@@ -55,7 +55,9 @@ fn rest(duration: Duration) {
 
 #[expect(clippy::disallowed_methods, reason = "events bear the real time")]
 fn unix_seconds() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |it| it.as_secs_f64())
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
 fn file_run(count: usize) -> Result<()> {
@@ -81,12 +83,13 @@ fn file_run(count: usize) -> Result<()> {
     }
     // It is the first child, so the sums over all children are its own.
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let seconds = |it: nix::sys::time::TimeVal| it.tv_sec() as f64 + it.tv_usec() as f64 / 1e6;
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     let cpu = seconds(usage.user_time()) + seconds(usage.system_time());
     let store = rusqlite::Connection::open(root.path().join("data/events.db"))?;
     let rows = |table: &str| {
         let sql = format!("SELECT count(*) FROM {table}");
-        store.query_row(&sql, [], |it| it.get::<_, i64>(0))
+        store.query_row(&sql, [], |row| row.get::<_, i64>(0))
     };
     let per_event = bytes / count.max(1);
     println!("file run: {count} events of {per_event} bytes in {wall:.2} s, {cpu:.2} CPU-s");
@@ -127,7 +130,7 @@ fn outside(failing: HashSet<String>) -> Result<String> {
                 stream.set_nodelay(true).ok();
                 let mut stream = BufReader::new(stream);
                 while let Ok(head) = head(&mut stream) {
-                    let id = head.split("id=").nth(1).and_then(|it| it.split(' ').next());
+                    let id = head.split("id=").nth(1).and_then(|part| part.split(' ').next());
                     let mut failing = failing.lock().unwrap_or_else(PoisonError::into_inner);
                     let status = if failing.remove(id.unwrap_or_default()) { 503 } else { 200 };
                     drop(failing);
@@ -160,7 +163,7 @@ fn latencies(part: f64) -> Result<()> {
     let (seen, arrivals) = mpsc::channel();
     thread::spawn(move || {
         for line in live.lines().map_while(std::result::Result::ok) {
-            let id = line.split("\"id\":\"").nth(1).and_then(|it| it.split('"').next());
+            let id = line.split("\"id\":\"").nth(1).and_then(|part| part.split('"').next());
             if let Some(id) = id.filter(|_| line.starts_with("data")) {
                 seen.send((id.to_owned(), now())).ok();
             }
@@ -169,19 +172,19 @@ fn latencies(part: f64) -> Result<()> {
     let sent: Mutex<HashMap<String, Instant>> = Mutex::default();
     let (start, time) = (now(), unix_seconds());
     let send = |first: usize| -> std::result::Result<(), String> {
-        let mut stream = server.connect().map_err(|it| it.to_string())?;
+        let mut stream = server.connect().map_err(|fault| fault.to_string())?;
         for n in (first..PRESSES).step_by(CONNECTIONS) {
             rest((APART * n as u32).saturating_sub(start.elapsed()));
             let event = event(n, time, "DOORBELL_PRESSED", "gpio_handler", "HIGH", "{}");
             sent.lock().unwrap_or_else(PoisonError::into_inner).insert(name(n), now());
-            post(&mut stream, &server.1, &event).map_err(|it| it.to_string())?;
+            post(&mut stream, &server.1, &event).map_err(|fault| fault.to_string())?;
         }
         Ok(())
     };
     thread::scope(|scope| {
         let send = &send;
         let threads: Vec<_> = (0..CONNECTIONS).map(|it| scope.spawn(move || send(it))).collect();
-        threads.into_iter().try_for_each(|it| it.join().expect("a sender does not panic"))
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a sender does not panic"))
     })?;
     let sent = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (mut calm, mut rough) = (Vec::new(), Vec::new());

@@ -69,7 +69,9 @@ fn now() -> Instant {
 
 #[expect(clippy::disallowed_methods, reason = "events bear the real time")]
 fn unix_seconds() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |it| it.as_secs_f64())
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
 struct Nobody;
@@ -91,7 +93,7 @@ fn fill(path: &Path, count: usize) -> Result<()> {
     };
     let policy = RetentionPolicy::default();
     let (store, writer) = store::open(settings, policy, Env::system(), Box::new(Nobody))
-        .map_err(|it| it.to_string())?;
+        .map_err(|fault| fault.to_string())?;
     let writer = thread::spawn(|| writer.run());
     let (mut mix, start, end) = (Mix::new(), now(), unix_seconds());
     for batch in 0..count / BATCH {
@@ -100,7 +102,7 @@ fn fill(path: &Path, count: usize) -> Result<()> {
             entry(&mix.next(n), end - SPAN + SPAN * n as f64 / count as f64)
         });
         let entries = entries.collect::<Result<Vec<Entry>>>()?;
-        smol::block_on(store.submit(entries)).map_err(|it| it.to_string())?;
+        smol::block_on(store.submit(entries)).map_err(|fault| fault.to_string())?;
         if batch % 50 == 0 {
             smol::block_on(store.tick());
         }
@@ -210,7 +212,7 @@ impl Client {
             }
         }
         let lower = head.to_ascii_lowercase();
-        let length = lower.split("content-length: ").nth(1).and_then(|it| it.lines().next());
+        let length = lower.split("content-length: ").nth(1).and_then(|part| part.lines().next());
         let mut body = vec![0; length.ok_or("no length")?.parse()?];
         self.stream.read_exact(&mut body)?;
         if !head.starts_with("HTTP/1.1 200") {

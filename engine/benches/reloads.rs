@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
                 if is_over.load(Ordering::Relaxed) {
                     break;
                 }
-                let took = save(&server, &file, &text, n).map_err(|it| it.to_string())?;
+                let took = save(&server, &file, &text, n).map_err(|fault| fault.to_string())?;
                 saves.lock().expect("nobody panics").push(took);
             }
             Ok::<_, String>(())
@@ -41,7 +41,7 @@ pub(crate) fn run() -> Result<()> {
         saving.join().expect("it does not panic")?;
         with
     })?;
-    let reloads = saves.into_inner().map_err(|it| it.to_string())?.len();
+    let reloads = saves.into_inner().map_err(|fault| fault.to_string())?.len();
     println!("{RATE} posts/s over {CONNECTIONS} connections, until they are acknowledged:");
     show("without reloads", without);
     show(&format!("during {reloads} reloads"), with);
@@ -77,7 +77,7 @@ fn acknowledgements(server: &Server, first: usize) -> Result<Vec<f64>> {
     let events: Vec<String> = (first..first + count).map(|n| mix.next(n)).collect();
     let (next, start) = (AtomicUsize::new(0), now());
     let send = || -> std::result::Result<Vec<f64>, String> {
-        let mut stream = server.connect().map_err(|it| it.to_string())?;
+        let mut stream = server.connect().map_err(|fault| fault.to_string())?;
         let mut took = Vec::new();
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -85,14 +85,16 @@ fn acknowledgements(server: &Server, first: usize) -> Result<Vec<f64>> {
             let due = Duration::from_secs(1) * n as u32 / RATE as u32;
             rest(due.saturating_sub(start.elapsed()));
             let sent = now();
-            post(&mut stream, &server.1, event).map_err(|it| it.to_string())?;
+            post(&mut stream, &server.1, event).map_err(|fault| fault.to_string())?;
             took.push(sent.elapsed().as_secs_f64() * 1e3);
         }
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(send)).collect();
-        let all: std::result::Result<Vec<_>, String> =
-            threads.into_iter().map(|it| it.join().expect("a sender does not panic")).collect();
+        let all: std::result::Result<Vec<_>, String> = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a sender does not panic"))
+            .collect();
         Ok(all?.concat())
     })
 }

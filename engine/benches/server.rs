@@ -74,7 +74,7 @@ impl Server {
     /// Kilobytes in memory.
     pub(crate) fn memory(&self, field: &str) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find(|it| it.starts_with(field)).ok_or("no such field")?;
+        let line = status.lines().find(|line| line.starts_with(field)).ok_or("no such field")?;
         Ok(line.split_whitespace().nth(1).ok_or("no number")?.parse()?)
     }
 
@@ -109,15 +109,15 @@ impl Server {
 pub(crate) fn send_all(server: &Server, events: &[String], connections: usize) -> Result<()> {
     let next = AtomicUsize::new(0);
     let send = || -> std::result::Result<(), String> {
-        let mut stream = server.connect().map_err(|it| it.to_string())?;
+        let mut stream = server.connect().map_err(|fault| fault.to_string())?;
         while let Some(event) = events.get(next.fetch_add(1, Ordering::Relaxed)) {
-            post(&mut stream, &server.1, event).map_err(|it| it.to_string())?;
+            post(&mut stream, &server.1, event).map_err(|fault| fault.to_string())?;
         }
         Ok(())
     };
     thread::scope(|scope| {
         let threads: Vec<_> = (0..connections).map(|_| scope.spawn(send)).collect();
-        threads.into_iter().try_for_each(|it| it.join().expect("a sender does not panic"))
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a sender does not panic"))
     })?;
     Ok(())
 }
@@ -131,7 +131,7 @@ pub(crate) fn post(stream: &mut BufReader<TcpStream>, address: &str, event: &str
     stream.get_mut().write_all(request.as_bytes())?;
     let head = head(stream)?;
     let length = head.to_ascii_lowercase();
-    let length = length.split("content-length: ").nth(1).and_then(|it| it.lines().next());
+    let length = length.split("content-length: ").nth(1).and_then(|part| part.lines().next());
     let mut body = vec![0; length.ok_or("no length")?.parse()?];
     stream.read_exact(&mut body)?;
     let is_accepted = head.starts_with("HTTP/1.1 202");

@@ -52,7 +52,7 @@ pub(crate) fn run(count: usize) -> Result<()> {
     let full = file_run(root.path(), &file, &lines)?;
     let insert = bare_insert(&root.path().join("data/events.db"))?;
     let write = bare_write(root.path(), &lines)?;
-    let ahead = |it: &Cost| it.all - it.writer;
+    let ahead = |cost: &Cost| cost.all - cost.writer;
     let checks = ahead(&checked) - ahead(&bare);
     let parts = [
         ("read, decode, map", ahead(&bare)),
@@ -76,7 +76,8 @@ pub(crate) fn run(count: usize) -> Result<()> {
 
 fn used(who: UsageWho) -> Result<f64> {
     let usage = getrusage(who)?;
-    let seconds = |it: nix::sys::time::TimeVal| it.tv_sec() as f64 + it.tv_usec() as f64 / 1e6;
+    let seconds =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
@@ -126,7 +127,7 @@ fn thread_time(process: u32, name: &str) -> f64 {
         let nanos: f64 = stat.split(' ').next()?.parse().ok()?;
         (comm.trim() == name).then_some(nanos / 1e9)
     };
-    tasks.flatten().find_map(|it| of(&it.path())).unwrap_or(0.0)
+    tasks.flatten().find_map(|task| of(&task.path())).unwrap_or(0.0)
 }
 
 /// Microseconds for each row of a run, into a store with the same tables and indexes.
@@ -136,7 +137,7 @@ fn bare_insert(from: &Path) -> Result<f64> {
                   ORDER BY type DESC";
     let tables: Vec<String> = store
         .prepare(tables)?
-        .query_map([], |it| it.get(0))?
+        .query_map([], |row| row.get(0))?
         .collect::<std::result::Result<_, _>>()?;
     let mut select = store.prepare("SELECT * FROM event_rows ORDER BY pos")?;
     let columns = select.column_count();
@@ -151,7 +152,7 @@ fn bare_insert(from: &Path) -> Result<f64> {
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
          PRAGMA cache_size = -8192;",
     )?;
-    tables.iter().try_for_each(|it| target.execute_batch(it))?;
+    tables.iter().try_for_each(|table| target.execute_batch(table))?;
     let insert = format!("INSERT INTO event_rows VALUES ({})", vec!["?"; columns].join(", "));
     let before = used(UsageWho::RUSAGE_SELF)?;
     for batch in rows.chunks(BATCH) {
@@ -169,7 +170,7 @@ fn bare_insert(from: &Path) -> Result<f64> {
 fn bare_write(root: &Path, lines: &[String]) -> Result<f64> {
     let before = used(UsageWho::RUSAGE_SELF)?;
     let mut file = BufWriter::new(fs::File::create(root.join("copy.ndjson"))?);
-    lines.iter().try_for_each(|it| writeln!(file, "{it}"))?;
+    lines.iter().try_for_each(|line| writeln!(file, "{line}"))?;
     file.into_inner()?.sync_data()?;
     Ok((used(UsageWho::RUSAGE_SELF)? - before) * 1e6 / lines.len() as f64)
 }
@@ -222,7 +223,7 @@ fn answer(mut stream: BufReader<std::net::TcpStream>) -> Result<()> {
     loop {
         let head = head(&mut stream)?;
         let fields: BTreeMap<&str, &str> =
-            head.lines().filter_map(|it| it.split_once(": ")).collect();
+            head.lines().filter_map(|line| line.split_once(": ")).collect();
         body.resize(fields.get("Content-Length").ok_or("no length")?.parse()?, 0);
         stream.read_exact(&mut body)?;
         stream.get_mut().write_all(b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}")?;

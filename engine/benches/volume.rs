@@ -61,7 +61,7 @@ fn open(folder: &Path, policy: RetentionPolicy) -> Result<Opened> {
     };
     let env = Env::system();
     let (store, writer) = store::open(settings, policy, env.clone(), Box::new(Nobody))
-        .map_err(|it| it.to_string())?;
+        .map_err(|fault| fault.to_string())?;
     Ok(Opened { store, env, writer: thread::spawn(|| writer.run()) })
 }
 
@@ -112,7 +112,8 @@ fn fill(opened: &Opened, count: usize, received: Timestamp, sink: Option<&str>) 
             });
             event(batch * BATCH + it, received, delivery.into_iter().collect())
         });
-        smol::block_on(opened.store.submit(entries.collect())).map_err(|it| it.to_string())?;
+        smol::block_on(opened.store.submit(entries.collect()))
+            .map_err(|fault| fault.to_string())?;
         if batch % 50 == 0 {
             smol::block_on(opened.store.tick());
         }
@@ -145,7 +146,8 @@ fn clients(opened: &Opened, first: usize, is_over: impl Fn() -> bool + Sync) -> 
                 smol::block_on(opened.env.clock.sleep(Duration::from_secs(1)));
             }
         });
-        let took = threads.into_iter().flat_map(|it| it.join().expect("a client ends well"));
+        let took =
+            threads.into_iter().flat_map(|thread| thread.join().expect("a client ends well"));
         let mut took: Vec<Duration> = took.collect();
         ticks.join().expect("it ends well");
         took.sort_unstable();
@@ -212,12 +214,12 @@ fn outbox(count: usize) -> Result<()> {
     let limits = DueLimits { first: 64, again: 64, bytes: 4 << 20 };
     let (start, mut delivered) = (now(), 0);
     while start.elapsed() < Duration::from_secs(10) {
-        let read = opened.store.read(move |it| {
-            let due = it.due("hook", wall, limits)?;
+        let read = opened.store.read(move |reader| {
+            let due = reader.due("hook", wall, limits)?;
             let seqs: Vec<u64> = due.iter().map(|it| it.seq).collect();
-            Ok((it.by_seq(&seqs)?.len(), it.next_due("hook")?, due))
+            Ok((reader.by_seq(&seqs)?.len(), reader.next_due("hook")?, due))
         });
-        let (_, _, due) = smol::block_on(read).map_err(|it| it.to_string())?;
+        let (_, _, due) = smol::block_on(read).map_err(|fault| fault.to_string())?;
         if due.is_empty() {
             break;
         }
@@ -234,7 +236,8 @@ fn outbox(count: usize) -> Result<()> {
                 receipt: None,
             })
         });
-        smol::block_on(opened.store.submit(settled.collect())).map_err(|it| it.to_string())?;
+        smol::block_on(opened.store.submit(settled.collect()))
+            .map_err(|fault| fault.to_string())?;
     }
     let rate = f64::from(delivered) / start.elapsed().as_secs_f64();
     println!("drained {rate:.0} deliveries a second, 64 at once");

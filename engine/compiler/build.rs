@@ -8,7 +8,7 @@ fn main() {
     println!("cargo::rerun-if-changed={}", pages.display());
     let entries = std::fs::read_dir(&pages).into_iter().flatten().flatten();
     let mut names: Vec<String> =
-        entries.filter_map(|it| it.file_name().into_string().ok()).collect();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     let mut list = String::from("&[\n");
     for name in &names {

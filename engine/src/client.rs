@@ -183,9 +183,10 @@ impl EngineClient {
         if body["ready"].as_bool() != Some(is_ready) {
             return Err(self.no_engine("its response does not say whether it is ready"));
         }
-        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
-        let problem = |it: &Value| (text(&it["part"]), text(&it["reason"]), text(&it["advice"]));
+        let problem =
+            |value: &Value| (text(&value["part"]), text(&value["reason"]), text(&value["advice"]));
         Ok(EngineReadiness {
             is_ready,
             reasons: list("reasons").iter().map(text).collect(),
@@ -238,11 +239,11 @@ impl EngineClient {
     pub(crate) fn refused(&self, answer: &FetchResponse) -> ClientFault {
         let status = answer.status;
         let is_problem = answer::header(answer, "content-type")
-            .is_some_and(|it| it.starts_with("application/problem+json"));
+            .is_some_and(|header| header.starts_with("application/problem+json"));
         let problem: Option<Value> =
             serde_json::from_slice(&answer.body).ok().filter(|_| is_problem);
-        let detail = problem.as_ref().and_then(|it| it["detail"].as_str());
-        let Some(detail) = detail.map(|it| printable(it, REASON_MAX)) else {
+        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+        let Some(detail) = detail.map(|detail| printable(detail, REASON_MAX)) else {
             return self.no_engine(&format!("it responds with status {status}"));
         };
         let reason = match (status, &self.token) {

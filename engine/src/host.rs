@@ -89,7 +89,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
         .map_err(|fault| failure(2, cannot_read(&place.file, &fault)))?;
     let mut diagnostics = loaded.diagnostics.clone();
     if options.allows_exec {
-        diagnostics.retain(|it| it.rule != Rule::StartsProgram);
+        diagnostics.retain(|diagnostic| diagnostic.rule != Rule::StartsProgram);
     }
     log::findings(options.log, &diagnostics);
     if loaded.plan.as_ref().is_some_and(Plan::starts_programs) && !options.allows_exec {

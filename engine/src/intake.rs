@@ -156,7 +156,7 @@ impl Rejection {
         if self.violations.is_empty() {
             return self.detail.clone();
         }
-        let line = |it: &Violation| format!("{}: {}", it.instance, it.message);
+        let line = |violation: &Violation| format!("{}: {}", violation.instance, violation.message);
         self.violations.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }
@@ -401,7 +401,7 @@ impl<'a> IntakeReading<'a> {
 
     /// The JSON pointer of what an expression reads, when it reads one plain path.
     fn place_of(&self, part: Part<'_>, default: &str) -> String {
-        match part.and_then(|it| it.value.plain_path()) {
+        match part.and_then(|part| part.value.plain_path()) {
             Some((Root::Item, path)) => format!("{}{}", self.pointer(), pointer_of(&path)),
             Some((Root::Data | Root::Raw, path)) => pointer_of(&path),
             _ => format!("{}{default}", self.pointer()),
@@ -502,9 +502,9 @@ pub fn filter(plan: &Plan, mut event: Event, memories: &OpenedMemories) -> Intak
     let given = event.envelope.priority;
     event.envelope.priority = level(plan, &event, now);
     let mut notes = Vec::new();
-    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+    for filter in plan.filters.iter().filter(|filter| !filter.is_disabled) {
         let scope = Scope::of(&event, now);
-        if filter.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
+        if filter.when.as_ref().is_some_and(|when| !when.value.is_true(&scope)) {
             continue;
         }
         let name = filter.name.value.as_str();
@@ -569,8 +569,8 @@ impl Rejection {
 /// The event's level: the first case that holds, else what it has.
 pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
     let scope = Scope::of(event, now);
-    let case = plan.priority.cases.iter().find(|it| it.1.value.is_true(&scope));
-    case.map_or(event.envelope.priority, |it| it.0)
+    let case = plan.priority.cases.iter().find(|case| case.1.value.is_true(&scope));
+    case.map_or(event.envelope.priority, |case| case.0)
 }
 
 fn owned(value: Val<'_>) -> Value {

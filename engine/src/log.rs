@@ -104,7 +104,8 @@ pub fn failure(format: LogFormat, message: &str) {
 pub fn is_json_wanted(arguments: impl Iterator<Item = std::ffi::OsString>) -> bool {
     let arguments: Vec<_> = arguments.collect();
     let is_pair = |pair: &[std::ffi::OsString]| pair[0] == "--log-format" && pair[1] == "json";
-    arguments.windows(2).any(is_pair) || arguments.iter().any(|it| it == "--log-format=json")
+    arguments.windows(2).any(is_pair)
+        || arguments.iter().any(|argument| argument == "--log-format=json")
 }
 
 /// Writes one event as one line.

@@ -61,7 +61,7 @@ struct Durations {
 
 impl Durations {
     fn note(&mut self, micros: u64) {
-        self.buckets[BUCKETS.partition_point(|it| *it < micros)] += 1;
+        self.buckets[BUCKETS.partition_point(|bucket| *bucket < micros)] += 1;
         self.micros += micros;
     }
 
@@ -132,7 +132,12 @@ impl Metrics {
 
     /// Delivery attempts, to any target, that ended in this state.
     pub fn deliveries(&self, state: &str) -> u64 {
-        self.stages().deliveries.iter().filter(|it| it.0.1 == state).map(|it| it.1).sum()
+        self.stages()
+            .deliveries
+            .iter()
+            .filter(|delivery| delivery.0.1 == state)
+            .map(|delivery| delivery.1)
+            .sum()
     }
 
     /// Counts messages of a source.

@@ -196,7 +196,8 @@ impl Reloader {
         let files = loaded.files.clone();
         let running = self.engine.generation();
         let of_running = &running.plan.secret_files;
-        let secret_files = loaded.plan.as_ref().map_or(of_running, |it| &it.secret_files).clone();
+        let secret_files =
+            loaded.plan.as_ref().map_or(of_running, |plan| &plan.secret_files).clone();
         inputs::note(&self.engine.env.health, &loaded.inputs, running.number);
         let secrets = |plan: &Plan| plan.secrets.fingerprint();
         let version = (loaded.hash.clone(), loaded.plan.as_ref().map_or(0, secrets));
@@ -426,7 +427,7 @@ fn site_of(app: &App, context: &OpenContext) -> Arc<ServerContext> {
 
 /// The store's retention as the plan has it.
 pub fn policy(plan: &Plan) -> RetentionPolicy {
-    let base = plan.store.as_ref().map(|it| it.1.policy.clone()).unwrap_or_default();
+    let base = plan.store.as_ref().map(|store| store.1.policy.clone()).unwrap_or_default();
     RetentionPolicy {
         dead_keep: plan.dead_letter.keep,
         dead_max: plan.dead_letter.entries_max,

@@ -45,7 +45,7 @@ fn ensure_threads(count: usize) -> Result<(), String> {
     }
     let given = threads.len();
     drop(held);
-    threads.into_iter().for_each(|it| drop(it.join()));
+    threads.into_iter().for_each(|thread| drop(thread.join()));
     refused.map_or(Ok(()), |fault| {
         Err(format!(
             "the system provides only {given} of the {count} threads needed at startup: {fault}; raise \

@@ -92,14 +92,14 @@ pub struct OpenStage {
 impl Generation {
     /// Tells the store who remembers from now on; what others remembered is forgotten.
     pub fn remember(&self) -> Entry {
-        let nodes = self.memories.values().map(|it| it.node.clone()).collect();
+        let nodes = self.memories.values().map(|memory| memory.node.clone()).collect();
         let rules = self.plan.rules().into_iter().map(Arc::new).collect();
         Entry::Remember { generation: self.number, nodes, rules }
     }
 
     /// An opened stage by its name.
     pub fn stage(&self, name: &str) -> Option<&Arc<OpenStage>> {
-        let at = self.plan.stages.iter().position(|it| *it.name == *name)?;
+        let at = self.plan.stages.iter().position(|stage| *stage.name == *name)?;
         self.stages[at].as_ref()
     }
 }

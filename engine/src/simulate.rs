@@ -84,7 +84,7 @@ impl VirtualClock {
     pub fn jump(&self, end: Duration) -> bool {
         let due: Vec<Waker> = {
             let mut hands = lock(&self.hands);
-            let next = hands.sleepers.keys().next().map(|it| it.0).filter(|it| *it <= end);
+            let next = hands.sleepers.keys().next().map(|key| key.0).filter(|it| *it <= end);
             let Some(next) = next else { return false };
             hands.now = hands.now.max(next);
             let last = (hands.now, u64::MAX);

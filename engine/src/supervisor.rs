@@ -144,7 +144,7 @@ impl Supervisor {
     /// What is closed has no health any more.
     fn forget_closed(&self, diff: &Diff, forgotten: PartRole) {
         let generation = self.engine.generation();
-        for part in diff.parts().iter().filter(|it| it.fate == PartFate::Closed) {
+        for part in diff.parts().iter().filter(|part| part.fate == PartFate::Closed) {
             let role = match part.role {
                 PlanRole::Source => PartRole::Source,
                 PlanRole::Enrich => PartRole::Stage,
@@ -206,8 +206,8 @@ impl Supervisor {
         assert!(generation.targets.keys().eq(workers), "a worker for each target");
         let sources = generation.plan.sources.iter();
         let run: BTreeSet<_> = sources
-            .filter(|it| it.off.is_none() && !it.spec.is_served())
-            .map(|it| &it.name)
+            .filter(|source| source.off.is_none() && !source.spec.is_served())
+            .map(|source| &source.name)
             .collect();
         assert!(self.sources.keys().eq(run), "a task for each source that runs by itself");
     }

@@ -30,14 +30,15 @@ impl Colour {
 }
 
 fn from(variable: impl Fn(&str) -> Option<String>, is_terminal: bool) -> bool {
-    let is_set = |name| variable(name).is_some_and(|it| !it.is_empty());
-    if is_set("NO_COLOR") || variable("TERM").is_some_and(|it| it == "dumb") {
+    let is_set = |name| variable(name).is_some_and(|variable| !variable.is_empty());
+    if is_set("NO_COLOR") || variable("TERM").is_some_and(|variable| variable == "dumb") {
         return false;
     }
-    if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|it| it != "0") {
+    if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|variable| variable != "0")
+    {
         return true;
     }
-    is_terminal && variable("CLICOLOR").is_none_or(|it| it != "0")
+    is_terminal && variable("CLICOLOR").is_none_or(|variable| variable != "0")
 }
 
 /// What the command line says about the output of every command.
@@ -131,7 +132,7 @@ const EMPTY_LINE: &str = "\r\x1b[K";
 
 /// Whether there is somebody to show progress to.
 pub(crate) fn shows_progress() -> bool {
-    is_terminal() && volume() != Volume::Quiet && var_os("TERM").is_none_or(|it| it != "dumb")
+    is_terminal() && volume() != Volume::Quiet && var_os("TERM").is_none_or(|os| os != "dumb")
 }
 
 /// Shows how far something has come, in one line; an empty one takes it away.
@@ -193,8 +194,8 @@ fn harmless(text: &str) -> String {
 /// How long the colour is that a text begins with.
 fn colour_length(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
-    let digits =
-        codes.len() - codes.trim_start_matches(|it: char| it.is_ascii_digit() || it == ';').len();
+    let digits = codes.len()
+        - codes.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';').len();
     if codes[digits..].starts_with('m') { digits + 3 } else { 0 }
 }
 
@@ -227,7 +228,7 @@ mod tests {
     #[track_caller]
     fn check(variables: &[(&str, &str)], is_terminal: bool, expected: bool) {
         let value = |name: &str| {
-            let found = variables.iter().find(|it| it.0 == name);
+            let found = variables.iter().find(|variable| variable.0 == name);
             found.map(|it| it.1.to_owned())
         };
         assert_eq!(from(value, is_terminal), expected, "{variables:?}");

@@ -31,7 +31,7 @@ impl Watch {
         let hint = Arc::new(Signal::new());
         let told = hint.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let is_access = event.is_ok_and(|it| matches!(it.kind, EventKind::Access(_)));
+            let is_access = event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_)));
             if !is_access {
                 told.notify(usize::MAX);
             }
@@ -46,12 +46,12 @@ impl Watch {
     /// Watches the folders of these files, and of what they are links to.
     pub fn follow(&mut self, files: &BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
-        let folder = |it: &Path| {
-            let parent = it.parent().filter(|it| !it.as_os_str().is_empty());
+        let folder = |path: &Path| {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             parent.unwrap_or(Path::new(".")).to_owned()
         };
-        let given = files.iter().map(|it| folder(it));
-        let real = files.iter().filter_map(|it| it.canonicalize().ok()).map(|it| folder(&it));
+        let given = files.iter().map(|file| folder(file));
+        let real = files.iter().filter_map(|file| file.canonicalize().ok()).map(|it| folder(&it));
         let wanted: BTreeSet<PathBuf> = given.chain(real).filter(|it| it.is_dir()).collect();
         for gone in self.folders.difference(&wanted) {
             watcher.unwatch(gone).ok();

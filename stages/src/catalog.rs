@@ -449,10 +449,12 @@ impl Catalog {
 impl Kinds for Catalog {
     fn kinds(&self, role: NodeRole) -> Vec<KindRow> {
         match role {
-            NodeRole::Source => self.sources.values().map(|it| it.row).collect(),
-            NodeRole::Enrich => self.enrichments.values().map(|it| it.row).collect(),
-            NodeRole::Sink => self.sinks.values().map(|it| it.row).collect(),
-            NodeRole::Notify => self.notifiers.values().map(|it| it.row).collect(),
+            NodeRole::Source => self.sources.values().map(|source| source.row).collect(),
+            NodeRole::Enrich => {
+                self.enrichments.values().map(|enrichment| enrichment.row).collect()
+            }
+            NodeRole::Sink => self.sinks.values().map(|sink| sink.row).collect(),
+            NodeRole::Notify => self.notifiers.values().map(|notifier| notifier.row).collect(),
         }
     }
 }

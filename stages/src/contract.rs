@@ -159,7 +159,7 @@ pub trait SourceKind: Kind {
     }
     /// The messages in a file that a test replays: its lines, but for a kind that knows better.
     fn messages<'a>(_settings: &Self::Settings, text: &'a str) -> Vec<&'a str> {
-        text.lines().map(str::trim).filter(|it| !it.is_empty()).collect()
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
     }
     /// Whether it ends by itself, so that `--once` may start it.
     fn ends(settings: &Self::Settings) -> bool;
@@ -569,7 +569,11 @@ pub fn event_of(stored: &Stored, globals: Arc<Globals>) -> Option<Event> {
         envelope: stored.envelope.clone(),
         body: stored.body.clone(),
         data: Arc::new(data),
-        raw: stored.body.message().and_then(|it| serde_json::from_slice(it).ok()).map(Arc::new),
+        raw: stored
+            .body
+            .message()
+            .and_then(|message| serde_json::from_slice(message).ok())
+            .map(Arc::new),
         enrich: enrich.into(),
         globals,
     })

@@ -277,9 +277,10 @@ mod tests {
 
     #[track_caller]
     fn check(all: &[Credential], headers: &[(&str, &str)], expected: Result<SenderState, &str>) {
-        let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
+        let header =
+            |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1);
         let checked = Credentials::new(all.to_vec()).check_headers(&header);
-        let checked = checked.map_err(|it| it.to_string());
+        let checked = checked.map_err(|fault| fault.to_string());
         assert_eq!(checked, expected.map_err(str::to_owned));
     }
 

@@ -142,7 +142,7 @@ impl LineDecoder {
     /// The fields of a line that is not such a line.
     pub fn blank(&self) -> Value {
         let names = self.names().into_iter().flatten();
-        Value::Object(names.map(|it| (it.to_owned(), Value::Null)).collect())
+        Value::Object(names.map(|name| (name.to_owned(), Value::Null)).collect())
     }
 
     /// Whether its lines say when they were written.
@@ -156,7 +156,7 @@ impl LineDecoder {
         let null = |it: ValueType, may_be: bool| if may_be { it.or_null() } else { it };
         let text = null(ValueType::text(), is_optional);
         let typed = |name: &str| match &self.format {
-            _ if self.numbers.iter().any(|it| it == name) => ValueType::number().or_null(),
+            _ if self.numbers.iter().any(|number| number == name) => ValueType::number().or_null(),
             LineFormat::Syslog => syslog::shape(name),
             _ => text.clone(),
         };
@@ -165,8 +165,9 @@ impl LineDecoder {
         match self.names() {
             Some(names) => ValueType::map(names.into_iter().map(of)),
             None => {
-                let times = self.times.iter().map(|it| &it.name);
-                ValueType::map(self.numbers.iter().chain(times).map(|it| of(it))).with_more()
+                let times = self.times.iter().map(|time| &time.name);
+                ValueType::map(self.numbers.iter().chain(times).map(|number| of(number)))
+                    .with_more()
             }
         }
     }
@@ -209,7 +210,7 @@ pub(crate) fn read(
     context: &mut Context<'_>,
 ) -> Option<LineDecoder> {
     let before = context.diagnostics.found().len();
-    let pattern = decode.arg(1).and_then(|it| it.text());
+    let pattern = decode.arg(1).and_then(|arg| arg.text());
     if let Some(pattern) = pattern.as_ref().filter(|_| codec != Codec::Regex) {
         context
             .diagnostics
@@ -225,15 +226,17 @@ pub(crate) fn read(
         Codec::Regex => line_pattern(decode, pattern, context).map(LineFormat::Regex),
         Codec::Ndjson | Codec::Json | Codec::Text | Codec::Raw => None,
     };
-    let names = decode.children("number").flat_map(|it| it.args());
-    let numbers: Vec<Spanned<String>> = names.filter_map(|it| it.text()).collect();
-    let times: Vec<(Spanned<String>, Option<Scalar<'_>>)> =
-        decode.children("time").filter_map(|it| Some((it.arg(0)?.text()?, it.arg(1)))).collect();
+    let names = decode.children("number").flat_map(|child| child.args());
+    let numbers: Vec<Spanned<String>> = names.filter_map(|name| name.text()).collect();
+    let times: Vec<(Spanned<String>, Option<Scalar<'_>>)> = decode
+        .children("time")
+        .filter_map(|child| Some((child.arg(0)?.text()?, child.arg(1))))
+        .collect();
     let patterns: Vec<Option<TimePattern>> =
-        times.iter().map(|it| time_pattern(it.1.as_ref()?, context)).collect();
+        times.iter().map(|time| time_pattern(time.1.as_ref()?, context)).collect();
     let decoder = LineDecoder {
         format: format?,
-        numbers: numbers.iter().map(|it| it.value.clone()).collect(),
+        numbers: numbers.iter().map(|number| number.value.clone()).collect(),
         times: times
             .iter()
             .zip(patterns)
@@ -241,7 +244,8 @@ pub(crate) fn read(
             .collect(),
         on_mismatch: decode.setting("on-mismatch").arg(0, Scalar::choice),
     };
-    let typed: Vec<&Spanned<String>> = numbers.iter().chain(times.iter().map(|it| &it.0)).collect();
+    let typed: Vec<&Spanned<String>> =
+        numbers.iter().chain(times.iter().map(|time| &time.0)).collect();
     report_names(&typed, &decoder, context);
     (context.diagnostics.found().len() == before).then_some(decoder)
 }
@@ -288,8 +292,8 @@ fn columns(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<String>
         return None;
     };
     let mut known = BTreeSet::new();
-    let columns: Vec<Spanned<String>> = node.args().filter_map(|it| it.text()).collect();
-    if let Some(twice) = columns.iter().find(|it| !known.insert(it.value.as_str())) {
+    let columns: Vec<Spanned<String>> = node.args().filter_map(|arg| arg.text()).collect();
+    if let Some(twice) = columns.iter().find(|column| !known.insert(column.value.as_str())) {
         context
             .diagnostics
             .push(Rule::WrongArgument, format!("the column `{}` appears twice", twice.value))
@@ -297,7 +301,7 @@ fn columns(decode: &Fields<'_>, context: &mut Context<'_>) -> Option<Vec<String>
             .help("give each column its own name");
         return None;
     }
-    Some(columns.into_iter().map(|it| it.value).collect())
+    Some(columns.into_iter().map(|column| column.value).collect())
 }
 
 fn line_pattern(
@@ -314,7 +318,7 @@ fn line_pattern(
         return None;
     };
     let compiled = compile(&pattern, context)?;
-    LinePattern::new(compiled).map_err(|it| report_pattern(it, &pattern, context)).ok()
+    LinePattern::new(compiled).map_err(|fault| report_pattern(fault, &pattern, context)).ok()
 }
 
 /// A pattern of the file, compiled; `None`, and reported, where it cannot be.
@@ -322,7 +326,9 @@ pub(crate) fn compile(
     pattern: &Spanned<String>,
     context: &mut Context<'_>,
 ) -> Option<CompiledPattern> {
-    CompiledPattern::new(&pattern.value).map_err(|it| report_pattern(it, pattern, context)).ok()
+    CompiledPattern::new(&pattern.value)
+        .map_err(|fault| report_pattern(fault, pattern, context))
+        .ok()
 }
 
 fn report_pattern(fault: PatternFault, pattern: &Spanned<String>, context: &mut Context<'_>) {

@@ -68,7 +68,7 @@ pub(crate) fn read_key(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
 
 /// The name of a node at the top of a file; `otherwise` where its block is read alone.
 fn name_of(fields: &Fields<'_>, otherwise: &str) -> Spanned<String> {
-    let name = fields.arg(0).and_then(|it| it.text());
+    let name = fields.arg(0).and_then(|arg| arg.text());
     name.unwrap_or_else(|| Spanned::new(otherwise.to_owned(), fields.head()))
 }
 
@@ -79,11 +79,13 @@ fn with_key(known: &TypeEnv, key: Option<&Expr>) -> TypeEnv {
 
 /// What every one of them says. `clock` is the child that says which time counts.
 pub(crate) fn shape_of(fields: &Fields<'_>, clock: Option<&str>) -> MemoryShape {
-    let key = read_key(fields).map(|it| it.value.text().to_owned());
-    let by = clock.and_then(|it| fields.child(it)?.prop("by")?.text());
+    let key = read_key(fields).map(|key| key.value.text().to_owned());
+    let by = clock.and_then(|clock| fields.child(clock)?.prop("by")?.text());
     MemoryShape {
         key: key.unwrap_or_default(),
-        keys_max: fields.setting("max-keys").arg(0, |it| u64::try_from(it.int()?.value).ok()),
+        keys_max: fields
+            .setting("max-keys")
+            .arg(0, |scalar| u64::try_from(scalar.int()?.value).ok()),
         by_arrival: by.is_some_and(|it| it.value == CLOCKS[1]),
         form: String::new(),
     }

@@ -151,7 +151,7 @@ pub trait MemoryKind: Kind {
 
 /// ` for KEY`, where there is a key.
 pub(crate) fn for_key(key: Option<&Expr>) -> String {
-    key.map(|it| format!(" for {}", it.text())).unwrap_or_default()
+    key.map(|key| format!(" for {}", key.text())).unwrap_or_default()
 }
 
 /// A stage that remembers, opened.
@@ -216,7 +216,7 @@ fn written<K: Serialize>(change: Change<K>) -> Step {
         due,
         is_dropped,
         is_late,
-        output: output.map(|it| it.to_string()),
+        output: output.map(|output| output.to_string()),
         emits,
     }
 }
@@ -235,7 +235,7 @@ pub fn key_of(key: &Expr, scope: &Scope<'_>) -> Option<String> {
 
 /// The same where all events have one key if the file says none.
 pub(crate) fn key_or_one(key: Option<&Expr>, scope: &Scope<'_>) -> Option<String> {
-    key.map_or(Some(String::new()), |it| key_of(it, scope))
+    key.map_or(Some(String::new()), |key| key_of(key, scope))
 }
 
 /// A key as it is kept: what is too long is told apart by its hash.

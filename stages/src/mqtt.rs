@@ -122,9 +122,9 @@ impl std::fmt::Debug for MqttSecret {
 
 impl BrokerSettings {
     pub(crate) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
-        let text = |name: &str| fields.child(name).and_then(|it| Text::read(&it.arg(0)?));
-        let url = fields.child("url").and_then(|it| it.arg(0));
-        let is_tls = url.as_ref().and_then(|it| check_url(it, context.diagnostics));
+        let text = |name: &str| fields.child(name).and_then(|child| Text::read(&child.arg(0)?));
+        let url = fields.child("url").and_then(|child| child.arg(0));
+        let is_tls = url.as_ref().and_then(|url| check_url(url, context.diagnostics));
         let tls = match fields.child("tls") {
             Some(tls) => MqttTlsFiles::read(&tls, is_tls.as_ref(), context).map(Some),
             None => Some(None),
@@ -138,7 +138,9 @@ impl BrokerSettings {
             username: text("username"),
             password: text("password"),
             client_id,
-            keep_alive: fields.setting("keep-alive").arg(0, |it| Some(it.duration()?.value)),
+            keep_alive: fields
+                .setting("keep-alive")
+                .arg(0, |scalar| Some(scalar.duration()?.value)),
             protocol: fields.setting("protocol").arg(0, Scalar::choice),
         })
     }
@@ -154,7 +156,7 @@ impl BrokerSettings {
         let value = |text: &Text| resolve(&text.setting.value, services);
         let given = |text: &Option<Text>| {
             let value = text.as_ref().map(value).transpose()?;
-            Ok::<_, Fault>(value.filter(|it| !it.is_empty()))
+            Ok::<_, Fault>(value.filter(|value| !value.is_empty()))
         };
         let url = value(&self.url)?;
         let place = BrokerPlace::parse(&url).map_err(|wrong| Fault::permanent(wrong.message))?;
@@ -193,7 +195,7 @@ impl MqttTlsFiles {
         context: &mut Context<'_>,
     ) -> Option<Self> {
         let path = |name: &str| {
-            let given = fields.prop(name).and_then(|it| it.text())?;
+            let given = fields.prop(name).and_then(|prop| prop.text())?;
             Some((fields.folder().join(&given.value), given.span))
         };
         let (ca, cert) = (path("ca"), path("cert"));
@@ -227,11 +229,12 @@ impl MqttTlsFiles {
             let help = "write `tls ca=\"ca.pem\"`, or remove it: `mqtts://` alone speaks TLS";
             return wrong(fields.head(), "`tls` says nothing", "no `ca=` and no `cert=`", help);
         }
-        Some(MqttTlsFiles { ca: ca.map(|it| it.0), identity })
+        Some(MqttTlsFiles { ca: ca.map(|ca| ca.0), identity })
     }
 
     async fn open(self, services: &Services) -> Result<TlsSetup, Fault> {
-        let key = self.identity.as_ref().map(|it| resolve(&it.1.setting.value, services));
+        let key =
+            self.identity.as_ref().map(|identity| resolve(&identity.1.setting.value, services));
         let key = key.transpose()?;
         let read = move || {
             let identity = self.identity.zip(key);
@@ -323,7 +326,7 @@ impl BrokerPlace {
         };
         let at = start..start + host.len();
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let is_plain = |it: char| it.is_ascii_alphanumeric() || "-._:%".contains(it);
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._:%".contains(letter);
         if name.is_empty()
             || !name.chars().all(is_plain)
             || (name.contains(':') && !host.starts_with('['))

@@ -64,12 +64,12 @@ pub(crate) const PROGRAM: &[NodeRow] = &[
 /// What is wrong with the first word of a command: message, label and help.
 fn bad_program(word: &str, is_alone: bool) -> Option<(String, &'static str, String)> {
     let words: Vec<&str> = word.split_whitespace().collect();
-    let is_shell = |it: &&str| it.starts_with(['-', '/', '\'', '"', '|', '>', '<', '&', '$']);
+    let is_shell = |text: &&str| text.starts_with(['-', '/', '\'', '"', '|', '>', '<', '&', '$']);
     if is_alone && words.iter().skip(1).any(is_shell) {
         let (program, arguments) = words.split_first()?;
         let program = if program.contains('/') { "" } else { "/usr/bin/" }.to_owned() + program;
         let quoted = [&*program].into_iter().chain(arguments.iter().copied());
-        let quoted: Vec<String> = quoted.map(|it| format!("{it:?}")).collect();
+        let quoted: Vec<String> = quoted.map(|quoted| format!("{quoted:?}")).collect();
         return Some((
             format!("`{word}` is a command line, and no shell reads it"),
             "the program and its arguments are separate texts",
@@ -102,7 +102,7 @@ pub(crate) struct ProgramSettings {
 impl ProgramSettings {
     pub(crate) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
         let command = fields.child("command")?;
-        let words: Vec<Spanned<String>> = command.args().filter_map(|it| it.text()).collect();
+        let words: Vec<Spanned<String>> = command.args().filter_map(|arg| arg.text()).collect();
         let (first, rest) = words.split_first()?;
         if let Some((message, label, help)) = bad_program(&first.value, rest.is_empty()) {
             let rule = Rule::WrongArgument;
@@ -115,15 +115,16 @@ impl ProgramSettings {
         let variables = env.iter().flat_map(Fields::props);
         let variables =
             variables.filter_map(|(name, it)| Some((name.to_owned(), Text::read(&it)?)));
-        let directory = fields.child("directory").and_then(|it| it.arg(0)?.text());
-        let memory = fields.child("memory").and_then(|it| it.arg(0)?.bytes());
+        let directory = fields.child("directory").and_then(|child| child.arg(0)?.text());
+        let memory = fields.child("memory").and_then(|child| child.arg(0)?.bytes());
         Some(ProgramSettings {
             program: first.clone().map(|it| folder.join(it)),
             arguments: rest.iter().map(|it| it.value.clone()).collect(),
             variables: variables.collect(),
-            directory: directory.map_or_else(|| folder.clone(), |it| folder.join(it.value)),
-            memory: memory.map(|it| it.value),
-            user: fields.child("user").and_then(|it| Some(it.arg(0)?.text()?.value)),
+            directory: directory
+                .map_or_else(|| folder.clone(), |directory| folder.join(directory.value)),
+            memory: memory.map(|memory| memory.value),
+            user: fields.child("user").and_then(|child| Some(child.arg(0)?.text()?.value)),
         })
     }
 
@@ -132,7 +133,7 @@ impl ProgramSettings {
     }
 
     pub(crate) fn needed(&self) -> Vec<Needed> {
-        self.variables.iter().map(|it| it.1.needed()).collect()
+        self.variables.iter().map(|variable| variable.1.needed()).collect()
     }
 
     /// Looks at what it takes from outside, and whether it can be started at all.
@@ -154,7 +155,7 @@ impl ProgramSettings {
         use std::os::unix::fs::PermissionsExt;
         let program = &self.program.value;
         let wrong = |reason: &str| Fault::permanent(format!("{}: {reason}", program.display()));
-        let found = std::fs::metadata(program).map_err(|it| wrong(&it.to_string()))?;
+        let found = std::fs::metadata(program).map_err(|fault| wrong(&fault.to_string()))?;
         if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
             return Err(wrong("it is not an executable file"));
         }
@@ -187,7 +188,7 @@ impl Account {
     fn of(name: &str) -> Result<Account, Fault> {
         let none = |reason: String| Fault::permanent(format!("`user {name}`: {reason}"));
         let text = std::fs::read_to_string("/etc/passwd")
-            .map_err(|it| none(format!("cannot read /etc/passwd: {it}")))?;
+            .map_err(|fault| none(format!("cannot read /etc/passwd: {fault}")))?;
         let account = Account::find(&text, name);
         let account = account.ok_or_else(|| none("there is no such user".to_owned()))?;
         let own = geteuid();
@@ -201,8 +202,8 @@ impl Account {
 
     /// A line is `NAME:x:UID:GID:…` (passwd(5)).
     fn find(text: &str, name: &str) -> Option<Account> {
-        let mut lines = text.lines().map(|it| it.split(':').collect::<Vec<_>>());
-        let line = lines.find(|it| it.first() == Some(&name))?;
+        let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let line = lines.find(|line| line.first() == Some(&name))?;
         Some(Account { user: line.get(2)?.parse().ok()?, group: line.get(3)?.parse().ok()? })
     }
 }
@@ -230,9 +231,9 @@ impl OpenProgram {
         let mut command = Command::from(command);
         command.stdin(if has_input { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed = |it: std::io::Error| {
+        let failed = |error: std::io::Error| {
             let shown = settings.program.value.display();
-            Fault::transient(Cause::Other, format!("cannot start {shown}: {it}"))
+            Fault::transient(Cause::Other, format!("cannot start {shown}: {error}"))
         };
         let mut child = command.spawn().map_err(failed)?;
         let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -423,7 +424,7 @@ impl Program {
     pub(crate) fn said(&self) -> String {
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&tail);
-        let last = text.lines().map(str::trim).rfind(|it| !it.is_empty()).unwrap_or_default();
+        let last = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
         match last {
             "" => String::new(),
             last => format!(": {}", printable(last, 200)),
@@ -487,7 +488,7 @@ pub(crate) async fn mocked_output(
     key: Option<&str>,
     timeout: Duration,
 ) -> Result<Vec<u8>, Fault> {
-    let key = key.map(|it| ("Idempotency-Key".to_owned(), it.to_owned()));
+    let key = key.map(|key| ("Idempotency-Key".to_owned(), key.to_owned()));
     let request = FetchRequest {
         method: "POST",
         url: "exec:".to_owned(),
@@ -504,9 +505,9 @@ pub(crate) async fn mocked_output(
 /// The event as JSON with the texts of the notification, and the message that it changes, before
 /// its own fields.
 pub(crate) fn with_texts(event: &str, notice: &Notice) -> String {
-    let text = |it: &str| Value::from(it).to_string();
+    let text = |text: &str| Value::from(text).to_string();
     let (title, message) = (text(&notice.title), text(&notice.message));
-    let update = notice.update.as_ref().map(|it| format!("\"update\":{},", it.shown()));
+    let update = notice.update.as_ref().map(|update| format!("\"update\":{},", update.shown()));
     let update = update.unwrap_or_default();
     let fields = event.trim_start().strip_prefix('{').unwrap_or("}");
     format!("{{\"title\":{title},\"message\":{message},{update}{fields}")

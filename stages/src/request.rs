@@ -37,7 +37,7 @@ impl Text {
 
     /// Every value of the child of this name, which must be there.
     pub(crate) fn read_all(fields: &Fields<'_>, name: &str) -> Option<Vec<Text>> {
-        fields.child(name)?.args().map(|it| Text::read(&it)).collect()
+        fields.child(name)?.args().map(|arg| Text::read(&arg)).collect()
     }
 
     /// Looks at the parts that it takes from outside.
@@ -103,7 +103,8 @@ pub(crate) fn check_twice(texts: &[Text], what: &str, diagnostics: &mut Diagnost
 
 /// Every `header` child: name and text.
 pub(crate) fn read_headers(fields: &Fields<'_>) -> Vec<(String, Text)> {
-    let read = |it: Fields<'_>| Some((it.arg(0)?.text()?.value, Text::read(&it.arg(1)?)?));
+    let read =
+        |fields: Fields<'_>| Some((fields.arg(0)?.text()?.value, Text::read(&fields.arg(1)?)?));
     fields.children("header").filter_map(read).collect()
 }
 
@@ -181,7 +182,8 @@ fn authority_of(after_scheme: &str) -> &str {
 }
 
 fn is_authority(text: &str) -> bool {
-    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%[]".contains(&it);
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%[]".contains(&byte);
     let host = text.rsplit('@').next().unwrap_or_default();
     text.bytes().all(is_plain)
         && text.matches('@').count() <= 1
@@ -196,7 +198,7 @@ fn stand_in(before: &str) -> &'static str {
 
 /// Whether the host of a URL may go on behind what there is of it.
 fn is_open(url: &str) -> bool {
-    after_scheme(url).is_none_or(|it| authority_of(it).len() == it.len())
+    after_scheme(url).is_none_or(|scheme| authority_of(scheme).len() == scheme.len())
 }
 
 /// A URL that may take parts from an event, but never its scheme, user, host or port.
@@ -380,7 +382,7 @@ mod tests {
             {
                 let rendered = render(url, &event).unwrap();
                 prop_assert!(rendered.starts_with(fixed), "{}", rendered);
-                prop_assert!(rendered[fixed.len()..].bytes().all(|it| it.is_ascii_graphic()));
+                prop_assert!(rendered[fixed.len()..].bytes().all(|byte| byte.is_ascii_graphic()));
             }
         }
     }

@@ -149,11 +149,11 @@ impl Signature {
             Scheme::Github => self.one(given.strip_prefix("sha256="), body),
             Scheme::Hex => self.one(Some(given), body),
             Scheme::Stripe => {
-                let parts = || given.split(',').filter_map(|it| it.trim().split_once('='));
-                let seconds = parts().find(|it| it.0 == "t").ok_or(Unsigned::Missing)?.1;
+                let parts = || given.split(',').filter_map(|part| part.trim().split_once('='));
+                let seconds = parts().find(|part| part.0 == "t").ok_or(Unsigned::Missing)?.1;
                 self.is_recent(seconds, now)?;
                 let signed = [seconds.as_bytes(), b".", body].concat();
-                let tags = parts().filter(|it| it.0 == "v1").filter_map(|it| unhex(it.1));
+                let tags = parts().filter(|part| part.0 == "v1").filter_map(|part| unhex(part.1));
                 self.any(tags, &signed)?;
                 Ok(self.signed(None, &signed))
             }
@@ -162,8 +162,8 @@ impl Signature {
                 let seconds = header("webhook-timestamp").ok_or(Unsigned::Missing)?;
                 self.is_recent(seconds, now)?;
                 let signed = standard_text(id, seconds, body);
-                let tags = given.split_whitespace().filter_map(|it| it.strip_prefix("v1,"));
-                self.any(tags.filter_map(|it| STANDARD.decode(it).ok()), &signed)?;
+                let tags = given.split_whitespace().filter_map(|word| word.strip_prefix("v1,"));
+                self.any(tags.filter_map(|tag| STANDARD.decode(tag).ok()), &signed)?;
                 // A sender that tries again signs a new time, and the same id.
                 Ok(self.signed(Some(id), id.as_bytes()))
             }
@@ -308,9 +308,9 @@ impl Signer {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |it: u8| (it as char).to_digit(16).map(|it| it as u8);
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
     let pairs = text.as_bytes().chunks(2);
-    pairs.map(|it| Some(digit(it[0])? << 4 | digit(*it.get(1)?)?)).collect()
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 #[cfg(test)]
@@ -331,7 +331,8 @@ mod tests {
         at: i64,
         expected: Result<(), Unsigned>,
     ) {
-        let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1);
+        let header =
+            |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1);
         let now = Timestamp(at * 1_000_000);
         let checked = signature.check(&header, body.as_bytes(), now);
         assert_eq!(checked.map(drop), expected);
@@ -402,7 +403,7 @@ mod tests {
         assert!(tags.ends_with(" v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="), "{tags}");
         for secret in [old, new] {
             let named: Vec<(String, &str)> =
-                headers.iter().map(|it| (it.0.to_lowercase(), it.1.as_str())).collect();
+                headers.iter().map(|header| (header.0.to_lowercase(), header.1.as_str())).collect();
             let named: Vec<(&str, &str)> = named.iter().map(|it| (it.0.as_str(), it.1)).collect();
             let standard = signature(Scheme::StandardWebhooks, secret);
             check(&standard, &named, r#"{"test": 2432232314}"#, 1_614_265_330, Ok(()));

@@ -33,8 +33,8 @@ pub(crate) fn route_of(
     path: Spanned<String>,
     diagnostics: &mut Diagnostics,
 ) -> Option<Spanned<String>> {
-    let is_plain = |it: char| it.is_ascii_graphic() && !"?#%\"<>\\^`{|}".contains(it);
-    let has_dots = path.value.split('/').any(|it| matches!(it, "." | ".."));
+    let is_plain = |letter: char| letter.is_ascii_graphic() && !"?#%\"<>\\^`{|}".contains(letter);
+    let has_dots = path.value.split('/').any(|part| matches!(part, "." | ".."));
     if path.value.starts_with('/') && path.value.chars().all(is_plain) && !has_dots {
         return Some(path);
     }

@@ -77,8 +77,8 @@ impl TableNode<'_> {
         };
         let columns = |kind: &str| -> Vec<_> {
             let nodes = Some(&self.node).filter(|_| self.has_columns).into_iter();
-            let columns = nodes.flat_map(|it| it.children(kind)).flat_map(|it| it.args());
-            columns.filter_map(|it| it.text()).collect()
+            let columns = nodes.flat_map(|node| node.children(kind)).flat_map(|it| it.args());
+            columns.filter_map(|column| column.text()).collect()
         };
         let (numbers, flags) = (columns("number"), columns("flag"));
         let wanted = Columns { key: self.key, select: self.select, numbers, flags };
@@ -142,7 +142,7 @@ impl Table {
         wanted: &Columns,
         diagnostics: &mut Diagnostics,
     ) -> Option<Table> {
-        let key = wanted.key.as_ref().map(|it| it.value.as_str());
+        let key = wanted.key.as_ref().map(|key| key.value.as_str());
         let is_csv = !matches!(path.value.rsplit('.').next(), Some("json" | "jsonl" | "ndjson"));
         let found = match path.value.rsplit('.').next() {
             Some("json") => read_json(&source.text, key),
@@ -151,7 +151,7 @@ impl Table {
         };
         let read = found.and_then(|mut rows| {
             let columns: BTreeSet<String> =
-                rows.iter().flat_map(|it| it.fields.keys().cloned()).collect();
+                rows.iter().flat_map(|row| row.fields.keys().cloned()).collect();
             if is_csv {
                 find_numbers(&mut rows, &columns, wanted);
             }
@@ -170,7 +170,8 @@ impl Table {
                 return None;
             }
         };
-        let is_known = |it: &&Spanned<String>| columns.is_empty() || columns.contains(&it.value);
+        let is_known =
+            |spanned: &&Spanned<String>| columns.is_empty() || columns.contains(&spanned.value);
         let typed = wanted.numbers.iter().chain(&wanted.flags);
         let mut named = wanted.select.iter().chain(&wanted.key).chain(typed);
         if let Some(unknown) = named.find(|it| !is_known(it)) {
@@ -241,11 +242,12 @@ fn typed(rows: &mut [Row], column: &str, convert: Convert) -> Result<(), Trouble
 /// Columns in which every cell is a number become numbers. Not the key, which is looked for as
 /// text, and not what is written otherwise than JSON writes it: `007` may be a name.
 fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, wanted: &Columns) {
-    let is_given = |name: &str| wanted.flags.iter().chain(&wanted.key).any(|it| it.value == name);
-    for column in columns.iter().filter(|it| !is_given(it)) {
+    let is_given =
+        |name: &str| wanted.flags.iter().chain(&wanted.key).any(|flag| flag.value == name);
+    for column in columns.iter().filter(|column| !is_given(column)) {
         let is_number = |row: &Row| {
             let cell = row.fields.get(column).and_then(Value::as_str);
-            cell.is_some_and(|it| number(it.trim()).is_ok())
+            cell.is_some_and(|cell| number(cell.trim()).is_ok())
         };
         if rows.iter().all(is_number) {
             typed(rows, column, number).ok();
@@ -257,7 +259,7 @@ fn find_numbers(rows: &mut [Row], columns: &BTreeSet<String>, wanted: &Columns) 
 /// differently tomorrow, so single values are not remembered. One without rows may have any.
 fn shape_of(rows: &[TableRow]) -> ValueType {
     let mut columns: BTreeMap<&str, ValueType> = BTreeMap::new();
-    for (name, value) in rows.iter().filter_map(|it| it.value.as_object()).flatten() {
+    for (name, value) in rows.iter().filter_map(|row| row.value.as_object()).flatten() {
         let column = columns.entry(name).or_insert_with(ValueType::never);
         let sort = match value {
             Value::Null => ValueType::null(),
@@ -281,7 +283,7 @@ fn report_column(
 ) {
     let list = columns.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
     let near = nearest(&unknown.value, columns.iter().map(String::as_str));
-    let near = near.map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+    let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
     diagnostics
         .push(Rule::BadTable, format!("the table has no column `{}`", unknown.value))
         .at(unknown.span.clone(), "no such column")
@@ -330,7 +332,7 @@ fn keyed(
 
 fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|it| csv_trouble(text, &it))?.clone();
+    let headers = reader.headers().map_err(|fault| csv_trouble(text, &fault))?.clone();
     let names: Vec<&str> = headers.iter().map(str::trim).collect();
     if let Some(twice) = named_twice(&names) {
         let message = format!("two columns of the table are called `{twice}`");
@@ -338,8 +340,8 @@ fn read_csv(text: &str) -> Result<Vec<Row>, Trouble> {
     }
     let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|it| csv_trouble(text, &it))?;
-        let span = line_at(text, record.position().map_or(0, |it| it.byte() as usize));
+        let record = record.map_err(|fault| csv_trouble(text, &fault))?;
+        let span = line_at(text, record.position().map_or(0, |index| index.byte() as usize));
         let mut fields = Map::new();
         for (name, cell) in names.iter().zip(record.iter()) {
             if !name.is_empty() {
@@ -364,7 +366,7 @@ fn named_twice<'a>(names: &[&'a str]) -> Option<&'a str> {
 }
 
 fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
-    let at = error.position().map_or(0, |it| it.byte() as usize);
+    let at = error.position().map_or(0, |index| index.byte() as usize);
     let message = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
             "line {} of the table has {len} field{}, not {expected_len}",
@@ -378,7 +380,8 @@ fn csv_trouble(text: &str, error: &csv::Error) -> Trouble {
 
 /// A list of objects, or an object of objects: then the outer name is the key.
 fn read_json(text: &str, key: Option<&str>) -> Result<Vec<Row>, Trouble> {
-    let UniqueJson(value) = serde_json::from_str(text).map_err(|it| json_trouble(text, 0, &it))?;
+    let UniqueJson(value) =
+        serde_json::from_str(text).map_err(|fault| json_trouble(text, 0, &fault))?;
     let rows: Option<Vec<Row>> = match value {
         Value::Array(items) => items.into_iter().map(row_of).collect(),
         Value::Object(entries) => entries
@@ -413,7 +416,7 @@ fn read_lines(text: &str) -> Result<Vec<Row>, Trouble> {
         let span = line_at(text, start);
         if !line.trim().is_empty() {
             let UniqueJson(value) =
-                serde_json::from_str(line).map_err(|it| json_trouble(line, start, &it))?;
+                serde_json::from_str(line).map_err(|fault| json_trouble(line, start, &fault))?;
             let Value::Object(fields) = value else {
                 let message = "a line of the table is not a JSON object".to_owned();
                 return Err(Trouble { message, span, label: "this line" });

@@ -30,7 +30,8 @@ pub(crate) struct FakeFetch {
 impl FakeFetch {
     pub(crate) fn answering(status: u16, headers: &[(&str, &str)], body: &str) -> Arc<Self> {
         let fetch = FakeFetch::default();
-        let headers = headers.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        let headers =
+            headers.iter().map(|header| (header.0.to_owned(), header.1.to_owned())).collect();
         let answer = FetchResponse { status, headers, body: body.as_bytes().to_vec() };
         fetch.answers.lock().unwrap().push_back(Ok(answer));
         Arc::new(fetch)
@@ -186,7 +187,7 @@ impl Inbox {
     pub(crate) fn bodies(&self) -> Vec<String> {
         let batches = self.batches.lock().unwrap();
         let bodies = batches.iter().flatten();
-        bodies.map(|it| String::from_utf8_lossy(&it.body).into_owned()).collect()
+        bodies.map(|body| String::from_utf8_lossy(&body.body).into_owned()).collect()
     }
 }
 
@@ -263,7 +264,7 @@ impl Memorised {
         self.count += 1;
         event.envelope.id = format!("e-{}", self.count).into();
         let (key, noted) = self.open.reader.note(&event, time)?;
-        let kept = self.rows.get(&key).map(|it| it.0.clone());
+        let kept = self.rows.get(&key).map(|row| row.0.clone());
         self.now = self.now.max(time);
         let moment = store::Moment { key: &key, time, now: self.now };
         let step = self.open.memory.step(kept.as_deref(), &noted, &moment);
@@ -299,6 +300,6 @@ impl Memorised {
     /// What was sent since the last call: type, second, data.
     pub(crate) fn told(&mut self) -> Vec<(String, i64, Value)> {
         let sent = self.sent.drain(..);
-        sent.map(|it| (it.kind.to_string(), it.time.0 / 1_000_000, it.data)).collect()
+        sent.map(|sent| (sent.kind.to_string(), sent.time.0 / 1_000_000, sent.data)).collect()
     }
 }

@@ -95,7 +95,8 @@ impl Ledger {
     #[expect(clippy::print_stderr, reason = "a loss has to be looked into")]
     pub(super) fn tell_lost(&self, store: &Connection) {
         let bodies = load::rows(store, "SELECT '', json_extract(body, '$.id') FROM events");
-        let stored: std::collections::HashSet<String> = bodies.into_iter().map(|it| it.1).collect();
+        let stored: std::collections::HashSet<String> =
+            bodies.into_iter().map(|body| body.1).collect();
         let lost: Vec<&String> =
             self.acknowledged.keys().filter(|id| !stored.contains(*id)).collect();
         if !lost.is_empty() {
@@ -353,7 +354,8 @@ impl Client {
         }
         let answer: Value = serde_json::from_slice(&answer).expect("the answer is JSON");
         let results = answer["results"].as_array().expect("one result for each");
-        let status = |result: &Value| result["status"].as_u64().and_then(|it| it.try_into().ok());
+        let status =
+            |result: &Value| result["status"].as_u64().and_then(|number| number.try_into().ok());
         Ok(results.iter().map(|result| status(result).expect("a status")).collect())
     }
 

@@ -45,7 +45,7 @@ fn what_was_accepted_is_published_whatever_is_killed() {
     until("nothing waits any more", || store::number(&store::open(&data), pending) == 0);
     let numbers = || {
         let lines = heard.lines();
-        let number = |it: &String| it.rsplit(' ').next()?.parse::<u64>().ok();
+        let number = |text: &String| text.rsplit(' ').next()?.parse::<u64>().ok();
         lines.iter().filter_map(number).collect::<Vec<u64>>()
     };
     until("everything came", || {

@@ -65,7 +65,7 @@ fn without_an_engine_a_command_says_what_to_do() {
         assert_eq!(found, (2, "", format!("engine: {error}\n").as_str()), "{arguments:?}");
     };
     // Nobody listens on this port: whoever had it has just given it back.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a port");
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|bind| bind.local_addr()).expect("a port");
     says(
         &["events", "--url", &port.to_string()],
         &format!(

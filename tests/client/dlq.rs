@@ -50,8 +50,8 @@ fn letters(site: &Site) -> Vec<Value> {
 fn timeless(table: &str) -> String {
     let line = |line: &str| {
         let words = line.split_whitespace();
-        let is_time = |it: &&str| !(it.starts_with("20") && it.matches('-').count() == 2);
-        let words = words.filter(is_time).filter(|it| it.matches(':').count() != 2);
+        let is_time = |text: &&str| !(text.starts_with("20") && text.matches('-').count() == 2);
+        let words = words.filter(is_time).filter(|word| word.matches(':').count() != 2);
         words.collect::<Vec<_>>().join(" ") + "\n"
     };
     table.lines().map(line).collect()
@@ -82,7 +82,7 @@ ID LAST WHAT STAGE EVENT TRIES REASON
     ] {
         let answer = site.run(&[&["dlq", "list", "--quiet"], filter].concat());
         let lines = answer.output.lines().skip(1);
-        let found: Vec<&str> = lines.filter_map(|it| it.split_whitespace().next()).collect();
+        let found: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
         assert_eq!((found.as_slice(), &*answer.error), (ids, ""), "{filter:?}");
     }
     let answer = site.run(&["dlq", "list", "--limit", "1"]);

@@ -17,12 +17,12 @@ fn findings(folder: &Path, more: &[&str], about: &str) -> (i32, Vec<String>) {
     let fixed = ["doctor", "pipelines/home.kdl", "--data", "data", "--format", "json"];
     let answer = run(folder, &[&fixed[..], more].concat(), "");
     let body: Value = serde_json::from_str(&answer.output).expect("it is JSON");
-    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let found = body["findings"].as_array().expect("a list").iter();
     let found = found.filter(|it| it["about"] == about);
-    let line = |it: &Value| {
-        let help = it["help"].as_str().map_or_else(String::new, |help| format!("; {help}"));
-        format!("{} {}{help}", text(&it["state"]), text(&it["message"]))
+    let line = |value: &Value| {
+        let help = value["help"].as_str().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{} {}{help}", text(&value["state"]), text(&value["message"]))
     };
     (answer.code, found.map(line).collect())
 }

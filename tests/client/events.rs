@@ -96,10 +96,10 @@ fn programs_get_json_and_comma_separated_values() {
     let (page, served) = (answer.output, site.engine.get("/api/events"));
     assert_eq!(serde_json::from_str::<Value>(&page).expect("it is JSON"), served);
     assert!(
-        page.lines().nth(3).is_some_and(|it| it.contains("{\"z\":1.50,\"a\":\"b\"}")),
+        page.lines().nth(3).is_some_and(|line| line.contains("{\"z\":1.50,\"a\":\"b\"}")),
         "{page}"
     );
-    assert!(page.lines().all(|it| !it.contains(|it: char| it.is_control())), "{page}");
+    assert!(page.lines().all(|line| !line.contains(|letter: char| letter.is_control())), "{page}");
     let answer = site.run(&["events", "--format", "csv", "--type", "ring"]);
     let mut lines = answer.output.lines();
     assert_eq!(
@@ -122,9 +122,9 @@ fn a_limit_may_be_beyond_one_page() {
     for more in ["a", "b", "c"] {
         let items: Vec<Value> = items
             .clone()
-            .map(|mut it| {
-                it["id"] = format!("{more}-{}", it["id"]).into();
-                it
+            .map(|mut item| {
+                item["id"] = format!("{more}-{}", item["id"]).into();
+                item
             })
             .collect();
         let (status, _) = site.engine.ask("POST", "/events", json!(items).to_string().as_bytes());
@@ -134,7 +134,7 @@ fn a_limit_may_be_beyond_one_page() {
         let answer = site.run(&["events", "--format", "json", "--limit", limit]);
         let mut page: Value = serde_json::from_str(&answer.output).expect("it is JSON");
         let Value::Array(events) = page["events"].take() else { panic!("a list") };
-        let ids = events.iter().map(|it| it["id"].to_string());
+        let ids = events.iter().map(|event| event["id"].to_string());
         (ids.collect::<std::collections::BTreeSet<_>>().len(), page["next"].is_null())
     };
     assert_eq!(ids("2500"), (2500, false));
@@ -206,14 +206,14 @@ fn what_an_event_says_is_only_text() {
     {
         let answer = site.run(arguments);
         assert_eq!((answer.code, answer.error.as_str()), (0, ""), "{arguments:?}");
-        let obeyed = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
+        let obeyed = |letter: char| letter != '\n' && (letter.is_control() || letter == '\u{202e}');
         assert!(!answer.output.contains(obeyed), "{:?}", answer.output);
         assert!(answer.output.contains("<b>&"), "{}", answer.output);
     }
     assert_eq!(site.run(&["events"]).output.lines().count(), 2, "one line for one event");
     let shown = site.run(&["events", "show", id, "columns=60"]).output;
-    let wide = shown.lines().filter(|it| 60 < it.chars().count());
-    assert_eq!(wide.filter(|it| !it.starts_with("id ")).count(), 0, "{shown}");
+    let wide = shown.lines().filter(|line| 60 < line.chars().count());
+    assert_eq!(wide.filter(|wide| !wide.starts_with("id ")).count(), 0, "{shown}");
 }
 
 #[test]

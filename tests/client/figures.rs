@@ -94,12 +94,12 @@ target lines 2 - 0 0 - -
     assert_eq!(shown, expected);
     let first = |sort: &str| {
         let output = site.run(&["top", "--once", "--sort", sort]).output;
-        output.lines().nth(3).and_then(|it| it.split_whitespace().nth(1)).map(str::to_owned)
+        output.lines().nth(3).and_then(|line| line.split_whitespace().nth(1)).map(str::to_owned)
     };
     assert_eq!(first("p95").as_deref(), Some("sentence"));
     assert_eq!(first("part").as_deref(), Some("front"));
     let narrow = site.run(&["top", "--once", "columns=50"]).output;
-    assert!(narrow.lines().skip(2).all(|it| it.chars().count() <= 50), "{narrow}");
+    assert!(narrow.lines().skip(2).all(|line| line.chars().count() <= 50), "{narrow}");
     assert_eq!(site.run(&["top", "--interval", "1ms"]).code, 2);
 }
 
@@ -110,11 +110,11 @@ fn the_table_comes_again_until_nobody_reads_it() {
     let arguments = ["top", "--interval", "100ms", "--url", &url];
     let mut child = command(site.folder.path(), &arguments).spawn().expect("it starts");
     let output = BufReader::new(child.stdout.take().expect("it is piped"));
-    let mut lines = output.lines().map(|it| it.expect("it writes text"));
-    let is_head = |it: &String| it.starts_with("generation 1, ");
+    let mut lines = output.lines().map(|line| line.expect("it writes text"));
+    let is_head = |text: &String| text.starts_with("generation 1, ");
     assert!(lines.by_ref().filter(is_head).nth(1).is_some(), "it comes a second time");
-    let row = lines.by_ref().find(|it| it.contains(" front "));
-    assert!(row.as_ref().is_some_and(|it| it.contains("0.0/s")), "{row:?}");
+    let row = lines.by_ref().find(|line| line.contains(" front "));
+    assert!(row.as_ref().is_some_and(|row| row.contains("0.0/s")), "{row:?}");
     drop(lines);
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!((ended.status.code(), &*ended.stderr), (Some(0), &b""[..]));

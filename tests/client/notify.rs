@@ -61,10 +61,11 @@ fn open() -> String {
 /// A table without its times.
 fn timeless(table: &str) -> String {
     let line = |line: &str| {
-        let is_time = |it: &&str| {
-            (it.starts_with("20") && it.matches('-').count() == 2) || it.matches(':').count() == 2
+        let is_time = |text: &&str| {
+            (text.starts_with("20") && text.matches('-').count() == 2)
+                || text.matches(':').count() == 2
         };
-        line.split_whitespace().filter(|it| !is_time(it)).collect::<Vec<_>>().join(" ") + "\n"
+        line.split_whitespace().filter(|word| !is_time(word)).collect::<Vec<_>>().join(" ") + "\n"
     };
     table.lines().map(line).collect()
 }
@@ -131,7 +132,7 @@ fn a_notifier_is_tested_with_one_marked_message() {
     let answer = site.run(&["notify", "test", "desk"]);
     assert_eq!((answer.code, &*answer.error), (0, ""));
     let took = answer.output.strip_prefix("desk accepted the test message after ");
-    assert!(took.is_some_and(|it| it.ends_with("s\n")), "{}", answer.output);
+    assert!(took.is_some_and(|took| took.ends_with("s\n")), "{}", answer.output);
     let line = fs::read_to_string(site.path("data/desk.jsonl")).expect("it is written");
     let line: Value = serde_json::from_str(&line).expect("one line");
     assert_eq!(line["title"], "Test message from bells");
@@ -161,7 +162,7 @@ fn tests_of_notifiers_are_limited_and_need_a_scope() {
     let told = "engine: this token lacks the scope `send`; add it to its `scope=`\n";
     assert_eq!((weak.code, &*weak.error), (2, told));
     let answers: Vec<_> = (0..4).map(|_| asked("env:GOOD")).collect();
-    let codes: Vec<i32> = answers.iter().map(|it| it.code).collect();
+    let codes: Vec<i32> = answers.iter().map(|answer| answer.code).collect();
     assert_eq!(codes, [0, 0, 0, 2]);
     let told = &answers[3].error;
     assert!(told.starts_with("engine: too many test messages; try again in "), "{told}");

@@ -37,7 +37,7 @@ fn many_who_ask_at_once_all_get_an_answer() {
         let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         asked.into_iter().map(|it| it.join().expect("no thread panics")).collect()
     });
-    assert!(outputs.iter().all(|it| it.starts_with("generation 2 runs")), "{outputs:?}");
+    assert!(outputs.iter().all(|output| output.starts_with("generation 2 runs")), "{outputs:?}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn is_timeless(line: &&str) -> bool {
 }
 
 fn timeless(text: &str) -> String {
-    text.lines().filter(is_timeless).map(|it| format!("{it}\n")).collect()
+    text.lines().filter(is_timeless).map(|line| format!("{line}\n")).collect()
 }
 
 /// Three events: one kept, one that nothing keeps for long, and one that no rule is for.
@@ -74,7 +74,7 @@ outcome   kept
 ";
     let text = explained("a");
     assert_eq!(timeless(&text), kept);
-    assert_eq!(text.lines().filter(|it| !is_timeless(it)).count(), 2, "{text}");
+    assert_eq!(text.lines().filter(|line| !is_timeless(line)).count(), 2, "{text}");
     let stays = "rule      none fits, so it stays\noutcome   kept\n";
     assert!(timeless(&explained("c")).ends_with(stays) && !explained("c").contains("until"));
     crate::support::until("it is over", || explained("b").contains("outcome   held"));
@@ -142,8 +142,8 @@ fn a_store_is_looked_into_without_an_engine() {
     fs::write(&file, PIPELINE.replace("\"10d\"", "\"2s\"")).expect("it is written");
     crate::support::until("it is over", || {
         let answer = direct(&["--dry-run"]);
-        let row = answer.output.lines().find(|it| it.starts_with("keep \"2s\""));
-        let counts = row.map(|it| it.split_whitespace().rev().take(2).collect::<Vec<_>>());
+        let row = answer.output.lines().find(|line| line.starts_with("keep \"2s\""));
+        let counts = row.map(|row| row.split_whitespace().rev().take(2).collect::<Vec<_>>());
         let told = "the next sweep deletes 1 event and 0 dead letters\n";
         (answer.code, counts) == (0, Some(vec!["0", "1"])) && answer.error == told
     });

@@ -63,7 +63,7 @@ fn a_query_changes_nothing() {
     let files = || {
         let mut files: Vec<_> = std::fs::read_dir(site.path("data"))
             .expect("a folder")
-            .map(|it| it.expect("an entry"))
+            .map(|dir| dir.expect("an entry"))
             .filter(|it| !it.file_name().to_string_lossy().ends_with("-shm"))
             .map(|it| (it.file_name(), it.metadata().expect("it is there").size()))
             .collect();
@@ -78,7 +78,7 @@ fn a_query_changes_nothing() {
         assert_eq!((answer.code, &*answer.output, &*answer.error), (2, "", error), "{query}");
     }
     assert_eq!(sql(&site, "SELECT 1", &[]).code, 0);
-    let new: Vec<_> = files().into_iter().filter(|it| !before.contains(it)).collect();
+    let new: Vec<_> = files().into_iter().filter(|file| !before.contains(file)).collect();
     assert!(new.iter().all(|it| it.1 == 0), "{new:?}");
     assert_eq!(std::fs::read(&path).expect("it is read"), bytes);
     let again = Engine::start(&site.path("pipelines/home.kdl"), &site.path("data"), &[]);

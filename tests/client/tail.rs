@@ -106,7 +106,7 @@ fn what_an_event_says_is_one_line() {
     site.post(&event.to_string());
     for format in ["line", "json"] {
         let answer = site.run(&["tail", "--replay", "1", "--limit", "1", "--format", format]);
-        let obeyed = |it: char| it != '\n' && (it.is_control() || it == '\u{202e}');
+        let obeyed = |letter: char| letter != '\n' && (letter.is_control() || letter == '\u{202e}');
         assert!(!answer.output.contains(obeyed), "{:?}", answer.output);
         assert_eq!((answer.code, answer.output.lines().count()), (0, 1), "{}", answer.output);
     }
@@ -273,7 +273,7 @@ fn a_stream_that_breaks_is_resumed_and_a_gap_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let answer = run(folder.path(), &["tail", "--limit", "2", "--url", &address], "");
     let ids: Vec<&str> =
-        answer.output.lines().filter_map(|it| it.split(' ').rev().nth(1)).collect();
+        answer.output.lines().filter_map(|line| line.split(' ').rev().nth(1)).collect();
     assert_eq!((answer.code, ids), (0, vec!["e-5", "e-9"]), "{}", answer.error);
     let gap = "some events after 5, up to 8, may be missing; `engine events` has what is stored\n";
     assert_eq!(answer.error, gap);

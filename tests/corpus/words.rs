@@ -55,7 +55,7 @@ pub(super) fn all(catalog: &Catalog) -> Vec<String> {
     fn within(place: &str, rows: &[NodeRow], all: &mut Vec<String>) {
         for row in rows {
             let place = format!("{place} {}", row.name).trim().to_owned();
-            all.extend(row.props.iter().map(|it| format!("{place} {}", it.name)));
+            all.extend(row.props.iter().map(|prop| format!("{place} {}", prop.name)));
             row.children.iter().for_each(|it| within(&place, it, all));
             all.push(place);
         }
@@ -93,14 +93,14 @@ pub(super) fn of(text: &str, catalog: &Catalog) -> Vec<Word> {
     let references: BTreeSet<String> = walk
         .words
         .iter()
-        .filter(|it| it.sort == Sort::Reference)
-        .map(|it| it.text.clone())
+        .filter(|word| word.sort == Sort::Reference)
+        .map(|word| word.text.clone())
         .collect();
-    let names: Vec<String> = walk.names.iter().map(|it| it.1.clone()).collect();
-    for word in walk.words.iter_mut().filter(|it| it.sort == Sort::Reference) {
+    let names: Vec<String> = walk.names.iter().map(|name| name.1.clone()).collect();
+    for word in walk.words.iter_mut().filter(|word| word.sort == Sort::Reference) {
         word.known.clone_from(&names);
     }
-    let defined = walk.names.iter().filter(|it| references.contains(&it.1));
+    let defined = walk.names.iter().filter(|name| references.contains(&name.1));
     walk.words.extend(defined.map(|(span, text)| Word {
         span: span.clone(),
         text: text.clone(),
@@ -108,7 +108,7 @@ pub(super) fn of(text: &str, catalog: &Catalog) -> Vec<Word> {
         place: String::new(),
         known: names.clone(),
     }));
-    walk.words.sort_by_key(|it| it.span.start);
+    walk.words.sort_by_key(|word| word.span.start);
     walk.words
 }
 
@@ -132,12 +132,12 @@ impl Walk<'_> {
 
     fn block(&mut self, nodes: &[KdlNode], groups: &Groups) {
         let all: Vec<String> =
-            groups.iter().flat_map(|it| it.1.iter()).map(|it| it.name.to_owned()).collect();
+            groups.iter().flat_map(|group| group.1.iter()).map(|it| it.name.to_owned()).collect();
         for node in nodes {
             let name = node.name().value();
             let (place, row) = groups
                 .iter()
-                .find_map(|(place, rows)| Some((place, rows.iter().find(|it| it.name == name)?)))
+                .find_map(|(place, rows)| Some((place, rows.iter().find(|row| row.name == name)?)))
                 .expect("the corpus is valid");
             let place = format!("{place} {name}").trim().to_owned();
             let span = node.name().span();
@@ -151,14 +151,14 @@ impl Walk<'_> {
         let is_top = !place.contains(' ');
         let role = NodeRole::ALL.into_iter().find(|it| is_top && it.word() == row.name);
         let mut groups: Vec<(String, &'static [NodeRow])> =
-            row.children.iter().map(|it| (place.to_owned(), *it)).collect();
-        let props: Vec<String> = row.props.iter().map(|it| it.name.to_owned()).collect();
+            row.children.iter().map(|child| (place.to_owned(), *child)).collect();
+        let props: Vec<String> = row.props.iter().map(|prop| prop.name.to_owned()).collect();
         let mut index = 0;
         for entry in node.entries() {
             self.annotation(entry, place);
             if let Some(name) = entry.name() {
                 let span = name.span().offset()..name.span().offset() + name.span().len();
-                let prop = row.props.iter().find(|it| it.name == name.value());
+                let prop = row.props.iter().find(|prop| prop.name == name.value());
                 let own = format!("{place} {}", name.value());
                 match prop {
                     Some(prop) => {
@@ -173,18 +173,19 @@ impl Walk<'_> {
                 }
                 continue;
             }
-            let many = |it: &&language::Arg| matches!(it.arity, Arity::Some | Arity::Any);
+            let many = |arg: &&language::Arg| matches!(arg.arity, Arity::Some | Arity::Any);
             let arg = row.args.get(index).or_else(|| row.args.last().filter(many));
             index += 1;
             let Some(arg) = arg else { continue };
             match (role, index) {
                 (Some(role), 1) => {
                     let kinds = self.catalog.kinds(role);
-                    let kind = kinds.iter().find(|it| entry.value().as_string() == Some(it.word));
+                    let kind =
+                        kinds.iter().find(|kind| entry.value().as_string() == Some(kind.word));
                     let kind = kind.expect("the corpus is valid");
                     let own = format!("{place} {}", kind.word);
-                    groups.extend(kind.nodes.iter().map(|it| (own.clone(), *it)));
-                    let words = kinds.iter().map(|it| it.word.to_owned()).collect();
+                    groups.extend(kind.nodes.iter().map(|node| (own.clone(), *node)));
+                    let words = kinds.iter().map(|kind| kind.word.to_owned()).collect();
                     self.add(value_span(entry), Sort::Kind, &own, words);
                 }
                 _ if matches!(arg.ty, ValueKind::Ident) => {
@@ -221,13 +222,13 @@ impl Walk<'_> {
         let part = |span: Range<usize>| value_text_span(entry, span);
         match ty {
             ValueKind::Word(words) => {
-                let known = words.iter().map(|it| (*it).to_owned()).collect();
+                let known = words.iter().map(|word| (*word).to_owned()).collect();
                 self.add(part(0..text.len()), Sort::Choice, place, known);
             }
             ValueKind::Words(words) => {
                 for word in text.split_whitespace() {
                     let start = word.as_ptr() as usize - text.as_ptr() as usize;
-                    let known = words.iter().map(|it| (*it).to_owned()).collect();
+                    let known = words.iter().map(|word| (*word).to_owned()).collect();
                     self.add(part(start..start + word.len()), Sort::Choice, place, known);
                 }
             }
@@ -261,7 +262,7 @@ fn known_names(sort: Sort) -> Vec<String> {
         Sort::Filter => &["time", "date"],
         _ => &["data", "raw"],
     };
-    names.iter().map(|it| (*it).to_owned()).collect()
+    names.iter().map(|name| (*name).to_owned()).collect()
 }
 
 fn value_span(entry: &KdlEntry) -> Range<usize> {
@@ -272,7 +273,7 @@ fn value_span(entry: &KdlEntry) -> Range<usize> {
 
 /// The words of an expression that are the language's, by their bytes in the whole text.
 fn expression(text: &str, start: usize, is_template: bool) -> Vec<(Range<usize>, Sort)> {
-    let is_letter = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let (mut found, mut at, mut path) = (Vec::new(), 0, Vec::<String>::new());
     let compares_levels = text.contains("event.priority");
     while at < text.len() {
@@ -305,7 +306,7 @@ fn expression(text: &str, start: usize, is_template: bool) -> Vec<(Range<usize>,
         let is_filter = is_template && before.ends_with('|') && !before.ends_with("||");
         let is_key = behind.starts_with(':') && before.ends_with(['{', ',']);
         let sort = match &path[..] {
-            _ if word.starts_with(|it: char| it.is_ascii_digit()) || is_key => None,
+            _ if word.starts_with(|letter: char| letter.is_ascii_digit()) || is_key => None,
             _ if is_filter => Some(Sort::Filter),
             [] if before.ends_with('.') => None,
             [] if behind.starts_with('(') && word != "in" => Some(Sort::Function),

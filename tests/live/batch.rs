@@ -12,7 +12,7 @@ fn send(engine: &Engine, kind: &str, body: &str) -> (u16, Value) {
 
 fn statuses(answer: &Value) -> Vec<u64> {
     let results = answer["results"].as_array().expect("one result for each");
-    results.iter().map(|it| it["status"].as_u64().expect("a status")).collect()
+    results.iter().map(|result| result["status"].as_u64().expect("a status")).collect()
 }
 
 #[test]

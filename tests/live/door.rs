@@ -160,7 +160,7 @@ fn every_path_says_which_methods_it_takes() {
         assert_eq!((options.status, options.body.len()), (204, 0), "{path}");
         assert!(options.head.contains(&allow), "{path}: {}", options.head);
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
-            if methods.split(", ").any(|it| it == method) {
+            if methods.split(", ").any(|part| part == method) {
                 continue;
             }
             let reply = send(&engine.address, method, path, JSON, b"{}");

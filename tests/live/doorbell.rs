@@ -86,7 +86,7 @@ fn assert_notifications(data: &Path) {
     let text = std::fs::read_to_string(data.join("notifications.jsonl"));
     let text = text.expect("somebody was told");
     let told: Vec<Value> =
-        text.lines().map(|it| serde_json::from_str(it).expect("a line is JSON")).collect();
+        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
     let parts = ["key", "title", "message", "level"];
     let told: Vec<_> = told.iter().map(|it| parts.map(|part| it[part].clone())).collect();
     let expected = [
@@ -103,7 +103,7 @@ fn assert_notifications(data: &Path) {
             "critical".to_owned(),
         ],
     ];
-    assert_eq!(told, expected.map(|it| it.map(Value::from)));
+    assert_eq!(told, expected.map(|expected| expected.map(Value::from)));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn the_api_filters_pages_and_shows_what_became_of_an_event() {
     let found = |query: &str| {
         let page = engine.get(&format!("/api/events?{query}"));
         let events = page["events"].as_array().expect("a list").iter();
-        let seqs = events.map(|it| it["seq"].as_u64().expect("a number")).collect::<Vec<_>>();
+        let seqs = events.map(|event| event["seq"].as_u64().expect("a number")).collect::<Vec<_>>();
         (seqs, page["next"].as_str().map(str::to_owned))
     };
     let all = |query: &str| {
@@ -169,7 +169,7 @@ fn the_api_filters_pages_and_shows_what_became_of_an_event() {
 
 fn assert_detail(event: &Value) {
     let stages = event["stages"].as_array().expect("a list");
-    let stages: Vec<_> = stages.iter().map(|it| [&it["stage"], &it["outcome"]]).collect();
+    let stages: Vec<_> = stages.iter().map(|stage| [&stage["stage"], &stage["outcome"]]).collect();
     let expected = [
         ["meta", "ok"],
         ["people", "ok"],
@@ -205,7 +205,7 @@ fn the_statistics_count_what_came() {
     assert_eq!(stats["by_outcome"], json!({ "rejected": 1, "stored": 5 }));
     assert_eq!(stats["store"]["dead_letters"], 1);
     let stages = stats["stages"].as_array().expect("a list");
-    let meta = stages.iter().find(|it| it["stage"] == "meta").expect("it ran");
+    let meta = stages.iter().find(|stage| stage["stage"] == "meta").expect("it ran");
     assert_eq!((&meta["outcome"], &meta["count"]), (&json!("ok"), &json!(5)));
     assert_eq!(engine.ask("GET", "/api/stats?days=0", b"").0, 400);
 }

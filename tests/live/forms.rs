@@ -285,7 +285,7 @@ fn the_description_of_the_api_has_what_each_source_takes() {
         content.as_object().expect("it takes something").keys().cloned().collect()
     };
     assert_eq!(kinds("/form"), ["application/json", "application/x-www-form-urlencoded"]);
-    assert!(kinds("/cloud").iter().any(|it| it == "application/cloudevents-batch+json"));
+    assert!(kinds("/cloud").iter().any(|kind| kind == "application/cloudevents-batch+json"));
     let answers = &description["paths"]["/events"]["post"]["responses"];
     assert!(answers["204"].is_object(), "{answers}");
 }

@@ -153,7 +153,7 @@ fn every_series_is_there_from_zero() {
         "engine_pool_busy{pool=\"sockets\"} 0",
         "engine_config_stale 0",
     ] {
-        assert!(text.lines().any(|it| it == sample), "no {sample} in:\n{text}");
+        assert!(text.lines().any(|line| line == sample), "no {sample} in:\n{text}");
     }
     for gauge in ["engine_store_readers_free", "process_open_fds"] {
         assert!(text.contains(&format!("\n{gauge} ")), "no {gauge} in:\n{text}");
@@ -196,7 +196,11 @@ fn assert_open_metrics(text: &str) {
             bucket = (of.to_owned(), value);
         }
     }
-    assert!(families.iter().all(|it| it.starts_with("engine_") || it.starts_with("process_")));
+    assert!(
+        families
+            .iter()
+            .all(|family| family.starts_with("engine_") || family.starts_with("process_"))
+    );
 }
 
 #[test]

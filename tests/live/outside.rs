@@ -66,7 +66,8 @@ fn a_webhook_that_is_busy_is_told_again_with_the_same_key() {
     let query = "SELECT sink, seq, state, attempts FROM deliveries";
     assert_eq!(rows(&data, "events.db", query), ["chat 1 done 3"]);
     assert_eq!(rows(&data, "events.db", "SELECT count(*) FROM dead_letters"), ["0"]);
-    let outcome = |it: &str| format!("engine_deliveries_total{{sink=\"chat\",outcome=\"{it}\"}}");
+    let outcome =
+        |text: &str| format!("engine_deliveries_total{{sink=\"chat\",outcome=\"{text}\"}}");
     assert_eq!(metric(&engine, &outcome("done")), 1);
     assert_eq!(metric(&engine, &outcome("pending")), 2);
     assert_balance(&engine, 1);

@@ -11,7 +11,8 @@ const BAD: [&str; 3] = ["bad-1", "bad-2", "bad-3"];
 
 fn instances(answer: &Value) -> Vec<&str> {
     let errors = answer["errors"].as_array().expect("the places are named");
-    let mut instances: Vec<_> = errors.iter().filter_map(|it| it["instance"].as_str()).collect();
+    let mut instances: Vec<_> =
+        errors.iter().filter_map(|error| error["instance"].as_str()).collect();
     instances.sort_unstable();
     instances
 }
@@ -39,7 +40,7 @@ fn a_bad_sample_is_refused_with_every_wrong_place_and_kept() {
         assert_eq!((status, &answer["status"]), (422, &json!(422)), "{name}");
         assert_eq!(instances(&answer), wrong, "{name}");
         let said = answer["errors"].as_array().expect("a list").iter();
-        assert!(said.clone().all(|it| it["message"].as_str().is_some_and(|it| !it.is_empty())));
+        assert!(said.clone().all(|it| it["message"].as_str().is_some_and(|text| !text.is_empty())));
         assert!(said.clone().all(|it| it["schema"].is_string()), "{answer}");
     }
     let kept = rows(data.path(), "events.db", "SELECT body FROM dead_letters ORDER BY id");
@@ -127,8 +128,8 @@ fn a_time_may_be_five_minutes_ahead_and_no_more() {
 fn memory(engine: &Engine) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", engine.pid()));
     let status = status.expect("it runs");
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-    let number = line.and_then(|it| it.split_whitespace().next()?.parse().ok());
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
     number.expect("the kernel tells")
 }
 

@@ -58,8 +58,8 @@ impl Asked {
             }
         }
         let head = head.to_ascii_lowercase();
-        let size = head.lines().find_map(|it| it.strip_prefix("content-length: "));
-        let mut body = vec![0; size.map_or(Some(0), |it| it.parse().ok())?];
+        let size = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; size.map_or(Some(0), |size| size.parse().ok())?];
         reader.read_exact(&mut body).ok()?;
         let body = String::from_utf8(body).ok()?;
         Some(Asked { head, body, stream: reader.into_inner() })
@@ -68,7 +68,7 @@ impl Asked {
     /// A header; its name in lower case.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines();
-        lines.find_map(|it| it.strip_prefix(name)?.strip_prefix(": "))
+        lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     /// Answers and hangs up.

@@ -154,10 +154,10 @@ fn two_that_come_at_once_are_one_event() {
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let posts: Vec<_> =
             (0..16).map(|_| scope.spawn(|| post_to(address, &head, body).0)).collect();
-        posts.into_iter().map(|it| it.join().expect("it is answered")).collect()
+        posts.into_iter().map(|post| post.join().expect("it is answered")).collect()
     });
-    assert_eq!(statuses.iter().filter(|it| **it == 202).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|it| **it == 200).count(), 15, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 202).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 15, "{statuses:?}");
     assert_eq!(ids(&folder).len(), 1);
 }
 
@@ -170,7 +170,8 @@ fn a_batch_that_comes_again_is_duplicates_item_by_item() {
     let (status, again) = send();
     let again: Value = serde_json::from_str(&again).expect("it is JSON");
     let results = again["results"].as_array().expect("one for each");
-    let told: Vec<_> = results.iter().map(|it| (&it["duplicate"], &it["seq"])).collect();
+    let told: Vec<_> =
+        results.iter().map(|result| (&result["duplicate"], &result["seq"])).collect();
     let expected = [1, 2, 3].map(|it| (Value::from(true), Value::from(it)));
     assert_eq!((status, told), (202, expected.iter().map(|it| (&it.0, &it.1)).collect()));
     assert_eq!(ids(&folder).len(), 3, "equal items of one batch are events of their own");
@@ -193,7 +194,8 @@ fn a_standard_webhook_is_known_by_the_id_that_it_signs() {
     let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     let auth = "scheme=standard-webhooks tolerance=\"1d\"";
     let (folder, engine) = start_with(secret, auth, "");
-    let now = std::fs::metadata(folder.path().join("secret")).and_then(|it| it.modified());
+    let now =
+        std::fs::metadata(folder.path().join("secret")).and_then(|metadata| metadata.modified());
     let now = now.expect("it has a time").duration_since(std::time::UNIX_EPOCH);
     let now = now.expect("it is after 1970").as_secs();
     let send = |id: &str, seconds: u64, body: &str| {
@@ -231,7 +233,8 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn unbase64(text: &str) -> Vec<u8> {
-    let value = |it: u8| LETTERS.iter().position(|letter| *letter == it).expect("a letter") as u32;
+    let value =
+        |byte: u8| LETTERS.iter().position(|letter| *letter == byte).expect("a letter") as u32;
     let mut bytes = Vec::new();
     for four in text.as_bytes().chunks(4) {
         let bits = four.iter().fold(0, |all, it| all << 6 | value(*it));

@@ -29,7 +29,8 @@ impl Stream {
     pub(super) fn open(address: &str, path: &str, last_id: Option<u64>) -> Stream {
         let mut stream = TcpStream::connect(address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket has timeouts");
-        let last = last_id.map_or_else(String::new, |it| format!("Last-Event-ID: {it}\r\n"));
+        let last =
+            last_id.map_or_else(String::new, |last_id| format!("Last-Event-ID: {last_id}\r\n"));
         let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{last}\r\n");
         stream.write_all(head.as_bytes()).expect("it reads");
         let mut reader = BufReader::new(stream);

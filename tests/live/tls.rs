@@ -36,7 +36,7 @@ fn sample(name: &str) -> PathBuf {
 
 /// Whether another certificate is served than the authority's.
 fn is_other_served(engine: &Engine) -> bool {
-    get(engine, "/healthz").is_err_and(|it| it.contains("invalid peer certificate"))
+    get(engine, "/healthz").is_err_and(|fault| fault.contains("invalid peer certificate"))
 }
 
 /// What is served from now on.
@@ -78,7 +78,7 @@ fn get(engine: &Engine, path: &str) -> Result<String, String> {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    smol::block_on(talk).map_err(|it| it.to_string())
+    smol::block_on(talk).map_err(|fault| fault.to_string())
 }
 
 #[test]

@@ -27,10 +27,11 @@ impl Mistake {
 
     /// Whether both are in one top node, on lines of their own.
     pub(super) fn goes_beside(&self, other: &Mistake, right: &str) -> bool {
-        let lines = |it: &Mistake| {
-            let edits = it.edits.iter().map(|it| &it.0).chain([&it.place]);
-            let (start, end) =
-                edits.fold((usize::MAX, 0), |all, it| (all.0.min(it.start), all.1.max(it.end)));
+        let lines = |mistake: &Mistake| {
+            let edits = mistake.edits.iter().map(|edit| &edit.0).chain([&mistake.place]);
+            let (start, end) = edits.fold((usize::MAX, 0), |all, mistake| {
+                (all.0.min(mistake.start), all.1.max(mistake.end))
+            });
             let line = |at: usize| right[..at.min(right.len())].matches('\n').count();
             line(start)..=line(end)
         };
@@ -46,13 +47,14 @@ impl Mistake {
             let edits = all.iter().flat_map(|it| &it.edits).filter(|it| it.0.end <= at);
             let moved: isize = edits
                 .map(|(span, text)| {
-                    let lines = |it: &str| isize::try_from(it.matches('\n').count()).unwrap_or(0);
+                    let lines =
+                        |text: &str| isize::try_from(text.matches('\n').count()).unwrap_or(0);
                     lines(text) - lines(&right[span.clone()])
                 })
                 .sum();
             before.saturating_add_signed(moved)
         };
-        let added: usize = self.edits.iter().map(|it| it.1.matches('\n').count()).sum();
+        let added: usize = self.edits.iter().map(|edit| edit.1.matches('\n').count()).sum();
         line(self.place.start)..line(self.place.end) + added + 1
     }
 }
@@ -60,8 +62,8 @@ impl Mistake {
 /// The text with these mistakes.
 pub(super) fn with(right: &str, mistakes: &[&Mistake]) -> String {
     let mut edits: Vec<&(Range<usize>, String)> =
-        mistakes.iter().flat_map(|it| &it.edits).collect();
-    edits.sort_by_key(|it| std::cmp::Reverse(it.0.start));
+        mistakes.iter().flat_map(|mistake| &mistake.edits).collect();
+    edits.sort_by_key(|edit| std::cmp::Reverse(edit.0.start));
     let mut text = right.to_owned();
     for (span, new) in edits {
         text.replace_range(span.clone(), new);
@@ -170,7 +172,7 @@ impl Maker<'_> {
         is_alone: bool,
     ) {
         let line = self.text[..place.start].matches('\n').count() + 1;
-        let new: Vec<&str> = edits.iter().map(|it| it.1.trim()).collect();
+        let new: Vec<&str> = edits.iter().map(|edit| edit.1.trim()).collect();
         let what = format!("{sort} in line {line}, now `{}`", new.join("` and `"));
         let mistake = Mistake { what, edits, place, top: self.top, is_alone };
         self.made.entry(sort).or_default().push(mistake);
@@ -178,9 +180,9 @@ impl Maker<'_> {
 
     fn node(&mut self, node: &KdlNode, groups: &[&'static [NodeRow]], above: Option<&KdlNode>) {
         let name = range(node.name().span());
-        let rows = || groups.iter().flat_map(|it| it.iter());
-        let Some(row) = rows().find(|it| it.name == node.name().value()) else { return };
-        let known: Vec<&str> = rows().map(|it| it.name).collect();
+        let rows = || groups.iter().flat_map(|group| group.iter());
+        let Some(row) = rows().find(|row| row.name == node.name().value()) else { return };
+        let known: Vec<&str> = rows().map(|row| row.name).collect();
         if let Some(it) = slip(row.name, &known) {
             self.make("a name of a node with a slip", name.clone(), name.clone(), it);
         }
@@ -191,9 +193,9 @@ impl Maker<'_> {
             inside.extend(self.role(node, role));
         }
         let arguments: Vec<&KdlEntry> =
-            node.entries().iter().filter(|it| it.name().is_none()).collect();
+            node.entries().iter().filter(|entry| entry.name().is_none()).collect();
         for (index, entry) in arguments.iter().enumerate() {
-            let last = row.args.last().filter(|it| matches!(it.arity, Arity::Some | Arity::Any));
+            let last = row.args.last().filter(|arg| matches!(arg.arity, Arity::Some | Arity::Any));
             let Some(arg) = row.args.get(index).or(last) else { continue };
             if role.is_none() || 0 < index {
                 self.value(entry, arg.ty, row);
@@ -203,7 +205,7 @@ impl Maker<'_> {
             let Some(prop) = row
                 .props
                 .iter()
-                .find(|it| entry.name().is_some_and(|name| name.value() == it.name))
+                .find(|prop| entry.name().is_some_and(|name| name.value() == prop.name))
             else {
                 continue;
             };
@@ -215,11 +217,12 @@ impl Maker<'_> {
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         for pair in children.windows(2) {
             let is_one = pair.iter().all(|it| it.children().is_none() && !it.entries().is_empty());
-            let last = pair[0].entries().last().map(|it| range(it.span()));
+            let last = pair[0].entries().last().map(|entry| range(entry.span()));
             let (Some(last), begin) = (last, range(pair[1].name().span()).start) else { continue };
             let between = &self.text[last.end..begin];
             let is_list = rows_of(&inside, pair[0].name().value()).is_none_or(|it| {
-                it.args.last().is_none_or(|it| !matches!(it.arity, Arity::One)) || last_is_text(it)
+                it.args.last().is_none_or(|arg| !matches!(arg.arity, Arity::One))
+                    || last_is_text(it)
             });
             if is_one && between.trim().is_empty() && !is_list {
                 self.make("two nodes on one line", last.clone(), last.end..begin, " ");
@@ -234,7 +237,7 @@ impl Maker<'_> {
     fn role(&mut self, node: &KdlNode, role: NodeRole) -> Vec<&'static [NodeRow]> {
         let kinds = self.catalog.kinds(role);
         let [kind, name, ..] = node.entries() else { return Vec::new() };
-        let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
+        let words: Vec<&str> = kinds.iter().map(|kind| kind.word).collect();
         let word = kind.value().as_string().unwrap_or_default();
         let (one, other) = (range(kind.span()), range(name.span()));
         if let Some(it) = slip(word, &words) {
@@ -246,13 +249,17 @@ impl Maker<'_> {
             self.make_all("kind and name swapped", one.clone(), edits, false);
         }
         self.make("a name left out", one.clone(), one.end..other.end, "");
-        kinds.iter().find(|it| it.word == word).map(|it| it.nodes.to_vec()).unwrap_or_default()
+        kinds
+            .iter()
+            .find(|kind| kind.word == word)
+            .map(|kind| kind.nodes.to_vec())
+            .unwrap_or_default()
     }
 
     fn property(&mut self, node: &KdlNode, entry: &KdlEntry, row: &NodeRow, is_required: bool) {
         let Some(name) = entry.name() else { return };
         let span = range(name.span());
-        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
         if let Some(it) = slip(name.value(), &known) {
             self.make("a name of a property with a slip", span.clone(), span.clone(), it);
         }
@@ -273,7 +280,7 @@ impl Maker<'_> {
         let name = range(node.name().span());
         let Some(last) = given.last().map(|it| range(it.span())) else { return };
         let takes_more =
-            row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
+            row.args.last().is_some_and(|arg| matches!(arg.arity, Arity::Some | Arity::Any));
         if !takes_more && row.args.len() == given.len() && !last_is_text(row) {
             self.make("an argument too many", last.clone(), last.end..last.end, " 7");
         }
@@ -340,7 +347,8 @@ impl Maker<'_> {
             && above.is_some_and(is_role)
         {
             let entry = &node.entries()[0];
-            let above = above.map(|it| it.entries().iter().map(|it| range(it.span()).end).max());
+            let above =
+                above.map(|it| it.entries().iter().map(|entry| range(entry.span()).end).max());
             let (Some(Some(head)), None, true) = (above, entry.name(), entry.ty().is_none()) else {
                 return;
             };
@@ -369,7 +377,7 @@ impl Maker<'_> {
         let written = entry.format().map_or("", |it| it.value_repr.as_str());
         let span = whole.end - written.len()..whole.end;
         let inner = written.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-        let inner = inner.filter(|it| !it.contains(['\n', '"', '\\']) && !it.is_empty());
+        let inner = inner.filter(|inner| !inner.contains(['\n', '"', '\\']) && !inner.is_empty());
         match (ty, entry.value()) {
             (ValueKind::Word(words), KdlValue::String(word)) => {
                 if let Some(it) = slip(word, words) {
@@ -444,7 +452,7 @@ impl Maker<'_> {
                         span.clone(),
                         format!("\"{digits}M\""),
                     );
-                    let unit = it.trim_start_matches(|it: char| it.is_ascii_digit());
+                    let unit = it.trim_start_matches(|letter: char| letter.is_ascii_digit());
                     let long =
                         format!("\"{digits} {}\"", if unit == "s" { "seconds" } else { unit });
                     if row.name != "keep" || unit != "s" {
@@ -580,7 +588,7 @@ impl Maker<'_> {
 }
 
 fn rows_of(groups: &[&'static [NodeRow]], name: &str) -> Option<&'static NodeRow> {
-    groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
+    groups.iter().flat_map(|group| group.iter()).find(|it| it.name == name)
 }
 
 fn is_role(node: &KdlNode) -> bool {
@@ -589,7 +597,7 @@ fn is_role(node: &KdlNode) -> bool {
 
 /// What stands behind a text would be more of it.
 fn last_is_text(row: &NodeRow) -> bool {
-    row.args.last().is_some_and(|it| {
-        matches!(it.ty, ValueKind::Text | ValueKind::Template(_) | ValueKind::Any)
+    row.args.last().is_some_and(|arg| {
+        matches!(arg.ty, ValueKind::Text | ValueKind::Template(_) | ValueKind::Any)
     })
 }

@@ -62,7 +62,7 @@ fn however_an_editor_saves_the_file_is_taken() {
     fs::write(&file, saying("place")).expect("it is written in place");
     said(&engine, "place");
     // As long as the one before, and as old.
-    let modified = fs::metadata(&file).and_then(|it| it.modified()).expect("a time");
+    let modified = fs::metadata(&file).and_then(|metadata| metadata.modified()).expect("a time");
     fs::write(&file, saying("PLACE")).expect("it is written in place");
     let opened = fs::File::options().write(true).open(&file).expect("it opens");
     opened.set_modified(modified).expect("the time can be set");

@@ -43,7 +43,8 @@ fn when_every_source_gives_way_to_one_that_ends_the_engine_stays() {
     site.write("pipelines/app.log", "{\"type\":\"line\",\"n\":1}\n");
     let engine = start(&site, free(), FRONT);
     stored(&engine, r#"{"type":"posted"}"#);
-    let port = engine.address.rsplit(':').next().and_then(|it| it.parse().ok()).expect("a port");
+    let port =
+        engine.address.rsplit(':').next().and_then(|part| part.parse().ok()).expect("a port");
     site.write("pipelines/small.kdl", pipeline(port, "source file lines { path \"app.log\" }"));
     engine.wait_for("reloaded");
     assert_eq!(data_of(&site.data(), 2)[1]["n"], 1);

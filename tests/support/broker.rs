@@ -50,7 +50,7 @@ impl Broker {
     pub(crate) fn with(what: &str, lines: impl Fn(&Path) -> String) -> Option<Broker> {
         let program = mosquitto(what)?;
         let folder = tempfile::tempdir().expect("a folder");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|bind| bind.local_addr());
         let port = free.expect("a free port").port();
         let more = lines(folder.path());
         let place = folder.path().display();

@@ -116,7 +116,7 @@ impl Browser {
     /// What the browser says by itself.
     fn note(&mut self, message: &Value) {
         let said = &message["params"];
-        let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         match message["method"].as_str() {
             Some("Network.requestWillBeSent") => self.requests.push(text(&said["request"]["url"])),
             Some("Runtime.exceptionThrown") => {

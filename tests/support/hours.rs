@@ -128,7 +128,7 @@ impl EventHours<'_> {
 fn compare(sent: &[SentEvent], expected: &StoredCounts, found: &StoredCounts, how: &str) {
     let other = |one: &StoredCounts, other: &StoredCounts, word| -> Vec<String> {
         let wrong = one.iter().filter(|it| other.get(it.0) != Some(it.1));
-        wrong.map(|it| format!("{word} {it:?}")).collect()
+        wrong.map(|wrong| format!("{word} {wrong:?}")).collect()
     };
     let mut wrong = other(expected, found, "missing");
     wrong.extend(other(found, expected, "unexpected"));

@@ -331,8 +331,8 @@ pub(crate) fn follow(engine: &Engine) -> mpsc::Receiver<Streamed> {
     // Of 1.0, so that the body comes as it is.
     write!(stream, "GET /live HTTP/1.0\r\nHost: {}\r\n\r\n", engine.address).expect("a request");
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    assert!(lines.next().is_some_and(|it| it.contains(" 200 ")), "the stream opens");
-    assert!(lines.any(|it| it.starts_with("retry:")), "the stream begins");
+    assert!(lines.next().is_some_and(|line| line.contains(" 200 ")), "the stream opens");
+    assert!(lines.any(|line| line.starts_with("retry:")), "the stream begins");
     let (sender, streamed) = mpsc::channel();
     std::thread::spawn(move || {
         let mut pos = 0;
@@ -360,25 +360,25 @@ pub(crate) fn settle(engine: &Engine) {
 pub(crate) fn open(data: &Path) -> Connection {
     let store = Connection::open(data.join("events.db")).expect("it opens");
     let word: String =
-        store.query_row("PRAGMA integrity_check", [], |it| it.get(0)).expect("it can be checked");
+        store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it can be checked");
     assert_eq!(word, "ok");
     store
 }
 
 /// A number that a query answers.
 pub(crate) fn number(store: &Connection, sql: &str) -> u64 {
-    store.query_row(sql, [], |it| it.get::<_, i64>(0)).expect("a number").unsigned_abs()
+    store.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number").unsigned_abs()
 }
 
 /// Two columns, as text.
 pub(crate) fn rows(store: &Connection, sql: &str) -> Vec<(String, String)> {
     let mut query = store.prepare(sql).expect("a query");
-    let text = |it: rusqlite::types::Value| match it {
+    let text = |value: rusqlite::types::Value| match value {
         rusqlite::types::Value::Integer(number) => number.to_string(),
         rusqlite::types::Value::Text(text) => text,
         other => panic!("{other:?} is neither a number nor text"),
     };
-    let rows = query.query_map([], |it| Ok((text(it.get(0)?), text(it.get(1)?)))).expect("rows");
+    let rows = query.query_map([], |row| Ok((text(row.get(0)?), text(row.get(1)?)))).expect("rows");
     rows.collect::<Result<_, _>>().expect("rows")
 }
 
@@ -387,7 +387,7 @@ pub(crate) fn rows(store: &Connection, sql: &str) -> Vec<(String, String)> {
 pub(crate) fn check(store: &Connection, sent: &[Sent], probes: &[String]) {
     let mut query = store.prepare("SELECT id, seq, body FROM events").expect("a query");
     let rows = query
-        .query_map([], |it| Ok((it.get::<_, String>(0)?, it.get::<_, i64>(1)?, it.get(2)?)))
+        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get(2)?)))
         .expect("rows");
     let mut stored: BTreeMap<String, (i64, Vec<u8>)> = BTreeMap::new();
     for row in rows {
@@ -405,7 +405,7 @@ pub(crate) fn check(store: &Connection, sent: &[Sent], probes: &[String]) {
             None => lost.push(&it.id),
         }
     }
-    lost.extend(probes.iter().filter(|it| stored.remove(*it).is_none()));
+    lost.extend(probes.iter().filter(|probe| stored.remove(*probe).is_none()));
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     assert!(stored.is_empty(), "stored and never sent: {:?}", stored.keys());
     assert_eq!(number(store, "SELECT count(*) FROM inbox"), 0);

@@ -16,7 +16,7 @@ pub(crate) struct Heard {
 
 impl Heard {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|it| it.0 == name).map(|it| it.1.as_str())
+        self.headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
@@ -83,12 +83,12 @@ fn read(input: &mut impl BufRead) -> Option<Heard> {
     let mut start = start.split(' ').map(str::to_owned);
     let (method, path) = (start.next()?, start.next()?);
     let mut headers = Vec::new();
-    while let Some(header) = line().filter(|it| !it.is_empty()) {
+    while let Some(header) = line().filter(|line| !line.is_empty()) {
         let (name, value) = header.split_once(':')?;
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
-    let length = headers.iter().find(|it| it.0 == "content-length");
-    let length = length.and_then(|it| it.1.parse().ok()).unwrap_or(0);
+    let length = headers.iter().find(|header| header.0 == "content-length");
+    let length = length.and_then(|length| length.1.parse().ok()).unwrap_or(0);
     let mut body = Vec::new();
     input.take(length).read_to_end(&mut body).ok()?;
     Some(Heard { method, path, headers, body })

@@ -68,7 +68,7 @@ impl MailServer {
     pub(crate) fn start(begins: Begins, answer: Answer) -> MailServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("it is bound").port();
-        let chain = CertificateDer::pem_slice_iter(CHAIN).map(|it| it.expect("a certificate"));
+        let chain = CertificateDer::pem_slice_iter(CHAIN).map(|iter| iter.expect("a certificate"));
         let key = PrivateKeyDer::from_pem_slice(CHAIN).expect("a key");
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()

@@ -114,8 +114,9 @@ struct Line(Arc<Outside>);
 impl Fetch for Line {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
         let outside = self.0.clone();
-        let key = request.headers.iter().find(|it| it.0.eq_ignore_ascii_case("idempotency-key"));
-        let key = key.map_or_else(String::new, |it| it.1.clone());
+        let key =
+            request.headers.iter().find(|header| header.0.eq_ignore_ascii_case("idempotency-key"));
+        let key = key.map_or_else(String::new, |key| key.1.clone());
         let name = format!("{} {} {key}", request.method, request.url).trim_end().to_owned();
         let index = {
             let mut calls = outside.calls.lock().expect("no panic");
@@ -419,7 +420,7 @@ impl World {
     fn health_of(&self, part: &str) -> Option<String> {
         let report = self.simulation.env.health.report();
         let part = report.into_iter().find(|it| it.part.to_string() == part)?;
-        part.problems.first().map(|it| it.problem.reason.clone())
+        part.problems.first().map(|problem| problem.problem.reason.clone())
     }
 
     /// One message to a source; how it is answered, in a word.
@@ -504,7 +505,7 @@ impl World {
                 has_more = feed.fill(&mut frames).await;
                 let text = String::from_utf8(frames).expect("it is text");
                 for frame in text.split_terminator("\n\n") {
-                    let field = |word: &str| frame.lines().find_map(|it| it.strip_prefix(word));
+                    let field = |word: &str| frame.lines().find_map(|line| line.strip_prefix(word));
                     if let Some(id) = field("id: ") {
                         let data = field("data: ").unwrap_or_default();
                         let event: serde_json::Value = serde_json::from_str(data).expect("JSON");
@@ -534,7 +535,7 @@ impl World {
     pub(crate) fn health_changes(&mut self) -> Vec<String> {
         let mut now = BTreeMap::new();
         for report in self.simulation.env.health.report() {
-            let reason = report.problems.first().map(|it| it.problem.reason.clone());
+            let reason = report.problems.first().map(|problem| problem.problem.reason.clone());
             let state = match report.state {
                 HealthState::Ok => "ok".to_owned(),
                 state => format!("{}: {}", state.word(), reason.unwrap_or_default()),
@@ -549,7 +550,7 @@ impl World {
                 changes.push(format!("{part} is {state}").replace(&folder, ""));
             }
         }
-        for part in self.health.keys().filter(|it| !now.contains_key(*it)) {
+        for part in self.health.keys().filter(|key| !now.contains_key(*key)) {
             changes.push(format!("{part} is gone"));
         }
         self.health = now;

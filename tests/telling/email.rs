@@ -28,7 +28,7 @@ fn event(title: &str) -> Value {
 }
 
 fn line<'t>(text: &'t str, name: &str) -> &'t str {
-    text.lines().find_map(|it| it.strip_prefix(name)).unwrap_or_default()
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn everybody_gets_a_letter_of_their_own_over_each_kind_of_connection() {
             assert!(["eva@example.org", "max@example.org"].contains(&&*letter.to), "{letter:?}");
             let (head, body) = letter.text.split_once("\n\n").expect("a head and a body");
             assert!(line(head, "To: ").contains(&letter.to), "{head}");
-            assert!(!head.lines().any(|it| it.starts_with("X-Evil")), "{head}");
+            assert!(!head.lines().any(|line| line.starts_with("X-Evil")), "{head}");
             assert!(!line(head, "Subject: ").is_empty() && !body.trim().is_empty(), "{head}");
         }
         let ids: std::collections::BTreeSet<&str> =
@@ -67,9 +67,9 @@ fn ends(answer: Answer) -> (Vec<(String, u64, String)>, MailServer) {
     let server = MailServer::start(Begins::Plain, answer);
     let site = Site::of(&notifier("smtp", &server, ""), "");
     let deliveries = site.tell(&event("Ring"));
-    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-    let end = |it: &Value| {
-        (text(&it["state"]), it["attempts"].as_u64().unwrap_or(0), text(&it["last_error"]))
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let end = |value: &Value| {
+        (text(&value["state"]), value["attempts"].as_u64().unwrap_or(0), text(&value["last_error"]))
     };
     (deliveries.iter().map(end).collect(), server)
 }
@@ -118,7 +118,7 @@ fn a_server_that_says_nothing_more_costs_a_thread_until_the_timeout() {
         until("no thread is left with the server", || {
             let figures = site.engine.ask("GET", "/metrics", b"").1;
             let figures = String::from_utf8(figures).expect("text");
-            figures.lines().any(|it| it == "engine_pool_busy{pool=\"outside\"} 0")
+            figures.lines().any(|line| line == "engine_pool_busy{pool=\"outside\"} 0")
         });
         assert_eq!(site.engine.stop(), 0);
     }

@@ -20,7 +20,7 @@ fn utf16(text: &str) -> usize {
 }
 
 fn is_shown(text: &str) -> bool {
-    let is_plain = |it: char| !it.is_control() || matches!(it, '\n' | '\t');
+    let is_plain = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t');
     !text.trim().is_empty() && text.chars().all(is_plain)
 }
 
@@ -77,7 +77,7 @@ fn discord(heard: &Heard, body: &Value) -> Result<(), String> {
     need(heard.method == "POST", "a POST")?;
     need(heard.path.starts_with("/api/webhooks/1/"), "the webhook")?;
     need(body["allowed_mentions"] == json!({ "parse": [] }), "no mentions")?;
-    need(body["embeds"].as_array().is_some_and(|it| it.len() == 1), "an embed")?;
+    need(body["embeds"].as_array().is_some_and(|items| items.len() == 1), "an embed")?;
     let (title, description) = (text(body, "/embeds/0/title"), text(body, "/embeds/0/description"));
     need(is_shown(description), "a description")?;
     need(utf16(title) <= 256 && utf16(description) <= 4096, "a short title and description")?;
@@ -98,7 +98,7 @@ fn gotify(heard: &Heard, body: &Value) -> Result<(), String> {
     need((&*heard.method, &*heard.path) == ("POST", "/message"), "a POST to /message")?;
     need(heard.header("x-gotify-key") == Some("canary-token"), "the token")?;
     need(is_shown(text(body, "/message")), "a message")?;
-    need(body["priority"].as_u64().is_some_and(|it| it <= 10), "a priority of 0 to 10")
+    need(body["priority"].as_u64().is_some_and(|number| number <= 10), "a priority of 0 to 10")
 }
 
 /// <https://pushover.net/api>
@@ -112,7 +112,8 @@ fn pushover(heard: &Heard, body: &Value) -> Result<(), String> {
     need(text(body, "/url").chars().count() <= 512, "512 characters of URL")?;
     let is_emergency = body["priority"] == 2;
     let (retry, expire) = (body["retry"].as_u64(), body["expire"].as_u64());
-    let is_repeated = retry.is_some_and(|it| 30 <= it) && expire.is_some_and(|it| it <= 10_800);
+    let is_repeated =
+        retry.is_some_and(|retry| 30 <= retry) && expire.is_some_and(|expire| expire <= 10_800);
     need(is_emergency == is_repeated, "retry and expire of an emergency")
 }
 

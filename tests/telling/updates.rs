@@ -89,7 +89,7 @@ fn check(notifier: &str, service: fn(&SharedChat, &Heard) -> Reply, has_same: bo
     let tell = |visit: &str, message: &str| {
         let event = json!({ "type": "object", "visit": visit, "title": "t", "message": message });
         let deliveries = site.tell(&event);
-        assert!(deliveries.iter().all(|it| it["state"] == "done"), "{deliveries:?}");
+        assert!(deliveries.iter().all(|delivery| delivery["state"] == "done"), "{deliveries:?}");
     };
     tell("a", "somebody");
     tell("a", "somebody at the steps");
@@ -103,7 +103,7 @@ fn check(notifier: &str, service: fn(&SharedChat, &Heard) -> Reply, has_same: bo
     chat.lock().expect("no panic").texts.clear();
     tell("a", "Anna left");
     let seen = chat.lock().expect("no panic").clone();
-    assert!(seen.texts.values().all(|it| it.ends_with("Anna left")), "{seen:?}");
+    assert!(seen.texts.values().all(|text| text.ends_with("Anna left")), "{seen:?}");
     assert_eq!((seen.texts.len(), seen.sent), (1, 3));
 }
 

@@ -79,7 +79,7 @@ pub fn parse_anyway(
 }
 
 fn parse_text(text: &str, diagnostics: &mut Diagnostics) -> Option<KdlDocument> {
-    read_text(text, diagnostics).filter(|it| it.1.is_none()).map(|it| it.0)
+    read_text(text, diagnostics).filter(|text| text.1.is_none()).map(|text| text.0)
 }
 
 fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, Option<Meant>)> {
@@ -93,13 +93,13 @@ fn read_text(text: &str, diagnostics: &mut Diagnostics) -> Option<(KdlDocument, 
     let before = diagnostics.found().len();
     let (document, meant) = hints::explain(text, diagnostics);
     if diagnostics.found().len() == before {
-        return document.map(|it| (it, None));
+        return document.map(|document| (document, None));
     }
     let meant = meant?;
     let mut over = Diagnostics::new(diagnostics.source().clone());
     limits(&meant.text, &mut over)?;
     let document = parse::document(&meant.text).ok();
-    document.map(|it| (it, Some(meant)))
+    document.map(|document| (document, Some(meant)))
 }
 
 /// The paths that a text includes, as far as it can be read.
@@ -107,8 +107,8 @@ pub fn included(text: &str) -> Vec<String> {
     let (mut found, mut words) = (Vec::new(), Vec::new());
     let (mut depth, mut end) = (0_usize, |words: &mut Vec<&str>| {
         if words.first() == Some(&"include") {
-            let paths = words[1..].iter().filter(|it| !it.contains('='));
-            found.extend(paths.map(|it| it.trim_matches(['"', '#']).to_owned()));
+            let paths = words[1..].iter().filter(|word| !word.contains('='));
+            found.extend(paths.map(|path| path.trim_matches(['"', '#']).to_owned()));
         }
         words.clear();
     });

@@ -71,8 +71,8 @@ pub fn expand(read: &LoadedFile, catalog: &Catalog) -> Expanded {
     let nodes = read.document.nodes().iter();
     // Their work is done: what they said stands where it takes effect.
     let is_done =
-        |it: &&KdlNode| matches!(it.name().value(), "include" | "policy" | "defaults" | "test");
-    let shown = nodes.filter(|it| !is_done(it)).map(|it| walk.top(it));
+        |node: &&KdlNode| matches!(node.name().value(), "include" | "policy" | "defaults" | "test");
+    let shown = nodes.filter(|node| !is_done(node)).map(|node| walk.top(node));
     Expanded(shown.collect())
 }
 
@@ -90,7 +90,7 @@ impl Expander<'_> {
         let groups = row.map(|it| language::child_groups(node, it, self.catalog));
         let groups: Groups = groups.unwrap_or_default();
         let texts: Vec<&str> =
-            node.entries().iter().filter_map(|it| it.value().as_string()).collect();
+            node.entries().iter().filter_map(|entry| entry.value().as_string()).collect();
         let mut shown = self.node(node, row, &groups);
         shown.origin = self.origin(node);
         if let (Some(failing), Some(title)) = (failing(name), texts.get(1)) {
@@ -111,26 +111,29 @@ impl Expander<'_> {
         let mut index = 0;
         for entry in node.entries() {
             let ty = match entry.name() {
-                Some(name) => row.and_then(|it| {
-                    let prop = it.props.iter().find(|it| it.name == name.value());
-                    prop.map(|it| it.ty).or(it.open)
+                Some(name) => row.and_then(|row| {
+                    let prop = row.props.iter().find(|prop| prop.name == name.value());
+                    prop.map(|prop| prop.ty).or(row.open)
                 }),
                 None => {
                     index += 1;
-                    row.and_then(|it| it.args.get(index - 1).or(it.args.last())).map(|it| it.ty)
+                    row.and_then(|row| row.args.get(index - 1).or(row.args.last()))
+                        .map(|arg| arg.ty)
                 }
             };
             let is_secret = is_secret(node, entry, ty);
-            shown.entry(entry.name().map(|it| it.value()), value(entry, ty, is_secret));
+            shown.entry(entry.name().map(|name| name.value()), value(entry, ty, is_secret));
             if let Some(param) = param(entry) {
                 shown.origin = Some(format!("param {param}"));
             }
         }
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         for child in children {
-            let row =
-                groups.iter().flat_map(|it| it.iter()).find(|it| it.name == child.name().value());
-            let below = row.map(|it| it.children.to_vec()).unwrap_or_default();
+            let row = groups
+                .iter()
+                .flat_map(|group| group.iter())
+                .find(|it| it.name == child.name().value());
+            let below = row.map(|row| row.children.to_vec()).unwrap_or_default();
             shown.children.push(self.node(child, row, &below));
         }
         shown.has_block = node.children().is_some();
@@ -143,10 +146,10 @@ impl Expander<'_> {
         if !shown.has_block {
             return;
         }
-        let rows = groups.iter().flat_map(|it| it.iter());
-        for row in rows.filter(|it| !failure::is_part(it.name)) {
+        let rows = groups.iter().flat_map(|group| group.iter());
+        for row in rows.filter(|row| !failure::is_part(row.name)) {
             let Some(default) = row.default.text() else { continue };
-            if !shown.children.iter().any(|it| it.name == row.name) {
+            if !shown.children.iter().any(|child| child.name == row.name) {
                 shown.remarks.push(format!("{}: {default} (built-in)", row.name));
             }
         }

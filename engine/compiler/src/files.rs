@@ -48,7 +48,8 @@ impl PipelinePath {
             Some(parent) if folder_full.ends_with("pipelines") => parent.to_owned(),
             _ => folder_full,
         };
-        let root = root.map_or(around, |it| it.canonicalize().unwrap_or_else(|_| it.to_owned()));
+        let root =
+            root.map_or(around, |root| root.canonicalize().unwrap_or_else(|_| root.to_owned()));
         let (file, data) = (file.to_owned(), data.map(Path::to_owned));
         PipelinePath { file, folder, root, data, instead: BTreeMap::new() }
     }
@@ -63,7 +64,7 @@ impl PipelinePath {
             return tidy(&self.folder.join(path));
         };
         let below: PathBuf =
-            path.components().filter(|it| matches!(it, Component::Normal(_))).collect();
+            path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
         data.join(below.strip_prefix("data").unwrap_or(&below))
     }
 }
@@ -134,20 +135,20 @@ pub fn in_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     files.sort();
     let included: BTreeSet<PathBuf> = files
         .iter()
-        .flat_map(|it| included_by(it))
+        .flat_map(|file| included_by(file))
         .filter_map(|it| it.canonicalize().ok())
         .collect();
-    files.retain(|it| it.canonicalize().map_or(true, |it| !included.contains(&it)));
+    files.retain(|file| file.canonicalize().map_or(true, |it| !included.contains(&it)));
     Ok(files)
 }
 
 /// The files that a file includes, as far as its text can be read.
 fn included_by(file: &Path) -> Vec<PathBuf> {
-    let is_small = file.metadata().is_ok_and(|it| it.len() <= SIZE_MAX);
+    let is_small = file.metadata().is_ok_and(|metadata| metadata.len() <= SIZE_MAX);
     let text = if is_small { std::fs::read_to_string(file).ok() } else { None };
     let folder = file.parent().unwrap_or(Path::new("."));
-    let names = text.map(|it| document::included(&it)).unwrap_or_default();
-    names.into_iter().map(|it| folder.join(it)).filter(|it| *it != file).collect()
+    let names = text.map(|text| document::included(&text)).unwrap_or_default();
+    names.into_iter().map(|name| folder.join(name)).filter(|it| *it != file).collect()
 }
 
 /// The pipeline file that `NAME.test.kdl` belongs to.
@@ -199,7 +200,7 @@ impl OpenedFiles {
     }
 
     fn open(&self, path: &Path) -> Result<Arc<SourceText>, FileFault> {
-        let full = path.canonicalize().map_err(|it| missing(path, &it))?;
+        let full = path.canonicalize().map_err(|fault| missing(path, &fault))?;
         if !full.starts_with(&self.place.root) {
             // The name alone: a full path would say more of the machine than of the mistake.
             let root = self.place.root.file_name().unwrap_or(self.place.root.as_os_str());
@@ -213,7 +214,7 @@ impl OpenedFiles {
                 text: text.clone(),
             }));
         }
-        let bytes = regular_file::read(&full, SIZE_MAX).map_err(|it| in_words(&it))?;
+        let bytes = regular_file::read(&full, SIZE_MAX).map_err(|fault| in_words(&fault))?;
         let text = String::from_utf8(bytes).map_err(|_| unread("it is not UTF-8 text"))?;
         Ok(Arc::new(SourceText { name: path.display().to_string(), text }))
     }
@@ -225,8 +226,8 @@ fn unread(reason: impl Into<String>) -> FileFault {
 
 /// Why there is nothing at a path: the file is missing, or already a folder that leads to it.
 fn missing(path: &Path, fault: &std::io::Error) -> FileFault {
-    let folders = path.ancestors().skip(1).filter(|it| !it.as_os_str().is_empty());
-    let gone = folders.filter(|it| !it.exists()).last().and_then(Path::file_name);
+    let folders = path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+    let gone = folders.filter(|folder| !folder.exists()).last().and_then(Path::file_name);
     match gone.filter(|_| fault.kind() == std::io::ErrorKind::NotFound) {
         // The name alone: a full path would say more of the machine than of the mistake.
         Some(gone) => unread(format!("the folder `{}` does not exist", gone.to_string_lossy())),
@@ -264,7 +265,7 @@ impl Files for OpenedFiles {
 
     fn neighbours(&self, path: &str) -> Vec<String> {
         let joined = self.place.folder.join(path);
-        let Some(folder) = joined.parent().and_then(|it| it.canonicalize().ok()) else {
+        let Some(folder) = joined.parent().and_then(|parent| parent.canonicalize().ok()) else {
             return Vec::new();
         };
         if !folder.starts_with(&self.place.root) {
@@ -272,7 +273,7 @@ impl Files for OpenedFiles {
         }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let mut names: Vec<String> =
-            entries.filter_map(|it| it.file_name().into_string().ok()).take(1000).collect();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).take(1000).collect();
         // One that is there and cannot be read is no advice.
         names.retain(|name| joined.file_name().is_none_or(|own| own != name.as_str()));
         names.sort();

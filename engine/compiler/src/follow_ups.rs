@@ -55,17 +55,17 @@ impl<'d> Mistakes<'d> {
             || first.iter().filter(|it| it.rule.severity() == Severity::Error).filter_map(primary);
         let loose = || first.iter().filter(|it| ("E0010".."E0016").contains(&it.rule.code()));
         let tops = |places: &mut dyn Iterator<Item = Span>| -> HashSet<*const KdlNode> {
-            places.filter_map(|it| top(document, &it)).map(std::ptr::from_ref).collect()
+            places.filter_map(|place| top(document, &place)).map(std::ptr::from_ref).collect()
         };
         let own = |places: &mut dyn Iterator<Item = Span>| -> HashSet<*const KdlNode> {
-            let nodes = places.filter_map(|it| innermost(document.nodes(), &it));
+            let nodes = places.filter_map(|place| innermost(document.nodes(), &place));
             nodes.map(std::ptr::from_ref).collect()
         };
         // What was read as what it should be hides nothing.
-        let hiding = errors().filter(|it| !is_corrected(document, text, it));
+        let hiding = errors().filter(|error| !is_corrected(document, text, error));
         let wrong_roles: HashSet<&str> =
             hiding.filter_map(|it| top(document, &it)).map(|it| it.name().value()).collect();
-        let has = |roles: &[&str]| roles.iter().any(|it| wrong_roles.contains(it));
+        let has = |roles: &[&str]| roles.iter().any(|role| wrong_roles.contains(role));
         let waiting = found.iter().filter(|it| it.rule == Rule::UnknownStage);
         let edits = first.iter().flat_map(|it| &it.fix).map(|it| it.span.clone());
         let ends = ["sink", "notify", "server", "route"];
@@ -80,7 +80,7 @@ impl<'d> Mistakes<'d> {
             slips: loose().filter_map(|it| text.get(primary(it)?)).map(str::to_owned).collect(),
             is_blind: has(&["source", "validate"])
                 || found.iter().any(|it| it.rule == Rule::BadSchema),
-            has_bad_stage: wrong_roles.iter().any(|it| !ends.contains(it)),
+            has_bad_stage: wrong_roles.iter().any(|role| !ends.contains(role)),
             has_wrong_limits: has(&["limits", "policy", "defaults"]),
             has_wrong_route: has(&["route"]),
         }
@@ -93,7 +93,7 @@ impl<'d> Mistakes<'d> {
             return true;
         }
         let holds = |nodes: &HashSet<*const KdlNode>, node: Option<&KdlNode>| {
-            node.is_some_and(|it| nodes.contains(&std::ptr::from_ref(it)))
+            node.is_some_and(|node| nodes.contains(&std::ptr::from_ref(node)))
         };
         let top = top(self.document, &place);
         let node = innermost(self.document.nodes(), &place);
@@ -102,7 +102,7 @@ impl<'d> Mistakes<'d> {
             Rule::TooSlow => self.has_wrong_limits || is_wrong,
             Rule::Unrouted => self.has_wrong_route,
             Rule::MissingNode | Rule::MissingArgument => {
-                is_wrong && self.slips.iter().any(|it| is_named(it, &found.message))
+                is_wrong && self.slips.iter().any(|slip| is_named(slip, &found.message))
             }
             Rule::NotYetThere => is_wrong || holds(&self.waiting_tops, top),
             rule if is_of_absence(rule) => {
@@ -136,15 +136,15 @@ fn is_given(document: &KdlDocument, found: &Diagnostic) -> bool {
         Rule::UnknownStage => ("policy", found.message.starts_with("there is no policy")),
         _ => return false,
     };
-    let unknown = document.nodes().iter().filter(|it| {
-        let name = it.name().value();
+    let unknown = document.nodes().iter().filter(|node| {
+        let name = node.name().value();
         is_it
             && !grammar::TOP.iter().any(|row| row.name == name)
             && nearest(name.trim_end_matches(':'), [what]).is_some()
     });
     let names = unknown.filter_map(|it| it.entries().first()?.value().as_string());
     let has = |name: &str| found.message.contains(&name.replace('-', "_"));
-    names.into_iter().any(|it| has(it) || found.message.contains(it))
+    names.into_iter().any(|name| has(name) || found.message.contains(name))
 }
 
 /// Rules of single nodes: what a reader misses in a node may be what is written wrong in it.
@@ -156,32 +156,33 @@ fn is_of_table(rule: Rule) -> bool {
 fn is_corrected(document: &KdlDocument, text: &str, place: &Span) -> bool {
     let Some(node) = innermost(document.nodes(), place) else { return false };
     let begins = |span: miette::SourceSpan| span.offset() == place.start;
-    let entries = node.entries().iter().filter(|it| it.name().is_none());
-    let words = entries.filter(|it| begins(it.span())).filter_map(|it| it.value().as_string());
+    let entries = node.entries().iter().filter(|entry| entry.name().is_none());
+    let words =
+        entries.filter(|entry| begins(entry.span())).filter_map(|entry| entry.value().as_string());
     let name = Some(node.name()).filter(|it| begins(it.span())).map(|it| it.value());
     let written = text.get(place.clone()).filter(|it| !it.starts_with(['"', '#']));
-    words.chain(name).any(|word| written.is_some_and(|it| it != word))
+    words.chain(name).any(|word| written.is_some_and(|written| written != word))
 }
 
 /// Whether a misspelled name may be one that a message has in backticks.
 fn is_named(slip: &str, message: &str) -> bool {
-    let names = message.split('`').skip(1).step_by(2).map(|it| it.trim_end_matches('='));
+    let names = message.split('`').skip(1).step_by(2).map(|part| part.trim_end_matches('='));
     nearest(slip.trim_end_matches([':', '=']), names).is_some()
 }
 
 fn top<'d>(document: &'d KdlDocument, place: &Span) -> Option<&'d KdlNode> {
-    document.nodes().iter().find(|it| meets(&whole(it), place))
+    document.nodes().iter().find(|node| meets(&whole(node), place))
 }
 
 /// The deepest node that a place lies in.
 fn innermost<'d>(nodes: &'d [KdlNode], place: &Span) -> Option<&'d KdlNode> {
-    let node = nodes.iter().find(|it| meets(&whole(it), place))?;
+    let node = nodes.iter().find(|node| meets(&whole(node), place))?;
     let inside = node.children().map(KdlDocument::nodes).unwrap_or_default();
     innermost(inside, place).or(Some(node))
 }
 
 fn primary(found: &Diagnostic) -> Option<Span> {
-    found.labels.first().map(|it| it.span.clone())
+    found.labels.first().map(|label| label.span.clone())
 }
 
 fn whole(node: &KdlNode) -> Span {

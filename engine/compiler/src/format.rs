@@ -49,7 +49,8 @@ fn parse(source: &Arc<SourceText>) -> Result<KdlDocument, Unformatted> {
 /// What that does to a string's value is compared between the documents.
 fn same_tokens(before: &str, after: &str) -> bool {
     let tokens = |text| Lexer::new(text).filter(|it| it.kind != Kind::Newline);
-    let words = |text: &str| text.chars().filter(|it| !it.is_whitespace()).collect::<String>();
+    let words =
+        |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
     let (mut old, mut new) = (tokens(before), tokens(after));
     loop {
         match (old.next(), new.next()) {

@@ -80,7 +80,7 @@ impl<'a> Loader<'a> {
         loaded.files.extend(tls.iter().flat_map(|(cert, key)| [cert.clone(), key.clone()]));
         loaded.inputs.secrets = plan::secret_inputs(&read.spec, self.environment);
         if let Some(plan) = &mut loaded.plan {
-            plan.secret_files.extend(tls.map(|it| it.1));
+            plan.secret_files.extend(tls.map(|tls| tls.1));
             plan.select(mode);
             plan.look_outside(self.environment);
             let expanded = expand::expand(&read, self.catalog);
@@ -112,26 +112,26 @@ impl<'a> Loader<'a> {
         let mut found = Vec::new();
         // The parser takes most of the time of a check, so the two files are parsed side by side.
         let (document, tests) = std::thread::scope(|scope| {
-            let tests = given.beside.as_ref().map(|it| scope.spawn(|| Parsed::of(it)));
+            let tests = given.beside.as_ref().map(|beside| scope.spawn(|| Parsed::of(beside)));
             let document = include::read(&mut texts, source, &mut opened, &mut found);
-            (document, tests.map(|it| it.join().expect("the parser's panics are caught")))
+            (document, tests.map(|test| test.join().expect("the parser's panics are caught")))
         });
-        let tests = tests.and_then(|it| it.beside(&mut texts, &mut found));
+        let tests = tests.and_then(|tests| tests.beside(&mut texts, &mut found));
         let document = document.map(|mut it| {
             crate::overrides::apply(&mut it, self.overrides, &mut texts, &mut found);
             it
         });
         let mut diagnostics = Diagnostics::new(texts.whole());
-        let document = document.map(|it| self.checked(it, tests, &mut diagnostics));
+        let document = document.map(|document| self.checked(document, tests, &mut diagnostics));
         let told = diagnostics.found().len();
         let mut context = Context {
             diagnostics: &mut diagnostics,
             files: &mut opened,
             environment: self.environment,
         };
-        let spec = document
-            .as_ref()
-            .and_then(|it| spec::read(&it.pipeline, &texts, self.catalog, &mut context));
+        let spec = document.as_ref().and_then(|document| {
+            spec::read(&document.pipeline, &texts, self.catalog, &mut context)
+        });
         Reading { loader: *self, given, texts, opened, document, spec, found, diagnostics, told }
     }
 
@@ -216,7 +216,7 @@ impl Reading<'_, '_> {
             document::secrets::hide(&texts.whole().text, &mut diagnostics);
         }
         // What could not be included may well be the source.
-        let is_told = |it: &Diagnostic| is_sound || it.rule != Rule::NoSource;
+        let is_told = |diagnostic: &Diagnostic| is_sound || diagnostic.rule != Rule::NoSource;
         let own = diagnostics.sorted().into_iter().filter(is_told);
         let own = own.filter(|it| texts.is_worth_telling(it)).collect::<Vec<_>>();
         found.extend(own.into_iter().map(|it| texts.placed(it)));
@@ -299,7 +299,8 @@ impl PipelineTexts {
         seen: &BTreeMap<PathBuf, Option<Arc<SourceText>>>,
         overrides: &[(String, String)],
     ) -> String {
-        let read = seen.values().map(|it| it.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
+        let read =
+            seen.values().map(|value| value.as_ref().map_or(&b""[..], |it| it.text.as_bytes()));
         let beside = self.beside.iter().map(|it| it.text.as_bytes());
         let set = overrides.iter().map(|it| it.1.as_bytes());
         hash([self.source.text.as_bytes()].into_iter().chain(read).chain(set).chain(beside))

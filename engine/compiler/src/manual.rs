@@ -36,5 +36,5 @@ impl Language<'_> {
 
 /// The rows of groups, one behind the other.
 fn rows(groups: &'static [&'static [NodeRow]]) -> impl Iterator<Item = &'static NodeRow> {
-    groups.iter().flat_map(|it| it.iter())
+    groups.iter().flat_map(|group| group.iter())
 }

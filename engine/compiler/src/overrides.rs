@@ -74,7 +74,7 @@ fn set(document: &mut KdlDocument, parts: &[OverridePart<'_>], value: &OverrideV
     let (role, rest) = (parts[0].name, &parts[1..]);
     let named = document.nodes_mut().iter_mut().find(|it| {
         it.name().value() == role
-            && it.entries().iter().any(|it| it.value().as_string() == Some(rest[0].name))
+            && it.entries().iter().any(|entry| entry.value().as_string() == Some(rest[0].name))
     });
     if let Some(node) = named {
         if role == "param" && rest.len() == 1 {
@@ -114,7 +114,9 @@ fn read(value: &str) -> KdlValue {
         "#true" | "true" => KdlValue::Bool(true),
         "#false" | "false" => KdlValue::Bool(false),
         text => match text.parse::<f64>() {
-            Ok(number) if text.starts_with(|it: char| it.is_ascii_digit() || it == '-') => {
+            Ok(number)
+                if text.starts_with(|letter: char| letter.is_ascii_digit() || letter == '-') =>
+            {
                 KdlValue::Float(number)
             }
             _ => KdlValue::String(text.to_owned()),

@@ -11,7 +11,7 @@ pub fn apply(document: &mut KdlDocument, diagnostics: &mut Diagnostics) {
     let params: BTreeMap<String, KdlValue> = document
         .nodes()
         .iter()
-        .filter(|it| it.name().value() == "param")
+        .filter(|node| node.name().value() == "param")
         .filter_map(read)
         .collect();
     let others = document.nodes_mut().iter_mut().filter(|it| it.name().value() != "param");
@@ -19,14 +19,15 @@ pub fn apply(document: &mut KdlDocument, diagnostics: &mut Diagnostics) {
 }
 
 fn read(node: &KdlNode) -> Option<(String, KdlValue)> {
-    let mut values = node.entries().iter().filter(|it| it.name().is_none() && it.ty().is_none());
+    let mut values =
+        node.entries().iter().filter(|entry| entry.name().is_none() && entry.ty().is_none());
     let name = values.next()?.value().as_string()?;
     Some((name.to_owned(), values.next()?.value().clone()))
 }
 
 fn replace(node: &mut KdlNode, params: &BTreeMap<String, KdlValue>, found: &mut Diagnostics) {
     for entry in node.entries_mut() {
-        if entry.ty().is_none_or(|it| it.value() != "param") {
+        if entry.ty().is_none_or(|ty| ty.value() != "param") {
             continue;
         }
         let Some(name) = entry.value().as_string() else { continue };
@@ -93,8 +94,12 @@ mod tests {
         let mut found = Diagnostics::new(source);
         let mut document = KdlDocument::parse_v2(text).expect("KDL");
         apply(&mut document, &mut found);
-        let told = |it: &language::diagnostic::Diagnostic| {
-            format!("{} {}", &text[it.labels[0].span.clone()], it.help.clone().unwrap_or_default())
+        let told = |diagnostic: &language::diagnostic::Diagnostic| {
+            format!(
+                "{} {}",
+                &text[diagnostic.labels[0].span.clone()],
+                diagnostic.help.clone().unwrap_or_default()
+            )
         };
         let told = found.found().iter().map(told).collect();
         (document, told)

@@ -258,25 +258,26 @@ pub struct NotifierPlan {
 impl Plan {
     /// What remembers and stands at the top of the file, by name.
     pub fn memories(&self) -> impl Iterator<Item = (&str, &Arc<dyn MemorySpec>)> {
-        let filters = self.filters.iter().filter_map(|it| match &it.rule {
-            Passing::Remembers(spec) => Some((it.name.value.as_str(), spec)),
+        let filters = self.filters.iter().filter_map(|filter| match &filter.rule {
+            Passing::Remembers(spec) => Some((filter.name.value.as_str(), spec)),
             Passing::Keep(_) => None,
         });
-        filters.chain(self.watchers.iter().map(|it| (it.name.value.as_str(), &it.spec)))
+        filters
+            .chain(self.watchers.iter().map(|watcher| (watcher.name.value.as_str(), &watcher.spec)))
     }
 
     /// Whether a filter or what looks on is `disabled`.
     pub fn is_switched_off(&self, name: &str) -> bool {
-        self.filters.iter().any(|it| it.is_disabled && it.name.value == name)
-            || self.watchers.iter().any(|it| it.is_disabled && it.name.value == name)
+        self.filters.iter().any(|filter| filter.is_disabled && filter.name.value == name)
+            || self.watchers.iter().any(|watcher| watcher.is_disabled && watcher.name.value == name)
     }
 
     /// The notifier of this name, whether it is on or off; the error says which ones there are.
     pub fn notifier(&self, name: &str) -> Result<&NotifierPlan, String> {
-        let found = self.notifiers.iter().find(|it| *it.name == *name);
+        let found = self.notifiers.iter().find(|notifier| *notifier.name == *name);
         found.ok_or_else(|| {
             let name: String = name.chars().take(NAME_SHOWN).collect();
-            let known: Vec<&str> = self.notifiers.iter().map(|it| &*it.name).collect();
+            let known: Vec<&str> = self.notifiers.iter().map(|notifier| &*notifier.name).collect();
             match nearest(&name, known.iter().copied()) {
                 Some(meant) => format!("there is no notifier `{name}`; did you mean `{meant}`?"),
                 None if known.is_empty() => format!("there is no notifier `{name}`, nor any other"),
@@ -287,30 +288,37 @@ impl Plan {
 
     /// The live streams with their names.
     pub fn streams(&self) -> impl Iterator<Item = (&Arc<str>, &StreamShape)> {
-        self.sinks.iter().filter_map(|it| match &it.shape {
-            SinkRole::Stream(shape) if it.off.is_none() => Some((&it.name, shape)),
+        self.sinks.iter().filter_map(|sink| match &sink.shape {
+            SinkRole::Stream(shape) if sink.off.is_none() => Some((&sink.name, shape)),
             _ => None,
         })
     }
 
     /// Names of everything that deliveries go to.
     pub fn outside(&self) -> Vec<Arc<str>> {
-        let own = self.store.as_ref().map(|it| &it.0);
-        let sinks = self.sinks.iter().filter(|it| {
-            it.off.is_none() && !matches!(it.shape, SinkRole::Stream(_)) && Some(&it.name) != own
+        let own = self.store.as_ref().map(|store| &store.0);
+        let sinks = self.sinks.iter().filter(|sink| {
+            sink.off.is_none()
+                && !matches!(sink.shape, SinkRole::Stream(_))
+                && Some(&sink.name) != own
         });
-        let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
-        sinks.map(|it| it.name.clone()).chain(notifiers.map(|it| it.name.clone())).collect()
+        let notifiers = self.notifiers.iter().filter(|notifier| notifier.off.is_none());
+        sinks
+            .map(|sink| sink.name.clone())
+            .chain(notifiers.map(|notifier| notifier.name.clone()))
+            .collect()
     }
 
     /// What notifiers say about whether and when, as far as it is decided with an event.
     pub fn rules(&self) -> Vec<NotifyRules> {
-        let on = self.notifiers.iter().filter(|it| it.off.is_none());
+        let on = self.notifiers.iter().filter(|notifier| notifier.off.is_none());
         let mut rules: Vec<NotifyRules> =
             on.clone().filter_map(|it| it.manners.rules(&it.name)).collect();
         for rule in &mut rules {
-            let own = self.notifiers.iter().find(|it| it.name == rule.target);
-            let to = own.and_then(|it| it.manners.alerts.escalate.as_ref()).map(|it| &it.to.value);
+            let own = self.notifiers.iter().find(|notifier| notifier.name == rule.target);
+            let to = own
+                .and_then(|it| it.manners.alerts.escalate.as_ref())
+                .map(|escalate| &escalate.to.value);
             if let (Some(escalate), Some(to)) = (&mut rule.escalate, to) {
                 let others = on.clone().filter(|it| node_of(&it.name) == to);
                 escalate.to = others.map(|it| it.name.clone()).collect();
@@ -321,14 +329,14 @@ impl Plan {
 
     /// What may wait in the outbox.
     pub fn outbox(&self) -> OutboxLimits {
-        let sinks = self.sinks.iter().map(|it| (&it.name, &it.backlog));
-        let notifiers = self.notifiers.iter().map(|it| (&it.name, &it.backlog));
+        let sinks = self.sinks.iter().map(|sink| (&sink.name, &sink.backlog));
+        let notifiers = self.notifiers.iter().map(|notifier| (&notifier.name, &notifier.backlog));
         let backlogs: BTreeMap<_, _> = sinks.chain(notifiers).collect();
         let targets = self.outside().into_iter();
         OutboxLimits {
             rows: self.limits.outbox_rows,
             bytes: self.limits.outbox_bytes,
-            targets: targets.map(|it| (it.clone(), backlogs[&it].clone())).collect(),
+            targets: targets.map(|target| (target.clone(), backlogs[&target].clone())).collect(),
         }
     }
 }
@@ -336,11 +344,16 @@ impl Plan {
 impl Plan {
     /// Whether anything in it that is on starts a program.
     pub fn starts_programs(&self) -> bool {
-        let sources = self.sources.iter().filter(|it| it.off.is_none()).map(|it| it.spec.claims());
-        let stages = self.stages.iter().filter(|it| it.off.is_none()).map(|it| it.spec.claims());
-        let notifiers = self.notifiers.iter().filter(|it| it.off.is_none());
-        let claims = sources.chain(stages).chain(notifiers.map(|it| it.spec.claims()));
-        claims.flatten().any(|it| matches!(it.value, Claim::Program(_)))
+        let sources = self
+            .sources
+            .iter()
+            .filter(|source| source.off.is_none())
+            .map(|source| source.spec.claims());
+        let stages =
+            self.stages.iter().filter(|stage| stage.off.is_none()).map(|stage| stage.spec.claims());
+        let notifiers = self.notifiers.iter().filter(|notifier| notifier.off.is_none());
+        let claims = sources.chain(stages).chain(notifiers.map(|notifier| notifier.spec.claims()));
+        claims.flatten().any(|claim| matches!(claim.value, Claim::Program(_)))
     }
 
     /// Looks at what templates read of the outside: the address that others use.
@@ -355,7 +368,7 @@ impl Plan {
 
     /// Switches off the sources that this run does not start.
     pub fn select(&mut self, mode: RunMode) {
-        for source in self.sources.iter_mut().filter(|it| it.off.is_none()) {
+        for source in self.sources.iter_mut().filter(|source| source.off.is_none()) {
             let is_started_by_demo = mode.is_demo && source.spec.is_demo();
             // Here it is on, whatever the file says of other runs.
             source.is_disabled &= !is_started_by_demo;
@@ -377,8 +390,11 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
     claims::programs(&spec, context.diagnostics);
     environment::check_listen(&spec.server, context.diagnostics);
     let off = environment::missing(&spec, context);
-    let message_schemas: Vec<_> =
-        spec.sources.iter().map(|it| schemas::of_message(it.schema.as_ref(), context)).collect();
+    let message_schemas: Vec<_> = spec
+        .sources
+        .iter()
+        .map(|source| schemas::of_message(source.schema.as_ref(), context))
+        .collect();
     let schemas = schemas::of_data(&spec.validate, context);
     warn(&spec, context.diagnostics);
     let order = order?;
@@ -392,12 +408,17 @@ pub fn build(spec: Spec, text: &str, context: &mut Context<'_>) -> Option<Plan> 
 
 /// Whether the store is to keep messages as they were received.
 fn keeps_raw(spec: &Spec) -> bool {
-    spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(shape) if shape.keeps_raw))
+    spec.sinks
+        .iter()
+        .any(|sink| matches!(sink.spec.shape(), SinkRole::Store(shape) if shape.keeps_raw))
 }
 
 /// The first place that reads `raw` of an event that is stored already.
 fn late_reader(spec: &Spec) -> Option<&Span> {
-    let waits = spec.enrichments.iter().any(|it| it.spec.is_remote() && !it.is_disabled);
+    let waits = spec
+        .enrichments
+        .iter()
+        .any(|enrichment| enrichment.spec.is_remote() && !enrichment.is_disabled);
     let ranking = spec.raw.ranking.as_ref().filter(|_| reads_enrich(spec));
     let running = spec.raw.running.as_ref().or(ranking).filter(|_| waits);
     spec.raw.delivering.as_ref().or(running)
@@ -405,8 +426,8 @@ fn late_reader(spec: &Spec) -> Option<&Span> {
 
 /// `map` takes a part of a message, and something makes the store keep all of it.
 fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let mapped = spec.sources.iter().find_map(|it| it.map.data.as_ref());
-    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
+    let mapped = spec.sources.iter().find_map(|source| source.map.data.as_ref());
+    let has_store = spec.sinks.iter().any(|sink| matches!(sink.spec.shape(), SinkRole::Store(_)));
     let (Some(reader), Some(mapped), true) = (late_reader(spec), mapped, has_store) else {
         return;
     };
@@ -422,9 +443,9 @@ fn warn_of_raw(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
     warn_of_raw(spec, diagnostics);
-    let has_store = spec.sinks.iter().any(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
-    let stores = spec.sinks.iter().filter(|it| matches!(it.spec.shape(), SinkRole::Store(_)));
-    let stores: Vec<&Name> = stores.map(|it| &it.name).collect();
+    let has_store = spec.sinks.iter().any(|sink| matches!(sink.spec.shape(), SinkRole::Store(_)));
+    let stores = spec.sinks.iter().filter(|sink| matches!(sink.spec.shape(), SinkRole::Store(_)));
+    let stores: Vec<&Name> = stores.map(|store| &store.name).collect();
     if let [first, second, ..] = stores[..] {
         diagnostics
             .push(Rule::RepeatedNode, "a pipeline has one store")
@@ -443,14 +464,15 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 /// One stage; `order` is in which order they all stand.
 fn stage(spec: &Spec, order: &[usize], it: &Enrichment, off: &environment::Off) -> StagePlan {
-    let places = |names: &[Name]| names.iter().filter_map(|it| place(spec, order, it)).collect();
+    let places =
+        |names: &[Name]| names.iter().filter_map(|name| place(spec, order, name)).collect();
     StagePlan {
         name: arc(&it.name),
         kind: it.spec.word().into(),
         spec: it.spec.clone(),
         after: places(&it.after),
         needs: places(&it.needs),
-        when: it.when.clone().map(|it| it.value),
+        when: it.when.clone().map(|when| when.value),
         into: it.into.value.clone(),
         on_error: it.on_error.clone(),
         policy: policy::resolve(spec, PolicyRole::Enrich, it.policy.as_ref(), &it.failure),
@@ -483,7 +505,7 @@ fn assemble(
     let stages = order.iter().map(|index| stage(&spec, order, &spec.enrichments[*index], &off));
     let (sources, stages) = (sources.collect(), stages.collect());
     let sinks: Vec<_> = spec.sinks.iter().map(|it| sink(it, &spec, &off)).collect();
-    let notifiers = spec.notifiers.iter().flat_map(|it| recipients(it, &spec, &off));
+    let notifiers = spec.notifiers.iter().flat_map(|notifier| recipients(notifier, &spec, &off));
     let notifiers: Vec<_> = notifiers.collect();
     Plan {
         secret_files: secret_files(&spec),
@@ -494,8 +516,10 @@ fn assemble(
         reads_raw: spec.raw.any,
         keeps_message: late_reader(&spec).is_some() || keeps_raw(&spec),
         route: route(&spec, &sinks, &notifiers),
-        store: sinks.iter().find_map(|it| match &it.shape {
-            SinkRole::Store(shape) if it.off.is_none() => Some((it.name.clone(), shape.clone())),
+        store: sinks.iter().find_map(|sink| match &sink.shape {
+            SinkRole::Store(shape) if sink.off.is_none() => {
+                Some((sink.name.clone(), shape.clone()))
+            }
             _ => None,
         }),
         validate: ValidatePlan {
@@ -539,7 +563,7 @@ fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
         shape: it.spec.shape(),
-        when: it.when.as_ref().map(|it| it.value.clone()),
+        when: it.when.as_ref().map(|when| when.value.clone()),
         policy: policy::resolve(spec, PolicyRole::Sink, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
@@ -580,7 +604,7 @@ fn notifier(
         message: it.message.clone(),
         cooldown: it.cooldown.clone(),
         manners: it.manners.clone(),
-        when: it.when.as_ref().map(|it| it.value.clone()),
+        when: it.when.as_ref().map(|when| when.value.clone()),
         policy: policy::resolve(spec, PolicyRole::Notify, it.policy.as_ref(), &it.failure),
         backlog: it.backlog.clone(),
         off: it.is_disabled.then(|| "disabled".to_owned()).or_else(|| off.of(&it.name)),
@@ -592,9 +616,9 @@ fn globals(spec: &Spec) -> Globals {
         spec.params.iter().map(|(name, value)| (name.value.replace('-', "_"), value.clone()));
     let public_url = match &spec.server.public_url {
         Some(url) => url.value.literal().map(str::to_owned),
-        None => spec.server.listen.value.literal().map(|it| {
+        None => spec.server.listen.value.literal().map(|literal| {
             let scheme = if spec.server.tls.is_some() { "https" } else { "http" };
-            format!("{scheme}://{it}")
+            format!("{scheme}://{literal}")
         }),
     };
     Globals {
@@ -602,14 +626,14 @@ fn globals(spec: &Spec) -> Globals {
         server: serde_json::json!({ "public_url": public_url }),
         pipeline: serde_json::json!({ "name": spec.name.value, "labels": spec.labels }),
         zone: kernel::time::zone(&spec.timezone),
-        lifecycle: spec.lifecycle().map(|it| crate::spec::tag_of(&it.value)),
+        lifecycle: spec.lifecycle().map(|lifecycle| crate::spec::tag_of(&lifecycle.value)),
         page: None,
     }
 }
 
 fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePlan {
-    let outside = notifiers.iter().map(|it| (&it.name, &it.off));
-    let all = sinks.iter().map(|it| (&it.name, &it.off)).chain(outside);
+    let outside = notifiers.iter().map(|notifier| (&notifier.name, &notifier.off));
+    let all = sinks.iter().map(|sink| (&sink.name, &sink.off)).chain(outside);
     let on: Vec<&Arc<str>> = all.filter(|it| it.1.is_none()).map(|it| it.0).collect();
     let targets = |names: &[Name]| {
         let mut targets = Vec::new();
@@ -619,11 +643,12 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
         }
         targets
     };
-    let sinks = sinks.iter().filter(|it| it.off.is_none()).filter_map(|it| {
-        Some((&it.name, it.when.as_ref()?, matches!(it.shape, SinkRole::Outside)))
+    let sinks = sinks.iter().filter(|sink| sink.off.is_none()).filter_map(|sink| {
+        Some((&sink.name, sink.when.as_ref()?, matches!(sink.shape, SinkRole::Outside)))
     });
-    let notifiers = notifiers.iter().filter(|it| it.off.is_none());
-    let notifiers = notifiers.filter_map(|it| Some((&it.name, it.when.as_ref()?, true)));
+    let notifiers = notifiers.iter().filter(|notifier| notifier.off.is_none());
+    let notifiers =
+        notifiers.filter_map(|notifier| Some((&notifier.name, notifier.when.as_ref()?, true)));
     let only = sinks.chain(notifiers).map(|(name, when, is_outside)| OnlyWhen {
         target: name.clone(),
         when: when.clone(),
@@ -640,22 +665,24 @@ fn route(spec: &Spec, sinks: &[SinkPlan], notifiers: &[NotifierPlan]) -> RoutePl
             cases: route
                 .cases
                 .iter()
-                .map(|it: &Case| (arc(&it.name), it.when.value.clone(), targets(&it.to)))
+                .map(|case: &Case| (arc(&case.name), case.when.value.clone(), targets(&case.to)))
                 .collect(),
             otherwise: route.otherwise.as_deref().map(targets).unwrap_or_default(),
             only,
         },
         None => {
-            let names = spec.sinks.iter().map(|it| it.name.clone());
+            let names = spec.sinks.iter().map(|sink| sink.name.clone());
             // Who is there for others gets what these hand on.
-            let notifiers = spec.notifiers.iter().filter(|it| !spec.is_relayed_to(&it.name.value));
-            let names: Vec<Name> = names.chain(notifiers.map(|it| it.name.clone())).collect();
+            let notifiers =
+                spec.notifiers.iter().filter(|notifier| !spec.is_relayed_to(&notifier.name.value));
+            let names: Vec<Name> =
+                names.chain(notifiers.map(|notifier| notifier.name.clone())).collect();
             RoutePlan { otherwise: targets(&names), only, ..RoutePlan::default() }
         }
     }
 }
 
 fn reads_enrich(spec: &Spec) -> bool {
-    let mut cases = spec.priority.cases.iter().map(|it| &it.1.value);
-    cases.any(|it| it.uses(language::expr::Root::Enrich) || it.reads_event("lifecycle"))
+    let mut cases = spec.priority.cases.iter().map(|case| &case.1.value);
+    cases.any(|case| case.uses(language::expr::Root::Enrich) || case.reads_event("lifecycle"))
 }

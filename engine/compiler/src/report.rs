@@ -37,7 +37,7 @@ pub fn count(files: &[CheckedFile], severity: Severity) -> usize {
 }
 
 fn all(files: &[CheckedFile]) -> impl Iterator<Item = &Diagnostic> {
-    files.iter().flat_map(|it| &it.found)
+    files.iter().flat_map(|file| &file.found)
 }
 
 fn word(severity: Severity) -> &'static str {
@@ -62,7 +62,7 @@ fn position(source: &SourceText, byte: usize) -> Position {
     let before = &text[..byte];
     let line_start = before.rfind('\n').map_or(0, |it| it + 1);
     Position {
-        line: before.bytes().filter(|it| *it == b'\n').count() + 1,
+        line: before.bytes().filter(|byte| *byte == b'\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
         byte,
     }
@@ -88,7 +88,7 @@ fn further(it: &Diagnostic) -> impl Iterator<Item = (&SourceText, &Label)> {
 
 /// The errors in one line: how many, and the first with its place.
 pub fn headline(diagnostics: &[Diagnostic]) -> String {
-    let errors = || diagnostics.iter().filter(|it| it.severity == Severity::Error);
+    let errors = || diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
     let Some(first) = errors().next() else { return "no problems found".to_owned() };
     let (count, place) = (errors().count(), place(first));
     match count {

@@ -9,7 +9,7 @@ pub(crate) const NAME: &str = "store";
 
 /// Replaces `store`. Every event goes there, whatever the route says.
 pub(crate) fn apply(document: &mut KdlDocument) {
-    let is_routed = document.nodes().iter().any(|it| it.name().value() == "route");
+    let is_routed = document.nodes().iter().any(|node| node.name().value() == "route");
     for node in document.nodes_mut().iter_mut().filter(|it| it.name().value() == NAME) {
         *node = sink(node, is_routed);
     }

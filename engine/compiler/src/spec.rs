@@ -128,8 +128,9 @@ impl ServerSettings {
     /// in them is not set.
     pub fn tls_files(&self, environment: &dyn Environment) -> Option<(PathBuf, PathBuf)> {
         let tls = self.tls.as_ref()?;
-        let path =
-            |it: &Spanned<Setting>| Some(tls.folder.join(it.value.resolve(environment).ok()?));
+        let path = |spanned: &Spanned<Setting>| {
+            Some(tls.folder.join(spanned.value.resolve(environment).ok()?))
+        };
         Some((path(&tls.cert)?, path(&tls.key)?))
     }
 }
@@ -499,8 +500,8 @@ pub struct RouteNode {
 impl RouteNode {
     /// Whether a case sends to this target.
     pub fn names(&self, target: &str) -> bool {
-        let cases = self.cases.iter().flat_map(|it| &it.to);
-        cases.chain(self.otherwise.iter().flatten()).any(|it| it.value == target)
+        let cases = self.cases.iter().flat_map(|case| &case.to);
+        cases.chain(self.otherwise.iter().flatten()).any(|case| case.value == target)
     }
 }
 
@@ -595,27 +596,27 @@ pub struct DeadLetters {
 impl Spec {
     /// Whether another notifier hands events to this one.
     pub fn is_relayed_to(&self, name: &str) -> bool {
-        let all = self.notifiers.iter().flat_map(|it| it.manners.relays());
+        let all = self.notifiers.iter().flat_map(|notifier| notifier.manners.relays());
         all.into_iter().any(|it| it.1.value == name)
     }
 
     /// The sinks and notifiers, each with the condition that it has of its own.
     pub fn targets(&self) -> impl Iterator<Item = (&Name, Option<&Spanned<Expr>>)> {
-        let sinks = self.sinks.iter().map(|it| (&it.name, it.when.as_ref()));
-        sinks.chain(self.notifiers.iter().map(|it| (&it.name, it.when.as_ref())))
+        let sinks = self.sinks.iter().map(|sink| (&sink.name, sink.when.as_ref()));
+        sinks.chain(self.notifiers.iter().map(|notifier| (&notifier.name, notifier.when.as_ref())))
     }
 
     /// What remembers and stands at the top of the file: its name, which events it is for, and its
     /// kind. What is switched off is left out.
     pub fn memories(&self) -> impl Iterator<Item = MemoryNode<'_>> {
-        let filters = self.filters.iter().filter(|it| !it.is_disabled);
-        let filters = filters.filter_map(|it| match &it.rule {
+        let filters = self.filters.iter().filter(|filter| !filter.is_disabled);
+        let filters = filters.filter_map(|filter| match &filter.rule {
             Passing::Remembers(spec) => {
-                Some(MemoryNode { name: &it.name, when: it.when.as_ref(), spec })
+                Some(MemoryNode { name: &filter.name, when: filter.when.as_ref(), spec })
             }
             Passing::Keep(_) => None,
         });
-        let watchers = self.watchers.iter().filter(|it| !it.is_disabled);
+        let watchers = self.watchers.iter().filter(|watcher| !watcher.is_disabled);
         let watchers = watchers.map(|Watcher { name, when, spec, .. }| MemoryNode {
             name,
             when: when.as_ref(),
@@ -626,15 +627,17 @@ impl Spec {
 
     /// The filter that says where in a visit an event is.
     pub fn lifecycle(&self) -> Option<&Name> {
-        self.memories().find(|it| it.spec.adds().is_some()).map(|it| it.name)
+        self.memories().find(|memory| memory.spec.adds().is_some()).map(|memory| memory.name)
     }
 
     /// Every value that the file takes from outside, with the name of the node that needs it.
     pub fn needed(&self) -> Vec<(&Name, Needed)> {
-        let sources = self.sources.iter().map(|it| (&it.name, it.spec.needed()));
-        let stages = self.enrichments.iter().map(|it| (&it.name, it.spec.needed()));
-        let sinks = self.sinks.iter().map(|it| (&it.name, it.spec.needed()));
-        let notifiers = self.notifiers.iter().map(|it| (&it.name, it.spec.needed()));
+        let sources = self.sources.iter().map(|source| (&source.name, source.spec.needed()));
+        let stages =
+            self.enrichments.iter().map(|enrichment| (&enrichment.name, enrichment.spec.needed()));
+        let sinks = self.sinks.iter().map(|sink| (&sink.name, sink.spec.needed()));
+        let notifiers =
+            self.notifiers.iter().map(|notifier| (&notifier.name, notifier.spec.needed()));
         let all = sources.chain(stages).chain(sinks).chain(notifiers);
         all.flat_map(|(name, needed)| needed.into_iter().map(move |it| (name, it))).collect()
     }

@@ -70,7 +70,7 @@ pub(crate) fn check(
 }
 
 fn count(document: &KdlDocument, name: &str) -> usize {
-    document.nodes().iter().filter(|it| it.name().value() == name).count()
+    document.nodes().iter().filter(|node| node.name().value() == name).count()
 }
 
 struct Typing<'a, 'd> {
@@ -84,13 +84,13 @@ impl<'a, 'd> Typing<'a, 'd> {
     /// The places of the top nodes of this name.
     fn of(&self, top: &str) -> impl Iterator<Item = &'a ExprSite<'d>> + use<'a, 'd> {
         let top = top.to_owned();
-        self.sites.iter().filter(move |it| it.top.name().value() == top)
+        self.sites.iter().filter(move |site| site.top.name().value() == top)
     }
 
     fn sources(&mut self) {
         for site in self.of("source") {
             let name = site.owner(1).unwrap_or_default();
-            let source = self.spec.sources.iter().find(|it| it.name.value == name);
+            let source = self.spec.sources.iter().find(|source| source.name.value == name);
             let Some(source) = source else { continue };
             taking::check(site, source, self.world, &mut self.tell);
             if site.node() == "priority"
@@ -104,7 +104,7 @@ impl<'a, 'd> Typing<'a, 'd> {
     fn rules(&mut self) {
         for site in self.of("validate") {
             let glob = site.inside.last().and_then(|it| it.entries().first());
-            let glob = glob.and_then(|it| it.value().as_string()).unwrap_or("*");
+            let glob = glob.and_then(|glob| glob.value().as_string()).unwrap_or("*");
             let here = self.world.fitting(glob);
             let known = self.world.known(&here, ValueType::never(), Vec::new());
             self.tell.site(site, &known);
@@ -117,11 +117,11 @@ impl<'a, 'd> Typing<'a, 'd> {
         for filter in &self.spec.filters {
             let known = additions.before(self.spec, self.world, &here);
             let name = filter.name.value.as_str();
-            let own = self.sites.iter().filter(|it| {
-                let is_passing = Passing::WORDS.contains(&it.top.name().value());
-                is_passing && it.owner(0) == Some(name)
+            let own = self.sites.iter().filter(|site| {
+                let is_passing = Passing::WORDS.contains(&site.top.name().value());
+                is_passing && site.owner(0) == Some(name)
             });
-            let asked = filter.when.as_ref().map(|it| known.check(&it.value).holds);
+            let asked = filter.when.as_ref().map(|when| known.check(&when.value).holds);
             let asked = known.narrowed(&asked.unwrap_or_else(|| here.clone()));
             for site in own {
                 let known = if site.node() == "when" { &known } else { &asked };
@@ -146,11 +146,11 @@ impl<'a, 'd> Typing<'a, 'd> {
     fn watchers(&mut self, additions: &Additions, passed: &EventTypes) {
         let known = additions.at_intake(self.spec, self.world, passed);
         for watcher in &self.spec.watchers {
-            let asked = watcher.when.as_ref().map(|it| known.check(&it.value).holds);
+            let asked = watcher.when.as_ref().map(|when| known.check(&when.value).holds);
             let asked = known.narrowed(&asked.unwrap_or_else(|| passed.clone()));
             let name = watcher.name.value.as_str();
-            let own = self.sites.iter().filter(|it| {
-                Watcher::WORDS.contains(&it.top.name().value()) && it.owner(0) == Some(name)
+            let own = self.sites.iter().filter(|site| {
+                Watcher::WORDS.contains(&site.top.name().value()) && site.owner(0) == Some(name)
             });
             let sent = watcher.spec.emits(&asked);
             let asked = asked.aggregated(sent.into_iter().next().map(|it| it.1));
@@ -165,13 +165,13 @@ impl<'a, 'd> Typing<'a, 'd> {
     fn metrics(&mut self, additions: &Additions) {
         let known = &additions.behind;
         for site in self.of("metric") {
-            let named = |it: &&MetricNode| Some(it.name.value.as_str()) == site.owner(0);
+            let named = |node: &&MetricNode| Some(node.name.value.as_str()) == site.owner(0);
             let metric = self.spec.metrics.iter().find(named);
-            let when = metric.and_then(|it| it.rule.when.as_ref());
+            let when = metric.and_then(|metric| metric.rule.when.as_ref());
             let when = when.filter(|_| site.node() != "when");
-            let asked = when.map(|it| known.check(&it.value).holds);
+            let asked = when.map(|when| known.check(&when.value).holds);
             // What counts nothing was told; the rest is looked at all the same.
-            match asked.filter(|it| !it.is_empty()) {
+            match asked.filter(|asked| !asked.is_empty()) {
                 Some(asked) => self.tell.site(site, &known.narrowed(&asked)),
                 None => self.tell.site(site, known),
             }
@@ -185,7 +185,7 @@ impl<'a, 'd> Typing<'a, 'd> {
                 let name = site.owner(1).unwrap_or_default();
                 let here = reached.get(name).unwrap_or(&self.world.all);
                 let known = additions.behind.narrowed(here);
-                let is_when = |it: &ExprSite<'_>| it.node() == "when" && it.inside.len() == 1;
+                let is_when = |site: &ExprSite<'_>| site.node() == "when" && site.inside.len() == 1;
                 // Any event may silence a notifier, also one that does not go there.
                 if matches!(
                     site.node(),
@@ -194,7 +194,7 @@ impl<'a, 'd> Typing<'a, 'd> {
                     self.tell.site(site, &additions.behind.narrowed(&self.world.all));
                     continue;
                 }
-                let own = self.spec.targets().find(|it| it.0.value == name);
+                let own = self.spec.targets().find(|target| target.0.value == name);
                 // What is handed on need not match.
                 let is_handed = self.spec.is_relayed_to(name);
                 let only = own.and_then(|it| it.1).filter(|_| !is_when(site) && !is_handed);
@@ -215,7 +215,7 @@ fn passed(filter: &Filter, known: &TypeEnv) -> EventTypes {
     if filter.is_disabled || filter.on_drop == OnDrop::Tag {
         return known.here.clone();
     }
-    let asked = filter.when.as_ref().map(|it| known.check(&it.value));
+    let asked = filter.when.as_ref().map(|when| known.check(&when.value));
     let (mut kept, rest) = match asked {
         Some(asked) => (asked.holds, asked.fails),
         None => (known.here.clone(), EventTypes::default()),

@@ -38,7 +38,7 @@ impl VariableReader<'_> {
         let children = node.children_mut().as_mut();
         for child in children.into_iter().flat_map(KdlDocument::nodes_mut) {
             let name = child.name().value().to_owned();
-            let row = groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name);
+            let row = groups.iter().flat_map(|group| group.iter()).find(|it| it.name == name);
             if let Some(row) = row {
                 self.node(child, row, row.children);
             }
@@ -50,29 +50,31 @@ impl VariableReader<'_> {
         let (mut index, mut is_replaced) = (0, false);
         for entry in node.entries_mut() {
             let ty = match entry.name() {
-                Some(name) => row.props.iter().find(|it| it.name == name.value()).map(|it| it.ty),
+                Some(name) => {
+                    row.props.iter().find(|prop| prop.name == name.value()).map(|prop| prop.ty)
+                }
                 None => {
                     index += 1;
-                    row.args.get(index - 1).or(row.args.last()).map(|it| it.ty)
+                    row.args.get(index - 1).or(row.args.last()).map(|arg| arg.ty)
                 }
             };
-            let is_env = entry.ty().is_some_and(|it| it.value() == "env");
-            let Some(ty) = ty.filter(|it| is_env && it.takes_variable()) else { continue };
+            let is_env = entry.ty().is_some_and(|ty| ty.value() == "env");
+            let Some(ty) = ty.filter(|ty| is_env && ty.takes_variable()) else { continue };
             if let Some(value) = self.value(entry, default.as_deref()) {
                 *entry = with(entry, typed(&value, ty));
                 is_replaced = true;
             }
         }
         // `default=` belongs to the variable, which is gone.
-        if is_replaced && !row.props.iter().any(|it| it.name == "default") {
-            node.entries_mut().retain(|it| it.name().is_none_or(|it| it.value() != "default"));
+        if is_replaced && !row.props.iter().any(|prop| prop.name == "default") {
+            node.entries_mut().retain(|it| it.name().is_none_or(|name| name.value() != "default"));
         }
     }
 
     /// What the variable holds. `None` where it is not known here, or missing, which is reported.
     fn value(&mut self, entry: &KdlEntry, default: Option<&str>) -> Option<String> {
         let name = entry.value().as_string()?.to_owned();
-        let given = self.environment.value(&name).filter(|it| !it.is_empty());
+        let given = self.environment.value(&name).filter(|value| !value.is_empty());
         if let Some(value) = given.or_else(|| default.map(str::to_owned)) {
             return Some(value);
         }

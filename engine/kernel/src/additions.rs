@@ -150,7 +150,10 @@ mod tests {
         additions.put_text(&path("meta"), r#"{ "n": 1.50 }"#.into());
         additions.put(&path("a\"b"), json!(null));
         assert_eq!(additions.to_json(), r#"{"a\"b":null,"meta":{ "n": 1.50 }}"#);
-        assert_eq!(additions.get("meta").map(|it| it["n"].to_string()).as_deref(), Some("1.50"));
+        assert_eq!(
+            additions.get("meta").map(|addition| addition["n"].to_string()).as_deref(),
+            Some("1.50")
+        );
         assert_eq!(additions.to_json(), r#"{"a\"b":null,"meta":{ "n": 1.50 }}"#);
         assert!(additions.contains("meta") && !additions.contains("n") && !additions.is_empty());
     }

@@ -121,7 +121,7 @@ impl TextTest {
             (TextTest::IsIn(all, wanted), text) => {
                 all.iter().any(|it| it.as_deref() == text) == *wanted
             }
-            (TextTest::StartsWith(start), text) => text.is_some_and(|it| it.starts_with(start)),
+            (TextTest::StartsWith(start), text) => text.is_some_and(|text| text.starts_with(start)),
         }
     }
 }

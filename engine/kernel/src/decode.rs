@@ -41,7 +41,7 @@ pub fn parse_below(bytes: &[u8], depth: usize) -> Result<Value, Unreadable> {
         None => Unreadable::NotJson(reason),
     };
     let text =
-        std::str::from_utf8(bytes).map_err(|it| not_json(format!("not UTF-8 text: {it}")))?;
+        std::str::from_utf8(bytes).map_err(|fault| not_json(format!("not UTF-8 text: {fault}")))?;
     let limits = DecodeLimits { values: Cell::new(0), refused: Cell::new(false) };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth, limits: &limits }
@@ -85,7 +85,7 @@ impl Strict<'_> {
     fn number<E: Error>(self, digits: &str) -> Result<Value, E> {
         self.text(digits)?;
         let number: Number = digits.parse().map_err(|_| E::custom("invalid number"))?;
-        match number.as_f64().filter(|it| it.is_finite()) {
+        match number.as_f64().filter(|number| number.is_finite()) {
             Some(_) => Ok(Value::Number(number)),
             None => Err(E::custom("number out of range")),
         }
@@ -274,7 +274,7 @@ impl Scan<'_> {
 /// Whether a key as written (in quotes, perhaps with escapes) is `name`.
 fn is_key(written: &[u8], name: &str) -> bool {
     if written.contains(&b'\\') {
-        return serde_json::from_slice::<String>(written).is_ok_and(|it| it == name);
+        return serde_json::from_slice::<String>(written).is_ok_and(|slice| slice == name);
     }
     written.len() == name.len() + 2 && &written[1..=name.len()] == name.as_bytes()
 }

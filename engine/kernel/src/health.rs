@@ -239,7 +239,7 @@ impl Health {
     /// The worst state of the parts with this role.
     pub fn worst(&self, role: PartRole) -> HealthState {
         let parts = self.lock();
-        let of_role = parts.iter().filter(|it| it.0.role == role).map(|it| state_of(it.1));
+        let of_role = parts.iter().filter(|part| part.0.role == role).map(|part| state_of(part.1));
         of_role.max().unwrap_or(HealthState::Ok)
     }
 
@@ -361,11 +361,11 @@ impl PartHealth {
 
     fn clear_where(&self, is_over: impl Fn(&'static str, &str) -> bool) {
         let mut parts = self.health.lock();
-        let Some(part) = parts.get_mut(&self.part).filter(|it| !it.problems.is_empty()) else {
+        let Some(part) = parts.get_mut(&self.part).filter(|part| !part.problems.is_empty()) else {
             return;
         };
         let over: Vec<_> =
-            part.problems.keys().filter(|it| is_over(it.0, &it.1)).cloned().collect();
+            part.problems.keys().filter(|key| is_over(key.0, &key.1)).cloned().collect();
         for key in over {
             let Some(tracked) = part.problems.remove(&key) else { continue };
             if tracked.is_told {
@@ -382,12 +382,17 @@ impl fmt::Debug for PartHealth {
 }
 
 fn state_of(part: &Part) -> HealthState {
-    part.problems.values().map(|it| it.open.problem.state).max().unwrap_or(HealthState::Ok)
+    part.problems
+        .values()
+        .map(|problem| problem.open.problem.state)
+        .max()
+        .unwrap_or(HealthState::Ok)
 }
 
 fn report_of(part: &HealthPart, it: &Part) -> PartReport {
-    let mut problems: Vec<OpenProblem> = it.problems.values().map(|it| it.open.clone()).collect();
-    problems.sort_by_key(|it| std::cmp::Reverse(it.problem.state));
+    let mut problems: Vec<OpenProblem> =
+        it.problems.values().map(|problem| problem.open.clone()).collect();
+    problems.sort_by_key(|problem| std::cmp::Reverse(problem.problem.state));
     PartReport { part: part.clone(), state: state_of(it), problems }
 }
 
@@ -486,7 +491,7 @@ mod tests {
         let json = serde_json::to_string_pretty(&value).expect("it is JSON");
         assert!(json.contains('\u{9b}'));
         let shown = printable_json(json);
-        assert!(!shown.chars().any(|it| it != '\n' && is_unprintable(it)), "{shown:?}");
+        assert!(!shown.chars().any(|letter| letter != '\n' && is_unprintable(letter)), "{shown:?}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
     }
 
@@ -539,7 +544,7 @@ mod tests {
         source.report(HealthProblem::failed("stopped", "gone"));
         let report = health.of(source.part()).unwrap();
         assert_eq!(report.state, HealthState::Failed, "the whole part is always told");
-        let seen: u64 = report.problems.iter().map(|it| it.count).sum();
+        let seen: u64 = report.problems.iter().map(|problem| problem.count).sum();
         assert_eq!(seen, 1001);
     }
 

@@ -20,7 +20,7 @@ impl DayRange {
     pub fn parse(text: &str) -> Option<DayRange> {
         let minute = |text: &str| {
             let (hour, minute) = text.trim().split_once(':')?;
-            let all_digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
+            let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
             let is_time = matches!(hour.len(), 1 | 2) && minute.len() == 2;
             let is_time = is_time && all_digits(hour) && all_digits(minute);
             let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
@@ -56,9 +56,9 @@ impl Weekdays {
     /// the part that names no day.
     pub fn parse(text: &str) -> Result<Weekdays, String> {
         let place =
-            |word: &str| DAYS.iter().position(|it| *it == word).ok_or_else(|| word.to_owned());
+            |word: &str| DAYS.iter().position(|day| *day == word).ok_or_else(|| word.to_owned());
         let mut days = 0;
-        for part in text.split([' ', ',']).filter(|it| !it.is_empty()) {
+        for part in text.split([' ', ',']).filter(|part| !part.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (place(first)?, place(last)?);
             let count = (last + 7 - first) % 7;
@@ -95,8 +95,8 @@ impl QuietHours {
         let begun = [today.yesterday().ok(), Some(today)].into_iter().flatten();
         begun
             .filter_map(|day| self.stretch(day))
-            .find(|it| it.0 <= now && now < it.1)
-            .map(|it| it.1)
+            .find(|stretch| stretch.0 <= now && now < stretch.1)
+            .map(|stretch| stretch.1)
     }
 
     /// From when to when they are on the day on which they begin.

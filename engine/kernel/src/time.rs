@@ -45,7 +45,7 @@ impl Timestamp {
     /// For people on this machine: `2026-01-01 10:50:04.318` in the system's zone.
     pub fn local(self) -> String {
         let zoned = jiff::Timestamp::from_microsecond(self.0)
-            .map(|it| it.to_zoned(jiff::tz::TimeZone::system()));
+            .map(|microsecond| microsecond.to_zoned(jiff::tz::TimeZone::system()));
         match zoned {
             Ok(zoned) => zoned.strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
             Err(_) => self.to_string(),
@@ -118,7 +118,7 @@ pub fn hour_of_week(time: Timestamp, zone: Option<&jiff::tz::TimeZone>) -> u8 {
     // 1970-01-01 was a Thursday.
     const FIRST: i64 = 3 * 24;
     let instant = jiff::Timestamp::from_microsecond(time.0).unwrap_or_default();
-    let offset = zone.map_or(0, |it| i64::from(it.to_offset(instant).seconds()) * 1_000_000);
+    let offset = zone.map_or(0, |zone| i64::from(zone.to_offset(instant).seconds()) * 1_000_000);
     let hours = time.0.saturating_add(offset).div_euclid(HOUR);
     (hours + FIRST).rem_euclid(WEEK) as u8
 }
@@ -127,8 +127,8 @@ pub fn hour_of_week(time: Timestamp, zone: Option<&jiff::tz::TimeZone>) -> u8 {
 fn midnight(local: i64, zone: &jiff::tz::TimeZone) -> Timestamp {
     let utc =
         |at| Some(jiff::Timestamp::from_microsecond(at).ok()?.to_zoned(jiff::tz::TimeZone::UTC));
-    let begins = utc(local).and_then(|it| it.date().to_zoned(zone.clone()).ok());
-    begins.map_or(Timestamp(local), |it| Timestamp(it.timestamp().as_microsecond()))
+    let begins = utc(local).and_then(|utc| utc.date().to_zoned(zone.clone()).ok());
+    begins.map_or(Timestamp(local), |begins| Timestamp(begins.timestamp().as_microsecond()))
 }
 
 /// A duration as the file writes it, in the largest unit that fits: `"90s"`, `"2m"`.

@@ -67,10 +67,10 @@ pub(super) fn kind_groups(
     kinds: &dyn Kinds,
 ) -> &'static [&'static [NodeRow]] {
     let Some(role) = NodeRole::of(row.name) else { return &[] };
-    let word = node.entries().iter().find(|it| it.name().is_none());
-    let word = word.and_then(|it| it.value().as_string());
-    let kind = kinds.kinds(role).into_iter().find(|it| Some(it.word) == word);
-    kind.map_or(&[], |it| it.nodes)
+    let word = node.entries().iter().find(|entry| entry.name().is_none());
+    let word = word.and_then(|word| word.value().as_string());
+    let kind = kinds.kinds(role).into_iter().find(|kind| Some(kind.word) == word);
+    kind.map_or(&[], |kind| kind.nodes)
 }
 
 /// Checks a document against the table: `top` are the nodes that may stand at its top. What
@@ -102,7 +102,7 @@ pub fn check_file(
     };
     // What is missing in a file is missing at its beginning.
     let start = document.span().offset();
-    let first = document.nodes().first().map(|it| name_span(it.name()));
+    let first = document.nodes().first().map(|node| name_span(node.name()));
     let place = first.filter(|it| start <= it.start).unwrap_or(start..start);
     walk.block(document.nodes(), (&[top], &[]), whole, place);
     walk.meant
@@ -162,11 +162,11 @@ type Groups = [&'static [NodeRow]];
 type AllowedNodes<'a> = (&'a Groups, &'static [Prop]);
 
 fn names(groups: &Groups) -> Vec<&'static str> {
-    groups.iter().flat_map(|it| it.iter()).map(|it| it.name).collect()
+    groups.iter().flat_map(|group| group.iter()).map(|it| it.name).collect()
 }
 
 fn find(groups: &Groups, name: &str) -> Option<&'static NodeRow> {
-    groups.iter().flat_map(|it| it.iter()).find(|it| it.name == name)
+    groups.iter().flat_map(|group| group.iter()).find(|it| it.name == name)
 }
 
 impl Checker<'_> {
@@ -212,11 +212,11 @@ impl Checker<'_> {
             slips.append(&mut self.joined);
         }
         // Where only one thing is taken, whatever else is there was meant for it.
-        let takes_one = groups.iter().map(|it| it.len()).sum::<usize>() == 1;
+        let takes_one = groups.iter().map(|group| group.len()).sum::<usize>() == 1;
         if takes_one && firsts.is_empty() && !nodes.is_empty() {
             return;
         }
-        for row in groups.iter().flat_map(|it| it.iter()).filter(|it| it.required) {
+        for row in groups.iter().flat_map(|group| group.iter()).filter(|it| it.required) {
             // One that is misspelled, or written as a property, was told.
             if !firsts.contains_key(row.name) && !slips.contains(&row.name) {
                 self.diagnostics
@@ -271,21 +271,21 @@ impl Checker<'_> {
 
     /// The kind that a node of this role names.
     fn kind(&mut self, node: &KdlNode, role: NodeRole) -> Option<KindRow> {
-        let entry = node.entries().iter().find(|it| it.name().is_none())?;
+        let entry = node.entries().iter().find(|entry| entry.name().is_none())?;
         let word = entry.value().as_string()?;
         let kinds = self.kinds.kinds(role);
-        if let Some(kind) = kinds.iter().find(|it| it.word == word) {
+        if let Some(kind) = kinds.iter().find(|kind| kind.word == word) {
             return Some(*kind);
         }
         // What is in its block is checked as that of the kind that was surely meant.
         let meant = self.unknown_kind(node, entry, role, &kinds);
         let meant = meant.filter(|_| node.children().is_some());
-        kinds.iter().find(|it| Some(it.word) == meant.as_deref()).copied()
+        kinds.iter().find(|kind| Some(kind.word) == meant.as_deref()).copied()
     }
 
     fn entries(&mut self, node: &KdlNode, row: &'static NodeRow, groups: &Groups, whole: &str) {
         let arguments: Vec<&KdlEntry> =
-            node.entries().iter().filter(|it| it.name().is_none()).collect();
+            node.entries().iter().filter(|entry| entry.name().is_none()).collect();
         if self.two_on_one_line(node, row, &arguments)
             || foreign_syntax::open_expression(self.diagnostics, row, node)
         {
@@ -318,20 +318,20 @@ impl Checker<'_> {
                 continue;
             }
             // A name that was told of, as in `header Accept="…"`, is no property.
-            if !is_told || row.props.iter().any(|it| it.name == name.value()) {
+            if !is_told || row.props.iter().any(|prop| prop.name == name.value()) {
                 self.property(node, entry, name, row, groups, whole);
             }
         }
         let is_given = |name: &str| seen.iter().any(|it| it.0 == name);
         let has_slip = |name: &str| {
-            let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+            let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
             let unknown = seen.iter().filter(|it| !known.contains(&it.0));
             let block = node.children().map(KdlDocument::nodes).unwrap_or_default();
             unknown.clone().any(|it| unknown::is_meant(it.0, name, &known))
                 || block.iter().any(|it| it.name().value() == name)
         };
-        let missing = row.props.iter().filter(|it| it.required && !is_given(it.name));
-        for prop in missing.filter(|it| !is_told && !has_slip(it.name)) {
+        let missing = row.props.iter().filter(|prop| prop.required && !is_given(prop.name));
+        for prop in missing.filter(|missing| !is_told && !has_slip(missing.name)) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs `{}=`", prop.name))
                 .at(name_span(node.name()), format!("`{}=…` is missing", prop.name))
@@ -368,7 +368,8 @@ impl Checker<'_> {
             };
             scalars::check(self.diagnostics, node, entry, (arg.ty, arg.name), whole, row.examples);
         }
-        let mut needed = row.args.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some));
+        let mut needed =
+            row.args.iter().filter(|arg| matches!(arg.arity, Arity::One | Arity::Some));
         let has_kind = !self.is_of_unknown_kind(node, row);
         if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind) {
             self.diagnostics
@@ -388,7 +389,7 @@ impl Checker<'_> {
         whole: &str,
     ) {
         let word = name.value();
-        if let Some(prop) = row.props.iter().find(|it| it.name == word) {
+        if let Some(prop) = row.props.iter().find(|prop| prop.name == word) {
             scalars::check(self.diagnostics, node, entry, (prop.ty, word), whole, row.examples);
             return;
         }
@@ -396,7 +397,7 @@ impl Checker<'_> {
             scalars::check(self.diagnostics, node, entry, (ty, word), whole, row.examples);
             return;
         }
-        let is_annotated = node.entries().iter().any(|it| it.ty().is_some());
+        let is_annotated = node.entries().iter().any(|entry| entry.ty().is_some());
         if matches!(word, "default" | "optional") && is_annotated {
             return;
         }
@@ -433,7 +434,7 @@ fn short_usage(row: &NodeRow) -> String {
 /// How a node is written that says everything in its block.
 fn block_of(row: &NodeRow) -> Option<&'static str> {
     let has_block_only = row.args.is_empty() && !row.children.is_empty();
-    row.examples.iter().copied().find(|it| has_block_only && it.contains('{'))
+    row.examples.iter().copied().find(|example| has_block_only && example.contains('{'))
 }
 
 /// With the properties that may be left out only where they are no more than `most`.
@@ -448,8 +449,8 @@ fn written(row: &NodeRow, most: usize) -> String {
             Arity::Any => format!(" [{shown}…]"),
         });
     }
-    let optional = row.props.iter().filter(|it| !it.required).count();
-    for prop in row.props.iter().filter(|it| it.required || optional <= most) {
+    let optional = row.props.iter().filter(|prop| !prop.required).count();
+    for prop in row.props.iter().filter(|prop| prop.required || optional <= most) {
         let shown = format!("{}={}", prop.name, scalars::example(prop.ty, prop.name));
         text.push_str(&if prop.required { format!(" {shown}") } else { format!(" [{shown}]") });
     }

@@ -110,7 +110,7 @@ fn over(roots: Roots) -> String {
 }
 
 fn quoted(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|it| format!("`{it}`")).collect();
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     words.join(" ")
 }
 

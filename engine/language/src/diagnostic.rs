@@ -110,7 +110,7 @@ impl Diagnostic {
 
     /// Says nothing of what these words are: they are secrets.
     fn forget(&mut self, secrets: &[&str]) {
-        for secret in secrets.iter().filter(|it| SECRET_LEAST <= it.len()) {
+        for secret in secrets.iter().filter(|secret| SECRET_LEAST <= secret.len()) {
             let texts = self.labels.iter_mut().map(|it| &mut it.text);
             for text in texts.chain([&mut self.message]).chain(&mut self.help) {
                 if text.contains(secret) {
@@ -126,7 +126,7 @@ impl Diagnostic {
 
     /// The first byte of the primary label.
     pub fn position(&self) -> usize {
-        self.labels.first().map_or(0, |it| it.span.start)
+        self.labels.first().map_or(0, |label| label.span.start)
     }
 }
 
@@ -135,13 +135,13 @@ impl Diagnostic {
 /// What a finding repeats of the file is in backticks or quotes. So a secret that is an everyday
 /// word, such as `password "secret"`, takes nothing from the sentences around it.
 fn without(text: &str, secret: &str) -> String {
-    if !secret.bytes().all(|it| it.is_ascii_lowercase()) {
+    if !secret.bytes().all(|byte| byte.is_ascii_lowercase()) {
         return text.replace(secret, "…");
     }
     let mut quote = None;
     let parts = text.split_inclusive(['`', '"']).map(|part| {
         let shown = if quote.is_some() { part.replace(secret, "…") } else { part.to_owned() };
-        let end = part.chars().next_back().filter(|it| matches!(it, '`' | '"'));
+        let end = part.chars().next_back().filter(|letter| matches!(letter, '`' | '"'));
         quote = match quote {
             Some(open) if end == Some(open) => None,
             None => end,
@@ -230,7 +230,7 @@ impl Diagnostics {
         self.found.sort_by_key(|it| (it.position(), it.rule.code()));
         if let Some(mut last) = self.last.take() {
             let rule = if self.has_errors { Rule::TooLarge } else { last.rule };
-            let place = last.labels.first().map_or(0..0, |it| it.span.clone());
+            let place = last.labels.first().map_or(0..0, |label| label.span.clone());
             last = Diagnostic {
                 rule,
                 severity: rule.severity(),
@@ -255,8 +255,11 @@ impl Diagnostics {
         secrets.extend(mask::secrets_in(&self.source.text));
         let secrets = mask::merged(secrets);
         let own = shown(&self.source, &secrets);
-        let words: Vec<&str> =
-            secrets.iter().filter_map(|it| self.source.text.get(it.clone())).map(bare).collect();
+        let words: Vec<&str> = secrets
+            .iter()
+            .filter_map(|secret| self.source.text.get(secret.clone()))
+            .map(bare)
+            .collect();
         for found in &mut self.found {
             found.shown.clone_from(&own);
             found.forget(&words);
@@ -301,7 +304,7 @@ fn shown(source: &Arc<SourceText>, secrets: &[Span]) -> Option<Arc<SourceText>> 
 
 fn masked(text: &str, secrets: &[Span]) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    for byte in secrets.iter().flat_map(|it| bytes_of(it, text.len())) {
+    for byte in secrets.iter().flat_map(|secret| bytes_of(secret, text.len())) {
         // A line stays a line.
         if bytes[byte] != b'\n' {
             bytes[byte] = b'*';
@@ -336,7 +339,7 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|it| Box::new(it) as Box<dyn fmt::Display>)
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn miette::SourceCode> {
@@ -344,8 +347,8 @@ impl miette::Diagnostic for Diagnostic {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().map(|it| {
-            miette::LabeledSpan::new(Some(it.text.clone()), it.span.start, it.span.len())
+        Some(Box::new(self.labels.iter().map(|label| {
+            miette::LabeledSpan::new(Some(label.text.clone()), label.span.start, label.span.len())
         })))
     }
 

@@ -101,7 +101,8 @@ impl<'a> Fields<'a> {
     /// Where its first line stands: the name, the arguments, the properties.
     pub fn head(&self) -> Span {
         let name = self.name().span;
-        let ends = self.node.entries().iter().map(|it| it.span().offset() + it.span().len());
+        let ends =
+            self.node.entries().iter().map(|entry| entry.span().offset() + entry.span().len());
         name.start..ends.max().unwrap_or(name.end)
     }
 
@@ -119,7 +120,7 @@ impl<'a> Fields<'a> {
     pub fn children(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
         let row = self.row_of(name);
         let (folder, of_kind) = (self.folder, &[][..]);
-        self.nodes().filter(move |it| it.name().value() == row.name).map(move |node| Fields {
+        self.nodes().filter(move |node| node.name().value() == row.name).map(move |node| Fields {
             node,
             row,
             of_kind,
@@ -152,7 +153,7 @@ impl<'a> Fields<'a> {
 
     fn find_row(&self, name: &str) -> Option<&'static NodeRow> {
         let groups = self.row.children.iter().chain(self.of_kind);
-        groups.flat_map(|it| it.iter()).find(|it| it.name == name)
+        groups.flat_map(|group| group.iter()).find(|it| it.name == name)
     }
 
     fn row_of(&self, name: &str) -> &'static NodeRow {
@@ -186,7 +187,8 @@ impl<'a> Fields<'a> {
 
     /// Whether the flag child of this name stands and is not switched off.
     pub fn is_on(&self, name: &str) -> bool {
-        self.child(name).is_some_and(|it| it.arg(0).is_none_or(|on| on.boolean() != Some(false)))
+        self.child(name)
+            .is_some_and(|child| child.arg(0).is_none_or(|on| on.boolean() != Some(false)))
     }
 
     /// This node, with what its row says where it says nothing.
@@ -210,11 +212,12 @@ pub struct Filled<'a> {
 impl<'a> Filled<'a> {
     /// The argument at `index`. Its row has it.
     pub fn arg<T>(&self, index: usize, read: impl Fn(&Scalar<'a>) -> Option<T>) -> T {
-        let written = self.written.and_then(|it| it.arg(index)).and_then(|it| read(&it));
+        let written =
+            self.written.and_then(|written| written.arg(index)).and_then(|arg| read(&arg));
         written.unwrap_or_else(|| {
             let node = defaults::node_of(self.row);
             let entry = arguments(node).nth(index);
-            let value = entry.and_then(|it| read(&Scalar::by_default(it, node)));
+            let value = entry.and_then(|entry| read(&Scalar::by_default(entry, node)));
             value.unwrap_or_else(|| panic!("`{}` has no default number {index}", self.row.name))
         })
     }
@@ -227,27 +230,29 @@ impl<'a> Filled<'a> {
             return written;
         }
         let node = defaults::node_of(self.row);
-        arguments(node).filter_map(|it| read(&Scalar::by_default(it, node))).collect()
+        arguments(node).filter_map(|argument| read(&Scalar::by_default(argument, node))).collect()
     }
 
     /// The property of this name. Its row has it.
     pub fn prop<T>(&self, name: &str, read: impl Fn(&Scalar<'a>) -> Option<T>) -> T {
-        let written = self.written.and_then(|it| it.prop(name)).and_then(|it| read(&it));
+        let written =
+            self.written.and_then(|written| written.prop(name)).and_then(|prop| read(&prop));
         written.unwrap_or_else(|| {
-            let row = self.row.props.iter().find(|it| it.name == name);
+            let row = self.row.props.iter().find(|prop| prop.name == name);
             let of_prop = row.and_then(defaults::node_of_prop);
             let node = of_prop.unwrap_or_else(|| defaults::node_of(self.row));
-            let value = property(node, name).and_then(|it| read(&Scalar::by_default(it, node)));
+            let value =
+                property(node, name).and_then(|property| read(&Scalar::by_default(property, node)));
             value.unwrap_or_else(|| panic!("`{}` has no default for `{name}`", self.row.name))
         })
     }
 }
 
 fn arguments(node: &KdlNode) -> impl Iterator<Item = &KdlEntry> {
-    node.entries().iter().filter(|it| it.name().is_none())
+    node.entries().iter().filter(|entry| entry.name().is_none())
 }
 
 fn property<'a>(node: &'a KdlNode, name: &str) -> Option<&'a KdlEntry> {
     let mut entries = node.entries().iter().rev();
-    entries.find(|it| it.name().is_some_and(|it| it.value() == name))
+    entries.find(|entry| entry.name().is_some_and(|it| it.value() == name))
 }

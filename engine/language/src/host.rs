@@ -33,7 +33,7 @@ impl ServedHost {
         };
         let port = match text.len() == name.len() {
             true => None,
-            false if port.bytes().all(|it| it.is_ascii_digit()) => Some(port.parse().ok()?),
+            false if port.bytes().all(|byte| byte.is_ascii_digit()) => Some(port.parse().ok()?),
             false => return None,
         };
         Some(ServedHost { name: HostName::parse(name)?, port })
@@ -47,7 +47,7 @@ impl ServedHost {
     /// Whether a request that is addressed to `asked` is meant: the same host, and the same port
     /// when this one has a port.
     pub fn serves(&self, asked: &ServedHost) -> bool {
-        self.is_same_host(asked) && self.port.is_none_or(|it| asked.port == Some(it))
+        self.is_same_host(asked) && self.port.is_none_or(|port| asked.port == Some(port))
     }
 
     /// The address, when it is one.
@@ -80,7 +80,7 @@ impl HostName {
             let address: Ipv6Addr = inner.parse().ok()?;
             return Some(HostName::Address(IpAddr::V6(address).to_canonical()));
         }
-        let is_letter = |it: u8| it.is_ascii_alphanumeric() || b"-._".contains(&it);
+        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let is_name = text.len() <= 253 && text.bytes().all(is_letter);
         if !is_name || text.split('.').any(str::is_empty) {
             return None;
@@ -99,7 +99,7 @@ impl fmt::Display for ServedHost {
             HostName::Address(address) => write!(f, "{address}")?,
             HostName::Name(name) => f.write_str(name)?,
         }
-        self.port.map_or(Ok(()), |it| write!(f, ":{it}"))
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 

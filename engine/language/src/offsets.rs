@@ -20,7 +20,7 @@ pub(super) fn entry_span(entry: &KdlEntry) -> Span {
 pub(super) fn value_span(entry: &KdlEntry) -> Span {
     let bare = bare_span(entry);
     let before = entry.format().map_or(0, |it| it.before_ty_name.len());
-    let start = entry.ty().map(|it| name_span(it).start.saturating_sub(before + 1));
+    let start = entry.ty().map(|ty| name_span(ty).start.saturating_sub(before + 1));
     start.filter(|it| entry_span(entry).start <= *it && *it <= bare.start).unwrap_or(bare.start)
         ..bare.end
 }
@@ -73,7 +73,7 @@ fn range(span: miette::SourceSpan) -> Span {
 }
 
 fn last_width(value: &str, end: usize) -> usize {
-    let continues = value.as_bytes().get(end).is_some_and(|it| it & 0xC0 == 0x80);
+    let continues = value.as_bytes().get(end).is_some_and(|bytes| bytes & 0xC0 == 0x80);
     if continues { 0 } else { 1 }
 }
 

@@ -40,8 +40,8 @@ impl<'a> Scalar<'a> {
 
     /// Where a part of the text is in the file, given its bytes in the text.
     pub fn part_span(&self, part: Span) -> Span {
-        let entry = self.node.entries().iter().find(|it| value_span(it) == self.span);
-        entry.map_or_else(|| self.span(), |it| value_text_span(it, part))
+        let entry = self.node.entries().iter().find(|entry| value_span(entry) == self.span);
+        entry.map_or_else(|| self.span(), |entry| value_text_span(entry, part))
     }
 
     /// The text as written; not for values that may come from outside.
@@ -68,7 +68,7 @@ impl<'a> Scalar<'a> {
 
     /// Any number.
     pub fn number(&self) -> Option<Spanned<f64>> {
-        value::number(self.value).map(|it| Spanned::new(it, self.span()))
+        value::number(self.value).map(|number| Spanned::new(number, self.span()))
     }
 
     /// A duration.
@@ -83,7 +83,7 @@ impl<'a> Scalar<'a> {
 
     /// A rate.
     pub fn rate(&self) -> Option<Spanned<Rate>> {
-        self.text()?.map(|it| parse_rate(&it)).transpose()
+        self.text()?.map(|text| parse_rate(&text)).transpose()
     }
 
     /// Words separated by blanks in one text.

@@ -264,8 +264,8 @@ pub(super) struct BadReference {
 
 /// Whether a text can be the name of a variable.
 pub(super) fn is_variable(text: &str) -> bool {
-    text.starts_with(|it: char| it.is_ascii_alphabetic() || it == '_')
-        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_')
+    text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// The first `${` that cannot be replaced.

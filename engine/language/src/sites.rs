@@ -31,7 +31,7 @@ impl ExprSite<'_> {
 
     /// The top node's name in the file: `weather` of `enrich http weather`.
     pub fn owner(&self, index: usize) -> Option<&str> {
-        let mut arguments = self.top.entries().iter().filter(|it| it.name().is_none());
+        let mut arguments = self.top.entries().iter().filter(|entry| entry.name().is_none());
         arguments.nth(index)?.value().as_string()
     }
 
@@ -72,8 +72,8 @@ struct SiteFinder<'d, 's> {
 impl<'d> SiteFinder<'d, '_> {
     fn block(&mut self, node: &'d KdlNode, groups: &[&'static [NodeRow]]) {
         for child in node.children().map(KdlDocument::nodes).unwrap_or_default() {
-            let rows = groups.iter().flat_map(|it| it.iter());
-            let Some(row) = rows.clone().find(|it| it.name == child.name().value()) else {
+            let rows = groups.iter().flat_map(|group| group.iter());
+            let Some(row) = rows.clone().find(|row| row.name == child.name().value()) else {
                 continue;
             };
             self.inside.push(child);
@@ -88,13 +88,13 @@ impl<'d> SiteFinder<'d, '_> {
         for entry in node.entries() {
             let found = match entry.name() {
                 Some(name) => {
-                    let prop = row.props.iter().find(|it| it.name == name.value());
-                    prop.map(|it| (it.name, it.ty)).or_else(|| Some((row.name, row.open?)))
+                    let prop = row.props.iter().find(|prop| prop.name == name.value());
+                    prop.map(|prop| (prop.name, prop.ty)).or_else(|| Some((row.name, row.open?)))
                 }
                 None => {
                     let arg = row.args.get(index).or(row.args.last());
                     index += 1;
-                    arg.map(|it| (it.name, it.ty))
+                    arg.map(|arg| (arg.name, arg.ty))
                 }
             };
             let (Some((name, ty)), Some(text), None) =
@@ -154,9 +154,9 @@ mod tests {
         let sites = sites(&document, TOP, &OneKind);
         let told: Vec<String> = sites
             .iter()
-            .map(|it| {
-                let owner = it.owner(1).unwrap_or("-");
-                format!("{owner} {} {} {}", it.node(), it.name, &text[it.part(0..6)])
+            .map(|site| {
+                let owner = site.owner(1).unwrap_or("-");
+                format!("{owner} {} {} {}", site.node(), site.name, &text[site.part(0..6)])
             })
             .collect();
         let expected = [

@@ -40,8 +40,10 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     while !rest.is_empty() {
         let (number, behind) = leading_number(rest)?;
-        let (unit, size) =
-            DURATIONS.iter().filter(|it| behind.starts_with(it.0)).max_by_key(|it| it.0.len())?;
+        let (unit, size) = DURATIONS
+            .iter()
+            .filter(|duration| behind.starts_with(duration.0))
+            .max_by_key(|duration| duration.0.len())?;
         seconds += number * size;
         rest = &behind[unit.len()..];
     }
@@ -51,7 +53,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// Reads `"256KiB"`, `"10MB"`; `None` when it is no size.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (number, unit) = leading_number(text)?;
-    let (_, size) = SIZES.iter().find(|it| it.0 == unit)?;
+    let (_, size) = SIZES.iter().find(|size| size.0 == unit)?;
     let bytes = number * size;
     (bytes < 1e18).then_some(bytes as u64)
 }
@@ -83,7 +85,7 @@ impl std::fmt::Display for Rate {
 }
 
 fn leading_number(text: &str) -> Option<(f64, &str)> {
-    let end = text.find(|it: char| !it.is_ascii_digit() && it != '.')?;
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
     let number = text[..end].parse().ok()?;
     Some((number, &text[end..]))
 }
@@ -97,7 +99,7 @@ pub(super) fn duration_of(value: &KdlValue, annotation: Option<&str>) -> Option<
             Duration::try_from(span).ok()
         }
         (KdlValue::Integer(_) | KdlValue::Float(_), Some(unit)) => {
-            let size = DURATIONS.iter().find(|it| it.0 == unit)?.1;
+            let size = DURATIONS.iter().find(|duration| duration.0 == unit)?.1;
             Duration::try_from_secs_f64(number(value)? * size).ok()
         }
         _ => None,
@@ -109,7 +111,7 @@ pub(super) fn bytes_of(value: &KdlValue, annotation: Option<&str>) -> Option<u64
     match (value, annotation) {
         (KdlValue::String(text), None) => parse_bytes(text),
         (KdlValue::Integer(_) | KdlValue::Float(_), Some(unit)) => {
-            let bytes = number(value)? * SIZES.iter().find(|it| it.0 == unit)?.1;
+            let bytes = number(value)? * SIZES.iter().find(|size| size.0 == unit)?.1;
             (0.0..1e18).contains(&bytes).then_some(bytes as u64)
         }
         _ => None,
@@ -126,14 +128,17 @@ pub(super) fn number(value: &KdlValue) -> Option<f64> {
 
 /// Whether a word is a unit of a duration or size, for `(s)5` and `(MiB)10`.
 pub(super) fn is_unit(word: &str) -> bool {
-    DURATIONS.iter().any(|it| it.0 == word) || SIZES.iter().any(|it| it.0 == word)
+    DURATIONS.iter().any(|duration| duration.0 == word) || SIZES.iter().any(|size| size.0 == word)
 }
 
 /// Reads a dotted path: `data.embedding`. At most 16 names.
 pub fn field_path(text: &str) -> Option<Vec<String>> {
     let names: Vec<String> = text.split('.').map(str::to_owned).collect();
-    let is_name = |it: &String| {
-        !it.is_empty() && it.chars().all(|it| it.is_ascii_alphanumeric() || it == '_' || it == '-')
+    let is_name = |text: &String| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-')
     };
     (names.len() <= 16 && names.iter().all(is_name)).then_some(names)
 }
@@ -153,7 +158,7 @@ pub fn statuses(text: &str) -> Option<Vec<RangeInclusive<u16>>> {
             }
         })
         .collect();
-    ranges.filter(|it| !it.is_empty())
+    ranges.filter(|range| !range.is_empty())
 }
 
 #[cfg(test)]

@@ -27,8 +27,8 @@ fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let begins = |long: &str, short: &str| {
         SHORTEST <= short.len() && long.starts_with(short) && long.len() <= 3 * short.len()
     };
-    let is_like = |it: &&&str| {
-        let name = it.to_lowercase();
+    let is_like = |text: &&&str| {
+        let name = text.to_lowercase();
         name != word && (begins(&name, word) || begins(word, &name))
     };
     let mut like = known.iter().filter(is_like);
@@ -55,8 +55,8 @@ const LONGEST: usize = 100;
 /// letters, then by their ends.
 fn unlike(word: &str, other: &str) -> (bool, usize) {
     let other = other.to_lowercase();
-    let letters = |it: &str| {
-        let mut letters: Vec<char> = it.chars().collect();
+    let letters = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
         letters.sort_unstable();
         letters
     };
@@ -115,9 +115,10 @@ pub(super) fn meant<'a>(
         }
         (None, _) => match nearest(word, known.iter().copied()) {
             Some(it) => Some(Meant::Probably(it)),
-            None => {
-                foreign.map(|it| it.elsewhere).filter(|it| !it.is_empty()).map(Meant::Elsewhere)
-            }
+            None => foreign
+                .map(|foreign| foreign.elsewhere)
+                .filter(|elsewhere| !elsewhere.is_empty())
+                .map(Meant::Elsewhere),
         },
     }
 }

@@ -34,7 +34,8 @@ pub(super) fn url(args: &EngineArgs) -> Result<(String, Option<PathBuf>), Client
 
 fn given(url: &str) -> Result<String, ClientFault> {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let authority = url.split("://").nth(1).and_then(|it| it.split('/').next()).unwrap_or_default();
+    let authority =
+        url.split("://").nth(1).and_then(|part| part.split('/').next()).unwrap_or_default();
     if authority.contains('@') {
         let reason = "--url must not contain a name or password; use --token env:NAME";
         return Err(ClientFault::new(reason));
@@ -48,7 +49,7 @@ fn given(url: &str) -> Result<String, ClientFault> {
 /// The engine that runs a pipeline file, with its own store or with that of `--demo`.
 fn of_file(file: &Path, data: Option<&Path>) -> Result<(String, PathBuf), ClientFault> {
     let store = store_of(file, data)?;
-    let demo = data.map_or_else(|| beside(file).join("../data/demo"), |it| it.join("demo"));
+    let demo = data.map_or_else(|| beside(file).join("../data/demo"), |data| data.join("demo"));
     let places = [Ok(store), store_of(file, Some(&demo))];
     let places: Vec<PathBuf> =
         places.into_iter().flatten().map(|store| address::beside(&store)).collect();
@@ -81,7 +82,7 @@ fn of_file(file: &Path, data: Option<&Path>) -> Result<(String, PathBuf), Client
 /// Whether somebody accepts connections at an address of this machine.
 fn is_listening(url: &str) -> bool {
     let address = url.strip_prefix("http://").and_then(|it| it.parse::<SocketAddr>().ok());
-    address.is_some_and(|it| TcpStream::connect_timeout(&it, CONNECT).is_ok())
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, CONNECT).is_ok())
 }
 
 fn beside(file: &Path) -> PathBuf {
@@ -125,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_address_may_be_short_and_holds_no_secret() {
-        let url = |text: &str| given(text).map_err(|it| it.reason);
+        let url = |text: &str| given(text).map_err(|fault| fault.reason);
         assert_eq!(url("127.0.0.1:1"), Ok("http://127.0.0.1:1".to_owned()));
         assert_eq!(url("https://h/base/"), Ok("https://h/base".to_owned()));
         for secret in ["http://me:s3cret@h", "me:s3cret@h/x", "h?token=s3cret"] {

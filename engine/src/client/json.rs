@@ -25,7 +25,7 @@ pub(crate) fn lines(json: &str, indent: usize) -> Vec<String> {
 pub(crate) fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let (mut depth, mut is_text, mut is_escaped) = (0usize, false, false);
-    let letters: Vec<char> = json.chars().filter(|it| !matches!(it, '\n' | '\r')).collect();
+    let letters: Vec<char> = json.chars().filter(|letter| !matches!(letter, '\n' | '\r')).collect();
     let mut rest = letters.iter().copied().peekable();
     while let Some(letter) = rest.next() {
         if is_text {

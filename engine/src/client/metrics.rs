@@ -17,7 +17,7 @@ impl MetricSamples {
     /// Reads Prometheus' text form. Lines that cannot be read are left out.
     pub(crate) fn read(text: &str) -> Self {
         let mut samples: BTreeMap<String, Vec<MetricSample>> = BTreeMap::new();
-        for line in text.lines().filter(|it| !it.starts_with('#')) {
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
             if let Some((name, sample)) = sample(line) {
                 samples.entry(name.to_owned()).or_default().push(sample);
             }
@@ -33,7 +33,7 @@ impl MetricSamples {
     /// The sum of those with this name and label.
     pub(crate) fn sum(&self, name: &str, label: (&str, &str)) -> f64 {
         let samples = self.of(name).iter();
-        samples.filter(|it| it.label(label.0) == label.1).map(|it| it.value).sum()
+        samples.filter(|sample| sample.label(label.0) == label.1).map(|sample| sample.value).sum()
     }
 
     /// The value of a metric without labels; 0 where it is missing.
@@ -45,19 +45,19 @@ impl MetricSamples {
     /// buckets, so it is between two of their bounds. `None` where nothing was counted, and
     /// infinite where it is beyond the last bound.
     pub(crate) fn quantile(&self, name: &str, label: (&str, &str), share: f64) -> Option<f64> {
-        let bucket = |it: &MetricSample| {
-            let bound = match it.label("le") {
+        let bucket = |sample: &MetricSample| {
+            let bound = match sample.label("le") {
                 "+Inf" => f64::INFINITY,
                 bound => bound.parse().ok()?,
             };
-            Some((bound, it.value))
+            Some((bound, sample.value))
         };
         let samples = self.of(&format!("{name}_bucket")).iter();
-        let buckets = samples.filter(|it| it.label(label.0) == label.1).filter_map(bucket);
+        let buckets = samples.filter(|sample| sample.label(label.0) == label.1).filter_map(bucket);
         let mut buckets: Vec<(f64, f64)> = buckets.collect();
         buckets.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let wanted = buckets.last().map(|it| it.1 * share).filter(|it| 0.0 < *it)?;
-        let at = buckets.iter().position(|it| wanted <= it.1)?;
+        let wanted = buckets.last().map(|bucket| bucket.1 * share).filter(|it| 0.0 < *it)?;
+        let at = buckets.iter().position(|bucket| wanted <= bucket.1)?;
         let (low, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
         let (high, count) = buckets[at];
         if high.is_infinite() {

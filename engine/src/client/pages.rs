@@ -59,7 +59,7 @@ impl PagedList {
 
 /// Rows of a list in JSON, each on a line of its own.
 pub(crate) fn json_lines(rows: &[Box<RawValue>], is_first: bool) -> String {
-    let lines = rows.iter().map(|it| it.get());
+    let lines = rows.iter().map(|row| row.get());
     let joined = lines.collect::<Vec<_>>().join(",\n");
     match (joined.is_empty(), is_first) {
         (true, _) => String::new(),

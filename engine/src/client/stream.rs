@@ -27,7 +27,7 @@ impl StreamReader {
     /// The events that `part` completes; `None` where one is too long.
     pub(crate) fn read(&mut self, part: &[u8]) -> Option<Vec<StreamEvent>> {
         let mut events = Vec::new();
-        let mut lines = part.split(|it| *it == b'\n').peekable();
+        let mut lines = part.split(|part| *part == b'\n').peekable();
         while let Some(line) = lines.next() {
             self.line.extend_from_slice(line);
             if EVENT_MAX < self.line.len() + self.next.data.len() {
@@ -83,7 +83,7 @@ mod tests {
         for size in 1..text.len() {
             let mut reader = StreamReader::default();
             let parts = text.as_bytes().chunks(size);
-            let events: Vec<_> = parts.flat_map(|it| reader.read(it).unwrap()).collect();
+            let events: Vec<_> = parts.flat_map(|part| reader.read(part).unwrap()).collect();
             assert_eq!(events, expected, "in pieces of {size}");
             assert_eq!(reader.next.id, "9");
         }

@@ -42,7 +42,7 @@ impl TableColumn {
 
 /// Rows under titles, fitted to the terminal. What a terminal would obey is escaped.
 pub(crate) fn table(columns: &[TableColumn], rows: &[Vec<String>]) -> String {
-    let titles: Vec<String> = columns.iter().map(|it| it.title.to_owned()).collect();
+    let titles: Vec<String> = columns.iter().map(|column| column.title.to_owned()).collect();
     titled(columns, &titles, rows)
 }
 
@@ -135,7 +135,7 @@ fn columns_of(letter: char) -> usize {
 /// program gets the texts as they are.
 pub(crate) fn csv_row(cells: &[String]) -> String {
     let is_shown = terminal::is_output_terminal();
-    let cells = cells.iter().map(|it| csv_cell(it, is_shown));
+    let cells = cells.iter().map(|cell| csv_cell(cell, is_shown));
     cells.collect::<Vec<_>>().join(",") + "\n"
 }
 
@@ -163,7 +163,7 @@ mod tests {
     fn shown(width: usize, rows: &[[&str; 3]]) -> String {
         let rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.iter().map(|it| (*it).to_owned()).collect()).collect();
-        let titles = COLUMNS.map(|it| it.title.to_owned());
+        let titles = COLUMNS.map(|column| column.title.to_owned());
         fitted(&COLUMNS, &titles, &rows, width, false)
     }
 
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn values_of_a_row_are_quoted_where_they_must_be() {
         let cells = ["a", "b,c", "d\"e", "f\ng", ""].map(str::to_owned);
-        let row: Vec<String> = cells.iter().map(|it| csv_cell(it, false)).collect();
+        let row: Vec<String> = cells.iter().map(|cell| csv_cell(cell, false)).collect();
         assert_eq!(row.join(","), "a,\"b,c\",\"d\"\"e\",\"f\ng\",");
         assert_eq!(csv_cell("\u{1b}[2J", true), "\\u{1b}[2J");
     }

@@ -67,7 +67,8 @@ struct LetterNote {
 impl EventDetail {
     /// Whether nothing more happens to it by itself.
     pub(crate) fn is_settled(&self) -> bool {
-        self.state != "pending" && self.deliveries.iter().all(|it| it.state != "pending")
+        self.state != "pending"
+            && self.deliveries.iter().all(|delivery| delivery.state != "pending")
     }
 }
 
@@ -112,7 +113,7 @@ fn head(text: &mut String, event: &EventDetail) {
     ];
     let width = terminal::width().saturating_sub(13);
     for (name, value) in rows {
-        if let Some(value) = value.filter(|it| !it.is_empty()) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             // The id is for copying, so it is never cut.
             let shown = printable(&value, REASON_MAX);
             let shown = if name == "id" { shown } else { cut(&shown, width) };
@@ -152,7 +153,7 @@ fn steps(text: &mut String, event: &EventDetail) {
 }
 
 fn step(text: &mut String, after: &str, words: &str, reason: Option<&str>) {
-    let reason = reason.map(|it| format!(": {it}")).unwrap_or_default();
+    let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     let shown = printable(&format!("{words}{reason}"), REASON_MAX);
     writeln!(text, "{after:<13}{shown}").expect("writing to a String cannot fail");
 }

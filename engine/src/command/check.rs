@@ -91,7 +91,7 @@ pub(super) fn check(args: &CheckArgs) -> u8 {
 
 impl CheckArgs {
     fn misuse(&self) -> Option<&'static str> {
-        let inputs = self.paths.iter().filter(|it| input::is_standard(it)).count();
+        let inputs = self.paths.iter().filter(|path| input::is_standard(path)).count();
         match inputs {
             0 if self.stdin_filename.is_some() => {
                 Some("--stdin-filename names what `-` reads, but there is no `-`")
@@ -125,7 +125,7 @@ impl CheckArgs {
             Err(refused) => *refused,
         };
         if self.allow_exec {
-            loaded.diagnostics.retain(|it| it.rule != Rule::StartsProgram);
+            loaded.diagnostics.retain(|diagnostic| diagnostic.rule != Rule::StartsProgram);
         }
         Levels { denied: &self.deny, allowed: &self.allow }.apply(&mut loaded.diagnostics);
         Ok(loaded)
@@ -172,7 +172,7 @@ impl Round {
             };
             match loaded {
                 Ok(loaded) => {
-                    let read = loaded.files.iter().map(|it| it.display().to_string());
+                    let read = loaded.files.iter().map(|file| file.display().to_string());
                     let read = read.collect::<Vec<_>>().join(", ");
                     terminal::remark(&format!("checked {}; it reads {read}", input.name()));
                     files.push(CheckedFile { name: input.name(), found: loaded.diagnostics });
@@ -219,7 +219,7 @@ impl Round {
 
     fn human(&self, colour: bool) -> String {
         let width = terminal::width();
-        self.files.iter().map(|it| report::human(&it.found, colour, width)).collect()
+        self.files.iter().map(|file| report::human(&file.found, colour, width)).collect()
     }
 
     fn summary(&self) -> String {

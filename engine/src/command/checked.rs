@@ -20,7 +20,7 @@ pub(super) fn read(
         terminal::to_terminal(&format!("engine: {}\n", files::cannot_read(file, &fault)));
         2
     })?;
-    let given = PipelineTexts::of(&bytes, file).map_err(|it| tell(&it.diagnostics))?;
+    let given = PipelineTexts::of(&bytes, file).map_err(|fault| tell(&fault.diagnostics))?;
     let place = &PipelinePath::of(file, root, None);
     let loader = Loader { place, overrides, catalog, environment: &ProcessEnvironment };
     let (loaded, read) = loader.read(&given).plan();
@@ -32,7 +32,7 @@ pub(super) fn read(
 }
 
 pub(super) fn tell(found: &[Diagnostic]) -> u8 {
-    let is_error = |it: &&Diagnostic| it.severity == Severity::Error;
+    let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == Severity::Error;
     let errors: Vec<Diagnostic> = found.iter().filter(is_error).cloned().collect();
     let found = if terminal::volume() == Volume::Quiet { &errors } else { found };
     terminal::to_terminal(&report::human(found, terminal::has_colour(), terminal::width()));

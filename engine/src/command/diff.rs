@@ -119,7 +119,7 @@ fn plan_of_text(
 ) -> Result<Plan, u8> {
     let name = format!("{} as it takes effect", file.display());
     let given = PipelineTexts::of(text.as_bytes(), Path::new(&name))
-        .map_err(|it| checked::tell(&it.diagnostics))?;
+        .map_err(|fault| checked::tell(&fault.diagnostics))?;
     let place = &PipelinePath::of(file, root, None);
     let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
     let (loaded, read) = loader.read(&given).plan();

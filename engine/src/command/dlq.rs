@@ -214,7 +214,7 @@ fn each_page(
     limit: Option<u32>,
     mut take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
 ) -> Result<Option<u64>, ClientFault> {
-    let mut left = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+    let mut left = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut next: Option<u64> = None;
     loop {
         let count = left.min(usize::try_from(PAGE).unwrap_or(usize::MAX));
@@ -303,7 +303,7 @@ fn as_text(it: &LetterRow) -> String {
         ("class", Some(it.class.clone())),
         ("reason", Some(it.reason.clone())),
         ("event", it.event_id.clone()),
-        ("number", it.seq.map(|it| it.to_string())),
+        ("number", it.seq.map(|seq| seq.to_string())),
         ("source", it.source.clone()),
         ("received by", Some(it.source_node.clone())),
         ("first", Some(local(&it.first))),
@@ -313,7 +313,7 @@ fn as_text(it: &LetterRow) -> String {
     ];
     let mut text = String::new();
     for (name, value) in rows {
-        if let Some(value) = value.filter(|it| !it.is_empty()) {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
             text.push_str(&format!("{name:<13}{}\n", printable(&value, TEXT_MAX)));
         }
     }

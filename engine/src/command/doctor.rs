@@ -55,7 +55,8 @@ pub(super) fn doctor(args: &DoctorArgs) -> u8 {
         return ClientFault::new(reason).tell();
     }
     let findings = examine::all(file, args.data.as_deref(), || running(args));
-    let count = |grade: FindingGrade| findings.iter().filter(|it| it.grade == grade).count();
+    let count =
+        |grade: FindingGrade| findings.iter().filter(|finding| finding.grade == grade).count();
     let (problems, warnings) = (count(FindingGrade::Problem), count(FindingGrade::Warning));
     terminal::to_output(&match args.format {
         DoctorFormat::Text => findings.iter().map(line).collect(),
@@ -89,8 +90,8 @@ fn line(finding: &DoctorFinding) -> String {
         (true, FindingGrade::Warning) => format!("\x1b[33m{word}\x1b[0m"),
         _ => word,
     };
-    let help = finding.help.as_deref().map(|it| printable(it, TEXT_MAX));
-    let help = help.map_or_else(String::new, |it| format!("{:<9}help: {it}\n", ""));
+    let help = finding.help.as_deref().map(|help| printable(help, TEXT_MAX));
+    let help = help.map_or_else(String::new, |help| format!("{:<9}help: {help}\n", ""));
     format!("{word}{}\n{help}", printable(&finding.text, TEXT_MAX))
 }
 

@@ -30,7 +30,7 @@ pub(super) struct EvalArgs {
 /// Evaluates and prints the value as JSON; the exit code.
 pub(super) fn eval(args: &EvalArgs) -> u8 {
     let now = SystemClock::default().wall();
-    let given = match args.event.as_deref().map(|it| given::read(it, now)).transpose() {
+    let given = match args.event.as_deref().map(|event| given::read(event, now)).transpose() {
         Ok(given) => given.unwrap_or_default(),
         Err(reason) => {
             terminal::to_terminal(&format!("engine: {reason}\n"));

@@ -231,7 +231,8 @@ fn each_page(
 
 impl FilterArgs {
     fn path(&self) -> RequestPath {
-        let priorities: Vec<&str> = self.priorities.iter().map(|it| it.word()).collect();
+        let priorities: Vec<&str> =
+            self.priorities.iter().map(|priority| priority.word()).collect();
         let since: Vec<&String> = self.since.iter().collect();
         let until: Vec<&String> = self.until.iter().collect();
         let condition: Vec<&String> = self.condition.iter().collect();
@@ -308,7 +309,7 @@ fn csv(client: &EngineClient, events: &[Box<RawValue>]) -> Result<String, Client
         let it = EventRow::read(client, event.get())?;
         text += &csv_row(&[
             it.seq.to_string(),
-            it.pos.map(|it| it.to_string()).unwrap_or_default(),
+            it.pos.map(|pos| pos.to_string()).unwrap_or_default(),
             it.id,
             it.kind,
             it.source,
@@ -355,7 +356,9 @@ pub(super) fn detail_path(
     }
     // The engine takes no such path, whoever sends it.
     let is_dots = |part: &str| part == "." || part == "..";
-    if id.contains(|it: char| it.is_control() || it == '\\') || id.split('/').any(is_dots) {
+    if id.contains(|letter: char| letter.is_control() || letter == '\\')
+        || id.split('/').any(is_dots)
+    {
         return Err(ClientFault::new(
             "an id with control characters, backslashes, `.` or `..` cannot be looked up; find \
              the event with `engine events --format json`",

@@ -27,7 +27,7 @@ pub(super) struct ExplainArgs {
 /// Explains; the exit code.
 pub(super) fn explain(args: &ExplainArgs) -> u8 {
     if args.list {
-        let line = |it: &Rule| format!("{}  {}\n", it.code(), manual::first_line(*it));
+        let line = |rule: &Rule| format!("{}  {}\n", rule.code(), manual::first_line(*rule));
         terminal::to_output(&Rule::ALL.iter().map(line).collect::<String>());
         return 0;
     }
@@ -39,7 +39,7 @@ pub(super) fn explain(args: &ExplainArgs) -> u8 {
         return 0;
     }
     let help = manual::similar(language, &words)
-        .map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+        .map_or_else(String::new, |similar| format!("; did you mean `{similar}`?"));
     terminal::to_terminal(&format!("engine: unknown word `{words}`{help}\n"));
     2
 }

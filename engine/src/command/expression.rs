@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Reads an expression over a stored event; what is wrong with it is said.
 pub(super) fn of_event(text: Option<&str>) -> Result<Option<Expr>, ()> {
-    let parsed = text.map(|it| Expr::parse(it, Roots::EVENT)).transpose();
+    let parsed = text.map(|text| Expr::parse(text, Roots::EVENT)).transpose();
     parsed.map_err(|problems| tell(text.unwrap_or_default(), false, problems))
 }
 

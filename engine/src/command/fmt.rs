@@ -68,7 +68,8 @@ fn kdl_files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
             // A folder behind a link is left out, so that no circle is walked.
             if entry.file_type()?.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "kdl") && path.is_file() {
+            } else if path.extension().is_some_and(|extension| extension == "kdl") && path.is_file()
+            {
                 found.push(path);
             }
         }

@@ -91,7 +91,7 @@ mod tests {
     fn help_takes_the_flags_of_all() {
         let words = |line: &str| {
             let words = words(line.split(' ').map(OsString::from));
-            words.iter().filter_map(|it| it.to_str()).collect::<Vec<_>>().join(" ")
+            words.iter().filter_map(|word| word.to_str()).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(words("engine help run --color always -q"), "engine --color always -q help run");
         assert_eq!(words("engine help --color"), "engine --color help");

@@ -92,7 +92,7 @@ pub(super) fn notify(args: &NotifyArgs) -> u8 {
 
 impl LogArgs {
     fn path(&self) -> RequestPath {
-        let state = self.state.and_then(|it| it.to_possible_value());
+        let state = self.state.and_then(|state| state.to_possible_value());
         let state: Vec<&str> = state.iter().map(|it| it.get_name()).collect();
         let since: Vec<&String> = self.since.iter().collect();
         RequestPath::new("/api/notifications")
@@ -142,7 +142,7 @@ impl NotificationRow {
     /// Why it is as it is, in one line.
     fn why(&self) -> String {
         let until = self.until.as_deref().map(|it| format!("until {}", second_of(it)));
-        let with = self.told_with.as_deref().map(|it| format!("sent with {it}"));
+        let with = self.told_with.as_deref().map(|told_with| format!("sent with {told_with}"));
         let via = self.via.as_deref().map(|it| format!("via {it}"));
         [via, self.reason.clone(), until, with].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }

@@ -36,13 +36,13 @@ fn ask(args: &ReloadArgs) -> Result<bool, ClientFault> {
     };
     let is_valid = answer["config"] == "current";
     if is_valid {
-        let changes = answer["changes"].as_str().filter(|it| !it.is_empty());
-        let changes = changes.map_or(String::new(), |it| format!(": {it}"));
+        let changes = answer["changes"].as_str().filter(|text| !text.is_empty());
+        let changes = changes.map_or(String::new(), |changes| format!(": {changes}"));
         let line = printable(&format!("generation {generation} runs{changes}"), LINE_MAX);
         terminal::to_output(&(line + "\n"));
     } else {
         let findings = answer["diagnostics"].as_str().unwrap_or_default().lines();
-        let findings: Vec<String> = findings.map(|it| printable(it, LINE_MAX)).collect();
+        let findings: Vec<String> = findings.map(|finding| printable(finding, LINE_MAX)).collect();
         let findings = findings.join("\n");
         terminal::to_terminal(&format!(
             "{}\n\nthe file is not valid; generation {generation} still runs\n",

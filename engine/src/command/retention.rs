@@ -130,13 +130,13 @@ fn kept_text(kept: &Value) -> String {
         ("type", text("type").unwrap_or_default()),
         ("source", text("source").unwrap_or_default()),
         ("priority", text("priority").unwrap_or_default()),
-        ("received", text("received").map(|it| local(&it)).unwrap_or_default()),
+        ("received", text("received").map(|text| local(&text)).unwrap_or_default()),
         ("rule", rule),
-        ("until", text("until").map(|it| local(&it)).unwrap_or_default()),
+        ("until", text("until").map(|text| local(&text)).unwrap_or_default()),
     ];
     rows.extend(holds.map(|it| ("held by", hold_text(it))));
     rows.push(("outcome", outcome.to_owned()));
-    let shown = rows.iter().filter(|it| !it.1.is_empty());
+    let shown = rows.iter().filter(|row| !row.1.is_empty());
     shown.map(|(name, value)| format!("{name:<10}{}\n", printable(value, TEXT_MAX))).collect()
 }
 
@@ -192,7 +192,7 @@ fn tell(forecast: &Value) {
         count => format!("{count} {word}s"),
     };
     let rules = forecast["rules"].as_array().into_iter().flatten();
-    let due = rules.filter_map(|it| it["due"].as_u64()).sum();
+    let due = rules.filter_map(|rule| rule["due"].as_u64()).sum();
     let letters = forecast["dead_letters"].as_u64().unwrap_or_default();
     let least = if forecast["is_exact"] == true { "" } else { "at least " };
     let (events, letters) = (plural(due, "event"), plural(letters, "dead letter"));

@@ -90,14 +90,14 @@ fn sent(args: &SendArgs) -> Result<u8, ClientFault> {
         SendFormat::Json => terminal::to_output(&(printable_json(text) + "\n")),
         SendFormat::Text => terminal::to_output(&outcomes(&body).ok_or_else(wrong)?),
     };
-    let is_item_bad = |it: &Value| it["status"].as_u64().is_some_and(|it| 400 <= it);
-    let is_bad = body["results"].as_array().is_some_and(|it| it.iter().any(is_item_bad));
+    let is_item_bad = |value: &Value| value["status"].as_u64().is_some_and(|number| 400 <= number);
+    let is_bad = body["results"].as_array().is_some_and(|items| items.iter().any(is_item_bad));
     Ok(u8::from(is_bad))
 }
 
 /// The bytes to send; the error says what is wrong with the arguments.
 fn message(args: &SendArgs) -> Result<Vec<u8>, String> {
-    let is_message = |it: &str| it.starts_with(['{', '[', '@']) || it == "-";
+    let is_message = |text: &str| text.starts_with(['{', '[', '@']) || text == "-";
     match (&args.second, is_message(&args.first)) {
         (None, true) => read(&args.first),
         (Some(_), true) => Err("the type comes first, then the message".to_owned()),
@@ -129,8 +129,8 @@ fn read(argument: &str) -> Result<Vec<u8>, String> {
 
 /// A message with its type, otherwise as it was written.
 fn with_type(kind: &str, message: &[u8]) -> Result<Vec<u8>, String> {
-    let found: Value =
-        serde_json::from_slice(message).map_err(|it| format!("the message is not JSON: {it}"))?;
+    let found: Value = serde_json::from_slice(message)
+        .map_err(|fault| format!("the message is not JSON: {fault}"))?;
     let Value::Object(members) = found else {
         return Err("a message with a type must be a JSON object".to_owned());
     };
@@ -157,10 +157,11 @@ struct HttpReceiver {
 impl HttpReceiver {
     fn read(source: &Value) -> Option<Self> {
         let routes = source["routes"].as_array()?;
-        let by =
-            |method: &'static str| Some((method, routes.iter().find(|it| it["method"] == method)?));
+        let by = |method: &'static str| {
+            Some((method, routes.iter().find(|route| route["method"] == method)?))
+        };
         let (method, route) = by("POST").or_else(|| by("PUT"))?;
-        let text = |it: &Value| it.as_str().map(str::to_owned);
+        let text = |value: &Value| value.as_str().map(str::to_owned);
         let (name, path) = (text(&source["name"])?, text(&route["path"])?);
         Some(HttpReceiver { name, method, path, off: text(&source["off"]) })
     }
@@ -171,7 +172,7 @@ fn receiver(client: &EngineClient, name: Option<&str>) -> Result<HttpReceiver, C
     let plan = client.get("/api/pipeline")?;
     let sources = plan["sources"].as_array().ok_or_else(|| client.no_engine("it has no plan"))?;
     let mut all: Vec<HttpReceiver> = sources.iter().filter_map(HttpReceiver::read).collect();
-    let is_open = |it: &&HttpReceiver| it.off.is_none();
+    let is_open = |receiver: &&HttpReceiver| receiver.off.is_none();
     let names: Vec<&str> = all.iter().filter(is_open).map(|it| &*it.name).collect();
     let known = names.join(", ");
     let wanted = match (name, &*names) {
@@ -229,10 +230,10 @@ fn outcome(body: &Value) -> Option<String> {
 
 /// Why a message is rejected, with each violation on a line of its own.
 fn detail_of(problem: &Value) -> String {
-    let text = |it: &Value| printable(it.as_str().unwrap_or_default(), TEXT_MAX);
+    let text = |value: &Value| printable(value.as_str().unwrap_or_default(), TEXT_MAX);
     let errors = problem["errors"].as_array().into_iter().flatten();
-    let errors = errors.map(|it| {
-        let (place, message) = (text(&it["instance"]), text(&it["message"]));
+    let errors = errors.map(|error| {
+        let (place, message) = (text(&error["instance"]), text(&error["message"]));
         format!("\n  {}: {message}", if place.is_empty() { "the message" } else { &place })
     });
     format!("{}{}", text(&problem["detail"]), errors.collect::<String>())

@@ -59,7 +59,7 @@ enum SqlFormat {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).filter(|it| *it <= Duration::from_secs(3600));
+    let duration = parse_duration(text).filter(|duration| *duration <= Duration::from_secs(3600));
     duration.ok_or_else(|| "write a duration of at most 1h, such as 10s".to_owned())
 }
 
@@ -117,7 +117,7 @@ fn show(args: &SqlArgs, answer: &SqlResult) {
         }
         SqlFormat::Json => {
             let rows = answer.rows.iter().map(|row| Value::from_iter(row.iter().map(in_json)));
-            let rows: Vec<String> = rows.map(|it| it.to_string()).collect();
+            let rows: Vec<String> = rows.map(|row| row.to_string()).collect();
             let rows =
                 if rows.is_empty() { String::new() } else { format!("\n{}\n", rows.join(",\n")) };
             let (columns, is_cut) = (json!(answer.columns), answer.is_cut);

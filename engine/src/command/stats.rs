@@ -65,7 +65,7 @@ fn show(args: &StatsArgs) -> Result<(), ClientFault> {
     ];
     parts.extend(by.into_iter().map(|(title, name)| counts(title, &stats[name])));
     parts.extend([stages(&stats["stages"]), streams(&stats["streaming"]), store(&stats["store"])]);
-    parts.retain(|it| !it.is_empty());
+    parts.retain(|part| !part.is_empty());
     terminal::to_output(&parts.join("\n"));
     Ok(())
 }
@@ -107,9 +107,9 @@ fn stages(stages: &Value) -> String {
         TableColumn::number("MAX"),
     ];
     let took = |value: &Value| brief(Duration::from_micros(value.as_u64().unwrap_or_default()));
-    let row = |it: &Value| {
-        let (mean, max) = (took(&it["mean_micros"]), took(&it["max_micros"]));
-        vec![text(&it["stage"]), text(&it["outcome"]), number(&it["count"]), mean, max]
+    let row = |value: &Value| {
+        let (mean, max) = (took(&value["mean_micros"]), took(&value["max_micros"]));
+        vec![text(&value["stage"]), text(&value["outcome"]), number(&value["count"]), mean, max]
     };
     let rows: Vec<Vec<String>> = stages.as_array().into_iter().flatten().map(row).collect();
     shown(&COLUMNS, &rows)
@@ -122,10 +122,10 @@ fn streams(streams: &Value) -> String {
         TableColumn::number("MOST"),
         TableColumn::number("SENT"),
     ];
-    let row = |it: &Value| {
+    let row = |value: &Value| {
         let [clients, most, sent] = ["active_connections", "max_connections", "events_streamed"]
-            .map(|name| number(&it[name]));
-        vec![text(&it["sink"]), clients, most, sent]
+            .map(|name| number(&value[name]));
+        vec![text(&value["sink"]), clients, most, sent]
     };
     let rows: Vec<Vec<String>> = streams.as_array().into_iter().flatten().map(row).collect();
     shown(&COLUMNS, &rows)

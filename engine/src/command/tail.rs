@@ -165,7 +165,7 @@ fn path(client: &EngineClient, args: &TailArgs) -> Result<String, ClientFault> {
     });
     let wanted = args.stream.as_deref();
     let found = match wanted {
-        Some(wanted) => streams.find(|it| it.0 == wanted),
+        Some(wanted) => streams.find(|stream| stream.0 == wanted),
         None => streams.next(),
     };
     let Some((_, path)) = found else {
@@ -176,7 +176,7 @@ fn path(client: &EngineClient, args: &TailArgs) -> Result<String, ClientFault> {
                 .to_owned(),
         }));
     };
-    let priorities: Vec<&str> = args.priorities.iter().map(|it| it.word()).collect();
+    let priorities: Vec<&str> = args.priorities.iter().map(|priority| priority.word()).collect();
     let path = RequestPath::new(path)
         .with_all("type", &args.types)
         .with_all("source", &args.sources)
@@ -271,7 +271,7 @@ fn tapped(event: &str) -> Option<String> {
     let tapped = &event["tapped"];
     let outcome = tapped["outcome"].as_str()?;
     let took = brief(Duration::from_micros(tapped["micros"].as_u64()?));
-    let error = tapped["error"].as_str().map_or_else(String::new, |it| format!(": {it}"));
+    let error = tapped["error"].as_str().map_or_else(String::new, |text| format!(": {text}"));
     Some(format!("{outcome} in {took}{error}, {}", event["enrich"]))
 }
 

@@ -119,8 +119,8 @@ impl PartRow {
     }
 
     fn row(&self) -> Vec<String> {
-        let rate = self.rate.map_or_else(|| "-".to_owned(), |it| format!("{it:.1}/s"));
-        let retries = self.retries.map_or_else(|| "-".to_owned(), |it| it.to_string());
+        let rate = self.rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}/s"));
+        let retries = self.retries.map_or_else(|| "-".to_owned(), |retries| retries.to_string());
         let (events, failures) = (self.events.to_string(), self.failures.to_string());
         let (p50, p95) = (seconds(self.p50), seconds(self.p95));
         vec![self.role.to_owned(), self.name.clone(), events, rate, failures, retries, p50, p95]
@@ -152,7 +152,7 @@ fn counted(samples: &MetricSamples) -> Vec<PartRow> {
         let mut part = PartRow::new(1, name, samples.sum(outcomes, label));
         let of_stage = samples.of(outcomes).iter().filter(|it| it.label("stage") == name);
         let failed = of_stage.filter(|it| !FINE.contains(&it.label("outcome")));
-        part.failures = failed.map(|it| it.value).sum();
+        part.failures = failed.map(|failed| failed.value).sum();
         part.retries = Some(samples.sum("engine_stage_retries_total", label));
         part.p50 = samples.quantile(took, label, 0.5);
         part.p95 = samples.quantile(took, label, 0.95);
@@ -190,18 +190,18 @@ fn parts(
     if let Some((since, before)) = before {
         let before = counted(before);
         for part in &mut parts {
-            let same = |it: &&PartRow| it.place == part.place && it.name == part.name;
+            let same = |row: &&PartRow| row.place == part.place && row.name == part.name;
             let earlier = before.iter().find(same).map_or(0.0, |it| it.events);
             // An engine that was restarted counts from the beginning.
             let more = (part.events - earlier).max(0.0);
             part.rate = Some(more / since.as_secs_f64().max(f64::MIN_POSITIVE));
         }
     }
-    let key = |it: &PartRow| match sort {
+    let key = |row: &PartRow| match sort {
         TopOrder::Part => 0.0,
-        TopOrder::Events => it.events,
-        TopOrder::Failures => it.failures,
-        TopOrder::P95 => it.p95.unwrap_or(-1.0),
+        TopOrder::Events => row.events,
+        TopOrder::Failures => row.failures,
+        TopOrder::P95 => row.p95.unwrap_or(-1.0),
     };
     parts.sort_by(|one, other| {
         let by_key = key(other).total_cmp(&key(one));

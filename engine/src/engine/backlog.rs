@@ -222,7 +222,7 @@ impl Engine {
     async fn pump_once(self: &Arc<Self>) -> Result<(), StoreFault> {
         let mut after = 0;
         loop {
-            let waiting = self.store.read(move |it| it.waiting(after, 256)).await?;
+            let waiting = self.store.read(move |reader| reader.waiting(after, 256)).await?;
             let Some((last, _)) = waiting.last().copied() else { return Ok(()) };
             after = last;
             for (seq, bytes) in waiting {
@@ -237,9 +237,9 @@ impl Engine {
     async fn take_up(self: &Arc<Self>, seq: u64, bytes: u64) -> Result<(), StoreFault> {
         let held = self.held.hold(bytes).await;
         // It may have been finished while this waited for a place.
-        let found = self.store.read(move |it| {
-            let row = it.inbox(seq - 1, 1)?.pop().filter(|it| it.seq == seq);
-            Ok((row, it.results(seq)?, it.emitted(seq)?))
+        let found = self.store.read(move |reader| {
+            let row = reader.inbox(seq - 1, 1)?.pop().filter(|it| it.seq == seq);
+            Ok((row, reader.results(seq)?, reader.emitted(seq)?))
         });
         let (Some(row), results, lane) = found.await? else { return Ok(()) };
         if !self.in_flight().insert(seq) {
@@ -264,7 +264,7 @@ impl Engine {
         let generation = self.generation();
         let data: Value = serde_json::from_str(row.body.data_text()).ok()?;
         let message = row.body.message().filter(|_| generation.plan.reads_raw);
-        let raw = message.map(|it| serde_json::from_slice(it).ok());
+        let raw = message.map(|message| serde_json::from_slice(message).ok());
         Some(Event {
             seq: row.seq,
             generation: generation.number,

@@ -67,7 +67,7 @@ impl Engine {
     ) -> Vec<MessagePart> {
         let generation = self.generation();
         let plan = generation.plan.sources.iter().find(|it| *it.name == *source);
-        let Some(plan) = plan.filter(|it| it.map.each.is_some()) else {
+        let Some(plan) = plan.filter(|plan| plan.map.each.is_some()) else {
             return arrivals.into_iter().map(MessagePart::Message).collect();
         };
         let now = (self.env.clock.wall(), &*self.env.random);
@@ -114,7 +114,7 @@ impl Engine {
         self.probe.get().inspect(|it| it.taken(&taken));
         match taken {
             Intake::Event(event, notes) => {
-                arrival.noted.as_ref().inspect(|it| drop(it.set((*event).clone())));
+                arrival.noted.as_ref().inspect(|noted| drop(noted.set((*event).clone())));
                 batch.once = arrival.once.clone().map(|key| (plan.name.clone(), key));
                 let arrival = Arc::new(arrival);
                 let arrived = IngestArrived { generation, plan, arrival: &arrival, received };
@@ -170,8 +170,8 @@ impl Engine {
     ) {
         let walk = EventRun::start(arrived.generation.clone(), event, self.env.clone());
         let (id, received) = (walk.event().envelope.id.clone(), walk.event().envelope.received);
-        let noted = arrived.notes(walk.event(), filters, batch, |it| walk.note(it));
-        if walk.is_remote() || noted.as_ref().is_some_and(|it| it.answers) {
+        let noted = arrived.notes(walk.event(), filters, batch, |arrived| walk.note(arrived));
+        if walk.is_remote() || noted.as_ref().is_some_and(|noted| noted.answers) {
             let entry = Entry::Accept(walk.event().clone());
             let then = Then::Run(Box::new(walk));
             return batch.push_noted(entry, noted, id, then);
@@ -355,7 +355,7 @@ impl Engine {
         node: Arc<str>,
         refusals: Vec<(Arc<str>, Rejection)>,
     ) -> IngestResult {
-        match refusals.into_iter().find(|it| it.0 == node) {
+        match refusals.into_iter().find(|refusal| refusal.0 == node) {
             Some((_, refusal)) => {
                 self.metrics.count(EventCounter::Rejected, 1);
                 IngestResult::Refused(refusal)
@@ -479,7 +479,7 @@ impl Submission {
 
     /// Why the first message that was refused was.
     pub(super) fn refused(&self) -> Option<String> {
-        self.slots.iter().find_map(|it| match it {
+        self.slots.iter().find_map(|slot| match slot {
             PendingAnswer::Settled(IngestResult::Refused(refusal)) => Some(refusal.reason()),
             _ => None,
         })
@@ -498,7 +498,7 @@ impl Submission {
 
     /// Nothing is stored of an event; what was noted about it is.
     fn push_answered(&mut self, answer: IngestResult, noted: Option<NotedEvent>) {
-        let is_noted = |it: &NotedEvent| !it.notes.all.is_empty();
+        let is_noted = |event: &NotedEvent| !event.notes.all.is_empty();
         match noted.filter(is_noted).filter(|_| self.letter.is_none()) {
             Some(NotedEvent { notes, .. }) => {
                 self.entries.push(Entry::Judged { notes, entry: Box::new(Entry::Nothing) });

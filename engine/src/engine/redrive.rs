@@ -97,7 +97,7 @@ impl Engine {
             Ok(items) => items,
             Err(refusal) => return self.keep_letter(letter, refusal.reason()).await,
         };
-        let bytes = items.iter().map(|it| it.bytes.len()).sum();
+        let bytes = items.iter().map(|item| item.bytes.len()).sum();
         let _permit = self.admit_or_wait(items.len(), bytes).await?;
         self.metrics.received(&plan.name, items.len() as u64);
         let mut batch = Submission::of_items(letter);
@@ -156,7 +156,7 @@ impl Engine {
             return Ok(Redriven::Untried(reason));
         }
         let seq = letter.seq.unwrap_or_default();
-        let event = self.store.read(move |it| it.by_seq(&[seq])).await;
+        let event = self.store.read(move |reader| reader.by_seq(&[seq])).await;
         let event = event.map_err(Overloaded::from)?;
         if event.is_empty() {
             let reason = "its event is no longer in the store";
@@ -198,7 +198,7 @@ pub(super) fn context_of(arrival: &ReceivedMessage) -> Option<Arc<Value>> {
         context.insert("item_of".to_owned(), Value::Object(around));
     }
     let mut text = |key: &str, value: Option<&str>| {
-        value.map(|it| context.insert(key.to_owned(), Value::from(it)));
+        value.map(|value| context.insert(key.to_owned(), Value::from(value)));
     };
     text("id", arrival.id.as_deref());
     text("type", arrival.kind.as_deref());

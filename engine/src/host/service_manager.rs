@@ -22,11 +22,12 @@ pub(super) struct ServiceManager {
 impl ServiceManager {
     /// The one that the environment names.
     pub(super) fn of(environment: &dyn Environment) -> Self {
-        let socket = environment.value("NOTIFY_SOCKET").and_then(|it| connect(&it));
-        let usec = environment.value("WATCHDOG_USEC").and_then(|it| it.parse().ok());
-        let is_for_us =
-            environment.value("WATCHDOG_PID").is_none_or(|it| it.parse() == Ok(std::process::id()));
-        let watchdog = usec.filter(|it| is_for_us && 0 < *it).map(Duration::from_micros);
+        let socket = environment.value("NOTIFY_SOCKET").and_then(|value| connect(&value));
+        let usec = environment.value("WATCHDOG_USEC").and_then(|value| value.parse().ok());
+        let is_for_us = environment
+            .value("WATCHDOG_PID")
+            .is_none_or(|value| value.parse() == Ok(std::process::id()));
+        let watchdog = usec.filter(|usec| is_for_us && 0 < *usec).map(Duration::from_micros);
         ServiceManager { socket, watchdog }
     }
 
@@ -56,7 +57,7 @@ impl ServiceManager {
 
     /// How long it may take between two signs of life; `None` where nobody waits for them.
     pub(super) fn pulse(&self) -> Option<Duration> {
-        self.watchdog.filter(|_| self.socket.is_some()).map(|it| it / 3)
+        self.watchdog.filter(|_| self.socket.is_some()).map(|watchdog| watchdog / 3)
     }
 
     /// The writer has answered: the engine lives.
@@ -65,7 +66,7 @@ impl ServiceManager {
     }
 
     fn say(&self, text: &str) {
-        self.socket.as_ref().map(|it| it.send(text.as_bytes()));
+        self.socket.as_ref().map(|socket| socket.send(text.as_bytes()));
     }
 }
 

@@ -40,18 +40,18 @@ impl SignalWatch {
 
     /// Ends when a stop was asked for.
     pub(super) async fn first(&self) {
-        self.shared.until(|it| 1 <= it.stops.load(Ordering::SeqCst)).await;
+        self.shared.until(|shared| 1 <= shared.stops.load(Ordering::SeqCst)).await;
     }
 
     /// Ends when a stop was asked for again; the exit code.
     pub(super) async fn second(&self) -> u8 {
-        self.shared.until(|it| 2 <= it.stops.load(Ordering::SeqCst)).await;
+        self.shared.until(|shared| 2 <= shared.stops.load(Ordering::SeqCst)).await;
         self.shared.code.load(Ordering::SeqCst)
     }
 
     /// Ends when a reload was asked for; each request once.
     pub(super) async fn hangup(&self) {
-        self.shared.until(|it| it.hangup.swap(false, Ordering::SeqCst)).await;
+        self.shared.until(|shared| shared.hangup.swap(false, Ordering::SeqCst)).await;
     }
 }
 

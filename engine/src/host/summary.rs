@@ -42,8 +42,11 @@ impl SummaryWaiting {
             (self.parked, "parked delivery"),
             (self.letters, "dead letter"),
         ];
-        let parts: Vec<String> =
-            parts.iter().filter(|it| 0 < it.0).map(|(count, what)| counted(*count, what)).collect();
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|part| 0 < part.0)
+            .map(|(count, what)| counted(*count, what))
+            .collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 }

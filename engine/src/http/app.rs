@@ -205,7 +205,7 @@ impl App {
             let secret = token.value.value.resolve(environment).map_err(|unset| {
                 Fault::permanent(format!("the token `{}`: {unset}", token.name.value))
             })?;
-            let scopes = token.scopes.iter().filter_map(|it| Scope::parse(it)).collect();
+            let scopes = token.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect();
             tokens.add(token.name.value.clone(), &secret, scopes);
         }
         assert_eq!(tokens.is_empty(), plan.server.tokens.is_empty(), "each token guards");
@@ -216,7 +216,7 @@ impl App {
         let (tls, bad_tls) = self.read_tls(&plan.server, environment).await?;
         let (hosts, bad_hosts) = hosts_of(&plan.server, environment);
         let body_max = plan.server.body_max;
-        let clients = streams.values().map(|it| it.stream.settings.clients_max);
+        let clients = streams.values().map(|stream| stream.stream.settings.clients_max);
         let stream_clients = clients.fold(0, usize::saturating_add);
         Ok(Surface {
             hosts,
@@ -251,7 +251,7 @@ impl App {
         for wanted in of_sinks.chain(of_page) {
             let (path, name) = (wanted.shape.path.clone(), wanted.name.clone());
             let is_kept = diff.fate(PlanRole::Sink, wanted.sink) == PartFate::Kept;
-            let kept = surface.streams.get(&path).filter(|it| is_kept && it.name == name);
+            let kept = surface.streams.get(&path).filter(|stream| is_kept && stream.name == name);
             let stream = match kept {
                 Some(stream) => stream.clone(),
                 None => self.open_stream(wanted, plan).await,
@@ -268,26 +268,31 @@ impl App {
         self.sessions.follow(&surface.tokens);
         self.report_bad_hosts(&surface.bad_hosts);
         self.report_bad_tls(surface.bad_tls.as_deref());
-        self.state.tls.set(surface.tls.as_ref().map(|it| it.1.clone()));
+        self.state.tls.set(surface.tls.as_ref().map(|tls| tls.1.clone()));
         self.state.hosts.set(surface.hosts.clone());
         self.state.places.make_room(surface.stream_clients.saturating_add(TAPS_MAX));
         let mut current = self.surface.write().unwrap_or_else(PoisonError::into_inner);
         let earlier = std::mem::replace(&mut *current, surface.clone());
         drop(current);
-        let goes_on = |it: &LiveStream| {
-            surface.streams.values().any(|new| Arc::ptr_eq(&new.stream.hub, &it.stream.hub))
+        let goes_on = |stream: &LiveStream| {
+            surface.streams.values().any(|new| Arc::ptr_eq(&new.stream.hub, &stream.stream.hub))
         };
         // A request under way may hold the earlier surface for a while; its streams end now.
-        earlier.streams.values().filter(|it| !goes_on(it)).for_each(|it| it.stream.hub.close());
+        earlier
+            .streams
+            .values()
+            .filter(|stream| !goes_on(stream))
+            .for_each(|stream| stream.stream.hub.close());
         self.forget_closed(&surface);
     }
 
     /// What streams not in force had to say is over, also of those of a rejected reload.
     fn forget_closed(&self, surface: &Surface) {
         let health = &self.engine.env.health;
-        let is_open = |it: &HealthPart| surface.streams.values().any(|open| open.name == it.name);
+        let is_open =
+            |part: &HealthPart| surface.streams.values().any(|open| open.name == part.name);
         let streams = health.report().into_iter().map(|report| report.part);
-        for part in streams.filter(|it| it.role == PartRole::Stream && !is_open(it)) {
+        for part in streams.filter(|stream| stream.role == PartRole::Stream && !is_open(stream)) {
             health.remove(&part);
         }
     }
@@ -308,7 +313,7 @@ impl App {
         let (reading, pool) = (files.clone(), self.engine.env.pools.reload.clone());
         let read = pool.run(move || TlsIdentity::read(&reading)).await?;
         let surface = self.surface();
-        match (read, surface.tls.as_ref().filter(|it| it.0 == files)) {
+        match (read, surface.tls.as_ref().filter(|tls| tls.0 == files)) {
             (Ok(identity), _) => Ok((Some((files, identity)), None)),
             (Err(reason), Some((_, began))) => {
                 // It may have been replaced since the surface began.
@@ -398,11 +403,13 @@ impl App {
     /// filled stays as it is: clients read the store instead.
     async fn fill(&self, hub: &Hub, began: u64, replay: usize) {
         let store = &self.engine.store;
-        let Ok(from) = store.read(move |it| it.pos_before_newest(replay)).await else { return };
+        let Ok(from) = store.read(move |reader| reader.pos_before_newest(replay)).await else {
+            return;
+        };
         let mut older = hub.older(from.min(began));
         while older.to() < began {
             let from = older.to();
-            let read = store.read(move |it| it.stream(from, began, FILL, FILL_BYTES)).await;
+            let read = store.read(move |reader| reader.stream(from, began, FILL, FILL_BYTES)).await;
             let Ok(chunk) = read else { return };
             older.push(&chunk.events.into_iter().map(Arc::new).collect::<Vec<_>>(), chunk.to);
         }
@@ -417,12 +424,12 @@ impl App {
             Some(field) => surface.tokens.digest_in(field),
             None => cookie.and_then(|field| {
                 let name = self.cookie_name();
-                let mut pairs = field.split(';').filter_map(|it| it.trim().split_once('='));
-                let session = pairs.find(|it| it.0 == name)?.1;
+                let mut pairs = field.split(';').filter_map(|part| part.trim().split_once('='));
+                let session = pairs.find(|pair| pair.0 == name)?.1;
                 self.sessions.token_of(session, self.engine.env.clock.monotonic())
             }),
         };
-        digest.and_then(|it| surface.tokens.name_of(it)).unwrap_or_default().to_owned()
+        digest.and_then(|digest| surface.tokens.name_of(digest)).unwrap_or_default().to_owned()
     }
 
     /// What the cookie of this engine is called.
@@ -433,25 +440,29 @@ impl App {
     /// Every stream with its name.
     pub fn streams(&self) -> Vec<(Arc<str>, Stream)> {
         let surface = self.surface();
-        surface.streams.values().map(|it| (it.name.clone(), it.stream.clone())).collect()
+        surface
+            .streams
+            .values()
+            .map(|stream| (stream.name.clone(), stream.stream.clone()))
+            .collect()
     }
 }
 
 impl Surface {
     /// The source that takes what is sent to a path.
     pub(super) fn source(&self, path: &str) -> Option<&(SourcePlan, HttpRoute)> {
-        self.routes.iter().find(|it| it.1.path == path)
+        self.routes.iter().find(|route| route.1.path == path)
     }
 
     /// The stream at a path.
     pub(super) fn stream(&self, path: &str) -> Option<&Stream> {
-        self.streams.get(path).map(|it| &it.stream)
+        self.streams.get(path).map(|stream| &stream.stream)
     }
 
     /// Where the file's sources and streams are.
     pub(super) fn paths(&self) -> Vec<String> {
-        let sources = self.routes.iter().map(|it| it.1.path.clone());
-        let streams = self.streams.keys().filter(|it| *it != PAGE_STREAM);
+        let sources = self.routes.iter().map(|route| route.1.path.clone());
+        let streams = self.streams.keys().filter(|key| *key != PAGE_STREAM);
         sources.chain(streams.cloned()).collect()
     }
 
@@ -501,7 +512,7 @@ fn page_stream() -> StreamShape {
 /// The hosts that requests may be addressed to, and what comes from outside the file and is no
 /// host.
 fn hosts_of(server: &ServerSettings, environment: &dyn Environment) -> (Hosts, Vec<String>) {
-    let given = server.hosts.iter().filter_map(|it| it.value.resolve(environment).ok());
+    let given = server.hosts.iter().filter_map(|host| host.value.resolve(environment).ok());
     let (mut served, mut bad) = (Vec::new(), Vec::new());
     for text in given {
         // A variable may hold several.
@@ -513,6 +524,6 @@ fn hosts_of(server: &ServerSettings, environment: &dyn Environment) -> (Hosts, V
         }
     }
     let public = server.public_url.as_ref();
-    let public = public.and_then(|it| it.value.resolve(environment).ok());
+    let public = public.and_then(|public| public.value.resolve(environment).ok());
     (Hosts::new(served, public.as_deref()), bad)
 }

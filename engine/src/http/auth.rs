@@ -146,12 +146,12 @@ impl Tokens {
 
     /// Whether there is a token of this digest.
     pub(super) fn has(&self, digest: u128) -> bool {
-        self.entries.iter().any(|it| it.digest == digest)
+        self.entries.iter().any(|entry| entry.digest == digest)
     }
 
     /// What tokens of this digest are good for.
     pub(super) fn scopes_of(&self, digest: u128) -> Vec<Scope> {
-        let same = self.entries.iter().filter(|it| it.digest == digest);
+        let same = self.entries.iter().filter(|entry| entry.digest == digest);
         same.flat_map(|it| it.scopes.iter().copied()).collect()
     }
 
@@ -197,7 +197,7 @@ impl Tokens {
         let Some(secret) = secret else { return Err(Denied::Missing) };
         let digest = self.digest(secret);
         // Every entry is looked at, so that the time says nothing about the place of a match.
-        let same = |it: &BearerToken| (it.digest ^ digest) == 0;
+        let same = |token: &BearerToken| (token.digest ^ digest) == 0;
         let (known, allowed) = self.entries.iter().fold((false, false), |(known, allowed), it| {
             let hit = same(it);
             (known | hit, allowed | (hit & it.scopes.contains(&scope)))
@@ -222,7 +222,7 @@ impl Tokens {
 
     /// The name of the token of this digest, for the audit.
     pub(super) fn name_of(&self, digest: u128) -> Option<&str> {
-        self.entries.iter().find(|it| it.digest == digest).map(|it| &*it.name)
+        self.entries.iter().find(|entry| entry.digest == digest).map(|entry| &*entry.name)
     }
 
     fn digest(&self, secret: &str) -> u128 {
@@ -272,7 +272,7 @@ mod tests {
         let mut body = Vec::new();
         let request = Request::new(head, None, &mut body);
         let answer = tokens.allow(&request, scope);
-        assert_eq!(answer.map_or_else(|it| Reply::from(it).status(), |_| 200), status);
+        assert_eq!(answer.map_or_else(|answer| Reply::from(answer).status(), |_| 200), status);
     }
 
     #[test]

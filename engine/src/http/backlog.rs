@@ -12,8 +12,9 @@ pub(super) struct StoreBacklog(pub(super) Store);
 impl Backlog for StoreBacklog {
     fn chunk(&self, after_pos: u64, up_to: u64) -> Pending<'_, Result<BacklogChunk, String>> {
         Box::pin(async move {
-            let read = move |it: &Reader<'_>| it.stream(after_pos, up_to, CHUNK, CHUNK_BYTES);
-            let chunk = self.0.read(read).await.map_err(|it| it.reason)?;
+            let read =
+                move |reader: &Reader<'_>| reader.stream(after_pos, up_to, CHUNK, CHUNK_BYTES);
+            let chunk = self.0.read(read).await.map_err(|fault| fault.reason)?;
             let events = chunk.events.into_iter().map(Arc::new).collect();
             Ok(BacklogChunk { events, to: chunk.to })
         })

@@ -43,7 +43,7 @@ fn check_origin(head: &Head, hosts: &Hosts) -> Result<(), ProblemDetails> {
         Sole::None => Ok(()),
         Sole::One(origin) if hosts.is_own_page(origin, head.host()) => Ok(()),
         Sole::One(origin) => {
-            let shown: String = origin.chars().filter(|it| it.is_ascii_graphic()).collect();
+            let shown: String = origin.chars().filter(|letter| letter.is_ascii_graphic()).collect();
             let shown = shown.get(..ORIGIN_SHOWN).unwrap_or(&shown);
             Err(foreign(&format!("a page of `{shown}`")))
         }
@@ -78,7 +78,7 @@ enum Sole<'h> {
 }
 
 fn sole<'h>(head: &'h Head, name: &str) -> Sole<'h> {
-    let mut all = head.headers().filter(|it| it.0.eq_ignore_ascii_case(name));
+    let mut all = head.headers().filter(|header| header.0.eq_ignore_ascii_case(name));
     match (all.next(), all.next()) {
         (None, _) => Sole::None,
         (Some((_, value)), None) => std::str::from_utf8(value).map_or(Sole::Unclear, Sole::One),

@@ -121,7 +121,8 @@ mod tests {
         let mut server = tide::new();
         server.at("/events/:id").get(|request: tide::Request<()>| async move {
             let id = request.param("id")?.to_owned();
-            let seen: Vec<_> = request.header_names().map(|it| it.as_str().to_owned()).collect();
+            let seen: Vec<_> =
+                request.header_names().map(|name| name.as_str().to_owned()).collect();
             Ok(tide::Response::builder(200)
                 .header("x-seen", format!("{} {}", seen.contains(&"x-a".into()), id))
                 .content_type("text/html")

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Writes every figure of the server.
 pub(super) fn write(text: &mut MetricsText, state: &ServerState, waiting_queries: usize) {
     let counters = &state.counters;
-    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     let open = state.places.len() as f64;
     text.gauge("engine_http_open_connections", "Open connections", open);
     let held = state.places.bytes() as f64;

@@ -103,7 +103,7 @@ impl Front {
             },
         };
         if sender == SenderState::Known && !route.credentials.is_empty() {
-            request.seat().inspect(|it: &&Seat| it.vouch());
+            request.seat().inspect(|seat: &&Seat| seat.vouch());
         }
         let method = request.head().method();
         if route.methods.iter().any(|it| it == method.word()) {
@@ -256,13 +256,14 @@ impl Front {
             return ProblemDetails::new(403, "send the header `X-Engine: page`").into();
         }
         let session = sessions::session_of(request.head(), &self.app.cookie_name());
-        session.inspect(|it| self.app.sessions.end(it));
+        session.inspect(|session| self.app.sessions.end(session));
         Reply::empty(204).with("set-cookie", self.cookie(request, None))
     }
 
     /// The browser's own page says in `Origin` whether it came encrypted, also through a proxy.
     fn cookie(&self, request: &Request<'_>, session: Option<&str>) -> String {
-        let is_encrypted = request.header("origin").is_some_and(|it| it.starts_with("https:"));
+        let is_encrypted =
+            request.header("origin").is_some_and(|header| header.starts_with("https:"));
         sessions::set_cookie(&self.app.cookie_name(), session, is_encrypted)
     }
 
@@ -275,7 +276,7 @@ impl Front {
         let denied = match allowed {
             Ok(Access::Open) => return Ok(()),
             Ok(Access::Shown) => {
-                request.seat().inspect(|it| it.vouch());
+                request.seat().inspect(|seat| seat.vouch());
                 return Ok(());
             }
             Err(denied) => denied,
@@ -299,9 +300,9 @@ impl Front {
         if hold.time.is_zero() {
             return;
         }
-        request.seat().inspect(|it: &&Seat| it.enter(SeatPhase::Held, clock.monotonic()));
+        request.seat().inspect(|seat: &&Seat| seat.enter(SeatPhase::Held, clock.monotonic()));
         clock.sleep(hold.time).await;
-        request.seat().inspect(|it: &&Seat| it.enter(SeatPhase::Answering, clock.monotonic()));
+        request.seat().inspect(|seat: &&Seat| seat.enter(SeatPhase::Answering, clock.monotonic()));
     }
 }
 
@@ -322,8 +323,8 @@ impl Service for Front {
 
 /// A page of another site can make a browser send, but not with this type.
 fn is_json(request: &Request<'_>) -> bool {
-    let kind = request.header("content-type").and_then(|it| it.split(';').next());
-    kind.is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+    let kind = request.header("content-type").and_then(|header| header.split(';').next());
+    kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn wrong_method(method: Method, methods: &[&str]) -> Reply {

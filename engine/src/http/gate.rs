@@ -58,7 +58,7 @@ struct GateWaiting<'a>(&'a AtomicUsize);
 
 impl<'a> GateWaiting<'a> {
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
-        let one_more = |it: usize| (it < WAITING_MAX).then_some(it + 1);
+        let one_more = |number: usize| (number < WAITING_MAX).then_some(number + 1);
         count.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         Some(GateWaiting(count))
     }

@@ -46,8 +46,11 @@ impl Guesses {
     pub(crate) fn note(&self, address: IpAddr, now: Duration) -> Hold {
         let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         if ADDRESSES_MAX <= addresses.len() && !addresses.contains_key(&address) {
-            let quietest = addresses.iter().min_by_key(|it| (it.1.last, *it.0)).map(|it| *it.0);
-            quietest.map(|it| addresses.remove(&it));
+            let quietest = addresses
+                .iter()
+                .min_by_key(|address| (address.1.last, *address.0))
+                .map(|address| *address.0);
+            quietest.map(|quietest| addresses.remove(&quietest));
         }
         let failures = addresses.entry(address).or_insert(Failures { count: 0, last: now });
         if failures.last + FORGET_AFTER <= now {

@@ -158,11 +158,11 @@ impl Hub {
         if cursor < ring.after {
             return Found::Before(ring.after);
         }
-        let from = ring.events.partition_point(|it| it.stored.pos <= cursor);
+        let from = ring.events.partition_point(|event| event.stored.pos <= cursor);
         let mut bytes = 0;
-        let is_room = |it: &&Arc<Framed>| {
+        let is_room = |framed: &&Arc<Framed>| {
             let before = bytes;
-            bytes += it.stored.size();
+            bytes += framed.stored.size();
             before == 0 || before < bytes_max
         };
         let following = ring.events.iter().skip(from).take(limit);
@@ -186,7 +186,7 @@ impl Hub {
     /// Where a cursor must stand to see the newest `count` events that `wanted` lets through.
     pub fn rewind(&self, count: usize, wanted: impl Fn(&Stored) -> bool) -> u64 {
         let ring = self.lock();
-        let newest = ring.events.iter().rev().filter(|it| wanted(&it.stored)).take(count);
+        let newest = ring.events.iter().rev().filter(|event| wanted(&event.stored)).take(count);
         newest.last().map_or(ring.to, |it| it.stored.pos - 1)
     }
 
@@ -263,8 +263,8 @@ impl Ring {
 
     /// Forgets the oldest until it is within its bounds. The newest stays, however large.
     fn shrink(&mut self, capacity: usize) {
-        let is_over = |it: &Ring| {
-            capacity < it.events.len() || (RING_BYTES < it.bytes && 1 < it.events.len())
+        let is_over = |ring: &Ring| {
+            capacity < ring.events.len() || (RING_BYTES < ring.bytes && 1 < ring.events.len())
         };
         while is_over(self) {
             let Some(oldest) = self.events.pop_front() else { return };

@@ -91,7 +91,7 @@ pub(super) async fn answer(
     let messages = forms::messages(form, request.head(), body, &source.map)?;
     let messages = without_tokens(&route.credentials, messages, signed.is_some())?;
     if sender == SenderState::Unclear {
-        request.seat().inspect(|it: &&Seat| it.vouch());
+        request.seat().inspect(|seat: &&Seat| seat.vouch());
     }
     let signed = signed.unwrap_or_default();
     let id = route.idempotency_header.as_ref().and_then(|it| request.header(it));
@@ -172,7 +172,7 @@ pub(crate) fn without_tokens(
 
 /// A header that stands twice is none: which of them counts would be a guess.
 fn only_header<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
-    let mut all = request.head().headers().filter(|it| it.0.eq_ignore_ascii_case(name));
+    let mut all = request.head().headers().filter(|header| header.0.eq_ignore_ascii_case(name));
     let value = all.next()?.1;
     if all.next().is_some() {
         return None;
@@ -198,7 +198,7 @@ fn describe(request: &Request<'_>, credentials: &Credentials) -> Arc<Value> {
 
 /// A header whose value nobody reads later.
 pub(crate) fn is_credential(credentials: &Credentials, name: &str) -> bool {
-    matches!(name, "authorization" | "cookie") || credentials.headers().any(|it| it == name)
+    matches!(name, "authorization" | "cookie") || credentials.headers().any(|header| header == name)
 }
 
 /// Whose messages they are.
@@ -231,7 +231,7 @@ impl Sender<'_> {
             Ok(answers) if self.is_spread => items(answers),
             Ok(answers) => {
                 let answer = answers.into_iter().next().expect("one message has one answer");
-                let event = noted.as_ref().and_then(|it| it.get());
+                let event = noted.as_ref().and_then(|noted| noted.get());
                 let is_new_id = may_be_replayed && self.is_new_id(&answer).await;
                 let reply = self.single(answer, event);
                 // What the file wants to be answered, it wants for this, too.
@@ -246,7 +246,7 @@ impl Sender<'_> {
     async fn is_new_id(&self, answer: &IngestResult) -> bool {
         let IngestResult::Duplicate { id, seq } = answer else { return false };
         let seq = *seq;
-        let first = self.engine.store.read(move |it| it.id_of(seq)).await;
+        let first = self.engine.store.read(move |reader| reader.id_of(seq)).await;
         let is_other = first.is_ok_and(|it| it.is_some_and(|(_, first)| first != **id));
         is_other && self.replayed.is_new(self.source, id)
     }
@@ -305,8 +305,8 @@ pub(crate) fn items_status(answers: &[IngestResult]) -> Option<u16> {
 }
 
 fn batch_status(answers: &[IngestResult]) -> u16 {
-    let is_taken = |it: &IngestResult| {
-        matches!(it, IngestResult::Accepted { .. } | IngestResult::Duplicate { .. })
+    let is_taken = |result: &IngestResult| {
+        matches!(result, IngestResult::Accepted { .. } | IngestResult::Duplicate { .. })
     };
     if answers.iter().all(is_taken) { 202 } else { 207 }
 }

@@ -117,7 +117,7 @@ impl Acceptor {
 async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<ServerContext>) {
     // Without it small answers wait for the other side's acknowledgement; failing is harmless.
     stream.set_nodelay(true).unwrap_or_default();
-    let local = stream.local_addr().ok().map(|it| it.ip());
+    let local = stream.local_addr().ok().map(|local_addr| local_addr.ip());
     let ends = Ends { peer: Some(peer.ip().to_canonical()), local };
     let work = AssertUnwindSafe(speak(stream, ends, &seat, &site)).catch_unwind();
     if work.await.is_err() {
@@ -165,7 +165,7 @@ async fn greet(stream: &TcpStream, identity: &TlsIdentity, ends: Ends) -> Greeti
     match stream.peek(&mut first).await {
         Ok(1) if first[0] == tls::HANDSHAKE => {
             let secret = identity.acceptor().accept(stream.clone()).await;
-            secret.map_or(Greeting::Refused, |it| Greeting::Secret(Box::new(it)))
+            secret.map_or(Greeting::Refused, |secret| Greeting::Secret(Box::new(secret)))
         }
         Ok(1) if ends.is_of_this_machine() => Greeting::Plain,
         Ok(1) => {

@@ -206,13 +206,13 @@ pub(super) fn methods_of(path: &str) -> Option<&'static [&'static str]> {
         }
         parts.next().is_none()
     };
-    PATHS.iter().find(|it| fits(it.path)).map(|it| it.methods)
+    PATHS.iter().find(|path| fits(path.path)).map(|path| path.methods)
 }
 
 /// Every path of the router that has no changing part and is of use to somebody.
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    let useful = PATHS.iter().filter(|it| !it.summary.is_empty());
-    useful.map(|it| it.path).filter(|it| !it.contains([':', '*']))
+    let useful = PATHS.iter().filter(|path| !path.summary.is_empty());
+    useful.map(|it| it.path).filter(|path| !path.contains([':', '*']))
 }
 
 #[cfg(test)]

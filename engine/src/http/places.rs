@@ -106,7 +106,7 @@ impl Places {
             Ok(()) => None,
             Err(no_seat) => Some(table.victim(address, no_seat, now).ok_or(no_seat)?),
         };
-        let evicted = victim.and_then(|it| table.remove(it));
+        let evicted = victim.and_then(|victim| table.remove(victim));
         let id = table.next;
         table.next += 1;
         let seat = Arc::new(Seat::new(id, address, now));
@@ -174,7 +174,7 @@ impl Places {
         let entries = std::mem::take(&mut table.entries);
         table.addresses.clear();
         drop(table);
-        entries.into_values().for_each(|it| self.forfeit(Some(it)));
+        entries.into_values().for_each(|entry| self.forfeit(Some(entry)));
     }
 
     /// Counts `more` bytes for a seat; false when there is no memory left for it. Whoever holds
@@ -245,7 +245,7 @@ impl PlaceTable {
     }
 
     fn seats_of(&self, address: IpAddr) -> usize {
-        self.addresses.get(&address).map_or(0, |it| it.seats)
+        self.addresses.get(&address).map_or(0, |address| address.seats)
     }
 
     /// Who gives up its seat for a newcomer from `address`.
@@ -280,7 +280,7 @@ impl PlaceTable {
     }
 
     fn may_take_held(&self, address: IpAddr, now: Duration) -> bool {
-        let last = self.addresses.get(&address).and_then(|it| it.held_given);
+        let last = self.addresses.get(&address).and_then(|address| address.held_given);
         last.is_none_or(|it| it + HELD_EVERY <= now)
     }
 
@@ -300,9 +300,9 @@ impl PlaceTable {
         if *most <= own {
             return None;
         }
-        let slowest = self.entries.values().map(|it| &it.seat);
+        let slowest = self.entries.values().map(|entry| &entry.seat);
         slowest
-            .filter(|it| it.address() == *address && may_take(it))
+            .filter(|slowest| slowest.address() == *address && may_take(slowest))
             .min_by_key(|it| (it.since(), it.id()))
             .map(|it| it.id())
     }

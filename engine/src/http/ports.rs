@@ -59,7 +59,7 @@ impl Ports for NetworkPorts {
 
 /// Why an address cannot be listened on, and what to do.
 fn unbound(address: &str, error: &std::io::Error) -> String {
-    let port = address.rsplit(':').next().and_then(|it| it.parse::<u16>().ok()).unwrap_or(8600);
+    let port = address.rsplit(':').next().and_then(|part| part.parse::<u16>().ok()).unwrap_or(8600);
     let other = port.checked_add(1).unwrap_or(8600).max(1024);
     let other = format!("`listen \"127.0.0.1:{other}\"` in `server`");
     match error.kind() {

@@ -6,7 +6,7 @@ use language::expr::{Expr, Roots};
 /// Every pair, decoded, in order; `None` when something is not percent-encoded UTF-8.
 pub fn pairs(query: &str) -> Option<Vec<(String, String)>> {
     let decode = |text: &str| String::from_utf8(percent_decode(text.as_bytes(), true)?).ok();
-    let parts = query.split('&').filter(|it| !it.is_empty());
+    let parts = query.split('&').filter(|part| !part.is_empty());
     parts
         .map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -23,10 +23,10 @@ pub fn decoded(text: &str) -> Option<String> {
 /// The expression of a `where`; the error says every mistake in it.
 pub fn condition(text: &str) -> Result<Expr, String> {
     Expr::parse(text, Roots::EVENT).map_err(|problems| {
-        let told = problems.iter().map(|it| {
-            let at = text.get(..it.span.start).map_or(0, |before| before.chars().count()) + 1;
-            let help = it.help.as_ref().map_or(String::new(), |it| format!(" ({it})"));
-            format!("`where`, character {at}: {}{help}", it.message)
+        let told = problems.iter().map(|problem| {
+            let at = text.get(..problem.span.start).map_or(0, |before| before.chars().count()) + 1;
+            let help = problem.help.as_ref().map_or(String::new(), |help| format!(" ({help})"));
+            format!("`where`, character {at}: {}{help}", problem.message)
         });
         told.collect::<Vec<_>>().join("; ")
     })

@@ -83,7 +83,7 @@ impl AuthFailures {
     pub(crate) fn note(&self, reason: &str) {
         let index = Self::REASONS.iter().position(|it| *it == reason);
         debug_assert!(index.is_some(), "`{reason}` is not counted");
-        index.inspect(|it| count(&self.0[*it]));
+        index.inspect(|index| count(&self.0[*index]));
     }
 
     /// Each reason and how often it was given.

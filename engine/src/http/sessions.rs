@@ -99,13 +99,15 @@ impl Sessions {
 /// [`GUARD_FIELD`] too.
 pub(super) fn session_of<'h>(head: &'h Head, cookie: &str) -> Option<&'h str> {
     let is_read = matches!(head.method(), Method::Get | Method::Head | Method::Options);
-    let is_guarded = head.headers().any(|it| it.0.eq_ignore_ascii_case(GUARD_FIELD));
+    let is_guarded = head.headers().any(|header| header.0.eq_ignore_ascii_case(GUARD_FIELD));
     if !is_read && !is_guarded {
         return None;
     }
-    let fields = head.headers().filter(|it| it.0.eq_ignore_ascii_case("cookie"));
-    let pairs = fields.filter_map(|it| std::str::from_utf8(it.1).ok()).flat_map(|it| it.split(';'));
-    pairs.filter_map(|it| it.trim().split_once('=')).find(|it| it.0 == cookie).map(|it| it.1)
+    let fields = head.headers().filter(|header| header.0.eq_ignore_ascii_case("cookie"));
+    let pairs = fields
+        .filter_map(|field| std::str::from_utf8(field.1).ok())
+        .flat_map(|utf8| utf8.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|it| it.0 == cookie).map(|it| it.1)
 }
 
 /// What the cookie of an engine is called. Browsers send it to every port of a host, so two engines

@@ -149,7 +149,7 @@ impl Stream {
             }
             (None, Some(count)) => {
                 let count = count.min(self.settings.replay_max);
-                hub.rewind(count, |it| asked.filter.lets_through(it))
+                hub.rewind(count, |hub| asked.filter.lets_through(hub))
             }
             (None, None) => to,
         };
@@ -231,7 +231,7 @@ impl SseAsked {
             }
         }
         // What the browser remembers is newer than the address that the page was given.
-        if let Some(id) = request.header("last-event-id").filter(|it| !it.is_empty()) {
+        if let Some(id) = request.header("last-event-id").filter(|header| !header.is_empty()) {
             asked.last_id = Some(LastId::read(id));
         }
         Ok(asked)
@@ -239,7 +239,7 @@ impl SseAsked {
 }
 
 fn number(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|it| it.is_ascii_digit());
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_plain)
 }
 
@@ -399,7 +399,7 @@ impl SseClient {
     fn take(&mut self, events: &[Arc<Framed>], to: u64, out: &mut Vec<u8>) {
         let hub = self.place.hub();
         let serialise: &Serialise = hub.serialise();
-        let wanted = events.iter().filter(|it| self.filter.lets_through(&it.stored));
+        let wanted = events.iter().filter(|event| self.filter.lets_through(&event.stored));
         let mut sent = 0;
         for event in wanted {
             out.extend_from_slice(event.bytes(serialise));

@@ -54,9 +54,9 @@ pub(super) fn open(engine: &Arc<Engine>, request: &Request<'_>) -> Reply {
     let generation = engine.generation();
     let plan = &generation.plan;
     if let Some(why) = missing(generation.number, plan, &asked.stage) {
-        let near = nearest(&asked.stage, plan.stages.iter().map(|it| &*it.name));
-        let near = near.filter(|it| *it != asked.stage);
-        let near = near.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+        let near = nearest(&asked.stage, plan.stages.iter().map(|stage| &*stage.name));
+        let near = near.filter(|near| *near != asked.stage);
+        let near = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         return ProblemDetails::new(404, why + &near).into();
     }
     let mut beat = Timer::new(engine.env.clock.clone());

@@ -48,7 +48,7 @@ impl TlsIdentity {
         let key = read(&files.key)?;
         let named = |path: &Path, reason: &str| format!("{}: {reason}", path.display());
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
-        let chain = chain.map_err(|it| named(&files.cert, &it.to_string()))?;
+        let chain = chain.map_err(|fault| named(&files.cert, &fault.to_string()))?;
         if chain.is_empty() {
             return Err(named(&files.cert, "it has no certificate in PEM form"));
         }
@@ -56,10 +56,10 @@ impl TlsIdentity {
             .map_err(|_| named(&files.key, "it has no private key in PEM form"))?;
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|it| it.to_string())?
+            .map_err(|fault| fault.to_string())?
             .with_no_client_auth()
             .with_single_cert(chain, private)
-            .map_err(|it| format!("certificate and key cannot be used together: {it}"))?;
+            .map_err(|fault| format!("certificate and key cannot be used together: {fault}"))?;
         let mut config = config;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsIdentity { config: Arc::new(config), bytes: Arc::new((cert, key)) })
@@ -76,7 +76,8 @@ impl TlsIdentity {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    regular_file::read(path, FILE_MAX).map_err(|it| format!("cannot read {}: {it}", path.display()))
+    regular_file::read(path, FILE_MAX)
+        .map_err(|fault| format!("cannot read {}: {fault}", path.display()))
 }
 
 /// What a listener serves with; nothing where it speaks plain HTTP.

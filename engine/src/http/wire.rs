@@ -47,7 +47,7 @@ pub struct Ends {
 impl Ends {
     /// Whether the other end is a program on this machine.
     pub(crate) fn is_of_this_machine(self) -> bool {
-        let peer = self.peer.map(|it| it.to_canonical());
+        let peer = self.peer.map(|peer| peer.to_canonical());
         peer.is_some_and(|it| it.is_loopback() || self.local.map(|own| own.to_canonical()) == peer)
     }
 }

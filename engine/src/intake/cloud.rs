@@ -56,7 +56,7 @@ pub(super) fn complaints(message: &Value) -> Vec<(&'static str, String)> {
         given.is_none_or(str::is_empty)
     });
     let mut found: Vec<(&str, String)> = missing
-        .map(|it| (it, format!("a CloudEvent needs the attribute `{it}`, a text")))
+        .map(|missing| (missing, format!("a CloudEvent needs the attribute `{missing}`, a text")))
         .collect();
     let version = message.get(VERSION).and_then(Value::as_str).unwrap_or_default();
     if !version.is_empty() && version != "1.0" {

@@ -104,13 +104,13 @@ pub fn spread(
         http: message.http.clone(),
         file: message.file.clone(),
         mqtt: message.mqtt.clone(),
-        id: message.id.as_ref().map(|it| format!("{it}#{index}")),
+        id: message.id.as_ref().map(|id| format!("{id}#{index}")),
         kind: message.kind.clone(),
         decoded: None,
-        once: message.once.as_ref().map(|it| format!("{it}#{index}")),
+        once: message.once.as_ref().map(|once| format!("{once}#{index}")),
         item_of: Some(ItemOrigin {
             whole: whole.clone(),
-            pointer: place.as_ref().map(|it| format!("{it}/{index}")).unwrap_or_default(),
+            pointer: place.as_ref().map(|place| format!("{place}/{index}")).unwrap_or_default(),
         }),
         time: message.time,
         subject: message.subject.clone(),
@@ -136,14 +136,15 @@ fn whole_of(
     }
     let (mut data, time) = (read.value, read.time);
     let schema = source.schema.as_ref();
-    let mut wrong = schema.map_or_else(Vec::new, |it| violations(it.validator(), &data, ""));
+    let mut wrong =
+        schema.map_or_else(Vec::new, |schema| violations(schema.validator(), &data, ""));
     let raw = (!source.map.json.is_empty()).then(|| data.clone());
     parse_texts(&source.map, &mut data, &mut wrong);
     let is_let_pass = matches!(plan.validate.on_invalid, OnInvalid::Tag | OnInvalid::Drop);
     if wrong.is_empty() || is_let_pass {
         let around = [("data", Some(&data)), ("raw", raw.as_ref())].into_iter();
         let around = around.filter_map(|(key, it)| Some((key, around_items(&source.map, it?))));
-        let shown = time.map(|it| ("time", Value::String(it.to_string())));
+        let shown = time.map(|time| ("time", Value::String(time.to_string())));
         let around = around.chain(shown).map(|(key, it)| (key.to_owned(), it)).collect();
         return Ok(WholeMessage { data, time, raw, wrong, around });
     }
@@ -190,21 +191,21 @@ pub(super) fn parse_texts(map: &Map, message: &mut Value, wrong: &mut Vec<Violat
 /// What `map` reads of a message besides the items: what a dead letter of one needs of it.
 fn around_items(map: &Map, message: &Value) -> Value {
     let is_message = |it: &PathRead| matches!(it.root, Root::Data | Root::Raw);
-    let read = map.parts().flat_map(|it| it.value.reads()).filter(is_message);
+    let read = map.parts().flat_map(|part| part.value.reads()).filter(is_message);
     let read: Vec<Vec<String>> = read.map(|it| it.path).collect();
     kept(message, &mut Vec::new(), &read)
 }
 
 /// The parts of a value that lie on a path, or below the end of one.
 fn kept(value: &Value, at: &mut Vec<String>, paths: &[Vec<String>]) -> Value {
-    if paths.iter().any(|it| at.starts_with(it)) {
+    if paths.iter().any(|path| at.starts_with(path)) {
         return value.clone();
     }
     let Value::Object(fields) = value else { return Value::Null };
     let mut part = serde_json::Map::new();
     for (name, field) in fields {
         at.push(name.clone());
-        if paths.iter().any(|it| it.starts_with(at) || at.starts_with(it)) {
+        if paths.iter().any(|path| path.starts_with(at) || at.starts_with(path)) {
             part.insert(name.clone(), kept(field, at, paths));
         }
         at.pop();

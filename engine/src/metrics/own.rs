@@ -44,9 +44,9 @@ pub fn measure(plan: &Plan, scope: &Scope<'_>) -> Vec<Measurement> {
 
 fn value_of(rule: &MetricRule, scope: &Scope<'_>) -> Option<f64> {
     let Some(value) = &rule.value else { return Some(1.0) };
-    let number = value.value.eval(scope).as_f64().filter(|it| it.is_finite());
+    let number = value.value.eval(scope).as_f64().filter(|number| number.is_finite());
     // A counter only grows.
-    number.filter(|it| rule.what != MetricType::Counter || 0.0 <= *it)
+    number.filter(|number| rule.what != MetricType::Counter || 0.0 <= *number)
 }
 
 fn label_of(expr: &Expr, scope: &Scope<'_>) -> String {
@@ -112,8 +112,9 @@ impl SeriesValue {
 /// same metric counts the same.
 pub fn open_metrics(plan: &Plan, earlier: &[OwnMetric]) -> Vec<OwnMetric> {
     let opened = plan.metrics.iter().map(|node| {
-        let is_same =
-            |it: &&OwnMetric| it.node.name.value == node.name.value && it.node.rule == node.rule;
+        let is_same = |metric: &&OwnMetric| {
+            metric.node.name.value == node.name.value && metric.node.rule == node.rule
+        };
         let kept = earlier.iter().find(is_same).map(|it| it.counts.clone());
         OwnMetric { node: node.clone(), counts: kept.unwrap_or_else(|| begin(&node.rule)) }
     });
@@ -139,11 +140,12 @@ pub(super) fn count(metrics: &[OwnMetric], measured: &[Measurement]) {
 
 /// Writes every metric of the file, and how the engine fared with them.
 pub fn write_own(text: &mut MetricsText, metrics: &[OwnMetric]) {
-    let metrics: Vec<&OwnMetric> = metrics.iter().filter(|it| !it.node.is_disabled).collect();
+    let metrics: Vec<&OwnMetric> =
+        metrics.iter().filter(|metric| !metric.node.is_disabled).collect();
     if metrics.is_empty() {
         return;
     }
-    metrics.iter().for_each(|it| it.write(text));
+    metrics.iter().for_each(|metric| metric.write(text));
     type Figure = fn(&MetricCounts) -> u64;
     let figures: [(&str, &str, &str, Figure); 3] = [
         ("engine_metric_series", "gauge", "Series of a metric of the file", |it| {
@@ -201,7 +203,7 @@ impl OwnMetric {
         let help = help.unwrap_or_else(|| format!("The {what} `{}`", self.node.name.value));
         text.family(&family, what, &help);
         for (values, series) in &counts.series {
-            let names = rule.labels.iter().map(|it| it.0.as_str());
+            let names = rule.labels.iter().map(|label| label.0.as_str());
             let labels: Vec<(&str, &str)> = names.zip(values.iter().map(String::as_str)).collect();
             series.write(text, &family, &labels, rule);
         }

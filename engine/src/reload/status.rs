@@ -29,22 +29,22 @@ pub struct Status {
 impl Status {
     /// The findings of a file that was rejected, while it is the one on disk.
     pub fn stale(&self) -> Option<String> {
-        self.rejected().as_ref().map(|it| it.0.clone())
+        self.rejected().as_ref().map(|rejected| rejected.0.clone())
     }
 
     /// Since when the file on disk is not what runs.
     pub fn stale_since(&self) -> Option<Timestamp> {
-        self.rejected().as_ref().map(|it| it.1)
+        self.rejected().as_ref().map(|rejected| rejected.1)
     }
 
     /// The generations whose files are kept, the newest last.
     pub fn generations(&self) -> Vec<u64> {
-        self.files().iter().map(|it| it.0).collect()
+        self.files().iter().map(|file| file.0).collect()
     }
 
     /// The effective file of a generation, secrets masked.
     pub fn file_of(&self, generation: u64) -> Option<Arc<str>> {
-        self.files().iter().find(|it| it.0 == generation).map(|it| it.1.clone())
+        self.files().iter().find(|file| file.0 == generation).map(|file| file.1.clone())
     }
 
     /// Keeps the effective file of a generation that runs now.
@@ -107,7 +107,7 @@ impl Status {
     /// A file that is rejected after another one leaves the beginning as it was.
     pub(super) fn set(&self, stale: Option<String>, last: Value, now: Timestamp) {
         let mut rejected = self.rejected();
-        let since = rejected.as_ref().map_or(now, |it| it.1);
+        let since = rejected.as_ref().map_or(now, |rejected| rejected.1);
         *rejected = stale.map(|findings| (findings, since));
         drop(rejected);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;

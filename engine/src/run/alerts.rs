@@ -18,7 +18,10 @@ pub(super) fn key(manners: &Manners, scope: &Scope<'_>) -> Option<String> {
 
 /// The notifiers whose alerts an event answers, each with the key.
 pub(super) fn answers(plan: &Plan, scope: &Scope<'_>) -> Vec<(Arc<str>, String)> {
-    let on = plan.notifiers.iter().filter(|it| it.off.is_none() && it.manners.alerts.is_any());
+    let on = plan
+        .notifiers
+        .iter()
+        .filter(|notifier| notifier.off.is_none() && notifier.manners.alerts.is_any());
     let answered = on.filter(|it| {
         let alerts = &it.manners.alerts;
         let recover = alerts.recover.iter().map(|it| &it.when);
@@ -29,9 +32,9 @@ pub(super) fn answers(plan: &Plan, scope: &Scope<'_>) -> Vec<(Arc<str>, String)>
 
 /// Puts the all-clears that an event is in the place of what it would have been.
 pub(super) fn add_recoveries(plan: &Plan, scope: &Scope<'_>, deliveries: &mut Vec<NewDelivery>) {
-    for notifier in plan.notifiers.iter().filter(|it| it.off.is_none()) {
+    for notifier in plan.notifiers.iter().filter(|notifier| notifier.off.is_none()) {
         let Some(mut delivery) = recovery(notifier, scope) else { continue };
-        let own = deliveries.iter().position(|it| it.sink == notifier.name);
+        let own = deliveries.iter().position(|delivery| delivery.sink == notifier.name);
         if let (Some(own), Some(recovery)) = (own, &mut delivery.traits.recovery) {
             recovery.is_routed = deliveries.remove(own).suppressed.is_none();
         }

@@ -41,7 +41,7 @@ pub async fn ask(
     env: &Env,
 ) -> CallOutcome {
     let (began, started) = (env.clock.monotonic(), env.clock.wall());
-    let key = stage.cache.as_ref().and_then(|it| key_of(it, &stage, &event, env));
+    let key = stage.cache.as_ref().and_then(|cache| key_of(cache, &stage, &event, env));
     let kept = stage.cache.as_ref().zip(key);
     let micros = |env: &Env| (env.clock.monotonic() - began).as_micros() as u64;
     if let Some((cache, key)) = &kept
@@ -110,7 +110,8 @@ async fn tries(
         let result = {
             let _place = places.acquire().await;
             let _slot = stage.slots.acquire().await;
-            let admitted = stage.limits.breaker.as_ref().map(|it| it.admit(env.clock.monotonic()));
+            let admitted =
+                stage.limits.breaker.as_ref().map(|breaker| breaker.admit(env.clock.monotonic()));
             let pass = match admitted.transpose() {
                 Ok(pass) => pass,
                 Err(wait) => {
@@ -121,7 +122,7 @@ async fn tries(
             attempts += 1;
             let result = once(plan, stage, event, env).await;
             if let Some(pass) = pass {
-                let is_fault = result.as_ref().is_err_and(|it| it.is_transient());
+                let is_fault = result.as_ref().is_err_and(|fault| fault.is_transient());
                 pass.end(env.clock.monotonic(), is_fault);
             }
             condition::of_stage(&stage.health, result.as_ref().map(|_| ()));

@@ -107,7 +107,8 @@ impl CircuitBreaker {
             State::Closed(answers) => {
                 answers.push_back((now, is_fault));
                 let oldest = now.saturating_sub(self.settings.within);
-                while answers.front().is_some_and(|it| it.0 < oldest) || ANSWERS_MAX < answers.len()
+                while answers.front().is_some_and(|answer| answer.0 < oldest)
+                    || ANSWERS_MAX < answers.len()
                 {
                     answers.pop_front();
                 }
@@ -132,7 +133,7 @@ impl CircuitBreaker {
 }
 
 fn is_reached(trip: Trip, answers: &VecDeque<(Duration, bool)>) -> bool {
-    let faults = answers.iter().filter(|it| it.1).count();
+    let faults = answers.iter().filter(|answer| answer.1).count();
     match trip {
         Trip::After(most) => most <= faults,
         Trip::Ratio(ratio, least) => {

@@ -151,7 +151,7 @@ impl DeliveryWorker {
         while attempts.len() < self.target.policy.concurrency {
             let now = clock.monotonic();
             let breaker = self.target.limits.breaker.as_ref();
-            if let Some(wait) = breaker.and_then(|it| it.open_for(now)) {
+            if let Some(wait) = breaker.and_then(|breaker| breaker.open_for(now)) {
                 return Ok(wait);
             }
             let limits = match self.pace.allowance(now) {
@@ -200,11 +200,11 @@ impl DeliveryWorker {
         let (mut batch, mut at) = (Vec::new(), 0);
         while batch.len() < self.target.batch_max() && at < self.queue.len() {
             let key = self.queue[at].delivery.changes().map(str::to_owned);
-            if key.as_ref().is_some_and(|it| keys.contains(it)) {
+            if key.as_ref().is_some_and(|key| keys.contains(key)) {
                 at += 1;
                 continue;
             }
-            if let Some(rate) = rate.filter(|it| !it.take(now)) {
+            if let Some(rate) = rate.filter(|rate| !rate.take(now)) {
                 let wait = rate.wait(now).max(Duration::from_millis(1));
                 return if batch.is_empty() { Err(wait) } else { Ok(batch) };
             }
@@ -256,7 +256,8 @@ impl DeliveryWorker {
             due =
                 self.pace.probe_of(&seqs).map(|index| due.swap_remove(index)).into_iter().collect();
         }
-        let stored = |delivery: &Delivery| events.iter().find(|it| it.seq == delivery.seq).cloned();
+        let stored =
+            |delivery: &Delivery| events.iter().find(|event| event.seq == delivery.seq).cloned();
         self.queue.extend(due.into_iter().map(|delivery| DueDelivery {
             event: stored(&delivery),
             about: MessageContext {
@@ -280,7 +281,7 @@ fn others(reader: &Reader<'_>, due: &[Delivery]) -> Result<BTreeMap<u64, Vec<Sto
     for lead in due.iter().filter(|it| 0 < it.parts) {
         let seqs = reader.told_with(&lead.sink, lead.seq, EVENTS_MAX)?;
         let mut events = reader.intact_by_seq(&seqs)?;
-        events.sort_by_key(|it| it.seq);
+        events.sort_by_key(|event| event.seq);
         others.insert(lead.seq, events);
     }
     Ok(others)
@@ -320,7 +321,7 @@ async fn call_and_settle(
     batch: Vec<DueDelivery>,
 ) {
     let clock = &*engine.env.clock;
-    let admitted = target.limits.breaker.as_ref().map(|it| it.admit(clock.monotonic()));
+    let admitted = target.limits.breaker.as_ref().map(|breaker| breaker.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());
     let mut relayed = RelayedEvents::default();
@@ -364,7 +365,8 @@ async fn call_and_settle(
 /// However long the store takes: until it is noted, the call would be made again.
 async fn note(engine: &Engine, settlements: &[Settlement], relayed: &RelayedEvents) {
     let entries = || {
-        let ends = settlements.iter().map(|it| (Entry::Settle(it.clone()), it));
+        let ends =
+            settlements.iter().map(|settlement| (Entry::Settle(settlement.clone()), settlement));
         ends.flat_map(|(entry, it)| [Some(entry), relayed.after(engine, it)]).flatten().collect()
     };
     while !settlements.is_empty() && engine.store.submit(entries()).await.is_err() {

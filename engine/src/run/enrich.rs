@@ -402,8 +402,9 @@ impl EventRun {
 
     /// Whether everything that a stage waits for has ended.
     fn is_free(&self, plan: &StagePlan) -> bool {
-        let has_ended =
-            |it: &usize| matches!(self.states[*it], RunState::Succeeded | RunState::CallOutcome);
+        let has_ended = |number: &usize| {
+            matches!(self.states[*number], RunState::Succeeded | RunState::CallOutcome)
+        };
         plan.after.iter().chain(&plan.needs).all(has_ended)
     }
 
@@ -415,7 +416,7 @@ impl EventRun {
         if let Some(missed) = stage.needs.iter().find(|it| self.states[**it] != RunState::Succeeded)
         {
             let result = self.results[*missed].as_ref();
-            let outcome = result.map_or("skipped", |it| it.outcome.word());
+            let outcome = result.map_or("skipped", |result| result.outcome.word());
             return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name).into());
         }
         let when = stage.when.as_ref()?;
@@ -518,7 +519,7 @@ impl EventRun {
         }
         let mut deliveries: Vec<NewDelivery> = targets
             .iter()
-            .filter(|it| self.generation.targets.contains_key(*it))
+            .filter(|target| self.generation.targets.contains_key(*target))
             .map(|it| match suppressed.contains(it) {
                 true => NewDelivery {
                     sink: it.clone(),
@@ -582,7 +583,7 @@ fn with_conditions(
         match (is_met, only.is_routed) {
             (true, false) if !is_there => targets.push(only.target.clone()),
             (false, true) if is_there && only.is_outside => suppressed.push(only.target.clone()),
-            (false, _) => targets.retain(|it| *it != only.target),
+            (false, _) => targets.retain(|target| *target != only.target),
             (true, _) => {}
         }
     }
@@ -590,18 +591,18 @@ fn with_conditions(
 }
 
 pub(super) fn delivery(plan: &Plan, target: &Arc<str>, scope: &Scope<'_>) -> NewDelivery {
-    let notifier = plan.notifiers.iter().find(|it| it.name == *target);
-    let cooldown = notifier
-        .and_then(|it| it.cooldown.as_ref())
-        .filter(|it| !it.except.as_ref().is_some_and(|it| it.value.is_true(scope)));
-    let cooldown = cooldown.and_then(|it| {
-        let key = match &it.key {
+    let notifier = plan.notifiers.iter().find(|notifier| notifier.name == *target);
+    let cooldown = notifier.and_then(|notifier| notifier.cooldown.as_ref()).filter(|cooldown| {
+        !cooldown.except.as_ref().is_some_and(|except| except.value.is_true(scope))
+    });
+    let cooldown = cooldown.and_then(|cooldown| {
+        let key = match &cooldown.key {
             Some(key) => key.value.eval(scope),
             None => language::expr::Val::Text("".into()),
         };
         // A null key is told apart from nothing: it bypasses the cooldown.
         let time = scope.event?.counts_at();
-        (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: it.window })
+        (!key.is_null()).then(|| CooldownClaim { key: key.text(), time, window: cooldown.window })
     });
     let traits = notifier.map(|it| DeliveryTraits {
         fallbacks: relays::of_full(plan, it, scope),
@@ -621,9 +622,10 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
         None => Some(String::new()),
     });
     // A null key is told apart from nothing: its message is one of its own.
-    let message_key = manners.update.as_ref().and_then(|it| memory::key_of(&it.key.value, scope));
+    let message_key =
+        manners.update.as_ref().and_then(|update| memory::key_of(&update.key.value, scope));
     let claims = manners.silences.iter();
-    let silences = claims.filter_map(|it| silence_claim(it, scope)).collect();
+    let silences = claims.filter_map(|claim| silence_claim(claim, scope)).collect();
     let (alert, fact) = (alerts::key(manners, scope), facts::claim(manners, scope));
     DeliveryTraits {
         silences,
@@ -640,18 +642,18 @@ fn traits(manners: &Manners, scope: &Scope<'_>) -> DeliveryTraits {
 pub(super) fn allowed(manners: &Manners, scope: &Scope<'_>) -> u32 {
     let quiet = manners.quiet.iter().enumerate();
     quiet
-        .filter(|(_, it)| it.allow.as_ref().is_some_and(|it| it.value.is_true(scope)))
+        .filter(|(_, it)| it.allow.as_ref().is_some_and(|allow| allow.value.is_true(scope)))
         .fold(0, |bits, (index, _)| bits | 1 << index)
 }
 
 /// The keys of notifiers that an event silences.
 fn silences(plan: &Plan, scope: &Scope<'_>) -> Vec<(Arc<str>, SilenceClaim)> {
-    let on = plan.notifiers.iter().filter(|it| it.off.is_none());
+    let on = plan.notifiers.iter().filter(|notifier| notifier.off.is_none());
     let all = on.flat_map(|it| it.manners.silences.iter().map(move |node| (&it.name, node)));
     let caused = all.filter(|(_, node)| match &node.cause {
         SilenceCause::When(condition) => condition.value.is_true(scope),
         SilenceCause::Type(pattern) => {
-            scope.event.is_some_and(|it| glob_fits(pattern, &it.envelope.kind))
+            scope.event.is_some_and(|event| glob_fits(pattern, &event.envelope.kind))
         }
     });
     caused.filter_map(|(name, node)| Some((name.clone(), silence_claim(node, scope)?))).collect()

@@ -18,11 +18,13 @@ pub(super) fn claim(manners: &Manners, scope: &Scope<'_>) -> Option<FactClaim> {
 
 /// Adds the deliveries of an event that brings a fact to notifiers that it would not go to.
 pub(super) fn add_facts(plan: &Plan, scope: &Scope<'_>, deliveries: &mut Vec<NewDelivery>) {
-    for notifier in plan.notifiers.iter().filter(|it| it.off.is_none()) {
-        let goes = |it: &NewDelivery| it.sink == notifier.name && it.suppressed.is_none();
+    for notifier in plan.notifiers.iter().filter(|notifier| notifier.off.is_none()) {
+        let goes = |delivery: &NewDelivery| {
+            delivery.sink == notifier.name && delivery.suppressed.is_none()
+        };
         let Some(delivery) = fact(plan, notifier, scope) else { continue };
         if !deliveries.iter().any(goes) {
-            deliveries.retain(|it| it.sink != notifier.name);
+            deliveries.retain(|delivery| delivery.sink != notifier.name);
             deliveries.push(delivery);
         }
     }
@@ -30,12 +32,12 @@ pub(super) fn add_facts(plan: &Plan, scope: &Scope<'_>, deliveries: &mut Vec<New
 
 /// Whether an event is what some notifier may wait for.
 pub(super) fn is_any(plan: &Plan, scope: &Scope<'_>) -> bool {
-    let on = plan.notifiers.iter().filter(|it| it.off.is_none());
+    let on = plan.notifiers.iter().filter(|notifier| notifier.off.is_none());
     on.filter_map(|it| claim(&it.manners, scope)).any(|it| it.is_fact)
 }
 
 fn fact(plan: &Plan, notifier: &NotifierPlan, scope: &Scope<'_>) -> Option<NewDelivery> {
-    let claim = claim(&notifier.manners, scope).filter(|it| it.is_fact)?;
+    let claim = claim(&notifier.manners, scope).filter(|claim| claim.is_fact)?;
     let mut delivery = super::enrich::delivery(plan, &notifier.name, scope);
     delivery.traits.fact = Some(FactClaim { is_routed: false, ..claim });
     Some(delivery)

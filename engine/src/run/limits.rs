@@ -32,8 +32,9 @@ impl CallLimits {
     pub fn new(policy: &CallPolicy, kept: Option<KeptLimits<'_>>) -> Self {
         let breaker = kept.filter(|it| it.breaker).and_then(|it| it.earlier.breaker.clone());
         let rate = kept.filter(|it| it.rate).and_then(|it| it.earlier.rate.clone());
-        let new_breaker = || policy.breaker.clone().map(|it| Arc::new(CircuitBreaker::new(it)));
-        let new_rate = || policy.rate.map(|it| Arc::new(RateLimiter::new(it)));
+        let new_breaker =
+            || policy.breaker.clone().map(|breaker| Arc::new(CircuitBreaker::new(breaker)));
+        let new_rate = || policy.rate.map(|rate| Arc::new(RateLimiter::new(rate)));
         CallLimits { breaker: breaker.or_else(new_breaker), rate: rate.or_else(new_rate) }
     }
 

@@ -49,7 +49,7 @@ impl OpenedMemory {
         plan: &Plan,
         earlier: Option<&Generation>,
     ) -> Self {
-        let before = earlier.and_then(|it| it.memories.get(name));
+        let before = earlier.and_then(|earlier| earlier.memories.get(name));
         let figures = before.filter(|it| it.node.print == print).map(|it| it.node.figures.clone());
         OpenedMemory {
             node: Arc::new(MemoryNode {
@@ -104,7 +104,7 @@ pub fn of_stages(
         let (Some(shape), Some(print)) = (stage.spec.memory(), stage.memory_print()) else {
             continue;
         };
-        let Some(Enricher::Memory(open)) = opened.as_ref().map(|it| &*it.enricher) else {
+        let Some(Enricher::Memory(open)) = opened.as_ref().map(|opened| &*opened.enricher) else {
             continue;
         };
         let opened = OpenedMemory::new(&stage.name, print, &shape, open, plan, earlier);
@@ -202,7 +202,7 @@ impl Notebook<'_> {
                 NotPassing::Refused(refusal) => {
                     let letter = letter(&refusal);
                     refusals.push((memory.node.name.clone(), *refusal));
-                    let maker = letter.map(|it| LetterMaker::new(move || it.clone()));
+                    let maker = letter.map(|letter| LetterMaker::new(move || letter.clone()));
                     maker.map_or(NoteRole::Passes, NoteRole::PassesOrLetter)
                 }
             };
@@ -216,11 +216,11 @@ impl Notebook<'_> {
     pub fn add_watchers(&mut self, generation: &Generation, now: Timestamp) {
         let scope = Scope::of(self.event, now);
         let sender = self.event.sender();
-        for watcher in generation.plan.watchers.iter().filter(|it| !it.is_disabled) {
+        for watcher in generation.plan.watchers.iter().filter(|watcher| !watcher.is_disabled) {
             if sender == Some(&*watcher.name.value) {
                 continue;
             }
-            if watcher.when.as_ref().is_some_and(|it| !it.value.is_true(&scope)) {
+            if watcher.when.as_ref().is_some_and(|when| !when.value.is_true(&scope)) {
                 continue;
             }
             let memory = generation.memories.get(&*watcher.name.value);

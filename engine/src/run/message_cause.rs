@@ -73,7 +73,7 @@ pub(super) fn causes(
 fn error_of(reader: &Reader<'_>, seq: u64, from: &str) -> Result<Option<String>, StoreFault> {
     let before = reader.deliveries_of(seq)?.into_iter().find(|it| *it.sink == *from);
     let dead = before.filter(|it| it.state == DeliveryState::Dead);
-    Ok(dead.and_then(|it| it.last_error).map(|it| shortened(&it)))
+    Ok(dead.and_then(|dead| dead.last_error).map(|last_error| shortened(&last_error)))
 }
 
 fn shortened(reason: &str) -> String {

@@ -38,9 +38,9 @@ impl MessageGroup {
     pub fn scope(&self, lead: &Event, title: &Template, now: Timestamp) -> Value {
         let globals = &lead.globals;
         let mut left = BYTES_MAX;
-        let others = self.events.iter().take_while(|it| {
-            let fits = it.size() <= left;
-            left = left.saturating_sub(it.size());
+        let others = self.events.iter().take_while(|event| {
+            let fits = event.size() <= left;
+            left = left.saturating_sub(event.size());
             fits
         });
         let others: Vec<Event> =

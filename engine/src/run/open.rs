@@ -130,8 +130,8 @@ pub async fn open(
     let (routes, sources) = opening.sources().await?;
     let loaded = context.env.clock.wall();
     let GenerationTag { number, hash } = tag;
-    let metrics = open_metrics(&plan, earlier.map_or(&[], |it| &it.metrics));
-    let taps = earlier.map(|it| it.taps.clone()).unwrap_or_default();
+    let metrics = open_metrics(&plan, earlier.map_or(&[], |earlier| &earlier.metrics));
+    let taps = earlier.map(|earlier| earlier.taps.clone()).unwrap_or_default();
     let generation =
         Generation { number, hash, loaded, plan, stages, memories, metrics, targets, taps, routes };
     Ok(OpenedParts { generation, diff, sources })
@@ -185,10 +185,10 @@ impl StageOpener<'_> {
     /// Calls at once, limits and the cache are new where their own settings are.
     async fn stage(&self, stage: &StagePlan) -> Result<OpenStage, Fault> {
         let (role, name) = (PlanRole::Enrich, &*stage.name);
-        let earlier = self.earlier.and_then(|it| it.stage(name));
+        let earlier = self.earlier.and_then(|earlier| earlier.stage(name));
         let services = self.context.services(self.plan, PartRole::Stage, &stage.name);
         let health = services.health.clone();
-        let kept = self.kept(role, name, |it| it.stage(name).map(|it| it.enricher.clone()));
+        let kept = self.kept(role, name, |it| it.stage(name).map(|stage| stage.enricher.clone()));
         let enricher = match kept {
             Some(enricher) => enricher,
             None => {
@@ -199,10 +199,10 @@ impl StageOpener<'_> {
         let is_remote = matches!(*enricher, Enricher::Remote(_));
         assert_eq!(is_remote, stage.spec.is_remote(), "`{name}` opens as its kind says");
         let cache = earlier.filter(|_| self.diff.keeps(role, name, PartState::Cache));
-        let new_cache = || stage.cache.clone().map(|it| Arc::new(AnswerCache::new(it)));
+        let new_cache = || stage.cache.clone().map(|cache| Arc::new(AnswerCache::new(cache)));
         // Shared while the limit is the same, or each reload would add as many calls at once.
         let is_as_many = |it: &&Arc<OpenStage>| it.concurrency == stage.policy.concurrency;
-        let slots = earlier.filter(is_as_many).map(|it| it.slots.clone());
+        let slots = earlier.filter(is_as_many).map(|earlier| earlier.slots.clone());
         let concurrency = stage.policy.concurrency;
         Ok(OpenStage {
             enricher,
@@ -210,9 +210,9 @@ impl StageOpener<'_> {
             slots: slots.unwrap_or_else(|| Arc::new(Semaphore::new(concurrency))),
             limits: CallLimits::new(
                 &stage.policy,
-                earlier.map(|it| self.limits(role, name, &it.limits)),
+                earlier.map(|earlier| self.limits(role, name, &earlier.limits)),
             ),
-            cache: cache.and_then(|it| it.cache.clone()).or_else(new_cache),
+            cache: cache.and_then(|cache| cache.cache.clone()).or_else(new_cache),
             health,
         })
     }
@@ -220,12 +220,12 @@ impl StageOpener<'_> {
     /// Everything that delivers: the sinks beside store and streams, and the notifiers.
     async fn targets(&self) -> Result<BTreeMap<Arc<str>, Arc<Target>>, Fault> {
         let mut targets = BTreeMap::new();
-        for sink in self.plan.sinks.iter().filter(|it| it.off.is_none()) {
+        for sink in self.plan.sinks.iter().filter(|sink| sink.off.is_none()) {
             if sink.shape == SinkRole::Outside {
                 targets.insert(sink.name.clone(), self.sink(sink).await?);
             }
         }
-        for notifier in self.plan.notifiers.iter().filter(|it| it.off.is_none()) {
+        for notifier in self.plan.notifiers.iter().filter(|notifier| notifier.off.is_none()) {
             targets.insert(notifier.name.clone(), self.notifier(notifier).await?);
         }
         Ok(targets)
@@ -243,7 +243,7 @@ impl StageOpener<'_> {
             (None, Some(files)) if sink.spec.is_remote() => {
                 stages::demo_sink(&files.events, services.clone())
             }
-            _ => sink.spec.open(services.clone()).await.map_err(|it| named(name, it))?,
+            _ => sink.spec.open(services.clone()).await.map_err(|fault| named(name, fault))?,
         };
         let limits = self.target_limits(PlanRole::Sink, name, &sink.policy);
         let (name, policy) = (name.clone(), sink.policy.clone());
@@ -276,7 +276,8 @@ impl StageOpener<'_> {
         services: &Services,
     ) -> Result<Box<dyn DynNotify>, Fault> {
         let name = &plan.name;
-        let real = async || plan.spec.open(services.clone()).await.map_err(|it| named(name, it));
+        let real =
+            async || plan.spec.open(services.clone()).await.map_err(|fault| named(name, fault));
         match (&self.context.outside, &self.context.demo) {
             (Some(outside), _) => {
                 let is_answered = plan.spec.is_remote() && plan.spec.uses_fetch();
@@ -296,8 +297,8 @@ impl StageOpener<'_> {
         name: &Arc<str>,
         policy: &compiler::plan::CallPolicy,
     ) -> CallLimits {
-        let earlier = self.earlier.and_then(|it| it.targets.get(name));
-        CallLimits::new(policy, earlier.map(|it| self.limits(role, name, &it.limits)))
+        let earlier = self.earlier.and_then(|earlier| earlier.targets.get(name));
+        CallLimits::new(policy, earlier.map(|earlier| self.limits(role, name, &earlier.limits)))
     }
 
     fn limits<'l>(&self, role: PlanRole, name: &str, earlier: &'l CallLimits) -> KeptLimits<'l> {
@@ -329,7 +330,8 @@ impl StageOpener<'_> {
 
     async fn source(&self, source: &SourcePlan) -> Result<OpenSource, Fault> {
         let services = self.context.services(self.plan, PartRole::Source, &source.name);
-        let opened = source.spec.open(services).await.map_err(|it| named(&source.name, it))?;
+        let opened =
+            source.spec.open(services).await.map_err(|fault| named(&source.name, fault))?;
         let is_route = matches!(opened, OpenSource::Route(_));
         assert_eq!(is_route, source.spec.is_served(), "`{}` opens as its kind says", source.name);
         Ok(opened)

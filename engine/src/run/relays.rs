@@ -35,7 +35,10 @@ fn relayed(
     to: &str,
     scope: &Scope<'_>,
 ) -> Vec<NewDelivery> {
-    let on = plan.notifiers.iter().filter(|it| it.off.is_none() && node_of(&it.name) == to);
+    let on = plan
+        .notifiers
+        .iter()
+        .filter(|notifier| notifier.off.is_none() && node_of(&notifier.name) == to);
     let handed = on.map(|it| {
         let mut delivery = enrich::delivery(plan, &it.name, scope);
         // It has waited where it came from.
@@ -62,8 +65,8 @@ impl RelayedEvents {
     /// Keeps an event where its target has somebody to hand it to.
     pub(super) fn keep(&mut self, engine: &Engine, target: &str, stored: &Stored) {
         let generation = engine.generation();
-        let notifier = generation.plan.notifiers.iter().find(|it| *it.name == *target);
-        if notifier.is_some_and(|it| it.manners.fallback.is_some()) {
+        let notifier = generation.plan.notifiers.iter().find(|notifier| *notifier.name == *target);
+        if notifier.is_some_and(|notifier| notifier.manners.fallback.is_some()) {
             self.0.insert(stored.seq, stored.clone());
         }
     }
@@ -76,7 +79,7 @@ impl RelayedEvents {
         }
         let generation = engine.generation();
         let plan = &generation.plan;
-        let from = plan.notifiers.iter().find(|it| it.name == settlement.sink)?;
+        let from = plan.notifiers.iter().find(|notifier| notifier.name == settlement.sink)?;
         let event = event_of(stored, plan.globals.clone())?;
         let to = fallbacks(plan, from, &Scope::of(&event, engine.env.clock.wall()));
         let (from, seq) = (settlement.sink.clone(), settlement.seq);

@@ -130,7 +130,7 @@ impl StageTaps {
         }
         let queues = self.queues();
         let mut wanted =
-            queues.iter().filter(|it| *it.stage == *stage && it.side == side).peekable();
+            queues.iter().filter(|queue| *queue.stage == *stage && queue.side == side).peekable();
         if wanted.peek().is_none() {
             return;
         }
@@ -211,7 +211,7 @@ impl StageTap {
 impl Drop for StageTap {
     fn drop(&mut self) {
         let mut queues = self.taps.queues();
-        queues.retain(|it| !Arc::ptr_eq(it, &self.queue));
+        queues.retain(|queue| !Arc::ptr_eq(queue, &self.queue));
         self.taps.count.store(queues.len(), Ordering::Release);
     }
 }
@@ -242,7 +242,7 @@ mod tests {
 
     fn seen(tap: &StageTap) -> (Vec<String>, u64) {
         let news = tap.take();
-        let data = news.events.iter().map(|it| it.event.body.data_text().to_owned());
+        let data = news.events.iter().map(|event| event.event.body.data_text().to_owned());
         (data.collect(), news.skipped)
     }
 

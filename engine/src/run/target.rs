@@ -60,7 +60,7 @@ impl NoticeTexts {
             ],
             (false, None) => [&self.title, &self.message],
         };
-        let reads = |root| texts.iter().any(|it| it.reads().iter().any(|it| it.root == root));
+        let reads = |root| texts.iter().any(|text| text.reads().iter().any(|it| it.root == root));
         let shown = reads(Root::Group).then(|| group.scope(event, &self.title, now));
         let told = reads(Root::Told).then(|| cause.scope());
         let update = update.as_ref().map(MessageUpdate::shown);
@@ -70,7 +70,7 @@ impl NoticeTexts {
             update: update.as_ref(),
             ..Scope::of(event, now)
         };
-        let [title, mut message] = texts.map(|it| it.render(&scope));
+        let [title, mut message] = texts.map(|text| text.render(&scope));
         if let Some(line) = cause.line().filter(|_| told.is_none()) {
             let gap = if message.is_empty() { "" } else { "\n" };
             message.push_str(&format!("{gap}{line}"));

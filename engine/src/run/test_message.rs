@@ -33,8 +33,8 @@ pub async fn send_test_message(
     json!({
         "notifier": &*target.name,
         "delivered": fault.is_none(),
-        "class": fault.map(|it| it.class.word()),
-        "reason": fault.map(|it| it.reason.as_str()),
+        "class": fault.map(|fault| fault.class.word()),
+        "reason": fault.map(|fault| fault.reason.as_str()),
         "micros": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     })
 }

@@ -32,7 +32,7 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
     for (index, rule) in spec.validate.rules.iter().enumerate() {
         add(format!("rule {index}"), &rule.kind.span, "rule: never broken".to_owned());
     }
-    for filter in spec.filters.iter().filter(|it| !it.is_disabled) {
+    for filter in spec.filters.iter().filter(|filter| !filter.is_disabled) {
         let (name, span) = (&filter.name.value, &filter.name.span);
         add(format!("filter {name} keeps"), span, format!("filter {name}: never keeps an event"));
         add(format!("filter {name} drops"), span, format!("filter {name}: never drops an event"));
@@ -41,7 +41,7 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
             add(format!("filter {name} passes by"), &when.span, missed);
         }
     }
-    for stage in spec.enrichments.iter().filter(|it| !it.is_disabled) {
+    for stage in spec.enrichments.iter().filter(|enrichment| !enrichment.is_disabled) {
         let (name, span) = (&stage.name.value, &stage.name.span);
         add(format!("stage {name}"), span, format!("stage {name}: never succeeds"));
         if let Some(when) = &stage.when {
@@ -63,7 +63,7 @@ pub(super) fn items(spec: &Spec) -> Vec<Item> {
             add("route otherwise".to_owned(), &route.name.span, missed);
         }
     }
-    for notifier in spec.notifiers.iter().filter(|it| !it.is_disabled) {
+    for notifier in spec.notifiers.iter().filter(|notifier| !notifier.is_disabled) {
         let (name, span) = (&notifier.name.value, &notifier.name.span);
         add(format!("notify {name}"), span, format!("notify {name}: never sends anything"));
         if notifier.cooldown.is_some() {
@@ -81,8 +81,8 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
         Intake::Discarded(event, name, _) => (event, Some(name)),
         Intake::Refused(refusal) => {
             for (index, rule) in plan.validate.rules.iter().enumerate() {
-                let is_it = |it: &compiler::plan::Violation| {
-                    it.instance == rule.at && it.message == rule.message
+                let is_it = |violation: &compiler::plan::Violation| {
+                    violation.instance == rule.at && violation.message == rule.message
                 };
                 if refusal.violations.iter().any(is_it) {
                     exercised.insert(format!("rule {index}"));
@@ -93,7 +93,8 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
         }
     };
     let scope = Scope::of(event, now);
-    let is_judged_now = |it: &&Filter| matches!(it.rule, Passing::Keep(_)) && !it.is_disabled;
+    let is_judged_now =
+        |filter: &&Filter| matches!(filter.rule, Passing::Keep(_)) && !filter.is_disabled;
     for filter in plan.filters.iter().filter(is_judged_now) {
         let name = &filter.name.value;
         if stopped_by.is_some_and(|it| **it == **name) {
@@ -104,7 +105,7 @@ pub(super) fn taken(plan: &Plan, taken: &Intake, now: Timestamp, exercised: &mut
             exercised.insert(format!("filter {name} drops"));
             continue;
         }
-        let is_asked = filter.when.as_ref().is_none_or(|it| it.value.is_true(&scope));
+        let is_asked = filter.when.as_ref().is_none_or(|when| when.value.is_true(&scope));
         let verdict = if is_asked { "keeps" } else { "passes by" };
         exercised.insert(format!("filter {name} {verdict}"));
     }
@@ -119,9 +120,9 @@ pub(super) fn judged(
     exercised: &mut BTreeSet<String>,
 ) {
     let scope = Scope::of(event, event.envelope.received);
-    for filter in plan.filters.iter().filter(|it| !it.is_disabled) {
+    for filter in plan.filters.iter().filter(|filter| !filter.is_disabled) {
         let name = &filter.name.value;
-        let is_asked = filter.when.as_ref().is_none_or(|it| it.value.is_true(&scope));
+        let is_asked = filter.when.as_ref().is_none_or(|when| when.value.is_true(&scope));
         let verdict = match stopped_by {
             Some(by) if *by == **name => "drops",
             _ if is_asked => "keeps",
@@ -138,7 +139,7 @@ pub(super) fn judged(
 
 fn priority(plan: &Plan, event: &Event, now: Timestamp, exercised: &mut BTreeSet<String>) {
     let scope = Scope::of(event, now);
-    if let Some(index) = plan.priority.cases.iter().position(|it| it.1.value.is_true(&scope)) {
+    if let Some(index) = plan.priority.cases.iter().position(|case| case.1.value.is_true(&scope)) {
         exercised.insert(format!("priority {index}"));
     }
 }
@@ -195,15 +196,17 @@ impl Coverage {
         for told in &seen.told {
             self.exercised.insert(format!("notify {}", node_of(&told.by)));
         }
-        for held in seen.deliveries.iter().filter(|it| it.state == DeliveryState::Suppressed) {
+        for held in
+            seen.deliveries.iter().filter(|delivery| delivery.state == DeliveryState::Suppressed)
+        {
             self.exercised.insert(format!("notify {} cooldown", node_of(&held.sink)));
         }
     }
 
     /// How much there is to exercise, and a line with its place for each part that was not.
     pub(super) fn missed(&self, items: &[Item], texts: &SourceMap) -> (usize, Vec<String>) {
-        let missed = items.iter().filter(|it| !self.exercised.contains(&it.key));
-        let line = |it: &Item| format!("{}: {}", texts.line(it.span.start), it.missed);
+        let missed = items.iter().filter(|item| !self.exercised.contains(&item.key));
+        let line = |item: &Item| format!("{}: {}", texts.line(item.span.start), item.missed);
         (items.len(), missed.map(line).collect())
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn tokens_of(plan: &Plan, variables: &dyn Environment) -> Tokens {
     let mut tokens = Tokens::default();
     for token in &plan.server.tokens {
         let secret = token.value.value.resolve(variables).unwrap_or_default();
-        let scopes = token.scopes.iter().filter_map(|it| Scope::parse(it)).collect();
+        let scopes = token.scopes.iter().filter_map(|scope| Scope::parse(scope)).collect();
         tokens.add(token.name.value.clone(), &secret, scopes);
     }
     tokens
@@ -49,7 +49,7 @@ pub(super) fn check(
         Ok(SenderState::Unclear) => own.check_body(&header, body, now),
         Err(refusal) => Err(refusal),
     };
-    checked.map_err(|it| stranger(&it))
+    checked.map_err(|fault| stranger(&fault))
 }
 
 /// The answer to who does not show a credential.

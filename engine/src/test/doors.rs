@@ -17,13 +17,15 @@ pub(super) fn door_of(given: &TestInput, number: usize) -> String {
 /// Beside each source, one for every message that comes in behind its map. Its name is none that
 /// a file can write.
 pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
-    let messages = test.steps.iter().filter_map(|it| match &it.what {
+    let messages = test.steps.iter().filter_map(|step| match &step.what {
         Act::Give(messages) => Some(messages),
         _ => None,
     });
     for (number, given) in messages.flatten().enumerate() {
         let name = door_of(given, number);
-        let Some(source) = plan.sources.iter().find(|it| it.name == given.source) else { continue };
+        let Some(source) = plan.sources.iter().find(|source| source.name == given.source) else {
+            continue;
+        };
         if *source.name == *name {
             continue;
         }

@@ -52,7 +52,7 @@ fn compare(
     dropped: u64,
     seen: &TestRecord,
 ) -> Option<ExpectMiss> {
-    let got = candidates.iter().filter(|it| it.fits).count() as u64;
+    let got = candidates.iter().filter(|candidate| candidate.fits).count() as u64;
     let what = expect.subject.written();
     let wants_some = expect.count.is_none() && expect.dropped.is_none();
     let (message, label) = if let Some(count) = expect.count.filter(|it| *it != got) {
@@ -66,7 +66,7 @@ fn compare(
         return None;
     };
     let mut lines: Vec<String> =
-        candidates.iter().rev().take(LISTED_MAX).map(|it| cut(&it.shown)).collect();
+        candidates.iter().rev().take(LISTED_MAX).map(|candidate| cut(&candidate.shown)).collect();
     lines.reverse();
     if LISTED_MAX < candidates.len() {
         lines.insert(0, format!("… {} before that", candidates.len() - LISTED_MAX));
@@ -115,22 +115,25 @@ fn shown_event(event: &Event) -> String {
 }
 
 fn joined(parts: &[String]) -> String {
-    parts.iter().filter(|it| !it.is_empty()).cloned().collect::<Vec<_>>().join(": ")
+    parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(": ")
 }
 
 fn contains(expect: &Expect, texts: &[&str]) -> bool {
-    expect.contains.as_ref().is_none_or(|part| texts.iter().any(|it| it.contains(part.as_str())))
+    expect
+        .contains
+        .as_ref()
+        .is_none_or(|part| texts.iter().any(|text| text.contains(part.as_str())))
 }
 
 fn stored(expect: &Expect, seen: &TestRecord) -> Option<ExpectMiss> {
-    let is_meant = |it: &Stored| match &expect.subject {
-        Subject::Sink(name) => it.targets.contains(name) && has_left(it, name, seen),
-        Subject::Event(pattern) => glob_fits(pattern, &it.envelope.kind),
+    let is_meant = |stored: &Stored| match &expect.subject {
+        Subject::Sink(name) => stored.targets.contains(name) && has_left(stored, name, seen),
+        Subject::Event(pattern) => glob_fits(pattern, &stored.envelope.kind),
         _ => false,
     };
     let events = seen.stored.iter().map(|it| &it.1).filter(|it| is_meant(it));
     let candidates: Vec<Candidate> = events
-        .filter_map(|it| Some((it, event_of(it, seen.globals())?)))
+        .filter_map(|event| Some((event, event_of(event, seen.globals())?)))
         .map(|(stored, event)| {
             let (holds, values) = condition(expect, &event, seen);
             let fits = holds && contains(expect, &[&json_of(stored)]);
@@ -155,7 +158,7 @@ fn json_of(stored: &Stored) -> String {
 }
 
 fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
-    if seen.generation.plan.filters.iter().any(|it| *it.name.value == **name) {
+    if seen.generation.plan.filters.iter().any(|filter| *filter.name.value == **name) {
         return filtered(expect, name, seen);
     }
     let finished = seen
@@ -165,7 +168,7 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectM
     let ended = seen.ended.iter().map(|it| (it.event.clone(), it.results.clone()));
     let mut candidates = Vec::new();
     for (event, results) in finished.chain(ended) {
-        let Some(result) = results.iter().find(|it| it.stage == *name) else { continue };
+        let Some(result) = results.iter().find(|result| result.stage == *name) else { continue };
         let (holds, values) = condition(expect, &event, seen);
         let error = result.error.clone().unwrap_or_default();
         let fits = holds && fits_outcome(expect, result) && contains(expect, &[&error]);
@@ -195,7 +198,7 @@ const KEPT: &str = "kept";
 /// What a filter did with a message; `None` when it never saw it.
 fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'static str> {
     let filters = &seen.generation.plan.filters;
-    let place = |name: &str| filters.iter().position(|it| it.name.value == name);
+    let place = |name: &str| filters.iter().position(|filter| filter.name.value == name);
     let by = match &arrived.answer {
         Ok(Some(IngestResult::Discarded { name, .. })) => Some((name, "dropped")),
         Ok(Some(IngestResult::Refused(it))) => Some((&it.stage, "refused")),
@@ -225,7 +228,7 @@ fn fits_outcome(expect: &Expect, result: &StageResult) -> bool {
         Some(outcome) => result.outcome == outcome,
         None => result.outcome != Outcome::Skipped,
     };
-    is_so && expect.attempts.is_none_or(|it| it == u64::from(result.attempts))
+    is_so && expect.attempts.is_none_or(|attempts| attempts == u64::from(result.attempts))
 }
 
 /// How a stage ended: `failed after 4 attempts in 1.4s: the answer is 503`.
@@ -238,30 +241,35 @@ pub(super) fn shown_result(result: &StageResult) -> String {
         0 => String::new(),
         micros => format!(" in {}", lasting(Duration::from_micros(micros))),
     };
-    let error = result.error.as_ref().map_or(String::new(), |it| format!(": {it}"));
+    let error = result.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
     format!("{}{attempts}{took}{error}", result.outcome.word())
 }
 
 fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     let notices = seen.told.iter().filter(|it| !it.is_replaced && node_of(&it.by) == &**name);
     let candidates: Vec<Candidate> = notices
-        .map(|it| {
-            let (holds, values) = condition(expect, &it.event, seen);
-            let is_title = expect.title.as_ref().is_none_or(|title| *title == it.title);
-            let fits = holds && is_title && contains(expect, &[&it.title, &it.message, &it.sent]);
-            let title = format!("\"{}\"", it.title);
-            Candidate { shown: joined(&[title, it.message.clone(), it.sent.clone(), values]), fits }
+        .map(|notice| {
+            let (holds, values) = condition(expect, &notice.event, seen);
+            let is_title = expect.title.as_ref().is_none_or(|title| *title == notice.title);
+            let fits = holds
+                && is_title
+                && contains(expect, &[&notice.title, &notice.message, &notice.sent]);
+            let title = format!("\"{}\"", notice.title);
+            Candidate {
+                shown: joined(&[title, notice.message.clone(), notice.sent.clone(), values]),
+                fits,
+            }
         })
         .collect();
-    let is_held = |it: &&store::Delivery| {
-        node_of(&it.sink) == &**name && it.state == DeliveryState::Suppressed
+    let is_held = |delivery: &&store::Delivery| {
+        node_of(&delivery.sink) == &**name && delivery.state == DeliveryState::Suppressed
     };
     let held = seen.deliveries.iter().filter(is_held).count() as u64;
     compare(expect, &candidates, held, seen)
 }
 
 fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<ExpectMiss> {
-    let fits = |it: &&store::DeadLetter| contains(expect, &[&it.reason, &it.stage]);
+    let fits = |letter: &&store::DeadLetter| contains(expect, &[&letter.reason, &letter.stage]);
     let got = seen.letters.iter().filter(fits).count() as u64;
     if got == count {
         return None;
@@ -270,7 +278,9 @@ fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<ExpectMiss>
         .letters
         .iter()
         .take(LISTED_MAX)
-        .map(|it| cut(&format!("{} of {}: {}", it.what.word(), it.stage, it.reason)))
+        .map(|letter| {
+            cut(&format!("{} of {}: {}", letter.what.word(), letter.stage, letter.reason))
+        })
         .collect();
     let help = match lines.is_empty() {
         true => "there was nothing".to_owned(),
@@ -308,7 +318,9 @@ pub(super) fn words_of(arrived: &Arrived) -> String {
 }
 
 fn refused(refusal: &Rejection) -> String {
-    let line = |it: &compiler::plan::Violation| format!("{}: {}", it.instance, it.message);
+    let line = |violation: &compiler::plan::Violation| {
+        format!("{}: {}", violation.instance, violation.message)
+    };
     let mut lines = vec![refusal.detail.clone()];
     lines.extend(refusal.violations.iter().map(line));
     lines.join("\n")

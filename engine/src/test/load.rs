@@ -86,7 +86,7 @@ fn loader<'a>(
 impl Suite {
     /// Whether the files are in order.
     pub fn is_sound(&self) -> bool {
-        !self.diagnostics.iter().any(|it| it.rule.severity() == Severity::Error)
+        !self.diagnostics.iter().any(|diagnostic| diagnostic.rule.severity() == Severity::Error)
     }
 
     /// The plan as the variables of `test` make it, or why there is none.

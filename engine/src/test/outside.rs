@@ -85,10 +85,10 @@ impl MockWorld {
         let mut state = self.state();
         let mocks = state.mocks.entry(node_of(name).into()).or_default();
         let mock = mocks.front_mut().map(|it| {
-            it.times = it.times.map(|it| it.saturating_sub(1));
+            it.times = it.times.map(|time| time.saturating_sub(1));
             it.clone()
         });
-        if mock.as_ref().is_some_and(|it| it.times == Some(0)) {
+        if mock.as_ref().is_some_and(|mock| mock.times == Some(0)) {
             mocks.pop_front();
         }
         if mock.is_none() && self.askers.contains(name) {
@@ -123,7 +123,8 @@ impl MockWorld {
 
     fn tell(&self, by: &Arc<str>, outgoing: &Outgoing, notice: Option<&Notice>) {
         let mut state = self.state();
-        let update = notice.and_then(|it| it.update.as_ref()).map(|it| it.key.clone());
+        let update =
+            notice.and_then(|notice| notice.update.as_ref()).map(|update| update.key.clone());
         let same = |it: &&mut Told| it.by == *by && it.update.is_some() && it.update == update;
         state.told.iter_mut().filter(same).for_each(|it| it.is_replaced = true);
         let sent = state.sent.remove(&outgoing.key).unwrap_or_default();
@@ -131,8 +132,8 @@ impl MockWorld {
             at: self.clock.wall(),
             by: by.clone(),
             event: outgoing.event().clone(),
-            title: notice.map(|it| it.title.clone()).unwrap_or_default(),
-            message: notice.map(|it| it.message.clone()).unwrap_or_default(),
+            title: notice.map(|notice| notice.title.clone()).unwrap_or_default(),
+            message: notice.map(|notice| notice.message.clone()).unwrap_or_default(),
             sent,
             update,
             is_replaced: false,

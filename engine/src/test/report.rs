@@ -53,7 +53,7 @@ pub fn run_all(
 ) -> Ran {
     let mut coverage = Coverage::default();
     let mut tests = Vec::new();
-    for test in suite.tests.clone().iter().filter(|it| it.name.value.contains(filter)) {
+    for test in suite.tests.clone().iter().filter(|test| test.name.value.contains(filter)) {
         let start = clock.monotonic();
         let verdict = run(suite, test, catalog, &mut coverage);
         let took = clock.monotonic().saturating_sub(start);
@@ -72,7 +72,7 @@ impl Ran {
 
     /// How many failed.
     pub fn failed(&self) -> usize {
-        self.tests.iter().filter(|it| it.verdict.failed.is_some()).count()
+        self.tests.iter().filter(|test| test.verdict.failed.is_some()).count()
     }
 
     /// What the terminal shows of it.
@@ -102,7 +102,7 @@ impl Ran {
 
     /// How long its tests took.
     fn took(&self) -> Duration {
-        self.tests.iter().map(|it| it.took).sum()
+        self.tests.iter().map(|test| test.took).sum()
     }
 
     /// What failed with the test's name in front, and what is wrong in the file itself.
@@ -110,9 +110,9 @@ impl Ran {
         let mut found = self.broken.clone();
         for test in &self.tests {
             let failed = test.verdict.failed.iter().flat_map(|it| &it.diagnostics);
-            found.extend(failed.map(|it| Diagnostic {
-                message: format!("{}: {}", test.name, it.message),
-                ..it.clone()
+            found.extend(failed.map(|failed| Diagnostic {
+                message: format!("{}: {}", test.name, failed.message),
+                ..failed.clone()
             }));
         }
         CheckedFile { name: self.file.clone(), found }
@@ -131,13 +131,13 @@ impl Ran {
 }
 
 fn indented(text: &str) -> String {
-    text.lines().map(|it| format!("    {it}\n")).collect()
+    text.lines().map(|line| format!("    {line}\n")).collect()
 }
 
 impl Report {
     /// How many tests ran, and how many of them failed.
     pub fn counts(&self) -> (usize, usize) {
-        let all = self.pipelines.iter().map(|it| it.tests.len()).sum();
+        let all = self.pipelines.iter().map(|pipeline| pipeline.tests.len()).sum();
         (all, self.pipelines.iter().map(Ran::failed).sum())
     }
 
@@ -145,7 +145,7 @@ impl Report {
     /// of their repository.
     pub fn junit(&self, paths: &RepositoryPaths) -> String {
         let (all, failed) = self.counts();
-        let broken = self.pipelines.iter().filter(|it| !it.broken.is_empty()).count();
+        let broken = self.pipelines.iter().filter(|pipeline| !pipeline.broken.is_empty()).count();
         let all = all + broken;
         let time = seconds(self.pipelines.iter().map(Ran::took).sum());
         let mut text = format!(

@@ -117,7 +117,7 @@ impl Arrivals {
         for answer in answers {
             let mut noted = self.probe.noted();
             let result = answer.as_ref().ok().and_then(Option::as_ref);
-            let event = result.and_then(|it| noted.take_event(it));
+            let event = result.and_then(|result| noted.take_event(result));
             if let Some(event) = &event {
                 let stopped_by = match result {
                     Some(IngestResult::Discarded { name, .. }) => Some(&**name),
@@ -149,7 +149,7 @@ fn start_source(engine: &Arc<Engine>, opened: OpenedSource, arrivals: &Arc<Arriv
     let OpenedSource { name, mut source, .. } = opened;
     let (clock, arrivals, from) = (engine.env.clock.clone(), arrivals.clone(), name.clone());
     let observer = move |answers: Vec<IngestResult>| {
-        let answers = answers.into_iter().map(|it| Ok(Some(it))).collect();
+        let answers = answers.into_iter().map(|answer| Ok(Some(answer))).collect();
         let at = clock.wall();
         arrivals.note(&from, AnsweredMessage { is_given: false, at, status: None, answers });
     };
@@ -180,14 +180,15 @@ impl CaseTrial {
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
         let tokens = credentials::tokens_of(&plan, &*variables);
-        let remote = plan.stages.iter().filter(|it| it.spec.is_remote());
-        let world = MockWorld::new(env.clock.clone(), remote.map(|it| it.name.clone()).collect());
+        let remote = plan.stages.iter().filter(|stage| stage.spec.is_remote());
+        let world =
+            MockWorld::new(env.clock.clone(), remote.map(|remote| remote.name.clone()).collect());
         let (stored, outbox) = (Arc::<Commits>::default(), Arc::<Outbox>::default());
         let ledger =
             Ledger { clock: env.clock.clone(), stored: stored.clone(), outbox: outbox.clone() };
         let policy = RetentionPolicy { outbox: plan.outbox(), ..RetentionPolicy::default() };
         let opened = store::open(settings(&plan), policy, env.clone(), Box::new(ledger));
-        let (store, writer) = opened.map_err(|it| Fault::permanent(it.to_string()))?;
+        let (store, writer) = opened.map_err(|fault| Fault::permanent(fault.to_string()))?;
         simulation.executor.spawn(writer.run_as_task()).detach();
         let outside = Doors(world.clone());
         let context = OpenContext {
@@ -269,8 +270,8 @@ impl CaseTrial {
     fn note_off(&self, messages: &[TestInput], place: &Span, found: &mut Diagnostics) -> bool {
         let generation = self.engine.generation();
         let Some(first) = messages.first() else { return false };
-        let source = generation.plan.sources.iter().find(|it| it.name == first.source);
-        let off = source.and_then(|it| it.off.as_ref());
+        let source = generation.plan.sources.iter().find(|source| source.name == first.source);
+        let off = source.and_then(|source| source.off.as_ref());
         if let Some(off) = off {
             found
                 .push(Rule::TestNotRun, format!("`{}` is off: {off}", first.source))
@@ -283,11 +284,14 @@ impl CaseTrial {
     /// A credential for a source that asks for none is a slip of the test.
     fn note_unasked(&self, messages: &[TestInput], place: &Span, found: &mut Diagnostics) {
         let generation = self.engine.generation();
-        let Some(first) = messages.first().filter(|it| it.is_authenticated) else { return };
-        let source = generation.plan.sources.iter().position(|it| it.name == first.source);
-        let route = generation.routes.iter().find(|it| Some(it.0) == source).map(|it| &it.1);
+        let Some(first) = messages.first().filter(|message| message.is_authenticated) else {
+            return;
+        };
+        let source = generation.plan.sources.iter().position(|source| source.name == first.source);
+        let route =
+            generation.routes.iter().find(|route| Some(route.0) == source).map(|route| &route.1);
         let is_message = matches!(first.content, InputContent::Message(_));
-        if !is_message || route.is_none_or(|it| !credentials::are_asked(it, &self.tokens)) {
+        if !is_message || route.is_none_or(|route| !credentials::are_asked(route, &self.tokens)) {
             found
                 .push(Rule::UnclearStep, "`authenticated` has no effect here")
                 .at(place.clone(), "no credential is checked for this message")
@@ -307,26 +311,29 @@ impl CaseTrial {
     /// One message, up to its answer and everything that takes no time behind it.
     fn give(&self, given: &TestInput, door: &str) {
         let plan = &self.engine.generation().plan;
-        let source = plan.sources.iter().position(|it| it.name == given.source);
+        let source = plan.sources.iter().position(|source| source.name == given.source);
         let route = self.engine.generation();
-        let route = route.routes.iter().find(|it| Some(it.0) == source).map(|it| &it.1);
-        let headers: serde_json::Map<String, Value> =
-            given.headers.iter().map(|it| (it.0.clone(), Value::from(it.1.as_str()))).collect();
+        let route = route.routes.iter().find(|route| Some(route.0) == source).map(|route| &route.1);
+        let headers: serde_json::Map<String, Value> = given
+            .headers
+            .iter()
+            .map(|header| (header.0.clone(), Value::from(header.1.as_str())))
+            .collect();
         let id = route
-            .and_then(|it| it.idempotency_header.as_ref())
+            .and_then(|route| route.idempotency_header.as_ref())
             .and_then(|it| headers.get(&it.to_ascii_lowercase())?.as_str())
             .map(str::to_owned);
         let query = match &given.content {
             InputContent::Query(text) => text.as_str(),
             _ => "",
         };
-        let http = route.map(|it| {
-            let method = it.methods.first().map_or("POST", String::as_str);
+        let http = route.map(|route| {
+            let method = route.methods.first().map_or("POST", String::as_str);
             let query = query_of(query);
             let mut headers = headers.clone();
-            headers.retain(|name, _| !is_credential(&it.credentials, name));
+            headers.retain(|name, _| !is_credential(&route.credentials, name));
             Arc::new(
-                json!({ "headers": headers, "query": query, "method": method, "path": it.path }),
+                json!({ "headers": headers, "query": query, "method": method, "path": route.path }),
             )
         });
         let keeps_unreadable = http.is_none();
@@ -343,10 +350,11 @@ impl CaseTrial {
         };
         let id = id.or(signed.id);
         // A source of texts decodes what it is given, as it reads it from its file.
-        let is_text = is_message && source.is_some_and(|it| plan.sources[it].spec.is_text());
+        let is_text =
+            is_message && source.is_some_and(|source| plan.sources[source].spec.is_text());
         let decoded = is_text.then(|| Value::from(String::from_utf8_lossy(&bytes)));
-        let on_topic = source.filter(|_| is_message).and_then(|it| {
-            let spec = &plan.sources[it].spec;
+        let on_topic = source.filter(|_| is_message).and_then(|source| {
+            let spec = &plan.sources[source].spec;
             // What nothing comes on was reported when the test was read.
             spec.on_topic(given.topic.as_deref(), &bytes)?.ok()
         });
@@ -358,8 +366,9 @@ impl CaseTrial {
         });
         let stuck = Overloaded { code: "store", reason: "the answer does not come".to_owned() };
         let answer = answer.unwrap_or(Err(stuck));
-        let is_spread = is_message && source.is_some_and(|it| plan.sources[it].map.each.is_some());
-        let own = route.and_then(|it| it.respond.status);
+        let is_spread =
+            is_message && source.is_some_and(|source| plan.sources[source].map.each.is_some());
+        let own = route.and_then(|route| route.respond.status);
         let status = match (&answer, is_spread) {
             (Ok(answers), true) => items_status(answers),
             // As the file answers what it takes or drops.
@@ -369,7 +378,7 @@ impl CaseTrial {
         let answers = match answer {
             Err(unavailable) => vec![Err(unavailable)],
             Ok(answers) if answers.is_empty() => vec![Ok(None)],
-            Ok(answers) => answers.into_iter().map(|it| Ok(Some(it))).collect(),
+            Ok(answers) => answers.into_iter().map(|answer| Ok(Some(answer))).collect(),
         };
         let message = AnsweredMessage { is_given: true, at, status, answers };
         self.arrivals.note(&given.source, message);
@@ -403,10 +412,10 @@ impl CaseTrial {
             _ if is_form && route.accepts.contains(&BodyForm::Form) => forms::form_message(&bytes),
             _ => Ok(bytes.to_vec()),
         };
-        let message = message.map_err(|it| credentials::refused(it.status, it.detail))?;
+        let message = message.map_err(|fault| credentials::refused(fault.status, fault.detail))?;
         let message = Messages::One(message);
         let message = without_tokens(&route.credentials, message, signed.is_some());
-        match message.map_err(|it| credentials::stranger(&it))? {
+        match message.map_err(|fault| credentials::stranger(&fault))? {
             Messages::One(message) => Ok((message.into(), signed.unwrap_or_default())),
             Messages::Many(_) => unreachable!("one message stays one"),
         }
@@ -418,16 +427,22 @@ impl CaseTrial {
         let store = self.store.clone();
         let read = self.simulation.complete(async move {
             store
-                .read(move |it| {
+                .read(move |reader| {
                     let oldest = LetterOrder::Oldest(0);
                     let deliveries: Result<Vec<Vec<Delivery>>, _> =
-                        seqs.iter().map(|seq| it.deliveries_of(*seq)).collect();
+                        seqs.iter().map(|seq| reader.deliveries_of(*seq)).collect();
                     Ok((
                         deliveries?.concat(),
-                        it.dead_letters(&LetterFilter::default(), oldest, LETTERS_MAX, usize::MAX)?
+                        reader
+                            .dead_letters(
+                                &LetterFilter::default(),
+                                oldest,
+                                LETTERS_MAX,
+                                usize::MAX,
+                            )?
                             .letters,
-                        it.inbox(0, LETTERS_MAX)?.len(),
-                        it.timers(TIMERS_MAX)?,
+                        reader.inbox(0, LETTERS_MAX)?.len(),
+                        reader.timers(TIMERS_MAX)?,
                     ))
                 })
                 .await
@@ -470,7 +485,7 @@ fn settings(plan: &Plan) -> Settings {
         synchronous: Synchronous::Full,
         batch: 1024,
         linger: Duration::ZERO,
-        name: plan.store.as_ref().map_or("".into(), |it| it.0.clone()),
+        name: plan.store.as_ref().map_or("".into(), |store| store.0.clone()),
         backlog_rows: 1_000_000,
         backlog_bytes: 256 << 20,
     }

@@ -53,15 +53,18 @@ enum TimelineEntry<'a> {
 
 /// What came in and what stages sent, in the order of time.
 fn entries(seen: &TestRecord) -> Vec<(Timestamp, TimelineEntry<'_>)> {
-    let came_in = |it: &Envelope| {
+    let came_in = |envelope: &Envelope| {
         let mut events = seen.arrived.iter().filter_map(|it| it.event.as_ref());
-        events.any(|event| event.envelope.source == it.source && event.envelope.id == it.id)
+        events.any(|event| {
+            event.envelope.source == envelope.source && event.envelope.id == envelope.id
+        })
     };
     let stored = seen.stored.iter().map(|it| (it.0, it.1.seq, &it.1.envelope));
     let ended = seen.ended.iter().map(|it| &it.event);
     let ended = ended.map(|it| (it.envelope.received, it.seq, &it.envelope));
-    let is_sent =
-        |it: &Envelope| seen.generation.memories.contains_key(&*it.source) && !came_in(it);
+    let is_sent = |envelope: &Envelope| {
+        seen.generation.memories.contains_key(&*envelope.source) && !came_in(envelope)
+    };
     let mut sent: Vec<_> = stored.chain(ended).filter(|it| is_sent(it.2)).collect();
     sent.sort_by_key(|it| (it.0, it.1));
     let mut sent = sent.into_iter().peekable();
@@ -71,7 +74,7 @@ fn entries(seen: &TestRecord) -> Vec<(Timestamp, TimelineEntry<'_>)> {
             Ok(Some(IngestResult::Accepted { seq, .. })) => *seq,
             _ => 0,
         };
-        while let Some((at, _, it)) = sent.next_if(|it| (it.0, it.1) < (arrived.at, number)) {
+        while let Some((at, _, it)) = sent.next_if(|sent| (sent.0, sent.1) < (arrived.at, number)) {
             entries.push((at, TimelineEntry::Sent(it)));
         }
         entries.push((arrived.at, TimelineEntry::Arrived(arrived)));
@@ -85,7 +88,7 @@ fn line(text: &mut String, indent: usize, at: &str, words: &str) {
 }
 
 fn message(text: &mut String, at: &str, arrived: &Arrived, seen: &TestRecord, start: Timestamp) {
-    let kind = arrived.event.as_ref().map_or("a message", |it| &it.envelope.kind);
+    let kind = arrived.event.as_ref().map_or("a message", |event| &event.envelope.kind);
     let words = words_of(arrived).replace('\n', "; ");
     // Nobody hears a status where a source sends by itself.
     let status = match arrived.is_given {
@@ -137,7 +140,7 @@ fn stage(text: &mut String, result: &StageResult, start: Timestamp) {
 }
 
 fn deliveries(text: &mut String, stored: &Stored, seen: &TestRecord, start: Timestamp) {
-    for delivery in seen.deliveries.iter().filter(|it| it.seq == stored.seq) {
+    for delivery in seen.deliveries.iter().filter(|delivery| delivery.seq == stored.seq) {
         let told = seen.told.iter().find(|it| it.by == delivery.sink && it.event.seq == stored.seq);
         let at = match (told, delivery.state) {
             (Some(told), _) => since(told.at, start),

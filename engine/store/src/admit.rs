@@ -60,7 +60,8 @@ impl Writer {
                 _ => None,
             };
             // What came before is answered so, whether there is room or not.
-            let is_known = || hash.claim.is_some_and(|it| self.claims.knows(&self.connection, it));
+            let is_known =
+                || hash.claim.is_some_and(|claim| self.claims.knows(&self.connection, claim));
             if shortage.is_some() && !is_known() {
                 return shortage;
             }
@@ -74,7 +75,8 @@ impl Writer {
     /// Adds the deliveries of an event, up to the first that does not fit.
     fn place(&self, finished: &Finished, sizes: &mut OutboxSizes) -> Option<Shortage> {
         let bytes = finished.event.body.size();
-        for delivery in finished.deliveries.iter().filter(|it| it.suppressed.is_none()) {
+        for delivery in finished.deliveries.iter().filter(|delivery| delivery.suppressed.is_none())
+        {
             let limits = &self.policy.outbox;
             if limits.on_full(&delivery.sink) != OnFull::Reject {
                 continue;
@@ -90,7 +92,7 @@ impl Writer {
 
     fn rejecting(&self) -> impl Iterator<Item = &Arc<str>> {
         let targets = self.policy.outbox.targets.iter();
-        targets.filter(|it| it.1.on_full == OnFull::Reject).map(|it| it.0)
+        targets.filter(|target| target.1.on_full == OnFull::Reject).map(|target| target.0)
     }
 
     /// A target has no room: said once, until it has had room for a while.

@@ -58,7 +58,7 @@ impl AlertRow {
     /// Whether it is not known yet.
     fn is_open(&self) -> bool {
         let states = [DeliveryState::Pending, DeliveryState::Parked, DeliveryState::Held];
-        states.iter().any(|it| self.is(*it))
+        states.iter().any(|state| self.is(*state))
     }
 }
 
@@ -170,7 +170,7 @@ impl Batch<'_> {
                    WHERE sink = ? AND seq = ? AND alert IS NOT NULL";
         let found = {
             let mut select = self.connection.prepare_cached(sql)?;
-            let read = |it: &Row<'_>| Ok((it.get(0)?, it.get(1)?, it.get(2)?));
+            let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
             select.query_row(params![&**sink, seq as i64], read).optional()?
         };
         let Some((key, again, repeats)): Option<(String, i64, u32)> = found else { return Ok(()) };
@@ -206,7 +206,7 @@ impl Batch<'_> {
              WHERE sink = ?1 AND alert = ?2 AND seq < ?3 AND state = 1",
             params![&**sink, key, seq as i64, is_known],
         )?;
-        match rules.repeat.filter(|it| again != ANSWERED && repeats < it.max) {
+        match rules.repeat.filter(|repeat| again != ANSWERED && repeats < repeat.max) {
             Some(RepeatRule { every, .. }) => {
                 self.set_again(sink, seq, self.now.plus(every).0)?;
             }
@@ -220,7 +220,7 @@ impl Batch<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_alert
                     WHERE sink = ? AND alert = ? AND seq > ? AND (state = 1 OR repeats > 0))";
         let mut select = self.connection.prepare_cached(sql)?;
-        Ok(select.query_row(params![sink, key, seq as i64], |it| it.get(0))?)
+        Ok(select.query_row(params![sink, key, seq as i64], |row| row.get(0))?)
     }
 
     /// It is not sent again; an all-clear that waits may still have to know of it.
@@ -245,7 +245,7 @@ impl Batch<'_> {
                    WHERE sink = ? AND held = 'recover' AND held_key = ? AND state = 5
                     AND lead IS NULL ORDER BY seq";
         let mut select = self.connection.prepare_cached(sql)?;
-        let rows = select.query_map(params![sink, key], |it| it.get(0))?;
+        let rows = select.query_map(params![sink, key], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -261,9 +261,9 @@ impl Batch<'_> {
         let sql = "SELECT state FROM delivery_rows WHERE sink = ? AND seq = ?";
         let state: Option<i64> = {
             let mut select = self.connection.prepare_cached(sql)?;
-            select.query_row(params![&*from.sink, seq as i64], |it| it.get(0)).optional()?
+            select.query_row(params![&*from.sink, seq as i64], |row| row.get(0)).optional()?
         };
-        if state.is_none_or(|it| it == DeliveryState::Suppressed as i64) {
+        if state.is_none_or(|state| state == DeliveryState::Suppressed as i64) {
             return Ok(());
         }
         for delivery in &from.traits.escalations {
@@ -276,8 +276,8 @@ impl Batch<'_> {
         }
         if state == Some(DeliveryState::Dead as i64) {
             let rules = self.held.rules_of(&from.sink);
-            rules.map_or(Ok(()), |it| {
-                self.time_escalations(&from.sink, seq, &it, DeliveryState::Dead)
+            rules.map_or(Ok(()), |rules| {
+                self.time_escalations(&from.sink, seq, &rules, DeliveryState::Dead)
             })?;
         }
         Ok(())
@@ -289,7 +289,7 @@ impl Batch<'_> {
                         AND lead IS NULL AND via = ?)";
         let via = escalated_by(from);
         let mut select = self.connection.prepare_cached(sql)?;
-        Ok(select.query_row(params![sink, key, via], |it| it.get(0))?)
+        Ok(select.query_row(params![sink, key, via], |row| row.get(0))?)
     }
 
     /// The delivery that would be handed on has ended: the time to react begins, or nobody was told
@@ -332,7 +332,9 @@ impl Batch<'_> {
     /// Ends what waits to be handed on.
     fn end_escalations(&mut self, from: &Arc<str>, key: &str) -> Result<(), StoreFault> {
         let rules = self.held.rules_of(from);
-        let Some(rule) = rules.as_ref().and_then(|it| it.escalate.as_ref()) else { return Ok(()) };
+        let Some(rule) = rules.as_ref().and_then(|rules| rules.escalate.as_ref()) else {
+            return Ok(());
+        };
         for sink in &rule.to {
             let sql = "SELECT seq FROM delivery_rows INDEXED BY delivery_rows_joined
                        WHERE sink = ?1 AND held = 'escalate' AND state = 5 AND lead IS NULL
@@ -340,7 +342,7 @@ impl Batch<'_> {
             let waiting: Vec<i64> = {
                 let mut select = self.connection.prepare_cached(sql)?;
                 let values = params![&**sink, key, escalated_by(from)];
-                let rows = select.query_map(values, |it| it.get(0))?;
+                let rows = select.query_map(values, |row| row.get(0))?;
                 rows.collect::<Result<_, _>>()?
             };
             for seq in waiting {
@@ -356,14 +358,14 @@ impl Batch<'_> {
                    WHERE state = 5 AND lead IS NULL AND held = 'escalate'";
         let waiting: Vec<(String, i64, String)> = {
             let mut select = self.connection.prepare_cached(sql)?;
-            let rows = select.query_map([], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?;
+            let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect::<Result<_, _>>()?
         };
         for (sink, seq, via) in waiting {
             let from = via.split_once(' ').map_or("", |it| it.1);
             let rules = self.held.rules_of(from);
-            let rule = rules.as_ref().and_then(|it| it.escalate.as_ref());
-            if rule.is_none_or(|it| !it.to.iter().any(|it| **it == *sink)) {
+            let rule = rules.as_ref().and_then(|rules| rules.escalate.as_ref());
+            if rule.is_none_or(|rule| !rule.to.iter().any(|it| **it == *sink)) {
                 self.end_escalation(&sink.into(), seq as u64)?;
             }
         }
@@ -377,7 +379,7 @@ impl Batch<'_> {
         for _ in 0..AGAIN_MAX {
             let found: Option<(String, i64)> = {
                 let mut select = self.connection.prepare_cached(sql)?;
-                select.query_row([self.now.0], |it| Ok((it.get(0)?, it.get(1)?))).optional()?
+                select.query_row([self.now.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?
             };
             let Some((sink, seq)) = found else { break };
             self.repeat(&sink.into(), seq as u64)?;
@@ -398,7 +400,7 @@ impl Batch<'_> {
         let found: Option<(i64, u32)> = {
             let mut update = self.connection.prepare_cached(sql)?;
             let values = params![AT_ONCE.0, self.now.0, &**sink, seq as i64];
-            update.query_row(values, |it| Ok((it.get(0)?, it.get(1)?))).optional()?
+            update.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?
         };
         let Some((bytes, allowed)) = found else { return self.set_again(sink, seq, ANSWERED) };
         self.holdings.outbox.add(sink, bytes as u64);
@@ -452,7 +454,7 @@ impl Batch<'_> {
     ) -> Result<HeldMessage, StoreFault> {
         let sql = "SELECT parts, allowed FROM delivery_rows WHERE sink = ? AND seq = ?";
         let mut select = self.connection.prepare_cached(sql)?;
-        let read = |it: &Row<'_>| Ok((it.get::<_, i64>(0)? as u64, it.get(1)?));
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?));
         let (parts, allowed) = select.query_row(params![&**sink, seq as i64], read)?;
         Ok(HeldMessage { parts, allowed, ..HeldMessage::alone(sink.clone(), seq) })
     }
@@ -463,7 +465,7 @@ impl Batch<'_> {
                     ON d.sink = substr(e.via, 10) AND d.seq = e.seq
                     WHERE e.sink = ? AND e.seq = ? AND d.repeats = 0 AND d.state IN (0, 3, 5))";
         let mut select = self.connection.prepare_cached(sql)?;
-        Ok(select.query_row(params![sink, seq as i64], |it| it.get(0))?)
+        Ok(select.query_row(params![sink, seq as i64], |row| row.get(0))?)
     }
 }
 

@@ -71,8 +71,8 @@ pub(super) fn insert(
     columns: &[ValueRef<'_>],
     body: Option<RowBody<'_>>,
 ) -> Result<(), StoreFault> {
-    let checksum = sum(keys, table, columns.iter().copied(), body.map_or(0, |it| it.hash));
-    let body = body.map(|it| ValueRef::Blob(it.bytes));
+    let checksum = sum(keys, table, columns.iter().copied(), body.map_or(0, |body| body.hash));
+    let body = body.map(|body| ValueRef::Blob(body.bytes));
     let all = columns.iter().copied().chain(body).chain([ValueRef::Integer(checksum)]);
     let values = params_from_iter(all.map(ToSqlOutput::Borrowed));
     connection.prepare_cached(sql)?.execute(values)?;

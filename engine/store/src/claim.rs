@@ -72,7 +72,9 @@ impl Keys {
     pub(super) fn load(connection: &Connection) -> Result<Keys, StoreFault> {
         let read = |key: &str| {
             connection
-                .query_row("SELECT value FROM meta WHERE key = ?", [key], |it| it.get::<_, i64>(0))
+                .query_row("SELECT value FROM meta WHERE key = ?", [key], |row| {
+                    row.get::<_, i64>(0)
+                })
                 .optional()
         };
         let mut keys = [0_u64; 2];
@@ -143,7 +145,7 @@ impl Keys {
             Entry::Once { owner, key, entry } => {
                 let hash = self.hash_of(entry);
                 let once = Some(self.once_hash(owner, key));
-                EntryHash { claim: hash.claim.map(|it| Claim { once, ..it }), ..hash }
+                EntryHash { claim: hash.claim.map(|claim| Claim { once, ..claim }), ..hash }
             }
             Entry::Retry { entry, .. }
             | Entry::OrLetter { entry, .. }
@@ -259,7 +261,8 @@ impl Claims {
         }
         let mut statement =
             connection.prepare_cached("SELECT seq, body FROM seen WHERE hash = ?")?;
-        let found = statement.query_row([hash], |it| Ok((it.get::<_, i64>(0)? as u64, it.get(1)?)));
+        let found =
+            statement.query_row([hash], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)));
         Ok(found.optional()?)
     }
 

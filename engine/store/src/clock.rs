@@ -117,7 +117,7 @@ impl ClockFace {
 
     /// A clock that never jumps, and counts a suspended machine's sleep where it can.
     fn steady(&self) -> Duration {
-        self.boot.map_or(self.monotonic, |it| it.since)
+        self.boot.map_or(self.monotonic, |boot| boot.since)
     }
 
     /// Microseconds that `wall` is ahead of the steady clock.
@@ -159,7 +159,7 @@ impl ClockWatch {
         if let Some((last, (jump, pause))) =
             last.and_then(|it| Some((it, it.jump_to(&now.good())?)))
         {
-            watch.right = last.passed(&now.good()).map(|it| now.offset(last.wall.plus(it)));
+            watch.right = last.passed(&now.good()).map(|passed| now.offset(last.wall.plus(passed)));
             watch.jumped(format!("{} since {}", jump.words(), last.wall), now.monotonic + pause);
         }
         watch.look(now);
@@ -252,7 +252,7 @@ mod tests {
 
     /// So many seconds after the start at this time.
     fn face(start: GoodTime, secs: u64) -> ClockFace {
-        let boot = start.boot.map(|it| BootTime { since: it.since + at(secs), ..it });
+        let boot = start.boot.map(|boot| BootTime { since: boot.since + at(secs), ..boot });
         ClockFace { wall: start.wall.plus(at(secs)), monotonic: at(secs), boot }
     }
 
@@ -266,7 +266,7 @@ mod tests {
 
     fn codes(health: &Health) -> Vec<&'static str> {
         let parts = health.report();
-        parts.iter().flat_map(|it| &it.problems).map(|it| it.problem.code).collect()
+        parts.iter().flat_map(|part| &part.problems).map(|it| it.problem.code).collect()
     }
 
     #[test]

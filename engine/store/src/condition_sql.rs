@@ -99,7 +99,8 @@ fn coded(
     sql: &mut String,
     values: &mut Vec<Cell>,
 ) {
-    let codes = words.iter().filter(|it| test.holds(Some(&it.1))).map(|it| it.0.to_string());
+    let codes =
+        words.iter().filter(|word| test.holds(Some(&word.1))).map(|word| word.0.to_string());
     let codes = codes.collect::<Vec<_>>().join(", ");
     *sql += &format!("(+{column} IN ({codes})");
     if WORDS_MAX <= words.len() {

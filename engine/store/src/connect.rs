@@ -100,7 +100,7 @@ fn home(connection: &Connection) -> Result<Option<PathBuf>, StoreFault> {
         return Ok(None);
     }
     let sql = "SELECT value FROM meta WHERE key = ?";
-    let home: Option<String> = connection.query_row(sql, [HOME], |it| it.get(0)).optional()?;
+    let home: Option<String> = connection.query_row(sql, [HOME], |row| row.get(0)).optional()?;
     Ok(home.map(PathBuf::from))
 }
 
@@ -108,7 +108,7 @@ fn home(connection: &Connection) -> Result<Option<PathBuf>, StoreFault> {
 /// hard link or a move may have given it, would be missed, and what is in it lost.
 fn refuse_log_elsewhere(connection: &Connection, files: &StoreFiles) -> Result<(), OpenFault> {
     let names = home(connection)?.into_iter().chain(files.other_names());
-    match names.into_iter().find(|it| files.left_its_log_at(it)) {
+    match names.into_iter().find(|name| files.left_its_log_at(name)) {
         None => Ok(()),
         Some(name) => Err(OpenFault::Open(OpenError::Io(format!(
             "the log of {} is beside its other name {}; start the engine with that path once, or \
@@ -132,7 +132,7 @@ fn set_home(connection: &Connection, files: &StoreFiles) -> Result<(), StoreFaul
 
 fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreFault> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
-    Ok(0 < connection.query_row(sql, [name], |it| it.get::<_, i64>(0))?)
+    Ok(0 < connection.query_row(sql, [name], |row| row.get::<_, i64>(0))?)
 }
 
 /// A connection for queries. It never touches a file, not even by closing it.
@@ -162,9 +162,9 @@ fn connect(uri: &str, place: &StoreLocation) -> Result<Connection, StoreFault> {
 }
 
 fn set_up(connection: &Connection, settings: &Settings) -> Result<(), OpenFault> {
-    let application: i64 = connection.query_row("PRAGMA application_id", [], |it| it.get(0))?;
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |it| it.get(0))?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if application != APPLICATION_ID && 0 < tables {
         return Err(StoreFault::damaged_database(OTHER_PROGRAM).into());
     }
@@ -194,7 +194,7 @@ fn set_up(connection: &Connection, settings: &Settings) -> Result<(), OpenFault>
 }
 
 fn version(connection: &Connection) -> Result<usize, StoreFault> {
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |it| it.get(0))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     Ok(usize::try_from(version).unwrap_or(usize::MAX))
 }
 
@@ -229,7 +229,7 @@ fn schema(connection: &Connection) -> Result<BTreeSet<String>, StoreFault> {
          SELECT 'index ' || m.name || '.' || coalesce(c.name, '') || ' ' || c.seqno
             FROM sqlite_schema AS m JOIN pragma_index_xinfo(m.name) AS c WHERE m.type = 'index'",
     )?;
-    let names = select.query_map([], |it| it.get(0))?;
+    let names = select.query_map([], |row| row.get(0))?;
     Ok(names.collect::<Result<_, _>>()?)
 }
 
@@ -252,7 +252,7 @@ fn check_schema(connection: &Connection) -> Result<(), StoreFault> {
 /// Nothing is built on a damaged database: after a stop that was not clean it is read through,
 /// and otherwise when that takes no time. What is larger is read through while it runs.
 fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
-    let one = |sql: &str| connection.query_row(sql, [], |it| it.get::<_, i64>(0));
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
     let bytes = one("PRAGMA page_count")? * one("PRAGMA page_size")?;
     if !has_table(connection, "meta")? {
         return Ok(true);
@@ -264,7 +264,7 @@ fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
     if bytes_max < bytes {
         return Ok(false);
     }
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |it| it.get(0))?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found != "ok" {
         return Err(StoreFault::damaged_database(&found.replace('\n', " ")));
     }

@@ -140,7 +140,8 @@ impl Reader<'_> {
         let mut found = select.query([from, to])?;
         while let Some(row) = found.next()? {
             let (piece, name) = (row.get::<_, i64>(0)?, row.get::<_, String>(1)?);
-            let is_same = spreads.last().is_some_and(|it| it.piece == piece && it.name == name);
+            let is_same =
+                spreads.last().is_some_and(|spread| spread.piece == piece && spread.name == name);
             if !is_same {
                 let spread = Spread::default();
                 spreads.push(SpreadRow { piece, name, spread });

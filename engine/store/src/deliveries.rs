@@ -69,7 +69,7 @@ impl Batch<'_> {
             reason,
             bytes as i64,
             delivery.traits.allowed,
-            cooldown.map(|it| &it.key),
+            cooldown.map(|cooldown| &cooldown.key),
             delivery.traits.via.as_ref().map(ToString::to_string),
             delivery.traits.message_key,
             delivery.traits.alert.as_ref().filter(|_| waits),
@@ -78,7 +78,7 @@ impl Batch<'_> {
         if is_new && waits {
             self.holdings.outbox.add(sink, bytes);
             self.effects.sinks.insert(sink.clone());
-            cooldown.map_or(Ok(()), |it| self.begin_cooldown(sink, seq, it))?;
+            cooldown.map_or(Ok(()), |cooldown| self.begin_cooldown(sink, seq, cooldown))?;
             if state == DeliveryState::Pending && self.held.has_rules(sink) {
                 self.judge_message(&HeldMessage::of(delivery, seq))?;
             }
@@ -301,7 +301,7 @@ impl Batch<'_> {
                 let mut update = self.connection.prepare_cached(sql)?;
                 let values = params![attempts, &**sink, *seq as i64];
                 let keys: Vec<Option<String>> =
-                    update.query_map(values, |it| it.get(0))?.collect::<Result<_, _>>()?;
+                    update.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
                 let key = keys.into_iter().flatten().next();
                 self.note_message(settlement, key.as_deref())?;
                 Ok(Receipt::Done)

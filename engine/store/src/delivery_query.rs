@@ -80,11 +80,11 @@ pub(super) fn page(reader: &Reader<'_>, query: &DeliveryQuery) -> Result<Deliver
         rows.extend(found);
     }
     rows.sort_by(|one, other| other.seq.cmp(&one.seq).then(one.sink.cmp(&other.sink)));
-    rows.retain(|it| reach.is_none_or(|reach| reach <= it.seq));
+    rows.retain(|row| reach.is_none_or(|reach| reach <= row.seq));
     let last = rows.last().map(DeliveryCursor::of);
-    let fits = |it: &Delivery| {
-        query.state.is_none_or(|state| state == it.state)
-            && query.since.is_none_or(|since| since <= it.created)
+    let fits = |delivery: &Delivery| {
+        query.state.is_none_or(|state| state == delivery.state)
+            && query.since.is_none_or(|since| since <= delivery.created)
     };
     rows.retain(fits);
     let next = match rows.len() <= limit {

@@ -21,7 +21,7 @@ impl Batch<'_> {
         &self,
         delivery: &'d NewDelivery,
     ) -> Result<Option<Cow<'d, NewDelivery>>, StoreFault> {
-        let fact = delivery.traits.fact.as_ref().filter(|it| it.is_fact);
+        let fact = delivery.traits.fact.as_ref().filter(|fact| fact.is_fact);
         let Some(fact) = fact else { return Ok(Some(Cow::Borrowed(delivery))) };
         if self.waiting_for_fact(&delivery.sink, &fact.key)?.is_some() {
             let delivery = NewDelivery { cooldown: None, ..delivery.clone() };
@@ -37,11 +37,11 @@ impl Batch<'_> {
         message: &mut HeldMessage,
     ) -> Result<Option<(String, Timestamp)>, StoreFault> {
         let rules = self.held.rules_of(&message.sink);
-        let up_to = rules.and_then(|it| it.wait);
+        let up_to = rules.and_then(|rules| rules.wait);
         let (Some(up_to), Some(fact)) = (up_to, message.fact.take()) else { return Ok(None) };
         let waiting = self.waiting_for_fact(&message.sink, &fact.key)?;
         let mut until = self.now.plus(up_to);
-        if let Some((seq, known)) = waiting.filter(|it| it.0 != message.seq) {
+        if let Some((seq, known)) = waiting.filter(|waiting| waiting.0 != message.seq) {
             let earlier = self.waiting_message(&message.sink, seq)?;
             self.join(&earlier, HeldBy::Wait, message.seq)?;
             message.parts += 1 + earlier.parts;

@@ -203,7 +203,7 @@ mod tests {
     fn a_value_of_another_type_is_damage_of_its_row() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
         let read = |sql: &str| {
-            let found = connection.query_row(sql, [], |it| it.get::<_, String>(0));
+            let found = connection.query_row(sql, [], |row| row.get::<_, String>(0));
             StoreFault::from(found.unwrap_err()).class
         };
         assert_eq!(read("SELECT 5"), StoreTrouble::Damaged);

@@ -118,7 +118,7 @@ impl StoreFiles {
         for end in ["-wal", "-shm"] {
             must_be_ours(&beside(&path, end))?;
         }
-        let id = FileId::of(&database.metadata().map_err(|it| refused(&path, &it))?);
+        let id = FileId::of(&database.metadata().map_err(|fault| refused(&path, &fault))?);
         if FileId::at(&path) != Some(id) {
             let message = format!("{} was replaced during the start; start again", path.display());
             return Err(OpenError::Locked(message));
@@ -126,7 +126,7 @@ impl StoreFiles {
         refuse_network(&database, &path)?;
         let mut options = File::options();
         let lock = options.create(true).truncate(false).read(true).write(true).mode(0o600);
-        let lock = lock.open(&lock_path).map_err(|it| refused(&lock_path, &it))?;
+        let lock = lock.open(&lock_path).map_err(|fault| refused(&lock_path, &fault))?;
         own(&lock, given, &lock_path)?;
         let files = StoreFiles {
             given: given.to_owned(),
@@ -155,18 +155,19 @@ impl StoreFiles {
 
     /// Other names of the database in its folder.
     pub(super) fn other_names(&self) -> Vec<PathBuf> {
-        let links = self.database.metadata().map_or(1, |it| it.nlink());
+        let links = self.database.metadata().map_or(1, |metadata| metadata.nlink());
         let folder = self.path.parent().filter(|_| 1 < links);
-        let entries = folder.and_then(|it| it.read_dir().ok()).into_iter().flatten().flatten();
-        let paths = entries.take(ENTRIES_MAX).map(|it| it.path());
-        paths.filter(|it| *it != self.path && FileId::at(it) == Some(self.id)).collect()
+        let entries =
+            folder.and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten();
+        let paths = entries.take(ENTRIES_MAX).map(|entry| entry.path());
+        paths.filter(|path| *path != self.path && FileId::at(path) == Some(self.id)).collect()
     }
 
     /// Whether a log with something in it was left beside another name that the database has or
     /// had. A path that another file has now is none of those: this one is a copy.
     pub(super) fn left_its_log_at(&self, name: &Path) -> bool {
         let is_name = FileId::at(name).is_none_or(|it| it == self.id);
-        let log = beside(name, "-wal").metadata().map_or(0, |it| it.len());
+        let log = beside(name, "-wal").metadata().map_or(0, |metadata| metadata.len());
         name != self.path && is_name && 0 < log
     }
 
@@ -181,7 +182,7 @@ impl StoreFiles {
 
     /// The length of the log at its path.
     pub(super) fn log_size(&self) -> u64 {
-        self.log_path().metadata().map_or(0, |it| it.len())
+        self.log_path().metadata().map_or(0, |metadata| metadata.len())
     }
 
     /// Whether the log at its path is the one that SQLite has open.
@@ -199,7 +200,9 @@ impl StoreFiles {
     pub(super) fn note_log(&self) -> Result<(), OpenError> {
         let of = |end: &str| {
             let path = beside(&self.path, end);
-            path.metadata().map(|it| FileId::of(&it)).map_err(|it| refused(&path, &it))
+            path.metadata()
+                .map(|metadata| FileId::of(&metadata))
+                .map_err(|fault| refused(&path, &fault))
         };
         let ids = (of("-wal")?, of("-shm")?);
         self.log.get_or_init(|| ids);
@@ -233,7 +236,7 @@ impl StoreFiles {
         let line = format!("{LOST}{}\n", what.replace('\n', " "));
         let mut options = OpenOptions::new();
         let opened = options.create(true).append(true).mode(0o600).open(lock_path);
-        opened.and_then(|mut it| it.write_all(line.as_bytes())).ok();
+        opened.and_then(|mut opened| opened.write_all(line.as_bytes())).ok();
     }
 
     /// Takes back what a start that failed has made.
@@ -247,7 +250,7 @@ impl StoreFiles {
         let text = format!("{}\n", std::process::id());
         let mut lock = &self.lock;
         let written = lock.set_len(0).and_then(|()| lock.write_all(text.as_bytes()));
-        written.map_err(|it| refused(&beside(&self.path, ".lock"), &it))
+        written.map_err(|fault| refused(&beside(&self.path, ".lock"), &fault))
     }
 }
 
@@ -269,13 +272,13 @@ pub(super) fn beside(path: &Path, end: &str) -> PathBuf {
 fn real_path(given: &Path) -> Result<PathBuf, OpenError> {
     let mut path = given.to_owned();
     for _ in 0..LINKS_MAX {
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         if !folder.exists() {
-            make_folder(folder).map_err(|it| refused(folder, &it))?;
+            make_folder(folder).map_err(|fault| refused(folder, &fault))?;
         }
         let Some(name) = path.file_name() else { break };
-        let folder = folder.canonicalize().map_err(|it| refused(folder, &it))?;
+        let folder = folder.canonicalize().map_err(|fault| refused(folder, &fault))?;
         path = folder.join(name);
         match path.read_link() {
             Ok(target) => path = folder.join(target),
@@ -291,12 +294,12 @@ fn make_folder(folder: &Path) -> std::io::Result<()> {
 
 fn sync_folder(path: &Path) -> Result<(), OpenError> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|it| it.sync_all()).map_err(|it| refused(folder, &it))
+    File::open(folder).and_then(|it| it.sync_all()).map_err(|fault| refused(folder, &fault))
 }
 
 /// A missing database is a first start, unless something says that there was one.
 fn refuse_lost(path: &Path) -> Result<(), OpenError> {
-    let size = |path: &Path| path.metadata().map_or(0, |it| it.len());
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     if 0 < size(path) {
         return Ok(());
     }
@@ -308,7 +311,7 @@ fn refuse_lost(path: &Path) -> Result<(), OpenError> {
             log.display()
         )));
     }
-    if let Some(what) = note_of(&lock).lines().find_map(|it| it.strip_prefix(LOST)) {
+    if let Some(what) = note_of(&lock).lines().find_map(|line| line.strip_prefix(LOST)) {
         return Err(OpenError::Io(format!(
             "{database} is missing: {what}; to start with an empty store, delete {}",
             lock.display()
@@ -324,7 +327,7 @@ fn note_of(lock: &Path) -> String {
 }
 
 fn open_database(path: &Path) -> Result<(File, bool), OpenError> {
-    if path.metadata().is_ok_and(|it| !it.is_file()) {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(OpenError::Create(not_a_file(path)));
     }
     let mut options = File::options();
@@ -332,9 +335,9 @@ fn open_database(path: &Path) -> Result<(File, bool), OpenError> {
     match options.open(path) {
         Err(fault) if fault.kind() == ErrorKind::NotFound => {
             let made = options.create(true).truncate(false).mode(0o600).open(path);
-            Ok((made.map_err(|it| refused(path, &it))?, true))
+            Ok((made.map_err(|fault| refused(path, &fault))?, true))
         }
-        opened => Ok((opened.map_err(|it| refused(path, &it))?, false)),
+        opened => Ok((opened.map_err(|fault| refused(path, &fault))?, false)),
     }
 }
 
@@ -351,7 +354,7 @@ fn own(file: &File, given: &Path, lock_path: &Path) -> Result<(), OpenError> {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => {
             let note = note_of(lock_path);
-            let who = match note.lines().next().and_then(|it| it.parse::<u32>().ok()) {
+            let who = match note.lines().next().and_then(|line| line.parse::<u32>().ok()) {
                 Some(pid) => format!("another engine (process {pid})"),
                 None => "another engine".to_owned(),
             };
@@ -367,7 +370,7 @@ fn refuse_network(database: &File, path: &Path) -> Result<(), OpenError> {
     const NETWORKS: [(u32, &str); 4] =
         [(0x6969, "NFS"), (0xFF53_4D42, "CIFS"), (0xFE53_4D42, "SMB"), (0x517B, "SMB")];
     let Ok(system) = rustix::fs::fstatfs(database) else { return Ok(()) };
-    match NETWORKS.iter().find(|it| it.0 == system.f_type as u32) {
+    match NETWORKS.iter().find(|network| network.0 == system.f_type as u32) {
         Some((_, name)) => Err(OpenError::Create(format!(
             "{} is on {name}, where a database cannot be kept safely; use a disk of this machine",
             path.display()
@@ -391,7 +394,7 @@ fn not_a_file(path: &Path) -> String {
 
 /// What is a file where the path to the store has a folder.
 fn in_the_way(path: &Path) -> Option<&Path> {
-    path.ancestors().skip(1).find(|it| it.is_file())
+    path.ancestors().skip(1).find(|folder| folder.is_file())
 }
 
 /// Why a file cannot be had, and what to do.

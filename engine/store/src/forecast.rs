@@ -207,9 +207,9 @@ pub(super) fn forecast(
     let cutoff = view.now.minus(in_force.rules.dead_keep).0;
     let sql = "SELECT count(*) FROM dead_letters INDEXED BY dead_letters_last WHERE last < ?";
     let letters = connection.query_row(sql, [cutoff], |row| row.get::<_, i64>(0))? as u64;
-    let told = rehearsal.rules.into_iter().map(|it| {
-        let text = in_force.text_of(it.rule).expect("it is a rule that deletes");
-        (text, it.due, it.held)
+    let told = rehearsal.rules.into_iter().map(|rule| {
+        let text = in_force.text_of(rule.rule).expect("it is a rule that deletes");
+        (text, rule.due, rule.held)
     });
     Ok(SweepForecast {
         rules: told.collect(),
@@ -257,7 +257,7 @@ impl Rehearsal {
     ) -> Result<(), StoreFault> {
         let (mut from, mut words) = (0, RowWords::default());
         let until = clock.monotonic() + LOOK_MAX;
-        while self.rules.iter().any(|it| !it.is_done) {
+        while self.rules.iter().any(|rule| !rule.is_done) {
             if until < clock.monotonic() {
                 self.is_whole = false;
                 return Ok(());
@@ -284,7 +284,7 @@ impl Rehearsal {
     ) -> Result<(), StoreFault> {
         let own = book.rule_of(row)?;
         let ahead = now.plus(AHEAD_MAX).0;
-        for rule in self.rules.iter_mut().filter(|it| !it.is_done) {
+        for rule in self.rules.iter_mut().filter(|rule| !rule.is_done) {
             let age = book.age_of(rule.rule).expect("it is a rule that deletes");
             if now.minus(age).0 <= row.received {
                 rule.is_done = row.received <= ahead;
@@ -310,7 +310,7 @@ fn is_held(
     now: Timestamp,
 ) -> Result<bool, StoreFault> {
     let mut waits = book.connection.prepare_cached(waits_sql(rule))?;
-    let is_held = waits.query_row([row.seq as i64], |it| it.get::<_, bool>(0))?;
+    let is_held = waits.query_row([row.seq as i64], |row| row.get::<_, bool>(0))?;
     Ok(is_held || !book.may_go(row, now)?)
 }
 

@@ -42,7 +42,7 @@ impl Writer {
         let end: Option<i64> = self
             .connection
             .prepare_cached("SELECT hash FROM seen WHERE hash >= ? ORDER BY hash LIMIT 1 OFFSET ?")?
-            .query_row([from, STRETCH], |it| it.get(0))
+            .query_row([from, STRETCH], |row| row.get(0))
             .optional()?;
         self.connection
             .prepare_cached("DELETE FROM seen WHERE hash >= ? AND hash <= ? AND seq < ?")?
@@ -73,7 +73,7 @@ impl Writer {
                 UNION ALL SELECT min(seq) FROM inbox
                 UNION ALL SELECT min(seq) FROM dead_letters WHERE seq IS NOT NULL)",
             [],
-            |it| it.get(0),
+            |row| row.get(0),
         )?;
         transaction.commit()?;
         Ok((0 < time).then(|| oldest.unwrap_or(i64::MAX).min(mark + 1)))

@@ -53,7 +53,7 @@ struct Survey {
 fn remembered(connection: &Connection) -> Result<Option<RetentionRules>, StoreFault> {
     let sql = "SELECT value FROM meta WHERE key = ?";
     let text: Option<String> = connection.query_row(sql, [RULES], |row| row.get(0)).optional()?;
-    let known = text.and_then(|it| RetentionRules::parse(&it));
+    let known = text.and_then(|text| RetentionRules::parse(&text));
     let sql = "SELECT EXISTS (SELECT 1 FROM event_rows) OR EXISTS (SELECT 1 FROM dead_letters)";
     let is_used: bool = connection.query_row(sql, [], |row| row.get(0))?;
     Ok(known.or_else(|| is_used.then(RetentionRules::keeping_everything)))
@@ -77,7 +77,7 @@ impl Writer {
     pub(super) fn adopt(&mut self, policy: RetentionPolicy) {
         let wanted = RetentionRules::of(&policy);
         self.policy = policy;
-        if self.pending.as_ref().is_some_and(|it| it.rules == wanted) {
+        if self.pending.as_ref().is_some_and(|pending| pending.rules == wanted) {
             return self.apply_rules();
         }
         if self.pending.take().is_some() {
@@ -100,7 +100,7 @@ impl Writer {
         rules.put_into(&mut self.policy);
         let now = Arc::new(RulesInForce {
             rules: self.rules.clone(),
-            pending: self.pending.as_ref().map(|it| it.rules.clone()),
+            pending: self.pending.as_ref().map(|pending| pending.rules.clone()),
             passing_keep: self.policy.passing_keep,
             sweep_every: self.policy.sweep_every,
         });
@@ -108,7 +108,7 @@ impl Writer {
     }
 
     pub(super) fn is_surveying(&self) -> bool {
-        self.pending.as_ref().is_some_and(|it| matches!(it.stage, GraceStage::Survey(_)))
+        self.pending.as_ref().is_some_and(|pending| matches!(pending.stage, GraceStage::Survey(_)))
     }
 
     /// Holds one slice of the events against the rules that wait.
@@ -204,7 +204,7 @@ impl Writer {
             let most = i64::try_from(letters).unwrap_or(i64::MAX);
             let mut count = self.connection.prepare_cached(sql)?;
             let found = count.query_row(params![now.minus(keep).0, most], |row| row.get(0));
-            Ok(found.map(|it: i64| it as u64)?)
+            Ok(found.map(|number: i64| number as u64)?)
         };
         let kept = letters - old(self.rules.dead_keep)?.min(letters);
         let left = (letters - old(wanted.dead_keep)?.min(letters)).min(wanted.dead_max);

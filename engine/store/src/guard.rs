@@ -99,7 +99,7 @@ impl Writer {
         let is_cut = || {
             let size = files.log_size();
             let number = |sql: &str, column| {
-                let found = self.connection.query_row(sql, [], |it| it.get::<_, i64>(column));
+                let found = self.connection.query_row(sql, [], |row| row.get::<_, i64>(column));
                 found.ok().and_then(|it| u64::try_from(it).ok()).unwrap_or(0)
             };
             let frames = number("PRAGMA wal_checkpoint(NOOP)", 1);
@@ -129,7 +129,7 @@ impl Writer {
     }
 
     fn look_at_space(&mut self) {
-        let space = self.guard.files.as_ref().and_then(|it| DiskSpace::of(it));
+        let space = self.guard.files.as_ref().and_then(|files| DiskSpace::of(files));
         let Some(space) = space else { return };
         self.figures.free_bytes.store(space.free, Ordering::Relaxed);
         if space.is_low() {
@@ -163,7 +163,7 @@ impl Writer {
         let on_disk = [Obstacle::Full, Obstacle::ReadOnly];
         let is_of_disk = on_disk.iter().any(|it| self.status.is_blocked_by(*it));
         let files = self.guard.files.as_ref().filter(|_| is_of_disk);
-        if let Some(Err(fault)) = files.map(|it| space::try_to_write(it)) {
+        if let Some(Err(fault)) = files.map(|file| space::try_to_write(file)) {
             return self.note(&fault);
         }
         if self.commit(&[], LOCK_PROBE).is_ok() {
@@ -173,7 +173,7 @@ impl Writer {
 
     /// Whether the lock for writing can be had, without writing. What fails is noted.
     pub(super) fn probe_lock(&mut self) {
-        let waits = |it: &Connection, time| it.busy_timeout(time);
+        let waits = |connection: &Connection, time| connection.busy_timeout(time);
         let begun = waits(&self.connection, Duration::ZERO).and_then(|()| {
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map(drop)
         });
@@ -197,7 +197,7 @@ impl Writer {
         if waited < LOCK_WAIT && now < since + LOCK_WAIT {
             return;
         }
-        let holder = self.guard.files.as_ref().and_then(|it| holder::of(it));
+        let holder = self.guard.files.as_ref().and_then(|files| holder::of(files));
         let holder = holder.unwrap_or_else(|| "another program".to_owned());
         let reason = format!("{holder} holds a lock on {}", self.status.label());
         self.status.block(Obstacle::Locked, &reason);
@@ -237,14 +237,15 @@ impl Writer {
     /// Notes in a transaction that the time is good, once in a while.
     pub(super) fn stamp(&mut self) -> Option<GoodTime> {
         let now = ClockFace::of(&*self.env.clock);
-        let is_due = self.guard.stamped.is_none_or(|it| it + STAMP_EVERY <= now.monotonic);
+        let is_due =
+            self.guard.stamped.is_none_or(|stamped| stamped + STAMP_EVERY <= now.monotonic);
         self.guard.clock.good_time(now).filter(|_| is_due && self.guard.files.is_some())
     }
 
     /// Whether the good time needs a commit of its own.
     pub(super) fn needs_stamp(&self) -> bool {
         let now = ClockFace::of(&*self.env.clock);
-        let is_due = self.guard.stamped.is_none_or(|it| it + STAMP_IDLE <= now.monotonic);
+        let is_due = self.guard.stamped.is_none_or(|stamped| stamped + STAMP_IDLE <= now.monotonic);
         is_due && self.guard.files.is_some() && self.guard.clock.good_time(now).is_some()
     }
 

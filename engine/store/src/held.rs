@@ -53,11 +53,11 @@ impl HeldState {
             let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_release
                        WHERE state = 5 AND lead IS NULL";
             let first: Option<i64> =
-                connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
+                connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             let sql = "SELECT min(again) FROM delivery_rows INDEXED BY delivery_rows_again
                        WHERE again > 0";
             let again: Option<i64> =
-                connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
+                connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             self.wake = Some(first.into_iter().chain(again).min().unwrap_or(NEVER));
         }
         Ok(())
@@ -75,7 +75,7 @@ impl HeldState {
 
     /// Somebody has to ask at this time, at the latest.
     pub(super) fn wake_by(&mut self, at: i64) {
-        self.wake = self.wake.map(|it| it.min(at));
+        self.wake = self.wake.map(|wake| wake.min(at));
     }
 
     /// The rules of a target, where it has some.
@@ -193,14 +193,14 @@ impl Batch<'_> {
     /// The rules of the notifiers from now on: what waits by rules that are others now is judged
     /// again.
     pub(super) fn adopt_rules(&mut self, rules: &[Arc<NotifyRules>]) -> Result<(), StoreFault> {
-        let rules = rules.iter().map(|it| (it.target.clone(), it.clone())).collect();
+        let rules = rules.iter().map(|rule| (rule.target.clone(), rule.clone())).collect();
         self.held.rules = Arc::new(rules);
         self.held.look_anew();
         let sql = "SELECT DISTINCT sink FROM delivery_rows INDEXED BY delivery_rows_held
                    WHERE state = 5";
         let sinks: Vec<String> = {
             let mut select = self.connection.prepare_cached(sql)?;
-            select.query_map([], |it| it.get(0))?.collect::<Result<_, _>>()?
+            select.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
         };
         for sink in sinks {
             let rules = self.held.rules.get(&*sink).cloned();
@@ -347,8 +347,8 @@ impl Batch<'_> {
                     AND seq != ? ORDER BY seq LIMIT 1";
         let mut select = self.connection.prepare_cached(sql)?;
         let values = params![&*message.sink, by.word(), key, message.seq as i64];
-        let seq: Option<i64> = select.query_row(values, |it| it.get(0)).optional()?;
-        Ok(seq.map(|it| it as u64))
+        let seq: Option<i64> = select.query_row(values, |row| row.get(0)).optional()?;
+        Ok(seq.map(|seq| seq as u64))
     }
 
     fn send(&mut self, message: &HeldMessage) -> Result<(), StoreFault> {
@@ -375,7 +375,7 @@ impl Batch<'_> {
                 held_key = ?3 WHERE sink = ?4 AND seq = ?5",
             params![until.0, by.word(), key, &*message.sink, message.seq as i64],
         )?;
-        self.held.wake = self.held.wake.map(|it| it.min(until.0));
+        self.held.wake = self.held.wake.map(|wake| wake.min(until.0));
         Ok(())
     }
 
@@ -386,7 +386,7 @@ impl Batch<'_> {
         lead: u64,
         reason: Option<&str>,
     ) -> Result<(), StoreFault> {
-        let groups = self.held.rules.get(&message.sink).is_some_and(|it| it.group.is_some());
+        let groups = self.held.rules.get(&message.sink).is_some_and(|rule| rule.group.is_some());
         let own = if groups { HeldBy::Group } else { HeldBy::Fallback };
         let by = reason.and_then(HeldBy::of_word).unwrap_or(own);
         self.join(message, by, lead)
@@ -436,7 +436,8 @@ impl Batch<'_> {
         let ended: Vec<(i64, i64, Option<String>)> = {
             let mut update = self.connection.prepare_cached(sql)?;
             let values = params![state as i64, reason, &**sink, lead as i64];
-            let rows = update.query_map(values, |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?;
+            let rows =
+                update.query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             rows.collect::<Result<_, _>>()?
         };
         for (seq, bytes, cooldown) in &ended {
@@ -455,7 +456,7 @@ impl Batch<'_> {
                    RETURNING bytes";
         let bytes: Vec<i64> = {
             let mut update = self.connection.prepare_cached(sql)?;
-            let rows = update.query_map(params![&**sink, lead as i64], |it| it.get(0))?;
+            let rows = update.query_map(params![&**sink, lead as i64], |row| row.get(0))?;
             rows.collect::<Result<_, _>>()?
         };
         bytes.into_iter().for_each(|it| self.holdings.outbox.add(sink, it as u64));
@@ -471,18 +472,18 @@ impl Batch<'_> {
                    ORDER BY not_before, seq, sink LIMIT 1";
         self.held.look_anew();
         for _ in 0..DUE_MAX {
-            let first = self.connection.prepare_cached(sql)?.query_row([self.now.0], |it| {
+            let first = self.connection.prepare_cached(sql)?.query_row([self.now.0], |row| {
                 let message = HeldMessage {
-                    sink: it.get::<_, String>(0)?.into(),
-                    seq: it.get::<_, i64>(1)? as u64,
-                    parts: it.get::<_, i64>(2)? as u64,
-                    allowed: it.get(3)?,
+                    sink: row.get::<_, String>(0)?.into(),
+                    seq: row.get::<_, i64>(1)? as u64,
+                    parts: row.get::<_, i64>(2)? as u64,
+                    allowed: row.get(3)?,
                     group: None,
                     has_place: false,
-                    message_key: it.get(6)?,
+                    message_key: row.get(6)?,
                     fact: None,
                 };
-                Ok((message, it.get::<_, Option<String>>(4)?, it.get::<_, Option<String>>(5)?))
+                Ok((message, row.get::<_, Option<String>>(4)?, row.get::<_, Option<String>>(5)?))
             });
             let Some((mut message, by, key)) = first.optional()? else { break };
             match by.as_deref().and_then(HeldBy::of_word) {
@@ -507,8 +508,8 @@ impl Batch<'_> {
 
     /// A group is told: the next message of its key waits for longer.
     fn note_told(&mut self, sink: &Arc<str>, key: Option<&str>) -> Result<(), StoreFault> {
-        let rule = self.held.rules.get(sink).and_then(|it| it.group);
-        let (Some(key), Some(then)) = (key, rule.and_then(|it| it.then)) else { return Ok(()) };
+        let rule = self.held.rules.get(sink).and_then(|rule| rule.group);
+        let (Some(key), Some(then)) = (key, rule.and_then(|rule| rule.then)) else { return Ok(()) };
         self.keep_number(sink, &group_key(key), self.now.0, self.now.plus(then))
     }
 
@@ -543,8 +544,8 @@ impl Batch<'_> {
     fn number_of(&self, sink: &str, key: &str) -> Result<Option<i64>, StoreFault> {
         let sql = "SELECT value FROM state WHERE owner = ? AND key = ?";
         let mut select = self.connection.prepare_cached(sql)?;
-        let value: Option<String> = select.query_row([sink, key], |it| it.get(0)).optional()?;
-        Ok(value.and_then(|it| it.parse().ok()))
+        let value: Option<String> = select.query_row([sink, key], |row| row.get(0)).optional()?;
+        Ok(value.and_then(|value| value.parse().ok()))
     }
 
     /// Keeps it up to a time.
@@ -566,9 +567,9 @@ impl Batch<'_> {
 /// Until when a message may wait at most, by rules that may be others than those that held it.
 fn latest(rules: &NotifyRules, by: HeldBy, now: Timestamp) -> Timestamp {
     match by {
-        HeldBy::Group => {
-            rules.group.map_or(now, |it| now.plus(it.then.unwrap_or_default().max(it.wait)))
-        }
+        HeldBy::Group => rules
+            .group
+            .map_or(now, |group| now.plus(group.then.unwrap_or_default().max(group.wait))),
         HeldBy::Wait => rules.wait.map_or(now, |it| now.plus(it)),
         // They are the same, or they are not: asking is cheap.
         HeldBy::QuietHours | HeldBy::Fallback | HeldBy::Recover => now,

@@ -256,7 +256,9 @@ impl Batch<'_> {
             }
         }
         // Behind all others: who has the event already is not told twice.
-        for delivery in finished.deliveries.iter().filter(|it| !it.traits.escalations.is_empty()) {
+        for delivery in
+            finished.deliveries.iter().filter(|delivery| !delivery.traits.escalations.is_empty())
+        {
             self.escalate_later(delivery, seq, bytes)?;
         }
         // Behind its own deliveries: an event does not silence itself.
@@ -288,7 +290,7 @@ impl Batch<'_> {
         let kind = self.names.cell(self.connection, Sort::Type, &envelope.kind)?;
         let source = self.names.cell(self.connection, Sort::Source, &envelope.source)?;
         let joined: Arc<str> = finished.targets.join(" ").into();
-        let is_kept = finished.targets.iter().any(|it| **it == *self.store);
+        let is_kept = finished.targets.iter().any(|target| **target == *self.store);
         let sort = if is_kept { Sort::Targets } else { Sort::Passing };
         let targets = self.names.cell(self.connection, sort, &joined)?;
         let stages = self.stages_text(&finished.stages, envelope.received)?;

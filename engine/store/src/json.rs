@@ -41,11 +41,11 @@ pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries
     let stages: Vec<Value> = event
         .stages
         .iter()
-        .map(|it| {
+        .map(|stage| {
             json!({
-                "stage": &*it.stage, "kind": &*it.kind, "outcome": it.outcome.word(),
-                "attempts": it.attempts, "started": it.started.to_string(), "micros": it.micros,
-                "error": it.error.as_deref(),
+                "stage": &*stage.stage, "kind": &*stage.kind, "outcome": stage.outcome.word(),
+                "attempts": stage.attempts, "started": stage.started.to_string(), "micros": stage.micros,
+                "error": stage.error.as_deref(),
             })
         })
         .collect();
@@ -140,7 +140,7 @@ fn summarised(value: Value, redact: &[&[String]]) -> Value {
             json!({ "omitted": "numbers", "count": items.len() })
         }
         Value::Array(items) => {
-            Value::Array(items.into_iter().map(|it| summarised(it, redact)).collect())
+            Value::Array(items.into_iter().map(|item| summarised(item, redact)).collect())
         }
         Value::Object(entries) => {
             let entry = |(key, value): (String, Value)| {

@@ -56,9 +56,9 @@ struct KeyCounts {
 impl KeyCounts {
     /// Counts a row that changes: whether it was there and had a time, and the same from now on.
     fn change(&mut self, before: Option<bool>, after: Option<bool>) {
-        let count = |it: &mut u64, was: bool, is: bool| match (was, is) {
-            (false, true) => *it += 1,
-            (true, false) => *it = it.saturating_sub(1),
+        let count = |number: &mut u64, was: bool, is: bool| match (was, is) {
+            (false, true) => *number += 1,
+            (true, false) => *number = number.saturating_sub(1),
             _ => {}
         };
         count(&mut self.keys, before.is_some(), after.is_some());
@@ -114,7 +114,7 @@ impl Memories {
     /// Nothing is known of when somebody wants to look again.
     pub(super) fn look_anew(&mut self) {
         self.wake = None;
-        self.lanes.values_mut().for_each(|it| it.due = i64::MIN);
+        self.lanes.values_mut().for_each(|lane| lane.due = i64::MIN);
     }
 
     /// Finds out when somebody has to ask again, where that is not known.
@@ -122,7 +122,7 @@ impl Memories {
         if self.wake.is_none() && !self.is_empty() {
             let sql = "SELECT min(wake) FROM remembered WHERE wake IS NOT NULL";
             let first: Option<i64> =
-                connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?;
+                connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             self.wake = Some(first.unwrap_or(NEVER));
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Memories {
         if !self.lanes.contains_key(name) {
             let sql = "SELECT code FROM lanes WHERE name = ?";
             let mut select = connection.prepare_cached(sql)?;
-            let code = match select.query_row([&**name], |it| it.get(0)).optional()? {
+            let code = match select.query_row([&**name], |row| row.get(0)).optional()? {
                 Some(code) => code,
                 None => {
                     let sql = "INSERT INTO lanes (name) VALUES (?)";
@@ -156,13 +156,13 @@ impl Batch<'_> {
         let sql = "SELECT code, name, print FROM memories";
         let mut select = self.connection.prepare_cached(sql)?;
         let known: Vec<(i64, String, String)> = select
-            .query_map([], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
         let offset = self.memories.offset;
         let mut memories = Memories { generation, offset, ..Memories::default() };
         std::mem::swap(&mut memories.lanes, &mut self.memories.lanes);
         for (code, name, print) in known {
-            let same = nodes.iter().find(|it| *it.name == *name && it.print == print);
+            let same = nodes.iter().find(|node| *node.name == *name && node.print == print);
             match same {
                 Some(node) => {
                     memories.codes.insert(node.name.clone(), code);
@@ -188,8 +188,8 @@ impl Batch<'_> {
                        FROM remembered WHERE memory = ?1";
             let mut select = self.connection.prepare_cached(sql)?;
             let (keys, timers, only_expected): (i64, i64, i64) = select
-                .query_row(params![code, EXPECTED], |it| {
-                    Ok((it.get(0)?, it.get(1)?, it.get(2)?))
+                .query_row(params![code, EXPECTED], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
                 })?;
             memories.codes.insert(node.name.clone(), code);
             let counts = KeyCounts { keys: keys as u64, timers: timers as u64 };
@@ -263,7 +263,7 @@ impl Batch<'_> {
             let Some(step) = self.step(note, notes, depth)? else { continue };
             match &note.role {
                 _ if !step.is_dropped => {
-                    let output = step.output.map(|it| (note.node.name.clone(), it.into()));
+                    let output = step.output.map(|output| (note.node.name.clone(), output.into()));
                     outputs.extend(output);
                 }
                 NoteRole::PassesOrTag(tag) => outputs.push((note.node.name.clone(), tag.clone())),
@@ -278,7 +278,7 @@ impl Batch<'_> {
         let receipt = self.write(entry, hash)?;
         for note in others {
             let step = self.step(note, notes, depth)?;
-            if let Some(output) = step.and_then(|it| it.output) {
+            if let Some(output) = step.and_then(|step| step.output) {
                 outputs.push((note.node.name.clone(), output.into()));
             }
         }
@@ -312,7 +312,7 @@ impl Batch<'_> {
     fn take_emitted(&self, seq: u64) -> Result<Option<u32>, StoreFault> {
         let sql = "DELETE FROM emitted WHERE seq = ? RETURNING depth";
         let mut delete = self.connection.prepare_cached(sql)?;
-        Ok(delete.query_row([seq as i64], |it| it.get(0)).optional()?)
+        Ok(delete.query_row([seq as i64], |row| row.get(0)).optional()?)
     }
 
     /// The time of an event has come: whoever wanted to look again by then, does.
@@ -334,14 +334,14 @@ impl Batch<'_> {
             let first: Option<(i64, String, i64)> = self
                 .connection
                 .prepare_cached(sql)?
-                .query_row([code, until], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))
+                .query_row([code, until], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()?;
             let Some((memory, key, due)) = first else { break };
             self.wake_key(memory, &key, due, lane)?;
         }
         let sql = "SELECT min(due) FROM remembered WHERE lane = ? AND due IS NOT NULL";
         let next: Option<i64> =
-            self.connection.prepare_cached(sql)?.query_row([code], |it| it.get(0))?;
+            self.connection.prepare_cached(sql)?.query_row([code], |row| row.get(0))?;
         self.memories.lane(self.connection, lane)?.due = next.unwrap_or(NEVER);
         Ok(())
     }
@@ -356,7 +356,9 @@ impl Batch<'_> {
             let first: Option<(i64, String, i64, String)> = self
                 .connection
                 .prepare_cached(sql)?
-                .query_row([self.now.0], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?, it.get(3)?)))
+                .query_row([self.now.0], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
                 .optional()?;
             let Some((memory, key, due, lane)) = first else { break };
             self.wake_key(memory, &key, due, &lane.into())?;
@@ -395,7 +397,7 @@ impl Batch<'_> {
         let (lane, time) = &notes.lanes[note.lane];
         let row = self.row(code, &note.key)?;
         let moment = Moment { key: &note.key, time: *time, now: self.now };
-        let step = node.memory.step(row.as_ref().map(|it| &*it.kept), &note.noted, &moment);
+        let step = node.memory.step(row.as_ref().map(|row| &*row.kept), &note.noted, &moment);
         let judged = JudgedKey { code, node, key: &note.key, lane, parent_depth: depth };
         self.keep_step(&judged, row.as_ref(), &step, *time)?;
         Ok(Some(step))
@@ -404,12 +406,12 @@ impl Batch<'_> {
     fn row(&self, code: i64, key: &str) -> Result<Option<RememberedRow>, StoreFault> {
         let sql = "SELECT kept, due, wake, touched FROM remembered WHERE memory = ? AND key = ?";
         let mut select = self.connection.prepare_cached(sql)?;
-        let row = select.query_row(params![code, key], |it| {
+        let row = select.query_row(params![code, key], |row| {
             Ok(RememberedRow {
-                kept: it.get(0)?,
-                due: it.get(1)?,
-                wake: it.get(2)?,
-                touched: it.get(3)?,
+                kept: row.get(0)?,
+                due: row.get(1)?,
+                wake: row.get(2)?,
+                touched: row.get(3)?,
             })
         });
         Ok(row.optional()?)
@@ -423,7 +425,7 @@ impl Batch<'_> {
         step: &Step,
         time: Timestamp,
     ) -> Result<(), StoreFault> {
-        let before = row.map(|it| it.due.is_some());
+        let before = row.map(|row| row.due.is_some());
         let after = step.kept.as_ref().map(|_| step.due.is_some());
         self.memories.counts.entry(judged.code).or_default().change(before, after);
         match &step.kept {
@@ -456,10 +458,10 @@ impl Batch<'_> {
         due: Option<Timestamp>,
         time: Timestamp,
     ) -> Result<(), StoreFault> {
-        let (due, now) = (due.map(|it| it.0), self.now.0);
-        let with_same_due = row.filter(|it| it.due == due);
-        let is_same = |it: &RememberedRow| {
-            it.kept == kept && now.abs_diff(it.touched) < TOUCH_MICROS.unsigned_abs()
+        let (due, now) = (due.map(|due| due.0), self.now.0);
+        let with_same_due = row.filter(|row| row.due == due);
+        let is_same = |row: &RememberedRow| {
+            row.kept == kept && now.abs_diff(row.touched) < TOUCH_MICROS.unsigned_abs()
         };
         if with_same_due.is_some_and(is_same) {
             return Ok(());
@@ -481,7 +483,7 @@ impl Batch<'_> {
             Some(wake) if self.memories.wake.is_some_and(|it| wake < it) => {
                 self.memories.wake = Some(wake);
             }
-            None if row.is_some_and(|it| it.due.is_some()) => self.memories.wake = None,
+            None if row.is_some_and(|row| row.due.is_some()) => self.memories.wake = None,
             _ => {}
         }
         if row.is_none() {

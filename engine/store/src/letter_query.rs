@@ -60,13 +60,13 @@ impl LetterFilter {
                 values.push(value);
             }
         };
-        let text = |it: &Option<String>| it.clone().map(Cell::Text);
+        let text = |text: &Option<String>| text.clone().map(Cell::Text);
         only("what = ?", self.what.map(|it| Cell::Text(it.word().to_owned())));
         only("stage = ?", text(&self.stage));
         only("? IN (source_node, source)", text(&self.source));
         only("class = ?", text(&self.class));
         only("event_id = ?", text(&self.event_id));
-        only("last >= ?", self.since.map(|it| Cell::Integer(it.0)));
+        only("last >= ?", self.since.map(|since| Cell::Integer(since.0)));
         only("last <= ?", self.until.map(|it| Cell::Integer(it.0)));
         (sql, values)
     }
@@ -203,8 +203,8 @@ fn letter_of(id: i64, row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
         first: Timestamp(row.get(9)?),
         last: Timestamp(row.get(10)?),
         generation: row.get::<_, i64>(11)? as u64,
-        mapped: mapped.and_then(|it| rows::mapped(&it, &body)).map(Box::new),
-        context: context.and_then(|it| serde_json::from_str(&it).ok()).map(Arc::new),
+        mapped: mapped.and_then(|mapped| rows::mapped(&mapped, &body)).map(Box::new),
+        context: context.and_then(|context| serde_json::from_str(&context).ok()).map(Arc::new),
         body,
     })
 }

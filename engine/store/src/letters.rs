@@ -53,7 +53,7 @@ impl Batch<'_> {
         self.effects.letters += 1;
         let bytes = &*letter.body;
         let mapped = letter.mapped.as_deref().map(rows::mapped_text);
-        let context = letter.context.as_ref().map(|it| it.to_string());
+        let context = letter.context.as_ref().map(|context| context.to_string());
         insert(
             self.connection,
             self.keys,
@@ -64,7 +64,7 @@ impl Batch<'_> {
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             &[
                 text(letter.what.word()),
-                maybe_number(letter.seq.map(|it| it as i64)),
+                maybe_number(letter.seq.map(|seq| seq as i64)),
                 text(&letter.source_node),
                 maybe_text(letter.source.as_deref()),
                 maybe_text(letter.event_id.as_deref()),
@@ -119,7 +119,7 @@ impl Batch<'_> {
     /// A start after a crash rebuilds an unmerged claim from its row; so the claim of a letter
     /// that goes is merged with it, or its id would be free again.
     fn keep_claim(&mut self, letter: &LetterClaim) -> Result<(), StoreFault> {
-        self.effects.released.extend(letter.delivered.map(|it| it as u64));
+        self.effects.released.extend(letter.delivered.map(|delivered| delivered as u64));
         let (Some(seq), Some(source), Some(event_id)) =
             (letter.seq, &letter.source, &letter.event_id)
         else {

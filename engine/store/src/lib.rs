@@ -198,7 +198,7 @@ impl Store {
     /// the database, the fault comes within a few seconds.
     pub async fn submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
-        let hashes = entries.iter().map(|it| self.shared.keys.hash_of(it)).collect();
+        let hashes = entries.iter().map(|entry| self.shared.keys.hash_of(entry)).collect();
         let command = Command::Write(Submission { entries, hashes, reply: Some(reply) });
         self.shared.commands.send(command).await.map_err(|_| self.gone())?;
         let committed = answer.recv().await.map_err(|_| self.gone())??;
@@ -236,7 +236,7 @@ impl Store {
         };
         let result = self.shared.env.pools.store.run(work).await;
         drop(interest);
-        let result = result.map_err(|it| StoreFault::new(StoreTrouble::Busy, it.to_string()));
+        let result = result.map_err(|fault| StoreFault::new(StoreTrouble::Busy, fault.to_string()));
         result.flatten().inspect_err(|fault| self.shared.figures.note_error(fault.class))
     }
 
@@ -256,7 +256,7 @@ impl Store {
     /// The numbers of the events that have this id under any of `sources`, the newest first.
     pub async fn find(&self, id: &str, sources: Vec<String>) -> Result<Vec<u64>, StoreFault> {
         let (reply, answer) = async_channel::bounded(1);
-        let hashes = sources.iter().map(|it| self.shared.keys.id_hash(it, id)).collect();
+        let hashes = sources.iter().map(|source| self.shared.keys.id_hash(source, id)).collect();
         let command = Command::Find { hashes, reply };
         self.shared.commands.send(command).await.map_err(|_| self.gone())?;
         answer.recv().await.map_err(|_| self.gone())?

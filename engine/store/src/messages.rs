@@ -44,7 +44,7 @@ impl MessageCounts {
         }
         let sql = "SELECT count(*) FROM sent_messages INDEXED BY sent_messages_sink WHERE sink = ?";
         let mut select = connection.prepare_cached(sql)?;
-        let count: i64 = select.query_row([&**sink], |it| it.get(0))?;
+        let count: i64 = select.query_row([&**sink], |row| row.get(0))?;
         Ok(count as u64)
     }
 
@@ -76,7 +76,7 @@ impl Batch<'_> {
                             AND message_key IS NOT NULL AND state IN (0, 5) AND (state = 0 OR ?4) AND seq != ?5)";
         let mut select = self.connection.prepare_cached(sql)?;
         let values = params![sink, key, self.now.0, with_held, seq as i64];
-        Ok(select.query_row(values, |it| it.get(0))?)
+        Ok(select.query_row(values, |row| row.get(0))?)
     }
 
     /// A service took the message of a key.
@@ -91,7 +91,7 @@ impl Batch<'_> {
         let sql = "SELECT seq FROM sent_messages WHERE sink = ? AND key = ?";
         let mut select = self.connection.prepare_cached(sql)?;
         let known: Option<i64> =
-            select.query_row(params![&**sink, key], |it| it.get(0)).optional()?;
+            select.query_row(params![&**sink, key], |row| row.get(0)).optional()?;
         self.run(
             "INSERT OR REPLACE INTO sent_messages (sink, key, seq, receipt, until)
              VALUES (?, ?, ?, ?, ?)",

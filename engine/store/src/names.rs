@@ -65,7 +65,7 @@ impl Names {
         }
         let sql = "SELECT code FROM names WHERE kind = ? AND text = ?";
         let mut select = connection.prepare_cached(sql)?;
-        let known = select.query_row(params![sort as i64, &**word], |it| it.get(0)).optional()?;
+        let known = select.query_row(params![sort as i64, &**word], |row| row.get(0)).optional()?;
         let code = match known {
             Some(code) => code,
             None if WORDS_MAX <= self.counts[sort as usize] => {
@@ -105,7 +105,7 @@ impl Names {
 /// older engine made.
 pub(super) fn mark_passing(connection: &Connection, store: &str) -> Result<(), StoreFault> {
     for (code, list) in all(connection, Sort::Targets)? {
-        if !list.split_whitespace().any(|it| it == store) {
+        if !list.split_whitespace().any(|word| word == store) {
             let sql = "UPDATE names SET kind = ? WHERE code = ?";
             connection.execute(sql, params![Sort::Passing as i64, code])?;
         }
@@ -117,6 +117,6 @@ pub(super) fn mark_passing(connection: &Connection, store: &str) -> Result<(), S
 pub(super) fn all(connection: &Connection, sort: Sort) -> Result<Vec<(i64, String)>, StoreFault> {
     let mut statement =
         connection.prepare_cached("SELECT code, text FROM names WHERE kind = ? ORDER BY code")?;
-    let rows = statement.query_map([sort as i64], |it| Ok((it.get(0)?, it.get(1)?)))?;
+    let rows = statement.query_map([sort as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -92,8 +92,8 @@ pub fn open(
         StoreLocation::Memory => None,
     };
     open_owned(settings, policy, env, watcher, files.clone()).map_err(|fault| {
-        let path = files.as_ref().map_or(Path::new(IN_MEMORY), |it| it.path()).to_owned();
-        let is_new = files.as_ref().is_some_and(|it| it.is_new());
+        let path = files.as_ref().map_or(Path::new(IN_MEMORY), |files| files.path()).to_owned();
+        let is_new = files.as_ref().is_some_and(|files| files.is_new());
         let fault = match (fault, &files) {
             (OpenFault::Store(fault), Some(files)) => OpenFault::Store(looked_into(fault, files)),
             (fault, _) => fault,
@@ -123,7 +123,7 @@ fn open_owned(
     watcher: Box<dyn Watcher>,
     files: Option<Arc<StoreFiles>>,
 ) -> Result<(Store, Writer), OpenFault> {
-    let path = files.as_ref().map(|it| it.path());
+    let path = files.as_ref().map(|file| file.path());
     let uri = connect::uri_of(path);
     let (mut connection, is_checked) = connect::writer(&uri, &settings, files.as_deref())?;
     let gate = Arc::new(ReaderGate::default());
@@ -131,7 +131,7 @@ fn open_owned(
     if let Some(files) = &files {
         files.note_log().map_err(OpenFault::Open)?;
     }
-    let label = path.map_or(IN_MEMORY.to_owned(), |it| it.display().to_string());
+    let label = path.map_or(IN_MEMORY.to_owned(), |path| path.display().to_string());
     let status = Arc::new(StoreStatus::new(label, &env.health));
     let keys = Keys::load(&connection)?;
     let (claims, names) = (Claims::load(&connection, keys)?, Names::load(&connection)?);
@@ -139,7 +139,7 @@ fn open_owned(
     scrub::compare_names(&connection)?;
     let (last, now) = (GoodTime::load(&connection)?, ClockFace::of(&*env.clock));
     let clock = ClockWatch::start(env.health.part(PartRole::Clock, ""), last, now);
-    let is_new = files.as_ref().is_none_or(|it| it.is_new());
+    let is_new = files.as_ref().is_none_or(|files| files.is_new());
     let wait = first_pass_in(&connection, is_checked, is_new, now.wall)?;
     let (sender, commands) = async_channel::bounded(QUEUE);
     let shared = Shared {
@@ -239,9 +239,9 @@ fn last_number(connection: &Connection) -> Result<u64, StoreFault> {
             (SELECT coalesce(max(seq), 0) FROM inbox),
             (SELECT coalesce(max(seq), 0) FROM dead_letters WHERE seq IS NOT NULL))",
         [],
-        |it| it.get(0),
+        |row| row.get(0),
     )?;
-    let is_reserved = |it: u64| it <= counter && counter < NUMBERS_END;
+    let is_reserved = |number: u64| number <= counter && counter < NUMBERS_END;
     if let Some(highest) = u64::try_from(highest).ok().filter(|it| is_reserved(*it)) {
         let mut known = connection.prepare("SELECT 1 FROM meta WHERE key = ?")?;
         if !known.exists([FLOOR])? {

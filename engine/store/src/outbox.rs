@@ -182,12 +182,12 @@ impl OutboxLimits {
         let limit = self.backlog_shortage(own, target, bytes).or_else(|| {
             let rows = self.has_room(sizes, target, self.rows, 1, |it| it.rows);
             if !rows {
-                let (holder, held) = sizes.largest(|it| it.rows);
+                let (holder, held) = sizes.largest(|size| size.rows);
                 return Some(ReachedLimit::OutboxRows(self.rows, holder, held));
             }
             let room =
                 own.rows == 0 || self.has_room(sizes, target, self.bytes, bytes, |it| it.bytes);
-            let (holder, held) = (!room).then(|| sizes.largest(|it| it.bytes))?;
+            let (holder, held) = (!room).then(|| sizes.largest(|size| size.bytes))?;
             Some(ReachedLimit::OutboxBytes(self.bytes, holder, held))
         })?;
         Some(Shortage { target: target.clone(), limit })
@@ -220,14 +220,14 @@ impl OutboxLimits {
         if own <= share_of(target) {
             return true;
         }
-        let others = sizes.by_target().filter(|it| **it.0 != *target);
+        let others = sizes.by_target().filter(|by_target| **by_target.0 != *target);
         let taken: u64 =
             others.map(|(name, size)| measure(size).saturating_sub(share_of(name))).sum();
         taken + (own - share_of(target)) <= common
     }
 
     pub(super) fn on_full(&self, target: &str) -> OnFull {
-        self.targets.get(target).map(|it| it.on_full).unwrap_or_default()
+        self.targets.get(target).map(|target| target.on_full).unwrap_or_default()
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
             let mut random = fastrand::Rng::with_seed(seed);
             let names = ["a", "b", "c", "d"].map(Arc::<str>::from);
             let known = random.usize(1..=4);
-            let own = names[..known].iter().map(|it| (&**it, BacklogLimit::default()));
+            let own = names[..known].iter().map(|name| (&**name, BacklogLimit::default()));
             let most = random.u64(1..50);
             let limits = limits(most, 1000, &own.collect::<Vec<_>>());
             let mut sizes = OutboxSizes::default();
@@ -303,7 +303,8 @@ mod tests {
         let mut sizes = OutboxSizes::default();
         assert_eq!(limits.shortage(&sizes, &"hook".into(), 500), None);
         sizes.add(&"hook".into(), 500);
-        let shortage = limits.shortage(&sizes, &"hook".into(), 1).map(|it| it.to_string());
+        let shortage =
+            limits.shortage(&sizes, &"hook".into(), 1).map(|shortage| shortage.to_string());
         let expected = "`hook` has no room: `max-bytes` of its `backlog` (10) is used up";
         assert_eq!(shortage.as_deref(), Some(expected));
     }
@@ -316,7 +317,10 @@ mod tests {
         fill(&limits, &mut sizes, "hook", 1);
         sizes.add(&"mail".into(), 1);
         let shortage = |sizes: &OutboxSizes| {
-            limits.shortage(sizes, &"mail".into(), 1).map(|it| it.to_string()).unwrap_or_default()
+            limits
+                .shortage(sizes, &"mail".into(), 1)
+                .map(|shortage| shortage.to_string())
+                .unwrap_or_default()
         };
         let expected = "`mail` has no room: `outbox` of `limits` (4) is full, 3 wait for `hook`";
         assert_eq!(shortage(&sizes), expected);

@@ -28,7 +28,7 @@ pub(super) type KnownTargets = Option<Arc<BTreeSet<Arc<str>>>>;
 impl Batch<'_> {
     /// Whether the file has this target.
     pub(super) fn is_target(&self, sink: &Arc<str>) -> bool {
-        self.targets.as_ref().is_none_or(|it| it.contains(sink))
+        self.targets.as_ref().is_none_or(|targets| targets.contains(sink))
     }
 
     /// The state of a delivery that is to be made.
@@ -41,7 +41,7 @@ impl Batch<'_> {
     pub(super) fn park(&mut self, present: &[Arc<str>]) -> Written {
         *self.targets = Some(Arc::new(present.iter().cloned().collect()));
         let waiting: Vec<Arc<str>> =
-            self.holdings.outbox.by_target().map(|it| it.0.clone()).collect();
+            self.holdings.outbox.by_target().map(|by_target| by_target.0.clone()).collect();
         let mut left = PARKED_MAX;
         let latest = self.now.plus(super::guard::DUE_MAX).0;
         for sink in waiting {
@@ -81,7 +81,7 @@ impl Writer {
         if *known == now {
             return;
         }
-        for target in known.keys().filter(|it| !now.contains_key(*it)) {
+        for target in known.keys().filter(|key| !now.contains_key(*key)) {
             let part = self.env.health.part(PartRole::Target, target.clone());
             part.clear(PARKED);
             if !targets.contains(target) {
@@ -104,11 +104,12 @@ impl Writer {
     /// Looks up when the oldest delivery of each target was made.
     pub(super) fn show_oldest(&self) -> Result<(), StoreFault> {
         let mut oldest = BTreeMap::new();
-        for (target, _) in self.holdings.outbox.by_target().filter(|it| 0 < it.1.rows) {
+        for (target, _) in self.holdings.outbox.by_target().filter(|by_target| 0 < by_target.1.rows)
+        {
             let mut first: Option<Timestamp> = None;
             for sql in OLDEST {
                 let mut select = self.connection.prepare_cached(sql)?;
-                let found = select.query_row(params![&**target, OLDEST_OF], |it| it.get(0));
+                let found = select.query_row(params![&**target, OLDEST_OF], |row| row.get(0));
                 let found: Option<i64> = found.optional()?.flatten();
                 first = first.into_iter().chain(found.map(Timestamp)).min();
             }

@@ -134,7 +134,7 @@ pub(super) fn events(
     let mut bytes = 0;
     let rows = RowScan { connection, keys, query, first: limit + 1, reads_rows: true };
     let ended = rows.run(|place, _, event| {
-        if let Some(event) = event.filter(|it| is_wanted(it)) {
+        if let Some(event) = event.filter(|event| is_wanted(event)) {
             let size = event.size();
             let is_too_large =
                 !page.rows.is_empty() && query.bytes_max.is_some_and(|it| it < bytes + size);
@@ -348,7 +348,7 @@ fn narrowed(query: &EventQuery) -> Option<EventQuery> {
                 query.until = [query.until, until].into_iter().flatten().min();
             }
             Condition::Number(NumberField::Priority, test) if query.priorities.is_empty() => {
-                let passes = |it: &Priority| test.holds(*it as i64);
+                let passes = |priority: &Priority| test.holds(*priority as i64);
                 query.priorities = Priority::ALL.into_iter().filter(passes).collect();
                 if query.priorities.is_empty() {
                     return None;
@@ -411,12 +411,12 @@ impl WantedWords {
         };
         let parts = query.condition.iter().flat_map(Condition::parts);
         let tests: Vec<&TextTest> = parts
-            .filter_map(|it| match it {
+            .filter_map(|part| match part {
                 Condition::Text(of, test) if *of == field => Some(test),
                 _ => None,
             })
             .collect();
-        let passes = |word: &str| tests.iter().all(|it| it.holds(Some(word)));
+        let passes = |word: &str| tests.iter().all(|test| test.holds(Some(word)));
         if wanted.is_empty() {
             // Words without a code are in no list.
             let are_some = !tests.is_empty() && all.len() < names::WORDS_MAX;
@@ -446,18 +446,19 @@ fn prefixes(query: &EventQuery, types: &WantedWords, sources: &WantedWords) -> V
     let asks_for_words = types.are_some || sources.are_some;
     let (types, sources) = (&types.cells, &sources.cells);
     if asks_for_words && types.len() * sources.len() <= PREFIXES_MAX {
-        let pairs = types.iter().flat_map(|kind| sources.iter().map(move |it| (kind, it)));
+        let pairs = types.iter().flat_map(|kind| sources.iter().map(move |source| (kind, source)));
         let prefix = |(kind, source): (&Cell, &Cell)| Prefix {
             sql: "type = ? AND source = ?".to_owned(),
             values: vec![kind.clone(), source.clone()],
         };
         return pairs.map(prefix).collect();
     }
-    let prefix = |it: Priority| Prefix {
+    let prefix = |priority: Priority| Prefix {
         sql: "priority = ?".to_owned(),
-        values: vec![Cell::Integer(it as i64)],
+        values: vec![Cell::Integer(priority as i64)],
     };
-    let is_wanted = |it: &Priority| query.priorities.is_empty() || query.priorities.contains(it);
+    let is_wanted =
+        |priority: &Priority| query.priorities.is_empty() || query.priorities.contains(priority);
     Priority::ALL.into_iter().filter(is_wanted).map(prefix).collect()
 }
 
@@ -479,7 +480,10 @@ fn filter(query: &EventQuery, types: &WantedWords, sources: &WantedWords) -> (St
     any_of("subject", texts(&query.subjects));
     any_of("+correlation", texts(&query.correlation_ids));
     any_of("+id", texts(&query.ids));
-    any_of("priority", query.priorities.iter().map(|it| Cell::Integer(*it as i64)).collect());
+    any_of(
+        "priority",
+        query.priorities.iter().map(|priority| Cell::Integer(*priority as i64)).collect(),
+    );
     // Where the stretch does not say it already. The plus keeps them from choosing the index.
     if !query.types.is_empty() {
         any_of("+type", types.cells.clone());

@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
     /// The `pos` before the newest `count` events.
     pub fn pos_before_newest(&self, count: usize) -> Result<u64, StoreFault> {
         let sql = "SELECT pos FROM event_rows ORDER BY pos DESC LIMIT 1 OFFSET ?";
-        let pos = self.connection.query_row(sql, [count as i64], |it| it.get::<_, i64>(0));
+        let pos = self.connection.query_row(sql, [count as i64], |row| row.get::<_, i64>(0));
         Ok(pos.optional()?.unwrap_or(0) as u64)
     }
 
@@ -244,7 +244,7 @@ impl<'a> Reader<'a> {
         let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_due
                    WHERE sink = ? AND state = 0";
         let mut select = self.connection.prepare_cached(sql)?;
-        let next: Option<i64> = select.query_row([sink], |it| it.get(0))?;
+        let next: Option<i64> = select.query_row([sink], |row| row.get(0))?;
         Ok(next.map(Timestamp))
     }
 
@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
         let sql = "SELECT min(not_before) FROM delivery_rows INDEXED BY delivery_rows_due
                    WHERE sink = ? AND state = 0 AND not_before > 0";
         let mut select = self.connection.prepare_cached(sql)?;
-        let next: Option<i64> = select.query_row([sink], |it| it.get(0))?;
+        let next: Option<i64> = select.query_row([sink], |row| row.get(0))?;
         Ok(next.map(Timestamp))
     }
 
@@ -261,13 +261,13 @@ impl<'a> Reader<'a> {
     pub fn is_any_pending(&self) -> Result<bool, StoreFault> {
         let sql = "SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due
                     WHERE state = 0)";
-        Ok(self.connection.prepare_cached(sql)?.query_row([], |it| it.get(0))?)
+        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// The number that `sql` selects.
     #[cfg(test)]
     pub(super) fn count_of(&self, sql: &str) -> Result<u64, StoreFault> {
-        Ok(self.connection.query_row(sql, [], |it| it.get::<_, i64>(0))? as u64)
+        Ok(self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)
     }
 
     /// Does `work` while one snapshot is read.
@@ -347,7 +347,8 @@ impl<'a> Reader<'a> {
         let sql = "SELECT l.name FROM emitted AS e JOIN lanes AS l ON l.code = e.lane
                    WHERE e.seq = ?";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let lane: Option<String> = statement.query_row([seq as i64], |it| it.get(0)).optional()?;
+        let lane: Option<String> =
+            statement.query_row([seq as i64], |row| row.get(0)).optional()?;
         Ok(lane.map(Arc::from))
     }
 
@@ -394,8 +395,9 @@ impl<'a> Reader<'a> {
     pub fn last_generation(&self) -> Result<Option<(u64, String)>, StoreFault> {
         let sql = "SELECT generation, hash FROM reloads WHERE outcome <> 'refused'
                    ORDER BY id DESC LIMIT 1";
-        let last =
-            self.connection.query_row(sql, [], |it| Ok((it.get::<_, i64>(0)? as u64, it.get(1)?)));
+        let last = self
+            .connection
+            .query_row(sql, [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)));
         Ok(last.optional()?)
     }
 
@@ -436,7 +438,7 @@ pub(super) const RESULT_COLUMNS: usize = 5;
 pub(super) fn result_row(keys: Keys, row: &Row<'_>) -> Result<(String, String), StoreFault> {
     let read = checksum::verify(keys, SummedTable::Result, row, 4, false)
         .and_then(|_| Ok((row.get(1)?, row.get(3)?)));
-    read.map_err(|it| rows::of_row(it, "an answer for the accepted event", row))
+    read.map_err(|fault| rows::of_row(fault, "an answer for the accepted event", row))
 }
 
 pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
@@ -463,7 +465,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 pub(super) fn inbox_row(keys: Keys, row: &Row<'_>) -> Result<InboxRow, StoreFault> {
     let read = checksum::verify(keys, SummedTable::Inbox, row, 15, true)
         .and_then(|is_verified| accepted(row, is_verified));
-    read.map_err(|it| rows::of_row(it, "the accepted event", row))
+    read.map_err(|fault| rows::of_row(fault, "the accepted event", row))
 }
 
 fn accepted(row: &Row<'_>, is_verified: bool) -> Result<InboxRow, StoreFault> {

@@ -122,7 +122,10 @@ impl Drop for ReaderLease {
             self.gate.leased.fetch_sub(1, Ordering::SeqCst);
             // Fails only when the store itself is gone, and the connection with it.
             let returned = self.give_back.try_send(connection);
-            debug_assert!(!returned.is_err_and(|it| it.is_full()), "more connections than places");
+            debug_assert!(
+                !returned.is_err_and(|fault| fault.is_full()),
+                "more connections than places"
+            );
         }
     }
 }

@@ -64,7 +64,7 @@ impl Batch<'_> {
         let sql = "SELECT stage, seq FROM dead_letters
                    WHERE id = ? AND what = 'delivery' AND seq IS NOT NULL";
         let mut select = self.connection.prepare_cached(sql)?;
-        let found = select.query_row([letter], |it| Ok((it.get(0)?, it.get(1)?))).optional()?;
+        let found = select.query_row([letter], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((sink, seq)) = found.map(|it: (String, i64)| (Arc::<str>::from(it.0), it.1))
         else {
             return Ok(Receipt::Gone);
@@ -75,7 +75,7 @@ impl Batch<'_> {
                     WHERE e.seq = d.seq OR (e.pos = d.seq AND e.seq IS NULL)) END
              FROM delivery_rows AS d WHERE sink = ? AND seq = ?";
         let mut select = self.connection.prepare_cached(sql)?;
-        let found = select.query_row(params![&*sink, seq], |it| Ok((it.get(0)?, it.get(1)?)));
+        let found = select.query_row(params![&*sink, seq], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((state, Some(bytes))): Option<(i64, Option<i64>)> = found.optional()? else {
             // The event has gone, and with it what was to be delivered.
             return Ok(Receipt::Gone);

@@ -29,8 +29,8 @@ impl Batch<'_> {
                    SELECT seq, bytes FROM delivery_rows INDEXED BY delivery_rows_lead
                    WHERE sink = ?1 AND lead = ?2 AND state = 2";
         let mut select = self.connection.prepare_cached(sql)?;
-        let rows = select.query_map(params![sink, seq as i64], |it| {
-            Ok((it.get::<_, i64>(0)? as u64, it.get::<_, i64>(1)? as u64))
+        let rows = select.query_map(params![sink, seq as i64], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -103,9 +103,13 @@ impl Batch<'_> {
     fn delivery_row(&self, sink: &str, seq: u64) -> Result<Option<HandedRow>, StoreFault> {
         let sql = "SELECT state, lead, last_error FROM delivery_rows WHERE sink = ? AND seq = ?";
         let mut select = self.connection.prepare_cached(sql)?;
-        let row = select.query_row(params![sink, seq as i64], |it| {
-            let lead: Option<i64> = it.get(1)?;
-            Ok(HandedRow { state: it.get(0)?, lead: lead.map(|it| it as u64), reason: it.get(2)? })
+        let row = select.query_row(params![sink, seq as i64], |row| {
+            let lead: Option<i64> = row.get(1)?;
+            Ok(HandedRow {
+                state: row.get(0)?,
+                lead: lead.map(|lead| lead as u64),
+                reason: row.get(2)?,
+            })
         });
         Ok(row.optional()?)
     }

@@ -74,7 +74,7 @@ fn write_log_into_database(connection: &Connection) -> Result<(), StoreFault> {
     connection.busy_timeout(READERS_WAIT)?;
     let sql = "PRAGMA wal_checkpoint(FULL)";
     let (busy, pages, written): (i64, i64, i64) =
-        connection.query_row(sql, [], |it| Ok((it.get(0)?, it.get(1)?, it.get(2)?)))?;
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     if busy != 0 || pages != written {
         let reason = format!("{written} of {pages} pages were written");
         return Err(StoreFault::new(StoreTrouble::Io, reason));
@@ -141,7 +141,7 @@ fn copy_into(connection: &Connection, copy: &Path) -> Result<(), StoreFault> {
 fn counted(connection: &Connection) -> String {
     let count = |table: &str| -> String {
         let sql = format!("SELECT count(*) FROM {table}");
-        let found = connection.query_row(&sql, [], |it| it.get::<_, i64>(0));
+        let found = connection.query_row(&sql, [], |row| row.get::<_, i64>(0));
         found.map_or_else(|_| "an unknown number of".to_owned(), |it| it.to_string())
     };
     format!(
@@ -156,12 +156,12 @@ fn counted(connection: &Connection) -> String {
 fn stamp(now: Timestamp) -> String {
     let text = now.to_string();
     let date = text.split('.').next().unwrap_or_default();
-    date.chars().filter(|it| !matches!(it, '-' | ':')).collect()
+    date.chars().filter(|letter| !matches!(letter, '-' | ':')).collect()
 }
 
 /// The name, or the first with a number that nothing has.
 fn free_name(path: &Path) -> PathBuf {
     let numbered = (2..1000).map(|it| beside(path, &format!("-{it}")));
     let mut names = std::iter::once(path.to_owned()).chain(numbered);
-    names.find(|it| it.symlink_metadata().is_err()).unwrap_or_else(|| path.to_owned())
+    names.find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| path.to_owned())
 }

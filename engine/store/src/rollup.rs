@@ -263,7 +263,7 @@ pub(super) fn forget_minutes(
         let sql =
             format!("SELECT bucket FROM {table} WHERE bucket < ? ORDER BY bucket LIMIT 1 OFFSET ?");
         let mut select = connection.prepare_cached(&sql)?;
-        let last = select.query_row(params![before, rows as i64], |it| it.get::<_, i64>(0));
+        let last = select.query_row(params![before, rows as i64], |row| row.get::<_, i64>(0));
         let last = last.optional()?;
         is_all &= last.is_none();
         connection

@@ -23,7 +23,7 @@ const BODY: usize = 19;
 /// A number of `meta`; 0 when there is none.
 pub(super) fn meta(connection: &Connection, key: &str) -> Result<u64, StoreFault> {
     let mut select = connection.prepare_cached("SELECT value FROM meta WHERE key = ?")?;
-    let value: Option<i64> = select.query_row([key], |it| it.get(0)).optional()?;
+    let value: Option<i64> = select.query_row([key], |row| row.get(0)).optional()?;
     Ok(value.unwrap_or(0) as u64)
 }
 
@@ -51,7 +51,7 @@ pub(super) fn id_of(
             AND source IS NOT NULL AND event_id IS NOT NULL",
     ] {
         let mut select = connection.prepare_cached(sql)?;
-        let found = select.query_row([seq], |it| Ok((it.get(0)?, it.get(1)?))).optional();
+        let found = select.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional();
         match found.map_err(StoreFault::from) {
             Ok(None) => {}
             Err(fault) if fault.class == StoreTrouble::Damaged => {}
@@ -77,7 +77,7 @@ impl<'a> EventRows<'a> {
     pub(super) fn stored(&mut self, row: &Row<'_>) -> Result<Stored, StoreFault> {
         let read = checksum::verify(self.keys, SummedTable::Event, row, BODY, true)
             .and_then(|is_verified| self.event_of(row, is_verified));
-        read.map_err(|it| of_row(it, "the event at", row))
+        read.map_err(|fault| of_row(fault, "the event at", row))
     }
 
     fn event_of(&mut self, row: &Row<'_>, is_verified: bool) -> Result<Stored, StoreFault> {
@@ -124,7 +124,7 @@ impl<'a> EventRows<'a> {
             return Ok(word.clone());
         }
         let mut select = self.connection.prepare_cached("SELECT text FROM names WHERE code = ?")?;
-        let text: Option<String> = select.query_row([code], |it| it.get(0)).optional()?;
+        let text: Option<String> = select.query_row([code], |row| row.get(0)).optional()?;
         let word: Arc<str> = text.ok_or_else(|| damage("a word is missing"))?.into();
         self.known.insert(code, word.clone());
         Ok(word)

@@ -100,7 +100,7 @@ impl RetentionRules {
 
     /// As the store remembers it.
     pub(super) fn to_text(&self) -> String {
-        let micros = |it: Duration| u64::try_from(it.as_micros()).unwrap_or(u64::MAX);
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let keep: Vec<Value> = self
             .keep
             .iter()
@@ -122,12 +122,12 @@ impl RetentionRules {
     /// Reads what [`RetentionRules::to_text`] wrote.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(text).ok()?;
-        let age = |it: &Value| it.as_u64().map(Duration::from_micros);
-        let keep = value["keep"].as_array()?.iter().map(|it| {
+        let age = |value: &Value| value.as_u64().map(Duration::from_micros);
+        let keep = value["keep"].as_array()?.iter().map(|items| {
             Some(KeepRule {
-                age: age(&it["micros"])?,
-                priority: it["priority"].as_str().and_then(Priority::parse),
-                kind: it["type"].as_str().map(str::to_owned),
+                age: age(&items["micros"])?,
+                priority: items["priority"].as_str().and_then(Priority::parse),
+                kind: items["type"].as_str().map(str::to_owned),
             })
         });
         Some(RetentionRules {

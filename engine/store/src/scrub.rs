@@ -118,7 +118,7 @@ impl Store {
     pub(super) async fn scrub(&self) {
         let now = self.shared.env.clock.monotonic();
         let Some(place) = self.begin_slice(now) else { return };
-        let place = match self.read(|it| slice(it, place)).await {
+        let place = match self.read(|reader| slice(reader, place)).await {
             Ok(place) => place,
             Err(fault) => {
                 tracing::debug!(reason = %fault, "a slice of the store could not be read");
@@ -177,11 +177,11 @@ pub(super) fn look(
         ScrubStep::Events => events(reader, place),
         ScrubStep::Priority(level) => by_priority(reader, place, level),
         ScrubStep::Inbox => rows(reader, place, INBOX, |row| {
-            reader::inbox_row(reader.keys, row).map(|it| it.body.bytes.len())
+            reader::inbox_row(reader.keys, row).map(|row| row.body.bytes.len())
         }),
         ScrubStep::Results => results(reader),
         ScrubStep::Letters => rows(reader, place, &letters(), |row| {
-            letter_query::letter(reader.keys, row).map(|it| it.body.len())
+            letter_query::letter(reader.keys, row).map(|letter| letter.body.len())
         }),
         ScrubStep::Deliveries => deliveries(reader, place),
     }
@@ -231,7 +231,7 @@ fn events(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>,
     let mut stored = EventRows::new(reader.connection, reader.keys);
     let mut damaged = Vec::new();
     let next = rows(reader, place, &sql, |row| {
-        let read = stored.stored(row).map(|it| it.body.bytes.len());
+        let read = stored.stored(row).map(|stored| stored.body.bytes.len());
         if read.is_err() {
             damaged.push(row.get::<_, i64>(0).unwrap_or(0));
         }
@@ -239,7 +239,8 @@ fn events(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>,
     })?;
     let Some(next) = next else { return Ok(None) };
     for (index, columns, is_in) in EVENT_INDEXES {
-        let same: String = columns.iter().map(|it| format!("i.{it} = e.{it} AND ")).collect();
+        let same: String =
+            columns.iter().map(|column| format!("i.{column} = e.{column} AND ")).collect();
         let sql = format!(
             "SELECT e.pos FROM event_rows AS e NOT INDEXED
              WHERE e.pos > ?1 AND e.pos <= ?2 AND {is_in} AND NOT EXISTS

@@ -82,7 +82,7 @@ pub(super) fn try_to_write(files: &StoreFiles) -> Result<(), StoreFault> {
 }
 
 fn end_of(files: &StoreFiles) -> u64 {
-    let size = |path: &Path| path.metadata().map_or(0, |it| it.len());
+    let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
     size(files.path()).max(size(&files.log_path()))
 }
 

@@ -57,11 +57,11 @@ impl Spread {
     pub fn percentile(&self, percent: u64) -> Option<u64> {
         let rank = (self.count() * percent).div_ceil(100).max(1);
         let mut seen = 0;
-        let slot = self.slots.iter().find(|it| {
-            seen += it.1;
+        let slot = self.slots.iter().find(|slot| {
+            seen += slot.1;
             rank <= seen
         });
-        slot.map(|it| middle_of(*it.0).min(self.most))
+        slot.map(|slot| middle_of(*slot.0).min(self.most))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     fn spread(times: &[u64]) -> Spread {
         let mut spread = Spread::default();
-        times.iter().for_each(|it| spread.add(slot_of(*it), 1, *it));
+        times.iter().for_each(|time| spread.add(slot_of(*time), 1, *time));
         spread
     }
 

@@ -90,7 +90,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, String> {
     let cannot = |fault: rusqlite::Error| format!("cannot read {shown}: {fault}");
     let connection = Connection::open_with_flags(path, flags).map_err(cannot)?;
     connection.busy_timeout(LOCK).map_err(cannot)?;
-    let id = connection.query_row("PRAGMA application_id", [], |it| it.get::<_, i64>(0));
+    let id = connection.query_row("PRAGMA application_id", [], |row| row.get::<_, i64>(0));
     if id.map_err(cannot)? != APPLICATION_ID {
         return Err(format!("{shown} is not a store of an engine"));
     }

@@ -260,15 +260,16 @@ impl StoreStatus {
     /// Places of damaged events behind `after`, up to and with `up_to`, in their order.
     pub(super) fn damaged_between(&self, after: u64, up_to: u64) -> Vec<u64> {
         let damaged = self.damaged();
-        let places = damaged.values().filter_map(|it| it.pos);
-        let mut places: Vec<u64> = places.filter(|it| after < *it && *it <= up_to).collect();
+        let places = damaged.values().filter_map(|value| value.pos);
+        let mut places: Vec<u64> =
+            places.filter(|place| after < *place && *place <= up_to).collect();
         places.sort_unstable();
         places
     }
 
     /// A pass over all rows begins.
     pub(super) fn begin_pass(&self) {
-        self.damaged().values_mut().for_each(|it| it.is_old = true);
+        self.damaged().values_mut().for_each(|value| value.is_old = true);
     }
 
     /// A pass over all rows has ended: what it has not met is gone.
@@ -293,7 +294,7 @@ impl StoreStatus {
     }
 
     pub(super) fn is_damaged_event(&self, pos: i64) -> bool {
-        self.damaged().values().any(|it| it.pos == Some(pos as u64))
+        self.damaged().values().any(|value| value.pos == Some(pos as u64))
     }
 
     fn damaged(&self) -> MutexGuard<'_, BTreeMap<String, DamagedRow>> {

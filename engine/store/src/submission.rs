@@ -38,7 +38,7 @@ impl Submission {
     /// Whether it is to be written. A sender that was answered by a timeout keeps its copy, so its
     /// event must not be stored as well; how something ended is stored whoever still waits.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.is_intake() || self.reply.as_ref().is_none_or(|it| !it.is_closed())
+        !self.is_intake() || self.reply.as_ref().is_none_or(|reply| !reply.is_closed())
     }
 
     /// Whether it brings events in, and does not only finish what was accepted.
@@ -50,12 +50,12 @@ impl Submission {
     /// asked may have gone; what was committed stays.
     pub(super) fn succeed(self, receipts: Vec<Receipt>) -> bool {
         let Submission { entries, reply, .. } = self;
-        reply.is_none_or(|it| it.try_send(Ok(Committed { receipts, entries })).is_ok())
+        reply.is_none_or(|reply| reply.try_send(Ok(Committed { receipts, entries })).is_ok())
     }
 
     /// Answers one that was not.
     pub(super) fn fail(&self, fault: StoreFault) {
-        self.reply.as_ref().map(|it| it.try_send(Err(fault)));
+        self.reply.as_ref().map(|reply| reply.try_send(Err(fault)));
     }
 }
 

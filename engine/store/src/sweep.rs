@@ -129,7 +129,7 @@ impl RowWords {
     ) -> Result<bool, StoreFault> {
         let code = match &row.targets {
             Cell::Integer(code) => *code,
-            Cell::Text(list) => return Ok(list.split_whitespace().any(|it| it == store)),
+            Cell::Text(list) => return Ok(list.split_whitespace().any(|word| word == store)),
             _ => return Ok(false),
         };
         if let Some(known) = self.visible.get(&code) {
@@ -161,13 +161,14 @@ impl HeldRows {
         if self.waiting.len() < HELD_MAX {
             self.waiting.insert(row.seq, row.pos);
         } else {
-            self.forgotten = Some(self.forgotten.map_or(row.pos, |it| it.min(row.pos)));
+            self.forgotten =
+                Some(self.forgotten.map_or(row.pos, |forgotten| forgotten.min(row.pos)));
         }
     }
 
     /// One delivery less is waited for these.
     pub(super) fn release(&mut self, seqs: &[u64]) {
-        self.released.extend(seqs.iter().filter_map(|it| self.waiting.remove(it)));
+        self.released.extend(seqs.iter().filter_map(|seq| self.waiting.remove(seq)));
     }
 
     fn has_released(&self) -> bool {
@@ -243,7 +244,7 @@ impl Writer {
             words: &mut self.sweep.words,
             store: &self.settings.name,
             rules: &self.rules,
-            pending: self.pending.as_ref().map(|it| &it.rules),
+            pending: self.pending.as_ref().map(|pending| &pending.rules),
             passing_keep: self.policy.passing_keep,
         }
     }
@@ -270,7 +271,7 @@ impl Writer {
         for same in doomed.chunk_by(|one, two| one.0 == two.0) {
             let rows: Vec<&ScannedRow> = same.iter().map(|it| &it.1).collect();
             let deleted = self.delete(same[0].0, &rows, slice)?;
-            let left = rows[deleted.handled..].iter().map(|it| it.pos);
+            let left = rows[deleted.handled..].iter().map(|row| row.pos);
             self.sweep.held.released.extend(left);
             self.note_deleted(same[0].0, deleted.gone);
             gone += deleted.gone;
@@ -313,7 +314,7 @@ impl Writer {
                 if merged < row.seq || (looks && slice.is_over()) {
                     break;
                 }
-                if waits.query_row([seq], |it| it.get::<_, bool>(0))? {
+                if waits.query_row([seq], |row| row.get::<_, bool>(0))? {
                     held.push(*row);
                 } else if 0 < events.execute([row.pos as i64])? {
                     outbox.execute([seq])?;

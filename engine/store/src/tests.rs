@@ -102,11 +102,11 @@ impl Bench {
     /// Codes of what is wrong now.
     fn codes(&self) -> Vec<&'static str> {
         let parts = self.store.shared.env.health.report();
-        parts.iter().flat_map(|it| &it.problems).map(|it| it.problem.code).collect()
+        parts.iter().flat_map(|part| &part.problems).map(|it| it.problem.code).collect()
     }
 
     fn try_submit(&self, entries: Vec<Entry>) -> Result<Vec<Receipt>, StoreTrouble> {
-        smol::block_on(self.store.submit(entries)).map_err(|it| it.class)
+        smol::block_on(self.store.submit(entries)).map_err(|fault| fault.class)
     }
 
     fn submit(&self, entries: Vec<Entry>) -> Vec<Receipt> {
@@ -123,13 +123,15 @@ impl Bench {
     /// The newest dead letters.
     fn letters(&self, limit: usize) -> Vec<DeadLetter> {
         let newest = LetterOrder::Newest(None);
-        self.read(move |it| it.dead_letters(&LetterFilter::default(), newest, limit, usize::MAX))
-            .letters
+        self.read(move |reader| {
+            reader.dead_letters(&LetterFilter::default(), newest, limit, usize::MAX)
+        })
+        .letters
     }
 
     fn listed(&self, query: EventQuery) -> Vec<String> {
-        let page = self.read(move |it| it.events(&EventQuery { limit: 100, ..query }));
-        page.rows.iter().map(|it| it.envelope.id.to_string()).collect()
+        let page = self.read(move |reader| reader.events(&EventQuery { limit: 100, ..query }));
+        page.rows.iter().map(|row| row.envelope.id.to_string()).collect()
     }
 
     fn close(mut self) {
@@ -237,14 +239,14 @@ fn what_finishes_late_becomes_visible_late() {
     let accepted = bench.submit(vec![Entry::Accept(event("slow", "{}"))]);
     assert_eq!(accepted, [Receipt::Accepted { seq: 1 }]);
     bench.submit(vec![record("quick", "{}")]);
-    assert_eq!(bench.read(|it| it.inbox(0, 10)).len(), 1);
+    assert_eq!(bench.read(|reader| reader.inbox(0, 10)).len(), 1);
     let late = Event { seq: 1, ..event("slow", "{}") };
     let done = bench.submit(vec![Entry::Finish(finished(late))]);
     assert_eq!(done, [Receipt::Stored { seq: 1, pos: 3 }]);
     assert_eq!(*bench.seen.0.lock().expect("no test panics"), [2, 3]);
-    assert!(bench.read(|it| it.inbox(0, 10)).is_empty());
+    assert!(bench.read(|reader| reader.inbox(0, 10)).is_empty());
     assert_eq!(bench.submit(vec![record("slow", "{}")]), [Receipt::Duplicate { seq: 1 }]);
-    assert_eq!(bench.read(|it| it.by_seq(&[1]))[0].pos, 3);
+    assert_eq!(bench.read(|reader| reader.by_seq(&[1]))[0].pos, 3);
     bench.close();
 }
 
@@ -255,12 +257,12 @@ fn an_accepted_event_ends_once_and_takes_its_results_with_it() {
     let result =
         || Entry::Result { seq: 1, stage: "weather".into(), generation: 1, output: "7".to_owned() };
     bench.submit(vec![result()]);
-    assert_eq!(bench.read(|it| it.results(1)), [("weather".to_owned(), "7".to_owned())]);
+    assert_eq!(bench.read(|reader| reader.results(1)), [("weather".to_owned(), "7".to_owned())]);
     let ended = || Entry::Finish(finished(Event { seq: 1, ..event("a", "{}") }));
     assert_eq!(bench.submit(vec![ended()]), [Receipt::Stored { seq: 1, pos: 2 }]);
     assert_eq!(bench.submit(vec![ended(), result()])[0], Receipt::Duplicate { seq: 1 });
     assert_eq!(bench.listed(EventQuery::default()), ["a"]);
-    assert!(bench.read(|it| it.results(1)).is_empty());
+    assert!(bench.read(|reader| reader.results(1)).is_empty());
     bench.close();
 }
 
@@ -269,10 +271,10 @@ fn a_cooldown_holds_back_in_commit_order() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![told("a", 60), told_at("b", 60, 59)]);
     bench.submit(vec![told_at("c", 60, 60), told_at("late", 60, 58), told_at("other", 60, 500)]);
-    let states = bench.read(|it| {
+    let states = bench.read(|reader| {
         let mut states = Vec::new();
         for seq in 1..=5 {
-            states.extend(it.deliveries_of(seq)?.into_iter().map(|it| it.state.word()));
+            states.extend(reader.deliveries_of(seq)?.into_iter().map(|it| it.state.word()));
         }
         Ok(states)
     });
@@ -321,8 +323,8 @@ fn pages_neither_skip_nor_repeat_events_of_one_time() {
     let (mut ids, mut cursor) = (Vec::new(), None);
     loop {
         let query = EventQuery { limit: 10, cursor, ..EventQuery::default() };
-        let page = bench.read(move |it| it.events(&query));
-        ids.extend(page.rows.iter().map(|it| it.envelope.id.to_string()));
+        let page = bench.read(move |reader| reader.events(&query));
+        ids.extend(page.rows.iter().map(|row| row.envelope.id.to_string()));
         cursor = page.next.and_then(|it| Cursor::parse(&it.to_string()));
         if cursor.is_none() {
             break;
@@ -344,12 +346,12 @@ fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
         loop {
             let query =
                 EventQuery { limit: 50, bytes_max: Some(bytes), cursor, ..EventQuery::default() };
-            let page = bench.read(move |it| it.events(&query));
+            let page = bench.read(move |reader| reader.events(&query));
             assert!(!page.rows.is_empty(), "a page moves on");
             if 1 < page.rows.len() {
                 most = most.max(page.rows.iter().map(Stored::size).sum::<usize>());
             }
-            ids.extend(page.rows.iter().map(|it| it.envelope.id.to_string()));
+            ids.extend(page.rows.iter().map(|row| row.envelope.id.to_string()));
             cursor = page.next;
             if cursor.is_none() {
                 break;
@@ -360,9 +362,9 @@ fn a_page_and_a_chunk_end_before_they_hold_too_much_and_nothing_is_skipped() {
         assert!(most <= bytes, "{most} in a page of {bytes}");
         let (mut streamed, mut after) = (Vec::new(), 0);
         while after < 20 {
-            let chunk = bench.read(move |it| it.stream(after, 20, 7, bytes));
+            let chunk = bench.read(move |reader| reader.stream(after, 20, 7, bytes));
             assert!(after < chunk.to && chunk.events.len() <= 7, "a chunk moves on");
-            streamed.extend(chunk.events.iter().map(|it| it.pos));
+            streamed.extend(chunk.events.iter().map(|event| event.pos));
             after = chunk.to;
         }
         assert_eq!(streamed, (1..=20).collect::<Vec<u64>>(), "chunks of {bytes}");
@@ -399,11 +401,16 @@ fn dead_letters_are_paged_by_number_and_bytes() {
     {
         let (mut ids, mut before) = (Vec::new(), None);
         loop {
-            let page = bench.read(move |it| {
-                it.dead_letters(&LetterFilter::default(), LetterOrder::Newest(before), limit, bytes)
+            let page = bench.read(move |reader| {
+                reader.dead_letters(
+                    &LetterFilter::default(),
+                    LetterOrder::Newest(before),
+                    limit,
+                    bytes,
+                )
             });
             assert!(page.letters.len() <= limit);
-            ids.extend(page.letters.iter().map(|it| it.id));
+            ids.extend(page.letters.iter().map(|letter| letter.id));
             before = page.next;
             if before.is_none() {
                 break;
@@ -489,7 +496,7 @@ fn filters_find_by_every_part() {
     other.envelope.correlation_id = Some("visit".into());
     other.envelope.priority = Priority::Low;
     bench.submit(vec![record("ring", "{}"), Entry::Record(finished(other))]);
-    let text = |it: &str| vec![it.to_owned()];
+    let text = |text: &str| vec![text.to_owned()];
     let check = |query: EventQuery| assert_eq!(bench.listed(query), ["other"]);
     check(EventQuery { types: text("MOTION"), ..EventQuery::default() });
     check(EventQuery { sources: text("yard"), ..EventQuery::default() });
@@ -567,14 +574,14 @@ fn the_documented_views_show_words() {
     .into();
     let record = Entry::Record(Finished { stages: stages.clone(), ..finished(enriched) });
     bench.submit(vec![record]);
-    assert_eq!(bench.read(|it| it.intact_by_seq(&[1])).remove(0).stages, stages);
+    assert_eq!(bench.read(|reader| reader.intact_by_seq(&[1])).remove(0).stages, stages);
     bench.close();
     let raw = rusqlite::Connection::open(&path).expect("it opens");
     let row: String = raw
         .query_row(
             "SELECT type || ' ' || source || ' ' || priority || ' ' || data FROM events",
             [],
-            |it| it.get(0),
+            |row| row.get(0),
         )
         .expect("a row");
     assert_eq!(row, r#"RING door high {"n": 1}"#);
@@ -582,15 +589,15 @@ fn the_documented_views_show_words() {
         .query_row(
             "SELECT event_id || ' ' || stage || ' ' || outcome || ' ' || data FROM event_enrichments",
             [],
-            |it| it.get(0),
+            |row| row.get(0),
         )
         .expect("a row");
     assert_eq!(row, r#"a meta ok {"x":1}"#);
     let sql = "SELECT group_concat(outcome || ': ' || error, '; ') FROM event_enrichments";
-    let row: String = raw.query_row(sql, [], |it| it.get(0)).expect("a row");
+    let row: String = raw.query_row(sql, [], |row| row.get(0)).expect("a row");
     assert_eq!(row, "skipped: `SKY` is not set; failed: 7");
     let row: String =
-        raw.query_row("SELECT stages FROM event_rows", [], |it| it.get(0)).expect("a row");
+        raw.query_row("SELECT stages FROM event_rows", [], |row| row.get(0)).expect("a row");
     assert!(!row.contains("SKY"), "a reason that repeats is a code: {row}");
 }
 
@@ -650,12 +657,12 @@ fn what_waits_for_its_delivery_does_not_keep_what_is_behind_it() {
         bench(StoreLocation::Memory, RetentionPolicy { keep, ..RetentionPolicy::default() });
     for chunk in 0..6 {
         let ids = chunk * 100..(chunk + 1) * 100;
-        bench.submit(ids.map(|it| waiting(&format!("w{it}"))).collect());
+        bench.submit(ids.map(|ids| waiting(&format!("w{ids}"))).collect());
     }
     bench.submit((0..100).map(|it| record(&format!("d{it}"), "{}")).collect());
     bench.clock.0.store(200_000_000, Ordering::Relaxed);
     smol::block_on(bench.store.sweep());
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
+    let left = bench.read(|reader| reader.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with('d')).count(), 0);
     assert_eq!(left.len(), 600);
     bench.close();
@@ -669,7 +676,7 @@ fn a_full_store_passes_by_what_waits_for_its_delivery() {
     let body = format!("{{\"x\":\"{}\"}}", "x".repeat(1000));
     bench.submit((0..600).map(|it| record(&format!("d{it}"), &body)).collect());
     smol::block_on(bench.store.sweep());
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 2000, usize::MAX)).events;
+    let left = bench.read(|reader| reader.stream(0, u64::MAX >> 1, 2000, usize::MAX)).events;
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with('w')).count(), 600);
     assert!(left.len() < 1200, "{} are left", left.len());
     bench.close();
@@ -681,7 +688,7 @@ fn what_was_not_sent_to_the_store_goes_after_a_while() {
     let elsewhere = Finished { targets: ["live".into()].into(), ..finished(event("live", "{}")) };
     bench.submit(vec![Entry::Record(elsewhere), record("kept", "{}")]);
     let ids = |bench: &Bench| -> Vec<String> {
-        let left = bench.read(|it| it.stream(0, 100, 100, usize::MAX)).events;
+        let left = bench.read(|reader| reader.stream(0, 100, 100, usize::MAX)).events;
         left.iter().map(|it| it.envelope.id.to_string()).collect()
     };
     bench.clock.0.store(60_000_000, Ordering::Relaxed);
@@ -729,7 +736,7 @@ fn letter(what: DeadLetterWhat, source: Option<&str>) -> DeadLetter {
 /// What a crash leaves: the files as they stand while the engine runs.
 fn crashed(from: &Path, to: &Path) {
     for end in ["", "-wal"] {
-        let name = |it: &Path| format!("{}{end}", it.display());
+        let name = |path: &Path| format!("{}{end}", path.display());
         std::fs::copy(name(from), name(to)).expect("it is copied");
     }
 }
@@ -752,7 +759,7 @@ fn a_buried_event_is_known_after_a_crash_whatever_its_letter_says() {
 fn what_is_refused_teaches_the_store_no_names() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit(vec![Entry::Refuse(letter(DeadLetterWhat::Rejected, Some("made up")))]);
-    assert_eq!(bench.read(|it| it.sources()), ["door"]);
+    assert_eq!(bench.read(|reader| reader.sources()), ["door"]);
     bench.close();
 }
 
@@ -772,7 +779,7 @@ fn the_dictionary_has_one_bound_over_restarts() {
     }
     let connection = Connection::open(&path).expect("it opens");
     let sql = "SELECT count(*) FROM names WHERE kind = 1";
-    let count: i64 = connection.query_row(sql, [], |it| it.get(0)).expect("a count");
+    let count: i64 = connection.query_row(sql, [], |row| row.get(0)).expect("a count");
     assert_eq!(count, 4096);
 }
 
@@ -808,7 +815,7 @@ fn a_damaged_page_is_found_at_the_start_after_a_crash() {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("written");
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'event_rows_kind'";
     let root: usize =
-        connection.query_row(sql, [], |it| it.get::<_, i64>(0)).expect("a page") as usize;
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a page") as usize;
     drop(connection);
     let mut bytes = std::fs::read(&copy).expect("it is read");
     bytes[(root - 1) * 8192..(root - 1) * 8192 + 200].fill(0xA5);
@@ -878,7 +885,7 @@ fn after_a_failed_disk_nothing_is_answered_for() {
     writer.note(&StoreFault { class: StoreTrouble::Io, reason: "sync failed".to_owned() });
     let thread = std::thread::spawn(|| writer.run());
     let refused = smol::block_on(store.submit(vec![record("a", "{}")]));
-    assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::Io));
+    assert_eq!(refused.map_err(|fault| fault.class), Err(StoreTrouble::Io));
     assert!(!store.is_healthy());
     smol::block_on(store.tick());
     smol::block_on(store.sweep());
@@ -893,11 +900,11 @@ fn a_read_that_is_dropped_gives_its_connection_back_and_ends() {
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
                    SELECT count(*) FROM n";
     for _ in 0..3 * readers::READERS {
-        let mut read = Box::pin(bench.store.read(move |it| it.count_of(endless)));
+        let mut read = Box::pin(bench.store.read(move |reader| reader.count_of(endless)));
         assert!(smol::block_on(smol::future::poll_once(&mut read)).is_none());
         drop(read);
     }
-    assert!(!bench.read(|it| it.is_any_pending()));
+    assert!(!bench.read(|reader| reader.is_any_pending()));
     // The last of them may be ending still.
     let all_free = || readers::READERS == bench.store.free_readers();
     while !all_free() {

@@ -260,9 +260,9 @@ impl Writer {
 
 /// The size of the log's file: it may be larger than what is in it.
 fn show_file(figures: &Figures, path: Option<&str>) {
-    let path = path.filter(|it| !it.is_empty());
-    let bytes = path.and_then(|it| std::fs::metadata(format!("{it}-wal")).ok());
-    figures.wal_bytes.store(bytes.map_or(0, |it| it.len()), Ordering::Relaxed);
+    let path = path.filter(|path| !path.is_empty());
+    let bytes = path.and_then(|path| std::fs::metadata(format!("{path}-wal")).ok());
+    figures.wal_bytes.store(bytes.map_or(0, |bytes| bytes.len()), Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -256,8 +256,8 @@ impl Writer {
     /// trouble of the store fails them all.
     fn write_apart(&mut self, batch: Vec<Submission>, fault: &StoreFault) {
         let is_alone = batch.len() == 1;
-        let fails = |it: &Submission| match fault.class {
-            StoreTrouble::Full => it.is_intake() || is_alone,
+        let fails = |submission: &Submission| match fault.class {
+            StoreTrouble::Full => submission.is_intake() || is_alone,
             class => class.is_general() || is_alone,
         };
         let (failed, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(fails);
@@ -285,7 +285,8 @@ impl Writer {
     }
 
     fn report(&mut self, submission: Submission, receipts: Vec<Receipt>) {
-        let has_accepted = receipts.iter().any(|it| matches!(it, Receipt::Accepted { .. }));
+        let has_accepted =
+            receipts.iter().any(|receipt| matches!(receipt, Receipt::Accepted { .. }));
         if !submission.succeed(receipts) && has_accepted {
             self.watcher.unclaimed();
         }
@@ -429,7 +430,7 @@ impl Writer {
         if effects.frees_numbers || 0 < effects.trimmed {
             rows::set_meta(connection, FLOOR, self.counter)?;
         }
-        stamp.map_or(Ok(()), |it| it.store(connection))?;
+        stamp.map_or(Ok(()), |stamp| stamp.store(connection))?;
         if let Some(passed) = passed {
             rows::set_meta(connection, super::open::PASSED, passed.0 as u64)?;
         }
@@ -541,7 +542,7 @@ impl Writer {
 
     /// Refreshes the figures that are read off the database.
     pub(super) fn show_figures(&mut self) -> Result<(), StoreFault> {
-        let one = |sql: &str| self.connection.query_row(sql, [], |it| it.get::<_, i64>(0));
+        let one = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let figures = &self.figures;
         let set = |figure: &std::sync::atomic::AtomicU64, value: i64| {
             figure.store(value as u64, Ordering::Relaxed);
@@ -596,7 +597,7 @@ impl Figures {
     }
 
     fn note_commit(&self, micros: u64) {
-        let bucket = COMMIT_BUCKETS.partition_point(|it| *it < micros);
+        let bucket = COMMIT_BUCKETS.partition_point(|bucket| *bucket < micros);
         self.commits[bucket].fetch_add(1, Ordering::Relaxed);
         self.commit_micros.fetch_add(micros, Ordering::Relaxed);
     }

@@ -21,7 +21,7 @@ const CONCURRENCY: [usize; 3] = [1, 8, 64];
 const BODY: usize = 400;
 
 fn main() {
-    if std::env::args().any(|it| it == "serve") {
+    if std::env::args().any(|arg| arg == "serve") {
         return serve();
     }
     let program = std::env::current_exe().expect("the path of this program");
@@ -66,12 +66,12 @@ fn measure(url: &str, concurrency: usize, requests: usize) -> (Duration, Duratio
     });
     let spent = (began.elapsed(), cpu_time() - cpu);
     drop(stop);
-    threads.into_iter().for_each(|it| drop(it.join()));
+    threads.into_iter().for_each(|thread| drop(thread.join()));
     spent
 }
 
 async fn call(wire: Arc<Wire>, url: String, left: Arc<AtomicUsize>) {
-    let one_less = |it: usize| it.checked_sub(1);
+    let one_less = |number: usize| number.checked_sub(1);
     while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
         let request = FetchRequest {
             method: "POST",
@@ -90,7 +90,8 @@ async fn call(wire: Arc<Wire>, url: String, left: Arc<AtomicUsize>) {
 fn cpu_time() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields = stat.rsplit(") ").next().expect("fields after the name");
-    let ticks = fields.split(' ').skip(11).take(2).map(|it| it.parse::<u64>().expect("a number"));
+    let ticks =
+        fields.split(' ').skip(11).take(2).map(|part| part.parse::<u64>().expect("a number"));
     Duration::from_millis(ticks.sum::<u64>() * 10)
 }
 
@@ -109,8 +110,8 @@ fn talk(mut stream: TcpStream) -> Option<()> {
     let mut length = 0;
     loop {
         length += stream.read(&mut buffer[length..]).ok().filter(|it| 0 < *it)?;
-        let head = buffer[..length].windows(4).position(|it| it == b"\r\n\r\n");
-        if head.is_some_and(|it| it + 4 + BODY <= length) {
+        let head = buffer[..length].windows(4).position(|pair| pair == b"\r\n\r\n");
+        if head.is_some_and(|head| head + 4 + BODY <= length) {
             length = 0;
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").ok()?;
         }

@@ -23,7 +23,7 @@ pub fn fault_of(response: &FetchResponse, now: Timestamp) -> Fault {
         300..=399 => format!("the response is {status}, a redirect, and those are not followed"),
         _ => format!("the response is {status}"),
     };
-    let retry_after = header(response, "retry-after").and_then(|it| wait_of(it, now));
+    let retry_after = header(response, "retry-after").and_then(|header| wait_of(header, now));
     Fault {
         class: FaultClass::of_status(status),
         reason,
@@ -39,7 +39,7 @@ pub fn header<'a>(response: &'a FetchResponse, name: &str) -> Option<&'a str> {
 
 fn wait_of(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
-    let is_number = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let wait = match is_number {
         // One that is too large for us is too long for us.
         true => text.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs),

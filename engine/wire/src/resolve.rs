@@ -103,7 +103,7 @@ impl Lookups {
     /// The lookup of `name` that is under way, or a new one with the work to do.
     fn join(self: &Arc<Self>, name: &str, now: Duration) -> (Arc<NameLookup>, Option<LookupWork>) {
         let mut names = self.lock();
-        if let Some(lookup) = names.get(name).filter(|it| now < it.began + LOOKUP_OLD) {
+        if let Some(lookup) = names.get(name).filter(|name| now < name.began + LOOKUP_OLD) {
             return (lookup.clone(), None);
         }
         let (result, ended) = (OnceLock::new(), Event::new());

@@ -8,7 +8,7 @@ pub(super) fn read(line: &str) -> Result<Map<String, Value>, String> {
     let (mut pairs, mut has_value) = (Map::new(), false);
     let mut rest = line.trim_start();
     while !rest.is_empty() {
-        let end = rest.find(|it: char| it.is_whitespace() || matches!(it, '=' | '"'));
+        let end = rest.find(|letter: char| letter.is_whitespace() || matches!(letter, '=' | '"'));
         let (key, behind) = rest.split_at(end.unwrap_or(rest.len()));
         if key.is_empty() || behind.starts_with('"') {
             return Err(format!("not a `key=value` pair: `{}`", super::shown(rest)));

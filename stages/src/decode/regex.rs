@@ -89,6 +89,6 @@ impl LinePattern {
             Some(text) => Value::String(text.as_str().to_owned()),
             None => Value::Null,
         };
-        Ok(self.names().into_iter().map(|it| (it.to_owned(), value(it))).collect())
+        Ok(self.names().into_iter().map(|name| (name.to_owned(), value(name))).collect())
     }
 }

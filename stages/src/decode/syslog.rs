@@ -61,7 +61,7 @@ pub(super) fn read(line: &str, moment: DecodeMoment<'_>) -> Result<Found, String
 }
 
 fn is_version(word: &str) -> bool {
-    let is_number = !word.is_empty() && word.bytes().all(|it| it.is_ascii_digit());
+    let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     is_number && word.len() <= 2 && !word.starts_with('0')
 }
 
@@ -83,7 +83,7 @@ impl SyslogFields {
     /// `34>`, behind its `<`; the rest of the line.
     fn priority<'t>(&mut self, text: &'t str) -> Result<&'t str, String> {
         let found = text.split_once('>').and_then(|(number, rest)| {
-            let is_number = number.len() <= 3 && number.bytes().all(|it| it.is_ascii_digit());
+            let is_number = number.len() <= 3 && number.bytes().all(|byte| byte.is_ascii_digit());
             let number: usize = number.parse().ok().filter(|_| is_number)?;
             Some((FACILITIES.get(number / 8)?, SEVERITIES[number % 8], rest))
         });
@@ -107,7 +107,7 @@ impl SyslogFields {
         let [Some(time), Some(host), Some(app), Some(pid), Some(id)] = words else {
             return Err("a syslog line of RFC 5424 that ends before its message".to_owned());
         };
-        let given = |it: &'t str| Some(it).filter(|it| *it != "-");
+        let given = |text: &'t str| Some(text).filter(|it| *it != "-");
         if let Some(time) = given(time) {
             let read = Timestamp::parse(time);
             self.time(read.ok_or_else(|| format!("not a time: `{}`", shown(time)))?);

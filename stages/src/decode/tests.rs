@@ -245,7 +245,7 @@ proptest! {
         let line = String::from_utf8(writer.into_inner().unwrap()).unwrap();
         let columns: Vec<String> = (0..values.len()).map(|it| format!("c{it}")).collect();
         let read = csv::read(line.trim_end_matches('\n'), &columns).unwrap();
-        let read: Vec<&str> = columns.iter().map(|it| read[it].as_str().unwrap()).collect();
+        let read: Vec<&str> = columns.iter().map(|column| read[column].as_str().unwrap()).collect();
         prop_assert_eq!(read, values);
     }
 

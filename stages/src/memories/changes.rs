@@ -47,11 +47,11 @@ impl Kind for Changes {
     type Settings = ChangesSettings;
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<ChangesSettings> {
-        let step = fields.child("by").and_then(|it| it.arg(0)?.number());
+        let step = fields.child("by").and_then(|child| child.arg(0)?.number());
         Some(ChangesSettings {
-            key: read_key(fields).map(|it| it.value),
+            key: read_key(fields).map(|key| key.value),
             value: fields.child("value")?.arg(0)?.expr(Roots::EVENT)?.value,
-            step: step.map_or(0.0, |it| it.value),
+            step: step.map_or(0.0, |step| step.value),
             shape: shape_of(fields, None),
         })
     }

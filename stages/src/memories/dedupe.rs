@@ -70,7 +70,7 @@ impl Kind for Dedupe {
     type Settings = DedupeSettings;
 
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<DedupeSettings> {
-        let window = fields.child("window").and_then(|it| it.arg(0)?.duration());
+        let window = fields.child("window").and_then(|child| child.arg(0)?.duration());
         let name = name_of(fields, "dedupe");
         let mode: Mode = fields.setting("mode").arg(0, Scalar::choice);
         let mut shape = shape_of(fields, Some("window"));
@@ -186,8 +186,9 @@ impl Remember for Dedupe {
     ) -> Change<RepeatWindow> {
         let time = moment.time;
         let known = kept.filter(|it| it.begins() <= moment.now.0);
-        let due =
-            |it: &RepeatWindow| noted.as_ref().map(|_| Timestamp(it.begins()).plus(self.0.window));
+        let due = |window: &RepeatWindow| {
+            noted.as_ref().map(|_| Timestamp(window.begins()).plus(self.0.window))
+        };
         let known = match known {
             // It passes, because nobody knows any more what was there at its time.
             Some(window) if time.plus(self.0.window).0 <= window.begins() => {

@@ -64,12 +64,12 @@ impl Kind for Join {
         let condition = |name: &str| fields.child(name)?.arg(0)?.expr(Roots::EVENT);
         let (then, emit) = (fields.child("then")?, fields.child("emit")?);
         Some(JoinSettings {
-            key: read_key(fields).map(|it| it.value),
+            key: read_key(fields).map(|key| key.value),
             first: condition("first")?.value,
             then: condition("then")?.value,
             within: then.prop("within")?.duration()?.value,
             emit: emit.arg(0)?.text()?,
-            missed: emit.prop("missed").and_then(|it| it.text()),
+            missed: emit.prop("missed").and_then(|prop| prop.text()),
             shape: shape_of(fields, Some("then")),
         })
     }
@@ -86,7 +86,7 @@ impl MemoryKind for Join {
         let (first, then) = (EventSummary::shape(first), EventSummary::shape(then));
         let both = ValueType::map([("first", first.clone()), ("then", then)]);
         let missed = settings.missed.clone();
-        let missed = missed.map(|it| (it, ValueType::map([("first", first)])));
+        let missed = missed.map(|missed| (missed, ValueType::map([("first", first)])));
         std::iter::once((settings.emit.clone(), both)).chain(missed).collect()
     }
 

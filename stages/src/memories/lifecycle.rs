@@ -124,7 +124,7 @@ impl MemoryKind for Lifecycle {
 
     fn adds(settings: &LifecycleSettings) -> Option<ValueType> {
         let visit = ValueType::map([
-            ("phase", ValueType::one_of(settings.phases.iter().map(|it| it.word()))),
+            ("phase", ValueType::one_of(settings.phases.iter().map(|phase| phase.word()))),
             ("id", ValueType::text()),
             ("since", ValueType::text()),
             ("events", ValueType::number()),
@@ -190,7 +190,7 @@ impl Remember for Lifecycle {
         }
         let scope = Scope::of(event, now);
         let (starts, ends) = (self.0.start.is_true(&scope), self.0.end.is_true(&scope));
-        let updates = || self.0.update.as_ref().is_none_or(|it| it.is_true(&scope));
+        let updates = || self.0.update.as_ref().is_none_or(|update| update.is_true(&scope));
         if !starts && !ends && !updates() {
             return None;
         }

@@ -48,9 +48,9 @@ impl Kind for Throttle {
     fn read(fields: &Fields<'_>, _: &mut Context<'_>) -> Option<ThrottleSettings> {
         let rate = fields.child("rate")?;
         Some(ThrottleSettings {
-            key: read_key(fields).map(|it| it.value),
+            key: read_key(fields).map(|key| key.value),
             rate: rate.arg(0)?.rate()?.value,
-            burst: rate.filled().prop("burst", |it| u32::try_from(it.int()?.value).ok()),
+            burst: rate.filled().prop("burst", |scalar| u32::try_from(scalar.int()?.value).ok()),
             shape: shape_of(fields, Some("rate")),
         })
     }

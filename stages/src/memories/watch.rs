@@ -113,8 +113,8 @@ impl Kind for WatchMemory {
                 condition: Box::new(hold.arg(0)?.expr(Roots::EVENT)?.value),
                 armed_by: hold
                     .prop("once-after")
-                    .and_then(|it| it.expr(Roots::EVENT))
-                    .map(|it| Box::new(it.value)),
+                    .and_then(|prop| prop.expr(Roots::EVENT))
+                    .map(|expr| Box::new(expr.value)),
             },
             None => Watched::Silence,
         };
@@ -129,12 +129,15 @@ impl Kind for WatchMemory {
         };
         Some(WatchSettings {
             expected,
-            key: read_key(fields).map(|it| it.value),
+            key: read_key(fields).map(|key| key.value),
             what,
             span: span?.duration()?.value,
-            again: node.prop("again").and_then(|it| it.duration()).map(|it| it.value),
+            again: node
+                .prop("again")
+                .and_then(|prop| prop.duration())
+                .map(|duration| duration.value),
             emit: emit.arg(0)?.text()?,
-            back: emit.prop("back").and_then(|it| it.text()),
+            back: emit.prop("back").and_then(|prop| prop.text()),
             shape,
         })
     }

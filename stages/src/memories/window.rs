@@ -112,15 +112,21 @@ impl Kind for Window {
         let having = fields.child("having");
         let (form, clock) = form?;
         let mut shape = shape_of(fields, Some(clock));
-        let made = aggregates.iter().map(|it| format!(" {}={}", it.name, it.value.text()));
+        let made = aggregates
+            .iter()
+            .map(|aggregate| format!(" {}={}", aggregate.name, aggregate.value.text()));
         shape.form = format!("{}{}", told(&form), made.collect::<String>());
         Some(WindowSettings {
-            key: read_key(fields).map(|it| it.value),
+            key: read_key(fields).map(|key| key.value),
             form,
             aggregates,
             unread,
-            having: having.and_then(|it| it.arg(0)?.expr(Roots::AGGREGATED)).map(|it| it.value),
-            once: having.and_then(|it| it.prop("once")?.duration()).map(|it| it.value),
+            having: having
+                .and_then(|having| having.arg(0)?.expr(Roots::AGGREGATED))
+                .map(|expr| expr.value),
+            once: having
+                .and_then(|having| having.prop("once")?.duration())
+                .map(|duration| duration.value),
             emit: fields.child("emit")?.arg(0)?.text()?,
             shape,
         })
@@ -147,13 +153,14 @@ fn read_form(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(WindowFo
             .help(format!("write a second `window` for `{second}`"));
         return None;
     }
-    let span = |it: &Fields<'_>| Some(it.arg(0)?.duration()?.value);
+    let span = |fields: &Fields<'_>| Some(fields.arg(0)?.duration()?.value);
     let filled = node.filled();
     let lateness = || filled.prop("lateness", Scalar::duration);
     let form = match name {
         "tumbling" => WindowForm::Tumbling { span: span(&node)?, lateness: lateness().value },
         "sliding" => {
-            let events_max = filled.prop("max-events", |it| usize::try_from(it.int()?.value).ok());
+            let events_max =
+                filled.prop("max-events", |scalar| usize::try_from(scalar.int()?.value).ok());
             WindowForm::Sliding { span: span(&node)?, events_max }
         }
         _ => WindowForm::Session {
@@ -162,7 +169,7 @@ fn read_form(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<(WindowFo
         },
     };
     if let (Some(lateness), Some(piece)) =
-        (node.prop("lateness").and_then(|it| it.duration()), form.piece())
+        (node.prop("lateness").and_then(|prop| prop.duration()), form.piece())
         && piece * OPEN_MAX < lateness.value
     {
         let most = write_duration(piece * OPEN_MAX);
@@ -186,13 +193,17 @@ fn read_aggregates(
         return (vec![count], unread);
     };
     for (name, scalar) in node.props() {
-        let is_plain = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
-            && !name.starts_with(|it: char| it.is_ascii_digit());
-        let is_taken = OWN.contains(&name) || aggregates.iter().any(|it| &*it.name == name);
+        let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && !name.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_taken =
+            OWN.contains(&name) || aggregates.iter().any(|aggregate| &*aggregate.name == name);
         let problem = match (is_plain, is_taken) {
             (false, _) => Some((
                 format!("`{name}` cannot be read by `having`"),
-                format!("write `{}`", name.replace(|it: char| !it.is_ascii_alphanumeric(), "_")),
+                format!(
+                    "write `{}`",
+                    name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
+                ),
             )),
             (_, true) => Some((
                 format!("`{name}` is in the data of the event already"),
@@ -204,8 +215,8 @@ fn read_aggregates(
             let found = context.diagnostics.push(Rule::SamePath, message);
             found.at(scalar.span(), "the name of this aggregate").help(help);
         }
-        let value = scalar.expr(Roots::AGGREGATE).map(|it| it.value);
-        match value.and_then(|it| Some((it.aggregate()?, it))) {
+        let value = scalar.expr(Roots::AGGREGATE).map(|expr| expr.value);
+        match value.and_then(|value| Some((value.aggregate()?, value))) {
             Some((how, value)) => aggregates.push(NamedAggregate { name: name.into(), value, how }),
             None => unread.push(name.into()),
         }
@@ -250,7 +261,7 @@ impl MemoryKind for Window {
     }
 
     fn says(settings: &WindowSettings) -> String {
-        let made = settings.aggregates.iter().map(|it| it.value.text());
+        let made = settings.aggregates.iter().map(|aggregate| aggregate.value.text());
         let made = made.collect::<Vec<_>>().join(", ");
         format!("{made} {}{}", told(&settings.form), for_key(settings.key.as_ref()))
     }
@@ -275,7 +286,7 @@ impl Remember for Window {
         let scope = Scope::of(event, now);
         let key = key_or_one(self.settings.key.as_ref(), &scope)?;
         let values = self.settings.aggregates.iter();
-        let values = values.map(|it| it.value.eval(&scope).to_json()).collect();
+        let values = values.map(|value| value.value.eval(&scope).to_json()).collect();
         Some((key, WindowNoted { id: event.envelope.id.to_string(), values }))
     }
 
@@ -371,8 +382,8 @@ impl Window {
         for sample in &kept.samples {
             self.add(&mut states, &sample.values, sample.time);
         }
-        let end = kept.samples.last().map_or(moment.time, |it| Timestamp(it.time));
-        let start = kept.samples.first().map_or(moment.time, |it| Timestamp(it.time));
+        let end = kept.samples.last().map_or(moment.time, |sample| Timestamp(sample.time));
+        let start = kept.samples.first().map_or(moment.time, |sample| Timestamp(sample.time));
         let data = self.data(states, start, end);
         let holds = self.is_wanted(&data);
         let is_new = match (&self.settings.having, self.settings.once) {
@@ -389,7 +400,11 @@ impl Window {
     }
 
     fn states(&self) -> Vec<AggregateState> {
-        self.settings.aggregates.iter().map(|it| AggregateState::empty(it.how)).collect()
+        self.settings
+            .aggregates
+            .iter()
+            .map(|aggregate| AggregateState::empty(aggregate.how))
+            .collect()
     }
 
     /// Counts the values of one event.
@@ -411,7 +426,7 @@ impl Window {
     fn is_wanted(&self, data: &Value) -> bool {
         let scope = Scope::at(Timestamp(0)).with(&self.globals);
         let scope = Scope { aggregated: Some(data), ..scope };
-        self.settings.having.as_ref().is_none_or(|it| it.is_true(&scope))
+        self.settings.having.as_ref().is_none_or(|having| having.is_true(&scope))
     }
 
     /// Whether it was told of long enough ago.
@@ -436,11 +451,14 @@ impl Window {
             // Which events count, hangs on the newest one alone. An event that comes late may still
             // count those that are older than the window by now.
             WindowForm::Sliding { span, .. } => {
-                kept.samples.last().map(|it| Timestamp(it.time).plus(*span * 2))
+                kept.samples.last().map(|sample| Timestamp(sample.time).plus(*span * 2))
             }
-            _ => kept.windows.iter().map(|it| Timestamp(it.end).plus(self.lateness())).min(),
+            _ => {
+                kept.windows.iter().map(|window| Timestamp(window.end).plus(self.lateness())).min()
+            }
         };
-        let forgotten = kept.forgotten(self.settings.once).filter(|it| moment.time < *it);
+        let forgotten =
+            kept.forgotten(self.settings.once).filter(|forgotten| moment.time < *forgotten);
         match over.or(forgotten) {
             Some(due) => Change::keep(kept).until(due),
             None => Change::forget(),

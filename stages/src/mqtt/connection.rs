@@ -388,19 +388,21 @@ impl BrokerLink {
             }
             AnyPacket::V5_0Unsuback(_) | AnyPacket::V3_1_1Unsuback(_) => Packet::Unsubscribed,
             AnyPacket::V5_0Puback(it) => {
-                let code = it.reason_code().map(|it| it as u8);
+                let code = it.reason_code().map(|reason_code| reason_code as u8);
                 Packet::Published(it.packet_id(), taken(code, words_of(it.props())))
             }
             AnyPacket::V3_1_1Puback(it) => Packet::Published(it.packet_id(), Ok(())),
-            AnyPacket::V5_0Pubrec(it) => match it.reason_code().map_or(0, |it| it as u8) {
-                0 => Packet::Received(it.packet_id()),
-                code => {
-                    let result = taken(Some(code), words_of(it.props()));
-                    // By the protocol it goes on after a success; the state machine takes it for over.
-                    self.is_worn |= result.is_ok();
-                    Packet::Published(it.packet_id(), result)
+            AnyPacket::V5_0Pubrec(it) => {
+                match it.reason_code().map_or(0, |reason_code| reason_code as u8) {
+                    0 => Packet::Received(it.packet_id()),
+                    code => {
+                        let result = taken(Some(code), words_of(it.props()));
+                        // By the protocol it goes on after a success; the state machine takes it for over.
+                        self.is_worn |= result.is_ok();
+                        Packet::Published(it.packet_id(), result)
+                    }
                 }
-            },
+            }
             AnyPacket::V3_1_1Pubrec(it) => Packet::Received(it.packet_id()),
             AnyPacket::V5_0Pubcomp(it) => Packet::Published(it.packet_id(), Ok(())),
             AnyPacket::V3_1_1Pubcomp(it) => Packet::Published(it.packet_id(), Ok(())),
@@ -568,15 +570,15 @@ impl BrokerLink {
 
     /// Queues a subscription; its answer has a result for each filter.
     pub(crate) fn subscribe(&mut self, wanted: &[Subscription]) -> Result<(), Fault> {
-        let entry = |it: &Subscription| {
-            let options = SubOpts::new().set_qos(qos_of(it.qos));
+        let entry = |subscription: &Subscription| {
+            let options = SubOpts::new().set_qos(qos_of(subscription.qos));
             // The older version has no such bits.
-            let options = match (self.protocol, it.takes_retained) {
+            let options = match (self.protocol, subscription.takes_retained) {
                 (Protocol::Three, _) => options,
                 (_, true) => options.set_rh(RetainHandling::SendRetainedIfNotExists),
                 (_, false) => options.set_rh(RetainHandling::DoNotSendRetained),
             };
-            SubEntry::new(&*it.filter, options)
+            SubEntry::new(&*subscription.filter, options)
         };
         let entries: Result<Vec<SubEntry>, MqttError> = wanted.iter().map(entry).collect();
         let (entries, id) = (entries.map_err(unwritten)?, self.new_id()?);
@@ -763,7 +765,7 @@ fn words_of(props: &Option<Vec<Property>>) -> Option<String> {
 
 /// The broker's own words.
 fn reason_of(props: &[Property]) -> Option<String> {
-    props.iter().find_map(|it| match it {
+    props.iter().find_map(|prop| match prop {
         Property::ReasonString(reason) => Some(reason.val().to_owned()),
         _ => None,
     })
@@ -771,7 +773,7 @@ fn reason_of(props: &[Property]) -> Option<String> {
 
 /// What the code of an acknowledgement says about the message; there is none where all is well.
 fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
-    let reason = reason.map(|it| format!(" ({it})")).unwrap_or_default();
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     let refused = |why: &str| format!("the broker refused the message: {why}{reason}");
     Err(match code.unwrap_or_default() {
         // Whether anybody has subscribed is not our concern.
@@ -785,7 +787,7 @@ fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
 }
 
 fn refused_5(code: ConnectReasonCode, reason: Option<String>) -> Result<(), Fault> {
-    let reason = reason.map(|it| format!(" ({it})")).unwrap_or_default();
+    let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
     Err(match code {
         ConnectReasonCode::Success => return Ok(()),
         ConnectReasonCode::BadUserNameOrPassword => {

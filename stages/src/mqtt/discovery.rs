@@ -146,7 +146,7 @@ impl DeviceSettings {
         context: &mut Context<'_>,
     ) -> Option<Vec<DeviceSettings>> {
         let devices = fields.children("discovery").collect::<Vec<_>>();
-        let read = devices.iter().map(|it| DeviceSettings::read(it, topic, context));
+        let read = devices.iter().map(|device| DeviceSettings::read(device, topic, context));
         let read: Vec<Option<DeviceSettings>> = read.collect();
         read.into_iter().collect()
     }
@@ -154,11 +154,16 @@ impl DeviceSettings {
     fn read(fields: &Fields<'_>, topic: Option<&Text>, context: &mut Context<'_>) -> Option<Self> {
         let id_scalar = fields.arg(0)?;
         let id = Text::read(&id_scalar)?;
-        let is_right = id.setting.value.literal().is_none_or(|it| it.contains("{{") || is_id(it));
+        let is_right = id
+            .setting
+            .value
+            .literal()
+            .is_none_or(|literal| literal.contains("{{") || is_id(literal));
         if !is_right {
             wrong_id(&id_scalar, context);
         }
-        let text = |name: &str| fields.prop(name).and_then(|it| it.text()).map(|it| it.value);
+        let text =
+            |name: &str| fields.prop(name).and_then(|prop| prop.text()).map(|text| text.value);
         let fixed = ["manufacturer", "model"].into_iter();
         let fixed = fixed.filter_map(|it| Some((it.to_owned(), Value::from(text(it)?)))).collect();
         let mut entities = Vec::new();
@@ -180,13 +185,13 @@ impl DeviceSettings {
                 .help("add one: `{ sensor celsius }`, `{ binary-sensor motion }` or `{ event ring \"door.bell\" }`");
             return None;
         }
-        let prefix = fields.filled().prop("prefix", |it| Some(it.text()?.value));
-        let name = fields.prop("name").and_then(|it| Text::read(&it));
+        let prefix = fields.filled().prop("prefix", |scalar| Some(scalar.text()?.value));
+        let name = fields.prop("name").and_then(|prop| Text::read(&prop));
         is_whole.then_some(DeviceSettings { id, name, fixed, prefix, entities })
     }
 
     pub(crate) fn needed(&self) -> Vec<Needed> {
-        let texts = self.entities.iter().flat_map(|it| it.name.iter().chain(&it.topic));
+        let texts = self.entities.iter().flat_map(|entity| entity.name.iter().chain(&entity.topic));
         [&self.id].into_iter().chain(&self.name).chain(texts).map(Text::needed).collect()
     }
 
@@ -209,10 +214,10 @@ impl DeviceSettings {
                 entity.config.entry("value_template").or_insert_with(|| EVENT_VALUE.into());
             }
         }
-        let open = |text: &Option<Text>| text.as_ref().map(|it| it.open(services)).transpose();
-        let entities = settings.entities.iter().map(|it| {
-            let topic = open(&it.topic)?.unwrap_or_else(|| topic.clone());
-            Ok::<_, Fault>((open(&it.name)?, topic))
+        let open = |text: &Option<Text>| text.as_ref().map(|text| text.open(services)).transpose();
+        let entities = settings.entities.iter().map(|entity| {
+            let topic = open(&entity.topic)?.unwrap_or_else(|| topic.clone());
+            Ok::<_, Fault>((open(&entity.name)?, topic))
         });
         Ok(DeviceWriter {
             id: settings.id.open(services)?,
@@ -237,8 +242,9 @@ impl EntitySettings {
             Some(it) => Some(read_topic(&it, context)?),
             None => None,
         };
-        let depends =
-            |text: &Text| text.setting.value.literal().is_some_and(|it| it.contains("{{"));
+        let depends = |text: &Text| {
+            text.setting.value.literal().is_some_and(|literal| literal.contains("{{"))
+        };
         let is_unclear = own_topic.is_none() && topic.is_some_and(depends) && !depends(device);
         if is_unclear {
             let message = "on which topic this entity is published depends on the event";
@@ -253,18 +259,18 @@ impl EntitySettings {
         let given = PROPERTIES.iter().filter_map(|(key, prop)| Some((*key, text(prop)?)));
         let mut config: Map<String, Value> =
             given.map(|(key, text)| (key.to_owned(), text.into())).collect();
-        let class: Option<StateClass> = fields.prop("state-class").and_then(|it| it.choice());
+        let class: Option<StateClass> = fields.prop("state-class").and_then(|prop| prop.choice());
         if let Some(class) = class {
             config.insert("state_class".to_owned(), class.word().replace('-', "_").into());
         }
         let platform = fields.name().value.replace('-', "_");
         if platform == "event" {
             let types: Vec<String> =
-                fields.args().skip(1).filter_map(|it| Some(it.text()?.value)).collect();
+                fields.args().skip(1).filter_map(|arg| Some(arg.text()?.value)).collect();
             config.insert("event_types".to_owned(), types.into());
         }
         config.insert("platform".to_owned(), platform.into());
-        let name = fields.prop("name").and_then(|it| Text::read(&it));
+        let name = fields.prop("name").and_then(|prop| Text::read(&prop));
         (!is_unclear).then_some(EntitySettings { id, name, topic: own_topic, config })
     }
 }
@@ -307,7 +313,7 @@ fn wrong_id(scalar: &Scalar<'_>, context: &mut Context<'_>) {
 impl DeviceWriter {
     /// Whether it is the same for every event.
     pub(crate) fn is_fixed(&self) -> bool {
-        let texts = self.entities.iter().flat_map(|it| it.0.iter().chain([&it.1]));
+        let texts = self.entities.iter().flat_map(|entity| entity.0.iter().chain([&entity.1]));
         [&self.id].into_iter().chain(&self.name).chain(texts).all(|it| it.fixed().is_some())
     }
 
@@ -355,5 +361,5 @@ impl DeviceWriter {
 fn readable(id: &str) -> String {
     let text = id.replace('-', " ");
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |it| it.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |letter| letter.to_uppercase().chain(letters).collect())
 }

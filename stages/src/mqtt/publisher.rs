@@ -295,7 +295,7 @@ impl Publisher {
         self.announced().clear();
         let always = self.announcements.always.iter();
         let always: Vec<OutMessage> =
-            always.filter(|it| !self.is_refused(hash_of(it))).cloned().collect();
+            always.filter(|always| !self.is_refused(hash_of(always))).cloned().collect();
         let (clock, mut ends) = (&*self.services.env.clock, vec![None; always.len()]);
         let exchange = self.exchange(link, &always, &mut ends);
         let late = || Err(self.late());
@@ -404,7 +404,7 @@ impl Publisher {
                 return Turn::Asked;
             }
             match link.read().await {
-                Ok(packets) => packets.iter().for_each(|it| self.hear(it)),
+                Ok(packets) => packets.iter().for_each(|packet| self.hear(packet)),
                 Err(fault) => return Turn::Lost(fault),
             }
             link.queue_replies();

@@ -114,7 +114,7 @@ impl PublishSettings {
         // All are read before one is unwrapped, so one check reports every mistake.
         let broker = BrokerSettings::read(fields, context);
         let topic = fields.child("topic");
-        let text = topic.as_ref().and_then(|it| read_topic(&it.arg(0)?, context));
+        let text = topic.as_ref().and_then(|topic| read_topic(&topic.arg(0)?, context));
         let availability = match fields.child("availability") {
             Some(it) => AvailabilitySettings::read(&it, context).map(Some),
             None => Some(None),
@@ -126,7 +126,7 @@ impl PublishSettings {
             topic: text?,
             availability: availability?,
             devices: devices?,
-            qos: with.prop("qos", |it| u8::try_from(it.int()?.value).ok()),
+            qos: with.prop("qos", |scalar| u8::try_from(scalar.int()?.value).ok()),
             is_retained: with.prop("retain", Scalar::boolean),
             body: Text::read_child(fields, "body"),
         })
@@ -147,12 +147,13 @@ impl PublishSettings {
         if let Some(topic) = topic.fixed() {
             check_name(topic).map_err(|wrong| unfit(topic, &wrong))?;
         }
-        let status = self.availability.map(|it| it.open(services)).transpose()?;
+        let status =
+            self.availability.map(|availability| availability.open(services)).transpose()?;
         let mut announcements = Announcements::default();
         let mut devices = Vec::new();
         for device in self.devices {
             announcements.birth_topics.insert(device.birth_topic());
-            let seen = status.as_ref().map(|it| it.config.clone());
+            let seen = status.as_ref().map(|status| status.config.clone());
             let device = device.open(&topic, has_body, seen, self.qos, services)?;
             match device.is_fixed() {
                 true => announcements.always.push(device.message(None)?),
@@ -168,7 +169,7 @@ impl PublishSettings {
             topic,
             qos: self.qos,
             is_retained: self.is_retained,
-            body: self.body.as_ref().map(|it| it.open(services)).transpose()?,
+            body: self.body.as_ref().map(|body| body.open(services)).transpose()?,
             devices,
         };
         let broker = self.broker.open(services).await?;
@@ -185,7 +186,8 @@ struct OpenAvailability {
 
 impl AvailabilitySettings {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Self> {
-        let text = |name| fields.filled().prop(name, |it: &Scalar<'_>| Some(it.text()?.value));
+        let text =
+            |name| fields.filled().prop(name, |scalar: &Scalar<'_>| Some(scalar.text()?.value));
         let topic = read_topic(&fields.prop("topic")?, context)?;
         Some(AvailabilitySettings { topic, online: text("online"), offline: text("offline") })
     }
@@ -258,14 +260,14 @@ impl MessageWriter {
         };
         let topic = rendered(&self.topic);
         check_name(&topic).map_err(|wrong| unfit(&topic, &wrong))?;
-        let payload = self.body.as_ref().map(|it| rendered(it).into_bytes());
+        let payload = self.body.as_ref().map(|body| rendered(body).into_bytes());
         let message = OutMessage {
             topic,
             payload: payload.unwrap_or_else(otherwise),
             qos: self.qos,
             is_retained: self.is_retained,
         };
-        let announced = self.devices.iter().map(|it| it.message(scope.as_ref()));
+        let announced = self.devices.iter().map(|device| device.message(scope.as_ref()));
         let announced = announced.collect::<Result<_, _>>()?;
         Ok(NumberedMessage { pos: outgoing.stored.pos, announced, message })
     }

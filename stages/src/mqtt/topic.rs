@@ -76,14 +76,14 @@ impl TopicFilter {
 
     /// The topic, where it takes only one.
     pub(crate) fn single(&self) -> Option<String> {
-        let is_word = |it: &FilterLevel| matches!(it, FilterLevel::Word(_));
+        let is_word = |level: &FilterLevel| matches!(level, FilterLevel::Word(_));
         let levels: Vec<&str> = self.levels.iter().map(FilterLevel::text).collect();
         self.levels.iter().all(is_word).then(|| levels.join("/"))
     }
 
     /// The names of its levels.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.levels.iter().filter_map(|it| match it {
+        self.levels.iter().filter_map(|level| match level {
             FilterLevel::Single(Some(name)) => Some(name.as_str()),
             _ => None,
         })
@@ -207,8 +207,10 @@ fn level(text: &str, word: &str, span: Span) -> Result<FilterLevel, TopicError> 
 
 /// A name that a path of an expression can have.
 fn is_name(text: &str) -> bool {
-    text.starts_with(|it: char| it.is_ascii_lowercase() || it == '_')
-        && text.chars().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_')
+    text.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_')
+        && text
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
 }
 
 fn check_text(text: &str) -> Result<(), TopicError> {
@@ -250,7 +252,7 @@ mod tests {
         ] {
             let filter = filter(text);
             takes.iter().for_each(|it| assert!(filter.params(it).is_some(), "{text} {it}"));
-            leaves.iter().for_each(|it| assert!(filter.params(it).is_none(), "{text} {it}"));
+            leaves.iter().for_each(|leaf| assert!(filter.params(leaf).is_none(), "{text} {leaf}"));
         }
     }
 

@@ -86,11 +86,12 @@ impl AttachSetting {
                 return None;
             }
         };
-        let wait = node.prop("wait").and_then(|it| it.duration()).map(|it| it.value);
+        let wait =
+            node.prop("wait").and_then(|prop| prop.duration()).map(|duration| duration.value);
         let node = node.filled();
-        let bytes = |it: &Scalar<'_>| usize::try_from(it.bytes()?.value).ok();
+        let bytes = |scalar: &Scalar<'_>| usize::try_from(scalar.bytes()?.value).ok();
         let bytes_max = node.prop("max", bytes);
-        let timeout = node.prop("timeout", |it| Some(it.duration()?.value));
+        let timeout = node.prop("timeout", |scalar| Some(scalar.duration()?.value));
         Some(Some(AttachSetting { from, bytes_max, timeout, wait: wait.unwrap_or_default() }))
     }
 
@@ -101,7 +102,7 @@ impl AttachSetting {
     ) -> Option<AttachSource> {
         let path = scalar.template(Roots::EVENT)?;
         let fixed = path.value.literal_prefix();
-        if fixed.starts_with('/') || path.value.text().split('/').any(|it| it == "..") {
+        if fixed.starts_with('/') || path.value.text().split('/').any(|part| part == "..") {
             context
                 .diagnostics
                 .push(Rule::WrongArgument, "this path leaves the folder of the pipeline file")
@@ -270,7 +271,7 @@ impl Attach {
         let scope = Scope::of(notice.outgoing.event(), services.env.clock.wall());
         match &self.source {
             OpenAttachment::Url(url) => {
-                let url = url.render(&scope).map_err(|it| MissingFile::Never(it.reason))?;
+                let url = url.render(&scope).map_err(|fault| MissingFile::Never(fault.reason))?;
                 fetch_url(url, services, timeout, bytes_max).await
             }
             OpenAttachment::File { folder, path } => {
@@ -345,7 +346,7 @@ async fn read_file(
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let read = move || regular_file::read(&path, bytes_max as u64);
     let read = services.env.pools.files.run(read).await;
-    let read = read.map_err(|it| MissingFile::Never(it.to_string()))?;
+    let read = read.map_err(|fault| MissingFile::Never(fault.to_string()))?;
     let bytes = read.map_err(|fault| match fault.kind() {
         std::io::ErrorKind::NotFound => MissingFile::Yet("the file is not there".to_owned()),
         _ => MissingFile::Never(fault.to_string()),
@@ -359,10 +360,10 @@ fn attachment(name: &str, bytes: Vec<u8>) -> Result<Attachment, MissingFile> {
         return Err(MissingFile::Yet("it is empty".to_owned()));
     }
     let path = Path::new(name);
-    let extension = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let (media, ending) = media_of(&bytes, extension);
-    let stem = path.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
-    let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_');
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let stem: String = stem.chars().filter(is_plain).take(NAME_MAX).collect();
     let stem = if stem.is_empty() { "attachment" } else { &stem };
     Ok(Attachment { name: format!("{stem}.{ending}"), media, bytes })
@@ -395,7 +396,7 @@ impl Attachment {
 
 /// What separates the parts of a body: nobody who sends an event, or draws a picture, can know it.
 pub(super) fn boundary(random: &Random) -> String {
-    format!("{:032x}", random.with(|it| it.u128(..)))
+    format!("{:032x}", random.with(|random| random.u128(..)))
 }
 
 /// A request that posts fields and a file under this name as `multipart/form-data` (RFC 7578).

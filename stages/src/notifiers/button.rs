@@ -36,13 +36,14 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<Button
             .at(extra.head(), "one too many")
             .help("remove it, or put its link into `message`");
     }
-    let read = |it: Fields<'_>| Some((Text::read(&it.arg(0)?)?, Text::read(&it.arg(1)?)?));
+    let read =
+        |fields: Fields<'_>| Some((Text::read(&fields.arg(0)?)?, Text::read(&fields.arg(1)?)?));
     fields.children("button").filter_map(read).collect()
 }
 
 /// What they take from outside the file.
 pub(super) fn needed(buttons: &[ButtonText]) -> impl Iterator<Item = Needed> {
-    buttons.iter().flat_map(|it| [it.0.needed(), it.1.needed()])
+    buttons.iter().flat_map(|button| [button.0.needed(), button.1.needed()])
 }
 
 /// Buttons, ready for events.
@@ -57,7 +58,7 @@ pub(super) struct Button {
 
 impl Buttons {
     pub(super) fn open(texts: &[ButtonText], services: &Services) -> Result<Buttons, Fault> {
-        let open = |it: &ButtonText| Ok((it.0.open(services)?, it.1.open(services)?));
+        let open = |text: &ButtonText| Ok((text.0.open(services)?, text.1.open(services)?));
         Ok(Buttons(texts.iter().map(open).collect::<Result<_, Fault>>()?))
     }
 
@@ -81,8 +82,8 @@ mod tests {
 
     #[test]
     fn a_button_that_leads_nowhere_is_left_out() {
-        let text = |it: &str| Text {
-            setting: language::spanned::Spanned::new(language::Setting::of_text(it), 0..1),
+        let text = |text: &str| Text {
+            setting: language::spanned::Spanned::new(language::Setting::of_text(text), 0..1),
             is_optional: false,
         };
         let texts = [

@@ -21,7 +21,7 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 /// The attributes, in the order of their names. What an event does not have is left out.
 fn attributes(stored: &Stored) -> Vec<(&'static str, String)> {
     let envelope = &stored.envelope;
-    let text = |it: &str| (!it.is_empty()).then(|| it.to_owned());
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let all = [
         ("correlationid", envelope.correlation_id.as_deref().and_then(text)),
         ("datacontenttype", Some("application/json".to_owned())),
@@ -95,11 +95,13 @@ mod tests {
         let stored = &outgoing.stored;
         let event: Value = serde_json::from_str(&structured(stored)).unwrap();
         for name in ["specversion", "id", "source", "type"] {
-            assert!(event[name].as_str().is_some_and(|it| !it.is_empty()), "{name}: {event}");
+            assert!(event[name].as_str().is_some_and(|text| !text.is_empty()), "{name}: {event}");
         }
         assert_eq!((&event["data"], &event["specversion"]), (&json!({ "n": 2 }), &json!("1.0")));
         let headers = headers(stored);
-        let header = |name: &str| headers.iter().find(|it| it.0 == name).map(|it| it.1.as_str());
+        let header = |name: &str| {
+            headers.iter().find(|header| header.0 == name).map(|header| header.1.as_str())
+        };
         assert_eq!(header("ce-id"), event["id"].as_str());
         assert_eq!(header("Content-Type"), Some("application/json"));
         assert_eq!(header("ce-datacontenttype"), None);

@@ -68,7 +68,7 @@ impl Kind for Discord {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<DiscordSettings> {
         let (urls, level) = (Text::read_all(fields, "url")?, LevelSetting::read(fields));
-        let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
+        let bad = urls.iter().filter(|url| !check_url(url, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (attach, buttons) =
             (AttachSetting::read(fields, context), button::read(fields, context));
@@ -94,7 +94,7 @@ impl NotifyKind for Discord {
 
     fn recipients(settings: &DiscordSettings) -> Vec<DiscordSettings> {
         let urls = settings.urls.iter();
-        urls.map(|it| DiscordSettings { urls: vec![it.clone()], ..settings.clone() }).collect()
+        urls.map(|url| DiscordSettings { urls: vec![url.clone()], ..settings.clone() }).collect()
     }
 
     async fn open(
@@ -120,7 +120,7 @@ impl Notify for Discord {
 
     async fn update(&self, notice: &Notice) -> Result<String, Fault> {
         let place = place_of(&[&self.url]);
-        let before = notice.update.as_ref().and_then(|it| it.before.as_deref());
+        let before = notice.update.as_ref().and_then(|update| update.before.as_deref());
         if let Some(before) = before.and_then(|it| MessageReceipt::read(it, &place)) {
             let request = |before: &MessageReceipt, file| self.edit(notice, before, file);
             let (attach, secrets) = (self.attach.as_ref(), [&*self.url]);
@@ -179,7 +179,7 @@ impl Discord {
                 self.upload(url, body, &file, notice)
             }
             None => {
-                let shown = before.file.as_ref().filter(|it| is_picture(it));
+                let shown = before.file.as_ref().filter(|file| is_picture(file));
                 if let Some(name) = shown {
                     body["embeds"][0]["image"] = picture(name);
                 }
@@ -219,9 +219,9 @@ impl Discord {
         let level = self.level.of(event.envelope.priority, &scope);
         let text = MessageText::of(notice);
         // A title of a link has no `]`, and its URL no `)`.
-        let link = |it: Button| {
-            let url = it.url.replace('(', "%28").replace(')', "%29");
-            format!("[{}]({url})", escaped(&it.label))
+        let link = |button: Button| {
+            let url = button.url.replace('(', "%28").replace(')', "%29");
+            format!("[{}]({url})", escaped(&button.label))
         };
         let links: Vec<String> = self.buttons.of(&scope).into_iter().map(link).collect();
         let links = match links.is_empty() {
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(tell::<Discord>("url (env)\"URL\"\nlevel min", &long, &fetch), Ok(()));
         let body = body_of(&fetch.only_request());
         let size =
-            |name: &str| body["embeds"][0][name].as_str().map(|it| it.encode_utf16().count());
+            |name: &str| body["embeds"][0][name].as_str().map(|text| text.encode_utf16().count());
         assert!(matches!(size("title"), Some(250..=256)), "{:?}", size("title"));
         assert!(matches!(size("description"), Some(4080..=4096)), "{:?}", size("description"));
         assert_eq!(body["flags"], 4096);

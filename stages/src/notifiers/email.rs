@@ -119,7 +119,7 @@ impl Kind for Email {
             username: prop("username"),
             password: prop("password"),
             ca: prop("ca"),
-            is_plain: node.filled().prop("plain", |it| it.boolean()),
+            is_plain: node.filled().prop("plain", |scalar| scalar.boolean()),
             from: from?,
             to: to?,
             subject: Text::read_child(fields, "subject"),
@@ -170,7 +170,7 @@ fn check(settings: &EmailSettings, diagnostics: &mut Diagnostics) -> bool {
         let help = "write both: `username=(env)\"MAIL_USER\" password=(env)\"MAIL_PASSWORD\"`";
         wrong(text, message, "without the other one", help);
     }
-    if let Some(ca) = settings.ca.as_ref().filter(|it| is_fixed(it, |it| !it.contains("BEGIN "))) {
+    if let Some(ca) = settings.ca.as_ref().filter(|ca| is_fixed(ca, |it| !it.contains("BEGIN "))) {
         let message = "this is not a certificate".to_owned();
         wrong(ca, message, "its text is needed, not its name", "write `ca=(file)\"lan.pem\"`");
     }
@@ -186,7 +186,7 @@ fn check(settings: &EmailSettings, diagnostics: &mut Diagnostics) -> bool {
 
 /// Whether a text of the file itself, the same for every event, is like this.
 fn is_fixed(text: &Text, is_like: impl Fn(&str) -> bool) -> bool {
-    text.setting.value.literal().is_some_and(|it| !it.contains("{{") && is_like(it))
+    text.setting.value.literal().is_some_and(|literal| !literal.contains("{{") && is_like(literal))
 }
 
 /// What the URL of a mail server says.
@@ -253,7 +253,11 @@ impl NotifyKind for Email {
             server: Arc::new(server(&settings, &from, &services)?),
             from,
             to: to.open(&services)?,
-            subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
+            subject: settings
+                .subject
+                .as_ref()
+                .map(|subject| subject.open(&services))
+                .transpose()?,
             link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: Attach::open(settings.attach.as_ref(), &services)?,
@@ -275,7 +279,7 @@ fn server(
     from: &Mailbox,
     services: &Services,
 ) -> Result<MailServer, Fault> {
-    let text = |it: &Text| resolve(&it.setting.value, services);
+    let text = |text: &Text| resolve(&text.setting.value, services);
     let url = ServerUrl::parse(&text(&settings.smtp)?).map_err(Fault::permanent)?;
     if !settings.is_plain && !url.is_private() {
         let reason = "the URL of the mail server speaks no TLS: write `smtp+starttls://`, or add `plain=#true`";
@@ -370,7 +374,7 @@ impl Email {
         let to = self.to.render(&scope);
         let to: Mailbox = to.trim().parse().map_err(|_| no_address(&to))?;
         let link = self.link.of(event, &scope).map(|it| format!("\n\n{it}")).unwrap_or_default();
-        let button = |it: button::Button| format!("\n\n{}: {}", it.label, it.url);
+        let button = |button: button::Button| format!("\n\n{}: {}", button.label, button.url);
         let buttons: String = self.buttons.of(&scope).into_iter().map(button).collect();
         let domain = self.from.email.domain();
         let level = self.level.of(event.envelope.priority, &scope);
@@ -439,7 +443,11 @@ mod tests {
             server: Arc::new(server(&settings, &from, &services)?),
             from,
             to: settings.to[0].open(&services)?,
-            subject: settings.subject.as_ref().map(|it| it.open(&services)).transpose()?,
+            subject: settings
+                .subject
+                .as_ref()
+                .map(|subject| subject.open(&services))
+                .transpose()?,
             link: MessageLink::open(settings.click.as_ref(), &services)?,
             level: settings.level,
             attach: None,
@@ -468,7 +476,7 @@ mod tests {
         assert!(has("Message-ID: <c3772e06ad76ed86ae6d90b0597e56c5@example.org>"), "{head}");
         assert!(has("Auto-Submitted: auto-generated") && has("Importance: high"), "{head}");
         assert!(has("Date: Thu, 01 Jan 2026 09:59:56 +0000"), "{head}");
-        assert!(!head.lines().any(|it| it.starts_with("Bcc")), "{head}");
+        assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
         let expected = "one\r\n.\r\nQUIT\r\nBcc: x\r\n\r\nhttp://127.0.0.1:8600/#/event/e-1\r\n";
         assert_eq!(body, expected);
     }

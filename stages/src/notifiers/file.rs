@@ -41,7 +41,7 @@ impl Kind for FileNotifier {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Spanned<PathBuf>> {
         let path = literal(&fields.child("path")?.arg(0)?, context.diagnostics)?;
-        Some(path.map(|it| context.files.place(&it)))
+        Some(path.map(|path| context.files.place(&path)))
     }
 
     fn claims(settings: &Spanned<PathBuf>) -> Vec<Spanned<Claim>> {
@@ -79,7 +79,7 @@ impl Notify for FileNotifier {
         let (path, writer) = (self.path.clone(), self.writer.clone());
         let append = move || writer.append(&path, &lines, now);
         let appended = self.services.env.pools.outside.run(append).await;
-        appended.unwrap_or_else(|it| vec![Err(it.into()); batch.len()])
+        appended.unwrap_or_else(|fault| vec![Err(fault.into()); batch.len()])
     }
 }
 

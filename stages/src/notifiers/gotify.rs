@@ -67,7 +67,7 @@ impl Kind for Gotify {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<GotifySettings> {
         let url = Text::read_child(fields, "url");
-        let url = url.filter(|it| check_url(it, context.diagnostics));
+        let url = url.filter(|url| check_url(url, context.diagnostics));
         let (tokens, level) = (Text::read_all(fields, "token"), LevelSetting::read(fields));
         let tokens = tokens?;
         check_twice(&tokens, "token", context.diagnostics);
@@ -87,7 +87,9 @@ impl NotifyKind for Gotify {
 
     fn recipients(settings: &GotifySettings) -> Vec<GotifySettings> {
         let tokens = settings.tokens.iter();
-        tokens.map(|it| GotifySettings { tokens: vec![it.clone()], ..settings.clone() }).collect()
+        tokens
+            .map(|token| GotifySettings { tokens: vec![token.clone()], ..settings.clone() })
+            .collect()
     }
 
     async fn open(

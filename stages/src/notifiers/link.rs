@@ -26,7 +26,7 @@ pub(super) struct MessageLink(Option<Ready>);
 
 impl MessageLink {
     pub(super) fn open(click: Option<&Text>, services: &Services) -> Result<MessageLink, Fault> {
-        Ok(MessageLink(click.map(|it| it.open(services)).transpose()?))
+        Ok(MessageLink(click.map(|click| click.open(services)).transpose()?))
     }
 
     /// The URL for one event. None where there is nothing that a phone could open.
@@ -50,8 +50,8 @@ impl MessageLink {
 fn openable(text: &str) -> Option<String> {
     let text = text.trim();
     let (scheme, _) = text.split_once(':')?;
-    let is_scheme = scheme.starts_with(|it: char| it.is_ascii_alphabetic())
-        && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it));
+    let is_scheme = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
     // These run what they carry instead of opening something.
     let is_code =
         ["javascript", "data", "vbscript"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
@@ -64,7 +64,8 @@ pub(super) fn web_page(text: &str) -> Option<String> {
     let url = openable(text)?;
     let (scheme, rest) = url.split_once("://")?;
     let is_web = ["http", "https"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
-    let is_of_host = rest.starts_with(|it: char| it.is_ascii_alphanumeric() || it == '[');
+    let is_of_host =
+        rest.starts_with(|letter: char| letter.is_ascii_alphanumeric() || letter == '[');
     (is_web && is_of_host).then_some(url)
 }
 

@@ -103,12 +103,13 @@ impl Kind for Ntfy {
 
 /// On the public server a topic is as good as a password; on one's own it is a name.
 fn check_topics(url: &Text, topics: &[Text], diagnostics: &mut Diagnostics) {
-    let is_public = url.setting.value.literal().is_some_and(|it| {
-        let host = it.split("://").nth(1).unwrap_or_default();
+    let is_public = url.setting.value.literal().is_some_and(|literal| {
+        let host = literal.split("://").nth(1).unwrap_or_default();
         let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default();
         host.eq_ignore_ascii_case("ntfy.sh") || host.to_ascii_lowercase().ends_with(".ntfy.sh")
     });
-    let is_literal = |it: &&Text| it.setting.value.literal().is_some_and(|topic| !topic.is_empty());
+    let is_literal =
+        |text: &&Text| text.setting.value.literal().is_some_and(|topic| !topic.is_empty());
     for topic in topics.iter().filter(is_literal).filter(|_| is_public) {
         diagnostics
             .push(Rule::LiteralSecret, "on ntfy.sh, a topic is as good as a password")
@@ -128,12 +129,14 @@ impl NotifyKind for Ntfy {
 
     fn recipients(settings: &NtfySettings) -> Vec<NtfySettings> {
         let topics = settings.topics.iter();
-        topics.map(|it| NtfySettings { topics: vec![it.clone()], ..settings.clone() }).collect()
+        topics
+            .map(|topic| NtfySettings { topics: vec![topic.clone()], ..settings.clone() })
+            .collect()
     }
 
     async fn open(settings: NtfySettings, services: Services) -> Result<Box<dyn DynNotify>, Fault> {
         let [topic] = &settings.topics[..] else { unreachable!("it is opened for one recipient") };
-        let token = settings.token.as_ref().map(|it| resolve(&it.setting.value, &services));
+        let token = settings.token.as_ref().map(|token| resolve(&token.setting.value, &services));
         Ok(Box::new(Ntfy {
             url: resolve(&settings.url.setting.value, &services)?,
             topic: resolve(&topic.setting.value, &services)?,
@@ -176,10 +179,10 @@ impl Ntfy {
         let mut headers = vec![("Filename".to_owned(), file.name)];
         for name in ["title", "message", "priority", "click", "actions"] {
             let text = field_text(&body[name]);
-            headers.extend(text.map(|it| (name.to_owned(), header_text(&it))));
+            headers.extend(text.map(|text| (name.to_owned(), header_text(&text))));
         }
         let sequence = field_text(&body["sequence_id"]);
-        headers.extend(sequence.map(|it| ("X-Sequence-ID".to_owned(), it)));
+        headers.extend(sequence.map(|sequence| ("X-Sequence-ID".to_owned(), sequence)));
         let mut request =
             FetchRequest { method: "PUT", ..posting_bytes(url, headers, file.bytes, notice) };
         self.add_headers(&mut request, notice);
@@ -206,7 +209,8 @@ impl Ntfy {
         if let Some(click) = self.link.of(event, &scope) {
             body["click"] = click.into();
         }
-        let action = |it: Button| json!({ "action": "view", "label": it.label, "url": it.url });
+        let action =
+            |button: Button| json!({ "action": "view", "label": button.label, "url": button.url });
         let actions: Vec<Value> = self.buttons.of(&scope).into_iter().map(action).collect();
         if !actions.is_empty() {
             body["actions"] = actions.into();
@@ -224,7 +228,7 @@ impl Ntfy {
 
 /// As a header holds it: what is not plain is encoded as RFC 2047 has it.
 fn header_text(text: &str) -> String {
-    let is_plain = text.bytes().all(|it| (b' '..=b'~').contains(&it)) && !text.contains("=?");
+    let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains("=?");
     match is_plain {
         true => text.to_owned(),
         false => format!("=?UTF-8?B?{}?=", STANDARD.encode(text)),
@@ -310,7 +314,7 @@ mod tests {
         assert_eq!((asked[0].method, &*asked[0].url), ("PUT", "http://h:1/door"));
         assert_eq!(asked[0].body.as_deref(), Some(&b"\xff\xd8\xff"[..]));
         let header = |name: &str| {
-            let found = asked[0].headers.iter().find(|it| it.0.eq_ignore_ascii_case(name));
+            let found = asked[0].headers.iter().find(|header| header.0.eq_ignore_ascii_case(name));
             found.expect("the header").1.as_str()
         };
         assert_eq!((header("Filename"), header("Priority")), ("e-1.jpg", "4"));
@@ -345,9 +349,9 @@ mod tests {
         let (first, asked) = update::<Ntfy>(text, None, &[(404, ""), (200, "{}")]);
         assert_eq!(first, Ok(String::new()));
         let sequence = body_of(&asked[1])["sequence_id"].as_str().unwrap().to_owned();
-        assert!(sequence.len() == 32 && sequence.bytes().all(|it| it.is_ascii_alphanumeric()));
+        assert!(sequence.len() == 32 && sequence.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let (_, asked) = update::<Ntfy>(text, Some(""), &[(200, "GIF89a picture"), (200, "{}")]);
-        let header = asked[1].headers.iter().find(|it| it.0 == "X-Sequence-ID");
-        assert_eq!(header.map(|it| &it.1), Some(&sequence));
+        let header = asked[1].headers.iter().find(|header| header.0 == "X-Sequence-ID");
+        assert_eq!(header.map(|header| &header.1), Some(&sequence));
     }
 }

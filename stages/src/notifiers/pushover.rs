@@ -104,7 +104,7 @@ impl Emergency {
         let Some(node) = fields.child("emergency") else {
             return Emergency { retry: Duration::from_secs(60), expire: Duration::from_secs(3600) };
         };
-        let duration = |it: &Scalar<'_>| Some(it.duration()?.value);
+        let duration = |scalar: &Scalar<'_>| Some(scalar.duration()?.value);
         let node = node.filled();
         Emergency { retry: node.prop("retry", duration), expire: node.prop("expire", duration) }
     }
@@ -154,7 +154,9 @@ impl NotifyKind for Pushover {
 
     fn recipients(settings: &PushoverSettings) -> Vec<PushoverSettings> {
         let users = settings.users.iter();
-        users.map(|it| PushoverSettings { users: vec![it.clone()], ..settings.clone() }).collect()
+        users
+            .map(|user| PushoverSettings { users: vec![user.clone()], ..settings.clone() })
+            .collect()
     }
 
     async fn open(
@@ -163,7 +165,7 @@ impl NotifyKind for Pushover {
     ) -> Result<Box<dyn DynNotify>, Fault> {
         let [user] = &settings.users[..] else { unreachable!("it is opened for one recipient") };
         let url = resolve(&settings.url.setting.value, &services)?;
-        let sound = settings.sound.as_ref().map(|it| resolve(&it.setting.value, &services));
+        let sound = settings.sound.as_ref().map(|sound| resolve(&sound.setting.value, &services));
         Ok(Box::new(Pushover {
             url: format!("{}/1/messages.json", url.trim_end_matches('/')),
             token: resolve(&settings.token.setting.value, &services)?,
@@ -253,7 +255,7 @@ mod tests {
         let body = sent("sound siren");
         assert_eq!((&body["token"], &body["user"]), (&json!("t0k"), &json!("eva")));
         assert_eq!((&body["title"], &body["sound"]), (&json!("Ring"), &json!("siren")));
-        assert_eq!(body["message"].as_str().map(|it| it.chars().count()), Some(1024));
+        assert_eq!(body["message"].as_str().map(|text| text.chars().count()), Some(1024));
         assert_eq!((&body["priority"], &body["timestamp"]), (&json!(1), &json!(1_767_261_595)));
         assert_eq!(body["url"], "http://127.0.0.1:8600/#/event/e-1");
         assert_eq!((&body["retry"], &body["expire"]), (&Value::Null, &Value::Null));

@@ -118,7 +118,7 @@ pub(super) enum Edited {
 
 /// A text without secrets.
 pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
-    let secrets = secrets.iter().filter(|it| !it.is_empty());
+    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
     secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
@@ -166,7 +166,8 @@ mod tests {
     };
 
     fn fault(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
-        let headers = headers.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect();
+        let headers =
+            headers.iter().map(|header| (header.0.to_owned(), header.1.to_owned())).collect();
         let response = FetchResponse { status, headers, body: body.as_bytes().to_vec() };
         FORM.settled(&response, &testing::alone(), &["hush", ""]).unwrap_err()
     }

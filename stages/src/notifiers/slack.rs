@@ -58,7 +58,7 @@ impl Kind for Slack {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SlackSettings> {
         let urls = Text::read_all(fields, "url")?;
-        let bad = urls.iter().filter(|it| !check_url(it, context.diagnostics)).count();
+        let bad = urls.iter().filter(|url| !check_url(url, context.diagnostics)).count();
         check_twice(&urls, "webhook", context.diagnostics);
         let (click, buttons) = (link::read(fields), button::read(fields, context));
         (bad == 0).then_some(SlackSettings { urls, click, buttons })
@@ -84,7 +84,7 @@ impl NotifyKind for Slack {
 
     fn recipients(settings: &SlackSettings) -> Vec<SlackSettings> {
         let urls = settings.urls.iter();
-        urls.map(|it| SlackSettings { urls: vec![it.clone()], ..settings.clone() }).collect()
+        urls.map(|url| SlackSettings { urls: vec![url.clone()], ..settings.clone() }).collect()
     }
 
     async fn open(
@@ -130,7 +130,7 @@ fn mrkdwn(text: &MessageText, link: Option<&str>, buttons: &[Button]) -> String 
         true => String::new(),
         false => format!("*{}*\n", linked(&title)),
     };
-    let button = |it: &Button| format!("<{}|{}>", escaped(&it.url), escaped(&it.label));
+    let button = |button: &Button| format!("<{}|{}>", escaped(&button.url), escaped(&button.label));
     let tail = match buttons.is_empty() {
         true => String::new(),
         false => format!("\n{}", buttons.iter().map(button).collect::<Vec<_>>().join(" · ")),

@@ -118,7 +118,9 @@ impl NotifyKind for Telegram {
 
     fn recipients(settings: &TelegramSettings) -> Vec<TelegramSettings> {
         let chats = settings.chats.iter();
-        chats.map(|it| TelegramSettings { chats: vec![it.clone()], ..settings.clone() }).collect()
+        chats
+            .map(|chat| TelegramSettings { chats: vec![chat.clone()], ..settings.clone() })
+            .collect()
     }
 
     async fn open(
@@ -147,7 +149,7 @@ impl Notify for Telegram {
 
     async fn update(&self, notice: &Notice) -> Result<String, Fault> {
         let place = place_of(&[&self.url, &self.token, &self.chat]);
-        let before = notice.update.as_ref().and_then(|it| it.before.as_deref());
+        let before = notice.update.as_ref().and_then(|update| update.before.as_deref());
         if let Some(before) = before.and_then(|it| MessageReceipt::read(it, &place)) {
             let request = |before: &MessageReceipt, file| self.edit(notice, before, file);
             let (attach, secrets) = (self.attach.as_ref(), [&*self.token]);
@@ -165,7 +167,7 @@ impl Notify for Telegram {
 
 /// `Bad Request: message is not modified: …`, `Bad Request: message to edit not found`.
 fn unmade(status: u16, words: &str) -> Option<UnmadeEdit> {
-    let says = |it: &&str| words.to_ascii_lowercase().contains(it);
+    let says = |text: &&str| words.to_ascii_lowercase().contains(text);
     let gone = ["message to edit not found", "can't be edited", "message_id_invalid", "no text in"];
     match status {
         400 if says(&"message is not modified") => Some(UnmadeEdit::Same),
@@ -250,7 +252,7 @@ impl Telegram {
         if self.level.of(event.envelope.priority, &scope) as u8 <= Level::Low as u8 {
             body["disable_notification"] = Value::Bool(true);
         }
-        let button = |it: Button| json!([{ "text": it.label, "url": it.url }]);
+        let button = |button: Button| json!([{ "text": button.label, "url": button.url }]);
         let buttons: Vec<Value> = self.buttons.of(&scope).into_iter().map(button).collect();
         if !buttons.is_empty() {
             body["reply_markup"] = json!({ "inline_keyboard": buttons });
@@ -376,7 +378,7 @@ mod tests {
         assert_eq!(asked[0].url, "https://api.telegram.org/bott0k/sendPhoto");
         let parts = parts_of(&asked[0]);
         let field = |name: &str| {
-            let found = parts.iter().find(|it| it.0.contains(&format!("name=\"{name}\"")));
+            let found = parts.iter().find(|part| part.0.contains(&format!("name=\"{name}\"")));
             String::from_utf8(found.expect("the field").1.clone()).unwrap()
         };
         assert_eq!((field("chat_id"), field("parse_mode")), ("-100".to_owned(), "HTML".to_owned()));
@@ -399,7 +401,7 @@ mod tests {
     /// The methods that are called, and the receipt.
     fn updated(text: &str, before: Option<&str>, answers: &[(u16, &str)]) -> (String, Vec<String>) {
         let (receipt, asked) = update::<Telegram>(text, before, answers);
-        let method = |it: &FetchRequest| it.url.rsplit('/').next().unwrap().to_owned();
+        let method = |request: &FetchRequest| request.url.rsplit('/').next().unwrap().to_owned();
         (receipt.unwrap(), asked.iter().map(method).collect())
     }
 
@@ -450,7 +452,7 @@ mod tests {
         assert_eq!(receipt, Ok(first.clone()));
         assert!(asked[1].url.ends_with("/editMessageMedia"));
         let parts = parts_of(&asked[1]);
-        let media = &parts.iter().find(|it| it.0.contains("name=\"media\"")).unwrap().1;
+        let media = &parts.iter().find(|part| part.0.contains("name=\"media\"")).unwrap().1;
         let media: Value = serde_json::from_slice(media).unwrap();
         assert_eq!((&media["type"], &media["media"]), (&json!("photo"), &json!("attach://file")));
         assert!(media["caption"].as_str().unwrap().ends_with("\nm"), "{media}");

@@ -75,7 +75,7 @@ pub(super) fn tell_with_picture<K: NotifyKind>(text: &str, is_taken: bool) -> Ve
 
 /// The fields of a body of `multipart/form-data`: each head and its content.
 pub(super) fn parts_of(request: &FetchRequest) -> Vec<(String, Vec<u8>)> {
-    let content_type = &request.headers.iter().find(|it| it.0 == "Content-Type").unwrap().1;
+    let content_type = &request.headers.iter().find(|header| header.0 == "Content-Type").unwrap().1;
     let boundary = content_type.split_once("boundary=").unwrap().1;
     let body = request.body.as_deref().unwrap();
     let text: String = body.iter().map(|it| char::from(*it)).collect();
@@ -84,9 +84,9 @@ pub(super) fn parts_of(request: &FetchRequest) -> Vec<(String, Vec<u8>)> {
     let parts = format!("\r\n{parts}");
     let separator = format!("\r\n--{boundary}\r\n");
     let parts = parts.split(&separator).skip(1);
-    let part = |it: &str| {
-        let (head, content) = it.split_once("\r\n\r\n").unwrap();
-        (head.to_owned(), content.chars().map(|it| it as u8).collect())
+    let part = |text: &str| {
+        let (head, content) = text.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), content.chars().map(|letter| letter as u8).collect())
     };
     parts.map(part).collect()
 }

@@ -59,7 +59,7 @@ impl TextLimit {
     }
 
     fn size(self, text: &str) -> usize {
-        text.chars().map(|it| self.letter(it)).sum()
+        text.chars().map(|letter| self.letter(letter)).sum()
     }
 
     /// What is left of it beside `text`.
@@ -118,7 +118,7 @@ fn is_joined(first: char, second: char) -> bool {
             | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0020}'..='\u{e007f}'
     );
     // A flag is two letters of its own alphabet; which of several begins one is not known here.
-    let is_flag = |it: char| matches!(it, '\u{1f1e6}'..='\u{1f1ff}');
+    let is_flag = |letter: char| matches!(letter, '\u{1f1e6}'..='\u{1f1ff}');
     first == JOINER || second == JOINER || is_mark || (is_flag(first) && is_flag(second))
 }
 
@@ -163,15 +163,16 @@ pub(super) fn one_line(text: &str) -> String {
 /// A text without control characters other than ends of lines and tabs.
 pub(super) fn lines(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let is_kept = |it: &char| !it.is_control() || matches!(it, '\n' | '\t');
+    let is_kept = |letter: &char| !letter.is_control() || matches!(letter, '\n' | '\t');
     text.chars().filter(is_kept).collect::<String>().trim_end().to_owned()
 }
 
 /// Whether nothing of a text can be seen.
 fn is_blank(text: &str) -> bool {
-    let is_hidden =
-        |it: char| matches!(it, '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
-    text.chars().all(|it| it.is_whitespace() || is_hidden(it))
+    let is_hidden = |letter: char| {
+        matches!(letter, '\u{00ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+    };
+    text.chars().all(|letter| letter.is_whitespace() || is_hidden(letter))
 }
 
 #[cfg(test)]

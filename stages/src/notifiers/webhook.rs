@@ -123,14 +123,14 @@ impl Kind for Webhook {
     type Settings = WebhookSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<WebhookSettings> {
-        let url = fields.child("url").and_then(|it| Text::read(&it.arg(0)?));
+        let url = fields.child("url").and_then(|child| Text::read(&child.arg(0)?));
         let method = fields.setting("method").arg(0, Scalar::choice);
-        let url = url.filter(|it| request::check_url(it, context.diagnostics))?;
-        let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
+        let url = url.filter(|url| request::check_url(url, context.diagnostics))?;
+        let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
         let headers = request::read_headers(fields);
-        let batch = fields.child("batch").and_then(|it| {
-            let events_max = usize::try_from(it.arg(0)?.int()?.value).ok()?;
-            Some(WebhookBatch { events_max, form: it.filled().prop("as", Scalar::choice) })
+        let batch = fields.child("batch").and_then(|child| {
+            let events_max = usize::try_from(child.arg(0)?.int()?.value).ok()?;
+            Some(WebhookBatch { events_max, form: child.filled().prop("as", Scalar::choice) })
         });
         if batch.is_some() {
             check_headers(fields, &headers, context);
@@ -145,9 +145,9 @@ impl Kind for Webhook {
     }
 
     fn needed(settings: &WebhookSettings) -> Vec<Needed> {
-        let headers = settings.headers.iter().map(|it| &it.1);
+        let headers = settings.headers.iter().map(|header| &header.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
-        let texts = texts.chain(settings.signs.iter().map(|it| &it.1));
+        let texts = texts.chain(settings.signs.iter().map(|sign| &sign.1));
         texts.map(Text::needed).collect()
     }
 }
@@ -160,7 +160,7 @@ fn cloud_events_of(
     context: &mut Context<'_>,
 ) -> Option<CloudEventMode> {
     let mode: CloudEventMode = fields.arg(0)?.choice()?;
-    let is_lines = batch.is_some_and(|it| it.form == BatchForm::Lines);
+    let is_lines = batch.is_some_and(|batch| batch.form == BatchForm::Lines);
     let (message, help) = match mode {
         _ if body.is_some() => {
             ("`body` and `cloudevents` cannot be combined", "remove one of them")
@@ -176,9 +176,9 @@ fn cloud_events_of(
 }
 
 fn read_signs(fields: &Fields<'_>) -> Vec<(SignScheme, Text)> {
-    let read = |it: Fields<'_>| {
-        let scheme = SignScheme::parse(&it.arg(0)?.text()?.value)?;
-        Some((scheme, Text::read(&it.prop("secret")?)?))
+    let read = |fields: Fields<'_>| {
+        let scheme = SignScheme::parse(&fields.arg(0)?.text()?.value)?;
+        Some((scheme, Text::read(&fields.prop("secret")?)?))
     };
     fields.children("sign").filter_map(read).collect()
 }
@@ -191,7 +191,7 @@ fn check_signs(
     context: &mut Context<'_>,
 ) {
     for (scheme, text) in signs {
-        let is_bad = |it: &str| !it.is_empty() && !scheme.takes(it);
+        let is_bad = |text: &str| !text.is_empty() && !scheme.takes(text);
         if text.setting.value.literal().is_some_and(is_bad) {
             context
                 .diagnostics
@@ -200,9 +200,9 @@ fn check_signs(
                 .help("make one with `openssl rand -base64 32`, and write `secret=(env)\"NAME\"`");
         }
     }
-    let mut hubs = fields.children("sign").filter(|it| {
-        let word = it.arg(0).and_then(|it| it.text());
-        word.is_some_and(|it| SignScheme::parse(&it.value) == Some(SignScheme::Github))
+    let mut hubs = fields.children("sign").filter(|child| {
+        let word = child.arg(0).and_then(|arg| arg.text());
+        word.is_some_and(|word| SignScheme::parse(&word.value) == Some(SignScheme::Github))
     });
     if let (Some(first), Some(second)) = (hubs.next(), hubs.next()) {
         context
@@ -216,7 +216,7 @@ fn check_signs(
         let sets = |it: &&(SignScheme, Text)| {
             it.0.headers().iter().any(|header| header.eq_ignore_ascii_case(name))
         };
-        if signs.iter().any(|it| sets(&it)) {
+        if signs.iter().any(|sign| sets(&sign)) {
             context
                 .diagnostics
                 .push(Rule::WrongArgument, format!("`sign` sets the header `{name}`"))
@@ -238,12 +238,13 @@ fn check_headers(fields: &Fields<'_>, headers: &[(String, Text)], context: &mut 
         Root::Update,
     ];
     let reads_event = |text: &Text| {
-        let template = text.setting.value.literal().map(|it| Template::parse(it, Roots::NOTICE));
+        let template =
+            text.setting.value.literal().map(|literal| Template::parse(literal, Roots::NOTICE));
         let template = template.and_then(Result::ok);
-        template.is_some_and(|it| it.reads().iter().any(|it| own.contains(&it.root)))
+        template.is_some_and(|template| template.reads().iter().any(|it| own.contains(&it.root)))
     };
-    let batch = fields.child("batch").map_or_else(|| fields.head(), |it| it.head());
-    for (name, text) in headers.iter().filter(|it| reads_event(&it.1)) {
+    let batch = fields.child("batch").map_or_else(|| fields.head(), |child| child.head());
+    for (name, text) in headers.iter().filter(|header| reads_event(&header.1)) {
         context
             .diagnostics
             .push(Rule::WrongArgument, format!("the header `{name}` reads one event of many"))
@@ -283,7 +284,7 @@ impl NotifyKind for Webhook {
             url: request::resolve(&settings.url.setting.value, &services)?,
             method: settings.method,
             headers: request::open_headers(&settings.headers, &services)?,
-            body: settings.body.as_ref().map(|it| it.open(&services)).transpose()?,
+            body: settings.body.as_ref().map(|body| body.open(&services)).transpose()?,
             batch: settings.batch,
             cloud_events: settings.cloud_events,
             services,
@@ -297,7 +298,7 @@ impl Notify for Webhook {
     }
 
     fn batch_max(&self) -> usize {
-        self.batch.map_or(1, |it| it.events_max)
+        self.batch.map_or(1, |batch| batch.events_max)
     }
 
     async fn notify_all(&self, batch: &[Notice]) -> Vec<Result<(), Fault>> {
@@ -330,10 +331,10 @@ impl Webhook {
         let update = first.update.as_ref().map(MessageUpdate::shown);
         let scope = scope_of(first, update.as_ref(), now);
         let mut headers = request::render_headers(&self.headers, &scope);
-        let is_lines = self.batch.is_some_and(|it| it.form == BatchForm::Lines);
+        let is_lines = self.batch.is_some_and(|batch| batch.form == BatchForm::Lines);
         if self.cloud_events == Some(CloudEventMode::Binary) {
             let own = cloud_event::headers(&first.outgoing.stored);
-            headers.retain(|it| !own.iter().any(|own| own.0.eq_ignore_ascii_case(&it.0)));
+            headers.retain(|header| !own.iter().any(|own| own.0.eq_ignore_ascii_case(&header.0)));
             headers.extend(own);
         }
         if !request::has_header(&headers, "content-type") {
@@ -347,10 +348,10 @@ impl Webhook {
         }
         let key = key_of(notices);
         headers.push(("Idempotency-Key".to_owned(), key.clone()));
-        let bodies = notices.iter().map(|it| self.body(it, now));
+        let bodies = notices.iter().map(|notice| self.body(notice, now));
         let body = match self.batch {
             None => bodies.collect(),
-            Some(_) if is_lines => bodies.map(|it| one_line(&it) + "\n").collect(),
+            Some(_) if is_lines => bodies.map(|body| one_line(&body) + "\n").collect(),
             Some(_) => format!("[{}]", bodies.map(as_json).collect::<Vec<_>>().join(",")),
         };
         headers.extend(self.signer.sign(&key, body.as_bytes(), now));
@@ -438,7 +439,7 @@ mod tests {
     #[test]
     fn a_cloud_event_is_sent_in_the_mode_that_the_file_says() {
         let header = |asked: &FetchRequest, name: &str| {
-            let all = asked.headers.iter().filter(|it| it.0.eq_ignore_ascii_case(name));
+            let all = asked.headers.iter().filter(|header| header.0.eq_ignore_ascii_case(name));
             all.map(|it| it.1.clone()).collect::<Vec<_>>()
         };
         let (told, asked) = tell("url (env)\"URL\"\ncloudevents structured", 200);
@@ -490,7 +491,7 @@ mod tests {
             (asked.method, asked.body.as_deref()),
             ("PUT", Some(b"n is 2, t \"m\"".as_slice()))
         );
-        let headers: Vec<_> = asked.headers.iter().map(|it| (&*it.0, &*it.1)).collect();
+        let headers: Vec<_> = asked.headers.iter().map(|header| (&*header.0, &*header.1)).collect();
         assert_eq!(headers[..2], [("content-type", "text/plain"), ("X-Kind", "door.bell")]);
         assert_eq!(headers.len(), 3);
     }
@@ -539,9 +540,9 @@ mod tests {
         use crate::signature::{Scheme, Signature};
         let text = "url \"http://h/\"\nbatch 100\nsign standard-webhooks secret=\"c2VjcmV0\"\n\
                     sign github secret=(env)\"TOKEN\"";
-        let refuses = |it: &FetchRequest| {
-            let body: Value = serde_json::from_slice(it.body.as_deref().unwrap()).unwrap();
-            body.as_array().unwrap().iter().any(|it| it["data"]["n"] == 1).then_some(422)
+        let refuses = |request: &FetchRequest| {
+            let body: Value = serde_json::from_slice(request.body.as_deref().unwrap()).unwrap();
+            body.as_array().unwrap().iter().any(|items| items["data"]["n"] == 1).then_some(422)
         };
         let fetch = FakeFetch::deciding(refuses);
         assert_eq!(batched(text, &fetch, 3), [true, false, true]);
@@ -549,7 +550,8 @@ mod tests {
         assert!(2 < asked.len());
         for request in &asked {
             let header = |name: &str| {
-                let found = request.headers.iter().find(|it| it.0.eq_ignore_ascii_case(name));
+                let found =
+                    request.headers.iter().find(|header| header.0.eq_ignore_ascii_case(name));
                 found.map(|it| it.1.as_str())
             };
             assert_eq!(header("webhook-id"), header("idempotency-key"));
@@ -590,8 +592,8 @@ mod tests {
     #[test]
     fn what_the_service_does_not_take_is_told_apart_from_the_rest() {
         let text = "url \"http://h/\"\nbatch 100\nbody \"{{ data.n }}\"";
-        let refuses = |it: &FetchRequest| {
-            let body: Vec<u64> = serde_json::from_slice(it.body.as_deref().unwrap()).unwrap();
+        let refuses = |request: &FetchRequest| {
+            let body: Vec<u64> = serde_json::from_slice(request.body.as_deref().unwrap()).unwrap();
             body.contains(&5).then_some(422)
         };
         let fetch = FakeFetch::deciding(refuses);

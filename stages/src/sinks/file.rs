@@ -86,8 +86,10 @@ impl Kind for FileSink {
         }
         let rotate = fields.child("rotate");
         let rotate = Rotate {
-            every: rotate.and_then(|it| it.prop("every")?.duration()).map(|it| it.value),
-            size: rotate.and_then(|it| it.prop("size")?.bytes()).map(|it| it.value),
+            every: rotate
+                .and_then(|rotate| rotate.prop("every")?.duration())
+                .map(|duration| duration.value),
+            size: rotate.and_then(|rotate| rotate.prop("size")?.bytes()).map(|byte| byte.value),
         };
         Some(FileSinkSettings { parts: parts?, rotate, redact: read_redact(fields) })
     }
@@ -163,7 +165,7 @@ impl Deliver for FileSink {
             results
         };
         let appended = self.services.env.pools.outside.run(append).await;
-        appended.unwrap_or_else(|it| vec![Err(it.into()); count])
+        appended.unwrap_or_else(|fault| vec![Err(fault.into()); count])
     }
 }
 
@@ -198,7 +200,7 @@ pub(super) fn line_of(outgoing: &Outgoing, pipeline: &str, redact: &[Vec<String>
 /// Lists on the way are looked through.
 fn hide(value: &mut Value, path: &[String]) {
     match (value, path) {
-        (Value::Array(items), _) => items.iter_mut().for_each(|it| hide(it, path)),
+        (Value::Array(items), _) => items.iter_mut().for_each(|item| hide(item, path)),
         (Value::Object(entries), [name]) => {
             if let Some(found) = entries.get_mut(name) {
                 *found = json!({ "omitted": "redacted" });
@@ -257,7 +259,7 @@ mod tests {
         deliver(text, folder.path(), &[json!({ "n": 1 }), json!({ "n": 2 })]);
         let written = std::fs::read_to_string(folder.path().join("out/2026-01-01.jsonl")).unwrap();
         let lines: Vec<Value> =
-            written.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+            written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!((&lines[1]["data"], &lines[1]["pos"]), (&json!({ "n": 2 }), &json!(43)));
     }
@@ -269,7 +271,7 @@ mod tests {
         deliver("path \"out/{{ data.d }}/f.jsonl\"", folder.path(), &data);
         let mut made: Vec<_> = std::fs::read_dir(folder.path().join("out"))
             .unwrap()
-            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .map(|dir| dir.unwrap().file_name().into_string().unwrap())
             .collect();
         made.sort();
         assert_eq!(made, [".._.._x_y", "_"]);

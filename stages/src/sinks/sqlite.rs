@@ -101,15 +101,16 @@ impl Kind for Sqlite {
     type Settings = SqliteSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SqliteSettings> {
-        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
+        let path =
+            fields.child("path").and_then(|child| literal(&child.arg(0)?, context.diagnostics));
         let synchronous = read_synchronous(fields, context.diagnostics);
         let policy = read_policy(fields, context.diagnostics);
         let batch = fields.setting("batch");
-        let place = path?.map(|it| context.files.place(&it));
+        let place = path?.map(|path| context.files.place(&path));
         let shape = StoreShape {
             path: place.value.clone(),
-            batch: batch.arg(0, |it| usize::try_from(it.int()?.value).ok()),
-            linger: batch.prop("linger", |it| Some(it.duration()?.value)),
+            batch: batch.arg(0, |scalar| usize::try_from(scalar.int()?.value).ok()),
+            linger: batch.prop("linger", |scalar| Some(scalar.duration()?.value)),
             synchronous,
             policy: policy?,
             keeps_raw: fields.child("store").is_some(),
@@ -139,7 +140,7 @@ fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Synch
         Synchronous::Normal => "the last moments before a power failure may be lost",
         Synchronous::Off => "a power failure may corrupt the whole store",
     };
-    let word = fields.child("synchronous").and_then(|it| it.arg(0));
+    let word = fields.child("synchronous").and_then(|child| child.arg(0));
     diagnostics
         .push(Rule::WeakDurability, "acknowledged events may be lost in a power failure")
         .at(word.expect("it is not what the table says").span(), loss)
@@ -157,10 +158,10 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Ret
         return Some(policy);
     };
     let rules: Option<Vec<(KeepRule, Span)>> =
-        node.children("keep").map(|it| keep_of(&it)).collect();
+        node.children("keep").map(|child| keep_of(&child)).collect();
     let rules = rules?;
     report_hidden(&rules, diagnostics);
-    policy.keep = rules.into_iter().map(|it| it.0).collect();
+    policy.keep = rules.into_iter().map(|rule| rule.0).collect();
     if let Some(size) = node.child("max-size") {
         policy.size_max = Some(size.arg(0)?.bytes()?.value);
         policy.evict = size.filled().prop("evict", Scalar::choice);
@@ -168,7 +169,8 @@ fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Ret
     if let Some(shortest) = policy.keep.iter().map(|it| it.age).min() {
         policy.sweep_every = (shortest / 10).clamp(SWEEP.0, SWEEP.1);
     }
-    policy.reload_grace = node.setting("reload-grace").arg(0, |it| Some(it.duration()?.value));
+    policy.reload_grace =
+        node.setting("reload-grace").arg(0, |scalar| Some(scalar.duration()?.value));
     if let Some(sweep) = node.child("sweep") {
         if let Some(every) = sweep.prop("every") {
             policy.sweep_every = every.duration()?.value;
@@ -188,12 +190,12 @@ fn keep_of(node: &Fields<'_>) -> Option<(KeepRule, Span)> {
         Some(it) => Some(it.text()?),
         None => None,
     };
-    let ends = [Some(age.span.end), priority.as_ref().map(|it| it.span.end)];
-    let end = ends.into_iter().flatten().chain(kind.as_ref().map(|it| it.span.end)).max()?;
+    let ends = [Some(age.span.end), priority.as_ref().map(|priority| priority.span.end)];
+    let end = ends.into_iter().flatten().chain(kind.as_ref().map(|kind| kind.span.end)).max()?;
     let keep = KeepRule {
         age: age.value,
-        priority: priority.and_then(|it| Priority::parse(&it.value)),
-        kind: kind.map(|it| it.value),
+        priority: priority.and_then(|priority| Priority::parse(&priority.value)),
+        kind: kind.map(|kind| kind.value),
     };
     Some((keep, node.name().span.start..end))
 }
@@ -217,7 +219,8 @@ fn report_hidden(rules: &[(KeepRule, Span)], diagnostics: &mut Diagnostics) {
                 "matches them first",
             ),
         };
-        let which = rule.priority.map_or_else(|| "these".to_owned(), |it| it.to_string());
+        let which =
+            rule.priority.map_or_else(|| "these".to_owned(), |priority| priority.to_string());
         let (first, second) = (in_words(hider.age), in_words(rule.age));
         diagnostics
             .push(Rule::HiddenRule, message)

@@ -54,14 +54,15 @@ impl Kind for Sse {
     type Settings = SseSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<SseSettings> {
-        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
+        let path =
+            fields.child("path").and_then(|child| literal(&child.arg(0)?, context.diagnostics));
         let path = crate::sources::route_of(path?, context.diagnostics)?;
-        let count = |it: &Scalar<'_>| usize::try_from(it.int()?.value).ok();
+        let count = |scalar: &Scalar<'_>| usize::try_from(scalar.int()?.value).ok();
         let shape = StreamShape {
             path: path.value.clone(),
             clients_max: fields.setting("max-clients").arg(0, count),
             replay: fields.setting("replay").arg(0, count),
-            heartbeat: fields.setting("heartbeat").arg(0, |it| Some(it.duration()?.value)),
+            heartbeat: fields.setting("heartbeat").arg(0, |scalar| Some(scalar.duration()?.value)),
             redact: read_redact(fields),
         };
         Some(SseSettings { shape, path })
@@ -75,8 +76,8 @@ impl Kind for Sse {
 
 /// The paths of `redact`.
 pub(super) fn read_redact(fields: &Fields<'_>) -> Vec<Vec<String>> {
-    let paths = fields.children("redact").flat_map(|it| it.args());
-    paths.filter_map(|it| field_path(&it.text()?.value)).collect()
+    let paths = fields.children("redact").flat_map(|child| child.args());
+    paths.filter_map(|path| field_path(&path.text()?.value)).collect()
 }
 
 impl SinkKind for Sse {

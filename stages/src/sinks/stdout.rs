@@ -40,8 +40,8 @@ impl Deliver for Stdout {
             let mut out = std::io::stdout().lock();
             out.write_all(&line).and_then(|()| out.flush())
         };
-        self.services.env.pools.outside.run(write).await?.map_err(|it| {
-            Fault::transient(Cause::Other, format!("cannot write to standard output: {it}"))
+        self.services.env.pools.outside.run(write).await?.map_err(|fault| {
+            Fault::transient(Cause::Other, format!("cannot write to standard output: {fault}"))
         })
     }
 }

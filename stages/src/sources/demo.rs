@@ -85,10 +85,10 @@ impl Kind for Demo {
             Some(it) => Some(Some(it.arg(0)?.int()?.value.unsigned_abs())),
             None => Some(None),
         };
-        let rate = fields.setting("rate").arg(0, |it| Some(it.rate()?.value));
+        let rate = fields.setting("rate").arg(0, |scalar| Some(scalar.rate()?.value));
         let every = Duration::try_from_secs_f64(rate.per.as_secs_f64() / rate.count).ok()?;
         let sorts: Vec<Option<DemoSort>> =
-            fields.children("emit").map(|it| sort_of(&it, context.diagnostics)).collect();
+            fields.children("emit").map(|child| sort_of(&child, context.diagnostics)).collect();
         let sorts = sorts.into_iter().collect::<Option<Vec<DemoSort>>>()?;
         let is_empty = sorts.is_empty();
         let settings =
@@ -99,7 +99,7 @@ impl Kind for Demo {
 
 fn sort_of(node: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<DemoSort> {
     let kind = language::literal::literal(&node.arg(0)?, diagnostics)?;
-    let weight = node.prop("weight").and_then(|it| it.int()).map_or(1, |it| it.value);
+    let weight = node.prop("weight").and_then(|prop| prop.int()).map_or(1, |int| int.value);
     let data = match node.child("data") {
         Some(it) => {
             let text = language::literal::literal(&it.arg(0)?, diagnostics)?;
@@ -155,7 +155,7 @@ impl Data {
             Data::Fixed(value) => ValueType::of_value(value),
             Data::Text(template) => known.check_template(template).0,
             Data::List(items) => {
-                let items = items.iter().map(|it| it.shape(known));
+                let items = items.iter().map(|item| item.shape(known));
                 ValueType::list(items.fold(ValueType::never(), ValueType::or))
             }
             Data::Map(entries) => {
@@ -170,7 +170,9 @@ impl Data {
         Some(match self {
             Data::Fixed(value) => value.clone(),
             Data::Text(template) => template.value(scope).to_json(),
-            Data::List(items) => items.iter().map(|it| it.render(scope)).collect::<Option<_>>()?,
+            Data::List(items) => {
+                items.iter().map(|item| item.render(scope)).collect::<Option<_>>()?
+            }
             Data::Map(entries) => {
                 let entry =
                     |(name, data): &(String, Data)| Some((name.clone(), data.render(scope)?));
@@ -239,7 +241,7 @@ impl Demo {
     fn make(&self, globals: &Globals) -> Option<Message> {
         let sorts = &self.settings.sorts;
         let total: u64 = sorts.iter().map(|it| it.weight).sum();
-        let mut drawn = self.random.with(|it| it.u64(0..total.max(1)));
+        let mut drawn = self.random.with(|random| random.u64(0..total.max(1)));
         let sort = sorts.iter().find(|it| {
             let is_drawn = drawn < it.weight;
             drawn = drawn.saturating_sub(it.weight);
@@ -266,8 +268,8 @@ mod tests {
         let inbox = Inbox::open();
         smol::block_on(source.run(&inbox)).unwrap();
         let bodies: Vec<Value> =
-            inbox.bodies().iter().map(|it| serde_json::from_str(it).unwrap()).collect();
-        assert!(bodies.iter().all(|it| told.admits(it)), "it makes what it says");
+            inbox.bodies().iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+        assert!(bodies.iter().all(|body| told.admits(body)), "it makes what it says");
         bodies
     }
 
@@ -283,7 +285,7 @@ mod tests {
         assert_eq!(events.len(), 40);
         assert_eq!(events, made(TWO));
         assert_ne!(events, made(&TWO.replace("42", "43")));
-        let heavy = events.iter().filter(|it| it["type"] == "a").count();
+        let heavy = events.iter().filter(|event| event["type"] == "a").count();
         assert!((20..40).contains(&heavy), "{heavy}");
     }
 

@@ -124,7 +124,8 @@ impl Kind for File {
         let decoding = Decoding::read(fields, context);
         let codec = fields.setting("decode").arg(0, Scalar::choice);
         let grouping = LineGrouping::read(fields, codec, context);
-        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
+        let path =
+            fields.child("path").and_then(|child| literal(&child.arg(0)?, context.diagnostics));
         let path = path?;
         let pattern = match PathPattern::new(fields.folder(), &path.value) {
             Ok(pattern) => pattern,

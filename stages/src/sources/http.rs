@@ -92,20 +92,21 @@ impl Kind for HttpSource {
     type Settings = HttpSourceSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<HttpSourceSettings> {
-        let path = fields.child("path").and_then(|it| literal(&it.arg(0)?, context.diagnostics));
-        let path = path.and_then(|it| super::route_of(it, context.diagnostics));
+        let path =
+            fields.child("path").and_then(|child| literal(&child.arg(0)?, context.diagnostics));
+        let path = path.and_then(|path| super::route_of(path, context.diagnostics));
         let header = match fields.child("idempotency") {
             Some(it) => Some(literal(&it.prop("header")?, context.diagnostics)?.value),
             None => None,
         };
         let nodes = fields.children("auth");
         let auth: Option<Vec<Auth>> =
-            nodes.map(|it| Auth::read(&it, context.diagnostics)).collect();
+            nodes.map(|node| Auth::read(&node, context.diagnostics)).collect();
         let respond = match fields.child("respond") {
             Some(it) => respond_of(&it, context.diagnostics)?,
             None => Respond::default(),
         };
-        let methods = fields.setting("method").args(|it| Some(it.text()?.value));
+        let methods = fields.setting("method").args(|setting| Some(setting.text()?.value));
         let accepts = fields.setting("accept").args(Scalar::choice);
         let (path, auth) = (path?, auth?);
         Some(HttpSourceSettings {
@@ -145,7 +146,7 @@ fn respond_of(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Resp
             .help("write `respond 200`");
         return None;
     }
-    let content_type = fields.setting("content-type").arg(0, |it| Some(it.text()?.value));
+    let content_type = fields.setting("content-type").arg(0, |scalar| Some(scalar.text()?.value));
     Some(Respond { status: u16::try_from(status.int()?.value).ok(), body, content_type })
 }
 
@@ -210,7 +211,7 @@ mod tests {
     fn its_own_credentials_rule_and_are_never_all_empty() {
         let open = |auth: &str| route(&format!("path \"/e\"\n{auth}"));
         let shows = |auth: &str, name: &'static str, value: &'static str| {
-            let header = move |it: &str| (it == name).then_some(value);
+            let header = move |text: &str| (text == name).then_some(value);
             open(auth).unwrap().credentials.check_headers(&header).is_ok()
         };
         let bearer = "auth bearer=(env)\"TOKEN\"";

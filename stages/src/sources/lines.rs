@@ -83,15 +83,15 @@ impl Decoding {
             false => vec![text.trim_end()],
         };
         let messages = lines.into_iter().skip(usize::from(self.has_header));
-        messages.filter(|it| !it.trim().is_empty()).collect()
+        messages.filter(|message| !message.trim().is_empty()).collect()
     }
 
     /// What its messages are known to be.
     pub(super) fn brings(&self) -> Brings {
         let text = || matches!(self.codec, Codec::Text | Codec::Raw).then(ValueType::text);
-        let message = self.decoder.as_ref().map(|it| it.shape()).or_else(text);
+        let message = self.decoder.as_ref().map(|decoder| decoder.shape()).or_else(text);
         Brings {
-            has_time: self.decoder.as_ref().is_some_and(|it| it.has_time()),
+            has_time: self.decoder.as_ref().is_some_and(|decoder| decoder.has_time()),
             ..Brings::message(message.unwrap_or_else(ValueType::any))
         }
     }
@@ -162,7 +162,7 @@ pub(super) struct SplitLine<'a> {
 impl LineSplitter {
     /// Takes one piece and gives each line that it completes.
     pub(super) fn push(&mut self, piece: &[u8], mut take: impl FnMut(SplitLine<'_>)) {
-        for part in piece.split_inclusive(|it| *it == b'\n') {
+        for part in piece.split_inclusive(|piece| *piece == b'\n') {
             let text = part.strip_suffix(b"\n");
             self.push_whole(text.unwrap_or(part));
             if text.is_some() {
@@ -207,7 +207,9 @@ mod tests {
         let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         let long = vec![b'x'; MESSAGE_MAX];
         for piece in [b"a\nb".as_slice(), b"c\n", &long, &long, b"\nd\n"] {
-            splitter.push(piece, |it| lines.push((it.number, it.offset, it.text.len(), it.is_cut)));
+            splitter.push(piece, |splitter| {
+                lines.push((splitter.number, splitter.offset, splitter.text.len(), splitter.is_cut))
+            });
         }
         let after = 6 + 2 * MESSAGE_MAX as u64;
         let long = (3, 5, MESSAGE_MAX, true);
@@ -218,7 +220,7 @@ mod tests {
     fn a_mark_at_the_beginning_is_no_part_of_the_text() {
         let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         for piece in [b"\xef".as_slice(), b"\xbb\xbfa\n", b"\xef\xbb\xbfb\n"] {
-            splitter.push(piece, |it| lines.push((it.offset, it.text.to_vec())));
+            splitter.push(piece, |splitter| lines.push((splitter.offset, splitter.text.to_vec())));
         }
         assert_eq!(lines, [(3, b"a".to_vec()), (5, b"\xef\xbb\xbfb".to_vec())]);
     }

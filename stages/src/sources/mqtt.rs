@@ -149,8 +149,8 @@ impl Kind for MqttSource {
         let topics = read_topics(fields, context.diagnostics);
         let session = fields.setting("session");
         let mode: SessionMode = session.arg(0, Scalar::choice);
-        let expiry = session.prop("expiry", |it| Some(it.duration()?.value));
-        let given = fields.child("session").and_then(|it| it.prop("expiry"));
+        let expiry = session.prop("expiry", |scalar| Some(scalar.duration()?.value));
+        let given = fields.child("session").and_then(|child| child.prop("expiry"));
         if let Some(given) = given.filter(|_| mode == SessionMode::Clean) {
             context
                 .diagnostics
@@ -158,7 +158,7 @@ impl Kind for MqttSource {
                 .at(given.span(), "not used")
                 .help("write `session persistent`, or remove `expiry=`");
         }
-        let packet_max = fields.setting("max-packet").arg(0, |it| Some(it.bytes()?.value));
+        let packet_max = fields.setting("max-packet").arg(0, |scalar| Some(scalar.bytes()?.value));
         Some(MqttSourceSettings {
             broker: broker?,
             topics: topics?,
@@ -185,7 +185,7 @@ fn read_topics(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Vec
             None => is_right = false,
         }
     }
-    (is_right && !topics.is_empty()).then(|| topics.into_iter().map(|it| it.value).collect())
+    (is_right && !topics.is_empty()).then(|| topics.into_iter().map(|topic| topic.value).collect())
 }
 
 fn read_topic(child: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Spanned<Topic>> {
@@ -200,7 +200,7 @@ fn read_topic(child: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Spann
         }
     };
     let with = child.filled();
-    let qos = with.prop("qos", |it| u8::try_from(it.int()?.value).ok());
+    let qos = with.prop("qos", |scalar| u8::try_from(scalar.int()?.value).ok());
     let retained = with.prop("retained", Scalar::choice);
     Some(Spanned::new(Topic { filter, qos, retained }, text.span))
 }
@@ -213,8 +213,9 @@ fn overlaps(
 ) -> bool {
     let filter = &topic.value.filter;
     // Messages of a group go to one of its clients, whatever others have subscribed.
-    let both = |it: &&Spanned<Topic>| {
-        it.value.filter.is_shared() == filter.is_shared() && it.value.filter.overlaps(filter)
+    let both = |spanned: &&Spanned<Topic>| {
+        spanned.value.filter.is_shared() == filter.is_shared()
+            && spanned.value.filter.overlaps(filter)
     };
     let Some(other) = earlier.iter().find(both) else { return false };
     diagnostics
@@ -227,7 +228,7 @@ fn overlaps(
 
 impl SourceKind for MqttSource {
     fn brings(settings: &MqttSourceSettings) -> Brings {
-        let filters = settings.topics.iter().map(|it| &it.filter);
+        let filters = settings.topics.iter().map(|topic| &topic.filter);
         let single: Option<Vec<String>> = filters.clone().map(TopicFilter::single).collect();
         let topic = match &single {
             Some(topics) => ValueType::one_of(topics.iter().map(String::as_str)),
@@ -235,8 +236,9 @@ impl SourceKind for MqttSource {
         };
         // A level that not every filter has may be missing.
         let all = settings.topics.len();
-        let named =
-            |name: &str| filters.clone().filter(|it| it.names().any(|it| it == name)).count();
+        let named = |name: &str| {
+            filters.clone().filter(|filter| filter.names().any(|it| it == name)).count()
+        };
         let names = filters.clone().flat_map(TopicFilter::names);
         let params = names.map(|name| match named(name) == all {
             true => (name, ValueType::text()),
@@ -265,7 +267,8 @@ impl SourceKind for MqttSource {
     }
 
     fn says(settings: &MqttSourceSettings) -> String {
-        let filters: Vec<String> = settings.topics.iter().map(|it| it.filter.text()).collect();
+        let filters: Vec<String> =
+            settings.topics.iter().map(|topic| topic.filter.text()).collect();
         match &filters[..] {
             [only] => only.clone(),
             [first, rest @ ..] => format!("{first} and {} more", rest.len()),
@@ -533,7 +536,7 @@ impl<'a> LinkRun<'a> {
         let topics = &self.source.settings.topics;
         let gone: Vec<String> = known
             .keys()
-            .filter(|it| !topics.iter().any(|topic| topic.filter.text() == **it))
+            .filter(|key| !topics.iter().any(|topic| topic.filter.text() == **key))
             .cloned()
             .collect();
         if !gone.is_empty() {
@@ -568,7 +571,7 @@ impl<'a> LinkRun<'a> {
     /// Every filter but these, with its QoS.
     fn wanted(&self, without: &[usize]) -> BTreeMap<String, u8> {
         let topics = self.source.settings.topics.iter().enumerate();
-        let topics = topics.filter(|it| !without.contains(&it.0));
+        let topics = topics.filter(|topic| !without.contains(&topic.0));
         topics.map(|(_, it)| (it.filter.text(), it.qos)).collect()
     }
 
@@ -577,7 +580,7 @@ impl<'a> LinkRun<'a> {
         loop {
             let now = self.now();
             let clock = self.source.services.env.clock.clone();
-            let again = self.refused.as_ref().map(|it| it.1);
+            let again = self.refused.as_ref().map(|refused| refused.1);
             let wake = [again, self.lost_until].into_iter().flatten().min();
             let timer = async {
                 match wake {
@@ -604,7 +607,7 @@ impl<'a> LinkRun<'a> {
             self.lost_until = None;
             self.source.services.health.clear(SESSION_LOST);
         }
-        if let Some((refused, _)) = self.refused.take_if(|it| it.1 <= now) {
+        if let Some((refused, _)) = self.refused.take_if(|refused| refused.1 <= now) {
             self.ask(refused)?;
         }
         Ok(())

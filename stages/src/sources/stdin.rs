@@ -82,8 +82,8 @@ impl<R: Read + Send + 'static> Source for Stdin<R> {
             });
             let Some(read) = read.await else { return Ok(()) };
             let (input, piece, count) = read?;
-            let count = count.map_err(|it| {
-                Fault::transient(Cause::Other, format!("cannot read standard input: {it}"))
+            let count = count.map_err(|fault| {
+                Fault::transient(Cause::Other, format!("cannot read standard input: {fault}"))
             })?;
             let messages = self.messages(&mut splitter, &piece[..count]);
             if hand_on(messages, emit).await.is_err() {
@@ -175,7 +175,8 @@ mod tests {
             Stdin::new(testing::settings::<Stdin>("decode text"), &b"\xef\xbb\xbfone\n\ntwo"[..]);
         smol::block_on(Source::run(&mut source, &inbox)).unwrap();
         let batches = inbox.batches.lock().unwrap();
-        let origins = batches.iter().flatten().map(|it| it.origin.as_ref().unwrap().to_string());
+        let origins =
+            batches.iter().flatten().map(|batch| batch.origin.as_ref().unwrap().to_string());
         let expected = ["standard input, line 1, byte 3", "standard input, line 3, byte 8"];
         assert_eq!(origins.collect::<Vec<_>>(), expected);
     }

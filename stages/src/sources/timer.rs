@@ -91,7 +91,7 @@ impl Kind for TimerSource {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Settings> {
         let schedule = read_schedule(fields, context);
-        let per = fields.child("per").map(|it| read_per(it, context));
+        let per = fields.child("per").map(|child| read_per(child, context));
         let catch_up = fields.setting("catch-up").arg(0, Scalar::choice);
         check_type(fields, per.as_ref().and_then(Option::as_ref), context);
         let per = match per {
@@ -164,12 +164,12 @@ fn read_every(every: &Fields<'_>, context: &mut Context<'_>) -> Option<Schedule>
 
 fn read_per(node: Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let path = node.prop("table")?;
-    let key = node.prop("key").and_then(|it| it.text());
+    let key = node.prop("key").and_then(|prop| prop.text());
     let span = path.span();
     let table =
         TableNode { node, has_columns: true, path, key, select: Vec::new() }.open(context)?;
     let rows = table.rows();
-    let long = rows.iter().filter_map(|it| it.key.as_ref()).find(|it| KEY_MAX < it.len());
+    let long = rows.iter().filter_map(|row| row.key.as_ref()).find(|key| KEY_MAX < key.len());
     let (message, help) = if ROWS_MAX < rows.len() {
         let message = format!("the table has {} rows, more than {ROWS_MAX}", rows.len());
         (message, "split the table, and write a timer for each part".to_owned())
@@ -187,7 +187,7 @@ fn read_per(node: Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
 fn check_type(fields: &Fields<'_>, per: Option<&Table>, context: &mut Context<'_>) {
     let is_given = |of: &Fields<'_>| !of.takes("type") || of.child("type").is_some();
     let is_mapped =
-        |of: &Fields<'_>| of.takes("map") && of.child("map").is_some_and(|it| is_given(&it));
+        |of: &Fields<'_>| of.takes("map") && of.child("map").is_some_and(|child| is_given(&child));
     // A table that could not be read may have the column.
     let has_column = match (per, fields.child("per")) {
         (Some(table), _) => table.shape().has_field("type"),
@@ -196,8 +196,8 @@ fn check_type(fields: &Fields<'_>, per: Option<&Table>, context: &mut Context<'_
     if is_given(fields) || is_mapped(fields) || has_column {
         return;
     }
-    let name = fields.arg(1).and_then(|it| it.text());
-    let name = name.map_or_else(|| "tick".to_owned(), |it| it.value);
+    let name = fields.arg(1).and_then(|arg| arg.text());
+    let name = name.map_or_else(|| "tick".to_owned(), |name| name.value);
     context
         .diagnostics
         .push(Rule::MissingNode, "a timer needs `type`")

@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
             if map.is_empty() && name == NUMBER_KEY {
                 let digits: String = entries.next_value()?;
                 let number: Number = digits.parse().map_err(A::Error::custom)?;
-                return match number.as_f64().filter(|it| it.is_finite()) {
+                return match number.as_f64().filter(|number| number.is_finite()) {
                     Some(_) => Ok(Value::Number(number)),
                     None => Err(A::Error::custom("number out of range")),
                 };

@@ -111,13 +111,14 @@ impl Kind for Baseline {
     type Settings = BaselineSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<BaselineSettings> {
-        let value = fields.child("value").and_then(|it| it.arg(0)?.expr(Roots::EVENT));
-        let warm_up = fields.setting("warm-up").arg(0, |it| u64::try_from(it.int()?.value).ok());
+        let value = fields.child("value").and_then(|child| child.arg(0)?.expr(Roots::EVENT));
+        let warm_up =
+            fields.setting("warm-up").arg(0, |scalar| u64::try_from(scalar.int()?.value).ok());
         let node = fields.child("method")?;
         let word = node.arg(0)?.text()?;
         let method = read_method(&node, &word.value, context)?;
         if let LearningMethod::Mad(window) = method
-            && let Some(given) = fields.child("warm-up").and_then(|it| it.arg(0))
+            && let Some(given) = fields.child("warm-up").and_then(|child| child.arg(0))
             && (window as u64) < warm_up
         {
             context
@@ -139,7 +140,7 @@ impl Kind for Baseline {
             value,
             method,
             warm_up,
-            band: fields.setting("band").arg(0, |it| Some(it.number()?.value)),
+            band: fields.setting("band").arg(0, |scalar| Some(scalar.number()?.value)),
             shape,
         })
     }
@@ -161,7 +162,7 @@ fn read_method(node: &Fields<'_>, word: &str, context: &mut Context<'_>) -> Opti
             .help(format!("remove it, or write `{example}`"));
     }
     if is_mad {
-        let window = window.and_then(|it| usize::try_from(it.int()?.value).ok());
+        let window = window.and_then(|window| usize::try_from(window.int()?.value).ok());
         return Some(LearningMethod::Mad(window.unwrap_or(WINDOW)));
     }
     let Some(half_life) = half_life else {
@@ -253,7 +254,8 @@ impl Remember for Baseline {
     fn note(&self, event: &Event, now: Timestamp) -> Option<(String, BaselineNoted)> {
         let scope = Scope::of(event, now);
         let key = key_of(&self.0.key, &scope)?;
-        let value = self.0.value.eval(&scope).as_f64().filter(|it| it.abs() <= VALUE_MAX)?;
+        let value =
+            self.0.value.eval(&scope).as_f64().filter(|number| number.abs() <= VALUE_MAX)?;
         let hour = match self.0.method {
             LearningMethod::Seasonal(_) => {
                 hour_of_week(event.counts_at(), event.globals.zone.as_ref())
@@ -341,7 +343,7 @@ impl BaselineKept {
             BaselineKept::Hours(hours) => hours.get(&hour)?.usual(),
             BaselineKept::Values(values) => {
                 let middle = median(values.clone())?;
-                let apart = values.iter().map(|it| (it - middle).abs()).collect();
+                let apart = values.iter().map(|value| (value - middle).abs()).collect();
                 let sd = median(apart)? * MAD_SCALE;
                 Some(UsualValue::new(middle, sd, values.len() as u64))
             }

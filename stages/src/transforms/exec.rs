@@ -72,7 +72,7 @@ impl Kind for ExecEnricher {
     type Settings = ExecEnrichSettings;
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<ExecEnrichSettings> {
-        let count = |it: &Scalar<'_>| usize::try_from(it.int()?.value).ok();
+        let count = |scalar: &Scalar<'_>| usize::try_from(scalar.int()?.value).ok();
         Some(ExecEnrichSettings {
             program: ProgramSettings::read(fields, context)?,
             protocol: fields.setting("protocol").arg(0, Scalar::choice),
@@ -288,7 +288,7 @@ mod tests {
     /// Whether a process is gone, or waits for its parent to notice.
     fn is_over(pid: &str) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.map_or(true, |it| it.contains(") Z"))
+        stat.map_or(true, |stat| stat.contains(") Z"))
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Kind for HttpEnricher {
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<HttpEnrichSettings> {
         let asked = read_url(fields, context);
         let expect = fields.setting("expect");
-        let body = fields.child("body").and_then(|it| Text::read(&it.arg(0)?));
+        let body = fields.child("body").and_then(|child| Text::read(&child.arg(0)?));
         let (method, url) = asked?;
         if method == "GET"
             && let Some(node) = fields.child("body")
@@ -97,18 +97,18 @@ impl Kind for HttpEnricher {
             url,
             headers: request::read_headers(fields),
             body,
-            statuses: expect.prop("status", |it| statuses(&it.text()?.value)),
-            body_max: expect.prop("max-body", |it| usize::try_from(it.bytes()?.value).ok()),
+            statuses: expect.prop("status", |scalar| statuses(&scalar.text()?.value)),
+            body_max: expect.prop("max-body", |scalar| usize::try_from(scalar.bytes()?.value).ok()),
             content_type: fields
                 .child("expect")
-                .and_then(|it| it.prop("content-type")?.text())
-                .map(|it| it.value),
+                .and_then(|child| child.prop("content-type")?.text())
+                .map(|text| text.value),
             select,
         })
     }
 
     fn needed(settings: &HttpEnrichSettings) -> Vec<Needed> {
-        let headers = settings.headers.iter().map(|it| &it.1);
+        let headers = settings.headers.iter().map(|header| &header.1);
         let texts = [&settings.url].into_iter().chain(headers).chain(&settings.body);
         texts.map(Text::needed).collect()
     }
@@ -149,7 +149,7 @@ impl EnrichKind for HttpEnricher {
     async fn open(settings: HttpEnrichSettings, services: Services) -> Result<Enricher, Fault> {
         let url = UrlText::open(&settings.url, &services)?;
         let headers = request::open_headers(&settings.headers, &services)?;
-        let body = settings.body.as_ref().map(|it| it.open(&services)).transpose()?;
+        let body = settings.body.as_ref().map(|body| body.open(&services)).transpose()?;
         Ok(Enricher::Remote(Box::new(HttpEnricher { settings, url, headers, body, services })))
     }
 }
@@ -222,7 +222,7 @@ impl HttpEnricher {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&answer.body)
-            .map_err(|it| Fault::permanent(format!("the response is not JSON: {it}")))
+            .map_err(|fault| Fault::permanent(format!("the response is not JSON: {fault}")))
     }
 }
 

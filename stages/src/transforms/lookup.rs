@@ -80,7 +80,7 @@ impl Kind for Lookup {
 
     fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<LookupSettings> {
         let table = read_table(fields, context);
-        let wanted = fields.child("match").and_then(|it| it.arg(0)?.expr(Roots::EVENT));
+        let wanted = fields.child("match").and_then(|child| child.arg(0)?.expr(Roots::EVENT));
         let on_miss = read_on_miss(fields, context);
         Some(LookupSettings { table: Arc::new(table?), wanted: wanted?.value, on_miss: on_miss? })
     }
@@ -91,7 +91,7 @@ fn read_table(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Table> {
     let (path, key) = (node.arg(0)?, node.prop("key")?.text()?);
     let select = fields
         .child("select")
-        .map_or_else(Vec::new, |it| it.args().filter_map(|it| it.text()).collect());
+        .map_or_else(Vec::new, |child| child.args().filter_map(|arg| arg.text()).collect());
     TableNode { node, has_columns: true, path, key: Some(key), select }.open(context)
 }
 
@@ -103,7 +103,7 @@ fn read_on_miss(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<OnMiss
         (Some(mode), None) => Some(OnMiss::End(mode.choice()?)),
         (None, Some(set)) => Some(OnMiss::Set(set.expr(Roots::EVENT)?.value)),
         (mode, _) => {
-            let span = mode.map_or_else(|| node.name().span, |it| it.span());
+            let span = mode.map_or_else(|| node.name().span, |mode| mode.span());
             context
                 .diagnostics
                 .push(Rule::WrongArgument, "`on-miss` takes either a word or `set=`")

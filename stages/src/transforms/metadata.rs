@@ -41,7 +41,8 @@ impl Kind for Metadata {
     type Settings = MetadataSettings;
 
     fn read(fields: &Fields<'_>, _context: &mut Context<'_>) -> Option<MetadataSettings> {
-        let mut words = fields.setting("include-fields").args(|it| Some(it.text()?.value));
+        let mut words =
+            fields.setting("include-fields").args(|setting| Some(setting.text()?.value));
         words.sort();
         words.dedup();
         Some(MetadataSettings(words))
@@ -67,7 +68,7 @@ impl EnrichKind for Metadata {
             }
             "host" => {
                 let names = ["hostname", "platform", "platform_version", "architecture"];
-                ("host", ValueType::map(names.map(|it| (it, text().or_null()))))
+                ("host", ValueType::map(names.map(|name| (name, text().or_null()))))
             }
             "labels" => ("labels", known.at(Root::Pipeline, &["labels"])),
             _ => {
@@ -98,11 +99,11 @@ async fn host(services: &Services) -> Value {
     let release = || std::fs::read_to_string("/proc/sys/kernel/osrelease").ok();
     let release = services.env.pools.files.run(release).await.ok().flatten();
     let name = name.or_else(|| services.environment.value("HOSTNAME"));
-    let name = name.map(|it| it.trim().to_owned());
+    let name = name.map(|name| name.trim().to_owned());
     json!({
         "hostname": name,
         "platform": std::env::consts::OS,
-        "platform_version": release.map(|it| it.trim().to_owned()),
+        "platform_version": release.map(|release| release.trim().to_owned()),
         "architecture": std::env::consts::ARCH,
     })
 }
@@ -190,7 +191,7 @@ impl Local for Metadata {
 }
 
 fn zone_of(event: &Event) -> &str {
-    event.globals.zone.as_ref().and_then(|it| it.iana_name()).unwrap_or("UTC")
+    event.globals.zone.as_ref().and_then(|zone| zone.iana_name()).unwrap_or("UTC")
 }
 
 impl Metadata {

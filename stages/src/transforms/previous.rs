@@ -91,10 +91,10 @@ impl Kind for Previous {
         }
         let kinds = fields.child("type");
         let kinds = kinds.iter().flat_map(Fields::args).filter_map(|it| it.text());
-        let within = fields.child("within").and_then(|it| it.arg(0)?.duration());
+        let within = fields.child("within").and_then(|child| child.arg(0)?.duration());
         Some(PreviousSettings {
             key: read_key(fields)?.value,
-            kinds: kinds.map(|it| it.value).collect(),
+            kinds: kinds.map(|kind| kind.value).collect(),
             within: within.map(|it| it.value),
             select: if parts.is_empty() { PreviousPart::ALL.to_vec() } else { parts },
             shape: shape_of(fields, None),
@@ -113,7 +113,7 @@ impl EnrichKind for Previous {
         let kinds = settings.kinds.iter();
         let data = match settings.kinds.is_empty() {
             true => known.data(),
-            false => kinds.map(|it| known.data_of(it)).fold(ValueType::never(), ValueType::or),
+            false => kinds.map(|kind| known.data_of(kind)).fold(ValueType::never(), ValueType::or),
         };
         let part = |part: &PreviousPart| {
             let shape = match part {
@@ -157,14 +157,15 @@ impl Remember for Previous {
         noted: &PreviousNoted,
         moment: &Moment<'_>,
     ) -> Change<EventSummary> {
-        let age = |it: &EventSummary| moment.time.since(Timestamp(it.time));
-        let is_before = |it: &EventSummary| it.time <= moment.time.0;
-        let is_near = |it: &&EventSummary| self.0.within.is_none_or(|within| age(it) <= within);
+        let age = |summary: &EventSummary| moment.time.since(Timestamp(summary.time));
+        let is_before = |summary: &EventSummary| summary.time <= moment.time.0;
+        let is_near =
+            |summary: &&EventSummary| self.0.within.is_none_or(|within| age(summary) <= within);
         let output = match kept.as_ref().filter(|it| is_before(it)).filter(is_near) {
             Some(last) => self.selected(last, age(last)),
             None => Value::Null,
         };
-        let own = noted.event.clone().map(|it| EventSummary { time: moment.time.0, ..it });
+        let own = noted.event.clone().map(|event| EventSummary { time: moment.time.0, ..event });
         // One that comes late is not the last one of the next.
         let newer = kept.filter(|it| own.is_none() || !is_before(it) && it.time <= moment.now.0);
         Change { kept: newer.or(own), output: Some(output), ..Change::forget() }
@@ -185,7 +186,7 @@ impl Previous {
         let Value::Object(mut all) = last.json() else { unreachable!("it is an object") };
         all.insert(PreviousPart::Age.word().to_owned(), age.as_secs_f64().into());
         let parts = self.0.select.iter().map(|it| it.word());
-        let parts = parts.filter_map(|it| Some((it.to_owned(), all.remove(it)?)));
+        let parts = parts.filter_map(|part| Some((part.to_owned(), all.remove(part)?)));
         Value::Object(parts.collect::<Map<_, _>>())
     }
 }

@@ -48,7 +48,7 @@ impl Kind for Set {
                 }
                 return None;
             };
-            if values.iter().any(|it| it.0 == names) {
+            if values.iter().any(|value| value.0 == names) {
                 context
                     .diagnostics
                     .push(Rule::SamePath, format!("`{}` is set twice", path.value))
@@ -59,7 +59,7 @@ impl Kind for Set {
             let is_inside = |it: &(Arc<[String]>, Template)| {
                 it.0.len() != names.len() && it.0.iter().zip(names.iter()).all(|(a, b)| a == b)
             };
-            if let Some((other, _)) = values.iter().find(|it| is_inside(it)) {
+            if let Some((other, _)) = values.iter().find(|value| is_inside(value)) {
                 let message =
                     format!("`{}` and `{}` overwrite each other", other.join("."), path.value);
                 context

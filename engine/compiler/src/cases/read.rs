@@ -29,8 +29,8 @@ pub fn read(
 ) -> Vec<Test> {
     let text = texts.main().text.clone();
     let mut read = CaseReader { spec, texts, text, context };
-    let nodes = documents.iter().flat_map(|it| it.nodes());
-    let nodes = nodes.filter(|it| it.name().value() == "test");
+    let nodes = documents.iter().flat_map(|document| document.nodes());
+    let nodes = nodes.filter(|node| node.name().value() == "test");
     let mut tests: Vec<Test> = Vec::new();
     for node in nodes {
         let folder = texts.home(node.span().offset()).folder;
@@ -78,10 +78,11 @@ impl CaseReader<'_, '_> {
     }
 
     fn test(&mut self, fields: &Fields<'_>) -> Option<Test> {
-        let at = fields.setting("at").arg(0, |it| Timestamp::parse(&it.text()?.value));
-        let variables = fields.child("env").map(|it| {
-            let value = |(name, it): (&str, Scalar<'_>)| Some((name.to_owned(), it.text()?.value));
-            it.props().filter_map(value).collect::<BTreeMap<_, _>>()
+        let at = fields.setting("at").arg(0, |scalar| Timestamp::parse(&scalar.text()?.value));
+        let variables = fields.child("env").map(|child| {
+            let value =
+                |(name, child): (&str, Scalar<'_>)| Some((name.to_owned(), child.text()?.value));
+            child.props().filter_map(value).collect::<BTreeMap<_, _>>()
         });
         let mut steps = Vec::new();
         for step in fields.block() {
@@ -89,7 +90,7 @@ impl CaseReader<'_, '_> {
                 "mock" => self.mock(&step).map(Act::Mock),
                 "given" => self.given(&step).map(|it| Act::Give(vec![it])),
                 "replay" => self.replay(&step).map(Act::Give),
-                "advance" => step.arg(0).and_then(|it| Some(Act::Advance(it.duration()?.value))),
+                "advance" => step.arg(0).and_then(|arg| Some(Act::Advance(arg.duration()?.value))),
                 "expect" => self.expect(&step).map(Act::Expect),
                 _ => None,
             };
@@ -112,40 +113,42 @@ impl CaseReader<'_, '_> {
 
     fn source(&mut self, fields: &Fields<'_>) -> Option<Arc<str>> {
         let name = fields.prop("source")?.text()?;
-        let known: Vec<&str> = self.spec.sources.iter().map(|it| it.name.value.as_str()).collect();
+        let known: Vec<&str> =
+            self.spec.sources.iter().map(|source| source.name.value.as_str()).collect();
         self.known(&name, Rule::UnknownStage, &known, "sources")
     }
 
     fn stage(&mut self, name: &Name) -> Option<Arc<str>> {
-        let filters = self.spec.filters.iter().map(|it| it.name.value.as_str());
-        let stages = self.spec.enrichments.iter().map(|it| it.name.value.as_str());
+        let filters = self.spec.filters.iter().map(|filter| filter.name.value.as_str());
+        let stages = self.spec.enrichments.iter().map(|enrichment| enrichment.name.value.as_str());
         let known: Vec<&str> = filters.chain(stages).collect();
         self.known(name, Rule::UnknownStage, &known, "filters and stages")
     }
 
     fn enrichment(&mut self, name: &Name) -> Option<Arc<str>> {
         let known: Vec<&str> =
-            self.spec.enrichments.iter().map(|it| it.name.value.as_str()).collect();
+            self.spec.enrichments.iter().map(|enrichment| enrichment.name.value.as_str()).collect();
         self.known(name, Rule::UnknownStage, &known, "stages")
     }
 
     fn sink(&mut self, name: &Name) -> Option<Arc<str>> {
-        let known: Vec<&str> = self.spec.sinks.iter().map(|it| it.name.value.as_str()).collect();
+        let known: Vec<&str> =
+            self.spec.sinks.iter().map(|sink| sink.name.value.as_str()).collect();
         self.known(name, Rule::UnknownTarget, &known, "sinks")
     }
 
     fn notifier(&mut self, name: &Name) -> Option<Arc<str>> {
         let known: Vec<&str> =
-            self.spec.notifiers.iter().map(|it| it.name.value.as_str()).collect();
+            self.spec.notifiers.iter().map(|notifier| notifier.name.value.as_str()).collect();
         self.known(name, Rule::UnknownTarget, &known, "notifiers")
     }
 
     /// Whether a stage, sink or notifier of this name reaches the outside.
     fn asks(&self, name: &str) -> bool {
-        let stage = self.spec.enrichments.iter().find(|it| it.name.value == name);
-        let sink = self.spec.sinks.iter().find(|it| it.name.value == name);
-        stage.is_none_or(|it| it.spec.is_remote())
-            && sink.is_none_or(|it| matches!(it.spec.shape(), SinkRole::Outside))
+        let stage = self.spec.enrichments.iter().find(|enrichment| enrichment.name.value == name);
+        let sink = self.spec.sinks.iter().find(|sink| sink.name.value == name);
+        stage.is_none_or(|stage| stage.spec.is_remote())
+            && sink.is_none_or(|sink| matches!(sink.spec.shape(), SinkRole::Outside))
     }
 
     fn mock(&mut self, fields: &Fields<'_>) -> Option<Mock> {
@@ -161,9 +164,9 @@ impl CaseReader<'_, '_> {
             self.report(Rule::UnclearStep, message, name.span.clone(), "never called")
                 .help("delete this `mock`");
         }
-        let status = fields.prop("status").and_then(|it| it.int());
-        let body = fields.prop("body").and_then(|it| it.text());
-        let error = fields.prop("error").and_then(|it| it.text());
+        let status = fields.prop("status").and_then(|prop| prop.int());
+        let body = fields.prop("body").and_then(|prop| prop.text());
+        let error = fields.prop("error").and_then(|prop| prop.text());
         if let Some(error) = &error
             && (status.is_some() || body.is_some())
         {
@@ -176,24 +179,24 @@ impl CaseReader<'_, '_> {
             )
             .help("delete `error=`, or `status=` and `body=`");
         }
-        let answer = match error.as_ref().map(|it| it.value.as_str()) {
+        let answer = match error.as_ref().map(|error| error.value.as_str()) {
             Some("timeout") => MockAnswer::Timeout,
             Some("connect") => MockAnswer::Connect,
             Some(_) => MockAnswer::Permanent,
             None => MockAnswer::Response {
-                status: status.and_then(|it| u16::try_from(it.value).ok()).unwrap_or(200),
-                body: body.map(|it| it.value).unwrap_or_default(),
+                status: status.and_then(|status| u16::try_from(status.value).ok()).unwrap_or(200),
+                body: body.map(|body| body.value).unwrap_or_default(),
             },
         };
-        let times = fields.prop("times").and_then(|it| it.int());
+        let times = fields.prop("times").and_then(|prop| prop.int());
         Some(Mock {
             stage: stage?,
             answer,
             delay: fields
                 .prop("delay")
-                .and_then(|it| it.duration())
-                .map_or(std::time::Duration::ZERO, |it| it.value),
-            times: times.map(|it| it.value.unsigned_abs()),
+                .and_then(|prop| prop.duration())
+                .map_or(std::time::Duration::ZERO, |duration| duration.value),
+            times: times.map(|time| time.value.unsigned_abs()),
         })
     }
 
@@ -201,10 +204,10 @@ impl CaseReader<'_, '_> {
         let source = self.source(fields);
         let is_message = fields.child("data").is_none();
         let topic = source.as_ref().and_then(|it| self.topic(fields, it, is_message));
-        let kind = fields.prop("type").and_then(|it| it.text());
-        let text = |name: &str| fields.child(name).and_then(|it| it.arg(0)?.text());
+        let kind = fields.prop("type").and_then(|prop| prop.text());
+        let text = |name: &str| fields.child(name).and_then(|child| child.arg(0)?.text());
         let (body, data, query) = (text("body"), text("data"), text("query"));
-        let file = fields.prop("file").and_then(|it| it.text());
+        let file = fields.prop("file").and_then(|prop| prop.text());
         let count = [&body, &data, &file, &query].iter().filter(|it| it.is_some()).count();
         if count != 1 {
             let message = if count == 0 {
@@ -217,10 +220,10 @@ impl CaseReader<'_, '_> {
             return None;
         }
         let map = source.as_ref().and_then(|name| {
-            let node = self.spec.sources.iter().find(|it| it.name.value == **name)?;
+            let node = self.spec.sources.iter().find(|source| source.name.value == **name)?;
             Some(&node.map)
         });
-        let is_behind_map = map.is_some_and(|it| it.data.is_some());
+        let is_behind_map = map.is_some_and(|map| map.data.is_some());
         let content = match (body, data, file) {
             _ if query.is_some() => InputContent::Query(query?.value),
             (Some(body), ..) => InputContent::Message(body.value.into_bytes().into()),
@@ -236,13 +239,13 @@ impl CaseReader<'_, '_> {
             }
             (_, _, file) => InputContent::Message(self.file(&file?)?.trim_end().as_bytes().into()),
         };
-        let header = |it: Fields<'_>| {
-            Some((it.arg(0)?.text()?.value.to_ascii_lowercase(), it.arg(1)?.text()?.value))
+        let header = |fields: Fields<'_>| {
+            Some((fields.arg(0)?.text()?.value.to_ascii_lowercase(), fields.arg(1)?.text()?.value))
         };
         let headers = fields.children("header").filter_map(header).collect();
         Some(TestInput {
             source: source?,
-            kind: kind.map(|it| it.value),
+            kind: kind.map(|kind| kind.value),
             content,
             topic,
             headers,
@@ -254,9 +257,9 @@ impl CaseReader<'_, '_> {
     fn topic(&mut self, fields: &Fields<'_>, source: &str, is_message: bool) -> Option<String> {
         let node = self.spec.sources.iter().find(|it| it.name.value == source)?;
         let scalar = fields.prop("topic");
-        let topic = scalar.and_then(|it| it.text());
-        let given = topic.as_ref().map(|it| it.value.as_str());
-        let span = topic.as_ref().map_or_else(|| fields.head(), |it| it.span.clone());
+        let topic = scalar.and_then(|scalar| scalar.text());
+        let given = topic.as_ref().map(|topic| topic.value.as_str());
+        let span = topic.as_ref().map_or_else(|| fields.head(), |topic| topic.span.clone());
         match node.spec.on_topic(given, b"") {
             Some(Err(reason)) if is_message || given.is_some() => {
                 let help = "write `topic=\"…\"`, as one of the source's `topic` takes it";
@@ -269,7 +272,7 @@ impl CaseReader<'_, '_> {
             }
             _ => {}
         }
-        topic.map(|it| it.value)
+        topic.map(|topic| topic.value)
     }
 
     fn replay(&mut self, fields: &Fields<'_>) -> Option<Vec<TestInput>> {
@@ -301,7 +304,7 @@ impl CaseReader<'_, '_> {
                 let name = path.value.rsplit('/').next().unwrap_or_default().to_owned();
                 let neighbours = self.context.files.neighbours(&from_pipeline);
                 let near = nearest(&name, neighbours.iter().map(String::as_str));
-                let near = near.map_or(String::new(), |it| format!("; did you mean `{it}`?"));
+                let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 let message = format!("cannot read the sample: {}", why.reason);
                 let rule = why.rule(Rule::BadSample);
                 self.report(rule, message, path.span.clone(), "looked for here")
@@ -313,7 +316,7 @@ impl CaseReader<'_, '_> {
 
     fn expect(&mut self, fields: &Fields<'_>) -> Option<Expect> {
         let named: Vec<(&str, Scalar<'_>)> =
-            fields.props().filter(|it| SUBJECTS.contains(&it.0)).collect();
+            fields.props().filter(|prop| SUBJECTS.contains(&prop.0)).collect();
         let [(word, subject)] = &named[..] else {
             let (message, label) = if named.is_empty() {
                 ("this `expect` checks nothing", "says nothing about a result")
@@ -327,8 +330,9 @@ impl CaseReader<'_, '_> {
         };
         let allowed = asked_of(word);
         // What `expect` does not have at all was reported before.
-        let is_known = |name: &str| SUBJECTS.iter().any(|it| asked_of(it).contains(&name));
-        for (name, it) in fields.props().filter(|it| !SUBJECTS.contains(&it.0)) {
+        let is_known =
+            |name: &str| SUBJECTS.iter().any(|subject| asked_of(subject).contains(&name));
+        for (name, it) in fields.props().filter(|prop| !SUBJECTS.contains(&prop.0)) {
             if !allowed.contains(&name) && is_known(name) {
                 let message = format!("`{name}` cannot be checked with `{word}=`");
                 let list: Vec<String> = allowed.iter().map(|it| format!("`{it}=`")).collect();
@@ -344,11 +348,12 @@ impl CaseReader<'_, '_> {
             subject,
             count: number("count"),
             dropped: number("dropped"),
-            outcome: outcome.and_then(|it| Outcome::ALL.into_iter().find(|o| o.word() == it)),
+            outcome: outcome
+                .and_then(|outcome| Outcome::ALL.into_iter().find(|o| o.word() == outcome)),
             attempts: number("attempts"),
             title: text("title"),
             contains: text("contains"),
-            condition: fields.prop("where").and_then(|it| Some(it.expr(Roots::EVENT)?.value)),
+            condition: fields.prop("where").and_then(|prop| Some(prop.expr(Roots::EVENT)?.value)),
         })
     }
 
@@ -366,7 +371,7 @@ impl CaseReader<'_, '_> {
 
 /// Whether a message says that its sender has the credential that the source asks for.
 fn is_authenticated(fields: &Fields<'_>) -> bool {
-    fields.prop("authenticated").and_then(|it| it.boolean()) == Some(true)
+    fields.prop("authenticated").and_then(|prop| prop.boolean()) == Some(true)
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ impl<'a> BlockLayout<'a> {
         layout.lines.push(BlockLine { number: layout.lines.len() + 1, indent: 0, start });
         let mut at = 0;
         for token in tokens {
-            while layout.lines.get(at + 1).is_some_and(|it| it.start <= token.span.start) {
+            while layout.lines.get(at + 1).is_some_and(|line| line.start <= token.span.start) {
                 at += 1;
                 layout.steps += 1;
             }
@@ -140,7 +140,7 @@ fn look(layout: &mut BlockLayout<'_>, mended: &mut Mended, diagnostics: &mut Dia
     mended.close(open.len());
     let is_one = open.len() == 1;
     let ends = layout.ends();
-    for opened in suspect.map_or(open, |it| vec![it]) {
+    for opened in suspect.map_or(open, |suspect| vec![suspect]) {
         let end = unclosed(layout, opened, ends[opened], diagnostics);
         match end {
             Some(at) if is_one => mended.close_at(at),

@@ -30,7 +30,7 @@ pub(super) fn explain(
     let tokens = with_templates(text, with_quotes(text, Lexer::new(text).collect()));
     let mut mended = Mended::new(text);
     let mut lines = BTreeSet::new();
-    let ends: Vec<usize> = text.match_indices('\n').map(|it| it.0).collect();
+    let ends: Vec<usize> = text.match_indices('\n').map(|index| index.0).collect();
     if text.trim_start().starts_with(['{', '[']) {
         json(text, diagnostics);
         return (None, None);
@@ -38,11 +38,11 @@ pub(super) fn explain(
     invisible(text, &mut mended, diagnostics);
     blocks::explain(text, &tokens, &mut mended, diagnostics);
     for found in &diagnostics.found()[before..] {
-        lines.extend(found.labels.iter().map(|it| line_of(&ends, it.span.start)));
+        lines.extend(found.labels.iter().map(|label| line_of(&ends, label.span.start)));
     }
     let tokens: Vec<LexToken> = tokens
         .into_iter()
-        .filter(|it| !(it.is_closed && matches!(it.kind, Kind::Line | Kind::Block)))
+        .filter(|token| !(token.is_closed && matches!(token.kind, Kind::Line | Kind::Block)))
         .collect();
     for statement in statements(&tokens) {
         let known = diagnostics.found().len();
@@ -81,14 +81,17 @@ fn with_quotes(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
         let start = token.span.start;
         let is_value = matches!(joined.last(), Some(it) if it.kind != Kind::Newline);
         let is_begin = token.kind == Kind::Word && is_value && seen <= start;
-        let quote = text[start..].chars().next().filter(|it| *it == '\'' || words::is_quote(*it));
+        let quote = text[start..]
+            .chars()
+            .next()
+            .filter(|letter| *letter == '\'' || words::is_quote(*letter));
         let Some(quote) = quote.filter(|_| is_begin) else {
             joined.push(token);
             continue;
         };
         let line = &text[start..];
         let line = &line[..line.find(super::lex::is_newline).unwrap_or(line.len())];
-        let Some(end) = end_of_quotes(line, quote).map(|it| start + it) else {
+        let Some(end) = end_of_quotes(line, quote).map(|quote| start + quote) else {
             seen = start + line.len();
             joined.push(token);
             continue;
@@ -101,8 +104,11 @@ fn with_quotes(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
             last = it.span.end;
             joined.push(it);
         }
-        let is_hidden = |it: &LexToken| {
-            matches!(it.kind, Kind::Open | Kind::Close | Kind::Semicolon | Kind::Line | Kind::Block)
+        let is_hidden = |token: &LexToken| {
+            matches!(
+                token.kind,
+                Kind::Open | Kind::Close | Kind::Semicolon | Kind::Line | Kind::Block
+            )
         };
         let own = joined.iter().rposition(|it| it.span == first).expect("it was put there");
         if joined[own..].iter().any(is_hidden) {
@@ -176,13 +182,16 @@ fn with_templates(text: &str, tokens: Vec<LexToken>) -> Vec<LexToken> {
 /// for a machine to guess.
 pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
     const LINES: usize = 200;
-    let lines = text.lines().map(str::trim).filter(|it| !it.is_empty() && !it.starts_with('#'));
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let lines: Vec<&str> = lines.take(LINES).collect();
-    let Some(first) = lines.first().filter(|_| !lines.iter().any(|it| it.ends_with('{'))) else {
+    let Some(first) = lines.first().filter(|_| !lines.iter().any(|line| line.ends_with('{')))
+    else {
         return false;
     };
-    let is_name = |it: &str| {
-        !it.is_empty() && it.chars().all(|it| it.is_alphanumeric() || "_-.\"'".contains(it))
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text.chars().all(|letter| letter.is_alphanumeric() || "_-.\"'".contains(letter))
     };
     let is_yaml = |it: &str| {
         let it = it.strip_prefix("- ").unwrap_or(it);
@@ -192,20 +201,21 @@ pub(super) fn is_foreign(text: &str, diagnostics: &mut Diagnostics) -> bool {
                 is_name(name) && (value.is_empty() || value.starts_with(' '))
             })
     };
-    let is_head = |it: &str| it.starts_with('[') && it.ends_with(']') && !it.contains(['"', ',']);
-    let is_toml = |it: &str| {
-        is_head(it)
-            || it.split_once('=').is_some_and(|(name, value)| {
+    let is_head =
+        |text: &str| text.starts_with('[') && text.ends_with(']') && !text.contains(['"', ',']);
+    let is_toml = |text: &str| {
+        is_head(text)
+            || text.split_once('=').is_some_and(|(name, value)| {
                 is_name(name.trim()) && name.ends_with(' ') && !value.starts_with('=')
             })
     };
     let most =
-        |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|it| is(it)).count() > lines.len();
+        |is: &dyn Fn(&str) -> bool| 2 * lines.iter().filter(|line| is(line)).count() > lines.len();
     let format = if lines.len() < 2 {
         return false;
     } else if is_yaml(first) && most(&is_yaml) {
         "YAML"
-    } else if lines.iter().any(|it| is_head(it)) && is_toml(first) && most(&is_toml) {
+    } else if lines.iter().any(|line| is_head(line)) && is_toml(first) && most(&is_toml) {
         "TOML"
     } else {
         return false;
@@ -390,7 +400,7 @@ pub(super) fn bad_escape(written: &str) -> Option<std::ops::Range<usize>> {
 fn is_code_point(text: &str) -> bool {
     let digits = text.strip_prefix('{').and_then(|it| it.split_once('}')).map(|it| it.0);
     digits
-        .filter(|it| it.len() <= 6)
-        .and_then(|it| u32::from_str_radix(it, 16).ok())
+        .filter(|digit| digit.len() <= 6)
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
         .is_some_and(|it| char::from_u32(it).is_some())
 }

@@ -72,7 +72,7 @@ fn raw_over_lines(body: &str, end: &str) -> Option<usize> {
         let found = line.find(end);
         let begins = line.find(&begin).filter(|_| 0 < index);
         match found {
-            Some(place) if begins.is_none_or(|it| place <= it) => {
+            Some(place) if begins.is_none_or(|begins| place <= begins) => {
                 return Some(at + place + end.len());
             }
             _ if begins.is_some() => return None,
@@ -295,8 +295,8 @@ pub(super) fn commented_out(text: &str) -> Vec<(String, usize)> {
         let line = text[..token.span.start].matches('\n').count() + 1;
         let words = tokens[index + 1..]
             .iter()
-            .take_while(|it| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw))
-            .map(|it| text[it.span.clone()].trim_matches(['"', '#']).to_owned());
+            .take_while(|token| matches!(token.kind, Kind::Word | Kind::Text | Kind::Raw))
+            .map(|token| text[token.span.clone()].trim_matches(['"', '#']).to_owned());
         found.extend(words.take(3).map(|word| (word, line)));
     }
     found

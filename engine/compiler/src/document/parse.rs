@@ -256,15 +256,15 @@ impl<'a> DocumentParser<'a> {
 /// What a value says. Most are as plain as they look; the parser of the `kdl` crate, which would
 /// take a quarter of the time of a check, reads the others.
 fn value_of(written: &str) -> Option<KdlValue> {
-    let is_plain = |it: &u8| matches!(it, b' '..=b'~') && !matches!(it, b'"' | b'\\');
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
     let inside = written.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
-    if let Some(text) = inside.filter(|it| it.as_bytes().iter().all(is_plain)) {
+    if let Some(text) = inside.filter(|inside| inside.as_bytes().iter().all(is_plain)) {
         return Some(KdlValue::String(text.to_owned()));
     }
     if is_bare(written) {
         return Some(KdlValue::String(written.to_owned()));
     }
-    let is_number = written.bytes().all(|it| it.is_ascii_digit()) && !written.starts_with('0');
+    let is_number = written.bytes().all(|byte| byte.is_ascii_digit()) && !written.starts_with('0');
     if let Some(number) = written.parse().ok().filter(|_| is_number && written.len() < 19) {
         return Some(KdlValue::Integer(number));
     }
@@ -282,9 +282,9 @@ fn name_of(written: &str) -> Option<KdlIdentifier> {
 
 /// Whether a word is one in KDL as well, beyond doubt.
 fn is_bare(word: &str) -> bool {
-    let is_plain = |it: u8| matches!(it, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_');
     let is_keyword = matches!(word, "true" | "false" | "null" | "inf" | "nan");
-    word.starts_with(|it: char| it.is_ascii_lowercase())
+    word.starts_with(|letter: char| letter.is_ascii_lowercase())
         && word.bytes().all(is_plain)
         && !is_keyword
 }

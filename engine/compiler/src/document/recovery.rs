@@ -50,8 +50,8 @@ impl Mended {
             bytes[line.clone()].copy_from_slice(text.as_bytes().get(line)?);
             edits.extend(of_line);
         }
-        edits.sort_by_key(|it| (it.span.start, it.span.end));
-        let is_apart = edits.windows(2).all(|it| it[0].span.end <= it[1].span.start);
+        edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
+        let is_apart = edits.windows(2).all(|pair| pair[0].span.end <= pair[1].span.start);
         for edit in edits.iter().rev().filter(|_| is_apart) {
             bytes.splice(edit.span.clone(), edit.text.bytes());
         }
@@ -144,7 +144,7 @@ impl Meant {
     fn inside(&self, edit: &Edit, span: &Range<usize>, written: &str) -> Range<usize> {
         let words = self.text.get(span.clone()).filter(|it| !it.is_empty());
         let old = written.get(edit.span.clone()).unwrap_or_default();
-        match words.and_then(|it| old.find(it).map(|at| (at, it.len()))) {
+        match words.and_then(|words| old.find(words).map(|at| (at, words.len()))) {
             Some((at, length)) => edit.span.start + at..edit.span.start + at + length,
             None => edit.span.clone(),
         }
@@ -157,7 +157,7 @@ impl Meant {
 
     /// Whether a place as it is written was put right.
     pub(crate) fn is_edited(&self, span: &Range<usize>) -> bool {
-        self.edits.iter().any(|it| it.span.start < span.end && span.start < it.span.end)
+        self.edits.iter().any(|edit| edit.span.start < span.end && span.start < edit.span.end)
     }
 
     /// Whether everything is understood.
@@ -174,8 +174,9 @@ impl Meant {
             at += length;
             let old = written.get(edit.span.clone()).unwrap_or_default();
             let is_same = shown.get(at..at + edit.text.len()) == Some(&edit.text);
-            let star =
-                |it: char| if it == '\n' { '\n'.to_string() } else { "*".repeat(it.len_utf8()) };
+            let star = |letter: char| {
+                if letter == '\n' { '\n'.to_string() } else { "*".repeat(letter.len_utf8()) }
+            };
             match is_same {
                 true => masked.push_str(old),
                 false => masked.extend(old.chars().map(star)),

@@ -44,7 +44,7 @@ enum TopicPlace {
 impl TopicPlace {
     /// In the node that these tokens begin, which is within `outer`.
     fn of(text: &str, tokens: &[LexToken], outer: Option<TopicPlace>) -> TopicPlace {
-        let word = |index: usize| tokens.get(index).map_or("", |it| &text[it.span.clone()]);
+        let word = |index: usize| tokens.get(index).map_or("", |token| &text[token.span.clone()]);
         match (word(0), word(1)) {
             ("source" | "sink" | "notify", "mqtt") | ("given" | "replay", _) => TopicPlace::Broker,
             ("source" | "sink" | "notify", _) => TopicPlace::Secret,
@@ -64,7 +64,7 @@ struct SecretValue {
 
 /// What a value says, without its quotes.
 fn inner<'t>(text: &'t str, span: &Range<usize>) -> &'t str {
-    text[span.clone()].trim_matches(|it: char| matches!(it, '"' | '#' | '\'' | ':' | ','))
+    text[span.clone()].trim_matches(|letter: char| matches!(letter, '"' | '#' | '\'' | ':' | ','))
 }
 
 fn of_node(text: &str, tokens: &[LexToken], place: TopicPlace, diagnostics: &mut Diagnostics) {
@@ -72,9 +72,10 @@ fn of_node(text: &str, tokens: &[LexToken], place: TopicPlace, diagnostics: &mut
         |span: &Range<usize>| place == TopicPlace::Broker && inner(text, span).ends_with("topic");
     let is_secret = |text: &str, name: &Range<usize>| is_secret(text, name) && !is_open(name);
     let (properties, arguments): (Vec<SecretValue>, Vec<SecretValue>) =
-        values(text, tokens).into_iter().partition(|it| it.name.is_some());
-    let named = |it: &&SecretValue| it.name.as_ref().is_some_and(|it| is_secret(text, it));
-    properties.iter().filter(named).for_each(|it| it.hide(text, diagnostics));
+        values(text, tokens).into_iter().partition(|value| value.name.is_some());
+    let named =
+        |value: &&SecretValue| value.name.as_ref().is_some_and(|name| is_secret(text, name));
+    properties.iter().filter(named).for_each(|property| property.hide(text, diagnostics));
     let Some((node, arguments)) = arguments.split_first() else { return };
     let (name, first) = (inner(text, &node.span), arguments.first());
     // `token admin "…"`, `header Authorization "…"`, `param token "…"` have a name before the value.
@@ -114,7 +115,7 @@ fn values(text: &str, tokens: &[LexToken]) -> Vec<SecretValue> {
                 rest.by_ref().find(|it| it.kind == Kind::ParenClose);
                 is_outside = true;
             }
-            Kind::Equals => property = values.pop().map(|it| it.span),
+            Kind::Equals => property = values.pop().map(|value| value.span),
             // `env("X")`, as other languages write it.
             Kind::Word if is_before_paren && is_annotation(&text[token.span.clone()]) => {
                 return values;

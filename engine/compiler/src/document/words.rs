@@ -6,8 +6,8 @@ use language::{nearest, parse_bytes, parse_duration, parse_rate};
 pub(super) fn is_number(word: &str) -> bool {
     let word = word.strip_prefix(['+', '-']).unwrap_or(word);
     let digits = |text: &str, radix: u32| {
-        text.starts_with(|it: char| it.is_digit(radix))
-            && text.chars().all(|it| it.is_digit(radix) || it == '_')
+        text.starts_with(|letter: char| letter.is_digit(radix))
+            && text.chars().all(|letter| letter.is_digit(radix) || letter == '_')
     };
     for (prefix, radix) in [("0x", 16), ("0o", 8), ("0b", 2)] {
         if let Some(rest) = word.strip_prefix(prefix) {
@@ -24,21 +24,25 @@ pub(super) fn is_number(word: &str) -> bool {
 pub(super) fn begins_with_digit(word: &str) -> bool {
     let word = word.strip_prefix(['+', '-']).unwrap_or(word);
     let word = word.strip_prefix('.').unwrap_or(word);
-    word.starts_with(|it: char| it.is_ascii_digit())
+    word.starts_with(|letter: char| letter.is_ascii_digit())
 }
 
 /// Whether quotes around the word are all that is missing: `5s`, `2xx`, `22:00`. What has a unit
 /// that does not exist (`1M`) was meant otherwise.
 pub(super) fn is_sure(word: &str) -> bool {
-    let plain = |it: &str| it.chars().all(|it| it.is_ascii_alphanumeric() || ".:-/_+".contains(it));
+    let plain = |text: &str| {
+        text.chars().all(|letter| letter.is_ascii_alphanumeric() || ".:-/_+".contains(letter))
+    };
     let is_class = word.len() == 3 && word.ends_with("xx");
     plain(word) && (is_class || meant(word) != "a word that begins with a digit")
 }
 
 /// Whether a bare word is one, and nothing else is hidden in it.
 pub(super) fn is_plain(word: &str) -> bool {
-    word.starts_with(|it: char| it.is_ascii_alphabetic())
-        && word.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.'))
+    word.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && word
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.'))
         && keyword(word).is_none()
 }
 

@@ -19,7 +19,7 @@ pub(super) fn apply(shown: &mut Shown, spec: &Spec, role: PolicyRole, title: &st
     let Some((named, own)) = find(spec, role, title) else { return };
     let policy = resolve(spec, role, named, own);
     let layers = layers(spec, role, named, own);
-    shown.children.retain(|it| !is_part(&it.name));
+    shown.children.retain(|child| !is_part(&child.name));
     shown.children.extend(nodes(&policy, &layers));
 }
 
@@ -31,15 +31,15 @@ fn find<'a>(
     let is_it = |name: &Name| name.value == title;
     match role {
         PolicyRole::Enrich => {
-            let it = spec.enrichments.iter().find(|it| is_it(&it.name))?;
+            let it = spec.enrichments.iter().find(|enrichment| is_it(&enrichment.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
         PolicyRole::Sink => {
-            let it = spec.sinks.iter().find(|it| is_it(&it.name))?;
+            let it = spec.sinks.iter().find(|sink| is_it(&sink.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
         PolicyRole::Notify => {
-            let it = spec.notifiers.iter().find(|it| is_it(&it.name))?;
+            let it = spec.notifiers.iter().find(|notifier| is_it(&notifier.name))?;
             Some((it.policy.as_ref(), &it.failure))
         }
     }
@@ -47,8 +47,8 @@ fn find<'a>(
 
 /// The layer that says something; none for the node itself.
 fn origin(layers: &[Layer<'_>], says: impl Fn(&FailureHandling) -> bool) -> Option<String> {
-    let layer = layers.iter().find(|it| says(it.failure));
-    match layer.map(|it| it.origin) {
+    let layer = layers.iter().find(|layer| says(layer.failure));
+    match layer.map(|layer| layer.origin) {
         None => Some("built-in".to_owned()),
         Some("") => None,
         Some("defaults") => Some("defaults".to_owned()),
@@ -78,14 +78,16 @@ fn nodes(policy: &CallPolicy, layers: &[Layer<'_>]) -> Vec<Shown> {
 }
 
 fn retry(policy: &CallPolicy, layers: &[Layer<'_>]) -> Shown {
-    let mut node = with("retry", policy.retries.map(|it| number(it as usize)));
+    let mut node = with("retry", policy.retries.map(|retry| number(retry as usize)));
     if !policy.on.is_empty() {
         node.entry(Some("on"), text(policy.on.join(" ")));
     }
     node.entry(Some("give-up"), text(write_duration(policy.give_up)));
     node.origin = origin(layers, |it| it.retry.is_some());
     let mut curve = backoff(&policy.backoff);
-    let says = |it: &FailureHandling| it.retry.as_ref().is_some_and(|it| it.backoff.is_some());
+    let says = |handling: &FailureHandling| {
+        handling.retry.as_ref().is_some_and(|retry| retry.backoff.is_some())
+    };
     curve.origin = origin(layers, says);
     node.children.push(curve);
     node
@@ -121,7 +123,7 @@ fn breaker(settings: &Breaker) -> Shown {
 
 fn with(name: &str, arguments: impl IntoIterator<Item = KdlEntry>) -> Shown {
     let mut node = Shown::new(name);
-    arguments.into_iter().for_each(|it| node.entry(None, it));
+    arguments.into_iter().for_each(|argument| node.entry(None, argument));
     node
 }
 

@@ -37,8 +37,8 @@ impl Shown {
 
     /// The name that the file gives the node: its last argument.
     pub(super) fn title(&self) -> Option<&str> {
-        let arguments = self.entries.iter().filter(|it| it.0.is_none());
-        arguments.filter_map(|it| it.1.value().as_string()).next_back()
+        let arguments = self.entries.iter().filter(|entry| entry.0.is_none());
+        arguments.filter_map(|argument| argument.1.value().as_string()).next_back()
     }
 
     pub(super) fn write(&self, text: &mut String, depth: usize) {
@@ -77,7 +77,7 @@ impl Shown {
     pub(super) fn outline(&self, outline: &mut Outline) {
         let title = self.title().unwrap_or_default();
         let has_kind = self.arguments().count() == 2;
-        let first = self.arguments().next().and_then(|it| it.value().as_string());
+        let first = self.arguments().next().and_then(|argument| argument.value().as_string());
         let (name, own) = match NodeRole::ALL.iter().any(|role| role.word() == self.name) {
             true => (title, if has_kind { "kind" } else { "" }),
             // Its type comes after its name.
@@ -121,10 +121,17 @@ impl Shown {
 
     /// The node in the form that the JSON Schema of the language describes.
     pub(super) fn json(&self) -> Value {
-        let arguments: Vec<Value> =
-            self.entries.iter().filter(|it| it.0.is_none()).map(|it| value(&it.1)).collect();
-        let properties: Map<String, Value> =
-            self.entries.iter().filter_map(|it| Some((it.0.clone()?, value(&it.1)))).collect();
+        let arguments: Vec<Value> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.0.is_none())
+            .map(|entry| value(&entry.1))
+            .collect();
+        let properties: Map<String, Value> = self
+            .entries
+            .iter()
+            .filter_map(|entry| Some((entry.0.clone()?, value(&entry.1))))
+            .collect();
         let children: Vec<Value> = self.children.iter().map(Shown::json).collect();
         let mut node = json!({
             "node": self.name, "args": arguments, "props": properties, "children": children,

@@ -102,7 +102,7 @@ fn what_is_expanded_can_be_read_and_expands_to_itself() {
         .expect("it writes");
     let once = expanded(folder.path(), TEXT).kdl();
     let bare = |text: &str| {
-        let cut = |it: &str| it.split(" //").next().unwrap_or_default().trim_end().to_owned();
+        let cut = |text: &str| text.split(" //").next().unwrap_or_default().trim_end().to_owned();
         text.lines().map(cut).filter(|it| !it.is_empty()).collect::<Vec<_>>()
     };
     assert_eq!(bare(&expanded(folder.path(), &once).kdl()), bare(&once));

@@ -51,7 +51,7 @@ impl FileExposure {
 /// What is too open about the file at `path`, if anything; with links followed. Nothing where it
 /// cannot be looked at.
 pub fn file_exposure(path: &Path, is_secret: bool) -> Option<FileExposure> {
-    let mode = |path: &Path| path.metadata().ok().map(|it| it.permissions().mode());
+    let mode = |path: &Path| path.metadata().ok().map(|metadata| metadata.permissions().mode());
     let file = mode(path)?;
     if file & ANYBODY_WRITES != 0 {
         return Some(FileExposure::Writable);
@@ -70,9 +70,9 @@ pub fn report_exposure(
     files: &BTreeSet<PathBuf>,
     secrets: &BTreeSet<PathBuf>,
 ) {
-    let files = files.iter().map(|it| (it.as_path(), false));
+    let files = files.iter().map(|file| (file.as_path(), false));
     report(&health.part(PartRole::Config, ""), health, "file-exposed", files);
-    let secrets = secrets.iter().map(|it| (it.as_path(), true));
+    let secrets = secrets.iter().map(|secret| (secret.as_path(), true));
     report(&health.part(PartRole::Secret, ""), health, "secret-exposed", secrets);
 }
 
@@ -91,7 +91,7 @@ fn report<'a>(
         open.insert(name);
     }
     let problems = health.of(part.part()).into_iter().flat_map(|it| it.problems);
-    for problem in problems.map(|it| it.problem).filter(|it| it.code == code) {
+    for problem in problems.map(|problem| problem.problem).filter(|problem| problem.code == code) {
         if !open.contains(&*problem.subject) {
             part.clear_about(code, &problem.subject);
         }
@@ -138,13 +138,16 @@ mod tests {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o666)).unwrap();
         }
         let problems = |files: &[usize], secrets: &[usize]| -> Vec<String> {
-            let files = files.iter().map(|it| paths[*it].clone()).collect();
-            let secrets = secrets.iter().map(|it| paths[*it].clone()).collect();
+            let files = files.iter().map(|file| paths[*file].clone()).collect();
+            let secrets = secrets.iter().map(|secret| paths[*secret].clone()).collect();
             report_exposure(&health, &files, &secrets);
             let problems = health.report().into_iter().flat_map(|it| it.problems);
-            problems.map(|it| it.problem).map(|it| format!("{} {}", it.code, it.advice)).collect()
+            problems
+                .map(|problem| problem.problem)
+                .map(|problem| format!("{} {}", problem.code, problem.advice))
+                .collect()
         };
-        let at = |it: usize| paths[it].display();
+        let at = |number: usize| paths[number].display();
         let expected = [
             format!("file-exposed chmod o-w {}", at(0)),
             format!("file-exposed chmod o-w {}", at(1)),

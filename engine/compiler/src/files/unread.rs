@@ -30,7 +30,10 @@ fn missing(path: &Path) -> (String, Option<String>) {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let gone = folder.ancestors().filter(|it| !it.as_os_str().is_empty() && !it.is_dir()).last();
+    let gone = folder
+        .ancestors()
+        .filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir())
+        .last();
     if let Some(gone) = gone {
         let what = if gone.exists() { "is not a folder" } else { "does not exist" };
         return (format!("{} {what}", gone.display()), Some("correct the path".to_owned()));
@@ -38,7 +41,7 @@ fn missing(path: &Path) -> (String, Option<String>) {
     let reason = "there is no such file".to_owned();
     let found = in_folder(folder).unwrap_or_default();
     let names = || found.iter().filter_map(|it| it.file_name()?.to_str());
-    let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Some(near) = nearest(name, names()) {
         let near = path.with_file_name(near);
         return (reason, Some(format!("did you mean {}?", near.display())));
@@ -52,7 +55,7 @@ fn listed(beginning: &str, folder: &Path) -> Option<String> {
     if found.is_empty() {
         return Some("`engine new NAME` begins a pipeline".to_owned());
     }
-    let short = |it: &Path| it.strip_prefix(".").unwrap_or(it).display().to_string();
+    let short = |path: &Path| path.strip_prefix(".").unwrap_or(path).display().to_string();
     let mut names: Vec<String> = found.iter().take(LISTED_MAX).map(|it| short(it)).collect();
     if LISTED_MAX < found.len() {
         names.push("…".to_owned());

@@ -191,10 +191,11 @@ impl<'a> LayoutPage<'a> {
 
     /// Whether only comments stand between `{` and the end of its line.
     fn is_head_comment(&self, index: usize) -> bool {
-        let is_comment = |it: &LayoutPiece<'_>| matches!(it.kind, Kind::Line | Kind::Block);
-        let comments = self.pieces[index..].iter().take_while(|it| is_comment(it) && it.lines == 0);
+        let is_comment = |piece: &LayoutPiece<'_>| matches!(piece.kind, Kind::Line | Kind::Block);
+        let comments =
+            self.pieces[index..].iter().take_while(|piece| is_comment(piece) && piece.lines == 0);
         let behind = index + comments.count();
-        index < behind && self.pieces.get(behind).is_none_or(|it| 0 < it.lines)
+        index < behind && self.pieces.get(behind).is_none_or(|piece| 0 < piece.lines)
     }
 
     fn end(mut self) -> String {

@@ -51,7 +51,7 @@ fn indentation(line: &str) -> &str {
 }
 
 fn width(text: &str) -> usize {
-    text.chars().map(|it| if it == '\t' { LEVEL } else { 1 }).sum()
+    text.chars().map(|letter| if letter == '\t' { LEVEL } else { 1 }).sum()
 }
 
 fn shifted(blanks: &str, by: isize) -> String {
@@ -91,7 +91,7 @@ fn comment(text: &str, by: isize) -> String {
 /// In front of every line that is not empty stands what stands in front of the closing quotes.
 fn raw(text: &str, by: isize) -> String {
     let lines = lines(text);
-    let prefix = lines.last().map_or("", |it| indentation(it));
+    let prefix = lines.last().map_or("", |line| indentation(line));
     let mut moved = lines[0].to_owned();
     for line in &lines[1..] {
         moved.push('\n');

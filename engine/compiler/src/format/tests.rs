@@ -142,11 +142,11 @@ mod shapes {
     }
 
     fn joined(parts: Vec<Text>) -> Text {
-        parts.prop_map(|it| it.concat()).boxed()
+        parts.prop_map(|scalar| scalar.concat()).boxed()
     }
 
     fn some(part: &Text, range: std::ops::Range<usize>) -> Text {
-        vec(part.clone(), range).prop_map(|it| it.concat()).boxed()
+        vec(part.clone(), range).prop_map(|scalar| scalar.concat()).boxed()
     }
 
     fn maybe(part: &Text) -> Text {
@@ -213,7 +213,7 @@ mod shapes {
             .prop_map(move |(lines, prefix, first, last)| {
                 let mut text = format!("{}{first}", quotes.0);
                 for (line, end, empty) in lines {
-                    let line = line.map_or(empty.to_owned(), |it| format!("{prefix}{it}"));
+                    let line = line.map_or(empty.to_owned(), |line| format!("{prefix}{line}"));
                     text.push_str(&line);
                     text.push_str(&end);
                 }
@@ -326,7 +326,9 @@ fn comments(text: &str) -> Vec<String> {
 fn meaning(document: &KdlDocument) -> String {
     let mut said = String::new();
     for node in document.nodes() {
-        let types = |it: Option<&KdlIdentifier>| format!("{:?}", it.map(KdlIdentifier::value));
+        let types = |identifier: Option<&KdlIdentifier>| {
+            format!("{:?}", identifier.map(KdlIdentifier::value))
+        };
         said += &format!("{} {:?}", types(node.ty()), node.name().value());
         for it in node.entries() {
             said += &format!(" {} {} {:?}", types(it.name()), types(it.ty()), it.value());
@@ -343,8 +345,8 @@ fn has_trailing_blanks(text: &str) -> bool {
     let strings: Vec<_> =
         Lexer::new(text).filter(|it| matches!(it.kind, Kind::Text | Kind::Raw)).collect();
     text.match_indices([' ', '\t']).any(|(at, _)| {
-        let is_last = text[at + 1..].chars().next().is_none_or(|it| it == '\n');
-        is_last && !strings.iter().any(|it| it.span.contains(&at))
+        let is_last = text[at + 1..].chars().next().is_none_or(|letter| letter == '\n');
+        is_last && !strings.iter().any(|string| string.span.contains(&at))
     })
 }
 

@@ -26,11 +26,11 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
         let nodes: Vec<(usize, &GraphNode)> = graph.of_phase(phase).collect();
         let section = match phase {
             Phase::Enrich => enrichments(graph, &nodes),
-            Phase::Priority => nodes.iter().flat_map(|it| levels(it.1)).collect(),
+            Phase::Priority => nodes.iter().flat_map(|node| levels(node.1)).collect(),
             Phase::Route => routes(graph, &nodes),
             // They are the ends of the route's rails.
             Phase::Sink => continue,
-            _ => nodes.iter().map(|it| line(&symbol(it.1), it.1, &[])).collect(),
+            _ => nodes.iter().map(|node| line(&symbol(node.1), node.1, &[])).collect(),
         };
         if section.is_empty() {
             continue;
@@ -49,8 +49,9 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
             });
         }
     }
-    let noted = lines.iter().filter(|it| !it.notes.is_empty());
-    let column = noted.map(|it| it.text.chars().count() + 2).max().unwrap_or(0).min(NOTES_MAX);
+    let noted = lines.iter().filter(|line| !line.notes.is_empty());
+    let column =
+        noted.map(|noted| noted.text.chars().count() + 2).max().unwrap_or(0).min(NOTES_MAX);
     for line in lines {
         let whole = match line.notes.as_str() {
             "" => line.text,
@@ -100,7 +101,7 @@ fn symbol(node: &GraphNode) -> String {
 
 /// A node behind what stands left of it, with its notes and what else there is to say.
 fn line(before: &str, node: &GraphNode, first: &[String]) -> AsciiLine {
-    let off = node.off.as_ref().map(|it| format!("off: {it}"));
+    let off = node.off.as_ref().map(|off| format!("off: {off}"));
     // Why it is off comes first, for long notes are cut.
     let notes: Vec<&str> = off.iter().chain(first).chain(&node.notes).map(String::as_str).collect();
     // Sinks and notifiers share a section without a word of its own.
@@ -126,16 +127,16 @@ struct Rail {
 
 /// Each stage in a line, and a rail from each stage that others wait for.
 fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
-    let within = |it: &&Edge| it.bond != Bond::Flow;
+    let within = |edge: &&Edge| edge.bond != Bond::Flow;
     let mut rails: Vec<Option<Rail>> = Vec::new();
     let mut rows: Vec<(Vec<Option<Rail>>, usize)> = Vec::new();
     for (place, _) in nodes {
         rows.push((rails.clone(), *place));
         for rail in &mut rails {
-            *rail = rail.filter(|it| *place < it.last);
+            *rail = rail.filter(|rail| *place < rail.last);
         }
-        let led_to = graph.edges.iter().filter(within).filter(|it| it.from == *place);
-        if let Some(last) = led_to.map(|it| it.to).max() {
+        let led_to = graph.edges.iter().filter(within).filter(|edge| edge.from == *place);
+        if let Some(last) = led_to.map(|led_to| led_to.to).max() {
             let free = rails.iter().position(Option::is_none).unwrap_or(rails.len());
             rails.resize(rails.len().max(free + 1), None);
             rails[free] = Some(Rail { from: *place, last });
@@ -146,8 +147,8 @@ fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
     for (index, (rails, place)) in rows.iter().enumerate() {
         let node = &graph.nodes[*place];
         let named = |bond: Bond, word: &str| {
-            let edges = graph.edges.iter().filter(|it| it.to == *place && it.bond == bond);
-            let names: Vec<&str> = edges.map(|it| name(&graph.nodes[it.from])).collect();
+            let edges = graph.edges.iter().filter(|edge| edge.to == *place && edge.bond == bond);
+            let names: Vec<&str> = edges.map(|edge| name(&graph.nodes[edge.from])).collect();
             (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
         };
         let waits: Vec<String> = [named(Bond::Needs, "needs"), named(Bond::After, "after")]
@@ -156,7 +157,7 @@ fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
             .collect();
         let arrival = arriving(graph, rails, *place, columns);
         lines.push(line(&format!("{arrival}{}", symbol(node)), node, &waits));
-        let next = rows.get(index + 1).map_or(&[][..], |it| &it.0);
+        let next = rows.get(index + 1).map_or(&[][..], |row| &row.0);
         if let Some(own) = next.iter().position(|it| it.is_some_and(|it| it.from == *place)) {
             lines.push(AsciiLine { text: departing(next, own, columns), notes: String::new() });
         }
@@ -175,8 +176,9 @@ fn arriving(graph: &Graph, rails: &[Option<Rail>], place: usize, columns: usize)
     let mut drawn = None;
     for column in 0..columns {
         let rail = rails.get(column).copied().flatten();
-        let edge = rail
-            .and_then(|rail| graph.edges.iter().find(|it| it.from == rail.from && it.to == place));
+        let edge = rail.and_then(|rail| {
+            graph.edges.iter().find(|edge| edge.from == rail.from && edge.to == place)
+        });
         text.push(match (rail, edge, drawn) {
             (Some(rail), Some(_), None) if rail.last == place => '╰',
             (Some(_), Some(_), None) => '├',
@@ -185,7 +187,7 @@ fn arriving(graph: &Graph, rails: &[Option<Rail>], place: usize, columns: usize)
             (Some(_), None, _) => '│',
             (None, _, line) => line.unwrap_or(' '),
         });
-        drawn = match (edge.map(|it| it.bond), drawn) {
+        drawn = match (edge.map(|edge| edge.bond), drawn) {
             (Some(Bond::Needs), _) | (_, Some('─')) => Some('─'),
             (Some(_), _) | (_, Some(_)) => Some('┄'),
             (None, None) => None,
@@ -216,7 +218,7 @@ fn departing(rails: &[Option<Rail>], own: usize, columns: usize) -> String {
 fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
     let outside: Vec<(usize, &GraphNode)> = graph.of_phase(Phase::Sink).collect();
     let leads =
-        |case: usize, to: usize| graph.edges.iter().any(|it| it.from == case && it.to == to);
+        |case: usize, to: usize| graph.edges.iter().any(|edge| edge.from == case && edge.to == to);
     // Where no event goes there is no rail.
     let (reached, unreached): (Vec<_>, Vec<_>) =
         outside.into_iter().partition(|it| cases.iter().any(|case| leads(case.0, it.0)));

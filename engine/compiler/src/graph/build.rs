@@ -21,7 +21,7 @@ impl Graph {
             "notify" => Phase::Sink,
             _ => Phase::ALL.into_iter().find(|it| it.word() == role).unwrap_or(Phase::Sink),
         };
-        let notes = notes.iter().map(|it| printable(it)).collect();
+        let notes = notes.iter().map(|note| printable(note)).collect();
         let off = off.map(printable);
         self.nodes.push(GraphNode { phase, role, title: printable(title), notes, off });
         self.nodes.len() - 1
@@ -43,11 +43,11 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
     let sources: Vec<usize> = plan
         .sources
         .iter()
-        .map(|it| {
-            let off = it.off.as_deref().or(it.is_disabled.then_some("disabled"));
-            let says = Some(it.spec.says()).filter(|it| !it.is_empty());
+        .map(|source| {
+            let off = source.off.as_deref().or(source.is_disabled.then_some("disabled"));
+            let says = Some(source.spec.says()).filter(|it| !it.is_empty());
             let notes = says.into_iter().collect();
-            graph.add("source", &titled(it.spec.word(), &it.name), notes, off)
+            graph.add("source", &titled(source.spec.word(), &source.name), notes, off)
         })
         .collect();
     let (title, notes) = validation(spec);
@@ -74,7 +74,7 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         .priority
         .cases
         .iter()
-        .map(|it| format!("{} when {}", it.0, it.1.value.text()))
+        .map(|case| format!("{} when {}", case.0, case.1.value.text()))
         .collect();
     levels.push(format!("else its own, or {}", spec.priority.default));
     let priority = graph.add("priority", "", levels, None);
@@ -155,7 +155,7 @@ fn add_enrichments(graph: &mut Graph, plan: &Plan, entry: usize) -> Vec<usize> {
         graph.join(&after, node, Bond::After);
     }
     let own = first..graph.nodes.len();
-    let leads_on = |node: usize| graph.edges.iter().any(|it| it.from == node);
+    let leads_on = |node: usize| graph.edges.iter().any(|edge| edge.from == node);
     let last: Vec<usize> = own.filter(|it| !leads_on(*it)).collect();
     if last.is_empty() { vec![entry] } else { last }
 }
@@ -163,14 +163,17 @@ fn add_enrichments(graph: &mut Graph, plan: &Plan, entry: usize) -> Vec<usize> {
 /// Adds the cases of the route, and everything that events leave by.
 fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
     let outside: Vec<(&'static str, &str, &str, Option<&str>)> = {
-        let sinks =
-            plan.sinks.iter().map(|it| ("sink", it.spec.word(), &*it.name, it.off.as_deref()));
+        let sinks = plan
+            .sinks
+            .iter()
+            .map(|sink| ("sink", sink.spec.word(), &*sink.name, sink.off.as_deref()));
         let notifiers = plan.notifiers.iter();
-        let notifiers =
-            notifiers.map(|it| ("notify", it.spec.word(), &*it.name, it.off.as_deref()));
+        let notifiers = notifiers.map(|notifier| {
+            ("notify", notifier.spec.word(), &*notifier.name, notifier.off.as_deref())
+        });
         sinks.chain(notifiers).collect()
     };
-    let gets_all = |it: &&str| !spec.is_relayed_to(crate::plan::node_of(it));
+    let gets_all = |text: &&str| !spec.is_relayed_to(crate::plan::node_of(text));
     let everything = || outside.iter().map(|it| it.2).filter(gets_all).collect::<Vec<_>>();
     let mut cases: Vec<(String, Vec<String>, Vec<&str>)> = Vec::new();
     match &spec.route {

@@ -43,6 +43,6 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
 
 /// A text in quotes, its lines centred.
 fn quoted(lines: &[&str]) -> String {
-    let escaped = lines.iter().map(|it| it.replace('\\', "\\\\").replace('"', "\\\""));
+    let escaped = lines.iter().map(|line| line.replace('\\', "\\\\").replace('"', "\\\""));
     format!("\"{}\"", escaped.collect::<Vec<_>>().join("\\n"))
 }

@@ -83,7 +83,7 @@ pub(super) fn layout(graph: &Graph, sizes: &[(f64, f64)]) -> Layout {
     }
     let size = finish(&mut cells, &rows);
     Layout {
-        nodes: cells[..sizes.len()].iter().map(|it| it.place).collect(),
+        nodes: cells[..sizes.len()].iter().map(|cell| cell.place).collect(),
         lanes: ways.iter().map(|way| way.iter().map(|it| cells[*it].place).collect()).collect(),
         size,
     }
@@ -94,7 +94,8 @@ pub(super) fn layout(graph: &Graph, sizes: &[(f64, f64)]) -> Layout {
 fn layers(graph: &Graph) -> Vec<usize> {
     let mut layers = vec![0; graph.nodes.len()];
     for node in 0..graph.nodes.len() {
-        let above = graph.edges.iter().filter(|it| it.to == node).map(|it| layers[it.from] + 1);
+        let above =
+            graph.edges.iter().filter(|edge| edge.to == node).map(|edge| layers[edge.from] + 1);
         layers[node] = above.max().unwrap_or(0);
     }
     let lowest = layers.iter().copied().max().unwrap_or(0);
@@ -143,7 +144,8 @@ fn settle(cells: &mut [Cell], row: &mut [usize], is_down: bool, may_sort: bool) 
 
 /// Heights of the layers, and everything moved so that the drawing begins at 0. The whole size.
 fn finish(cells: &mut [Cell], rows: &[Vec<usize>]) -> (f64, f64) {
-    let left = cells.iter().map(|it| it.place.x - it.place.width / 2.0).fold(f64::MAX, f64::min);
+    let left =
+        cells.iter().map(|cell| cell.place.x - cell.place.width / 2.0).fold(f64::MAX, f64::min);
     let mut y = 0.0;
     for row in rows {
         let height = row.iter().map(|it| cells[*it].place.height).fold(0.0, f64::max);
@@ -158,6 +160,6 @@ fn finish(cells: &mut [Cell], rows: &[Vec<usize>]) -> (f64, f64) {
         }
         y += height + LAYER_GAP;
     }
-    let right = cells.iter().map(|it| it.place.x + it.place.width / 2.0).fold(0.0, f64::max);
+    let right = cells.iter().map(|cell| cell.place.x + cell.place.width / 2.0).fold(0.0, f64::max);
     (right, (y - LAYER_GAP).max(0.0))
 }

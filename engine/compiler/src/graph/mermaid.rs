@@ -27,7 +27,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
         writeln!(text, "    n{} {arrow} n{}", edge.from, edge.to)?;
     }
     let off = graph.nodes.iter().enumerate().filter(|it| it.1.off.is_some());
-    let off: Vec<String> = off.map(|it| format!("n{}", it.0)).collect();
+    let off: Vec<String> = off.map(|off| format!("n{}", off.0)).collect();
     if !off.is_empty() {
         writeln!(text, "    classDef off stroke-dasharray: 4 4,opacity: 0.6")?;
         writeln!(text, "    class {} off", off.join(","))?;
@@ -36,7 +36,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
 }
 
 fn label(node: &GraphNode) -> String {
-    node.lines().iter().map(|it| escaped(it)).collect::<Vec<_>>().join("<br/>")
+    node.lines().iter().map(|line| escaped(line)).collect::<Vec<_>>().join("<br/>")
 }
 
 /// Everything that could end the text or begin a tag, an entity, a directive or Markdown, as the

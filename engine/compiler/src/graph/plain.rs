@@ -25,12 +25,12 @@ fn with_routes(mut part: Value, claims: Vec<Spanned<Claim>>) -> Value {
 /// The plan by its parts. A name under `to`, `after` or `needs` is the name of another part.
 pub fn plain(plan: &Plan) -> Map<String, Value> {
     let part = |name: &str, kind: &str, off: Option<&str>| json!({ "name": name, "kind": kind, "off": off });
-    let texts = |names: &[Arc<str>]| names.iter().map(|it| it.to_string()).collect::<Vec<_>>();
-    let stages = plan.stages.iter().map(|it| {
+    let texts = |names: &[Arc<str>]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    let stages = plan.stages.iter().map(|stage| {
         let names = |of: &[usize]| of.iter().map(|it| &*plan.stages[*it].name).collect::<Vec<_>>();
         json!({
-            "name": &*it.name, "kind": &*it.kind, "off": it.off.as_deref(), "after": names(&it.after),
-            "needs": names(&it.needs), "when": it.when.as_ref().map(|it| it.text()),
+            "name": &*stage.name, "kind": &*stage.kind, "off": stage.off.as_deref(), "after": names(&stage.after),
+            "needs": names(&stage.needs), "when": stage.when.as_ref().map(|when| when.text()),
         })
     });
     let sources = plan.sources.iter().map(|it| {
@@ -43,31 +43,33 @@ pub fn plain(plan: &Plan) -> Map<String, Value> {
         }
         with_routes(source, it.spec.claims())
     });
-    let filters = plan.filters.iter().map(|it| {
-        let (word, notes) = filtering(it);
-        let off = it.is_disabled.then_some("disabled");
-        json!({ "name": it.name.value, "kind": word, "off": off, "passes": notes })
+    let filters = plan.filters.iter().map(|filter| {
+        let (word, notes) = filtering(filter);
+        let off = filter.is_disabled.then_some("disabled");
+        json!({ "name": filter.name.value, "kind": word, "off": off, "passes": notes })
     });
-    let watchers = plan.watchers.iter().map(|it| {
-        let off = it.is_disabled.then_some("disabled");
-        json!({ "name": it.name.value, "kind": it.spec.word(), "off": off, "does": it.spec.says() })
+    let watchers = plan.watchers.iter().map(|watcher| {
+        let off = watcher.is_disabled.then_some("disabled");
+        json!({ "name": watcher.name.value, "kind": watcher.spec.word(), "off": off, "does": watcher.spec.says() })
     });
-    let metrics = plan.metrics.iter().map(|it| {
-        let off = it.is_disabled.then_some("disabled");
-        let (kind, name) = (it.rule.what.word(), &it.name.value);
-        json!({ "name": name, "kind": kind, "off": off, "family": it.family(), "does": it.says() })
+    let metrics = plan.metrics.iter().map(|metric| {
+        let off = metric.is_disabled.then_some("disabled");
+        let (kind, name) = (metric.rule.what.word(), &metric.name.value);
+        json!({ "name": name, "kind": kind, "off": off, "family": metric.family(), "does": metric.says() })
     });
     let levels = plan.priority.cases.iter();
-    let levels = levels.map(|it| json!({ "level": it.0.word(), "when": it.1.value.text() }));
+    let levels =
+        levels.map(|level| json!({ "level": level.0.word(), "when": level.1.value.text() }));
     let routes = plan.route.cases.iter();
-    let routes =
-        routes.map(|it| json!({ "case": &*it.0, "when": it.1.text(), "to": texts(&it.2) }));
+    let routes = routes
+        .map(|route| json!({ "case": &*route.0, "when": route.1.text(), "to": texts(&route.2) }));
     let sinks = plan.sinks.iter().map(|it| {
         let sink = part(&it.name, it.spec.word(), it.off.as_deref());
         with_routes(sink, it.spec.claims())
     });
     let notifiers = plan.notifiers.iter();
-    let notifiers = notifiers.map(|it| part(&it.name, it.spec.word(), it.off.as_deref()));
+    let notifiers = notifiers
+        .map(|notifier| part(&notifier.name, notifier.spec.word(), notifier.off.as_deref()));
     let parts = json!({
         "pipeline": &*plan.name,
         "description": plan.description,

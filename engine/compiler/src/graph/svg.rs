@@ -25,7 +25,7 @@ text{font:12px ui-monospace,Menlo,Consolas,monospace;fill:#1f2328}\
 /// The text of the picture.
 pub fn svg(graph: &Graph) -> String {
     let lines: Vec<Vec<String>> = graph.nodes.iter().map(lines).collect();
-    let sizes: Vec<(f64, f64)> = lines.iter().map(|it| size(it)).collect();
+    let sizes: Vec<(f64, f64)> = lines.iter().map(|line| size(line)).collect();
     let mut text = String::new();
     let layout = layout(graph, &sizes);
     written(graph, &lines, &layout, &mut text).expect("writing to a String cannot fail");
@@ -39,7 +39,7 @@ pub(super) fn lines(node: &GraphNode) -> Vec<String> {
 }
 
 pub(super) fn size(lines: &[String]) -> (f64, f64) {
-    let longest = lines.iter().map(|it| it.chars().count()).max().unwrap_or(0);
+    let longest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
     (longest as f64 * CHARACTER + 2.0 * PADDING, lines.len() as f64 * LINE + PADDING)
 }
 

@@ -31,7 +31,7 @@ fn stages(waits: &[(Vec<usize>, Vec<usize>)]) -> Graph {
 #[track_caller]
 fn check(waits: &[(Vec<usize>, Vec<usize>)], expected: &[&str]) {
     let drawn = ascii(&stages(waits), 200);
-    let rows = drawn.lines().skip(2).take_while(|it| !it.is_empty());
+    let rows = drawn.lines().skip(2).take_while(|line| !line.is_empty());
     let rails: Vec<String> = rows.map(rails).collect();
     assert_eq!(rails, expected, "\n{drawn}");
 }
@@ -103,7 +103,7 @@ fn any_stages() -> impl Strategy<Value = Vec<(Vec<usize>, Vec<usize>)>> {
 /// the stages found there.
 fn followed(rows: &[Vec<char>], row: usize) -> Vec<String> {
     let title = |row: &[char]| row.iter().skip_while(|it| **it != '●').skip(2).collect::<String>();
-    let dot = rows[row].iter().position(|it| *it == '●').expect("a stage is in this row");
+    let dot = rows[row].iter().position(|row| *row == '●').expect("a stage is in this row");
     let joined = (0..dot).filter(|it| matches!(rows[row][*it], '├' | '╰' | '┼' | '┴'));
     joined
         .map(|column| {
@@ -122,8 +122,8 @@ proptest! {
         let rows: Vec<Vec<char>> = drawn
             .lines()
             .skip(2)
-            .take_while(|it| !it.is_empty())
-            .map(|it| rails(it).chars().collect())
+            .take_while(|line| !line.is_empty())
+            .map(|line| rails(line).chars().collect())
             .collect();
         let mut place = 0;
         for row in 0..rows.len() {

@@ -117,7 +117,9 @@ impl Splice<'_> {
         let prefix = self.texts.home(at).prefix.to_owned();
         let is_optional = node.get("optional").and_then(KdlValue::as_bool) == Some(true);
         let mut wanted = Vec::new();
-        for entry in node.entries().iter().filter(|it| it.name().is_none() && it.ty().is_none()) {
+        for entry in
+            node.entries().iter().filter(|entry| entry.name().is_none() && entry.ty().is_none())
+        {
             let Some(text) = entry.value().as_string() else { continue };
             let span = span_of(entry.span());
             let path = if text.starts_with('/') { text.into() } else { format!("{prefix}{text}") };
@@ -126,9 +128,13 @@ impl Splice<'_> {
                 continue;
             }
             let (folder, pattern) = path.rsplit_once('/').unwrap_or(("", &path));
-            let fits = |it: &String| it.ends_with(".kdl") && glob_fits(pattern, it);
-            let names: Vec<String> =
-                self.files.neighbours(&path).into_iter().filter(|it| fits(it)).collect();
+            let fits = |text: &String| text.ends_with(".kdl") && glob_fits(pattern, text);
+            let names: Vec<String> = self
+                .files
+                .neighbours(&path)
+                .into_iter()
+                .filter(|neighbour| fits(neighbour))
+                .collect();
             // Asked for, so that a file that comes later is seen.
             self.files.read(&path).ok();
             if names.is_empty() && !is_optional {
@@ -189,7 +195,7 @@ impl Splice<'_> {
 
     /// A pipeline has one header, in its own file.
     fn refuse_header(&mut self, document: &mut KdlDocument) {
-        for node in document.nodes().iter().filter(|it| it.name().value() == "pipeline") {
+        for node in document.nodes().iter().filter(|node| node.name().value() == "pipeline") {
             let span = span_of(node.name().span());
             self.report(
                 span,
@@ -205,7 +211,7 @@ impl Splice<'_> {
         let name = wanted.path.rsplit('/').next().unwrap_or_default();
         let neighbours = self.files.neighbours(&wanted.path);
         let near = nearest(name, neighbours.iter().map(String::as_str));
-        let near = near.map_or(String::new(), |it| format!("; did you mean `{it}`?"));
+        let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
         let message = format!("cannot read the included file: {}", why.reason);
         let rule = why.rule(Rule::BadInclude);
         self.push(rule, wanted.span.clone(), &message, "looked for here").help(format!(
@@ -221,7 +227,8 @@ impl Splice<'_> {
     fn push(&mut self, rule: Rule, span: Span, message: &str, label: &str) -> &mut Diagnostic {
         let mut diagnostics = Diagnostics::new(self.texts.whole());
         diagnostics.push(rule, message).at(span, label);
-        let found = diagnostics.sorted().into_iter().map(|it| self.texts.placed(it));
+        let found =
+            diagnostics.sorted().into_iter().map(|diagnostic| self.texts.placed(diagnostic));
         self.found.extend(found);
         self.found.last_mut().expect("one was just pushed")
     }
@@ -230,7 +237,7 @@ impl Splice<'_> {
     fn overrides(&mut self, document: &mut KdlDocument) {
         let mut nodes: Vec<KdlNode> = Vec::new();
         for mut node in std::mem::take(document.nodes_mut()) {
-            let given = node.entries().iter().find(|it| is_override(it)).cloned();
+            let given = node.entries().iter().find(|entry| is_override(entry)).cloned();
             let Some(given) = given else {
                 nodes.push(node);
                 continue;
@@ -244,7 +251,7 @@ impl Splice<'_> {
                 Some(earlier) => nodes[earlier] = node,
                 None => {
                     let (role, name) = identity(&node);
-                    let what = name.map_or(role.to_owned(), |it| format!("{role} {it}"));
+                    let what = name.map_or(role.to_owned(), |name| format!("{role} {name}"));
                     let message = format!("nothing before this has the name `{what}`");
                     self.report(span_of(given.span()), &message, "overrides nothing")
                         .help("delete `override=#true`, or include the other file before this");
@@ -268,19 +275,19 @@ fn plain(name: &str) -> &str {
 }
 
 fn is_override(entry: &KdlEntry) -> bool {
-    entry.name().is_some_and(|it| it.value() == "override")
+    entry.name().is_some_and(|name| name.value() == "override")
 }
 
 /// The role of a node and its name, which is its last text argument.
 fn identity(node: &KdlNode) -> (&str, Option<&str>) {
-    let texts = node.entries().iter().filter(|it| it.name().is_none());
+    let texts = node.entries().iter().filter(|entry| entry.name().is_none());
     let role = node.name().value();
     // `param NAME VALUE`: the name comes first.
     let name = match role {
         "param" => texts.clone().next(),
         _ => texts.clone().next_back(),
     };
-    (role, name.and_then(|it| it.value().as_string()))
+    (role, name.and_then(|name| name.value().as_string()))
 }
 
 fn span_of(span: SourceSpan) -> Span {

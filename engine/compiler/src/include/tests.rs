@@ -75,10 +75,13 @@ fn what_is_included_stands_where_include_stands() {
     let loaded = case.load();
     assert_eq!(case.told(), "");
     let names: Vec<&str> =
-        loaded.plan.as_ref().expect("a plan").sources.iter().map(|it| &*it.name).collect();
+        loaded.plan.as_ref().expect("a plan").sources.iter().map(|source| &*source.name).collect();
     assert_eq!(names, ["first", "second"]);
-    let asked: Vec<String> =
-        loaded.files.iter().filter_map(|it| Some(it.file_name()?.to_str()?.to_owned())).collect();
+    let asked: Vec<String> = loaded
+        .files
+        .iter()
+        .filter_map(|file| Some(file.file_name()?.to_str()?.to_owned()))
+        .collect();
     assert_eq!(asked, ["main.kdl", "*.kdl", "a.kdl", "b.kdl", "none.kdl"]);
 }
 
@@ -124,7 +127,7 @@ fn paths_in_an_included_file_are_relative_to_it() {
         ("more/s.json", "{}".to_owned()),
         ("more/t.csv", "id,name\n1,one\n".to_owned()),
     ];
-    let files: Vec<(&str, &str)> = files.iter().map(|it| (it.0, it.1.as_str())).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|file| (file.0, file.1.as_str())).collect();
     let case = Case::new(&files);
     assert_eq!(case.told(), "");
     let plan = case.load().plan.expect("a plan");

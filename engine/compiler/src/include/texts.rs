@@ -33,7 +33,7 @@ impl IncludedFile {
 
     /// What the file holds.
     fn written(&self) -> &Arc<SourceText> {
-        self.written.as_ref().map_or(&self.source, |it| &it.0)
+        self.written.as_ref().map_or(&self.source, |written| &written.0)
     }
 
     /// A place of the long text in the file.
@@ -136,7 +136,7 @@ impl SourceMap {
     }
 
     fn index(&self, at: usize) -> usize {
-        self.files.partition_point(|it| it.start <= at).saturating_sub(1)
+        self.files.partition_point(|file| file.start <= at).saturating_sub(1)
     }
 
     /// Where the paths begin that stand at this byte of the long text.
@@ -173,8 +173,10 @@ impl SourceMap {
     /// read as it was meant, what was put right is not looked at again, and where some of it is
     /// not understood, only what has to do with one node alone is said.
     pub(crate) fn is_worth_telling(&self, found: &Diagnostic) -> bool {
-        let is_whole =
-            self.files.iter().all(|it| it.written.as_ref().is_none_or(|it| it.1.is_whole()));
+        let is_whole = self
+            .files
+            .iter()
+            .all(|file| file.written.as_ref().is_none_or(|written| written.1.is_whole()));
         if !is_whole && !is_local(found.rule) {
             return false;
         }
@@ -196,8 +198,9 @@ impl SourceMap {
         let file = &self.files[first];
         let labels = std::mem::take(&mut found.labels);
         let (own, other): (Vec<Label>, Vec<Label>) =
-            labels.into_iter().partition(|it| self.index(it.span.start) == first);
-        let moved = |it: Label, file: &IncludedFile| Label { span: file.moved(&it.span), ..it };
+            labels.into_iter().partition(|label| self.index(label.span.start) == first);
+        let moved =
+            |label: Label, file: &IncludedFile| Label { span: file.moved(&label.span), ..label };
         found.labels = own.into_iter().map(|it| moved(it, file)).collect();
         found.source = file.written().clone();
         let shown = found.shown.take();
@@ -219,7 +222,7 @@ impl SourceMap {
         }
         // So is one of what is not written that way.
         let is_edited =
-            |it: &Edit| file.written.as_ref().is_some_and(|meant| meant.1.is_edited(&it.span));
+            |edit: &Edit| file.written.as_ref().is_some_and(|meant| meant.1.is_edited(&edit.span));
         if found.fix.iter().any(is_edited) {
             found.fix.clear();
         }

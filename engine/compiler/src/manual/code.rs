@@ -19,7 +19,7 @@ pub struct Example<'a> {
 
 /// What a rule means, as it is told everywhere.
 pub(super) fn explanation(rule: Rule) -> String {
-    rule.explanation().lines().map(|it| format!("{}\n", it.trim())).collect()
+    rule.explanation().lines().map(|line| format!("{}\n", line.trim())).collect()
 }
 
 /// The page of a code, as Markdown.
@@ -56,7 +56,7 @@ fn repair(rule: Rule, found: &[Diagnostic]) -> String {
     // What came out instead of what was expected is no repair.
     helps.retain(|_| rule != Rule::FailedExpectation);
     let mut text = String::from("\n## The fix\n\n");
-    text.extend(helps.iter().map(|it| format!("- {}\n", it.replace('\n', "\n  "))));
+    text.extend(helps.iter().map(|help| format!("- {}\n", help.replace('\n', "\n  "))));
     if found.iter().any(|it| !it.fix.is_empty()) {
         text.push_str("\n`engine check --fix` applies it.\n");
     }
@@ -79,6 +79,6 @@ pub fn index() -> String {
 /// The first sentence of what a rule means.
 pub fn first_line(rule: Rule) -> String {
     let text = explanation(rule);
-    let line = text.lines().take_while(|it| !it.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = text.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     line.split_once(". ").map_or(line.clone(), |it| format!("{}.", it.0))
 }

@@ -18,12 +18,12 @@ pub fn explain(language: Language<'_>, asked: &str) -> Option<String> {
     if let Some(told) = asked.parse().ok().and_then(failures::told) {
         return Some(told);
     }
-    let path: Vec<&str> = asked.split([' ', '.', '/']).filter(|it| !it.is_empty()).collect();
+    let path: Vec<&str> = asked.split([' ', '.', '/']).filter(|part| !part.is_empty()).collect();
     let places = places(language);
-    let named = places.iter().filter(|it| it.is_at(&path));
+    let named = places.iter().filter(|place| place.is_at(&path));
     let mut told = grouped(named);
     if let ([word], true) = (&path[..], told.is_empty()) {
-        told = grouped(places.iter().filter(|it| it.has_value(word.trim_end_matches('='))));
+        told = grouped(places.iter().filter(|place| place.has_value(word.trim_end_matches('='))));
     }
     let parts = [told, words::told(asked)].into_iter().filter(|it| !it.is_empty());
     Some(parts.collect::<Vec<_>>().join("\n")).filter(|it| !it.is_empty())
@@ -36,18 +36,18 @@ pub fn similar(language: Language<'_>, asked: &str) -> Option<String> {
         return field;
     }
     let asked = asked.split('(').next().unwrap_or_default();
-    let last = asked.split([' ', '.', '/']).rfind(|it| !it.is_empty())?;
+    let last = asked.split([' ', '.', '/']).rfind(|part| !part.is_empty())?;
     let (places, words) = (places(language), words::names());
-    let names = places.iter().filter_map(|it| it.path.last().copied());
+    let names = places.iter().filter_map(|place| place.path.last().copied());
     let codes = Rule::ALL.iter().map(|it| it.code());
     let known = || names.clone().chain(codes.clone()).chain(words.iter().map(String::as_str));
-    let whole = nearest(asked, words.iter().map(String::as_str).filter(|it| it.contains('.')));
+    let whole = nearest(asked, words.iter().map(String::as_str).filter(|text| text.contains('.')));
     let elsewhere = || expr::meant_function(last);
     whole.or_else(|| nearest(last, known())).or_else(elsewhere).map(str::to_owned)
 }
 
 fn code(rule: Rule) -> String {
-    match PAGES.iter().find(|it| it.0 == rule.code()) {
+    match PAGES.iter().find(|page| page.0 == rule.code()) {
         Some((_, page)) => plain(page),
         None => format!("{}\n\n{}", rule.code(), super::code::explanation(rule)),
     }
@@ -89,7 +89,7 @@ fn places(language: Language<'_>) -> Vec<TablePath> {
         let what = What::Top(row, reference::top(language, row));
         places.push(TablePath { path: path.clone(), what, is_common: false });
         below(&mut places, &path, row.children, false);
-        for kind in language.role(row).map(|it| it.1).unwrap_or_default() {
+        for kind in language.role(row).map(|role| role.1).unwrap_or_default() {
             let path = vec![row.name, kind.word];
             let what = What::Kind(row, kind);
             places.push(TablePath { path: path.clone(), what, is_common: false });
@@ -98,7 +98,7 @@ fn places(language: Language<'_>) -> Vec<TablePath> {
         }
     }
     // What stands nearer to the top is told first.
-    places.sort_by_key(|it| it.path.len());
+    places.sort_by_key(|place| place.path.len());
     places
 }
 
@@ -132,8 +132,9 @@ impl TablePath {
 
     fn has_value(&self, word: &str) -> bool {
         let (What::Top(row, _) | What::NodeRow(row)) = &self.what else { return false };
-        let names = row.props.iter().map(|it| it.name).chain(row.args.iter().map(|it| it.name));
-        !self.is_common && names.into_iter().any(|it| it == word)
+        let names =
+            row.props.iter().map(|prop| prop.name).chain(row.args.iter().map(|arg| arg.name));
+        !self.is_common && names.into_iter().any(|name| name == word)
     }
 
     fn told(&self) -> String {
@@ -150,7 +151,7 @@ fn grouped<'p>(places: impl Iterator<Item = &'p TablePath>) -> String {
     let mut groups: Vec<(Vec<String>, String)> = Vec::new();
     for place in places {
         let (name, told) = (place.path.join(" "), place.told());
-        match groups.iter_mut().find(|it| it.1 == told) {
+        match groups.iter_mut().find(|group| group.1 == told) {
             Some(group) => group.0.push(name),
             None => groups.push((vec![name], told)),
         }
@@ -213,7 +214,7 @@ mod tests {
         let places = places(Language { top: grammar::TOP, kinds: &catalog });
         for place in &places {
             let (path, text) = (place.path.join(" "), told(&place.path.join(".")));
-            assert!(text.lines().any(|it| it == path), "{path}:\n{text}");
+            assert!(text.lines().any(|line| line == path), "{path}:\n{text}");
             assert!(text.contains(&place.told()), "{path}:\n{text}");
         }
     }

@@ -5,7 +5,7 @@ use kernel::fault::FaultClass;
 
 /// A section of the reference, by the rules that the calls themselves follow.
 pub(super) fn section() -> String {
-    let words: Vec<String> = CAUSES.iter().map(|it| format!("`{it}`")).collect();
+    let words: Vec<String> = CAUSES.iter().map(|cause| format!("`{cause}`")).collect();
     let rows = [
         (
             FaultClass::Transient,
@@ -102,6 +102,6 @@ mod tests {
         for part in ["408, 425, 429, 500, 502–504", "| status 401, 403, 407 | configuration |"] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
-        assert!(CAUSES.iter().all(|it| text.contains(&format!("`{it}`"))), "{text}");
+        assert!(CAUSES.iter().all(|cause| text.contains(&format!("`{cause}`"))), "{text}");
     }
 }

@@ -24,7 +24,7 @@ struct SeenRows {
 
 /// The whole reference.
 pub fn reference(language: Language<'_>) -> String {
-    let roots: Vec<String> = Roots::EVENT.names().iter().map(|it| format!("`{it}`")).collect();
+    let roots: Vec<String> = Roots::EVENT.names().iter().map(|name| format!("`{name}`")).collect();
     let roots =
         format!("An expression or template reads {}, unless noted otherwise.\n", roots.join(" "));
     let mut text = format!("{HEAD}{roots}");
@@ -33,7 +33,7 @@ pub fn reference(language: Language<'_>) -> String {
         seen.section = row.name;
         text.push_str(&format!("\n## {}\n\n", row.name));
         text.push_str(&top_in(language, row, &mut seen));
-        for kind in language.role(row).map(|it| it.1).unwrap_or_default() {
+        for kind in language.role(row).map(|role| role.1).unwrap_or_default() {
             text.push_str(&format!("\n### {} {}\n\n", row.name, kind.word));
             text.push_str(&of_kind_in(row, &kind, &mut seen));
         }
@@ -49,14 +49,14 @@ pub(super) fn top(language: Language<'_>, row: &'static NodeRow) -> String {
 fn top_in(language: Language<'_>, row: &'static NodeRow, seen: &mut SeenRows) -> String {
     let mut text = format!("`{}`\n\n", written(row, language.role(row).is_some()));
     text.push_str(&format!("{}\n", sentence(row.note)));
-    text.extend(facts(row).map(|it| format!("{it}\n")));
+    text.extend(facts(row).map(|fact| format!("{fact}\n")));
     let mut list = String::new();
     if let Some((role, kinds)) = language.role(row) {
         let shown: Vec<&str> = kinds.iter().map(|kind| kind.example).collect();
-        text.extend(examples(&shown).map(|it| format!("{it}\n")));
-        let words: Vec<String> = kinds.iter().map(|it| format!("`{}`", it.word)).collect();
+        text.extend(examples(&shown).map(|example| format!("{example}\n")));
+        let words: Vec<String> = kinds.iter().map(|kind| format!("`{}`", kind.word)).collect();
         list.push_str(&format!("- *kind*: one of {}\n", words.join(" ")));
-        row.args.iter().skip(1).for_each(|it| value(&mut list, it.name, it.ty, "", 0));
+        row.args.iter().skip(1).for_each(|arg| value(&mut list, arg.name, arg.ty, "", 0));
         text.push_str(&format!("\n{list}"));
         let heading = format!("In the block of every `{}`:", role.word());
         return text + &block(&heading, row.children, seen);
@@ -75,7 +75,7 @@ pub(super) fn of_kind(row: &NodeRow, kind: &KindRow) -> String {
 
 fn of_kind_in(row: &NodeRow, kind: &KindRow, seen: &mut SeenRows) -> String {
     let name =
-        row.args.get(1).map_or_else(String::new, |it| format!(" {}", it.name.to_uppercase()));
+        row.args.get(1).map_or_else(String::new, |arg| format!(" {}", arg.name.to_uppercase()));
     let text = format!(
         "`{} {}{name} {{ … }}`\n\n{}\nExample: `{}`.\n",
         row.name,
@@ -116,7 +116,7 @@ fn node_in(text: &mut String, row: &'static NodeRow, depth: usize, seen: &mut Se
             }
         }
     }
-    text.extend(facts(row).map(|it| format!("{indent}  {it}\n")));
+    text.extend(facts(row).map(|fact| format!("{indent}  {fact}\n")));
     values(text, row, depth + 1);
     rows(row.children).for_each(|it| node_in(text, it, depth + 1, seen));
 }
@@ -134,7 +134,7 @@ fn values(text: &mut String, row: &NodeRow, depth: usize) {
     let indent = "  ".repeat(depth);
     for prop in row.props {
         let must = if prop.required { ", required" } else { "" };
-        let default = prop.default.text().map(|it| format!(", by default `{it}`"));
+        let default = prop.default.text().map(|text| format!(", by default `{text}`"));
         let default = default.unwrap_or_default();
         text.push_str(&format!("{indent}- `{}=`: {}{must}{default}\n", prop.name, prop.ty.told()));
     }
@@ -165,7 +165,7 @@ fn facts(row: &NodeRow) -> impl Iterator<Item = String> {
 }
 
 fn examples(texts: &[&str]) -> Option<String> {
-    let texts: Vec<String> = texts.iter().map(|it| format!("`{it}`")).collect();
+    let texts: Vec<String> = texts.iter().map(|text| format!("`{text}`")).collect();
     match &texts[..] {
         [] => None,
         [one] => Some(format!("Example: {one}.")),
@@ -176,7 +176,7 @@ fn examples(texts: &[&str]) -> Option<String> {
 /// A note as a sentence.
 fn sentence(note: &str) -> String {
     let mut letters = note.chars();
-    let first = letters.next().map(|it| it.to_uppercase().to_string()).unwrap_or_default();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     let end = if note.ends_with('.') { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
 }

@@ -34,7 +34,7 @@ pub fn json_schema(language: Language<'_>) -> Value {
             let schema = defs.kind(row, kind, &common);
             defs.known.insert(format!("kind.{}.{}", row.name, kind.word), schema);
         }
-        let kinds = kinds.iter().map(|it| reference(&format!("kind.{}.{}", row.name, it.word)));
+        let kinds = kinds.iter().map(|kind| reference(&format!("kind.{}.{}", row.name, kind.word)));
         defs.known.insert(row.name.to_owned(), json!({"anyOf": kinds.collect::<Vec<_>>()}));
     }
     let top: Vec<(&NodeRow, Value)> =
@@ -75,7 +75,7 @@ impl Definitions {
 
     fn node(&mut self, row: &NodeRow, path: &str) -> Value {
         let children = self.rows(row.children, path);
-        let args: Vec<Value> = row.args.iter().map(|it| value(it.ty)).collect();
+        let args: Vec<Value> = row.args.iter().map(|arg| value(arg.ty)).collect();
         object(row, &format!("{}: {}", usage(row), row.note), &args, &children)
     }
 
@@ -88,7 +88,7 @@ impl Definitions {
         let mut children = common.to_vec();
         children.extend(self.rows(kind.nodes, &format!("kind.{}.{}", row.name, kind.word)));
         let first = json!({"const": kind.word});
-        let others = row.args.iter().skip(1).map(|it| value(it.ty));
+        let others = row.args.iter().skip(1).map(|arg| value(arg.ty));
         let args: Vec<Value> = [first].into_iter().chain(others).collect();
         object(row, kind.summary, &args, &children)
     }
@@ -101,8 +101,8 @@ fn reference(name: &str) -> Value {
 fn object(row: &NodeRow, told: &str, args: &[Value], children: &[(&NodeRow, Value)]) -> Value {
     let arguments = arguments(row.args, args);
     let needs_args = arguments["minItems"] != 0;
-    let needs_props = row.props.iter().any(|it| it.required);
-    let needs_children = children.iter().any(|it| it.0.required);
+    let needs_props = row.props.iter().any(|prop| prop.required);
+    let needs_children = children.iter().any(|child| child.0.required);
     let needed = [("args", needs_args), ("props", needs_props), ("children", needs_children)];
     let required: Vec<&str> =
         ["node"].into_iter().chain(needed.iter().filter(|it| it.1).map(|it| it.0)).collect();
@@ -123,9 +123,9 @@ fn object(row: &NodeRow, told: &str, args: &[Value], children: &[(&NodeRow, Valu
 }
 
 fn arguments(rows: &[Arg], values: &[Value]) -> Value {
-    let is_open = |it: &Arg| matches!(it.arity, Arity::Some | Arity::Any);
+    let is_open = |arg: &Arg| matches!(arg.arity, Arity::Some | Arity::Any);
     let more = rows.last().zip(values.last()).filter(|it| is_open(it.0)).map(|it| it.1.clone());
-    let least = rows.iter().filter(|it| matches!(it.arity, Arity::One | Arity::Some)).count();
+    let least = rows.iter().filter(|row| matches!(row.arity, Arity::One | Arity::Some)).count();
     let mut schema = json!({
         "type": "array",
         "items": more.unwrap_or(Value::Bool(false)),
@@ -138,14 +138,15 @@ fn arguments(rows: &[Arg], values: &[Value]) -> Value {
 }
 
 fn properties(row: &NodeRow) -> Value {
-    let types = row.args.iter().map(|it| it.ty).chain(row.props.iter().map(|it| it.ty));
+    let types = row.args.iter().map(|arg| arg.ty).chain(row.props.iter().map(|prop| prop.ty));
     let mut known: Map<String, Value> =
-        row.props.iter().map(|it: &Prop| (it.name.to_owned(), value(it.ty))).collect();
-    if types.chain(row.open).any(|it| it.takes_outside() || it.takes_variable()) {
+        row.props.iter().map(|prop: &Prop| (prop.name.to_owned(), value(prop.ty))).collect();
+    if types.chain(row.open).any(|kind| kind.takes_outside() || kind.takes_variable()) {
         known.entry("default").or_insert_with(|| json!({"type": ["string", "number", "boolean"]}));
         known.entry("optional").or_insert_with(|| json!({"type": "boolean"}));
     }
-    let required: Vec<&str> = row.props.iter().filter(|it| it.required).map(|it| it.name).collect();
+    let required: Vec<&str> =
+        row.props.iter().filter(|prop| prop.required).map(|prop| prop.name).collect();
     json!({
         "type": "object",
         "properties": known,
@@ -161,8 +162,8 @@ fn list(rows: &[(&NodeRow, Value)]) -> Value {
         schema["items"] = Value::Bool(false);
         return schema;
     }
-    schema["items"] = json!({"anyOf": rows.iter().map(|it| it.1.clone()).collect::<Vec<_>>()});
-    let counted: Vec<Value> = rows.iter().filter_map(|it| count(it.0)).collect();
+    schema["items"] = json!({"anyOf": rows.iter().map(|row| row.1.clone()).collect::<Vec<_>>()});
+    let counted: Vec<Value> = rows.iter().filter_map(|row| count(row.0)).collect();
     if !counted.is_empty() {
         schema["allOf"] = counted.into();
     }
@@ -218,7 +219,7 @@ fn own(ty: ValueKind) -> Vec<Value> {
         ValueKind::Ident => text("^[a-z][a-z0-9-]{0,62}$"),
         ValueKind::Word(words) => json!({"enum": words}),
         ValueKind::Words(words) => {
-            let word = words.iter().map(|it| escaped(it)).collect::<Vec<_>>().join("|");
+            let word = words.iter().map(|word| escaped(word)).collect::<Vec<_>>().join("|");
             text(&format!("^ *({word})( +({word}))* *$"))
         }
         ValueKind::Duration(..) => {
@@ -254,6 +255,6 @@ fn own(ty: ValueKind) -> Vec<Value> {
 
 /// A word as a part of a regular expression.
 fn escaped(word: &str) -> String {
-    let sign = |it: char| if it.is_alphanumeric() || it == '-' { "" } else { "\\" };
-    word.chars().map(|it| format!("{}{it}", sign(it))).collect()
+    let sign = |letter: char| if letter.is_alphanumeric() || letter == '-' { "" } else { "\\" };
+    word.chars().map(|letter| format!("{}{letter}", sign(letter))).collect()
 }

@@ -36,7 +36,7 @@ pub(super) fn names() -> Vec<String> {
 /// The field of `event` that was meant: `event.type` for `event.typ`.
 pub(super) fn similar_field(asked: &str) -> Option<String> {
     let field = asked.strip_prefix("event.")?;
-    nearest(field, fields()).map(|it| format!("event.{it}"))
+    nearest(field, fields()).map(|nearest| format!("event.{nearest}"))
 }
 
 impl ExpressionWord {
@@ -74,11 +74,12 @@ impl ExpressionWord {
         }
         text.push_str(&format!("Available: {}\n", self.last));
         if root == "event" {
-            let names: Vec<String> = fields().map(|it| format!("`{it}`")).collect();
+            let names: Vec<String> = fields().map(|field| format!("`{field}`")).collect();
             text.push_str(&format!("Fields: {}\n", names.join(" ")));
         }
         // One of the field itself before others, and a short one, which is about nothing else.
-        let example = examples().filter(|it| is_of_path(it.0, name) || is_of_path(it.0, root));
+        let example =
+            examples().filter(|example| is_of_path(example.0, name) || is_of_path(example.0, root));
         let first = |it: &(&str, &str)| (!is_of_path(it.0, name), it.0.len());
         if let Some((shown, result)) = example.min_by_key(first) {
             text.push_str(&format!("Example: `{shown}` → `{result}`\n"));
@@ -89,7 +90,7 @@ impl ExpressionWord {
 
 /// Whether an expression begins with this path.
 fn is_of_path(shown: &str, path: &str) -> bool {
-    let is_name = |it: char| it.is_alphanumeric() || it == '_';
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
     shown.strip_prefix(path).is_some_and(|rest| !rest.starts_with(is_name))
 }
 

@@ -34,9 +34,18 @@ impl<'a> TakenClaim<'a> {
 
 /// Says where a file starts programs, which the engine does only when it was allowed to.
 pub(super) fn programs(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let sources = spec.sources.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
-    let stages = spec.enrichments.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
-    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled).map(|it| it.spec.claims());
+    let sources =
+        spec.sources.iter().filter(|source| !source.is_disabled).map(|source| source.spec.claims());
+    let stages = spec
+        .enrichments
+        .iter()
+        .filter(|enrichment| !enrichment.is_disabled)
+        .map(|enrichment| enrichment.spec.claims());
+    let notifiers = spec
+        .notifiers
+        .iter()
+        .filter(|notifier| !notifier.is_disabled)
+        .map(|notifier| notifier.spec.claims());
     let claims = sources.chain(stages).chain(notifiers).flatten();
     for claim in claims {
         let Claim::Program(path) = &claim.value else { continue };
@@ -48,9 +57,9 @@ pub(super) fn programs(spec: &Spec, diagnostics: &mut Diagnostics) {
 }
 
 pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let sources = spec.sources.iter().map(|it| it.spec.claims());
-    let sinks = spec.sinks.iter().map(|it| it.spec.claims());
-    let notifiers = spec.notifiers.iter().map(|it| it.spec.claims());
+    let sources = spec.sources.iter().map(|source| source.spec.claims());
+    let sinks = spec.sinks.iter().map(|sink| sink.spec.claims());
+    let notifiers = spec.notifiers.iter().map(|notifier| notifier.spec.claims());
     let nodes: Vec<Vec<Spanned<Claim>>> = sources.chain(sinks).chain(notifiers).collect();
     let mut firsts: HashMap<TakenClaim<'_>, (usize, &Spanned<Claim>)> = HashMap::new();
     for (node, claims) in nodes.iter().enumerate() {

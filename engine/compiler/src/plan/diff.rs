@@ -194,10 +194,10 @@ impl Diff {
             let earlier = before.iter().find(|it| it.is_named_like(part));
             diff.parts.push(change(old, new, earlier, Some(part)));
         }
-        let is_gone = |it: &&same::Part| !after.iter().any(|later| later.is_named_like(it));
+        let is_gone = |part: &&same::Part| !after.iter().any(|later| later.is_named_like(part));
         diff.parts.extend(before.iter().filter(is_gone).map(|it| change(old, new, Some(it), None)));
-        diff.parts.sort_by_key(|it| it.role);
-        let names: BTreeSet<_> = diff.parts.iter().map(|it| (it.role, &it.name)).collect();
+        diff.parts.sort_by_key(|part| part.role);
+        let names: BTreeSet<_> = diff.parts.iter().map(|part| (part.role, &part.name)).collect();
         assert_eq!(names.len(), diff.parts.len(), "every part has one change");
         diff
     }
@@ -209,7 +209,7 @@ impl Diff {
 
     /// The parts that something happens to.
     pub fn changes(&self) -> impl Iterator<Item = &PartChange> {
-        self.parts.iter().filter(|it| it.is_change())
+        self.parts.iter().filter(|part| part.is_change())
     }
 
     /// Why a running engine rejects the new plan: what only a restart can change.
@@ -219,17 +219,17 @@ impl Diff {
 
     /// What becomes of a part; a part that neither plan has is closed.
     pub fn fate(&self, role: PlanRole, name: &str) -> PartFate {
-        self.part(role, name).map_or(PartFate::Closed, |it| it.fate)
+        self.part(role, name).map_or(PartFate::Closed, |part| part.fate)
     }
 
     /// Whether a part keeps this state.
     pub fn keeps(&self, role: PlanRole, name: &str, state: PartState) -> bool {
         let part = self.part(role, name);
-        part.is_some_and(|it| it.state.contains(&(state, true)))
+        part.is_some_and(|part| part.state.contains(&(state, true)))
     }
 
     fn part(&self, role: PlanRole, name: &str) -> Option<&PartChange> {
-        self.parts.iter().find(|it| it.role == role && *it.name == *name)
+        self.parts.iter().find(|part| part.role == role && *part.name == *name)
     }
 }
 
@@ -290,7 +290,7 @@ fn rejections(old: &Plan, new: &Plan) -> Vec<String> {
         found.push("`server.tls` is removed, which would send everything in plain text".to_owned());
     }
     let is_exposed = |plan: &Plan| {
-        plan.server.listen.value.literal().is_some_and(|it| !environment::is_loopback(it))
+        plan.server.listen.value.literal().is_some_and(|literal| !environment::is_loopback(literal))
     };
     if is_exposed(new) && !is_exposed(old) {
         found.push("`server.listen` leaves this machine, which would expose the API".to_owned());

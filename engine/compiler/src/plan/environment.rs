@@ -43,8 +43,8 @@ pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
 /// Everything that must be there: who runs the file without its outside gives stand-ins.
 pub fn required(spec: &Spec) -> Vec<Setting> {
     let needed = spec.needed().into_iter().filter(|it| !it.1.is_optional);
-    let server = spec.server.settings().map(|it| it.value.clone());
-    needed.map(|it| it.1.setting.value).chain(server).collect()
+    let server = spec.server.settings().map(|setting| setting.value.clone());
+    needed.map(|needed| needed.1.setting.value).chain(server).collect()
 }
 
 pub(crate) fn report(
@@ -60,7 +60,7 @@ pub(crate) fn report(
         }
         _ => None,
     };
-    let near = near.map(|it| format!("did you mean `{it}`? Or ")).unwrap_or_default();
+    let near = near.map(|near| format!("did you mean `{near}`? Or ")).unwrap_or_default();
     let help = match unset {
         Unset::Variable(name) => {
             format!("{near}`export {name}=…`, or add `default=\"\"`, or `optional=#true`")

@@ -24,7 +24,7 @@ struct KnownNames<'a> {
 
 impl<'a> KnownNames<'a> {
     fn new(names: impl Iterator<Item = &'a Name>, what: &'a str, label: &'a str) -> Self {
-        KnownNames::of(names.map(|it| it.value.as_str()).collect(), what, label)
+        KnownNames::of(names.map(|name| name.value.as_str()).collect(), what, label)
     }
 
     fn of(names: Vec<&'a str>, what: &'a str, label: &'a str) -> Self {
@@ -78,19 +78,21 @@ impl<'a> Check<'a> {
     /// Knows what else there is in the file.
     fn knows(&mut self, spec: &Spec) {
         let mut all = |names: Vec<&Name>, what| {
-            self.others.extend(names.into_iter().map(|it| (it.value.clone(), what)));
+            self.others.extend(names.into_iter().map(|name| (name.value.clone(), what)));
         };
-        all(spec.sources.iter().map(|it| &it.name).collect(), "source");
-        all(spec.filters.iter().map(|it| &it.name).collect(), "filter");
-        all(spec.watchers.iter().map(|it| &it.name).collect(), "watcher");
-        all(spec.metrics.iter().map(|it| &it.name).collect(), "metric");
-        all(spec.policies.iter().map(|it| &it.name).collect(), "policy");
-        all(spec.enrichments.iter().map(|it| &it.name).collect(), "stage");
-        all(spec.sinks.iter().map(|it| &it.name).collect(), "sink");
-        all(spec.notifiers.iter().map(|it| &it.name).collect(), "notifier");
-        let stages = spec.enrichments.iter().map(|it| (it.spec.word(), &it.name));
-        let sinks = spec.sinks.iter().map(|it| (it.spec.word(), &it.name));
-        let notifiers = spec.notifiers.iter().map(|it| (it.spec.word(), &it.name));
+        all(spec.sources.iter().map(|source| &source.name).collect(), "source");
+        all(spec.filters.iter().map(|filter| &filter.name).collect(), "filter");
+        all(spec.watchers.iter().map(|watcher| &watcher.name).collect(), "watcher");
+        all(spec.metrics.iter().map(|metric| &metric.name).collect(), "metric");
+        all(spec.policies.iter().map(|policy| &policy.name).collect(), "policy");
+        all(spec.enrichments.iter().map(|enrichment| &enrichment.name).collect(), "stage");
+        all(spec.sinks.iter().map(|sink| &sink.name).collect(), "sink");
+        all(spec.notifiers.iter().map(|notifier| &notifier.name).collect(), "notifier");
+        let stages =
+            spec.enrichments.iter().map(|enrichment| (enrichment.spec.word(), &enrichment.name));
+        let sinks = spec.sinks.iter().map(|sink| (sink.spec.word(), &sink.name));
+        let notifiers =
+            spec.notifiers.iter().map(|notifier| (notifier.spec.word(), &notifier.name));
         let kinds = stages.chain(sinks).chain(notifiers);
         self.kinds = kinds.map(|(kind, it)| (kind.to_owned(), it.value.clone())).collect();
         self.has_nameless = spec.unread.has_nameless;
@@ -98,8 +100,8 @@ impl<'a> Check<'a> {
 
     /// The name of the only known node of the kind that is meant by a word.
     fn by_kind(&self, word: &str, known: &KnownNames<'_>) -> Option<&str> {
-        let kinds = self.kinds.iter().filter(|it| known.set.contains(it.1.as_str()));
-        let kind = nearest(word, kinds.clone().map(|it| it.0.as_str()))?;
+        let kinds = self.kinds.iter().filter(|kind| known.set.contains(kind.1.as_str()));
+        let kind = nearest(word, kinds.clone().map(|kind| kind.0.as_str()))?;
         let mut of_kind = kinds.filter(|it| it.0 == kind);
         of_kind.next().filter(|_| of_kind.next().is_none()).map(|it| it.1.as_str())
     }
@@ -119,12 +121,12 @@ impl<'a> Check<'a> {
 
     fn policies(&mut self, spec: &Spec) {
         let known = policies_of(spec);
-        let stages = spec.enrichments.iter().map(|it| &it.policy);
-        let sinks = spec.sinks.iter().map(|it| &it.policy);
-        let notifiers = spec.notifiers.iter().map(|it| &it.policy);
-        let bases = spec.policies.iter().map(|it| &it.base);
+        let stages = spec.enrichments.iter().map(|enrichment| &enrichment.policy);
+        let sinks = spec.sinks.iter().map(|sink| &sink.policy);
+        let notifiers = spec.notifiers.iter().map(|notifier| &notifier.policy);
+        let bases = spec.policies.iter().map(|policy| &policy.base);
         let named = stages.chain(sinks).chain(notifiers).chain(bases).flatten();
-        for name in named.filter(|it| !known.has(it)) {
+        for name in named.filter(|named| !known.has(named)) {
             self.policy(name, &known);
         }
     }
@@ -149,19 +151,21 @@ impl<'a> Check<'a> {
     fn targets(&mut self, spec: &Spec) {
         let Some(route) = &spec.route else { return };
         let known = targets_of(spec);
-        let cases = route.cases.iter().map(|it| (format!("case `{}`", it.name.value), &it.to));
+        let cases =
+            route.cases.iter().map(|case| (format!("case `{}`", case.name.value), &case.to));
         let otherwise = route.otherwise.iter().map(|it| ("`otherwise`".to_owned(), it));
         for (place, names) in cases.chain(otherwise) {
-            for name in names.iter().filter(|it| !known.has(it)) {
+            for name in names.iter().filter(|name| !known.has(name)) {
                 self.target(&place, name, &known);
             }
         }
     }
 
     fn relays(&mut self, spec: &Spec) {
-        let names = spec.notifiers.iter().map(|it| &it.name).chain(&spec.unread.targets);
+        let names =
+            spec.notifiers.iter().map(|notifier| &notifier.name).chain(&spec.unread.targets);
         let known = KnownNames::new(names, "notifiers", "no notifier with this name");
-        let all = spec.notifiers.iter().flat_map(|it| it.manners.relays());
+        let all = spec.notifiers.iter().flat_map(|notifier| notifier.manners.relays());
         for (word, name) in all.filter(|it| !known.has(it.1)) {
             let word = word.word();
             let message = format!("`{word}` names `{}`, which is not a notifier", name.value);
@@ -225,19 +229,20 @@ pub(crate) fn check_unread(
     let read: BTreeSet<usize> = spec
         .enrichments
         .iter()
-        .map(|it| &it.name)
-        .chain(spec.sinks.iter().map(|it| &it.name))
-        .chain(spec.notifiers.iter().map(|it| &it.name))
-        .chain(spec.route.iter().flat_map(|it| it.cases.iter().map(|it| &it.name)))
-        .map(|it| it.span.start)
+        .map(|enrichment| &enrichment.name)
+        .chain(spec.sinks.iter().map(|sink| &sink.name))
+        .chain(spec.notifiers.iter().map(|notifier| &notifier.name))
+        .chain(spec.route.iter().flat_map(|it| it.cases.iter().map(|case| &case.name)))
+        .map(|name| name.span.start)
         .collect();
-    let is_read = |it: &KdlNode| names_in(it).any(|it| read.contains(&it.span.start));
+    let is_read = |node: &KdlNode| names_in(node).any(|it| read.contains(&it.span.start));
     let (stages, policies, targets) = (stages_of(spec), policies_of(spec), targets_of(spec));
     for node in document.nodes() {
         let role = node.name().value();
         match role {
             "route" if spec.route.is_some() => {
-                let lost = inside(node).filter(|it| it.name().value() == "case" && !is_read(it));
+                let lost = inside(node)
+                    .filter(|inside| inside.name().value() == "case" && !is_read(inside));
                 for (case, name) in lost.flat_map(|it| references(it, "to").map(move |to| (it, to)))
                 {
                     let place = names_in(case).next().map_or_else(String::new, |it| it.value);
@@ -249,11 +254,12 @@ pub(crate) fn check_unread(
             "enrich" | "sink" | "notify" if !is_read(node) => {
                 let own = names_in(node).nth(1).map_or_else(String::new, |it| it.value);
                 for word in ["after", "needs"].into_iter().filter(|_| role == "enrich") {
-                    for name in references(node, word).filter(|it| !stages.has(it)) {
+                    for name in references(node, word).filter(|reference| !stages.has(reference)) {
                         check.waiting(&own, word, &name, &stages);
                     }
                 }
-                for name in references(node, "policy").filter(|it| !policies.has(it)) {
+                for name in references(node, "policy").filter(|reference| !policies.has(reference))
+                {
                     check.policy(&name, &policies);
                 }
             }
@@ -268,7 +274,8 @@ fn inside(node: &KdlNode) -> impl Iterator<Item = &KdlNode> {
 
 /// The arguments of a node that are plain text.
 fn names_in(node: &KdlNode) -> impl Iterator<Item = Name> + '_ {
-    let plain = node.entries().iter().filter(|it| it.name().is_none() && it.ty().is_none());
+    let plain =
+        node.entries().iter().filter(|entry| entry.name().is_none() && entry.ty().is_none());
     plain.filter_map(|it| {
         let span = it.span().offset()..it.span().offset() + it.span().len();
         Some(Name::new(it.value().as_string()?.to_owned(), span))
@@ -277,38 +284,51 @@ fn names_in(node: &KdlNode) -> impl Iterator<Item = Name> + '_ {
 
 /// What the children of this word name.
 fn references<'d>(node: &'d KdlNode, word: &'d str) -> impl Iterator<Item = Name> + 'd {
-    inside(node).filter(move |it| it.name().value() == word).flat_map(names_in)
+    inside(node).filter(move |inside| inside.name().value() == word).flat_map(names_in)
 }
 
 fn stages_of(spec: &Spec) -> KnownNames<'_> {
-    let names = spec.enrichments.iter().map(|it| &it.name).chain(&spec.unread.stages);
+    let names =
+        spec.enrichments.iter().map(|enrichment| &enrichment.name).chain(&spec.unread.stages);
     KnownNames::new(names, "stages", "no stage with this name")
 }
 
 fn policies_of(spec: &Spec) -> KnownNames<'_> {
-    let names = spec.policies.iter().map(|it| &it.name);
+    let names = spec.policies.iter().map(|policy| &policy.name);
     KnownNames::new(names, "policies", "no policy with this name")
 }
 
 fn targets_of(spec: &Spec) -> KnownNames<'_> {
-    let names = spec.sinks.iter().map(|it| &it.name);
-    let names = names.chain(spec.notifiers.iter().map(|it| &it.name)).chain(&spec.unread.targets);
+    let names = spec.sinks.iter().map(|sink| &sink.name);
+    let names = names
+        .chain(spec.notifiers.iter().map(|notifier| &notifier.name))
+        .chain(&spec.unread.targets);
     KnownNames::new(names, "sinks and notifiers", "no sink or notifier with this name")
 }
 
 fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let stages = spec.enrichments.iter().map(|it| &it.name);
-    let watchers = spec.watchers.iter().map(|it| &it.name);
-    let nodes = spec.filters.iter().map(|it| &it.name).chain(watchers).chain(stages);
-    let ends = spec.sinks.iter().map(|it| &it.name).chain(spec.notifiers.iter().map(|it| &it.name));
+    let stages = spec.enrichments.iter().map(|enrichment| &enrichment.name);
+    let watchers = spec.watchers.iter().map(|watcher| &watcher.name);
+    let nodes = spec.filters.iter().map(|filter| &filter.name).chain(watchers).chain(stages);
+    let ends = spec
+        .sinks
+        .iter()
+        .map(|sink| &sink.name)
+        .chain(spec.notifiers.iter().map(|notifier| &notifier.name));
     let unread = spec.unread.stages.iter().chain(&spec.unread.targets);
     let groups: [Vec<&Name>; 6] = [
-        spec.sources.iter().map(|it| &it.name).chain(nodes).chain(ends).chain(unread).collect(),
-        spec.metrics.iter().map(|it| &it.name).collect(),
-        spec.policies.iter().map(|it| &it.name).collect(),
-        spec.params.iter().map(|it| &it.0).collect(),
-        spec.server.tokens.iter().map(|it| &it.name).collect(),
-        spec.route.iter().flat_map(|it| it.cases.iter().map(|it| &it.name)).collect(),
+        spec.sources
+            .iter()
+            .map(|source| &source.name)
+            .chain(nodes)
+            .chain(ends)
+            .chain(unread)
+            .collect(),
+        spec.metrics.iter().map(|metric| &metric.name).collect(),
+        spec.policies.iter().map(|policy| &policy.name).collect(),
+        spec.params.iter().map(|param| &param.0).collect(),
+        spec.server.tokens.iter().map(|token| &token.name).collect(),
+        spec.route.iter().flat_map(|it| it.cases.iter().map(|case| &case.name)).collect(),
     ];
     for group in groups {
         let mut first: BTreeMap<&str, &Name> = BTreeMap::new();

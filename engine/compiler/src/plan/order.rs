@@ -21,11 +21,11 @@ pub(super) fn of(stages: &[Enrichment], diagnostics: &mut Diagnostics) -> Option
         // Of two stages with one name, which is reported, the first is meant.
         index.entry(&stage.name.value).or_insert(at);
     }
-    let edges: Vec<Vec<OrderEdge>> = stages.iter().map(|it| edges(it, &index)).collect();
+    let edges: Vec<Vec<OrderEdge>> = stages.iter().map(|stage| edges(stage, &index)).collect();
     let mut waiting: Vec<usize> = edges.iter().map(Vec::len).collect();
     let mut behind: Vec<Vec<usize>> = vec![Vec::new(); stages.len()];
     for (at, edges) in edges.iter().enumerate() {
-        edges.iter().for_each(|it| behind[it.to].push(at));
+        edges.iter().for_each(|edge| behind[edge.to].push(at));
     }
     let mut ready: BinaryHeap<Reverse<usize>> =
         (0..stages.len()).filter(|it| waiting[*it] == 0).map(Reverse).collect();
@@ -63,8 +63,11 @@ fn report(
     waiting: &[usize],
     diagnostics: &mut Diagnostics,
 ) {
-    let blocked = |it: usize| {
-        edges[it].iter().find(|it| waiting[it.to] != 0).expect("a stage that waits, waits for one")
+    let blocked = |number: usize| {
+        edges[number]
+            .iter()
+            .find(|edge| waiting[edge.to] != 0)
+            .expect("a stage that waits, waits for one")
     };
     let mut path = vec![waiting.iter().position(|it| *it != 0).expect("one is waiting")];
     let mut seen = BTreeMap::from([(path[0], 0)]);
@@ -76,7 +79,7 @@ fn report(
         }
     };
     let cycle = &path[start..];
-    let name = |it: usize| stages[it].name.value.as_str();
+    let name = |number: usize| stages[number].name.value.as_str();
     let source = diagnostics.source().clone();
     let idle: Vec<usize> = cycle
         .iter()
@@ -121,11 +124,14 @@ fn reads(text: &str, stage: &Enrichment, other: &Enrichment) -> bool {
     let own = block_behind(text, stage.name.span.end);
     let there = block_behind(text, other.name.span.end);
     let into = other.into.value.join(".");
-    let is_name = |it: &str| {
-        !it.is_empty()
-            && it.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '-' | '.'))
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.'))
     };
-    let quoted = there.split('"').filter(|it| is_name(it));
-    let mut names = quoted.map(|it| it.trim_start_matches("enrich.")).chain([into.as_str()]);
-    names.any(|it| own.contains(&format!("enrich.{it}")))
+    let quoted = there.split('"').filter(|part| is_name(part));
+    let mut names =
+        quoted.map(|quoted| quoted.trim_start_matches("enrich.")).chain([into.as_str()]);
+    names.any(|name| own.contains(&format!("enrich.{name}")))
 }

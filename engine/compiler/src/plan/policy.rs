@@ -115,19 +115,20 @@ pub fn layers<'a>(
     own: &'a FailureHandling,
 ) -> Vec<Layer<'a>> {
     let mut layers = vec![Layer { origin: "", failure: own }];
-    let mut next = named.and_then(|it| find(&spec.policies, it));
+    let mut next = named.and_then(|named| find(&spec.policies, named));
     while let Some(policy) = next {
         layers.push(Layer { origin: &policy.name.value, failure: &policy.failure });
         // A circle of policies was reported; it must not hang the check.
         let is_circle = super::names::POLICIES_DEEP < layers.len();
-        next = policy.base.as_ref().filter(|_| !is_circle).and_then(|it| find(&spec.policies, it));
+        next =
+            policy.base.as_ref().filter(|_| !is_circle).and_then(|base| find(&spec.policies, base));
     }
     layers.push(Layer { origin: "defaults", failure: role.defaults(spec) });
     layers
 }
 
 fn find<'a>(policies: &'a [PolicyNode], name: &Name) -> Option<&'a PolicyNode> {
-    policies.iter().find(|it| it.name.value == name.value)
+    policies.iter().find(|policy| policy.name.value == name.value)
 }
 
 /// What the layers come to.
@@ -143,10 +144,10 @@ pub fn resolve(
     let retry = said.retry;
     CallPolicy {
         timeout: said.timeout.unwrap_or(timeout),
-        retries: retry.as_ref().map_or(retries, |it| it.attempts),
-        on: retry.as_ref().and_then(|it| it.on.clone()).unwrap_or_default(),
-        give_up: retry.as_ref().and_then(|it| it.give_up).unwrap_or(DAY),
-        backoff: retry.and_then(|it| it.backoff).unwrap_or_default(),
+        retries: retry.as_ref().map_or(retries, |retry| retry.attempts),
+        on: retry.as_ref().and_then(|retry| retry.on.clone()).unwrap_or_default(),
+        give_up: retry.as_ref().and_then(|retry| retry.give_up).unwrap_or(DAY),
+        backoff: retry.and_then(|retry| retry.backoff).unwrap_or_default(),
         breaker: said.breaker.flatten(),
         rate: said.rate,
         concurrency: said.concurrency.unwrap_or(concurrency),

@@ -19,7 +19,7 @@ pub(super) fn circles(spec: &Spec, diagnostics: &mut Diagnostics) {
     for notifier in &spec.notifiers {
         let Some(circle) = circle_at(spec, notifier) else { continue };
         let names: Vec<&str> = circle.iter().map(|it| it.from.name.value.as_str()).collect();
-        if names.iter().any(|it| told.contains(it)) {
+        if names.iter().any(|name| told.contains(name)) {
             continue;
         }
         told.extend(&names);
@@ -52,7 +52,7 @@ fn circle_at<'a>(spec: &'a Spec, first: &'a Notifier) -> Option<Vec<RelayLink<'a
 }
 
 fn named<'a>(spec: &'a Spec, name: &Name) -> Option<&'a Notifier> {
-    spec.notifiers.iter().find(|it| it.name.value == name.value)
+    spec.notifiers.iter().find(|notifier| notifier.name.value == name.value)
 }
 
 impl<'a> RelayLink<'a> {

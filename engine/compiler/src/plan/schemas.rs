@@ -69,8 +69,12 @@ impl Schemas {
     /// The schema that covers a type.
     pub fn of(&self, kind: &str) -> Option<&Validator> {
         let exact = self.exact.get(kind);
-        let found = exact
-            .or_else(|| self.patterns.iter().find(|it| glob_fits(&it.0, kind)).map(|it| &it.1));
+        let found = exact.or_else(|| {
+            self.patterns
+                .iter()
+                .find(|pattern| glob_fits(&pattern.0, kind))
+                .map(|pattern| &pattern.1)
+        });
         found.map(CompiledSchema::validator)
     }
 }
@@ -80,10 +84,10 @@ pub fn violations(validator: &Validator, value: &Value, prefix: &str) -> Vec<Vio
     if validator.is_valid(value) {
         return Vec::new();
     }
-    let violation = |it: jsonschema::ValidationError<'_>| Violation {
-        instance: format!("{prefix}{}", it.instance_path()),
-        schema: it.schema_path().to_string(),
-        message: it.masked_with("the value").to_string(),
+    let violation = |error: jsonschema::ValidationError<'_>| Violation {
+        instance: format!("{prefix}{}", error.instance_path()),
+        schema: error.schema_path().to_string(),
+        message: error.masked_with("the value").to_string(),
     };
     validator.iter_errors(value).take(VIOLATIONS_MAX).map(violation).collect()
 }
@@ -110,8 +114,8 @@ pub(super) fn of_data(validate: &Validate, context: &mut Context<'_>) -> Schemas
             schemas.exact.insert(kind.value.clone(), schema);
         }
     }
-    let literal = |it: &str| it.find('*').unwrap_or(it.len());
-    schemas.patterns.sort_by_key(|it| std::cmp::Reverse(literal(&it.0)));
+    let literal = |text: &str| text.find('*').unwrap_or(text.len());
+    schemas.patterns.sort_by_key(|pattern| std::cmp::Reverse(literal(&pattern.0)));
     schemas
 }
 
@@ -164,7 +168,7 @@ fn compile(
     }
     let mut hasher = SipHasher13::new();
     let sources = [&source].into_iter().chain(&beside.sources);
-    sources.for_each(|it| hasher.write(it.text.as_bytes()));
+    sources.for_each(|source| hasher.write(source.text.as_bytes()));
     hasher.write_u8(u8::from(asserts_formats));
     let fingerprint = hasher.finish128().as_u128();
     // `$schema` decides the draft; without it, 2020-12.
@@ -186,7 +190,9 @@ fn compile(
 /// A number of a schema that nothing could be compared with.
 fn too_large(schema: &Value) -> Option<String> {
     match schema {
-        Value::Number(it) if it.as_f64().is_none_or(|it| !it.is_finite()) => Some(it.to_string()),
+        Value::Number(it) if it.as_f64().is_none_or(|number| !number.is_finite()) => {
+            Some(it.to_string())
+        }
         Value::Array(items) => items.iter().find_map(too_large),
         Value::Object(entries) => entries.values().find_map(too_large),
         _ => None,
@@ -223,7 +229,7 @@ fn looks_around(pattern: &str) -> Option<&'static str> {
     while let Some(at) = rest.find(['\\', '(']) {
         let here = &rest[at..];
         if let Some(escaped) = here.strip_prefix('\\') {
-            let is_number = escaped.starts_with(|it: char| ('1'..='9').contains(&it));
+            let is_number = escaped.starts_with(|letter: char| ('1'..='9').contains(&letter));
             if is_number || escaped.starts_with("k<") {
                 return Some("a back-reference");
             }
@@ -293,7 +299,7 @@ fn file_near(path: &str, context: &mut Context<'_>) -> String {
             let like: Vec<&str> = neighbours
                 .iter()
                 .map(String::as_str)
-                .filter(|it| it.ends_with(".json"))
+                .filter(|text| text.ends_with(".json"))
                 .take(LISTED_MAX)
                 .collect();
             if like.is_empty() { String::new() } else { format!("; there are {}", like.join(", ")) }

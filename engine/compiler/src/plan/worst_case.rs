@@ -13,9 +13,10 @@ use std::time::Duration;
 /// Reports each stage that alone may outlast an event, else the slowest chain that may.
 pub(super) fn check(spec: &Spec, order: &[usize], diagnostics: &mut Diagnostics) {
     let limit = spec.limits.event_timeout.value;
-    let stages: Vec<Timed<'_>> = spec.enrichments.iter().map(|it| Timed::of(spec, it)).collect();
+    let stages: Vec<Timed<'_>> =
+        spec.enrichments.iter().map(|enrichment| Timed::of(spec, enrichment)).collect();
     let mut is_reported = false;
-    for stage in stages.iter().filter(|it| limit < it.worst) {
+    for stage in stages.iter().filter(|stage| limit < stage.worst) {
         alone(spec, stage, limit, diagnostics);
         is_reported = true;
     }
@@ -146,7 +147,7 @@ fn slowest<'s, 'a>(
         let slowest = before
             .filter_map(|it| index.get(it.value.as_str()).copied())
             .max_by_key(|it| ends[*it].0);
-        let begins = slowest.map_or(Duration::ZERO, |it| ends[it].0);
+        let begins = slowest.map_or(Duration::ZERO, |slowest| ends[slowest].0);
         ends[*at] = (begins.saturating_add(stages[*at].worst), slowest);
     }
     let mut next = (0..stages.len()).max_by_key(|it| ends[*it].0);

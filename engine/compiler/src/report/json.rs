@@ -47,15 +47,16 @@ fn fix(source: &SourceText, edits: &[Edit]) -> Value {
     if edits.is_empty() {
         return Value::Null;
     }
-    let edits: Vec<Value> =
-        edits.iter().map(|it| json!({"range": shown(source, &it.span), "text": it.text})).collect();
+    let edits: Vec<Value> = edits
+        .iter()
+        .map(|edit| json!({"range": shown(source, &edit.span), "text": edit.text}))
+        .collect();
     json!({ "edits": edits })
 }
 
 fn shown(source: &SourceText, span: &Range<usize>) -> Value {
     let (start, end) = range(source, span);
-    let place =
-        |it: super::Position| json!({"line": it.line, "column": it.column, "byte": it.byte});
+    let place = |position: super::Position| json!({"line": position.line, "column": position.column, "byte": position.byte});
     json!({"start": place(start), "end": place(end)})
 }
 

@@ -7,13 +7,13 @@ use language::diagnostic::{Diagnostic, Severity};
 /// One `testsuite` a file. Errors are failures, warnings the output of a case that passes, and a
 /// file without findings is one case that passes.
 pub fn junit(files: &[CheckedFile]) -> String {
-    let tests: usize = files.iter().map(|it| it.found.len().max(1)).sum();
+    let tests: usize = files.iter().map(|file| file.found.len().max(1)).sum();
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <testsuites name=\"engine check\" tests=\"{tests}\" failures=\"{}\" errors=\"0\">\n",
         count(files, Severity::Error)
     );
-    files.iter().for_each(|it| suite(&mut text, it));
+    files.iter().for_each(|file| suite(&mut text, file));
     text.push_str("</testsuites>\n");
     text
 }

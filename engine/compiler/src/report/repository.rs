@@ -13,7 +13,7 @@ pub struct RepositoryPaths {
 impl RepositoryPaths {
     /// Looks for the root: the nearest folder at or above `folder` with a `.git`, else `folder`.
     pub fn around(folder: &Path) -> Self {
-        let root = folder.ancestors().find(|it| it.join(".git").exists()).unwrap_or(folder);
+        let root = folder.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(folder);
         RepositoryPaths { folder: folder.to_owned(), root: root.to_owned() }
     }
 

@@ -15,7 +15,7 @@ use std::path::{Component, Path};
 /// could not be read, in words.
 pub fn sarif(files: &[CheckedFile], paths: &RepositoryPaths, unread: &[String]) -> String {
     let mut rules: Vec<Rule> = all(files).map(|it| it.rule).collect();
-    rules.sort_by_key(|it| it.code());
+    rules.sort_by_key(|rule| rule.code());
     rules.dedup();
     let mut seen = BTreeMap::new();
     let results: Vec<Value> =
@@ -29,7 +29,7 @@ pub fn sarif(files: &[CheckedFile], paths: &RepositoryPaths, unread: &[String]) 
             "tool": {"driver": {
                 "name": "engine",
                 "version": env!("CARGO_PKG_VERSION"),
-                "rules": rules.iter().map(|it| descriptor(*it)).collect::<Vec<_>>(),
+                "rules": rules.iter().map(|rule| descriptor(*rule)).collect::<Vec<_>>(),
             }},
             "columnKind": "unicodeCodePoints",
             "invocations": [{
@@ -72,7 +72,7 @@ impl SarifLog<'_> {
             "ruleIndex": self.rules.iter().position(|rule| *rule == it.rule),
             "level": word(it.severity),
             "message": {"text": format!("{}{help}", it.message)},
-            "locations": [self.location(&it.source, primary(it), it.labels.first().map(|it| &it.text))],
+            "locations": [self.location(&it.source, primary(it), it.labels.first().map(|label| &label.text))],
             "partialFingerprints": {"codeAndMessage/v1": format!("{hash}:{nth}")},
         });
         let related: Vec<Value> = further(it)

@@ -73,7 +73,7 @@ impl miette::Diagnostic for FindingView<'_> {
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|it| Box::new(it) as Box<dyn fmt::Display>)
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
@@ -81,11 +81,9 @@ impl miette::Diagnostic for FindingView<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(
-            self.labels
-                .iter()
-                .map(|it| LabeledSpan::new(Some(it.text.clone()), it.span.start, it.span.len())),
-        ))
+        Some(Box::new(self.labels.iter().map(|label| {
+            LabeledSpan::new(Some(label.text.clone()), label.span.start, label.span.len())
+        })))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
@@ -108,7 +106,7 @@ impl Excerpt {
     /// The excerpt, and the places in it. A place outside of the text stays outside.
     fn new(source: &SourceText, labels: &[Label], width: usize) -> (Self, Vec<Label>) {
         let places: Vec<ShownPath> =
-            labels.iter().map(|it| ShownPath::of(&source.text, it)).collect();
+            labels.iter().map(|label| ShownPath::of(&source.text, label)).collect();
         let shown: BTreeSet<usize> = places
             .iter()
             .filter_map(|place| Some((place.line?, place.lines)))
@@ -193,8 +191,8 @@ impl ShownPath {
         let Some(covered) = text.get(start..end) else {
             return ShownPath { span: label.span.clone(), line: None, lines: 0, text_length };
         };
-        let line = Some(text[..start].bytes().filter(|it| *it == b'\n').count());
-        let lines = covered.bytes().filter(|it| *it == b'\n').count();
+        let line = Some(text[..start].bytes().filter(|byte| *byte == b'\n').count());
+        let lines = covered.bytes().filter(|byte| *byte == b'\n').count();
         let first = covered.find('\n').filter(|_| LINES_MAX <= lines);
         ShownPath {
             span: start..start + first.unwrap_or(covered.len()),
@@ -255,8 +253,8 @@ impl ShownLine<'_> {
         let own = self.start..=self.start + self.text.len();
         let first = places
             .iter()
-            .filter(|it| it.line.is_some() && own.contains(&it.span.start))
-            .min_by_key(|it| it.span.start);
+            .filter(|place| place.line.is_some() && own.contains(&place.span.start))
+            .min_by_key(|place| place.span.start);
         let column = |place: &ShownPath| self.text[..place.span.start - self.start].chars().count();
         let (at, label) = first.map_or((0, 0), |it| (column(it), it.text_length));
         let length = self.text.chars().count();
@@ -282,7 +280,7 @@ impl SourceCode for Excerpt {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let contents = self.text.read_span(span, before, after)?;
         // Without lines around it, it is asked for what the header names.
-        let own = self.columns.iter().find(|it| it.0 == span.offset());
+        let own = self.columns.iter().find(|column| column.0 == span.offset());
         let column = match own {
             Some((_, column)) if before + after == 0 => *column,
             _ => contents.column(),

@@ -161,8 +161,8 @@ impl Manners {
             target: target.clone(),
             quiet: self.quiet.iter().map(|it| it.rule.clone()).collect(),
             rate: self.rate,
-            group: self.group.as_ref().map(|it| it.rule),
-            update: self.update.as_ref().map(|it| it.within),
+            group: self.group.as_ref().map(|group| group.rule),
+            update: self.update.as_ref().map(|update| update.within),
             wait: self.wait.as_ref().map(|it| it.up_to),
             repeat: self.alerts.repeat,
             recovers: self.alerts.recover.is_some(),
@@ -171,7 +171,7 @@ impl Manners {
                 .alerts
                 .escalate
                 .as_ref()
-                .map(|it| EscalateRule { after: it.after, to: Vec::new() }),
+                .map(|escalate| EscalateRule { after: escalate.after, to: Vec::new() }),
         };
         let decides = !rules.quiet.is_empty() || rules.rate.is_some() || rules.group.is_some();
         let decides = decides || rules.update.is_some() || rules.wait.is_some();
@@ -189,6 +189,6 @@ impl Manners {
     /// Whether one message may tell of several that waited.
     pub fn makes_digests(&self) -> bool {
         let of_quiet = self.quiet.iter().any(|it| it.rule.excess == Excess::Digest);
-        of_quiet || self.rate.is_some_and(|it| it.excess == Excess::Digest)
+        of_quiet || self.rate.is_some_and(|rate| rate.excess == Excess::Digest)
     }
 }

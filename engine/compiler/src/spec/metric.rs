@@ -64,7 +64,7 @@ impl MetricNode {
             (Some(value), MetricType::Histogram) => format!("spread of {}", value.value.text()),
         };
         if !rule.labels.is_empty() {
-            let names: Vec<&str> = rule.labels.iter().map(|it| it.0.as_str()).collect();
+            let names: Vec<&str> = rule.labels.iter().map(|label| label.0.as_str()).collect();
             says.push_str(&format!(" by {}", names.join(", ")));
         }
         says

@@ -35,10 +35,13 @@ pub fn read(
     let timezone = pipeline.setting("timezone").arg(0, text);
     let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(&timezone, context));
     let unread = UnreadNodes {
-        stages: reader.unread(&["enrich"], enrichments.iter().map(|it| &it.name)),
+        stages: reader.unread(&["enrich"], enrichments.iter().map(|enrichment| &enrichment.name)),
         targets: reader.unread(
             &["sink", "notify"],
-            sinks.iter().map(|it| &it.name).chain(notifiers.iter().map(|it| &it.name)),
+            sinks
+                .iter()
+                .map(|sink| &sink.name)
+                .chain(notifiers.iter().map(|notifier| &notifier.name)),
         ),
         has_nameless: ["enrich", "sink", "notify"]
             .iter()
@@ -77,8 +80,9 @@ fn mark_waiting(
     filters: &[Filter],
     enrichments: &mut [Enrichment],
 ) {
-    let adds = |it: &&Filter| matches!(&it.rule, Passing::Remembers(it) if it.adds().is_some());
-    let names: Vec<String> = filters.iter().filter(adds).map(|it| tag_of(&it.name.value)).collect();
+    let adds = |filter: &&Filter| matches!(&filter.rule, Passing::Remembers(filter) if filter.adds().is_some());
+    let names: Vec<String> =
+        filters.iter().filter(adds).map(|filter| tag_of(&filter.name.value)).collect();
     if names.is_empty() {
         return;
     }
@@ -92,7 +96,9 @@ fn mark_waiting(
     for site in sites(document, grammar::TOP, catalog) {
         let owner = Some(site.owner(1)).filter(|_| site.top.name().value() == "enrich").flatten();
         if reads_of(&site).iter().any(is_of_filter) {
-            let own = enrichments.iter_mut().find(|it| Some(it.name.value.as_str()) == owner);
+            let own = enrichments
+                .iter_mut()
+                .find(|enrichment| Some(enrichment.name.value.as_str()) == owner);
             own.into_iter().for_each(|it| it.waits_for_filters = true);
         }
     }
@@ -135,7 +141,7 @@ fn raw_readers(document: &KdlDocument, catalog: &Catalog) -> RawReaders {
 }
 
 fn check_version(pipeline: &Fields<'_>, context: &mut Context<'_>) {
-    let Some(version) = pipeline.prop("schema-version").and_then(|it| it.int()) else { return };
+    let Some(version) = pipeline.prop("schema-version").and_then(|prop| prop.int()) else { return };
     if 1 < version.value {
         context
             .diagnostics
@@ -187,7 +193,7 @@ fn expr_of(scalar: Option<Scalar<'_>>, roots: Roots) -> Option<Spanned<Expr>> {
 }
 
 fn names_of(fields: &Fields<'_>, child: &str) -> Vec<Name> {
-    fields.children(child).flat_map(|it| it.args()).filter_map(|it| it.text()).collect()
+    fields.children(child).flat_map(|child| child.args()).filter_map(|it| it.text()).collect()
 }
 
 fn labels(pipeline: &Fields<'_>, context: &mut Context<'_>) -> BTreeMap<String, String> {
@@ -218,7 +224,7 @@ impl<'a> SpecReader<'a> {
 
     fn all(&self, name: &str) -> impl Iterator<Item = Fields<'a>> + use<'a> {
         let name = name.to_owned();
-        self.nodes().filter(move |it| it.name().value == name)
+        self.nodes().filter(move |node| node.name().value == name)
     }
 
     /// Every node that the table knows, in file order.
@@ -247,59 +253,60 @@ impl<'a> SpecReader<'a> {
     fn path(&self, scalar: Scalar<'_>) -> Option<Name> {
         let path = scalar.text()?;
         let home = self.texts.home(path.span.start);
-        Some(path.map(|it| based(home.prefix, &it)))
+        Some(path.map(|path| based(home.prefix, &path)))
     }
 
     /// The names of the nodes of these roles that are not among those that could be read.
     fn unread<'n>(&self, roles: &[&str], read: impl Iterator<Item = &'n Name>) -> Vec<Name> {
         let read: BTreeSet<&str> = read.map(|it| it.value.as_str()).collect();
         // A node whose role is misspelled has a name all the same.
-        let is_known = |it: &&KdlNode| grammar::TOP.iter().any(|row| row.name == it.name().value());
+        let is_known =
+            |node: &&KdlNode| grammar::TOP.iter().any(|row| row.name == node.name().value());
         let nodes = self
             .document
             .nodes()
             .iter()
-            .filter(|it| !is_known(it) || roles.contains(&it.name().value()));
-        let nodes =
-            nodes.map(|it| Fields::of_kind(it, &[], self.texts.home(it.span().offset()).folder));
+            .filter(|node| !is_known(node) || roles.contains(&node.name().value()));
+        let nodes = nodes
+            .map(|node| Fields::of_kind(node, &[], self.texts.home(node.span().offset()).folder));
         // Where the kind is none, the two may be swapped, or the kind left out.
         let kinds: Vec<&str> =
             NodeRole::ALL.iter().flat_map(|it| self.catalog.kinds(*it)).map(|it| it.word).collect();
-        let both = nodes.flat_map(|it| [it.arg(1), it.arg(0)]).flatten();
+        let both = nodes.flat_map(|node| [node.arg(1), node.arg(0)]).flatten();
         let names = both.filter_map(|it| it.text());
-        let names = names.filter(|it| !kinds.contains(&it.value.as_str()));
-        names.filter(|it| !read.contains(it.value.as_str())).collect()
+        let names = names.filter(|name| !kinds.contains(&name.value.as_str()));
+        names.filter(|name| !read.contains(name.value.as_str())).collect()
     }
 
     fn params(&self) -> Vec<(Name, serde_json::Value)> {
-        let read = |it: Fields<'a>| Some((it.arg(0)?.text()?, it.arg(1)?.json()));
+        let read = |fields: Fields<'a>| Some((fields.arg(0)?.text()?, fields.arg(1)?.json()));
         self.all("param").filter_map(read).collect()
     }
 
     fn server(&self) -> ServerSettings {
         let node = self.one_or_absent("server");
         let auth = node.child("auth");
-        let token = |it: Fields<'a>| {
+        let token = |fields: Fields<'a>| {
             Some(TokenNode {
-                name: it.arg(0)?.text()?,
-                value: it.arg(1)?.setting()?,
-                scopes: it.filled().prop("scope", |it| Some(it.words())),
+                name: fields.arg(0)?.text()?,
+                value: fields.arg(1)?.setting()?,
+                scopes: fields.filled().prop("scope", |scalar| Some(scalar.words())),
             })
         };
-        let tokens = auth.as_ref().map(|it| it.children("token").filter_map(token).collect());
+        let tokens = auth.as_ref().map(|auth| auth.children("token").filter_map(token).collect());
         ServerSettings {
             listen: node.setting("listen").arg(0, Scalar::setting),
-            public_url: node.child("public-url").and_then(|it| it.arg(0)?.setting()),
+            public_url: node.child("public-url").and_then(|child| child.arg(0)?.setting()),
             hosts: node
                 .child("hosts")
-                .map(|it| it.args().filter_map(|it| it.setting()).collect())
+                .map(|child| child.args().filter_map(|arg| arg.setting()).collect())
                 .unwrap_or_default(),
             body_max: node.setting("max-body").arg(0, bytes),
-            tls: node.child("tls").and_then(|it| {
+            tls: node.child("tls").and_then(|child| {
                 Some(TlsNode {
-                    cert: it.prop("cert")?.setting()?,
-                    key: it.prop("key")?.setting()?,
-                    folder: it.folder().to_owned(),
+                    cert: child.prop("cert")?.setting()?,
+                    key: child.prop("key")?.setting()?,
+                    folder: child.folder().to_owned(),
                 })
             }),
             has_auth: auth.is_some(),
@@ -324,8 +331,9 @@ impl<'a> SpecReader<'a> {
 
     fn priority(&self) -> PriorityRules {
         let node = self.one_or_absent("priority");
-        let case =
-            |it: Fields<'a>| Some((it.arg(0)?.choice()?, expr_of(it.prop("when"), Roots::EVENT)?));
+        let case = |fields: Fields<'a>| {
+            Some((fields.arg(0)?.choice()?, expr_of(fields.prop("when"), Roots::EVENT)?))
+        };
         PriorityRules {
             default: node.filled().prop("default", Scalar::choice),
             cases: node.children("case").filter_map(case).collect(),
@@ -333,11 +341,11 @@ impl<'a> SpecReader<'a> {
     }
 
     fn policies(&self, context: &mut Context<'_>) -> Vec<PolicyNode> {
-        let mut read = |it: Fields<'a>| {
+        let mut read = |fields: Fields<'a>| {
             Some(PolicyNode {
-                name: it.arg(0)?.text()?,
-                base: it.child("policy").and_then(|it| it.arg(0)?.text()),
-                failure: failure::read(&it, context),
+                name: fields.arg(0)?.text()?,
+                base: fields.child("policy").and_then(|child| child.arg(0)?.text()),
+                failure: failure::read(&fields, context),
             })
         };
         self.all("policy").filter_map(&mut read).collect()
@@ -345,8 +353,9 @@ impl<'a> SpecReader<'a> {
 
     fn defaults(&self, context: &mut Context<'_>) -> Defaults {
         let Some(node) = self.one("defaults") else { return Defaults::default() };
-        let mut role =
-            |name: &str| node.child(name).map(|it| failure::read(&it, context)).unwrap_or_default();
+        let mut role = |name: &str| {
+            node.child(name).map(|child| failure::read(&child, context)).unwrap_or_default()
+        };
         Defaults { enrich: role("enrich"), sink: role("sink"), notify: role("notify") }
     }
 
@@ -354,10 +363,11 @@ impl<'a> SpecReader<'a> {
         let mut sources = Vec::new();
         for fields in self.all("source") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let read = |it: &mut Context<'_>| self.catalog.read_source(&kind, &fields, it);
+            let read =
+                |context: &mut Context<'_>| self.catalog.read_source(&kind, &fields, context);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
-            let schema = fields.child("schema").and_then(|it| self.path(it.prop("file")?));
-            let map = fields.child("map").map(|it| map(&it)).unwrap_or_default();
+            let schema = fields.child("schema").and_then(|child| self.path(child.prop("file")?));
+            let map = fields.child("map").map(|child| map(&child)).unwrap_or_default();
             let is_disabled = fields.is_on("disabled");
             let kind = constant_type(&fields, context);
             sources.push(SourceNode { name, spec, is_disabled, schema, kind, map });
@@ -367,10 +377,11 @@ impl<'a> SpecReader<'a> {
 
     fn validate(&self) -> Validate {
         let node = self.one_or_absent("validate");
-        let schema = |it: Fields<'a>| Some((it.arg(0)?.text()?, self.path(it.prop("file")?)?));
+        let schema =
+            |fields: Fields<'a>| Some((fields.arg(0)?.text()?, self.path(fields.prop("file")?)?));
         Validate {
             schemas: node.children("schema").filter_map(schema).collect(),
-            rules: node.children("rule").filter_map(|it| check_rule(&it)).collect(),
+            rules: node.children("rule").filter_map(|child| check_rule(&child)).collect(),
             on_invalid: node.setting("on-invalid").arg(0, Scalar::choice),
             on_unknown_type: node.setting("on-unknown-type").arg(0, Scalar::choice),
             formats: node.setting("formats").arg(0, Scalar::choice),
@@ -379,14 +390,14 @@ impl<'a> SpecReader<'a> {
 
     /// What passes, in file order.
     fn filters(&self, context: &mut Context<'_>) -> Vec<Filter> {
-        let is_filter = |it: &Fields<'_>| Passing::WORDS.contains(&it.name().value);
-        let read = |it: Fields<'a>| {
-            let kept = |it: Fields<'_>| expr_of(it.prop("when"), Roots::EVENT);
-            let rule = match it.name().value {
-                "filter" => Passing::Keep(it.children("keep").filter_map(kept).collect()),
-                _ => Passing::Remembers(self.memory(&it, context)?),
+        let is_filter = |fields: &Fields<'_>| Passing::WORDS.contains(&fields.name().value);
+        let read = |fields: Fields<'a>| {
+            let kept = |fields: Fields<'_>| expr_of(fields.prop("when"), Roots::EVENT);
+            let rule = match fields.name().value {
+                "filter" => Passing::Keep(fields.children("keep").filter_map(kept).collect()),
+                _ => Passing::Remembers(self.memory(&fields, context)?),
             };
-            filter(&it, rule)
+            filter(&fields, rule)
         };
         self.nodes().filter(is_filter).filter_map(read).collect()
     }
@@ -402,13 +413,13 @@ impl<'a> SpecReader<'a> {
 
     /// What looks on, in file order.
     fn watchers(&self, context: &mut Context<'_>) -> Vec<Watcher> {
-        let is_watcher = |it: &Fields<'_>| Watcher::WORDS.contains(&it.name().value);
-        let read = |it: Fields<'a>| {
+        let is_watcher = |fields: &Fields<'_>| Watcher::WORDS.contains(&fields.name().value);
+        let read = |fields: Fields<'a>| {
             Some(Watcher {
-                spec: self.memory(&it, context)?,
-                name: it.arg(0)?.text()?,
-                when: when(&it),
-                is_disabled: it.is_on("disabled"),
+                spec: self.memory(&fields, context)?,
+                name: fields.arg(0)?.text()?,
+                when: when(&fields),
+                is_disabled: fields.is_on("disabled"),
             })
         };
         self.nodes().filter(is_watcher).filter_map(read).collect()
@@ -418,7 +429,8 @@ impl<'a> SpecReader<'a> {
         let mut enrichments = Vec::new();
         for fields in self.all("enrich") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let read = |it: &mut Context<'_>| self.catalog.read_enrich(&kind, &fields, it);
+            let read =
+                |context: &mut Context<'_>| self.catalog.read_enrich(&kind, &fields, context);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             enrichments.push(Enrichment {
                 after: names_of(&fields, "after"),
@@ -426,7 +438,7 @@ impl<'a> SpecReader<'a> {
                 when: when(&fields),
                 into: into(&fields, &name),
                 on_error: on_error(&fields, context),
-                policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
+                policy: fields.child("policy").and_then(|child| child.arg(0)?.text()),
                 failure: failure::read(&fields, context),
                 cache: cache(&fields),
                 is_disabled: fields.is_on("disabled"),
@@ -440,11 +452,11 @@ impl<'a> SpecReader<'a> {
 
     fn route(&self) -> Option<RouteNode> {
         let node = self.one("route")?;
-        let case = |it: Fields<'a>| {
+        let case = |fields: Fields<'a>| {
             Some(Case {
-                name: it.arg(0)?.text()?,
-                when: expr_of(it.prop("when"), Roots::EVENT)?,
-                to: names_of(&it, "to"),
+                name: fields.arg(0)?.text()?,
+                when: expr_of(fields.prop("when"), Roots::EVENT)?,
+                to: names_of(&fields, "to"),
             })
         };
         let name = node.name();
@@ -452,7 +464,7 @@ impl<'a> SpecReader<'a> {
             name: Spanned::new(name.value.to_owned(), name.span),
             mode: node.filled().prop("mode", Scalar::choice),
             cases: node.children("case").filter_map(case).collect(),
-            otherwise: node.child("otherwise").map(|it| names_of(&it, "to")),
+            otherwise: node.child("otherwise").map(|child| names_of(&child, "to")),
         })
     }
 
@@ -460,9 +472,9 @@ impl<'a> SpecReader<'a> {
         let mut sinks = Vec::new();
         for fields in self.all("sink") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let read = |it: &mut Context<'_>| self.catalog.read_sink(&kind, &fields, it);
+            let read = |context: &mut Context<'_>| self.catalog.read_sink(&kind, &fields, context);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
-            let policy = fields.child("policy").and_then(|it| it.arg(0)?.text());
+            let policy = fields.child("policy").and_then(|child| child.arg(0)?.text());
             let is_disabled = fields.is_on("disabled");
             if !matches!(spec.shape(), SinkRole::Outside) {
                 report_backlog(&fields, context);
@@ -485,7 +497,8 @@ impl<'a> SpecReader<'a> {
         let relayed_to = manners::relayed_to(self.all("notify"));
         for fields in self.all("notify") {
             let (Some(kind), Some(name)) = kind_and_name(&fields) else { continue };
-            let read = |it: &mut Context<'_>| self.catalog.read_notify(&kind, &fields, it);
+            let read =
+                |context: &mut Context<'_>| self.catalog.read_notify(&kind, &fields, context);
             let Some(spec) = self.at_home(&fields, context, read) else { continue };
             let is_relayed_to = relayed_to.contains(&name.value);
             notifiers.push(Notifier {
@@ -495,8 +508,8 @@ impl<'a> SpecReader<'a> {
                 spec,
                 title: fields.setting("title").arg(0, template),
                 message: fields.setting("message").arg(0, template),
-                cooldown: fields.child("cooldown").and_then(|it| cooldown(&it)),
-                policy: fields.child("policy").and_then(|it| it.arg(0)?.text()),
+                cooldown: fields.child("cooldown").and_then(|child| cooldown(&child)),
+                policy: fields.child("policy").and_then(|child| child.arg(0)?.text()),
                 failure: failure::read(&fields, context),
                 backlog: backlog(&fields),
                 is_disabled: fields.is_on("disabled"),
@@ -516,14 +529,14 @@ impl<'a> SpecReader<'a> {
 
 /// The condition of a stage or target.
 fn when(fields: &Fields<'_>) -> Option<Spanned<Expr>> {
-    expr_of(fields.child("when").and_then(|it| it.arg(0)), Roots::EVENT)
+    expr_of(fields.child("when").and_then(|child| child.arg(0)), Roots::EVENT)
 }
 
 fn backlog(fields: &Fields<'_>) -> BacklogLimit {
     let Some(node) = fields.child("backlog") else { return BacklogLimit::default() };
     BacklogLimit {
-        rows: node.arg(0).and_then(|it| count(&it)),
-        bytes: node.prop("max-bytes").and_then(|it| bytes(&it)),
+        rows: node.arg(0).and_then(|arg| count(&arg)),
+        bytes: node.prop("max-bytes").and_then(|prop| bytes(&prop)),
         on_full: node.filled().prop("on-full", Scalar::choice),
     }
 }
@@ -549,14 +562,14 @@ fn filter(fields: &Fields<'_>, rule: Passing) -> Option<Filter> {
         when: when(fields),
         rule,
         on_drop: on_drop.unwrap_or(OnDrop::Drop),
-        reason: reason.map(|it| it.value),
+        reason: reason.map(|reason| reason.value),
         is_disabled: fields.is_on("disabled"),
     })
 }
 
 fn kind_and_name(fields: &Fields<'_>) -> (Option<String>, Option<Name>) {
-    let text = |index| fields.arg(index).and_then(|it| it.text());
-    (text(0).map(|it| it.value), text(1))
+    let text = |index| fields.arg(index).and_then(|arg| arg.text());
+    (text(0).map(|text| text.value), text(1))
 }
 
 /// The longest type of an event, in bytes.
@@ -577,7 +590,7 @@ fn constant_type(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Name>
 }
 
 fn map(fields: &Fields<'_>) -> Map {
-    let of = |name: &str, roots| expr_of(fields.child(name).and_then(|it| it.arg(0)), roots);
+    let of = |name: &str, roots| expr_of(fields.child(name).and_then(|child| child.arg(0)), roots);
     let part = |name: &str| of(name, Roots::MAP_ITEM);
     let json = fields.child("json").into_iter().flat_map(|it| it.args());
     Map {
@@ -599,13 +612,13 @@ fn check_rule(fields: &Fields<'_>) -> Option<CheckRule> {
     let kind = fields.arg(0)?.text()?;
     let check = expr_of(fields.prop("check"), Roots::RULE)?;
     let at = fields.filled().prop("at", text);
-    let message = fields.prop("message").and_then(|it| text(&it));
+    let message = fields.prop("message").and_then(|prop| text(&prop));
     let message = message.unwrap_or_else(|| format!("`{}` is not met", check.value.text()));
     Some(CheckRule { kind, check, at, message })
 }
 
 fn into(fields: &Fields<'_>, name: &Name) -> Spanned<Vec<String>> {
-    let written = fields.child("into").and_then(|it| it.arg(0)?.text());
+    let written = fields.child("into").and_then(|child| child.arg(0)?.text());
     match written {
         Some(path) => {
             let below = path.value.strip_prefix("enrich.").unwrap_or(&path.value).to_owned();
@@ -621,7 +634,7 @@ fn cache(stage: &Fields<'_>) -> Option<CacheSettings> {
     Some(CacheSettings {
         keep: fields.arg(0)?.duration()?.value,
         key: expr_of(fields.prop("key"), Roots::EVENT),
-        stale_if_error: fields.prop("stale-if-error").and_then(|it| Some(it.duration()?.value)),
+        stale_if_error: fields.prop("stale-if-error").and_then(|prop| Some(prop.duration()?.value)),
         entries_max: fields.filled().prop("max", count),
     })
 }
@@ -632,7 +645,7 @@ fn on_error(fields: &Fields<'_>, context: &mut Context<'_>) -> OnError {
         OnErrorMode::DeadLetter => OnError::DeadLetter,
         OnErrorMode::Drop => {
             let node = fields.child("on-error").expect("it is not what the table says");
-            let reason = node.prop("reason").and_then(|it| text(&it));
+            let reason = node.prop("reason").and_then(|prop| text(&prop));
             OnError::Drop(reason.unwrap_or_else(|| {
                 context
                     .diagnostics

@@ -49,7 +49,7 @@ impl ProgramInputs {
             };
             sent = sent.zip(own).map(|(all, own)| all.into_iter().chain(own).collect());
             let received = known.at(taking::unit(&source.map), &[]);
-            let mapped = source.map.data.as_ref().map(|it| known.check(&it.value).shape);
+            let mapped = source.map.data.as_ref().map(|data| known.check(&data.value).shape);
             let is_plain = source.spec.cloud_events() == CloudEvents::Never;
             data = data.or(mapped.unwrap_or_else(|| match source.map.each {
                 Some(_) => received.clone(),
@@ -64,7 +64,7 @@ impl ProgramInputs {
             names.sort();
             names.dedup();
         }
-        let sent = sent.filter(|it| it.len() <= TYPES_MAX);
+        let sent = sent.filter(|sent| sent.len() <= TYPES_MAX);
         let mut globals = globals;
         let loose = |it: ValueType| if accepts_invalid { it.unchecked() } else { it };
         globals
@@ -73,8 +73,9 @@ impl ProgramInputs {
         let covered = covered.map(|(kind, it)| (kind, Arc::new(loose((*it).clone())))).collect();
         let data = if spec.sources.is_empty() { ValueType::any() } else { loose(data) };
         let all = accepted(spec, sent.as_deref(), covered, data);
-        let decoders = spec.sources.iter().filter_map(|it| it.spec.decoder());
-        let accepts_undecoded = decoders.into_iter().any(|it| it.on_mismatch == OnMismatch::Tag);
+        let decoders = spec.sources.iter().filter_map(|source| source.spec.decoder());
+        let accepts_undecoded =
+            decoders.into_iter().any(|decoder| decoder.on_mismatch == OnMismatch::Tag);
         let world = ProgramInputs {
             all,
             sent,
@@ -82,7 +83,7 @@ impl ProgramInputs {
             globals,
             accepts_invalid,
             accepts_undecoded,
-            lifecycle: spec.lifecycle().map(|it| tag_of(&it.value).into()),
+            lifecycle: spec.lifecycle().map(|lifecycle| tag_of(&lifecycle.value).into()),
         };
         world.with_emitted(spec)
     }
@@ -95,7 +96,7 @@ impl ProgramInputs {
             let mut all: Vec<EventType> = accepted.to_vec();
             for memory in spec.memories() {
                 let known = self.known(&self.all, ValueType::any(), Vec::new());
-                let asked = memory.when.map(|it| known.check(&it.value).holds);
+                let asked = memory.when.map(|when| known.check(&when.value).holds);
                 let known = known.narrowed(&asked.unwrap_or_else(|| self.all.clone()));
                 for (kind, data) in memory.spec.emits(&known) {
                     add_type(&mut all, &kind.value, data);
@@ -106,7 +107,7 @@ impl ProgramInputs {
         if let Some(sent) = &mut self.sent {
             let emitted =
                 self.all.iter().filter(|it| !accepted.iter().any(|known| known.kind == it.kind));
-            sent.extend(emitted.map(|it| it.kind.clone()));
+            sent.extend(emitted.map(|emitted| emitted.kind.clone()));
         }
         self
     }
@@ -166,7 +167,7 @@ fn globals(spec: &Spec) -> Vec<(Root, ValueType)> {
     };
     let params = spec.params.iter();
     let params = params.map(|(name, it)| (Arc::from(name.value.replace('-', "_")), sort(it)));
-    let labels = spec.labels.keys().map(|it| (Arc::from(it.as_str()), ValueType::text()));
+    let labels = spec.labels.keys().map(|key| (Arc::from(key.as_str()), ValueType::text()));
     let labels: Vec<(Arc<str>, ValueType)> = labels.collect();
     vec![
         (Root::Param, ValueType::map::<Arc<str>>(params)),
@@ -279,7 +280,8 @@ fn types(source: &SourceNode, known: &TypeEnv) -> Option<Vec<Arc<str>>> {
     };
     let words = shape.words().filter(|_| shape.is_only_text())?;
     // Where the message gives none, the source's own counts.
-    let constant = source.kind.as_ref().filter(|_| shape.may_be_null()).map(|it| it.value.as_str());
+    let constant =
+        source.kind.as_ref().filter(|_| shape.may_be_null()).map(|kind| kind.value.as_str());
     let constant = constant.map(Arc::from);
     Some(words.map(Arc::from).chain(constant).chain(brings.kind).collect())
 }

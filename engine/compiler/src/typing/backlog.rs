@@ -6,13 +6,15 @@ use language::diagnostic::{Diagnostics, Rule};
 /// Reports a node that counts by arrival over a source that reads all its events at once although
 /// they have times of their own: hours pass in an instant.
 pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
-    let past = spec.sources.iter().find_map(|it| {
-        let decoded = it.spec.brings().has_time.then_some(&it.name.span);
-        let time = it.map.time.as_ref().map(|it| &it.span).or(decoded);
-        Some((&it.name.value, time.filter(|_| it.spec.ends() && !it.is_disabled)?))
+    let past = spec.sources.iter().find_map(|source| {
+        let decoded = source.spec.brings().has_time.then_some(&source.name.span);
+        let time = source.map.time.as_ref().map(|time| &time.span).or(decoded);
+        Some((&source.name.value, time.filter(|_| source.spec.ends() && !source.is_disabled)?))
     });
     let Some((source, time)) = past else { return };
-    for filter in spec.filters.iter().filter(|it| !it.is_disabled && !chooses_source(it)) {
+    for filter in
+        spec.filters.iter().filter(|filter| !filter.is_disabled && !chooses_source(filter))
+    {
         let Passing::Remembers(spec) = &filter.rule else { continue };
         if !spec.shape().by_arrival {
             continue;
@@ -37,5 +39,5 @@ pub(super) fn check(spec: &Spec, diagnostics: &mut Diagnostics) {
 
 /// Whether a condition asks where an event comes from: then the source may be left out.
 fn chooses_source(filter: &Filter) -> bool {
-    filter.when.as_ref().is_some_and(|it| it.value.reads_event("source"))
+    filter.when.as_ref().is_some_and(|when| when.value.reads_event("source"))
 }

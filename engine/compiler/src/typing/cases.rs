@@ -28,12 +28,13 @@ struct Left {
 impl Left {
     /// Nothing is taken yet. Where no case asks for the priority, all are one.
     fn of(known: &TypeEnv, sites: &[&ExprSite<'_>]) -> Left {
-        let reads = |it: &&ExprSite<'_>| expr(it).is_some_and(|it| it.reads_event("priority"));
+        let reads =
+            |site: &&ExprSite<'_>| expr(site).is_some_and(|expr| expr.reads_event("priority"));
         let levels: Vec<Option<Priority>> = match sites.iter().any(reads) {
             true => Priority::ALL.map(Some).to_vec(),
             false => vec![None],
         };
-        Left { known: levels.into_iter().map(|it| known.at_level(it)).collect() }
+        Left { known: levels.into_iter().map(|level| known.at_level(level)).collect() }
     }
 
     /// The types of which some event is left.
@@ -86,8 +87,8 @@ impl<'a, 'd> Typing<'a, 'd> {
         }
         // What gets nothing was told; its own texts are looked at all the same.
         reached.retain(|_, here| !here.is_empty());
-        let names = self.spec.sinks.iter().map(|it| &it.name);
-        for name in names.chain(self.spec.notifiers.iter().map(|it| &it.name)) {
+        let names = self.spec.sinks.iter().map(|sink| &sink.name);
+        for name in names.chain(self.spec.notifiers.iter().map(|notifier| &notifier.name)) {
             let here = reached.entry(name.value.as_str()).or_insert_with(|| passed.clone());
             if self.spec.is_relayed_to(&name.value) {
                 // Whatever another one has may be handed to it.
@@ -175,7 +176,7 @@ impl<'a, 'd> Typing<'a, 'd> {
 
     fn dead(&mut self, site: &ExprSite<'_>, wider: Option<(&str, &ExprSite<'_>)>, word: &str) {
         let name = site.inside.last().and_then(|it| it.entries().first());
-        let name = name.and_then(|it| it.value().as_string()).unwrap_or_default();
+        let name = name.and_then(|name| name.value().as_string()).unwrap_or_default();
         let message = format!("no event ever reaches {word} `{name}`");
         let found = self.tell.diagnostics.push(Rule::DeadCase, message);
         match wider {

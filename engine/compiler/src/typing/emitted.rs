@@ -89,7 +89,8 @@ impl Typing<'_, '_> {
         targets.any(|(name, when)| {
             let here = reached.get(name.value.as_str()).unwrap_or(&self.world.all);
             let known = known.narrowed(&only(here, kind));
-            !known.here.is_empty() && when.is_none_or(|it| !known.check(&it.value).holds.is_empty())
+            !known.here.is_empty()
+                && when.is_none_or(|when| !known.check(&when.value).holds.is_empty())
         })
     }
 }
@@ -102,14 +103,14 @@ fn list_emitted(memories: &[MemoryNode<'_>], known: &TypeEnv) -> Vec<Emitted> {
             let others = memories.iter().enumerate().filter(|it| it.0 != sender);
             let here = known.narrowed(&only(&known.here, &kind.value));
             // What only lets events pass gets nothing.
-            let acts = |it: &MemoryNode<'_>| !it.spec.emits(&here).is_empty();
+            let acts = |node: &MemoryNode<'_>| !node.spec.emits(&here).is_empty();
             let is_seen =
                 others.clone().any(|(_, it)| acts(it) && !seen(*it, &here).here.is_empty());
             let causes = others.filter(|(_, it)| {
                 let seen = seen_always(**it, &here);
                 !it.spec.causes(&seen).is_empty()
             });
-            let causes = causes.map(|it| it.0).collect();
+            let causes = causes.map(|cause| cause.0).collect();
             all.push(Emitted { sender, kind, causes, is_seen });
         }
     }

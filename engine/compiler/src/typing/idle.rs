@@ -57,15 +57,16 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
     if diagnostics.found().iter().any(|it| it.rule == Rule::UnknownTarget) {
         return;
     }
-    let is_store = |it: &crate::spec::Sink| matches!(it.spec.shape(), SinkRole::Store(_));
+    let is_store = |sink: &crate::spec::Sink| matches!(sink.spec.shape(), SinkRole::Store(_));
     // What has a condition of its own gets what matches it.
     let has_own = |it: &Option<_>| it.is_some();
     let sinks = spec.sinks.iter();
-    let sinks = sinks.filter(|it| !it.is_disabled && !is_store(it) && !has_own(&it.when));
-    let notifiers = spec.notifiers.iter().filter(|it| !it.is_disabled && !has_own(&it.when));
-    let names = sinks.map(|it| &it.name).chain(notifiers.map(|it| &it.name));
-    let is_reached = |it: &&Name| route.names(&it.value) || spec.is_relayed_to(&it.value);
-    for name in names.filter(|it| !is_reached(it)) {
+    let sinks = sinks.filter(|sink| !sink.is_disabled && !is_store(sink) && !has_own(&sink.when));
+    let notifiers =
+        spec.notifiers.iter().filter(|notifier| !notifier.is_disabled && !has_own(&notifier.when));
+    let names = sinks.map(|sink| &sink.name).chain(notifiers.map(|notifier| &notifier.name));
+    let is_reached = |name: &&Name| route.names(&name.value) || spec.is_relayed_to(&name.value);
+    for name in names.filter(|name| !is_reached(name)) {
         diagnostics
             .push(Rule::Unrouted, format!("no event is ever sent to `{}`", name.value))
             .at(name.span.clone(), "no case of the route names it")
@@ -76,7 +77,7 @@ fn unrouted(spec: &Spec, diagnostics: &mut Diagnostics) {
 /// A target that one case names twice: it gets each event once.
 fn targets_twice(spec: &Spec, diagnostics: &mut Diagnostics) {
     let Some(route) = &spec.route else { return };
-    let cases = route.cases.iter().map(|it| &it.to);
+    let cases = route.cases.iter().map(|case| &case.to);
     for names in cases.chain(&route.otherwise) {
         for (at, name) in names.iter().enumerate() {
             if names[..at].iter().any(|it| it.value == name.value) {
@@ -91,16 +92,16 @@ fn targets_twice(spec: &Spec, diagnostics: &mut Diagnostics) {
 fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) {
     for node in document.nodes() {
         let name = named(node);
-        let sink = spec.sinks.iter().find(|it| it.name.value == name);
-        let stage = spec.enrichments.iter().find(|it| it.name.value == name);
+        let sink = spec.sinks.iter().find(|sink| sink.name.value == name);
+        let stage = spec.enrichments.iter().find(|enrichment| enrichment.name.value == name);
         let why = match node.name().value() {
-            "sink" => sink.and_then(|it| match it.spec.shape() {
+            "sink" => sink.and_then(|sink| match sink.spec.shape() {
                 SinkRole::Store(_) => Some("the store is written in the engine itself"),
                 SinkRole::Stream(_) => Some("a stream never waits for its clients"),
                 SinkRole::Outside => None,
             }),
             "enrich" => stage
-                .filter(|it| !it.spec.is_remote())
+                .filter(|stage| !stage.spec.is_remote())
                 .map(|_| "this stage calls nothing outside the engine"),
             _ => None,
         };
@@ -118,13 +119,14 @@ fn settings(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) 
 
 /// Scopes that no request needs.
 fn scopes(document: &KdlDocument, diagnostics: &mut Diagnostics) {
-    let children = |it: &KdlNode| it.children().map(|it| it.nodes().to_vec()).unwrap_or_default();
-    let servers = document.nodes().iter().filter(|it| it.name().value() == "server");
+    let children =
+        |node: &KdlNode| node.children().map(|child| child.nodes().to_vec()).unwrap_or_default();
+    let servers = document.nodes().iter().filter(|node| node.name().value() == "server");
     let auth = servers.flat_map(children).filter(|it| it.name().value() == "auth");
     for token in auth.flat_map(|it| children(&it)) {
         let Some(entry) = token.entry("scope") else { continue };
         let words = entry.value().as_string().unwrap_or_default();
-        if words.split_whitespace().any(|it| it == "reload") {
+        if words.split_whitespace().any(|word| word == "reload") {
             let span = entry.span().offset()..entry.span().offset() + entry.span().len();
             let why = "a reload is started by saving the file or by SIGHUP, never by a request";
             no_effect(diagnostics, "reload", &span, why, "remove the word");
@@ -135,16 +137,18 @@ fn scopes(document: &KdlDocument, diagnostics: &mut Diagnostics) {
 /// More calls at once than events can have a stage running.
 fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnostics) {
     let most = spec.limits.concurrency;
-    let is_over = |it: &&Enrichment| {
-        it.spec.is_remote() && it.failure.concurrency.is_some_and(|calls| most < calls)
+    let is_over = |enrichment: &&Enrichment| {
+        enrichment.spec.is_remote()
+            && enrichment.failure.concurrency.is_some_and(|calls| most < calls)
     };
     for stage in spec.enrichments.iter().filter(is_over) {
         let node = document
             .nodes()
             .iter()
-            .find(|it| it.name().value() == "enrich" && named(it) == stage.name.value);
+            .find(|node| node.name().value() == "enrich" && named(node) == stage.name.value);
         let children = node.and_then(KdlNode::children).map(KdlDocument::nodes).unwrap_or_default();
-        let Some(child) = children.iter().find(|it| it.name().value() == "concurrency") else {
+        let Some(child) = children.iter().find(|child| child.name().value() == "concurrency")
+        else {
             continue;
         };
         diagnostics
@@ -160,8 +164,8 @@ fn calls_at_once(document: &KdlDocument, spec: &Spec, diagnostics: &mut Diagnost
 /// Fields of `event` that nothing sets.
 fn fields(sites: &[ExprSite<'_>], has_lifecycle: bool, diagnostics: &mut Diagnostics) {
     for site in sites {
-        let reads = super::expr(site).map(|it| it.reads());
-        let reads = reads.or_else(|| super::template(site).map(|it| it.reads()));
+        let reads = super::expr(site).map(|expr| expr.reads());
+        let reads = reads.or_else(|| super::template(site).map(|template| template.reads()));
         let is_unset = |it: &PathRead| {
             let name = it.path.first().map_or("", String::as_str);
             let is_unset = name == "attempt" || name == "lifecycle" && !has_lifecycle;
@@ -192,8 +196,8 @@ fn no_effect(diagnostics: &mut Diagnostics, word: &str, span: &Span, why: &str, 
 
 /// The name that a stage gives itself: `journal` of `sink sqlite journal`.
 fn named(node: &KdlNode) -> &str {
-    let arguments = node.entries().iter().filter(|it| it.name().is_none());
-    arguments.filter_map(|it| it.value().as_string()).nth(1).unwrap_or_default()
+    let arguments = node.entries().iter().filter(|entry| entry.name().is_none());
+    arguments.filter_map(|argument| argument.value().as_string()).nth(1).unwrap_or_default()
 }
 
 fn span_of(node: &KdlNode) -> Span {

@@ -56,7 +56,7 @@ fn never_both(one: &Enrichment, other: &Enrichment, additions: &Additions) -> bo
     if when.value.excludes(&other_when.value) {
         return true;
     }
-    let known = |it: &Enrichment| additions.at.get(&it.name.value);
+    let known = |enrichment: &Enrichment| additions.at.get(&enrichment.name.value);
     let (Some(here), Some(there)) = (known(one), known(other)) else { return false };
     let fits =
         |a: &EventType, b: &EventType| glob_fits(&a.kind, &b.kind) || glob_fits(&b.kind, &a.kind);

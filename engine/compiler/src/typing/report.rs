@@ -73,7 +73,9 @@ impl Tell<'_> {
             });
             let found = self.diagnostics.push(it.rule, it.message);
             found.at(site.part(it.span), it.label).help(help);
-            if let Some((origin, span)) = it.origin.and_then(|it| Some((it.clone(), place(&it)?))) {
+            if let Some((origin, span)) =
+                it.origin.and_then(|origin| Some((origin.clone(), place(&origin)?)))
+            {
                 found.frame(origin.source.clone(), span, "declared here");
             }
         }
@@ -113,11 +115,12 @@ impl Tell<'_> {
 /// Whether a header beside a body says that it is JSON.
 fn says_json(site: &ExprSite<'_>) -> bool {
     let children = site.top.children().map(KdlDocument::nodes).unwrap_or_default();
-    let mut headers = children.iter().filter(|it| it.name().value() == "header");
-    headers.any(|it| {
-        let text = |index: usize| it.entries().get(index).and_then(|it| it.value().as_string());
-        let is_type = text(0).is_some_and(|it| it.eq_ignore_ascii_case("content-type"));
-        is_type && text(1).is_some_and(|it| it.to_ascii_lowercase().contains("json"))
+    let mut headers = children.iter().filter(|child| child.name().value() == "header");
+    headers.any(|header| {
+        let text =
+            |index: usize| header.entries().get(index).and_then(|entry| entry.value().as_string());
+        let is_type = text(0).is_some_and(|text| text.eq_ignore_ascii_case("content-type"));
+        is_type && text(1).is_some_and(|text| text.to_ascii_lowercase().contains("json"))
     })
 }
 
@@ -128,7 +131,7 @@ fn is_read(site: &ExprSite<'_>) -> bool {
 
 /// Where a schema declares a field: the name's place in its text.
 fn place(origin: &Origin) -> Option<Span> {
-    let unescaped = |it: &str| it.replace("~1", "/").replace("~0", "~");
+    let unescaped = |text: &str| text.replace("~1", "/").replace("~0", "~");
     let path: Vec<String> = origin.pointer.split('/').skip(1).map(unescaped).collect();
     let text = &origin.source.text;
     let value = decode::range_of(text.as_bytes(), &path)?;

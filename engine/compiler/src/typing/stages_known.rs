@@ -46,14 +46,14 @@ impl Additions {
         let mut left: Vec<usize> = (0..stages.len()).collect();
         while !left.is_empty() {
             // In a cycle nothing is ready; any will do, since the cycle is told.
-            let is_ready = |it: &usize| waits[*it].iter().all(|it| added[*it].is_some());
+            let is_ready = |number: &usize| waits[*number].iter().all(|it| added[*it].is_some());
             let next = left.iter().position(is_ready).unwrap_or(0);
             let index = left.remove(next);
             let stage = &stages[index];
             let before = waits[index].iter().filter_map(|it| added[*it].as_ref()).flatten();
             let enrich = shape_of(before.chain(&tags));
             let known = world.known(passed, enrich, Vec::new());
-            let here = stage.when.as_ref().map(|it| known.check(&it.value).holds);
+            let here = stage.when.as_ref().map(|when| known.check(&when.value).holds);
             let known = known.narrowed(here.as_ref().unwrap_or(passed));
             added[index] = Some(paths(stage, stage.spec.adds(&known)));
             at.insert(stage.name.value.clone(), known);
@@ -73,7 +73,7 @@ impl Additions {
     fn unknown(spec: &Spec, world: &ProgramInputs, passed: &EventTypes) -> Additions {
         let behind = loosened(world.known(passed, ValueType::any(), Vec::new()));
         let at = spec.enrichments.iter().map(|stage| {
-            let here = stage.when.as_ref().map(|it| behind.check(&it.value).holds);
+            let here = stage.when.as_ref().map(|when| behind.check(&when.value).holds);
             (stage.name.value.clone(), behind.narrowed(here.as_ref().unwrap_or(passed)))
         });
         Additions { at: at.collect(), behind, added: Vec::new(), waits: Vec::new() }
@@ -142,26 +142,28 @@ impl Additions {
 
 /// Says nothing of `enrich`: a stage could not be read, or there are too many.
 fn loosened(mut known: TypeEnv) -> TypeEnv {
-    known.roots.retain(|it| it.0 != Root::Enrich);
+    known.roots.retain(|root| root.0 != Root::Enrich);
     known
 }
 
 /// What filters note of events that they let pass nevertheless.
 fn tags(spec: &Spec) -> Added {
-    let tagging = spec.filters.iter().filter(|it| it.on_drop == OnDrop::Tag);
-    let path = |it: &crate::spec::Filter| vec![crate::spec::tag_of(&it.name.value)];
-    tagging.map(|it| (path(it), ValueType::map([("dropped", ValueType::text())]))).collect()
+    let tagging = spec.filters.iter().filter(|filter| filter.on_drop == OnDrop::Tag);
+    let path = |filter: &crate::spec::Filter| vec![crate::spec::tag_of(&filter.name.value)];
+    tagging
+        .map(|tagging| (path(tagging), ValueType::map([("dropped", ValueType::text())])))
+        .collect()
 }
 
 /// What filters that remember add to the events that they let pass.
 fn decided(spec: &Spec) -> Added {
-    let path = |it: MemoryNode<'_>| Some((vec![tag_of(&it.name.value)], it.spec.adds()?));
+    let path = |node: MemoryNode<'_>| Some((vec![tag_of(&node.name.value)], node.spec.adds()?));
     spec.memories().filter_map(path).collect()
 }
 
 /// The same where it is not known yet.
 fn not_decided(spec: &Spec) -> impl Iterator<Item = NotYetSet> {
-    let adding = spec.memories().filter(|it| it.spec.adds().is_some());
+    let adding = spec.memories().filter(|memory| memory.spec.adds().is_some());
     adding.map(|it| NotYetSet {
         path: vec![tag_of(&it.name.value)],
         why: format!("`{}` adds this when the event is stored, after this is read", it.name.value),
@@ -195,7 +197,7 @@ fn waits(stages: &[Enrichment]) -> Vec<BTreeSet<usize>> {
         while let Some(next) = open.pop() {
             for name in stages[next].after.iter().chain(&stages[next].needs) {
                 let place = places.get(name.value.as_str()).copied();
-                if let Some(place) = place.filter(|it| *it != index && found.insert(*it)) {
+                if let Some(place) = place.filter(|place| *place != index && found.insert(*place)) {
                     open.push(place);
                 }
             }

@@ -20,20 +20,20 @@ pub(super) fn params(
     diagnostics: &mut Diagnostics,
 ) {
     // A slip of a name leaves its parameter unread, and was told.
-    let is_slip = |it: &language::diagnostic::Diagnostic| {
-        it.rule == Rule::UnknownParam
-            || it.message.contains("`param.")
+    let is_slip = |diagnostic: &language::diagnostic::Diagnostic| {
+        diagnostic.rule == Rule::UnknownParam
+            || diagnostic.message.contains("`param.")
             // What is missing or misspelled may be what reads it.
-            || ("E0010".."E0019").contains(&it.rule.code()) && it.rule != Rule::WrongArgument
+            || ("E0010".."E0019").contains(&diagnostic.rule.code()) && diagnostic.rule != Rule::WrongArgument
     };
     if diagnostics.found().iter().any(is_slip) {
         return;
     }
     let mut read: BTreeSet<String> = BTreeSet::new();
-    document.nodes().iter().for_each(|it| put_in(it, &mut read));
+    document.nodes().iter().for_each(|node| put_in(node, &mut read));
     for site in sites {
-        let exprs = expr(site).map(|it| it.reads());
-        let reads = exprs.or_else(|| template(site).map(|it| it.reads()));
+        let exprs = expr(site).map(|expr| expr.reads());
+        let reads = exprs.or_else(|| template(site).map(|template| template.reads()));
         for it in reads.into_iter().flatten().filter(|it| it.root == Root::Param) {
             match it.path.first() {
                 Some(name) => read.insert(name.clone()),
@@ -42,9 +42,10 @@ pub(super) fn params(
             };
         }
     }
-    for node in document.nodes().iter().filter(|it| it.name().value() == "param") {
-        let entry = node.entries().first().filter(|it| it.span().offset() < main);
-        let Some((entry, name)) = entry.and_then(|it| Some((it, it.value().as_string()?))) else {
+    for node in document.nodes().iter().filter(|node| node.name().value() == "param") {
+        let entry = node.entries().first().filter(|entry| entry.span().offset() < main);
+        let Some((entry, name)) = entry.and_then(|entry| Some((entry, entry.value().as_string()?)))
+        else {
             continue;
         };
         // What cannot be read may read it all the same: a broken expression, a node misspelled.
@@ -54,7 +55,7 @@ pub(super) fn params(
                 (format!("param.{}", name.replace('-', "_")), format!("param.{name}"));
             text.contains(&own) || text.contains(&dashed) || {
                 let behind =
-                    |it: &str| it.trim_start().trim_start_matches(['"', '#']).starts_with(name);
+                    |text: &str| text.trim_start().trim_start_matches(['"', '#']).starts_with(name);
                 text.split("(param)").skip(1).any(behind)
             }
         };
@@ -82,14 +83,16 @@ pub(super) fn stages(
     additions: &Additions,
     diagnostics: &mut Diagnostics,
 ) {
-    let takes_all = !spec.sinks.is_empty() || spec.notifiers.iter().any(|it| it.spec.sends_event());
+    let takes_all =
+        !spec.sinks.is_empty() || spec.notifiers.iter().any(|notifier| notifier.spec.sends_event());
     if takes_all || diagnostics.has_errors() {
         return;
     }
     let reads: Vec<(&str, Vec<String>)> = sites.iter().flat_map(reads_of).collect();
     for (index, stage) in spec.enrichments.iter().enumerate() {
         let name = stage.name.value.as_str();
-        let is_needed = spec.enrichments.iter().any(|it| it.needs.contains(&stage.name));
+        let is_needed =
+            spec.enrichments.iter().any(|enrichment| enrichment.needs.contains(&stage.name));
         let gives_up = stage.on_error != OnError::Continue;
         if is_needed || gives_up || stage.spec.is_remote() || stage.spec.decides() {
             continue;
@@ -115,8 +118,9 @@ pub(super) fn stages(
 /// The paths below `enrich` that a place reads, with the name of the stage that it belongs to.
 fn reads_of<'s>(site: &'s ExprSite<'_>) -> Vec<(&'s str, Vec<String>)> {
     let owner = if site.top.name().value() == "enrich" { site.owner(1) } else { None };
-    let reads = expr(site).map(|it| it.reads());
-    let reads = reads.or_else(|| template(site).map(|it| it.reads())).unwrap_or_default();
+    let reads = expr(site).map(|expr| expr.reads());
+    let reads =
+        reads.or_else(|| template(site).map(|template| template.reads())).unwrap_or_default();
     let reads = reads.into_iter().filter(|it| it.root == Root::Enrich);
     reads.map(|it| (owner.unwrap_or_default(), it.path)).collect()
 }
@@ -133,14 +137,14 @@ fn put_in(node: &KdlNode, read: &mut BTreeSet<String>) {
         }
     }
     let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
-    children.iter().for_each(|it| put_in(it, read));
+    children.iter().for_each(|child| put_in(child, read));
 }
 
 /// Warns of patterns of `validate` that no event fits, where the types that are sent are known.
 pub(super) fn types(spec: &Spec, world: &ProgramInputs, diagnostics: &mut Diagnostics) {
     let Some(sent) = &world.sent else { return };
-    let schemas = spec.validate.schemas.iter().map(|it| &it.0);
-    for kind in schemas.chain(spec.validate.rules.iter().map(|it| &it.kind)) {
+    let schemas = spec.validate.schemas.iter().map(|schema| &schema.0);
+    for kind in schemas.chain(spec.validate.rules.iter().map(|rule| &rule.kind)) {
         if sent.iter().any(|it| glob_fits(&kind.value, it)) {
             continue;
         }

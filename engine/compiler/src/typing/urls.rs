@@ -8,7 +8,7 @@ use language::expr::Root;
 use serde_json::Value;
 
 pub(super) fn check(spec: &Spec, sites: &[ExprSite<'_>], diagnostics: &mut Diagnostics) {
-    for site in sites.iter().filter(|it| it.name == "url") {
+    for site in sites.iter().filter(|site| site.name == "url") {
         let Some(template) = template(site) else { continue };
         let mut used = None;
         let beginning = template.fixed_beginning(|root, path| {
@@ -16,7 +16,7 @@ pub(super) fn check(spec: &Spec, sites: &[ExprSite<'_>], diagnostics: &mut Diagn
             let (name, value) = spec
                 .params
                 .iter()
-                .find(|it| root == Root::Param && it.0.value.replace('-', "_") == *name)?;
+                .find(|param| root == Root::Param && param.0.value.replace('-', "_") == *name)?;
             used = Some(name);
             match value {
                 Value::String(text) => Some(text.clone()),
@@ -39,7 +39,7 @@ fn fault_of(url: &str) -> Option<&'static str> {
     let Some(rest) = rest else { return Some("does not start with `http://` or `https://`") };
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
-    let is_plain = |it: char| it.is_ascii_alphanumeric() || "-._~:%[]".contains(it);
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~:%[]".contains(letter);
     match host {
         "" => Some("has no host"),
         host if host.starts_with(':') => Some("has no host before the port"),

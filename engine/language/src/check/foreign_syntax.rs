@@ -38,18 +38,21 @@ fn unquoted(
     let words = given.get(index..).unwrap_or_default();
     let (Some(first), Some(last)) = (words.first(), words.last()) else { return false };
     // Only what stands in one piece: no property between the words.
-    let is_property = |it: &&KdlEntry| {
-        let name = written(it).strip_suffix(':').map(str::to_owned);
-        name.is_some_and(|name| row.props.iter().any(|it| it.name == name))
+    let is_property = |entry: &&KdlEntry| {
+        let name = written(entry).strip_suffix(':').map(str::to_owned);
+        name.is_some_and(|name| row.props.iter().any(|prop| prop.name == name))
     };
     let is_run = words.len() > 1
-        && !words.iter().any(|it| it.ty().is_some())
+        && !words.iter().any(|word| word.ty().is_some())
         && !words.iter().any(is_property);
-    let is_quoted = written(first).starts_with(|it| it == '\'' || is_printed_quote(it));
+    let is_quoted =
+        written(first).starts_with(|written| written == '\'' || is_printed_quote(written));
     let is_plain = is_bare(first) && !is_quoted && is_run && is_single;
     let span = value_span(first).start..value_span(last).end;
-    let has_property =
-        node.entries().iter().any(|it| it.name().is_some() && span.contains(&it.span().offset()));
+    let has_property = node
+        .entries()
+        .iter()
+        .any(|entry| entry.name().is_some() && span.contains(&entry.span().offset()));
     if !is_plain || has_property {
         return false;
     }
@@ -95,7 +98,7 @@ fn number_and_unit(diagnostics: &mut Diagnostics, row: &NodeRow, given: &[&KdlEn
     }
     let text = format!("{} {}", written(number), written(unit));
     let meant = match rule {
-        Rule::BadDuration => meant_duration(&text).map(|it| it.0),
+        Rule::BadDuration => meant_duration(&text).map(|duration| duration.0),
         _ => meant_size(&text),
     };
     let keeps = row.name == "keep" && (text.contains('M') || meant.is_none());
@@ -123,27 +126,33 @@ pub(super) fn open_expression(
         Some(name) => row
             .props
             .iter()
-            .any(|it| it.name == name.value() && matches!(it.ty, ValueKind::Expr(_))),
-        None => row.args.last().is_some_and(|it| matches!(it.ty, ValueKind::Expr(_))),
+            .any(|prop| prop.name == name.value() && matches!(prop.ty, ValueKind::Expr(_))),
+        None => row.args.last().is_some_and(|arg| matches!(arg.ty, ValueKind::Expr(_))),
     };
     let entries = node.entries();
-    let first = entries.iter().position(|it| {
-        takes_expr(it) && is_bare(it) && it.ty().is_none() && !written(it).starts_with('\'')
+    let first = entries.iter().position(|entry| {
+        takes_expr(entry)
+            && is_bare(entry)
+            && entry.ty().is_none()
+            && !written(entry).starts_with('\'')
     });
     let Some(first) = first else { return false };
-    let is_known = |it: &KdlEntry| {
-        it.name().is_some_and(|name| row.props.iter().any(|prop| prop.name == name.value()))
+    let is_known = |entry: &KdlEntry| {
+        entry.name().is_some_and(|name| row.props.iter().any(|prop| prop.name == name.value()))
     };
-    let rest: Vec<&KdlEntry> = entries[first + 1..].iter().take_while(|it| !is_known(it)).collect();
-    let is_sign = |it: &KdlEntry| match it.name() {
+    let rest: Vec<&KdlEntry> =
+        entries[first + 1..].iter().take_while(|entry| !is_known(entry)).collect();
+    let is_sign = |entry: &KdlEntry| match entry.name() {
         Some(name) => matches!(name.value(), "!" | "<" | ">"),
-        None => is_bare(it) && matches!(it.value().as_string(), Some(word) if is_operator(word)),
+        None => {
+            is_bare(entry) && matches!(entry.value().as_string(), Some(word) if is_operator(word))
+        }
     };
     let Some(last) = rest.last().filter(|_| rest.iter().any(|it| is_sign(it))) else {
         return false;
     };
     let span = value_span(&entries[first]).start..value_span(last).end;
-    let start = entries[first].name().map_or(span.start, |it| it.span().offset());
+    let start = entries[first].name().map_or(span.start, |name| name.span().offset());
     let text = &diagnostics.source().text;
     let before = text.get(start..span.start).unwrap_or_default();
     let inner = text.get(span.clone()).unwrap_or_default().replace('"', "'");
@@ -220,7 +229,7 @@ fn end_in_comment(diagnostics: &Diagnostics, start: usize) -> Option<usize> {
     let line = diagnostics.source().text.get(start..)?.lines().next()?;
     let comment = line.find("//")?;
     let end = comment + line[comment..].find('\'')? + 1;
-    let ends = |it: char| it.is_whitespace() || it == ';';
+    let ends = |letter: char| letter.is_whitespace() || letter == ';';
     line[end..].chars().next().is_none_or(ends).then_some(start + end)
 }
 
@@ -232,8 +241,8 @@ fn is_printed_quote(it: char) -> bool {
 fn printed_quotes(diagnostics: &mut Diagnostics, given: &[&KdlEntry], entry: &KdlEntry) -> bool {
     let start = value_span(entry).start;
     let behind = given.iter().filter(|it| start <= value_span(it).start);
-    let ends = |it: &&&KdlEntry| {
-        let word = written(it);
+    let ends = |entry: &&&KdlEntry| {
+        let word = written(entry);
         1 < word.chars().count() && word.ends_with(is_printed_quote)
     };
     let end = behind.clone().find(ends).map_or(value_span(entry).end, |it| value_span(it).end);
@@ -281,10 +290,10 @@ fn colon(diagnostics: &mut Diagnostics, row: &NodeRow, node: &KdlNode, entry: &K
             .fix(span.start..end, quoted);
         return true;
     }
-    if !row.props.iter().any(|it| it.name == name) {
+    if !row.props.iter().any(|prop| prop.name == name) {
         return false;
     }
-    let next = node.entries().iter().find(|it| span.end <= it.span().offset());
+    let next = node.entries().iter().find(|entry| span.end <= entry.span().offset());
     let value = next.map_or_else(|| "VALUE".to_owned(), written);
     let found = diagnostics
         .push(Rule::YamlColon, format!("a property is written `{name}=`"))
@@ -303,7 +312,7 @@ pub(super) fn first_argument(
     node: &KdlNode,
     entry: &KdlEntry,
 ) -> Option<&'static str> {
-    let is_given = node.entries().iter().any(|it| it.name().is_none());
+    let is_given = node.entries().iter().any(|entry| entry.name().is_none());
     let annotation = entry.ty().map(kdl::KdlIdentifier::value);
     let arg = row.args.first().filter(|_| !is_given)?;
     let (fits, what) = match arg.ty {

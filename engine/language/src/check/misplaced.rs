@@ -30,17 +30,17 @@ impl Checker<'_> {
             return false;
         };
         let text = &self.diagnostics.source().text;
-        let value = |it: &KdlNode| text.get(value_span(&it.entries()[0])).unwrap_or_default();
+        let value = |node: &KdlNode| text.get(value_span(&node.entries()[0])).unwrap_or_default();
         let shown: Vec<String> =
-            nodes.iter().map(|it| format!("{}={}", it.name().value(), value(it))).collect();
+            nodes.iter().map(|node| format!("{}={}", node.name().value(), value(node))).collect();
         let shown = shown.join(" ");
-        let end = node.entries().iter().map(|it| entry_span(it).end).max();
+        let end = node.entries().iter().map(|entry| entry_span(entry).end).max();
         let end = end.unwrap_or(name_span(node.name()).end);
-        let last = nodes.last().map_or(end, |it| entry_span(&it.entries()[0]).end);
+        let last = nodes.last().map_or(end, |node| entry_span(&node.entries()[0]).end);
         // A comment in the block would be lost.
         let close = text.get(last..).and_then(|it| it.find('}')).map(|it| last + it + 1);
         let gone = close.and_then(|close| text.get(end..close));
-        let is_sure = gone.is_some_and(|it| !it.contains("//") && !it.contains("/*"));
+        let is_sure = gone.is_some_and(|gone| !gone.contains("//") && !gone.contains("/*"));
         let found = self
             .diagnostics
             .push(
@@ -77,7 +77,7 @@ impl Checker<'_> {
         groups: &Groups,
     ) -> Vec<&'static str> {
         let names = super::names(groups);
-        let given = node.entries().iter().filter_map(|it| it.name());
+        let given = node.entries().iter().filter_map(|entry| entry.name());
         let given = given.filter(|it| !row.props.iter().any(|prop| prop.name == it.value()));
         given.filter_map(|it| unknown::meant_name(it.value(), &names)).collect()
     }
@@ -89,11 +89,11 @@ impl Checker<'_> {
         row: &NodeRow,
         given: &[&KdlEntry],
     ) -> bool {
-        let mut required = row.props.iter().filter(|it| it.required);
+        let mut required = row.props.iter().filter(|prop| prop.required);
         let (Some(prop), None, [only]) = (required.next(), required.next(), given) else {
             return false;
         };
-        let is_missing = node.entries().iter().all(|it| it.name().is_none());
+        let is_missing = node.entries().iter().all(|entry| entry.name().is_none());
         if !row.args.is_empty() || !is_missing || only.value().as_string().is_none() {
             return false;
         }
@@ -117,8 +117,8 @@ impl Checker<'_> {
     ) -> bool {
         let two = matches!(row.args, [first, second]
             if first.arity == Arity::One && second.arity != Arity::Any && takes_word(first.ty));
-        let mut own = node.entries().iter().filter(|it| {
-            it.name().is_some_and(|name| !row.props.iter().any(|prop| prop.name == name.value()))
+        let mut own = node.entries().iter().filter(|entry| {
+            entry.name().is_some_and(|name| !row.props.iter().any(|prop| prop.name == name.value()))
         });
         let (Some(entry), None) = (own.next(), own.next()) else { return false };
         let Some(name) = entry.name().filter(|_| two && given.is_empty() && row.open.is_none())
@@ -153,10 +153,10 @@ impl Checker<'_> {
         given: &[&KdlEntry],
     ) -> bool {
         let takes_more =
-            row.args.last().is_some_and(|it| matches!(it.arity, Arity::Some | Arity::Any));
+            row.args.last().is_some_and(|arg| matches!(arg.arity, Arity::Some | Arity::Any));
         // `retry on: timeout` is a property of YAML.
         let has_colon =
-            given.iter().any(|it| it.value().as_string().is_some_and(|it| it.ends_with(':')));
+            given.iter().any(|it| it.value().as_string().is_some_and(|text| text.ends_with(':')));
         if takes_more || has_colon {
             return false;
         }
@@ -168,9 +168,9 @@ impl Checker<'_> {
             return false;
         };
         let at = value_span(entry);
-        let shown = |it: &KdlEntry| format!(" {}", it.to_string().trim());
+        let shown = |entry: &KdlEntry| format!(" {}", entry.to_string().trim());
         let (before, rest): (Vec<&KdlEntry>, Vec<&KdlEntry>) =
-            node.entries().iter().partition(|it| entry_span(it).end <= at.start);
+            node.entries().iter().partition(|entry| entry_span(entry).end <= at.start);
         let before: String = before.into_iter().map(shown).collect();
         let rest: String = rest.into_iter().skip(1).map(shown).collect();
         let text = self.diagnostics.source().text.get(..at.start).unwrap_or_default();
@@ -187,10 +187,11 @@ impl Checker<'_> {
     /// Whether the kind of a node was told of, so that what is missing behind it is not.
     pub(super) fn is_of_unknown_kind(&self, node: &KdlNode, row: &'static NodeRow) -> bool {
         let role = NodeRole::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
-        let first = node.entries().iter().find(|it| it.name().is_none());
+        let first = node.entries().iter().find(|entry| entry.name().is_none());
         let word = first.and_then(|it| it.value().as_string());
-        role.zip(word)
-            .is_some_and(|(role, word)| !self.kinds.kinds(role).iter().any(|it| it.word == word))
+        role.zip(word).is_some_and(|(role, word)| {
+            !self.kinds.kinds(role).iter().any(|kind| kind.word == word)
+        })
     }
 }
 

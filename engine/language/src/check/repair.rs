@@ -20,7 +20,8 @@ fn with_blanks(text: &str, span: Span) -> Span {
 pub(super) fn into_block(text: &str, node: &KdlNode, entry: &KdlEntry, child: &str) -> Vec<Edit> {
     let removed = removed(text, entry);
     let Some(children) = node.children() else {
-        let end = node.entries().iter().map(|it| entry_span(it).end).max().unwrap_or_default();
+        let end =
+            node.entries().iter().map(|entry| entry_span(entry).end).max().unwrap_or_default();
         if end == removed.span.end {
             return vec![Edit { span: removed.span, text: format!(" {{ {child} }}") }];
         }

@@ -20,7 +20,9 @@ use std::time::Duration;
 
 /// Whether any value of the node comes from outside the file.
 pub(super) fn has_outside(node: &KdlNode) -> bool {
-    node.entries().iter().any(|it| it.ty().is_some_and(|it| matches!(it.value(), "env" | "file")))
+    node.entries()
+        .iter()
+        .any(|entry| entry.ty().is_some_and(|ty| matches!(ty.value(), "env" | "file")))
 }
 
 /// How a value of this type is written, for help texts.
@@ -71,7 +73,7 @@ pub(super) fn check(
     whole: &str,
     examples: &'static [&'static str],
 ) {
-    let is_param = entry.ty().is_some_and(|it| it.value() == "param") && entry.value().is_string();
+    let is_param = entry.ty().is_some_and(|ty| ty.value() == "param") && entry.value().is_string();
     if is_param && node.name().value() != "param" {
         // One that could be replaced is no longer here; this one was reported.
         return;
@@ -319,7 +321,7 @@ impl ValueCheck<'_> {
     }
 
     fn bad_duration(&mut self) {
-        let bare = self.entry.value().as_integer().filter(|it| 0 <= *it);
+        let bare = self.entry.value().as_integer().filter(|integer| 0 <= *integer);
         let (meant, is_sure) = match (self.entry.value().as_string(), bare) {
             (Some(text), _) => meant_duration(text).unwrap_or(("30s".to_owned(), false)),
             (None, Some(number)) => (format!("{number}s"), false),
@@ -331,7 +333,7 @@ impl ValueCheck<'_> {
     /// A bad `keep`. Who keeps history thinks in days, and a guess of seconds would delete it.
     fn bad_retention(&mut self) {
         let text = self.entry.value().as_string().unwrap_or_default().trim();
-        let read = meant_duration(text).filter(|it| 0.0 < leading(&it.0));
+        let read = meant_duration(text).filter(|duration| 0.0 < leading(&duration.0));
         let (meant, is_sure) = match (read, self.entry.value()) {
             (Some((it, is_sure)), _) if !text.contains('M') => (it, is_sure),
             (_, KdlValue::Integer(days)) if (1..=36_500).contains(days) => {
@@ -361,7 +363,7 @@ impl ValueCheck<'_> {
 
     fn unreadable(&mut self, rule: Rule, what: &str, meant: (&str, bool), units: &str) {
         let (span, is_param) = (self.span.clone(), self.is_param());
-        let has_blank = self.entry.value().as_string().is_some_and(|it| it.contains(' '));
+        let has_blank = self.entry.value().as_string().is_some_and(|text| text.contains(' '));
         let label = match has_blank {
             true => "expected a number and a unit without a space",
             false => "expected a number and a unit",
@@ -486,12 +488,12 @@ impl ValueCheck<'_> {
                 braces.push(if is_open { at..at + 2 + after } else { at - before..at + 2 });
             }
         }
-        braces.sort_by_key(|it| it.start);
-        let is_apart = braces.windows(2).all(|it| it[0].end <= it[1].start);
+        braces.sort_by_key(|brace| brace.start);
+        let is_apart = braces.windows(2).all(|pair| pair[0].end <= pair[1].start);
         if braces.is_empty() || !is_apart {
             return false;
         }
-        braces.iter().rev().for_each(|it| bare.replace_range(it.clone(), ""));
+        braces.iter().rev().for_each(|brace| bare.replace_range(brace.clone(), ""));
         if Expr::parse(&bare, roots).is_err() {
             return false;
         }
@@ -533,7 +535,8 @@ impl ValueCheck<'_> {
 
     /// Text that is no URL: usually a host and a port without the scheme.
     fn bad_url(&mut self, text: &str) {
-        let example = self.examples.iter().flat_map(|it| it.split('"')).find(|it| is_url(it));
+        let example =
+            self.examples.iter().flat_map(|example| example.split('"')).find(|it| is_url(it));
         let example = example.unwrap_or("http://127.0.0.1:8080");
         let scheme = example.split("://").next().unwrap_or_default();
         let is_bare = is_host_and_path(text);
@@ -567,7 +570,7 @@ impl ValueCheck<'_> {
         let Err(part) = Weekdays::parse(text) else { return };
         let help = nearest(&part, DAYS)
             .filter(|_| !part.trim().is_empty())
-            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+            .map_or_else(String::new, |nearest| format!("did you mean `{nearest}`? "));
         let help =
             format!("{help}the days are {}; write `\"mon-fri\"` or `\"sat sun\"`", DAYS.join(" "));
         self.report(Rule::WrongArgument, format!("`{part}` is not a day"), "unknown day", &help);
@@ -575,11 +578,11 @@ impl ValueCheck<'_> {
 
     fn bad_zone(&mut self, text: &str) {
         let zones: Vec<String> =
-            jiff::tz::db().available().map(|it| it.as_str().to_owned()).collect();
+            jiff::tz::db().available().map(|available| available.as_str().to_owned()).collect();
         let near = nearest(text, zones.iter().map(String::as_str)).or_else(|| {
             // A city is told without its region: `Berlin`.
             let city = |it: &&String| {
-                it.rsplit('/').next().is_some_and(|it| it.eq_ignore_ascii_case(text))
+                it.rsplit('/').next().is_some_and(|part| part.eq_ignore_ascii_case(text))
             };
             zones.iter().find(city).map(String::as_str)
         });
@@ -599,7 +602,7 @@ impl ValueCheck<'_> {
         let is_param = self.is_param();
         let help = sure
             .or_else(|| nearest(word, words.iter().copied()))
-            .map_or_else(String::new, |it| format!("did you mean `{it}`? "));
+            .map_or_else(String::new, |sure| format!("did you mean `{sure}`? "));
         let span = self.span.clone();
         let found = self
             .diagnostics
@@ -632,7 +635,7 @@ impl ValueCheck<'_> {
 
     /// `type "ring"` in `map`: a word that is no path, where an expression is expected.
     fn plain_type(&mut self, word: &str) -> bool {
-        let is_word = |it: char| it.is_alphanumeric() || "._-".contains(it);
+        let is_word = |letter: char| letter.is_alphanumeric() || "._-".contains(letter);
         let root = word.split(['.', '-']).next().unwrap_or_default();
         let is_plain = word.starts_with(char::is_alphabetic) && word.chars().all(is_word);
         if !is_plain || Roots::MAP_ITEM.names().contains(&root) {
@@ -673,17 +676,19 @@ pub fn as_name(text: &str) -> String {
     let lower = text.to_lowercase();
     let dashed: String =
         lower.chars().map(|it| if it.is_ascii_alphanumeric() { it } else { '-' }).collect();
-    let name = dashed.trim_matches(|it: char| it == '-' || it.is_ascii_digit()).to_owned();
+    let name =
+        dashed.trim_matches(|letter: char| letter == '-' || letter.is_ascii_digit()).to_owned();
     if name.is_empty() { "name".to_owned() } else { name }
 }
 
 fn leading(text: &str) -> f64 {
-    let end = text.find(|it: char| !(it.is_ascii_digit() || it == '.')).unwrap_or(text.len());
+    let end =
+        text.find(|letter: char| !(letter.is_ascii_digit() || letter == '.')).unwrap_or(text.len());
     text[..end].parse().unwrap_or_default()
 }
 
 fn is_plain_number(text: &str) -> bool {
-    text.starts_with(|it: char| it.is_ascii_digit()) && text.parse::<f64>().is_ok()
+    text.starts_with(|letter: char| letter.is_ascii_digit()) && text.parse::<f64>().is_ok()
 }
 
 /// Whether a text is a URL of a scheme that some kind speaks.
@@ -697,8 +702,8 @@ fn is_url(text: &str) -> bool {
 /// Whether a text is a URL without its scheme: `mail.lan:587`, `example.org/events`.
 fn is_host_and_path(text: &str) -> bool {
     let host = text.split('/').next().unwrap_or_default();
-    let is_name = |it: &str| it.contains('.') || it == "localhost";
-    let is_host = |it: &str| is_name(it) && ServedHost::parse(it).is_some();
+    let is_name = |text: &str| text.contains('.') || text == "localhost";
+    let is_host = |text: &str| is_name(text) && ServedHost::parse(text).is_some();
     (is_socket(host) || is_host(host)) && !text.contains(char::is_whitespace)
 }
 
@@ -706,10 +711,12 @@ fn is_host_and_path(text: &str) -> bool {
 fn is_socket(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-');
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '-');
     let is_host = match inner {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
         None => !host.is_empty() && host.chars().all(plain),
     };
-    is_host && port.starts_with(|it: char| it.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    is_host
+        && port.starts_with(|letter: char| letter.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
 }

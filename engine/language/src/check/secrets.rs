@@ -50,20 +50,21 @@ fn report(diagnostics: &mut Diagnostics, span: Span, variable: &str) {
 /// `header Authorization "Bearer …"`, also as one of several arguments.
 fn is_header_of_secret(node: &KdlNode, entry: &KdlEntry) -> bool {
     let arguments: Vec<&KdlEntry> =
-        node.entries().iter().filter(|it| it.name().is_none()).collect();
-    let name = arguments.first().and_then(|it| it.value().as_string()).unwrap_or_default();
+        node.entries().iter().filter(|entry| entry.name().is_none()).collect();
+    let name =
+        arguments.first().and_then(|argument| argument.value().as_string()).unwrap_or_default();
     node.name().value() == "header"
         && is_secret_name(name)
-        && arguments.get(1).is_some_and(|it| std::ptr::eq(*it, entry))
+        && arguments.get(1).is_some_and(|argument| std::ptr::eq(*argument, entry))
 }
 
 /// A name for the variable that the secret can come from.
 fn variable(node: &KdlNode, entry: &KdlEntry) -> String {
     let name = entry.name().map_or_else(|| node.name().value(), kdl::KdlIdentifier::value);
-    let first = node.entries().first().and_then(|it| it.value().as_string());
+    let first = node.entries().first().and_then(|entry| entry.value().as_string());
     let name = match (name, first) {
         ("header" | "param", Some(first)) => first,
         (name, _) => name,
     };
-    name.to_uppercase().replace(|it: char| !it.is_ascii_alphanumeric(), "_")
+    name.to_uppercase().replace(|letter: char| !letter.is_ascii_alphanumeric(), "_")
 }

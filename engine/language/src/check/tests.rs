@@ -52,11 +52,16 @@ fn told(text: &str) -> Option<String> {
     let lines: Vec<String> = diagnostics
         .sorted()
         .iter()
-        .map(|it| {
-            let label = &it.labels[0];
+        .map(|diagnostic| {
+            let label = &diagnostic.labels[0];
             let shown = text.get(label.span.clone()).expect("whole characters");
-            let help = it.help.as_deref().unwrap_or_default();
-            format!("{} {} [{shown}] {} · {help}", it.rule.code(), it.message, label.text)
+            let help = diagnostic.help.as_deref().unwrap_or_default();
+            format!(
+                "{} {} [{shown}] {} · {help}",
+                diagnostic.rule.code(),
+                diagnostic.message,
+                label.text
+            )
         })
         .collect();
     Some(lines.join("\n"))

@@ -29,7 +29,7 @@ pub(super) fn meant_duration(text: &str) -> Option<(String, bool)> {
     let mut rest = text.trim();
     while !rest.is_empty() {
         let (number, unit, behind) = piece(rest)?;
-        let (_, unit, days) = TIMES.iter().find(|it| it.0.contains(&unit.as_str()))?;
+        let (_, unit, days) = TIMES.iter().find(|time| time.0.contains(&unit.as_str()))?;
         is_exact &= *days <= 1.0 && !(unit == &"m" && has_lone(text, 'M'));
         let count = if *days <= 1.0 { number.to_owned() } else { times(number, *days)? };
         meant.push_str(&count);
@@ -41,7 +41,7 @@ pub(super) fn meant_duration(text: &str) -> Option<(String, bool)> {
 
 /// Whether this capital letter stands in a text as a unit of its own.
 fn has_lone(text: &str, unit: char) -> bool {
-    let is_letter = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphabetic());
+    let is_letter = |letter: Option<char>| letter.is_some_and(|it| it.is_ascii_alphabetic());
     text.match_indices(unit).any(|(at, _)| {
         !is_letter(text[..at].chars().next_back()) && !is_letter(text[at + 1..].chars().next())
     })
@@ -58,7 +58,7 @@ pub(super) fn is_clear_size(text: &str) -> bool {
 /// `10 megabytes` is `10MB`.
 pub(super) fn meant_size(text: &str) -> Option<String> {
     let (number, unit, behind) = piece(text.trim())?;
-    let unit = SIZES.iter().find(|it| it.0.contains(&unit.as_str()))?.1;
+    let unit = SIZES.iter().find(|size| size.0.contains(&unit.as_str()))?.1;
     behind.is_empty().then(|| format!("{number}{unit}"))
 }
 
@@ -85,9 +85,9 @@ pub(super) fn is_clear_rate(text: &str) -> bool {
 
 /// A number, its unit in lower case, and what stands behind.
 fn piece(text: &str) -> Option<(&str, String, &str)> {
-    let (number, behind) = text.split_at(text.find(|it: char| !is_digit(it))?);
+    let (number, behind) = text.split_at(text.find(|letter: char| !is_digit(letter))?);
     let behind = behind.trim_start();
-    let end = behind.find(|it: char| !it.is_ascii_alphabetic()).unwrap_or(behind.len());
+    let end = behind.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(behind.len());
     number.parse::<f64>().ok()?;
     Some((number, behind[..end].to_ascii_lowercase(), &behind[end..]))
 }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn durations_in_words_are_durations() {
-        let meant = |text| meant_duration(text).map(|it| it.0);
+        let meant = |text| meant_duration(text).map(|duration| duration.0);
         let check = |text, expected| assert_eq!(meant(text).as_deref(), expected, "{text}");
         check("30 days", Some("30d"));
         check("30 Days", Some("30d"));
@@ -120,8 +120,8 @@ mod tests {
         check("5 bananas", None);
         check("", None);
         check("30", None);
-        assert_eq!(meant_duration("1 day").map(|it| it.1), Some(true));
-        assert_eq!(meant_duration("1 month").map(|it| it.1), Some(false));
+        assert_eq!(meant_duration("1 day").map(|duration| duration.1), Some(true));
+        assert_eq!(meant_duration("1 month").map(|duration| duration.1), Some(false));
     }
 
     #[test]

@@ -33,8 +33,8 @@ impl Checker<'_> {
         kinds: &[KindRow],
     ) -> Option<String> {
         let word = entry.value().as_string().unwrap_or_default();
-        let second = node.entries().iter().filter(|it| it.name().is_none()).nth(1);
-        let kind = second.and_then(|it| it.value().as_string());
+        let second = node.entries().iter().filter(|entry| entry.name().is_none()).nth(1);
+        let kind = second.and_then(|second| second.value().as_string());
         if let (Some(second), Some(kind)) = (second, kind)
             && kinds.iter().any(|it| it.word == kind)
             && scalars::is_name(word)
@@ -49,7 +49,7 @@ impl Checker<'_> {
                 .fix(other, word);
             return Some(kind.to_owned());
         }
-        let words: Vec<&str> = kinds.iter().map(|it| it.word).collect();
+        let words: Vec<&str> = kinds.iter().map(|kind| kind.word).collect();
         let all = format!("The kinds are: {}", words.join(", "));
         let (is_sure, help) = match meant(word, &words, KINDS) {
             Some(Meant::Surely(it)) => (Some(it), format!("did you mean `{it}`? {all}")),
@@ -67,7 +67,7 @@ impl Checker<'_> {
         }
         // A slip of the pen is not repaired, and its block is that of the kind all the same.
         let meant = is_sure.or_else(|| nearest(word, words)).map(str::to_owned);
-        self.meant.extend(meant.clone().map(|it| (value_span(entry).start, it)));
+        self.meant.extend(meant.clone().map(|meant| (value_span(entry).start, meant)));
         meant
     }
 
@@ -90,7 +90,7 @@ impl Checker<'_> {
         whole: &str,
     ) {
         let (name, span) = (node.name().value(), name_span(node.name()));
-        if props.iter().any(|it| it.name == name) {
+        if props.iter().any(|prop| prop.name == name) {
             let property = self.as_property(node, props);
             self.diagnostics
                 .push(Rule::ChildAsProperty, format!("`{name}` is a property, not a child"))
@@ -131,12 +131,12 @@ impl Checker<'_> {
     pub(super) fn properties_in_block(&mut self, node: &KdlNode, row: &'static NodeRow) -> bool {
         let children = node.children().map(KdlDocument::nodes).unwrap_or_default();
         let is_property =
-            |child: &KdlNode| row.props.iter().any(|it| it.name == child.name().value());
+            |child: &KdlNode| row.props.iter().any(|prop| prop.name == child.name().value());
         if children.is_empty() || !children.iter().all(is_property) {
             return false;
         }
-        let secrets = row.props.iter().filter(|it| matches!(it.ty, ValueKind::Secret));
-        let secrets: Vec<&str> = secrets.map(|it| it.name).collect();
+        let secrets = row.props.iter().filter(|prop| matches!(prop.ty, ValueKind::Secret));
+        let secrets: Vec<&str> = secrets.map(|secret| secret.name).collect();
         let own = node.entries().iter().map(|entry| match entry.name() {
             Some(name) if entry.ty().is_none() && secrets.contains(&name.value()) => {
                 format!("{}=(env)\"NAME\"", name.value())
@@ -146,7 +146,7 @@ impl Checker<'_> {
         let mut meant: Vec<String> = std::iter::once(row.name.to_owned()).chain(own).collect();
         meant.extend(children.iter().map(|child| self.as_property(child, row.props)));
         let names: Vec<String> =
-            children.iter().map(|it| format!("`{}`", it.name().value())).collect();
+            children.iter().map(|child| format!("`{}`", child.name().value())).collect();
         let message = match names.as_slice() {
             [name] => format!("{name} is a property, not a child"),
             _ => format!("{} are properties, not children", names.join(", ")),
@@ -162,8 +162,8 @@ impl Checker<'_> {
     fn as_property(&mut self, child: &KdlNode, props: &[Prop]) -> String {
         let name = child.name().value();
         let is_secret =
-            props.iter().any(|it| it.name == name && matches!(it.ty, ValueKind::Secret));
-        let value = match child.entries().iter().find(|it| it.name().is_none()) {
+            props.iter().any(|prop| prop.name == name && matches!(prop.ty, ValueKind::Secret));
+        let value = match child.entries().iter().find(|entry| entry.name().is_none()) {
             Some(entry) if is_secret && entry.ty().is_none() => {
                 self.diagnostics.hide(value_span(entry));
                 "(env)\"NAME\"".to_owned()
@@ -186,11 +186,11 @@ impl Checker<'_> {
                 meant(name, &names(groups), WORDS),
                 Some(Meant::Surely(_) | Meant::Probably(_))
             );
-        let rows = groups.iter().flat_map(|it| it.iter());
+        let rows = groups.iter().flat_map(|group| group.iter());
         let owners: Vec<&NodeRow> =
-            rows.filter(|row| row.props.iter().any(|it| it.name == name)).collect();
+            rows.filter(|row| row.props.iter().any(|prop| prop.name == name)).collect();
         let owner = owners.first().filter(|_| !is_node)?;
-        let all: Vec<String> = owners.iter().map(|it| format!("`{}`", it.name)).collect();
+        let all: Vec<String> = owners.iter().map(|owner| format!("`{}`", owner.name)).collect();
         let property = self.as_property(node, owner.props);
         Some(format!(
             "`{name}` is a property of {}: write `{} … {property}`",
@@ -279,7 +279,7 @@ impl Checker<'_> {
     fn nearest_elsewhere(&self, name: &str) -> Option<&'static str> {
         let own = self.top.iter().flat_map(|it| names(it.children));
         let of_kinds = self.top.iter().flat_map(|row| self.kinds_of(row));
-        let of_kinds = of_kinds.flat_map(|it| names(it.nodes));
+        let of_kinds = of_kinds.flat_map(|kind| names(kind.nodes));
         nearest(name, own.chain(of_kinds))
     }
 
@@ -341,7 +341,7 @@ impl Checker<'_> {
             let help = "it works only with `(env)\"NAME\"` or `(file)\"path\"`: delete it";
             return (no_such, help.to_owned(), Vec::new());
         }
-        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
         let own = meant(word, &known, WORDS);
         if let Some(first) =
             foreign_syntax::first_argument(row, it.node, it.entry).filter(|_| own.is_none())
@@ -350,7 +350,7 @@ impl Checker<'_> {
             let value = repair::as_value(it.entry, text);
             let help = format!("write `{} {}`", row.name, value.text);
             // Any other number, such as a wait between attempts, must not become the first.
-            let is_own = row.args.first().is_some_and(|it| it.name == word)
+            let is_own = row.args.first().is_some_and(|arg| arg.name == word)
                 || matches!(word, "max" | "attempts" | "count" | "times" | "number" | "value");
             return (message, help, if is_own { vec![value] } else { Vec::new() });
         }
@@ -399,7 +399,7 @@ impl Checker<'_> {
     /// What could be written instead of a property that is like nothing that is known.
     fn other_properties(&self, it: &Misplaced<'_>, word: &str) -> String {
         let (row, children) = (it.row, names(it.groups));
-        let known: Vec<&str> = row.props.iter().map(|it| it.name).collect();
+        let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
         if find(&self.beside, word).is_some() {
             let text = &self.diagnostics.source().text;
             let value = text.get(value_span(it.entry)).unwrap_or_default();
@@ -435,7 +435,7 @@ fn is_enabled(word: &str) -> bool {
 }
 
 fn takes_secret(child: &NodeRow) -> bool {
-    child.args.iter().any(|it| matches!(it.ty, ValueKind::Secret | ValueKind::Topic))
+    child.args.iter().any(|arg| matches!(arg.ty, ValueKind::Secret | ValueKind::Topic))
 }
 
 /// A child with this value: `disabled` for `disabled=#true`. A secret is not repeated.
@@ -449,6 +449,6 @@ fn as_child(child: &NodeRow, entry: &KdlEntry, value: &str) -> String {
 
 fn shown(node: &KdlNode) -> String {
     let shown: Vec<String> =
-        node.entries().iter().map(|it| it.to_string().trim().to_owned()).collect();
+        node.entries().iter().map(|entry| entry.to_string().trim().to_owned()).collect();
     shown.join(" ")
 }

@@ -40,13 +40,13 @@ const PRIVATE_KEY: &str = r"-----BEGIN [A-Z ]*PRIVATE KEY-----([\s\S]*?)(?:-----
 
 /// Keys that begin with a known prefix and have at least `rest` more characters.
 fn keys(is_listed: impl Fn(&(&str, bool)) -> bool, rest: usize) -> String {
-    let prefixes = KEY_PREFIXES.iter().filter(|it| is_listed(it)).map(|it| it.0);
+    let prefixes = KEY_PREFIXES.iter().filter(|prefix| is_listed(prefix)).map(|prefix| prefix.0);
     let prefixes = prefixes.collect::<Vec<_>>().join("|");
     format!(r"\b((?:{prefixes})[A-Za-z0-9_./+=-]{{{rest},}})")
 }
 
 fn compiled(patterns: &[&str]) -> Vec<Regex> {
-    patterns.iter().filter_map(|it| Regex::new(it).ok()).collect()
+    patterns.iter().filter_map(|pattern| Regex::new(pattern).ok()).collect()
 }
 
 /// Shapes of secrets. The first group that takes part is what is hidden.
@@ -101,13 +101,14 @@ pub fn is_secret_name(name: &str) -> bool {
 pub fn may_be_secret_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     // The distance is worked out only for what can be one slip away: most names are not.
-    let is_near = |it: &str| it.len().abs_diff(lower.len()) <= 1 && shares_an_end(it, &lower);
-    let is_slip =
-        |it: &str| 4 < it.len() && is_near(it) && strsim::damerau_levenshtein(it, &lower) == 1;
+    let is_near = |text: &str| text.len().abs_diff(lower.len()) <= 1 && shares_an_end(text, &lower);
+    let is_slip = |text: &str| {
+        4 < text.len() && is_near(text) && strsim::damerau_levenshtein(text, &lower) == 1
+    };
     is_secret_name(name)
         || (3 < lower.len()
             && lower.len() < 20
-            && NAMES.iter().chain(&WHOLE_NAMES).any(|it| is_slip(it)))
+            && NAMES.iter().chain(&WHOLE_NAMES).any(|name| is_slip(name)))
 }
 
 /// Whether two words begin or end alike: one slip leaves the first or the last letter as it is.
@@ -145,7 +146,7 @@ pub fn literal_secrets(text: &str) -> Vec<Span> {
 pub fn secrets_in(text: &str) -> Vec<Span> {
     let mut spans: Vec<Span> = SHAPES
         .iter()
-        .flat_map(|it| it.captures_iter(text))
+        .flat_map(|shape| shape.captures_iter(text))
         .filter_map(|it| it.get(1).map(|it| it.range()))
         .collect();
     let random = RANDOM.iter().flat_map(|it| it.find_iter(text));
@@ -153,14 +154,14 @@ pub fn secrets_in(text: &str) -> Vec<Span> {
         let bytes = it.as_str().as_bytes();
         bytes.iter().any(u8::is_ascii_digit) && bytes.iter().any(u8::is_ascii_alphabetic)
     };
-    spans.extend(random.filter(has_both).map(|it| it.range()));
+    spans.extend(random.filter(has_both).map(|random| random.range()));
     merged(spans)
 }
 
 /// In order, what touches or overlaps joined.
 pub(super) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
-    spans.retain(|it| it.start < it.end);
-    spans.sort_by_key(|it| (it.start, it.end));
+    spans.retain(|span| span.start < span.end);
+    spans.sort_by_key(|span| (span.start, span.end));
     let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {
         match merged.last_mut() {

@@ -59,14 +59,16 @@ impl World {
 
     fn cel(&self, term: &Term) -> Result<Cel, ExecutionError> {
         let text = term.spelled(Dialect::Cel);
-        let program = Program::compile(&text).unwrap_or_else(|it| panic!("CEL reads {text}: {it}"));
+        let program =
+            Program::compile(&text).unwrap_or_else(|fault| panic!("CEL reads {text}: {fault}"));
         program.execute(&self.context)
     }
 
     /// Compares both sides; the error tells how they differ.
     fn compare(&self, term: &Term) -> Result<Verdict, String> {
         let text = term.spelled(Dialect::Ours);
-        let expr = Expr::parse(&text, Roots::EVENT).map_err(|it| format!("{text}: {it:?}"))?;
+        let expr =
+            Expr::parse(&text, Roots::EVENT).map_err(|fault| format!("{text}: {fault:?}"))?;
         let ours = expr.eval(&Scope::of(&self.event, Timestamp(0))).into_json();
         let theirs = match self.cel(term) {
             Ok(theirs) => theirs,
@@ -84,17 +86,18 @@ impl World {
 
     /// Whether the term, or one inside it, is like this.
     fn meets(&self, term: &Term, is: &dyn Fn(&Term) -> bool) -> bool {
-        is(term) || term.children().into_iter().any(|it| self.meets(it, is))
+        is(term) || term.children().into_iter().any(|child| self.meets(child, is))
     }
 
     /// A macro over a map, or one inside a macro whose list has a map among its items.
     fn goes_through_keys(&self, term: &Term) -> bool {
         let Term::Macro(_, parts, "x") = term else { return false };
-        let is_macro = |it: &Term| matches!(it, Term::Macro(..));
+        let is_macro = |term: &Term| matches!(term, Term::Macro(..));
         match self.cel(&parts[0]) {
             Ok(Cel::Map(_)) => true,
             Ok(Cel::List(items)) => {
-                self.meets(&parts[1], &is_macro) && items.iter().any(|it| matches!(it, Cel::Map(_)))
+                self.meets(&parts[1], &is_macro)
+                    && items.iter().any(|item| matches!(item, Cel::Map(_)))
             }
             _ => false,
         }

@@ -30,7 +30,7 @@ pub(super) fn covered_by(one: &ExprNode, others: &[&ExprNode]) -> Option<BTreeSe
 
 fn split(node: &ExprNode) -> Vec<Vec<CoverPart<'_>>> {
     let alternatives = alternatives(node).into_iter().take(PARTS_MAX);
-    alternatives.map(|it| parts(it).into_iter().map(part).collect()).collect()
+    alternatives.map(|alternative| parts(alternative).into_iter().map(part).collect()).collect()
 }
 
 fn part(node: &ExprNode) -> CoverPart<'_> {
@@ -48,7 +48,7 @@ fn holders<'n>(
     let holds = |other: &Vec<CoverPart<'_>>| {
         other.iter().all(|other| own.iter().any(|it| implies(it, other)))
     };
-    if let Some(holder) = conditions.iter().position(|it| it.iter().any(holds)) {
+    if let Some(holder) = conditions.iter().position(|condition| condition.iter().any(holds)) {
         found.insert(holder);
         return Some(());
     }
@@ -99,7 +99,7 @@ fn is_within(one: &Asked<'_>, other: &Asked<'_>) -> bool {
 }
 
 fn fits(value: &Value, order: Binary, bound: f64) -> bool {
-    let found = value.as_f64().and_then(|it| it.partial_cmp(&bound));
+    let found = value.as_f64().and_then(|number| number.partial_cmp(&bound));
     match order {
         Binary::Less => found == Some(Ordering::Less),
         Binary::LessEqual => matches!(found, Some(Ordering::Less | Ordering::Equal)),
@@ -144,7 +144,7 @@ mod tests {
     /// Whether the last of the conditions has an event of its own.
     #[track_caller]
     fn check(earlier: &[&str], later: &str, expected: &[usize]) {
-        let parsed = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses");
+        let parsed = |text: &str| Expr::parse(text, Roots::EVENT).expect("it parses");
         let earlier: Vec<Expr> = earlier.iter().map(|it| parsed(it)).collect();
         let others: Vec<&Expr> = earlier.iter().collect();
         let found = parsed(later).covered_by(&others).unwrap_or_default();

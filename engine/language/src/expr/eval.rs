@@ -16,7 +16,9 @@ pub(super) const MADE_MAX: usize = 1 << 20;
 pub(super) fn eval<'a>(node: &'a ExprNode, scope: &Scope<'a>) -> Val<'a> {
     match node {
         ExprNode::Literal(value, _) => Val::from_json(value),
-        ExprNode::Field(field, _) => scope.event.map_or(Val::Null, |it| event_field(*field, it)),
+        ExprNode::Field(field, _) => {
+            scope.event.map_or(Val::Null, |event| event_field(*field, event))
+        }
         ExprNode::Path(root, steps, _) => path(*root, steps, scope),
         ExprNode::Index(parts) => indexed(eval(&parts[0], scope), &eval(&parts[1], scope)),
         ExprNode::Not(inner) => match eval(inner, scope) {
@@ -43,7 +45,7 @@ pub(super) fn eval<'a>(node: &'a ExprNode, scope: &Scope<'a>) -> Val<'a> {
         ExprNode::Map(entries) => map(entries, scope),
         ExprNode::Call(function, arguments, _) => function::call(function, arguments, scope),
         ExprNode::Item(slot, steps, _) => {
-            scope.loops.items[*slot].map_or(Val::Null, |it| walk(it, steps))
+            scope.loops.items[*slot].map_or(Val::Null, |item| walk(item, steps))
         }
         ExprNode::Macro(it) => function::evaluate(it, scope),
     }
@@ -93,15 +95,15 @@ fn path<'a>(root: Root, steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
         Root::Update => scope.update,
         Root::Aggregate => scope.aggregated,
         Root::Status if steps.is_empty() => {
-            return scope.status.map_or(Val::Null, |it| Val::Int(i64::from(it)));
+            return scope.status.map_or(Val::Null, |status| Val::Int(i64::from(status)));
         }
         Root::Title | Root::Message if steps.is_empty() => {
             let text = if root == Root::Title { scope.title } else { scope.message };
-            return text.map_or(Val::Null, |it| Val::Text(Cow::Borrowed(it)));
+            return text.map_or(Val::Null, |text| Val::Text(Cow::Borrowed(text)));
         }
         Root::Status | Root::Title | Root::Message => None,
     };
-    base.map_or(Val::Null, |it| walk(it, steps))
+    base.map_or(Val::Null, |base| walk(base, steps))
 }
 
 /// `enrich` is made of parts, each a value.
@@ -110,7 +112,7 @@ fn enriched<'a>(steps: &[Step], scope: &Scope<'a>) -> Val<'a> {
     match steps.split_first() {
         None => Val::Owned(additions.to_value()),
         Some((Step::Name(name), rest)) => {
-            additions.get(name).map_or(Val::Null, |it| walk(it, rest))
+            additions.get(name).map_or(Val::Null, |addition| walk(addition, rest))
         }
         Some((Step::Index(_), _)) => Val::Null,
     }
@@ -253,8 +255,9 @@ fn levels<'a>(
     let (left, right) = (eval(left, scope), eval(right, scope));
     if let (Binary::In | Binary::NotIn, Some(list)) = (operator, right.as_json()) {
         let wanted = left.as_str().and_then(Priority::parse);
-        let is_wanted = |it: &Value| it.as_str().and_then(Priority::parse) == wanted;
-        let found = wanted.is_some() && list.as_array().is_some_and(|it| it.iter().any(is_wanted));
+        let is_wanted = |value: &Value| value.as_str().and_then(Priority::parse) == wanted;
+        let found =
+            wanted.is_some() && list.as_array().is_some_and(|items| items.iter().any(is_wanted));
         return Val::Bool(found == (operator == Binary::In));
     }
     strict(operator, &level(left), &level(right))
@@ -263,7 +266,7 @@ fn levels<'a>(
 fn strict<'a>(operator: Binary, left: &Val<'_>, right: &Val<'_>) -> Val<'a> {
     let ordered = |holds: fn(Ordering) -> bool| match (left, right) {
         (Val::Null, _) | (_, Val::Null) => Val::Null,
-        _ => left.compare(right).map_or(Val::Null, |it| Val::Bool(holds(it))),
+        _ => left.compare(right).map_or(Val::Null, |compare| Val::Bool(holds(compare))),
     };
     match operator {
         Binary::Equal => Val::Bool(left.equals(right)),
@@ -287,7 +290,9 @@ fn strict<'a>(operator: Binary, left: &Val<'_>, right: &Val<'_>) -> Val<'a> {
 fn contains(item: &Val<'_>, all: &Val<'_>) -> Option<bool> {
     match all.as_json()? {
         Value::Array(items) => Some(items.iter().any(|it| Val::from_json(it).equals(item))),
-        Value::Object(entries) => Some(item.as_str().is_some_and(|it| entries.contains_key(it))),
+        Value::Object(entries) => {
+            Some(item.as_str().is_some_and(|text| entries.contains_key(text)))
+        }
         _ => None,
     }
 }
@@ -333,7 +338,9 @@ fn joined<'a>(left: Cow<'a, str>, right: &Val<'_>) -> Val<'a> {
 /// A time in the years 1 to 9999, which RFC 3339 can write; else null.
 fn moment<'a>(micros: Option<i64>) -> Val<'a> {
     let range = -62_135_596_800_000_000..253_402_300_800_000_000;
-    micros.filter(|it| range.contains(it)).map_or(Val::Null, |it| Val::Time(Timestamp(it)))
+    micros
+        .filter(|micros| range.contains(micros))
+        .map_or(Val::Null, |micros| Val::Time(Timestamp(micros)))
 }
 
 fn subtract<'a>(left: &Val<'_>, right: &Val<'_>) -> Val<'a> {

@@ -135,9 +135,9 @@ fn contradict(one: &Asked<'_>, other: &Asked<'_>) -> bool {
         }
         (Asked::NotIn(_), _) | (_, Asked::NotIn(_)) => false,
         (Asked::In(values), Asked::Order(operator, bound))
-        | (Asked::Order(operator, bound), Asked::In(values)) => {
-            values.iter().all(|it| it.as_f64().is_none_or(|it| !fits(it, *operator, *bound)))
-        }
+        | (Asked::Order(operator, bound), Asked::In(values)) => values
+            .iter()
+            .all(|value| value.as_f64().is_none_or(|number| !fits(number, *operator, *bound))),
         (Asked::Order(a, x), Asked::Order(b, y)) => apart((*a, *x), (*b, *y)),
     }
 }
@@ -195,14 +195,14 @@ mod tests {
 
     #[track_caller]
     fn check(one: &str, other: &str, expected: bool) {
-        let parsed = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses");
+        let parsed = |text: &str| Expr::parse(text, Roots::EVENT).expect("it parses");
         assert_eq!(parsed(one).excludes(&parsed(other)), expected, "{one} / {other}");
         assert_eq!(parsed(other).excludes(&parsed(one)), expected, "{other} / {one}");
     }
 
     #[test]
     fn a_condition_whose_parts_exclude_each_other_never_holds() {
-        let never = |it: &str| Expr::parse(it, Roots::EVENT).expect("it parses").never_holds();
+        let never = |text: &str| Expr::parse(text, Roots::EVENT).expect("it parses").never_holds();
         assert!(never("data.n > 10 && data.n < 5"));
         assert!(never("data.a == 'x' && data.b && data.a == 'y'"));
         assert!(never("data.n > 10 && data.n < 5 || data.a && !data.a"));

@@ -104,7 +104,7 @@ const ROWS: &[FunctionRow] = &[
     row("unbase64", 1, 1, |it, _| texts::unbase64(it)),
     shows(
         row("json", 1, 1, |it, _| {
-            let parsed = it[0].as_str().and_then(|it| serde_json::from_str(it).ok());
+            let parsed = it[0].as_str().and_then(|text| serde_json::from_str(text).ok());
             parsed.map_or(Val::Null, Val::from_owned)
         }),
         to_json,
@@ -131,7 +131,7 @@ const ROWS: &[FunctionRow] = &[
     row("default", 2, 2, |it, _| it[usize::from(it[0].is_null())].clone()),
     row("hash", 1, 1, hash),
     row("uuid", 0, 0, |_, scope| {
-        scope.random.map_or(Val::Null, |it| owned(it.uuid(scope.now).to_string()))
+        scope.random.map_or(Val::Null, |random| owned(random.uuid(scope.now).to_string()))
     }),
     shows(row("time", 1, 3, read_time), |it, scope| show_time(it, "HH:mm", scope)),
     row("date", 1, 2, |it, scope| show_time(it, "yyyy-MM-dd", scope)),
@@ -141,17 +141,19 @@ const ROWS: &[FunctionRow] = &[
     row("weekday", 1, 2, |it, scope| local(it, scope, |it| it.weekday().to_monday_one_offset())),
     row("duration", 1, 1, |it, _| {
         let parsed = it[0].as_str().and_then(parse_duration);
-        parsed.and_then(|it| i64::try_from(it.as_micros()).ok()).map_or(Val::Null, Val::Span)
+        parsed
+            .and_then(|parsed| i64::try_from(parsed.as_micros()).ok())
+            .map_or(Val::Null, Val::Span)
     }),
     row("geo_distance", 4, 4, geo_distance),
     row("http.header", 1, 1, |it, scope| {
-        let headers = scope.http.and_then(|it| it.get("headers"));
+        let headers = scope.http.and_then(|http| http.get("headers"));
         let name = it[0].as_str().map(str::to_ascii_lowercase);
-        name.and_then(|it| headers?.get(it)).map_or(Val::Null, Val::from_json)
+        name.and_then(|name| headers?.get(name)).map_or(Val::Null, Val::from_json)
     }),
     row("http.query", 1, 1, |it, scope| {
-        let query = scope.http.and_then(|it| it.get("query"));
-        it[0].as_str().and_then(|it| query?.get(it)).map_or(Val::Null, Val::from_json)
+        let query = scope.http.and_then(|http| http.get("query"));
+        it[0].as_str().and_then(|text| query?.get(text)).map_or(Val::Null, Val::from_json)
     }),
     row("random.float", 2, 2, |it, scope| match (it[0].as_f64(), it[1].as_f64(), scope.random) {
         (Some(low), Some(high), Some(random)) => Val::float(low + (high - low) * random.ratio()),
@@ -159,7 +161,7 @@ const ROWS: &[FunctionRow] = &[
     }),
     row("random.int", 2, 2, |it, scope| match (&it[0], &it[1], scope.random) {
         (Val::Int(low), Val::Int(high), Some(random)) if low <= high => {
-            Val::Int(random.with(|it| it.i64(*low..=*high)))
+            Val::Int(random.with(|random| random.i64(*low..=*high)))
         }
         _ => Val::Null,
     }),
@@ -238,8 +240,8 @@ pub(super) fn resolve(
 }
 
 fn find(name: &str, roots: Roots) -> Option<&'static FunctionRow> {
-    let allowed = |it: &&FunctionRow| roots.has_random() || !it.name.starts_with("random.");
-    ROWS.iter().filter(allowed).find(|it| it.name == name)
+    let allowed = |row: &&FunctionRow| roots.has_random() || !row.name.starts_with("random.");
+    ROWS.iter().filter(allowed).find(|row| row.name == name)
 }
 
 /// The same for a filter: the first argument is the value before its `|`, `at` the place of its
@@ -311,7 +313,7 @@ fn example(name: &str) -> String {
 }
 
 fn unknown_filter(name: &str, span: Range<usize>, roots: Roots) -> ExprProblem {
-    let names: Vec<&str> = names(roots).into_iter().filter(|it| !it.contains('.')).collect();
+    let names: Vec<&str> = names(roots).into_iter().filter(|name| !name.contains('.')).collect();
     if name.is_empty() {
         let help = "a function's name follows: `{{ data.name | upper }}`";
         return ExprProblem::syntax(span, "a filter is missing after `|`").help(help);
@@ -320,7 +322,7 @@ fn unknown_filter(name: &str, span: Range<usize>, roots: Roots) -> ExprProblem {
     let near = foreign.or_else(|| nearest(name, names.iter().copied()));
     let help = near.map_or_else(
         || format!("the filters are {}", names.join(", ")),
-        |it| format!("did you mean `{it}`?"),
+        |near| format!("did you mean `{near}`?"),
     );
     ExprProblem::unknown(span, format!("there is no filter `{name}`"), Some(help))
 }
@@ -412,7 +414,7 @@ fn check_moment(
         return Ok(());
     }
     if is_zone && (name != "date" || text.contains('/')) {
-        let near = jiff::tz::db().available().map(|it| it.as_str().to_owned());
+        let near = jiff::tz::db().available().map(|available| available.as_str().to_owned());
         let near: Vec<String> = near.collect();
         let help = match nearest(text, near.iter().map(String::as_str)) {
             Some(it) => format!("did you mean `'{it}'`?"),
@@ -436,14 +438,14 @@ fn check_number(
 ) -> Result<(), ExprProblem> {
     let (wanted, fits) = match (name, index) {
         ("round" | "fixed", 1) => {
-            ("a number of digits, 0 to 15", literal.as_u64().is_some_and(|it| it <= 15))
+            ("a number of digits, 0 to 15", literal.as_u64().is_some_and(|number| number <= 15))
         }
         ("truncate", 1) => ("a number of characters", literal.is_u64()),
         ("slice", 1 | 2) => ("whole numbers", literal.is_i64()),
         ("pad", 1) => ("a whole number", literal.is_i64()),
         ("pad", 2) => (
             "one character to fill with",
-            literal.as_str().is_some_and(|it| it.chars().count() == 1),
+            literal.as_str().is_some_and(|text| text.chars().count() == 1),
         ),
         _ => return Ok(()),
     };
@@ -483,10 +485,10 @@ fn arity(
 /// Every function that may be called where these roots are.
 pub(super) fn names(roots: Roots) -> Vec<&'static str> {
     ROWS.iter()
-        .map(|it| it.name)
+        .map(|row| row.name)
         .chain(["matches", "regex_capture"])
         .chain(MacroKind::ALL.map(|it| it.0))
-        .filter(|it| roots.has_random() || !it.starts_with("random."))
+        .filter(|name| roots.has_random() || !name.starts_with("random."))
         .collect()
 }
 
@@ -530,7 +532,7 @@ fn regex(
     let regex = compiled.map_err(|fault| bad_pattern(&pattern, &place, &fault))?;
     let names: Vec<&str> = regex.capture_names().flatten().collect();
     if let Some(ExprNode::Literal(Value::String(group), span)) = arguments.get(1) {
-        let Some(index) = regex.capture_names().position(|it| it == Some(group)) else {
+        let Some(index) = regex.capture_names().position(|name| name == Some(group)) else {
             let message = format!("`{pattern}` has no group `{group}`");
             let help = match (nearest(group, names.iter().copied()), names.is_empty()) {
                 (Some(near), _) => format!("did you mean `'{near}'`?"),
@@ -542,7 +544,7 @@ fn regex(
         arguments[1] = ExprNode::Literal(Value::from(index), span.clone());
     }
     if let Some(ExprNode::Literal(group, span)) = arguments.get(1)
-        && group.as_u64().is_none_or(|it| regex.captures_len() as u64 <= it)
+        && group.as_u64().is_none_or(|number| regex.captures_len() as u64 <= number)
     {
         let groups = regex.captures_len() - 1;
         let message = format!("`{pattern}` has no group `{}`", shown(group));
@@ -580,7 +582,7 @@ pub(super) fn call<'a>(
     arguments: &'a [ExprNode],
     scope: &Scope<'a>,
 ) -> Val<'a> {
-    let mut values: Vec<Val<'a>> = arguments.iter().map(|it| eval(it, scope)).collect();
+    let mut values: Vec<Val<'a>> = arguments.iter().map(|argument| eval(argument, scope)).collect();
     match function {
         Function::Plain(row) => (row.body)(&values, scope),
         Function::Filter(row) => {
@@ -599,21 +601,22 @@ pub(super) fn call<'a>(
             found.map_or(Val::Null, |it| Val::Bool(it != *negates))
         }
         Function::Groups(regex) => {
-            let found = values[0].as_str().and_then(|it| regex.captures(it));
+            let found = values[0].as_str().and_then(|text| regex.captures(text));
             let Some(found) = found else { return Val::Null };
             let groups = regex.capture_names().flatten();
-            let text = |name| found.name(name).map_or(Value::Null, |it| Value::from(it.as_str()));
-            Val::Owned(Value::Object(groups.map(|it| (it.to_owned(), text(it))).collect()))
+            let text =
+                |name| found.name(name).map_or(Value::Null, |name| Value::from(name.as_str()));
+            Val::Owned(Value::Object(groups.map(|group| (group.to_owned(), text(group))).collect()))
         }
         Function::Matches(regex) => {
-            values[0].as_str().map_or(Val::Null, |it| Val::Bool(regex.is_match(it)))
+            values[0].as_str().map_or(Val::Null, |text| Val::Bool(regex.is_match(text)))
         }
         Function::Capture(regex) => {
             let group = match values.get(1) {
                 Some(Val::Int(it)) => usize::try_from(*it).unwrap_or(usize::MAX),
                 _ => usize::from(1 < regex.captures_len()),
             };
-            let found = values[0].as_str().and_then(|it| regex.captures(it)?.get(group));
+            let found = values[0].as_str().and_then(|text| regex.captures(text)?.get(group));
             found.map_or(Val::Null, |it| owned(it.as_str().to_owned()))
         }
         Function::Aggregate(_) => values.pop().unwrap_or(Val::Null),
@@ -676,11 +679,11 @@ fn local<'a>(values: &[Val<'a>], scope: &Scope<'a>, part: fn(&jiff::Zoned) -> i8
 
 /// A time as text: the second value is a pattern or the name of a zone.
 fn show_time<'a>(values: &[Val<'a>], usual: &str, scope: &Scope<'a>) -> Val<'a> {
-    let given = values.get(1).map(|it| it.as_str().unwrap_or_default());
+    let given = values.get(1).map(|value| value.as_str().unwrap_or_default());
     let named = given.and_then(kernel::time::zone);
     let pattern = if named.is_some() { usual } else { given.unwrap_or(usual) };
     let zone = named.as_ref().unwrap_or(scope.zone.unwrap_or(&UTC));
-    let text = time(&values[0]).and_then(|it| moment::shown(it, pattern, zone));
+    let text = time(&values[0]).and_then(|time| moment::shown(time, pattern, zone));
     text.map_or(Val::Null, owned)
 }
 
@@ -696,14 +699,14 @@ fn read_time<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     match &values[0] {
         Val::Text(text) => moment::read(text, pattern, &zone).map_or(Val::Null, Val::Time),
         value => {
-            let text = time(value).and_then(|it| moment::shown(it, pattern, &zone));
+            let text = time(value).and_then(|time| moment::shown(time, pattern, &zone));
             text.map_or(Val::Null, owned)
         }
     }
 }
 
 fn text<'a>(value: &Val<'a>, change: fn(&str) -> String) -> Val<'a> {
-    value.as_str().map_or(Val::Null, |it| owned(change(it)))
+    value.as_str().map_or(Val::Null, |text| owned(change(text)))
 }
 
 fn two<'a>(values: &[Val<'a>], holds: fn(&str, &str) -> bool) -> Val<'a> {
@@ -739,7 +742,7 @@ fn length<'a>(value: &Val<'a>) -> Val<'a> {
 fn contains<'a>(values: &[Val<'a>], _: &Scope<'a>) -> Val<'a> {
     match values[0].as_json() {
         Some(Value::Array(items)) => {
-            Val::Bool(items.iter().any(|it| Val::from_json(it).equals(&values[1])))
+            Val::Bool(items.iter().any(|item| Val::from_json(item).equals(&values[1])))
         }
         Some(_) => Val::Null,
         None => two(values, |a, b| a.contains(b)),

@@ -136,7 +136,7 @@ impl Infer<'_> {
             ExprNode::Run(first, rest) => self.run(first, rest, here),
             ExprNode::Choice(parts) => self.choice(parts, here),
             ExprNode::List(items) => {
-                let items = items.iter().map(|it| self.see(it, here).shape);
+                let items = items.iter().map(|item| self.see(item, here).shape);
                 SeenPaths::of(
                     ValueType::list(items.fold(ValueType::never(), ValueType::or)).or_null(),
                     here,

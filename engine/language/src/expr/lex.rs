@@ -53,11 +53,13 @@ pub(super) fn lex(text: &str) -> Result<Vec<(ExprToken, Range<usize>)>, ExprProb
             at += first.len_utf8();
             continue;
         }
-        let begins_value = tokens.last().is_none_or(|it| !ends_value(&it.0));
+        let begins_value = tokens.last().is_none_or(|token| !ends_value(&token.0));
         let (token, length) = match first {
             _ if opening(rest).is_some() => quoted(text, at)?,
             '0'..='9' => number(text, at, is_negated(&tokens))?,
-            '.' if begins_value && rest[1..].starts_with(|it: char| it.is_ascii_digit()) => {
+            '.' if begins_value
+                && rest[1..].starts_with(|letter: char| letter.is_ascii_digit()) =>
+            {
                 number(text, at, false)?
             }
             'a'..='z' | 'A'..='Z' | '_' => word(rest),
@@ -66,7 +68,7 @@ pub(super) fn lex(text: &str) -> Result<Vec<(ExprToken, Range<usize>)>, ExprProb
         let mut start = at;
         if token == ExprToken::Int(i64::MIN) {
             // Its own sign is a part of it.
-            start = tokens.pop().map_or(at, |it| it.1.start);
+            start = tokens.pop().map_or(at, |token| token.1.start);
         }
         at += length;
         tokens.push((token, start..at));
@@ -93,21 +95,22 @@ fn is_negated(tokens: &[(ExprToken, Range<usize>)]) -> bool {
 }
 
 fn word(rest: &str) -> (ExprToken, usize) {
-    let length =
-        rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
+    let length = rest
+        .find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
+        .unwrap_or(rest.len());
     (ExprToken::Name(rest[..length].to_owned()), length)
 }
 
 fn sign(text: &str, at: usize, first: char) -> Result<(ExprToken, usize), ExprProblem> {
     let rest = &text[at..];
-    let known = SIGNS.iter().find(|it| rest.starts_with(**it));
+    let known = SIGNS.iter().find(|sign| rest.starts_with(**sign));
     let foreign = FOREIGN.iter().find(|it| rest.starts_with(it.0));
     if let Some(sign) = known
-        && foreign.is_none_or(|it| it.0.len() <= sign.len())
+        && foreign.is_none_or(|foreign| foreign.0.len() <= sign.len())
     {
         return Ok((ExprToken::Sign(sign), sign.len()));
     }
-    let length = foreign.map_or(first.len_utf8(), |it| it.0.len());
+    let length = foreign.map_or(first.len_utf8(), |foreign| foreign.0.len());
     let found = &rest[..length];
     let problem =
         ExprProblem::syntax(at..at + length, format!("`{found}` means nothing in an expression"));
@@ -157,8 +160,9 @@ fn number(text: &str, at: usize, is_negated: bool) -> Result<(ExprToken, usize),
     let shown = &text[at..at + length];
     if rest.get(length).is_some_and(|it| it.is_ascii_alphabetic() || *it == b'_') {
         let tail = &text[at + length..];
-        let letters =
-            tail.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(tail.len());
+        let letters = tail
+            .find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
+            .unwrap_or(tail.len());
         let span = at..at + length + letters;
         let word = &text[span.clone()];
         let help = match parse_duration(word) {
@@ -191,7 +195,7 @@ fn opening(rest: &str) -> Option<(bool, &'static str)> {
     let is_raw = rest.starts_with(['r', 'R']);
     let behind = &rest[usize::from(is_raw)..];
     let quotes = ["\'\'\'", "\"\"\"", "'", "\""];
-    Some((is_raw, quotes.into_iter().find(|it| behind.starts_with(it))?))
+    Some((is_raw, quotes.into_iter().find(|quote| behind.starts_with(quote))?))
 }
 
 /// How long the text in quotes is that `rest` begins with, quotes and all; `None` where it begins
@@ -234,7 +238,7 @@ fn quoted(text: &str, at: usize) -> Result<(ExprToken, usize), ExprProblem> {
 fn escape(rest: &str) -> Option<(char, usize)> {
     let coded = |from: usize, digits: usize, radix: u32| {
         let code = rest.get(from..from + digits)?;
-        let is_code = code.chars().all(|it| it.is_digit(radix));
+        let is_code = code.chars().all(|letter| letter.is_digit(radix));
         let code = is_code.then(|| u32::from_str_radix(code, radix).ok())??;
         Some((char::from_u32(code)?, 1 + from + digits))
     };
@@ -260,7 +264,7 @@ fn escape(rest: &str) -> Option<(char, usize)> {
 fn halves(rest: &str) -> Option<(char, usize)> {
     let unit = |at: usize| {
         let digits = rest.get(at..at + 4)?;
-        let all_hex = digits.bytes().all(|it| it.is_ascii_hexdigit());
+        let all_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         all_hex.then(|| u16::from_str_radix(digits, 16).ok())?
     };
     rest.get(4..6).filter(|it| *it == "\\u")?;

@@ -34,8 +34,8 @@ fn examples(page: &str) -> Vec<(String, String)> {
         .map(|(text, result)| (text.to_owned(), result.to_owned()))
         .collect();
     // In a table, a pipe stands behind a backslash.
-    for line in page.lines().map(|it| it.replace(r"\|", "|")) {
-        let ends: Vec<usize> = line.match_indices("` → `").map(|it| it.0).collect();
+    for line in page.lines().map(|line| line.replace(r"\|", "|")) {
+        let ends: Vec<usize> = line.match_indices("` → `").map(|index| index.0).collect();
         for end in ends {
             let start = line[..end].rfind('`').expect("the expression is in backticks") + 1;
             let rest = &line[end + "` → `".len()..];
@@ -70,7 +70,7 @@ fn evaluated(text: &str, world: &Value) -> Value {
         file: Some(field("file")),
         item: Some(field("item")),
         body: Some(field("body")),
-        status: field("status").as_u64().and_then(|it| u16::try_from(it).ok()),
+        status: field("status").as_u64().and_then(|number| u16::try_from(number).ok()),
         headers: Some(field("headers")),
         title: field("title").as_str(),
         message: field("message").as_str(),
@@ -80,10 +80,11 @@ fn evaluated(text: &str, world: &Value) -> Value {
     // Every root at once; which place has which is the page's own table.
     let roots = Roots(Roots::RESPONSE.0 | Roots::MAP_ITEM.0 | Roots::DEMO.0 | Roots::NOTICE.0);
     if text.contains("{{") {
-        let template = Template::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+        let template =
+            Template::parse(text, roots).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
         template.value(&scope).to_json()
     } else {
-        let expr = Expr::parse(text, roots).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+        let expr = Expr::parse(text, roots).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
         expr.eval(&scope).to_json()
     }
 }
@@ -97,7 +98,7 @@ fn every_example_of_the_page_has_the_result_beside_it() {
     let mut wrong = Vec::new();
     for (text, expected) in &examples {
         let wanted: Value = serde_json::from_str(expected)
-            .unwrap_or_else(|it| panic!("the result of {text} is not JSON: {it}"));
+            .unwrap_or_else(|fault| panic!("the result of {text} is not JSON: {fault}"));
         let result = evaluated(text, &world);
         if result != wanted {
             wrong.push(format!("{text}  →  {result}, not {expected}"));
@@ -110,13 +111,16 @@ fn every_example_of_the_page_has_the_result_beside_it() {
 #[test]
 fn every_function_root_and_field_is_on_the_page_with_an_example() {
     let page = page();
-    let examples: Vec<String> = examples(&page).into_iter().map(|it| it.0).collect();
-    let rows: Vec<String> =
-        page.lines().filter(|it| it.starts_with("| `")).map(|it| it.replace(r"\|", "|")).collect();
+    let examples: Vec<String> = examples(&page).into_iter().map(|example| example.0).collect();
+    let rows: Vec<String> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.replace(r"\|", "|"))
+        .collect();
     for name in function::names(Roots(Roots::EVENT.0 | Roots::DEMO.0)) {
         let call = format!("{name}(");
-        assert!(rows.iter().any(|it| it.starts_with(&format!("| `{call}"))), "no row: {name}");
-        assert!(examples.iter().any(|it| it.contains(&call)), "no example: {name}");
+        assert!(rows.iter().any(|row| row.starts_with(&format!("| `{call}"))), "no row: {name}");
+        assert!(examples.iter().any(|example| example.contains(&call)), "no example: {name}");
     }
     let mentions = |name: &str| page.contains(&format!("`{name}`"));
     for (_, name) in Root::ALL {
@@ -131,7 +135,7 @@ fn every_function_root_and_field_is_on_the_page_with_an_example() {
 fn the_guide_lists_every_function_and_root() {
     let guide = document("guide.md");
     let listed = |what: &str| {
-        let row = guide.lines().find_map(|it| it.strip_prefix(&format!("| {what} | ")));
+        let row = guide.lines().find_map(|line| line.strip_prefix(&format!("| {what} | ")));
         let row = row.unwrap_or_else(|| panic!("no row of {what}"));
         let mut names: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
         names.sort_unstable();

@@ -11,10 +11,10 @@ use std::ops::Range;
 
 /// The field of `event` with this name.
 pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProblem> {
-    if let Some((_, field)) = FIELDS.iter().find(|it| it.0 == name) {
+    if let Some((_, field)) = FIELDS.iter().find(|field| field.0 == name) {
         return Ok(*field);
     }
-    let names: Vec<&str> = FIELDS.iter().map(|it| it.0).collect();
+    let names: Vec<&str> = FIELDS.iter().map(|field| field.0).collect();
     if matches!(name, "data" | "payload" | "body" | "json") {
         let help = "what the message holds is `data`, without `event.`".to_owned();
         let message = format!("an event has no `{name}`");
@@ -22,7 +22,7 @@ pub(super) fn field(name: &str, whole: &Range<usize>) -> Result<Field, ExprProbl
     }
     let help = nearest(name, names.iter().copied()).map_or_else(
         || format!("an event has: {}", names.join(", ")),
-        |it| format!("did you mean `event.{it}`?"),
+        |nearest| format!("did you mean `event.{nearest}`?"),
     );
     Err(ExprProblem::unknown(whole.clone(), format!("an event has no `{name}`"), Some(help)))
 }
@@ -43,8 +43,9 @@ pub(super) fn unknown_root(
     };
     let literals = ["true", "false", "null"];
     let near = nearest(name, names.iter().copied().chain(literals));
-    let behind_hyphen =
-        before.strip_suffix('-').is_some_and(|it| it.ends_with(|it: char| it.is_alphanumeric()));
+    let behind_hyphen = before
+        .strip_suffix('-')
+        .is_some_and(|it| it.ends_with(|letter: char| letter.is_alphanumeric()));
     let help = match (name, near) {
         ("not", _) => "`!` negates".to_owned(),
         ("None" | "nil" | "undefined", _) => "nothing is written `null`".to_owned(),
@@ -78,17 +79,18 @@ pub(super) fn unknown_root(
 
 /// `event.type | lower` as a call, where a filter of that name is a function here.
 pub(super) fn filter(text: &str, at: usize) -> Option<String> {
-    let is_of_path = |it: char| it.is_ascii_alphanumeric() || "_.[]'".contains(it);
+    let is_of_path = |letter: char| letter.is_ascii_alphanumeric() || "_.[]'".contains(letter);
     let before = text[..at].trim_end();
     let value = &before[before.trim_end_matches(is_of_path).len()..];
     let rest = text[at + 1..].trim_start();
-    let end =
-        rest.find(|it: char| !(it.is_ascii_alphanumeric() || it == '_')).unwrap_or(rest.len());
+    let end = rest
+        .find(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'))
+        .unwrap_or(rest.len());
     // `data.a | data.b` is no filter.
     let is_path = rest[end..].starts_with(['.', '[']);
     let ours = super::function::meant(&rest[..end]).filter(|_| !is_path)?;
     let arguments = rest[end..].strip_prefix('(').and_then(|it| it.split_once(')')).map(|it| it.0);
-    let arguments = arguments.map(str::trim).filter(|it| !it.is_empty());
+    let arguments = arguments.map(str::trim).filter(|argument| !argument.is_empty());
     // A text with other letters is not cut in the middle.
     let is_whole = !value.is_empty() && value.matches('\'').count().is_multiple_of(2);
     is_whole.then(|| match arguments {
@@ -127,7 +129,7 @@ pub(super) fn check_levels(
     text: &str,
     problems: &mut Vec<ExprProblem>,
 ) {
-    let is_priority = |it: &ExprNode| matches!(it, ExprNode::Field(Field::Priority, _));
+    let is_priority = |node: &ExprNode| matches!(node, ExprNode::Field(Field::Priority, _));
     let mut literals = Vec::new();
     if is_priority(left) {
         alternatives(right, text, &mut literals);
@@ -146,7 +148,7 @@ pub(super) fn bad_level(literal: &Value, span: &Range<usize>) -> Option<ExprProb
     let levels = Priority::ALL.map(Priority::word);
     let help = nearest(word, levels).map_or_else(
         || format!("the levels are {}", levels.join(" ")),
-        |it| format!("did you mean `'{it}'`? {}", levels.join(" ")),
+        |nearest| format!("did you mean `'{nearest}'`? {}", levels.join(" ")),
     );
     let shown = if literal.is_string() { format!("'{word}'") } else { literal.to_string() };
     Some(ExprProblem {
@@ -166,8 +168,10 @@ pub(super) fn alternatives(node: &ExprNode, text: &str, found: &mut Vec<(Value, 
             found.extend(items.iter().cloned().zip(places));
         }
         ExprNode::Literal(literal, span) => found.push((literal.clone(), span.clone())),
-        ExprNode::List(items) => items.iter().for_each(|it| alternatives(it, text, found)),
-        ExprNode::Choice(parts) => parts[1..].iter().for_each(|it| alternatives(it, text, found)),
+        ExprNode::List(items) => items.iter().for_each(|item| alternatives(item, text, found)),
+        ExprNode::Choice(parts) => {
+            parts[1..].iter().for_each(|part| alternatives(part, text, found))
+        }
         ExprNode::Run(_, rest) => {
             let defaults = rest.iter().filter(|it| it.0 == super::node::Binary::Coalesce);
             defaults.for_each(|it| alternatives(&it.1, text, found));

@@ -165,12 +165,12 @@ impl ExprNode {
     pub(super) fn reads(&self, reads: &mut Vec<PathRead>) {
         match self {
             ExprNode::Field(field, span) => {
-                let name = FIELDS.iter().find(|it| it.1 == *field).map_or("", |it| it.0);
+                let name = FIELDS.iter().find(|it| it.1 == *field).map_or("", |field| field.0);
                 let path = vec![name.to_owned()];
                 reads.push(PathRead { root: Root::Event, path, span: span.clone() });
             }
             ExprNode::Path(root, steps, span) => {
-                let names = steps.iter().map_while(|it| match it {
+                let names = steps.iter().map_while(|step| match step {
                     Step::Name(name) => Some(name.clone()),
                     Step::Index(_) => None,
                 });
@@ -183,7 +183,7 @@ impl ExprNode {
     pub(super) fn plain_path(&self) -> Option<(Root, Vec<String>)> {
         match self {
             ExprNode::Path(root, steps, _) => {
-                let names = steps.iter().map(|it| match it {
+                let names = steps.iter().map(|step| match step {
                     Step::Name(name) => Some(name.clone()),
                     Step::Index(_) => None,
                 });

@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str, roots: Roots) -> Result<ExprNode, Vec<ExprProble
         let message = format!("an expression of {} bytes; at most {SIZE_MAX} are read", text.len());
         return Err(vec![ExprProblem::too_large(0..0, message).help(TOO_LONG)]);
     }
-    let tokens = lex(text).map_err(|it| vec![it])?;
+    let tokens = lex(text).map_err(|fault| vec![fault])?;
     let mut parser = ParseParser::of(text, tokens, roots);
     let parsed = parser.whole();
     parser.ended(parsed)
@@ -35,9 +35,9 @@ pub(super) fn parse_filter(
     value: ExprNode,
     roots: Roots,
 ) -> Result<(ExprNode, String), Vec<ExprProblem>> {
-    let moved = |it: Range<usize>| it.start + piece.start..it.end + piece.start;
+    let moved = |range: Range<usize>| range.start + piece.start..range.end + piece.start;
     let tokens = lex(&text[piece.clone()])
-        .map_err(|it| vec![ExprProblem { span: moved(it.span.clone()), ..it }])?;
+        .map_err(|fault| vec![ExprProblem { span: moved(fault.span.clone()), ..fault }])?;
     let tokens = tokens.into_iter().map(|(token, span)| (token, moved(span))).collect();
     let mut parser = ParseParser::of(text, tokens, roots);
     let (parsed, name) = match parser.filter(value) {
@@ -289,7 +289,7 @@ impl ParseParser<'_> {
         self.at += if operator == Binary::NotIn { 2 } else { 1 };
         let right = self.deeper(|it| it.binary(COMPARISON + 1))?;
         let again = self.span();
-        if self.operator()?.is_some_and(|it| it.level() == COMPARISON) {
+        if self.operator()?.is_some_and(|operator| operator.level() == COMPARISON) {
             let problem = ExprProblem::syntax(again, "comparisons cannot be chained");
             return Err(problem.help("write `a < b && b < c`").into());
         }
@@ -543,7 +543,7 @@ impl ParseParser<'_> {
         let step = match &index {
             ExprNode::Literal(Value::String(name), _) => Some(Step::Name(name.clone())),
             ExprNode::Literal(Value::Number(number), _) => {
-                number.as_u64().and_then(|it| usize::try_from(it).ok()).map(Step::Index)
+                number.as_u64().and_then(|number| usize::try_from(number).ok()).map(Step::Index)
             }
             _ => None,
         };
@@ -646,8 +646,9 @@ impl ParseParser<'_> {
         let items = self.items("]", &opened)?;
         let values: Option<Vec<Value>> = items.iter().map(literal).collect();
         let span = opened.start..self.previous_end();
-        Ok(values
-            .map_or(ExprNode::List(items.into()), |it| ExprNode::Literal(Value::Array(it), span)))
+        Ok(values.map_or(ExprNode::List(items.into()), |values| {
+            ExprNode::Literal(Value::Array(values), span)
+        }))
     }
 
     fn map(&mut self) -> Parsed {
@@ -669,8 +670,9 @@ impl ParseParser<'_> {
             .map(|(key, value)| Some((literal(key)?.as_str()?.to_owned(), literal(value)?)))
             .collect();
         let span = opened.start..self.previous_end();
-        Ok(values
-            .map_or(ExprNode::Map(entries.into()), |it| ExprNode::Literal(Value::Object(it), span)))
+        Ok(values.map_or(ExprNode::Map(entries.into()), |values| {
+            ExprNode::Literal(Value::Object(values), span)
+        }))
     }
 
     /// Keys are text, as in JSON, and each stands once.
@@ -709,7 +711,7 @@ impl ParseParser<'_> {
                 return call;
             }
         }
-        if let Some(slot) = self.variables.iter().position(|it| it == name) {
+        if let Some(slot) = self.variables.iter().position(|variable| variable == name) {
             return Ok(ExprNode::Item(slot, Box::new([]), span));
         }
         match Root::ALL.iter().find(|it| it.1 == name && self.roots.contains(it.0)) {
@@ -826,6 +828,6 @@ fn literal(node: &ExprNode) -> Option<Value> {
 fn negated(number: &serde_json::Number) -> Value {
     match number.as_i64() {
         Some(int) => int.checked_neg().map_or(Value::Null, Value::from),
-        None => number.as_f64().map_or(Value::Null, |it| Value::from(-it)),
+        None => number.as_f64().map_or(Value::Null, |number| Value::from(-number)),
     }
 }

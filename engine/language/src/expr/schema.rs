@@ -66,13 +66,17 @@ impl<'s> SchemaReader<'s> {
             }
         }
         let bound = |name: &str| schema.get(name).and_then(Value::as_f64);
-        let bounded = shape.number.map(|it| Bounds {
-            least: it.least.max(bound("minimum").or(bound("exclusiveMinimum")).unwrap_or(it.least)),
-            most: it.most.min(bound("maximum").or(bound("exclusiveMaximum")).unwrap_or(it.most)),
+        let bounded = shape.number.map(|number| Bounds {
+            least: number
+                .least
+                .max(bound("minimum").or(bound("exclusiveMinimum")).unwrap_or(number.least)),
+            most: number
+                .most
+                .min(bound("maximum").or(bound("exclusiveMaximum")).unwrap_or(number.most)),
         });
-        shape.number = bounded.filter(|it| it.least <= it.most);
+        shape.number = bounded.filter(|bounded| bounded.least <= bounded.most);
         shape.list = shape.list.map(|it| self.items(it, schema, at, depth));
-        shape.map = shape.map.map(|it| Arc::new(self.fields(&it, schema, at, depth)));
+        shape.map = shape.map.map(|map| Arc::new(self.fields(&map, schema, at, depth)));
         shape = self.referred(shape, schema, depth);
         shape = self.combined(shape, schema, at, depth);
         // A contradiction says more of the schema than of the value.
@@ -82,7 +86,7 @@ impl<'s> SchemaReader<'s> {
 
     /// Pays for going through the fields of a shape.
     fn charge(&mut self, shape: &ValueType) {
-        let names = shape.map.as_ref().map_or(0, |it| it.names.len());
+        let names = shape.map.as_ref().map_or(0, |map| map.names.len());
         self.work = self.work.saturating_sub(names);
     }
 
@@ -116,9 +120,9 @@ impl<'s> SchemaReader<'s> {
         ["$defs", "definitions"].iter().find_map(|group| {
             let root: &'s Value = self.root;
             let mut named = root.get(*group)?.as_object()?.iter();
-            let is_it = |it: &Value| {
-                it.get("$anchor").and_then(Value::as_str) == Some(local)
-                    || it.get("$id").and_then(Value::as_str) == Some(reference)
+            let is_it = |value: &Value| {
+                value.get("$anchor").and_then(Value::as_str) == Some(local)
+                    || value.get("$id").and_then(Value::as_str) == Some(reference)
             };
             let (name, found) = named.find(|it| is_it(it.1))?;
             Some((found, format!("/{group}/{}", escaped(name))))
@@ -256,7 +260,7 @@ fn typed(shape: ValueType, types: Option<&Value>) -> ValueType {
     let has_number = has("number") || has("integer");
     ValueType {
         null: shape.null && has("null"),
-        truth: shape.truth.map(|it| it && has("boolean")),
+        truth: shape.truth.map(|truth| truth && has("boolean")),
         number: shape.number.filter(|_| has_number),
         text: shape.text.clone().filter(|_| has("string")),
         list: shape.list.clone().filter(|_| has("array")),
@@ -283,10 +287,10 @@ mod tests {
     /// What the schema says of the value at a path: `-` when nothing is there.
     fn at(schema: &Value, path: &str) -> String {
         let mut shape = shape(schema);
-        for name in path.split('.').filter(|it| !it.is_empty()) {
+        for name in path.split('.').filter(|part| !part.is_empty()) {
             let next = match name.parse::<usize>() {
                 Ok(_) => shape.item(),
-                Err(_) => shape.field(name).map(|it| it.0),
+                Err(_) => shape.field(name).map(|field| field.0),
             };
             match next {
                 Some(next) => shape = next,

@@ -31,7 +31,7 @@ pub(super) fn condition(node: &ExprNode, now: Timestamp) -> (Condition, bool) {
 /// Where this is true the condition holds; `None` where nothing is known.
 fn part(node: &ExprNode, now: Timestamp) -> Option<Condition> {
     let all_of = |nodes: Vec<&ExprNode>| -> Option<Vec<_>> {
-        nodes.into_iter().map(|it| part(it, now)).collect()
+        nodes.into_iter().map(|node| part(node, now)).collect()
     };
     match (parts(node), alternatives(node)) {
         (all, _) if 1 < all.len() => Some(Condition::All(all_of(all)?)),
@@ -116,7 +116,8 @@ fn place(node: &ExprNode) -> Option<StoredPlace> {
 }
 
 fn is_word(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|it| it.is_ascii_alphanumeric() || b"_-".contains(&it))
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// SQLite ends a text of JSON at a zero.
@@ -215,7 +216,7 @@ fn ordered_number(field: NumberField, by: Comparison, value: &Val<'_>) -> Option
 fn among(place: StoredPlace, items: &[Value], wanted: bool) -> Option<Condition> {
     match place {
         StoredPlace::Text(field) => {
-            let text = |it: &Value| match it {
+            let text = |value: &Value| match value {
                 Value::Null => Some(None),
                 Value::String(text) => Some(Some(text.clone())),
                 _ => None,
@@ -224,14 +225,14 @@ fn among(place: StoredPlace, items: &[Value], wanted: bool) -> Option<Condition>
             Some(Condition::Text(field, TextTest::IsIn(texts, wanted)))
         }
         StoredPlace::Number(field) => {
-            let number = |it: &Value| match field {
+            let number = |value: &Value| match field {
                 NumberField::Time | NumberField::Received => {
-                    Some(it.as_str().and_then(Timestamp::parse).map(|it| it.0))
+                    Some(value.as_str().and_then(Timestamp::parse).map(|it| it.0))
                 }
                 NumberField::Priority => {
-                    Some(it.as_str().and_then(Priority::parse).map(|it| it as i64))
+                    Some(value.as_str().and_then(Priority::parse).map(|it| it as i64))
                 }
-                NumberField::Seq | NumberField::Generation => match Val::from_json(it) {
+                NumberField::Seq | NumberField::Generation => match Val::from_json(value) {
                     Val::Int(number) => Some(Some(number)),
                     Val::Float(_) | Val::Long(_) => None,
                     _ => Some(None),
@@ -242,7 +243,8 @@ fn among(place: StoredPlace, items: &[Value], wanted: bool) -> Option<Condition>
             Some(Condition::Number(field, NumberTest::IsIn(numbers, wanted)))
         }
         StoredPlace::Json(place) if wanted => {
-            let text = |it: &Value| it.as_str().filter(|it| is_plain(it)).map(str::to_owned);
+            let text =
+                |value: &Value| value.as_str().filter(|text| is_plain(text)).map(str::to_owned);
             let texts = items.iter().map(text).collect::<Option<_>>()?;
             Some(Condition::Json(place, JsonTest::IsIn(texts)))
         }

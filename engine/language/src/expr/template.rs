@@ -100,12 +100,12 @@ impl Template {
 
     /// Whether there is no expression inside.
     pub fn is_literal(&self) -> bool {
-        self.parts.iter().all(|it| matches!(it, Part::Text(_)))
+        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
     }
 
     /// What stands between its expressions.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|it| match it {
+        self.parts.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
             Part::Value { .. } => None,
         })
@@ -287,9 +287,9 @@ fn value(inner: &str, start: usize, roots: Roots) -> Result<Part, Vec<ExprProble
             cuts.push(at + 1);
         }
     }
-    let end = |index: usize| cuts.get(index + 1).map_or(inner.len(), |it| it - 1);
+    let end = |index: usize| cuts.get(index + 1).map_or(inner.len(), |cut| cut - 1);
     let moved = |found: Vec<ExprProblem>| -> Vec<ExprProblem> {
-        let place = |it: Range<usize>| it.start + start..it.end + start;
+        let place = |range: Range<usize>| range.start + start..range.end + start;
         found.into_iter().map(|it| ExprProblem { span: place(it.span.clone()), ..it }).collect()
     };
     if FILTERS_MAX < cuts.len() - 1 {
@@ -326,7 +326,7 @@ fn render_parts(parts: &[Part], scope: &Scope<'_>, is_url: bool, rendered: &mut 
             Part::Text(text) => rendered.push_str(text),
             Part::Value { expr, filters, .. } => {
                 let value = expr.eval(scope).text();
-                if is_url && !filters.iter().any(|it| it == "urlencode") {
+                if is_url && !filters.iter().any(|filter| filter == "urlencode") {
                     rendered.push_str(&percent_encoded(&value));
                 } else {
                     rendered.push_str(&value);

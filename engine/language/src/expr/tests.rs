@@ -443,7 +443,7 @@ fn filters_are_checked_before_they_run() {
 fn template_problems_stand_at_their_bytes() {
     let text = "x {{ dta.n }} {{ data.n | jsn }}";
     let problems = Template::parse(text, Roots::EVENT).expect_err("two mistakes");
-    let places: Vec<&str> = problems.iter().map(|it| &text[it.span.clone()]).collect();
+    let places: Vec<&str> = problems.iter().map(|problem| &text[problem.span.clone()]).collect();
     assert_eq!(places, ["dta", "jsn"]);
 }
 
@@ -452,7 +452,7 @@ fn every_function_is_a_filter_and_every_filter_a_function() {
     let data = data();
     let shown = |text: &str| {
         let template =
-            Template::parse(text, Roots::EVENT).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+            Template::parse(text, Roots::EVENT).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
         template.value(&scope(&data)).to_json()
     };
     for (filter, call) in [
@@ -467,7 +467,8 @@ fn every_function_is_a_filter_and_every_filter_a_function() {
         ("data.list | filter(x, x == 1) | first", "first(filter(data.list, x, x == 1))"),
         ("data.when | date", "date(data.when)"),
     ] {
-        let expr = Expr::parse(call, Roots::EVENT).unwrap_or_else(|it| panic!("{call}: {it:?}"));
+        let expr =
+            Expr::parse(call, Roots::EVENT).unwrap_or_else(|fault| panic!("{call}: {fault:?}"));
         let expected = expr.eval(&scope(&data)).to_json();
         assert!(!expected.is_null(), "{call}");
         assert_eq!(shown(&format!("{{{{ {filter} }}}}")), expected, "{filter}");
@@ -539,7 +540,7 @@ fn literals_that_mean_nothing_are_refused_at_their_place() {
 
 /// The value, and whether a limit on work was met.
 fn limited(text: &str, data: &Value) -> (Value, bool) {
-    let expr = Expr::parse(text, Roots::EVENT).unwrap_or_else(|it| panic!("{text}: {it:?}"));
+    let expr = Expr::parse(text, Roots::EVENT).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
     let (value, is_exceeded) = expr.eval_limited(&scope(data));
     let value = value.to_json();
     assert_eq!(expr.eval(&scope(data)).to_json(), value, "{text}");
@@ -625,7 +626,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map("[abn]", inner, 0..4)
-                .prop_map(|it| Value::Object(it.into_iter().collect())),
+                .prop_map(|scalar| Value::Object(scalar.into_iter().collect())),
         ]
     })
 }

@@ -132,7 +132,7 @@ impl TypeEnv {
     /// The same where aggregates are read that a stage puts into what it sends.
     #[must_use]
     pub fn aggregated(mut self, sent: Option<ValueType>) -> TypeEnv {
-        self.roots.extend(sent.map(|it| (Root::Aggregate, it)));
+        self.roots.extend(sent.map(|sent| (Root::Aggregate, sent)));
         self
     }
 
@@ -145,7 +145,7 @@ impl TypeEnv {
     /// What may stand at a path of a root that does not depend on the types of events.
     pub fn at(&self, root: Root, names: &[&str]) -> ValueType {
         let base = self.root(root).cloned().unwrap_or_else(ValueType::any);
-        let step = |at: ValueType, name: &&str| at.field(name).map(|it| it.0);
+        let step = |at: ValueType, name: &&str| at.field(name).map(|field| field.0);
         names.iter().try_fold(base, step).unwrap_or_else(ValueType::any)
     }
 
@@ -175,7 +175,8 @@ impl TypeEnv {
     /// The types for whose events an expression may have a value.
     pub fn with_value(&self, expr: &Expr) -> EventTypes {
         self.each(expr, |checked| {
-            let is_unknown = checked.findings.iter().any(|it| it.rule == Rule::UnknownPath);
+            let is_unknown =
+                checked.findings.iter().any(|finding| finding.rule == Rule::UnknownPath);
             checked.shape.has_value() && !is_unknown
         })
     }
@@ -188,7 +189,7 @@ impl TypeEnv {
 
     /// What is known of a root; `data` and `event` depend on the types of events.
     pub(super) fn root(&self, root: Root) -> Option<&ValueType> {
-        self.roots.iter().find(|it| it.0 == root).map(|it| &it.1)
+        self.roots.iter().find(|it| it.0 == root).map(|root| &root.1)
     }
 
     /// The type with this name among those that can be there at all.

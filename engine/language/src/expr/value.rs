@@ -64,7 +64,7 @@ impl<'a> Val<'a> {
         match number.as_i64() {
             Some(0) if digits.starts_with('-') => Val::Float(-0.0),
             Some(int) => Val::Int(int),
-            None if digits.bytes().all(|it| it.is_ascii_digit() || it == b'-') => {
+            None if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') => {
                 Val::Long(Cow::Borrowed(digits))
             }
             None => number.as_f64().map_or(Val::Null, Val::Float),

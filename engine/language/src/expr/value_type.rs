@@ -184,9 +184,9 @@ impl ValueType {
         match value {
             Value::Null => ValueType::null(),
             Value::Bool(it) => ValueType { truth: [!it, *it], ..ValueType::default() },
-            Value::Number(it) => {
-                it.as_f64().map_or_else(ValueType::number, |it| ValueType::between(it, it))
-            }
+            Value::Number(it) => it
+                .as_f64()
+                .map_or_else(ValueType::number, |number| ValueType::between(number, number)),
             Value::String(it) => ValueType::one_of([it.as_str()]),
             Value::Array(items) => {
                 let items = items.iter().map(ValueType::of_value);
@@ -203,14 +203,14 @@ impl ValueType {
     /// One of these values. More texts than [`WORDS_MAX`] are not told apart.
     pub(super) fn of_values(values: &[serde_json::Value]) -> Self {
         let texts: BTreeSet<Arc<str>> =
-            values.iter().filter_map(|it| it.as_str()).map(Arc::from).collect();
+            values.iter().filter_map(|value| value.as_str()).map(Arc::from).collect();
         let text = match texts.len() {
             0 => None,
             few if few <= WORDS_MAX => Some(Words::OneOf(texts)),
             _ => Some(Words::Any),
         };
         let mut others: Vec<&serde_json::Value> =
-            values.iter().filter(|it| !it.is_string()).collect();
+            values.iter().filter(|value| !value.is_string()).collect();
         let numbers = others.iter().filter_map(|it| it.as_f64());
         let number = numbers.fold(None, |bounds: Option<Bounds>, it| {
             let bounds = bounds.unwrap_or(Bounds { least: it, most: it });
@@ -293,7 +293,7 @@ impl ValueType {
     pub fn items(&self) -> Option<ValueType> {
         match &self.list {
             _ if self.is_any => Some(ValueType::any()),
-            items => items.as_ref().map(|it| (**it).clone()),
+            items => items.as_ref().map(|item| (**item).clone()),
         }
     }
 
@@ -305,7 +305,7 @@ impl ValueType {
     /// Whether one of its fields is declared in a schema.
     pub(super) fn has_origin(&self) -> bool {
         let fields = self.map.iter().flat_map(|it| it.names.values());
-        fields.into_iter().any(|it| it.origin.is_some())
+        fields.into_iter().any(|field| field.origin.is_some())
     }
 
     /// Whether a field of this name is declared.
@@ -320,7 +320,7 @@ impl ValueType {
 
     /// Whether a field that it does not list may well be there, for all that JSON Schema says.
     pub(super) fn is_loose(&self) -> bool {
-        self.map.as_ref().is_some_and(|it| it.is_loose)
+        self.map.as_ref().is_some_and(|map| map.is_loose)
     }
 
     /// Whether a field of this name is declared in it, or `depth` levels below.
@@ -328,13 +328,13 @@ impl ValueType {
         let below = |it: &ValueType| 0 < depth && it.knows(name, depth - 1);
         let fields = self.map.iter().flat_map(|it| it.names.iter());
         let mut in_fields = fields.map(|(own, it)| **own == *name || below(&it.shape));
-        in_fields.any(|it| it) || self.list.as_ref().is_some_and(|it| below(it))
+        in_fields.any(|field| field) || self.list.as_ref().is_some_and(|it| below(it))
     }
 
     /// The texts that it may be, when it may be no others.
     pub fn words(&self) -> Option<impl Iterator<Item = &str> + Clone> {
         match &self.text {
-            Some(Words::OneOf(words)) if !self.is_any => Some(words.iter().map(|it| &**it)),
+            Some(Words::OneOf(words)) if !self.is_any => Some(words.iter().map(|word| &**word)),
             _ => None,
         }
     }
@@ -353,9 +353,12 @@ impl ValueType {
 
     /// Whether its text may stand in quotes as it is.
     pub(super) fn is_safe_word(&self) -> bool {
-        let is_safe = |it: &str| !it.chars().any(|it| it.is_control() || it == '"' || it == '\\');
+        let is_safe = |text: &str| {
+            !text.chars().any(|letter| letter.is_control() || letter == '"' || letter == '\\')
+        };
         let rest = ValueType { number: None, truth: [false; 2], text: None, ..self.clone() };
-        let is_known = self.text.is_none() || self.words().is_some_and(|mut it| it.all(is_safe));
+        let is_known =
+            self.text.is_none() || self.words().is_some_and(|mut words| words.all(is_safe));
         is_known && !ValueType { null: false, time: false, ..rest }.has_value()
     }
 }
@@ -366,7 +369,8 @@ impl ValueType {
     /// Whether a value is one that the shape speaks of.
     pub fn admits(&self, value: &serde_json::Value) -> bool {
         use serde_json::Value;
-        let is_word = |it: &str| self.words().is_none_or(|mut words| words.any(|word| word == it));
+        let is_word =
+            |text: &str| self.words().is_none_or(|mut words| words.any(|word| word == text));
         self.is_any
             || match value {
                 Value::Null => self.null,
@@ -378,7 +382,7 @@ impl ValueType {
                 // Times and durations are text once they are JSON.
                 Value::String(it) => self.time || self.span || self.text.is_some() && is_word(it),
                 Value::Array(items) => {
-                    self.item().is_some_and(|each| items.iter().all(|it| each.admits(it)))
+                    self.item().is_some_and(|each| items.iter().all(|item| each.admits(item)))
                 }
                 Value::Object(entries) => {
                     let fits = |name: &str, it| {
@@ -422,7 +426,7 @@ mod tests {
 
     #[test]
     fn what_is_put_at_a_path_stands_beside_what_was_there() {
-        let path = |it: &str| it.split('.').map(str::to_owned).collect::<Vec<_>>();
+        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
         let mut shape = ValueType::never();
         shape.put(&path("a.b"), ValueType::text());
         shape.put(&path("a.c"), ValueType::number());

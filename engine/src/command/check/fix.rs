@@ -30,8 +30,11 @@ pub(super) fn repair(
     let mut done: BTreeMap<PathBuf, Vec<&'static str>> = BTreeMap::new();
     let mut refused = BTreeSet::new();
     for _ in 0..ROUNDS_MAX {
-        let found: Vec<&Diagnostic> =
-            loaded.diagnostics.iter().filter(|it| !refused.contains(&identity(it))).collect();
+        let found: Vec<&Diagnostic> = loaded
+            .diagnostics
+            .iter()
+            .filter(|diagnostic| !refused.contains(&identity(diagnostic)))
+            .collect();
         let repairs = chosen(&found);
         let Some(made) = tried(&repairs, main, &loaded, &texts, &load, &mut refused)? else {
             break;
@@ -116,8 +119,9 @@ fn is_better(before: &[Diagnostic], after: &[Diagnostic], repaired: &[&Diagnosti
     let lines: BTreeSet<&str> = before.iter().flat_map(|it| it.source.text.lines()).collect();
     // Some warnings are only given of a file without errors: one on a line that was not touched
     // has nothing to do with the repair.
-    let is_late =
-        |it: &&Diagnostic| it.rule.severity() == Severity::Warning && lines.contains(line_of(it));
+    let is_late = |diagnostic: &&Diagnostic| {
+        diagnostic.rule.severity() == Severity::Warning && lines.contains(line_of(diagnostic))
+    };
     // A variable that is missing here was not read before, and says nothing of the repair.
     for it in after.iter().filter(|it| it.rule != Rule::MissingVariable) {
         let count = left.entry(identity(it)).or_default();
@@ -125,7 +129,7 @@ fn is_better(before: &[Diagnostic], after: &[Diagnostic], repaired: &[&Diagnosti
             *count -= 1;
         }
     }
-    left.values().all(|it| 0 <= *it)
+    left.values().all(|value| 0 <= *value)
 }
 
 fn line_of(found: &Diagnostic) -> &str {
@@ -150,7 +154,7 @@ fn applied(repairs: &[&Diagnostic], main: &Path, loaded: &Loaded, texts: &Texts)
         entry.1.extend(&it.fix);
     }
     for (path, (source, mut edits)) in edits {
-        edits.sort_by_key(|it| (it.span.start, it.span.end));
+        edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
         new.insert(path, edited(&source.text, &edits));
     }
     new
@@ -204,8 +208,8 @@ mod tests {
         }
         let found = found.sorted();
         let repairs = chosen(&found.iter().collect::<Vec<_>>());
-        let mut edits: Vec<&Edit> = repairs.iter().flat_map(|it| &it.fix).collect();
-        edits.sort_by_key(|it| (it.span.start, it.span.end));
+        let mut edits: Vec<&Edit> = repairs.iter().flat_map(|repair| &repair.fix).collect();
+        edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
         assert_eq!(edited(&found[0].source.text, &edits), expected);
     }
 

@@ -30,10 +30,10 @@ fn warning(code: &str) -> Result<Rule, String> {
         Some(rule) => Err(format!("{} is an error and cannot be allowed", rule.code())),
         None => {
             let warnings = Rule::ALL.iter().filter(|it| it.severity() == Severity::Warning);
-            let near = nearest(code, warnings.map(|it| it.code()));
+            let near = nearest(code, warnings.map(|warning| warning.code()));
             Err(near.map_or_else(
                 || "unknown code; `engine explain --list` lists them".to_owned(),
-                |it| format!("unknown code; did you mean {it}?"),
+                |near| format!("unknown code; did you mean {near}?"),
             ))
         }
     }

@@ -65,7 +65,7 @@ const COLUMNS: [TableColumn; 5] = [
 
 /// Rows of letters as a dry run lists them.
 fn preview(letters: &[Value]) -> String {
-    let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let row = |letter: &Value| {
         let id = letter["id"].as_u64().unwrap_or_default().to_string();
         let [what, stage, event, reason] =
@@ -109,7 +109,7 @@ pub(super) fn redrive(args: &ChangeArgs) -> Result<u8, ClientFault> {
         }
         after = answer["next"].clone();
         // What fails again is a new letter, which waits for the next redrive.
-        if after.as_u64().is_none_or(|it| newest <= it) {
+        if after.as_u64().is_none_or(|number| newest <= number) {
             break;
         }
     }
@@ -165,7 +165,7 @@ pub(super) fn drop_letters(args: &ChangeArgs) -> Result<u8, ClientFault> {
     args.check()?;
     let client = EngineClient::find(&args.engine)?;
     let letters = letters(&client, args)?;
-    let seen: BTreeSet<u64> = letters.iter().filter_map(|it| it["id"].as_u64()).collect();
+    let seen: BTreeSet<u64> = letters.iter().filter_map(|letter| letter["id"].as_u64()).collect();
     if args.dry_run {
         terminal::to_output(&preview(&letters));
         let missing = tell_missing(&args.ids, &seen);

@@ -50,7 +50,7 @@ pub(super) fn edit(args: &EditArgs) -> Result<u8, ClientFault> {
         return kept("the text is not JSON any more");
     }
     if edited == letter.body {
-        draft.inspect(|it| drop(fs::remove_file(it)));
+        draft.inspect(|draft| drop(fs::remove_file(draft)));
         terminal::to_terminal("nothing was changed\n");
         return Ok(1);
     }
@@ -58,8 +58,8 @@ pub(super) fn edit(args: &EditArgs) -> Result<u8, ClientFault> {
     let answer = match client.post("/api/dead-letters/redrive", &order) {
         Ok(answer) => answer,
         Err(fault) => {
-            draft.inspect(|it| {
-                terminal::to_terminal(&format!("your text is in {}\n", it.display()));
+            draft.inspect(|draft| {
+                terminal::to_terminal(&format!("your text is in {}\n", draft.display()));
             });
             return Err(fault);
         }
@@ -67,7 +67,7 @@ pub(super) fn edit(args: &EditArgs) -> Result<u8, ClientFault> {
     if answer["taken"] != true {
         return kept(answer["reason"].as_str().unwrap_or_default());
     }
-    draft.inspect(|it| drop(fs::remove_file(it)));
+    draft.inspect(|draft| drop(fs::remove_file(draft)));
     terminal::to_output(&format!("{} redriven\n", args.id));
     Ok(0)
 }
@@ -84,7 +84,7 @@ fn written(letter: &LetterRow) -> Result<PathBuf, ClientFault> {
         ClientFault::new(format!("cannot write {}: {fault}", path.display()))
     };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let file = file.as_mut().map_err(|it| cannot(std::io::Error::from(it.kind())))?;
+    let file = file.as_mut().map_err(|fault| cannot(std::io::Error::from(fault.kind())))?;
     file.write_all(letter.body.as_bytes()).map_err(cannot)?;
     let given = ["VISUAL", "EDITOR"].into_iter().find_map(|it| std::env::var(it).ok());
     let editor = given.filter(|it| !it.trim().is_empty());

@@ -112,7 +112,9 @@ fn pipeline(file: &Path, data: Option<&Path>, findings: &mut Vec<DoctorFinding>)
         Ok(given) => loader.read(&given).plan().0,
         Err(unreadable) => *unreadable,
     };
-    let of = |severity| loaded.diagnostics.iter().filter(move |it| it.severity == severity).count();
+    let of = |severity| {
+        loaded.diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity).count()
+    };
     let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
     let check = format!("run `engine check {name}`");
     findings.push(match (errors, warnings) {
@@ -164,7 +166,7 @@ fn watches() -> Option<DoctorFinding> {
 }
 
 fn exposures(file: &Path, plan: &Plan, findings: &mut Vec<DoctorFinding>) {
-    let secrets = plan.secret_files.iter().map(|it| (it.as_path(), true));
+    let secrets = plan.secret_files.iter().map(|file| (file.as_path(), true));
     for (path, is_secret) in std::iter::once((file, false)).chain(secrets) {
         if let Some(exposure) = file_exposure(path, is_secret) {
             let name = path.display().to_string();
@@ -178,7 +180,7 @@ fn exposures(file: &Path, plan: &Plan, findings: &mut Vec<DoctorFinding>) {
 fn folder(store: &Path) -> Vec<DoctorFinding> {
     let folder = store.parent().unwrap_or(Path::new("."));
     let existing: PathBuf =
-        folder.ancestors().find(|it| it.is_dir()).unwrap_or(Path::new(".")).to_owned();
+        folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new(".")).to_owned();
     let name = folder.display();
     let access = rustix::fs::access(&existing, rustix::fs::Access::WRITE_OK);
     let mut findings = vec![match access {

@@ -58,10 +58,10 @@ pub(super) fn read(argument: &str, now: Timestamp) -> Result<EvalInput, String> 
         Some("-") => all(std::io::stdin().lock(), "standard input")?,
         Some(path) => {
             let file = std::fs::File::open(path);
-            all(file.map_err(|it| format!("cannot read {path}: {it}"))?, path)?
+            all(file.map_err(|fault| format!("cannot read {path}: {fault}"))?, path)?
         }
     };
-    let value = decode::parse(&bytes).map_err(|it| match it {
+    let value = decode::parse(&bytes).map_err(|fault| match fault {
         Unreadable::NotJson(reason) => format!("the event is not JSON: {reason}"),
         Unreadable::Refused(reason) => format!("the event cannot be read: {reason}"),
     })?;
@@ -74,7 +74,7 @@ pub(super) fn read(argument: &str, now: Timestamp) -> Result<EvalInput, String> 
 fn all(from: impl Read, name: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = from.take(SIZE_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|it| format!("cannot read {name}: {it}"))?;
+    read.map_err(|fault| format!("cannot read {name}: {fault}"))?;
     if SIZE_MAX < bytes.len() as u64 {
         return Err(format!("{name} is larger than {} MiB", SIZE_MAX >> 20));
     }
@@ -83,7 +83,7 @@ fn all(from: impl Read, name: &str) -> Result<Vec<u8>, String> {
 
 /// A message may have a `data` of its own; an event has nothing but an event's members.
 fn is_event(members: &Map<String, Value>) -> bool {
-    members.contains_key("data") && members.keys().all(|it| MEMBERS.contains(&it.as_str()))
+    members.contains_key("data") && members.keys().all(|key| MEMBERS.contains(&key.as_str()))
 }
 
 /// An event as the engine shows it; the error says which member is wrong. What the JSON leaves out
@@ -99,7 +99,7 @@ pub(in crate::command) fn event(
         Some(_) => return Err("`enrich` of the event must be an object".to_owned()),
     };
     let members = Members(members);
-    let or_empty = |it: Option<Arc<str>>| it.unwrap_or_else(|| "".into());
+    let or_empty = |text: Option<Arc<str>>| text.unwrap_or_else(|| "".into());
     let text: Arc<str> = data.to_string().into();
     let event = Event {
         seq: members.number("seq")?,
@@ -122,7 +122,7 @@ pub(in crate::command) fn event(
         globals: Arc::default(),
     };
     let name = members.text("pipeline")?;
-    let pipeline = name.map(|it| serde_json::json!({ "name": &*it }));
+    let pipeline = name.map(|name| serde_json::json!({ "name": &*name }));
     Ok(EvalInput { event: Some(event), data: None, pipeline })
 }
 

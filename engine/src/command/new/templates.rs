@@ -51,7 +51,7 @@ impl Template {
                 ("samples/my-pipeline.json", include_str!("frigate/sample.json")),
             ],
         };
-        let named = |it: &str| it.replace(PLACEHOLDER, name);
+        let named = |text: &str| text.replace(PLACEHOLDER, name);
         files.iter().map(|(path, text)| (named(path), named(text))).collect()
     }
 

@@ -115,7 +115,8 @@ pub(super) async fn events(request: Request<App>) -> Answer {
     let list = move |reader: &Reader<'_>| {
         let ListRequest { query, condition, counts } = &asked;
         // What the store can tell from its columns it tells; the rest is asked of rows.
-        let (known, is_whole) = condition.as_ref().map(|it| it.condition(now)).unzip();
+        let (known, is_whole) =
+            condition.as_ref().map(|condition| condition.condition(now)).unzip();
         let query = &EventQuery { condition: known, ..query.clone() };
         let holds = |stored: &Stored| {
             let event = event_of(stored, globals.clone());

@@ -20,14 +20,15 @@ pub(super) async fn figures(request: Request<App>) -> Answer {
     let waiting = store.outbox.lock().unwrap_or_else(PoisonError::into_inner);
     let waiting: Map<String, Value> =
         waiting.iter().map(|(target, size)| (target.to_string(), json!(size.rows))).collect();
-    let load = |it: &AtomicU64| it.load(Ordering::Relaxed);
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let streams = app.streams();
-    let clients: u64 = streams.iter().map(|it| load(&it.1.hub.counters.clients)).sum();
+    let clients: u64 = streams.iter().map(|stream| load(&stream.1.hub.counters.clients)).sum();
     let mut body = engine.metrics.counts();
     // What goes to the store and to streams are no deliveries, which may fail.
     let stored = engine.metrics.of(EventCounter::Stored);
     let stored = generation.plan.store.iter().map(|it| (it.0.to_string(), stored));
-    let sent = streams.iter().map(|it| (it.0.to_string(), load(&it.1.hub.counters.sent)));
+    let sent =
+        streams.iter().map(|stream| (stream.0.to_string(), load(&stream.1.hub.counters.sent)));
     body["deliveries"]
         .as_object_mut()
         .expect("it has targets")

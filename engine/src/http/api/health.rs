@@ -36,11 +36,12 @@ fn reasons(app: &App, reports: &[PartReport]) -> Vec<String> {
     if app.engine.is_stopping() {
         reasons.push("draining".to_owned());
     }
-    let fatal =
-        reports.iter().filter(|it| matches!(it.part.role, PartRole::Store | PartRole::Disk));
+    let fatal = reports
+        .iter()
+        .filter(|report| matches!(report.part.role, PartRole::Store | PartRole::Disk));
     let failed = fatal.flat_map(|it| &it.problems);
-    let failed = failed.filter(|it| it.problem.state == HealthState::Failed);
-    let mut reported: Vec<String> = failed.map(|it| it.problem.reason.clone()).collect();
+    let failed = failed.filter(|failed| failed.problem.state == HealthState::Failed);
+    let mut reported: Vec<String> = failed.map(|failed| failed.problem.reason.clone()).collect();
     if let (Some(trouble), true) = (app.engine.store.trouble(), reported.is_empty()) {
         reported.push(trouble.reason);
     }

@@ -102,9 +102,9 @@ pub(super) async fn list(request: Request<App>) -> Answer {
         Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
-    let read = move |it: &Reader<'_>| {
+    let read = move |reader: &Reader<'_>| {
         let order = LetterOrder::Newest(asked.before);
-        it.letter_list(&asked.filter, order, asked.limit, PAGE_BYTES, SHOWN_MAX)
+        reader.letter_list(&asked.filter, order, asked.limit, PAGE_BYTES, SHOWN_MAX)
     };
     match app.engine.store.read(read).await {
         Ok(page) => {
@@ -122,7 +122,7 @@ pub(super) async fn one(request: Request<App>) -> Answer {
     let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
         return Ok(problem(404, "dead letter not found"));
     };
-    match app.engine.store.read(move |it| it.dead_letter(id)).await {
+    match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(Some(it)) => Ok(json_text(letter(&it, it.body.len()).to_string())),
         Ok(None) => Ok(problem(404, "dead letter not found")),
         Err(fault) => Ok(failed(&fault)),
@@ -183,7 +183,8 @@ impl RedriveOrder {
                     is_dry = value.as_bool().ok_or("`dry_run` must be true or false")?;
                 }
                 "limit" => {
-                    let most = number(name, value).ok().and_then(|it| usize::try_from(it).ok());
+                    let most =
+                        number(name, value).ok().and_then(|number| usize::try_from(number).ok());
                     let most = most.filter(|it| (1..=LIMIT_MAX).contains(it));
                     limit = most.ok_or(format!("`limit` must be 1 to {LIMIT_MAX}"))?;
                 }
@@ -228,11 +229,11 @@ impl RedriveOrder {
         let mut bytes = 0;
         for id in ids.iter().filter(|it| self.after < **it) {
             if self.limit <= page.letters.len() || PAGE_BYTES < bytes {
-                page.next = page.letters.last().map(|it: &DeadLetter| it.id);
+                page.next = page.letters.last().map(|letter: &DeadLetter| letter.id);
                 break;
             }
             page.letters.extend(reader.dead_letter(*id)?);
-            bytes += page.letters.last().map_or(0, |it| it.body.len());
+            bytes += page.letters.last().map_or(0, |letter| letter.body.len());
         }
         Ok(page)
     }
@@ -241,10 +242,10 @@ impl RedriveOrder {
     fn subject(&self, letters: &[(u64, Redriven)]) -> Value {
         match &self.wanted {
             LetterWanted::Fitting(_) => {
-                json!({ "from": letters.first().map(|it| it.0), "to": letters.last().map(|it| it.0) })
+                json!({ "from": letters.first().map(|letter| letter.0), "to": letters.last().map(|letter| letter.0) })
             }
             LetterWanted::One(_) | LetterWanted::These(_) => {
-                json!({ "ids": letters.iter().map(|it| it.0).collect::<Vec<_>>() })
+                json!({ "ids": letters.iter().map(|letter| letter.0).collect::<Vec<_>>() })
             }
         }
     }
@@ -274,7 +275,7 @@ fn edit(letter: &mut DeadLetter, text: &str) -> Result<(), &'static str> {
         );
     }
     let context = letter.context.as_deref();
-    if context.is_some_and(|it| it.get("decoded").is_some()) {
+    if context.is_some_and(|context| context.get("decoded").is_some()) {
         return Err("this message was decoded on its way in, so its text alone cannot be edited");
     }
     letter.body = text.as_bytes().into();
@@ -291,7 +292,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
         Err(detail) => return Ok(problem(400, &detail)),
     };
     let asked = order.clone();
-    let mut page = match app.engine.store.read(move |it| asked.find(it)).await {
+    let mut page = match app.engine.store.read(move |reader| asked.find(reader)).await {
         Ok(page) => page,
         Err(fault) => return Ok(failed(&fault)),
     };
@@ -322,7 +323,7 @@ pub(super) async fn redrive(mut request: Request<App>) -> Answer {
     let shown: Vec<Value> = results.iter().map(|(id, it)| result(*id, it)).collect();
     // After a failure the rest is still to be tried.
     let next = match &failure {
-        Some(_) => results.last().map(|it| it.0),
+        Some(_) => results.last().map(|result| result.0),
         None => page.next,
     };
     body.extend([("results".to_owned(), json!(shown)), ("next".to_owned(), json!(next))]);
@@ -367,7 +368,7 @@ pub(super) fn preview(it: &DeadLetter) -> Value {
 }
 
 fn counts(results: &[(u64, Redriven)]) -> Map<String, Value> {
-    let count = |word: &str| results.iter().filter(|it| it.1.word() == word).count();
+    let count = |word: &str| results.iter().filter(|result| result.1.word() == word).count();
     let mut counts = Map::new();
     counts.insert("selected".to_owned(), json!(results.len()));
     for outcome in Redriven::OUTCOMES {
@@ -399,7 +400,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     let Ok(id) = request.param("id").unwrap_or_default().parse::<u64>() else {
         return Ok(problem(404, "dead letter not found"));
     };
-    let known = match app.engine.store.read(move |it| it.dead_letter(id)).await {
+    let known = match app.engine.store.read(move |reader| reader.dead_letter(id)).await {
         Ok(known) => known,
         Err(fault) => return Ok(failed(&fault)),
     };
@@ -414,7 +415,7 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
 
 /// What was done by hand, the newest first.
 pub(super) async fn audit_list(request: Request<App>) -> Answer {
-    match request.state().engine.store.read(|it| it.audit(LIMIT)).await {
+    match request.state().engine.store.read(|reader| reader.audit(LIMIT)).await {
         Ok(rows) => Ok(json_text(json!({ "audit": rows }).to_string())),
         Err(fault) => Ok(failed(&fault)),
     }
@@ -428,7 +429,7 @@ async fn audit(
     subject: Value,
     outcome: Map<String, Value>,
 ) {
-    let field = |name| request.header(name).and_then(|it| it.get(0)).map(|it| it.as_str());
+    let field = |name| request.header(name).and_then(|header| header.get(0)).map(|it| it.as_str());
     let who = app.who(field("authorization"), field("cookie"));
     let outcome = Value::Object(outcome);
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
@@ -448,7 +449,7 @@ mod tests {
 
     #[test]
     fn a_redrive_says_once_which_letters() {
-        let wanted = |body: &str| order(body).map(|it| it.wanted);
+        let wanted = |body: &str| order(body).map(|order| order.wanted);
         assert_eq!(wanted("{\"id\": 3}"), Ok(LetterWanted::One(3)));
         assert_eq!(wanted("{\"ids\": [3, 1, 3]}"), Ok(LetterWanted::These(vec![1, 3])));
         assert_eq!(wanted("{\"all\": true}"), Ok(LetterWanted::Fitting(LetterFilter::default())));

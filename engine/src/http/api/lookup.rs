@@ -29,9 +29,9 @@ pub(super) async fn event(request: Request<App>) -> Answer {
     let id = request.param("id").unwrap_or_default();
     let id = query::decoded(id).unwrap_or_else(|| id.to_owned());
     let pairs = query::pairs(request.url().query().unwrap_or_default()).unwrap_or_default();
-    let source = pairs.into_iter().find(|it| it.0 == "source").map(|it| it.1);
+    let source = pairs.into_iter().find(|pair| pair.0 == "source").map(|pair| pair.1);
     let generation = app.engine.generation();
-    let own = generation.plan.sources.iter().map(|it| it.name.to_string()).collect();
+    let own = generation.plan.sources.iter().map(|source| source.name.to_string()).collect();
     let pipeline = &generation.plan.name;
     let (text, state) = match find(&app.engine.store, id, source, own).await {
         Err(fault) => return Ok(failed(&fault)),
@@ -85,7 +85,7 @@ async fn find(
         Some(source) => vec![source.clone()],
         None => {
             let mut sources = own;
-            sources.extend(store.read(|it| it.sources()).await?);
+            sources.extend(store.read(|reader| reader.sources()).await?);
             sources.into_iter().collect()
         }
     };
@@ -98,7 +98,7 @@ async fn find(
             let filter = LetterFilter { event_id: Some(id), source, ..LetterFilter::default() };
             let newest = LetterOrder::Newest(None);
             let letter = reader.dead_letters(&filter, newest, 1, 0)?.letters.pop();
-            Ok(letter.map_or(LookupFound::Nowhere, |it| LookupFound::Refused(Box::new(it))))
+            Ok(letter.map_or(LookupFound::Nowhere, |letter| LookupFound::Refused(Box::new(letter))))
         })
         .await
 }

@@ -55,12 +55,12 @@ fn deleted(text: &mut MetricsText, figures: &Figures) {
 
 /// What waits for each target of the file, and what is parked for those that it no longer has.
 fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures, now: Timestamp) {
-    let of_file = generation.targets.keys().map(|it| (it.clone(), BacklogSize::default()));
+    let of_file = generation.targets.keys().map(|key| (key.clone(), BacklogSize::default()));
     let mut waiting: BTreeMap<_, _> = of_file.collect();
     let sizes = figures.outbox.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let parked = figures.parked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let oldest = figures.oldest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    waiting.extend(sizes.into_iter().filter(|it| 0 < it.1.rows));
+    waiting.extend(sizes.into_iter().filter(|size| 0 < size.1.rows));
     let family = "engine_outbox_deliveries";
     text.family(family, "gauge", "Deliveries that wait for a target, or for its return");
     for (sink, size) in &waiting {
@@ -75,7 +75,7 @@ fn outbox(text: &mut MetricsText, generation: &Generation, figures: &Figures, no
     text.family(family, "gauge", "Age of the oldest waiting delivery; 0 if there is none");
     for (sink, size) in &waiting {
         let since = oldest.get(sink).filter(|_| 0 < size.rows);
-        let age = since.map_or(0.0, |it| now.since(*it).as_secs_f64());
+        let age = since.map_or(0.0, |since| now.since(*since).as_secs_f64());
         text.sample(family, &waiting_labels(sink, &parked), age);
     }
 }
@@ -90,8 +90,8 @@ fn waiting_labels<'a>(
 
 /// How every part is.
 fn health(text: &mut MetricsText, reports: &[PartReport]) {
-    let labels = |it: &PartReport| {
-        [("role", it.part.role.word().to_owned()), ("name", it.part.name.to_string())]
+    let labels = |report: &PartReport| {
+        [("role", report.part.role.word().to_owned()), ("name", report.part.name.to_string())]
     };
     let family = "engine_health";
     text.family(family, "gauge", "Health of each part: 0 ok, 1 degraded, 2 failed");
@@ -104,7 +104,10 @@ fn health(text: &mut MetricsText, reports: &[PartReport]) {
     text.family(family, "gauge", "Problems of each part, by problem code");
     for report in reports {
         let mut codes: BTreeMap<&str, u32> = BTreeMap::new();
-        report.problems.iter().for_each(|it| *codes.entry(it.problem.code).or_default() += 1);
+        report
+            .problems
+            .iter()
+            .for_each(|problem| *codes.entry(problem.problem.code).or_default() += 1);
         let [role, name] = labels(report);
         for (code, count) in codes {
             let labels = [(role.0, role.1.as_str()), (name.0, name.1.as_str()), ("code", code)];
@@ -150,7 +153,7 @@ fn pools(text: &mut MetricsText, app: &App) {
 
 /// The database, its log and its commits.
 fn store(text: &mut MetricsText, figures: &Figures) {
-    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     text.gauge("engine_events_pending", "Accepted and not finished", load(&figures.pending));
     text.gauge("engine_dead_letters", "Rows of dead letters", load(&figures.dead_letters));
     text.gauge("engine_store_bytes", "Size of the database", load(&figures.bytes));
@@ -164,15 +167,16 @@ fn store(text: &mut MetricsText, figures: &Figures) {
         text.sample(family, &[("class", class.word())], count);
     }
     text.family("engine_store_commit_seconds", "histogram", "Time of a commit");
-    let bounds: Vec<f64> = COMMIT_BUCKETS.iter().map(|it| *it as f64 / 1e6).collect();
-    let counts: Vec<u64> = figures.commits.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+    let bounds: Vec<f64> = COMMIT_BUCKETS.iter().map(|bucket| *bucket as f64 / 1e6).collect();
+    let counts: Vec<u64> =
+        figures.commits.iter().map(|commit| commit.load(Ordering::Relaxed)).collect();
     let sum = load(&figures.commit_micros) / 1e6;
     text.buckets("engine_store_commit_seconds", &[], &bounds, &counts, sum);
 }
 
 /// Clients of streams and what they were sent.
 fn streams(text: &mut MetricsText, app: &App) {
-    let load = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
     text.family("engine_sse_clients", "gauge", "Clients of a stream");
     for (name, stream) in app.streams() {
         text.sample("engine_sse_clients", &[("sink", &name)], load(&stream.hub.counters.clients));
@@ -212,14 +216,17 @@ fn relayed(text: &mut MetricsText, generation: &Generation, figures: &Figures) {
     let family = "engine_notifications_relayed_total";
     text.family(family, "counter", "Sent beside what routes send");
     let mut counts: BTreeMap<(Arc<str>, &str), u64> = BTreeMap::new();
-    for (word, to) in generation.plan.notifiers.iter().flat_map(|it| it.manners.relays()) {
-        let targets = generation.targets.keys().filter(|it| node_of(it) == to.value);
-        counts.extend(targets.map(|it| ((it.clone(), word.word()), 0)));
+    for (word, to) in
+        generation.plan.notifiers.iter().flat_map(|notifier| notifier.manners.relays())
+    {
+        let targets = generation.targets.keys().filter(|key| node_of(key) == to.value);
+        counts.extend(targets.map(|target| ((target.clone(), word.word()), 0)));
     }
-    for notifier in generation.plan.notifiers.iter().filter(|it| it.off.is_none()) {
+    for notifier in generation.plan.notifiers.iter().filter(|notifier| notifier.off.is_none()) {
         let alerts = &notifier.manners.alerts;
         let words = [(alerts.repeat.is_some(), "repeat"), (alerts.recover.is_some(), "recover")];
-        let own = words.iter().filter(|it| it.0).map(|it| ((notifier.name.clone(), it.1), 0));
+        let own =
+            words.iter().filter(|word| word.0).map(|word| ((notifier.name.clone(), word.1), 0));
         counts.extend(own);
     }
     counts.extend(figures.relayed.lock().unwrap_or_else(PoisonError::into_inner).clone());
@@ -246,7 +253,7 @@ fn forgotten(text: &mut MetricsText, figures: &Figures) {
 pub(super) async fn metrics(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, figures) = (&app.engine, app.engine.store.figures());
-    let accept = request.header("accept").and_then(|it| it.get(0)).map(|it| it.as_str());
+    let accept = request.header("accept").and_then(|header| header.get(0)).map(|it| it.as_str());
     let form = MetricsForm::accepted(accept);
     let mut text = MetricsText::new(form);
     crate::http::figures::write(&mut text, &app.state, app.queries.waiting());
@@ -286,8 +293,8 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
 
 /// What stages remember. The evictions of filters have had a name of their own for longer.
 fn memories(text: &mut MetricsText, generation: &Generation) {
-    let count = |it: &AtomicU64| it.load(Ordering::Relaxed) as f64;
-    let figures = |name: &str| generation.memories.get(name).map(|it| &it.node.figures);
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    let figures = |name: &str| generation.memories.get(name).map(|memory| &memory.node.figures);
     text.family("engine_filter_evictions_total", "counter", "Keys forgotten to make room");
     for filter in &generation.plan.filters {
         let name = filter.name.value.as_str();

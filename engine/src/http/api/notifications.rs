@@ -23,7 +23,7 @@ fn list_request(text: &str, plan: &Plan, now: Timestamp) -> Result<DeliveryQuery
         .filter_map(|(name, value)| parameter(&mut asked, &name, &value, plan, now).err())
         .collect();
     if asked.sinks.is_empty() {
-        asked.sinks = plan.notifiers.iter().map(|it| it.name.clone()).collect();
+        asked.sinks = plan.notifiers.iter().map(|notifier| notifier.name.clone()).collect();
     }
     if wrong.is_empty() { Ok(asked) } else { Err(wrong.join("; ")) }
 }
@@ -77,15 +77,15 @@ pub(super) async fn notifications(request: Request<App>) -> Answer {
     };
     let list = app.engine.store.read(move |reader| {
         let page = reader.delivery_page(&asked)?;
-        let seqs: Vec<u64> = page.rows.iter().map(|it| it.seq).collect();
-        let leads: Vec<u64> = page.rows.iter().filter_map(|it| it.lead).collect();
+        let seqs: Vec<u64> = page.rows.iter().map(|row| row.seq).collect();
+        let leads: Vec<u64> = page.rows.iter().filter_map(|row| row.lead).collect();
         Ok((page, reader.intact_by_seq(&seqs)?, reader.intact_by_seq(&leads)?))
     });
     let (page, events, leads) = match list.await {
         Ok(found) => found,
         Err(fault) => return Ok(failed(&fault)),
     };
-    let shown: Vec<Value> = page.rows.iter().map(|it| shown(it, &events, &leads)).collect();
+    let shown: Vec<Value> = page.rows.iter().map(|row| shown(row, &events, &leads)).collect();
     let next = page.next.map(|it| it.to_string());
     Ok(json_text(json!({ "notifications": shown, "next": next }).to_string()))
 }
@@ -128,7 +128,7 @@ fn notifier_in(body: &[u8]) -> Option<String> {
 
 fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {
     let lead = delivery.lead.and_then(|lead| leads.iter().find(|it| it.seq == lead));
-    let event = events.iter().find(|it| it.seq == delivery.seq).map(|it| &it.envelope);
+    let event = events.iter().find(|event| event.seq == delivery.seq).map(|event| &event.envelope);
     json!({
         "notifier": &*delivery.sink,
         "state": delivery.state.word(),
@@ -136,11 +136,11 @@ fn shown(delivery: &Delivery, events: &[Stored], leads: &[Stored]) -> Value {
         "reason": delivery.last_error,
         "until": delivery.held_until().map(|it| it.to_string()),
         "via": delivery.via.as_ref().map(ToString::to_string),
-        "told_with": lead.map(|it| &*it.envelope.id),
+        "told_with": lead.map(|lead| &*lead.envelope.id),
         "created": delivery.created.to_string(),
-        "event_id": event.map(|it| &*it.id),
-        "type": event.map(|it| &*it.kind),
-        "subject": event.map(|it| &*it.subject),
-        "time": event.map(|it| it.time.to_string()),
+        "event_id": event.map(|event| &*event.id),
+        "type": event.map(|event| &*event.kind),
+        "subject": event.map(|event| &*event.subject),
+        "time": event.map(|event| event.time.to_string()),
     })
 }

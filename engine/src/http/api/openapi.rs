@@ -14,7 +14,7 @@ pub(super) async fn openapi(request: Request<App>) -> Answer {
     let generation = app.engine.generation();
     let plan = &generation.plan;
     let mut paths = Map::new();
-    for row in PATHS.iter().filter(|it| !it.summary.is_empty()) {
+    for row in PATHS.iter().filter(|path| !path.summary.is_empty()) {
         paths.insert(templated(row.path), of_row(row));
     }
     for (index, route) in &generation.routes {
@@ -51,13 +51,13 @@ fn templated(path: &str) -> String {
 }
 
 fn of_row(row: &PathRow) -> Value {
-    let in_path = row.path.split('/').filter_map(|it| it.strip_prefix([':', '*'])).map(|name| {
+    let in_path = row.path.split('/').filter_map(|part| part.strip_prefix([':', '*'])).map(|name| {
         json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })
     });
-    let in_query = row.parameters.iter().map(|it| {
+    let in_query = row.parameters.iter().map(|parameter| {
         let text = json!({ "type": "string" });
-        let schema = if it.is_list { json!({ "type": "array", "items": text }) } else { text };
-        json!({ "name": it.name, "in": "query", "description": it.says, "schema": schema })
+        let schema = if parameter.is_list { json!({ "type": "array", "items": text }) } else { text };
+        json!({ "name": parameter.name, "in": "query", "description": parameter.says, "schema": schema })
     });
     let has_id = row.path.contains([':', '*']);
     let mut parameters: Vec<Value> = in_path.collect();
@@ -65,7 +65,7 @@ fn of_row(row: &PathRow) -> Value {
     let mut statuses = vec![503];
     statuses.extend((!row.parameters.is_empty()).then_some(400));
     statuses.extend(has_id.then_some(404));
-    let operations = row.methods.iter().filter(|it| !matches!(**it, "HEAD" | "OPTIONS"));
+    let operations = row.methods.iter().filter(|method| !matches!(**method, "HEAD" | "OPTIONS"));
     let operations = operations.map(|method| {
         let mut statuses = statuses.clone();
         if *method == "POST" {
@@ -106,7 +106,7 @@ fn of_source(name: &str, route: &HttpRoute) -> Value {
         answers.insert(status.to_string(), done);
     }
     let kinds = route.accepts.iter().flat_map(|it| kinds_of(*it));
-    let content: Map<String, Value> = kinds.map(|it| ((*it).to_owned(), json!({}))).collect();
+    let content: Map<String, Value> = kinds.map(|kind| ((*kind).to_owned(), json!({}))).collect();
     let operation = |method: &String| {
         let mut operation = json!({ "summary": summary, "responses": answers });
         // The query of a GET is its message.

@@ -44,7 +44,7 @@ const FILES: [PageFile; 15] = files![
 impl PageFile {
     fn at(path: &str) -> Option<&'static PageFile> {
         let name = if path == "/" { FILES[0].name } else { path.strip_prefix(FOLDER)? };
-        FILES.iter().find(|it| it.name == name)
+        FILES.iter().find(|file| file.name == name)
     }
 
     fn content_type(&self) -> &'static str {
@@ -74,8 +74,8 @@ pub(super) async fn file(request: Request<App>) -> Answer {
         return Ok(problem(404, "the page has no such file"));
     };
     let tag = file.tag();
-    let known = request.header("if-none-match").map(|it| it.as_str().to_owned());
-    let is_known = known.is_some_and(|it| it.split(',').any(|it| it.trim() == tag));
+    let known = request.header("if-none-match").map(|header| header.as_str().to_owned());
+    let is_known = known.is_some_and(|it| it.split(',').any(|part| part.trim() == tag));
     let answer = match is_known {
         true => Response::builder(304),
         false => Response::builder(200).body(file.text),
@@ -99,7 +99,7 @@ mod tests {
         let mut all = GzEncoder::new(Vec::new(), Compression::best());
         for file in FILES {
             all.write_all(file.text.as_bytes()).expect("it is written");
-            let others = file.text.match_indices("//").map(|it| &file.text[it.0..]);
+            let others = file.text.match_indices("//").map(|index| &file.text[index.0..]);
             let addresses = others.filter(|it| it.starts_with("//www.w3.org/2000/svg"));
             assert_eq!(file.text.matches("http").count(), addresses.count(), "{}", file.name);
             for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "style=\""]
@@ -117,14 +117,17 @@ mod tests {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let name = entry.expect("an entry").file_name().into_string().expect("a name");
             let is_picture = name.ends_with(".png");
-            assert!(is_picture || FILES.iter().any(|it| it.name == name), "{name} is not served");
+            assert!(
+                is_picture || FILES.iter().any(|file| file.name == name),
+                "{name} is not served"
+            );
         }
-        for file in FILES.iter().filter(|it| it.name.ends_with(".js")) {
+        for file in FILES.iter().filter(|file| file.name.ends_with(".js")) {
             for (_, after) in
-                file.text.match_indices("from \"./").map(|it| file.text.split_at(it.0))
+                file.text.match_indices("from \"./").map(|index| file.text.split_at(index.0))
             {
                 let name = after["from \"./".len()..].split('"').next().unwrap_or_default();
-                assert!(FILES.iter().any(|it| it.name == name), "{} loads {name}", file.name);
+                assert!(FILES.iter().any(|file| file.name == name), "{} loads {name}", file.name);
             }
             let place = format!("\"{FOLDER}{}\"", file.name);
             assert!(FILES[0].text.contains(&place), "{} is not loaded at once", file.name);

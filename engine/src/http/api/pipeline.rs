@@ -25,7 +25,7 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
     let generation = app.engine.generation();
     let mut body = compiler::graph::plain(&generation.plan);
     add_health(&mut body, app);
-    match app.engine.store.read(|it| it.timers(TIMERS_MAX)).await {
+    match app.engine.store.read(|reader| reader.timers(TIMERS_MAX)).await {
         Ok(timers) => body.insert("memories".to_owned(), memories(&generation, &timers)),
         Err(fault) => return Ok(failed(&fault)),
     };
@@ -35,7 +35,7 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
         ("hash", json!(generation.hash)),
         ("config", json!(if app.status.stale().is_some() { "stale" } else { "current" })),
         ("diagnostics", json!(app.status.stale())),
-        ("stale_since", json!(app.status.stale_since().map(|it| it.to_string()))),
+        ("stale_since", json!(app.status.stale_since().map(|stale_since| stale_since.to_string()))),
         ("last_reload", json!(app.status.last())),
     ];
     body.extend(more.map(|(name, value)| (name.to_owned(), value)));
@@ -46,8 +46,8 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
 fn memories(generation: &Generation, timers: &[MemoryTimer]) -> Value {
     let memories = generation.memories.iter().map(|(name, memory)| {
         let figures = &memory.node.figures;
-        let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
-        let own = timers.iter().filter(|it| it.memory == **name);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let own = timers.iter().filter(|timer| timer.memory == **name);
         let next = own.map(|it| json!({ "key": it.key, "due": it.due.to_string() }));
         json!({
             "name": &**name,
@@ -131,7 +131,7 @@ pub(super) async fn reloads(request: Request<App>) -> Answer {
     let app = request.state();
     // Their files are kept, to be compared.
     let answer = |reloads| json!({ "reloads": reloads, "kept": app.status.generations() });
-    match app.engine.store.read(|it| it.reloads(100)).await {
+    match app.engine.store.read(|reader| reader.reloads(100)).await {
         Ok(reloads) => Ok(json_text(answer(reloads).to_string())),
         Err(fault) => Ok(failed(&fault)),
     }
@@ -156,9 +156,9 @@ fn add_health(body: &mut Map<String, Value>, app: &App) {
             node["health"] = found.map_or(Value::Null, |it| condition(&reports.remove(it)));
         }
     }
-    let others = reports.iter().map(|it| {
-        let mut shown = condition(it);
-        shown["part"] = it.part.to_string().into();
+    let others = reports.iter().map(|report| {
+        let mut shown = condition(report);
+        shown["part"] = report.part.to_string().into();
         shown
     });
     body.insert("parts".to_owned(), others.collect());

@@ -81,10 +81,10 @@ fn series_request(text: &str, now: Timestamp) -> Result<SeriesRequest, String> {
     let mut wrong = Vec::new();
     for (name, value) in pairs {
         let is_right = match name.as_str() {
-            "bucket" => Bucket::of_word(&value).map(|it| request.bucket = it),
-            "by" => CountBy::of_word(&value).map(|it| request.by = it),
-            "since" => time(&value, now).map(|it| request.since = Some(it)),
-            "until" => time(&value, now).map(|it| request.until = it),
+            "bucket" => Bucket::of_word(&value).map(|word| request.bucket = word),
+            "by" => CountBy::of_word(&value).map(|word| request.by = word),
+            "since" => time(&value, now).map(|time| request.since = Some(time)),
+            "until" => time(&value, now).map(|time| request.until = time),
             _ => None,
         };
         if is_right.is_none() {
@@ -149,8 +149,8 @@ pub(super) async fn series(request: Request<App>) -> Answer {
     let grain = bucket.grain();
     let piece = |edge: usize| edges[edge].0.div_euclid(grain.micros());
     let span = (piece(0), piece(edges.len() - 1));
-    let both = move |it: &store::Reader<'_>| {
-        Ok((it.counts(by, grain, span)?, it.spreads(by, grain, span)?))
+    let both = move |reader: &store::Reader<'_>| {
+        Ok((reader.counts(by, grain, span)?, reader.spreads(by, grain, span)?))
     };
     let (counts, spreads) = match app.engine.store.read(both).await {
         Ok(found) => found,
@@ -189,7 +189,7 @@ impl Pieces<'_> {
             lines.entry(name).or_insert_with(nothing)[self.bucket_of(piece)] += count;
         }
         let mut sums: Vec<(u64, String)> =
-            lines.iter().map(|it| (it.1.iter().sum(), it.0.clone())).collect();
+            lines.iter().map(|line| (line.1.iter().sum(), line.0.clone())).collect();
         sums.sort_by(|one, other| other.cmp(one));
         for (_, name) in sums.into_iter().skip(LINES_MAX) {
             let line = lines.remove(&name).expect("it is there");
@@ -259,14 +259,14 @@ mod tests {
         let told = |query: &str| {
             let asked = series_request(query, now).expect("it is read");
             asked_edges(&asked, &Globals::default(), now)
-                .map(|it| (it[0].to_string(), it.len() - 1))
+                .map(|edge| (edge[0].to_string(), edge.len() - 1))
         };
         assert_eq!(told("bucket=5m"), Ok(("2026-03-28T06:00:00.000Z".to_owned(), 73)));
         assert_eq!(told("bucket=1m&since=-2m"), Ok(("2026-03-28T12:01:00.000Z".to_owned(), 3)));
         assert_eq!(told("bucket=5m&since=-48h").map(|it| it.1), Ok(577));
         let gone = "minutes are kept for 48 hours; `bucket=1h` goes back further";
         assert_eq!(told("bucket=5m&since=-49h"), Err(gone.to_owned()));
-        assert!(told("bucket=1m&since=-40h").is_err_and(|it| it.contains("1100 buckets")));
+        assert!(told("bucket=1m&since=-40h").is_err_and(|fault| fault.contains("1100 buckets")));
     }
 
     #[test]

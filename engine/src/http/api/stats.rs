@@ -29,7 +29,7 @@ pub(super) async fn stats(request: Request<App>) -> Answer {
     };
     let now = app.engine.env.clock.wall();
     app.engine.store.write_counts().await;
-    let mut stats = match app.engine.store.read(move |it| it.stats(days, now)).await {
+    let mut stats = match app.engine.store.read(move |reader| reader.stats(days, now)).await {
         Ok(stats) => stats,
         Err(fault) => return Ok(failed(&fault)),
     };

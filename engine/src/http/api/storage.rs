@@ -24,13 +24,13 @@ pub(super) async fn storage(request: Request<App>) -> Answer {
     let app = request.state();
     let (engine, now) = (&app.engine, app.engine.env.clock.wall());
     engine.store.write_counts().await;
-    let read = move |it: &Reader<'_>| Ok((it.stats(DAYS, now)?, rows(it)?));
+    let read = move |reader: &Reader<'_>| Ok((reader.stats(DAYS, now)?, rows(reader)?));
     let (stats, rows) = match engine.store.read(read).await {
         Ok(found) => found,
         Err(fault) => return Ok(failed(&fault)),
     };
     let figures = engine.store.figures();
-    let load = |it: &AtomicU64| it.load(Ordering::Relaxed);
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let generation = engine.generation();
     let policy = reload::policy(&generation.plan);
     let (bytes, free) =
@@ -134,7 +134,7 @@ impl Growth {
             let days = kept(&policy.keep, it.0)?.as_secs_f64() / DAY.as_secs_f64();
             Some(sum + it.1 * days * self.event_bytes)
         });
-        let is_enough = levels_off.is_some_and(|it| it <= self.room as f64);
+        let is_enough = levels_off.is_some_and(|levels_off| levels_off <= self.room as f64);
         let left = self.room.saturating_sub(self.bytes) as f64;
         let days = (!is_enough && 0.0 < daily_bytes).then(|| (left / daily_bytes).floor());
         json!({
@@ -146,10 +146,11 @@ impl Growth {
 
 /// How long events of a priority stay, whatever their type; `None` for good.
 fn kept(rules: &[KeepRule], level: Priority) -> Option<Duration> {
-    let fits = |it: &&KeepRule| it.priority.is_none_or(|of| of == level);
+    let fits = |rule: &&KeepRule| rule.priority.is_none_or(|of| of == level);
     // A rule for some types may be the longer one: none of the following rules is asked then.
-    let of_types = rules.iter().filter(|it| it.kind.is_some()).filter(fits).map(|it| it.age).max();
-    let of_all = rules.iter().filter(|it| it.kind.is_none()).find(fits)?.age;
+    let of_types =
+        rules.iter().filter(|rule| rule.kind.is_some()).filter(fits).map(|rule| rule.age).max();
+    let of_all = rules.iter().filter(|rule| rule.kind.is_none()).find(fits)?.age;
     Some(of_types.map_or(of_all, |it| it.max(of_all)))
 }
 

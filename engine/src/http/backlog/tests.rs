@@ -202,7 +202,7 @@ fn one_client_reads_the_store_at_a_time_and_the_others_wait() {
         let (mut one, mut other) = (one.fill(&mut first), other.fill(&mut second));
         assert!(poll_once(one.as_mut()).is_none() && poll_once(other.as_mut()).is_none());
         // Queries have the store to themselves meanwhile.
-        assert!(smol::block_on(house.store.read(|it| it.stats(1, Timestamp(0)))).is_ok());
+        assert!(smol::block_on(house.store.read(|reader| reader.stats(1, Timestamp(0)))).is_ok());
         drop(turn);
         let (one, other) = smol::block_on(smol::future::zip(one, other));
         assert!(one && other);

@@ -17,7 +17,7 @@ const PREFIX: &str = "ce-";
 
 /// Whether a request is one.
 pub(super) fn is_binary(head: &Head) -> bool {
-    head.headers().any(|it| it.0.eq_ignore_ascii_case("ce-specversion"))
+    head.headers().any(|header| header.0.eq_ignore_ascii_case("ce-specversion"))
 }
 
 /// The structured form: the attributes, and the body as `data` where it is JSON or text, else as
@@ -44,7 +44,8 @@ fn attributes(head: &Head) -> Result<(Map<String, Value>, Option<String>), Probl
             None if name == "content-type" => "datacontenttype",
             None => continue,
         };
-        let is_name = attribute.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
+        let is_name =
+            attribute.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         if attribute.is_empty() || !is_name || matches!(attribute, "data" | "data_base64") {
             let shown: String = name.chars().take(60).collect();
             let detail = format!("`{shown}` is not the name of an attribute: a-z and 0-9 only");
@@ -94,7 +95,7 @@ mod tests {
     fn message(fields: &str, body: &[u8]) -> Result<String, String> {
         let head = format!("POST /e HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
         let made = structured(&request_head(&head), body);
-        made.map(|it| String::from_utf8(it).unwrap()).map_err(|it| it.detail)
+        made.map(|it| String::from_utf8(it).unwrap()).map_err(|fault| fault.detail)
     }
 
     const HEAD: &str = "ce-specversion: 1.0\r\nCE-ID: 7\r\n";

@@ -43,20 +43,20 @@ pub(crate) enum Messages {
 
 /// How the body is to be read, or why it will not be.
 pub(super) fn form_of(head: &Head, route: &HttpRoute, source: &str) -> Result<PostedForm, Reply> {
-    let takes = |it: BodyForm| route.accepts.contains(&it);
+    let takes = |form: BodyForm| route.accepts.contains(&form);
     if takes(BodyForm::CloudEvents) && cloud::is_binary(head) {
         return Ok(PostedForm::BinaryCloudEvent);
     }
     if matches!(head.framing(), Framing::Empty | Framing::Length(0)) {
         return Ok(PostedForm::Nothing);
     }
-    let mut given = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-type"));
+    let mut given = head.headers().filter(|header| header.0.eq_ignore_ascii_case("content-type"));
     let (kind, more) = (given.next(), given.next());
     if more.is_some() {
         return Err(unsupported("more than one `Content-Type` is given".to_owned()));
     }
-    let text = kind.map(|it| String::from_utf8_lossy(it.1).to_ascii_lowercase());
-    let kind = text.as_deref().map(|it| it.split(';').next().unwrap_or_default().trim());
+    let text = kind.map(|kind| String::from_utf8_lossy(kind.1).to_ascii_lowercase());
+    let kind = text.as_deref().map(|text| text.split(';').next().unwrap_or_default().trim());
     let (wanted, form) = match kind.unwrap_or_default() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
             (BodyForm::Lines, PostedForm::Lines)
@@ -186,9 +186,9 @@ fn fields(
 
 /// Whether any part of an event is taken from the message.
 fn reads_message(map: &Map) -> bool {
-    let reads = |it: &Expr| it.uses(Root::Data) || it.uses(Root::Raw);
+    let reads = |expr: &Expr| expr.uses(Root::Data) || expr.uses(Root::Raw);
     let has_whole = map.kind.is_none() && map.each.is_none();
-    has_whole || map.parts().chain(&map.each).any(|it| reads(&it.value))
+    has_whole || map.parts().chain(&map.each).any(|part| reads(&part.value))
 }
 
 /// The messages of an array as they were received, white space around them cut; at most one more
@@ -197,7 +197,7 @@ fn array(body: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let items = serde::Deserializer::deserialize_seq(&mut deserializer, Items);
     let items = items.and_then(|items| deserializer.end().map(|()| items));
-    items.map_err(|it| format!("not JSON: {it}"))
+    items.map_err(|fault| format!("not JSON: {fault}"))
 }
 
 struct Items;
@@ -224,8 +224,8 @@ impl<'de> Visitor<'de> for Items {
 
 /// The messages of a body with one a line; at most one more than may be.
 fn lines(body: &[u8]) -> Vec<Vec<u8>> {
-    let lines = body.split(|it| *it == b'\n').map(<[u8]>::trim_ascii);
-    lines.filter(|it| !it.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
+    let lines = body.split(|body| *body == b'\n').map(<[u8]>::trim_ascii);
+    lines.filter(|line| !line.is_empty()).map(<[u8]>::to_vec).take(ITEMS_MAX + 1).collect()
 }
 
 #[cfg(test)]
@@ -241,9 +241,9 @@ mod tests {
     fn form(fields: &str, accepts: &[BodyForm]) -> Result<PostedForm, String> {
         let head = "POST /e HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n";
         let head = request_head(&format!("{head}{fields}\r\n"));
-        form_of(&head, &route(accepts), "bell").map_err(|it| {
-            let body: Value = serde_json::from_slice(it.content().bytes().unwrap()).unwrap();
-            assert_eq!(it.status(), 415, "{body}");
+        form_of(&head, &route(accepts), "bell").map_err(|fault| {
+            let body: Value = serde_json::from_slice(fault.content().bytes().unwrap()).unwrap();
+            assert_eq!(fault.status(), 415, "{body}");
             body["detail"].as_str().unwrap().to_owned()
         })
     }
@@ -307,8 +307,9 @@ mod tests {
         let accepts = &[BodyForm::Form];
         let kind = "Content-Type: application/x-www-form-urlencoded; charset=UTF-8\r\n";
         assert_eq!(form(kind, accepts), Ok(PostedForm::Fields));
-        let message =
-            |body: &str| form_message(body.as_bytes()).map(|it| String::from_utf8(it).unwrap());
+        let message = |body: &str| {
+            form_message(body.as_bytes()).map(|message| String::from_utf8(message).unwrap())
+        };
         let expected = r#"{"a":["1","2"],"payload":"{\"b\": 1}"}"#;
         assert_eq!(message("a=1&payload=%7B%22b%22%3A+1%7D&a=2\r\n").as_deref(), Ok(expected));
         assert_eq!(message("").as_deref(), Ok("{}"));
@@ -343,7 +344,7 @@ mod tests {
     fn a_get_without_a_body_is_its_query() {
         let message = |target: &str| {
             let head = request_head(&format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-            without_body(&head, &Map::default()).map(|it| String::from_utf8(it).unwrap())
+            without_body(&head, &Map::default()).map(|body| String::from_utf8(body).unwrap())
         };
         assert_eq!(message("/e").as_deref(), Ok("{}"));
         let expected = r#"{"a":["1","2","3"],"b":"","c d":"é"}"#;

@@ -21,12 +21,13 @@ pub(super) enum Coding {
 
 /// The coding that the request names; another one is refused by its name.
 pub(super) fn coding_of(head: &Head) -> Result<Coding, Reply> {
-    let values = head.headers().filter(|it| it.0.eq_ignore_ascii_case("content-encoding"));
-    let values: Vec<String> = values.map(|it| String::from_utf8_lossy(it.1).into_owned()).collect();
-    let codings = values.iter().flat_map(|it| it.split(','));
-    let codings = codings.map(str::trim).filter(|it| !it.is_empty());
+    let values = head.headers().filter(|header| header.0.eq_ignore_ascii_case("content-encoding"));
+    let values: Vec<String> =
+        values.map(|value| String::from_utf8_lossy(value.1).into_owned()).collect();
+    let codings = values.iter().flat_map(|value| value.split(','));
+    let codings = codings.map(str::trim).filter(|coding| !coding.is_empty());
     let mut found = Coding::Plain;
-    for coding in codings.filter(|it| !it.eq_ignore_ascii_case("identity")) {
+    for coding in codings.filter(|coding| !coding.eq_ignore_ascii_case("identity")) {
         let is_gzip = ["gzip", "x-gzip"].iter().any(|it| coding.eq_ignore_ascii_case(it));
         let detail = match (is_gzip, found) {
             (true, Coding::Plain) => {
@@ -67,7 +68,7 @@ pub(super) async fn unpack(
         }
         if body.capacity() < body.len() + count {
             let more = (body.len() + count).max(2 * body.capacity()).min(most) - body.len();
-            request.charge(more).map_err(|it: BodyError| Reply::from(it))?;
+            request.charge(more).map_err(|error: BodyError| Reply::from(error))?;
             body.reserve_exact(more);
         }
         body.extend_from_slice(&piece[..count]);
@@ -109,7 +110,7 @@ mod tests {
         let head = request_head("POST /e HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let mut nothing = Vec::new();
         let mut request = Request::new(head, None, &mut nothing);
-        smol::block_on(unpack(&mut request, packed, most)).map_err(|it| it.status())
+        smol::block_on(unpack(&mut request, packed, most)).map_err(|fault| fault.status())
     }
 
     #[test]
@@ -141,12 +142,12 @@ mod tests {
         let coding = |value: &str| {
             let fields = format!("Content-Encoding: {value}\r\n");
             let head = format!("POST /e HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
-            coding_of(&request_head(&head)).map_err(|it| {
+            coding_of(&request_head(&head)).map_err(|fault| {
                 assert_eq!(
-                    (it.status(), it.header("accept-encoding")),
+                    (fault.status(), fault.header("accept-encoding")),
                     (415, Some("gzip, identity"))
                 );
-                String::from_utf8(it.content().bytes().unwrap().to_vec()).unwrap()
+                String::from_utf8(fault.content().bytes().unwrap().to_vec()).unwrap()
             })
         };
         for plain in ["identity", "", "Identity, identity"] {

@@ -58,7 +58,7 @@ fn clients_of_streams_have_seats_of_their_own_also_from_one_address() {
     crowd.places.make_room(10);
     let is_let_in = |crowd: &mut Crowd, address: u8| {
         let seat = crowd.arrive(address).ok();
-        seat.inspect(|it| it.enter(SeatPhase::Answering, crowd.now)).is_some()
+        seat.inspect(|seat| seat.enter(SeatPhase::Answering, crowd.now)).is_some()
     };
     let taken = (0..20).filter(|_| is_let_in(&mut crowd, 1)).count();
     assert_eq!(taken, 12, "two of its own and ten of streams");
@@ -133,7 +133,7 @@ fn who_has_come_least_far_leaves_first() {
 #[test]
 fn an_address_may_not_free_its_held_seats_by_coming_again() {
     let mut crowd = Crowd::new(limits(100, 10, 1000));
-    let hold = |it: Arc<Seat>, now| it.enter(SeatPhase::Held, now);
+    let hold = |seat: Arc<Seat>, now| seat.enter(SeatPhase::Held, now);
     for _ in 0..10 {
         let seat = crowd.arrive(1).unwrap();
         hold(seat, crowd.now);
@@ -172,7 +172,7 @@ fn memory_goes_from_who_holds_most_to_who_holds_less() {
     assert!(crowd.charge(&honest, 40));
     assert!(!crowd.charge(&honest, 20), "it would hold as much as the others");
     // One that is alone gets what it needs, or it would never be served.
-    hoarders.iter().for_each(|it| crowd.places.leave(it));
+    hoarders.iter().for_each(|hoarder| crowd.places.leave(hoarder));
     assert!(crowd.charge(&honest, 10_000));
     crowd.places.release(&honest);
     assert_eq!(crowd.places.bytes(), 0);
@@ -204,10 +204,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0u8..6).prop_map(Step::Arrive),
         2 => any::<usize>().prop_map(Step::Leave),
-        4 => (any::<usize>(), phase).prop_map(|it| Step::Enter(it.0, it.1)),
+        4 => (any::<usize>(), phase).prop_map(|scalar| Step::Enter(scalar.0, scalar.1)),
         2 => any::<usize>().prop_map(Step::Answer),
         1 => any::<usize>().prop_map(Step::Vouch),
-        4 => (any::<usize>(), 1usize..60).prop_map(|it| Step::Charge(it.0, it.1)),
+        4 => (any::<usize>(), 1usize..60).prop_map(|scalar| Step::Charge(scalar.0, scalar.1)),
         2 => any::<usize>().prop_map(Step::Release),
         2 => (0u64..5000).prop_map(Step::Wait),
     ]
@@ -228,8 +228,8 @@ proptest! {
             let before: Vec<(Arc<Seat>, bool, usize)> = crowd
                 .seats
                 .iter()
-                .filter(|it| crowd.has_seat(it))
-                .map(|it| (it.clone(), is_safe(it, crowd.now), it.bytes()))
+                .filter(|seat| crowd.has_seat(seat))
+                .map(|seat| (seat.clone(), is_safe(seat, crowd.now), seat.bytes()))
                 .collect();
             let some = |index: &usize| before.get(index % before.len().max(1)).map(|it| it.0.clone());
             let counts: HashMap<IpAddr, usize> = before.iter().fold(HashMap::new(), |mut all, it| {
@@ -283,7 +283,7 @@ proptest! {
                 }
                 Step::Wait(millis) => crowd.now += Duration::from_millis(*millis),
             }
-            let seated: Vec<_> = crowd.seats.iter().filter(|it| crowd.has_seat(it)).collect();
+            let seated: Vec<_> = crowd.seats.iter().filter(|seat| crowd.has_seat(seat)).collect();
             prop_assert_eq!(seated.len(), crowd.places.len());
             prop_assert!(crowd.places.len() <= 12);
             for number in 0..6 {
@@ -292,7 +292,7 @@ proptest! {
             let held: usize = seated.iter().map(|it| it.bytes()).sum();
             prop_assert_eq!(held, crowd.places.bytes());
         }
-        crowd.seats.iter().for_each(|it| crowd.places.leave(it));
+        crowd.seats.iter().for_each(|seat| crowd.places.leave(seat));
         prop_assert_eq!((crowd.places.len(), crowd.places.bytes()), (0, 0));
     }
 }

@@ -21,9 +21,9 @@ impl Backlog for Shelf {
         let taken = self.taken_pos();
         let (events, damaged) = (self.events.lock().unwrap(), self.damaged.lock().unwrap());
         let is_there = |pos| after_pos.max(taken) < pos && pos <= up_to;
-        let range = |it: &&Arc<Stored>| is_there(it.pos) && !damaged.contains(&it.pos);
+        let range = |stored: &&Arc<Stored>| is_there(stored.pos) && !damaged.contains(&stored.pos);
         let events: Vec<_> = events.iter().filter(range).take(CHUNK).cloned().collect();
-        let to = events.last().filter(|_| CHUNK <= events.len()).map_or(up_to, |it| it.pos);
+        let to = events.last().filter(|_| CHUNK <= events.len()).map_or(up_to, |event| event.pos);
         Box::pin(async move { Ok(BacklogChunk { events, to }) })
     }
 
@@ -32,7 +32,7 @@ impl Backlog for Shelf {
     }
 
     fn highest_pos(&self) -> u64 {
-        self.events.lock().unwrap().last().map_or(0, |it| it.pos)
+        self.events.lock().unwrap().last().map_or(0, |event| event.pos)
     }
 
     fn damaged(&self, after_pos: u64, up_to: u64) -> Vec<u64> {
@@ -109,7 +109,7 @@ impl Room {
     }
 
     fn many(&self, positions: std::ops::RangeInclusive<u64>) {
-        self.store(positions.map(|it| stored(it, "A", "live")));
+        self.store(positions.map(|position| stored(position, "A", "live")));
     }
 
     fn connect(&self, target: &str, fields: &str) -> Talk {
@@ -153,7 +153,7 @@ fn a_client_behind_the_ring_reads_the_store_first_and_misses_nothing() {
     let room = Room::new();
     room.many(1..=200);
     let talk = room.connect("/live", "Last-Event-ID: 2\r\n");
-    let expected: Vec<_> = (3..=200).map(|it: u64| it.to_string()).collect();
+    let expected: Vec<_> = (3..=200).map(|number: u64| number.to_string()).collect();
     assert_eq!(shown(&talk), expected.join(" "));
     room.many(201..=201);
     talk.settle();
@@ -290,7 +290,7 @@ fn large_events_leave_the_ring_early_and_are_found_in_the_store() {
     let (after, to) = room.hub.range();
     assert!(75 < after && after < 90 && to == 100, "{after} to {to}");
     let talk = room.connect("/live", "Last-Event-ID: 50\r\n");
-    let expected: Vec<_> = (51..=100).map(|it: u64| it.to_string()).collect();
+    let expected: Vec<_> = (51..=100).map(|number: u64| number.to_string()).collect();
     assert_eq!(shown(&talk), expected.join(" "));
     // The newest stays, however large it is.
     let huge = Body { bytes: vec![b' '; 20 << 20].into(), data: DataAt::Slice(0..2) };

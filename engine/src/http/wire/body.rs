@@ -183,7 +183,7 @@ fn size(rest: &[u8]) -> Result<Option<(u64, usize)>, Malformed> {
         return Err(Malformed);
     }
     let Some(length) = extensions(&rest[digits..])? else { return Ok(None) };
-    let digit = |it: &u8| u64::from(char::from(*it).to_digit(16).unwrap_or_default());
+    let digit = |byte: &u8| u64::from(char::from(*byte).to_digit(16).unwrap_or_default());
     let size = rest[..digits].iter().fold(0, |sum, it| sum * 16 + digit(it));
     Ok(Some((size, digits + length)))
 }
@@ -207,7 +207,7 @@ fn trailer(rest: &[u8]) -> Result<Option<usize>, Malformed> {
     if matches!(rest, [] | [b'\r', ..]) {
         return Ok(line_end(rest)?.then_some(2));
     }
-    let is_token = |it: &u8| it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(it);
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let name = rest.iter().take_while(|it| is_token(it)).count();
     if name == 0 || rest.get(name).is_some_and(|it| *it != b':') {
         return Err(Malformed);
@@ -218,7 +218,7 @@ fn trailer(rest: &[u8]) -> Result<Option<usize>, Malformed> {
 /// The length of a line with its end, which is the first control character but a tab in it;
 /// `None` while it is not complete.
 fn line(rest: &[u8]) -> Result<Option<usize>, Malformed> {
-    let is_plain = |it: &u8| *it == b'\t' || !it.is_ascii_control();
+    let is_plain = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
     let text = rest.iter().take(LINE_MAX + 1).take_while(|it| is_plain(it)).count();
     if LINE_MAX < text {
         return Err(Malformed);

@@ -149,7 +149,7 @@ impl Head {
         let seen = SeenHeaders::of(parsed.headers)?;
         let (target, authority) = Target::parse(target, method)?;
         let host = host(&seen, version, authority)?;
-        if let Some(host) = host.filter(|it| !hosts.allow(it, local)) {
+        if let Some(host) = host.filter(|host| !hosts.allow(host, local)) {
             return Err(RequestRefusal::misdirected(host));
         }
         Ok(Head {
@@ -224,9 +224,9 @@ impl Head {
     /// Every field in the order received: its name as sent, its value as bytes that may be
     /// anything but control characters.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields.iter().map(|it| {
-            let name = std::str::from_utf8(&self.raw[it.name.clone()]).unwrap_or_default();
-            (name, &self.raw[it.value.clone()])
+        self.fields.iter().map(|field| {
+            let name = std::str::from_utf8(&self.raw[field.name.clone()]).unwrap_or_default();
+            (name, &self.raw[field.value.clone()])
         })
     }
 }
@@ -253,9 +253,9 @@ fn refusal(error: httparse::Error, bytes: &[u8], limits: &ServerLimits) -> Reque
 
 /// Whether the request line is fine but for the version that it asks for.
 fn names_a_version(bytes: &[u8]) -> bool {
-    let line = bytes.split(|it| *it == b'\r').next().unwrap_or_default();
-    let mut words = line.split(|it| *it == b' ').skip(2);
-    let version = words.next().and_then(|it| it.strip_prefix(b"HTTP/"));
+    let line = bytes.split(|bytes| *bytes == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|line| *line == b' ').skip(2);
+    let version = words.next().and_then(|word| word.strip_prefix(b"HTTP/"));
     words.next().is_none()
         && matches!(version, Some([a, b'.', b]) if a.is_ascii_digit() && b.is_ascii_digit())
 }
@@ -272,7 +272,7 @@ fn fields(bytes: &[u8], headers: &[httparse::Header<'_>]) -> Vec<HeadField> {
     };
     headers
         .iter()
-        .map(|it| HeadField { name: place(it.name.as_bytes()), value: place(it.value) })
+        .map(|header| HeadField { name: place(header.name.as_bytes()), value: place(header.value) })
         .collect()
 }
 
@@ -301,8 +301,9 @@ impl<'b> SeenHeaders<'b> {
                 (&mut seen.expect, "more than one Expect")
             } else {
                 if name.eq_ignore_ascii_case("connection") {
-                    let mut words = header.value.split(|it| *it == b',');
-                    seen.closes |= words.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"));
+                    let mut words = header.value.split(|value| *value == b',');
+                    seen.closes |=
+                        words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
                 }
                 continue;
             };

@@ -56,8 +56,10 @@ impl Hosts {
         let Some(asked) = ServedHost::parse(authority) else { return false };
         asked.is_this_machine()
             || self.served.iter().any(|it| it.serves(&asked))
-            || self.public.as_ref().is_some_and(|it| it.host.is_same_host(&asked))
-            || asked.address().is_some_and(|it| local.is_some_and(|own| own.to_canonical() == it))
+            || self.public.as_ref().is_some_and(|public| public.host.is_same_host(&asked))
+            || asked
+                .address()
+                .is_some_and(|address| local.is_some_and(|own| own.to_canonical() == address))
     }
 
     /// Whether a page with this `Origin` came from us: from the public URL, or from the host that
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     fn hosts(served: &[&str], public_url: Option<&str>) -> Hosts {
-        let host = |it: &&str| ServedHost::parse(it).expect("a host");
+        let host = |text: &&str| ServedHost::parse(text).expect("a host");
         Hosts::new(served.iter().map(host).collect(), public_url)
     }
 

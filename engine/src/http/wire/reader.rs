@@ -118,8 +118,10 @@ impl<'c, 's, S: AsyncRead + AsyncWrite + Unpin + Send> Reader<'c, 's, S> {
     /// Memory for what is here already. It grows with what has arrived, never with what a client
     /// says that it will send.
     fn make_room(&self, body: &mut Vec<u8>) -> Result<(), BodyError> {
-        let left =
-            self.decoder.announced_left().map(|it| usize::try_from(it).unwrap_or(usize::MAX));
+        let left = self
+            .decoder
+            .announced_left()
+            .map(|announced_left| usize::try_from(announced_left).unwrap_or(usize::MAX));
         let here = self.io.unread().len();
         let wanted = body.len() + left.map_or(here, |it| it.min(here));
         if wanted <= body.capacity() {

@@ -114,9 +114,9 @@ impl Reply {
         value: impl Into<Cow<'static, str>>,
     ) -> Self {
         let (name, value) = (name.into(), value.into());
-        let token = |it: u8| it.is_ascii_alphanumeric() || b"-_".contains(&it);
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let good_name = !name.is_empty() && name.bytes().all(token);
-        let good_value = value.bytes().all(|it| it == b'\t' || (b' '..=b'~').contains(&it));
+        let good_value = value.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
         if good_name && good_value {
             self.headers.push((name, value));
         } else {
@@ -217,7 +217,8 @@ impl Frame<'_> {
         for (name, value) in &reply.headers {
             field(name, value.as_bytes(), out);
         }
-        let page = reply.header("content-type").is_some_and(|it| it.starts_with("text/html"));
+        let page =
+            reply.header("content-type").is_some_and(|header| header.starts_with("text/html"));
         let on_pages = if page { &ON_PAGES[..] } else { &[] };
         for (name, value) in ALWAYS.iter().chain(on_pages) {
             if reply.header(name).is_none() {

@@ -30,7 +30,7 @@ impl Target {
         let path_end = rest.find('?').unwrap_or(rest.len());
         let decoded = decode(&rest[..path_end])?;
         let shown = decoded.as_deref().unwrap_or(&rest[..path_end]);
-        if shown.contains('\\') || shown.split('/').any(|it| it == "." || it == "..") {
+        if shown.contains('\\') || shown.split('/').any(|part| part == "." || part == "..") {
             return Err(RequestRefusal::bad("the path has dot segments or backslashes"));
         }
         let text = if rest.starts_with('/') { rest.into() } else { format!("/{rest}").into() };
@@ -80,7 +80,7 @@ fn decode(path: &str) -> Result<Option<Box<str>>, RequestRefusal> {
         return Ok(None);
     }
     let bytes = percent_decode(path.as_bytes(), false);
-    let text = bytes.and_then(|it| String::from_utf8(it).ok());
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     match text {
         Some(text) if !text.chars().any(char::is_control) => Ok(Some(text.into())),
         _ => Err(RequestRefusal::bad("the path is not percent-encoded text")),
@@ -110,7 +110,7 @@ pub(crate) fn is_authority(text: &str) -> bool {
     let good_name = match name.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => {
-            let letter = |it: u8| it.is_ascii_alphanumeric() || b"-._".contains(&it);
+            let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             !name.is_empty() && name.bytes().all(letter)
         }
     };

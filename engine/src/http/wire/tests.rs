@@ -22,7 +22,7 @@ fn seen(echo: &Echo) -> Vec<String> {
 
 /// The status lines and bodies among `text`, which holds whole answers.
 fn statuses(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|it| it.find("HTTP/1.1 ").map(|at| it[at..].trim_end())).collect()
+    text.lines().filter_map(|line| line.find("HTTP/1.1 ").map(|at| line[at..].trim_end())).collect()
 }
 
 /// How the bytes arrive.
@@ -37,11 +37,12 @@ fn send(talk: &Talk, bytes: &[u8], cut: Cut) {
     match cut {
         Cut::Joined => talk.send(bytes),
         Cut::HeadThenRest => {
-            let head = bytes.windows(4).position(|it| it == b"\r\n\r\n").map_or(0, |it| it + 4);
+            let head =
+                bytes.windows(4).position(|pair| pair == b"\r\n\r\n").map_or(0, |index| index + 4);
             talk.send(&bytes[..head]);
             talk.send(&bytes[head..]);
         }
-        Cut::ByteByByte => bytes.chunks(1).for_each(|it| talk.send(it)),
+        Cut::ByteByByte => bytes.chunks(1).for_each(|chunk| talk.send(chunk)),
     }
 }
 
@@ -563,7 +564,7 @@ fn a_field_that_could_end_its_line_is_not_sent() {
 /// What a connection answers and asks for when these pieces arrive one by one.
 fn outcome(pieces: &[&[u8]]) -> (String, Vec<String>, bool) {
     let (talk, echo) = open();
-    pieces.iter().for_each(|it| talk.send(it));
+    pieces.iter().for_each(|piece| talk.send(piece));
     (talk.received(), seen(&echo), talk.is_closed())
 }
 
@@ -580,7 +581,7 @@ fn scraps() -> impl Strategy<Value = Vec<u8>> {
         Just(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
         proptest::collection::vec(any::<u8>(), 0..6),
     ];
-    proptest::collection::vec(scrap, 0..9).prop_map(|it| it.concat())
+    proptest::collection::vec(scrap, 0..9).prop_map(|scalar| scalar.concat())
 }
 
 proptest! {
@@ -591,7 +592,7 @@ proptest! {
         bytes in scraps(),
         cuts in proptest::collection::vec(0usize..200, 0..6),
     ) {
-        let mut cuts: Vec<_> = cuts.into_iter().map(|it| it.min(bytes.len())).collect();
+        let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
         cuts.sort_unstable();
         let mut pieces = Vec::new();
         let mut from = 0;
@@ -622,7 +623,7 @@ proptest! {
         let text = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let (limits, hosts) = (ServerLimits::default(), Hosts::default());
         if let Ok(head) = Head::parse(text.as_bytes(), &limits, &hosts, None) {
-            prop_assert!(!head.path().split('/').any(|it| it == ".."));
+            prop_assert!(!head.path().split('/').any(|part| part == ".."));
         }
     }
 }

@@ -77,7 +77,7 @@ fn a_start_a_while_later_is_no_jump() {
 
 /// When the delivery of the first event is due, in seconds from now.
 fn due(bench: &Bench) -> i64 {
-    let due = bench.read(|it| it.next_due("phone")).expect("it is pending");
+    let due = bench.read(|reader| reader.next_due("phone")).expect("it is pending");
     (due.0 - bench.clock.wall().0) / 1_000_000
 }
 

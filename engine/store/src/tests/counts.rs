@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// How many events were stored, as statistics say.
 fn stored(bench: &Bench) -> Value {
     smol::block_on(bench.store.write_counts());
-    bench.read(|it| it.stats(36_500, Timestamp(0)))["total_events"].clone()
+    bench.read(|reader| reader.stats(36_500, Timestamp(0)))["total_events"].clone()
 }
 
 #[test]
@@ -93,7 +93,11 @@ fn plain(day: &[(Envelope, Vec<StageResult>)], by: CountBy, micros: i64) -> (Tim
         let add = |all: &mut Times, name: &str, time: u64| {
             all.entry((piece, name.to_owned())).or_default().push(time);
         };
-        let end = stages.iter().map(|it| it.started.0 + it.micros as i64).max().unwrap_or(i64::MIN);
+        let end = stages
+            .iter()
+            .map(|stage| stage.started.0 + stage.micros as i64)
+            .max()
+            .unwrap_or(i64::MIN);
         let whole = (end.max(envelope.received.0) - envelope.received.0) as u64;
         match by {
             CountBy::Type => add(&mut counts, &envelope.kind, 0),
@@ -137,7 +141,7 @@ fn counts_and_times_are_those_of_a_plain_count() {
     smol::block_on(bench.store.write_counts());
     let begin = Timestamp(1_767_225_600_000_000 + 25 * 3_600_000_000);
     // A day back from the second hour of the second day: all but the first hour.
-    let stats = bench.read(move |it| it.stats(1, begin));
+    let stats = bench.read(move |reader| reader.stats(1, begin));
     let hour = 1_767_225_600_000_000 / 3_600_000_000 + 1;
     for (by, name) in [
         (CountBy::Type, "by_type"),
@@ -160,7 +164,7 @@ fn counts_and_times_are_those_of_a_plain_count() {
         };
         let since = |envelope: &Envelope| hour <= envelope.received.0.div_euclid(3_600_000_000);
         let counted = day.iter().filter(|it| since(&it.0)).flat_map(|it| it.1.iter());
-        let times: Vec<u64> = counted.filter(is_same).map(|it| it.micros).collect();
+        let times: Vec<u64> = counted.filter(is_same).map(|counted| counted.micros).collect();
         assert_eq!(it["count"], json!(times.len()), "{it}");
         assert_eq!(it["max_micros"], json!(times.iter().max()), "{it}");
     }
@@ -169,8 +173,9 @@ fn counts_and_times_are_those_of_a_plain_count() {
         for grain in [CountGrain::Minute, CountGrain::Hour] {
             let (counts, times) = plain(&day, *by, grain.micros());
             let span = (i64::MIN, i64::MAX);
-            let (found, spreads) = bench
-                .read(move |it| Ok((it.counts(*by, grain, span)?, it.spreads(*by, grain, span)?)));
+            let (found, spreads) = bench.read(move |reader| {
+                Ok((reader.counts(*by, grain, span)?, reader.spreads(*by, grain, span)?))
+            });
             let found: BTreeMap<_, _> =
                 found.into_iter().map(|it| ((it.piece, it.name), it.count as usize)).collect();
             let expected: BTreeMap<_, _> =
@@ -196,7 +201,7 @@ fn minutes_are_forgotten_after_two_days_and_their_hours_are_not() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     bench.submit((0..30).map(|it| record(&format!("e{it}"), "{}")).collect());
     let rows = |bench: &Bench, grain| {
-        bench.read(move |it| it.counts(CountBy::Type, grain, (0, i64::MAX))).len()
+        bench.read(move |reader| reader.counts(CountBy::Type, grain, (0, i64::MAX))).len()
     };
     smol::block_on(bench.store.write_counts());
     for (hours, minutes) in [(47, 1), (49, 0)] {
@@ -227,7 +232,7 @@ fn whole_minutes_are_forgotten_a_few_rows_at_a_time() {
     loop {
         let is_done = rollup::forget_minutes(connection, 8, 25).expect("forgotten");
         let sql = "SELECT count(*) FROM minute_rollups";
-        left.push(connection.query_row(sql, [], |it| it.get::<_, i64>(0)).expect("a count"));
+        left.push(connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a count"));
         if is_done {
             break;
         }

@@ -71,9 +71,9 @@ fn an_event_that_is_not_what_was_written_is_a_fault_where_it_is_asked_for() {
         let list = EventQuery { limit: 10, ..EventQuery::default() };
         assert_eq!(fault(try_read(&bench, move |it| it.events(&list))), damaged, "{column}");
         // What goes on without it does not go on in silence.
-        let intact = bench.read(|it| it.intact_by_seq(&[1, 2, 3]));
+        let intact = bench.read(|reader| reader.intact_by_seq(&[1, 2, 3]));
         assert_eq!(intact.iter().map(|it| it.seq).collect::<Vec<_>>(), [1, 3]);
-        let streamed = bench.read(|it| it.stream(0, 10, 3, usize::MAX)).events;
+        let streamed = bench.read(|reader| reader.stream(0, 10, 3, usize::MAX)).events;
         assert_eq!(streamed.iter().map(|it| it.pos).collect::<Vec<_>>(), [1, 3], "{column}");
         assert_eq!(bench.store.damaged(0, 10), [2]);
         assert_eq!((bench.store.damaged(2, 10), bench.store.damaged_count()), (vec![], 1));
@@ -104,7 +104,7 @@ fn the_daily_look_finds_damage_and_that_it_is_gone() {
     look_through(&bench);
     let report = bench.store.shared.env.health.report();
     let problems = report.iter().flat_map(|it| &it.problems);
-    let subjects: Vec<&str> = problems.map(|it| &*it.problem.subject).collect();
+    let subjects: Vec<&str> = problems.map(|problem| &*problem.problem.subject).collect();
     assert_eq!(
         subjects,
         [
@@ -117,8 +117,11 @@ fn the_daily_look_finds_damage_and_that_it_is_gone() {
     );
     assert_eq!(bench.store.damaged_count(), 5);
     // The reads that go on without them.
-    assert_eq!(bench.read(|it| it.inbox(0, 10)).iter().map(|it| it.seq).collect::<Vec<_>>(), [1]);
-    assert!(bench.read(|it| it.results(1)).is_empty());
+    assert_eq!(
+        bench.read(|reader| reader.inbox(0, 10)).iter().map(|it| it.seq).collect::<Vec<_>>(),
+        [1]
+    );
+    assert!(bench.read(|reader| reader.results(1)).is_empty());
     let letter = fault(try_read(&bench, |it| it.dead_letter(1)));
     let expected = "the dead letter 1 is damaged: the checksum does not match";
     assert_eq!(letter, (StoreTrouble::Damaged, expected.to_owned()));
@@ -168,7 +171,7 @@ fn a_letter_from_before_there_were_checksums_gets_none_by_being_kept() {
     bench.submit(vec![Entry::KeepLetter { letter: 1, reason: "again".to_owned() }]);
     assert_eq!(bench.letters(1)[0].reason, "again");
     let sql = "SELECT count(*) FROM dead_letters WHERE checksum IS NOT NULL";
-    assert_eq!(bench.read(move |it| it.count_of(sql)), 0);
+    assert_eq!(bench.read(move |reader| reader.count_of(sql)), 0);
     bench.close();
 }
 
@@ -187,7 +190,7 @@ fn a_damaged_row_keeps_nothing_else_from_being_written() {
     );
     // The one letter too many is the damaged one.
     bench.submit(vec![refused()]);
-    assert_eq!(bench.letters(9).iter().map(|it| it.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(bench.letters(9).iter().map(|letter| letter.id).collect::<Vec<_>>(), [2]);
     // What was to be delivered cannot be read, and that is how it ends.
     let given_up = DeadLetter { seq: Some(1), ..letter(DeadLetterWhat::Delivery, None) };
     let Entry::Settle(settlement) = settled("phone", 1, DeliveryState::Dead) else {
@@ -195,7 +198,7 @@ fn a_damaged_row_keeps_nothing_else_from_being_written() {
     };
     let settlement = Settlement { letter: Some(Box::new(given_up)), ..settlement };
     bench.submit(vec![Entry::Settle(settlement)]);
-    assert_eq!(bench.read(|it| it.deliveries_of(1))[0].state, DeliveryState::Dead);
+    assert_eq!(bench.read(|reader| reader.deliveries_of(1))[0].state, DeliveryState::Dead);
     assert_eq!((bench.letters(9)[0].seq, &bench.letters(9)[0].event_id), (Some(1), &None));
     assert!(!bench.store.is_broken());
     bench.close();
@@ -217,7 +220,7 @@ fn a_row_without_a_checksum_is_read_if_it_can_be() {
          UPDATE event_rows SET stages = '[[1]]' WHERE pos = 6;
          UPDATE event_rows SET type = 4000 WHERE pos = 7;",
     );
-    let whole = bench.read(|it| it.stream(0, 10, 10, usize::MAX)).events;
+    let whole = bench.read(|reader| reader.stream(0, 10, 10, usize::MAX)).events;
     assert_eq!(whole.iter().map(|it| it.pos).collect::<Vec<_>>(), [1]);
     assert_eq!(bench.store.damaged(0, 10), [2, 3, 4, 5, 6, 7]);
     bench.close();
@@ -274,10 +277,10 @@ fn every_index_of_finished_events_is_looked_at() {
     }
     let sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'event_rows'";
     let mut select = connection.prepare(sql).expect("sql");
-    let found = select.query_map([], |it| it.get(0)).expect("rows");
+    let found = select.query_map([], |row| row.get(0)).expect("rows");
     let mut found: Vec<String> = found.map(|it| it.expect("a row")).collect();
     found.sort();
-    let mut known = EVENT_INDEXES.map(|it| it.0);
+    let mut known = EVENT_INDEXES.map(|index| index.0);
     known.sort_unstable();
     assert_eq!(found, known);
 }
@@ -285,27 +288,29 @@ fn every_index_of_finished_events_is_looked_at() {
 /// A store with something in every table; what must come back, by kind and number.
 fn rich(path: &Path) -> BTreeMap<String, String> {
     let bench = Bench::at(path);
-    let text = |it: usize| format!("{{\"n\":{it},\"text\":\"{}\"}}", "abcdefgh".repeat(it % 40));
+    let text = |number: usize| {
+        format!("{{\"n\":{number},\"text\":\"{}\"}}", "abcdefgh".repeat(number % 40))
+    };
     bench.submit((0..120).map(|it| record(&format!("e{it}"), &text(it))).collect());
     bench.submit((0..20).map(|it| waiting(&format!("w{it}"))).collect());
     bench.submit(vec![record("large", &format!("\"{}\"", "x".repeat(40_000)))]);
-    let accept = |it: usize| Entry::Accept(event(&format!("a{it}"), &text(it)));
+    let accept = |number: usize| Entry::Accept(event(&format!("a{number}"), &text(number)));
     bench.submit((0..30).map(accept).collect());
-    let finish = |it: u64| {
-        let mut event = Event { seq: it, ..event(&format!("f{it}"), "{}") };
-        event.enrich.put(&["weather".to_owned()], json!({ "sky": it }));
+    let finish = |number: u64| {
+        let mut event = Event { seq: number, ..event(&format!("f{number}"), "{}") };
+        event.enrich.put(&["weather".to_owned()], json!({ "sky": number }));
         Entry::Finish(finished(event))
     };
     bench.submit((142..150).map(finish).collect());
-    let result = |it: u64| Entry::Result {
-        seq: it,
+    let result = |number: u64| Entry::Result {
+        seq: number,
         stage: "weather".into(),
         generation: 1,
-        output: format!("{{\"sky\":{it}}}"),
+        output: format!("{{\"sky\":{number}}}"),
     };
     bench.submit((155..165).map(result).collect());
-    let letters = |it: usize| {
-        let body = text(it).into_bytes().into();
+    let letters = |number: usize| {
+        let body = text(number).into_bytes().into();
         Entry::Refuse(DeadLetter { body, ..letter(DeadLetterWhat::Rejected, None) })
     };
     bench.submit((0..20).map(letters).collect());
@@ -349,7 +354,7 @@ fn everything(bench: &Bench) -> Result<BTreeMap<String, String>, StoreFault> {
 
 fn missing(bench: &Bench, known: &BTreeMap<String, String>) -> Vec<String> {
     let found = everything(bench).unwrap_or_default();
-    known.keys().filter(|it| !found.contains_key(*it)).cloned().collect()
+    known.keys().filter(|key| !found.contains_key(*key)).cloned().collect()
 }
 
 /// One store with damage: opened, read, looked through, written to. How it ended.

@@ -37,7 +37,7 @@ fn dead(sink: &str, seq: u64) -> Entry {
 
 impl Bench {
     fn letter_ids(&self) -> Vec<u64> {
-        let ids: Vec<u64> = self.letters(100).iter().map(|it| it.id).collect();
+        let ids: Vec<u64> = self.letters(100).iter().map(|letter| letter.id).collect();
         let counted = self.store.figures().dead_letters.load(Ordering::Relaxed);
         assert_eq!(counted, ids.len() as u64, "what is counted is there");
         ids
@@ -45,8 +45,8 @@ impl Bench {
 
     fn list(&self, filter: LetterFilter) -> Vec<u64> {
         let order = LetterOrder::Oldest(0);
-        let page = self.read(move |it| it.dead_letters(&filter, order, 100, usize::MAX));
-        page.letters.iter().map(|it| it.id).collect()
+        let page = self.read(move |reader| reader.dead_letters(&filter, order, 100, usize::MAX));
+        page.letters.iter().map(|letter| letter.id).collect()
     }
 }
 
@@ -93,8 +93,10 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
         bench.submit(vec![Entry::Bury { event, letter: letter(DeadLetterWhat::Event, None) }]);
     }
     let letters = bench.letters(10);
-    let texts: Vec<&str> =
-        letters.iter().map(|it| it.mapped.as_ref().map_or("", |it| &it.envelope.id)).collect();
+    let texts: Vec<&str> = letters
+        .iter()
+        .map(|letter| letter.mapped.as_ref().map_or("", |mapped| &mapped.envelope.id))
+        .collect();
     assert_eq!(texts, ["c", "b", "a"]);
     for letter in letters.iter().rev() {
         let event = again(letter);
@@ -105,7 +107,7 @@ fn a_dead_event_runs_again_under_its_own_number_also_after_a_crash() {
     }
     assert_eq!(bench.letter_ids(), [0; 0]);
     let data = |bench: &Bench| -> Vec<String> {
-        let inbox = bench.read(|it| it.inbox(0, 10));
+        let inbox = bench.read(|reader| reader.inbox(0, 10));
         inbox.iter().map(|it| it.body.data_text().to_owned()).collect()
     };
     let wanted = ["{\"a\": 1}", "{\"b\": 2}", body];
@@ -129,7 +131,8 @@ fn a_dead_delivery_is_owed_again_as_if_it_were_new() {
     bench.submit(vec![to("a", &["hook"]), to("b", &["hook", "mail"])]);
     bench.submit(vec![dead("hook", 1), dead("hook", 2), settled("mail", 2, DeliveryState::Done)]);
     let letters = bench.letters(10);
-    let whose: Vec<_> = letters.iter().map(|it| it.event_id.clone().unwrap_or_default()).collect();
+    let whose: Vec<_> =
+        letters.iter().map(|letter| letter.event_id.clone().unwrap_or_default()).collect();
     assert_eq!(whose, ["b", "a"], "a letter says whose delivery it was");
     let figures = bench.store.figures();
     assert_eq!(figures.outbox_rows.load(Ordering::Relaxed), 0);
@@ -140,7 +143,7 @@ fn a_dead_delivery_is_owed_again_as_if_it_were_new() {
         bench.submit(vec![redeliver.clone(), redeliver]),
         [Receipt::Accepted { seq: 1 }, Receipt::Gone]
     );
-    let due = bench.read(|it| it.due("hook", Timestamp(i64::MAX), SOME));
+    let due = bench.read(|reader| reader.due("hook", Timestamp(i64::MAX), SOME));
     let due: Vec<_> = due.iter().map(|it| (it.seq, it.attempts, it.created)).collect();
     assert_eq!(due, [(1, 0, bench.clock.wall())], "it is not given up for its age");
     assert_eq!(figures.outbox_rows.load(Ordering::Relaxed), 1);
@@ -191,8 +194,8 @@ fn letters_are_found_by_what_they_say() {
     assert_eq!(bench.list(LetterFilter { since: Some(late), ..all() }), [3]);
     assert_eq!(bench.list(LetterFilter { source: Some("door".to_owned()), ..all() }), [1, 2, 3, 4]);
     assert_eq!(bench.list(LetterFilter { event_id: Some("told".to_owned()), ..all() }), [4]);
-    assert_eq!(bench.read(|it| it.letter_of_event(1)).map(|it| it.id), Some(2));
-    assert_eq!(bench.read(|it| it.letter_of_event(2)), None, "its event is stored");
+    assert_eq!(bench.read(|reader| reader.letter_of_event(1)).map(|it| it.id), Some(2));
+    assert_eq!(bench.read(|reader| reader.letter_of_event(2)), None, "its event is stored");
     bench.close();
 }
 
@@ -206,7 +209,7 @@ fn the_audit_forgets_its_oldest_rows() {
     for first in (0..10_050).step_by(1000) {
         bench.submit((first..(first + 1000).min(10_050)).map(row).collect());
     }
-    let rows = bench.read(|it| it.numbers("SELECT id FROM audit ORDER BY id"));
+    let rows = bench.read(|reader| reader.numbers("SELECT id FROM audit ORDER BY id"));
     assert_eq!((rows.len(), rows.first(), rows.last()), (10_000, Some(&51), Some(&10_050)));
     bench.close();
 }
@@ -215,11 +218,11 @@ impl Bench {
     /// Messages that are stored, wait, or have a letter of their own.
     fn alive(&self) -> u64 {
         let letters = self.letters(200);
-        let own = letters.iter().filter(|it| it.what != DeadLetterWhat::Delivery).count();
-        let stored = self.read(|it| it.numbers("SELECT pos FROM event_rows")).len();
-        let waiting = self.read(|it| it.inbox(0, 1000)).len();
+        let own = letters.iter().filter(|letter| letter.what != DeadLetterWhat::Delivery).count();
+        let stored = self.read(|reader| reader.numbers("SELECT pos FROM event_rows")).len();
+        let waiting = self.read(|reader| reader.inbox(0, 1000)).len();
         // The letter of a delivery may be dropped; its delivery then stays dead.
-        let dead = self.states("hook").iter().filter(|it| it.1 == "dead").count();
+        let dead = self.states("hook").iter().filter(|state| state.1 == "dead").count();
         assert!(letters.len() - own <= dead, "no letter is without its delivery");
         (own + stored + waiting) as u64
     }
@@ -257,7 +260,7 @@ fn nothing_disappears_and_nothing_is_doubled_by_a_redrive() {
                 }
                 (4, _) => {
                     // What was opened again ends, or dies again.
-                    let Some(row) = bench.read(|it| it.inbox(0, 1)).pop() else { continue };
+                    let Some(row) = bench.read(|reader| reader.inbox(0, 1)).pop() else { continue };
                     let (envelope, body) = (row.envelope, row.body);
                     let event = Event { seq: row.seq, envelope, body, ..event("", "") };
                     bench.submit(vec![match random.bool() {

@@ -61,26 +61,26 @@ fn watched(node: &Arc<MemoryNode>, id: &str, key: &str, second: i64) -> Entry {
 impl Bench {
     /// What is kept, by key.
     fn kept(&self) -> Vec<(String, String)> {
-        self.read(|it| {
+        self.read(|reader| {
             let sql = "SELECT key, kept FROM remembered ORDER BY key";
-            it.many(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            reader.many(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         })
     }
 
     /// Ids of events that wait in the inbox, and whether a stage sent them.
     fn waiting(&self) -> Vec<(String, bool)> {
-        self.read(|it| {
-            let rows = it.inbox(0, 100)?;
+        self.read(|reader| {
+            let rows = reader.inbox(0, 100)?;
             let all = rows
                 .iter()
-                .map(|row| Ok((row.envelope.id.to_string(), it.emitted(row.seq)?.is_some())));
+                .map(|row| Ok((row.envelope.id.to_string(), reader.emitted(row.seq)?.is_some())));
             all.collect()
         })
     }
 }
 
 fn kept(rows: &[(&str, &str)]) -> Vec<(String, String)> {
-    rows.iter().map(|it| (it.0.to_owned(), it.1.to_owned())).collect()
+    rows.iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect()
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn an_event_is_let_go_or_gets_what_is_added_and_claims_only_then() {
     let adds = noted(&node, "k", 1, NoteRole::Adds, accept("1"));
     let outputs = vec![("counting".into(), "1".into())];
     assert_eq!(bench.submit(vec![adds]), [Receipt::Judged { seq: 1, outputs }]);
-    assert_eq!(bench.read(|it| it.results(1)), [("counting".to_owned(), "1".to_owned())]);
+    assert_eq!(bench.read(|reader| reader.results(1)), [("counting".to_owned(), "1".to_owned())]);
     let passes = |id: &str| noted(&node, "k", 1, NoteRole::Passes, record(id, "{}"));
     let receipts = bench.submit(vec![passes("2"), passes("3"), passes("3")]);
     let dropped = Receipt::Dropped { node: "counting".into() };
@@ -137,7 +137,7 @@ fn what_a_stage_sends_waits_until_it_has_passed_the_filters() {
     bench.submit(vec![remember(&node)]);
     bench.submit(vec![watched(&node, "1", "front", 10), watched(&node, "2", "back", 12)]);
     assert_eq!(bench.waiting(), [("counting-2".to_owned(), true)], "its time has passed");
-    let mut sent = bench.read(|it| it.inbox(0, 1)).remove(0);
+    let mut sent = bench.read(|reader| reader.inbox(0, 1)).remove(0);
     assert_eq!(sent.envelope.time, Timestamp(11_000_000));
     assert_eq!((&*sent.envelope.subject, sent.body.data_text()), ("front", r#"{"count":1}"#));
     let finish = |seq: u64| {
@@ -154,7 +154,7 @@ fn what_a_stage_sends_waits_until_it_has_passed_the_filters() {
     bench.clock.0.fetch_add(5_000_000, Ordering::Relaxed);
     bench.submit(vec![Entry::Wake]);
     assert_eq!(bench.waiting().len(), 2);
-    sent = bench.read(|it| it.inbox(0, 1)).remove(0);
+    sent = bench.read(|reader| reader.inbox(0, 1)).remove(0);
     assert_eq!(&*sent.envelope.subject, "front");
     bench.submit(vec![Entry::Wake]);
     assert_eq!(bench.waiting().len(), 2, "each is due once");
@@ -172,7 +172,7 @@ fn keys_are_bounded_and_stay_while_the_stage_is_the_same() {
     }
     assert_eq!(bench.kept(), kept(&[("b", "1"), ("c", "1"), ("d", "1")]));
     let figures = |node: &MemoryNode| {
-        let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         (count(&node.figures.keys), count(&node.figures.evicted), count(&node.figures.timers))
     };
     assert_eq!(figures(&first), (3, 1, 3));
@@ -182,8 +182,8 @@ fn keys_are_bounded_and_stay_while_the_stage_is_the_same() {
     // The time of `b` and `c` comes, and they do not ask for another one.
     bench.submit(vec![watched(&second, "g", "d", 12)]);
     assert_eq!(figures(&second), (3, 0, 1));
-    let timers = bench.read(|it| it.timers(10));
-    assert_eq!(timers.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), ["d"]);
+    let timers = bench.read(|reader| reader.timers(10));
+    assert_eq!(timers.iter().map(|timer| timer.key.as_str()).collect::<Vec<_>>(), ["d"]);
     // Who noted something before the reload is still judged.
     bench.submit(vec![watched(&first, "e", "d", 10)]);
     assert_eq!(bench.kept()[2].1, "3");

@@ -40,12 +40,12 @@ fn rules(rate: Option<MessageRate>) -> Entry {
 impl Bench {
     fn message(&self, key: &'static str) -> Option<(u64, String)> {
         let now = self.store.shared.env.clock.wall();
-        let message = self.read(move |it| it.sent_message("phone", key, now));
-        message.map(|it| (it.seq, it.receipt))
+        let message = self.read(move |reader| reader.sent_message("phone", key, now));
+        message.map(|message| (message.seq, message.receipt))
     }
 
     fn sent_messages(&self) -> u64 {
-        self.read(|it| it.numbers("SELECT count(*) FROM sent_messages"))[0]
+        self.read(|reader| reader.numbers("SELECT count(*) FROM sent_messages"))[0]
     }
 }
 

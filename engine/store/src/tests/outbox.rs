@@ -48,9 +48,9 @@ impl Bench {
 
     pub(super) fn states(&self, sink: &'static str) -> Vec<(u64, &'static str)> {
         let sql = format!("SELECT seq FROM delivery_rows WHERE sink = '{sink}' ORDER BY seq");
-        let seqs = self.read(move |it| it.numbers(&sql));
+        let seqs = self.read(move |reader| reader.numbers(&sql));
         let state = |seq: u64| {
-            let all = self.read(move |it| it.deliveries_of(seq));
+            let all = self.read(move |reader| reader.deliveries_of(seq));
             let own = all.into_iter().find(|it| &*it.sink == sink).expect("it is there");
             (seq, own.state.word())
         };
@@ -59,18 +59,21 @@ impl Bench {
 
     pub(super) fn due(&self, sink: &'static str, limits: DueLimits) -> Vec<u64> {
         let now = self.clock.wall();
-        let due = self.read(move |it| it.due(sink, now, limits));
+        let due = self.read(move |reader| reader.due(sink, now, limits));
         due.into_iter().map(|it| it.seq).collect()
     }
 
     fn target_problems(&self, name: &str) -> Vec<String> {
         let reports = self.health.report().into_iter();
-        let own = reports.filter(|it| it.part.role == PartRole::Target && &*it.part.name == name);
+        let own = reports
+            .filter(|report| report.part.role == PartRole::Target && &*report.part.name == name);
         let problems = own.flat_map(|it| {
             assert!(it.state <= HealthState::Degraded);
             it.problems
         });
-        problems.map(|it| format!("{}: {}", it.problem.code, it.problem.reason)).collect()
+        problems
+            .map(|problem| format!("{}: {}", problem.problem.code, problem.problem.reason))
+            .collect()
     }
 }
 
@@ -90,8 +93,8 @@ fn what_is_due_comes_in_the_order_of_its_events() {
     let all: Vec<Entry> = (1..=6).map(|it| settled("hook", it, DeliveryState::Done)).collect();
     bench.submit(all);
     assert_eq!(bench.due("hook", SOME), [0; 0]);
-    assert_eq!(bench.read(|it| it.next_due("hook")), None);
-    assert_eq!(bench.read(|it| it.next_due("mail")), Some(Timestamp(0)));
+    assert_eq!(bench.read(|reader| reader.next_due("hook")), None);
+    assert_eq!(bench.read(|reader| reader.next_due("mail")), Some(Timestamp(0)));
     bench.close();
 }
 
@@ -130,7 +133,7 @@ fn an_attempt_that_ends_after_its_target_is_gone_leaves_the_delivery_parked() {
 fn what_comes_for_a_target_that_is_gone_is_parked_and_said_until_it_is_back() {
     let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
     let park =
-        |sinks: &[&str]| Entry::Park { sinks: sinks.iter().map(|it| (*it).into()).collect() };
+        |sinks: &[&str]| Entry::Park { sinks: sinks.iter().map(|sink| (*sink).into()).collect() };
     // Before the first parking any target may be one of the file.
     bench.submit(vec![to("a", &["mail"])]);
     assert_eq!(bench.states("mail"), [(1, "pending")]);
@@ -215,7 +218,7 @@ fn a_submission_is_turned_away_whole() {
         bench(StoreLocation::Memory, limited(1000, &[("hook", backlog(2, OnFull::Reject))]));
     let batch = |ids: &[&str]| ids.iter().map(|it| to(it, &["hook"])).collect::<Vec<_>>();
     let refused = smol::block_on(bench.store.submit(batch(&["a", "b", "c"])));
-    assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::NoRoom));
+    assert_eq!(refused.map_err(|fault| fault.class), Err(StoreTrouble::NoRoom));
     assert!(bench.listed(EventQuery::default()).is_empty());
     assert_eq!(bench.submit(batch(&["a", "b"])).len(), 2);
     bench.close();
@@ -245,7 +248,7 @@ fn a_target_may_drop_its_oldest_or_make_dead_letters_of_the_newest() {
     assert_eq!(bench.states("mail"), [(1, "pending"), (2, "pending"), (3, "dead"), (4, "dead")]);
     let reason = "`mail` has no room: its `backlog` (2) is full";
     let letters = bench.letters(10);
-    let letters: Vec<_> = letters.iter().map(|it| (it.seq, &*it.reason)).collect();
+    let letters: Vec<_> = letters.iter().map(|letter| (letter.seq, &*letter.reason)).collect();
     assert_eq!(letters, [(Some(4), reason), (Some(3), reason)]);
     let suppressed = bench.store.figures().suppressed.lock().expect("no test panics").clone();
     assert_eq!(suppressed, [(("hook".into(), "backlog"), 2)].into());
@@ -309,9 +312,9 @@ fn the_letter_of_an_event_without_its_message_says_what_was_mapped() {
     crashed(&path, &copy);
     bench.close();
     let bench = Bench::at(&copy);
-    let found = bench.read(|it| it.dead_letter(1)).expect("it is there");
+    let found = bench.read(|reader| reader.dead_letter(1)).expect("it is there");
     assert_eq!(&*found.body, b"7");
-    let mapped = found.mapped.clone().map(|it| it.envelope);
+    let mapped = found.mapped.clone().map(|mapped| mapped.envelope);
     assert_eq!(mapped, Some(event("a", "").envelope));
     let bury = |message: &str| {
         let letter = DeadLetter { body: b"7".as_slice().into(), ..found.clone() };
@@ -403,7 +406,7 @@ fn alert(random: &mut fastrand::Rng, id: &str, sinks: &[&str]) -> Entry {
         deliveries.push(delivery);
     }
     let answers = ["hook", "mail"].into_iter().filter(|_| random.u8(..4) == 0);
-    let answers = answers.map(|it| (Arc::from(it), key())).collect();
+    let answers = answers.map(|answer| (Arc::from(answer), key())).collect();
     Entry::Record(Finished { deliveries, answers, ..finished(event(id, "{}")) })
 }
 
@@ -444,7 +447,7 @@ fn any_entry(random: &mut fastrand::Rng, step: usize) -> Vec<Entry> {
 }
 
 fn compare(bench: &Bench, seed: u64, step: usize) {
-    let count = |sql: &'static str| bench.read(move |it| it.count_of(sql));
+    let count = |sql: &'static str| bench.read(move |reader| reader.count_of(sql));
     let figures = bench.store.figures();
     let pairs = [
         (&figures.pending, "SELECT count(*) FROM inbox"),
@@ -481,7 +484,7 @@ fn an_older_outbox_is_taken_over() {
     .expect("rows");
     drop(raw);
     let bench = Bench::at(&path);
-    let due = bench.read(|it| it.due("hook", Timestamp(7), SOME));
+    let due = bench.read(|reader| reader.due("hook", Timestamp(7), SOME));
     let due: Vec<_> = due.iter().map(|it| (it.seq, it.not_before.0, it.bytes)).collect();
     assert_eq!(due, [(1, 0, 7), (2, 7, 8)]);
     let sizes = bench.store.figures().outbox.lock().expect("no test panics").clone();

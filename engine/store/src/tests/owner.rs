@@ -13,9 +13,9 @@ fn try_open(path: &Path) -> Result<(), OpenError> {
 /// Every file of a folder with its bytes.
 fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut paths: Vec<PathBuf> = entries.map(|it| it.expect("an entry").path()).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
-    let read = |it: PathBuf| (it.clone(), std::fs::read(it).expect("it is read"));
+    let read = |path: PathBuf| (path.clone(), std::fs::read(path).expect("it is read"));
     paths.into_iter().map(read).collect()
 }
 
@@ -110,7 +110,8 @@ fn locks_on(path: &Path) -> usize {
     let inode = format!(":{} ", path.metadata().expect("it is there").ino());
     let pid = format!(" {} ", std::process::id());
     let locks = std::fs::read_to_string("/proc/locks").expect("it is read");
-    let is_ours = |it: &&str| it.contains("POSIX") && it.contains(&inode) && it.contains(&pid);
+    let is_ours =
+        |text: &&str| text.contains("POSIX") && text.contains(&inode) && text.contains(&pid);
     locks.lines().filter(is_ours).count()
 }
 
@@ -122,7 +123,7 @@ fn sqlite_keeps_its_own_locks_beside_ours() {
     let bench = Bench::at(&path);
     bench.submit(vec![record("a", "{}")]);
     bench.tick();
-    bench.read(|it| it.is_any_pending());
+    bench.read(|reader| reader.is_any_pending());
     assert_ne!(locks_on(&path), 0, "another program could take the log away");
     let store = bench.store.clone();
     bench.close();
@@ -144,7 +145,8 @@ fn what_is_made_is_for_its_owner_alone_and_what_was_there_is_kept() {
     bench.submit(vec![record("a", "{}")]);
     assert_eq!(["", "-wal", "-shm", ".lock"].map(mode), [0o600; 4]);
     let folders = ["deep", "deep/data"].map(|it| folder.path().join(it));
-    let modes = folders.map(|it| it.metadata().expect("it is there").permissions().mode() & 0o777);
+    let modes =
+        folders.map(|folder| folder.metadata().expect("it is there").permissions().mode() & 0o777);
     assert_eq!(modes, [0o700; 2]);
     bench.close();
     for end in ["", "-wal", "-shm"] {

@@ -181,7 +181,8 @@ fn nothing_that_runs_all_the_time_scans_a_table() {
     let statements = seen.lock().expect("no test panics").clone();
     assert!(60 < statements.len(), "only {} statements were seen", statements.len());
     assert!(scans(&other, "SELECT count(*) FROM inbox").is_some(), "this one is a scan");
-    let wrong: Vec<String> = statements.iter().filter_map(|it| scans(&other, it)).collect();
+    let wrong: Vec<String> =
+        statements.iter().filter_map(|statement| scans(&other, statement)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -212,8 +213,9 @@ fn scans(connection: &Connection, sql: &str) -> Option<String> {
         // Rows of a view that were found already.
         "SCAN event_metrics",
     ];
-    let is_scan =
-        |it: &&String| it.starts_with("SCAN") && !harmless.iter().any(|ok| it.starts_with(ok));
+    let is_scan = |text: &&String| {
+        text.starts_with("SCAN") && !harmless.iter().any(|ok| text.starts_with(ok))
+    };
     plan.iter().find(is_scan)?;
     Some(format!("{sql}\n    {}", plan.join("\n    ")))
 }

@@ -110,14 +110,14 @@ fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
         let (mut found, mut cursor, mut pages) = (Vec::new(), None::<Cursor>, 0);
         loop {
             let asked = EventQuery { cursor, ..query.clone() };
-            let page = bench.read(move |it| {
+            let page = bench.read(move |reader| {
                 let test: EventTest<'_> = if tests_rows { &is_even } else { &|_| true };
-                it.events_where(&asked, test)
+                reader.events_where(&asked, test)
             });
             assert!(page.rows.len() <= query.limit);
             let is_short = page.rows.len() < query.limit;
             assert!(!is_short || page.next.is_none() || page.looked_at.is_some(), "{query:?}");
-            found.extend(page.rows.iter().map(|it| it.pos));
+            found.extend(page.rows.iter().map(|row| row.pos));
             cursor = page.next;
             pages += 1;
             assert!(pages < 2000, "it comes to an end: {query:?}");
@@ -127,9 +127,9 @@ fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
         }
         assert_eq!(found, expected, "{round}: {query:?}");
         let asked = query.clone();
-        let count = bench.read(move |it| {
+        let count = bench.read(move |reader| {
             let test: EventTest<'_> = &is_even;
-            it.count_events(&asked, tests_rows.then_some(test))
+            reader.count_events(&asked, tests_rows.then_some(test))
         });
         match count.is_exact {
             true => assert_eq!(count.events, expected.len(), "{round}: {query:?}"),
@@ -146,14 +146,14 @@ fn a_page_that_looks_at_too_many_rows_says_so_and_goes_on() {
     first.envelope.subject = "needle".into();
     bench.submit(vec![Entry::Record(finished(first))]);
     for part in 0..20 {
-        let id = |it: i32| format!("{part}-{it}");
+        let id = |number: i32| format!("{part}-{number}");
         bench.submit((0..50).map(|it| record(&id(it), "{}")).collect());
     }
     let query = EventQuery { subjects: vec!["needle".to_owned()], limit: 10, ..Default::default() };
     let (mut cursor, mut looked_at) = (None, Vec::new());
     let found = loop {
         let asked = EventQuery { cursor, ..query.clone() };
-        let page = bench.read(move |it| it.events(&asked));
+        let page = bench.read(move |reader| reader.events(&asked));
         looked_at.extend(page.looked_at);
         cursor = page.next;
         if cursor.is_none() {
@@ -162,7 +162,7 @@ fn a_page_that_looks_at_too_many_rows_says_so_and_goes_on() {
     };
     assert_eq!(found, 1);
     assert!(!looked_at.is_empty() && looked_at.iter().all(|it| 400 <= *it), "{looked_at:?}");
-    let count = bench.read(move |it| it.count_events(&EventQuery::default(), None));
+    let count = bench.read(move |reader| reader.count_events(&EventQuery::default(), None));
     assert_eq!(count, EventCount { events: 1000, is_exact: false });
     bench.close();
 }
@@ -206,9 +206,9 @@ fn deliveries_are_listed_page_after_page() {
         let (mut found, mut cursor) = (Vec::new(), None);
         for _ in 0..1000 {
             let asked = DeliveryQuery { cursor: cursor.clone(), ..query.clone() };
-            let page = bench.read(move |it| it.delivery_page(&asked));
+            let page = bench.read(move |reader| reader.delivery_page(&asked));
             assert!(page.rows.len() <= limit);
-            found.extend(page.rows.iter().map(|it| (it.seq, it.sink.clone())));
+            found.extend(page.rows.iter().map(|row| (row.seq, row.sink.clone())));
             cursor = page.next.and_then(|it| DeliveryCursor::parse(&it.to_string()));
             if cursor.is_none() {
                 break;
@@ -287,9 +287,9 @@ fn dead_letters_are_those_of_a_filter_over_all_of_them() {
                 false => LetterOrder::Oldest(from_now.unwrap_or(0)),
             };
             let LetterPage { letters, next, .. } =
-                bench.read(move |it| it.dead_letters(&asked, order, limit, 1000));
+                bench.read(move |reader| reader.dead_letters(&asked, order, limit, 1000));
             assert!(letters.len() <= limit, "{round}");
-            found.extend(letters.iter().map(|it| it.id));
+            found.extend(letters.iter().map(|letter| letter.id));
             from = next;
             if from.is_none() {
                 break;

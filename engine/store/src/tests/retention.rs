@@ -56,14 +56,16 @@ impl Bench {
     }
 
     fn stored(&self) -> u64 {
-        self.read(|it| it.count_of("SELECT count(*) FROM event_rows"))
+        self.read(|reader| reader.count_of("SELECT count(*) FROM event_rows"))
     }
 
     fn pending_rules(&self) -> Vec<String> {
         let reports = self.health.report().into_iter();
-        let own = reports.filter(|it| it.part.role == PartRole::Store);
+        let own = reports.filter(|report| report.part.role == PartRole::Store);
         let problems = own.flat_map(|it| it.problems);
-        problems.map(|it| format!("{}: {}", it.problem.code, it.problem.reason)).collect()
+        problems
+            .map(|problem| format!("{}: {}", problem.problem.code, problem.problem.reason))
+            .collect()
     }
 
     fn deleted(&self) -> BTreeMap<String, u64> {
@@ -197,7 +199,7 @@ fn a_store_is_no_larger_on_the_disk_than_it_may_be() {
         bench.keep_house();
         let size = |end: &str| {
             let file = format!("{}{end}", path.display());
-            std::fs::metadata(file).map_or(0, |it| it.len())
+            std::fs::metadata(file).map_or(0, |metadata| metadata.len())
         };
         let bytes = size("") + size("-wal") + size("-shm");
         assert!(bytes <= most, "round {round}: {bytes} bytes");
@@ -229,7 +231,7 @@ fn what_has_the_lowest_priority_goes_first_and_what_waits_stays() {
         bench.submit((0..30).map(|it| event(format!("{round}-{it}"), level)).collect());
         bench.keep_house();
     }
-    let left = bench.read(|it| it.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
+    let left = bench.read(|reader| reader.stream(0, u64::MAX >> 1, 1000, usize::MAX)).events;
     let of = |level| left.iter().filter(|it| it.envelope.priority == level).count();
     assert_eq!(left.iter().filter(|it| it.envelope.id.starts_with("waits")).count(), 20);
     assert!(of(Priority::Low) <= 60, "{} of low priority", of(Priority::Low));
@@ -287,7 +289,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
     bench.submit(vec![Entry::Settle(done)]);
     bench.keep_house();
     assert_eq!(bench.stored(), 2);
-    assert_eq!(bench.read(|it| it.by_seq(&[1])).len(), 0);
+    assert_eq!(bench.read(|reader| reader.by_seq(&[1])).len(), 0);
     bench.close();
 }
 
@@ -493,7 +495,7 @@ fn a_crash_in_the_middle_of_a_merge_forgets_no_id() {
     let folder = tempfile::tempdir().expect("a folder");
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("b.db"));
     let mut hand = ByHand::new(StoreLocation::File(path.clone()), RetentionPolicy::default());
-    let ids = |it: usize| record(&format!("e{it}"), "{}");
+    let ids = |number: usize| record(&format!("e{number}"), "{}");
     let store = hand.store.clone();
     let first = (0..500).map(ids).collect();
     hand.send(async move { drop(store.submit(first).await) });
@@ -523,7 +525,7 @@ fn a_large_outbox_is_parked_step_by_step() {
     let store = hand.store.clone();
     hand.send(async move { drop(store.submit(vec![Entry::Park { sinks: Vec::new() }]).await) });
     hand.send_tick();
-    let parked = |it: &ByHand| it.count("SELECT count(*) FROM delivery_rows WHERE state = 3");
+    let parked = |hand: &ByHand| hand.count("SELECT count(*) FROM delivery_rows WHERE state = 3");
     assert!(hand.step());
     let first = parked(&hand);
     assert!((5000..12_000).contains(&first), "{first} are parked in one go");
@@ -536,10 +538,10 @@ struct Chance(fastrand::Rng);
 
 impl Chance {
     fn rules(&mut self) -> Vec<KeepRule> {
-        let rule = |it: &mut fastrand::Rng| KeepRule {
-            age: Duration::from_secs(it.u64(1..150)),
-            priority: it.bool().then(|| Priority::ALL[it.usize(..4)]),
-            kind: it.bool().then(|| ["a*", "ab", "*"][it.usize(..3)].to_owned()),
+        let rule = |rng: &mut fastrand::Rng| KeepRule {
+            age: Duration::from_secs(rng.u64(1..150)),
+            priority: rng.bool().then(|| Priority::ALL[rng.usize(..4)]),
+            kind: rng.bool().then(|| ["a*", "ab", "*"][rng.usize(..3)].to_owned()),
         };
         (0..self.0.usize(..4)).map(|_| rule(&mut self.0)).collect()
     }
@@ -591,13 +593,13 @@ fn what_is_explained_and_forecast_is_what_a_sweep_does() {
             assert_eq!(kept.outcome() != "due", is_left, "seed {seed}: {}", kept.to_json());
             *outcomes.entry(kept.outcome()).or_default() += 1;
         }
-        let due = forecast.rules.iter().filter(|it| 0 < it.1);
+        let due = forecast.rules.iter().filter(|rule| 0 < rule.1);
         let mut told = BTreeMap::<String, u64>::new();
         due.for_each(|(rule, due, _)| *told.entry(rule.clone()).or_default() += due);
         assert_eq!(bench.deleted(), told, "seed {seed}: {}", forecast.to_json());
         rules_used += told.len();
         bench.close();
     }
-    assert!(outcomes.len() == 3 && outcomes.values().all(|it| 50 < *it), "{outcomes:?}");
+    assert!(outcomes.len() == 3 && outcomes.values().all(|outcome| 50 < *outcome), "{outcomes:?}");
     assert!(60 < rules_used, "{rules_used}");
 }

@@ -19,8 +19,8 @@ fn begin(other: &Connection) {
 fn ids_in(path: &Path) -> Vec<String> {
     let connection = Connection::open(path).expect("it opens");
     let mut select = connection.prepare("SELECT id FROM event_rows ORDER BY pos").expect("sql");
-    let ids = select.query_map([], |it| it.get(0)).expect("rows");
-    ids.map(|it| it.expect("a row")).collect()
+    let ids = select.query_map([], |row| row.get(0)).expect("rows");
+    ids.map(|ids| ids.expect("a row")).collect()
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_lock_of_another_program_is_told_within_seconds_and_nothing_is_stored_later(
     begin(&other);
     assert_eq!(bench.try_submit(vec![record("a", "{}")]), Err(StoreTrouble::Busy));
     assert_eq!(bench.codes(), ["store-locked"]);
-    assert_eq!(bench.store.trouble().map(|it| it.class), Some(StoreTrouble::Busy));
+    assert_eq!(bench.store.trouble().map(|trouble| trouble.class), Some(StoreTrouble::Busy));
     // What comes now is told at once, and so is what only finishes.
     let finish = Entry::Finish(finished(Event { seq: 1, ..event("b", "{}") }));
     assert_eq!(bench.try_submit(vec![finish]), Err(StoreTrouble::Busy));
@@ -101,8 +101,8 @@ fn how_something_ended_is_stored_though_nobody_waits_for_it() {
     }
     other.execute_batch("COMMIT").expect("it ends");
     bench.submit(vec![record("c", "{}")]);
-    assert_eq!(bench.read(|it| it.deliveries_of(1))[0].state, DeliveryState::Done);
-    assert!(bench.read(|it| it.inbox(0, 9)).is_empty());
+    assert_eq!(bench.read(|reader| reader.deliveries_of(1))[0].state, DeliveryState::Done);
+    assert!(bench.read(|reader| reader.inbox(0, 9)).is_empty());
     assert_eq!(bench.listed(EventQuery::default()), ["c", "b", "a"]);
     bench.close();
 }
@@ -175,9 +175,9 @@ fn a_log_that_is_cut_short_is_never_written_over_the_database() {
 
 fn rescued(folder: &Path) -> Option<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
-    let mut paths = entries.map(|it| it.expect("an entry").path());
-    paths.find(|it| {
-        let name = it.file_name().expect("a name").to_string_lossy();
+    let mut paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.find(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy();
         name.contains(".rescued-") && !name.ends_with("-wal")
     })
 }
@@ -292,7 +292,7 @@ fn a_writer_that_panics_ends_the_store_and_not_in_silence() {
             .expect("it opens");
     let thread = std::thread::spawn(|| writer.run());
     let refused = smol::block_on(store.submit(vec![record("a", "{}")]));
-    assert_eq!(refused.map_err(|it| it.class), Err(StoreTrouble::Io));
+    assert_eq!(refused.map_err(|fault| fault.class), Err(StoreTrouble::Io));
     let failure = smol::block_on(store.when_broken());
     assert!(failure.reason.contains("panicked"), "{failure}");
     assert!(thread.join().is_err());
@@ -341,7 +341,7 @@ fn a_full_disk_still_finishes_what_was_accepted() {
     let new = new.expect_err("there is no room for it");
     assert_eq!((new.class, new.class.code()), (StoreTrouble::Full, "storage_full"));
     assert_eq!(old, Ok(vec![Receipt::Stored { seq: 1, pos: 2 }]));
-    assert_eq!(store.trouble().map(|it| it.class), Some(StoreTrouble::Full));
+    assert_eq!(store.trouble().map(|trouble| trouble.class), Some(StoreTrouble::Full));
     assert!(!store.is_broken());
     limit(&writer, 1 << 30);
     serve(&mut writer, store.tick());

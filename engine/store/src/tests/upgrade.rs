@@ -7,7 +7,7 @@ const FIRST: &str = include_str!("../../../../tests/fixtures/store-v1.hex");
 /// Writes the database that a fixture holds: its size, then offsets and bytes of what is not zero.
 fn unpack(fixture: &str, path: &Path) {
     let mut lines = fixture.lines();
-    let size = lines.next().and_then(|it| it.strip_prefix("# size ")).expect("a size");
+    let size = lines.next().and_then(|line| line.strip_prefix("# size ")).expect("a size");
     let mut bytes = vec![0; size.parse().expect("a number")];
     for line in lines {
         let (offset, hex) = line.split_once(' ').expect("an offset");
@@ -26,8 +26,8 @@ fn a_store_of_the_first_version_keeps_everything() {
     let path = folder.path().join("a.db");
     unpack(FIRST, &path);
     let bench = Bench::at(&path);
-    let events = bench.read(|it| it.stream(0, 1000, 100, usize::MAX)).events;
-    let ids: Vec<&str> = events.iter().map(|it| &*it.envelope.id).collect();
+    let events = bench.read(|reader| reader.stream(0, 1000, 100, usize::MAX)).events;
+    let ids: Vec<&str> = events.iter().map(|event| &*event.envelope.id).collect();
     let plain = ["plain-0", "plain-1", "plain-2", "plain-3", "plain-4", "plain-5"];
     assert_eq!(ids, [&plain[..], &["front-1", "back-1", "big-1"]].concat());
     assert_eq!(
@@ -38,18 +38,19 @@ fn a_store_of_the_first_version_keeps_everything() {
     let stages: Vec<String> = events[7]
         .stages
         .iter()
-        .map(|it| format!("{} {} {}", it.stage, it.kind, it.outcome.word()))
+        .map(|stage| format!("{} {} {}", stage.stage, stage.kind, stage.outcome.word()))
         .collect();
     let expected =
         ["meta metadata ok", "where set ok", "weather http skipped", "gone http skipped"];
     assert_eq!(stages, expected);
-    let inbox = bench.read(|it| it.inbox(0, 10));
+    let inbox = bench.read(|reader| reader.inbox(0, 10));
     let waiting: Vec<_> = inbox.iter().map(|it| (it.seq, &*it.envelope.id)).collect();
     assert_eq!(waiting, [(9, "slow-1"), (10, "slow-2")]);
     let letters = bench.letters(10);
-    let letters: Vec<_> = letters.iter().map(|it| (it.id, it.what.word(), it.seq)).collect();
+    let letters: Vec<_> =
+        letters.iter().map(|letter| (letter.id, letter.what.word(), letter.seq)).collect();
     assert_eq!(letters, [(3, "rejected", None), (2, "event", Some(11)), (1, "delivery", Some(8))]);
-    let states = bench.read(|it| Ok((it.deliveries_of(7)?, it.deliveries_of(8)?)));
+    let states = bench.read(|reader| Ok((reader.deliveries_of(7)?, reader.deliveries_of(8)?)));
     assert_eq!(
         (states.0[0].state, states.1[0].state),
         (DeliveryState::Pending, DeliveryState::Dead)
@@ -62,7 +63,7 @@ fn a_store_of_the_first_version_keeps_everything() {
     assert_eq!(bench.codes(), [""; 0]);
     bench.close();
     let connection = Connection::open(&path).expect("it opens");
-    let one = |sql: &str| connection.query_row(sql, [], |it| it.get::<_, i64>(0)).expect("a row");
+    let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a row");
     assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NULL"), 9);
     assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NOT NULL"), 2);
     assert_eq!(one("PRAGMA user_version"), 12);

@@ -12,7 +12,7 @@ fn small(path: &Path) -> Bench {
 }
 
 fn log_bytes(path: &Path) -> u64 {
-    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |it| it.len())
+    std::fs::metadata(format!("{}-wal", path.display())).map_or(0, |metadata| metadata.len())
 }
 
 impl Bench {
@@ -32,7 +32,7 @@ impl Bench {
 
     fn store_problem(&self) -> Option<(HealthState, String)> {
         let reports = self.health.report().into_iter();
-        let mut own = reports.filter(|it| it.part.role == PartRole::Store);
+        let mut own = reports.filter(|report| report.part.role == PartRole::Store);
         let open = own.next()?.problems.into_iter().next()?;
         Some((open.problem.state, format!("{}: {}", open.problem.code, open.problem.reason)))
     }
@@ -96,8 +96,8 @@ fn queries_that_follow_one_another_are_held_off_until_the_log_is_emptied() {
     let (begin, begun) = std::sync::mpsc::channel();
     let store = bench.store.clone();
     let query = std::thread::spawn(move || {
-        let long = move |it: &Reader<'_>| {
-            it.within_snapshot(|| {
+        let long = move |reader: &Reader<'_>| {
+            reader.within_snapshot(|| {
                 begin.send(()).expect("the test waits");
                 ended.recv().expect("the test ends it");
             })
@@ -108,7 +108,7 @@ fn queries_that_follow_one_another_are_held_off_until_the_log_is_emptied() {
     bench.write_large(0, 30);
     let (_, reason) = bench.store_problem().expect("it is told");
     assert!(reason.starts_with("wal-large: queries keep the log of"), "{reason}");
-    let next = bench.store.read(|it| it.count_of("SELECT count(*) FROM event_rows"));
+    let next = bench.store.read(|reader| reader.count_of("SELECT count(*) FROM event_rows"));
     let mut next = Box::pin(next);
     assert!(smol::block_on(smol::future::poll_once(&mut next)).is_none(), "it is held off");
     end.send(()).expect("it waits");

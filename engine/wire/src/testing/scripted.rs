@@ -17,7 +17,7 @@ pub(crate) struct ScriptedStream {
 
 impl ScriptedStream {
     pub(crate) fn of(pieces: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        let input = pieces.into_iter().filter(|it| !it.is_empty()).map(Ok).collect();
+        let input = pieces.into_iter().filter(|piece| !piece.is_empty()).map(Ok).collect();
         ScriptedStream { input, ..ScriptedStream::default() }
     }
 }

@@ -92,7 +92,7 @@ impl Visitor {
         }
         let head = String::from_utf8(request).unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.map_or(0, |it| it.parse().unwrap())];
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
         self.stream.read_exact(&mut body).ok()?;
         Some(head + &String::from_utf8_lossy(&body))
     }

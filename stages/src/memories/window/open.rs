@@ -81,7 +81,7 @@ impl OpenWindows {
 
     /// Takes out what is over at `time`.
     pub(super) fn close(&mut self, time: Timestamp, lateness: Duration) -> Vec<OpenWindow> {
-        let is_over = |it: &OpenWindow| Timestamp(it.end).plus(lateness) <= time;
+        let is_over = |window: &OpenWindow| Timestamp(window.end).plus(lateness) <= time;
         let (over, open) = self.windows.drain(..).partition(is_over);
         self.windows = open;
         let over: Vec<OpenWindow> = over;
@@ -97,14 +97,14 @@ impl OpenWindows {
         events_max: usize,
         values: &[Value],
     ) -> bool {
-        let newest = self.samples.last().map_or(time, |it| Timestamp(it.time).max(time));
+        let newest = self.samples.last().map_or(time, |sample| Timestamp(sample.time).max(time));
         let begins = newest.minus(span).0;
         if time.0 <= begins {
             return false;
         }
-        let at = self.samples.partition_point(|it| it.time <= time.0);
+        let at = self.samples.partition_point(|sample| sample.time <= time.0);
         self.samples.insert(at, Sample { time: time.0, values: values.to_vec() });
-        let old = self.samples.partition_point(|it| it.time <= begins);
+        let old = self.samples.partition_point(|sample| sample.time <= begins);
         let surplus = self.samples.len().saturating_sub(events_max);
         self.samples.drain(..old.max(surplus));
         true
@@ -113,9 +113,9 @@ impl OpenWindows {
     /// Forgets times that have not come: the clock was set back since. A window that ends later is
     /// told when its end comes again.
     pub(super) fn forget_later(&mut self, now: Timestamp) {
-        self.samples.retain(|it| it.time <= now.0);
+        self.samples.retain(|sample| sample.time <= now.0);
         self.told = self.told.filter(|it| *it <= now.0);
-        self.closed = self.closed.filter(|it| *it <= now.0);
+        self.closed = self.closed.filter(|closed| *closed <= now.0);
     }
 
     /// When nothing of what is kept matters any more, where no window is open.

@@ -265,7 +265,7 @@ mod tests {
     fn each_comes_to_what_its_name_says() {
         let values = json!([2, null, 4, 4, "x", 4, 5, 5, 7, 9]);
         let values = values.as_array().unwrap();
-        let told = |it: &Aggregate| of(*it, values).value(*it);
+        let told = |aggregate: &Aggregate| of(*aggregate, values).value(*aggregate);
         let told: Vec<Value> = Aggregate::ALL.iter().map(told).collect();
         let expected = json!([10, 40, 5, 2, 9, 2, 4, 9, 2, 9, [2, 4, "x", 5, 7, 9]]);
         assert_eq!(Value::Array(told), expected);
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn of_nothing_there_is_nothing() {
-        let told = |it: &Aggregate| AggregateState::empty(*it).value(*it);
+        let told = |aggregate: &Aggregate| AggregateState::empty(*aggregate).value(*aggregate);
         let told: Vec<Value> = Aggregate::ALL.iter().map(told).collect();
         let expected = json!([0, 0, null, null, null, null, null, null, null, null, []]);
         assert_eq!(Value::Array(told), expected);
@@ -305,7 +305,7 @@ mod tests {
             numbers in prop::collection::vec(-1e6..1e6_f64, 0..700),
             at in 0_usize..700,
         ) {
-            let values: Vec<Value> = numbers.iter().map(|it| json!(it)).collect();
+            let values: Vec<Value> = numbers.iter().map(|number| json!(number)).collect();
             let at = at.min(values.len());
             for aggregate in Aggregate::ALL.iter().copied().filter(|it| *it != Aggregate::Distinct) {
                 let mut state = AggregateState::empty(aggregate);
@@ -330,7 +330,7 @@ mod tests {
         fn percentiles_are_within_one_percent(numbers in prop::collection::vec(-1e6..1e6_f64, 1..2000)) {
             let mut sorted = numbers.clone();
             sorted.sort_by(f64::total_cmp);
-            let values: Vec<Value> = numbers.iter().map(|it| json!(it)).collect();
+            let values: Vec<Value> = numbers.iter().map(|number| json!(number)).collect();
             for aggregate in [Aggregate::P50, Aggregate::P95] {
                 let exact = sorted[rank(aggregate, sorted.len() as u64) as usize];
                 let told = of(aggregate, &values).value(aggregate);

@@ -128,7 +128,7 @@ impl MailServer {
                 let reason = "the mail server offers no STARTTLS";
                 return Err(StepFault { fault: of_settings(reason), is_over: true });
             }
-            session.step("STARTTLS", |it| it.starttls(&self.tls, &self.hello))?;
+            session.step("STARTTLS", |session| session.starttls(&self.tls, &self.hello))?;
         }
         if let Some((user, password)) = &self.login {
             let ways = [Mechanism::Plain, Mechanism::Login];
@@ -137,7 +137,7 @@ impl MailServer {
                 return Err(StepFault { fault: of_settings(reason), is_over: true });
             }
             let credentials = Credentials::new(user.clone(), password.clone());
-            let signed_in = session.step("sign-in", |it| it.auth(&ways, &credentials));
+            let signed_in = session.step("sign-in", |session| session.auth(&ways, &credentials));
             signed_in.map_err(|mut step| {
                 step.fault.reason = masked(&step.fault.reason, &[password]);
                 step
@@ -218,7 +218,7 @@ fn fault_of(error: &SmtpError, what: &str) -> StepFault {
     let words = REASON_LIMIT.cut(&one_line(&words));
     let Some(code) = error.status() else {
         // A socket whose time is up says that it would have to wait.
-        let is_late = error.source().and_then(|it| it.downcast_ref::<std::io::Error>());
+        let is_late = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
         let is_late = is_late.is_some_and(|it| it.kind() == std::io::ErrorKind::WouldBlock);
         let fault = match is_late || error.is_timeout() {
             true => Fault::transient(Cause::Timeout, "the mail server did not respond in time"),

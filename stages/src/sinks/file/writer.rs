@@ -48,7 +48,7 @@ impl Writer {
         while results.len() < lines.len() {
             let together = self.fitting(path, &lines[results.len()..], now);
             let written = self.try_append(path, &together.concat(), now);
-            let fault = written.map_err(|it| fault_of(path, &it)).err();
+            let fault = written.map_err(|fault| fault_of(path, &fault)).err();
             // What follows goes to the same place.
             let count = if fault.is_some() { lines.len() - results.len() } else { together.len() };
             results.extend(std::iter::repeat_n(fault.map_or(Ok(()), Err), count));
@@ -60,7 +60,7 @@ impl Writer {
     fn fitting<'l>(&self, path: &Path, lines: &'l [Vec<u8>], now: Timestamp) -> &'l [Vec<u8>] {
         let Some(max) = self.rotate.size else { return lines };
         let begins_anew = self.is_due(path, lines[0].len() as u64, now);
-        let is = path.metadata().map_or(0, |it| it.len());
+        let is = path.metadata().map_or(0, |metadata| metadata.len());
         let mut size = if begins_anew { 0 } else { is };
         let fits = |line: &&Vec<u8>| {
             size += line.len() as u64;
@@ -73,7 +73,7 @@ impl Writer {
     fn try_append(&self, path: &Path, lines: &[u8], now: Timestamp) -> io::Result<()> {
         let mut permissions = None;
         if self.is_due(path, lines.len() as u64, now) {
-            permissions = path.metadata().ok().map(|it| it.permissions());
+            permissions = path.metadata().ok().map(|metadata| metadata.permissions());
             std::fs::rename(path, aside(path, now))?;
         }
         let folder = folder_of(path);
@@ -99,7 +99,8 @@ impl Writer {
     fn is_due(&self, path: &Path, more: u64, now: Timestamp) -> bool {
         let Ok(is) = path.metadata() else { return false };
         let is_full = self.rotate.size.is_some_and(|max| 0 < is.len() && max < is.len() + more);
-        let changed = is.modified().ok().and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+        let changed =
+            is.modified().ok().and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
         let is_old = self.rotate.every.zip(changed).is_some_and(|(every, changed)| {
             let now = Duration::from_micros(now.0.max(0) as u64);
             changed.as_secs() / every.as_secs().max(1) < now.as_secs() / every.as_secs().max(1)
@@ -125,7 +126,7 @@ fn open(path: &Path) -> io::Result<File> {
 
 /// The folder that a file lies in, also where the path is a bare name.
 fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// What a failure to write says about trying again. A path that cannot be one stays so, whoever
@@ -160,14 +161,15 @@ fn fault_of(path: &Path, error: &io::Error) -> Fault {
 
 /// A name beside `path` that is free: the time behind the name, and a number where needed.
 fn aside(path: &Path, now: Timestamp) -> PathBuf {
-    let stamp: String = now.to_string().chars().filter(|it| !matches!(it, '-' | ':')).collect();
+    let stamp: String =
+        now.to_string().chars().filter(|letter| !matches!(letter, '-' | ':')).collect();
     let name = |number: usize| {
         let number = if number == 0 { String::new() } else { format!("-{number}") };
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{stamp}{number}"));
         PathBuf::from(name)
     };
-    (0..).map(name).find(|it| !it.exists()).unwrap_or_else(|| name(0))
+    (0..).map(name).find(|name| !name.exists()).unwrap_or_else(|| name(0))
 }
 
 /// Makes a missing folder for its owner alone.
@@ -193,7 +195,7 @@ mod tests {
     fn names(folder: &Path) -> Vec<String> {
         let names = std::fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
-            names.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            names.map(|name| name.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -215,8 +217,8 @@ mod tests {
     fn contents(folder: &Path) -> Vec<String> {
         let mut names = names(folder);
         // The one that is written has the shortest name, and the numbers come after none.
-        names.sort_by_key(|it| (it == "f", it.len(), it.clone()));
-        names.iter().map(|it| std::fs::read_to_string(folder.join(it)).unwrap()).collect()
+        names.sort_by_key(|name| (name == "f", name.len(), name.clone()));
+        names.iter().map(|name| std::fs::read_to_string(folder.join(name)).unwrap()).collect()
     }
 
     #[test]
@@ -225,7 +227,8 @@ mod tests {
         for round in 0..60 {
             let (alone, together) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let writer = Writer::new(Rotate { size: Some(dice.u64(1..60)), every: None });
-            let line = |it: usize| format!("{it}{}\n", "-".repeat(it % 17)).into_bytes();
+            let line =
+                |number: usize| format!("{number}{}\n", "-".repeat(number % 17)).into_bytes();
             let lines: Vec<Vec<u8>> = (0..dice.usize(1..9)).map(|it| line(round + it)).collect();
             for line in &lines {
                 one(&writer, &alone.path().join("f"), line, Timestamp(0)).unwrap();

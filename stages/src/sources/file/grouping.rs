@@ -53,11 +53,11 @@ impl LineGrouping {
                 .help("remove it: the whole file is one event");
             return Err(());
         }
-        let begin = lines.prop("begin").and_then(|it| it.text()).ok_or(())?;
+        let begin = lines.prop("begin").and_then(|prop| prop.text()).ok_or(())?;
         let begin = decode::compile(&begin, context).ok_or(())?;
         let lines = lines.filled();
-        let lines_max = lines.prop("max", |it| usize::try_from(it.int()?.value).ok());
-        let flush = lines.prop("flush", |it| Some(it.duration()?.value));
+        let lines_max = lines.prop("max", |scalar| usize::try_from(scalar.int()?.value).ok());
+        let flush = lines.prop("flush", |scalar| Some(scalar.duration()?.value));
         Ok(Some(LineGrouping { begin, lines_max, flush }))
     }
 
@@ -85,7 +85,7 @@ impl LineGrouping {
             groups.push(group.trim_end_matches(['\r', '\n']));
             rest = after;
         }
-        groups.retain(|it| !it.trim().is_empty());
+        groups.retain(|group| !group.trim().is_empty());
         groups
     }
 }

@@ -43,8 +43,9 @@ impl FileRoster {
             TrackPhase::CopyOf { of } => (Some(of), true),
             _ => (None, false),
         };
-        let decision = observed.map(|it| it.as_ref().map_or(FileDecision::Wait, decide));
-        let before = of.and_then(|of| self.tracks.get(&of)).map(|it| it.place.clone());
+        let decision =
+            observed.map(|observed| observed.as_ref().map_or(FileDecision::Wait, decide));
+        let before = of.and_then(|of| self.tracks.get(&of)).map(|track| track.place.clone());
         let settled = decision.and_then(|it| self.apply(&mut track, it, before, now));
         let is_older = of.is_some_and(|of| number < of) && track.phase == TrackPhase::Reading;
         if is_older && !is_copy {
@@ -170,7 +171,7 @@ impl FileRoster {
     fn hand_over(&mut self, track: &FileTrack, old: u64, now: Duration) -> Option<u64> {
         let mut heir = None;
         let of_old = TrackPhase::CopyOf { of: old };
-        for copy in self.tracks.values_mut().filter(|it| it.phase == of_old) {
+        for copy in self.tracks.values_mut().filter(|track| track.phase == of_old) {
             let decision = as_copy_of_lost(copy, &track.place);
             match decision {
                 FileDecision::Continue if heir.is_some() => continue,

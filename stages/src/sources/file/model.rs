@@ -171,17 +171,17 @@ impl Model<'_> {
     fn append(&mut self, log: usize) {
         self.complete(log);
         let path = self.target(log);
-        self.logs[log].late = self.logs[log].late.take().filter(|it| *it == path);
+        self.logs[log].late = self.logs[log].late.take().filter(|late| *late == path);
         let lines: Vec<String> = (0..self.rng.usize(1..5)).map(|_| self.line(log)).collect();
         self.story.push(format!("append {} lines to {}", lines.len(), path.display()));
-        self.write(&path, &lines.iter().map(|it| format!("{it}\n")).collect::<String>(), false);
+        self.write(&path, &lines.iter().map(|line| format!("{line}\n")).collect::<String>(), false);
         self.logs[log].lines.extend(lines);
     }
 
     fn append_half(&mut self, log: usize) {
         self.complete(log);
         let path = self.target(log);
-        self.logs[log].late = self.logs[log].late.take().filter(|it| *it == path);
+        self.logs[log].late = self.logs[log].late.take().filter(|late| *late == path);
         let line = self.line(log);
         let (half, rest) = line.split_at(line.len() / 2);
         self.story.push(format!("append half a line to {}", path.display()));
@@ -263,7 +263,9 @@ impl Model<'_> {
     }
 
     fn copy_and_truncate(&mut self, log: usize) {
-        if fs::metadata(self.path(log)).is_ok_and(|it| it.len() == 0) || !self.path(log).exists() {
+        if fs::metadata(self.path(log)).is_ok_and(|metadata| metadata.len() == 0)
+            || !self.path(log).exists()
+        {
             return;
         }
         // A line that is torn by the truncation is lost to everybody.
@@ -296,14 +298,14 @@ impl Model<'_> {
     /// are two.
     fn has_hard_link(&self, log: usize) -> bool {
         use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(self.path(log)).is_ok_and(|it| 1 < it.nlink())
+        fs::metadata(self.path(log)).is_ok_and(|metadata| 1 < metadata.nlink())
     }
 
     /// What an editor makes of a file: the same and more.
     fn edited(&mut self, log: usize) -> Option<(PathBuf, String)> {
         self.complete(log);
         let path = self.path(log);
-        let before = fs::read_to_string(&path).ok().filter(|it| !it.is_empty())?;
+        let before = fs::read_to_string(&path).ok().filter(|string| !string.is_empty())?;
         self.logs[log].late = None;
         let line = self.line(log);
         self.logs[log].lines.push(line.clone());

@@ -51,7 +51,7 @@ fn without_date(text: &str) -> Option<&str> {
     let rest = text.trim_end_matches(is_mark);
     let mark = &text[rest.len()..];
     let is_apart = mark.starts_with(['.', '-', '_']);
-    (is_apart && mark.contains(|it: char| it.is_ascii_digit())).then_some(rest)
+    (is_apart && mark.contains(|letter: char| letter.is_ascii_digit())).then_some(rest)
 }
 
 #[cfg(test)]

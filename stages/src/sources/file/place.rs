@@ -150,7 +150,7 @@ impl FilePlace {
                 let out = at.checked_sub(length).map(|it| before[it]);
                 rolling.push(before[at], out);
                 let end = from + (at - first) as u64 + 1;
-                let begins_line = out.is_none_or(|it| it == b'\n');
+                let begins_line = out.is_none_or(|out| out == b'\n');
                 if length as u64 <= end && begins_line && rolling.value == self.tail.hash {
                     if found.is_some() {
                         return Ok(None);
@@ -194,7 +194,7 @@ impl TailMark {
 
 /// Whether these are several lines, no two of them equal.
 fn is_distinct(bytes: &[u8]) -> bool {
-    let lines: Vec<&[u8]> = bytes.split_inclusive(|it| *it == b'\n').collect();
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|bytes| *bytes == b'\n').collect();
     let is_first = |(at, line): (usize, &&[u8])| !lines[..at].contains(line);
     1 < lines.len() && lines.iter().enumerate().all(is_first)
 }

@@ -204,7 +204,7 @@ impl LineReader<'_> {
         let Some(grouping) = grouping.filter(|_| !is_header) else {
             return (!lines.is_empty()).then_some(1);
         };
-        let texts = lines.iter().map(|it| &chunk.bytes[it.clone()]);
+        let texts = lines.iter().map(|line| &chunk.bytes[line.clone()]);
         let next = texts.enumerate().skip(1).find(|(index, line)| grouping.begins(line, *index));
         // What is larger than a chunk ends with the chunk.
         let is_over = match found.are_all {
@@ -233,7 +233,7 @@ impl LineReader<'_> {
         let mut message = self.settings.codec.message(text, is_undecodable)?;
         message.origin = Some(MessageOrigin {
             name: self.shown.clone(),
-            line: at.line.map(|it| it + 1),
+            line: at.line.map(|line| line + 1),
             offset: at.offset,
         });
         Some(message)
@@ -252,7 +252,7 @@ impl LineReader<'_> {
         let mut at = PlaceBuilder::new(self.place, chunk, 0);
         let text = &chunk.bytes[chunk.before..chunk.before + MESSAGE_MAX];
         let messages = self.message(text, chunk.is_utf16, true, &at).into_iter().collect();
-        at.line = at.line.map(|it| it + 1);
+        at.line = at.line.map(|line| line + 1);
         let mut place = FilePlace::taken(self.file, end, at.line)?;
         place.repeats = self.place.repeats;
         let batches = vec![LineBatch { messages, place }];
@@ -321,7 +321,7 @@ impl<'a> PlaceBuilder<'a> {
             None => {}
         }
         self.offset += part.len() as u64;
-        self.line = self.line.map(|it| it + 1);
+        self.line = self.line.map(|line| line + 1);
     }
 
     fn place(&self) -> FilePlace {
@@ -355,7 +355,7 @@ pub(super) fn read_whole(
     let is_undecodable = is_cut || is_utf16(&bytes);
     let message = settings.codec.message(&bytes[mark..], is_undecodable);
     let origin = MessageOrigin { name: shown.clone(), line: None, offset: 0 };
-    let message = message.map(|it| Message { origin: Some(origin), ..it });
+    let message = message.map(|message| Message { origin: Some(origin), ..message });
     Ok((message, hash))
 }
 
@@ -599,7 +599,7 @@ mod tests {
         else {
             panic!()
         };
-        let sizes: Vec<usize> = batches.iter().map(|it| it.messages.len()).collect();
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.messages.len()).collect();
         assert_eq!((sizes, is_end), (vec![512, 512, 76], true));
         for batch in batches {
             let offset = batch.place.offset;

@@ -397,7 +397,7 @@ impl FileRoster {
 
     /// Looks beside a file for copies of what it held, whether or not the pattern leads to them.
     pub(super) fn find_copies(&mut self, of: u64, place: &FilePlace, path: &Path, now: Duration) {
-        let known: HashSet<FileId> = self.tracks.values().map(|it| it.id).collect();
+        let known: HashSet<FileId> = self.tracks.values().map(|track| track.id).collect();
         for candidate in copies_beside(path) {
             if known.contains(&candidate.id) {
                 continue;
@@ -448,7 +448,8 @@ impl FileRoster {
 
     fn forget_oldest(&mut self) {
         let is_gone = |track: &&FileTrack| track.presence == TrackPresence::Gone;
-        let gone: Vec<u64> = self.tracks.values().filter(is_gone).map(|it| it.number).collect();
+        let gone: Vec<u64> =
+            self.tracks.values().filter(is_gone).map(|track| track.number).collect();
         let surplus = gone.len().saturating_sub(GONE_MAX);
         gone[..surplus].iter().for_each(|number| self.forget(*number));
     }
@@ -473,7 +474,7 @@ impl FileRoster {
             Some(path) => Some(path.as_path()),
             None => Some(self.pattern.base()).filter(|base| is_empty && !base.exists()),
         };
-        let is_known = |path: &Path| self.tracks.values().any(|it| it.path == path);
+        let is_known = |path: &Path| self.tracks.values().any(|track| track.path == path);
         let missing = missing.filter(|path| is_empty && !is_known(path));
         self.is_missing = missing.is_some() && exact.is_some();
         self.troubles.note_missing(missing);
@@ -569,11 +570,12 @@ fn copies_beside(path: &Path) -> Vec<FileSighting> {
         .flatten()
         .filter(is_copy)
         .filter_map(|entry| {
-            let metadata = std::fs::metadata(entry.path()).ok().filter(|it| it.is_file())?;
+            let metadata =
+                std::fs::metadata(entry.path()).ok().filter(|metadata| metadata.is_file())?;
             Some(FileSighting::of(entry.path(), &metadata))
         })
         .collect();
-    copies.sort_by_key(|it| std::cmp::Reverse(it.stamp.modified));
+    copies.sort_by_key(|copy| std::cmp::Reverse(copy.stamp.modified));
     copies.truncate(COPIES_MAX);
     copies
 }

@@ -111,16 +111,19 @@ impl World {
 
     pub(super) fn problems(&self) -> Vec<String> {
         let report = self.services.env.health.of(self.services.health.part()).unwrap();
-        let problems = report.problems.into_iter().map(|it| it.problem);
+        let problems = report.problems.into_iter().map(|problem| problem.problem);
         let folder = self.folder.path().display().to_string();
-        problems.map(|it| format!("{}: {}", it.code, it.reason.replace(&folder, ""))).collect()
+        problems
+            .map(|problem| format!("{}: {}", problem.code, problem.reason.replace(&folder, "")))
+            .collect()
     }
 
     fn origins(&self) -> Vec<String> {
         let batches = self.inbox.batches.lock().unwrap();
         let folder = format!("{}/", self.folder.path().display());
-        let origins = batches.iter().flatten().map(|it| it.origin.as_ref().unwrap().to_string());
-        origins.map(|it| it.replace(&folder, "")).collect()
+        let origins =
+            batches.iter().flatten().map(|batch| batch.origin.as_ref().unwrap().to_string());
+        origins.map(|origin| origin.replace(&folder, "")).collect()
     }
 }
 
@@ -303,7 +306,10 @@ fn a_copy_made_while_the_store_takes_its_time_is_known_for_one() {
         Duration::from_secs(second)
     };
     let mut take = |batch: &FileBatch| {
-        let bodies = batch.messages.iter().map(|it| String::from_utf8_lossy(&it.body).into_owned());
+        let bodies = batch
+            .messages
+            .iter()
+            .map(|message| String::from_utf8_lossy(&message.body).into_owned());
         lines.extend(bodies);
     };
     // One was rotated already, so that the next copy takes the name of another file.
@@ -334,7 +340,7 @@ fn a_copy_made_while_the_store_takes_its_time_is_known_for_one() {
 }
 
 fn lines_are_handed_on(batch: &FileBatch, first: &str) -> bool {
-    batch.messages.first().is_some_and(|it| it.body == first.as_bytes())
+    batch.messages.first().is_some_and(|message| message.body == first.as_bytes())
 }
 
 #[test]
@@ -796,7 +802,7 @@ fn new_names_are_looked_for_while_a_long_file_is_read() {
     let mut following = world.follow("*.log");
     following.looks(1);
     let bodies = world.inbox.bodies();
-    let short = bodies.iter().position(|it| it == "short").unwrap();
+    let short = bodies.iter().position(|body| body == "short").unwrap();
     assert!((10..20).contains(&short), "{short}");
     assert_eq!(bodies.len(), 21);
 }

@@ -221,8 +221,8 @@ impl FileTrack {
         now: Duration,
     ) -> bool {
         let lost_name = self.lost_name.filter(|_| is_awaited);
-        let since = lost_name.map_or(self.changed, |it| it.min(self.changed));
-        settings.grouping.as_ref().is_some_and(|it| since + it.flush <= now)
+        let since = lost_name.map_or(self.changed, |lost_name| lost_name.min(self.changed));
+        settings.grouping.as_ref().is_some_and(|grouping| since + grouping.flush <= now)
     }
 
     /// It does not hold what was read any more.
@@ -257,7 +257,9 @@ impl FileTrack {
             _ if self.presence == TrackPresence::Gone => true,
             TrackPhase::Skipped => true,
             TrackPhase::Reading => !self.is_due && !self.has_open_group && self.read == self.seen,
-            TrackPhase::CopyOf { .. } => self.compared.is_some_and(|it| Some(it.0) == self.seen),
+            TrackPhase::CopyOf { .. } => {
+                self.compared.is_some_and(|compared| Some(compared.0) == self.seen)
+            }
             TrackPhase::Changed | TrackPhase::After { .. } => false,
         }
     }

@@ -220,8 +220,9 @@ impl FileTroubles {
 
     /// The first file that could not be read, with the reason, and how many there are.
     pub(super) fn unread(&self) -> Option<(&str, usize)> {
-        let opened = self.files.values().map(|it| &*it.reason);
-        let walked = self.walk.values().filter(|it| it.code == FILE).map(|it| &*it.reason);
+        let opened = self.files.values().map(|file| &*file.reason);
+        let walked =
+            self.walk.values().filter(|value| value.code == FILE).map(|value| &*value.reason);
         let mut reasons = opened.chain(walked);
         let first = reasons.next()?;
         Some((first, 1 + reasons.count()))
@@ -254,7 +255,9 @@ mod tests {
 
     fn reasons(health: &kernel::health::Health) -> Vec<String> {
         let problems = health.report().into_iter().flat_map(|it| it.problems);
-        problems.map(|it| format!("{} {}", it.problem.code, it.problem.reason)).collect()
+        problems
+            .map(|problem| format!("{} {}", problem.problem.code, problem.problem.reason))
+            .collect()
     }
 
     fn denied() -> io::Error {

@@ -258,7 +258,7 @@ fn once_each(files: Vec<FileSighting>) -> Vec<FileSighting> {
 }
 
 fn is_link(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink())
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
 #[cfg(test)]
@@ -284,13 +284,15 @@ mod tests {
         }
 
         fn names(&self, paths: impl Iterator<Item = PathBuf>) -> Vec<String> {
-            paths.map(|it| it.strip_prefix(self.0.path()).unwrap().display().to_string()).collect()
+            paths
+                .map(|path| path.strip_prefix(self.0.path()).unwrap().display().to_string())
+                .collect()
         }
 
         #[track_caller]
         fn check(&self, pattern: &str, expected: &[&str]) {
             let result = self.walk(pattern);
-            assert_eq!(self.names(result.files.into_iter().map(|it| it.path)), expected);
+            assert_eq!(self.names(result.files.into_iter().map(|file| file.path)), expected);
         }
     }
 
@@ -342,7 +344,7 @@ mod tests {
         let tree = Tree::new(&["a/x.log"]);
         symlink("loop", tree.0.path().join("loop")).unwrap();
         let result = tree.walk("*/*.log");
-        let faults = tree.names(result.faults.iter().map(|it| it.path.clone()));
+        let faults = tree.names(result.faults.iter().map(|fault| fault.path.clone()));
         assert_eq!((result.files.len(), faults), (1, vec!["loop".to_owned()]));
         let fault = tree.walk("a").faults.pop().unwrap().fault;
         assert_eq!(fault.to_string(), "it is a folder, not a file");

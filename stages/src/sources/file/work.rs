@@ -88,7 +88,7 @@ impl FileRoster {
             }
         };
         self.queue.is_empty()
-            && !self.tracks.values().any(|it| is_open(it) && !self.is_troubled(it))
+            && !self.tracks.values().any(|track| is_open(track) && !self.is_troubled(track))
     }
 
     fn is_troubled(&self, track: &FileTrack) -> bool {
@@ -105,7 +105,8 @@ impl FileRoster {
         for _ in 0..2 {
             let is_follow = self.is_follow;
             let may_read = |track: &&FileTrack| !is_follow || track.spent < TURN_MAX;
-            let due = self.tracks.range(self.turn..).map(|it| it.1).filter(|track| track.is_due);
+            let due =
+                self.tracks.range(self.turn..).map(|range| range.1).filter(|track| track.is_due);
             if let Some(track) = due.clone().find(may_read) {
                 self.turn = track.number;
                 return Some(track.number);
@@ -227,7 +228,7 @@ impl FileRoster {
     /// Closes what lost its name and is not written any more; before that the rest of a line at
     /// its end is read.
     fn release(&mut self, now: Duration) {
-        let away = self.tracks.values().filter(|it| it.presence.is_away());
+        let away = self.tracks.values().filter(|track| track.presence.is_away());
         let surplus = away.count().saturating_sub(AWAY_MAX);
         let mut quiet: Vec<(Duration, u64)> = self
             .tracks
@@ -258,13 +259,13 @@ impl FileRoster {
     /// Copies beside the pattern are of no use once their original turned out to be whole.
     fn drop_copies(&mut self) {
         let is_whole =
-            |of: &u64| self.tracks.get(of).is_none_or(|it| it.phase == TrackPhase::Reading);
+            |of: &u64| self.tracks.get(of).is_none_or(|track| track.phase == TrackPhase::Reading);
         let is_useless = |track: &&FileTrack| match track.phase {
             TrackPhase::CopyOf { of } => track.presence.is_away() && is_whole(&of),
             _ => false,
         };
         let useless: Vec<u64> =
-            self.tracks.values().filter(is_useless).map(|it| it.number).collect();
+            self.tracks.values().filter(is_useless).map(|track| track.number).collect();
         useless.into_iter().for_each(|number| self.forget(number));
     }
 
@@ -307,8 +308,13 @@ impl FileRoster {
             .tracks
             .values()
             .filter(|track| track.file.is_some())
-            .map(|it| {
-                (it.presence.is_away(), !it.is_read() || it.has_rest(), it.changed, it.number)
+            .map(|track| {
+                (
+                    track.presence.is_away(),
+                    !track.is_read() || track.has_rest(),
+                    track.changed,
+                    track.number,
+                )
             })
             .collect();
         open.sort_unstable();

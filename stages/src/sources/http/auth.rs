@@ -150,7 +150,9 @@ impl AuthReader<'_, '_> {
                 return self.wrong(secret.span(), &message, help);
             }
         };
-        let other = QUALIFIERS.iter().find(|it| fields.prop(it).is_some() && !with.contains(it));
+        let other = QUALIFIERS
+            .iter()
+            .find(|qualifier| fields.prop(qualifier).is_some() && !with.contains(qualifier));
         if let Some(other) = other {
             let span = fields.prop(other)?.span();
             let message = format!("`{other}` does not work with `{way}`");
@@ -165,7 +167,8 @@ impl AuthReader<'_, '_> {
     }
 
     fn token(&mut self, secret: &Scalar<'_>) -> Option<Auth> {
-        let text = |name: &str| self.fields.prop(name).and_then(|it| it.text()).map(|it| it.value);
+        let text =
+            |name: &str| self.fields.prop(name).and_then(|prop| prop.text()).map(|text| text.value);
         let place = match (text("header"), text("field")) {
             (Some(header), None) => TokenPlace::Header(header.to_ascii_lowercase()),
             (None, Some(field)) => TokenPlace::Field(field),
@@ -184,7 +187,7 @@ impl AuthReader<'_, '_> {
 
     fn basic(&mut self, secret: &Scalar<'_>) -> Option<Auth> {
         let text = Text::read(secret)?;
-        if text.setting.value.literal().is_some_and(|it| !it.contains(':')) {
+        if text.setting.value.literal().is_some_and(|literal| !literal.contains(':')) {
             let message = "`basic` needs a user and a password";
             let help =
                 "write `auth basic=(env)\"USER_AND_PASSWORD\"` and set it to `USER:PASSWORD`";
@@ -195,11 +198,11 @@ impl AuthReader<'_, '_> {
 
     fn signed(&mut self, secret: &Scalar<'_>) -> Option<Auth> {
         let fields = self.fields;
-        let word = fields.prop("scheme").and_then(|it| it.text());
-        let Some(scheme) = word.and_then(|it| Scheme::parse(&it.value)) else {
+        let word = fields.prop("scheme").and_then(|prop| prop.text());
+        let Some(scheme) = word.and_then(|word| Scheme::parse(&word.value)) else {
             return self.wrong(secret.span(), "`hmac` needs `scheme=`", SIGNED);
         };
-        let given = fields.prop("header").and_then(|it| it.text()).map(|it| it.value);
+        let given = fields.prop("header").and_then(|prop| prop.text()).map(|text| text.value);
         let header = given.or_else(|| scheme.header().map(str::to_owned));
         let Some(header) = header else {
             let help = "write `header=\"X-Signature\"`";
@@ -210,7 +213,7 @@ impl AuthReader<'_, '_> {
             secret: Text::read(secret)?,
             scheme,
             header: header.to_ascii_lowercase(),
-            tolerance: filled.prop("tolerance", |it| Some(it.duration()?.value)),
+            tolerance: filled.prop("tolerance", |scalar| Some(scalar.duration()?.value)),
             replay: filled.prop("replay", Scalar::choice),
         }))
     }

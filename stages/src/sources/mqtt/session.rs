@@ -44,13 +44,14 @@ pub(super) struct SessionMemory {
 impl SessionMemory {
     /// From the rows of before.
     pub(super) fn of(rows: &[Row], owner: String) -> Self {
-        let session = rows.iter().find(|it| it.0 == SESSION);
-        let session: Option<Value> = session.and_then(|it| serde_json::from_str(&it.1).ok());
-        let own = session.filter(|it| it["owner"] == owner.as_str());
+        let session = rows.iter().find(|row| row.0 == SESSION);
+        let session: Option<Value> =
+            session.and_then(|session| serde_json::from_str(&session.1).ok());
+        let own = session.filter(|session| session["owner"] == owner.as_str());
         let subscribed = own.and_then(|it| serde_json::from_value(it["topics"].clone()).ok());
-        let rows = rows.iter().filter(|it| it.0.starts_with(COMMIT));
-        let mut commits: Vec<_> = rows.filter_map(|it| read_commit(&it.1)).collect();
-        commits.sort_by_key(|it| it.0);
+        let rows = rows.iter().filter(|row| row.0.starts_with(COMMIT));
+        let mut commits: Vec<_> = rows.filter_map(|row| read_commit(&row.1)).collect();
+        commits.sort_by_key(|commit| commit.0);
         let unsure = HashMap::new();
         SessionMemory { owner, subscribed, commits: commits.into(), unsure }
     }
@@ -68,14 +69,14 @@ impl SessionMemory {
     /// A new connection to the same session: what was committed before may come again.
     pub(super) fn resume(&mut self) {
         // A number that was used twice means the later message.
-        self.unsure = self.commits.iter().flat_map(|it| &it.1).copied().collect();
+        self.unsure = self.commits.iter().flat_map(|commit| &commit.1).copied().collect();
     }
 
     /// A new session: nothing of before can come again.
     pub(super) fn begin(&mut self) -> Vec<Row> {
         self.unsure.clear();
         self.subscribed = None;
-        let rows = self.commits.drain(..).map(|it| (key_of(it.0), String::new()));
+        let rows = self.commits.drain(..).map(|commit| (key_of(commit.0), String::new()));
         rows.chain([(SESSION.to_owned(), String::new())]).collect()
     }
 
@@ -88,7 +89,7 @@ impl SessionMemory {
 
     /// Whether a message was committed before. Where it was not, its number has a new meaning.
     pub(super) fn is_committed(&mut self, message: &Publish) -> bool {
-        let known = message.id.and_then(|it| self.unsure.remove(&it));
+        let known = message.id.and_then(|id| self.unsure.remove(&id));
         known.is_some_and(|hash| message.is_again && hash == hash_of(message))
     }
 
@@ -97,7 +98,7 @@ impl SessionMemory {
         if prints.is_empty() {
             return Vec::new();
         }
-        let number = self.commits.back().map_or(0, |it| it.0 + 1);
+        let number = self.commits.back().map_or(0, |commit| commit.0 + 1);
         let row = (key_of(number), write_commit(number, &prints));
         self.commits.push_back((number, prints));
         if COMMITS_MAX < self.commits.len() {

@@ -62,7 +62,7 @@ impl CronPattern {
                 at: 0..text.len(),
                 message: format!("`{text}` is not a cron pattern"),
                 label: "this cannot be read".to_owned(),
-                help: format!("the five fields are {}", FIELDS.map(|it| it.name).join(", ")),
+                help: format!("the five fields are {}", FIELDS.map(|field| field.name).join(", ")),
             }]);
         };
         let hours = times_of(&format!("* {} * * *", fields[1]));
@@ -92,7 +92,7 @@ impl CronPattern {
         let mut offset = offset_at(zone, from);
         let mut beyond = after.0.checked_add(offset)?;
         let last_change = zone.preceding(micros(after.0.checked_add(1)?)?).next();
-        let mut change = last_change.map(|it| it.timestamp().as_microsecond());
+        let mut change = last_change.map(|last_change| last_change.timestamp().as_microsecond());
         loop {
             if let Some(change) = change.filter(|_| !self.repeats) {
                 let before = offset_at(zone, micros(change - 1)?);
@@ -242,7 +242,7 @@ mod tests {
     /// A field of a random pattern with the values that it names.
     fn field(low: u32, high: u32) -> impl Strategy<Value = (String, Vec<u32>)> {
         let every = Just(("*".to_owned(), (low..=high).collect()));
-        let one = (low..=high).prop_map(|it| (it.to_string(), vec![it]));
+        let one = (low..=high).prop_map(|scalar| (scalar.to_string(), vec![scalar]));
         let step = (1..=(high - low)).prop_map(move |step| {
             (format!("*/{step}"), (low..=high).step_by(step as usize).collect())
         });
@@ -279,8 +279,8 @@ mod tests {
         }
         // The same local time was shown within the last three hours.
         let local = at + now;
-        let was_before = |it: i64| {
-            let earlier = at - it * MINUTE;
+        let was_before = |number: i64| {
+            let earlier = at - number * MINUTE;
             earlier + offset(earlier) == local
         };
         fits(fields, local) && (repeats || !(1..=180).any(was_before))

@@ -101,26 +101,26 @@ pub(super) fn find_mistakes(text: &str) -> Vec<CronMistake> {
 
 fn words(text: &str) -> impl Iterator<Item = Part<'_>> {
     let begin = text.as_ptr() as usize;
-    text.split_whitespace().map(move |it| (it.as_ptr() as usize - begin, it))
+    text.split_whitespace().map(move |word| (word.as_ptr() as usize - begin, word))
 }
 
 fn split(text: &str, by: char) -> impl Iterator<Item = Part<'_>> {
     let begin = text.as_ptr() as usize;
-    text.split(by).map(move |it| (it.as_ptr() as usize - begin, it))
+    text.split(by).map(move |part| (part.as_ptr() as usize - begin, part))
 }
 
 /// Whether one item of the list of a field can be read. Extensions of some programs, such as `L`
 /// and `#`, are left out: those who know them mean different things.
 fn is_right(at: usize, item: &str) -> bool {
     let is_plain = |value: &str| {
-        let is_number = value.len() <= 2 && value.bytes().all(|it| it.is_ascii_digit());
+        let is_number = value.len() <= 2 && value.bytes().all(|byte| byte.is_ascii_digit());
         value == "*"
             || is_number
-            || value.len() == 3 && value.bytes().all(|it| it.is_ascii_alphabetic())
+            || value.len() == 3 && value.bytes().all(|byte| byte.is_ascii_alphabetic())
     };
     let mut fields = ["*"; FIELDS.len()];
     fields[at] = item;
-    item.split(['/', '-']).all(|it| !it.is_empty() && is_plain(it))
+    item.split(['/', '-']).all(|part| !part.is_empty() && is_plain(part))
         && times_of(&fields.join(" ")).is_some()
 }
 
@@ -155,11 +155,11 @@ fn hint(field: &CronField, item: &str) -> String {
     let long = item.to_ascii_lowercase();
     let is_long = |name: &&&str| 3 < long.len() && long.starts_with(**name);
     if let Some(name) = field.names.iter().find(is_long)
-        && long.bytes().all(|it| it.is_ascii_alphabetic())
+        && long.bytes().all(|byte| byte.is_ascii_alphabetic())
     {
         return format!("write `{name}`");
     }
-    match step.and_then(|it| it.parse::<u32>().ok()) {
+    match step.and_then(|step| step.parse::<u32>().ok()) {
         Some(step) if field.most < step => {
             format!("a step is at most {}; for other times use `every`", field.most)
         }
@@ -168,9 +168,9 @@ fn hint(field: &CronField, item: &str) -> String {
 }
 
 fn value_of(field: &CronField, text: &str) -> Option<u32> {
-    let named = field.names.iter().position(|it| text.eq_ignore_ascii_case(it));
+    let named = field.names.iter().position(|name| text.eq_ignore_ascii_case(name));
     let named = named.map(|at| at as u32 + field.least);
-    named.or_else(|| text.parse().ok()).filter(|it| (field.least..=field.most).contains(it))
+    named.or_else(|| text.parse().ok()).filter(|named| (field.least..=field.most).contains(named))
 }
 
 /// A range that runs over the end of its field: the hours `22-6` are `22-23,0-6`.
@@ -248,7 +248,7 @@ fn count(text: &str, fields: &[Part<'_>]) -> CronMistake {
 }
 
 fn five() -> String {
-    format!("the five fields are {}", FIELDS.map(|it| it.name).join(", "))
+    format!("the five fields are {}", FIELDS.map(|field| field.name).join(", "))
 }
 
 #[cfg(test)]

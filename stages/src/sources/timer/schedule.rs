@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn seconds(ticks: &[Timestamp]) -> Vec<i64> {
-        ticks.iter().map(|it| it.0 / 1_000_000).collect()
+        ticks.iter().map(|tick| tick.0 / 1_000_000).collect()
     }
 
     const fn at(second: i64) -> Timestamp {
@@ -146,9 +146,9 @@ mod tests {
         let delays: Vec<Duration> = (0..200).map(|it| schedule.delay(at(it * 600), "x")).collect();
         let again: Vec<Duration> = (0..200).map(|it| schedule.delay(at(it * 600), "x")).collect();
         assert_eq!(delays, again);
-        assert!(delays.iter().all(|it| *it <= Duration::from_secs(30)));
-        assert!(delays.iter().any(|it| *it < Duration::from_secs(5)));
-        assert!(delays.iter().any(|it| Duration::from_secs(25) < *it));
+        assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(30)));
+        assert!(delays.iter().any(|delay| *delay < Duration::from_secs(5)));
+        assert!(delays.iter().any(|delay| Duration::from_secs(25) < *delay));
         assert_ne!(schedule.delay(at(0), "x"), schedule.delay(at(0), "y"));
         assert_eq!(every(600, 0).delay(at(600), "x"), Duration::ZERO);
     }

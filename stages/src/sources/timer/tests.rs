@@ -50,12 +50,12 @@ impl Trial {
     /// The times of what was sent, and the rows: `10:10 hall`. A transaction is a line.
     fn sent(&self) -> Vec<String> {
         let batches = self.inbox.batches.lock().unwrap();
-        let shown = |it: &crate::contract::Message| {
-            let (id, time) = (it.id.as_ref().unwrap(), it.time.unwrap().to_string());
+        let shown = |message: &crate::contract::Message| {
+            let (id, time) = (message.id.as_ref().unwrap(), message.time.unwrap().to_string());
             let row = id.strip_prefix(&format!("tested/{time}")).expect("the id begins so");
             format!("{}{}", &time[11..16], row.replace('/', " "))
         };
-        batches.iter().map(|it| it.iter().map(shown).collect::<Vec<_>>().join(", ")).collect()
+        batches.iter().map(|batch| batch.iter().map(shown).collect::<Vec<_>>().join(", ")).collect()
     }
 
     fn place(&self) -> Value {
@@ -99,7 +99,7 @@ fn of_too_many_the_newest_are_sent_and_the_rest_is_counted() {
         let sent = trial.sent();
         let report = trial.services.env.health.report().pop().expect("a report");
         assert_eq!(report.part.role, PartRole::Stage);
-        let reason = report.problems.first().map(|it| it.problem.reason.clone());
+        let reason = report.problems.first().map(|problem| problem.problem.reason.clone());
         (sent.first().cloned(), sent.last().cloned(), reason.expect("a problem"))
     };
     let (first, last, reason) = health("1m", "2025-12-31T10:00:00Z");
@@ -134,7 +134,7 @@ fn a_row_is_an_event_with_its_key_as_subject() {
     assert_eq!(trial.inbox.bodies()[1], r#"{"limit":5,"name":"attic"}"#);
     let subjects = |trial: &Trial| -> Vec<Option<String>> {
         let batches = trial.inbox.batches.lock().unwrap();
-        batches[1].iter().map(|it| it.subject.as_ref().map(ToString::to_string)).collect()
+        batches[1].iter().map(|batch| batch.subject.as_ref().map(ToString::to_string)).collect()
     };
     assert_eq!(subjects(&trial), [Some("hall".to_owned()), Some("attic".to_owned())]);
     let trial = Trial::new(2).run("every \"1h\"\nper table=\"rooms.csv\"", ROOMS);

@@ -62,15 +62,16 @@ impl<'a> Ticking<'a> {
 
     pub(super) async fn run(&self) -> Result<Infallible, Closed> {
         let rows = self.emit.recall().await?;
-        let known = rows.iter().find(|it| it.0 == PLACE);
+        let known = rows.iter().find(|row| row.0 == PLACE);
         let mut known: Option<TickPlace> = known.and_then(|it| serde_json::from_str(&it.1).ok());
         loop {
             // A reload may change it.
             let zone = self.emit.globals().zone.clone().unwrap_or(TimeZone::UTC);
             let schedule = self.settings.schedule.print(&zone);
             let now = self.services.env.clock.wall();
-            let is_known =
-                |it: &TickPlace| it.schedule == schedule && Timestamp(it.at) <= now.plus(BACK_MAX);
+            let is_known = |place: &TickPlace| {
+                place.schedule == schedule && Timestamp(place.at) <= now.plus(BACK_MAX)
+            };
             let place = match known.take().filter(is_known) {
                 Some(place) => place,
                 None => self.begin(schedule, now).await?,
@@ -195,8 +196,8 @@ impl<'a> Ticking<'a> {
         let TickPlace { schedule, row, .. } = place;
         let messages = self.messages(at);
         // Where the table has lost that row meanwhile, ids tell what was sent.
-        let sent = row.and_then(|row| messages.iter().position(|it| it.0 == row));
-        let mut rest = messages.into_iter().skip(sent.map_or(0, |it| it + 1)).peekable();
+        let sent = row.and_then(|row| messages.iter().position(|message| message.0 == row));
+        let mut rest = messages.into_iter().skip(sent.map_or(0, |sent| sent + 1)).peekable();
         loop {
             let (rows, batch): (Vec<String>, Vec<Message>) = rest.by_ref().take(BATCH_MAX).unzip();
             let has_more = rest.peek().is_some();

@@ -126,8 +126,8 @@ fn what_does_not_belong_together_is_found_at_once() {
 
 /// Mean and deviation of weighted values, as their definitions say.
 fn by_definition(rows: &[(i64, f64)], half_life: f64) -> (f64, f64) {
-    let latest = rows.iter().map(|it| it.0).max().expect("some");
-    let weights = rows.iter().map(|it| 0.5_f64.powf((latest - it.0) as f64 / half_life));
+    let latest = rows.iter().map(|row| row.0).max().expect("some");
+    let weights = rows.iter().map(|row| 0.5_f64.powf((latest - row.0) as f64 / half_life));
     let weights: Vec<f64> = weights.collect();
     let sum: f64 = weights.iter().sum();
     let mean = rows.iter().zip(&weights).map(|(it, weight)| it.1 * weight).sum::<f64>() / sum;
@@ -138,11 +138,11 @@ fn by_definition(rows: &[(i64, f64)], half_life: f64) -> (f64, f64) {
 
 /// The value that half of the others are below, found by counting.
 fn middle_by_counting(values: &[f64]) -> f64 {
-    let rank = |it: &f64| values.iter().filter(|other| *other < it).count();
+    let rank = |number: &f64| values.iter().filter(|other| *other < number).count();
     let is_at = |at: usize| {
-        move |it: &&f64| {
-            let same = values.iter().filter(|other| *other == *it).count();
-            (rank(it)..rank(it) + same).contains(&at)
+        move |number: &&f64| {
+            let same = values.iter().filter(|other| *other == *number).count();
+            (rank(number)..rank(number) + same).contains(&at)
         }
     };
     let at = |at: usize| *values.iter().find(is_at(at)).expect("each rank has one");
@@ -192,7 +192,7 @@ proptest! {
         let hour = |at: i64| (at / HOUR + 72) % 168;
         for (index, (at, value)) in rows.iter().enumerate() {
             let told = figures(&added(&mut world, *at, *value));
-            let own = rows[..index].iter().filter(|it| hour(it.0) == hour(*at));
+            let own = rows[..index].iter().filter(|row| hour(row.0) == hour(*at));
             let own: Vec<(i64, f64)> = own.copied().collect();
             prop_assert_eq!(told[3], Some(own.len() as f64));
             if !own.is_empty() {
@@ -208,14 +208,14 @@ proptest! {
         let mut world = world(&text(&format!("mad window={window}"), ""));
         for (index, (at, value)) in rows.iter().enumerate() {
             let told = figures(&added(&mut world, *at, *value));
-            let values = rows[index.saturating_sub(window)..index].iter().map(|it| it.1);
+            let values = rows[index.saturating_sub(window)..index].iter().map(|row| row.1);
             let values: Vec<f64> = values.collect();
             prop_assert_eq!(told[3], Some(values.len() as f64));
             if values.is_empty() {
                 continue;
             }
             let middle = middle_by_counting(&values);
-            let apart: Vec<f64> = values.iter().map(|it| (it - middle).abs()).collect();
+            let apart: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
             let sd = middle_by_counting(&apart) * 1.4826;
             prop_assert!(is_close(told[0].unwrap(), middle, 1e3), "{told:?} {middle}");
             prop_assert!(is_close(told[1].unwrap(), sd, 1e3), "{told:?} {sd}");

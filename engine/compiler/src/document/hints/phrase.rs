@@ -9,9 +9,9 @@ const PROPERTIES: &[&str] = &["when", "key", "check", "where", "except", "allow"
 
 /// The index of the token where an unquoted expression begins.
 pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
-    let word = |it: &LexToken| &text[it.span.clone()];
-    let behind_node = tokens.first().is_some_and(|it| NODES.contains(&word(it)))
-        && tokens.get(1).is_some_and(|it| it.kind != Kind::Equals)
+    let word = |token: &LexToken| &text[token.span.clone()];
+    let behind_node = tokens.first().is_some_and(|token| NODES.contains(&word(token)))
+        && tokens.get(1).is_some_and(|token| token.kind != Kind::Equals)
         && !is_property(tokens, 1);
     // Nothing but an expression has these signs, whatever the node is called.
     let compares = |it: &[LexToken]| match (it[0].kind, it[1].kind) {
@@ -19,19 +19,19 @@ pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
         (Kind::Word, Kind::Equals) => matches!(word(&it[0]), "!" | "<" | ">"),
         _ => false,
     };
-    let is_behind_any = tokens.first().is_some_and(|it| it.kind == Kind::Word)
-        && tokens.get(1).is_some_and(|it| it.kind != Kind::Equals)
+    let is_behind_any = tokens.first().is_some_and(|token| token.kind == Kind::Word)
+        && tokens.get(1).is_some_and(|token| token.kind != Kind::Equals)
         && !is_property(tokens, 1)
-        && tokens.get(2..).is_some_and(|it| it.windows(2).any(compares))
+        && tokens.get(2..).is_some_and(|token| token.windows(2).any(compares))
         && !has_property(text, tokens);
     let start = if behind_node || is_behind_any {
         1
     } else {
         2 + tokens
             .windows(2)
-            .position(|it| it[1].kind == Kind::Equals && PROPERTIES.contains(&word(&it[0])))?
+            .position(|pair| pair[1].kind == Kind::Equals && PROPERTIES.contains(&word(&pair[0])))?
     };
-    let rest = tokens.get(start..).filter(|it| !it.is_empty())?;
+    let rest = tokens.get(start..).filter(|token| !token.is_empty())?;
     let operator = |pair: &[LexToken]| {
         let glued = pair[0].span.end == pair[1].span.start;
         match (pair[0].kind, pair[1].kind) {
@@ -46,7 +46,7 @@ pub(super) fn expression(text: &str, tokens: &[LexToken]) -> Option<usize> {
 }
 
 fn is_property(tokens: &[LexToken], at: usize) -> bool {
-    let kinds: Vec<Kind> = tokens.iter().skip(at).take(3).map(|it| it.kind).collect();
+    let kinds: Vec<Kind> = tokens.iter().skip(at).take(3).map(|token| token.kind).collect();
     matches!(kinds[..], [Kind::Word, Kind::Equals, kind] if kind != Kind::Equals)
         || matches!(kinds[..], [Kind::Word, Kind::Equals])
 }
@@ -64,12 +64,12 @@ pub(super) fn quoted_expression(written: &str) -> String {
 /// Whether a property stands among the tokens: a name, one `=`, a value.
 pub(super) fn has_property(text: &str, tokens: &[LexToken]) -> bool {
     let is_equals = |at: Option<usize>| {
-        at.and_then(|it| tokens.get(it)).is_some_and(|it| it.kind == Kind::Equals)
+        at.and_then(|it| tokens.get(it)).is_some_and(|token| token.kind == Kind::Equals)
     };
     tokens.iter().enumerate().any(|(at, it)| {
         let name = at.checked_sub(1).and_then(|it| tokens.get(it));
-        let is_name = name.is_some_and(|it| {
-            it.kind == Kind::Word && !matches!(&text[it.span.clone()], "!" | "<" | ">")
+        let is_name = name.is_some_and(|name| {
+            name.kind == Kind::Word && !matches!(&text[name.span.clone()], "!" | "<" | ">")
         });
         it.kind == Kind::Equals
             && is_name
@@ -105,7 +105,8 @@ pub(super) fn is_raw_alike(written: &str) -> bool {
 
 /// The words of a bracketed list, without commas; each quoted only where it must be.
 pub(super) fn items(text: &str, tokens: &[LexToken]) -> Vec<String> {
-    let words = tokens.iter().filter(|it| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw));
+    let words =
+        tokens.iter().filter(|token| matches!(token.kind, Kind::Word | Kind::Text | Kind::Raw));
     words
         .flat_map(|it| {
             let word = &text[it.span.clone()];

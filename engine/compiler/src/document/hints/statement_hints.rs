@@ -69,11 +69,11 @@ impl<'a> Statement<'a> {
     }
 
     pub(super) fn word(&self, index: usize) -> &'a str {
-        self.tokens.get(index).map_or("", |it| &self.text[it.span.clone()])
+        self.tokens.get(index).map_or("", |token| &self.text[token.span.clone()])
     }
 
     pub(super) fn kind(&self, index: usize) -> Option<Kind> {
-        self.tokens.get(index).map(|it| it.kind)
+        self.tokens.get(index).map(|token| token.kind)
     }
 
     pub(super) fn is_glued(&self, index: usize) -> bool {
@@ -83,8 +83,8 @@ impl<'a> Statement<'a> {
 
     /// From one token to the end of the line.
     pub(super) fn tail(&self, index: usize) -> Range<usize> {
-        let end = self.tokens.last().map_or(0, |it| it.span.end);
-        self.tokens.get(index).map_or(end, |it| it.span.start)..end
+        let end = self.tokens.last().map_or(0, |token| token.span.end);
+        self.tokens.get(index).map_or(end, |token| token.span.start)..end
     }
 
     pub(super) fn report(
@@ -260,13 +260,15 @@ impl<'a> Statement<'a> {
 
     /// `days [sat, sun]`.
     fn brackets(&mut self) -> bool {
-        let Some(start) =
-            self.tokens.iter().position(|it| matches!(it.kind, Kind::Bracket | Kind::BracketClose))
+        let Some(start) = self
+            .tokens
+            .iter()
+            .position(|token| matches!(token.kind, Kind::Bracket | Kind::BracketClose))
         else {
             return false;
         };
-        let close = self.tokens.iter().rposition(|it| it.kind == Kind::BracketClose);
-        let end = close.filter(|it| start < *it).unwrap_or(start);
+        let close = self.tokens.iter().rposition(|token| token.kind == Kind::BracketClose);
+        let end = close.filter(|close| start < *close).unwrap_or(start);
         let span = self.tokens[start].span.start..self.tokens[end].span.end;
         let list = &self.tokens[start..=end];
         let items = phrase::items(self.text, list);
@@ -275,7 +277,7 @@ impl<'a> Statement<'a> {
             && !items.is_empty();
         let is_property = start > 1 && self.kind(start - 1) == Some(Kind::Equals);
         let one = || {
-            let words: Vec<&str> = items.iter().map(|it| it.trim_matches('"')).collect();
+            let words: Vec<&str> = items.iter().map(|item| item.trim_matches('"')).collect();
             format!("\"{}\"", words.join(" "))
         };
         let (help, fix) = if is_property {
@@ -284,7 +286,7 @@ impl<'a> Statement<'a> {
             let property = format!("{}={}", self.word(0), one());
             (property.clone(), (self.tokens[0].span.start..span.end, property))
         } else {
-            let values: Vec<String> = items.iter().map(|it| quoted_value(it)).collect();
+            let values: Vec<String> = items.iter().map(|item| quoted_value(item)).collect();
             let values = values.join(" ");
             (self.shown(start, &values).trim().to_owned(), (span.clone(), values))
         };
@@ -339,7 +341,7 @@ impl<'a> Statement<'a> {
     }
 
     fn hash(&mut self, word: &str, span: Range<usize>) {
-        let end = |it: char| !it.is_alphanumeric();
+        let end = |letter: char| !letter.is_alphanumeric();
         let first = word[1..].split(end).next().unwrap_or_default();
         if let Some(keyword) = words::keyword(first).or_else(|| words::near_keyword(first)) {
             let span = span.start..span.start + 1 + first.len();
@@ -420,7 +422,7 @@ impl<'a> Statement<'a> {
             return false;
         };
         let list = &rest[1..close];
-        let is_word = |it: &LexToken| matches!(it.kind, Kind::Word | Kind::Text | Kind::Raw);
+        let is_word = |token: &LexToken| matches!(token.kind, Kind::Word | Kind::Text | Kind::Raw);
         let items = phrase::items(self.text, list);
         let is_list = list.iter().all(|it| is_word(it) && it.is_closed) && 1 < items.len();
         let first = list.first().map_or("", |it| &self.text[it.span.clone()]);
@@ -428,7 +430,7 @@ impl<'a> Statement<'a> {
             return false;
         }
         let span = rest[0].span.start..rest[close].span.end;
-        let values: Vec<String> = items.iter().map(|it| quoted_value(it)).collect();
+        let values: Vec<String> = items.iter().map(|item| quoted_value(item)).collect();
         let values = values.join(" ");
         let help = format!("write `{}`", self.shown(index, &values));
         self.mended.word(span.clone());
@@ -514,7 +516,9 @@ impl<'a> Statement<'a> {
             let message = "text with a `/` must be written in quotes";
             let is_sure = plain == word
                 && !self.is_glued(index)
-                && !word.contains(|it: char| it == '\'' || it == '`' || words::is_quote(it));
+                && !word.contains(|letter: char| {
+                    letter == '\'' || letter == '`' || words::is_quote(letter)
+                });
             let found = self
                 .report(Rule::Syntax, message, span.clone(), "a bare word cannot contain `/`")
                 .help(help);
@@ -574,12 +578,12 @@ impl<'a> Statement<'a> {
 
     /// `env("X")`.
     fn call(&mut self, index: usize) -> bool {
-        let close = self.tokens.iter().rposition(|it| it.kind == Kind::ParenClose);
-        let end = close.filter(|it| index < *it).unwrap_or(self.tokens.len() - 1);
+        let close = self.tokens.iter().rposition(|token| token.kind == Kind::ParenClose);
+        let end = close.filter(|close| index < *close).unwrap_or(self.tokens.len() - 1);
         let span = self.tokens[index - 1].span.start..self.tokens[end].span.end;
         let name = self.word(index - 1);
         let start = self.tokens[index].span.end;
-        let stop = close.map_or(span.end, |it| self.tokens[it].span.start).max(start);
+        let stop = close.map_or(span.end, |close| self.tokens[close].span.start).max(start);
         let inner = self.text[start..stop].trim();
         let inner = inner.trim_matches(['"', '\'']);
         let value = if matches!(name, "env" | "file" | "param") {

@@ -143,8 +143,9 @@ impl Statement<'_> {
         let first = body.lines().next().unwrap_or_default();
         let indent = body.rsplit('\n').next().unwrap_or_default();
         let mut lines = body.split_inclusive('\n').skip(1);
-        let is_left =
-            |it: &&str| it.ends_with('\n') && !it.trim().is_empty() && !it.starts_with(indent);
+        let is_left = |text: &&str| {
+            text.ends_with('\n') && !text.trim().is_empty() && !text.starts_with(indent)
+        };
         let quotes = span.start..span.start + 3;
         let (message, place, label, help) = if !first.is_empty() || !body.contains('\n') {
             let help = "begin the text on the next line, and end it with `\"\"\"` on its own line";
@@ -182,7 +183,7 @@ impl Statement<'_> {
             && self.text[start + end..]
                 .chars()
                 .next()
-                .is_none_or(|it| it.is_whitespace() || it == ';');
+                .is_none_or(|letter| letter.is_whitespace() || letter == ';');
         let label = "these quotes are for expressions";
         let found =
             self.report(Rule::Syntax, "use double quotes for text", span.clone(), label).help(help);
@@ -208,7 +209,7 @@ impl Statement<'_> {
             return Some(self.printed_quotes(index));
         }
         // The text behind it begins with what was meant to end this one.
-        let end = self.tokens.get(index + 1).map(|it| it.span.clone())?;
+        let end = self.tokens.get(index + 1).map(|token| token.span.clone())?;
         let is_end = next == Some(Kind::Text) && !self.tokens[index + 1].is_closed;
         let rest = self.text[end.clone()].trim_start_matches('"').trim();
         if !is_end || index == 0 || !rest.is_empty() {

@@ -117,7 +117,7 @@ proptest::proptest! {
         written in r#"([a-c][a-c0-9_.-]{0,4}|true|null|inf|0?[0-9_]{1,20}|-?[0-9.e]{1,5}|"[ -~]{0,5}"|[ -~]{1,5})"#
     ) {
         let theirs = KdlEntry::parse(&written).ok().filter(|it| it.name().is_none());
-        let is_one = theirs.as_ref().is_some_and(|it| it.ty().is_none() && it.to_string() == written);
+        let is_one = theirs.as_ref().is_some_and(|theirs| theirs.ty().is_none() && theirs.to_string() == written);
         if let Some(theirs) = theirs.filter(|_| is_one) {
             proptest::prop_assert_eq!(value_of(&written), Some(theirs.value().clone()));
         }

@@ -44,47 +44,47 @@ pub(super) fn parts(plan: &Plan) -> Vec<Part> {
         state,
     };
     let sections = SECTIONS.into_iter().map(|role| part(role, &"".into(), None, &[]));
-    let sources = plan
-        .sources
-        .iter()
-        .map(|it| part(PlanRole::Source, &it.name, it.off.as_deref(), &[PartState::Position]));
-    let filters = plan.filters.iter().map(|it| {
-        let off = it.is_disabled.then(|| "disabled".to_owned());
-        let (word, state): (_, &[PartState]) = match &it.rule {
+    let sources = plan.sources.iter().map(|source| {
+        part(PlanRole::Source, &source.name, source.off.as_deref(), &[PartState::Position])
+    });
+    let filters = plan.filters.iter().map(|filter| {
+        let off = filter.is_disabled.then(|| "disabled".to_owned());
+        let (word, state): (_, &[PartState]) = match &filter.rule {
             Passing::Keep(_) => ("filter", &[]),
             Passing::Remembers(spec) => (spec.word(), &[PartState::Keys]),
         };
-        part(PlanRole::Passes(word), &it.name.value.as_str().into(), off.as_deref(), state)
+        part(PlanRole::Passes(word), &filter.name.value.as_str().into(), off.as_deref(), state)
     });
-    let watchers = plan.watchers.iter().map(|it| {
-        let off = it.is_disabled.then(|| "disabled".to_owned());
-        let role = PlanRole::Watches(it.spec.word());
-        part(role, &it.name.value.as_str().into(), off.as_deref(), &[PartState::Keys])
+    let watchers = plan.watchers.iter().map(|watcher| {
+        let off = watcher.is_disabled.then(|| "disabled".to_owned());
+        let role = PlanRole::Watches(watcher.spec.word());
+        part(role, &watcher.name.value.as_str().into(), off.as_deref(), &[PartState::Keys])
     });
-    let stages = plan.stages.iter().map(|it| {
-        let state: &[PartState] = match it.spec.memory() {
+    let stages = plan.stages.iter().map(|stage| {
+        let state: &[PartState] = match stage.spec.memory() {
             Some(_) => &[PartState::Keys],
-            None if it.spec.is_remote() => &[PartState::Cache, PartState::Breaker, PartState::Rate],
+            None if stage.spec.is_remote() => {
+                &[PartState::Cache, PartState::Breaker, PartState::Rate]
+            }
             None => &[],
         };
-        part(PlanRole::Enrich, &it.name, it.off.as_deref(), state)
+        part(PlanRole::Enrich, &stage.name, stage.off.as_deref(), state)
     });
-    let metrics = plan.metrics.iter().map(|it| {
-        let off = it.is_disabled.then_some("disabled");
-        part(PlanRole::Metric, &it.name.value.as_str().into(), off, &[PartState::Counts])
+    let metrics = plan.metrics.iter().map(|metric| {
+        let off = metric.is_disabled.then_some("disabled");
+        part(PlanRole::Metric, &metric.name.value.as_str().into(), off, &[PartState::Counts])
     });
-    let sinks = plan.sinks.iter().map(|it| {
-        let state = match it.shape {
+    let sinks = plan.sinks.iter().map(|sink| {
+        let state = match sink.shape {
             SinkRole::Outside => TARGET_STATE,
             SinkRole::Stream(_) => &[PartState::Clients],
             SinkRole::Store(_) => &[],
         };
-        part(PlanRole::Sink, &it.name, it.off.as_deref(), state)
+        part(PlanRole::Sink, &sink.name, sink.off.as_deref(), state)
     });
-    let notifiers = plan
-        .notifiers
-        .iter()
-        .map(|it| part(PlanRole::Notify, &it.name, it.off.as_deref(), TARGET_STATE));
+    let notifiers = plan.notifiers.iter().map(|notifier| {
+        part(PlanRole::Notify, &notifier.name, notifier.off.as_deref(), TARGET_STATE)
+    });
     let passing = filters.chain(watchers);
     let stages = stages.chain(metrics);
     sections.chain(sources).chain(passing).chain(stages).chain(sinks).chain(notifiers).collect()
@@ -135,20 +135,24 @@ fn metrics<'a>(old: &'a Plan, new: &'a Plan, name: &str) -> Option<Pair<'a, Metr
 pub(super) fn service(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
     let is_around = is_surrounding_equal(old, new, name);
     match role {
-        PlanRole::Source => sources(old, new, name)
-            .is_some_and(|it| is_around && it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
-        PlanRole::Enrich => stages(old, new, name)
-            .is_some_and(|it| is_around && it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
-        PlanRole::Sink => sinks(old, new, name).is_some_and(|it| is_sink_equal(&it, is_around)),
-        PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
-            let texts = |it: &NotifierPlan| {
-                let (digest, alerts) = (it.manners.digest.clone(), &it.manners.alerts);
-                (it.title.clone(), it.message.clone(), digest, alerts.recover.clone())
+        PlanRole::Source => sources(old, new, name).is_some_and(|sources| {
+            is_around && sources.old.spec.same(StageSettings::as_any(&*sources.new.spec))
+        }),
+        PlanRole::Enrich => stages(old, new, name).is_some_and(|stages| {
+            is_around && stages.old.spec.same(StageSettings::as_any(&*stages.new.spec))
+        }),
+        PlanRole::Sink => {
+            sinks(old, new, name).is_some_and(|sinks| is_sink_equal(&sinks, is_around))
+        }
+        PlanRole::Notify => notifiers(old, new, name).is_some_and(|notifiers| {
+            let texts = |notifier: &NotifierPlan| {
+                let (digest, alerts) = (notifier.manners.digest.clone(), &notifier.manners.alerts);
+                (notifier.title.clone(), notifier.message.clone(), digest, alerts.recover.clone())
             };
             is_around
-                && it.old.spec.same(StageSettings::as_any(&*it.new.spec))
-                && texts(it.old) == texts(it.new)
-                && it.old.policy == it.new.policy
+                && notifiers.old.spec.same(StageSettings::as_any(&*notifiers.new.spec))
+                && texts(notifiers.old) == texts(notifiers.new)
+                && notifiers.old.policy == notifiers.new.policy
         }),
         PlanRole::Server => {
             old.server.listen == new.server.listen && old.secrets.agree_on_listen(&new.secrets)
@@ -183,32 +187,38 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
         return false;
     }
     match role {
-        PlanRole::Source => sources(old, new, name).is_some_and(|it| {
-            let read = |it: &SourcePlan| (it.kind.clone(), it.map.clone(), it.off.clone());
-            read(it.old) == read(it.new) && it.old.schema == it.new.schema
-        }),
-        PlanRole::Enrich => stages(old, new, name).is_some_and(|it| is_stage_equal(&it, old, new)),
-        PlanRole::Sink => sinks(old, new, name).is_some_and(|it| {
-            let read = |it: &SinkPlan| (it.when.clone(), it.off.clone());
-            it.old.spec.same(StageSettings::as_any(&*it.new.spec)) && read(it.old) == read(it.new)
-        }),
-        PlanRole::Notify => notifiers(old, new, name).is_some_and(|it| {
+        PlanRole::Source => sources(old, new, name).is_some_and(|sources| {
             let read =
-                |it: &NotifierPlan| (it.cooldown.clone(), it.manners.clone(), it.when.clone());
-            read(it.old) == read(it.new) && it.old.off == it.new.off
+                |source: &SourcePlan| (source.kind.clone(), source.map.clone(), source.off.clone());
+            read(sources.old) == read(sources.new) && sources.old.schema == sources.new.schema
         }),
-        PlanRole::Passes(_) => filters(old, new, name).is_some_and(|it| {
-            let read =
-                |it: &Filter| (it.when.clone(), it.on_drop, it.reason.clone(), it.is_disabled);
-            it.old.rule == it.new.rule && read(it.old) == read(it.new)
+        PlanRole::Enrich => {
+            stages(old, new, name).is_some_and(|stages| is_stage_equal(&stages, old, new))
+        }
+        PlanRole::Sink => sinks(old, new, name).is_some_and(|sinks| {
+            let read = |sink: &SinkPlan| (sink.when.clone(), sink.off.clone());
+            sinks.old.spec.same(StageSettings::as_any(&*sinks.new.spec))
+                && read(sinks.old) == read(sinks.new)
         }),
-        PlanRole::Watches(_) => watchers(old, new, name).is_some_and(|it| {
-            let read = |it: &Watcher| (it.when.clone(), it.is_disabled);
-            *it.old.spec == *it.new.spec && read(it.old) == read(it.new)
+        PlanRole::Notify => notifiers(old, new, name).is_some_and(|notifiers| {
+            let read = |notifier: &NotifierPlan| {
+                (notifier.cooldown.clone(), notifier.manners.clone(), notifier.when.clone())
+            };
+            read(notifiers.old) == read(notifiers.new) && notifiers.old.off == notifiers.new.off
         }),
-        PlanRole::Metric => metrics(old, new, name).is_some_and(|it| {
-            let read = |it: &MetricNode| (it.description.clone(), it.is_disabled);
-            it.old.rule == it.new.rule && read(it.old) == read(it.new)
+        PlanRole::Passes(_) => filters(old, new, name).is_some_and(|filters| {
+            let read = |filter: &Filter| {
+                (filter.when.clone(), filter.on_drop, filter.reason.clone(), filter.is_disabled)
+            };
+            filters.old.rule == filters.new.rule && read(filters.old) == read(filters.new)
+        }),
+        PlanRole::Watches(_) => watchers(old, new, name).is_some_and(|watchers| {
+            let read = |watcher: &Watcher| (watcher.when.clone(), watcher.is_disabled);
+            *watchers.old.spec == *watchers.new.spec && read(watchers.old) == read(watchers.new)
+        }),
+        PlanRole::Metric => metrics(old, new, name).is_some_and(|metrics| {
+            let read = |node: &MetricNode| (node.description.clone(), node.is_disabled);
+            metrics.old.rule == metrics.new.rule && read(metrics.old) == read(metrics.new)
         }),
         PlanRole::Pipeline => {
             old.globals == new.globals
@@ -225,9 +235,9 @@ pub(super) fn whole(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool 
 }
 
 fn is_stage_equal(it: &Pair<'_, StagePlan>, old: &Plan, new: &Plan) -> bool {
-    let read = |it: &StagePlan| {
-        let ends = (it.into.clone(), it.on_error.clone(), it.off.clone());
-        (it.policy.clone(), it.cache.clone(), it.when.clone(), ends)
+    let read = |stage: &StagePlan| {
+        let ends = (stage.into.clone(), stage.on_error.clone(), stage.off.clone());
+        (stage.policy.clone(), stage.cache.clone(), stage.when.clone(), ends)
     };
     read(it.old) == read(it.new) && waits_for(it.old, old) == waits_for(it.new, new)
 }
@@ -241,38 +251,43 @@ fn waits_for(stage: &StagePlan, plan: &Plan) -> [Vec<Arc<str>>; 2] {
 /// Whether a part that runs in both plans keeps this state.
 pub(super) fn state(old: &Plan, new: &Plan, role: PlanRole, name: &str, state: PartState) -> bool {
     let policies = || match role {
-        PlanRole::Enrich => stages(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
-        PlanRole::Sink => sinks(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
-        _ => notifiers(old, new, name).map(|it| (&it.old.policy, &it.new.policy)),
+        PlanRole::Enrich => {
+            stages(old, new, name).map(|stage| (&stage.old.policy, &stage.new.policy))
+        }
+        PlanRole::Sink => sinks(old, new, name).map(|sink| (&sink.old.policy, &sink.new.policy)),
+        _ => notifiers(old, new, name).map(|notifier| (&notifier.old.policy, &notifier.new.policy)),
     };
     match state {
         // Kept in the store, under the name.
-        PartState::Position => {
-            sources(old, new, name).is_some_and(|it| it.old.spec.word() == it.new.spec.word())
-        }
+        PartState::Position => sources(old, new, name)
+            .is_some_and(|sources| sources.old.spec.word() == sources.new.spec.word()),
         PartState::Deliveries | PartState::Cooldown => true,
         PartState::Keys => match role {
-            PlanRole::Enrich => stages(old, new, name).is_some_and(|it| {
-                it.old.memory_print().is_some() && it.old.memory_print() == it.new.memory_print()
+            PlanRole::Enrich => stages(old, new, name).is_some_and(|stages| {
+                stages.old.memory_print().is_some()
+                    && stages.old.memory_print() == stages.new.memory_print()
             }),
             _ => {
-                let print = |plan: &Plan| Some(plan.memories().find(|it| it.0 == name)?.1.print());
+                let print =
+                    |plan: &Plan| Some(plan.memories().find(|memory| memory.0 == name)?.1.print());
                 print(old).is_some() && print(old) == print(new)
             }
         },
         PartState::Cache => {
             service(old, new, role, name)
-                && stages(old, new, name).is_some_and(|it| it.old.cache == it.new.cache)
+                && stages(old, new, name).is_some_and(|stages| stages.old.cache == stages.new.cache)
         }
         PartState::Breaker => {
             service_calls(old, new, role, name)
-                && policies().is_some_and(|it| it.0.breaker == it.1.breaker)
+                && policies().is_some_and(|policies| policies.0.breaker == policies.1.breaker)
         }
         PartState::Rate => {
             service_calls(old, new, role, name)
-                && policies().is_some_and(|it| it.0.rate == it.1.rate)
+                && policies().is_some_and(|policies| policies.0.rate == policies.1.rate)
         }
-        PartState::Counts => metrics(old, new, name).is_some_and(|it| it.old.rule == it.new.rule),
+        PartState::Counts => {
+            metrics(old, new, name).is_some_and(|metrics| metrics.old.rule == metrics.new.rule)
+        }
         PartState::Clients => service(old, new, role, name),
     }
 }
@@ -281,12 +296,14 @@ pub(super) fn state(old: &Plan, new: &Plan, role: PlanRole, name: &str, state: P
 fn service_calls(old: &Plan, new: &Plan, role: PlanRole, name: &str) -> bool {
     is_surrounding_equal(old, new, name)
         && match role {
-            PlanRole::Enrich => stages(old, new, name)
-                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
+            PlanRole::Enrich => stages(old, new, name).is_some_and(|stages| {
+                stages.old.spec.same(StageSettings::as_any(&*stages.new.spec))
+            }),
             PlanRole::Sink => sinks(old, new, name)
-                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
-            PlanRole::Notify => notifiers(old, new, name)
-                .is_some_and(|it| it.old.spec.same(StageSettings::as_any(&*it.new.spec))),
+                .is_some_and(|sinks| sinks.old.spec.same(StageSettings::as_any(&*sinks.new.spec))),
+            PlanRole::Notify => notifiers(old, new, name).is_some_and(|notifiers| {
+                notifiers.old.spec.same(StageSettings::as_any(&*notifiers.new.spec))
+            }),
             _ => false,
         }
 }

@@ -69,7 +69,8 @@ impl PartChange {
     }
 
     fn summary(&self) -> String {
-        let mut words: Vec<&str> = self.settings.iter().map(|it| it.word.as_str()).collect();
+        let mut words: Vec<&str> =
+            self.settings.iter().map(|setting| setting.word.as_str()).collect();
         words.extend(self.is_changed_outside.then_some("outside the file"));
         let notes =
             if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
@@ -77,7 +78,7 @@ impl PartChange {
     }
 
     fn headline(&self) -> String {
-        let off = self.off.as_ref().map(|it| format!(", off: {it}")).unwrap_or_default();
+        let off = self.off.as_ref().map(|off| format!(", off: {off}")).unwrap_or_default();
         format!("{} {}{off}", self.word(), self.title())
     }
 
@@ -107,7 +108,7 @@ impl PartChange {
         let settings: Vec<Value> = self
             .settings
             .iter()
-            .map(|it| json!({ "setting": it.word, "old": it.old, "new": it.new }))
+            .map(|setting| json!({ "setting": setting.word, "old": setting.old, "new": setting.new }))
             .collect();
         let state: serde_json::Map<String, Value> = self
             .state

@@ -77,9 +77,9 @@ pub(super) fn read(
 }
 
 fn follow(path: &str, context: &mut Context<'_>) -> Result<(Value, Arc<SourceText>), String> {
-    let source = context.files.read(path).map_err(|it| it.reason)?;
+    let source = context.files.read(path).map_err(|fault| fault.reason)?;
     let schema =
-        serde_json::from_str(&source.text).map_err(|it| format!("it is not JSON: {it}"))?;
+        serde_json::from_str(&source.text).map_err(|fault| format!("it is not JSON: {fault}"))?;
     Ok((schema, source))
 }
 
@@ -93,19 +93,19 @@ fn references(schema: &Value, base: &str) -> Vec<(String, String)> {
             Value::Array(items) => items.iter().collect(),
             Value::Object(entries) => {
                 let id = entries.get("$id").or_else(|| entries.get("id")).and_then(Value::as_str);
-                let base = id.map_or(base.clone(), |it| join(&base, without_fragment(it)));
+                let base = id.map_or(base.clone(), |id| join(&base, without_fragment(id)));
                 let reference = entries.get("$ref").and_then(Value::as_str).map(without_fragment);
-                if let Some(reference) = reference.filter(|it| is_relative(it)) {
+                if let Some(reference) = reference.filter(|reference| is_relative(reference)) {
                     let address = join(&base, reference);
                     if !found.iter().any(|it| it.1 == address) {
                         found.push((reference.to_owned(), address));
                     }
                 }
                 // A value of `enum`, `const` and the like is no schema.
-                let inner = entries.iter().filter(|it| {
-                    !matches!(it.0.as_str(), "enum" | "const" | "default" | "examples")
+                let inner = entries.iter().filter(|entry| {
+                    !matches!(entry.0.as_str(), "enum" | "const" | "default" | "examples")
                 });
-                open.extend(inner.map(|it| Open { schema: it.1, base: base.clone() }));
+                open.extend(inner.map(|inner| Open { schema: inner.1, base: base.clone() }));
                 continue;
             }
             _ => Vec::new(),
@@ -121,13 +121,13 @@ fn without_fragment(reference: &str) -> &str {
 
 /// Whether a reference is a path from the file that it is in.
 fn is_relative(reference: &str) -> bool {
-    let has_scheme = reference.split('/').next().is_some_and(|it| it.contains(':'));
+    let has_scheme = reference.split('/').next().is_some_and(|part| part.contains(':'));
     !reference.is_empty() && !reference.starts_with('/') && !has_scheme && !reference.contains('?')
 }
 
 /// An address relative to another one, without `.` and `..`.
 fn join(base: &str, reference: &str) -> String {
-    if reference.split('/').next().is_some_and(|it| it.contains(':')) {
+    if reference.split('/').next().is_some_and(|part| part.contains(':')) {
         return reference.to_owned();
     }
     let (scheme, rest) = base.split_once("://").unwrap_or(("file", base));
@@ -153,9 +153,10 @@ fn folder_of(path: &str) -> &str {
 
 /// A path as an address writes it.
 fn encoded(path: &str) -> String {
-    let is_plain = |it: u8| it.is_ascii_alphanumeric() || b"-._~/".contains(&it);
-    let byte =
-        |it: u8| if is_plain(it) { char::from(it).to_string() } else { format!("%{it:02X}") };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    let byte = |byte: u8| {
+        if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
     path.bytes().map(byte).collect()
 }
 
@@ -165,7 +166,7 @@ fn decoded(reference: &str) -> String {
     let mut rest = reference.as_bytes();
     while let [first, behind @ ..] = rest {
         let code = behind.get(..2).and_then(|it| std::str::from_utf8(it).ok());
-        match code.and_then(|it| u8::from_str_radix(it, 16).ok()).filter(|_| *first == b'%') {
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()).filter(|_| *first == b'%') {
             Some(byte) => {
                 bytes.push(byte);
                 rest = &behind[2..];

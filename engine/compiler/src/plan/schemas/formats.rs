@@ -18,10 +18,10 @@ pub(super) fn unchecked(schema: &Value) -> Vec<String> {
                 if let Some(format) = format.filter(|it| !known.contains_key(*it)) {
                     known.insert(format.to_owned(), is_checked(format, schema.get("$schema")));
                 }
-                let inner = entries.iter().filter(|it| {
-                    !matches!(it.0.as_str(), "enum" | "const" | "default" | "examples")
+                let inner = entries.iter().filter(|entry| {
+                    !matches!(entry.0.as_str(), "enum" | "const" | "default" | "examples")
                 });
-                open.extend(inner.map(|it| it.1));
+                open.extend(inner.map(|inner| inner.1));
             }
             _ => {}
         }
@@ -36,7 +36,7 @@ fn is_checked(format: &str, draft: Option<&Value>) -> bool {
         schema["$schema"] = draft.clone();
     }
     let built = jsonschema::options().should_validate_formats(true).build(&schema);
-    built.is_ok_and(|it| !it.is_valid(&Value::from(UNFIT)))
+    built.is_ok_and(|built| !built.is_valid(&Value::from(UNFIT)))
 }
 
 #[cfg(test)]

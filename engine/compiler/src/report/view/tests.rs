@@ -66,7 +66,10 @@ fn what_could_command_a_terminal_is_escaped() {
     let at = start..start + 2;
     found.push(Rule::Syntax, "odd \u{1b}[31m\r").at(at, "here \u{9b}").help("\u{202e}no");
     let shown = human(&found.sorted(), false, 100);
-    assert!(!shown.chars().any(|it| it != '\n' && kernel::health::is_unprintable(it)), "{shown:?}");
+    assert!(
+        !shown.chars().any(|letter| letter != '\n' && kernel::health::is_unprintable(letter)),
+        "{shown:?}"
+    );
     assert!(shown.contains("\\u{1b}]0;x\\u{7}\\u{9b}\\u{202e}\\u{7f}"), "{shown}");
 }
 

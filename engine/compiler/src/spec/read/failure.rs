@@ -9,17 +9,17 @@ use language::{Context, Fields, Scalar};
 pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> FailureHandling {
     FailureHandling {
         timeout: super::duration_of(fields, "timeout"),
-        retry: fields.child("retry").map(|it| retry(&it, context)),
-        breaker: fields.child("breaker").map(|it| {
-            report_trip(&it, context);
-            let is_off = it.arg(0).and_then(|it| it.boolean()) == Some(false);
-            (!is_off).then(|| breaker(&it))
+        retry: fields.child("retry").map(|child| retry(&child, context)),
+        breaker: fields.child("breaker").map(|child| {
+            report_trip(&child, context);
+            let is_off = child.arg(0).and_then(|arg| arg.boolean()) == Some(false);
+            (!is_off).then(|| breaker(&child))
         }),
         // With `excess` it counts messages, and not calls.
         rate: fields
             .child("rate")
-            .filter(|it| it.prop("excess").is_none())
-            .and_then(|it| pace(&it)),
+            .filter(|child| child.prop("excess").is_none())
+            .and_then(|child| pace(&child)),
         concurrency: super::count_of(fields, "concurrency"),
     }
 }
@@ -32,12 +32,12 @@ pub(super) fn pace(fields: &Fields<'_>) -> Option<RateLimit> {
 
 fn retry(fields: &Fields<'_>, context: &mut Context<'_>) -> Retry {
     Retry {
-        attempts: fields.arg(0).and_then(|it| count(&it)),
-        on: fields.prop("on").map(|it| it.words()),
-        give_up: fields.prop("give-up").and_then(|it| duration(&it)),
-        backoff: fields.child("backoff").map(|it| {
-            report_backoff(&it, context);
-            backoff(&it)
+        attempts: fields.arg(0).and_then(|arg| count(&arg)),
+        on: fields.prop("on").map(|prop| prop.words()),
+        give_up: fields.prop("give-up").and_then(|prop| duration(&prop)),
+        backoff: fields.child("backoff").map(|child| {
+            report_backoff(&child, context);
+            backoff(&child)
         }),
     }
 }
@@ -48,7 +48,7 @@ fn report_backoff(fields: &Fields<'_>, context: &mut Context<'_>) {
     if duration(&place).is_none_or(|longest| base <= longest) {
         return;
     }
-    let first = fields.prop("base").map(|it| it.span());
+    let first = fields.prop("base").map(|prop| prop.span());
     let found = context
         .diagnostics
         .push(Rule::OutOfRange, "the longest wait is shorter than the first one")
@@ -71,7 +71,7 @@ pub(in crate::spec) fn backoff(fields: &Fields<'_>) -> Backoff {
         curve: node.arg(0, Scalar::choice),
         base,
         max: if is_chosen { max } else { max.max(base) },
-        factor: node.prop("factor", |it| Some(it.number()?.value)),
+        factor: node.prop("factor", |scalar| Some(scalar.number()?.value)),
         jitter: node.prop("jitter", Scalar::choice),
     }
 }
@@ -97,7 +97,7 @@ fn report_trip(breaker: &Fields<'_>, context: &mut Context<'_>) {
 /// What a `breaker` says, and the table where it does not.
 pub(in crate::spec) fn breaker(fields: &Fields<'_>) -> Breaker {
     let trip = fields.setting("trip");
-    let ratio = fields.child("trip").and_then(|it| it.prop("ratio")?.number());
+    let ratio = fields.child("trip").and_then(|child| child.prop("ratio")?.number());
     Breaker {
         trip: match ratio {
             Some(ratio) => Trip::Ratio(ratio.value, trip.prop("min", count)),

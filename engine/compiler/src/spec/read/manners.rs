@@ -19,9 +19,9 @@ use store::{GroupRule, MessageRate, QUIET_MAX, QuietRule, Silencer};
 
 /// The names that notifiers hand events to.
 pub(super) fn relayed_to<'a>(notifiers: impl Iterator<Item = Fields<'a>>) -> BTreeSet<String> {
-    let named = |it: Fields<'a>| {
-        let fallback = it.child("fallback").and_then(|it| it.arg(0)?.text());
-        let escalate = it.child("escalate").and_then(|it| it.prop("to")?.text());
+    let named = |fields: Fields<'a>| {
+        let fallback = fields.child("fallback").and_then(|child| child.arg(0)?.text());
+        let escalate = fields.child("escalate").and_then(|child| child.prop("to")?.text());
         [fallback, escalate]
     };
     notifiers.flat_map(named).flatten().map(|it| it.value).collect()
@@ -38,13 +38,13 @@ pub(super) fn read(
 ) -> Manners {
     let manners = Manners {
         quiet: quiet(fields, timezone, context),
-        rate: fields.child("rate").and_then(|it| rate(&it)),
-        group: fields.child("group").and_then(|it| group(&it, context)),
+        rate: fields.child("rate").and_then(|child| rate(&child)),
+        group: fields.child("group").and_then(|child| group(&child, context)),
         digest: digest(fields),
         silences: silences(fields),
-        wait: fields.child("wait").and_then(|it| wait(&it)),
-        fallback: fields.child("fallback").and_then(|it| it.arg(0)?.text()),
-        update: fields.child("update").and_then(|it| update(&it, spec, context)),
+        wait: fields.child("wait").and_then(|child| wait(&child)),
+        fallback: fields.child("fallback").and_then(|child| child.arg(0)?.text()),
+        update: fields.child("update").and_then(|child| update(&child, spec, context)),
         alerts: alerts::read(fields, context),
     };
     // What was told together elsewhere may be handed to it.
@@ -66,15 +66,15 @@ fn quiet(fields: &Fields<'_>, timezone: &str, context: &mut Context<'_>) -> Vec<
             .at(extra.name().span, "one too many")
             .help(format!("allowed: at most {QUIET_MAX}; one line may name several days"));
     }
-    nodes.iter().take(QUIET_MAX).filter_map(|it| quiet_hours(it, timezone)).collect()
+    nodes.iter().take(QUIET_MAX).filter_map(|node| quiet_hours(node, timezone)).collect()
 }
 
 fn quiet_hours(fields: &Fields<'_>, timezone: &str) -> Option<QuietHoursNode> {
     let filled = fields.filled();
-    let zone = fields.prop("zone").and_then(|it| it.text()).map(|it| it.value);
+    let zone = fields.prop("zone").and_then(|prop| prop.text()).map(|text| text.value);
     let hours = QuietHours {
         range: DayRange::parse(&fields.arg(0)?.text()?.value)?,
-        days: filled.prop("days", |it| Weekdays::parse(&it.text()?.value).ok()),
+        days: filled.prop("days", |scalar| Weekdays::parse(&scalar.text()?.value).ok()),
         zone: kernel::time::zone(zone.as_deref().unwrap_or(timezone))?,
     };
     let rule = QuietRule { hours, excess: filled.prop("then", Scalar::choice) };
@@ -129,13 +129,13 @@ fn report_wait(fields: &Fields<'_>, context: &mut Context<'_>) {
 }
 
 fn silences(fields: &Fields<'_>) -> Vec<SilenceNode> {
-    let mutes = fields.children("mute").filter_map(|it| {
-        let cause = SilenceCause::When(expr_of(it.prop("when"), Roots::EVENT)?);
-        silence(&it, Silencer::Mute, cause, "for")
+    let mutes = fields.children("mute").filter_map(|child| {
+        let cause = SilenceCause::When(expr_of(child.prop("when"), Roots::EVENT)?);
+        silence(&child, Silencer::Mute, cause, "for")
     });
-    let others = fields.children("unless").filter_map(|it| {
-        let cause = SilenceCause::Type(it.prop("type")?.text()?.value);
-        silence(&it, Silencer::Unless, cause, "within")
+    let others = fields.children("unless").filter_map(|child| {
+        let cause = SilenceCause::Type(child.prop("type")?.text()?.value);
+        silence(&child, Silencer::Unless, cause, "within")
     });
     mutes.chain(others).collect()
 }
@@ -194,10 +194,10 @@ fn report_update(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'
         return;
     }
     let texts = ["title", "message"].into_iter();
-    let texts = texts.filter_map(|it| fields.child(it)?.arg(0)?.template(Roots::NOTIFICATION));
+    let texts = texts.filter_map(|text| fields.child(text)?.arg(0)?.template(Roots::NOTIFICATION));
     let body = fields.takes("body").then(|| fields.child("body")?.arg(0)).flatten();
     let headers = fields.takes("header").then(|| fields.children("header")).into_iter().flatten();
-    let sent = headers.filter_map(|it| it.arg(1)).chain(body);
+    let sent = headers.filter_map(|header| header.arg(1)).chain(body);
     for text in texts.chain(sent.filter_map(|it| it.template(Roots::NOTICE))) {
         if text.value.reads().iter().any(|it| it.root == Root::Update) {
             context
@@ -218,8 +218,8 @@ fn report_group(fields: &Fields<'_>, manners: &Manners, context: &mut Context<'_
         return;
     }
     for name in ["title", "message"] {
-        let text = fields.child(name).and_then(|it| it.arg(0));
-        let Some(text) = text.and_then(|it| it.template(Roots::NOTIFICATION)) else { continue };
+        let text = fields.child(name).and_then(|child| child.arg(0));
+        let Some(text) = text.and_then(|text| text.template(Roots::NOTIFICATION)) else { continue };
         let text: language::spanned::Spanned<Template> = text;
         if !text.value.reads().iter().any(|it| it.root == Root::Group) {
             continue;

@@ -26,7 +26,7 @@ impl SpecReader<'_> {
 }
 
 fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MetricNode> {
-    let name = fields.arg(0).and_then(|it| it.text());
+    let name = fields.arg(0).and_then(|arg| arg.text());
     name.iter().for_each(|it| check_name(it, context));
     let labels = labels(fields, context);
     let buckets = fields.child("buckets");
@@ -35,7 +35,7 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MetricNode> {
         check_buckets(node, what, context);
     }
     let bounds = match &buckets {
-        Some(node) => node.args().filter_map(|it| Some(it.number()?.value)).collect(),
+        Some(node) => node.args().filter_map(|arg| Some(arg.number()?.value)).collect(),
         None => BUCKETS.to_vec(),
     };
     let value = fields.child("value");
@@ -52,7 +52,7 @@ fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<MetricNode> {
         rule: MetricRule {
             what,
             when: when(fields),
-            value: value.and_then(|it| it.arg(0)?.expr(Roots::EVENT)),
+            value: value.and_then(|value| value.arg(0)?.expr(Roots::EVENT)),
             labels,
             buckets: bounds,
             series_max: fields.setting("max-series").arg(0, count),
@@ -86,16 +86,16 @@ fn labels(fields: &Fields<'_>, context: &mut Context<'_>) -> Vec<(String, Expr)>
         check_label(name, &scalar, context);
         // Of one name twice, the last one counts; that was warned of.
         labels.retain(|it: &(String, Expr)| it.0 != name);
-        labels.extend(scalar.expr(Roots::EVENT).map(|it| (name.to_owned(), it.value)));
+        labels.extend(scalar.expr(Roots::EVENT).map(|expr| (name.to_owned(), expr.value)));
     }
     labels
 }
 
 fn check_label(name: &str, scalar: &Scalar<'_>, context: &mut Context<'_>) {
-    let is_plain = name.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
-        && !name.starts_with(|it: char| it.is_ascii_digit());
-    let plain = name.replace(|it: char| !it.is_ascii_alphanumeric(), "_");
-    let trimmed = plain.trim_start_matches(|it: char| it == '_' || it.is_ascii_digit());
+    let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && !name.starts_with(|letter: char| letter.is_ascii_digit());
+    let plain = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
+    let trimmed = plain.trim_start_matches(|letter: char| letter == '_' || letter.is_ascii_digit());
     let (problem, better) = match name {
         _ if TAKEN.contains(&name) => ("is used by `/metrics` itself", format!("{name}_of")),
         _ if name.starts_with("__") => {

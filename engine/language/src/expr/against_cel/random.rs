@@ -28,7 +28,7 @@ fn whole() -> impl Strategy<Value = i64> + Clone {
 
 fn float() -> impl Strategy<Value = f64> + Clone {
     prop_oneof![
-        8 => (-8..20_i32).prop_map(|it| f64::from(it) / 4.0),
+        8 => (-8..20_i32).prop_map(|scalar| f64::from(scalar) / 4.0),
         1 => prop::num::f64::NORMAL,
         1 => Just(9_007_199_254_740_993.0),
         1 => Just(9.223_372_036_854_776e18),
@@ -53,7 +53,7 @@ fn any_json() -> impl Strategy<Value = Value> + Clone {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map("[abc]", inner, 0..4)
-                .prop_map(|it| Value::Object(it.into_iter().collect())),
+                .prop_map(|scalar| Value::Object(scalar.into_iter().collect())),
         ]
     })
 }
@@ -64,7 +64,7 @@ pub(super) fn any_data() -> impl Strategy<Value = Value> {
         of: impl Strategy<Value = T> + 'static,
     ) -> impl Strategy<Value = Option<Value>> {
         prop_oneof![
-            20 => of.prop_map(|it| Some(it.into())),
+            20 => of.prop_map(|scalar| Some(scalar.into())),
             1 => Just(None),
             1 => any_json().prop_map(Some),
         ]
@@ -75,7 +75,7 @@ pub(super) fn any_data() -> impl Strategy<Value = Value> {
         prop::collection::vec(any_json(), 0..4).prop_map(Value::from),
     ];
     let map = prop::collection::btree_map("[abc]", any_json(), 0..4);
-    let map = map.prop_map(|it| Value::Object(it.into_iter().collect()));
+    let map = map.prop_map(|scalar| Value::Object(scalar.into_iter().collect()));
     let lone = (field(any::<bool>()), field(whole()), field(whole()), field(float()));
     (lone, field(text()), field(text()), field(list), field(map), field(Just(Value::Null)))
         .prop_map(|((yes, n, m, ratio), name, word, list, map, none)| {
@@ -178,10 +178,10 @@ fn made_of(item: &'static str) -> AnyTerm {
     let doubled = prop_oneof![Just(Term::Root(item)), leaf(Sort::Whole), leaf(Sort::Text)];
     prop_oneof![
         1 => Just(Term::Root(item)),
-        2 => doubled.prop_map(move |it| Term::Binary("+", Box::new([Term::Root(item), it]))),
+        2 => doubled.prop_map(move |scalar| Term::Binary("+", Box::new([Term::Root(item), scalar]))),
         1 => condition(item),
         1 => Just(Term::List(vec![Term::Root(item), Term::Root(item)])),
-        1 => "[abc]".prop_map(move |it| Term::Member(Box::new(Term::Root(item)), it)),
+        1 => "[abc]".prop_map(move |scalar| Term::Member(Box::new(Term::Root(item)), scalar)),
     ]
     .boxed()
 }
@@ -216,7 +216,7 @@ impl Below {
     }
 
     fn unary(&self, sign: &'static str, sort: Sort) -> AnyTerm {
-        self.of(sort).prop_map(move |it| Term::Unary(sign, Box::new(it))).boxed()
+        self.of(sort).prop_map(move |scalar| Term::Unary(sign, Box::new(scalar))).boxed()
     }
 
     fn call(&self, names: &'static [&'static str], sorts: &[Sort]) -> AnyTerm {
@@ -341,7 +341,7 @@ fn made(sort: Sort, below: &Below) -> AnyTerm {
         .boxed(),
         Sort::Map => prop_oneof![
             2 => prop::collection::btree_map("[abc]", below.anything(), 0..3)
-                .prop_map(|it| Term::Map(it.into_iter().collect())),
+                .prop_map(|scalar| Term::Map(scalar.into_iter().collect())),
             1 => below.choice(Sort::Map),
         ]
         .boxed(),

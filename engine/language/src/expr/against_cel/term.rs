@@ -118,7 +118,7 @@ impl Term {
             }
             Term::Choice(parts) => parts.iter().collect(),
             Term::List(items) | Term::Call(_, items) => items.iter().collect(),
-            Term::Map(entries) => entries.iter().map(|it| &it.1).collect(),
+            Term::Map(entries) => entries.iter().map(|entry| &entry.1).collect(),
         }
     }
 
@@ -137,7 +137,7 @@ impl Term {
             Term::List(_) => visit("list"),
             Term::Map(_) => visit("map"),
         }
-        self.children().into_iter().for_each(|it| it.parts(visit));
+        self.children().into_iter().for_each(|child| child.parts(visit));
     }
 
     /// The text that `dialect` reads as this term.

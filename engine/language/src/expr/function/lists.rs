@@ -65,7 +65,7 @@ fn over<'b>(call: &'b Macro, items: &'b [Value], scope: &Scope<'b>) -> Val<'stat
 /// Sorted from the least; null items come last. Null where two items have no order.
 pub(super) fn sort<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     let Some(items) = items(&values[0], scope) else { return Val::Null };
-    let (nulls, rest): (Vec<&Value>, Vec<&Value>) = items.iter().partition(|it| it.is_null());
+    let (nulls, rest): (Vec<&Value>, Vec<&Value>) = items.iter().partition(|item| item.is_null());
     let mut rest: Vec<(Val<'_>, &Value)> =
         rest.into_iter().map(|it| (Val::from_json(it), it)).collect();
     // Of one type with the first one, all have an order among themselves.
@@ -81,7 +81,7 @@ pub(super) fn sort<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
 pub(super) fn sum<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     let Some(items) = items(&values[0], scope) else { return Val::Null };
     let mut sum = Val::Int(0);
-    for item in items.iter().filter(|it| !it.is_null()) {
+    for item in items.iter().filter(|item| !item.is_null()) {
         sum = super::super::eval::plus(&sum, &Val::from_json(item));
     }
     sum
@@ -90,7 +90,8 @@ pub(super) fn sum<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
 /// The least or greatest item; null items do not count.
 pub(super) fn extreme_item<'a>(value: &Val<'a>, wanted: Ordering, scope: &Scope<'a>) -> Val<'a> {
     let Some(items) = items(value, scope) else { return Val::Null };
-    let items: Vec<Val<'_>> = items.iter().filter(|it| !it.is_null()).map(Val::from_json).collect();
+    let items: Vec<Val<'_>> =
+        items.iter().filter(|item| !item.is_null()).map(Val::from_json).collect();
     match items.is_empty() {
         true => Val::Null,
         false => super::extreme(&items, wanted).into_owned(),
@@ -114,9 +115,9 @@ pub(super) fn end<'a>(value: &Val<'a>, is_last: bool) -> Val<'a> {
 pub(super) fn distinct<'a>(values: &[Val<'a>], scope: &Scope<'a>) -> Val<'a> {
     let Some(items) = items(&values[0], scope) else { return Val::Null };
     let mut seen = HashSet::new();
-    let kept = items.iter().filter(|it| {
+    let kept = items.iter().filter(|item| {
         let mut key = String::new();
-        write_key(it, &mut key);
+        write_key(item, &mut key);
         seen.insert(key)
     });
     Val::Owned(Value::Array(kept.cloned().collect()))
@@ -179,5 +180,5 @@ pub(super) fn joined<'a>(values: &[Val<'a>]) -> Val<'a> {
     let (Some(Value::Array(items)), Some(between)) = (values[0].as_json(), between) else {
         return Val::Null;
     };
-    join(items.iter().map(|it| Val::from_json(it).text()), between)
+    join(items.iter().map(|item| Val::from_json(item).text()), between)
 }

@@ -64,8 +64,8 @@ fn pieces(pattern: &str) -> Result<Vec<MomentPiece>, String> {
             text.push_str(quoted);
             rest = behind;
         } else if first.is_ascii_alphabetic() {
-            let count = rest.chars().take_while(|it| *it == first).count();
-            if !LETTERS.iter().any(|it| it.0 == first && it.1.contains(&count)) {
+            let count = rest.chars().take_while(|letter| *letter == first).count();
+            if !LETTERS.iter().any(|letter| letter.0 == first && letter.1.contains(&count)) {
                 return Err(rest[..count].to_owned());
             }
             if !text.is_empty() {
@@ -127,8 +127,11 @@ impl TimePattern {
 /// Whether a pattern names a whole date, so that a time can be read by it.
 pub(super) fn has_date(pattern: &str) -> bool {
     let pieces = pieces(pattern).unwrap_or_default();
-    let has =
-        |letter| pieces.iter().any(|it| matches!(it, MomentPiece::Letters(it, _) if *it == letter));
+    let has = |letter| {
+        pieces
+            .iter()
+            .any(|piece| matches!(piece, MomentPiece::Letters(piece, _) if *piece == letter))
+    };
     has('y') && has('M') && has('d')
 }
 
@@ -243,7 +246,7 @@ fn read_piece<'t>(
     parts: &mut MomentParts,
 ) -> Option<&'t str> {
     let of = |names: &[&str]| {
-        let length = |it: &str| if count < 4 { 3 } else { it.len() };
+        let length = |text: &str| if count < 4 { 3 } else { text.len() };
         let is_it = |it: &&str| {
             let begin = text.get(..length(it));
             begin.is_some_and(|begin| begin.eq_ignore_ascii_case(&it[..length(it)]))
@@ -308,7 +311,7 @@ fn read_offset<'t>(text: &'t str, parts: &mut MomentParts) -> Option<&'t str> {
         _ => return None,
     };
     let two = |text: &str| {
-        let digits = text.get(..2).filter(|it| it.bytes().all(|it| it.is_ascii_digit()))?;
+        let digits = text.get(..2).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()))?;
         digits.parse::<i32>().ok()
     };
     let hours = two(&text[1..])?;

@@ -44,7 +44,7 @@ pub(super) fn split<'a>(values: &[Val<'a>]) -> Val<'a> {
     let Some(text) = values[0].as_str() else { return Val::Null };
     let pieces: Vec<Value> = match values.get(1).map(Val::as_str) {
         None => text.split_whitespace().map(Value::from).collect(),
-        Some(Some("")) => text.chars().map(|it| Value::from(it.to_string())).collect(),
+        Some(Some("")) => text.chars().map(|letter| Value::from(letter.to_string())).collect(),
         Some(Some(between)) => text.split(between).map(Value::from).collect(),
         Some(None) => return Val::Null,
     };
@@ -124,9 +124,9 @@ pub(super) fn unbase64<'a>(values: &[Val<'a>]) -> Val<'a> {
     let config =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decoder = GeneralPurpose::new(&alphabet::STANDARD, config);
-    let text = values[0].as_str().map(|it| it.trim().replace('-', "+").replace('_', "/"));
-    let bytes = text.and_then(|it| decoder.decode(it).ok());
-    bytes.and_then(|it| String::from_utf8(it).ok()).map_or(Val::Null, owned)
+    let text = values[0].as_str().map(|text| text.trim().replace('-', "+").replace('_', "/"));
+    let bytes = text.and_then(|text| decoder.decode(text).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(Val::Null, owned)
 }
 
 /// The number that a text says; null when it says none.
@@ -143,8 +143,8 @@ pub(super) fn number<'a>(value: &Val<'a>) -> Val<'a> {
         _ => return Val::Null,
     };
     let bare = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let is_number = bare.starts_with(|it: char| it.is_ascii_digit() || it == '.')
-        && bare.bytes().all(|it| it.is_ascii_digit() || b".eE+-".contains(&it));
+    let is_number = bare.starts_with(|letter: char| letter.is_ascii_digit() || letter == '.')
+        && bare.bytes().all(|byte| byte.is_ascii_digit() || b".eE+-".contains(&byte));
     if !is_number {
         return Val::Null;
     }
@@ -180,7 +180,8 @@ pub fn percent_encoded(text: &str) -> String {
 /// `Front Door!` becomes `front-door`.
 pub(super) fn slug(text: &str) -> String {
     let lower = text.to_lowercase();
-    let words = lower.split(|it: char| !it.is_alphanumeric()).filter(|it| !it.is_empty());
+    let words =
+        lower.split(|letter: char| !letter.is_alphanumeric()).filter(|part| !part.is_empty());
     words.collect::<Vec<_>>().join("-")
 }
 

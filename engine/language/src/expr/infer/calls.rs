@@ -19,7 +19,8 @@ impl Infer<'_> {
         span: Range<usize>,
         here: &EventTypes,
     ) -> SeenPaths {
-        let shapes: Vec<ValueType> = arguments.iter().map(|it| self.see(it, here).shape).collect();
+        let shapes: Vec<ValueType> =
+            arguments.iter().map(|argument| self.see(argument, here).shape).collect();
         let name = name_of(function);
         if let Function::Aggregate(aggregate) = function {
             return SeenPaths::of(self.aggregated(*aggregate, arguments, &shapes, here), here);
@@ -45,7 +46,7 @@ impl Infer<'_> {
         }
         if let Function::Groups(regex) = function {
             let text = || ValueType::text().or_null();
-            let groups = regex.capture_names().flatten().map(|it| (it, text()));
+            let groups = regex.capture_names().flatten().map(|name| (name, text()));
             return SeenPaths::of(ValueType::map(groups).or_null(), here);
         }
         let shape = match is_filter {
@@ -186,7 +187,7 @@ fn gives(name: &str, arguments: &[ExprNode], shapes: &[ValueType]) -> ValueType 
             let default = shapes.get(2).cloned().unwrap_or_else(ValueType::null);
             let known = match arguments.get(1) {
                 Some(ExprNode::Literal(Value::String(key), _)) => {
-                    shapes[0].field(key).filter(|_| shapes[0].names().any(|it| it == key))
+                    shapes[0].field(key).filter(|_| shapes[0].names().any(|name| name == key))
                 }
                 _ => None,
             };
@@ -283,7 +284,7 @@ fn of_list(shape: &ValueType, change: fn(ValueType) -> ValueType) -> ValueType {
 fn changed(shape: &ValueType, change: fn(&str) -> String) -> ValueType {
     let words = shape.words().filter(|_| shape.is_only_text());
     let text = match words {
-        Some(words) => Words::OneOf(words.map(|it| change(it).into()).collect()),
+        Some(words) => Words::OneOf(words.map(|word| change(word).into()).collect()),
         None => Words::Any,
     };
     ValueType { text: Some(text), null: true, ..ValueType::never() }

@@ -26,13 +26,13 @@ impl Infer<'_> {
     ) -> SeenPaths {
         let (a, b) = (self.see(left, here).shape, self.see(right, here).shape);
         let is_field =
-            |it: &ExprNode, wanted| matches!(it, ExprNode::Field(field, _) if *field == wanted);
+            |node: &ExprNode, wanted| matches!(node, ExprNode::Field(field, _) if *field == wanted);
         if is_field(left, Field::Priority) || is_field(right, Field::Priority) {
             return self.levels(operator, left, right, here);
         }
-        let literals = |it: &ExprNode| {
+        let literals = |node: &ExprNode| {
             let mut found = Vec::new();
-            names::alternatives(it, self.text, &mut found);
+            names::alternatives(node, self.text, &mut found);
             found
         };
         let (left_given, right_given) = (literals(left), literals(right));
@@ -40,8 +40,9 @@ impl Infer<'_> {
         let is_in = matches!(operator, Binary::In | Binary::NotIn);
         let is_equality = is_in || matches!(operator, Binary::Equal | Binary::Unequal);
         let negates = matches!(operator, Binary::NotIn | Binary::Unequal);
-        let is_list =
-            |it: &ExprNode| matches!(it, ExprNode::List(_) | ExprNode::Literal(Value::Array(_), _));
+        let is_list = |node: &ExprNode| {
+            matches!(node, ExprNode::List(_) | ExprNode::Literal(Value::Array(_), _))
+        };
         if is_equality
             && is_in == is_list(right)
             && is_field(left, Field::Kind)
@@ -88,7 +89,7 @@ impl Infer<'_> {
         right: &ExprNode,
         here: &EventTypes,
     ) -> SeenPaths {
-        let holds = self.known.level.and_then(|it| level_holds(operator, left, right, it));
+        let holds = self.known.level.and_then(|level| level_holds(operator, left, right, level));
         match holds {
             None => SeenPaths::of(ValueType::bool().or_null(), here),
             Some(true) => SeenPaths::condition(here.clone(), Arc::default(), Arc::default()),
@@ -118,7 +119,7 @@ impl Infer<'_> {
                 it.help = Some(format!("only {} can arrive here", paths::told(here)));
             }
         }
-        let is_named = |name: &str| words.iter().any(|it| it.0.as_str() == Some(name));
+        let is_named = |name: &str| words.iter().any(|word| word.0.as_str() == Some(name));
         let rest: EventTypes = here.iter().filter(|it| !is_named(&it.kind)).cloned().collect();
         let found: EventTypes = found.into();
         match negates {
@@ -243,7 +244,7 @@ impl Infer<'_> {
         let [(Binary::Coalesce, ExprNode::Literal(Value::Number(default), _))] = &**rest else {
             return;
         };
-        let bounds = default.as_f64().map(|it| Bounds { least: it, most: it });
+        let bounds = default.as_f64().map(|number| Bounds { least: number, most: number });
         let is_mixed = own.text.is_some() && own.number == bounds && !own.is_any();
         if !is_mixed || !other.is_any() && other.number.is_none() {
             return;
@@ -300,7 +301,7 @@ impl Infer<'_> {
         };
         // Words that are never equal were told at their own place.
         let is_words = is_equality && a.words().is_some() && b.words().is_some();
-        if is_words && self.findings.iter().any(|it| it.rule == Rule::NotOneOf) {
+        if is_words && self.findings.iter().any(|finding| finding.rule == Rule::NotOneOf) {
             return;
         }
         let given = if is_literal(nodes.1) { nodes.0 } else { nodes.1 };
@@ -353,21 +354,21 @@ fn level_holds(
     right: &ExprNode,
     level: Priority,
 ) -> Option<bool> {
-    let is_priority = |it: &ExprNode| matches!(it, ExprNode::Field(Field::Priority, _));
-    let parsed = |it: &Value| it.as_str().and_then(Priority::parse);
-    let valued = |it: &ExprNode| match it {
+    let is_priority = |node: &ExprNode| matches!(node, ExprNode::Field(Field::Priority, _));
+    let parsed = |value: &Value| value.as_str().and_then(Priority::parse);
+    let valued = |node: &ExprNode| match node {
         ExprNode::Literal(value, _) => parsed(value),
-        it if is_priority(it) => Some(level),
+        node if is_priority(node) => Some(level),
         _ => None,
     };
     if matches!(operator, Binary::In | Binary::NotIn) {
         let wanted = valued(left)?;
         let found = match right {
             ExprNode::Literal(Value::Array(items), _) => {
-                items.iter().any(|it| parsed(it) == Some(wanted))
+                items.iter().any(|item| parsed(item) == Some(wanted))
             }
-            ExprNode::List(items) if items.iter().all(|it| valued(it).is_some()) => {
-                items.iter().any(|it| valued(it) == Some(wanted))
+            ExprNode::List(items) if items.iter().all(|item| valued(item).is_some()) => {
+                items.iter().any(|item| valued(item) == Some(wanted))
             }
             _ => return None,
         };

@@ -112,7 +112,7 @@ impl Infer<'_> {
         let Some(Step::Name(name)) = steps.get(depth) else { return false };
         let is_quoted = ['\'', '"'].iter().any(|it| shown.contains(&format!("[{it}{name}{it}]")));
         let is_loose = missing.iter().any(|it| it.at.is_loose());
-        let is_slip = |it: &Missing| nearest(name, it.at.names()).is_some();
+        let is_slip = |missing: &Missing| nearest(name, missing.at.names()).is_some();
         let is_elsewhere = || self.known.all.iter().any(|it| it.data.knows(name, NAMES_DEEP));
         is_quoted && is_loose && !missing.iter().any(is_slip) && !is_elsewhere()
     }
@@ -129,14 +129,14 @@ fn bases<'k>(known: &'k TypeEnv, root: Root, here: &'k EventTypes) -> Vec<&'k Va
             bases.push(&it.data);
         }
     }
-    bases.into_iter().map(|it| &**it).collect()
+    bases.into_iter().map(|base| &**base).collect()
 }
 
 fn walk(base: &ValueType, steps: &[Step]) -> Result<ValueType, Missing> {
     let mut at = base.clone();
     for (depth, step) in steps.iter().enumerate() {
         let next = match step {
-            Step::Name(name) => at.field(name).map(|it| it.0),
+            Step::Name(name) => at.field(name).map(|field| field.0),
             Step::Index(_) => at.item(),
         };
         at = next.ok_or(Missing { depth, at })?;
@@ -146,7 +146,7 @@ fn walk(base: &ValueType, steps: &[Step]) -> Result<ValueType, Missing> {
 
 /// What stands at a path, or how many steps lead somewhere, and to what.
 pub(super) fn walked(base: &ValueType, steps: &[Step]) -> Result<ValueType, (usize, ValueType)> {
-    walk(base, steps).map_err(|it| (it.depth, it.at))
+    walk(base, steps).map_err(|fault| (fault.depth, fault.at))
 }
 
 /// A path of plain names, for places that are no expressions: lists are passed through.
@@ -176,7 +176,7 @@ pub(in crate::expr) fn declared(known: &TypeEnv, read: &PathRead) -> Declared {
         return Declared::Yes;
     }
     // What comes from outside is open, and only what is made here is known.
-    let is_of_schema = |it: &Missing| 0 < it.depth || it.at.has_origin();
+    let is_of_schema = |missing: &Missing| 0 < missing.depth || missing.at.has_origin();
     let is_unknown = |base: &&ValueType| base.names().next().is_none();
     let has_unknown = bases(known, read.root, &known.here).iter().any(is_unknown);
     if has_unknown && !missing.iter().any(is_of_schema) {
@@ -200,7 +200,7 @@ fn later<'k>(known: &'k TypeEnv, root: Root, steps: &[Step]) -> Option<&'k NotYe
     }
     let names: Vec<&str> = steps
         .iter()
-        .map_while(|it| match it {
+        .map_while(|step| match step {
             Step::Name(name) => Some(name.as_str()),
             Step::Index(_) => None,
         })
@@ -242,11 +242,11 @@ fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<
     };
     if let Some(near) = nearest(name, names.iter().copied()) {
         let field =
-            deepest().find_map(|it| it.field(near).filter(|_| it.names().any(|it| it == near)));
+            deepest().find_map(|it| it.field(near).filter(|_| it.names().any(|name| name == near)));
         let (shape, origin) = field.unwrap_or((ValueType::any(), None));
         // The frame below has the whole path; here it would only break the line.
-        let from = origin.as_ref().map(|it| {
-            let name = it.source.name.rsplit('/').next().unwrap_or_default();
+        let from = origin.as_ref().map(|origin| {
+            let name = origin.source.name.rsplit('/').next().unwrap_or_default();
             format!("; from {name}")
         });
         let sort = if shape.is_any() { String::new() } else { shape.told() };

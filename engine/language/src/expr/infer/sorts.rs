@@ -18,7 +18,7 @@ pub(super) fn sort(shape: &ValueType) -> String {
 /// Whether some value of one can be compared with some value of the other.
 pub(super) fn can_compare(a: &ValueType, b: &ValueType, is_equality: bool) -> bool {
     let is_time = |it: &ValueType| match &it.text {
-        Some(Words::OneOf(words)) => words.iter().any(|it| Timestamp::parse(it).is_some()),
+        Some(Words::OneOf(words)) => words.iter().any(|word| Timestamp::parse(word).is_some()),
         Some(Words::Any) => true,
         None => false,
     };

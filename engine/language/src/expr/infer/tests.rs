@@ -367,8 +367,9 @@ fn a_condition_says_whom_it_lets_through() {
     let known = known();
     let names = |text: &str| {
         let checked = known.check(&Expr::parse(text, Roots::EVENT).expect("it can be read"));
-        let names =
-            |it: &EventTypes| it.iter().map(|it| it.kind.to_string()).collect::<Vec<_>>().join(" ");
+        let names = |types: &EventTypes| {
+            types.iter().map(|it| it.kind.to_string()).collect::<Vec<_>>().join(" ")
+        };
         (names(&checked.holds), names(&checked.fails))
     };
     let owned = |a: &str, b: &str| (a.to_owned(), b.to_owned());
@@ -429,9 +430,14 @@ fn a_body_that_is_sent_as_json_is_json() {
     let template = |text: &str| Template::parse(text, Roots::EVENT).expect("it parses");
     let body = |text: &str, says_json: bool| {
         let found = closed().check_json_body(&template(text), says_json);
-        let told = |it: &crate::expr::Finding| {
-            let help = it.help.clone().unwrap_or_default();
-            format!("{} [{}] {} · {help}", it.message, &text[it.span.clone()], it.label)
+        let told = |finding: &crate::expr::Finding| {
+            let help = finding.help.clone().unwrap_or_default();
+            format!(
+                "{} [{}] {} · {help}",
+                finding.message,
+                &text[finding.span.clone()],
+                finding.label
+            )
         };
         found.iter().map(told).collect::<Vec<_>>().join("; ")
     };
@@ -582,7 +588,7 @@ proptest::proptest! {
             let is_there = side.iter().any(|it| kernel::pattern::glob_fits(&it.kind, &event.envelope.kind));
             proptest::prop_assert!(is_there, "{text} is {value} for {}", event.envelope.kind);
             if value == json!(true) {
-                let never = checked.findings.iter().find(|it| it.label == "never true" && it.span == (0..text.len()));
+                let never = checked.findings.iter().find(|finding| finding.label == "never true" && finding.span == (0..text.len()));
                 proptest::prop_assert!(never.is_none(), "{text} is true for {}", event.envelope.kind);
             }
         }

@@ -17,7 +17,7 @@ impl TypeEnv {
             let Part::Value { expr, start, .. } = part else { continue };
             let checked = self.check(expr);
             shape = checked.shape;
-            findings.extend(checked.findings.into_iter().map(|it| moved(it, *start)));
+            findings.extend(checked.findings.into_iter().map(|finding| moved(finding, *start)));
         }
         match template.parts.as_slice() {
             [Part::Value { .. }] => (shape, findings),
@@ -121,7 +121,8 @@ fn filled(template: &Template, bare: &str) -> Result<bool, NotJson> {
     };
     let before = filled.split_inclusive('\n').take(fault.line().saturating_sub(1));
     let byte = before.map(str::len).sum::<usize>() + fault.column().saturating_sub(1);
-    let (from, place) = places.iter().rev().find(|it| it.0 <= byte).copied().unwrap_or_default();
+    let (from, place) =
+        places.iter().rev().find(|place| place.0 <= byte).copied().unwrap_or_default();
     let start = (place + byte - from.min(byte)).min(template.text.len());
     let start = (0..=start).rev().find(|it| template.text.is_char_boundary(*it)).unwrap_or(0);
     let width = template.text[start..].chars().next().map_or(0, char::len_utf8);
@@ -144,9 +145,9 @@ fn without_references(text: &str) -> String {
 
 /// What to write where a value is a part of a longer text in quotes: the text as one value.
 fn whole_text(parts: &[Part], index: usize) -> Option<String> {
-    let is_text = |it: &&Part| matches!(it, Part::Text(text) if text.contains('"'));
-    let first = parts[..index].iter().rposition(|it| is_text(&it))?;
-    let last = index + parts[index..].iter().position(|it| is_text(&it))?;
+    let is_text = |part: &&Part| matches!(part, Part::Text(text) if text.contains('"'));
+    let first = parts[..index].iter().rposition(|part| is_text(&part))?;
+    let last = index + parts[index..].iter().position(|part| is_text(&part))?;
     let (Part::Text(before), Part::Text(behind)) = (&parts[first], &parts[last]) else {
         return None;
     };
@@ -161,7 +162,8 @@ fn whole_text(parts: &[Part], index: usize) -> Option<String> {
             Part::Text(text) => pieces.push(format!("'{text}'")),
             Part::Value { expr, end, filters, .. } if filters.is_empty() => {
                 let text = expr.text()[..*end].trim();
-                let is_one = text.chars().all(|it| it.is_alphanumeric() || "._".contains(it));
+                let is_one =
+                    text.chars().all(|letter| letter.is_alphanumeric() || "._".contains(letter));
                 pieces.push(if is_one { text.to_owned() } else { format!("({text})") });
             }
             Part::Value { .. } => return Some(by_stage()),
@@ -246,7 +248,7 @@ fn unquoted(
 
 /// Whether what is rendered is JSON.
 fn is_json(filters: &[String]) -> bool {
-    filters.last().is_some_and(|it| it == "json" || it == "to_json")
+    filters.last().is_some_and(|filter| filter == "json" || filter == "to_json")
 }
 
 fn moved(finding: Finding, by: usize) -> Finding {

@@ -129,10 +129,10 @@ impl Fields {
         let has_more = self.has_more || other.has_more;
         let mut names = self.names;
         if other_is_open {
-            let only_here = |it: &&Arc<str>| !other.names.contains_key(*it);
+            let only_here = |text: &&Arc<str>| !other.names.contains_key(*text);
             let alone: Vec<Arc<str>> = names.keys().filter(only_here).cloned().collect();
             for name in alone {
-                names.entry(name).and_modify(|it| it.shape = ValueType::any());
+                names.entry(name).and_modify(|entry| entry.shape = ValueType::any());
             }
         }
         for (name, field) in other.names {
@@ -163,7 +163,7 @@ impl Fields {
             };
             all.names.insert(name.clone(), met);
         }
-        let is_loose = |it: &Fields| it.is_loose || !it.is_listed;
+        let is_loose = |fields: &Fields| fields.is_loose || !fields.is_listed;
         all.is_loose = is_loose(&all) && is_loose(other);
         all.is_listed |= other.is_listed;
         all.has_more |= other.has_more;

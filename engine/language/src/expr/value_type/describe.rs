@@ -59,7 +59,7 @@ impl Bounds {
 }
 
 fn told_words(words: &BTreeSet<Arc<str>>) -> String {
-    let told: Vec<&str> = words.iter().take(WORDS_TOLD).map(|it| &**it).collect();
+    let told: Vec<&str> = words.iter().take(WORDS_TOLD).map(|word| &**word).collect();
     let rest = if WORDS_TOLD < words.len() { ", …" } else { "" };
     match words.len() {
         1 => format!("`{}`", told[0]),

@@ -217,7 +217,8 @@ fn cases() -> usize {
 fn an_expression_means_the_same_in_sql_and_asked_of_every_event() {
     let mut random = Rng::with_seed(10);
     let store = filled(&mut random);
-    let all = smol::block_on(store.read(|it| it.stream(0, u64::MAX >> 1, 10_000, usize::MAX)));
+    let all =
+        smol::block_on(store.read(|reader| reader.stream(0, u64::MAX >> 1, 10_000, usize::MAX)));
     let all = all.expect("events").events;
     let (mut whole, mut found_any, mut asked) = (0, 0, 0);
     while asked < cases() {
@@ -238,7 +239,7 @@ fn an_expression_means_the_same_in_sql_and_asked_of_every_event() {
             assert_eq!((page.next, page.looked_at), (None, None));
             let count = reader.count_events(&query, (!is_whole).then_some(&test))?;
             assert_eq!(count, EventCount { events: page.rows.len(), is_exact: true });
-            Ok(page.rows.iter().map(|it| it.pos).collect::<Vec<_>>())
+            Ok(page.rows.iter().map(|row| row.pos).collect::<Vec<_>>())
         }));
         let mut found = found.expect(&text);
         found.sort_unstable();

@@ -17,8 +17,8 @@ pub(super) fn read(fields: &Fields<'_>, context: &mut Context<'_>) -> AlertNodes
     let untils = [fields.child("repeat"), escalate].into_iter().flatten();
     let nodes = AlertNodes {
         key: key(fields, context),
-        repeat: fields.child("repeat").and_then(|it| repeat(&it)),
-        recover: recover.and_then(|it| self::recover(&it)),
+        repeat: fields.child("repeat").and_then(|child| repeat(&child)),
+        recover: recover.and_then(|recover| self::recover(&recover)),
         escalate: escalate.as_ref().and_then(self::escalate),
         until: untils.filter_map(|it| expr_of(it.prop("until"), Roots::EVENT)).collect(),
     };
@@ -51,9 +51,9 @@ fn report_update(fields: &Fields<'_>, context: &mut Context<'_>) {
 fn key(fields: &Fields<'_>, context: &mut Context<'_>) -> Option<Spanned<Expr>> {
     let nodes = WORDS.iter().filter_map(|word| fields.child(word));
     let keys: Vec<Spanned<Expr>> =
-        nodes.filter_map(|it| expr_of(it.prop("key"), Roots::EVENT)).collect();
+        nodes.filter_map(|node| expr_of(node.prop("key"), Roots::EVENT)).collect();
     let first = keys.first()?;
-    for other in keys.iter().filter(|it| it.value.text() != first.value.text()) {
+    for other in keys.iter().filter(|key| key.value.text() != first.value.text()) {
         context
             .diagnostics
             .push(Rule::OutOfRange, "the alerts of a notifier have one `key`")
