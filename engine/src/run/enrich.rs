@@ -75,7 +75,7 @@ enum RunState {
     Waiting,
     Asked,
     Succeeded,
-    CallOutcome,
+    Ended,
 }
 
 /// An event between its stages.
@@ -402,9 +402,8 @@ impl EventRun {
 
     /// Whether everything that a stage waits for has ended.
     fn is_free(&self, plan: &StagePlan) -> bool {
-        let has_ended = |number: &usize| {
-            matches!(self.states[*number], RunState::Succeeded | RunState::CallOutcome)
-        };
+        let has_ended =
+            |number: &usize| matches!(self.states[*number], RunState::Succeeded | RunState::Ended);
         plan.after.iter().chain(&plan.needs).all(has_ended)
     }
 
@@ -425,7 +424,7 @@ impl EventRun {
     }
 
     fn skip(&mut self, index: usize, plan: &StagePlan, reason: Arc<str>) {
-        self.states[index] = RunState::CallOutcome;
+        self.states[index] = RunState::Ended;
         self.results[index] = Some(StageResult {
             stage: plan.name.clone(),
             kind: plan.kind.clone(),
@@ -443,8 +442,7 @@ impl EventRun {
         let generation = self.generation.clone();
         let plan = &generation.plan.stages[index];
         let has_succeeded = matches!(ended.outcome, Outcome::Ok | Outcome::Cached);
-        self.states[index] =
-            if has_succeeded { RunState::Succeeded } else { RunState::CallOutcome };
+        self.states[index] = if has_succeeded { RunState::Succeeded } else { RunState::Ended };
         if !has_succeeded {
             let reason = ended.error.clone().unwrap_or_default();
             self.fate = match &plan.on_error {

@@ -291,7 +291,7 @@ impl Store {
 
     /// Changes retention.
     pub async fn set_policy(&self, policy: RetentionPolicy) {
-        self.shared.commands.send(Command::RetentionPolicy(Box::new(policy))).await.ok();
+        self.shared.commands.send(Command::Policy(Box::new(policy))).await.ok();
     }
 
     /// Writes what is waiting, merges, checkpoints, and ends the writer.

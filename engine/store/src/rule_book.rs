@@ -32,14 +32,14 @@ impl RulesInForce {
 
     /// Every rule by which events go, in the order in which a sweep looks.
     pub(super) fn all(&self) -> Vec<RuleOfEvent> {
-        let kept = (0..self.rules.keep.len()).map(RuleOfEvent::KeepRule);
+        let kept = (0..self.rules.keep.len()).map(RuleOfEvent::Keep);
         std::iter::once(RuleOfEvent::Passing).chain(kept).collect()
     }
 
     /// A rule as the file writes it; `passing` for what only passes through.
     pub(super) fn text_of(&self, rule: RuleOfEvent) -> Option<String> {
         match rule {
-            RuleOfEvent::KeepRule(index) => Some(rule_text(&self.rules.keep[index])),
+            RuleOfEvent::Keep(index) => Some(rule_text(&self.rules.keep[index])),
             RuleOfEvent::Passing => Some("passing".to_owned()),
             RuleOfEvent::None => None,
         }
@@ -70,7 +70,7 @@ impl RuleBook<'_> {
     /// How long a rule keeps; `None` for good.
     pub(super) fn age_of(&self, rule: RuleOfEvent) -> Option<Duration> {
         match rule {
-            RuleOfEvent::KeepRule(index) => Some(self.rules.keep[index].age),
+            RuleOfEvent::Keep(index) => Some(self.rules.keep[index].age),
             RuleOfEvent::Passing => Some(self.passing_keep),
             RuleOfEvent::None => None,
         }

@@ -22,7 +22,7 @@ pub(super) struct RetentionRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RuleOfEvent {
     /// The one with this index.
-    KeepRule(usize),
+    Keep(usize),
     /// It was not sent to the store, and passes through.
     Passing,
     /// None: it stays.
@@ -71,7 +71,7 @@ impl RetentionRules {
     /// The rule for a visible event.
     pub(super) fn rule_of(&self, priority: Priority, kind: &str) -> RuleOfEvent {
         let rule = self.keep.iter().position(|it| fits(it, priority, kind));
-        rule.map_or(RuleOfEvent::None, RuleOfEvent::KeepRule)
+        rule.map_or(RuleOfEvent::None, RuleOfEvent::Keep)
     }
 
     /// Whether a visible event is too old.
@@ -83,7 +83,7 @@ impl RetentionRules {
         now: Timestamp,
     ) -> bool {
         match self.rule_of(priority, kind) {
-            RuleOfEvent::KeepRule(rule) => received < now.minus(self.keep[rule].age).0,
+            RuleOfEvent::Keep(rule) => received < now.minus(self.keep[rule].age).0,
             _ => false,
         }
     }

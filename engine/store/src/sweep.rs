@@ -231,7 +231,7 @@ impl Writer {
 
     pub(super) fn note_deleted(&mut self, rule: RuleOfEvent, count: u64) {
         let (what, name) = match rule {
-            RuleOfEvent::KeepRule(index) => (Deleted::Event, rule_text(&self.policy.keep[index])),
+            RuleOfEvent::Keep(index) => (Deleted::Event, rule_text(&self.policy.keep[index])),
             _ => (Deleted::Passing, "passing".to_owned()),
         };
         self.deletions.note(what, &name, count, &self.figures);

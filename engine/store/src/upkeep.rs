@@ -197,7 +197,7 @@ impl Writer {
         let result = match stage {
             SweepStage::Resting => return Ok(None),
             SweepStage::Rules(rule) if rule < self.policy.keep.len() => {
-                self.sweep_rule(RuleOfEvent::KeepRule(rule), slice)?
+                self.sweep_rule(RuleOfEvent::Keep(rule), slice)?
             }
             SweepStage::Rules(_) => NOTHING,
             SweepStage::Letters => self.sweep_letters()?,

@@ -51,7 +51,7 @@ pub(super) enum Command {
         hashes: Vec<i64>,
         reply: async_channel::Sender<Result<Vec<u64>, StoreFault>>,
     },
-    RetentionPolicy(Box<RetentionPolicy>),
+    Policy(Box<RetentionPolicy>),
     Tick {
         reply: async_channel::Sender<()>,
     },
@@ -158,7 +158,7 @@ impl Writer {
                 Command::Find { hashes, reply } => {
                     reply.try_send(self.claims.find(&self.connection, &hashes)).ok();
                 }
-                Command::RetentionPolicy(policy) => self.adopt(*policy),
+                Command::Policy(policy) => self.adopt(*policy),
                 Command::Tick { reply } => {
                     self.housekeep();
                     reply.try_send(()).ok();

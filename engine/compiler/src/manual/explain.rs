@@ -79,7 +79,7 @@ struct TablePath {
 enum What {
     Top(&'static NodeRow, String),
     Kind(&'static NodeRow, KindRow),
-    NodeRow(&'static NodeRow),
+    Node(&'static NodeRow),
 }
 
 fn places(language: Language<'_>) -> Vec<TablePath> {
@@ -110,7 +110,7 @@ fn below(
 ) {
     for row in rows(groups) {
         let path = [path, &[row.name]].concat();
-        places.push(TablePath { path: path.clone(), what: What::NodeRow(row), is_common });
+        places.push(TablePath { path: path.clone(), what: What::Node(row), is_common });
         below(places, &path, row.children, is_common);
     }
 }
@@ -131,7 +131,7 @@ impl TablePath {
     }
 
     fn has_value(&self, word: &str) -> bool {
-        let (What::Top(row, _) | What::NodeRow(row)) = &self.what else { return false };
+        let (What::Top(row, _) | What::Node(row)) = &self.what else { return false };
         let names =
             row.props.iter().map(|prop| prop.name).chain(row.args.iter().map(|arg| arg.name));
         !self.is_common && names.into_iter().any(|name| name == word)
@@ -141,7 +141,7 @@ impl TablePath {
         match &self.what {
             What::Top(_, text) => text.clone(),
             What::Kind(row, kind) => reference::of_kind(row, kind),
-            What::NodeRow(row) => reference::node(row),
+            What::Node(row) => reference::node(row),
         }
     }
 }

@@ -73,7 +73,7 @@ pub enum PartFate {
     /// It runs on; new settings are in force from the next event.
     Kept,
     /// It starts.
-    OpenedFiles,
+    Opened,
     /// It ends.
     Closed,
     /// It ends, and another with the same name starts.
@@ -170,7 +170,7 @@ impl Diff {
     pub fn opening(new: &Plan) -> Diff {
         let mut diff = Diff { parts: Vec::new(), rejections: Vec::new() };
         for part in same::parts(new) {
-            let fate = if part.off.is_none() { PartFate::OpenedFiles } else { PartFate::Kept };
+            let fate = if part.off.is_none() { PartFate::Opened } else { PartFate::Kept };
             let state = part.state.iter().map(|state| (*state, false)).collect();
             diff.parts.push(PartChange {
                 role: part.role,
@@ -248,7 +248,7 @@ fn change(
         (true, true) if is_same => PartFate::Kept,
         (true, true) => PartFate::Replaced,
         (true, false) => PartFate::Closed,
-        (false, true) => PartFate::OpenedFiles,
+        (false, true) => PartFate::Opened,
         (false, false) => PartFate::Kept,
     };
     let settings = outline::changed(&old.outline, &new.outline, role.word(), &name);

@@ -84,7 +84,7 @@ impl PartChange {
 
     /// Which state is kept and which is lost; nothing for a part that does not run on.
     fn state_line(&self) -> Option<String> {
-        let begins_or_ends = matches!(self.fate, PartFate::OpenedFiles | PartFate::Closed);
+        let begins_or_ends = matches!(self.fate, PartFate::Opened | PartFate::Closed);
         if begins_or_ends || self.is_of_one || self.off.is_some() {
             return None;
         }
