@@ -66,6 +66,13 @@ pub enum Claim {
     Appended(PathBuf),
     /// A program that it starts, which any number of stages may.
     Program(PathBuf),
+    /// A name at a broker, which ends the connection of whoever has it already.
+    Client {
+        /// Which broker: `127.0.0.1:1883`.
+        broker: String,
+        /// The name.
+        id: String,
+    },
 }
 
 /// Whether programs may be started.

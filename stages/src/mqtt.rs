@@ -8,14 +8,14 @@ pub(crate) mod publisher;
 pub(crate) mod target;
 pub(crate) mod topic;
 
-use crate::contract::Services;
+use crate::contract::{Claim, Services};
 use crate::request::{Text, resolve};
 use kernel::choice;
 use kernel::choice::Choice;
 use kernel::fault::Fault;
 use kernel::regular_file;
 use language::diagnostic::{Diagnostics, Rule};
-use language::spanned::Span;
+use language::spanned::{Span, Spanned};
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -149,6 +149,22 @@ impl BrokerSettings {
         let key = self.tls.iter().filter_map(|it| Some(&it.identity.as_ref()?.1));
         let texts = [&self.username, &self.password, &self.client_id].into_iter().flatten();
         [&self.url].into_iter().chain(texts).chain(key).map(Text::needed).collect()
+    }
+
+    /// The name at the broker, where the file gives one.
+    pub(crate) fn claims(&self) -> Vec<Spanned<Claim>> {
+        let place = self.url.setting.value.literal().and_then(|url| BrokerPlace::parse(url).ok());
+        // The same variable is the same broker.
+        let broker = place.map_or_else(
+            || format!("{:?}", self.url.setting.value),
+            |place| format!("{}:{}", place.host.to_lowercase(), place.port),
+        );
+        let named = self.client_id.iter().filter_map(|text| {
+            let id = text.setting.value.literal()?.to_owned();
+            let claim = Claim::Client { broker: broker.clone(), id };
+            Some(text.setting.clone().map(|_| claim))
+        });
+        named.collect()
     }
 
     /// Looks at what comes from outside the file.

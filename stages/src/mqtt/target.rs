@@ -5,11 +5,12 @@ use super::discovery::{DISCOVERY, DeviceSettings, DeviceWriter};
 use super::publisher::{Announcements, MessageDraft, NumberedMessage, Publisher};
 use super::topic::{TopicError, check_name};
 use super::{BROKER, BrokerSettings};
-use crate::contract::{Outgoing, Services};
+use crate::contract::{Claim, Outgoing, Services};
 use crate::request::{Ready, Text, resolve};
 use kernel::fault::Fault;
 use language::diagnostic::Rule;
 use language::expr::{Roots, Scope, Template};
+use language::spanned::Spanned;
 use language::{Arg, Context, Fields, Needed, NodeRow, Prop, Scalar, ValueKind};
 use serde_json::{Value, json};
 
@@ -130,6 +131,10 @@ impl PublishSettings {
             is_retained: with.prop("retain", Scalar::boolean),
             body: Text::read_child(fields, "body"),
         })
+    }
+
+    pub(crate) fn claims(&self) -> Vec<Spanned<Claim>> {
+        self.broker.claims()
     }
 
     pub(crate) fn needed(&self) -> Vec<Needed> {

@@ -1,7 +1,7 @@
 //! Tells by a message on a topic of an MQTT broker.
 
 use crate::contract::{
-    DynNotify, Kind, MessageUpdate, NoUpdate, Notice, Notify, NotifyKind, Services,
+    Claim, DynNotify, Kind, MessageUpdate, NoUpdate, Notice, Notify, NotifyKind, Services,
 };
 use crate::mqtt::publisher::{MessageDraft, Publisher};
 use crate::mqtt::target::{BATCH_MAX, MessageWriter, NOTICE_NODES, PublishSettings};
@@ -10,6 +10,7 @@ use kernel::env::Pending;
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::expr::Scope;
+use language::spanned::Spanned;
 use language::{Context, Fields, Needed, NodeRow};
 use store::write_event;
 
@@ -37,6 +38,10 @@ impl Kind for MqttNotifier {
 
     fn needed(settings: &PublishSettings) -> Vec<Needed> {
         settings.needed()
+    }
+
+    fn claims(settings: &PublishSettings) -> Vec<Spanned<Claim>> {
+        settings.claims()
     }
 }
 

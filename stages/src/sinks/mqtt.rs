@@ -2,7 +2,7 @@
 
 use super::file::line_of;
 use super::sse::{REDACT, read_redact};
-use crate::contract::{Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
+use crate::contract::{Claim, Deliver, DynDeliver, Kind, Outgoing, Services, SinkKind, SinkRole};
 use crate::mqtt::publisher::{MessageDraft, Publisher};
 use crate::mqtt::target::{self, EVENT_NODES, MessageWriter, PublishSettings};
 use kernel::env::Pending;
@@ -10,6 +10,7 @@ use kernel::fault::Fault;
 use kernel::time::Timestamp;
 use language::diagnostic::Rule;
 use language::expr::Scope;
+use language::spanned::Spanned;
 use language::{Context, Fields, Needed, NodeRow};
 
 /// The kind `mqtt`.
@@ -52,6 +53,10 @@ impl Kind for MqttSink {
 
     fn needed(settings: &MqttSinkSettings) -> Vec<Needed> {
         settings.publish.needed()
+    }
+
+    fn claims(settings: &MqttSinkSettings) -> Vec<Spanned<Claim>> {
+        settings.publish.claims()
     }
 }
 

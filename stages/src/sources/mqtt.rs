@@ -10,7 +10,7 @@ mod session;
 
 use super::lines::Codec;
 use crate::contract::{
-    Brings, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
+    Brings, Claim, Closed, Emit, Kind, Message, OpenSource, Services, Source, SourceKind,
 };
 use crate::mqtt::connection::{BrokerLink, Hello, Packet, Publish, Subscription};
 use crate::mqtt::topic::{TopicError, TopicFilter};
@@ -170,6 +170,10 @@ impl Kind for MqttSource {
 
     fn needed(settings: &MqttSourceSettings) -> Vec<Needed> {
         settings.broker.needed()
+    }
+
+    fn claims(settings: &MqttSourceSettings) -> Vec<Spanned<Claim>> {
+        settings.broker.claims()
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 fn with_routes(mut part: Value, claims: Vec<Spanned<Claim>>) -> Value {
     let route = |claim: Spanned<Claim>| match claim.value {
         Claim::Route { method, path } => Some(json!({ "method": method, "path": path })),
-        Claim::File(_) | Claim::Appended(_) | Claim::Program(_) => None,
+        Claim::File(_) | Claim::Appended(_) | Claim::Program(_) | Claim::Client { .. } => None,
     };
     let routes: Vec<Value> = claims.into_iter().filter_map(route).collect();
     if !routes.is_empty() {

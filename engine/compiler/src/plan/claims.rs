@@ -1,4 +1,4 @@
-//! No two stages want the same route or file.
+//! No two stages want the same route, file or name at a broker.
 
 use crate::spec::Spec;
 use language::diagnostic::{Diagnostics, Rule};
@@ -19,6 +19,7 @@ const RESERVED_BELOW: &[&str] = &["/api/"];
 enum TakenClaim<'a> {
     Path(&'a str),
     File(&'a Path),
+    Client { broker: &'a str, id: &'a str },
 }
 
 impl<'a> TakenClaim<'a> {
@@ -28,6 +29,7 @@ impl<'a> TakenClaim<'a> {
             Claim::File(path) | Claim::Appended(path) | Claim::Program(path) => {
                 TakenClaim::File(path)
             }
+            Claim::Client { broker, id } => TakenClaim::Client { broker, id },
         }
     }
 }
@@ -96,6 +98,10 @@ fn already_taken(claim: &Spanned<Claim>, first: &Span, diagnostics: &mut Diagnos
         Claim::File(_) | Claim::Appended(_) | Claim::Program(_) => {
             ("file", "give each its own `path`")
         }
+        Claim::Client { .. } => (
+            "client id",
+            "give each its own `client-id`, or remove it: the broker ends the connection of the first",
+        ),
     };
     diagnostics
         .push(Rule::SameRoute, format!("this {what} is already in use"))
