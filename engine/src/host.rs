@@ -154,17 +154,18 @@ async fn live(
     signals: &SignalWatch,
 ) -> Result<(), RunFailure> {
     let orderly = async {
-        let grace = start.plan.limits.shutdown_grace;
-        let mut address_file = AddressFile::of(&start.plan);
-        let reloader = Reloader::start(parts, start.plan, start.hash).await;
-        let mut reloader = reloader.map_err(|fault| start_failure(&fault))?;
-        let live_sources = reloader.supervisor().live_sources().clone();
-        if options.mode.is_once && live_sources.count() == 0 {
+        // Asked of the plan: a short file may have ended before anybody counts.
+        if options.mode.is_once && !start.plan.has_ending_source() {
             return Err(failure(
                 1,
                 "`--once` needs a source that ends: a file that is not followed, standard input, or a demo with `count`",
             ));
         }
+        let grace = start.plan.limits.shutdown_grace;
+        let mut address_file = AddressFile::of(&start.plan);
+        let reloader = Reloader::start(parts, start.plan, start.hash).await;
+        let mut reloader = reloader.map_err(|fault| start_failure(&fault))?;
+        let live_sources = reloader.supervisor().live_sources().clone();
         let engine = reloader.engine().clone();
         let began = engine.env.clock.monotonic();
         summary::at_start(&engine).await;

@@ -50,7 +50,7 @@ struct LiveSource(Arc<LiveSources>);
 
 impl LiveSources {
     /// How many there are.
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 

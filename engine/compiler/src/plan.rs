@@ -356,6 +356,11 @@ impl Plan {
         claims.flatten().any(|claim| matches!(claim.value, Claim::Program(_)))
     }
 
+    /// Whether a run ends by itself once its sources have.
+    pub fn has_ending_source(&self) -> bool {
+        self.sources.iter().any(|source| source.off.is_none() && source.spec.ends())
+    }
+
     /// Looks at what templates read of the outside: the address that others use.
     pub fn look_outside(&mut self, environment: &dyn Environment) {
         let Some(url) = &self.server.public_url else { return };
