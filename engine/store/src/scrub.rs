@@ -345,8 +345,14 @@ pub(super) fn compare_names(connection: &rusqlite::Connection) -> Result<(), Sto
 }
 
 /// In the order in which the deliveries' rows say whether they are missing there.
-const DELIVERY_INDEXES: [&str; 4] =
-    ["delivery_rows_due", "delivery_rows_parked", "delivery_rows_held", "delivery_rows_message"];
+const DELIVERY_INDEXES: [&str; 6] = [
+    "delivery_rows_due",
+    "delivery_rows_parked",
+    "delivery_rows_held",
+    "delivery_rows_message",
+    "delivery_rows_alert",
+    "delivery_rows_again",
+];
 
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
     let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
@@ -363,7 +369,15 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
             message_key IS NOT NULL AND state IN (0, 5) AND NOT EXISTS
                 (SELECT 1 FROM delivery_rows AS i INDEXED BY delivery_rows_message
                     WHERE i.sink = d.sink AND i.message_key = d.message_key
-                    AND i.message_key IS NOT NULL AND i.state IN (0, 5) AND i.seq = d.seq)
+                    AND i.message_key IS NOT NULL AND i.state IN (0, 5) AND i.seq = d.seq),
+            alert IS NOT NULL AND NOT EXISTS
+                (SELECT 1 FROM delivery_rows AS i INDEXED BY delivery_rows_alert
+                    WHERE i.sink = d.sink AND i.alert = d.alert AND i.alert IS NOT NULL
+                    AND i.seq = d.seq),
+            coalesce(again, 0) > 0 AND NOT EXISTS
+                (SELECT 1 FROM delivery_rows AS i INDEXED BY delivery_rows_again
+                    WHERE i.again = d.again AND i.again > 0 AND i.seq = d.seq
+                    AND i.sink = d.sink)
         FROM delivery_rows AS d NOT INDEXED
         WHERE (sink, seq) > (?1, ?2) ORDER BY sink, seq LIMIT ?3";
     let mut statement = reader.connection.prepare_cached(sql)?;
