@@ -61,7 +61,7 @@ impl Fetch for FakeFetch {
     }
 }
 
-/// TestVariables by name.
+/// Variables by name.
 pub(crate) struct TestVariables(pub(crate) BTreeMap<&'static str, &'static str>);
 
 impl Environment for TestVariables {

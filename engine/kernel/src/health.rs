@@ -448,7 +448,7 @@ pub fn printable(text: &str, length_max: usize) -> String {
 }
 
 /// JSON in which every control character is written as an escape: it allows most of them as they
-/// are inside of a text, and a terminal would obey them. HealthLine ends are those of the layout.
+/// are inside of a text, and a terminal would obey them. Line ends are those of the layout.
 pub fn printable_json(json: String) -> String {
     let is_obeyed = |letter| letter != '\n' && is_unprintable(letter);
     if !json.contains(is_obeyed) {

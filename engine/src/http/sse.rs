@@ -368,7 +368,7 @@ impl SseClient {
             let _turn = self.turns.acquire().await;
             self.backlog.chunk(self.cursor, up_to).await?
         };
-        // SseAsked after the chunk: what retention takes meanwhile is then told, not lost.
+        // Asked after the chunk: what retention takes meanwhile is then told, not lost.
         let taken = self.backlog.taken_pos().min(up_to);
         if self.cursor < taken {
             gap(self.place.hub(), self.cursor, taken, out);

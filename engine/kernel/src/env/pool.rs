@@ -1,4 +1,4 @@
-//! PoolThreads that may block: a limited number of them for one purpose, so that work which hangs
+//! Threads that may block: a limited number of them for one purpose, so that work which hangs
 //! holds up its own kind and nothing else.
 
 use smol::lock::Semaphore;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A thread without work ends after this.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
-/// PoolThreads for one purpose. Dropping the pool ends its idle threads; work under way runs to its end.
+/// Threads for one purpose. Dropping the pool ends its idle threads; work under way runs to its end.
 pub struct ThreadPool {
     name: &'static str,
     /// `None` where work is done by the thread that asks for it.
@@ -65,7 +65,7 @@ impl From<NoThread> for std::io::Error {
 pub struct PoolUse {
     /// Most threads.
     pub limit: usize,
-    /// PoolThreads at work.
+    /// Threads at work.
     pub busy: usize,
     /// Work that waits for a thread.
     pub waiting: usize,
