@@ -727,7 +727,7 @@ pub trait Notify: Send + Sync + 'static {
     fn notify(&self, notice: &Notice) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// The same for a notice with an `update`: changes the message before, or sends the first one.
-    /// What the service calls the message; a message that is gone is sent anew.
+    /// What the service calls the message; in place of one that is gone, a new one is sent.
     fn update(&self, notice: &Notice) -> impl Future<Output = Result<String, Fault>> + Send {
         async move { self.notify(notice).await.map(|()| String::new()) }
     }

@@ -340,15 +340,7 @@ impl SseClient {
                 Found::Closed => return false,
                 Found::Nothing if !out.is_empty() => return true,
                 Found::Nothing => {
-                    let late = async {
-                        self.beat.expired().await;
-                        true
-                    };
-                    let told = async {
-                        news.await;
-                        false
-                    };
-                    if smol::future::or(told, late).await {
+                    if self.beat.expires_before(news).await {
                         out.extend_from_slice(b":\n\n");
                         return true;
                     }

@@ -109,15 +109,7 @@ impl TapFeed {
             if !out.is_empty() {
                 return true;
             }
-            let late = async {
-                self.beat.expired().await;
-                true
-            };
-            let told = async {
-                news.await;
-                false
-            };
-            if smol::future::or(told, late).await {
+            if self.beat.expires_before(news).await {
                 out.extend_from_slice(b":\n\n");
                 return true;
             }

@@ -66,6 +66,19 @@ impl Timer {
     pub(crate) async fn expired(&mut self) {
         std::future::poll_fn(|cx| self.poll_expired(cx)).await;
     }
+
+    /// Waits for the deadline or for news; whether the deadline came without any.
+    pub(crate) async fn expires_before(&mut self, news: impl Future<Output = ()>) -> bool {
+        let told = async {
+            news.await;
+            false
+        };
+        let late = async {
+            self.expired().await;
+            true
+        };
+        smol::future::or(told, late).await
+    }
 }
 
 #[cfg(test)]

@@ -120,8 +120,7 @@ impl Notify for Discord {
 
     async fn update(&self, notice: &Notice) -> Result<String, Fault> {
         let place = place_of(&[&self.url]);
-        let before = notice.update.as_ref().and_then(|update| update.before.as_deref());
-        if let Some(before) = before.and_then(|it| MessageReceipt::read(it, &place)) {
+        if let Some(before) = MessageReceipt::before(notice, &place) {
             let request = |before: &MessageReceipt, file| self.edit(notice, before, file);
             let (attach, secrets) = (self.attach.as_ref(), [&*self.url]);
             let call = self.call(&secrets);

@@ -3,6 +3,7 @@
 //! *Invariant:* what was kept for one chat is never used in another: numbers of messages are only
 //! unique there.
 
+use crate::contract::Notice;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
 
@@ -34,8 +35,13 @@ impl MessageReceipt {
         }
     }
 
+    /// That of the message that a notice takes the place of, where it was sent to the same place.
+    pub(super) fn before(notice: &Notice, place: &str) -> Option<Self> {
+        Self::read(notice.update.as_ref()?.before.as_deref()?, place)
+    }
+
     /// Reads what `write` wrote for the same place.
-    pub(super) fn read(text: &str, place: &str) -> Option<Self> {
+    fn read(text: &str, place: &str) -> Option<Self> {
         let (id, file) = text.strip_prefix(place)?.strip_prefix(' ')?.split_once(' ')?;
         let file = (!file.is_empty()).then(|| file.to_owned());
         Some(MessageReceipt { id: id.to_owned(), file })
