@@ -578,8 +578,10 @@ pub struct CooldownNode {
 pub struct UnreadNodes {
     /// Stages.
     pub stages: Vec<Name>,
-    /// Sinks and notifiers.
-    pub targets: Vec<Name>,
+    /// Sinks.
+    pub sinks: Vec<Name>,
+    /// Notifiers.
+    pub notifiers: Vec<Name>,
     /// Whether some node of a role has no name at all, so that any name may be its own.
     pub has_nameless: bool,
 }

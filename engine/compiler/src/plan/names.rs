@@ -163,7 +163,7 @@ impl<'a> Check<'a> {
 
     fn relays(&mut self, spec: &Spec) {
         let names =
-            spec.notifiers.iter().map(|notifier| &notifier.name).chain(&spec.unread.targets);
+            spec.notifiers.iter().map(|notifier| &notifier.name).chain(&spec.unread.notifiers);
         let known = KnownNames::new(names, "notifiers", "no notifier with this name");
         let all = spec.notifiers.iter().flat_map(|notifier| notifier.manners.relays());
         for (word, name) in all.filter(|it| !known.has(it.1)) {
@@ -302,7 +302,8 @@ fn targets_of(spec: &Spec) -> KnownNames<'_> {
     let names = spec.sinks.iter().map(|sink| &sink.name);
     let names = names
         .chain(spec.notifiers.iter().map(|notifier| &notifier.name))
-        .chain(&spec.unread.targets);
+        .chain(&spec.unread.sinks)
+        .chain(&spec.unread.notifiers);
     KnownNames::new(names, "sinks and notifiers", "no sink or notifier with this name")
 }
 
@@ -315,7 +316,8 @@ fn duplicates(spec: &Spec, diagnostics: &mut Diagnostics) {
         .iter()
         .map(|sink| &sink.name)
         .chain(spec.notifiers.iter().map(|notifier| &notifier.name));
-    let unread = spec.unread.stages.iter().chain(&spec.unread.targets);
+    let unread = &spec.unread;
+    let unread = unread.stages.iter().chain(&unread.sinks).chain(&unread.notifiers);
     let groups: [Vec<&Name>; 6] = [
         spec.sources
             .iter()

@@ -36,13 +36,8 @@ pub fn read(
     let (sinks, notifiers) = (reader.sinks(context), reader.notifiers(&timezone, context));
     let unread = UnreadNodes {
         stages: reader.unread(&["enrich"], enrichments.iter().map(|enrichment| &enrichment.name)),
-        targets: reader.unread(
-            &["sink", "notify"],
-            sinks
-                .iter()
-                .map(|sink| &sink.name)
-                .chain(notifiers.iter().map(|notifier| &notifier.name)),
-        ),
+        sinks: reader.unread(&["sink"], sinks.iter().map(|sink| &sink.name)),
+        notifiers: reader.unread(&["notify"], notifiers.iter().map(|notifier| &notifier.name)),
         has_nameless: ["enrich", "sink", "notify"]
             .iter()
             .any(|it| reader.all(it).any(|it| it.arg(1).is_none())),
