@@ -300,3 +300,28 @@ fn kinds_of_other_tools_lead_to_ours() {
         }
     }
 }
+
+#[test]
+fn a_kind_of_another_role_says_which() {
+    let file = File::read(FILES[0]);
+    let words = |role| {
+        let kinds = file.catalog.kinds(role);
+        kinds.into_iter().map(|kind| kind.word).collect::<BTreeSet<&str>>()
+    };
+    let mut count = 0;
+    for (role, other) in NodeRole::ALL.into_iter().flat_map(|it| NodeRole::ALL.map(|to| (it, to))) {
+        for kind in words(other).difference(&words(role)) {
+            let found = file.found(&format!("{} {kind} spare\n", role.word()));
+            let told = found.iter().find(|it| it.rule.code() == "E0012").expect("it is told");
+            let help = told.help.as_deref().unwrap_or_default();
+            // A word that other tools have for a kind of the role leads to that kind.
+            let is_foreign = foreign_kinds().iter().any(|it| it.word == *kind);
+            let line = help.split('`').nth(3).unwrap_or_default().split(' ').collect::<Vec<_>>();
+            let has_kind = |role: &str| words(NodeRole::of(role).expect("a role")).contains(kind);
+            let is_right = matches!(line[..], [role, it, "spare"] if it == *kind && has_kind(role));
+            assert!(is_right || is_foreign, "{} {kind}: {help}", role.word());
+            count += usize::from(is_right);
+        }
+    }
+    assert!(50 < count, "{count} kinds were looked at");
+}

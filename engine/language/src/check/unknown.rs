@@ -55,7 +55,7 @@ impl Checker<'_> {
             Some(Meant::Surely(it)) => (Some(it), format!("did you mean `{it}`? {all}")),
             Some(Meant::Probably(it)) => (None, format!("did you mean `{it}`? {all}")),
             Some(Meant::Elsewhere(text)) => (None, format!("{text}. {all}")),
-            None => (None, all),
+            None => (None, self.elsewhere(word, role, kind).unwrap_or(all)),
         };
         let found = self
             .diagnostics
@@ -69,6 +69,34 @@ impl Checker<'_> {
         let meant = is_sure.or_else(|| nearest(word, words)).map(str::to_owned);
         self.meant.extend(meant.clone().map(|meant| (value_span(entry).start, meant)));
         meant
+    }
+
+    /// What to write for a kind that is no kind of this role, but one of another, or a node.
+    fn elsewhere(&self, word: &str, role: NodeRole, name: Option<&str>) -> Option<String> {
+        let kind_of = |other: NodeRole| {
+            let kinds = self.kinds.kinds(other);
+            let words: Vec<&str> = kinds.iter().map(|kind| kind.word).collect();
+            if words.contains(&word) {
+                return Some(word.to_owned());
+            }
+            // What goes out goes to a sink or to a notifier, and few know which of them has the kind.
+            let are_twins = other != role
+                && [other, role].iter().all(|it| matches!(it, NodeRole::Sink | NodeRole::Notify));
+            match meant(word, &words, KINDS).filter(|_| are_twins) {
+                Some(Meant::Surely(it) | Meant::Probably(it)) => Some(it.to_owned()),
+                _ => None,
+            }
+        };
+        // The roles that send come first: that is where the kind of `sink http` is.
+        let others = NodeRole::ALL.into_iter().rev().filter(|it| *it != role);
+        let found = others.into_iter().find_map(|it| Some((it, kind_of(it)?)));
+        if let Some((other, kind)) = found {
+            let (other, name) = (other.word(), name.filter(|it| scalars::is_name(it)));
+            let line = format!("{other} {kind} {}", name.unwrap_or("NAME"));
+            return Some(format!("`{kind}` is a kind of {other}: write `{line}`"));
+        }
+        let is_node = NodeRole::of(word).is_none() && find(&[self.top], word).is_some();
+        is_node.then(|| format!("`{word}` is no kind but a node: begin the line with it"))
     }
 
     /// Reports a node that may not stand here; answers what it should be.

@@ -404,6 +404,8 @@ pub(in super::super) const WORDS: &[Foreign] = &[
     like("urgency", &["level", "priority"], ""),
 ];
 
+const ONLY_MQTT: &str = "the only brokers are those that speak MQTT; `source exec` reads what a \
+    program prints, such as a client of another broker";
 const OWN_STORE: &str = "the engine keeps events in SQLite: `sink sqlite NAME { path \"…\" }`";
 
 /// Words of other tools, for kinds.
@@ -411,8 +413,12 @@ pub(in super::super) const KINDS: &[Foreign] = &[
     like("http_server", &["http"], ""),
     like("http-server", &["http"], ""),
     like("webhook", &["http", "webhook"], ""),
-    like("rest", &["http"], ""),
-    like("https", &["http"], ""),
+    like("http", &["webhook"], ""),
+    like("https", &["http", "webhook"], ""),
+    like("rest", &["http", "webhook"], ""),
+    like("api", &["http", "webhook"], ""),
+    like("post", &["http", "webhook"], ""),
+    like("http_poller", &["http"], ""),
     like("http_client", &["http", "webhook"], ""),
     like("tail", &["file"], ""),
     like("files", &["file"], ""),
@@ -452,13 +458,33 @@ pub(in super::super) const KINDS: &[Foreign] = &[
     like("eventsource", &["sse"], ""),
     like("websocket", &["sse"], ""),
     like("websocket_server", &["sse"], ""),
+    like("kafka", &[], ONLY_MQTT),
+    like("redis", &[], ONLY_MQTT),
+    like("nats", &[], ONLY_MQTT),
+    like("amqp", &[], ONLY_MQTT),
+    like("rabbitmq", &[], ONLY_MQTT),
+    like("broker", &["mqtt"], ""),
+    like("mosquitto", &["mqtt"], ""),
+    like("homeassistant", &["mqtt", "webhook"], ""),
+    like("home-assistant", &["mqtt", "webhook"], ""),
     like("teams", &["webhook"], ""),
+    like("signal", &["webhook"], ""),
+    like("whatsapp", &["webhook"], ""),
+    like("matrix", &["webhook"], ""),
+    like("pagerduty", &["webhook"], ""),
+    like("apprise", &["webhook"], ""),
+    like("sms", &["webhook"], ""),
     like("mattermost", &["slack"], ""),
     like("rocketchat", &["slack"], ""),
     like("push", &["ntfy"], ""),
     like("mail", &["email"], ""),
     like("smtp", &["email"], ""),
     like("log", &["file"], ""),
+    like("command", &["exec"], ""),
+    like("shell", &["exec"], ""),
+    like("script", &["exec"], ""),
+    like("process", &["exec"], ""),
+    like("subprocess", &["exec"], ""),
 ];
 
 /// Every word of other tools that is known for a node or a property.
