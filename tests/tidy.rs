@@ -1,7 +1,8 @@
 //! Style that a machine can check: lists against folders, directions, the manual's examples.
 
 use crate::support::{Bare, Full, root};
-use language::Environment;
+use language::{Environment, Kinds, NodeRole};
+use stages::catalog::Catalog;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -197,6 +198,25 @@ fn the_contents_of_the_manual_name_every_page() {
         let link = if name.ends_with(".md") { name.clone() } else { format!("{name}/README.md") };
         let is_named = name == "README.md" || contents.contains(&format!("({link})"));
         assert!(is_named, "docs/README.md does not name {name}");
+    }
+}
+
+#[test]
+fn the_tables_of_the_documents_name_every_kind() {
+    let table = |page: &str, heading: &str| -> String {
+        let whole = text(&root().join(page));
+        let (_, below) = whole.split_once(heading).expect("the heading");
+        let lines = below.lines().skip_while(|line| !line.starts_with('|'));
+        lines.take_while(|line| line.starts_with('|')).collect()
+    };
+    let (terms, notifiers) =
+        (table("README.md", "\n## Terms\n"), table("docs/guide.md", "\n## Notifications\n"));
+    let catalog = Catalog::built_in();
+    for kind in NodeRole::ALL.into_iter().flat_map(|role| catalog.kinds(role)) {
+        assert!(terms.contains(&format!("`{}`", kind.word)), "README: `{}`", kind.word);
+    }
+    for kind in catalog.kinds(NodeRole::Notify) {
+        assert!(notifiers.contains(&format!("`{}`", kind.word)), "the guide: `{}`", kind.word);
     }
 }
 

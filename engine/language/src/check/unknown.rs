@@ -96,7 +96,7 @@ impl Checker<'_> {
             return Some(format!("`{kind}` is a kind of {other}: write `{line}`"));
         }
         let is_node = NodeRole::of(word).is_none() && find(&[self.top], word).is_some();
-        is_node.then(|| format!("`{word}` is no kind but a node: begin the line with it"))
+        is_node.then(|| format!("`{word}` is a node, not a kind: begin the line with it"))
     }
 
     /// Reports a node that may not stand here; answers what it should be.
