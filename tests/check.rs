@@ -4,7 +4,7 @@
 
 use crate::support::{Bare, checked, root};
 use compiler::files::PipelinePath;
-use compiler::load::{Loaded, Loader, PipelineTexts};
+use compiler::load::{LoadedPipeline, PipelineLoader, PipelineTexts};
 use compiler::report::{self, CheckedFile};
 use language::Environment;
 use language::diagnostic::{Diagnostic, Edit, Rule, SourceText};
@@ -26,7 +26,7 @@ fn cases() -> Vec<PathBuf> {
 }
 
 /// The finding's names are relative to the project, so that texts are the same everywhere.
-fn loaded(file: &Path) -> Loaded {
+fn loaded(file: &Path) -> LoadedPipeline {
     let place = &PipelinePath::of(file, None, None);
     let name = file.strip_prefix(root()).expect("it lies in the project").display().to_string();
     let bytes = std::fs::read(file).expect("it reads");
@@ -36,7 +36,7 @@ fn loaded(file: &Path) -> Loaded {
         let name = tests.strip_prefix(root()).expect("it lies beside").display().to_string();
         Arc::new(SourceText { name, text })
     });
-    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Bare };
+    let loader = PipelineLoader { place, overrides: &[], catalog: &catalog, environment: &Bare };
     let given = PipelineTexts::of(&bytes, Path::new(&name));
     given.map_or_else(|it| *it, |given| loader.check(&PipelineTexts { beside, ..given }))
 }
@@ -54,7 +54,8 @@ pub(crate) fn every_case() -> Vec<CheckedFile> {
 pub(crate) fn complaints(name: &str, text: &str, environment: &dyn Environment) -> String {
     let place = &PipelinePath::of(&root().join("pipelines/shown.kdl"), None, None);
     let given = PipelineTexts::of(text.as_bytes(), Path::new(name)).expect("it is text");
-    let loader = Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
     report::human(&loader.check(&given).diagnostics, false, 100)
 }
 

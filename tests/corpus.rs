@@ -10,7 +10,7 @@ mod words;
 use crate::support::{Bare, root};
 use compiler::files::PipelinePath;
 use compiler::grammar;
-use compiler::load::{Loader, PipelineTexts};
+use compiler::load::{PipelineLoader, PipelineTexts};
 use language::diagnostic::Diagnostic;
 use language::{Kinds, NodeRole, NodeRow, foreign_kinds, foreign_words};
 use stages::catalog::Catalog;
@@ -42,7 +42,8 @@ impl File {
 
     fn found(&self, text: &str) -> Vec<Diagnostic> {
         let place = &PipelinePath::of(&self.path, Some(&root()), None);
-        let loader = Loader { place, overrides: &[], catalog: &self.catalog, environment: &Bare };
+        let loader =
+            PipelineLoader { place, overrides: &[], catalog: &self.catalog, environment: &Bare };
         let given = PipelineTexts::read(place, Some(text.as_bytes())).expect("it reads");
         given.map_or_else(|it| *it, |given| loader.check(&given)).diagnostics
     }

@@ -2,7 +2,7 @@
 
 use crate::support::{Bare, checked, root};
 use compiler::document;
-use compiler::load::Loaded;
+use compiler::load::LoadedPipeline;
 use compiler::report::{self, CheckedFile};
 use language::diagnostic::Diagnostic;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ static SHIPPED: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// What any bytes come to.
-fn hostile(bytes: &[u8]) -> Loaded {
+fn hostile(bytes: &[u8]) -> LoadedPipeline {
     checked(&root().join("pipelines/hostile.kdl"), "hostile.kdl", bytes, &Bare)
 }
 

@@ -9,7 +9,7 @@ mod made;
 use crate::support::{Full, checked, root};
 use compiler::expand;
 use compiler::files::PipelinePath;
-use compiler::load::{Loader, PipelineTexts};
+use compiler::load::{PipelineLoader, PipelineTexts};
 use compiler::report;
 use language::diagnostic::Diagnostic;
 use made::{Mistake, every_mistake};
@@ -80,7 +80,7 @@ fn found(path: &Path, text: &str) -> Vec<Diagnostic> {
 fn expanded(path: &Path, text: &str) -> Option<String> {
     let (place, catalog) = (&PipelinePath::of(path, None, None), Catalog::built_in());
     let given = PipelineTexts::of(text.as_bytes(), Path::new("a.kdl")).expect("it is text");
-    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Full };
+    let loader = PipelineLoader { place, overrides: &[], catalog: &catalog, environment: &Full };
     let (loaded, read) = loader.read(&given).plan();
     read.filter(|_| loaded.diagnostics.is_empty()).map(|it| expand::expand(&it, &catalog).kdl())
 }

@@ -2,7 +2,7 @@
 //! comes with each of its optional children and properties alone, and the top nodes with theirs.
 
 use compiler::files::PipelinePath;
-use compiler::load::{Loader, PipelineTexts};
+use compiler::load::{PipelineLoader, PipelineTexts};
 use compiler::{expand, grammar};
 use language::diagnostic::Rule;
 use language::{Arity, Environment, KindRow, Kinds, NodeRole, NodeRow, ValueKind};
@@ -489,7 +489,7 @@ fn check(text: &str, folder: &Path, catalog: &Catalog) -> Vec<String> {
     let name = folder.join("right.kdl");
     let given = PipelineTexts::of(text.as_bytes(), &name).expect("it is text");
     let place = &PipelinePath::of(&name, Some(folder), None);
-    let loaded = Loader { place, overrides: &[], catalog, environment: &Set }.check(&given);
+    let loaded = PipelineLoader { place, overrides: &[], catalog, environment: &Set }.check(&given);
     // Whether programs may be started is for who starts the engine to say.
     let found =
         loaded.diagnostics.iter().filter(|diagnostic| diagnostic.rule != Rule::StartsProgram);
@@ -528,7 +528,8 @@ pub(crate) fn every_expanded() -> Vec<(String, Value)> {
     let place = PipelinePath::of(&name, Some(folder.path()), None);
     let expanded = |text: String| {
         let given = PipelineTexts::of(text.as_bytes(), &name).expect("it is text");
-        let loader = Loader { place: &place, overrides: &[], catalog: &catalog, environment: &Set };
+        let loader =
+            PipelineLoader { place: &place, overrides: &[], catalog: &catalog, environment: &Set };
         let (_, read) = loader.read(&given).plan();
         let json = expand::expand(&read.expect("it is right"), &catalog).json();
         (text, json)

@@ -9,7 +9,7 @@ pub(crate) mod smtp;
 pub(crate) mod world;
 
 use compiler::files::PipelinePath;
-use compiler::load::{Loaded, Loader, PipelineTexts};
+use compiler::load::{LoadedPipeline, PipelineLoader, PipelineTexts};
 use language::Environment;
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -27,9 +27,10 @@ pub(crate) fn checked(
     name: &str,
     bytes: &[u8],
     environment: &dyn Environment,
-) -> Loaded {
+) -> LoadedPipeline {
     let place = &PipelinePath::of(path, None, None);
-    let loader = Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog: &Catalog::built_in(), environment };
     let given = PipelineTexts::of(bytes, Path::new(name));
     given.map_or_else(|it| *it, |given| loader.check(&given))
 }

@@ -4,7 +4,7 @@
 
 use compiler::document;
 use compiler::files::PipelinePath;
-use compiler::load::{Loader, PipelineTexts};
+use compiler::load::{PipelineLoader, PipelineTexts};
 use compiler::report::{self, CheckedFile};
 use language::Environment;
 use language::diagnostic::Diagnostic;
@@ -46,7 +46,7 @@ fn root() -> PathBuf {
 fn check(bytes: &[u8]) -> Vec<Diagnostic> {
     let place = &PipelinePath::of(&root().join("pipelines/made.kdl"), None, None);
     let loader =
-        Loader { place, overrides: &[], catalog: &Catalog::built_in(), environment: &Bare };
+        PipelineLoader { place, overrides: &[], catalog: &Catalog::built_in(), environment: &Bare };
     let given = PipelineTexts::of(bytes, Path::new("made.kdl"));
     given.map_or_else(|it| *it, |given| loader.check(&given)).diagnostics
 }

@@ -16,7 +16,7 @@ use crate::run::{DemoFiles, OpenContext};
 use crate::supervisor::LiveSources;
 use crate::watch::Watch;
 use compiler::files::{PipelinePath, cannot_read, report_exposure};
-use compiler::load::{Loaded, Loader, ProcessEnvironment};
+use compiler::load::{LoadedPipeline, PipelineLoader, ProcessEnvironment};
 use compiler::plan::{Plan, RunMode};
 use kernel::env::Env;
 use kernel::fault::Fault;
@@ -84,7 +84,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
         options.place.data = Some(data.join("demo"));
     }
     let (place, overrides) = (&options.place, &options.overrides);
-    let loaded = Loader { place, overrides, catalog: &catalog, environment: &*environment }
+    let loaded = PipelineLoader { place, overrides, catalog: &catalog, environment: &*environment }
         .load(options.mode)
         .map_err(|fault| failure(2, cannot_read(&place.file, &fault)))?;
     let mut diagnostics = loaded.diagnostics.clone();
@@ -95,7 +95,7 @@ pub fn run(mut options: Options) -> Result<(), RunFailure> {
     if loaded.plan.as_ref().is_some_and(Plan::starts_programs) && !options.allows_exec {
         return Err(failure(1, reload::EXEC_REFUSED));
     }
-    let Loaded { plan: Some(plan), files, hash, .. } = loaded else {
+    let LoadedPipeline { plan: Some(plan), files, hash, .. } = loaded else {
         return Err(failure(1, ""));
     };
     for line in &plan.off {

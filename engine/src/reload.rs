@@ -21,7 +21,7 @@ use crate::run::open::OpenedParts;
 use crate::run::{self, Generation, GenerationTag, OpenContext};
 use crate::supervisor::Supervisor;
 use compiler::files::{PipelinePath, report_exposure};
-use compiler::load::{Loaded, Loader};
+use compiler::load::{LoadedPipeline, PipelineLoader};
 use compiler::plan::diff::{Diff, PartFate, PlanRole};
 use compiler::plan::{Plan, RunMode, environment};
 use kernel::env::within;
@@ -178,8 +178,12 @@ impl Reloader {
         let (file, environment) = (self.file.clone(), self.context.environment.clone());
         let load = move || {
             let (place, overrides) = (&file.place, &file.overrides);
-            let loader =
-                Loader { place, overrides, catalog: &file.catalog, environment: &*environment };
+            let loader = PipelineLoader {
+                place,
+                overrides,
+                catalog: &file.catalog,
+                environment: &*environment,
+            };
             loader.load(file.mode)
         };
         let loaded = match self.engine.env.pools.reload.run(load).await {
@@ -228,8 +232,13 @@ impl Reloader {
         within(&*self.engine.env.clock, grace, self.engine.when_idle()).await;
     }
 
-    async fn take(&mut self, loaded: Loaded, version: FileVersion, running: &Arc<Generation>) {
-        let Loaded { plan, diagnostics, hash, .. } = loaded;
+    async fn take(
+        &mut self,
+        loaded: LoadedPipeline,
+        version: FileVersion,
+        running: &Arc<Generation>,
+    ) {
+        let LoadedPipeline { plan, diagnostics, hash, .. } = loaded;
         let Some(plan) = plan else {
             let findings = compiler::report::human(&diagnostics, false, 100);
             let headline = compiler::report::headline(&diagnostics);

@@ -21,6 +21,6 @@ mod variables;
 
 pub use coverage::Coverage;
 pub use load::{Suite, load, of};
-pub use report::{Ran, Report, TestResult, run_all};
-pub use run::{Failed, TestVerdict, run};
+pub use report::{Report, SuiteResult, TestResult, run_all};
+pub use run::{TestFailure, TestVerdict, run};
 pub use variables::Variables;

@@ -5,7 +5,7 @@ use kernel::fault::Fault;
 use language::diagnostic::{Diagnostics, Rule};
 use language::expr::{Roots, Scope, Template};
 use language::spanned::{Span, Spanned};
-use language::{Fields, Needed, Scalar, Setting, Unset};
+use language::{Fields, MissingSetting, Needed, Scalar, Setting};
 
 /// A text as the file gives it.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,9 +80,9 @@ impl Ready {
 pub(crate) fn resolve(setting: &Setting, services: &Services) -> Result<String, Fault> {
     setting.resolve(&*services.environment).map_err(|unset| {
         Fault::permanent(match unset {
-            Unset::Variable(name) => format!("`{name}` is not set"),
-            Unset::EmptyVariable(name) => format!("`{name}` is empty"),
-            Unset::File(path, why) => {
+            MissingSetting::Variable(name) => format!("`{name}` is not set"),
+            MissingSetting::EmptyVariable(name) => format!("`{name}` is empty"),
+            MissingSetting::File(path, why) => {
                 format!("cannot read {}: {why}", path.display())
             }
         })

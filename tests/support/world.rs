@@ -3,7 +3,7 @@
 
 use super::Bare;
 use compiler::files::PipelinePath;
-use compiler::load::Loader;
+use compiler::load::PipelineLoader;
 use compiler::plan::RunMode;
 use engine::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use engine::http::app::Hubs;
@@ -320,7 +320,7 @@ impl World {
         let place = PipelinePath::of(&path, None, None);
         let (catalog, mode) = (Arc::new(Catalog::built_in()), RunMode::default());
         let loader =
-            Loader { place: &place, overrides: &[], catalog: &catalog, environment: &Bare };
+            PipelineLoader { place: &place, overrides: &[], catalog: &catalog, environment: &Bare };
         let loaded = loader.load(mode).expect("it reads");
         let plan = loaded.plan.ok_or_else(|| compiler::report::headline(&loaded.diagnostics))?;
         let (hubs, outbox) = (Arc::<Hubs>::default(), Arc::<Outbox>::default());

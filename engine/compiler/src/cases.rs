@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A test as the file has it. Its spans are those of the pipeline's long text.
 #[derive(Debug, Clone)]
-pub struct Test {
+pub struct PipelineTest {
     /// What it promises.
     pub name: Spanned<String>,
     /// When it begins.
@@ -22,34 +22,34 @@ pub struct Test {
     /// Variables that are set.
     pub variables: BTreeMap<String, String>,
     /// In file order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TestStep>,
 }
 
 /// One step of a test, and where it stands.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct TestStep {
     /// Its first line.
     pub span: Span,
     /// What it does.
-    pub what: Act,
+    pub what: TestAction,
 }
 
 /// What a step does.
 #[derive(Debug, Clone)]
-pub enum Act {
+pub enum TestAction {
     /// Answers for the outside from here on.
-    Mock(Mock),
+    Mock(StageMock),
     /// Messages arrive, one after the other.
     Give(Vec<TestInput>),
     /// Time passes.
     Advance(Duration),
     /// Something must have come out.
-    Expect(Expect),
+    Expect(TestExpectation),
 }
 
 /// An answer of the outside.
 #[derive(Debug, Clone)]
-pub struct Mock {
+pub struct StageMock {
     /// The stage, sink or notifier that asks.
     pub stage: Arc<str>,
     /// What it gets.
@@ -108,9 +108,9 @@ pub enum InputContent {
 
 /// What must have come out.
 #[derive(Debug, Clone)]
-pub struct Expect {
+pub struct TestExpectation {
     /// What is looked at.
-    pub subject: Subject,
+    pub subject: ExpectedSubject,
     /// How many fit; without any number, at least one.
     pub count: Option<u64>,
     /// How many were let go there.
@@ -129,7 +129,7 @@ pub struct Expect {
 
 /// What an expectation looks at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
+pub enum ExpectedSubject {
     /// Events that this stage or filter worked on.
     Stage(Arc<str>),
     /// Events that went to this sink.
@@ -144,28 +144,28 @@ pub enum Subject {
     Status(u16),
 }
 
-impl Subject {
+impl ExpectedSubject {
     /// As the file writes it.
     pub fn written(&self) -> String {
         match self {
-            Subject::Stage(name) => format!("stage={name}"),
-            Subject::Sink(name) => format!("sink={name}"),
-            Subject::Notify(name) => format!("notify={name}"),
-            Subject::Event(kind) => format!("event={kind}"),
-            Subject::DeadLetter(count) => format!("dead-letter={count}"),
-            Subject::Status(status) => format!("status={status}"),
+            ExpectedSubject::Stage(name) => format!("stage={name}"),
+            ExpectedSubject::Sink(name) => format!("sink={name}"),
+            ExpectedSubject::Notify(name) => format!("notify={name}"),
+            ExpectedSubject::Event(kind) => format!("event={kind}"),
+            ExpectedSubject::DeadLetter(count) => format!("dead-letter={count}"),
+            ExpectedSubject::Status(status) => format!("status={status}"),
         }
     }
 
     /// The property that names it.
     pub fn word(&self) -> &'static str {
         match self {
-            Subject::Stage(_) => "stage",
-            Subject::Sink(_) => "sink",
-            Subject::Notify(_) => "notify",
-            Subject::Event(_) => "event",
-            Subject::DeadLetter(_) => "dead-letter",
-            Subject::Status(_) => "status",
+            ExpectedSubject::Stage(_) => "stage",
+            ExpectedSubject::Sink(_) => "sink",
+            ExpectedSubject::Notify(_) => "notify",
+            ExpectedSubject::Event(_) => "event",
+            ExpectedSubject::DeadLetter(_) => "dead-letter",
+            ExpectedSubject::Status(_) => "status",
         }
     }
 }

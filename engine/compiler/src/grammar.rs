@@ -1,8 +1,8 @@
 //! The rows of the language that belong to the engine: everything that is not of one kind.
 
 use crate::spec::{
-    Curve, Formats, Jitter, MetricType, OnDrop, OnErrorMode, OnInvalid, OnUnknownType, Overflow,
-    RouteMode,
+    BackoffCurve, Formats, Jitter, MetricType, OnDrop, OnErrorMode, OnInvalid, OnUnknownType,
+    Overflow, RouteMode,
 };
 use kernel::choice::Choice;
 use kernel::event::Priority;
@@ -328,7 +328,7 @@ pub const BACKOFF: NodeRow = NodeRow::new("backoff", "the wait between attempts"
         r#"backoff exponential base="1s" max="1m" factor=3.0"#,
         r#"backoff constant base="5s" jitter=none"#,
     ])
-    .args(&[Arg::one("curve", ValueKind::Word(Curve::WORDS))])
+    .args(&[Arg::one("curve", ValueKind::Word(BackoffCurve::WORDS))])
     .props(&[
         Prop::new("base", WAIT),
         Prop::new("max", WAIT),

@@ -25,7 +25,7 @@ use std::fmt::Write;
 
 /// Where an event is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum GraphPhase {
     /// It is made.
     Source,
     /// It is checked.
@@ -46,32 +46,32 @@ pub enum Phase {
     Sink,
 }
 
-impl Phase {
+impl GraphPhase {
     /// Every phase, in the order of an event's way.
-    pub const ALL: [Phase; 9] = [
-        Phase::Source,
-        Phase::Validate,
-        Phase::Filter,
-        Phase::Watch,
-        Phase::Enrich,
-        Phase::Priority,
-        Phase::Metric,
-        Phase::Route,
-        Phase::Sink,
+    pub const ALL: [GraphPhase; 9] = [
+        GraphPhase::Source,
+        GraphPhase::Validate,
+        GraphPhase::Filter,
+        GraphPhase::Watch,
+        GraphPhase::Enrich,
+        GraphPhase::Priority,
+        GraphPhase::Metric,
+        GraphPhase::Route,
+        GraphPhase::Sink,
     ];
 
     /// `source`, `validate`, …
     pub fn word(self) -> &'static str {
         match self {
-            Phase::Source => "source",
-            Phase::Validate => "validate",
-            Phase::Filter => "filter",
-            Phase::Watch => "watch",
-            Phase::Enrich => "enrich",
-            Phase::Priority => "priority",
-            Phase::Metric => "metric",
-            Phase::Route => "route",
-            Phase::Sink => "sink",
+            GraphPhase::Source => "source",
+            GraphPhase::Validate => "validate",
+            GraphPhase::Filter => "filter",
+            GraphPhase::Watch => "watch",
+            GraphPhase::Enrich => "enrich",
+            GraphPhase::Priority => "priority",
+            GraphPhase::Metric => "metric",
+            GraphPhase::Route => "route",
+            GraphPhase::Sink => "sink",
         }
     }
 }
@@ -80,7 +80,7 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphNode {
     /// Where on the way.
-    pub phase: Phase,
+    pub phase: GraphPhase,
     /// The word that its node begins with in the file: mostly the phase's, or `dedupe`, `notify`.
     pub role: &'static str,
     /// Its kind and name, or what there is to say in a few words; empty where the notes say it.
@@ -95,9 +95,9 @@ impl GraphNode {
     /// The name of the part that it is, if it is one.
     fn part(&self) -> Option<&str> {
         match self.phase {
-            Phase::Validate | Phase::Priority | Phase::Route => None,
-            Phase::Filter | Phase::Watch => Some(&self.title),
-            Phase::Source | Phase::Enrich | Phase::Metric | Phase::Sink => {
+            GraphPhase::Validate | GraphPhase::Priority | GraphPhase::Route => None,
+            GraphPhase::Filter | GraphPhase::Watch => Some(&self.title),
+            GraphPhase::Source | GraphPhase::Enrich | GraphPhase::Metric | GraphPhase::Sink => {
                 self.title.split_once(' ').map(|it| it.1)
             }
         }
@@ -115,7 +115,7 @@ impl GraphNode {
 
 /// What an edge means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bond {
+pub enum EdgeKind {
     /// Events go along here.
     Flow,
     /// The later stage runs only when the earlier one succeeded.
@@ -126,13 +126,13 @@ pub enum Bond {
 
 /// From one node to another, by their places in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edge {
+pub struct GraphEdge {
     /// The earlier one.
     pub from: usize,
     /// The later one.
     pub to: usize,
     /// What it means.
-    pub bond: Bond,
+    pub kind: EdgeKind,
 }
 
 /// The graph of one pipeline.
@@ -145,12 +145,12 @@ pub struct Graph {
     /// Phase by phase; every node stands behind those that lead to it.
     pub nodes: Vec<GraphNode>,
     /// What leads where.
-    pub edges: Vec<Edge>,
+    pub edges: Vec<GraphEdge>,
 }
 
 impl Graph {
     /// The nodes of a phase, with their places.
-    pub fn of_phase(&self, phase: Phase) -> impl Iterator<Item = (usize, &GraphNode)> {
+    pub fn of_phase(&self, phase: GraphPhase) -> impl Iterator<Item = (usize, &GraphNode)> {
         self.nodes.iter().enumerate().filter(move |it| it.1.phase == phase)
     }
 }

@@ -1,6 +1,6 @@
 //! The road of the text: files → document → spec → plan, with everything that was read on the way.
 
-use crate::cases::{self, Test};
+use crate::cases::{self, PipelineTest};
 use crate::document;
 use crate::expand;
 use crate::files::{self, OpenedFiles, PipelinePath};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// What a pipeline file came to.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedPipeline {
     /// The plan, when nothing in the file is wrong.
     pub plan: Option<Plan>,
     /// Everything found, by position.
@@ -49,7 +49,7 @@ pub struct FileInputs {
 
 /// What every file is read with: where it lies, what was set from outside, and the kinds.
 #[derive(Clone, Copy)]
-pub struct Loader<'a> {
+pub struct PipelineLoader<'a> {
     /// Where the pipeline file lies.
     pub place: &'a PipelinePath,
     /// Paths of settings and their values, as `--set` gives them.
@@ -60,11 +60,11 @@ pub struct Loader<'a> {
     pub environment: &'a dyn Environment,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> PipelineLoader<'a> {
     /// Reads and checks the pipeline file to run it: the plan also knows what each node says and
     /// has fingerprints of its secrets, so that it can be compared with the next one. The error is
     /// that the file itself cannot be read.
-    pub fn load(&self, mode: RunMode) -> std::io::Result<Loaded> {
+    pub fn load(&self, mode: RunMode) -> std::io::Result<LoadedPipeline> {
         let file = &self.place.file;
         let bytes = files::read_pipeline(file)?;
         let given = match PipelineTexts::of(&bytes, file) {
@@ -94,7 +94,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Checks texts with their tests.
-    pub fn check(&self, given: &PipelineTexts) -> Loaded {
+    pub fn check(&self, given: &PipelineTexts) -> LoadedPipeline {
         let mut reading = self.read(given);
         reading.tests();
         let mut loaded = reading.plan().0;
@@ -105,7 +105,7 @@ impl<'a> Loader<'a> {
 
     /// Text to document to spec. Pure but for the files that the text names, inside the
     /// pipeline's root.
-    pub fn read<'t>(&self, given: &'t PipelineTexts) -> Reading<'a, 't> {
+    pub fn read<'t>(&self, given: &'t PipelineTexts) -> PipelineReading<'a, 't> {
         let source = &given.source;
         let mut opened = OpenedFiles::new(self.place.clone());
         let mut texts = SourceMap::new(source.clone(), &self.place.folder);
@@ -132,7 +132,17 @@ impl<'a> Loader<'a> {
         let spec = document.as_ref().and_then(|document| {
             spec::read(&document.pipeline, &texts, self.catalog, &mut context)
         });
-        Reading { loader: *self, given, texts, opened, document, spec, found, diagnostics, told }
+        PipelineReading {
+            loader: *self,
+            given,
+            texts,
+            opened,
+            document,
+            spec,
+            found,
+            diagnostics,
+            told,
+        }
     }
 
     /// The documents with every value in its place, checked along the table.
@@ -168,8 +178,8 @@ struct Documents {
 }
 
 /// A pipeline that was read, and is no plan yet.
-pub struct Reading<'a, 't> {
-    loader: Loader<'a>,
+pub struct PipelineReading<'a, 't> {
+    loader: PipelineLoader<'a>,
     given: &'t PipelineTexts,
     texts: SourceMap,
     opened: OpenedFiles,
@@ -183,7 +193,7 @@ pub struct Reading<'a, 't> {
     told: usize,
 }
 
-impl Reading<'_, '_> {
+impl PipelineReading<'_, '_> {
     /// What the pipeline says, when it could be read.
     pub fn spec(&self) -> Option<&Spec> {
         self.spec.as_ref()
@@ -195,7 +205,7 @@ impl Reading<'_, '_> {
     }
 
     /// Reads the tests: those that stand in the pipeline, and those of the file beside it.
-    pub fn tests(&mut self) -> Vec<Test> {
+    pub fn tests(&mut self) -> Vec<PipelineTest> {
         let (Some(documents), Some(spec)) = (&self.document, &self.spec) else { return Vec::new() };
         let both: Vec<&KdlDocument> =
             [&documents.pipeline].into_iter().chain(&documents.tests).collect();
@@ -208,10 +218,10 @@ impl Reading<'_, '_> {
     }
 
     /// Spec to plan. What was read comes back too, also when there is no plan of it.
-    pub fn plan(mut self) -> (Loaded, Option<LoadedFile>) {
+    pub fn plan(mut self) -> (LoadedPipeline, Option<LoadedFile>) {
         let is_sound = !self.found.iter().any(|it| it.rule.severity() == Severity::Error);
         let plan = self.build().filter(|_| is_sound);
-        let Reading { given, loader, texts, opened, mut diagnostics, mut found, .. } = self;
+        let PipelineReading { given, loader, texts, opened, mut diagnostics, mut found, .. } = self;
         if !diagnostics.found().is_empty() {
             document::secrets::hide(&texts.whole().text, &mut diagnostics);
         }
@@ -229,7 +239,7 @@ impl Reading<'_, '_> {
             texts,
             spec,
         });
-        (Loaded { plan, diagnostics: found, files, hash, inputs }, read)
+        (LoadedPipeline { plan, diagnostics: found, files, hash, inputs }, read)
     }
 
     fn build(&mut self) -> Option<Plan> {
@@ -258,7 +268,7 @@ pub struct PipelineTexts {
 
 impl PipelineTexts {
     /// The bytes of a pipeline file alone. The error is what a file comes to that is no text.
-    pub fn of(bytes: &[u8], file: &Path) -> Result<PipelineTexts, Box<Loaded>> {
+    pub fn of(bytes: &[u8], file: &Path) -> Result<PipelineTexts, Box<LoadedPipeline>> {
         text(bytes, file).map(|source| PipelineTexts { source, beside: None })
     }
 
@@ -268,7 +278,7 @@ impl PipelineTexts {
     pub fn read(
         place: &PipelinePath,
         bytes: Option<&[u8]>,
-    ) -> std::io::Result<Result<PipelineTexts, Box<Loaded>>> {
+    ) -> std::io::Result<Result<PipelineTexts, Box<LoadedPipeline>>> {
         let read = |file: &Path| match (bytes.filter(|_| file == place.file), place) {
             (Some(bytes), _) => Ok(bytes.to_vec()),
             (None, place) if place.instead.contains_key(file) => {
@@ -307,9 +317,9 @@ impl PipelineTexts {
     }
 }
 
-fn text(bytes: &[u8], file: &Path) -> Result<Arc<SourceText>, Box<Loaded>> {
+fn text(bytes: &[u8], file: &Path) -> Result<Arc<SourceText>, Box<LoadedPipeline>> {
     document::text(bytes, &file.display().to_string()).map_err(|found| {
-        Box::new(Loaded {
+        Box::new(LoadedPipeline {
             plan: None,
             diagnostics: found.sorted(),
             files: BTreeSet::from([file.to_owned()]),

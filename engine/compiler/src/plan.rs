@@ -468,7 +468,12 @@ fn warn(spec: &Spec, diagnostics: &mut Diagnostics) {
 }
 
 /// One stage; `order` is in which order they all stand.
-fn stage(spec: &Spec, order: &[usize], it: &Enrichment, off: &environment::Off) -> StagePlan {
+fn stage(
+    spec: &Spec,
+    order: &[usize],
+    it: &Enrichment,
+    off: &environment::DisabledNodes,
+) -> StagePlan {
     let places =
         |names: &[Name]| names.iter().filter_map(|name| place(spec, order, name)).collect();
     StagePlan {
@@ -494,7 +499,7 @@ fn stage(spec: &Spec, order: &[usize], it: &Enrichment, off: &environment::Off) 
 fn assemble(
     spec: Spec,
     order: &[usize],
-    off: environment::Off,
+    off: environment::DisabledNodes,
     message_schemas: Vec<Option<CompiledSchema>>,
     schemas: Schemas,
 ) -> Plan {
@@ -563,7 +568,7 @@ fn place(spec: &Spec, order: &[usize], name: &Name) -> Option<usize> {
     order.iter().position(|it| spec.enrichments[*it].name.value == name.value)
 }
 
-fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
+fn sink(it: &Sink, spec: &Spec, off: &environment::DisabledNodes) -> SinkPlan {
     SinkPlan {
         name: arc(&it.name),
         spec: it.spec.clone(),
@@ -579,7 +584,7 @@ fn sink(it: &Sink, spec: &Spec, off: &environment::Off) -> SinkPlan {
 fn recipients<'a>(
     it: &'a Notifier,
     spec: &'a Spec,
-    off: &'a environment::Off,
+    off: &'a environment::DisabledNodes,
 ) -> impl Iterator<Item = NotifierPlan> + 'a {
     let each = it.spec.recipients().into_iter().enumerate();
     each.map(|(at, recipient)| {
@@ -600,7 +605,7 @@ fn notifier(
     it: &Notifier,
     recipient: Arc<dyn NotifySpec>,
     spec: &Spec,
-    off: &environment::Off,
+    off: &environment::DisabledNodes,
 ) -> NotifierPlan {
     NotifierPlan {
         name: arc(&it.name),

@@ -8,7 +8,8 @@ mod metric;
 mod read;
 
 pub use failure::{
-    Backoff, Breaker, Curve, Defaults, FailureHandling, Jitter, PolicyNode, RateLimit, Retry, Trip,
+    Backoff, BackoffCurve, Breaker, BreakerTrip, Defaults, FailureHandling, Jitter, PolicyNode,
+    RateLimit, Retry,
 };
 pub use manners::{
     AlertNodes, DigestTexts, EscalateNode, GroupNode, Manners, QuietHoursNode, RecoverNode,

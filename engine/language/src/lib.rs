@@ -28,7 +28,7 @@ pub use describe::write_bytes;
 pub use fields::{Context, Fields, FileFault, Files, Filled, Scalar};
 pub use host::ServedHost;
 pub use offsets::value_text_span;
-pub use setting::{Environment, Needed, Setting, Unset, default_of};
+pub use setting::{Environment, MissingSetting, Needed, Setting, default_of};
 pub use sites::{ExprSite, sites};
 pub use table::{Arg, Arity, DefaultValue, KindRow, NodeRow, Prop, ValueKind};
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};

@@ -18,7 +18,7 @@ pub enum Setting {
     /// Given in the file; `${X}` inside is in parts.
     Literal(String),
     /// A text with `${NAME}` or `${NAME:-default}` inside.
-    Parts(Vec<Part>),
+    Parts(Vec<SettingPart>),
     /// `(env)"NAME"`.
     Variable {
         /// The variable.
@@ -37,7 +37,7 @@ pub enum Setting {
 
 /// A part of a text with variables inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum SettingPart {
     /// As it stands.
     Text(String),
     /// `${NAME}`.
@@ -77,7 +77,7 @@ pub trait Environment: Send + Sync {
 
 /// What a setting needs and does not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unset {
+pub enum MissingSetting {
     /// This variable is not set.
     Variable(String),
     /// This variable is set to nothing.
@@ -86,12 +86,14 @@ pub enum Unset {
     File(PathBuf, String),
 }
 
-impl fmt::Display for Unset {
+impl fmt::Display for MissingSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unset::Variable(name) => write!(f, "environment variable `{name}` is not set"),
-            Unset::EmptyVariable(name) => write!(f, "environment variable `{name}` is empty"),
-            Unset::File(path, reason) => write!(f, "{}: {reason}", path.display()),
+            MissingSetting::Variable(name) => write!(f, "environment variable `{name}` is not set"),
+            MissingSetting::EmptyVariable(name) => {
+                write!(f, "environment variable `{name}` is empty")
+            }
+            MissingSetting::File(path, reason) => write!(f, "{}: {reason}", path.display()),
         }
     }
 }
@@ -133,8 +135,8 @@ impl Setting {
                 parts
                     .iter()
                     .map(|part| match part {
-                        Part::Text(text) => text.as_str(),
-                        Part::Variable { .. } => "v",
+                        SettingPart::Text(text) => text.as_str(),
+                        SettingPart::Variable { .. } => "v",
                     })
                     .collect(),
             ),
@@ -144,11 +146,11 @@ impl Setting {
 
     /// The first thing that it needs and does not have. What is there and empty counts as not
     /// there; beyond that no value is looked at.
-    pub fn missing(&self, environment: &dyn Environment) -> Option<Unset> {
+    pub fn missing(&self, environment: &dyn Environment) -> Option<MissingSetting> {
         match self {
             Setting::Literal(_) => None,
             Setting::Parts(parts) => parts.iter().find_map(|part| match part {
-                Part::Variable { name, default: None } => unset(name, environment),
+                SettingPart::Variable { name, default: None } => unset(name, environment),
                 _ => None,
             }),
             Setting::Variable { name, default: None } => unset(name, environment),
@@ -156,30 +158,32 @@ impl Setting {
                 let fault = file_text(path).err()?;
                 // Who checks a file need not be who runs it.
                 let may_be_there = fault.kind() == io::ErrorKind::PermissionDenied;
-                (!may_be_there).then(|| Unset::File(path.clone(), fault.to_string()))
+                (!may_be_there).then(|| MissingSetting::File(path.clone(), fault.to_string()))
             }
             Setting::Variable { .. } | Setting::File { .. } => None,
         }
     }
 
     /// The value. For running only; `check` never calls this for a secret.
-    pub fn resolve(&self, environment: &dyn Environment) -> Result<String, Unset> {
+    pub fn resolve(&self, environment: &dyn Environment) -> Result<String, MissingSetting> {
         match self {
             Setting::Literal(text) => Ok(text.clone()),
             Setting::Parts(parts) => parts.iter().map(|part| part.resolve(environment)).collect(),
             Setting::Variable { name, default } => variable(name, default.as_ref(), environment),
             Setting::File { path, default } => file_text(path).or_else(|fault| {
-                default.clone().ok_or_else(|| Unset::File(path.clone(), fault.to_string()))
+                default.clone().ok_or_else(|| MissingSetting::File(path.clone(), fault.to_string()))
             }),
         }
     }
 }
 
-impl Part {
-    fn resolve(&self, environment: &dyn Environment) -> Result<String, Unset> {
+impl SettingPart {
+    fn resolve(&self, environment: &dyn Environment) -> Result<String, MissingSetting> {
         match self {
-            Part::Text(text) => Ok(text.clone()),
-            Part::Variable { name, default } => variable(name, default.as_ref(), environment),
+            SettingPart::Text(text) => Ok(text.clone()),
+            SettingPart::Variable { name, default } => {
+                variable(name, default.as_ref(), environment)
+            }
         }
     }
 }
@@ -188,20 +192,20 @@ fn variable(
     name: &str,
     default: Option<&String>,
     environment: &dyn Environment,
-) -> Result<String, Unset> {
+) -> Result<String, MissingSetting> {
     let given = environment.value(name).filter(|value| !value.is_empty());
-    given
-        .or_else(|| default.cloned())
-        .ok_or_else(|| unset(name, environment).unwrap_or_else(|| Unset::Variable(name.to_owned())))
+    given.or_else(|| default.cloned()).ok_or_else(|| {
+        unset(name, environment).unwrap_or_else(|| MissingSetting::Variable(name.to_owned()))
+    })
 }
 
 /// Why a variable has no value, if it has none.
-fn unset(name: &str, environment: &dyn Environment) -> Option<Unset> {
+fn unset(name: &str, environment: &dyn Environment) -> Option<MissingSetting> {
     match (environment.is_set(name), environment.is_empty(name)) {
         // Not a name at all, which is reported where it stands.
         (false, _) if !is_variable(name) => None,
-        (false, _) => Some(Unset::Variable(name.to_owned())),
-        (true, true) => Some(Unset::EmptyVariable(name.to_owned())),
+        (false, _) => Some(MissingSetting::Variable(name.to_owned())),
+        (true, true) => Some(MissingSetting::EmptyVariable(name.to_owned())),
         (true, false) => None,
     }
 }
@@ -308,13 +312,13 @@ fn parts(text: &str) -> Setting {
             None => (inner, None),
         };
         if !before.is_empty() {
-            parts.push(Part::Text(before.to_owned()));
+            parts.push(SettingPart::Text(before.to_owned()));
         }
-        parts.push(Part::Variable { name: name.to_owned(), default });
+        parts.push(SettingPart::Variable { name: name.to_owned(), default });
         rest = after;
     }
     if !rest.is_empty() {
-        parts.push(Part::Text(rest.to_owned()));
+        parts.push(SettingPart::Text(rest.to_owned()));
     }
     Setting::Parts(parts)
 }
@@ -343,7 +347,7 @@ mod tests {
     #[test]
     fn variables_inside_a_text_are_replaced() {
         assert_eq!(parts("${A}:${B:-1883}/").resolve(&One), Ok("x:1883/".to_owned()));
-        assert_eq!(parts("${C}").missing(&One), Some(Unset::Variable("C".to_owned())));
+        assert_eq!(parts("${C}").missing(&One), Some(MissingSetting::Variable("C".to_owned())));
     }
 
     #[test]
@@ -352,7 +356,7 @@ mod tests {
             name: "E".to_owned(),
             default: default.map(str::to_owned),
         };
-        let empty = Unset::EmptyVariable("E".to_owned());
+        let empty = MissingSetting::EmptyVariable("E".to_owned());
         assert_eq!(empty.to_string(), "environment variable `E` is empty");
         assert_eq!(setting(None).missing(&One), Some(empty.clone()));
         assert_eq!(setting(None).resolve(&One), Err(empty.clone()));
@@ -376,7 +380,7 @@ mod tests {
         let check = |expected: Result<&str, &str>| {
             let expected = expected
                 .map(str::to_owned)
-                .map_err(|why| Unset::File(path.clone(), why.to_owned()));
+                .map_err(|why| MissingSetting::File(path.clone(), why.to_owned()));
             assert_eq!(setting(None).resolve(&One), expected);
             assert_eq!(setting(None).missing(&One), expected.clone().err());
             assert_eq!(setting(Some("d")).resolve(&One), expected.or(Ok("d".to_owned())));

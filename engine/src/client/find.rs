@@ -2,7 +2,7 @@
 
 use super::{ClientFault, EngineArgs, address};
 use compiler::files::{self, PipelinePath};
-use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use kernel::regular_file;
 use stages::catalog::Catalog;
@@ -99,7 +99,8 @@ pub(crate) fn plan_of(
         .map_err(|fault| ClientFault::new(files::cannot_read(file, &fault)))?;
     let place = &PipelinePath::of(file, None, data);
     let catalog = &Catalog::built_in();
-    let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
     let name = file.display();
     let plan =
         PipelineTexts::of(&bytes, file).ok().and_then(|given| loader.read(&given).plan().0.plan);

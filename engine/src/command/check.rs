@@ -8,7 +8,7 @@ mod level;
 use crate::terminal::{self, Volume};
 use clap::{Args, ValueEnum};
 use compiler::files;
-use compiler::load::{Loaded, Loader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{LoadedPipeline, PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::report::{self, CheckedFile, RepositoryPaths};
 use input::Input;
 use language::Environment;
@@ -110,7 +110,7 @@ impl CheckArgs {
         input: &Input,
         catalog: &Catalog,
         instead: &BTreeMap<PathBuf, String>,
-    ) -> std::io::Result<Loaded> {
+    ) -> std::io::Result<LoadedPipeline> {
         let environment: &dyn Environment =
             if self.allow_missing_env { &AllSet } else { &ProcessEnvironment };
         let mut place = input.place(self.root.as_deref());
@@ -119,7 +119,7 @@ impl CheckArgs {
             Input::File(_) => None,
             Input::Text { bytes, .. } => Some(bytes.as_slice()),
         };
-        let loader = Loader { place: &place, overrides: &[], catalog, environment };
+        let loader = PipelineLoader { place: &place, overrides: &[], catalog, environment };
         let mut loaded = match PipelineTexts::read(&place, bytes)? {
             Ok(given) => loader.check(&given),
             Err(refused) => *refused,

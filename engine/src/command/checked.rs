@@ -2,7 +2,7 @@
 
 use crate::terminal::{self, Volume};
 use compiler::files::{self, PipelinePath};
-use compiler::load::{LoadedFile, Loader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{LoadedFile, PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use compiler::report;
 use language::diagnostic::{Diagnostic, Severity};
@@ -22,7 +22,7 @@ pub(super) fn read(
     })?;
     let given = PipelineTexts::of(&bytes, file).map_err(|fault| tell(&fault.diagnostics))?;
     let place = &PipelinePath::of(file, root, None);
-    let loader = Loader { place, overrides, catalog, environment: &ProcessEnvironment };
+    let loader = PipelineLoader { place, overrides, catalog, environment: &ProcessEnvironment };
     let (loaded, read) = loader.read(&given).plan();
     let (plan, read) = loaded.plan.zip(read).ok_or_else(|| tell(&loaded.diagnostics))?;
     if terminal::volume() == Volume::Verbose {

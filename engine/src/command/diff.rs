@@ -6,7 +6,7 @@ use crate::terminal;
 use clap::{Args, ValueEnum};
 use compiler::expand;
 use compiler::files::PipelinePath;
-use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::{Diff, Plan, Secrets};
 use kernel::env::Env;
 use stages::catalog::Catalog;
@@ -121,7 +121,8 @@ fn plan_of_text(
     let given = PipelineTexts::of(text.as_bytes(), Path::new(&name))
         .map_err(|fault| checked::tell(&fault.diagnostics))?;
     let place = &PipelinePath::of(file, root, None);
-    let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
     let (loaded, read) = loader.read(&given).plan();
     let (mut plan, read) =
         loaded.plan.zip(read).ok_or_else(|| checked::tell(&loaded.diagnostics))?;

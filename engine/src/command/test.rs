@@ -84,7 +84,7 @@ pub(super) fn test(args: &TestArgs) -> u8 {
     let broken = report.pipelines.iter().filter(|ran| !ran.broken.is_empty()).count();
     if args.coverage {
         let sound = report.pipelines.iter().filter(|ran| ran.broken.is_empty());
-        args.tell(&sound.map(test::Ran::human_coverage).collect::<String>());
+        args.tell(&sound.map(test::SuiteResult::human_coverage).collect::<String>());
     }
     if 0 < all || 0 < broken {
         if terminal::volume() != Volume::Quiet {
@@ -120,14 +120,14 @@ fn write_results(report: &Report, args: &TestArgs) -> bool {
 }
 
 /// The tests of one file, shown as they end.
-fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<test::Ran> {
+fn one(file: &Path, args: &TestArgs, catalog: &Catalog) -> std::io::Result<test::SuiteResult> {
     let place = PipelinePath::of(file, args.root.as_deref(), None);
     let mut suite = test::load(&place, catalog)?;
     let (colour, width) = (args.has_colour(), terminal::width());
     let name = file.display().to_string();
     if !suite.is_sound() {
         args.tell(&report::human(&suite.diagnostics, colour, width));
-        return Ok(test::Ran::broken(&name, suite.diagnostics));
+        return Ok(test::SuiteResult::broken(&name, suite.diagnostics));
     }
     let ran = test::run_all(&mut suite, &name, &args.filter, catalog, &SystemClock::default());
     if !ran.tests.is_empty() && (terminal::volume() != Volume::Quiet || 0 < ran.failed()) {

@@ -3,7 +3,7 @@
 //! Closed, it counts faults; open, it lets nothing through; after `open-for` it lets probes
 //! through, and closes with as many good answers as `probes` says (Nygard, "Release It!").
 
-use compiler::spec::{Breaker, Trip};
+use compiler::spec::{Breaker, BreakerTrip};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -132,11 +132,11 @@ impl CircuitBreaker {
     }
 }
 
-fn is_reached(trip: Trip, answers: &VecDeque<(Duration, bool)>) -> bool {
+fn is_reached(trip: BreakerTrip, answers: &VecDeque<(Duration, bool)>) -> bool {
     let faults = answers.iter().filter(|answer| answer.1).count();
     match trip {
-        Trip::After(most) => most <= faults,
-        Trip::Ratio(ratio, least) => {
+        BreakerTrip::After(most) => most <= faults,
+        BreakerTrip::Ratio(ratio, least) => {
             least <= answers.len() && ratio <= faults as f64 / answers.len() as f64
         }
     }
@@ -169,7 +169,7 @@ mod tests {
         Duration::from_secs(number)
     }
 
-    fn circuit(trip: Trip, probes: u32) -> CircuitBreaker {
+    fn circuit(trip: BreakerTrip, probes: u32) -> CircuitBreaker {
         CircuitBreaker::new(Breaker { trip, probes, ..Breaker::default() })
     }
 
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn faults_in_the_window_open_it_and_a_good_probe_closes_it() {
-        let circuit = circuit(Trip::After(3), 1);
+        let circuit = circuit(BreakerTrip::After(3), 1);
         for at in [0, 40, 41] {
             answer(&circuit, at, true);
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_bad_probe_opens_it_again_and_a_dropped_one_says_nothing() {
-        let circuit = circuit(Trip::After(1), 2);
+        let circuit = circuit(BreakerTrip::After(1), 2);
         answer(&circuit, 0, true);
         drop(circuit.admit(seconds(20)).expect("a probe passes"));
         answer(&circuit, 21, false);
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_ratio_waits_for_enough_answers() {
-        let circuit = circuit(Trip::Ratio(0.5, 4), 1);
+        let circuit = circuit(BreakerTrip::Ratio(0.5, 4), 1);
         answer(&circuit, 0, true);
         answer(&circuit, 1, true);
         answer(&circuit, 2, false);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_before_it_opened_changes_nothing() {
-        let circuit = circuit(Trip::After(1), 1);
+        let circuit = circuit(BreakerTrip::After(1), 1);
         let late = circuit.admit(seconds(0)).expect("it passes");
         answer(&circuit, 1, true);
         late.end(seconds(2), true);

@@ -1,6 +1,6 @@
 //! Ways into a pipeline behind a source's map: a source of its own for each message that takes one.
 
-use compiler::cases::{Act, InputContent, Test, TestInput};
+use compiler::cases::{InputContent, PipelineTest, TestAction, TestInput};
 use compiler::plan::{Plan, SourcePlan};
 use compiler::spec::Map;
 use language::expr::{Expr, Roots};
@@ -16,9 +16,9 @@ pub(super) fn door_of(given: &TestInput, number: usize) -> String {
 
 /// Beside each source, one for every message that comes in behind its map. Its name is none that
 /// a file can write.
-pub(super) fn add_doors(plan: &mut Plan, test: &Test) {
+pub(super) fn add_doors(plan: &mut Plan, test: &PipelineTest) {
     let messages = test.steps.iter().filter_map(|step| match &step.what {
-        Act::Give(messages) => Some(messages),
+        TestAction::Give(messages) => Some(messages),
         _ => None,
     });
     for (number, given) in messages.flatten().enumerate() {

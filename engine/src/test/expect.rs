@@ -5,7 +5,7 @@ use super::timeline::lasting;
 use crate::engine::IngestResult;
 use crate::intake::Rejection;
 use crate::intake::is_before_filters;
-use compiler::cases::{Expect, Subject};
+use compiler::cases::{ExpectedSubject, TestExpectation};
 use compiler::plan::node_of;
 use compiler::spec::tag_of;
 use kernel::event::{Event, Outcome, StageResult};
@@ -29,13 +29,13 @@ pub(super) struct ExpectMiss {
 }
 
 /// Why an expectation does not hold; `None` when it does.
-pub(super) fn miss(expect: &Expect, seen: &TestRecord) -> Option<ExpectMiss> {
+pub(super) fn miss(expect: &TestExpectation, seen: &TestRecord) -> Option<ExpectMiss> {
     match &expect.subject {
-        Subject::Status(status) => answered(expect, *status, seen),
-        Subject::DeadLetter(count) => letters(expect, *count, seen),
-        Subject::Stage(name) => staged(expect, name, seen),
-        Subject::Notify(name) => told(expect, name, seen),
-        Subject::Sink(_) | Subject::Event(_) => stored(expect, seen),
+        ExpectedSubject::Status(status) => answered(expect, *status, seen),
+        ExpectedSubject::DeadLetter(count) => letters(expect, *count, seen),
+        ExpectedSubject::Stage(name) => staged(expect, name, seen),
+        ExpectedSubject::Notify(name) => told(expect, name, seen),
+        ExpectedSubject::Sink(_) | ExpectedSubject::Event(_) => stored(expect, seen),
     }
 }
 
@@ -47,7 +47,7 @@ struct Candidate {
 
 /// Compares numbers: what fits, and what was let go.
 fn compare(
-    expect: &Expect,
+    expect: &TestExpectation,
     candidates: &[Candidate],
     dropped: u64,
     seen: &TestRecord,
@@ -94,7 +94,7 @@ fn cut(line: &str) -> String {
 }
 
 /// Whether `where` holds, and the values that it reads.
-fn condition(expect: &Expect, event: &Event, seen: &TestRecord) -> (bool, String) {
+fn condition(expect: &TestExpectation, event: &Event, seen: &TestRecord) -> (bool, String) {
     let Some(condition) = &expect.condition else { return (true, String::new()) };
     let scope = Scope::of(event, seen.now);
     let mut shown: Vec<String> = Vec::new();
@@ -118,17 +118,19 @@ fn joined(parts: &[String]) -> String {
     parts.iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join(": ")
 }
 
-fn contains(expect: &Expect, texts: &[&str]) -> bool {
+fn contains(expect: &TestExpectation, texts: &[&str]) -> bool {
     expect
         .contains
         .as_ref()
         .is_none_or(|part| texts.iter().any(|text| text.contains(part.as_str())))
 }
 
-fn stored(expect: &Expect, seen: &TestRecord) -> Option<ExpectMiss> {
+fn stored(expect: &TestExpectation, seen: &TestRecord) -> Option<ExpectMiss> {
     let is_meant = |stored: &Stored| match &expect.subject {
-        Subject::Sink(name) => stored.targets.contains(name) && has_left(stored, name, seen),
-        Subject::Event(pattern) => glob_fits(pattern, &stored.envelope.kind),
+        ExpectedSubject::Sink(name) => {
+            stored.targets.contains(name) && has_left(stored, name, seen)
+        }
+        ExpectedSubject::Event(pattern) => glob_fits(pattern, &stored.envelope.kind),
         _ => false,
     };
     let events = seen.stored.iter().map(|it| &it.1).filter(|it| is_meant(it));
@@ -157,7 +159,7 @@ fn json_of(stored: &Stored) -> String {
     text
 }
 
-fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
+fn staged(expect: &TestExpectation, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     if seen.generation.plan.filters.iter().any(|filter| *filter.name.value == **name) {
         return filtered(expect, name, seen);
     }
@@ -180,7 +182,7 @@ fn staged(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectM
 }
 
 /// A filter has no results of its own: what became of each message says what it did.
-fn filtered(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
+fn filtered(expect: &TestExpectation, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     let (mut candidates, mut dropped) = (Vec::new(), 0);
     for arrived in seen.arrived.iter() {
         let Some(word) = at_filter(arrived, name, seen) else { continue };
@@ -223,7 +225,7 @@ fn at_filter(arrived: &Arrived, name: &Arc<str>, seen: &TestRecord) -> Option<&'
     Some(if is_marked { "marked" } else { KEPT })
 }
 
-fn fits_outcome(expect: &Expect, result: &StageResult) -> bool {
+fn fits_outcome(expect: &TestExpectation, result: &StageResult) -> bool {
     let is_so = match expect.outcome {
         Some(outcome) => result.outcome == outcome,
         None => result.outcome != Outcome::Skipped,
@@ -245,7 +247,7 @@ pub(super) fn shown_result(result: &StageResult) -> String {
     format!("{}{attempts}{took}{error}", result.outcome.word())
 }
 
-fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
+fn told(expect: &TestExpectation, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMiss> {
     let notices = seen.told.iter().filter(|it| !it.is_replaced && node_of(&it.by) == &**name);
     let candidates: Vec<Candidate> = notices
         .map(|notice| {
@@ -268,7 +270,7 @@ fn told(expect: &Expect, name: &Arc<str>, seen: &TestRecord) -> Option<ExpectMis
     compare(expect, &candidates, held, seen)
 }
 
-fn letters(expect: &Expect, count: u64, seen: &TestRecord) -> Option<ExpectMiss> {
+fn letters(expect: &TestExpectation, count: u64, seen: &TestRecord) -> Option<ExpectMiss> {
     let fits = |letter: &&store::DeadLetter| contains(expect, &[&letter.reason, &letter.stage]);
     let got = seen.letters.iter().filter(fits).count() as u64;
     if got == count {
@@ -326,7 +328,7 @@ fn refused(refusal: &Rejection) -> String {
     lines.join("\n")
 }
 
-fn answered(expect: &Expect, status: u16, seen: &TestRecord) -> Option<ExpectMiss> {
+fn answered(expect: &TestExpectation, status: u16, seen: &TestRecord) -> Option<ExpectMiss> {
     let Some(last) = seen.arrived.iter().rfind(|it| it.is_given) else {
         return Some(ExpectMiss {
             message: format!("expected the response {status}, but there was no `given`"),

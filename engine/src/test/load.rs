@@ -2,10 +2,10 @@
 
 use super::Variables;
 use super::coverage::{self, Item};
-use compiler::cases::Test;
+use compiler::cases::PipelineTest;
 use compiler::files::PipelinePath;
 use compiler::include::SourceMap;
-use compiler::load::{Loader, PipelineTexts};
+use compiler::load::{PipelineLoader, PipelineTexts};
 use compiler::plan::Plan;
 use language::diagnostic::{Diagnostic, Severity, SourceText};
 use stages::catalog::Catalog;
@@ -17,7 +17,7 @@ pub struct Suite {
     /// What was found in the files.
     pub diagnostics: Vec<Diagnostic>,
     /// In the order of the files.
-    pub tests: Vec<Test>,
+    pub tests: Vec<PipelineTest>,
     /// The texts that the spans of tests lie in.
     pub texts: SourceMap,
     /// What tests can exercise.
@@ -79,8 +79,8 @@ fn loader<'a>(
     place: &'a PipelinePath,
     catalog: &'a Catalog,
     environment: &'a Variables,
-) -> Loader<'a> {
-    Loader { place, overrides: &[], catalog, environment }
+) -> PipelineLoader<'a> {
+    PipelineLoader { place, overrides: &[], catalog, environment }
 }
 
 impl Suite {
@@ -90,7 +90,11 @@ impl Suite {
     }
 
     /// The plan as the variables of `test` make it, or why there is none.
-    pub fn plan(&mut self, test: &Test, catalog: &Catalog) -> Result<Planned, Vec<Diagnostic>> {
+    pub fn plan(
+        &mut self,
+        test: &PipelineTest,
+        catalog: &Catalog,
+    ) -> Result<Planned, Vec<Diagnostic>> {
         if let Some((plan, variables)) = self.plans.get(&test.variables) {
             return Ok((plan.clone(), variables.clone()));
         }

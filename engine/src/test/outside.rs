@@ -1,7 +1,7 @@
 //! The outside of a test: mocks answer, and what leaves is noted.
 
 use crate::run::Outside;
-use compiler::cases::{Mock, MockAnswer};
+use compiler::cases::{MockAnswer, StageMock};
 use compiler::plan::node_of;
 use kernel::env::{Clock, Pending};
 use kernel::event::Event;
@@ -22,7 +22,7 @@ pub(super) struct MockWorld {
 
 #[derive(Default)]
 struct OutsideState {
-    mocks: BTreeMap<Arc<str>, VecDeque<Mock>>,
+    mocks: BTreeMap<Arc<str>, VecDeque<StageMock>>,
     told: Vec<Told>,
     /// Bodies of requests by their key, until their notice is told.
     sent: BTreeMap<String, String>,
@@ -61,7 +61,7 @@ impl MockWorld {
     }
 
     /// Answers from here on, behind the mocks in whose row it stands.
-    pub(super) fn mock(&self, mock: &Mock, is_first_of_row: bool) {
+    pub(super) fn mock(&self, mock: &StageMock, is_first_of_row: bool) {
         let mut state = self.state();
         let mocks = state.mocks.entry(mock.stage.clone()).or_default();
         if is_first_of_row {
@@ -81,7 +81,7 @@ impl MockWorld {
     }
 
     /// The next answer for `name`: what it is, and how long it takes.
-    fn next(&self, name: &Arc<str>) -> Option<Mock> {
+    fn next(&self, name: &Arc<str>) -> Option<StageMock> {
         let mut state = self.state();
         let mocks = state.mocks.entry(node_of(name).into()).or_default();
         let mock = mocks.front_mut().map(|it| {

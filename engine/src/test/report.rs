@@ -13,12 +13,12 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Report {
     /// In the order in which they were asked for.
-    pub pipelines: Vec<Ran>,
+    pub pipelines: Vec<SuiteResult>,
 }
 
 /// The tests of one pipeline.
 #[derive(Debug)]
-pub struct Ran {
+pub struct SuiteResult {
     /// The file as the user wrote it.
     pub file: String,
     /// What was found in the file itself, where that keeps its tests from running.
@@ -50,7 +50,7 @@ pub fn run_all(
     filter: &str,
     catalog: &Catalog,
     clock: &dyn Clock,
-) -> Ran {
+) -> SuiteResult {
     let mut coverage = Coverage::default();
     let mut tests = Vec::new();
     for test in suite.tests.clone().iter().filter(|test| test.name.value.contains(filter)) {
@@ -61,13 +61,13 @@ pub fn run_all(
         tests.push(TestResult { name: test.name.value.clone(), file, took, verdict });
     }
     let coverage = coverage.missed(&suite.items, &suite.texts);
-    Ran { file: file.to_owned(), broken: Vec::new(), tests, coverage }
+    SuiteResult { file: file.to_owned(), broken: Vec::new(), tests, coverage }
 }
 
-impl Ran {
+impl SuiteResult {
     /// A pipeline whose files have errors, so that none of its tests ran.
-    pub fn broken(file: &str, broken: Vec<Diagnostic>) -> Ran {
-        Ran { file: file.to_owned(), broken, tests: Vec::new(), coverage: (0, Vec::new()) }
+    pub fn broken(file: &str, broken: Vec<Diagnostic>) -> SuiteResult {
+        SuiteResult { file: file.to_owned(), broken, tests: Vec::new(), coverage: (0, Vec::new()) }
     }
 
     /// How many failed.
@@ -138,7 +138,7 @@ impl Report {
     /// How many tests ran, and how many of them failed.
     pub fn counts(&self) -> (usize, usize) {
         let all = self.pipelines.iter().map(|pipeline| pipeline.tests.len()).sum();
-        (all, self.pipelines.iter().map(Ran::failed).sum())
+        (all, self.pipelines.iter().map(SuiteResult::failed).sum())
     }
 
     /// The same for machines: one suite a pipeline, one case a test. Files are named from the root
@@ -147,7 +147,7 @@ impl Report {
         let (all, failed) = self.counts();
         let broken = self.pipelines.iter().filter(|pipeline| !pipeline.broken.is_empty()).count();
         let all = all + broken;
-        let time = seconds(self.pipelines.iter().map(Ran::took).sum());
+        let time = seconds(self.pipelines.iter().map(SuiteResult::took).sum());
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"engine test\" \
              tests=\"{all}\" failures=\"{failed}\" errors=\"{broken}\" time=\"{time}\">\n"
@@ -179,7 +179,7 @@ impl Report {
 
     /// What failed, and what is wrong in the files, as annotations of a GitHub workflow.
     pub fn github(&self, paths: &RepositoryPaths) -> String {
-        let files: Vec<CheckedFile> = self.pipelines.iter().map(Ran::findings).collect();
+        let files: Vec<CheckedFile> = self.pipelines.iter().map(SuiteResult::findings).collect();
         report::github("test", &files, paths)
     }
 }
@@ -215,7 +215,7 @@ fn seconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Failed;
+    use super::super::TestFailure;
     use super::*;
     use std::path::Path;
 
@@ -228,13 +228,13 @@ mod tests {
     fn report(tests: Vec<TestResult>) -> Report {
         let coverage = (0, Vec::new());
         let file = "/project/home/a.kdl".to_owned();
-        Report { pipelines: vec![Ran { file, broken: Vec::new(), tests, coverage }] }
+        Report { pipelines: vec![SuiteResult { file, broken: Vec::new(), tests, coverage }] }
     }
 
     #[test]
     fn times_add_up_and_files_are_named_from_the_root() {
         let mut second = result("<b>", 20);
-        second.verdict.failed = Some(Failed { diagnostics: Vec::new() });
+        second.verdict.failed = Some(TestFailure { diagnostics: Vec::new() });
         let text = report(vec![result("a", 1250), second])
             .junit(&RepositoryPaths::around(Path::new("/project")));
         for part in [

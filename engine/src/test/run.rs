@@ -17,7 +17,7 @@ use crate::run::open::OpenedSource;
 use crate::run::sources::{self, SourceEmitter};
 use crate::run::{self, GenerationTag, OpenContext, Outside};
 use crate::simulate::Simulation;
-use compiler::cases::{Act, InputContent, Test, TestInput};
+use compiler::cases::{InputContent, PipelineTest, TestAction, TestInput};
 use compiler::plan::Plan;
 use kernel::fault::Fault;
 use kernel::time::Timestamp;
@@ -47,14 +47,14 @@ const LETTERS_MAX: usize = 1000;
 #[derive(Debug, Clone)]
 pub struct TestVerdict {
     /// Why it failed; nothing when it did not.
-    pub failed: Option<Failed>,
+    pub failed: Option<TestFailure>,
     /// What happened, for people.
     pub timeline: String,
 }
 
 /// Why a test failed.
 #[derive(Debug, Clone)]
-pub struct Failed {
+pub struct TestFailure {
     /// Each at its place in the file.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -62,14 +62,17 @@ pub struct Failed {
 /// Runs one test; what it exercises is added to `coverage`.
 pub fn run(
     suite: &mut Suite,
-    test: &Test,
+    test: &PipelineTest,
     catalog: &Catalog,
     coverage: &mut Coverage,
 ) -> TestVerdict {
     let (plan, variables) = match suite.plan(test, catalog) {
         Ok(it) => it,
         Err(diagnostics) => {
-            return TestVerdict { failed: Some(Failed { diagnostics }), timeline: String::new() };
+            return TestVerdict {
+                failed: Some(TestFailure { diagnostics }),
+                timeline: String::new(),
+            };
         }
     };
     let mut found = Diagnostics::new(suite.texts.whole());
@@ -93,7 +96,7 @@ pub fn run(
     }
     let diagnostics: Vec<Diagnostic> =
         found.sorted().into_iter().map(|it| suite.texts.placed(it)).collect();
-    let failed = (!diagnostics.is_empty()).then_some(Failed { diagnostics });
+    let failed = (!diagnostics.is_empty()).then_some(TestFailure { diagnostics });
     TestVerdict { failed, timeline: shown }
 }
 
@@ -175,7 +178,11 @@ struct CaseTrial {
 }
 
 impl CaseTrial {
-    fn open(mut plan: Plan, variables: Arc<Variables>, test: &Test) -> Result<CaseTrial, Fault> {
+    fn open(
+        mut plan: Plan,
+        variables: Arc<Variables>,
+        test: &PipelineTest,
+    ) -> Result<CaseTrial, Fault> {
         let simulation = Simulation::new(test.at, SEED);
         let env = simulation.env.clone();
         add_doors(&mut plan, test);
@@ -230,18 +237,18 @@ impl CaseTrial {
         Ok(CaseTrial { simulation, world, engine, store, stored, probe, arrivals, tokens })
     }
 
-    fn play(&self, test: &Test, found: &mut Diagnostics) {
+    fn play(&self, test: &PipelineTest, found: &mut Diagnostics) {
         let mut row: HashSet<&Arc<str>> = HashSet::new();
         let mut number = 0;
         for step in &test.steps {
-            if let Act::Mock(mock) = &step.what {
+            if let TestAction::Mock(mock) = &step.what {
                 self.world.mock(mock, row.insert(&mock.stage));
                 continue;
             }
             row.clear();
             match &step.what {
-                Act::Mock(_) => {}
-                Act::Give(messages) => {
+                TestAction::Mock(_) => {}
+                TestAction::Give(messages) => {
                     let is_off = self.note_off(messages, &step.span, found);
                     self.note_unasked(messages, &step.span, found);
                     for given in messages {
@@ -251,8 +258,8 @@ impl CaseTrial {
                         number += 1;
                     }
                 }
-                Act::Advance(duration) => self.simulation.advance(*duration),
-                Act::Expect(it) => {
+                TestAction::Advance(duration) => self.simulation.advance(*duration),
+                TestAction::Expect(it) => {
                     if let Some(miss) = expect::miss(it, &self.seen()) {
                         let failed = found.push(Rule::FailedExpectation, miss.message);
                         failed.at(step.span.clone(), miss.label);

@@ -3,7 +3,7 @@
 
 use compiler::plan::environment;
 use compiler::spec::Spec;
-use language::{Environment, Unset};
+use language::{Environment, MissingSetting};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -24,7 +24,7 @@ impl Variables {
     /// off.
     pub fn complete(&self, spec: &Spec) {
         for setting in environment::required(spec) {
-            while let Some(Unset::Variable(name)) = setting.missing(self) {
+            while let Some(MissingSetting::Variable(name)) = setting.missing(self) {
                 let mut stand_ins = self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner);
                 stand_ins.insert(name.clone(), name);
             }

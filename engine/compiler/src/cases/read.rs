@@ -1,7 +1,10 @@
-//! KDL to [`Test`]s. The table has checked words and types; names, samples and steps that say two
+//! KDL to [`PipelineTest`]s. The table has checked words and types; names, samples and steps that say two
 //! things at once are reported here.
 
-use super::{Act, Expect, InputContent, Mock, MockAnswer, Step, Subject, Test, TestInput};
+use super::{
+    ExpectedSubject, InputContent, MockAnswer, PipelineTest, StageMock, TestAction,
+    TestExpectation, TestInput, TestStep,
+};
 use crate::files::based;
 use crate::grammar;
 use crate::include::SourceMap;
@@ -26,12 +29,12 @@ pub fn read(
     texts: &SourceMap,
     catalog: &Catalog,
     context: &mut Context<'_>,
-) -> Vec<Test> {
+) -> Vec<PipelineTest> {
     let text = texts.main().text.clone();
     let mut read = CaseReader { spec, texts, text, context };
     let nodes = documents.iter().flat_map(|document| document.nodes());
     let nodes = nodes.filter(|node| node.name().value() == "test");
-    let mut tests: Vec<Test> = Vec::new();
+    let mut tests: Vec<PipelineTest> = Vec::new();
     for node in nodes {
         let folder = texts.home(node.span().offset()).folder;
         let fields = Fields::top(node, grammar::TEST_FILE, catalog, folder).expect("a test");
@@ -77,7 +80,7 @@ impl CaseReader<'_, '_> {
         self.context.diagnostics.push(rule, message).at(span, label)
     }
 
-    fn test(&mut self, fields: &Fields<'_>) -> Option<Test> {
+    fn test(&mut self, fields: &Fields<'_>) -> Option<PipelineTest> {
         let at = fields.setting("at").arg(0, |scalar| Timestamp::parse(&scalar.text()?.value));
         let variables = fields.child("env").map(|child| {
             let value =
@@ -87,18 +90,20 @@ impl CaseReader<'_, '_> {
         let mut steps = Vec::new();
         for step in fields.block() {
             let what = match step.name().value {
-                "mock" => self.mock(&step).map(Act::Mock),
-                "given" => self.given(&step).map(|it| Act::Give(vec![it])),
-                "replay" => self.replay(&step).map(Act::Give),
-                "advance" => step.arg(0).and_then(|arg| Some(Act::Advance(arg.duration()?.value))),
-                "expect" => self.expect(&step).map(Act::Expect),
+                "mock" => self.mock(&step).map(TestAction::Mock),
+                "given" => self.given(&step).map(|it| TestAction::Give(vec![it])),
+                "replay" => self.replay(&step).map(TestAction::Give),
+                "advance" => {
+                    step.arg(0).and_then(|arg| Some(TestAction::Advance(arg.duration()?.value)))
+                }
+                "expect" => self.expect(&step).map(TestAction::Expect),
                 _ => None,
             };
-            steps.extend(what.map(|what| Step { span: step.head(), what }));
+            steps.extend(what.map(|what| TestStep { span: step.head(), what }));
         }
         let name = fields.arg(0)?.text()?;
         let variables = variables.unwrap_or_default();
-        Some(Test { name, at, variables, steps })
+        Some(PipelineTest { name, at, variables, steps })
     }
 
     /// The name, when one of `known` has it.
@@ -151,7 +156,7 @@ impl CaseReader<'_, '_> {
             && sink.is_none_or(|sink| matches!(sink.spec.shape(), SinkRole::Outside))
     }
 
-    fn mock(&mut self, fields: &Fields<'_>) -> Option<Mock> {
+    fn mock(&mut self, fields: &Fields<'_>) -> Option<StageMock> {
         let (role, name) = (fields.arg(0)?.text()?, fields.arg(1)?.text()?);
         let stage = match role.value.as_str() {
             "enrich" => self.enrichment(&name),
@@ -189,7 +194,7 @@ impl CaseReader<'_, '_> {
             },
         };
         let times = fields.prop("times").and_then(|prop| prop.int());
-        Some(Mock {
+        Some(StageMock {
             stage: stage?,
             answer,
             delay: fields
@@ -314,7 +319,7 @@ impl CaseReader<'_, '_> {
         }
     }
 
-    fn expect(&mut self, fields: &Fields<'_>) -> Option<Expect> {
+    fn expect(&mut self, fields: &Fields<'_>) -> Option<TestExpectation> {
         let named: Vec<(&str, Scalar<'_>)> =
             fields.props().filter(|prop| SUBJECTS.contains(&prop.0)).collect();
         let [(word, subject)] = &named[..] else {
@@ -344,7 +349,7 @@ impl CaseReader<'_, '_> {
         let number = |name: &str| Some(fields.prop(name)?.int()?.value.unsigned_abs());
         let text = |name: &str| Some(fields.prop(name)?.text()?.value);
         let outcome = text("outcome");
-        Some(Expect {
+        Some(TestExpectation {
             subject,
             count: number("count"),
             dropped: number("dropped"),
@@ -357,14 +362,14 @@ impl CaseReader<'_, '_> {
         })
     }
 
-    fn subject(&mut self, word: &str, value: &Scalar<'_>) -> Option<Subject> {
+    fn subject(&mut self, word: &str, value: &Scalar<'_>) -> Option<ExpectedSubject> {
         Some(match word {
-            "dead-letter" => Subject::DeadLetter(value.int()?.value.unsigned_abs()),
-            "status" => Subject::Status(u16::try_from(value.int()?.value).ok()?),
-            "event" => Subject::Event(value.text()?.value),
-            "stage" => Subject::Stage(self.stage(&value.text()?)?),
-            "sink" => Subject::Sink(self.sink(&value.text()?)?),
-            _ => Subject::Notify(self.notifier(&value.text()?)?),
+            "dead-letter" => ExpectedSubject::DeadLetter(value.int()?.value.unsigned_abs()),
+            "status" => ExpectedSubject::Status(u16::try_from(value.int()?.value).ok()?),
+            "event" => ExpectedSubject::Event(value.text()?.value),
+            "stage" => ExpectedSubject::Stage(self.stage(&value.text()?)?),
+            "sink" => ExpectedSubject::Sink(self.sink(&value.text()?)?),
+            _ => ExpectedSubject::Notify(self.notifier(&value.text()?)?),
         })
     }
 }

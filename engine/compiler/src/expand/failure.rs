@@ -2,7 +2,7 @@
 
 use super::shown::Shown;
 use crate::plan::{CallPolicy, Layer, PolicyRole, layers, resolve};
-use crate::spec::{Backoff, Breaker, FailureHandling, Name, RateLimit, Spec, Trip};
+use crate::spec::{Backoff, Breaker, BreakerTrip, FailureHandling, Name, RateLimit, Spec};
 use kdl::{KdlEntry, KdlValue};
 use kernel::choice::Choice;
 use kernel::time::write_duration;
@@ -107,8 +107,8 @@ fn backoff(settings: &Backoff) -> Shown {
 fn breaker(settings: &Breaker) -> Shown {
     let mut trip = with("trip", []);
     match settings.trip {
-        Trip::After(faults) => trip.entry(Some("after"), number(faults)),
-        Trip::Ratio(ratio, least) => {
+        BreakerTrip::After(faults) => trip.entry(Some("after"), number(faults)),
+        BreakerTrip::Ratio(ratio, least) => {
             trip.entry(Some("ratio"), KdlEntry::new(KdlValue::Float(ratio)));
             trip.entry(Some("min"), number(least));
         }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::PipelinePath;
-use crate::load::{Loader, PipelineTexts};
+use crate::load::{PipelineLoader, PipelineTexts};
 use language::Environment;
 use std::path::Path;
 
@@ -21,7 +21,8 @@ fn expanded(folder: &Path, text: &str) -> Expanded {
     let place = &PipelinePath::of(&folder.join("main.kdl"), None, None);
     let catalog = Catalog::built_in();
     let given = PipelineTexts::of(text.as_bytes(), Path::new("main.kdl")).expect("text");
-    let loader = Loader { place, overrides: &[], catalog: &catalog, environment: &Everything };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog: &catalog, environment: &Everything };
     let (loaded, read) = loader.read(&given).plan();
     let read = read.filter(|_| loaded.plan.is_some());
     let told = crate::report::human(&loaded.diagnostics, false, 100);

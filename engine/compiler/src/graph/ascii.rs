@@ -1,7 +1,7 @@
 //! The graph for a terminal: phases from top to bottom, dependencies and routes as rails beside
 //! the names.
 
-use super::{Bond, Edge, Graph, GraphNode, Phase, cut};
+use super::{EdgeKind, Graph, GraphEdge, GraphNode, GraphPhase, cut};
 
 /// How far the phases' words reach.
 const MARGIN: usize = 10;
@@ -22,14 +22,14 @@ pub fn ascii(graph: &Graph, width: usize) -> String {
     }
     drawn.push(String::new());
     let mut lines: Vec<AsciiLine> = Vec::new();
-    for phase in Phase::ALL {
+    for phase in GraphPhase::ALL {
         let nodes: Vec<(usize, &GraphNode)> = graph.of_phase(phase).collect();
         let section = match phase {
-            Phase::Enrich => enrichments(graph, &nodes),
-            Phase::Priority => nodes.iter().flat_map(|node| levels(node.1)).collect(),
-            Phase::Route => routes(graph, &nodes),
+            GraphPhase::Enrich => enrichments(graph, &nodes),
+            GraphPhase::Priority => nodes.iter().flat_map(|node| levels(node.1)).collect(),
+            GraphPhase::Route => routes(graph, &nodes),
             // They are the ends of the route's rails.
-            Phase::Sink => continue,
+            GraphPhase::Sink => continue,
             _ => nodes.iter().map(|node| line(&symbol(node.1), node.1, &[])).collect(),
         };
         if section.is_empty() {
@@ -83,7 +83,7 @@ pub fn coloured(drawn: &str) -> String {
 fn painted(line: &str) -> String {
     let end = line.char_indices().nth(MARGIN).map_or(line.len(), |it| it.0);
     let (word, rest) = line.split_at(end);
-    let is_phase = Phase::ALL.iter().any(|phase| phase.word() == word.trim_end());
+    let is_phase = GraphPhase::ALL.iter().any(|phase| phase.word() == word.trim_end());
     let word = if is_phase { format!("\x1b[36m{word}\x1b[0m") } else { word.to_owned() };
     let symbol = rest.char_indices().find(|(_, letter)| matches!(letter, '●' | '○'));
     let Some((at, symbol)) = symbol else { return word + rest };
@@ -105,7 +105,7 @@ fn line(before: &str, node: &GraphNode, first: &[String]) -> AsciiLine {
     // Why it is off comes first, for long notes are cut.
     let notes: Vec<&str> = off.iter().chain(first).chain(&node.notes).map(String::as_str).collect();
     // Sinks and notifiers share a section without a word of its own.
-    let is_plain = node.role == node.phase.word() && node.phase != Phase::Sink;
+    let is_plain = node.role == node.phase.word() && node.phase != GraphPhase::Sink;
     let role = if is_plain { String::new() } else { format!("{} ", node.role) };
     AsciiLine { text: format!("{before}{role}{}", node.title), notes: notes.join(" · ") }
 }
@@ -127,7 +127,7 @@ struct Rail {
 
 /// Each stage in a line, and a rail from each stage that others wait for.
 fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
-    let within = |edge: &&Edge| edge.bond != Bond::Flow;
+    let within = |edge: &&GraphEdge| edge.kind != EdgeKind::Flow;
     let mut rails: Vec<Option<Rail>> = Vec::new();
     let mut rows: Vec<(Vec<Option<Rail>>, usize)> = Vec::new();
     for (place, _) in nodes {
@@ -146,12 +146,12 @@ fn enrichments(graph: &Graph, nodes: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
     let mut lines = Vec::new();
     for (index, (rails, place)) in rows.iter().enumerate() {
         let node = &graph.nodes[*place];
-        let named = |bond: Bond, word: &str| {
-            let edges = graph.edges.iter().filter(|edge| edge.to == *place && edge.bond == bond);
+        let named = |kind: EdgeKind, word: &str| {
+            let edges = graph.edges.iter().filter(|edge| edge.to == *place && edge.kind == kind);
             let names: Vec<&str> = edges.map(|edge| name(&graph.nodes[edge.from])).collect();
             (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
         };
-        let waits: Vec<String> = [named(Bond::Needs, "needs"), named(Bond::After, "after")]
+        let waits: Vec<String> = [named(EdgeKind::Needs, "needs"), named(EdgeKind::After, "after")]
             .into_iter()
             .flatten()
             .collect();
@@ -187,8 +187,8 @@ fn arriving(graph: &Graph, rails: &[Option<Rail>], place: usize, columns: usize)
             (Some(_), None, _) => '│',
             (None, _, line) => line.unwrap_or(' '),
         });
-        drawn = match (edge.map(|edge| edge.bond), drawn) {
-            (Some(Bond::Needs), _) | (_, Some('─')) => Some('─'),
+        drawn = match (edge.map(|edge| edge.kind), drawn) {
+            (Some(EdgeKind::Needs), _) | (_, Some('─')) => Some('─'),
             (Some(_), _) | (_, Some(_)) => Some('┄'),
             (None, None) => None,
         };
@@ -216,7 +216,7 @@ fn departing(rails: &[Option<Rail>], own: usize, columns: usize) -> String {
 
 /// The cases above, what events leave by below, and a rail for each of those.
 fn routes(graph: &Graph, cases: &[(usize, &GraphNode)]) -> Vec<AsciiLine> {
-    let outside: Vec<(usize, &GraphNode)> = graph.of_phase(Phase::Sink).collect();
+    let outside: Vec<(usize, &GraphNode)> = graph.of_phase(GraphPhase::Sink).collect();
     let leads =
         |case: usize, to: usize| graph.edges.iter().any(|edge| edge.from == case && edge.to == to);
     // Where no event goes there is no rail.

@@ -1,6 +1,6 @@
 //! The graph out of a plan and its spec.
 
-use super::{Bond, Edge, Graph, GraphNode, Phase, printable};
+use super::{EdgeKind, Graph, GraphEdge, GraphNode, GraphPhase, printable};
 use crate::plan::Plan;
 use crate::spec::{Filter, OnInvalid, OnUnknownType, Passing, RouteMode, Spec, Watcher};
 use kernel::choice::Choice;
@@ -16,10 +16,12 @@ impl Graph {
         off: Option<&str>,
     ) -> usize {
         let phase = match role {
-            _ if Passing::WORDS.contains(&role) => Phase::Filter,
-            _ if Watcher::WORDS.contains(&role) => Phase::Watch,
-            "notify" => Phase::Sink,
-            _ => Phase::ALL.into_iter().find(|it| it.word() == role).unwrap_or(Phase::Sink),
+            _ if Passing::WORDS.contains(&role) => GraphPhase::Filter,
+            _ if Watcher::WORDS.contains(&role) => GraphPhase::Watch,
+            "notify" => GraphPhase::Sink,
+            _ => {
+                GraphPhase::ALL.into_iter().find(|it| it.word() == role).unwrap_or(GraphPhase::Sink)
+            }
         };
         let notes = notes.iter().map(|note| printable(note)).collect();
         let off = off.map(printable);
@@ -27,8 +29,8 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    fn join(&mut self, from: &[usize], to: usize, bond: Bond) {
-        self.edges.extend(from.iter().map(|from| Edge { from: *from, to, bond }));
+    fn join(&mut self, from: &[usize], to: usize, kind: EdgeKind) {
+        self.edges.extend(from.iter().map(|from| GraphEdge { from: *from, to, kind }));
     }
 }
 
@@ -52,13 +54,13 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         .collect();
     let (title, notes) = validation(spec);
     let validate = graph.add("validate", &title, notes, None);
-    graph.join(&sources, validate, Bond::Flow);
+    graph.join(&sources, validate, EdgeKind::Flow);
     let mut last = validate;
     for filter in &plan.filters {
         let (word, notes) = filtering(filter);
         let off = filter.is_disabled.then_some("disabled");
         let node = graph.add(word, &filter.name.value, notes, off);
-        graph.join(&[last], node, Bond::Flow);
+        graph.join(&[last], node, EdgeKind::Flow);
         last = node;
     }
     for watcher in &plan.watchers {
@@ -67,7 +69,7 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         notes.push(watcher.spec.says());
         let off = watcher.is_disabled.then_some("disabled");
         let node = graph.add(watcher.spec.word(), &watcher.name.value, notes, off);
-        graph.join(&[last], node, Bond::Flow);
+        graph.join(&[last], node, EdgeKind::Flow);
     }
     let enriched = add_enrichments(&mut graph, plan, last);
     let mut levels: Vec<String> = spec
@@ -78,14 +80,14 @@ pub fn of(plan: &Plan, spec: &Spec) -> Graph {
         .collect();
     levels.push(format!("else its own, or {}", spec.priority.default));
     let priority = graph.add("priority", "", levels, None);
-    graph.join(&enriched, priority, Bond::Flow);
+    graph.join(&enriched, priority, EdgeKind::Flow);
     for metric in &plan.metrics {
         let when = metric.rule.when.iter().map(|it| format!("when {}", it.value.text()));
         let notes = when.chain([metric.says()]).collect();
         let off = metric.is_disabled.then_some("disabled");
         let title = titled(metric.rule.what.word(), &metric.name.value);
         let node = graph.add("metric", &title, notes, off);
-        graph.join(&[priority], node, Bond::Flow);
+        graph.join(&[priority], node, EdgeKind::Flow);
     }
     add_routes(&mut graph, plan, spec, priority);
     graph
@@ -149,10 +151,10 @@ fn add_enrichments(graph: &mut Graph, plan: &Plan, entry: usize) -> Vec<usize> {
         let after = stage.after.iter().map(|it| first + it).filter(|it| !needs.contains(it));
         let after: Vec<usize> = after.collect();
         if needs.is_empty() && after.is_empty() {
-            graph.join(&[entry], node, Bond::Flow);
+            graph.join(&[entry], node, EdgeKind::Flow);
         }
-        graph.join(&needs, node, Bond::Needs);
-        graph.join(&after, node, Bond::After);
+        graph.join(&needs, node, EdgeKind::Needs);
+        graph.join(&after, node, EdgeKind::After);
     }
     let own = first..graph.nodes.len();
     let leads_on = |node: usize| graph.edges.iter().any(|edge| edge.from == node);
@@ -195,7 +197,7 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
     for (name, notes, to) in &cases {
         let notes = if to.is_empty() { vec!["goes nowhere".to_owned()] } else { notes.clone() };
         let case = graph.add("route", name, notes, None);
-        graph.join(&[entry], case, Bond::Flow);
+        graph.join(&[entry], case, EdgeKind::Flow);
     }
     let mut nodes = BTreeMap::new();
     for (role, kind, name, off) in &outside {
@@ -204,14 +206,14 @@ fn add_routes(graph: &mut Graph, plan: &Plan, spec: &Spec, entry: usize) {
     }
     for (index, (_, _, to)) in cases.iter().enumerate() {
         for node in to.iter().filter_map(|it| nodes.get(it)) {
-            graph.join(&[first + index], *node, Bond::Flow);
+            graph.join(&[first + index], *node, EdgeKind::Flow);
         }
     }
     for notifier in &plan.notifiers {
         let from = nodes.get(&*notifier.name).copied();
         for (_, to) in notifier.manners.relays() {
             let (Some(from), Some(to)) = (from, nodes.get(to.value.as_str())) else { continue };
-            graph.join(&[from], *to, Bond::After);
+            graph.join(&[from], *to, EdgeKind::After);
         }
     }
 }

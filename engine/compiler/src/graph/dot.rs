@@ -1,6 +1,6 @@
 //! A digraph for Graphviz: `engine graph FILE --format dot | dot -Tsvg`.
 
-use super::{Bond, Graph, Phase};
+use super::{EdgeKind, Graph, GraphPhase};
 use std::fmt::Write;
 
 /// The text of a digraph, the nodes of a phase in a cluster.
@@ -16,7 +16,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
         writeln!(text, "    label = {};", quoted(&[&graph.description]))?;
     }
     writeln!(text, "    node [shape = box, style = rounded, fontname = \"sans-serif\"];")?;
-    for phase in Phase::ALL {
+    for phase in GraphPhase::ALL {
         let nodes: Vec<_> = graph.of_phase(phase).collect();
         if nodes.is_empty() {
             continue;
@@ -35,7 +35,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
         writeln!(text, "    }}")?;
     }
     for edge in &graph.edges {
-        let style = if edge.bond == Bond::After { " [style = dashed]" } else { "" };
+        let style = if edge.kind == EdgeKind::After { " [style = dashed]" } else { "" };
         writeln!(text, "    n{} -> n{}{style};", edge.from, edge.to)?;
     }
     writeln!(text, "}}")

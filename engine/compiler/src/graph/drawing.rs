@@ -2,7 +2,7 @@
 
 use super::layout::layout;
 use super::svg::{curve, lines, size};
-use super::{Bond, Graph};
+use super::{EdgeKind, Graph};
 use serde_json::{Value, json};
 
 /// Room for two lines of figures in the box of a part.
@@ -33,7 +33,7 @@ pub fn drawing(graph: &Graph) -> Value {
     });
     let edges = graph.edges.iter().zip(&layout.lanes).map(|(edge, lanes)| {
         let way = curve(&layout.nodes[edge.from], lanes, &layout.nodes[edge.to]);
-        json!({ "from": edge.from, "to": edge.to, "after": edge.bond == Bond::After, "way": way })
+        json!({ "from": edge.from, "to": edge.to, "after": edge.kind == EdgeKind::After, "way": way })
     });
     json!({
         "width": layout.size.0, "height": layout.size.1, "nodes": nodes.collect::<Vec<_>>(),

@@ -1,7 +1,7 @@
 //! Places for a layered drawing: every node below those that lead to it, edges around the nodes
 //! that they pass.
 
-use super::{Graph, Phase};
+use super::{Graph, GraphPhase};
 
 /// Between two neighbours, and between two layers.
 const GAP: f64 = 28.0;
@@ -100,7 +100,7 @@ fn layers(graph: &Graph) -> Vec<usize> {
     }
     let lowest = layers.iter().copied().max().unwrap_or(0);
     for (layer, node) in layers.iter_mut().zip(&graph.nodes) {
-        if node.phase == Phase::Sink {
+        if node.phase == GraphPhase::Sink {
             *layer = lowest;
         }
     }

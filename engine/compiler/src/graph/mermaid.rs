@@ -1,6 +1,6 @@
 //! A flowchart for Mermaid, as GitHub and many editors draw it.
 
-use super::{Bond, Graph, GraphNode, Phase};
+use super::{EdgeKind, Graph, GraphNode, GraphPhase};
 use std::fmt::Write;
 
 /// The text of a flowchart from top to bottom, a box for each phase.
@@ -11,7 +11,7 @@ pub fn mermaid(graph: &Graph) -> String {
 }
 
 fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
-    for phase in Phase::ALL {
+    for phase in GraphPhase::ALL {
         let nodes: Vec<_> = graph.of_phase(phase).collect();
         if nodes.is_empty() {
             continue;
@@ -23,7 +23,7 @@ fn written(graph: &Graph, text: &mut String) -> std::fmt::Result {
         writeln!(text, "    end")?;
     }
     for edge in &graph.edges {
-        let arrow = if edge.bond == Bond::After { "-.->" } else { "-->" };
+        let arrow = if edge.kind == EdgeKind::After { "-.->" } else { "-->" };
         writeln!(text, "    n{} {arrow} n{}", edge.from, edge.to)?;
     }
     let off = graph.nodes.iter().enumerate().filter(|it| it.1.off.is_some());

@@ -1,7 +1,7 @@
 //! A picture: one SVG without scripts or anything from elsewhere, for light and dark pages.
 
 use super::layout::{Layout, Position, layout};
-use super::{Bond, Graph, GraphNode, cut};
+use super::{EdgeKind, Graph, GraphNode, cut};
 use std::fmt::Write;
 
 /// Characters of a line in a box; the whole text is in the box's tooltip.
@@ -76,7 +76,7 @@ fn written(
     writeln!(text, "<g transform=\"translate({left:.1} {:.1})\">", HEAD + MARGIN)?;
     for (edge, lanes) in graph.edges.iter().zip(&layout.lanes) {
         let way = curve(&layout.nodes[edge.from], lanes, &layout.nodes[edge.to]);
-        let class = if edge.bond == Bond::After { "edge after" } else { "edge" };
+        let class = if edge.kind == EdgeKind::After { "edge after" } else { "edge" };
         writeln!(text, "<path class=\"{class}\" d=\"{way}\" marker-end=\"url(#tip)\"/>")?;
     }
     for ((node, lines), place) in graph.nodes.iter().zip(lines).zip(&layout.nodes) {

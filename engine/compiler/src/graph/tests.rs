@@ -14,16 +14,16 @@ fn stages(waits: &[(Vec<usize>, Vec<usize>)]) -> Graph {
     };
     for (index, (needs, after)) in waits.iter().enumerate() {
         let node = GraphNode {
-            phase: Phase::Enrich,
+            phase: GraphPhase::Enrich,
             role: "enrich",
             title: format!("set s{index}"),
             notes: Vec::new(),
             off: None,
         };
         graph.nodes.push(node);
-        let edges = needs.iter().map(|it| (*it, Bond::Needs));
-        let edges = edges.chain(after.iter().map(|it| (*it, Bond::After)));
-        graph.edges.extend(edges.map(|(from, bond)| Edge { from, to: index, bond }));
+        let edges = needs.iter().map(|it| (*it, EdgeKind::Needs));
+        let edges = edges.chain(after.iter().map(|it| (*it, EdgeKind::After)));
+        graph.edges.extend(edges.map(|(from, kind)| GraphEdge { from, to: index, kind }));
     }
     graph
 }

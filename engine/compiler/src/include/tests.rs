@@ -1,6 +1,6 @@
 use super::*;
 use crate::files::PipelinePath;
-use crate::load::{self, Loader};
+use crate::load::{self, PipelineLoader};
 use crate::plan::RunMode;
 use crate::report;
 use language::Environment;
@@ -40,11 +40,11 @@ impl Case {
         Case { folder }
     }
 
-    fn load(&self) -> load::Loaded {
+    fn load(&self) -> load::LoadedPipeline {
         let file = self.folder.path().join("pipelines/main.kdl");
         let place = PipelinePath::of(&file, None, None);
         let (place, catalog) = (&place, &Catalog::built_in());
-        let loader = Loader { place, overrides: &[], catalog, environment: &Nothing };
+        let loader = PipelineLoader { place, overrides: &[], catalog, environment: &Nothing };
         loader.load(RunMode::default()).expect("it reads")
     }
 

@@ -3,15 +3,15 @@
 use crate::spec::{Name, ServerSettings, Spec};
 use language::diagnostic::{Diagnostics, Rule};
 use language::spanned::Spanned;
-use language::{Context, Environment, Setting, Unset, nearest};
+use language::{Context, Environment, MissingSetting, Setting, nearest};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Nodes that are off because something optional is not there, and what that is.
 #[derive(Debug, Default)]
-pub struct Off(BTreeMap<String, String>);
+pub struct DisabledNodes(BTreeMap<String, String>);
 
-impl Off {
+impl DisabledNodes {
     pub(super) fn of(&self, name: &Name) -> Option<String> {
         self.0.get(&name.value).cloned()
     }
@@ -22,8 +22,8 @@ impl Off {
 }
 
 /// Reports what must be there and is not; answers what is off without it.
-pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> Off {
-    let mut off = Off::default();
+pub(super) fn missing(spec: &Spec, context: &mut Context<'_>) -> DisabledNodes {
+    let mut off = DisabledNodes::default();
     for (name, needed) in spec.needed() {
         let Some(unset) = needed.setting.value.missing(context.environment) else { continue };
         if needed.is_optional {
@@ -49,12 +49,12 @@ pub fn required(spec: &Spec) -> Vec<Setting> {
 
 pub(crate) fn report(
     setting: &Spanned<Setting>,
-    unset: &Unset,
+    unset: &MissingSetting,
     environment: &dyn Environment,
     diagnostics: &mut Diagnostics,
 ) {
     let near = match unset {
-        Unset::Variable(name) => {
+        MissingSetting::Variable(name) => {
             let names = environment.names();
             nearest(name, names.iter().map(String::as_str)).map(str::to_owned)
         }
@@ -62,13 +62,15 @@ pub(crate) fn report(
     };
     let near = near.map(|near| format!("did you mean `{near}`? Or ")).unwrap_or_default();
     let help = match unset {
-        Unset::Variable(name) => {
+        MissingSetting::Variable(name) => {
             format!("{near}`export {name}=…`, or add `default=\"\"`, or `optional=#true`")
         }
-        Unset::EmptyVariable(name) => {
+        MissingSetting::EmptyVariable(name) => {
             format!("give `{name}` a value, or add `default=\"\"`, or `optional=#true`")
         }
-        Unset::File(..) => "write the file, or add `default=\"\"`, or `optional=#true`".to_owned(),
+        MissingSetting::File(..) => {
+            "write the file, or add `default=\"\"`, or `optional=#true`".to_owned()
+        }
     };
     diagnostics
         .push(Rule::MissingVariable, unset.to_string())

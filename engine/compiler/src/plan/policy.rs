@@ -1,7 +1,7 @@
 //! Failure handling with every value known.
 
 use crate::spec::{
-    Backoff, Breaker, Curve, FailureHandling, Jitter, Name, PolicyNode, RateLimit, Spec,
+    Backoff, BackoffCurve, Breaker, FailureHandling, Jitter, Name, PolicyNode, RateLimit, Spec,
 };
 use kernel::fault::{Cause, Fault, FaultClass};
 use std::time::Duration;
@@ -160,9 +160,9 @@ impl Backoff {
     pub fn wait(&self, attempt: u32, ratio: f64) -> Duration {
         let base = self.base.as_secs_f64();
         let grown = match self.curve {
-            Curve::Constant => base,
-            Curve::Linear => base * f64::from(attempt),
-            Curve::Exponential => {
+            BackoffCurve::Constant => base,
+            BackoffCurve::Linear => base * f64::from(attempt),
+            BackoffCurve::Exponential => {
                 base * self.factor.powi(i32::try_from(attempt - 1).unwrap_or(i32::MAX))
             }
         };

@@ -4,7 +4,7 @@
 //! Never: a secret's value. Fingerprints are keyed by this process and never leave it.
 
 use crate::spec::Spec;
-use language::{Environment, Setting, Unset};
+use language::{Environment, MissingSetting, Setting};
 use siphasher::sip::SipHasher13;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -92,7 +92,7 @@ pub(crate) fn secret_inputs(
     for setting in settings {
         if let Setting::File { path, .. } = &setting.value {
             let fault = match setting.value.resolve(environment) {
-                Err(Unset::File(_, reason)) => Some(reason),
+                Err(MissingSetting::File(_, reason)) => Some(reason),
                 _ => None,
             };
             inputs.insert(path.display().to_string().into(), fault);

@@ -63,7 +63,7 @@ pub struct Retry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backoff {
     /// How the wait grows.
-    pub curve: Curve,
+    pub curve: BackoffCurve,
     /// The first wait.
     pub base: Duration,
     /// The longest wait.
@@ -76,7 +76,7 @@ pub struct Backoff {
 
 choice! {
     /// How a wait grows.
-    pub enum Curve {
+    pub enum BackoffCurve {
         /// By a factor.
         Exponential = "exponential",
         /// By `base`.
@@ -100,7 +100,7 @@ choice! {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Breaker {
     /// When it opens.
-    pub trip: Trip,
+    pub trip: BreakerTrip,
     /// Faults older than this are forgotten.
     pub within: Duration,
     /// How long no calls are made.
@@ -111,7 +111,7 @@ pub struct Breaker {
 
 /// When a breaker opens.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Trip {
+pub enum BreakerTrip {
     /// After so many faults.
     After(usize),
     /// When this part of the answers are faults, of at least so many.

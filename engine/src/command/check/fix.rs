@@ -4,7 +4,7 @@
 //! guess, and stays a help.
 
 use compiler::files;
-use compiler::load::Loaded;
+use compiler::load::LoadedPipeline;
 use language::diagnostic::{Diagnostic, Edit, Rule, Severity, SourceText};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ type Texts = BTreeMap<PathBuf, String>;
 pub(super) fn repair(
     main: &Path,
     told: &mut Vec<String>,
-    load: impl Fn(&Texts) -> std::io::Result<Loaded>,
-) -> std::io::Result<Loaded> {
+    load: impl Fn(&Texts) -> std::io::Result<LoadedPipeline>,
+) -> std::io::Result<LoadedPipeline> {
     let mut loaded = load(&Texts::new())?;
     let (mut texts, mut originals) = (Texts::new(), BTreeMap::new());
     let mut done: BTreeMap<PathBuf, Vec<&'static str>> = BTreeMap::new();
@@ -71,7 +71,7 @@ fn identity(found: &Diagnostic) -> (String, &'static str, String) {
 struct Made<'f> {
     repairs: Vec<&'f Diagnostic>,
     texts: Texts,
-    loaded: Loaded,
+    loaded: LoadedPipeline,
 }
 
 /// Tries the repairs together, and one after another when that makes a new finding. Nothing when
@@ -79,9 +79,9 @@ struct Made<'f> {
 fn tried<'f>(
     repairs: &[&'f Diagnostic],
     main: &Path,
-    before: &Loaded,
+    before: &LoadedPipeline,
     texts: &Texts,
-    load: &impl Fn(&Texts) -> std::io::Result<Loaded>,
+    load: &impl Fn(&Texts) -> std::io::Result<LoadedPipeline>,
     refused: &mut BTreeSet<(String, &'static str, String)>,
 ) -> std::io::Result<Option<Made<'f>>> {
     let with = |repairs: &[&'f Diagnostic]| {
@@ -140,12 +140,12 @@ fn line_of(found: &Diagnostic) -> &str {
 }
 
 /// The file that a finding lies in, where it may be written.
-fn path_of(found: &Diagnostic, main: &Path, loaded: &Loaded) -> Option<PathBuf> {
+fn path_of(found: &Diagnostic, main: &Path, loaded: &LoadedPipeline) -> Option<PathBuf> {
     let mut known = loaded.files.iter().map(PathBuf::as_path).chain([main]);
     known.find(|it| it.display().to_string() == found.source.name).map(Path::to_owned)
 }
 
-fn applied(repairs: &[&Diagnostic], main: &Path, loaded: &Loaded, texts: &Texts) -> Texts {
+fn applied(repairs: &[&Diagnostic], main: &Path, loaded: &LoadedPipeline, texts: &Texts) -> Texts {
     let mut new = texts.clone();
     let mut edits: BTreeMap<PathBuf, (Arc<SourceText>, Vec<&Edit>)> = BTreeMap::new();
     for it in repairs {

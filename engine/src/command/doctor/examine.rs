@@ -2,7 +2,7 @@
 
 use crate::http::tls::{TlsFiles, TlsIdentity};
 use compiler::files::{PipelinePath, file_exposure};
-use compiler::load::{Loader, PipelineTexts, ProcessEnvironment};
+use compiler::load::{PipelineLoader, PipelineTexts, ProcessEnvironment};
 use compiler::plan::Plan;
 use kernel::env::{Clock, SystemClock};
 use kernel::time::Timestamp;
@@ -107,7 +107,8 @@ fn pipeline(file: &Path, data: Option<&Path>, findings: &mut Vec<DoctorFinding>)
     let bytes = compiler::files::read_pipeline(file).ok()?;
     let place = &PipelinePath::of(file, None, data);
     let catalog = &Catalog::built_in();
-    let loader = Loader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
+    let loader =
+        PipelineLoader { place, overrides: &[], catalog, environment: &ProcessEnvironment };
     let loaded = match PipelineTexts::of(&bytes, file) {
         Ok(given) => loader.read(&given).plan().0,
         Err(unreadable) => *unreadable,

@@ -1,7 +1,7 @@
 //! The nodes of failure handling.
 
 use super::{count, duration};
-use crate::spec::{Backoff, Breaker, FailureHandling, RateLimit, Retry, Trip};
+use crate::spec::{Backoff, Breaker, BreakerTrip, FailureHandling, RateLimit, Retry};
 use language::diagnostic::Rule;
 use language::{Context, Fields, Scalar};
 
@@ -100,8 +100,8 @@ pub(in crate::spec) fn breaker(fields: &Fields<'_>) -> Breaker {
     let ratio = fields.child("trip").and_then(|child| child.prop("ratio")?.number());
     Breaker {
         trip: match ratio {
-            Some(ratio) => Trip::Ratio(ratio.value, trip.prop("min", count)),
-            None => Trip::After(trip.prop("after", count)),
+            Some(ratio) => BreakerTrip::Ratio(ratio.value, trip.prop("min", count)),
+            None => BreakerTrip::After(trip.prop("after", count)),
         },
         within: trip.prop("within", duration),
         open_for: fields.setting("open-for").arg(0, duration),
