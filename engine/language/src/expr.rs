@@ -34,9 +34,9 @@ pub use infer::Declared;
 pub use problem::{ExprProblem, ProblemKind};
 pub use schema::of_schema;
 pub use template::Template;
-pub use type_env::{EventType, EventTypes, Finding, NotYetSet, TypeEnv, TypedExpr, union};
+pub use type_env::{EventType, EventTypes, ExprFinding, NotYetSet, TypeEnv, TypedExpr, union};
 pub use value::Val;
-pub use value_type::{Origin, ValueType};
+pub use value_type::{SchemaOrigin, ValueType};
 
 use function::Function;
 use kernel::additions::Additions;
@@ -265,7 +265,7 @@ impl Expr {
     }
 
     fn counted(&self, scope: &Scope<'_>, work: &Work) -> Val<'static> {
-        let loops = Loops { work: Some(work), ..scope.loops };
+        let loops = EvalState { work: Some(work), ..scope.loops };
         eval::eval(&self.node, &Scope { loops, ..*scope }).into_owned()
     }
 
@@ -395,12 +395,12 @@ pub struct Scope<'a> {
     /// The time zone used in templates; UTC when there is none.
     pub zone: Option<&'a jiff::tz::TimeZone>,
     /// What goes through lists here; nothing where an evaluation begins.
-    pub loops: Loops<'a>,
+    pub loops: EvalState<'a>,
 }
 
 /// What the evaluation that a scope is for has done and is in the middle of.
 #[derive(Clone, Copy, Default)]
-pub struct Loops<'a> {
+pub struct EvalState<'a> {
     /// What the variables of macros hold.
     items: [Option<&'a Value>; LOOPS_MAX],
     work: Option<&'a Work>,
@@ -469,7 +469,7 @@ impl<'a> Scope<'a> {
             aggregated: None,
             random: None,
             zone: None,
-            loops: Loops::default(),
+            loops: EvalState::default(),
         }
     }
 

@@ -192,24 +192,24 @@ impl<'a> Fields<'a> {
     }
 
     /// This node, with what its row says where it says nothing.
-    pub fn filled(&self) -> Filled<'a> {
-        Filled { written: Some(*self), row: self.row }
+    pub fn filled(&self) -> FilledFields<'a> {
+        FilledFields { written: Some(*self), row: self.row }
     }
 
     /// The child of this name, with what its row says where it says nothing or is absent.
-    pub fn setting(&self, name: &str) -> Filled<'a> {
-        Filled { written: self.child(name), row: self.row_of(name) }
+    pub fn setting(&self, name: &str) -> FilledFields<'a> {
+        FilledFields { written: self.child(name), row: self.row_of(name) }
     }
 }
 
 /// A node that says everything: what is not written, or cannot be read, comes from its row.
 #[derive(Clone, Copy)]
-pub struct Filled<'a> {
+pub struct FilledFields<'a> {
     written: Option<Fields<'a>>,
     row: &'static NodeRow,
 }
 
-impl<'a> Filled<'a> {
+impl<'a> FilledFields<'a> {
     /// The argument at `index`. Its row has it.
     pub fn arg<T>(&self, index: usize, read: impl Fn(&Scalar<'a>) -> Option<T>) -> T {
         let written =

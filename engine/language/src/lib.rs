@@ -25,11 +25,11 @@ pub use check::{
     Kinds, MeantWords, NodeRole, as_name, check, check_file, child_groups, correct, is_name, usage,
 };
 pub use describe::write_bytes;
-pub use fields::{Context, Fields, FileFault, Files, Filled, Scalar};
+pub use fields::{Context, Fields, FileFault, Files, FilledFields, Scalar};
 pub use host::ServedHost;
 pub use offsets::value_text_span;
 pub use setting::{Environment, MissingSetting, Needed, Setting, default_of};
 pub use sites::{ExprSite, sites};
 pub use table::{Arg, Arity, DefaultValue, KindRow, NodeRow, Prop, ValueKind};
 pub use value::{Rate, field_path, parse_bytes, parse_duration, parse_rate, statuses};
-pub use words::{Foreign, foreign_kinds, foreign_words, nearest};
+pub use words::{ForeignWord, foreign_kinds, foreign_words, nearest};

@@ -2,7 +2,7 @@
 
 mod synonyms;
 
-pub use synonyms::{Foreign, foreign_kinds, foreign_words};
+pub use synonyms::{ForeignWord, foreign_kinds, foreign_words};
 pub(super) use synonyms::{KINDS, WORDS};
 
 /// The nearest of `known` to `word`: at most two slips, or a third of the word's length.
@@ -97,7 +97,7 @@ pub(super) enum Meant<'a> {
 pub(super) fn meant<'a>(
     word: &str,
     known: &[&'a str],
-    table: &'static [Foreign],
+    table: &'static [ForeignWord],
 ) -> Option<Meant<'a>> {
     if let Some(it) = respelled(word, known) {
         return Some(Meant::Surely(it));

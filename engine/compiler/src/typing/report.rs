@@ -4,7 +4,7 @@ use super::{expr, is_condition, is_number, template};
 use kdl::KdlDocument;
 use kernel::decode;
 use language::diagnostic::{Diagnostics, Rule};
-use language::expr::{Declared, Expr, Finding, Origin, PathRead, Root, TypeEnv};
+use language::expr::{Declared, Expr, ExprFinding, PathRead, Root, SchemaOrigin, TypeEnv};
 use language::spanned::Span;
 use language::{ExprSite, ValueKind, field_path};
 
@@ -65,7 +65,7 @@ impl Tell<'_> {
             .help(help);
     }
 
-    pub(super) fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<Finding>) {
+    pub(super) fn findings(&mut self, site: &ExprSite<'_>, findings: Vec<ExprFinding>) {
         for it in findings {
             let help = it.help.unwrap_or_else(|| match it.rule {
                 Rule::AlwaysSame => "change the condition, or remove it".to_owned(),
@@ -130,7 +130,7 @@ fn is_read(site: &ExprSite<'_>) -> bool {
 }
 
 /// Where a schema declares a field: the name's place in its text.
-fn place(origin: &Origin) -> Option<Span> {
+fn place(origin: &SchemaOrigin) -> Option<Span> {
     let unescaped = |text: &str| text.replace("~1", "/").replace("~0", "~");
     let path: Vec<String> = origin.pointer.split('/').skip(1).map(unescaped).collect();
     let text = &origin.source.text;

@@ -16,7 +16,7 @@ pub(super) use paths::declared;
 use super::Root;
 use super::function::Function;
 use super::node::{Binary, ExprNode, Field, Step};
-use super::type_env::{EventTypes, Finding, TypeEnv, TypedExpr, common, union};
+use super::type_env::{EventTypes, ExprFinding, TypeEnv, TypedExpr, common, union};
 use super::value_type::{Bounds, ValueType};
 use crate::diagnostic::Rule;
 use kernel::choice::Choice;
@@ -39,7 +39,7 @@ struct Infer<'k> {
     text: &'k str,
     /// What the variables of the macros that are open may be.
     variables: Vec<ValueType>,
-    findings: Vec<Finding>,
+    findings: Vec<ExprFinding>,
 }
 
 /// What a part may be, and for which types of events it may be true, false or neither.
@@ -83,12 +83,12 @@ impl Infer<'_> {
         span: Range<usize>,
         message: String,
         label: &str,
-    ) -> Option<&mut Finding> {
+    ) -> Option<&mut ExprFinding> {
         if here.is_empty() {
             return None;
         }
         let label = label.to_owned();
-        self.findings.push(Finding { rule, span, message, label, help: None, origin: None });
+        self.findings.push(ExprFinding { rule, span, message, label, help: None, origin: None });
         self.findings.last_mut()
     }
 

@@ -5,7 +5,7 @@
 //! whole. What is not understood (`not`, references that lead elsewhere) is left out, which only
 //! makes the shape wider.
 
-use super::value_type::{Bounds, Field, Fields, Origin, ValueType};
+use super::value_type::{Bounds, Field, Fields, SchemaOrigin, ValueType};
 use crate::diagnostic::SourceText;
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -233,7 +233,7 @@ impl<'s> SchemaReader<'s> {
             let (before, origin) = own.map_or((ValueType::any(), None), |it| (it.shape, it.origin));
             let shape = self.narrow(before, part, &pointer, depth + 1);
             let here =
-                || Arc::new(Origin { source: self.source.clone(), pointer: pointer.clone() });
+                || Arc::new(SchemaOrigin { source: self.source.clone(), pointer: pointer.clone() });
             let field = Field { shape, origin: origin.or_else(|| Some(here())) };
             fields.names.insert(name.as_str().into(), field);
         }

@@ -1,7 +1,7 @@
 //! What is known of the values at a place of the file, before there is an event.
 
 use super::infer::Declared;
-use super::value_type::{Origin, ValueType};
+use super::value_type::{SchemaOrigin, ValueType};
 use super::{Expr, PathRead, Root};
 use crate::diagnostic::Rule;
 use kernel::event::Priority;
@@ -61,7 +61,7 @@ pub struct TypeEnv {
 
 /// Something that is wrong with an expression for what is known.
 #[derive(Debug, Clone)]
-pub struct Finding {
+pub struct ExprFinding {
     /// The rule that it breaks.
     pub rule: Rule,
     /// Bytes of the expression's text.
@@ -73,7 +73,7 @@ pub struct Finding {
     /// What to write instead.
     pub help: Option<String>,
     /// The declaration that was probably meant.
-    pub origin: Option<Arc<Origin>>,
+    pub origin: Option<Arc<SchemaOrigin>>,
 }
 
 /// What an expression comes to, for what is known.
@@ -82,7 +82,7 @@ pub struct TypedExpr {
     /// What its value may be.
     pub shape: ValueType,
     /// What is wrong with it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ExprFinding>,
     /// The types of events for which it may be `true`.
     pub holds: EventTypes,
     /// The types of events for which it may be anything else.
@@ -104,7 +104,7 @@ impl TypeEnv {
         }
         let finding = |rule, message, label: &str, help| {
             let (span, label) = (whole.clone(), label.to_owned());
-            Finding { rule, span, message, label, help: Some(help), origin: None }
+            ExprFinding { rule, span, message, label, help: Some(help), origin: None }
         };
         if let Some((message, help)) = super::infer::no_condition(&checked.shape, expr.text()) {
             let label = "neither true nor false";

@@ -72,12 +72,12 @@ impl Fields {
 pub(super) struct Field {
     pub(super) shape: ValueType,
     /// Where it is declared, when that is a schema.
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) origin: Option<Arc<SchemaOrigin>>,
 }
 
 /// A place in a schema file.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
+pub struct SchemaOrigin {
     /// The file.
     pub source: Arc<SourceText>,
     /// The JSON pointer of the declaration.
@@ -269,7 +269,7 @@ impl ValueType {
     }
 
     /// What stands in the field of this name; `None` when nothing ever does.
-    pub(super) fn field(&self, name: &str) -> Option<(ValueType, Option<Arc<Origin>>)> {
+    pub(super) fn field(&self, name: &str) -> Option<(ValueType, Option<Arc<SchemaOrigin>>)> {
         if self.is_any {
             return Some((ValueType::any(), None));
         }

@@ -3,7 +3,7 @@
 
 /// A word of other tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Foreign {
+pub struct ForeignWord {
     /// The word.
     pub word: &'static str,
     /// Ours, the first that may stand in the place is meant.
@@ -18,16 +18,16 @@ const fn same(
     word: &'static str,
     ours: &'static [&'static str],
     elsewhere: &'static str,
-) -> Foreign {
-    Foreign { word, ours, is_same: true, elsewhere }
+) -> ForeignWord {
+    ForeignWord { word, ours, is_same: true, elsewhere }
 }
 
 const fn like(
     word: &'static str,
     ours: &'static [&'static str],
     elsewhere: &'static str,
-) -> Foreign {
-    Foreign { word, ours, is_same: false, elsewhere }
+) -> ForeignWord {
+    ForeignWord { word, ours, is_same: false, elsewhere }
 }
 
 const EDGES: &str = "use `after` and `needs` to wait for other stages; send events to a sink \
@@ -66,7 +66,7 @@ const CERTIFICATE: &str = "`tls cert=\"…\" key=\"…\"` in `server` turns HTTP
 const PROXY: &str = "list the names that a proxy passes on in `hosts` of `server`";
 
 /// Words of other tools, for names of nodes and properties.
-pub(in super::super) const WORDS: &[Foreign] = &[
+pub(in super::super) const WORDS: &[ForeignWord] = &[
     // Edges.
     same("inputs", &["after"], EDGES),
     same("depends_on", &["needs"], EDGES),
@@ -409,7 +409,7 @@ const ONLY_MQTT: &str = "the only brokers are those that speak MQTT; `source exe
 const OWN_STORE: &str = "the engine keeps events in SQLite: `sink sqlite NAME { path \"…\" }`";
 
 /// Words of other tools, for kinds.
-pub(in super::super) const KINDS: &[Foreign] = &[
+pub(in super::super) const KINDS: &[ForeignWord] = &[
     like("http_server", &["http"], ""),
     like("http-server", &["http"], ""),
     like("webhook", &["http", "webhook"], ""),
@@ -488,11 +488,11 @@ pub(in super::super) const KINDS: &[Foreign] = &[
 ];
 
 /// Every word of other tools that is known for a node or a property.
-pub fn foreign_words() -> &'static [Foreign] {
+pub fn foreign_words() -> &'static [ForeignWord] {
     WORDS
 }
 
 /// Every word of other tools that is known for a kind.
-pub fn foreign_kinds() -> &'static [Foreign] {
+pub fn foreign_kinds() -> &'static [ForeignWord] {
     KINDS
 }

@@ -2,7 +2,7 @@
 
 use super::super::node::Step;
 use super::super::type_env::{EventTypes, NotYetSet, TypeEnv};
-use super::super::value_type::{Origin, ValueType};
+use super::super::value_type::{SchemaOrigin, ValueType};
 use super::super::{PathRead, Root};
 use super::Infer;
 use crate::diagnostic::Rule;
@@ -222,7 +222,7 @@ pub(super) fn told(here: &EventTypes) -> String {
 }
 
 /// What to write instead, and where that is declared.
-fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<Origin>>) {
+fn help(root: Root, steps: &[Step], missing: &[Missing]) -> (String, Option<Arc<SchemaOrigin>>) {
     let depth = missing.iter().map(|it| it.depth).max().unwrap_or(0);
     let deepest = || missing.iter().filter(|it| it.depth == depth).map(|it| &it.at);
     let before = shown(root, &steps[..depth]);

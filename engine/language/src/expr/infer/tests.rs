@@ -430,7 +430,7 @@ fn a_body_that_is_sent_as_json_is_json() {
     let template = |text: &str| Template::parse(text, Roots::EVENT).expect("it parses");
     let body = |text: &str, says_json: bool| {
         let found = closed().check_json_body(&template(text), says_json);
-        let told = |finding: &crate::expr::Finding| {
+        let told = |finding: &crate::expr::ExprFinding| {
             let help = finding.help.clone().unwrap_or_default();
             format!(
                 "{} [{}] {} · {help}",

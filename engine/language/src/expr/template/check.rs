@@ -1,6 +1,6 @@
 //! Templates for what is known of their values.
 
-use super::super::type_env::{Finding, TypeEnv};
+use super::super::type_env::{ExprFinding, TypeEnv};
 use super::super::value_type::ValueType;
 use super::{Part, Template};
 use crate::diagnostic::Rule;
@@ -10,7 +10,7 @@ use std::ops::Range;
 impl TypeEnv {
     /// Looks at a template: its shape, and what is wrong with its expressions. Spans are bytes of
     /// the template.
-    pub fn check_template(&self, template: &Template) -> (ValueType, Vec<Finding>) {
+    pub fn check_template(&self, template: &Template) -> (ValueType, Vec<ExprFinding>) {
         let mut findings = Vec::new();
         let mut shape = ValueType::text();
         for part in &template.parts {
@@ -28,7 +28,7 @@ impl TypeEnv {
     /// Values that a JSON body takes as they are, though they may hold anything, and where a body
     /// that is sent as JSON stops being it. `says_json` is whether a header says so; without one,
     /// a text that begins like a list or map counts.
-    pub fn check_json_body(&self, template: &Template, says_json: bool) -> Vec<Finding> {
+    pub fn check_json_body(&self, template: &Template, says_json: bool) -> Vec<ExprFinding> {
         // A value outside of quotes may be a number, a text with its quotes, or nothing.
         let filled = ["0", "\"\"", ""].map(|it| filled(template, it));
         if filled.iter().all(Result::is_err) {
@@ -51,7 +51,7 @@ impl TypeEnv {
                     let found = unquoted(text, span, &shape, filters, quotes.is_open);
                     let whole = whole_text(&template.parts, index);
                     findings.extend(found.map(|it| match (quotes.is_open, whole) {
-                        (true, Some(whole)) => Finding { help: Some(whole), ..it },
+                        (true, Some(whole)) => ExprFinding { help: Some(whole), ..it },
                         _ => it,
                     }));
                 }
@@ -69,13 +69,13 @@ struct NotJson {
 }
 
 impl NotJson {
-    fn finding(self, template: &Template, says_json: bool) -> Option<Finding> {
+    fn finding(self, template: &Template, says_json: bool) -> Option<ExprFinding> {
         let begins = template.text.trim_start();
         // `[ring] somebody` and `{{ event.type }}: …` are texts.
         let is_map = begins.starts_with('{') && !begins.starts_with("{{");
         let is_list = begins.starts_with('[') && begins.trim_end().ends_with(']');
         let looks = is_map && begins.trim_end().ends_with('}') || is_list && begins.contains('"');
-        (says_json || looks).then(|| Finding {
+        (says_json || looks).then(|| ExprFinding {
             rule: Rule::NotJson,
             span: self.span,
             message: "this body is not JSON".to_owned(),
@@ -214,7 +214,7 @@ fn unquoted(
     shape: &ValueType,
     filters: &[String],
     is_in_quotes: bool,
-) -> Option<Finding> {
+) -> Option<ExprFinding> {
     let is_json = is_json(filters);
     let is_fine = match is_in_quotes {
         false => is_json || filters.is_empty() && shape.is_plain_json(),
@@ -243,7 +243,7 @@ fn unquoted(
     };
     let span = span.start + lead..span.start + lead + trimmed.len();
     let (label, help, origin) = (label.to_owned(), Some(help), None);
-    Some(Finding { rule: Rule::NotJson, span, message, label, help, origin })
+    Some(ExprFinding { rule: Rule::NotJson, span, message, label, help, origin })
 }
 
 /// Whether what is rendered is JSON.
@@ -251,6 +251,6 @@ fn is_json(filters: &[String]) -> bool {
     filters.last().is_some_and(|filter| filter == "json" || filter == "to_json")
 }
 
-fn moved(finding: Finding, by: usize) -> Finding {
-    Finding { span: finding.span.start + by..finding.span.end + by, ..finding }
+fn moved(finding: ExprFinding, by: usize) -> ExprFinding {
+    ExprFinding { span: finding.span.start + by..finding.span.end + by, ..finding }
 }
