@@ -8,6 +8,7 @@
 mod broker;
 mod disk;
 mod figures;
+mod flood;
 mod hanging;
 mod hook;
 mod kills;

@@ -5,6 +5,7 @@ pub(crate) mod chromium;
 pub(crate) mod hours;
 pub(crate) mod load;
 pub(crate) mod receiver;
+pub(crate) mod sender;
 pub(crate) mod smtp;
 pub(crate) mod world;
 
@@ -197,6 +198,15 @@ impl Engine {
     /// The number of its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that it has had, in megabytes of 1,000,000 bytes.
+    pub(crate) fn peak_memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+        let pages: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        pages * 1024.0 / 1e6
     }
 
     /// Kills it at once, as a power switch would.

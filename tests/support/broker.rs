@@ -48,6 +48,15 @@ impl Broker {
 
     /// A broker with lines of its configuration, which may name files of its folder.
     pub(crate) fn with(what: &str, lines: impl Fn(&Path) -> String) -> Option<Broker> {
+        Broker::logging("all", what, lines)
+    }
+
+    /// One that logs subscriptions alone: a line for each packet costs it more than the packet.
+    pub(crate) fn quiet(what: &str) -> Option<Broker> {
+        Broker::logging("subscribe", what, |_| "allow_anonymous true".to_owned())
+    }
+
+    fn logging(log: &str, what: &str, lines: impl Fn(&Path) -> String) -> Option<Broker> {
         let program = mosquitto(what)?;
         let folder = tempfile::tempdir().expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|bind| bind.local_addr());
@@ -57,7 +66,7 @@ impl Broker {
         // As root it would become another user, who may not write here.
         let text = format!(
             "listener {port} 127.0.0.1\npersistence true\npersistence_location {place}/\n\
-             max_queued_messages 0\nuser root\nlog_dest stderr\nlog_type all\n{more}\n"
+             max_queued_messages 0\nuser root\nlog_dest stderr\nlog_type {log}\n{more}\n"
         );
         std::fs::write(folder.path().join("mosquitto.conf"), text).expect("it can be written");
         let mut broker = Broker { program, folder, port, child: None };
