@@ -163,7 +163,7 @@ fn has_effect(place: &str, name: &str) -> bool {
     // Without anything that makes digests.
     let is_text = name == "digest" || place.ends_with(".digest");
     // Whose messages cannot be changed.
-    let fixed = ["notify.email", "notify.gotify", "notify.pushover", "notify.slack"];
+    let fixed = ["notify.gotify", "notify.pushover"];
     let is_fixed = name == "update" && fixed.contains(&place);
     !waits && !is_text && !is_fixed && !(is_inside && (is_failure || name == "backlog"))
 }
@@ -326,6 +326,9 @@ fn files(catalog: &Catalog) -> Vec<String> {
                 if place == "enrich.http" && !["get", "post", "body"].contains(&but) {
                     needed.push("get \"http://127.0.0.1:1/other\"".to_owned());
                 }
+                if place == "notify.slack" {
+                    needed.extend(slack_with(but));
+                }
                 needed
             };
             for row in rows() {
@@ -362,6 +365,17 @@ fn files(catalog: &Catalog) -> Vec<String> {
     files.extend(kinds(catalog).iter().map(|kind| whole_with(kind.example)));
     files.extend(examples_at_the_top());
     files
+}
+
+/// Where messages go: as a bot for what only a bot has, and by a webhook otherwise.
+fn slack_with(but: &str) -> Vec<String> {
+    let all: &[(&str, &str)] = match but {
+        "token" | "channel" | "api" | "update" => {
+            &[("token", "token (env)\"SLACK_TOKEN\""), ("channel", "channel \"C0123456789\"")]
+        }
+        _ => &[("url", "url (env)\"SLACK_URL\"")],
+    };
+    all.iter().filter(|it| it.0 != but).map(|it| it.1.to_owned()).collect()
 }
 
 /// What may be in the block of `decode` depends on the codec.

@@ -4,7 +4,7 @@
 use crate::support::world::{Behaviour, World};
 use fastrand::Rng;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const SEQUENCES: u64 = 4;
@@ -14,9 +14,13 @@ const VISITS: [&str; 3] = ["a", "b", "c"];
 /// Nine in the evening, in seconds after the beginning of the world's clock.
 const EVENING: i64 = 21 * 3600;
 
+/// The one that is no webhook.
+const SLACK: &str = "slack";
+
 /// Each with the manners that its messages have.
-const NOTIFIERS: [(&str, &str); 6] = [
+const NOTIFIERS: [(&str, &str); 7] = [
     ("plain", ""),
+    (SLACK, ""),
     ("batched", "batch 10"),
     ("night", "quiet-hours \"22:00-07:00\" allow=\"data.n % 5 == 0\""),
     ("grouped", "group \"30s\" key=\"data.visit\""),
@@ -24,13 +28,21 @@ const NOTIFIERS: [(&str, &str); 6] = [
     ("mixed", "rate \"12/h\" burst=1 excess=digest"),
 ];
 
+const SLACK_BOT: &str = "api \"http://slack.example/api\"; token \"xoxb\"; channel \"#door\"; \
+     title \"\"; click \"\"; message \"{{ data.visit }} {{ data.n }}\"";
+const WEBHOOK_BODY: &str =
+    r##"body #"{ "n": {{ data.n | json }}, "update": {{ [update.key, update.first] | json }} }"#"##;
+
 fn pipeline(comment: &str) -> String {
     let notifier = |(name, manners): &(&str, &str)| {
+        let (kind, service) = match *name {
+            SLACK => ("slack", SLACK_BOT.to_owned()),
+            name => ("webhook", format!("url \"http://{name}.example/\"; {WEBHOOK_BODY}")),
+        };
         format!(
-            "notify webhook {name} {{\n    url \"http://{name}.example/\"; {manners}\n    \
+            "notify {kind} {name} {{\n    {service}; {manners}\n    \
              timeout \"5s\"; retry give-up=\"30d\" {{ backoff constant base=\"20s\" }}\n    \
-             update key=\"data.visit\"\n    \
-             body #\"{{ \"n\": {{{{ data.n | json }}}}, \"update\": {{{{ [update.key, update.first] | json }}}} }}\"#\n}}\n"
+             update key=\"data.visit\"\n}}\n"
         )
     };
     let notifiers: String = NOTIFIERS.iter().map(notifier).collect();
@@ -42,11 +54,13 @@ fn pipeline(comment: &str) -> String {
 }
 
 /// A message that a service took.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 struct TakenMessage {
     /// The event that it tells of.
     n: u64,
     is_first: bool,
+    /// Which message was changed, where the service gives them names.
+    changed: Option<String>,
 }
 
 /// By notifier and visit, in the order in which they were taken.
@@ -58,6 +72,10 @@ fn note_taken(world: &World, taken: &mut Taken) {
             continue;
         }
         let body: Value = serde_json::from_str(&call.body).expect("it is JSON");
+        if let Some((_, method)) = call.url.split_once("/chat.") {
+            note_slack(method, &body, taken);
+            continue;
+        }
         let host = call.url.trim_start_matches("http://").split('.').next().expect("a host");
         for message in body.as_array().cloned().unwrap_or_else(|| vec![body]) {
             note_message(host, &message, taken);
@@ -72,8 +90,21 @@ fn note_message(host: &str, body: &Value, taken: &mut Taken) {
         return;
     };
     let is_first = body["update"][1].as_bool().expect("it is told");
-    let message = TakenMessage { n: body["n"].as_u64().expect("a number"), is_first };
+    let n = body["n"].as_u64().expect("a number");
+    let message = TakenMessage { n, is_first, changed: None };
     taken.entry((host.to_owned(), visit.to_owned())).or_default().push(message);
+}
+
+fn note_slack(method: &str, body: &Value, taken: &mut Taken) {
+    let (visit, n) = body["text"].as_str().and_then(|it| it.split_once(' ')).expect("its text");
+    let changed = match method {
+        "postMessage" => None,
+        "update" => Some(format!("{} {}", body["channel"], body["ts"])),
+        other => panic!("chat.{other}"),
+    };
+    let n = n.parse().expect("a number");
+    let message = TakenMessage { n, is_first: changed.is_none(), changed };
+    taken.entry((SLACK.to_owned(), visit.to_owned())).or_default().push(message);
 }
 
 /// Makes a service slow, busy, silent or well.
@@ -141,6 +172,11 @@ fn play(seed: u64) {
         let context = format!("SEED={seed} {name} {visit}: {messages:?}");
         assert!(messages.is_sorted_by_key(|message| message.n), "{context}");
         assert!(messages[0].is_first, "{context}");
+        // From one new message to the next, it is that one which changes.
+        for same in messages.chunk_by(|_, next| !next.is_first) {
+            let changed: BTreeSet<_> = same.iter().filter_map(|it| it.changed.as_ref()).collect();
+            assert!(changed.len() <= 1, "{context}");
+        }
         // What was answered when the engine was killed, nobody has written down.
         let again = messages[1..].iter().filter(|message| message.is_first).count();
         assert!(again <= kills, "{context} with {kills} kills");
@@ -156,7 +192,7 @@ fn play(seed: u64) {
                 "SEED={seed} {name} {n}: {ends:?}"
             );
         }
-        if ["plain", "batched", "night"].contains(&name) {
+        if ["plain", SLACK, "batched", "night"].contains(&name) {
             for (visit, n) in &newest {
                 let last = taken[&(name.to_owned(), (*visit).to_owned())].last();
                 assert_eq!(last.map(|it| it.n), Some(*n), "SEED={seed} {name} {visit}");

@@ -97,6 +97,44 @@ fn what_may_pass_is_tried_again_and_is_the_same_letter() {
     assert_eq!(server.taken().len(), 2);
 }
 
+/// Every letter about a visit is in the thread of its first one, also after a kill, and also where
+/// the first attempt at one of them failed.
+#[test]
+fn letters_about_one_visit_are_one_thread() {
+    let server = MailServer::start(Begins::Plain, |command, number| {
+        (command == "DATA" && number == 8).then_some("451 4.3.0 Try again later")
+    });
+    let text = notifier("smtp", &server, "").replace(" \"Max <max@example.org>\"", "");
+    let mut site = Site::of(&text.replace("timeout", "update key=\"data.visit\"; timeout"), "");
+    let mut attempts = 0;
+    for (visit, title) in [("a", "Somebody"), ("a", "Anna"), ("b", "A cat"), ("a", "Anna left")] {
+        if title == "Anna left" {
+            site = site.killed();
+        }
+        let event = json!({ "type": "seen", "visit": visit, "title": title, "message": "m" });
+        let deliveries = site.tell(&event);
+        assert!(deliveries.iter().all(|it| it["state"] == "done"), "{deliveries:?}");
+        attempts += deliveries[0]["attempts"].as_u64().expect("a number");
+    }
+    assert_eq!(attempts, 5, "the second letter was tried twice");
+    let taken = server.taken();
+    let field = |nth: usize, name: &str| line(&taken[nth].text, name).to_owned();
+    let subjects: Vec<String> = (0..taken.len()).map(|nth| field(nth, "Subject: ")).collect();
+    assert_eq!(subjects, ["Somebody", "Re: Somebody", "A cat", "Re: Somebody"]);
+    let first = field(0, "Message-ID: ");
+    for nth in [1, 3] {
+        assert_eq!(
+            (field(nth, "In-Reply-To: "), field(nth, "References: ")),
+            (first.clone(), first.clone())
+        );
+    }
+    assert_eq!(field(2, "References: "), "");
+    assert!(taken[1].text.contains("\n\nAnna\n\nm\n"), "{}", taken[1].text);
+    let ids: std::collections::BTreeSet<String> =
+        (0..taken.len()).map(|nth| field(nth, "Message-ID: ")).collect();
+    assert_eq!(ids.len(), taken.len(), "each letter has an id of its own");
+}
+
 #[test]
 fn a_server_that_says_nothing_more_costs_a_thread_until_the_timeout() {
     for command in ["EHLO", "MAIL", "RCPT", "DATA"] {

@@ -93,6 +93,18 @@ fn slack(heard: &Heard, body: &Value) -> Result<(), String> {
     need(!text.contains("<!") && !text.contains("<script"), "nothing of the event is markup")
 }
 
+/// <https://docs.slack.dev/reference/methods/chat.postMessage>
+fn slack_bot(heard: &Heard, body: &Value) -> Result<(), String> {
+    need((&*heard.method, &*heard.path) == ("POST", "/api/chat.postMessage"), "a POST")?;
+    need(heard.header("authorization") == Some("Bearer canary-token"), "invalid_auth")?;
+    need(["C0123456789", "#door"].contains(&text(body, "/channel")), "channel_not_found")?;
+    let text = text(body, "/text");
+    need(is_shown(text), "no_text")?;
+    need(utf16(text) <= 40_000, "msg_too_long")?;
+    need(body["parse"] == "none" && body["link_names"].is_null(), "no mentions")?;
+    need(!text.contains("<!") && !text.contains("<script"), "nothing of the event is markup")
+}
+
 /// <https://gotify.net/api-docs#/message/createMessage>
 fn gotify(heard: &Heard, body: &Value) -> Result<(), String> {
     need((&*heard.method, &*heard.path) == ("POST", "/message"), "a POST to /message")?;
@@ -122,7 +134,8 @@ fn pushover(heard: &Heard, body: &Value) -> Result<(), String> {
 #[track_caller]
 fn check(notifier: &str, judge: Judge, busy: &'static str) {
     let answer = move |heard: &Heard, before: usize| -> Reply {
-        let is_json = heard.header("content-type") == Some("application/json");
+        let kind = heard.header("content-type").unwrap_or_default();
+        let is_json = ["application/json", "application/json; charset=utf-8"].contains(&kind);
         let judged = need(is_json, "JSON").and_then(|()| judge(heard, &heard.json()));
         match judged {
             Err(words) => (400, words),
@@ -168,6 +181,13 @@ fn discord_takes_whatever_an_event_says() {
 fn slack_takes_whatever_an_event_says() {
     let node = "slack s { url \"{url}/services/T/canary\" \"{url}/services/T/b\"; ";
     check(&format!("{node}{TEXTS} }}"), slack, "rate_limited");
+}
+
+#[test]
+fn slack_takes_whatever_an_event_says_from_a_bot() {
+    let node =
+        "slack s { api \"{url}/api\"; token (env)\"TOKEN\"; channel \"C0123456789\" \"#door\"; ";
+    check(&format!("{node}{TEXTS} }}"), slack_bot, r#"{"ok":false,"error":"ratelimited"}"#);
 }
 
 #[test]

@@ -78,6 +78,42 @@ fn discord(chat: &SharedChat, heard: &Heard) -> Reply {
     }
 }
 
+/// As <https://docs.slack.dev/reference/methods/chat.update> has it: a channel is found by its name
+/// when a message is posted, and by its id alone when it is changed.
+fn slack(chat: &SharedChat, heard: &Heard) -> Reply {
+    let mut chat = chat.lock().expect("no answer panics");
+    let body = heard.json();
+    let field = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    let refused = |error: &str| (200, json!({ "ok": false, "error": error }).to_string());
+    let taken = |id: u64| {
+        let time = format!("{id}.000200");
+        (200, json!({ "ok": true, "channel": "C0123456789", "ts": time }).to_string())
+    };
+    if heard.header("authorization") != Some("Bearer canary-token") {
+        return refused("invalid_auth");
+    }
+    if 4_000 < field("text").encode_utf16().count() {
+        return refused("msg_too_long");
+    }
+    match (&*heard.path, &*field("channel")) {
+        ("/api/chat.postMessage", "#door") => {
+            chat.sent += 1;
+            let id = chat.sent;
+            chat.texts.insert(id, field("text"));
+            taken(id)
+        }
+        ("/api/chat.update", "C0123456789") => {
+            let time = field("ts");
+            let id = time.strip_suffix(".000200").and_then(|it| it.parse().ok()).unwrap_or(0);
+            let Some(known) = chat.texts.get_mut(&id) else { return refused("message_not_found") };
+            *known = field("text");
+            chat.edits += 1;
+            taken(id)
+        }
+        _ => refused("channel_not_found"),
+    }
+}
+
 /// A visit of three events, one that says nothing new, and another visit; then the message is
 /// deleted by hand.
 #[track_caller]
@@ -120,6 +156,12 @@ fn telegram_shows_one_message_for_a_visit() {
 fn discord_shows_one_message_for_a_visit() {
     let node = "discord d { url \"{url}/api/webhooks/1/canary\"; ";
     check(&format!("{node}{REST} }}"), discord, false);
+}
+
+#[test]
+fn slack_shows_one_message_for_a_visit() {
+    let node = "slack s { api \"{url}/api/\"; token (env)\"TOKEN\"; channel \"#door\"; ";
+    check(&format!("{node}{REST} }}"), slack, false);
 }
 
 /// Which message a service has is still known after the engine was killed, and after a reload.

@@ -209,7 +209,7 @@ impl Attach {
         request: impl Fn(&MessageReceipt, Option<Attachment>) -> FetchRequest + Send,
     ) -> Result<Option<MessageReceipt>, Fault> {
         let receipt = |edited, file| match edited {
-            Edited::Changed => Some(MessageReceipt { file, ..before.clone() }),
+            Edited::Changed => Some(MessageReceipt { detail: file, ..before.clone() }),
             Edited::Gone => None,
         };
         if let Some(file) = Attach::fetch(attach, notice, call.services, bytes_max).await {
@@ -220,7 +220,7 @@ impl Attach {
             }
         }
         let edited = call.edit(request(&before, None), unmade).await?;
-        Ok(receipt(edited, before.file.clone()))
+        Ok(receipt(edited, before.detail.clone()))
     }
 
     /// Fetches it for one event, of which a service takes at most `bytes_max`. It has half of the

@@ -32,6 +32,7 @@ const ANSWERS: AnswerForm = AnswerForm {
     wait: "/retry_after",
     // The webhook was deleted.
     is_setting: |status, _| status == 404,
+    meant: None,
 };
 
 const NODES: &[NodeRow] = &[NodeRow::new("url", "the URL of the channel's webhook, which is a secret; with several, each gets a delivery of its own")
@@ -134,7 +135,7 @@ impl Notify for Discord {
         let SentWith { answer, file } =
             self.send(notice, format!("{}{mark}wait=true", self.url)).await?;
         let id = answer["id"].as_str().unwrap_or_default().to_owned();
-        Ok(MessageReceipt { id, file }.write(&place))
+        Ok(MessageReceipt { id, detail: file }.write(&place))
     }
 }
 
@@ -178,7 +179,7 @@ impl Discord {
                 self.upload(url, body, &file, notice)
             }
             None => {
-                let shown = before.file.as_ref().filter(|file| is_picture(file));
+                let shown = before.detail.as_ref().filter(|file| is_picture(file));
                 if let Some(name) = shown {
                     body["embeds"][0]["image"] = picture(name);
                 }

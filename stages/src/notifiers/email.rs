@@ -3,6 +3,10 @@
 //! *Invariant:* the `Message-ID` is made of the delivery's key, so that a letter that is sent twice
 //! is the same letter, and mail programs show it once.
 //!
+//! A letter cannot be changed. A later one about the same thing is a reply to the first one, as
+//! RFC 5322 §3.6.4 has it, so that mail programs show both in one thread. It is never a reply to
+//! the one before: then a letter that somebody has deleted would part the thread.
+//!
 //! *Never:* a header that an event brings: what goes into one has no line ends, and is encoded.
 
 mod smtp;
@@ -12,8 +16,9 @@ use super::attach::{self, ATTACH, Attach, AttachSetting, Attachment};
 use super::button::{self, BUTTON, ButtonText, Buttons};
 use super::level::{LEVEL, Level, LevelSetting};
 use super::link::{self, CLICK, MessageLink};
+use super::receipt::{MessageReceipt, place_of};
 use super::text::{MessageText, TextLimit};
-use crate::contract::{DynNotify, Kind, Notice, Notify, NotifyKind, Services};
+use crate::contract::{DynNotify, Kind, NoUpdate, Notice, Notify, NotifyKind, Services};
 use crate::request::{Ready, Text, check_twice, resolve};
 use kernel::fault::{Cause, Fault};
 use language::diagnostic::{Diagnostics, Rule};
@@ -237,6 +242,10 @@ impl NotifyKind for Email {
         true
     }
 
+    fn no_update(_: &EmailSettings) -> Option<NoUpdate> {
+        None
+    }
+
     fn recipients(settings: &EmailSettings) -> Vec<EmailSettings> {
         let to = settings.to.iter();
         to.map(|it| EmailSettings { to: vec![it.clone()], ..settings.clone() }).collect()
@@ -317,7 +326,7 @@ impl Notify for Email {
         for notice in batch {
             let attach = self.attach.as_ref();
             let file = Attach::fetch(attach, notice, &self.services, FILE_MAX).await;
-            written.push(self.letter(notice, file));
+            written.push(self.letter(notice, file).map(|written| written.0));
         }
         let mut faults = Vec::new();
         let mut letters = Vec::new();
@@ -335,6 +344,14 @@ impl Notify for Email {
             None => sent.next().expect("each letter has an end"),
         };
         faults.into_iter().map(end).collect()
+    }
+
+    async fn update(&self, notice: &Notice) -> Result<String, Fault> {
+        let attach = self.attach.as_ref();
+        let file = Attach::fetch(attach, notice, &self.services, FILE_MAX).await;
+        let (letter, receipt) = self.letter(notice, file)?;
+        self.post(vec![letter], notice.outgoing.timeout).await.remove(0)?;
+        Ok(receipt)
     }
 }
 
@@ -359,7 +376,8 @@ impl Email {
         sent.unwrap_or_else(|fault| vec![Err(fault.into()); count])
     }
 
-    fn letter(&self, notice: &Notice, file: Option<Attachment>) -> Result<Letter, Fault> {
+    /// The letter about an event, and what a later one must know to be a reply in its thread.
+    fn letter(&self, notice: &Notice, file: Option<Attachment>) -> Result<(Letter, String), Fault> {
         let event = notice.outgoing.event();
         let scope = Scope::of(event, self.services.env.clock.wall());
         let mut text = MessageText::of(notice);
@@ -370,24 +388,36 @@ impl Email {
         if text.title.is_empty() {
             text.title = text.message.lines().next().unwrap_or_default().to_owned();
         }
-        let text = text.cut(SUBJECT_LIMIT, MESSAGE_LIMIT);
         let to = self.to.render(&scope);
         let to: Mailbox = to.trim().parse().map_err(|_| no_address(&to))?;
+        let place = place_of(&[&self.from.to_string(), &to.to_string()]);
+        let thread = MessageReceipt::before(notice, &place);
+        if let Some(subject) = thread.as_ref().and_then(|first| first.detail.as_ref()) {
+            text = in_thread(text, subject);
+        }
+        let text = text.cut(SUBJECT_LIMIT, MESSAGE_LIMIT);
         let link = self.link.of(event, &scope).map(|it| format!("\n\n{it}")).unwrap_or_default();
         let button = |button: button::Button| format!("\n\n{}: {}", button.label, button.url);
         let buttons: String = self.buttons.of(&scope).into_iter().map(button).collect();
         let domain = self.from.email.domain();
         let level = self.level.of(event.envelope.priority, &scope);
         let received = u64::try_from(event.envelope.received.0).unwrap_or(0);
+        let id = format!("{}@{domain}", id_of(&notice.outgoing.key));
         let letter = MessageBuilder::new()
             .from(self.from.clone())
             .to(to.clone())
-            .subject(text.title)
             .date(UNIX_EPOCH + Duration::from_micros(received))
-            .message_id(Some(format!("<{}@{domain}>", id_of(&notice.outgoing.key))))
+            .message_id(Some(format!("<{id}>")))
             // RFC 3834: nobody's absence is answered to us.
             .raw_header(header("Auto-Submitted", "auto-generated"))
             .raw_header(header("Importance", importance_of(level)));
+        let letter = match &thread {
+            None => letter.subject(text.title.clone()),
+            Some(first) => letter
+                .subject(format!("Re: {}", text.title))
+                .in_reply_to(format!("<{}>", first.id))
+                .references(format!("<{}>", first.id)),
+        };
         let body = SinglePart::builder()
             .header(ContentType::TEXT_PLAIN)
             .body(format!("{}{buttons}{link}", text.message));
@@ -402,9 +432,19 @@ impl Email {
             }
         };
         let letter = letter.map_err(|fault| Fault::permanent(format!("no letter: {fault}")))?;
+        let first = thread.unwrap_or(MessageReceipt { id, detail: Some(text.title) });
         let (from, to) = (self.from.email.clone(), to.email);
-        Ok(Letter { from, to, bytes: letter.formatted() })
+        Ok((Letter { from, to, bytes: letter.formatted() }, first.write(&place)))
     }
+}
+
+/// A reply has the subject of the first letter, or some programs show it elsewhere; so what would
+/// be its own becomes its first line.
+fn in_thread(text: MessageText, subject: &str) -> MessageText {
+    let MessageText { title, message } = text;
+    let is_said = SUBJECT_LIMIT.cut(&title) == subject || message.lines().next() == Some(&*title);
+    let message = if is_said { message } else { format!("{title}\n\n{message}") };
+    MessageText { title: subject.to_owned(), message }
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {
@@ -430,12 +470,19 @@ fn importance_of(level: Level) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contract::MessageUpdate;
     use crate::notifiers::testing::notice;
     use crate::testing;
+    use std::collections::BTreeMap;
 
     const MAIL: &str = "smtp \"smtp://127.0.0.1:9\"\nfrom \"Door <door@example.org>\"\n";
 
     fn letter(text: &str, notice: &Notice) -> Result<String, Fault> {
+        written(text, notice).map(|written| written.0)
+    }
+
+    /// The letter, and its receipt.
+    fn written(text: &str, notice: &Notice) -> Result<(String, String), Fault> {
         let settings = testing::settings::<Email>(text);
         let services = testing::alone();
         let from: Mailbox = resolve(&settings.from.setting.value, &services)?.parse().unwrap();
@@ -458,9 +505,9 @@ mod tests {
         let (name, media) = ("a.jpg".to_owned(), "image/jpeg");
         let file = Attachment { name, media, bytes: b"\xff\xd8\xff".to_vec() };
         let is_attached = text.contains("attach ");
-        let letter = email.letter(notice, is_attached.then_some(file))?;
+        let (letter, receipt) = email.letter(notice, is_attached.then_some(file))?;
         assert_eq!(letter.from.to_string(), "door@example.org");
-        Ok(String::from_utf8(letter.bytes).unwrap())
+        Ok((String::from_utf8(letter.bytes).unwrap(), receipt))
     }
 
     #[test]
@@ -479,6 +526,56 @@ mod tests {
         assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
         let expected = "one\r\n.\r\nQUIT\r\nBcc: x\r\n\r\nhttp://127.0.0.1:8600/#/event/e-1\r\n";
         assert_eq!(body, expected);
+    }
+
+    /// The receipt and the head of a letter about the same thing as the one of `before`, and its
+    /// first line.
+    fn later(
+        to: &str,
+        key: &str,
+        before: Option<&str>,
+        title: &str,
+    ) -> (String, BTreeMap<String, String>, String) {
+        let text = format!("{MAIL}to \"{to}\"\nclick \"\"");
+        let mut notice = notice(title, "m");
+        notice.outgoing.key = key.into();
+        notice.update = Some(MessageUpdate::new("mail", "visit", before.map(str::to_owned)));
+        let (letter, receipt) = written(&text, &notice).unwrap();
+        assert_eq!(letter, written(&text, &notice).unwrap().0, "the same at every attempt");
+        let (head, body) = letter.split_once("\r\n\r\n").unwrap();
+        let field = |line: &str| line.split_once(": ").map(|(a, b)| (a.to_owned(), b.to_owned()));
+        let first = body.lines().next().unwrap_or_default().to_owned();
+        (receipt, head.lines().filter_map(field).collect(), first)
+    }
+
+    #[test]
+    fn a_later_letter_is_a_reply_to_the_first_one() {
+        let (receipt, first, body) = later("eva@example.org", "a", None, "Somebody rings");
+        assert_eq!((&*first["Subject"], &*body), ("Somebody rings", "m"));
+        assert!(!first.contains_key("In-Reply-To") && !first.contains_key("References"));
+        let mut ids = vec![first["Message-ID"].clone()];
+        for (key, title, body) in
+            [("b", "Anna", "Anna"), ("c", "Somebody rings", "m"), ("d", "m", "m")]
+        {
+            let (same, head, line) = later("eva@example.org", key, Some(&receipt), title);
+            assert_eq!((&same, &*line), (&receipt, body));
+            assert_eq!(head["Subject"], "Re: Somebody rings");
+            assert_eq!((&head["In-Reply-To"], &head["References"]), (&ids[0], &ids[0]));
+            assert!(!ids.contains(&head["Message-ID"]));
+            ids.push(head["Message-ID"].clone());
+        }
+        let (other, head, _) = later("max@example.org", "e", Some(&receipt), "Anna");
+        assert_eq!(head["Subject"], "Anna", "Max does not have the first one");
+        assert!(!head.contains_key("References") && other != receipt);
+    }
+
+    #[test]
+    fn a_subject_of_any_length_is_the_same_in_its_thread() {
+        let long = format!("Tür {}", "ä".repeat(300));
+        let (receipt, _, _) = later("eva@example.org", "a", None, &long);
+        let (same, _, line) = later("eva@example.org", "b", Some(&receipt), &long);
+        assert_eq!((same, &*line), (receipt.clone(), "m"));
+        assert!(receipt.ends_with("ä…") && receipt.chars().count() < 350, "{receipt}");
     }
 
     #[test]

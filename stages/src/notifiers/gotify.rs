@@ -23,6 +23,7 @@ const ANSWERS: AnswerForm = AnswerForm {
     reason: &["/errorDescription", "/error"],
     wait: "",
     is_setting: |status, _| status == 404,
+    meant: None,
 };
 
 const NODES: &[NodeRow] = &[

@@ -29,8 +29,12 @@ const FILE_MAX: usize = 15 << 20;
 const BODY_LIMIT: TextLimit = TextLimit::json_bytes(8192);
 
 /// `{"code":40014,"http":400,"error":"…"}`.
-const ANSWERS: AnswerForm =
-    AnswerForm { reason: &["/error"], wait: "", is_setting: |status, _| status == 404 };
+const ANSWERS: AnswerForm = AnswerForm {
+    reason: &["/error"],
+    wait: "",
+    is_setting: |status, _| status == 404,
+    meant: None,
+};
 
 const NODES: &[NodeRow] = &[
     NodeRow::new("url", "the ntfy server")

@@ -33,6 +33,7 @@ const ANSWERS: AnswerForm = AnswerForm {
         let is_invalid = words.contains("invalid") || words.contains("not a valid");
         status == 404 || is_invalid && (words.contains("token") || words.contains("user"))
     },
+    meant: None,
 };
 
 const RETRY: ValueKind = ValueKind::Duration(Duration::from_secs(30), Duration::from_secs(10_800));

@@ -12,8 +12,8 @@ use std::hash::Hasher;
 pub(super) struct MessageReceipt {
     /// What the service calls it.
     pub(super) id: String,
-    /// The name of the file that it came with.
-    pub(super) file: Option<String>,
+    /// What else a change needs: the name of the file that it came with, or its subject.
+    pub(super) detail: Option<String>,
 }
 
 /// Marks the chat of a message, so that another one is told apart. Says nothing of its secrets.
@@ -31,7 +31,7 @@ impl MessageReceipt {
     pub(super) fn write(&self, place: &str) -> String {
         match self.id.is_empty() || self.id.contains(' ') {
             true => String::new(),
-            false => format!("{place} {} {}", self.id, self.file.as_deref().unwrap_or_default()),
+            false => format!("{place} {} {}", self.id, self.detail.as_deref().unwrap_or_default()),
         }
     }
 
@@ -42,9 +42,9 @@ impl MessageReceipt {
 
     /// Reads what `write` wrote for the same place.
     fn read(text: &str, place: &str) -> Option<Self> {
-        let (id, file) = text.strip_prefix(place)?.strip_prefix(' ')?.split_once(' ')?;
-        let file = (!file.is_empty()).then(|| file.to_owned());
-        Some(MessageReceipt { id: id.to_owned(), file })
+        let (id, detail) = text.strip_prefix(place)?.strip_prefix(' ')?.split_once(' ')?;
+        let detail = (!detail.is_empty()).then(|| detail.to_owned());
+        Some(MessageReceipt { id: id.to_owned(), detail })
     }
 }
 
@@ -55,14 +55,14 @@ mod tests {
     #[test]
     fn a_receipt_is_read_where_it_was_written_and_nowhere_else() {
         let (here, there) = (place_of(&["token", "chat"]), place_of(&["toke", "nchat"]));
-        for file in [None, Some("door 1.jpg".to_owned())] {
-            let receipt = MessageReceipt { id: "42".to_owned(), file };
+        for detail in [None, Some("door 1.jpg".to_owned())] {
+            let receipt = MessageReceipt { id: "42".to_owned(), detail };
             let text = receipt.write(&here);
             assert_eq!(MessageReceipt::read(&text, &here), Some(receipt));
             assert_eq!(MessageReceipt::read(&text, &there), None);
         }
         for id in ["", "4 2"] {
-            let receipt = MessageReceipt { id: id.to_owned(), file: None };
+            let receipt = MessageReceipt { id: id.to_owned(), detail: None };
             assert_eq!(receipt.write(&here), "");
         }
         assert_eq!(MessageReceipt::read("", &here), None);

@@ -22,6 +22,9 @@ pub(super) struct AnswerForm {
     pub(super) wait: &'static str,
     /// Whether no message will be taken until somebody changes the settings: by status and words.
     pub(super) is_setting: fn(u16, &str) -> bool,
+    /// For a service whose status is good whatever it says, and whose JSON has `"ok": true` where
+    /// it is: the status that other answers mean, by their words.
+    pub(super) meant: Option<fn(&str) -> u16>,
 }
 
 impl AnswerForm {
@@ -32,10 +35,14 @@ impl AnswerForm {
         services: &Services,
         secrets: &[&str],
     ) -> Result<(), Fault> {
-        let Err(mut fault) = answer::settled(response, services.env.clock.wall()) else {
-            return Ok(());
-        };
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+        let mut fault = match answer::settled(response, services.env.clock.wall()) {
+            Err(fault) => fault,
+            Ok(()) => match self.meant.filter(|_| body["ok"] != true) {
+                Some(meant) => self.refused(response, meant, &body, services),
+                None => return Ok(()),
+            },
+        };
         if let Some(seconds) = body.pointer(self.wait).and_then(Value::as_f64) {
             // A negative number asks for nothing.
             let wait = (0.0 <= seconds).then(|| {
@@ -52,6 +59,20 @@ impl AnswerForm {
             fault.reason = format!("{}: {words}", fault.reason);
         }
         Err(fault)
+    }
+
+    /// The fault of an answer whose status hides it. `Retry-After` counts as it does elsewhere.
+    fn refused(
+        &self,
+        response: &FetchResponse,
+        meant: fn(&str) -> u16,
+        body: &Value,
+        services: &Services,
+    ) -> Fault {
+        let status = meant(&self.words(response, body).unwrap_or_default());
+        let meant = FetchResponse { status, ..response.clone() };
+        let fault = answer::fault_of(&meant, services.env.clock.wall());
+        Fault { reason: "the service did not take it".to_owned(), ..fault }
     }
 
     fn words(&self, response: &FetchResponse, body: &Value) -> Option<String> {
@@ -163,6 +184,7 @@ mod tests {
         reason: &["/description"],
         wait: "/parameters/retry_after",
         is_setting: |status, words| status == 400 && words.contains("chat not found"),
+        meant: None,
     };
 
     fn fault(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {

@@ -36,6 +36,7 @@ const ANSWERS: AnswerForm = AnswerForm {
     is_setting: |status, words| {
         status == 404 || ["chat not found", "chat_id is empty"].iter().any(|it| words.contains(it))
     },
+    meant: None,
 };
 
 const NODES: &[NodeRow] = &[
@@ -160,7 +161,7 @@ impl Notify for Telegram {
         }
         let SentWith { answer, file } = self.send(notice).await?;
         let id = answer.pointer("/result/message_id").and_then(field_text).unwrap_or_default();
-        Ok(MessageReceipt { id, file }.write(&place))
+        Ok(MessageReceipt { id, detail: file }.write(&place))
     }
 }
 
@@ -211,7 +212,7 @@ impl Telegram {
     ) -> FetchRequest {
         let id = Value::from(before.id.parse::<i64>().unwrap_or_default());
         let Some(file) = file else {
-            let (method, mut body) = match before.file {
+            let (method, mut body) = match before.detail {
                 Some(_) => ("editMessageCaption", self.captioned(notice)),
                 None => ("editMessageText", self.body(notice, TEXT_LIMIT)),
             };
