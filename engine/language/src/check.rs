@@ -97,6 +97,7 @@ pub fn check_file(
         kinds,
         diagnostics,
         beside: Vec::new(),
+        role: None,
         meant: MeantWords::new(),
         joined: Vec::new(),
     };
@@ -151,6 +152,8 @@ struct Checker<'a> {
     diagnostics: &'a mut Diagnostics,
     /// What may stand beside the node that is looked at.
     beside: Vec<&'static [NodeRow]>,
+    /// The role of the top node that is looked at.
+    role: Option<NodeRole>,
     /// What misspelled nodes and kinds should be.
     meant: MeantWords,
     /// Nodes that stand on the line of the one before them, as its arguments.
@@ -228,7 +231,11 @@ impl Checker<'_> {
     }
 
     fn node(&mut self, node: &KdlNode, row: &'static NodeRow) {
-        let role = NodeRole::of(row.name).filter(|_| std::ptr::eq(row, self.top_row(row.name)));
+        let is_top = std::ptr::eq(row, self.top_row(row.name));
+        let role = NodeRole::of(row.name).filter(|_| is_top);
+        if is_top {
+            self.role = role;
+        }
         let mut groups: Vec<&'static [NodeRow]> = row.children.to_vec();
         let mut whole = format!("`{}`", row.name);
         if let Some(role) = role
@@ -294,6 +301,7 @@ impl Checker<'_> {
         let told = self.diagnostics.found().len();
         if !foreign_syntax::arguments(self.diagnostics, row, node, &arguments)
             && !self.as_required_property(node, row, &arguments)
+            && !self.argument_as_property(node, row, &arguments, whole)
             && !self.name_as_property(node, row, &arguments)
         {
             self.arguments(node, row, &arguments, whole);
@@ -371,7 +379,10 @@ impl Checker<'_> {
         let mut needed =
             row.args.iter().filter(|arg| matches!(arg.arity, Arity::One | Arity::Some));
         let has_kind = !self.is_of_unknown_kind(node, row);
-        if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind) {
+        // Told of where the property is.
+        let mut named = node.entries().iter();
+        let is_named = named.any(|entry| unknown::named_argument(row, node, entry).is_some());
+        if let Some(missing) = needed.nth(given.len()).filter(|_| has_kind && !is_named) {
             self.diagnostics
                 .push(Rule::MissingArgument, format!("{whole} needs its {}", missing.name))
                 .at(name_span(node.name()), format!("the {} is missing after this", missing.name))

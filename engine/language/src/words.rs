@@ -21,6 +21,16 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     near.or_else(|| by_beginning(&lower, &known))
 }
 
+/// The one of `known` that is one slip away from `word`: where a wrong guess would lead further
+/// away, as with words of other places or of another type.
+pub(crate) fn one_slip<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let lower = word.to_lowercase();
+    closest(&lower, 1, known.into_iter()).filter(|_| lower.chars().count() <= LONGEST)
+}
+
 /// The only name that begins like the word: `meta` for `metadta`, `temperature` for `temp`.
 fn by_beginning<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     const SHORTEST: usize = 4;

@@ -3,7 +3,7 @@
 
 use super::super::offsets::{entry_span, is_bare, name_span, value_span};
 use super::super::table::{Arity, NodeRow, ValueKind};
-use super::{Checker, Groups, NodeRole, find, scalars, unknown};
+use super::{Checker, Groups, NodeRole, find, repair, scalars, unknown};
 use crate::diagnostic::{Rule, may_be_secret_name};
 use kdl::{KdlEntry, KdlNode};
 
@@ -105,6 +105,49 @@ impl Checker<'_> {
             .help(format!("write `{name} {}={value}`", prop.name))
             .fix(span.start..span.start, format!("{}=", prop.name));
         scalars::check(self.diagnostics, node, only, (prop.ty, prop.name), name, row.examples);
+        true
+    }
+
+    /// `repeat every="5m"` for `repeat "5m"`.
+    pub(super) fn argument_as_property(
+        &mut self,
+        node: &KdlNode,
+        row: &NodeRow,
+        given: &[&KdlEntry],
+        whole: &str,
+    ) -> bool {
+        let Some(arg) = row.args.get(given.len()).filter(|_| row.open.is_none()) else {
+            return false;
+        };
+        let is_it = |entry: &&KdlEntry| {
+            entry.name().is_some_and(|name| {
+                let is_own = row.props.iter().any(|prop| prop.name == name.value());
+                name.value() == arg.name && !is_own
+            })
+        };
+        let Some((entry, name)) =
+            node.entries().iter().find(is_it).and_then(|entry| Some((entry, entry.name()?)))
+        else {
+            return false;
+        };
+        let value = repair::as_value(entry, &self.diagnostics.source().text);
+        let takes_secret = matches!(arg.ty, ValueKind::Secret | ValueKind::Topic);
+        let is_secret = takes_secret && entry.ty().is_none();
+        if is_secret {
+            self.diagnostics.hide(value_span(entry));
+        }
+        let shown = if is_secret { "(env)\"NAME\"" } else { &*value.text };
+        let help = format!("write `{} {shown}`", row.name);
+        let found = self
+            .diagnostics
+            .push(
+                Rule::UnknownProperty,
+                format!("{whole} takes `{}` as its argument, not as a property", arg.name),
+            )
+            .at(name_span(name), format!("no `{}=` before the value", arg.name))
+            .help(help);
+        found.fix.extend((!is_secret).then_some(value));
+        scalars::check(self.diagnostics, node, entry, (arg.ty, arg.name), whole, row.examples);
         true
     }
 

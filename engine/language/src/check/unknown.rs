@@ -2,7 +2,7 @@
 
 use super::super::offsets::{name_span, value_span};
 use super::super::table::{KindRow, NodeRow, Prop, ValueKind};
-use super::super::words::{KINDS, Meant, WORDS, meant, nearest};
+use super::super::words::{KINDS, Meant, WORDS, meant, nearest, one_slip};
 use super::{
     AllowedNodes, Checker, Groups, NodeRole, find, foreign_syntax, names, repair, scalars,
     short_usage,
@@ -231,7 +231,7 @@ impl Checker<'_> {
     fn meant_node(&self, node: &KdlNode, name: &str, known: &[&str]) -> (String, Option<Edit>) {
         let span = name_span(node.name());
         let fix = |text: &str| Some(Edit { span: span.clone(), text: text.to_owned() });
-        match meant(name, known, WORDS) {
+        match meant(name, known, WORDS).filter(|it| !self.is_other_word(name, it)) {
             Some(Meant::Surely("disabled") | Meant::Probably("disabled")) if is_enabled(name) => {
                 (ON_BY_DEFAULT.to_owned(), self.switched(node))
             }
@@ -246,14 +246,34 @@ impl Checker<'_> {
                     }
                     _ if !places.is_empty() => format!("`{name}` exists in: {}", places.join(", ")),
                     Some(Meant::Elsewhere(text)) => text.to_owned(),
-                    _ => match self.nearest_elsewhere(name) {
-                        Some(it) => self.did_you_mean_elsewhere(it),
-                        None => format!("there are: {}", known.join(", ")),
+                    _ => match (self.other_kind(name), self.nearest_elsewhere(name)) {
+                        (Some(help), _) => help,
+                        (None, Some(it)) => self.did_you_mean_elsewhere(it),
+                        (None, None) => format!("there are: {}", known.join(", ")),
                     },
                 };
                 (help, None)
             }
         }
+    }
+
+    /// Whether a word that is like one of its place is a word of this language itself: `email` is
+    /// no slip of `emit`.
+    fn is_other_word(&self, name: &str, meant: &Meant<'_>) -> bool {
+        let Meant::Probably(near) = *meant else { return false };
+        let is_foreign = WORDS.iter().any(|it| it.word.eq_ignore_ascii_case(name));
+        let is_known = || self.other_kind(name).is_some() || !self.places_of(name).is_empty();
+        !is_foreign && one_slip(name, [near]).is_none() && is_known()
+    }
+
+    /// What to say of the name of a kind in a node that has a kind already.
+    fn other_kind(&self, name: &str) -> Option<String> {
+        let role = self.role?;
+        let is_kind = self.kinds.kinds(role).iter().any(|kind| kind.word == name);
+        let role = role.word();
+        is_kind.then(|| {
+            format!("`{name}` is a kind of {role}: write a node of its own, `{role} {name} NAME`")
+        })
     }
 
     /// What a word that is known elsewhere may be.
@@ -308,7 +328,7 @@ impl Checker<'_> {
         let own = self.top.iter().flat_map(|it| names(it.children));
         let of_kinds = self.top.iter().flat_map(|row| self.kinds_of(row));
         let of_kinds = of_kinds.flat_map(|kind| names(kind.nodes));
-        nearest(name, own.chain(of_kinds))
+        one_slip(name, own.chain(of_kinds))
     }
 
     fn kinds_of(&self, row: &NodeRow) -> Vec<KindRow> {
@@ -371,9 +391,7 @@ impl Checker<'_> {
         }
         let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
         let own = meant(word, &known, WORDS);
-        if let Some(first) =
-            foreign_syntax::first_argument(row, it.node, it.entry).filter(|_| own.is_none())
-        {
+        if let Some(first) = named_argument(row, it.node, it.entry) {
             let message = format!("{} takes its {first} first", it.whole);
             let value = repair::as_value(it.entry, text);
             let help = format!("write `{} {}`", row.name, value.text);
@@ -433,6 +451,9 @@ impl Checker<'_> {
             let value = text.get(value_span(it.entry)).unwrap_or_default();
             return format!("`{word}` is a node of its own: write `; {word} {value}`");
         }
+        if let Some(help) = self.other_kind(word) {
+            return help;
+        }
         match (known.is_empty(), children.is_empty()) {
             (true, false) => {
                 format!("its block `{} {{ … }}` takes: {}", row.name, children.join(", "))
@@ -441,6 +462,18 @@ impl Checker<'_> {
             (false, _) => format!("the properties are {}", known.join(", ")),
         }
     }
+}
+
+/// What the first argument of a node is, where it is missing and this property has its value.
+pub(super) fn named_argument(
+    row: &NodeRow,
+    node: &KdlNode,
+    entry: &KdlEntry,
+) -> Option<&'static str> {
+    let word = entry.name()?.value();
+    let known: Vec<&str> = row.props.iter().map(|prop| prop.name).collect();
+    let is_other = known.contains(&word) || meant(word, &known, WORDS).is_some();
+    foreign_syntax::first_argument(row, node, entry).filter(|_| !is_other)
 }
 
 /// The word among these that is meant by one that is unknown.

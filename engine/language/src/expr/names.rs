@@ -5,6 +5,7 @@ use super::node::{ExprNode, FIELDS, Field};
 use super::problem::{ExprProblem, ProblemKind};
 use super::{Root, Roots};
 use crate::nearest;
+use crate::words::one_slip;
 use kernel::event::Priority;
 use serde_json::Value;
 use std::ops::Range;
@@ -41,8 +42,9 @@ pub(super) fn unknown_root(
     } else {
         format!("`{name}` is unknown")
     };
-    let literals = ["true", "false", "null"];
-    let near = nearest(name, names.iter().copied().chain(literals));
+    // A text without its quotes is more likely than a literal with two slips.
+    let near =
+        one_slip(name, ["true", "false", "null"]).or_else(|| nearest(name, names.iter().copied()));
     let behind_hyphen = before
         .strip_suffix('-')
         .is_some_and(|it| it.ends_with(|letter: char| letter.is_alphanumeric()));
