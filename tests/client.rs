@@ -2,6 +2,7 @@
 //! what goes to which stream.
 
 mod address;
+mod digits;
 mod dlq;
 mod doctor;
 mod events;
