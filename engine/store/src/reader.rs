@@ -54,9 +54,19 @@ impl<'a> Reader<'a> {
         Reader { connection, keys, status }
     }
 
+    /// Reads several things as they are at one moment: what moves from one table to another
+    /// meanwhile is in one of them, and not in none.
+    pub fn at_once<T>(
+        &self,
+        job: impl FnOnce(&Self) -> Result<T, StoreFault>,
+    ) -> Result<T, StoreFault> {
+        let _moment = self.connection.unchecked_transaction()?;
+        job(self)
+    }
+
     /// Visible events that fit, newest first.
     pub fn events(&self, query: &EventQuery) -> Result<Page, StoreFault> {
-        self.events_where(query, &|_| true)
+        self.events_where(query, &|_| Some(true))
     }
 
     /// The same, as far as a test wants them.

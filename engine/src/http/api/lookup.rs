@@ -96,7 +96,7 @@ async fn find(
     store
         .read(move |reader| {
             if let Some(seq) = seq {
-                return by_seq(reader, seq);
+                return reader.at_once(|reader| by_seq(reader, seq));
             }
             let filter = LetterFilter { event_id: Some(id), source, ..LetterFilter::default() };
             let newest = LetterOrder::Newest(None);
