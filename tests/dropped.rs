@@ -188,6 +188,8 @@ fn a_question_that_is_dropped_at_any_wait_holds_nothing() {
         "/api/series?by=stage",
         "/api/notifications",
         "/api/dead-letters",
+        "/api/storage",
+        "/api/audit",
         "/api/retention",
         "/api/retention/first1",
     ] {

@@ -2,11 +2,13 @@
 //! how to answer. Everything that happens is noted with the time since the start.
 
 use super::Bare;
+use super::line::{self, Line};
 use compiler::files::PipelinePath;
 use compiler::load::PipelineLoader;
 use compiler::plan::RunMode;
 use engine::engine::{Engine, IngestResult, Outbox, Overloaded, ReceivedMessage};
 use engine::http::app::Hubs;
+use engine::http::listener;
 use engine::http::ports::{Port, Ports, Serving};
 use engine::http::{BodyContent, Head, Hosts, Request, ServerContext, ServerLimits};
 use engine::reload::{self, EngineParts, PipelineFile, Reloader};
@@ -117,9 +119,9 @@ fn answer(url: &str, index: usize) -> String {
     }
 }
 
-struct Line(Arc<Outside>);
+struct Wire(Arc<Outside>);
 
-impl Fetch for Line {
+impl Fetch for Wire {
     fn fetch(&self, request: FetchRequest) -> Pending<'static, Result<FetchResponse, Fault>> {
         let outside = self.0.clone();
         let key =
@@ -167,6 +169,8 @@ struct NotedPorts {
     journal: Arc<Journal>,
     /// Addresses that somebody else has.
     taken: Mutex<BTreeSet<String>>,
+    /// What the port serves that was bound last.
+    served: Mutex<Option<Arc<ServerContext>>>,
 }
 
 struct NotedPort(Arc<NotedPorts>, SocketAddr);
@@ -197,8 +201,9 @@ impl Port for NotedPort {
     fn serve(
         self: Box<Self>,
         _: Arc<Executor<'static>>,
-        _: Arc<ServerContext>,
+        site: Arc<ServerContext>,
     ) -> Box<dyn Serving> {
+        *self.0.served.lock().expect("no panic") = Some(site);
         self.0.journal.note(&*self.0.clock, &format!("{} served", self.1));
         self
     }
@@ -322,8 +327,10 @@ impl World {
             behaviours: Mutex::default(),
             calls: Mutex::default(),
         });
-        let taken = Mutex::default();
-        let ports = Arc::new(NotedPorts { clock: clock.clone(), journal: journal.clone(), taken });
+        let (taken, served) = (Mutex::default(), Mutex::default());
+        let (port_clock, port_journal) = (clock.clone(), journal.clone());
+        let ports =
+            Arc::new(NotedPorts { clock: port_clock, journal: port_journal, taken, served });
         let path = folder.path().join("pipeline.kdl");
         std::fs::write(&path, text).expect("it writes");
         let place = PipelinePath::of(&path, None, None);
@@ -354,7 +361,7 @@ impl World {
             context: OpenContext {
                 env,
                 environment: Arc::new(Bare),
-                fetch: Arc::new(Line(outside.clone())),
+                fetch: Arc::new(Wire(outside.clone())),
                 demo: None,
                 programs: Programs::Refused,
                 outside: None,
@@ -479,6 +486,20 @@ impl World {
             };
             (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
         }
+    }
+
+    /// A connection from an address, of which the client takes `room` bytes at first.
+    pub(crate) fn dial(&self, peer: [u8; 4], room: usize) -> Line {
+        let (stream, line) = line::pair(room);
+        let site = self.site();
+        listener::connect(&site, &self.simulation.executor, stream, peer.into());
+        self.simulation.settle();
+        line
+    }
+
+    /// What the port serves.
+    pub(crate) fn site(&self) -> Arc<ServerContext> {
+        self.ports.served.lock().expect("no panic").clone().expect("it is served")
     }
 
     /// Connects to a stream; what it sends is noted under `name`.

@@ -1,13 +1,13 @@
 //! Takes connections, a limited number of them, and lets them end in order.
 
-use crate::http::places::{NoSeat, Seat};
+use crate::http::places::{NoSeat, Seat, Seated};
 use crate::http::service::{Counters, ServerContext, count};
 use crate::http::tls::{self, TlsIdentity};
 use crate::http::wire::{self, Ends};
 use futures_rustls::server::TlsStream;
 use futures_util::FutureExt;
 use kernel::env::within;
-use smol::io::AsyncWriteExt;
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 use smol::{Executor, Task};
 use std::io::ErrorKind;
@@ -96,35 +96,57 @@ impl Acceptor {
     }
 
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        let site = &self.site;
-        let (address, now) = (counted_address(peer.ip()), site.clock.monotonic());
-        let seated = match site.places.admit(address, &site.limits, now) {
-            Ok(seated) => seated,
-            Err(NoSeat::Full) => return count(&site.counters.refused_total),
-            Err(NoSeat::Share) => return count(&site.counters.refused_ip),
-        };
-        if seated.has_evicted {
-            count(&site.counters.evicted);
-        }
-        count(&site.counters.accepted);
-        let talking = talk(stream, peer, seated.seat.clone(), site.clone());
-        site.places.seat_task(&seated.seat, self.executor.spawn(talking));
-        site.counters.open.store(site.places.len() as u64, Ordering::Relaxed);
+        let (peer, site) = (peer.ip(), self.site.clone());
+        seated(&self.site, &self.executor, peer, move |seat| async move {
+            // Without it small answers wait for the other side's acknowledgement; failing is
+            // harmless.
+            stream.set_nodelay(true).unwrap_or_default();
+            let local = stream.local_addr().ok().map(|local_addr| local_addr.ip());
+            let ends = Ends { peer: Some(peer.to_canonical()), local };
+            speak(stream, ends, &seat, &site).await;
+        });
     }
 }
 
-/// One connection; its panic is its own end and nobody else's.
-async fn talk(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, site: Arc<ServerContext>) {
-    // Without it small answers wait for the other side's acknowledgement; failing is harmless.
-    stream.set_nodelay(true).unwrap_or_default();
-    let local = stream.local_addr().ok().map(|local_addr| local_addr.ip());
-    let ends = Ends { peer: Some(peer.ip().to_canonical()), local };
-    let work = AssertUnwindSafe(speak(stream, ends, &seat, &site)).catch_unwind();
-    if work.await.is_err() {
-        count(&site.counters.panics);
-        tracing::error!(%peer, "a connection ended in a panic");
+/// Takes a connection that is no socket, such as one of a simulation, as if `peer` had made it.
+pub fn connect<S>(site: &Arc<ServerContext>, executor: &Executor<'static>, stream: S, peer: IpAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let shared = site.clone();
+    seated(site, executor, peer, move |seat| async move {
+        let ends = Ends { peer: Some(peer), local: None };
+        wire::serve(stream, ends, &seat, &shared).await;
+    });
+}
+
+/// Runs a connection where there is a seat for it. Its panic is its own end and nobody else's.
+fn seated<F: Future<Output = ()> + Send + 'static>(
+    site: &Arc<ServerContext>,
+    executor: &Executor<'static>,
+    peer: IpAddr,
+    talk: impl FnOnce(Arc<Seat>) -> F,
+) {
+    let (address, now) = (counted_address(peer), site.clock.monotonic());
+    let Seated { seat, has_evicted } = match site.places.admit(address, &site.limits, now) {
+        Ok(seated) => seated,
+        Err(NoSeat::Full) => return count(&site.counters.refused_total),
+        Err(NoSeat::Share) => return count(&site.counters.refused_ip),
+    };
+    if has_evicted {
+        count(&site.counters.evicted);
     }
-    site.places.leave(&seat);
+    count(&site.counters.accepted);
+    let (talking, own, shared) = (talk(seat.clone()), seat.clone(), site.clone());
+    let task = executor.spawn(async move {
+        if AssertUnwindSafe(talking).catch_unwind().await.is_err() {
+            count(&shared.counters.panics);
+            tracing::error!(%peer, "a connection ended in a panic");
+        }
+        shared.places.leave(&own);
+        shared.counters.open.store(shared.places.len() as u64, Ordering::Relaxed);
+    });
+    site.places.seat_task(&seat, task);
     site.counters.open.store(site.places.len() as u64, Ordering::Relaxed);
 }
 

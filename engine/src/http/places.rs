@@ -285,7 +285,8 @@ impl PlaceTable {
     }
 
     /// Whose memory goes to `seat`, which wants `more`: the slowest seat of the address that holds
-    /// most, when that is more than the address of `seat` would hold.
+    /// most, when that is more than the address of `seat` would hold. Many may come through one
+    /// proxy: of its own address, a slow seat that holds more than `seat` would gives way.
     fn largest_holder(&self, seat: &Seat, more: usize, now: Duration) -> Option<u64> {
         let mut held: HashMap<IpAddr, usize> = HashMap::new();
         for entry in self.entries.values() {
@@ -297,12 +298,13 @@ impl PlaceTable {
             it.id() != seat.id() && 0 < it.bytes() && it.may_be_cut(now) && is_better
         };
         let (address, most) = held.iter().max_by_key(|it| (*it.1, *it.0))?;
-        if *most <= own {
-            return None;
-        }
+        let (address, least) = match own < *most {
+            true => (*address, 0),
+            false => (seat.address(), seat.bytes() + more),
+        };
         let slowest = self.entries.values().map(|entry| &entry.seat);
         slowest
-            .filter(|slowest| slowest.address() == *address && may_take(slowest))
+            .filter(|it| it.address() == address && least < it.bytes() && may_take(it))
             .min_by_key(|it| (it.since(), it.id()))
             .map(|it| it.id())
     }

@@ -171,6 +171,13 @@ fn memory_goes_from_who_holds_most_to_who_holds_less() {
     assert_eq!(crowd.places.bytes(), 90);
     assert!(crowd.charge(&honest, 40));
     assert!(!crowd.charge(&honest, 20), "it would hold as much as the others");
+    // Of one address, a slow one that holds more gives way to one that wants less, and no other.
+    let neighbour = crowd.arrive(1).unwrap();
+    assert!(!crowd.charge(&neighbour, 20), "it would hold as much");
+    assert!(crowd.charge(&neighbour, 15));
+    let left = [3, 4].map(|number: usize| crowd.has_seat(&hoarders[number]));
+    assert_eq!(left, [false, true], "the slowest has left");
+    crowd.places.leave(&neighbour);
     // One that is alone gets what it needs, or it would never be served.
     hoarders.iter().for_each(|hoarder| crowd.places.leave(hoarder));
     assert!(crowd.charge(&honest, 10_000));
