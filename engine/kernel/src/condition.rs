@@ -155,7 +155,7 @@ pub struct JsonPlace {
 }
 
 /// What is asked of a value in JSON. No text has a zero in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum JsonTest {
     /// Whether it is one of these texts.
     IsIn(Vec<String>),
@@ -163,8 +163,8 @@ pub enum JsonTest {
     StartsWith(String),
     /// Whether it is true, or false.
     IsBool(bool),
-    /// How it compares with a whole number.
-    Is(Comparison, i64),
+    /// How it compares with a number, which may be rounded. Never [`Comparison::Unequal`].
+    Is(Comparison, f64),
 }
 
 impl Condition {

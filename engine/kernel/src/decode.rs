@@ -1,6 +1,9 @@
 //! Received bytes to a JSON value, strictly: no duplicate keys, bounded depth and size.
 
+mod partial;
 mod unlike;
+
+pub use partial::WantedParts;
 
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};

@@ -160,8 +160,12 @@ fn number(column: &str, test: &NumberTest, sql: &mut String, values: &mut Vec<Ce
     }
 }
 
-/// Lets through whatever may pass: a number that is not whole, and a list or map whose text is
-/// wanted. What is not JSON is left to whoever reads the row.
+/// How much a number that SQLite reads may differ from the same digits read exactly, and more: what
+/// is left out must surely be left out.
+const ROUNDING: f64 = 1e-12;
+
+/// Lets through whatever may pass: a number that is near to the wanted one, and a list or map whose
+/// text is wanted. What is not JSON is left to whoever reads the row.
 fn json(place: &JsonPlace, test: &JsonTest, sql: &mut String, values: &mut Vec<Cell>) {
     let text = if place.is_added { "enrich" } else { DATA };
     // Letters, digits, `_` and `-` alone.
@@ -175,11 +179,20 @@ fn json(place: &JsonPlace, test: &JsonTest, sql: &mut String, values: &mut Vec<C
         JsonTest::StartsWith(start) => starting(&value, start, sql, values),
         JsonTest::IsBool(wanted) => *sql += &format!("{value} IS {}", i32::from(*wanted)),
         JsonTest::Is(by, wanted) => {
-            *sql += &format!(
-                "CASE typeof({value}) WHEN 'real' THEN 1 WHEN 'integer' THEN {value} {} ? END",
-                sign(*by)
-            );
-            values.push(Cell::Integer(*wanted));
+            let slack = wanted.abs() * ROUNDING + f64::MIN_POSITIVE;
+            let (least, most) = match by {
+                Comparison::Equal => (Some(wanted - slack), Some(wanted + slack)),
+                Comparison::Unequal => unreachable!("almost every value differs"),
+                Comparison::Less | Comparison::LessEqual => (None, Some(wanted + slack)),
+                Comparison::Greater | Comparison::GreaterEqual => (Some(wanted - slack), None),
+            };
+            *sql += &format!("typeof({value}) IN ('integer', 'real')");
+            for (sign, bound) in [(">=", least), ("<=", most)] {
+                if let Some(bound) = bound {
+                    *sql += &format!(" AND {value} {sign} ?");
+                    values.push(Cell::Real(bound));
+                }
+            }
         }
     }
     sql.push_str(" ELSE 1 END");

@@ -95,6 +95,7 @@ pub use record::{
     Stored,
 };
 pub use rollup::{MINUTES_KEPT, Tally};
+pub use rows::EventRow;
 pub use rule_book::RulesInForce;
 pub use space::disk_room;
 pub use spread::Spread;

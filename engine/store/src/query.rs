@@ -6,7 +6,7 @@ use super::condition_sql::{self, ColumnWords};
 use super::names::{self, Sort};
 use super::reader::Reader;
 use super::record::Stored;
-use super::rows::{COLUMNS, EventRows};
+use super::rows::{COLUMNS, EventRow, EventRows};
 use kernel::condition::{Comparison, Condition, NumberField, NumberTest, TextField, TextTest};
 use kernel::event::Priority;
 use kernel::time::Timestamp;
@@ -120,8 +120,9 @@ struct Prefix {
     values: Vec<Cell>,
 }
 
-/// Says whether an event that fits a query is wanted.
-pub type EventTest<'a> = &'a (dyn Fn(&Stored) -> bool + 'a);
+/// Says of the row of an event that fits a query whether it is wanted; `None` where the row is not
+/// what it should be.
+pub type EventTest<'a> = &'a (dyn Fn(&mut EventRow<'_, '_>) -> Option<bool> + 'a);
 
 pub(super) fn events(
     connection: &Connection,
@@ -132,9 +133,9 @@ pub(super) fn events(
     let limit = query.limit.clamp(1, 1000);
     let mut page = Page { next: query.cursor, ..Page::default() };
     let mut bytes = 0;
-    let rows = RowScan { connection, keys, query, first: limit + 1, reads_rows: true };
+    let rows = RowScan { connection, keys, query, first: limit + 1, test: Some(is_wanted) };
     let ended = rows.run(|place, _, event| {
-        if let Some(event) = event.filter(|event| is_wanted(event)) {
+        if let Some(event) = event {
             let size = event.size();
             let is_too_large =
                 !page.rows.is_empty() && query.bytes_max.is_some_and(|it| it < bytes + size);
@@ -163,15 +164,10 @@ pub(super) fn count(
     is_wanted: Option<EventTest<'_>>,
 ) -> Result<EventCount, StoreFault> {
     let query = &EventQuery { cursor: None, ..query.clone() };
-    let reads_rows = is_wanted.is_some();
     let mut events = 0;
-    let rows = RowScan { connection, keys, query, first: 1000, reads_rows };
-    let ended = rows.run(|_, fits, event| {
-        let is_one = match (is_wanted, event) {
-            (Some(is_wanted), Some(event)) => is_wanted(&event),
-            _ => fits,
-        };
-        if is_one {
+    let rows = RowScan { connection, keys, query, first: 1000, test: is_wanted };
+    let ended = rows.run(|_, is_wanted, _| {
+        if is_wanted {
             if events == COUNT_MAX {
                 return ControlFlow::Break(());
             }
@@ -198,13 +194,14 @@ struct RowScan<'a> {
     query: &'a EventQuery,
     /// How many rows are looked at first.
     first: usize,
-    /// Whether rows that fit are read.
-    reads_rows: bool,
+    /// Asked of the rows that fit, and what it wants is read. Without it, all are wanted and none
+    /// is read.
+    test: Option<EventTest<'a>>,
 }
 
 impl RowScan<'_> {
-    /// Walks part by part, with every place, whether the row there fits, and the event where it
-    /// does and is read.
+    /// Walks part by part, with every place, whether the row there is wanted, and the event where
+    /// it is and is read.
     fn run(
         &self,
         mut visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
@@ -225,15 +222,19 @@ impl RowScan<'_> {
         while !prefixes.is_empty() {
             let places = self.places(query, &prefixes, &filter, cursor, part)?;
             for (place, fits) in &places {
-                let mut event = None;
-                if *fits && self.reads_rows {
+                let (mut is_wanted, mut event) = (*fits, None);
+                if let Some(test) = self.test.filter(|_| *fits) {
                     // What sorts them sees only their places, so a page of large events costs no
                     // more memory than what it may hold.
                     let mut rows = select.query([place.pos as i64])?;
-                    event = rows.next()?.map(|row| events.stored(row)).transpose()?;
+                    event = match rows.next()? {
+                        Some(row) => events.wanted(row, test)?,
+                        None => None,
+                    };
+                    is_wanted = event.is_some();
                     read += 1;
                 }
-                if visit(*place, *fits, event).is_break() {
+                if visit(*place, is_wanted, event).is_break() {
                     return Ok(ScanEnd::Stopped);
                 }
                 (cursor, looked_at) = (Some(*place), looked_at + 1);
@@ -266,21 +267,27 @@ impl RowScan<'_> {
         let (span, span_values) = span(query, cursor);
         let way = if query.is_oldest_first { "ASC" } else { "DESC" };
         // Places come off the index alone; the rest of a row is looked at once they are in order.
-        let mut sql = "WITH found (place, at) AS MATERIALIZED (".to_owned();
         let mut values = Vec::new();
-        for (index, prefix) in prefixes.iter().enumerate() {
-            let union = if index == 0 { "" } else { " UNION ALL " };
-            sql += &format!(
-                "{union}SELECT * FROM (SELECT pos, time FROM event_rows
-                 WHERE {}{span} ORDER BY time {way}, pos {way} LIMIT {limit})",
-                prefix.sql,
-            );
+        let stretches = prefixes.iter().map(|prefix| {
             values.extend(prefix.values.iter().chain(&span_values).cloned());
-        }
-        sql += &format!(
-            " ORDER BY 2 {way}, 1 {way} LIMIT {limit})
-             SELECT place, at, ({filter}) FROM found CROSS JOIN event_rows ON pos = place
-             ORDER BY at {way}, place {way}"
+            format!(
+                "SELECT pos, time FROM event_rows
+                 WHERE {}{span} ORDER BY time {way}, pos {way} LIMIT {limit}",
+                prefix.sql,
+            )
+        });
+        let stretches: Vec<String> = stretches.collect();
+        let found = match &*stretches {
+            // It is in order already.
+            [one] => one.clone(),
+            all => format!(
+                "SELECT * FROM ({}) ORDER BY 2 {way}, 1 {way} LIMIT {limit}",
+                all.join(") UNION ALL SELECT * FROM (")
+            ),
+        };
+        let sql = format!(
+            "WITH found (place, at) AS MATERIALIZED ({found})
+             SELECT place, at, ({filter}) FROM found CROSS JOIN event_rows ON pos = place"
         );
         values.extend(filter_values.iter().cloned());
         let place = |row: &Row<'_>| {
@@ -290,7 +297,13 @@ impl RowScan<'_> {
         };
         let mut select = self.connection.prepare(&sql)?;
         let found = select.query_map(params_from_iter(values), place)?;
-        Ok(found.collect::<Result<_, _>>()?)
+        let mut found = found.collect::<Result<Vec<_>, _>>()?;
+        // They are in order already, but SQLite does not promise it.
+        found.sort_by_key(|(place, _)| (place.time, place.pos));
+        if !query.is_oldest_first {
+            found.reverse();
+        }
+        Ok(found)
     }
 }
 

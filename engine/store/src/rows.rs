@@ -2,6 +2,7 @@
 
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
+use super::query::EventTest;
 use super::record::{MappedEvent, Stored};
 use super::{StoreFault, StoreTrouble};
 use kernel::event::{Body, DataAt, Envelope, Outcome, Priority, StageResult};
@@ -73,6 +74,21 @@ impl<'a> EventRows<'a> {
         EventRows { connection, keys, known: HashMap::new() }
     }
 
+    /// The event off a row of [`COLUMNS`], if a test wants it. Only what the test cannot read or
+    /// wants is compared with its checksum: most rows that it is asked of are neither.
+    pub(super) fn wanted(
+        &mut self,
+        row: &Row<'_>,
+        test: EventTest<'_>,
+    ) -> Result<Option<Stored>, StoreFault> {
+        let is_wanted = test(&mut EventRow { row, rows: self });
+        if is_wanted == Some(false) {
+            return Ok(None);
+        }
+        let event = self.stored(row)?;
+        Ok(is_wanted.map(|_| event))
+    }
+
     /// An event off a row of [`COLUMNS`], if it is what was written.
     pub(super) fn stored(&mut self, row: &Row<'_>) -> Result<Stored, StoreFault> {
         let read = checksum::verify(self.keys, SummedTable::Event, row, BODY, true)
@@ -84,17 +100,7 @@ impl<'a> EventRows<'a> {
         let pos: i64 = row.get(0)?;
         let seq: Option<i64> = row.get(1)?;
         let targets = self.word(row.get_ref(4)?)?;
-        let envelope = Envelope {
-            id: row.get::<_, String>(11)?.into(),
-            kind: self.word(row.get_ref(2)?)?,
-            source: self.word(row.get_ref(3)?)?,
-            subject: row.get::<_, String>(12)?.into(),
-            time: Timestamp(row.get(5)?),
-            received: Timestamp(row.get(6)?),
-            priority: priority(row.get(7)?),
-            correlation_id: row.get::<_, Option<String>>(13)?.map(Into::into),
-            parent_id: row.get::<_, Option<String>>(14)?.map(Into::into),
-        };
+        let envelope = self.envelope(row)?;
         let (enrich, stages): (String, String) = (row.get(15)?, row.get(16)?);
         if !is_verified {
             must_be_json(&enrich, "its additions are not JSON")?;
@@ -108,6 +114,20 @@ impl<'a> EventRows<'a> {
             body: body(row, 9, 17, is_verified)?,
             enrich: enrich.into(),
             targets: targets.split_whitespace().map(Arc::from).collect(),
+        })
+    }
+
+    fn envelope(&mut self, row: &Row<'_>) -> Result<Envelope, StoreFault> {
+        Ok(Envelope {
+            id: row.get::<_, String>(11)?.into(),
+            kind: self.word(row.get_ref(2)?)?,
+            source: self.word(row.get_ref(3)?)?,
+            subject: row.get::<_, String>(12)?.into(),
+            time: Timestamp(row.get(5)?),
+            received: Timestamp(row.get(6)?),
+            priority: priority(row.get(7)?),
+            correlation_id: row.get::<_, Option<String>>(13)?.map(Into::into),
+            parent_id: row.get::<_, Option<String>>(14)?.map(Into::into),
         })
     }
 
@@ -160,6 +180,61 @@ impl<'a> EventRows<'a> {
             });
         }
         Ok(results)
+    }
+}
+
+/// A row of an event, of which only that is read which somebody asks for. It is not compared with
+/// its checksum: what is shown of it has to be read whole.
+pub struct EventRow<'a, 'c> {
+    row: &'a Row<'a>,
+    rows: &'a mut EventRows<'c>,
+}
+
+impl EventRow<'_, '_> {
+    /// The number of the answer.
+    pub fn seq(&self) -> Option<u64> {
+        let number = |index| self.row.get::<_, Option<i64>>(index).ok();
+        Some(number(1)?.or(number(0)?)? as u64)
+    }
+
+    /// The generation that it ran under.
+    pub fn generation(&self) -> Option<u64> {
+        self.row.get::<_, i64>(8).ok().map(|it| it as u64)
+    }
+
+    /// What it says about itself.
+    pub fn envelope(&mut self) -> Option<Envelope> {
+        self.rows.envelope(self.row).ok()
+    }
+
+    /// The additions as one JSON object.
+    pub fn enrich(&self) -> Option<&str> {
+        self.row.get_ref(15).ok()?.as_str().ok()
+    }
+
+    /// The JSON text of `data`.
+    pub fn data(&self) -> Option<&str> {
+        let number = |index| self.row.get::<_, Option<i64>>(index).ok();
+        let own = self.row.get_ref(17).ok()?;
+        match (number(9)?, number(10)?) {
+            (Some(start), Some(size)) => {
+                let start = usize::try_from(start).ok()?;
+                let end = start.checked_add(usize::try_from(size).ok()?)?;
+                std::str::from_utf8(self.bytes()?.get(start..end)?).ok()
+            }
+            _ if own == ValueRef::Null => std::str::from_utf8(self.bytes()?).ok(),
+            _ => own.as_str().ok(),
+        }
+    }
+
+    /// The message, where it is kept.
+    pub fn message(&self) -> Option<&[u8]> {
+        let is_there = |index| self.row.get_ref(index).is_ok_and(|it| it != ValueRef::Null);
+        (is_there(9) || is_there(17)).then(|| self.bytes()).flatten()
+    }
+
+    fn bytes(&self) -> Option<&[u8]> {
+        self.row.get_ref(BODY).ok()?.as_blob().ok()
     }
 }
 

@@ -17,9 +17,6 @@ use serde_json::Value;
 /// Functions whose result depends on their arguments and the time alone.
 const PURE: [&str; 5] = ["now", "time", "duration", "lower", "upper"];
 
-/// Whole numbers up to here are the same as floats.
-const EXACT_MAX: i64 = 1 << 53;
-
 /// What has to hold where the expression is true, and whether nothing else has to.
 pub(super) fn condition(node: &ExprNode, now: Timestamp) -> (Condition, bool) {
     let parts = parts(node);
@@ -171,7 +168,8 @@ fn ordered(place: StoredPlace, by: Comparison, value: &Val<'_>) -> Option<Condit
                 }
                 (Comparison::Equal, Val::Bool(wanted)) => JsonTest::IsBool(*wanted),
                 (Comparison::Unequal, _) => return None,
-                (by, Val::Int(number)) if number.abs() <= EXACT_MAX => JsonTest::Is(by, *number),
+                (by, Val::Int(number)) => JsonTest::Is(by, *number as f64),
+                (by, Val::Float(number)) => JsonTest::Is(by, *number),
                 _ => return None,
             };
             Some(Condition::Json(place, test))

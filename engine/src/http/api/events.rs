@@ -1,15 +1,17 @@
 //! The list of stored events.
 
+mod row_condition;
+
 use super::{Answer, PAGE_BYTES, failed, json_text, problem};
 use crate::http::app::App;
 use crate::http::query;
 use kernel::event::Priority;
 use kernel::time::Timestamp;
-use language::expr::{Expr, Scope};
+use language::expr::Expr;
 use language::parse_duration;
+use row_condition::RowCondition;
 use serde_json::json;
-use stages::contract::event_of;
-use store::{Cursor, EventCount, EventQuery, EventTest, Reader, Stored, write_summary};
+use store::{Cursor, EventCount, EventQuery, EventRow, EventTest, Reader, write_summary};
 use tide::Request;
 
 /// Events of one page when nothing is said.
@@ -113,20 +115,18 @@ pub(super) async fn events(request: Request<App>) -> Answer {
     let generation = app.engine.generation();
     let globals = generation.plan.globals.clone();
     let list = move |reader: &Reader<'_>| {
-        let ListRequest { query, condition, counts } = &asked;
+        let ListRequest { query, condition, counts } = asked;
+        let condition = condition.map(|it| RowCondition::new(it, globals, now));
         // What the store can tell from its columns it tells; the rest is asked of rows.
-        let (known, is_whole) =
-            condition.as_ref().map(|condition| condition.condition(now)).unzip();
-        let query = &EventQuery { condition: known, ..query.clone() };
-        let holds = |stored: &Stored| {
-            let event = event_of(stored, globals.clone());
-            event
-                .zip(condition.as_ref())
-                .is_some_and(|(event, condition)| condition.is_true(&Scope::of(&event, now)))
-        };
+        let (known, is_whole) = condition.as_ref().map(RowCondition::stored).unzip();
+        let query = EventQuery { condition: known, ..query };
+        let holds = |row: &mut EventRow<'_, '_>| condition.as_ref()?.holds(row);
         let test = (is_whole == Some(false)).then_some(&holds as EventTest<'_>);
-        let page = reader.events_where(query, test.unwrap_or(&|_| true))?;
-        let count = counts.then(|| reader.count_events(query, test)).transpose()?;
+        let page = match test {
+            Some(test) => reader.events_where(&query, test)?,
+            None => reader.events(&query)?,
+        };
+        let count = counts.then(|| reader.count_events(&query, test)).transpose()?;
         Ok((page, count))
     };
     let (page, count) = match app.engine.store.read(list).await {

@@ -88,7 +88,7 @@ fn rows(reader: &Reader<'_>) -> Result<StoredRows, StoreFault> {
         };
         let EventCount { events, is_exact } = reader.count_events(&of(true), None)?;
         let mut end = |is_oldest_first| -> Result<Option<String>, StoreFault> {
-            let found = reader.events_where(&of(is_oldest_first), &|_| true)?.rows.pop();
+            let found = reader.events(&of(is_oldest_first))?.rows.pop();
             Ok(found.map(|it| {
                 places.push(it.pos);
                 times.push(it.envelope.received);

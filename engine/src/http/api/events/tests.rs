@@ -3,21 +3,22 @@
 use super::*;
 use fastrand::Rng;
 use kernel::env::{Env, Pools, Random, SystemClock};
-use kernel::event::{Body, DataAt, Envelope, Event};
-use language::expr::Roots;
+use kernel::event::{Body, DataAt, Envelope, Event, Globals};
+use language::expr::{Roots, Scope};
+use stages::contract::event_of;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{
-    Entry, Finished, RetentionPolicy, Settings, Store, StoreLocation, Synchronous, Watcher,
+    Entry, Finished, RetentionPolicy, Settings, Store, StoreLocation, Stored, Synchronous, Watcher,
 };
 
 const EVENTS: usize = 300;
 const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
 /// Values as they are in messages, also such as SQLite reads otherwise than we do.
-const VALUES: [&str; 26] = [
+const VALUES: [&str; 30] = [
     "null",
     "true",
     "false",
@@ -32,6 +33,10 @@ const VALUES: [&str; 26] = [
     "1e400",
     "123456789012345678901234567890",
     "0.1",
+    "0.10000000000000000000001",
+    "2.4999999999999999",
+    "9007199254740992.5",
+    "-1E-320",
     r#""""#,
     r#""a""#,
     r#""ab""#,
@@ -46,7 +51,7 @@ const VALUES: [&str; 26] = [
     r#""2026-01-01T00:00:00Z""#,
 ];
 
-const LITERALS: [&str; 25] = [
+const LITERALS: [&str; 30] = [
     "null",
     "true",
     "false",
@@ -56,7 +61,12 @@ const LITERALS: [&str; 25] = [
     "-1",
     "1.0",
     "2.5",
+    "0.1",
+    "-0.0",
+    "1e-320",
     "9007199254740992",
+    "9223372036854775807",
+    "1e308",
     "''",
     "'a'",
     "'ab'",
@@ -74,7 +84,7 @@ const LITERALS: [&str; 25] = [
     "lower('AB')",
 ];
 
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 22] = [
     "event.id",
     "event.type",
     "event.source",
@@ -91,6 +101,12 @@ const PLACES: [&str; 16] = [
     "data.list[1]",
     "enrich.s.x",
     "data['odd key']",
+    "data.b",
+    "data.list[len(data.list) - 1]",
+    "raw.data.a",
+    "raw.n",
+    "lower(string(data.b.c))",
+    "event.lifecycle",
 ];
 
 struct Nobody;
@@ -116,8 +132,22 @@ fn data(random: &mut Rng) -> String {
     )
 }
 
+/// Data alone, within its message, beside it, and beside one that is not JSON.
+fn body(random: &mut Rng) -> Body {
+    let data = data(random);
+    let (start, message) = (r#"{"n": 1, "data": "#, format!(r#"{{"n": 1, "data": {data}}}"#));
+    let (bytes, data) = match random.u8(..5) {
+        0 => (data, DataAt::Alone(None)),
+        1 => (message, DataAt::Own(data.into())),
+        2 => ("n=1".to_owned(), DataAt::Own(data.into())),
+        3 => (data.clone(), DataAt::Slice(0..data.len())),
+        _ => (message, DataAt::Slice(start.len()..start.len() + data.len())),
+    };
+    Body { bytes: bytes.into_bytes().into(), data }
+}
+
 fn event(at: usize, random: &mut Rng) -> Event {
-    let body = data(random);
+    let body = body(random);
     let texts = ["", "a", "ab", "b", "é", "1", "2026-01-01T00:00:00Z", "a\0b"];
     let mut text = || -> Arc<str> { any(random, &texts).into() };
     let (kind, source, subject) = (text(), text(), text());
@@ -125,7 +155,8 @@ fn event(at: usize, random: &mut Rng) -> Event {
         random.bool().then(|| any(random, &texts).into())
     };
     let micros = |random: &mut Rng| Timestamp(NOW.0 + random.i64(-5..5) * 1_000_000);
-    let enrich = format!(r#"{{"s":{{"x":{}}}}}"#, any(random, &VALUES));
+    let phase = any(random, &VALUES);
+    let enrich = format!(r#"{{"s":{{"x":{},"phase":{phase}}}}}"#, any(random, &VALUES));
     Event {
         seq: 0,
         generation: random.u64(0..3),
@@ -145,8 +176,8 @@ fn event(at: usize, random: &mut Rng) -> Event {
             correlation_id: optional(random),
             parent_id: optional(random),
         },
-        data: Arc::new(serde_json::from_str(&body).expect("JSON")),
-        body: Body { data: DataAt::Slice(0..body.len()), bytes: body.into_bytes().into() },
+        data: Arc::new(serde_json::from_str(body.data_text()).expect("JSON")),
+        body,
         raw: None,
         globals: Arc::default(),
         enrich: serde_json::from_str::<serde_json::Map<_, _>>(&enrich).expect("JSON").into(),
@@ -225,16 +256,18 @@ fn an_expression_means_the_same_in_sql_and_asked_of_every_event() {
         let text = expression(&mut random, 2);
         let Ok(expr) = Expr::parse(&text, Roots::EVENT) else { continue };
         asked += 1;
-        let globals = Arc::<kernel::event::Globals>::default();
-        let holds = move |stored: &Stored, expr: &Expr| {
+        let globals = Globals { lifecycle: Some("s".to_owned()), ..Globals::default() };
+        let globals = Arc::new(globals);
+        let holds = |stored: &&Stored| {
             event_of(stored, globals.clone()).is_some_and(|it| expr.is_true(&Scope::of(&it, NOW)))
         };
-        let mut expected: Vec<u64> =
-            all.iter().filter(|it| holds(it, &expr)).map(|it| it.pos).collect();
-        let (condition, is_whole) = expr.condition(NOW);
+        let mut expected: Vec<u64> = all.iter().filter(holds).map(|it| it.pos).collect();
+        let rows = RowCondition::new(expr.clone(), globals.clone(), NOW);
+        let (condition, is_whole) = rows.stored();
         let query = EventQuery { condition: Some(condition), limit: 1000, ..Default::default() };
         let found = smol::block_on(store.read(move |reader| {
-            let test = |stored: &Stored| is_whole || holds(stored, &expr);
+            let test =
+                |row: &mut EventRow<'_, '_>| if is_whole { Some(true) } else { rows.holds(row) };
             let page = reader.events_where(&query, &test)?;
             assert_eq!((page.next, page.looked_at), (None, None));
             let count = reader.count_events(&query, (!is_whole).then_some(&test))?;
