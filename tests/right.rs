@@ -86,6 +86,7 @@ const WRITTEN: &[(&str, &str)] = &[
     ("sink.sqlite.path", "path \"data/other.db\""),
     ("sink.sqlite.synchronous", "synchronous full"),
     ("sink.sqlite.retention.keep", "keep \"30d\""),
+    ("sink.sqlite.search", "search \"data.note\""),
     ("sink.sse.path", "path \"/other\""),
     ("sink.file.path", "path \"data/{{ event.type }}.jsonl\""),
     ("sink.redact", "redact \"data.name\""),

@@ -240,6 +240,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0010-relays.sql",
         "0011-messages.sql",
         "0012-alerts.sql",
+        "0013-search.sql",
     ];
     assert_eq!(names, known);
 }

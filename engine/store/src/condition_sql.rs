@@ -7,7 +7,7 @@ use kernel::condition::{
 use rusqlite::types::Value as Cell;
 
 /// The data of a row as text.
-const DATA: &str = "CASE WHEN data_from IS NOT NULL
+pub(super) const DATA: &str = "CASE WHEN data_from IS NOT NULL
     THEN CAST(substr(body, data_from + 1, data_size) AS TEXT)
     ELSE coalesce(data, CAST(body AS TEXT)) END";
 

@@ -42,6 +42,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0010-relays.sql"),
     include_str!("../../../migrations/0011-messages.sql"),
     include_str!("../../../migrations/0012-alerts.sql"),
+    include_str!("../../../migrations/0013-search.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.
@@ -130,7 +131,7 @@ fn set_home(connection: &Connection, files: &StoreFiles) -> Result<(), StoreFaul
     Ok(())
 }
 
-fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreFault> {
+pub(super) fn has_table(connection: &Connection, name: &str) -> Result<bool, StoreFault> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
     Ok(0 < connection.query_row(sql, [name], |row| row.get::<_, i64>(0))?)
 }
@@ -264,9 +265,28 @@ fn check_through(connection: &Connection) -> Result<bool, StoreFault> {
     if bytes_max < bytes {
         return Ok(false);
     }
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found != "ok" {
-        return Err(StoreFault::damaged_database(&found.replace('\n', " ")));
+    for sql in checks(connection)? {
+        let found: String = connection.query_row(&sql, [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(StoreFault::damaged_database(&found.replace('\n', " ")));
+        }
     }
     Ok(true)
+}
+
+/// What reads the database through. An index of texts would be read word by word, for longer than
+/// all the rest takes, and can be made again: so where there is one, the tables are read instead,
+/// those in which it is kept among them.
+fn checks(connection: &Connection) -> Result<Vec<String>, StoreFault> {
+    if !has_table(connection, "event_texts")? {
+        return Ok(vec!["PRAGMA quick_check(1)".to_owned()]);
+    }
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0";
+    let mut select = connection.prepare(sql)?;
+    let check = |row: &rusqlite::Row<'_>| {
+        let name = row.get::<_, String>(0)?.replace('\'', "''");
+        Ok(format!("PRAGMA quick_check('{name}')"))
+    };
+    let checks = select.query_map([], check)?;
+    Ok(checks.collect::<Result<_, _>>()?)
 }

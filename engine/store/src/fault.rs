@@ -36,6 +36,8 @@ pub enum StoreTrouble {
     Damaged,
     /// A limit of the outbox leaves no room; later may go.
     NoRoom,
+    /// The index of texts is damaged; it is made again.
+    TextIndex,
     /// The store is closed.
     Closed,
     /// Anything else.
@@ -44,7 +46,7 @@ pub enum StoreTrouble {
 
 impl StoreTrouble {
     /// Every kind of trouble.
-    pub const ALL: [StoreTrouble; 10] = [
+    pub const ALL: [StoreTrouble; 11] = [
         StoreTrouble::Full,
         StoreTrouble::Busy,
         StoreTrouble::ReadOnly,
@@ -53,6 +55,7 @@ impl StoreTrouble {
         StoreTrouble::Corrupt,
         StoreTrouble::Damaged,
         StoreTrouble::NoRoom,
+        StoreTrouble::TextIndex,
         StoreTrouble::Closed,
         StoreTrouble::Other,
     ];
@@ -68,6 +71,7 @@ impl StoreTrouble {
             "corrupt",
             "damaged",
             "no-room",
+            "text-index",
             "closed",
             "other",
         ][self as usize]
@@ -150,6 +154,8 @@ fn class_of_code(error: ffi::Error) -> StoreTrouble {
     match (error.code, error.extended_code) {
         (Code::DiskFull, _) => StoreTrouble::Full,
         (Code::DatabaseBusy | Code::DatabaseLocked, _) => StoreTrouble::Busy,
+        // Only virtual tables say so, and there is one.
+        (_, ffi::SQLITE_CORRUPT_VTAB) => StoreTrouble::TextIndex,
         (Code::DatabaseCorrupt | Code::NotADatabase, _) => StoreTrouble::Corrupt,
         // The file is shorter than its own pages say.
         (_, ffi::SQLITE_IOERR_SHORT_READ) => StoreTrouble::Corrupt,
@@ -193,6 +199,7 @@ mod tests {
         check(ffi::SQLITE_READONLY, StoreTrouble::ReadOnly);
         check(ffi::SQLITE_IOERR_SHORT_READ, StoreTrouble::Corrupt);
         check(ffi::SQLITE_CORRUPT_INDEX, StoreTrouble::Corrupt);
+        check(ffi::SQLITE_CORRUPT_VTAB, StoreTrouble::TextIndex);
         check(ffi::SQLITE_NOTADB, StoreTrouble::Corrupt);
         check(ffi::SQLITE_CONSTRAINT_PRIMARYKEY, StoreTrouble::Corrupt);
         check(ffi::SQLITE_CONSTRAINT_TRIGGER, StoreTrouble::Other);

@@ -227,6 +227,7 @@ impl Writer {
                 self.status.fail(StoreTrouble::Io, "store-io", reason, advice);
             }
             StoreTrouble::Corrupt => self.status.fail_damaged(&fault.reason),
+            StoreTrouble::TextIndex => self.status.note_damaged_index(),
             _ => {}
         }
     }

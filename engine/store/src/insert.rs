@@ -11,7 +11,9 @@ use super::outbox::OutboxLimits;
 use super::parked::KnownTargets;
 use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
+use super::searched::SearchFields;
 use super::submission::Submission;
+use super::text_index;
 use super::writer::Effects;
 use kernel::event::{Body, DataAt, Envelope, Event, Outcome, StageResult};
 use kernel::time::Timestamp;
@@ -32,6 +34,8 @@ pub(super) struct Batch<'a> {
     pub(super) memories: &'a mut Memories,
     pub(super) held: &'a mut HeldState,
     pub(super) limits: &'a OutboxLimits,
+    /// The texts that are searched, if any are.
+    pub(super) searched: Option<&'a SearchFields>,
     /// The sink's name of the store.
     pub(super) store: &'a str,
     pub(super) now: Timestamp,
@@ -326,7 +330,14 @@ impl Batch<'_> {
                 maybe_number(hash.message),
             ],
             Some(RowBody { bytes: &event.body.bytes, hash: hash.body }),
-        )
+        )?;
+        match self.searched.filter(|_| is_kept) {
+            Some(fields) => {
+                let text = fields.text_of(event.body.data_text(), &event.enrich);
+                text_index::insert(self.connection, pos, &text)
+            }
+            None => Ok(()),
+        }
     }
 
     /// `[[stage, kind, outcome, attempts, started, micros, error], …]` with codes for words;

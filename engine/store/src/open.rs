@@ -18,6 +18,7 @@ use super::rules::RetentionRules;
 use super::scrub::Scrub;
 use super::share::UpkeepShare;
 use super::status::{StoreStatus, WriterAlarm};
+use super::text_index;
 use super::wal::LogGuard;
 use super::writer::{Watcher, Writer};
 use super::{OpenError, Shared, Store, StoreFault, StoreTrouble, rows, scrub, space};
@@ -159,6 +160,7 @@ fn open_owned(
     let mut writer = Writer {
         rollups: Rollups::load(&connection, keys, counter)?,
         holdings: StoreHoldings::load(&connection)?,
+        index: text_index::begin(&connection, &policy)?,
         connection,
         commands,
         settings,

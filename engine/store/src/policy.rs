@@ -1,6 +1,7 @@
 //! Retention, as the file says it.
 
 use super::outbox::OutboxLimits;
+use super::searched::SearchFields;
 use kernel::event::Priority;
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct RetentionPolicy {
     pub passing_keep: Duration,
     /// What may wait in the outbox.
     pub outbox: OutboxLimits,
+    /// Whose texts are searched; `None` keeps no index of them.
+    pub search: Option<SearchFields>,
 }
 
 impl Default for RetentionPolicy {
@@ -92,6 +95,7 @@ impl Default for RetentionPolicy {
             dead_max: 10_000,
             passing_keep: Duration::from_secs(3600),
             outbox: OutboxLimits::default(),
+            search: None,
         }
     }
 }

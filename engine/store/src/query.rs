@@ -7,11 +7,13 @@ use super::names::{self, Sort};
 use super::reader::Reader;
 use super::record::Stored;
 use super::rows::{COLUMNS, EventRow, EventRows};
+use super::search_query::{TextMatches, TextSearch};
 use kernel::condition::{Comparison, Condition, NumberField, NumberTest, TextField, TextTest};
 use kernel::event::Priority;
 use kernel::time::Timestamp;
 use rusqlite::types::Value as Cell;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -33,7 +35,7 @@ const COUNT_MAX: usize = 10_000;
 
 /// What was sent to the store. A list of targets that the dictionary had no room for stands in its
 /// row, and has the store's name in it.
-const VISIBLE: &str = "(targets IN (SELECT code FROM names WHERE kind = 3)
+pub(super) const VISIBLE: &str = "(targets IN (SELECT code FROM names WHERE kind = 3)
     OR (typeof(targets) = 'text' AND instr(' ' || targets || ' ',
         ' ' || (SELECT value FROM meta WHERE key = 'store') || ' ')))";
 
@@ -58,6 +60,8 @@ pub struct EventQuery {
     pub until: Option<Timestamp>,
     /// Only those for which this holds, as far as it says.
     pub condition: Option<Condition>,
+    /// Only those in whose texts this is found.
+    pub search: Option<TextSearch>,
     /// At most so many.
     pub limit: usize,
     /// No more once they hold so many bytes; the first is always there.
@@ -103,6 +107,8 @@ pub struct Page {
     pub next: Option<Cursor>,
     /// How many rows were looked at, where that were too many to go on to the end of the page.
     pub looked_at: Option<usize>,
+    /// Events that arrived before were not searched: the index does not have their texts yet.
+    pub searched_since: Option<Timestamp>,
 }
 
 /// How many events there are.
@@ -134,7 +140,7 @@ pub(super) fn events(
     let mut page = Page { next: query.cursor, ..Page::default() };
     let mut bytes = 0;
     let rows = RowScan { connection, keys, query, first: limit + 1, test: Some(is_wanted) };
-    let ended = rows.run(|place, _, event| {
+    let (ended, searched_since) = rows.run(|place, _, event| {
         if let Some(event) = event {
             let size = event.size();
             let is_too_large =
@@ -148,6 +154,7 @@ pub(super) fn events(
         page.next = Some(place);
         ControlFlow::Continue(())
     })?;
+    page.searched_since = searched_since;
     match ended {
         ScanEnd::AllSeen => page.next = None,
         ScanEnd::Stopped => {}
@@ -166,7 +173,7 @@ pub(super) fn count(
     let query = &EventQuery { cursor: None, ..query.clone() };
     let mut events = 0;
     let rows = RowScan { connection, keys, query, first: 1000, test: is_wanted };
-    let ended = rows.run(|_, is_wanted, _| {
+    let (ended, searched_since) = rows.run(|_, is_wanted, _| {
         if is_wanted {
             if events == COUNT_MAX {
                 return ControlFlow::Break(());
@@ -175,7 +182,8 @@ pub(super) fn count(
         }
         ControlFlow::Continue(())
     })?;
-    Ok(EventCount { events, is_exact: matches!(ended, ScanEnd::AllSeen) })
+    let is_whole = searched_since.is_none();
+    Ok(EventCount { events, is_exact: is_whole && matches!(ended, ScanEnd::AllSeen) })
 }
 
 /// How a walk over the rows came to its end.
@@ -201,18 +209,37 @@ struct RowScan<'a> {
 
 impl RowScan<'_> {
     /// Walks part by part, with every place, whether the row there is wanted, and the event where
-    /// it is and is read.
+    /// it is and is read. Says also since when texts were searched, where that is not all.
     fn run(
         &self,
+        visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
+    ) -> Result<(ScanEnd, Option<Timestamp>), StoreFault> {
+        // One moment for all of it: retention takes nothing between the two looks at the rows.
+        let _moment = self.connection.unchecked_transaction()?;
+        let search = self.query.search.as_ref();
+        let matches =
+            search.map(|search| TextMatches::find(self.connection, search)).transpose()?;
+        let since = matches.as_ref().and_then(|matches| matches.since);
+        let ended = match narrowed(self.query) {
+            Some(query) => self.walk(&query, matches.as_ref(), visit)?,
+            None => ScanEnd::AllSeen,
+        };
+        Ok((ended, since))
+    }
+
+    fn walk(
+        &self,
+        query: &EventQuery,
+        matches: Option<&TextMatches<'_>>,
         mut visit: impl FnMut(Cursor, bool, Option<Stored>) -> ControlFlow<()>,
     ) -> Result<ScanEnd, StoreFault> {
-        let RowScan { connection, query, .. } = *self;
-        // One moment for all of it: retention takes nothing between the two looks at the rows.
-        let _moment = connection.unchecked_transaction()?;
-        let Some(query) = &narrowed(query) else { return Ok(ScanEnd::AllSeen) };
+        let connection = self.connection;
         let types = WantedWords::find(connection, Sort::Type, query)?;
         let sources = WantedWords::find(connection, Sort::Source, query)?;
-        let prefixes = prefixes(query, &types, &sources);
+        let prefixes = match matches.and_then(TextMatches::few) {
+            Some(places) => places_prefix(places),
+            None => prefixes(query, &types, &sources),
+        };
         let filter = filter(query, &types, &sources);
         let (mut cursor, mut part) = (query.cursor, self.first);
         let (mut looked_at, mut read, mut found) = (0, 0, 0);
@@ -220,7 +247,12 @@ impl RowScan<'_> {
         let mut select = connection.prepare_cached(&sql)?;
         let mut events = EventRows::new(connection, self.keys);
         while !prefixes.is_empty() {
-            let places = self.places(query, &prefixes, &filter, cursor, part)?;
+            let (places, cost) = match matches.filter(|matches| matches.few().is_none()) {
+                Some(matches) => {
+                    self.searched_places(query, matches, &prefixes, &filter, cursor, part)?
+                }
+                None => (self.places(query, &prefixes, &filter, cursor, part)?, 0),
+            };
             for (place, fits) in &places {
                 let (mut is_wanted, mut event) = (*fits, None);
                 if let Some(test) = self.test.filter(|_| *fits) {
@@ -243,7 +275,7 @@ impl RowScan<'_> {
                 }
             }
             // Each stretch of an index finds as many as all of them together.
-            found += part * prefixes.len();
+            found += part * prefixes.len() + cost;
             if places.len() < part {
                 break;
             }
@@ -253,6 +285,34 @@ impl RowScan<'_> {
             part = part.max((CHUNK_MAX / prefixes.len()).min(4 * part));
         }
         Ok(ScanEnd::AllSeen)
+    }
+
+    /// The next places where what is searched occurs often: of each the index says whether it is
+    /// one of them, and only those are looked at. Says also what that cost, in places found.
+    fn searched_places(
+        &self,
+        query: &EventQuery,
+        matches: &TextMatches<'_>,
+        prefixes: &[Prefix],
+        (filter, filter_values): &(String, Vec<Cell>),
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<(Cursor, bool)>, usize), StoreFault> {
+        let anything = ("1".to_owned(), Vec::new());
+        let mut places = self.places(query, prefixes, &anything, cursor, limit)?;
+        let of: Vec<Cursor> = places.iter().map(|it| it.0).collect();
+        let (found, cost) = matches.among(&of)?;
+        let sql = format!(
+            "WITH found (place) AS (SELECT value FROM json_each(?))
+             SELECT place FROM found CROSS JOIN event_rows ON pos = place WHERE {filter}"
+        );
+        let mut select = self.connection.prepare(&sql)?;
+        let values = std::iter::once(Cell::Text(json!(found).to_string()));
+        let values = params_from_iter(values.chain(filter_values.iter().cloned()));
+        let fitting = select.query_map(values, |row| Ok(row.get::<_, i64>(0)? as u64))?;
+        let fitting: BTreeSet<u64> = fitting.collect::<Result<_, _>>()?;
+        places.iter_mut().for_each(|(place, fits)| *fits = fitting.contains(&place.pos));
+        Ok((places, usize::try_from(cost).unwrap_or(usize::MAX)))
     }
 
     /// The next places in the order of the query, and whether what is there fits.
@@ -473,6 +533,13 @@ fn prefixes(query: &EventQuery, types: &WantedWords, sources: &WantedWords) -> V
     let is_wanted =
         |priority: &Priority| query.priorities.is_empty() || query.priorities.contains(priority);
     Priority::ALL.into_iter().filter(is_wanted).map(prefix).collect()
+}
+
+/// These places and no others.
+fn places_prefix(places: &[u64]) -> Vec<Prefix> {
+    let sql = "pos IN (SELECT value FROM json_each(?))".to_owned();
+    let values = vec![Cell::Text(json!(places).to_string())];
+    if places.is_empty() { Vec::new() } else { vec![Prefix { sql, values }] }
 }
 
 fn marks(count: usize) -> String {

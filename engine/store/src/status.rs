@@ -76,6 +76,8 @@ pub(super) struct StoreStatus {
     damaged: Mutex<BTreeMap<String, DamagedRow>>,
     /// Whether any row was found damaged since the start.
     has_been_damaged: AtomicBool,
+    /// Whether the index of texts was found damaged, until it is given up.
+    is_index_damaged: AtomicBool,
     /// When the last pass over all rows ended, until it is written.
     passed: Mutex<Option<Timestamp>>,
 }
@@ -99,6 +101,7 @@ impl StoreStatus {
             is_blocked: AtomicBool::new(false),
             damaged: Mutex::default(),
             has_been_damaged: AtomicBool::new(false),
+            is_index_damaged: AtomicBool::new(false),
             passed: Mutex::default(),
         }
     }
@@ -215,11 +218,26 @@ impl StoreStatus {
 
 /// Damage of single rows.
 impl StoreStatus {
+    /// The index of texts is damaged: the writer gives it up.
+    pub(super) fn note_damaged_index(&self) {
+        self.is_index_damaged.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_index_damaged(&self) -> bool {
+        self.is_index_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was, and is dealt with now.
+    pub(super) fn take_damaged_index(&self) -> bool {
+        self.is_index_damaged.swap(false, Ordering::Relaxed)
+    }
+
     /// A query met this: what it says about the store is kept.
     pub(super) fn note_read(&self, fault: &StoreFault) {
         match fault.class {
             StoreTrouble::Corrupt => self.fail_damaged(&fault.reason),
             StoreTrouble::Damaged => self.note_damaged(fault, None),
+            StoreTrouble::TextIndex => self.note_damaged_index(),
             StoreTrouble::Io => {
                 let reason = format!("a part of {} cannot be read: {fault}", self.label);
                 let advice = "look in the kernel's log for a failing disk, and save a copy";

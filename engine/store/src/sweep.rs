@@ -307,6 +307,12 @@ impl Writer {
                 transaction.prepare_cached("DELETE FROM delivery_rows WHERE seq = ?")?;
             let mut events = transaction
                 .prepare_cached("DELETE FROM event_rows WHERE pos = ? AND pinned = 0")?;
+            let mut texts = match self.index.fields() {
+                Some(_) => {
+                    Some(transaction.prepare_cached("DELETE FROM event_texts WHERE rowid = ?")?)
+                }
+                None => None,
+            };
             for row in doomed {
                 let seq = row.seq as i64;
                 // At least one row, or nothing would ever be done.
@@ -318,6 +324,9 @@ impl Writer {
                     held.push(*row);
                 } else if 0 < events.execute([row.pos as i64])? {
                     outbox.execute([seq])?;
+                    if let Some(texts) = &mut texts {
+                        texts.execute([row.pos as i64])?;
+                    }
                     taken = taken.max(row.pos);
                     done.gone += 1;
                 }

@@ -23,6 +23,7 @@ mod outbox;
 mod plans;
 mod queries;
 mod retention;
+mod search;
 mod wal;
 
 /// A clock that a test sets; nothing here waits for it.

@@ -23,7 +23,7 @@ const CHUNK: usize = 500;
 /// Slices between two commits while events wait.
 const SLICES_MAX: usize = 2;
 /// After a fault upkeep rests for this long.
-const REST: Duration = Duration::from_secs(5);
+pub(super) const REST: Duration = Duration::from_secs(5);
 /// What was too much to be remembered is looked for this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -170,13 +170,26 @@ impl Writer {
         if self.log.is_stuck() {
             return Ok(None);
         }
+        if self.status.is_index_damaged() {
+            self.give_up_index()?;
+            return Ok(Some(NOTHING));
+        }
         if !self.sweep.eviction.is_exhausted && self.is_over_size()? {
             return self.shrink(slice).map(Some);
         }
         // With a clock that cannot be trusted nothing is too old.
-        if !self.guard.clock.is_trusted() {
-            return Ok(None);
+        let swept = match self.guard.clock.is_trusted() {
+            true => self.retention_slice(slice)?,
+            false => None,
+        };
+        match swept {
+            None => Ok(self.tend_index(slice)),
+            swept => Ok(swept),
         }
+    }
+
+    /// One slice of what retention has to do, if it has.
+    fn retention_slice(&mut self, slice: &Slice) -> Result<Option<SliceResult>, StoreFault> {
         if self.is_surveying() {
             return self.survey(slice).map(Some);
         }

@@ -27,6 +27,7 @@ use super::rules::RetentionRules;
 use super::share::UpkeepShare;
 use super::status::{StoreStatus, WriterAlarm};
 use super::submission::Submission;
+use super::text_index::TextIndex;
 use super::wal::LogGuard;
 use super::{COMMIT_BUCKETS, Figures, StoreFault, StoreTrouble, rows};
 use kernel::env::{Env, within};
@@ -122,6 +123,8 @@ pub struct Writer {
     /// What stages remember.
     pub(super) memories: Memories,
     pub(super) held: HeldState,
+    /// The index of texts, as of the last commit.
+    pub(super) index: TextIndex,
     pub(super) guard: Guard,
     pub(super) status: Arc<StoreStatus>,
     /// Dropped with the writer, also by a panic.
@@ -240,7 +243,7 @@ impl Writer {
                     self.report(submission, receipts);
                 }
             }
-            Err(fault) => self.write_apart(batch, &fault),
+            Err(fault) => self.write_otherwise(batch, &fault),
         }
         if !self.may_tidy() {
             return;
@@ -249,6 +252,14 @@ impl Writer {
         self.tend_log();
         let took = self.env.clock.monotonic() - started;
         self.upkeep_between(took, self.counter - before);
+    }
+
+    /// Nothing is lost with an index that is damaged: without it everything is written.
+    fn write_otherwise(&mut self, batch: Vec<Submission>, fault: &StoreFault) {
+        match fault.class {
+            StoreTrouble::TextIndex if self.give_up_index().is_ok() => self.write_each(batch),
+            _ => self.write_apart(batch, fault),
+        }
     }
 
     /// One submission that cannot be written must not fail the others, so each gets a transaction
@@ -393,6 +404,7 @@ impl Writer {
             memories: &mut self.memories,
             held: &mut self.held,
             limits: &self.policy.outbox,
+            searched: self.index.fields(),
             store: &self.settings.name,
             now: clock.wall,
             clock,

@@ -8,10 +8,10 @@ use kernel::pattern::glob_fits;
 use language::diagnostic::{Diagnostics, Rule};
 use language::literal::literal;
 use language::spanned::{Span, Spanned};
-use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind};
+use language::{Arg, Context, Fields, NodeRow, Prop, Scalar, ValueKind, field_path};
 use std::path::PathBuf;
 use std::time::Duration;
-use store::{Evict, KeepRule, RetentionPolicy, Synchronous, Vacuum};
+use store::{Evict, KeepRule, RetentionPolicy, SearchFields, Synchronous, Vacuum};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
@@ -76,6 +76,13 @@ const NODES: &[NodeRow] = &[
         .examples(&["store raw"])
         .args(&[Arg::one("what", ValueKind::Word(&["raw"]))])
         .otherwise("only the data that `map` selects"),
+    NodeRow::new(
+        "search",
+        "which texts `q` of `/api/events` finds: all of `data`, or of these paths",
+    )
+    .examples(&["search", r#"search "data.note" "enrich.caption""#])
+    .args(&[Arg::any("path", ValueKind::Field)])
+    .otherwise("none; `q` is refused"),
     NodeRow::new("retention", "how long events are kept")
         .examples(&[r#"retention { keep "365d" type="alarm"; keep "30d" }"#])
         .children(&[RETENTION])
@@ -104,6 +111,7 @@ impl Kind for Sqlite {
         let path =
             fields.child("path").and_then(|child| literal(&child.arg(0)?, context.diagnostics));
         let synchronous = read_synchronous(fields, context.diagnostics);
+        let search = read_search(fields, context.diagnostics);
         let policy = read_policy(fields, context.diagnostics);
         let batch = fields.setting("batch");
         let place = path?.map(|path| context.files.place(&path));
@@ -112,7 +120,7 @@ impl Kind for Sqlite {
             batch: batch.arg(0, |scalar| usize::try_from(scalar.int()?.value).ok()),
             linger: batch.prop("linger", |scalar| Some(scalar.duration()?.value)),
             synchronous,
-            policy: policy?,
+            policy: RetentionPolicy { search: search?, ..policy? },
             keeps_raw: fields.child("store").is_some(),
         };
         Some(SqliteSettings { shape, path: place })
@@ -146,6 +154,33 @@ fn read_synchronous(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Synch
         .at(word.expect("it is not what the table says").span(), loss)
         .help("remove this line: `full` is the default");
     mode
+}
+
+/// The paths of `search`, if it is there.
+fn read_search(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<Option<SearchFields>> {
+    let Some(node) = fields.child("search") else { return Some(None) };
+    let mut paths = Vec::new();
+    let mut is_right = true;
+    for scalar in node.args() {
+        let text = scalar.text()?;
+        let path = field_path(&text.value)?;
+        if ["data", "enrich"].contains(&path[0].as_str()) {
+            paths.push(path);
+            continue;
+        }
+        is_right = false;
+        diagnostics
+            .push(Rule::UnknownPath, format!("`{}` is not searched", text.value))
+            .at(text.span.clone(), "begins with neither `data` nor `enrich`")
+            .help(match path[0].as_str() {
+                "event" => "`q` goes with `type`, `source` and `subject` in one query".to_owned(),
+                _ => format!("write `data.{}`, or a path below `enrich`", text.value),
+            });
+    }
+    if paths.is_empty() {
+        paths.push(vec!["data".to_owned()]);
+    }
+    is_right.then(|| Some(SearchFields::new(paths)))
 }
 
 fn read_policy(fields: &Fields<'_>, diagnostics: &mut Diagnostics) -> Option<RetentionPolicy> {
@@ -294,6 +329,27 @@ mod tests {
         assert_eq!((shape.policy.sweep_every.as_secs(), shape.policy.vacuum), (7200, Vacuum::None));
         assert_eq!(shape.policy.reload_grace, Duration::from_secs(300));
         assert_eq!(shape.path, PathBuf::from("/nowhere/e.db"));
+    }
+
+    #[test]
+    fn texts_are_searched_where_the_file_says_so() {
+        let searched = |line: &str| {
+            let text = format!("path \"e.db\"\nretention {{ keep \"1d\" }}\n{line}");
+            let SinkRole::Store(shape) = Sqlite::shape(&testing::settings::<Sqlite>(&text)) else {
+                panic!("it is a store")
+            };
+            shape.policy.search
+        };
+        let fields = |paths: &[&[&str]]| {
+            let names = |path: &&[&str]| path.iter().map(|it| (*it).to_owned()).collect();
+            Some(SearchFields::new(paths.iter().map(names).collect()))
+        };
+        assert_eq!(searched(""), None);
+        assert_eq!(searched("search"), fields(&[&["data"]]));
+        let two = fields(&[&["data", "note"], &["enrich"]]);
+        assert_eq!(searched("search \"enrich\" \"data.note\""), two);
+        let wrong = "path \"e.db\"\nretention { keep \"1d\" }\nsearch \"note\" \"data.x\"";
+        assert_eq!(testing::findings::<Sqlite>(wrong), ["E0104 `note` is not searched"]);
     }
 
     #[test]

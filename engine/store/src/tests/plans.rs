@@ -2,6 +2,7 @@
 //! the store holds.
 
 use super::retention::ByHand;
+use super::search::{search, searching};
 use super::*;
 use crate::{CountBy, CountGrain, Cursor, DeliveryQuery};
 use kernel::choice::Choice;
@@ -16,6 +17,7 @@ const BOUNDED: &[(&str, &str)] = &[
     ("FROM dead_letters ORDER BY id LIMIT ?", "as many letters as are too many"),
     ("SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due", "the first row"),
     ("FROM reloads", "once a reload"),
+    ("event_texts_config", "the index of texts itself, at a start: a few rows"),
 ];
 
 type Statements = Arc<Mutex<BTreeSet<String>>>;
@@ -138,6 +140,15 @@ fn lists(reader: &Reader<'_>) {
         let query = EventQuery { condition: Some(condition), limit: 9, ..EventQuery::default() };
         reader.events(&query).expect("events");
     }
+    for words in ["door", "gate"] {
+        for types in [vec![], vec!["RING".to_owned()]] {
+            let search = Some(search(words, &["data.note"]));
+            let query = EventQuery { search, types, limit: 9, ..EventQuery::default() };
+            let page = reader.events(&query).expect("events");
+            assert_eq!(page.rows.len(), if words == "door" { 9 } else { 1 });
+            reader.count_events(&query, None).expect("a count");
+        }
+    }
     for by in CountBy::ALL {
         for grain in [CountGrain::Minute, CountGrain::Hour] {
             reader.counts(*by, grain, (0, 9)).expect("counts");
@@ -160,7 +171,7 @@ fn nothing_that_runs_all_the_time_scans_a_table() {
         size_max: Some(1 << 20),
         evict,
         dead_max: 1,
-        ..RetentionPolicy::default()
+        ..searching(&["data.note"])
     };
     let mut hand = ByHand::new(StoreLocation::File(path.clone()), policy);
     let seen = Statements::default();
@@ -172,6 +183,8 @@ fn nothing_that_runs_all_the_time_scans_a_table() {
     let body = format!("\"{}\"", "x".repeat(100_000));
     hand.write((0..20).map(|it| record(&format!("large{it}"), &body)).collect());
     hand.writer.upkeep_fully();
+    let noted = |it| record(&format!("noted{it}"), r#"{"note": "door"}"#);
+    hand.write((0..120).map(noted).chain([record("few", r#"{"note": "gate"}"#)]).collect());
     let mut other = Connection::open(&path).expect("it opens");
     trace(&mut other, &seen);
     let wanted = Arc::new(());
@@ -212,6 +225,9 @@ fn scans(connection: &Connection, sql: &str) -> Option<String> {
         "SCAN found",
         // Rows of a view that were found already.
         "SCAN event_metrics",
+        // By words, and by words and places.
+        "SCAN event_texts VIRTUAL TABLE INDEX 0:M",
+        "SCAN event_texts VIRTUAL TABLE INDEX 0:=",
     ];
     let is_scan = |text: &&String| {
         text.starts_with("SCAN") && !harmless.iter().any(|ok| text.starts_with(ok))

@@ -1,5 +1,6 @@
 //! Lists and counts of events against a plain filter over the same events.
 
+use super::search::{self, Wanted, searching};
 use super::*;
 use crate::{Cursor, DeliveryCursor, DeliveryQuery, EventCount, EventRow, EventTest, LetterPage};
 use fastrand::Rng;
@@ -15,6 +16,7 @@ struct Row {
     pos: u64,
     envelope: Envelope,
     is_visible: bool,
+    texts: Vec<String>,
 }
 
 fn rows(random: &mut Rng) -> Vec<Row> {
@@ -28,13 +30,15 @@ fn rows(random: &mut Rng) -> Vec<Row> {
         envelope.time = Timestamp(random.i64(-50..50) * 1_000_000);
         let visit = random.u32(..40);
         envelope.correlation_id = (visit < 20).then(|| format!("v{visit}").into());
-        Row { pos: at as u64 + 1, envelope, is_visible: random.u32(..10) != 0 }
+        let texts = (0..random.usize(..3)).map(|_| search::text(random)).collect();
+        Row { pos: at as u64 + 1, envelope, is_visible: random.u32(..10) != 0, texts }
     };
     (0..EVENTS).map(row).collect()
 }
 
 fn entry(row: &Row) -> Entry {
-    let event = Event { envelope: row.envelope.clone(), ..event("", "{}") };
+    let data = json!({ "notes": row.texts }).to_string();
+    let event = Event { envelope: row.envelope.clone(), ..event("", &data) };
     let targets = if row.is_visible { vec!["db".into()] } else { vec!["live".into()] };
     Entry::Record(Finished { targets: targets.into(), ..finished(event) })
 }
@@ -92,15 +96,25 @@ fn is_even(row: &mut EventRow<'_, '_>) -> Option<bool> {
 fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
     let mut random = Rng::with_seed(10);
     let rows = rows(&mut random);
-    let bench = bench(StoreLocation::Memory, RetentionPolicy::default());
-    for part in rows.chunks(100) {
+    let bench = bench(StoreLocation::Memory, searching(&["data.notes"]));
+    for (index, part) in rows.chunks(100).enumerate() {
         bench.submit(part.iter().map(entry).collect());
+        // What was there before the index is found in it too.
+        if index == 7 {
+            smol::block_on(bench.store.sweep());
+        }
     }
     for round in 0..cases(600) {
-        let query = query(&mut random);
+        let mut query = query(&mut random);
+        let wanted = random.bool().then(|| Wanted::any(&mut random));
+        let words = wanted.as_ref().map(|wanted| &*wanted.words);
+        query.search = words.map(|words| search::search(words, &["data.notes"]));
         let tests_rows = random.u32(..4) == 0;
-        let is_wanted =
-            |row: &&Row| fits(&query, row) && (!tests_rows || row.pos.is_multiple_of(2));
+        let is_wanted = |row: &&Row| {
+            fits(&query, row)
+                && wanted.as_ref().is_none_or(|wanted| wanted.fits(&row.texts))
+                && (!tests_rows || row.pos.is_multiple_of(2))
+        };
         let mut expected: Vec<&Row> = rows.iter().filter(is_wanted).collect();
         expected.sort_by_key(|it| (it.envelope.time, it.pos));
         if !query.is_oldest_first {

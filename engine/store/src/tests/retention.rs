@@ -115,6 +115,11 @@ impl ByHand {
         self.send(async move { drop(store.submit(vec![entry]).await) });
     }
 
+    pub(super) fn send_close(&mut self) {
+        let store = self.store.clone();
+        self.send(async move { store.close().await });
+    }
+
     pub(super) fn send_tick(&mut self) {
         let store = self.store.clone();
         self.send(async move { store.tick().await });

@@ -66,5 +66,23 @@ fn a_store_of_the_first_version_keeps_everything() {
     let one = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a row");
     assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NULL"), 9);
     assert_eq!(one("SELECT count(*) FROM event_rows WHERE checksum IS NOT NULL"), 2);
-    assert_eq!(one("PRAGMA user_version"), 12);
+    assert_eq!(one("PRAGMA user_version"), 13);
+}
+
+#[test]
+fn the_events_of_a_store_of_the_first_version_can_be_searched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("a.db");
+    unpack(FIRST, &path);
+    // Its store has another name than those of these tests, and shows what was sent to it.
+    let connection = Connection::open(&path).expect("it opens");
+    connection.execute("INSERT INTO meta VALUES ('store', 'db')", []).expect("it is written");
+    drop(connection);
+    let bench = bench(StoreLocation::File(path), super::search::searching(&["data"]));
+    smol::block_on(bench.store.sweep());
+    let search = Some(super::search::search("kuche", &["data"]));
+    let found = bench.listed(EventQuery { search, ..EventQuery::default() });
+    assert!(found.contains(&"plain-1".to_owned()), "{found:?}");
+    bench.tick();
+    bench.close();
 }
