@@ -1,6 +1,7 @@
 //! `engine events` and `engine events show`.
 
 use super::{Site, command, timeless};
+use crate::support::until;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 
@@ -262,4 +263,54 @@ fn a_huge_event_is_shown_in_part_and_given_in_full() {
     let whole = site.run(&["events", "show", "huge", "--format", "json"]).output;
     let whole: Value = serde_json::from_str(&whole).expect("it is JSON");
     assert_eq!(whole["data"]["numbers"].as_array().map(Vec::len), Some(20_000));
+}
+
+/// A site whose store searches the data of its events.
+fn searching() -> Site {
+    Site::of(&super::PIPELINE.replace("home.db\"", "home.db\"\n    search \"data\""))
+}
+
+#[test]
+fn words_are_found_where_the_store_searches() {
+    let site = searching();
+    for event in [RING, MOTION] {
+        site.post(event);
+    }
+    site.post(r#"{"id":"p","type":"note","door":"gate","data":{"note":"A parcel at the Café"}}"#);
+    until("the index is there, with what came before it", || {
+        site.engine.get("/api/events?q=parcel").get("searched_since").is_none()
+    });
+    let ids = |words: &str| {
+        let answer = site.run(&["events", "--search", words, "--format", "csv"]);
+        assert_eq!((answer.code, &*answer.error), (0, ""), "{words}");
+        let rows =
+            answer.output.lines().skip(1).map(|row| row.split(',').nth(2).map(str::to_owned));
+        rows.collect::<Option<Vec<_>>>().expect("ids")
+    };
+    assert_eq!(ids("cafe parc*"), ["p"]);
+    assert_eq!(ids("parcel -\"the cafe\""), [""; 0]);
+    assert_eq!(ids("b"), ["r-1"]);
+    let counted = site.engine.get("/api/events?q=at&type=note&count=true&order=asc&limit=1");
+    assert_eq!(counted["count"], json!({ "events": 1, "is_exact": true }));
+    site.prints(&["events", "--search", "b", "--where", "data.z < 1", "--quiet"], "");
+    for (words, wanted) in [
+        (
+            "-b",
+            "a word that must occur, such as `door`, `\"front door\"`, `deliv*` or `door -back`",
+        ),
+        ("b*", "words with at least 2 letters before a `*`"),
+    ] {
+        let error = format!("engine: `q` must be {wanted}\n");
+        let answer = site.run(&["events", "--search", words]);
+        assert_eq!((&*answer.output, answer.error), ("", error), "{words}");
+    }
+    assert_eq!(site.engine.ask("GET", "/api/events?q=aa&q=bb", b"").0, 400);
+}
+
+#[test]
+fn words_are_refused_where_the_store_does_not_search() {
+    let site = Site::start();
+    let error = "engine: `q` finds nothing in this store: add `search` to its `sink sqlite`\n";
+    let answer = site.run(&["events", "--search", "parcel"]);
+    assert_eq!((&*answer.output, &*answer.error), ("", error));
 }

@@ -17,43 +17,54 @@ pub(crate) struct PagedList {
     pub(crate) limit: u32,
 }
 
+/// How a list came to its end.
+#[derive(Debug, Default)]
+pub(crate) struct ListEnd {
+    /// Where the rest begins, if there is any.
+    pub(crate) next: Option<String>,
+    /// Events received before were not searched.
+    pub(crate) searched_since: Option<String>,
+}
+
 impl PagedList {
     /// Page after page, its rows as they were sent, up to the limit and for as long as `take` wants
-    /// more; where the rest begins, if there is any.
+    /// more.
     pub(crate) fn each_page(
         self,
         client: &EngineClient,
         asked: &RequestPath,
         mut take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
-    ) -> Result<Option<String>, ClientFault> {
+    ) -> Result<ListEnd, ClientFault> {
         let mut left = usize::try_from(self.limit).unwrap_or(usize::MAX);
-        let mut next: Option<String> = None;
+        let mut end = ListEnd::default();
         loop {
             let mut path = asked.clone().with("limit", &left.min(PAGE).to_string());
-            if let Some(cursor) = &next {
+            if let Some(cursor) = &end.next {
                 path = path.with("cursor", cursor);
             }
             let text = client.get_text(path.as_str())?;
             let page = self.read(&text);
-            let (rows, after) = page.ok_or_else(|| {
+            let (rows, now) = page.ok_or_else(|| {
                 client.no_engine(&format!("its response is not a list of {}", self.member))
             })?;
             let rows = &rows[..rows.len().min(left)];
             left -= rows.len();
             // A page may be empty before the end: too many rows did not match.
-            let is_last = after.is_none() || left == 0;
-            next = after;
+            let is_last = now.next.is_none() || left == 0;
+            end = now;
             if !take(rows)? || is_last {
-                return Ok(next);
+                return Ok(end);
             }
         }
     }
 
-    fn read(self, text: &str) -> Option<(Vec<Box<RawValue>>, Option<String>)> {
+    fn read(self, text: &str) -> Option<(Vec<Box<RawValue>>, ListEnd)> {
         let members: BTreeMap<&str, &RawValue> = serde_json::from_str(text).ok()?;
         let rows = serde_json::from_str(members.get(self.member)?.get()).ok()?;
         let next = serde_json::from_str(members.get("next")?.get()).ok()?;
-        Some((rows, next))
+        let since = members.get("searched_since");
+        let searched_since = since.map(|since| serde_json::from_str(since.get())).transpose();
+        Some((rows, ListEnd { next, searched_since: searched_since.ok()? }))
     }
 }
 

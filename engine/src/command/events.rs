@@ -1,7 +1,7 @@
 //! `engine events`: the stored events of a running engine, and one with all that became of it.
 
 use super::expression;
-use crate::client::pages::{PagedList, json_lines};
+use crate::client::pages::{ListEnd, PagedList, json_lines};
 use crate::client::query::RequestPath;
 use crate::client::table::{TableColumn, csv_row, table};
 use crate::client::timeline::{self, EventDetail};
@@ -22,6 +22,7 @@ use serde_json::value::RawValue;
 #[command(after_help = r#"Examples:
   engine events --since 1h --priority high
   engine events --where "data.score > 0.8" --first oldest
+  engine events --search '"front door" parcel* -cat' --since 7d
   engine events --type ring --limit 1000 --format csv > rings.csv
   engine events show 01890a5d-ac96-774b-bcce-b302099a8057"#)]
 pub(super) struct EventsArgs {
@@ -76,6 +77,9 @@ struct FilterArgs {
     /// Only events for which this expression is true.
     #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
     condition: Option<String>,
+    /// Only events with all of these words in their texts; also "a phrase", begin* and -without.
+    #[arg(long, value_name = "WORDS", allow_hyphen_values = true)]
+    search: Option<String>,
     /// Only events from this time on: `2h` ago, or 2026-01-01T09:50:04Z.
     #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
     since: Option<String>,
@@ -163,7 +167,7 @@ fn list(args: &EventListArgs) -> Result<(), ClientFault> {
     let client = EngineClient::find(&args.engine)?;
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut count = 0;
-    let next = match args.format {
+    let end = match args.format {
         EventListFormat::Table => each_page(&client, args, |events| {
             rows.append(&mut table_rows(&client, events)?);
             Ok(true)
@@ -177,21 +181,33 @@ fn list(args: &EventListArgs) -> Result<(), ClientFault> {
         }
         EventListFormat::Json => {
             let mut begin = "{\"events\":[";
-            let next = each_page(&client, args, |events| {
+            let end = each_page(&client, args, |events| {
                 let lines = json_lines(events, count == 0);
                 count += events.len();
                 Ok(terminal::to_output(&(std::mem::take(&mut begin).to_owned() + &lines)))
             })?;
-            let end = if count == 0 { "" } else { "\n" };
-            terminal::to_output(&format!("{end}],\"next\":{}}}\n", json!(next)));
-            next
+            let line_end = if count == 0 { "" } else { "\n" };
+            let since = end
+                .searched_since
+                .as_ref()
+                .map_or_else(String::new, |since| format!(",\"searched_since\":{}", json!(since)));
+            terminal::to_output(&format!("{line_end}],\"next\":{}{since}}}\n", json!(end.next)));
+            end
         }
     };
     if args.format == EventListFormat::Table {
         if !rows.is_empty() {
             terminal::to_output(&table(&COLUMNS, &rows));
         }
-        tell_rest(rows.len(), next.is_some(), args.first);
+        tell_rest(rows.len(), end.next.is_some(), args.first);
+    }
+    if let Some(since) = end.searched_since
+        && terminal::volume() != Volume::Quiet
+    {
+        terminal::to_terminal(&format!(
+            "only events received since {} were searched; the others are being prepared\n",
+            timeline::local(&since)
+        ));
     }
     Ok(())
 }
@@ -215,12 +231,12 @@ fn tell_rest(count: usize, is_more: bool, first: ListOrder) {
     }
 }
 
-/// Page after page, for as long as `take` wants more; where the rest begins, if there is any.
+/// Page after page, for as long as `take` wants more.
 fn each_page(
     client: &EngineClient,
     args: &EventListArgs,
     take: impl FnMut(&[Box<RawValue>]) -> Result<bool, ClientFault>,
-) -> Result<Option<String>, ClientFault> {
+) -> Result<ListEnd, ClientFault> {
     let path = args.filter.path();
     let path = match args.first {
         ListOrder::Newest => path,
@@ -236,6 +252,7 @@ impl FilterArgs {
         let since: Vec<&String> = self.since.iter().collect();
         let until: Vec<&String> = self.until.iter().collect();
         let condition: Vec<&String> = self.condition.iter().collect();
+        let search: Vec<&String> = self.search.iter().collect();
         RequestPath::new("/api/events")
             .with_all("type", &self.types)
             .with_all("source", &self.sources)
@@ -245,6 +262,7 @@ impl FilterArgs {
             .with_all("since", &since)
             .with_all("until", &until)
             .with_all("where", &condition)
+            .with_all("q", &search)
     }
 }
 

@@ -165,7 +165,7 @@ const COLUMNS: [TableColumn; 7] = [
 
 fn as_table(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
     let mut rows: Vec<Vec<String>> = Vec::new();
-    let next = args.list().each_page(client, &args.path(), |page| {
+    let end = args.list().each_page(client, &args.path(), |page| {
         for row in page {
             let it = NotificationRow::read(client, row)?;
             let (why, tries) = (it.why(), it.attempts.to_string());
@@ -178,7 +178,7 @@ fn as_table(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
         terminal::to_output(&table(&COLUMNS, &rows));
     }
     if terminal::volume() != Volume::Quiet {
-        match (rows.len(), next) {
+        match (rows.len(), end.next) {
             (0, _) => terminal::to_terminal("no notifications\n"),
             (count, Some(_)) => {
                 terminal::to_terminal(&format!("the newest {count}; use --limit for more\n"));
@@ -191,13 +191,13 @@ fn as_table(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
 
 fn as_json(client: &EngineClient, args: &LogArgs) -> Result<(), ClientFault> {
     let (mut begin, mut count) = ("{\"notifications\":[", 0);
-    let next = args.list().each_page(client, &args.path(), |page| {
+    let end = args.list().each_page(client, &args.path(), |page| {
         let lines = json_lines(page, count == 0);
         count += page.len();
         Ok(terminal::to_output(&(std::mem::take(&mut begin).to_owned() + &lines)))
     })?;
-    let end = if count == 0 { "" } else { "\n" };
-    terminal::to_output(&format!("{end}],\"next\":{}}}\n", json!(next)));
+    let line_end = if count == 0 { "" } else { "\n" };
+    terminal::to_output(&format!("{line_end}],\"next\":{}}}\n", json!(end.next)));
     Ok(())
 }
 

@@ -46,6 +46,10 @@ const EVENTS: &[PathParameter] = &[
     SINCE,
     UNTIL,
     one("where", "only events for which this expression is true"),
+    one(
+        "q",
+        "words that all occur in texts, `\"a phrase\"`, `begin*`, `-without`; needs `search` of the store",
+    ),
     one("order", "`desc`, the newest first, or `asc`"),
     one("count", "`true` adds how many there are, exact up to 10,000"),
     LIMIT,

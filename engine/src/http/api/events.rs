@@ -11,7 +11,10 @@ use language::expr::Expr;
 use language::parse_duration;
 use row_condition::RowCondition;
 use serde_json::json;
-use store::{Cursor, EventCount, EventQuery, EventRow, EventTest, Reader, write_summary};
+use store::{
+    Cursor, EventCount, EventQuery, EventRow, EventTest, Reader, SearchFields, SearchWords,
+    TextSearch, write_summary,
+};
 use tide::Request;
 
 /// Events of one page when nothing is said.
@@ -26,13 +29,21 @@ struct ListRequest {
     counts: bool,
 }
 
-/// Reads `?…`; the error says everything that is wrong with it.
-fn list_request(text: &str, now: Timestamp) -> Result<ListRequest, String> {
+/// Reads `?…`; the error says everything that is wrong with it. `fields` are those whose texts the
+/// store searches, if it does.
+fn list_request(
+    text: &str,
+    now: Timestamp,
+    fields: Option<&SearchFields>,
+) -> Result<ListRequest, String> {
     let pairs = query::pairs(text).ok_or("the query cannot be read")?;
     let query = EventQuery { limit: LIMIT, bytes_max: Some(PAGE_BYTES), ..EventQuery::default() };
     let mut request = ListRequest { query, condition: None, counts: false };
-    let wrong: Vec<String> =
-        pairs.into_iter().filter_map(|it| parameter(&mut request, it, now).err()).collect();
+    let read = |pair: (String, String)| match pair.0.as_str() {
+        "q" => search(&mut request.query, &pair.1, fields),
+        _ => parameter(&mut request, pair, now),
+    };
+    let wrong: Vec<String> = pairs.into_iter().map(read).filter_map(Result::err).collect();
     let query = &request.query;
     let lists = [&query.types, &query.sources, &query.subjects, &query.correlation_ids];
     match wrong.is_empty() {
@@ -85,14 +96,31 @@ fn parameter(
         "cursor" => {
             query.cursor = Some(Cursor::parse(&value).ok_or_else(|| wrong("a `next` of ours"))?);
         }
-        "q" => return Err("`q` needs full text, which this pipeline does not have".to_owned()),
         _ => {
             return Err(format!(
                 "`{name}` is not a parameter of this list; there are type, source, priority, \
-                 subject, correlation_id, since, until, where, order, count, limit and cursor"
+                 subject, correlation_id, since, until, where, q, order, count, limit and cursor"
             ));
         }
     }
+    Ok(())
+}
+
+/// Takes the words of `q` in.
+fn search(
+    query: &mut EventQuery,
+    words: &str,
+    fields: Option<&SearchFields>,
+) -> Result<(), String> {
+    let Some(fields) = fields else {
+        let missing = "`q` finds nothing in this store: add `search` to its `sink sqlite`";
+        return Err(missing.to_owned());
+    };
+    if query.search.is_some() {
+        return Err("`q` must be given once, with all words in it".to_owned());
+    }
+    let words = SearchWords::parse(words).map_err(|wanted| format!("`q` must be {wanted}"))?;
+    query.search = Some(TextSearch { words, fields: fields.clone() });
     Ok(())
 }
 
@@ -108,11 +136,12 @@ pub(super) fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
 pub(super) async fn events(request: Request<App>) -> Answer {
     let app = request.state();
     let now = app.engine.env.clock.wall();
-    let asked = match list_request(request.url().query().unwrap_or_default(), now) {
+    let generation = app.engine.generation();
+    let fields = generation.plan.store.as_ref().and_then(|store| store.1.policy.search.as_ref());
+    let asked = match list_request(request.url().query().unwrap_or_default(), now, fields) {
         Ok(asked) => asked,
         Err(detail) => return Ok(problem(400, &detail)),
     };
-    let generation = app.engine.generation();
     let globals = generation.plan.globals.clone();
     let list = move |reader: &Reader<'_>| {
         let ListRequest { query, condition, counts } = asked;
@@ -144,6 +173,9 @@ pub(super) async fn events(request: Request<App>) -> Answer {
     body.push_str(&format!("],\"next\":{}", json!(next)));
     if let Some(looked_at) = page.looked_at {
         body.push_str(&format!(",\"looked_at\":{looked_at}"));
+    }
+    if let Some(since) = page.searched_since {
+        body.push_str(&format!(",\"searched_since\":\"{since}\""));
     }
     if let Some(EventCount { events, is_exact }) = count {
         body.push_str(&format!(",\"count\":{}", json!({ "events": events, "is_exact": is_exact })));
