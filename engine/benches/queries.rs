@@ -1,5 +1,7 @@
 //! A store with a million doorbell events over thirty days: how long the real binary takes to
 //! answer what people and the page ask. `EVENTS=100000 cargo bench --bench queries` says how many.
+//! With `SEARCH=off` they have notes, with `SEARCH=on` these are searched, and with `SEARCH=late`
+//! they are searched from when they are stored; only searches are measured then.
 #![expect(clippy::print_stdout, reason = "the figures are its result")]
 
 mod mix;
@@ -20,7 +22,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use store::{
-    Entry, Finished, RetentionPolicy, Settings, StoreLocation, Stored, Synchronous, Watcher,
+    Entry, Finished, RetentionPolicy, SearchFields, Settings, Store, StoreLocation, Stored,
+    Synchronous, Watcher,
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -54,9 +57,19 @@ fn main() -> Result<()> {
     for name in ["pipelines", "data"] {
         fs::create_dir(folder.path().join(name))?;
     }
-    fill(&folder.path().join("data/events.db"), events)?;
-    let server = Server::start(folder.path())?;
+    let notes = Notes::asked()?;
+    let database = folder.path().join("data/events.db");
+    fill(&database, events, notes)?;
+    if notes == Notes::Late {
+        catch_up(&database, events)?;
+    }
+    let server = Server::start(folder.path(), notes)?;
     let mut client = Client::of(&server.1)?;
+    match notes {
+        Notes::None => {}
+        Notes::Off => return Ok(()),
+        Notes::On | Notes::Late => return searches(&mut client),
+    }
     lists(&mut client)?;
     figures(&mut client)?;
     conditions(&mut client)
@@ -74,6 +87,39 @@ fn unix_seconds() -> f64 {
         .map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
+/// Whether events have notes, and whether these are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notes {
+    None,
+    Off,
+    On,
+    Late,
+}
+
+impl Notes {
+    fn asked() -> Result<Notes> {
+        match std::env::var("SEARCH").as_deref() {
+            Err(_) => Ok(Notes::None),
+            Ok("off") => Ok(Notes::Off),
+            Ok("on") => Ok(Notes::On),
+            Ok("late") => Ok(Notes::Late),
+            Ok(other) => Err(format!("SEARCH is off, on or late, not {other}").into()),
+        }
+    }
+
+    /// Eight words, of which some are everywhere and some are rare, and a plate.
+    fn note(random: &mut fastrand::Rng) -> String {
+        let word = |random: &mut fastrand::Rng| 2000_f64.powf(random.f64()) as usize;
+        let words: Vec<String> = (0..8).map(|_| format!("word{}", word(random))).collect();
+        format!("{} plate{}", words.join(" "), random.u32(..100_000))
+    }
+}
+
+fn searched() -> RetentionPolicy {
+    let search = SearchFields::new(vec![vec!["data".to_owned(), "note".to_owned()]]);
+    RetentionPolicy { search: Some(search), ..RetentionPolicy::default() }
+}
+
 struct Nobody;
 
 impl Watcher for Nobody {
@@ -81,7 +127,7 @@ impl Watcher for Nobody {
     fn deliveries(&mut self, _: &BTreeSet<Arc<str>>) {}
 }
 
-fn fill(path: &Path, count: usize) -> Result<()> {
+fn opened(path: &Path, policy: RetentionPolicy) -> Result<(Store, thread::JoinHandle<()>)> {
     let settings = Settings {
         place: StoreLocation::File(path.to_owned()),
         synchronous: Synchronous::Normal,
@@ -91,15 +137,35 @@ fn fill(path: &Path, count: usize) -> Result<()> {
         backlog_rows: 1 << 20,
         backlog_bytes: 1 << 28,
     };
-    let policy = RetentionPolicy::default();
     let (store, writer) = store::open(settings, policy, Env::system(), Box::new(Nobody))
         .map_err(|fault| fault.to_string())?;
-    let writer = thread::spawn(|| writer.run());
+    Ok((store, thread::spawn(|| writer.run())))
+}
+
+/// Makes the events of a store searchable.
+fn catch_up(path: &Path, count: usize) -> Result<()> {
+    let (store, writer) = opened(path, searched())?;
+    let start = now();
+    smol::block_on(store.sweep());
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    smol::block_on(store.close());
+    writer.join().map_err(|_| "the writer panicked")?;
+    let megabytes = fs::metadata(path)?.len() >> 20;
+    println!("searchable later: {rate:.0} a second, {megabytes} MiB");
+    Ok(())
+}
+
+fn fill(path: &Path, count: usize, notes: Notes) -> Result<()> {
+    let policy = if notes == Notes::On { searched() } else { RetentionPolicy::default() };
+    let (store, writer) = opened(path, policy)?;
+    smol::block_on(store.sweep());
+    let mut random = fastrand::Rng::with_seed(7);
     let (mut mix, start, end) = (Mix::new(), now(), unix_seconds());
     for batch in 0..count / BATCH {
         let entries = (0..BATCH).map(|it| {
             let n = batch * BATCH + it;
-            entry(&mix.next(n), end - SPAN + SPAN * n as f64 / count as f64)
+            let note = (notes != Notes::None).then(|| Notes::note(&mut random));
+            entry(&mix.next(n), note, end - SPAN + SPAN * n as f64 / count as f64)
         });
         let entries = entries.collect::<Result<Vec<Entry>>>()?;
         smol::block_on(store.submit(entries)).map_err(|fault| fault.to_string())?;
@@ -116,8 +182,11 @@ fn fill(path: &Path, count: usize) -> Result<()> {
 }
 
 /// A message as the doorbell's pipeline stores it, from this time.
-fn entry(message: &str, seconds: f64) -> Result<Entry> {
-    let value: Value = serde_json::from_str(message)?;
+fn entry(message: &str, note: Option<String>, seconds: f64) -> Result<Entry> {
+    let mut value: Value = serde_json::from_str(message)?;
+    if let Some(note) = note {
+        value["data"]["note"] = note.into();
+    }
     let text = |name: &str| -> Arc<str> { value[name].as_str().unwrap_or_default().into() };
     let time = Timestamp((seconds * 1e6) as i64);
     let data = value["data"].to_string();
@@ -167,9 +236,18 @@ impl Drop for Server {
 }
 
 impl Server {
-    fn start(root: &Path) -> Result<Server> {
+    fn start(root: &Path, notes: Notes) -> Result<Server> {
         let file = root.join("pipelines/doorbell.kdl");
-        fs::write(&file, PIPELINE)?;
+        let path = "path \"../data/events.db\"";
+        fs::write(
+            &file,
+            match notes {
+                Notes::None | Notes::Off => PIPELINE.to_owned(),
+                Notes::On | Notes::Late => {
+                    PIPELINE.replace(path, &format!("{path}\n    search \"data.note\""))
+                }
+            },
+        )?;
         let own = env!("CARGO_BIN_EXE_engine").into();
         let mut command = Command::new(std::env::var_os("ENGINE").unwrap_or(own));
         command.arg("run").arg(&file).args(["--set", "server.listen=127.0.0.1:0"]);
@@ -269,6 +347,47 @@ fn lists(client: &mut Client) -> Result<()> {
         }
     }
     client.measure("how many there are", "/api/events?limit=1&count=true")?;
+    Ok(())
+}
+
+/// Words that are in half of all events, in few and in none.
+fn searches(client: &mut Client) -> Result<()> {
+    for (what, words) in [
+        ("a rare word", "plate77"),
+        ("a word of few events", "word1500"),
+        ("a word of every tenth event", "word60"),
+        ("a common word", "word1"),
+        ("two common words", "word1+word2"),
+        ("a common and a rare one", "word1+word1500"),
+        ("a phrase of common words", "%22word1+word2%22"),
+        ("a beginning", "plate777*"),
+        ("a beginning of half of all words", "word*"),
+        ("a common word without another", "word1+-word2"),
+        ("no match", "nothing"),
+        ("two common words, never together", "%22word1+word2+word1+word2+word3%22"),
+    ] {
+        let first = format!("/api/events?limit=50&q={words}");
+        let page = client.measure(&format!("first page of {what}"), &first)?;
+        let count = page["events"].as_array().map_or(0, Vec::len);
+        println!("  {count} events, {} rows looked at", page["looked_at"]);
+        if let Some(cursor) = page["next"].as_str() {
+            client.measure("  its next page", &format!("{first}&cursor={cursor}"))?;
+        }
+    }
+    let middle = Timestamp(((unix_seconds() - SPAN / 2.0) * 1e6) as i64);
+    for filter in [
+        format!("q=word1&until={middle}"),
+        "q=word1&type=FACE_RECOGNIZED".to_owned(),
+        "q=word1500&type=FACE_RECOGNIZED&priority=NORMAL".to_owned(),
+        "q=word1&subject=nobody".to_owned(),
+        "q=word1&where=data.motion_score%20%3E%201000".to_owned(),
+        "q=word1500&order=asc".to_owned(),
+        "q=word1&limit=1&count=true".to_owned(),
+    ] {
+        let page =
+            client.measure(&format!("[{filter}]"), &format!("/api/events?limit=50&{filter}"))?;
+        println!("  {} rows looked at", page["looked_at"]);
+    }
     Ok(())
 }
 
