@@ -224,3 +224,28 @@ fn a_test_message_that_is_dropped_at_any_wait_leaves_nothing() {
     assert_eq!((status, &answer["delivered"]), (200, &true.into()), "{answer}");
     world.close();
 }
+
+/// Whoever orders a pause and leaves has ordered it or not: memory and store agree.
+#[test]
+fn an_order_to_pause_that_is_dropped_at_any_wait_is_carried_out_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mail = "notify webhook mail { url \"http://mail/\" }";
+    let world = World::start(folder, &format!("{PIPELINE}{mail}"), 1).expect("it starts");
+    let polls = drop_everywhere(&world, |world, polls| {
+        let resumed = world.request("POST /api/resume HTTP/1.1", "{\"name\":\"mail\"}");
+        assert_eq!(resumed.0, 200, "{resumed:?}");
+        let is_stored = world.read(|reader| {
+            let states = reader.states(".pauses")?;
+            Ok(states.iter().any(|(_, state)| state.contains("paused")))
+        });
+        assert!(!is_stored, "before {polls} polls");
+        let (engine, order) = (world.engine.clone(), "{\"name\":\"mail\"}");
+        let asking = world.requesting("POST /api/pause HTTP/1.1", order);
+        async move {
+            let answer = asking.await;
+            assert!(engine.pauses().is_paused("mail"), "{answer:?}");
+        }
+    });
+    assert!(0 < polls, "it waits for the commit");
+    world.close();
+}

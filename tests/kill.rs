@@ -190,3 +190,48 @@ fn kills_at_any_point_lose_no_notification_that_waits() {
         assert_eq!(load::number(&store, &sql), ids.len() as u64, "{name}");
     }
 }
+
+/// A notifier that somebody may pause.
+const PAUSED: &str = r#"
+pipeline paused schema-version=1
+source http front { path "/events"; map { id "data.id"; type "'ring'" } }
+sink sqlite db { path "../data/events.db"; retention { keep "1d" } }
+notify file phone { path "../data/phone.jsonl"; message "{{ event.id }}" }
+"#;
+
+#[test]
+fn a_kill_ends_no_pause_and_begins_none() {
+    let mut random = fastrand::Rng::with_seed(seed());
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, data) = (folder.path().join("pipelines/p.kdl"), folder.path().join("data"));
+    std::fs::create_dir(folder.path().join("pipelines")).expect("a folder");
+    std::fs::write(&file, PAUSED).expect("it is written");
+    let (mut ids, mut is_paused) = (BTreeSet::new(), false);
+    for round in 0..12 {
+        let mut engine = Engine::start(&file, &data, &[]);
+        let found = &engine.get("/readyz")["paused"];
+        assert_eq!(found.as_array().map(Vec::len), Some(usize::from(is_paused)), "{found}");
+        let before = written(&data, "phone");
+        let (path, body) = match random.u8(..3) {
+            0 => ("/api/resume", r#"{"name":"phone"}"#),
+            1 => ("/api/pause", r#"{"name":"phone","for":"1h"}"#),
+            _ => ("/api/pause", r#"{"name":"phone"}"#),
+        };
+        let was_paused = std::mem::replace(&mut is_paused, path == "/api/pause");
+        assert_eq!(engine.ask("POST", path, body.as_bytes()).0, 200);
+        for number in 0..random.usize(1..4) {
+            let id = format!("e{round}-{number}");
+            assert_eq!(engine.post(&format!(r#"{{"id":"{id}"}}"#)).0, 202);
+            ids.insert(id);
+        }
+        pause(Duration::from_millis(random.u64(0..50)));
+        engine.kill();
+        if was_paused && is_paused {
+            assert_eq!(written(&data, "phone"), before, "round {round}");
+        }
+    }
+    let mut engine = Engine::start(&file, &data, &[]);
+    assert_eq!(engine.ask("POST", "/api/resume", br#"{"name":"phone"}"#).0, 200);
+    until("all of it is written", || written(&data, "phone") == ids);
+    assert_eq!(engine.stop(), 0);
+}

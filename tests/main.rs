@@ -42,6 +42,7 @@ mod outbox;
 mod overflow;
 mod page;
 mod passing;
+mod pauses;
 mod privacy;
 mod publish;
 mod queries;

@@ -8,9 +8,13 @@ mod backlog;
 mod held;
 mod ingest;
 mod outbox;
+mod pauses;
 mod redrive;
 
 pub use outbox::{Outbox, OutboxSeat};
+pub use pauses::{
+    NodePause, PAUSE_MAX, PauseAction, PauseChange, PauseOrder, PauseRefusal, Pauses,
+};
 pub use redrive::Redriven;
 
 use crate::intake::{Intake, ItemOrigin, Rejection};
@@ -153,6 +157,7 @@ pub struct Engine {
     stopping: AtomicBool,
     stopped: Signal,
     outbox: Arc<Outbox>,
+    pauses: Pauses,
     probe: OnceLock<Arc<dyn Probe>>,
 }
 
@@ -198,6 +203,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stopped: Signal::new(),
             outbox,
+            pauses: Pauses::default(),
             probe: OnceLock::new(),
         })
     }

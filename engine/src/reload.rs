@@ -133,6 +133,8 @@ impl Reloader {
         let generation = Arc::new(generation);
         let env = context.env.clone();
         let engine = Engine::new(env.clone(), store, executor, outbox, generation.clone());
+        let restored = engine.restore_pauses().await;
+        restored.map_err(|fault| Fault::permanent(fault.reason))?;
         let app = App::new(engine.clone(), Arc::default(), hubs, context.fetch.clone());
         let surface = app.prepare(&generation, &diff, &*context.environment).await?;
         app.status.keep_file(number, generation.plan.effective.clone());
@@ -148,6 +150,7 @@ impl Reloader {
         let (executor, site) = (reloader.engine.executor().clone(), reloader.server.site.clone());
         reloader.engine.spawn(reloader.engine.clone().drain_inbox());
         reloader.engine.spawn(reloader.engine.clone().wake_memories());
+        reloader.engine.spawn(reloader.engine.clone().end_pauses());
         reloader.server.serving = Some(port.serve(executor, site));
         Ok(reloader)
     }
@@ -320,6 +323,7 @@ impl Reloader {
         let store = &self.engine.store;
         store.set_policy(policy(&generation.plan)).await;
         self.supervisor.close_targets(diff).await;
+        self.engine.drop_pauses().await;
         let sinks = generation.plan.outside();
         if let Err(fault) = store.submit(vec![generation.remember(), Entry::Park { sinks }]).await {
             tracing::warn!(reason = %fault, "deliveries of closed targets could not be parked");

@@ -70,6 +70,8 @@ pub(crate) struct Call {
     /// The idempotency key.
     pub(crate) key: String,
     pub(crate) body: String,
+    /// When it began, on the monotonic clock.
+    pub(crate) began: Duration,
     /// The status that was answered; `None` for a call that was given up or not answered.
     pub(crate) answered: Option<u16>,
 }
@@ -132,7 +134,8 @@ impl Fetch for Wire {
             let mut calls = outside.calls.lock().expect("no panic");
             let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
             let (url, body) = (request.url.clone(), body.into_owned());
-            calls.push(Call { url, key, body, answered: None });
+            let began = outside.clock.monotonic();
+            calls.push(Call { url, key, body, began, answered: None });
             calls.len() - 1
         };
         let behaviour = outside.of(&request.url);

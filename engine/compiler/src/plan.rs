@@ -10,6 +10,7 @@ pub mod environment;
 pub(crate) mod names;
 mod order;
 pub mod outline;
+mod pausable;
 mod policy;
 mod relays;
 mod schemas;
@@ -18,6 +19,7 @@ mod worst_case;
 
 pub use diff::Diff;
 pub use outline::Outline;
+pub use pausable::NotPausable;
 pub use policy::{CallPolicy, Layer, PolicyRole, WISH_MAX, layers, resolve};
 pub use schemas::{CompiledSchema, Schemas, Violation, violations};
 pub use secrets::Secrets;

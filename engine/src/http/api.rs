@@ -1,5 +1,6 @@
 //! What the router answers: events, statistics, the plan, dead letters, metrics, health.
 
+mod audit;
 mod events;
 mod figures;
 mod health;
@@ -9,6 +10,7 @@ mod metrics;
 mod notifications;
 mod openapi;
 mod page;
+mod pauses;
 mod pipeline;
 mod retention;
 mod series;
@@ -50,7 +52,9 @@ pub(super) fn router(app: App) -> tide::Server<App> {
     router.at("/api/retention/*id").get(retention::explain);
     router.at("/api/reloads").get(pipeline::reloads);
     router.at("/api/reload").post(pipeline::reload);
-    router.at("/api/audit").get(letters::audit_list);
+    router.at("/api/pause").post(pauses::pause);
+    router.at("/api/resume").post(pauses::resume);
+    router.at("/api/audit").get(audit::list);
     router.at("/api/dead-letters").get(letters::list);
     router.at("/api/dead-letters/redrive").post(letters::redrive);
     router.at("/api/dead-letters/:id").get(letters::one).delete(letters::drop_letter);

@@ -166,7 +166,7 @@ impl Front {
         }
         let is_by_hand = path.starts_with("/api/dead-letters") || path == "/api/audit";
         let scope = match path {
-            "/api/reload" => Scope::Reload,
+            "/api/reload" | "/api/pause" | "/api/resume" => Scope::Reload,
             "/api/notifications/test" => Scope::Send,
             _ if is_by_hand => Scope::Redrive,
             _ => Scope::Read,

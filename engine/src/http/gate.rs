@@ -11,9 +11,16 @@ const READING_MAX: usize = 4;
 /// Requests that wait to; further ones are refused.
 const WAITING_MAX: usize = 64;
 
-/// Paths of the API that need no store: what they wait for must not keep others from reading it.
-const STORELESS: [&str; 4] =
-    ["/api/pipeline", "/api/pipeline/graph", "/api/figures", "/api/notifications/test"];
+/// Paths of the API that do not read the store, or little: what they wait for must not keep others
+/// from reading it.
+const STORELESS: [&str; 6] = [
+    "/api/pipeline",
+    "/api/pipeline/graph",
+    "/api/figures",
+    "/api/notifications/test",
+    "/api/pause",
+    "/api/resume",
+];
 
 /// Lets a limited number of requests read the store.
 pub(crate) struct QueryGate {

@@ -171,6 +171,20 @@ pub(super) const PATHS: &[PathRow] = &[
     row("/api/reloads", READ, JSON, "Starts and reloads, the newest first", &[]),
     row("/api/reload", &["POST", "OPTIONS"], JSON, "Looks at the file on disk now", &[]),
     row(
+        "/api/pause",
+        &["POST", "OPTIONS"],
+        JSON,
+        "Pauses the sink or notifier that `name` in the body says, `for` a time or until resumed",
+        &[],
+    ),
+    row(
+        "/api/resume",
+        &["POST", "OPTIONS"],
+        JSON,
+        "Ends the pause of the sink or notifier that `name` in the body says",
+        &[],
+    ),
+    row(
         "/api/session",
         &["POST", "DELETE", "OPTIONS"],
         JSON,

@@ -149,6 +149,11 @@ impl DeliveryWorker {
     ) -> Result<Duration, StoreFault> {
         let clock = self.engine.env.clock.clone();
         while attempts.len() < self.target.policy.concurrency {
+            if self.engine.pauses().is_paused(&self.target.name) {
+                // What was read may have ended when it is over, which wakes the worker.
+                self.queue.clear();
+                return Ok(LOOK_EVERY);
+            }
             let now = clock.monotonic();
             let breaker = self.target.limits.breaker.as_ref();
             if let Some(wait) = breaker.and_then(|breaker| breaker.open_for(now)) {
@@ -321,6 +326,10 @@ async fn call_and_settle(
     batch: Vec<DueDelivery>,
 ) {
     let clock = &*engine.env.clock;
+    // It may have been paused while messages were looked up.
+    if engine.pauses().is_paused(&target.name) {
+        return;
+    }
     let admitted = target.limits.breaker.as_ref().map(|breaker| breaker.admit(clock.monotonic()));
     let Ok(permit) = admitted.transpose() else { return };
     let (mut called, mut calls, mut ended) = (Vec::new(), Vec::new(), Vec::new());

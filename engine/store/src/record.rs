@@ -184,7 +184,7 @@ impl Entry {
 pub struct AuditRecord {
     /// The name of the token that was shown; empty where none is asked for.
     pub who: String,
-    /// `redrive` or `drop`.
+    /// `redrive` or `drop` of dead letters, `pause` or `resume` of a sink or notifier.
     pub action: &'static str,
     /// To what.
     pub subject: Value,

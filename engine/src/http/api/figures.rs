@@ -1,7 +1,9 @@
 //! What the engine counts and what waits, for the page: from memory alone, so that many pages may
 //! look at it often.
 
+use super::pauses::shown;
 use super::{Answer, json_text};
+use crate::engine::Engine;
 use crate::http::app::App;
 use crate::metrics::EventCounter;
 use crate::run::Generation;
@@ -45,11 +47,18 @@ pub(super) async fn figures(request: Request<App>) -> Answer {
         "clients": clients,
         "waiting": waiting,
         "breakers": breakers(&generation, engine.env.clock.monotonic()),
+        "paused": paused(engine),
     });
     if let Value::Object(more) = more {
         body.extend(more);
     }
     Ok(json_text(Value::Object(body).to_string()))
+}
+
+/// Nodes that are paused.
+fn paused(engine: &Engine) -> Map<String, Value> {
+    let paused = engine.pauses().all().into_iter();
+    paused.map(|(node, pause)| (node.to_string(), shown(&pause))).collect()
 }
 
 /// Breakers that let not everything pass.

@@ -1,5 +1,6 @@
 //! Whether the engine is ready, and what does not work.
 
+use super::pauses::shown;
 use crate::http::app::App;
 use crate::http::wire::response::Reply;
 use kernel::health::{HealthState, OpenProblem, PartReport, PartRole};
@@ -26,8 +27,19 @@ pub(in crate::http) fn ready(app: &App, may_know: bool) -> Reply {
     let body = json!({
         "ready": is_ready, "status": word, "reasons": reasons, "degraded": degraded,
         "config": config, "diagnostics": stale, "generation": app.engine.generation().number,
+        "paused": paused(app),
     });
     Reply::json(status, &body)
+}
+
+/// What somebody paused. That is no failure, but nobody should have to guess it.
+fn paused(app: &App) -> Vec<Value> {
+    let paused = app.engine.pauses().all().into_iter().map(|(node, pause)| {
+        let mut shown = shown(&pause);
+        shown["name"] = (*node).into();
+        shown
+    });
+    paused.collect()
 }
 
 /// Why no events are taken.

@@ -1,5 +1,6 @@
 //! Dead letters: listed, dropped, and put right one by one or many at once.
 
+use super::audit::who;
 use super::events::time;
 use super::{Answer, PAGE_BYTES, failed, json_text, problem};
 use crate::engine::{Overloaded, Redriven};
@@ -413,14 +414,6 @@ pub(super) async fn drop_letter(request: Request<App>) -> Answer {
     Ok(Response::new(204))
 }
 
-/// What was done by hand, the newest first.
-pub(super) async fn audit_list(request: Request<App>) -> Answer {
-    match request.state().engine.store.read(|reader| reader.audit(LIMIT)).await {
-        Ok(rows) => Ok(json_text(json!({ "audit": rows }).to_string())),
-        Err(fault) => Ok(failed(&fault)),
-    }
-}
-
 /// Notes who did what, in the log and in the store.
 async fn audit(
     app: &App,
@@ -429,9 +422,7 @@ async fn audit(
     subject: Value,
     outcome: Map<String, Value>,
 ) {
-    let field = |name| request.header(name).and_then(|header| header.get(0)).map(|it| it.as_str());
-    let who = app.who(field("authorization"), field("cookie"));
-    let outcome = Value::Object(outcome);
+    let (who, outcome) = (who(request), Value::Object(outcome));
     tracing::info!(%who, %subject, %outcome, "dead letters: {action}");
     let record = AuditRecord { who, action, subject, outcome };
     if let Err(fault) = app.engine.store.submit(vec![Entry::Audit(record)]).await {

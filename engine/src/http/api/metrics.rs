@@ -1,6 +1,7 @@
 //! Every figure, for Prometheus.
 
 use super::Answer;
+use crate::engine::Pauses;
 use crate::http::app::App;
 use crate::metrics::{MetricsForm, MetricsText, write_own, write_process};
 use crate::run::Generation;
@@ -41,6 +42,16 @@ fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Dur
             let state = breaker.state(now) as u8;
             text.sample("engine_breaker_state", &[("stage", name)], f64::from(state));
         }
+    }
+}
+
+/// Which targets somebody paused.
+fn paused(text: &mut MetricsText, generation: &Generation, pauses: &Pauses) {
+    let family = "engine_target_paused";
+    text.family(family, "gauge", "Whether a target is paused by hand: its deliveries wait");
+    for sink in generation.targets.keys() {
+        let is_paused = u8::from(pauses.is_paused(sink));
+        text.sample(family, &[("sink", sink)], f64::from(is_paused));
     }
 }
 
@@ -269,6 +280,7 @@ pub(super) async fn metrics(request: Request<App>) -> Answer {
     let damaged = engine.store.damaged_count() as f64;
     text.gauge("engine_store_damaged_rows", "Rows that differ from what was written", damaged);
     outbox(&mut text, &generation, figures, engine.env.clock.wall());
+    paused(&mut text, &generation, engine.pauses());
     deleted(&mut text, figures);
     pools(&mut text, app);
     text.family("engine_queue_length", "gauge", "Events that wait");

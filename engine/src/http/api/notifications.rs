@@ -1,7 +1,7 @@
 //! Whom notifiers told of which event, what they did not tell and why, and tests of them.
 
 use super::events::time;
-use super::{Answer, failed, json_text, problem};
+use super::{Answer, failed, json_text, pauses, problem};
 use crate::http::app::App;
 use crate::http::query;
 use crate::run::test_message::send_test_message;
@@ -113,7 +113,10 @@ pub(super) async fn send_test(mut request: Request<App>) -> Answer {
         return Ok(reply);
     }
     let target = generation.targets.get(&notifier.name).expect("a notifier that is on is open");
-    let answer = send_test_message(target, &plan.name, plan.globals.clone(), clock).await;
+    let mut answer = send_test_message(target, &plan.name, plan.globals.clone(), clock).await;
+    // It was sent all the same, but what is sent from now on waits.
+    answer["paused"] =
+        app.engine.pauses().of(&name).map_or(Value::Null, |pause| pauses::shown(&pause));
     let reason = answer["reason"].as_str();
     tracing::info!(notifier = %name, reason, "a test message was sent");
     Ok(json_text(answer.to_string()))

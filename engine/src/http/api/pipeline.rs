@@ -1,10 +1,12 @@
 //! The running plan and its history.
 
 use super::health::condition;
+use super::pauses::shown;
 use super::{Answer, failed, json_text, problem};
 use crate::http::app::App;
 use crate::http::query;
 use crate::run::Generation;
+use compiler::plan::{Plan, node_of};
 use kernel::env::within;
 use kernel::health::{PartReport, PartRole};
 use serde_json::{Map, Value, json};
@@ -24,7 +26,7 @@ pub(super) async fn pipeline(request: Request<App>) -> Answer {
     let app = request.state();
     let generation = app.engine.generation();
     let mut body = compiler::graph::plain(&generation.plan);
-    add_health(&mut body, app);
+    add_health(&mut body, &generation.plan, app);
     match app.engine.store.read(|reader| reader.timers(TIMERS_MAX)).await {
         Ok(timers) => body.insert("memories".to_owned(), memories(&generation, &timers)),
         Err(fault) => return Ok(failed(&fault)),
@@ -137,9 +139,9 @@ pub(super) async fn reloads(request: Request<App>) -> Answer {
     }
 }
 
-/// Says of each node of the plan how it is, of everything else that may fail too, and what is
+/// Says of each node of the plan how it is and whether it is paused, of everything else that may fail too, and what is
 /// parked for targets that the plan does not have.
-fn add_health(body: &mut Map<String, Value>, app: &App) {
+fn add_health(body: &mut Map<String, Value>, plan: &Plan, app: &App) {
     let mut reports = app.engine.env.health.report();
     let roles = [
         ("sources", &[PartRole::Source][..]),
@@ -154,6 +156,11 @@ fn add_health(body: &mut Map<String, Value>, app: &App) {
             };
             let found = reports.iter().position(is_of_node);
             node["health"] = found.map_or(Value::Null, |it| condition(&reports.remove(it)));
+            let name = node["name"].as_str().unwrap_or_default();
+            if roles.contains(&PartRole::Target) && plan.pausable(node_of(name)).is_ok() {
+                let pause = app.engine.pauses().of(name);
+                node["paused"] = pause.map_or(Value::Null, |pause| shown(&pause));
+            }
         }
     }
     let others = reports.iter().map(|report| {

@@ -40,7 +40,8 @@ pub(super) fn settlement(
         return settlement;
     }
     let wait = policy.wait_after(&fault, settlement.attempts, engine.env.random.ratio());
-    let age = now.since(delivery.created);
+    // A pause takes nothing of the time that a delivery has.
+    let age = now.since(engine.pauses().tried_from(&target.name, delivery.created));
     match wait.filter(|wait| age + *wait < policy.give_up) {
         Some(wait) => {
             settlement.state = DeliveryState::Pending;
