@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod figures;
 mod notify;
+mod pause;
 mod reload;
 mod retention;
 mod send;

@@ -187,11 +187,13 @@ impl EngineClient {
         let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
         let problem =
             |value: &Value| (text(&value["part"]), text(&value["reason"]), text(&value["advice"]));
+        let pause = |value: &Value| (text(&value["name"]), ends_at(value));
         Ok(EngineReadiness {
             is_ready,
             reasons: list("reasons").iter().map(text).collect(),
             is_stale: body["config"] == "stale",
             degraded: list("degraded").iter().map(problem).collect(),
+            paused: list("paused").iter().map(pause).collect(),
         })
     }
 
@@ -275,4 +277,14 @@ pub(crate) struct EngineReadiness {
     pub(crate) is_stale: bool,
     /// What does not work: the part, the reason, and what to do.
     pub(crate) degraded: Vec<(String, String, String)>,
+    /// What somebody paused, and until when in words.
+    pub(crate) paused: Vec<(String, String)>,
+}
+
+/// Until when a pause lasts, as an engine shows it, in words.
+pub(crate) fn ends_at(pause: &Value) -> String {
+    match pause["until"].as_str() {
+        Some(until) => format!("until {}", timeline::second_of(until)),
+        None => "until it is resumed".to_owned(),
+    }
 }

@@ -18,6 +18,7 @@ mod help;
 mod man;
 mod new;
 mod notify;
+mod pause;
 mod reload;
 mod retention;
 mod run;
@@ -93,6 +94,10 @@ enum Command {
     Stats(Box<stats::StatsArgs>),
     /// Let a running engine look at its file now.
     Reload(Box<reload::ReloadArgs>),
+    /// Pause a sink or notifier of a running engine: its deliveries wait.
+    Pause(Box<pause::PauseArgs>),
+    /// End the pause of a sink or notifier: what waits is sent.
+    Resume(Box<pause::ResumeArgs>),
     /// Show why an event is still stored, or what the next sweep deletes.
     Retention(Box<retention::RetentionArgs>),
     /// Show what each part of a running engine does, again and again.
@@ -144,6 +149,8 @@ fn carry_out(command: Command) -> u8 {
         Command::Notify(args) => notify::notify(&args),
         Command::Stats(args) => stats::stats(&args),
         Command::Reload(args) => reload::reload(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
         Command::Retention(args) => retention::retention(&args),
         Command::Top(args) => top::top(&args),
         Command::Sql(args) => sql::sql(&args),

@@ -101,6 +101,14 @@ fn a_running_engine_says_how_it_is() {
     let answer = run(site.folder.path(), &quick, "");
     assert_eq!((answer.code, &*answer.output, &*answer.error), (0, "ready\n", ""));
     site.prints(&["doctor", "--quick", "--quiet"], "");
+    site.prints(&["pause", "lines"], "lines is paused until it is resumed\n");
+    let paused = "warning lines is paused until it is resumed: its deliveries wait; \
+                  `engine resume lines` ends it";
+    assert_eq!(
+        about("engine"),
+        (0, vec!["ok the engine runs and is ready".to_owned(), paused.to_owned()])
+    );
+    site.prints(&["resume", "lines"], "lines is resumed\n");
     fs::write(site.path("pipelines/home.kdl"), "pipeline home schema-version=1\nsource x\n")
         .expect("it is written");
     site.engine.wait_for("reload");

@@ -167,6 +167,11 @@ pub(crate) fn local(time: &str) -> String {
     Timestamp::parse(time).map_or_else(|| time.to_owned(), Timestamp::local)
 }
 
+/// The same without the part of a second.
+pub(crate) fn second_of(time: &str) -> String {
+    local(time).chars().take(19).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

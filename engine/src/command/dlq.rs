@@ -6,7 +6,7 @@ mod edit;
 use super::events::moment;
 use crate::client::query::RequestPath;
 use crate::client::table::{TableColumn, cut, table};
-use crate::client::timeline::local;
+use crate::client::timeline::{local, second_of};
 use crate::client::{ClientFault, EngineArgs, EngineClient, json};
 use crate::terminal::{self, Volume};
 use clap::{Args, Subcommand, ValueEnum};
@@ -280,7 +280,7 @@ fn list(args: &DlqListArgs) -> Result<(), ClientFault> {
 }
 
 fn row(it: LetterRow) -> Vec<String> {
-    let last = local(&it.last).chars().take(19).collect();
+    let last = second_of(&it.last);
     let (id, tries) = (it.id.to_string(), it.attempts.to_string());
     vec![id, last, it.what, it.stage, it.event_id.unwrap_or_default(), tries, it.reason]
 }

@@ -154,5 +154,11 @@ fn running(args: &DoctorArgs) -> Option<Vec<DoctorFinding>> {
         let finding = DoctorFinding::warning("engine", format!("{part}: {reason}"));
         findings.push(if advice.is_empty() { finding } else { finding.help(advice) });
     }
+    for (name, end) in readiness.paused {
+        let text = format!("{name} is paused {end}: its deliveries wait");
+        findings.push(
+            DoctorFinding::warning("engine", text).help(format!("`engine resume {name}` ends it")),
+        );
+    }
     Some(findings)
 }

@@ -309,7 +309,7 @@ fn table_rows(
     let row = |event: &RawValue| {
         let it = EventRow::read(client, event.get())?;
         // Without the part of a second.
-        let time = timeline::local(&it.time).chars().take(19).collect();
+        let time = timeline::second_of(&it.time);
         Ok(vec![time, it.kind, it.priority, it.source, it.subject, it.id])
     };
     events.iter().map(|event| row(event)).collect()

@@ -7,7 +7,7 @@ use super::events::moment;
 use crate::client::pages::{PagedList, json_lines};
 use crate::client::query::RequestPath;
 use crate::client::table::{TableColumn, csv_row, table};
-use crate::client::timeline::local;
+use crate::client::timeline::second_of;
 use crate::client::{ClientFault, EngineArgs, EngineClient};
 use crate::terminal::{self, Volume};
 use clap::{Args, Subcommand, ValueEnum};
@@ -146,11 +146,6 @@ impl NotificationRow {
         let via = self.via.as_deref().map(|it| format!("via {it}"));
         [via, self.reason.clone(), until, with].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
-}
-
-/// A time as the terminal's clock shows it, without the part of a second.
-fn second_of(time: &str) -> String {
-    local(time).chars().take(19).collect()
 }
 
 const COLUMNS: [TableColumn; 7] = [

@@ -85,7 +85,7 @@ fn headline(samples: &MetricSamples) -> String {
     let value = |name| samples.value(name);
     let of = |outcome| samples.sum("engine_events_total", ("outcome", outcome));
     let p95 = samples.quantile("engine_event_duration_seconds", ("", ""), 0.95);
-    format!(
+    let counts = format!(
         "generation {}, {} accepted, {} stored, {} pending, {} dead letters, p95 {}\n",
         value("engine_config_generation"),
         of("accepted"),
@@ -93,7 +93,14 @@ fn headline(samples: &MetricSamples) -> String {
         value("engine_events_pending"),
         value("engine_dead_letters"),
         seconds(p95),
-    )
+    );
+    let targets = samples.of("engine_target_paused").iter();
+    let paused: Vec<&str> =
+        targets.filter(|it| 0.0 < it.value).map(|it| it.label("sink")).collect();
+    match &paused[..] {
+        [] => counts,
+        paused => format!("{counts}paused: {}\n", paused.join(", ")),
+    }
 }
 
 /// One row: a source, a stage or a target, and what it counts.

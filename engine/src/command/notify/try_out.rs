@@ -1,14 +1,14 @@
 //! `engine notify test`: a marked message through one notifier, of a running engine or of a file.
 
 use crate::client::find::plan_of;
-use crate::client::{ClientFault, EngineArgs, EngineClient};
+use crate::client::{ClientFault, EngineArgs, EngineClient, ends_at};
 use crate::run::stop::StopSignal;
 use crate::run::test_message::send_test_message;
 use crate::run::{OpenContext, open_notifier};
 use crate::terminal;
 use clap::{Args, ValueEnum};
 use compiler::load::ProcessEnvironment;
-use compiler::plan::{NotifierPlan, Plan};
+use compiler::plan::{NotifierPlan, Plan, node_of};
 use kernel::env::Env;
 use kernel::health::printable;
 use serde_json::{Value, json};
@@ -77,6 +77,11 @@ pub(super) fn try_out(args: &TryArgs) -> Result<u8, ClientFault> {
             let took = crate::client::figures::brief(micros);
             let name = printable(&args.notifier, REASON_MAX);
             terminal::to_output(&format!("{name} accepted the test message after {took}\n"));
+            if answer["paused"].is_object() {
+                let node = printable(node_of(&args.notifier), REASON_MAX);
+                let end = printable(&ends_at(&answer["paused"]), REASON_MAX);
+                terminal::to_terminal(&format!("{node} is paused {end}: other messages wait\n"));
+            }
         }
         (TryForm::Text, false) => {
             let reason = printable(answer["reason"].as_str().unwrap_or_default(), REASON_MAX);
