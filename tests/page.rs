@@ -135,7 +135,7 @@ fn each_part_of_the_page_shows_what_there_is() {
     let problems = ["1 at validate", "l-2", "Redrive 1", "Delete 1", "Edit 1"];
     site.shows("problems", &problems);
     assert!(!site.browser.text().contains("Silent sources"));
-    site.shows("notifications", &["done", "suppressed", "when"]);
+    site.shows("notifications", &["done", "suppressed", "when", "not paused"]);
     site.browser.click("button", "Send a test");
     site.browser.until_shown(&["Sent to desk."]);
     site.shows("storage", &["too few events", "normal\t2", "1000d", "at most 10000"]);
@@ -144,6 +144,44 @@ fn each_part_of_the_page_shows_what_there_is() {
     site.browser.until_shown(&["This did not work", "event not found"]);
     site.shows("nonsense", &["Nothing here"]);
     assert_eq!(site.browser.look("document.title"), "home – engine", "no markup was markup");
+    site.end();
+}
+
+#[test]
+fn a_notifier_is_paused_and_resumed_with_buttons() {
+    let Some(mut site) = with_events() else { return };
+    let delivered =
+        |site: &Site| site.engine.get("/api/figures")["deliveries"]["desk"]["done"].clone();
+    site.shows("notifications", &["not paused"]);
+    site.browser.click("button", "Pause until resumed");
+    site.browser.until_shown(&["paused until resumed", "Resume"]);
+    site.ring("r-2", 1);
+    until("it waits", || site.engine.get("/api/figures")["waiting"]["desk"] == 1);
+    site.open("flow");
+    let drawn =
+        "[...document.querySelectorAll('[data-part=desk] .figure')].map((it) => it.textContent)";
+    site.browser.until(&format!("{drawn}.includes('paused · 1 waiting')"));
+    site.browser.click("button", "Picture");
+    site.browser.look("document.querySelector('[data-part=desk]').focus()");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["notify desk", "paused until resumed"]);
+    site.browser.click("button", "Pause 2 h");
+    site.browser.until_shown(&["paused until 20"]);
+    assert_eq!(delivered(&site), 1);
+    site.browser.click("button", "Resume");
+    site.browser.until_shown(&["not paused"]);
+    until("it is delivered", || delivered(&site) == 2);
+    site.browser.click("button", "Pause 30 min");
+    site.browser.until_shown(&["paused until 20"]);
+    // Ended elsewhere, which the panel sees by itself.
+    let ended = site.engine.ask("POST", "/api/resume", br#"{"name":"desk"}"#);
+    assert_eq!(ended.0, 200);
+    site.browser.until_shown(&["not paused"]);
+    // A part that has no deliveries has no buttons.
+    site.browser.look("document.querySelector('[data-part=journal]').focus()");
+    site.browser.press("Enter");
+    site.browser.until_shown(&["sink journal"]);
+    assert!(!site.browser.text().contains("not paused"));
     site.end();
 }
 

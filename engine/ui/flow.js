@@ -1,6 +1,7 @@
 // What there is, how each part is, and what goes through it: as a drawing, and as a table.
 
 import { button, drawing, element, facts, fill, heading, say, scrolled, section, soft, table } from "./dom.js";
+import { PauseBar } from "./pauses.js";
 import { count, eventLink, millis, moment, outcome, sum } from "./words.js";
 
 /** It is shown again when another generation runs. */
@@ -23,7 +24,7 @@ export async function show(main, view) {
   const flow = new Flow(graph);
   const told = soft();
   const panel = element("section", { "aria-live": "polite" });
-  const open = (node) => showPanel(panel, node, view).catch((error) => view.tell(error, told));
+  const open = (node) => showPanel(panel, node, flow, view).catch((error) => view.tell(error, told));
   const [picture, list] = [element("div", {}, flow.picture(open)), element("div", {}, flow.table(open))];
   fill(
     main,
@@ -59,12 +60,14 @@ async function follow(flow, told, view) {
   let timesAt = -Infinity;
   await view.every(LOOK_EVERY, async () => {
     try {
+      const takePause = flow.pauseBar?.taker();
       const [figures, ready] = await Promise.all([view.ask("/api/figures"), view.ask("/readyz")]);
       if (TIMES_EVERY <= performance.now() - timesAt) {
         timesAt = performance.now();
         flow.takeTimes(await view.ask(TIMES));
       }
       flow.take(figures, ready);
+      takePause?.(figures);
       const way = `${count(figures.in_flight, "event")} in memory of at most ${figures.queue}`;
       say(told, `${way}, ${figures.pending} accepted and not finished`);
     } catch (error) {
@@ -79,6 +82,8 @@ class Flow {
   #times = {};
   #sick = new Map();
   #cells = new Map();
+  /** That of the part whose panel is open, where it can be paused. */
+  pauseBar = null;
 
   constructor(graph) {
     this.graph = graph;
@@ -178,10 +183,12 @@ class Flow {
       p95 === undefined ? null : `p95 ${millis(p95)}`,
     ];
     const breaker = figures.breakers[node.part];
+    const isPaused = node.part in figures.paused;
     const state = this.#sick.get(node.part);
     const said = [
       // Why is among the lines of the box.
       node.off ? "off" : null,
+      isPaused ? "paused" : null,
       breaker ? `breaker ${breaker}` : null,
       node.off ? null : state ?? null,
       failed > 0 ? `${failed} failed` : null,
@@ -192,7 +199,7 @@ class Flow {
     for (const it of cells.state ?? []) {
       say(it, said.length === 0 ? "ok" : said.join(" · "));
       it.classList.toggle("bad", Boolean(bad));
-      it.classList.toggle("soft", Boolean(node.off));
+      it.classList.toggle("soft", Boolean(node.off) || isPaused);
     }
     for (const it of cells.ways ?? []) it.classList.toggle("busy", each !== null && each > 0);
   }
@@ -215,18 +222,21 @@ function counts(node, figures) {
 }
 
 /** A part with its settings, its state, what is wrong with it and its last dead letters. */
-async function showPanel(panel, node, view) {
+async function showPanel(panel, node, flow, view) {
   const plan = await view.ask("/api/pipeline");
   const parts = plan[ROLES[node.role]] ?? [...plan.filters, ...plan.watchers];
-  const { health, ...settings } = parts.find((it) => it.name === node.part) ?? {};
+  const { health, paused, ...settings } = parts.find((it) => it.name === node.part) ?? {};
   const written = (value) => (typeof value === "object" ? JSON.stringify(value) : String(value));
   const isSaid = (it) => it !== null && it !== false && it !== "" && it.length !== 0;
   const query = new URLSearchParams({ stage: node.part, limit: String(LETTERS_MAX) });
   // Who may look may not see these.
   const { dead_letters: letters } = await view.ask(`/api/dead-letters?${query}`).catch(() => ({ dead_letters: [] }));
+  // Only what has deliveries that can wait says whether it is paused.
+  flow.pauseBar = paused === undefined ? null : new PauseBar(node.part, paused, view);
   fill(
     panel,
     section(`${node.role} ${node.part}`),
+    flow.pauseBar?.element,
     facts([
       ...Object.entries(settings).filter((it) => isSaid(it[1])).map(([name, value]) => [name, written(value)]),
       ["state", node.off ? `off: ${node.off}` : health ? outcome(health.state) : null],

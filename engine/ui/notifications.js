@@ -1,6 +1,7 @@
 // What was sent, and what was held back, with the reason.
 
-import { button, element, fill, heading, say, table } from "./dom.js";
+import { button, element, fill, heading, say, section, table } from "./dom.js";
+import { PauseBar, followPauses } from "./pauses.js";
 import { eventLink, moment, outcome } from "./words.js";
 
 const STATES = ["", "done", "pending", "held", "suppressed", "dead", "parked"];
@@ -18,13 +19,22 @@ export async function show(main, view) {
     fillList(list, choice.value, view).catch((error) => view.tell(error));
   });
   const [{ notifiers }] = await Promise.all([view.ask("/api/pipeline"), fillList(list, choice.value, view)]);
+  // Recipients are paused together, by the name of their node.
+  const nodes = notifiers.filter((it) => !it.name.includes("."));
+  const bars = nodes.map((it) => new PauseBar(it.name, it.paused, view));
   fill(
     main,
     heading("Notifications"),
-    notifiers.length === 0 ? null : trial(notifiers, view),
+    nodes.length === 0 ? null : [
+      section("Notifiers"),
+      table("Notifiers", [["name", {}], ["pause", {}]], bars.map((it) => [it.node, it.element])),
+      trial(notifiers, view),
+    ],
+    section("What was sent, and what was not"),
     element("p", { class: "bar" }, element("label", { for: "state-choice" }, "State"), choice),
     list,
   );
+  await followPauses(bars, view);
 }
 
 /** Sends a marked message through a notifier, and says what came of it. */

@@ -23,7 +23,7 @@ macro_rules! files {
 }
 
 /// All of them; the first one is the page itself.
-const FILES: [PageFile; 15] = files![
+const FILES: [PageFile; 16] = files![
     "index.html",
     "style.css",
     "app.js",
@@ -36,6 +36,7 @@ const FILES: [PageFile; 15] = files![
     "flow.js",
     "live.js",
     "notifications.js",
+    "pauses.js",
     "problems.js",
     "storage.js",
     "words.js",
