@@ -1,7 +1,7 @@
 //! The engine as a client of a real broker.
 
-use crate::support::broker::Broker;
-use crate::support::{Engine, engine, load, until};
+use crate::support::broker::{self, Broker, save_house};
+use crate::support::{Engine, engine, load, root, until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,7 @@ fn place(folder: &Path, source: &str) -> PathBuf {
 }
 
 fn save(file: &Path, source: &str) {
-    let text = format!(
-        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
-         source mqtt home {{\n{source}\n}}\n"
-    );
-    std::fs::write(file, text).expect("it can be written");
+    save_house(file, &format!("source mqtt home {{\n{source}\n}}"));
 }
 
 /// What the store of a running engine has.
@@ -32,10 +28,7 @@ fn count(data: &Path) -> u64 {
 
 /// What is wrong with the source: code and reason.
 fn problems(engine: &Engine) -> Vec<(String, String)> {
-    let ready = engine.get("/readyz");
-    let all = ready["degraded"].as_array().expect("a list").iter();
-    let of = |value: &Value, key: &str| value[key].as_str().expect("a text").to_owned();
-    all.filter(|it| it["role"] == "source").map(|it| (of(it, "code"), of(it, "reason"))).collect()
+    broker::problems(engine, "home")
 }
 
 fn connects(broker: &Broker) -> usize {
@@ -209,27 +202,31 @@ fn rules(folder: &Path) -> String {
     format!("allow_anonymous true\nplugin {plugin}\nplugin_opt_config_file {file}")
 }
 
+/// Sets the password of the user `home`.
+fn set_password(folder: &Path, password: &str) -> PathBuf {
+    let file = folder.join("users");
+    let made = std::process::Command::new("mosquitto_passwd")
+        .args(["-b", "-c", file.to_str().expect("a name"), "home", password])
+        .status();
+    assert!(made.expect("it is there").success());
+    file
+}
+
 #[test]
-fn a_wrong_password_is_called_so_and_a_right_one_ends_it() {
+fn a_wrong_password_is_called_so_everywhere_until_it_is_right() {
     let users = |folder: &Path| {
-        let file = folder.join("users");
-        let made = std::process::Command::new("mosquitto_passwd")
-            .args(["-b", "-c", file.to_str().unwrap(), "home", "s3cret"])
-            .status();
-        assert!(made.unwrap().success());
+        let file = set_password(folder, "s3cret");
         format!("allow_anonymous false\npassword_file {}", file.display())
     };
     let Some(broker) = Broker::with("a password", users) else { return };
     let folder = tempfile::tempdir().unwrap();
-    let password = folder.path().join("password");
-    std::fs::write(&password, "wr0ng").unwrap();
     for protocol in ["v5", "v3.1.1"] {
-        std::fs::write(&password, "wr0ng").unwrap();
+        set_password(broker.folder(), "s3cret");
+        broker.read_again();
         let source = format!(
-            "url \"{}\"\nprotocol {protocol}\nusername home\n\
-             password (file)\"{}\"\ntopic a\nmap {{ type \"'a'\" }}",
+            "url \"{}\"\nprotocol {protocol}\nusername home\npassword \"wr0ng-for-now\"\n\
+             client-id \"{protocol}\"\ntopic a\nmap {{ type \"'a'\" }}",
             broker.url(),
-            password.display()
         );
         let data = folder.path().join(protocol);
         let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
@@ -241,23 +238,27 @@ fn a_wrong_password_is_called_so_and_a_right_one_ends_it() {
             _ => "it refused",
         };
         assert!(failed.contains(words) && failed.contains(&broker.url()), "{failed}");
-        assert!(!failed.contains("wr0ng"), "{failed}");
-        assert_eq!(engine.stop(), 0);
-        std::fs::write(&password, "s3cret").unwrap();
-        let mut engine = Engine::start(&place(folder.path(), &source), &data, &[]);
-        until("it is connected", || {
-            broker.log().matches("Sending SUBACK to engine-house-home").count() == 1
-                || problems(&engine).is_empty()
-        });
-        broker_publish(&broker, "home", "s3cret");
+        let metrics = || String::from_utf8(engine.ask("GET", "/metrics", b"").1).expect("text");
+        let health = |level: u8| {
+            let line = format!("engine_health{{role=\"source\",name=\"home\"}} {level}");
+            metrics().lines().any(|it| it == line)
+        };
+        assert!(health(2), "{}", metrics());
+        // Somebody corrects it at the broker.
+        set_password(broker.folder(), "wr0ng-for-now");
+        broker.read_again();
+        let ready = format!("Sending SUBACK to {protocol}");
+        until("it has subscribed", || broker.log().contains(&ready));
+        until("all is well", || problems(&engine).is_empty());
+        assert!(health(0), "{}", metrics());
+        broker.publish("a", b"1", &["-q", "1", "-u", "home", "-P", "wr0ng-for-now"]);
         until("it works", || count(&data) == 1);
         assert_eq!(engine.stop(), 0);
+        let log: Vec<String> = engine.lines.try_iter().collect();
+        let said = |text: &str| log.iter().any(|line| line.contains(text));
+        assert!(said("source home recovered"), "{log:#?}");
+        assert!(!format!("{failed}{log:?}").contains("wr0ng"), "it shows no password");
     }
-}
-
-fn broker_publish(broker: &Broker, user: &str, password: &str) {
-    until("it has subscribed", || broker.log().contains("Sending SUBACK"));
-    broker.publish("a", b"1", &["-q", "1", "-u", user, "-P", password]);
 }
 
 #[test]
@@ -342,4 +343,63 @@ fn two_engines_of_a_group_share_its_messages() {
     let of_both = [&one.1, &other.1].map(|it| load::number(&stored(it), subject));
     assert_eq!(of_both[0] + of_both[1], 100);
     assert_eq!((one.0.stop(), other.0.stop()), (0, 0));
+}
+
+/// A certificate of the tests for clients, with its key.
+fn client(name: &str) -> String {
+    root().join("tests/fixtures/clients").join(name).display().to_string()
+}
+
+#[test]
+fn a_broker_that_wants_a_certificate_says_what_is_wrong_with_ours() {
+    let wants = |folder: &Path| {
+        let testing = root().join("engine/wire/src/testing");
+        std::fs::copy(testing.join("authority.pem"), folder.join("ca.pem")).expect("copied");
+        let (chain, clients) = (testing.join("localhost.pem"), client("authority.pem"));
+        format!(
+            "allow_anonymous true\ncertfile {0}\nkeyfile {0}\ncafile {clients}\n\
+             require_certificate true\nuse_identity_as_username true",
+            chain.display()
+        )
+    };
+    let Some(broker) = Broker::with("certificates of clients", wants) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(broker.folder().join("ca.pem"), folder.path().join("ca.pem")).unwrap();
+    let source = |protocol: &str, own: &str| {
+        format!(
+            "url \"mqtts://localhost:{}\"\nprotocol {protocol}\ntls ca=\"ca.pem\" {own}\n\
+             topic a\nmap {{ type \"'a'\" }}",
+            broker.port
+        )
+    };
+    let identity = |name: &str| {
+        let file = client(name);
+        format!("cert=\"{file}\" key=(file)\"{file}\"")
+    };
+    for (round, protocol) in ["v5", "v3.1.1"].into_iter().enumerate() {
+        let file = place(folder.path(), &source(protocol, ""));
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&file, &data, &["--watch", "off"]);
+        for (own, words) in [
+            (String::new(), "the server requires a certificate of the client"),
+            (identity("expired.pem"), "the server says that the client's certificate has expired"),
+            (
+                identity("other.pem"),
+                "the server does not know the authority of the client's certificate",
+            ),
+        ] {
+            save(&file, &source(protocol, &own));
+            engine.signal(nix::sys::signal::Signal::SIGHUP);
+            until(words, || problems(&engine).iter().any(|problem| problem.1.contains(words)));
+        }
+        let text = std::fs::read_to_string(client("other.pem")).unwrap();
+        let key = text.lines().rev().nth(1).expect("a line of the key").to_owned();
+        assert!(!engine.get("/readyz").to_string().contains(&key), "no key is shown");
+        save(&file, &source(protocol, &identity("right.pem")));
+        engine.signal(nix::sys::signal::Signal::SIGHUP);
+        let ready = "Sending SUBACK to engine-house-home";
+        until("it has subscribed", || broker.log().matches(ready).count() == round + 1);
+        until("all is well", || problems(&engine).is_empty());
+        assert_eq!(engine.stop(), 0);
+    }
 }

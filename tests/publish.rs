@@ -1,9 +1,10 @@
 //! Events and notifications that go to a real broker.
 
-use crate::support::broker::Broker;
-use crate::support::{Engine, pause, until};
+use crate::support::broker::{self, Broker, save_house};
+use crate::support::{Engine, ask_as, load, pause, until};
 use serde_json::{Value, json};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,12 +16,11 @@ fn place(folder: &Path, targets: &str) -> PathBuf {
 }
 
 fn save(file: &Path, targets: &str) {
-    let text = format!(
-        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
-         source http front {{\n    path \"/events\"\n    map {{\n        type \"'state'\"\n        \
-         subject \"data.device\"\n        id \"data.id\"\n    }}\n}}\n{targets}\n"
+    let nodes = format!(
+        "source http front {{\n    path \"/events\"\n    map {{\n        type \"'state'\"\n        \
+         subject \"data.device\"\n        id \"data.id\"\n    }}\n}}\n{targets}"
     );
-    std::fs::write(file, text).expect("it can be written");
+    save_house(file, &nodes);
 }
 
 fn sink(broker: &Broker, more: &str) -> String {
@@ -38,12 +38,7 @@ fn post(engine: &Engine, event: &Value) {
 
 /// What is wrong with the target: code and reason.
 fn problems(engine: &Engine) -> Vec<(String, String)> {
-    let ready = engine.get("/readyz");
-    let all = ready["degraded"].as_array().expect("a list").iter();
-    let of = |value: &Value, key: &str| value[key].as_str().expect("a text").to_owned();
-    all.filter(|it| it["part"] == "out" || it["name"] == "out" || it["role"] == "target")
-        .map(|it| (of(it, "code"), of(it, "reason")))
-        .collect()
+    broker::problems(engine, "out")
 }
 
 /// Why deliveries were given up.
@@ -481,4 +476,140 @@ fn an_announcement_that_is_refused_costs_no_delivery() {
                     this client may not publish on its topic";
     assert_eq!(said, expected);
     assert_eq!(engine.stop(), 0);
+}
+
+/// How many deliveries have no end yet.
+fn pending(data: &Path) -> u64 {
+    load::number(&load::open(data), "SELECT count(*) FROM delivery_rows WHERE state = 0")
+}
+
+/// A list of rules of a broker, which is read again when it is told to.
+fn acl(folder: &Path, rules: &str) -> String {
+    let file = folder.join("rules");
+    std::fs::write(&file, rules).expect("it can be written");
+    format!("allow_anonymous true\nacl_file {}", file.display())
+}
+
+#[test]
+fn a_topic_that_is_refused_costs_no_message_once_it_is_allowed() {
+    let rules = |folder: &Path| acl(folder, "topic read #\ntopic write open/#\n");
+    let Some(broker) = Broker::with("a refused topic", rules) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let heard = broker.subscribe("#", &[]);
+    let file = place(folder.path(), &sink(&broker, "topic closed\nbody \"{{ data.id }}\""));
+    let mut engine = Engine::start(&file, &folder.path().join("data"), &[]);
+    post(&engine, &json!({ "id": "1", "device": "d" }));
+    let reason = "the broker refused the message: this client may not publish on its topic";
+    until("it is said", || problems(&engine).iter().any(|it| it.1.contains(reason)));
+    assert_eq!((letters(&engine).len(), heard.lines().len()), (0, 0), "it waits");
+    acl(broker.folder(), "topic readwrite #\n");
+    broker.read_again();
+    until("it came", || heard.lines() == ["1 0 closed 1"]);
+    until("all is well", || problems(&engine).is_empty());
+    assert_eq!(engine.stop(), 0);
+}
+
+#[test]
+fn one_of_many_topics_that_is_refused_is_the_end_of_its_message_alone() {
+    let rules = |folder: &Path| acl(folder, "topic read #\ntopic write open/#\n");
+    let Some(broker) = Broker::with("one refused topic", rules) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in ["v5", "v3.1.1"] {
+        let heard = broker.subscribe(&format!("open/{protocol}"), &[]);
+        let more = format!(
+            "protocol {protocol}\ntopic \"{{{{ event.subject }}}}/{protocol}\"\n\
+             body \"{{{{ data.id }}}}\""
+        );
+        let file = place(folder.path(), &sink(&broker, &more));
+        let data = folder.path().join(protocol);
+        let mut engine = Engine::start(&file, &data, &[]);
+        for (id, device) in [("1", "open"), ("2", "closed"), ("3", "open")] {
+            post(&engine, &json!({ "id": id, "device": device }));
+        }
+        let came = |id: usize| format!("1 0 open/{protocol} {id}");
+        until("the others came", || heard.lines() == [came(1), came(3)]);
+        until("nothing waits any more", || pending(&data) == 0);
+        // The older version has no word for it: the broker acknowledges what it throws away.
+        let reason = "the broker refused the message: this client may not publish on its topic";
+        let expected = if protocol == "v5" { vec![reason.to_owned()] } else { Vec::new() };
+        assert_eq!(letters(&engine), expected);
+        assert_eq!(engine.stop(), 0);
+    }
+}
+
+#[test]
+fn a_message_beyond_the_brokers_own_limit_is_given_up_where_the_broker_says_so() {
+    let limit = |_: &Path| "allow_anonymous true\nmessage_size_limit 1000".to_owned();
+    let Some(broker) = Broker::with("a limit of messages", limit) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let targets = sink(&broker, "topic a\nbody \"{{ data.text }}\"");
+    let heard = broker.subscribe("a", &[]);
+    let engine = Engine::start(&place(folder.path(), &targets), &folder.path().join("data"), &[]);
+    post(&engine, &json!({ "id": "1", "device": "d", "text": "x".repeat(1001) }));
+    post(&engine, &json!({ "id": "2", "device": "d", "text": "small" }));
+    until("the small one came", || heard.lines() == ["1 0 a small"]);
+    until("the large one is given up", || !letters(&engine).is_empty());
+    assert_eq!(letters(&engine), ["the broker refused the message: it is too large"]);
+}
+
+/// A packet of the protocol: its first byte and the rest; `None` at the end.
+fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+    let mut byte = [0];
+    stream.read_exact(&mut byte).ok()?;
+    let (head, mut size, mut shift) = (byte[0], 0, 0);
+    loop {
+        stream.read_exact(&mut byte).ok()?;
+        size |= usize::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] < 0x80 {
+            break;
+        }
+    }
+    let mut body = vec![0; size];
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// A broker of MQTT 5 that greets, acknowledges so many messages and goes away at the next one;
+/// what it acknowledged.
+fn serve_once(listener: &TcpListener, few: usize) -> Vec<String> {
+    let (mut stream, _) = listener.accept().expect("it connects");
+    let mut taken = Vec::new();
+    while let Some((head, body)) = packet(&mut stream) {
+        match head >> 4 {
+            1 => stream.write_all(&[0x20, 3, 0, 0, 0]).expect("it reads"),
+            3 if taken.len() < few => {
+                let id = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                assert_eq!(body[id + 2], 0, "no properties");
+                taken.push(String::from_utf8_lossy(&body[id + 3..]).into_owned());
+                stream.write_all(&[0x40, 2, body[id], body[id + 1]]).expect("it reads");
+            }
+            // What it was told arrives before the end does.
+            3 => stream.shutdown(Shutdown::Write).expect("it is connected"),
+            _ => {}
+        }
+    }
+    taken
+}
+
+#[test]
+fn of_a_batch_that_a_broker_took_in_part_only_the_rest_is_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtt://{}", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let more = "topic a\nbody \"{{ data.id }}\"\nretry { backoff constant base=\"50ms\" }";
+    let (file, data) = (place(folder.path(), &sink_to(&url, more)), folder.path().join("data"));
+    let mut engine = Engine::start(&file, &data, &[]);
+    let broker = std::thread::spawn(move || [3, usize::MAX].map(|few| serve_once(&listener, few)));
+    let ids: Vec<String> = (1..=6).map(|id: u8| id.to_string()).collect();
+    let lines: String =
+        ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"device\":\"d\"}}\n")).collect();
+    let posted =
+        ask_as(&engine.address, "POST", "/events", "application/x-ndjson", lines.as_bytes());
+    assert_eq!(posted.expect("it is answered").0, 202);
+    until("nothing waits any more", || pending(&data) == 0);
+    assert_eq!((letters(&engine).len(), engine.stop()), (0, 0));
+    let [first, mut second] = broker.join().expect("it takes everything");
+    second.sort();
+    assert_eq!((&*first, &*second), (&ids[..3], &ids[3..]));
 }

@@ -5,6 +5,7 @@
 pub(crate) mod connection;
 pub(crate) mod discovery;
 pub(crate) mod publisher;
+mod reason;
 pub(crate) mod target;
 pub(crate) mod topic;
 

@@ -6,7 +6,7 @@
 
 use super::figures::{Figures, Run};
 use super::share;
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, save_house};
 use crate::support::sender::Sender;
 use crate::support::{Engine, load as store, pause, until};
 use std::path::Path;
@@ -83,10 +83,9 @@ fn counts(data: &Path) -> std::collections::HashMap<usize, u64> {
 }
 
 pub(super) fn place(file: &Path, broker: &Broker) {
-    let text = format!(
-        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
-         source mqtt home {{\n    url \"{}\"\n    topic \"chaos/#\" qos=1\n    type message\n}}\n",
+    let nodes = format!(
+        "source mqtt home {{\n    url \"{}\"\n    topic \"chaos/#\" qos=1\n    type message\n}}\n",
         broker.url()
     );
-    std::fs::write(file, text).expect("it can be written");
+    save_house(file, &nodes);
 }

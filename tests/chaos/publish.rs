@@ -4,7 +4,7 @@
 
 use super::figures::{Figures, Run};
 use super::share;
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, save_house};
 use crate::support::{Engine, load as store, pause, until};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -95,12 +95,11 @@ fn post(address: &str, numbers: std::ops::Range<u64>) -> Vec<u64> {
 }
 
 fn place(file: &Path, broker: &Broker) {
-    let text = format!(
-        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n\
-         source http front {{\n    path \"/events\"\n    type message\n}}\n\
+    let nodes = format!(
+        "source http front {{\n    path \"/events\"\n    type message\n}}\n\
          sink mqtt out {{\n    url \"{}\"\n    topic out\n    body \"{{{{ data.n }}}}\"\n\
          retry {{ backoff exponential base=\"100ms\" max=\"1s\" }}\n}}\n",
         broker.url()
     );
-    std::fs::write(file, text).expect("it can be written");
+    save_house(file, &nodes);
 }

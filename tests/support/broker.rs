@@ -1,6 +1,7 @@
-//! A real mosquitto on a free port and a folder of its own, and its own clients.
+//! A real mosquitto on a free port and a folder of its own, and its own clients; and the house that
+//! is its client.
 
-use super::until;
+use super::{Engine, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::Write;
@@ -11,6 +12,22 @@ use std::process::{Child, Command, Stdio};
 /// Where a system has it.
 const MOSQUITTO: [&str; 3] =
     ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"];
+
+/// Writes the pipeline `house`: a store, and these nodes.
+pub(crate) fn save_house(file: &Path, nodes: &str) {
+    let text = format!(
+        "pipeline house schema-version=1\nstore \"events.db\" {{\n    keep \"7d\"\n}}\n{nodes}\n"
+    );
+    std::fs::write(file, text).expect("it can be written");
+}
+
+/// What is wrong with the node of this name: code and reason.
+pub(crate) fn problems(engine: &Engine, name: &str) -> Vec<(String, String)> {
+    let ready = engine.get("/readyz");
+    let all = ready["degraded"].as_array().expect("a list").iter();
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    all.filter(|it| it["name"] == name).map(|it| (text(&it["code"]), text(&it["reason"]))).collect()
+}
 
 /// A broker. Dropping it kills it.
 pub(crate) struct Broker {
@@ -92,11 +109,23 @@ impl Broker {
         until("mosquitto listens", || TcpStream::connect(address).is_ok());
     }
 
+    /// Has it read its files of rules and users again.
+    pub(crate) fn read_again(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+        kill(pid, signal).expect("it runs");
+    }
+
     /// Ends it; it stores what it has.
     pub(crate) fn end(&mut self) {
+        if self.child.is_some() {
+            self.signal(Signal::SIGTERM);
+        }
         let Some(mut child) = self.child.take() else { return };
-        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
-        kill(pid, Signal::SIGTERM).expect("it runs");
         child.wait().expect("it ends");
     }
 

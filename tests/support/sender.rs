@@ -77,7 +77,9 @@ impl Sender {
     /// it goes away meanwhile, it is waited for, and what it has not acknowledged is sent again.
     pub(crate) fn publish_up_to(&mut self, count: usize) {
         self.link.iter_mut().for_each(SenderLink::start);
+        let started = now();
         while self.acknowledged < count {
+            assert!(started.elapsed() < 5 * PATIENCE, "the broker takes {count} messages");
             let Some(mut link) = self.link.take().or_else(|| self.connect()) else {
                 pause(TURN);
                 continue;

@@ -37,6 +37,7 @@ use stream::NetworkStream;
 pub use answer::settled;
 pub use dial::{DialTarget, Duplex, TlsSetup};
 pub use pool::WireUse;
+pub use problem::stream_fault;
 
 /// A request to make.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! What went wrong with a call, in words without its URL, which may hold a secret.
 
-use futures_rustls::rustls::{self, CertificateError};
-use kernel::fault::{Cause, Fault};
+use futures_rustls::rustls::{self, AlertDescription, CertificateError};
+use kernel::fault::{Cause, Fault, FaultClass};
 use std::io;
 use std::sync::atomic::{AtomicU8, Ordering};
 use ureq_proto::Error as ProtocolError;
@@ -102,11 +102,42 @@ pub(super) fn too_long(length_max: usize) -> Fault {
 }
 
 pub(super) fn handshake_fault(error: &io::Error) -> Fault {
+    if let Some(fault) = identity_fault(error) {
+        return fault;
+    }
     let words = match error.kind() {
         io::ErrorKind::UnexpectedEof => "the connection was closed".to_owned(),
         _ => tls_words(error).unwrap_or_else(|| system_words(error)),
     };
     Fault::transient(Cause::Connect, format!("the TLS handshake failed: {words}"))
+}
+
+/// What ended a connection that was [dialled](crate::Fetch::dial). With TLS 1.3 a server says only
+/// after the handshake that it does not take our certificate.
+pub fn stream_fault(error: &io::Error) -> Fault {
+    identity_fault(error).unwrap_or_else(|| broken_fault(error))
+}
+
+/// The fault where the server has something against our certificate.
+fn identity_fault(error: &io::Error) -> Option<Fault> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::AlertReceived(alert) = error else { return None };
+    let reason = match alert {
+        AlertDescription::CertificateRequired => "the server requires a certificate of the client",
+        AlertDescription::CertificateExpired => {
+            "the server says that the client's certificate has expired"
+        }
+        AlertDescription::UnknownCA => {
+            "the server does not know the authority of the client's certificate"
+        }
+        AlertDescription::CertificateRevoked => "the client's certificate has been revoked",
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::AccessDenied => "the server does not take the client's certificate",
+        _ => return None,
+    };
+    Some(Fault { class: FaultClass::Configuration, ..Fault::permanent(reason) })
 }
 
 fn tls_words(error: &io::Error) -> Option<String> {

@@ -2,6 +2,7 @@
 //!
 //! *Invariant:* every method may be dropped at any await: bytes are either still queued or sent.
 
+use super::reason::ReasonFilter;
 use super::{Broker, CONNECT_TIMEOUT, Protocol};
 use crate::contract::Services;
 use kernel::env::{Clock, within};
@@ -119,6 +120,7 @@ enum LinkStep {
 pub(crate) struct BrokerLink {
     stream: Box<dyn Duplex>,
     core: Connection<role::Client>,
+    reasons: ReasonFilter,
     protocol: Protocol,
     clock: Arc<dyn Clock>,
     input: Box<[u8]>,
@@ -169,6 +171,7 @@ impl BrokerLink {
         let mut link = BrokerLink {
             stream,
             core: Connection::with_options(version, options),
+            reasons: ReasonFilter::default(),
             protocol: broker.protocol,
             clock: clock.clone(),
             input: vec![0; PIECE].into(),
@@ -198,9 +201,10 @@ impl BrokerLink {
             Protocol::Five => self.send(connect_5(broker, hello).map_err(unwritten)?)?,
             Protocol::Three => self.send(connect_3(broker, hello).map_err(unwritten)?)?,
         }
-        self.flush().await?;
+        self.flush().await.map_err(|fault| self.in_greeting(broker, fault))?;
         while !self.is_greeted {
-            let count = self.stream.read(&mut self.input).await.map_err(broken)?;
+            let read = self.stream.read(&mut self.input).await;
+            let count = read.map_err(|error| self.in_greeting(broker, broken(error)))?;
             if count == 0 {
                 return Err(self.unheard(broker));
             }
@@ -310,7 +314,10 @@ impl BrokerLink {
 
     /// What the first `count` bytes that were read complete.
     fn feed(&mut self, count: usize) -> Result<Vec<Packet>, Fault> {
-        let input = std::mem::take(&mut self.input);
+        let mut input = std::mem::take(&mut self.input);
+        if self.protocol == Protocol::Five {
+            self.reasons.pass(&mut input[..count]);
+        }
         let mut packets = Vec::new();
         let mut cursor = Cursor::new(&input[..count]);
         let mut result = Ok(());
@@ -389,6 +396,7 @@ impl BrokerLink {
             AnyPacket::V5_0Unsuback(_) | AnyPacket::V3_1_1Unsuback(_) => Packet::Unsubscribed,
             AnyPacket::V5_0Puback(it) => {
                 let code = it.reason_code().map(|reason_code| reason_code as u8);
+                let code = self.reasons.take(it.packet_id()).or(code);
                 Packet::Published(it.packet_id(), taken(code, words_of(it.props())))
             }
             AnyPacket::V3_1_1Puback(it) => Packet::Published(it.packet_id(), Ok(())),
@@ -396,6 +404,7 @@ impl BrokerLink {
                 match it.reason_code().map_or(0, |reason_code| reason_code as u8) {
                     0 => Packet::Received(it.packet_id()),
                     code => {
+                        let code = self.reasons.take(it.packet_id()).unwrap_or(code);
                         let result = taken(Some(code), words_of(it.props()));
                         // By the protocol it goes on after a success; the state machine takes it for over.
                         self.is_worn |= result.is_ok();
@@ -736,7 +745,7 @@ fn words(code: &str) -> String {
 }
 
 fn broken(error: std::io::Error) -> Fault {
-    Fault::transient(Cause::Connect, format!("the connection to the broker broke: {error}"))
+    wire::stream_fault(&error)
 }
 
 fn unwritten(error: MqttError) -> Fault {
@@ -780,6 +789,7 @@ fn taken(code: Option<u8>, reason: Option<String>) -> Result<(), Fault> {
         0..0x80 => return Ok(()),
         0x87 => configuration(refused("this client may not publish on its topic")),
         0x90 => Fault::permanent(refused("it does not take such a topic")),
+        0x95 => Fault::permanent(refused("it is too large")),
         0x99 => Fault::permanent(refused("its payload is not what it says")),
         0x97 => Fault::transient(Cause::Other, refused("a quota is used up")),
         code => Fault::transient(Cause::Other, refused(&format!("reason code {code:#04x}"))),

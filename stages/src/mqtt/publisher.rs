@@ -339,7 +339,7 @@ impl Publisher {
 
     fn complain(&self, fault: &Fault, wait: Duration) {
         let advice = match fault.class {
-            FaultClass::Configuration => "correct `username`, `password` or `client-id`",
+            FaultClass::Configuration => "correct `username`, `password`, `client-id` or `tls`",
             _ => "check the broker and the network; deliveries wait",
         };
         let shown = kernel::time::write_duration(wait);

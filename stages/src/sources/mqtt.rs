@@ -414,7 +414,9 @@ impl MqttSource {
 
     fn complain(&self, fault: &Fault, wait: Duration) {
         let advice = match (fault.class, fault.cause) {
-            (FaultClass::Configuration, _) => "correct `username`, `password` or `client-id`",
+            (FaultClass::Configuration, _) => {
+                "correct `username`, `password`, `client-id` or `tls`"
+            }
             (_, Cause::Connect | Cause::Timeout) => "check the broker and the network",
             _ => "check the broker",
         };
