@@ -84,6 +84,50 @@ fn an_event_that_is_not_what_was_written_is_a_fault_where_it_is_asked_for() {
     }
 }
 
+/// A row that a test leaves out is left out, damaged or not; what it wants, or cannot read, is
+/// compared with its checksum.
+#[test]
+fn what_a_test_wants_is_what_was_written() {
+    let is_two = |row: &mut EventRow<'_, '_>| Some(row.data()? == "{\"n\":2}");
+    for (column, is_fault) in [
+        ("subject = subject || 'x'", [true, false]),
+        ("body = x'ff'", [true, true]),
+        ("data_from = -5", [true, true]),
+        ("data_size = 1 << 62", [true, true]),
+        // Now the test wants it, for what was never written.
+        ("body = CAST(replace(body, '1', '2') AS BLOB)", [false, true]),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.db");
+        let bench = Bench::at(&path);
+        let events = [("a", 2), ("b", 1), ("c", 2)];
+        bench.submit(events.map(|(id, n)| record(id, &format!("{{\"n\":{n}}}"))).to_vec());
+        let asked = || EventQuery { limit: 10, ..EventQuery::default() };
+        for (pos, is_fault) in [3, 2].into_iter().zip(is_fault) {
+            let before = "CREATE TABLE kept AS SELECT * FROM event_rows";
+            change(&path, &format!("{before}; UPDATE event_rows SET {column} WHERE pos = {pos}"));
+            let query = asked();
+            let found = try_read(&bench, move |it| it.events_where(&query, &is_two));
+            let query = asked();
+            let count = try_read(&bench, move |it| it.count_events(&query, Some(&is_two)));
+            match is_fault {
+                true => {
+                    assert_eq!(fault(found).0, StoreTrouble::Damaged, "{column} at {pos}");
+                    assert_eq!(fault(count).0, StoreTrouble::Damaged, "{column} at {pos}");
+                }
+                false => {
+                    let found = found.expect("the others are right").rows;
+                    assert_eq!(found.iter().map(|it| it.pos).collect::<Vec<_>>(), [3, 1]);
+                    assert_eq!(count.expect("a count").events, 2);
+                }
+            }
+            let again = "DELETE FROM event_rows; INSERT INTO event_rows SELECT * FROM kept";
+            change(&path, &format!("{again}; DROP TABLE kept"));
+        }
+        bench.close();
+    }
+}
+
 #[test]
 fn the_daily_look_finds_damage_and_that_it_is_gone() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -313,3 +313,26 @@ fn dead_letters_are_those_of_a_filter_over_all_of_them() {
     }
     bench.close();
 }
+
+/// An event that goes from the inbox to the others between two looks is seen by one of them.
+#[test]
+fn what_is_read_at_once_is_of_one_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bench = Arc::new(Bench::at(&folder.path().join("a.db")));
+    bench.submit(vec![Entry::Accept(event("slow", "{}"))]);
+    let (store, writer) = (bench.store.clone(), bench.clone());
+    let finish = move || {
+        let done = Event { seq: 1, ..event("slow", "{}") };
+        writer.submit(vec![Entry::Finish(finished(done))]);
+    };
+    let seen = smol::block_on(store.read(move |reader| {
+        let at_once = reader.at_once(|reader| {
+            let before = reader.by_seq(&[1])?.len();
+            finish();
+            Ok((before, reader.pending(1)?.is_some()))
+        })?;
+        Ok((at_once, (reader.by_seq(&[1])?.len(), reader.pending(1)?.is_some())))
+    }));
+    assert_eq!(seen.expect("it is read"), ((0, true), (1, false)));
+    Arc::into_inner(bench).expect("nobody else has it").close();
+}
