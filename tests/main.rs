@@ -1,5 +1,6 @@
 //! The acceptance tests: what users see, asserted as rows, bytes and exact text.
 
+mod attempts;
 mod batches;
 mod chaos;
 mod check;

@@ -2,6 +2,7 @@
 //! a person does. Pictures of it are in `target/page/`.
 
 use crate::support::chromium::Browser;
+use crate::support::receiver::Receiver;
 use crate::support::{Engine, root, send, until};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -182,6 +183,41 @@ fn a_notifier_is_paused_and_resumed_with_buttons() {
     site.browser.press("Enter");
     site.browser.until_shown(&["sink journal"]);
     assert!(!site.browser.text().contains("not paused"));
+    site.end();
+}
+
+#[test]
+fn an_event_shows_each_attempt_in_a_picture_and_in_a_table() {
+    // The stage fails once, then the delivery does.
+    let service =
+        Receiver::start(|_, before| ([503, 200, 503, 200][before.min(3)], "{}".to_owned()));
+    let retry = r#"retry 3 { backoff constant base="1s" jitter=none }"#;
+    let pipeline = PIPELINE
+        .replace(
+            "enrich set extra",
+            &format!("enrich http sky {{ get \"{}/\"; {retry} }}\nenrich set extra", service.url),
+        )
+        .replace(
+            "notify file desk { path \"data/desk.jsonl\"; title",
+            &format!("notify webhook desk {{ url \"{}/\"; {retry}; body", service.url),
+        );
+    let Some(mut site) = Site::start(&pipeline) else { return };
+    site.ring("r-1", 7);
+    until("it is delivered", || {
+        let event = site.engine.get("/api/events/r-1");
+        event["deliveries"][0]["state"] == "done"
+    });
+    site.shows("event/r-1", &["Attempts", "sky\t1\t", "sky\t2\t", "desk\t1\t", "desk\t2\t"]);
+    site.browser.until_shown(&["\ttransient\t", "\tthe response is 503"]);
+    let drawn = "[...document.querySelectorAll('main svg')].map((it) => it.querySelectorAll('rect').length)";
+    site.browser.until(&format!("{drawn}.join() === '4,2'"));
+    let places = "[...document.querySelectorAll('main svg')[1].querySelectorAll('rect')].map((it) => +it.getAttribute('x'))";
+    let gap = site.browser.look(&format!("{places}[1] - {places}[0]"));
+    assert!(gap.as_f64().is_some_and(|gap| 6.0 < gap), "the wait is a gap: {gap}");
+    site.browser.resize(360, 800);
+    let root = "document.documentElement";
+    let hidden = site.browser.look(&format!("{root}.scrollWidth - {root}.clientWidth"));
+    assert_eq!(hidden, 0, "it is wider than a telephone");
     site.end();
 }
 

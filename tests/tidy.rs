@@ -241,6 +241,7 @@ fn migrations_that_were_released_stay_as_they_are() {
         "0011-messages.sql",
         "0012-alerts.sql",
         "0013-search.sql",
+        "0014-attempts.sql",
     ];
     assert_eq!(names, known);
 }

@@ -6,6 +6,7 @@
 
 mod mix;
 
+use kernel::attempts::AttemptLog;
 use kernel::env::Env;
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Outcome, Priority, StageResult};
 use kernel::time::Timestamp;
@@ -198,6 +199,7 @@ fn entry(message: &str, note: Option<String>, seconds: f64) -> Result<Entry> {
         started: time,
         micros,
         error: None,
+        attempt_log: AttemptLog::default(),
     };
     Ok(Entry::Record(Finished {
         event: EndedEvent {

@@ -234,6 +234,7 @@ fn outbox(count: usize) -> Result<()> {
                 error: None,
                 letter: None,
                 receipt: None,
+                attempt: None,
             })
         });
         smol::block_on(opened.store.submit(settled.collect()))

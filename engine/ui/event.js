@@ -18,9 +18,10 @@ export async function show(main, view) {
     fate(event),
     envelope(event),
     section("Stages"),
-    event.stages.length === 0 ? soft("No stage ran.") : [timeline(event), stages(event)],
+    event.stages.length === 0 ? soft("No stage ran.") : [stageBars(event), stages(event)],
     section("Deliveries"),
-    event.deliveries.length === 0 ? soft("Nothing was to be delivered.") : deliveries(event),
+    event.deliveries.length === 0 ? soft("Nothing was to be delivered.") : [deliveryBars(event), deliveries(event)],
+    attempts(event),
     section("Data, and what stages added"),
     code("Data", JSON.stringify(event.data, null, 2)),
     additions(event),
@@ -60,26 +61,52 @@ function envelope(event) {
   ]);
 }
 
-/** When each stage ran, and for how long; a bar is never too thin to see. */
-function timeline({ received, stages }) {
+/** When each stage ran, and for how long: one bar, or one for each attempt with the waits as gaps. */
+function stageBars({ received, stages }) {
+  const rows = stages.map((it) => {
+    const alone = { began: it.started, micros: it.micros, outcome: it.outcome };
+    return { name: it.stage, spans: it.attempt_log ?? [alone] };
+  });
+  return bars(received, count(stages.length, "stage"), rows);
+}
+
+/** When each delivery was attempted; those of which that is not known are left out. */
+function deliveryBars({ received, deliveries }) {
+  const known = deliveries.filter((it) => it.attempt_log);
+  if (known.length === 0) return null;
+  const rows = known.map((it) => ({ name: it.sink, spans: it.attempt_log }));
+  return bars(received, count(known.length, "delivery", "deliveries"), rows);
+}
+
+/** Rows of bars on one scale that begins when the event came; a bar is never too thin to see. */
+function bars(received, what, rows) {
   const start = new Date(received).getTime();
-  const begins = stages.map((it) => Math.max(0, new Date(it.started).getTime() - start));
-  const whole = Math.max(0.1, ...stages.map((it, at) => begins[at] + it.micros / 1000));
+  const begin = (span) => Math.max(0, new Date(span.began).getTime() - start);
+  const ends = rows.flatMap((row) => row.spans.map((it) => begin(it) + it.micros / 1000));
+  const whole = Math.max(0.1, ...ends);
   const [left, width, height, bar] = [140, 560, 22, 6];
-  const rows = stages.map((stage, at) => {
-    const x = Math.min(left + (begins[at] / whole) * width, left + width - bar);
-    const long = Math.max(bar, (stage.micros / 1000 / whole) * width);
-    const tone = ["ok", "cached"].includes(stage.outcome) ? "bar1" : stage.outcome === "skipped" ? "bar4" : "bar3";
+  const drawn = rows.map(({ name, spans }, at) => {
     const y = at * height;
+    const place = (span) => Math.min(left + (begin(span) / whole) * width, left + width - bar);
+    const last = place(spans[spans.length - 1]);
     return [
-      drawing("text", { x: 0, y: y + 15 }, stage.stage.slice(0, 20)),
-      drawing("line", { x1: left, x2: x, y1: y + 11, y2: y + 11, class: "axis" }),
-      drawing("rect", { x, y: y + 5, width: Math.min(long, left + width - x), height: 12, class: tone }),
+      drawing("text", { x: 0, y: y + 15 }, name.slice(0, 20)),
+      drawing("line", { x1: left, x2: last, y1: y + 11, y2: y + 11, class: "axis" }),
+      spans.map((span) => {
+        const x = place(span);
+        const long = Math.min(Math.max(bar, (span.micros / 1000 / whole) * width), left + width - x);
+        return drawing("rect", { x, y: y + 5, width: long, height: 12, class: tone(span.outcome) });
+      }),
     ];
   });
-  const label = `${count(stages.length, "stage")} in ${whole.toFixed(1)} ms; the table has the same`;
-  const box = `0 0 ${left + width + 10} ${stages.length * height + 6}`;
-  return drawing("svg", { viewBox: box, role: "img", "aria-label": label }, rows);
+  const label = `${what} in ${whole.toFixed(1)} ms; the table has the same`;
+  const box = `0 0 ${left + width + 10} ${rows.length * height + 6}`;
+  return drawing("svg", { viewBox: box, role: "img", "aria-label": label }, drawn);
+}
+
+function tone(outcome) {
+  if (["ok", "cached"].includes(outcome)) return "bar1";
+  return outcome === "skipped" ? "bar4" : "bar3";
 }
 
 function stages({ received, stages }) {
@@ -102,6 +129,22 @@ function deliveries({ deliveries }) {
     it.attempts,
     [it.last_error, it.told_with_seq ? `; part of the message for event number ${it.told_with_seq}` : null],
   ]));
+}
+
+/** Every attempt that is kept, of stages that were tried again and of deliveries. */
+function attempts({ received, stages, deliveries }) {
+  const logs = [...stages.map((it) => [it.stage, it.attempt_log]), ...deliveries.map((it) => [it.sink, it.attempt_log])];
+  const rows = logs.flatMap(([name, log]) => (log ?? []).map((it) => [name, it]));
+  if (rows.length === 0) return null;
+  const start = new Date(received).getTime();
+  const columns = [
+    ["of", {}], ["attempt", { class: "number" }], ["began", {}], ["after", { class: "number rank2" }],
+    ["took", { class: "number" }], ["outcome", {}], ["next after", { class: "number rank2" }], ["why", {}],
+  ];
+  return [section("Attempts"), table("Attempts", columns, rows.map(([name, it]) => [
+    name, it.number, moment(it.began), `${Math.max(0, new Date(it.began).getTime() - start)} ms`,
+    millis(it.micros), outcome(it.outcome), millis(it.wait_micros), it.reason,
+  ]))];
 }
 
 /** The data stays as it came: stages only add, and this is all that they added. */

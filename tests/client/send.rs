@@ -85,7 +85,7 @@ state stored
 
 … received
 … sentence (set) ok in …
-             delivery to lines done
+… delivery to lines done in …
 
 enrich
   {

@@ -1,7 +1,7 @@
 //! An outside that fails: what is tried again, what is given up, and with which key.
 
 use super::server::{Asked, Server};
-use super::{assert_balance, delivered, metric, pipeline, rows, until};
+use super::{assert_balance, delivered, metric, pipeline, rows, timeless, until};
 use crate::support::Engine;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -80,8 +80,12 @@ fn a_webhook_that_refuses_is_given_up_after_one_try_and_kept() {
     assert_eq!(engine.post(r#"{"id":"e-1","type":"ring"}"#).0, 202);
     outside.next().answer(400, "{}");
     let event = delivered(&engine, "e-1", "dead");
-    let chat = json!({ "sink": "chat", "state": "dead", "attempts": 1, "last_error": "the response is 400" });
-    assert_eq!(event["deliveries"], json!([chat]));
+    let reason = "the response is 400";
+    let log = json!([{ "number": 1, "outcome": "permanent", "reason": reason }]);
+    let chat = json!({
+        "sink": "chat", "state": "dead", "attempts": 1, "last_error": reason, "attempt_log": log,
+    });
+    assert_eq!(timeless(&event["deliveries"]), json!([chat]));
     let data = folder.path().join("data");
     let query = "SELECT what, seq, stage, class, reason, attempts FROM dead_letters";
     let expected = ["delivery 1 chat permanent the response is 400 1"];
@@ -105,10 +109,16 @@ fn an_event_that_waits_for_its_next_try_holds_no_other_up() {
     assert_eq!(key(&asked).as_deref(), Some("e-2/chat"));
     asked.answer(200, "{}");
     delivered(&engine, "e-2", "done");
+    let reason = "the response is 503";
+    let log = json!([{ "number": 1, "outcome": "transient", "reason": reason }]);
     let waits = json!({
-        "sink": "chat", "state": "pending", "attempts": 1, "last_error": "the response is 503",
+        "sink": "chat", "state": "pending", "attempts": 1, "last_error": reason,
+        "attempt_log": log,
     });
-    assert_eq!(state("e-1"), waits);
+    let delivery = state("e-1");
+    assert_eq!(timeless(&json!([delivery])), json!([waits]));
+    let half_an_hour = delivery["attempt_log"][0]["wait_micros"].as_u64().expect("a wait");
+    assert!((1_790_000_000..1_860_000_000).contains(&half_an_hour), "{delivery}");
     let query = "SELECT seq FROM deliveries
         WHERE unixepoch('now', '+20 minutes') < unixepoch(not_before)";
     assert_eq!(rows(&folder.path().join("data"), "events.db", query), ["1"], "as was asked for");

@@ -74,6 +74,11 @@ pub(crate) struct Call {
     pub(crate) began: Duration,
     /// The status that was answered; `None` for a call that was given up or not answered.
     pub(crate) answered: Option<u16>,
+    /// By the wall clock, when it began, and when it was answered, refused or given up.
+    pub(crate) began_at: Timestamp,
+    pub(crate) ended_at: Option<Timestamp>,
+    /// Whether its caller dropped it.
+    pub(crate) is_given_up: bool,
 }
 
 /// Everything that stages and targets call.
@@ -107,6 +112,12 @@ struct Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
+        let mut calls = self.outside.calls.lock().expect("no panic");
+        // Who looked at them before may have taken them out.
+        if let Some(call) = calls.get_mut(self.index) {
+            call.ended_at = Some(self.outside.clock.wall());
+            call.is_given_up = !self.has_ended;
+        }
         if !self.has_ended {
             self.outside.journal.note(&*self.outside.clock, &format!("{} given up", self.name));
         }
@@ -134,8 +145,17 @@ impl Fetch for Wire {
             let mut calls = outside.calls.lock().expect("no panic");
             let body = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
             let (url, body) = (request.url.clone(), body.into_owned());
-            let began = outside.clock.monotonic();
-            calls.push(Call { url, key, body, began, answered: None });
+            let (began, began_at) = (outside.clock.monotonic(), outside.clock.wall());
+            calls.push(Call {
+                url,
+                key,
+                body,
+                began,
+                answered: None,
+                began_at,
+                ended_at: None,
+                is_given_up: false,
+            });
             calls.len() - 1
         };
         let behaviour = outside.of(&request.url);
@@ -471,6 +491,27 @@ impl World {
         head: &str,
         body: &str,
     ) -> impl Future<Output = (u16, Value)> + Send + 'static + use<> {
+        let answer = self.answering(head, body);
+        async move {
+            let (status, bytes) = answer.await;
+            (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        }
+    }
+
+    /// Everything that `/metrics` says.
+    pub(crate) fn metrics(&self) -> String {
+        let task = self.simulation.executor.spawn(self.answering("GET /metrics HTTP/1.1", ""));
+        assert!(self.simulation.run_until(|| task.is_finished()), "a request waits for ever");
+        let (status, bytes) = self.simulation.complete(task).expect("it is over");
+        assert_eq!(status, 200);
+        String::from_utf8(bytes).expect("it is text")
+    }
+
+    fn answering(
+        &self,
+        head: &str,
+        body: &str,
+    ) -> impl Future<Output = (u16, Vec<u8>)> + Send + 'static + use<> {
         let fields = "Host: localhost\r\nContent-Type: application/json";
         let size = match body.len() {
             0 => String::new(),
@@ -484,10 +525,10 @@ impl World {
             let service = running.lock().await.app().service();
             let reply = service.respond(&mut Request::unconnected(head, &mut body)).await;
             let status = reply.status();
-            let BodyContent::Full(bytes) = reply.into_content() else {
-                return (status, Value::Null);
-            };
-            (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+            match reply.into_content() {
+                BodyContent::Full(bytes) => (status, bytes),
+                _ => (status, Vec::new()),
+            }
         }
     }
 
@@ -603,6 +644,8 @@ impl World {
         assert!(self.simulation.run_until(|| task.is_finished()), "a stop waits for ever");
         let store = self.engine.store.clone();
         self.simulation.complete(async move { store.close().await });
+        // A process would end here; what still runs would keep the lock of the store.
+        self.simulation.run_until(|| self.engine.running() == 0);
     }
 
     /// The path of a file beside the pipeline.

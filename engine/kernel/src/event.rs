@@ -1,6 +1,7 @@
 //! What travels: an event, immutable once emitted but for its growing additions.
 
 use crate::additions::Additions;
+use crate::attempts::AttemptLog;
 use crate::choice::Choice;
 use crate::time::Timestamp;
 use serde_json::Value;
@@ -270,6 +271,8 @@ pub struct StageResult {
     pub micros: u64,
     /// Why it did not succeed.
     pub error: Option<Arc<str>>,
+    /// Its attempts, where they say more than the rest does: one alone is the whole of it.
+    pub attempt_log: AttemptLog,
 }
 
 /// The roots that are the same for every event of a generation.

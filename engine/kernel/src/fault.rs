@@ -73,6 +73,10 @@ impl Fault {
 }
 
 impl FaultClass {
+    /// Every class, in the order of its code.
+    pub const ALL: [FaultClass; 3] =
+        [FaultClass::Transient, FaultClass::Permanent, FaultClass::Configuration];
+
     /// What an HTTP status says about trying again, where `retry on=` says nothing else.
     pub fn of_status(status: u16) -> Self {
         match status {

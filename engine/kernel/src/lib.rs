@@ -4,6 +4,7 @@
 //! It knows neither the language nor a store, a stage or a graph.
 
 pub mod additions;
+pub mod attempts;
 pub mod choice;
 pub mod condition;
 pub mod decode;

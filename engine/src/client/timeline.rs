@@ -47,6 +47,8 @@ struct StageRow {
     started: String,
     micros: u64,
     error: Option<String>,
+    #[serde(default)]
+    attempt_log: Vec<AttemptRow>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,6 +57,18 @@ struct DeliveryRow {
     state: String,
     attempts: u64,
     last_error: Option<String>,
+    #[serde(default)]
+    attempt_log: Vec<AttemptRow>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AttemptRow {
+    number: u64,
+    began: String,
+    micros: u64,
+    outcome: String,
+    reason: Option<String>,
+    wait_micros: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,21 +136,20 @@ fn head(text: &mut String, event: &EventDetail) {
     }
 }
 
-/// Stages in the order in which they began, then deliveries, which have no time of their own.
+/// Stages in the order in which they began, then deliveries; each with its attempts, where there is
+/// more to say of them.
 fn steps(text: &mut String, event: &EventDetail) {
     let received = Timestamp::parse(&event.received);
     let mut stages: Vec<&StageRow> = event.stages.iter().collect();
     stages.sort_by(|one, other| one.started.cmp(&other.started));
     push(text, &format!("{:<13}received", "+0ms"));
     for stage in stages {
-        let started = Timestamp::parse(&stage.started).zip(received);
-        let after = started.map_or_else(String::new, |(started, received)| {
-            format!("+{}", brief(started.since(received)))
-        });
+        let after = offset(received, &stage.started);
         let took = brief(Duration::from_micros(stage.micros));
         let tries = tries(stage.attempts);
         let words = format!("{} ({}) {}{tries} in {took}", stage.stage, stage.kind, stage.outcome);
         step(text, &after, &words, stage.error.as_deref());
+        attempts(text, received, &stage.attempt_log);
     }
     if event.state == "pending" {
         step(text, "", "still in progress", None);
@@ -146,10 +159,47 @@ fn steps(text: &mut String, event: &EventDetail) {
         step(text, "", &words, Some(&letter.reason));
     }
     for delivery in &event.deliveries {
-        let words =
-            format!("delivery to {} {}{}", delivery.sink, delivery.state, tries(delivery.attempts));
-        step(text, "", &words, delivery.last_error.as_deref());
+        delivered(text, received, delivery);
     }
+}
+
+/// A delivery. Where it succeeded at once, its line says when, and how long it took.
+fn delivered(text: &mut String, received: Option<Timestamp>, delivery: &DeliveryRow) {
+    let tries = tries(delivery.attempts);
+    let words = format!("delivery to {} {}{tries}", delivery.sink, delivery.state);
+    match &delivery.attempt_log[..] {
+        [only] if delivery.state == "done" && only.reason.is_none() => {
+            let took = brief(Duration::from_micros(only.micros));
+            let words = format!("{words} in {took}");
+            step(text, &offset(received, &only.began), &words, delivery.last_error.as_deref());
+        }
+        log => {
+            step(text, "", &words, delivery.last_error.as_deref());
+            attempts(text, received, log);
+        }
+    }
+}
+
+/// A line for each attempt, and one for those that were left out.
+fn attempts(text: &mut String, received: Option<Timestamp>, log: &[AttemptRow]) {
+    let mut next = 1;
+    for it in log {
+        if next < it.number {
+            step(text, "", &format!("  {} attempts left out", it.number - next), None);
+        }
+        next = it.number + 1;
+        let took = brief(Duration::from_micros(it.micros));
+        let wait = it.wait_micros.map(|micros| brief(Duration::from_micros(micros)));
+        let wait = wait.map_or_else(String::new, |wait| format!(", the next after {wait}"));
+        let words = format!("  attempt {} {} in {took}{wait}", it.number, it.outcome);
+        step(text, &offset(received, &it.began), &words, it.reason.as_deref());
+    }
+}
+
+/// How long after the event was received something began.
+fn offset(received: Option<Timestamp>, began: &str) -> String {
+    let both = Timestamp::parse(began).zip(received);
+    both.map_or_else(String::new, |(began, received)| format!("+{}", brief(began.since(received))))
 }
 
 fn step(text: &mut String, after: &str, words: &str, reason: Option<&str>) {
@@ -186,9 +236,21 @@ mod tests {
             "stages":[
               {"stage":"b","kind":"set","outcome":"ok","attempts":1,
                "started":"2026-01-01T09:50:05.402Z","micros":90,"error":null},
-              {"stage":"a","kind":"http","outcome":"failed","attempts":3,
-               "started":"2026-01-01T09:50:04.404Z","micros":812000,"error":"the response\nis 500"}],
-            "deliveries":[{"sink":"phone","state":"pending","attempts":2,"last_error":"no"}]}"#,
+              {"stage":"a","kind":"http","outcome":"failed","attempts":9,
+               "started":"2026-01-01T09:50:04.404Z","micros":812000,"error":"the response\nis 500",
+               "attempt_log":[
+                 {"number":1,"began":"2026-01-01T09:50:04.404Z","micros":12000,
+                  "outcome":"transient","reason":"busy","wait_micros":200000},
+                 {"number":9,"began":"2026-01-01T09:50:05.116Z","micros":100000,
+                  "outcome":"transient","reason":"the response\nis 500","wait_micros":null}]}],
+            "deliveries":[
+              {"sink":"desk","state":"done","attempts":1,"last_error":null,"attempt_log":[
+                {"number":1,"began":"2026-01-01T09:50:05.500Z","micros":30000,
+                 "outcome":"ok","reason":null,"wait_micros":null}]},
+              {"sink":"old","state":"done","attempts":1,"last_error":null},
+              {"sink":"phone","state":"pending","attempts":1,"last_error":"no","attempt_log":[
+                {"number":1,"began":"2026-01-01T10:50:05.402Z","micros":30000,
+                 "outcome":"transient","reason":"no","wait_micros":60000000}]}]}"#,
         )
         .unwrap();
         let text = text(&event);
@@ -196,9 +258,15 @@ mod tests {
         assert_eq!(
             steps,
             "+0ms         received
-+2.00ms      a (http) failed after 3 attempts in 812ms: the response; is 500
++2.00ms      a (http) failed after 9 attempts in 812ms: the response; is 500
++2.00ms        attempt 1 transient in 12ms, the next after 200ms: busy
+               7 attempts left out
++714ms         attempt 9 transient in 100ms: the response; is 500
 +1.00s       b (set) ok in 0.09ms
-             delivery to phone pending after 2 attempts: no"
++1.10s       delivery to desk done in 30ms
+             delivery to old done
+             delivery to phone pending: no
++1h0m          attempt 1 transient in 30ms, the next after 1m0s: no"
         );
         assert!(text.contains("id           a\\u{1b}[2J\n"), "{text}");
         assert!(text.contains("number       41, visible as 43\n"), "{text}");

@@ -130,7 +130,7 @@ pub(super) const PATHS: &[PathRow] = &[
         "/api/events/*id",
         READ,
         JSON,
-        "One event with its stages and deliveries, wherever it is",
+        "One event with its stages and deliveries and their attempts, wherever it is",
         &[one("source", "the event's source, where several use one id")],
     ),
     row(

@@ -4,6 +4,7 @@
 use super::cache::AnswerCache;
 use super::{OpenStage, condition};
 use compiler::plan::StagePlan;
+use kernel::attempts::{AttemptLog, AttemptRecord};
 use kernel::env::{Env, within};
 use kernel::event::{Event, Outcome};
 use kernel::fault::{Cause, Fault};
@@ -29,6 +30,16 @@ pub struct CallOutcome {
     pub addition: Option<Addition>,
     /// Why it did not.
     pub error: Option<String>,
+    /// Its tries, where there is more to say of them.
+    pub attempt_log: AttemptLog,
+}
+
+/// What the tries of a call came to.
+struct TriedCall {
+    attempts: u32,
+    outcome: Outcome,
+    result: Result<Addition, String>,
+    log: AttemptLog,
 }
 
 /// Asks a remote stage until it answers, faults for good, or its policy is exhausted. An answer
@@ -47,39 +58,39 @@ pub async fn ask(
     if let Some((cache, key)) = &kept
         && let Some(addition) = cache.fresh(key, began)
     {
-        return cached(0, started, micros(env), addition, None);
+        return CallOutcome {
+            outcome: Outcome::Cached,
+            attempts: 0,
+            started,
+            micros: micros(env),
+            addition: Some(addition),
+            error: None,
+            attempt_log: AttemptLog::default(),
+        };
     }
-    let (attempts, outcome, result) = tries(plan, &stage, &event, places, env).await;
-    match (result, kept) {
+    let tried = tries(plan, &stage, &event, places, env).await;
+    let ended = |outcome, addition, error| CallOutcome {
+        outcome,
+        attempts: tried.attempts,
+        started,
+        micros: micros(env),
+        addition,
+        error,
+        attempt_log: tried.log,
+    };
+    match (tried.result, kept) {
         (Ok(addition), kept) => {
             if let (Some((cache, key)), Addition::Value(value)) = (kept, &addition) {
                 cache.keep(key, value.clone(), env.clock.monotonic());
             }
-            let (micros, addition) = (micros(env), Some(addition));
-            CallOutcome { outcome, attempts, started, micros, addition, error: None }
+            ended(tried.outcome, Some(addition), None)
         }
         (Err(reason), kept) => {
             let stale = kept.and_then(|(cache, key)| cache.stale(&key, env.clock.monotonic()));
-            match stale {
-                Some(addition) => cached(attempts, started, micros(env), addition, Some(reason)),
-                None => {
-                    let (micros, error) = (micros(env), Some(reason));
-                    CallOutcome { outcome, attempts, started, micros, addition: None, error }
-                }
-            }
+            let outcome = if stale.is_some() { Outcome::Cached } else { tried.outcome };
+            ended(outcome, stale, Some(reason))
         }
     }
-}
-
-fn cached(
-    attempts: u32,
-    started: Timestamp,
-    micros: u64,
-    addition: Addition,
-    error: Option<String>,
-) -> CallOutcome {
-    let addition = Some(addition);
-    CallOutcome { outcome: Outcome::Cached, attempts, started, micros, addition, error }
 }
 
 /// What tells this question from others; a null key is never kept.
@@ -95,16 +106,16 @@ fn key_of(cache: &AnswerCache, stage: &OpenStage, event: &Event, env: &Env) -> O
     }
 }
 
-/// Tries until one succeeds or the policy allows no other: how many, how it ended, and with what.
+/// Tries until one succeeds or the policy allows no other.
 async fn tries(
     plan: &StagePlan,
     stage: &OpenStage,
     event: &Event,
     places: &Semaphore,
     env: &Env,
-) -> (u32, Outcome, Result<Addition, String>) {
+) -> TriedCall {
     let began = env.clock.monotonic();
-    let mut attempts = 0;
+    let (mut attempts, mut log) = (0, AttemptLog::default());
     loop {
         stage.limits.in_turn(&*env.clock).await;
         let result = {
@@ -116,11 +127,17 @@ async fn tries(
                 Ok(pass) => pass,
                 Err(wait) => {
                     let reason = format!("not called: its breaker is open for another {wait:?}");
-                    return (attempts, Outcome::CircuitOpen, Err(reason));
+                    let (outcome, result) = (Outcome::CircuitOpen, Err(reason));
+                    return TriedCall { attempts, outcome, result, log };
                 }
             };
             attempts += 1;
+            let (at, since) = (env.clock.wall(), env.clock.monotonic());
             let result = once(plan, stage, event, env).await;
+            if result.is_err() || 1 < attempts {
+                let took = env.clock.monotonic() - since;
+                log.push(AttemptRecord::new(at, took, result.as_ref().err()));
+            }
             if let Some(pass) = pass {
                 let is_fault = result.as_ref().is_err_and(|fault| fault.is_transient());
                 pass.end(env.clock.monotonic(), is_fault);
@@ -129,7 +146,10 @@ async fn tries(
             result
         };
         let fault = match result {
-            Ok(addition) => return (attempts, Outcome::Ok, Ok(addition)),
+            Ok(addition) => {
+                let (outcome, result) = (Outcome::Ok, Ok(addition));
+                return TriedCall { attempts, outcome, result, log };
+            }
             Err(fault) => fault,
         };
         let elapsed = env.clock.monotonic() - began;
@@ -139,7 +159,9 @@ async fn tries(
             None => {
                 let timed_out = fault.cause == Cause::Timeout;
                 let outcome = if timed_out { Outcome::TimedOut } else { Outcome::Failed };
-                return (attempts, outcome, Err(fault.reason));
+                // One alone is all that there is to say of the call.
+                let log = if attempts == 1 { AttemptLog::default() } else { log };
+                return TriedCall { attempts, outcome, result: Err(fault.reason), log };
             }
         }
     }

@@ -21,6 +21,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::env::{Clock, Pending, within};
 use kernel::fault::{Cause, Fault};
 use replace::MessagePlace;
+use settle::EndedDelivery;
 use stages::contract::Outgoing;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -344,27 +345,31 @@ async fn call_and_settle(
                     about,
                 });
             }
-            None => ended.push((delivery, Err(missing()))),
+            None => ended.push(EndedDelivery { delivery, result: Err(missing()), call: None }),
         }
     }
     if !calls.is_empty() {
+        let (began, since) = (clock.wall(), clock.monotonic());
         let results = call(engine, target, calls).await;
+        let call = Some((began, clock.monotonic() - since));
         let backoff = |count| target.policy.backoff.wait(count, engine.env.random.ratio());
         ticket.end(end_of(&target.policy, &results), clock.monotonic(), backoff);
-        ended.extend(called.into_iter().zip(results));
+        let both = called.into_iter().zip(results);
+        ended.extend(both.map(|(delivery, result)| EndedDelivery { delivery, result, call }));
     }
-    let fault = ended.iter().find_map(|it| it.1.as_ref().err());
+    let fault = ended.iter().find_map(|it| it.result.as_ref().err());
     if let Some(permit) = permit {
         permit.end(clock.monotonic(), fault.is_some_and(Fault::is_transient));
     }
     condition::of_target(target.health(), fault.map_or(Ok(()), Err));
     // A stop changes no delivery's state: what did not finish stays pending.
-    ended.retain(|it| it.1.is_ok() || !engine.is_stopping());
+    ended.retain(|it| it.result.is_ok() || !engine.is_stopping());
     let mut settlements = Vec::with_capacity(ended.len());
-    for (delivery, result) in ended {
-        let settlement = settle::settlement(engine, target, &delivery, result);
+    for it in ended {
+        let parts = it.delivery.parts;
+        let settlement = settle::settlement(engine, target, it);
         // What is told with it has its end.
-        let count = if settlement.state == DeliveryState::Pending { 1 } else { 1 + delivery.parts };
+        let count = if settlement.state == DeliveryState::Pending { 1 } else { 1 + parts };
         engine.metrics.delivered(&target.name, settlement.state.word(), count);
         settlements.push(settlement);
     }

@@ -16,6 +16,7 @@ use crate::metrics::{self, Measurement, RunTally, StageRun};
 use compiler::plan::{Plan, StagePlan};
 use compiler::spec::{self, Manners, OnError, SilenceCause, SilenceNode};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use kernel::attempts::AttemptLog;
 use kernel::env::{Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::fault::Fault;
@@ -313,6 +314,7 @@ impl EventRun {
                     micros: 0,
                     addition: None,
                     error: Some(reason.clone()),
+                    attempt_log: AttemptLog::default(),
                 };
                 self.take(index, ended);
             }
@@ -356,8 +358,15 @@ impl EventRun {
                         Ok(addition) => (Outcome::Ok, Some(addition), None),
                         Err(fault) => (Outcome::Failed, None, Some(fault.reason)),
                     };
-                    let ended =
-                        CallOutcome { outcome, attempts: 1, started, micros, addition, error };
+                    let ended = CallOutcome {
+                        outcome,
+                        attempts: 1,
+                        started,
+                        micros,
+                        addition,
+                        error,
+                        attempt_log: AttemptLog::default(),
+                    };
                     self.take(index, ended);
                     if self.fate.is_some() {
                         return;
@@ -397,6 +406,7 @@ impl EventRun {
             micros: 0,
             addition: Some(Addition::Value(value)),
             error: None,
+            attempt_log: AttemptLog::default(),
         }
     }
 
@@ -433,6 +443,7 @@ impl EventRun {
             started: self.event.envelope.received,
             micros: 0,
             error: Some(reason),
+            attempt_log: AttemptLog::default(),
         });
     }
 
@@ -479,6 +490,7 @@ impl EventRun {
             started: ended.started,
             micros: ended.micros,
             error: ended.error.map(Arc::from),
+            attempt_log: ended.attempt_log,
         });
         self.show(index, TapSide::Out);
     }

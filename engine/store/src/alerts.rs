@@ -392,6 +392,7 @@ impl Batch<'_> {
         if rule.is_none() || !self.is_target(sink) {
             return self.close_alert(sink, seq, rule.is_none());
         }
+        self.log_success(sink, seq)?;
         // Created now: the time after which it is given up begins again.
         let sql = "UPDATE delivery_rows SET again = NULL, repeats = repeats + 1, state = 0,
                         attempts = 0, not_before = ?1, created = ?2, last_error = NULL, lead = NULL,

@@ -43,6 +43,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/0011-messages.sql"),
     include_str!("../../../migrations/0012-alerts.sql"),
     include_str!("../../../migrations/0013-search.sql"),
+    include_str!("../../../migrations/0014-attempts.sql"),
 ];
 
 /// A fault on the way, or what is to be said already.

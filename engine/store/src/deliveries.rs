@@ -272,15 +272,22 @@ impl Batch<'_> {
     /// Notes how an attempt ended. What was settled before, or suppressed meanwhile to make room,
     /// stays as it is, unless the other side took it after all.
     pub(super) fn settle(&mut self, settlement: &Settlement) -> Written {
-        let Settlement { sink, seq, state, attempts, error, .. } = settlement;
+        let Settlement { sink, seq, state, attempts, error, attempt, .. } = settlement;
+        let mut micros = None;
+        match attempt {
+            Some(attempt) if attempt.fault.is_some() => self.log_attempt(sink, *seq, attempt)?,
+            Some(attempt) => micros = i64::try_from(attempt.micros).ok(),
+            None => {}
+        }
         // Only what was never tried is due at once.
         let not_before = settlement.not_before.0.max(AT_ONCE.0 + 1);
         let sql = "UPDATE delivery_rows
              SET state = CASE WHEN ?1 IN (0, 3) THEN state ELSE ?1 END, attempts = ?2, not_before = ?3,
-                last_error = ?4
+                last_error = ?4, micros = ?7
              WHERE sink = ?5 AND seq = ?6 AND state IN (0, 3) RETURNING bytes, parts, cooldown,
                 iif(is_digest AND parts > 0, NULL, message_key)";
-        let values = params![*state as i64, attempts, not_before, error, &**sink, *seq as i64];
+        let values =
+            params![*state as i64, attempts, not_before, error, &**sink, *seq as i64, micros];
         let left =
             self.connection.prepare_cached(sql)?.query_row(values, LeftRow::of).optional()?;
         match (left, state) {
@@ -295,11 +302,13 @@ impl Batch<'_> {
                 Ok(Receipt::Done)
             }
             (None, DeliveryState::Done) => {
-                let sql = "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL
+                let sql = "UPDATE delivery_rows SET state = 1, attempts = ?1, last_error = NULL,
+                            not_before = iif(seq = ?3, ?4, not_before),
+                            micros = iif(seq = ?3, ?5, NULL)
                            WHERE sink = ?2 AND (seq = ?3 OR lead = ?3) AND state = 4
                            RETURNING iif(is_digest OR lead IS NOT NULL, NULL, message_key)";
                 let mut update = self.connection.prepare_cached(sql)?;
-                let values = params![attempts, &**sink, *seq as i64];
+                let values = params![attempts, &**sink, *seq as i64, not_before, micros];
                 let keys: Vec<Option<String>> =
                     update.query_map(values, |row| row.get(0))?.collect::<Result<_, _>>()?;
                 let key = keys.into_iter().flatten().next();

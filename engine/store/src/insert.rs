@@ -1,6 +1,7 @@
 //! One entry into the tables, within the writer's transaction.
 
 use super::StoreFault;
+use super::attempts;
 use super::checksum::{RowBody, SummedTable, cell, insert, maybe_number, maybe_text, number, text};
 use super::claim::{Claim, ClaimResult, Claims, EntryHash, Keys};
 use super::held::HeldState;
@@ -340,8 +341,8 @@ impl Batch<'_> {
         }
     }
 
-    /// `[[stage, kind, outcome, attempts, started, micros, error], …]` with codes for words;
-    /// `started` in microseconds behind the event's `received`.
+    /// `[[stage, kind, outcome, attempts, started, micros, error, log], …]` with codes for words;
+    /// `started` in microseconds behind the event's `received`, and so are the times of the log.
     fn stages_text(
         &mut self,
         stages: &[StageResult],
@@ -357,9 +358,15 @@ impl Batch<'_> {
             let (outcome, attempts, micros) = (it.outcome as usize, it.attempts, it.micros);
             write!(text, "{comma}[{stage},{kind},{outcome},{attempts},{started},{micros}")
                 .expect("writing to a String cannot fail");
-            if let Some(error) = &it.error {
+            let log = Some(&it.attempt_log).filter(|log| !log.is_empty());
+            if it.error.is_some() || log.is_some() {
+                let error = it.error.as_ref().map(|error| self.reason(it.outcome, error));
                 text.push(',');
-                text.push_str(&self.reason(it.outcome, error)?);
+                text.push_str(&error.transpose()?.unwrap_or_else(|| "null".to_owned()));
+            }
+            if let Some(log) = log {
+                text.push(',');
+                text.push_str(&attempts::write(log, received));
             }
             text.push(']');
         }

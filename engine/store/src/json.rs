@@ -1,6 +1,9 @@
 //! The event as JSON, everywhere it leaves the engine: spliced from what is already JSON.
 
 use super::record::{Delivery, Stored};
+use kernel::attempts::{AttemptLog, AttemptRecord};
+use kernel::event::StageResult;
+use kernel::time::Timestamp;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -40,29 +43,35 @@ pub fn write_summary(out: &mut String, event: &Stored, pipeline: &str, redact: &
 pub fn write_detail(out: &mut String, event: &Stored, pipeline: &str, deliveries: &[Delivery]) {
     write_event(out, event, pipeline);
     out.pop();
-    let stages: Vec<Value> = event
-        .stages
-        .iter()
-        .map(|stage| {
-            json!({
-                "stage": &*stage.stage, "kind": &*stage.kind, "outcome": stage.outcome.word(),
-                "attempts": stage.attempts, "started": stage.started.to_string(), "micros": stage.micros,
-                "error": stage.error.as_deref(),
-            })
-        })
-        .collect();
+    let stages: Vec<Value> = event.stages.iter().map(stage_json).collect();
     let deliveries: Vec<Value> = deliveries.iter().map(delivery_json).collect();
     write!(out, ",\"stages\":{},\"deliveries\":{}}}", Value::from(stages), Value::from(deliveries))
         .expect("writing to a String cannot fail");
 }
 
-/// A delivery; until when it is held, the number of the event whose message tells of it, and the
-/// notifier that handed it on are only said where there is one.
+/// A stage; its attempts are only said where they say more than the rest.
+fn stage_json(stage: &StageResult) -> Value {
+    let mut told = json!({
+        "stage": &*stage.stage, "kind": &*stage.kind, "outcome": stage.outcome.word(),
+        "attempts": stage.attempts, "started": stage.started.to_string(), "micros": stage.micros,
+        "error": stage.error.as_deref(),
+    });
+    if !stage.attempt_log.is_empty() {
+        told["attempt_log"] = attempts_json(&stage.attempt_log, None);
+    }
+    told
+}
+
+/// A delivery; its attempts, until when it is held, the number of the event whose message tells of
+/// it, and the notifier that handed it on are only said where there are some.
 fn delivery_json(delivery: &Delivery) -> Value {
     let mut told = json!({
         "sink": &*delivery.sink, "state": delivery.state.word(), "attempts": delivery.attempts,
         "last_error": delivery.last_error,
     });
+    if !delivery.attempt_log.is_empty() {
+        told["attempt_log"] = attempts_json(&delivery.attempt_log, delivery.retry_at());
+    }
     if let Some(until) = delivery.held_until() {
         told["until"] = until.to_string().into();
     }
@@ -73,6 +82,26 @@ fn delivery_json(delivery: &Delivery) -> Value {
         told["via"] = via.to_string().into();
     }
     told
+}
+
+/// Attempts with the wait after each, as far as it is known; `next` is when the one after the last
+/// is due.
+fn attempts_json(log: &AttemptLog, next: Option<Timestamp>) -> Value {
+    let mut following = log.numbered().skip(1);
+    let attempt_json = |(number, attempt): (u32, &AttemptRecord)| {
+        let next = match following.next() {
+            Some((after, it)) => (after == number + 1).then_some(it.began),
+            // Where its target was set aside, the target decides when it is tried again.
+            None => next.filter(|next| attempt.ended() < *next),
+        };
+        let reason = attempt.fault.as_ref().map(|fault| &*fault.reason);
+        json!({
+            "number": number, "began": attempt.began.to_string(), "micros": attempt.micros,
+            "outcome": attempt.word(), "reason": reason,
+            "wait_micros": next.map(|next| next.since(attempt.ended()).as_micros() as u64),
+        })
+    };
+    log.numbered().map(attempt_json).collect()
 }
 
 fn head(out: &mut String, event: &Stored, pipeline: &str) {

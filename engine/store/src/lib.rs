@@ -8,6 +8,7 @@
 
 mod admit;
 mod alerts;
+mod attempts;
 mod checksum;
 mod claim;
 mod clock;

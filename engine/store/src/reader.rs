@@ -1,5 +1,6 @@
 //! What can be asked of the store, on a connection that cannot write.
 
+use super::attempts;
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::delivery_query::{self, DeliveryPage, DeliveryQuery};
@@ -30,7 +31,9 @@ pub struct DueLimits {
 }
 
 pub(super) const DELIVERY: &str = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts, \
-     is_digest, lead, via, message_key, repeats";
+     is_digest, lead, via, message_key, repeats, micros, attempt_log";
+/// How many columns these are.
+pub(super) const DELIVERY_COLUMNS: usize = 16;
 
 /// A read-only view of the store.
 ///
@@ -469,6 +472,11 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         via: row.get::<_, Option<String>>(11)?.and_then(|it| Relay::parse(&it)),
         message_key: row.get(12)?,
         repeats: row.get(13)?,
+        attempt_log: attempts::of_delivery(
+            row.get_ref(15)?.as_str_or_null()?,
+            row.get(14)?,
+            Timestamp(row.get(4)?),
+        ),
     })
 }
 

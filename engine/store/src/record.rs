@@ -3,6 +3,7 @@
 use super::held::NEVER;
 use super::manners::{DeliveryTraits, NotifyRules, Relay, SilenceClaim};
 use super::memory::{MemoryNode, Notes};
+use kernel::attempts::{AttemptLog, AttemptRecord};
 use kernel::event::{Body, DataAt, EndedEvent, Envelope, Event, StageResult};
 use kernel::time::Timestamp;
 use serde_json::Value;
@@ -453,6 +454,9 @@ pub struct Delivery {
     pub message_key: Option<String>,
     /// How often it was sent again.
     pub repeats: u32,
+    /// The attempts, also those that do not count in `attempts`: of the times it was sent before,
+    /// from before it was redriven, and those that a rejected target cost no delivery.
+    pub attempt_log: AttemptLog,
 }
 
 impl Delivery {
@@ -460,6 +464,11 @@ impl Delivery {
     pub fn held_until(&self) -> Option<Timestamp> {
         let waits = self.state == DeliveryState::Held && self.lead.is_none();
         (waits && self.not_before.0 != NEVER).then_some(self.not_before)
+    }
+
+    /// When it is tried again, where that is known.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        (self.state == DeliveryState::Pending && self.is_retry()).then_some(self.not_before)
     }
 
     /// The key of the message that it sends or changes. A digest tells of many, and changes none.
@@ -527,6 +536,8 @@ pub struct Settlement {
     pub letter: Option<Box<DeadLetter>>,
     /// What the service calls the message that it took, where a later one may replace it.
     pub receipt: Option<String>,
+    /// The attempt; `None` where none was made.
+    pub attempt: Option<AttemptRecord>,
 }
 
 /// A start or reload, for the history.

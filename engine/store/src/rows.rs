@@ -1,5 +1,6 @@
 //! Rows to records, and the few values of `meta`.
 
+use super::attempts;
 use super::checksum::{self, SummedTable};
 use super::claim::Keys;
 use super::query::EventTest;
@@ -169,6 +170,8 @@ impl<'a> EventRows<'a> {
         for row in rows {
             let number = |index: usize| row.get(index).and_then(Value::as_i64).unwrap_or(0);
             let outcome = usize::try_from(number(2)).unwrap_or(0);
+            let error = row.get(6).filter(|it| !it.is_null());
+            let log = row.get(7).and_then(|it| attempts::of_json(it, received));
             results.push(StageResult {
                 stage: self.word_of_json(row.first())?,
                 kind: self.word_of_json(row.get(1))?,
@@ -176,7 +179,8 @@ impl<'a> EventRows<'a> {
                 attempts: u32::try_from(number(3)).unwrap_or(0),
                 started: Timestamp(received.0.saturating_add(number(4))),
                 micros: u64::try_from(number(5)).unwrap_or(0),
-                error: row.get(6).map(|it| self.word_of_json(Some(it))).transpose()?,
+                error: error.map(|it| self.word_of_json(Some(it))).transpose()?,
+                attempt_log: log.unwrap_or_default(),
             });
         }
         Ok(results)

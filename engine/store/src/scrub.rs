@@ -355,8 +355,8 @@ const DELIVERY_INDEXES: [&str; 6] = [
 ];
 
 fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPlace>, StoreFault> {
-    let sql = "SELECT sink, seq, state, attempts, not_before, created, last_error, bytes, parts,
-            is_digest, lead, via, message_key, repeats,
+    let sql = format!(
+        "{},
             state = 0 AND NOT EXISTS (SELECT 1 FROM delivery_rows AS i
                 INDEXED BY delivery_rows_due WHERE i.sink = d.sink AND i.not_before = d.not_before
                     AND i.seq = d.seq AND i.bytes = d.bytes AND i.state = 0),
@@ -379,8 +379,10 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
                     WHERE i.again = d.again AND i.again > 0 AND i.seq = d.seq
                     AND i.sink = d.sink)
         FROM delivery_rows AS d NOT INDEXED
-        WHERE (sink, seq) > (?1, ?2) ORDER BY sink, seq LIMIT ?3";
-    let mut statement = reader.connection.prepare_cached(sql)?;
+        WHERE (sink, seq) > (?1, ?2) ORDER BY sink, seq LIMIT ?3",
+        reader::DELIVERY
+    );
+    let mut statement = reader.connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![place.text, place.number, ROWS])?;
     let mut last = None;
     while let Some(row) = found.next()? {
@@ -400,7 +402,7 @@ fn deliveries(reader: &Reader<'_>, place: &ScrubPlace) -> Result<Option<ScrubPla
             }
         }
         for (column, index) in DELIVERY_INDEXES.iter().enumerate() {
-            if row.get(14 + column)? {
+            if row.get(reader::DELIVERY_COLUMNS + column)? {
                 return Err(out_of_step(index, number));
             }
         }

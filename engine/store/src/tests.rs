@@ -6,8 +6,10 @@ mod upgrade;
 
 use super::*;
 use kernel::additions::Additions;
+use kernel::attempts::{AttemptLog, AttemptRecord};
 use kernel::env::{Clock, Pending, Pools, Random};
 use kernel::event::{Body, DataAt, Envelope, Event, Priority};
+use kernel::fault::{Cause, Fault};
 use kernel::time::Timestamp;
 use rusqlite::Connection;
 use serde_json::json;
@@ -15,6 +17,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+mod attempts;
 mod counts;
 mod letters;
 mod memory;
@@ -308,6 +311,7 @@ fn retention_takes_what_is_old_and_never_what_is_not_delivered() {
         error: None,
         letter: None,
         receipt: None,
+        attempt: None,
     };
     bench.submit(vec![Entry::Settle(settled)]);
     smol::block_on(bench.store.sweep());
@@ -566,6 +570,7 @@ fn the_documented_views_show_words() {
         started: Timestamp(1_767_225_600_000_000),
         micros: 12,
         error: error.map(Into::into),
+        attempt_log: AttemptLog::default(),
     };
     let stages: Arc<[_]> = [
         stage("meta", kernel::event::Outcome::Ok, None),
@@ -573,6 +578,16 @@ fn the_documented_views_show_words() {
         stage("sun", kernel::event::Outcome::Failed, Some("7")),
     ]
     .into();
+    let mut stages = stages.to_vec();
+    for (name, error) in [("rain", None), ("wind", Some("too late"))] {
+        let mut slow = stage(name, kernel::event::Outcome::Failed, error);
+        let fault = Fault::transient(Cause::Timeout, "no response within 1s");
+        let took = Duration::from_secs(1);
+        slow.attempt_log.push(AttemptRecord::new(slow.started, took, Some(&fault)));
+        slow.attempt_log.push(AttemptRecord::new(slow.started.plus(took), took, None));
+        stages.push(slow);
+    }
+    let stages: Arc<[_]> = stages.into();
     let record = Entry::Record(Finished { stages: stages.clone(), ..finished(enriched) });
     bench.submit(vec![record]);
     assert_eq!(bench.read(|reader| reader.intact_by_seq(&[1])).remove(0).stages, stages);
@@ -596,7 +611,7 @@ fn the_documented_views_show_words() {
     assert_eq!(row, r#"a meta ok {"x":1}"#);
     let sql = "SELECT group_concat(outcome || ': ' || error, '; ') FROM event_enrichments";
     let row: String = raw.query_row(sql, [], |row| row.get(0)).expect("a row");
-    assert_eq!(row, "skipped: `SKY` is not set; failed: 7");
+    assert_eq!(row, "skipped: `SKY` is not set; failed: 7; failed: too late");
     let row: String =
         raw.query_row("SELECT stages FROM event_rows", [], |row| row.get(0)).expect("a row");
     assert!(!row.contains("SKY"), "a reason that repeats is a code: {row}");

@@ -52,6 +52,7 @@ pub(super) fn take_outdated(due: &mut Vec<Delivery>) -> Vec<Delivery> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernel::attempts::AttemptLog;
     use kernel::time::Timestamp;
     use store::DeliveryState;
 
@@ -71,6 +72,7 @@ mod tests {
             via: None,
             message_key: key.map(str::to_owned),
             repeats: 0,
+            attempt_log: AttemptLog::default(),
         }
     }
 

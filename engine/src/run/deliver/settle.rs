@@ -2,17 +2,24 @@
 
 use crate::engine::Engine;
 use crate::run::Target;
+use kernel::attempts::AttemptRecord;
 use kernel::fault::Fault;
+use kernel::time::Timestamp;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{DeadLetter, DeadLetterWhat, Delivery, DeliveryState, REPLACED, Settlement};
 
+/// A delivery of a call that has ended.
+pub(super) struct EndedDelivery {
+    pub(super) delivery: Delivery,
+    pub(super) result: Result<String, Fault>,
+    /// When the call began and how long it took; `None` where it was not made.
+    pub(super) call: Option<(Timestamp, Duration)>,
+}
+
 /// Done, pending for a later attempt, or dead.
-pub(super) fn settlement(
-    engine: &Engine,
-    target: &Target,
-    delivery: &Delivery,
-    result: Result<String, Fault>,
-) -> Settlement {
+pub(super) fn settlement(engine: &Engine, target: &Target, ended: EndedDelivery) -> Settlement {
+    let EndedDelivery { delivery, result, call } = ended;
     let now = engine.env.clock.wall();
     let mut settlement = Settlement {
         sink: target.name.clone(),
@@ -23,6 +30,7 @@ pub(super) fn settlement(
         error: None,
         letter: None,
         receipt: None,
+        attempt: call.map(|(began, took)| AttemptRecord::new(began, took, result.as_ref().err())),
     };
     let fault = match result {
         Ok(receipt) => {
@@ -51,7 +59,7 @@ pub(super) fn settlement(
         None if 0 < delivery.repeats => {}
         None => {
             settlement.state = DeliveryState::Dead;
-            settlement.letter = Some(Box::new(letter(target, &settlement, delivery, fault)));
+            settlement.letter = Some(Box::new(letter(target, &settlement, &delivery, fault)));
         }
     }
     settlement
@@ -68,6 +76,7 @@ pub(super) fn replaced(engine: &Engine, delivery: &Delivery) -> Settlement {
         error: Some(REPLACED.to_owned()),
         letter: None,
         receipt: None,
+        attempt: None,
     }
 }
 

@@ -96,6 +96,7 @@ fn what_was_put_off_by_a_clock_that_was_ahead_is_tried_within_the_hour() {
             error: Some("down".to_owned()),
             letter: None,
             receipt: None,
+            attempt: None,
         };
         bench.submit(vec![Entry::Settle(settled)]);
     };

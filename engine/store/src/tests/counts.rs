@@ -69,6 +69,7 @@ fn random_day(count: usize) -> Vec<(Envelope, Vec<StageResult>)> {
             started: Timestamp(received + random.i64(-5..90_000)),
             micros: random.u64(..) >> (63 - sizes.u32(0..30)),
             error: None,
+            attempt_log: kernel::attempts::AttemptLog::default(),
         });
         let stages = stages.collect();
         let envelope = Envelope {

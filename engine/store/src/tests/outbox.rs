@@ -26,6 +26,7 @@ pub(super) fn settled(sink: &str, seq: u64, state: DeliveryState) -> Entry {
         error: None,
         letter: None,
         receipt: None,
+        attempt: None,
     })
 }
 

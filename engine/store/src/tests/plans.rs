@@ -32,6 +32,11 @@ fn trace(connection: &mut Connection, seen: &Statements) {
     connection.trace_v2(TraceEventCodes::SQLITE_TRACE_STMT, Some(note)).expect("it is traced");
 }
 
+fn failed_at(micros: i64) -> AttemptRecord {
+    let fault = Fault::permanent("no");
+    AttemptRecord::new(Timestamp(micros), Duration::from_micros(1), Some(&fault))
+}
+
 /// Everything that a busy engine writes.
 fn write(hand: &mut ByHand) {
     let known = |seq: u64| Event { seq, ..event(&format!("e{seq}"), "{}") };
@@ -46,6 +51,7 @@ fn write(hand: &mut ByHand) {
             error: None,
             letter: None,
             receipt: None,
+            attempt: Some(failed_at(5)),
         })
     };
     let accepted = (0..3).map(|it| Entry::Accept(event(&format!("a{it}"), "{}")));

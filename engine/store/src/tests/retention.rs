@@ -290,6 +290,7 @@ fn what_only_passes_through_goes_with_its_last_delivery() {
         error: None,
         letter: None,
         receipt: None,
+        attempt: None,
     };
     bench.submit(vec![Entry::Settle(done)]);
     bench.keep_house();
@@ -323,6 +324,7 @@ fn what_only_passes_through_stays_for_the_letter_of_its_delivery() {
         error: None,
         letter: Some(Box::new(DeadLetter { seq: Some(1), ..letter })),
         receipt: None,
+        attempt: None,
     })]);
     bench.at_second(1);
     bench.keep_house();
