@@ -258,12 +258,9 @@ impl Batch<'_> {
         bytes: u64,
     ) -> Result<(), StoreFault> {
         let Some(key) = &from.traits.alert else { return Ok(()) };
-        let sql = "SELECT state FROM delivery_rows WHERE sink = ? AND seq = ?";
-        let state: Option<i64> = {
-            let mut select = self.connection.prepare_cached(sql)?;
-            select.query_row(params![&*from.sink, seq as i64], |row| row.get(0)).optional()?
-        };
-        if state.is_none_or(|state| state == DeliveryState::Suppressed as i64) {
+        let Some(row) = self.delivery_row(&from.sink, seq)? else { return Ok(()) };
+        let had_no_room = row.had_no_room();
+        if row.state == DeliveryState::Suppressed as i64 && !had_no_room {
             return Ok(());
         }
         for delivery in &from.traits.escalations {
@@ -274,11 +271,29 @@ impl Batch<'_> {
             self.deliver_held(delivery, seq, bytes, (HeldBy::Escalate, key, until))?;
             self.escalate_later(delivery, seq, bytes)?;
         }
-        if state == Some(DeliveryState::Dead as i64) {
+        if row.state == DeliveryState::Dead as i64 || had_no_room {
             let rules = self.held.rules_of(&from.sink);
             rules.map_or(Ok(()), |rules| {
                 self.time_escalations(&from.sink, seq, &rules, DeliveryState::Dead)
             })?;
+        }
+        Ok(())
+    }
+
+    /// A message is about to be dropped for want of room: nobody was told, and nothing in the file
+    /// wanted that. So the time to react begins as it does where it fails.
+    pub(super) fn escalate_dropped(&mut self, sink: &Arc<str>, seq: u64) -> Result<(), StoreFault> {
+        let rules = self.held.rules_of(sink).filter(|rules| rules.escalate.is_some());
+        let Some(rules) = rules else { return Ok(()) };
+        let sql = "SELECT seq FROM delivery_rows INDEXED BY delivery_rows_lead
+                   WHERE sink = ? AND lead = ?";
+        let parts: Vec<i64> = {
+            let mut select = self.connection.prepare_cached(sql)?;
+            let rows = select.query_map(params![&**sink, seq as i64], |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for seq in [seq].into_iter().chain(parts.into_iter().map(|it| it as u64)) {
+            self.time_escalations(sink, seq, &rules, DeliveryState::Dead)?;
         }
         Ok(())
     }

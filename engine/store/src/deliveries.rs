@@ -157,6 +157,7 @@ impl Batch<'_> {
              WHERE sink = ? AND state = 0 AND not_before > 0 ORDER BY not_before, seq LIMIT 1",
         )?;
         let Some(seq) = fresh.into_iter().chain(tried).min() else { return Ok(false) };
+        self.escalate_dropped(sink, seq as u64)?;
         let ended = self.close(sink, seq as u64, DeliveryState::Suppressed, reason)?;
         self.count_suppressed(sink, "backlog", ended);
         Ok(true)

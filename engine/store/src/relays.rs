@@ -100,7 +100,11 @@ impl Batch<'_> {
         }
     }
 
-    fn delivery_row(&self, sink: &str, seq: u64) -> Result<Option<HandedRow>, StoreFault> {
+    pub(super) fn delivery_row(
+        &self,
+        sink: &str,
+        seq: u64,
+    ) -> Result<Option<HandedRow>, StoreFault> {
         let sql = "SELECT state, lead, last_error FROM delivery_rows WHERE sink = ? AND seq = ?";
         let mut select = self.connection.prepare_cached(sql)?;
         let row = select.query_row(params![sink, seq as i64], |row| {
@@ -115,9 +119,9 @@ impl Batch<'_> {
     }
 }
 
-/// A delivery that was handed on.
-struct HandedRow {
-    state: i64,
+/// A delivery that was handed on, or may be.
+pub(super) struct HandedRow {
+    pub(super) state: i64,
     lead: Option<u64>,
     reason: Option<String>,
 }
@@ -128,9 +132,14 @@ impl HandedRow {
         !waits.iter().any(|it| *it as i64 == self.state)
     }
 
+    /// Whether it was dropped for want of room, and not by a rule of the file.
+    pub(super) fn had_no_room(&self) -> bool {
+        self.state == DeliveryState::Suppressed as i64 && self.label() == "backlog"
+    }
+
     /// What it is counted under where it is suppressed.
     fn label(&self) -> &'static str {
-        let known = ["cooldown", "quiet-hours", "rate", "mute", "unless"];
+        let known = ["when", "cooldown", "quiet-hours", "rate", "mute", "unless"];
         let reason = self.reason.as_deref();
         known.into_iter().find(|it| reason == Some(*it)).unwrap_or("backlog")
     }
