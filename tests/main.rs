@@ -65,4 +65,5 @@ mod tooling;
 mod transcripts;
 mod typing;
 mod updates;
+mod waiting;
 mod windows;

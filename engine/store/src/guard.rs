@@ -270,9 +270,11 @@ fn correct_times(connection: &Connection, now: Timestamp) -> Result<(), StoreFau
         "UPDATE delivery_rows SET created = ?1 WHERE state = 0 AND created > ?2",
         params![now.0, latest],
     )?;
-    // What is held is judged again, by the clock as it is now.
+    // Quiet hours are judged again, by the clock as it is now. What else is held is as far away as
+    // it was: see `clock_set`.
     connection.execute(
-        "UPDATE delivery_rows SET not_before = ?1 WHERE state = 5 AND lead IS NULL AND created > ?1",
+        "UPDATE delivery_rows SET not_before = ?1
+         WHERE state = 5 AND lead IS NULL AND held = 'quiet-hours' AND created > ?1",
         [now.0],
     )?;
     // A window that ends later than any window can is never heeded.

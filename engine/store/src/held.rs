@@ -305,7 +305,15 @@ impl Batch<'_> {
         }
         let sink = &message.sink;
         let (interval, slack) = (rate.interval_micros(), rate.slack_micros());
-        let next = self.number_of(sink, RATE)?.unwrap_or(0).max(self.now.0);
+        // Without messages that wait, none is further away: a clock that was ahead wrote it.
+        let latest = match rate.excess {
+            Excess::Delay => i64::MAX,
+            Excess::Drop | Excess::Digest => {
+                self.now.0.saturating_add(slack).saturating_add(interval)
+            }
+        };
+        let next = self.number_of(sink, RATE)?.filter(|next| *next <= latest);
+        let next = next.unwrap_or(0).max(self.now.0);
         let free = next.saturating_sub(slack);
         if free <= self.now.0 {
             let next = Timestamp(next.saturating_add(interval));

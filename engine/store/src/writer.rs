@@ -549,7 +549,7 @@ impl Writer {
             return true;
         }
         let clock = ClockFace::of(&*self.env.clock);
-        !self.memories.is_empty() && self.memories.clock_moved(&clock).is_some()
+        self.memories.clock_moved(&clock).is_some()
     }
 
     /// Refreshes the figures that are read off the database.

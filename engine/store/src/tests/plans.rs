@@ -18,6 +18,7 @@ const BOUNDED: &[(&str, &str)] = &[
     ("SELECT EXISTS (SELECT 1 FROM delivery_rows INDEXED BY delivery_rows_due", "the first row"),
     ("FROM reloads", "once a reload"),
     ("event_texts_config", "the index of texts itself, at a start: a few rows"),
+    ("UPDATE delivery_rows INDEXED BY delivery_rows_release", "what is held, once a start"),
 ];
 
 type Statements = Arc<Mutex<BTreeSet<String>>>;
