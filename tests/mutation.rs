@@ -319,6 +319,46 @@ fn the_tests_of_the_cameras_see_what_breaks() {
     check("quiet-camera", CAMERAS);
 }
 
+const BROKER: &str = "no message comes from a broker";
+const SENDING: &str = "nothing is sent, so no address is needed";
+
+const FRIGATE: Reasons = &[
+    ("pipeline frigate > description", WORDS_ONLY),
+    ("server", SERVER),
+    ("source mqtt objects > username", BROKER),
+    ("source mqtt objects > password", BROKER),
+    ("source mqtt objects > topic frigate/events: without qos", BROKER),
+    ("source mqtt details > username", BROKER),
+    ("source mqtt details > password", BROKER),
+    ("source mqtt details > topic: without qos", BROKER),
+    ("source mqtt reviews > username", BROKER),
+    ("source mqtt reviews > password", BROKER),
+    ("source mqtt reviews > topic frigate/reviews: without qos", BROKER),
+    ("source mqtt availability > username", BROKER),
+    ("source mqtt availability > password", BROKER),
+    ("source mqtt availability > topic frigate/available: without qos", BROKER),
+    ("validate > on-invalid dead-letter: deleted", DEFAULT),
+    ("validate > on-invalid dead-letter: reject", "a broker hears no answer: it is kept anyway"),
+    ("validate > on-unknown-type dead-letter", "each source has types with a schema only"),
+    ("lifecycle visit > start: when turned", "whatever comes first begins the visit"),
+    ("changes state > key event.subject: deleted", "there is one subject"),
+    ("enrich previous object > select type data: deleted", "whatever is read is added"),
+    ("enrich previous outage > when", "no other event has such a subject"),
+    ("enrich previous outage > type", "the one before is the other one, or `changes` drops it"),
+    ("enrich set words > after facts camera: without camera", "they do not read each other"),
+    ("store ../data/frigate.db", "no test looks into the database"),
+    ("sink sse live", STREAM),
+    ("notify ntfy phone > url", SENDING),
+    ("notify ntfy phone > attach", "an attachment is not among what is recorded"),
+    ("notify ntfy service > url", SENDING),
+    ("dead-letter", RETENTION),
+];
+
+#[test]
+fn the_tests_of_the_house_with_frigate_see_what_breaks() {
+    check("frigate", FRIGATE);
+}
+
 #[test]
 fn the_tests_of_the_alerts_see_what_breaks() {
     check("ci-alerts", ALERTS);
