@@ -357,7 +357,7 @@ fn searches(client: &mut Client) -> Result<()> {
     for (what, words) in [
         ("a rare word", "plate77"),
         ("a word of few events", "word1500"),
-        ("a word of every tenth event", "word60"),
+        ("a word of every sixtieth event", "word60"),
         ("a common word", "word1"),
         ("two common words", "word1+word2"),
         ("a common and a rare one", "word1+word1500"),

@@ -3,12 +3,12 @@
 //! *Invariant:* whatever is written becomes an expression that the index can read: everything but
 //! quotes, a `-` before a word and a `*` behind one is text to be found.
 
-use super::StoreFault;
 use super::query::Cursor;
 use super::searched::{SearchFields, plain};
 use super::text_index::TextIndex;
+use super::{StoreFault, StoreTrouble};
 use kernel::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ impl<'a> TextMatches<'a> {
         );
         let mut select = connection.prepare_cached(&sql)?;
         let places = select.query_map([expression], |row| Ok(row.get::<_, i64>(0)? as u64))?;
-        let places: Vec<u64> = places.collect::<Result<_, _>>()?;
+        let places: Vec<u64> = places.collect::<Result<_, _>>().map_err(in_time)?;
         let few = (places.len() <= FEW_MAX).then_some(places);
         Ok(TextMatches { connection, expression, few, since })
     }
@@ -180,6 +180,17 @@ impl<'a> TextMatches<'a> {
             }
         }
         Ok((found, cost))
+    }
+}
+
+/// The beginning of very many words is found by reading all that begin so.
+fn in_time(fault: rusqlite::Error) -> StoreFault {
+    match fault.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => StoreFault::new(
+            StoreTrouble::Busy,
+            "the search takes too long; write more letters before `*`",
+        ),
+        _ => fault.into(),
     }
 }
 
