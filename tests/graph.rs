@@ -109,10 +109,11 @@ fn the_running_engine_tells_the_same_parts() {
     let data = tempfile::tempdir().expect("a folder");
     let engine = Engine::start(&root().join("pipelines/doorbell.kdl"), data.path(), &[]);
     let mut told = engine.get("/api/pipeline");
-    // Only what runs has a state.
+    // Only what runs has a state and can be paused.
     for part in told.as_object_mut().into_iter().flat_map(|it| it.values_mut()) {
         for node in part.as_array_mut().into_iter().flatten() {
-            node.as_object_mut().and_then(|it| it.remove("health"));
+            let Some(node) = node.as_object_mut() else { continue };
+            ["health", "paused"].map(|state| node.remove(state));
         }
     }
     let drawn: Value =

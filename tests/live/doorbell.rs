@@ -162,7 +162,7 @@ fn the_api_filters_pages_and_shows_what_became_of_an_event() {
     assert_eq!(engine.ask("GET", "/healthz", b"").0, 200);
     let ready = json!({
         "ready": true, "status": "ok", "reasons": [], "degraded": [], "config": "current",
-        "diagnostics": null, "generation": 1,
+        "diagnostics": null, "generation": 1, "paused": [],
     });
     assert_eq!(engine.get("/readyz"), ready);
 }
