@@ -12,7 +12,7 @@ use super::outbox::OutboxLimits;
 use super::parked::KnownTargets;
 use super::record::{DeadLetter, Entry, Finished, MappedEvent, Receipt, ReloadRecord, Stored};
 use super::rollup::{Rollups, Tally};
-use super::searched::SearchFields;
+use super::search_fields::SearchFields;
 use super::submission::Submission;
 use super::text_index;
 use super::writer::Effects;

@@ -1,7 +1,7 @@
 //! Retention, as the file says it.
 
 use super::outbox::OutboxLimits;
-use super::searched::SearchFields;
+use super::search_fields::SearchFields;
 use kernel::event::Priority;
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 //! quotes, a `-` before a word and a `*` behind one is text to be found.
 
 use super::query::Cursor;
-use super::searched::{SearchFields, plain};
+use super::search_fields::{SearchFields, plain};
 use super::text_index::TextIndex;
 use super::{StoreFault, StoreTrouble};
 use kernel::time::Timestamp;

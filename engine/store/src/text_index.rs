@@ -10,7 +10,7 @@ use super::condition_sql::DATA;
 use super::connect::{OpenFault, has_table};
 use super::policy::RetentionPolicy;
 use super::query::VISIBLE;
-use super::searched::SearchFields;
+use super::search_fields::SearchFields;
 use super::sweep::{Slice, SliceResult};
 use super::upkeep::REST;
 use super::writer::Writer;
