@@ -80,7 +80,7 @@ const NODES: &[NodeRow] = &[
         "search",
         "which texts `q` of `/api/events` finds: all of `data`, or of these paths",
     )
-    .examples(&["search", r#"search "data.note" "enrich.caption""#])
+    .examples(&["search", r#"search "data.note" "data.caption""#])
     .args(&[Arg::any("path", ValueKind::Field)])
     .otherwise("none; `q` is refused"),
     NodeRow::new("retention", "how long events are kept")
