@@ -11,7 +11,7 @@ source http hook {
     map { id "data.id"; type "data.type"; time "data.at"; subject "data.door" }
 }
 enrich set extra { set "double" "{{ data.n * 2 }}" }
-sink sqlite journal { path "data/journal.db"; retention { keep "1000d" } }
+sink sqlite journal { path "data/journal.db"; search; retention { keep "1000d" } }
 notify file desk { path "data/desk.jsonl"; title "{{ event.id }}"; when "event.type == 'ring'" }
 notify file log { path "data/log.jsonl"; title "{{ event.id }}"; cooldown "1h" }
 "#;

@@ -233,7 +233,7 @@ fn the_tour_of_the_readme_works_as_typed() {
 #[test]
 fn the_commands_of_the_guide_work_as_typed() {
     let mut session = Session::new();
-    assert_eq!(run_page(&mut session, "docs/guide.md"), (12, 1));
+    assert_eq!(run_page(&mut session, "docs/guide.md"), (13, 1));
 }
 
 #[test]
