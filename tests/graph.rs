@@ -113,7 +113,9 @@ fn the_running_engine_tells_the_same_parts() {
     for part in told.as_object_mut().into_iter().flat_map(|it| it.values_mut()) {
         for node in part.as_array_mut().into_iter().flatten() {
             let Some(node) = node.as_object_mut() else { continue };
-            ["health", "paused"].map(|state| node.remove(state));
+            for state in ["health", "paused"] {
+                node.remove(state);
+            }
         }
     }
     let drawn: Value =
