@@ -580,6 +580,6 @@ mod tests {
         assert_eq!(found("channel a"), ["E0018 `channel` needs `token`"]);
         assert_eq!(found(""), ["E0018 a `notify slack` needs `url`, or `token` and `channel`"]);
         let twice = found("token (env)\"T\"\nchannel a a\napi \"slack.com\"");
-        assert_eq!(twice, ["E0016 this is not an HTTP URL", "E0206 this channel is given twice"]);
+        assert_eq!(twice, ["E0206 this channel is given twice", "E0016 this is not an HTTP URL"]);
     }
 }
