@@ -1,9 +1,9 @@
 //! Slow clients, on virtual time: who sends or reads a byte at a time, or nothing, or leaves
 //! half-way, takes neither the store nor memory from others, and is gone when its time is over.
 
-use crate::support::line::Line;
 use crate::support::world::World;
 use engine::http::ServerLimits;
+use kernel::testing::ClientEnd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -49,6 +49,11 @@ fn world() -> World {
     world
 }
 
+/// All that the server has written.
+fn taken(line: &ClientEnd) -> String {
+    String::from_utf8(line.take(usize::MAX)).expect("text")
+}
+
 fn address(number: u8) -> [u8; 4] {
     [198, 51, 100, number % 4]
 }
@@ -65,7 +70,7 @@ impl World {
         let line = self.dial(HONEST, usize::MAX);
         line.get(path);
         self.simulation.settle();
-        let text = line.take(usize::MAX);
+        let text = taken(&line);
         text.starts_with("HTTP/1.1 200 ").then_some(text)
     }
 
@@ -96,7 +101,7 @@ impl World {
 fn a_hundred_readers_that_take_nothing_keep_nobody_waiting() {
     let world = world();
     for path in PATHS {
-        let lines: Vec<Line> = (0..SLOW)
+        let lines: Vec<ClientEnd> = (0..SLOW)
             .map(|number| {
                 let line = world.dial(address(number), 16);
                 line.get(path);
@@ -109,7 +114,7 @@ fn a_hundred_readers_that_take_nothing_keep_nobody_waiting() {
         // A stream is written to when there is something to say.
         world.simulation.advance(if is_stream { 60 * SECOND } else { 31 * SECOND });
         world.serves_others(path);
-        assert!(lines.iter().all(Line::is_over), "{path}: those that take nothing are gone");
+        assert!(lines.iter().all(ClientEnd::is_over), "{path}: those that take nothing are gone");
         world.is_alone(path);
     }
     world.close();
@@ -118,7 +123,7 @@ fn a_hundred_readers_that_take_nothing_keep_nobody_waiting() {
 #[test]
 fn a_reader_of_a_byte_at_a_time_has_a_minute() {
     let world = world();
-    let lines: Vec<Line> = (0..SLOW)
+    let lines: Vec<ClientEnd> = (0..SLOW)
         .map(|number| {
             let line = world.dial(address(number), 16);
             line.get("/api/events?limit=1000");
@@ -132,7 +137,7 @@ fn a_reader_of_a_byte_at_a_time_has_a_minute() {
     }
     world.serves_others("while they read");
     world.simulation.advance(2 * SECOND);
-    assert!(lines.iter().all(Line::is_over));
+    assert!(lines.iter().all(ClientEnd::is_over));
     world.is_alone("after a minute");
     world.close();
 }
@@ -142,7 +147,8 @@ fn a_request_that_comes_byte_by_byte_ends_in_time() {
     let world = world();
     let post = "POST /rings HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Content-Length: 5000\r\n\r\n";
-    let lines: Vec<Line> = (0..SLOW).map(|number| world.dial(address(number), 1 << 20)).collect();
+    let lines: Vec<ClientEnd> =
+        (0..SLOW).map(|number| world.dial(address(number), 1 << 20)).collect();
     // Half of them send a head a byte at a time, half of them a body.
     for (number, line) in lines.iter().enumerate() {
         line.send(if number % 2 == 0 { b"G" } else { post.as_bytes() });
@@ -156,7 +162,7 @@ fn a_request_that_comes_byte_by_byte_ends_in_time() {
     world.simulation.advance(3 * SECOND);
     for line in &lines {
         assert!(line.is_over());
-        let told = line.take(usize::MAX);
+        let told = taken(line);
         assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
     }
     world.is_alone("after them");

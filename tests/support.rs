@@ -3,7 +3,6 @@
 pub(crate) mod broker;
 pub(crate) mod chromium;
 pub(crate) mod hours;
-pub(crate) mod line;
 pub(crate) mod load;
 pub(crate) mod receiver;
 pub(crate) mod sender;

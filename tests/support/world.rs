@@ -2,7 +2,6 @@
 //! how to answer. Everything that happens is noted with the time since the start.
 
 use super::Bare;
-use super::line::{self, Line};
 use compiler::files::PipelinePath;
 use compiler::load::PipelineLoader;
 use compiler::plan::RunMode;
@@ -17,6 +16,7 @@ use engine::simulate::Simulation;
 use kernel::env::{Clock, Pending};
 use kernel::fault::{Cause, Fault};
 use kernel::health::HealthState;
+use kernel::testing::{ClientEnd, connection};
 use kernel::time::Timestamp;
 use serde_json::Value;
 use smol::Executor;
@@ -501,7 +501,7 @@ impl World {
     /// Everything that `/metrics` says.
     pub(crate) fn metrics(&self) -> String {
         let task = self.simulation.executor.spawn(self.answering("GET /metrics HTTP/1.1", ""));
-        assert!(self.simulation.run_until(|| task.is_finished()), "a request waits for ever");
+        assert!(self.simulation.run_until(|| task.is_finished()), "a request waits forever");
         let (status, bytes) = self.simulation.complete(task).expect("it is over");
         assert_eq!(status, 200);
         String::from_utf8(bytes).expect("it is text")
@@ -533,12 +533,12 @@ impl World {
     }
 
     /// A connection from an address, of which the client takes `room` bytes at first.
-    pub(crate) fn dial(&self, peer: [u8; 4], room: usize) -> Line {
-        let (stream, line) = line::pair(room);
+    pub(crate) fn dial(&self, peer: [u8; 4], room: usize) -> ClientEnd {
+        let (stream, client) = connection(room);
         let site = self.site();
         listener::connect(&site, &self.simulation.executor, stream, peer.into());
         self.simulation.settle();
-        line
+        client
     }
 
     /// What the port serves.
@@ -641,7 +641,7 @@ impl World {
         let task = self.simulation.executor.spawn(async move {
             running.lock().await.close(Duration::from_secs(5)).await;
         });
-        assert!(self.simulation.run_until(|| task.is_finished()), "a stop waits for ever");
+        assert!(self.simulation.run_until(|| task.is_finished()), "a stop waits forever");
         let store = self.engine.store.clone();
         self.simulation.complete(async move { store.close().await });
         // A process would end here; what still runs would keep the lock of the store.

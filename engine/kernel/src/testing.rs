@@ -1,4 +1,9 @@
-//! A small world for the tests of every crate: an event, and a clock that stands still.
+//! A small world for the tests of every crate: an event, a clock that stands still, and a
+//! connection in memory.
+
+mod connection;
+
+pub use connection::{ClientEnd, ServerEnd, connection};
 
 use crate::additions::Additions;
 use crate::env::{Clock, Pending};

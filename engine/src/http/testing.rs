@@ -1,5 +1,5 @@
-//! What the tests of this surface share: a clock that is moved by hand, a pipe in memory, and a
-//! conversation with one connection, driven until nothing moves.
+//! What the tests of this surface share: a clock that is moved by hand, and a
+//! conversation with one connection in memory, driven until nothing moves.
 
 use crate::http::limits::ServerLimits;
 use crate::http::service::{ServerContext, ServerState, Service};
@@ -7,13 +7,11 @@ use crate::http::wire::hosts::Hosts;
 use crate::http::wire::response::Reply;
 use crate::http::wire::{self, Ends};
 use kernel::env::{Clock, Pending};
+use kernel::testing::{ClientEnd, connection};
 use kernel::time::Timestamp;
-use smol::io::{AsyncRead, AsyncWrite};
-use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -65,84 +63,12 @@ impl Clock for ManualClock {
     }
 }
 
-#[derive(Default)]
-struct Pipe {
-    bytes: VecDeque<u8>,
-    capacity: usize,
-    closed: bool,
-    wakers: Vec<Waker>,
-}
-
-impl Pipe {
-    fn wake(&mut self) {
-        self.wakers.drain(..).for_each(Waker::wake);
-    }
-}
-
-/// The server's end of a connection in memory.
-pub(crate) struct TestWire {
-    input: Arc<Mutex<Pipe>>,
-    output: Arc<Mutex<Pipe>>,
-}
-
-impl AsyncRead for TestWire {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut pipe = self.input.lock().unwrap();
-        if pipe.bytes.is_empty() && !pipe.closed {
-            pipe.wakers.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let count = into.len().min(pipe.bytes.len());
-        for slot in &mut into[..count] {
-            *slot = pipe.bytes.pop_front().unwrap();
-        }
-        Poll::Ready(Ok(count))
-    }
-}
-
-impl AsyncWrite for TestWire {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut pipe = self.output.lock().unwrap();
-        let count = from.len().min(pipe.capacity - pipe.bytes.len());
-        if count == 0 {
-            pipe.wakers.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        pipe.bytes.extend(&from[..count]);
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.output.lock().unwrap().closed = true;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Drop for TestWire {
-    fn drop(&mut self) {
-        self.output.lock().unwrap().closed = true;
-    }
-}
-
 /// One connection and the client's side of it.
 pub(crate) struct Talk {
     executor: smol::Executor<'static>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) site: Arc<ServerContext>,
-    input: Arc<Mutex<Pipe>>,
-    output: Arc<Mutex<Pipe>>,
+    client: ClientEnd,
     task: smol::Task<()>,
 }
 
@@ -162,10 +88,8 @@ impl Talk {
     }
 
     pub(crate) fn on(site: Arc<ServerContext>, clock: Arc<ManualClock>) -> Self {
-        let input = Arc::new(Mutex::new(Pipe { capacity: usize::MAX, ..Pipe::default() }));
-        let output = Arc::new(Mutex::new(Pipe { capacity: 1 << 20, ..Pipe::default() }));
         let executor = smol::Executor::new();
-        let stream = TestWire { input: input.clone(), output: output.clone() };
+        let (stream, client) = connection(1 << 20);
         let shared = site.clone();
         let task = executor.spawn(async move {
             let (now, address) = (shared.clock.monotonic(), IpAddr::from([127, 0, 0, 1]));
@@ -173,7 +97,7 @@ impl Talk {
             wire::serve(stream, Ends::default(), &seat, &shared).await;
             shared.places.leave(&seat);
         });
-        let talk = Talk { executor, clock, site, input, output, task };
+        let talk = Talk { executor, clock, site, client, task };
         talk.settle();
         talk
     }
@@ -184,23 +108,17 @@ impl Talk {
     }
 
     pub(crate) fn send(&self, bytes: &[u8]) {
-        let mut pipe = self.input.lock().unwrap();
-        pipe.bytes.extend(bytes);
-        pipe.wake();
-        drop(pipe);
+        self.client.send(bytes);
         self.settle();
     }
 
     /// Bytes that were sent and nobody read.
     pub(crate) fn unread(&self) -> usize {
-        self.input.lock().unwrap().bytes.len()
+        self.client.unread()
     }
 
     pub(crate) fn hang_up(&self) {
-        let mut pipe = self.input.lock().unwrap();
-        pipe.closed = true;
-        pipe.wake();
-        drop(pipe);
+        self.client.end();
         self.settle();
     }
 
@@ -211,22 +129,19 @@ impl Talk {
 
     /// Lets the server write only so much before the client reads.
     pub(crate) fn narrow(&self, capacity: usize) {
-        self.output.lock().unwrap().capacity = capacity;
+        self.client.narrow(capacity);
     }
 
     /// What arrived since the last time.
     pub(crate) fn received(&self) -> String {
-        let mut pipe = self.output.lock().unwrap();
-        let bytes: Vec<u8> = pipe.bytes.drain(..).collect();
-        pipe.wake();
-        drop(pipe);
+        let bytes = self.client.take(usize::MAX);
         self.settle();
         String::from_utf8(bytes).unwrap()
     }
 
     /// The server has said its last.
     pub(crate) fn is_closed(&self) -> bool {
-        self.output.lock().unwrap().closed
+        self.client.is_over()
     }
 
     /// The connection holds nothing any more.
