@@ -103,6 +103,14 @@ pub(super) enum Meant<'a> {
     Elsewhere(&'static str),
 }
 
+/// The row of a word of other tools.
+pub(super) fn foreign_word(
+    word: &str,
+    table: &'static [ForeignWord],
+) -> Option<&'static ForeignWord> {
+    table.iter().find(|it| it.word.eq_ignore_ascii_case(word))
+}
+
 /// What `word` seems to be among the words that are `known` in its place.
 pub(super) fn meant<'a>(
     word: &str,
@@ -112,7 +120,7 @@ pub(super) fn meant<'a>(
     if let Some(it) = respelled(word, known) {
         return Some(Meant::Surely(it));
     }
-    let foreign = table.iter().find(|it| it.word.eq_ignore_ascii_case(word));
+    let foreign = foreign_word(word, table);
     let ours = foreign.and_then(|row| {
         row.ours.iter().find_map(|ours| known.iter().find(|it| *it == ours).copied())
     });

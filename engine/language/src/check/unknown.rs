@@ -2,7 +2,7 @@
 
 use super::super::offsets::{name_span, value_span};
 use super::super::table::{KindRow, NodeRow, Prop, ValueKind};
-use super::super::words::{KINDS, Meant, WORDS, meant, nearest, one_slip};
+use super::super::words::{KINDS, Meant, WORDS, foreign_word, meant, nearest, one_slip};
 use super::{
     AllowedNodes, Checker, Groups, NodeRole, find, foreign_syntax, names, repair, scalars,
     short_usage,
@@ -261,7 +261,7 @@ impl Checker<'_> {
     /// no slip of `emit`.
     fn is_other_word(&self, name: &str, meant: &Meant<'_>) -> bool {
         let Meant::Probably(near) = *meant else { return false };
-        let is_foreign = WORDS.iter().any(|it| it.word.eq_ignore_ascii_case(name));
+        let is_foreign = foreign_word(name, WORDS).is_some();
         let is_known = || self.other_kind(name).is_some() || !self.places_of(name).is_empty();
         !is_foreign && one_slip(name, [near]).is_none() && is_known()
     }
