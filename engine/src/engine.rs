@@ -13,7 +13,7 @@ mod redrive;
 
 pub use outbox::{Outbox, OutboxSeat};
 pub use pauses::{
-    NodePause, PAUSE_MAX, PauseAction, PauseChange, PauseOrder, PauseRefusal, Pauses,
+    NodePause, NodePauses, PAUSE_MAX, PauseAction, PauseChange, PauseOrder, PauseRefusal,
 };
 pub use redrive::Redriven;
 
@@ -157,7 +157,7 @@ pub struct Engine {
     stopping: AtomicBool,
     stopped: Signal,
     outbox: Arc<Outbox>,
-    pauses: Pauses,
+    pauses: NodePauses,
     probe: OnceLock<Arc<dyn Probe>>,
 }
 
@@ -203,7 +203,7 @@ impl Engine {
             stopping: AtomicBool::new(false),
             stopped: Signal::new(),
             outbox,
-            pauses: Pauses::default(),
+            pauses: NodePauses::default(),
             probe: OnceLock::new(),
         })
     }

@@ -7,7 +7,7 @@
 use super::figures::{Figures, Run};
 use super::share;
 use crate::support::broker::{Broker, save_house};
-use crate::support::sender::Sender;
+use crate::support::sender::BrokerSender;
 use crate::support::{Engine, load as store, pause, until};
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn what_a_broker_sends_is_stored_once_whatever_is_killed() {
     // The session begins before the first message.
     let mut engine = Engine::start(&file, &data, &[]);
     until("it has subscribed", || broker.log().contains("engine-house-home"));
-    let mut sender = Sender::new(broker.port, "chaos/messages", Some(RATE));
+    let mut sender = BrokerSender::new(broker.port, "chaos/messages", Some(RATE));
     for round in 1..=kills {
         let end = usize::try_from(messages * round / kills).expect("a number");
         let length = messages / kills * 1_000 / RATE;

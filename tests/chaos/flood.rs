@@ -5,7 +5,7 @@ use super::broker::place;
 use super::figures::{Figures, Run};
 use super::share;
 use crate::support::broker::Broker;
-use crate::support::sender::Sender;
+use crate::support::sender::BrokerSender;
 use crate::support::{Engine, until};
 use std::path::Path;
 use std::time::Instant;
@@ -21,7 +21,7 @@ fn a_flood_is_stored_as_it_comes_and_as_a_backlog() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, data) = (folder.path().join("house.kdl"), folder.path().join("data"));
     place(&file, &broker);
-    let mut sender = Sender::new(broker.port, "chaos/messages", None);
+    let mut sender = BrokerSender::new(broker.port, "chaos/messages", None);
     let mut engine = Engine::start(&file, &data, &[]);
     until("it has subscribed", || broker.log().contains("engine-house-home"));
     let live = rate(messages, || {
@@ -57,7 +57,7 @@ fn what_a_broker_had_kept_takes_little_memory() {
     let folder = tempfile::tempdir().expect("a folder");
     let (file, data) = (folder.path().join("house.kdl"), folder.path().join("data"));
     place(&file, &broker);
-    Sender::keeping(broker.port, "chaos").publish_up_to(messages);
+    BrokerSender::keeping(broker.port, "chaos").publish_up_to(messages);
     let mut engine = Engine::start(&file, &data, &[]);
     until("all came", || stored(&data) == messages);
     let peak = engine.peak_memory();

@@ -16,7 +16,7 @@ const OUTPUT_MAX: usize = 256 << 10;
 const TURN: Duration = Duration::from_millis(1);
 
 /// Publishes `{"n":0}`, `{"n":1}`, … on one topic.
-pub(crate) struct Sender {
+pub(crate) struct BrokerSender {
     address: (&'static str, u16),
     topic: &'static str,
     /// Whether the broker keeps each, on a topic of its own below that one.
@@ -52,10 +52,10 @@ fn now() -> Instant {
     Instant::now()
 }
 
-impl Sender {
-    pub(crate) fn new(port: u16, topic: &'static str, rate: Option<u64>) -> Sender {
+impl BrokerSender {
+    pub(crate) fn new(port: u16, topic: &'static str, rate: Option<u64>) -> BrokerSender {
         let address = ("127.0.0.1", port);
-        Sender {
+        BrokerSender {
             address,
             topic,
             is_retained: false,
@@ -69,8 +69,8 @@ impl Sender {
     }
 
     /// The same for messages that the broker keeps, each on a topic of its own below that one.
-    pub(crate) fn keeping(port: u16, topic: &'static str) -> Sender {
-        Sender { is_retained: true, ..Sender::new(port, topic, None) }
+    pub(crate) fn keeping(port: u16, topic: &'static str) -> BrokerSender {
+        BrokerSender { is_retained: true, ..BrokerSender::new(port, topic, None) }
     }
 
     /// Publishes until there are so many messages and the broker has acknowledged them all. Where

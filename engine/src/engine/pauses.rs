@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// The pauses of an engine, by node.
 #[derive(Debug, Default)]
-pub struct Pauses {
+pub struct NodePauses {
     nodes: Mutex<BTreeMap<Arc<str>, NodeState>>,
     /// Held by whoever changes a pause, in memory and on disk.
     turn: smol::lock::Mutex<()>,
@@ -152,7 +152,7 @@ impl NodeState {
     }
 }
 
-impl Pauses {
+impl NodePauses {
     fn nodes(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, NodeState>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -213,7 +213,7 @@ fn saved(node: &str, state: Option<&NodeState>) -> Entry {
 
 impl Engine {
     /// Which sinks and notifiers are paused.
-    pub fn pauses(&self) -> &Pauses {
+    pub fn pauses(&self) -> &NodePauses {
         &self.pauses
     }
 

@@ -1,7 +1,7 @@
 //! Every figure, for Prometheus.
 
 use super::Answer;
-use crate::engine::Pauses;
+use crate::engine::NodePauses;
 use crate::http::app::App;
 use crate::metrics::{MetricsForm, MetricsText, write_own, write_process};
 use crate::run::Generation;
@@ -46,7 +46,7 @@ fn breakers(text: &mut MetricsText, generation: &Generation, now: std::time::Dur
 }
 
 /// Which targets somebody paused.
-fn paused(text: &mut MetricsText, generation: &Generation, pauses: &Pauses) {
+fn paused(text: &mut MetricsText, generation: &Generation, pauses: &NodePauses) {
     let family = "engine_target_paused";
     text.family(family, "gauge", "Whether a target is paused by hand: its deliveries wait");
     for sink in generation.targets.keys() {

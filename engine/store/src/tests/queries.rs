@@ -1,6 +1,6 @@
 //! Lists and counts of events against a plain filter over the same events.
 
-use super::search::{self, Wanted, searching};
+use super::search::{self, WantedText, searching};
 use super::*;
 use crate::{Cursor, DeliveryCursor, DeliveryQuery, EventCount, EventRow, EventTest, LetterPage};
 use fastrand::Rng;
@@ -106,7 +106,7 @@ fn every_query_lists_and_counts_what_a_filter_over_all_events_does() {
     }
     for round in 0..cases(600) {
         let mut query = query(&mut random);
-        let wanted = random.bool().then(|| Wanted::any(&mut random));
+        let wanted = random.bool().then(|| WantedText::any(&mut random));
         let words = wanted.as_ref().map(|wanted| &*wanted.words);
         query.search = words.map(|words| search::search(words, &["data.notes"]));
         let tests_rows = random.u32(..4) == 0;

@@ -37,13 +37,13 @@ fn words_of(text: &str) -> Vec<String> {
 }
 
 /// A search, and what it means for the texts of one event.
-pub(super) struct Wanted {
+pub(super) struct WantedText {
     pub(super) words: String,
     terms: Vec<(bool, bool, Vec<String>)>,
 }
 
-impl Wanted {
-    pub(super) fn any(random: &mut Rng) -> Wanted {
+impl WantedText {
+    pub(super) fn any(random: &mut Rng) -> WantedText {
         let (mut words, mut terms) = (String::new(), Vec::new());
         for index in 0..random.usize(1..4) {
             let is_without = 0 < index && random.u32(..3) == 0;
@@ -62,7 +62,7 @@ impl Wanted {
             };
             terms.push((is_without, is_prefix, words_of(&term)));
         }
-        Wanted { words, terms }
+        WantedText { words, terms }
     }
 
     /// Whether it is found in these texts.
