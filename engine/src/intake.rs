@@ -211,7 +211,7 @@ impl<'a> IntakeReading<'a> {
         let received = self.incoming.received;
         let fallback = source.kind.clone().or_else(|| self.incoming.kind.cloned());
         let constant = source.kind.clone().filter(|_| map.kind.is_none());
-        let kind = match constant.or_else(|| self.word(map.kind, &["type"], WORD_MAX)) {
+        let kind = match constant.or_else(|| self.word(map.kind, Some("type"))) {
             Some(kind) => kind,
             None => fallback.unwrap_or_else(|| {
                 let at = self.place_of(map.kind, "/type");
@@ -219,10 +219,10 @@ impl<'a> IntakeReading<'a> {
                 "".into()
             }),
         };
-        let id = self.word(map.id, &[], WORD_MAX);
+        let id = self.word(map.id, None);
         let given = self.incoming.id.map(Arc::from);
         let id = id.or(given).unwrap_or_else(|| self.random.uuid(received).to_string().into());
-        let who = self.word(map.source, &[], WORD_MAX);
+        let who = self.word(map.source, None);
         let subject = self.text(map.subject).or(self.incoming.subject.cloned());
         let envelope = Envelope {
             id,
@@ -291,38 +291,30 @@ impl<'a> IntakeReading<'a> {
     }
 
     /// A text that must not be empty; `own` is where it stands when `map` says nothing.
-    fn word(&mut self, part: Part<'_>, own: &[&str], most: usize) -> Option<Arc<str>> {
-        let (found, at) = match part {
-            Some(expr) => (owned(expr.value.eval(&self.scope())), self.place_of(part, "")),
-            None => {
-                let key = own.first()?;
-                let value = self.message.get(*key).map_or(Value::Null, Value::clone);
-                (value, self.place_of(None, &format!("/{key}")))
-            }
+    fn word(&mut self, part: Part<'_>, own: Option<&str>) -> Option<Arc<str>> {
+        let found = match (part, own) {
+            (Some(expr), _) => expr.value.eval(&self.scope()),
+            (None, own) => self.message.get(own?).map_or(Val::Null, Val::from_json),
         };
-        match found {
-            Value::Null => None,
-            Value::String(text) if !text.is_empty() && text.len() <= most => Some(text.into()),
-            Value::Number(number) => Some(number.to_string().into()),
-            _ => {
-                self.complain(&at, format!("must be a text of 1 to {most} bytes"));
-                None
-            }
+        let text = (!found.is_null()).then(|| as_text(&found))?;
+        let text = text.filter(|text| (1..=WORD_MAX).contains(&text.len()));
+        if text.is_none() {
+            let own = own.filter(|_| part.is_none()).map(|own| format!("/{own}"));
+            let at = self.place_of(part, &own.unwrap_or_default());
+            self.complain(&at, format!("must be a text of 1 to {WORD_MAX} bytes"));
         }
+        text
     }
 
     fn text(&mut self, part: Part<'_>) -> Option<Arc<str>> {
-        let expr = part?;
-        match owned(expr.value.eval(&self.scope())) {
-            Value::Null => None,
-            Value::String(text) if text.len() <= TEXT_MAX => Some(text.into()),
-            Value::Number(number) => Some(number.to_string().into()),
-            _ => {
-                let at = self.place_of(part, "");
-                self.complain(&at, format!("must be a text of at most {TEXT_MAX} bytes"));
-                None
-            }
+        let found = part?.value.eval(&self.scope());
+        let text = (!found.is_null()).then(|| as_text(&found))?;
+        let text = text.filter(|text| text.len() <= TEXT_MAX);
+        if text.is_none() {
+            let at = self.place_of(part, "");
+            self.complain(&at, format!("must be a text of at most {TEXT_MAX} bytes"));
         }
+        text
     }
 
     fn time(&mut self, part: Part<'_>) -> Option<Timestamp> {
@@ -342,10 +334,9 @@ impl<'a> IntakeReading<'a> {
 
     fn priority(&mut self, part: Part<'_>) -> Option<Priority> {
         let expr = part?;
-        let found = match owned(expr.value.eval(&self.scope())) {
-            Value::Null => return None,
-            Value::String(word) => Priority::parse(&word),
-            _ => None,
+        let found = match expr.value.eval(&self.scope()) {
+            Val::Null => return None,
+            word => word.as_str().and_then(Priority::parse),
         };
         if found.is_none() {
             let at = self.place_of(part, "");
@@ -361,19 +352,20 @@ impl<'a> IntakeReading<'a> {
             None => Some(Vec::new()),
             Some(expr) => self.own_path(&expr.value),
         };
-        let own = |path: &[String]| format!("{}{}", self.pointer(), pointer_of(path));
-        let prefix = plain.as_deref().map(own).unwrap_or_default();
+        let pointer = plain.as_deref().map(pointer_of);
+        let own = |pointer: &String| format!("{}{pointer}", self.pointer());
+        let prefix = pointer.as_ref().map(own).unwrap_or_default();
         // What `json` has parsed is not in the bytes.
         let is_text = self.incoming.decoded.is_none() && self.raw.is_none();
-        if let Some(path) = plain.as_ref().filter(|_| is_text) {
+        if let (Some(path), Some(pointer), true) = (&plain, &pointer, is_text) {
             let slice = decode::range_of(&self.incoming.bytes, path);
-            let found = self.message.pointer_mut(&pointer_of(path)).filter(|it| !it.is_null());
+            let found = self.message.pointer_mut(pointer).filter(|it| !it.is_null());
             if let (Some(slice), Some(found)) = (slice, found) {
                 return (found.take(), DataAt::Slice(slice), prefix);
             }
         }
         let value = match part {
-            Some(expr) => owned(expr.value.eval(&self.scope())),
+            Some(expr) => expr.value.eval(&self.scope()).into_json(),
             None => self.message.clone(),
         };
         let binary = || cloud::binary_data(&self.message).filter(|_| self.is_cloud_event);
@@ -424,14 +416,14 @@ impl<'a> IntakeReading<'a> {
             None => unknown = Some(validate.on_unknown_type),
         }
         self.check_rules(&event);
-        let kind_part = Parts::of(&self.incoming.source.map, self.is_cloud_event).kind;
-        let type_at = self.place_of(kind_part, "/type");
         match unknown {
             Some(OnUnknownType::Drop) if self.wrong.is_empty() => {
                 return Intake::Discarded(Box::new(event), "validate".into(), Vec::new());
             }
             Some(OnUnknownType::Reject | OnUnknownType::DeadLetter) => {
                 let known = self.wrong.len();
+                let kind_part = Parts::of(&self.incoming.source.map, self.is_cloud_event).kind;
+                let type_at = self.place_of(kind_part, "/type");
                 self.complain(&type_at, format!("no schema covers the type `{kind}`"));
                 self.wrong[known..].iter_mut().for_each(|it| it.schema = "validate".to_owned());
             }
@@ -573,10 +565,30 @@ pub fn level(plan: &Plan, event: &Event, now: Timestamp) -> Priority {
     case.map_or(event.envelope.priority, |case| case.0)
 }
 
-fn owned(value: Val<'_>) -> Value {
-    value.to_json()
+/// A text, or what stands for one in JSON: a number, a time, a duration.
+fn as_text(value: &Val<'_>) -> Option<Arc<str>> {
+    match value {
+        Val::Text(text) => Some(Arc::from(&**text)),
+        other => match other.to_json() {
+            Value::String(text) => Some(text.into()),
+            Value::Number(number) => Some(number.as_str().into()),
+            _ => None,
+        },
+    }
 }
 
+/// The JSON pointer (RFC 6901) of a path.
 fn pointer_of(path: &[String]) -> String {
-    path.iter().map(|it| format!("/{}", it.replace('~', "~0").replace('/', "~1"))).collect()
+    let mut pointer = String::new();
+    for name in path {
+        pointer.push('/');
+        for letter in name.chars() {
+            match letter {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                other => pointer.push(other),
+            }
+        }
+    }
+    pointer
 }
