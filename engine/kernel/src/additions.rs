@@ -3,6 +3,7 @@
 //! Most of it is stored and read by nobody before. So a stage may add JSON text, which becomes a
 //! tree when something reads it, and is stored as it is when nothing does.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,14 @@ impl AdditionPart {
         match self {
             AdditionPart::Tree(value) => value,
             AdditionPart::Text(text) => text.value.get_or_init(|| parsed(&text.text)),
+        }
+    }
+
+    /// Bytes of JSON to begin with, its name included; a tree may need more.
+    fn size_guess(&self) -> usize {
+        match self {
+            AdditionPart::Tree(_) => 256,
+            AdditionPart::Text(text) => 64 + text.text.len(),
         }
     }
 
@@ -73,20 +82,21 @@ impl Additions {
 
     /// All of it as the text of a JSON object, names in order.
     pub fn to_json(&self) -> String {
-        let mut json = String::from("{");
+        let mut json = Vec::with_capacity(self.0.values().map(AdditionPart::size_guess).sum());
+        json.push(b'{');
         for (name, part) in &self.0 {
             if 1 < json.len() {
-                json.push(',');
+                json.push(b',');
             }
-            json.push_str(&Value::from(name.as_str()).to_string());
-            json.push(':');
+            write_json(&mut json, name);
+            json.push(b':');
             match part {
-                AdditionPart::Tree(value) => json.push_str(&value.to_string()),
-                AdditionPart::Text(text) => json.push_str(&text.text),
+                AdditionPart::Tree(value) => write_json(&mut json, value),
+                AdditionPart::Text(text) => json.extend_from_slice(text.text.as_bytes()),
             }
         }
-        json.push('}');
-        json
+        json.push(b'}');
+        String::from_utf8(json).expect("JSON is UTF-8")
     }
 
     /// Puts a value at a path, making maps on the way; without a path it changes nothing.
@@ -118,6 +128,10 @@ impl Additions {
             _ => self.put(path, parsed(&text)),
         }
     }
+}
+
+fn write_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
+    serde_json::to_writer(json, value).expect("memory takes every value");
 }
 
 /// The value as a map; what was there instead is replaced.

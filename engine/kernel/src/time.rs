@@ -76,7 +76,28 @@ impl fmt::Display for Timestamp {
         let year = year_of_era + era * 400 + i64::from(month <= 2);
         let (seconds, milli) = (in_day / 1000, in_day % 1000);
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+        let parts = [
+            (0..4, year.rem_euclid(10_000)),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, second),
+            (20..23, milli),
+        ];
+        // Several are written for each event that is stored, so without the formatter.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        for (place, mut rest) in parts {
+            for digit in text[place].iter_mut().rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        let text = std::str::from_utf8(&text).expect("it is digits");
+        match year {
+            0..10_000 => f.write_str(text),
+            _ => write!(f, "{year:04}{}", &text[4..]),
+        }
     }
 }
 
@@ -157,6 +178,10 @@ mod tests {
         check("2024-02-29T23:59:59.999+01:00", "2024-02-29T22:59:59.999Z");
         check("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500Z");
         check("9999-12-30T00:00:00Z", "9999-12-30T00:00:00.000Z");
+        check("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z");
+        check("-000001-12-31T23:59:59.999Z", "-001-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp(i64::MAX).to_string(), "294247-01-10T04:00:54.775Z");
+        assert_eq!(Timestamp(i64::MIN).to_string(), "-290308-12-21T19:59:05.224Z");
     }
 
     #[test]
