@@ -71,11 +71,18 @@ impl Durations {
     }
 }
 
+/// What one stage did; its name may have had another kind before a reload.
+#[derive(Debug, Default)]
+struct StageCounts {
+    /// By kind, in the order of [`Outcome::ALL`].
+    outcomes: BTreeMap<Arc<str>, [u64; Outcome::ALL.len()]>,
+    durations: Durations,
+    retries: u64,
+}
+
 #[derive(Debug, Default)]
 struct Stages {
-    outcomes: BTreeMap<(Arc<str>, Arc<str>, &'static str), u64>,
-    durations: BTreeMap<Arc<str>, Durations>,
-    retries: BTreeMap<Arc<str>, u64>,
+    runs: BTreeMap<Arc<str>, StageCounts>,
     deliveries: BTreeMap<(Arc<str>, &'static str), u64>,
     reloads: BTreeMap<&'static str, u64>,
     discarded: BTreeMap<Arc<str>, u64>,
@@ -182,12 +189,8 @@ impl Metrics {
         drop(received);
         let mut stages = self.stages();
         for stage in &plan.stages {
-            for outcome in Outcome::ALL {
-                let key = (stage.name.clone(), stage.kind.clone(), outcome.word());
-                stages.outcomes.entry(key).or_default();
-            }
-            stages.retries.entry(stage.name.clone()).or_default();
-            stages.durations.entry(stage.name.clone()).or_default();
+            let counts = stages.runs.entry(stage.name.clone()).or_default();
+            counts.outcomes.entry(stage.kind.clone()).or_default();
         }
         for target in plan.outside() {
             for state in DeliveryState::ALL {
@@ -207,14 +210,12 @@ impl Metrics {
         let mut stages = self.stages();
         for run in &tally.stages {
             let plan = &tally.generation.plan.stages[run.stage];
-            let key = (plan.name.clone(), plan.kind.clone(), run.outcome.word());
-            *stages.outcomes.entry(key).or_default() += 1;
+            let counts = stages.runs.get_mut(&plan.name).expect("every stage is registered");
+            let outcomes = counts.outcomes.get_mut(&plan.kind).expect("with its kind");
+            outcomes[run.outcome as usize] += 1;
             if 0 < run.attempts {
-                stages.durations.entry(plan.name.clone()).or_default().note(run.micros);
-            }
-            if 1 < run.attempts {
-                let retries = u64::from(run.attempts - 1);
-                *stages.retries.entry(plan.name.clone()).or_default() += retries;
+                counts.durations.note(run.micros);
+                counts.retries += u64::from(run.attempts - 1);
             }
         }
         stages.events.note(micros);
@@ -247,8 +248,12 @@ impl Metrics {
             counts.iter().map(|(name, count)| (name.to_string(), *count)).collect()
         };
         let mut runs: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
-        for ((stage, _, outcome), count) in &stages.outcomes {
-            *runs.entry(stage).or_default().entry(outcome).or_default() += count;
+        for (stage, counts) in &stages.runs {
+            for (outcome, count) in
+                counts.outcomes.values().flat_map(|it| Outcome::ALL.iter().zip(it))
+            {
+                *runs.entry(stage).or_default().entry(outcome.word()).or_default() += count;
+            }
         }
         let mut sent: BTreeMap<&str, BTreeMap<&str, u64>> = BTreeMap::new();
         for ((target, outcome), count) in &stages.deliveries {
@@ -283,18 +288,23 @@ impl Metrics {
             out.sample("engine_events_discarded_total", &[("by", by)], *count as f64);
         }
         out.family("engine_stage_events_total", "counter", "Events by stage and outcome");
-        for ((stage, kind, outcome), count) in &stages.outcomes {
-            let labels = [("stage", &**stage), ("kind", &**kind), ("outcome", *outcome)];
-            out.sample("engine_stage_events_total", &labels, *count as f64);
+        for (stage, counts) in &stages.runs {
+            for (kind, outcomes) in &counts.outcomes {
+                for (outcome, count) in Outcome::ALL.iter().zip(outcomes) {
+                    let labels =
+                        [("stage", &**stage), ("kind", &**kind), ("outcome", outcome.word())];
+                    out.sample("engine_stage_events_total", &labels, *count as f64);
+                }
+            }
         }
         out.family("engine_stage_retries_total", "counter", "Retries by stage");
-        for (stage, count) in &stages.retries {
-            out.sample("engine_stage_retries_total", &[("stage", stage)], *count as f64);
+        for (stage, counts) in &stages.runs {
+            out.sample("engine_stage_retries_total", &[("stage", stage)], counts.retries as f64);
         }
         out.family("engine_stage_duration_seconds", "histogram", "Time in a stage, waits included");
-        for (stage, durations) in &stages.durations {
+        for (stage, counts) in &stages.runs {
             let labels = [("stage", &**stage)];
-            durations.write(out, "engine_stage_duration_seconds", &labels);
+            counts.durations.write(out, "engine_stage_duration_seconds", &labels);
         }
         out.family("engine_event_duration_seconds", "histogram", "Arrival to routing");
         stages.events.write(out, "engine_event_duration_seconds", &[]);
