@@ -17,10 +17,11 @@ use compiler::plan::{Plan, StagePlan};
 use compiler::spec::{self, Manners, OnError, SilenceCause, SilenceNode};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kernel::attempts::AttemptLog;
-use kernel::env::{Env, Pending};
+use kernel::env::{Clock, Env, Pending};
 use kernel::event::{Event, Outcome, StageResult};
 use kernel::fault::Fault;
 use kernel::pattern::glob_fits;
+use kernel::time::Timestamp;
 use language::expr::Scope;
 use serde_json::Value;
 use smol::lock::Semaphore;
@@ -98,6 +99,30 @@ pub struct EventRun {
     noted: Vec<(usize, String, Noted)>,
     /// Whether it was decided.
     is_judged: bool,
+}
+
+/// The time of the local stages of one pass, one behind the other: each begins where the one before
+/// it has ended, so the clock is read once for each of them.
+struct PassClock {
+    clock: Arc<dyn Clock>,
+    wall: Timestamp,
+    monotonic: Duration,
+}
+
+impl PassClock {
+    fn start(clock: Arc<dyn Clock>) -> Self {
+        let (wall, monotonic) = (clock.wall(), clock.monotonic());
+        PassClock { clock, wall, monotonic }
+    }
+
+    /// A stage has ended: when it began, and how many microseconds it took.
+    fn lap(&mut self) -> (Timestamp, u64) {
+        let now = self.clock.monotonic();
+        let (started, took) = (self.wall, now - self.monotonic);
+        self.wall = started.plus(took);
+        self.monotonic = now;
+        (started, took.as_micros() as u64)
+    }
 }
 
 /// A remote stage whose answer is worth keeping.
@@ -324,6 +349,7 @@ impl EventRun {
     /// One pass: local stages run, remote ones become ready, what cannot run is skipped.
     fn advance(&mut self) {
         let generation = self.generation.clone();
+        let mut clock = PassClock::start(self.env.clock.clone());
         for (index, plan) in generation.plan.stages.iter().enumerate() {
             if self.states[index] != RunState::Waiting || !self.is_free(plan) {
                 continue;
@@ -332,7 +358,7 @@ impl EventRun {
             if plan.waits_for_filters && !self.is_judged {
                 continue;
             }
-            if let Some(reason) = self.obstacle(&generation.plan, plan) {
+            if let Some(reason) = self.obstacle(&generation.plan, plan, clock.wall) {
                 self.skip(index, plan, reason);
                 continue;
             }
@@ -349,11 +375,10 @@ impl EventRun {
                 Enricher::Memory(_) => self.ask_memory(index, plan),
                 Enricher::Local(local) => {
                     self.show(index, TapSide::In);
-                    let (began, started) = (self.env.clock.monotonic(), self.env.clock.wall());
                     let event = &self.event;
                     let result = catch_unwind(AssertUnwindSafe(|| local.enrich(event)))
                         .unwrap_or_else(|_| Err(Fault::permanent("the stage panicked")));
-                    let micros = (self.env.clock.monotonic() - began).as_micros() as u64;
+                    let (started, micros) = clock.lap();
                     let (outcome, addition, error) = match result {
                         Ok(addition) => (Outcome::Ok, Some(addition), None),
                         Err(fault) => (Outcome::Failed, None, Some(fault.reason)),
@@ -418,7 +443,7 @@ impl EventRun {
     }
 
     /// Why a stage that is free does not run.
-    fn obstacle(&self, plan: &Plan, stage: &StagePlan) -> Option<Arc<str>> {
+    fn obstacle(&self, plan: &Plan, stage: &StagePlan, now: Timestamp) -> Option<Arc<str>> {
         if let Some(off) = &stage.off {
             return Some(off.clone());
         }
@@ -429,7 +454,7 @@ impl EventRun {
             return Some(format!("because `{}` is {outcome}", plan.stages[*missed].name).into());
         }
         let when = stage.when.as_ref()?;
-        let scope = Scope::of(&self.event, self.env.clock.wall());
+        let scope = Scope::of(&self.event, now);
         (!when.is_true(&scope)).then(|| WHEN_SAID.clone())
     }
 
